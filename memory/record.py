@@ -1,0 +1,97 @@
+"""One stored memory, and the scope that it belongs to."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from memory.errors import InvalidRecord, ScopeError
+
+MAX_TEXT_CHARS = 2_000_000
+_SEGMENT = re.compile(r"[\w@.+:=-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Whose memory this is: `tenant/user/session`, one to three segments. Nothing crosses scopes."""
+
+    path: str
+
+    @classmethod
+    def parse(cls, text: str | Scope) -> Scope:
+        """Raises `ScopeError` on an empty path, an empty or overlong segment, or characters outside letters, digits and `@.+:=_-`."""
+        if isinstance(text, Scope):
+            return text
+        segments = text.split("/") if isinstance(text, str) else []
+        if not 1 <= len(segments) <= 3 or not all(_SEGMENT.fullmatch(s) and s not in (".", "..") for s in segments):
+            raise ScopeError(f"scope {text!r} is not a path of one to three names like 'acme/ann/chat-7' (letters, digits, @.+:=_-)")
+        return cls(text)
+
+
+@dataclass(frozen=True, slots=True)
+class NewRecord:
+    """A memory to be stored. `time` is when it was said or happened (naive times are taken as UTC); `session` groups turns."""
+
+    text: str
+    speaker: str = ""
+    time: datetime | None = None
+    session: str = ""
+    source: str = ""
+
+    def __post_init__(self) -> None:
+        check_text(self.text)
+        for name in ("speaker", "session", "source"):
+            check_encodable(getattr(self, name), name)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One stored memory. `id` grows with insertion and is never reused; cite it as `m:ID`."""
+
+    id: int
+    scope: str
+    text: str
+    speaker: str
+    time: datetime | None
+    session: str
+    source: str
+
+    @property
+    def citation(self) -> str:
+        return f"m:{self.id}"
+
+    @property
+    def key(self) -> str:
+        """The text as it is indexed: who said it and what was said."""
+        return f"{self.speaker}: {self.text}" if self.speaker else self.text
+
+
+def check_text(text: object) -> None:
+    """Raises `InvalidRecord` unless `text` is non-empty, encodable and at most `MAX_TEXT_CHARS` long."""
+    if not isinstance(text, str):
+        raise InvalidRecord(f"a memory must be text (str), not {type(text).__name__}; decode bytes first, for example .decode('utf-8')")
+    if not text.strip():
+        raise InvalidRecord("a memory must not be empty")
+    if len(text) > MAX_TEXT_CHARS:
+        raise InvalidRecord(f"a memory of {len(text):,} characters is too long (limit {MAX_TEXT_CHARS:,}); split it into chunks")
+    check_encodable(text, "text")
+
+
+def check_encodable(text: str, field: str) -> None:
+    if "\x00" in text:
+        raise InvalidRecord(f"{field} holds a NUL character: binary data cannot be remembered; extract its text first")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise InvalidRecord(f"{field} is not valid Unicode at character {error.start} (a lone surrogate); repair it first") from None
+
+
+def to_timestamp(time: datetime | None) -> float | None:
+    if time is None:
+        return None
+    return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
+
+
+def from_timestamp(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,206 @@
+"""The truth: one SQLite file (WAL, synchronous=FULL) that holds records, their vectors and an FTS5 index.
+
+A write is acknowledged only after its commit. Everything else (FAISS indexes, caches) is derived and can be rebuilt from here.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time as clock
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from memory.encoder import Vectors
+from memory.errors import EncoderMismatch, StoreError
+from memory.lexical import match_expression
+from memory.record import NewRecord, Record, Scope, from_timestamp, to_timestamp
+
+SCHEMA_VERSION = 1
+APPLICATION_ID = 0x6F72_6D65  # "orme"
+_SCHEMA = """
+CREATE TABLE scopes (
+    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, deletions INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE records (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, scope_id INTEGER NOT NULL REFERENCES scopes(id), text TEXT NOT NULL, speaker TEXT NOT NULL,
+    time REAL, session TEXT NOT NULL, source TEXT NOT NULL, stored_at REAL NOT NULL, vector BLOB NOT NULL
+);
+CREATE INDEX records_by_scope ON records (scope_id, id);
+CREATE VIRTUAL TABLE lexical USING fts5 (scope, body, tokenize = 'porter unicode61 remove_diacritics 2');
+CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+"""
+_COLUMNS = "records.id, scopes.path, text, speaker, time, session, source"
+
+
+class Store:
+    """Records of all scopes in one file (`":memory:"` for a private one). Safe to share between threads; processes share the file.
+
+    Raises `StoreError` when the file cannot be used and `EncoderMismatch` when its vectors come from another encoder.
+    """
+
+    def __init__(self, path: str | Path, *, fingerprint: str, dimensions: int) -> None:
+        self.path = str(path)
+        self._dimensions = dimensions
+        self._lock = threading.RLock()
+        try:
+            if self.path != ":memory:":
+                Path(self.path).parent.mkdir(parents=True, exist_ok=True)
+            self._db = sqlite3.connect(self.path, timeout=10.0, check_same_thread=False, isolation_level=None)
+            self._prepare(fingerprint)
+        except (sqlite3.Error, OSError) as error:
+            raise StoreError(
+                f"cannot open the memory {self.path}: {error}. Check that it is a memory file and that the folder is writable"
+            ) from error
+
+    def _prepare(self, fingerprint: str) -> None:
+        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON", "busy_timeout = 10000"):
+            self._db.execute(f"PRAGMA {pragma}")
+        with self._write():
+            version = self._db.execute("PRAGMA user_version").fetchone()[0]
+            if version > SCHEMA_VERSION:
+                raise StoreError(f"the memory {self.path} has schema {version}, this version knows {SCHEMA_VERSION}: upgrade the package")
+            if version == 0:
+                if self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+                    raise StoreError(f"{self.path} is an SQLite file but not a memory; choose another path")
+                for statement in _SCHEMA.split(";"):
+                    self._db.execute(statement)
+                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+                self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+                self._db.execute("INSERT INTO settings VALUES ('encoder', ?)", (fingerprint,))
+        stored = self._db.execute("SELECT value FROM settings WHERE name = 'encoder'").fetchone()[0]
+        if stored != fingerprint:
+            self._db.close()
+            raise EncoderMismatch(
+                f"the memory {self.path} was encoded by {stored!r}, the encoder at hand is {fingerprint!r}: "
+                f"open it with its own encoder, export it and remember it again in a new memory"
+            )
+
+    @contextmanager
+    def _write(self) -> Iterator[None]:
+        """One transaction that takes the write lock at once; commits or rolls back as a whole."""
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Vectors) -> list[int]:
+        """Stores all records or none, durably; returns their ids in order."""
+        now = clock.time()
+        try:
+            with self._write():
+                scope_id = self._scope_id(scope, create=True)
+                ids = []
+                for record, vector in zip(records, vectors, strict=True):
+                    row = (scope_id, record.text, record.speaker, to_timestamp(record.time), record.session, record.source, now, vector.tobytes())
+                    cursor = self._db.execute(
+                        "INSERT INTO records (scope_id, text, speaker, time, session, source, stored_at, vector) VALUES (?,?,?,?,?,?,?,?)", row
+                    )
+                    ids.append(int(cursor.lastrowid or 0))
+                bodies = ((i, f"s{scope_id}", _lexical_body(record)) for i, record in zip(ids, records, strict=True))
+                self._db.executemany("INSERT INTO lexical (rowid, scope, body) VALUES (?, ?, ?)", bodies)
+        except sqlite3.Error as error:
+            raise StoreError(f"nothing was remembered: {self.path}: {error}. Check free disk space and write permission") from error
+        return ids
+
+    def delete(self, scope: Scope, ids: Sequence[int] | None) -> int:
+        """Removes records (all of the scope when `ids` is None) with their vectors and index entries; returns how many."""
+        with self._write():
+            scope_id = self._scope_id(scope)
+            if scope_id is None:
+                return 0
+            where, values = "scope_id = ?", [scope_id]
+            if ids is not None:
+                where += " AND id IN (SELECT value FROM json_each(?))"
+                values.append(json.dumps(list(ids)))  # type: ignore[arg-type]
+            gone = [row[0] for row in self._db.execute(f"SELECT id FROM records WHERE {where}", values)]
+            self._db.executemany("DELETE FROM lexical WHERE rowid = ?", ((i,) for i in gone))
+            self._db.executemany("DELETE FROM records WHERE id = ?", ((i,) for i in gone))
+            self._db.execute("UPDATE scopes SET deletions = deletions + 1 WHERE id = ?", (scope_id,))
+        with self._lock:
+            # The porter index keeps deleted terms in old segments until they are merged: merge now, then empty the log.
+            self._db.execute("INSERT INTO lexical (lexical) VALUES ('optimize')")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        return len(gone)
+
+    def get(self, scope: Scope, ids: Iterable[int]) -> dict[int, Record]:
+        """The records of `scope` among `ids`; ids of other scopes are not found."""
+        query = f"SELECT {_COLUMNS} FROM records JOIN scopes ON scopes.id = scope_id WHERE path = ? AND records.id IN (SELECT value FROM json_each(?))"
+        with self._lock:
+            rows = self._db.execute(query, (scope.path, json.dumps([int(i) for i in ids]))).fetchall()
+        return {row[0]: _record(row) for row in rows}
+
+    def all(self, scope: Scope) -> Iterator[Record]:
+        """Every record of `scope` in order of insertion, read in pages."""
+        last = 0
+        query = f"SELECT {_COLUMNS} FROM records JOIN scopes ON scopes.id = scope_id WHERE path = ? AND records.id > ? ORDER BY records.id LIMIT 500"
+        while True:
+            with self._lock:
+                rows = self._db.execute(query, (scope.path, last)).fetchall()
+            if not rows:
+                return
+            yield from map(_record, rows)
+            last = rows[-1][0]
+
+    def count(self, scope: Scope) -> int:
+        with self._lock:
+            row = self._db.execute("SELECT count(*) FROM records JOIN scopes ON scopes.id = scope_id WHERE path = ?", (scope.path,)).fetchone()
+        return int(row[0])
+
+    def scopes(self) -> list[str]:
+        with self._lock:
+            return [row[0] for row in self._db.execute("SELECT path FROM scopes ORDER BY path")]
+
+    def search(self, scope: Scope, query: str, limit: int) -> list[tuple[int, float]]:
+        """(id, BM25 score) of the best lexical matches in `scope`, best first; higher is better."""
+        with self._lock:
+            scope_id = self._scope_id(scope)
+            expression = match_expression(query, f"s{scope_id}") if scope_id is not None else None
+            if expression is None:
+                return []
+            sql = "SELECT rowid, -bm25(lexical, 0.0, 1.0) FROM lexical WHERE lexical MATCH ? ORDER BY bm25(lexical, 0.0, 1.0) LIMIT ?"
+            return [(int(i), float(score)) for i, score in self._db.execute(sql, (expression, limit))]
+
+    def deletions(self, scope: Scope) -> int:
+        """A counter that grows with every deletion in `scope`: a derived index that saw another value must be rebuilt."""
+        with self._lock:
+            row = self._db.execute("SELECT deletions FROM scopes WHERE path = ?", (scope.path,)).fetchone()
+        return int(row[0]) if row else 0
+
+    def rows_after(self, scope: Scope, last_id: int) -> tuple[list[tuple[int, str, str, float | None, int]], Vectors]:
+        """(id, session, speaker, time, length in characters) and vectors of the records of `scope` added after `last_id`."""
+        sql = (
+            "SELECT records.id, session, speaker, time, length(text), vector FROM records JOIN scopes ON scopes.id = scope_id "
+            "WHERE path = ? AND records.id > ? ORDER BY records.id"
+        )
+        with self._lock:
+            rows = self._db.execute(sql, (scope.path, last_id)).fetchall()
+        vectors = np.frombuffer(b"".join(row[5] for row in rows), dtype=np.float32).reshape(len(rows), self._dimensions)
+        return [(row[0], row[1], row[2], row[3], row[4]) for row in rows], vectors
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    def _scope_id(self, scope: Scope, *, create: bool = False) -> int | None:
+        if create:
+            self._db.execute("INSERT OR IGNORE INTO scopes (path) VALUES (?)", (scope.path,))
+        row = self._db.execute("SELECT id FROM scopes WHERE path = ?", (scope.path,)).fetchone()
+        return int(row[0]) if row else None
+
+
+def _lexical_body(record: NewRecord) -> str:
+    date = record.time.strftime("%d %B %Y") if record.time else ""
+    return " ".join(part for part in (date, record.speaker, record.text) if part)
+
+
+def _record(row: tuple[int, str, str, str, float | None, str, str]) -> Record:
+    return Record(row[0], row[1], row[2], row[3], from_timestamp(row[4]), row[5], row[6])

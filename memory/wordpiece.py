@@ -1,0 +1,53 @@
+"""WordPiece tokenisation as BERT's uncased models do it (Wu et al. 2016; greedy longest match), with a cache per word.
+
+The core install has no tokenizer library; a word is split once and then looked up, which is what makes this fast in plain Python.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+_WORD = re.compile(r"[^\W_]+|[^\w\s]|_", re.UNICODE)
+MAX_WORD_CHARS = 100
+MAX_CACHED_WORDS = 100_000
+
+
+class WordPiece:
+    """Maps text to ids of `vocabulary` (its index is the id; continuation pieces start with `##`). Unknown words are left out."""
+
+    def __init__(self, vocabulary: Sequence[str]) -> None:
+        self._id = {piece: index for index, piece in enumerate(vocabulary)}
+        self._cache: dict[str, tuple[int, ...]] = {}
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids of `text`, in order. Lower-cases and strips accents."""
+        if not text.isascii():
+            text = "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn")
+        cache = self._cache
+        out: list[int] = []
+        for word in _WORD.findall(text.lower()):
+            pieces = cache.get(word)
+            if pieces is None:
+                pieces = self._split(word)
+                if len(cache) >= MAX_CACHED_WORDS:
+                    cache.clear()
+                cache[word] = pieces
+            out.extend(pieces)
+        return out
+
+    def _split(self, word: str) -> tuple[int, ...]:
+        if len(word) > MAX_WORD_CHARS:
+            return ()
+        pieces, start = [], 0
+        while start < len(word):
+            for end in range(len(word), start, -1):
+                piece = self._id.get(word[start:end] if start == 0 else "##" + word[start:end])
+                if piece is not None:
+                    pieces.append(piece)
+                    start = end
+                    break
+            else:
+                return ()
+        return tuple(pieces)

@@ -1,0 +1,31 @@
+"""Checks on answers: each returns a `Verdict` in [0, 1] or abstains with its reason. Usable without the rest of the project."""
+
+from verifiers.agreement import Agreement, group_equivalent
+from verifiers.choice import ChoiceVerifier, find_choice, offered_choices
+from verifiers.equivalence import Answer, canonical_answer, equivalent, final_answer_text
+from verifiers.grounding import GroundingVerifier, Source
+from verifiers.numeric import NumericVerifier, find_number, numbers_equal, parse_number
+from verifiers.schema import JsonSchemaVerifier, find_json
+from verifiers.verdict import Verdict, Verifier
+
+__all__ = [
+    "Agreement",
+    "Answer",
+    "ChoiceVerifier",
+    "GroundingVerifier",
+    "JsonSchemaVerifier",
+    "NumericVerifier",
+    "Source",
+    "Verdict",
+    "Verifier",
+    "canonical_answer",
+    "equivalent",
+    "final_answer_text",
+    "find_choice",
+    "find_json",
+    "find_number",
+    "group_equivalent",
+    "numbers_equal",
+    "offered_choices",
+    "parse_number",
+]

@@ -1,0 +1,64 @@
+"""Structure: does an answer hold JSON that satisfies a schema (JSON Schema draft 2020-12, through jsonschema-rs)?"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from verifiers.verdict import Verdict
+
+_FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL | re.IGNORECASE)
+MAX_ERRORS = 5
+
+
+def find_json(text: str) -> Any:
+    """The JSON value in an answer: the whole text, a fenced block, or the first value that starts with `{` or `[`.
+
+    Raises `ValueError` when there is none. `NaN` and infinities are refused, as RFC 8259 does.
+    """
+    candidates = [text.strip(), *(_FENCE.findall(text))]
+    for candidate in candidates:
+        try:
+            return json.loads(candidate, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            continue
+    decoder = json.JSONDecoder(parse_constant=_refuse_constant)
+    starts = [match.start() for match in re.finditer(r"[{\[]", text)][:50]
+    for start in starts:
+        try:
+            return decoder.raw_decode(text, start)[0]
+        except (ValueError, RecursionError):
+            continue
+    raise ValueError("the answer holds no JSON value")
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not JSON")
+
+
+class JsonSchemaVerifier:
+    """Passes answers whose JSON satisfies `schema`; the feedback names each failing path. Raises `ValueError` on a bad schema."""
+
+    name = "json_schema"
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        import jsonschema_rs
+
+        try:
+            self._validator = jsonschema_rs.validator_for(schema)
+        except (jsonschema_rs.ValidationError, ValueError) as error:
+            raise ValueError(f"not a usable JSON Schema: {error}") from error
+
+    async def verify(self, query: str, candidate: str) -> Verdict:
+        try:
+            value = find_json(candidate)
+        except ValueError as error:
+            return Verdict(self.name, 0.0, False, f"{error}; answer with JSON only", decisive=True)
+        errors = []
+        for error in self._validator.iter_errors(value):
+            path = "$" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.instance_path)
+            errors.append(f"{path}: {error.message}")
+            if len(errors) == MAX_ERRORS:
+                break
+        return Verdict(self.name, 0.0 if errors else 1.0, not errors, "; ".join(errors), tuple(errors), decisive=True)
