@@ -63,7 +63,10 @@ def measure(conversations: list[dict[str, Any]], encoder: Encoder, path: Path) -
             if evidence:
                 evidence_of.append((scope, question["question"], evidence, question["category"]))
 
-    found: dict[str, list[float]] = {f"recall_at_{k}": [] for k in CUTS} | {"recall_in_1000_tokens": [], "multi_hop_recall_at_10": []}
+    found: dict[str, list[float]] = {f"recall_at_{k}": [] for k in CUTS} | {
+        "recall_in_1000_tokens": [],
+        "multi_hop_recall_at_10": [],
+    }
     times_ms = []
     for scope, question, evidence, category in evidence_of:
         start = time.perf_counter()

@@ -101,12 +101,16 @@ class SentenceTransformerEncoder:
             raise ImportError("sentence-transformers is missing: pip install 'compound-orchestrator[embeddings]'") from error
         self._model: Any = SentenceTransformer(str(model), local_files_only=True, device="cpu")
         self._batch_size = batch_size
-        self.dimensions = int(self._model.get_sentence_embedding_dimension())
+        self.dimensions = int(self._model.get_sentence_embedding_dimension() or 0)
         self.fingerprint = f"sentence-transformers:{Path(str(model)).parent.name}/{Path(str(model)).name}:{self.dimensions}"
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         encoded = self._model.encode(
-            list(texts), batch_size=self._batch_size, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
+            list(texts),
+            batch_size=self._batch_size,
+            normalize_embeddings=True,
+            convert_to_numpy=True,
+            show_progress_bar=False,
         )
         return np.asarray(encoded, dtype=np.float32).reshape(len(texts), self.dimensions)
 

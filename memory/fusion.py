@@ -56,7 +56,12 @@ def add_session_prior(scores: Scores, sessions: Sequence[str]) -> Scores:
 
 
 def fuse(
-    dense: Scores, lexical: Scores, *, sessions: Sequence[str], lengths: Sequence[int], speaker_match: NDArray[np.bool_] | None = None
+    dense: Scores,
+    lexical: Scores,
+    *,
+    sessions: Sequence[str],
+    lengths: Sequence[int],
+    speaker_match: NDArray[np.bool_] | None = None,
 ) -> Scores:
     """One score per record from parallel arrays over the records of a scope, in order of insertion. Higher is better."""
     fused = DENSE_WEIGHT * standardise(dense) + LEXICAL_WEIGHT * standardise(lexical)

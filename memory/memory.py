@@ -21,6 +21,8 @@ from memory.vectors import ScopeVectors
 DEFAULT_SCOPE = "default"
 CANDIDATES = 2_000
 MAX_QUERY_CHARS = 4_000
+MAX_RECALLED = 500
+MIN_RECORD_TOKENS = 6
 
 
 class Memory:
@@ -69,9 +71,9 @@ class Memory:
         if token_budget < 0 or (limit is not None and limit < 0):
             raise ValueError(f"token_budget and limit must not be negative (got {token_budget}, {limit})")
         where = Scope.parse(scope)
-        ranked, searched = self._ranked(query[:MAX_QUERY_CHARS], where)
-        kept = ranked if limit is None else ranked[:limit]
-        return pack(query, where.path, kept, token_budget=token_budget, searched=searched)
+        wanted = min(token_budget // MIN_RECORD_TOKENS + 1, MAX_RECALLED) if limit is None else limit
+        ranked, searched = self._ranked(query[:MAX_QUERY_CHARS], where, wanted)
+        return pack(query, where.path, ranked, token_budget=token_budget, searched=searched)
 
     def forget(self, scope: str | Scope, ids: Sequence[int] | None = None) -> int:
         """Deletes records for good, with their vectors and index entries: those of `ids`, or the whole scope. Returns how many."""
@@ -97,7 +99,7 @@ class Memory:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _ranked(self, query: str, scope: Scope) -> tuple[list[RecalledRecord], int]:
+    def _ranked(self, query: str, scope: Scope, wanted: int) -> tuple[list[RecalledRecord], int]:
         vectors = self._scope_vectors(scope)
         vectors.refresh()
         total = len(vectors.ids)
@@ -118,9 +120,9 @@ class Memory:
         named = names & asked
         speaker_match = np.array([speaker.casefold() in named for speaker in vectors.speakers]) if named else None
         fused = fuse(dense, lexical, sessions=vectors.sessions, lengths=vectors.lengths, speaker_match=speaker_match)
-        order = np.argsort(-fused, kind="stable")[: CANDIDATES // 4]
+        order = np.argsort(-fused, kind="stable")[:wanted]
         records = self._store.get(scope, (int(vectors.ids[p]) for p in order))
-        ranked = []
+        ranked: list[RecalledRecord] = []
         for position in order:
             record = records.get(int(vectors.ids[position]))
             if record is not None:  # deleted since the refresh
@@ -133,6 +135,3 @@ class Memory:
             if scope.path not in self._vectors:
                 self._vectors[scope.path] = ScopeVectors(self._store, scope, self._encoder.dimensions)
             return self._vectors[scope.path]
-
-
-

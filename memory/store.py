@@ -58,7 +58,13 @@ class Store:
             ) from error
 
     def _prepare(self, fingerprint: str) -> None:
-        for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON", "secure_delete = ON", "busy_timeout = 10000"):
+        for pragma in (
+            "journal_mode = WAL",
+            "synchronous = FULL",
+            "foreign_keys = ON",
+            "secure_delete = ON",
+            "busy_timeout = 10000",
+        ):
             self._db.execute(f"PRAGMA {pragma}")
         with self._write():
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
@@ -100,9 +106,19 @@ class Store:
                 scope_id = self._scope_id(scope, create=True)
                 ids = []
                 for record, vector in zip(records, vectors, strict=True):
-                    row = (scope_id, record.text, record.speaker, to_timestamp(record.time), record.session, record.source, now, vector.tobytes())
+                    row = (
+                        scope_id,
+                        record.text,
+                        record.speaker,
+                        to_timestamp(record.time),
+                        record.session,
+                        record.source,
+                        now,
+                        vector.tobytes(),
+                    )
                     cursor = self._db.execute(
-                        "INSERT INTO records (scope_id, text, speaker, time, session, source, stored_at, vector) VALUES (?,?,?,?,?,?,?,?)", row
+                        "INSERT INTO records (scope_id, text, speaker, time, session, source, stored_at, vector) VALUES (?,?,?,?,?,?,?,?)",
+                        row,
                     )
                     ids.append(int(cursor.lastrowid or 0))
                 bodies = ((i, f"s{scope_id}", _lexical_body(record)) for i, record in zip(ids, records, strict=True))
@@ -152,7 +168,9 @@ class Store:
 
     def count(self, scope: Scope) -> int:
         with self._lock:
-            row = self._db.execute("SELECT count(*) FROM records JOIN scopes ON scopes.id = scope_id WHERE path = ?", (scope.path,)).fetchone()
+            row = self._db.execute(
+                "SELECT count(*) FROM records JOIN scopes ON scopes.id = scope_id WHERE path = ?", (scope.path,)
+            ).fetchone()
         return int(row[0])
 
     def scopes(self) -> list[str]:

@@ -56,9 +56,9 @@ class JsonSchemaVerifier:
         except ValueError as error:
             return Verdict(self.name, 0.0, False, f"{error}; answer with JSON only", decisive=True)
         errors = []
-        for error in self._validator.iter_errors(value):
-            path = "$" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in error.instance_path)
-            errors.append(f"{path}: {error.message}")
+        for fault in self._validator.iter_errors(value):
+            path = "$" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in fault.instance_path)
+            errors.append(f"{path}: {fault.message}")
             if len(errors) == MAX_ERRORS:
                 break
         return Verdict(self.name, 0.0 if errors else 1.0, not errors, "; ".join(errors), tuple(errors), decisive=True)

@@ -1,0 +1,46 @@
+"""Small logistic fits: Platt scaling and model parameters from few outcomes (Newton's method with a Gaussian prior; Platt 1999)."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+def sigmoid(x: Array) -> Array:
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)))
+
+
+def logit(p: float) -> float:
+    """Log-odds of `p`, clipped to [1e-6, 1 - 1e-6]."""
+    clipped = min(max(p, 1e-6), 1.0 - 1e-6)
+    return float(np.log(clipped / (1.0 - clipped)))
+
+
+def fit_logistic(x: Array, y: Array, *, prior_mean: Array, prior_sd: Array, steps: int = 50) -> Array:
+    """Maximum a posteriori coefficients of P(y = 1) = sigmoid(x @ beta), shapes (n, d), (n,), (d,).
+
+    `y` may be graded in [0, 1]. Raises `ValueError` on values that are not finite. With no rows it returns the prior mean.
+    """
+    if not (np.isfinite(x).all() and np.isfinite(y).all() and ((y >= 0) & (y <= 1)).all()):
+        raise ValueError("outcomes must be finite scores in [0, 1] with finite features")
+    beta, precision = prior_mean.astype(float).copy(), 1.0 / prior_sd**2
+
+    def loss(at: Array) -> float:
+        margin = x @ at
+        return float(np.logaddexp(0.0, margin).sum() - y @ margin + 0.5 * precision @ (at - prior_mean) ** 2)
+
+    current = loss(beta)
+    for _ in range(steps):
+        p = sigmoid(x @ beta)
+        gradient = x.T @ (y - p) - precision * (beta - prior_mean)
+        hessian = (x * (p * (1 - p))[:, None]).T @ x + np.diag(precision)
+        step = np.linalg.solve(hessian, gradient)
+        while loss(beta + step) > current and float(np.abs(step).max()) > 1e-9:
+            step *= 0.5  # the loss is convex: a full Newton step may overshoot, a short enough one cannot
+        beta += step
+        current = loss(beta)
+        if float(np.abs(step).max()) < 1e-8:
+            break
+    return beta

@@ -1,0 +1,46 @@
+"""The router: success model and policy in one object."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+
+from router.policy import Constraints, Needs, Route, choose
+from router.profile import ModelProfile
+from router.success import Outcome, SuccessModel
+
+
+class Router:
+    """Routes queries. Holds one immutable `SuccessModel`, swapped as a whole when it learns, so a decision never sees half an update."""
+
+    def __init__(self, success: SuccessModel | None = None) -> None:
+        self.success = success or pretrained()
+
+    def route(
+        self,
+        query: str,
+        models: Sequence[ModelProfile],
+        *,
+        quality: float = 0.8,
+        needs: Needs | None = None,
+        constraints: Constraints | None = None,
+        known: Mapping[str, float] | None = None,
+    ) -> Route:
+        """Decides for one query. `known` holds success probabilities in [0, 1] that are better informed than the prediction.
+
+        A model that can tell for itself whether it can answer (a calculator, a search over memory) is passed through `known`.
+        """
+        if not 0.0 <= quality <= 1.0:
+            raise ValueError(f"quality must lie in [0, 1], not {quality!r}")
+        p_success = self.success.predict(query, models) | dict(known or {})
+        return choose(models, p_success, quality=quality, needs=needs, constraints=constraints)
+
+    def learn(self, outcomes: Iterable[Outcome], profiles: Mapping[str, ModelProfile] | None = None) -> None:
+        """Sharpens the success model with graded outcomes."""
+        self.success = self.success.learn(outcomes, profiles)
+
+
+@lru_cache(maxsize=1)
+def pretrained() -> SuccessModel:
+    """The shipped success model, read once a process (it is immutable)."""
+    return SuccessModel.load()
