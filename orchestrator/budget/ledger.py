@@ -1,0 +1,107 @@
+"""The account of one budget: hold the worst case before a call, settle the real usage after it.
+
+Invariant, under any concurrency: settled + reserved <= limit, for money, tokens and calls, unless a provider bills more than the worst case that
+was reserved; that difference is kept apart as `overrun` and never hidden. Thread-safe; no I/O.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+from orchestrator.budget.limits import Budget
+from orchestrator.budget.money import from_nano, to_nano
+from orchestrator.errors import BudgetExceeded
+
+
+@dataclass(frozen=True, slots=True)
+class Reservation:
+    """Money (nano-dollars) and tokens held for one call. Settle or release it exactly once."""
+
+    id: int
+    nano: int
+    tokens: int
+
+
+class Ledger:
+    """Counts against `budget` (its `seconds` are the search loop's concern). All amounts are integers."""
+
+    def __init__(self, budget: Budget | None = None) -> None:
+        self.budget = budget or Budget()
+        self._limit_nano = None if self.budget.usd is None else to_nano(self.budget.usd)
+        self._lock = threading.Lock()
+        self._open: dict[int, Reservation] = {}
+        self._next_id = 1
+        self.settled_nano = 0
+        self.settled_tokens = 0
+        self.calls = 0
+        self.overrun_nano = 0
+        self.price_unknown = False
+
+    @property
+    def reserved_nano(self) -> int:
+        with self._lock:
+            return sum(held.nano for held in self._open.values())
+
+    @property
+    def spent_usd(self) -> float:
+        return from_nano(self.settled_nano)
+
+    def remaining_usd(self) -> float | None:
+        """USD that can still be reserved; `None` without a money limit."""
+        with self._lock:
+            if self._limit_nano is None:
+                return None
+            return from_nano(max(self._limit_nano - self.settled_nano - sum(held.nano for held in self._open.values()), 0))
+
+    def reserve(self, *, usd: float | None, tokens: int = 0) -> Reservation:
+        """Holds the worst case of one call, or raises `BudgetExceeded` and holds nothing.
+
+        `usd=None` means that the price is unknown: refused under a money limit, noted in `price_unknown` otherwise.
+        """
+        if tokens < 0 or (usd is not None and usd < 0):
+            raise ValueError(f"cannot reserve a negative amount (usd={usd}, tokens={tokens})")
+        with self._lock:
+            held_nano = sum(held.nano for held in self._open.values())
+            held_tokens = sum(held.tokens for held in self._open.values())
+            if usd is None and self._limit_nano is not None:
+                raise BudgetExceeded("the price of this model is unknown", limit="usd", remedy="State its prices or lift the money limit")
+            nano = 0 if usd is None else to_nano(usd)
+            if self._limit_nano is not None and self.settled_nano + held_nano + nano > self._limit_nano:
+                left = from_nano(max(self._limit_nano - self.settled_nano - held_nano, 0))
+                raise BudgetExceeded(f"a call may cost {usd:.6f} USD, {left:.6f} are left", limit="usd", remedy="Raise budget.usd")
+            if self.budget.tokens is not None and self.settled_tokens + held_tokens + tokens > self.budget.tokens:
+                left_tokens = max(self.budget.tokens - self.settled_tokens - held_tokens, 0)
+                raise BudgetExceeded(f"a call may use {tokens} tokens, {left_tokens} are left", limit="tokens", remedy="Raise budget.tokens")
+            if self.budget.calls is not None and self.calls + len(self._open) >= self.budget.calls:
+                raise BudgetExceeded(f"all {self.budget.calls} calls are used", limit="calls", remedy="Raise budget.calls")
+            reservation = Reservation(self._next_id, nano, tokens)
+            self._next_id += 1
+            self._open[reservation.id] = reservation
+            self.price_unknown |= usd is None
+            return reservation
+
+    def settle(self, reservation: Reservation, *, usd: float, tokens: int = 0) -> None:
+        """Books what the call really used and frees the rest. More than was reserved is booked too, and added to `overrun_nano`."""
+        nano = to_nano(usd)
+        if nano < 0 or tokens < 0:
+            raise ValueError(f"cannot settle a negative amount (usd={usd}, tokens={tokens})")
+        with self._lock:
+            self._close(reservation)
+            self.settled_nano += nano
+            self.settled_tokens += tokens
+            self.calls += 1
+            self.overrun_nano += max(nano - reservation.nano, 0)
+
+    def settle_worst_case(self, reservation: Reservation) -> None:
+        """Books everything that was held: for a call whose real usage will never be known."""
+        self.settle(reservation, usd=from_nano(reservation.nano), tokens=reservation.tokens)
+
+    def release(self, reservation: Reservation) -> None:
+        """Frees everything: for a call that certainly was not billed."""
+        with self._lock:
+            self._close(reservation)
+
+    def _close(self, reservation: Reservation) -> None:
+        if self._open.pop(reservation.id, None) is None:
+            raise ValueError(f"reservation {reservation.id} is not open: it was already settled or released")

@@ -1,0 +1,19 @@
+"""Money is whole nano-dollars (1e-9 USD) inside the ledger: integers add exactly."""
+
+from __future__ import annotations
+
+import math
+from decimal import ROUND_CEILING, Decimal
+
+NANO = 1_000_000_000
+
+
+def to_nano(usd: float | Decimal) -> int:
+    """USD to nano-dollars, rounded up: a bound must not shrink by rounding."""
+    if isinstance(usd, float) and not math.isfinite(usd):
+        raise ValueError(f"{usd} USD is not an amount of money")
+    return int((Decimal(str(usd)) * NANO).to_integral_value(ROUND_CEILING))
+
+
+def from_nano(nano: int) -> float:
+    return nano / NANO

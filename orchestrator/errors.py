@@ -1,0 +1,110 @@
+"""Everything that can go wrong, drawn as a tree. Each error has a stable `code`, says what happened and where, and what to do next.
+
+    OrchestratorError
+    ├── ConfigError            the configuration is missing or wrong (file:line:column)
+    ├── InvalidQuery           the query itself cannot be used
+    ├── InvalidBudget          a limit is negative, NaN or not a number
+    ├── BudgetExceeded         the next call could overspend; carries the best answer so far
+    ├── NoAdequateModel        nothing at hand can answer; says what to add
+    ├── UnknownModel           a name that is not in the fleet
+    └── BackendError           a model could not be asked
+        ├── BackendUnavailable   no connection, timeout, 5xx              (retryable)
+        ├── RateLimited          429                                      (retryable)
+        ├── BackendRejected      4xx: the request or the key is wrong
+        └── BadResponse          the answer cannot be read: garbage, truncated, empty (retryable)
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class OrchestratorError(Exception):
+    """Base of all errors. `remedy` is one sentence that says what to do next."""
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(f"{message}. {remedy}" if remedy else message)
+        self.message = message
+        self.remedy = remedy
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"code": self.code, "message": self.message, "remedy": self.remedy}
+
+
+class ConfigError(OrchestratorError):
+    code = "config"
+
+
+class InvalidQuery(OrchestratorError, ValueError):
+    code = "invalid_query"
+
+
+class InvalidBudget(OrchestratorError, ValueError):
+    code = "invalid_budget"
+
+
+class UnknownModel(OrchestratorError, LookupError):
+    code = "unknown_model"
+
+
+class BudgetExceeded(OrchestratorError):
+    """Nothing was started that could overspend. `limit` names the limit that stopped it: usd, tokens, calls or seconds."""
+
+    code = "budget_exceeded"
+
+    def __init__(self, message: str, *, limit: str, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.limit = limit
+
+
+class NoAdequateModel(OrchestratorError):
+    """No model at hand can answer. `tried` maps each model to why not; `trace` is what was done."""
+
+    code = "no_adequate_model"
+
+    def __init__(self, message: str, *, remedy: str = "", tried: dict[str, str] | None = None, trace: Any = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.tried = tried or {}
+        self.trace = trace
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), "tried": self.tried}
+
+
+class BackendError(OrchestratorError):
+    """A model could not be asked. `retryable` says whether the same call may succeed later, `status` is the HTTP status if there was one."""
+
+    code = "backend"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, remedy: str = "", status: int | None = None, retry_after_s: float | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.status = status
+        self.retry_after_s = retry_after_s
+
+
+class BackendUnavailable(BackendError):
+    code = "backend_unavailable"
+    retryable = True
+
+
+class RateLimited(BackendError):
+    code = "rate_limited"
+    retryable = True
+
+
+class BackendRejected(BackendError):
+    code = "backend_rejected"
+
+
+class BadResponse(BackendError):
+    """`billed_tokens` is what the model certainly generated before the answer broke off (0 if unknown): it is settled, never hidden."""
+
+    code = "bad_response"
+    retryable = True
+
+    def __init__(self, message: str, *, remedy: str = "", status: int | None = None, billed_tokens: int = 0) -> None:
+        super().__init__(message, remedy=remedy, status=status)
+        self.billed_tokens = billed_tokens

@@ -1,0 +1,121 @@
+"""YAML 1.2 (core schema) with positions: every value knows its line and column, duplicate keys are errors, anchors are capped.
+
+Built on PyYAML's C parser. PyYAML's own loader follows YAML 1.1: it turns `no` into false and `012` into 10, and keeps the last of two keys.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.errors import ConfigError
+
+MAX_NODES = 100_000
+MAX_DEPTH = 64
+MAX_BYTES = 10_000_000
+_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
+_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
+_CONSTANTS: dict[str, Any] = {
+    **dict.fromkeys(("", "~", "null", "Null", "NULL"), None),
+    **dict.fromkeys(("true", "True", "TRUE"), True),
+    **dict.fromkeys(("false", "False", "FALSE"), False),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf"), float("inf")),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
+    **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
+}
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Located:
+    """A parsed document: plain values, and for each path in it the (line, column) of its value and of its key, counted from 1."""
+
+    value: Any
+    name: str
+    lines: tuple[str, ...]
+    places: dict[Path, tuple[int, int]]
+    key_places: dict[Path, tuple[int, int]]
+
+    def place(self, path: Path, *, key: bool = False) -> tuple[int, int]:
+        """Where `path` stands, or the nearest of its parents that exists."""
+        places = self.key_places if key else self.places
+        for length in range(len(path), -1, -1):
+            if path[:length] in places:
+                return places[path[:length]]
+        return (1, 1)
+
+    def describe(self, path: Path, problem: str, *, key: bool = False) -> str:
+        """`file:line:column: problem`, with the source line and a caret under it."""
+        line, column = self.place(path, key=key)
+        source = self.lines[line - 1] if line <= len(self.lines) else ""
+        return f"{self.name}:{line}:{column}: {problem}\n  {line:4d} | {source}\n       | {' ' * (column - 1)}^"
+
+
+def load_located(text: str, name: str = "<yaml>") -> Located:
+    """Parses one YAML document. Raises `ConfigError` with file:line:column on a syntax error, a duplicate key, or a document too large."""
+    import yaml
+
+    if len(text) > MAX_BYTES:
+        raise ConfigError(f"{name}: {len(text):,} characters are too many for a configuration", remedy=f"Keep it under {MAX_BYTES:,}")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        root = yaml.compose(text, Loader=loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
+        raise ConfigError(f"{where}: {getattr(error, 'problem', None) or error}", remedy="Mend the YAML syntax there") from None
+    except (RecursionError, ValueError) as error:
+        raise ConfigError(f"{name}: not a YAML document: {error}", remedy="Check the file's encoding and nesting") from None
+    builder = _Builder(name)
+    value = builder.build(root, (), 0) if root is not None else None
+    return Located(value, name, tuple(text.splitlines()), builder.places, builder.key_places)
+
+
+class _Builder:
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._nodes = 0
+        self.places: dict[Path, tuple[int, int]] = {}
+        self.key_places: dict[Path, tuple[int, int]] = {}
+
+    def build(self, node: Any, path: Path, depth: int) -> Any:
+        self._nodes += 1
+        if self._nodes > MAX_NODES or depth > MAX_DEPTH:
+            self._fail(node, "the document grows too large or too deep (anchors that multiply?)")
+        self.places[path] = _mark(node)
+        if node.id == "scalar":
+            return self._scalar(node)
+        if node.id == "sequence":
+            return [self.build(item, (*path, index), depth + 1) for index, item in enumerate(node.value)]
+        out: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            if key_node.id != "scalar":
+                self._fail(key_node, "a key must be plain text")
+            key = str(key_node.value)
+            if key in out:
+                self._fail(key_node, f"the key {key!r} stands here a second time (first on line {self.key_places[(*path, key)][0]})")
+            self.key_places[(*path, key)] = _mark(key_node)
+            out[key] = self.build(value_node, (*path, key), depth + 1)
+        return out
+
+    def _scalar(self, node: Any) -> Any:
+        text = str(node.value)
+        if node.style is not None or node.tag == "!":
+            return text
+        if text in _CONSTANTS:
+            return _CONSTANTS[text]
+        if _INT.fullmatch(text):
+            # Core schema: 012 is twelve, 0o14 is octal.
+            return int(text, 0) if text[:2] in ("0o", "0x") else int(text) if len(text) < 400 else text
+        if _FLOAT.fullmatch(text):
+            return float(text)
+        return text
+
+    def _fail(self, node: Any, problem: str) -> None:
+        line, column = _mark(node)
+        raise ConfigError(f"{self._name}:{line}:{column}: {problem}", remedy="Remove or rename it")
+
+
+def _mark(node: Any) -> tuple[int, int]:
+    return (node.start_mark.line + 1, node.start_mark.column + 1)

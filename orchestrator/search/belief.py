@@ -1,0 +1,164 @@
+"""Belief: the distribution over groups of equivalent answers, plus "none of them is right".
+
+Models err together, because hard questions are hard for all. So each query has a latent ease, ease ~ N(0, spread^2), which every draft tells
+something about; given the ease, drafts are independent:
+
+    P(model m right | ease) = sigmoid(logit_m + ease)            logit_m set so that the mean over ease is the router's P(m right)
+
+(a one-parameter item response model, integrated by Gauss-Hermite quadrature). Wrong answers fall into groups by a Chinese restaurant process
+with `concentration`: the larger, the rarer two wrong answers coincide. Verdicts multiply a group's odds by their likelihood ratio.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+NODES = 15
+P_MIN = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class VoteModel:
+    """How drafts depend on each other. Defaults were fitted to no data set in particular; `calibrate` fits them to outcomes."""
+
+    spread: float = 1.5
+    concentration: float = 4.0
+
+    def __post_init__(self) -> None:
+        if self.spread < 0 or self.concentration <= 0:
+            raise ValueError(f"spread must be >= 0 and concentration > 0, not {self.spread}, {self.concentration}")
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """`groups` maps each group's key to P(it is right); `none` is P(no group is right). They sum to 1."""
+
+    groups: Mapping[str, float] = field(default_factory=dict)
+    none: float = 1.0
+
+    @property
+    def leader(self) -> str | None:
+        return max(self.groups, key=lambda key: self.groups[key]) if self.groups else None
+
+    @property
+    def confidence(self) -> float:
+        return max(self.groups.values(), default=0.0)
+
+
+@dataclass(frozen=True)
+class VoteState:
+    """Unnormalised weights of every hypothesis after some votes, shape (groups + 1, nodes); the last row is "none of them".
+
+    `keys` and `sizes` belong to the groups in order of appearance.
+    """
+
+    weights: Array
+    keys: tuple[str, ...] = ()
+    sizes: tuple[int, ...] = ()
+
+    @property
+    def total(self) -> float:
+        return float(self.weights.sum())
+
+    @property
+    def best(self) -> float:
+        """Posterior of the leading group."""
+        return float(self.weights[:-1].sum(axis=1).max() / self.weights.sum()) if self.keys else 0.0
+
+
+def start(model: VoteModel) -> VoteState:
+    return VoteState(_quadrature()[1][None, :].copy())
+
+
+def success_given_ease(p_success: Array, model: VoteModel) -> Array:
+    """P(right | ease) at the quadrature nodes, shape (models, nodes), whose mean over ease is `p_success` (shape (models,))."""
+    p = np.clip(np.asarray(p_success, dtype=float), P_MIN, 1 - P_MIN)
+    nodes, weights = _quadrature()
+    centre = np.log(p / (1 - p)) * np.sqrt(1 + np.pi / 8 * model.spread**2)
+    for _ in range(4):  # Newton steps from the probit approximation
+        at = 1 / (1 + np.exp(-(centre[:, None] + model.spread * nodes)))
+        slope = (at * (1 - at)) @ weights
+        centre = centre - np.clip((at @ weights - p) / np.maximum(slope, 1e-9), -1.0, 1.0)
+    result: Array = 1 / (1 + np.exp(-(centre[:, None] + model.spread * nodes)))
+    return result
+
+
+def outcomes(state: VoteState, right: Array, model: VoteModel) -> Array:
+    """Weights after one more vote, for each model and each group that it could vote for (the last one: a new group).
+
+    `right` is P(right | ease), shape (models, nodes). Result shape: (models, groups + 1 outcomes, groups + 2 hypotheses, nodes); the hypothesis
+    row `groups` is the new group (all zero unless the outcome is a new one), the last row "none of them".
+    """
+    groups = len(state.keys)
+    sizes = np.array(state.sizes, dtype=float)
+    wrong = 1.0 - right
+    # Wrong votes before this one, under each hypothesis (groups..., none).
+    wrong_before = np.append(sizes.sum() - sizes, sizes.sum())
+    out = np.zeros((len(right), groups + 1, groups + 2, right.shape[1]))
+    old = np.append(np.arange(groups), groups + 1)  # rows of the hypotheses that existed before
+    for choice in range(groups + 1):
+        crowd = sizes[choice] if choice < groups else model.concentration
+        share = crowd / (model.concentration + wrong_before)
+        out[:, choice, old] = state.weights[None] * share[None, :, None] * wrong[:, None, :]
+        if choice < groups:
+            out[:, choice, choice] = state.weights[choice][None] * right
+        else:
+            out[:, choice, groups] = state.weights[-1][None] * right
+    return out
+
+
+def vote(state: VoteState, key: str, right: Array, model: VoteModel) -> VoteState:
+    """The state after one vote for group `key`; `right` has shape (nodes,)."""
+    groups = len(state.keys)
+    is_new = key not in state.keys
+    choice = groups if is_new else state.keys.index(key)
+    weights = outcomes(state, right[None, :], model)[0, choice]
+    if is_new:
+        return VoteState(weights, (*state.keys, key), (*state.sizes, 1))
+    sizes = tuple(size + (index == choice) for index, size in enumerate(state.sizes))
+    return VoteState(np.delete(weights, groups, axis=0), state.keys, sizes)
+
+
+def weigh(state: VoteState, likelihood_ratio: Mapping[str, float]) -> VoteState:
+    """Multiplies groups by the likelihood ratios P(verdict | right) / P(verdict | wrong) of what verifiers said about them."""
+    factors = np.array([likelihood_ratio.get(key, 1.0) for key in state.keys] + [1.0])
+    return VoteState(state.weights * factors[:, None], state.keys, state.sizes)
+
+
+def believe(
+    votes: Sequence[tuple[str, float]], model: VoteModel | None = None, likelihood_ratio: Mapping[str, float] | None = None
+) -> Belief:
+    """The posterior after `votes`: (group key, prior P(that model is right)) for each draft."""
+    model = model or VoteModel()
+    state = replay(votes, model)
+    return to_belief(weigh(state, likelihood_ratio or {}))
+
+
+def replay(votes: Sequence[tuple[str, float]], model: VoteModel) -> VoteState:
+    state = start(model)
+    if votes:
+        right = success_given_ease(np.array([p for _, p in votes]), model)
+        for (key, _), row in zip(votes, right, strict=True):
+            state = vote(state, key, row, model)
+    return state
+
+
+def to_belief(state: VoteState) -> Belief:
+    total = state.total
+    if total <= 0:
+        return Belief(dict.fromkeys(state.keys, 0.0), 1.0)
+    shares = state.weights.sum(axis=1) / total
+    return Belief({key: float(share) for key, share in zip(state.keys, shares, strict=False)}, float(shares[-1]))
+
+
+@lru_cache(maxsize=1)
+def _quadrature() -> tuple[Array, Array]:
+    """Nodes and weights for the expectation over a standard normal variable."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
+    return nodes, weights / weights.sum()

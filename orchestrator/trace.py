@@ -1,0 +1,77 @@
+"""The trace: a tree of everything that was done for one query, with cost, tokens and time at each node."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(slots=True)
+class Span:
+    """One step. Times are seconds since the trace began; `attributes` hold JSON values only."""
+
+    name: str
+    start_s: float
+    end_s: float | None = None
+    attributes: dict[str, Any] = field(default_factory=dict)
+    children: list[Span] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        out: dict[str, Any] = {"name": self.name, "start_s": round(self.start_s, 6), "duration_s": round((self.end_s or self.start_s) - self.start_s, 6)}
+        if self.attributes:
+            out["attributes"] = self.attributes
+        if self.children:
+            out["children"] = [child.as_dict() for child in self.children]
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Progress as a user sees it: `recalled`, `routed`, `drafting`, `drafted`, `verified`, `revised`, `abstained`, `failed`, `answered`."""
+
+    kind: str
+    at_s: float
+    detail: dict[str, Any]
+
+
+class Trace:
+    """Collects spans and passes events on. `clock` returns seconds and never goes back."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.perf_counter, on_event: Callable[[Event], None] | None = None) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._on_event = on_event
+        self.root = Span("answer", 0.0)
+        self.events: list[Event] = []
+
+    def now_s(self) -> float:
+        return self._clock() - self._began
+
+    @contextmanager
+    def span(self, name: str, parent: Span | None = None, **attributes: Any) -> Iterator[Span]:
+        """A step that lasts as long as the block; an exception is noted on it and passes on."""
+        span = Span(name, self.now_s(), attributes=attributes)
+        (parent or self.root).children.append(span)
+        try:
+            yield span
+        except BaseException as error:
+            span.attributes["error"] = f"{type(error).__name__}: {error}"[:500]
+            raise
+        finally:
+            span.end_s = self.now_s()
+
+    def emit(self, kind: str, **detail: Any) -> None:
+        event = Event(kind, self.now_s(), detail)
+        self.events.append(event)
+        if self._on_event is not None:
+            self._on_event(event)
+
+    def finish(self, **attributes: Any) -> None:
+        self.root.end_s = self.now_s()
+        self.root.attributes.update(attributes)
+
+    def as_dict(self) -> dict[str, Any]:
+        return self.root.as_dict()

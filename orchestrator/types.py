@@ -1,0 +1,150 @@
+"""The values that pass between the parts: queries, completions, candidates and answers. Immutable."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from orchestrator.errors import InvalidQuery
+
+if TYPE_CHECKING:
+    from memory import RecalledRecord
+    from orchestrator.trace import Trace
+    from router import Route
+    from verifiers import Verdict
+
+Role = Literal["system", "developer", "user", "assistant", "tool"]
+MAX_QUERY_CHARS = 2_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What the caller wants answered. `text` is the last user message; `history` what came before it.
+
+    `schema` is a JSON Schema that the answer must satisfy; `quality` the P(right) in [0, 1] at which search stops.
+    """
+
+    text: str
+    history: tuple[Message, ...] = ()
+    scope: str = "default"
+    schema: dict[str, Any] | None = None
+    quality: float | None = None
+    models: frozenset[str] | None = None
+
+    @classmethod
+    def parse(cls, text: object, **fields: Any) -> Query:
+        """Checks raw input. Raises `InvalidQuery` on anything that is not usable text of at most 2,000,000 characters."""
+        if isinstance(text, bytes | bytearray):
+            try:
+                text = bytes(text).decode("utf-8")
+            except UnicodeDecodeError as error:
+                raise InvalidQuery(f"the query is not UTF-8 (byte {error.start})", remedy="Decode it first, or send text") from None
+        if not isinstance(text, str):
+            raise InvalidQuery(f"the query must be text, not {type(text).__name__}", remedy="Pass a str")
+        if not text.strip():
+            raise InvalidQuery("the query is empty", remedy="Ask something, for example: What is 17 * 23?")
+        if len(text) > MAX_QUERY_CHARS:
+            raise InvalidQuery(
+                f"the query has {len(text):,} characters, the limit is {MAX_QUERY_CHARS:,}",
+                remedy="Remember the document first and ask about it: orchestrator remember FILE",
+            )
+        control = sum(c < " " and c not in "\t\n\r\f\v" for c in text)
+        if "\x00" in text or control > len(text) // 20:
+            raise InvalidQuery("the query is binary data", remedy="Extract its text first")
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError as error:
+            raise InvalidQuery(f"the query is not valid Unicode (character {error.start})", remedy="Repair the lone surrogate") from None
+        quality = fields.get("quality")
+        if quality is not None and not 0.0 <= quality <= 1.0:
+            raise InvalidQuery(f"quality must lie in [0, 1], not {quality!r}", remedy="0.9 asks for a 90 % chance of being right")
+        return cls(text, **fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens of one call. `cached_tokens` are part of `prefill_tokens`; `estimated` says that the backend did not report them."""
+
+    prefill_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    estimated: bool = False
+
+    @property
+    def total_tokens(self) -> int:
+        return self.prefill_tokens + self.output_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One answer of one model. `text` is `None` when the backend abstains, `note` then says why.
+
+    `confidence` is the backend's own P(right) where it has one (a calculator, a search over memory), else `None`.
+    """
+
+    model: str
+    text: str | None
+    usage: Usage = Usage()
+    latency_s: float = 0.0
+    ttft_s: float | None = None
+    finish_reason: str = "stop"
+    citations: tuple[str, ...] = ()
+    confidence: float | None = None
+    note: str = ""
+    simulated: bool = False
+
+    @property
+    def abstained(self) -> bool:
+        return self.text is None
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One answer under consideration: which model wrote it, as a draft or as a revision of which candidate (index)."""
+
+    completion: Completion
+    verdicts: tuple[Verdict, ...] = ()
+    revises: int | None = None
+
+    @property
+    def model(self) -> str:
+        return self.completion.model
+
+    @property
+    def text(self) -> str:
+        return self.completion.text or ""
+
+    @property
+    def ruled_out(self) -> bool:
+        """A decisive verifier failed it."""
+        return any(verdict.decisive and verdict.passed is False for verdict in self.verdicts)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The result. `confidence` is the posterior P(right) in [0, 1]; `partial` says that a deadline or budget cut the search short.
+
+    `stopped` is why the search ended; `simulated` is true when any part came from a simulated model. `cost_usd` is what was settled; it is
+    `None` when a model without a known price was asked.
+    """
+
+    text: str
+    confidence: float
+    model: str
+    cost_usd: float | None
+    latency_s: float
+    partial: bool
+    stopped: str
+    citations: tuple[str, ...] = ()
+    recalled: tuple[RecalledRecord, ...] = ()
+    route: Route | None = None
+    candidates: tuple[Candidate, ...] = ()
+    usage: Usage = Usage()
+    simulated: bool = False
+    trace: Trace | None = field(default=None, repr=False)
