@@ -25,9 +25,9 @@ P_MIN = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class VoteModel:
-    """How drafts depend on each other. Defaults were fitted to no data set in particular; `calibrate` fits them to outcomes."""
+    """How drafts depend on each other. Defaults suit short exact answers; `calibrate` fits them to outcomes."""
 
-    spread: float = 1.5
+    spread: float = 2.0
     concentration: float = 4.0
 
     def __post_init__(self) -> None:

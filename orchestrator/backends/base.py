@@ -1,0 +1,95 @@
+"""The contract of every backend, and the request that it gets."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+from orchestrator.types import Completion, Message
+from router import ModelProfile
+
+if TYPE_CHECKING:
+    from memory import RecalledRecord
+
+TOKENS_PER_MESSAGE = 4
+DEFAULT_MAX_TOKENS = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call. `question` is the bare query text and `recalled` the facts at hand: for backends that are no language models.
+
+    `deadline_s` is the time left for the whole call, retries included.
+    """
+
+    messages: tuple[Message, ...]
+    question: str
+    max_tokens: int = DEFAULT_MAX_TOKENS
+    temperature: float | None = None
+    seed: int | None = None
+    deadline_s: float | None = None
+    recalled: Sequence[RecalledRecord] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A piece of an answer as it is written."""
+
+    text: str
+
+
+class Backend(Protocol):
+    """Asks one model. Errors are `BackendError` subclasses; abstaining is a completion whose text is `None`."""
+
+    @property
+    def profile(self) -> ModelProfile: ...
+
+    async def complete(self, request: Request) -> Completion: ...
+
+    def stream(self, request: Request) -> AsyncIterator[Delta | Completion]:
+        """Yields deltas, then exactly one `Completion` that holds the whole text and the usage."""
+        ...
+
+    def estimate(self, request: Request) -> float | None:
+        """P(right) in [0, 1] if this backend can tell by itself whether it can answer, else `None`. Cheap, and never calls a model."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class LocalBackend:
+    """Base of backends that answer inside this process: `complete` is theirs, streaming is one delta, nothing to close."""
+
+    def __init__(self, profile: ModelProfile) -> None:
+        self._profile = profile
+
+    @property
+    def profile(self) -> ModelProfile:
+        return self._profile
+
+    async def complete(self, request: Request) -> Completion:
+        raise TypeError(f"{type(self).__name__} must define complete()")
+
+    async def stream(self, request: Request) -> AsyncIterator[Delta | Completion]:
+        completion = await self.complete(request)
+        if completion.text:
+            yield Delta(completion.text)
+        yield completion
+
+    def estimate(self, request: Request) -> float | None:
+        return None
+
+    async def aclose(self) -> None:
+        return None
+
+
+def estimate_prompt_tokens(messages: Sequence[Message]) -> int:
+    """Expected tokens of a prompt: a quarter of its UTF-8 bytes and 4 for each message."""
+    return sum(math.ceil(len(m.content.encode("utf-8", "replace")) / 4) + TOKENS_PER_MESSAGE for m in messages)
+
+
+def worst_case_prompt_tokens(messages: Sequence[Message]) -> int:
+    """What a prompt may at most cost: byte-level tokenizers rarely exceed one token for two bytes."""
+    return sum(math.ceil(len(m.content.encode("utf-8", "replace")) / 2) + 2 * TOKENS_PER_MESSAGE for m in messages)

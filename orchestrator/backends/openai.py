@@ -1,0 +1,300 @@
+"""The OpenAI chat-completions dialect over HTTP, streaming and not, for any compatible server.
+
+Wire format: POST {base_url}/chat/completions; server-sent events with `data: [DONE]` at the end when streaming. Errors are read in both the nested
+(`{"error": {...}}`) and the flat form. Usage is accepted on the last chunk with a choice as well as on a chunk of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+
+from orchestrator.backends.base import Delta, Request, estimate_prompt_tokens
+from orchestrator.backends.resilience import DEFAULT_DEADLINE_S, with_retries
+from orchestrator.backends.sse import EventParser
+from orchestrator.errors import BackendError, BackendRejected, BackendUnavailable, BadResponse, RateLimited
+from orchestrator.types import Completion, Usage
+from router import ModelProfile
+
+MAX_BODY_BYTES = 32_000_000
+CONNECT_TIMEOUT_S = 5.0
+
+
+class OpenAIBackend:
+    """Asks `model` at `base_url` (the address that ends in `/v1`). `key` is sent as a bearer token and appears nowhere else.
+
+    `transport` replaces the network, for tests; `token_field` is `max_completion_tokens` for OpenAI's own newer models.
+    """
+
+    def __init__(
+        self,
+        profile: ModelProfile,
+        *,
+        base_url: str,
+        model: str,
+        key: str | None = None,
+        token_field: str = "max_tokens",
+        transport: httpx.AsyncBaseTransport | None = None,
+        attempts: int = 3,
+    ) -> None:
+        self._profile = profile
+        self._model = model
+        self._base_url = base_url.rstrip("/")
+        self._token_field = token_field
+        self._attempts = attempts
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        timeout = httpx.Timeout(DEFAULT_DEADLINE_S, connect=CONNECT_TIMEOUT_S)
+        limits = httpx.Limits(max_connections=256, max_keepalive_connections=64)
+        self._client = httpx.AsyncClient(headers=headers, timeout=timeout, limits=limits, transport=transport, trust_env=False)
+
+    @property
+    def profile(self) -> ModelProfile:
+        return self._profile
+
+    def __repr__(self) -> str:
+        return f"OpenAIBackend({self._profile.name!r}, {self._base_url!r}, model={self._model!r})"
+
+    def estimate(self, request: Request) -> float | None:
+        return None
+
+    async def complete(self, request: Request) -> Completion:
+        return await with_retries(lambda left: self._complete_once(request, left), deadline_s=request.deadline_s, attempts=self._attempts)
+
+    async def stream(self, request: Request) -> AsyncIterator[Delta | Completion]:
+        """Yields deltas, then the completion. A stream that ends early raises `BadResponse`; what was read stays read."""
+        start = time.perf_counter()
+        body = self._body(request) | {"stream": True, "stream_options": {"include_usage": True}}
+        reader = _StreamReader()
+        ttft_s: float | None = None
+        try:
+            async with self._client.stream("POST", self._url, json=body, timeout=self._timeout(request.deadline_s)) as response:
+                if response.status_code != 200:
+                    raise self._error(response.status_code, response.headers, await response.aread())
+                parser = EventParser()
+                async for chunk in response.aiter_raw():
+                    for event in self._events(parser, chunk, reader):
+                        for text in reader.read(event):
+                            ttft_s = time.perf_counter() - start if ttft_s is None else ttft_s
+                            yield Delta(text)
+                    if reader.done:
+                        break
+        except httpx.HTTPError as error:
+            raise self._broken(error, reader.output_tokens) from error
+        if not reader.done and reader.finish_reason is None:
+            raise BadResponse(
+                f"{self._where}: the stream ended in the middle of the answer", remedy="Ask again", billed_tokens=reader.output_tokens
+            )
+        usage = reader.usage or self._estimated_usage(request, reader.text)
+        yield Completion(
+            self._profile.name,
+            reader.text,
+            usage,
+            latency_s=time.perf_counter() - start,
+            ttft_s=ttft_s,
+            finish_reason=reader.finish_reason or "stop",
+            simulated=reader.simulated or self._profile.simulated,
+        )
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    async def _complete_once(self, request: Request, left_s: float) -> Completion:
+        start = time.perf_counter()
+        try:
+            response = await self._client.post(self._url, json=self._body(request), timeout=self._timeout(left_s))
+        except httpx.HTTPError as error:
+            raise self._broken(error, 0) from error
+        if response.status_code != 200:
+            raise self._error(response.status_code, response.headers, response.content)
+        payload = self._payload(response.content)
+        choice = _first_choice(payload)
+        if choice is None:
+            raise BadResponse(f"{self._where}: the answer holds no choices: {_excerpt(response.content)}", remedy="Check the server")
+        message = choice.get("message")
+        text = _text_of(message.get("content")) if isinstance(message, dict) else None
+        if text is None and isinstance(message, dict):
+            text = message.get("refusal") if isinstance(message.get("refusal"), str) else None
+        if text is None:
+            raise BadResponse(f"{self._where}: the answer holds no text: {_excerpt(response.content)}", remedy="Check the server")
+        return Completion(
+            self._profile.name,
+            text,
+            _usage_of(payload.get("usage")) or self._estimated_usage(request, text),
+            latency_s=time.perf_counter() - start,
+            finish_reason=str(choice.get("finish_reason") or "stop"),
+            simulated=bool(payload.get("simulated")) or self._profile.simulated,
+        )
+
+    @property
+    def _url(self) -> str:
+        return f"{self._base_url}/chat/completions"
+
+    @property
+    def _where(self) -> str:
+        return f"{self._profile.name} at {self._base_url}"
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        messages = [{"role": message.role, "content": message.content} for message in request.messages]
+        body: dict[str, Any] = {"model": self._model, "messages": messages, self._token_field: request.max_tokens}
+        if request.temperature is not None:
+            body["temperature"] = request.temperature
+        if request.seed is not None:
+            body["seed"] = request.seed
+        return body
+
+    def _timeout(self, left_s: float | None) -> httpx.Timeout:
+        return httpx.Timeout(DEFAULT_DEADLINE_S if left_s is None else max(left_s, 0.001), connect=CONNECT_TIMEOUT_S)
+
+    def _estimated_usage(self, request: Request, text: str) -> Usage:
+        return Usage(estimate_prompt_tokens(request.messages), len(text) // 4 + 1, estimated=True)
+
+    def _payload(self, content: bytes) -> dict[str, Any]:
+        if len(content) > MAX_BODY_BYTES:
+            raise BadResponse(f"{self._where}: an answer of {len(content):,} bytes", remedy="Lower max_tokens")
+        try:
+            payload = json.loads(content)
+        except (ValueError, RecursionError):
+            problem = "an empty answer" if not content.strip() else f"the answer is not JSON: {_excerpt(content)}"
+            raise BadResponse(f"{self._where}: {problem}", remedy="Check that base_url points to an OpenAI-compatible server") from None
+        if not isinstance(payload, dict):
+            raise BadResponse(f"{self._where}: the answer is not a JSON object: {_excerpt(content)}", remedy="Check the server")
+        if "error" in payload and "choices" not in payload:
+            raise BadResponse(f"{self._where}: {_error_text(payload)}", remedy="Check the server's log")
+        return payload
+
+    def _events(self, parser: EventParser, chunk: bytes, reader: _StreamReader) -> list[dict[str, Any] | None]:
+        """Parsed events of a chunk; `None` stands for the end mark."""
+        events: list[dict[str, Any] | None] = []
+        try:
+            for data in parser.feed(chunk):
+                if data.strip() == "[DONE]":
+                    events.append(None)
+                    continue
+                event = json.loads(data)
+                if not isinstance(event, dict):
+                    raise ValueError("an event is not an object")
+                if "error" in event:
+                    raise BadResponse(f"{self._where}: {_error_text(event)}", remedy="Ask again", billed_tokens=reader.output_tokens)
+                events.append(event)
+        except (ValueError, RecursionError) as error:
+            raise BadResponse(
+                f"{self._where}: the stream holds something that is not an event: {error}", remedy="Ask again", billed_tokens=reader.output_tokens
+            ) from None
+        return events
+
+    def _broken(self, error: httpx.HTTPError, output_tokens: int) -> BackendError:
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
+            return BackendUnavailable(f"{self._where}: cannot connect", remedy="Check the address and that the server runs: orchestrator doctor")
+        if isinstance(error, httpx.TimeoutException):
+            return BackendUnavailable(f"{self._where}: no answer in time", remedy="Allow more seconds, or choose a faster model")
+        if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.DecodingError):
+            return BadResponse(f"{self._where}: the connection broke off: {error}", remedy="Ask again", billed_tokens=output_tokens)
+        return BackendUnavailable(f"{self._where}: {type(error).__name__}: {error}", remedy="Check the server: orchestrator doctor")
+
+    def _error(self, status: int, headers: httpx.Headers, content: bytes) -> BackendError:
+        try:
+            payload = json.loads(content)
+            detail = _error_text(payload) if isinstance(payload, dict) else _excerpt(content)
+        except (ValueError, RecursionError):
+            detail = _excerpt(content) or "no details"
+        message = f"{self._where}: HTTP {status}: {detail}"
+        if status == 429:
+            return RateLimited(message, remedy="Slow down, or add another model", status=status, retry_after_s=_retry_after_s(headers))
+        if status >= 500 or status in (408, 409):
+            return BackendUnavailable(message, remedy="The server has a problem; ask again", status=status, retry_after_s=_retry_after_s(headers))
+        remedies = {401: "Check the API key", 403: "The key may not use this model", 404: "Check base_url and the model's name"}
+        return BackendRejected(message, remedy=remedies.get(status, "The server refuses this request"), status=status)
+
+
+class _StreamReader:
+    """Collects what the chunks of one streamed answer say."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self.usage: Usage | None = None
+        self.finish_reason: str | None = None
+        self.done = False
+        self.simulated = False
+
+    @property
+    def text(self) -> str:
+        return "".join(self._parts)
+
+    @property
+    def output_tokens(self) -> int:
+        return len(self.text) // 4 + 1 if self._parts else 0
+
+    def read(self, event: dict[str, Any] | None) -> list[str]:
+        """The new text in one event."""
+        if event is None:
+            self.done = True
+            return []
+        self.usage = _usage_of(event.get("usage")) or self.usage
+        self.simulated = self.simulated or bool(event.get("simulated"))
+        choice = _first_choice(event)
+        if choice is None:
+            return []
+        if choice.get("finish_reason"):
+            self.finish_reason = str(choice["finish_reason"])
+        delta = choice.get("delta")
+        text = _text_of(delta.get("content")) if isinstance(delta, dict) else None
+        if not text:
+            return []
+        self._parts.append(text)
+        return [text]
+
+
+def _first_choice(payload: dict[str, Any]) -> dict[str, Any] | None:
+    choices = payload.get("choices")
+    return choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
+
+
+def _text_of(content: Any) -> str | None:
+    """Message content is text, or a list of parts (Mistral and newer OpenAI models)."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "".join(part.get("text", "") for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+    return None
+
+
+def _usage_of(usage: Any) -> Usage | None:
+    """Reported usage, or `None` when it is missing or impossible (negative, not numbers): then it is estimated instead."""
+    if not isinstance(usage, dict):
+        return None
+    details = usage.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else 0
+    prompt, output = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    cached = cached if isinstance(cached, int) and not isinstance(cached, bool) else 0
+    if not all(isinstance(n, int) and not isinstance(n, bool) and n >= 0 for n in (prompt, output, cached)):
+        return None
+    assert isinstance(prompt, int)
+    assert isinstance(output, int)
+    return Usage(prompt, output, min(cached, prompt))
+
+
+def _error_text(payload: dict[str, Any]) -> str:
+    error = payload.get("error", payload)
+    text = error.get("message") if isinstance(error, dict) else error
+    return str(text or payload)[:300]
+
+
+def _excerpt(content: bytes) -> str:
+    text = content[:200].decode("utf-8", "replace").strip()
+    return text if len(content) <= 200 else text + " ..."
+
+
+def _retry_after_s(headers: httpx.Headers) -> float | None:
+    """Seconds from `retry-after-ms` or `retry-after` (its HTTP-date form is ignored)."""
+    for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers[name]) * scale
+        except (KeyError, ValueError):
+            continue
+        if 0 <= seconds <= 3_600:
+            return seconds
+    return None

@@ -1,0 +1,51 @@
+"""Retries under one deadline: full jitter (Brooker 2015), Retry-After honoured, only for errors that may pass (tenacity does the loop)."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from orchestrator.errors import BackendError, BackendUnavailable
+
+T = TypeVar("T")
+ATTEMPTS = 3
+FIRST_WAIT_S = 0.5
+LONGEST_WAIT_S = 8.0
+DEFAULT_DEADLINE_S = 120.0
+
+
+async def with_retries(call: Callable[[float], Awaitable[T]], *, deadline_s: float | None = None, attempts: int = ATTEMPTS) -> T:
+    """Runs `call(seconds left)` until it succeeds, fails for good, or the deadline or the attempts are used up; raises the last error.
+
+    A wait that would outlast the deadline is not begun.
+    """
+    import asyncio
+
+    import tenacity
+
+    loop = asyncio.get_running_loop()
+    end = loop.time() + (DEFAULT_DEADLINE_S if deadline_s is None else deadline_s)
+
+    def wait_s(state: tenacity.RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome else None
+        asked = getattr(error, "retry_after_s", None)
+        jittered = random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (state.attempt_number - 1)))
+        return max(float(asked), jittered) if asked is not None else jittered
+
+    def out_of_time(state: tenacity.RetryCallState) -> bool:
+        return loop.time() + state.upcoming_sleep >= end
+
+    retrying = tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception(lambda error: isinstance(error, BackendError) and error.retryable),
+        stop=tenacity.stop_after_attempt(attempts) | out_of_time,
+        wait=wait_s,
+        reraise=True,
+    )
+    async for attempt in retrying:
+        with attempt:
+            left = end - loop.time()
+            if left <= 0:
+                raise BackendUnavailable("the deadline passed before the call", remedy="Allow more seconds")
+            return await call(left)
+    raise AssertionError("unreachable: tenacity re-raises the last error")

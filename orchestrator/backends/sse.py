@@ -1,0 +1,44 @@
+"""Server-sent events, as the WHATWG HTML standard parses them: any line ending, comments, split UTF-8, several `data:` lines an event."""
+
+from __future__ import annotations
+
+import codecs
+
+MAX_EVENT_CHARS = 16_000_000
+
+
+class EventParser:
+    """Feed bytes as they come; get the `data` of each finished event. Raises `ValueError` on an event of over 16 million characters."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+        self._buffer = ""
+        self._data: list[str] = []
+        self._size = 0
+        self._after_cr = False
+
+    def feed(self, chunk: bytes) -> list[str]:
+        text = self._decoder.decode(chunk)
+        if self._after_cr and text:  # the LF of a CRLF that was split between two chunks
+            text = text.removeprefix("\n")
+            self._after_cr = False
+        if text.endswith("\r"):
+            self._after_cr = True
+        self._buffer += text.replace("\r\n", "\n").replace("\r", "\n")
+        if len(self._buffer) + self._size > MAX_EVENT_CHARS:
+            raise ValueError("an event of over 16 million characters")
+        *lines, self._buffer = self._buffer.split("\n")
+        return [data for line in lines if (data := self._line(line)) is not None]
+
+    def _line(self, line: str) -> str | None:
+        if not line:
+            if not self._data:
+                return None
+            data, self._data, self._size = "\n".join(self._data), [], 0
+            return data
+        name, _, value = line.partition(":")
+        if name == "data":
+            value = value.removeprefix(" ")
+            self._data.append(value)
+            self._size += len(value)
+        return None
