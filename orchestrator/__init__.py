@@ -1,0 +1,75 @@
+"""A fleet of language models that acts as one: routed, remembered, verified, budgeted. Names are loaded when first used."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.budget import Budget, Ledger
+    from orchestrator.config import Config, load_config
+    from orchestrator.engine import Orchestrator
+    from orchestrator.errors import (
+        BackendError,
+        BudgetExceeded,
+        ConfigError,
+        InvalidBudget,
+        InvalidQuery,
+        NoAdequateModel,
+        OrchestratorError,
+        UnknownModel,
+    )
+    from orchestrator.trace import Event, Trace
+    from orchestrator.types import Answer, Candidate, Completion, Message, Query, Usage
+
+__version__ = "0.1.0"
+_HOME = {
+    **dict.fromkeys(("Budget", "Ledger"), "budget"),
+    **dict.fromkeys(("Config", "load_config"), "config"),
+    "Orchestrator": "engine",
+    **dict.fromkeys(
+        (
+            "BackendError",
+            "BudgetExceeded",
+            "ConfigError",
+            "InvalidBudget",
+            "InvalidQuery",
+            "NoAdequateModel",
+            "OrchestratorError",
+            "UnknownModel",
+        ),
+        "errors",
+    ),
+    **dict.fromkeys(("Event", "Trace"), "trace"),
+    **dict.fromkeys(("Answer", "Candidate", "Completion", "Message", "Query", "Usage"), "types"),
+}
+__all__ = [
+    "Answer",
+    "BackendError",
+    "Budget",
+    "BudgetExceeded",
+    "Candidate",
+    "Completion",
+    "Config",
+    "ConfigError",
+    "Event",
+    "InvalidBudget",
+    "InvalidQuery",
+    "Ledger",
+    "Message",
+    "NoAdequateModel",
+    "Orchestrator",
+    "OrchestratorError",
+    "Query",
+    "Trace",
+    "UnknownModel",
+    "Usage",
+    "load_config",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'orchestrator' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"orchestrator.{_HOME[name]}"), name)

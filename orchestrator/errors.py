@@ -1,17 +1,17 @@
 """Everything that can go wrong, drawn as a tree. Each error has a stable `code`, says what happened and where, and what to do next.
 
-    OrchestratorError
-    ├── ConfigError            the configuration is missing or wrong (file:line:column)
-    ├── InvalidQuery           the query itself cannot be used
-    ├── InvalidBudget          a limit is negative, NaN or not a number
-    ├── BudgetExceeded         the next call could overspend; carries the best answer so far
-    ├── NoAdequateModel        nothing at hand can answer; says what to add
-    ├── UnknownModel           a name that is not in the fleet
-    └── BackendError           a model could not be asked
-        ├── BackendUnavailable   no connection, timeout, 5xx              (retryable)
-        ├── RateLimited          429                                      (retryable)
-        ├── BackendRejected      4xx: the request or the key is wrong
-        └── BadResponse          the answer cannot be read: garbage, truncated, empty (retryable)
+OrchestratorError
+├── ConfigError            the configuration is missing or wrong (file:line:column)
+├── InvalidQuery           the query itself cannot be used
+├── InvalidBudget          a limit is negative, NaN or not a number
+├── BudgetExceeded         the next call could overspend; carries the best answer so far
+├── NoAdequateModel        nothing at hand can answer; says what to add
+├── UnknownModel           a name that is not in the fleet
+└── BackendError           a model could not be asked
+    ├── BackendUnavailable   no connection, timeout, 5xx              (retryable)
+    ├── RateLimited          429                                      (retryable)
+    ├── BackendRejected      4xx: the request or the key is wrong
+    └── BadResponse          the answer cannot be read: garbage, truncated, empty (retryable)
 """
 
 from __future__ import annotations

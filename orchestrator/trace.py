@@ -20,7 +20,11 @@ class Span:
     children: list[Span] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
-        out: dict[str, Any] = {"name": self.name, "start_s": round(self.start_s, 6), "duration_s": round((self.end_s or self.start_s) - self.start_s, 6)}
+        out: dict[str, Any] = {
+            "name": self.name,
+            "start_s": round(self.start_s, 6),
+            "duration_s": round((self.end_s or self.start_s) - self.start_s, 6),
+        }
         if self.attributes:
             out["attributes"] = self.attributes
         if self.children:

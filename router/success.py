@@ -83,7 +83,7 @@ class SuccessModel:
         """P(right) in (0, 1) for every model; the query's features are computed once."""
         ease = self.ease(query)
         abilities = {profile.name: self.ability(profile) for profile in profiles}
-        return {name: float(sigmoid(np.float64(a.bias + a.slope * ease))) for name, a in abilities.items()}
+        return {name: float(sigmoid(np.array(a.bias + a.slope * ease))) for name, a in abilities.items()}
 
     def learn(self, outcomes: Iterable[Outcome], profiles: Mapping[str, ModelProfile] | None = None) -> SuccessModel:
         """A new model whose abilities also fit `outcomes`; each model's old parameters are the prior, worth about 12 outcomes."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from verifiers.verdict import Verdict
 
-_CITATION = re.compile(r"\[(?:m:)?([\w.-]+)\]")
+_CITATION = re.compile(r"\[([\w.-]+(?::[\w.-]+)?)\]")
 _WORD = re.compile(r"[^\W_]+(?:['’.,:-]\d+)*", re.UNICODE)
 _STOP = frozenset(
     "a an and are as at be been but by can could did do does for from had has have he her his i if in into is it its me my no not of on or "

@@ -30,10 +30,29 @@ _STOP = frozenset(
 _MONTHS = r"january|february|march|april|may|june|july|august|september|october|november|december"
 _KINDS: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = (
     # what is asked, how the question shows it, what a sentence must hold
-    ("number", re.compile(r"\bhow (?:many|much|old|long|far|tall|big)\b|\bwhat (?:price|percentage|number)\b", re.I), re.compile(r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|half|twice)\b", re.I)),
-    ("time", re.compile(r"\bwhen\b|\bwhat (?:day|date|time|year|month)\b|\bwhich (?:day|year|month)\b", re.I), re.compile(rf"\d|\b(?:{_MONTHS}|monday|tuesday|wednesday|thursday|friday|saturday|sunday|noon|midnight|today|tomorrow|yesterday|morning|evening|afternoon|weekly|daily)\b", re.I)),
-    ("person", re.compile(r"\bwho(?:se|m)?\b", re.I), re.compile(r"(?<![.!?]\s)(?<!^)\b[A-Z][a-z]+|^[A-Z][a-z]+ (?:[A-Z]|is|was|runs|leads|will|has|keeps|looks|wrote|built)")),
-    ("place", re.compile(r"\bwhere\b|\bwhat (?:city|place|address|street|country)\b|\bwhich (?:city|town|country)\b", re.I), re.compile(r"\b(?:in|at|on|to|from|near|under|behind|inside|next)\s+\w+", re.I)),
+    (
+        "number",
+        re.compile(r"\bhow (?:many|much|old|long|far|tall|big)\b|\bwhat (?:price|percentage|number)\b", re.I),
+        re.compile(r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|half|twice)\b", re.I),
+    ),
+    (
+        "time",
+        re.compile(r"\bwhen\b|\bwhat (?:day|date|time|year|month)\b|\bwhich (?:day|year|month)\b", re.I),
+        re.compile(
+            rf"\d|\b(?:{_MONTHS}|monday|tuesday|wednesday|thursday|friday|saturday|sunday|noon|midnight|today|tomorrow|yesterday|morning|evening|afternoon|weekly|daily)\b",
+            re.I,
+        ),
+    ),
+    (
+        "person",
+        re.compile(r"\bwho(?:se|m)?\b", re.I),
+        re.compile(r"(?<![.!?]\s)(?<!^)\b[A-Z][a-z]+|^[A-Z][a-z]+ (?:[A-Z]|is|was|runs|leads|will|has|keeps|looks|wrote|built)"),
+    ),
+    (
+        "place",
+        re.compile(r"\bwhere\b|\bwhat (?:city|place|address|street|country)\b|\bwhich (?:city|town|country)\b", re.I),
+        re.compile(r"\b(?:in|at|on|to|from|near|under|behind|inside|next)\s+\w+", re.I),
+    ),
 )
 MIN_COVERAGE = 0.55
 CONTRADICTION_MARGIN = 0.8

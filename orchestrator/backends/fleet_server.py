@@ -92,11 +92,11 @@ class FleetApp:
         model = self._models.get(str(body.get("model")))
         if model is None:
             raise _Refused(404, f"unknown model {body.get('model')!r}; this server has: {', '.join(self._models)}")
-        texts = [m.get("content") for m in body["messages"] if isinstance(m, dict) and isinstance(m.get("content"), str)]
-        users = [m["content"] for m in body["messages"] if isinstance(m, dict) and m.get("role") == "user" and isinstance(m.get("content"), str)]
+        messages = [m for m in body["messages"] if isinstance(m, dict) and isinstance(m.get("content"), str)]
+        users: list[str] = [m["content"] for m in messages if m.get("role") == "user"]
         if not users:
             raise _Refused(400, "there is no user message with text")
-        return model, users[-1], sum(map(len, texts))
+        return model, users[-1], sum(len(m["content"]) for m in messages)
 
     async def _stream(self, name: str, reply: Reply, send: Send, *, include_usage: bool) -> None:
         await self._wait(reply.ttft_s)

@@ -182,13 +182,17 @@ class OpenAIBackend:
                 events.append(event)
         except (ValueError, RecursionError) as error:
             raise BadResponse(
-                f"{self._where}: the stream holds something that is not an event: {error}", remedy="Ask again", billed_tokens=reader.output_tokens
+                f"{self._where}: the stream holds something that is not an event: {error}",
+                remedy="Ask again",
+                billed_tokens=reader.output_tokens,
             ) from None
         return events
 
     def _broken(self, error: httpx.HTTPError, output_tokens: int) -> BackendError:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
-            return BackendUnavailable(f"{self._where}: cannot connect", remedy="Check the address and that the server runs: orchestrator doctor")
+            return BackendUnavailable(
+                f"{self._where}: cannot connect", remedy="Check the address and that the server runs: orchestrator doctor"
+            )
         if isinstance(error, httpx.TimeoutException):
             return BackendUnavailable(f"{self._where}: no answer in time", remedy="Allow more seconds, or choose a faster model")
         if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.DecodingError):
@@ -205,7 +209,9 @@ class OpenAIBackend:
         if status == 429:
             return RateLimited(message, remedy="Slow down, or add another model", status=status, retry_after_s=_retry_after_s(headers))
         if status >= 500 or status in (408, 409):
-            return BackendUnavailable(message, remedy="The server has a problem; ask again", status=status, retry_after_s=_retry_after_s(headers))
+            return BackendUnavailable(
+                message, remedy="The server has a problem; ask again", status=status, retry_after_s=_retry_after_s(headers)
+            )
         remedies = {401: "Check the API key", 403: "The key may not use this model", 404: "Check base_url and the model's name"}
         return BackendRejected(message, remedy=remedies.get(status, "The server refuses this request"), status=status)
 

@@ -38,7 +38,7 @@ async def with_retries(call: Callable[[float], Awaitable[T]], *, deadline_s: flo
 
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, BackendError) and error.retryable),
-        stop=tenacity.stop_after_attempt(attempts) | out_of_time,
+        stop=tenacity.stop_any(tenacity.stop_after_attempt(attempts), out_of_time),
         wait=wait_s,
         reraise=True,
     )

@@ -62,9 +62,12 @@ _TEMPERATURE = {
 _NUMBER = r"(-?\d{1,3}(?:,\d{3})+(?:\.\d+)?|-?\d+(?:\.\d+)?)"
 _UNIT = r"([a-z°²/\-]+[2²]?)"
 _LEAD = r"^\s*(?:please\s+)?(?:what(?:'s|’s| is)\s+|convert\s+|how (?:much|many .{1,20}?) (?:is|are)\s+)?"
-_FORWARD = re.compile(rf"{_LEAD}{_NUMBER}\s*(?:degrees\s+)?{_UNIT}\s+(?:in|to|into|as)\s+(?:degrees\s+)?{_UNIT}\s*[?.!]*\s*$", re.IGNORECASE)
+_FORWARD = re.compile(
+    rf"{_LEAD}{_NUMBER}\s*(?:degrees\s+)?{_UNIT}\s+(?:in|to|into|as)\s+(?:degrees\s+)?{_UNIT}\s*[?.!]*\s*$", re.IGNORECASE
+)
 _BACKWARD = re.compile(
-    rf"^\s*how many\s+{_UNIT}\s+(?:are there in|are in|is|are|in|make|does it take to make)\s+(?:a\s+)?{_NUMBER}\s*{_UNIT}\s*[?.!]*\s*$", re.IGNORECASE
+    rf"^\s*how many\s+{_UNIT}\s+(?:are there in|are in|is|are|in|make|does it take to make)\s+(?:a\s+)?{_NUMBER}\s*{_UNIT}\s*[?.!]*\s*$",
+    re.IGNORECASE,
 )
 
 

@@ -72,7 +72,9 @@ class Ledger:
                 raise BudgetExceeded(f"a call may cost {usd:.6f} USD, {left:.6f} are left", limit="usd", remedy="Raise budget.usd")
             if self.budget.tokens is not None and self.settled_tokens + held_tokens + tokens > self.budget.tokens:
                 left_tokens = max(self.budget.tokens - self.settled_tokens - held_tokens, 0)
-                raise BudgetExceeded(f"a call may use {tokens} tokens, {left_tokens} are left", limit="tokens", remedy="Raise budget.tokens")
+                raise BudgetExceeded(
+                    f"a call may use {tokens} tokens, {left_tokens} are left", limit="tokens", remedy="Raise budget.tokens"
+                )
             if self.budget.calls is not None and self.calls + len(self._open) >= self.budget.calls:
                 raise BudgetExceeded(f"all {self.budget.calls} calls are used", limit="calls", remedy="Raise budget.calls")
             reservation = Reservation(self._next_id, nano, tokens)
@@ -101,6 +103,11 @@ class Ledger:
         """Frees everything: for a call that certainly was not billed."""
         with self._lock:
             self._close(reservation)
+
+    def is_open(self, reservation: Reservation) -> bool:
+        """Whether it was neither settled nor released yet."""
+        with self._lock:
+            return reservation.id in self._open
 
     def _close(self, reservation: Reservation) -> None:
         if self._open.pop(reservation.id, None) is None:

@@ -1,0 +1,156 @@
+"""`orchestrator.yaml`: which models, what memory, what limits. Every mistake is reported in one pass, with file:line:column and a suggestion."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from orchestrator.errors import ConfigError
+from orchestrator.located_yaml import Located, load_located
+
+DEFAULT_NAME = "orchestrator.yaml"
+PROVIDERS = ("calculator", "extractive", "simulated", "recorded", "openai", "groq", "together", "mistral", "deepseek", "openrouter", "ollama",
+             "llamacpp", "vllm", "lmstudio", "compatible")  # fmt: skip
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(_Strict):
+    """One model of the fleet."""
+
+    provider: Literal[PROVIDERS]  # type: ignore[valid-type]
+    """Whose API; `compatible` is any OpenAI-compatible server at `base_url`."""
+    model: str | None = None
+    """The provider's own name for the model."""
+    base_url: str | None = None
+    key: str | None = None
+    """`env:NAME` or `file:PATH`; never the key itself. Default: the provider's usual environment variable."""
+    input_usd_per_mtok: Price | None = None
+    output_usd_per_mtok: Price | None = None
+    cached_usd_per_mtok: Price | None = None
+    context_tokens: Annotated[int, Field(gt=0)] = 128_000
+    capabilities: list[str] = []
+    skill: Share | None = None
+    """Expected share of right answers, in (0, 1)."""
+    like: str | None = None
+    output_tokens: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 250.0
+    ttft_s: Price = 0.5
+    tokens_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    folder: str | None = None
+    """Recorded models: the folder of the recordings."""
+    task: str | None = None
+    """Recorded models: which recordings (`gsm`, `crux`)."""
+
+
+class MemoryConfig(_Strict):
+    path: str = ".orchestrator/memory.db"
+    token_budget: Annotated[int, Field(ge=0)] = 800
+
+
+class BudgetConfig(_Strict):
+    """Limits for one query."""
+
+    usd: Price | None = None
+    tokens: Annotated[int, Field(ge=0)] | None = None
+    seconds: Price | None = None
+    calls: Annotated[int, Field(ge=0)] | None = None
+
+
+class Config(_Strict):
+    """The whole file."""
+
+    version: Literal[1] = 1
+    models: dict[str, ModelConfig] = Field(min_length=1)
+    memory: MemoryConfig | None = MemoryConfig()
+    budget: BudgetConfig = BudgetConfig()
+    quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.85
+    value_usd: Price = 0.05
+    strategy: Literal["single", "cascade", "draft_critique_revise", "adaptive"] = "adaptive"
+    max_tokens: Annotated[int, Field(gt=0)] = 1_024
+
+
+def load_config(path: str | Path) -> Config:
+    """Reads a file. Raises `ConfigError` that lists every mistake in it."""
+    path = Path(path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file", remedy="Write one (see docs/configuration.md), or leave out --config") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})", remedy="Save it as UTF-8") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}", remedy="Check the path and its permissions") from None
+    return parse_config(text, str(path))
+
+
+def parse_config(text: str, name: str = "<config>") -> Config:
+    located = load_located(text, name)
+    if not isinstance(located.value, dict):
+        raise ConfigError(f"{name}:1:1: the file is empty or not a mapping", remedy="Start with `models:`")
+    try:
+        return Config.model_validate(located.value)
+    except ValidationError as error:
+        problems = [_describe(located, dict(problem)) for problem in error.errors()]
+        raise ConfigError("\n".join(problems), remedy="" if len(problems) == 1 else f"{len(problems)} mistakes in all") from None
+
+
+def secret(reference: str | None, default_variable: str | None) -> str | None:
+    """The key behind `env:NAME` or `file:PATH`, or the provider's usual variable. Raises `ConfigError` when it is named but missing."""
+    if reference is None:
+        return os.environ.get(default_variable) if default_variable else None
+    kind, _, where = reference.partition(":")
+    if kind == "env" and where:
+        value = os.environ.get(where)
+        if not value:
+            raise ConfigError(f"the environment variable {where} is not set", remedy=f"export {where}=... first")
+        return value
+    if kind == "file" and where:
+        try:
+            return Path(where).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ConfigError(f"the key file {where} cannot be read: {error.strerror}", remedy="Check the path") from None
+    raise ConfigError("a key must be a reference, never the key itself", remedy="Write key: env:NAME or key: file:PATH")
+
+
+def _describe(located: Located, problem: dict[str, Any]) -> str:
+    path = tuple(part for part in problem["loc"] if not (isinstance(part, str) and part == "[key]"))
+    kind, context = problem["type"], problem.get("ctx", {})
+    where = ".".join(map(str, path))
+    if kind == "extra_forbidden":
+        known = _fields_at(path[:-1])
+        return located.describe(path, f"unknown field {path[-1]!r}{_suggest(str(path[-1]), known)}", key=True)
+    if kind == "missing":
+        return located.describe(
+            path[:-1], f"the field {path[-1]!r} is missing" + (f" in {'.'.join(map(str, path[:-1]))}" if path[:-1] else "")
+        )
+    if kind == "literal_error":
+        choices = re.findall(r"'([^']*)'|(\d+)", str(context.get("expected", "")))
+        known = [text or number for text, number in choices]
+        return located.describe(path, f"unknown {path[-1]} {problem['input']!r}{_suggest(str(problem['input']), known)}")
+    return located.describe(path, f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}, not {_short(problem['input'])}")
+
+
+def _fields_at(path: tuple[Any, ...]) -> list[str]:
+    if not path:
+        return list(Config.model_fields)
+    section: dict[str, type[BaseModel]] = {"models": ModelConfig, "memory": MemoryConfig, "budget": BudgetConfig}
+    return list(section[path[0]].model_fields) if path[0] in section else []
+
+
+def _suggest(word: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f". Did you mean {close[0]!r}?" if close else f". Known: {', '.join(known)}" if known else ""
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

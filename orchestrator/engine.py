@@ -1,0 +1,324 @@
+"""The engine: one query in, one answer out, with its confidence, cost and trace. SDK, CLI and gateway all drive this class."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from orchestrator.backends.base import Backend, Request, estimate_prompt_tokens
+from orchestrator.budget import Budget, Ledger
+from orchestrator.config import DEFAULT_NAME, Config, load_config
+from orchestrator.errors import BackendError, BudgetExceeded, ConfigError, InvalidQuery, NoAdequateModel, UnknownModel
+from orchestrator.fleet import WHAT_TO_ADD, Fleet, fleet_at_hand, fleet_from_config
+from orchestrator.search.belief import VoteModel
+from orchestrator.search.controller import Search, SearchResult
+from orchestrator.search.prompts import draft_messages
+from orchestrator.search.state import Choice, SearchState
+from orchestrator.search.strategies import STRATEGIES, Strategy
+from orchestrator.trace import Event, Trace
+from orchestrator.types import Answer, Message, Query
+from router import Needs, Route, Router
+from verifiers import ChoiceVerifier, GroundingVerifier, JsonSchemaVerifier, Source, Verifier, offered_choices
+
+if TYPE_CHECKING:
+    from memory import Memory, Recall, Record
+
+T = TypeVar("T")
+
+
+class Orchestrator:
+    """A fleet of models that acts as one.
+
+    `backends` maps names to backends; `memory` is optional; `budget` limits every query unless the query brings a tighter one. `value_usd` is what
+    a right answer is worth: search buys another draft only if that raises P(right) by more than its price divided by this.
+    """
+
+    def __init__(
+        self,
+        backends: Mapping[str, Backend],
+        *,
+        memory: Memory | None = None,
+        router: Router | None = None,
+        budget: Budget | None = None,
+        quality: float = 0.85,
+        value_usd: float = 0.05,
+        strategy: str | Strategy = "adaptive",
+        max_tokens: int = 1_024,
+        memory_tokens: int = 800,
+        vote_model: VoteModel | None = None,
+        verifiers: Sequence[Verifier] = (),
+        origin: str = "the caller",
+    ) -> None:
+        if not backends:
+            raise ConfigError("the fleet is empty", remedy=WHAT_TO_ADD)
+        self.backends = dict(backends)
+        self.memory = memory
+        self.router = router or Router()
+        self.budget = budget or Budget()
+        self.origin = origin
+        self._quality = quality
+        self._value_usd = value_usd
+        self._strategy = _strategy(strategy)
+        self._max_tokens = max_tokens
+        self._memory_tokens = memory_tokens
+        self._vote_model = vote_model or VoteModel()
+        self._verifiers = tuple(verifiers)
+
+    @classmethod
+    def from_config(cls, config: str | Path | Config = DEFAULT_NAME, **overrides: Any) -> Orchestrator:
+        """Builds everything that a configuration names. Raises `ConfigError`."""
+        parsed = config if isinstance(config, Config) else load_config(config)
+        return cls._assemble(fleet_from_config(parsed), parsed, overrides)
+
+    @classmethod
+    async def at_hand(cls, *, memory_path: str | Path | None = None, local_servers: bool = True, **overrides: Any) -> Orchestrator:
+        """Uses what it finds: API keys in the environment, else local model servers, else calculator and extractive. See `origin`."""
+        from memory import Memory
+
+        fleet = await fleet_at_hand(local_servers=local_servers)
+        memory = Memory(memory_path) if memory_path is not None else None
+        return cls(fleet.backends, **{"memory": memory, "origin": fleet.origin, **overrides})
+
+    @classmethod
+    def _assemble(cls, fleet: Fleet, config: Config, overrides: dict[str, Any]) -> Orchestrator:
+        memory = None
+        if config.memory is not None and "memory" not in overrides:
+            from memory import Memory
+
+            memory = Memory(config.memory.path)
+        settings: dict[str, Any] = {
+            "memory": memory,
+            "budget": Budget(**config.budget.model_dump()),
+            "quality": config.quality,
+            "value_usd": config.value_usd,
+            "strategy": config.strategy,
+            "max_tokens": config.max_tokens,
+            "memory_tokens": config.memory.token_budget if config.memory else 0,
+            "origin": fleet.origin,
+        }
+        return cls(fleet.backends, **{**settings, **overrides})
+
+    async def answer(
+        self,
+        query: str | bytes | Query,
+        *,
+        history: Sequence[Message] = (),
+        scope: str = "default",
+        schema: dict[str, Any] | None = None,
+        quality: float | None = None,
+        budget: Budget | None = None,
+        strategy: str | Strategy | None = None,
+        models: Sequence[str] | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> Answer:
+        """Answers one query.
+
+        Raises `InvalidQuery`, `UnknownModel`, `BudgetExceeded` (nothing affordable could be started), `BackendError` (the only model failed) or
+        `NoAdequateModel` (nothing at hand can answer; says what to add). A deadline or a spent budget gives the best answer so far,
+        marked `partial`.
+        """
+        asked = query if isinstance(query, Query) else self._parse(query, history, scope, schema, quality, models)
+        limits = self.budget & (budget or Budget())
+        ledger, trace = Ledger(limits), Trace(on_event=on_event)
+        recall = await self._recall(asked, trace)
+        request = self._request(asked, recall)
+        route = self._route(asked, request, trace)
+        search = Search(self.backends, self._checks(asked, recall), ledger, trace, seconds=limits.seconds)
+        result = await search.run(self._first_state(asked, route, request), _strategy(strategy) if strategy else self._strategy, request)
+        return self._conclude(asked, recall, route, result, search, ledger, trace)
+
+    async def remember(
+        self, text: str, scope: str = "default", *, speaker: str = "", time: datetime | None = None, session: str = "", source: str = ""
+    ) -> Record:
+        """Stores one text durably. Raises `ConfigError` when there is no memory."""
+        memory = self._need_memory()
+        return await asyncio.to_thread(memory.remember, text, scope, speaker=speaker, time=time, session=session, source=source)
+
+    async def recall(self, query: str, scope: str = "default", *, token_budget: int | None = None) -> Recall:
+        """The facts that a query needs, packed into `token_budget` tokens."""
+        budget = self._memory_tokens if token_budget is None else token_budget
+        return await asyncio.to_thread(self._need_memory().recall, query, scope, token_budget=budget)
+
+    def route(self, query: str, *, scope: str = "default", quality: float | None = None, models: Sequence[str] | None = None) -> Route:
+        """The decision alone, without asking any model."""
+        asked = self._parse(query, (), scope, None, quality, models)
+        recall = self.memory.recall(asked.text, asked.scope, token_budget=self._memory_tokens) if self.memory else None
+        return self._route(asked, self._request(asked, recall), Trace())
+
+    def answer_sync(self, query: str | bytes | Query, **options: Any) -> Answer:
+        """`answer` for scripts. Must not be called from a running event loop."""
+        return _run(self.answer(query, **options))
+
+    def remember_sync(self, text: str, scope: str = "default", **fields: Any) -> Record:
+        return _run(self.remember(text, scope, **fields))
+
+    def recall_sync(self, query: str, scope: str = "default", *, token_budget: int | None = None) -> Recall:
+        return _run(self.recall(query, scope, token_budget=token_budget))
+
+    async def aclose(self) -> None:
+        """Closes connections and the memory."""
+        for backend in self.backends.values():
+            await backend.aclose()
+        if self.memory is not None:
+            self.memory.close()
+
+    async def __aenter__(self) -> Orchestrator:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        await self.aclose()
+
+    def _parse(
+        self,
+        text: object,
+        history: Sequence[Message],
+        scope: str,
+        schema: dict[str, Any] | None,
+        quality: float | None,
+        models: Sequence[str] | None,
+    ) -> Query:
+        if models is not None:
+            for name in models:
+                if name not in self.backends:
+                    raise UnknownModel(f"unknown model {name!r}", remedy=f"This fleet has: {', '.join(self.backends)}")
+        allowed = None if models is None else frozenset(models)
+        return Query.parse(text, history=tuple(history), scope=scope, schema=schema, quality=quality, models=allowed)
+
+    async def _recall(self, query: Query, trace: Trace) -> Recall | None:
+        if self.memory is None or self._memory_tokens == 0:
+            return None
+        with trace.span("recall", scope=query.scope) as span:
+            recall = await asyncio.to_thread(self.memory.recall, query.text, query.scope, token_budget=self._memory_tokens)
+            span.attributes.update(records=len(recall.items), tokens=recall.tokens, searched=recall.searched)
+        trace.emit("recalled", records=len(recall.items), tokens=recall.tokens)
+        return recall
+
+    def _request(self, query: Query, recall: Recall | None) -> Request:
+        recalled = recall.items if recall else ()
+        return Request(draft_messages(query, recall), query.text, max_tokens=self._max_tokens, recalled=recalled)
+
+    def _route(self, query: Query, request: Request, trace: Trace) -> Route:
+        allowed = {name: b for name, b in self.backends.items() if query.models is None or name in query.models}
+        with trace.span("route") as span:
+            known = {name: p for name, b in allowed.items() if (p := b.estimate(request)) is not None}
+            profiles = [backend.profile for name, backend in allowed.items() if known.get(name) != 0.0]
+            needs = Needs(estimate_prompt_tokens(request.messages))
+            quality = self._quality if query.quality is None else query.quality
+            route = self.router.route(query.text, profiles, quality=quality, needs=needs, known=known)
+            span.attributes.update(chosen=route.chosen, reason=route.reason)
+        trace.emit("routed", model=route.chosen, reason=route.reason, adequate=route.adequate)
+        return route
+
+    def _checks(self, query: Query, recall: Recall | None) -> list[Verifier]:
+        checks: list[Verifier] = list(self._verifiers)
+        if query.schema is not None:
+            try:
+                checks.append(JsonSchemaVerifier(query.schema))
+            except ValueError as error:
+                raise InvalidQuery(str(error), remedy="Check the schema") from None
+        if offered_choices(query.text):
+            checks.append(ChoiceVerifier())
+        if recall:
+            sources = [Source(item.record.citation, item.record.key) for item in recall.items]
+            checks.append(_GroundingWhenCited(sources))
+        return checks
+
+    def _first_state(self, query: Query, route: Route, request: Request) -> SearchState:
+        choices = tuple(Choice(o.model, o.p_success, o.cost_usd, o.latency_s) for o in route.usable)
+        return SearchState(
+            query.text,
+            choices,
+            {choice.model: choice.p_success for choice in choices},
+            quality=route.quality,
+            value_usd=self._value_usd,
+            vote_model=self._vote_model,
+            chosen=route.chosen,
+        )
+
+    def _conclude(
+        self, query: Query, recall: Recall | None, route: Route, result: SearchResult, search: Search, ledger: Ledger, trace: Trace
+    ) -> Answer:
+        state = result.state
+        if state.leader is None and not state.candidates:
+            trace.finish(error="no answer")
+            self._raise_without_answer(query, route, result, trace)
+        index = state.leader if state.leader is not None else len(state.candidates) - 1
+        best = state.candidates[index]
+        confidence = 0.0 if best.ruled_out else state.confidence
+        cost = None if ledger.price_unknown else ledger.spent_usd
+        trace.finish(model=best.model, confidence=confidence, cost_usd=cost, stopped=result.stopped)
+        trace.emit("answered", model=best.model, confidence=confidence, cost_usd=cost)
+        return Answer(
+            best.text,
+            confidence,
+            best.model,
+            cost,
+            trace.now_s(),
+            result.partial,
+            result.stopped,
+            best.completion.citations,
+            recall.items if recall else (),
+            route,
+            state.candidates,
+            search.usage,
+            any(candidate.completion.simulated for candidate in state.candidates),
+            trace,
+        )
+
+    def _raise_without_answer(self, query: Query, route: Route, result: SearchResult, trace: Trace) -> None:
+        if result.stopped == "the deadline passed":
+            raise BudgetExceeded("the deadline passed before any model answered", limit="seconds", remedy="Allow more seconds")
+        budget_errors = [error for error in result.errors if isinstance(error, BudgetExceeded)]
+        backend_errors = [error for error in result.errors if isinstance(error, BackendError)]
+        if budget_errors and not backend_errors:
+            raise budget_errors[0]
+        if len(backend_errors) == 1 and len(result.tried) == 1:
+            raise backend_errors[0]
+        tried = {name: "abstains: cannot answer this" for name in self.backends if name not in {o.model for o in route.options}}
+        if query.models is not None:
+            tried = {name: why for name, why in tried.items() if name in query.models}
+        tried |= {option.model: option.rejected for option in route.options if option.excluded} | dict(result.tried)
+        why = "; ".join(f"{name}: {reason}" for name, reason in tried.items())
+        raise NoAdequateModel(f"no adequate model for this query ({why})", remedy=WHAT_TO_ADD, tried=tried, trace=trace)
+
+    def _need_memory(self) -> Memory:
+        if self.memory is None:
+            raise ConfigError("this orchestrator has no memory", remedy="Pass memory=Memory(path), or set memory.path in the configuration")
+        return self.memory
+
+
+class _GroundingWhenCited:
+    """Grounding for answers that cite recalled notes; an answer from the model's own knowledge is not held against the notes."""
+
+    name = "grounding"
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._verifier = GroundingVerifier(sources)
+
+    async def verify(self, query: str, candidate: str) -> Any:
+        from verifiers import Verdict
+
+        if "[m:" not in candidate:
+            return Verdict.abstain(self.name, "the answer cites no recalled note")
+        return await self._verifier.verify(query, candidate)
+
+
+def _strategy(strategy: str | Strategy) -> Strategy:
+    if callable(strategy):
+        return strategy
+    if strategy not in STRATEGIES:
+        raise ConfigError(f"unknown strategy {strategy!r}", remedy=f"Known: {', '.join(STRATEGIES)}")
+    return STRATEGIES[strategy]
+
+
+def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(coroutine)
+    coroutine.close()
+    raise RuntimeError("the _sync methods cannot run inside an event loop: await the method of the same name without _sync")

@@ -1,0 +1,194 @@
+"""The loop: runs what a strategy asks for, concurrently and under the budget, checks each answer, and cancels what can no longer matter."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from orchestrator.backends.base import Backend, Request, worst_case_prompt_tokens
+from orchestrator.budget import Ledger, Reservation
+from orchestrator.errors import BackendError, BadResponse, BudgetExceeded
+from orchestrator.search.prompts import revision_messages
+from orchestrator.search.state import Action, Draft, Revise, SearchState, Stop
+from orchestrator.search.strategies import Strategy
+from orchestrator.trace import Trace
+from orchestrator.types import Candidate, Completion, Usage
+from verifiers import Verifier
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """How a search ended. `tried` maps a model to why it gave no candidate; `partial` says that a limit cut the search short."""
+
+    state: SearchState
+    stopped: str
+    partial: bool
+    tried: Mapping[str, str]
+    errors: tuple[Exception, ...]
+
+
+class Search:
+    """One search over one query."""
+
+    def __init__(
+        self, backends: Mapping[str, Backend], verifiers: Sequence[Verifier], ledger: Ledger, trace: Trace, *, seconds: float | None = None
+    ) -> None:
+        self._backends = backends
+        self._verifiers = tuple(verifiers)
+        self._ledger = ledger
+        self._trace = trace
+        self._seconds = seconds
+        self._tried: dict[str, str] = {}
+        self._errors: list[Exception] = []
+        self._usage = Usage()
+
+    @property
+    def usage(self) -> Usage:
+        return self._usage
+
+    async def run(self, state: SearchState, strategy: Strategy, request: Request) -> SearchResult:
+        """Runs `strategy` until it stops or a limit does. Always returns: the best candidate so far is in the state."""
+        running: dict[asyncio.Task[Candidate | None], tuple[Action, Reservation]] = {}
+        try:
+            while True:
+                actions = strategy(state)
+                stop = next((action for action in actions if isinstance(action, Stop)), None)
+                if stop is not None:
+                    return self._result(state, stop.reason)
+                state = self._begin(state, actions, request, running)
+                if not running:
+                    reason = self._errors[-1].args[0] if self._errors else "nothing is left to do"
+                    return self._result(state, str(reason))
+                left = None if self._seconds is None else max(self._seconds - self._trace.now_s(), 0.0)
+                done, _ = await asyncio.wait(running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                if not done:
+                    return self._result(state, "the deadline passed", partial=True)
+                for task in done:
+                    running.pop(task)
+                    candidate = task.result()
+                    if candidate is not None:
+                        state = replace(state, candidates=(*state.candidates, candidate))
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            for _, reservation in running.values():
+                if self._ledger.is_open(reservation):  # cancelled before its first step: nothing was sent
+                    self._ledger.release(reservation)
+
+    def _begin(
+        self,
+        state: SearchState,
+        actions: Sequence[Action],
+        request: Request,
+        running: dict[asyncio.Task[Candidate | None], tuple[Action, Reservation]],
+    ) -> SearchState:
+        """Starts what is affordable; returns the state without the models that were started or cannot be afforded.
+
+        If nothing could be started, the models that are left are tried, cheapest first: something cheaper may still fit.
+        """
+        pending = [action for action in actions if action not in {begun for begun, _ in running.values()}]
+        while pending:
+            action = pending.pop(0)
+            asked = self._request_for(action, state, request)
+            if isinstance(action, Draft):
+                state = replace(state, choices=tuple(choice for choice in state.choices if choice.model != action.model))
+            try:
+                reservation = self._reserve(action, asked)
+            except BudgetExceeded as error:
+                self._tried[_model(action)] = error.message
+                self._errors.append(error)
+                self._trace.emit("unaffordable", model=_model(action), reason=error.message)
+                if not pending and not running and state.choices:
+                    pending.append(Draft(state.choices[0].model))
+                continue
+            running[asyncio.ensure_future(self._perform(action, state, asked, reservation))] = (action, reservation)
+        return state
+
+    def _request_for(self, action: Action, state: SearchState, request: Request) -> Request:
+        left = None if self._seconds is None else max(self._seconds - self._trace.now_s(), 0.001)
+        messages = request.messages
+        if isinstance(action, Revise):
+            messages = revision_messages(messages, state.candidates[action.candidate])
+        return replace(request, messages=messages, deadline_s=left)
+
+    def _reserve(self, action: Action, request: Request) -> Reservation:
+        profile = self._backends[_model(action)].profile
+        prompt = worst_case_prompt_tokens(request.messages)
+        return self._ledger.reserve(usd=profile.cost_usd(prompt, request.max_tokens), tokens=prompt + request.max_tokens)
+
+    async def _perform(self, action: Action, state: SearchState, request: Request, reservation: Reservation) -> Candidate | None:
+        """One call: ask, settle, verify. `None` when the model abstains or fails; the reason is kept."""
+        model = _model(action)
+        kind = "revise" if isinstance(action, Revise) else "draft"
+        with self._trace.span(kind, model=model) as span:
+            self._trace.emit("revising" if kind == "revise" else "drafting", model=model)
+            completion = await self._ask(model, request, reservation, span.attributes)
+            if completion is None:
+                return None
+            if completion.abstained:
+                self._tried[model] = completion.note or "abstained"
+                self._trace.emit("abstained", model=model, reason=completion.note)
+                return None
+            self._trace.emit("drafted", model=model, cost_usd=span.attributes["cost_usd"], seconds=completion.latency_s)
+            revises = action.candidate if isinstance(action, Revise) else None
+            return await self._verify(Candidate(completion, revises=revises), state)
+
+    async def _ask(self, model: str, request: Request, reservation: Reservation, attributes: dict[str, Any]) -> Completion | None:
+        """Asks and settles: whatever happens, the reservation is closed exactly once."""
+        profile = self._backends[model].profile
+        attributes["cost_usd"] = 0.0
+        try:
+            completion = await self._backends[model].complete(request)
+        except BackendError as error:
+            # An answer that broke off was generated at least in part and may be billed in full; a refused or failed call was not billed.
+            if isinstance(error, BadResponse):
+                billed = profile.cost_usd(worst_case_prompt_tokens(request.messages), error.billed_tokens) or 0.0
+                self._ledger.settle(reservation, usd=billed, tokens=error.billed_tokens)
+                attributes["cost_usd"] = billed
+            else:
+                self._ledger.release(reservation)
+            self._tried[model] = error.message
+            self._errors.append(error)
+            attributes["error"] = error.message
+            self._trace.emit("failed", model=model, reason=error.message)
+            return None
+        except BaseException:
+            # Cancelled in flight: what the provider generated by then is unknown, so the worst case is booked.
+            self._ledger.settle_worst_case(reservation)
+            attributes["cancelled"] = True
+            raise
+        usage = completion.usage
+        cost = profile.cost_usd(usage.prefill_tokens, usage.output_tokens, usage.cached_tokens) or 0.0
+        self._ledger.settle(reservation, usd=cost, tokens=usage.total_tokens)
+        self._usage = Usage(
+            self._usage.prefill_tokens + usage.prefill_tokens,
+            self._usage.output_tokens + usage.output_tokens,
+            self._usage.cached_tokens + usage.cached_tokens,
+            self._usage.estimated or usage.estimated,
+        )
+        attributes.update(cost_usd=cost, prefill_tokens=usage.prefill_tokens, output_tokens=usage.output_tokens)
+        return completion
+
+    async def _verify(self, candidate: Candidate, state: SearchState) -> Candidate:
+        verdicts = []
+        for verifier in self._verifiers:
+            with self._trace.span("verify", verifier=verifier.name, model=candidate.model) as span:
+                verdict = await verifier.verify(state.question, candidate.text)
+                span.attributes.update(score=verdict.score, passed=verdict.passed, feedback=verdict.feedback[:300])
+            verdicts.append(verdict)
+            if not verdict.abstained:
+                self._trace.emit("verified", model=candidate.model, verifier=verdict.verifier, passed=verdict.passed, score=verdict.score)
+        return replace(candidate, verdicts=tuple(verdicts))
+
+    def _result(self, state: SearchState, stopped: str, *, partial: bool = False) -> SearchResult:
+        cut = partial or any(isinstance(error, BudgetExceeded) for error in self._errors) and state.confidence < state.quality
+        return SearchResult(state, stopped, cut, dict(self._tried), tuple(self._errors))
+
+
+def _model(action: Action) -> str:
+    if isinstance(action, Stop):
+        raise TypeError("a stop asks no model")
+    return action.model
