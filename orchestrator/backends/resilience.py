@@ -33,12 +33,13 @@ async def with_retries(call: Callable[[float], Awaitable[T]], *, deadline_s: flo
         jittered = random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (state.attempt_number - 1)))
         return max(float(asked), jittered) if asked is not None else jittered
 
-    def out_of_time(state: tenacity.RetryCallState) -> bool:
-        return loop.time() + state.upcoming_sleep >= end
+    class OutOfTime(tenacity.stop.stop_base):
+        def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
+            return loop.time() + retry_state.upcoming_sleep >= end
 
     retrying = tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(lambda error: isinstance(error, BackendError) and error.retryable),
-        stop=tenacity.stop_any(tenacity.stop_after_attempt(attempts), out_of_time),
+        stop=tenacity.stop_after_attempt(attempts) | OutOfTime(),
         wait=wait_s,
         reraise=True,
     )

@@ -1,0 +1,54 @@
+"""The command `orchestrator`. Commands live in files of their own and are loaded when used, so that `--help` is instant."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+import click
+
+COMMANDS = {
+    "ask": "Answer a question with the cheapest adequate model.",
+    "remember": "Store a text or files in memory.",
+    "recall": "Show what memory holds for a query.",
+    "route": "Show which model would be asked, and why.",
+    "demo": "Run the main job offline: real answers, then a simulated fleet.",
+    "doctor": "Check this machine: Python, packages, keys, servers, memory.",
+    "serve-fleet": "Serve simulated or recorded models as an OpenAI-compatible server.",
+}
+
+
+class _LazyGroup(click.Group):
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command = import_module(f"orchestrator.cli.{name.replace('-', '_')}").command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+    def resolve_command(self, context: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in COMMANDS:
+            import difflib
+
+            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
+            hint = f" Did you mean '{close[0]}'?" if close else f' To ask a question: orchestrator ask "{args[0]} ..."'
+            context.fail(f"no command '{args[0]}'.{hint}")
+        return super().resolve_command(context, args)
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="compound-orchestrator", prog_name="orchestrator")
+def main() -> None:
+    """A fleet of language models that acts as one: cheaper than the best of them, and right more often.
+
+    \b
+    Try:  orchestrator demo
+          orchestrator ask "What is 15% of 80?"
+          orchestrator remember notes/*.md && orchestrator ask "When do we open?"
+    """

@@ -1,0 +1,106 @@
+"""`orchestrator ask`: one question, one answer, with live progress on a terminal."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.options import as_json, config_option, memory_option, read_text, reports_errors, run_with, scope_option
+
+if TYPE_CHECKING:
+    from orchestrator.engine import Orchestrator
+    from orchestrator.types import Answer
+
+
+@click.command("ask")
+@click.argument("question", required=False)
+@click.option("-m", "--model", "models", multiple=True, help="Use only this model (may be repeated).")
+@click.option("--quality", type=float, help="Stop at this P(right), 0 to 1 [default: 0.85].")
+@click.option("--budget", "usd", type=float, help="Spend at most this many USD.")
+@click.option("--seconds", type=float, help="Take at most this long; the best answer so far is returned.")
+@click.option("--strategy", type=click.Choice(["single", "cascade", "draft_critique_revise", "adaptive"]), help="How to search.")
+@click.option("--schema", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="JSON Schema that the answer must satisfy.")
+@click.option("--explain", is_flag=True, help="Also print the route, the recalled facts and the trace.")
+@scope_option
+@memory_option
+@config_option
+@as_json
+@reports_errors
+def command(
+    question: str | None,
+    models: tuple[str, ...],
+    quality: float | None,
+    usd: float | None,
+    seconds: float | None,
+    strategy: str | None,
+    schema: Path | None,
+    explain: bool,
+    scope: str,
+    memory_path: Path | None,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Answer QUESTION (or standard input) with the cheapest adequate model.
+
+    Uses the configuration if there is one, else API keys in the environment, else model servers on this machine, else the calculator and what
+    memory holds; it says which. Nothing is sent anywhere unless you configured it or set a key.
+    """
+    text = read_text(question, what="a question")
+
+    async def job(orchestrator: Orchestrator) -> None:
+        from orchestrator.budget import Budget
+
+        options: dict[str, Any] = {
+            "scope": scope,
+            "quality": quality,
+            "budget": Budget(usd=usd, seconds=seconds),
+            "strategy": strategy,
+            "models": list(models) or None,
+            "schema": _read_schema(schema),
+        }
+        if as_json:
+            answer = await orchestrator.answer(text, **options)
+            click.echo(json.dumps({"using": orchestrator.origin, **answer_dict(answer)}, indent=2, ensure_ascii=False))
+            return
+        from orchestrator.cli.show import Progress, show_answer
+
+        with Progress(f"using {orchestrator.origin}") as progress:
+            answer = await orchestrator.answer(text, on_event=progress.event, **options)
+        show_answer(answer, explain=explain)
+
+    run_with(config, memory_path, job)
+
+
+def answer_dict(answer: Answer) -> dict[str, Any]:
+    """An answer as JSON values."""
+    return {
+        "answer": answer.text,
+        "confidence": round(answer.confidence, 4),
+        "model": answer.model,
+        "cost_usd": answer.cost_usd,
+        "latency_s": round(answer.latency_s, 4),
+        "partial": answer.partial,
+        "stopped": answer.stopped,
+        "simulated": answer.simulated,
+        "citations": list(answer.citations),
+        "usage": {"prefill_tokens": answer.usage.prefill_tokens, "output_tokens": answer.usage.output_tokens},
+        "route": {"chosen": answer.route.chosen, "reason": answer.route.reason} if answer.route else None,
+        "trace": answer.trace.as_dict() if answer.trace else None,
+    }
+
+
+def _read_schema(path: Path | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    from orchestrator.errors import InvalidQuery
+
+    try:
+        schema = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InvalidQuery(f"{path} is not JSON: {error}", remedy="Mend the schema file") from None
+    if not isinstance(schema, dict):
+        raise InvalidQuery(f"{path} is not a JSON object", remedy="Give a JSON Schema")
+    return schema

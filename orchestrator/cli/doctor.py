@@ -1,0 +1,74 @@
+"""`orchestrator doctor`: what this machine has, and the exact fix for what it lacks. Keys are never printed, no paid API is contacted."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import platform
+import sqlite3
+from importlib import metadata, util
+from pathlib import Path
+from typing import Any
+
+import click
+
+from orchestrator.cli.options import MEMORY_PATH, as_json, reports_errors
+
+
+@click.command("doctor")
+@as_json
+@reports_errors
+def command(as_json: bool) -> None:
+    """Check this machine: Python, packages, keys, model servers, memory."""
+    checks = _checks()
+    if as_json:
+        click.echo(json.dumps({"checks": checks}, indent=2))
+        return
+    for check in checks:
+        mark = {True: click.style("ok  ", fg="green"), False: click.style("fix ", fg="red"), None: click.style("none", dim=True)}[check["ok"]]
+        click.echo(f"{mark} {check['what']:18} {check['detail']}")
+
+
+def _checks() -> list[dict[str, Any]]:
+    from memory.encoder import STATIC_WEIGHTS
+    from orchestrator.backends.providers import PROVIDERS, find_local_servers
+
+    rows: list[tuple[str, bool | None, str]] = [
+        ("python", True, platform.python_version()),
+        ("package", True, f"compound-orchestrator {metadata.version('compound-orchestrator')}"),
+        ("sqlite fts5", _has_fts5(), f"SQLite {sqlite3.sqlite_version}" + ("" if _has_fts5() else ": install a Python whose SQLite has FTS5")),
+        ("faiss", util.find_spec("faiss") is not None, "the vector index" if util.find_spec("faiss") else "pip install faiss-cpu"),
+        ("static encoder", STATIC_WEIGHTS.exists() or None, "shipped" if STATIC_WEIGHTS.exists() else "missing: the hashing encoder is used"),
+        ("embeddings extra", util.find_spec("sentence_transformers") is not None or None, "optional: pip install 'compound-orchestrator[embeddings]'"),
+        ("configuration", Path("orchestrator.yaml").exists() or None, *_config_state()),
+        ("memory", True, f"{MEMORY_PATH} ({Path(MEMORY_PATH).stat().st_size:,} bytes)" if Path(MEMORY_PATH).exists() else f"{MEMORY_PATH} (new)"),
+    ]
+    for provider in PROVIDERS.values():
+        if provider.key_variable:
+            present = bool(os.environ.get(provider.key_variable))
+            rows.append((f"key {provider.name}", present or None, f"{provider.key_variable} is set" if present else f"export {provider.key_variable}=..."))
+    servers = {server.provider.name: server for server in asyncio.run(find_local_servers())}
+    for provider in PROVIDERS.values():
+        if provider.port is not None:
+            found = servers.get(provider.name)
+            detail = f"{', '.join(found.models)}" if found else f"nothing answers on port {provider.port}"
+            rows.append((f"server {provider.name}", bool(found) or None, detail))
+    return [{"what": what, "ok": ok, "detail": detail} for what, ok, detail in rows]
+
+
+def _config_state() -> tuple[str]:
+    from orchestrator.config import load_config
+    from orchestrator.errors import ConfigError
+
+    if not Path("orchestrator.yaml").exists():
+        return ("none here: keys and local servers are used",)
+    try:
+        return (f"{len(load_config('orchestrator.yaml').models)} models",)
+    except ConfigError as error:
+        return (str(error),)
+
+
+def _has_fts5() -> bool:
+    with sqlite3.connect(":memory:") as database:
+        return any("FTS5" in row[0] for row in database.execute("PRAGMA compile_options"))

@@ -1,0 +1,83 @@
+"""Options that several commands share, and how they end: output, errors, exit codes.
+
+Exit codes: 0 answered, 1 no answer (no adequate model, budget, backend), 2 wrong use (options, configuration, query).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+import click
+
+if TYPE_CHECKING:
+    from orchestrator.engine import Orchestrator
+
+P = ParamSpec("P")
+MEMORY_PATH = ".orchestrator/memory.db"
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+config_option = click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Configuration file [default: orchestrator.yaml if there].")
+scope_option = click.option("--scope", default="default", show_default=True, help="Whose memory: tenant/user/session.")
+memory_option = click.option("--memory", "memory_path", type=click.Path(dir_okay=False, path_type=Path), help=f"Memory file [default: {MEMORY_PATH}].")
+
+
+def reports_errors(function: Callable[P, None]) -> Callable[P, None]:
+    """Turns our errors into a clear line (or, with --json, an object) and an exit code."""
+
+    @wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
+        from memory import MemoryError_
+        from orchestrator.errors import ConfigError, InvalidBudget, InvalidQuery, OrchestratorError, UnknownModel
+
+        try:
+            function(*args, **kwargs)
+        except (OrchestratorError, MemoryError_) as error:
+            if kwargs.get("as_json"):
+                detail = error.as_dict() if isinstance(error, OrchestratorError) else {"code": "memory", "message": str(error), "remedy": ""}
+                click.echo(json.dumps({"error": detail}, indent=2))
+            else:
+                click.echo(f"{click.style('error', fg='red', bold=True)}: {error}", err=True)
+            raise SystemExit(2 if isinstance(error, ConfigError | InvalidQuery | InvalidBudget | UnknownModel | MemoryError_) else 1) from None
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
+
+    return wrapper
+
+
+def run_with(config: Path | None, memory_path: Path | None, job: Callable[[Orchestrator], Awaitable[None]], **settings: Any) -> None:
+    """Builds the orchestrator that the options describe, runs `job` with it, and closes it."""
+    asyncio.run(_run_with(config, memory_path, job, settings))
+
+
+async def _run_with(
+    config: Path | None, memory_path: Path | None, job: Callable[[Orchestrator], Awaitable[None]], settings: dict[str, Any]
+) -> None:
+    from orchestrator.config import DEFAULT_NAME
+    from orchestrator.engine import Orchestrator
+
+    chosen = config or (Path(DEFAULT_NAME) if Path(DEFAULT_NAME).exists() else None)
+    if chosen is not None:
+        if memory_path is not None:
+            from memory import Memory
+
+            settings["memory"] = Memory(memory_path)
+        orchestrator = Orchestrator.from_config(chosen, **settings)
+    else:
+        orchestrator = await Orchestrator.at_hand(memory_path=memory_path or MEMORY_PATH, **settings)
+    async with orchestrator:
+        await job(orchestrator)
+
+
+def read_text(argument: str | None, *, what: str) -> str | bytes:
+    """The argument, or standard input when it is `-` or missing and something is piped in."""
+    if argument is not None and argument != "-":
+        return argument
+    if sys.stdin.isatty() and argument is None:
+        raise click.UsageError(f"give {what} as an argument, or pipe it in")
+    return sys.stdin.buffer.read()

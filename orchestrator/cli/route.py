@@ -1,0 +1,39 @@
+"""`orchestrator route`: the decision alone, without asking any model."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.options import as_json, config_option, memory_option, reports_errors, run_with, scope_option
+
+if TYPE_CHECKING:
+    from orchestrator.engine import Orchestrator
+
+
+@click.command("route")
+@click.argument("question")
+@click.option("--quality", type=float, help="The P(right) that a model must reach, 0 to 1.")
+@scope_option
+@memory_option
+@config_option
+@as_json
+@reports_errors
+def command(question: str, quality: float | None, scope: str, memory_path: Path | None, config: Path | None, as_json: bool) -> None:
+    """Show which model QUESTION would go to, what each would cost, and why the others were rejected. No model is asked."""
+
+    async def job(orchestrator: Orchestrator) -> None:
+        route = orchestrator.route(question, scope=scope, quality=quality)
+        if as_json:
+            click.echo(json.dumps({"using": orchestrator.origin, **asdict(route)}, indent=2))
+            return
+        from orchestrator.cli.show import messages, show_route
+
+        messages.print(f"[dim]using {orchestrator.origin}[/dim]")
+        show_route(route)
+
+    run_with(config, memory_path, job)

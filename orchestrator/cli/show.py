@@ -1,0 +1,101 @@
+"""What the terminal shows: live progress, answers, routes. Rich is imported only here."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from orchestrator.format import money
+from orchestrator.trace import Event
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from orchestrator.types import Answer
+    from router import Route
+
+console = Console(highlight=False)
+messages = Console(stderr=True, highlight=False)
+
+
+class Progress:
+    """One live line on a terminal (routed -> drafting -> verifying -> answered); on anything else, only the first line."""
+
+    def __init__(self, title: str) -> None:
+        self._title = title
+        self._status: Status | None = None
+
+    def __enter__(self) -> Progress:
+        messages.print(f"[dim]{escape(self._title)}[/dim]")
+        if messages.is_terminal:
+            self._status = messages.status("routing")
+            self._status.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._status is not None:
+            self._status.stop()
+
+    def event(self, event: Event) -> None:
+        line = describe(event)
+        if self._status is not None and line:
+            messages.print(f"[dim]{event.at_s:6.2f} s  {escape(line)}[/dim]")
+            self._status.update(escape(line))
+
+
+def describe(event: Event) -> str:
+    """One event in words."""
+    detail = event.detail
+    match event.kind:
+        case "recalled":
+            return f"recalled {detail['records']} facts, {detail['tokens']} tokens"
+        case "routed":
+            return f"routed: {detail['reason']}"
+        case "drafting" | "revising":
+            return f"{event.kind}: {detail['model']}"
+        case "drafted":
+            return f"drafted by {detail['model']}: {money(detail['cost_usd'])}, {detail['seconds']:.2f} s"
+        case "verified":
+            return f"verified {detail['model']} by {detail['verifier']}: {'passed' if detail['passed'] else 'failed'}"
+        case "abstained" | "failed" | "unaffordable":
+            return f"{detail['model']} {event.kind}: {detail['reason']}"
+        case "answered":
+            return f"answered by {detail['model']}, P(right) {detail['confidence']:.2f}"
+    return event.kind
+
+
+def show_answer(answer: Answer, *, explain: bool = False) -> None:
+    if answer.simulated:
+        console.print("[black on yellow] SIMULATION [/] this answer comes from a simulated model")
+    console.print(escape(answer.text))
+    parts = [answer.model, f"P(right) {answer.confidence:.2f}", money(answer.cost_usd), f"{answer.latency_s * 1000:.0f} ms"]
+    if answer.partial:
+        parts.append(f"partial: {answer.stopped}")
+    messages.print(f"[dim]{escape(' · '.join(parts))}[/dim]")
+    if not explain:
+        return
+    if answer.route is not None:
+        show_route(answer.route)
+    for item in answer.recalled[:5]:
+        console.print(f"  [cyan]{escape('[' + item.record.citation + ']')}[/] {escape(item.record.text[:120])} [dim]({item.reason})[/dim]")
+    for candidate in answer.candidates:
+        verdicts = ", ".join(f"{v.verifier} {'passed' if v.passed else 'failed'}" for v in candidate.verdicts if not v.abstained) or "no verdicts"
+        console.print(f"  [magenta]{escape(candidate.model)}[/]: {escape(candidate.text[:120])} [dim]({verdicts})[/dim]")
+    console.print(f"  stopped: {escape(answer.stopped)}")
+
+
+def show_route(route: Route) -> None:
+    table = Table(title=escape(route.reason), title_justify="left", title_style="bold")
+    for column in ("model", "P(right)", "expected cost", "expected time", "decision"):
+        table.add_column(column, justify="left" if column in ("model", "decision") else "right")
+    for option in sorted(route.options, key=lambda o: (o.model != route.chosen, o.cost_usd if o.cost_usd is not None else 1e9)):
+        decision = "chosen" if option.model == route.chosen else option.rejected
+        style = "green" if option.model == route.chosen else ""
+        row = (option.model, f"{option.p_success:.2f}", money(option.cost_usd), f"{option.latency_s:.2f} s", decision)
+        table.add_row(*map(escape, row), style=style)
+    console.print(table)
+

@@ -1,0 +1,59 @@
+"""How the demo looks in a terminal."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.markup import escape
+from rich.rule import Rule
+from rich.table import Table
+
+from orchestrator.format import money
+from orchestrator.errors import NoAdequateModel
+from orchestrator.types import Answer
+
+console = Console(highlight=False)
+
+
+def show_title(title: str, subtitle: str) -> None:
+    console.print(Rule(f"[bold]{escape(title)}[/]", align="left"))
+    console.print(f"[dim]{escape(subtitle)}[/]\n")
+
+
+def show_answered(question: str, answer: Answer) -> None:
+    console.print(f"[bold cyan]?[/] [bold]{escape(question)}[/]")
+    console.print(f"  [green]{escape(answer.text)}[/]")
+    if answer.route is not None:
+        console.print(f"  [dim]route     {escape(answer.route.reason)}[/]")
+    cited = [item for item in answer.recalled if item.record.citation in answer.citations]
+    for item in cited:
+        source = item.record.source + (f", {item.record.time:%Y-%m-%d}" if item.record.time else "")
+        console.print(f"  [dim]recalled  {escape(f'[{item.record.citation}]')} {escape(source)} ({item.reason}; {len(answer.recalled)} facts at hand)[/]")
+    verdicts = [f"{v.verifier} {'passed' if v.passed else 'failed'}" for c in answer.candidates for v in c.verdicts if not v.abstained]
+    checked = ", ".join(verdicts) if verdicts else "exact by construction" if answer.model == "calculator" else "none applies"
+    console.print(f"  [dim]verdicts  {checked}[/]")
+    console.print(f"  [dim]result    P(right) {answer.confidence:.2f} · {money(answer.cost_usd)} · {answer.latency_s * 1_000:.1f} ms[/]\n")
+
+
+def show_refusal(question: str, error: NoAdequateModel) -> None:
+    console.print(f"[bold cyan]?[/] [bold]{escape(question)}[/]")
+    console.print("  [yellow]no adequate model[/]")
+    for name, reason in error.tried.items():
+        console.print(f"  [dim]{escape(name)}: {escape(reason)}[/]")
+    console.print(f"  [dim]{escape(error.remedy)}[/]\n")
+
+
+def show_simulation(rows: list[dict[str, object]], svg: str) -> None:
+    table = Table(title="200 generated problems, answers checked against the known ones", title_justify="left")
+    for column in ("policy", "accuracy", "USD per 1,000", "p50", "p95", "models asked"):
+        table.add_column(column, justify="left" if column == "policy" else "right")
+    for row in rows:
+        table.add_row(
+            str(row["policy"]),
+            f"{float(str(row['accuracy'])):.1%}",
+            f"{float(str(row['usd_per_1k'])):.3f}",
+            f"{float(str(row['p50_ms'])):.0f} ms",
+            f"{float(str(row['p95_ms'])):.0f} ms",
+            f"{float(str(row['calls_per_query'])):.2f}",
+        )
+    console.print(table)
+    console.print(f"[dim]chart: {escape(svg)}[/]")
