@@ -1,0 +1,171 @@
+"""The engine answers recorded questions from recorded real models, over HTTP: `python -m benchmarks.fleet --data DIR --task gsm --json FILE`.
+
+A random 30 % of the questions (seed given) calibrates; accuracy and cost are reported on the other 70 %. The engine sees only questions and the
+text of answers; the recorded grades are used for the calibration split and for scoring. Every call goes through a real socket.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.output import write_json
+from orchestrator.backends.base import Backend
+from orchestrator.backends.fleet_server import FleetApp, running_server
+from orchestrator.backends.openai import OpenAIBackend
+from orchestrator.backends.recorded import load_recorded
+from orchestrator.engine import Orchestrator
+from orchestrator.search.calibrate import Calibration, GradedQuestion, calibrate
+from router import Router, SuccessModel
+from router.calibration import logit
+from router.profile import ModelProfile
+from router.success import Ability
+from verifiers import canonical_answer
+
+AT_ONCE = 16
+DEFAULT_USD_PER_1K = {"gsm": 0.27, "crux": 2.0}
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Everything on file: `key`, `right` and `usd` have shape (questions, models)."""
+
+    questions: list[str]
+    models: list[str]
+    keys: list[list[str]]
+    right: np.ndarray[Any, np.dtype[np.bool_]]
+    usd: np.ndarray[Any, np.dtype[np.float64]]
+
+
+def load(folder: Path, task: str) -> tuple[Recorded, list[Any]]:
+    import pyarrow.parquet as parquet
+
+    served = load_recorded(folder, task)
+    profiles = {model.profile.name: model.profile for model in served}
+    rows = parquet.read_table(folder / f"{task}_questions.parquet").to_pylist()
+    row_of = {row["query_id"]: index for index, row in enumerate(rows)}
+    questions = [row["prompt"] for row in rows]
+    models = list(profiles)
+    keys = [["empty"] * len(models) for _ in rows]
+    right = np.zeros((len(rows), len(models)), dtype=bool)
+    usd = np.zeros((len(rows), len(models)))
+    for answer in parquet.read_table(folder / f"{task}_answers.parquet").to_pylist():
+        row, column = row_of[answer["query_id"]], models.index(answer["model"])
+        canonical = canonical_answer(answer["output"] or "", questions[row])
+        keys[row][column] = f"{canonical.kind}:{canonical.key}"
+        right[row, column] = bool(answer["correct"])
+        usd[row, column] = profiles[answer["model"]].cost_usd(answer["input_tokens"], answer["output_tokens"]) or 0.0
+    return Recorded(questions, models, keys, right, usd), served
+
+
+def split(n: int, seed: int) -> tuple[list[int], list[int]]:
+    """Indices of the calibration 30 % and of the test 70 %."""
+    order = np.random.default_rng(seed).permutation(n)
+    cut = round(0.3 * n)
+    return order[:cut].tolist(), order[cut:].tolist()
+
+
+def graded(recorded: Recorded, index: int) -> GradedQuestion:
+    models = recorded.models
+    return GradedQuestion(
+        dict(zip(models, recorded.keys[index], strict=True)),
+        dict(zip(models, recorded.right[index].tolist(), strict=True)),
+        dict(zip(models, recorded.usd[index].tolist(), strict=True)),
+    )
+
+
+async def answer_all(
+    recorded: Recorded, served: list[Any], fitted: Calibration, test: list[int]
+) -> tuple[list[tuple[bool, float, float, float, int]], float]:
+    """Per question: right, USD, confidence, seconds, drafts; and the wall time in seconds."""
+    profiles = [
+        ModelProfile(m.profile.name, m.profile.input_usd_per_mtok, m.profile.output_usd_per_mtok, output_tokens=m.profile.output_tokens, ttft_s=0.0)
+        for m in served
+    ]
+    router = Router(SuccessModel(abilities={name: Ability(logit(p), 0.0) for name, p in fitted.p_success.items()}))
+    gate = asyncio.Semaphore(AT_ONCE)
+    with running_server(FleetApp(served, time_scale=0)) as url:
+        backends: dict[str, Backend] = {p.name: OpenAIBackend(p, base_url=url, model=p.name) for p in profiles}
+        engine = Orchestrator(
+            backends, router=router, vote_model=fitted.vote_model, value_usd=fitted.value_usd, quality=1.0, strategy="adaptive", max_tokens=2_048
+        )
+
+        async def one(index: int) -> tuple[bool, float, float, float, int]:
+            async with gate:
+                answer = await engine.answer(recorded.questions[index])
+            right = bool(recorded.right[index, recorded.models.index(answer.model)])
+            return right, answer.cost_usd or 0.0, answer.confidence, answer.latency_s, len(answer.candidates)
+
+        start = time.perf_counter()
+        results = await asyncio.gather(*(one(index) for index in test))
+        elapsed = time.perf_counter() - start
+        await engine.aclose()
+    return results, elapsed
+
+
+def oracle(recorded: Recorded, test: list[int]) -> dict[str, float]:
+    """The cheapest right model for each question, known in hindsight; where none is right, the cheapest."""
+    usd, right = recorded.usd[test], recorded.right[test]
+    cheapest = np.where(right, usd, np.inf).min(axis=1)
+    spent = np.where(np.isfinite(cheapest), cheapest, usd.min(axis=1))
+    return {"accuracy": round(float(right.any(axis=1).mean()), 4), "cost_usd_per_1k": round(1_000 * float(spent.mean()), 4)}
+
+
+def measure(recorded: Recorded, served: list[Any], *, seed: int, max_usd_per_1k: float) -> dict[str, Any]:
+    calibration, test = split(len(recorded.questions), seed)
+    fitted = calibrate([graded(recorded, i) for i in calibration], max_usd_per_query=max_usd_per_1k / 1_000)
+    results, elapsed = asyncio.run(answer_all(recorded, served, fitted, test))
+    single = {
+        name: {
+            "accuracy": round(float(recorded.right[test, column].mean()), 4),
+            "cost_usd_per_1k": round(1_000 * float(recorded.usd[test, column].mean()), 4),
+        }
+        for column, name in enumerate(recorded.models)
+    }
+    best = max(single.values(), key=lambda s: (s["accuracy"], -s["cost_usd_per_1k"]))
+    return {
+        "accuracy": round(statistics.fmean(r[0] for r in results), 4),
+        "cost_usd_per_1k": round(1_000 * statistics.fmean(r[1] for r in results), 4),
+        "best_single_accuracy": best["accuracy"],
+        "best_single_cost_usd_per_1k": best["cost_usd_per_1k"],
+        "models": single,
+        "oracle": oracle(recorded, test),
+        "mean_confidence": round(statistics.fmean(r[2] for r in results), 4),
+        "drafts_per_query": round(statistics.fmean(r[4] for r in results), 3),
+        "queries_per_s": round(len(test) / elapsed, 1),
+        "calibration": {
+            "seed": seed,
+            "questions": len(calibration),
+            "max_usd_per_1k": max_usd_per_1k,
+            "spread": fitted.vote_model.spread,
+            "concentration": fitted.vote_model.concentration,
+            "value_usd": round(fitted.value_usd, 6),
+            "replayed_accuracy": round(fitted.expected_accuracy, 4),
+            "replayed_usd_per_1k": round(1_000 * fitted.expected_usd, 4),
+        },
+        "test_questions": len(test),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--task", default="gsm")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--max-usd-per-1k", type=float, help="mean price that calibration may choose [default: 0.27 for gsm, 2.00 for crux]")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    limit = arguments.max_usd_per_1k or DEFAULT_USD_PER_1K.get(arguments.task, 0.5)
+    recorded, served = load(arguments.data / "fleet", arguments.task)
+    write_json(measure(recorded, served, seed=arguments.seed, max_usd_per_1k=limit), arguments.json)
+
+
+if __name__ == "__main__":
+    main()

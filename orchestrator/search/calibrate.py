@@ -1,0 +1,119 @@
+"""Fits the search to a fleet and a kind of question, from graded answers of a calibration split alone.
+
+Three things are learned: each model's P(right); how models err together (`VoteModel`, by maximum likelihood of the votes and of what was right);
+and what a right answer must be worth (`value_usd`) for the mean price to stay below a limit (replayed on the calibration answers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+
+from orchestrator.search.belief import Array, VoteModel, VoteState, start, success_given_ease, vote
+from orchestrator.search.value import best_purchase
+
+SPREADS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
+CONCENTRATIONS = (1.0, 2.0, 4.0, 8.0, 16.0)
+VALUES_USD = tuple(float(v) for v in np.geomspace(1e-4, 1.0, 33))
+MAX_FITTED = 400
+
+
+@dataclass(frozen=True, slots=True)
+class GradedQuestion:
+    """One calibration question: for each model the group key of its answer, whether it was right, and what it cost."""
+
+    keys: Mapping[str, str]
+    right: Mapping[str, bool]
+    cost_usd: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """`expected_accuracy` and `expected_usd` are what the replay on the calibration questions gave."""
+
+    p_success: Mapping[str, float]
+    cost_usd: Mapping[str, float]
+    vote_model: VoteModel
+    value_usd: float
+    expected_accuracy: float
+    expected_usd: float
+
+
+def calibrate(questions: Sequence[GradedQuestion], *, max_usd_per_query: float) -> Calibration:
+    """Raises `ValueError` without questions. Every question must name the same models."""
+    if not questions:
+        raise ValueError("calibration needs at least one graded question")
+    models = sorted(questions[0].keys)
+    n = len(questions)
+    p_success = {m: (sum(q.right[m] for q in questions) + 1) / (n + 2) for m in models}
+    cost = {m: sum(q.cost_usd[m] for q in questions) / n for m in models}
+    vote_model = fit_vote_model(questions[:MAX_FITTED], p_success)
+    best: tuple[float, float, float] | None = None
+    for value_usd in VALUES_USD:
+        accuracy, usd = replay_search(questions, p_success, cost, vote_model, value_usd)
+        # Ties in accuracy go to the cheaper setting, which is the one tried first.
+        if usd <= max_usd_per_query and (best is None or accuracy > best[1]):
+            best = (value_usd, accuracy, usd)
+    if best is None:
+        best = (VALUES_USD[0], *replay_search(questions, p_success, cost, vote_model, VALUES_USD[0]))
+    return Calibration(p_success, cost, vote_model, *best)
+
+
+def fit_vote_model(questions: Sequence[GradedQuestion], p_success: Mapping[str, float]) -> VoteModel:
+    """The spread and concentration on a grid under which all votes, and which of them were right, are most likely."""
+    models = sorted(p_success)
+    p = np.array([p_success[m] for m in models])
+
+    def log_likelihood(model: VoteModel) -> float:
+        right = success_given_ease(p, model)
+        total = 0.0
+        for question in questions:
+            state = start(model)
+            for index, name in enumerate(models):
+                state = vote(state, question.keys[name], right[index], model)
+            correct = next((question.keys[name] for name in models if question.right[name]), None)
+            row = state.keys.index(correct) if correct is not None else -1
+            total += float(np.log(max(state.weights[row].sum(), 1e-300)))
+        return total
+
+    return max((VoteModel(s, c) for s, c in product(SPREADS, CONCENTRATIONS)), key=log_likelihood)
+
+
+def replay_search(
+    questions: Sequence[GradedQuestion], p_success: Mapping[str, float], cost_usd: Mapping[str, float], model: VoteModel, value_usd: float
+) -> tuple[float, float]:
+    """(accuracy, mean USD) of the adaptive strategy on recorded answers. Decisions depend only on the votes so far, so they are shared."""
+    models = sorted(p_success)
+    right = success_given_ease(np.array([p_success[m] for m in models]), model)
+    prices = np.array([cost_usd[m] for m in models])
+    decided: dict[tuple[tuple[int, int], ...], int | None] = {}
+    hits, spent = 0, 0.0
+    for question in questions:
+        state, left, path = start(model), list(range(len(models))), ()
+        while True:
+            if path not in decided:
+                decided[path] = _decide(state, left, right, prices, model, value_usd)
+            chosen = decided[path]
+            if chosen is None:
+                break
+            left.remove(chosen)
+            key = question.keys[models[chosen]]
+            path = (*path, (chosen, state.keys.index(key) if key in state.keys else len(state.keys)))
+            spent += question.cost_usd[models[chosen]]
+            state = vote(state, key, right[chosen], model)
+        shares = state.weights[:-1].sum(axis=1)
+        lead = state.keys[int(np.argmax(shares))]
+        hits += any(question.right[m] for m in models if question.keys[m] == lead)
+    return hits / len(questions), spent / len(questions)
+
+
+def _decide(state: VoteState, left: list[int], right: Array, prices: Array, model: VoteModel, value_usd: float) -> int | None:
+    if not left:
+        return None
+    purchase = best_purchase(state, right[left], prices[left], model, value_usd=value_usd)
+    if purchase.model is not None:
+        return left[purchase.model]
+    return None if state.keys else left[int(np.argmin(prices[left]))]
