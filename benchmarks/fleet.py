@@ -86,7 +86,9 @@ async def answer_all(
 ) -> tuple[list[tuple[bool, float, float, float, int]], float]:
     """Per question: right, USD, confidence, seconds, drafts; and the wall time in seconds."""
     profiles = [
-        ModelProfile(m.profile.name, m.profile.input_usd_per_mtok, m.profile.output_usd_per_mtok, output_tokens=m.profile.output_tokens, ttft_s=0.0)
+        ModelProfile(
+            m.profile.name, m.profile.input_usd_per_mtok, m.profile.output_usd_per_mtok, output_tokens=m.profile.output_tokens, ttft_s=0.0
+        )
         for m in served
     ]
     router = Router(SuccessModel(abilities={name: Ability(logit(p), 0.0) for name, p in fitted.p_success.items()}))
@@ -94,7 +96,13 @@ async def answer_all(
     with running_server(FleetApp(served, time_scale=0)) as url:
         backends: dict[str, Backend] = {p.name: OpenAIBackend(p, base_url=url, model=p.name) for p in profiles}
         engine = Orchestrator(
-            backends, router=router, vote_model=fitted.vote_model, value_usd=fitted.value_usd, quality=1.0, strategy="adaptive", max_tokens=2_048
+            backends,
+            router=router,
+            vote_model=fitted.vote_model,
+            value_usd=fitted.value_usd,
+            quality=1.0,
+            strategy="adaptive",
+            max_tokens=2_048,
         )
 
         async def one(index: int) -> tuple[bool, float, float, float, int]:
@@ -159,7 +167,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--task", default="gsm")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--max-usd-per-1k", type=float, help="mean price that calibration may choose [default: 0.27 for gsm, 2.00 for crux]")
+    parser.add_argument(
+        "--max-usd-per-1k", type=float, help="mean price that calibration may choose [default: 0.27 for gsm, 2.00 for crux]"
+    )
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     limit = arguments.max_usd_per_1k or DEFAULT_USD_PER_1K.get(arguments.task, 0.5)

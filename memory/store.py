@@ -34,6 +34,7 @@ CREATE INDEX records_by_scope ON records (scope_id, id);
 CREATE VIRTUAL TABLE lexical USING fts5 (scope, body, tokenize = 'porter unicode61 remove_diacritics 2');
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+_SCOPED = "records JOIN scopes ON scopes.id = scope_id"
 _COLUMNS = "records.id, scopes.path, text, speaker, time, session, source"
 
 
@@ -149,7 +150,7 @@ class Store:
 
     def get(self, scope: Scope, ids: Iterable[int]) -> dict[int, Record]:
         """The records of `scope` among `ids`; ids of other scopes are not found."""
-        query = f"SELECT {_COLUMNS} FROM records JOIN scopes ON scopes.id = scope_id WHERE path = ? AND records.id IN (SELECT value FROM json_each(?))"
+        query = f"SELECT {_COLUMNS} FROM {_SCOPED} WHERE path = ? AND records.id IN (SELECT value FROM json_each(?))"
         with self._lock:
             rows = self._db.execute(query, (scope.path, json.dumps([int(i) for i in ids]))).fetchall()
         return {row[0]: _record(row) for row in rows}
@@ -157,7 +158,7 @@ class Store:
     def all(self, scope: Scope) -> Iterator[Record]:
         """Every record of `scope` in order of insertion, read in pages."""
         last = 0
-        query = f"SELECT {_COLUMNS} FROM records JOIN scopes ON scopes.id = scope_id WHERE path = ? AND records.id > ? ORDER BY records.id LIMIT 500"
+        query = f"SELECT {_COLUMNS} FROM {_SCOPED} WHERE path = ? AND records.id > ? ORDER BY records.id LIMIT 500"
         while True:
             with self._lock:
                 rows = self._db.execute(query, (scope.path, last)).fetchall()
@@ -168,9 +169,7 @@ class Store:
 
     def count(self, scope: Scope) -> int:
         with self._lock:
-            row = self._db.execute(
-                "SELECT count(*) FROM records JOIN scopes ON scopes.id = scope_id WHERE path = ?", (scope.path,)
-            ).fetchone()
+            row = self._db.execute(f"SELECT count(*) FROM {_SCOPED} WHERE path = ?", (scope.path,)).fetchone()
         return int(row[0])
 
     def scopes(self) -> list[str]:
@@ -196,7 +195,7 @@ class Store:
     def rows_after(self, scope: Scope, last_id: int) -> tuple[list[tuple[int, str, str, float | None, int]], Vectors]:
         """(id, session, speaker, time, length in characters) and vectors of the records of `scope` added after `last_id`."""
         sql = (
-            "SELECT records.id, session, speaker, time, length(text), vector FROM records JOIN scopes ON scopes.id = scope_id "
+            f"SELECT records.id, session, speaker, time, length(text), vector FROM {_SCOPED} "
             "WHERE path = ? AND records.id > ? ORDER BY records.id"
         )
         with self._lock:

@@ -30,7 +30,8 @@ def read_document(path: Path) -> list[Paragraph]:
         raise InvalidQuery(f"{path} is not UTF-8 text (byte {error.start})", remedy="Convert it to text first") from None
     dated = re.match(r"\s*(?:---\s*\n)?date:\s*(\S+)\s*\n(?:---\s*\n)?", text)
     time = read_time(dated[1]) if dated else None
-    heading, paragraphs = "", []
+    heading = ""
+    paragraphs: list[Paragraph] = []
     for block in re.split(r"\n\s*\n", text[dated.end() :] if dated else text):
         stripped = block.strip()
         if stripped.startswith("#"):

@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +69,7 @@ def _grams(words: list[str]) -> Iterable[str]:
     # Numbers are told apart by their length only: 17 and 23 say the same about difficulty, 17 and 170,000 do not.
     plain = [f"<{len(word)}>" if word[0].isdigit() else word for word in words]
     yield from plain
-    for first, second in zip(plain, plain[1:], strict=False):
+    for first, second in pairwise(plain):
         yield f"{first} {second}"
 
 

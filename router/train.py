@@ -29,8 +29,8 @@ def load_outcomes(data: Path) -> list[Outcome]:
     for task in ("gsm", "crux"):
         prompts = {row["query_id"]: row["prompt"] for row in parquet.read_table(data / "fleet" / f"{task}_questions.parquet").to_pylist()}
         columns = ["query_id", "model", "correct"]
-        for row in parquet.read_table(data / "fleet" / f"{task}_answers.parquet", columns=columns).to_pylist():
-            outcomes.append(Outcome(prompts[row["query_id"]], row["model"], float(row["correct"])))
+        rows = parquet.read_table(data / "fleet" / f"{task}_answers.parquet", columns=columns).to_pylist()
+        outcomes.extend(Outcome(prompts[row["query_id"]], row["model"], float(row["correct"])) for row in rows)
     return outcomes
 
 

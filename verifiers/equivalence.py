@@ -43,7 +43,8 @@ def canonical_answer(text: str, query: str = "") -> Answer:
     """The canonical form of the final answer in `text`.
 
     `query` helps where the text alone is ambiguous: lettered options make the answer a choice, a `how many` makes the last number
-    the answer, source code makes it an exact literal (case and punctuation count; a bare word stands for the string). Cost is linear in the text; only its last 20,000 characters are searched for unmarked numbers.
+    the answer, source code makes it an exact literal (case and punctuation count; a bare word stands for the string). Cost is linear in
+    the text; only its last 20,000 characters are searched for unmarked numbers.
     """
     if not text.strip():
         return Answer("empty", "", "")

@@ -9,7 +9,8 @@ from fractions import Fraction
 MAX_BITS = 4_000
 MAX_EXPONENT = 512
 _LEAD = re.compile(
-    r"^\s*(?:please\s+)?(?:(?:what(?:'s|’s| is| are)|how much (?:is|are|does)|calculate|compute|work out|evaluate|solve|find|tell me|give me)\s+)*(?:the\s+)?"
+    r"^\s*(?:please\s+)?(?:(?:what(?:'s|’s| is| are)|how much (?:is|are|does)|calculate"
+    r"|compute|work out|evaluate|solve|find|tell me|give me)\s+)*(?:the\s+)?"
     r"(?:(?:value|result|answer)\s+(?:of|to)\s+)?",
     re.IGNORECASE,
 )

@@ -14,16 +14,19 @@ _DATE = (
 )
 _SPAN = r"(\d{1,6})\s+(day|week|month|year|business day|working day)s?"
 _BETWEEN = re.compile(
-    rf"^\s*how (?:many|much) (days|weeks)\s+(?:(?:are|were|is)\s+)?(?:there\s+|it\s+)?(?:between|from|lie between)\s+({_DATE})\s+(?:and|to|until|till)\s+({_DATE})\s*\??\s*$",
+    rf"^\s*how (?:many|much) (days|weeks)\s+(?:(?:are|were|is)\s+)?(?:there\s+|it\s+)?(?:between|from|lie between)"
+    rf"\s+({_DATE})\s+(?:and|to|until|till)\s+({_DATE})\s*\??\s*$",
     re.IGNORECASE,
 )
 _SHIFT = re.compile(
-    rf"^\s*(?:what(?:'s|’s| is)?\s+)?(?:(?:the\s+)?(?:date|day)\s+)?(?:(?:is|was|will be|falls)\s+(?:it\s+)?)?{_SPAN}\s+(after|before|from|since)\s+({_DATE})\s*\??\s*$",
+    rf"^\s*(?:what(?:'s|’s| is)?\s+)?(?:(?:the\s+)?(?:date|day)\s+)?(?:(?:is|was|will be|falls)\s+(?:it\s+)?)?"
+    rf"{_SPAN}\s+(after|before|from|since)\s+({_DATE})\s*\??\s*$",
     re.IGNORECASE,
 )
 _PLUS = re.compile(rf"^\s*(?:what(?:'s|’s| is)\s+)?({_DATE})\s*(\+|-|plus|minus)\s*{_SPAN}\s*\??\s*$", re.IGNORECASE)
 _WEEKDAY = re.compile(
-    rf"^\s*(?:what|which)\s+(?:day of the week|weekday|day)\s+(?:of the week\s+)?(?:is|was|will|does)\s+(?:it\s+(?:on\s+)?)?({_DATE})(?:\s+(?:be|fall on))?\s*\??\s*$",
+    rf"^\s*(?:what|which)\s+(?:day of the week|weekday|day)\s+(?:of the week\s+)?(?:is|was|will|does)\s+"
+    rf"(?:it\s+(?:on\s+)?)?({_DATE})(?:\s+(?:be|fall on))?\s*\??\s*$",
     re.IGNORECASE,
 )
 MAX_SPAN_DAYS = 3_650_000

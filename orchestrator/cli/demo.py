@@ -12,7 +12,13 @@ from orchestrator.cli.options import as_json, reports_errors
 
 
 @click.command("demo")
-@click.option("--svg", type=click.Path(dir_okay=False, path_type=Path), default=Path("build/demo.svg"), show_default=True, help="Where the chart goes.")
+@click.option(
+    "--svg",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=Path("build/demo.svg"),
+    show_default=True,
+    help="Where the chart goes.",
+)
 @click.option("--problems", type=click.IntRange(10, 5_000), default=200, show_default=True, help="How many problems part two generates.")
 @as_json
 @reports_errors

@@ -26,7 +26,9 @@ def command(as_json: bool) -> None:
         click.echo(json.dumps({"checks": checks}, indent=2))
         return
     for check in checks:
-        mark = {True: click.style("ok  ", fg="green"), False: click.style("fix ", fg="red"), None: click.style("none", dim=True)}[check["ok"]]
+        mark = {True: click.style("ok  ", fg="green"), False: click.style("fix ", fg="red"), None: click.style("none", dim=True)}[
+            check["ok"]
+        ]
         click.echo(f"{mark} {check['what']:18} {check['detail']}")
 
 
@@ -37,17 +39,39 @@ def _checks() -> list[dict[str, Any]]:
     rows: list[tuple[str, bool | None, str]] = [
         ("python", True, platform.python_version()),
         ("package", True, f"compound-orchestrator {metadata.version('compound-orchestrator')}"),
-        ("sqlite fts5", _has_fts5(), f"SQLite {sqlite3.sqlite_version}" + ("" if _has_fts5() else ": install a Python whose SQLite has FTS5")),
+        (
+            "sqlite fts5",
+            _has_fts5(),
+            f"SQLite {sqlite3.sqlite_version}" + ("" if _has_fts5() else ": install a Python whose SQLite has FTS5"),
+        ),
         ("faiss", util.find_spec("faiss") is not None, "the vector index" if util.find_spec("faiss") else "pip install faiss-cpu"),
-        ("static encoder", STATIC_WEIGHTS.exists() or None, "shipped" if STATIC_WEIGHTS.exists() else "missing: the hashing encoder is used"),
-        ("embeddings extra", util.find_spec("sentence_transformers") is not None or None, "optional: pip install 'compound-orchestrator[embeddings]'"),
+        (
+            "static encoder",
+            STATIC_WEIGHTS.exists() or None,
+            "shipped" if STATIC_WEIGHTS.exists() else "missing: the hashing encoder is used",
+        ),
+        (
+            "embeddings extra",
+            util.find_spec("sentence_transformers") is not None or None,
+            "optional: pip install 'compound-orchestrator[embeddings]'",
+        ),
         ("configuration", Path("orchestrator.yaml").exists() or None, *_config_state()),
-        ("memory", True, f"{MEMORY_PATH} ({Path(MEMORY_PATH).stat().st_size:,} bytes)" if Path(MEMORY_PATH).exists() else f"{MEMORY_PATH} (new)"),
+        (
+            "memory",
+            True,
+            f"{MEMORY_PATH} ({Path(MEMORY_PATH).stat().st_size:,} bytes)" if Path(MEMORY_PATH).exists() else f"{MEMORY_PATH} (new)",
+        ),
     ]
     for provider in PROVIDERS.values():
         if provider.key_variable:
             present = bool(os.environ.get(provider.key_variable))
-            rows.append((f"key {provider.name}", present or None, f"{provider.key_variable} is set" if present else f"export {provider.key_variable}=..."))
+            rows.append(
+                (
+                    f"key {provider.name}",
+                    present or None,
+                    f"{provider.key_variable} is set" if present else f"export {provider.key_variable}=...",
+                )
+            )
     servers = {server.provider.name: server for server in asyncio.run(find_local_servers())}
     for provider in PROVIDERS.values():
         if provider.port is not None:

@@ -22,9 +22,13 @@ P = ParamSpec("P")
 MEMORY_PATH = ".orchestrator/memory.db"
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-config_option = click.option("--config", type=click.Path(dir_okay=False, path_type=Path), help="Configuration file [default: orchestrator.yaml if there].")
+config_option = click.option(
+    "--config", type=click.Path(dir_okay=False, path_type=Path), help="Configuration file [default: orchestrator.yaml if there]."
+)
 scope_option = click.option("--scope", default="default", show_default=True, help="Whose memory: tenant/user/session.")
-memory_option = click.option("--memory", "memory_path", type=click.Path(dir_okay=False, path_type=Path), help=f"Memory file [default: {MEMORY_PATH}].")
+memory_option = click.option(
+    "--memory", "memory_path", type=click.Path(dir_okay=False, path_type=Path), help=f"Memory file [default: {MEMORY_PATH}]."
+)
 
 
 def reports_errors(function: Callable[P, None]) -> Callable[P, None]:
@@ -39,11 +43,15 @@ def reports_errors(function: Callable[P, None]) -> Callable[P, None]:
             function(*args, **kwargs)
         except (OrchestratorError, MemoryError_) as error:
             if kwargs.get("as_json"):
-                detail = error.as_dict() if isinstance(error, OrchestratorError) else {"code": "memory", "message": str(error), "remedy": ""}
+                detail = (
+                    error.as_dict() if isinstance(error, OrchestratorError) else {"code": "memory", "message": str(error), "remedy": ""}
+                )
                 click.echo(json.dumps({"error": detail}, indent=2))
             else:
                 click.echo(f"{click.style('error', fg='red', bold=True)}: {error}", err=True)
-            raise SystemExit(2 if isinstance(error, ConfigError | InvalidQuery | InvalidBudget | UnknownModel | MemoryError_) else 1) from None
+            raise SystemExit(
+                2 if isinstance(error, ConfigError | InvalidQuery | InvalidBudget | UnknownModel | MemoryError_) else 1
+            ) from None
         except KeyboardInterrupt:
             raise SystemExit(130) from None
 
@@ -61,7 +69,7 @@ async def _run_with(
     from orchestrator.config import DEFAULT_NAME
     from orchestrator.engine import Orchestrator
 
-    chosen = config or (Path(DEFAULT_NAME) if Path(DEFAULT_NAME).exists() else None)
+    chosen = config or _default_config(DEFAULT_NAME)
     if chosen is not None:
         if memory_path is not None:
             from memory import Memory
@@ -72,6 +80,10 @@ async def _run_with(
         orchestrator = await Orchestrator.at_hand(memory_path=memory_path or MEMORY_PATH, **settings)
     async with orchestrator:
         await job(orchestrator)
+
+
+def _default_config(name: str) -> Path | None:
+    return Path(name) if Path(name).exists() else None
 
 
 def read_text(argument: str | None, *, what: str) -> str | bytes:

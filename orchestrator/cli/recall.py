@@ -29,10 +29,18 @@ def command(query: str, tokens: int, scope: str, memory_path: Path | None, confi
         found = await orchestrator.recall(query, scope, token_budget=tokens)
         if as_json:
             items = [
-                {"citation": i.record.citation, "text": i.record.text, "score": round(i.score, 4), "reason": i.reason, "source": i.record.source}
+                {
+                    "citation": i.record.citation,
+                    "text": i.record.text,
+                    "score": round(i.score, 4),
+                    "reason": i.reason,
+                    "source": i.record.source,
+                }
                 for i in found.items
             ]
-            click.echo(json.dumps({"query": query, "scope": scope, "tokens": found.tokens, "searched": found.searched, "items": items}, indent=2))
+            click.echo(
+                json.dumps({"query": query, "scope": scope, "tokens": found.tokens, "searched": found.searched, "items": items}, indent=2)
+            )
             return
         for item in found.items:
             date = f" ({item.record.time:%Y-%m-%d})" if item.record.time else ""

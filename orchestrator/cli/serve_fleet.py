@@ -12,18 +12,26 @@ from orchestrator.cli.options import as_json, reports_errors
 
 
 @click.command("serve-fleet")
-@click.option("--recorded", type=click.Path(file_okay=False, path_type=Path), help="Folder with recorded answers; without it, simulated models are served.")
+@click.option(
+    "--recorded",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder with recorded answers; without it, simulated models are served.",
+)
 @click.option("--task", default="gsm", show_default=True, help="Which recordings: the part before _answers.parquet.")
-@click.option("--problems", type=click.IntRange(1, 100_000), default=200, show_default=True, help="How many generated problems the simulated models know.")
+@click.option(
+    "--problems",
+    type=click.IntRange(1, 100_000),
+    default=200,
+    show_default=True,
+    help="How many generated problems the simulated models know.",
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the generated problems.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on (loopback only).")
 @click.option("--port", type=click.IntRange(0, 65_535), default=8089, show_default=True)
 @click.option("--time-scale", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Multiplies every simulated latency.")
 @as_json
 @reports_errors
-def command(
-    recorded: Path | None, task: str, problems: int, seed: int, host: str, port: int, time_scale: float, as_json: bool
-) -> None:
+def command(recorded: Path | None, task: str, problems: int, seed: int, host: str, port: int, time_scale: float, as_json: bool) -> None:
     """Serve models for tests and experiments: POST /v1/chat/completions (JSON and SSE), GET /v1/models.
 
     Simulated models are simulations: every answer says so, in its text, in the JSON and in a header.

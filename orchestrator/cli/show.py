@@ -83,7 +83,9 @@ def show_answer(answer: Answer, *, explain: bool = False) -> None:
     for item in answer.recalled[:5]:
         console.print(f"  [cyan]{escape('[' + item.record.citation + ']')}[/] {escape(item.record.text[:120])} [dim]({item.reason})[/dim]")
     for candidate in answer.candidates:
-        verdicts = ", ".join(f"{v.verifier} {'passed' if v.passed else 'failed'}" for v in candidate.verdicts if not v.abstained) or "no verdicts"
+        verdicts = (
+            ", ".join(f"{v.verifier} {'passed' if v.passed else 'failed'}" for v in candidate.verdicts if not v.abstained) or "no verdicts"
+        )
         console.print(f"  [magenta]{escape(candidate.model)}[/]: {escape(candidate.text[:120])} [dim]({verdicts})[/dim]")
     console.print(f"  stopped: {escape(answer.stopped)}")
 
@@ -98,4 +100,3 @@ def show_route(route: Route) -> None:
         row = (option.model, f"{option.p_success:.2f}", money(option.cost_usd), f"{option.latency_s:.2f} s", decision)
         table.add_row(*map(escape, row), style=style)
     console.print(table)
-

@@ -26,7 +26,7 @@ def chart_svg(rows: Sequence[dict[str, Any]]) -> str:
     """Scatter of accuracy (linear) over cost (logarithmic), labelled a simulation."""
     costs = [math.log10(max(row["usd_per_1k"], 1e-6)) for row in rows]
     low_x, high_x = min(costs) - 0.2, max(costs) + 0.45
-    accuracies = [row["accuracy"] for row in rows]
+    accuracies: list[float] = [row["accuracy"] for row in rows]
     low_y, high_y = math.floor((min(accuracies) - 0.02) * 20) / 20, min(1.0, math.ceil((max(accuracies) + 0.01) * 20) / 20)
 
     def x(cost: float) -> float:

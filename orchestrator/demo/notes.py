@@ -65,7 +65,10 @@ async def run_notes(*, quiet: bool = False) -> list[dict[str, Any]]:
             if not quiet:
                 from orchestrator.demo.screen import show_title
 
-                show_title("Part one: real answers, no key, no network", f"remembered {count} notes and messages in {time.perf_counter() - start:.2f} s")
+                show_title(
+                    "Part one: real answers, no key, no network",
+                    f"remembered {count} notes and messages in {time.perf_counter() - start:.2f} s",
+                )
             return [await _ask(engine, question, quiet=quiet) for question in QUESTIONS]
 
 

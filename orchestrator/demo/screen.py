@@ -7,8 +7,8 @@ from rich.markup import escape
 from rich.rule import Rule
 from rich.table import Table
 
-from orchestrator.format import money
 from orchestrator.errors import NoAdequateModel
+from orchestrator.format import money
 from orchestrator.types import Answer
 
 console = Console(highlight=False)
@@ -27,7 +27,9 @@ def show_answered(question: str, answer: Answer) -> None:
     cited = [item for item in answer.recalled if item.record.citation in answer.citations]
     for item in cited:
         source = item.record.source + (f", {item.record.time:%Y-%m-%d}" if item.record.time else "")
-        console.print(f"  [dim]recalled  {escape(f'[{item.record.citation}]')} {escape(source)} ({item.reason}; {len(answer.recalled)} facts at hand)[/]")
+        console.print(
+            f"  [dim]recalled  {escape(f'[{item.record.citation}]')} {escape(source)} ({item.reason}; {len(answer.recalled)} facts at hand)[/]"
+        )
     verdicts = [f"{v.verifier} {'passed' if v.passed else 'failed'}" for c in answer.candidates for v in c.verdicts if not v.abstained]
     checked = ", ".join(verdicts) if verdicts else "exact by construction" if answer.model == "calculator" else "none applies"
     console.print(f"  [dim]verdicts  {checked}[/]")

@@ -21,9 +21,7 @@ def simulated_fleet(problems: Iterable[Problem]) -> list[SimulatedModel]:
     known = {problem.question: problem for problem in problems}
     return [
         SimulatedModel(
-            ModelProfile(
-                name, price_in, price_out, skill=skill, output_tokens=length, ttft_s=ttft_s, tokens_per_s=speed, simulated=True
-            ),
+            ModelProfile(name, price_in, price_out, skill=skill, output_tokens=length, ttft_s=ttft_s, tokens_per_s=speed, simulated=True),
             known,
             seed=index,
         )

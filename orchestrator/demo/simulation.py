@@ -32,7 +32,11 @@ def run_simulation(count: int, svg: Path, *, quiet: bool = False) -> dict[str, A
     # The router learns from outcomes on problems that are not asked later.
     router = Router()
     router.learn(
-        (Outcome(p.question, m.profile.name, float(equivalent(m.reply(p.question, 0).text, p.answer, p.question))) for p in calibration for m in fleet),
+        (
+            Outcome(p.question, m.profile.name, float(equivalent(m.reply(p.question, 0).text, p.answer, p.question)))
+            for p in calibration
+            for m in fleet
+        ),
         {profile.name: profile for profile in profiles},
     )
     with running_server(FleetApp(fleet)) as url:
@@ -42,7 +46,10 @@ def run_simulation(count: int, svg: Path, *, quiet: bool = False) -> dict[str, A
     if not quiet:
         from orchestrator.demo.screen import console, show_simulation, show_title
 
-        show_title("Part two: a SIMULATION", "four simulated models (stated skill, price and speed) behind a real HTTP server on loopback; not real models")
+        show_title(
+            "Part two: a SIMULATION",
+            "four simulated models (stated skill, price and speed) behind a real HTTP server on loopback; not real models",
+        )
         show_simulation(rows, str(svg))
         console.print(chart_text(rows))
     return {"simulated": True, "problems": len(asked), "policies": rows, "svg": str(svg)}

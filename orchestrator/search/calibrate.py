@@ -92,7 +92,8 @@ def replay_search(
     decided: dict[tuple[tuple[int, int], ...], int | None] = {}
     hits, spent = 0, 0.0
     for question in questions:
-        state, left, path = start(model), list(range(len(models))), ()
+        state, left = start(model), list(range(len(models)))
+        path: tuple[tuple[int, int], ...] = ()
         while True:
             if path not in decided:
                 decided[path] = _decide(state, left, right, prices, model, value_usd)
@@ -113,7 +114,7 @@ def replay_search(
 def _decide(state: VoteState, left: list[int], right: Array, prices: Array, model: VoteModel, value_usd: float) -> int | None:
     if not left:
         return None
-    purchase = best_purchase(state, right[left], prices[left], model, value_usd=value_usd)
+    purchase = best_purchase(state, right[left], prices[left].tolist(), model, value_usd=value_usd)
     if purchase.model is not None:
         return left[purchase.model]
     return None if state.keys else left[int(np.argmin(prices[left]))]

@@ -184,7 +184,7 @@ class Search:
         return replace(candidate, verdicts=tuple(verdicts))
 
     def _result(self, state: SearchState, stopped: str, *, partial: bool = False) -> SearchResult:
-        cut = partial or any(isinstance(error, BudgetExceeded) for error in self._errors) and state.confidence < state.quality
+        cut = partial or (any(isinstance(error, BudgetExceeded) for error in self._errors) and state.confidence < state.quality)
         return SearchResult(state, stopped, cut, dict(self._tried), tuple(self._errors))
 
 

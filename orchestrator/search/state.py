@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from orchestrator.search.belief import Belief, VoteModel, VoteState, replay, to_belief, weigh
@@ -60,7 +60,7 @@ class SearchState:
     candidates: tuple[Candidate, ...] = ()
     quality: float = 0.85
     value_usd: float = 0.05
-    vote_model: VoteModel = VoteModel()
+    vote_model: VoteModel = field(default_factory=VoteModel)
     chosen: str | None = None
 
     @cached_property

@@ -1,0 +1,128 @@
+"""The main job through the public face: answers, refusals, budgets, deadlines."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+
+import pytest
+
+from memory import Memory
+from orchestrator import Budget, BudgetExceeded, InvalidBudget, InvalidQuery, NoAdequateModel, Orchestrator, UnknownModel
+from orchestrator.backends.calculator import CalculatorBackend
+from orchestrator.backends.extractive import ExtractiveBackend
+from orchestrator.backends.simulated import Problem, SimulatedBackend, SimulatedModel
+from router import ModelProfile
+
+PROBLEM = Problem("A crate holds 12 lamps. How many lamps do 3 crates hold?", "36", -3.0)
+
+
+def simulated(name: str, skill: float, price: float, **fields: object) -> SimulatedBackend:
+    profile = ModelProfile(name, price, price, skill=skill, ttft_s=0.0, tokens_per_s=1e6, simulated=True, **fields)  # type: ignore[arg-type]
+    return SimulatedBackend(SimulatedModel(profile, {PROBLEM.question: PROBLEM}))
+
+
+@pytest.fixture
+def offline() -> Orchestrator:
+    memory = Memory()
+    memory.remember("The workshop is at 3 Tar Lane.", time=datetime(2019, 4, 2))
+    memory.remember("We moved the workshop to 14 Harbour Street.", time=datetime(2024, 5, 18))
+    return Orchestrator({"calculator": CalculatorBackend(), "extractive": ExtractiveBackend()}, memory=memory)
+
+
+def test_arithmetic_goes_to_the_calculator(offline: Orchestrator) -> None:
+    answer = offline.answer_sync("What is 17 * 23?")
+    assert (answer.text, answer.model, answer.cost_usd) == ("391", "calculator", 0.0)
+    assert answer.confidence > 0.99
+
+
+def test_a_fact_that_changed_is_answered_with_the_newer_record_and_its_citation(offline: Orchestrator) -> None:
+    answer = offline.answer_sync("Where is the workshop?")
+    assert "14 Harbour Street" in answer.text
+    assert answer.citations == ("m:2",)
+    assert any(v.verifier == "grounding" and v.passed for v in answer.candidates[0].verdicts)
+
+
+def test_what_nothing_can_answer_ends_in_no_adequate_model_that_says_what_to_add(offline: Orchestrator) -> None:
+    with pytest.raises(NoAdequateModel, match="OPENAI_API_KEY") as caught:
+        offline.answer_sync("Who wrote the Epic of Gilgamesh?")
+    assert set(caught.value.tried) == {"calculator", "extractive"}
+
+
+@pytest.mark.parametrize("query", ["", "   \n", b"\xff\xfe\x00", "\x00\x01\x02", "x" * 10_000_000, "\ud800 lone", 17])
+def test_unusable_queries_are_refused_with_a_clear_error(offline: Orchestrator, query: object) -> None:
+    with pytest.raises(InvalidQuery):
+        offline.answer_sync(query)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("usd", [-1.0, float("nan"), float("inf"), "free"])
+def test_unusable_budgets_are_refused(usd: object) -> None:
+    with pytest.raises(InvalidBudget):
+        Budget(usd=usd)  # type: ignore[arg-type]
+
+
+def test_a_zero_budget_allows_only_what_is_free(offline: Orchestrator) -> None:
+    paid = Orchestrator({"paid": simulated("paid", 0.9, 5.0)})
+    with pytest.raises(BudgetExceeded, match="left"):
+        paid.answer_sync(PROBLEM.question, budget=Budget(usd=0))
+    assert offline.answer_sync("2 + 2", budget=Budget(usd=0)).text == "4"
+
+
+def test_an_unaffordable_model_is_passed_over_for_one_that_fits() -> None:
+    fleet = Orchestrator({"dear": simulated("dear", 0.99, 900.0), "cheap": simulated("cheap", 0.9, 0.01)}, max_tokens=100)
+    answer = fleet.answer_sync(PROBLEM.question, budget=Budget(usd=0.001), quality=0.99)
+    assert answer.model == "cheap"
+    assert answer.cost_usd is not None
+    assert 0 < answer.cost_usd <= 0.001
+
+
+def test_unknown_models_are_named_with_the_known_ones(offline: Orchestrator) -> None:
+    with pytest.raises(UnknownModel, match="calculator, extractive"):
+        offline.answer_sync("hello", models=["gpt-9"])
+
+
+def test_a_deadline_returns_the_best_answer_so_far_marked_partial() -> None:
+    slow_profile = ModelProfile("slow", 1.0, 1.0, skill=0.99, ttft_s=30.0, tokens_per_s=1e6)
+    slow = SimulatedBackend(SimulatedModel(slow_profile, {PROBLEM.question: PROBLEM}))
+    fleet = Orchestrator({"quick": simulated("quick", 0.6, 0.0), "slow": slow}, strategy="cascade", quality=0.999)
+    answer = fleet.answer_sync(PROBLEM.question, budget=Budget(seconds=0.3))
+    assert answer.partial
+    assert answer.model == "quick"
+    assert answer.stopped == "the deadline passed"
+
+
+def test_a_deadline_before_any_answer_is_a_budget_error() -> None:
+    slow = SimulatedBackend(SimulatedModel(ModelProfile("slow", 1.0, 1.0, skill=0.9, ttft_s=30.0), {PROBLEM.question: PROBLEM}))
+    with pytest.raises(BudgetExceeded, match="deadline"):
+        Orchestrator({"slow": slow}).answer_sync(PROBLEM.question, budget=Budget(seconds=0.05))
+
+
+def test_simulated_answers_say_that_they_are() -> None:
+    answer = Orchestrator({"sim": simulated("sim", 0.9, 1.0)}).answer_sync(PROBLEM.question)
+    assert answer.simulated
+    assert "[simulated]" in answer.text
+
+
+def test_search_stops_at_the_target_and_asks_fewer_models_than_there_are() -> None:
+    backends = {f"m{i}": simulated(f"m{i}", 0.95, 0.1 * (i + 1)) for i in range(4)}
+    answer = Orchestrator(backends).answer_sync(PROBLEM.question, quality=0.9)
+    assert answer.confidence >= 0.9
+    assert 1 <= len(answer.candidates) < 4
+
+
+def test_the_trace_accounts_for_the_whole_cost() -> None:
+    answer = Orchestrator({"a": simulated("a", 0.6, 1.0), "b": simulated("b", 0.7, 2.0)}).answer_sync(
+        PROBLEM.question, strategy="cascade", quality=1.0
+    )
+    assert answer.trace is not None
+    drafts = [span for span in answer.trace.root.children if span.name == "draft"]
+    assert len(drafts) == 2
+    assert sum(span.attributes["cost_usd"] for span in drafts) == pytest.approx(answer.cost_usd)
+
+
+def test_sync_methods_refuse_to_block_a_running_loop(offline: Orchestrator) -> None:
+    async def inside() -> None:
+        offline.answer_sync("2 + 2")
+
+    with pytest.raises(RuntimeError, match="event loop"):
+        asyncio.run(inside())

@@ -1,0 +1,131 @@
+"""Memory: durable, scoped, recalled inside a budget, and honest about bad input."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memory import EncoderMismatch, HashingEncoder, InvalidRecord, Memory, NewRecord, ScopeError, StaticEncoder, StoreError
+from memory.packing import estimate_tokens
+
+
+def test_what_was_remembered_is_there_after_reopening(tmp_path: Path) -> None:
+    with Memory(tmp_path / "m.db") as memory:
+        record = memory.remember("The ferry leaves at 19:40.", "skerry/ann", speaker="Silas", time=datetime(2025, 6, 20, tzinfo=UTC))
+    with Memory(tmp_path / "m.db") as memory:
+        found = memory.recall("When does the ferry leave?", "skerry/ann")
+        assert found.items[0].record == record
+        assert found.text == f"[m:{record.id}] (2025-06-20) Silas: The ferry leaves at 19:40."
+
+
+def test_two_memories_on_one_file_see_each_others_writes_and_deletes(tmp_path: Path) -> None:
+    first, second = Memory(tmp_path / "m.db"), Memory(tmp_path / "m.db")
+    record = first.remember("Bosun is the cat.")
+    assert second.recall("Who is Bosun?").items[0].record.id == record.id
+    first.forget("default", [record.id])
+    assert not second.recall("Who is Bosun?")
+    first.close()
+    second.close()
+
+
+def test_forgotten_text_is_gone_from_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.db"
+    with Memory(path) as memory:
+        memory.remember("The vault code is xyzzyplugh.", "acme/ann")
+        memory.remember("Lunch is at noon.", "acme/ann")
+        assert memory.forget("acme/ann") == 2
+        assert memory.count("acme/ann") == 0
+    for file in path.parent.iterdir():
+        assert b"xyzzyplugh" not in file.read_bytes()
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["a", "a/b", "a/b/c", "z"]), st.sampled_from(["red lamp", "blue lamp", "lamp oil", "the cat"])),
+        max_size=25,
+    )
+)
+def test_no_record_is_ever_seen_outside_its_scope(writes: list[tuple[str, str]]) -> None:
+    with Memory(encoder=HashingEncoder(64)) as memory:
+        owner = {memory.remember(f"{text} {index}", scope).id: scope for index, (scope, text) in enumerate(writes)}
+        for scope in ("a", "a/b", "a/b/c", "z", "never-written"):
+            found = {item.record.id for item in memory.recall("lamp cat oil", scope, token_budget=10_000).items}
+            assert found == {i for i, own in owner.items() if own == scope}
+            assert {r.id for r in memory.export(scope)} == found
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=80), min_size=1, max_size=15),
+    st.integers(0, 120),
+)
+def test_the_packed_context_never_exceeds_its_budget(texts: list[str], budget: int) -> None:
+    texts = [text for text in texts if text.strip()] or ["x"]
+    with Memory(encoder=HashingEncoder(64)) as memory:
+        memory.remember_many([NewRecord(text) for text in texts])
+        found = memory.recall(texts[0], token_budget=budget)
+        assert estimate_tokens(found.text) <= max(budget, 0)
+        assert found.tokens <= budget
+
+
+@pytest.mark.parametrize("query", ['" OR scope:*', "NEAR(a b)", "body : x", "a AND (", "'; DROP TABLE records; --", "***", "^"])
+def test_query_syntax_in_a_query_is_only_text(query: str) -> None:
+    with Memory() as memory:
+        memory.remember("an ordinary note about lamps")
+        memory.recall(query)
+        assert memory.count() == 1
+
+
+@pytest.mark.parametrize("text", ["", "  \n ", "a\x00b", "\ud800", b"bytes", "x" * 2_000_001])
+def test_what_cannot_be_stored_is_refused_and_nothing_else_is_lost(text: object) -> None:
+    with Memory() as memory:
+        memory.remember("kept")
+        with pytest.raises(InvalidRecord):
+            memory.remember_many([NewRecord("also fine"), NewRecord(text)])  # type: ignore[arg-type]
+        assert [r.text for r in memory.export("default")] == ["kept"]
+
+
+@pytest.mark.parametrize("scope", ["", "a//b", "a/b/c/d", "../etc", "a b", "x" * 200, None])
+def test_malformed_scopes_are_refused(scope: object) -> None:
+    with Memory() as memory, pytest.raises(ScopeError):
+        memory.remember("text", scope)  # type: ignore[arg-type]
+
+
+def test_another_encoders_memory_is_refused_with_both_names(tmp_path: Path) -> None:
+    Memory(tmp_path / "m.db", encoder=HashingEncoder(64)).close()
+    with pytest.raises(EncoderMismatch, match="hashing:1:64"):
+        Memory(tmp_path / "m.db", encoder=HashingEncoder(128))
+
+
+def test_a_file_that_is_no_memory_is_refused_and_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "garbage.db").write_bytes(b"this is not a database, honestly" * 100)
+    with pytest.raises(StoreError, match="cannot open"):
+        Memory(tmp_path / "garbage.db")
+    with sqlite3.connect(tmp_path / "other.db") as other:
+        other.execute("CREATE TABLE precious (x)")
+    other.close()
+    with pytest.raises(StoreError, match="not a memory"):
+        Memory(tmp_path / "other.db")
+
+
+def test_a_memory_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+    Memory(tmp_path / "m.db").close()
+    database = sqlite3.connect(tmp_path / "m.db")
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(StoreError, match="upgrade"):
+        Memory(tmp_path / "m.db")
+
+
+def test_the_shipped_encoder_knows_meaning_without_shared_words() -> None:
+    encoder = StaticEncoder()
+    cat, kitten, invoice = encoder.encode(["a small cat", "the tiny kitten", "an unpaid invoice"])
+    assert encoder.dimensions == 256
+    assert cat @ kitten > cat @ invoice + 0.2
+    assert not encoder.encode([""]).any()
