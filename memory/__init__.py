@@ -1,7 +1,7 @@
 """Memory that needs no model call: remember text durably, recall the few facts a query needs inside a token budget, with citations."""
 
 from memory.encoder import Encoder, HashingEncoder, SentenceTransformerEncoder, StaticEncoder, default_encoder
-from memory.errors import EncoderMismatch, InvalidRecord, MemoryError_, ScopeError, StoreError
+from memory.errors import EncoderMismatch, InvalidRecord, MemoryFailure, ScopeError, StoreError
 from memory.memory import Memory
 from memory.packing import Recall, RecalledRecord
 from memory.record import NewRecord, Record, Scope
@@ -12,7 +12,7 @@ __all__ = [
     "HashingEncoder",
     "InvalidRecord",
     "Memory",
-    "MemoryError_",
+    "MemoryFailure",
     "NewRecord",
     "Recall",
     "RecalledRecord",

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 
-class MemoryError_(Exception):
-    """Base of this package's errors (the underscore keeps Python's own `MemoryError` usable)."""
+class MemoryFailure(Exception):
+    """Base of this package's errors (Python already has a `MemoryError` of another meaning)."""
 
 
-class InvalidRecord(MemoryError_, ValueError):
+class InvalidRecord(MemoryFailure, ValueError):
     """The text or a field of a record cannot be stored: empty, too large, or not text."""
 
 
-class ScopeError(MemoryError_, ValueError):
+class ScopeError(MemoryFailure, ValueError):
     """A scope path is malformed."""
 
 
-class StoreError(MemoryError_, RuntimeError):
+class StoreError(MemoryFailure, RuntimeError):
     """The database cannot be opened, read or written."""
 
 
-class EncoderMismatch(MemoryError_, RuntimeError):
+class EncoderMismatch(MemoryFailure, RuntimeError):
     """The memory's vectors were made by another encoder than the one at hand."""

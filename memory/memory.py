@@ -28,7 +28,7 @@ MIN_RECORD_TOKENS = 6
 class Memory:
     """Remembers text under scopes and recalls the few records that a query needs.
 
-    `path` is an SQLite file (created when missing; `":memory:"` for none). Errors are `memory.MemoryError_` subclasses.
+    `path` is an SQLite file (created when missing; `":memory:"` for none). Errors are `memory.MemoryFailure` subclasses.
     """
 
     def __init__(self, path: str | Path = ":memory:", *, encoder: Encoder | None = None) -> None:

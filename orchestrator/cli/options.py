@@ -36,12 +36,12 @@ def reports_errors(function: Callable[P, None]) -> Callable[P, None]:
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
-        from memory import MemoryError_
+        from memory import MemoryFailure
         from orchestrator.errors import ConfigError, InvalidBudget, InvalidQuery, OrchestratorError, UnknownModel
 
         try:
             function(*args, **kwargs)
-        except (OrchestratorError, MemoryError_) as error:
+        except (OrchestratorError, MemoryFailure) as error:
             if kwargs.get("as_json"):
                 detail = (
                     error.as_dict() if isinstance(error, OrchestratorError) else {"code": "memory", "message": str(error), "remedy": ""}
@@ -50,7 +50,7 @@ def reports_errors(function: Callable[P, None]) -> Callable[P, None]:
             else:
                 click.echo(f"{click.style('error', fg='red', bold=True)}: {error}", err=True)
             raise SystemExit(
-                2 if isinstance(error, ConfigError | InvalidQuery | InvalidBudget | UnknownModel | MemoryError_) else 1
+                2 if isinstance(error, ConfigError | InvalidQuery | InvalidBudget | UnknownModel | MemoryFailure) else 1
             ) from None
         except KeyboardInterrupt:
             raise SystemExit(130) from None
