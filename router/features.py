@@ -61,6 +61,12 @@ class Features:
         indices = np.concatenate([np.fromiter(counts.keys(), dtype=np.int64, count=len(counts)), np.arange(BUCKETS, DIMENSIONS)])
         return cls(indices, np.concatenate([weights / length, _surface(text, words)]).astype(np.float32))
 
+    def clipped(self, bounds: NDArray[np.float32]) -> Features:
+        """The same features with the surface ones kept inside `bounds`, shape (2, len(SURFACE)): no extrapolation beyond what was seen."""
+        values = self.values.copy()
+        np.clip(values[-len(SURFACE) :], bounds[0], bounds[1], out=values[-len(SURFACE) :])
+        return Features(self.indices, values)
+
     def dot(self, weights: NDArray[np.float32]) -> float:
         return float(weights[self.indices] @ self.values)
 

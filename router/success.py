@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.calibration import fit_logistic, logit, sigmoid
-from router.features import DIMENSIONS, Features
+from router.features import DIMENSIONS, SURFACE, Features
 from router.profile import ModelProfile
 
 PRETRAINED = Path(__file__).parent / "pretrained"
@@ -44,8 +44,15 @@ class Outcome:
 class SuccessModel:
     """Predicts success. Immutable: learning returns a new one."""
 
-    def __init__(self, weights: NDArray[np.float32] | None = None, abilities: Mapping[str, Ability] | None = None) -> None:
+    def __init__(
+        self,
+        weights: NDArray[np.float32] | None = None,
+        abilities: Mapping[str, Ability] | None = None,
+        *,
+        surface_bounds: NDArray[np.float32] | None = None,
+    ) -> None:
         self._weights = np.zeros(DIMENSIONS, dtype=np.float32) if weights is None else weights
+        self._bounds = np.array([[0.0], [1.0]], dtype=np.float32).repeat(len(SURFACE), axis=1) if surface_bounds is None else surface_bounds
         if self._weights.shape != (DIMENSIONS,):
             raise ValueError(f"weights of shape {self._weights.shape} do not fit this version's {DIMENSIONS} features: train them again")
         self.abilities = dict(abilities or {})
@@ -58,19 +65,19 @@ class SuccessModel:
         if stored.get("format") != FORMAT:
             raise ValueError(f"{folder}: router weights of format {stored.get('format')!r}, this version reads {FORMAT}: train them again")
         with np.load(folder / "weights.npz", allow_pickle=False) as arrays:
-            weights = arrays["weights"].astype(np.float32)
-        return cls(weights, {name: Ability(*pair) for name, pair in stored["abilities"].items()})
+            weights, bounds = arrays["weights"].astype(np.float32), arrays["surface_bounds"].astype(np.float32)
+        return cls(weights, {name: Ability(*pair) for name, pair in stored["abilities"].items()}, surface_bounds=bounds)
 
     def save(self, folder: str | Path) -> None:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(folder / "weights.npz", weights=self._weights.astype(np.float16))
+        np.savez_compressed(folder / "weights.npz", weights=self._weights.astype(np.float16), surface_bounds=self._bounds)
         abilities = {name: [round(a.bias, 4), round(a.slope, 4)] for name, a in sorted(self.abilities.items())}
         (folder / "abilities.json").write_text(json.dumps({"format": FORMAT, "abilities": abilities}, indent=1) + "\n", encoding="utf-8")
 
     def ease(self, query: str) -> float:
         """How easy the query looks, in log-odds; 0 is the mean of the training queries, negative is harder."""
-        return Features.of(query).dot(self._weights)
+        return Features.of(query).clipped(self._bounds).dot(self._weights)
 
     def ability(self, profile: ModelProfile) -> Ability:
         """Known parameters of the model, else those of the model it is `like`, else from its `skill`, else a cautious default."""
@@ -100,4 +107,4 @@ class SuccessModel:
             y = np.array([o.score for o in graded], dtype=float)
             bias, slope = fit_logistic(x, y, prior_mean=np.array([prior.bias, prior.slope]), prior_sd=np.array([1.0, 0.5]))
             updated[name] = Ability(float(bias), float(slope))
-        return SuccessModel(self._weights, updated)
+        return SuccessModel(self._weights, updated, surface_bounds=self._bounds)
