@@ -74,15 +74,28 @@ class NoAdequateModel(OrchestratorError):
 
 
 class BackendError(OrchestratorError):
-    """A model could not be asked. `retryable` says whether the same call may succeed later, `status` is the HTTP status if there was one."""
+    """A model could not be asked. `retryable` says whether the same call may succeed later, `status` is the HTTP status if there was one.
+
+    `may_be_billed` says that the model may have worked and the provider may charge for it: the worst case is settled, and whoever asks again
+    reserves again.
+    """
 
     code = "backend"
     retryable: ClassVar[bool] = False
 
-    def __init__(self, message: str, *, remedy: str = "", status: int | None = None, retry_after_s: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        remedy: str = "",
+        status: int | None = None,
+        retry_after_s: float | None = None,
+        may_be_billed: bool = False,
+    ) -> None:
         super().__init__(message, remedy=remedy)
         self.status = status
         self.retry_after_s = retry_after_s
+        self.may_be_billed = may_be_billed
 
 
 class BackendUnavailable(BackendError):
@@ -100,11 +113,8 @@ class BackendRejected(BackendError):
 
 
 class BadResponse(BackendError):
-    """`billed_tokens` is what the model certainly generated before the answer broke off (0 if unknown): it is settled, never hidden."""
-
     code = "bad_response"
     retryable = True
 
-    def __init__(self, message: str, *, remedy: str = "", status: int | None = None, billed_tokens: int = 0) -> None:
-        super().__init__(message, remedy=remedy, status=status)
-        self.billed_tokens = billed_tokens
+    def __init__(self, message: str, *, remedy: str = "", may_be_billed: bool = True) -> None:
+        super().__init__(message, remedy=remedy, may_be_billed=may_be_billed)

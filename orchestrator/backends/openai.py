@@ -6,6 +6,7 @@ Wire format: POST {base_url}/chat/completions; server-sent events with `data: [D
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
@@ -73,21 +74,19 @@ class OpenAIBackend:
         try:
             async with self._client.stream("POST", self._url, json=body, timeout=self._timeout(request.deadline_s)) as response:
                 if response.status_code != 200:
-                    raise self._error(response.status_code, response.headers, await response.aread())
+                    raise self._error(response.status_code, response.headers, await self._read(response))
                 parser = EventParser()
-                async for chunk in response.aiter_raw():
-                    for event in self._events(parser, chunk, reader):
+                async for chunk in response.aiter_bytes():
+                    for event in self._events(parser, chunk):
                         for text in reader.read(event):
                             ttft_s = time.perf_counter() - start if ttft_s is None else ttft_s
                             yield Delta(text)
                     if reader.done:
                         break
         except httpx.HTTPError as error:
-            raise self._broken(error, reader.output_tokens) from error
+            raise self._broken(error) from error
         if not reader.done and reader.finish_reason is None:
-            raise BadResponse(
-                f"{self._where}: the stream ended in the middle of the answer", remedy="Ask again", billed_tokens=reader.output_tokens
-            )
+            raise BadResponse(f"{self._where}: the stream ended in the middle of the answer", remedy="Ask again")
         usage = reader.usage or self._estimated_usage(request, reader.text)
         yield Completion(
             self._profile.name,
@@ -105,21 +104,27 @@ class OpenAIBackend:
     async def _complete_once(self, request: Request, left_s: float) -> Completion:
         start = time.perf_counter()
         try:
-            response = await self._client.post(self._url, json=self._body(request), timeout=self._timeout(left_s))
+            async with (
+                asyncio.timeout(left_s),
+                self._client.stream("POST", self._url, json=self._body(request), timeout=self._timeout(left_s)) as response,
+            ):
+                content = await self._read(response)
         except httpx.HTTPError as error:
-            raise self._broken(error, 0) from error
+            raise self._broken(error) from error
+        except TimeoutError:
+            raise self._too_slow() from None
         if response.status_code != 200:
-            raise self._error(response.status_code, response.headers, response.content)
-        payload = self._payload(response.content)
+            raise self._error(response.status_code, response.headers, content)
+        payload = self._payload(content)
         choice = _first_choice(payload)
         if choice is None:
-            raise BadResponse(f"{self._where}: the answer holds no choices: {_excerpt(response.content)}", remedy="Check the server")
+            raise BadResponse(f"{self._where}: the answer holds no choices: {_excerpt(content)}", remedy="Check the server")
         message = choice.get("message")
         text = _text_of(message.get("content")) if isinstance(message, dict) else None
         if text is None and isinstance(message, dict):
             text = message.get("refusal") if isinstance(message.get("refusal"), str) else None
         if text is None:
-            raise BadResponse(f"{self._where}: the answer holds no text: {_excerpt(response.content)}", remedy="Check the server")
+            raise BadResponse(f"{self._where}: the answer holds no text: {_excerpt(content)}", remedy="Check the server")
         return Completion(
             self._profile.name,
             text,
@@ -152,9 +157,16 @@ class OpenAIBackend:
     def _estimated_usage(self, request: Request, text: str) -> Usage:
         return Usage(estimate_prompt_tokens(request.messages), len(text) // 4 + 1, estimated=True)
 
+    async def _read(self, response: httpx.Response) -> bytes:
+        """The whole body; a server that never stops sending is cut off."""
+        body = bytearray()
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > MAX_BODY_BYTES:
+                raise BadResponse(f"{self._where}: an answer of over {MAX_BODY_BYTES:,} bytes", remedy="Check the server")
+        return bytes(body)
+
     def _payload(self, content: bytes) -> dict[str, Any]:
-        if len(content) > MAX_BODY_BYTES:
-            raise BadResponse(f"{self._where}: an answer of {len(content):,} bytes", remedy="Lower max_tokens")
         try:
             payload = json.loads(content)
         except (ValueError, RecursionError):
@@ -166,7 +178,7 @@ class OpenAIBackend:
             raise BadResponse(f"{self._where}: {_error_text(payload)}", remedy="Check the server's log")
         return payload
 
-    def _events(self, parser: EventParser, chunk: bytes, reader: _StreamReader) -> list[dict[str, Any] | None]:
+    def _events(self, parser: EventParser, chunk: bytes) -> list[dict[str, Any] | None]:
         """Parsed events of a chunk; `None` stands for the end mark."""
         events: list[dict[str, Any] | None] = []
         try:
@@ -178,26 +190,28 @@ class OpenAIBackend:
                 if not isinstance(event, dict):
                     raise ValueError("an event is not an object")
                 if "error" in event:
-                    raise BadResponse(f"{self._where}: {_error_text(event)}", remedy="Ask again", billed_tokens=reader.output_tokens)
+                    raise BadResponse(f"{self._where}: {_error_text(event)}", remedy="Ask again")
                 events.append(event)
         except (ValueError, RecursionError) as error:
-            raise BadResponse(
-                f"{self._where}: the stream holds something that is not an event: {error}",
-                remedy="Ask again",
-                billed_tokens=reader.output_tokens,
-            ) from None
+            raise BadResponse(f"{self._where}: the stream holds something that is not an event: {error}", remedy="Ask again") from None
         return events
 
-    def _broken(self, error: httpx.HTTPError, output_tokens: int) -> BackendError:
+    def _broken(self, error: httpx.HTTPError) -> BackendError:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
             return BackendUnavailable(
                 f"{self._where}: cannot connect", remedy="Check the address and that the server runs: orchestrator doctor"
             )
         if isinstance(error, httpx.TimeoutException):
-            return BackendUnavailable(f"{self._where}: no answer in time", remedy="Allow more seconds, or choose a faster model")
+            return self._too_slow()
         if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.DecodingError):
-            return BadResponse(f"{self._where}: the connection broke off: {error}", remedy="Ask again", billed_tokens=output_tokens)
+            return BadResponse(f"{self._where}: the connection broke off: {error}", remedy="Ask again")
         return BackendUnavailable(f"{self._where}: {type(error).__name__}: {error}", remedy="Check the server: orchestrator doctor")
+
+    def _too_slow(self) -> BackendError:
+        # Connected and sent: the model may be at work, and its provider may charge for that.
+        return BackendUnavailable(
+            f"{self._where}: no answer in time", remedy="Allow more seconds, or choose a faster model", may_be_billed=True
+        )
 
     def _error(self, status: int, headers: httpx.Headers, content: bytes) -> BackendError:
         try:
@@ -229,10 +243,6 @@ class _StreamReader:
     @property
     def text(self) -> str:
         return "".join(self._parts)
-
-    @property
-    def output_tokens(self) -> int:
-        return len(self.text) // 4 + 1 if self._parts else 0
 
     def read(self, event: dict[str, Any] | None) -> list[str]:
         """The new text in one event."""

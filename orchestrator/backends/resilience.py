@@ -1,4 +1,7 @@
-"""Retries under one deadline: full jitter (Brooker 2015), Retry-After honoured, only for errors that may pass (tenacity does the loop)."""
+"""Retries under one deadline: full jitter (Brooker 2015), Retry-After honoured, only for errors that may pass (tenacity does the loop).
+
+A call that may have been billed is never repeated here: whoever holds the budget must settle it and reserve again first.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,7 @@ async def with_retries(call: Callable[[float], Awaitable[T]], *, deadline_s: flo
             return loop.time() + retry_state.upcoming_sleep >= end
 
     retrying = tenacity.AsyncRetrying(
-        retry=tenacity.retry_if_exception(lambda error: isinstance(error, BackendError) and error.retryable),
+        retry=tenacity.retry_if_exception(lambda error: isinstance(error, BackendError) and error.retryable and not error.may_be_billed),
         stop=tenacity.stop_after_attempt(attempts) | OutOfTime(),
         wait=wait_s,
         reraise=True,

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from orchestrator.backends.base import Backend, Request, worst_case_prompt_tokens
-from orchestrator.budget import Ledger, Reservation
-from orchestrator.errors import BackendError, BadResponse, BudgetExceeded
+from orchestrator.budget import Ledger, Reservation, from_nano
+from orchestrator.errors import BackendError, BudgetExceeded
 from orchestrator.search.prompts import revision_messages
 from orchestrator.search.state import Action, Draft, Revise, SearchState, Stop
 from orchestrator.search.strategies import Strategy
@@ -53,6 +53,7 @@ class Search:
         running: dict[asyncio.Task[Candidate | None], tuple[Action, Reservation]] = {}
         try:
             while True:
+                state = replace(state, running=tuple(begun for begun, _ in running.values()), seconds_left=self._seconds_left())
                 actions = strategy(state)
                 stop = next((action for action in actions if isinstance(action, Stop)), None)
                 if stop is not None:
@@ -61,8 +62,7 @@ class Search:
                 if not running:
                     reason = self._errors[-1].args[0] if self._errors else "nothing is left to do"
                     return self._result(state, str(reason))
-                left = None if self._seconds is None else max(self._seconds - self._trace.now_s(), 0.0)
-                done, _ = await asyncio.wait(running, timeout=left, return_when=asyncio.FIRST_COMPLETED)
+                done, _ = await asyncio.wait(running, timeout=self._seconds_left(), return_when=asyncio.FIRST_COMPLETED)
                 if not done:
                     return self._result(state, "the deadline passed", partial=True)
                 for task in done:
@@ -96,7 +96,7 @@ class Search:
             if isinstance(action, Draft):
                 state = replace(state, choices=tuple(choice for choice in state.choices if choice.model != action.model))
             try:
-                reservation = self._reserve(action, asked)
+                reservation = self._reserve(_model(action), asked)
             except BudgetExceeded as error:
                 self._tried[_model(action)] = error.message
                 self._errors.append(error)
@@ -108,14 +108,17 @@ class Search:
         return state
 
     def _request_for(self, action: Action, state: SearchState, request: Request) -> Request:
-        left = None if self._seconds is None else max(self._seconds - self._trace.now_s(), 0.001)
+        left = self._seconds_left()
         messages = request.messages
         if isinstance(action, Revise):
             messages = revision_messages(messages, state.candidates[action.candidate])
-        return replace(request, messages=messages, deadline_s=left)
+        return replace(request, messages=messages, deadline_s=None if left is None else max(left, 0.001))
 
-    def _reserve(self, action: Action, request: Request) -> Reservation:
-        profile = self._backends[_model(action)].profile
+    def _seconds_left(self) -> float | None:
+        return None if self._seconds is None else max(self._seconds - self._trace.now_s(), 0.0)
+
+    def _reserve(self, model: str, request: Request) -> Reservation:
+        profile = self._backends[model].profile
         prompt = worst_case_prompt_tokens(request.messages)
         return self._ledger.reserve(usd=profile.cost_usd(prompt, request.max_tokens), tokens=prompt + request.max_tokens)
 
@@ -125,8 +128,14 @@ class Search:
         kind = "revise" if isinstance(action, Revise) else "draft"
         with self._trace.span(kind, model=model) as span:
             self._trace.emit("revising" if kind == "revise" else "drafting", model=model)
-            completion = await self._ask(model, request, reservation, span.attributes)
-            if completion is None:
+            span.attributes["cost_usd"] = 0.0
+            try:
+                completion = await self._ask_twice(model, request, reservation, span.attributes)
+            except BackendError as error:
+                self._tried[model] = error.message
+                self._errors.append(error)
+                span.attributes["error"] = error.message
+                self._trace.emit("failed", model=model, reason=error.message)
                 return None
             if completion.abstained:
                 self._tried[model] = completion.note or "abstained"
@@ -136,29 +145,33 @@ class Search:
             revises = action.candidate if isinstance(action, Revise) else None
             return await self._verify(Candidate(completion, revises=revises), state)
 
-    async def _ask(self, model: str, request: Request, reservation: Reservation, attributes: dict[str, Any]) -> Completion | None:
+    async def _ask_twice(self, model: str, request: Request, reservation: Reservation, attributes: dict[str, Any]) -> Completion:
+        """Asks once more, with a reservation of its own, when an answer broke off that may be billed: such calls no backend repeats."""
+        try:
+            return await self._ask(model, request, reservation, attributes)
+        except BackendError as error:
+            if not (error.retryable and error.may_be_billed) or self._seconds_left() == 0.0:
+                raise
+            self._trace.emit("failed", model=model, reason=f"{error.message}; asking once more")
+            try:
+                again = self._reserve(model, request)
+            except BudgetExceeded:
+                raise error from None
+        return await self._ask(model, request, again, attributes)
+
+    async def _ask(self, model: str, request: Request, reservation: Reservation, attributes: dict[str, Any]) -> Completion:
         """Asks and settles: whatever happens, the reservation is closed exactly once."""
         profile = self._backends[model].profile
-        attributes["cost_usd"] = 0.0
         try:
             completion = await self._backends[model].complete(request)
-        except BackendError as error:
-            # An answer that broke off was generated at least in part and may be billed in full; a refused or failed call was not billed.
-            if isinstance(error, BadResponse):
-                billed = profile.cost_usd(worst_case_prompt_tokens(request.messages), error.billed_tokens) or 0.0
-                self._ledger.settle(reservation, usd=billed, tokens=error.billed_tokens)
-                attributes["cost_usd"] = billed
-            else:
+        except BaseException as error:
+            if isinstance(error, BackendError) and not error.may_be_billed:
                 self._ledger.release(reservation)
-            self._tried[model] = error.message
-            self._errors.append(error)
-            attributes["error"] = error.message
-            self._trace.emit("failed", model=model, reason=error.message)
-            return None
-        except BaseException:
-            # Cancelled in flight: what the provider generated by then is unknown, so the worst case is booked.
-            self._ledger.settle_worst_case(reservation)
-            attributes["cancelled"] = True
+            else:
+                # Broken off or cancelled in flight: what the provider generated by then is unknown, so the worst case is booked.
+                self._ledger.settle_worst_case(reservation)
+                attributes["cost_usd"] += from_nano(reservation.nano)
+                attributes["worst_case"] = True
             raise
         usage = completion.usage
         cost = profile.cost_usd(usage.prefill_tokens, usage.output_tokens, usage.cached_tokens) or 0.0
@@ -169,7 +182,8 @@ class Search:
             self._usage.cached_tokens + usage.cached_tokens,
             self._usage.estimated or usage.estimated,
         )
-        attributes.update(cost_usd=cost, prefill_tokens=usage.prefill_tokens, output_tokens=usage.output_tokens)
+        attributes["cost_usd"] += cost
+        attributes.update(prefill_tokens=usage.prefill_tokens, output_tokens=usage.output_tokens)
         return completion
 
     async def _verify(self, candidate: Candidate, state: SearchState) -> Candidate:

@@ -52,7 +52,10 @@ class Choice:
 
 @dataclass(frozen=True)
 class SearchState:
-    """Immutable; the loop makes a new one after every result. `choices` are the models left to ask, cheapest first."""
+    """Immutable; the loop makes a new one after every result. `choices` are the models left to ask, cheapest first.
+
+    `running` is what was begun and has not ended; `seconds_left` the time until the deadline (`None`: there is none).
+    """
 
     question: str
     choices: tuple[Choice, ...]
@@ -62,6 +65,8 @@ class SearchState:
     value_usd: float = 0.05
     vote_model: VoteModel = field(default_factory=VoteModel)
     chosen: str | None = None
+    running: tuple[Action, ...] = ()
+    seconds_left: float | None = None
 
     @cached_property
     def keys(self) -> tuple[str, ...]:

@@ -1,8 +1,12 @@
-"""Strategies: pure functions from the search state to the next actions. No clock, no network, no randomness."""
+"""Strategies: pure functions from the search state to the next actions. No clock, no network, no randomness.
+
+An empty answer means: wait for what is running. What still runs when a strategy stops is cancelled.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,8 +17,8 @@ from orchestrator.types import Candidate
 
 Strategy = Callable[[SearchState], Sequence[Action]]
 MAX_REVISIONS = 2
-# Measured on recorded runs: with outside evidence a revision fixes far more than it breaks; without, it breaks more (issue texts and logs of
-# Reflexion and LDB). P(fix | wrong) and P(break | right) with trusted feedback:
+# With outside evidence a revision fixes far more than it breaks; without, it breaks more (published logs of Reflexion, Shinn et al. 2023, and of
+# LDB, Zhong et al. 2024). P(fix | wrong) and P(break | right) with trusted feedback:
 P_FIX, P_BREAK = 0.25, 0.01
 
 
@@ -22,7 +26,7 @@ def single(state: SearchState) -> Sequence[Action]:
     """One draft by the routed model; if it fails or abstains, the next cheapest."""
     if state.candidates:
         return [Stop("one draft")]
-    return _first_draft(state)
+    return [_first_draft(state)]
 
 
 def cascade(state: SearchState) -> Sequence[Action]:
@@ -37,14 +41,19 @@ def cascade(state: SearchState) -> Sequence[Action]:
 def draft_critique_revise(state: SearchState) -> Sequence[Action]:
     """A draft, then at most two revisions, each only on a verdict's feedback and only while it pays: p < f / (f + h)."""
     if not state.candidates:
-        return _first_draft(state)
+        return [_first_draft(state)]
     return _revision(state) or [Stop("nothing to revise" if state.leader is not None else "no draft passes its checks")]
 
 
 def adaptive(state: SearchState) -> Sequence[Action]:
-    """Buys the draft or revision with the best expected gain per price; stops at the target or when nothing is worth its price."""
+    """Buys the draft or revision with the best expected gain per price; stops at the target or when nothing is worth its price.
+
+    When the deadline leaves no time for a second draft after the first, both are begun at once.
+    """
     if state.candidates and state.confidence >= state.quality:
         return [Stop(_reached(state))]
+    if state.running:
+        return []
     revision = _revision(state)
     if revision:
         return revision
@@ -55,7 +64,9 @@ def adaptive(state: SearchState) -> Sequence[Action]:
         sure = [choice for choice in state.choices if choice.cost_usd == 0 and choice.p_success >= state.quality]
         if sure:
             return [Draft(sure[0].model)]
-    return _worthwhile_draft(state)
+    state = _in_time(state)
+    first = _worthwhile_draft(state)
+    return [first] if isinstance(first, Stop) else [first, *_beside(first, state)]
 
 
 STRATEGIES: dict[str, Strategy] = {
@@ -66,28 +77,48 @@ STRATEGIES: dict[str, Strategy] = {
 }
 
 
-def _first_draft(state: SearchState) -> Sequence[Action]:
+def _first_draft(state: SearchState) -> Draft | Stop:
     if not state.choices:
-        return [Stop("no model is left to ask")]
+        return Stop("no model is left to ask")
     names = [choice.model for choice in state.choices]
-    return [Draft(state.chosen if state.chosen in names else names[0])]
+    return Draft(state.chosen if state.chosen in names else names[0])
 
 
-def _worthwhile_draft(state: SearchState) -> Sequence[Action]:
+def _worthwhile_draft(state: SearchState) -> Draft | Stop:
     prices = [_price(choice) for choice in state.choices]
     p_success = np.array([choice.p_success for choice in state.choices])
     if state.candidates and not state.comparable:
         # Free text cannot be voted on: a further draft helps only if its model is more often right than the best so far is believed to be.
         gains = [state.value_usd * (p - state.confidence) - price for p, price in zip(p_success, prices, strict=True)]
         best = int(np.argmax(gains))
-        return [Draft(state.choices[best].model)] if gains[best] > 0 else [Stop("no other model is worth its price")]
+        return Draft(state.choices[best].model) if gains[best] > 0 else Stop("no other model is worth its price")
     right = success_given_ease(p_success, state.vote_model)
     purchase = best_purchase(state.vote_state, right, prices, state.vote_model, value_usd=state.value_usd)
     if purchase.model is not None:
-        return [Draft(state.choices[purchase.model].model)]
+        return Draft(state.choices[purchase.model].model)
     if not state.candidates:
         return _first_draft(state)  # the caller wants an answer: the first one is not weighed against silence
-    return [Stop("no further draft is worth its price")]
+    return Stop("no further draft is worth its price")
+
+
+def _in_time(state: SearchState) -> SearchState:
+    """Without the models that are expected to miss the deadline, unless all are."""
+    if state.seconds_left is None:
+        return state
+    quick = tuple(choice for choice in state.choices if choice.latency_s <= state.seconds_left)
+    return replace(state, choices=quick) if quick else state
+
+
+def _beside(first: Draft, state: SearchState) -> list[Draft]:
+    """A second draft to begin together with `first`, if the target needs one and there is no time for one after the other."""
+    chosen = next(choice for choice in state.choices if choice.model == first.model)
+    others = tuple(choice for choice in state.choices if choice.model != first.model)
+    if state.seconds_left is None or not others or chosen.p_success >= state.quality:
+        return []
+    if chosen.latency_s + min(choice.latency_s for choice in others) <= state.seconds_left:
+        return []
+    second = _worthwhile_draft(replace(state, choices=others))
+    return [second] if isinstance(second, Draft) else []
 
 
 def _revision(state: SearchState) -> Sequence[Action]:
