@@ -14,7 +14,7 @@ _LEAD = re.compile(
     r"(?:(?:value|result|answer)\s+(?:of|to)\s+)?",
     re.IGNORECASE,
 )
-_TAIL = re.compile(r"\s*(?:=\s*\??|\?|\.|!|equal(?:s)?(?: to)?|please|make)*\s*$", re.IGNORECASE)
+_TAIL = re.compile(r"\s*(?:=\s*\??|\?|\.|(?<![\d)])!|equal(?:s)?(?: to)?|please|make)*\s*$", re.IGNORECASE)
 _WORDS: tuple[tuple[str, str], ...] = (
     (r"\b(?:square root of|sqrt of|sqrt|root of)\b|√", " sqrt "),
     (r"\b(?:to the power of|raised to the power of|raised to)\b", " ^ "),

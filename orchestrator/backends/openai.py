@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import httpx
@@ -178,23 +178,21 @@ class OpenAIBackend:
             raise BadResponse(f"{self._where}: {_error_text(payload)}", remedy="Check the server's log")
         return payload
 
-    def _events(self, parser: EventParser, chunk: bytes) -> list[dict[str, Any] | None]:
-        """Parsed events of a chunk; `None` stands for the end mark."""
-        events: list[dict[str, Any] | None] = []
+    def _events(self, parser: EventParser, chunk: bytes) -> Iterator[dict[str, Any] | None]:
+        """Parsed events of a chunk, one by one: those before a broken one count; `None` stands for the end mark."""
         try:
             for data in parser.feed(chunk):
                 if data.strip() == "[DONE]":
-                    events.append(None)
+                    yield None
                     continue
                 event = json.loads(data)
                 if not isinstance(event, dict):
                     raise ValueError("an event is not an object")
                 if "error" in event:
                     raise BadResponse(f"{self._where}: {_error_text(event)}", remedy="Ask again")
-                events.append(event)
+                yield event
         except (ValueError, RecursionError) as error:
             raise BadResponse(f"{self._where}: the stream holds something that is not an event: {error}", remedy="Ask again") from None
-        return events
 
     def _broken(self, error: httpx.HTTPError) -> BackendError:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):

@@ -8,9 +8,10 @@ MAX_EVENT_CHARS = 16_000_000
 
 
 class EventParser:
-    """Feed bytes as they come; get the `data` of each finished event. Raises `ValueError` on an event of over 16 million characters."""
+    """Feed bytes as they come; get the `data` of each finished event. Raises `ValueError` on an event of over `max_chars`."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_chars: int = MAX_EVENT_CHARS) -> None:
+        self._max_chars = max_chars
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._buffer = ""
         self._data: list[str] = []
@@ -25,8 +26,8 @@ class EventParser:
         if text.endswith("\r"):
             self._after_cr = True
         self._buffer += text.replace("\r\n", "\n").replace("\r", "\n")
-        if len(self._buffer) + self._size > MAX_EVENT_CHARS:
-            raise ValueError("an event of over 16 million characters")
+        if len(self._buffer) + self._size > self._max_chars:
+            raise ValueError(f"an event of over {self._max_chars:,} characters")
         *lines, self._buffer = self._buffer.split("\n")
         return [data for line in lines if (data := self._line(line)) is not None]
 
