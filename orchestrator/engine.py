@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.backends.base import Backend, Request, estimate_prompt_tokens
+from orchestrator.blocking import BlockingLoop
 from orchestrator.budget import Budget, Ledger
 from orchestrator.config import DEFAULT_NAME, Config, load_config
 from orchestrator.errors import BackendError, BudgetExceeded, ConfigError, InvalidQuery, NoAdequateModel, UnknownModel
@@ -26,8 +27,6 @@ from verifiers import ChoiceVerifier, GroundingVerifier, JsonSchemaVerifier, Sou
 
 if TYPE_CHECKING:
     from memory import Memory, Recall, Record
-
-T = TypeVar("T")
 
 
 class Orchestrator:
@@ -67,6 +66,7 @@ class Orchestrator:
         self._memory_tokens = memory_tokens
         self._vote_model = vote_model or VoteModel()
         self._verifiers = tuple(verifiers)
+        self._blocking = BlockingLoop()
 
     @classmethod
     def from_config(cls, config: str | Path | Config = DEFAULT_NAME, **overrides: Any) -> Orchestrator:
@@ -150,14 +150,14 @@ class Orchestrator:
         return self._route(asked, self._request(asked, recall), Trace())
 
     def answer_sync(self, query: str | bytes | Query, **options: Any) -> Answer:
-        """`answer` for scripts. Must not be called from a running event loop."""
-        return _run(self.answer(query, **options))
+        """`answer` for scripts; `close` it at the end, or use `with`. Must not be called from a running event loop."""
+        return self._blocking.run(self.answer(query, **options))
 
     def remember_sync(self, text: str, scope: str = "default", **fields: Any) -> Record:
-        return _run(self.remember(text, scope, **fields))
+        return self._blocking.run(self.remember(text, scope, **fields))
 
     def recall_sync(self, query: str, scope: str = "default", *, token_budget: int | None = None) -> Recall:
-        return _run(self.recall(query, scope, token_budget=token_budget))
+        return self._blocking.run(self.recall(query, scope, token_budget=token_budget))
 
     async def aclose(self) -> None:
         """Closes connections and the memory."""
@@ -165,6 +165,17 @@ class Orchestrator:
             await backend.aclose()
         if self.memory is not None:
             self.memory.close()
+
+    def close(self) -> None:
+        """`aclose` for scripts."""
+        self._blocking.run(self.aclose())
+        self._blocking.close()
+
+    def __enter__(self) -> Orchestrator:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
 
     async def __aenter__(self) -> Orchestrator:
         return self
@@ -313,12 +324,3 @@ def _strategy(strategy: str | Strategy) -> Strategy:
     if strategy not in STRATEGIES:
         raise ConfigError(f"unknown strategy {strategy!r}", remedy=f"Known: {', '.join(STRATEGIES)}")
     return STRATEGIES[strategy]
-
-
-def _run(coroutine: Coroutine[Any, Any, T]) -> T:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(coroutine)
-    coroutine.close()
-    raise RuntimeError("the _sync methods cannot run inside an event loop: await the method of the same name without _sync")

@@ -14,6 +14,7 @@ from orchestrator.errors import ConfigError
 MAX_NODES = 100_000
 MAX_DEPTH = 64
 MAX_BYTES = 10_000_000
+MAX_SHOWN = 120
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _CONSTANTS: dict[str, Any] = {
@@ -49,7 +50,9 @@ class Located:
         """`file:line:column: problem`, with the source line and a caret under it."""
         line, column = self.place(path, key=key)
         source = self.lines[line - 1] if line <= len(self.lines) else ""
-        return f"{self.name}:{line}:{column}: {problem}\n  {line:4d} | {source}\n       | {' ' * (column - 1)}^"
+        cut = max(column - 1 - MAX_SHOWN // 2, 0) if len(source) > MAX_SHOWN else 0
+        shown = source[cut : cut + MAX_SHOWN]
+        return f"{self.name}:{line}:{column}: {problem}\n  {line:4d} | {shown}\n       | {' ' * (column - 1 - cut)}^"
 
 
 def load_located(text: str, name: str = "<yaml>") -> Located:
@@ -101,7 +104,7 @@ class _Builder:
 
     def _scalar(self, node: Any) -> Any:
         text = str(node.value)
-        if node.style is not None or node.tag == "!":
+        if node.style or node.tag == "!":  # quoted or a block; plain is None or "", depending on the parser
             return text
         if text in _CONSTANTS:
             return _CONSTANTS[text]

@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import httpx
 
@@ -47,10 +48,9 @@ class OpenAIBackend:
         self._base_url = base_url.rstrip("/")
         self._token_field = token_field
         self._attempts = attempts
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
-        timeout = httpx.Timeout(DEFAULT_DEADLINE_S, connect=CONNECT_TIMEOUT_S)
-        limits = httpx.Limits(max_connections=256, max_keepalive_connections=64)
-        self._client = httpx.AsyncClient(headers=headers, timeout=timeout, limits=limits, transport=transport, trust_env=False)
+        self._headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._transport = transport
+        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
 
     @property
     def profile(self) -> ModelProfile:
@@ -99,7 +99,22 @@ class OpenAIBackend:
         )
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        """Closes the connections of the running event loop."""
+        client = self._clients.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.aclose()
+
+    @property
+    def _client(self) -> httpx.AsyncClient:
+        """One connection pool an event loop: a connection cannot move to another loop, and a script may run several, one after the other."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._clients:
+            timeout = httpx.Timeout(DEFAULT_DEADLINE_S, connect=CONNECT_TIMEOUT_S)
+            limits = httpx.Limits(max_connections=256, max_keepalive_connections=64)
+            self._clients[loop] = httpx.AsyncClient(
+                headers=self._headers, timeout=timeout, limits=limits, transport=self._transport, trust_env=False
+            )
+        return self._clients[loop]
 
     async def _complete_once(self, request: Request, left_s: float) -> Completion:
         start = time.perf_counter()

@@ -1,0 +1,143 @@
+"""Configuration: YAML 1.2, every mistake with its place and a suggestion, no key in the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from orchestrator import ConfigError, Orchestrator
+from orchestrator.config import load_config, parse_config, secret
+from orchestrator.located_yaml import load_located
+
+GOOD = """\
+version: 1
+models:
+  calc: {provider: calculator}
+  fast:
+    provider: compatible
+    base_url: http://127.0.0.1:9/v1
+    input_usd_per_mtok: 0.1
+    output_usd_per_mtok: 0.4
+    skill: 0.8
+memory: null
+budget: {usd: 0.01, seconds: 20}
+quality: 0.9
+"""
+
+
+def mistakes(text: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        parse_config(text, "orchestrator.yaml")
+    return str(caught.value)
+
+
+def test_a_good_file_builds_the_fleet_it_names(tmp_path: Path) -> None:
+    path = tmp_path / "orchestrator.yaml"
+    path.write_text(GOOD)
+    orchestrator = Orchestrator.from_config(path)
+    assert list(orchestrator.backends) == ["calc", "fast"]
+    assert orchestrator.backends["fast"].profile.output_usd_per_mtok == 0.4
+    assert orchestrator.budget.usd == 0.01
+    assert orchestrator.answer_sync("6 * 7").text == "42"
+
+
+def test_every_mistake_is_reported_at_once_with_its_place_and_a_suggestion() -> None:
+    said = mistakes("models:\n  a:\n    provider: gorq\n    skil: 0.5\n  b: {provider: openai, input_usd_per_mtok: -1}\nqualty: 0.9\n")
+    assert "orchestrator.yaml:3:15: unknown provider 'gorq'. Did you mean 'groq'?" in said
+    assert "orchestrator.yaml:4:5: unknown field 'skil'. Did you mean 'skill'?" in said
+    assert "orchestrator.yaml:5:45: models.b.input_usd_per_mtok" in said
+    assert "orchestrator.yaml:6:1: unknown field 'qualty'. Did you mean 'quality'?" in said
+    assert "4 mistakes" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "empty or not a mapping"),
+        ("- a\n- b\n", "not a mapping"),
+        ("models: {}\n", "models"),
+        ("quality: 0.5\n", "'models' is missing"),
+        ("models: {a: {provider: calculator}}\nmodels: {}\n", "second time (first on line 1)"),
+        ("models:\n\ta: 1\n", ":2:1:"),
+        ("models: {a: {provider: calculator}, b: }{\n", ":1:"),
+        ("models: {a: {provider: calculator}}\nquality: .nan\n", "quality"),
+        ("models: {a: {provider: calculator}}\nbudget: {usd: .inf}\n", "budget.usd"),
+        ("models: {a: {provider: calculator}}\nbudget: {usd: -1}\n", "budget.usd"),
+        ("models: {? [x, y] : 1}\n", "plain text"),
+        ("a: &a [x]\nb: [" + ", ".join(["*a"] * 60_000) + "]\n", "too large or too deep"),
+        ("[" * 2_000 + "]" * 2_000, "deep"),
+    ],
+)
+def test_malformed_files(text: str, says: str) -> None:
+    assert says in mistakes(text)
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("no", "no"),
+        ("NO", "NO"),
+        ("on", "on"),
+        ("012", 12),
+        ("0o14", 12),
+        ("1e3", 1000.0),
+        ("true", True),
+        ("~", None),
+        ("'1'", "1"),
+        ("1_000", "1_000"),
+    ],
+)
+def test_scalars_follow_yaml_1_2_not_1_1(written: str, value: object) -> None:
+    assert load_located(f"x: {written}").value == {"x": value}
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00models", b"models: \x00"])
+def test_files_that_are_no_text(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "c.yaml").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"c\.yaml"):
+        load_config(tmp_path / "c.yaml")
+
+
+def test_missing_files_and_folders_say_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"no such file.*docs/configuration\.md"):
+        load_config(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path)
+
+
+def test_keys_are_references(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("MY_KEY", "s3cret")
+    (tmp_path / "key").write_text("from-file\n")
+    assert secret("env:MY_KEY", None) == "s3cret"
+    assert secret(f"file:{tmp_path / 'key'}", None) == "from-file"
+    assert secret(None, "MY_KEY") == "s3cret"
+    with pytest.raises(ConfigError, match="MISSING_KEY is not set"):
+        secret("env:MISSING_KEY", None)
+    with pytest.raises(ConfigError, match="never the key itself") as caught:
+        secret("sk-123456", None)
+    assert "sk-123456" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "says"),
+    [
+        ("{provider: simulated}", "needs `skill`"),
+        ("{provider: compatible}", "needs `base_url`"),
+        ("{provider: recorded}", "needs `folder`"),
+        ("{provider: recorded, folder: /nowhere, task: gsm, model: x}", "not found"),
+        ("{provider: groq}", "GROQ_API_KEY"),
+    ],
+)
+def test_models_that_cannot_be_built(model: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GROQ_API_KEY", raising=False)
+    with pytest.raises(ConfigError, match=says):
+        Orchestrator.from_config(parse_config(f"models: {{m: {model}}}\nmemory: null\n"))
+
+
+def test_an_empty_fleet_and_an_unknown_strategy_are_refused() -> None:
+    with pytest.raises(ConfigError, match="fleet is empty"):
+        Orchestrator({})
+    config = parse_config("models: {a: {provider: calculator}}\nmemory: null\n")
+    with pytest.raises(ConfigError, match="unknown strategy 'magic'"):
+        Orchestrator.from_config(config, strategy="magic")
