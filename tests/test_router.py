@@ -1,0 +1,170 @@
+"""The router: the success model, what it learns, the policy and its reasons."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from router import Constraints, ModelProfile, Needs, Outcome, Router, SuccessModel
+from router.calibration import fit_logistic, sigmoid
+from router.features import DIMENSIONS, SURFACE, Features
+from router.policy import choose
+
+SMALL = ModelProfile("small", 0.1, 0.4, skill=0.6, context_tokens=8_000)
+LARGE = ModelProfile("large", 2.0, 8.0, skill=0.95, capabilities=frozenset({"tools"}))
+UNPRICED = ModelProfile("unpriced", skill=0.9)
+FLEET = [SMALL, LARGE, UNPRICED]
+
+
+def test_the_cheapest_adequate_model_is_chosen_and_every_other_one_gets_a_reason() -> None:
+    route = choose(FLEET, {"small": 0.9, "large": 0.97, "unpriced": 0.99}, quality=0.85)
+    assert (route.chosen, route.adequate) == ("small", True)
+    assert route.option("large").rejected == "adequate, but dearer than small"
+    assert all(bool(o.rejected) == (o.model != "small") for o in route.options)
+
+
+def test_without_an_adequate_model_the_most_promising_one_is_a_marked_best_effort() -> None:
+    route = choose(FLEET, {"small": 0.3, "large": 0.6, "unpriced": 0.5}, quality=0.85)
+    assert (route.chosen, route.adequate) == ("large", False)
+    assert "comes closest" in route.reason
+
+
+@pytest.mark.parametrize(
+    ("needs", "constraints", "chosen", "says"),
+    [
+        (Needs(10_000), None, "large", "window holds 8,000"),
+        (Needs(capabilities=frozenset({"tools"})), None, "large", "lacks tools"),
+        (None, Constraints(max_cost_usd=0.0005), "small", "would cost"),
+        (None, Constraints(max_latency_s=0.1), None, "would take"),
+        (None, Constraints(allowed=frozenset({"large"})), "large", "not among the allowed"),
+    ],
+)
+def test_hard_constraints(needs: Needs | None, constraints: Constraints | None, chosen: str | None, says: str) -> None:
+    route = choose(FLEET, {"small": 0.99, "large": 0.99, "unpriced": 0.0}, needs=needs, constraints=constraints)
+    assert route.chosen == chosen
+    assert any(says in option.rejected for option in route.options)
+    assert {o.model for o in route.usable} == {o.model for o in route.options if not o.excluded}
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 50), st.floats(0, 50)), min_size=1, max_size=6), st.floats(0, 1))
+def test_no_adequate_model_is_cheaper_than_the_chosen_one(models: list[tuple[float, float, float]], quality: float) -> None:
+    profiles = [ModelProfile(f"m{i}", price_in, price_out) for i, (_, price_in, price_out) in enumerate(models)]
+    route = choose(profiles, {f"m{i}": p for i, (p, _, _) in enumerate(models)}, quality=quality)
+    assert route.chosen is not None
+    best = route.option(route.chosen)
+    for option in route.options:
+        if route.adequate and option.p_success >= quality:
+            assert (option.cost_usd or 0) >= (best.cost_usd or 0)
+        assert option.p_success <= best.p_success or route.adequate
+
+
+def test_harder_questions_get_a_lower_chance_and_better_models_a_higher_one() -> None:
+    router = Router()
+    models = [ModelProfile("gemma-2-2b-it"), ModelProfile("gpt-4o-2024-08-06")]
+    sum_ = "Tom has 3 apples and buys 4 more. How many apples does Tom have?"
+    code = "def f(x):\n    for i in range(3):\n        x = x[::-1] + str(i)\n    return x.swapcase()\nWhat is f('aB')?"
+    easy, hard = router.success.predict(sum_, models), router.success.predict(code, models)
+    assert easy["gpt-4o-2024-08-06"] > easy["gemma-2-2b-it"]
+    assert all(easy[m.name] > hard[m.name] for m in models)
+
+
+def test_an_unknown_model_starts_from_its_stated_skill_or_from_the_model_it_is_like() -> None:
+    success = SuccessModel()
+    p = success.predict("anything", [ModelProfile("a", skill=0.6), ModelProfile("b", skill=0.9), ModelProfile("c")])
+    assert p == pytest.approx({"a": 0.6, "b": 0.9, "c": 0.7})
+    pretrained = Router().success
+    like = pretrained.predict(
+        "Why is the sky blue?", [ModelProfile("mine", like="gpt-4o-mini-2024-07-18"), ModelProfile("gpt-4o-mini-2024-07-18")]
+    )
+    assert like["mine"] == like["gpt-4o-mini-2024-07-18"]
+
+
+def test_outcomes_move_the_prediction_towards_what_was_seen() -> None:
+    router = Router(SuccessModel())
+    before = router.success.predict("q", [SMALL])["small"]
+    queries = [f"question number {i}" for i in range(60)]
+    router.learn([Outcome(q, "small", 0.0) for q in queries], {"small": SMALL})
+    after = router.success.predict("q", [SMALL])["small"]
+    assert after < 0.1 < before
+    router.learn([], {})
+    assert router.success.predict("q", [SMALL])["small"] == pytest.approx(after)
+
+
+@pytest.mark.parametrize("score", [float("nan"), 1.5, -0.1])
+def test_outcomes_that_are_no_scores_are_refused(score: float) -> None:
+    router = Router(SuccessModel())
+    with pytest.raises(ValueError, match="scores in"):
+        router.learn([Outcome("q", "small", score)], {"small": SMALL})
+
+
+def test_known_probabilities_outrank_predictions() -> None:
+    route = Router().route("What is 17 * 23?", FLEET, known={"small": 0.999})
+    assert route.chosen == "small"
+    assert route.option("small").p_success == 0.999
+    with pytest.raises(ValueError, match="quality"):
+        Router().route("q", FLEET, quality=1.5)
+
+
+def test_saved_models_load_as_they_were_and_other_versions_are_refused(tmp_path: Path) -> None:
+    trained = Router().success
+    trained.save(tmp_path)
+    again = SuccessModel.load(tmp_path)
+    models = [ModelProfile(name) for name in trained.abilities]
+    question = "Explain why 17 is prime."
+    assert again.predict(question, models) == pytest.approx(trained.predict(question, models), abs=1e-3)
+    (tmp_path / "abilities.json").write_text(json.dumps({"format": 0, "abilities": {}}))
+    with pytest.raises(ValueError, match="train them again"):
+        SuccessModel.load(tmp_path)
+    with pytest.raises(ValueError, match="train them again"):
+        SuccessModel(np.zeros(5, dtype=np.float32))
+
+
+def test_the_shipped_weights_stay_small() -> None:
+    folder = Path(__file__).parents[1] / "router" / "pretrained"
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 2_000_000
+    assert (folder / "README.md").exists()
+
+
+@given(st.text(max_size=300))
+def test_features_are_finite_for_any_text(text: str) -> None:
+    features = Features.of(text)
+    assert np.isfinite(features.values).all()
+    assert features.indices.max() < DIMENSIONS
+    words = features.values[: -len(SURFACE)]
+    assert float(np.linalg.norm(words)) == pytest.approx(1.0 if len(words) else 0.0, abs=1e-5)
+
+
+def test_features_of_a_huge_text_read_its_ends_only() -> None:
+    text = "start " + "x " * 1_000_000 + " end"
+    assert len(Features.of(text).indices) < 100
+
+
+def test_a_logistic_fit_finds_the_coefficients_that_made_the_data() -> None:
+    rng = np.random.default_rng(0)
+    x = np.column_stack([np.ones(20_000), rng.normal(size=20_000)])
+    y = (rng.random(20_000) < sigmoid(x @ np.array([0.5, -1.5]))).astype(float)
+    beta = fit_logistic(x, y, prior_mean=np.zeros(2), prior_sd=np.full(2, 10.0))
+    assert beta == pytest.approx([0.5, -1.5], abs=0.08)
+    # All right: the maximum likelihood is infinite, the prior keeps the fit finite.
+    sure = fit_logistic(np.ones((50, 1)), np.ones(50), prior_mean=np.zeros(1), prior_sd=np.ones(1))
+    assert 1.0 < sure[0] < 10.0
+
+
+@pytest.mark.parametrize(
+    "field", [{"input_usd_per_mtok": -1.0}, {"output_usd_per_mtok": float("nan")}, {"skill": 1.0}, {"tokens_per_s": 0.0}]
+)
+def test_impossible_profiles_are_refused(field: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="model 'm'"):
+        ModelProfile("m", **field)  # type: ignore[arg-type]
+
+
+def test_cached_tokens_have_their_own_price_and_an_unknown_price_stays_unknown() -> None:
+    profile = ModelProfile("m", 10.0, 20.0, 1.0)
+    assert profile.cost_usd(1_000_000, 0, cached_tokens=500_000) == pytest.approx(5.5)
+    assert profile.cost_usd(0, 1_000_000) == pytest.approx(20.0)
+    assert UNPRICED.cost_usd(1, 1) is None

@@ -1,0 +1,342 @@
+"""Belief, value of information, strategies and the loop that runs them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator import Budget, Completion, Message, Orchestrator
+from orchestrator.backends.base import LocalBackend, Request
+from orchestrator.budget import Ledger
+from orchestrator.errors import BackendUnavailable
+from orchestrator.search.belief import VoteModel, believe, start, success_given_ease
+from orchestrator.search.calibrate import GradedQuestion, calibrate
+from orchestrator.search.controller import Search, SearchResult
+from orchestrator.search.state import Choice, Draft, Revise, SearchState, Stop
+from orchestrator.search.strategies import Strategy, adaptive, cascade, draft_critique_revise, single
+from orchestrator.search.value import best_purchase
+from orchestrator.trace import Trace
+from orchestrator.types import Candidate, Usage
+from router import ModelProfile
+from verifiers import JsonSchemaVerifier, Verdict
+
+probabilities = st.floats(0.02, 0.98)
+votes = st.lists(st.tuples(st.sampled_from("abcd"), probabilities), max_size=7)
+vote_models = st.builds(VoteModel, st.floats(0, 4), st.floats(0.5, 16))
+
+
+# ---- belief ----
+
+
+@given(votes, vote_models)
+def test_beliefs_sum_to_one(cast: list[tuple[str, float]], model: VoteModel) -> None:
+    belief = believe(cast, model)
+    assert sum(belief.groups.values()) + belief.none == pytest.approx(1.0)
+    assert set(belief.groups) == {key for key, _ in cast}
+
+
+@given(probabilities, vote_models)
+def test_one_vote_is_believed_as_much_as_the_model_that_cast_it(p: float, model: VoteModel) -> None:
+    assert believe([("a", p)], model).confidence == pytest.approx(p, abs=0.01)
+
+
+@given(st.lists(probabilities, min_size=2, max_size=5), vote_models)
+def test_the_order_of_votes_does_not_matter(ps: list[float], model: VoteModel) -> None:
+    cast = [("a" if index % 2 else "b", p) for index, p in enumerate(ps)]
+    forward, backward = believe(cast, model), believe(cast[::-1], model)
+    assert forward.groups == pytest.approx(backward.groups, abs=1e-6)
+
+
+@given(st.floats(0.5, 0.95), vote_models)
+def test_agreement_strengthens_and_disagreement_weakens(p: float, model: VoteModel) -> None:
+    alone = believe([("a", p)], model).confidence
+    assert believe([("a", p), ("a", p)], model).groups["a"] >= alone - 1e-9
+    assert believe([("a", p), ("b", p)], model).groups["a"] <= alone + 1e-9
+
+
+def test_votes_of_models_that_err_together_count_less() -> None:
+    cast = [("a", 0.7)] * 3
+    independent, dependent = (believe(cast, VoteModel(spread=spread)).confidence for spread in (0.0, 3.0))
+    assert dependent < independent
+
+
+def test_a_decisive_failure_rules_a_group_out() -> None:
+    belief = believe([("a", 0.9), ("b", 0.6)], likelihood_ratio={"a": 0.0})
+    assert belief.groups["a"] == 0.0
+    assert belief.leader == "b"
+    everything = believe([("a", 0.9)], likelihood_ratio={"a": 0.0})
+    assert everything.none == pytest.approx(1.0)
+
+
+@given(st.lists(probabilities, min_size=1, max_size=5), st.floats(0, 4))
+def test_success_given_ease_keeps_its_mean(ps: list[float], spread: float) -> None:
+    right = success_given_ease(np.array(ps), VoteModel(spread=spread))
+    weights = np.polynomial.hermite_e.hermegauss(right.shape[1])[1]
+    assert right @ (weights / weights.sum()) == pytest.approx(ps, abs=0.01)
+
+
+def test_the_posterior_is_calibrated_on_votes_drawn_from_its_own_model() -> None:
+    rng, model, ps = np.random.default_rng(0), VoteModel(spread=1.5, concentration=4.0), [0.6, 0.7, 0.8]
+    right = success_given_ease(np.array(ps), model)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(right.shape[1])
+    confidence, hits = [], []
+    for _ in range(4_000):
+        node = rng.choice(len(nodes), p=weights / weights.sum())
+        cast: list[tuple[str, float]] = []
+        crowds: list[int] = []  # Chinese restaurant of the wrong answers
+        for row, p in zip(right, ps, strict=True):
+            if rng.random() < row[node]:
+                cast.append(("right", p))
+                continue
+            seats = np.array([*crowds, model.concentration])
+            table = int(rng.choice(len(seats), p=seats / seats.sum()))
+            crowds = [*crowds, 1] if table == len(crowds) else [n + (i == table) for i, n in enumerate(crowds)]
+            cast.append((f"wrong{table}", p))
+        belief = believe(cast, model)
+        confidence.append(belief.confidence)
+        hits.append(belief.leader == "right")
+    confidence_of, hit = np.array(confidence), np.array(hits, dtype=float)
+    for low, high in ((0.0, 0.6), (0.6, 0.8), (0.8, 0.95), (0.95, 1.01)):
+        inside = (confidence_of >= low) & (confidence_of < high)
+        if inside.sum() > 100:
+            assert hit[inside].mean() == pytest.approx(confidence_of[inside].mean(), abs=0.05)
+
+
+# ---- value of information ----
+
+
+def test_nothing_is_bought_that_costs_more_than_it_can_bring() -> None:
+    model = VoteModel()
+    right = success_given_ease(np.array([0.7, 0.9]), model)
+    assert best_purchase(start(model), right, [2.0, 3.0], model, value_usd=1.0).model is None
+    bought = best_purchase(start(model), right, [0.001, 0.5], model, value_usd=1.0)
+    assert bought.model == 0
+    assert bought.gain_usd > 0
+
+
+@given(st.lists(probabilities, min_size=1, max_size=3), st.floats(0.001, 1.0))
+@settings(max_examples=30, deadline=None)
+def test_a_free_look_is_never_a_loss_and_dearer_looks_gain_less(ps: list[float], price: float) -> None:
+    model = VoteModel()
+    right = success_given_ease(np.array(ps), model)
+    free = best_purchase(start(model), right, [0.0] * len(ps), model, value_usd=1.0)
+    paid = best_purchase(start(model), right, [price] * len(ps), model, value_usd=1.0)
+    assert free.gain_usd >= max(ps) - 0.02
+    assert paid.gain_usd <= free.gain_usd
+
+
+# ---- strategies ----
+
+CHEAP, DEAR = Choice("cheap", 0.7, 0.0001, 1.0), Choice("dear", 0.95, 0.01, 2.0)
+EMPTY = SearchState("What is 6 * 7?", (CHEAP, DEAR), {"cheap": 0.7, "dear": 0.95}, chosen="cheap")
+FAILED = Verdict("json_schema", 0.0, False, feedback="$.total is missing", decisive=True)
+
+
+def answered(state: SearchState, model: str, text: str, *verdicts: Verdict) -> SearchState:
+    left = tuple(choice for choice in state.choices if choice.model != model)
+    return replace(state, choices=left, candidates=(*state.candidates, Candidate(Completion(model, text), verdicts)))
+
+
+def test_single_asks_the_routed_model_once() -> None:
+    assert single(EMPTY) == [Draft("cheap")]
+    assert isinstance(single(answered(EMPTY, "cheap", "42"))[0], Stop)
+    assert isinstance(single(replace(EMPTY, choices=()))[0], Stop)
+
+
+def test_cascade_escalates_until_the_target() -> None:
+    assert cascade(EMPTY) == [Draft("cheap")]
+    doubtful = answered(EMPTY, "cheap", "42")
+    assert cascade(doubtful) == [Draft("dear")]
+    assert isinstance(cascade(replace(doubtful, quality=0.5))[0], Stop)
+    assert isinstance(cascade(answered(doubtful, "dear", "41"))[0], Stop)
+
+
+def test_a_revision_needs_a_decisive_verdict_with_feedback_and_happens_at_most_twice() -> None:
+    fine = answered(EMPTY, "cheap", "42")
+    assert isinstance(draft_critique_revise(fine)[0], Stop)
+    opinion = answered(EMPTY, "cheap", "42", Verdict("judge", 0.1, False, feedback="not nice"))
+    assert isinstance(draft_critique_revise(opinion)[0], Stop)
+    broken = answered(EMPTY, "cheap", "{}", FAILED)
+    assert draft_critique_revise(broken) == [Revise(0, "cheap")]
+    second = replace(broken, candidates=(*broken.candidates, Candidate(Completion("cheap", "{}"), (FAILED,), revises=0)))
+    assert draft_critique_revise(second) == [Revise(1, "cheap")]
+    third = replace(second, candidates=(*second.candidates, Candidate(Completion("cheap", "{}"), (FAILED,), revises=1)))
+    assert isinstance(draft_critique_revise(third)[0], Stop)
+
+
+def test_adaptive_buys_a_second_opinion_only_when_it_is_worth_its_price() -> None:
+    doubtful = answered(EMPTY, "cheap", "The answer is 42")
+    assert adaptive(replace(doubtful, value_usd=1.0)) == [Draft("dear")]
+    assert isinstance(adaptive(replace(doubtful, value_usd=0.001))[0], Stop)
+    assert isinstance(adaptive(replace(doubtful, quality=0.6, value_usd=1.0))[0], Stop)
+
+
+def test_adaptive_waits_for_what_runs() -> None:
+    assert list(adaptive(replace(EMPTY, running=(Draft("cheap"),)))) == []
+
+
+def test_adaptive_begins_two_drafts_at_once_when_there_is_no_time_for_one_after_the_other() -> None:
+    state = replace(EMPTY, quality=0.99, value_usd=1.0)
+    assert len(adaptive(replace(state, seconds_left=10.0))) == 1
+    assert {action.model for action in adaptive(replace(state, seconds_left=2.5)) if isinstance(action, Draft)} == {"cheap", "dear"}
+    assert list(adaptive(replace(state, seconds_left=1.5))) == [Draft("cheap")]  # the dear one would be late
+    assert list(adaptive(replace(state, choices=(), seconds_left=1.0))) == [Stop("all models were asked")]
+
+
+def test_the_leader_is_never_an_answer_that_is_ruled_out() -> None:
+    state = answered(answered(EMPTY, "dear", "41", FAILED), "cheap", "42")
+    assert state.leader == 1
+    assert answered(EMPTY, "dear", "41", FAILED).leader is None
+    assert answered(EMPTY, "dear", "41", FAILED).confidence == 0.0
+
+
+def test_free_text_is_not_voted_on() -> None:
+    first = answered(EMPTY, "cheap", "Rain in spring feeds the young grass, and the river rises slowly over the old stones of the mill.")
+    assert first.confidence == pytest.approx(0.7)
+    second = answered(
+        first, "dear", "Snow in winter covers the fields, the wind is cold and long, and everybody stays at home by the fire."
+    )
+    assert second.confidence == pytest.approx(0.95)
+    assert second.leader == 1
+
+
+# ---- the loop ----
+
+
+class Scripted(LocalBackend):
+    """Says what it is told, one text a call, after `seconds`; notes what it was asked and whether it was cancelled."""
+
+    def __init__(self, name: str, *texts: str, seconds: float = 0.0, price: float = 1.0, skill: float = 0.8) -> None:
+        super().__init__(ModelProfile(name, price, price, skill=skill, ttft_s=seconds, tokens_per_s=1e6))
+        self._texts = texts
+        self._seconds = seconds
+        self.asked: list[Request] = []
+        self.cancelled = False
+
+    async def complete(self, request: Request) -> Completion:
+        self.asked.append(request)
+        try:
+            await asyncio.sleep(self._seconds)
+        except asyncio.CancelledError:
+            self.cancelled = True
+            raise
+        if not self._texts:
+            raise BackendUnavailable("out of order", remedy="Mend it")
+        return Completion(self.profile.name, self._texts[min(len(self.asked), len(self._texts)) - 1], Usage(10, 10))
+
+
+def run(
+    strategy: Strategy, *backends: Scripted, ledger: Ledger | None = None, seconds: float | None = None, **fields: float
+) -> tuple[SearchResult, Trace]:
+    async def search() -> tuple[SearchResult, Trace]:
+        trace = Trace()
+        named = {backend.profile.name: backend for backend in backends}
+        choices = tuple(
+            Choice(b.profile.name, b.profile.skill or 0.5, b.profile.cost_usd(20, 20), b.profile.latency_s(0)) for b in backends
+        )
+        state = SearchState("What is 6 * 7?", choices, {c.model: c.p_success for c in choices}, **fields)  # type: ignore[arg-type]
+        request = Request((Message("user", state.question),), state.question, max_tokens=50)
+        return await Search(named, (), ledger or Ledger(), trace, seconds=seconds).run(state, strategy, request), trace
+
+    return asyncio.run(search())
+
+
+def both_at_once(state: SearchState) -> Sequence[Draft | Stop]:
+    if state.candidates:
+        return [Stop("the first is enough")]
+    return [] if state.running else [Draft(choice.model) for choice in state.choices]
+
+
+def test_losers_are_cancelled_and_settled_at_their_worst_case() -> None:
+    quick, slow, ledger = Scripted("quick", "42"), Scripted("slow", "41", seconds=30), Ledger(Budget(usd=1.0))
+    result, trace = run(both_at_once, quick, slow, ledger=ledger)
+    assert [c.model for c in result.state.candidates] == ["quick"]
+    assert slow.cancelled
+    assert (ledger.calls, ledger.reserved_nano) == (2, 0)
+    loser = next(span for span in trace.root.children if span.attributes["model"] == "slow")
+    assert loser.attributes["worst_case"] is True
+    assert sum(span.attributes["cost_usd"] for span in trace.root.children) == pytest.approx(ledger.spent_usd)
+
+
+def test_a_failing_model_does_not_stop_the_others() -> None:
+    result, _ = run(cascade, Scripted("broken"), Scripted("fine", "42"))
+    assert [c.model for c in result.state.candidates] == ["fine"]
+    assert result.tried == {"broken": "out of order"}
+
+
+def test_the_deadline_cancels_and_keeps_the_best_so_far() -> None:
+    quick, slow = Scripted("quick", "42"), Scripted("slow", "42", seconds=30)
+    result, _ = run(cascade, quick, slow, seconds=0.2, quality=1.0)
+    assert result.partial
+    assert result.state.leader == 0
+    assert slow.cancelled
+
+
+def test_a_search_cut_short_by_the_budget_is_partial() -> None:
+    result, _ = run(cascade, Scripted("a", "42"), Scripted("b", "42"), ledger=Ledger(Budget(calls=1)), quality=1.0)
+    assert len(result.state.candidates) == 1
+    assert result.partial
+
+
+def test_a_strategy_that_asks_twice_for_the_same_gets_it_once() -> None:
+    slow, quick = Scripted("slow", "42", seconds=0.1), Scripted("quick", "1")
+
+    def stubborn(state: SearchState) -> Sequence[Draft | Stop]:
+        return [Stop("enough")] if len(state.candidates) == 2 else [Draft("slow"), Draft("quick")][: 2 - len(state.candidates)]
+
+    run(stubborn, slow, quick)
+    assert (len(slow.asked), len(quick.asked)) == (1, 1)
+
+
+def test_an_answer_that_breaks_the_schema_is_revised_with_the_feedback_and_the_better_one_wins() -> None:
+    schema = {"type": "object", "required": ["total"], "properties": {"total": {"type": "integer"}}}
+    model = Scripted("m", '{"sum": 42}', '{"total": 42}')
+    with Orchestrator({"m": model}) as orchestrator:
+        answer = orchestrator.answer_sync("What is 6 * 7? Reply in JSON.", schema=schema, strategy="draft_critique_revise")
+    assert answer.text == '{"total": 42}'
+    assert [c.revises for c in answer.candidates] == [None, 0]
+    assert "total" in model.asked[1].messages[-1].content
+    assert answer.candidates[0].ruled_out
+    assert answer.usage.output_tokens == 20
+
+
+def test_an_answer_that_never_fits_the_schema_is_returned_without_any_confidence() -> None:
+    with Orchestrator({"m": Scripted("m", "no json at all")}) as orchestrator:
+        answer = orchestrator.answer_sync("What is 6 * 7?", schema={"type": "object"})
+    assert answer.confidence == 0.0
+    assert answer.candidates[0].ruled_out
+
+
+def test_own_verifiers_join_the_search() -> None:
+    async def check() -> Verdict:
+        return await JsonSchemaVerifier({"type": "integer"}).verify("q", "42")
+
+    assert asyncio.run(check()).passed
+    with Orchestrator({"m": Scripted("m", "forty-two", "42")}, verifiers=[JsonSchemaVerifier({"type": "integer"})]) as orchestrator:
+        assert orchestrator.answer_sync("What is 6 * 7?").text == "42"
+
+
+# ---- calibration ----
+
+
+def test_calibration_finds_the_cheap_point_and_keeps_to_the_price() -> None:
+    rng = np.random.default_rng(1)
+    questions = []
+    for _ in range(300):
+        ease = rng.normal(0, 1.5)
+        right = {name: bool(rng.random() < 1 / (1 + np.exp(-(bias + ease)))) for name, bias in (("a", 1.5), ("b", 1.8), ("c", 3.5))}
+        keys = {name: "right" if ok else f"wrong{rng.integers(6)}" for name, ok in right.items()}
+        questions.append(GradedQuestion(keys, right, {"a": 0.0001, "b": 0.0002, "c": 0.01}))
+    fitted = calibrate(questions, max_usd_per_query=0.006)
+    best_cheap = max(fitted.p_success["a"], fitted.p_success["b"])
+    assert fitted.expected_usd <= 0.006
+    assert fitted.expected_accuracy > best_cheap + 0.02
+    assert fitted.p_success["c"] > fitted.p_success["a"]
+    with pytest.raises(ValueError, match="at least one"):
+        calibrate([], max_usd_per_query=1.0)
