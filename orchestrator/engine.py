@@ -13,7 +13,7 @@ from orchestrator.backends.base import Backend, Request, estimate_prompt_tokens
 from orchestrator.blocking import BlockingLoop
 from orchestrator.budget import Budget, Ledger
 from orchestrator.config import DEFAULT_NAME, Config, load_config
-from orchestrator.errors import BackendError, BudgetExceeded, ConfigError, InvalidQuery, NoAdequateModel, UnknownModel
+from orchestrator.errors import BackendError, BudgetExceeded, ConfigError, InvalidQuery, NoAdequateModel, OrchestratorError, UnknownModel
 from orchestrator.fleet import WHAT_TO_ADD, Fleet, fleet_at_hand, fleet_from_config
 from orchestrator.search.belief import VoteModel
 from orchestrator.search.controller import Search, SearchResult
@@ -129,7 +129,10 @@ class Orchestrator:
         route = self._route(asked, request, trace)
         search = Search(self.backends, self._checks(asked, recall), ledger, trace, seconds=limits.seconds)
         result = await search.run(self._first_state(asked, route, request), _strategy(strategy) if strategy else self._strategy, request)
-        return self._conclude(asked, recall, route, result, search, ledger, trace)
+        if not result.state.candidates:
+            trace.finish(error="no answer")
+            raise await self._why_no_answer(asked, request, route, result, trace)
+        return self._conclude(recall, route, result, search, ledger, trace)
 
     async def remember(
         self, text: str, scope: str = "default", *, speaker: str = "", time: datetime | None = None, session: str = "", source: str = ""
@@ -213,7 +216,7 @@ class Orchestrator:
         return Request(draft_messages(query, recall), query.text, max_tokens=self._max_tokens, recalled=recalled)
 
     def _route(self, query: Query, request: Request, trace: Trace) -> Route:
-        allowed = {name: b for name, b in self.backends.items() if query.models is None or name in query.models}
+        allowed = self._allowed(query)
         with trace.span("route") as span:
             known = {name: p for name, b in allowed.items() if (p := b.estimate(request)) is not None}
             profiles = [backend.profile for name, backend in allowed.items() if known.get(name) != 0.0]
@@ -250,13 +253,8 @@ class Orchestrator:
             chosen=route.chosen,
         )
 
-    def _conclude(
-        self, query: Query, recall: Recall | None, route: Route, result: SearchResult, search: Search, ledger: Ledger, trace: Trace
-    ) -> Answer:
+    def _conclude(self, recall: Recall | None, route: Route, result: SearchResult, search: Search, ledger: Ledger, trace: Trace) -> Answer:
         state = result.state
-        if state.leader is None and not state.candidates:
-            trace.finish(error="no answer")
-            self._raise_without_answer(query, route, result, trace)
         index = state.leader if state.leader is not None else len(state.candidates) - 1
         best = state.candidates[index]
         confidence = 0.0 if best.ruled_out else state.confidence
@@ -280,21 +278,26 @@ class Orchestrator:
             trace,
         )
 
-    def _raise_without_answer(self, query: Query, route: Route, result: SearchResult, trace: Trace) -> None:
+    async def _why_no_answer(self, query: Query, request: Request, route: Route, result: SearchResult, trace: Trace) -> OrchestratorError:
         if result.stopped == "the deadline passed":
-            raise BudgetExceeded("the deadline passed before any model answered", limit="seconds", remedy="Allow more seconds")
+            return BudgetExceeded("the deadline passed before any model answered", limit="seconds", remedy="Allow more seconds")
         budget_errors = [error for error in result.errors if isinstance(error, BudgetExceeded)]
         backend_errors = [error for error in result.errors if isinstance(error, BackendError)]
         if budget_errors and not backend_errors:
-            raise budget_errors[0]
+            return budget_errors[0]
         if len(backend_errors) == 1 and len(result.tried) == 1:
-            raise backend_errors[0]
-        tried = {name: "abstains: cannot answer this" for name in self.backends if name not in {o.model for o in route.options}}
-        if query.models is not None:
-            tried = {name: why for name, why in tried.items() if name in query.models}
+            return backend_errors[0]
+        tried: dict[str, str] = {}
+        routed = {option.model for option in route.options}
+        for name, backend in self._allowed(query).items():
+            if name not in routed:  # it told that it cannot answer: now it says why, which is free
+                tried[name] = (await backend.complete(request)).note or "cannot answer this"
         tried |= {option.model: option.rejected for option in route.options if option.excluded} | dict(result.tried)
         why = "; ".join(f"{name}: {reason}" for name, reason in tried.items())
-        raise NoAdequateModel(f"no adequate model for this query ({why})", remedy=WHAT_TO_ADD, tried=tried, trace=trace)
+        return NoAdequateModel(f"no adequate model for this query ({why})", remedy=WHAT_TO_ADD, tried=tried, trace=trace)
+
+    def _allowed(self, query: Query) -> dict[str, Backend]:
+        return {name: backend for name, backend in self.backends.items() if query.models is None or name in query.models}
 
     def _need_memory(self) -> Memory:
         if self.memory is None:

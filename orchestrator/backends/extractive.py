@@ -32,7 +32,7 @@ _KINDS: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = (
     # what is asked, how the question shows it, what a sentence must hold
     (
         "number",
-        re.compile(r"\bhow (?:many|much|old|long|far|tall|big)\b|\bwhat (?:price|percentage|number)\b", re.I),
+        re.compile(r"\bhow (?:many|much|old|long|far|tall|big|often|late|early)\b|\bwhat (?:price|percentage|number)\b", re.I),
         re.compile(
             r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|twenty|thirty|forty|fifty|hundred|dozen|half|twice)\b",
             re.I,
@@ -57,6 +57,8 @@ _KINDS: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = (
         re.compile(r"\b(?:in|at|on|to|from|near|under|behind|inside|next)\s+\w+", re.I),
     ),
 )
+# "how long", "how old": these words ask for a kind of answer and need not stand in it.
+_MEASURE = re.compile(r"\bhow (?:long|old|far|tall|big|often|late|early)\b", re.IGNORECASE)
 MIN_COVERAGE = 0.55
 CONTRADICTION_MARGIN = 0.8
 
@@ -85,7 +87,7 @@ class Extract:
 
 def extract(question: str, recalled: Sequence[RecalledRecord]) -> Extract | None:
     """The best supporting sentence among `recalled`, or `None` if none covers enough of the question."""
-    asked = _stems(question)
+    asked = _stems(_MEASURE.sub(" ", question))
     if not asked or not recalled:
         return None
     sentences = list(_sentences(recalled))

@@ -11,14 +11,14 @@ WIDTH, HEIGHT, MARGIN = 640, 360, 64
 COLOURS = ("#8a94a6", "#c05621", "#2b6cb0", "#2f855a")
 
 
-def chart_text(rows: Sequence[dict[str, Any]], *, width: int = 50) -> str:
+def chart_text(rows: Sequence[dict[str, Any]], *, width: int = 36) -> str:
     """Two bars a policy: accuracy, and cost relative to the dearest."""
     dearest = max(row["usd_per_1k"] for row in rows) or 1.0
     lines = []
     for row in rows:
         accuracy, cost = row["accuracy"], row["usd_per_1k"] / dearest
         lines.append(f"{row['policy']:16} right {'█' * round(accuracy * width):{width}} {accuracy:6.1%}")
-        lines.append(f"{'':16} cost  {'▒' * max(round(cost * width), 1):{width}} {cost:6.1%} of the dearest")
+        lines.append(f"{'':16} cost  {'▒' * max(round(cost * width), 1):{width}} {cost:6.1%} of dearest")
     return "\n".join(lines)
 
 

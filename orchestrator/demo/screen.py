@@ -44,8 +44,8 @@ def show_refusal(question: str, error: NoAdequateModel) -> None:
     console.print(f"  [dim]{escape(error.remedy)}[/]\n")
 
 
-def show_simulation(rows: list[dict[str, object]], svg: str) -> None:
-    table = Table(title="200 generated problems, answers checked against the known ones", title_justify="left")
+def show_simulation(rows: list[dict[str, object]], svg: str, problems: int) -> None:
+    table = Table(title=f"{problems} generated problems, answers checked against the known ones", title_justify="left")
     for column in ("policy", "accuracy", "USD per 1,000", "p50", "p95", "models asked"):
         table.add_column(column, justify="left" if column == "policy" else "right")
     for row in rows:

@@ -50,7 +50,7 @@ def run_simulation(count: int, svg: Path, *, quiet: bool = False) -> dict[str, A
             "Part two: a SIMULATION",
             "four simulated models (stated skill, price and speed) behind a real HTTP server on loopback; not real models",
         )
-        show_simulation(rows, str(svg))
+        show_simulation(rows, str(svg), len(asked))
         console.print(chart_text(rows))
     return {"simulated": True, "problems": len(asked), "policies": rows, "svg": str(svg)}
 

@@ -1,0 +1,73 @@
+"""Answers from memory alone: quoted, cited, newest first, or an honest nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime
+
+import pytest
+
+from memory import Memory
+from orchestrator.backends.base import Request
+from orchestrator.backends.extractive import ExtractiveBackend, extract
+from orchestrator.types import Completion, Message
+
+NOTES = (
+    ("Every lantern has a warranty of twelve years. Lightning is covered, gulls are not.", datetime(2023, 1, 1)),
+    ("Our workshop is in the old boathouse at 3 Tar Lane.", datetime(2019, 4, 2)),
+    ("We moved the workshop to 14 Harbour Street on 18 May 2024.", datetime(2024, 5, 18)),
+    ("Odalys Brandt looks after the glass furnace.", datetime(2023, 6, 20)),
+    ("Where is the blue ladder?", datetime(2025, 1, 1)),
+)
+
+
+@pytest.fixture
+def memory() -> Memory:
+    memory = Memory()
+    for text, time in NOTES:
+        memory.remember(text, time=time)
+    return memory
+
+
+def answer(memory: Memory, question: str) -> Completion:
+    recalled = memory.recall(question, token_budget=500).items
+    return asyncio.run(ExtractiveBackend().complete(Request((Message("user", question),), question, recalled=recalled)))
+
+
+@pytest.mark.parametrize(
+    ("question", "quotes", "citation"),
+    [
+        ("How long is the warranty on a lantern?", "twelve years", "m:1"),
+        ("Where is the workshop?", "14 Harbour Street", "m:3"),
+        ("Who looks after the furnace?", "Odalys Brandt", "m:4"),
+    ],
+)
+def test_quotes_the_sentence_and_cites_it(memory: Memory, question: str, quotes: str, citation: str) -> None:
+    found = answer(memory, question)
+    assert found.text is not None
+    assert quotes in found.text
+    assert found.text.endswith(f"[{citation}]")
+    assert found.citations == (citation,)
+    assert found.confidence is not None
+    assert 0.6 <= found.confidence <= 0.95
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["Who painted the ceiling?", "Where is the blue ladder?", "Who wrote the epic of Gilgamesh?", "the", "?", "When was the warranty?"],
+)
+def test_abstains_when_the_memory_does_not_hold_the_answer(memory: Memory, question: str) -> None:
+    found = answer(memory, question)
+    assert found.abstained
+    assert "memory" in found.note
+
+
+def test_an_empty_memory_says_that_it_is_empty() -> None:
+    assert extract("Who founded it?", ()) is None
+    assert "holds nothing" in answer(Memory(), "Who founded it?").note
+
+
+def test_its_estimate_is_the_confidence_of_its_answer(memory: Memory) -> None:
+    for question in ("Where is the workshop?", "Who painted the ceiling?"):
+        request = Request((Message("user", question),), question, recalled=memory.recall(question).items)
+        assert ExtractiveBackend().estimate(request) == (answer(memory, question).confidence or 0.0)
