@@ -48,14 +48,18 @@ def core_packages() -> dict[str, float]:
         name = distribution.metadata["Name"].lower().replace("_", "-")
         if name in sizes:
             continue
-        sizes[name] = round(sum(_size(Path(str(file.locate()))) for file in distribution.files or []) / 1e6, 2)
+        files = _own_files() if name == DISTRIBUTION else [Path(str(file.locate())) for file in distribution.files or []]
+        sizes[name] = round(sum(path.stat().st_size for path in files if path.is_file()) / 1e6, 2)
         requirements = (Requirement(text) for text in distribution.requires or [])
         waiting.extend(r.name for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""}))
     return dict(sorted(sizes.items(), key=lambda item: -item[1]))
 
 
-def _size(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
+def _own_files() -> list[Path]:
+    """Our own packages' files, also when they are installed in place."""
+    root = Path(__file__).parents[1]
+    packages = ("orchestrator", "router", "memory", "verifiers")
+    return [path for package in packages for path in (root / package).rglob("*") if "__pycache__" not in path.parts]
 
 
 def main() -> None:

@@ -35,13 +35,14 @@ DEFAULT_USD_PER_1K = {"gsm": 0.27, "crux": 2.0}
 
 @dataclass(frozen=True)
 class Recorded:
-    """Everything on file: `key`, `right` and `usd` have shape (questions, models)."""
+    """Everything on file: `keys`, `right`, `usd` and `output_tokens` have shape (questions, models)."""
 
     questions: list[str]
     models: list[str]
     keys: list[list[str]]
     right: np.ndarray[Any, np.dtype[np.bool_]]
     usd: np.ndarray[Any, np.dtype[np.float64]]
+    output_tokens: np.ndarray[Any, np.dtype[np.float64]]
 
 
 def load(folder: Path, task: str) -> tuple[Recorded, list[Any]]:
@@ -56,13 +57,15 @@ def load(folder: Path, task: str) -> tuple[Recorded, list[Any]]:
     keys = [["empty"] * len(models) for _ in rows]
     right = np.zeros((len(rows), len(models)), dtype=bool)
     usd = np.zeros((len(rows), len(models)))
+    output_tokens = np.zeros((len(rows), len(models)))
     for answer in parquet.read_table(folder / f"{task}_answers.parquet").to_pylist():
         row, column = row_of[answer["query_id"]], models.index(answer["model"])
         canonical = canonical_answer(answer["output"] or "", questions[row])
         keys[row][column] = f"{canonical.kind}:{canonical.key}"
         right[row, column] = bool(answer["correct"])
         usd[row, column] = profiles[answer["model"]].cost_usd(answer["input_tokens"], answer["output_tokens"]) or 0.0
-    return Recorded(questions, models, keys, right, usd), served
+        output_tokens[row, column] = answer["output_tokens"]
+    return Recorded(questions, models, keys, right, usd, output_tokens), served
 
 
 def split(n: int, seed: int) -> tuple[list[int], list[int]]:
@@ -82,14 +85,13 @@ def graded(recorded: Recorded, index: int) -> GradedQuestion:
 
 
 async def answer_all(
-    recorded: Recorded, served: list[Any], fitted: Calibration, test: list[int]
+    recorded: Recorded, served: list[Any], fitted: Calibration, calibration: list[int], test: list[int]
 ) -> tuple[list[tuple[bool, float, float, float, int]], float]:
     """Per question: right, USD, confidence, seconds, drafts; and the wall time in seconds."""
+    lengths = recorded.output_tokens[calibration].mean(axis=0)  # how long answers are is learned from the calibration split, too
     profiles = [
-        ModelProfile(
-            m.profile.name, m.profile.input_usd_per_mtok, m.profile.output_usd_per_mtok, output_tokens=m.profile.output_tokens, ttft_s=0.0
-        )
-        for m in served
+        ModelProfile(m.profile.name, m.profile.input_usd_per_mtok, m.profile.output_usd_per_mtok, output_tokens=float(tokens), ttft_s=0.0)
+        for m, tokens in zip(served, lengths, strict=True)
     ]
     router = Router(SuccessModel(abilities={name: Ability(logit(p), 0.0) for name, p in fitted.p_success.items()}))
     gate = asyncio.Semaphore(AT_ONCE)
@@ -129,7 +131,7 @@ def oracle(recorded: Recorded, test: list[int]) -> dict[str, float]:
 def measure(recorded: Recorded, served: list[Any], *, seed: int, max_usd_per_1k: float) -> dict[str, Any]:
     calibration, test = split(len(recorded.questions), seed)
     fitted = calibrate([graded(recorded, i) for i in calibration], max_usd_per_query=max_usd_per_1k / 1_000)
-    results, elapsed = asyncio.run(answer_all(recorded, served, fitted, test))
+    results, elapsed = asyncio.run(answer_all(recorded, served, fitted, calibration, test))
     single = {
         name: {
             "accuracy": round(float(recorded.right[test, column].mean()), 4),

@@ -1,0 +1,70 @@
+"""The benchmarks run on any data of the same form and give exactly the promised keys. Their figures come from real data, not from here."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.test_recorded import write_fleet
+
+pytest.importorskip("pyarrow")
+ROOT = Path(__file__).parents[1]
+
+
+def run(name: str, *arguments: str, out: Path) -> dict[str, Any]:
+    subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *arguments, "--json", str(out)], check=True, cwd=ROOT, capture_output=True)
+    result: dict[str, Any] = json.loads(out.read_text())
+    return result
+
+
+def test_fleet(tmp_path: Path) -> None:
+    rng = random.Random(0)
+    questions, answers = [], []
+    for number in range(80):
+        a, b = rng.randint(2, 60), rng.randint(2, 60)
+        questions.append({"query_id": f"q{number}", "prompt": f"Add {a} to {b}. What do you get?", "gold": str(a + b)})
+        for model, skill in (("small", 0.7), ("middle", 0.8), ("large", 0.95)):
+            right = rng.random() < skill
+            said = a + b if right else a + b + rng.randint(1, 9)
+            text = f"{a} and {b} make {said}. The answer is {said}."
+            row = {"query_id": f"q{number}", "model": model, "output": text, "answer": str(said), "correct": int(right)}
+            answers.append(row | {"input_tokens": 12, "output_tokens": 10})
+    prices = {m: {"input_usd_per_mtok": p, "output_usd_per_mtok": 4 * p} for m, p in (("small", 0.05), ("middle", 0.1), ("large", 3.0))}
+    write_fleet(tmp_path / "fleet", questions, answers, prices)
+    result = run("fleet", "--data", str(tmp_path), "--task", "gsm", out=tmp_path / "out.json")
+    assert {"accuracy", "cost_usd_per_1k", "best_single_accuracy", "best_single_cost_usd_per_1k", "models"} <= set(result)
+    assert set(result["models"]) == {"small", "middle", "large"}
+    assert result["test_questions"] == 56
+    assert result["accuracy"] > result["models"]["small"]["accuracy"]
+    assert result["cost_usd_per_1k"] > 0
+
+
+def test_memory(tmp_path: Path) -> None:
+    turns = [
+        {"id": f"D1:{i}", "session": 1, "time": "1:56 pm on 8 May, 2023", "speaker": "Ann", "text": f"Today I saw {i} {animal}."}
+        for i, animal in enumerate(["herons", "otters", "badgers", "larks"], start=2)
+    ]
+    qa = [{"question": "How many badgers did Ann see?", "answer": "4", "evidence": ["D1:4"], "category": 4}]
+    qa.append({"question": "What did Ann see, otters and larks?", "answer": "", "evidence": ["D1:3", "D1:5"], "category": 1})
+    (tmp_path / "memory").mkdir()
+    with gzip.open(tmp_path / "memory" / "locomo_dev.json.gz", "wt", encoding="utf-8") as file:
+        json.dump([{"turns": turns, "qa": qa}], file)
+    result = run("memory", "--data", str(tmp_path), out=tmp_path / "out.json")
+    recalls = {f"recall_at_{k}" for k in (5, 10, 25, 50)}
+    assert recalls | {"recall_in_1000_tokens", "encode_texts_per_s", "recall_p50_ms"} <= set(result)
+    assert all(result[key] == 1.0 for key in recalls)
+
+
+def test_cold_start_counts_the_core_packages(tmp_path: Path) -> None:
+    result = run("cold_start", out=tmp_path / "out.json")
+    assert {"help_s", "import_s", "packages", "package_sizes_mb"} <= set(result)
+    assert result["packages"] == len(result["package_sizes_mb"]) <= 25
+    assert {"compound-orchestrator", "httpx", "faiss-cpu"} <= set(result["package_sizes_mb"])
+    assert not {"torch", "scikit-learn", "sentence-transformers"} & set(result["package_sizes_mb"])
