@@ -24,7 +24,7 @@ class RecalledRecord:
     def reason(self) -> str:
         """Why it was recalled, in words."""
         parts = [f"meaning {self.dense:.2f}"]
-        parts.append(f"words {self.lexical:.1f}" if self.lexical > 0 else "no shared words")
+        parts.append(f"words {self.lexical:.2g}" if self.lexical > 0 else "no shared words")
         return ", ".join(parts)
 
 

@@ -131,7 +131,7 @@ class Orchestrator:
         result = await search.run(self._first_state(asked, route, request), _strategy(strategy) if strategy else self._strategy, request)
         if not result.state.candidates:
             trace.finish(error="no answer")
-            raise await self._why_no_answer(asked, request, route, result, trace)
+            raise await self._why_no_answer(request, route, result, trace)
         return self._conclude(recall, route, result, search, ledger, trace)
 
     async def remember(
@@ -216,10 +216,10 @@ class Orchestrator:
         return Request(draft_messages(query, recall), query.text, max_tokens=self._max_tokens, recalled=recalled)
 
     def _route(self, query: Query, request: Request, trace: Trace) -> Route:
-        allowed = self._allowed(query)
+        allowed = {name: b for name, b in self.backends.items() if query.models is None or name in query.models}
         with trace.span("route") as span:
             known = {name: p for name, b in allowed.items() if (p := b.estimate(request)) is not None}
-            profiles = [backend.profile for name, backend in allowed.items() if known.get(name) != 0.0]
+            profiles = [backend.profile for backend in allowed.values()]
             needs = Needs(estimate_prompt_tokens(request.messages))
             quality = self._quality if query.quality is None else query.quality
             route = self.router.route(query.text, profiles, quality=quality, needs=needs, known=known)
@@ -278,7 +278,7 @@ class Orchestrator:
             trace,
         )
 
-    async def _why_no_answer(self, query: Query, request: Request, route: Route, result: SearchResult, trace: Trace) -> OrchestratorError:
+    async def _why_no_answer(self, request: Request, route: Route, result: SearchResult, trace: Trace) -> OrchestratorError:
         if result.stopped == "the deadline passed":
             return BudgetExceeded("the deadline passed before any model answered", limit="seconds", remedy="Allow more seconds")
         budget_errors = [error for error in result.errors if isinstance(error, BudgetExceeded)]
@@ -287,17 +287,12 @@ class Orchestrator:
             return budget_errors[0]
         if len(backend_errors) == 1 and len(result.tried) == 1:
             return backend_errors[0]
-        tried: dict[str, str] = {}
-        routed = {option.model for option in route.options}
-        for name, backend in self._allowed(query).items():
-            if name not in routed:  # it told that it cannot answer: now it says why, which is free
-                tried[name] = (await backend.complete(request)).note or "cannot answer this"
-        tried |= {option.model: option.rejected for option in route.options if option.excluded} | dict(result.tried)
+        tried = {option.model: option.rejected for option in route.options if option.excluded} | dict(result.tried)
+        for option in route.options:
+            if option.p_success == 0.0:  # it could tell that it cannot answer: now it says why, which is free
+                tried[option.model] = (await self.backends[option.model].complete(request)).note or option.rejected
         why = "; ".join(f"{name}: {reason}" for name, reason in tried.items())
         return NoAdequateModel(f"no adequate model for this query ({why})", remedy=WHAT_TO_ADD, tried=tried, trace=trace)
-
-    def _allowed(self, query: Query) -> dict[str, Backend]:
-        return {name: backend for name, backend in self.backends.items() if query.models is None or name in query.models}
 
     def _need_memory(self) -> Memory:
         if self.memory is None:

@@ -68,12 +68,12 @@ def choose(
     needs: Needs | None = None,
     constraints: Constraints | None = None,
 ) -> Route:
-    """Pure function: same values in, same route out. `p_success` maps every model's name to a probability in [0, 1]."""
+    """Pure function: same values in, same route out. `p_success` maps every model's name to a probability in [0, 1]; 0 rules a model out."""
     needs, constraints = needs or Needs(), constraints or Constraints()
     options = [_weigh(profile, p_success[profile.name], needs, constraints) for profile in profiles]
     usable = [option for option in options if not option.excluded]
     if not usable:
-        reason = "no models" if not options else "every model is ruled out: " + "; ".join(f"{o.model}: {o.rejected}" for o in options)
+        reason = "every model is ruled out" if options else "no models"
         return Route(None, False, quality, tuple(options), reason)
     adequate = [option for option in usable if option.p_success >= quality]
     best = min(adequate, key=_price_then_latency) if adequate else max(usable, key=lambda o: (o.p_success, -(o.cost_usd or 0.0)))
@@ -93,6 +93,8 @@ def _weigh(profile: ModelProfile, p: float, needs: Needs, constraints: Constrain
     why = ""
     if constraints.allowed is not None and profile.name not in constraints.allowed:
         why = "not among the allowed models"
+    elif p == 0.0:
+        why = "cannot answer this"
     elif needs.prefill_tokens + answer_tokens > profile.context_tokens:
         why = f"needs {needs.prefill_tokens + answer_tokens:,.0f} tokens, window holds {profile.context_tokens:,}"
     elif missing:

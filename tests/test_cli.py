@@ -89,6 +89,13 @@ def test_doctor_finds_the_machine_and_never_prints_a_key(tmp_path: Path) -> None
     assert b"sk-very-secret" not in done.stdout
 
 
+def test_doctor_reports_a_broken_configuration(run: Any, tmp_path: Path) -> None:
+    (tmp_path / "orchestrator.yaml").write_text("models: {a: {provider: gorq}}\n")
+    checks = {check["what"]: check for check in json.loads(run("doctor", "--json").stdout)["checks"]}
+    assert checks["configuration"]["ok"] is False
+    assert "Did you mean 'groq'?" in checks["configuration"]["detail"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "stdin", "status", "code", "says"),
     [

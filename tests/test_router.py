@@ -51,7 +51,7 @@ def test_hard_constraints(needs: Needs | None, constraints: Constraints | None, 
     assert {o.model for o in route.usable} == {o.model for o in route.options if not o.excluded}
 
 
-@given(st.lists(st.tuples(st.floats(0, 1), st.floats(0, 50), st.floats(0, 50)), min_size=1, max_size=6), st.floats(0, 1))
+@given(st.lists(st.tuples(st.floats(0.001, 1), st.floats(0, 50), st.floats(0, 50)), min_size=1, max_size=6), st.floats(0, 1))
 def test_no_adequate_model_is_cheaper_than_the_chosen_one(models: list[tuple[float, float, float]], quality: float) -> None:
     profiles = [ModelProfile(f"m{i}", price_in, price_out) for i, (_, price_in, price_out) in enumerate(models)]
     route = choose(profiles, {f"m{i}": p for i, (p, _, _) in enumerate(models)}, quality=quality)
@@ -61,6 +61,12 @@ def test_no_adequate_model_is_cheaper_than_the_chosen_one(models: list[tuple[flo
         if route.adequate and option.p_success >= quality:
             assert (option.cost_usd or 0) >= (best.cost_usd or 0)
         assert option.p_success <= best.p_success or route.adequate
+
+
+def test_a_model_that_knows_that_it_cannot_answer_is_ruled_out() -> None:
+    route = choose([SMALL, LARGE], {"small": 0.0, "large": 0.3})
+    assert (route.chosen, route.option("small").rejected) == ("large", "cannot answer this")
+    assert choose([SMALL], {"small": 0.0}).chosen is None
 
 
 def test_harder_questions_get_a_lower_chance_and_better_models_a_higher_one() -> None:

@@ -55,7 +55,7 @@ def _checks() -> list[dict[str, Any]]:
             util.find_spec("sentence_transformers") is not None or None,
             "optional: pip install 'compound-orchestrator[embeddings]'",
         ),
-        ("configuration", Path("orchestrator.yaml").exists() or None, *_config_state()),
+        ("configuration", *_config_state()),
         (
             "memory",
             True,
@@ -81,16 +81,16 @@ def _checks() -> list[dict[str, Any]]:
     return [{"what": what, "ok": ok, "detail": detail} for what, ok, detail in rows]
 
 
-def _config_state() -> tuple[str]:
-    from orchestrator.config import load_config
+def _config_state() -> tuple[bool | None, str]:
+    from orchestrator.config import DEFAULT_NAME, load_config
     from orchestrator.errors import ConfigError
 
-    if not Path("orchestrator.yaml").exists():
-        return ("none here: keys and local servers are used",)
+    if not Path(DEFAULT_NAME).exists():
+        return None, f"no {DEFAULT_NAME} here: keys and local servers are used"
     try:
-        return (f"{len(load_config('orchestrator.yaml').models)} models",)
+        return True, f"{len(load_config(DEFAULT_NAME).models)} models"
     except ConfigError as error:
-        return (str(error),)
+        return False, str(error)
 
 
 def _has_fts5() -> bool:

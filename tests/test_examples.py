@@ -1,0 +1,55 @@
+"""Every example and every Python snippet of the documentation runs."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from orchestrator.config import Config, load_config
+
+ROOT = Path(__file__).parents[1]
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+SNIPPETS = [
+    (d.relative_to(ROOT), code) for d in DOCUMENTS for code in re.findall(r"```python\n(.*?)```", d.read_text(encoding="utf-8"), re.DOTALL)
+]
+EXPECTED = {
+    "quickstart": ["14 Harbour Street", "711", "nobody here knows"],
+    "fleet": ["The answer is 36", "simulated: True", "routed"],
+    "checked_json": ["revision", "1874"],
+    "memory_alone": ["19:40", "what Silas's scope knows of the safe: []", "forgotten: 1"],
+    "router_alone": ["chosen", "after 20 failures"],
+}
+
+
+def run(arguments: list[str], folder: Path) -> str:
+    done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_examples(example: Path, tmp_path: Path) -> None:
+    printed = run([str(example)], tmp_path)
+    for text in EXPECTED[example.stem]:
+        assert text in printed
+
+
+@pytest.mark.parametrize(("document", "code"), SNIPPETS, ids=lambda value: str(value)[:40])
+def test_snippets(document: Path, code: str, tmp_path: Path) -> None:
+    assert run(["-c", code], tmp_path).strip()
+
+
+def test_the_example_configuration_is_valid_and_shows_every_section() -> None:
+    config = load_config(ROOT / "examples" / "orchestrator.yaml")
+    assert config.model_fields_set == set(Config.model_fields)
+    assert set(config.models) == {"calculator", "extractive", "fast", "strong"}
+
+
+def test_the_examples_readme_lists_them_all() -> None:
+    listed = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+    assert all(path.name in listed for path in EXAMPLES)
