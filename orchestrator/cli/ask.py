@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.options import as_json, config_option, memory_option, read_text, reports_errors, run_with, scope_option
+from orchestrator.cli.options import engine_options, read_text, run_with
 
 if TYPE_CHECKING:
     from orchestrator.engine import Orchestrator
@@ -24,11 +24,7 @@ if TYPE_CHECKING:
 @click.option("--strategy", type=click.Choice(["single", "cascade", "draft_critique_revise", "adaptive"]), help="How to search.")
 @click.option("--schema", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="JSON Schema that the answer must satisfy.")
 @click.option("--explain", is_flag=True, help="Also print the route, the recalled facts and the trace.")
-@scope_option
-@memory_option
-@config_option
-@as_json
-@reports_errors
+@engine_options
 def command(
     question: str | None,
     models: tuple[str, ...],

@@ -58,6 +58,13 @@ def reports_errors(function: Callable[P, None]) -> Callable[P, None]:
     return wrapper
 
 
+def engine_options(function: Callable[P, None]) -> Callable[P, None]:
+    """The options of every command that works with an orchestrator: scope, memory, configuration, JSON; errors reported."""
+    for option in (reports_errors, as_json, config_option, memory_option, scope_option):
+        function = option(function)
+    return function
+
+
 def run_with(config: Path | None, memory_path: Path | None, job: Callable[[Orchestrator], Awaitable[None]], **settings: Any) -> None:
     """Builds the orchestrator that the options describe, runs `job` with it, and closes it."""
     asyncio.run(_run_with(config, memory_path, job, settings))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import as_json, config_option, memory_option, reports_errors, run_with, scope_option
+from orchestrator.cli.options import engine_options, run_with
 
 if TYPE_CHECKING:
     from orchestrator.engine import Orchestrator
@@ -17,11 +17,7 @@ if TYPE_CHECKING:
 @click.command("recall")
 @click.argument("query")
 @click.option("--tokens", type=click.IntRange(min=0), default=400, show_default=True, help="Token budget of the packed context.")
-@scope_option
-@memory_option
-@config_option
-@as_json
-@reports_errors
+@engine_options
 def command(query: str, tokens: int, scope: str, memory_path: Path | None, config: Path | None, as_json: bool) -> None:
     """Show the facts that QUERY would be given, best first, and why each was recalled."""
 

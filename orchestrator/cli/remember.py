@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import as_json, config_option, memory_option, read_text, reports_errors, run_with, scope_option
+from orchestrator.cli.options import engine_options, read_text, run_with
 
 if TYPE_CHECKING:
     from orchestrator.engine import Orchestrator
@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 @click.argument("texts", nargs=-1)
 @click.option("--speaker", default="", help="Who said it.")
 @click.option("--time", "when", help="When it was said or happened: 2025-03-04 or 2025-03-04T10:00.")
-@scope_option
-@memory_option
-@config_option
-@as_json
-@reports_errors
+@engine_options
 def command(
     texts: tuple[str, ...], speaker: str, when: str | None, scope: str, memory_path: Path | None, config: Path | None, as_json: bool
 ) -> None:

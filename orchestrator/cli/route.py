@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import as_json, config_option, memory_option, reports_errors, run_with, scope_option
+from orchestrator.cli.options import engine_options, run_with
 
 if TYPE_CHECKING:
     from orchestrator.engine import Orchestrator
@@ -18,11 +18,7 @@ if TYPE_CHECKING:
 @click.command("route")
 @click.argument("question")
 @click.option("--quality", type=float, help="The P(right) that a model must reach, 0 to 1.")
-@scope_option
-@memory_option
-@config_option
-@as_json
-@reports_errors
+@engine_options
 def command(question: str, quality: float | None, scope: str, memory_path: Path | None, config: Path | None, as_json: bool) -> None:
     """Show which model QUESTION would go to, what each would cost, and why the others were rejected. No model is asked."""
 
