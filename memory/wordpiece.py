@@ -14,6 +14,18 @@ MAX_WORD_CHARS = 100
 MAX_CACHED_WORDS = 100_000
 
 
+class _Marks(dict[int, int | None]):
+    """A translation table that drops combining marks, filled as characters turn up."""
+
+    def __missing__(self, code: int) -> int | None:
+        kept = None if unicodedata.category(chr(code)) == "Mn" else code
+        self[code] = kept
+        return kept
+
+
+_MARKS = _Marks()
+
+
 class WordPiece:
     """Maps text to ids of `vocabulary` (its index is the id; continuation pieces start with `##`). Unknown words are left out."""
 
@@ -24,7 +36,7 @@ class WordPiece:
     def ids(self, text: str) -> list[int]:
         """Token ids of `text`, in order. Lower-cases and strips accents."""
         if not text.isascii():
-            text = "".join(c for c in unicodedata.normalize("NFD", text) if unicodedata.category(c) != "Mn")
+            text = unicodedata.normalize("NFD", text).translate(_MARKS)
         cache = self._cache
         out: list[int] = []
         for word in _WORD.findall(text.lower()):

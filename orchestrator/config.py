@@ -71,6 +71,8 @@ class Config(_Strict):
     version: Literal[1] = 1
     models: dict[str, ModelConfig] = Field(min_length=1)
     memory: MemoryConfig | None = MemoryConfig()
+    router: str | None = None
+    """Folder of a router made by `orchestrator train-router`; without it the shipped one is used."""
     budget: BudgetConfig = BudgetConfig()
     quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.85
     value_usd: Price = 0.05

@@ -22,7 +22,8 @@ from orchestrator.search.state import Choice, SearchState
 from orchestrator.search.strategies import STRATEGIES, Strategy
 from orchestrator.trace import Event, Trace
 from orchestrator.types import Answer, Message, Query
-from router import Needs, Route, Router
+from router import Needs, Route, Router, SuccessModel
+from router.conversation import judged_text
 from verifiers import ChoiceVerifier, GroundingVerifier, JsonSchemaVerifier, Source, Verifier, offered_choices
 
 if TYPE_CHECKING:
@@ -100,6 +101,8 @@ class Orchestrator:
             "memory_tokens": config.memory.token_budget if config.memory else 0,
             "origin": fleet.origin,
         }
+        if config.router is not None and "router" not in overrides:
+            settings["router"] = _trained_router(config.router)
         return cls(fleet.backends, **{**settings, **overrides})
 
     async def answer(
@@ -222,7 +225,8 @@ class Orchestrator:
             profiles = [backend.profile for backend in allowed.values()]
             needs = Needs(estimate_prompt_tokens(request.messages))
             quality = self._quality if query.quality is None else query.quality
-            route = self.router.route(query.text, profiles, quality=quality, needs=needs, known=known)
+            judged = judged_text(query.text, [(message.role, message.content) for message in query.history])
+            route = self.router.route(judged, profiles, quality=quality, needs=needs, known=known)
             span.attributes.update(chosen=route.chosen, reason=route.reason)
         trace.emit("routed", model=route.chosen, reason=route.reason, adequate=route.adequate)
         return route
@@ -314,6 +318,15 @@ class _GroundingWhenCited:
         if "[m:" not in candidate:
             return Verdict.abstain(self.name, "the answer cites no recalled note")
         return await self._verifier.verify(query, candidate)
+
+
+def _trained_router(folder: str) -> Router:
+    from memory import default_encoder
+
+    try:
+        return Router(SuccessModel.load(folder, encoder=default_encoder()))
+    except (OSError, ValueError, KeyError) as error:
+        raise ConfigError(f"router: {folder!r} cannot be loaded: {error}", remedy="Make it with: orchestrator train-router LOG") from None
 
 
 def _strategy(strategy: str | Strategy) -> Strategy:

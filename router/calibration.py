@@ -18,8 +18,8 @@ def logit(p: float) -> float:
     return float(np.log(clipped / (1.0 - clipped)))
 
 
-def fit_logistic(x: Array, y: Array, *, prior_mean: Array, prior_sd: Array, steps: int = 50) -> Array:
-    """Maximum a posteriori coefficients of P(y = 1) = sigmoid(x @ beta), shapes (n, d), (n,), (d,).
+def fit_logistic(x: Array, y: Array, *, prior_mean: Array, prior_sd: Array, offset: Array | float = 0.0, steps: int = 50) -> Array:
+    """Maximum a posteriori coefficients of P(y = 1) = sigmoid(offset + x @ beta), shapes (n, d), (n,), (d,).
 
     `y` may be graded in [0, 1]. Raises `ValueError` on values that are not finite. With no rows it returns the prior mean.
     """
@@ -28,12 +28,12 @@ def fit_logistic(x: Array, y: Array, *, prior_mean: Array, prior_sd: Array, step
     beta, precision = prior_mean.astype(float).copy(), 1.0 / prior_sd**2
 
     def loss(at: Array) -> float:
-        margin = x @ at
+        margin = offset + x @ at
         return float(np.logaddexp(0.0, margin).sum() - y @ margin + 0.5 * precision @ (at - prior_mean) ** 2)
 
     current = loss(beta)
     for _ in range(steps):
-        p = sigmoid(x @ beta)
+        p = sigmoid(offset + x @ beta)
         gradient = x.T @ (y - p) - precision * (beta - prior_mean)
         hessian = (x * (p * (1 - p))[:, None]).T @ x + np.diag(precision)
         step = np.linalg.solve(hessian, gradient)

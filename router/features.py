@@ -1,100 +1,138 @@
-"""A query as a sparse vector: hashed word 1-2-grams with sub-linear term frequency (length 1), and a few surface features."""
+"""What a query looks like: hashed word 1-2-grams and surface features, from its text alone and in bounded time.
+
+Casing is ignored and opening pleasantries are cut, so that neither changes a decision.
+"""
 
 from __future__ import annotations
 
 import math
 import re
 import zlib
-from collections.abc import Iterable
-from dataclasses import dataclass
-from itertools import pairwise
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-BUCKETS = 1 << 13
-MAX_CHARS = 20_000
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+MAX_CHARS = 1_600
 _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[^\w\s]", re.UNICODE)
-_CODE = re.compile(r"```|\bdef \w+\(|\bclass \w+|[{};]\s*$|=>|\breturn\b|#include|\bSELECT\b.+\bFROM\b", re.MULTILINE)
-_MATHS = re.compile(
-    r"\\(?:frac|sqrt|sum|int)\b|[=<>]\s*-?\d|\d\s*[-+*/^]\s*\d|\b(?:integral|derivative|equation|prove|theorem|modulo)\b", re.IGNORECASE
+_OPTION = re.compile(r"^\s*\(?([a-j])[).:]\s*(.*)$", re.MULTILINE)
+_NUMERIC_OPTION = re.compile(r"[\s$]*[-+]?[\d.,/^()%e*× ]+\s*[a-z°%]{0,6}\.?")
+_GREETING = re.compile(
+    r"^\s*(?:(?:hi|hello|hey|greetings|good (?:morning|afternoon|evening)|dear \w+|thanks(?: a lot)?|thank you(?: so much)?)\b"
+    r"[^.!?\n]{0,60}[.!?,\n]\s*"
+    r"|i hope (?:you|this)\b[^.!?\n]{0,80}[.!?\n]\s*|(?:quick|one more) question[:,.]\s*)+",
+    re.IGNORECASE,
 )
-_OPTION = re.compile(r"^\s*\(?[A-J][).:]\s", re.MULTILINE)
-_REASON = re.compile(r"\b(?:why|explain|prove|derive|compare|analy[sz]e|design|step by step|argue|critique)\b", re.IGNORECASE)
+_CUES: dict[str, frozenset[str]] = {
+    "negation": frozenset("not except never false incorrect least cannot".split()),
+    "what": frozenset(("what",)),
+    "which": frozenset(("which",)),
+    "why": frozenset(("why",)),
+    "how": frozenset(("how",)),
+    "person": frozenset("who whom whose".split()),
+    "when_where": frozenset("when where".split()),
+    "condition": frozenset("if suppose assume let given unless".split()),
+    "compute": frozenset("calculate compute find solve evaluate determine simplify integrate derive".split()),
+    "prove": frozenset("prove proof theorem lemma equation integral derivative modulo".split()),
+    "reason": frozenset("explain compare analyze analyse design argue critique discuss justify".split()),
+    "write": frozenset("write draft compose translate summarize summarise rewrite list".split()),
+    "statement": frozenset("statement statements".split()),
+    "superlative": frozenset("most best primarily main likely".split()),
+    "following": frozenset(("following",)),
+    "first_person": frozenset("i my we our me".split()),
+    "third_person": frozenset("he she his her they their".split()),
+    "percent": frozenset(("percent", "%")),
+    "equals": frozenset(("=",)),
+    "bracket": frozenset(("(",)),
+    "quote": frozenset(('"', "“", "'")),
+    "maths": frozenset("\\ ^ $ + * / < > ± × ÷ √ ∑ ∫ π ≤ ≥".split()),
+    "each_per": frozenset("each every per times twice half".split()),
+}
+_CODE = frozenset("` { } ; def class return import lambda elif struct void const select #include printf println".split())
 SURFACE = (
-    "log_words",
-    "digit_share",
-    "numbers",
-    "code",
-    "maths",
-    "questions",
-    "options",
-    "reasoning",
-    "non_ascii",
-    "upper_share",
-    "mean_word_length",
-    "sentences",
-    "constant",
-)
-DIMENSIONS = BUCKETS + len(SURFACE)
+    "log_characters", "log_words", "digit_share", "log_numbers", "log_largest_number", "long_word_share", "mean_word_length", "distinct_words",
+    "non_ascii", "questions", "sentences", "lines", "blank", "ends_with_colon", "ends_with_question", "code", "options",
+    "log_option_length", "option_spread", "numeric_options", *_CUES,
+)  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class Features:
-    """Indices (int64) and values (float32) of the non-zero features of one query, in a space of `DIMENSIONS`."""
-
-    indices: NDArray[np.int64]
-    values: NDArray[np.float32]
-
-    @classmethod
-    def of(cls, text: str) -> Features:
-        """Features of `text`; of very long texts the first and last 10,000 characters are read."""
-        if len(text) > MAX_CHARS:
-            text = text[: MAX_CHARS // 2] + "\n" + text[-MAX_CHARS // 2 :]
-        words = _WORD.findall(text.lower())
-        counts: dict[int, float] = {}
-        for gram in _grams(words):
-            bucket = zlib.crc32(gram.encode("utf-8", "replace")) % BUCKETS
-            counts[bucket] = counts.get(bucket, 0.0) + 1.0
-        weights = np.fromiter((1.0 + math.log(c) for c in counts.values()), dtype=np.float32, count=len(counts))
-        length = float(np.linalg.norm(weights)) or 1.0
-        indices = np.concatenate([np.fromiter(counts.keys(), dtype=np.int64, count=len(counts)), np.arange(BUCKETS, DIMENSIONS)])
-        return cls(indices, np.concatenate([weights / length, _surface(text, words)]).astype(np.float32))
-
-    def clipped(self, bounds: NDArray[np.float32]) -> Features:
-        """The same features with the surface ones kept inside `bounds`, shape (2, len(SURFACE)): no extrapolation beyond what was seen."""
-        values = self.values.copy()
-        np.clip(values[-len(SURFACE) :], bounds[0], bounds[1], out=values[-len(SURFACE) :])
-        return Features(self.indices, values)
-
-    def dot(self, weights: NDArray[np.float32]) -> float:
-        return float(weights[self.indices] @ self.values)
+_CUE_SETS = tuple(_CUES.values())
+_LONG = 9
+_FIRST, _SECOND, _SHIFT = np.uint64(0x9E3779B1), np.uint64(0x85EBCA77), np.uint64(7)
 
 
-def _grams(words: list[str]) -> Iterable[str]:
+def clean(text: str) -> str:
+    """The text that counts: lower case, without opening pleasantries; of very long texts the first and last 800 characters."""
+    if len(text) > MAX_CHARS:
+        text = text[: MAX_CHARS // 2] + "\n" + text[-MAX_CHARS // 2 :]
+    stripped = _GREETING.sub("", text, count=1)
+    return (stripped if stripped.strip() else text).lower()
+
+
+def words_of(cleaned: str) -> list[str]:
+    """Words, numbers and punctuation marks."""
+    return _WORD.findall(cleaned)
+
+
+def grams(words: list[str], buckets: int) -> tuple[Integers, Floats]:
+    """Distinct hashed 1-2-grams (int64, below `buckets`) and 1 + log of how often each occurs."""
+    if not words:
+        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
     # Numbers are told apart by their length only: 17 and 23 say the same about difficulty, 17 and 170,000 do not.
-    plain = [f"<{len(word)}>" if word[0].isdigit() else word for word in words]
-    yield from plain
-    for first, second in pairwise(plain):
-        yield f"{first} {second}"
+    single = np.array([_hash(word) for word in words], dtype=np.uint64)
+    pairs = single[:-1] * _FIRST + single[1:] * _SECOND
+    hashed = np.concatenate((single, (pairs >> _SHIFT) ^ pairs)) % np.uint64(buckets)
+    hashed.sort()
+    is_new = np.empty(len(hashed), dtype=bool)
+    is_new[0] = True
+    np.not_equal(hashed[1:], hashed[:-1], out=is_new[1:])
+    starts = np.flatnonzero(is_new)
+    counts = np.empty(len(starts), dtype=np.float32)
+    counts[:-1] = np.diff(starts)
+    counts[-1] = len(hashed) - starts[-1]
+    return hashed[starts].astype(np.int64), np.float32(1.0) + np.log(counts, dtype=np.float32)
 
 
-def _surface(text: str, words: list[str]) -> NDArray[np.float32]:
-    """The features named in `SURFACE`, each scaled to about [0, 1]."""
-    n_chars, n_words = max(len(text), 1), max(len(words), 1)
-    values = (
-        math.log1p(n_words) / 8,
-        sum(c.isdigit() for c in text) / n_chars,
-        min(sum(word[0].isdigit() for word in words), 20) / 20,
-        float(bool(_CODE.search(text))),
-        float(bool(_MATHS.search(text))),
-        min(text.count("?"), 5) / 5,
-        min(len(_OPTION.findall(text)), 10) / 10,
-        float(bool(_REASON.search(text))),
-        sum(not c.isascii() for c in text) / n_chars,
-        sum(c.isupper() for c in text) / n_chars,
-        min(sum(map(len, words)) / n_words, 12) / 12,
-        min(text.count(". ") + text.count("\n"), 40) / 40,
-        1.0,
-    )
-    return np.array(values, dtype=np.float32)
+def surface(cleaned: str, words: list[str]) -> list[float]:
+    """The features named in `SURFACE`, unscaled."""
+    matches = list(_OPTION.finditer(cleaned)) if "\n" in cleaned else []
+    options = [match[2] for match in matches]
+    stem = cleaned[: matches[0].start()] if matches else cleaned
+    plain = [word for word in words if word.isalpha()]
+    lengths = list(map(len, plain))
+    numbers = [word for word in words if word[0].isdecimal()]
+    n_chars, n_words = max(len(cleaned), 1), max(len(plain), 1)
+    option_lengths = list(map(len, options)) or [0]
+    present = set(words)
+    ending = stem.rstrip()[-1:]
+    return [
+        math.log1p(len(stem)),
+        math.log1p(len(plain)),
+        sum(map(len, numbers)) / n_chars,
+        math.log1p(len(numbers)),
+        math.log1p(min(max(map(float, numbers), default=0.0), 1e9)),
+        sum(map(_LONG.__le__, lengths)) / n_words,
+        sum(lengths) / n_words,
+        len(present) / max(len(words), 1),
+        0.0 if cleaned.isascii() else (len(cleaned) - len(cleaned.encode("ascii", "ignore"))) / n_chars,
+        float(stem.count("?")),
+        math.log1p(stem.count(". ")),
+        math.log1p(stem.count("\n")),
+        float("__" in stem),
+        float(ending == ":"),
+        float(ending == "?"),
+        float(len(_CODE & present)),
+        len(options) / 4,
+        math.log1p(sum(option_lengths) / len(option_lengths)),
+        math.log1p(max(option_lengths)) - math.log1p(min(option_lengths)),
+        sum(_NUMERIC_OPTION.fullmatch(option) is not None for option in options) / max(len(options), 1),
+        *[0.0 if cue.isdisjoint(present) else 1.0 for cue in _CUE_SETS],
+    ]
+
+
+@lru_cache(maxsize=65_536)
+def _hash(word: str) -> int:
+    plain = f"<{len(word)}>" if word[0].isdigit() else word
+    return zlib.crc32(plain.encode("utf-8", "replace"))

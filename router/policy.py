@@ -1,20 +1,31 @@
-"""The decision: the cheapest model that is likely enough to be right and satisfies every hard constraint, with the reason for each rejection."""
+"""The decision: which model, given P(right), price and time of each, and why not the others. Pure: same values in, same route out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal, NamedTuple
 
 from router.profile import ModelProfile
+
+Objective = Literal["cheapest", "best", "utility"]
+INFINITE = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a query demands of a model: tokens to read, tokens it may write, and capabilities such as `tools`, `vision`, `json`."""
+    """What a query demands of a model: tokens to read, tokens it may write, and capabilities such as `tools`, `vision`, `json`.
+
+    `cached_tokens` says how many of the tokens to read each model's prefix cache holds: a model that holds the conversation reads it at the cached
+    price, any other pays for all of it again. `current` is the model that answered last; leaving it also gives up what its cache is worth.
+    """
 
     prefill_tokens: int = 0
     output_tokens: int | None = None
     capabilities: frozenset[str] = frozenset()
+    cached_tokens: Mapping[str, int] = field(default_factory=dict)
+    current: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +38,31 @@ class Constraints:
 
 
 @dataclass(frozen=True, slots=True)
+class Preference:
+    """What to look for among the models that satisfy every constraint. Ties go to the cheaper, then to the faster model.
+
+    `cheapest`: the cheapest whose P(right) reaches `quality`. `best`: the highest P(right), under the price in the constraints. `utility`:
+    the most of value_usd * P(right) - price - second_usd * seconds.
+    """
+
+    objective: Objective = "cheapest"
+    quality: float = 0.8
+    value_usd: float = 0.05
+    second_usd: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.quality <= 1.0:
+            raise ValueError(f"quality must lie in [0, 1], not {self.quality!r}")
+        if self.objective not in ("cheapest", "best", "utility"):
+            raise ValueError(f"unknown objective {self.objective!r}: choose cheapest, best or utility")
+
+
+@dataclass(frozen=True, slots=True)
 class Option:
-    """One model as the router sees it for this query. `rejected` says why it was not chosen ("" for the chosen one)."""
+    """One model as the router sees it for this query. `rejected` says why it was not chosen ("" for the chosen one).
+
+    `excluded`: a hard constraint rules it out. `cost_usd` contains what leaving the current model's cache costs; `None` is an unknown price.
+    """
 
     model: str
     p_success: float
@@ -38,26 +72,72 @@ class Option:
     excluded: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+class _Weighed(NamedTuple):
+    """A model before it is explained; `broken` maps each constraint that it breaks to how."""
+
+    model: str
+    p: float
+    cost_usd: float | None
+    latency_s: float
+    broken: dict[str, str]
+
+    @property
+    def price(self) -> float:
+        return INFINITE if self.cost_usd is None else self.cost_usd  # an unknown price may be anything
+
+
+@dataclass(frozen=True)
 class Route:
     """The decision and everything that it weighed. `chosen` is `None` when no model satisfies the hard constraints.
 
-    `adequate` says whether the chosen model reaches `quality`; if none does, the most promising one is chosen as best effort.
+    `adequate` says whether the chosen model reaches the quality asked for; if none does, the most promising one is chosen as best effort.
     """
 
     chosen: str | None
     adequate: bool
-    quality: float
-    options: tuple[Option, ...]
+    preference: Preference
     reason: str
+    weighed: tuple[_Weighed, ...] = field(repr=False)
 
-    def option(self, model: str) -> Option:
-        return next(option for option in self.options if option.model == model)
+    @property
+    def quality(self) -> float:
+        return self.preference.quality
+
+    @cached_property
+    def options(self) -> tuple[Option, ...]:
+        """Every model with the reason for its rejection, in the order given."""
+        best = next((w for w in self.weighed if w.model == self.chosen), None)
+        return tuple(Option(w.model, w.p, w.cost_usd, w.latency_s, self._why_not(w, best), bool(w.broken)) for w in self.weighed)
 
     @property
     def usable(self) -> tuple[Option, ...]:
         """Options that satisfy the hard constraints, cheapest first."""
         return tuple(sorted((o for o in self.options if not o.excluded), key=_price_then_latency))
+
+    def option(self, model: str) -> Option:
+        return next(option for option in self.options if option.model == model)
+
+    def _why_not(self, weighed: _Weighed, best: _Weighed | None) -> str:
+        if weighed is best:
+            return ""
+        if weighed.broken or best is None:
+            return "; ".join(weighed.broken.values())
+        if self.preference.objective == "utility":
+            return f"worth {self._worth(best) - self._worth(weighed):.6f} USD less than {best.model}"
+        if self.preference.objective == "best" and weighed.p < best.p:
+            return f"P(right) {weighed.p:.2f} is below {best.p:.2f} of {best.model}"
+        if weighed.p < self.quality:
+            return f"P(right) {weighed.p:.2f} is below {self.quality:.2f}"
+        if weighed.price > best.price:
+            return f"adequate, but dearer than {best.model}"
+        return f"adequate at the same price, but slower than {best.model}"
+
+    def _worth(self, weighed: _Weighed) -> float:
+        return _worth(weighed, self.preference)
+
+
+_NO_NEEDS, _UNCONSTRAINED = Needs(), Constraints()
+_NONE: dict[str, str] = {}
 
 
 def choose(
@@ -67,57 +147,95 @@ def choose(
     quality: float = 0.8,
     needs: Needs | None = None,
     constraints: Constraints | None = None,
+    preference: Preference | None = None,
 ) -> Route:
-    """Pure function: same values in, same route out. `p_success` maps every model's name to a probability in [0, 1]; 0 rules a model out."""
-    needs, constraints = needs or Needs(), constraints or Constraints()
-    options = [_weigh(profile, p_success[profile.name], needs, constraints) for profile in profiles]
-    usable = [option for option in options if not option.excluded]
+    """The decision. `p_success` maps every model's name to a probability in [0, 1]; 0 rules a model out, so does NaN.
+
+    `preference` outranks `quality`, which alone means: the cheapest model that reaches it.
+    """
+    preference = preference or Preference(quality=quality)
+    needs, constraints = needs or _NO_NEEDS, constraints or _UNCONSTRAINED
+    known = list(profiles)
+    leaving = _cache_worth(known, needs)
+    weighed = tuple(_weigh(profile, p_success[profile.name], needs, constraints, leaving) for profile in known)
+    usable = [w for w in weighed if not w.broken]
     if not usable:
-        reason = "every model is ruled out" if options else "no models"
-        return Route(None, False, quality, tuple(options), reason)
-    adequate = [option for option in usable if option.p_success >= quality]
-    best = min(adequate, key=_price_then_latency) if adequate else max(usable, key=lambda o: (o.p_success, -(o.cost_usd or 0.0)))
+        return Route(None, False, preference, _what_to_relax(weighed), weighed)
+    if preference.objective == "cheapest":
+        return _cheapest(usable, preference, weighed)
+    if preference.objective == "best":
+        best = min(usable, key=lambda w: (-w.p, w.price, w.latency_s))
+        reason = f"{best.model} has the highest P(right), {best.p:.2f}"
+    else:
+        best = min(usable, key=lambda w: (-_worth(w, preference), w.price, w.latency_s))
+        reason = f"{best.model} is worth most: P(right) {best.p:.2f} for its price and time"
+    return Route(best.model, best.p >= preference.quality, preference, reason, weighed)
+
+
+def _cheapest(usable: list[_Weighed], preference: Preference, weighed: tuple[_Weighed, ...]) -> Route:
+    adequate = [w for w in usable if w.p >= preference.quality]
     if adequate:
-        reason = f"{best.model} is the cheapest with P(right) >= {quality:.2f}"
-    else:
-        reason = f"no model reaches P(right) >= {quality:.2f}; {best.model} comes closest with {best.p_success:.2f}"
-    explained = tuple(option if option is best or option.excluded else _explain(option, best, quality) for option in options)
-    return Route(best.model, bool(adequate), quality, explained, reason)
+        best = min(adequate, key=lambda w: (w.price, w.latency_s))
+        return Route(best.model, True, preference, f"{best.model} is the cheapest with P(right) >= {preference.quality:.2f}", weighed)
+    best = min(usable, key=lambda w: (-w.p, w.price, w.latency_s))
+    reason = f"no model reaches P(right) >= {preference.quality:.2f}; {best.model} comes closest with {best.p:.2f}"
+    return Route(best.model, False, preference, reason, weighed)
 
 
-def _weigh(profile: ModelProfile, p: float, needs: Needs, constraints: Constraints) -> Option:
+def _weigh(profile: ModelProfile, p: float, needs: Needs, constraints: Constraints, leaving_usd: float) -> _Weighed:
     answer_tokens = profile.output_tokens if needs.output_tokens is None else min(needs.output_tokens, profile.output_tokens)
-    cost = profile.cost_usd(needs.prefill_tokens, answer_tokens)
+    cached = needs.cached_tokens.get(profile.name, 0) if needs.cached_tokens else 0
+    cost = profile.cost_usd(needs.prefill_tokens, answer_tokens, cached)
+    if leaving_usd and cost is not None and profile.name != needs.current:
+        cost += leaving_usd
     latency = profile.latency_s(answer_tokens)
-    missing = sorted(needs.capabilities - profile.capabilities)
-    why = ""
-    if constraints.allowed is not None and profile.name not in constraints.allowed:
-        why = "not among the allowed models"
-    elif p == 0.0:
-        why = "cannot answer this"
-    elif needs.prefill_tokens + answer_tokens > profile.context_tokens:
-        why = f"needs {needs.prefill_tokens + answer_tokens:,.0f} tokens, window holds {profile.context_tokens:,}"
-    elif missing:
-        why = f"lacks {', '.join(missing)}"
-    elif constraints.max_cost_usd is not None and cost is None:
-        why = "price unknown, so a money limit cannot be kept"
-    elif constraints.max_cost_usd is not None and cost is not None and cost > constraints.max_cost_usd:
-        why = f"would cost {cost:.6f} USD, limit {constraints.max_cost_usd:.6f}"
-    elif constraints.max_latency_s is not None and latency > constraints.max_latency_s:
-        why = f"would take {latency:.1f} s, limit {constraints.max_latency_s:.1f}"
-    return Option(profile.name, p, cost, latency, why, excluded=bool(why))
+    broken = _NONE
+    if constraints is not _UNCONSTRAINED:
+        broken = _broken_limits(profile.name, cost, latency, constraints)
+    tokens = needs.prefill_tokens + answer_tokens
+    if tokens > profile.usable_context_tokens:
+        broken = broken | {"context": f"needs {tokens:,.0f} tokens, window holds {profile.usable_context_tokens:,}"}
+    if needs.capabilities and not needs.capabilities <= profile.capabilities:
+        broken = broken | {"capabilities": f"lacks {', '.join(sorted(needs.capabilities - profile.capabilities))}"}
+    if not p > 0.0:
+        broken = broken | {"p": "cannot answer this"}
+    return _Weighed(profile.name, p, cost, latency, broken)
 
 
-def _explain(option: Option, best: Option, quality: float) -> Option:
-    if option.p_success < quality:
-        why = f"P(right) {option.p_success:.2f} is below {quality:.2f}"
-    elif (option.cost_usd or 0.0) > (best.cost_usd or 0.0):
-        why = f"adequate, but dearer than {best.model}"
-    else:
-        why = f"adequate at the same price, but slower than {best.model}"
-    return Option(option.model, option.p_success, option.cost_usd, option.latency_s, why)
+def _broken_limits(model: str, cost: float | None, latency: float, constraints: Constraints) -> dict[str, str]:
+    broken: dict[str, str] = {}
+    if constraints.allowed is not None and model not in constraints.allowed:
+        broken["allowed"] = "not among the allowed models"
+    if constraints.max_cost_usd is not None and (cost is None or cost > constraints.max_cost_usd):
+        unknown = "price unknown, so a money limit cannot be kept"
+        broken["max_cost_usd"] = unknown if cost is None else f"would cost {cost:.6f} USD, limit {constraints.max_cost_usd:.6f}"
+    if constraints.max_latency_s is not None and latency > constraints.max_latency_s:
+        broken["max_latency_s"] = f"would take {latency:.1f} s, limit {constraints.max_latency_s:.1f}"
+    return broken
+
+
+def _cache_worth(profiles: list[ModelProfile], needs: Needs) -> float:
+    """What the current model's cache of this conversation saves at its next turn, in USD: lost by going elsewhere."""
+    current = next((profile for profile in profiles if profile.name == needs.current), None) if needs.current else None
+    if current is None or current.input_usd_per_mtok is None or current.cached_usd_per_mtok is None:
+        return 0.0
+    return needs.cached_tokens.get(current.name, 0) * max(current.input_usd_per_mtok - current.cached_usd_per_mtok, 0.0) / 1e6
+
+
+def _what_to_relax(weighed: tuple[_Weighed, ...]) -> str:
+    if not weighed:
+        return "no models"
+    for constraint in ("max_latency_s", "max_cost_usd", "capabilities", "allowed", "context"):
+        freed = [w for w in weighed if set(w.broken) == {constraint}]
+        if freed:
+            nearest = min(freed, key=lambda w: (w.price, w.latency_s))
+            return f"every model is ruled out; relaxing {constraint} alone would allow {nearest.model} ({nearest.broken[constraint]})"
+    return "every model is ruled out, and no single constraint would free one"
+
+
+def _worth(weighed: _Weighed, preference: Preference) -> float:
+    return preference.value_usd * weighed.p - weighed.price - preference.second_usd * weighed.latency_s
 
 
 def _price_then_latency(option: Option) -> tuple[float, float]:
-    # An unknown price sorts last: it may be anything.
-    return (float("inf") if option.cost_usd is None else option.cost_usd, option.latency_s)
+    return (INFINITE if option.cost_usd is None else option.cost_usd, option.latency_s)

@@ -12,6 +12,7 @@ class ModelProfile:
 
     `skill` is the expected share of right answers on ordinary questions, in (0, 1): a public score, or a guess; outcomes sharpen it.
     `like` names a model with pretrained parameters to start from. `output_tokens` is the expected length of an answer.
+    `effective_context_tokens` is how much of the window the model uses well (long-context tests put it far below the window).
     """
 
     name: str
@@ -26,6 +27,7 @@ class ModelProfile:
     ttft_s: float = 0.5
     tokens_per_s: float = 60.0
     simulated: bool = False
+    effective_context_tokens: int | None = None
 
     def __post_init__(self) -> None:
         for field in ("input_usd_per_mtok", "output_usd_per_mtok", "cached_usd_per_mtok"):
@@ -36,6 +38,11 @@ class ModelProfile:
             raise ValueError(f"model {self.name!r}: skill must lie strictly between 0 and 1, not {self.skill!r}")
         if self.tokens_per_s <= 0 or self.context_tokens <= 0:
             raise ValueError(f"model {self.name!r}: tokens_per_s and context_tokens must be positive")
+
+    @property
+    def usable_context_tokens(self) -> int:
+        """How much the model can really use: its effective context length where that is known, else its window."""
+        return self.context_tokens if self.effective_context_tokens is None else min(self.context_tokens, self.effective_context_tokens)
 
     def cost_usd(self, prefill_tokens: float, output_tokens: float | None = None, cached_tokens: float = 0.0) -> float | None:
         """Expected price of one call in USD, or `None` if the model's prices are unknown. `cached_tokens` are part of the prefill."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
-from router.policy import Constraints, Needs, Route, choose
+from router.policy import Constraints, Needs, Preference, Route, choose
 from router.profile import ModelProfile
 from router.success import Outcome, SuccessModel
 
@@ -25,15 +25,30 @@ class Router:
         needs: Needs | None = None,
         constraints: Constraints | None = None,
         known: Mapping[str, float] | None = None,
+        preference: Preference | None = None,
     ) -> Route:
         """Decides for one query. `known` holds success probabilities in [0, 1] that are better informed than the prediction.
 
         A model that can tell for itself whether it can answer (a calculator, a search over memory) is passed through `known`.
         """
-        if not 0.0 <= quality <= 1.0:
-            raise ValueError(f"quality must lie in [0, 1], not {quality!r}")
         p_success = self.success.predict(query, models) | dict(known or {})
-        return choose(models, p_success, quality=quality, needs=needs, constraints=constraints)
+        return choose(models, p_success, quality=quality, needs=needs, constraints=constraints, preference=preference)
+
+    def route_many(
+        self,
+        queries: Sequence[str],
+        models: Sequence[ModelProfile],
+        *,
+        quality: float = 0.8,
+        needs: Needs | None = None,
+        constraints: Constraints | None = None,
+    ) -> list[Route]:
+        """One decision for each query; faster than one by one."""
+        predicted = self.success.predict_many(queries, models).tolist()
+        names = [profile.name for profile in models]
+        return [
+            choose(models, dict(zip(names, row, strict=True)), quality=quality, needs=needs, constraints=constraints) for row in predicted
+        ]
 
     def learn(self, outcomes: Iterable[Outcome], profiles: Mapping[str, ModelProfile] | None = None) -> None:
         """Sharpens the success model with graded outcomes."""

@@ -1,32 +1,37 @@
-"""P(model answers the query correctly): item-response form, a difficulty shared by all models and two ability numbers per model.
+"""P(model answers the query correctly): item response theory with features on both sides.
 
-    P(right | query, model) = sigmoid(ability + slope * ease(query)),   ease(query) = weights . features, mean 0 on the training queries
+    P(right | query, model) = sigmoid(bias + slope * ease(query) + own(query))
 
-(two-parameter logistic model of item response theory, Birnbaum 1968). A new model needs one number; outcomes sharpen it.
+`ease` is shared by all models and learned from everybody's outcomes; `own` is the model's head, its difference from the others, shrunk
+towards zero; bias and slope are its two abilities (two-parameter logistic model, Birnbaum 1968). A new model needs one number; outcomes
+sharpen it. On a query unlike all that it was trained on, ease and own fade: what is left is the model's skill on an average query.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from router.calibration import fit_logistic, logit, sigmoid
-from router.features import DIMENSIONS, SURFACE, Features
+from router.calibration import Array, fit_logistic, logit, sigmoid
+from router.features import Floats, Integers
 from router.profile import ModelProfile
+from router.space import Encoder, FeatureSpace, Points, Scales
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_SKILL = 0.7
-FORMAT = 1
+FORMAT = 2
+MOST_FLEETS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Ability:
-    """A model's parameters: log-odds of success on a query of mean ease, and how strongly ease moves them."""
+    """A model's parameters: log-odds of success on a query of average ease, and how strongly ease moves them."""
 
     bias: float
     slope: float = 1.0
@@ -41,43 +46,82 @@ class Outcome:
     score: float
 
 
+@dataclass(frozen=True, slots=True)
+class Heads:
+    """Weights over a feature space: column 0 is the shared ease, column 1 + i the own head of `models[i]`.
+
+    `sparse` has shape (buckets, 1 + models), `dense` (dense size, 1 + models), both float32; `mean_ease` is what is subtracted from ease.
+    """
+
+    sparse: Floats
+    dense: Floats
+    models: tuple[str, ...] = ()
+    mean_ease: float = 0.0
+
+
 class SuccessModel:
-    """Predicts success. Immutable: learning returns a new one."""
+    """Predicts success. Immutable: learning returns a new one. Without a space every query is of average ease."""
 
     def __init__(
-        self,
-        weights: NDArray[np.float32] | None = None,
-        abilities: Mapping[str, Ability] | None = None,
-        *,
-        surface_bounds: NDArray[np.float32] | None = None,
+        self, space: FeatureSpace | None = None, heads: Heads | None = None, abilities: Mapping[str, Ability] | None = None
     ) -> None:
-        self._weights = np.zeros(DIMENSIONS, dtype=np.float32) if weights is None else weights
-        self._bounds = np.array([[0.0], [1.0]], dtype=np.float32).repeat(len(SURFACE), axis=1) if surface_bounds is None else surface_bounds
-        if self._weights.shape != (DIMENSIONS,):
-            raise ValueError(f"weights of shape {self._weights.shape} do not fit this version's {DIMENSIONS} features: train them again")
+        if (space is None) != (heads is None):
+            raise ValueError("a feature space and its heads come together")
+        if space is not None and heads is not None and (heads.sparse.shape[0], heads.dense.shape[0]) != (space.buckets, space.dense_size):
+            raise ValueError("these heads belong to another feature space: train again")
+        self.space = space
+        self.heads = heads
         self.abilities = dict(abilities or {})
+        self._fleets: dict[tuple[int, ...], tuple[tuple[Array, Array, Integers], tuple[ModelProfile, ...]]] = {}
+        self._column = {name: index + 1 for index, name in enumerate(heads.models)} if heads else {}
 
     @classmethod
-    def load(cls, folder: str | Path = PRETRAINED) -> SuccessModel:
-        """Reads `weights.npz` and `abilities.json`; the shipped pair by default. Raises `ValueError` on another version's files."""
+    def load(cls, folder: str | Path = PRETRAINED, *, encoder: Encoder | None = None) -> SuccessModel:
+        """Reads `router.npz` and `router.json`; the shipped pair by default. Never unpickles.
+
+        Raises `ValueError` on files of another version, or trained with another encoder than the one handed in.
+        """
         folder = Path(folder)
-        stored = json.loads((folder / "abilities.json").read_text(encoding="utf-8"))
+        stored = json.loads((folder / "router.json").read_text(encoding="utf-8"))
         if stored.get("format") != FORMAT:
-            raise ValueError(f"{folder}: router weights of format {stored.get('format')!r}, this version reads {FORMAT}: train them again")
-        with np.load(folder / "weights.npz", allow_pickle=False) as arrays:
-            weights, bounds = arrays["weights"].astype(np.float32), arrays["surface_bounds"].astype(np.float32)
-        return cls(weights, {name: Ability(*pair) for name, pair in stored["abilities"].items()}, surface_bounds=bounds)
+            raise ValueError(f"{folder}: a router of format {stored.get('format')!r}, this version reads {FORMAT}: train again")
+        wanted = stored["encoder"]
+        if wanted is not None and (encoder is None or encoder.fingerprint != wanted):
+            given = "none was given" if encoder is None else f"{encoder.fingerprint!r} was given"
+            raise ValueError(f"{folder}: trained with encoder {wanted!r}, {given}: pass encoder=... or train again")
+        with np.load(folder / "router.npz", allow_pickle=False) as arrays:
+            loaded = {name: arrays[name] for name in arrays.files}
+        heads = Heads(
+            loaded.pop("sparse").astype(np.float32), loaded.pop("dense").astype(np.float32), tuple(stored["models"]), stored["mean_ease"]
+        )
+        space = FeatureSpace(loaded, buckets=stored["buckets"], encoder=encoder if wanted else None, scales=Scales(**stored["scales"]))
+        return cls(space, heads, {name: Ability(*pair) for name, pair in stored["abilities"].items()})
 
     def save(self, folder: str | Path) -> None:
+        """Writes both files, each replaced in one step. Raises `ValueError` when there is nothing trained to save."""
+        if self.space is None or self.heads is None:
+            raise ValueError("this success model has no trained weights to save")
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        np.savez_compressed(folder / "weights.npz", weights=self._weights.astype(np.float16), surface_bounds=self._bounds)
-        abilities = {name: [round(a.bias, 4), round(a.slope, 4)] for name, a in sorted(self.abilities.items())}
-        (folder / "abilities.json").write_text(json.dumps({"format": FORMAT, "abilities": abilities}, indent=1) + "\n", encoding="utf-8")
-
-    def ease(self, query: str) -> float:
-        """How easy the query looks, in log-odds; 0 is the mean of the training queries, negative is harder."""
-        return Features.of(query).clipped(self._bounds).dot(self._weights)
+        arrays: dict[str, Any] = {
+            **self.space.arrays,
+            "sparse": self.heads.sparse.astype(np.float16),
+            "dense": self.heads.dense.astype(np.float16),
+        }
+        described = {
+            "format": FORMAT,
+            "buckets": self.space.buckets,
+            "encoder": self.space.encoder.fingerprint if self.space.encoder else None,
+            "scales": asdict(self.space.scales),
+            "models": list(self.heads.models),
+            "mean_ease": round(self.heads.mean_ease, 6),
+            "abilities": {name: [round(a.bias, 4), round(a.slope, 4)] for name, a in sorted(self.abilities.items())},
+        }
+        with (folder / "router.npz.new").open("wb") as file:
+            np.savez_compressed(file, **arrays)
+        (folder / "router.json.new").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+        for name in ("router.npz", "router.json"):
+            (folder / f"{name}.new").replace(folder / name)
 
     def ability(self, profile: ModelProfile) -> Ability:
         """Known parameters of the model, else those of the model it is `like`, else from its `skill`, else a cautious default."""
@@ -88,23 +132,87 @@ class SuccessModel:
 
     def predict(self, query: str, profiles: Iterable[ModelProfile]) -> dict[str, float]:
         """P(right) in (0, 1) for every model; the query's features are computed once."""
-        ease = self.ease(query)
-        abilities = {profile.name: self.ability(profile) for profile in profiles}
-        return {name: float(sigmoid(np.array(a.bias + a.slope * ease))) for name, a in abilities.items()}
+        known = list(profiles)
+        return dict(zip((p.name for p in known), self.predict_many([query], known)[0].tolist(), strict=True))
+
+    def predict_many(self, queries: Sequence[str], profiles: Sequence[ModelProfile]) -> Array:
+        """P(right) in (0, 1), shape (queries, models)."""
+        scores = self.scores(queries)
+        bias, slope, columns = self._parameters(profiles)
+        return sigmoid(bias + slope * scores[:, :1] + scores.take(columns, axis=1))
+
+    def ease(self, query: str) -> float:
+        """How easy the query looks, in log-odds; 0 is the mean of the training queries, negative is harder."""
+        return float(self.scores([query])[0, 0])
+
+    def familiarity(self, query: str) -> float:
+        """1 where training queries lie, towards 0 far away from all of them; 1 without training."""
+        return float(self.space.points([query]).familiarity[0]) if self.space else 1.0
+
+    def scores(self, queries: Sequence[str]) -> Array:
+        """Ease (column 0), the heads of trained models, and a last column of zeros for all others; shape (queries, models + 2)."""
+        if self.space is None or self.heads is None:
+            return np.zeros((len(queries), 2))
+        return self.project(self.space.points(queries))
+
+    def project(self, points: Points) -> Array:
+        """`scores` of points of this model's space."""
+        if self.heads is None:
+            return np.zeros((len(points), 2))
+        out = np.zeros((len(points), self.heads.dense.shape[1] + 1), dtype=np.float64)
+        scored = out[:, :-1]
+        scored += points.dense @ self.heads.dense
+        if len(points) == 1:
+            scored += points.values @ self.heads.sparse.take(points.indices, axis=0)
+        else:
+            ends = np.searchsorted(points.rows, np.arange(len(points) + 1))
+            for row, (start, end) in enumerate(pairwise(ends.tolist())):
+                scored[row] += points.values[start:end] @ self.heads.sparse.take(points.indices[start:end], axis=0)
+        scored[:, 0] -= self.heads.mean_ease
+        scored *= points.familiarity[:, None]
+        return out
 
     def learn(self, outcomes: Iterable[Outcome], profiles: Mapping[str, ModelProfile] | None = None) -> SuccessModel:
         """A new model whose abilities also fit `outcomes`; each model's old parameters are the prior, worth about 12 outcomes."""
         by_model: dict[str, list[Outcome]] = {}
-        ease: dict[str, float] = {}
         for outcome in outcomes:
             by_model.setdefault(outcome.model, []).append(outcome)
-            if outcome.query not in ease:
-                ease[outcome.query] = self.ease(outcome.query)
+        queries = list(dict.fromkeys(o.query for graded in by_model.values() for o in graded))
+        row_of = {query: row for row, query in enumerate(queries)}
+        scores = self.scores(queries)
         updated = dict(self.abilities)
         for name, graded in by_model.items():
-            prior = self.ability((profiles or {}).get(name) or ModelProfile(name))
-            x = np.array([[1.0, ease[o.query]] for o in graded])
-            y = np.array([o.score for o in graded], dtype=float)
-            bias, slope = fit_logistic(x, y, prior_mean=np.array([prior.bias, prior.slope]), prior_sd=np.array([1.0, 0.5]))
+            profile = (profiles or {}).get(name) or ModelProfile(name)
+            prior = self.ability(profile)
+            rows = [row_of[o.query] for o in graded]
+            x = np.column_stack([np.ones(len(rows)), scores[rows, 0]])
+            bias, slope = fit_logistic(
+                x,
+                np.array([o.score for o in graded], dtype=float),
+                prior_mean=np.array([prior.bias, prior.slope]),
+                prior_sd=np.array([1.0, 0.5]),
+                offset=scores[rows, self._own_column(profile)],
+            )
             updated[name] = Ability(float(bias), float(slope))
-        return SuccessModel(self._weights, updated, surface_bounds=self._bounds)
+        return SuccessModel(self.space, self.heads, updated)
+
+    def _parameters(self, profiles: Sequence[ModelProfile]) -> tuple[Array, Array, Integers]:
+        """Bias, slope and column of each model. A fleet is asked about again and again: the last ones are kept, by identity."""
+        key = tuple(map(id, profiles))
+        found = self._fleets.get(key)
+        if found is None:
+            abilities = [self.ability(profile) for profile in profiles]
+            bias, slope = np.array([a.bias for a in abilities]), np.array([a.slope for a in abilities])
+            columns = np.array([self._own_column(profile) for profile in profiles], dtype=np.int64)
+            if len(self._fleets) >= MOST_FLEETS:
+                self._fleets.clear()
+            # The profiles are kept, too, so that no other object can take over their identity.
+            found = self._fleets[key] = ((bias, slope, columns), tuple(profiles))
+        return found[0]
+
+    def _own_column(self, profile: ModelProfile) -> int:
+        """The model's own head, or that of the model that it is like, else the column of zeros."""
+        for name in (profile.name, profile.like):
+            if name is not None and name in self._column:
+                return self._column[name]
+        return -1

@@ -1,37 +1,223 @@
-"""Trains the shipped success model: `python -m router.train --data ../shared/data --out router/pretrained` (extra `train`).
+"""Trains a success model from graded outcomes (extra `train`). `train(outcomes, encoder=...)` is the whole of it.
 
-Reads recorded outcomes (routing/strong_weak.parquet, fleet/*.parquet). Most models were recorded on some domains only, so a model's ability and a
-domain's ease are told apart first (stage 1: an effect for each model and each domain, linked by the models that saw several); then the ease is
-learned from the query's features, abilities held (stage 2); last, each model's two numbers are fitted close to stage 1. Prints log-loss and AUC on
-held-out queries; the model card records them.
+One convex problem (hierarchical logistic regression): a shared ease and, for each model, a bias and a head of its own that is shrunk towards zero.
+How strongly each block of features is shrunk is chosen by cross-validated log-loss on the training queries; each model's two abilities are then
+fitted to predictions on queries left out (Platt scaling), which calibrates them. `python -m router.train` makes the shipped model and its table.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from router.calibration import Array, fit_logistic, sigmoid
-from router.features import BUCKETS, DIMENSIONS, SURFACE, Features
-from router.success import PRETRAINED, Ability, Outcome, SuccessModel
+from router.features import SURFACE, Integers
+from router.space import Encoder, FeatureSpace, Points, Scales
+from router.success import PRETRAINED, Ability, Heads, Outcome, SuccessModel
 
-SURFACE_SCALE = 3.0  # surface features are few and dense: scaled up, the ridge penalty spares them
-RIDGE = 1.0
+BIAS_PRECISION = 0.01
+FOLDS = 3
+FEW, MOST = 2_000, 6_000  # up to FEW queries: cross-validation; above: a third of at most MOST is left out once
+UNIT = Scales(1.0, 1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Shrinkage:
+    """Prior standard deviations by block, and those of a model's own head relative to the shared ones."""
+
+    scales: Scales
+    own: float
+
+
+SHRINKAGES = (
+    Shrinkage(Scales(0.3, 0.07, 0.35, 0.7), 0.5),
+    Shrinkage(Scales(1.0, 0.07, 0.35, 0.7), 0.5),
+    Shrinkage(Scales(1.5, 0.1, 0.5, 1.0), 0.7),
+    Shrinkage(Scales(1.5, 0.1, 0.5, 1.0), 1.0),
+    Shrinkage(Scales(0.5, 0.1, 0.3, 0.3), 1.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Outcomes as arrays: `score` (mean of repeated outcomes) and `weight` (0: missing), both of shape (queries, models)."""
+
+    queries: list[str]
+    models: tuple[str, ...]
+    score: Array
+    weight: Array
+
+    @classmethod
+    def of(cls, outcomes: Sequence[Outcome]) -> Table:
+        """Raises `ValueError` on scores that are not finite numbers in [0, 1], and without any outcome."""
+        if not outcomes:
+            raise ValueError("no outcomes to train on")
+        for number, outcome in enumerate(outcomes):
+            if not 0.0 <= outcome.score <= 1.0:
+                raise ValueError(f"outcome {number} ({outcome.model!r}): score {outcome.score!r} is not a number in [0, 1]")
+        queries = list(dict.fromkeys(o.query for o in outcomes))
+        models = tuple(sorted({o.model for o in outcomes}))
+        row_of = {query: row for row, query in enumerate(queries)}
+        column_of = {model: column for column, model in enumerate(models)}
+        total, count = np.zeros((len(queries), len(models))), np.zeros((len(queries), len(models)))
+        for outcome in outcomes:
+            at = row_of[outcome.query], column_of[outcome.model]
+            total[at] += outcome.score
+            count[at] += 1
+        return cls(queries, models, total / np.maximum(count, 1), np.minimum(count, 1.0))
+
+
+def train(
+    outcomes: Sequence[Outcome],
+    *,
+    encoder: Encoder | None = None,
+    unlabelled: Sequence[str] = (),
+    buckets: int = 1 << 17,
+    domains: int = 100,
+    seed: int = 0,
+) -> SuccessModel:
+    """A success model for every model in `outcomes`; missing, repeated and graded outcomes are fine.
+
+    `unlabelled` queries help to find the domains. Needs memory for `buckets` x (models + 1) float32. Raises `ValueError` on bad outcomes.
+    """
+    table = Table.of(outcomes)
+    unit = FeatureSpace.fit([*table.queries, *unlabelled], encoder=encoder, buckets=buckets, domains=domains, scales=UNIT, seed=seed)
+    points = unit.points(table.queries)
+    shrinkage, left_out = _choose(points, table, buckets, seed)
+    heads = _fit(points, table, np.arange(len(table.queries)), shrinkage, buckets)
+    space = FeatureSpace(unit.arrays, buckets=buckets, encoder=encoder, scales=shrinkage.scales)
+    return SuccessModel(space, heads.heads, _calibrated(heads, left_out, table))
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    heads: Heads
+    bias: Array
+
+
+@dataclass(frozen=True, slots=True)
+class _LeftOut:
+    """Predictions for queries that the fit had not seen: rows of the table, ease and own head, shapes (n,), (n,), (n, models)."""
+
+    rows: Integers
+    ease: Array
+    own: Array
+
+
+def _choose(points: Points, table: Table, buckets: int, seed: int) -> tuple[Shrinkage, _LeftOut]:
+    """The shrinkage with the lowest log-loss on queries left out, and its predictions for them."""
+    n = len(table.queries)
+    picked = np.random.default_rng(seed).permutation(n)[:MOST]
+    if n < 2 * FOLDS:
+        return SHRINKAGES[0], _LeftOut(np.zeros(0, dtype=int), np.zeros(0), np.zeros((0, len(table.models))))
+    best: tuple[float, Shrinkage, list[_LeftOut]] | None = None
+    for shrinkage in SHRINKAGES:
+        loss, parts = 0.0, []
+        for fold in range(FOLDS if n <= FEW else 1):
+            test, rest = picked[fold::FOLDS], np.delete(picked, np.s_[fold::FOLDS])
+            fitted = _fit(points, table, rest, shrinkage, buckets)
+            part = _scores(fitted, points, test, shrinkage)
+            margin = fitted.bias + part.ease[:, None] + part.own
+            loss += float((table.weight[test] * (np.logaddexp(0, margin) - table.score[test] * margin)).sum())
+            parts.append(part)
+        if best is None or loss < best[0]:
+            best = (loss, shrinkage, parts)
+    assert best is not None
+    chosen = best[2]
+    left_out = _LeftOut(
+        np.concatenate([part.rows for part in chosen]),
+        np.concatenate([part.ease for part in chosen]),
+        np.concatenate([part.own for part in chosen]),
+    )
+    return best[1], left_out
+
+
+def _calibrated(fitted: _Fitted, left_out: _LeftOut, table: Table) -> dict[str, Ability]:
+    """Each model's bias and slope, fitted to left-out predictions near (bias of the fit, 1)."""
+    abilities = {}
+    for column, name in enumerate(table.models):
+        seen = table.weight[left_out.rows, column] > 0
+        x = np.column_stack([np.ones(seen.sum()), left_out.ease[seen]])
+        y = table.score[left_out.rows[seen], column]
+        prior = np.array([fitted.bias[column], 1.0])
+        bias, slope = fit_logistic(x, y, prior_mean=prior, prior_sd=np.array([0.5, 0.2]), offset=left_out.own[seen, column])
+        abilities[name] = Ability(float(bias), float(slope))
+    return abilities
+
+
+def _scores(fitted: _Fitted, points: Points, rows: Integers, shrinkage: Shrinkage) -> _LeftOut:
+    sparse, dense = _design(points, rows, fitted.heads.sparse.shape[0], shrinkage.scales)
+    scores = sparse @ fitted.heads.sparse + dense @ fitted.heads.dense
+    return _LeftOut(rows, scores[:, 0] - fitted.heads.mean_ease, scores[:, 1:])
+
+
+def _fit(points: Points, table: Table, rows: Integers, shrinkage: Shrinkage, buckets: int) -> _Fitted:
+    """Maximum a posteriori weights from the queries in `rows`, by L-BFGS."""
+    from scipy.optimize import minimize
+
+    sparse, dense = _design(points, rows, buckets, shrinkage.scales)
+    active = np.unique(sparse.indices)
+    sparse = sparse[:, active]
+    transposed = sparse.T.tocsr()
+    score, weight = table.score[rows].astype(np.float32), table.weight[rows].astype(np.float32)
+    n_sparse, size, n_models = len(active), len(active) + dense.shape[1], len(table.models)
+
+    def unpack(parameters: Array) -> tuple[Array, Array, Array]:
+        shared = parameters[:size]
+        own = parameters[size : size * (n_models + 1)].reshape(size, n_models)
+        return shared, own, parameters[-n_models:]
+
+    def loss(parameters: Array) -> tuple[float, Array]:
+        shared, own, bias = unpack(parameters)
+        weights = (shared[:, None] + shrinkage.own * own).astype(np.float32)
+        margin = sparse @ weights[:n_sparse] + dense @ weights[n_sparse:] + bias
+        value = (weight * (np.logaddexp(0.0, margin) - score * margin)).sum(dtype=float)
+        value += 0.5 * (shared @ shared + (own * own).sum() + BIAS_PRECISION * bias @ bias)
+        error = weight * (sigmoid(margin) - score)
+        gradient = np.vstack([transposed @ error, dense.T @ error])
+        parts = (gradient.sum(axis=1) + shared, (shrinkage.own * gradient + own).ravel(), error.sum(axis=0) + BIAS_PRECISION * bias)
+        return float(value), np.concatenate(parts).astype(float)
+
+    start = np.zeros(size * (n_models + 1) + n_models)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 150, "ftol": 1e-6})
+    shared, own, bias = unpack(found.x)
+    both = np.column_stack([shared, shrinkage.own * own]).astype(np.float32)
+    spread = np.zeros((buckets, n_models + 1), dtype=np.float32)
+    spread[active] = both[:n_sparse]
+    ease = sparse @ both[:n_sparse, 0] + dense @ both[n_sparse:, 0]
+    mean_ease = float(ease.mean())
+    return _Fitted(Heads(spread, both[n_sparse:], table.models, mean_ease), bias + mean_ease)
+
+
+def _design(points: Points, rows: Integers, buckets: int, scales: Scales) -> tuple[Any, Any]:
+    """Scaled features of the queries in `rows` (of points at unit scale): a sparse matrix (n, buckets) and a dense one."""
+    from scipy import sparse
+
+    matrix = sparse.csr_matrix((points.values * np.float32(scales.grams), (points.rows, points.indices)), shape=(len(points), buckets))
+    return matrix[rows], points.dense[rows] * _dense_scales(points, scales)
+
+
+def _dense_scales(points: Points, scales: Scales) -> Any:
+    n_domains = points.n_domains
+    n_embedding = points.dense.shape[1] - len(SURFACE) - n_domains
+    sizes = ((len(SURFACE), scales.surface), (n_embedding, scales.embedding), (n_domains, scales.domains))
+    return np.concatenate([np.full(size, scale, dtype=np.float32) for size, scale in sizes])
 
 
 @dataclass(frozen=True, slots=True)
 class DomainOutcome(Outcome):
-    """An outcome and the domain (data set) that its query comes from."""
+    """An outcome and the data set that its query comes from, for the table of the model card."""
 
     domain: str = ""
 
 
 def load_outcomes(data: Path) -> list[DomainOutcome]:
+    """The recorded outcomes behind the shipped model: routing/strong_weak.parquet and fleet/*.parquet."""
     import pyarrow.parquet as parquet
 
     outcomes = []
@@ -46,86 +232,23 @@ def load_outcomes(data: Path) -> list[DomainOutcome]:
     return outcomes
 
 
-def train(outcomes: list[DomainOutcome]) -> SuccessModel:
-    queries = list(dict.fromkeys(o.query for o in outcomes))
-    row_of = {query: row for row, query in enumerate(queries)}
-    rows = np.array([row_of[o.query] for o in outcomes])
-    models = sorted({o.model for o in outcomes})
-    model_of = np.array([models.index(o.model) for o in outcomes])
-    scores = np.array([o.score for o in outcomes])
-
-    abilities = separate_abilities(outcomes, models)
-    features = [Features.of(query) for query in queries]
-    bounds = np.quantile([f.values[-len(SURFACE) :] for f in features], [0.01, 0.99], axis=0).astype(np.float32)
-    features = [f.clipped(bounds) for f in features]
-    weights = learn_ease(design_matrix(features)[rows], scores, offset=abilities[model_of])
-    weights[BUCKETS:] *= SURFACE_SCALE
-    ease = np.array([f.dot(weights) for f in features])[rows]
-    fitted = {}
-    for index, name in enumerate(models):
-        own = model_of == index
-        x = np.column_stack([np.ones(own.sum()), ease[own]])
-        bias, slope = fit_logistic(x, scores[own], prior_mean=np.array([abilities[index], 1.0]), prior_sd=np.array([0.1, 0.2]))
-        fitted[name] = Ability(float(bias), float(slope))
-    return SuccessModel(weights, fitted, surface_bounds=bounds)
-
-
-def separate_abilities(outcomes: list[DomainOutcome], models: list[str]) -> Array:
-    """Stage 1: log-odds of each model on a domain of average ease (domain effects sum to zero), shape (models,)."""
-    domains = sorted({o.domain for o in outcomes})
-    # One row a (model, domain) pair, weighted by nothing: its mean score stands for it.
-    scores: dict[tuple[int, int], list[float]] = {}
-    for o in outcomes:
-        scores.setdefault((models.index(o.model), domains.index(o.domain)), []).append(o.score)
-    x = np.zeros((len(scores), len(models) + len(domains) - 1))
-    for row, (model, domain) in enumerate(scores):
-        x[row, model] = 1.0
-        if domain < len(domains) - 1:
-            x[row, len(models) + domain] = 1.0
-        else:
-            x[row, len(models) :] = -1.0
-    y = np.array([float(np.mean(values)) for values in scores.values()])
-    prior_sd = np.concatenate([np.full(len(models), 20.0), np.full(len(domains) - 1, 20.0)])
-    return fit_logistic(x, y, prior_mean=np.zeros(x.shape[1]), prior_sd=prior_sd)[: len(models)]
-
-
-def learn_ease(x: Any, y: Array, *, offset: Array, ridge: float = RIDGE) -> NDArray[np.float32]:
-    """Stage 2: ridge-penalised weights of P(right) = sigmoid(offset + x @ weights), by L-BFGS. `x` is sparse, shape (n, DIMENSIONS)."""
-    from scipy.optimize import minimize
-
-    def loss(weights: Array) -> tuple[float, Array]:
-        margin = offset + x @ weights
-        value = np.logaddexp(0.0, margin).sum() - y @ margin + 0.5 * ridge * (weights @ weights)
-        return float(value), x.T @ (sigmoid(margin) - y) + ridge * weights
-
-    found = minimize(loss, np.zeros(x.shape[1]), jac=True, method="L-BFGS-B", options={"maxiter": 500})
-    weights: NDArray[np.float32] = found.x.astype(np.float32)
-    return weights
-
-
-def design_matrix(features: list[Features]) -> Any:
-    """Sparse matrix, shape (len(features), DIMENSIONS), with the surface features scaled up."""
-    from scipy import sparse
-
-    scaled = [np.where(f.indices >= BUCKETS, f.values * SURFACE_SCALE, f.values) for f in features]
-    indptr = np.cumsum([0, *(len(f.indices) for f in features)])
-    shape = (len(features), DIMENSIONS)
-    return sparse.csr_matrix((np.concatenate(scaled), np.concatenate([f.indices for f in features]), indptr), shape=shape)
-
-
-def evaluate(model: SuccessModel, outcomes: list[DomainOutcome]) -> list[str]:
-    """Lines with log-loss, AUC, mean prediction and mean score per model and domain, on outcomes that it was not trained on."""
+def evaluate(model: SuccessModel, outcomes: Sequence[DomainOutcome]) -> list[str]:
+    """Markdown rows with log-loss, AUC, mean prediction and mean score per model and domain, for outcomes that it was not trained on."""
     from sklearn.metrics import log_loss, roc_auc_score
 
-    ease = {query: model.ease(query) for query in {o.query for o in outcomes}}
+    from router.profile import ModelProfile
+
+    queries = list(dict.fromkeys(o.query for o in outcomes))
+    models = sorted({o.model for o in outcomes})
+    p = model.predict_many(queries, [ModelProfile(name) for name in models])
+    row_of = {query: row for row, query in enumerate(queries)}
     lines = ["| model | domain | n | log-loss | AUC | mean P(right) | right |", "|---|---|---|---|---|---|---|"]
     for name, domain in sorted({(o.model, o.domain) for o in outcomes}):
         own = [o for o in outcomes if (o.model, o.domain) == (name, domain)]
-        ability = model.abilities[name]
-        p = sigmoid(np.array([ability.bias + ability.slope * ease[o.query] for o in own]))
+        predicted = np.array([p[row_of[o.query], models.index(name)] for o in own])
         y = [o.score for o in own]
-        loss, auc = log_loss(y, p, labels=[0, 1]), roc_auc_score(y, p)
-        lines.append(f"| {name} | {domain} | {len(own)} | {loss:.3f} | {auc:.3f} | {p.mean():.3f} | {np.mean(y):.3f} |")
+        loss, auc = log_loss(y, predicted, labels=[0, 1]), roc_auc_score(y, predicted)
+        lines.append(f"| {name} | {domain} | {len(own)} | {loss:.3f} | {auc:.3f} | {predicted.mean():.3f} | {np.mean(y):.3f} |")
     return lines
 
 
@@ -133,15 +256,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=PRETRAINED)
+    parser.add_argument("--buckets", type=int, default=1 << 14)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
 
     outcomes = load_outcomes(arguments.data)
     queries = sorted({o.query for o in outcomes})
     held_out = set(np.random.default_rng(arguments.seed).permutation(queries)[: len(queries) // 5].tolist())
-    trial = train([o for o in outcomes if o.query not in held_out])
+    trial = train([o for o in outcomes if o.query not in held_out], buckets=arguments.buckets)
     print("\n".join(evaluate(trial, [o for o in outcomes if o.query in held_out])))
-    train(outcomes).save(arguments.out)
+    shipped = train(outcomes, buckets=arguments.buckets)
+    # Weights too small to matter are dropped, so that the file stays small.
+    assert shipped.heads is not None
+    small = np.abs(shipped.heads.sparse) < 1e-3
+    heads = replace(shipped.heads, sparse=np.where(small, 0, shipped.heads.sparse).astype(np.float32))
+    SuccessModel(shipped.space, heads, shipped.abilities).save(arguments.out)
     print(f"saved to {arguments.out}")
 
 

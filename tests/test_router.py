@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router import Constraints, ModelProfile, Needs, Outcome, Router, SuccessModel
+from router import Constraints, ModelProfile, Needs, Outcome, Preference, Router, SuccessModel
 from router.calibration import fit_logistic, sigmoid
-from router.features import DIMENSIONS, SURFACE, Features
+from router.features import SURFACE, clean, grams, surface, words_of
 from router.policy import choose
+from router.train import train
 
 SMALL = ModelProfile("small", 0.1, 0.4, skill=0.6, context_tokens=8_000)
 LARGE = ModelProfile("large", 2.0, 8.0, skill=0.95, capabilities=frozenset({"tools"}))
@@ -45,7 +46,7 @@ def test_without_an_adequate_model_the_most_promising_one_is_a_marked_best_effor
     ],
 )
 def test_hard_constraints(needs: Needs | None, constraints: Constraints | None, chosen: str | None, says: str) -> None:
-    route = choose(FLEET, {"small": 0.99, "large": 0.99, "unpriced": 0.0}, needs=needs, constraints=constraints)
+    route = choose([SMALL, LARGE], {"small": 0.99, "large": 0.99}, needs=needs, constraints=constraints)
     assert route.chosen == chosen
     assert any(says in option.rejected for option in route.options)
     assert {o.model for o in route.usable} == {o.model for o in route.options if not o.excluded}
@@ -123,11 +124,11 @@ def test_saved_models_load_as_they_were_and_other_versions_are_refused(tmp_path:
     models = [ModelProfile(name) for name in trained.abilities]
     question = "Explain why 17 is prime."
     assert again.predict(question, models) == pytest.approx(trained.predict(question, models), abs=1e-3)
-    (tmp_path / "abilities.json").write_text(json.dumps({"format": 0, "abilities": {}}))
-    with pytest.raises(ValueError, match="train them again"):
+    (tmp_path / "router.json").write_text(json.dumps({"format": 0, "abilities": {}}))
+    with pytest.raises(ValueError, match="train again"):
         SuccessModel.load(tmp_path)
-    with pytest.raises(ValueError, match="train them again"):
-        SuccessModel(np.zeros(5, dtype=np.float32))
+    with pytest.raises(ValueError, match="no trained weights"):
+        SuccessModel().save(tmp_path)
 
 
 def test_the_shipped_weights_stay_small() -> None:
@@ -138,16 +139,150 @@ def test_the_shipped_weights_stay_small() -> None:
 
 @given(st.text(max_size=300))
 def test_features_are_finite_for_any_text(text: str) -> None:
-    features = Features.of(text)
-    assert np.isfinite(features.values).all()
-    assert features.indices.max() < DIMENSIONS
-    words = features.values[: -len(SURFACE)]
-    assert float(np.linalg.norm(words)) == pytest.approx(1.0 if len(words) else 0.0, abs=1e-5)
+    words = words_of(cleaned := clean(text))
+    found = surface(cleaned, words)
+    assert len(found) == len(SURFACE)
+    assert np.isfinite(found).all()
+    indices, values = grams(words, 512)
+    assert len(np.unique(indices)) == len(indices)
+    assert ((indices >= 0) & (indices < 512)).all()
+    assert (values >= 1.0 - 1e-6).all()
 
 
 def test_features_of_a_huge_text_read_its_ends_only() -> None:
     text = "start " + "x " * 1_000_000 + " end"
-    assert len(Features.of(text).indices) < 100
+    assert len(clean(text)) < 3_000
+    assert {"start", "end"} <= set(words_of(clean(text)))
+
+
+@pytest.mark.parametrize("dressed", ["HI THERE! {}", "Hello, I hope you are well. {}", "Good morning! {}", "hey,\n{}"])
+def test_greetings_and_case_do_not_count(dressed: str) -> None:
+    question = "What is the capital of Burkina Faso, and why?"
+    assert clean(dressed.format(question)) == clean(question.upper())
+
+
+def synthetic_outcomes(n: int, seed: int = 0) -> list[Outcome]:
+    """Two kinds of query: on sums `good` is better than `bad`, on poems the other way round."""
+    rng = np.random.default_rng(seed)
+    outcomes = []
+    for number in range(n):
+        is_sum = number % 2 == 0
+        a, b = rng.integers(10, 99, 2)
+        query = (
+            f"Add {a} to {b} and give the total."
+            if is_sum
+            else f"Write a poem about the {['sea', 'wind', 'harbour'][number % 3]} and night {a}."
+        )
+        for model, p in (("good", 0.95 if is_sum else 0.4), ("bad", 0.3 if is_sum else 0.9)):
+            outcomes.append(Outcome(query, model, float(rng.random() < p)))
+    return outcomes
+
+
+GOOD, BAD = ModelProfile("good"), ModelProfile("bad")
+
+
+def test_training_learns_which_model_is_better_at_what_and_survives_saving(tmp_path: Path) -> None:
+    model = train(synthetic_outcomes(300), buckets=1 << 12)
+    sum_, poem = model.predict_many(["Add 31 to 44 and give the total.", "Write a poem about the wind and night 12."], [GOOD, BAD])
+    assert sum_[0] > 0.8 > 0.5 > sum_[1]
+    assert poem[1] > 0.75 > 0.6 > poem[0]
+    model.save(tmp_path)
+    assert SuccessModel.load(tmp_path).predict_many(["Add 31 to 44 and give the total."], [GOOD, BAD])[0] == pytest.approx(sum_, abs=5e-3)
+
+
+def test_a_query_unlike_all_that_was_trained_on_is_judged_by_skill_alone() -> None:
+    model = train(synthetic_outcomes(300), buckets=1 << 12)
+    strange = "\n".join(f'{{"k{i}": [{i}, null, "ß"]}};' for i in range(60))
+    assert model.familiarity("Add 12 to 13 and give the total.") == pytest.approx(1.0)
+    assert model.familiarity(strange) < 0.5
+    skill = model.abilities["good"].bias
+    assert abs(np.log(p := model.predict(strange, [GOOD])["good"]) - np.log(1 - p) - skill) < 1.0
+
+
+def test_batches_predict_what_single_queries_do() -> None:
+    model = train(synthetic_outcomes(60), buckets=1 << 12)
+    queries = ["Add 1 to 2.", "", "Write a poem about the sea."]
+    together = model.predict_many(queries, [GOOD, BAD])
+    for row, query in zip(together, queries, strict=True):
+        assert list(model.predict(query, [GOOD, BAD]).values()) == pytest.approx(row.tolist(), abs=1e-5)
+    assert model.predict_many([], [GOOD]).shape == (0, 1)
+    assert model.predict_many(queries, []).shape == (3, 0)
+
+
+def test_training_bears_missing_graded_repeated_one_sided_and_few_outcomes() -> None:
+    few = train([Outcome("a b c", "m", 1.0), Outcome("a b c", "m", 0.5), Outcome("d e f", "n", 0.25)], buckets=64)
+    assert set(few.abilities) == {"m", "n"}
+    one_sided = train([Outcome(f"question {i}", "m", 1.0) for i in range(10)], buckets=64)
+    assert 0.7 < one_sided.predict("question 3", [ModelProfile("m")])["m"] < 1.0
+    with pytest.raises(ValueError, match="no outcomes"):
+        train([])
+    for score in (float("nan"), 2.0):
+        with pytest.raises(ValueError, match="outcome 1"):
+            train([Outcome("q", "m", 1.0), Outcome("q", "m", score)])
+
+
+class TwoLetters:
+    """An encoder of two dimensions."""
+
+    fingerprint = "letters:2"
+
+    def encode(self, texts: list[str]) -> np.ndarray:  # type: ignore[type-arg]
+        return np.array([[text.count("a") + 0.1, text.count("e") + 0.1] for text in texts], dtype=np.float32)
+
+
+def test_the_encoder_of_training_is_needed_to_load(tmp_path: Path) -> None:
+    model = train(synthetic_outcomes(60), encoder=TwoLetters(), buckets=256)  # type: ignore[arg-type]
+    model.save(tmp_path)
+    with pytest.raises(ValueError, match="letters:2"):
+        SuccessModel.load(tmp_path)
+    assert SuccessModel.load(tmp_path, encoder=TwoLetters()).predict("Add 1 to 2.", [GOOD])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("objective", "chosen"), [("cheapest", "small"), ("best", "large"), ("utility", "large")])
+def test_objectives(objective: str, chosen: str) -> None:
+    p = {"small": 0.85, "large": 0.97}
+    route = choose([SMALL, LARGE], p, preference=Preference(objective, 0.8, value_usd=1.0))  # type: ignore[arg-type]
+    assert route.chosen == chosen
+    assert all(o.rejected for o in route.options if o.model != chosen)
+    poor = choose([SMALL, LARGE], p, preference=Preference("utility", value_usd=0.001))
+    assert poor.chosen == "small"
+    capped = choose([SMALL, LARGE], p, preference=Preference("best"), constraints=Constraints(max_cost_usd=0.001))
+    assert capped.chosen == "small"
+
+
+def test_leaving_the_model_whose_cache_holds_the_conversation_costs_the_cache() -> None:
+    here, there = ModelProfile("here", 3.0, 15.0, 0.3, skill=0.9), ModelProfile("there", 1.5, 7.5, 0.15, skill=0.9)
+    p = {"here": 0.9, "there": 0.9}
+    fresh = choose([here, there], p, needs=Needs(50_000))
+    assert fresh.chosen == "there"
+    held = choose([here, there], p, needs=Needs(50_000, cached_tokens={"here": 48_000}, current="here"))
+    assert held.chosen == "here"
+    assert (held.option("there").cost_usd or 0) > (fresh.option("there").cost_usd or 0)
+
+
+def test_when_everything_is_ruled_out_the_constraint_to_relax_is_named() -> None:
+    p = {"small": 0.9, "large": 0.9}
+    route = choose([SMALL, LARGE], p, constraints=Constraints(max_latency_s=0.1))
+    assert route.chosen is None
+    assert "relaxing max_latency_s alone would allow small" in route.reason
+    both = choose([SMALL, LARGE], p, needs=Needs(10**9), constraints=Constraints(max_latency_s=0.1))
+    assert "no single constraint" in both.reason
+    assert choose([], {}).reason == "no models"
+
+
+def test_the_effective_context_counts_not_the_window() -> None:
+    shallow = ModelProfile("shallow", 1.0, 1.0, context_tokens=128_000, effective_context_tokens=16_000)
+    assert choose([shallow], {"shallow": 0.9}, needs=Needs(20_000)).chosen is None
+    assert choose([shallow], {"shallow": 0.9}, needs=Needs(10_000)).chosen == "shallow"
+
+
+def test_nan_predictions_rule_a_model_out() -> None:
+    assert choose([SMALL, LARGE], {"small": float("nan"), "large": 0.5}).chosen == "large"
+
+
+def test_many_routes_are_the_routes_one_by_one() -> None:
+    queries = ["What is 2 + 2?", "Prove that there are infinitely many primes."]
+    assert [r.chosen for r in Router().route_many(queries, FLEET)] == [Router().route(q, FLEET).chosen for q in queries]
 
 
 def test_a_logistic_fit_finds_the_coefficients_that_made_the_data() -> None:

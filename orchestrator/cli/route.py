@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,6 +13,7 @@ from orchestrator.cli.options import engine_options, run_with
 
 if TYPE_CHECKING:
     from orchestrator.engine import Orchestrator
+    from router import Route
 
 
 @click.command("route")
@@ -25,7 +26,7 @@ def command(question: str, quality: float | None, scope: str, memory_path: Path 
     async def job(orchestrator: Orchestrator) -> None:
         route = orchestrator.route(question, scope=scope, quality=quality)
         if as_json:
-            click.echo(json.dumps({"using": orchestrator.origin, **asdict(route)}, indent=2))
+            click.echo(json.dumps({"using": orchestrator.origin, **route_dict(route)}, indent=2))
             return
         from orchestrator.cli.show import messages, show_route
 
@@ -33,3 +34,14 @@ def command(question: str, quality: float | None, scope: str, memory_path: Path 
         show_route(route)
 
     run_with(config, memory_path, job)
+
+
+def route_dict(route: Route) -> dict[str, Any]:
+    """A route as JSON values."""
+    return {
+        "chosen": route.chosen,
+        "adequate": route.adequate,
+        "quality": route.quality,
+        "reason": route.reason,
+        "options": [asdict(option) for option in route.options],
+    }

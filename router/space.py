@@ -1,0 +1,189 @@
+"""The feature space: how a text becomes numbers, fitted once on training queries and saved with the weights that rest on it.
+
+Four blocks: hashed 1-2-grams (sparse), and dense: standardised surface features, an embedding if an encoder is handed in, and soft membership in
+`domains` (clusters of surface and embedding). Weights on the memberships are a head for each domain, shrunk to the common one by the ridge penalty.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from router.features import SURFACE, Floats, Integers, clean, grams, surface, words_of
+
+SURFACE_CLIP = 3.0
+SHARPNESS = 6.0  # of the memberships, per squared distance
+SURFACE_IN_DOMAINS = 0.1
+
+
+class Encoder(Protocol):
+    """Text to vectors, for example `memory.StaticEncoder`: rows of shape (len(texts), dimensions). `fingerprint` names the exact encoder."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scales:
+    """Prior standard deviation of a weight in each block, in log-odds for a typical query: what the ridge penalty shrinks to zero."""
+
+    grams: float = 1.5
+    surface: float = 0.1
+    embedding: float = 0.5
+    domains: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Points:
+    """Queries in the space. `rows` (int64), `indices` and `values` hold the sparse block in coordinates, `dense` has shape (n, dense size).
+
+    `familiarity` in (0, 1], shape (n,): 1 where training queries lie, towards 0 far away from all of them.
+    """
+
+    rows: Integers
+    indices: Integers
+    values: Floats
+    dense: Floats
+    familiarity: Floats
+    n_domains: int
+
+    def __len__(self) -> int:
+        return len(self.dense)
+
+
+class FeatureSpace:
+    """Immutable. `fit` learns it from texts alone (no outcomes), so texts without outcomes help, too."""
+
+    def __init__(self, arrays: dict[str, NDArray[Any]], *, buckets: int, encoder: Encoder | None, scales: Scales) -> None:
+        self.buckets = buckets
+        self.scales = scales
+        self.encoder = encoder
+        self.arrays = arrays
+        self._idf = arrays["idf"].astype(np.float32)
+        self._mean, self._sd = arrays["surface_mean"].astype(np.float32), arrays["surface_sd"].astype(np.float32)
+        self._embedding_size = int(arrays["embedding_size"])
+        self._centroids = arrays["centroids"].astype(np.float32)
+        # softmax(-SHARPNESS * |x - c|^2) = softmax(x @ pull - push): the point's own length cancels.
+        self._pull = np.ascontiguousarray(2.0 * SHARPNESS * self._centroids.T)
+        self._push = SHARPNESS * (self._centroids**2).sum(axis=1)
+        self._far = float(arrays["far"])
+        if self._mean.shape != (len(SURFACE),):
+            raise ValueError(f"made for {self._mean.shape[0]} surface features, this version has {len(SURFACE)}: train again")
+
+    @property
+    def dense_size(self) -> int:
+        return len(SURFACE) + self._embedding_size + len(self._centroids)
+
+    @classmethod
+    def fit(
+        cls,
+        texts: Sequence[str],
+        *,
+        encoder: Encoder | None = None,
+        buckets: int = 1 << 17,
+        domains: int = 100,
+        scales: Scales | None = None,
+        seed: int = 0,
+    ) -> FeatureSpace:
+        """Learns document frequencies, the scale of the surface features, and at most `domains` domains (one for every 8 texts)."""
+        found, counts = [], np.zeros(buckets)
+        for text in texts:
+            words = words_of(cleaned := clean(text))
+            found.append(surface(cleaned, words))
+            counts[grams(words, buckets)[0]] += 1
+        raw = np.array(found, dtype=np.float32)
+        mean, sd = raw.mean(axis=0), raw.std(axis=0) + 1e-3
+        vectors = _embed(encoder, texts)
+        arrays: dict[str, NDArray[Any]] = {
+            "idf": (np.log((1 + len(texts)) / (1 + counts)) + 1).astype(np.float16),
+            "surface_mean": mean,
+            "surface_sd": sd,
+            "embedding_size": np.array(vectors.shape[1]),
+        }
+        located = _locate(_standardise(raw, mean, sd), vectors)
+        centroids = k_means(located, min(domains, len(texts) // 8), seed=seed)
+        distances = _squared_distances(located, centroids).min(axis=1) if len(centroids) else np.zeros(len(texts))
+        arrays["centroids"] = centroids.astype(np.float16)
+        # Training texts sit close to their own centres: twice their farthest, and a bit, is still near.
+        arrays["far"] = np.array(0.1 + 2.0 * np.quantile(distances, 0.99) if len(distances) else 0.0)
+        return cls(arrays, buckets=buckets, encoder=encoder, scales=scales or Scales())
+
+    def points(self, texts: Sequence[str]) -> Points:
+        """The texts in the space, each block scaled by its prior standard deviation."""
+        rows, indices, values, raw = [], [], [], []
+        for row, text in enumerate(texts):
+            words = words_of(cleaned := clean(text))
+            raw.append(surface(cleaned, words))
+            index, value = grams(words, self.buckets)
+            value *= self._idf[index]
+            value *= self.scales.grams / (math.sqrt(value @ value) or 1.0)
+            rows.append(np.full(len(index), row))
+            indices.append(index)
+            values.append(value)
+        n_surface, n_embedding = len(SURFACE), self._embedding_size
+        dense = np.empty((len(texts), self.dense_size), dtype=np.float32)
+        standard = _standardise(np.array(raw, dtype=np.float32).reshape(-1, n_surface), self._mean, self._sd)
+        vectors = _embed(self.encoder, texts) if n_embedding else np.zeros((len(texts), 0), dtype=np.float32)
+        members, familiarity = self._memberships(_locate(standard, vectors))
+        np.multiply(standard, self.scales.surface, out=dense[:, :n_surface])
+        np.multiply(vectors, self.scales.embedding, out=dense[:, n_surface : n_surface + n_embedding])
+        np.multiply(members, self.scales.domains, out=dense[:, n_surface + n_embedding :])
+        return Points(_joined(rows), _joined(indices), _joined(values), dense, familiarity, len(self._centroids))
+
+    def _memberships(self, located: Floats) -> tuple[Floats, Floats]:
+        if not len(self._centroids):
+            return np.zeros((len(located), 0), dtype=np.float32), np.ones(len(located), dtype=np.float32)
+        nearness = located @ self._pull
+        nearness -= self._push
+        highest = nearness.max(axis=1)
+        nearest = np.einsum("ij,ij->i", located, located) - highest / SHARPNESS
+        nearness -= highest[:, None]
+        weights = np.exp(nearness, out=nearness)
+        weights /= weights.sum(axis=1)[:, None]
+        return weights, np.minimum(self._far / np.maximum(nearest, 1e-9), 1.0).astype(np.float32)
+
+
+def k_means(points: Floats, k: int, *, seed: int = 0, rounds: int = 20, most: int = 6_000) -> Floats:
+    """Centres of `k` clusters, shape (k, dimensions), by Lloyd's algorithm from random points; of many points `most` are used."""
+    rng = np.random.default_rng(seed)
+    if k <= 0:
+        return np.zeros((0, points.shape[1]), dtype=np.float32)
+    points = points[rng.permutation(len(points))[:most]]
+    centres = points[:k].copy()
+    for _ in range(rounds):
+        nearest = _squared_distances(points, centres).argmin(axis=1)
+        sums = np.zeros_like(centres)
+        np.add.at(sums, nearest, points)
+        counts = np.bincount(nearest, minlength=k)[:, None]
+        centres = np.where(counts > 0, sums / np.maximum(counts, 1), centres)
+    return centres
+
+
+def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
+    return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _embed(encoder: Encoder | None, texts: Sequence[str]) -> Floats:
+    if encoder is None or not texts:
+        return np.zeros((len(texts), 0), dtype=np.float32)
+    return np.asarray(encoder.encode([clean(text) for text in texts]), dtype=np.float32)
+
+
+def _standardise(raw: Floats, mean: Floats, sd: Floats) -> Floats:
+    standard = (raw - mean) / sd
+    return np.asarray(np.minimum(np.maximum(standard, -SURFACE_CLIP, out=standard), SURFACE_CLIP, out=standard), dtype=np.float32)
+
+
+def _locate(standard: Floats, vectors: Floats) -> Floats:
+    return np.concatenate((vectors, standard * np.float32(SURFACE_IN_DOMAINS)), axis=1)
+
+
+def _squared_distances(points: Floats, centres: Floats) -> Floats:
+    return np.asarray((points**2).sum(axis=1)[:, None] - 2 * points @ centres.T + (centres**2).sum(axis=1), dtype=np.float32)
