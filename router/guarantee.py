@@ -1,0 +1,246 @@
+"""A promise with a certificate: "sending these queries to the cheap model loses at most `max_loss`, with this confidence".
+
+Learn-then-Test (Angelopoulos et al. 2021) with fixed-sequence testing: thresholds are tried from the safest to the cheapest on a calibration
+set that no training saw, and the first one that cannot be proven ends the walk; so the chance that a certified threshold breaks the promise
+is at most delta.
+
+- gross regret: the share of queries sent to the cheap model that it gets wrong and the reference gets right; exact binomial bound (Clopper &
+Pearson 1934).
+- net regret: what quality is lost on balance (the cheap model is sometimes right alone); betting bound for bounded means (Waudby-Smith &
+Ramdas 2023).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+
+from router.calibration import Array
+
+Kind = Literal["net", "gross"]
+GRID = 100
+MOST_LABELS = 1_000_000
+BETS = np.concatenate([np.linspace(0.01, 0.2, 12), np.linspace(0.25, 0.95, 12)])
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """Lose at most `max_loss` of quality (probability points) against the model `vs`, with probability `confidence` over calibration sets."""
+
+    max_loss: float
+    confidence: float = 0.9
+    vs: str = "reference"
+    kind: Kind = "net"
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.max_loss < 1.0 or not 0.0 < self.confidence < 1.0:
+            raise ValueError(f"max_loss and confidence must lie strictly between 0 and 1, not {self.max_loss!r}, {self.confidence!r}")
+
+    @property
+    def delta(self) -> float:
+        return 1.0 - self.confidence
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """What was proven, on what. A query goes to the cheap model when its predicted gain from the reference is at most `threshold`.
+
+    `cheap_share` is the share of calibration queries that do; `bound` the upper confidence bound of the loss. Void when a model version, the
+    policy or the date does not match.
+    """
+
+    threshold: float
+    cheap_share: float
+    bound: float
+    loss: float
+    promise: Promise
+    labels: int
+    data_hash: str
+    policy_hash: str
+    model_versions: Mapping[str, str]
+    issued: str
+    expires: str
+
+    def is_valid(self, *, now: datetime, policy_hash: str, model_versions: Mapping[str, str]) -> bool:
+        """Whether it still speaks of what is running."""
+        same = policy_hash == self.policy_hash and dict(model_versions) == dict(self.model_versions)
+        return same and now < datetime.fromisoformat(self.expires)
+
+    def as_json(self) -> str:
+        return json.dumps(asdict(self), indent=1, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> Certificate:
+        fields = json.loads(text)
+        return cls(**{**fields, "promise": Promise(**fields["promise"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """No threshold can be certified. `labels_needed` is about how many calibration labels the next saving takes (`None`: more than a million)."""
+
+    reason: str
+    labels: int
+    labels_needed: int | None
+
+
+def certify(
+    gain: Array,
+    cheap: Array,
+    reference: Array,
+    promise: Promise,
+    *,
+    policy_hash: str = "",
+    model_versions: Mapping[str, str] | None = None,
+    now: datetime | None = None,
+    valid_days: float = 90.0,
+) -> Certificate | Refusal:
+    """The cheapest threshold on the predicted `gain` of the reference over the cheap model that keeps the promise.
+
+    `gain`, `cheap` and `reference` have shape (n,): predictions and graded scores in [0, 1] of calibration queries that the router was not trained
+    on. Raises `ValueError` on scores outside [0, 1] or NaN.
+    """
+    gain, cheap, reference = (np.asarray(values, dtype=float) for values in (gain, cheap, reference))
+    if not (gain.shape == cheap.shape == reference.shape and gain.ndim == 1):
+        raise ValueError("gain, cheap and reference must be vectors of one length")
+    if not np.isfinite(gain).all() or not all(((v >= 0) & (v <= 1)).all() for v in (cheap, reference)):
+        raise ValueError("gains must be finite and scores lie in [0, 1]")
+    n = len(gain)
+    if n == 0:
+        return Refusal("there are no calibration labels", 0, _labels_for_nothing_lost(promise))
+    passed: tuple[float, float, float, float] | None = None
+    for threshold in _thresholds(gain):
+        sent = gain <= threshold
+        losses = _losses(sent, cheap, reference, promise.kind)
+        bound = _upper_bound(losses, promise)
+        if bound > promise.max_loss:
+            if passed is None:
+                needed = _labels_needed(losses, promise)
+                return Refusal(f"with {n} labels the loss may be as high as {bound:.3f}, {promise.max_loss:.3f} is allowed", n, needed)
+            break
+        passed = (float(threshold), float(sent.mean()), bound, float(losses.mean()))
+    assert passed is not None
+    issued = now or datetime.now(UTC)
+    return Certificate(
+        *passed,
+        promise,
+        n,
+        data_hash(gain, cheap, reference),
+        policy_hash,
+        dict(model_versions or {}),
+        issued.isoformat(timespec="seconds"),
+        (issued + timedelta(days=valid_days)).isoformat(timespec="seconds"),
+    )
+
+
+def labels_for_next_saving(gain: Array, cheap: Array, reference: Array, certificate: Certificate) -> int | None:
+    """About how many labels would certify the next cheaper threshold, if new ones look like these; `None` if no number would."""
+    further = [t for t in _thresholds(np.asarray(gain, dtype=float)) if t > certificate.threshold]
+    if not further:
+        return None
+    losses = _losses(np.asarray(gain) <= further[0], np.asarray(cheap, float), np.asarray(reference, float), certificate.promise.kind)
+    return _labels_needed(losses, certificate.promise)
+
+
+def data_hash(*columns: Array) -> str:
+    digest = hashlib.sha256()
+    for column in columns:
+        digest.update(np.ascontiguousarray(column, dtype=float).tobytes())
+    return digest.hexdigest()[:16]
+
+
+def clopper_pearson_upper(failures: int, n: int, delta: float) -> float:
+    """The largest p under which at most `failures` of `n` still have probability delta (exact one-sided bound), by bisection."""
+    if failures >= n:
+        return 1.0
+    low, high = failures / n, 1.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        if _binomial_cdf(failures, n, middle) > delta:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def betting_p_value(values: Array, mean: float) -> float:
+    """p-value of "the mean of these independent values in [0, 1] is at least `mean`": the wealth of bets against it (a mixture over `BETS`).
+
+    Each bet pays 1 + b * (mean - x) / (1 - mean) on a value x; under the hypothesis no bet gains on average, so wealth W has P(W >= 1/delta)
+    <= delta (Ville 1939; Waudby-Smith & Ramdas 2023, section 4). The order of the values does not matter for a fixed bet.
+    """
+    if not 0.0 < mean < 1.0:
+        return 1.0
+    found, counts = np.unique(values, return_counts=True)
+    growth = np.log1p(BETS[:, None] * (mean - found) / (1.0 - mean)) @ counts
+    top = float(growth.max())
+    return float(min(1.0, np.exp(-(top + np.log(np.exp(growth - top).mean())))))
+
+
+def _upper_bound(losses: Array, promise: Promise) -> float:
+    """Upper confidence bound of the mean loss at level delta; for net regret at a resolution of 0.0005."""
+    if promise.kind == "gross":
+        return clopper_pearson_upper(int((losses > 0).sum()), len(losses), promise.delta)
+    scaled = (losses + 1.0) / 2.0  # a net loss lies in [-1, 1]
+    low, high = float(losses.mean()), 1.0
+    while high - low > 0.0005:
+        middle = (low + high) / 2
+        if betting_p_value(scaled, (middle + 1.0) / 2.0) <= promise.delta:
+            high = middle
+        else:
+            low = middle
+    return high
+
+
+def _losses(sent: Array, cheap: Array, reference: Array, kind: Kind) -> Array:
+    """Per query: quality lost by the cheap model, net, or gross (only where it is worse; graded scores count as lost if at all worse)."""
+    lost = np.where(sent, reference - cheap, 0.0)
+    return np.asarray((lost > 0).astype(float) if kind == "gross" else lost)
+
+
+def _thresholds(gain: Array) -> Array:
+    """Quantiles of the predicted gain from 1 % of the queries to all: safest first."""
+    return np.unique(np.quantile(gain, np.arange(1, GRID + 1) / GRID, method="inverted_cdf"))
+
+
+def _labels_needed(losses: Array, promise: Promise) -> int | None:
+    """About how many labels with losses like these would prove the promise."""
+    if losses.mean() >= promise.max_loss:
+        return None
+    n = max(len(losses), 1)
+    while n <= MOST_LABELS:
+        repeated = np.resize(losses, n)
+        if _upper_bound(repeated, promise) <= promise.max_loss:
+            return n
+        n = int(n * 1.2) + 1
+    return None
+
+
+def _labels_for_nothing_lost(promise: Promise) -> int:
+    """Labels needed if the cheap model never lost: (1 - max_loss)^n <= delta."""
+    return int(np.ceil(np.log(promise.delta) / np.log1p(-promise.max_loss)))
+
+
+def _binomial_cdf(k: int, n: int, p: float) -> float:
+    if p <= 0.0:
+        return 1.0
+    if p >= 1.0:
+        return float(k >= n)
+    ks = np.arange(k + 1)
+    logs = _log_choose(n)[: k + 1] + ks * np.log(p) + (n - ks) * np.log1p(-p)
+    top = float(logs.max())
+    return float(min(1.0, np.exp(top) * np.exp(logs - top).sum()))
+
+
+@lru_cache(maxsize=8)
+def _log_choose(n: int) -> Array:
+    """log(n choose k) for k = 0..n."""
+    logs = np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, n + 1)))])
+    return np.asarray(logs[n] - logs - logs[::-1])
