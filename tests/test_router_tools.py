@@ -1,0 +1,140 @@
+"""Around the router: conversations, logs, replay, learned speed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from router import ModelProfile
+from router.conversation import judged_text
+from router.log import LogError, read_log
+from router.replay import Decision, replay
+from router.speed import Speed
+
+PLAN = [
+    ("user", "Derive the eigenvalues of the transfer matrix step by step."),
+    ("assistant", "Here is a plan in five steps. Shall I go on?"),
+]
+
+
+@pytest.mark.parametrize("ask", ["yes", "Yes, do it.", "go on", "ok", "Now explain that again, please"])
+def test_a_short_ask_that_refers_back_is_judged_with_what_it_refers_to(ask: str) -> None:
+    judged = judged_text(ask, PLAN)
+    assert "eigenvalues" in judged
+    assert "Shall I go on?" in judged
+    assert judged.endswith(ask)
+
+
+@pytest.mark.parametrize("ask", ["What is the capital of France?", "Write a poem about the sea and the wind over the harbour tonight."])
+def test_a_self_contained_ask_stands_for_itself(ask: str) -> None:
+    assert judged_text(ask, PLAN) == ask
+
+
+def test_boilerplate_around_an_ask_does_not_count() -> None:
+    tools = "<tools>" + json.dumps([{"name": f"tool{i}", "description": "does a thing"} for i in range(200)]) + "</tools>"
+    assert judged_text(f"{tools}\nhi there") == "hi there"
+    assert judged_text("hi there", [("system", "x" * 100_000)]) == "hi there"
+    assert len(judged_text("yes", [("user", "a" * 10**6), ("assistant", "b" * 10**6)])) < 2_000
+    assert judged_text("<tools>only a wrapper</tools>") == "<tools>only a wrapper</tools>"
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_logs_of_every_form_give_the_same_outcomes(tmp_path: Path) -> None:
+    flat = write(tmp_path / "flat.jsonl", '{"query": "q", "model": "a", "score": 1}\n\n{"prompt": "q", "model": "b", "score": 0.5}\n')
+    nested = write(
+        tmp_path / "n.jsonl", '{"messages": [{"role": "user", "content": "q"}], "outcomes": {"a": {"score": 1}, "b": 0.5, "c": null}}\n'
+    )
+    wide = write(tmp_path / "wide.csv", "prompt,a,b,a|total_cost,eval_name\nq,True,0.5,0.001,x\n")
+    records = write(tmp_path / "r.json", json.dumps({"model_name": "a", "records": [{"origin_query": "q", "score": 1.0}]}))
+    expected = {("q", "a", 1.0), ("q", "b", 0.5)}
+    for path in (flat, nested, wide):
+        assert {(o.query, o.model, o.score) for o in read_log(path).outcomes} == expected
+    assert [(o.query, o.model, o.score) for o in read_log(records).outcomes] == [("q", "a", 1.0)]
+
+
+def test_parquet_in_routellms_form(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as parquet
+
+    rows = [{"prompt": "q", "mixtral": False, "gpt-4": True, "dataset": "mmlu", "query_id": 3}]
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "t.parquet")
+    assert {(o.model, o.score) for o in read_log(tmp_path / "t.parquet").outcomes} == {("mixtral", 0.0), ("gpt-4", 1.0)}
+
+
+def test_rows_without_outcomes_are_queries_without_labels(tmp_path: Path) -> None:
+    log = read_log(write(tmp_path / "l.jsonl", '{"query": "only asked"}\n'))
+    assert (log.outcomes, log.unlabelled) == ([], ["only asked"])
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.jsonl", "{broken\n", "a.jsonl:1: not JSON"),
+        ("a.jsonl", "[]\n", "a.jsonl:1: not a JSON object"),
+        ("a.jsonl", '{"query": "q", "model": "m", "score": 1}\n{"query": "q", "model": "m", "score": NaN}\n', "a.jsonl:2"),
+        ("a.jsonl", '{"query": "q", "model": "m", "score": 7}\n', "not a number in"),
+        ("a.jsonl", '{"model": "m", "score": 1}\n', "no text under"),
+        ("a.jsonl", "", "holds no rows"),
+        ("a.json", "{}", "model_name"),
+        ("a.pkl", "x", "logs end in"),
+    ],
+)
+def test_logs_that_cannot_be_read_say_where(tmp_path: Path, name: str, content: str, says: str) -> None:
+    with pytest.raises(LogError, match=says):
+        read_log(write(tmp_path / name, content))
+
+
+def logged(n: int, seed: int) -> list[Decision]:
+    """A policy that explores: `a` with probability 0.7, `b` else. `b` is right more often, and dearer."""
+    rng = np.random.default_rng(seed)
+    decisions = []
+    for number in range(n):
+        model = "a" if rng.random() < 0.7 else "b"
+        p = {"a": 0.6, "b": 0.8}[model]
+        decisions.append(
+            Decision(f"q{number}", model, 0.7 if model == "a" else 0.3, float(rng.random() < p), {"a": 0.001, "b": 0.01}[model])
+        )
+    return decisions
+
+
+@pytest.mark.parametrize("predicted", [0.2, 0.7, 0.95])
+def test_replay_finds_the_truth_even_with_wrong_predictions(predicted: float) -> None:
+    inside = 0
+    for seed in range(40):
+        found = replay(logged(800, seed), lambda _: "b", lambda *_: predicted, lambda *_: 0.005)
+        inside += found.quality.low <= 0.8 <= found.quality.high
+        assert found.cost_usd.value == pytest.approx(0.01, abs=0.002)
+    assert inside >= 34  # 95 % intervals, 40 runs
+    assert found.effective_decisions == pytest.approx(found.agreeing)
+    assert 0 < found.agreeing < found.decisions
+
+
+def test_replay_refuses_logs_without_propensities() -> None:
+    with pytest.raises(ValueError, match="no logged decisions"):
+        replay([], lambda _: "a", lambda *_: 0.5, lambda *_: 0.0)
+    for propensity in (0.0, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="propensity"):
+            replay([Decision("q", "a", propensity, 1.0, 0.0)], lambda _: "a", lambda *_: 0.5, lambda *_: 0.0)
+
+
+def test_speed_moves_from_the_profile_to_what_is_observed_and_forgets() -> None:
+    profile = ModelProfile("m", 1.0, 1.0, output_tokens=200, ttft_s=0.5, tokens_per_s=50)
+    speed = Speed.of(profile)
+    assert speed.apply(profile) == profile
+    for _ in range(100):
+        speed = speed.observe(ttft_s=0.1, decode_s=1.0, output_tokens=100)
+    learned = speed.apply(profile)
+    assert (learned.ttft_s, learned.tokens_per_s, learned.output_tokens) == pytest.approx((0.1, 100, 100), rel=0.1)
+    for _ in range(300):
+        speed = speed.observe(ttft_s=2.0, decode_s=4.0, output_tokens=100)
+    assert speed.apply(profile).ttft_s == pytest.approx(2.0, rel=0.05)
+    with pytest.raises(ValueError, match="finite"):
+        speed.observe(ttft_s=float("nan"), decode_s=1.0, output_tokens=1)
+    assert speed.observe(ttft_s=0.1, decode_s=0.0, output_tokens=0).apply(profile).tokens_per_s > 0
