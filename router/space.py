@@ -69,6 +69,7 @@ class FeatureSpace:
         self._idf = arrays["idf"].astype(np.float32)
         self._mean, self._sd = arrays["surface_mean"].astype(np.float32), arrays["surface_sd"].astype(np.float32)
         self._embedding_size = int(arrays["embedding_size"])
+        self._embedding_unit = np.float32(arrays["embedding_unit"])
         self._centroids = arrays["centroids"].astype(np.float32)
         # softmax(-SHARPNESS * |x - c|^2) = softmax(x @ pull - push): the point's own length cancels.
         self._pull = np.ascontiguousarray(2.0 * SHARPNESS * self._centroids.T)
@@ -106,8 +107,9 @@ class FeatureSpace:
             "surface_mean": mean,
             "surface_sd": sd,
             "embedding_size": np.array(vectors.shape[1]),
+            "embedding_unit": np.array(_unit(vectors)),
         }
-        located = _locate(_standardise(raw, mean, sd), vectors)
+        located = _locate(_standardise(raw, mean, sd), vectors * arrays["embedding_unit"].astype(np.float32))
         centroids = k_means(located, min(domains, len(texts) // 8), seed=seed)
         distances = _squared_distances(located, centroids).min(axis=1) if len(centroids) else np.zeros(len(texts))
         arrays["centroids"] = centroids.astype(np.float16)
@@ -131,6 +133,7 @@ class FeatureSpace:
         dense = np.empty((len(texts), self.dense_size), dtype=np.float32)
         standard = _standardise(np.array(raw, dtype=np.float32).reshape(-1, n_surface), self._mean, self._sd)
         vectors = _embed(self.encoder, texts) if n_embedding else np.zeros((len(texts), 0), dtype=np.float32)
+        vectors = vectors * self._embedding_unit
         members, familiarity = self._memberships(_locate(standard, vectors))
         np.multiply(standard, self.scales.surface, out=dense[:, :n_surface])
         np.multiply(vectors, self.scales.embedding, out=dense[:, n_surface : n_surface + n_embedding])
@@ -174,6 +177,11 @@ def _embed(encoder: Encoder | None, texts: Sequence[str]) -> Floats:
     if encoder is None or not texts:
         return np.zeros((len(texts), 0), dtype=np.float32)
     return np.asarray(encoder.encode([clean(text) for text in texts]), dtype=np.float32)
+
+
+def _unit(vectors: Floats) -> float:
+    """The factor that gives the differences between these texts' embeddings length 1 on average: texts of one kind are all alike otherwise."""
+    return float(1.0 / max(np.sqrt(((vectors - vectors.mean(axis=0)) ** 2).sum(axis=1).mean()), 1e-6)) if vectors.size else 1.0
 
 
 def _standardise(raw: Floats, mean: Floats, sd: Floats) -> Floats:
