@@ -65,6 +65,15 @@ class BudgetConfig(_Strict):
     calls: Annotated[int, Field(ge=0)] | None = None
 
 
+class PromiseConfig(_Strict):
+    """A quality that is guaranteed: lose at most `max_loss` against the model `vs`. Needs a certificate: `orchestrator certify`."""
+
+    max_loss: Share
+    confidence: Share = 0.9
+    vs: str
+    kind: Literal["net", "gross"] = "net"
+
+
 class Config(_Strict):
     """The whole file."""
 
@@ -74,7 +83,8 @@ class Config(_Strict):
     router: str | None = None
     """Folder of a router made by `orchestrator train-router`; without it the shipped one is used."""
     budget: BudgetConfig = BudgetConfig()
-    quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.85
+    quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | PromiseConfig = 0.85
+    """A target for P(right), or a promise."""
     value_usd: Price = 0.05
     strategy: Literal["single", "cascade", "draft_critique_revise", "adaptive"] = "adaptive"
     max_tokens: Annotated[int, Field(gt=0)] = 1_024
@@ -101,7 +111,7 @@ def parse_config(text: str, name: str = "<config>") -> Config:
     try:
         return Config.model_validate(located.value)
     except ValidationError as error:
-        problems = [_describe(located, dict(problem)) for problem in error.errors()]
+        problems = [_describe(located, problem) for problem in _relevant(error)]
         raise ConfigError("\n".join(problems), remedy="" if len(problems) == 1 else f"{len(problems)} mistakes in all") from None
 
 
@@ -121,6 +131,22 @@ def secret(reference: str | None, default_variable: str | None) -> str | None:
         except OSError as error:
             raise ConfigError(f"the key file {where} cannot be read: {error.strerror}", remedy="Check the path") from None
     raise ConfigError("a key must be a reference, never the key itself", remedy="Write key: env:NAME or key: file:PATH")
+
+
+def _relevant(error: ValidationError) -> list[dict[str, Any]]:
+    """The problems of the alternative that the author meant: a mapping under `quality` is a promise, anything else a number."""
+    relevant = []
+    for found in error.errors():
+        problem: dict[str, Any] = dict(found)
+        where = problem["loc"]
+        if where[0] == "quality" and len(where) > 1:
+            meant_promise = where[1] == PromiseConfig.__name__
+            is_mapping = len(where) > 2 or isinstance(problem["input"], dict)
+            if meant_promise != is_mapping:
+                continue
+            problem["loc"] = (where[0], *where[2:])
+        relevant.append(problem)
+    return relevant
 
 
 def _describe(located: Located, problem: dict[str, Any]) -> str:
@@ -144,7 +170,12 @@ def _describe(located: Located, problem: dict[str, Any]) -> str:
 def _fields_at(path: tuple[Any, ...]) -> list[str]:
     if not path:
         return list(Config.model_fields)
-    section: dict[str, type[BaseModel]] = {"models": ModelConfig, "memory": MemoryConfig, "budget": BudgetConfig}
+    section: dict[str, type[BaseModel]] = {
+        "models": ModelConfig,
+        "memory": MemoryConfig,
+        "budget": BudgetConfig,
+        "quality": PromiseConfig,
+    }
     return list(section[path[0]].model_fields) if path[0] in section else []
 
 

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.backends.base import Backend, Request, estimate_prompt_tokens
 from orchestrator.blocking import BlockingLoop
 from orchestrator.budget import Budget, Ledger
-from orchestrator.config import DEFAULT_NAME, Config, load_config
+from orchestrator.config import DEFAULT_NAME, Config, PromiseConfig, load_config
 from orchestrator.errors import BackendError, BudgetExceeded, ConfigError, InvalidQuery, NoAdequateModel, OrchestratorError, UnknownModel
 from orchestrator.fleet import WHAT_TO_ADD, Fleet, fleet_at_hand, fleet_from_config
+from orchestrator.guaranteed import load_guarantee, trained_router
 from orchestrator.search.belief import VoteModel
 from orchestrator.search.controller import Search, SearchResult
 from orchestrator.search.prompts import draft_messages
@@ -22,7 +23,8 @@ from orchestrator.search.state import Choice, SearchState
 from orchestrator.search.strategies import STRATEGIES, Strategy
 from orchestrator.trace import Event, Trace
 from orchestrator.types import Answer, Message, Query
-from router import Needs, Route, Router, SuccessModel
+from router import Needs, Preference, Route, Router
+from router.audit import Guard
 from router.conversation import judged_text
 from verifiers import ChoiceVerifier, GroundingVerifier, JsonSchemaVerifier, Source, Verifier, offered_choices
 
@@ -34,7 +36,8 @@ class Orchestrator:
     """A fleet of models that acts as one.
 
     `backends` maps names to backends; `memory` is optional; `budget` limits every query unless the query brings a tighter one. `value_usd` is what
-    a right answer is worth: search buys another draft only if that raises P(right) by more than its price divided by this.
+    a right answer is worth: search buys another draft only if that raises P(right) by more than its price divided by this. A `guarantee` routes
+    within a certificate instead of by `quality`, one draft a query, unless a query names its own quality or strategy.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Orchestrator:
         router: Router | None = None,
         budget: Budget | None = None,
         quality: float = 0.85,
+        guarantee: Guard | None = None,
         value_usd: float = 0.05,
         strategy: str | Strategy = "adaptive",
         max_tokens: int = 1_024,
@@ -61,6 +65,7 @@ class Orchestrator:
         self.budget = budget or Budget()
         self.origin = origin
         self._quality = quality
+        self.guarantee = guarantee
         self._value_usd = value_usd
         self._strategy = _strategy(strategy)
         self._max_tokens = max_tokens
@@ -92,9 +97,10 @@ class Orchestrator:
 
             memory = Memory(config.memory.path)
         settings: dict[str, Any] = {
+            "router": None,
             "memory": memory,
             "budget": Budget(**config.budget.model_dump()),
-            "quality": config.quality,
+            "quality": config.quality if isinstance(config.quality, float) else 0.85,
             "value_usd": config.value_usd,
             "strategy": config.strategy,
             "max_tokens": config.max_tokens,
@@ -102,7 +108,9 @@ class Orchestrator:
             "origin": fleet.origin,
         }
         if config.router is not None and "router" not in overrides:
-            settings["router"] = _trained_router(config.router)
+            settings["router"] = trained_router(config.router)
+        if isinstance(config.quality, PromiseConfig) and "guarantee" not in overrides:
+            settings["guarantee"] = load_guarantee(config, {name: b.profile for name, b in fleet.backends.items()}, settings["router"])
         return cls(fleet.backends, **{**settings, **overrides})
 
     async def answer(
@@ -131,7 +139,7 @@ class Orchestrator:
         request = self._request(asked, recall)
         route = self._route(asked, request, trace)
         search = Search(self.backends, self._checks(asked, recall), ledger, trace, seconds=limits.seconds)
-        result = await search.run(self._first_state(asked, route, request), _strategy(strategy) if strategy else self._strategy, request)
+        result = await search.run(self._first_state(asked, route, request), self._strategy_for(asked, strategy), request)
         if not result.state.candidates:
             trace.finish(error="no answer")
             raise await self._why_no_answer(request, route, result, trace)
@@ -224,12 +232,22 @@ class Orchestrator:
             known = {name: p for name, b in allowed.items() if (p := b.estimate(request)) is not None}
             profiles = [backend.profile for backend in allowed.values()]
             needs = Needs(estimate_prompt_tokens(request.messages))
-            quality = self._quality if query.quality is None else query.quality
             judged = judged_text(query.text, [(message.role, message.content) for message in query.history])
-            route = self.router.route(judged, profiles, quality=quality, needs=needs, known=known)
+            route = self.router.route(judged, profiles, needs=needs, known=known, preference=self._preference(query))
             span.attributes.update(chosen=route.chosen, reason=route.reason)
         trace.emit("routed", model=route.chosen, reason=route.reason, adequate=route.adequate)
         return route
+
+    def _preference(self, query: Query) -> Preference:
+        if self.guarantee is None or query.quality is not None:
+            return Preference(quality=self._quality if query.quality is None else query.quality)
+        threshold = -1.0 if self.guarantee.threshold is None else self.guarantee.threshold
+        return Preference("close", quality=self._quality, reference=self.guarantee.certificate.promise.vs, gap=threshold)
+
+    def _strategy_for(self, query: Query, named: str | Strategy | None) -> Strategy:
+        if named is None and self.guarantee is not None and query.quality is None:
+            return STRATEGIES["single"]  # the certificate speaks of one draft by the routed model
+        return self._strategy if named is None else _strategy(named)
 
     def _checks(self, query: Query, recall: Recall | None) -> list[Verifier]:
         checks: list[Verifier] = list(self._verifiers)
@@ -318,15 +336,6 @@ class _GroundingWhenCited:
         if "[m:" not in candidate:
             return Verdict.abstain(self.name, "the answer cites no recalled note")
         return await self._verifier.verify(query, candidate)
-
-
-def _trained_router(folder: str) -> Router:
-    from memory import default_encoder
-
-    try:
-        return Router(SuccessModel.load(folder, encoder=default_encoder()))
-    except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"router: {folder!r} cannot be loaded: {error}", remedy="Make it with: orchestrator train-router LOG") from None
 
 
 def _strategy(strategy: str | Strategy) -> Strategy:

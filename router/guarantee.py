@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from router.calibration import Array
 
@@ -91,48 +92,52 @@ class Refusal:
     labels_needed: int | None
 
 
-def certify(
-    gain: Array,
-    cheap: Array,
-    reference: Array,
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One setting of a policy (a threshold, a target) on the calibration queries.
+
+    `lost`, shape (n,): score of the reference - score of what the policy chose, in [-1, 1]. `cheap_share`: how often it did not choose the reference.
+    """
+
+    value: float
+    lost: Array
+    cheap_share: float
+
+
+def certify_settings(
+    settings: Iterable[Setting],
     promise: Promise,
     *,
+    data_hash: str = "",
     policy_hash: str = "",
     model_versions: Mapping[str, str] | None = None,
     now: datetime | None = None,
     valid_days: float = 90.0,
 ) -> Certificate | Refusal:
-    """The cheapest threshold on the predicted `gain` of the reference over the cheap model that keeps the promise.
+    """The last of `settings`, ordered from the safest to the cheapest, that can be proven before one cannot.
 
-    `gain`, `cheap` and `reference` have shape (n,): predictions and graded scores in [0, 1] of calibration queries that the router was not trained
-    on. Raises `ValueError` on scores outside [0, 1] or NaN.
+    Any policy may be certified so: a threshold of the router, or the target of a whole cascade. The settings must be fixed before the scores of
+    the calibration queries were seen, or depend on predictions only.
     """
-    gain, cheap, reference = (np.asarray(values, dtype=float) for values in (gain, cheap, reference))
-    if not (gain.shape == cheap.shape == reference.shape and gain.ndim == 1):
-        raise ValueError("gain, cheap and reference must be vectors of one length")
-    if not np.isfinite(gain).all() or not all(((v >= 0) & (v <= 1)).all() for v in (cheap, reference)):
-        raise ValueError("gains must be finite and scores lie in [0, 1]")
-    n = len(gain)
-    if n == 0:
-        return Refusal("there are no calibration labels", 0, _labels_for_nothing_lost(promise))
     passed: tuple[float, float, float, float] | None = None
-    for threshold in _thresholds(gain):
-        sent = gain <= threshold
-        losses = _losses(sent, cheap, reference, promise.kind)
+    n = 0
+    for setting in settings:
+        losses, n = _counted(setting.lost, promise.kind), len(setting.lost)
         bound = _upper_bound(losses, promise)
         if bound > promise.max_loss:
             if passed is None:
-                needed = _labels_needed(losses, promise)
-                return Refusal(f"with {n} labels the loss may be as high as {bound:.3f}, {promise.max_loss:.3f} is allowed", n, needed)
+                reason = f"with {n} labels the loss may be as high as {bound:.3f}, {promise.max_loss:.3f} is allowed"
+                return Refusal(reason, n, _labels_needed(losses, promise))
             break
-        passed = (float(threshold), float(sent.mean()), bound, float(losses.mean()))
-    assert passed is not None
+        passed = (setting.value, setting.cheap_share, bound, float(losses.mean()))
+    if passed is None:
+        return Refusal("there are no calibration labels", 0, _labels_for_nothing_lost(promise))
     issued = now or datetime.now(UTC)
     return Certificate(
         *passed,
         promise,
         n,
-        data_hash(gain, cheap, reference),
+        data_hash,
         policy_hash,
         dict(model_versions or {}),
         issued.isoformat(timespec="seconds"),
@@ -140,13 +145,51 @@ def certify(
     )
 
 
+def certify(gain: Array, cheap: Array, reference: Array, promise: Promise, **details: Any) -> Certificate | Refusal:
+    """For one cheap model: the highest threshold on the predicted `gain` of the reference over it that keeps the promise.
+
+    `gain`, `cheap` and `reference` have shape (n,): predictions and graded scores in [0, 1] of calibration queries that the router was not trained
+    on. `details` as in `certify_settings`. Raises `ValueError` on scores outside [0, 1] or NaN.
+    """
+    gain, cheap, reference = (np.asarray(values, dtype=float) for values in (gain, cheap, reference))
+    if not (gain.shape == cheap.shape == reference.shape and gain.ndim == 1):
+        raise ValueError("gain, cheap and reference must be vectors of one length")
+    _check(gain, cheap, reference)
+    settings = (
+        Setting(float(t), np.where(gain <= t, reference - cheap, 0.0), float((gain <= t).mean()))
+        for t in (_thresholds(gain) if len(gain) else ())
+    )
+    return certify_settings(settings, promise, data_hash=data_hash(gain, cheap, reference), **details)
+
+
+def fleet_settings(p_success: Array, scores: Array, cost_usd: Array, reference: int) -> Iterator[Setting]:
+    """For a whole fleet: each query goes to the cheapest model whose predicted P(right) is within a gap of the reference's; safest gap first.
+
+    `p_success`, `scores` and `cost_usd` have shape (n, models); `reference` is a column. Raises `ValueError` as `certify` does.
+    """
+    _check(p_success, scores)
+    gap = p_success[:, [reference]] - p_success
+    others = np.delete(gap, reference, axis=1)
+    rows = np.arange(len(gap))
+    for value in _thresholds(others.ravel()) if others.size else ():
+        chosen = closest_enough(gap, cost_usd, reference, float(value))
+        yield Setting(float(value), scores[:, reference] - scores[rows, chosen], float((chosen != reference).mean()))
+
+
+def closest_enough(gap: Array, cost_usd: Array, reference: int, allowed: float) -> NDArray[np.int64]:
+    """The cheapest column of each row whose gap to the reference is at most `allowed`; the reference always may be chosen."""
+    may = gap <= allowed
+    may[:, reference] = True
+    return np.asarray(np.where(may, cost_usd, np.inf).argmin(axis=1))
+
+
 def labels_for_next_saving(gain: Array, cheap: Array, reference: Array, certificate: Certificate) -> int | None:
     """About how many labels would certify the next cheaper threshold, if new ones look like these; `None` if no number would."""
     further = [t for t in _thresholds(np.asarray(gain, dtype=float)) if t > certificate.threshold]
     if not further:
         return None
-    losses = _losses(np.asarray(gain) <= further[0], np.asarray(cheap, float), np.asarray(reference, float), certificate.promise.kind)
-    return _labels_needed(losses, certificate.promise)
+    lost = np.where(np.asarray(gain) <= further[0], np.asarray(reference, dtype=float) - np.asarray(cheap, dtype=float), 0.0)
+    return _labels_needed(_counted(lost, certificate.promise.kind), certificate.promise)
 
 
 def data_hash(*columns: Array) -> str:
@@ -199,10 +242,14 @@ def _upper_bound(losses: Array, promise: Promise) -> float:
     return high
 
 
-def _losses(sent: Array, cheap: Array, reference: Array, kind: Kind) -> Array:
-    """Per query: quality lost by the cheap model, net, or gross (only where it is worse; graded scores count as lost if at all worse)."""
-    lost = np.where(sent, reference - cheap, 0.0)
+def _counted(lost: Array, kind: Kind) -> Array:
+    """What counts as loss: net, or gross (only where the choice was worse; graded scores count as lost if at all worse)."""
     return np.asarray((lost > 0).astype(float) if kind == "gross" else lost)
+
+
+def _check(predictions: Array, *scores: Array) -> None:
+    if not np.isfinite(predictions).all() or not all(((values >= 0) & (values <= 1)).all() for values in scores):
+        raise ValueError("predictions must be finite and scores lie in [0, 1]")
 
 
 def _thresholds(gain: Array) -> Array:

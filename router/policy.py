@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 from router.profile import ModelProfile
 
-Objective = Literal["cheapest", "best", "utility"]
+Objective = Literal["cheapest", "best", "utility", "close"]
 INFINITE = float("inf")
 
 
@@ -41,20 +41,24 @@ class Constraints:
 class Preference:
     """What to look for among the models that satisfy every constraint. Ties go to the cheaper, then to the faster model.
 
-    `cheapest`: the cheapest whose P(right) reaches `quality`. `best`: the highest P(right), under the price in the constraints. `utility`:
-    the most of value_usd * P(right) - price - second_usd * seconds.
+    `cheapest`: the cheapest whose P(right) reaches `quality`. `best`: the highest P(right), under the price in the constraints. `utility`: the
+    most of value_usd * P(right) - price - second_usd * seconds. `close`: the cheapest whose P(right) is at most `gap` below that of `reference`.
     """
 
     objective: Objective = "cheapest"
     quality: float = 0.8
     value_usd: float = 0.05
     second_usd: float = 0.0
+    reference: str | None = None
+    gap: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.quality <= 1.0:
             raise ValueError(f"quality must lie in [0, 1], not {self.quality!r}")
-        if self.objective not in ("cheapest", "best", "utility"):
-            raise ValueError(f"unknown objective {self.objective!r}: choose cheapest, best or utility")
+        if self.objective not in get_args(Objective):
+            raise ValueError(f"unknown objective {self.objective!r}: choose one of {', '.join(get_args(Objective))}")
+        if self.objective == "close" and self.reference is None:
+            raise ValueError("the objective 'close' needs a reference model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +130,9 @@ class Route:
             return f"worth {self._worth(best) - self._worth(weighed):.6f} USD less than {best.model}"
         if self.preference.objective == "best" and weighed.p < best.p:
             return f"P(right) {weighed.p:.2f} is below {best.p:.2f} of {best.model}"
-        if weighed.p < self.quality:
+        if self.preference.objective == "close" and weighed.price < best.price:
+            return f"P(right) {weighed.p:.2f} is too far below that of {self.preference.reference}"
+        if weighed.p < self.quality and self.preference.objective == "cheapest":
             return f"P(right) {weighed.p:.2f} is below {self.quality:.2f}"
         if weighed.price > best.price:
             return f"adequate, but dearer than {best.model}"
@@ -163,6 +169,8 @@ def choose(
         return Route(None, False, preference, _what_to_relax(weighed), weighed)
     if preference.objective == "cheapest":
         return _cheapest(usable, preference, weighed)
+    if preference.objective == "close":
+        return _close(usable, preference, weighed)
     if preference.objective == "best":
         best = min(usable, key=lambda w: (-w.p, w.price, w.latency_s))
         reason = f"{best.model} has the highest P(right), {best.p:.2f}"
@@ -180,6 +188,18 @@ def _cheapest(usable: list[_Weighed], preference: Preference, weighed: tuple[_We
     best = min(usable, key=lambda w: (-w.p, w.price, w.latency_s))
     reason = f"no model reaches P(right) >= {preference.quality:.2f}; {best.model} comes closest with {best.p:.2f}"
     return Route(best.model, False, preference, reason, weighed)
+
+
+def _close(usable: list[_Weighed], preference: Preference, weighed: tuple[_Weighed, ...]) -> Route:
+    reference = next((w for w in usable if w.model == preference.reference), None)
+    if reference is None:
+        best = min(usable, key=lambda w: (-w.p, w.price, w.latency_s))
+        reason = f"the reference {preference.reference} cannot be used, so nothing is guaranteed; {best.model} has the highest P(right)"
+        return Route(best.model, False, preference, reason, weighed)
+    close = [w for w in usable if reference.p - w.p <= preference.gap or w is reference]
+    best = min(close, key=lambda w: (w.price, w.latency_s))
+    reason = f"{best.model} is the cheapest whose P(right) is within {preference.gap:.3f} of {reference.model}'s"
+    return Route(best.model, True, preference, reason, weighed)
 
 
 def _weigh(profile: ModelProfile, p: float, needs: Needs, constraints: Constraints, leaving_usd: float) -> _Weighed:

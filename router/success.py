@@ -9,6 +9,7 @@ sharpen it. On a query unlike all that it was trained on, ease and own fade: wha
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from router.calibration import Array, fit_logistic, logit, sigmoid
 from router.features import Floats, Integers
@@ -172,6 +174,19 @@ class SuccessModel:
         scored *= points.familiarity[:, None]
         return out
 
+    def was_trained_on(self, queries: Sequence[str]) -> NDArray[np.bool_]:
+        """Which queries the weights come from: such must not calibrate or judge them. Shape (len(queries),)."""
+        seen = self.space.arrays.get("trained_on") if self.space else None
+        return np.zeros(len(queries), dtype=bool) if seen is None else np.isin(query_hashes(queries), seen)
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of all weights and abilities."""
+        digest = hashlib.sha256(repr(sorted(self.abilities.items())).encode())
+        if self.heads is not None:
+            digest.update(self.heads.sparse.astype(np.float16).tobytes() + self.heads.dense.astype(np.float16).tobytes())
+        return digest.hexdigest()[:16]
+
     def learn(self, outcomes: Iterable[Outcome], profiles: Mapping[str, ModelProfile] | None = None) -> SuccessModel:
         """A new model whose abilities also fit `outcomes`; each model's old parameters are the prior, worth about 12 outcomes."""
         by_model: dict[str, list[Outcome]] = {}
@@ -216,3 +231,9 @@ class SuccessModel:
             if name is not None and name in self._column:
                 return self._column[name]
         return -1
+
+
+def query_hashes(queries: Sequence[str]) -> NDArray[np.uint64]:
+    """64-bit hashes of the queries, in order."""
+    digests = b"".join(hashlib.blake2b(query.encode("utf-8", "replace"), digest_size=8).digest() for query in queries)
+    return np.frombuffer(digests, dtype=np.uint64)

@@ -18,7 +18,7 @@ import numpy as np
 from router.calibration import Array, fit_logistic, sigmoid
 from router.features import SURFACE, Integers
 from router.space import Encoder, FeatureSpace, Points, Scales
-from router.success import PRETRAINED, Ability, Heads, Outcome, SuccessModel
+from router.success import PRETRAINED, Ability, Heads, Outcome, SuccessModel, query_hashes
 
 BIAS_PRECISION = 0.01
 FOLDS = 3
@@ -90,6 +90,7 @@ def train(
     points = unit.points(table.queries)
     shrinkage, left_out = _choose(points, table, buckets, seed)
     heads = _fit(points, table, np.arange(len(table.queries)), shrinkage, buckets)
+    unit.arrays["trained_on"] = query_hashes(table.queries)
     space = FeatureSpace(unit.arrays, buckets=buckets, encoder=encoder, scales=shrinkage.scales)
     return SuccessModel(space, heads.heads, _calibrated(heads, left_out, table))
 

@@ -12,6 +12,7 @@ COMMANDS = {
     "recall": "Show what memory holds for a query.",
     "route": "Show which model would be asked, and why.",
     "train-router": "Train a router from graded outcomes of your own.",
+    "certify": "Prove from graded outcomes that routing keeps a promised quality.",
     "demo": "Run the main job offline: real answers, then a simulated fleet.",
     "doctor": "Check this machine: Python, packages, keys, servers, memory.",
     "serve-fleet": "Serve simulated or recorded models as an OpenAI-compatible server.",
