@@ -11,7 +11,7 @@ import argparse
 import statistics
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.output import write_json
+from benchmarks.routing_fleet import compare, transfer
 from memory import StaticEncoder
 from router import ModelProfile, Outcome, Router, SuccessModel
 from router.audit import Audit
@@ -204,24 +205,28 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--quick", action="store_true", help="one seed, one fold, few splits")
+    parser.add_argument("--parts", nargs="*", help="only these: decision mmlu gsm8k guarantee flips fleet transfer")
     arguments = parser.parse_args()
     seeds, folds, splits, runs = (1, 1, 20, 20) if arguments.quick else (SEEDS, FOLDS, SPLITS, 400)
     found = load(arguments.data)
     mmlu, gsm8k = found["mmlu"], found["gsm8k"]
-    speed = decision_speed(mmlu)
-    flipped = flips(mmlu)
-    result = {
-        "mmlu": {
+    fleet = arguments.data / "fleet"
+    parts: dict[str, Callable[[], Any]] = {
+        "decision": lambda: decision_speed(mmlu),
+        "mmlu": lambda: {
             "labels_300": ranked(mmlu, 300, seeds, folds),
             "labels_1500": ranked(mmlu, 1_500, seeds, folds),
             "labels_all": ranked(mmlu, None, seeds, folds),
         },
-        "gsm8k": {"labels_all": ranked(gsm8k, None, seeds, folds)},
-        "decision": speed,
-        "guarantee": guarantee(mmlu, splits=splits) | {"audit": audits(runs=runs)},
-        "flip_rate": flipped["flip_rate"],
-        "flips": flipped["by_perturbation"],
+        "gsm8k": lambda: {"labels_all": ranked(gsm8k, None, seeds, folds)},
+        "guarantee": lambda: guarantee(mmlu, splits=splits) | {"audit": audits(runs=runs)},
+        "flips": lambda: flips(mmlu),
+        "fleet": lambda: {task: compare(fleet, task) for task in ("gsm", "crux")},
+        "transfer": lambda: {task: transfer(fleet, task) for task in ("gsm", "crux")},
     }
+    result = {name: run() for name, run in parts.items() if not arguments.parts or name in arguments.parts}
+    if "flips" in result:
+        result["flip_rate"] = result["flips"]["flip_rate"]
     write_json(result, arguments.json)
 
 

@@ -19,6 +19,7 @@ from router.features import SURFACE, Floats, Integers, clean, grams, surface, wo
 SURFACE_CLIP = 3.0
 SHARPNESS = 6.0  # of the memberships, per squared distance
 SURFACE_IN_DOMAINS = 0.1
+LEFT_OUT = 5  # one text in five does not shape the domains, to see how far from them new texts lie
 
 
 class Encoder(Protocol):
@@ -110,11 +111,11 @@ class FeatureSpace:
             "embedding_unit": np.array(_unit(vectors)),
         }
         located = _locate(_standardise(raw, mean, sd), vectors * arrays["embedding_unit"].astype(np.float32))
-        centroids = k_means(located, min(domains, len(texts) // 8), seed=seed)
-        distances = _squared_distances(located, centroids).min(axis=1) if len(centroids) else np.zeros(len(texts))
+        shuffled = np.random.default_rng(seed).permutation(len(texts))
+        left_out, kept = np.split(shuffled, [len(texts) // LEFT_OUT])
+        centroids = k_means(located[kept], min(domains, len(texts) // 8), seed=seed)
         arrays["centroids"] = centroids.astype(np.float16)
-        # Training texts sit close to their own centres: twice their farthest, and a bit, is still near.
-        arrays["far"] = np.array(0.1 + 2.0 * np.quantile(distances, 0.99) if len(distances) else 0.0)
+        arrays["far"] = np.array(_far(located[left_out], centroids))
         return cls(arrays, buckets=buckets, encoder=encoder, scales=scales or Scales())
 
     def points(self, texts: Sequence[str]) -> Points:
@@ -132,7 +133,7 @@ class FeatureSpace:
         n_surface, n_embedding = len(SURFACE), self._embedding_size
         dense = np.empty((len(texts), self.dense_size), dtype=np.float32)
         standard = _standardise(np.array(raw, dtype=np.float32).reshape(-1, n_surface), self._mean, self._sd)
-        vectors = _embed(self.encoder, texts) if n_embedding else np.zeros((len(texts), 0), dtype=np.float32)
+        vectors = _embed(self.encoder, texts) if n_embedding and texts else np.zeros((len(texts), n_embedding), dtype=np.float32)
         vectors = vectors * self._embedding_unit
         members, familiarity = self._memberships(_locate(standard, vectors))
         np.multiply(standard, self.scales.surface, out=dense[:, :n_surface])
@@ -150,7 +151,7 @@ class FeatureSpace:
         nearness -= highest[:, None]
         weights = np.exp(nearness, out=nearness)
         weights /= weights.sum(axis=1)[:, None]
-        return weights, np.minimum(self._far / np.maximum(nearest, 1e-9), 1.0).astype(np.float32)
+        return weights, np.minimum(self._far / np.maximum(nearest, 1e-9), 1.0).astype(np.float32) ** 2
 
 
 def k_means(points: Floats, k: int, *, seed: int = 0, rounds: int = 20, most: int = 6_000) -> Floats:
@@ -171,6 +172,13 @@ def k_means(points: Floats, k: int, *, seed: int = 0, rounds: int = 20, most: in
 
 def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
     return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _far(left_out: Floats, centroids: Floats) -> float:
+    """The squared distance to the nearest domain beyond which a text counts as unfamiliar: nine in ten of those left out are nearer."""
+    if len(left_out) < 5 or not len(centroids):
+        return float("inf")
+    return float(np.quantile(_squared_distances(left_out, centroids).min(axis=1), 0.9)) + 0.02
 
 
 def _embed(encoder: Encoder | None, texts: Sequence[str]) -> Floats:

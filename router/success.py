@@ -29,6 +29,7 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_SKILL = 0.7
 FORMAT = 2
 MOST_FLEETS = 16
+LEARNING_SD = (0.7, 0.2)  # how far outcomes may move a model's bias and slope from where they were
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +189,7 @@ class SuccessModel:
         return digest.hexdigest()[:16]
 
     def learn(self, outcomes: Iterable[Outcome], profiles: Mapping[str, ModelProfile] | None = None) -> SuccessModel:
-        """A new model whose abilities also fit `outcomes`; each model's old parameters are the prior, worth about 12 outcomes."""
+        """A new model whose abilities also fit `outcomes`; each model's old parameters are the prior, worth about 15 outcomes."""
         by_model: dict[str, list[Outcome]] = {}
         for outcome in outcomes:
             by_model.setdefault(outcome.model, []).append(outcome)
@@ -205,7 +206,7 @@ class SuccessModel:
                 x,
                 np.array([o.score for o in graded], dtype=float),
                 prior_mean=np.array([prior.bias, prior.slope]),
-                prior_sd=np.array([1.0, 0.5]),
+                prior_sd=np.array(LEARNING_SD),
                 offset=scores[rows, self._own_column(profile)],
             )
             updated[name] = Ability(float(bias), float(slope))

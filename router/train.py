@@ -35,6 +35,7 @@ class Shrinkage:
 
 
 SHRINKAGES = (
+    Shrinkage(Scales(0.1, 0.02, 0.1, 0.2), 0.5),  # for queries whose text says next to nothing about who is right
     Shrinkage(Scales(0.3, 0.07, 0.35, 0.7), 0.5),
     Shrinkage(Scales(1.0, 0.07, 0.35, 0.7), 0.5),
     Shrinkage(Scales(1.5, 0.1, 0.5, 1.0), 0.7),
@@ -115,7 +116,7 @@ def _choose(points: Points, table: Table, buckets: int, seed: int) -> tuple[Shri
     n = len(table.queries)
     picked = np.random.default_rng(seed).permutation(n)[:MOST]
     if n < 2 * FOLDS:
-        return SHRINKAGES[0], _LeftOut(np.zeros(0, dtype=int), np.zeros(0), np.zeros((0, len(table.models))))
+        return SHRINKAGES[1], _LeftOut(np.zeros(0, dtype=int), np.zeros(0), np.zeros((0, len(table.models))))
     best: tuple[float, Shrinkage, list[_LeftOut]] | None = None
     for shrinkage in SHRINKAGES:
         loss, parts = 0.0, []

@@ -193,8 +193,9 @@ def test_training_learns_which_model_is_better_at_what_and_survives_saving(tmp_p
 def test_a_query_unlike_all_that_was_trained_on_is_judged_by_skill_alone() -> None:
     model = train(synthetic_outcomes(300), buckets=1 << 12)
     strange = "\n".join(f'{{"k{i}": [{i}, null, "ß"]}};' for i in range(60))
-    assert model.familiarity("Add 12 to 13 and give the total.") == pytest.approx(1.0)
-    assert model.familiarity(strange) < 0.5
+    usual = [model.familiarity(o.query) for o in synthetic_outcomes(100, seed=5)]
+    assert np.mean(usual) > 0.9
+    assert model.familiarity(strange) < 0.1
     skill = model.abilities["good"].bias
     assert abs(np.log(p := model.predict(strange, [GOOD])["good"]) - np.log(1 - p) - skill) < 1.0
 
@@ -235,7 +236,10 @@ def test_the_encoder_of_training_is_needed_to_load(tmp_path: Path) -> None:
     model.save(tmp_path)
     with pytest.raises(ValueError, match="letters:2"):
         SuccessModel.load(tmp_path)
-    assert SuccessModel.load(tmp_path, encoder=TwoLetters()).predict("Add 1 to 2.", [GOOD])  # type: ignore[arg-type]
+    again = SuccessModel.load(tmp_path, encoder=TwoLetters())  # type: ignore[arg-type]
+    assert again.predict("Add 1 to 2.", [GOOD])
+    assert again.predict_many([], [GOOD]).shape == (0, 1)
+    assert again.learn([]).abilities == again.abilities
 
 
 @pytest.mark.parametrize(("objective", "chosen"), [("cheapest", "small"), ("best", "large"), ("utility", "large")])
