@@ -116,8 +116,10 @@ def guarantee(questions: Questions, *, splits: int, labels: int = 1_000, trained
     """How often a certified threshold breaks its promise on what it did not see, and how much it sends to the cheap model."""
     rng = np.random.default_rng(0)
     order = rng.permutation(len(questions.texts))
+    trained_on = min(trained_on, len(order) // 3)
     model = train(questions.outcomes(order[:trained_on].tolist()), encoder=StaticEncoder())
     rest = order[trained_on:]
+    labels = min(labels, len(rest) // 2)
     gain = gains(model, [questions.texts[row] for row in rest])
     weak, strong = questions.weak[rest], questions.strong[rest]
     found: dict[str, Any] = {"delta": 0.1, "splits": splits}
@@ -188,6 +190,7 @@ def flips(questions: Questions, *, trained_on: int = 1_500, asked: int = 400) ->
     """The share of decisions (cheap or strong, at the median gain) that change when only the clothes of the query do."""
     rng = np.random.default_rng(0)
     order = rng.permutation(len(questions.texts))
+    trained_on, asked = min(trained_on, len(order) // 2), min(asked, len(order) // 2)
     model = train(questions.outcomes(order[:trained_on].tolist()), encoder=StaticEncoder())
     texts = [questions.texts[row] for row in order[-asked:]]
     plain = gains(model, texts)

@@ -68,3 +68,30 @@ def test_cold_start_counts_the_core_packages(tmp_path: Path) -> None:
     assert result["packages"] == len(result["package_sizes_mb"]) <= 25
     assert {"compound-orchestrator", "httpx", "faiss-cpu"} <= set(result["package_sizes_mb"])
     assert not {"torch", "scikit-learn", "sentence-transformers"} & set(result["package_sizes_mb"])
+
+
+def test_routing(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as parquet
+
+    rng = random.Random(1)
+    rows = []
+    for number in range(700):
+        dataset = "mmlu" if number < 600 else "gsm8k"
+        is_hard = rng.random() < 0.5
+        prompt = f"Prove theorem {number} about rings and ideals." if is_hard else f"Name the colour of object {number} in the picture."
+        weak, strong = rng.random() < (0.3 if is_hard else 0.9), rng.random() < 0.9
+        rows.append(
+            {"dataset": dataset, "subset": "", "query_id": str(number), "prompt": prompt, "weak_correct": weak, "strong_correct": strong}
+        )
+    (tmp_path / "routing").mkdir()
+    parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "routing" / "strong_weak.parquet")
+    parts = ("mmlu", "gsm8k", "guarantee", "flips")
+    result = run("routing", "--data", str(tmp_path), "--quick", "--parts", *parts, out=tmp_path / "out.json")
+    assert set(result) == {*parts, "flip_rate"}
+    for labels in ("labels_300", "labels_1500", "labels_all"):
+        assert result["mmlu"][labels]["apgr"] > 0.6  # the text tells hard from easy: better than random
+        assert {"apgr", "cpt50", "cpt80"} <= set(result["mmlu"][labels])
+    assert result["guarantee"]["splits"] == 20
+    assert 0 <= result["guarantee"]["violation_rate"] <= 1
+    assert 0 <= result["flip_rate"] < 0.3  # half of these queries look alike: their order is a toss-up
