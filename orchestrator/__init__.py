@@ -19,7 +19,7 @@ if TYPE_CHECKING:
         UnknownModel,
     )
     from orchestrator.trace import Event, Trace
-    from orchestrator.types import Answer, Candidate, Completion, Message, Query, Usage
+    from orchestrator.types import Answer, Candidate, Completion, Message, Query, Receipt, Usage
 
 __version__ = "0.1.0"
 _HOME = {
@@ -40,7 +40,7 @@ _HOME = {
         "errors",
     ),
     **dict.fromkeys(("Event", "Trace"), "trace"),
-    **dict.fromkeys(("Answer", "Candidate", "Completion", "Message", "Query", "Usage"), "types"),
+    **dict.fromkeys(("Answer", "Candidate", "Completion", "Message", "Query", "Receipt", "Usage"), "types"),
 }
 __all__ = [
     "Answer",
@@ -60,6 +60,7 @@ __all__ = [
     "Orchestrator",
     "OrchestratorError",
     "Query",
+    "Receipt",
     "Trace",
     "UnknownModel",
     "Usage",

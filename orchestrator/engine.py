@@ -22,7 +22,7 @@ from orchestrator.search.prompts import draft_messages
 from orchestrator.search.state import Choice, SearchState
 from orchestrator.search.strategies import STRATEGIES, Strategy
 from orchestrator.trace import Event, Trace
-from orchestrator.types import Answer, Message, Query
+from orchestrator.types import Answer, Message, Query, Receipt
 from router import Needs, Preference, Route, Router
 from router.audit import Guard
 from router.conversation import judged_text
@@ -298,7 +298,15 @@ class Orchestrator:
             search.usage,
             any(candidate.completion.simulated for candidate in state.candidates),
             trace,
+            self._receipt(route, cost, ledger.calls),
         )
+
+    def _receipt(self, route: Route, cost_usd: float | None, calls: int) -> Receipt:
+        named = self.guarantee.certificate.promise.vs if self.guarantee else None
+        reference = next((o for o in route.options if o.model == named), None) or max(
+            route.options, key=lambda o: (o.cost_usd != 0.0, o.p_success)
+        )
+        return Receipt(reference.model, reference.cost_usd, cost_usd, calls)
 
     async def _why_no_answer(self, request: Request, route: Route, result: SearchResult, trace: Trace) -> OrchestratorError:
         if result.stopped == "the deadline passed":

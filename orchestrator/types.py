@@ -127,6 +127,25 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
+class Receipt:
+    """What the query cost beside what one call of `reference` would have, in USD; `saved_usd` is negative when routing and search cost more.
+
+    The reference is the model of a guarantee, else the most promising one that is not free. Its price is for the same prompt and an answer of its
+    usual length.
+    Failed and discarded attempts count against us. `None` stands for a price that is not known.
+    """
+
+    reference: str
+    reference_cost_usd: float | None
+    cost_usd: float | None
+    calls: int
+
+    @property
+    def saved_usd(self) -> float | None:
+        return None if self.reference_cost_usd is None or self.cost_usd is None else self.reference_cost_usd - self.cost_usd
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
     """The result. `confidence` is the posterior P(right) in [0, 1]; `partial` says that a deadline or budget cut the search short.
 
@@ -148,3 +167,4 @@ class Answer:
     usage: Usage = Usage()
     simulated: bool = False
     trace: Trace | None = field(default=None, repr=False)
+    receipt: Receipt | None = None

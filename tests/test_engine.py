@@ -120,6 +120,19 @@ def test_the_trace_accounts_for_the_whole_cost() -> None:
     assert sum(span.attributes["cost_usd"] for span in drafts) == pytest.approx(answer.cost_usd)
 
 
+def test_the_receipt_counts_every_attempt_and_shows_negative_savings() -> None:
+    fleet = Orchestrator({"a": simulated("a", 0.6, 1.0), "b": simulated("b", 0.7, 1.1)}, strategy="cascade", quality=1.0)
+    receipt = fleet.answer_sync(PROBLEM.question).receipt
+    assert receipt is not None
+    assert (receipt.reference, receipt.calls) == ("b", 2)
+    assert receipt.saved_usd is not None
+    assert receipt.saved_usd < 0  # two drafts cost more than one call of the better model
+    cheap = Orchestrator({"a": simulated("a", 0.97, 0.1), "b": simulated("b", 0.98, 50.0)}).answer_sync(PROBLEM.question).receipt
+    assert cheap is not None
+    assert cheap.saved_usd is not None
+    assert cheap.saved_usd > 0
+
+
 def test_sync_methods_refuse_to_block_a_running_loop(offline: Orchestrator) -> None:
     async def inside() -> None:
         offline.answer_sync("2 + 2")

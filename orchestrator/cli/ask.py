@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,7 @@ def answer_dict(answer: Answer) -> dict[str, Any]:
         "citations": list(answer.citations),
         "usage": {"prefill_tokens": answer.usage.prefill_tokens, "output_tokens": answer.usage.output_tokens},
         "route": {"chosen": answer.route.chosen, "reason": answer.route.reason} if answer.route else None,
+        "receipt": {**asdict(answer.receipt), "saved_usd": answer.receipt.saved_usd} if answer.receipt else None,
         "trace": answer.trace.as_dict() if answer.trace else None,
     }
 

@@ -88,6 +88,11 @@ def show_answer(answer: Answer, *, explain: bool = False) -> None:
         )
         console.print(f"  [magenta]{escape(candidate.model)}[/]: {escape(candidate.text[:120])} [dim]({verdicts})[/dim]")
     console.print(f"  stopped: {escape(answer.stopped)}")
+    if answer.receipt is not None:
+        receipt = answer.receipt
+        console.print(
+            f"  receipt: {receipt.calls} calls, {money(receipt.cost_usd)}; one call of {receipt.reference}: {money(receipt.reference_cost_usd)}"
+        )
 
 
 def show_route(route: Route) -> None:
