@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from router.conversation import judged_text
+from router.replay import Decision
 from router.success import Outcome
 
 QUERY_NAMES = ("query", "prompt", "question", "origin_query")
@@ -66,6 +67,28 @@ def read_log(path: str | Path) -> Log:
     if not log.outcomes and not log.unlabelled:
         raise LogError(f"{path}: holds no rows")
     return log
+
+
+def read_decisions(path: str | Path) -> list[Decision]:
+    """Logged decisions of a .jsonl file: {"query", "model", "propensity", "score", "cost_usd"} a line. Raises `LogError`."""
+    path = Path(path)
+    if not path.exists():
+        raise LogError(f"{path}: no such file")
+    decisions = []
+    for where, row in _jsonl(path):
+        model = row.get("model")
+        if not isinstance(model, str):
+            raise LogError(f"{where}: no model")
+        numbers = {}
+        for name in ("propensity", "cost_usd"):
+            value = row.get(name)
+            if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value):
+                raise LogError(f"{where}: {name} is {value!r}, not a number")
+            numbers[name] = float(value)
+        decisions.append(
+            Decision(_query(where, row), model, numbers["propensity"], _score(where, model, row.get("score")), numbers["cost_usd"])
+        )
+    return decisions
 
 
 def _add(log: Log, where: str, row: Mapping[str, Any]) -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
-from router import ModelProfile
+from orchestrator.cli import main
+from router import ModelProfile, choose
 from router.conversation import judged_text
+from router.explore import explore
 from router.log import LogError, read_log
 from router.replay import Decision, replay
 from router.speed import Speed
@@ -138,3 +142,47 @@ def test_speed_moves_from_the_profile_to_what_is_observed_and_forgets() -> None:
     with pytest.raises(ValueError, match="finite"):
         speed.observe(ttft_s=float("nan"), decode_s=1.0, output_tokens=1)
     assert speed.observe(ttft_s=0.1, decode_s=0.0, output_tokens=0).apply(profile).tokens_per_s > 0
+
+
+def test_exploration_is_bounded_and_its_propensities_are_true() -> None:
+    fleet = [
+        ModelProfile("a", 1.0, 1.0),
+        ModelProfile("b", 1.2, 1.2),
+        ModelProfile("dear", 99.0, 99.0),
+        ModelProfile("weak", 0.5, 0.5),
+        ModelProfile("x"),
+    ]
+    route = choose(fleet, {"a": 0.9, "b": 0.85, "dear": 0.99, "weak": 0.2, "x": 0.9}, quality=0.88)
+    assert route.chosen == "a"
+    rng = random.Random(0)
+    drawn = [explore(route, rng, rate=0.2, most_extra_usd=0.001) for _ in range(5_000)]
+    assert {e.model for e in drawn} == {"a", "b"}
+    for name in ("a", "b"):
+        propensity = next(e.propensity for e in drawn if e.model == name)
+        assert sum(e.model == name for e in drawn) / 5_000 == pytest.approx(propensity, abs=0.02)
+    assert explore(route, rng, rate=0.2, most_extra_usd=-1.0).propensity == 1.0
+    with pytest.raises(ValueError, match="rate"):
+        explore(route, rng, rate=1.0, most_extra_usd=1.0)
+    with pytest.raises(ValueError, match="nothing to explore"):
+        explore(choose([], {}), rng, rate=0.1, most_extra_usd=1.0)
+
+
+def test_a_configuration_is_replayed_on_logged_decisions(tmp_path: Path) -> None:
+    config = "models:\n  a: {provider: simulated, skill: 0.55, input_usd_per_mtok: 0.1, output_usd_per_mtok: 0.1}\n"
+    config += "  b: {provider: simulated, skill: 0.9, input_usd_per_mtok: 9, output_usd_per_mtok: 9}\nmemory: null\nquality: 0.999\n"
+    write(tmp_path / "new.yaml", config)
+    lines = [
+        json.dumps({"query": d.query, "model": d.model, "propensity": d.propensity, "score": d.score, "cost_usd": d.cost_usd})
+        for d in logged(600, 1)
+    ]
+    log = write(tmp_path / "log.jsonl", "\n".join(lines))
+    done = CliRunner().invoke(main, ["replay", str(log), "--policy", str(tmp_path / "new.yaml"), "--json"])
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["quality"]["low"] <= 0.8 <= found["quality"]["high"]  # the policy always takes `b`, which is right on 80 %
+    assert found["logged_quality"] == pytest.approx(0.66, abs=0.06)
+    assert "interval" in CliRunner().invoke(main, ["replay", str(log), "--policy", str(tmp_path / "new.yaml")]).stdout
+    broken = write(tmp_path / "broken.jsonl", '{"query": "q", "model": "a", "score": 1, "cost_usd": 0}')
+    refused = CliRunner().invoke(main, ["replay", str(broken), "--policy", str(tmp_path / "new.yaml")])
+    assert refused.exit_code == 2
+    assert "propensity is None" in refused.stderr

@@ -13,6 +13,7 @@ COMMANDS = {
     "route": "Show which model would be asked, and why.",
     "train-router": "Train a router from graded outcomes of your own.",
     "certify": "Prove from graded outcomes that routing keeps a promised quality.",
+    "replay": "Estimate another configuration on logged decisions.",
     "demo": "Run the main job offline: real answers, then a simulated fleet.",
     "doctor": "Check this machine: Python, packages, keys, servers, memory.",
     "serve-fleet": "Serve simulated or recorded models as an OpenAI-compatible server.",

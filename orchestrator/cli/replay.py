@@ -1,0 +1,69 @@
+"""`orchestrator replay`: what another configuration would have cost and achieved on logged decisions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from functools import lru_cache
+from pathlib import Path
+
+import click
+
+from orchestrator.cli.options import as_json, reports_errors
+
+
+@click.command("replay")
+@click.argument("logs", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--policy",
+    "config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    required=True,
+    help="The configuration to judge: fleet, router, quality.",
+)
+@as_json
+@reports_errors
+def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
+    """Estimate quality and price of the routing in --policy from LOGS that another policy made. No model is asked.
+
+    LOGS are .jsonl, one decision a line: {"query", "model", "propensity", "score", "cost_usd"}. The estimate is doubly robust; its intervals
+    widen where the log hardly explored what the policy would do.
+    """
+    from orchestrator.engine import Orchestrator
+    from orchestrator.errors import ConfigError
+    from router import ModelProfile
+    from router.log import LogError, read_decisions
+    from router.replay import replay
+
+    try:
+        decisions = [decision for path in logs for decision in read_decisions(path)]
+    except LogError as error:
+        raise ConfigError(str(error), remedy="docs/router.md shows the format") from None
+    with Orchestrator.from_config(config) as orchestrator:
+        profiles = {name: backend.profile for name, backend in orchestrator.backends.items()}
+        known = lru_cache(maxsize=None)(
+            lambda query, model: orchestrator.router.success.predict(query, [profiles.get(model, ModelProfile(model))])[model]
+        )
+        route = lru_cache(maxsize=None)(lambda query: orchestrator.route(query))
+
+        def policy(query: str) -> str:
+            chosen = route(query).chosen
+            if chosen is None:
+                raise ConfigError(f"{config}: no model may answer {query[:60]!r}: {route(query).reason}", remedy="Relax a constraint")
+            return str(chosen)
+
+        def price(query: str, model: str) -> float:
+            return profiles[model].cost_usd(len(query) / 4) or 0.0 if model in profiles else 0.0
+
+        try:
+            found = replay(decisions, policy, known, price)
+        except ValueError as error:
+            raise ConfigError(str(error), remedy="Log the propensity with every decision") from None
+    if as_json:
+        click.echo(json.dumps(asdict(found), indent=2))
+        return
+    quality, cost = found.quality, found.cost_usd
+    click.echo(f"{'':10} {'logged':>10} {'replayed':>10}   95 % interval")
+    click.echo(f"{'quality':10} {found.logged_quality:10.4f} {quality.value:10.4f}   {quality.low:.4f} to {quality.high:.4f}")
+    click.echo(f"{'USD a query':10} {found.logged_cost_usd:9.6f} {cost.value:10.6f}   {cost.low:.6f} to {cost.high:.6f}")
+    click.echo(f"{found.agreeing} of {found.decisions} decisions agree; the correction rests on {found.effective_decisions:.0f}")
