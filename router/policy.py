@@ -198,7 +198,10 @@ def _close(usable: list[_Weighed], preference: Preference, weighed: tuple[_Weigh
         return Route(best.model, False, preference, reason, weighed)
     close = [w for w in usable if reference.p - w.p <= preference.gap or w is reference]
     best = min(close, key=lambda w: (w.price, w.latency_s))
-    reason = f"{best.model} is the cheapest whose P(right) is within {preference.gap:.3f} of {reference.model}'s"
+    bound = f"at most {preference.gap:.3f} below" if preference.gap >= 0 else f"{-preference.gap:.3f} above"
+    reason = f"{best.model} is the cheapest whose P(right) is {bound} that of {reference.model}"
+    if best is reference:
+        reason = f"{reference.model} is the reference, and no cheaper model's P(right) is {bound} its own"
     return Route(best.model, True, preference, reason, weighed)
 
 

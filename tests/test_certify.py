@@ -69,7 +69,8 @@ def test_a_promise_is_certified_and_kept_by_routing(folder: Path) -> None:
             for q in ("Write a poem about the sea and night 9.", "Prove that the sum of sequence 2199 converges and derive its value.")
         )
         assert (poem.chosen, proof.chosen) == ("cheap", "strong")
-        assert "within" in poem.reason
+        assert "below that of strong" in poem.reason
+        assert "strong is the reference" in proof.reason
         assert orchestrator.route("2 + 2").chosen == "calc"
         answer = orchestrator.answer_sync("Write a poem about the sea and night 9.")
     assert (answer.model, len(answer.candidates)) == ("cheap", 1)
@@ -86,6 +87,7 @@ def test_queries_that_the_router_was_trained_on_do_not_count(folder: Path) -> No
     done = run("certify", str(folder / "train.jsonl"), "--config", str(folder / "c.yaml"))
     assert done.exit_code == 1
     assert "no calibration labels" in done.stderr
+    assert "was trained on" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,8 @@ def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
     found, used = certify_fleet(trained_router(parsed.router), profiles, promise, outcomes, model_versions(parsed))
     if isinstance(found, Refusal):
         more = "no number of labels like these would do" if found.labels_needed is None else f"about {found.labels_needed} labels would do"
+        if not used:
+            more = f"queries that this router was trained on, or that some model did not answer, do not count; {more}"
         if as_json:
             click.echo(json.dumps({"certified": False, **asdict(found)}, indent=2))
         else:
