@@ -131,6 +131,8 @@ def _frame(title: str, x_label: str, y_label: str, inside: str, low: float, high
         f'<text x="{middle}" y="18" text-anchor="middle" font-weight="600">{escape(title)}</text>'
         f'<text x="{middle}" y="{SIZE - 6}" text-anchor="middle">{escape(x_label)}</text>'
         f'<text x="12" y="{middle}" text-anchor="middle" transform="rotate(-90 12 {middle})">{escape(y_label)}</text>'
+        f'<text x="{MARGIN}" y="{SIZE - MARGIN + 14}" text-anchor="middle">0</text>'
+        f'<text x="{SIZE - MARGIN}" y="{SIZE - MARGIN + 14}" text-anchor="middle">1</text>'
         f'<text x="{MARGIN - 3}" y="{SIZE - MARGIN}" text-anchor="end">{low:.2f}</text>'
         f'<text x="{MARGIN - 3}" y="{MARGIN + 8}" text-anchor="end">{high:.2f}</text>{inside}</svg>'
     )
