@@ -4,7 +4,7 @@ from router.policy import Constraints, Needs, Option, Preference, Route, choose
 from router.profile import ModelProfile
 from router.router import Router
 from router.space import Encoder, FeatureSpace
-from router.success import Outcome, SuccessModel
+from router.success import Outcome, SuccessModel, reliability_weight
 
 __all__ = [
     "Constraints",
@@ -19,4 +19,5 @@ __all__ = [
     "Router",
     "SuccessModel",
     "choose",
+    "reliability_weight",
 ]

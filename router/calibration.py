@@ -18,10 +18,13 @@ def logit(p: float) -> float:
     return float(np.log(clipped / (1.0 - clipped)))
 
 
-def fit_logistic(x: Array, y: Array, *, prior_mean: Array, prior_sd: Array, offset: Array | float = 0.0, steps: int = 50) -> Array:
+def fit_logistic(
+    x: Array, y: Array, *, prior_mean: Array, prior_sd: Array, offset: Array | float = 0.0, weight: Array | float = 1.0, steps: int = 50
+) -> Array:
     """Maximum a posteriori coefficients of P(y = 1) = sigmoid(offset + x @ beta), shapes (n, d), (n,), (d,).
 
-    `y` may be graded in [0, 1]. Raises `ValueError` on values that are not finite. With no rows it returns the prior mean.
+    `y` may be graded in [0, 1]; `weight` counts a row as so many. Raises `ValueError` on values that are not finite.
+    With no rows it returns the prior mean.
     """
     if not (np.isfinite(x).all() and np.isfinite(y).all() and ((y >= 0) & (y <= 1)).all()):
         raise ValueError("outcomes must be finite scores in [0, 1] with finite features")
@@ -29,13 +32,13 @@ def fit_logistic(x: Array, y: Array, *, prior_mean: Array, prior_sd: Array, offs
 
     def loss(at: Array) -> float:
         margin = offset + x @ at
-        return float(np.logaddexp(0.0, margin).sum() - y @ margin + 0.5 * precision @ (at - prior_mean) ** 2)
+        return float((weight * (np.logaddexp(0.0, margin) - y * margin)).sum() + 0.5 * precision @ (at - prior_mean) ** 2)
 
     current = loss(beta)
     for _ in range(steps):
         p = sigmoid(offset + x @ beta)
-        gradient = x.T @ (y - p) - precision * (beta - prior_mean)
-        hessian = (x * (p * (1 - p))[:, None]).T @ x + np.diag(precision)
+        gradient = x.T @ (weight * (y - p)) - precision * (beta - prior_mean)
+        hessian = (x * (weight * p * (1 - p))[:, None]).T @ x + np.diag(precision)
         step = np.linalg.solve(hessian, gradient)
         while loss(beta + step) > current and float(np.abs(step).max()) > 1e-9:
             step *= 0.5  # the loss is convex: a full Newton step may overshoot, a short enough one cannot

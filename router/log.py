@@ -19,7 +19,7 @@ from typing import Any
 
 from router.conversation import judged_text
 from router.replay import Decision
-from router.success import Outcome
+from router.success import Outcome, reliability_weight
 
 QUERY_NAMES = ("query", "prompt", "question", "origin_query")
 NOT_MODELS = frozenset(
@@ -103,7 +103,7 @@ def _add(log: Log, where: str, row: Mapping[str, Any]) -> None:
     if not known:
         log.unlabelled.append(query)
     for model, score in known.items():
-        log.outcomes.append(Outcome(query, model, _score(where, model, score)))
+        log.outcomes.append(Outcome(query, model, _score(where, model, score), _weight(where, row)))
 
 
 def _query(where: str, row: Mapping[str, Any]) -> str:
@@ -129,6 +129,20 @@ def _score(where: str, model: str, value: Any) -> float:
     if not 0.0 <= score <= 1.0:
         raise LogError(f"{where}: the score of {model!r} is {score!r}, not a number in [0, 1]")
     return score
+
+
+def _weight(where: str, row: Mapping[str, Any]) -> float:
+    """What the row's grader is worth: `reliability` is the probability that it is right, 1 if it is not stated."""
+    stated = row.get("reliability")
+    if stated is None or stated == "":
+        return 1.0
+    try:
+        weight = reliability_weight(float(stated))
+    except (TypeError, ValueError):
+        raise LogError(f"{where}: reliability is {stated!r}, not a number in [0, 1]") from None
+    if weight == 0.0:
+        raise LogError(f"{where}: a reliability of 0.5 is a coin's: leave the row out")
+    return weight
 
 
 def _is_number(value: Any) -> bool:

@@ -42,11 +42,12 @@ class Ability:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One graded answer: `score` in [0, 1]."""
+    """One graded answer: `score` in [0, 1]. `weight` in (0, 1] is how much the grader is trusted (see `reliability_weight`)."""
 
     query: str
     model: str
     score: float
+    weight: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +209,7 @@ class SuccessModel:
                 prior_mean=np.array([prior.bias, prior.slope]),
                 prior_sd=np.array(LEARNING_SD),
                 offset=scores[rows, self._own_column(profile)],
+                weight=np.array([o.weight for o in graded], dtype=float),
             )
             updated[name] = Ability(float(bias), float(slope))
         return SuccessModel(self.space, self.heads, updated)
@@ -232,6 +234,16 @@ class SuccessModel:
             if name is not None and name in self._column:
                 return self._column[name]
         return -1
+
+
+def reliability_weight(accuracy: float) -> float:
+    """What an outcome is worth whose grader is right with probability `accuracy` in [0, 1]: 1 for a certain one, 0 for a coin.
+
+    (2a - 1)^2, the information that a symmetric noisy label keeps about a balanced one, to first order.
+    """
+    if not 0.0 <= accuracy <= 1.0:
+        raise ValueError(f"accuracy must lie in [0, 1], not {accuracy!r}")
+    return (2.0 * accuracy - 1.0) ** 2
 
 
 def query_hashes(queries: Sequence[str]) -> NDArray[np.uint64]:

@@ -46,7 +46,7 @@ SHRINKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Outcomes as arrays: `score` (mean of repeated outcomes) and `weight` (0: missing), both of shape (queries, models)."""
+    """Outcomes as arrays of shape (queries, models): `score` (weighted mean of repeated outcomes) and `weight` (0: missing; at most 1)."""
 
     queries: list[str]
     models: tuple[str, ...]
@@ -61,16 +61,18 @@ class Table:
         for number, outcome in enumerate(outcomes):
             if not 0.0 <= outcome.score <= 1.0:
                 raise ValueError(f"outcome {number} ({outcome.model!r}): score {outcome.score!r} is not a number in [0, 1]")
+            if not 0.0 < outcome.weight <= 1.0:
+                raise ValueError(f"outcome {number} ({outcome.model!r}): weight {outcome.weight!r} is not a number in (0, 1]")
         queries = list(dict.fromkeys(o.query for o in outcomes))
         models = tuple(sorted({o.model for o in outcomes}))
         row_of = {query: row for row, query in enumerate(queries)}
         column_of = {model: column for column, model in enumerate(models)}
-        total, count = np.zeros((len(queries), len(models))), np.zeros((len(queries), len(models)))
+        total, weight = np.zeros((len(queries), len(models))), np.zeros((len(queries), len(models)))
         for outcome in outcomes:
             at = row_of[outcome.query], column_of[outcome.model]
-            total[at] += outcome.score
-            count[at] += 1
-        return cls(queries, models, total / np.maximum(count, 1), np.minimum(count, 1.0))
+            total[at] += outcome.weight * outcome.score
+            weight[at] += outcome.weight
+        return cls(queries, models, total / np.where(weight > 0, weight, 1.0), np.minimum(weight, 1.0))
 
 
 def train(
@@ -147,7 +149,14 @@ def _calibrated(fitted: _Fitted, left_out: _LeftOut, table: Table) -> dict[str, 
         x = np.column_stack([np.ones(seen.sum()), left_out.ease[seen]])
         y = table.score[left_out.rows[seen], column]
         prior = np.array([fitted.bias[column], 1.0])
-        bias, slope = fit_logistic(x, y, prior_mean=prior, prior_sd=np.array([0.5, 0.2]), offset=left_out.own[seen, column])
+        bias, slope = fit_logistic(
+            x,
+            y,
+            prior_mean=prior,
+            prior_sd=np.array([0.5, 0.2]),
+            offset=left_out.own[seen, column],
+            weight=table.weight[left_out.rows[seen], column],
+        )
         abilities[name] = Ability(float(bias), float(slope))
     return abilities
 
@@ -225,12 +234,12 @@ def load_outcomes(data: Path) -> list[DomainOutcome]:
     outcomes = []
     for row in parquet.read_table(data / "routing" / "strong_weak.parquet").to_pylist():
         for model, column in (("mixtral-8x7b-instruct", "weak_correct"), ("gpt-4-1106-preview", "strong_correct")):
-            outcomes.append(DomainOutcome(row["prompt"], model, float(row[column]), row["dataset"]))
+            outcomes.append(DomainOutcome(row["prompt"], model, float(row[column]), domain=row["dataset"]))
     for task, domain in (("gsm", "gsm8k"), ("crux", "crux")):
         prompts = {row["query_id"]: row["prompt"] for row in parquet.read_table(data / "fleet" / f"{task}_questions.parquet").to_pylist()}
         columns = ["query_id", "model", "correct"]
         rows = parquet.read_table(data / "fleet" / f"{task}_answers.parquet", columns=columns).to_pylist()
-        outcomes.extend(DomainOutcome(prompts[row["query_id"]], row["model"], float(row["correct"]), domain) for row in rows)
+        outcomes.extend(DomainOutcome(prompts[row["query_id"]], row["model"], float(row["correct"]), domain=domain) for row in rows)
     return outcomes
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router import Constraints, ModelProfile, Needs, Outcome, Preference, Router, SuccessModel
+from router import Constraints, ModelProfile, Needs, Outcome, Preference, Router, SuccessModel, reliability_weight
 from router.calibration import fit_logistic, sigmoid
 from router.features import SURFACE, clean, grams, surface, words_of
 from router.policy import choose
@@ -100,6 +100,20 @@ def test_outcomes_move_the_prediction_towards_what_was_seen() -> None:
     assert after < 0.1 < before
     router.learn([], {})
     assert router.success.predict("q", [SMALL])["small"] == pytest.approx(after)
+
+
+def test_outcomes_of_an_unreliable_grader_move_less() -> None:
+    assert reliability_weight(1.0) == 1.0
+    assert reliability_weight(0.5) == 0.0
+    moved = {}
+    for accuracy in (0.7, 1.0):
+        outcomes = [Outcome(f"q{i}", "small", 0.0, reliability_weight(accuracy)) for i in range(20)]
+        moved[accuracy] = SuccessModel().learn(outcomes, {"small": SMALL}).predict("q", [SMALL])["small"]
+    assert moved[1.0] < moved[0.7] < 0.6
+    with pytest.raises(ValueError, match="accuracy"):
+        reliability_weight(1.2)
+    with pytest.raises(ValueError, match="weight"):
+        train([Outcome("q", "m", 1.0, 0.0)])
 
 
 @pytest.mark.parametrize("score", [float("nan"), 1.5, -0.1])

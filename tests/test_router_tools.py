@@ -77,6 +77,14 @@ def test_rows_without_outcomes_are_queries_without_labels(tmp_path: Path) -> Non
     assert (log.outcomes, log.unlabelled) == ([], ["only asked"])
 
 
+def test_a_graders_reliability_becomes_a_weight(tmp_path: Path) -> None:
+    log = read_log(write(tmp_path / "l.jsonl", '{"query": "q", "model": "m", "score": 1, "reliability": 0.9}\n'))
+    assert log.outcomes[0].weight == pytest.approx(0.64)
+    for stated in ("0.5", "2", '"sure"'):
+        with pytest.raises(LogError, match="reliability"):
+            read_log(write(tmp_path / "l.jsonl", f'{{"query": "q", "model": "m", "score": 1, "reliability": {stated}}}\n'))
+
+
 @pytest.mark.parametrize(
     ("name", "content", "says"),
     [
