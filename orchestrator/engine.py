@@ -59,6 +59,9 @@ class Orchestrator:
     ) -> None:
         if not backends:
             raise ConfigError("the fleet is empty", remedy=WHAT_TO_ADD)
+        for name, backend in backends.items():
+            if backend.profile.name != name:
+                raise ConfigError(f"the backend under {name!r} is called {backend.profile.name!r}", remedy="Give both the same name")
         self.backends = dict(backends)
         self.memory = memory
         self.router = router or Router()

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 
 SHORT_WORDS = 8
 MOST_CONTEXT_CHARS = 800
-_WRAPPER = re.compile(
-    r"<(system[-_]reminder|tools?|tool[-_]list|available[-_]tools|functions|environment(?:[-_]details)?|instructions|rules|context)\b[^>]*>.*?</\1>",
-    re.IGNORECASE | re.DOTALL,
+_OPENING = re.compile(
+    r"<(system[-_]reminder|tools?|tool[-_]list|available[-_]tools|functions|environment(?:[-_]details)?|instructions|rules|context)\b[^<>]{0,200}>",
+    re.IGNORECASE,
 )
 _REFERS_BACK = re.compile(
     r"\b(?:it|this|that|those|these|them|yes|yeah|ok|okay|sure|continue|go (?:on|ahead)|do so|proceed|again|same|instead|both|above|next)\b",
@@ -26,11 +26,32 @@ def judged_text(ask: str, history: Sequence[tuple[str, str]] = ()) -> str:
     A self-contained ask stands for itself. One of at most 8 words that refers back, or of at most 2 words, is judged together with the
     last earlier ask and the end of the last answer. System and tool messages do not count: they are the same for every query of an application.
     """
-    own = _WRAPPER.sub(" ", ask).strip() or ask
+    own = without_wrappers(ask).strip() or ask
     words = own.split()
     if len(words) > SHORT_WORDS or not (len(words) <= 2 or _REFERS_BACK.search(own)):
         return own
     earlier_ask = next((text for role, text in reversed(history) if role == "user"), "")
     answer = next((text for role, text in reversed(history) if role == "assistant"), "")
-    context = [_WRAPPER.sub(" ", earlier_ask).strip()[:MOST_CONTEXT_CHARS], answer.strip()[-MOST_CONTEXT_CHARS:]]
+    context = [without_wrappers(earlier_ask).strip()[:MOST_CONTEXT_CHARS], answer.strip()[-MOST_CONTEXT_CHARS:]]
     return "\n".join([*(part for part in context if part), own])
+
+
+def without_wrappers(text: str) -> str:
+    """The text without `<tools>...</tools>` and the like. In linear time, whatever the text: a tag that never closes is searched for once."""
+    if "<" not in text:
+        return text
+    lowered = text.lower()
+    if len(lowered) != len(text):  # a few letters have longer small forms: positions would shift
+        lowered = text
+    kept, position, unclosed = [], 0, set()
+    for opening in _OPENING.finditer(lowered):
+        tag = opening[1]
+        if opening.start() < position or tag in unclosed:
+            continue
+        closing = lowered.find(f"</{tag}>", opening.end())
+        if closing < 0:
+            unclosed.add(tag)
+            continue
+        kept.append(text[position : opening.start()])
+        position = closing + len(tag) + 3
+    return " ".join([*kept, text[position:]])

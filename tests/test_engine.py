@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 
 from memory import Memory
-from orchestrator import Budget, BudgetExceeded, InvalidBudget, InvalidQuery, NoAdequateModel, Orchestrator, UnknownModel
+from orchestrator import Budget, BudgetExceeded, ConfigError, InvalidBudget, InvalidQuery, NoAdequateModel, Orchestrator, UnknownModel
 from orchestrator.backends.calculator import CalculatorBackend
 from orchestrator.backends.extractive import ExtractiveBackend
 from orchestrator.backends.simulated import Problem, SimulatedBackend, SimulatedModel
@@ -28,6 +28,12 @@ def offline() -> Orchestrator:
     memory.remember("The workshop is at 3 Tar Lane.", time=datetime(2019, 4, 2))
     memory.remember("We moved the workshop to 14 Harbour Street.", time=datetime(2024, 5, 18))
     return Orchestrator({"calculator": CalculatorBackend(), "extractive": ExtractiveBackend()}, memory=memory)
+
+
+def test_a_backend_is_called_what_the_fleet_calls_it() -> None:
+    with pytest.raises(ConfigError, match="same name"):
+        Orchestrator({"calc": CalculatorBackend()})
+    assert Orchestrator({"calc": CalculatorBackend("calc")}).answer_sync("2 + 2").model == "calc"
 
 
 def test_arithmetic_goes_to_the_calculator(offline: Orchestrator) -> None:

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from orchestrator.cli import main
 from router import ModelProfile, choose
-from router.conversation import judged_text
+from router.conversation import judged_text, without_wrappers
 from router.explore import explore
 from router.log import LogError, read_log
 from router.replay import Decision, replay
@@ -43,6 +43,14 @@ def test_boilerplate_around_an_ask_does_not_count() -> None:
     assert judged_text("hi there", [("system", "x" * 100_000)]) == "hi there"
     assert len(judged_text("yes", [("user", "a" * 10**6), ("assistant", "b" * 10**6)])) < 2_000
     assert judged_text("<tools>only a wrapper</tools>") == "<tools>only a wrapper</tools>"
+
+
+def test_wrappers_are_cut_in_linear_time_whatever_the_text() -> None:
+    assert without_wrappers("a <tools x='1'>b</tools> c <rules>d</RULES> e").split() == ["a", "c", "e"]
+    assert without_wrappers("a < b and c > d") == "a < b and c > d"
+    hostile = "<tools>" * 250_000 + "<rules>" + "</context>" * 1_000
+    assert without_wrappers(hostile) == hostile
+    assert without_wrappers("<tools></tools>" * 100_000 + "ask").strip() == "ask"
 
 
 def write(path: Path, text: str) -> Path:
