@@ -134,3 +134,14 @@ def test_agreement_scores_by_the_share_of_other_drafts() -> None:
     verdict = verdict_of(Agreement(["The answer is 4", "#### 4", "5"]), "It must be 4", "How many?")
     assert verdict.score == pytest.approx(2 / 3)
     assert verdict_of(Agreement([]), "4").abstained
+
+
+@pytest.mark.parametrize(
+    "hostile", ["\n" * 100_000, "```json" + " \n" * 50_000, "answer" + " " * 100_000, "A" + " " * 100_000 + "x", "\n \n" * 50_000 + "B"]
+)
+def test_runs_of_white_space_take_no_more_than_linear_time(hostile: str) -> None:
+    """With the quadratic patterns that stood here once, this takes minutes."""
+    question = "Pick one.\nA. tea\nB. coffee"
+    assert verdict_of(JsonSchemaVerifier({"type": "object"}), hostile, question).passed is False
+    assert verdict_of(ChoiceVerifier("A"), hostile, question).passed in (True, False)
+    assert canonical_answer(hostile, hostile) == canonical_answer(hostile, hostile)

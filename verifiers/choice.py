@@ -6,11 +6,12 @@ import re
 
 from verifiers.verdict import Verdict
 
-_OPTION_LINE = re.compile(r"^\s*\(?([A-J])[).:]\s+\S", re.MULTILINE)
+# Blanks inside a line only, and not too many: `\s*` after `^`, or twice in a row, takes quadratic time on runs of white space.
+_OPTION_LINE = re.compile(r"^[^\S\n]{0,40}\(?([A-J])[).:]\s{1,40}\S", re.MULTILINE)
 _PICK = (
-    re.compile(r"\b(?:answer|option|choice)\s*(?:is|:|=)?\s*\**\(?([A-J])\b\)?(?!['’])", re.IGNORECASE),
+    re.compile(r"\b(?:answer|option|choice)\s{0,20}(?:is|:|=)?\s{0,20}\*{0,3}\(?([A-J])\b\)?(?!['’])", re.IGNORECASE),
     re.compile(r"\\boxed\{\s*(?:\\text\{)?\(?([A-J])\)?\}?\s*\}"),
-    re.compile(r"^\s*\**\(?([A-J])\)?\**\s*(?:[).:,-]|$)", re.MULTILINE),
+    re.compile(r"^[^\S\n]{0,40}\*{0,3}\(?([A-J])\)?\*{0,3}[^\S\n]{0,40}(?:[).:,-]|$)", re.MULTILINE),
 )
 
 

@@ -26,7 +26,7 @@ _MARKED = (
     re.compile(r"^\W{0,3}answer\**\s*[:=]\**\s*(.+)", re.IGNORECASE | re.MULTILINE),
 )
 _NUMERIC_QUESTION = re.compile(r"\b(how (?:many|much|old|long|far|tall|fast)|what percent|calculate|compute)\b", re.IGNORECASE)
-_CODE_QUESTION = re.compile(r"^\s*(?:def|assert|class|return|import)\b", re.MULTILINE)
+_CODE_QUESTION = re.compile(r"^[^\S\n]{0,40}(?:def|assert|class|return|import)\b", re.MULTILINE)
 _FILLER = re.compile(r"\b(?:a|an|the|is|are|was|were|it|in|on|at|of|to)\b")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from verifiers.verdict import Verdict
 
-_FENCE = re.compile(r"```(?:json)?\s*\n(.*?)```", re.DOTALL | re.IGNORECASE)
+_FENCE = re.compile(r"```(?:json)?[^\S\n]{0,40}\n(.*?)```", re.DOTALL | re.IGNORECASE)
 MAX_ERRORS = 5
 
 
