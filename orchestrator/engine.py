@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.backends.base import Backend, Request, estimate_prompt_tokens
 from orchestrator.blocking import BlockingLoop
 from orchestrator.budget import Budget, Ledger
+from orchestrator.certificates import load_guarantee, trained_router
 from orchestrator.config import DEFAULT_NAME, Config, PromiseConfig, load_config
 from orchestrator.errors import BackendError, BudgetExceeded, ConfigError, InvalidQuery, NoAdequateModel, OrchestratorError, UnknownModel
 from orchestrator.fleet import WHAT_TO_ADD, Fleet, fleet_at_hand, fleet_from_config
-from orchestrator.guaranteed import load_guarantee, trained_router
 from orchestrator.search.belief import VoteModel
 from orchestrator.search.controller import Search, SearchResult
 from orchestrator.search.prompts import draft_messages

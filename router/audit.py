@@ -65,14 +65,17 @@ class Guard:
 
     @classmethod
     def of(cls, certificate: Certificate, *, alpha: float = 0.05) -> Guard:
-        """Audits only what went to the cheap model: there the promise allows `max_loss / cheap_share`."""
-        return cls(certificate, Audit(_allowed(certificate.promise.max_loss, certificate.cheap_share), alpha), certificate.threshold)
+        """Audits only what went to the cheap model: there the promise allows `max_loss / cheap_share`.
+
+        `alpha` bounds the chance of any false alarm; the test before and the one after tightening get half of it each.
+        """
+        return cls(certificate, Audit(_allowed(certificate.promise.max_loss, certificate.cheap_share), alpha / 2), certificate.threshold)
 
     def observe(self, losses: Sequence[float], gains: Sequence[float]) -> Guard:
-        """Feeds audited losses with the predicted gains of their queries.
+        """Feeds audited losses with the predicted gains of their queries; under a gross promise a loss is 1 where the cheap model was worse, else 0.
 
-        At the first alarm the threshold moves to the median gain of what was audited (half the cheap share) and the audit begins anew, with
-        half of alpha for each of the two tests; at the second the certificate is withdrawn.
+        At the first alarm the threshold moves to the median of `gains` (half the cheap share) and the audit begins anew; at the second the
+        certificate is withdrawn.
         """
         if self.state == "withdrawn":
             return self
@@ -83,7 +86,7 @@ class Guard:
             return replace(self, audit=audit, threshold=None, state="withdrawn")
         tighter = float(np.quantile(np.asarray(gains, dtype=float), TIGHTER))
         allowed = _allowed(self.certificate.promise.max_loss, self.certificate.cheap_share * TIGHTER)
-        return replace(self, audit=Audit(allowed, self.audit.alpha / 2), threshold=tighter, state="tightened")
+        return replace(self, audit=Audit(allowed, self.audit.alpha), threshold=tighter, state="tightened")
 
     def sends_cheap(self, gain: float) -> bool:
         return self.threshold is not None and gain <= self.threshold

@@ -158,6 +158,7 @@ def test_a_guard_tightens_first_and_withdraws_then() -> None:
         if guard.state != "holds":
             break
     assert guard.state == "tightened"
+    assert guard.audit.alpha == Guard.of(certificate).audit.alpha == 0.025  # the two tests share the 5 %
     assert guard.threshold is not None
     assert guard.threshold < certificate.threshold
     for _ in range(200):

@@ -22,10 +22,10 @@ def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
     LOGS hold graded answers of every model to queries that the router was not trained on. If they cannot support the promise, says how many more
     would (exit code 1).
     """
+    from orchestrator.certificates import FILE_NAME, certify_fleet, graded_profiles, model_versions, promised, trained_router
     from orchestrator.config import PromiseConfig, load_config
     from orchestrator.errors import ConfigError
     from orchestrator.fleet import fleet_from_config
-    from orchestrator.guaranteed import FILE_NAME, certify_fleet, graded_profiles, model_versions, promised, trained_router
     from router.guarantee import Refusal
     from router.log import LogError, read_log
 
