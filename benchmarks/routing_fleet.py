@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.fleet import Recorded, load, split
 from memory import StaticEncoder
-from router import ModelProfile, Outcome
+from router import Learner, ModelProfile, Outcome
 from router.evaluate import Point, average_improvement
 from router.train import train
 
@@ -103,7 +103,7 @@ def transfer(folder: Path, task: str, *, seed: int = 0) -> dict[str, dict[str, f
         without = train(data.outcomes(data.known, [m for m in recorded.models if m != name]), encoder=StaticEncoder())
         losses = {}
         for outcomes in (0, 20, 100):
-            sharpened = without.learn(data.outcomes(data.known[:outcomes], [name]), {name: profile})
+            sharpened = Learner(without).learn(data.outcomes(data.known[:outcomes], [name]), {name: profile})
             losses[f"{outcomes}_outcomes"] = _log_loss(sharpened.predict_many(questions, [profile])[:, 0], truth)
         losses["trained_with_it"] = _log_loss(everyone.predict_many(questions, [profile])[:, 0], truth)
         losses["share_of_right_alone"] = _log_loss(np.full(len(truth), recorded.right[data.known, column].mean()), truth)

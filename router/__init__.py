@@ -1,5 +1,6 @@
 """Which model will do? Predicts each model's success, cost and latency on a query and picks the cheapest adequate one. Usable alone."""
 
+from router.learner import Learner
 from router.policy import Constraints, Needs, Option, Preference, Route, choose
 from router.profile import ModelProfile
 from router.router import Router
@@ -10,6 +11,7 @@ __all__ = [
     "Constraints",
     "Encoder",
     "FeatureSpace",
+    "Learner",
     "ModelProfile",
     "Needs",
     "Option",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
+from router.learner import Learner
 from router.policy import Constraints, Needs, Preference, Route, choose
 from router.profile import ModelProfile
 from router.success import Outcome, SuccessModel
@@ -15,6 +16,7 @@ class Router:
 
     def __init__(self, success: SuccessModel | None = None) -> None:
         self.success = success or pretrained()
+        self._learner = Learner(self.success)
 
     def route(
         self,
@@ -51,8 +53,10 @@ class Router:
         ]
 
     def learn(self, outcomes: Iterable[Outcome], profiles: Mapping[str, ModelProfile] | None = None) -> None:
-        """Sharpens the success model with graded outcomes."""
-        self.success = self.success.learn(outcomes, profiles)
+        """Sharpens the success model with graded outcomes, beside all that it was given before. Raises `ValueError` on bad scores."""
+        if self._learner.model is not self.success:  # somebody swapped the model: learning begins anew on top of it
+            self._learner = Learner(self.success)
+        self.success = self._learner.learn(outcomes, profiles)
 
 
 @lru_cache(maxsize=1)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from router.calibration import Array, fit_logistic, logit, sigmoid
+from router.calibration import Array, logit, sigmoid
 from router.features import Floats, Integers
 from router.profile import ModelProfile
 from router.space import Encoder, FeatureSpace, Points, Scales
@@ -29,7 +29,6 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_SKILL = 0.7
 FORMAT = 2
 MOST_FLEETS = 16
-LEARNING_SD = (0.7, 0.2)  # how far outcomes may move a model's bias and slope from where they were
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +48,13 @@ class Outcome:
     score: float
     weight: float = 1.0
 
+    def check(self) -> None:
+        """Raises `ValueError` on a score or weight out of range."""
+        if not 0.0 <= self.score <= 1.0:
+            raise ValueError(f"outcome of {self.model!r} on {self.query[:40]!r}: score {self.score!r} is not a number in [0, 1]")
+        if not 0.0 < self.weight <= 1.0:
+            raise ValueError(f"outcome of {self.model!r} on {self.query[:40]!r}: weight {self.weight!r} is not a number in (0, 1]")
+
 
 @dataclass(frozen=True, slots=True)
 class Heads:
@@ -64,7 +70,7 @@ class Heads:
 
 
 class SuccessModel:
-    """Predicts success. Immutable: learning returns a new one. Without a space every query is of average ease."""
+    """Predicts success. Immutable: `Learner` makes new ones. Without a space every query is of average ease."""
 
     def __init__(
         self, space: FeatureSpace | None = None, heads: Heads | None = None, abilities: Mapping[str, Ability] | None = None
@@ -159,6 +165,13 @@ class SuccessModel:
             return np.zeros((len(queries), 2))
         return self.project(self.space.points(queries))
 
+    def scored(self, queries: Sequence[str]) -> tuple[Array, Floats]:
+        """`scores`, and the dense features that a head weighs, shape (queries, dense size); both fade with familiarity."""
+        if self.space is None or self.heads is None:
+            return np.zeros((len(queries), 2)), np.zeros((len(queries), 0), dtype=np.float32)
+        points = self.space.points(queries)
+        return self.project(points), points.dense * points.familiarity[:, None]
+
     def project(self, points: Points) -> Array:
         """`scores` of points of this model's space."""
         if self.heads is None:
@@ -189,31 +202,6 @@ class SuccessModel:
             digest.update(self.heads.sparse.astype(np.float16).tobytes() + self.heads.dense.astype(np.float16).tobytes())
         return digest.hexdigest()[:16]
 
-    def learn(self, outcomes: Iterable[Outcome], profiles: Mapping[str, ModelProfile] | None = None) -> SuccessModel:
-        """A new model whose abilities also fit `outcomes`; each model's old parameters are the prior, worth about 15 outcomes."""
-        by_model: dict[str, list[Outcome]] = {}
-        for outcome in outcomes:
-            by_model.setdefault(outcome.model, []).append(outcome)
-        queries = list(dict.fromkeys(o.query for graded in by_model.values() for o in graded))
-        row_of = {query: row for row, query in enumerate(queries)}
-        scores = self.scores(queries)
-        updated = dict(self.abilities)
-        for name, graded in by_model.items():
-            profile = (profiles or {}).get(name) or ModelProfile(name)
-            prior = self.ability(profile)
-            rows = [row_of[o.query] for o in graded]
-            x = np.column_stack([np.ones(len(rows)), scores[rows, 0]])
-            bias, slope = fit_logistic(
-                x,
-                np.array([o.score for o in graded], dtype=float),
-                prior_mean=np.array([prior.bias, prior.slope]),
-                prior_sd=np.array(LEARNING_SD),
-                offset=scores[rows, self._own_column(profile)],
-                weight=np.array([o.weight for o in graded], dtype=float),
-            )
-            updated[name] = Ability(float(bias), float(slope))
-        return SuccessModel(self.space, self.heads, updated)
-
     def _parameters(self, profiles: Sequence[ModelProfile]) -> tuple[Array, Array, Integers]:
         """Bias, slope and column of each model. A fleet is asked about again and again: the last ones are kept, by identity."""
         key = tuple(map(id, profiles))
@@ -221,14 +209,14 @@ class SuccessModel:
         if found is None:
             abilities = [self.ability(profile) for profile in profiles]
             bias, slope = np.array([a.bias for a in abilities]), np.array([a.slope for a in abilities])
-            columns = np.array([self._own_column(profile) for profile in profiles], dtype=np.int64)
+            columns = np.array([self.own_column(profile) for profile in profiles], dtype=np.int64)
             if len(self._fleets) >= MOST_FLEETS:
                 self._fleets.clear()
             # The profiles are kept, too, so that no other object can take over their identity.
             found = self._fleets[key] = ((bias, slope, columns), tuple(profiles))
         return found[0]
 
-    def _own_column(self, profile: ModelProfile) -> int:
+    def own_column(self, profile: ModelProfile) -> int:
         """The model's own head, or that of the model that it is like, else the column of zeros."""
         for name in (profile.name, profile.like):
             if name is not None and name in self._column:

@@ -58,11 +58,8 @@ class Table:
         """Raises `ValueError` on scores that are not finite numbers in [0, 1], and without any outcome."""
         if not outcomes:
             raise ValueError("no outcomes to train on")
-        for number, outcome in enumerate(outcomes):
-            if not 0.0 <= outcome.score <= 1.0:
-                raise ValueError(f"outcome {number} ({outcome.model!r}): score {outcome.score!r} is not a number in [0, 1]")
-            if not 0.0 < outcome.weight <= 1.0:
-                raise ValueError(f"outcome {number} ({outcome.model!r}): weight {outcome.weight!r} is not a number in (0, 1]")
+        for outcome in outcomes:
+            outcome.check()
         queries = list(dict.fromkeys(o.query for o in outcomes))
         models = tuple(sorted({o.model for o in outcomes}))
         row_of = {query: row for row, query in enumerate(queries)}

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router import Constraints, ModelProfile, Needs, Outcome, Preference, Router, SuccessModel, reliability_weight
+from router import Constraints, Learner, ModelProfile, Needs, Outcome, Preference, Router, SuccessModel, reliability_weight
 from router.calibration import fit_logistic, sigmoid
 from router.features import SURFACE, clean, grams, surface, words_of
 from router.policy import choose
@@ -108,7 +108,7 @@ def test_outcomes_of_an_unreliable_grader_move_less() -> None:
     moved = {}
     for accuracy in (0.7, 1.0):
         outcomes = [Outcome(f"q{i}", "small", 0.0, reliability_weight(accuracy)) for i in range(20)]
-        moved[accuracy] = SuccessModel().learn(outcomes, {"small": SMALL}).predict("q", [SMALL])["small"]
+        moved[accuracy] = Learner(SuccessModel()).learn(outcomes, {"small": SMALL}).predict("q", [SMALL])["small"]
     assert moved[1.0] < moved[0.7] < 0.6
     with pytest.raises(ValueError, match="accuracy"):
         reliability_weight(1.2)
@@ -119,7 +119,7 @@ def test_outcomes_of_an_unreliable_grader_move_less() -> None:
 @pytest.mark.parametrize("score", [float("nan"), 1.5, -0.1])
 def test_outcomes_that_are_no_scores_are_refused(score: float) -> None:
     router = Router(SuccessModel())
-    with pytest.raises(ValueError, match="scores in"):
+    with pytest.raises(ValueError, match="not a number in"):
         router.learn([Outcome("q", "small", score)], {"small": SMALL})
 
 
@@ -232,7 +232,7 @@ def test_training_bears_missing_graded_repeated_one_sided_and_few_outcomes() -> 
     with pytest.raises(ValueError, match="no outcomes"):
         train([])
     for score in (float("nan"), 2.0):
-        with pytest.raises(ValueError, match="outcome 1"):
+        with pytest.raises(ValueError, match="outcome of .m. on "):
             train([Outcome("q", "m", 1.0), Outcome("q", "m", score)])
 
 
@@ -253,7 +253,7 @@ def test_the_encoder_of_training_is_needed_to_load(tmp_path: Path) -> None:
     again = SuccessModel.load(tmp_path, encoder=TwoLetters())  # type: ignore[arg-type]
     assert again.predict("Add 1 to 2.", [GOOD])
     assert again.predict_many([], [GOOD]).shape == (0, 1)
-    assert again.learn([]).abilities == again.abilities
+    assert Learner(again).learn([]).abilities == again.abilities
 
 
 @pytest.mark.parametrize(("objective", "chosen"), [("cheapest", "small"), ("best", "large"), ("utility", "large")])
