@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from orchestrator.budget import Budget, Ledger
-    from orchestrator.config import Config, load_config
+    from orchestrator.config import Config, OnlineConfig, load_config
     from orchestrator.engine import Orchestrator
     from orchestrator.errors import (
         BackendError,
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
         InvalidQuery,
         NoAdequateModel,
         OrchestratorError,
+        StorageError,
+        UnknownAnswer,
         UnknownModel,
     )
     from orchestrator.trace import Event, Trace
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 _HOME = {
     **dict.fromkeys(("Budget", "Ledger"), "budget"),
-    **dict.fromkeys(("Config", "load_config"), "config"),
+    **dict.fromkeys(("Config", "OnlineConfig", "load_config"), "config"),
     "Orchestrator": "engine",
     **dict.fromkeys(
         (
@@ -35,6 +37,8 @@ _HOME = {
             "InvalidQuery",
             "NoAdequateModel",
             "OrchestratorError",
+            "StorageError",
+            "UnknownAnswer",
             "UnknownModel",
         ),
         "errors",
@@ -57,11 +61,14 @@ __all__ = [
     "Ledger",
     "Message",
     "NoAdequateModel",
+    "OnlineConfig",
     "Orchestrator",
     "OrchestratorError",
     "Query",
     "Receipt",
+    "StorageError",
     "Trace",
+    "UnknownAnswer",
     "UnknownModel",
     "Usage",
     "load_config",

@@ -74,6 +74,22 @@ class PromiseConfig(_Strict):
     kind: Literal["net", "gross"] = "net"
 
 
+class OnlineConfig(_Strict):
+    """Learning from one's own traffic. Queries are kept in the file at `path`; answers are not, only what they are compared by."""
+
+    path: str = ".orchestrator/decisions.db"
+    learn: bool = True
+    """Let feedback move the router (never under a promise: its certificate speaks of the router as it was)."""
+    explore: Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)] = 0.0
+    """Share of queries that another model than the chosen one is asked first."""
+    explore_extra_usd: Price = 0.001
+    """What exploring may cost more than the chosen model, for one query."""
+    audit: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.02
+    """Under a promise: share of the queries answered without the reference that it is asked afterwards, too."""
+    audit_usd_per_day: Price = 1.0
+    keep_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 90.0
+
+
 class Config(_Strict):
     """The whole file."""
 
@@ -83,6 +99,8 @@ class Config(_Strict):
     router: str | None = None
     """Folder of a router made by `orchestrator train-router`; without it the shipped one is used."""
     budget: BudgetConfig = BudgetConfig()
+    online: OnlineConfig | None = None
+    """Keep decisions, learn from feedback, explore, audit. Off unless named; `online: {}` takes the defaults."""
     quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | PromiseConfig = 0.85
     """A target for P(right), or a promise."""
     value_usd: Price = 0.05
@@ -175,6 +193,7 @@ def _fields_at(path: tuple[Any, ...]) -> list[str]:
         "memory": MemoryConfig,
         "budget": BudgetConfig,
         "quality": PromiseConfig,
+        "online": OnlineConfig,
     }
     return list(section[path[0]].model_fields) if path[0] in section else []
 

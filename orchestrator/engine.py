@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import random
+import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -13,31 +16,48 @@ from orchestrator.backends.base import Backend, Request, estimate_prompt_tokens
 from orchestrator.blocking import BlockingLoop
 from orchestrator.budget import Budget, Ledger
 from orchestrator.certificates import load_guarantee, trained_router
-from orchestrator.config import DEFAULT_NAME, Config, PromiseConfig, load_config
-from orchestrator.errors import BackendError, BudgetExceeded, ConfigError, InvalidQuery, NoAdequateModel, OrchestratorError, UnknownModel
+from orchestrator.config import DEFAULT_NAME, Config, OnlineConfig, PromiseConfig, load_config
+from orchestrator.errors import (
+    BackendError,
+    BudgetExceeded,
+    ConfigError,
+    InvalidQuery,
+    NoAdequateModel,
+    OrchestratorError,
+    StorageError,
+    UnknownModel,
+)
 from orchestrator.fleet import WHAT_TO_ADD, Fleet, fleet_at_hand, fleet_from_config
+from orchestrator.online import Online, as_logged
 from orchestrator.search.belief import VoteModel
 from orchestrator.search.controller import Search, SearchResult
 from orchestrator.search.prompts import draft_messages
 from orchestrator.search.state import Choice, SearchState
 from orchestrator.search.strategies import STRATEGIES, Strategy
+from orchestrator.shadow import Grader, ShadowAudits
+from orchestrator.storage import DecisionLog
 from orchestrator.trace import Event, Trace
 from orchestrator.types import Answer, Message, Query, Receipt
 from router import Needs, Preference, Route, Router
 from router.audit import Guard
 from router.conversation import judged_text
+from router.speed import Speeds
 from verifiers import ChoiceVerifier, GroundingVerifier, JsonSchemaVerifier, Source, Verifier, offered_choices
 
 if TYPE_CHECKING:
     from memory import Memory, Recall, Record
 
 
+log = logging.getLogger(__name__)
+
+
 class Orchestrator:
     """A fleet of models that acts as one.
 
     `backends` maps names to backends; `memory` is optional; `budget` limits every query unless the query brings a tighter one. `value_usd` is what
-    a right answer is worth: search buys another draft only if that raises P(right) by more than its price divided by this. A `guarantee` routes
-    within a certificate instead of by `quality`, one draft a query, unless a query names its own quality or strategy.
+    a right answer is worth: search buys another draft only if that raises P(right) by more than its price divided by this. A `guarantee` answers
+    within a certificate instead of by `quality`, unless a query names its own quality or strategy. `online` (settings, or just the path of a log)
+    keeps every decision, learns from `feedback`, explores and audits; `grader` compares answers in audits.
     """
 
     def __init__(
@@ -55,6 +75,9 @@ class Orchestrator:
         memory_tokens: int = 800,
         vote_model: VoteModel | None = None,
         verifiers: Sequence[Verifier] = (),
+        online: OnlineConfig | str | Path | None = None,
+        grader: Grader | None = None,
+        rng: random.Random | None = None,
         origin: str = "the caller",
     ) -> None:
         if not backends:
@@ -68,14 +91,34 @@ class Orchestrator:
         self.budget = budget or Budget()
         self.origin = origin
         self._quality = quality
-        self.guarantee = guarantee
+        self._promised = guarantee
         self._value_usd = value_usd
         self._strategy = _strategy(strategy)
         self._max_tokens = max_tokens
         self._memory_tokens = memory_tokens
         self._vote_model = vote_model or VoteModel()
         self._verifiers = tuple(verifiers)
+        self._speeds = Speeds(backend.profile for backend in backends.values())
         self._blocking = BlockingLoop()
+        self._online: Online | None = None
+        self._shadow: ShadowAudits | None = None
+        if online is not None:
+            settings = online if isinstance(online, OnlineConfig) else OnlineConfig(path=str(online))
+            decisions = DecisionLog(settings.path, keep_days=settings.keep_days)
+            self._online = Online(decisions, self.router, settings=settings, is_frozen=guarantee is not None, rng=rng)
+            self._online.start({name: backend.profile for name, backend in backends.items()})
+            if guarantee is not None:
+                self._shadow = ShadowAudits(guarantee, decisions, self.backends, settings, grader=grader, rng=rng)
+
+    @property
+    def guarantee(self) -> Guard | None:
+        """The guard of the promise under which this fleet routes, as its audits left it; `None` without one."""
+        return self._shadow.guard if self._shadow else self._promised
+
+    @property
+    def decisions(self) -> DecisionLog | None:
+        """The decision log, if this fleet keeps one."""
+        return self._online.log if self._online else None
 
     @classmethod
     def from_config(cls, config: str | Path | Config = DEFAULT_NAME, **overrides: Any) -> Orchestrator:
@@ -108,6 +151,7 @@ class Orchestrator:
             "strategy": config.strategy,
             "max_tokens": config.max_tokens,
             "memory_tokens": config.memory.token_budget if config.memory else 0,
+            "online": config.online,
             "origin": fleet.origin,
         }
         if config.router is not None and "router" not in overrides:
@@ -141,12 +185,44 @@ class Orchestrator:
         recall = await self._recall(asked, trace)
         request = self._request(asked, recall)
         route = self._route(asked, request, trace)
-        search = Search(self.backends, self._checks(asked, recall), ledger, trace, seconds=limits.seconds)
-        result = await search.run(self._first_state(asked, route, request), self._strategy_for(asked, strategy), request)
+        checks = self._checks(asked, recall)
+        search = Search(self.backends, checks, ledger, trace, seconds=limits.seconds)
+        state, chosen_strategy = self._first_state(asked, route, request), self._strategy_for(asked, strategy)
+        first, propensity = "", 1.0
+        if self._online is not None:
+            chosen_strategy, first, propensity = self._online.first_ask(route, state, chosen_strategy)
+        result = await search.run(state, chosen_strategy, request)
+        self._observe_speeds(result.state)
         if not result.state.candidates:
             trace.finish(error="no answer")
             raise await self._why_no_answer(request, route, result, trace)
-        return self._conclude(recall, route, result, search, ledger, trace)
+        answer = self._conclude(recall, route, result, search, ledger, trace)
+        if self._online is not None:
+            await self._log(asked, answer, result.state, first, propensity)
+        if self._shadow is not None and strategy is None and asked.quality is None:
+            self._shadow.consider(answer, request, checks)
+        return answer
+
+    async def feedback(
+        self,
+        answer: Answer | str,
+        score: float | None = None,
+        *,
+        expected: str | None = None,
+        reliability: float = 1.0,
+        source: str = "user",
+    ) -> dict[str, float]:
+        """Says what became known of an answer (or of its id): a `score` in [0, 1], or the `expected` answer.
+
+        Logged and, unless a promise freezes the router, learned when this returns. Drafts that said the same get the same score; if the answer was
+        right, those that said something else were wrong. Returns the score of each model that this graded. `reliability` in (0.5, 1] is the
+        probability that the grader is right. Raises `ConfigError` without a decision log, `UnknownAnswer`, `InvalidQuery`.
+        """
+        if self._online is None:
+            raise ConfigError("feedback needs a decision log", remedy="Pass online=PATH, or write online: {} in the configuration")
+        found = answer if isinstance(answer, str) else answer.id
+        grades = await asyncio.to_thread(self._online.feedback, found, score, expected=expected, reliability=reliability, source=source)
+        return {grade.model: grade.score for grade in grades}
 
     async def remember(
         self, text: str, scope: str = "default", *, speaker: str = "", time: datetime | None = None, session: str = "", source: str = ""
@@ -170,6 +246,9 @@ class Orchestrator:
         """`answer` for scripts; `close` it at the end, or use `with`. Must not be called from a running event loop."""
         return self._blocking.run(self.answer(query, **options))
 
+    def feedback_sync(self, answer: Answer | str, score: float | None = None, **options: Any) -> dict[str, float]:
+        return self._blocking.run(self.feedback(answer, score, **options))
+
     def remember_sync(self, text: str, scope: str = "default", **fields: Any) -> Record:
         return self._blocking.run(self.remember(text, scope, **fields))
 
@@ -177,11 +256,15 @@ class Orchestrator:
         return self._blocking.run(self.recall(query, scope, token_budget=token_budget))
 
     async def aclose(self) -> None:
-        """Closes connections and the memory."""
+        """Waits for running audits, then closes connections, the memory and the decision log."""
+        if self._shadow is not None:
+            await self._shadow.aclose()
         for backend in self.backends.values():
             await backend.aclose()
         if self.memory is not None:
             self.memory.close()
+        if self._online is not None:
+            self._online.log.close()
 
     def close(self) -> None:
         """`aclose` for scripts."""
@@ -233,24 +316,58 @@ class Orchestrator:
         allowed = {name: b for name, b in self.backends.items() if query.models is None or name in query.models}
         with trace.span("route") as span:
             known = {name: p for name, b in allowed.items() if (p := b.estimate(request)) is not None}
-            profiles = [backend.profile for backend in allowed.values()]
+            # A certificate speaks of the stated prices and lengths; otherwise what was observed counts.
+            profiles = [backend.profile if self._promised else self._speeds.profiles[name] for name, backend in allowed.items()]
             needs = Needs(estimate_prompt_tokens(request.messages))
-            judged = judged_text(query.text, [(message.role, message.content) for message in query.history])
-            route = self.router.route(judged, profiles, needs=needs, known=known, preference=self._preference(query))
+            route = self.router.route(_judged(query), profiles, needs=needs, known=known, preference=self._preference(query))
             span.attributes.update(chosen=route.chosen, reason=route.reason)
         trace.emit("routed", model=route.chosen, reason=route.reason, adequate=route.adequate)
         return route
 
     def _preference(self, query: Query) -> Preference:
-        if self.guarantee is None or query.quality is not None:
+        guard = self.guarantee
+        if guard is None or query.quality is not None:
             return Preference(quality=self._quality if query.quality is None else query.quality)
-        threshold = -1.0 if self.guarantee.threshold is None else self.guarantee.threshold
-        return Preference("close", quality=self._quality, reference=self.guarantee.certificate.promise.vs, gap=threshold)
+        reference = guard.certificate.promise.vs
+        if guard.threshold is None:
+            return Preference("close", quality=1.0, reference=reference, gap=-1.0)
+        if guard.certificate.covers == "search":
+            return Preference(quality=1.0 - guard.threshold)
+        return Preference("close", quality=self._quality, reference=reference, gap=guard.threshold)
 
     def _strategy_for(self, query: Query, named: str | Strategy | None) -> Strategy:
-        if named is None and self.guarantee is not None and query.quality is None:
-            return STRATEGIES["single"]  # the certificate speaks of one draft by the routed model
+        guard = self.guarantee
+        if (
+            named is None
+            and guard is not None
+            and query.quality is None
+            and (guard.certificate.covers == "routing" or guard.threshold is None)
+        ):
+            return STRATEGIES["single"]  # such a certificate speaks of one draft by the routed model
         return self._strategy if named is None else _strategy(named)
+
+    def _observe_speeds(self, state: SearchState) -> None:
+        for candidate in state.candidates:
+            done = candidate.completion
+            self._speeds.observe(done.model, latency_s=done.latency_s, ttft_s=done.ttft_s, output_tokens=done.usage.output_tokens)
+
+    async def _log(self, query: Query, answer: Answer, state: SearchState, first: str, propensity: float) -> None:
+        """Keeps the decision. An answer is never lost because its log could not be written."""
+        assert self._online is not None
+        profiles = {name: backend.profile for name, backend in self.backends.items()}
+        decision = as_logged(
+            answer,
+            state,
+            query=_judged(query),
+            scope=query.scope,
+            asked=first,
+            propensity=propensity,
+            profiles=profiles,
+        )
+        try:
+            await asyncio.to_thread(self._online.record, decision, state)
+        except (sqlite3.Error, StorageError) as error:
+            log.error("a decision was not logged", extra={"answer": answer.id, "reason": str(error)})
 
     def _checks(self, query: Query, recall: Recall | None) -> list[Verifier]:
         checks: list[Verifier] = list(self._verifiers)
@@ -347,6 +464,10 @@ class _GroundingWhenCited:
         if "[m:" not in candidate:
             return Verdict.abstain(self.name, "the answer cites no recalled note")
         return await self._verifier.verify(query, candidate)
+
+
+def _judged(query: Query) -> str:
+    return judged_text(query.text, [(message.role, message.content) for message in query.history])
 
 
 def _strategy(strategy: str | Strategy) -> Strategy:

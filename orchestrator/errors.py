@@ -7,6 +7,8 @@ OrchestratorError
 ├── BudgetExceeded         the next call could overspend; carries the best answer so far
 ├── NoAdequateModel        nothing at hand can answer; says what to add
 ├── UnknownModel           a name that is not in the fleet
+├── UnknownAnswer          an id that is not in the decision log
+├── StorageError           a file that outlives the process cannot be used
 └── BackendError           a model could not be asked
     ├── BackendUnavailable   no connection, timeout, 5xx              (retryable)
     ├── RateLimited          429                                      (retryable)
@@ -47,6 +49,14 @@ class InvalidBudget(OrchestratorError, ValueError):
 
 class UnknownModel(OrchestratorError, LookupError):
     code = "unknown_model"
+
+
+class UnknownAnswer(OrchestratorError, LookupError):
+    code = "unknown_answer"
+
+
+class StorageError(OrchestratorError):
+    code = "storage"
 
 
 class BudgetExceeded(OrchestratorError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,9 +43,10 @@ class Event:
 
 
 class Trace:
-    """Collects spans and passes events on. `clock` returns seconds and never goes back."""
+    """Collects spans and passes events on. `clock` returns seconds and never goes back; `id` is 32 hex digits (W3C Trace Context)."""
 
     def __init__(self, *, clock: Callable[[], float] = time.perf_counter, on_event: Callable[[Event], None] | None = None) -> None:
+        self.id = secrets.token_hex(16)
         self._clock = clock
         self._began = clock()
         self._on_event = on_event
@@ -78,4 +80,4 @@ class Trace:
         self.root.attributes.update(attributes)
 
     def as_dict(self) -> dict[str, Any]:
-        return self.root.as_dict()
+        return {"id": self.id, **self.root.as_dict()}

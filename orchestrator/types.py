@@ -168,3 +168,8 @@ class Answer:
     simulated: bool = False
     trace: Trace | None = field(default=None, repr=False)
     receipt: Receipt | None = None
+
+    @property
+    def id(self) -> str:
+        """What `Orchestrator.feedback` knows this answer by: the id of its trace."""
+        return self.trace.id if self.trace else ""

@@ -24,8 +24,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from router.calibration import Array
+from router.policy import Route
 
 Kind = Literal["net", "gross"]
+Covers = Literal["routing", "search"]
 GRID = 100
 MOST_LABELS = 1_000_000
 BETS = np.concatenate([np.linspace(0.01, 0.2, 12), np.linspace(0.25, 0.95, 12)])
@@ -51,10 +53,11 @@ class Promise:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """What was proven, on what. A query goes to the cheap model when its predicted gain from the reference is at most `threshold`.
+    """What was proven, on what. A query is answered without the reference when its gain is at most `threshold`.
 
-    `cheap_share` is the share of calibration queries that do; `bound` the upper confidence bound of the loss. Void when a model version, the
-    policy or the date does not match.
+    Of routing, the gain is the predicted P(right) of the reference - that of the cheaper model; of a whole search, it is 1 - the confidence in the
+    answer (so `1 - threshold` is the target at which search stops). `cheap_share` is the share of calibration queries that do without; `bound` the
+    upper confidence bound of the loss. Void when a model version, the policy or the date does not match.
     """
 
     threshold: float
@@ -68,6 +71,17 @@ class Certificate:
     model_versions: Mapping[str, str]
     issued: str
     expires: str
+    covers: Covers = "routing"
+
+    @property
+    def id(self) -> str:
+        return f"{self.policy_hash}-{self.data_hash}-{self.issued}"
+
+    def gain(self, route: Route, model: str, confidence: float) -> float:
+        """The gain of asking the reference that this answer of `model` went without."""
+        if self.covers == "search":
+            return 1.0 - confidence
+        return route.option(self.promise.vs).p_success - route.option(model).p_success
 
     def is_valid(self, *, now: datetime, policy_hash: str, model_versions: Mapping[str, str]) -> bool:
         """Whether it still speaks of what is running."""
@@ -113,6 +127,7 @@ def certify_settings(
     model_versions: Mapping[str, str] | None = None,
     now: datetime | None = None,
     valid_days: float = 90.0,
+    covers: Covers = "routing",
 ) -> Certificate | Refusal:
     """The last of `settings`, ordered from the safest to the cheapest, that can be proven before one cannot.
 
@@ -142,6 +157,7 @@ def certify_settings(
         dict(model_versions or {}),
         issued.isoformat(timespec="seconds"),
         (issued + timedelta(days=valid_days)).isoformat(timespec="seconds"),
+        covers,
     )
 
 

@@ -5,6 +5,7 @@ Means forget with a half-life of `HALF_LIFE` observations, so that a provider's 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from router.profile import ModelProfile
@@ -46,3 +47,21 @@ class Speed:
         tokens_per_s = self.output_tokens / self.decode_s if self.decode_s > 0 and self.output_tokens > 0 else profile.tokens_per_s
         output_tokens = self.output_tokens / self.weight
         return replace(profile, ttft_s=self.ttft_s / self.weight, tokens_per_s=tokens_per_s, output_tokens=output_tokens)
+
+
+class Speeds:
+    """The profiles of a fleet, kept up to date with what is observed of each."""
+
+    def __init__(self, profiles: Iterable[ModelProfile]) -> None:
+        self._stated = {profile.name: profile for profile in profiles}
+        self._speeds = {name: Speed.of(profile) for name, profile in self._stated.items()}
+        self.profiles = dict(self._stated)
+
+    def observe(self, model: str, *, latency_s: float, ttft_s: float | None, output_tokens: int) -> None:
+        """One finished call, in seconds. Without a `ttft_s` (an answer that was not streamed) what is known of it so far is taken."""
+        if model not in self._speeds or not 0.0 < latency_s < float("inf") or output_tokens < 0:
+            return  # a call of no duration (a calculator) says nothing
+        first = min(self.profiles[model].ttft_s if ttft_s is None else max(ttft_s, 0.0), latency_s)
+        speed = self._speeds[model].observe(ttft_s=first, decode_s=latency_s - first, output_tokens=output_tokens)
+        self._speeds[model] = speed
+        self.profiles[model] = speed.apply(self._stated[model])

@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,16 @@ class Ability:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One graded answer: `score` in [0, 1]. `weight` in (0, 1] is how much the grader is trusted (see `reliability_weight`)."""
+    """One graded answer: `score` in [0, 1]. `weight` in (0, 1] is how much the grader is trusted (see `reliability_weight`).
+
+    `output_tokens` is how long the answer was, where that is known.
+    """
 
     query: str
     model: str
     score: float
     weight: float = 1.0
+    output_tokens: float | None = None
 
     def check(self) -> None:
         """Raises `ValueError` on a score or weight out of range."""
@@ -194,7 +199,7 @@ class SuccessModel:
         seen = self.space.arrays.get("trained_on") if self.space else None
         return np.zeros(len(queries), dtype=bool) if seen is None else np.isin(query_hashes(queries), seen)
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """A short hash of all weights and abilities."""
         digest = hashlib.sha256(repr(sorted(self.abilities.items())).encode())

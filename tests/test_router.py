@@ -232,7 +232,7 @@ def test_training_bears_missing_graded_repeated_one_sided_and_few_outcomes() -> 
     with pytest.raises(ValueError, match="no outcomes"):
         train([])
     for score in (float("nan"), 2.0):
-        with pytest.raises(ValueError, match="outcome of .m. on "):
+        with pytest.raises(ValueError, match=r"outcome of .m. on "):
             train([Outcome("q", "m", 1.0), Outcome("q", "m", score)])
 
 

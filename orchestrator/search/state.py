@@ -71,12 +71,7 @@ class SearchState:
     @cached_property
     def keys(self) -> tuple[str, ...]:
         """The group of each candidate: equal keys are equivalent answers. Free text stands for itself."""
-        keys = []
-        for index, candidate in enumerate(self.candidates):
-            answer = canonical_answer(candidate.text, self.question)
-            alone = answer.kind == "text" and len(answer.key.split()) > SHORT_ANSWER_WORDS
-            keys.append(f"text#{index}" if alone else f"{answer.kind}:{answer.key}")
-        return tuple(keys)
+        return tuple(group_key(candidate.text, self.question) or f"text#{index}" for index, candidate in enumerate(self.candidates))
 
     @cached_property
     def comparable(self) -> bool:
@@ -136,6 +131,13 @@ class SearchState:
     @property
     def confidence(self) -> float:
         return 0.0 if self.leader is None else self.belief.groups.get(self.keys[self.leader], 0.0)
+
+
+def group_key(text: str, question: str) -> str | None:
+    """What an answer is compared by: equal keys are equivalent answers. `None` for free text, which is like no other."""
+    answer = canonical_answer(text, question)
+    alone = answer.kind == "text" and len(answer.key.split()) > SHORT_ANSWER_WORDS
+    return None if alone else f"{answer.kind}:{answer.key}"
 
 
 def ratio_of(verdict: Verdict) -> float:

@@ -69,6 +69,17 @@ def adaptive(state: SearchState) -> Sequence[Action]:
     return [first] if isinstance(first, Stop) else [first, *_beside(first, state)]
 
 
+def starting_with(model: str, strategy: Strategy) -> Strategy:
+    """`strategy`, but `model` is asked first: for exploring."""
+
+    def started(state: SearchState) -> Sequence[Action]:
+        if not state.candidates and not state.running and any(choice.model == model for choice in state.choices):
+            return [Draft(model)]
+        return strategy(state)
+
+    return started
+
+
 STRATEGIES: dict[str, Strategy] = {
     "single": single,
     "cascade": cascade,

@@ -1,0 +1,5 @@
+"""What outlives a process."""
+
+from orchestrator.storage.decisions import DecisionLog, LoggedDecision, LoggedDraft
+
+__all__ = ["DecisionLog", "LoggedDecision", "LoggedDraft"]
