@@ -10,6 +10,7 @@ COMMANDS = {
     "ask": "Answer a question with the cheapest adequate model.",
     "remember": "Store a text or files in memory.",
     "recall": "Show what memory holds for a query.",
+    "feedback": "Say how right an answer was; the router learns from it.",
     "route": "Show which model would be asked, and why.",
     "train-router": "Train a router from graded outcomes of your own.",
     "certify": "Prove from graded outcomes that routing keeps a promised quality.",

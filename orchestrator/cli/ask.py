@@ -66,7 +66,7 @@ def command(
 
         with Progress(f"using {orchestrator.origin}") as progress:
             answer = await orchestrator.answer(text, on_event=progress.event, **options)
-        show_answer(answer, explain=explain)
+        show_answer(answer, explain=explain, answer_id=answer.id if orchestrator.decisions else "")
 
     run_with(config, memory_path, job)
 
@@ -74,6 +74,7 @@ def command(
 def answer_dict(answer: Answer) -> dict[str, Any]:
     """An answer as JSON values."""
     return {
+        "id": answer.id,
         "answer": answer.text,
         "confidence": round(answer.confidence, 4),
         "model": answer.model,

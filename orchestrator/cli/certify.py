@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from orchestrator.cli.logs import read_outcomes
 from orchestrator.cli.options import as_json, reports_errors
 
 
@@ -27,16 +28,12 @@ def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
     from orchestrator.errors import ConfigError
     from orchestrator.fleet import fleet_from_config
     from router.guarantee import Refusal
-    from router.log import LogError, read_log
 
     parsed = load_config(config)
     if not isinstance(parsed.quality, PromiseConfig) or parsed.router is None:
         missing = "no promise under quality" if parsed.router else "no trained router"
         raise ConfigError(f"{config}: {missing}", remedy="Write quality: {max_loss: 0.03, confidence: 0.9, vs: MODEL} and router: FOLDER")
-    try:
-        outcomes = [outcome for path in logs for outcome in read_log(path).outcomes]
-    except LogError as error:
-        raise ConfigError(str(error), remedy="Mend the log; docs/router.md shows the format") from None
+    outcomes = read_outcomes(logs).outcomes
     profiles = graded_profiles(parsed, {name: backend.profile for name, backend in fleet_from_config(parsed).backends.items()})
     promise = promised(parsed.quality)
     found, used = certify_fleet(trained_router(parsed.router), profiles, promise, outcomes, model_versions(parsed))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from orchestrator.cli.logs import read_decisions
 from orchestrator.cli.options import as_json, reports_errors
 
 
@@ -26,19 +27,15 @@ from orchestrator.cli.options import as_json, reports_errors
 def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
     """Estimate quality and price of the routing in --policy from LOGS that another policy made. No model is asked.
 
-    LOGS are .jsonl, one decision a line: {"query", "model", "propensity", "score", "cost_usd"}. The estimate is doubly robust; its intervals
-    widen where the log hardly explored what the policy would do.
+    LOGS are decision logs (.db), or .jsonl with one decision a line: {"query", "model", "propensity", "score", "cost_usd"}. The estimate is doubly
+    robust; its intervals widen where the log hardly explored what the policy would do.
     """
     from orchestrator.engine import Orchestrator
     from orchestrator.errors import ConfigError
     from router import ModelProfile
-    from router.log import LogError, read_decisions
     from router.replay import replay
 
-    try:
-        decisions = [decision for path in logs for decision in read_decisions(path)]
-    except LogError as error:
-        raise ConfigError(str(error), remedy="docs/router.md shows the format") from None
+    decisions = read_decisions(logs)
     with Orchestrator.from_config(config) as orchestrator:
         profiles = {name: backend.profile for name, backend in orchestrator.backends.items()}
         known = lru_cache(maxsize=None)(

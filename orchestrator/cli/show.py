@@ -68,7 +68,7 @@ def describe(event: Event) -> str:
     return event.kind
 
 
-def show_answer(answer: Answer, *, explain: bool = False) -> None:
+def show_answer(answer: Answer, *, explain: bool = False, answer_id: str = "") -> None:
     if answer.simulated:
         console.print("[black on yellow] SIMULATION [/] this answer comes from a simulated model")
     console.print(escape(answer.text))
@@ -76,6 +76,8 @@ def show_answer(answer: Answer, *, explain: bool = False) -> None:
     if answer.partial:
         parts.append(f"partial: {answer.stopped}")
     messages.print(f"[dim]{escape(' · '.join(parts))}[/dim]")
+    if answer_id:
+        messages.print(f"[dim]right or wrong? orchestrator feedback {answer_id} --score 1[/dim]")
     if not explain:
         return
     if answer.route is not None:

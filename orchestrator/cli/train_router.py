@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from orchestrator.cli.logs import read_outcomes
 from orchestrator.cli.options import as_json, reports_errors
 
 HELD_OUT = 5  # one query in five is left out for the report
@@ -30,25 +31,21 @@ HELD_OUT = 5  # one query in five is left out for the report
 @as_json
 @reports_errors
 def command(logs: tuple[Path, ...], out: Path, report: Path | None, no_embedding: bool, seed: int, as_json: bool) -> None:
-    """Train a router from LOGS: graded answers of your models to your queries (.jsonl, .csv, .parquet or .json; see docs/router.md).
+    """Train a router from LOGS: graded answers of your models to your queries (.jsonl, .csv, .parquet,
+    .json, or a decision log .db; see docs/router.md).
 
     A few hundred queries are enough. No key, no GPU, no download. The figures are from a fifth of the queries that a first training left out; the
     router that is saved is trained on all. Use it with `router: FOLDER` in orchestrator.yaml.
     """
     from memory import default_encoder
     from orchestrator.errors import ConfigError
-    from router.log import LogError, read_log
     from router.report import html_report, judge
     from router.train import train
 
     if find_spec("scipy") is None:
         raise ConfigError("training needs scipy", remedy="pip install 'compound-orchestrator[train]'")
-    try:
-        found = [read_log(path) for path in logs]
-    except LogError as error:
-        raise ConfigError(str(error), remedy="Mend the log; docs/router.md shows the format") from None
-    outcomes = [outcome for log in found for outcome in log.outcomes]
-    unlabelled = [query for log in found for query in log.unlabelled]
+    found = read_outcomes(logs)
+    outcomes, unlabelled = found.outcomes, found.unlabelled
     if not outcomes:
         raise ConfigError("the logs hold no graded outcomes", remedy="Each line needs a model and a score in [0, 1]")
     encoder = None if no_embedding else default_encoder()

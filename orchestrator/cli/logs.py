@@ -1,0 +1,70 @@
+"""Logs as arguments of a command: files of graded outcomes in any format that `router.log` reads, or this fleet's own decision log (.db)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from orchestrator.storage import DecisionLog
+    from router.log import Log
+    from router.replay import Decision
+
+
+def read_outcomes(paths: Sequence[Path]) -> Log:
+    """Everything that the files hold. Raises `ConfigError` that says which file and row is wrong."""
+    from router.log import Log, read_log
+
+    found = Log()
+    for path in paths:
+        if path.suffix == ".db":
+            with _decision_log(path) as log:
+                found.outcomes += log.outcomes()
+            continue
+        with _explained():
+            read = read_log(path)
+        found.outcomes += read.outcomes
+        found.unlabelled += read.unlabelled
+    return found
+
+
+def read_decisions(paths: Sequence[Path]) -> list[Decision]:
+    """Logged decisions with propensities. Raises `ConfigError`."""
+    from router import log as files
+
+    found: list[Decision] = []
+    for path in paths:
+        if path.suffix == ".db":
+            with _decision_log(path) as log:
+                found += log.decisions()
+            continue
+        with _explained():
+            found += files.read_decisions(path)
+    return found
+
+
+@contextmanager
+def _decision_log(path: Path) -> Iterator[DecisionLog]:
+    from orchestrator.errors import ConfigError
+    from orchestrator.storage import DecisionLog
+
+    if not path.exists():
+        raise ConfigError(f"{path}: no such file", remedy="Keep a log first: online: {} in the configuration")
+    log = DecisionLog(path)
+    try:
+        yield log
+    finally:
+        log.close()
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    from orchestrator.errors import ConfigError
+    from router.log import LogError
+
+    try:
+        yield
+    except LogError as error:
+        raise ConfigError(str(error), remedy="Mend the log; docs/router.md shows the format") from None
