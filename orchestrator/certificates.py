@@ -40,32 +40,47 @@ def certify_fleet(
     unpriced = [name for name, profile in profiles.items() if profile.cost_usd(1.0) is None]
     if unpriced:
         raise ConfigError(f"no price is known for {', '.join(unpriced)}", remedy="State input_usd_per_mtok and output_usd_per_mtok")
-    scores: dict[str, dict[str, float]] = {}
-    for outcome in outcomes:
-        scores.setdefault(outcome.query, {})[outcome.model] = outcome.score
-    names = list(profiles)
-    ungraded = [name for name in names if not any(name in graded for graded in scores.values())]
-    if ungraded:
-        raise ConfigError(
-            f"the logs hold no outcomes of {', '.join(ungraded)}", remedy="Grade every model of the fleet on the same queries"
-        )
-    complete = [query for query, graded in scores.items() if all(name in graded for name in names)]
-    queries = [query for query, seen in zip(complete, router.success.was_trained_on(complete), strict=True) if not seen]
+    queries, graded = unseen_and_complete(router, list(profiles), outcomes)
     if not queries:
         return certify_settings((), promise), 0
-    observed = np.array([[scores[query][name] for name in names] for query in queries])
+    observed = np.array([[outcome.score for outcome in row] for row in graded])
     predicted = router.success.predict_many(queries, list(profiles.values()))
     cost = np.array([[profile.cost_usd(len(query) / 4) or 0.0 for profile in profiles.values()] for query in queries])
-    settings = fleet_settings(predicted, observed, cost, names.index(promise.vs))
+    settings = fleet_settings(predicted, observed, cost, list(profiles).index(promise.vs))
     hashed = data_hash(predicted, observed)
     found = certify_settings(settings, promise, data_hash=hashed, policy_hash=policy_hash(router, profiles), model_versions=versions)
     return found, len(queries)
 
 
-def policy_hash(router: Router, profiles: Mapping[str, ModelProfile]) -> str:
-    """Changes whenever a decision could: the router's weights, the fleet, its prices."""
+def unseen_and_complete(router: Router, models: Sequence[str], outcomes: Sequence[Outcome]) -> tuple[list[str], list[list[Outcome]]]:
+    """The queries that every model answered and the router was not trained on, and their outcomes in the order of `models`.
+
+    Raises `ConfigError` if a model has no outcomes at all.
+    """
+    by_query: dict[str, dict[str, Outcome]] = {}
+    for outcome in outcomes:
+        by_query.setdefault(outcome.query, {})[outcome.model] = outcome
+    ungraded = [name for name in models if not any(name in graded for graded in by_query.values())]
+    if ungraded:
+        raise ConfigError(
+            f"the logs hold no outcomes of {', '.join(ungraded)}", remedy="Grade every model of the fleet on the same queries"
+        )
+    complete = [query for query, graded in by_query.items() if all(name in graded for name in models)]
+    queries = [query for query, seen in zip(complete, router.success.was_trained_on(complete), strict=True) if not seen]
+    return queries, [[by_query[query][name] for name in models] for query in queries]
+
+
+def policy_hash(router: Router, profiles: Mapping[str, ModelProfile], search: object = None) -> str:
+    """Changes whenever a decision could: the router's weights, the fleet, its prices, and the settings of the search if those are covered."""
     prices = [(name, p.input_usd_per_mtok, p.output_usd_per_mtok, p.output_tokens, p.like, p.skill) for name, p in sorted(profiles.items())]
-    return f"{router.success.fingerprint}-{data_hash(np.frombuffer(repr(prices).encode(), dtype=np.uint8))}"
+    described = repr(prices) if search is None else repr((prices, search))
+    return f"{router.success.fingerprint}-{data_hash(np.frombuffer(described.encode(), dtype=np.uint8))}"
+
+
+def covered_search(config: Config) -> object:
+    """What of the search a certificate depends on; `None` if it speaks of routing alone."""
+    covers_search = isinstance(config.quality, PromiseConfig) and config.quality.covers == "search"
+    return (config.strategy, config.value_usd, config.max_tokens) if covers_search else None
 
 
 def model_versions(config: Config) -> dict[str, str]:
@@ -90,7 +105,9 @@ def load_guarantee(config: Config, profiles: Mapping[str, ModelProfile], router:
     if certificate.promise != promised(config.quality):
         raise ConfigError(f"quality: {path} certifies another promise, {certificate.promise}", remedy=HOW)
     if not certificate.is_valid(
-        now=datetime.now(UTC), policy_hash=policy_hash(router, graded_profiles(config, profiles)), model_versions=model_versions(config)
+        now=datetime.now(UTC),
+        policy_hash=policy_hash(router, graded_profiles(config, profiles), covered_search(config)),
+        model_versions=model_versions(config),
     ):
         raise ConfigError(f"quality: {path} is void: it expired, or the router, the models or their prices changed", remedy=HOW)
     return Guard.of(certificate)
@@ -102,4 +119,4 @@ def graded_profiles(config: Config, profiles: Mapping[str, ModelProfile]) -> dic
 
 
 def promised(config: PromiseConfig) -> Promise:
-    return Promise(config.max_loss, config.confidence, config.vs, config.kind)
+    return Promise(config.max_loss, config.confidence, config.vs, config.kind, config.covers)

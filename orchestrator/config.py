@@ -72,6 +72,8 @@ class PromiseConfig(_Strict):
     confidence: Share = 0.9
     vs: str
     kind: Literal["net", "gross"] = "net"
+    covers: Literal["routing", "search"] = "routing"
+    """`routing`: one draft by the routed model. `search`: whatever the strategy ends with; certified from recorded answers."""
 
 
 class OnlineConfig(_Strict):

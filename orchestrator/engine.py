@@ -331,7 +331,7 @@ class Orchestrator:
         reference = guard.certificate.promise.vs
         if guard.threshold is None:
             return Preference("close", quality=1.0, reference=reference, gap=-1.0)
-        if guard.certificate.covers == "search":
+        if guard.certificate.promise.covers == "search":
             return Preference(quality=1.0 - guard.threshold)
         return Preference("close", quality=self._quality, reference=reference, gap=guard.threshold)
 
@@ -341,7 +341,7 @@ class Orchestrator:
             named is None
             and guard is not None
             and query.quality is None
-            and (guard.certificate.covers == "routing" or guard.threshold is None)
+            and (guard.certificate.promise.covers == "routing" or guard.threshold is None)
         ):
             return STRATEGIES["single"]  # such a certificate speaks of one draft by the routed model
         return self._strategy if named is None else _strategy(named)

@@ -35,12 +35,16 @@ BETS = np.concatenate([np.linspace(0.01, 0.2, 12), np.linspace(0.25, 0.95, 12)])
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """Lose at most `max_loss` of quality (probability points) against the model `vs`, with probability `confidence` over calibration sets."""
+    """Lose at most `max_loss` of quality (probability points) against the model `vs`, with probability `confidence` over calibration sets.
+
+    `covers` says of what: the routed model's one answer, or what a whole search ends with.
+    """
 
     max_loss: float
     confidence: float = 0.9
     vs: str = "reference"
     kind: Kind = "net"
+    covers: Covers = "routing"
 
     def __post_init__(self) -> None:
         if not 0.0 < self.max_loss < 1.0 or not 0.0 < self.confidence < 1.0:
@@ -57,7 +61,8 @@ class Certificate:
 
     Of routing, the gain is the predicted P(right) of the reference - that of the cheaper model; of a whole search, it is 1 - the confidence in the
     answer (so `1 - threshold` is the target at which search stops). `cheap_share` is the share of calibration queries that do without; `bound` the
-    upper confidence bound of the loss. Void when a model version, the policy or the date does not match.
+    upper confidence bound of the loss. About `labels_for_next_saving` labels would certify the next cheaper setting, if new ones look like these
+    (`None`: there is none, or no number would). Void when a model version, the policy or the date does not match.
     """
 
     threshold: float
@@ -71,7 +76,7 @@ class Certificate:
     model_versions: Mapping[str, str]
     issued: str
     expires: str
-    covers: Covers = "routing"
+    labels_for_next_saving: int | None = None
 
     @property
     def id(self) -> str:
@@ -79,7 +84,7 @@ class Certificate:
 
     def gain(self, route: Route, model: str, confidence: float) -> float:
         """The gain of asking the reference that this answer of `model` went without."""
-        if self.covers == "search":
+        if self.promise.covers == "search":
             return 1.0 - confidence
         return route.option(self.promise.vs).p_success - route.option(model).p_success
 
@@ -127,7 +132,6 @@ def certify_settings(
     model_versions: Mapping[str, str] | None = None,
     now: datetime | None = None,
     valid_days: float = 90.0,
-    covers: Covers = "routing",
 ) -> Certificate | Refusal:
     """The last of `settings`, ordered from the safest to the cheapest, that can be proven before one cannot.
 
@@ -135,7 +139,7 @@ def certify_settings(
     the calibration queries were seen, or depend on predictions only.
     """
     passed: tuple[float, float, float, float] | None = None
-    n = 0
+    n, needed = 0, None
     for setting in settings:
         losses, n = _counted(setting.lost, promise.kind), len(setting.lost)
         bound = _upper_bound(losses, promise)
@@ -143,6 +147,7 @@ def certify_settings(
             if passed is None:
                 reason = f"with {n} labels the loss may be as high as {bound:.3f}, {promise.max_loss:.3f} is allowed"
                 return Refusal(reason, n, _labels_needed(losses, promise))
+            needed = _labels_needed(losses, promise)
             break
         passed = (setting.value, setting.cheap_share, bound, float(losses.mean()))
     if passed is None:
@@ -157,7 +162,7 @@ def certify_settings(
         dict(model_versions or {}),
         issued.isoformat(timespec="seconds"),
         (issued + timedelta(days=valid_days)).isoformat(timespec="seconds"),
-        covers,
+        needed,
     )
 
 
@@ -197,15 +202,6 @@ def closest_enough(gap: Array, cost_usd: Array, reference: int, allowed: float) 
     may = gap <= allowed
     may[:, reference] = True
     return np.asarray(np.where(may, cost_usd, np.inf).argmin(axis=1))
-
-
-def labels_for_next_saving(gain: Array, cheap: Array, reference: Array, certificate: Certificate) -> int | None:
-    """About how many labels would certify the next cheaper threshold, if new ones look like these; `None` if no number would."""
-    further = [t for t in _thresholds(np.asarray(gain, dtype=float)) if t > certificate.threshold]
-    if not further:
-        return None
-    lost = np.where(np.asarray(gain) <= further[0], np.asarray(reference, dtype=float) - np.asarray(cheap, dtype=float), 0.0)
-    return _labels_needed(_counted(lost, certificate.promise.kind), certificate.promise)
 
 
 def data_hash(*columns: Array) -> str:

@@ -1,7 +1,8 @@
 """Graded outcomes from files, to train and judge routers on. Never unpickles.
 
 - .jsonl: one object a line, {"query", "model", "score"} or {"query", "outcomes": {model: score or {"score": ...}}}. `prompt` or `messages` (the
-  conversation is condensed) will do for `query`. A line without outcomes is a query without labels.
+  conversation is condensed) will do for `query`. Beside a score may stand `output_tokens` and the text of the `answer`. A line without outcomes
+  is a query without labels.
 - .csv, .parquet: the same columns, or one row a query with a column of scores for each model (RouteLLM, RouterBench; columns like
   `model|total_cost` are passed over). .parquet needs the extra `train`.
 - .json: {"model_name", "records": [{"prompt" or "origin_query", "score"}, ...]} (LLMRouterBench, AvengersPro).
@@ -22,9 +23,11 @@ from router.replay import Decision
 from router.success import Outcome, reliability_weight
 
 QUERY_NAMES = ("query", "prompt", "question", "origin_query")
+TOKEN_NAMES = ("output_tokens", "out_tokens", "tokens", "completion_tokens")
 NOT_MODELS = frozenset(
     (
         *QUERY_NAMES,
+        *TOKEN_NAMES,
         "id",
         "query_id",
         "sample_id",
@@ -93,17 +96,41 @@ def read_decisions(path: str | Path) -> list[Decision]:
 
 def _add(log: Log, where: str, row: Mapping[str, Any]) -> None:
     query = _query(where, row)
+    graded: dict[str, Mapping[str, Any]]
     if "model" in row:
-        graded = {str(row["model"]): row.get("score")}
+        graded = {str(row["model"]): row}
     elif isinstance(row.get("outcomes"), Mapping):
-        graded = {str(model): found.get("score") if isinstance(found, Mapping) else found for model, found in row["outcomes"].items()}
+        graded = {str(model): found if isinstance(found, Mapping) else {"score": found} for model, found in row["outcomes"].items()}
     else:
-        graded = {name: value for name, value in row.items() if name not in NOT_MODELS and "|" not in name and _is_number(value)}
-    known = {model: score for model, score in graded.items() if score is not None and score != ""}
+        graded = {name: {"score": value} for name, value in row.items() if name not in NOT_MODELS and "|" not in name and _is_number(value)}
+    known = {model: found for model, found in graded.items() if found.get("score") is not None and found["score"] != ""}
     if not known:
         log.unlabelled.append(query)
-    for model, score in known.items():
-        log.outcomes.append(Outcome(query, model, _score(where, model, score), _weight(where, row)))
+    for model, found in known.items():
+        answer = found.get("answer")
+        log.outcomes.append(
+            Outcome(
+                query,
+                model,
+                _score(where, model, found["score"]),
+                _weight(where, row),
+                _tokens(where, model, found),
+                answer if isinstance(answer, str) else None,
+            )
+        )
+
+
+def _tokens(where: str, model: str, found: Mapping[str, Any]) -> float | None:
+    value = next((found[name] for name in TOKEN_NAMES if found.get(name) not in (None, "")), None)
+    if value is None:
+        return None
+    try:
+        tokens = float(value)
+    except (TypeError, ValueError):
+        tokens = math.nan
+    if not 0.0 <= tokens < math.inf:
+        raise LogError(f"{where}: the output tokens of {model!r} are {value!r}, not a number of at least 0")
+    return tokens
 
 
 def _query(where: str, row: Mapping[str, Any]) -> str:

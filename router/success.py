@@ -44,7 +44,7 @@ class Ability:
 class Outcome:
     """One graded answer: `score` in [0, 1]. `weight` in (0, 1] is how much the grader is trusted (see `reliability_weight`).
 
-    `output_tokens` is how long the answer was, where that is known.
+    `output_tokens` is how long the answer was and `answer` its text, where they are known.
     """
 
     query: str
@@ -52,6 +52,7 @@ class Outcome:
     score: float
     weight: float = 1.0
     output_tokens: float | None = None
+    answer: str | None = None
 
     def check(self) -> None:
         """Raises `ValueError` on a score or weight out of range."""

@@ -26,7 +26,6 @@ from router.guarantee import (
     betting_p_value,
     certify,
     clopper_pearson_upper,
-    labels_for_next_saving,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -92,7 +91,7 @@ def test_more_labels_unlock_a_cheaper_threshold() -> None:
     assert isinstance(small, Certificate)
     assert isinstance(large, Certificate)
     assert large.cheap_share > small.cheap_share
-    needed = labels_for_next_saving(*traffic(300, 5), small)
+    needed = small.labels_for_next_saving
     assert needed is None or needed >= 300
 
 

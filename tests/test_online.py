@@ -299,7 +299,7 @@ def test_a_promise_freezes_the_router() -> None:
 
 
 def test_a_certificate_of_a_whole_search_sets_its_target() -> None:
-    covering = replace(certificate(), covers="search", threshold=0.2)
+    covering = replace(certificate(), promise=Promise(0.05, 0.9, "strong", covers="search"), threshold=0.2)
     backends = [Says("cheap", "The answer is 3", 0.1, skill=0.85), Says("strong", "The answer is 7", 5.0, skill=0.9)]
     made = {"guarantee": Guard.of(covering), "strategy": "cascade", "audit": 0.0}
     with fleet(*backends, **made) as orchestrator:

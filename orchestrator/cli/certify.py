@@ -18,15 +18,16 @@ from orchestrator.cli.options import as_json, reports_errors
 @as_json
 @reports_errors
 def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
-    """Prove from LOGS that routing keeps the promise under `quality` in the configuration, and save the certificate beside the router.
+    """Prove from LOGS that the promise under `quality` in the configuration is kept, and save the certificate beside the router.
 
-    LOGS hold graded answers of every model to queries that the router was not trained on. If they cannot support the promise, says how many more
-    would (exit code 1).
+    LOGS hold graded answers of every model to queries that the router was not trained on. With `covers: search` they must hold the texts of the
+    answers, too: the whole search is rehearsed on them. If they cannot support the promise, says how many more would (exit code 1).
     """
     from orchestrator.certificates import FILE_NAME, certify_fleet, graded_profiles, model_versions, promised, trained_router
     from orchestrator.config import PromiseConfig, load_config
     from orchestrator.errors import ConfigError
     from orchestrator.fleet import fleet_from_config
+    from orchestrator.rehearsal import certify_search
     from router.guarantee import Refusal
 
     parsed = load_config(config)
@@ -36,7 +37,11 @@ def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
     outcomes = read_outcomes(logs).outcomes
     profiles = graded_profiles(parsed, {name: backend.profile for name, backend in fleet_from_config(parsed).backends.items()})
     promise = promised(parsed.quality)
-    found, used = certify_fleet(trained_router(parsed.router), profiles, promise, outcomes, model_versions(parsed))
+    router, versions = trained_router(parsed.router), model_versions(parsed)
+    if promise.covers == "search":
+        found, used = certify_search(parsed, router, profiles, promise, outcomes, versions)
+    else:
+        found, used = certify_fleet(router, profiles, promise, outcomes, versions)
     if isinstance(found, Refusal):
         more = "no number of labels like these would do" if found.labels_needed is None else f"about {found.labels_needed} labels would do"
         if not used:
@@ -55,3 +60,5 @@ def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
         f"certified from {used} queries: {found.cheap_share:.0%} of them need not go to {promise.vs}; the loss is at most {found.bound:.4f} "
         f"({promise.max_loss} allowed) with {promise.confidence:.0%} confidence, until {found.expires[:10]}\nsaved to {path}"
     )
+    if found.labels_for_next_saving is not None:
+        click.echo(f"about {found.labels_for_next_saving} labels like these would certify the next saving")
