@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from orchestrator.backends.base import Backend
 from orchestrator.backends.calculator import CalculatorBackend
 from orchestrator.backends.extractive import ExtractiveBackend
+from orchestrator.backends.prices import list_prices
 from orchestrator.backends.providers import PROVIDERS, DefaultModel, LocalServer, Provider, find_local_servers, keys_in_environment
 from orchestrator.config import Config, ModelConfig, secret
 from orchestrator.errors import ConfigError
@@ -54,9 +55,7 @@ async def fleet_at_hand(*, local_servers: bool = True) -> Fleet:
 def build_backend(name: str, config: ModelConfig) -> Backend:
     profile = ModelProfile(
         name,
-        config.input_usd_per_mtok,
-        config.output_usd_per_mtok,
-        config.cached_usd_per_mtok,
+        *_prices(name, config),
         config.context_tokens,
         frozenset(config.capabilities),
         config.skill,
@@ -75,6 +74,23 @@ def build_backend(name: str, config: ModelConfig) -> Backend:
     if config.provider == "recorded":
         return _recorded(name, config)
     return _openai_compatible(name, config, profile)
+
+
+def _prices(name: str, config: ModelConfig) -> tuple[float | None, float | None, float | None]:
+    """USD per million tokens read, written and read from the cache: what is stated, else the provider's list prices."""
+    stated = config.input_usd_per_mtok, config.output_usd_per_mtok, config.cached_usd_per_mtok
+    provider = PROVIDERS.get(config.provider)
+    if provider is None or provider.port is not None or config.base_url is not None or (stated[0] is not None and stated[1] is not None):
+        return stated
+    listed = list_prices(config.provider, config.model or name)
+    if listed is None:
+        return stated
+    known = listed.input_usd_per_mtok, listed.output_usd_per_mtok, listed.cached_usd_per_mtok
+    return (
+        known[0] if stated[0] is None else stated[0],
+        known[1] if stated[1] is None else stated[1],
+        known[2] if stated[2] is None else stated[2],
+    )
 
 
 def _simulated(name: str, profile: ModelProfile) -> Backend:

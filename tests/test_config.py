@@ -8,6 +8,7 @@ import pytest
 
 from orchestrator import ConfigError, Orchestrator
 from orchestrator.config import load_config, parse_config, secret
+from orchestrator.fleet import fleet_from_config
 from orchestrator.located_yaml import load_located
 
 GOOD = """\
@@ -141,3 +142,22 @@ def test_an_empty_fleet_and_an_unknown_strategy_are_refused() -> None:
     config = parse_config("models: {a: {provider: calculator}}\nmemory: null\n")
     with pytest.raises(ConfigError, match="unknown strategy 'magic'"):
         Orchestrator.from_config(config, strategy="magic")
+
+
+def test_hosted_models_without_stated_prices_get_list_prices(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("genai_prices")
+    monkeypatch.setenv("OPENAI_API_KEY", "k")
+    text = (
+        "models:\n  listed: {provider: openai, model: gpt-4o-mini}\n  half: {provider: openai, model: gpt-4o-mini, input_usd_per_mtok: 9}\n"
+        "  unheard: {provider: openai, model: no-such-model}\n  mine: {provider: openai, model: gpt-4o-mini, base_url: 'http://127.0.0.1:9/v1'}\n"
+    )
+    profiles = {name: backend.profile for name, backend in fleet_from_config(parse_config(text)).backends.items()}
+    listed = profiles["listed"]
+    assert listed.input_usd_per_mtok is not None
+    assert listed.output_usd_per_mtok is not None
+    assert 0 < listed.input_usd_per_mtok < listed.output_usd_per_mtok < 10
+    assert listed.cached_usd_per_mtok is not None
+    assert listed.cached_usd_per_mtok < listed.input_usd_per_mtok
+    assert (profiles["half"].input_usd_per_mtok, profiles["half"].output_usd_per_mtok) == (9, listed.output_usd_per_mtok)
+    assert profiles["unheard"].cost_usd(10) is None
+    assert profiles["mine"].cost_usd(10) is None  # somebody else's server: its prices are not the provider's

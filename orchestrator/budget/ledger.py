@@ -65,7 +65,11 @@ class Ledger:
             held_nano = sum(held.nano for held in self._open.values())
             held_tokens = sum(held.tokens for held in self._open.values())
             if usd is None and self._limit_nano is not None:
-                raise BudgetExceeded("the price of this model is unknown", limit="usd", remedy="State its prices or lift the money limit")
+                raise BudgetExceeded(
+                    "the price of this model is unknown",
+                    limit="usd",
+                    remedy="State its prices, install compound-orchestrator[prices], or lift the money limit",
+                )
             nano = 0 if usd is None else to_nano(usd)
             if self._limit_nano is not None and self.settled_nano + held_nano + nano > self._limit_nano:
                 left = from_nano(max(self._limit_nano - self.settled_nano - held_nano, 0))
