@@ -122,6 +122,7 @@ def default_encoder() -> Encoder:
 
 
 def _normalised(rows: Vectors) -> Vectors:
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    np.divide(rows, lengths, out=rows, where=lengths > 0)
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    lengths[lengths == 0.0] = 1.0
+    rows /= lengths[:, None]
     return rows

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import chain
 
 _WORD = re.compile(r"[^\W_]+|[^\w\s]|_", re.UNICODE)
 MAX_WORD_CHARS = 100
@@ -23,6 +24,19 @@ class _Marks(dict[int, int | None]):
         return kept
 
 
+class _Pieces(dict[str, tuple[int, ...]]):
+    """The pieces of each word, split when it turns up."""
+
+    def __init__(self, split: Callable[[str], tuple[int, ...]]) -> None:
+        self._split = split
+
+    def __missing__(self, word: str) -> tuple[int, ...]:
+        if len(self) >= MAX_CACHED_WORDS:
+            self.clear()
+        pieces = self[word] = self._split(word)
+        return pieces
+
+
 _MARKS = _Marks()
 
 
@@ -31,23 +45,13 @@ class WordPiece:
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
         self._id = {piece: index for index, piece in enumerate(vocabulary)}
-        self._cache: dict[str, tuple[int, ...]] = {}
+        self._pieces = _Pieces(self._split)
 
     def ids(self, text: str) -> list[int]:
         """Token ids of `text`, in order. Lower-cases and strips accents."""
         if not text.isascii():
             text = unicodedata.normalize("NFD", text).translate(_MARKS)
-        cache = self._cache
-        out: list[int] = []
-        for word in _WORD.findall(text.lower()):
-            pieces = cache.get(word)
-            if pieces is None:
-                pieces = self._split(word)
-                if len(cache) >= MAX_CACHED_WORDS:
-                    cache.clear()
-                cache[word] = pieces
-            out.extend(pieces)
-        return out
+        return list(chain.from_iterable(map(self._pieces.__getitem__, _WORD.findall(text.lower()))))
 
     def _split(self, word: str) -> tuple[int, ...]:
         if len(word) > MAX_WORD_CHARS:

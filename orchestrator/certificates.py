@@ -44,8 +44,12 @@ def certify_fleet(
     if not queries:
         return certify_settings((), promise), 0
     observed = np.array([[outcome.score for outcome in row] for row in graded])
-    predicted = router.success.predict_many(queries, list(profiles.values()))
-    cost = np.array([[profile.cost_usd(len(query) / 4) or 0.0 for profile in profiles.values()] for query in queries])
+    fleet = list(profiles.values())
+    predicted, tokens = router.success.assess(queries, fleet)
+    lengths = np.tile([profile.output_tokens for profile in fleet], (len(queries), 1)) if tokens is None else tokens
+    cost = np.array(
+        [[p.cost_usd(len(q) / 4, n) or 0.0 for p, n in zip(fleet, row, strict=True)] for q, row in zip(queries, lengths, strict=True)]
+    )
     settings = fleet_settings(predicted, observed, cost, list(profiles).index(promise.vs))
     hashed = data_hash(predicted, observed)
     found = certify_settings(settings, promise, data_hash=hashed, policy_hash=policy_hash(router, profiles), model_versions=versions)

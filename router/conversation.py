@@ -10,6 +10,12 @@ from collections.abc import Sequence
 
 SHORT_WORDS = 8
 MOST_CONTEXT_CHARS = 800
+MOST_SYSTEM_CHARS = 400
+_SAYS_WHAT_TO_DO = re.compile(
+    r"\?|\b(?:what|which|who|whom|whose|why|how|when|where|is|are|can|could|please|write|draft|list|give|explain|describe|compare|analy[sz]e|summari[sz]e"
+    r"|translate|rewrite|calculate|compute|find|solve|prove|derive|show|determine|evaluate|design|implement|fix|tell|make|name|choose|complete)\b",
+    re.IGNORECASE,
+)
 _OPENING = re.compile(
     r"<(system[-_]reminder|tools?|tool[-_]list|available[-_]tools|functions|environment(?:[-_]details)?|instructions|rules|context)\b[^<>]{0,200}>",
     re.IGNORECASE,
@@ -24,10 +30,14 @@ def judged_text(ask: str, history: Sequence[tuple[str, str]] = ()) -> str:
     """What a router should judge. `history` holds (role, text) of the earlier turns, oldest first.
 
     A self-contained ask stands for itself. One of at most 8 words that refers back, or of at most 2 words, is judged together with the
-    last earlier ask and the end of the last answer. System and tool messages do not count: they are the same for every query of an application.
+    last earlier ask and the end of the last answer. A system message counts where the ask does not say what to do ("Translate to French", then a
+    bare sentence) and it is at most 400 characters long; longer ones and tool messages are the same for every query of an application.
     """
     own = without_wrappers(ask).strip() or ask
     words = own.split()
+    if not any(role in ("user", "assistant") for role, _ in history) and not _SAYS_WHAT_TO_DO.search(own[:MOST_CONTEXT_CHARS]):
+        task = next((without_wrappers(text).strip() for role, text in history if role in ("system", "developer")), "")
+        return f"{task}\n{own}" if 0 < len(task) <= MOST_SYSTEM_CHARS else own
     if len(words) > SHORT_WORDS or not (len(words) <= 2 or _REFERS_BACK.search(own)):
         return own
     earlier_ask = next((text for role, text in reversed(history) if role == "user"), "")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 import re
 import zlib
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 MAX_CHARS = 1_600
+MAX_CACHED_WORDS = 65_536
 _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[^\w\s]", re.UNICODE)
 _OPTION = re.compile(r"^\s*\(?([a-j])[).:]\s*(.*)$", re.MULTILINE)
 _NUMERIC_OPTION = re.compile(r"[\s$]*[-+]?[\d.,/^()%e*× ]+\s*[a-z°%]{0,6}\.?")
@@ -81,7 +81,7 @@ def grams(words: list[str], buckets: int) -> tuple[Integers, Floats]:
     if not words:
         return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
     # Numbers are told apart by their length only: 17 and 23 say the same about difficulty, 17 and 170,000 do not.
-    single = np.array([_hash(word) for word in words], dtype=np.uint64)
+    single = np.fromiter(map(_HASHES.__getitem__, words), dtype=np.uint64, count=len(words))
     pairs = single[:-1] * _FIRST + single[1:] * _SECOND
     hashed = np.concatenate((single, (pairs >> _SHIFT) ^ pairs)) % np.uint64(buckets)
     hashed.sort()
@@ -132,7 +132,15 @@ def surface(cleaned: str, words: list[str]) -> list[float]:
     ]
 
 
-@lru_cache(maxsize=65_536)
-def _hash(word: str) -> int:
-    plain = f"<{len(word)}>" if word[0].isdigit() else word
-    return zlib.crc32(plain.encode("utf-8", "replace"))
+class _Hashes(dict[str, int]):
+    """The hash of each word, computed when it turns up."""
+
+    def __missing__(self, word: str) -> int:
+        if len(self) >= MAX_CACHED_WORDS:
+            self.clear()
+        plain = f"<{len(word)}>" if word[0].isdigit() else word
+        code = self[word] = zlib.crc32(plain.encode("utf-8", "replace"))
+        return code
+
+
+_HASHES = _Hashes()

@@ -90,7 +90,7 @@ class Learner:
             abilities[name] = Ability(float(bias), float(slope))
         if heads is not None:
             heads = _with_corrections(heads, {n: (g.profile, g.head) for n, g in self._graded.items() if g.head is not None})
-        return SuccessModel(self._base.space, heads, abilities)
+        return SuccessModel(self._base.space, heads, abilities, self._base.lengths)
 
 
 def _head(graded: _Graded, base: SuccessModel) -> Array | None:

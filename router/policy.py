@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple, get_args
@@ -154,16 +154,22 @@ def choose(
     needs: Needs | None = None,
     constraints: Constraints | None = None,
     preference: Preference | None = None,
+    expected_tokens: Sequence[float] | None = None,
 ) -> Route:
     """The decision. `p_success` maps every model's name to a probability in [0, 1]; 0 rules a model out, so does NaN.
 
-    `preference` outranks `quality`, which alone means: the cheapest model that reaches it.
+    `preference` outranks `quality`, which alone means: the cheapest model that reaches it. `expected_tokens` says how long each model's answer will
+    be, in the order of `profiles`; without it every answer is as long as the profile says.
     """
     preference = preference or Preference(quality=quality)
     needs, constraints = needs or _NO_NEEDS, constraints or _UNCONSTRAINED
     known = list(profiles)
     leaving = _cache_worth(known, needs)
-    weighed = tuple(_weigh(profile, p_success[profile.name], needs, constraints, leaving) for profile in known)
+    lengths = [profile.output_tokens for profile in known] if expected_tokens is None else expected_tokens
+    weighed = tuple(
+        _weigh(profile, p_success[profile.name], tokens, needs, constraints, leaving)
+        for profile, tokens in zip(known, lengths, strict=True)
+    )
     usable = [w for w in weighed if not w.broken]
     if not usable:
         return Route(None, False, preference, _what_to_relax(weighed), weighed)
@@ -205,8 +211,9 @@ def _close(usable: list[_Weighed], preference: Preference, weighed: tuple[_Weigh
     return Route(best.model, True, preference, reason, weighed)
 
 
-def _weigh(profile: ModelProfile, p: float, needs: Needs, constraints: Constraints, leaving_usd: float) -> _Weighed:
-    answer_tokens = profile.output_tokens if needs.output_tokens is None else min(needs.output_tokens, profile.output_tokens)
+def _weigh(profile: ModelProfile, p: float, answer_tokens: float, needs: Needs, constraints: Constraints, leaving_usd: float) -> _Weighed:
+    if needs.output_tokens is not None:
+        answer_tokens = min(needs.output_tokens, answer_tokens)
     cached = needs.cached_tokens.get(profile.name, 0) if needs.cached_tokens else 0
     cost = profile.cost_usd(needs.prefill_tokens, answer_tokens, cached)
     if leaving_usd and cost is not None and profile.name != needs.current:

@@ -33,8 +33,14 @@ class Router:
 
         A model that can tell for itself whether it can answer (a calculator, a search over memory) is passed through `known`.
         """
-        p_success = self.success.predict(query, models) | dict(known or {})
-        return choose(models, p_success, quality=quality, needs=needs, constraints=constraints, preference=preference)
+        p, tokens = self.success.assess([query], models)
+        p_success = dict(zip((profile.name for profile in models), p[0].tolist(), strict=True))
+        if known:
+            p_success |= known
+        expected = None if tokens is None else tokens[0].tolist()
+        return choose(
+            models, p_success, quality=quality, needs=needs, constraints=constraints, preference=preference, expected_tokens=expected
+        )
 
     def route_many(
         self,
@@ -46,10 +52,14 @@ class Router:
         constraints: Constraints | None = None,
     ) -> list[Route]:
         """One decision for each query; faster than one by one."""
-        predicted = self.success.predict_many(queries, models).tolist()
+        p, tokens = self.success.assess(queries, models)
+        expected = [None] * len(queries) if tokens is None else tokens.tolist()
         names = [profile.name for profile in models]
         return [
-            choose(models, dict(zip(names, row, strict=True)), quality=quality, needs=needs, constraints=constraints) for row in predicted
+            choose(
+                models, dict(zip(names, row, strict=True)), quality=quality, needs=needs, constraints=constraints, expected_tokens=lengths
+            )
+            for row, lengths in zip(p.tolist(), expected, strict=True)
         ]
 
     def learn(self, outcomes: Iterable[Outcome], profiles: Mapping[str, ModelProfile] | None = None) -> None:

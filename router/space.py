@@ -72,9 +72,19 @@ class FeatureSpace:
         self._embedding_size = int(arrays["embedding_size"])
         self._embedding_unit = np.float32(arrays["embedding_unit"])
         self._centroids = arrays["centroids"].astype(np.float32)
-        # softmax(-SHARPNESS * |x - c|^2) = softmax(x @ pull - push): the point's own length cancels.
-        self._pull = np.ascontiguousarray(2.0 * SHARPNESS * self._centroids.T)
+        # softmax(-SHARPNESS * |x - c|^2) = softmax(x @ pull - push): the point's own length cancels. Here x has the surface first, unscaled.
+        metric = np.concatenate(
+            (np.full(len(SURFACE), SURFACE_IN_DOMAINS, dtype=np.float32), np.ones(self._embedding_size, dtype=np.float32))
+        )
+        centroids = np.roll(self._centroids, len(SURFACE), axis=1)
+        self._pull = np.ascontiguousarray((2.0 * SHARPNESS * metric * centroids).T)
         self._push = SHARPNESS * (self._centroids**2).sum(axis=1)
+        self._metric = metric**2
+        self._dense_scale = np.repeat(
+            np.array([scales.surface, scales.embedding, scales.domains], dtype=np.float32),
+            [len(SURFACE), self._embedding_size, len(self._centroids)],
+        )
+        self._slope = 1.0 / self._sd
         self._far = float(arrays["far"])
         if self._mean.shape != (len(SURFACE),):
             raise ValueError(f"made for {self._mean.shape[0]} surface features, this version has {len(SURFACE)}: train again")
@@ -102,7 +112,7 @@ class FeatureSpace:
             counts[grams(words, buckets)[0]] += 1
         raw = np.array(found, dtype=np.float32)
         mean, sd = raw.mean(axis=0), raw.std(axis=0) + 1e-3
-        vectors = _embed(encoder, texts)
+        vectors = _embed(encoder, [clean(text) for text in texts])
         arrays: dict[str, NDArray[Any]] = {
             "idf": (np.log((1 + len(texts)) / (1 + counts)) + 1).astype(np.float16),
             "surface_mean": mean,
@@ -110,7 +120,8 @@ class FeatureSpace:
             "embedding_size": np.array(vectors.shape[1]),
             "embedding_unit": np.array(_unit(vectors)),
         }
-        located = _locate(_standardise(raw, mean, sd), vectors * arrays["embedding_unit"].astype(np.float32))
+        surfaces = _standardised(raw, mean, 1.0 / sd) * np.float32(SURFACE_IN_DOMAINS)
+        located = np.concatenate((vectors * arrays["embedding_unit"].astype(np.float32), surfaces), axis=1)
         shuffled = np.random.default_rng(seed).permutation(len(texts))
         left_out, kept = np.split(shuffled, [len(texts) // LEFT_OUT])
         centroids = k_means(located[kept], min(domains, len(texts) // 8), seed=seed)
@@ -121,37 +132,38 @@ class FeatureSpace:
     def points(self, texts: Sequence[str]) -> Points:
         """The texts in the space, each block scaled by its prior standard deviation."""
         rows, indices, values, raw = [], [], [], []
-        for row, text in enumerate(texts):
-            words = words_of(cleaned := clean(text))
-            raw.append(surface(cleaned, words))
+        cleaned = [clean(text) for text in texts]
+        for row, text in enumerate(cleaned):
+            words = words_of(text)
+            raw.append(surface(text, words))
             index, value = grams(words, self.buckets)
             value *= self._idf[index]
             value *= self.scales.grams / (math.sqrt(value @ value) or 1.0)
             rows.append(np.full(len(index), row))
             indices.append(index)
             values.append(value)
-        n_surface, n_embedding = len(SURFACE), self._embedding_size
         dense = np.empty((len(texts), self.dense_size), dtype=np.float32)
-        standard = _standardise(np.array(raw, dtype=np.float32).reshape(-1, n_surface), self._mean, self._sd)
-        vectors = _embed(self.encoder, texts) if n_embedding and texts else np.zeros((len(texts), n_embedding), dtype=np.float32)
-        vectors = vectors * self._embedding_unit
-        members, familiarity = self._memberships(_locate(standard, vectors))
-        np.multiply(standard, self.scales.surface, out=dense[:, :n_surface])
-        np.multiply(vectors, self.scales.embedding, out=dense[:, n_surface : n_surface + n_embedding])
-        np.multiply(members, self.scales.domains, out=dense[:, n_surface + n_embedding :])
+        n_surface, n_located = len(SURFACE), len(SURFACE) + self._embedding_size
+        located = dense[:, :n_located]
+        located[:, :n_surface] = _standardised(np.array(raw, dtype=np.float32).reshape(-1, n_surface), self._mean, self._slope)
+        if self._embedding_size and texts:
+            np.multiply(_embed(self.encoder, cleaned), self._embedding_unit, out=located[:, n_surface:])
+        familiarity = self._memberships(located, out=dense[:, n_located:])
+        dense *= self._dense_scale
         return Points(_joined(rows), _joined(indices), _joined(values), dense, familiarity, len(self._centroids))
 
-    def _memberships(self, located: Floats) -> tuple[Floats, Floats]:
+    def _memberships(self, located: Floats, *, out: Floats) -> Floats:
+        """Writes the soft memberships to `out` and returns the familiarities."""
         if not len(self._centroids):
-            return np.zeros((len(located), 0), dtype=np.float32), np.ones(len(located), dtype=np.float32)
+            return np.ones(len(located), dtype=np.float32)
         nearness = located @ self._pull
         nearness -= self._push
         highest = nearness.max(axis=1)
-        nearest = np.einsum("ij,ij->i", located, located) - highest / SHARPNESS
+        nearest = (located * located) @ self._metric - highest / SHARPNESS
         nearness -= highest[:, None]
-        weights = np.exp(nearness, out=nearness)
-        weights /= weights.sum(axis=1)[:, None]
-        return weights, np.minimum(self._far / np.maximum(nearest, 1e-9), 1.0).astype(np.float32) ** 2
+        np.exp(nearness, out=out)
+        out /= out.sum(axis=1)[:, None]
+        return np.asarray(np.minimum(self._far / np.maximum(nearest, 1e-9), 1.0) ** 2, dtype=np.float32)
 
 
 def k_means(points: Floats, k: int, *, seed: int = 0, rounds: int = 20, most: int = 6_000) -> Floats:
@@ -181,10 +193,10 @@ def _far(left_out: Floats, centroids: Floats) -> float:
     return float(np.quantile(_squared_distances(left_out, centroids).min(axis=1), 0.9)) + 0.02
 
 
-def _embed(encoder: Encoder | None, texts: Sequence[str]) -> Floats:
-    if encoder is None or not texts:
-        return np.zeros((len(texts), 0), dtype=np.float32)
-    return np.asarray(encoder.encode([clean(text) for text in texts]), dtype=np.float32)
+def _embed(encoder: Encoder | None, cleaned: Sequence[str]) -> Floats:
+    if encoder is None or not cleaned:
+        return np.zeros((len(cleaned), 0), dtype=np.float32)
+    return np.asarray(encoder.encode(cleaned), dtype=np.float32)
 
 
 def _unit(vectors: Floats) -> float:
@@ -192,13 +204,11 @@ def _unit(vectors: Floats) -> float:
     return float(1.0 / max(np.sqrt(((vectors - vectors.mean(axis=0)) ** 2).sum(axis=1).mean()), 1e-6)) if vectors.size else 1.0
 
 
-def _standardise(raw: Floats, mean: Floats, sd: Floats) -> Floats:
-    standard = (raw - mean) / sd
-    return np.asarray(np.minimum(np.maximum(standard, -SURFACE_CLIP, out=standard), SURFACE_CLIP, out=standard), dtype=np.float32)
-
-
-def _locate(standard: Floats, vectors: Floats) -> Floats:
-    return np.concatenate((vectors, standard * np.float32(SURFACE_IN_DOMAINS)), axis=1)
+def _standardised(raw: Floats, mean: Floats, slope: Floats) -> Floats:
+    standard = (raw - mean) * slope
+    np.maximum(standard, -SURFACE_CLIP, out=standard)
+    np.minimum(standard, SURFACE_CLIP, out=standard)
+    return np.asarray(standard)
 
 
 def _squared_distances(points: Floats, centres: Floats) -> Floats:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from router.calibration import Array, logit, sigmoid
 from router.features import Floats, Integers
+from router.length import LengthModel, ModelLength
 from router.profile import ModelProfile
 from router.space import Encoder, FeatureSpace, Points, Scales
 
@@ -79,7 +80,11 @@ class SuccessModel:
     """Predicts success. Immutable: `Learner` makes new ones. Without a space every query is of average ease."""
 
     def __init__(
-        self, space: FeatureSpace | None = None, heads: Heads | None = None, abilities: Mapping[str, Ability] | None = None
+        self,
+        space: FeatureSpace | None = None,
+        heads: Heads | None = None,
+        abilities: Mapping[str, Ability] | None = None,
+        lengths: LengthModel | None = None,
     ) -> None:
         if (space is None) != (heads is None):
             raise ValueError("a feature space and its heads come together")
@@ -88,6 +93,7 @@ class SuccessModel:
         self.space = space
         self.heads = heads
         self.abilities = dict(abilities or {})
+        self.lengths = lengths
         self._fleets: dict[tuple[int, ...], tuple[tuple[Array, Array, Integers], tuple[ModelProfile, ...]]] = {}
         self._column = {name: index + 1 for index, name in enumerate(heads.models)} if heads else {}
 
@@ -110,8 +116,12 @@ class SuccessModel:
         heads = Heads(
             loaded.pop("sparse").astype(np.float32), loaded.pop("dense").astype(np.float32), tuple(stored["models"]), stored["mean_ease"]
         )
+        lengths = None
+        if "length_weights" in loaded:
+            lines = {name: ModelLength(*numbers) for name, numbers in stored["lengths"].items()}
+            lengths = LengthModel(loaded.pop("length_weights"), stored["length_mean"], lines)
         space = FeatureSpace(loaded, buckets=stored["buckets"], encoder=encoder if wanted else None, scales=Scales(**stored["scales"]))
-        return cls(space, heads, {name: Ability(*pair) for name, pair in stored["abilities"].items()})
+        return cls(space, heads, {name: Ability(*pair) for name, pair in stored["abilities"].items()}, lengths)
 
     def save(self, folder: str | Path) -> None:
         """Writes both files, each replaced in one step. Raises `ValueError` when there is nothing trained to save."""
@@ -133,6 +143,10 @@ class SuccessModel:
             "mean_ease": round(self.heads.mean_ease, 6),
             "abilities": {name: [round(a.bias, 4), round(a.slope, 4)] for name, a in sorted(self.abilities.items())},
         }
+        if self.lengths is not None:
+            arrays["length_weights"] = self.lengths.weights
+            described["length_mean"] = self.lengths.mean
+            described["lengths"] = {name: [m.log_tokens, m.slope, m.spread] for name, m in sorted(self.lengths.models.items())}
         with (folder / "router.npz.new").open("wb") as file:
             np.savez_compressed(file, **arrays)
         (folder / "router.json.new").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
@@ -153,9 +167,18 @@ class SuccessModel:
 
     def predict_many(self, queries: Sequence[str], profiles: Sequence[ModelProfile]) -> Array:
         """P(right) in (0, 1), shape (queries, models)."""
-        scores = self.scores(queries)
+        return self.assess(queries, profiles)[0]
+
+    def assess(self, queries: Sequence[str], profiles: Sequence[ModelProfile]) -> tuple[Array, Array | None]:
+        """P(right) in (0, 1), and the expected output tokens (`None` if no lengths were learned), both of shape (queries, models)."""
+        if self.space is None:
+            scores, tokens = np.zeros((len(queries), 2)), None
+        else:
+            points = self.space.points(queries)
+            scores = self.project(points)
+            tokens = self.lengths.expected_tokens(points.dense, points.familiarity, profiles) if self.lengths else None
         bias, slope, columns = self._parameters(profiles)
-        return sigmoid(bias + slope * scores[:, :1] + scores.take(columns, axis=1))
+        return sigmoid(bias + slope * scores[:, :1] + scores.take(columns, axis=1)), tokens
 
     def ease(self, query: str) -> float:
         """How easy the query looks, in log-odds; 0 is the mean of the training queries, negative is harder."""
@@ -202,10 +225,12 @@ class SuccessModel:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A short hash of all weights and abilities."""
+        """A short hash of everything that a prediction depends on."""
         digest = hashlib.sha256(repr(sorted(self.abilities.items())).encode())
         if self.heads is not None:
             digest.update(self.heads.sparse.astype(np.float16).tobytes() + self.heads.dense.astype(np.float16).tobytes())
+        if self.lengths is not None:
+            digest.update(self.lengths.weights.tobytes() + repr(sorted(self.lengths.models.items())).encode())
         return digest.hexdigest()[:16]
 
     def _parameters(self, profiles: Sequence[ModelProfile]) -> tuple[Array, Array, Integers]:

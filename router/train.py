@@ -1,7 +1,8 @@
 """Trains a success model from graded outcomes (extra `train`). `train(outcomes, encoder=...)` is the whole of it.
 
 One convex problem (hierarchical logistic regression): a shared ease and, for each model, a bias and a head of its own that is shrunk towards zero.
-How strongly each block of features is shrunk is chosen by cross-validated log-loss on the training queries; each model's two abilities are then
+How strongly each block of features is shrunk is judged by log-loss on training queries left out, and those fits whose mean predicts best are averaged
+(ensemble selection, Caruana et al. 2004): log-odds are linear in the weights, so the mean is one set of weights. Each model's two abilities are then
 fitted to predictions on queries left out (Platt scaling), which calibrates them. `python -m router.train` makes the shipped model and its table.
 """
 
@@ -11,18 +12,20 @@ import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from router.calibration import Array, fit_logistic, sigmoid
 from router.features import SURFACE, Integers
+from router.length import fit_lengths
 from router.space import Encoder, FeatureSpace, Points, Scales
 from router.success import PRETRAINED, Ability, Heads, Outcome, SuccessModel, query_hashes
 
 BIAS_PRECISION = 0.01
 FOLDS = 3
-FEW, MOST = 2_000, 6_000  # up to FEW queries: cross-validation; above: a third of at most MOST is left out once
+FEW, MOST = 2_000, 12_000  # up to FEW queries: cross-validation; above: a third of at most MOST is left out once
+ROUNDS = 8  # of ensemble selection
 UNIT = Scales(1.0, 1.0, 1.0, 1.0)
 
 
@@ -46,12 +49,13 @@ SHRINKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Outcomes as arrays of shape (queries, models): `score` (weighted mean of repeated outcomes) and `weight` (0: missing; at most 1)."""
+    """Outcomes as arrays of shape (queries, models): `score` (weighted mean of repeated ones), `weight` (0: missing), `tokens` (or NaN)."""
 
     queries: list[str]
     models: tuple[str, ...]
     score: Array
     weight: Array
+    tokens: Array
 
     @classmethod
     def of(cls, outcomes: Sequence[Outcome]) -> Table:
@@ -65,11 +69,14 @@ class Table:
         row_of = {query: row for row, query in enumerate(queries)}
         column_of = {model: column for column, model in enumerate(models)}
         total, weight = np.zeros((len(queries), len(models))), np.zeros((len(queries), len(models)))
+        tokens = np.full((len(queries), len(models)), np.nan)
         for outcome in outcomes:
             at = row_of[outcome.query], column_of[outcome.model]
             total[at] += outcome.weight * outcome.score
             weight[at] += outcome.weight
-        return cls(queries, models, total / np.where(weight > 0, weight, 1.0), np.minimum(weight, 1.0))
+            if outcome.output_tokens is not None:
+                tokens[at] = outcome.output_tokens
+        return cls(queries, models, total / np.where(weight > 0, weight, 1.0), np.minimum(weight, 1.0), tokens)
 
 
 def train(
@@ -88,11 +95,14 @@ def train(
     table = Table.of(outcomes)
     unit = FeatureSpace.fit([*table.queries, *unlabelled], encoder=encoder, buckets=buckets, domains=domains, scales=UNIT, seed=seed)
     points = unit.points(table.queries)
-    shrinkage, left_out = _choose(points, table, buckets, seed)
-    heads = _fit(points, table, np.arange(len(table.queries)), shrinkage, buckets)
+    chosen, left_out = _choose(points, table, buckets, seed)
+    everything = np.arange(len(table.queries))
+    fits = {shrinkage: _fit(points, table, everything, shrinkage, buckets) for shrinkage in set(chosen)}
+    fitted = _averaged([fits[shrinkage] for shrinkage in chosen], chosen, points)
     unit.arrays["trained_on"] = query_hashes(table.queries)
-    space = FeatureSpace(unit.arrays, buckets=buckets, encoder=encoder, scales=shrinkage.scales)
-    return SuccessModel(space, heads.heads, _calibrated(heads, left_out, table))
+    space = FeatureSpace(unit.arrays, buckets=buckets, encoder=encoder, scales=chosen[0].scales)
+    lengths = fit_lengths(points.dense * _dense_scales(points, chosen[0].scales), table.tokens, table.models, seed=seed)
+    return SuccessModel(space, fitted.heads, _calibrated(fitted, left_out, table), lengths)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,41 +111,54 @@ class _Fitted:
     bias: Array
 
 
-@dataclass(frozen=True, slots=True)
-class _LeftOut:
-    """Predictions for queries that the fit had not seen: rows of the table, ease and own head, shapes (n,), (n,), (n, models)."""
+class _LeftOut(NamedTuple):
+    """Predictions for queries that the fit had not seen: rows of the table, ease, own head and bias; shapes (n,), (n,), (n, models), (n, models)."""
 
     rows: Integers
     ease: Array
     own: Array
+    bias: Array
 
 
-def _choose(points: Points, table: Table, buckets: int, seed: int) -> tuple[Shrinkage, _LeftOut]:
-    """The shrinkage with the lowest log-loss on queries left out, and its predictions for them."""
+def _choose(points: Points, table: Table, buckets: int, seed: int) -> tuple[list[Shrinkage], _LeftOut]:
+    """The shrinkages whose mean predicts queries left out best, a better one more often, and that mean."""
     n = len(table.queries)
     picked = np.random.default_rng(seed).permutation(n)[:MOST]
     if n < 2 * FOLDS:
-        return SHRINKAGES[1], _LeftOut(np.zeros(0, dtype=int), np.zeros(0), np.zeros((0, len(table.models))))
-    best: tuple[float, Shrinkage, list[_LeftOut]] | None = None
+        return [SHRINKAGES[1]], _LeftOut(
+            np.zeros(0, dtype=int), np.zeros(0), np.zeros((0, len(table.models))), np.zeros((0, len(table.models)))
+        )
+    tried = []
     for shrinkage in SHRINKAGES:
-        loss, parts = 0.0, []
+        parts = []
         for fold in range(FOLDS if n <= FEW else 1):
             test, rest = picked[fold::FOLDS], np.delete(picked, np.s_[fold::FOLDS])
-            fitted = _fit(points, table, rest, shrinkage, buckets)
-            part = _scores(fitted, points, test, shrinkage)
-            margin = fitted.bias + part.ease[:, None] + part.own
-            loss += float((table.weight[test] * (np.logaddexp(0, margin) - table.score[test] * margin)).sum())
-            parts.append(part)
-        if best is None or loss < best[0]:
-            best = (loss, shrinkage, parts)
-    assert best is not None
-    chosen = best[2]
-    left_out = _LeftOut(
-        np.concatenate([part.rows for part in chosen]),
-        np.concatenate([part.ease for part in chosen]),
-        np.concatenate([part.own for part in chosen]),
-    )
-    return best[1], left_out
+            parts.append(_scores(_fit(points, table, rest, shrinkage, buckets), points, test, shrinkage))
+        tried.append(_LeftOut(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True))))
+    chosen: list[int] = []
+    for _ in range(ROUNDS):
+        losses = [_loss(_mean([tried[i] for i in (*chosen, more)]), table) for more in range(len(tried))]
+        chosen.append(int(np.argmin(losses)))
+    return [SHRINKAGES[i] for i in chosen], _mean([tried[i] for i in chosen])
+
+
+def _mean(parts: Sequence[_LeftOut]) -> _LeftOut:
+    return _LeftOut(parts[0].rows, *(np.mean(arrays, axis=0) for arrays in list(zip(*parts, strict=True))[1:]))
+
+
+def _loss(left_out: _LeftOut, table: Table) -> float:
+    margin = left_out.bias + left_out.ease[:, None] + left_out.own
+    return float((table.weight[left_out.rows] * (np.logaddexp(0, margin) - table.score[left_out.rows] * margin)).sum())
+
+
+def _averaged(fits: Sequence[_Fitted], chosen: Sequence[Shrinkage], points: Points) -> _Fitted:
+    """One set of weights, over the features as `chosen[0]` scales them, whose log-odds are the mean of those of `fits`."""
+    reference, dense_reference = chosen[0].scales, _dense_scales(points, chosen[0].scales)
+    sparse = [f.heads.sparse * np.float32(s.scales.grams / reference.grams) for f, s in zip(fits, chosen, strict=True)]
+    dense = [f.heads.dense * (_dense_scales(points, s.scales) / dense_reference)[:, None] for f, s in zip(fits, chosen, strict=True)]
+    mean_ease = float(np.mean([f.heads.mean_ease for f in fits]))
+    heads = Heads(np.mean(sparse, axis=0), np.mean(dense, axis=0), fits[0].heads.models, mean_ease)
+    return _Fitted(heads, np.mean([f.bias for f in fits], axis=0))
 
 
 def _calibrated(fitted: _Fitted, left_out: _LeftOut, table: Table) -> dict[str, Ability]:
@@ -161,7 +184,8 @@ def _calibrated(fitted: _Fitted, left_out: _LeftOut, table: Table) -> dict[str, 
 def _scores(fitted: _Fitted, points: Points, rows: Integers, shrinkage: Shrinkage) -> _LeftOut:
     sparse, dense = _design(points, rows, fitted.heads.sparse.shape[0], shrinkage.scales)
     scores = sparse @ fitted.heads.sparse + dense @ fitted.heads.dense
-    return _LeftOut(rows, scores[:, 0] - fitted.heads.mean_ease, scores[:, 1:])
+    bias = np.broadcast_to(fitted.bias, (len(rows), len(fitted.bias)))
+    return _LeftOut(rows, scores[:, 0] - fitted.heads.mean_ease, scores[:, 1:], bias)
 
 
 def _fit(points: Points, table: Table, rows: Integers, shrinkage: Shrinkage, buckets: int) -> _Fitted:

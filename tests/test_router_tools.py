@@ -11,12 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from orchestrator.cli import main
-from router import ModelProfile, choose
+from router import ModelProfile, Outcome, Router, SuccessModel, choose
 from router.conversation import judged_text, without_wrappers
 from router.explore import explore
 from router.log import LogError, read_log
 from router.replay import Decision, replay
 from router.speed import Speed
+from router.train import train
 
 PLAN = [
     ("user", "Derive the eigenvalues of the transfer matrix step by step."),
@@ -41,6 +42,7 @@ def test_boilerplate_around_an_ask_does_not_count() -> None:
     tools = "<tools>" + json.dumps([{"name": f"tool{i}", "description": "does a thing"} for i in range(200)]) + "</tools>"
     assert judged_text(f"{tools}\nhi there") == "hi there"
     assert judged_text("hi there", [("system", "x" * 100_000)]) == "hi there"
+    assert judged_text("hi there", [("system", "<tools>" + "x" * 100_000 + "</tools>")]) == "hi there"
     assert len(judged_text("yes", [("user", "a" * 10**6), ("assistant", "b" * 10**6)])) < 2_000
     assert judged_text("<tools>only a wrapper</tools>") == "<tools>only a wrapper</tools>"
 
@@ -202,3 +204,58 @@ def test_a_configuration_is_replayed_on_logged_decisions(tmp_path: Path) -> None
     refused = CliRunner().invoke(main, ["replay", str(broken), "--policy", str(tmp_path / "new.yaml")])
     assert refused.exit_code == 2
     assert "propensity is None" in refused.stderr
+
+
+def test_a_short_system_message_counts_where_the_ask_does_not_say_what_to_do() -> None:
+    system = [("system", "Prove the theorem that the user states, in full rigour.")]
+    theorem = "Every bounded sequence of real numbers has a convergent subsequence."
+    assert judged_text(theorem, system) == f"{system[0][1]}\n{theorem}"
+    assert judged_text("What is the capital of France?", system) == "What is the capital of France?"
+
+
+def lengths_log(n: int) -> list[Outcome]:
+    """Essays are long and sums are short; the second model writes twice as much, a third has no known lengths."""
+    rng = np.random.default_rng(0)
+    outcomes = []
+    for number in range(n):
+        essay = number % 2 == 0
+        query = f"Write an essay about topic {number} and explain every detail of it." if essay else f"What is {number} plus 7?"
+        tokens = (600.0 if essay else 30.0) * float(rng.uniform(0.8, 1.25))
+        outcomes += [Outcome(query, "brief", 1.0, output_tokens=tokens), Outcome(query, "wordy", 1.0, output_tokens=2 * tokens)]
+        outcomes.append(Outcome(query, "silent", 1.0))
+    return outcomes
+
+
+def test_expected_lengths_follow_the_query_and_the_model_and_move_the_price(tmp_path: Path) -> None:
+    model = train(lengths_log(120), buckets=1 << 10)
+    model.save(tmp_path)
+    fleet = [ModelProfile(name, 1.0, 1.0) for name in ("brief", "wordy", "silent")]
+    for success in (model, SuccessModel.load(tmp_path)):
+        router = Router(success)
+        essay, sum_ = (
+            router.route(q, fleet) for q in ("Write an essay about topic 7 and explain every detail of it.", "What is 3 plus 7?")
+        )
+        costs = {o.model: o.cost_usd * 1e6 for o in essay.options if o.cost_usd is not None}
+        assert costs["brief"] == pytest.approx(600, rel=0.3)
+        assert costs["wordy"] == pytest.approx(1_200, rel=0.3)
+        assert costs["silent"] == 250.0  # never measured: what its profile says
+        assert (sum_.option("brief").cost_usd or 0) * 1e6 == pytest.approx(30, rel=0.5)
+        assert essay.option("brief").latency_s > sum_.option("brief").latency_s
+        assert router.route_many(["What is 3 plus 7?"], fleet)[0].option("brief") == sum_.option("brief")
+
+
+def test_too_few_or_meaningless_lengths_leave_the_profiles_own() -> None:
+    assert train(lengths_log(20), buckets=1 << 8).lengths is None
+    rng = np.random.default_rng(1)
+    noise = [Outcome(f"question number {i}?", "m", 1.0, output_tokens=float(rng.uniform(50, 500))) for i in range(100)]
+    lengths = train(noise, buckets=1 << 8).lengths
+    assert lengths is not None
+    assert np.abs(lengths.weights).max() < 0.05  # nothing to be learned from the query: every one is about as long as the mean
+
+
+@pytest.mark.parametrize("tokens", ["-1", '"many"', "1e999"])
+def test_lengths_that_are_no_numbers_are_refused_with_their_place(tmp_path: Path, tokens: str) -> None:
+    log = tmp_path / "log.jsonl"
+    log.write_text('{"query": "q", "model": "m", "score": 1, "output_tokens": ' + tokens + "}", encoding="utf-8")
+    with pytest.raises(LogError, match=r"log\.jsonl:1: the output tokens of 'm'"):
+        read_log(log)
