@@ -1,10 +1,10 @@
 """Trains a success model from graded outcomes (extra `train`). `train(outcomes, encoder=...)` is the whole of it.
 
 One convex problem (hierarchical logistic regression): a shared ease and, for each model, a bias and a head of its own that is shrunk towards zero.
-How strongly each block of features is to be shrunk is not known, so fits under several shrinkages are averaged: log-odds are linear in the weights,
-and the mean is one set of weights. From few labels those are taken whose mean predicts queries left out best (ensemble selection, Caruana et al. 2004),
-from many all of them. One slope and a bias for each model, fitted to predictions on queries left out (Platt scaling), calibrate the result.
-`python -m router.train` makes the shipped model and its table.
+How strongly each block of features is to be shrunk is not known, so fits under several shrinkages are averaged: log-odds are linear in the
+weights, and the mean is one set of weights. From few labels those are taken whose mean predicts queries left out best (ensemble selection,
+Caruana et al. 2004), from many all of them. One slope and a bias for each model, fitted to predictions on queries left out (Platt scaling),
+calibrate the result. `python -m router.train` makes the shipped model and its table.
 """
 
 from __future__ import annotations
