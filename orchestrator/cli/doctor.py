@@ -55,7 +55,13 @@ def _checks() -> list[dict[str, Any]]:
             util.find_spec("sentence_transformers") is not None or None,
             "optional: pip install 'compound-orchestrator[embeddings]'",
         ),
+        (
+            "prices extra",
+            util.find_spec("genai_prices") is not None or None,
+            "list prices of hosted models" if util.find_spec("genai_prices") else "optional: pip install 'compound-orchestrator[prices]'",
+        ),
         ("configuration", *_config_state()),
+        ("decision log", *_decision_log_state()),
         (
             "memory",
             True,
@@ -91,6 +97,27 @@ def _config_state() -> tuple[bool | None, str]:
         return True, f"{len(load_config(DEFAULT_NAME).models)} models"
     except ConfigError as error:
         return False, str(error)
+
+
+def _decision_log_state() -> tuple[bool | None, str]:
+    from orchestrator.config import DEFAULT_NAME, load_config
+    from orchestrator.errors import ConfigError, StorageError
+    from orchestrator.storage import DecisionLog
+
+    try:
+        online = load_config(DEFAULT_NAME).online
+        if online is None:
+            return None, "off: online: {} in the configuration keeps decisions and learns from feedback"
+        if not Path(online.path).exists():
+            return True, f"{online.path} (new)"
+        log = DecisionLog(online.path)
+    except ConfigError:
+        return None, "no configuration that names one"
+    except StorageError as error:
+        return False, str(error)
+    counted = ", ".join(f"{count} {name}" for name, count in log.counts().items())
+    log.close()
+    return True, f"{online.path} ({counted})"
 
 
 def _has_fts5() -> bool:
