@@ -4,24 +4,14 @@ from __future__ import annotations
 
 import re
 
-_WORD = re.compile(r"[^\W_]+", re.UNICODE)
+from memory.words import content_words
+
 MAX_QUERY_TERMS = 48
-STOP_WORDS = frozenset(
-    "a about after all also an and any are as at be because been before being but by can could did do does doing done for from get got had has "
-    "have having he her hers him his how i if in into is it its just like me my no nor not of off on or our out over own she should so some "
-    "such than that the their them then there these they this those to too under until up us very was we were what when where which while "
-    "who whom whose why will with would you your yours s t d ll m re ve tell please let know".split()
-)
 _QUESTION_START = re.compile(
     r"^\s*(?:(?:what|which|who|whom|whose|when|where|why|how(?:\s+(?:many|much|long|often|old))?|is|are|was|were|do|does|did|has|have|had|can|could|"
     r"would|will|should)\b(?:\s+(?:is|are|was|were|do|does|did|has|have|had|kinds?|types?|of|the|a|an)\b)*)",
     re.IGNORECASE,
 )
-
-
-def content_words(text: str) -> list[str]:
-    """Lower-case words of `text` without stop words, in order, without repeats."""
-    return list(dict.fromkeys(word for word in _WORD.findall(text.casefold()) if word not in STOP_WORDS))
 
 
 def match_expression(query: str, scope_token: str) -> str | None:

@@ -11,15 +11,17 @@ from types import TracebackType
 import numpy as np
 
 from memory.encoder import Encoder, default_encoder
-from memory.fusion import fuse
 from memory.lexical import strip_question
 from memory.packing import Recall, RecalledRecord, pack
 from memory.record import NewRecord, Record, Scope
+from memory.relevance import SIGNALS, Asked, shipped_weights, signals_of
+from memory.scope_index import Positions, ScopeIndex
 from memory.store import Store
-from memory.vectors import ScopeVectors
+from memory.words import names_in
 
 DEFAULT_SCOPE = "default"
-CANDIDATES = 2_000
+JUDGED_WHOLE = 1_000  # records; of larger scopes the candidates below are judged
+CANDIDATES = 250  # nearest by meaning, and as many by words
 MAX_QUERY_CHARS = 4_000
 MAX_RECALLED = 500
 MIN_RECORD_TOKENS = 6
@@ -34,12 +36,16 @@ class Memory:
     def __init__(self, path: str | Path = ":memory:", *, encoder: Encoder | None = None) -> None:
         self._encoder = encoder or default_encoder()
         self._store = Store(path, fingerprint=self._encoder.fingerprint, dimensions=self._encoder.dimensions)
-        self._vectors: dict[str, ScopeVectors] = {}
+        self._indexes: dict[str, ScopeIndex] = {}
         self._lock = threading.Lock()
 
     @property
     def encoder(self) -> Encoder:
         return self._encoder
+
+    @property
+    def store(self) -> Store:
+        return self._store
 
     def remember(
         self,
@@ -100,38 +106,42 @@ class Memory:
         self.close()
 
     def _ranked(self, query: str, scope: Scope, wanted: int) -> tuple[list[RecalledRecord], int]:
-        vectors = self._scope_vectors(scope)
-        vectors.refresh()
-        total = len(vectors.ids)
-        if not total or not query.strip():
-            return [], total
-        names = {name.casefold() for name in vectors.speakers if name}
-        asked = {word.removesuffix("'s").removesuffix("’s") for word in query.casefold().replace("?", " ").split()}
-        encoded = self._encoder.encode([strip_question(query, frozenset(names))])[0]
-        positions, similarities = vectors.search(encoded, CANDIDATES)
-        dense = np.full(total, float(similarities.min()) if len(similarities) else 0.0)
-        dense[positions] = similarities
-        lexical = np.zeros(total)
-        matches = self._store.search(scope, query, CANDIDATES)
-        found = np.searchsorted(vectors.ids, np.array([i for i, _ in matches], dtype=np.int64))
-        for position, (record_id, score) in zip(found, matches, strict=True):
-            if position < total and vectors.ids[position] == record_id:  # a record added since the refresh is not ranked yet
-                lexical[position] = score
-        named = names & asked
-        speaker_match = np.array([speaker.casefold() in named for speaker in vectors.speakers]) if named else None
-        fused = fuse(dense, lexical, sessions=vectors.sessions, lengths=vectors.lengths, speaker_match=speaker_match)
-        order = np.argsort(-fused, kind="stable")[:wanted]
-        records = self._store.get(scope, (int(vectors.ids[p]) for p in order))
+        index = self._scope_index(scope)
+        with index.lock:
+            index.refresh()
+            total = len(index)
+            if not total or not query.strip():
+                return [], total
+            names = names_in(index.speaker_names)
+            asked = Asked.of(query, self._encoder.encode([strip_question(query, names)])[0])
+            candidates = self._candidates(index, query, asked, scope)
+            signals = signals_of(index, asked, candidates)
+            ids = index.ids[candidates]
+        weights = shipped_weights()
+        log_odds = weights.log_odds(signals)
+        order = np.argsort(-log_odds, kind="stable")[:wanted]
+        records = self._store.get(scope, ids[order].tolist())
+        p_relevant = 1.0 / (1.0 + np.exp(-log_odds[order]))
+        contributions = (signals[order] * np.array(weights.weights)).tolist()
         ranked: list[RecalledRecord] = []
-        for position in order:
-            record = records.get(int(vectors.ids[position]))
-            if record is not None:  # deleted since the refresh
-                scores = float(fused[position]), float(dense[position]), float(lexical[position])
-                ranked.append(RecalledRecord(record, len(ranked) + 1, *scores))
+        for record_id, p, parts in zip(ids[order].tolist(), p_relevant.tolist(), contributions, strict=True):
+            if record_id in records:  # else it was deleted since the refresh
+                ranked.append(RecalledRecord(records[record_id], len(ranked) + 1, p, tuple(zip(SIGNALS, parts, strict=True))))
         return ranked, total
 
-    def _scope_vectors(self, scope: Scope) -> ScopeVectors:
+    def _candidates(self, index: ScopeIndex, query: str, asked: Asked, scope: Scope) -> Positions:
+        """Positions to be judged: all of a small scope, else the nearest by meaning and by words, with their neighbours."""
+        if len(index) <= JUDGED_WHOLE:
+            return np.arange(len(index))
+        matches = np.array([i for i, _ in self._store.search(scope, query, CANDIDATES)], dtype=np.int64)
+        found = np.searchsorted(index.ids, matches)
+        found = found[found < len(index)]  # a record added since the refresh is not ranked yet
+        found = np.unique(np.concatenate([index.nearest(asked.vector, CANDIDATES), found]))
+        beside = np.concatenate([found - 1, found, found + 1])
+        return np.unique(beside[(beside >= 0) & (beside < len(index))])
+
+    def _scope_index(self, scope: Scope) -> ScopeIndex:
         with self._lock:
-            if scope.path not in self._vectors:
-                self._vectors[scope.path] = ScopeVectors(self._store, scope, self._encoder.dimensions)
-            return self._vectors[scope.path]
+            if scope.path not in self._indexes:
+                self._indexes[scope.path] = ScopeIndex(self._store, scope, self._encoder.dimensions)
+            return self._indexes[scope.path]

@@ -12,20 +12,18 @@ from memory.record import Record
 
 @dataclass(frozen=True, slots=True)
 class RecalledRecord:
-    """A record that was recalled, and why: `score` is the fused score, `dense` a cosine in [-1, 1], `lexical` a BM25 score (0: no shared word)."""
+    """A record that was recalled: `score` is the estimated P(relevant) in (0, 1), `signals` what speaks for and against it, in log-odds."""
 
     record: Record
     rank: int
     score: float
-    dense: float
-    lexical: float
+    signals: tuple[tuple[str, float], ...] = ()
 
     @property
     def reason(self) -> str:
-        """Why it was recalled, in words."""
-        parts = [f"meaning {self.dense:.2f}"]
-        parts.append(f"words {self.lexical:.2g}" if self.lexical > 0 else "no shared words")
-        return ", ".join(parts)
+        """The three strongest reasons, in words."""
+        strongest = sorted(((name, weight) for name, weight in self.signals if weight > 0.05), key=lambda pair: -pair[1])[:3]
+        return ", ".join(f"{name.replace('_', ' ')} {weight:+.1f}" for name, weight in strongest) or "nothing speaks for it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +61,22 @@ def pack(
     searched: int,
     count_tokens: Callable[[str], int] = estimate_tokens,
 ) -> Recall:
-    """Takes records in rank order as long as they fit; one that does not fit is passed over, later smaller ones may still enter.
+    """Takes the records that bring most relevance for their tokens, as long as they fit (Dantzig's rule for the knapsack, 1957).
 
-    Exact repeats of a text already taken are left out. The packed text never exceeds `token_budget`.
+    One that does not fit is passed over, later smaller ones may still enter. Exact repeats of a text already taken are left out. The packed text
+    never exceeds `token_budget`.
     """
+    lines = [render(item.record) for item in ranked]
+    costs = [count_tokens(line + "\n") for line in lines]
     chosen: list[tuple[RecalledRecord, str]] = []
     used, seen = 0, set()
-    for item in ranked:
-        if item.record.key in seen:
-            continue
-        line = render(item.record)
-        cost = count_tokens(line + "\n")
-        if used + cost <= token_budget:
-            chosen.append((item, line))
-            used += cost
+    for index in sorted(range(len(ranked)), key=lambda i: (-ranked[i].score / costs[i], i)):
+        item = ranked[index]
+        if item.record.key not in seen and used + costs[index] <= token_budget:
+            chosen.append((item, lines[index]))
+            used += costs[index]
             seen.add(item.record.key)
+    chosen.sort(key=lambda pair: pair[0].rank)
     oldest = datetime.min.replace(tzinfo=UTC)
     reading = sorted(chosen, key=lambda pair: (pair[0].record.time or oldest, pair[0].record.id))
     return Recall(query, scope, tuple(item for item, _ in chosen), "\n".join(line for _, line in reading), used, searched)

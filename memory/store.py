@@ -12,6 +12,7 @@ import time as clock
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,8 +20,10 @@ from memory.encoder import Vectors
 from memory.errors import EncoderMismatch, StoreError
 from memory.lexical import match_expression
 from memory.record import NewRecord, Record, Scope, from_timestamp, to_timestamp
+from memory.traits import traits_of
+from memory.words import counted
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 APPLICATION_ID = 0x6F72_6D65  # "orme"
 _SCHEMA = """
 CREATE TABLE scopes (
@@ -28,14 +31,37 @@ CREATE TABLE scopes (
 );
 CREATE TABLE records (
     id INTEGER PRIMARY KEY AUTOINCREMENT, scope_id INTEGER NOT NULL REFERENCES scopes(id), text TEXT NOT NULL, speaker TEXT NOT NULL,
-    time REAL, session TEXT NOT NULL, source TEXT NOT NULL, stored_at REAL NOT NULL, vector BLOB NOT NULL
+    time REAL, session TEXT NOT NULL, source TEXT NOT NULL, stored_at REAL NOT NULL, vector BLOB NOT NULL,
+    asks INTEGER NOT NULL, names INTEGER NOT NULL, numbers INTEGER NOT NULL, words BLOB NOT NULL, counts BLOB NOT NULL
 );
 CREATE INDEX records_by_scope ON records (scope_id, id);
 CREATE VIRTUAL TABLE lexical USING fts5 (scope, body, tokenize = 'porter unicode61 remove_diacritics 2');
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+# Version 2 keeps with each record what ranking needs of its text (memory/traits.py, memory/words.py).
+_TO_VERSION_2 = (
+    "ALTER TABLE records ADD COLUMN asks INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE records ADD COLUMN names INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE records ADD COLUMN numbers INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE records ADD COLUMN words BLOB NOT NULL DEFAULT x''",
+    "ALTER TABLE records ADD COLUMN counts BLOB NOT NULL DEFAULT x''",
+)
 _SCOPED = "records JOIN scopes ON scopes.id = scope_id"
 _COLUMNS = "records.id, scopes.path, text, speaker, time, session, source"
+
+
+class IndexedRow(NamedTuple):
+    """What ranking needs of one record. `words` holds the ascending uint32 hashes of its distinct words, `counts` a byte for each."""
+
+    id: int
+    session: str
+    speaker: str
+    chars: int
+    asks: int
+    names: int
+    numbers: int
+    words: bytes
+    counts: bytes
 
 
 class Store:
@@ -79,6 +105,8 @@ class Store:
                 self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
                 self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
                 self._db.execute("INSERT INTO settings VALUES ('encoder', ?)", (fingerprint,))
+            elif version == 1:
+                self._migrate_to_2()
         stored = self._db.execute("SELECT value FROM settings WHERE name = 'encoder'").fetchone()[0]
         if stored != fingerprint:
             self._db.close()
@@ -86,6 +114,16 @@ class Store:
                 f"the memory {self.path} was encoded by {stored!r}, the encoder at hand is {fingerprint!r}: "
                 f"open it with its own encoder, export it and remember it again in a new memory"
             )
+
+    def _migrate_to_2(self) -> None:
+        for statement in _TO_VERSION_2:
+            self._db.execute(statement)
+        old = self._db.execute(f"SELECT {_COLUMNS} FROM {_SCOPED}").fetchall()
+        self._db.executemany(
+            "UPDATE records SET asks = ?, names = ?, numbers = ?, words = ?, counts = ? WHERE id = ?",
+            ((*_indexed(NewRecord(*row[2:])), row[0]) for row in ((*r[:4], from_timestamp(r[4]), *r[5:]) for r in old)),
+        )
+        self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @contextmanager
     def _write(self) -> Iterator[None]:
@@ -116,9 +154,11 @@ class Store:
                         record.source,
                         now,
                         vector.tobytes(),
+                        *_indexed(record),
                     )
                     cursor = self._db.execute(
-                        "INSERT INTO records (scope_id, text, speaker, time, session, source, stored_at, vector) VALUES (?,?,?,?,?,?,?,?)",
+                        "INSERT INTO records (scope_id, text, speaker, time, session, source, stored_at, vector, asks, names, numbers, words, "
+                        "counts) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
                         row,
                     )
                     ids.append(int(cursor.lastrowid or 0))
@@ -192,16 +232,16 @@ class Store:
             row = self._db.execute("SELECT deletions FROM scopes WHERE path = ?", (scope.path,)).fetchone()
         return int(row[0]) if row else 0
 
-    def rows_after(self, scope: Scope, last_id: int) -> tuple[list[tuple[int, str, str, float | None, int]], Vectors]:
-        """(id, session, speaker, time, length in characters) and vectors of the records of `scope` added after `last_id`."""
+    def rows_after(self, scope: Scope, last_id: int) -> tuple[list[IndexedRow], Vectors]:
+        """What ranking needs of the records of `scope` added after `last_id`, and their vectors."""
         sql = (
-            f"SELECT records.id, session, speaker, time, length(text), vector FROM {_SCOPED} "
+            f"SELECT records.id, session, speaker, length(text), asks, names, numbers, words, counts, vector FROM {_SCOPED} "
             "WHERE path = ? AND records.id > ? ORDER BY records.id"
         )
         with self._lock:
             rows = self._db.execute(sql, (scope.path, last_id)).fetchall()
-        vectors = np.frombuffer(b"".join(row[5] for row in rows), dtype=np.float32).reshape(len(rows), self._dimensions)
-        return [(row[0], row[1], row[2], row[3], row[4]) for row in rows], vectors
+        vectors = np.frombuffer(b"".join(row[-1] for row in rows), dtype=np.float32).reshape(len(rows), self._dimensions)
+        return [IndexedRow(*row[:-1]) for row in rows], vectors
 
     def close(self) -> None:
         with self._lock:
@@ -217,6 +257,12 @@ class Store:
 def _lexical_body(record: NewRecord) -> str:
     date = record.time.strftime("%d %B %Y") if record.time else ""
     return " ".join(part for part in (date, record.speaker, record.text) if part)
+
+
+def _indexed(record: NewRecord) -> tuple[int, int, int, bytes, bytes]:
+    traits = traits_of(record.text)
+    words, counts = counted(_lexical_body(record))
+    return int(traits.asks), traits.names, int(traits.numbers), words.tobytes(), counts.tobytes()
 
 
 def _record(row: tuple[int, str, str, str, float | None, str, str]) -> Record:

@@ -1,0 +1,199 @@
+"""How relevant is each record to a query? A few signs, each of which anybody would name, weighed by logistic regression.
+
+The weights are learned by `python -m memory.tune` from conversations written for this project (memory/training); no data set that the memory is
+measured on has been used. Nothing here calls a model.
+
+Neighbours count where turns are short: a window of three turns that holds the record is judged beside the record alone, and fades with their length.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memory.encoder import Vectors
+from memory.scope_index import Positions, ScopeIndex
+from memory.words import distinct, names_in
+
+WEIGHTS = Path(__file__).parent / "pretrained" / "relevance.json"
+Scores = NDArray[np.float64]
+SIGNALS = (
+    "meaning",  # cosine of query and record, in standard deviations of the scope
+    "meaning_nearby",  # the same of the best window of three turns
+    "words",  # BM25, in standard deviations over the records judged
+    "words_nearby",  # the same of the best window
+    "coverage",  # share of the query's words, by worth, that stand in the record
+    "speaker",  # the query names who said it
+    "answers",  # the turn before asks, and this is how well that fits, by meaning and words
+    "asks",  # it is a question itself
+    "length",  # log of its length, in standard deviations of the scope
+    "density",  # worth of its words
+    "names",
+    "numbers",
+)
+K1 = 0.9
+OFFSETS = np.arange(-2, 3)
+SHORT_CHARS, LONG_CHARS = 160.0, 400.0  # neighbours count in full up to a typical length of SHORT_CHARS, not at all from LONG_CHARS
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A query as it is compared: its vector, and the hashes of its distinct content words."""
+
+    vector: Vectors
+    words: tuple[int, ...]
+    names: frozenset[str]
+
+    @classmethod
+    def of(cls, query: str, vector: Vectors) -> Asked:
+        return cls(vector, tuple(distinct(query)), names_in([query]))
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """One weight for each of `SIGNALS`; `intercept` makes the sum the log-odds that a record is relevant."""
+
+    intercept: float
+    weights: tuple[float, ...]
+
+    def log_odds(self, signals: Scores) -> Scores:
+        return np.asarray(signals @ np.array(self.weights) + self.intercept)
+
+    @classmethod
+    def load(cls, path: Path = WEIGHTS) -> Weights:
+        """Raises `ValueError` on weights for other signals than this version has."""
+        stored: Mapping[str, float] = json.loads(path.read_text(encoding="utf-8"))["weights"]
+        if set(stored) != {"intercept", *SIGNALS}:
+            raise ValueError(f"{path}: made for other signals than {', '.join(SIGNALS)}; make it again: python -m memory.tune")
+        return cls(stored["intercept"], tuple(stored[name] for name in SIGNALS))
+
+
+@lru_cache(maxsize=1)
+def shipped_weights() -> Weights:
+    return Weights.load()
+
+
+def signals_of(index: ScopeIndex, asked: Asked, candidates: Positions) -> Scores:
+    """The signs for the records at `candidates` (ascending), shape (candidates, signals)."""
+    around, valid = _neighbourhood(index, candidates)
+    positions, where = np.unique(around, return_inverse=True)
+    where = where.reshape(around.shape)
+    fade = _fade(index)
+    mean, spread = index.cosines(asked.vector)
+    cosine = index.vectors[positions] @ asked.vector if len(positions) < len(index) else index.vectors @ asked.vector
+    meaning = (cosine - mean) / spread
+    words = _Words(index, asked, positions, b=0.8 - 0.4 * fade)
+    centre = where[:, 2]
+    best_meaning, best_words = meaning[centre].copy(), words.score[centre].copy()
+    for end in range(2, 5):  # windows of three that end one after the other, all holding the centre
+        members = np.arange(end - 2, end + 1)
+        usable = valid[:, members] & valid[:, [end]]
+        joined = (cosine[where[:, members]] * usable).sum(axis=1) / _lengths(index, around, members, usable)
+        best_meaning = np.where(valid[:, end], np.maximum(best_meaning, (joined - mean) / spread), best_meaning)
+        best_words = np.where(valid[:, end], np.maximum(best_words, words.of_windows(where[:, members], usable)), best_words)
+    standing, best_words = _standardised(words.score, words.score[centre]), _standardised(best_words, best_words)
+    before = where[:, 1]
+    asked_before = valid[:, 1] * index.asks[around[:, 1]] * fade
+    own = index.log_chars[candidates]
+    typical, deviation = float(index.log_chars.mean()), max(float(index.log_chars.std()), 1e-6)
+    named = np.array([bool(asked.names & names_in([name])) for name in index.speaker_names], dtype=float)
+    return np.column_stack(
+        (
+            meaning[centre],
+            meaning[centre] + fade * (best_meaning - meaning[centre]),
+            standing[centre],
+            standing[centre] + fade * (best_words - standing[centre]),
+            words.coverage[centre],
+            named[index.speakers[candidates]],
+            asked_before * (meaning[before] + standing[before]) / 2.0,
+            index.asks[candidates],
+            (own - typical) / deviation,
+            words.density(index)[centre],
+            index.names[candidates],
+            index.numbers[candidates],
+        )
+    )
+
+
+def _neighbourhood(index: ScopeIndex, candidates: Positions) -> tuple[Positions, NDArray[np.bool_]]:
+    """Positions from two before to two after each candidate, and whether they are turns of the same session; shapes (candidates, 5)."""
+    around = candidates[:, None] + OFFSETS
+    inside = (around >= 0) & (around < len(index))
+    around = np.clip(around, 0, len(index) - 1)
+    session = index.sessions[around]
+    same = inside & (session == session[:, [2]]) & (session[:, [2]] > 0)
+    same[:, 2] = True
+    return around, same
+
+
+def _fade(index: ScopeIndex) -> float:
+    typical = float(np.expm1(index.log_chars.mean()))
+    return min(max((LONG_CHARS - typical) / (LONG_CHARS - SHORT_CHARS), 0.0), 1.0)
+
+
+def _standardised(scores: Scores, population: Scores) -> Scores:
+    """(x - mean) / standard deviation of the population; zeros where that is all the same."""
+    spread = float(population.std())
+    return (scores - population.mean()) / spread if spread > 1e-9 else np.zeros_like(scores)
+
+
+def _lengths(index: ScopeIndex, around: Positions, members: Positions, usable: NDArray[np.bool_]) -> Scores:
+    """Length of the sum of the unit vectors of each window's usable members, from the cosines between neighbours."""
+    one, two = index.near
+    last, middle = around[:, members[2]], around[:, members[1]]
+    first_second = usable[:, 0] & usable[:, 1]
+    second_third = usable[:, 1] & usable[:, 2]
+    first_third = usable[:, 0] & usable[:, 2]
+    squared = usable.sum(axis=1) + 2.0 * (first_second * one[middle] + second_third * one[last] + first_third * two[last])
+    return np.asarray(np.sqrt(np.maximum(squared, 1e-6)))
+
+
+class _Words:
+    """BM25 (Robertson & Zaragoza 2009) over some records of a scope."""
+
+    def __init__(self, index: ScopeIndex, asked: Asked, positions: Positions, *, b: float) -> None:
+        n = len(index)
+        known = sorted(word for word in asked.words if index.records_with(word))
+        seen = np.array([index.records_with(word) for word in known], dtype=float)
+        self._worth = np.log1p((n - seen + 0.5) / (seen + 0.5))
+        self._total = float(self._worth.sum()) or 1.0
+        self._b = b
+        self._own = index.words_of(positions)
+        owner, words, counts = self._own
+        self._frequency = np.zeros((len(positions), len(known)))
+        if known and len(words):
+            codes = np.array(known, dtype=np.uint32)
+            column = np.minimum(np.searchsorted(codes, words), len(codes) - 1)
+            hit = codes[column] == words
+            self._frequency[owner[hit], column[hit]] = counts[hit]
+        self._n_words = index.n_words[positions].astype(float)
+        self._typical = max(float(index.n_words.mean()), 1.0)
+        self.score = self._bm25(self._frequency, self._n_words, self._typical)
+        self.coverage = (self._frequency > 0) @ self._worth / self._total
+
+    def of_windows(self, members: Positions, usable: NDArray[np.bool_]) -> Scores:
+        """Of the usable members of each window taken together; both of shape (windows, 3)."""
+        frequency = (self._frequency[members] * usable[:, :, None]).sum(axis=1)
+        return self._bm25(frequency, (self._n_words[members] * usable).sum(axis=1), 3.0 * self._typical)
+
+    def density(self, index: ScopeIndex) -> Scores:
+        """Worth of a record's own distinct words, by the square root of how many they are, relative to a word that stands nowhere else."""
+        owner, words, _ = self._own
+        if not len(words):
+            return np.zeros(len(self._n_words))
+        codes, inverse = np.unique(words, return_inverse=True)
+        seen = np.array([index.records_with(code) for code in codes.tolist()], dtype=float)
+        n = len(index)
+        worth = np.log1p((n - seen + 0.5) / (seen + 0.5)) / np.log1p((n - 0.5) / 1.5)
+        sums = np.bincount(owner, weights=worth[inverse], minlength=len(self._n_words))
+        return np.asarray(sums / np.sqrt(np.maximum(np.bincount(owner, minlength=len(self._n_words)), 1)))
+
+    def _bm25(self, frequency: Scores, n_words: Scores, typical: float) -> Scores:
+        norm = K1 * (1.0 - self._b + self._b * n_words / typical)
+        return np.asarray((frequency * (K1 + 1.0) / (frequency + norm[:, None])) @ self._worth)

@@ -1,0 +1,167 @@
+"""Everything that ranking needs to know of one scope, derived from the store and caught up before each search.
+
+Position i of every array belongs to the i-th oldest record. The dense index is FAISS, exact (inner product of unit vectors).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from memory.encoder import Vectors
+from memory.growing import Growing
+from memory.record import Scope
+from memory.store import IndexedRow, Store
+
+Positions = NDArray[np.int64]
+
+
+class ScopeIndex:
+    """Not thread-safe by itself: hold `lock` from `refresh` to the last read."""
+
+    def __init__(self, store: Store, scope: Scope, dimensions: int) -> None:
+        self._store = store
+        self._scope = scope
+        self._dimensions = dimensions
+        self.lock = threading.Lock()
+        self._reset(0)
+
+    def _reset(self, deletions: int) -> None:
+        import faiss
+
+        self._deletions = deletions
+        self._index: Any = faiss.IndexFlatIP(self._dimensions)
+        self._ids, self._sessions, self._speakers = Growing(np.int64), Growing(np.int32), Growing(np.int32)
+        self._log_chars, self._asks, self._names, self._numbers = Growing(np.float32), Growing(bool), Growing(np.uint8), Growing(bool)
+        self._ends, self._words, self._counts, self._n_words = Growing(np.int64), Growing(np.uint32), Growing(np.uint8), Growing(np.float32)
+        self._near = Growing(np.float32), Growing(np.float32)
+        self._session_codes: dict[str, int] = {"": 0}
+        self._speaker_codes: dict[str, int] = {}
+        self._seen: dict[int, int] = {}
+        self._sum = np.zeros(self._dimensions)
+        self._squares = np.zeros((self._dimensions, self._dimensions))
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def refresh(self) -> None:
+        """Takes in what this or another process has added or deleted since the last call."""
+        deletions = self._store.deletions(self._scope)
+        if deletions != self._deletions:
+            self._reset(deletions)
+        rows, vectors = self._store.rows_after(self._scope, int(self.ids[-1]) if len(self) else 0)
+        if rows:
+            self._add(rows, vectors)
+
+    def _add(self, rows: Sequence[IndexedRow], vectors: Vectors) -> None:
+        self._index.add(np.ascontiguousarray(vectors))
+        start = len(self)
+        self._ids.extend(np.array([row.id for row in rows], dtype=np.int64))
+        self._sessions.extend(_coded([row.session for row in rows], self._session_codes))
+        self._speakers.extend(_coded([row.speaker for row in rows], self._speaker_codes))
+        self._log_chars.extend(np.log1p([row.chars for row in rows]))
+        self._asks.extend(np.array([row.asks for row in rows], dtype=bool))
+        self._names.extend(np.array([row.names for row in rows], dtype=np.uint8))
+        self._numbers.extend(np.array([row.numbers for row in rows], dtype=bool))
+        sizes = np.array([len(row.counts) for row in rows], dtype=np.int64)
+        words = np.frombuffer(b"".join(row.words for row in rows), dtype=np.uint32)
+        counts = np.frombuffer(b"".join(row.counts for row in rows), dtype=np.uint8)
+        self._ends.extend(np.cumsum(sizes) + len(self._words))
+        self._words.extend(words)
+        self._counts.extend(counts)
+        self._n_words.extend(np.bincount(np.repeat(np.arange(len(rows)), sizes), weights=counts, minlength=len(rows)))
+        for code, count in zip(*(found.tolist() for found in np.unique(words, return_counts=True)), strict=True):
+            self._seen[code] = self._seen.get(code, 0) + count
+        self._sum += vectors.sum(axis=0)
+        self._squares += vectors.T @ vectors
+        everything = self.vectors
+        for distance, near in enumerate(self._near, start=1):
+            first = max(start, distance)  # the first new record that has one so far before it
+            cosines = np.zeros(len(rows), dtype=np.float32)
+            cosines[first - start :] = np.einsum("ij,ij->i", everything[first:], everything[first - distance : len(self) - distance])
+            near.extend(cosines)
+
+    @property
+    def ids(self) -> Positions:
+        return self._ids.view
+
+    @property
+    def vectors(self) -> Vectors:
+        """Shape (records, dimensions), float32: FAISS's own storage, not a copy."""
+        import faiss
+
+        flat = faiss.rev_swig_ptr(self._index.get_xb(), self._index.ntotal * self._dimensions)
+        return np.asarray(flat.reshape(self._index.ntotal, self._dimensions))
+
+    @property
+    def sessions(self) -> NDArray[np.int32]:
+        """A number for each session; 0 stands for none."""
+        return self._sessions.view
+
+    @property
+    def speakers(self) -> NDArray[np.int32]:
+        """The index of each record's speaker in `speaker_names`."""
+        return self._speakers.view
+
+    @property
+    def speaker_names(self) -> list[str]:
+        return list(self._speaker_codes)
+
+    @property
+    def log_chars(self) -> NDArray[np.float32]:
+        """log(1 + length of the text in characters)."""
+        return self._log_chars.view
+
+    @property
+    def asks(self) -> NDArray[np.bool_]:
+        return self._asks.view
+
+    @property
+    def names(self) -> NDArray[np.uint8]:
+        return self._names.view
+
+    @property
+    def numbers(self) -> NDArray[np.bool_]:
+        return self._numbers.view
+
+    @property
+    def n_words(self) -> NDArray[np.float32]:
+        """Content words of each record, repeats counted."""
+        return self._n_words.view
+
+    @property
+    def near(self) -> tuple[Vectors, Vectors]:
+        """Cosine of each record's vector with that of the record one, and two, before it (0 where there is none)."""
+        return self._near[0].view, self._near[1].view
+
+    def records_with(self, word: int) -> int:
+        """In how many records a word stands."""
+        return self._seen.get(word, 0)
+
+    def words_of(self, positions: Positions) -> tuple[Positions, NDArray[np.uint32], NDArray[np.uint8]]:
+        """(index into `positions`, word, count) of every distinct word of the records there."""
+        ends = self._ends.view
+        starts = np.where(positions > 0, ends[positions - 1], 0)
+        sizes = ends[positions] - starts
+        owner = np.repeat(np.arange(len(positions)), sizes)
+        flat = np.arange(int(sizes.sum())) + np.repeat(starts - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes)
+        return owner, self._words.view[flat], self._counts.view[flat]
+
+    def cosines(self, query: Vectors) -> tuple[float, float]:
+        """Mean and standard deviation of the cosines of `query` with every record of the scope, without looking at each."""
+        n = max(len(self), 1)
+        mean = float(self._sum @ query) / n
+        return mean, max(float(query @ self._squares @ query) / n - mean**2, 1e-12) ** 0.5
+
+    def nearest(self, query: Vectors, limit: int) -> Positions:
+        """Positions of the `limit` nearest vectors to `query` (shape (dimensions,)), best first."""
+        _, positions = self._index.search(query.reshape(1, -1), min(limit, len(self)))
+        return np.asarray(positions[0], dtype=np.int64)
+
+
+def _coded(labels: Sequence[str], codes: dict[str, int]) -> NDArray[np.int32]:
+    return np.array([codes.setdefault(label, len(codes)) for label in labels], dtype=np.int32)

@@ -1,0 +1,30 @@
+"""What a text is like, whatever is asked: a question, or a statement with names and numbers in it. Computed once, when it is stored."""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+MAX_NAMES = 3
+_NAME = re.compile(r"(?<=[^\s.!?] )[A-Z][^\W\d_]+")
+_NUMBER = re.compile(
+    r"\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|once|twice|dozen|half|hundred|thousand)\b", re.IGNORECASE
+)
+MAX_CHARS = 2_000
+
+
+class Traits(NamedTuple):
+    """`asks`: ends with a question (a bracketed remark aside). `names`: capitalised words inside sentences, at most 3. `numbers`: has any."""
+
+    asks: bool
+    names: int
+    numbers: bool
+
+
+def traits_of(text: str) -> Traits:
+    """Reads the first and the last 2,000 characters."""
+    head, tail = text[:MAX_CHARS], text[-MAX_CHARS:].rstrip()
+    if tail.endswith("]"):
+        tail = tail[: max(tail.rfind("["), 0)]
+    names = sum(1 for _, _ in zip(range(MAX_NAMES), _NAME.finditer(head), strict=False))
+    return Traits(tail.rstrip().endswith("?"), names, _NUMBER.search(head) is not None)

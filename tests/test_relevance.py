@@ -1,0 +1,168 @@
+"""Ranking by signs of relevance: each sign does what its name says, the index agrees with itself however it grew, and old memories are upgraded."""
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from memory import HashingEncoder, Memory, NewRecord
+from memory import memory as memory_module
+from memory.record import Scope
+from memory.relevance import SIGNALS, Asked, signals_of
+from memory.scope_index import ScopeIndex
+from memory.traits import Traits, traits_of
+from memory.tune import CONVERSATIONS, read_conversations
+from memory.words import counted, distinct
+
+CHAT = [
+    ("Ada", "Did you find the earring?"),
+    ("Zina", "Yes, in the lining of the trumpet case."),
+    ("Ada", "I could kiss you!"),
+    ("Emeka", "The rice is in the freezer, nine boxes of it."),
+]
+
+
+def chat(memory: Memory, scope: str = "chat") -> ScopeIndex:
+    memory.remember_many([NewRecord(text, speaker, session="s1") for speaker, text in CHAT], scope)
+    index = ScopeIndex(memory.store, Scope.parse(scope), memory.encoder.dimensions)
+    index.refresh()
+    return index
+
+
+def signals(memory: Memory, query: str) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
+    index = chat(memory)
+    found = signals_of(index, Asked.of(query, memory.encoder.encode([query])[0]), np.arange(len(index)))
+    return dict(zip(SIGNALS, found.T, strict=True))
+
+
+def test_every_sign_says_what_its_name_says() -> None:
+    with Memory() as memory:
+        found = signals(memory, "Where did Zina find the earring?")
+    assert found["asks"].tolist() == [1, 0, 0, 0]
+    assert found["speaker"].tolist() == [0, 1, 0, 0]
+    assert found["numbers"].tolist() == [0, 0, 0, 1]
+    assert found["coverage"].argmax() == 0
+    assert np.flatnonzero(found["answers"]).tolist() == [1]  # the only turn whose predecessor asks
+    assert found["answers"][1] > 0.5
+    assert found["words_nearby"][1] > found["words"][1]
+    assert (found["meaning_nearby"] >= found["meaning"] - 1e-6).all()
+
+
+def test_an_answer_is_found_through_the_question_before_it() -> None:
+    with Memory() as memory:
+        chat(memory)
+        assert memory.recall("Where was the lost earring?", "chat").items[0].record.text.startswith("Yes, in the lining")
+
+
+def test_neighbours_of_another_session_or_of_none_do_not_count() -> None:
+    with Memory() as memory:
+        memory.remember_many([NewRecord(text, speaker) for speaker, text in CHAT], "loose")
+        index = ScopeIndex(memory.store, Scope.parse("loose"), memory.encoder.dimensions)
+        index.refresh()
+        query = "Where did Zina find the earring?"
+        found = signals_of(index, Asked.of(query, memory.encoder.encode([query])[0]), np.arange(4))
+    by_name = dict(zip(SIGNALS, found.T, strict=True))
+    assert not by_name["answers"].any()
+    assert by_name["meaning_nearby"] == pytest.approx(by_name["meaning"])
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.integers(1, 6), min_size=1, max_size=8), st.integers(0, 3))
+def test_an_index_that_grew_in_pieces_equals_one_that_was_read_at_once(pieces: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    words = "lamp oil ferry cat harbour trumpet rice violin".split()
+    with Memory(encoder=HashingEncoder(64)) as memory:
+        scope = Scope.parse("s")
+        grown = ScopeIndex(memory.store, scope, 64)
+        for size in pieces:
+            texts = [" ".join(rng.choice(words, 4)) + rng.choice(["?", ".", " 7."]) for _ in range(size)]
+            memory.remember_many([NewRecord(str(t), str(rng.choice(["A", "B"])), session=str(rng.choice(["x", "y"]))) for t in texts], "s")
+            grown.refresh()
+        whole = ScopeIndex(memory.store, scope, 64)
+        whole.refresh()
+        asked = Asked.of("lamp trumpet A", memory.encoder.encode(["lamp trumpet"])[0])
+        everything = np.arange(len(whole))
+        assert signals_of(grown, asked, everything) == pytest.approx(signals_of(whole, asked, everything), abs=1e-4)
+        mean, spread = whole.cosines(asked.vector)
+        cosines = whole.vectors @ asked.vector
+        assert (mean, spread) == (pytest.approx(cosines.mean(), abs=1e-5), pytest.approx(cosines.std(), abs=1e-4))
+
+
+def test_a_large_scope_is_ranked_as_a_whole_one_would_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(1)
+    nouns = [f"thing{i}" for i in range(300)]
+    start = datetime(2025, 1, 1, tzinfo=UTC)
+    records = [
+        NewRecord(f"The {rng.choice(nouns)} stands beside the {rng.choice(nouns)}.", "Ann", start + timedelta(hours=i), f"s{i // 20}")
+        for i in range(1_500)
+    ]
+    with Memory() as memory:
+        memory.remember_many([*records, NewRecord("The spare key hangs behind the clock.", "Ann", start, "s99")])
+        few = [item.record.id for item in memory.recall("Where does the spare key hang?").items[:5]]
+        monkeypatch.setattr(memory_module, "JUDGED_WHOLE", 10_000)
+        assert [item.record.id for item in memory.recall("Where does the spare key hang?").items[:1]] == few[:1]
+    assert few[0] == 1_501
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Where is Biscuit?", Traits(True, 1, False)),
+        ("Look! [shares a picture: a red door]", Traits(False, 0, False)),
+        ("Is it red? [shares a picture: a door]", Traits(True, 0, False)),
+        ("We met Ann and Bob and Cy and Dan in Ghent.", Traits(False, 3, False)),
+        ("I called twice.", Traits(False, 0, True)),
+        ("[" * 100_000, Traits(False, 0, False)),
+        (" " * 100_000 + "]", Traits(False, 0, False)),
+    ],
+)
+def test_traits(text: str, expected: Traits) -> None:
+    assert traits_of(text) == expected
+
+
+def test_words_are_compared_by_their_stems() -> None:
+    assert distinct("Lamps, a lamp, and LAMP!") == distinct("lamp")
+    assert distinct("painted paintings") == distinct("paint painting")
+    codes, counts = counted("lamp lamps oil the")
+    assert (len(codes), sorted(counts.tolist())) == (2, [1, 2])
+
+
+def test_a_memory_of_the_first_version_is_upgraded_in_place(tmp_path: Path) -> None:
+    path = tmp_path / "m.db"
+    with Memory(path) as memory:
+        memory.remember_many([NewRecord(text, speaker, session="s1") for speaker, text in CHAT], "chat")
+        expected = [item.record for item in memory.recall("Where was the lost earring?", "chat").items]
+    old = sqlite3.connect(path)
+    for column in ("asks", "names", "numbers", "words", "counts"):
+        old.execute(f"ALTER TABLE records DROP COLUMN {column}")
+    old.execute("PRAGMA user_version = 1")
+    old.commit()
+    old.close()
+    with Memory(path) as memory:
+        assert [item.record for item in memory.recall("Where was the lost earring?", "chat").items] == expected
+
+
+def test_packing_takes_what_brings_most_for_its_tokens() -> None:
+    long = "The ferry timetable, in full: " + ", ".join(f"{hour}:{minute:02d}" for hour in range(6, 22) for minute in (5, 35))
+    with Memory() as memory:
+        memory.remember(long)
+        memory.remember("The ferry leaves at 19:40.")
+        memory.remember("The ferry does not run on Sundays.")
+        found = memory.recall("When does the ferry leave?", token_budget=40)
+    assert len(found.items) == 2
+    assert found.tokens <= 40
+
+
+def test_the_conversations_that_it_learns_from_are_sound() -> None:
+    conversations = list(read_conversations(CONVERSATIONS.read_text(encoding="utf-8").splitlines()))
+    assert sum(len(c.questions) for c in conversations) >= 130
+    for conversation in conversations:
+        assert all(0 <= turn < len(conversation.turns) for _, turns in conversation.questions for turn in turns)
+    with pytest.raises(ValueError, match="line 2 is no"):
+        list(read_conversations(["-- 2024-01-01", "no speaker here"]))
