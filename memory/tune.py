@@ -25,7 +25,7 @@ from memory.scope_index import ScopeIndex
 from memory.words import names_in
 
 CONVERSATIONS = Path(__file__).parent / "training" / "conversations.txt"
-INVERSE_PENALTY = 0.03
+INVERSE_PENALTY = 0.02
 _TURN = re.compile(r"(?P<speaker>[^:]+): (?P<text>.*?)(?: \{(?P<label>\w+)\})?")
 
 
