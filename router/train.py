@@ -24,6 +24,7 @@ from router.space import Encoder, FeatureSpace, Points, Scales
 from router.success import PRETRAINED, Ability, Heads, Outcome, SuccessModel, query_hashes
 
 BIAS_PRECISION = 0.01
+SLOPE_SD = 0.3
 FOLDS = 3
 FEW, MOST = 2_000, 6_000  # up to FEW queries: cross-validation; above: a third of at most MOST is left out once
 ROUNDS = 8  # of ensemble selection
@@ -169,21 +170,22 @@ def _averaged(fits: Sequence[_Fitted], chosen: Sequence[Shrinkage], points: Poin
 
 
 def _calibrated(fitted: _Fitted, left_out: _LeftOut, table: Table) -> tuple[Heads, dict[str, Ability]]:
-    """Heads and abilities whose predictions fit the outcomes left out: one slope for all margins, near 1, and a bias for each model, near the fit's.
+    """Heads and abilities whose predictions fit the outcomes left out: a slope for ease and one for all own heads, a bias for each model.
 
-    A slope for each model would calibrate a little better and rank the gain between them worse.
+    Where heads say nothing that holds, their slope goes towards 0. Slopes for each model would calibrate a little better and rank the gain between
+    them worse.
     """
     rows, columns = np.nonzero(table.weight[left_out.rows] > 0)
     n_models = len(table.models)
-    x = np.zeros((len(rows), n_models + 1))
+    x = np.zeros((len(rows), n_models + 2))
     x[np.arange(len(rows)), columns] = 1.0
-    x[:, -1] = left_out.ease[rows] + left_out.own[rows, columns]
+    x[:, -2], x[:, -1] = left_out.ease[rows], left_out.own[rows, columns]
     at = left_out.rows[rows], columns
-    prior_mean, prior_sd = np.append(fitted.bias, 1.0), np.append(np.full(n_models, 0.5), 0.2)
-    *biases, slope = fit_logistic(x, table.score[at], prior_mean=prior_mean, prior_sd=prior_sd, weight=table.weight[at]).tolist()
-    scale = np.append(np.float32(1.0), np.full(n_models, slope, dtype=np.float32))
+    prior_mean, prior_sd = np.append(fitted.bias, [1.0, 1.0]), np.append(np.full(n_models, 0.5), [SLOPE_SD, SLOPE_SD])
+    *biases, ease, own = fit_logistic(x, table.score[at], prior_mean=prior_mean, prior_sd=prior_sd, weight=table.weight[at]).tolist()
+    scale = np.append(np.float32(1.0), np.full(n_models, own, dtype=np.float32))
     heads = replace(fitted.heads, sparse=fitted.heads.sparse * scale, dense=fitted.heads.dense * scale)
-    return heads, {name: Ability(bias, slope) for name, bias in zip(table.models, biases, strict=True)}
+    return heads, {name: Ability(bias, ease) for name, bias in zip(table.models, biases, strict=True)}
 
 
 def _scores(fitted: _Fitted, points: Points, rows: Integers, shrinkage: Shrinkage) -> _LeftOut:
