@@ -123,6 +123,5 @@ def default_encoder() -> Encoder:
 
 def _normalised(rows: Vectors) -> Vectors:
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    lengths[lengths == 0.0] = 1.0
-    rows /= lengths[:, None]
+    rows /= np.maximum(lengths, 1e-12)[:, None]
     return rows

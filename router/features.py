@@ -76,23 +76,14 @@ def words_of(cleaned: str) -> list[str]:
     return _WORD.findall(cleaned)
 
 
-def grams(words: list[str], buckets: int) -> tuple[Integers, Floats]:
-    """Distinct hashed 1-2-grams (int64, below `buckets`) and 1 + log of how often each occurs."""
+def grams(words: list[str], buckets: int) -> Integers:
+    """Hashed 1-2-grams (int64, below `buckets`) in order, each as often as it occurs."""
     if not words:
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.float32)
+        return np.zeros(0, dtype=np.int64)
     # Numbers are told apart by their length only: 17 and 23 say the same about difficulty, 17 and 170,000 do not.
     single = np.fromiter(map(_HASHES.__getitem__, words), dtype=np.uint64, count=len(words))
     pairs = single[:-1] * _FIRST + single[1:] * _SECOND
-    hashed = np.concatenate((single, (pairs >> _SHIFT) ^ pairs)) % np.uint64(buckets)
-    hashed.sort()
-    is_new = np.empty(len(hashed), dtype=bool)
-    is_new[0] = True
-    np.not_equal(hashed[1:], hashed[:-1], out=is_new[1:])
-    starts = np.flatnonzero(is_new)
-    counts = np.empty(len(starts), dtype=np.float32)
-    counts[:-1] = np.diff(starts)
-    counts[-1] = len(hashed) - starts[-1]
-    return hashed[starts].astype(np.int64), np.float32(1.0) + np.log(counts, dtype=np.float32)
+    return (np.concatenate((single, (pairs >> _SHIFT) ^ pairs)) % np.uint64(buckets)).astype(np.int64)
 
 
 def surface(cleaned: str, words: list[str]) -> list[float]:

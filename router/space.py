@@ -1,7 +1,8 @@
 """The feature space: how a text becomes numbers, fitted once on training queries and saved with the weights that rest on it.
 
-Four blocks: hashed 1-2-grams (sparse), and dense: standardised surface features, an embedding if an encoder is handed in, and soft membership in
-`domains` (clusters of surface and embedding). Weights on the memberships are a head for each domain, shrunk to the common one by the ridge penalty.
+Four blocks: hashed 1-2-grams by inverse document frequency (sparse), and dense: standardised surface features, an embedding if an encoder is handed
+in, and soft membership in `domains` (clusters of surface and embedding). Weights on the memberships are a head for each domain, shrunk to the
+common one by the ridge penalty.
 """
 
 from __future__ import annotations
@@ -43,12 +44,13 @@ class Scales:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Queries in the space. `rows` (int64), `indices` and `values` hold the sparse block in coordinates, `dense` has shape (n, dense size).
+    """Queries in the space. `offsets`, `indices` (int64) and `values` hold the sparse block by rows, an index as often as its gram occurs; row i is
+    the slice from `offsets[i]` to `offsets[i + 1]`. `dense` has shape (n, dense size).
 
     `familiarity` in (0, 1], shape (n,): 1 where training queries lie, towards 0 far away from all of them.
     """
 
-    rows: Integers
+    offsets: Integers
     indices: Integers
     values: Floats
     dense: Floats
@@ -109,7 +111,7 @@ class FeatureSpace:
         for text in texts:
             words = words_of(cleaned := clean(text))
             found.append(surface(cleaned, words))
-            counts[grams(words, buckets)[0]] += 1
+            counts[np.unique(grams(words, buckets))] += 1
         raw = np.array(found, dtype=np.float32)
         mean, sd = raw.mean(axis=0), raw.std(axis=0) + 1e-3
         vectors = _embed(encoder, [clean(text) for text in texts])
@@ -131,15 +133,15 @@ class FeatureSpace:
 
     def points(self, texts: Sequence[str]) -> Points:
         """The texts in the space, each block scaled by its prior standard deviation."""
-        rows, indices, values, raw = [], [], [], []
+        offsets, indices, values, raw = [0], [], [], []
         cleaned = [clean(text) for text in texts]
-        for row, text in enumerate(cleaned):
+        for text in cleaned:
             words = words_of(text)
             raw.append(surface(text, words))
-            index, value = grams(words, self.buckets)
-            value *= self._idf[index]
+            index = grams(words, self.buckets)
+            value = self._idf[index]
             value *= self.scales.grams / (math.sqrt(value @ value) or 1.0)
-            rows.append(np.full(len(index), row))
+            offsets.append(offsets[-1] + len(index))
             indices.append(index)
             values.append(value)
         dense = np.empty((len(texts), self.dense_size), dtype=np.float32)
@@ -150,7 +152,7 @@ class FeatureSpace:
             np.multiply(_embed(self.encoder, cleaned), self._embedding_unit, out=located[:, n_surface:])
         familiarity = self._memberships(located, out=dense[:, n_located:])
         dense *= self._dense_scale
-        return Points(_joined(rows), _joined(indices), _joined(values), dense, familiarity, len(self._centroids))
+        return Points(np.array(offsets), _joined(indices), _joined(values), dense, familiarity, len(self._centroids))
 
     def _memberships(self, located: Floats, *, out: Floats) -> Floats:
         """Writes the soft memberships to `out` and returns the familiarities."""

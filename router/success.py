@@ -29,7 +29,7 @@ from router.space import Encoder, FeatureSpace, Points, Scales
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_SKILL = 0.7
-FORMAT = 2
+FORMAT = 3
 MOST_FLEETS = 16
 
 
@@ -211,8 +211,7 @@ class SuccessModel:
         if len(points) == 1:
             scored += points.values @ self.heads.sparse.take(points.indices, axis=0)
         else:
-            ends = np.searchsorted(points.rows, np.arange(len(points) + 1))
-            for row, (start, end) in enumerate(pairwise(ends.tolist())):
+            for row, (start, end) in enumerate(pairwise(points.offsets.tolist())):
                 scored[row] += points.values[start:end] @ self.heads.sparse.take(points.indices[start:end], axis=0)
         scored[:, 0] -= self.heads.mean_ease
         scored *= points.familiarity[:, None]

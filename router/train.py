@@ -237,7 +237,8 @@ def _design(points: Points, rows: Integers, buckets: int, scales: Scales) -> tup
     """Scaled features of the queries in `rows` (of points at unit scale): a sparse matrix (n, buckets) and a dense one."""
     from scipy import sparse
 
-    matrix = sparse.csr_matrix((points.values * np.float32(scales.grams), (points.rows, points.indices)), shape=(len(points), buckets))
+    matrix = sparse.csr_matrix((points.values * np.float32(scales.grams), points.indices, points.offsets), shape=(len(points), buckets))
+    matrix.sum_duplicates()
     return matrix[rows], points.dense[rows] * _dense_scales(points, scales)
 
 

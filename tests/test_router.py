@@ -157,10 +157,9 @@ def test_features_are_finite_for_any_text(text: str) -> None:
     found = surface(cleaned, words)
     assert len(found) == len(SURFACE)
     assert np.isfinite(found).all()
-    indices, values = grams(words, 512)
-    assert len(np.unique(indices)) == len(indices)
+    indices = grams(words, 512)
+    assert len(indices) == max(2 * len(words) - 1, 0)
     assert ((indices >= 0) & (indices < 512)).all()
-    assert (values >= 1.0 - 1e-6).all()
 
 
 def test_features_of_a_huge_text_read_its_ends_only() -> None:
