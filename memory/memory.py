@@ -11,13 +11,11 @@ from types import TracebackType
 import numpy as np
 
 from memory.encoder import Encoder, default_encoder
-from memory.lexical import strip_question
 from memory.packing import Recall, RecalledRecord, pack
 from memory.record import NewRecord, Record, Scope
-from memory.relevance import SIGNALS, Asked, shipped_weights, signals_of
-from memory.scope_index import Positions, ScopeIndex
+from memory.relevance import SIGNALS, Asked, candidates_of, shipped_weights, signals_of
+from memory.scope_index import ScopeIndex
 from memory.store import Store
-from memory.words import names_in
 
 DEFAULT_SCOPE = "default"
 JUDGED_WHOLE = 1_000  # records; of larger scopes the candidates below are judged
@@ -112,9 +110,8 @@ class Memory:
             total = len(index)
             if not total or not query.strip():
                 return [], total
-            names = names_in(index.speaker_names)
-            asked = Asked.of(query, self._encoder.encode([strip_question(query, names)])[0])
-            candidates = self._candidates(index, query, asked, scope)
+            asked = Asked.of(query, self._encoder, index)
+            candidates = np.arange(total) if total <= JUDGED_WHOLE else candidates_of(index, asked, CANDIDATES)
             signals = signals_of(index, asked, candidates)
             ids = index.ids[candidates]
         weights = shipped_weights()
@@ -128,17 +125,6 @@ class Memory:
             if record_id in records:  # else it was deleted since the refresh
                 ranked.append(RecalledRecord(records[record_id], len(ranked) + 1, p, tuple(zip(SIGNALS, parts, strict=True))))
         return ranked, total
-
-    def _candidates(self, index: ScopeIndex, query: str, asked: Asked, scope: Scope) -> Positions:
-        """Positions to be judged: all of a small scope, else the nearest by meaning and by words, with their neighbours."""
-        if len(index) <= JUDGED_WHOLE:
-            return np.arange(len(index))
-        matches = np.array([i for i, _ in self._store.search(scope, query, CANDIDATES)], dtype=np.int64)
-        found = np.searchsorted(index.ids, matches)
-        found = found[found < len(index)]  # a record added since the refresh is not ranked yet
-        found = np.unique(np.concatenate([index.nearest(asked.vector, CANDIDATES), found]))
-        beside = np.concatenate([found - 1, found, found + 1])
-        return np.unique(beside[(beside >= 0) & (beside < len(index))])
 
     def _scope_index(self, scope: Scope) -> ScopeIndex:
         with self._lock:

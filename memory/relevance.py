@@ -13,13 +13,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.encoder import Vectors
+from memory.encoder import Encoder, Vectors
 from memory.scope_index import Positions, ScopeIndex
-from memory.words import distinct, names_in
+from memory.words import distinct, names_in, strip_question
 
 WEIGHTS = Path(__file__).parent / "pretrained" / "relevance.json"
 Scores = NDArray[np.float64]
@@ -38,21 +39,23 @@ SIGNALS = (
     "numbers",
 )
 K1 = 0.9
+MAX_WORDS = 48  # of a query
 OFFSETS = np.arange(-2, 3)
 SHORT_CHARS, LONG_CHARS = 160.0, 400.0  # neighbours count in full up to a typical length of SHORT_CHARS, not at all from LONG_CHARS
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A query as it is compared: its vector, and the hashes of its distinct content words."""
+    """A query as it is compared: the vector of what it states, the hashes of its distinct content words, and all words that may name somebody."""
 
     vector: Vectors
     words: tuple[int, ...]
     names: frozenset[str]
 
     @classmethod
-    def of(cls, query: str, vector: Vectors) -> Asked:
-        return cls(vector, tuple(distinct(query)), names_in([query]))
+    def of(cls, query: str, encoder: Encoder, index: ScopeIndex) -> Asked:
+        stated = strip_question(query, names_in(index.speaker_names))
+        return cls(encoder.encode([stated])[0], tuple(distinct(query)[:MAX_WORDS]), names_in([query]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,34 @@ class Weights:
 @lru_cache(maxsize=1)
 def shipped_weights() -> Weights:
     return Weights.load()
+
+
+def candidates_of(index: ScopeIndex, asked: Asked, limit: int) -> Positions:
+    """Positions of the `limit` records nearest in meaning and the `limit` best by words, with the turns beside them; ascending."""
+    found = np.union1d(index.nearest(asked.vector, limit), _best_by_words(index, asked, limit))
+    beside = np.concatenate([found - 1, found, found + 1])
+    return np.unique(beside[(beside >= 0) & (beside < len(index))])
+
+
+def _best_by_words(index: ScopeIndex, asked: Asked, limit: int) -> Positions:
+    """The best by BM25, from the scope's own words alone: faster than asking a full-text index that holds all scopes."""
+    scores = np.zeros(len(index))
+    b, typical = 0.8 - 0.4 * _fade(index), max(float(index.n_words.mean()), 1.0)
+    for word in asked.words:
+        if not index.records_with(word):
+            continue
+        positions, counts = index.holding(word)
+        norm = K1 * (1.0 - b + b * index.n_words[positions] / typical)
+        scores[positions] += _worth(len(index), len(positions)) * counts * (K1 + 1.0) / (counts + norm)
+    matched = np.flatnonzero(scores)
+    if len(matched) <= limit:
+        return matched
+    return np.asarray(matched[np.argpartition(-scores[matched], limit)[:limit]])
+
+
+def _worth(n: int, seen: Any) -> Any:
+    """Inverse document frequency of a word that stands in `seen` of `n` records."""
+    return np.log1p((n - seen + 0.5) / (seen + 0.5))
 
 
 def signals_of(index: ScopeIndex, asked: Asked, candidates: Positions) -> Scores:
@@ -161,7 +192,7 @@ class _Words:
         n = len(index)
         known = sorted(word for word in asked.words if index.records_with(word))
         seen = np.array([index.records_with(word) for word in known], dtype=float)
-        self._worth = np.log1p((n - seen + 0.5) / (seen + 0.5))
+        self._worth = _worth(n, seen)
         self._total = float(self._worth.sum()) or 1.0
         self._b = b
         self._own = index.words_of(positions)
@@ -190,7 +221,7 @@ class _Words:
         codes, inverse = np.unique(words, return_inverse=True)
         seen = np.array([index.records_with(code) for code in codes.tolist()], dtype=float)
         n = len(index)
-        worth = np.log1p((n - seen + 0.5) / (seen + 0.5)) / np.log1p((n - 0.5) / 1.5)
+        worth = _worth(n, seen) / _worth(n, 1)
         sums = np.bincount(owner, weights=worth[inverse], minlength=len(self._n_words))
         return np.asarray(sums / np.sqrt(np.maximum(np.bincount(owner, minlength=len(self._n_words)), 1)))
 

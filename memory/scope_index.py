@@ -151,6 +151,11 @@ class ScopeIndex:
         flat = np.arange(int(sizes.sum())) + np.repeat(starts - np.concatenate([[0], np.cumsum(sizes)[:-1]]), sizes)
         return owner, self._words.view[flat], self._counts.view[flat]
 
+    def holding(self, word: int) -> tuple[Positions, NDArray[np.uint8]]:
+        """Positions of the records in which a word stands, ascending, and how often. Reads the hashes of all words of the scope."""
+        hits = np.flatnonzero(self._words.view == np.uint32(word))
+        return np.searchsorted(self._ends.view, hits, side="right"), self._counts.view[hits]
+
     def cosines(self, query: Vectors) -> tuple[float, float]:
         """Mean and standard deviation of the cosines of `query` with every record of the scope, without looking at each."""
         n = max(len(self), 1)

@@ -1,6 +1,6 @@
-"""The truth: one SQLite file (WAL, synchronous=FULL) that holds records, their vectors and an FTS5 index.
+"""The truth: one SQLite file (WAL, synchronous=FULL) that holds records, their vectors and what ranking needs of their words.
 
-A write is acknowledged only after its commit. Everything else (FAISS indexes, caches) is derived and can be rebuilt from here.
+A write is acknowledged only after its commit. Everything else (indexes of scopes) is derived and can be rebuilt from here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import numpy as np
 
 from memory.encoder import Vectors
 from memory.errors import EncoderMismatch, StoreError
-from memory.lexical import match_expression
 from memory.record import NewRecord, Record, Scope, from_timestamp, to_timestamp
 from memory.traits import traits_of
 from memory.words import counted
@@ -35,16 +34,16 @@ CREATE TABLE records (
     asks INTEGER NOT NULL, names INTEGER NOT NULL, numbers INTEGER NOT NULL, words BLOB NOT NULL, counts BLOB NOT NULL
 );
 CREATE INDEX records_by_scope ON records (scope_id, id);
-CREATE VIRTUAL TABLE lexical USING fts5 (scope, body, tokenize = 'porter unicode61 remove_diacritics 2');
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
-# Version 2 keeps with each record what ranking needs of its text (memory/traits.py, memory/words.py).
+# Version 2 keeps with each record what ranking needs of its text (memory/traits.py, memory/words.py) instead of a full-text index of all scopes.
 _TO_VERSION_2 = (
     "ALTER TABLE records ADD COLUMN asks INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE records ADD COLUMN names INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE records ADD COLUMN numbers INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE records ADD COLUMN words BLOB NOT NULL DEFAULT x''",
     "ALTER TABLE records ADD COLUMN counts BLOB NOT NULL DEFAULT x''",
+    "DROP TABLE lexical",
 )
 _SCOPED = "records JOIN scopes ON scopes.id = scope_id"
 _COLUMNS = "records.id, scopes.path, text, speaker, time, session, source"
@@ -162,8 +161,6 @@ class Store:
                         row,
                     )
                     ids.append(int(cursor.lastrowid or 0))
-                bodies = ((i, f"s{scope_id}", _lexical_body(record)) for i, record in zip(ids, records, strict=True))
-                self._db.executemany("INSERT INTO lexical (rowid, scope, body) VALUES (?, ?, ?)", bodies)
         except sqlite3.Error as error:
             raise StoreError(f"nothing was remembered: {self.path}: {error}. Check free disk space and write permission") from error
         return ids
@@ -179,13 +176,10 @@ class Store:
                 where += " AND id IN (SELECT value FROM json_each(?))"
                 values.append(json.dumps(list(ids)))  # type: ignore[arg-type]
             gone = [row[0] for row in self._db.execute(f"SELECT id FROM records WHERE {where}", values)]
-            self._db.executemany("DELETE FROM lexical WHERE rowid = ?", ((i,) for i in gone))
             self._db.executemany("DELETE FROM records WHERE id = ?", ((i,) for i in gone))
             self._db.execute("UPDATE scopes SET deletions = deletions + 1 WHERE id = ?", (scope_id,))
         with self._lock:
-            # The porter index keeps deleted terms in old segments until they are merged: merge now, then empty the log.
-            self._db.execute("INSERT INTO lexical (lexical) VALUES ('optimize')")
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # deleted pages are overwritten in the file, and the log is emptied
         return len(gone)
 
     def get(self, scope: Scope, ids: Iterable[int]) -> dict[int, Record]:
@@ -216,16 +210,6 @@ class Store:
         with self._lock:
             return [row[0] for row in self._db.execute("SELECT path FROM scopes ORDER BY path")]
 
-    def search(self, scope: Scope, query: str, limit: int) -> list[tuple[int, float]]:
-        """(id, BM25 score) of the best lexical matches in `scope`, best first; higher is better."""
-        with self._lock:
-            scope_id = self._scope_id(scope)
-            expression = match_expression(query, f"s{scope_id}") if scope_id is not None else None
-            if expression is None:
-                return []
-            sql = "SELECT rowid, -bm25(lexical, 0.0, 1.0) FROM lexical WHERE lexical MATCH ? ORDER BY bm25(lexical, 0.0, 1.0) LIMIT ?"
-            return [(int(i), float(score)) for i, score in self._db.execute(sql, (expression, limit))]
-
     def deletions(self, scope: Scope) -> int:
         """A counter that grows with every deletion in `scope`: a derived index that saw another value must be rebuilt."""
         with self._lock:
@@ -254,14 +238,14 @@ class Store:
         return int(row[0]) if row else None
 
 
-def _lexical_body(record: NewRecord) -> str:
+def _indexed_text(record: NewRecord) -> str:
     date = record.time.strftime("%d %B %Y") if record.time else ""
     return " ".join(part for part in (date, record.speaker, record.text) if part)
 
 
 def _indexed(record: NewRecord) -> tuple[int, int, int, bytes, bytes]:
     traits = traits_of(record.text)
-    words, counts = counted(_lexical_body(record))
+    words, counts = counted(_indexed_text(record))
     return int(traits.asks), traits.names, int(traits.numbers), words.tobytes(), counts.tobytes()
 
 

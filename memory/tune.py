@@ -17,12 +17,10 @@ from pathlib import Path
 import numpy as np
 
 from memory.encoder import default_encoder
-from memory.lexical import strip_question
 from memory.memory import Memory
 from memory.record import NewRecord, Scope
 from memory.relevance import SIGNALS, WEIGHTS, Asked, Scores, signals_of
 from memory.scope_index import ScopeIndex
-from memory.words import names_in
 
 CONVERSATIONS = Path(__file__).parent / "training" / "conversations.txt"
 INVERSE_PENALTY = 0.02
@@ -76,10 +74,8 @@ def examples(conversations: Iterable[Conversation]) -> tuple[Scores, Scores]:
             asked_of += [(question, [ids[i] for i in turns]) for question, turns in conversation.questions]
         index = ScopeIndex(memory.store, scope, encoder.dimensions)
         index.refresh()
-        names = names_in(index.speaker_names)
         for question, right in asked_of:
-            asked = Asked.of(question, encoder.encode([strip_question(question, names)])[0])
-            x.append(signals_of(index, asked, np.arange(len(index))))
+            x.append(signals_of(index, Asked.of(question, encoder, index), np.arange(len(index))))
             y.append(np.isin(index.ids, right))
     return np.concatenate(x), np.concatenate(y).astype(float)
 

@@ -85,7 +85,7 @@ def test_doctor_finds_the_machine_and_never_prints_a_key(tmp_path: Path) -> None
     )
     checks = {check["what"]: check for check in json.loads(done.stdout)["checks"]}
     assert checks["key openai"]["ok"] is True
-    assert checks["sqlite fts5"]["ok"] is True
+    assert checks["sqlite"]["ok"] is True
     assert b"sk-very-secret" not in done.stdout
 
 

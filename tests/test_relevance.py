@@ -37,7 +37,7 @@ def chat(memory: Memory, scope: str = "chat") -> ScopeIndex:
 
 def signals(memory: Memory, query: str) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
     index = chat(memory)
-    found = signals_of(index, Asked.of(query, memory.encoder.encode([query])[0]), np.arange(len(index)))
+    found = signals_of(index, Asked.of(query, memory.encoder, index), np.arange(len(index)))
     return dict(zip(SIGNALS, found.T, strict=True))
 
 
@@ -66,7 +66,7 @@ def test_neighbours_of_another_session_or_of_none_do_not_count() -> None:
         index = ScopeIndex(memory.store, Scope.parse("loose"), memory.encoder.dimensions)
         index.refresh()
         query = "Where did Zina find the earring?"
-        found = signals_of(index, Asked.of(query, memory.encoder.encode([query])[0]), np.arange(4))
+        found = signals_of(index, Asked.of(query, memory.encoder, index), np.arange(4))
     by_name = dict(zip(SIGNALS, found.T, strict=True))
     assert not by_name["answers"].any()
     assert by_name["meaning_nearby"] == pytest.approx(by_name["meaning"])
@@ -86,7 +86,7 @@ def test_an_index_that_grew_in_pieces_equals_one_that_was_read_at_once(pieces: l
             grown.refresh()
         whole = ScopeIndex(memory.store, scope, 64)
         whole.refresh()
-        asked = Asked.of("lamp trumpet A", memory.encoder.encode(["lamp trumpet"])[0])
+        asked = Asked.of("lamp trumpet A", memory.encoder, whole)
         everything = np.arange(len(whole))
         assert signals_of(grown, asked, everything) == pytest.approx(signals_of(whole, asked, everything), abs=1e-4)
         mean, spread = whole.cosines(asked.vector)
@@ -141,6 +141,7 @@ def test_a_memory_of_the_first_version_is_upgraded_in_place(tmp_path: Path) -> N
     old = sqlite3.connect(path)
     for column in ("asks", "names", "numbers", "words", "counts"):
         old.execute(f"ALTER TABLE records DROP COLUMN {column}")
+    old.execute("CREATE VIRTUAL TABLE lexical USING fts5 (scope, body)")
     old.execute("PRAGMA user_version = 1")
     old.commit()
     old.close()

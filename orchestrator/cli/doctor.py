@@ -39,11 +39,7 @@ def _checks() -> list[dict[str, Any]]:
     rows: list[tuple[str, bool | None, str]] = [
         ("python", True, platform.python_version()),
         ("package", True, f"compound-orchestrator {metadata.version('compound-orchestrator')}"),
-        (
-            "sqlite fts5",
-            _has_fts5(),
-            f"SQLite {sqlite3.sqlite_version}" + ("" if _has_fts5() else ": install a Python whose SQLite has FTS5"),
-        ),
+        ("sqlite", True, f"SQLite {sqlite3.sqlite_version}"),
         ("faiss", util.find_spec("faiss") is not None, "the vector index" if util.find_spec("faiss") else "pip install faiss-cpu"),
         (
             "static encoder",
@@ -118,8 +114,3 @@ def _decision_log_state() -> tuple[bool | None, str]:
     counted = ", ".join(f"{count} {name}" for name, count in log.counts().items())
     log.close()
     return True, f"{online.path} ({counted})"
-
-
-def _has_fts5() -> bool:
-    with sqlite3.connect(":memory:") as database:
-        return any("FTS5" in row[0] for row in database.execute("PRAGMA compile_options"))
