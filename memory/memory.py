@@ -20,6 +20,7 @@ from memory.store import Store
 DEFAULT_SCOPE = "default"
 JUDGED_WHOLE = 1_000  # records; of larger scopes the candidates below are judged
 CANDIDATES = 250  # nearest by meaning, and as many by words
+MOST_INDEXED = 2_000_000  # records in memory, over all scopes: about 1.2 KB each
 MAX_QUERY_CHARS = 4_000
 MAX_RECALLED = 500
 MIN_RECORD_TOKENS = 6
@@ -127,7 +128,12 @@ class Memory:
         return ranked, total
 
     def _scope_index(self, scope: Scope) -> ScopeIndex:
+        """The scope's index; those not used for longest are dropped (they can be rebuilt) when all together grow too large."""
         with self._lock:
-            if scope.path not in self._indexes:
-                self._indexes[scope.path] = ScopeIndex(self._store, scope, self._encoder.dimensions)
-            return self._indexes[scope.path]
+            index = self._indexes.pop(scope.path, None)
+            if index is None:
+                index = ScopeIndex(self._store, scope, self._encoder.dimensions)
+                while self._indexes and sum(map(len, self._indexes.values())) > MOST_INDEXED:
+                    self._indexes.pop(next(iter(self._indexes)))
+            self._indexes[scope.path] = index  # a dictionary keeps the order of insertion: the last one is the one used last
+            return index

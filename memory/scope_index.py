@@ -18,6 +18,7 @@ from memory.record import Scope
 from memory.store import IndexedRow, Store
 
 Positions = NDArray[np.int64]
+DIRECT = 4_000  # up to so many records a pass over all vectors is cheaper than keeping their second moments
 
 
 class ScopeIndex:
@@ -42,8 +43,7 @@ class ScopeIndex:
         self._session_codes: dict[str, int] = {"": 0}
         self._speaker_codes: dict[str, int] = {}
         self._seen: dict[int, int] = {}
-        self._sum = np.zeros(self._dimensions)
-        self._squares = np.zeros((self._dimensions, self._dimensions))
+        self._moments: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
     def __len__(self) -> int:
         return len(self._ids)
@@ -76,8 +76,8 @@ class ScopeIndex:
         self._n_words.extend(np.bincount(np.repeat(np.arange(len(rows)), sizes), weights=counts, minlength=len(rows)))
         for code, count in zip(*(found.tolist() for found in np.unique(words, return_counts=True)), strict=True):
             self._seen[code] = self._seen.get(code, 0) + count
-        self._sum += vectors.sum(axis=0)
-        self._squares += vectors.T @ vectors
+        if self._moments is not None:
+            self._moments = self._moments[0] + vectors.sum(axis=0), self._moments[1] + vectors.T @ vectors
         everything = self.vectors
         for distance, near in enumerate(self._near, start=1):
             first = max(start, distance)  # the first new record that has one so far before it
@@ -157,10 +157,16 @@ class ScopeIndex:
         return np.searchsorted(self._ends.view, hits, side="right"), self._counts.view[hits]
 
     def cosines(self, query: Vectors) -> tuple[float, float]:
-        """Mean and standard deviation of the cosines of `query` with every record of the scope, without looking at each."""
-        n = max(len(self), 1)
-        mean = float(self._sum @ query) / n
-        return mean, max(float(query @ self._squares @ query) / n - mean**2, 1e-12) ** 0.5
+        """Mean and standard deviation of the cosines of `query` with every record of the scope; of large scopes without looking at each."""
+        if len(self) <= DIRECT:
+            found = self.vectors @ query
+            return float(found.mean()), max(float(found.std()), 1e-6)
+        if self._moments is None:
+            vectors = self.vectors
+            self._moments = vectors.sum(axis=0, dtype=np.float64), (vectors.T @ vectors).astype(np.float64)
+        total, squares = self._moments
+        mean = float(total @ query) / len(self)
+        return mean, max(float(query @ squares @ query) / len(self) - mean**2, 1e-12) ** 0.5
 
     def nearest(self, query: Vectors, limit: int) -> Positions:
         """Positions of the `limit` nearest vectors to `query` (shape (dimensions,)), best first."""

@@ -12,12 +12,13 @@ import time as clock
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from memory.encoder import Vectors
 from memory.errors import EncoderMismatch, StoreError
+from memory.group_commit import GroupCommit
 from memory.record import NewRecord, Record, Scope, from_timestamp, to_timestamp
 from memory.traits import traits_of
 from memory.words import counted
@@ -44,6 +45,10 @@ _TO_VERSION_2 = (
     "ALTER TABLE records ADD COLUMN words BLOB NOT NULL DEFAULT x''",
     "ALTER TABLE records ADD COLUMN counts BLOB NOT NULL DEFAULT x''",
     "DROP TABLE lexical",
+)
+_INSERT = (
+    "INSERT INTO records (scope_id, text, speaker, time, session, source, stored_at, vector, asks, names, numbers, words, counts) "
+    "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 _SCOPED = "records JOIN scopes ON scopes.id = scope_id"
 _COLUMNS = "records.id, scopes.path, text, speaker, time, session, source"
@@ -73,6 +78,7 @@ class Store:
         self.path = str(path)
         self._dimensions = dimensions
         self._lock = threading.RLock()
+        self._commits = GroupCommit(self._lock, self._write)
         try:
             if self.path != ":memory:":
                 Path(self.path).parent.mkdir(parents=True, exist_ok=True)
@@ -137,33 +143,20 @@ class Store:
             self._db.execute("COMMIT")
 
     def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Vectors) -> list[int]:
-        """Stores all records or none, durably; returns their ids in order."""
+        """Stores all records or none, durably; returns their ids in order. Concurrent calls share one commit."""
         now = clock.time()
+        rows = [
+            (r.text, r.speaker, to_timestamp(r.time), r.session, r.source, now, vector.tobytes(), *_indexed(r))
+            for r, vector in zip(records, vectors, strict=True)
+        ]
         try:
-            with self._write():
-                scope_id = self._scope_id(scope, create=True)
-                ids = []
-                for record, vector in zip(records, vectors, strict=True):
-                    row = (
-                        scope_id,
-                        record.text,
-                        record.speaker,
-                        to_timestamp(record.time),
-                        record.session,
-                        record.source,
-                        now,
-                        vector.tobytes(),
-                        *_indexed(record),
-                    )
-                    cursor = self._db.execute(
-                        "INSERT INTO records (scope_id, text, speaker, time, session, source, stored_at, vector, asks, names, numbers, words, "
-                        "counts) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)",
-                        row,
-                    )
-                    ids.append(int(cursor.lastrowid or 0))
+            return self._commits.run(lambda: self._insert(scope, rows))
         except sqlite3.Error as error:
             raise StoreError(f"nothing was remembered: {self.path}: {error}. Check free disk space and write permission") from error
-        return ids
+
+    def _insert(self, scope: Scope, rows: Sequence[tuple[Any, ...]]) -> list[int]:
+        scope_id = self._scope_id(scope, create=True)
+        return [int(self._db.execute(_INSERT, (scope_id, *row)).lastrowid or 0) for row in rows]
 
     def delete(self, scope: Scope, ids: Sequence[int] | None) -> int:
         """Removes records (all of the scope when `ids` is None) with their vectors and index entries; returns how many."""

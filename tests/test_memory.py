@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memory import EncoderMismatch, HashingEncoder, InvalidRecord, Memory, NewRecord, ScopeError, StaticEncoder, StoreError
+from memory import memory as memory_module
 from memory.packing import estimate_tokens
 
 
@@ -129,3 +131,48 @@ def test_the_shipped_encoder_knows_meaning_without_shared_words() -> None:
     assert encoder.dimensions == 256
     assert cat @ kitten > cat @ invoice + 0.2
     assert not encoder.encode([""]).any()
+
+
+def test_concurrent_writers_share_commits_and_each_gets_its_own_ids(tmp_path: Path) -> None:
+    commits: list[str] = []
+    with Memory(tmp_path / "m.db") as memory:
+        memory.store._db.set_trace_callback(lambda statement: commits.append(statement) if statement == "COMMIT" else None)
+        stored: dict[int, str] = {}
+        barrier = threading.Barrier(32)
+
+        def write(number: int) -> None:
+            barrier.wait()
+            for turn in range(5):
+                text = f"note {turn} of writer {number}"
+                stored[memory.remember(text, f"w/{number % 4}").id] = text
+
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(32)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(stored) == 160
+        found = {record.id: record.text for scope in range(4) for record in memory.export(f"w/{scope}")}
+        assert found == stored
+        assert len(commits) < 160  # many writers, fewer commits
+
+
+def test_a_failed_commit_is_told_to_everybody_in_it_and_keeps_nothing() -> None:
+    with Memory() as memory:
+        memory.remember("kept")
+        memory.store._db.execute("CREATE TRIGGER full BEFORE INSERT ON records BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+        with pytest.raises(StoreError, match=r"nothing was remembered: .*disk full"):
+            memory.remember_many([NewRecord("a"), NewRecord("b")])
+        memory.store._db.execute("DROP TRIGGER full")
+        memory.remember("later")
+        assert [record.text for record in memory.export("default")] == ["kept", "later"]
+
+
+def test_the_indexes_of_scopes_not_used_for_long_are_dropped_and_rebuilt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_module, "MOST_INDEXED", 3)
+    with Memory() as memory:
+        for scope in "abcdef":
+            memory.remember_many([NewRecord(f"the lamp of {scope}"), NewRecord("oil")], scope)
+            memory.recall("lamp", scope)
+        assert len(memory._indexes) <= 3
+        assert memory.recall("lamp", "a").items[0].record.text == "the lamp of a"

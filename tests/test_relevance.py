@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from memory import HashingEncoder, Memory, NewRecord
 from memory import memory as memory_module
+from memory import scope_index as scope_index_module
 from memory.record import Scope
 from memory.relevance import SIGNALS, Asked, signals_of
 from memory.scope_index import ScopeIndex
@@ -89,8 +90,15 @@ def test_an_index_that_grew_in_pieces_equals_one_that_was_read_at_once(pieces: l
         asked = Asked.of("lamp trumpet A", memory.encoder, whole)
         everything = np.arange(len(whole))
         assert signals_of(grown, asked, everything) == pytest.approx(signals_of(whole, asked, everything), abs=1e-4)
-        mean, spread = whole.cosines(asked.vector)
         cosines = whole.vectors @ asked.vector
+        assert whole.cosines(asked.vector) == (pytest.approx(cosines.mean(), abs=1e-5), pytest.approx(cosines.std(), abs=1e-4))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(scope_index_module, "DIRECT", 0)
+            grown.cosines(asked.vector)
+            memory.remember("one more lamp", "s")
+            grown.refresh()
+            mean, spread = grown.cosines(asked.vector)
+        cosines = grown.vectors @ asked.vector
         assert (mean, spread) == (pytest.approx(cosines.mean(), abs=1e-5), pytest.approx(cosines.std(), abs=1e-4))
 
 
