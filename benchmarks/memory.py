@@ -1,7 +1,8 @@
 """Evidence recall of the memory on LoCoMo conversations (Maharana et al. 2024): `python -m benchmarks.memory --data DIR --json FILE`.
 
 For each question with evidence: the share of its evidence turns among the first k recalled, and inside a packed 1,000-token context.
-No model is called. Nothing is tuned here; `--encoder minilm` needs the `embeddings` extra.
+No model is called. Nothing is tuned here; `--encoder minilm` needs the `embeddings` extra. Then speed and size (benchmarks.memory_speed), unless
+`--parts recall` says otherwise; `--sizes` are the records in one scope.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.memory_speed import SCOPES, speed
 from benchmarks.output import write_json
 from memory import Encoder, HashingEncoder, Memory, NewRecord, SentenceTransformerEncoder, default_encoder
 
@@ -98,9 +100,20 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--json", type=Path)
     parser.add_argument("--encoder", choices=("static", "minilm", "hashing"), default="static")
+    parser.add_argument("--parts", nargs="*", choices=("recall", "speed"), default=["recall", "speed"])
+    parser.add_argument(
+        "--sizes", type=int, nargs="*", default=[1_000, 100_000], help="[default: 1000 100000]; 1000000 takes minutes and 3 GB"
+    )
+    parser.add_argument("--scopes", type=int, default=SCOPES)
     arguments = parser.parse_args()
+    conversations, result = load(arguments.data), {}
     with tempfile.TemporaryDirectory() as folder:
-        result = measure(load(arguments.data), encoder_named(arguments.encoder), Path(folder) / "memory.db")
+        if "recall" in arguments.parts:
+            result |= measure(conversations, encoder_named(arguments.encoder), Path(folder) / "memory.db")
+        if "speed" in arguments.parts:
+            turns = [turn["text"] for conversation in conversations for turn in conversation["turns"] if turn["text"]]
+            queries = [question["question"] for conversation in conversations for question in conversation["qa"]]
+            result |= speed(turns, queries, Path(folder), sizes=arguments.sizes, scopes=arguments.scopes)
     write_json(result, arguments.json)
 
 

@@ -19,11 +19,11 @@ from memory.store import Store
 
 DEFAULT_SCOPE = "default"
 JUDGED_WHOLE = 1_000  # records; of larger scopes the candidates below are judged
-CANDIDATES = 250  # nearest by meaning, and as many by words
+CANDIDATES = 150  # nearest by meaning, and as many by words
 MOST_INDEXED = 2_000_000  # records in memory, over all scopes: about 1.2 KB each
 MAX_QUERY_CHARS = 4_000
 MAX_RECALLED = 500
-MIN_RECORD_TOKENS = 6
+MIN_RECORD_TOKENS = 12
 
 
 class Memory:

@@ -9,17 +9,17 @@ Neighbours count where turns are short: a window of three turns that holds the r
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from memory.encoder import Encoder, Vectors
-from memory.scope_index import Positions, ScopeIndex
+from memory.scope_index import Positions, ScopeIndex, inverse_frequency
 from memory.words import distinct, names_in, strip_question
 
 WEIGHTS = Path(__file__).parent / "pretrained" / "relevance.json"
@@ -84,37 +84,31 @@ def shipped_weights() -> Weights:
 
 def candidates_of(index: ScopeIndex, asked: Asked, limit: int) -> Positions:
     """Positions of the `limit` records nearest in meaning and the `limit` best by words, with the turns beside them; ascending."""
-    found = np.union1d(index.nearest(asked.vector, limit), _best_by_words(index, asked, limit))
+    found = np.concatenate([index.nearest(asked.vector, limit), _best_by_words(index, asked, limit)])
     beside = np.concatenate([found - 1, found, found + 1])
-    return np.unique(beside[(beside >= 0) & (beside < len(index))])
+    return _distinct(beside[(beside >= 0) & (beside < len(index))], len(index))[0]
 
 
 def _best_by_words(index: ScopeIndex, asked: Asked, limit: int) -> Positions:
     """The best by BM25, from the scope's own words alone: faster than asking a full-text index that holds all scopes."""
     scores = np.zeros(len(index))
-    b, typical = 0.8 - 0.4 * _fade(index), max(float(index.n_words.mean()), 1.0)
+    b, typical = 0.8 - 0.4 * _fade(index), index.typical_n_words
     for word in asked.words:
         if not index.records_with(word):
             continue
         positions, counts = index.holding(word)
         norm = K1 * (1.0 - b + b * index.n_words[positions] / typical)
-        scores[positions] += _worth(len(index), len(positions)) * counts * (K1 + 1.0) / (counts + norm)
+        scores[positions] += inverse_frequency(len(index), len(positions)) * counts * (K1 + 1.0) / (counts + norm)
     matched = np.flatnonzero(scores)
     if len(matched) <= limit:
         return matched
     return np.asarray(matched[np.argpartition(-scores[matched], limit)[:limit]])
 
 
-def _worth(n: int, seen: Any) -> Any:
-    """Inverse document frequency of a word that stands in `seen` of `n` records."""
-    return np.log1p((n - seen + 0.5) / (seen + 0.5))
-
-
 def signals_of(index: ScopeIndex, asked: Asked, candidates: Positions) -> Scores:
     """The signs for the records at `candidates` (ascending), shape (candidates, signals)."""
     around, valid = _neighbourhood(index, candidates)
-    positions, where = np.unique(around, return_inverse=True)
-    where = where.reshape(around.shape)
+    positions, where = _distinct(around, len(index))
     fade = _fade(index)
     mean, spread = index.cosines(asked.vector)
     cosine = index.vectors[positions] @ asked.vector if len(positions) < len(index) else index.vectors @ asked.vector
@@ -132,8 +126,8 @@ def signals_of(index: ScopeIndex, asked: Asked, candidates: Positions) -> Scores
     before = where[:, 1]
     asked_before = valid[:, 1] * index.asks[around[:, 1]] * fade
     own = index.log_chars[candidates]
-    typical, deviation = float(index.log_chars.mean()), max(float(index.log_chars.std()), 1e-6)
-    named = np.array([bool(asked.names & names_in([name])) for name in index.speaker_names], dtype=float)
+    typical, deviation = index.typical_log_chars
+    named = np.array([not asked.names.isdisjoint(words) for words in index.speaker_words], dtype=float)
     return np.column_stack(
         (
             meaning[centre],
@@ -145,11 +139,20 @@ def signals_of(index: ScopeIndex, asked: Asked, candidates: Positions) -> Scores
             asked_before * (meaning[before] + standing[before]) / 2.0,
             index.asks[candidates],
             (own - typical) / deviation,
-            words.density(index)[centre],
+            index.density[candidates],
             index.names[candidates],
             index.numbers[candidates],
         )
     )
+
+
+def _distinct(positions: Positions, n: int) -> tuple[Positions, Positions]:
+    """The distinct ones among positions below `n`, ascending, and where in those each is: `np.unique` without sorting."""
+    place = np.zeros(n, dtype=np.int64)
+    place[positions.ravel()] = 1
+    found = np.flatnonzero(place)
+    place[found] = np.arange(len(found))
+    return found, place[positions]
 
 
 def _neighbourhood(index: ScopeIndex, candidates: Positions) -> tuple[Positions, NDArray[np.bool_]]:
@@ -164,7 +167,7 @@ def _neighbourhood(index: ScopeIndex, candidates: Positions) -> tuple[Positions,
 
 
 def _fade(index: ScopeIndex) -> float:
-    typical = float(np.expm1(index.log_chars.mean()))
+    typical = math.expm1(index.typical_log_chars[0])
     return min(max((LONG_CHARS - typical) / (LONG_CHARS - SHORT_CHARS), 0.0), 1.0)
 
 
@@ -192,11 +195,10 @@ class _Words:
         n = len(index)
         known = sorted(word for word in asked.words if index.records_with(word))
         seen = np.array([index.records_with(word) for word in known], dtype=float)
-        self._worth = _worth(n, seen)
+        self._worth = inverse_frequency(n, seen)
         self._total = float(self._worth.sum()) or 1.0
         self._b = b
-        self._own = index.words_of(positions)
-        owner, words, counts = self._own
+        owner, words, counts = index.words_of(positions)
         self._frequency = np.zeros((len(positions), len(known)))
         if known and len(words):
             codes = np.array(known, dtype=np.uint32)
@@ -204,7 +206,7 @@ class _Words:
             hit = codes[column] == words
             self._frequency[owner[hit], column[hit]] = counts[hit]
         self._n_words = index.n_words[positions].astype(float)
-        self._typical = max(float(index.n_words.mean()), 1.0)
+        self._typical = index.typical_n_words
         self.score = self._bm25(self._frequency, self._n_words, self._typical)
         self.coverage = (self._frequency > 0) @ self._worth / self._total
 
@@ -212,18 +214,6 @@ class _Words:
         """Of the usable members of each window taken together; both of shape (windows, 3)."""
         frequency = (self._frequency[members] * usable[:, :, None]).sum(axis=1)
         return self._bm25(frequency, (self._n_words[members] * usable).sum(axis=1), 3.0 * self._typical)
-
-    def density(self, index: ScopeIndex) -> Scores:
-        """Worth of a record's own distinct words, by the square root of how many they are, relative to a word that stands nowhere else."""
-        owner, words, _ = self._own
-        if not len(words):
-            return np.zeros(len(self._n_words))
-        codes, inverse = np.unique(words, return_inverse=True)
-        seen = np.array([index.records_with(code) for code in codes.tolist()], dtype=float)
-        n = len(index)
-        worth = _worth(n, seen) / _worth(n, 1)
-        sums = np.bincount(owner, weights=worth[inverse], minlength=len(self._n_words))
-        return np.asarray(sums / np.sqrt(np.maximum(np.bincount(owner, minlength=len(self._n_words)), 1)))
 
     def _bm25(self, frequency: Scores, n_words: Scores, typical: float) -> Scores:
         norm = K1 * (1.0 - self._b + self._b * n_words / typical)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,11 @@ from memory.encoder import Vectors
 from memory.growing import Growing
 from memory.record import Scope
 from memory.store import IndexedRow, Store
+from memory.words import names_in
 
 Positions = NDArray[np.int64]
-DIRECT = 4_000  # up to so many records a pass over all vectors is cheaper than keeping their second moments
+DIRECT = 4_000  # up to so many records a pass over all of them is cheaper than what spares it
+READS_BEFORE_SORTING = 3  # an inverted index is worth its making only for a scope that is asked again
 
 
 class ScopeIndex:
@@ -40,9 +43,15 @@ class ScopeIndex:
         self._log_chars, self._asks, self._names, self._numbers = Growing(np.float32), Growing(bool), Growing(np.uint8), Growing(bool)
         self._ends, self._words, self._counts, self._n_words = Growing(np.int64), Growing(np.uint32), Growing(np.uint8), Growing(np.float32)
         self._near = Growing(np.float32), Growing(np.float32)
+        self._density: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
         self._session_codes: dict[str, int] = {"": 0}
         self._speaker_codes: dict[str, int] = {}
+        self.speaker_words: list[frozenset[str]] = []
         self._seen: dict[int, int] = {}
+        self._sorted: _Sorted | None = None
+        self._reads = 0
+        self._density_size = 0
+        self.typical_log_chars, self.typical_n_words = (0.0, 1.0), 1.0
         self._moments: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
     def __len__(self) -> int:
@@ -50,6 +59,7 @@ class ScopeIndex:
 
     def refresh(self) -> None:
         """Takes in what this or another process has added or deleted since the last call."""
+        self._reads += 1
         deletions = self._store.deletions(self._scope)
         if deletions != self._deletions:
             self._reset(deletions)
@@ -63,6 +73,7 @@ class ScopeIndex:
         self._ids.extend(np.array([row.id for row in rows], dtype=np.int64))
         self._sessions.extend(_coded([row.session for row in rows], self._session_codes))
         self._speakers.extend(_coded([row.speaker for row in rows], self._speaker_codes))
+        self.speaker_words += [names_in([name]) for name in list(self._speaker_codes)[len(self.speaker_words) :]]
         self._log_chars.extend(np.log1p([row.chars for row in rows]))
         self._asks.extend(np.array([row.asks for row in rows], dtype=bool))
         self._names.extend(np.array([row.names for row in rows], dtype=np.uint8))
@@ -84,6 +95,26 @@ class ScopeIndex:
             cosines = np.zeros(len(rows), dtype=np.float32)
             cosines[first - start :] = np.einsum("ij,ij->i", everything[first:], everything[first - distance : len(self) - distance])
             near.extend(cosines)
+        self.typical_log_chars = float(self.log_chars.mean()), max(float(self.log_chars.std()), 1e-6)
+        self.typical_n_words = max(float(self.n_words.mean()), 1.0)
+        self._density = self._densities()
+
+    def _densities(self) -> NDArray[np.float32]:
+        """Worth of each record's distinct words, by the square root of how many they are, relative to a word that stands nowhere else.
+
+        Worths hardly move while a large scope grows by a tenth: until then only what is new is computed.
+        """
+        known = len(self._density)
+        since = known if known > DIRECT and len(self) < 1.1 * self._density_size else 0
+        if not since:
+            self._density_size = len(self)
+        owner, words, _ = self.words_of(np.arange(since, len(self)))
+        codes, inverse = np.unique(words, return_inverse=True)
+        seen = np.fromiter(map(self._seen.__getitem__, codes.tolist()), dtype=float, count=len(codes))
+        worth = inverse_frequency(len(self), seen) / inverse_frequency(len(self), 1)
+        sums = np.bincount(owner, weights=worth[inverse], minlength=len(self) - since)
+        sizes = np.bincount(owner, minlength=len(self) - since)
+        return np.concatenate([self._density[:since], (sums / np.sqrt(np.maximum(sizes, 1))).astype(np.float32)])
 
     @property
     def ids(self) -> Positions:
@@ -134,6 +165,11 @@ class ScopeIndex:
         return self._n_words.view
 
     @property
+    def density(self) -> NDArray[np.float32]:
+        """How much the words of each record tell, in [0, about 4]."""
+        return self._density
+
+    @property
     def near(self) -> tuple[Vectors, Vectors]:
         """Cosine of each record's vector with that of the record one, and two, before it (0 where there is none)."""
         return self._near[0].view, self._near[1].view
@@ -152,8 +188,17 @@ class ScopeIndex:
         return owner, self._words.view[flat], self._counts.view[flat]
 
     def holding(self, word: int) -> tuple[Positions, NDArray[np.uint8]]:
-        """Positions of the records in which a word stands, ascending, and how often. Reads the hashes of all words of the scope."""
-        hits = np.flatnonzero(self._words.view == np.uint32(word))
+        """Positions of the records in which a word stands, ascending, and how often."""
+        if self._sorted is None and (self._reads <= READS_BEFORE_SORTING or len(self) <= DIRECT):
+            return self._scanned(word, 0)
+        if self._sorted is None or len(self._words) > 1.2 * self._sorted.size:
+            self._sorted = _Sorted.of(self._words.view, self._ends.view, self._counts.view)
+        known, counts = self._sorted.holding(word)
+        later, later_counts = self._scanned(word, self._sorted.size)
+        return np.concatenate([known, later]), np.concatenate([counts, later_counts])
+
+    def _scanned(self, word: int, start: int) -> tuple[Positions, NDArray[np.uint8]]:
+        hits = np.flatnonzero(self._words.view[start:] == np.uint32(word)) + start
         return np.searchsorted(self._ends.view, hits, side="right"), self._counts.view[hits]
 
     def cosines(self, query: Vectors) -> tuple[float, float]:
@@ -172,6 +217,32 @@ class ScopeIndex:
         """Positions of the `limit` nearest vectors to `query` (shape (dimensions,)), best first."""
         _, positions = self._index.search(query.reshape(1, -1), min(limit, len(self)))
         return np.asarray(positions[0], dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sorted:
+    """An inverted index of the first `size` words of a scope: codes ascending, and for each whose it is and how often it stands there."""
+
+    codes: NDArray[np.uint32]
+    owners: Positions
+    counts: NDArray[np.uint8]
+    size: int
+
+    @classmethod
+    def of(cls, words: NDArray[np.uint32], ends: Positions, counts: NDArray[np.uint8]) -> _Sorted:
+        order = np.argsort(words, kind="stable")
+        owners = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
+        return cls(words[order], owners[order], counts[order], len(words))
+
+    def holding(self, word: int) -> tuple[Positions, NDArray[np.uint8]]:
+        code = np.uint32(word)
+        start, end = np.searchsorted(self.codes, code, side="left"), np.searchsorted(self.codes, code, side="right")
+        return self.owners[start:end], self.counts[start:end]
+
+
+def inverse_frequency(n: int, seen: Any) -> Any:
+    """What a word is worth that stands in `seen` of `n` records: its inverse document frequency."""
+    return np.log1p((n - seen + 0.5) / (seen + 0.5))
 
 
 def _coded(labels: Sequence[str], codes: dict[str, int]) -> NDArray[np.int32]:
