@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= ../shared/data
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint types unit embeddings bench clean help
+.PHONY: demo test lint types unit embeddings bench reliability clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -50,6 +50,9 @@ bench: $(VENV)/.dev     ## every benchmark; DATA=../shared/data
 	$(BIN)/python -m benchmarks.memory --data $(DATA) --json build/memory.json
 	$(BIN)/python -m benchmarks.fleet --data $(DATA) --task gsm --json build/fleet_gsm.json
 	$(BIN)/python -m benchmarks.routing --data $(DATA) --json build/routing.json
+
+reliability: $(VENV)/.dev  ## kill the memory 200 times and look what is left (about two minutes)
+	$(BIN)/python -m benchmarks.durability --json build/durability.json
 
 clean:           ## remove the virtual environment and build output
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache

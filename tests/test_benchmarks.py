@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks.durability import Ledger
+from benchmarks.memory_speed import speed
+from memory import Memory, NewRecord
 from tests.test_recorded import write_fleet
 
 pytest.importorskip("pyarrow")
@@ -56,7 +59,7 @@ def test_memory(tmp_path: Path) -> None:
     (tmp_path / "memory").mkdir()
     with gzip.open(tmp_path / "memory" / "locomo_dev.json.gz", "wt", encoding="utf-8") as file:
         json.dump([{"turns": turns, "qa": qa}], file)
-    result = run("memory", "--data", str(tmp_path), out=tmp_path / "out.json")
+    result = run("memory", "--data", str(tmp_path), "--parts", "recall", out=tmp_path / "out.json")
     recalls = {f"recall_at_{k}" for k in (5, 10, 25, 50)}
     assert recalls | {"recall_in_1000_tokens", "encode_texts_per_s", "recall_p50_ms"} <= set(result)
     assert all(result[key] == 1.0 for key in recalls)
@@ -95,3 +98,28 @@ def test_routing(tmp_path: Path) -> None:
     assert result["guarantee"]["splits"] == 20
     assert 0 <= result["guarantee"]["violation_rate"] <= 1
     assert 0 <= result["flip_rate"] < 0.3  # half of these queries look alike: their order is a toss-up
+
+
+def test_durability_kills_and_counts(tmp_path: Path) -> None:
+    result = run("durability", "--kills", "2", out=tmp_path / "out.json")
+    assert result["kills"] == 2
+    assert result["acknowledged_adds"] > 0
+    assert {result[name] for name in ("lost", "resurrected", "torn_batches", "disagreeing")} == {0}
+
+
+def test_durability_would_see_what_is_lost_resurrected_or_torn() -> None:
+    ledger = Ledger()
+    ledger.hear(
+        [["adding", "a", "x", "y"], ["added", "a", "x", "y"], ["added", "c", "kept"], ["deleting", "c", "z"], ["deleted", "c", "z"]]
+    )
+    with Memory() as memory:
+        memory.remember_many([NewRecord("kept"), NewRecord("z")], "c")
+        memory.remember("x", "a")
+        assert ledger.judge(memory) == {"lost": 1, "resurrected": 1, "torn_batches": 1, "disagreeing": 0}
+
+
+def test_memory_speed(tmp_path: Path) -> None:
+    turns = [f"the {word} stands beside the lamp number {number}" for number in range(200) for word in ("ferry", "garden")]
+    found = speed(turns, ["where is the ferry?", "what of the garden?"], tmp_path, sizes=[2_000], scopes=20)
+    assert {"adds_per_s_batched", "adds_per_s_64_writers", "recall_ratio_2k", "recall_p50_ms_2k", "open_s_2k"} <= set(found)
+    assert all(value > 0 for value in found.values())
