@@ -27,4 +27,4 @@ with Memory("notes.db") as memory:
         "what Silas's scope knows of the safe:",
         [item.record.text for item in memory.recall("safe", "shop/silas").items if "safe" in item.record.text],
     )
-    print("forgotten:", memory.forget("shop/petra"), "record")
+    print("forgotten:", len(memory.forget("shop/petra")), "record")

@@ -1,19 +1,22 @@
 """Memory that needs no model call: remember text durably, recall the few facts a query needs inside a token budget, with citations."""
 
 from memory.encoder import Encoder, HashingEncoder, SentenceTransformerEncoder, StaticEncoder, default_encoder
-from memory.errors import EncoderMismatch, InvalidRecord, MemoryFailure, ScopeError, StoreError
+from memory.errors import EncoderMismatch, InvalidRecord, MemoryFailure, QuotaExceeded, ScopeError, StoreError
 from memory.memory import Memory
 from memory.packing import Recall, RecalledRecord
-from memory.record import NewRecord, Record, Scope
+from memory.record import Forgotten, Limits, NewRecord, Record, Scope
 
 __all__ = [
     "Encoder",
     "EncoderMismatch",
+    "Forgotten",
     "HashingEncoder",
     "InvalidRecord",
+    "Limits",
     "Memory",
     "MemoryFailure",
     "NewRecord",
+    "QuotaExceeded",
     "Recall",
     "RecalledRecord",
     "Record",

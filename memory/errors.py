@@ -15,6 +15,10 @@ class ScopeError(MemoryFailure, ValueError):
     """A scope path is malformed."""
 
 
+class QuotaExceeded(MemoryFailure, ValueError):
+    """The scope would hold more records than it may; nothing was stored."""
+
+
 class StoreError(MemoryFailure, RuntimeError):
     """The database cannot be opened, read or written."""
 

@@ -1,6 +1,7 @@
 """Many writers, one fsync: whoever gets the lock commits everything that is waiting, and tells the others.
 
-A job is acknowledged only after the commit that holds it. If that commit fails, nobody's job of it is kept, and everybody is told.
+A job is acknowledged only after the commit that holds it. If that commit fails, nobody's job of it is kept, and everybody is told. A job that refuses
+(a `MemoryFailure`, before it has written anything) concerns nobody else.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Generic, TypeVar
+
+from memory.errors import MemoryFailure
 
 T = TypeVar("T")
 
@@ -45,7 +48,10 @@ class GroupCommit:
         try:
             with self._transaction():
                 for waiting in group:
-                    waiting.result = waiting.job()
+                    try:
+                        waiting.result = waiting.job()
+                    except MemoryFailure as refusal:
+                        waiting.error = refusal
         except BaseException as error:
             for waiting in group:
                 waiting.error = error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from memory.encoder import Encoder, default_encoder
 from memory.packing import Recall, RecalledRecord, pack
-from memory.record import NewRecord, Record, Scope
+from memory.record import Forgotten, Limits, NewRecord, Record, Scope
 from memory.relevance import SIGNALS, Asked, candidates_of, shipped_weights, signals_of
 from memory.scope_index import ScopeIndex
 from memory.store import Store
@@ -76,20 +76,37 @@ class Memory:
         if token_budget < 0 or (limit is not None and limit < 0):
             raise ValueError(f"token_budget and limit must not be negative (got {token_budget}, {limit})")
         where = Scope.parse(scope)
+        self._store.expire(where)
         wanted = min(token_budget // MIN_RECORD_TOKENS + 1, MAX_RECALLED) if limit is None else limit
         ranked, searched = self._ranked(query[:MAX_QUERY_CHARS], where, wanted)
         return pack(query, where.path, ranked, token_budget=token_budget, searched=searched)
 
-    def forget(self, scope: str | Scope, ids: Sequence[int] | None = None) -> int:
-        """Deletes records for good, with their vectors and index entries: those of `ids`, or the whole scope. Returns how many."""
-        return self._store.delete(Scope.parse(scope), ids)
+    def forget(self, scope: str | Scope, ids: Sequence[int] | None = None) -> Forgotten:
+        """Deletes records for good: those of `ids`, or the whole scope. When this returns, their text is no longer in the file."""
+        where = Scope.parse(scope)
+        gone = self._store.delete(where, ids)
+        return Forgotten(where.path, tuple(gone), datetime.now(UTC), self._store.count(where))
+
+    def limit(self, scope: str | Scope, *, max_records: int | None = None, ttl: timedelta | None = None) -> None:
+        """Sets what the scope may hold, durably; without arguments lifts its limits.
+
+        Adding beyond `max_records` raises `QuotaExceeded`; records stored longer than `ttl` ago are gone from the next look at the scope on.
+        """
+        self._store.set_limits(Scope.parse(scope), Limits(max_records, ttl.total_seconds() if ttl else None))
+
+    def limits(self, scope: str | Scope) -> Limits:
+        return self._store.limits(Scope.parse(scope))
 
     def export(self, scope: str | Scope) -> Iterator[Record]:
         """Every record of the scope in order of insertion."""
-        return self._store.all(Scope.parse(scope))
+        where = Scope.parse(scope)
+        self._store.expire(where)
+        return self._store.all(where)
 
     def count(self, scope: str | Scope = DEFAULT_SCOPE) -> int:
-        return self._store.count(Scope.parse(scope))
+        where = Scope.parse(scope)
+        self._store.expire(where)
+        return self._store.count(where)
 
     def scopes(self) -> list[str]:
         """Paths of all scopes that ever held a record."""

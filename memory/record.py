@@ -67,6 +67,33 @@ class Record:
         return f"{self.speaker}: {self.text}" if self.speaker else self.text
 
 
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a scope may hold: at most `max_records`, none older than `ttl_s` seconds since it was stored; `None` is no limit."""
+
+    max_records: int | None = None
+    ttl_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.max_records is not None and self.max_records < 0:
+            raise ValueError(f"max_records must not be negative, not {self.max_records!r}")
+        if self.ttl_s is not None and not self.ttl_s > 0:
+            raise ValueError(f"ttl_s must be positive, not {self.ttl_s!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """The receipt of a deletion: which records of the scope are gone from the file, and how many are left."""
+
+    scope: str
+    ids: tuple[int, ...]
+    at: datetime
+    remaining: int
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
 def check_text(text: object) -> None:
     """Raises `InvalidRecord` unless `text` is non-empty, encodable and at most `MAX_TEXT_CHARS` long."""
     if not isinstance(text, str):

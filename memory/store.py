@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from memory.encoder import Vectors
-from memory.errors import EncoderMismatch, StoreError
+from memory.errors import EncoderMismatch, QuotaExceeded, StoreError
 from memory.group_commit import GroupCommit
-from memory.record import NewRecord, Record, Scope, from_timestamp, to_timestamp
+from memory.record import Limits, NewRecord, Record, Scope, from_timestamp, to_timestamp
 from memory.traits import traits_of
 from memory.words import counted
 
@@ -27,7 +27,7 @@ SCHEMA_VERSION = 2
 APPLICATION_ID = 0x6F72_6D65  # "orme"
 _SCHEMA = """
 CREATE TABLE scopes (
-    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, deletions INTEGER NOT NULL DEFAULT 0
+    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, deletions INTEGER NOT NULL DEFAULT 0, max_records INTEGER, ttl_s REAL
 );
 CREATE TABLE records (
     id INTEGER PRIMARY KEY AUTOINCREMENT, scope_id INTEGER NOT NULL REFERENCES scopes(id), text TEXT NOT NULL, speaker TEXT NOT NULL,
@@ -44,6 +44,8 @@ _TO_VERSION_2 = (
     "ALTER TABLE records ADD COLUMN numbers INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE records ADD COLUMN words BLOB NOT NULL DEFAULT x''",
     "ALTER TABLE records ADD COLUMN counts BLOB NOT NULL DEFAULT x''",
+    "ALTER TABLE scopes ADD COLUMN max_records INTEGER",
+    "ALTER TABLE scopes ADD COLUMN ttl_s REAL",
     "DROP TABLE lexical",
 )
 _INSERT = (
@@ -156,24 +158,50 @@ class Store:
 
     def _insert(self, scope: Scope, rows: Sequence[tuple[Any, ...]]) -> list[int]:
         scope_id = self._scope_id(scope, create=True)
+        limit = self.limits(scope).max_records
+        if limit is not None and (held := self.count(scope)) + len(rows) > limit:
+            raise QuotaExceeded(f"scope {scope.path} holds {held} of at most {limit} records; forget some, or raise its limit")
         return [int(self._db.execute(_INSERT, (scope_id, *row)).lastrowid or 0) for row in rows]
 
-    def delete(self, scope: Scope, ids: Sequence[int] | None) -> int:
-        """Removes records (all of the scope when `ids` is None) with their vectors and index entries; returns how many."""
+    def delete(self, scope: Scope, ids: Sequence[int] | None) -> list[int]:
+        """Removes records (all of the scope when `ids` is None) for good; returns the ids of those that were there."""
+        if ids is None:
+            return self._delete(scope, "1", ())
+        return self._delete(scope, "id IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),))
+
+    def expire(self, scope: Scope) -> None:
+        """Removes the records that have outlived the scope's time to live."""
+        ttl_s = self.limits(scope).ttl_s
+        if ttl_s is None:
+            return
+        oldest = "SELECT stored_at FROM records JOIN scopes ON scopes.id = scope_id WHERE path = ? ORDER BY records.id LIMIT 1"
+        with self._lock:
+            row = self._db.execute(oldest, (scope.path,)).fetchone()
+        if row is not None and row[0] < (before := clock.time() - ttl_s):
+            self._delete(scope, "stored_at < ?", (before,))
+
+    def _delete(self, scope: Scope, where: str, values: tuple[Any, ...]) -> list[int]:
         with self._write():
             scope_id = self._scope_id(scope)
             if scope_id is None:
-                return 0
-            where, values = "scope_id = ?", [scope_id]
-            if ids is not None:
-                where += " AND id IN (SELECT value FROM json_each(?))"
-                values.append(json.dumps(list(ids)))  # type: ignore[arg-type]
-            gone = [row[0] for row in self._db.execute(f"SELECT id FROM records WHERE {where}", values)]
+                return []
+            gone = [row[0] for row in self._db.execute(f"SELECT id FROM records WHERE scope_id = ? AND {where}", (scope_id, *values))]
             self._db.executemany("DELETE FROM records WHERE id = ?", ((i,) for i in gone))
             self._db.execute("UPDATE scopes SET deletions = deletions + 1 WHERE id = ?", (scope_id,))
         with self._lock:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # deleted pages are overwritten in the file, and the log is emptied
-        return len(gone)
+        return gone
+
+    def limits(self, scope: Scope) -> Limits:
+        with self._lock:
+            row = self._db.execute("SELECT max_records, ttl_s FROM scopes WHERE path = ?", (scope.path,)).fetchone()
+        return Limits(*row) if row else Limits()
+
+    def set_limits(self, scope: Scope, limits: Limits) -> None:
+        with self._write():
+            self._scope_id(scope, create=True)
+            values = (limits.max_records, limits.ttl_s, scope.path)
+            self._db.execute("UPDATE scopes SET max_records = ?, ttl_s = ? WHERE path = ?", values)
 
     def get(self, scope: Scope, ids: Iterable[int]) -> dict[int, Record]:
         """The records of `scope` among `ids`; ids of other scopes are not found."""

@@ -1,13 +1,18 @@
-"""Plain documents for memory: paragraphs of .txt and .md files, with the date that a file states about itself."""
+"""Documents for memory: paragraphs of .txt and .md files, with the date that a file states about itself, and .jsonl files of records."""
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import InvalidQuery
+
+if TYPE_CHECKING:
+    from memory import NewRecord
 
 MAX_PARAGRAPH_CHARS = 1_200
 
@@ -41,6 +46,28 @@ def read_document(path: Path) -> list[Paragraph]:
             joined = " ".join(stripped.split())
             paragraphs.extend(Paragraph(part, time, heading) for part in _split(joined))
     return paragraphs
+
+
+def read_records(path: Path) -> list[NewRecord]:
+    """Records of a .jsonl file as `orchestrator export` writes them: {"text", "speaker", "time", "session", "source"}, all but the text optional.
+
+    Raises `InvalidQuery` with the line that cannot be read.
+    """
+    from memory import InvalidRecord, NewRecord
+
+    records = []
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            time = datetime.fromisoformat(row["time"]) if row.get("time") else None
+            records.append(NewRecord(row["text"], row.get("speaker") or "", time, row.get("session") or "", row.get("source") or ""))
+        except (ValueError, TypeError, KeyError, AttributeError, InvalidRecord) as error:
+            raise InvalidQuery(
+                f"{path}:{number}: no record: {error!r}", remedy='Each line is {"text": ..., "speaker": ..., "time": ...}'
+            ) from None
+    return records
 
 
 def read_time(text: str) -> datetime:

@@ -45,7 +45,7 @@ from router.speed import Speeds
 from verifiers import ChoiceVerifier, GroundingVerifier, JsonSchemaVerifier, Source, Verifier, offered_choices
 
 if TYPE_CHECKING:
-    from memory import Memory, Recall, Record
+    from memory import Forgotten, Memory, Recall, Record
 
 
 log = logging.getLogger(__name__)
@@ -228,13 +228,20 @@ class Orchestrator:
         self, text: str, scope: str = "default", *, speaker: str = "", time: datetime | None = None, session: str = "", source: str = ""
     ) -> Record:
         """Stores one text durably. Raises `ConfigError` when there is no memory."""
-        memory = self._need_memory()
+        memory = self.need_memory()
         return await asyncio.to_thread(memory.remember, text, scope, speaker=speaker, time=time, session=session, source=source)
 
     async def recall(self, query: str, scope: str = "default", *, token_budget: int | None = None) -> Recall:
         """The facts that a query needs, packed into `token_budget` tokens."""
         budget = self._memory_tokens if token_budget is None else token_budget
-        return await asyncio.to_thread(self._need_memory().recall, query, scope, token_budget=budget)
+        return await asyncio.to_thread(self.need_memory().recall, query, scope, token_budget=budget)
+
+    async def forget(self, scope: str, ids: Sequence[int] | None = None) -> Forgotten:
+        """Deletes records of a scope for good: those of `ids`, or all of them and the decisions logged for the scope."""
+        receipt = await asyncio.to_thread(self.need_memory().forget, scope, ids)
+        if ids is None and self._online is not None:
+            await asyncio.to_thread(self._online.log.forget, scope=scope)
+        return receipt
 
     def route(self, query: str, *, scope: str = "default", quality: float | None = None, models: Sequence[str] | None = None) -> Route:
         """The decision alone, without asking any model."""
@@ -444,7 +451,8 @@ class Orchestrator:
         why = "; ".join(f"{name}: {reason}" for name, reason in tried.items())
         return NoAdequateModel(f"no adequate model for this query ({why})", remedy=WHAT_TO_ADD, tried=tried, trace=trace)
 
-    def _need_memory(self) -> Memory:
+    def need_memory(self) -> Memory:
+        """The memory. Raises `ConfigError` when there is none."""
         if self.memory is None:
             raise ConfigError("this orchestrator has no memory", remedy="Pass memory=Memory(path), or set memory.path in the configuration")
         return self.memory

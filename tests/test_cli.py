@@ -72,6 +72,24 @@ def test_scopes_are_apart(run: Any) -> None:
     assert json.loads(run("recall", "--json", "--scope", "bob", "safe code").stdout)["items"] == []
 
 
+def test_a_scope_is_exported_read_back_and_forgotten(run: Any, tmp_path: Path) -> None:
+    run("remember", "--scope", "ann", "--speaker", "Ann", "--time", "2025-03-04", "The safe code is 4711.", "Lunch is at noon.")
+    lines = run("export", "--scope", "ann").stdout.decode().splitlines()
+    assert [json.loads(line)["text"] for line in lines] == ["The safe code is 4711.", "Lunch is at noon."]
+    (tmp_path / "ann.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    assert "remembered 2 records" in run("remember", "--scope", "copy", "ann.jsonl").stdout.decode()
+    copied = [json.loads(line) | {"id": "", "scope": ""} for line in run("export", "--scope", "copy").stdout.decode().splitlines()]
+    assert copied == [json.loads(line) | {"id": "", "scope": ""} for line in lines]
+    assert json.loads(run("forget", "--scope", "ann", "m:1", "--json").stdout) == {"scope": "ann", "forgotten": ["m:1"], "remaining": 1}
+    assert "forgotten: 1 of scope ann; 0 remain" in run("forget", "--scope", "ann", "--all").stdout.decode()
+    assert run("export", "--scope", "ann").stdout == b""
+    for arguments, why in (((), b"say which"), (("m:1", "--all"), b"say which"), (("everything",), b"is no record")):
+        assert why in run("forget", *arguments, status=2).stderr
+    (tmp_path / "bad.jsonl").write_text('{"text": "fine"}\n{"speaker": "x"}\n', encoding="utf-8")
+    assert b"bad.jsonl:2: no record" in run("remember", "--scope", "bad", "bad.jsonl", status=2).stderr
+    assert run("export", "--scope", "bad").stdout == b""
+
+
 def test_route_shows_the_decision_without_asking(run: Any) -> None:
     route = json.loads(run("route", "--json", "What is 2 + 2?").stdout)
     assert route["chosen"] == "calculator"

@@ -149,6 +149,8 @@ def test_a_memory_of_the_first_version_is_upgraded_in_place(tmp_path: Path) -> N
     old = sqlite3.connect(path)
     for column in ("asks", "names", "numbers", "words", "counts"):
         old.execute(f"ALTER TABLE records DROP COLUMN {column}")
+    for column in ("max_records", "ttl_s"):
+        old.execute(f"ALTER TABLE scopes DROP COLUMN {column}")
     old.execute("CREATE VIRTUAL TABLE lexical USING fts5 (scope, body)")
     old.execute("PRAGMA user_version = 1")
     old.commit()

@@ -10,6 +10,8 @@ COMMANDS = {
     "ask": "Answer a question with the cheapest adequate model.",
     "remember": "Store a text or files in memory.",
     "recall": "Show what memory holds for a query.",
+    "forget": "Delete memories for good.",
+    "export": "Print what memory holds of a scope, as JSON lines.",
     "feedback": "Say how right an answer was; the router learns from it.",
     "route": "Show which model would be asked, and why.",
     "train-router": "Train a router from graded outcomes of your own.",

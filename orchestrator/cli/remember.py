@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
 def command(
     texts: tuple[str, ...], speaker: str, when: str | None, scope: str, memory_path: Path | None, config: Path | None, as_json: bool
 ) -> None:
-    """Store TEXTS in memory. A text that names an existing .txt or .md file stores its paragraphs. Durable when the command returns."""
-    from orchestrator.documents import read_document, read_time
+    """Store TEXTS in memory. A text that names an existing .txt or .md file stores its paragraphs, one that names a .jsonl
+    file the records in it, all or none. Durable when the command returns."""
+    from orchestrator.documents import read_document, read_records, read_time
 
     time = read_time(when) if when else None
 
@@ -31,6 +33,10 @@ def command(
         stored = []
         for text in texts or (_decoded(read_text(None, what="a text")),):
             path = Path(text) if len(text) < 1_000 and "\n" not in text else None
+            if path is not None and path.suffix == ".jsonl" and path.is_file():
+                records = await asyncio.to_thread(read_records, path)
+                stored += await asyncio.to_thread(orchestrator.need_memory().remember_many, records, scope)
+                continue
             if path is not None and path.suffix in (".txt", ".md") and path.is_file():
                 pieces = [(piece.text, piece.time or time, path.name) for piece in read_document(path)]
             else:
