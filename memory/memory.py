@@ -133,7 +133,7 @@ class Memory:
             signals = signals_of(index, asked, candidates)
             ids = index.ids[candidates]
         weights = shipped_weights()
-        log_odds = weights.log_odds(signals)
+        log_odds = weights.log_odds(signals, total)
         order = np.argsort(-log_odds, kind="stable")[:wanted]
         records = self._store.get(scope, ids[order].tolist())
         p_relevant = 1.0 / (1.0 + np.exp(-log_odds[order]))

@@ -60,21 +60,24 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """One weight for each of `SIGNALS`; `intercept` makes the sum the log-odds that a record is relevant."""
+    """One weight for each of `SIGNALS`; `intercept` makes the sum the log-odds that a record is relevant, in a scope of `records` records."""
 
     intercept: float
     weights: tuple[float, ...]
+    records: int
 
-    def log_odds(self, signals: Scores) -> Scores:
-        return np.asarray(signals @ np.array(self.weights) + self.intercept)
+    def log_odds(self, signals: Scores, scope_size: int) -> Scores:
+        """A query has about as many answers in a small scope as in a large one: the odds of a record fall with the size of its scope."""
+        return np.asarray(signals @ np.array(self.weights) + self.intercept + math.log(self.records / max(scope_size, 1)))
 
     @classmethod
     def load(cls, path: Path = WEIGHTS) -> Weights:
         """Raises `ValueError` on weights for other signals than this version has."""
-        stored: Mapping[str, float] = json.loads(path.read_text(encoding="utf-8"))["weights"]
+        made = json.loads(path.read_text(encoding="utf-8"))
+        stored: Mapping[str, float] = made["weights"]
         if set(stored) != {"intercept", *SIGNALS}:
             raise ValueError(f"{path}: made for other signals than {', '.join(SIGNALS)}; make it again: python -m memory.tune")
-        return cls(stored["intercept"], tuple(stored[name] for name in SIGNALS))
+        return cls(stored["intercept"], tuple(stored[name] for name in SIGNALS), made["records"])
 
 
 @lru_cache(maxsize=1)

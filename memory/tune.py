@@ -92,7 +92,8 @@ def main() -> None:
     weights = {"intercept": fitted.intercept_[0], **dict(zip(SIGNALS, fitted.coef_[0], strict=True))}
     n_questions = sum(len(c.questions) for c in conversations)
     rounded = {name: round(float(weight), 4) for name, weight in weights.items()}
-    made = {"made_by": "python -m memory.tune", "questions": n_questions, "weights": rounded}
+    n_records = sum(len(c.turns) for c in conversations)
+    made = {"made_by": "python -m memory.tune", "questions": n_questions, "records": n_records, "weights": rounded}
     arguments.out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     print(f"{n_questions} questions, {len(y)} pairs, {y.mean():.2%} relevant; saved to {arguments.out}")
     for name, weight in rounded.items():

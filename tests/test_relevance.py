@@ -61,6 +61,20 @@ def test_an_answer_is_found_through_the_question_before_it() -> None:
         assert memory.recall("Where was the lost earring?", "chat").items[0].record.text.startswith("Yes, in the lining")
 
 
+def test_the_score_is_a_probability_that_does_not_depend_on_how_much_else_is_there() -> None:
+    rng = np.random.default_rng(0)
+    scores = []
+    for others in (10, 300):
+        with Memory() as memory:
+            memory.remember("The spare key hangs behind the kitchen clock.")
+            memory.remember_many(
+                [NewRecord(f"The {rng.choice(['boat', 'roof', 'bill'])} number {i} was painted grey.") for i in range(others)]
+            )
+            scores.append([item.score for item in memory.recall("Where does the spare key hang?").items[:2]])
+    assert all(0.1 < best < 1.0 for best, _ in scores)
+    assert all(second < best / 5 for best, second in scores)
+
+
 def test_neighbours_of_another_session_or_of_none_do_not_count() -> None:
     with Memory() as memory:
         memory.remember_many([NewRecord(text, speaker) for speaker, text in CHAT], "loose")
