@@ -23,7 +23,7 @@ CANDIDATES = 150  # nearest by meaning, and as many by words
 MOST_INDEXED = 2_000_000  # records in memory, over all scopes: about 1.2 KB each
 MAX_QUERY_CHARS = 4_000
 MAX_RECALLED = 500
-MIN_RECORD_TOKENS = 12
+MIN_RECORD_TOKENS = 8
 
 
 class Memory:

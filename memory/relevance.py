@@ -32,12 +32,14 @@ SIGNALS = (
     "coverage",  # share of the query's words, by worth, that stand in the record
     "speaker",  # the query names who said it
     "answers",  # the turn before asks, and this is how well that fits, by meaning and words
-    "asks",  # it is a question itself
+    "asks",  # 1 if it is a question and little else, 0.5 if it ends with one
+    "assistant",  # an assistant said it: advice, seldom facts about anybody
     "length",  # log of its length, in standard deviations of the scope
     "density",  # worth of its words
     "names",
     "numbers",
 )
+ASSISTANTS = frozenset(("assistant", "ai", "bot", "chatbot", "agent", "model", "gpt", "claude", "gemini"))
 K1 = 0.9
 MAX_WORDS = 48  # of a query
 OFFSETS = np.arange(-2, 3)
@@ -127,9 +129,10 @@ def signals_of(index: ScopeIndex, asked: Asked, candidates: Positions) -> Scores
         best_words = np.where(valid[:, end], np.maximum(best_words, words.of_windows(where[:, members], usable)), best_words)
     standing, best_words = _standardised(words.score, words.score[centre]), _standardised(best_words, best_words)
     before = where[:, 1]
-    asked_before = valid[:, 1] * index.asks[around[:, 1]] * fade
+    asked_before = valid[:, 1] * (index.asks[around[:, 1]] > 0) * fade
     own = index.log_chars[candidates]
     typical, deviation = index.typical_log_chars
+    assistant = np.array([not ASSISTANTS.isdisjoint(words) for words in index.speaker_words], dtype=float)
     named = np.array([not asked.names.isdisjoint(words) for words in index.speaker_words], dtype=float)
     return np.column_stack(
         (
@@ -140,7 +143,8 @@ def signals_of(index: ScopeIndex, asked: Asked, candidates: Positions) -> Scores
             words.coverage[centre],
             named[index.speakers[candidates]],
             asked_before * (meaning[before] + standing[before]) / 2.0,
-            index.asks[candidates],
+            index.asks[candidates] / 2.0,
+            assistant[index.speakers[candidates]],
             (own - typical) / deviation,
             index.density[candidates],
             index.names[candidates],

@@ -40,7 +40,7 @@ class ScopeIndex:
         self._deletions = deletions
         self._index: Any = faiss.IndexFlatIP(self._dimensions)
         self._ids, self._sessions, self._speakers = Growing(np.int64), Growing(np.int32), Growing(np.int32)
-        self._log_chars, self._asks, self._names, self._numbers = Growing(np.float32), Growing(bool), Growing(np.uint8), Growing(bool)
+        self._log_chars, self._asks, self._names, self._numbers = Growing(np.float32), Growing(np.uint8), Growing(np.uint8), Growing(bool)
         self._ends, self._words, self._counts, self._n_words = Growing(np.int64), Growing(np.uint32), Growing(np.uint8), Growing(np.float32)
         self._near = Growing(np.float32), Growing(np.float32)
         self._density: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
@@ -75,7 +75,7 @@ class ScopeIndex:
         self._speakers.extend(_coded([row.speaker for row in rows], self._speaker_codes))
         self.speaker_words += [names_in([name]) for name in list(self._speaker_codes)[len(self.speaker_words) :]]
         self._log_chars.extend(np.log1p([row.chars for row in rows]))
-        self._asks.extend(np.array([row.asks for row in rows], dtype=bool))
+        self._asks.extend(np.array([row.asks for row in rows], dtype=np.uint8))
         self._names.extend(np.array([row.names for row in rows], dtype=np.uint8))
         self._numbers.extend(np.array([row.numbers for row in rows], dtype=bool))
         sizes = np.array([len(row.counts) for row in rows], dtype=np.int64)
@@ -148,7 +148,8 @@ class ScopeIndex:
         return self._log_chars.view
 
     @property
-    def asks(self) -> NDArray[np.bool_]:
+    def asks(self) -> NDArray[np.uint8]:
+        """1 where a record ends with a question, 2 where it is little else."""
         return self._asks.view
 
     @property

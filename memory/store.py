@@ -267,7 +267,7 @@ def _indexed_text(record: NewRecord) -> str:
 def _indexed(record: NewRecord) -> tuple[int, int, int, bytes, bytes]:
     traits = traits_of(record.text)
     words, counts = counted(_indexed_text(record))
-    return int(traits.asks), traits.names, int(traits.numbers), words.tobytes(), counts.tobytes()
+    return traits.asks, traits.names, int(traits.numbers), words.tobytes(), counts.tobytes()
 
 
 def _record(row: tuple[int, str, str, str, float | None, str, str]) -> Record:

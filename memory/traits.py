@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 MAX_NAMES = 3
 _NAME = re.compile(r"(?<=[^\s.!?] )[A-Z][^\W\d_]+")
+_STATEMENT = re.compile(r"[^.!?]+[.!]")
 _NUMBER = re.compile(
     r"\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|once|twice|dozen|half|hundred|thousand)\b", re.IGNORECASE
 )
@@ -14,9 +15,11 @@ MAX_CHARS = 2_000
 
 
 class Traits(NamedTuple):
-    """`asks`: ends with a question (a bracketed remark aside). `names`: capitalised words inside sentences, at most 3. `numbers`: has any."""
+    """`asks`: 1 if it ends with a question (a bracketed remark aside), 2 if it says little else. `names`: capitalised words inside sentences, at
+    most 3. `numbers`: has any.
+    """
 
-    asks: bool
+    asks: int
     names: int
     numbers: bool
 
@@ -27,4 +30,9 @@ def traits_of(text: str) -> Traits:
     if tail.endswith("]"):
         tail = tail[: max(tail.rfind("["), 0)]
     names = sum(1 for _, _ in zip(range(MAX_NAMES), _NAME.finditer(head), strict=False))
-    return Traits(tail.rstrip().endswith("?"), names, _NUMBER.search(head) is not None)
+    tail = tail.rstrip()
+    asks = 0
+    if tail.endswith("?"):
+        stated = sum(len(part) for part in _STATEMENT.findall(tail))
+        asks = 2 if stated <= len(tail) // 3 else 1
+    return Traits(asks, names, _NUMBER.search(head) is not None)

@@ -75,6 +75,23 @@ def test_the_score_is_a_probability_that_does_not_depend_on_how_much_else_is_the
     assert all(second < best / 5 for best, second in scores)
 
 
+def test_what_a_user_says_of_himself_comes_before_an_assistants_advice() -> None:
+    advice = (
+        "Choosing a bicycle depends on how far you commute. A touring bicycle is comfortable on long commutes, a folding bicycle fits into a train, and an "
+        "electric bicycle helps with hills. Check the brakes of any bicycle twice a year, and oil the chain of a bicycle that you commute with every month."
+    )
+    turns = [
+        ("user", "I bought a green folding bicycle last week for my commute. Which lock is good?"),
+        ("assistant", advice),
+        ("user", "Thanks! And what about a helmet?"),
+        ("assistant", "A helmet should fit snugly and carry a current safety label; bicycle helmets last about five years."),
+    ]
+    with Memory() as memory:
+        memory.remember_many([NewRecord(text, speaker, session="chat") for speaker, text in turns])
+        found = memory.recall("Which bicycle do I use for my commute?").items
+    assert found[0].record.text.startswith("I bought a green folding bicycle")
+
+
 def test_neighbours_of_another_session_or_of_none_do_not_count() -> None:
     with Memory() as memory:
         memory.remember_many([NewRecord(text, speaker) for speaker, text in CHAT], "loose")
@@ -135,13 +152,15 @@ def test_a_large_scope_is_ranked_as_a_whole_one_would_be(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Where is Biscuit?", Traits(True, 1, False)),
-        ("Look! [shares a picture: a red door]", Traits(False, 0, False)),
-        ("Is it red? [shares a picture: a door]", Traits(True, 0, False)),
-        ("We met Ann and Bob and Cy and Dan in Ghent.", Traits(False, 3, False)),
-        ("I called twice.", Traits(False, 0, True)),
-        ("[" * 100_000, Traits(False, 0, False)),
-        (" " * 100_000 + "]", Traits(False, 0, False)),
+        ("Where is Biscuit?", Traits(2, 1, False)),
+        ("Look! [shares a picture: a red door]", Traits(0, 0, False)),
+        ("Is it red? [shares a picture: a door]", Traits(2, 0, False)),
+        ("We met Ann and Bob and Cy and Dan in Ghent.", Traits(0, 3, False)),
+        ("I burnt the rice yesterday. What can I cook?", Traits(1, 0, False)),
+        ("Oh no! What kind of dog did you get?", Traits(2, 0, False)),
+        ("I called twice.", Traits(0, 0, True)),
+        ("[" * 100_000, Traits(0, 0, False)),
+        (" " * 100_000 + "]", Traits(0, 0, False)),
     ],
 )
 def test_traits(text: str, expected: Traits) -> None:
