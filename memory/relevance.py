@@ -34,15 +34,17 @@ SIGNALS = (
     "answers",  # the turn before asks, and this is how well that fits, by meaning and words
     "asks",  # 1 if it is a question and little else, 0.5 if it ends with one
     "assistant",  # an assistant said it: advice, seldom facts about anybody
-    "length",  # log of its length, in standard deviations of the scope
+    "length",  # log of its length by 100 characters, up to 200: a longer text does not say more of anything
     "density",  # worth of its words
     "names",
     "numbers",
+    "personal",  # the speaker speaks of himself
 )
 ASSISTANTS = frozenset(("assistant", "ai", "bot", "chatbot", "agent", "model", "gpt", "claude", "gemini"))
 K1 = 0.9
 MAX_WORDS = 48  # of a query
 OFFSETS = np.arange(-2, 3)
+USUAL, LONGEST = math.log1p(100), math.log1p(200)
 SHORT_CHARS, LONG_CHARS = 160.0, 400.0  # neighbours count in full up to a typical length of SHORT_CHARS, not at all from LONG_CHARS
 
 
@@ -130,8 +132,6 @@ def signals_of(index: ScopeIndex, asked: Asked, candidates: Positions) -> Scores
     standing, best_words = _standardised(words.score, words.score[centre]), _standardised(best_words, best_words)
     before = where[:, 1]
     asked_before = valid[:, 1] * (index.asks[around[:, 1]] > 0) * fade
-    own = index.log_chars[candidates]
-    typical, deviation = index.typical_log_chars
     assistant = np.array([not ASSISTANTS.isdisjoint(words) for words in index.speaker_words], dtype=float)
     named = np.array([not asked.names.isdisjoint(words) for words in index.speaker_words], dtype=float)
     return np.column_stack(
@@ -145,10 +145,11 @@ def signals_of(index: ScopeIndex, asked: Asked, candidates: Positions) -> Scores
             asked_before * (meaning[before] + standing[before]) / 2.0,
             index.asks[candidates] / 2.0,
             assistant[index.speakers[candidates]],
-            (own - typical) / deviation,
+            np.minimum(index.log_chars[candidates], LONGEST) - USUAL,
             index.density[candidates],
             index.names[candidates],
             index.numbers[candidates],
+            index.personal[candidates],
         )
     )
 
@@ -174,7 +175,7 @@ def _neighbourhood(index: ScopeIndex, candidates: Positions) -> tuple[Positions,
 
 
 def _fade(index: ScopeIndex) -> float:
-    typical = math.expm1(index.typical_log_chars[0])
+    typical = math.expm1(index.typical_log_chars)
     return min(max((LONG_CHARS - typical) / (LONG_CHARS - SHORT_CHARS), 0.0), 1.0)
 
 

@@ -21,6 +21,7 @@ from memory.words import names_in
 
 Positions = NDArray[np.int64]
 DIRECT = 4_000  # up to so many records a pass over all of them is cheaper than what spares it
+MOST_TELLING = 16  # words: a longer text does not tell more
 READS_BEFORE_SORTING = 3  # an inverted index is worth its making only for a scope that is asked again
 
 
@@ -41,6 +42,7 @@ class ScopeIndex:
         self._index: Any = faiss.IndexFlatIP(self._dimensions)
         self._ids, self._sessions, self._speakers = Growing(np.int64), Growing(np.int32), Growing(np.int32)
         self._log_chars, self._asks, self._names, self._numbers = Growing(np.float32), Growing(np.uint8), Growing(np.uint8), Growing(bool)
+        self._personal = Growing(bool)
         self._ends, self._words, self._counts, self._n_words = Growing(np.int64), Growing(np.uint32), Growing(np.uint8), Growing(np.float32)
         self._near = Growing(np.float32), Growing(np.float32)
         self._density: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
@@ -51,7 +53,7 @@ class ScopeIndex:
         self._sorted: _Sorted | None = None
         self._reads = 0
         self._density_size = 0
-        self.typical_log_chars, self.typical_n_words = (0.0, 1.0), 1.0
+        self.typical_log_chars, self.typical_n_words = 0.0, 1.0
         self._moments: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
 
     def __len__(self) -> int:
@@ -78,6 +80,7 @@ class ScopeIndex:
         self._asks.extend(np.array([row.asks for row in rows], dtype=np.uint8))
         self._names.extend(np.array([row.names for row in rows], dtype=np.uint8))
         self._numbers.extend(np.array([row.numbers for row in rows], dtype=bool))
+        self._personal.extend(np.array([row.personal for row in rows], dtype=bool))
         sizes = np.array([len(row.counts) for row in rows], dtype=np.int64)
         words = np.frombuffer(b"".join(row.words for row in rows), dtype=np.uint32)
         counts = np.frombuffer(b"".join(row.counts for row in rows), dtype=np.uint8)
@@ -95,12 +98,12 @@ class ScopeIndex:
             cosines = np.zeros(len(rows), dtype=np.float32)
             cosines[first - start :] = np.einsum("ij,ij->i", everything[first:], everything[first - distance : len(self) - distance])
             near.extend(cosines)
-        self.typical_log_chars = float(self.log_chars.mean()), max(float(self.log_chars.std()), 1e-6)
+        self.typical_log_chars = float(self.log_chars.mean())
         self.typical_n_words = max(float(self.n_words.mean()), 1.0)
         self._density = self._densities()
 
     def _densities(self) -> NDArray[np.float32]:
-        """Worth of each record's distinct words, by the square root of how many they are, relative to a word that stands nowhere else.
+        """Mean worth of each record's distinct words, relative to a word that stands nowhere else, times the root of how many they are, up to 16.
 
         Worths hardly move while a large scope grows by a tenth: until then only what is new is computed.
         """
@@ -114,7 +117,8 @@ class ScopeIndex:
         worth = inverse_frequency(len(self), seen) / inverse_frequency(len(self), 1)
         sums = np.bincount(owner, weights=worth[inverse], minlength=len(self) - since)
         sizes = np.bincount(owner, minlength=len(self) - since)
-        return np.concatenate([self._density[:since], (sums / np.sqrt(np.maximum(sizes, 1))).astype(np.float32)])
+        density = sums / np.maximum(sizes, 1) * np.sqrt(np.minimum(sizes, MOST_TELLING))
+        return np.concatenate([self._density[:since], density.astype(np.float32)])
 
     @property
     def ids(self) -> Positions:
@@ -159,6 +163,10 @@ class ScopeIndex:
     @property
     def numbers(self) -> NDArray[np.bool_]:
         return self._numbers.view
+
+    @property
+    def personal(self) -> NDArray[np.bool_]:
+        return self._personal.view
 
     @property
     def n_words(self) -> NDArray[np.float32]:

@@ -32,7 +32,7 @@ CREATE TABLE scopes (
 CREATE TABLE records (
     id INTEGER PRIMARY KEY AUTOINCREMENT, scope_id INTEGER NOT NULL REFERENCES scopes(id), text TEXT NOT NULL, speaker TEXT NOT NULL,
     time REAL, session TEXT NOT NULL, source TEXT NOT NULL, stored_at REAL NOT NULL, vector BLOB NOT NULL,
-    asks INTEGER NOT NULL, names INTEGER NOT NULL, numbers INTEGER NOT NULL, words BLOB NOT NULL, counts BLOB NOT NULL
+    asks INTEGER NOT NULL, names INTEGER NOT NULL, numbers INTEGER NOT NULL, personal INTEGER NOT NULL, words BLOB NOT NULL, counts BLOB NOT NULL
 );
 CREATE INDEX records_by_scope ON records (scope_id, id);
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -42,6 +42,7 @@ _TO_VERSION_2 = (
     "ALTER TABLE records ADD COLUMN asks INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE records ADD COLUMN names INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE records ADD COLUMN numbers INTEGER NOT NULL DEFAULT 0",
+    "ALTER TABLE records ADD COLUMN personal INTEGER NOT NULL DEFAULT 0",
     "ALTER TABLE records ADD COLUMN words BLOB NOT NULL DEFAULT x''",
     "ALTER TABLE records ADD COLUMN counts BLOB NOT NULL DEFAULT x''",
     "ALTER TABLE scopes ADD COLUMN max_records INTEGER",
@@ -49,8 +50,8 @@ _TO_VERSION_2 = (
     "DROP TABLE lexical",
 )
 _INSERT = (
-    "INSERT INTO records (scope_id, text, speaker, time, session, source, stored_at, vector, asks, names, numbers, words, counts) "
-    "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?)"
+    "INSERT INTO records (scope_id, text, speaker, time, session, source, stored_at, vector, asks, names, numbers, personal, words, counts) "
+    "VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 )
 _SCOPED = "records JOIN scopes ON scopes.id = scope_id"
 _COLUMNS = "records.id, scopes.path, text, speaker, time, session, source"
@@ -66,6 +67,7 @@ class IndexedRow(NamedTuple):
     asks: int
     names: int
     numbers: int
+    personal: int
     words: bytes
     counts: bytes
 
@@ -127,7 +129,7 @@ class Store:
             self._db.execute(statement)
         old = self._db.execute(f"SELECT {_COLUMNS} FROM {_SCOPED}").fetchall()
         self._db.executemany(
-            "UPDATE records SET asks = ?, names = ?, numbers = ?, words = ?, counts = ? WHERE id = ?",
+            "UPDATE records SET asks = ?, names = ?, numbers = ?, personal = ?, words = ?, counts = ? WHERE id = ?",
             ((*_indexed(NewRecord(*row[2:])), row[0]) for row in ((*r[:4], from_timestamp(r[4]), *r[5:]) for r in old)),
         )
         self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
@@ -240,7 +242,7 @@ class Store:
     def rows_after(self, scope: Scope, last_id: int) -> tuple[list[IndexedRow], Vectors]:
         """What ranking needs of the records of `scope` added after `last_id`, and their vectors."""
         sql = (
-            f"SELECT records.id, session, speaker, length(text), asks, names, numbers, words, counts, vector FROM {_SCOPED} "
+            f"SELECT records.id, session, speaker, length(text), asks, names, numbers, personal, words, counts, vector FROM {_SCOPED} "
             "WHERE path = ? AND records.id > ? ORDER BY records.id"
         )
         with self._lock:
@@ -264,10 +266,10 @@ def _indexed_text(record: NewRecord) -> str:
     return " ".join(part for part in (date, record.speaker, record.text) if part)
 
 
-def _indexed(record: NewRecord) -> tuple[int, int, int, bytes, bytes]:
+def _indexed(record: NewRecord) -> tuple[int, int, int, int, bytes, bytes]:
     traits = traits_of(record.text)
     words, counts = counted(_indexed_text(record))
-    return traits.asks, traits.names, int(traits.numbers), words.tobytes(), counts.tobytes()
+    return traits.asks, traits.names, int(traits.numbers), int(traits.personal), words.tobytes(), counts.tobytes()
 
 
 def _record(row: tuple[int, str, str, str, float | None, str, str]) -> Record:

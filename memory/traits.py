@@ -1,4 +1,4 @@
-"""What a text is like, whatever is asked: a question, or a statement with names and numbers in it. Computed once, when it is stored."""
+"""What a text is like, whatever is asked: a question, or a statement about oneself, with names and numbers. Computed once, when it is stored."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 MAX_NAMES = 3
 _NAME = re.compile(r"(?<=[^\s.!?] )[A-Z][^\W\d_]+")
+_PERSONAL = re.compile(r"\b(?:i|my|mine|me|we|our|us)\b", re.IGNORECASE)
 _STATEMENT = re.compile(r"[^.!?]+[.!]")
 _NUMBER = re.compile(
     r"\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|once|twice|dozen|half|hundred|thousand)\b", re.IGNORECASE
@@ -16,12 +17,13 @@ MAX_CHARS = 2_000
 
 class Traits(NamedTuple):
     """`asks`: 1 if it ends with a question (a bracketed remark aside), 2 if it says little else. `names`: capitalised words inside sentences, at
-    most 3. `numbers`: has any.
+    most 3. `numbers`: has any. `personal`: speaks of oneself (I, my, we).
     """
 
     asks: int
     names: int
     numbers: bool
+    personal: bool
 
 
 def traits_of(text: str) -> Traits:
@@ -35,4 +37,4 @@ def traits_of(text: str) -> Traits:
     if tail.endswith("?"):
         stated = sum(len(part) for part in _STATEMENT.findall(tail))
         asks = 2 if stated <= len(tail) // 3 else 1
-    return Traits(asks, names, _NUMBER.search(head) is not None)
+    return Traits(asks, names, _NUMBER.search(head) is not None, _PERSONAL.search(head) is not None)

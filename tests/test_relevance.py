@@ -75,21 +75,20 @@ def test_the_score_is_a_probability_that_does_not_depend_on_how_much_else_is_the
     assert all(second < best / 5 for best, second in scores)
 
 
-def test_what_a_user_says_of_himself_comes_before_an_assistants_advice() -> None:
-    advice = (
-        "Choosing a bicycle depends on how far you commute. A touring bicycle is comfortable on long commutes, a folding bicycle fits into a train, and an "
-        "electric bicycle helps with hills. Check the brakes of any bicycle twice a year, and oil the chain of a bicycle that you commute with every month."
-    )
+def test_what_a_user_says_of_himself_is_told_from_an_assistants_advice() -> None:
     turns = [
-        ("user", "I bought a green folding bicycle last week for my commute. Which lock is good?"),
-        ("assistant", advice),
-        ("user", "Thanks! And what about a helmet?"),
-        ("assistant", "A helmet should fit snugly and carry a current safety label; bicycle helmets last about five years."),
+        ("user", "I bought a green folding bicycle for my commute. Which lock is good?"),
+        ("assistant", "A folding lock is compact, a chain is harder to cut."),
     ]
     with Memory() as memory:
-        memory.remember_many([NewRecord(text, speaker, session="chat") for speaker, text in turns])
-        found = memory.recall("Which bicycle do I use for my commute?").items
-    assert found[0].record.text.startswith("I bought a green folding bicycle")
+        memory.remember_many([NewRecord(text, speaker, session="chat") for speaker, text in turns], "s")
+        index = ScopeIndex(memory.store, Scope.parse("s"), memory.encoder.dimensions)
+        index.refresh()
+        found = signals_of(index, Asked.of("Which bicycle do I use?", memory.encoder, index), np.arange(2))
+    by_name = dict(zip(SIGNALS, found.T, strict=True))
+    assert by_name["assistant"].tolist() == [0, 1]
+    assert by_name["personal"].tolist() == [1, 0]
+    assert by_name["asks"].tolist() == [0.5, 0]  # it states something before it asks
 
 
 def test_neighbours_of_another_session_or_of_none_do_not_count() -> None:
@@ -152,15 +151,15 @@ def test_a_large_scope_is_ranked_as_a_whole_one_would_be(monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("Where is Biscuit?", Traits(2, 1, False)),
-        ("Look! [shares a picture: a red door]", Traits(0, 0, False)),
-        ("Is it red? [shares a picture: a door]", Traits(2, 0, False)),
-        ("We met Ann and Bob and Cy and Dan in Ghent.", Traits(0, 3, False)),
-        ("I burnt the rice yesterday. What can I cook?", Traits(1, 0, False)),
-        ("Oh no! What kind of dog did you get?", Traits(2, 0, False)),
-        ("I called twice.", Traits(0, 0, True)),
-        ("[" * 100_000, Traits(0, 0, False)),
-        (" " * 100_000 + "]", Traits(0, 0, False)),
+        ("Where is Biscuit?", Traits(2, 1, False, False)),
+        ("Look! [shares a picture: a red door]", Traits(0, 0, False, False)),
+        ("Is it red? [shares a picture: a door]", Traits(2, 0, False, False)),
+        ("We met Ann and Bob and Cy and Dan in Ghent.", Traits(0, 3, False, True)),
+        ("I burnt the rice yesterday. What can I cook?", Traits(1, 0, False, True)),
+        ("Oh no! What kind of dog did you get?", Traits(2, 0, False, False)),
+        ("I called twice.", Traits(0, 0, True, True)),
+        ("[" * 100_000, Traits(0, 0, False, False)),
+        (" " * 100_000 + "]", Traits(0, 0, False, False)),
     ],
 )
 def test_traits(text: str, expected: Traits) -> None:
@@ -180,7 +179,7 @@ def test_a_memory_of_the_first_version_is_upgraded_in_place(tmp_path: Path) -> N
         memory.remember_many([NewRecord(text, speaker, session="s1") for speaker, text in CHAT], "chat")
         expected = [item.record for item in memory.recall("Where was the lost earring?", "chat").items]
     old = sqlite3.connect(path)
-    for column in ("asks", "names", "numbers", "words", "counts"):
+    for column in ("asks", "names", "numbers", "personal", "words", "counts"):
         old.execute(f"ALTER TABLE records DROP COLUMN {column}")
     for column in ("max_records", "ttl_s"):
         old.execute(f"ALTER TABLE scopes DROP COLUMN {column}")
