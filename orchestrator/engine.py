@@ -386,7 +386,11 @@ class Orchestrator:
         if offered_choices(query.text):
             checks.append(ChoiceVerifier())
         if recall:
-            sources = [Source(item.record.citation, item.record.key) for item in recall.items]
+            from memory.packing import render
+
+            sources = [
+                Source(item.record.citation, render(item.record)) for item in recall.items
+            ]  # as the model was given them, dates and all
             checks.append(_GroundingWhenCited(sources))
         return checks
 
