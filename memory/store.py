@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time as clock
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,7 @@ from memory.errors import EncoderMismatch, QuotaExceeded, StoreError
 from memory.group_commit import GroupCommit
 from memory.record import Limits, NewRecord, Record, Scope, from_timestamp, to_timestamp
 from memory.traits import traits_of
+from memory.transactions import writing
 from memory.words import counted
 
 SCHEMA_VERSION = 2
@@ -134,17 +135,8 @@ class Store:
         )
         self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
-    @contextmanager
-    def _write(self) -> Iterator[None]:
-        """One transaction that takes the write lock at once; commits or rolls back as a whole."""
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+    def _write(self) -> AbstractContextManager[None]:
+        return writing(self._db, self._lock)
 
     def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Vectors) -> list[int]:
         """Stores all records or none, durably; returns their ids in order. Concurrent calls share one commit."""

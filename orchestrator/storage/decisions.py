@@ -10,12 +10,13 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from memory.transactions import writing
 from orchestrator.errors import StorageError
 from router import Outcome
 from router.replay import Decision
@@ -134,17 +135,8 @@ class DecisionLog:
                     f"the decision log {self.path} has schema {version}, this version knows {SCHEMA_VERSION}", remedy="Upgrade"
                 )
 
-    @contextmanager
-    def _write(self) -> Iterator[None]:
-        """One transaction that takes the write lock at once; commits or rolls back as a whole."""
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+    def _write(self) -> AbstractContextManager[None]:
+        return writing(self._db, self._lock)
 
     def record(self, decision: LoggedDecision, grades: Sequence[Grade] = (), *, source: str = "verifier") -> None:
         """Keeps one decision, with what is known of its drafts already."""
