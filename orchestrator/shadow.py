@@ -56,13 +56,20 @@ class ShadowAudits:
 
     def consider(self, answer: Answer, request: Request, checks: Sequence[Verifier]) -> None:
         """Begins an audit of this answer in the background, if it is one of those to be audited."""
-        reference, route = self.guard.certificate.promise.vs, answer.route
-        if route is None or any(c.model == reference for c in answer.candidates) or reference not in self._backends:
+        route = answer.route
+        if route is None or not self._is_covered(answer, route):
             return
         if self._rng.random() < self._settings.audit:
             task = asyncio.ensure_future(self._audit(answer, route, request, checks))
             self._running.add(task)
             task.add_done_callback(self._running.discard)
+
+    def _is_covered(self, answer: Answer, route: Route) -> bool:
+        """Whether the promise speaks of this answer: given without the reference, which was at hand, by a model that does not judge itself."""
+        reference = self.guard.certificate.promise.vs
+        judges_itself = any(c.model == answer.model and c.completion.confidence is not None for c in answer.candidates)
+        at_hand = any(option.model == reference and not option.excluded for option in route.options)
+        return at_hand and not judges_itself and all(c.model != reference for c in answer.candidates)
 
     async def aclose(self) -> None:
         """Waits for the audits that are running."""

@@ -13,6 +13,7 @@ import pytest
 
 from orchestrator import ConfigError, InvalidQuery, OnlineConfig, Orchestrator, StorageError, UnknownAnswer
 from orchestrator.backends.base import LocalBackend, Request
+from orchestrator.backends.calculator import CalculatorBackend
 from orchestrator.storage import DecisionLog
 from orchestrator.types import Completion, Usage
 from router import ModelProfile, Router, SuccessModel
@@ -262,6 +263,16 @@ def test_audits_stop_when_the_days_money_is_spent() -> None:
             orchestrator.answer_sync(f"How many lamps are in crate {number}?")
     assert 0 < strong.calls < 60
     assert strong.calls * 5.0 * 70 / 1e6 <= 0.012
+
+
+def test_only_answers_that_the_promise_speaks_of_are_audited() -> None:
+    strong = Says("strong", "The answer is 7", 5.0, skill=0.9)
+    backends = {"calculator": CalculatorBackend(), "cheap": Says("cheap", "The answer is 3", 0.1), "strong": strong}
+    online = OnlineConfig(path=":memory:", audit=1.0)
+    with Orchestrator(backends, router=Router(SuccessModel()), online=online, guarantee=Guard.of(certificate())) as orchestrator:
+        assert orchestrator.answer_sync("What is 17 * 23?").model == "calculator"  # it knows by itself
+        assert orchestrator.answer_sync("How many lamps?", models=["cheap"]).model == "cheap"  # the caller ruled the reference out
+    assert strong.calls == 0
 
 
 def test_a_grader_settles_audits_of_free_text() -> None:
