@@ -11,6 +11,9 @@ from memory.record import Record
 from memory.times import with_dates
 from memory.untrusted import looks_like_instructions
 
+OVERHEAD_CHARS = 20  # of a rendered record: citation, date
+MOST_CHARS_PER_TOKEN = 8
+
 
 @dataclass(frozen=True, slots=True)
 class RecalledRecord:
@@ -72,15 +75,18 @@ def pack(
     One that does not fit is passed over, later smaller ones may still enter. Exact repeats of a text already taken are left out. The packed text
     never exceeds `token_budget`.
     """
-    lines = [render(item.record) for item in ranked]
-    costs = [count_tokens(line + "\n") for line in lines]
+    sizes = [len(item.record.text) + len(item.record.speaker) + OVERHEAD_CHARS for item in ranked]
     chosen: list[tuple[RecalledRecord, str]] = []
     used, seen = 0, set()
-    for index in sorted(range(len(ranked)), key=lambda i: (-ranked[i].score / costs[i], i)):
+    for index in sorted(range(len(ranked)), key=lambda i: (-ranked[i].score / sizes[i], i)):
         item = ranked[index]
-        if item.record.key not in seen and used + costs[index] <= token_budget:
-            chosen.append((item, lines[index]))
-            used += costs[index]
+        if item.record.key in seen or used + sizes[index] // MOST_CHARS_PER_TOKEN > token_budget:
+            continue  # it cannot fit: not worth rendering
+        line = render(item.record)
+        cost = count_tokens(line + "\n")
+        if used + cost <= token_budget:
+            chosen.append((item, line))
+            used += cost
             seen.add(item.record.key)
     chosen.sort(key=lambda pair: pair[0].rank)
     oldest = datetime.min.replace(tzinfo=UTC)

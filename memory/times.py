@@ -26,9 +26,16 @@ _FIXED = {"day before yesterday": -2, "yesterday": -1, "last night": -1, "today"
           "day after tomorrow": 2}  # fmt: skip
 
 
+# Every expression holds one of these.
+_TELLTALES = ("yesterday", "today", "tonight", "tomorrow", "morning", "last ", "next ", "this ", " ago", "day", "week", "month", "year")
+
+
 def with_dates(text: str, said: datetime | None) -> str:
     """The text with what each expression meant behind it: `yesterday [2023-05-07]`. Only the first 4,000 characters are read."""
     if said is None:
+        return text
+    lowered = text[:MAX_CHARS].lower()
+    if not any(telltale in lowered for telltale in _TELLTALES):
         return text
     day = said.date()
 

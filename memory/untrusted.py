@@ -20,6 +20,30 @@ _ORDERS = re.compile(
 )
 
 
+# Each alternative above needs one of these: most texts hold none, and looking for plain words is fast.
+_TELLTALES = (
+    *(
+        "ignore",
+        "disregard",
+        "forget",
+        "override",
+        "bypass",
+        "system",
+        "developer",
+        "you are now",
+        "you must now",
+        "you will now",
+        "to obey",
+    ),
+    *("from now on", "act as", "pretend", "reveal", "print", "repeat", "leak", "show", "do not", "<", "inst]", "assistant", "tool"),
+)
+
+
 def looks_like_instructions(text: str) -> bool:
     """Whether the first or last 4,000 characters hold a phrase by which people try to command a model."""
-    return any(_ORDERS.search(part) for part in {text[:MAX_CHARS], text[-MAX_CHARS:]})
+    parts = (text,) if len(text) <= MAX_CHARS else (text[:MAX_CHARS], text[-MAX_CHARS:])
+    for part in parts:
+        lowered = part.lower()
+        if any(telltale in lowered for telltale in _TELLTALES) and _ORDERS.search(part):
+            return True
+    return False
