@@ -1,6 +1,6 @@
 """Memory that needs no model call: remember text durably, recall the few facts a query needs inside a token budget, with citations."""
 
-from memory.encoder import Encoder, HashingEncoder, SentenceTransformerEncoder, StaticEncoder, default_encoder
+from memory.encoder import Encoder, HashingEncoder, SentenceTransformerEncoder, StaticEncoder, default_encoder, encoder_for
 from memory.errors import EncoderMismatch, InvalidRecord, MemoryFailure, QuotaExceeded, ScopeError, StoreError
 from memory.memory import Memory
 from memory.packing import Recall, RecalledRecord
@@ -26,4 +26,5 @@ __all__ = [
     "StaticEncoder",
     "StoreError",
     "default_encoder",
+    "encoder_for",
 ]

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.errors import StoreError
+from memory.errors import EncoderMismatch, StoreError
 from memory.wordpiece import WordPiece
 
 Vectors = NDArray[np.float32]
@@ -101,7 +101,7 @@ class SentenceTransformerEncoder:
             raise ImportError("sentence-transformers is missing: pip install 'compound-orchestrator[embeddings]'") from error
         self._model: Any = SentenceTransformer(str(model), local_files_only=True, device="cpu")
         self._batch_size = batch_size
-        self.dimensions = int(self._model.get_sentence_embedding_dimension() or 0)
+        self.dimensions = len(self._model.encode("dimensions"))
         self.fingerprint = f"sentence-transformers:{Path(str(model)).parent.name}/{Path(str(model)).name}:{self.dimensions}"
 
     def encode(self, texts: Sequence[str]) -> Vectors:
@@ -119,6 +119,19 @@ class SentenceTransformerEncoder:
 def default_encoder() -> Encoder:
     """The shipped static encoder, or the hashing encoder when its weights are not at hand. One instance a process: it is immutable."""
     return StaticEncoder() if STATIC_WEIGHTS.exists() else HashingEncoder()
+
+
+def encoder_for(fingerprint: str) -> Encoder:
+    """The encoder at hand that has this fingerprint, so that what was made with it can be read.
+
+    Raises `EncoderMismatch` if it is none of those that come with the package, `ImportError` if it needs the extra `embeddings`.
+    """
+    encoder = SentenceTransformerEncoder() if fingerprint.startswith("sentence-transformers:") else default_encoder()
+    if encoder.fingerprint != fingerprint:
+        raise EncoderMismatch(
+            f"made with the encoder {fingerprint!r}, at hand is {encoder.fingerprint!r}: make it again, or pass that encoder"
+        )
+    return encoder
 
 
 def _normalised(rows: Vectors) -> Vectors:

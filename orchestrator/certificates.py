@@ -20,11 +20,12 @@ HOW = "Make one with: orchestrator certify LOG"
 
 def trained_router(folder: str) -> Router:
     """The router in `folder`. Raises `ConfigError`."""
-    from memory import default_encoder
+    from memory import EncoderMismatch, encoder_for
 
     try:
-        return Router(SuccessModel.load(folder, encoder=default_encoder()))
-    except (OSError, ValueError, KeyError) as error:
+        trained_with = SuccessModel.encoder_of(folder)
+        return Router(SuccessModel.load(folder, encoder=encoder_for(trained_with) if trained_with else None))
+    except (OSError, ValueError, KeyError, ImportError, EncoderMismatch) as error:
         raise ConfigError(f"router: {folder!r} cannot be loaded: {error}", remedy="Make it with: orchestrator train-router LOG") from None
 
 

@@ -41,6 +41,7 @@ from orchestrator.types import Answer, Message, Query, Receipt
 from router import Needs, Preference, Route, Router
 from router.audit import Guard
 from router.conversation import judged_text
+from router.router import Explanation
 from router.speed import Speeds
 from verifiers import ChoiceVerifier, GroundingVerifier, JsonSchemaVerifier, Source, Verifier, offered_choices
 
@@ -248,6 +249,10 @@ class Orchestrator:
         asked = self._parse(query, (), scope, None, quality, models)
         recall = self.memory.recall(asked.text, asked.scope, token_budget=self._memory_tokens) if self.memory else None
         return self._route(asked, self._request(asked, recall), Trace())
+
+    def explain(self, query: str) -> Explanation:
+        """What the router's decision about this query rests on."""
+        return self.router.explain(judged_text(query), [self._speeds.profiles[name] for name in self.backends])
 
     def answer_sync(self, query: str | bytes | Query, **options: Any) -> Answer:
         """`answer` for scripts; `close` it at the end, or use `with`. Must not be called from a running event loop."""

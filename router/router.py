@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 from router.learner import Learner
 from router.policy import Constraints, Needs, Preference, Route, choose
 from router.profile import ModelProfile
 from router.success import Outcome, SuccessModel
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """`ease` in log-odds (0: a query of average ease), `familiarity` in (0, 1] (1: like the training queries), and for each model where its P(right)
+    comes from and how many tokens it is expected to write.
+    """
+
+    query: str
+    ease: float
+    familiarity: float
+    sources: Mapping[str, str]
+    expected_tokens: Mapping[str, float]
 
 
 class Router:
@@ -61,6 +75,15 @@ class Router:
             )
             for row, lengths in zip(p.tolist(), expected, strict=True)
         ]
+
+    def explain(self, query: str, models: Sequence[ModelProfile]) -> Explanation:
+        """What a decision about this query rests on."""
+        success = self.success
+        _, tokens = success.assess([query], models)
+        expected = [profile.output_tokens for profile in models] if tokens is None else tokens[0].tolist()
+        sources = {profile.name: success.source_of(profile) for profile in models}
+        lengths = {profile.name: round(length, 1) for profile, length in zip(models, expected, strict=True)}
+        return Explanation(query, success.ease(query), success.familiarity(query), sources, lengths)
 
     def learn(self, outcomes: Iterable[Outcome], profiles: Mapping[str, ModelProfile] | None = None) -> None:
         """Sharpens the success model with graded outcomes, beside all that it was given before. Raises `ValueError` on bad scores."""

@@ -123,6 +123,13 @@ class SuccessModel:
         space = FeatureSpace(loaded, buckets=stored["buckets"], encoder=encoder if wanted else None, scales=Scales(**stored["scales"]))
         return cls(space, heads, {name: Ability(*pair) for name, pair in stored["abilities"].items()}, lengths)
 
+    @staticmethod
+    def encoder_of(folder: str | Path) -> str | None:
+        """The fingerprint of the encoder that the router in `folder` was trained with; `None` if with none. Raises as `load` does."""
+        stored = json.loads((Path(folder) / "router.json").read_text(encoding="utf-8"))
+        name = stored.get("encoder")
+        return None if name is None else str(name)
+
     def save(self, folder: str | Path) -> None:
         """Writes both files, each replaced in one step. Raises `ValueError` when there is nothing trained to save."""
         if self.space is None or self.heads is None:
@@ -159,6 +166,13 @@ class SuccessModel:
             if name is not None and name in self.abilities:
                 return self.abilities[name]
         return Ability(logit(DEFAULT_SKILL if profile.skill is None else profile.skill))
+
+    def source_of(self, profile: ModelProfile) -> str:
+        """Where this model's P(right) comes from, in words."""
+        for name, whose in ((profile.name, "its own outcomes"), (profile.like, f"the outcomes of {profile.like}")):
+            if name is not None and name in self.abilities:
+                return whose + (", with a head" if name in self._column else "")
+        return "a cautious default" if profile.skill is None else f"its stated skill, {profile.skill}"
 
     def predict(self, query: str, profiles: Iterable[ModelProfile]) -> dict[str, float]:
         """P(right) in (0, 1) for every model; the query's features are computed once."""

@@ -43,7 +43,7 @@ def write_log(path: Path, n: int, seed: int) -> Path:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     log = write_log(tmp_path / "train.jsonl", 300, 1)
-    assert run("train-router", str(log), "--out", str(tmp_path / "r"), "--no-embedding").exit_code == 0
+    assert run("train-router", str(log), "--out", str(tmp_path / "r"), "--encoder", "none").exit_code == 0
     (tmp_path / "c.yaml").write_text(CONFIG.replace("ROUTER", str(tmp_path / "r")), encoding="utf-8")
     return tmp_path
 
@@ -153,7 +153,7 @@ def write_answers(path: Path, n: int, seed: int) -> Path:
 
 def test_a_whole_search_is_certified_on_recorded_answers_and_keeps_to_its_target(tmp_path: Path) -> None:
     log = write_answers(tmp_path / "train.jsonl", 300, 1)
-    assert run("train-router", str(log), "--out", str(tmp_path / "r"), "--no-embedding").exit_code == 0
+    assert run("train-router", str(log), "--out", str(tmp_path / "r"), "--encoder", "none").exit_code == 0
     config = CONFIG.replace("ROUTER", str(tmp_path / "r")).replace("vs: strong}", "vs: strong, covers: search}").replace(
         "  strong:", "  second: {provider: simulated, skill: 0.7, input_usd_per_mtok: 0.2, output_usd_per_mtok: 0.2}\n  strong:"
     )  # fmt: skip

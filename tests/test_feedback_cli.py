@@ -48,7 +48,7 @@ def test_the_decision_log_trains_and_replays(folder: Path) -> None:
     for number in range(40):
         asked = json.loads(run(folder, "ask", f"How many lamps are in crate {number}?", "--json").stdout)
         assert run(folder, "feedback", asked["id"], "--score", str(number % 2)).exit_code == 0
-    trained = CliRunner().invoke(main, ["train-router", str(folder / "log.db"), "--out", str(folder / "r"), "--no-embedding", "--json"])
+    trained = CliRunner().invoke(main, ["train-router", str(folder / "log.db"), "--out", str(folder / "r"), "--encoder", "none", "--json"])
     assert trained.exit_code == 0, trained.output
     assert json.loads(trained.stdout)["outcomes"] == 40
     replayed = CliRunner().invoke(main, ["replay", str(folder / "log.db"), "--policy", str(folder / "c.yaml"), "--json"])

@@ -59,7 +59,7 @@ def test_logs_that_will_not_do(tmp_path: Path, lines: str, options: list[str], s
 
 def test_ten_rows_are_enough_to_train_on(tmp_path: Path) -> None:
     log = write_log(tmp_path / "log.jsonl", 5)
-    done = CliRunner().invoke(main, ["train-router", str(log), "--out", str(tmp_path / "r"), "--no-embedding"])
+    done = CliRunner().invoke(main, ["train-router", str(log), "--out", str(tmp_path / "r"), "--encoder", "none"])
     assert done.exit_code == 0, done.output
     assert (tmp_path / "r" / "router.json").exists()
 
@@ -67,3 +67,28 @@ def test_ten_rows_are_enough_to_train_on(tmp_path: Path) -> None:
 def test_a_router_that_cannot_be_loaded_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="orchestrator train-router"):
         Orchestrator.from_config(parse_config(CONFIG % (tmp_path / "nowhere")))
+
+
+def test_a_router_remembers_its_encoder_and_refuses_another(tmp_path: Path) -> None:
+    log = write_log(tmp_path / "log.jsonl", 60)
+    for name, expected in (("static", "static:"), ("none", None)):
+        out = tmp_path / name
+        assert CliRunner().invoke(main, ["train-router", str(log), "--out", str(out), "--encoder", name]).exit_code == 0
+        stored = json.loads((out / "router.json").read_text())["encoder"]
+        assert stored is None if expected is None else stored.startswith(expected)
+        with Orchestrator.from_config(parse_config(CONFIG % out)) as orchestrator:
+            assert orchestrator.route("Add 3 to 4.").chosen
+    described = json.loads((tmp_path / "static" / "router.json").read_text())
+    (tmp_path / "static" / "router.json").write_text(json.dumps(described | {"encoder": "static:other:256"}))
+    with pytest.raises(ConfigError, match="made with the encoder 'static:other:256'"):
+        Orchestrator.from_config(parse_config(CONFIG % (tmp_path / "static")))
+
+
+def test_route_explains_what_it_rests_on(tmp_path: Path) -> None:
+    log, out = write_log(tmp_path / "log.jsonl", 120), tmp_path / "r"
+    CliRunner().invoke(main, ["train-router", str(log), "--out", str(out), "--encoder", "none"])
+    (tmp_path / "c.yaml").write_text(CONFIG % out + "  # end\n", encoding="utf-8")
+    shown = CliRunner().invoke(main, ["route", "Add 3 to 4.", "--explain", "--config", str(tmp_path / "c.yaml")])
+    assert "good: P(right) from its own outcomes, with a head; about 250 tokens expected" in shown.stdout
+    found = json.loads(CliRunner().invoke(main, ["route", "Add 3.", "--explain", "--json", "--config", str(tmp_path / "c.yaml")]).stdout)
+    assert 0 < found["explanation"]["familiarity"] <= 1

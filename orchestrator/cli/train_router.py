@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.cli.logs import read_outcomes
 from orchestrator.cli.options import as_json, reports_errors
+
+if TYPE_CHECKING:
+    from memory import Encoder
 
 HELD_OUT = 5  # one query in five is left out for the report
 
@@ -26,18 +30,24 @@ HELD_OUT = 5  # one query in five is left out for the report
 @click.option(
     "--report", type=click.Path(dir_okay=False, path_type=Path), help="Also write an HTML report with reliability and deferral curves."
 )
-@click.option("--no-embedding", is_flag=True, help="Words and surface features only: smaller and faster, a little less accurate.")
+@click.option(
+    "--encoder",
+    "encoder_name",
+    type=click.Choice(["static", "minilm", "none"]),
+    default="static",
+    show_default=True,
+    help="Embedding beside words and surface features: the shipped one; all-MiniLM-L6-v2 (extra embeddings, milliseconds a query); or none.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @as_json
 @reports_errors
-def command(logs: tuple[Path, ...], out: Path, report: Path | None, no_embedding: bool, seed: int, as_json: bool) -> None:
+def command(logs: tuple[Path, ...], out: Path, report: Path | None, encoder_name: str, seed: int, as_json: bool) -> None:
     """Train a router from LOGS: graded answers of your models to your queries (.jsonl, .csv, .parquet,
     .json, or a decision log .db; see docs/router.md).
 
     A few hundred queries are enough. No key, no GPU, no download. The figures are from a fifth of the queries that a first training left out; the
     router that is saved is trained on all. Use it with `router: FOLDER` in orchestrator.yaml.
     """
-    from memory import default_encoder
     from orchestrator.errors import ConfigError
     from router.report import html_report, judge
     from router.train import train
@@ -48,7 +58,7 @@ def command(logs: tuple[Path, ...], out: Path, report: Path | None, no_embedding
     outcomes, unlabelled = found.outcomes, found.unlabelled
     if not outcomes:
         raise ConfigError("the logs hold no graded outcomes", remedy="Each line needs a model and a score in [0, 1]")
-    encoder = None if no_embedding else default_encoder()
+    encoder = _encoder(encoder_name)
     queries = list(dict.fromkeys(outcome.query for outcome in outcomes))
     left_out = set(queries[seed % HELD_OUT :: HELD_OUT]) if len(queries) >= 2 * HELD_OUT else set()
     tested = [outcome for outcome in outcomes if outcome.query in left_out]
@@ -76,3 +86,15 @@ def command(logs: tuple[Path, ...], out: Path, report: Path | None, no_embedding
             f"  {row['model']:32} right {row['right']:.3f}  log-loss {row['log_loss']:.3f}  calibration error {row['calibration_error']:.3f}"
         )
     click.echo(f"saved to {out}" + (f", report {report}" if report else ""))
+
+
+def _encoder(name: str) -> Encoder | None:
+    from memory import SentenceTransformerEncoder, default_encoder
+    from orchestrator.errors import ConfigError
+
+    if name == "none":
+        return None
+    try:
+        return default_encoder() if name == "static" else SentenceTransformerEncoder()
+    except ImportError as error:
+        raise ConfigError(str(error), remedy="Or train with --encoder static") from None
