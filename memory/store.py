@@ -10,7 +10,7 @@ import sqlite3
 import threading
 import time as clock
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -90,9 +90,7 @@ class Store:
             self._db = sqlite3.connect(self.path, timeout=10.0, check_same_thread=False, isolation_level=None)
             self._prepare(fingerprint)
         except (sqlite3.Error, OSError) as error:
-            raise StoreError(
-                f"cannot open the memory {self.path}: {error}. Check that it is a memory file and that the folder is writable"
-            ) from error
+            raise StoreError(self._explained("cannot open the memory", error)) from error
 
     def _prepare(self, fingerprint: str) -> None:
         for pragma in (
@@ -138,6 +136,20 @@ class Store:
     def _write(self) -> AbstractContextManager[None]:
         return writing(self._db, self._lock)
 
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """The lock, and errors of the database in words of our own."""
+        with self._lock:
+            try:
+                yield
+            except sqlite3.Error as error:
+                raise StoreError(self._explained("cannot use the memory", error)) from error
+
+    def _explained(self, what: str, error: Exception) -> str:
+        if "malformed" in str(error) or "corrupt" in str(error):
+            return f"{what} {self.path}: {error}. Copy what can be read: orchestrator salvage {self.path} --into NEW.db"
+        return f"{what} {self.path}: {error}. Check that it is a memory file and that the folder is writable"
+
     def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Vectors) -> list[int]:
         """Stores all records or none, durably; returns their ids in order. Concurrent calls share one commit."""
         now = clock.time()
@@ -169,30 +181,30 @@ class Store:
         if ttl_s is None:
             return
         oldest = "SELECT stored_at FROM records JOIN scopes ON scopes.id = scope_id WHERE path = ? ORDER BY records.id LIMIT 1"
-        with self._lock:
+        with self._reading():
             row = self._db.execute(oldest, (scope.path,)).fetchone()
         if row is not None and row[0] < (before := clock.time() - ttl_s):
             self._delete(scope, "stored_at < ?", (before,))
 
     def _delete(self, scope: Scope, where: str, values: tuple[Any, ...]) -> list[int]:
-        with self._write():
+        with self._reading(), self._write():
             scope_id = self._scope_id(scope)
             if scope_id is None:
                 return []
             gone = [row[0] for row in self._db.execute(f"SELECT id FROM records WHERE scope_id = ? AND {where}", (scope_id, *values))]
             self._db.executemany("DELETE FROM records WHERE id = ?", ((i,) for i in gone))
             self._db.execute("UPDATE scopes SET deletions = deletions + 1 WHERE id = ?", (scope_id,))
-        with self._lock:
+        with self._reading():
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # deleted pages are overwritten in the file, and the log is emptied
         return gone
 
     def limits(self, scope: Scope) -> Limits:
-        with self._lock:
+        with self._reading():
             row = self._db.execute("SELECT max_records, ttl_s FROM scopes WHERE path = ?", (scope.path,)).fetchone()
         return Limits(*row) if row else Limits()
 
     def set_limits(self, scope: Scope, limits: Limits) -> None:
-        with self._write():
+        with self._reading(), self._write():
             self._scope_id(scope, create=True)
             values = (limits.max_records, limits.ttl_s, scope.path)
             self._db.execute("UPDATE scopes SET max_records = ?, ttl_s = ? WHERE path = ?", values)
@@ -200,7 +212,7 @@ class Store:
     def get(self, scope: Scope, ids: Iterable[int]) -> dict[int, Record]:
         """The records of `scope` among `ids`; ids of other scopes are not found."""
         query = f"SELECT {_COLUMNS} FROM {_SCOPED} WHERE path = ? AND records.id IN (SELECT value FROM json_each(?))"
-        with self._lock:
+        with self._reading():
             rows = self._db.execute(query, (scope.path, json.dumps([int(i) for i in ids]))).fetchall()
         return {row[0]: _record(row) for row in rows}
 
@@ -209,7 +221,7 @@ class Store:
         last = 0
         query = f"SELECT {_COLUMNS} FROM {_SCOPED} WHERE path = ? AND records.id > ? ORDER BY records.id LIMIT 500"
         while True:
-            with self._lock:
+            with self._reading():
                 rows = self._db.execute(query, (scope.path, last)).fetchall()
             if not rows:
                 return
@@ -217,17 +229,17 @@ class Store:
             last = rows[-1][0]
 
     def count(self, scope: Scope) -> int:
-        with self._lock:
+        with self._reading():
             row = self._db.execute(f"SELECT count(*) FROM {_SCOPED} WHERE path = ?", (scope.path,)).fetchone()
         return int(row[0])
 
     def scopes(self) -> list[str]:
-        with self._lock:
+        with self._reading():
             return [row[0] for row in self._db.execute("SELECT path FROM scopes ORDER BY path")]
 
     def deletions(self, scope: Scope) -> int:
         """A counter that grows with every deletion in `scope`: a derived index that saw another value must be rebuilt."""
-        with self._lock:
+        with self._reading():
             row = self._db.execute("SELECT deletions FROM scopes WHERE path = ?", (scope.path,)).fetchone()
         return int(row[0]) if row else 0
 
@@ -237,7 +249,7 @@ class Store:
             f"SELECT records.id, session, speaker, length(text), asks, names, numbers, personal, words, counts, vector FROM {_SCOPED} "
             "WHERE path = ? AND records.id > ? ORDER BY records.id"
         )
-        with self._lock:
+        with self._reading():
             rows = self._db.execute(sql, (scope.path, last_id)).fetchall()
         vectors = np.frombuffer(b"".join(row[-1] for row in rows), dtype=np.float32).reshape(len(rows), self._dimensions)
         return [IndexedRow(*row[:-1]) for row in rows], vectors

@@ -12,6 +12,7 @@ COMMANDS = {
     "recall": "Show what memory holds for a query.",
     "forget": "Delete memories for good.",
     "export": "Print what memory holds of a scope, as JSON lines.",
+    "salvage": "Copy what can be read of a damaged memory to a new one.",
     "feedback": "Say how right an answer was; the router learns from it.",
     "route": "Show which model would be asked, and why.",
     "train-router": "Train a router from graded outcomes of your own.",
