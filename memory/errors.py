@@ -23,5 +23,9 @@ class StoreError(MemoryFailure, RuntimeError):
     """The database cannot be opened, read or written."""
 
 
+class EncoderError(MemoryFailure, RuntimeError):
+    """An encoder could not encode: nothing was stored or searched."""
+
+
 class EncoderMismatch(MemoryFailure, RuntimeError):
     """The memory's vectors were made by another encoder than the one at hand."""

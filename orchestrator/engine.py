@@ -29,6 +29,7 @@ from orchestrator.errors import (
 )
 from orchestrator.fleet import WHAT_TO_ADD, Fleet, fleet_at_hand, fleet_from_config
 from orchestrator.online import Online, as_logged
+from orchestrator.recollection import open_memory
 from orchestrator.search.belief import VoteModel
 from orchestrator.search.controller import Search, SearchResult
 from orchestrator.search.prompts import draft_messages
@@ -140,9 +141,7 @@ class Orchestrator:
     def _assemble(cls, fleet: Fleet, config: Config, overrides: dict[str, Any]) -> Orchestrator:
         memory = None
         if config.memory is not None and "memory" not in overrides:
-            from memory import Memory
-
-            memory = Memory(config.memory.path)
+            memory = open_memory(config.memory)
         settings: dict[str, Any] = {
             "router": None,
             "memory": memory,

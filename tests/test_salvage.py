@@ -76,12 +76,8 @@ def test_a_damaged_memory_says_how_to_save_what_is_left(tmp_path: Path) -> None:
     path = tmp_path / "m.db"
     memory_file(path)
     damage(path, 0, pages=6)
-    with (
-        Memory(path, encoder=HashingEncoder(32)) as memory,
-        pytest.raises(StoreError, match=r"orchestrator salvage .*m\.db --into"),
-    ):
-        memory.recall("lamp 3", "ann")
-        memory.recall("lamp 3", "bob")
+    with Memory(path, encoder=HashingEncoder(32)) as memory, pytest.raises(StoreError, match=r"orchestrator salvage .*m\.db --into"):
+        [memory.recall("lamp 3", scope) for scope in ("ann", "bob")]
     done = CliRunner().invoke(main, ["salvage", str(path), "--into", str(tmp_path / "new.db"), "--json"])
     assert done.exit_code == 0, done.output
     assert RECORDS * 0.5 < json.loads(done.stdout)["records"] < RECORDS

@@ -73,16 +73,16 @@ def run_with(config: Path | None, memory_path: Path | None, job: Callable[[Orche
 async def _run_with(
     config: Path | None, memory_path: Path | None, job: Callable[[Orchestrator], Awaitable[None]], settings: dict[str, Any]
 ) -> None:
-    from orchestrator.config import DEFAULT_NAME
+    from orchestrator.config import DEFAULT_NAME, MemoryConfig, load_config
     from orchestrator.engine import Orchestrator
 
     chosen = config or _default_config(DEFAULT_NAME)
     if chosen is not None:
+        parsed = load_config(chosen)
         if memory_path is not None:
-            from memory import Memory
-
-            settings["memory"] = Memory(memory_path)
-        orchestrator = Orchestrator.from_config(chosen, **settings)
+            memory = (parsed.memory or MemoryConfig()).model_copy(update={"path": str(memory_path)})
+            parsed = parsed.model_copy(update={"memory": memory})
+        orchestrator = Orchestrator.from_config(parsed, **settings)
     else:
         orchestrator = await Orchestrator.at_hand(memory_path=memory_path or MEMORY_PATH, **settings)
     async with orchestrator:
