@@ -15,7 +15,7 @@ from memory.packing import Recall, RecalledRecord, pack
 from memory.record import Forgotten, Limits, NewRecord, Record, Scope
 from memory.relevance import SIGNALS, Asked, candidates_of, shipped_weights, signals_of
 from memory.scope_index import ScopeIndex
-from memory.store import Store
+from memory.store import RecordStore, Store
 
 DEFAULT_SCOPE = "default"
 JUDGED_WHOLE = 1_000  # records; of larger scopes the candidates below are judged
@@ -29,12 +29,13 @@ MIN_RECORD_TOKENS = 8
 class Memory:
     """Remembers text under scopes and recalls the few records that a query needs.
 
-    `path` is an SQLite file (created when missing; `":memory:"` for none). Errors are `memory.MemoryFailure` subclasses.
+    `path` is an SQLite file (created when missing; `":memory:"` for none), or `postgresql://...` (extra `postgres`) for a memory that many machines
+    share. Errors are `memory.MemoryFailure` subclasses.
     """
 
     def __init__(self, path: str | Path = ":memory:", *, encoder: Encoder | None = None) -> None:
         self._encoder = encoder or default_encoder()
-        self._store = Store(path, fingerprint=self._encoder.fingerprint, dimensions=self._encoder.dimensions)
+        self._store = _opened(path, self._encoder)
         self._indexes: dict[str, ScopeIndex] = {}
         self._lock = threading.Lock()
 
@@ -43,7 +44,7 @@ class Memory:
         return self._encoder
 
     @property
-    def store(self) -> Store:
+    def store(self) -> RecordStore:
         return self._store
 
     def remember(
@@ -154,3 +155,11 @@ class Memory:
                     self._indexes.pop(next(iter(self._indexes)))
             self._indexes[scope.path] = index  # a dictionary keeps the order of insertion: the last one is the one used last
             return index
+
+
+def _opened(path: str | Path, encoder: Encoder) -> RecordStore:
+    if str(path).startswith(("postgresql://", "postgres://")):
+        from memory.postgres import PostgresStore
+
+        return PostgresStore(str(path), fingerprint=encoder.fingerprint, dimensions=encoder.dimensions)
+    return Store(path, fingerprint=encoder.fingerprint, dimensions=encoder.dimensions)

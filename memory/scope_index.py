@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from memory.encoder import Vectors
 from memory.growing import Growing
 from memory.record import Scope
-from memory.store import IndexedRow, Store
+from memory.store import IndexedRow, RecordStore
 from memory.words import names_in
 
 Positions = NDArray[np.int64]
@@ -28,7 +28,7 @@ READS_BEFORE_SORTING = 3  # an inverted index is worth its making only for a sco
 class ScopeIndex:
     """Not thread-safe by itself: hold `lock` from `refresh` to the last read."""
 
-    def __init__(self, store: Store, scope: Scope, dimensions: int) -> None:
+    def __init__(self, store: RecordStore, scope: Scope, dimensions: int) -> None:
         self._store = store
         self._scope = scope
         self._dimensions = dimensions

@@ -12,7 +12,7 @@ import time as clock
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -73,6 +73,48 @@ class IndexedRow(NamedTuple):
     counts: bytes
 
 
+class RecordStore(Protocol):
+    """Where records are kept. Ids ascend in the order in which the writes of a scope were committed; every method speaks of one scope."""
+
+    def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Vectors) -> list[int]:
+        """Stores all records or none, durably; returns their ids in order. Raises `StoreError` or `QuotaExceeded`."""
+        ...
+
+    def delete(self, scope: Scope, ids: Sequence[int] | None) -> list[int]:
+        """Removes records (all of the scope when `ids` is None) for good; returns the ids of those that were there."""
+        ...
+
+    def expire(self, scope: Scope) -> None:
+        """Removes the records that have outlived the scope's time to live."""
+        ...
+
+    def limits(self, scope: Scope) -> Limits: ...
+
+    def set_limits(self, scope: Scope, limits: Limits) -> None: ...
+
+    def get(self, scope: Scope, ids: Iterable[int]) -> dict[int, Record]:
+        """The records of `scope` among `ids`; ids of other scopes are not found."""
+        ...
+
+    def all(self, scope: Scope) -> Iterator[Record]:
+        """Every record of `scope` in order of insertion."""
+        ...
+
+    def count(self, scope: Scope) -> int: ...
+
+    def scopes(self) -> list[str]: ...
+
+    def deletions(self, scope: Scope) -> int:
+        """A counter that grows with every deletion in `scope`: a derived index that saw another value must be rebuilt."""
+        ...
+
+    def rows_after(self, scope: Scope, last_id: int) -> tuple[list[IndexedRow], Vectors]:
+        """What ranking needs of the records of `scope` added after `last_id`, and their vectors."""
+        ...
+
+    def close(self) -> None: ...
+
+
 class Store:
     """Records of all scopes in one file (`":memory:"` for a private one). Safe to share between threads; processes share the file.
 
@@ -129,7 +171,7 @@ class Store:
         old = self._db.execute(f"SELECT {_COLUMNS} FROM {_SCOPED}").fetchall()
         self._db.executemany(
             "UPDATE records SET asks = ?, names = ?, numbers = ?, personal = ?, words = ?, counts = ? WHERE id = ?",
-            ((*_indexed(NewRecord(*row[2:])), row[0]) for row in ((*r[:4], from_timestamp(r[4]), *r[5:]) for r in old)),
+            ((*indexed(NewRecord(*row[2:])), row[0]) for row in ((*r[:4], from_timestamp(r[4]), *r[5:]) for r in old)),
         )
         self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
@@ -154,7 +196,7 @@ class Store:
         """Stores all records or none, durably; returns their ids in order. Concurrent calls share one commit."""
         now = clock.time()
         rows = [
-            (r.text, r.speaker, to_timestamp(r.time), r.session, r.source, now, vector.tobytes(), *_indexed(r))
+            (r.text, r.speaker, to_timestamp(r.time), r.session, r.source, now, vector.tobytes(), *indexed(r))
             for r, vector in zip(records, vectors, strict=True)
         ]
         try:
@@ -270,7 +312,8 @@ def _indexed_text(record: NewRecord) -> str:
     return " ".join(part for part in (date, record.speaker, record.text) if part)
 
 
-def _indexed(record: NewRecord) -> tuple[int, int, int, int, bytes, bytes]:
+def indexed(record: NewRecord) -> tuple[int, int, int, int, bytes, bytes]:
+    """What ranking needs of a record's text: the last five columns of a row."""
     traits = traits_of(record.text)
     words, counts = counted(_indexed_text(record))
     return traits.asks, traits.names, int(traits.numbers), int(traits.personal), words.tobytes(), counts.tobytes()
