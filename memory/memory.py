@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -30,12 +31,12 @@ class Memory:
     """Remembers text under scopes and recalls the few records that a query needs.
 
     `path` is an SQLite file (created when missing; `":memory:"` for none), or `postgresql://...` (extra `postgres`) for a memory that many machines
-    share. Errors are `memory.MemoryFailure` subclasses.
+    share. `clock` gives seconds since 1970. Errors are `memory.MemoryFailure` subclasses.
     """
 
-    def __init__(self, path: str | Path = ":memory:", *, encoder: Encoder | None = None) -> None:
+    def __init__(self, path: str | Path = ":memory:", *, encoder: Encoder | None = None, clock: Callable[[], float] = time.time) -> None:
         self._encoder = encoder or default_encoder()
-        self._store = _opened(path, self._encoder)
+        self._store = _opened(path, self._encoder, clock)
         self._indexes: dict[str, ScopeIndex] = {}
         self._lock = threading.Lock()
 
@@ -157,9 +158,9 @@ class Memory:
             return index
 
 
-def _opened(path: str | Path, encoder: Encoder) -> RecordStore:
+def _opened(path: str | Path, encoder: Encoder, clock: Callable[[], float]) -> RecordStore:
     if str(path).startswith(("postgresql://", "postgres://")):
         from memory.postgres import PostgresStore
 
-        return PostgresStore(str(path), fingerprint=encoder.fingerprint, dimensions=encoder.dimensions)
-    return Store(path, fingerprint=encoder.fingerprint, dimensions=encoder.dimensions)
+        return PostgresStore(str(path), fingerprint=encoder.fingerprint, dimensions=encoder.dimensions, clock=clock)
+    return Store(path, fingerprint=encoder.fingerprint, dimensions=encoder.dimensions, clock=clock)

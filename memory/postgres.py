@@ -8,8 +8,8 @@ Deleted rows are vacuumed, which frees them; PostgreSQL does not overwrite them 
 from __future__ import annotations
 
 import threading
-import time as clock
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -50,8 +50,8 @@ class PostgresStore:
     Raises `StoreError` when the server or the extension pgvector is missing, `EncoderMismatch` when its vectors come from another encoder.
     """
 
-    def __init__(self, url: str, *, fingerprint: str, dimensions: int) -> None:
-        self._url, self._dimensions = url, dimensions
+    def __init__(self, url: str, *, fingerprint: str, dimensions: int, clock: Callable[[], float] = time.time) -> None:
+        self._url, self._dimensions, self._clock = url, dimensions, clock
         self._lock = threading.RLock()
         self._db: Any = None
         with self._using() as db, db.transaction():
@@ -99,7 +99,7 @@ class PostgresStore:
                 raise StoreError(f"the memory at {self._where} cannot be used: {told}. Check server, address and rights") from error
 
     def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Vectors) -> list[int]:
-        now = clock.time()
+        now = self._clock()
         rows = [
             (r.text, r.speaker, to_timestamp(r.time), r.session, r.source, now, vector, *indexed(r))
             for r, vector in zip(records, vectors, strict=True)
@@ -131,7 +131,7 @@ class PostgresStore:
         ttl_s = self.limits(scope).ttl_s
         if ttl_s is None:
             return
-        before = clock.time() - ttl_s
+        before = self._clock() - ttl_s
         oldest = self._rows(f"SELECT stored_at FROM {_SCOPED} WHERE path = %s ORDER BY r.id LIMIT 1", scope.path)
         if oldest and oldest[0][0] < before:
             self._delete(scope, "stored_at < %s", (before,))

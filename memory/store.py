@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import threading
-import time as clock
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -121,9 +121,10 @@ class Store:
     Raises `StoreError` when the file cannot be used and `EncoderMismatch` when its vectors come from another encoder.
     """
 
-    def __init__(self, path: str | Path, *, fingerprint: str, dimensions: int) -> None:
+    def __init__(self, path: str | Path, *, fingerprint: str, dimensions: int, clock: Callable[[], float] = time.time) -> None:
         self.path = str(path)
         self._dimensions = dimensions
+        self._clock = clock
         self._lock = threading.RLock()
         self._commits = GroupCommit(self._lock, self._write)
         try:
@@ -194,7 +195,7 @@ class Store:
 
     def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Vectors) -> list[int]:
         """Stores all records or none, durably; returns their ids in order. Concurrent calls share one commit."""
-        now = clock.time()
+        now = self._clock()
         rows = [
             (r.text, r.speaker, to_timestamp(r.time), r.session, r.source, now, vector.tobytes(), *indexed(r))
             for r, vector in zip(records, vectors, strict=True)
@@ -225,7 +226,7 @@ class Store:
         oldest = "SELECT stored_at FROM records JOIN scopes ON scopes.id = scope_id WHERE path = ? ORDER BY records.id LIMIT 1"
         with self._reading():
             row = self._db.execute(oldest, (scope.path,)).fetchone()
-        if row is not None and row[0] < (before := clock.time() - ttl_s):
+        if row is not None and row[0] < (before := self._clock() - ttl_s):
             self._delete(scope, "stored_at < ?", (before,))
 
     def _delete(self, scope: Scope, where: str, values: tuple[Any, ...]) -> list[int]:

@@ -16,14 +16,11 @@ from orchestrator.backends.base import Backend, Request, estimate_prompt_tokens
 from orchestrator.blocking import BlockingLoop
 from orchestrator.budget import Budget, Ledger
 from orchestrator.certificates import load_guarantee, trained_router
+from orchestrator.checks import checks_for
+from orchestrator.conclusion import concluded, why_no_answer
 from orchestrator.config import DEFAULT_NAME, Config, OnlineConfig, PromiseConfig, load_config
 from orchestrator.errors import (
-    BackendError,
-    BudgetExceeded,
     ConfigError,
-    InvalidQuery,
-    NoAdequateModel,
-    OrchestratorError,
     StorageError,
     UnknownModel,
 )
@@ -31,20 +28,20 @@ from orchestrator.fleet import WHAT_TO_ADD, Fleet, fleet_at_hand, fleet_from_con
 from orchestrator.online import Online, as_logged
 from orchestrator.recollection import open_memory
 from orchestrator.search.belief import VoteModel
-from orchestrator.search.controller import Search, SearchResult
+from orchestrator.search.controller import Search
 from orchestrator.search.prompts import draft_messages
 from orchestrator.search.state import Choice, SearchState
 from orchestrator.search.strategies import STRATEGIES, Strategy
 from orchestrator.shadow import Grader, ShadowAudits
 from orchestrator.storage import DecisionLog
 from orchestrator.trace import Event, Trace
-from orchestrator.types import Answer, Message, Query, Receipt
+from orchestrator.types import Answer, Message, Query
 from router import Needs, Preference, Route, Router
 from router.audit import Guard
 from router.conversation import judged_text
 from router.router import Explanation
 from router.speed import Speeds
-from verifiers import ChoiceVerifier, GroundingVerifier, JsonSchemaVerifier, Source, Verifier, offered_choices
+from verifiers import Verifier
 
 if TYPE_CHECKING:
     from memory import Forgotten, Memory, Recall, Record
@@ -185,7 +182,7 @@ class Orchestrator:
         recall = await self._recall(asked, trace)
         request = self._request(asked, recall)
         route = self._route(asked, request, trace)
-        checks = self._checks(asked, recall)
+        checks = [*self._verifiers, *checks_for(asked, recall)]
         search = Search(self.backends, checks, ledger, trace, seconds=limits.seconds)
         state, chosen_strategy = self._first_state(asked, route, request), self._strategy_for(asked, strategy)
         first, propensity = "", 1.0
@@ -195,8 +192,9 @@ class Orchestrator:
         self._observe_speeds(result.state)
         if not result.state.candidates:
             trace.finish(error="no answer")
-            raise await self._why_no_answer(request, route, result, trace)
-        answer = self._conclude(recall, route, result, search, ledger, trace)
+            raise await why_no_answer(self.backends, request, route, result, trace)
+        promised = self.guarantee.certificate.promise.vs if self.guarantee else None
+        answer = concluded(recall, route, result, search, ledger, trace, reference=promised)
         if self._online is not None:
             await self._log(asked, answer, result.state, first, propensity)
         if self._shadow is not None and strategy is None and asked.quality is None:
@@ -380,24 +378,6 @@ class Orchestrator:
         except (sqlite3.Error, StorageError) as error:
             log.error("a decision was not logged", extra={"answer": answer.id, "reason": str(error)})
 
-    def _checks(self, query: Query, recall: Recall | None) -> list[Verifier]:
-        checks: list[Verifier] = list(self._verifiers)
-        if query.schema is not None:
-            try:
-                checks.append(JsonSchemaVerifier(query.schema))
-            except ValueError as error:
-                raise InvalidQuery(str(error), remedy="Check the schema") from None
-        if offered_choices(query.text):
-            checks.append(ChoiceVerifier())
-        if recall:
-            from memory.packing import render
-
-            sources = [
-                Source(item.record.citation, render(item.record)) for item in recall.items
-            ]  # as the model was given them, dates and all
-            checks.append(_GroundingWhenCited(sources))
-        return checks
-
     def _first_state(self, query: Query, route: Route, request: Request) -> SearchState:
         choices = tuple(Choice(o.model, o.p_success, o.cost_usd, o.latency_s) for o in route.usable)
         return SearchState(
@@ -410,76 +390,11 @@ class Orchestrator:
             chosen=route.chosen,
         )
 
-    def _conclude(self, recall: Recall | None, route: Route, result: SearchResult, search: Search, ledger: Ledger, trace: Trace) -> Answer:
-        state = result.state
-        index = state.leader if state.leader is not None else len(state.candidates) - 1
-        best = state.candidates[index]
-        confidence = 0.0 if best.ruled_out else state.confidence
-        cost = None if ledger.price_unknown else ledger.spent_usd
-        trace.finish(model=best.model, confidence=confidence, cost_usd=cost, stopped=result.stopped)
-        trace.emit("answered", model=best.model, confidence=confidence, cost_usd=cost)
-        return Answer(
-            best.text,
-            confidence,
-            best.model,
-            cost,
-            trace.now_s(),
-            result.partial,
-            result.stopped,
-            best.completion.citations,
-            recall.items if recall else (),
-            route,
-            state.candidates,
-            search.usage,
-            any(candidate.completion.simulated for candidate in state.candidates),
-            trace,
-            self._receipt(route, cost, ledger.calls),
-        )
-
-    def _receipt(self, route: Route, cost_usd: float | None, calls: int) -> Receipt:
-        named = self.guarantee.certificate.promise.vs if self.guarantee else None
-        reference = next((o for o in route.options if o.model == named), None) or max(
-            route.options, key=lambda o: (o.cost_usd != 0.0, o.p_success)
-        )
-        return Receipt(reference.model, reference.cost_usd, cost_usd, calls)
-
-    async def _why_no_answer(self, request: Request, route: Route, result: SearchResult, trace: Trace) -> OrchestratorError:
-        if result.stopped == "the deadline passed":
-            return BudgetExceeded("the deadline passed before any model answered", limit="seconds", remedy="Allow more seconds")
-        budget_errors = [error for error in result.errors if isinstance(error, BudgetExceeded)]
-        backend_errors = [error for error in result.errors if isinstance(error, BackendError)]
-        if budget_errors and not backend_errors:
-            return budget_errors[0]
-        if len(backend_errors) == 1 and len(result.tried) == 1:
-            return backend_errors[0]
-        tried = {option.model: option.rejected for option in route.options if option.excluded} | dict(result.tried)
-        for option in route.options:
-            if option.p_success == 0.0:  # it could tell that it cannot answer: now it says why, which is free
-                tried[option.model] = (await self.backends[option.model].complete(request)).note or option.rejected
-        why = "; ".join(f"{name}: {reason}" for name, reason in tried.items())
-        return NoAdequateModel(f"no adequate model for this query ({why})", remedy=WHAT_TO_ADD, tried=tried, trace=trace)
-
     def need_memory(self) -> Memory:
         """The memory. Raises `ConfigError` when there is none."""
         if self.memory is None:
             raise ConfigError("this orchestrator has no memory", remedy="Pass memory=Memory(path), or set memory.path in the configuration")
         return self.memory
-
-
-class _GroundingWhenCited:
-    """Grounding for answers that cite recalled notes; an answer from the model's own knowledge is not held against the notes."""
-
-    name = "grounding"
-
-    def __init__(self, sources: Sequence[Source]) -> None:
-        self._verifier = GroundingVerifier(sources)
-
-    async def verify(self, query: str, candidate: str) -> Any:
-        from verifiers import Verdict
-
-        if "[m:" not in candidate:
-            return Verdict.abstain(self.name, "the answer cites no recalled note")
-        return await self._verifier.verify(query, candidate)
 
 
 def _judged(query: Query) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -217,18 +216,18 @@ def test_concurrent_writers_of_a_full_scope_are_refused_alone() -> None:
         assert (len(refused), len(stored), memory.count("free"), memory.count("full")) == (20, 20, 20, 0)
 
 
-def test_records_are_gone_when_their_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = time.time()
-    with Memory() as memory:
+def test_records_are_gone_when_their_time_is_over() -> None:
+    now = 0.0
+    with Memory(clock=lambda: now) as memory:
         memory.limit("s", ttl=timedelta(hours=1))
         memory.remember("the old lamp", "s")
-        monkeypatch.setattr(time, "time", lambda: now + 1_800)
+        now = 1_800.0
         memory.remember("the new lamp", "s")
         assert len(memory.recall("lamp", "s").items) == 2
-        monkeypatch.setattr(time, "time", lambda: now + 4_000)
+        now = 4_000.0
         assert [item.record.text for item in memory.recall("lamp", "s").items] == ["the new lamp"]
         assert memory.count("s") == 1
-        monkeypatch.setattr(time, "time", lambda: now + 9_000)
+        now = 9_000.0
         assert list(memory.export("s")) == []
 
 

@@ -54,16 +54,16 @@ def test_it_answers_as_the_file_does(url: str, tmp_path: Path) -> None:
     assert recalls[0] == recalls[1]
 
 
-def test_quota_time_to_live_and_deletion(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = time.time()
-    with Memory(url, encoder=ENCODER) as memory:
+def test_quota_time_to_live_and_deletion(url: str) -> None:
+    now = 0.0
+    with Memory(url, encoder=ENCODER, clock=lambda: now) as memory:
         memory.limit("s", max_records=2, ttl=timedelta(hours=1))
         ids = [record.id for record in memory.remember_many([NewRecord("the old lamp"), NewRecord("the lamp oil")], "s")]
         with pytest.raises(QuotaExceeded, match="holds 2 of at most 2"):
             memory.remember("one too many", "s")
         assert memory.forget("s", ids[:1]).ids == (ids[0],)
         assert [item.record.text for item in memory.recall("lamp", "s").items] == ["the lamp oil"]
-        monkeypatch.setattr(time, "time", lambda: now + 4_000)
+        now = 4_000.0
         assert (memory.count("s"), list(memory.export("s")), memory.scopes()) == (0, [], ["s"])
 
 

@@ -1,0 +1,75 @@
+"""How a search ends for the caller: an answer with its receipt, or an error that says why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from orchestrator.backends.base import Backend, Request
+from orchestrator.budget import Ledger
+from orchestrator.errors import BackendError, BudgetExceeded, NoAdequateModel, OrchestratorError
+from orchestrator.fleet import WHAT_TO_ADD
+from orchestrator.search.controller import Search, SearchResult
+from orchestrator.trace import Trace
+from orchestrator.types import Answer, Receipt
+from router import Route
+
+if TYPE_CHECKING:
+    from memory import Recall
+
+
+def concluded(
+    recall: Recall | None, route: Route, result: SearchResult, search: Search, ledger: Ledger, trace: Trace, *, reference: str | None
+) -> Answer:
+    """The answer of a search that has candidates. `reference` is the model that the receipt compares with, if one is named."""
+    state = result.state
+    index = state.leader if state.leader is not None else len(state.candidates) - 1
+    best = state.candidates[index]
+    confidence = 0.0 if best.ruled_out else state.confidence
+    cost = None if ledger.price_unknown else ledger.spent_usd
+    trace.finish(model=best.model, confidence=confidence, cost_usd=cost, stopped=result.stopped)
+    trace.emit("answered", model=best.model, confidence=confidence, cost_usd=cost)
+    return Answer(
+        best.text,
+        confidence,
+        best.model,
+        cost,
+        trace.now_s(),
+        result.partial,
+        result.stopped,
+        best.completion.citations,
+        recall.items if recall else (),
+        route,
+        state.candidates,
+        search.usage,
+        any(candidate.completion.simulated for candidate in state.candidates),
+        trace,
+        _receipt(route, reference, cost, ledger.calls),
+    )
+
+
+async def why_no_answer(
+    backends: Mapping[str, Backend], request: Request, route: Route, result: SearchResult, trace: Trace
+) -> OrchestratorError:
+    """The error that tells most about a search without candidates."""
+    if result.stopped == "the deadline passed":
+        return BudgetExceeded("the deadline passed before any model answered", limit="seconds", remedy="Allow more seconds")
+    budget_errors = [error for error in result.errors if isinstance(error, BudgetExceeded)]
+    backend_errors = [error for error in result.errors if isinstance(error, BackendError)]
+    if budget_errors and not backend_errors:
+        return budget_errors[0]
+    if len(backend_errors) == 1 and len(result.tried) == 1:
+        return backend_errors[0]
+    tried = {option.model: option.rejected for option in route.options if option.excluded} | dict(result.tried)
+    for option in route.options:
+        if option.p_success == 0.0:  # it could tell that it cannot answer: now it says why, which is free
+            tried[option.model] = (await backends[option.model].complete(request)).note or option.rejected
+    why = "; ".join(f"{name}: {reason}" for name, reason in tried.items())
+    return NoAdequateModel(f"no adequate model for this query ({why})", remedy=WHAT_TO_ADD, tried=tried, trace=trace)
+
+
+def _receipt(route: Route, reference: str | None, cost_usd: float | None, calls: int) -> Receipt:
+    compared = next((o for o in route.options if o.model == reference), None) or max(
+        route.options, key=lambda o: (o.cost_usd != 0.0, o.p_success)
+    )
+    return Receipt(compared.model, compared.cost_usd, cost_usd, calls)
