@@ -16,12 +16,14 @@ from memory.packing import Recall, RecalledRecord, pack
 from memory.record import Forgotten, Limits, NewRecord, Record, Scope
 from memory.relevance import SIGNALS, Asked, candidates_of, shipped_weights, signals_of
 from memory.scope_index import ScopeIndex
+from memory.snapshot import Snapshots
 from memory.store import RecordStore, Store
 
 DEFAULT_SCOPE = "default"
 JUDGED_WHOLE = 1_000  # records; of larger scopes the candidates below are judged
 CANDIDATES = 150  # nearest by meaning, and as many by words
 MOST_INDEXED = 2_000_000  # records in memory, over all scopes: about 1.2 KB each
+SNAPSHOT_FROM, SNAPSHOT_GROWTH = 20_000, 1.1  # records; smaller scopes are read from the store as fast
 MAX_QUERY_CHARS = 4_000
 MAX_RECALLED = 500
 MIN_RECORD_TOKENS = 8
@@ -37,6 +39,8 @@ class Memory:
     def __init__(self, path: str | Path = ":memory:", *, encoder: Encoder | None = None, clock: Callable[[], float] = time.time) -> None:
         self._encoder = encoder or default_encoder()
         self._store = _opened(path, self._encoder, clock)
+        is_file = isinstance(self._store, Store) and self._store.path != ":memory:"
+        self._snapshots = Snapshots(path) if is_file else None
         self._indexes: dict[str, ScopeIndex] = {}
         self._lock = threading.Lock()
 
@@ -78,7 +82,7 @@ class Memory:
         if token_budget < 0 or (limit is not None and limit < 0):
             raise ValueError(f"token_budget and limit must not be negative (got {token_budget}, {limit})")
         where = Scope.parse(scope)
-        self._store.expire(where)
+        self._expire(where)
         wanted = min(token_budget // MIN_RECORD_TOKENS + 1, MAX_RECALLED) if limit is None else limit
         ranked, searched = self._ranked(query[:MAX_QUERY_CHARS], where, wanted)
         return pack(query, where.path, ranked, token_budget=token_budget, searched=searched)
@@ -87,6 +91,8 @@ class Memory:
         """Deletes records for good: those of `ids`, or the whole scope. When this returns, their text is no longer in the file."""
         where = Scope.parse(scope)
         gone = self._store.delete(where, ids)
+        if self._snapshots is not None:
+            self._snapshots.drop(where)
         return Forgotten(where.path, tuple(gone), datetime.now(UTC), self._store.count(where))
 
     def limit(self, scope: str | Scope, *, max_records: int | None = None, ttl: timedelta | None = None) -> None:
@@ -102,12 +108,12 @@ class Memory:
     def export(self, scope: str | Scope) -> Iterator[Record]:
         """Every record of the scope in order of insertion."""
         where = Scope.parse(scope)
-        self._store.expire(where)
+        self._expire(where)
         return self._store.all(where)
 
     def count(self, scope: str | Scope = DEFAULT_SCOPE) -> int:
         where = Scope.parse(scope)
-        self._store.expire(where)
+        self._expire(where)
         return self._store.count(where)
 
     def scopes(self) -> list[str]:
@@ -115,6 +121,10 @@ class Memory:
         return self._store.scopes()
 
     def close(self) -> None:
+        """Keeps snapshots of the large scopes that were asked about, so that they open fast, and closes the store."""
+        if self._snapshots is not None:
+            for index in list(self._indexes.values()):
+                self._keep_snapshot(index, self._snapshots)
         self._store.close()
 
     def __enter__(self) -> Memory:
@@ -146,12 +156,29 @@ class Memory:
                 ranked.append(RecalledRecord(records[record_id], len(ranked) + 1, p, tuple(zip(SIGNALS, parts, strict=True))))
         return ranked, total
 
+    def _expire(self, scope: Scope) -> None:
+        if self._store.expire(scope) and self._snapshots is not None:
+            self._snapshots.drop(scope)
+
+    def _keep_snapshot(self, index: ScopeIndex, snapshots: Snapshots) -> None:
+        if len(index) < max(SNAPSHOT_FROM, SNAPSHOT_GROWTH * index.thawed_size):
+            return
+        with index.lock:
+            described, arrays = index.frozen()
+            if self._store.deletions(index.scope) == described["deletions"]:
+                snapshots.save(index.scope, {**described, "encoder": self._encoder.fingerprint}, arrays)
+        if self._store.deletions(index.scope) != described["deletions"]:  # somebody forgot something meanwhile
+            snapshots.drop(index.scope)
+
     def _scope_index(self, scope: Scope) -> ScopeIndex:
         """The scope's index; those not used for longest are dropped (they can be rebuilt) when all together grow too large."""
         with self._lock:
             index = self._indexes.pop(scope.path, None)
             if index is None:
                 index = ScopeIndex(self._store, scope, self._encoder.dimensions)
+                saved = self._snapshots.load(scope) if self._snapshots is not None else None
+                if saved is not None and saved[0].get("encoder") == self._encoder.fingerprint:
+                    index.thaw(*saved)
                 while self._indexes and sum(map(len, self._indexes.values())) > MOST_INDEXED:
                     self._indexes.pop(next(iter(self._indexes)))
             self._indexes[scope.path] = index  # a dictionary keeps the order of insertion: the last one is the one used last

@@ -127,14 +127,13 @@ class PostgresStore:
     def delete(self, scope: Scope, ids: Sequence[int] | None) -> list[int]:
         return self._delete(scope, "TRUE", ()) if ids is None else self._delete(scope, "r.id = ANY(%s)", (list(ids),))
 
-    def expire(self, scope: Scope) -> None:
+    def expire(self, scope: Scope) -> list[int]:
         ttl_s = self.limits(scope).ttl_s
         if ttl_s is None:
-            return
+            return []
         before = self._clock() - ttl_s
         oldest = self._rows(f"SELECT stored_at FROM {_SCOPED} WHERE path = %s ORDER BY r.id LIMIT 1", scope.path)
-        if oldest and oldest[0][0] < before:
-            self._delete(scope, "stored_at < %s", (before,))
+        return self._delete(scope, "stored_at < %s", (before,)) if oldest and oldest[0][0] < before else []
 
     def _delete(self, scope: Scope, where: str, values: tuple[Any, ...]) -> list[int]:
         with self._using() as db:

@@ -6,7 +6,7 @@ Position i of every array belongs to the i-th oldest record. The dense index is 
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,13 +25,17 @@ MOST_TELLING = 16  # words: a longer text does not tell more
 READS_BEFORE_SORTING = 3  # an inverted index is worth its making only for a scope that is asked again
 
 
+_GROWING = ("ids", "sessions", "speakers", "log_chars", "asks", "names", "numbers", "personal", "ends", "words", "counts", "n_words")
+
+
 class ScopeIndex:
     """Not thread-safe by itself: hold `lock` from `refresh` to the last read."""
 
     def __init__(self, store: RecordStore, scope: Scope, dimensions: int) -> None:
         self._store = store
-        self._scope = scope
+        self.scope = scope
         self._dimensions = dimensions
+        self.thawed_size = 0
         self.lock = threading.Lock()
         self._reset(0)
 
@@ -62,10 +66,10 @@ class ScopeIndex:
     def refresh(self) -> None:
         """Takes in what this or another process has added or deleted since the last call."""
         self._reads += 1
-        deletions = self._store.deletions(self._scope)
+        deletions = self._store.deletions(self.scope)
         if deletions != self._deletions:
             self._reset(deletions)
-        rows, vectors = self._store.rows_after(self._scope, int(self.ids[-1]) if len(self) else 0)
+        rows, vectors = self._store.rows_after(self.scope, int(self.ids[-1]) if len(self) else 0)
         if rows:
             self._add(rows, vectors)
 
@@ -98,6 +102,37 @@ class ScopeIndex:
             cosines = np.zeros(len(rows), dtype=np.float32)
             cosines[first - start :] = np.einsum("ij,ij->i", everything[first:], everything[first - distance : len(self) - distance])
             near.extend(cosines)
+        self._settle()
+
+    def frozen(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+        """Everything that `thaw` needs to begin where this index is: a description of JSON values, and arrays."""
+        arrays = {name: getattr(self, f"_{name}").view for name in _GROWING}
+        arrays |= {"vectors": self.vectors, "near1": self.near[0], "near2": self.near[1], "density": self._density}
+        arrays["codes"], arrays["seen"] = (
+            np.fromiter(values, dtype=np.int64, count=len(self._seen)) for values in (self._seen, self._seen.values())
+        )
+        return {"deletions": self._deletions, "sessions": list(self._session_codes), "speakers": list(self._speaker_codes)}, arrays
+
+    def thaw(self, described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Takes over a frozen index, if nothing has been deleted since; call it before the first `refresh`."""
+        if described["deletions"] != self._store.deletions(self.scope) or len(arrays["vectors"]) == 0:
+            return
+        self._reset(described["deletions"])
+        self._index.add(np.ascontiguousarray(arrays["vectors"]))
+        for name in _GROWING:
+            getattr(self, f"_{name}").extend(arrays[name])
+        for near, saved in zip(self._near, (arrays["near1"], arrays["near2"]), strict=True):
+            near.extend(saved)
+        self._session_codes = {name: code for code, name in enumerate(described["sessions"])}
+        self._speaker_codes = {name: code for code, name in enumerate(described["speakers"])}
+        self.speaker_words = [names_in([name]) for name in described["speakers"]]
+        self._seen = dict(zip(arrays["codes"].tolist(), arrays["seen"].tolist(), strict=True))
+        self._density, self._density_size = arrays["density"], len(self)
+        self._settle()
+        self.thawed_size = len(self)
+
+    def _settle(self) -> None:
+        """What depends on the scope as a whole."""
         self.typical_log_chars = float(self.log_chars.mean())
         self.typical_n_words = max(float(self.n_words.mean()), 1.0)
         self._density = self._densities()
@@ -224,7 +259,16 @@ class ScopeIndex:
 
     def nearest(self, query: Vectors, limit: int) -> Positions:
         """Positions of the `limit` nearest vectors to `query` (shape (dimensions,)), best first."""
-        _, positions = self._index.search(query.reshape(1, -1), min(limit, len(self)))
+        import faiss
+
+        threads = faiss.omp_get_max_threads()
+        faiss.omp_set_num_threads(
+            1
+        )  # one query is a matter of memory, and numpy's own threads are still spinning: two are three times slower
+        try:
+            _, positions = self._index.search(query.reshape(1, -1), min(limit, len(self)))
+        finally:
+            faiss.omp_set_num_threads(threads)
         return np.asarray(positions[0], dtype=np.int64)
 
 

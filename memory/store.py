@@ -84,8 +84,8 @@ class RecordStore(Protocol):
         """Removes records (all of the scope when `ids` is None) for good; returns the ids of those that were there."""
         ...
 
-    def expire(self, scope: Scope) -> None:
-        """Removes the records that have outlived the scope's time to live."""
+    def expire(self, scope: Scope) -> list[int]:
+        """Removes the records that have outlived the scope's time to live; returns their ids."""
         ...
 
     def limits(self, scope: Scope) -> Limits: ...
@@ -218,16 +218,17 @@ class Store:
             return self._delete(scope, "1", ())
         return self._delete(scope, "id IN (SELECT value FROM json_each(?))", (json.dumps(list(ids)),))
 
-    def expire(self, scope: Scope) -> None:
-        """Removes the records that have outlived the scope's time to live."""
+    def expire(self, scope: Scope) -> list[int]:
+        """Removes the records that have outlived the scope's time to live; returns their ids."""
         ttl_s = self.limits(scope).ttl_s
         if ttl_s is None:
-            return
+            return []
         oldest = "SELECT stored_at FROM records JOIN scopes ON scopes.id = scope_id WHERE path = ? ORDER BY records.id LIMIT 1"
         with self._reading():
             row = self._db.execute(oldest, (scope.path,)).fetchone()
         if row is not None and row[0] < (before := self._clock() - ttl_s):
-            self._delete(scope, "stored_at < ?", (before,))
+            return self._delete(scope, "stored_at < ?", (before,))
+        return []
 
     def _delete(self, scope: Scope, where: str, values: tuple[Any, ...]) -> list[int]:
         with self._reading(), self._write():
