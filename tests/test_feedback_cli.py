@@ -55,7 +55,8 @@ def test_the_decision_log_trains_and_replays(folder: Path) -> None:
     assert replayed.exit_code == 0, replayed.output
     found = json.loads(replayed.stdout)
     assert found["decisions"] == 40
-    assert found["quality"]["low"] < 0.5 < found["quality"]["high"]
+    assert found["logged_quality"] == 0.5  # whatever was explored, every other answer was graded right
+    assert found["quality"]["low"] < found["quality"]["value"] < found["quality"]["high"]
     missing = CliRunner().invoke(main, ["train-router", str(folder / "none.db")])
     assert missing.exit_code == 2
     assert "no such file" in missing.stderr
