@@ -136,6 +136,8 @@ class Memory:
     def _ranked(self, query: str, scope: Scope, wanted: int) -> tuple[list[RecalledRecord], int]:
         index = self._scope_index(scope)
         with index.lock:
+            if not len(index):
+                self._thaw(index)
             index.refresh()
             total = len(index)
             if not total or not query.strip():
@@ -160,6 +162,12 @@ class Memory:
         if self._store.expire(scope) and self._snapshots is not None:
             self._snapshots.drop(scope)
 
+    def _thaw(self, index: ScopeIndex) -> None:
+        """Under the scope's own lock: other scopes need not wait while a large snapshot is read."""
+        saved = self._snapshots.load(index.scope) if self._snapshots is not None else None
+        if saved is not None and saved[0].get("encoder") == self._encoder.fingerprint:
+            index.thaw(*saved)
+
     def _keep_snapshot(self, index: ScopeIndex, snapshots: Snapshots) -> None:
         if len(index) < max(SNAPSHOT_FROM, SNAPSHOT_GROWTH * index.thawed_size):
             return
@@ -176,9 +184,6 @@ class Memory:
             index = self._indexes.pop(scope.path, None)
             if index is None:
                 index = ScopeIndex(self._store, scope, self._encoder.dimensions)
-                saved = self._snapshots.load(scope) if self._snapshots is not None else None
-                if saved is not None and saved[0].get("encoder") == self._encoder.fingerprint:
-                    index.thaw(*saved)
                 while self._indexes and sum(map(len, self._indexes.values())) > MOST_INDEXED:
                     self._indexes.pop(next(iter(self._indexes)))
             self._indexes[scope.path] = index  # a dictionary keeps the order of insertion: the last one is the one used last

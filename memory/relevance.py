@@ -132,8 +132,8 @@ def signals_of(index: ScopeIndex, asked: Asked, candidates: Positions) -> Scores
     standing, best_words = _standardised(words.score, words.score[centre]), _standardised(best_words, best_words)
     before = where[:, 1]
     asked_before = valid[:, 1] * (index.asks[around[:, 1]] > 0) * fade
-    assistant = np.array([not ASSISTANTS.isdisjoint(words) for words in index.speaker_words], dtype=float)
-    named = np.array([not asked.names.isdisjoint(words) for words in index.speaker_words], dtype=float)
+    assistant = np.array([not ASSISTANTS.isdisjoint(name) for name in index.speaker_words], dtype=float)
+    named = np.array([not asked.names.isdisjoint(name) for name in index.speaker_words], dtype=float)
     return np.column_stack(
         (
             meaning[centre],
