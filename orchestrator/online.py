@@ -65,8 +65,9 @@ class Online:
     def record(self, decision: LoggedDecision, state: SearchState) -> None:
         """Logs one answer, with what search itself found out about its drafts."""
         grades = _grades_from_checks(state)
-        self.log.record(replace(decision, policy=policy_hash(self._router, self._profiles)), grades, source="checks")
-        self._learn(decision, grades)
+        with self._learning:
+            self.log.record(replace(decision, policy=policy_hash(self._router, self._profiles)), grades, source="checks")
+            self._learn(decision, grades)
 
     def feedback(self, decision_id: str, score: float | None, *, expected: str | None, reliability: float, source: str) -> list[Grade]:
         """Logs what became known of an answer and of the other drafts beside it; the router has learned it when this returns.
@@ -87,23 +88,21 @@ class Online:
             if score is not None
             else _grades_from_key(decision, expected or "", reliability)
         )
-        if self.log.grade(decision_id, grades, source=source):
-            self._relearn()  # an earlier grade was replaced, so it must be unlearned
-        else:
-            self._learn(decision, grades)
+        with self._learning:  # logged and learned as one, so that nothing is learned twice
+            if self.log.grade(decision_id, grades, source=source):
+                self._relearn()  # an earlier grade was replaced, so it must be unlearned
+            else:
+                self._learn(decision, grades)
         return grades
 
     def _learn(self, decision: LoggedDecision, grades: Sequence[Grade]) -> None:
         if self.settings.learn and not self.is_frozen and grades:
             outcomes = [Outcome(decision.query, g.model, g.score, reliability_weight(g.reliability)) for g in grades]
-            with self._learning:
-                self._router.learn(outcomes, self._profiles)
+            self._router.learn(outcomes, self._profiles)
 
     def _relearn(self) -> None:
         if self.settings.learn and not self.is_frozen:
-            with self._learning:
-                self._router.success = self._base
-                self._router.learn(self.log.outcomes(MOST_OUTCOMES), self._profiles)
+            self._router.relearn(self._base, self.log.outcomes(MOST_OUTCOMES), self._profiles)
 
 
 def as_logged(

@@ -85,6 +85,12 @@ class Router:
         lengths = {profile.name: round(length, 1) for profile, length in zip(models, expected, strict=True)}
         return Explanation(query, success.ease(query), success.familiarity(query), sources, lengths)
 
+    def relearn(self, base: SuccessModel, outcomes: Iterable[Outcome], profiles: Mapping[str, ModelProfile] | None = None) -> None:
+        """Forgets what it has learned and learns `outcomes` on top of `base` instead; swapped in when that is done. Raises as `learn` does."""
+        learner = Learner(base)
+        learned = learner.learn(outcomes, profiles)
+        self._learner, self.success = learner, learned
+
     def learn(self, outcomes: Iterable[Outcome], profiles: Mapping[str, ModelProfile] | None = None) -> None:
         """Sharpens the success model with graded outcomes, beside all that it was given before. Raises `ValueError` on bad scores."""
         if self._learner.model is not self.success:  # somebody swapped the model: learning begins anew on top of it
