@@ -121,7 +121,10 @@ class ShadowAudits:
         judges = [o for o in route.usable if o.model not in (answer.model, other.model) and o.p_success > 0 and o.cost_usd]
         if not judges:
             return 1.0, 0.0
-        third = await self._ask(max(judges, key=lambda o: o.p_success).model, request)
+        try:
+            third = await self._ask(max(judges, key=lambda o: o.p_success).model, request)
+        except BackendError:
+            third = None  # the reference has been paid for: its audit counts, with nobody to vote
         if third is None:
             return 1.0, 0.0
         vote = group_key(third[0].text or "", question)
@@ -137,8 +140,11 @@ class ShadowAudits:
         self._held_usd += worst
         try:
             done = await self._backends[model].complete(request)
-        finally:
-            self._held_usd -= worst
+        except BackendError as error:
+            if not error.may_be_billed:  # what may have been billed stays held: it counts as spent
+                self._held_usd -= worst
+            raise
+        self._held_usd -= worst
         usage = done.usage
         return None if done.abstained else (done, profile.cost_usd(usage.prefill_tokens, usage.output_tokens, usage.cached_tokens) or 0.0)
 

@@ -14,6 +14,7 @@ import pytest
 from orchestrator import ConfigError, InvalidQuery, OnlineConfig, Orchestrator, StorageError, UnknownAnswer
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.backends.calculator import CalculatorBackend
+from orchestrator.errors import BadResponse
 from orchestrator.storage import DecisionLog
 from orchestrator.types import Completion, Usage
 from router import ModelProfile, Router, SuccessModel
@@ -263,6 +264,35 @@ def test_audits_stop_when_the_days_money_is_spent() -> None:
             orchestrator.answer_sync(f"How many lamps are in crate {number}?")
     assert 0 < strong.calls < 60
     assert strong.calls * 5.0 * 70 / 1e6 <= 0.012
+
+
+class Breaks(Says):
+    """A model that breaks off after the provider has begun to bill."""
+
+    async def complete(self, request: Request) -> Completion:
+        self.calls += 1
+        raise BadResponse("broke off")
+
+
+def test_a_vote_that_fails_loses_no_audit_and_broken_calls_count_as_spent() -> None:
+    broken = Breaks("third", "", 2.0, skill=0.8)
+    orchestrator, strong = promised("The answer is 3", broken)
+    with orchestrator:
+        for number in range(5):
+            orchestrator.answer_sync(f"How many lamps are in crate {number}?", models=["cheap", "strong", "third"])
+    assert orchestrator.guarantee is not None
+    assert orchestrator.guarantee.audit.audits == strong.calls == broken.calls == 5  # paid for, so they count
+    with fleet(
+        Says("cheap", "The answer is 3", 0.1),
+        breaking := Breaks("strong", "", 5.0, skill=0.9),
+        guarantee=Guard.of(certificate()),
+        audit=1.0,
+        audit_usd_per_day=0.02,
+        max_tokens=1_000,
+    ) as limited:
+        for number in range(40):
+            limited.answer_sync(f"How many lamps are in crate {number}?")
+    assert 0 < breaking.calls <= 4  # 0.005 USD each at worst
 
 
 def test_only_answers_that_the_promise_speaks_of_are_audited() -> None:
