@@ -172,7 +172,14 @@ def _grades_from_score(decision: LoggedDecision, score: float, reliability: floa
 
 def _grades_from_key(decision: LoggedDecision, expected: str, reliability: float) -> list[Grade]:
     key = group_key(expected, decision.query)
-    found = [Grade(d.model, float(d.key == key), reliability) for d in decision.drafts if d.is_comparable and not d.is_revision]
+    found = [Grade(d.model, float(_says(d.key, key)), reliability) for d in decision.drafts if d.is_comparable and not d.is_revision]
     if not found:
         raise InvalidQuery("these answers are free text, which cannot be compared with an expected one", remedy="Give a score instead")
     return found
+
+
+def _says(key: str, expected: str | None) -> bool:
+    """Whether an answer is the expected one; a short sentence is if it holds it as whole words."""
+    if expected is None or key == expected:
+        return expected is not None
+    return key.startswith("text:") and expected.startswith("text:") and f" {expected[5:]} " in f" {key[5:]} "

@@ -74,6 +74,13 @@ def test_feedback_grades_the_other_drafts_of_the_answer_too() -> None:
         assert orchestrator.feedback_sync(third, expected="1") == {"a": 1.0, "b": 0.0, "c": 0.0}
 
 
+def test_a_short_sentence_that_holds_the_expected_answer_is_right() -> None:
+    with fleet(Says("a", "The cat is called Bosun."), strategy="single") as orchestrator:
+        answer = orchestrator.answer_sync("What is the cat called?")
+        assert orchestrator.feedback_sync(answer, expected="Bosun") == {"a": 1.0}
+        assert orchestrator.feedback_sync(answer, expected="Bo") == {"a": 0.0}
+
+
 def test_a_corrected_grade_replaces_what_was_learned_and_a_worse_grader_does_not() -> None:
     with fleet(Says("a", "The answer is 1"), strategy="single") as orchestrator:
         before = p_right(orchestrator, "a")
