@@ -70,7 +70,7 @@ def adds(turns: Sequence[str], folder: Path) -> dict[str, float]:
             thread.start()
         for thread in threads:
             thread.join()
-        stored = sum(memory.count(scope) for scope in memory.scopes())
+        stored = sum(record.said for scope in memory.scopes() for record in memory.export(scope))
     if stored != sum(written):
         raise AssertionError(f"{sum(written)} adds were acknowledged, {stored} are stored")
     return {"adds_per_s_batched": round(batched), "adds_per_s_64_writers": round(sum(written) / WRITE_SECONDS)}

@@ -1,7 +1,7 @@
 """Many writers, one fsync: whoever gets the lock commits everything that is waiting, and tells the others.
 
 A job is acknowledged only after the commit that holds it. If that commit fails, nobody's job of it is kept, and everybody is told. A job that refuses
-(a `MemoryFailure`, before it has written anything) concerns nobody else.
+(before it has written any record) concerns nobody else.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Generic, TypeVar
 
-from memory.errors import MemoryFailure
+from memory.errors import EncoderMismatch, QuotaExceeded
 
 T = TypeVar("T")
+REFUSALS = (QuotaExceeded, EncoderMismatch)
 
 
 class _Waiting(Generic[T]):
@@ -50,7 +51,7 @@ class GroupCommit:
                 for waiting in group:
                     try:
                         waiting.result = waiting.job()
-                    except MemoryFailure as refusal:
+                    except REFUSALS as refusal:
                         waiting.error = refusal
         except BaseException as error:
             for waiting in group:

@@ -1,27 +1,29 @@
-"""The memory of a fleet: `remember`, `recall`, `forget`, `export`. Synchronous and thread-safe; no model call anywhere."""
+"""The memory of a fleet: `remember`, `recall`, `forget`, `summarize`, `export`. Synchronous and thread-safe; no model call anywhere."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-
 from memory.encoder import Encoder, default_encoder
-from memory.packing import Recall, RecalledRecord, pack
-from memory.record import Forgotten, Limits, NewRecord, Record, Scope
-from memory.relevance import SIGNALS, Asked, candidates_of, shipped_weights, signals_of
+from memory.errors import EncoderMismatch, StoreError
+from memory.packing import Recall, pack
+from memory.ranking import Ranking, Reranker, rank, recalled, reranked
+from memory.record import Forgotten, Limits, Mention, NewRecord, Record, Scope, Summary, to_timestamp
+from memory.reencoding import reencode
 from memory.scope_index import ScopeIndex
+from memory.sealing import Cipher
 from memory.snapshot import Snapshots
-from memory.store import RecordStore, Store
+from memory.sqlite_store import Store
+from memory.store import RecordStore, key_of
+from memory.summaries import Writer, summarize
 
 DEFAULT_SCOPE = "default"
-JUDGED_WHOLE = 1_000  # records; of larger scopes the candidates below are judged
-CANDIDATES = 150  # nearest by meaning, and as many by words
 MOST_INDEXED = 2_000_000  # records in memory, over all scopes: about 1.2 KB each
 SNAPSHOT_FROM, SNAPSHOT_GROWTH = 20_000, 1.1  # records; smaller scopes are read from the store as fast
 MAX_QUERY_CHARS = 4_000
@@ -33,14 +35,26 @@ class Memory:
     """Remembers text under scopes and recalls the few records that a query needs.
 
     `path` is an SQLite file (created when missing; `":memory:"` for none), or `postgresql://...` (extra `postgres`) for a memory that many machines
-    share. `clock` gives seconds since 1970. Errors are `memory.MemoryFailure` subclasses.
+    share. `cipher` seals what a file holds. `reranker` looks again at the best fifty records of each recall. `clock` gives seconds since 1970.
+    Errors are `memory.MemoryFailure` subclasses.
     """
 
-    def __init__(self, path: str | Path = ":memory:", *, encoder: Encoder | None = None, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: str | Path = ":memory:",
+        *,
+        encoder: Encoder | None = None,
+        cipher: Cipher | None = None,
+        reranker: Reranker | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._encoder = encoder or default_encoder()
-        self._store = _opened(path, self._encoder, clock)
+        self._next: Encoder | None = None  # what `reencode` is about to bring
+        self._clock = clock
+        self._reranker = reranker
+        self._store = open_store(path, self._encoder.fingerprint, self._encoder.dimensions, clock=clock, cipher=cipher)
         is_file = isinstance(self._store, Store) and self._store.path != ":memory:"
-        self._snapshots = Snapshots(path) if is_file else None
+        self._snapshots = Snapshots(path, cipher) if is_file else None
         self._indexes: dict[str, ScopeIndex] = {}
         self._lock = threading.Lock()
 
@@ -62,7 +76,10 @@ class Memory:
         session: str = "",
         source: str = "",
     ) -> Record:
-        """Stores one text; it is durable when this returns. Raises `InvalidRecord`, `ScopeError` or `StoreError`."""
+        """Stores one text; it is durable when this returns. Raises `InvalidRecord`, `ScopeError` or `StoreError`.
+
+        What says the same as an earlier record is kept as a mention of that one, which is returned.
+        """
         return self.remember_many([NewRecord(text, speaker, time, session, source)], scope)[0]
 
     def remember_many(self, records: Sequence[NewRecord], scope: str | Scope = DEFAULT_SCOPE) -> list[Record]:
@@ -70,22 +87,56 @@ class Memory:
         where = Scope.parse(scope)
         if not records:
             return []
-        vectors = self._encoder.encode([f"{r.speaker}: {r.text}" if r.speaker else r.text for r in records])
-        ids = self._store.add(where, records, vectors)
+        keys = [key_of(r.speaker, r.text) for r in records]
+        place = {key: i for i, key in enumerate(dict.fromkeys(keys))}  # a million equal lines are encoded once
+        while True:
+            encoder = self._encoder
+            vectors = encoder.encode(list(place))
+            try:
+                ids = self._store.add(where, records, vectors[[place[key] for key in keys]], encoder.fingerprint)
+                break
+            except EncoderMismatch:
+                if not self._has_changed(encoder):
+                    raise
         return [Record(i, where.path, r.text, r.speaker, r.time, r.session, r.source) for i, r in zip(ids, records, strict=True)]
 
-    def recall(self, query: str, scope: str | Scope = DEFAULT_SCOPE, *, token_budget: int = 1_000, limit: int | None = None) -> Recall:
+    def remember_stream(self, records: Iterable[NewRecord], scope: str | Scope = DEFAULT_SCOPE, *, batch: int = 256) -> Iterator[Record]:
+        """Stores records as they come, however many, by `batch` at a time: each is durable when it is yielded."""
+        waiting = iter(records)
+        while taken := list(islice(waiting, batch)):
+            yield from self.remember_many(taken, scope)
+
+    def recall(
+        self,
+        query: str,
+        scope: str | Scope = DEFAULT_SCOPE,
+        *,
+        token_budget: int = 1_000,
+        limit: int | None = None,
+        as_of: datetime | None = None,
+        history: bool | None = None,
+        diversity: float = 0.0,
+    ) -> Recall:
         """The records of `scope` that best serve `query`, at most `limit`, packed into `token_budget` tokens.
 
-        Raises `ValueError` on a budget or limit below zero. An unknown scope or an empty query recalls nothing.
+        Records that a newer one has superseded are left out unless the query asks about the past, or `history` says so. `as_of` recalls what was
+        known and true at that moment. `diversity` in [0, 1] passes over what resembles records already taken (maximal marginal relevance).
+        Raises `ValueError` on a number out of range. An unknown scope or an empty query recalls nothing.
         """
-        if token_budget < 0 or (limit is not None and limit < 0):
-            raise ValueError(f"token_budget and limit must not be negative (got {token_budget}, {limit})")
+        if token_budget < 0 or (limit is not None and limit < 0) or not 0.0 <= diversity <= 1.0:
+            raise ValueError(
+                f"token_budget and limit must not be negative, diversity must be in [0, 1] (got {token_budget}, {limit}, {diversity})"
+            )
         where = Scope.parse(scope)
         self._expire(where)
         wanted = min(token_budget // MIN_RECORD_TOKENS + 1, MAX_RECALLED) if limit is None else limit
-        ranked, searched = self._ranked(query[:MAX_QUERY_CHARS], where, wanted)
-        return pack(query, where.path, ranked, token_budget=token_budget, searched=searched)
+        asked = query[:MAX_QUERY_CHARS]
+        ranking, searched = self._ranked(asked, where, wanted, to_timestamp(as_of), history)
+        records = self._store.get(where, ranking.ids)
+        if self._reranker is not None:
+            ranking = reranked(asked, ranking, records, self._reranker)
+        found, vectors = recalled(ranking, records)
+        return pack(query, where.path, found, token_budget=token_budget, searched=searched, vectors=vectors, diversity=diversity)
 
     def forget(self, scope: str | Scope, ids: Sequence[int] | None = None) -> Forgotten:
         """Deletes records for good: those of `ids`, or the whole scope. When this returns, their text is no longer in the file."""
@@ -94,6 +145,38 @@ class Memory:
         if self._snapshots is not None:
             self._snapshots.drop(where)
         return Forgotten(where.path, tuple(gone), datetime.now(UTC), self._store.count(where))
+
+    def supersede(self, scope: str | Scope, old: int, *, by: int | None = None, at: datetime | None = None) -> None:
+        """Says that the record `old` was true until `at` (now), and which record tells what is true instead. Raises `KeyError` on unknown ids."""
+        where = Scope.parse(scope)
+        if not self._store.supersede(where, old, by, at or datetime.fromtimestamp(self._clock(), UTC)):
+            raise KeyError(
+                f"scope {where.path} does not hold both records m:{old} and m:{by}" if by else f"scope {where.path} holds no m:{old}"
+            )
+
+    def mentions(self, scope: str | Scope, record_id: int) -> list[Mention]:
+        """Where and when a record was said: first of all, and each time that it was said again."""
+        where = Scope.parse(scope)
+        first = self._store.get(where, [record_id]).get(record_id)
+        if first is None:
+            return []
+        return [Mention(first.time, first.session, first.source), *self._store.mentions(where, record_id)]
+
+    def summarize(
+        self, scope: str | Scope = DEFAULT_SCOPE, *, session: str | None = None, token_budget: int = 300, writer: Writer | None = None
+    ) -> Summary:
+        """What the scope, or one session of it, is about, in at most `token_budget` tokens; brings the stored summaries up to date.
+
+        Without a `writer` it consists of telling sentences, with citations. A writer is called with a prompt and returns a text with citations like
+        [m:12]; its sentences are kept if the records that they cite support them.
+        """
+        where = Scope.parse(scope)
+        self._expire(where)
+        return summarize(self._store, where, session, token_budget, writer)
+
+    def summaries(self, scope: str | Scope = DEFAULT_SCOPE) -> list[Summary]:
+        """The stored ones of a scope; forgetting a record deletes those that rest on it."""
+        return self._store.summaries(Scope.parse(scope))
 
     def limit(self, scope: str | Scope, *, max_records: int | None = None, ttl: timedelta | None = None) -> None:
         """Sets what the scope may hold, durably; without arguments lifts its limits.
@@ -120,6 +203,20 @@ class Memory:
         """Paths of all scopes that ever held a record."""
         return self._store.scopes()
 
+    def reencode(self, encoder: Encoder, on_progress: Callable[[int], None] | None = None) -> int:
+        """Encodes every record anew with `encoder`, while this and other threads go on recalling and remembering; returns how many.
+
+        Other processes that have the memory open go on, too, until the switch; then they are told to open it again (`EncoderMismatch`).
+        """
+        self._next = encoder
+        done = reencode(self._store, encoder, on_progress)
+        self._has_changed(encoder)
+        return done
+
+    def compact(self) -> None:
+        """Rewrites the file without holes. Forgetting gives space back by itself as it becomes much; this gives back all."""
+        self._store.compact()
+
     def close(self) -> None:
         """Keeps snapshots of the large scopes that were asked about, so that they open fast, and closes the store."""
         if self._snapshots is not None:
@@ -133,30 +230,29 @@ class Memory:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _ranked(self, query: str, scope: Scope, wanted: int) -> tuple[list[RecalledRecord], int]:
-        index = self._scope_index(scope)
-        with index.lock:
-            if not len(index):
-                self._thaw(index)
-            index.refresh()
-            total = len(index)
-            if not total or not query.strip():
-                return [], total
-            asked = Asked.of(query, self._encoder, index)
-            candidates = np.arange(total) if total <= JUDGED_WHOLE else candidates_of(index, asked, CANDIDATES)
-            signals = signals_of(index, asked, candidates)
-            ids = index.ids[candidates]
-        weights = shipped_weights()
-        log_odds = weights.log_odds(signals, total)
-        order = np.argsort(-log_odds, kind="stable")[:wanted]
-        records = self._store.get(scope, ids[order].tolist())
-        p_relevant = 1.0 / (1.0 + np.exp(-log_odds[order]))
-        contributions = (signals[order] * np.array(weights.weights)).tolist()
-        ranked: list[RecalledRecord] = []
-        for record_id, p, parts in zip(ids[order].tolist(), p_relevant.tolist(), contributions, strict=True):
-            if record_id in records:  # else it was deleted since the refresh
-                ranked.append(RecalledRecord(records[record_id], len(ranked) + 1, p, tuple(zip(SIGNALS, parts, strict=True))))
-        return ranked, total
+    def _ranked(self, query: str, scope: Scope, wanted: int, moment: float | None, history: bool | None) -> tuple[Ranking, int]:
+        while True:
+            index = self._scope_index(scope)
+            try:
+                with index.lock:
+                    if not len(index):
+                        self._thaw(index)
+                    index.refresh()
+                    total = len(index)
+                    if not total or not query.strip():
+                        return Ranking.empty(), total
+                    return rank(index, query, wanted=wanted, moment=moment, now=self._clock(), history=history), total
+            except EncoderMismatch:
+                if not self._has_changed(index.encoder):
+                    raise
+
+    def _has_changed(self, encoder: Encoder) -> bool:
+        """Whether `encoder` is no longer that of this memory, because `reencode` has finished."""
+        with self._lock:
+            if self._next is not None and self._store.state(Scope.parse(DEFAULT_SCOPE)).encoder == self._next.fingerprint:
+                self._encoder, self._next = self._next, None
+                self._indexes.clear()
+            return self._encoder is not encoder
 
     def _expire(self, scope: Scope) -> None:
         if self._store.expire(scope) and self._snapshots is not None:
@@ -165,7 +261,7 @@ class Memory:
     def _thaw(self, index: ScopeIndex) -> None:
         """Under the scope's own lock: other scopes need not wait while a large snapshot is read."""
         saved = self._snapshots.load(index.scope) if self._snapshots is not None else None
-        if saved is not None and saved[0].get("encoder") == self._encoder.fingerprint:
+        if saved is not None and saved[0].get("encoder") == index.encoder.fingerprint:
             index.thaw(*saved)
 
     def _keep_snapshot(self, index: ScopeIndex, snapshots: Snapshots) -> None:
@@ -173,9 +269,9 @@ class Memory:
             return
         with index.lock:
             described, arrays = index.frozen()
-            if self._store.deletions(index.scope) == described["deletions"]:
-                snapshots.save(index.scope, {**described, "encoder": self._encoder.fingerprint}, arrays)
-        if self._store.deletions(index.scope) != described["deletions"]:  # somebody forgot something meanwhile
+            if self._store.state(index.scope).deletions == described["deletions"]:
+                snapshots.save(index.scope, {**described, "encoder": index.encoder.fingerprint}, arrays)
+        if self._store.state(index.scope).deletions != described["deletions"]:  # somebody forgot something meanwhile
             snapshots.drop(index.scope)
 
     def _scope_index(self, scope: Scope) -> ScopeIndex:
@@ -183,16 +279,21 @@ class Memory:
         with self._lock:
             index = self._indexes.pop(scope.path, None)
             if index is None:
-                index = ScopeIndex(self._store, scope, self._encoder.dimensions)
+                index = ScopeIndex(self._store, scope, self._encoder)
                 while self._indexes and sum(map(len, self._indexes.values())) > MOST_INDEXED:
                     self._indexes.pop(next(iter(self._indexes)))
             self._indexes[scope.path] = index  # a dictionary keeps the order of insertion: the last one is the one used last
             return index
 
 
-def _opened(path: str | Path, encoder: Encoder, clock: Callable[[], float]) -> RecordStore:
+def open_store(
+    path: str | Path, fingerprint: str | None, dimensions: int, *, clock: Callable[[], float] = time.time, cipher: Cipher | None = None
+) -> RecordStore:
+    """The store at a path or address. Without a fingerprint, whatever encoder it has: only to encode it anew."""
     if str(path).startswith(("postgresql://", "postgres://")):
         from memory.postgres import PostgresStore
 
-        return PostgresStore(str(path), fingerprint=encoder.fingerprint, dimensions=encoder.dimensions, clock=clock)
-    return Store(path, fingerprint=encoder.fingerprint, dimensions=encoder.dimensions, clock=clock)
+        if cipher is not None:
+            raise StoreError("a cipher is for memories in files; on PostgreSQL, let the server encrypt its disk")
+        return PostgresStore(str(path), fingerprint=fingerprint, dimensions=dimensions, clock=clock)
+    return Store(path, fingerprint=fingerprint, dimensions=dimensions, clock=clock, cipher=cipher)

@@ -16,68 +16,93 @@ from typing import Any
 import numpy as np
 
 from memory.encoder import Vectors
-from memory.errors import EncoderMismatch, QuotaExceeded, StoreError
-from memory.record import Limits, NewRecord, Record, Scope, from_timestamp, to_timestamp
-from memory.store import IndexedRow, indexed
+from memory.errors import StoreError
+from memory.record import NewRecord, Scope
+from memory.sql_store import SqlStore
 
 SCHEMA_VERSION = 1
 LOCK = 0x6F72_6D65  # advisory: one process at a time prepares the schema
 _SCHEMA = """
 CREATE EXTENSION IF NOT EXISTS vector;
-CREATE TABLE IF NOT EXISTS memory_settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS memory_scopes (
-    id BIGSERIAL PRIMARY KEY, path TEXT NOT NULL UNIQUE, deletions BIGINT NOT NULL DEFAULT 0, max_records BIGINT, ttl_s DOUBLE PRECISION
+CREATE SCHEMA IF NOT EXISTS orchestrator_memory;
+SET search_path TO orchestrator_memory, public;
+CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS scopes (
+    id BIGSERIAL PRIMARY KEY, path TEXT NOT NULL UNIQUE, deletions BIGINT NOT NULL DEFAULT 0, revisions BIGINT NOT NULL DEFAULT 0,
+    max_records BIGINT, ttl_s DOUBLE PRECISION
 );
-CREATE TABLE IF NOT EXISTS memory_records (
-    id BIGSERIAL PRIMARY KEY, scope_id BIGINT NOT NULL REFERENCES memory_scopes (id), text TEXT NOT NULL, speaker TEXT NOT NULL,
-    time DOUBLE PRECISION, session TEXT NOT NULL, source TEXT NOT NULL, stored_at DOUBLE PRECISION NOT NULL, vector vector(%d) NOT NULL,
+CREATE TABLE IF NOT EXISTS records (
+    id BIGSERIAL PRIMARY KEY, scope_id BIGINT NOT NULL REFERENCES scopes (id), text TEXT NOT NULL, speaker TEXT NOT NULL,
+    time DOUBLE PRECISION, session TEXT NOT NULL, source TEXT NOT NULL, stored_at DOUBLE PRECISION NOT NULL, chars BIGINT NOT NULL, digest BIGINT,
     asks SMALLINT NOT NULL, names SMALLINT NOT NULL, numbers SMALLINT NOT NULL, personal SMALLINT NOT NULL, words BYTEA NOT NULL,
-    counts BYTEA NOT NULL
+    counts BYTEA NOT NULL, vector vector, vector_b vector, said BIGINT NOT NULL DEFAULT 1, last_said DOUBLE PRECISION,
+    valid_until DOUBLE PRECISION, superseded_by BIGINT
 );
-CREATE INDEX IF NOT EXISTS memory_records_by_scope ON memory_records (scope_id, id);
+CREATE INDEX IF NOT EXISTS records_by_scope ON records (scope_id, id);
+CREATE INDEX IF NOT EXISTS records_by_digest ON records (scope_id, digest) WHERE digest IS NOT NULL AND valid_until IS NULL;
+CREATE INDEX IF NOT EXISTS records_over ON records (scope_id, id) WHERE valid_until IS NOT NULL;
+CREATE INDEX IF NOT EXISTS records_by_successor ON records (superseded_by) WHERE superseded_by IS NOT NULL;
+CREATE TABLE IF NOT EXISTS mentions (
+    record_id BIGINT NOT NULL REFERENCES records (id) ON DELETE CASCADE, place BIGINT NOT NULL, time DOUBLE PRECISION, session TEXT NOT NULL,
+    source TEXT NOT NULL, said BIGINT NOT NULL, PRIMARY KEY (record_id, place)
+);
+CREATE TABLE IF NOT EXISTS facts (
+    record_id BIGINT NOT NULL REFERENCES records (id) ON DELETE CASCADE, scope_id BIGINT NOT NULL, fact BIGINT NOT NULL, value BIGINT NOT NULL,
+    since DOUBLE PRECISION NOT NULL, is_all SMALLINT NOT NULL, ended_by BIGINT
+);
+CREATE INDEX IF NOT EXISTS facts_by_time ON facts (scope_id, fact, since);
+CREATE INDEX IF NOT EXISTS facts_by_record ON facts (record_id);
+CREATE INDEX IF NOT EXISTS facts_by_successor ON facts (ended_by) WHERE ended_by IS NOT NULL;
+CREATE TABLE IF NOT EXISTS summaries (
+    id BIGSERIAL PRIMARY KEY, scope_id BIGINT NOT NULL REFERENCES scopes (id), level TEXT NOT NULL, session TEXT NOT NULL, text TEXT NOT NULL,
+    sources TEXT NOT NULL, made_by TEXT NOT NULL, tokens BIGINT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS summaries_by_scope ON summaries (scope_id);
+CREATE TABLE IF NOT EXISTS summary_sources (
+    record_id BIGINT NOT NULL REFERENCES records (id) ON DELETE CASCADE, summary_id BIGINT NOT NULL REFERENCES summaries (id) ON DELETE CASCADE,
+    PRIMARY KEY (record_id, summary_id)
+);
+CREATE INDEX IF NOT EXISTS summary_sources_by_summary ON summary_sources (summary_id);
 """
-_INSERT = (
-    "INSERT INTO memory_records (scope_id, text, speaker, time, session, source, stored_at, vector, asks, names, numbers, personal, words, counts) "
-    f"VALUES ({', '.join(['%s'] * 14)}) RETURNING id"
-)
-_SCOPED = "memory_records r JOIN memory_scopes s ON s.id = r.scope_id"
-_COLUMNS = "r.id, s.path, text, speaker, time, session, source"
 
 
-class PostgresStore:
-    """`memory.store.RecordStore` on a server. Threads share one connection, which is opened again when it breaks.
+class PostgresStore(SqlStore):
+    """Threads share one connection, which is opened again when it breaks.
 
-    Raises `StoreError` when the server or the extension pgvector is missing, `EncoderMismatch` when its vectors come from another encoder.
+    Raises `StoreError` when the server or the extension pgvector is missing, `EncoderMismatch` when its vectors come from another encoder;
+    `fingerprint=None` takes it as it is, to encode it anew.
     """
 
-    def __init__(self, url: str, *, fingerprint: str, dimensions: int, clock: Callable[[], float] = time.time) -> None:
-        self._url, self._dimensions, self._clock = url, dimensions, clock
+    def __init__(self, url: str, *, fingerprint: str | None, dimensions: int, clock: Callable[[], float] = time.time) -> None:
+        super().__init__(dimensions=dimensions, clock=clock)
+        self.path = url
         self._lock = threading.RLock()
         self._db: Any = None
         with self._using() as db, db.transaction():
             db.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-            db.execute(_SCHEMA % dimensions)
+            if db.execute("SELECT to_regclass('public.memory_records')").fetchone()[0] is not None:
+                raise StoreError(
+                    f"the memory at {self._where} was made by a development version: export it with that one, then drop memory_records"
+                )
+            db.execute(_SCHEMA)
             db.execute(
-                "INSERT INTO memory_settings VALUES ('encoder', %s), ('schema', %s) ON CONFLICT DO NOTHING",
-                (fingerprint, str(SCHEMA_VERSION)),
+                "INSERT INTO settings VALUES ('encoder', %s), ('schema', %s) ON CONFLICT DO NOTHING",
+                (fingerprint or "none", str(SCHEMA_VERSION)),
             )
-            settings = dict(db.execute("SELECT name, value FROM memory_settings").fetchall())
-        if int(settings["schema"]) > SCHEMA_VERSION or settings["encoder"] != fingerprint:
-            self.close()
+            settings = dict(db.execute("SELECT name, value FROM settings").fetchall())
+        self._vector_column = settings.get("vector_column", self._vector_column)
         if int(settings["schema"]) > SCHEMA_VERSION:
+            self.close()
             raise StoreError(
                 f"the memory at {self._where} has schema {settings['schema']}, this version knows {SCHEMA_VERSION}: upgrade the package"
             )
-        if settings["encoder"] != fingerprint:
-            raise EncoderMismatch(
-                f"the memory at {self._where} was encoded by {settings['encoder']!r}, the encoder at hand is {fingerprint!r}: open it with its own "
-                f"encoder, export it and remember it again in a new memory"
-            )
+        if fingerprint is not None and settings["encoder"] != fingerprint:
+            self.close()
+            raise self._mismatch(settings["encoder"], fingerprint)
 
     @property
     def _where(self) -> str:
-        """The address without user and password."""
-        return self._url.rpartition("@")[2]
+        return self.path.rpartition("@")[2]
 
     @contextmanager
     def _using(self) -> Iterator[Any]:
@@ -90,116 +115,67 @@ class PostgresStore:
         with self._lock:
             try:
                 if self._db is None or self._db.closed or self._db.broken:
-                    self._db = psycopg.connect(self._url, autocommit=True)
+                    self._db = psycopg.connect(self.path, autocommit=True)
                     self._db.execute("CREATE EXTENSION IF NOT EXISTS vector")
+                    self._db.execute("SET search_path TO orchestrator_memory, public")
                     register_vector(self._db)
                 yield self._db
             except psycopg.Error as error:
                 told = " ".join(str(error).split())
                 raise StoreError(f"the memory at {self._where} cannot be used: {told}. Check server, address and rights") from error
 
-    def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Vectors) -> list[int]:
-        now = self._clock()
-        rows = [
-            (r.text, r.speaker, to_timestamp(r.time), r.session, r.source, now, vector, *indexed(r))
-            for r, vector in zip(records, vectors, strict=True)
-        ]
+    def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Vectors, encoder: str) -> list[int]:
+        job = self._add(scope, records, vectors, encoder)
+        with self._transaction():
+            return job()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
         with self._using() as db, db.transaction():
-            scope_id, limit = self._locked(db, scope)
-            if limit is not None:
-                held = db.execute("SELECT count(*) FROM memory_records WHERE scope_id = %s", (scope_id,)).fetchone()[0]
-                if held + len(rows) > limit:
-                    raise QuotaExceeded(f"scope {scope.path} holds {held} of at most {limit} records; forget some, or raise its limit")
-            with db.cursor() as cursor:
-                cursor.executemany(_INSERT, [(scope_id, *row) for row in rows], returning=True)
-                ids = []
-                while True:
-                    ids.append(int(cursor.fetchone()[0]))
-                    if not cursor.nextset():
-                        return ids
+            yield
 
-    def _locked(self, db: Any, scope: Scope) -> tuple[int, int | None]:
-        """Id and quota of the scope, which is created if need be; nobody else writes to it until this transaction ends."""
-        db.execute("INSERT INTO memory_scopes (path) VALUES (%s) ON CONFLICT DO NOTHING", (scope.path,))
-        row = db.execute("SELECT id, max_records FROM memory_scopes WHERE path = %s FOR UPDATE", (scope.path,)).fetchone()
-        return int(row[0]), row[1]
-
-    def delete(self, scope: Scope, ids: Sequence[int] | None) -> list[int]:
-        return self._delete(scope, "TRUE", ()) if ids is None else self._delete(scope, "r.id = ANY(%s)", (list(ids),))
-
-    def expire(self, scope: Scope) -> list[int]:
-        ttl_s = self.limits(scope).ttl_s
-        if ttl_s is None:
-            return []
-        before = self._clock() - ttl_s
-        oldest = self._rows(f"SELECT stored_at FROM {_SCOPED} WHERE path = %s ORDER BY r.id LIMIT 1", scope.path)
-        return self._delete(scope, "stored_at < %s", (before,)) if oldest and oldest[0][0] < before else []
-
-    def _delete(self, scope: Scope, where: str, values: tuple[Any, ...]) -> list[int]:
+    def _do(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._using() as db:
-            with db.transaction():
-                row = db.execute("SELECT id FROM memory_scopes WHERE path = %s FOR UPDATE", (scope.path,)).fetchone()
-                if row is None:
-                    return []
-                gone = db.execute(
-                    f"DELETE FROM memory_records r WHERE scope_id = %s AND {where} RETURNING id", (row[0], *values)
-                ).fetchall()
-                db.execute("UPDATE memory_scopes SET deletions = deletions + 1 WHERE id = %s", (row[0],))
-            if gone:
-                db.execute("VACUUM memory_records")
-        return sorted(int(found[0]) for found in gone)
+            done = db.execute(sql.replace("?", "%s"), values, binary=True)
+            found: list[tuple[Any, ...]] = done.fetchall() if done.description is not None else []
+        return found
 
-    def limits(self, scope: Scope) -> Limits:
-        rows = self._rows("SELECT max_records, ttl_s FROM memory_scopes WHERE path = %s", scope.path)
-        return Limits(*rows[0]) if rows else Limits()
+    def _locked_scope(self, scope: Scope, *, create: bool) -> int | None:
+        if create:
+            self._do("INSERT INTO scopes (path) VALUES (?) ON CONFLICT DO NOTHING", scope.path)
+        rows = self._do("SELECT id FROM scopes WHERE path = ? FOR UPDATE", scope.path)
+        return int(rows[0][0]) if rows else None
 
-    def set_limits(self, scope: Scope, limits: Limits) -> None:
-        with self._using() as db, db.transaction():
-            scope_id, _ = self._locked(db, scope)
-            db.execute("UPDATE memory_scopes SET max_records = %s, ttl_s = %s WHERE id = %s", (limits.max_records, limits.ttl_s, scope_id))
+    def _among(self, column: str) -> str:
+        return f"{column} = ANY(?)"
 
-    def get(self, scope: Scope, ids: Iterable[int]) -> dict[int, Record]:
-        rows = self._rows(f"SELECT {_COLUMNS} FROM {_SCOPED} WHERE path = %s AND r.id = ANY(%s)", scope.path, [int(i) for i in ids])
-        return {row[0]: _record(row) for row in rows}
+    def _list(self, ids: Iterable[int]) -> list[int]:
+        return [int(i) for i in ids]
 
-    def all(self, scope: Scope) -> Iterator[Record]:
-        last = 0
-        while rows := self._rows(
-            f"SELECT {_COLUMNS} FROM {_SCOPED} WHERE path = %s AND r.id > %s ORDER BY r.id LIMIT 500", scope.path, last
-        ):
-            yield from map(_record, rows)
-            last = rows[-1][0]
+    def _insert_rows(self, sql: str, rows: list[tuple[Any, ...]]) -> list[int]:
+        """All in one round trip."""
+        if not rows:
+            return []
+        with self._using() as db, db.cursor() as cursor:
+            cursor.executemany(sql.replace("?", "%s"), rows, returning=True)
+            ids = [int(cursor.fetchone()[0])]
+            while cursor.nextset():
+                ids.append(int(cursor.fetchone()[0]))
+            return ids
 
-    def count(self, scope: Scope) -> int:
-        return int(self._rows(f"SELECT count(*) FROM {_SCOPED} WHERE path = %s", scope.path)[0][0])
+    def _vector_in(self, vector: Vectors, scope: Scope) -> Any:
+        return np.asarray(vector, dtype=np.float32)
 
-    def scopes(self) -> list[str]:
-        return [row[0] for row in self._rows("SELECT path FROM memory_scopes ORDER BY path")]
+    def _vectors_out(self, column: Sequence[Any], scope: Scope) -> Vectors:
+        return np.array([vector.to_numpy() for vector in column], dtype=np.float32).reshape(len(column), self._dimensions)
 
-    def deletions(self, scope: Scope) -> int:
-        rows = self._rows("SELECT deletions FROM memory_scopes WHERE path = %s", scope.path)
-        return int(rows[0][0]) if rows else 0
+    def _deleted(self) -> None:
+        self._do("VACUUM records")
 
-    def rows_after(self, scope: Scope, last_id: int) -> tuple[list[IndexedRow], Vectors]:
-        rows = self._rows(
-            f"SELECT r.id, session, speaker, length(text), asks, names, numbers, personal, words, counts, vector FROM {_SCOPED} "
-            "WHERE path = %s AND r.id > %s ORDER BY r.id",
-            scope.path,
-            last_id,
-        )
-        vectors = np.array([row[-1].to_numpy() for row in rows], dtype=np.float32).reshape(len(rows), self._dimensions)
-        return [IndexedRow(*row[:-1]) for row in rows], vectors
+    def compact(self) -> None:
+        self._do("VACUUM FULL records")
 
     def close(self) -> None:
         with self._lock:
             if self._db is not None:
                 self._db.close()
-
-    def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._using() as db:
-            found: list[tuple[Any, ...]] = db.execute(sql, values, binary=True).fetchall()
-        return found
-
-
-def _record(row: tuple[Any, ...]) -> Record:
-    return Record(row[0], row[1], row[2], row[3], from_timestamp(row[4]), row[5], row[6])

@@ -47,7 +47,11 @@ class NewRecord:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One stored memory. `id` grows with insertion and is never reused; cite it as `m:ID`."""
+    """One stored memory. `id` grows with insertion and is never reused; cite it as `m:ID`.
+
+    `said` counts how often the same was said, `last_said` when last. What it states was true until `valid_until` where a newer record,
+    `superseded_by`, says otherwise; `None` as far as is known.
+    """
 
     id: int
     scope: str
@@ -56,6 +60,10 @@ class Record:
     time: datetime | None
     session: str
     source: str
+    said: int = 1
+    last_said: datetime | None = None
+    valid_until: datetime | None = None
+    superseded_by: int | None = None
 
     @property
     def citation(self) -> str:
@@ -65,6 +73,33 @@ class Record:
     def key(self) -> str:
         """The text as it is indexed: who said it and what was said."""
         return f"{self.speaker}: {self.text}" if self.speaker else self.text
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """Where and when a record was said: the first time, or again `times` times in the same place."""
+
+    time: datetime | None
+    session: str
+    source: str
+    times: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a scope, a session or a stretch of turns is about: `level` is "scope", "session" or "turns", `sources` the ids of the records it rests on,
+    `tokens` the budget that it was made for.
+
+    `made_by` is "extract" for sentences of the records themselves, else the name of the writer; each of its sentences was checked against them.
+    """
+
+    level: str
+    session: str
+    text: str
+    sources: tuple[int, ...]
+    made_by: str = "extract"
+    tokens: int = 0
+    id: int = 0
 
 
 @dataclass(frozen=True, slots=True)

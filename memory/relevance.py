@@ -89,14 +89,23 @@ def shipped_weights() -> Weights:
     return Weights.load()
 
 
-def candidates_of(index: ScopeIndex, asked: Asked, limit: int) -> Positions:
-    """Positions of the `limit` records nearest in meaning and the `limit` best by words, with the turns beside them; ascending."""
-    found = np.concatenate([index.nearest(asked.vector, limit), _best_by_words(index, asked, limit)])
+def shipped_prior(signs: Mapping[str, float]) -> float:
+    """What the given signs, by name, add to the log-odds that a text is relevant."""
+    weights = dict(zip(SIGNALS, shipped_weights().weights, strict=True))
+    return sum(weights[name] * value for name, value in signs.items())
+
+
+def candidates_of(index: ScopeIndex, asked: Asked, limit: int, allowed: NDArray[np.bool_] | None = None) -> Positions:
+    """Positions of the `limit` records nearest in meaning and the `limit` best by words, with the turns beside them; ascending.
+
+    With `allowed`, of the records that this says only.
+    """
+    found = np.concatenate([index.nearest(asked.vector, limit, allowed), _best_by_words(index, asked, limit, allowed)])
     beside = np.concatenate([found - 1, found, found + 1])
     return _distinct(beside[(beside >= 0) & (beside < len(index))], len(index))[0]
 
 
-def _best_by_words(index: ScopeIndex, asked: Asked, limit: int) -> Positions:
+def _best_by_words(index: ScopeIndex, asked: Asked, limit: int, allowed: NDArray[np.bool_] | None) -> Positions:
     """The best by BM25, from the scope's own words alone: faster than asking a full-text index that holds all scopes."""
     scores = np.zeros(len(index))
     b, typical = 0.8 - 0.4 * _fade(index), index.typical_n_words
@@ -106,7 +115,7 @@ def _best_by_words(index: ScopeIndex, asked: Asked, limit: int) -> Positions:
         positions, counts = index.holding(word)
         norm = K1 * (1.0 - b + b * index.n_words[positions] / typical)
         scores[positions] += inverse_frequency(len(index), len(positions)) * counts * (K1 + 1.0) / (counts + norm)
-    matched = np.flatnonzero(scores)
+    matched = np.flatnonzero(scores if allowed is None else scores * allowed)
     if len(matched) <= limit:
         return matched
     return np.asarray(matched[np.argpartition(-scores[matched], limit)[:limit]])

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.encoder import Vectors
+from memory.encoder import Encoder, Vectors
+from memory.errors import EncoderMismatch
 from memory.growing import Growing
 from memory.record import Scope
-from memory.store import IndexedRow, RecordStore
+from memory.store import IndexedRow, RecordStore, ScopeState
 from memory.words import names_in
 
 Positions = NDArray[np.int64]
@@ -25,16 +26,31 @@ MOST_TELLING = 16  # words: a longer text does not tell more
 READS_BEFORE_SORTING = 3  # an inverted index is worth its making only for a scope that is asked again
 
 
-_GROWING = ("ids", "sessions", "speakers", "log_chars", "asks", "names", "numbers", "personal", "ends", "words", "counts", "n_words")
+_GROWING = (
+    "ids",
+    "sessions",
+    "speakers",
+    "times",
+    "log_chars",
+    "asks",
+    "names",
+    "numbers",
+    "personal",
+    "ends",
+    "words",
+    "counts",
+    "n_words",
+)
 
 
 class ScopeIndex:
     """Not thread-safe by itself: hold `lock` from `refresh` to the last read."""
 
-    def __init__(self, store: RecordStore, scope: Scope, dimensions: int) -> None:
+    def __init__(self, store: RecordStore, scope: Scope, encoder: Encoder) -> None:
         self._store = store
         self.scope = scope
-        self._dimensions = dimensions
+        self.encoder = encoder
+        self._dimensions = encoder.dimensions
         self.thawed_size = 0
         self.lock = threading.Lock()
         self._reset(0)
@@ -45,6 +61,7 @@ class ScopeIndex:
         self._deletions = deletions
         self._index: Any = faiss.IndexFlatIP(self._dimensions)
         self._ids, self._sessions, self._speakers = Growing(np.int64), Growing(np.int32), Growing(np.int32)
+        self._times, self._valid_until, self._revisions = Growing(np.float64), np.zeros(0), 0
         self._log_chars, self._asks, self._names, self._numbers = Growing(np.float32), Growing(np.uint8), Growing(np.uint8), Growing(bool)
         self._personal = Growing(bool)
         self._ends, self._words, self._counts, self._n_words = Growing(np.int64), Growing(np.uint32), Growing(np.uint8), Growing(np.float32)
@@ -64,14 +81,31 @@ class ScopeIndex:
         return len(self._ids)
 
     def refresh(self) -> None:
-        """Takes in what this or another process has added or deleted since the last call."""
+        """Takes in what this or another process has added, deleted or superseded since the last call.
+
+        Raises `EncoderMismatch` when the memory has been encoded anew meanwhile.
+        """
         self._reads += 1
-        deletions = self._store.deletions(self.scope)
-        if deletions != self._deletions:
-            self._reset(deletions)
+        state = self._own_state()
+        if state.deletions != self._deletions:
+            self._reset(state.deletions)
         rows, vectors = self._store.rows_after(self.scope, int(self.ids[-1]) if len(self) else 0)
         if rows:
+            self._own_state()  # or else these vectors may be another encoder's
             self._add(rows, vectors)
+        if rows or state.revisions != self._revisions:
+            self._revisions = state.revisions
+            self._valid_until = np.full(len(self), np.inf)
+            if state.revisions:
+                over = np.array(self._store.over(self.scope), dtype=float).reshape(-1, 2)
+                known = over[over[:, 0] <= self.ids[-1]] if len(self) else over[:0]
+                self._valid_until[np.searchsorted(self.ids, known[:, 0])] = known[:, 1]
+
+    def _own_state(self) -> ScopeState:
+        state = self._store.state(self.scope)
+        if state.encoder != self.encoder.fingerprint:
+            raise EncoderMismatch(f"the memory was encoded anew, by {state.encoder!r}: open it again with that encoder")
+        return state
 
     def _add(self, rows: Sequence[IndexedRow], vectors: Vectors) -> None:
         self._index.add(np.ascontiguousarray(vectors))
@@ -80,6 +114,7 @@ class ScopeIndex:
         self._sessions.extend(_coded([row.session for row in rows], self._session_codes))
         self._speakers.extend(_coded([row.speaker for row in rows], self._speaker_codes))
         self.speaker_words += [names_in([name]) for name in list(self._speaker_codes)[len(self.speaker_words) :]]
+        self._times.extend(np.array([row.time for row in rows], dtype=np.float64))
         self._log_chars.extend(np.log1p([row.chars for row in rows]))
         self._asks.extend(np.array([row.asks for row in rows], dtype=np.uint8))
         self._names.extend(np.array([row.names for row in rows], dtype=np.uint8))
@@ -115,7 +150,7 @@ class ScopeIndex:
 
     def thaw(self, described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
         """Takes over a frozen index, if nothing has been deleted since; call it before the first `refresh`."""
-        if described["deletions"] != self._store.deletions(self.scope) or len(arrays["vectors"]) == 0:
+        if described["deletions"] != self._store.state(self.scope).deletions or len(arrays["vectors"]) == 0:
             return
         self._reset(described["deletions"])
         self._index.add(np.ascontiguousarray(arrays["vectors"]))
@@ -128,6 +163,7 @@ class ScopeIndex:
         self.speaker_words = [names_in([name]) for name in described["speakers"]]
         self._seen = dict(zip(arrays["codes"].tolist(), arrays["seen"].tolist(), strict=True))
         self._density, self._density_size = arrays["density"], len(self)
+        self._valid_until, self._revisions = np.full(len(self), np.inf), -1  # the next `refresh` reads them
         self._settle()
         self.thawed_size = len(self)
 
@@ -180,6 +216,16 @@ class ScopeIndex:
     @property
     def speaker_names(self) -> list[str]:
         return list(self._speaker_codes)
+
+    @property
+    def times(self) -> NDArray[np.float64]:
+        """When each was said or happened, or else stored: seconds since 1970."""
+        return self._times.view
+
+    @property
+    def valid_until(self) -> NDArray[np.float64]:
+        """Since when what a record states is no longer true, in seconds since 1970; infinity where nothing says so."""
+        return self._valid_until
 
     @property
     def log_chars(self) -> NDArray[np.float32]:
@@ -257,9 +303,14 @@ class ScopeIndex:
         mean = float(total @ query) / len(self)
         return mean, max(float(query @ squares @ query) / len(self) - mean**2, 1e-12) ** 0.5
 
-    def nearest(self, query: Vectors, limit: int) -> Positions:
-        """Positions of the `limit` nearest vectors to `query` (shape (dimensions,)), best first."""
+    def nearest(self, query: Vectors, limit: int, allowed: NDArray[np.bool_] | None = None) -> Positions:
+        """Positions of the `limit` nearest vectors to `query` (shape (dimensions,)) among those `allowed`."""
         import faiss
+
+        if allowed is not None:
+            among = np.flatnonzero(allowed)
+            cosines = (self.vectors @ query)[among]
+            return among if len(among) <= limit else np.asarray(among[np.argpartition(-cosines, limit)[:limit]])
 
         threads = faiss.omp_get_max_threads()
         faiss.omp_set_num_threads(

@@ -72,7 +72,7 @@ def examples(conversations: Iterable[Conversation]) -> tuple[Scores, Scores]:
         for conversation in conversations:
             ids = [record.id for record in memory.remember_many(conversation.turns, scope)]
             asked_of += [(question, [ids[i] for i in turns]) for question, turns in conversation.questions]
-        index = ScopeIndex(memory.store, scope, encoder.dimensions)
+        index = ScopeIndex(memory.store, scope, encoder)
         index.refresh()
         for question, right in asked_of:
             x.append(signals_of(index, Asked.of(question, encoder, index), np.arange(len(index))))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import sqlite3
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memory import HashingEncoder, Memory, NewRecord
-from memory import memory as memory_module
+from memory import ranking as ranking_module
 from memory import scope_index as scope_index_module
 from memory.record import Scope
 from memory.relevance import SIGNALS, Asked, signals_of
@@ -31,7 +29,7 @@ CHAT = [
 
 def chat(memory: Memory, scope: str = "chat") -> ScopeIndex:
     memory.remember_many([NewRecord(text, speaker, session="s1") for speaker, text in CHAT], scope)
-    index = ScopeIndex(memory.store, Scope.parse(scope), memory.encoder.dimensions)
+    index = ScopeIndex(memory.store, Scope.parse(scope), memory.encoder)
     index.refresh()
     return index
 
@@ -82,7 +80,7 @@ def test_what_a_user_says_of_himself_is_told_from_an_assistants_advice() -> None
     ]
     with Memory() as memory:
         memory.remember_many([NewRecord(text, speaker, session="chat") for speaker, text in turns], "s")
-        index = ScopeIndex(memory.store, Scope.parse("s"), memory.encoder.dimensions)
+        index = ScopeIndex(memory.store, Scope.parse("s"), memory.encoder)
         index.refresh()
         found = signals_of(index, Asked.of("Which bicycle do I use?", memory.encoder, index), np.arange(2))
     by_name = dict(zip(SIGNALS, found.T, strict=True))
@@ -94,7 +92,7 @@ def test_what_a_user_says_of_himself_is_told_from_an_assistants_advice() -> None
 def test_neighbours_of_another_session_or_of_none_do_not_count() -> None:
     with Memory() as memory:
         memory.remember_many([NewRecord(text, speaker) for speaker, text in CHAT], "loose")
-        index = ScopeIndex(memory.store, Scope.parse("loose"), memory.encoder.dimensions)
+        index = ScopeIndex(memory.store, Scope.parse("loose"), memory.encoder)
         index.refresh()
         query = "Where did Zina find the earring?"
         found = signals_of(index, Asked.of(query, memory.encoder, index), np.arange(4))
@@ -110,12 +108,12 @@ def test_an_index_that_grew_in_pieces_equals_one_that_was_read_at_once(pieces: l
     words = "lamp oil ferry cat harbour trumpet rice violin".split()
     with Memory(encoder=HashingEncoder(64)) as memory:
         scope = Scope.parse("s")
-        grown = ScopeIndex(memory.store, scope, 64)
+        grown = ScopeIndex(memory.store, scope, memory.encoder)
         for size in pieces:
             texts = [" ".join(rng.choice(words, 4)) + rng.choice(["?", ".", " 7."]) for _ in range(size)]
             memory.remember_many([NewRecord(str(t), str(rng.choice(["A", "B"])), session=str(rng.choice(["x", "y"]))) for t in texts], "s")
             grown.refresh()
-        whole = ScopeIndex(memory.store, scope, 64)
+        whole = ScopeIndex(memory.store, scope, memory.encoder)
         whole.refresh()
         asked = Asked.of("lamp trumpet A", memory.encoder, whole)
         everything = np.arange(len(whole))
@@ -137,13 +135,18 @@ def test_a_large_scope_is_ranked_as_a_whole_one_would_be(monkeypatch: pytest.Mon
     nouns = [f"thing{i}" for i in range(300)]
     start = datetime(2025, 1, 1, tzinfo=UTC)
     records = [
-        NewRecord(f"The {rng.choice(nouns)} stands beside the {rng.choice(nouns)}.", "Ann", start + timedelta(hours=i), f"s{i // 20}")
+        NewRecord(
+            f"The {rng.choice(nouns)} stands beside the {rng.choice(nouns)}, {i} cm apart.",
+            "Ann",
+            start + timedelta(hours=i),
+            f"s{i // 20}",
+        )
         for i in range(1_500)
     ]
     with Memory() as memory:
         memory.remember_many([*records, NewRecord("The spare key hangs behind the clock.", "Ann", start, "s99")])
         few = [item.record.id for item in memory.recall("Where does the spare key hang?").items[:5]]
-        monkeypatch.setattr(memory_module, "JUDGED_WHOLE", 10_000)
+        monkeypatch.setattr(ranking_module, "JUDGED_WHOLE", 10_000)
         assert [item.record.id for item in memory.recall("Where does the spare key hang?").items[:1]] == few[:1]
     assert few[0] == 1_501
 
@@ -171,24 +174,6 @@ def test_words_are_compared_by_their_stems() -> None:
     assert distinct("painted paintings") == distinct("paint painting")
     codes, counts = counted("lamp lamps oil the")
     assert (len(codes), sorted(counts.tolist())) == (2, [1, 2])
-
-
-def test_a_memory_of_the_first_version_is_upgraded_in_place(tmp_path: Path) -> None:
-    path = tmp_path / "m.db"
-    with Memory(path) as memory:
-        memory.remember_many([NewRecord(text, speaker, session="s1") for speaker, text in CHAT], "chat")
-        expected = [item.record for item in memory.recall("Where was the lost earring?", "chat").items]
-    old = sqlite3.connect(path)
-    for column in ("asks", "names", "numbers", "personal", "words", "counts"):
-        old.execute(f"ALTER TABLE records DROP COLUMN {column}")
-    for column in ("max_records", "ttl_s"):
-        old.execute(f"ALTER TABLE scopes DROP COLUMN {column}")
-    old.execute("CREATE VIRTUAL TABLE lexical USING fts5 (scope, body)")
-    old.execute("PRAGMA user_version = 1")
-    old.commit()
-    old.close()
-    with Memory(path) as memory:
-        assert [item.record for item in memory.recall("Where was the lost earring?", "chat").items] == expected
 
 
 def test_packing_takes_what_brings_most_for_its_tokens() -> None:

@@ -1,0 +1,386 @@
+"""What the two stores have in common: the SQL of records, repeats, facts, summaries and limits, written once for SQLite and PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import time
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+
+from memory.encoder import Encoder, Vectors
+from memory.errors import EncoderMismatch, QuotaExceeded
+from memory.record import Limits, Mention, NewRecord, Record, Scope, Summary, from_timestamp, to_timestamp
+from memory.sealing import Cipher
+from memory.store import IndexedRow, Prepared, ScopeState, key_of, prepared, repeats
+
+COLUMNS = "scope_id, text, speaker, time, session, source, stored_at, chars, digest, asks, names, numbers, personal, words, counts"  # and the vector
+VECTOR_COLUMNS = ("vector", "vector_b")  # one of them is in use, the other is filled while re-encoding
+_RECORD = "records.id, text, speaker, time, session, source, said, last_said, valid_until, superseded_by"
+_SCOPED = "records JOIN scopes ON scopes.id = records.scope_id"
+PAGE = 500
+
+
+class SqlStore(ABC):
+    """`memory.store.RecordStore` over an SQL database. Statements are written with `?`; `_do` runs one and returns its rows."""
+
+    path: str
+    _vector_column: str = VECTOR_COLUMNS[0]
+
+    def __init__(self, *, dimensions: int, clock: Callable[[], float] = time.time, cipher: Cipher | None = None) -> None:
+        self._dimensions, self._clock, self._cipher = dimensions, clock, cipher
+
+    @abstractmethod
+    def _do(self, sql: str, *values: Any) -> list[tuple[Any, ...]]: ...
+
+    @abstractmethod
+    def _transaction(self) -> AbstractContextManager[None]:
+        """All or nothing; who writes to a scope first takes `_locked_scope`."""
+
+    @abstractmethod
+    def _locked_scope(self, scope: Scope, *, create: bool) -> int | None:
+        """The scope's id, inside a transaction in which nobody else writes to it."""
+
+    @abstractmethod
+    def _among(self, column: str) -> str:
+        """SQL that asks whether a column is in a list, given as one value made by `_list`."""
+
+    @abstractmethod
+    def _list(self, ids: Iterable[int]) -> Any: ...
+
+    @abstractmethod
+    def _insert_rows(self, sql: str, rows: list[tuple[Any, ...]]) -> list[int]: ...
+
+    @abstractmethod
+    def _vector_in(self, vector: Vectors, scope: Scope) -> Any: ...
+
+    @abstractmethod
+    def _vectors_out(self, column: Sequence[Any], scope: Scope) -> Vectors: ...
+
+    @abstractmethod
+    def _deleted(self) -> None:
+        """After a deletion was committed: what it takes that nothing is left of it."""
+
+    @abstractmethod
+    def compact(self) -> None: ...
+
+    def _add(self, scope: Scope, records: Sequence[NewRecord], vectors: Vectors, encoder: str) -> Callable[[], list[int]]:
+        """What to do in a transaction; the work that needs none is done."""
+        rows = [prepared(record, scope, self._cipher) for record in records]
+        return lambda: self._insert(scope, rows, vectors, encoder)
+
+    def _insert(self, scope: Scope, rows: Sequence[Prepared], vectors: Vectors, encoder: str) -> list[int]:
+        if (stored := self._do("SELECT value FROM settings WHERE name = 'encoder'")[0][0]) != encoder:
+            raise self._mismatch(stored, encoder)
+        scope_id, now = self._locked_scope(scope, create=True), self._clock()
+        stands_for, held = repeats(rows, self._held(scope, rows))
+        fresh = [index for index, first in enumerate(stands_for) if first == index and index not in held]
+        limit = self.limits(scope).max_records
+        if limit is not None and (count := self.count(scope)) + len(fresh) > limit:
+            raise QuotaExceeded(f"scope {scope.path} holds {count} of at most {limit} records; forget some, or raise its limit")
+        sql = f"INSERT INTO records ({COLUMNS}, {self._vector_column}) VALUES ({', '.join('?' * 16)}) RETURNING id"
+        new = self._insert_rows(sql, [self._row(scope, scope_id, rows[i], now, vectors[i]) for i in fresh])
+        id_of = held | dict(zip(fresh, new, strict=True))
+        self._end_facts(scope_id, [(id_of[i], rows[i]) for i in fresh if rows[i].facts], now)
+        ids = [id_of[first] for first in stands_for]
+        again = Counter((ids[i], rows[i].place, i) for i, first in enumerate(stands_for) if first != i or i in held)
+        self._mention_again(scope, again, rows, now)
+        return ids
+
+    def _held(self, scope: Scope, rows: Sequence[Prepared]) -> dict[int, int]:
+        """Digest and id of the records of the scope that say the same as one of `rows`, and still hold."""
+        digests = [row.digest for row in rows if row.digest is not None]
+        if not digests:
+            return {}
+        sql = f"SELECT digest, records.id FROM {_SCOPED} WHERE path = ? AND valid_until IS NULL AND {self._among('digest')}"
+        return dict(self._do(sql, scope.path, self._list(digests)))
+
+    def _row(self, scope: Scope, scope_id: int | None, row: Prepared, now: float, vector: Vectors) -> tuple[Any, ...]:
+        r, text = row.record, self._sealed_text
+        return (
+            scope_id, text(r.text, scope), text(r.speaker, scope), row.when, text(r.session, scope), text(r.source, scope), now, len(r.text),
+            row.digest, row.asks, row.names, row.numbers, row.personal, self._sealed(row.words, scope), row.counts, self._vector_in(vector, scope),
+        )  # fmt: skip
+
+    def _end_facts(self, scope_id: int | None, stored: Sequence[tuple[int, Prepared]], now: float) -> None:
+        """Each new value of a fact ends the values it had before, and is ended by one that was said of a later time."""
+        ended = False
+        for record_id, row in stored:
+            for key, value, since in row.facts:
+                begins = since if since is not None else row.when if row.when is not None else now
+                of_key = "FROM facts WHERE scope_id = ? AND fact = ?"
+                old = self._do(
+                    f"SELECT record_id, is_all {of_key} AND ended_by IS NULL AND value <> ? AND since <= ?", scope_id, key, value, begins
+                )
+                old_ids = [found[0] for found in old if found[0] != record_id]
+                if old_ids:
+                    self._do(f"UPDATE facts SET ended_by = ? WHERE scope_id = ? AND fact = ? AND {self._among('record_id')}",
+                             record_id, scope_id, key, self._list(old_ids))  # fmt: skip
+                for old_id in (found[0] for found in old if found[1] and found[0] != record_id):
+                    self._mark_over(old_id, begins, record_id)
+                later = self._do(f"SELECT record_id, since {of_key} AND value <> ? AND since > ? ORDER BY since, record_id LIMIT 1",
+                                 scope_id, key, value, begins)  # fmt: skip
+                if later and row.is_over_with_them:
+                    self._mark_over(record_id, later[0][1], later[0][0])
+                ended = ended or bool(old_ids) or bool(later)
+                self._do(
+                    "INSERT INTO facts (record_id, scope_id, fact, value, since, is_all, ended_by) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                    record_id, scope_id, key, value, begins, int(row.is_over_with_them), later[0][0] if later else None,
+                )  # fmt: skip
+        if ended:
+            self._do("UPDATE scopes SET revisions = revisions + 1 WHERE id = ?", scope_id)
+
+    def _mark_over(self, record_id: int, until: float, by: int | None) -> None:
+        self._do("UPDATE records SET valid_until = ?, superseded_by = ? WHERE id = ?", until, by, record_id)
+
+    def _mention_again(self, scope: Scope, again: Iterable[tuple[int, int, int]], rows: Sequence[Prepared], now: float) -> None:
+        times = Counter((record_id, place) for record_id, place, _ in again)
+        example = {(record_id, place): rows[index] for record_id, place, index in again}
+        for (record_id, place), n in times.items():
+            row = example[record_id, place]
+            said = row.when if row.when is not None else now
+            self._do(
+                "UPDATE records SET said = said + ?, last_said = CASE WHEN last_said IS NULL OR last_said < ? THEN ? ELSE last_said END WHERE id = ?",
+                n, said, said, record_id,
+            )  # fmt: skip
+            self._do(
+                "INSERT INTO mentions (record_id, place, time, session, source, said) VALUES (?, ?, ?, ?, ?, ?) "
+                "ON CONFLICT (record_id, place) DO UPDATE SET said = mentions.said + excluded.said",
+                record_id, place, row.when, self._sealed_text(row.record.session, scope), self._sealed_text(row.record.source, scope), n,
+            )  # fmt: skip
+
+    def delete(self, scope: Scope, ids: Sequence[int] | None) -> list[int]:
+        if ids is None:
+            return self._delete(scope, "1 = 1", ())
+        return self._delete(scope, self._among("id"), (self._list(ids),))
+
+    def expire(self, scope: Scope) -> list[int]:
+        ttl_s = self.limits(scope).ttl_s
+        if ttl_s is None:
+            return []
+        before = self._clock() - ttl_s
+        oldest = self._do(f"SELECT stored_at FROM {_SCOPED} WHERE path = ? ORDER BY records.id LIMIT 1", scope.path)
+        return self._delete(scope, "stored_at < ?", (before,)) if oldest and oldest[0][0] < before else []
+
+    def _delete(self, scope: Scope, where: str, values: tuple[Any, ...]) -> list[int]:
+        with self._transaction():
+            scope_id = self._locked_scope(scope, create=False)
+            if scope_id is None:
+                return []
+            gone = [row[0] for row in self._do(f"SELECT id FROM records WHERE scope_id = ? AND {where} ORDER BY id", scope_id, *values)]
+            listed = self._list(gone)
+            self._bring_back(gone, listed)
+            from_these = f"SELECT summary_id FROM summary_sources WHERE {self._among('record_id')}"
+            self._do(f"DELETE FROM summaries WHERE id IN ({from_these})", listed)
+            self._do(f"DELETE FROM records WHERE {self._among('id')}", listed)
+            self._do("UPDATE scopes SET deletions = deletions + 1 WHERE id = ?", scope_id)
+        self._deleted()
+        return gone
+
+    def _bring_back(self, gone: Sequence[int], listed: Any) -> None:
+        """What a forgotten record had superseded is superseded by its own successor, or holds again."""
+        after = dict(self._do(f"SELECT id, superseded_by FROM records WHERE {self._among('id')}", listed))
+        for old, by in self._do(f"SELECT id, superseded_by FROM records WHERE {self._among('superseded_by')}", listed):
+            if old in after:
+                continue
+            while by in after:
+                by = after[by]
+            if by is None:
+                self._do("UPDATE records SET valid_until = NULL, superseded_by = NULL WHERE id = ?", old)
+            else:
+                self._do("UPDATE records SET superseded_by = ? WHERE id = ?", by, old)
+        self._do(
+            "UPDATE facts SET ended_by = (SELECT superseded_by FROM records WHERE records.id = facts.record_id) "
+            f"WHERE {self._among('ended_by')}",
+            listed,
+        )
+
+    def limits(self, scope: Scope) -> Limits:
+        rows = self._do("SELECT max_records, ttl_s FROM scopes WHERE path = ?", scope.path)
+        return Limits(*rows[0]) if rows else Limits()
+
+    def set_limits(self, scope: Scope, limits: Limits) -> None:
+        with self._transaction():
+            scope_id = self._locked_scope(scope, create=True)
+            self._do("UPDATE scopes SET max_records = ?, ttl_s = ? WHERE id = ?", limits.max_records, limits.ttl_s, scope_id)
+
+    def get(self, scope: Scope, ids: Iterable[int]) -> dict[int, Record]:
+        sql = f"SELECT {_RECORD} FROM {_SCOPED} WHERE path = ? AND {self._among('records.id')}"
+        return {row[0]: self._record(scope, row) for row in self._do(sql, scope.path, self._list(ids))}
+
+    def all(self, scope: Scope) -> Iterator[Record]:
+        """Read in pages: a writer need not wait for a slow reader."""
+        last = 0
+        while rows := self._do(
+            f"SELECT {_RECORD} FROM {_SCOPED} WHERE path = ? AND records.id > ? ORDER BY records.id LIMIT {PAGE}", scope.path, last
+        ):
+            yield from (self._record(scope, row) for row in rows)
+            last = rows[-1][0]
+
+    def count(self, scope: Scope) -> int:
+        return int(self._do(f"SELECT count(*) FROM {_SCOPED} WHERE path = ?", scope.path)[0][0])
+
+    def scopes(self) -> list[str]:
+        return [row[0] for row in self._do("SELECT path FROM scopes ORDER BY path")]
+
+    def state(self, scope: Scope) -> ScopeState:
+        sql = "SELECT deletions, revisions, value FROM settings LEFT JOIN scopes ON path = ? WHERE name = 'encoder'"
+        deletions, revisions, encoder = self._do(sql, scope.path)[0]
+        return ScopeState(deletions or 0, revisions or 0, encoder)
+
+    def rows_after(self, scope: Scope, last_id: int) -> tuple[list[IndexedRow], Vectors]:
+        rows = self._do(
+            "SELECT records.id, session, speaker, coalesce(time, stored_at), chars, asks, names, numbers, personal, words, counts, "
+            f"{self._vector_column} FROM {_SCOPED} WHERE path = ? AND records.id > ? ORDER BY records.id",
+            scope.path,
+            last_id,
+        )
+        if any(row[-1] is None for row in rows):  # somebody has switched to other vectors since the scope's state was read
+            raise self._mismatch(self.state(scope).encoder, "another")
+        vectors = self._vectors_out([row[-1] for row in rows], scope)
+        if self._cipher is None:
+            return [IndexedRow(*row[:-1]) for row in rows], vectors
+        text = self._text
+        return [
+            IndexedRow(*(row[0], text(row[1], scope), text(row[2], scope), *row[3:9], self._unsealed(row[9], scope), row[10]))
+            for row in rows
+        ], vectors
+
+    def over(self, scope: Scope) -> list[tuple[int, float]]:
+        sql = f"SELECT records.id, valid_until FROM {_SCOPED} WHERE path = ? AND valid_until IS NOT NULL ORDER BY records.id"
+        return [(row[0], row[1]) for row in self._do(sql, scope.path)]
+
+    def supersede(self, scope: Scope, old: int, by: int | None, at: datetime) -> bool:
+        wanted = [old] if by is None else [old, by]
+        with self._transaction():
+            scope_id = self._locked_scope(scope, create=False)
+            found = self._do(f"SELECT id FROM records WHERE scope_id = ? AND {self._among('id')}", scope_id, self._list(wanted))
+            if scope_id is None or len(found) < len(set(wanted)) or old == by:
+                return False
+            self._mark_over(old, to_timestamp(at) or 0.0, by)
+            self._do("UPDATE scopes SET revisions = revisions + 1 WHERE id = ?", scope_id)
+        return True
+
+    def mentions(self, scope: Scope, record_id: int) -> list[Mention]:
+        sql = (
+            "SELECT mentions.time, mentions.session, mentions.source, mentions.said FROM mentions JOIN records ON records.id = record_id "
+            "JOIN scopes ON scopes.id = records.scope_id WHERE path = ? AND record_id = ? ORDER BY mentions.time"
+        )
+        text = self._text
+        return [
+            Mention(from_timestamp(row[0]), text(row[1], scope), text(row[2], scope), row[3])
+            for row in self._do(sql, scope.path, record_id)
+        ]
+
+    def summaries(self, scope: Scope) -> list[Summary]:
+        sql = "SELECT summaries.id, level, session, text, sources, made_by, tokens FROM summaries JOIN scopes ON scopes.id = scope_id WHERE path = ? "
+        text = self._text
+        return [
+            Summary(row[1], text(row[2], scope), text(row[3], scope), tuple(json.loads(row[4])), row[5], row[6], row[0])
+            for row in self._do(sql + "ORDER BY summaries.id", scope.path)
+        ]
+
+    def save_summaries(self, scope: Scope, new: Sequence[Summary], replaced: Sequence[int], deletions: int) -> bool:
+        with self._transaction():
+            scope_id = self._locked_scope(scope, create=True)
+            if self.state(scope).deletions != deletions:
+                return False
+            self._do(f"DELETE FROM summaries WHERE scope_id = ? AND {self._among('id')}", scope_id, self._list(replaced))
+            sql = (
+                "INSERT INTO summaries (scope_id, level, session, text, sources, made_by, tokens) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id"
+            )
+            for one in new:
+                values = (
+                    self._sealed_text(one.session, scope),
+                    self._sealed_text(one.text, scope),
+                    json.dumps(one.sources),
+                    one.made_by,
+                    one.tokens,
+                )
+                summary_id = self._do(sql, scope_id, one.level, *values)[0][0]
+                for source in one.sources:
+                    self._do("INSERT INTO summary_sources (summary_id, record_id) VALUES (?, ?)", summary_id, source)
+        return True
+
+    @property
+    def _spare_column(self) -> str:
+        return VECTOR_COLUMNS[1 - VECTOR_COLUMNS.index(self._vector_column)]
+
+    def start_reencoding(self, encoder: str) -> None:
+        with self._transaction():
+            begun = self._do("SELECT value FROM settings WHERE name = 'next_encoder'")
+            if begun and begun[0][0] != encoder:
+                self._do(f"UPDATE records SET {self._spare_column} = NULL")
+            self._do("INSERT INTO settings VALUES ('next_encoder', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", encoder)
+
+    def not_reencoded(self, limit: int) -> list[tuple[int, str]]:
+        sql = f"SELECT records.id, path, speaker, text FROM {_SCOPED} WHERE {self._spare_column} IS NULL ORDER BY records.id LIMIT {int(limit)}"
+        found = [(row[0], Scope(row[1]), row[2], row[3]) for row in self._do(sql)]
+        return [(record_id, key_of(self._text(speaker, scope), self._text(text, scope))) for record_id, scope, speaker, text in found]
+
+    def put_vectors(self, vectors: Mapping[int, Vectors]) -> None:
+        with self._transaction():
+            self._put(vectors)
+
+    def _put(self, vectors: Mapping[int, Vectors]) -> None:
+        sql = f"SELECT records.id, path FROM {_SCOPED} WHERE {self._among('records.id')}"
+        for record_id, path in self._do(sql, self._list(vectors)):
+            value = self._vector_in(vectors[record_id], Scope(path))
+            self._do(f"UPDATE records SET {self._spare_column} = ? WHERE id = ?", value, record_id)
+
+    def finish_reencoding(self, encoder: Encoder, most: int) -> bool:
+        with self._transaction():
+            missing = self.not_reencoded(most + 1)
+            if len(missing) > most:
+                return False
+            if missing:
+                self._put(dict(zip((i for i, _ in missing), encoder.encode([key for _, key in missing]), strict=True)))
+            old, new = self._vector_column, self._spare_column
+            for name, value in (("encoder", encoder.fingerprint), ("vector_column", new)):
+                self._do("INSERT INTO settings VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
+            self._do("DELETE FROM settings WHERE name = 'next_encoder'")
+            self._do("UPDATE scopes SET deletions = deletions + 1")
+            self._vector_column, self._dimensions = new, encoder.dimensions  # before the lock is let go: the next writer fills this column
+        while self._do(f"SELECT 1 FROM records WHERE {old} IS NOT NULL LIMIT 1"):  # in small steps: others write meanwhile
+            with self._transaction():
+                self._do(f"UPDATE records SET {old} = NULL WHERE id IN (SELECT id FROM records WHERE {old} IS NOT NULL LIMIT {10 * PAGE})")
+        return True
+
+    def _mismatch(self, stored: str, at_hand: str) -> EncoderMismatch:
+        return EncoderMismatch(
+            f"the memory {self._where} was encoded by {stored!r}, the encoder at hand is {at_hand!r}: open it with its own encoder, or encode it "
+            "anew: orchestrator reencode"
+        )
+
+    @property
+    def _where(self) -> str:
+        """The path or address, without user and password."""
+        return self.path
+
+    def _record(self, scope: Scope, row: tuple[Any, ...]) -> Record:
+        text = self._text
+        return Record(
+            row[0], scope.path, text(row[1], scope), text(row[2], scope), from_timestamp(row[3]), text(row[4], scope), text(row[5], scope), row[6],
+            from_timestamp(row[7]), from_timestamp(row[8]), row[9],
+        )  # fmt: skip
+
+    def _sealed(self, content: bytes, scope: Scope) -> bytes:
+        return content if self._cipher is None else self._cipher.seal(content, scope.path)
+
+    def _unsealed(self, content: bytes, scope: Scope) -> bytes:
+        return content if self._cipher is None else self._cipher.unseal(content, scope.path)
+
+    def _sealed_text(self, text: str, scope: Scope) -> str | bytes:
+        return text if self._cipher is None else self._cipher.seal(text.encode(), scope.path)
+
+    def _text(self, stored: str | bytes, scope: Scope) -> str:
+        return stored if isinstance(stored, str) or self._cipher is None else self._cipher.unseal(stored, scope.path).decode()  # type: ignore[return-value]
+
+
+def vectors_of(column: Sequence[bytes], dimensions: int) -> Vectors:
+    return np.frombuffer(b"".join(column), dtype=np.float32).reshape(len(column), dimensions)
