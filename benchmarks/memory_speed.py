@@ -128,10 +128,8 @@ def many_scopes(turns: Sequence[str], queries: Sequence[str], folder: Path, scop
         with Memory(folder / f"scopes{n}.db", encoder=encoder) as memory:
             for number in range(n):
                 memory.remember_many(shared, f"tenant/u{number}")
-            asked = [f"tenant/u{number}" for number in np.random.default_rng(0).permutation(n)[: len(queries)]] * (
-                len(queries) if n == 1 else 1
-            )
-            pairs = dict(zip(queries, asked, strict=False))
+            order = np.random.default_rng(0).permutation(n)
+            pairs = {query: f"tenant/u{order[i % n]}" for i, query in enumerate(queries)}
             found[f"first_recall_p50_ms_{n}_scopes"] = round(p50_ms(lambda q, m=memory, p=pairs: m.recall(q, p[q]), queries), 3)  # type: ignore[misc]
             found[f"recall_p50_ms_{n}_scopes"] = round(p50_ms(lambda q, m=memory, p=pairs: m.recall(q, p[q]), queries), 3)  # type: ignore[misc]
     return found

@@ -5,23 +5,23 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 
 from memory.record import NewRecord
-from memory.words import hashed_words
+from memory.words import hashed
 
-_TOKEN = re.compile(r"\w+(?:['’.,:]\w+)*|[^\w\s.,;:!?'’\"“”()\[\]-]")
+_DROPPED = str.maketrans({**dict.fromkeys(".,;:!'’\"“”()[]", " "), "?": " ? "})
 _EMPTY = frozenset("a an the just really very oh um uh hmm please".split())
 MIN_WORDS_IN_SESSION = 3
 
 
-def canonical(record: NewRecord) -> str | None:
-    """What two records have in common that say the same, or `None` for a record that stands for itself.
+def canonical(record: NewRecord, words: Sequence[str]) -> str | None:
+    """What two records have in common that say the same, or `None` for a record that stands for itself. `words` are those of its text.
 
     A short reply ("Yes, I did.") means something else after each question: within a session, only texts of three content words or more can repeat
     another.
     """
-    if record.session and len(set(hashed_words(record.text[:1_000]))) < MIN_WORDS_IN_SESSION:
+    if record.session and len(set(hashed(words[:100]))) < MIN_WORDS_IN_SESSION:
         return None
-    tokens = [token for token in _TOKEN.findall(record.text.casefold()) if token not in _EMPTY]
+    tokens = [token for token in record.text.casefold().translate(_DROPPED).split() if token not in _EMPTY]
     return f"{record.speaker.casefold()}\n{' '.join(tokens)}" if tokens else None

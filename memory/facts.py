@@ -6,10 +6,12 @@ A few patterns of plain English, made to miss rather than to make up: a fact tha
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, time
 from typing import NamedTuple
 
 from memory.times import spans_in
+from memory.words import words_in
 
 MAX_CHARS = 2_000
 MAX_SENTENCES = 2  # a longer text says more than its fact: it may end others, but is not over when its fact is
@@ -61,9 +63,12 @@ _PATTERNS: tuple[tuple[str | None, re.Pattern[str]], ...] = (
         ),
     ),
 )
-_TELLTALE = re.compile(
-    r"\b(?:li(?:ve|ves|ved|ving) in|based in|resides? in|to [A-Z]|work(?:s|ing)?|started|married|engaged|divorced|single|widowed|separated"
-    r"|is|are|opens|closes|starts|begins|ends|costs|moved|changed|risen|fallen|dropped|gone)\b"
+# Each pattern needs one of these words.
+_TELLTALES = frozenset(
+    "live lives lived living based reside resides moved relocated work works working started married engaged divorced single widowed separated "
+    "opens closes starts begins ends costs name mail email phone number address birthday job employer boss manager doctor dentist car password pin "
+    "salary rent weight height deadline budget zone timezone diet favorite favourite price cost fee owner version capacity limit date hours meeting "
+    "rate contact".split()
 )
 
 
@@ -76,13 +81,12 @@ class Fact(NamedTuple):
     since: datetime | None
 
 
-def facts_in(text: str, speaker: str, said: datetime | None) -> list[Fact]:
-    """At most eight; of the first 2,000 characters. Questions, negations, conditions and plans state nothing."""
+def facts_in(text: str, speaker: str, said: datetime | None, words: Iterable[str] | None = None) -> list[Fact]:
+    """At most eight; of the first 2,000 characters. Questions, negations, conditions and plans state nothing. `words` are those of the text."""
     found: list[Fact] = []
-    head = text[:MAX_CHARS]
-    if _TELLTALE.search(head) is None:
+    if _TELLTALES.isdisjoint(words_in(text) if words is None else words):
         return found
-    for sentence in _SENTENCE.findall(head):
+    for sentence in _SENTENCE.findall(text[:MAX_CHARS]):
         if sentence.rstrip().endswith("?") or _UNSURE.search(sentence) or len(found) >= MAX_FACTS:
             continue
         for attribute, pattern in _PATTERNS:

@@ -18,7 +18,7 @@ import numpy as np
 from memory.encoder import Vectors
 from memory.errors import StoreError
 from memory.record import NewRecord, Scope
-from memory.sql_store import SqlStore
+from memory.sql_store import LockedScope, SqlStore
 
 SCHEMA_VERSION = 1
 LOCK = 0x6F72_6D65  # advisory: one process at a time prepares the schema
@@ -140,11 +140,12 @@ class PostgresStore(SqlStore):
             found: list[tuple[Any, ...]] = done.fetchall() if done.description is not None else []
         return found
 
-    def _locked_scope(self, scope: Scope, *, create: bool) -> int | None:
+    def _locked_scope(self, scope: Scope, *, create: bool) -> LockedScope | None:
         if create:
             self._do("INSERT INTO scopes (path) VALUES (?) ON CONFLICT DO NOTHING", scope.path)
-        rows = self._do("SELECT id FROM scopes WHERE path = ? FOR UPDATE", scope.path)
-        return int(rows[0][0]) if rows else None
+        sql = "SELECT id, max_records, (SELECT value FROM settings WHERE name = 'encoder') FROM scopes WHERE path = ? FOR UPDATE"
+        rows = self._do(sql, scope.path)
+        return LockedScope(*rows[0]) if rows else None
 
     def _among(self, column: str) -> str:
         return f"{column} = ANY(?)"

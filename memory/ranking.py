@@ -20,7 +20,7 @@ CANDIDATES = 150  # nearest by meaning, and as many by words
 RERANKED = 50
 _PAST = re.compile(
     r"\b(?:was|were|did|had|used to|before|previous(?:ly)?|former(?:ly)?|earlier|original(?:ly)?|old|past|history|ever|first|until|back then|ago|"
-    r"last|since|when|how long|changed?|moved?|anymore|no longer|still|(?:19|20)\d\d|january|february|march|april|june|july|august|september|october|"
+    r"last|since|how long|changed?|moved?|anymore|no longer|still|(?:19|20)\d\d|january|february|march|april|june|july|august|september|october|"
     r"november|december|in may)\b",
     re.IGNORECASE,
 )

@@ -224,7 +224,7 @@ class ScopeIndex:
 
     @property
     def valid_until(self) -> NDArray[np.float64]:
-        """Since when what a record states is no longer true, in seconds since 1970; infinity where nothing says so."""
+        """Since when what a record states is known to be no longer true, in seconds since 1970; infinity where nothing says so."""
         return self._valid_until
 
     @property

@@ -9,14 +9,14 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from memory.encoder import Encoder, Vectors
 from memory.errors import EncoderMismatch, QuotaExceeded
 from memory.record import Limits, Mention, NewRecord, Record, Scope, Summary, from_timestamp, to_timestamp
-from memory.sealing import Cipher
+from memory.sealing import Cipher, digest_of
 from memory.store import IndexedRow, Prepared, ScopeState, key_of, prepared, repeats
 
 COLUMNS = "scope_id, text, speaker, time, session, source, stored_at, chars, digest, asks, names, numbers, personal, words, counts"  # and the vector
@@ -24,6 +24,12 @@ VECTOR_COLUMNS = ("vector", "vector_b")  # one of them is in use, the other is f
 _RECORD = "records.id, text, speaker, time, session, source, said, last_said, valid_until, superseded_by"
 _SCOPED = "records JOIN scopes ON scopes.id = records.scope_id"
 PAGE = 500
+
+
+class LockedScope(NamedTuple):
+    id: int
+    max_records: int | None
+    encoder: str
 
 
 class SqlStore(ABC):
@@ -43,8 +49,8 @@ class SqlStore(ABC):
         """All or nothing; who writes to a scope first takes `_locked_scope`."""
 
     @abstractmethod
-    def _locked_scope(self, scope: Scope, *, create: bool) -> int | None:
-        """The scope's id, inside a transaction in which nobody else writes to it."""
+    def _locked_scope(self, scope: Scope, *, create: bool) -> LockedScope | None:
+        """A scope in a transaction in which nobody else writes to it; `None` if it is not there and not to be created."""
 
     @abstractmethod
     def _among(self, column: str) -> str:
@@ -75,39 +81,44 @@ class SqlStore(ABC):
         return lambda: self._insert(scope, rows, vectors, encoder)
 
     def _insert(self, scope: Scope, rows: Sequence[Prepared], vectors: Vectors, encoder: str) -> list[int]:
-        if (stored := self._do("SELECT value FROM settings WHERE name = 'encoder'")[0][0]) != encoder:
-            raise self._mismatch(stored, encoder)
-        scope_id, now = self._locked_scope(scope, create=True), self._clock()
-        stands_for, held = repeats(rows, self._held(scope, rows))
+        locked, now = self._locked_scope(scope, create=True), self._clock()
+        assert locked is not None
+        if locked.encoder != encoder:
+            raise self._mismatch(locked.encoder, encoder)
+        stands_for, held = repeats(rows, self._held(locked.id, rows))
         fresh = [index for index, first in enumerate(stands_for) if first == index and index not in held]
-        limit = self.limits(scope).max_records
-        if limit is not None and (count := self.count(scope)) + len(fresh) > limit:
-            raise QuotaExceeded(f"scope {scope.path} holds {count} of at most {limit} records; forget some, or raise its limit")
+        if locked.max_records is not None and (count := self.count(scope)) + len(fresh) > locked.max_records:
+            raise QuotaExceeded(
+                f"scope {scope.path} holds {count} of at most {locked.max_records} records; forget some, or raise its limit"
+            )
         sql = f"INSERT INTO records ({COLUMNS}, {self._vector_column}) VALUES ({', '.join('?' * 16)}) RETURNING id"
-        new = self._insert_rows(sql, [self._row(scope, scope_id, rows[i], now, vectors[i]) for i in fresh])
+        new = self._insert_rows(sql, [self._row(scope, locked.id, rows[i], now, vectors[i]) for i in fresh])
         id_of = held | dict(zip(fresh, new, strict=True))
-        self._end_facts(scope_id, [(id_of[i], rows[i]) for i in fresh if rows[i].facts], now)
+        self._end_facts(locked.id, [(id_of[i], rows[i]) for i in fresh if rows[i].facts], now)
         ids = [id_of[first] for first in stands_for]
-        again = Counter((ids[i], rows[i].place, i) for i, first in enumerate(stands_for) if first != i or i in held)
-        self._mention_again(scope, again, rows, now)
+        self._mention_again(scope, [(ids[i], rows[i]) for i, first in enumerate(stands_for) if first != i or i in held], now)
         return ids
 
-    def _held(self, scope: Scope, rows: Sequence[Prepared]) -> dict[int, int]:
+    def _held(self, scope_id: int, rows: Sequence[Prepared]) -> dict[int, int]:
         """Digest and id of the records of the scope that say the same as one of `rows`, and still hold."""
         digests = [row.digest for row in rows if row.digest is not None]
         if not digests:
             return {}
-        sql = f"SELECT digest, records.id FROM {_SCOPED} WHERE path = ? AND valid_until IS NULL AND {self._among('digest')}"
-        return dict(self._do(sql, scope.path, self._list(digests)))
+        if len(digests) == 1:
+            return dict(
+                self._do("SELECT digest, id FROM records WHERE scope_id = ? AND valid_until IS NULL AND digest = ?", scope_id, digests[0])
+            )
+        sql = f"SELECT digest, id FROM records WHERE scope_id = ? AND valid_until IS NULL AND {self._among('digest')}"
+        return dict(self._do(sql, scope_id, self._list(digests)))
 
-    def _row(self, scope: Scope, scope_id: int | None, row: Prepared, now: float, vector: Vectors) -> tuple[Any, ...]:
+    def _row(self, scope: Scope, scope_id: int, row: Prepared, now: float, vector: Vectors) -> tuple[Any, ...]:
         r, text = row.record, self._sealed_text
         return (
             scope_id, text(r.text, scope), text(r.speaker, scope), row.when, text(r.session, scope), text(r.source, scope), now, len(r.text),
             row.digest, row.asks, row.names, row.numbers, row.personal, self._sealed(row.words, scope), row.counts, self._vector_in(vector, scope),
         )  # fmt: skip
 
-    def _end_facts(self, scope_id: int | None, stored: Sequence[tuple[int, Prepared]], now: float) -> None:
+    def _end_facts(self, scope_id: int, stored: Sequence[tuple[int, Prepared]], now: float) -> None:
         """Each new value of a fact ends the values it had before, and is ended by one that was said of a later time."""
         ended = False
         for record_id, row in stored:
@@ -138,12 +149,12 @@ class SqlStore(ABC):
     def _mark_over(self, record_id: int, until: float, by: int | None) -> None:
         self._do("UPDATE records SET valid_until = ?, superseded_by = ? WHERE id = ?", until, by, record_id)
 
-    def _mention_again(self, scope: Scope, again: Iterable[tuple[int, int, int]], rows: Sequence[Prepared], now: float) -> None:
-        times = Counter((record_id, place) for record_id, place, _ in again)
-        example = {(record_id, place): rows[index] for record_id, place, index in again}
-        for (record_id, place), n in times.items():
-            row = example[record_id, place]
-            said = row.when if row.when is not None else now
+    def _mention_again(self, scope: Scope, again: Iterable[tuple[int, Prepared]], now: float) -> None:
+        """Adds to each record when and where it was said again; often at the same place is one row."""
+        times = Counter((record_id, row.when, row.record.session, row.record.source) for record_id, row in again)
+        for (record_id, when, session, source), n in times.items():
+            said = when if when is not None else now
+            place = digest_of(f"{when}\n{session}\n{source}", scope.path, self._cipher)
             self._do(
                 "UPDATE records SET said = said + ?, last_said = CASE WHEN last_said IS NULL OR last_said < ? THEN ? ELSE last_said END WHERE id = ?",
                 n, said, said, record_id,
@@ -151,7 +162,7 @@ class SqlStore(ABC):
             self._do(
                 "INSERT INTO mentions (record_id, place, time, session, source, said) VALUES (?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (record_id, place) DO UPDATE SET said = mentions.said + excluded.said",
-                record_id, place, row.when, self._sealed_text(row.record.session, scope), self._sealed_text(row.record.source, scope), n,
+                record_id, place, when, self._sealed_text(session, scope), self._sealed_text(source, scope), n,
             )  # fmt: skip
 
     def delete(self, scope: Scope, ids: Sequence[int] | None) -> list[int]:
@@ -169,16 +180,16 @@ class SqlStore(ABC):
 
     def _delete(self, scope: Scope, where: str, values: tuple[Any, ...]) -> list[int]:
         with self._transaction():
-            scope_id = self._locked_scope(scope, create=False)
-            if scope_id is None:
+            locked = self._locked_scope(scope, create=False)
+            if locked is None:
                 return []
-            gone = [row[0] for row in self._do(f"SELECT id FROM records WHERE scope_id = ? AND {where} ORDER BY id", scope_id, *values)]
+            gone = [row[0] for row in self._do(f"SELECT id FROM records WHERE scope_id = ? AND {where} ORDER BY id", locked.id, *values)]
             listed = self._list(gone)
             self._bring_back(gone, listed)
             from_these = f"SELECT summary_id FROM summary_sources WHERE {self._among('record_id')}"
             self._do(f"DELETE FROM summaries WHERE id IN ({from_these})", listed)
             self._do(f"DELETE FROM records WHERE {self._among('id')}", listed)
-            self._do("UPDATE scopes SET deletions = deletions + 1 WHERE id = ?", scope_id)
+            self._do("UPDATE scopes SET deletions = deletions + 1 WHERE id = ?", locked.id)
         self._deleted()
         return gone
 
@@ -206,8 +217,8 @@ class SqlStore(ABC):
 
     def set_limits(self, scope: Scope, limits: Limits) -> None:
         with self._transaction():
-            scope_id = self._locked_scope(scope, create=True)
-            self._do("UPDATE scopes SET max_records = ?, ttl_s = ? WHERE id = ?", limits.max_records, limits.ttl_s, scope_id)
+            self._locked_scope(scope, create=True)
+            self._do("UPDATE scopes SET max_records = ?, ttl_s = ? WHERE path = ?", limits.max_records, limits.ttl_s, scope.path)
 
     def get(self, scope: Scope, ids: Iterable[int]) -> dict[int, Record]:
         sql = f"SELECT {_RECORD} FROM {_SCOPED} WHERE path = ? AND {self._among('records.id')}"
@@ -252,18 +263,23 @@ class SqlStore(ABC):
         ], vectors
 
     def over(self, scope: Scope) -> list[tuple[int, float]]:
-        sql = f"SELECT records.id, valid_until FROM {_SCOPED} WHERE path = ? AND valid_until IS NOT NULL ORDER BY records.id"
-        return [(row[0], row[1]) for row in self._do(sql, scope.path)]
+        sql = (
+            "SELECT records.id, records.valid_until, coalesce(later.time, later.stored_at) FROM scopes JOIN records ON scopes.id = records.scope_id "
+            "LEFT JOIN records later ON later.id = records.superseded_by WHERE path = ? AND records.valid_until IS NOT NULL ORDER BY records.id"
+        )
+        return [(record_id, max(until, known or until)) for record_id, until, known in self._do(sql, scope.path)]
 
     def supersede(self, scope: Scope, old: int, by: int | None, at: datetime) -> bool:
         wanted = [old] if by is None else [old, by]
         with self._transaction():
-            scope_id = self._locked_scope(scope, create=False)
-            found = self._do(f"SELECT id FROM records WHERE scope_id = ? AND {self._among('id')}", scope_id, self._list(wanted))
-            if scope_id is None or len(found) < len(set(wanted)) or old == by:
+            locked = self._locked_scope(scope, create=False)
+            if locked is None or old == by:
+                return False
+            found = self._do(f"SELECT id FROM records WHERE scope_id = ? AND {self._among('id')}", locked.id, self._list(wanted))
+            if len(found) < len(wanted):
                 return False
             self._mark_over(old, to_timestamp(at) or 0.0, by)
-            self._do("UPDATE scopes SET revisions = revisions + 1 WHERE id = ?", scope_id)
+            self._do("UPDATE scopes SET revisions = revisions + 1 WHERE id = ?", locked.id)
         return True
 
     def mentions(self, scope: Scope, record_id: int) -> list[Mention]:
@@ -287,10 +303,11 @@ class SqlStore(ABC):
 
     def save_summaries(self, scope: Scope, new: Sequence[Summary], replaced: Sequence[int], deletions: int) -> bool:
         with self._transaction():
-            scope_id = self._locked_scope(scope, create=True)
+            locked = self._locked_scope(scope, create=True)
+            assert locked is not None
             if self.state(scope).deletions != deletions:
                 return False
-            self._do(f"DELETE FROM summaries WHERE scope_id = ? AND {self._among('id')}", scope_id, self._list(replaced))
+            self._do(f"DELETE FROM summaries WHERE scope_id = ? AND {self._among('id')}", locked.id, self._list(replaced))
             sql = (
                 "INSERT INTO summaries (scope_id, level, session, text, sources, made_by, tokens) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id"
             )
@@ -302,7 +319,7 @@ class SqlStore(ABC):
                     one.made_by,
                     one.tokens,
                 )
-                summary_id = self._do(sql, scope_id, one.level, *values)[0][0]
+                summary_id = self._do(sql, locked.id, one.level, *values)[0][0]
                 for source in one.sources:
                     self._do("INSERT INTO summary_sources (summary_id, record_id) VALUES (?, ?)", summary_id, source)
         return True

@@ -20,7 +20,7 @@ from memory.group_commit import GroupCommit
 from memory.record import NewRecord, Scope, from_timestamp
 from memory.schema import SCHEMA_VERSION, create, migrate
 from memory.sealing import Cipher
-from memory.sql_store import COLUMNS, SqlStore, vectors_of
+from memory.sql_store import COLUMNS, LockedScope, SqlStore, vectors_of
 from memory.store import prepared
 from memory.transactions import writing
 
@@ -130,11 +130,13 @@ class Store(SqlStore):
         with self._reading():
             return self._db.execute(sql, values).fetchall()
 
-    def _locked_scope(self, scope: Scope, *, create: bool) -> int | None:
-        if create:
-            self._db.execute("INSERT OR IGNORE INTO scopes (path) VALUES (?)", (scope.path,))
-        row = self._db.execute("SELECT id FROM scopes WHERE path = ?", (scope.path,)).fetchone()
-        return int(row[0]) if row else None
+    def _locked_scope(self, scope: Scope, *, create: bool) -> LockedScope | None:
+        sql = "SELECT id, max_records, (SELECT value FROM settings WHERE name = 'encoder') FROM scopes WHERE path = ?"
+        row = self._db.execute(sql, (scope.path,)).fetchone()
+        if row is None and create:
+            self._db.execute("INSERT INTO scopes (path) VALUES (?)", (scope.path,))
+            return self._locked_scope(scope, create=False)
+        return LockedScope(*row) if row else None
 
     def _among(self, column: str) -> str:
         return f"{column} IN (SELECT value FROM json_each(?))"

@@ -13,7 +13,7 @@ from memory.facts import facts_in, is_one_statement
 from memory.record import Limits, Mention, NewRecord, Record, Scope, Summary, to_timestamp
 from memory.sealing import Cipher, digest_of
 from memory.traits import traits_of
-from memory.words import counted
+from memory.words import counted, words_in
 
 
 class IndexedRow(NamedTuple):
@@ -87,7 +87,7 @@ class RecordStore(Protocol):
         ...
 
     def over(self, scope: Scope) -> list[tuple[int, float]]:
-        """Ids of the records whose facts have ended, and when (seconds since 1970)."""
+        """Ids of the records whose facts have ended, and since when that is known (seconds since 1970)."""
         ...
 
     def supersede(self, scope: Scope, old: int, by: int | None, at: datetime) -> bool:
@@ -134,7 +134,6 @@ class Prepared:
     record: NewRecord
     when: float | None
     digest: int | None
-    place: int
     facts: tuple[tuple[int, int, float | None], ...]
     is_over_with_them: bool
     asks: int
@@ -146,16 +145,17 @@ class Prepared:
 
 
 def prepared(record: NewRecord, scope: Scope, cipher: Cipher | None) -> Prepared:
-    said = canonical(record)
-    traits = traits_of(record.text)
-    words, counts = counted(_indexed_text(record))
+    spoken = words_in(record.text)
+    said = canonical(record, spoken)
+    traits = traits_of(record.text, spoken)
+    date = record.time.strftime("%d %B %Y") if record.time else ""
+    words, counts = counted([*words_in(f"{date} {record.speaker}"), *spoken])
     when = to_timestamp(record.time)
-    facts = facts_in(record.text, record.speaker, record.time)
+    facts = facts_in(record.text, record.speaker, record.time, spoken)
     return Prepared(
         record,
         when,
         None if said is None else digest_of(said, scope.path, cipher),
-        digest_of(f"{when}\n{record.session}\n{record.source}", scope.path, cipher),
         tuple(
             (
                 digest_of(f"{fact.subject}\n{fact.attribute}", scope.path, cipher),
@@ -200,8 +200,3 @@ def repeats(rows: Sequence[Prepared], held: Mapping[int, int]) -> tuple[list[int
 def key_of(speaker: str, text: str) -> str:
     """A record as it is encoded: who said it and what was said."""
     return f"{speaker}: {text}" if speaker else text
-
-
-def _indexed_text(record: NewRecord) -> str:
-    date = record.time.strftime("%d %B %Y") if record.time else ""
-    return " ".join(part for part in (date, record.speaker, record.text) if part)

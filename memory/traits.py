@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
+
+from memory.words import words_in
 
 MAX_NAMES = 3
 _NAME = re.compile(r"(?<=[^\s.!?] )[A-Z][^\W\d_]+")
-_PERSONAL = re.compile(r"\b(?:i|my|mine|me|we|our|us)\b", re.IGNORECASE)
+_PERSONAL = frozenset("i my mine me we our us".split())
 _STATEMENT = re.compile(r"[^.!?]+[.!]")
-_NUMBER = re.compile(
-    r"\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|once|twice|dozen|half|hundred|thousand)\b", re.IGNORECASE
-)
-MAX_CHARS = 2_000
+_DIGIT = re.compile(r"\d")
+_NUMBERS = frozenset("two three four five six seven eight nine ten eleven twelve once twice dozen half hundred thousand".split())
+MAX_CHARS, MAX_WORDS = 2_000, 400
 
 
 class Traits(NamedTuple):
@@ -26,9 +28,10 @@ class Traits(NamedTuple):
     personal: bool
 
 
-def traits_of(text: str) -> Traits:
-    """Reads the first and the last 2,000 characters."""
+def traits_of(text: str, words: Sequence[str] | None = None) -> Traits:
+    """Reads the first and the last 2,000 characters, or the `words` of the whole text where these are known."""
     head, tail = text[:MAX_CHARS], text[-MAX_CHARS:].rstrip()
+    known = set(words_in(head) if words is None else words[:MAX_WORDS])
     if tail.endswith("]"):
         tail = tail[: max(tail.rfind("["), 0)]
     names = sum(1 for _, _ in zip(range(MAX_NAMES), _NAME.finditer(head), strict=False))
@@ -37,4 +40,4 @@ def traits_of(text: str) -> Traits:
     if tail.endswith("?"):
         stated = sum(len(part) for part in _STATEMENT.findall(tail))
         asks = 2 if stated <= len(tail) // 3 else 1
-    return Traits(asks, names, _NUMBER.search(head) is not None, _PERSONAL.search(head) is not None)
+    return Traits(asks, names, not known.isdisjoint(_NUMBERS) or _DIGIT.search(head) is not None, not known.isdisjoint(_PERSONAL))

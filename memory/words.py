@@ -58,14 +58,23 @@ class _Hashed(dict[str, int]):
 _HASHED = _Hashed()
 
 
+def words_in(text: str) -> list[str]:
+    """All words, in order, in lower case; at most 4,000."""
+    return _WORD.findall(text.casefold())[:MAX_WORDS]
+
+
 def hashed_words(text: str) -> list[int]:
     """Hashes of the stems of the content words, in order, with repeats; of at most 4,000 words."""
-    return [code for code in map(_HASHED.__getitem__, _WORD.findall(text.casefold())[:MAX_WORDS]) if code]
+    return hashed(words_in(text))
 
 
-def counted(text: str) -> tuple[Hashes, NDArray[np.uint8]]:
-    """Distinct hashes in ascending order, and how often each occurs (at most 255)."""
-    counts = sorted(Counter(hashed_words(text)).items())
+def hashed(words: Iterable[str]) -> list[int]:
+    return [code for code in map(_HASHED.__getitem__, words) if code]
+
+
+def counted(words: Iterable[str]) -> tuple[Hashes, NDArray[np.uint8]]:
+    """Distinct hashes of words in ascending order, and how often each occurs (at most 255)."""
+    counts = sorted(Counter(hashed(words)).items())
     return np.array([code for code, _ in counts], dtype=np.uint32), np.array([min(n, 255) for _, n in counts], dtype=np.uint8)
 
 

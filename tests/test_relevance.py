@@ -172,7 +172,7 @@ def test_traits(text: str, expected: Traits) -> None:
 def test_words_are_compared_by_their_stems() -> None:
     assert distinct("Lamps, a lamp, and LAMP!") == distinct("lamp")
     assert distinct("painted paintings") == distinct("paint painting")
-    codes, counts = counted("lamp lamps oil the")
+    codes, counts = counted("lamp lamps oil the".split())
     assert (len(codes), sorted(counts.tolist())) == (2, [1, 2])
 
 

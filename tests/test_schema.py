@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from memory import HashingEncoder, Memory
-from memory.words import counted
+from memory.words import counted, words_in
 
 TEXTS = (("acme", "Ann", "Ann lives in Porto."), ("acme", "", "The safe is blue."), ("acme/bob", "Bob", "I like plums."))
 _V1 = """
@@ -66,7 +66,7 @@ def test_a_memory_of_an_older_version_is_upgraded_in_place(tmp_path: Path, versi
 
 def test_what_is_stored_of_words_has_not_changed() -> None:
     """Memories hold these hashes: another stemmer or hash needs a new schema version."""
-    words, counts = counted("Ferries, ferry boats and the ferry-man's boat: 12.")
+    words, counts = counted(words_in("Ferries, ferry boats and the ferry-man's boat: 12."))
     assert dict(zip(words.tolist(), counts.tolist(), strict=True)) == STORED
 
 
