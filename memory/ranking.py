@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from memory.encoder import Vectors
 from memory.packing import RecalledRecord
 from memory.record import Record
-from memory.relevance import SIGNALS, Asked, Scores, candidates_of, shipped_weights, signals_of
+from memory.relevance import LINKED, LINKS_FROM, SIGNALS, Asked, Scores, candidates_of, links_of, shipped_weights, signals_of
 from memory.scope_index import Positions, ScopeIndex
 
 JUDGED_WHOLE = 1_000  # records; of larger scopes the candidates below are judged
@@ -79,18 +80,33 @@ def rank(index: ScopeIndex, query: str, *, wanted: int, moment: float | None, no
     hidden = over & (not (asks_about_the_past(query) if history is None else history))
     if moment is not None:
         hidden = hidden | (index.times > moment)
-    asked = Asked.of(query, index.encoder, index)
+    asked = Asked.of(query, index.encoder, index, now if moment is None else moment)
     allowed = ~hidden if hidden.any() else None
     candidates = np.arange(total) if total <= JUDGED_WHOLE else candidates_of(index, asked, CANDIDATES, allowed)
     signals = signals_of(index, asked, candidates)
+    weights = shipped_weights()
+    links = first_links(index, asked, candidates, weights.log_odds(signals, total), allowed)
+    if total > JUDGED_WHOLE:  # the second step may lead to records that the first has not found
+        led_to = np.argpartition(-links, CANDIDATES // 3)[: CANDIDATES // 3]
+        candidates = np.union1d(candidates, led_to[links[led_to] > 0.0])
+        signals = signals_of(index, asked, candidates)
+    signals[:, LINKED] = links[candidates]
     if allowed is not None:
         candidates, signals = candidates[allowed[candidates]], signals[allowed[candidates]]
-    weights = shipped_weights()
     log_odds = weights.log_odds(signals, total)
     best: Positions = np.argsort(-log_odds, kind="stable")[:wanted]
     chosen = candidates[best]
     contributions = signals[best] * np.array(weights.weights)
     return Ranking(tuple(index.ids[chosen].tolist()), log_odds[best], contributions, index.vectors[chosen])
+
+
+def first_links(
+    index: ScopeIndex, asked: Asked, candidates: Positions, log_odds: Scores, allowed: NDArray[np.bool_] | None = None
+) -> Scores:
+    """`links_of` the records that are best by `log_odds` so far."""
+    usable = np.arange(len(candidates)) if allowed is None else np.flatnonzero(allowed[candidates])
+    best = usable[np.argsort(-log_odds[usable], kind="stable")[:LINKS_FROM]]
+    return links_of(index, asked, candidates[best], 1.0 / (1.0 + np.exp(-log_odds[best])))
 
 
 def reranked(query: str, ranking: Ranking, records: dict[int, Record], reranker: Reranker) -> Ranking:

@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from numpy.typing import NDArray
 
 from memory.encoder import Encoder, Vectors
 from memory.scope_index import Positions, ScopeIndex, inverse_frequency
-from memory.words import distinct, names_in, strip_question
+from memory.times import spans_in
+from memory.words import distinct, hashed_words, names_in, strip_question
 
 WEIGHTS = Path(__file__).parent / "pretrained" / "relevance.json"
 Scores = NDArray[np.float64]
@@ -39,9 +41,16 @@ SIGNALS = (
     "names",
     "numbers",
     "personal",  # the speaker speaks of himself
+    "when",  # it was said at the time that the query speaks of, or soon after
+    "linked",  # it shares rare words with what is found first: the second step of a question that needs two
 )
+LINKED = SIGNALS.index("linked")
+LINKS_FROM = 3  # the best so many records
+RARE, MOST_LINKED = 0.03, 4.0  # share of a scope's records that a linking word stands in at most; standard deviations
+FADES_DAYS = 7.0  # people tell of things after they happened
 ASSISTANTS = frozenset(("assistant", "ai", "bot", "chatbot", "agent", "model", "gpt", "claude", "gemini"))
 K1 = 0.9
+DAY_S = 86_400.0
 MAX_WORDS = 48  # of a query
 OFFSETS = np.arange(-2, 3)
 USUAL, LONGEST = math.log1p(100), math.log1p(200)
@@ -55,11 +64,16 @@ class Asked:
     vector: Vectors
     words: tuple[int, ...]
     names: frozenset[str]
+    spans: tuple[tuple[float, float], ...] = ()
+    """Times that the query speaks of: first and last second, since 1970."""
 
     @classmethod
-    def of(cls, query: str, encoder: Encoder, index: ScopeIndex) -> Asked:
+    def of(cls, query: str, encoder: Encoder, index: ScopeIndex, now: float | None = None) -> Asked:
+        """`now` (seconds since 1970) is what relative times in the query refer to; without it they are only words."""
         stated = strip_question(query, names_in(index.speaker_names))
-        return cls(encoder.encode([stated])[0], tuple(distinct(query)[:MAX_WORDS]), names_in([query]))
+        spans = [] if now is None else spans_in(query, datetime.fromtimestamp(now, UTC))
+        edges = tuple((_midnight(span.first), _midnight(span.last) + DAY_S) for span in spans)
+        return cls(encoder.encode([stated])[0], tuple(distinct(query)[:MAX_WORDS]), names_in([query]), edges)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +135,29 @@ def _best_by_words(index: ScopeIndex, asked: Asked, limit: int, allowed: NDArray
     return np.asarray(matched[np.argpartition(-scores[matched], limit)[:limit]])
 
 
+def links_of(index: ScopeIndex, asked: Asked, best: Positions, p_best: Scores) -> Scores:
+    """How much each record shares with the records `best` (relevant with probability `p_best`) of rare words that the query does not say, by their worth,
+    in standard deviations. Who said it and when is no link. Shape (records,).
+    """
+    n = len(index)
+    found = np.zeros(n)
+    owner, words, _ = index.words_of(best)
+    dates = (f"{datetime.fromtimestamp(seconds, UTC):%d %B %Y}" for seconds in index.times[best].tolist())
+    who_and_when = {code for text in (*dates, *(index.speaker_names[i] for i in index.speakers[best])) for code in hashed_words(text)}
+    known = who_and_when.union(asked.words)
+    weights: dict[int, float] = {}
+    for p, word in zip(p_best[owner].tolist(), words.tolist(), strict=True):
+        weights[word] = max(weights.get(word, 0.0), p)
+    for word, p in weights.items():
+        seen = index.records_with(word)
+        if 2 <= seen <= max(3, RARE * n) and word not in known:
+            found[index.holding(word)[0]] += p * inverse_frequency(n, seen)
+    found[best] = 0.0
+    return np.minimum(_standardised(found, found), MOST_LINKED)
+
+
 def signals_of(index: ScopeIndex, asked: Asked, candidates: Positions) -> Scores:
-    """The signs for the records at `candidates` (ascending), shape (candidates, signals)."""
+    """The signs for the records at `candidates` (ascending), shape (candidates, signals); "linked" is 0, see `links_of`."""
     around, valid = _neighbourhood(index, candidates)
     positions, where = _distinct(around, len(index))
     fade = _fade(index)
@@ -159,8 +194,23 @@ def signals_of(index: ScopeIndex, asked: Asked, candidates: Positions) -> Scores
             index.names[candidates],
             index.numbers[candidates],
             index.personal[candidates],
+            _when(index.times[candidates], asked.spans),
+            np.zeros(len(candidates)),
         )
     )
+
+
+def _when(times: Scores, spans: tuple[tuple[float, float], ...]) -> Scores:
+    """1 for what was said within one of the spans, fading over the days after it."""
+    found = np.zeros(len(times))
+    for first, end in spans:
+        late_days = np.maximum(times - end, 0.0) / DAY_S
+        found = np.maximum(found, np.where(times < first, 0.0, np.exp(-late_days / FADES_DAYS)))
+    return found
+
+
+def _midnight(day: date) -> float:
+    return datetime.combine(day, time(), UTC).timestamp()
 
 
 def _distinct(positions: Positions, n: int) -> tuple[Positions, Positions]:

@@ -18,8 +18,9 @@ import numpy as np
 
 from memory.encoder import default_encoder
 from memory.memory import Memory
+from memory.ranking import first_links
 from memory.record import NewRecord, Scope
-from memory.relevance import SIGNALS, WEIGHTS, Asked, Scores, signals_of
+from memory.relevance import LINKED, SIGNALS, WEIGHTS, Asked, Scores, Weights, signals_of
 from memory.scope_index import ScopeIndex
 
 CONVERSATIONS = Path(__file__).parent / "training" / "conversations.txt"
@@ -62,8 +63,26 @@ def read_conversations(lines: Iterable[str]) -> Iterator[Conversation]:
     yield current
 
 
-def examples(conversations: Iterable[Conversation]) -> tuple[Scores, Scores]:
-    """Signals of every record to every question, shape (pairs, signals), and whether the record answers it, shape (pairs,)."""
+def fitted(conversations: list[Conversation]) -> tuple[Weights, int]:
+    """The weights, and from how many pairs. What is linked is linked to what is found first: so first all other signs are weighed, then all."""
+    n_records = sum(len(c.turns) for c in conversations)
+    first = _fitted(*examples(conversations, None), n_records)
+    x, y = examples(conversations, first)
+    return _fitted(x, y, n_records), len(y)
+
+
+def _fitted(x: Scores, y: Scores, n_records: int) -> Weights:
+    from sklearn.linear_model import LogisticRegression
+
+    model = LogisticRegression(C=INVERSE_PENALTY, max_iter=5_000).fit(x, y)
+    return Weights(float(model.intercept_[0]), tuple(model.coef_[0].tolist()), n_records)
+
+
+def examples(conversations: Iterable[Conversation], first: Weights | None) -> tuple[Scores, Scores]:
+    """Signals of every record to every question, shape (pairs, signals), and whether the record answers it, shape (pairs,).
+
+    Without weights for a `first` look, nothing is linked.
+    """
     encoder = default_encoder()
     scope = Scope.parse("training")
     x, y = [], []
@@ -75,27 +94,27 @@ def examples(conversations: Iterable[Conversation]) -> tuple[Scores, Scores]:
         index = ScopeIndex(memory.store, scope, encoder)
         index.refresh()
         for question, right in asked_of:
-            x.append(signals_of(index, Asked.of(question, encoder, index), np.arange(len(index))))
+            asked, everything = Asked.of(question, encoder, index, float(index.times.max())), np.arange(len(index))
+            signals = signals_of(index, asked, everything)
+            if first is not None:
+                signals[:, LINKED] = first_links(index, asked, everything, first.log_odds(signals, len(index)))
+            x.append(signals)
             y.append(np.isin(index.ids, right))
     return np.concatenate(x), np.concatenate(y).astype(float)
 
 
 def main() -> None:
-    from sklearn.linear_model import LogisticRegression
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     arguments = parser.parse_args()
     conversations = list(read_conversations(CONVERSATIONS.read_text(encoding="utf-8").splitlines()))
-    x, y = examples(conversations)
-    fitted = LogisticRegression(C=INVERSE_PENALTY, max_iter=5_000).fit(x, y)
-    weights = {"intercept": fitted.intercept_[0], **dict(zip(SIGNALS, fitted.coef_[0], strict=True))}
+    learned, n_pairs = fitted(conversations)
+    weights = {"intercept": learned.intercept, **dict(zip(SIGNALS, learned.weights, strict=True))}
     n_questions = sum(len(c.questions) for c in conversations)
-    rounded = {name: round(float(weight), 4) for name, weight in weights.items()}
-    n_records = sum(len(c.turns) for c in conversations)
-    made = {"made_by": "python -m memory.tune", "questions": n_questions, "records": n_records, "weights": rounded}
+    rounded = {name: round(weight, 4) for name, weight in weights.items()}
+    made = {"made_by": "python -m memory.tune", "questions": n_questions, "records": learned.records, "weights": rounded}
     arguments.out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
-    print(f"{n_questions} questions, {len(y)} pairs, {y.mean():.2%} relevant; saved to {arguments.out}")
+    print(f"{n_questions} questions, {n_pairs} pairs; saved to {arguments.out}")
     for name, weight in rounded.items():
         print(f"  {name:16} {weight:+.3f}")
 
