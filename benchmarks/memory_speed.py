@@ -6,6 +6,7 @@ flat search, and SQLite's FTS5 with BM25 over the same texts.
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import statistics
@@ -87,12 +88,15 @@ def recall_at(size: int, turns: Sequence[str], queries: Sequence[str], folder: P
             memory.remember_many(records[at : at + 5_000], "a")
     opened = []
     for _ in range(2):  # first from the records, then from the snapshot that closing has left
-        start = time.perf_counter()
+        before, start = resident_bytes(), time.perf_counter()
         memory = Memory(path)
         memory.recall(queries[0], "a")
         opened.append(time.perf_counter() - start)
+        memory.warm("a")
+        used = resident_bytes() - before
         if len(opened) == 1:
             memory.close()
+            bytes_per_record = used / size
     encoder = memory.encoder
     ours = p50_ms(lambda query: memory.recall(query, "a"), queries)
 
@@ -116,7 +120,14 @@ def recall_at(size: int, turns: Sequence[str], queries: Sequence[str], folder: P
         **{f"raw_{name}_ms": round(ms, 3) for name, ms in raw.items()},
         "open_without_snapshot_s": round(opened[0], 3),
         "open_s": round(opened[1], 3),
+        "ram_mb_per_million": round(bytes_per_record),
     }
+
+
+def resident_bytes() -> int:
+    """Memory that this process holds, as Linux tells it; 0 elsewhere."""
+    pages = Path("/proc/self/statm")
+    return int(pages.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") if pages.exists() else 0
 
 
 def many_scopes(turns: Sequence[str], queries: Sequence[str], folder: Path, scopes: int) -> dict[str, float]:

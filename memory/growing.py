@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+Positions = NDArray[np.int64]
+
 
 class Growing:
     """A one-dimensional array with room to spare. `view` is valid until the next `extend`."""

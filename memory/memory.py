@@ -16,7 +16,7 @@ from memory.packing import Recall, pack
 from memory.ranking import Ranking, Reranker, rank, recalled, reranked
 from memory.record import Forgotten, Limits, Mention, NewRecord, Record, Scope, Summary, to_timestamp
 from memory.reencoding import reencode
-from memory.scope_index import ScopeIndex
+from memory.scope_index import READS_BEFORE_SORTING, ScopeIndex
 from memory.sealing import Cipher
 from memory.snapshot import Snapshots
 from memory.sqlite_store import Store
@@ -131,7 +131,9 @@ class Memory:
         self._expire(where)
         wanted = min(token_budget // MIN_RECORD_TOKENS + 1, MAX_RECALLED) if limit is None else limit
         asked = query[:MAX_QUERY_CHARS]
-        ranking, searched = self._ranked(asked, where, wanted, to_timestamp(as_of), history)
+        packed_by_worth = limit is None and diversity == 0.0 and self._reranker is None
+        budget = token_budget if packed_by_worth else None
+        ranking, searched = self._ranked(asked, where, wanted, budget, to_timestamp(as_of), history)
         records = self._store.get(where, ranking.ids)
         if self._reranker is not None:
             ranking = reranked(asked, ranking, records, self._reranker)
@@ -213,12 +215,21 @@ class Memory:
         self._has_changed(encoder)
         return done
 
+    def warm(self, scope: str | Scope = DEFAULT_SCOPE) -> None:
+        """Reads the scope's index and waits until what recalls would have built in the background is built: for servers, before the first query."""
+        index = self._scope_index(Scope.parse(scope))
+        for _ in range(READS_BEFORE_SORTING + 1):
+            self.recall("", scope)
+        index.wait()
+
     def compact(self) -> None:
         """Rewrites the file without holes. Forgetting gives space back by itself as it becomes much; this gives back all."""
         self._store.compact()
 
     def close(self) -> None:
         """Keeps snapshots of the large scopes that were asked about, so that they open fast, and closes the store."""
+        for index in list(self._indexes.values()):
+            index.stop()
         if self._snapshots is not None:
             for index in list(self._indexes.values()):
                 self._keep_snapshot(index, self._snapshots)
@@ -230,7 +241,9 @@ class Memory:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def _ranked(self, query: str, scope: Scope, wanted: int, moment: float | None, history: bool | None) -> tuple[Ranking, int]:
+    def _ranked(
+        self, query: str, scope: Scope, wanted: int, token_budget: int | None, moment: float | None, history: bool | None
+    ) -> tuple[Ranking, int]:
         while True:
             index = self._scope_index(scope)
             try:
@@ -241,7 +254,8 @@ class Memory:
                     total = len(index)
                     if not total or not query.strip():
                         return Ranking.empty(), total
-                    return rank(index, query, wanted=wanted, moment=moment, now=self._clock(), history=history), total
+                    now = self._clock()
+                    return rank(index, query, wanted=wanted, token_budget=token_budget, moment=moment, now=now, history=history), total
             except EncoderMismatch:
                 if not self._has_changed(index.encoder):
                     raise

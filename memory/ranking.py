@@ -11,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory.encoder import Vectors
-from memory.packing import RecalledRecord
+from memory.growing import Positions
+from memory.packing import OVERHEAD_CHARS, RecalledRecord
 from memory.record import Record
 from memory.relevance import LINKED, LINKS_FROM, SIGNALS, Asked, Scores, candidates_of, links_of, shipped_weights, signals_of
-from memory.scope_index import Positions, ScopeIndex
+from memory.scope_index import ScopeIndex
 
 JUDGED_WHOLE = 1_000  # records; of larger scopes the candidates below are judged
 CANDIDATES = 150  # nearest by meaning, and as many by words
 RERANKED = 50
+SPENT, CHARS_PER_TOKEN = 1.5, 4.0
 _PAST = re.compile(
     r"\b(?:was|were|did|had|used to|before|previous(?:ly)?|former(?:ly)?|earlier|original(?:ly)?|old|past|history|ever|first|until|back then|ago|"
     r"last|since|how long|changed?|moved?|anymore|no longer|still|(?:19|20)\d\d|january|february|march|april|june|july|august|september|october|"
@@ -69,8 +71,10 @@ def asks_about_the_past(query: str) -> bool:
     return _PAST.search(query) is not None
 
 
-def rank(index: ScopeIndex, query: str, *, wanted: int, moment: float | None, now: float, history: bool | None) -> Ranking:
-    """The best `wanted` records of a scope. Hold the index's lock.
+def rank(
+    index: ScopeIndex, query: str, *, wanted: int, token_budget: int | None, moment: float | None, now: float, history: bool | None
+) -> Ranking:
+    """The best `wanted` records of a scope; with a `token_budget`, without those that no packing into it would take. Hold the index's lock.
 
     With `moment` (seconds since 1970), as it was then: nothing said later counts, and what was over by then is over. What is over is left out, unless
     `history` (or, by default, the wording of the query) asks for it.
@@ -95,9 +99,21 @@ def rank(index: ScopeIndex, query: str, *, wanted: int, moment: float | None, no
         candidates, signals = candidates[allowed[candidates]], signals[allowed[candidates]]
     log_odds = weights.log_odds(signals, total)
     best: Positions = np.argsort(-log_odds, kind="stable")[:wanted]
+    if token_budget is not None:
+        best = best[_may_be_packed(log_odds[best], np.expm1(index.log_chars[candidates[best]]), token_budget)]
     chosen = candidates[best]
     contributions = signals[best] * np.array(weights.weights)
     return Ranking(tuple(index.ids[chosen].tolist()), log_odds[best], contributions, index.vectors[chosen])
+
+
+def _may_be_packed(log_odds: Scores, chars: Scores, token_budget: int) -> NDArray[np.bool_]:
+    """Packing goes by relevance per length: what comes when the budget is spent one and a half times need not even be read."""
+    sizes = chars + OVERHEAD_CHARS
+    order = np.argsort(-1.0 / (1.0 + np.exp(-log_odds)) / sizes, kind="stable")
+    before = np.cumsum(sizes[order]) - sizes[order]
+    kept = np.zeros(len(order), dtype=bool)
+    kept[order[before <= SPENT * CHARS_PER_TOKEN * token_budget]] = True
+    return kept
 
 
 def first_links(

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory.encoder import Encoder, Vectors
-from memory.scope_index import Positions, ScopeIndex, inverse_frequency
+from memory.growing import Positions
+from memory.scope_index import ScopeIndex, inverse_frequency
 from memory.times import spans_in
 from memory.words import distinct, hashed_words, names_in, strip_question
 
@@ -136,8 +137,8 @@ def _best_by_words(index: ScopeIndex, asked: Asked, limit: int, allowed: NDArray
 
 
 def links_of(index: ScopeIndex, asked: Asked, best: Positions, p_best: Scores) -> Scores:
-    """How much each record shares with the records `best` (relevant with probability `p_best`) of rare words that the query does not say, by their worth,
-    in standard deviations. Who said it and when is no link. Shape (records,).
+    """How much each record shares with the records `best` (relevant with probability `p_best`): rare words that the query does not say, weighed by
+    their worth, in standard deviations. Who said it and when is no link. Shape (records,).
     """
     n = len(index)
     found = np.zeros(n)

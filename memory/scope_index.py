@@ -13,16 +13,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from memory.coarse import Builder, CoarseIndex
 from memory.encoder import Encoder, Vectors
 from memory.errors import EncoderMismatch
-from memory.growing import Growing
+from memory.growing import Growing, Positions
 from memory.record import Scope
 from memory.store import IndexedRow, RecordStore, ScopeState
 from memory.words import names_in
 
-Positions = NDArray[np.int64]
 DIRECT = 4_000  # up to so many records a pass over all of them is cheaper than what spares it
 MOST_TELLING = 16  # words: a longer text does not tell more
+COARSE_FROM, COARSE_GROWTH = (
+    200_000,
+    1.5,
+)  # records from which on a query is not compared with every vector, and until that index is made anew
 READS_BEFORE_SORTING = 3  # an inverted index is worth its making only for a scope that is asked again
 
 
@@ -53,6 +57,7 @@ class ScopeIndex:
         self._dimensions = encoder.dimensions
         self.thawed_size = 0
         self.lock = threading.Lock()
+        self._builder: Builder | None = None
         self._reset(0)
 
     def _reset(self, deletions: int) -> None:
@@ -73,6 +78,7 @@ class ScopeIndex:
         self._seen: dict[int, int] = {}
         self._sorted: _Sorted | None = None
         self._reads = 0
+        self._coarse: CoarseIndex | None = None
         self._density_size = 0
         self.typical_log_chars, self.typical_n_words = 0.0, 1.0
         self._moments: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
@@ -100,6 +106,34 @@ class ScopeIndex:
                 over = np.array(self._store.over(self.scope), dtype=float).reshape(-1, 2)
                 known = over[over[:, 0] <= self.ids[-1]] if len(self) else over[:0]
                 self._valid_until[np.searchsorted(self.ids, known[:, 0])] = known[:, 1]
+
+        if self._reads > READS_BEFORE_SORTING and len(self) >= max(COARSE_FROM, COARSE_GROWTH * (self._coarse.size if self._coarse else 0)):
+            self._build_coarse()
+
+    def _build_coarse(self) -> None:
+        if self._builder is not None and self._builder.is_running:
+            return
+        built_for = self._ids  # another object after a reset
+
+        def read(first: int, last: int) -> Vectors | None:
+            with self.lock:
+                return self.vectors[first:last].copy() if self._ids is built_for else None
+
+        def done(coarse: CoarseIndex) -> None:
+            with self.lock:
+                if self._ids is built_for:
+                    self._coarse = coarse
+
+        self._builder = Builder(read, len(self), done)
+
+    def wait(self) -> None:
+        """Until nothing is being built in the background."""
+        if self._builder is not None:
+            self._builder.wait()
+
+    def stop(self) -> None:
+        if self._builder is not None:
+            self._builder.stop()
 
     def _own_state(self) -> ScopeState:
         state = self._store.state(self.scope)
@@ -146,6 +180,8 @@ class ScopeIndex:
         arrays["codes"], arrays["seen"] = (
             np.fromiter(values, dtype=np.int64, count=len(self._seen)) for values in (self._seen, self._seen.values())
         )
+        if self._coarse is not None:
+            arrays["coarse"] = self._coarse.frozen()
         return {"deletions": self._deletions, "sessions": list(self._session_codes), "speakers": list(self._speaker_codes)}, arrays
 
     def thaw(self, described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -163,6 +199,7 @@ class ScopeIndex:
         self.speaker_words = [names_in([name]) for name in described["speakers"]]
         self._seen = dict(zip(arrays["codes"].tolist(), arrays["seen"].tolist(), strict=True))
         self._density, self._density_size = arrays["density"], len(self)
+        self._coarse = CoarseIndex.thawed(arrays["coarse"]) if "coarse" in arrays else None
         self._valid_until, self._revisions = np.full(len(self), np.inf), -1  # the next `refresh` reads them
         self._settle()
         self.thawed_size = len(self)
@@ -279,11 +316,13 @@ class ScopeIndex:
 
     def holding(self, word: int) -> tuple[Positions, NDArray[np.uint8]]:
         """Positions of the records in which a word stands, ascending, and how often."""
-        if self._sorted is None and (self._reads <= READS_BEFORE_SORTING or len(self) <= DIRECT):
+        if self._sorted is None and self._reads <= READS_BEFORE_SORTING:
             return self._scanned(word, 0)
         if self._sorted is None or len(self._words) > 1.2 * self._sorted.size:
             self._sorted = _Sorted.of(self._words.view, self._ends.view, self._counts.view)
         known, counts = self._sorted.holding(word)
+        if self._sorted.size == len(self._words):
+            return known, counts
         later, later_counts = self._scanned(word, self._sorted.size)
         return np.concatenate([known, later]), np.concatenate([counts, later_counts])
 
@@ -304,13 +343,15 @@ class ScopeIndex:
         return mean, max(float(query @ squares @ query) / len(self) - mean**2, 1e-12) ** 0.5
 
     def nearest(self, query: Vectors, limit: int, allowed: NDArray[np.bool_] | None = None) -> Positions:
-        """Positions of the `limit` nearest vectors to `query` (shape (dimensions,)) among those `allowed`."""
+        """Positions of the `limit` nearest vectors to `query` (shape (dimensions,)) among those `allowed`; in very large scopes, of most of them."""
         import faiss
 
         if allowed is not None:
             among = np.flatnonzero(allowed)
-            cosines = (self.vectors @ query)[among]
-            return among if len(among) <= limit else np.asarray(among[np.argpartition(-cosines, limit)[:limit]])
+            return _largest((self.vectors @ query)[among], among, limit)
+        if self._coarse is not None:
+            among = np.concatenate([self._coarse.candidates(query, limit), np.arange(self._coarse.size, len(self))])
+            return _largest(self.vectors[among] @ query, among, limit)
 
         threads = faiss.omp_get_max_threads()
         faiss.omp_set_num_threads(
@@ -347,6 +388,10 @@ class _Sorted:
 def inverse_frequency(n: int, seen: Any) -> Any:
     """What a word is worth that stands in `seen` of `n` records: its inverse document frequency."""
     return np.log1p((n - seen + 0.5) / (seen + 0.5))
+
+
+def _largest(scores: Vectors, positions: Positions, limit: int) -> Positions:
+    return positions if len(positions) <= limit else positions[np.argpartition(-scores, limit)[:limit]]
 
 
 def _coded(labels: Sequence[str], codes: dict[str, int]) -> NDArray[np.int32]:
