@@ -24,4 +24,4 @@ def canonical(record: NewRecord, words: Sequence[str]) -> str | None:
     if record.session and len(set(hashed(words[:100]))) < MIN_WORDS_IN_SESSION:
         return None
     tokens = [token for token in record.text.casefold().translate(_DROPPED).split() if token not in _EMPTY]
-    return f"{record.speaker.casefold()}\n{' '.join(tokens)}" if tokens else None
+    return f"{record.speaker.casefold()}\n{record.heading.casefold()}\n{' '.join(tokens)}" if tokens else None

@@ -14,13 +14,13 @@ from memory.encoder import Encoder, default_encoder
 from memory.errors import EncoderMismatch, StoreError
 from memory.packing import Recall, pack
 from memory.ranking import Ranking, Reranker, rank, recalled, reranked
-from memory.record import Forgotten, Limits, Mention, NewRecord, Record, Scope, Summary, to_timestamp
+from memory.record import Forgotten, Limits, Mention, NewRecord, Record, Scope, Summary, key_of, to_timestamp
 from memory.reencoding import reencode
 from memory.scope_index import READS_BEFORE_SORTING, ScopeIndex
 from memory.sealing import Cipher
 from memory.snapshot import Snapshots
 from memory.sqlite_store import Store
-from memory.store import RecordStore, key_of
+from memory.store import RecordStore
 from memory.summaries import Writer, summarize
 
 DEFAULT_SCOPE = "default"
@@ -87,7 +87,7 @@ class Memory:
         where = Scope.parse(scope)
         if not records:
             return []
-        keys = [key_of(r.speaker, r.text) for r in records]
+        keys = [key_of(r.speaker, r.heading, r.text) for r in records]
         place = {key: i for i, key in enumerate(dict.fromkeys(keys))}  # a million equal lines are encoded once
         while True:
             encoder = self._encoder
@@ -98,7 +98,10 @@ class Memory:
             except EncoderMismatch:
                 if not self._has_changed(encoder):
                     raise
-        return [Record(i, where.path, r.text, r.speaker, r.time, r.session, r.source) for i, r in zip(ids, records, strict=True)]
+        return [
+            Record(i, where.path, r.text, r.speaker, r.time, r.session, r.source, heading=r.heading)
+            for i, r in zip(ids, records, strict=True)
+        ]
 
     def remember_stream(self, records: Iterable[NewRecord], scope: str | Scope = DEFAULT_SCOPE, *, batch: int = 256) -> Iterator[Record]:
         """Stores records as they come, however many, by `batch` at a time: each is durable when it is yielded."""

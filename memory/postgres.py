@@ -33,7 +33,8 @@ CREATE TABLE IF NOT EXISTS scopes (
 );
 CREATE TABLE IF NOT EXISTS records (
     id BIGSERIAL PRIMARY KEY, scope_id BIGINT NOT NULL REFERENCES scopes (id), text TEXT NOT NULL, speaker TEXT NOT NULL,
-    time DOUBLE PRECISION, session TEXT NOT NULL, source TEXT NOT NULL, stored_at DOUBLE PRECISION NOT NULL, chars BIGINT NOT NULL, digest BIGINT,
+    time DOUBLE PRECISION, session TEXT NOT NULL, source TEXT NOT NULL, heading TEXT NOT NULL, stored_at DOUBLE PRECISION NOT NULL,
+    chars BIGINT NOT NULL, digest BIGINT,
     asks SMALLINT NOT NULL, names SMALLINT NOT NULL, numbers SMALLINT NOT NULL, personal SMALLINT NOT NULL, words BYTEA NOT NULL,
     counts BYTEA NOT NULL, vector vector, vector_b vector, said BIGINT NOT NULL DEFAULT 1, last_said DOUBLE PRECISION,
     valid_until DOUBLE PRECISION, superseded_by BIGINT

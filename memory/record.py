@@ -31,17 +31,20 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class NewRecord:
-    """A memory to be stored. `time` is when it was said or happened (naive times are taken as UTC); `session` groups turns."""
+    """A memory to be stored. `time` is when it was said or happened (naive times are taken as UTC); `session` groups turns, or parts of a document;
+    `heading` is what stands above a part of a document, and is found and shown with it.
+    """
 
     text: str
     speaker: str = ""
     time: datetime | None = None
     session: str = ""
     source: str = ""
+    heading: str = ""
 
     def __post_init__(self) -> None:
         check_text(self.text)
-        for name in ("speaker", "session", "source"):
+        for name in ("speaker", "session", "source", "heading"):
             check_encodable(getattr(self, name), name)
 
 
@@ -64,6 +67,7 @@ class Record:
     last_said: datetime | None = None
     valid_until: datetime | None = None
     superseded_by: int | None = None
+    heading: str = ""
 
     @property
     def citation(self) -> str:
@@ -71,8 +75,13 @@ class Record:
 
     @property
     def key(self) -> str:
-        """The text as it is indexed: who said it and what was said."""
-        return f"{self.speaker}: {self.text}" if self.speaker else self.text
+        """The text as it is indexed: who said it, under which heading, and what was said."""
+        return key_of(self.speaker, self.heading, self.text)
+
+
+def key_of(speaker: str, heading: str, text: str) -> str:
+    before = ", ".join(part for part in (speaker, heading) if part)
+    return f"{before}: {text}" if before else text
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,12 +13,11 @@ from memory.encoder import Encoder
 from memory.errors import InvalidRecord, StoreError
 from memory.memory import Memory
 from memory.record import NewRecord, from_timestamp
+from memory.sealing import Cipher
 
 BLOCK = 256
-_ROWS = (
-    "SELECT records.id, scopes.path, text, speaker, time, session, source FROM records JOIN scopes ON scopes.id = scope_id "
-    "WHERE records.id BETWEEN ? AND ?"
-)
+_ROWS = "SELECT records.id, scopes.path, {columns} FROM records JOIN scopes ON scopes.id = scope_id WHERE records.id BETWEEN ? AND ?"
+_COLUMNS, _NEWER = "text, speaker, time, session, source", ", heading"  # schema 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +28,8 @@ class Salvaged:
     unreadable: int
 
 
-def salvage(damaged: str | Path, into: str | Path, *, encoder: Encoder | None = None) -> Salvaged:
-    """Copies every readable record of `damaged` to the memory `into`, which must not exist yet.
+def salvage(damaged: str | Path, into: str | Path, *, encoder: Encoder | None = None, cipher: Cipher | None = None) -> Salvaged:
+    """Copies every readable record of `damaged` to the memory `into`, which must not exist yet; both are sealed by `cipher`, if there is one.
 
     Raises `StoreError` when not even the list of records can be read, or `into` exists.
     """
@@ -41,9 +40,9 @@ def salvage(damaged: str | Path, into: str | Path, *, encoder: Encoder | None = 
     try:
         last = _last_id(database, damaged)
         saved, read = 0, 0
-        with Memory(into, encoder=encoder) as memory:
+        with Memory(into, encoder=encoder, cipher=cipher) as memory:
             for path, rows in groupby(_readable(database, last), key=lambda row: row[1]):
-                records = [record for row in rows if (record := _record(row)) is not None]
+                records = [record for row in rows if (record := _record(row, cipher)) is not None]
                 read += len(records)
                 saved += len(memory.remember_many(records, path))
         return Salvaged(saved, last - read)
@@ -64,19 +63,26 @@ def _last_id(database: sqlite3.Connection, path: Path) -> int:
 
 def _readable(database: sqlite3.Connection, last: int) -> Iterator[tuple[Any, ...]]:
     """Rows in order of their ids: by blocks, and where a block cannot be read, one by one."""
+    rows = _ROWS.format(columns=_COLUMNS + _NEWER)
+    try:
+        database.execute(rows, (0, 0))
+    except sqlite3.DatabaseError:
+        rows = _ROWS.format(columns=_COLUMNS)
     for first in range(1, last + 1, BLOCK):
         try:
-            yield from database.execute(_ROWS, (first, min(first + BLOCK - 1, last))).fetchall()
+            yield from database.execute(rows, (first, min(first + BLOCK - 1, last))).fetchall()
         except (sqlite3.DatabaseError, UnicodeDecodeError):
             for record_id in range(first, min(first + BLOCK, last + 1)):
                 try:
-                    yield from database.execute(_ROWS, (record_id, record_id)).fetchall()
+                    yield from database.execute(rows, (record_id, record_id)).fetchall()
                 except (sqlite3.DatabaseError, UnicodeDecodeError):
                     continue
 
 
-def _record(row: tuple[Any, ...]) -> NewRecord | None:
+def _record(row: tuple[Any, ...], cipher: Cipher | None) -> NewRecord | None:
+    stored = (row[2], row[3], row[5], row[6], *row[7:])
     try:
-        return NewRecord(row[2], row[3], from_timestamp(row[4]), row[5], row[6])
-    except (InvalidRecord, TypeError, ValueError, OverflowError):
+        parts = stored if cipher is None else [cipher.unseal(part, row[1]).decode() for part in stored]
+        return NewRecord(parts[0], parts[1], from_timestamp(row[4]), *parts[2:])
+    except (InvalidRecord, StoreError, TypeError, ValueError, OverflowError):
         return None

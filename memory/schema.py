@@ -14,7 +14,7 @@ APPLICATION_ID = 0x6F72_6D65  # "orme"
 _RECORDS = """
 CREATE TABLE records (
     id INTEGER PRIMARY KEY AUTOINCREMENT, scope_id INTEGER NOT NULL REFERENCES scopes (id), text TEXT NOT NULL, speaker TEXT NOT NULL, time REAL,
-    session TEXT NOT NULL, source TEXT NOT NULL, stored_at REAL NOT NULL, chars INTEGER NOT NULL, digest INTEGER,
+    session TEXT NOT NULL, source TEXT NOT NULL, heading TEXT NOT NULL, stored_at REAL NOT NULL, chars INTEGER NOT NULL, digest INTEGER,
     asks INTEGER NOT NULL, names INTEGER NOT NULL, numbers INTEGER NOT NULL, personal INTEGER NOT NULL, words BLOB NOT NULL, counts BLOB NOT NULL,
     vector BLOB, vector_b BLOB, said INTEGER NOT NULL DEFAULT 1, last_said REAL, valid_until REAL, superseded_by INTEGER
 )"""

@@ -15,13 +15,13 @@ import numpy as np
 
 from memory.encoder import Encoder, Vectors
 from memory.errors import EncoderMismatch, QuotaExceeded
-from memory.record import Limits, Mention, NewRecord, Record, Scope, Summary, from_timestamp, to_timestamp
+from memory.record import Limits, Mention, NewRecord, Record, Scope, Summary, from_timestamp, key_of, to_timestamp
 from memory.sealing import Cipher, digest_of
-from memory.store import IndexedRow, Prepared, ScopeState, key_of, prepared, repeats
+from memory.store import IndexedRow, Prepared, ScopeState, prepared, repeats
 
-COLUMNS = "scope_id, text, speaker, time, session, source, stored_at, chars, digest, asks, names, numbers, personal, words, counts"  # and the vector
+COLUMNS = "scope_id, text, speaker, time, session, source, heading, stored_at, chars, digest, asks, names, numbers, personal, words, counts"
 VECTOR_COLUMNS = ("vector", "vector_b")  # one of them is in use, the other is filled while re-encoding
-_RECORD = "records.id, text, speaker, time, session, source, said, last_said, valid_until, superseded_by"
+_RECORD = "records.id, text, speaker, time, session, source, said, last_said, valid_until, superseded_by, heading"
 _SCOPED = "records JOIN scopes ON scopes.id = records.scope_id"
 PAGE = 500
 
@@ -91,7 +91,7 @@ class SqlStore(ABC):
             raise QuotaExceeded(
                 f"scope {scope.path} holds {count} of at most {locked.max_records} records; forget some, or raise its limit"
             )
-        sql = f"INSERT INTO records ({COLUMNS}, {self._vector_column}) VALUES ({', '.join('?' * 16)}) RETURNING id"
+        sql = f"INSERT INTO records ({COLUMNS}, {self._vector_column}) VALUES ({', '.join('?' * 17)}) RETURNING id"
         new = self._insert_rows(sql, [self._row(scope, locked.id, rows[i], now, vectors[i]) for i in fresh])
         id_of = held | dict(zip(fresh, new, strict=True))
         self._end_facts(locked.id, [(id_of[i], rows[i]) for i in fresh if rows[i].facts], now)
@@ -113,10 +113,16 @@ class SqlStore(ABC):
 
     def _row(self, scope: Scope, scope_id: int, row: Prepared, now: float, vector: Vectors) -> tuple[Any, ...]:
         r, text = row.record, self._sealed_text
-        return (
-            scope_id, text(r.text, scope), text(r.speaker, scope), row.when, text(r.session, scope), text(r.source, scope), now, len(r.text),
-            row.digest, row.asks, row.names, row.numbers, row.personal, self._sealed(row.words, scope), row.counts, self._vector_in(vector, scope),
-        )  # fmt: skip
+        said = (
+            text(r.text, scope),
+            text(r.speaker, scope),
+            row.when,
+            text(r.session, scope),
+            text(r.source, scope),
+            text(r.heading, scope),
+        )
+        signs = (row.asks, row.names, row.numbers, row.personal, self._sealed(row.words, scope), row.counts)
+        return (scope_id, *said, now, len(r.text), row.digest, *signs, self._vector_in(vector, scope))
 
     def _end_facts(self, scope_id: int, stored: Sequence[tuple[int, Prepared]], now: float) -> None:
         """Each new value of a fact ends the values it had before, and is ended by one that was said of a later time."""
@@ -336,9 +342,10 @@ class SqlStore(ABC):
             self._do("INSERT INTO settings VALUES ('next_encoder', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", encoder)
 
     def not_reencoded(self, limit: int) -> list[tuple[int, str]]:
-        sql = f"SELECT records.id, path, speaker, text FROM {_SCOPED} WHERE {self._spare_column} IS NULL ORDER BY records.id LIMIT {int(limit)}"
-        found = [(row[0], Scope(row[1]), row[2], row[3]) for row in self._do(sql)]
-        return [(record_id, key_of(self._text(speaker, scope), self._text(text, scope))) for record_id, scope, speaker, text in found]
+        missing = f"{self._spare_column} IS NULL ORDER BY records.id LIMIT {int(limit)}"
+        sql = f"SELECT records.id, path, speaker, heading, text FROM {_SCOPED} WHERE {missing}"
+        found = [(row[0], Scope(row[1]), row[2:]) for row in self._do(sql)]
+        return [(record_id, key_of(*(self._text(part, scope) for part in parts))) for record_id, scope, parts in found]
 
     def put_vectors(self, vectors: Mapping[int, Vectors]) -> None:
         with self._transaction():
@@ -383,7 +390,7 @@ class SqlStore(ABC):
         text = self._text
         return Record(
             row[0], scope.path, text(row[1], scope), text(row[2], scope), from_timestamp(row[3]), text(row[4], scope), text(row[5], scope), row[6],
-            from_timestamp(row[7]), from_timestamp(row[8]), row[9],
+            from_timestamp(row[7]), from_timestamp(row[8]), row[9], text(row[10], scope),
         )  # fmt: skip
 
     def _sealed(self, content: bytes, scope: Scope) -> bytes:

@@ -93,10 +93,10 @@ class Store(SqlStore):
         record_id, scope_id, text, speaker, when, session, source, stored_at, vector = row
         made = prepared(NewRecord(text, speaker, from_timestamp(when), session, source), Scope(""), None)
         values = (
-            scope_id, text, speaker, when, session, source, stored_at, len(text), made.digest, made.asks, made.names, made.numbers, made.personal,
+            scope_id, text, speaker, when, session, source, "", stored_at, len(text), made.digest, made.asks, made.names, made.numbers, made.personal,
             made.words, made.counts, vector,
         )  # fmt: skip
-        self._db.execute(f"INSERT INTO records (id, {COLUMNS}, vector) VALUES ({', '.join('?' * 17)})", (record_id, *values))
+        self._db.execute(f"INSERT INTO records (id, {COLUMNS}, vector) VALUES ({', '.join('?' * 18)})", (record_id, *values))
         if made.facts:
             self._end_facts(scope_id, [(record_id, made)], stored_at)
 

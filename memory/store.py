@@ -149,7 +149,7 @@ def prepared(record: NewRecord, scope: Scope, cipher: Cipher | None) -> Prepared
     said = canonical(record, spoken)
     traits = traits_of(record.text, spoken)
     date = record.time.strftime("%d %B %Y") if record.time else ""
-    words, counts = counted([*words_in(f"{date} {record.speaker}"), *spoken])
+    words, counts = counted([*words_in(f"{date} {record.speaker} {record.heading}"), *spoken])
     when = to_timestamp(record.time)
     facts = facts_in(record.text, record.speaker, record.time, spoken)
     return Prepared(
@@ -195,8 +195,3 @@ def repeats(rows: Sequence[Prepared], held: Mapping[int, int]) -> tuple[list[int
                 known[index] = held[row.digest]
         stands_for.append(first[row.digest])
     return stands_for, known
-
-
-def key_of(speaker: str, text: str) -> str:
-    """A record as it is encoded: who said it and what was said."""
-    return f"{speaker}: {text}" if speaker else text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,17 +21,10 @@ if TYPE_CHECKING:
 def command(scope: str, memory_path: Path | None, config: Path | None) -> None:
     """Print every record of a scope as JSON lines, in order; `orchestrator remember FILE.jsonl` reads them back."""
 
+    from memory.jsonl import as_json
+
     async def job(orchestrator: Orchestrator) -> None:
         for record in orchestrator.need_memory().export(scope):
-            row = {
-                "id": record.citation,
-                "scope": record.scope,
-                "text": record.text,
-                "speaker": record.speaker,
-                "time": record.time.isoformat() if record.time else None,
-                "session": record.session,
-                "source": record.source,
-            }
-            click.echo(json.dumps(row, ensure_ascii=False))
+            click.echo(as_json(record))
 
     run_with(config, memory_path, job)

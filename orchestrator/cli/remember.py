@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import click
 from orchestrator.cli.options import engine_options, read_text, run_with
 
 if TYPE_CHECKING:
+    from memory import NewRecord
     from orchestrator.engine import Orchestrator
 
 
@@ -23,32 +25,38 @@ if TYPE_CHECKING:
 def command(
     texts: tuple[str, ...], speaker: str, when: str | None, scope: str, memory_path: Path | None, config: Path | None, as_json: bool
 ) -> None:
-    """Store TEXTS in memory. A text that names an existing .txt or .md file stores its paragraphs, one that names a .jsonl
-    file the records in it, all or none. Durable when the command returns."""
-    from orchestrator.documents import read_document, read_records, read_time
+    """Store TEXTS in memory. A text that names an existing .txt, .md, .html, .pdf or .docx file stores its parts, one that names a .jsonl
+    file the records in it; each file whole or not at all. Durable when the command returns."""
+    from memory.documents import read_time
 
     time = read_time(when) if when else None
 
     async def job(orchestrator: Orchestrator) -> None:
         stored = []
         for text in texts or (_decoded(read_text(None, what="a text")),):
-            path = Path(text) if len(text) < 1_000 and "\n" not in text else None
-            if path is not None and path.suffix == ".jsonl" and path.is_file():
-                records = await asyncio.to_thread(read_records, path)
-                stored += await asyncio.to_thread(orchestrator.need_memory().remember_many, records, scope)
-                continue
-            if path is not None and path.suffix in (".txt", ".md") and path.is_file():
-                pieces = [(piece.text, piece.time or time, path.name) for piece in read_document(path)]
-            else:
-                pieces = [(text, time, "")]
-            for piece, piece_time, source in pieces:
-                stored.append(await orchestrator.remember(piece, scope, speaker=speaker, time=piece_time, source=source))
+            records = await asyncio.to_thread(_records, text, speaker, time)
+            stored += await asyncio.to_thread(orchestrator.need_memory().remember_many, records, scope)
         if as_json:
             click.echo(json.dumps({"remembered": [record.citation for record in stored], "scope": scope}))
         else:
-            click.echo(f"remembered {len(stored)} {'record' if len(stored) == 1 else 'records'} in scope {scope}")
+            n = len({record.id for record in stored})
+            known = f" ({len(stored) - n} of them said before)" if n < len(stored) else ""
+            click.echo(f"remembered {len(stored)} {'record' if len(stored) == 1 else 'records'}{known} in scope {scope}")
 
     run_with(config, memory_path, job)
+
+
+def _records(text: str, speaker: str, time: datetime | None) -> list[NewRecord]:
+    from memory import NewRecord
+    from memory.documents import DOCUMENT_SUFFIXES, read_document
+    from memory.jsonl import read_records
+
+    path = Path(text) if len(text) < 1_000 and "\n" not in text else None
+    if path is not None and path.suffix.lower() == ".jsonl" and path.is_file():
+        return read_records(path)
+    if path is not None and path.suffix.lower() in DOCUMENT_SUFFIXES and path.is_file():
+        return read_document(path, time=time)
+    return [NewRecord(text, speaker, time)]
 
 
 def _decoded(raw: str | bytes) -> str:

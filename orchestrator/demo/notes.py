@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tempfile
 import time
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from orchestrator.documents import read_document
+from memory.documents import read_document
 from orchestrator.engine import Orchestrator
 from orchestrator.errors import NoAdequateModel
 
@@ -42,9 +43,8 @@ async def remember_bundled(orchestrator: Orchestrator) -> int:
     count = 0
     folder = bundled_folder()
     for path in sorted(folder.glob("[0-9]*.md")):
-        for paragraph in read_document(path):
-            await orchestrator.remember(paragraph.text, SCOPE, time=paragraph.time, source=path.stem)
-            count += 1
+        records = await asyncio.to_thread(read_document, path)
+        count += len(await asyncio.to_thread(orchestrator.need_memory().remember_many, records, SCOPE))
     for line in (folder / "chat.jsonl").read_text(encoding="utf-8").splitlines():
         turn = json.loads(line)
         when = datetime.fromisoformat(turn["time"]).replace(tzinfo=UTC)
