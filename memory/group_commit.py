@@ -7,45 +7,29 @@ A job is acknowledged only after the commit that holds it. If that commit fails,
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Generic, TypeVar
+from typing import Any, TypeVar
 
 from memory.errors import EncoderMismatch, QuotaExceeded
+from memory.together import Together, Waiting
 
 T = TypeVar("T")
 REFUSALS = (QuotaExceeded, EncoderMismatch)
-
-
-class _Waiting(Generic[T]):
-    def __init__(self, job: Callable[[], T]) -> None:
-        self.job = job
-        self.result: T | None = None
-        self.error: BaseException | None = None
-        self.is_done = False
 
 
 class GroupCommit:
     """`transaction` is entered once for each group of jobs; `lock` is held meanwhile."""
 
     def __init__(self, lock: threading.RLock, transaction: Callable[[], AbstractContextManager[None]]) -> None:
-        self._lock = lock
         self._transaction = transaction
-        self._waiting: deque[_Waiting[object]] = deque()
+        self._together: Together[Callable[[], Any], Any] = Together(lock, self._commit)
 
     def run(self, job: Callable[[], T]) -> T:
         """Runs `job` inside a transaction that others may share; returns after the commit. Raises what the job or the commit raised."""
-        mine: _Waiting[T] = _Waiting(job)
-        self._waiting.append(mine)  # type: ignore[arg-type]
-        with self._lock:
-            if not mine.is_done:  # else somebody who had the lock before has done it
-                self._commit([self._waiting.popleft() for _ in range(len(self._waiting))])
-        if mine.error is not None:
-            raise mine.error
-        return mine.result  # type: ignore[return-value]
+        return self._together.run(job)  # type: ignore[no-any-return]
 
-    def _commit(self, group: list[_Waiting[object]]) -> None:
+    def _commit(self, group: list[Waiting[Callable[[], Any], Any]]) -> None:
         try:
             with self._transaction():
                 for waiting in group:
@@ -56,6 +40,3 @@ class GroupCommit:
         except BaseException as error:
             for waiting in group:
                 waiting.error = error
-        finally:
-            for waiting in group:
-                waiting.is_done = True

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 Positions = NDArray[np.int64]
+Vectors = NDArray[np.float32]
 
 
 class Growing:

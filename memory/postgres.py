@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from memory.encoder import Vectors
 from memory.errors import StoreError
+from memory.growing import Vectors
 from memory.record import NewRecord, Scope
 from memory.sql_store import LockedScope, SqlStore
 

@@ -10,8 +10,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.encoder import Vectors
-from memory.growing import Positions
+from memory.growing import Positions, Vectors
 from memory.packing import OVERHEAD_CHARS, RecalledRecord
 from memory.record import Record
 from memory.relevance import LINKED, LINKS_FROM, SIGNALS, Asked, Scores, candidates_of, links_of, shipped_weights, signals_of

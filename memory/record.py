@@ -99,7 +99,8 @@ class Summary:
     """What a scope, a session or a stretch of turns is about: `level` is "scope", "session" or "turns", `sources` the ids of the records it rests on,
     `tokens` the budget that it was made for.
 
-    `made_by` is "extract" for sentences of the records themselves, else the name of the writer; each of its sentences was checked against them.
+    `made_by` is "extract" for sentences of the records themselves, else the name of the writer, each of whose sentences was checked against them, or
+    "extract instead of" that name where none could be kept.
     """
 
     level: str

@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.encoder import Encoder, Vectors
-from memory.growing import Positions
+from memory.encoder import Encoder
+from memory.growing import Positions, Vectors
 from memory.scope_index import ScopeIndex, inverse_frequency
 from memory.times import spans_in
 from memory.words import distinct, hashed_words, names_in, strip_question

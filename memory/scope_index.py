@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from memory.coarse import Builder, CoarseIndex
-from memory.encoder import Encoder, Vectors
+from memory.encoder import Encoder
 from memory.errors import EncoderMismatch
-from memory.growing import Growing, Positions
+from memory.growing import Growing, Positions, Vectors
 from memory.record import Scope
 from memory.store import IndexedRow, RecordStore, ScopeState
 from memory.words import names_in

@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from memory.encoder import Encoder, Vectors
+from memory.encoder import Encoder
 from memory.errors import EncoderMismatch, QuotaExceeded
+from memory.growing import Vectors
 from memory.record import Limits, Mention, NewRecord, Record, Scope, Summary, from_timestamp, key_of, to_timestamp
 from memory.sealing import Cipher, digest_of
 from memory.store import IndexedRow, Prepared, ScopeState, prepared, repeats
@@ -190,6 +191,8 @@ class SqlStore(ABC):
             if locked is None:
                 return []
             gone = [row[0] for row in self._do(f"SELECT id FROM records WHERE scope_id = ? AND {where} ORDER BY id", locked.id, *values)]
+            if not gone:
+                return []
             listed = self._list(gone)
             self._bring_back(gone, listed)
             from_these = f"SELECT summary_id FROM summary_sources WHERE {self._among('record_id')}"

@@ -14,9 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from memory.encoder import Vectors
 from memory.errors import StoreError
 from memory.group_commit import GroupCommit
+from memory.growing import Vectors
 from memory.record import NewRecord, Scope, from_timestamp
 from memory.schema import SCHEMA_VERSION, create, migrate
 from memory.sealing import Cipher

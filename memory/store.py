@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import NamedTuple, Protocol
 
 from memory.duplicates import canonical
-from memory.encoder import Encoder, Vectors
+from memory.encoder import Encoder
 from memory.facts import facts_in, is_one_statement
+from memory.growing import Vectors
 from memory.record import Limits, Mention, NewRecord, Record, Scope, Summary, to_timestamp
 from memory.sealing import Cipher, digest_of
 from memory.traits import traits_of

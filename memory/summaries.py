@@ -23,7 +23,7 @@ from memory.traits import traits_of
 from memory.words import hashed_words, names_in
 
 Writer = Callable[[str], str]
-STRETCH_TOKENS, STRETCH_SHARE = 1_500, 0.2  # a stretch of turns is closed at so many tokens, and summed up in this share of them
+STRETCH_TOKENS, STRETCH_SHARE = 1_500, 0.35  # a stretch of turns is closed at so many tokens, and summed up in this share of them
 SESSION_TOKENS = 300
 ATTEMPTS = 3
 MAX_SENTENCE_CHARS = 600
@@ -85,13 +85,15 @@ class _Rolling:
     def _made(self, level: str, session: str, notes: Sequence[str], sources: Iterable[int], tokens: int) -> Summary:
         ids = tuple(sorted(set(sources)))
         self._used.add((level, session))
-        found = self._stored.get((level, session, ids, tokens, self._made_by))
+        ways = (self._made_by, f"extract instead of {self._made_by}")
+        found = next((self._stored[key] for way in ways if (key := (level, session, ids, tokens, way)) in self._stored), None)
         if found is not None:
             self._kept.add(found.id)
             return found
         records = [self._records[i] for i in ids]
         text = self._written("\n".join(notes), records, tokens) if self._writer is not None and records else ""
-        made = Summary(level, session, text or extract(records, tokens), ids, self._made_by if text else "extract", tokens)
+        way = ways[0] if text or self._writer is None else ways[1]
+        made = Summary(level, session, text or extract(records, tokens), ids, way, tokens)
         self.new.append(made)
         return made
 
@@ -156,12 +158,12 @@ def _stretches(records: Sequence[Record]) -> list[tuple[list[Record], int]]:
     current, tokens = list[Record](), 0
     for record in records:
         current.append(record)
-        tokens += estimate_tokens(record.key)
+        tokens += estimate_tokens(render(record) + "\n")
         if tokens >= STRETCH_TOKENS:
             found.append((current, int(STRETCH_SHARE * tokens)))
             current, tokens = [], 0
     if current:
-        found.append((current, max(int(STRETCH_SHARE * tokens), min(tokens, SESSION_TOKENS // 2))))
+        found.append((current, max(int(STRETCH_SHARE * tokens), min(2 * tokens, SESSION_TOKENS // 2))))
     return found
 
 
