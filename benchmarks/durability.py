@@ -1,8 +1,9 @@
 """Kill the memory at random moments and look what is left: `python -m benchmarks.durability --json FILE`.
 
-A child process adds (one by one, and in batches), deletes and recalls in several threads, and says so only after the memory has acknowledged it. The
-parent kills it with SIGKILL at a random moment, opens the file, and checks: every acknowledged add is there unless its deletion had begun, nothing
-whose deletion was acknowledged is, a batch is there whole or not at all, and what recall finds is what the store holds.
+A child process adds (one by one, and in batches), deletes, recalls, sums up and writes snapshots in several threads, and says so only after the
+memory has acknowledged it. The parent kills it with SIGKILL at a random moment, opens the file, and checks: every acknowledged add is there unless its
+deletion had begun, nothing whose deletion was acknowledged is, not even in a summary, a batch is there whole or not at all, and what recall finds
+(through whatever snapshot was left) is what the store holds.
 
 Killing a process proves nothing about power cuts: for those SQLite's synchronous=FULL has to be believed.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,6 +23,7 @@ from pathlib import Path
 
 from benchmarks.output import write_json
 from memory import HashingEncoder, Memory, NewRecord
+from memory import memory as memory_module
 
 KILLS = 200
 KILLS_PER_FILE = 5  # scopes stay small enough for a recall that returns all of them
@@ -28,11 +31,13 @@ LONGEST_S = 0.4
 SCOPES = ("a", "a/b", "c")
 THREADS = 4
 BATCH = 5
+_NAMED = re.compile(r"\b(lamp|oil) (\d+(?:\.\d+)+)")
 _said = threading.Lock()
 
 
 def work(path: Path, seed: int) -> None:
     """The child: never returns. Each line tells what is about to happen, or what has been acknowledged."""
+    memory_module.SNAPSHOT_FROM, memory_module.SNAPSHOT_GROWTH = 1, 1.0
     memory = Memory(path, encoder=HashingEncoder(32))
 
     def loop(number: int) -> None:
@@ -57,6 +62,12 @@ def work(path: Path, seed: int) -> None:
                 say(f"deleting\t{where}\t{text}")
                 memory.forget(where, [record_id])
                 say(f"deleted\t{where}\t{text}")
+            elif roll < 0.93:
+                memory.summarize(scope)
+                say("summarized")
+            elif roll < 0.96:
+                memory.snapshot()
+                say("snapshot")
             else:
                 memory.recall(f"lamp oil {count}", scope)
 
@@ -96,6 +107,7 @@ class Ledger:
         self.deleting: set[str] = set()
         self.deleted: set[str] = set()
         self.batches: list[tuple[str, frozenset[str]]] = []
+        self.summaries = self.snapshots = 0
 
     def hear(self, lines: list[list[str]]) -> None:
         for kind, *rest in lines:
@@ -107,17 +119,20 @@ class Ledger:
                 self.deleting.update(rest[1:])
             elif kind == "deleted":
                 self.deleted.update(rest[1:])
+            self.summaries += kind == "summarized"
+            self.snapshots += kind == "snapshot"
 
     def judge(self, memory: Memory) -> dict[str, int]:
         found = {scope: {record.text for record in memory.export(scope)} for scope in SCOPES}
         everything = set().union(*found.values())
         lost = sum(len(texts - found[scope] - self.deleting) for scope, texts in self.added.items())
         torn = sum(0 < len((batch - self.deleting) & found[scope]) < len(batch - self.deleting) for scope, batch in self.batches)
+        summed_up = {f"{kind} {number}" for scope in SCOPES for one in memory.summaries(scope) for kind, number in _NAMED.findall(one.text)}
         disagreeing = 0
         for scope in SCOPES:
             recalled = {item.record.text for item in memory.recall("lamp oil", scope, token_budget=10**9, limit=10**6).items}
             disagreeing += recalled != found[scope]
-        return {"lost": lost, "resurrected": len(everything & self.deleted), "torn_batches": torn, "disagreeing": disagreeing}
+        return {"lost": lost, "resurrected": len((everything | summed_up) & self.deleted), "torn_batches": torn, "disagreeing": disagreeing}
 
 
 def run(kills: int, folder: Path) -> dict[str, int]:
@@ -132,6 +147,8 @@ def run(kills: int, folder: Path) -> dict[str, int]:
                     totals[name] += count
         totals["acknowledged_adds"] += sum(map(len, ledger.added.values()))
         totals["acknowledged_deletes"] += len(ledger.deleted)
+        totals["summaries"] += ledger.summaries
+        totals["snapshots"] += ledger.snapshots
     return {"kills": kills, **totals}
 
 

@@ -87,13 +87,14 @@ class Memory:
         where = Scope.parse(scope)
         if not records:
             return []
-        keys = [key_of(r.speaker, r.heading, r.text) for r in records]
-        place = {key: i for i, key in enumerate(dict.fromkeys(keys))}  # a million equal lines are encoded once
+        key_of_record = {r: key_of(r.speaker, r.heading, r.text) for r in dict.fromkeys(records)}  # a million equal lines are encoded once
+        keys = list(dict.fromkeys(key_of_record.values()))
         while True:
             encoder = self._encoder
-            vectors = encoder.encode(list(place))
+            vector_of = dict(zip(keys, encoder.encode(keys), strict=True))
+            vectors = [vector_of[key_of_record[record]] for record in records]
             try:
-                ids = self._store.add(where, records, vectors[[place[key] for key in keys]], encoder.fingerprint)
+                ids = self._store.add(where, records, vectors, encoder.fingerprint)
                 break
             except EncoderMismatch:
                 if not self._has_changed(encoder):
@@ -229,13 +230,17 @@ class Memory:
         """Rewrites the file without holes. Forgetting gives space back by itself as it becomes much; this gives back all."""
         self._store.compact()
 
-    def close(self) -> None:
-        """Keeps snapshots of the large scopes that were asked about, so that they open fast, and closes the store."""
-        for index in list(self._indexes.values()):
-            index.stop()
+    def snapshot(self) -> None:
+        """Writes snapshots of the large scopes that were asked about and have grown since, so that they open fast. Closing does so, too."""
         if self._snapshots is not None:
             for index in list(self._indexes.values()):
                 self._keep_snapshot(index, self._snapshots)
+
+    def close(self) -> None:
+        """Writes snapshots and closes the store."""
+        for index in list(self._indexes.values()):
+            index.stop()
+        self.snapshot()
         self._store.close()
 
     def __enter__(self) -> Memory:
@@ -288,6 +293,7 @@ class Memory:
             described, arrays = index.frozen()
             if self._store.state(index.scope).deletions == described["deletions"]:
                 snapshots.save(index.scope, {**described, "encoder": index.encoder.fingerprint}, arrays)
+                index.thawed_size = len(index)
         if self._store.state(index.scope).deletions != described["deletions"]:  # somebody forgot something meanwhile
             snapshots.drop(index.scope)
 

@@ -125,7 +125,7 @@ class PostgresStore(SqlStore):
                 told = " ".join(str(error).split())
                 raise StoreError(f"the memory at {self._where} cannot be used: {told}. Check server, address and rights") from error
 
-    def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Vectors, encoder: str) -> list[int]:
+    def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Sequence[Vectors], encoder: str) -> list[int]:
         job = self._add(scope, records, vectors, encoder)
         with self._transaction():
             return job()

@@ -76,12 +76,13 @@ class SqlStore(ABC):
     @abstractmethod
     def compact(self) -> None: ...
 
-    def _add(self, scope: Scope, records: Sequence[NewRecord], vectors: Vectors, encoder: str) -> Callable[[], list[int]]:
+    def _add(self, scope: Scope, records: Sequence[NewRecord], vectors: Sequence[Vectors], encoder: str) -> Callable[[], list[int]]:
         """What to do in a transaction; the work that needs none is done."""
-        rows = [prepared(record, scope, self._cipher) for record in records]
+        made = {record: prepared(record, scope, self._cipher) for record in dict.fromkeys(records)}
+        rows = [made[record] for record in records]
         return lambda: self._insert(scope, rows, vectors, encoder)
 
-    def _insert(self, scope: Scope, rows: Sequence[Prepared], vectors: Vectors, encoder: str) -> list[int]:
+    def _insert(self, scope: Scope, rows: Sequence[Prepared], vectors: Sequence[Vectors], encoder: str) -> list[int]:
         locked, now = self._locked_scope(scope, create=True), self._clock()
         assert locked is not None
         if locked.encoder != encoder:
@@ -310,11 +311,13 @@ class SqlStore(ABC):
             for row in self._do(sql + "ORDER BY summaries.id", scope.path)
         ]
 
-    def save_summaries(self, scope: Scope, new: Sequence[Summary], replaced: Sequence[int], deletions: int) -> bool:
+    def save_summaries(self, scope: Scope, new: Sequence[Summary], replaced: Sequence[int]) -> bool:
         with self._transaction():
             locked = self._locked_scope(scope, create=True)
             assert locked is not None
-            if self.state(scope).deletions != deletions:
+            sources = {source for one in new for source in one.sources}
+            there = f"SELECT count(*) FROM records WHERE scope_id = ? AND {self._among('id')}"
+            if self._do(there, locked.id, self._list(sources))[0][0] < len(sources):
                 return False
             self._do(f"DELETE FROM summaries WHERE scope_id = ? AND {self._among('id')}", locked.id, self._list(replaced))
             sql = (

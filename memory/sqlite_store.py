@@ -119,7 +119,7 @@ class Store(SqlStore):
             return f"{what} {self.path}: {error}. Copy what can be read: orchestrator salvage {self.path} --into NEW.db"
         return f"{what} {self.path}: {error}. Check that it is a memory file and that the folder is writable"
 
-    def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Vectors, encoder: str) -> list[int]:
+    def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Sequence[Vectors], encoder: str) -> list[int]:
         """Concurrent calls share one commit."""
         try:
             return self._commits.run(self._add(scope, records, vectors, encoder))

@@ -50,8 +50,8 @@ class RecordStore(Protocol):
     Methods raise `StoreError` when the database cannot be used.
     """
 
-    def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Vectors, encoder: str) -> list[int]:
-        """Stores all records or none, durably; returns their ids in order, those of earlier records for repeats of them.
+    def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Sequence[Vectors], encoder: str) -> list[int]:
+        """Stores all records or none, durably, each with its vector; returns their ids in order, for repeats those of the records repeated.
 
         Raises `QuotaExceeded`, or `EncoderMismatch` when the memory has another encoder by now.
         """
@@ -101,8 +101,8 @@ class RecordStore(Protocol):
 
     def summaries(self, scope: Scope) -> list[Summary]: ...
 
-    def save_summaries(self, scope: Scope, new: Sequence[Summary], replaced: Sequence[int], deletions: int) -> bool:
-        """Stores `new` in place of those with the ids `replaced`. False, with nothing stored, if records were deleted since `deletions` was seen."""
+    def save_summaries(self, scope: Scope, new: Sequence[Summary], replaced: Sequence[int]) -> bool:
+        """Stores `new` in place of those with the ids `replaced`. False, with nothing stored, if a record that they rest on has been deleted."""
         ...
 
     def start_reencoding(self, encoder: str) -> None:

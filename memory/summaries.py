@@ -25,7 +25,7 @@ from memory.words import hashed_words, names_in
 Writer = Callable[[str], str]
 STRETCH_TOKENS, STRETCH_SHARE = 1_500, 0.35  # a stretch of turns is closed at so many tokens, and summed up in this share of them
 SESSION_TOKENS = 300
-ATTEMPTS = 3
+ATTEMPTS = 8
 MAX_SENTENCE_CHARS = 600
 REPEATED = 0.6  # share of a sentence's words that stand in one already taken, from which on it is passed over
 _SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
@@ -41,10 +41,9 @@ def summarize(store: RecordStore, scope: Scope, session: str | None, token_budge
     if token_budget < 0:
         raise ValueError(f"token_budget must not be negative (got {token_budget})")
     for _ in range(ATTEMPTS):
-        deletions = store.state(scope).deletions
         rolling = _Rolling(store, scope, writer)
         summary = rolling.of_scope(token_budget) if session is None else rolling.of_session(session, token_budget)
-        if store.save_summaries(scope, rolling.new, rolling.outdated(), deletions):
+        if store.save_summaries(scope, rolling.new, rolling.outdated()):
             return summary
     raise StoreError(f"records of scope {scope.path} were deleted while it was summed up, {ATTEMPTS} times: try again")
 
