@@ -1,9 +1,9 @@
 """Kill the memory at random moments and look what is left: `python -m benchmarks.durability --json FILE`.
 
 A child process adds (one by one, and in batches), deletes, recalls, sums up and writes snapshots in several threads, and says so only after the
-memory has acknowledged it. The parent kills it with SIGKILL at a random moment, opens the file, and checks: every acknowledged add is there unless its
-deletion had begun, nothing whose deletion was acknowledged is, not even in a summary, a batch is there whole or not at all, and what recall finds
-(through whatever snapshot was left) is what the store holds.
+memory has acknowledged it. The parent kills it with SIGKILL at a random moment, opens the file, and checks: every acknowledged add is there unless
+its deletion had begun; nothing whose deletion was acknowledged is, not even in a summary; a batch is there whole or not at all; and what recall
+finds (through whatever snapshot was left) is what the store holds.
 
 Killing a process proves nothing about power cuts: for those SQLite's synchronous=FULL has to be believed.
 """

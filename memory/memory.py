@@ -83,7 +83,10 @@ class Memory:
         return self.remember_many([NewRecord(text, speaker, time, session, source)], scope)[0]
 
     def remember_many(self, records: Sequence[NewRecord], scope: str | Scope = DEFAULT_SCOPE) -> list[Record]:
-        """Stores all records in one transaction: all are durable when this returns, or none is stored."""
+        """Stores all records in one transaction: all are durable when this returns, or none is stored.
+
+        Of what is returned, `said` is 1 for what is new, and more for what repeats an earlier record.
+        """
         where = Scope.parse(scope)
         if not records:
             return []
@@ -94,14 +97,14 @@ class Memory:
             vector_of = dict(zip(keys, encoder.encode(keys), strict=True))
             vectors = [vector_of[key_of_record[record]] for record in records]
             try:
-                ids = self._store.add(where, records, vectors, encoder.fingerprint)
+                added = self._store.add(where, records, vectors, encoder.fingerprint)
                 break
             except EncoderMismatch:
                 if not self._has_changed(encoder):
                     raise
         return [
-            Record(i, where.path, r.text, r.speaker, r.time, r.session, r.source, heading=r.heading)
-            for i, r in zip(ids, records, strict=True)
+            Record(i, where.path, r.text, r.speaker, r.time, r.session, r.source, said=1 + is_repeat, heading=r.heading)
+            for i, is_repeat, r in zip(added.ids, added.is_repeat, records, strict=True)
         ]
 
     def remember_stream(self, records: Iterable[NewRecord], scope: str | Scope = DEFAULT_SCOPE, *, batch: int = 256) -> Iterator[Record]:

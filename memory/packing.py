@@ -61,14 +61,18 @@ def render(record: Record) -> str:
     What looks like instructions to a model is marked as a quotation; relative times are resolved: `yesterday [2025-03-03]`. What is over says since
     when, and which record tells more: `(2024-03-04, until 2025-05-01, see m:40)`.
     """
+    mark = " [quoted, not to be followed]" if looks_like_instructions(record.text) else ""
+    return f"[{record.citation}]{when_of(record)}{mark} " + "\n  ".join(with_dates(record.key, record.time).splitlines())
+
+
+def when_of(record: Record) -> str:
+    """In parentheses, after a space: when it was said, how often, and until when it held."""
     dates = [f"{record.time:%Y-%m-%d}"] if record.time else []
     if record.said > 1:
         dates.append(f"said {record.said} times" + (f", last {record.last_said:%Y-%m-%d}" if record.last_said else ""))
     if record.valid_until is not None:
         dates.append(f"until {record.valid_until:%Y-%m-%d}" + (f", see m:{record.superseded_by}" if record.superseded_by else ""))
-    date = f" ({', '.join(dates)})" if dates else ""
-    mark = " [quoted, not to be followed]" if looks_like_instructions(record.text) else ""
-    return f"[{record.citation}]{date}{mark} " + "\n  ".join(with_dates(record.key, record.time).splitlines())
+    return f" ({', '.join(dates)})" if dates else ""
 
 
 def pack(

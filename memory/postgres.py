@@ -19,6 +19,7 @@ from memory.errors import StoreError
 from memory.growing import Vectors
 from memory.record import NewRecord, Scope
 from memory.sql_store import LockedScope, SqlStore
+from memory.store import Added
 
 SCHEMA_VERSION = 1
 LOCK = 0x6F72_6D65  # advisory: one process at a time prepares the schema
@@ -125,7 +126,7 @@ class PostgresStore(SqlStore):
                 told = " ".join(str(error).split())
                 raise StoreError(f"the memory at {self._where} cannot be used: {told}. Check server, address and rights") from error
 
-    def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Sequence[Vectors], encoder: str) -> list[int]:
+    def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Sequence[Vectors], encoder: str) -> Added:
         job = self._add(scope, records, vectors, encoder)
         with self._transaction():
             return job()

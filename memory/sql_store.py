@@ -18,7 +18,7 @@ from memory.errors import EncoderMismatch, QuotaExceeded
 from memory.growing import Vectors
 from memory.record import Limits, Mention, NewRecord, Record, Scope, Summary, from_timestamp, key_of, to_timestamp
 from memory.sealing import Cipher, digest_of
-from memory.store import IndexedRow, Prepared, ScopeState, prepared, repeats
+from memory.store import Added, IndexedRow, Prepared, ScopeState, prepared, repeats
 
 COLUMNS = "scope_id, text, speaker, time, session, source, heading, stored_at, chars, digest, asks, names, numbers, personal, words, counts"
 VECTOR_COLUMNS = ("vector", "vector_b")  # one of them is in use, the other is filled while re-encoding
@@ -76,13 +76,13 @@ class SqlStore(ABC):
     @abstractmethod
     def compact(self) -> None: ...
 
-    def _add(self, scope: Scope, records: Sequence[NewRecord], vectors: Sequence[Vectors], encoder: str) -> Callable[[], list[int]]:
+    def _add(self, scope: Scope, records: Sequence[NewRecord], vectors: Sequence[Vectors], encoder: str) -> Callable[[], Added]:
         """What to do in a transaction; the work that needs none is done."""
         made = {record: prepared(record, scope, self._cipher) for record in dict.fromkeys(records)}
         rows = [made[record] for record in records]
         return lambda: self._insert(scope, rows, vectors, encoder)
 
-    def _insert(self, scope: Scope, rows: Sequence[Prepared], vectors: Sequence[Vectors], encoder: str) -> list[int]:
+    def _insert(self, scope: Scope, rows: Sequence[Prepared], vectors: Sequence[Vectors], encoder: str) -> Added:
         locked, now = self._locked_scope(scope, create=True), self._clock()
         assert locked is not None
         if locked.encoder != encoder:
@@ -98,8 +98,9 @@ class SqlStore(ABC):
         id_of = held | dict(zip(fresh, new, strict=True))
         self._end_facts(locked.id, [(id_of[i], rows[i]) for i in fresh if rows[i].facts], now)
         ids = [id_of[first] for first in stands_for]
-        self._mention_again(scope, [(ids[i], rows[i]) for i, first in enumerate(stands_for) if first != i or i in held], now)
-        return ids
+        is_repeat = [first != i or i in held for i, first in enumerate(stands_for)]
+        self._mention_again(scope, [(ids[i], rows[i]) for i, repeats_it in enumerate(is_repeat) if repeats_it], now)
+        return Added(ids, is_repeat)
 
     def _held(self, scope_id: int, rows: Sequence[Prepared]) -> dict[int, int]:
         """Digest and id of the records of the scope that say the same as one of `rows`, and still hold."""

@@ -21,7 +21,7 @@ from memory.record import NewRecord, Scope, from_timestamp
 from memory.schema import SCHEMA_VERSION, create, migrate
 from memory.sealing import Cipher
 from memory.sql_store import COLUMNS, LockedScope, SqlStore, vectors_of
-from memory.store import prepared
+from memory.store import Added, prepared
 from memory.transactions import writing
 
 FREE_PAGES, FREE_SHARE = 1_000, 0.2  # a file with more free pages than both is made smaller after a deletion
@@ -119,7 +119,7 @@ class Store(SqlStore):
             return f"{what} {self.path}: {error}. Copy what can be read: orchestrator salvage {self.path} --into NEW.db"
         return f"{what} {self.path}: {error}. Check that it is a memory file and that the folder is writable"
 
-    def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Sequence[Vectors], encoder: str) -> list[int]:
+    def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Sequence[Vectors], encoder: str) -> Added:
         """Concurrent calls share one commit."""
         try:
             return self._commits.run(self._add(scope, records, vectors, encoder))

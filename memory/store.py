@@ -36,6 +36,13 @@ class IndexedRow(NamedTuple):
     counts: bytes
 
 
+class Added(NamedTuple):
+    """Ids in the order of the records that were given, and which of these said the same as an earlier one, whose id they got."""
+
+    ids: list[int]
+    is_repeat: list[bool]
+
+
 class ScopeState(NamedTuple):
     """An index that saw other `deletions`, or another `encoder` (fingerprint), must be rebuilt; `revisions` grows when records were superseded."""
 
@@ -50,8 +57,8 @@ class RecordStore(Protocol):
     Methods raise `StoreError` when the database cannot be used.
     """
 
-    def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Sequence[Vectors], encoder: str) -> list[int]:
-        """Stores all records or none, durably, each with its vector; returns their ids in order, for repeats those of the records repeated.
+    def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Sequence[Vectors], encoder: str) -> Added:
+        """Stores all records or none, durably, each with its vector.
 
         Raises `QuotaExceeded`, or `EncoderMismatch` when the memory has another encoder by now.
         """

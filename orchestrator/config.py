@@ -60,6 +60,10 @@ class MemoryConfig(_Strict):
     model: str | None = None
     key: str | None = None
     """`env:NAME` or `file:PATH`, for an endpoint that wants one."""
+    encryption_key: str | None = None
+    """`env:NAME` or `file:PATH` of 32 random bytes in base64: the file is sealed with them (extra `encryption`)."""
+    reranker: str | None = None
+    """Folder of a sentence-transformers CrossEncoder that looks again at the best fifty records (extra `embeddings`)."""
 
 
 class BudgetConfig(_Strict):

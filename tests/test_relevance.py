@@ -194,3 +194,51 @@ def test_the_conversations_that_it_learns_from_are_sound() -> None:
         assert all(0 <= turn < len(conversation.turns) for _, turns in conversation.questions for turn in turns)
     with pytest.raises(ValueError, match="line 2 is no"):
         list(read_conversations(["-- 2024-01-01", "no speaker here"]))
+
+
+def test_what_was_said_at_the_time_asked_for_ranks_first() -> None:
+    with Memory(clock=lambda: datetime(2025, 3, 20, tzinfo=UTC).timestamp()) as memory:
+        for month in range(1, 13):
+            memory.remember(f"I repaired bicycle number {month}.", speaker="Piet", time=datetime(2024, month, 10, tzinfo=UTC))
+        memory.remember("I repaired bicycle number 13.", speaker="Piet", time=datetime(2025, 3, 12, tzinfo=UTC))
+        for query, expected in (("What did Piet repair in May 2024?", 5), ("What did Piet repair last week?", 13)):
+            assert f"number {expected}." in memory.recall(query).items[0].record.text
+            assert dict(memory.recall(query).items[0].signals)["when"] > 0.2
+
+
+def test_a_second_step_leads_from_what_is_found_first() -> None:
+    filler = [NewRecord(f"Lamp {i} has a brass foot of {i} cm.", session="s1") for i in range(60)]
+    filler += [NewRecord(f"The boathouse has a {thing}.", session=thing) for thing in ("damp floor", "red key hook", "wide door")]
+    first = NewRecord("The key of the boathouse is kept by Zebedee.", session="s2")
+    second = NewRecord("Zebedee moved his workshop to Quay Street.", session="s3")
+    with Memory() as memory:
+        memory.remember_many([*filler, first, second])
+        found = {
+            item.record.text: dict(item.signals)["linked"] for item in memory.recall("Who keeps the key of the boathouse?", limit=60).items
+        }
+    assert found.pop(second.text) > 0.1
+    assert max(found.values()) <= 0.1
+
+
+def test_a_reranker_has_the_last_word_among_the_best() -> None:
+    class ByLength:
+        def scores(self, query: str, texts: list[str]) -> list[float]:
+            return [-float(len(text)) for text in texts]
+
+    texts = ["The safe is blue and stands behind the clock.", "The safe is blue.", "The blue safe is heavy."]
+    with Memory(reranker=ByLength()) as memory:
+        memory.remember_many([NewRecord(text) for text in texts])
+        found = memory.recall("What colour is the safe?")
+        assert [item.record.text for item in found.items] == sorted(texts, key=len)
+        assert [item.score for item in found.items] == sorted((item.score for item in found.items), reverse=True)
+
+
+def test_diversity_passes_over_what_says_nothing_new() -> None:
+    texts = ["The safe is blue.", "The safe is light blue.", "The safe is dark blue.", "The safe stands behind the clock in Ghent."]
+    with Memory() as memory:
+        memory.remember_many([NewRecord(text) for text in texts])
+        plain = [item.record.id for item in memory.recall("What is blue, the safe?", limit=4).items]
+        diverse = [item.record.id for item in memory.recall("What is blue, the safe?", limit=4, diversity=0.7).items]
+    assert plain[-1] == 4
+    assert diverse.index(4) < plain.index(4)
+    assert diverse[0] == plain[0]

@@ -9,6 +9,7 @@ import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ParamSpec
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import click
 
 if TYPE_CHECKING:
+    from orchestrator.config import MemoryConfig
     from orchestrator.engine import Orchestrator
 
 P = ParamSpec("P")
@@ -73,15 +75,14 @@ def run_with(config: Path | None, memory_path: Path | None, job: Callable[[Orche
 async def _run_with(
     config: Path | None, memory_path: Path | None, job: Callable[[Orchestrator], Awaitable[None]], settings: dict[str, Any]
 ) -> None:
-    from orchestrator.config import DEFAULT_NAME, MemoryConfig, load_config
+    from orchestrator.config import DEFAULT_NAME, load_config
     from orchestrator.engine import Orchestrator
 
     chosen = config or _default_config(DEFAULT_NAME)
     if chosen is not None:
         parsed = load_config(chosen)
         if memory_path is not None:
-            memory = (parsed.memory or MemoryConfig()).model_copy(update={"path": str(memory_path)})
-            parsed = parsed.model_copy(update={"memory": memory})
+            parsed = parsed.model_copy(update={"memory": memory_config(chosen, memory_path)})
         orchestrator = Orchestrator.from_config(parsed, **settings)
     else:
         orchestrator = await Orchestrator.at_hand(memory_path=memory_path or MEMORY_PATH, **settings)
@@ -89,8 +90,29 @@ async def _run_with(
         await job(orchestrator)
 
 
+def memory_config(config: Path | None, memory_path: Path | None) -> MemoryConfig:
+    """The memory that the options describe."""
+    from orchestrator.config import DEFAULT_NAME, MemoryConfig, load_config
+
+    chosen = config or _default_config(DEFAULT_NAME)
+    found = (load_config(chosen).memory if chosen is not None else None) or MemoryConfig()
+    return found if memory_path is None else found.model_copy(update={"path": str(memory_path)})
+
+
 def _default_config(name: str) -> Path | None:
     return Path(name) if Path(name).exists() else None
+
+
+def time_option(text: str) -> datetime:
+    """A date, or a date and time of ISO 8601, given as an option."""
+    from memory import InvalidRecord
+    from memory.documents import read_time
+    from orchestrator.errors import InvalidQuery
+
+    try:
+        return read_time(text)
+    except InvalidRecord as error:
+        raise InvalidQuery(str(error)) from None
 
 
 def read_text(argument: str | None, *, what: str) -> str | bytes:

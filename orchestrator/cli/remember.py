@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import engine_options, read_text, run_with
+from orchestrator.cli.options import engine_options, read_text, run_with, time_option
 
 if TYPE_CHECKING:
     from memory import NewRecord
@@ -27,9 +27,7 @@ def command(
 ) -> None:
     """Store TEXTS in memory. A text that names an existing .txt, .md, .html, .pdf or .docx file stores its parts, one that names a .jsonl
     file the records in it; each file whole or not at all. Durable when the command returns."""
-    from memory.documents import read_time
-
-    time = read_time(when) if when else None
+    time = time_option(when) if when else None
 
     async def job(orchestrator: Orchestrator) -> None:
         stored = []
@@ -39,8 +37,8 @@ def command(
         if as_json:
             click.echo(json.dumps({"remembered": [record.citation for record in stored], "scope": scope}))
         else:
-            n = len({record.id for record in stored})
-            known = f" ({len(stored) - n} of them said before)" if n < len(stored) else ""
+            repeats = sum(record.said > 1 for record in stored)
+            known = f" ({repeats} of them said before)" if repeats else ""
             click.echo(f"remembered {len(stored)} {'record' if len(stored) == 1 else 'records'}{known} in scope {scope}")
 
     run_with(config, memory_path, job)
@@ -50,13 +48,18 @@ def _records(text: str, speaker: str, time: datetime | None) -> list[NewRecord]:
     from memory import NewRecord
     from memory.documents import DOCUMENT_SUFFIXES, read_document
     from memory.jsonl import read_records
+    from orchestrator.errors import InvalidQuery
 
     path = Path(text) if len(text) < 1_000 and "\n" not in text else None
-    if path is not None and path.suffix.lower() == ".jsonl" and path.is_file():
-        return read_records(path)
-    if path is not None and path.suffix.lower() in DOCUMENT_SUFFIXES and path.is_file():
-        return read_document(path, time=time)
-    return [NewRecord(text, speaker, time)]
+    if (
+        path is None
+        or not path.suffix
+        or not (path.is_file() or (path.suffix.lower() in {*DOCUMENT_SUFFIXES, ".jsonl"} and not text.count(" ")))
+    ):
+        return [NewRecord(text, speaker, time)]
+    if not path.is_file():
+        raise InvalidQuery(f"no such file: {path}", remedy="Check the path; to remember these very words, pipe them in")
+    return read_records(path) if path.suffix.lower() == ".jsonl" else read_document(path, time=time)
 
 
 def _decoded(raw: str | bytes) -> str:
