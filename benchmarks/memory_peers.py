@@ -1,8 +1,9 @@
 """The memory beside mem0, Chroma and LanceDB, each used as its documentation says: `python -m benchmarks.memory_peers --data DIR --json FILE`.
 
-All get the same texts, the same static encoder and one scope a conversation; mem0 stores without a language model (`infer=False`). Measured are evidence
-recall among the first ten, durable adds a second in batches of 100, the median time of a query, and how many of 100 forgotten texts can still be
-read in the files afterwards. Those that are not installed are left out: `pip install mem0ai chromadb lancedb`.
+All get the same texts, the same static encoder and one scope a conversation; mem0 stores without a language model (`infer=False`). Measured are
+evidence recall among the first ten, durable adds a second in batches of 100 (LanceDB indexes words later, with the first query), the median time of
+a query, and how many of 100 forgotten texts can still be read in the files afterwards. Those that are not installed are left out:
+`pip install mem0ai chromadb lancedb`.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -141,7 +142,6 @@ def links_of(index: ScopeIndex, asked: Asked, best: Positions, p_best: Scores) -
     their worth, in standard deviations. Who said it and when is no link. Shape (records,).
     """
     n = len(index)
-    found = np.zeros(n)
     owner, words, _ = index.words_of(best)
     dates = (f"{datetime.fromtimestamp(seconds, UTC):%d %B %Y}" for seconds in index.times[best].tolist())
     who_and_when = {code for text in (*dates, *(index.speaker_names[i] for i in index.speakers[best])) for code in hashed_words(text)}
@@ -149,10 +149,9 @@ def links_of(index: ScopeIndex, asked: Asked, best: Positions, p_best: Scores) -
     weights: dict[int, float] = {}
     for p, word in zip(p_best[owner].tolist(), words.tolist(), strict=True):
         weights[word] = max(weights.get(word, 0.0), p)
-    for word, p in weights.items():
-        seen = index.records_with(word)
-        if 2 <= seen <= max(3, RARE * n) and word not in known:
-            found[index.holding(word)[0]] += p * inverse_frequency(n, seen)
+    most = max(3, RARE * n)
+    rare = {word: p for word, p in weights.items() if 2 <= index.records_with(word) <= most and word not in known}
+    found = index.summed({word: p * float(inverse_frequency(n, index.records_with(word))) for word, p in rare.items()})
     found[best] = 0.0
     return np.minimum(_standardised(found, found), MOST_LINKED)
 
@@ -167,13 +166,10 @@ def signals_of(index: ScopeIndex, asked: Asked, candidates: Positions) -> Scores
     meaning = (cosine - mean) / spread
     words = _Words(index, asked, positions, b=0.8 - 0.4 * fade)
     centre = where[:, 2]
-    best_meaning, best_words = meaning[centre].copy(), words.score[centre].copy()
-    for end in range(2, 5):  # windows of three that end one after the other, all holding the centre
-        members = np.arange(end - 2, end + 1)
-        usable = valid[:, members] & valid[:, [end]]
-        joined = (cosine[where[:, members]] * usable).sum(axis=1) / _lengths(index, around, members, usable)
-        best_meaning = np.where(valid[:, end], np.maximum(best_meaning, (joined - mean) / spread), best_meaning)
-        best_words = np.where(valid[:, end], np.maximum(best_words, words.of_windows(where[:, members], usable)), best_words)
+    windows = _Windows.of(index, positions)
+    joined = (windows.joined(cosine) / windows.lengths(index) - mean) / spread
+    best_meaning = np.maximum(meaning[centre], _best(joined, where, valid))
+    best_words = np.maximum(words.score[centre], _best(words.of(windows), where, valid))
     standing, best_words = _standardised(words.score, words.score[centre]), _standardised(best_words, best_words)
     before = where[:, 1]
     asked_before = valid[:, 1] * (index.asks[around[:, 1]] > 0) * fade
@@ -245,15 +241,47 @@ def _standardised(scores: Scores, population: Scores) -> Scores:
     return (scores - population.mean()) / spread if spread > 1e-9 else np.zeros_like(scores)
 
 
-def _lengths(index: ScopeIndex, around: Positions, members: Positions, usable: NDArray[np.bool_]) -> Scores:
-    """Length of the sum of the unit vectors of each window's usable members, from the cosines between neighbours."""
-    one, two = index.near
-    last, middle = around[:, members[2]], around[:, members[1]]
-    first_second = usable[:, 0] & usable[:, 1]
-    second_third = usable[:, 1] & usable[:, 2]
-    first_third = usable[:, 0] & usable[:, 2]
-    squared = usable.sum(axis=1) + 2.0 * (first_second * one[middle] + second_third * one[last] + first_third * two[last])
-    return np.asarray(np.sqrt(np.maximum(squared, 1e-6)))
+def _best(scores: Scores, where: Positions, valid: NDArray[np.bool_]) -> Scores:
+    """The best of the windows that hold a candidate: those that end with it, and one and two records after it."""
+    return np.asarray(np.maximum.reduce([np.where(valid[:, column], scores[where[:, column]], -np.inf) for column in (2, 3, 4)]))
+
+
+@dataclass(frozen=True, slots=True)
+class _Windows:
+    """For each of some positions (ascending) the window of three that ends there: whether the record before, and that before it, belong to it.
+
+    They do if they are turns of the same session. Of windows that reach beyond the positions, nothing is right.
+    """
+
+    positions: Positions
+    one: NDArray[np.bool_]
+    two: NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, index: ScopeIndex, positions: Positions) -> _Windows:
+        session = index.sessions[positions]
+        found = []
+        for distance in (1, 2):
+            same = np.zeros(len(positions), dtype=bool)
+            adjacent = positions[distance:] - positions[:-distance] == distance
+            same[distance:] = adjacent & (session[distance:] == session[:-distance]) & (session[distance:] > 0)
+            found.append(same)
+        return cls(positions, *found)
+
+    def joined(self, values: NDArray[Any]) -> Scores:
+        """Sum of the values of each window's records; `values` belong to the positions and may have a second axis."""
+        shape = (-1, *[1] * (values.ndim - 1))
+        total = values.astype(float)
+        total[1:] += values[:-1] * self.one[1:].reshape(shape)
+        total[2:] += values[:-2] * self.two[2:].reshape(shape)
+        return total
+
+    def lengths(self, index: ScopeIndex) -> Scores:
+        """Length of the sum of the unit vectors of each window, from the cosines between neighbours."""
+        one, two = index.near
+        squared = 1.0 + self.one + self.two + 2.0 * (self.one * one[self.positions] + self.two * two[self.positions])
+        squared[1:] += 2.0 * (self.one & self.two)[1:] * one[self.positions[:-1]]
+        return np.asarray(np.sqrt(np.maximum(squared, 1e-6)))
 
 
 class _Words:
@@ -278,10 +306,9 @@ class _Words:
         self.score = self._bm25(self._frequency, self._n_words, self._typical)
         self.coverage = (self._frequency > 0) @ self._worth / self._total
 
-    def of_windows(self, members: Positions, usable: NDArray[np.bool_]) -> Scores:
-        """Of the usable members of each window taken together; both of shape (windows, 3)."""
-        frequency = (self._frequency[members] * usable[:, :, None]).sum(axis=1)
-        return self._bm25(frequency, (self._n_words[members] * usable).sum(axis=1), 3.0 * self._typical)
+    def of(self, windows: _Windows) -> Scores:
+        """Of the records of each window taken together."""
+        return self._bm25(windows.joined(self._frequency), windows.joined(self._n_words), 3.0 * self._typical)
 
     def _bm25(self, frequency: Scores, n_words: Scores, typical: float) -> Scores:
         norm = K1 * (1.0 - self._b + self._b * n_words / typical)

@@ -326,6 +326,15 @@ class ScopeIndex:
         later, later_counts = self._scanned(word, self._sorted.size)
         return np.concatenate([known, later]), np.concatenate([counts, later_counts])
 
+    def summed(self, weights: Mapping[int, float]) -> NDArray[np.float64]:
+        """For each record the sum of the weights of the words that stand in it."""
+        held = [(self.holding(word)[0], weight) for word, weight in weights.items()]
+        if not held:
+            return np.zeros(len(self))
+        positions = np.concatenate([positions for positions, _ in held])
+        each = np.repeat([weight for _, weight in held], [len(positions) for positions, _ in held])
+        return np.bincount(positions, weights=each, minlength=len(self)).astype(float)
+
     def _scanned(self, word: int, start: int) -> tuple[Positions, NDArray[np.uint8]]:
         hits = np.flatnonzero(self._words.view[start:] == np.uint32(word)) + start
         return np.searchsorted(self._ends.view, hits, side="right"), self._counts.view[hits]
@@ -381,7 +390,7 @@ class _Sorted:
 
     def holding(self, word: int) -> tuple[Positions, NDArray[np.uint8]]:
         code = np.uint32(word)
-        start, end = np.searchsorted(self.codes, code, side="left"), np.searchsorted(self.codes, code, side="right")
+        start, end = self.codes.searchsorted(code), self.codes.searchsorted(code, side="right")
         return self.owners[start:end], self.counts[start:end]
 
 
