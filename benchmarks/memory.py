@@ -1,8 +1,8 @@
 """Evidence recall of the memory on LoCoMo conversations (Maharana et al. 2024): `python -m benchmarks.memory --data DIR --json FILE`.
 
-For each question with evidence: the share of its evidence turns among the first k recalled, and inside a packed 1,000-token context.
-No model is called. Nothing is tuned here; `--encoder minilm` needs the `embeddings` extra. Then speed and size (benchmarks.memory_speed), unless
-`--parts recall` says otherwise; `--sizes` are the records in one scope.
+For each question with evidence: the share of its evidence turns among the first k recalled, inside a packed 1,000-token context, and in a summary of
+the scope (made without a model) of a fifth of its tokens. No model is called. Nothing is tuned here; `--encoder minilm` needs the `embeddings` extra.
+Then speed and size (benchmarks.memory_speed), unless `--parts recall` says otherwise; `--sizes` are the records in one scope.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from typing import Any
 from benchmarks.memory_speed import SCOPES, speed
 from benchmarks.output import write_json
 from memory import Encoder, HashingEncoder, Memory, NewRecord, SentenceTransformerEncoder, default_encoder
+from memory.packing import estimate_tokens, render
+from memory.supported import cited_in
 
 CUTS = (5, 10, 25, 50)
 MULTI_HOP = 1
@@ -81,6 +83,8 @@ def measure(conversations: list[dict[str, Any]], encoder: Encoder, path: Path) -
             found["multi_hop_recall_at_10"].append(found["recall_at_10"][-1])
         found["recall_in_1000_tokens"].append(len(evidence & {item.record.id for item in packed.items}) / len(evidence))
 
+    summed_up = {number: summarized(memory, f"locomo/{number}") for number in range(len(conversations))}
+    in_summary = [len(evidence & summed_up[int(scope.removeprefix("locomo/"))]) / len(evidence) for scope, _, evidence, _ in evidence_of]
     texts = [record.key for number in range(len(conversations)) for record in memory.export(f"locomo/{number}")]
     start = time.perf_counter()
     encoder.encode(texts)
@@ -88,11 +92,18 @@ def measure(conversations: list[dict[str, Any]], encoder: Encoder, path: Path) -
     memory.close()
     return {
         **{name: round(statistics.fmean(values), 4) for name, values in found.items()},
+        "evidence_in_summary_of_20_percent": round(statistics.fmean(in_summary), 4),
         "encode_texts_per_s": round(encode_texts_per_s),
         "recall_p50_ms": round(statistics.median(times_ms), 3),
         "questions": len(evidence_of),
         "encoder": encoder.fingerprint,
     }
+
+
+def summarized(memory: Memory, scope: str) -> set[int]:
+    """Ids of the records quoted in a summary of a fifth of the scope's tokens."""
+    tokens = sum(estimate_tokens(render(record)) for record in memory.export(scope))
+    return set(cited_in(memory.summarize(scope, token_budget=tokens // 5).text))
 
 
 def main() -> None:
