@@ -49,12 +49,13 @@ CREATE TABLE IF NOT EXISTS mentions (
     source TEXT NOT NULL, said BIGINT NOT NULL, PRIMARY KEY (record_id, place)
 );
 CREATE TABLE IF NOT EXISTS facts (
-    record_id BIGINT NOT NULL REFERENCES records (id) ON DELETE CASCADE, scope_id BIGINT NOT NULL, fact BIGINT NOT NULL, value BIGINT NOT NULL,
-    since DOUBLE PRECISION NOT NULL, is_all SMALLINT NOT NULL, ended_by BIGINT
+    id BIGSERIAL PRIMARY KEY, record_id BIGINT NOT NULL REFERENCES records (id) ON DELETE CASCADE, scope_id BIGINT NOT NULL, fact BIGINT NOT NULL,
+    value BIGINT NOT NULL, since DOUBLE PRECISION NOT NULL, is_all SMALLINT NOT NULL, ended_by BIGINT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS facts_by_time ON facts (scope_id, fact, since);
+CREATE INDEX IF NOT EXISTS facts_current ON facts (scope_id, fact, ended_by, since);
 CREATE INDEX IF NOT EXISTS facts_by_record ON facts (record_id);
-CREATE INDEX IF NOT EXISTS facts_by_successor ON facts (ended_by) WHERE ended_by IS NOT NULL;
+CREATE INDEX IF NOT EXISTS facts_by_successor ON facts (ended_by) WHERE ended_by > 0;
 CREATE TABLE IF NOT EXISTS summaries (
     id BIGSERIAL PRIMARY KEY, scope_id BIGINT NOT NULL REFERENCES scopes (id), level TEXT NOT NULL, session TEXT NOT NULL, text TEXT NOT NULL,
     sources TEXT NOT NULL, made_by TEXT NOT NULL, tokens BIGINT NOT NULL

@@ -31,12 +31,13 @@ _DERIVED = (
     "CREATE INDEX records_by_successor ON records (superseded_by) WHERE superseded_by IS NOT NULL",
     "CREATE TABLE mentions (record_id INTEGER NOT NULL REFERENCES records (id) ON DELETE CASCADE, place INTEGER NOT NULL, time REAL, "
     "session TEXT NOT NULL, source TEXT NOT NULL, said INTEGER NOT NULL, PRIMARY KEY (record_id, place)) WITHOUT ROWID",
-    "CREATE TABLE facts (record_id INTEGER NOT NULL REFERENCES records (id) ON DELETE CASCADE, scope_id INTEGER NOT NULL, fact INTEGER NOT NULL, "
-    "value INTEGER NOT NULL, since REAL NOT NULL, is_all INTEGER NOT NULL, ended_by INTEGER)",
+    "CREATE TABLE facts (id INTEGER PRIMARY KEY, record_id INTEGER NOT NULL REFERENCES records (id) ON DELETE CASCADE, "
+    "scope_id INTEGER NOT NULL, fact INTEGER NOT NULL, value INTEGER NOT NULL, since REAL NOT NULL, is_all INTEGER NOT NULL, "
+    "ended_by INTEGER NOT NULL)",
     "CREATE INDEX facts_by_time ON facts (scope_id, fact, since)",
-    "CREATE INDEX facts_current ON facts (scope_id, fact) WHERE ended_by IS NULL",
+    "CREATE INDEX facts_current ON facts (scope_id, fact, ended_by, since)",
     "CREATE INDEX facts_by_record ON facts (record_id)",
-    "CREATE INDEX facts_by_successor ON facts (ended_by) WHERE ended_by IS NOT NULL",
+    "CREATE INDEX facts_by_successor ON facts (ended_by) WHERE ended_by > 0",
     "CREATE TABLE summaries (id INTEGER PRIMARY KEY, scope_id INTEGER NOT NULL REFERENCES scopes (id), level TEXT NOT NULL, session TEXT NOT NULL, "
     "text TEXT NOT NULL, sources TEXT NOT NULL, made_by TEXT NOT NULL, tokens INTEGER NOT NULL)",
     "CREATE INDEX summaries_by_scope ON summaries (scope_id)",

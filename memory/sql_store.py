@@ -131,29 +131,29 @@ class SqlStore(ABC):
         """Each new value of a fact ends the values it had before, and is ended by one that was said of a later time."""
         ended = False
         for record_id, row in stored:
-            for key, value, since in row.facts:
+            for fact, value, since in row.facts:
                 begins = since if since is not None else row.when if row.when is not None else now
-                of_key = "FROM facts WHERE scope_id = ? AND fact = ?"
-                old = self._do(
-                    f"SELECT record_id, is_all {of_key} AND ended_by IS NULL AND value <> ? AND since <= ?", scope_id, key, value, begins
-                )
-                old_ids = [found[0] for found in old if found[0] != record_id]
-                if old_ids:
-                    self._do(f"UPDATE facts SET ended_by = ? WHERE scope_id = ? AND fact = ? AND {self._among('record_id')}",
-                             record_id, scope_id, key, self._list(old_ids))  # fmt: skip
-                for old_id in (found[0] for found in old if found[1] and found[0] != record_id):
-                    self._mark_over(old_id, begins, record_id)
-                later = self._do(f"SELECT record_id, since {of_key} AND value <> ? AND since > ? ORDER BY since, record_id LIMIT 1",
-                                 scope_id, key, value, begins)  # fmt: skip
-                if later and row.is_over_with_them:
-                    self._mark_over(record_id, later[0][1], later[0][0])
-                ended = ended or bool(old_ids) or bool(later)
-                self._do(
-                    "INSERT INTO facts (record_id, scope_id, fact, value, since, is_all, ended_by) VALUES (?, ?, ?, ?, ?, ?, ?)",
-                    record_id, scope_id, key, value, begins, int(row.is_over_with_them), later[0][0] if later else None,
-                )  # fmt: skip
+                ended = self._end_fact(scope_id, record_id, row.is_over_with_them, fact, value, begins) or ended
         if ended:
             self._do("UPDATE scopes SET revisions = revisions + 1 WHERE id = ?", scope_id)
+
+    def _end_fact(self, scope_id: int, record_id: int, is_all: bool, fact: int, value: int, begins: float) -> bool:
+        """Whether anything has ended. `is_all`: the record says little else."""
+        of_fact = "FROM facts WHERE scope_id = ? AND fact = ?"
+        sql = f"SELECT id, record_id, is_all {of_fact} AND ended_by = 0 AND value <> ? AND since <= ? AND record_id <> ?"
+        old = self._do(sql, scope_id, fact, value, begins, record_id)
+        if old:
+            self._do(f"UPDATE facts SET ended_by = ? WHERE {self._among('id')}", record_id, self._list(row[0] for row in old))
+        for _, old_id, was_all in old:
+            if was_all:
+                self._mark_over(old_id, begins, record_id)
+        sql = f"SELECT record_id, since {of_fact} AND value <> ? AND since > ? ORDER BY since, record_id LIMIT 1"
+        later = self._do(sql, scope_id, fact, value, begins)
+        if later and is_all:
+            self._mark_over(record_id, later[0][1], later[0][0])
+        sql = "INSERT INTO facts (record_id, scope_id, fact, value, since, is_all, ended_by) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        self._do(sql, record_id, scope_id, fact, value, begins, int(is_all), later[0][0] if later else 0)
+        return bool(old or later)
 
     def _mark_over(self, record_id: int, until: float, by: int | None) -> None:
         self._do("UPDATE records SET valid_until = ?, superseded_by = ? WHERE id = ?", until, by, record_id)
@@ -217,7 +217,7 @@ class SqlStore(ABC):
             else:
                 self._do("UPDATE records SET superseded_by = ? WHERE id = ?", by, old)
         self._do(
-            "UPDATE facts SET ended_by = (SELECT superseded_by FROM records WHERE records.id = facts.record_id) "
+            "UPDATE facts SET ended_by = coalesce((SELECT superseded_by FROM records WHERE records.id = facts.record_id), 0) "
             f"WHERE {self._among('ended_by')}",
             listed,
         )

@@ -159,7 +159,7 @@ class Store(SqlStore):
         with self._reading():
             free, pages = (self._db.execute(f"PRAGMA {what}").fetchone()[0] for what in ("freelist_count", "page_count"))
             if free > max(FREE_PAGES, FREE_SHARE * pages):
-                self._db.execute(f"PRAGMA incremental_vacuum({MOST_FREED})").fetchall()
+                self._db.executescript(f"PRAGMA incremental_vacuum({MOST_FREED})")  # `execute` would free one page
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def compact(self) -> None:

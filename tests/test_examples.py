@@ -22,6 +22,7 @@ EXPECTED = {
     "fleet": ["The answer is 36", "simulated: True", "routed"],
     "checked_json": ["revision", "1874"],
     "memory_alone": ["19:40", "what Silas's scope knows of the safe: []", "forgotten: 1"],
+    "memory_over_time": ["now: [m:3]", "then: [m:1]", "said 2 times, last 2025-03-04", "readable in the file without the key: False"],
     "router_alone": ["chosen", "after 20 failures"],
 }
 
