@@ -272,12 +272,13 @@ class Memory:
                     raise
 
     def _has_changed(self, encoder: Encoder) -> bool:
-        """Whether `encoder` is no longer that of this memory, because `reencode` has finished."""
+        """Whether what failed with `encoder` may be tried again, because `reencode` has finished meanwhile (perhaps twice: there and back)."""
         with self._lock:
-            if self._next is not None and self._store.state(Scope.parse(DEFAULT_SCOPE)).encoder == self._next.fingerprint:
+            stored = self._store.state(Scope.parse(DEFAULT_SCOPE)).encoder
+            if self._next is not None and stored == self._next.fingerprint:
                 self._encoder, self._next = self._next, None
                 self._indexes.clear()
-            return self._encoder is not encoder
+            return self._encoder is not encoder or stored == encoder.fingerprint
 
     def _expire(self, scope: Scope) -> None:
         if self._store.expire(scope) and self._snapshots is not None:

@@ -171,7 +171,8 @@ class PostgresStore(SqlStore):
         return np.asarray(vector, dtype=np.float32)
 
     def _vectors_out(self, column: Sequence[Any], scope: Scope) -> Vectors:
-        return np.array([vector.to_numpy() for vector in column], dtype=np.float32).reshape(len(column), self._dimensions)
+        rows = [vector.to_numpy() for vector in column]
+        return np.array(rows, dtype=np.float32).reshape(len(rows), len(rows[0]) if rows else self._dimensions)
 
     def _deleted(self) -> None:
         self._do("VACUUM records")

@@ -92,12 +92,14 @@ class ScopeIndex:
         Raises `EncoderMismatch` when the memory has been encoded anew meanwhile.
         """
         self._reads += 1
-        state = self._own_state()
-        if state.deletions != self._deletions:
-            self._reset(state.deletions)
-        rows, vectors = self._store.rows_after(self.scope, int(self.ids[-1]) if len(self) else 0)
+        while True:
+            state = self._own_state()
+            if state.deletions != self._deletions:
+                self._reset(state.deletions)
+            rows, vectors = self._store.rows_after(self.scope, int(self.ids[-1]) if len(self) else 0)
+            if not rows or self._own_state().deletions == state.deletions:  # or else these vectors may be another encoder's
+                break
         if rows:
-            self._own_state()  # or else these vectors may be another encoder's
             self._add(rows, vectors)
         if rows or state.revisions != self._revisions:
             self._revisions = state.revisions

@@ -344,8 +344,8 @@ class SqlStore(ABC):
     def start_reencoding(self, encoder: str) -> None:
         with self._transaction():
             begun = self._do("SELECT value FROM settings WHERE name = 'next_encoder'")
-            if begun and begun[0][0] != encoder:
-                self._do(f"UPDATE records SET {self._spare_column} = NULL")
+            if not begun or begun[0][0] != encoder:  # whatever is left there is another encoder's
+                self._do(f"UPDATE records SET {self._spare_column} = NULL WHERE {self._spare_column} IS NOT NULL")
             self._do("INSERT INTO settings VALUES ('next_encoder', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", encoder)
 
     def not_reencoded(self, limit: int) -> list[tuple[int, str]]:
@@ -414,4 +414,5 @@ class SqlStore(ABC):
 
 
 def vectors_of(column: Sequence[bytes], dimensions: int) -> Vectors:
-    return np.frombuffer(b"".join(column), dtype=np.float32).reshape(len(column), dimensions)
+    """`dimensions` for a column without rows; others tell their own: the encoder may have changed since they were read."""
+    return np.frombuffer(b"".join(column), dtype=np.float32).reshape(len(column), len(column[0]) // 4 if column else dimensions)

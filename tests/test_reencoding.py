@@ -101,7 +101,7 @@ def test_many_threads_use_it_while_it_changes() -> None:
         threads = [threading.Thread(target=use, args=(number,)) for number in range(4)]
         for thread in threads:
             thread.start()
-        for encoder in (NEW, OLD, NEW):
+        for encoder in (NEW, OLD, NEW, OLD, NEW, OLD, NEW):
             memory.reencode(encoder)
         done.set()
         for thread in threads:
@@ -136,6 +136,18 @@ def test_what_was_interrupted_goes_on(tmp_path: Path) -> None:
         assert isinstance(store, Store)
         stored = store.rows_after(Scope.parse("a"), 0)[1]
         assert stored == pytest.approx(NEW.encode([record.key for record in memory.export("a")]), abs=1e-6)
+
+
+def test_vectors_left_behind_by_a_crash_are_not_taken_for_new_ones(tmp_path: Path) -> None:
+    """The switch is one transaction, clearing the old vectors comes after it."""
+    with Memory(tmp_path / "m.db", encoder=OLD) as memory:
+        memory.remember_many(RECORDS[:50], "a")
+        memory.reencode(NEW)
+        memory.store._do("UPDATE records SET vector = zeroblob(4 * 32)")  # type: ignore[attr-defined]
+        third = HashingEncoder(24)
+        assert memory.reencode(third) == 50
+        stored = memory.store.rows_after(Scope.parse("a"), 0)[1]
+        assert stored == pytest.approx(third.encode([record.key for record in memory.export("a")]), abs=1e-6)
 
 
 def test_concurrent_encodings_share_batches_and_only_the_culprit_fails() -> None:
