@@ -1,0 +1,172 @@
+"""The sandbox's worker: reads requests from its standard input, runs each in a fork of itself that first confines itself, and writes how it ended.
+
+A request and an answer are each four bytes of length and JSON. Run as `python -I -S worker.py FOLDER` with an empty environment; imports nothing but
+the standard library, so that a fork is small. The fork has no way to the worker's pipes: they are closed in it, and it cannot open others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import shutil
+import signal
+import struct
+import sys
+import tempfile
+import time
+import traceback
+from typing import Any, BinaryIO, NoReturn
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import collections  # noqa: F401 - what programs often import is here before the fork
+import datetime  # noqa: F401
+import functools  # noqa: F401
+import heapq  # noqa: F401
+import itertools  # noqa: F401
+import math  # noqa: F401
+import random
+import re  # noqa: F401
+import string  # noqa: F401
+import typing  # noqa: F401
+
+import confine  # type: ignore[import-not-found]
+
+FINISHED, RAISED, EXITED = 0, 17, 18
+MAX_ERROR_CHARS = 2_000
+MARK = "\x00finished"
+
+
+def main() -> None:
+    base = sys.argv[1]
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_RDWR)
+    for standard in (0, 1):
+        os.dup2(null, standard)
+    while (request := read(requests)) is not None:
+        write(answers, run(request, base, (requests.fileno(), answers.fileno())))
+
+
+def read(stream: BinaryIO) -> dict[str, Any] | None:
+    header = stream.read(4)
+    if len(header) < 4:
+        return None
+    found: dict[str, Any] = json.loads(stream.read(struct.unpack("!I", header)[0]))
+    return found
+
+
+def write(stream: BinaryIO, answer: dict[str, Any]) -> None:
+    body = json.dumps(answer).encode()
+    stream.write(struct.pack("!I", len(body)) + body)
+    stream.flush()
+
+
+def run(request: dict[str, Any], base: str, private: tuple[int, ...]) -> dict[str, Any]:
+    """Forks, confines, runs, waits; always answers."""
+    folder = tempfile.mkdtemp(dir=base)
+    output, error = os.pipe(), os.pipe()
+    started = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        for descriptor in (*private, output[0], error[0]):
+            os.close(descriptor)
+        become(request, folder, output[1], error[1])
+    for descriptor in (output[1], error[1]):
+        os.close(descriptor)
+    try:
+        printed, told, cut = listen(child, output[0], error[0], request["limits"], started)
+        _, status = os.waitpid(child, 0)
+        return {**ending(status, told, cut), "stdout": printed.decode("utf-8", "replace"), "seconds": time.monotonic() - started}
+    finally:
+        for descriptor in (output[0], error[0]):
+            os.close(descriptor)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def become(request: dict[str, Any], folder: str, output: int, error: int) -> NoReturn:
+    """The fork: never returns. `error` carries what was raised, and a mark when the last line was reached."""
+    limits = request["limits"]
+    os.dup2(output, 1)
+    os.dup2(output, 2)
+    os.chdir(folder)
+    os.environ.update(HOME=folder, TMPDIR=folder)
+    sys.stdin = open(os.devnull)  # noqa: SIM115 - for as long as the fork lives
+    sys.stdout = sys.stderr = open(1, "w", encoding="utf-8", errors="replace", closefd=False)  # noqa: SIM115
+    random.seed(0)  # so that a program does the same each time
+    code = RAISED
+    try:
+        program = compile(request["code"], "<program>", "exec")
+    except BaseException as problem:  # whatever the compiler makes of it
+        os.write(error, describe(problem))
+        os._exit(RAISED)
+    try:
+        confine.confine(
+            folder,
+            cpu_s=limits["cpu_s"],
+            memory_bytes=limits["memory_bytes"],
+            file_bytes=limits["file_bytes"],
+            open_files=limits["open_files"],
+        )
+    except OSError as problem:
+        os.write(error, f"refused: {problem}".encode())
+        os._exit(EXITED)
+    try:
+        exec(program, {"__name__": "__main__", "__builtins__": __builtins__})
+        code = FINISHED
+    except SystemExit:
+        code = EXITED
+    except BaseException as problem:
+        with contextlib.suppress(BaseException):
+            os.write(error, describe(problem))
+    with contextlib.suppress(BaseException):
+        sys.stdout.flush()
+    if code == FINISHED:
+        os.write(error, MARK.encode())
+    os._exit(code)
+
+
+def describe(problem: BaseException) -> bytes:
+    lines = traceback.format_exception_only(type(problem), problem)
+    return "".join(lines).strip()[:MAX_ERROR_CHARS].encode("utf-8", "replace")
+
+
+def listen(child: int, output: int, error: int, limits: dict[str, Any], started: float) -> tuple[bytes, bytes, str]:
+    """What the fork prints and tells until it ends or has to be ended, and why it was: "timeout", "output" or nothing."""
+    found, cut = {output: b"", error: b""}, ""
+    with selectors.DefaultSelector() as selector:
+        for descriptor in found:
+            selector.register(descriptor, selectors.EVENT_READ)
+        while selector.get_map() and not cut:
+            left = started + limits["wall_s"] - time.monotonic()
+            ready = selector.select(max(left, 0.0))
+            if left <= 0.0:
+                cut = "timeout"
+            for key, _ in ready:
+                part = os.read(key.fd, 65_536)
+                found[key.fd] += part[: limits["output_bytes"] + 1 - len(found[key.fd])]
+                if not part:
+                    selector.unregister(key.fd)
+                elif len(found[output]) > limits["output_bytes"]:
+                    cut = "output"
+    if cut:
+        os.kill(child, signal.SIGKILL)
+    return found[output][: limits["output_bytes"]], found[error], cut
+
+
+def ending(status: int, told: bytes, cut: str) -> dict[str, str]:
+    text = told.decode("utf-8", "replace")
+    if cut:
+        return {"ending": cut, "error": ""}
+    if text.startswith("refused: "):
+        return {"ending": "refused", "error": text.removeprefix("refused: ")}
+    if os.WIFSIGNALED(status):
+        return {"ending": "killed", "error": signal.Signals(os.WTERMSIG(status)).name}
+    code = os.WEXITSTATUS(status)
+    if code == FINISHED and text == MARK:
+        return {"ending": "finished", "error": ""}
+    return {"ending": "raised" if code == RAISED else "exited", "error": text}
+
+
+if __name__ == "__main__":
+    main()
