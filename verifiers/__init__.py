@@ -2,6 +2,7 @@
 
 from verifiers.agreement import Agreement, group_equivalent
 from verifiers.choice import ChoiceVerifier, find_choice, offered_choices
+from verifiers.code import UnitTestVerifier, find_program
 from verifiers.equivalence import Answer, canonical_answer, equivalent, final_answer_text
 from verifiers.grounding import GroundingVerifier, Source
 from verifiers.numeric import NumericVerifier, find_number, numbers_equal, parse_number
@@ -16,6 +17,7 @@ __all__ = [
     "JsonSchemaVerifier",
     "NumericVerifier",
     "Source",
+    "UnitTestVerifier",
     "Verdict",
     "Verifier",
     "canonical_answer",
@@ -24,6 +26,7 @@ __all__ = [
     "find_choice",
     "find_json",
     "find_number",
+    "find_program",
     "group_equivalent",
     "numbers_equal",
     "offered_choices",

@@ -35,7 +35,9 @@ def command(as_json: bool) -> None:
 def _checks() -> list[dict[str, Any]]:
     from memory.encoder import STATIC_WEIGHTS
     from orchestrator.backends.providers import PROVIDERS, find_local_servers
+    from verifiers.sandbox import level_at_hand
 
+    isolation, why = level_at_hand()
     rows: list[tuple[str, bool | None, str]] = [
         ("python", True, platform.python_version()),
         ("package", True, f"compound-orchestrator {metadata.version('compound-orchestrator')}"),
@@ -56,6 +58,7 @@ def _checks() -> list[dict[str, Any]]:
             util.find_spec("genai_prices") is not None or None,
             "list prices of hosted models" if util.find_spec("genai_prices") else "optional: pip install 'compound-orchestrator[prices]'",
         ),
+        ("sandbox", isolation != "none" or None, f"{isolation}: {why}"),
         ("configuration", *_config_state()),
         ("decision log", *_decision_log_state()),
         (

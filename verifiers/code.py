@@ -1,0 +1,108 @@
+"""Code, judged by running it in the sandbox: the caller's own tests, and what a program makes of given expressions."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from verifiers.sandbox import Limits, Sandbox, SandboxUnavailable
+from verifiers.verdict import Verdict
+
+HARNESS = Path(__file__).with_name("sandbox") / "harness.py"
+LOAD_S, EACH_S = 1.0, 0.25
+MAX_SHOWN = 3
+_FENCE = re.compile(r"```(?:python|py)?[^\S\n]{0,40}\n(.*?)```", re.DOTALL | re.IGNORECASE)
+
+
+def find_program(text: str) -> str | None:
+    """The Python program in an answer: its fenced blocks together if they parse so, else the last one that parses, else the whole text."""
+    blocks = _FENCE.findall(text)
+    for candidate in ("\n".join(blocks), *reversed(blocks), text):
+        if candidate.strip() and parses(candidate):
+            return str(candidate)
+    return None
+
+
+def parses(program: str) -> bool:
+    try:
+        ast.parse(program)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """What each expression gave, as the beginning of its `repr`, or `None` where it raised or took too long; `error` if the program did not load."""
+
+    results: tuple[str | None, ...]
+    error: str
+
+
+async def evaluate(program: str, expressions: Sequence[str], sandbox: Sandbox, *, each_s: float = EACH_S) -> Evaluated:
+    """Loads `program` and evaluates all expressions in it, one after the other, in one run of the sandbox. Never raises on what the program does."""
+    call = f"\nmain({program!r}, {list(expressions)!r}, {LOAD_S!r}, {each_s!r})\n"
+    room = Limits(wall_s=LOAD_S + each_s * len(expressions) + 2.0, cpu_s=60, output_bytes=1_000 + 2_000 * len(expressions))
+    ran = await sandbox.run(HARNESS.read_text(encoding="utf-8") + call, room)
+    try:
+        told = json.loads(ran.stdout.rsplit("\n", 1)[-1])
+        results = tuple(found if isinstance(found, str) else None for found in told["results"])
+        if ran.finished and len(results) == len(expressions):
+            return Evaluated(results, str(told["error"]))
+    except (ValueError, TypeError, KeyError):
+        pass
+    return Evaluated((None,) * len(expressions), ran.error or f"the program ended early ({ran.ending})")
+
+
+class UnitTestVerifier:
+    """Passes programs under which every one of `tests` (Python expressions, or `assert` statements) is true.
+
+    Decisive: the tests are the caller's and are believed. Tests that a model wrote belong to `dual_agreement`. Abstains, with the reason, where this
+    machine gives no isolation; model-written code is never run outside of it. Raises `ValueError` on a test that is no expression.
+    """
+
+    name = "unit_tests"
+
+    def __init__(self, tests: Sequence[str], sandbox: Sandbox | None = None) -> None:
+        self._tests = [expression_of(test) for test in tests]
+        self._sandbox = sandbox
+
+    async def verify(self, query: str, candidate: str) -> Verdict:
+        program = find_program(candidate)
+        if program is None:
+            return Verdict(self.name, 0.0, False, "the answer holds no Python program", decisive=True)
+        try:
+            found = await self._evaluated(program)
+        except SandboxUnavailable as reason:
+            return Verdict.abstain(self.name, str(reason))
+        failed = [test for test, result in zip(self._tests, found.results, strict=True) if result != "True"]
+        score = 1.0 - len(failed) / max(len(self._tests), 1)
+        if not failed:
+            return Verdict(self.name, 1.0, True, evidence=tuple(self._tests[:MAX_SHOWN]), decisive=True)
+        what = f"the program does not load: {found.error}" if found.error else "these are not true: " + "; ".join(failed[:MAX_SHOWN])
+        return Verdict(self.name, score, False, what, tuple(failed[:MAX_SHOWN]), decisive=True)
+
+    async def _evaluated(self, program: str) -> Evaluated:
+        expressions = [f"bool({test})" for test in self._tests]
+        if self._sandbox is not None:
+            return await evaluate(program, expressions, self._sandbox)
+        async with Sandbox() as sandbox:
+            return await evaluate(program, expressions, sandbox)
+
+
+def expression_of(test: str) -> str:
+    """The condition of an `assert`, or an expression as it is, in a normal form. Raises `ValueError`."""
+    try:
+        tree = ast.parse(test.strip())
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ValueError(f"not a test: {test!r} ({error})") from None
+    statement = tree.body[0] if len(tree.body) == 1 else None
+    if isinstance(statement, ast.Assert):
+        return ast.unparse(statement.test)
+    if isinstance(statement, ast.Expr):
+        return ast.unparse(statement.value)
+    raise ValueError(f"not a test: {test!r}; write one expression, or one assert")
