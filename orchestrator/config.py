@@ -116,7 +116,7 @@ class Config(_Strict):
     quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | PromiseConfig = 0.85
     """A target for P(right), or a promise."""
     value_usd: Price = 0.05
-    strategy: Literal["single", "cascade", "draft_critique_revise", "adaptive"] = "adaptive"
+    strategy: Literal["single", "best_of_n", "self_consistency", "cascade", "draft_critique_revise", "adaptive"] = "adaptive"
     max_tokens: Annotated[int, Field(gt=0)] = 1_024
 
 

@@ -15,7 +15,10 @@ from orchestrator.search.state import Action, Draft, Revise, SearchState, Stop
 from orchestrator.search.strategies import Strategy
 from orchestrator.trace import Trace
 from orchestrator.types import Candidate, Completion, Usage
-from verifiers import Verifier
+from verifiers import Verdict, Verifier
+
+SAMPLING_TEMPERATURE = 0.8
+VERIFY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +97,8 @@ class Search:
             action = pending.pop(0)
             asked = self._request_for(action, state, request)
             if isinstance(action, Draft):
-                state = replace(state, choices=tuple(choice for choice in state.choices if choice.model != action.model))
+                others = tuple(choice for choice in state.choices if choice.model != action.model)
+                state = replace(state, choices=others, begun=(*state.begun, action))
             try:
                 reservation = self._reserve(_model(action), asked)
             except BudgetExceeded as error:
@@ -110,6 +114,10 @@ class Search:
     def _request_for(self, action: Action, state: SearchState, request: Request) -> Request:
         left = self._seconds_left()
         messages = request.messages
+        if isinstance(action, Draft) and action.sample:
+            request = replace(
+                request, seed=action.sample, temperature=SAMPLING_TEMPERATURE if request.temperature is None else request.temperature
+            )
         if isinstance(action, Revise):
             messages = revision_messages(messages, state.candidates[action.candidate])
         return replace(request, messages=messages, deadline_s=None if left is None else max(left, 0.001))
@@ -190,12 +198,24 @@ class Search:
         verdicts = []
         for verifier in self._verifiers:
             with self._trace.span("verify", verifier=verifier.name, model=candidate.model) as span:
-                verdict = await verifier.verify(state.question, candidate.text)
+                verdict = await self._verdict(verifier, state.question, candidate.text)
                 span.attributes.update(score=verdict.score, passed=verdict.passed, feedback=verdict.feedback[:300])
             verdicts.append(verdict)
             if not verdict.abstained:
                 self._trace.emit("verified", model=candidate.model, verifier=verdict.verifier, passed=verdict.passed, score=verdict.score)
         return replace(candidate, verdicts=tuple(verdicts))
+
+    async def _verdict(self, verifier: Verifier, question: str, text: str) -> Verdict:
+        """A verifier that raises, hangs or answers nonsense abstains, with the reason: it must not cost an answer."""
+        left = self._seconds_left()
+        try:
+            async with asyncio.timeout(VERIFY_S if left is None else min(VERIFY_S, left)):
+                found = await verifier.verify(question, text)
+        except TimeoutError:
+            return Verdict.abstain(verifier.name, "it took too long")
+        except Exception as error:
+            return Verdict.abstain(verifier.name, f"it failed: {type(error).__name__}: {error}"[:300])
+        return found if isinstance(found, Verdict) else Verdict.abstain(verifier.name, f"it gave no verdict but {type(found).__name__}")
 
     def _result(self, state: SearchState, stopped: str, *, partial: bool = False) -> SearchResult:
         cut = partial or (any(isinstance(error, BudgetExceeded) for error in self._errors) and state.confidence < state.quality)

@@ -17,9 +17,10 @@ DEFAULT_RATIOS = (2.5, 0.4)
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Ask `model` for an answer of its own."""
+    """Ask `model` for an answer of its own. Those of `sample` 1 and above are drawn with some randomness: the model has been asked already."""
 
     model: str
+    sample: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Choice:
 class SearchState:
     """Immutable; the loop makes a new one after every result. `choices` are the models left to ask, cheapest first.
 
-    `running` is what was begun and has not ended; `seconds_left` the time until the deadline (`None`: there is none).
+    `running` is what was begun and has not ended, `begun` every draft so far; `seconds_left` the time until the deadline (`None`: there is none).
     """
 
     question: str
@@ -66,6 +67,7 @@ class SearchState:
     vote_model: VoteModel = field(default_factory=VoteModel)
     chosen: str | None = None
     running: tuple[Action, ...] = ()
+    begun: tuple[Draft, ...] = ()
     seconds_left: float | None = None
 
     @cached_property

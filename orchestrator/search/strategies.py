@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 
 from orchestrator.search.belief import success_given_ease
+from orchestrator.search.sampling import best_of, consistent
 from orchestrator.search.state import Action, Choice, Draft, Revise, SearchState, Stop
 from orchestrator.search.value import best_purchase
 from orchestrator.types import Candidate
@@ -82,6 +83,8 @@ def starting_with(model: str, strategy: Strategy) -> Strategy:
 
 STRATEGIES: dict[str, Strategy] = {
     "single": single,
+    "best_of_n": best_of(),
+    "self_consistency": consistent(),
     "cascade": cascade,
     "draft_critique_revise": draft_critique_revise,
     "adaptive": adaptive,
