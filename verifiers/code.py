@@ -13,7 +13,7 @@ from verifiers.sandbox import Limits, Sandbox, SandboxUnavailable
 from verifiers.verdict import Verdict
 
 HARNESS = Path(__file__).with_name("sandbox") / "harness.py"
-LOAD_S, EACH_S = 1.0, 0.25
+LOAD_S, EACH_S = 1.0, 0.1
 MAX_SHOWN = 3
 _FENCE = re.compile(r"```(?:python|py)?[^\S\n]{0,40}\n(.*?)```", re.DOTALL | re.IGNORECASE)
 
