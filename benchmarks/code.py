@@ -80,7 +80,7 @@ async def measure(problems: Sequence[dict[str, Any]]) -> dict[str, Any]:
                     "executions": (quarter.executions, every.executions, dual_executions),
                 }
             )
-    surest = sorted((row["all"] for row in rows), key=lambda pair: -pair[1])[: round(CONFIDENT_SHARE * len(rows))]
+    surest = sorted((row["all"] for row in rows), key=lambda pair: -pair[1])[: max(round(CONFIDENT_SHARE * len(rows)), 1)]
     return {
         "random": mean(row["random"] for row in rows),
         "dual_agreement": mean(row["dual"] for row in rows),

@@ -1,7 +1,8 @@
 """The engine answers recorded questions from recorded real models, over HTTP: `python -m benchmarks.fleet --data DIR --task gsm --json FILE`.
 
-A random 30 % of the questions (seed given) calibrates; accuracy and cost are reported on the other 70 %. The engine sees only questions and the
-text of answers; the recorded grades are used for the calibration split and for scoring. Every call goes through a real socket.
+A random 30 % of the questions calibrates; accuracy and cost are reported on the other 70 %, as means over five seeds. The engine sees only questions
+and the text of answers; the recorded grades are used for the calibration split and for scoring. Every call goes through a real socket. `ece` is the
+expected calibration error of the stated confidence in ten groups of equal size, `frontier` what other prices buy (replayed, of the first seed).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from orchestrator.backends.fleet_server import FleetApp, running_server
 from orchestrator.backends.openai import OpenAIBackend
 from orchestrator.backends.recorded import load_recorded
 from orchestrator.engine import Orchestrator
-from orchestrator.search.calibrate import Calibration, GradedQuestion, calibrate
+from orchestrator.search.calibrate import VALUES_USD, Calibration, GradedQuestion, calibrate, replay_search
 from router import Router, SuccessModel
 from router.calibration import logit
 from router.profile import ModelProfile
@@ -30,6 +31,7 @@ from router.success import Ability
 from verifiers import canonical_answer
 
 AT_ONCE = 16
+BINS, FIRST_SEED = 10, 0
 DEFAULT_USD_PER_1K = {"gsm": 0.27, "crux": 2.0}
 
 
@@ -128,7 +130,37 @@ def oracle(recorded: Recorded, test: list[int]) -> dict[str, float]:
     return {"accuracy": round(float(right.any(axis=1).mean()), 4), "cost_usd_per_1k": round(1_000 * float(spent.mean()), 4)}
 
 
-def measure(recorded: Recorded, served: list[Any], *, seed: int, max_usd_per_1k: float) -> dict[str, Any]:
+def reliability(confidence: list[float], right: list[bool]) -> tuple[float, list[dict[str, float]]]:
+    """Expected calibration error over `BINS` groups of equal size (Naeini et al. 2015), and the groups."""
+    order = np.argsort(confidence, kind="stable")
+    groups = [part for part in np.array_split(order, BINS) if len(part)]
+    rows = [
+        {"confidence": float(np.mean([confidence[i] for i in part])), "accuracy": float(np.mean([right[i] for i in part]))}
+        for part in groups
+    ]
+    error = sum(len(part) * abs(row["confidence"] - row["accuracy"]) for part, row in zip(groups, rows, strict=True)) / len(order)
+    return error, [{name: round(value, 4) for name, value in row.items()} for row in rows]
+
+
+def frontier(recorded: Recorded, fitted: Calibration, test: list[int]) -> list[dict[str, float]]:
+    questions = [graded(recorded, i) for i in test]
+    found = []
+    for value_usd in VALUES_USD[::4]:
+        accuracy, usd = replay_search(questions, fitted.p_success, fitted.cost_usd, fitted.vote_model, value_usd).summary
+        found.append({"value_usd": round(value_usd, 5), "accuracy": round(accuracy, 4), "cost_usd_per_1k": round(1_000 * usd, 4)})
+    return found
+
+
+def measure(recorded: Recorded, served: list[Any], *, seeds: list[int], max_usd_per_1k: float) -> dict[str, Any]:
+    runs = [measure_once(recorded, served, seed=seed, max_usd_per_1k=max_usd_per_1k) for seed in seeds]
+    first = runs[0]
+    means = {name: round(statistics.fmean(run[name] for run in runs), 4) for name, value in first.items() if isinstance(value, float)}
+    error, groups = reliability([c for run in runs for c in run["confidences"]], [ok for run in runs for ok in run["right"]])
+    rest = {name: value for name, value in first.items() if name not in ("confidences", "right")}
+    return {**rest, **means, "ece": round(error, 4), "reliability": groups, "seeds": seeds}
+
+
+def measure_once(recorded: Recorded, served: list[Any], *, seed: int, max_usd_per_1k: float) -> dict[str, Any]:
     calibration, test = split(len(recorded.questions), seed)
     fitted = calibrate([graded(recorded, i) for i in calibration], max_usd_per_query=max_usd_per_1k / 1_000)
     results, elapsed = asyncio.run(answer_all(recorded, served, fitted, calibration, test))
@@ -161,6 +193,9 @@ def measure(recorded: Recorded, served: list[Any], *, seed: int, max_usd_per_1k:
             "replayed_usd_per_1k": round(1_000 * fitted.expected_usd, 4),
         },
         "test_questions": len(test),
+        "frontier": frontier(recorded, fitted, test) if seed == FIRST_SEED else [],
+        "confidences": [r[2] for r in results],
+        "right": [r[0] for r in results],
     }
 
 
@@ -168,7 +203,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--task", default="gsm")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="*", default=list(range(5)))
     parser.add_argument(
         "--max-usd-per-1k", type=float, help="mean price that calibration may choose [default: 0.27 for gsm, 2.00 for crux]"
     )
@@ -176,7 +211,7 @@ def main() -> None:
     arguments = parser.parse_args()
     limit = arguments.max_usd_per_1k or DEFAULT_USD_PER_1K.get(arguments.task, 0.5)
     recorded, served = load(arguments.data / "fleet", arguments.task)
-    write_json(measure(recorded, served, seed=arguments.seed, max_usd_per_1k=limit), arguments.json)
+    write_json(measure(recorded, served, seeds=arguments.seeds, max_usd_per_1k=limit), arguments.json)
 
 
 if __name__ == "__main__":

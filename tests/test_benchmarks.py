@@ -16,6 +16,7 @@ from benchmarks.durability import Ledger
 from benchmarks.memory_speed import speed
 from memory import Memory, NewRecord
 from tests.test_recorded import write_fleet
+from verifiers.sandbox import level_at_hand
 
 pytest.importorskip("pyarrow")
 ROOT = Path(__file__).parents[1]
@@ -47,6 +48,9 @@ def test_fleet(tmp_path: Path) -> None:
     assert result["test_questions"] == 56
     assert result["accuracy"] > result["models"]["small"]["accuracy"]
     assert result["cost_usd_per_1k"] > 0
+    assert 0.0 <= result["ece"] < 0.2
+    assert len(result["reliability"]) == 10
+    assert result["frontier"][0]["cost_usd_per_1k"] <= result["frontier"][-1]["cost_usd_per_1k"]
 
 
 def test_memory(tmp_path: Path) -> None:
@@ -123,3 +127,41 @@ def test_memory_speed(tmp_path: Path) -> None:
     found = speed(turns, ["where is the ferry?", "what of the garden?"], tmp_path, sizes=[2_000], scopes=20)
     assert {"adds_per_s_batched", "adds_per_s_64_writers", "recall_ratio_2k", "recall_p50_ms_2k", "open_s_2k"} <= set(found)
     assert all(value > 0 for value in found.values())
+
+
+def test_game24(tmp_path: Path) -> None:
+    chain = {"right": "Steps:\nAnswer: (6 - 4) * 12 = 24", "wrong": "Steps:\nAnswer: None"}
+    chains, trees = [], []
+    for number in range(6):
+        texts = [chain["right" if number % 2 and i % 4 == 0 else "wrong"].replace("12", "12 * 1") for i in range(20)]
+        usage = {"completion_tokens": 1_000 * (number % 3 + 1), "prompt_tokens": 300 * (number % 3 + 1), "cost": 0.07 * (number % 3 + 1)}
+        chains.append({"ys": texts, "usage_so_far": usage})
+        tree_usage = {"completion_tokens": 0, "prompt_tokens": 0, "cost": 0.7 * (number + 1)}
+        trees.append({"steps": [{"x": "6 4 12 1"}], "ys": [texts[0]], "usage_so_far": tree_usage})
+    write_gz(tmp_path / "search" / "game24_cot.json.gz", json.dumps(chains))
+    write_gz(tmp_path / "search" / "game24_tot.json.gz", json.dumps(trees))
+    result = run("game24", "--data", str(tmp_path), "--orders", "2", out=tmp_path / "out.json")
+    assert result["accuracy_at_58"] <= result["accuracy_at_66"] == 0.5
+    assert result["fixed"]["chains_20_then_tree"] == {"accuracy": 0.5, "usd_per_100": pytest.approx(38.45)}
+    assert result["as_recorded"]["fixed"]["tree"]["usd_per_100"] == pytest.approx(70.0)
+
+
+@pytest.mark.skipif(level_at_hand()[0] == "none", reason="no isolation here")
+def test_code(tmp_path: Path) -> None:
+    problem = {
+        "prompt": "def f(a):\n",
+        "entry_point": "f",
+        "reference_test": "def check(f):\n    assert f(2) == 4\n    assert f(3) == 6\n",
+        "samples": ["    return a * 2\n", "    return a + a\n", "    return a + 2\n", "    return 0\n"],
+        "test_samples": ["f(3) == 6\nassert f(0) == 0", "f(2) == 4"],
+    }
+    write_gz(tmp_path / "code" / "humaneval_codegen16b_even.jsonl.gz", json.dumps(problem) + "\n")
+    result = run("code", "--data", str(tmp_path), out=tmp_path / "out.json")
+    assert (result["random"], result["all_samples"], result["dual_agreement"], result["oracle"]) == (0.5, 1.0, 1.0, 1.0)
+    assert result["executions"] <= result["dual_executions"] / 4
+    assert result["dual_executions"] == 4 * 3
+
+
+def write_gz(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(text.encode()))

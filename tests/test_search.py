@@ -16,7 +16,7 @@ from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.budget import Ledger
 from orchestrator.errors import BackendUnavailable
 from orchestrator.search.belief import VoteModel, believe, start, success_given_ease
-from orchestrator.search.calibrate import GradedQuestion, calibrate
+from orchestrator.search.calibrate import GradedQuestion, Replayed, calibrate, scaled
 from orchestrator.search.controller import Search, SearchResult
 from orchestrator.search.state import Choice, Draft, Revise, SearchState, Stop
 from orchestrator.search.strategies import Strategy, adaptive, cascade, draft_critique_revise, single
@@ -340,3 +340,18 @@ def test_calibration_finds_the_cheap_point_and_keeps_to_the_price() -> None:
     assert fitted.p_success["c"] > fitted.p_success["a"]
     with pytest.raises(ValueError, match="at least one"):
         calibrate([], max_usd_per_query=1.0)
+
+
+def test_the_stated_confidence_is_scaled_to_what_came_of_it() -> None:
+    rng = np.random.default_rng(0)
+    believed = rng.uniform(0.6, 0.999, 4_000)
+    log_odds = np.log(believed / (1 - believed))
+    right = rng.random(4_000) < 1 / (1 + np.exp(-(0.4 * log_odds + 0.3)))
+    replayed = Replayed(tuple(right.tolist()), tuple(believed.tolist()), (0.0,) * 4_000)
+    model = scaled(VoteModel(), replayed)
+    assert (model.slope, model.intercept) == (pytest.approx(0.4, abs=0.1), pytest.approx(0.3, abs=0.2))
+    assert model.stated(0.99) < 0.93
+    assert (model.stated(0.0), model.stated(1.0)) == (0.0, 1.0)
+    assert VoteModel().stated(0.987) == 0.987
+    few = scaled(VoteModel(), Replayed((True, True), (0.9, 0.9), (0.0, 0.0)))
+    assert few.stated(0.9) == pytest.approx(0.9, abs=0.05)

@@ -11,6 +11,7 @@ with `concentration`: the larger, the rarer two wrong answers coincide. Verdicts
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -25,14 +26,26 @@ P_MIN = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class VoteModel:
-    """How drafts depend on each other. Defaults suit short exact answers; `calibrate` fits them to outcomes."""
+    """How drafts depend on each other. Defaults suit short exact answers; `calibrate` fits them to outcomes.
+
+    `slope` and `intercept` are Platt scaling (Platt 1999) of the confidence that is stated and compared with targets: models err together in ways
+    that one ease a question does not hold.
+    """
 
     spread: float = 2.0
     concentration: float = 4.0
+    slope: float = 1.0
+    intercept: float = 0.0
 
     def __post_init__(self) -> None:
         if self.spread < 0 or self.concentration <= 0:
             raise ValueError(f"spread must be >= 0 and concentration > 0, not {self.spread}, {self.concentration}")
+
+    def stated(self, p: float) -> float:
+        """The confidence to state where the belief is `p`; 0 and 1 stay what they are."""
+        if not 0.0 < p < 1.0 or (self.slope, self.intercept) == (1.0, 0.0):
+            return p
+        return 1.0 / (1.0 + math.exp(-(self.slope * math.log(p / (1.0 - p)) + self.intercept)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,19 +1,21 @@
 """Fits the search to a fleet and a kind of question, from graded answers of a calibration split alone.
 
-Three things are learned: each model's P(right); how models err together (`VoteModel`, by maximum likelihood of the votes and of what was right);
-and what a right answer must be worth (`value_usd`) for the mean price to stay below a limit (replayed on the calibration answers).
+Four things are learned: each model's P(right); how models err together (`VoteModel`, by maximum likelihood of the votes and of what was right); what
+a right answer must be worth (`value_usd`) for the mean price to stay below a limit (replayed on the calibration answers); and how far the belief in
+the answers of that replay can be taken at its word (the scaling of the stated confidence).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
 
 from orchestrator.search.belief import Array, VoteModel, VoteState, start, success_given_ease, vote
 from orchestrator.search.value import best_purchase
+from router.calibration import fit_logistic, logit
 
 SPREADS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 CONCENTRATIONS = (1.0, 2.0, 4.0, 8.0, 16.0)
@@ -42,6 +44,20 @@ class Calibration:
     expected_usd: float
 
 
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """For each question whether the answer was right, how much it was believed, and what it cost in USD."""
+
+    right: tuple[bool, ...]
+    believed: tuple[float, ...]
+    usd: tuple[float, ...]
+
+    @property
+    def summary(self) -> tuple[float, float]:
+        """Accuracy and mean cost."""
+        return sum(self.right) / len(self.right), sum(self.usd) / len(self.usd)
+
+
 def calibrate(questions: Sequence[GradedQuestion], *, max_usd_per_query: float) -> Calibration:
     """Raises `ValueError` without questions. Every question must name the same models."""
     if not questions:
@@ -53,13 +69,24 @@ def calibrate(questions: Sequence[GradedQuestion], *, max_usd_per_query: float) 
     vote_model = fit_vote_model(questions[:MAX_FITTED], p_success)
     best: tuple[float, float, float] | None = None
     for value_usd in VALUES_USD:
-        accuracy, usd = replay_search(questions, p_success, cost, vote_model, value_usd)
+        accuracy, usd = replay_search(questions, p_success, cost, vote_model, value_usd).summary
         # Ties in accuracy go to the cheaper setting, which is the one tried first.
         if usd <= max_usd_per_query and (best is None or accuracy > best[1]):
             best = (value_usd, accuracy, usd)
     if best is None:
-        best = (VALUES_USD[0], *replay_search(questions, p_success, cost, vote_model, VALUES_USD[0]))
+        best = (VALUES_USD[0], *replay_search(questions, p_success, cost, vote_model, VALUES_USD[0]).summary)
+    vote_model = scaled(vote_model, replay_search(questions, p_success, cost, vote_model, best[0]))
     return Calibration(p_success, cost, vote_model, *best)
+
+
+def scaled(model: VoteModel, replayed: Replayed) -> VoteModel:
+    """`model` with the scaling of its stated confidence under which the outcomes of a replay are most likely; little is changed by few outcomes."""
+    believed = np.array([logit(p) for p in replayed.believed])
+    x = np.column_stack([believed, np.ones(len(believed))])
+    slope, intercept = fit_logistic(
+        x, np.array(replayed.right, dtype=float), prior_mean=np.array([1.0, 0.0]), prior_sd=np.array([0.5, 1.0])
+    )
+    return replace(model, slope=max(float(slope), 0.05), intercept=float(intercept))
 
 
 def fit_vote_model(questions: Sequence[GradedQuestion], p_success: Mapping[str, float]) -> VoteModel:
@@ -84,16 +111,17 @@ def fit_vote_model(questions: Sequence[GradedQuestion], p_success: Mapping[str, 
 
 def replay_search(
     questions: Sequence[GradedQuestion], p_success: Mapping[str, float], cost_usd: Mapping[str, float], model: VoteModel, value_usd: float
-) -> tuple[float, float]:
-    """(accuracy, mean USD) of the adaptive strategy on recorded answers. Decisions depend only on the votes so far, so they are shared."""
+) -> Replayed:
+    """What the adaptive strategy does with recorded answers. Decisions depend only on the votes so far, so they are shared."""
     models = sorted(p_success)
     right = success_given_ease(np.array([p_success[m] for m in models]), model)
     prices = np.array([cost_usd[m] for m in models])
     decided: dict[tuple[tuple[int, int], ...], int | None] = {}
-    hits, spent = 0, 0.0
+    hits, believed, spent = list[bool](), list[float](), list[float]()
     for question in questions:
         state, left = start(model), list(range(len(models)))
         path: tuple[tuple[int, int], ...] = ()
+        usd = 0.0
         while True:
             if path not in decided:
                 decided[path] = _decide(state, left, right, prices, model, value_usd)
@@ -103,12 +131,14 @@ def replay_search(
             left.remove(chosen)
             key = question.keys[models[chosen]]
             path = (*path, (chosen, state.keys.index(key) if key in state.keys else len(state.keys)))
-            spent += question.cost_usd[models[chosen]]
+            usd += question.cost_usd[models[chosen]]
             state = vote(state, key, right[chosen], model)
         shares = state.weights[:-1].sum(axis=1)
         lead = state.keys[int(np.argmax(shares))]
-        hits += any(question.right[m] for m in models if question.keys[m] == lead)
-    return hits / len(questions), spent / len(questions)
+        hits.append(any(question.right[m] for m in models if question.keys[m] == lead))
+        believed.append(state.best)
+        spent.append(usd)
+    return Replayed(tuple(hits), tuple(believed), tuple(spent))
 
 
 def _decide(state: VoteState, left: list[int], right: Array, prices: Array, model: VoteModel, value_usd: float) -> int | None:

@@ -132,7 +132,10 @@ class SearchState:
 
     @property
     def confidence(self) -> float:
-        return 0.0 if self.leader is None else self.belief.groups.get(self.keys[self.leader], 0.0)
+        if self.leader is None:
+            return 0.0
+        believed = self.belief.groups.get(self.keys[self.leader], 0.0)
+        return self.vote_model.stated(believed) if self.comparable else believed
 
 
 def group_key(text: str, question: str) -> str | None:
