@@ -3,10 +3,14 @@
 from verifiers.agreement import Agreement, group_equivalent
 from verifiers.choice import ChoiceVerifier, find_choice, offered_choices
 from verifiers.code import UnitTestVerifier, find_program
+from verifiers.compose import all_of, any_of, weighted
 from verifiers.equivalence import Answer, canonical_answer, equivalent, final_answer_text
+from verifiers.form import LengthVerifier, RegexVerifier
 from verifiers.grounding import GroundingVerifier, Source
 from verifiers.numeric import NumericVerifier, find_number, numbers_equal, parse_number
+from verifiers.personal import PersonalDataVerifier
 from verifiers.schema import JsonSchemaVerifier, find_json
+from verifiers.sql import SqlVerifier
 from verifiers.verdict import Verdict, Verifier
 
 __all__ = [
@@ -15,11 +19,17 @@ __all__ = [
     "ChoiceVerifier",
     "GroundingVerifier",
     "JsonSchemaVerifier",
+    "LengthVerifier",
     "NumericVerifier",
+    "PersonalDataVerifier",
+    "RegexVerifier",
     "Source",
+    "SqlVerifier",
     "UnitTestVerifier",
     "Verdict",
     "Verifier",
+    "all_of",
+    "any_of",
     "canonical_answer",
     "equivalent",
     "final_answer_text",
@@ -31,4 +41,5 @@ __all__ = [
     "numbers_equal",
     "offered_choices",
     "parse_number",
+    "weighted",
 ]
