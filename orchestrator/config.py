@@ -5,15 +5,17 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from orchestrator.errors import ConfigError
 from orchestrator.located_yaml import Located, load_located
 
 DEFAULT_NAME = "orchestrator.yaml"
+STRATEGY_NAMES = ("single", "best_of_n", "self_consistency", "cascade", "draft_critique_revise", "adaptive")  # of this package
 PROVIDERS = ("calculator", "extractive", "simulated", "recorded", "openai", "groq", "together", "mistral", "deepseek", "openrouter", "ollama",
              "llamacpp", "vllm", "lmstudio", "compatible")  # fmt: skip
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -102,6 +104,14 @@ class OnlineConfig(_Strict):
     keep_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 90.0
 
 
+def _known_strategy(name: str) -> str:
+    if name not in STRATEGY_NAMES:
+        others = sorted(point.name for point in metadata.entry_points(group="orchestrator.strategies"))
+        if name not in others:
+            raise ValueError(f"unknown strategy {name!r}{_suggest(name, [*STRATEGY_NAMES, *others])}")
+    return name
+
+
 class Config(_Strict):
     """The whole file."""
 
@@ -116,7 +126,7 @@ class Config(_Strict):
     quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | PromiseConfig = 0.85
     """A target for P(right), or a promise."""
     value_usd: Price = 0.05
-    strategy: Literal["single", "best_of_n", "self_consistency", "cascade", "draft_critique_revise", "adaptive"] = "adaptive"
+    strategy: Annotated[str, AfterValidator(_known_strategy)] = "adaptive"
     max_tokens: Annotated[int, Field(gt=0)] = 1_024
 
 

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -29,11 +29,13 @@ from orchestrator.online import Online, as_logged
 from orchestrator.recollection import open_memory, writer_of
 from orchestrator.search.belief import VoteModel
 from orchestrator.search.controller import Search
+from orchestrator.search.plugins import strategy_named
 from orchestrator.search.prompts import draft_messages
 from orchestrator.search.state import Choice, SearchState
 from orchestrator.search.strategies import STRATEGIES, Strategy
 from orchestrator.shadow import Grader, ShadowAudits
 from orchestrator.storage import DecisionLog
+from orchestrator.streaming import events_of
 from orchestrator.trace import Event, Trace
 from orchestrator.types import Answer, Message, Query
 from router import Needs, Preference, Route, Router
@@ -200,6 +202,10 @@ class Orchestrator:
         if self._shadow is not None and strategy is None and asked.quality is None:
             self._shadow.consider(answer, request, checks)
         return answer
+
+    def stream(self, query: str | bytes | Query, **settings: Any) -> AsyncGenerator[Event | Answer, None]:
+        """As `answer` (same settings and errors), but yields every event as it happens, and last the answer. Closing it cancels the search."""
+        return events_of(lambda on_event: self.answer(query, **settings, on_event=on_event))
 
     async def feedback(
         self,
@@ -417,8 +423,4 @@ def _judged(query: Query) -> str:
 
 
 def _strategy(strategy: str | Strategy) -> Strategy:
-    if callable(strategy):
-        return strategy
-    if strategy not in STRATEGIES:
-        raise ConfigError(f"unknown strategy {strategy!r}", remedy=f"Known: {', '.join(STRATEGIES)}")
-    return STRATEGIES[strategy]
+    return strategy if callable(strategy) else strategy_named(strategy)

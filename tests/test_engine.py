@@ -8,10 +8,25 @@ from datetime import datetime
 import pytest
 
 from memory import Memory
-from orchestrator import Budget, BudgetExceeded, ConfigError, InvalidBudget, InvalidQuery, NoAdequateModel, Orchestrator, UnknownModel
+from orchestrator import (
+    Answer,
+    Budget,
+    BudgetExceeded,
+    ConfigError,
+    InvalidBudget,
+    InvalidQuery,
+    NoAdequateModel,
+    Orchestrator,
+    UnknownModel,
+)
+from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.backends.calculator import CalculatorBackend
 from orchestrator.backends.extractive import ExtractiveBackend
 from orchestrator.backends.simulated import Problem, SimulatedBackend, SimulatedModel
+from orchestrator.config import parse_config
+from orchestrator.search.strategies import cascade
+from orchestrator.trace import Event
+from orchestrator.types import Completion
 from router import ModelProfile
 
 PROBLEM = Problem("A crate holds 12 lamps. How many lamps do 3 crates hold?", "36", -3.0)
@@ -145,3 +160,70 @@ def test_sync_methods_refuse_to_block_a_running_loop(offline: Orchestrator) -> N
 
     with pytest.raises(RuntimeError, match="event loop"):
         asyncio.run(inside())
+
+
+def test_a_stream_yields_events_as_they_happen_and_the_answer_last() -> None:
+    async def run() -> list[Event | Answer]:
+        async with Orchestrator({"calculator": CalculatorBackend()}) as fleet:
+            return [event async for event in fleet.stream("What is 17 * 23?")]
+
+    *events, answer = asyncio.run(run())
+    assert isinstance(answer, Answer)
+    assert answer.text == "391"
+    kinds = [event.kind for event in events if isinstance(event, Event)]
+    assert kinds[0] == "routed"
+    assert kinds[-1] == "answered"
+    assert "drafting" in kinds
+
+
+def test_a_stream_raises_what_answering_raises_and_closing_it_cancels_the_search() -> None:
+    class Endless(LocalBackend):
+        cancelled = False
+
+        async def complete(self, request: Request) -> Completion:
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                Endless.cancelled = True
+                raise
+            raise AssertionError
+
+    async def run() -> None:
+        async with Orchestrator({"endless": Endless(ModelProfile("endless", 0.0, 0.0))}) as fleet:
+            with pytest.raises(InvalidQuery):
+                [event async for event in fleet.stream("")]
+            stream = fleet.stream("What is the meaning of it?")
+            async for event in stream:
+                if isinstance(event, Event) and event.kind == "drafting":
+                    await asyncio.sleep(0)
+                    break
+            await stream.aclose()
+            assert Endless.cancelled
+
+    asyncio.run(run())
+
+
+class _Point:
+    name, value = "mine", "package:mine"
+
+    def __init__(self, strategy: object) -> None:
+        self._strategy = strategy
+
+    def load(self) -> object:
+        if isinstance(self._strategy, Exception):
+            raise self._strategy
+        return self._strategy
+
+
+@pytest.mark.parametrize(("strategy", "told"), [(cascade, None), (ImportError("gone"), "cannot be loaded: gone"), (7, "is no function")])
+def test_strategies_of_other_packages_are_found_by_name(monkeypatch: pytest.MonkeyPatch, strategy: object, told: str | None) -> None:
+    """Another package's metadata are the edge here: the entry point group `orchestrator.strategies`."""
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [_Point(strategy)] if group == "orchestrator.strategies" else [])
+    config = parse_config("models: {c: {provider: calculator}}\nmemory: null\nstrategy: mine\n", "x.yaml")
+    if told is None:
+        assert Orchestrator.from_config(config).answer_sync("2 + 2").text == "4"
+        with pytest.raises(ConfigError, match=r"Known: .*adaptive, mine"):
+            Orchestrator({"c": CalculatorBackend("c")}, strategy="others")
+    else:
+        with pytest.raises(ConfigError, match=told):
+            Orchestrator.from_config(config)
