@@ -74,6 +74,8 @@ def test_an_encrypted_memory_needs_its_key(folder: Path, monkeypatch: pytest.Mon
     run("remember", "The walrus sings.")
     assert "walrus" in run("recall", "Who sings?").stdout
     assert b"walrus" not in b"".join(path.read_bytes() for path in folder.glob("m.db*"))
+    assert "1 records saved" in run("salvage", "m.db", "--into", "saved.db").stdout
+    assert b"walrus" not in (folder / "saved.db").read_bytes()
     (folder / "plain.yaml").write_text(f"{MODELS}memory: {{path: m.db}}\n")
     assert "sealed with aes-256-gcm" in run("recall", "x", "--config", "plain.yaml", status=2).stderr
     monkeypatch.setenv("MEMORY_KEY", "short")

@@ -8,19 +8,23 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.options import as_json, reports_errors
+from orchestrator.cli.options import as_json, config_option, memory_config, reports_errors
 
 
 @click.command("salvage")
 @click.argument("damaged", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--into", type=click.Path(path_type=Path), required=True, help="The new memory file.")
+@config_option
 @as_json
 @reports_errors
-def command(damaged: Path, into: Path, as_json: bool) -> None:
-    """Copy every readable record of the memory file DAMAGED to a new one. DAMAGED is only read; records get new ids."""
+def command(damaged: Path, into: Path, config: Path | None, as_json: bool) -> None:
+    """Copy every readable record of the memory file DAMAGED to a new one. DAMAGED is only read; records get new ids. Encoder and key are those
+    of the configuration."""
     from memory.salvage import salvage
+    from orchestrator.recollection import cipher_of, encoder_of
 
-    found = salvage(damaged, into)
+    wanted = memory_config(config, None)
+    found = salvage(damaged, into, encoder=encoder_of(wanted), cipher=cipher_of(wanted))
     if as_json:
         click.echo(json.dumps({**asdict(found), "into": str(into)}))
     else:
