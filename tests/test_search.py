@@ -164,10 +164,19 @@ def test_a_revision_needs_a_decisive_verdict_with_feedback_and_happens_at_most_t
     assert isinstance(draft_critique_revise(opinion)[0], Stop)
     broken = answered(EMPTY, "cheap", "{}", FAILED)
     assert draft_critique_revise(broken) == [Revise(0, "cheap")]
-    second = replace(broken, candidates=(*broken.candidates, Candidate(Completion("cheap", "{}"), (FAILED,), revises=0)))
+    other = replace(FAILED, feedback="total is no number")
+    second = replace(broken, candidates=(*broken.candidates, Candidate(Completion("cheap", '{"total": ""}'), (other,), revises=0)))
     assert draft_critique_revise(second) == [Revise(1, "cheap")]
-    third = replace(second, candidates=(*second.candidates, Candidate(Completion("cheap", "{}"), (FAILED,), revises=1)))
+    third = replace(second, candidates=(*second.candidates, Candidate(Completion("cheap", '{"total": []}'), (FAILED,), revises=1)))
     assert isinstance(draft_critique_revise(third)[0], Stop)
+
+
+@pytest.mark.parametrize(("text", "feedback"), [("{}", "something else"), ('{"sum": 1}', FAILED.feedback)])
+def test_a_revision_that_goes_in_a_circle_is_the_last(text: str, feedback: str) -> None:
+    """The same text again, or a critique that finds nothing new."""
+    broken = answered(EMPTY, "cheap", "{}", FAILED)
+    again = Candidate(Completion("cheap", text), (replace(FAILED, feedback=feedback),), revises=0)
+    assert isinstance(draft_critique_revise(replace(broken, candidates=(*broken.candidates, again)))[0], Stop)
 
 
 def test_adaptive_buys_a_second_opinion_only_when_it_is_worth_its_price() -> None:
@@ -304,6 +313,8 @@ def test_an_answer_that_breaks_the_schema_is_revised_with_the_feedback_and_the_b
     assert "total" in model.asked[1].messages[-1].content
     assert answer.candidates[0].ruled_out
     assert answer.usage.output_tokens == 20
+    diff = next(span.attributes["diff"] for span in answer.trace.root.children if span.name == "revise")
+    assert diff.splitlines()[-2:] == ['-{"sum": 42}', '+{"total": 42}']
 
 
 def test_an_answer_that_never_fits_the_schema_is_returned_without_any_confidence() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import unified_diff
 from typing import Any
 
 from orchestrator.backends.base import Backend, Request, worst_case_prompt_tokens
@@ -19,6 +20,7 @@ from verifiers import Verdict, Verifier
 
 SAMPLING_TEMPERATURE = 0.8
 VERIFY_S = 60.0
+MOST_DIFF_LINES = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +153,8 @@ class Search:
                 return None
             self._trace.emit("drafted", model=model, cost_usd=span.attributes["cost_usd"], seconds=completion.latency_s)
             revises = action.candidate if isinstance(action, Revise) else None
+            if revises is not None:
+                span.attributes["diff"] = difference(state.candidates[revises].text, completion.text or "")
             return await self._verify(Candidate(completion, revises=revises), state)
 
     async def _ask_twice(self, model: str, request: Request, reservation: Reservation, attributes: dict[str, Any]) -> Completion:
@@ -220,6 +224,12 @@ class Search:
     def _result(self, state: SearchState, stopped: str, *, partial: bool = False) -> SearchResult:
         cut = partial or (any(isinstance(error, BudgetExceeded) for error in self._errors) and state.confidence < state.quality)
         return SearchResult(state, stopped, cut, dict(self._tried), tuple(self._errors))
+
+
+def difference(before: str, after: str) -> str:
+    """What a revision changed, as a unified diff of at most 40 lines."""
+    lines = list(unified_diff(before.splitlines(), after.splitlines(), "draft", "revision", lineterm="", n=1))
+    return "\n".join(lines[:MOST_DIFF_LINES] + ["..."] * (len(lines) > MOST_DIFF_LINES))
 
 
 def _model(action: Action) -> str:

@@ -144,9 +144,21 @@ def _revision(state: SearchState) -> Sequence[Action]:
     for index, candidate in reversed(list(enumerate(state.candidates))):
         p = 0.0 if candidate.ruled_out else state.confidence
         pays = p < P_FIX / (P_FIX + P_BREAK) and p < state.quality
-        if index not in revised and _feedback(candidate) and candidate.model in state.priors and pays:
+        if index not in revised and _is_news(index, state.candidates) and candidate.model in state.priors and pays:
             return [Revise(index, candidate.model)]
     return []
+
+
+def _is_news(index: int, candidates: Sequence[Candidate]) -> bool:
+    """Whether the verdicts on a candidate say something to act on that its own draft was not told already: else a revision would go in a circle.
+
+    A text that was there before, and a revision that is faulted for the same as what it revises, have had their chance.
+    """
+    candidate = candidates[index]
+    told = _feedback(candidate)
+    if not told or any(earlier.text == candidate.text for earlier in candidates[:index]):
+        return False
+    return candidate.revises is None or _feedback(candidates[candidate.revises]) != told
 
 
 def _feedback(candidate: Candidate) -> str:
