@@ -22,8 +22,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from benchmarks.output import write_json
-from memory import HashingEncoder, Memory, NewRecord
-from memory import memory as memory_module
+from memory import HashingEncoder, Memory, NewRecord, Thresholds
 
 KILLS = 200
 KILLS_PER_FILE = 5  # scopes stay small enough for a recall that returns all of them
@@ -37,8 +36,7 @@ _said = threading.Lock()
 
 def work(path: Path, seed: int) -> None:
     """The child: never returns. Each line tells what is about to happen, or what has been acknowledged."""
-    memory_module.SNAPSHOT_FROM, memory_module.SNAPSHOT_GROWTH = 1, 1.0
-    memory = Memory(path, encoder=HashingEncoder(32))
+    memory = Memory(path, encoder=HashingEncoder(32), thresholds=Thresholds(snapshot_from=1, snapshot_growth=1.0))
 
     def loop(number: int) -> None:
         rng = random.Random(f"{seed}.{number}")

@@ -8,6 +8,7 @@ from memory.packing import Recall, RecalledRecord
 from memory.ranking import CrossEncoderReranker, Reranker
 from memory.record import Forgotten, Limits, Mention, NewRecord, Record, Scope, Summary
 from memory.sealing import AesGcmCipher, Cipher
+from memory.thresholds import Thresholds
 
 __all__ = [
     "AesGcmCipher",
@@ -36,6 +37,7 @@ __all__ = [
     "StaticEncoder",
     "StoreError",
     "Summary",
+    "Thresholds",
     "default_encoder",
     "encoder_for",
 ]

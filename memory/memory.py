@@ -22,10 +22,9 @@ from memory.snapshot import Snapshots
 from memory.sqlite_store import Store
 from memory.store import RecordStore
 from memory.summaries import Writer, summarize
+from memory.thresholds import Thresholds
 
 DEFAULT_SCOPE = "default"
-MOST_INDEXED = 2_000_000  # records in memory, over all scopes: about 1.2 KB each
-SNAPSHOT_FROM, SNAPSHOT_GROWTH = 20_000, 1.1  # records; smaller scopes are read from the store as fast
 MAX_QUERY_CHARS = 4_000
 MAX_RECALLED = 500
 MIN_RECORD_TOKENS = 8
@@ -46,12 +45,14 @@ class Memory:
         encoder: Encoder | None = None,
         cipher: Cipher | None = None,
         reranker: Reranker | None = None,
+        thresholds: Thresholds | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._encoder = encoder or default_encoder()
         self._next: Encoder | None = None  # what `reencode` is about to bring
         self._clock = clock
         self._reranker = reranker
+        self._thresholds = thresholds or Thresholds()
         self._store = open_store(path, self._encoder.fingerprint, self._encoder.dimensions, clock=clock, cipher=cipher)
         is_file = isinstance(self._store, Store) and self._store.path != ":memory:"
         self._snapshots = Snapshots(path, cipher) if is_file else None
@@ -265,8 +266,17 @@ class Memory:
                     total = len(index)
                     if not total or not query.strip():
                         return Ranking.empty(), total
-                    now = self._clock()
-                    return rank(index, query, wanted=wanted, token_budget=token_budget, moment=moment, now=now, history=history), total
+                    found = rank(
+                        index,
+                        query,
+                        wanted=wanted,
+                        token_budget=token_budget,
+                        moment=moment,
+                        now=self._clock(),
+                        history=history,
+                        judged_whole=self._thresholds.judged_whole,
+                    )
+                    return found, total
             except EncoderMismatch:
                 if not self._has_changed(index.encoder):
                     raise
@@ -291,7 +301,7 @@ class Memory:
             index.thaw(*saved)
 
     def _keep_snapshot(self, index: ScopeIndex, snapshots: Snapshots) -> None:
-        if len(index) < max(SNAPSHOT_FROM, SNAPSHOT_GROWTH * index.thawed_size):
+        if len(index) < max(self._thresholds.snapshot_from, self._thresholds.snapshot_growth * index.thawed_size):
             return
         with index.lock:
             described, arrays = index.frozen()
@@ -306,8 +316,8 @@ class Memory:
         with self._lock:
             index = self._indexes.pop(scope.path, None)
             if index is None:
-                index = ScopeIndex(self._store, scope, self._encoder)
-                while self._indexes and sum(map(len, self._indexes.values())) > MOST_INDEXED:
+                index = ScopeIndex(self._store, scope, self._encoder, coarse_from=self._thresholds.coarse_from)
+                while self._indexes and sum(map(len, self._indexes.values())) > self._thresholds.most_indexed:
                     self._indexes.pop(next(iter(self._indexes)))
             self._indexes[scope.path] = index  # a dictionary keeps the order of insertion: the last one is the one used last
             return index

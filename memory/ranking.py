@@ -16,8 +16,7 @@ from memory.record import Record
 from memory.relevance import LINKED, LINKS_FROM, SIGNALS, Asked, Scores, candidates_of, links_of, shipped_weights, signals_of
 from memory.scope_index import ScopeIndex
 
-JUDGED_WHOLE = 1_000  # records; of larger scopes the candidates below are judged
-CANDIDATES = 150  # nearest by meaning, and as many by words
+CANDIDATES = 150  # nearest by meaning, and as many by words, where a scope is not judged whole
 RERANKED = 50
 SPENT, CHARS_PER_TOKEN = 1.5, 4.0
 _PAST = re.compile(
@@ -71,7 +70,15 @@ def asks_about_the_past(query: str) -> bool:
 
 
 def rank(
-    index: ScopeIndex, query: str, *, wanted: int, token_budget: int | None, moment: float | None, now: float, history: bool | None
+    index: ScopeIndex,
+    query: str,
+    *,
+    wanted: int,
+    token_budget: int | None,
+    moment: float | None,
+    now: float,
+    history: bool | None,
+    judged_whole: int,
 ) -> Ranking:
     """The best `wanted` records of a scope; with a `token_budget`, without those that no packing into it would take. Hold the index's lock.
 
@@ -85,11 +92,11 @@ def rank(
         hidden = hidden | (index.times > moment)
     asked = Asked.of(query, index.encoder, index, now if moment is None else moment)
     allowed = ~hidden if hidden.any() else None
-    candidates = np.arange(total) if total <= JUDGED_WHOLE else candidates_of(index, asked, CANDIDATES, allowed)
+    candidates = np.arange(total) if total <= judged_whole else candidates_of(index, asked, CANDIDATES, allowed)
     signals = signals_of(index, asked, candidates)
     weights = shipped_weights()
     links = first_links(index, asked, candidates, weights.log_odds(signals, total), allowed)
-    if total > JUDGED_WHOLE:  # the second step may lead to records that the first has not found
+    if total > judged_whole:  # the second step may lead to records that the first has not found
         led_to = np.argpartition(-links, CANDIDATES // 3)[: CANDIDATES // 3]
         candidates = np.union1d(candidates, led_to[links[led_to] > 0.0])
         signals = signals_of(index, asked, candidates)

@@ -19,14 +19,12 @@ from memory.errors import EncoderMismatch
 from memory.growing import Growing, Positions, Vectors
 from memory.record import Scope
 from memory.store import IndexedRow, RecordStore, ScopeState
+from memory.thresholds import Thresholds
 from memory.words import names_in
 
 DIRECT = 4_000  # up to so many records a pass over all of them is cheaper than what spares it
 MOST_TELLING = 16  # words: a longer text does not tell more
-COARSE_FROM, COARSE_GROWTH = (
-    200_000,
-    1.5,
-)  # records from which on a query is not compared with every vector, and until that index is made anew
+COARSE_GROWTH = 1.5  # until the approximate index is made anew
 READS_BEFORE_SORTING = 3  # an inverted index is worth its making only for a scope that is asked again
 
 
@@ -50,10 +48,11 @@ _GROWING = (
 class ScopeIndex:
     """Not thread-safe by itself: hold `lock` from `refresh` to the last read."""
 
-    def __init__(self, store: RecordStore, scope: Scope, encoder: Encoder) -> None:
+    def __init__(self, store: RecordStore, scope: Scope, encoder: Encoder, *, coarse_from: int = Thresholds().coarse_from) -> None:
         self._store = store
         self.scope = scope
         self.encoder = encoder
+        self._coarse_from = coarse_from
         self._dimensions = encoder.dimensions
         self.thawed_size = 0
         self.lock = threading.Lock()
@@ -109,7 +108,9 @@ class ScopeIndex:
                 known = over[over[:, 0] <= self.ids[-1]] if len(self) else over[:0]
                 self._valid_until[np.searchsorted(self.ids, known[:, 0])] = known[:, 1]
 
-        if self._reads > READS_BEFORE_SORTING and len(self) >= max(COARSE_FROM, COARSE_GROWTH * (self._coarse.size if self._coarse else 0)):
+        if self._reads > READS_BEFORE_SORTING and len(self) >= max(
+            self._coarse_from, COARSE_GROWTH * (self._coarse.size if self._coarse else 0)
+        ):
             self._build_coarse()
 
     def _build_coarse(self) -> None:

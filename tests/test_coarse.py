@@ -5,11 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pytest
 
-from memory import HashingEncoder, Memory, NewRecord
-from memory import memory as memory_module
-from memory import scope_index as scope_index_module
+from memory import HashingEncoder, Memory, NewRecord, Thresholds
 from memory.coarse import Builder, CoarseIndex
 from memory.record import Scope
 from memory.scope_index import ScopeIndex
@@ -44,22 +41,18 @@ def test_it_is_thrown_away_when_what_it_was_built_from_has_changed() -> None:
     assert not built
 
 
-@pytest.fixture
-def small_scale(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scope_index_module, "COARSE_FROM", 500)
-    monkeypatch.setattr(memory_module, "SNAPSHOT_FROM", 500)
+LOW = Thresholds(coarse_from=500, snapshot_from=500)
 
 
 def records(n: int, first: int = 0) -> list[NewRecord]:
     return [NewRecord(f"Lamp {i} stands in room {i % 37} of house {i % 11}.") for i in range(first, first + n)]
 
 
-@pytest.mark.usefixtures("small_scale")
 def test_a_scope_with_it_still_finds_what_was_added_and_forgets_what_was_deleted(tmp_path: Path) -> None:
     path = tmp_path / "m.db"
-    with Memory(path, encoder=SMALL) as memory:
+    with Memory(path, encoder=SMALL, thresholds=LOW) as memory:
         memory.remember_many(records(1_200))
-        index = ScopeIndex(memory.store, Scope.parse("default"), SMALL)
+        index = ScopeIndex(memory.store, Scope.parse("default"), SMALL, coarse_from=500)
         for _ in range(5):
             with index.lock:
                 index.refresh()
@@ -76,6 +69,6 @@ def test_a_scope_with_it_still_finds_what_was_added_and_forgets_what_was_deleted
             assert 77 not in index.nearest(query, 1).tolist()
         for _ in range(6):
             assert "parrot" in memory.recall("What does the parrot speak?").items[0].record.text
-    with Memory(path, encoder=SMALL) as memory:
+    with Memory(path, encoder=SMALL, thresholds=LOW) as memory:
         assert "parrot" in memory.recall("What does the parrot speak?").items[0].record.text
         assert memory.recall("Lamp 78").searched == 1_200

@@ -12,8 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
-from memory import HashingEncoder, Memory, NewRecord
-from memory import memory as memory_module
+from memory import HashingEncoder, Memory, NewRecord, Thresholds
 from memory.supported import cited_in
 
 ENCODERS = (HashingEncoder(16), HashingEncoder(24))
@@ -34,7 +33,7 @@ class Scopes(RuleBasedStateMachine):
         self.held: dict[str, dict[int, str]] = defaultdict(dict)
 
     def _opened(self) -> Memory:
-        return Memory(Path(self.folder) / "m.db", encoder=ENCODERS[self.encoder])
+        return Memory(Path(self.folder) / "m.db", encoder=ENCODERS[self.encoder], thresholds=Thresholds(snapshot_from=1))
 
     def teardown(self) -> None:
         for memory in getattr(self, "memories", []):
@@ -106,11 +105,6 @@ class Scopes(RuleBasedStateMachine):
                 assert found.searched == len(held) == memory.count(scope)
                 assert all(text.startswith(self._name(scope) + " ") for text in (item.record.text for item in found.items))
                 assert all(source in held for summary in memory.summaries(scope) for source in summary.sources)
-
-
-@pytest.fixture(autouse=True)
-def snapshots_of_everything(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_module, "SNAPSHOT_FROM", 1)
 
 
 class TestScopes(Scopes.TestCase):  # type: ignore[misc]

@@ -11,8 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory import EncoderMismatch, HashingEncoder, InvalidRecord, Memory, NewRecord, QuotaExceeded, ScopeError, StaticEncoder, StoreError
-from memory import memory as memory_module
+from memory import (
+    EncoderMismatch,
+    HashingEncoder,
+    InvalidRecord,
+    Memory,
+    NewRecord,
+    QuotaExceeded,
+    ScopeError,
+    StaticEncoder,
+    StoreError,
+    Thresholds,
+)
 from memory.packing import estimate_tokens
 
 
@@ -170,9 +180,8 @@ def test_a_failed_commit_is_told_to_everybody_in_it_and_keeps_nothing() -> None:
         assert [record.text for record in memory.export("default")] == ["kept", "later"]
 
 
-def test_the_indexes_of_scopes_not_used_for_long_are_dropped_and_rebuilt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_module, "MOST_INDEXED", 3)
-    with Memory() as memory:
+def test_the_indexes_of_scopes_not_used_for_long_are_dropped_and_rebuilt() -> None:
+    with Memory(thresholds=Thresholds(most_indexed=3)) as memory:
         for scope in "abcdef":
             memory.remember_many([NewRecord(f"the lamp of {scope}"), NewRecord("oil")], scope)
             memory.recall("lamp", scope)

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory import HashingEncoder, Memory, NewRecord
-from memory import ranking as ranking_module
+from memory import HashingEncoder, Memory, NewRecord, Thresholds
 from memory import scope_index as scope_index_module
 from memory.record import Scope
 from memory.relevance import SIGNALS, Asked, signals_of
@@ -130,7 +129,7 @@ def test_an_index_that_grew_in_pieces_equals_one_that_was_read_at_once(pieces: l
         assert (mean, spread) == (pytest.approx(cosines.mean(), abs=1e-5), pytest.approx(cosines.std(), abs=1e-4))
 
 
-def test_a_large_scope_is_ranked_as_a_whole_one_would_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_scope_is_ranked_as_a_whole_one_would_be() -> None:
     rng = np.random.default_rng(1)
     nouns = [f"thing{i}" for i in range(300)]
     start = datetime(2025, 1, 1, tzinfo=UTC)
@@ -143,12 +142,10 @@ def test_a_large_scope_is_ranked_as_a_whole_one_would_be(monkeypatch: pytest.Mon
         )
         for i in range(1_500)
     ]
-    with Memory() as memory:
-        memory.remember_many([*records, NewRecord("The spare key hangs behind the clock.", "Ann", start, "s99")])
-        few = [item.record.id for item in memory.recall("Where does the spare key hang?").items[:5]]
-        monkeypatch.setattr(ranking_module, "JUDGED_WHOLE", 10_000)
-        assert [item.record.id for item in memory.recall("Where does the spare key hang?").items[:1]] == few[:1]
-    assert few[0] == 1_501
+    for judged_whole in (1_000, 10_000):
+        with Memory(thresholds=Thresholds(judged_whole=judged_whole)) as memory:
+            memory.remember_many([*records, NewRecord("The spare key hangs behind the clock.", "Ann", start, "s99")])
+            assert memory.recall("Where does the spare key hang?").items[0].record.id == 1_501
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from memory import AesGcmCipher, HashingEncoder, Memory, NewRecord, StoreError
-from memory import memory as memory_module
+from memory import AesGcmCipher, HashingEncoder, Memory, NewRecord, StoreError, Thresholds
 from memory.salvage import salvage
 
 KEY, OTHER = AesGcmCipher(bytes(32)), AesGcmCipher(b"k" * 32)
@@ -28,10 +27,10 @@ def files(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file())
 
 
-def test_nothing_that_was_said_is_readable_in_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory_module, "SNAPSHOT_FROM", 1)
+def test_nothing_that_was_said_is_readable_in_any_file(tmp_path: Path) -> None:
+    low = Thresholds(snapshot_from=1)
     path = tmp_path / "m.db"
-    with Memory(path, encoder=SMALL, cipher=KEY) as memory:
+    with Memory(path, encoder=SMALL, cipher=KEY, thresholds=low) as memory:
         memory.remember_many(RECORDS, "acme")
         memory.summarize("acme")
         expected = memory.recall("Where does Brunhilde live?", "acme", history=True)
@@ -40,7 +39,7 @@ def test_nothing_that_was_said_is_readable_in_any_file(tmp_path: Path, monkeypat
     assert (tmp_path / "m.db.indexes").exists()
     assert not [secret for secret in SECRETS if secret.encode() in stored]
     assert vector not in stored
-    with Memory(path, encoder=SMALL, cipher=KEY) as memory:  # from the sealed snapshot
+    with Memory(path, encoder=SMALL, cipher=KEY, thresholds=low) as memory:  # from the sealed snapshot
         assert memory.recall("Where does Brunhilde live?", "acme", history=True) == expected
         assert "Samarkand" in expected.text
         assert "until 2025-01-02" in expected.text
