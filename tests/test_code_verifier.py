@@ -9,7 +9,7 @@ import pytest
 
 from verifiers import UnitTestVerifier, Verdict
 from verifiers.code import Evaluated, evaluate, expression_of, find_program
-from verifiers.sandbox import Sandbox, level_at_hand
+from verifiers.sandbox import Limits, Ran, Sandbox, SandboxUnavailable, level_at_hand
 
 needs_isolation = pytest.mark.skipif(level_at_hand()[0] == "none", reason=f"no isolation here: {level_at_hand()[1]}")
 TESTS = ["assert add(2, 3) == 5", "add(-1, 1) == 0"]
@@ -76,9 +76,19 @@ def test_expressions_are_evaluated_one_by_one() -> None:
     assert asyncio.run(run()) == Evaluated(("[1, 2]", None, "[[2, 1], 3, 'ab']", None), "")
 
 
-def test_without_isolation_it_abstains_and_runs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("verifiers.sandbox.pool.level_at_hand", lambda: ("none", "the kernel has no Landlock"))
-    verdict = asyncio.run(UnitTestVerifier(TESTS).verify("write add", "def add(a, b): return a + b"))
+class Unavailable(Sandbox):
+    """As on a machine without Landlock."""
+
+    def __init__(self) -> None:
+        self.ran: list[str] = []
+
+    async def run(self, code: str, limits: Limits | None = None) -> Ran:
+        self.ran.append(code)
+        raise SandboxUnavailable("code is not run here: the kernel has no Landlock")
+
+
+def test_without_isolation_it_abstains() -> None:
+    verdict = asyncio.run(UnitTestVerifier(TESTS, Unavailable()).verify("write add", "def add(a, b): return a + b"))
     assert verdict.abstained
     assert verdict.feedback == "code is not run here: the kernel has no Landlock"
 
