@@ -2,7 +2,8 @@
 
 A random 30 % of the questions calibrates; accuracy and cost are reported on the other 70 %, as means over five seeds. The engine sees only questions
 and the text of answers; the recorded grades are used for the calibration split and for scoring. Every call goes through a real socket. `ece` is the
-expected calibration error of the stated confidence in ten groups of equal size, `frontier` what other prices buy (replayed, of the first seed).
+expected calibration error of the stated confidence in ten groups of equal size; `frontier` says what other prices buy (replayed), `baselines` what
+fixed policies do, both of the first seed.
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ import argparse
 import asyncio
 import statistics
 import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +36,7 @@ from verifiers import canonical_answer
 
 AT_ONCE = 16
 BINS, FIRST_SEED = 10, 0
+MAJORITIES = (3, 5, 11)
 DEFAULT_USD_PER_1K = {"gsm": 0.27, "crux": 2.0}
 
 
@@ -151,6 +156,42 @@ def frontier(recorded: Recorded, fitted: Calibration, test: list[int]) -> list[d
     return found
 
 
+def baselines(recorded: Recorded, calibration: list[int], test: list[int], max_usd_per_1k: float) -> dict[str, dict[str, float]]:
+    """Majorities of the 3, 5 and 11 models that were best in calibration (ties go to the better), and the best fixed cascade of three by calibration:
+    if the first two agree, their answer, else the third's, within the price limit.
+    """
+    by_accuracy = np.argsort(-recorded.right[calibration].mean(axis=0), kind="stable").tolist()
+    found = {
+        f"majority_{k}": _summary([_majority(recorded, i, by_accuracy[:k]) for i in test]) for k in MAJORITIES if k <= len(by_accuracy)
+    }
+    tried = []
+    for cascade in permutations(range(len(recorded.models)), 3):
+        accuracy, usd = np.mean([_cascade(recorded, i, cascade) for i in calibration], axis=0)
+        if cascade[0] < cascade[1] and 1_000 * usd <= max_usd_per_1k:
+            tried.append((accuracy, -usd, cascade))
+    if tried:
+        found["agreement_cascade"] = _summary([_cascade(recorded, i, max(tried)[2]) for i in test])
+    return found
+
+
+def _majority(recorded: Recorded, question: int, models: list[int]) -> tuple[bool, float]:
+    votes = Counter(recorded.keys[question][m] for m in models)
+    winner = next(m for m in models if votes[recorded.keys[question][m]] == max(votes.values()))
+    return bool(recorded.right[question, winner]), float(recorded.usd[question, models].sum())
+
+
+def _cascade(recorded: Recorded, question: int, models: Sequence[int]) -> tuple[bool, float]:
+    first, second, third = models
+    agree = recorded.keys[question][first] == recorded.keys[question][second]
+    asked = [first, second] if agree else [first, second, third]
+    return bool(recorded.right[question, first if agree else third]), float(recorded.usd[question, asked].sum())
+
+
+def _summary(outcomes: list[tuple[bool, float]]) -> dict[str, float]:
+    accuracy, usd = np.mean(outcomes, axis=0)
+    return {"accuracy": round(float(accuracy), 4), "cost_usd_per_1k": round(1_000 * float(usd), 4)}
+
+
 def measure(recorded: Recorded, served: list[Any], *, seeds: list[int], max_usd_per_1k: float) -> dict[str, Any]:
     runs = [measure_once(recorded, served, seed=seed, max_usd_per_1k=max_usd_per_1k) for seed in seeds]
     first = runs[0]
@@ -193,6 +234,7 @@ def measure_once(recorded: Recorded, served: list[Any], *, seed: int, max_usd_pe
             "replayed_usd_per_1k": round(1_000 * fitted.expected_usd, 4),
         },
         "test_questions": len(test),
+        "baselines": baselines(recorded, calibration, test, max_usd_per_1k) if seed == FIRST_SEED else {},
         "frontier": frontier(recorded, fitted, test) if seed == FIRST_SEED else [],
         "confidences": [r[2] for r in results],
         "right": [r[0] for r in results],

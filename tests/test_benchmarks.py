@@ -50,6 +50,7 @@ def test_fleet(tmp_path: Path) -> None:
     assert result["cost_usd_per_1k"] > 0
     assert 0.0 <= result["ece"] < 0.2
     assert len(result["reliability"]) == 10
+    assert result["baselines"]["majority_3"]["cost_usd_per_1k"] > result["models"]["large"]["cost_usd_per_1k"]
     assert result["frontier"][0]["cost_usd_per_1k"] <= result["frontier"][-1]["cost_usd_per_1k"]
 
 
