@@ -59,7 +59,7 @@ def _told(records: Sequence[Record]) -> str:
         parts += [record.speaker, record.text]
         days = [record.time.date()] if record.time else []
         for day in days + [span.first for span in relative_spans(record.text, record.time)]:
-            parts.append(f"{day} {day:%Y} {day:%-m} {day.day} {day:%B}")
+            parts.append(f"{day} {day:%Y} {day.month} {day.day} {day:%B}")
     return "\n".join(parts)
 
 

@@ -13,7 +13,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from verifiers.sandbox import confine
 from verifiers.sandbox.limits import Limits, Ran
 
 WORKER = Path(__file__).with_name("worker.py")
@@ -28,6 +27,10 @@ class SandboxUnavailable(RuntimeError):
 @lru_cache(maxsize=1)
 def level_at_hand() -> tuple[str, str]:
     """The isolation that this machine gives, "landlock+seccomp" or "none", and why."""
+    if sys.platform != "linux":
+        return "none", "code is confined by Landlock and seccomp, which only Linux has"
+    from verifiers.sandbox import confine  # it loads the C library: only where there is something to confine
+
     if not confine.can_filter_calls():
         return "none", "system calls can be filtered on Linux on x86-64 and arm64 only"
     version = confine.landlock_version()
