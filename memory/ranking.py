@@ -17,6 +17,7 @@ from memory.relevance import LINKED, LINKS_FROM, SIGNALS, Asked, Scores, candida
 from memory.scope_index import ScopeIndex
 
 CANDIDATES = 150  # nearest by meaning, and as many by words, where a scope is not judged whole
+LED_TO = 50  # by the second step
 RERANKED = 50
 SPENT, CHARS_PER_TOKEN = 1.5, 4.0
 _PAST = re.compile(
@@ -92,12 +93,14 @@ def rank(
         hidden = hidden | (index.times > moment)
     asked = Asked.of(query, index.encoder, index, now if moment is None else moment)
     allowed = ~hidden if hidden.any() else None
+    if hidden.all():
+        return Ranking.empty()
     candidates = np.arange(total) if total <= judged_whole else candidates_of(index, asked, CANDIDATES, allowed)
     signals = signals_of(index, asked, candidates)
     weights = shipped_weights()
     links = first_links(index, asked, candidates, weights.log_odds(signals, total), allowed)
     if total > judged_whole:  # the second step may lead to records that the first has not found
-        led_to = np.argpartition(-links, CANDIDATES // 3)[: CANDIDATES // 3]
+        led_to = np.argpartition(-links, min(LED_TO, total) - 1)[:LED_TO]
         candidates = np.union1d(candidates, led_to[links[led_to] > 0.0])
         signals = signals_of(index, asked, candidates)
     signals[:, LINKED] = links[candidates]
@@ -138,7 +141,8 @@ def reranked(query: str, ranking: Ranking, records: dict[int, Record], reranker:
         return ranking
     scores = np.asarray(reranker.scores(query, [records[ranking.ids[i]].key for i in order]), dtype=float)
     by_score = [order[i] for i in np.argsort(-scores, kind="stable")]
-    new = np.array([*by_score, *(i for i in range(len(ranking.ids)) if i not in set(order))], dtype=np.int64)
+    others = np.setdiff1d(np.arange(len(ranking.ids)), order)
+    new = np.concatenate([by_score, others]).astype(np.int64)
     log_odds = np.concatenate([ranking.log_odds[order], ranking.log_odds[new[len(order) :]]])
     return Ranking(tuple(ranking.ids[i] for i in new), log_odds, ranking.contributions[new], ranking.vectors[new])
 

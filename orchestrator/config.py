@@ -15,6 +15,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.located_yaml import Located, load_located
 
 DEFAULT_NAME = "orchestrator.yaml"
+STRATEGY_GROUP = "orchestrator.strategies"  # entry points of other packages
 STRATEGY_NAMES = ("single", "best_of_n", "self_consistency", "cascade", "draft_critique_revise", "adaptive")  # of this package
 PROVIDERS = ("calculator", "extractive", "simulated", "recorded", "openai", "groq", "together", "mistral", "deepseek", "openrouter", "ollama",
              "llamacpp", "vllm", "lmstudio", "compatible")  # fmt: skip
@@ -106,7 +107,7 @@ class OnlineConfig(_Strict):
 
 def _known_strategy(name: str) -> str:
     if name not in STRATEGY_NAMES:
-        others = sorted(point.name for point in metadata.entry_points(group="orchestrator.strategies"))
+        others = sorted(point.name for point in metadata.entry_points(group=STRATEGY_GROUP))
         if name not in others:
             raise ValueError(f"unknown strategy {name!r}{_suggest(name, [*STRATEGY_NAMES, *others])}")
     return name

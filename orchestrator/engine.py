@@ -31,8 +31,8 @@ from orchestrator.search.belief import VoteModel
 from orchestrator.search.controller import Search
 from orchestrator.search.plugins import strategy_named
 from orchestrator.search.prompts import draft_messages
-from orchestrator.search.state import Choice, SearchState
-from orchestrator.search.strategies import STRATEGIES, Strategy
+from orchestrator.search.state import Choice, SearchState, Strategy
+from orchestrator.search.strategies import STRATEGIES
 from orchestrator.shadow import Grader, ShadowAudits
 from orchestrator.storage import DecisionLog
 from orchestrator.streaming import events_of

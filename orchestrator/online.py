@@ -11,8 +11,8 @@ from dataclasses import replace
 from orchestrator.certificates import policy_hash
 from orchestrator.config import OnlineConfig
 from orchestrator.errors import InvalidQuery, UnknownAnswer
-from orchestrator.search.state import Draft, SearchState, group_key
-from orchestrator.search.strategies import Strategy, starting_with
+from orchestrator.search.state import Draft, SearchState, Strategy, group_key
+from orchestrator.search.strategies import starting_with
 from orchestrator.storage import DecisionLog, LoggedDecision, LoggedDraft
 from orchestrator.storage.decisions import Grade
 from orchestrator.types import Answer, Candidate

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 
@@ -23,8 +25,8 @@ from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.backends.calculator import CalculatorBackend
 from orchestrator.backends.extractive import ExtractiveBackend
 from orchestrator.backends.simulated import Problem, SimulatedBackend, SimulatedModel
-from orchestrator.config import parse_config
-from orchestrator.search.strategies import cascade
+from orchestrator.config import STRATEGY_NAMES, parse_config
+from orchestrator.search.strategies import STRATEGIES
 from orchestrator.trace import Event
 from orchestrator.types import Completion
 from router import ModelProfile
@@ -203,22 +205,23 @@ def test_a_stream_raises_what_answering_raises_and_closing_it_cancels_the_search
     asyncio.run(run())
 
 
-class _Point:
-    name, value = "mine", "package:mine"
-
-    def __init__(self, strategy: object) -> None:
-        self._strategy = strategy
-
-    def load(self) -> object:
-        if isinstance(self._strategy, Exception):
-            raise self._strategy
-        return self._strategy
-
-
-@pytest.mark.parametrize(("strategy", "told"), [(cascade, None), (ImportError("gone"), "cannot be loaded: gone"), (7, "is no function")])
-def test_strategies_of_other_packages_are_found_by_name(monkeypatch: pytest.MonkeyPatch, strategy: object, told: str | None) -> None:
-    """Another package's metadata are the edge here: the entry point group `orchestrator.strategies`."""
-    monkeypatch.setattr("importlib.metadata.entry_points", lambda group: [_Point(strategy)] if group == "orchestrator.strategies" else [])
+@pytest.mark.parametrize(
+    ("code", "told"),
+    [
+        ("from orchestrator.search.strategies import cascade as mine", None),
+        ("mine = 7", "is no function"),
+        ("yours = 7", "cannot be loaded: .*mine"),
+    ],
+)
+def test_strategies_of_other_packages_are_found_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: str, told: str | None
+) -> None:
+    (tmp_path / "other_package.py").write_text(code)
+    (tmp_path / "other_package-1.0.dist-info").mkdir()
+    (tmp_path / "other_package-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: other-package\nVersion: 1.0\n")
+    (tmp_path / "other_package-1.0.dist-info" / "entry_points.txt").write_text("[orchestrator.strategies]\nmine = other_package:mine\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "other_package", raising=False)
     config = parse_config("models: {c: {provider: calculator}}\nmemory: null\nstrategy: mine\n", "x.yaml")
     if told is None:
         assert Orchestrator.from_config(config).answer_sync("2 + 2").text == "4"
@@ -227,3 +230,7 @@ def test_strategies_of_other_packages_are_found_by_name(monkeypatch: pytest.Monk
     else:
         with pytest.raises(ConfigError, match=told):
             Orchestrator.from_config(config)
+
+
+def test_the_configuration_knows_every_strategy_of_this_package() -> None:
+    assert set(STRATEGY_NAMES) == set(STRATEGIES)

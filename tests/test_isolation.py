@@ -101,9 +101,9 @@ class Scopes(RuleBasedStateMachine):
                 held = self.held.get(scope, {})
                 assert {record.id: record.text for record in memory.export(scope)} == held
                 found = memory.recall("Where does Of live, and when does it open?", scope, token_budget=10**6, limit=100, history=True)
-                assert {item.record.id: item.record.text for item in found.items if item.record.scope == scope}.keys() <= held.keys()
+                assert {item.record.id: item.record.text for item in found.items}.items() <= held.items()
                 assert found.searched == len(held) == memory.count(scope)
-                assert all(text.startswith(self._name(scope) + " ") for text in (item.record.text for item in found.items))
+                assert all(text.startswith(self._name(scope) + " ") for text in held.values())
                 assert all(source in held for summary in memory.summaries(scope) for source in summary.sources)
 
 

@@ -136,6 +136,7 @@ SCHEMA = "CREATE TABLE lamps (name TEXT, euros INTEGER); INSERT INTO lamps VALUE
         ("SELECT load_extension('x')", "it does more than read"),
         ("SELECT 1; DELETE FROM lamps", "one statement"),
         ("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT sum(i) FROM n", "it takes too long"),
+        ("SELECT length(hex(zeroblob(900000000)))", "too big"),
         ("", "no SQL"),
         ("SELECT '\x00'", ""),
     ],

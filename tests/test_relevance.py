@@ -239,3 +239,12 @@ def test_diversity_passes_over_what_says_nothing_new() -> None:
     assert plain[-1] == 4
     assert diverse.index(4) < plain.index(4)
     assert diverse[0] == plain[0]
+
+
+@pytest.mark.parametrize("judged_whole", [1, 1_000])
+def test_where_everything_is_hidden_or_little_is_there_nothing_goes_wrong(judged_whole: int) -> None:
+    said = datetime(2024, 1, 2, tzinfo=UTC)
+    with Memory(thresholds=Thresholds(judged_whole=judged_whole)) as memory:
+        memory.remember_many([NewRecord(f"Lamp {i} stands in room {i}.", "Ann", said) for i in range(5)])
+        assert not memory.recall("Where does lamp 3 stand?", as_of=said - timedelta(days=1))
+        assert "Lamp 3 " in memory.recall("Where does lamp 3 stand?", as_of=said).items[0].record.text

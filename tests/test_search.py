@@ -18,8 +18,8 @@ from orchestrator.errors import BackendUnavailable
 from orchestrator.search.belief import VoteModel, believe, start, success_given_ease
 from orchestrator.search.calibrate import GradedQuestion, Replayed, calibrate, scaled
 from orchestrator.search.controller import Search, SearchResult
-from orchestrator.search.state import Choice, Draft, Revise, SearchState, Stop
-from orchestrator.search.strategies import Strategy, adaptive, cascade, draft_critique_revise, single
+from orchestrator.search.state import Choice, Draft, Revise, SearchState, Stop, Strategy
+from orchestrator.search.strategies import adaptive, cascade, draft_critique_revise, single
 from orchestrator.search.value import best_purchase
 from orchestrator.trace import Trace
 from orchestrator.types import Candidate, Usage

@@ -10,6 +10,7 @@ from verifiers.verdict import Verdict
 
 MOST_STEPS = 2_000_000  # of SQLite's virtual machine: about a second
 MAX_SQL_CHARS = 100_000
+MOST_VALUE_BYTES = 10_000_000
 _FENCE = re.compile(r"```(?:sql|sqlite)?[^\S\n]{0,40}\n(.*?)```", re.DOTALL | re.IGNORECASE)
 _READS = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE))
 _FORBIDDEN_FUNCTIONS = frozenset(("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"))
@@ -39,6 +40,7 @@ class SqlVerifier:
             return Verdict(self.name, 0.0, False, told, decisive=True)
         database = self._database()
         database.set_authorizer(_only_reading)
+        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_VALUE_BYTES)
         steps = iter(range(MOST_STEPS // 10_000))
         database.set_progress_handler(lambda: next(steps, None) is None, 10_000)
         try:

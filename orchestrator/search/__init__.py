@@ -2,8 +2,8 @@
 
 from orchestrator.search.belief import Belief, VoteModel, believe
 from orchestrator.search.controller import Search, SearchResult
-from orchestrator.search.state import Action, Draft, Revise, SearchState, Stop
-from orchestrator.search.strategies import STRATEGIES, Strategy
+from orchestrator.search.state import Action, Draft, Revise, SearchState, Stop, Strategy
+from orchestrator.search.strategies import STRATEGIES
 
 __all__ = [
     "STRATEGIES",

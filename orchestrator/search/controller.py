@@ -12,8 +12,7 @@ from orchestrator.backends.base import Backend, Request, worst_case_prompt_token
 from orchestrator.budget import Ledger, Reservation, from_nano
 from orchestrator.errors import BackendError, BudgetExceeded
 from orchestrator.search.prompts import revision_messages
-from orchestrator.search.state import Action, Draft, Revise, SearchState, Stop
-from orchestrator.search.strategies import Strategy
+from orchestrator.search.state import Action, Draft, Revise, SearchState, Stop, Strategy
 from orchestrator.trace import Trace
 from orchestrator.types import Candidate, Completion, Usage
 from verifiers import Verdict, Verifier

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from importlib import metadata
 
+from orchestrator.config import STRATEGY_GROUP
 from orchestrator.errors import ConfigError
-from orchestrator.search.strategies import STRATEGIES, Strategy
-
-GROUP = "orchestrator.strategies"
+from orchestrator.search.state import Strategy
+from orchestrator.search.strategies import STRATEGIES
 
 
 def strategy_named(name: str) -> Strategy:
     """Raises `ConfigError` on a name that nobody knows, or an entry point that gives no function."""
     if name in STRATEGIES:
         return STRATEGIES[name]
-    found = {point.name: point for point in metadata.entry_points(group=GROUP)}
+    found = {point.name: point for point in metadata.entry_points(group=STRATEGY_GROUP)}
     if name not in found:
         raise ConfigError(f"unknown strategy {name!r}", remedy=f"Known: {', '.join([*STRATEGIES, *sorted(found)])}")
     try:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from orchestrator.search.state import Action, Draft, SearchState, Stop
+from orchestrator.search.state import Action, Draft, SearchState, Stop, Strategy
 
-Strategy = Callable[[SearchState], Sequence[Action]]
 N_BEST, N_CONSISTENT, FIRST = 8, 16, 3
 SETTLED = 0.95
 
@@ -36,7 +35,7 @@ def consistent(n: int = N_CONSISTENT, *, settled: float = SETTLED) -> Strategy:
             return []
         counts = [count for _, count in Counter(key for key, _ in state.votes).most_common(2)]
         if counts and (not state.comparable or p_stays_ahead(counts[0], counts[1] if len(counts) > 1 else 0) >= settled):
-            return [Stop(f"{counts[0]} of {sum(count for _, count in Counter(key for key, _ in state.votes).items())} drafts agree")]
+            return [Stop(f"{counts[0]} of {len(state.votes)} drafts agree")]
         return _more(state, min(n, len(state.begun) + (FIRST if not state.begun else 1))) or [Stop(f"{n} drafts")]
 
     return self_consistency
@@ -50,12 +49,7 @@ def p_stays_ahead(leader: int, second: int) -> float:
 
 def _more(state: SearchState, wanted: int) -> list[Action]:
     """Drafts up to `wanted` in all, each with a number of its own; none if the model could not be drawn at all."""
-    model = state.begun[0].model if state.begun else _first(state)
+    model = state.begun[0].model if state.begun else state.first_model
     if model is None:
         return [Stop("no model is left to ask")]
     return [Draft(model, sample) for sample in range(len(state.begun), wanted)]
-
-
-def _first(state: SearchState) -> str | None:
-    names = [choice.model for choice in state.choices]
-    return state.chosen if state.chosen in names else next(iter(names), None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -131,11 +132,20 @@ class SearchState:
         return max(members, key=lambda i: (_score(self.candidates[i]), self.prior(self.candidates[i]), -i))
 
     @property
+    def first_model(self) -> str | None:
+        """The routed model if it may still be asked, else the cheapest."""
+        names = [choice.model for choice in self.choices]
+        return self.chosen if self.chosen in names else next(iter(names), None)
+
+    @property
     def confidence(self) -> float:
         if self.leader is None:
             return 0.0
         believed = self.belief.groups.get(self.keys[self.leader], 0.0)
         return self.vote_model.stated(believed) if self.comparable else believed
+
+
+Strategy = Callable[[SearchState], Sequence[Action]]
 
 
 def group_key(text: str, question: str) -> str | None:

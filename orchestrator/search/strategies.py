@@ -5,18 +5,17 @@ An empty answer means: wait for what is running. What still runs when a strategy
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from orchestrator.search.belief import success_given_ease
 from orchestrator.search.sampling import best_of, consistent
-from orchestrator.search.state import Action, Choice, Draft, Revise, SearchState, Stop
+from orchestrator.search.state import Action, Choice, Draft, Revise, SearchState, Stop, Strategy
 from orchestrator.search.value import best_purchase
 from orchestrator.types import Candidate
 
-Strategy = Callable[[SearchState], Sequence[Action]]
 MAX_REVISIONS = 2
 # With outside evidence a revision fixes far more than it breaks; without, it breaks more (published logs of Reflexion, Shinn et al. 2023, and of
 # LDB, Zhong et al. 2024). P(fix | wrong) and P(break | right) with trusted feedback:
@@ -92,10 +91,7 @@ STRATEGIES: dict[str, Strategy] = {
 
 
 def _first_draft(state: SearchState) -> Draft | Stop:
-    if not state.choices:
-        return Stop("no model is left to ask")
-    names = [choice.model for choice in state.choices]
-    return Draft(state.chosen if state.chosen in names else names[0])
+    return Stop("no model is left to ask") if state.first_model is None else Draft(state.first_model)
 
 
 def _worthwhile_draft(state: SearchState) -> Draft | Stop:

@@ -43,7 +43,7 @@ class Sandbox:
     """`await sandbox.run(code)` runs Python code confined (verifiers.sandbox.confine), up to `workers` programs at once; close it after use.
 
     Raises `SandboxUnavailable` when this machine gives no isolation. What no sandbox of this kind can prevent: that a program says it has finished
-    when it has not done what it should, and that it uses up its share of processor and memory.
+    when it has not done what it should, uses up its share of processor and memory, or fills its folder with many files while it runs.
     """
 
     def __init__(self, limits: Limits | None = None, *, workers: int = 2) -> None:
