@@ -205,6 +205,8 @@ def _describe(located: Located, problem: dict[str, Any]) -> str:
         choices = re.findall(r"'([^']*)'|(\d+)", str(context.get("expected", "")))
         known = [text or number for text, number in choices]
         return located.describe(path, f"unknown {path[-1]} {problem['input']!r}{_suggest(str(problem['input']), known)}")
+    if kind == "value_error":  # raised by a check of our own, in words of our own
+        return located.describe(path, str(context["error"]))
     return located.describe(path, f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}, not {_short(problem['input'])}")
 
 

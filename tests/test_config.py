@@ -65,6 +65,7 @@ def test_every_mistake_is_reported_at_once_with_its_place_and_a_suggestion() -> 
         ("models: {a: {provider: calculator}}\nquality: .nan\n", "quality"),
         ("models: {a: {provider: calculator}}\nbudget: {usd: .inf}\n", "budget.usd"),
         ("models: {a: {provider: calculator}}\nbudget: {usd: -1}\n", "budget.usd"),
+        ("models: {a: {provider: calculator}}\nstrategy: best_of_m\n", ":2:11: unknown strategy 'best_of_m'. Did you mean 'best_of_n'?\n"),
         ("models: {? [x, y] : 1}\n", "plain text"),
         ("a: &a [x]\nb: [" + ", ".join(["*a"] * 60_000) + "]\n", "too large or too deep"),
         ("[" * 2_000 + "]" * 2_000, "deep"),
