@@ -22,7 +22,7 @@ from memory.schema import SCHEMA_VERSION, create, migrate
 from memory.sealing import Cipher
 from memory.sql_store import COLUMNS, LockedScope, SqlStore, vectors_of
 from memory.store import Added, prepared
-from memory.transactions import writing
+from memory.transactions import connected, log_ahead, writing
 
 FREE_PAGES, FREE_SHARE = 1_000, 0.2  # a file with more free pages than both is made smaller after a deletion
 MOST_FREED = 20_000  # pages at once: about a tenth of a second
@@ -51,20 +51,15 @@ class Store(SqlStore):
         try:
             if self.path != ":memory:":
                 Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.path, timeout=10.0, check_same_thread=False, isolation_level=None)
+            self._db = connected(self.path)
             self._prepare(fingerprint)
         except (sqlite3.Error, OSError) as error:
             raise StoreError(self._explained("cannot open the memory", error)) from error
 
     def _prepare(self, fingerprint: str | None) -> None:
-        for pragma in (
-            "auto_vacuum = INCREMENTAL",  # of a new file
-            "journal_mode = WAL",
-            "synchronous = FULL",
-            "foreign_keys = ON",
-            "secure_delete = ON",
-            "busy_timeout = 10000",
-        ):
+        self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of a new file
+        log_ahead(self._db)
+        for pragma in ("synchronous = FULL", "foreign_keys = ON", "secure_delete = ON"):
             self._db.execute(f"PRAGMA {pragma}")
         key = self._cipher.fingerprint if self._cipher is not None else "none"
         with writing(self._db, self._lock):

@@ -1,16 +1,41 @@
-"""One SQLite transaction that takes the write lock at once and commits or rolls back as a whole."""
+"""SQLite as every file of ours is used: a connection shared by threads, write-ahead logging, transactions that commit or roll back as a whole."""
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+PATIENCE_S = 10.0  # how long a writer waits for another, of this process or of others
+
+
+def connected(path: str) -> sqlite3.Connection:
+    """A connection in autocommit mode that threads may share under a lock of their own."""
+    return sqlite3.connect(path, timeout=PATIENCE_S, check_same_thread=False, isolation_level=None)
+
+
+def log_ahead(database: sqlite3.Connection) -> None:
+    """Turns write-ahead logging on. Where several open a new file at once, SQLite refuses all but one without waiting, so that we wait here.
+
+    Raises `sqlite3.OperationalError` when the file is still locked after `PATIENCE_S`.
+    """
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            database.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(random.uniform(0.001, 0.02))
 
 
 @contextmanager
 def writing(database: sqlite3.Connection, lock: threading.RLock) -> Iterator[None]:
-    """For a connection in autocommit mode (`isolation_level=None`) that threads share under `lock`."""
+    """One transaction that takes the write lock at once, on a connection that threads share under `lock`."""
     with lock:
         database.execute("BEGIN IMMEDIATE")
         try:

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from memory.transactions import writing
+from memory.transactions import connected, log_ahead, writing
 from orchestrator.errors import StorageError
 from router import Outcome
 from router.replay import Decision
@@ -111,7 +111,7 @@ class DecisionLog:
         try:
             if self.path != ":memory:":
                 Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-            self._db = sqlite3.connect(self.path, timeout=10.0, check_same_thread=False, isolation_level=None)
+            self._db = connected(self.path)
             self._prepare()
         except (sqlite3.Error, OSError) as error:
             raise StorageError(f"cannot open the decision log {self.path}: {error}", remedy="Check the path and its permissions") from error
@@ -119,7 +119,8 @@ class DecisionLog:
             self.forget(before=time.time() - 86_400 * keep_days)
 
     def _prepare(self) -> None:
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "secure_delete = ON"):
+        log_ahead(self._db)
+        for pragma in ("synchronous = NORMAL", "foreign_keys = ON", "secure_delete = ON"):
             self._db.execute(f"PRAGMA {pragma}")
         with self._write():
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
