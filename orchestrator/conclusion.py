@@ -27,10 +27,11 @@ def concluded(
     best = state.candidates[index]
     confidence = 0.0 if best.ruled_out else state.confidence
     cost = None if ledger.price_unknown else ledger.spent_usd
+    trace.search = search.record
     trace.finish(model=best.model, confidence=confidence, cost_usd=cost, stopped=result.stopped)
     trace.emit("answered", model=best.model, confidence=confidence, cost_usd=cost)
     return Answer(
-        best.text,
+        "" if result.abstained else best.text,
         confidence,
         best.model,
         cost,
@@ -45,6 +46,7 @@ def concluded(
         any(candidate.completion.simulated for candidate in state.candidates),
         trace,
         _receipt(route, reference, cost, ledger.calls),
+        result.abstained,
     )
 
 

@@ -16,7 +16,7 @@ from orchestrator.located_yaml import Located, load_located
 
 DEFAULT_NAME = "orchestrator.yaml"
 STRATEGY_GROUP = "orchestrator.strategies"  # entry points of other packages
-STRATEGY_NAMES = ("single", "best_of_n", "self_consistency", "cascade", "draft_critique_revise", "adaptive")  # of this package
+STRATEGY_NAMES = ("single", "best_of_n", "self_consistency", "cascade", "draft_critique_revise", "tree", "mixture", "debate", "adaptive")
 PROVIDERS = ("calculator", "extractive", "simulated", "recorded", "openai", "groq", "together", "mistral", "deepseek", "openrouter", "ollama",
              "llamacpp", "vllm", "lmstudio", "compatible")  # fmt: skip
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -127,6 +127,9 @@ class Config(_Strict):
     quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | PromiseConfig = 0.85
     """A target for P(right), or a promise."""
     value_usd: Price = 0.05
+    """What a right answer is worth: another call is made if it raises P(right) by more than its price divided by this."""
+    usd_per_second: Price = 0.0
+    """What a second less to wait is worth."""
     strategy: Annotated[str, AfterValidator(_known_strategy)] = "adaptive"
     max_tokens: Annotated[int, Field(gt=0)] = 1_024
 

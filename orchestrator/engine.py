@@ -31,6 +31,7 @@ from orchestrator.search.belief import VoteModel
 from orchestrator.search.controller import Search
 from orchestrator.search.plugins import strategy_named
 from orchestrator.search.prompts import draft_messages
+from orchestrator.search.revising import RevisionOdds
 from orchestrator.search.state import Choice, SearchState, Strategy
 from orchestrator.search.strategies import STRATEGIES
 from orchestrator.shadow import Grader, ShadowAudits
@@ -43,7 +44,7 @@ from router.audit import Guard
 from router.conversation import judged_text
 from router.router import Explanation
 from router.speed import Speeds
-from verifiers import Verifier
+from verifiers import Ensemble, Verifier
 
 if TYPE_CHECKING:
     from memory import Forgotten, Memory, Recall, Record, Summary
@@ -76,6 +77,9 @@ class Orchestrator:
         memory_tokens: int = 800,
         vote_model: VoteModel | None = None,
         verifiers: Sequence[Verifier] = (),
+        ensemble: Ensemble | None = None,
+        revisions: Mapping[str, RevisionOdds] | None = None,
+        usd_per_second: float = 0.0,
         online: OnlineConfig | str | Path | None = None,
         grader: Grader | None = None,
         rng: random.Random | None = None,
@@ -99,6 +103,9 @@ class Orchestrator:
         self._memory_tokens = memory_tokens
         self._vote_model = vote_model or VoteModel()
         self._verifiers = tuple(verifiers)
+        self._ensemble = ensemble or Ensemble()
+        self._revisions = dict(revisions or {})
+        self._usd_per_second = usd_per_second
         self._speeds = Speeds(backend.profile for backend in backends.values())
         self._blocking = BlockingLoop()
         self._online: Online | None = None
@@ -147,6 +154,7 @@ class Orchestrator:
             "budget": Budget(**config.budget.model_dump()),
             "quality": config.quality if isinstance(config.quality, float) else 0.85,
             "value_usd": config.value_usd,
+            "usd_per_second": config.usd_per_second,
             "strategy": config.strategy,
             "max_tokens": config.max_tokens,
             "memory_tokens": config.memory.token_budget if config.memory else 0,
@@ -170,15 +178,22 @@ class Orchestrator:
         budget: Budget | None = None,
         strategy: str | Strategy | None = None,
         models: Sequence[str] | None = None,
+        criteria: Sequence[str] = (),
+        value_usd: float | None = None,
+        usd_per_second: float | None = None,
+        may_abstain: bool = False,
         on_event: Callable[[Event], None] | None = None,
     ) -> Answer:
-        """Answers one query.
+        """Answers one query. The settings are those of `Query`; `budget` and `strategy` are for this query alone.
 
         Raises `InvalidQuery`, `UnknownModel`, `BudgetExceeded` (nothing affordable could be started), `BackendError` (the only model failed) or
         `NoAdequateModel` (nothing at hand can answer; says what to add). A deadline or a spent budget gives the best answer so far,
         marked `partial`.
         """
-        asked = query if isinstance(query, Query) else self._parse(query, history, scope, schema, quality, models)
+        asked = query
+        if not isinstance(asked, Query):
+            wishes = {"criteria": tuple(criteria), "value_usd": value_usd, "usd_per_second": usd_per_second, "may_abstain": may_abstain}
+            asked = self._parse(query, history, scope, schema, quality, models, **wishes)
         limits = self.budget & (budget or Budget())
         ledger, trace = Ledger(limits), Trace(on_event=on_event)
         recall = await self._recall(asked, trace)
@@ -321,13 +336,14 @@ class Orchestrator:
         schema: dict[str, Any] | None,
         quality: float | None,
         models: Sequence[str] | None,
+        **wishes: Any,
     ) -> Query:
         if models is not None:
             for name in models:
                 if name not in self.backends:
                     raise UnknownModel(f"unknown model {name!r}", remedy=f"This fleet has: {', '.join(self.backends)}")
         allowed = None if models is None else frozenset(models)
-        return Query.parse(text, history=tuple(history), scope=scope, schema=schema, quality=quality, models=allowed)
+        return Query.parse(text, history=tuple(history), scope=scope, schema=schema, quality=quality, models=allowed, **wishes)
 
     async def _recall(self, query: Query, trace: Trace) -> Recall | None:
         if self.memory is None or self._memory_tokens == 0 or not query.uses_memory:
@@ -406,9 +422,14 @@ class Orchestrator:
             choices,
             {choice.model: choice.p_success for choice in choices},
             quality=route.quality,
-            value_usd=self._value_usd,
+            value_usd=self._value_usd if query.value_usd is None else query.value_usd,
+            usd_per_second=self._usd_per_second if query.usd_per_second is None else query.usd_per_second,
             vote_model=self._vote_model,
+            ensemble=self._ensemble,
+            revisions=self._revisions,
+            criteria=query.criteria,
             chosen=route.chosen,
+            may_abstain=query.may_abstain,
         )
 
     def need_memory(self) -> Memory:

@@ -11,7 +11,8 @@ from dataclasses import replace
 from orchestrator.certificates import policy_hash
 from orchestrator.config import OnlineConfig
 from orchestrator.errors import InvalidQuery, UnknownAnswer
-from orchestrator.search.state import Draft, SearchState, Strategy, group_key
+from orchestrator.search.actions import Draft
+from orchestrator.search.state import SearchState, Strategy, group_key
 from orchestrator.search.strategies import starting_with
 from orchestrator.storage import DecisionLog, LoggedDecision, LoggedDraft
 from orchestrator.storage.decisions import Grade
@@ -118,7 +119,7 @@ def as_logged(
     """An answer as the log keeps it."""
     assert answer.route is not None
     assert answer.receipt is not None
-    given = next(i for i, c in enumerate(answer.candidates) if (c.model, c.text) == (answer.model, answer.text))
+    given = state.leader if state.leader is not None else len(state.candidates) - 1
     return LoggedDecision(
         answer.id,
         time.time(),
@@ -140,7 +141,9 @@ def as_logged(
 def _draft(candidate: Candidate, key: str, profile: ModelProfile) -> LoggedDraft:
     done, usage = candidate.completion, candidate.completion.usage
     cost = profile.cost_usd(usage.prefill_tokens, usage.output_tokens, usage.cached_tokens)
-    return LoggedDraft(done.model, key, cost, usage.output_tokens, done.latency_s, done.ttft_s, candidate.revises is not None)
+    return LoggedDraft(
+        done.model, key, cost, usage.output_tokens, done.latency_s, done.ttft_s, candidate.revises is not None or bool(candidate.made_of)
+    )
 
 
 def _grades_from_checks(state: SearchState) -> list[Grade]:
@@ -154,7 +157,7 @@ def _grades_from_checks(state: SearchState) -> list[Grade]:
     return [
         Grade(c.model, 0.0 if c.ruled_out else min(state.belief.groups.get(key, 0.0), 1.0), BELIEF_RELIABILITY)
         for c, key in zip(state.candidates, state.keys, strict=True)
-        if c.revises is None
+        if c.revises is None and not c.made_of
     ]
 
 

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 
 @dataclass(slots=True)
@@ -35,15 +35,26 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Progress as a user sees it: `recalled`, `routed`, `drafting`, `drafted`, `verified`, `revised`, `abstained`, `failed`, `answered`."""
+    """Progress as a user sees it: `recalled`, `routed`, `drafting`, `drafted`, `verified`, `criticising`, `criticised`, `revising`, `revised`,
+    `combining`, `combined`, `unaffordable`, `abstained`, `failed`, `answered`.
+    """
 
     kind: str
     at_s: float
     detail: dict[str, Any]
 
 
+class Recorded(Protocol):
+    """What can be kept with a trace to be replayed."""
+
+    def as_dict(self) -> dict[str, Any]: ...
+
+
 class Trace:
-    """Collects spans and passes events on. `clock` returns seconds and never goes back; `id` is 32 hex digits (W3C Trace Context)."""
+    """Collects spans and passes events on; time never goes back, even if `clock` (seconds) does. `id` is 32 hex digits (W3C Trace Context).
+
+    `search` is the search as it can be replayed (`orchestrator.search.replayed`); it holds the answers' texts.
+    """
 
     def __init__(self, *, clock: Callable[[], float] = time.perf_counter, on_event: Callable[[Event], None] | None = None) -> None:
         self.id = secrets.token_hex(16)
@@ -52,9 +63,12 @@ class Trace:
         self._on_event = on_event
         self.root = Span("answer", 0.0)
         self.events: list[Event] = []
+        self.search: Recorded | None = None
+        self._latest_s = 0.0
 
     def now_s(self) -> float:
-        return self._clock() - self._began
+        self._latest_s = max(self._latest_s, self._clock() - self._began)
+        return self._latest_s
 
     @contextmanager
     def span(self, name: str, parent: Span | None = None, **attributes: Any) -> Iterator[Span]:
@@ -79,5 +93,7 @@ class Trace:
         self.root.end_s = self.now_s()
         self.root.attributes.update(attributes)
 
-    def as_dict(self) -> dict[str, Any]:
-        return {"id": self.id, **self.root.as_dict()}
+    def as_dict(self, *, with_search: bool = False) -> dict[str, Any]:
+        """The tree as JSON; with `with_search` also what a replay of the search needs, texts of answers included."""
+        searched = {"search": self.search.as_dict()} if with_search and self.search is not None else {}
+        return {"id": self.id, **self.root.as_dict(), **searched}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -27,8 +28,9 @@ class Message:
 class Query:
     """What the caller wants answered. `text` is the last user message; `history` what came before it.
 
-    `schema` is a JSON Schema that the answer must satisfy; `quality` the P(right) in [0, 1] at which search stops. Without `uses_memory`, nothing is
-    recalled.
+    `schema` is a JSON Schema that the answer must satisfy; `quality` the P(right) in [0, 1] at which search stops; `criteria` what a critique judges
+    by. A right answer is worth `value_usd` and a second less to wait `usd_per_second` (`None`: as the fleet has it). With `may_abstain`, an answer
+    that is believed less than `quality` in the end is not given. Without `uses_memory`, nothing is recalled.
     """
 
     text: str
@@ -38,6 +40,10 @@ class Query:
     quality: float | None = None
     models: frozenset[str] | None = None
     uses_memory: bool = True
+    criteria: tuple[str, ...] = ()
+    value_usd: float | None = None
+    usd_per_second: float | None = None
+    may_abstain: bool = False
 
     @classmethod
     def parse(cls, text: object, **fields: Any) -> Query:
@@ -66,6 +72,10 @@ class Query:
         quality = fields.get("quality")
         if quality is not None and not 0.0 <= quality <= 1.0:
             raise InvalidQuery(f"quality must lie in [0, 1], not {quality!r}", remedy="0.9 asks for a 90 % chance of being right")
+        for name in ("value_usd", "usd_per_second"):
+            worth = fields.get(name)
+            if worth is not None and not 0.0 <= worth < math.inf:
+                raise InvalidQuery(f"{name} must be a number of dollars, at least 0, not {worth!r}", remedy="value_usd=0.05 is 5 cents")
         return cls(text, **fields)
 
 
@@ -108,11 +118,12 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One answer under consideration: which model wrote it, as a draft or as a revision of which candidate (index)."""
+    """One answer under consideration: which model wrote it, as a draft, as a revision of which candidate (index), made of which candidates."""
 
     completion: Completion
     verdicts: tuple[Verdict, ...] = ()
     revises: int | None = None
+    made_of: tuple[int, ...] = ()
 
     @property
     def model(self) -> str:
@@ -152,7 +163,7 @@ class Answer:
     """The result. `confidence` is the posterior P(right) in [0, 1]; `partial` says that a deadline or budget cut the search short.
 
     `stopped` is why the search ended; `simulated` is true when any part came from a simulated model. `cost_usd` is what was settled; it is
-    `None` when a model without a known price was asked.
+    `None` when a model without a known price was asked. When `abstained`, `text` is empty: the best of `candidates` is believed too little.
     """
 
     text: str
@@ -170,6 +181,7 @@ class Answer:
     simulated: bool = False
     trace: Trace | None = field(default=None, repr=False)
     receipt: Receipt | None = None
+    abstained: bool = False
 
     @property
     def id(self) -> str:

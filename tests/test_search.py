@@ -12,18 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator import Budget, Completion, Message, Orchestrator
-from orchestrator.backends.base import LocalBackend, Request
+from orchestrator.backends.base import Request
 from orchestrator.budget import Ledger
-from orchestrator.errors import BackendUnavailable
+from orchestrator.search.actions import Draft, Revise, Stop
 from orchestrator.search.belief import VoteModel, believe, start, success_given_ease
 from orchestrator.search.calibrate import GradedQuestion, Replayed, calibrate, scaled
 from orchestrator.search.controller import Search, SearchResult
-from orchestrator.search.state import Choice, Draft, Revise, SearchState, Stop, Strategy
+from orchestrator.search.state import Choice, SearchState, Strategy
 from orchestrator.search.strategies import adaptive, cascade, draft_critique_revise, single
 from orchestrator.search.value import best_purchase
 from orchestrator.trace import Trace
-from orchestrator.types import Candidate, Usage
-from router import ModelProfile
+from orchestrator.types import Candidate
+from tests.scripted import Scripted
 from verifiers import JsonSchemaVerifier, Verdict
 
 probabilities = st.floats(0.02, 0.98)
@@ -216,28 +216,6 @@ def test_free_text_is_not_voted_on() -> None:
 
 
 # ---- the loop ----
-
-
-class Scripted(LocalBackend):
-    """Says what it is told, one text a call, after `seconds`; notes what it was asked and whether it was cancelled."""
-
-    def __init__(self, name: str, *texts: str, seconds: float = 0.0, price: float = 1.0, skill: float = 0.8) -> None:
-        super().__init__(ModelProfile(name, price, price, skill=skill, ttft_s=seconds, tokens_per_s=1e6))
-        self._texts = texts
-        self._seconds = seconds
-        self.asked: list[Request] = []
-        self.cancelled = False
-
-    async def complete(self, request: Request) -> Completion:
-        self.asked.append(request)
-        try:
-            await asyncio.sleep(self._seconds)
-        except asyncio.CancelledError:
-            self.cancelled = True
-            raise
-        if not self._texts:
-            raise BackendUnavailable("out of order", remedy="Mend it")
-        return Completion(self.profile.name, self._texts[min(len(self.asked), len(self._texts)) - 1], Usage(10, 10))
 
 
 def run(

@@ -4,6 +4,7 @@ from verifiers.agreement import Agreement, group_equivalent
 from verifiers.choice import ChoiceVerifier, find_choice, offered_choices
 from verifiers.code import UnitTestVerifier, find_program
 from verifiers.compose import all_of, any_of, weighted
+from verifiers.ensemble import Ensemble, Evidence
 from verifiers.equivalence import Answer, canonical_answer, equivalent, final_answer_text
 from verifiers.form import LengthVerifier, RegexVerifier
 from verifiers.grounding import GroundingVerifier, Source
@@ -11,12 +12,14 @@ from verifiers.numeric import NumericVerifier, find_number, numbers_equal, parse
 from verifiers.personal import PersonalDataVerifier
 from verifiers.schema import JsonSchemaVerifier, find_json
 from verifiers.sql import SqlVerifier
-from verifiers.verdict import Verdict, Verifier
+from verifiers.verdict import Verdict, Verifier, price_of
 
 __all__ = [
     "Agreement",
     "Answer",
     "ChoiceVerifier",
+    "Ensemble",
+    "Evidence",
     "GroundingVerifier",
     "JsonSchemaVerifier",
     "LengthVerifier",
@@ -41,5 +44,6 @@ __all__ = [
     "numbers_equal",
     "offered_choices",
     "parse_number",
+    "price_of",
     "weighted",
 ]

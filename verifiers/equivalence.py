@@ -32,11 +32,15 @@ _FILLER = re.compile(r"\b(?:a|an|the|is|are|was|were|it|in|on|at|of|to)\b")
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The final answer inside a longer text: two answers are the same when `kind` and `key` are."""
+    """The final answer inside a longer text: two answers are the same when `kind` and `key` are.
+
+    `in_full` says that it is put as it should be: a bare word may stand for a string literal, but a reader must guess so.
+    """
 
     kind: AnswerKind
     key: str
     text: str
+    in_full: bool = True
 
 
 def canonical_answer(text: str, query: str = "") -> Answer:
@@ -56,7 +60,7 @@ def canonical_answer(text: str, query: str = "") -> Answer:
             return Answer("choice", letter, final)
     if _CODE_QUESTION.search(query):
         exact = _literal_key(final)
-        return Answer("literal", final if exact is None else exact, final)
+        return Answer("literal", final if exact is None else exact, final, in_full=exact is not None)
     value = parse_number(final)
     if value is None and "=" in final:  # `20 + 6 + 8 = 34` answers 34
         value = parse_number(final.rsplit("=", 1)[1])

@@ -12,7 +12,8 @@ class Verdict:
 
     `score` is the verifier's support for the candidate in [0, 1], or `None` when it abstains; `passed` is its yes or no (`None`
     when it abstains). `feedback` is text that a revision can act on, `evidence` what the verdict rests on, `cost_usd` the price of
-    the check. `decisive` says that a failed verdict rules the candidate out (a schema error, not a matter of opinion).
+    the check. `decisive` says that a failed verdict rules the candidate out (a schema error, not a matter of opinion). Candidates with the
+    same `group` are equivalent as far as the verifier can tell (programs that behave alike).
     """
 
     verifier: str
@@ -22,6 +23,7 @@ class Verdict:
     evidence: tuple[str, ...] = field(default=())
     cost_usd: float = 0.0
     decisive: bool = False
+    group: str | None = None
 
     def __post_init__(self) -> None:
         if self.score is not None and not 0.0 <= self.score <= 1.0:
@@ -44,3 +46,9 @@ class Verifier(Protocol):
     def name(self) -> str: ...
 
     async def verify(self, query: str, candidate: str) -> Verdict: ...
+
+
+def price_of(verifier: Verifier, query: str, candidate: str) -> float:
+    """The most that a verdict may cost in USD: what the verifier says by `price_usd(query, candidate)`; those without it are free."""
+    price = getattr(verifier, "price_usd", None)
+    return 0.0 if price is None else float(price(query, candidate))

@@ -11,26 +11,33 @@ from typing import Any
 from orchestrator.backends.base import Backend, Request, worst_case_prompt_tokens
 from orchestrator.budget import Ledger, Reservation, from_nano
 from orchestrator.errors import BackendError, BudgetExceeded
-from orchestrator.search.prompts import revision_messages
-from orchestrator.search.state import Action, Draft, Revise, SearchState, Stop, Strategy
+from orchestrator.search.actions import Call, Combine, Critique, Draft, Revise, Stop
+from orchestrator.search.prompts import combination_messages, critique_messages, revision_messages
+from orchestrator.search.recording import Change, Recording
+from orchestrator.search.revising import read_critique
+from orchestrator.search.state import SearchState, Strategy
 from orchestrator.trace import Trace
 from orchestrator.types import Candidate, Completion, Usage
-from verifiers import Verdict, Verifier
+from verifiers import Verdict, Verifier, price_of
 
 SAMPLING_TEMPERATURE = 0.8
 VERIFY_S = 60.0
 MOST_DIFF_LINES = 40
+MAX_ANSWER_CHARS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """How a search ended. `tried` maps a model to why it gave no candidate; `partial` says that a limit cut the search short."""
+    """How a search ended. `tried` maps a model to why it gave no candidate; `partial` says that a limit cut the search short; `abstained` that the
+    best candidate is not believable enough to be given.
+    """
 
     state: SearchState
     stopped: str
     partial: bool
     tried: Mapping[str, str]
     errors: tuple[Exception, ...]
+    abstained: bool = False
 
 
 class Search:
@@ -47,6 +54,8 @@ class Search:
         self._tried: dict[str, str] = {}
         self._errors: list[Exception] = []
         self._usage = Usage()
+        self._unchecked: dict[Call, Candidate] = {}
+        self.record = Recording()
 
     @property
     def usage(self) -> Usage:
@@ -54,26 +63,34 @@ class Search:
 
     async def run(self, state: SearchState, strategy: Strategy, request: Request) -> SearchResult:
         """Runs `strategy` until it stops or a limit does. Always returns: the best candidate so far is in the state."""
-        running: dict[asyncio.Task[Candidate | None], tuple[Action, Reservation]] = {}
+        state = replace(state, fleet=state.fleet or state.choices)
+        self.record.begin(state)
+        running: dict[asyncio.Task[Change], tuple[Call, Reservation]] = {}
         try:
             while True:
                 state = replace(state, running=tuple(begun for begun, _ in running.values()), seconds_left=self._seconds_left())
                 actions = strategy(state)
+                self.record.decided(state.seconds_left, actions)
                 stop = next((action for action in actions if isinstance(action, Stop)), None)
                 if stop is not None:
-                    return self._result(state, stop.reason)
-                state = self._begin(state, actions, request, running)
+                    return self._result(state, stop.reason, abstained=stop.abstain)
+                state = self._begin(state, [action for action in actions if not isinstance(action, Stop)], request, running)
                 if not running:
                     reason = self._errors[-1].args[0] if self._errors else "nothing is left to do"
                     return self._result(state, str(reason))
                 done, _ = await asyncio.wait(running, timeout=self._seconds_left(), return_when=asyncio.FIRST_COMPLETED)
                 if not done:
+                    for action, _ in running.values():
+                        if action in self._unchecked:  # written in time: it counts, without the verdicts that are late
+                            change = Change(self._unchecked[action])
+                            self.record.ended(action, change)
+                            state = change.applied(state)
                     return self._result(state, "the deadline passed", partial=True)
-                for task in done:
-                    running.pop(task)
-                    candidate = task.result()
-                    if candidate is not None:
-                        state = replace(state, candidates=(*state.candidates, candidate))
+                for task in sorted(done, key=lambda task: state.begun.index(running[task][0])):
+                    action, _ = running.pop(task)
+                    change = task.result()
+                    self.record.ended(action, change)
+                    state = change.applied(state)
         finally:
             for task in running:
                 task.cancel()
@@ -83,44 +100,45 @@ class Search:
                     self._ledger.release(reservation)
 
     def _begin(
-        self,
-        state: SearchState,
-        actions: Sequence[Action],
-        request: Request,
-        running: dict[asyncio.Task[Candidate | None], tuple[Action, Reservation]],
+        self, state: SearchState, actions: Sequence[Call], request: Request, running: dict[asyncio.Task[Change], tuple[Call, Reservation]]
     ) -> SearchState:
-        """Starts what is affordable; returns the state without the models that were started or cannot be afforded.
+        """Starts what is affordable and was not begun before; returns the state without the models that were started or cannot be afforded.
 
         If nothing could be started, the models that are left are tried, cheapest first: something cheaper may still fit.
         """
-        pending = [action for action in actions if action not in {begun for begun, _ in running.values()}]
+        pending = [action for action in dict.fromkeys(actions) if action not in state.begun]
         while pending:
             action = pending.pop(0)
             asked = self._request_for(action, state, request)
-            if isinstance(action, Draft):
-                others = tuple(choice for choice in state.choices if choice.model != action.model)
-                state = replace(state, choices=others, begun=(*state.begun, action))
+            state = state.after_beginning(action)
             try:
-                reservation = self._reserve(_model(action), asked)
+                reservation = self._reserve(action.model, asked)
             except BudgetExceeded as error:
-                self._tried[_model(action)] = error.message
+                self.record.began(action, affordable=False)
+                self._tried[action.model] = error.message
                 self._errors.append(error)
-                self._trace.emit("unaffordable", model=_model(action), reason=error.message)
+                self._trace.emit("unaffordable", model=action.model, reason=error.message)
                 if not pending and not running and state.choices:
                     pending.append(Draft(state.choices[0].model))
                 continue
+            self.record.began(action, affordable=True)
             running[asyncio.ensure_future(self._perform(action, state, asked, reservation))] = (action, reservation)
         return state
 
-    def _request_for(self, action: Action, state: SearchState, request: Request) -> Request:
+    def _request_for(self, action: Call, state: SearchState, request: Request) -> Request:
         left = self._seconds_left()
         messages = request.messages
-        if isinstance(action, Draft) and action.sample:
+        sample = action.sample if isinstance(action, Draft | Revise) else 0
+        if sample:
             request = replace(
-                request, seed=action.sample, temperature=SAMPLING_TEMPERATURE if request.temperature is None else request.temperature
+                request, seed=sample, temperature=SAMPLING_TEMPERATURE if request.temperature is None else request.temperature
             )
         if isinstance(action, Revise):
-            messages = revision_messages(messages, state.candidates[action.candidate])
+            messages = revision_messages(messages, state.candidates[action.candidate], [state.candidates[i] for i in action.beside])
+        elif isinstance(action, Critique):
+            messages = critique_messages(request.question, state.candidates[action.candidate], state.criteria)
+        elif isinstance(action, Combine):
+            messages = combination_messages(messages, [state.candidates[i] for i in action.of])
         return replace(request, messages=messages, deadline_s=None if left is None else max(left, 0.001))
 
     def _seconds_left(self) -> float | None:
@@ -131,30 +149,37 @@ class Search:
         prompt = worst_case_prompt_tokens(request.messages)
         return self._ledger.reserve(usd=profile.cost_usd(prompt, request.max_tokens), tokens=prompt + request.max_tokens)
 
-    async def _perform(self, action: Action, state: SearchState, request: Request, reservation: Reservation) -> Candidate | None:
-        """One call: ask, settle, verify. `None` when the model abstains or fails; the reason is kept."""
-        model = _model(action)
-        kind = "revise" if isinstance(action, Revise) else "draft"
+    async def _perform(self, action: Call, state: SearchState, request: Request, reservation: Reservation) -> Change:
+        """One call: ask, settle, verify. Nothing changes when the model abstains or fails; the reason is kept."""
+        model, (kind, beginning, ended) = action.model, _WORDS[type(action)]
         with self._trace.span(kind, model=model) as span:
-            self._trace.emit("revising" if kind == "revise" else "drafting", model=model)
+            self._trace.emit(beginning, model=model)
             span.attributes["cost_usd"] = 0.0
             try:
-                completion = await self._ask_twice(model, request, reservation, span.attributes)
+                completion = checked(await self._ask_twice(model, request, reservation, span.attributes))
             except BackendError as error:
                 self._tried[model] = error.message
                 self._errors.append(error)
                 span.attributes["error"] = error.message
                 self._trace.emit("failed", model=model, reason=error.message)
-                return None
+                return Change()
             if completion.abstained:
                 self._tried[model] = completion.note or "abstained"
                 self._trace.emit("abstained", model=model, reason=completion.note)
-                return None
-            self._trace.emit("drafted", model=model, cost_usd=span.attributes["cost_usd"], seconds=completion.latency_s)
-            revises = action.candidate if isinstance(action, Revise) else None
-            if revises is not None:
-                span.attributes["diff"] = difference(state.candidates[revises].text, completion.text or "")
-            return await self._verify(Candidate(completion, revises=revises), state)
+                return Change()
+            self._trace.emit(ended, model=model, cost_usd=span.attributes["cost_usd"], seconds=completion.latency_s)
+            if isinstance(action, Critique):
+                verdict = read_critique(completion.text or "", span.attributes["cost_usd"])
+                span.attributes["feedback"] = verdict.feedback[:300]
+                return Change(verdict=verdict, on=action.candidate)
+            candidate = Candidate(completion)
+            if isinstance(action, Revise):
+                span.attributes["diff"] = difference(state.candidates[action.candidate].text, candidate.text)
+                candidate = Candidate(completion, revises=action.candidate, made_of=action.beside)
+            elif isinstance(action, Combine):
+                candidate = Candidate(completion, made_of=action.of)
+            self._unchecked[action] = candidate
+            return Change(await self._verify(candidate, state))
 
     async def _ask_twice(self, model: str, request: Request, reservation: Reservation, attributes: dict[str, Any]) -> Completion:
         """Asks once more, with a reservation of its own, when an answer broke off that may be billed: such calls no backend repeats."""
@@ -198,19 +223,34 @@ class Search:
         return completion
 
     async def _verify(self, candidate: Candidate, state: SearchState) -> Candidate:
-        verdicts = []
-        for verifier in self._verifiers:
+        """All verdicts. Free verifiers come first; after a decisive failure nothing more is paid for."""
+        verdicts: list[Verdict] = []
+        for verifier in sorted(self._verifiers, key=lambda verifier: price_of(verifier, state.question, candidate.text) > 0):
+            if (
+                verdicts
+                and replace(candidate, verdicts=tuple(verdicts)).ruled_out
+                and price_of(verifier, state.question, candidate.text) > 0
+            ):
+                continue
             with self._trace.span("verify", verifier=verifier.name, model=candidate.model) as span:
                 verdict = await self._verdict(verifier, state.question, candidate.text)
                 span.attributes.update(score=verdict.score, passed=verdict.passed, feedback=verdict.feedback[:300])
+                if verdict.cost_usd:
+                    span.attributes["cost_usd"] = verdict.cost_usd
             verdicts.append(verdict)
             if not verdict.abstained:
                 self._trace.emit("verified", model=candidate.model, verifier=verdict.verifier, passed=verdict.passed, score=verdict.score)
         return replace(candidate, verdicts=tuple(verdicts))
 
     async def _verdict(self, verifier: Verifier, question: str, text: str) -> Verdict:
-        """A verifier that raises, hangs or answers nonsense abstains, with the reason: it must not cost an answer."""
+        """A verifier that raises, hangs or answers nonsense abstains, with the reason: it must not cost an answer. What it costs is booked."""
         left = self._seconds_left()
+        worst_usd = price_of(verifier, question, text)
+        try:
+            held = self._ledger.reserve(usd=worst_usd) if worst_usd else None
+        except BudgetExceeded as error:
+            return Verdict.abstain(verifier.name, f"it is not affordable: {error.message}")
+        found: Any = None
         try:
             async with asyncio.timeout(VERIFY_S if left is None else min(VERIFY_S, left)):
                 found = await verifier.verify(question, text)
@@ -218,20 +258,37 @@ class Search:
             return Verdict.abstain(verifier.name, "it took too long")
         except Exception as error:
             return Verdict.abstain(verifier.name, f"it failed: {type(error).__name__}: {error}"[:300])
+        finally:
+            if held is not None and isinstance(found, Verdict):
+                self._ledger.settle(held, usd=found.cost_usd)
+            elif held is not None:
+                self._ledger.settle_worst_case(held)  # what it had spent by then is unknown
         return found if isinstance(found, Verdict) else Verdict.abstain(verifier.name, f"it gave no verdict but {type(found).__name__}")
 
-    def _result(self, state: SearchState, stopped: str, *, partial: bool = False) -> SearchResult:
+    def _result(self, state: SearchState, stopped: str, *, partial: bool = False, abstained: bool = False) -> SearchResult:
         cut = partial or (any(isinstance(error, BudgetExceeded) for error in self._errors) and state.confidence < state.quality)
-        return SearchResult(state, stopped, cut, dict(self._tried), tuple(self._errors))
+        gives_up = abstained or (state.may_abstain and bool(state.candidates) and state.confidence < state.quality)
+        return SearchResult(state, stopped, cut, dict(self._tried), tuple(self._errors), gives_up)
+
+
+_WORDS: dict[type[Call], tuple[str, str, str]] = {
+    Draft: ("draft", "drafting", "drafted"),
+    Revise: ("revise", "revising", "revised"),
+    Critique: ("critique", "criticising", "criticised"),
+    Combine: ("combine", "combining", "combined"),
+}
+
+
+def checked(completion: Completion) -> Completion:
+    """Raises `BackendError` on an answer that is no text, or so long that no check would end."""
+    if completion.text is not None and not isinstance(completion.text, str):
+        raise BackendError(f"{completion.model} answered with {type(completion.text).__name__}, not text")
+    if completion.text is not None and len(completion.text) > MAX_ANSWER_CHARS:
+        raise BackendError(f"{completion.model} answered with {len(completion.text):,} characters", remedy="Lower max_tokens")
+    return completion
 
 
 def difference(before: str, after: str) -> str:
     """What a revision changed, as a unified diff of at most 40 lines."""
     lines = list(unified_diff(before.splitlines(), after.splitlines(), "draft", "revision", lineterm="", n=1))
     return "\n".join(lines[:MOST_DIFF_LINES] + ["..."] * (len(lines) > MOST_DIFF_LINES))
-
-
-def _model(action: Action) -> str:
-    if isinstance(action, Stop):
-        raise TypeError("a stop asks no model")
-    return action.model

@@ -1,50 +1,25 @@
-"""What a strategy sees, and what it can ask for."""
+"""What a strategy sees: the candidates so far, how much each is believed, and what may still be asked."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+from orchestrator.search.actions import Action, Call, Draft
 from orchestrator.search.belief import Belief, VoteModel, VoteState, replay, to_belief, weigh
+from orchestrator.search.revising import CRITERIA, CRITIQUE, DEBATE, KNOWN, OPINION, TRUSTED, RevisionOdds
 from orchestrator.types import Candidate
-from verifiers import Verdict, canonical_answer
+from verifiers import Ensemble, Verdict, canonical_answer
 
 SHORT_ANSWER_WORDS = 8
-# P(verdict | right) / P(verdict | wrong) for (passed, failed): cautious until learned from outcomes. A decisive failure counts 0.
-LIKELIHOOD_RATIOS: dict[str, tuple[float, float]] = {"grounding": (2.0, 0.4), "json_schema": (1.1, 0.0), "choice": (1.0, 0.0)}
-DEFAULT_RATIOS = (2.5, 0.4)
-
-
-@dataclass(frozen=True, slots=True)
-class Draft:
-    """Ask `model` for an answer of its own. Those of `sample` 1 and above are drawn with some randomness: the model has been asked already."""
-
-    model: str
-    sample: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Revise:
-    """Ask `model` to mend candidate number `candidate` by its verdicts' feedback; the old one stays in play."""
-
-    candidate: int
-    model: str
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Nothing more is worth buying; `reason` goes into the answer."""
-
-    reason: str
-
-
-Action = Draft | Revise | Stop
+UNKNOWN_PRICE_USD = 0.01  # taken where no price is known
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A model that may still be asked: P(right) in [0, 1], expected price in USD (`None`: unknown) and seconds."""
+    """A model that may be asked: P(right) in [0, 1], expected price in USD (`None`: unknown) and seconds."""
 
     model: str
     p_success: float
@@ -54,9 +29,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class SearchState:
-    """Immutable; the loop makes a new one after every result. `choices` are the models left to ask, cheapest first.
+    """Immutable; the loop makes a new one after every result. `choices` are the models that have not been asked for a draft, cheapest first; `fleet`
+    are all that may be asked (empty: those).
 
-    `running` is what was begun and has not ended, `begun` every draft so far; `seconds_left` the time until the deadline (`None`: there is none).
+    `running` is what was begun and has not ended, `begun` everything so far; `seconds_left` the time until the deadline (`None`: there is none). A
+    right answer is worth `value_usd`, a second less to wait `usd_per_second`. `criteria` are what a critique judges by.
     """
 
     question: str
@@ -65,44 +42,99 @@ class SearchState:
     candidates: tuple[Candidate, ...] = ()
     quality: float = 0.85
     value_usd: float = 0.05
+    usd_per_second: float = 0.0
     vote_model: VoteModel = field(default_factory=VoteModel)
+    ensemble: Ensemble = field(default_factory=Ensemble)
+    revisions: Mapping[str, RevisionOdds] = field(default_factory=dict)
+    criteria: tuple[str, ...] = ()
     chosen: str | None = None
-    running: tuple[Action, ...] = ()
-    begun: tuple[Draft, ...] = ()
+    may_abstain: bool = False
+    fleet: tuple[Choice, ...] = ()
+    running: tuple[Call, ...] = ()
+    begun: tuple[Call, ...] = ()
     seconds_left: float | None = None
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
-        """The group of each candidate: equal keys are equivalent answers. Free text stands for itself."""
-        return tuple(group_key(candidate.text, self.question) or f"text#{index}" for index, candidate in enumerate(self.candidates))
+        """The group of each candidate: equal keys are equivalent answers, as a verifier found or by their form. Free text stands for itself."""
+        return tuple(
+            next((v.group for v in candidate.verdicts if v.group is not None), None)
+            or group_key(candidate.text, self.question)
+            or f"text#{index}"
+            for index, candidate in enumerate(self.candidates)
+        )
 
     @cached_property
     def comparable(self) -> bool:
         """Whether agreement means anything: some answer is short enough to be given twice in the same form."""
         return any(not key.startswith("text#") for key in self.keys)
 
+    @property
+    def drafts(self) -> tuple[Draft, ...]:
+        """All drafts that were begun."""
+        return tuple(action for action in self.begun if isinstance(action, Draft))
+
+    @cached_property
+    def standing(self) -> Mapping[int, tuple[int, float]]:
+        """For each draft, who speaks for it, itself or the revision that independent checks prefer, and P(that one is right) before any vote.
+
+        What a model says in the light of others' answers speaks for it without a check: it may change its mind.
+        """
+        found: dict[int, tuple[int, float]] = {}
+        line: dict[int, int] = {}
+        for index, candidate in enumerate(self.candidates):
+            before = candidate.revises
+            if before is None and candidate.made_of:  # who makes one answer of several changes its own mind, if it drafted one of them
+                before = next((i for i in candidate.made_of if self.candidates[i].model == candidate.model), None)
+            if before is None:
+                line[index] = index
+                found[index] = index, self.prior(candidate)
+                continue
+            root = line[index] = line[before]
+            speaker, p = found[root]
+            if candidate.made_of or _is_preferred(candidate, self.candidates[speaker]):
+                p = 0.0 if self.candidates[speaker].ruled_out else p
+                found[root] = index, self.odds(self.candidates[before], in_debate=bool(candidate.made_of)).after(p)
+        return found
+
     @cached_property
     def votes(self) -> tuple[tuple[str, float], ...]:
-        """(group, P(model right)) of every draft that is not ruled out; a revision does not vote beside its own draft."""
-        return tuple(
-            (key, self.prior(candidate))
-            for key, candidate in zip(self.keys, self.candidates, strict=True)
-            if not candidate.ruled_out and candidate.revises is None
-        )
+        """(group, P(right)) of every draft or what speaks for it, unless ruled out.
+
+        Voices that a debate won over do not count: a group has no more votes than it had before.
+        """
+        before = Counter(self.keys[root] for root in self.standing)
+        given: Counter[str] = Counter()
+        cast = []
+        for index, p in self.standing.values():
+            key = self.keys[index]
+            if self.candidates[index].ruled_out or (self.candidates[index].made_of and given[key] >= max(before[key], 1)):
+                continue
+            given[key] += 1
+            cast.append((key, p))
+        return tuple(cast)
 
     def prior(self, candidate: Candidate) -> float:
         own = candidate.completion.confidence
         return own if own is not None else self.priors.get(candidate.model, 0.5)
+
+    def odds(self, candidate: Candidate, *, in_debate: bool = False) -> RevisionOdds:
+        """What a revision of this candidate by its feedback is likely to do."""
+        if in_debate:
+            return self.revisions.get("debate", DEBATE)
+        faults = [v for v in candidate.verdicts if v.passed is False and v.feedback]
+        kind = next((v.verifier for v in faults if v.decisive), faults[0].verifier if faults else CRITIQUE)
+        like = TRUSTED if any(v.decisive for v in faults) else OPINION
+        if kind == CRITIQUE and self.criteria and not self.comparable:
+            like = CRITERIA
+        return self.revisions.get(kind, KNOWN.get(kind, like))
 
     @cached_property
     def likelihood_ratio(self) -> dict[str, float]:
         """Per group, the strongest support that one of its members has from verifiers."""
         ratios: dict[str, float] = {}
         for key, candidate in zip(self.keys, self.candidates, strict=True):
-            ratio = 1.0
-            for verdict in candidate.verdicts:
-                ratio *= ratio_of(verdict)
-            ratios[key] = max(ratios.get(key, 0.0), ratio)
+            ratios[key] = max(ratios.get(key, 0.0), self.ensemble.ratio(candidate.verdicts))
         return ratios
 
     @cached_property
@@ -115,21 +147,33 @@ class SearchState:
             return Belief()
         if self.comparable:
             return to_belief(self.vote_state)
+        p = dict(self.standing.values())
         shares: dict[str, float] = {}
-        for key, candidate in zip(self.keys, self.candidates, strict=True):
-            odds = self.prior(candidate) / max(1 - self.prior(candidate), 1e-9) * self.likelihood_ratio[key]
-            shares[key] = 0.0 if candidate.ruled_out else odds / (1 + odds)
+        for index, (key, candidate) in enumerate(zip(self.keys, self.candidates, strict=True)):
+            if candidate.ruled_out:
+                shares[key] = 0.0
+                continue
+            own = p.get(index, 0.0) if candidate.revises is not None else self.prior(candidate)
+            if candidate.made_of:  # at least as good as the best that it was made of
+                own = max(own, self.prior(candidate), *(shares[self.keys[i]] for i in candidate.made_of))
+            odds = own / max(1 - own, 1e-9) * self.likelihood_ratio[key]
+            shares[key] = odds / (1 + odds)
         return Belief(shares, 1 - max(shares.values()))
 
     @cached_property
     def leader(self) -> int | None:
-        """Index of the best candidate: in the leading group, one that no verifier faults, from the model most often right."""
+        """Index of the best candidate: in the leading group, one that no verifier faults, put in full form, from the model most often right."""
         usable = [i for i, candidate in enumerate(self.candidates) if not candidate.ruled_out]
         if not usable:
             return None
-        lead = max(self.belief.groups.get(self.keys[i], 0.0) for i in usable)
-        members = [i for i in usable if self.belief.groups.get(self.keys[i], 0.0) == lead]
-        return max(members, key=lambda i: (_score(self.candidates[i]), self.prior(self.candidates[i]), -i))
+        lead = max(self.p_right(i) for i in usable)
+        members = [i for i in usable if self.p_right(i) == lead]
+        return max(members, key=self._rank)
+
+    def _rank(self, index: int) -> tuple[float, ...]:
+        candidate = self.candidates[index]
+        in_full = canonical_answer(candidate.text, self.question).in_full
+        return _score(candidate), bool(candidate.made_of), in_full, self.prior(candidate), -index
 
     @property
     def first_model(self) -> str | None:
@@ -138,11 +182,39 @@ class SearchState:
         return self.chosen if self.chosen in names else next(iter(names), None)
 
     @property
+    def best_model(self) -> str | None:
+        """The model that is most often right on such a query, among all that may be asked; of equals the cheapest."""
+        everyone = self.fleet or self.choices
+        return max(everyone, key=lambda choice: choice.p_success).model if everyone else None
+
+    def price_usd(self, model: str) -> float:
+        """What one call costs, waiting included. An unknown price is taken as high."""
+        choice = next(choice for choice in (*self.fleet, *self.choices) if choice.model == model)
+        return (UNKNOWN_PRICE_USD if choice.cost_usd is None else choice.cost_usd) + self.usd_per_second * choice.latency_s
+
+    def p_right(self, index: int) -> float:
+        """The belief in candidate `index`; 0 when it is ruled out."""
+        return 0.0 if self.candidates[index].ruled_out else self.belief.groups.get(self.keys[index], 0.0)
+
+    @property
     def confidence(self) -> float:
         if self.leader is None:
             return 0.0
-        believed = self.belief.groups.get(self.keys[self.leader], 0.0)
+        believed = self.p_right(self.leader)
         return self.vote_model.stated(believed) if self.comparable else believed
+
+    def after_beginning(self, action: Call) -> SearchState:
+        """The state once `action` was begun: a model is drafted from once without being drawn again on purpose."""
+        left = tuple(choice for choice in self.choices if not isinstance(action, Draft) or choice.model != action.model)
+        return replace(self, begun=(*self.begun, action), choices=left)
+
+    def with_candidate(self, candidate: Candidate) -> SearchState:
+        return replace(self, candidates=(*self.candidates, candidate))
+
+    def with_verdict(self, index: int, verdict: Verdict) -> SearchState:
+        """The state after one more verdict on candidate `index`."""
+        judged = replace(self.candidates[index], verdicts=(*self.candidates[index].verdicts, verdict))
+        return replace(self, candidates=(*self.candidates[:index], judged, *self.candidates[index + 1 :]))
 
 
 Strategy = Callable[[SearchState], Sequence[Action]]
@@ -155,13 +227,16 @@ def group_key(text: str, question: str) -> str | None:
     return None if alone else f"{answer.kind}:{answer.key}"
 
 
-def ratio_of(verdict: Verdict) -> float:
-    if verdict.passed is None:
-        return 1.0
-    passed, failed = LIKELIHOOD_RATIOS.get(verdict.verifier, DEFAULT_RATIOS)
-    return passed if verdict.passed else 0.0 if verdict.decisive else failed
+def faults(candidate: Candidate, *, trusted: bool) -> str:
+    """What verifiers found wrong and can be acted on: decisive ones only if `trusted`, else also the others'."""
+    return "; ".join(v.feedback for v in candidate.verdicts if v.passed is False and v.feedback and (v.decisive or not trusted))
+
+
+def _is_preferred(revision: Candidate, draft: Candidate) -> bool:
+    """Whether checks that did not write the critique prefer the revision."""
+    return not revision.ruled_out and (draft.ruled_out or _score(revision) > _score(draft))
 
 
 def _score(candidate: Candidate) -> float:
-    scores = [verdict.score for verdict in candidate.verdicts if verdict.score is not None]
+    scores = [verdict.score for verdict in candidate.verdicts if verdict.score is not None and verdict.verifier != CRITIQUE]
     return sum(scores) / len(scores) if scores else 0.5

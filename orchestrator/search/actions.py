@@ -1,0 +1,54 @@
+"""What a strategy can ask for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """Ask `model` for an answer of its own. Those of `sample` 1 and above are drawn with some randomness: the model has been asked already."""
+
+    model: str
+    sample: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Critique:
+    """Ask `model` what is wrong with candidate number `candidate`, by the criteria of the query. What it finds is a verdict, never decisive."""
+
+    candidate: int
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Revise:
+    """Ask `model` to mend candidate number `candidate` by its verdicts' feedback; the old one stays in play.
+
+    With `beside`, in the light of those candidates (a debate). Several revisions of one candidate differ in `sample`.
+    """
+
+    candidate: int
+    model: str
+    beside: tuple[int, ...] = ()
+    sample: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Combine:
+    """Ask `model` for one answer out of the candidates `of`."""
+
+    of: tuple[int, ...]
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Nothing more is worth buying; `reason` goes into the answer. With `abstain`, the best candidate is not believable enough to be given."""
+
+    reason: str
+    abstain: bool = False
+
+
+Call = Draft | Critique | Revise | Combine
+Action = Call | Stop

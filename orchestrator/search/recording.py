@@ -1,0 +1,192 @@
+"""A search as it happened, step by step, and the same search again without asking anybody: what a strategy did can be looked at, and doubted, later.
+
+A strategy is pure, so its decisions follow from what it saw: the state at the start, what ended in which order, and how much time was left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.search.actions import Action, Call, Combine, Critique, Draft, Revise, Stop
+from orchestrator.search.belief import VoteModel
+from orchestrator.search.revising import RevisionOdds
+from orchestrator.search.state import Choice, SearchState, Strategy
+from orchestrator.types import Candidate, Completion, Usage
+from verifiers import Ensemble, Verdict
+
+KINDS: dict[str, Any] = {"draft": Draft, "critique": Critique, "revise": Revise, "combine": Combine, "stop": Stop}
+NAMES = {kind: name for name, kind in KINDS.items()}
+
+
+class Diverged(OrchestratorError):
+    """The strategy does not do what was recorded; the message says at which step, and what it does instead."""
+
+    code = "diverged"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one call brought: a new candidate, or a verdict on an old one, or nothing."""
+
+    candidate: Candidate | None = None
+    verdict: Verdict | None = None
+    on: int = -1
+
+    def applied(self, state: SearchState) -> SearchState:
+        if self.candidate is not None:
+            return state.with_candidate(self.candidate)
+        return state if self.verdict is None else state.with_verdict(self.on, self.verdict)
+
+
+@dataclass
+class Step:
+    """One decision: the time left, what was decided, which calls were begun then (False: not affordable), and what ended before the next decision."""
+
+    seconds_left: float | None
+    actions: tuple[Action, ...]
+    begun: list[tuple[Call, bool]] = field(default_factory=list)
+    ended: list[tuple[Call, Change]] = field(default_factory=list)
+
+
+@dataclass
+class Recording:
+    """Kept by the loop while it runs; `as_dict` is plain JSON, `from_dict` reads it back."""
+
+    start: SearchState | None = None
+    steps: list[Step] = field(default_factory=list)
+
+    def begin(self, state: SearchState) -> None:
+        self.start = state
+
+    def decided(self, seconds_left: float | None, actions: Sequence[Action]) -> None:
+        self.steps.append(Step(seconds_left, tuple(actions)))
+
+    def began(self, action: Call, *, affordable: bool) -> None:
+        self.steps[-1].begun.append((action, affordable))
+
+    def ended(self, action: Call, change: Change) -> None:
+        self.steps[-1].ended.append((action, change))
+
+    def as_dict(self) -> dict[str, Any]:
+        if self.start is None:
+            return {}
+        start = self.start
+        return {
+            "question": start.question,
+            "fleet": [asdict(choice) for choice in start.fleet],
+            "choices": [choice.model for choice in start.choices],
+            "priors": start.priors,
+            "settings": {name: getattr(start, name) for name in _SETTINGS},
+            "criteria": list(start.criteria),
+            "vote_model": asdict(start.vote_model),
+            "ensemble": start.ensemble.as_dict(),
+            "revisions": {kind: asdict(odds) for kind, odds in start.revisions.items()},
+            "steps": [
+                {
+                    "seconds_left": step.seconds_left,
+                    "actions": [_action(action) for action in step.actions],
+                    "begun": [{"action": _action(action), "affordable": affordable} for action, affordable in step.begun],
+                    "ended": [{"action": _action(action), **_change(change)} for action, change in step.ended],
+                }
+                for step in self.steps
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, stored: Mapping[str, Any]) -> Recording:
+        """Raises `ValueError` on what `as_dict` did not make."""
+        try:
+            fleet = {row["model"]: Choice(**row) for row in stored["fleet"]}
+            start = SearchState(
+                stored["question"],
+                tuple(fleet[name] for name in stored["choices"]),
+                dict(stored["priors"]),
+                fleet=tuple(fleet.values()),
+                vote_model=VoteModel(**stored["vote_model"]),
+                ensemble=Ensemble.from_dict(stored["ensemble"]),
+                revisions={kind: RevisionOdds(**odds) for kind, odds in stored["revisions"].items()},
+                criteria=tuple(stored["criteria"]),
+                **{name: stored["settings"][name] for name in _SETTINGS},
+            )
+            steps = [
+                Step(
+                    row["seconds_left"],
+                    tuple(_read_action(action) for action in row["actions"]),
+                    [(_read_call(begun["action"]), bool(begun["affordable"])) for begun in row["begun"]],
+                    [(_read_call(ended["action"]), _read_change(ended)) for ended in row["ended"]],
+                )
+                for row in stored["steps"]
+            ]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a recorded search: {type(error).__name__}: {error}") from None
+        return cls(start, steps)
+
+
+_SETTINGS = ("quality", "value_usd", "usd_per_second", "chosen", "may_abstain")
+
+
+def replayed(recording: Recording, strategy: Strategy) -> tuple[SearchState, str | None]:
+    """The search again, by `strategy`, on what the calls brought then: the final state, and why it stopped (`None`: a limit ended it).
+
+    Raises `Diverged` where the strategy decides otherwise than was recorded, and `ValueError` on an empty recording.
+    """
+    if recording.start is None:
+        raise ValueError("nothing was recorded")
+    state = recording.start
+    running: list[Call] = []
+    for number, step in enumerate(recording.steps, 1):
+        state = replace(state, running=tuple(running), seconds_left=step.seconds_left)
+        decided = tuple(strategy(state))
+        if decided != step.actions:
+            raise Diverged(
+                f"step {number}: recorded was {list(step.actions)}, now it is {list(decided)}", remedy="Use the strategy of then"
+            )
+        stop = next((action for action in decided if isinstance(action, Stop)), None)
+        if stop is not None:
+            return state, stop.reason
+        for action, affordable in step.begun:
+            state = state.after_beginning(action)
+            running += [action] * affordable
+        for action, change in step.ended:
+            running.remove(action)
+            state = change.applied(state)
+    return state, None
+
+
+def _action(action: Action) -> dict[str, Any]:
+    return {"kind": NAMES[type(action)], **asdict(action)}
+
+
+def _read_action(stored: Mapping[str, Any]) -> Action:
+    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items() if name != "kind"}
+    action: Action = KINDS[stored["kind"]](**fields)
+    return action
+
+
+def _read_call(stored: Mapping[str, Any]) -> Call:
+    action = _read_action(stored)
+    if isinstance(action, Stop):
+        raise TypeError("a stop ends with the search")
+    return action
+
+
+def _change(change: Change) -> dict[str, Any]:
+    if change.candidate is not None:
+        return {"candidate": asdict(change.candidate)}
+    return {} if change.verdict is None else {"verdict": asdict(change.verdict), "on": change.on}
+
+
+def _read_change(stored: Mapping[str, Any]) -> Change:
+    if "candidate" in stored:
+        told = stored["candidate"]
+        done = dict(told["completion"])
+        completion = Completion(**{**done, "usage": Usage(**done["usage"]), "citations": tuple(done["citations"])})
+        return Change(Candidate(completion, tuple(_read_verdict(v) for v in told["verdicts"]), told["revises"], tuple(told["made_of"])))
+    return Change(verdict=_read_verdict(stored["verdict"]), on=stored["on"]) if "verdict" in stored else Change()
+
+
+def _read_verdict(stored: Mapping[str, Any]) -> Verdict:
+    return Verdict(**{**stored, "evidence": tuple(stored["evidence"])})
