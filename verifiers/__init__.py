@@ -7,9 +7,16 @@ from verifiers.compose import all_of, any_of, weighted
 from verifiers.ensemble import Ensemble, Evidence
 from verifiers.equivalence import Answer, canonical_answer, equivalent, final_answer_text
 from verifiers.form import LengthVerifier, RegexVerifier
-from verifiers.grounding import GroundingVerifier, Source
+from verifiers.grounding import Claim, GroundingVerifier, Source, claims_of
+from verifiers.judge import BetterThanVerifier, Bias, Criterion, JudgeVerifier, PairwiseJudge, Said
+from verifiers.language import LanguageVerifier
+from verifiers.mathematics import MathematicsVerifier
 from verifiers.numeric import NumericVerifier, find_number, numbers_equal, parse_number
 from verifiers.personal import PersonalDataVerifier
+from verifiers.programs import BehaviourVerifier, GeneratedTestsVerifier, SameProgramVerifier
+from verifiers.quantity import QuantityVerifier
+from verifiers.reward import GradedAnswer, RewardModel, RewardVerifier, train_reward
+from verifiers.safety import SafetyVerifier
 from verifiers.schema import JsonSchemaVerifier, find_json
 from verifiers.sql import SqlVerifier
 from verifiers.verdict import Verdict, Verifier, price_of
@@ -17,15 +24,32 @@ from verifiers.verdict import Verdict, Verifier, price_of
 __all__ = [
     "Agreement",
     "Answer",
+    "BehaviourVerifier",
+    "BetterThanVerifier",
+    "Bias",
     "ChoiceVerifier",
+    "Claim",
+    "Criterion",
     "Ensemble",
     "Evidence",
+    "GeneratedTestsVerifier",
+    "GradedAnswer",
     "GroundingVerifier",
     "JsonSchemaVerifier",
+    "JudgeVerifier",
+    "LanguageVerifier",
     "LengthVerifier",
+    "MathematicsVerifier",
     "NumericVerifier",
+    "PairwiseJudge",
     "PersonalDataVerifier",
+    "QuantityVerifier",
     "RegexVerifier",
+    "RewardModel",
+    "RewardVerifier",
+    "SafetyVerifier",
+    "Said",
+    "SameProgramVerifier",
     "Source",
     "SqlVerifier",
     "UnitTestVerifier",
@@ -34,6 +58,7 @@ __all__ = [
     "all_of",
     "any_of",
     "canonical_answer",
+    "claims_of",
     "equivalent",
     "final_answer_text",
     "find_choice",
@@ -45,5 +70,6 @@ __all__ = [
     "offered_choices",
     "parse_number",
     "price_of",
+    "train_reward",
     "weighted",
 ]

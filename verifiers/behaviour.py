@@ -120,7 +120,7 @@ async def vote_by_behaviour(
 
 
 def _scored(groups: Mapping[tuple[str | None, ...], list[int]], asked: Sequence[tuple[SuggestedTest, int, int]]) -> tuple[Group, ...]:
-    votes = {results: float(sum(n for test, n, at in asked if _is_passed(test, results[at]))) for results in groups}
+    votes = {results: float(sum(n for test, n, at in asked if is_passed(test, results[at]))) for results in groups}
     scores = {results: len(members) * votes[results] for results, members in groups.items()}
     total = sum(scores.values())
     found = [
@@ -130,7 +130,7 @@ def _scored(groups: Mapping[tuple[str | None, ...], list[int]], asked: Sequence[
     return tuple(sorted(found, key=lambda group: (-group.score, group.programs[0])))
 
 
-def _is_passed(test: SuggestedTest, result: str | None) -> bool:
+def is_passed(test: SuggestedTest, result: str | None) -> bool:
     """Whether the test holds, by the result of its call, or of itself where it is no comparison of a call with a literal."""
     expected = test.expected if test.call is not None else "True"
     return result is not None and (result == expected or _are_equal(result, str(expected)))

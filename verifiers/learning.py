@@ -34,21 +34,21 @@ def fit_ensemble(graded: Sequence[tuple[Sequence[Verdict], bool]]) -> Ensemble:
     names = _names([verdicts for verdicts, _ in graded])
     opines, scores = _matrix([verdicts for verdicts, _ in graded], names)
     right = np.array([ok for _, ok in graded], dtype=float)
-    x = np.column_stack([np.ones(len(right)), opines, scores * opines])
+    x = np.column_stack([opines, scores * opines])
     known = [CAUTIOUS.get(name, Evidence()) for name in names]
     failed = np.array([math.log(e.failed) if e.failed > LEAST else 0.0 for e in known])
     passed = np.array([math.log(e.passed) for e in known])
     base = float(np.clip(right.mean(), 1 / (len(right) + 2), 1 - 1 / (len(right) + 2)))
-    mean = np.concatenate([[math.log(base / (1 - base))], failed, passed - failed])
-    precision = np.concatenate([[0.1], np.full(2 * len(names), PRIOR_SD**-2)])
+    log_odds = math.log(base / (1 - base))  # of an answer on which all abstain
+    mean = np.concatenate([failed, passed - failed])
 
     def loss(weights: Array) -> tuple[float, Array]:
-        margin = x @ weights
-        off = weights - mean
-        gradient = x.T @ (1 / (1 + np.exp(-margin)) - right) + precision * off
-        return float((np.logaddexp(0, margin) - right * margin).sum() + 0.5 * precision @ off**2), gradient
+        margin = log_odds + x @ weights
+        off = (weights - mean) / PRIOR_SD**2
+        gradient = x.T @ (1 / (1 + np.exp(-margin)) - right) + off
+        return float((np.logaddexp(0, margin) - right * margin).sum() + 0.5 * off @ (weights - mean)), gradient
 
-    found = minimize(loss, mean, jac=True, method="L-BFGS-B").x[1:]
+    found = minimize(loss, mean, jac=True, method="L-BFGS-B").x
     low, high = found[: len(names)], found[: len(names)] + found[len(names) :]
     limit = -math.log(LEAST)
     ratios = zip(np.exp(np.clip(high, -limit, limit)).tolist(), np.exp(np.clip(low, -limit, limit)).tolist(), strict=True)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.types import Candidate, Message, Query
+from verifiers.judge import quoted
 
 if TYPE_CHECKING:
     from memory import Recall
@@ -70,8 +71,4 @@ def combination_messages(draft: Sequence[Message], candidates: Sequence[Candidat
 
 
 def _quoted(candidates: Sequence[Candidate]) -> str:
-    """The texts between marks that none of them holds, so that no text can end its own quotation."""
-    mark = "answer"
-    while any(f"</{mark}" in candidate.text for candidate in candidates):
-        mark += "-"
-    return "\n".join(f"<{mark} {n}>\n{candidate.text}\n</{mark}>" for n, candidate in enumerate(candidates, 1))
+    return "\n".join(quoted(f"answer-{n}", candidate.text) for n, candidate in enumerate(candidates, 1))
