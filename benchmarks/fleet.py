@@ -37,7 +37,8 @@ from verifiers import canonical_answer
 AT_ONCE = 16
 BINS, FIRST_SEED = 10, 0
 MAJORITIES = (3, 5, 11)
-DEFAULT_USD_PER_1K = {"gsm": 0.27, "crux": 2.0}
+COST_SHARE = {"gsm": 1 / 7}  # of the price of the best single model in calibration: what a task is asked to cost at most
+DEFAULT_COST_SHARE = 0.6
 
 
 @dataclass(frozen=True)
@@ -192,8 +193,8 @@ def _summary(outcomes: list[tuple[bool, float]]) -> dict[str, float]:
     return {"accuracy": round(float(accuracy), 4), "cost_usd_per_1k": round(1_000 * float(usd), 4)}
 
 
-def measure(recorded: Recorded, served: list[Any], *, seeds: list[int], max_usd_per_1k: float) -> dict[str, Any]:
-    runs = [measure_once(recorded, served, seed=seed, max_usd_per_1k=max_usd_per_1k) for seed in seeds]
+def measure(recorded: Recorded, served: list[Any], *, seeds: list[int], cost_share: float) -> dict[str, Any]:
+    runs = [measure_once(recorded, served, seed=seed, cost_share=cost_share) for seed in seeds]
     first = runs[0]
     means = {name: round(statistics.fmean(run[name] for run in runs), 4) for name, value in first.items() if isinstance(value, float)}
     error, groups = reliability([c for run in runs for c in run["confidences"]], [ok for run in runs for ok in run["right"]])
@@ -201,8 +202,10 @@ def measure(recorded: Recorded, served: list[Any], *, seeds: list[int], max_usd_
     return {**rest, **means, "ece": round(error, 4), "reliability": groups, "seeds": seeds}
 
 
-def measure_once(recorded: Recorded, served: list[Any], *, seed: int, max_usd_per_1k: float) -> dict[str, Any]:
+def measure_once(recorded: Recorded, served: list[Any], *, seed: int, cost_share: float) -> dict[str, Any]:
     calibration, test = split(len(recorded.questions), seed)
+    best_known = max(range(len(recorded.models)), key=lambda c: recorded.right[calibration, c].mean())
+    max_usd_per_1k = 1_000 * cost_share * float(recorded.usd[calibration, best_known].mean())
     fitted = calibrate([graded(recorded, i) for i in calibration], max_usd_per_query=max_usd_per_1k / 1_000)
     results, elapsed = asyncio.run(answer_all(recorded, served, fitted, calibration, test))
     single = {
@@ -226,7 +229,7 @@ def measure_once(recorded: Recorded, served: list[Any], *, seed: int, max_usd_pe
         "calibration": {
             "seed": seed,
             "questions": len(calibration),
-            "max_usd_per_1k": max_usd_per_1k,
+            "max_usd_per_1k": round(max_usd_per_1k, 4),
             "spread": fitted.vote_model.spread,
             "concentration": fitted.vote_model.concentration,
             "value_usd": round(fitted.value_usd, 6),
@@ -241,19 +244,72 @@ def measure_once(recorded: Recorded, served: list[Any], *, seed: int, max_usd_pe
     }
 
 
+def draw(found: dict[str, Any], task: str, file: Path) -> None:
+    """Left: accuracy by price of everything measured, the oracle aside. Right: how often answers are right by how much they are believed."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, (frontier_axes, reliability_axes) = pyplot.subplots(1, 2, figsize=(12, 5), width_ratios=(3, 2), layout="constrained")
+
+    def points(rows: dict[str, dict[str, float]], marker: str, colour: str, label: str) -> None:
+        frontier_axes.scatter(
+            [row["cost_usd_per_1k"] for row in rows.values()],
+            [row["accuracy"] for row in rows.values()],
+            marker=marker,
+            color=colour,
+            label=label,
+        )
+        for name, row in rows.items():
+            frontier_axes.annotate(
+                name, (row["cost_usd_per_1k"], row["accuracy"]), fontsize=7, color=colour, xytext=(4, -8), textcoords="offset points"
+            )
+
+    points(found["models"], "o", "tab:gray", "single models")
+    points(found["baselines"], "s", "tab:orange", "fixed policies")
+    curve = sorted((row["cost_usd_per_1k"], row["accuracy"]) for row in found["frontier"])
+    frontier_axes.plot(*zip(*curve, strict=True), "-", color="tab:blue", label="this engine, by what a right answer is worth (replayed)")
+    frontier_axes.scatter(
+        [found["cost_usd_per_1k"]], [found["accuracy"]], marker="*", s=180, color="tab:blue", label="this engine, measured over HTTP"
+    )
+    lowest = min(row["accuracy"] for row in found["models"].values())
+    frontier_axes.set(
+        xscale="log", xlabel="USD for 1,000 questions", ylabel="accuracy", title=f"{task}: accuracy by price", ylim=(lowest - 0.03, None)
+    )
+    frontier_axes.legend(loc="lower right", fontsize=8)
+    frontier_axes.grid(alpha=0.3)
+    stated, right = ([row[name] for row in found["reliability"]] for name in ("confidence", "accuracy"))
+    low = min(*stated, *right) - 0.03
+    reliability_axes.plot((low, 1), (low, 1), "--", color="tab:gray", label="as stated")
+    reliability_axes.plot(stated, right, "o-", color="tab:blue", label=f"tenths of the answers, ECE {found['ece']:.3f}")
+    reliability_axes.set(xlabel="stated confidence", ylabel="share that is right", title="reliability")
+    reliability_axes.legend(fontsize=8)
+    reliability_axes.grid(alpha=0.3)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(file, dpi=110)
+    pyplot.close(figure)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--task", default="gsm")
     parser.add_argument("--seeds", type=int, nargs="*", default=list(range(5)))
     parser.add_argument(
-        "--max-usd-per-1k", type=float, help="mean price that calibration may choose [default: 0.27 for gsm, 2.00 for crux]"
+        "--cost-share",
+        type=float,
+        help="mean price that calibration may choose, as a share of the best single model's [1/7 for gsm, else 0.6]",
     )
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--chart", type=Path, help="a picture of the frontier and of the reliability (needs matplotlib)")
     arguments = parser.parse_args()
-    limit = arguments.max_usd_per_1k or DEFAULT_USD_PER_1K.get(arguments.task, 0.5)
+    share = arguments.cost_share or COST_SHARE.get(arguments.task, DEFAULT_COST_SHARE)
     recorded, served = load(arguments.data / "fleet", arguments.task)
-    write_json(measure(recorded, served, seeds=arguments.seeds, max_usd_per_1k=limit), arguments.json)
+    found = measure(recorded, served, seeds=arguments.seeds, cost_share=share)
+    write_json(found, arguments.json)
+    if arguments.chart:
+        draw(found, arguments.task, arguments.chart)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from verifiers import UnitTestVerifier, Verdict
-from verifiers.code import Evaluated, evaluate, expression_of, find_program
+from verifiers.code import Evaluated, evaluate, expression_of, find_program, truths
 from verifiers.sandbox import Limits, Ran, Sandbox, SandboxUnavailable, level_at_hand
 
 needs_isolation = pytest.mark.skipif(level_at_hand()[0] == "none", reason=f"no isolation here: {level_at_hand()[1]}")
@@ -81,6 +81,7 @@ class Unavailable(Sandbox):
 
     def __init__(self) -> None:
         self.ran: list[str] = []
+        self.restricted = None
 
     async def run(self, code: str, limits: Limits | None = None) -> Ran:
         self.ran.append(code)
@@ -111,3 +112,32 @@ def test_what_is_no_test_is_refused(test: str) -> None:
 )
 def test_programs_are_found_in_answers(text: str, expected: str | None) -> None:
     assert find_program(text) == expected
+
+
+@needs_isolation
+@pytest.mark.parametrize(
+    ("program", "condition"),
+    [
+        ("def f(x):\n    return x + 1", "f(1) == 2"),  # the restricted interpreter can
+        ("import string\ndef f(x):\n    return len(string.ascii_letters)", "f(1) == 52"),  # it lacks that library: not wrong for that
+        ("class A:\n    __slots__ = ('x',)\n    def __init__(self): self.x = 1\ndef f(x):\n    return A().x", "f(1) == 1"),
+    ],
+)
+def test_what_the_restricted_interpreter_lacks_is_looked_at_by_the_next_level(program: str, condition: str) -> None:
+    async def run(fast: bool) -> Evaluated:
+        async with Sandbox(fast=fast) as sandbox:
+            return await truths(program, [condition], sandbox)
+
+    assert asyncio.run(run(True)) == asyncio.run(run(False)) == Evaluated(("True",), "")
+
+
+def test_where_it_is_the_only_level_what_it_cannot_run_is_not_judged() -> None:
+    async def run(program: str) -> Verdict:
+        async with Sandbox(level="monty") as sandbox:
+            return await UnitTestVerifier(["f(1) == 2"], sandbox).verify("", program)
+
+    assert asyncio.run(run("def f(x):\n    return x + 1")).passed is True
+    assert asyncio.run(run("def f(x):\n    return x - 1")).passed is False
+    assert "cannot tell" in asyncio.run(run("import string\ndef f(x):\n    return x + 1")).feedback
+    for attempt in ("open('/etc/passwd').read()", "__import__('os').system('true')", "().__class__.__base__.__subclasses__()"):
+        assert asyncio.run(run(f"x = {attempt}\ndef f(x):\n    return 2")).abstained

@@ -13,15 +13,16 @@ from pathlib import Path
 
 import pytest
 
-from verifiers.sandbox import Limits, Ran, Sandbox, level_at_hand
+from verifiers.sandbox import Limits, Ran, Sandbox, SandboxUnavailable, level_at_hand, pool
+from verifiers.sandbox.pool import Level, has_bubblewrap
 
 pytestmark = pytest.mark.skipif(level_at_hand()[0] == "none", reason=f"no isolation here: {level_at_hand()[1]}")
 SHORT = Limits(wall_s=2.0, cpu_s=1, memory_bytes=256 * 2**20, file_bytes=2**20, output_bytes=2_000)
 
 
-def run_all(programs: Sequence[str], limits: Limits = SHORT) -> list[Ran]:
+def run_all(programs: Sequence[str], limits: Limits = SHORT, level: Level | None = None) -> list[Ran]:
     async def run() -> list[Ran]:
-        async with Sandbox(limits) as sandbox:
+        async with Sandbox(limits, level=level) as sandbox:
             return [await sandbox.run(textwrap.dedent(program)) for program in programs]
 
     return asyncio.run(run())
@@ -41,8 +42,12 @@ ALLOWED = {
 }
 
 
-def test_ordinary_programs_run() -> None:
-    for name, ran in zip(ALLOWED, run_all(list(ALLOWED.values())), strict=True):
+needs_bubblewrap = pytest.mark.skipif(not has_bubblewrap(), reason="bubblewrap is not installed, or may not make namespaces here")
+
+
+@pytest.mark.parametrize("level", [None, pytest.param("bubblewrap", marks=needs_bubblewrap)])
+def test_ordinary_programs_run(level: Level | None) -> None:
+    for name, ran in zip(ALLOWED, run_all(list(ALLOWED.values()), level=level), strict=True):
         assert (name, ran.ending, ran.error) == (name, "finished", "")
         assert ran.stdout.strip()
 
@@ -110,18 +115,23 @@ ATTEMPTS = {
 }
 
 
-def test_no_attempt_to_escape_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
+# In namespaces of its own a program sees a root and a folder for temporary files of its own, which nobody else has.
+OWN_NAMESPACE = {"list the root", "other folders in tmp", "write into tmp"}
+
+
+@pytest.mark.parametrize("level", [None, pytest.param("bubblewrap", marks=needs_bubblewrap)])
+def test_no_attempt_to_escape_succeeds(monkeypatch: pytest.MonkeyPatch, level: Level | None) -> None:
     monkeypatch.setenv("SECRET_KEY", secrets.token_hex())
     assert len(ATTEMPTS) >= 40
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
-        ran = run_all([program.replace("PORT", port) for program in ATTEMPTS.values()] + ["print('still here')"])
+        ran = run_all([program.replace("PORT", port) for program in ATTEMPTS.values()] + ["print('still here')"], level=level)
         server.settimeout(0.1)
         with pytest.raises(TimeoutError):
             server.accept()
     escaped = [name for name, found in zip(ATTEMPTS, ran, strict=False) if "ESCAPED" in found.stdout]
-    assert escaped == []
-    assert not any(found.finished for found in ran[:-1])
+    assert set(escaped) <= (OWN_NAMESPACE if level == "bubblewrap" else set())
+    assert level == "bubblewrap" or not any(found.finished for found in ran[:-1])
     assert ran[-1].stdout == "still here\n"
     assert not Path("/tmp/sandbox-escaped").exists()
 
@@ -191,3 +201,44 @@ def test_nothing_is_left_behind() -> None:
     before = set(os.listdir(tempfile.gettempdir()))
     run_all(["open('left', 'w').write('x')"])
     assert not {name for name in set(os.listdir(tempfile.gettempdir())) - before if name.startswith("sandbox-")}
+
+
+@needs_bubblewrap
+@pytest.mark.parametrize("ending", EXHAUSTION)
+def test_inside_bubblewrap_what_it_uses_is_limited_too(ending: str) -> None:
+    ran = run_all(
+        [*EXHAUSTION[ending], "print('still here')"], Limits(wall_s=1.0, memory_bytes=256 * 2**20, file_bytes=2**20), "bubblewrap"
+    )
+    assert [found.ending for found in ran] == [ending] * len(EXHAUSTION[ending]) + ["finished"]
+
+
+def test_without_isolation_code_runs_only_where_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "level_at_hand", lambda: ("none", "this kernel is too old"))
+    with pytest.raises(SandboxUnavailable, match="this kernel is too old"):
+        Sandbox()
+
+    async def run() -> tuple[str, Ran, Ran]:
+        async with Sandbox(SHORT, allow_unsafe=True) as sandbox:
+            return sandbox.level, await sandbox.run("import os; print(os.listdir('/'))"), await sandbox.run("while True: pass")
+
+    level, ran, endless = asyncio.run(run())
+    assert (level, ran.ending) == ("unsafe", "finished")
+    assert "usr" in ran.stdout
+    assert endless.ending in ("timeout", "killed")
+
+
+def test_permission_to_be_unsafe_does_not_make_a_safe_machine_unsafe() -> None:
+    async def level() -> str:
+        async with Sandbox(allow_unsafe=True) as sandbox:
+            return sandbox.level
+
+    assert asyncio.run(level()) == level_at_hand()[0]
+
+
+def test_a_level_that_is_not_at_hand_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "has_bubblewrap", lambda: False)
+    with pytest.raises(SandboxUnavailable, match="bubblewrap is not installed"):
+        Sandbox(level="bubblewrap")
+    monkeypatch.setattr(pool.restricted, "is_installed", lambda: False)
+    with pytest.raises(SandboxUnavailable, match="pydantic-monty is not installed"):
+        Sandbox(level="monty")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import re
 from collections.abc import Sequence
@@ -58,6 +59,20 @@ async def evaluate(program: str, expressions: Sequence[str], sandbox: Sandbox, *
     return Evaluated((None,) * len(expressions), ran.error or f"the program ended early ({ran.ending})")
 
 
+async def truths(program: str, conditions: Sequence[str], sandbox: Sandbox) -> Evaluated:
+    """As `evaluate` with results "True" or "False", but first in the restricted interpreter, if there is one: what passes there passes.
+
+    Raises `SandboxUnavailable` where that is the only level and it cannot tell.
+    """
+    if sandbox.restricted is not None:
+        found = await asyncio.to_thread(sandbox.restricted.truths, program, conditions, load_s=LOAD_S, each_s=EACH_S)
+        if not isinstance(found, str) and (all(found) or sandbox.level == "monty"):
+            return Evaluated(tuple(str(each) for each in found), "")
+        if sandbox.level == "monty":
+            raise SandboxUnavailable(f"the restricted interpreter cannot tell: {found}")
+    return await evaluate(program, [f"bool({condition})" for condition in conditions], sandbox)
+
+
 class UnitTestVerifier:
     """Passes programs under which every one of `tests` (Python expressions, or `assert` statements) is true.
 
@@ -87,11 +102,10 @@ class UnitTestVerifier:
         return Verdict(self.name, score, False, what, tuple(failed[:MAX_SHOWN]), decisive=True)
 
     async def _evaluated(self, program: str) -> Evaluated:
-        expressions = [f"bool({test})" for test in self._tests]
         if self._sandbox is not None:
-            return await evaluate(program, expressions, self._sandbox)
+            return await truths(program, self._tests, self._sandbox)
         async with Sandbox() as sandbox:
-            return await evaluate(program, expressions, sandbox)
+            return await truths(program, self._tests, sandbox)
 
 
 def expression_of(test: str) -> str:

@@ -59,6 +59,13 @@ def _checks() -> list[dict[str, Any]]:
             "list prices of hosted models" if util.find_spec("genai_prices") else "optional: pip install 'compound-orchestrator[prices]'",
         ),
         ("sandbox", isolation != "none" or None, f"{isolation}: {why}"),
+        (
+            "sandbox extra",
+            util.find_spec("pydantic_monty") is not None or None,
+            "tests are tried in a fast interpreter first"
+            if util.find_spec("pydantic_monty")
+            else "optional: pip install 'compound-orchestrator[sandbox]'",
+        ),
         ("configuration", *_config_state()),
         ("decision log", *_decision_log_state()),
         (

@@ -135,7 +135,8 @@ def replay_search(
             state = vote(state, key, right[chosen], model)
         shares = state.weights[:-1].sum(axis=1)
         lead = state.keys[int(np.argmax(shares))]
-        hits.append(any(question.right[m] for m in models if question.keys[m] == lead))
+        said_so = [models[asked] for asked, _ in path if question.keys[models[asked]] == lead]
+        hits.append(question.right[max(said_so, key=lambda model: p_success[model])])
         believed.append(state.best)
         spent.append(usd)
     return Replayed(tuple(hits), tuple(believed), tuple(spent))

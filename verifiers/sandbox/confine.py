@@ -69,8 +69,11 @@ def can_filter_calls() -> bool:
     return sys.platform == "linux" and platform.machine() in _ARCHITECTURES
 
 
-def confine(folder: str, *, cpu_s: int, memory_bytes: int, file_bytes: int, open_files: int) -> None:
-    """Of the calling process, for good. Raises `OSError` if any part of it cannot be done."""
+def confine(level: str, folder: str, *, cpu_s: int, memory_bytes: int, file_bytes: int, open_files: int) -> None:
+    """Of the calling process, for good, as far as its level has to: "bubblewrap" has shut files and network out already, "unsafe" does not.
+
+    Raises `OSError` if any part of it cannot be done.
+    """
     for what, limit in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_CPU, cpu_s),
@@ -79,12 +82,18 @@ def confine(folder: str, *, cpu_s: int, memory_bytes: int, file_bytes: int, open
         (resource.RLIMIT_NOFILE, open_files),
     ):
         resource.setrlimit(what, (limit, limit))
+    if sys.platform != "linux":
+        return
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    if level == "unsafe":
+        return
     _prctl(PR_SET_DUMPABLE, 0)
     _prctl(PR_SET_NO_NEW_PRIVS, 1)
-    _restrict_files(folder)
+    if level == "landlock+seccomp":
+        _restrict_files(folder)
     _drop_capabilities()
-    _filter_calls()
+    if level == "landlock+seccomp" or can_filter_calls():
+        _filter_calls()
 
 
 def _restrict_files(folder: str) -> None:
@@ -97,7 +106,7 @@ def _restrict_files(folder: str) -> None:
     attributes = struct.pack("QQQ", files, network, scoped)[: 8 if version < 4 else 16 if version < 6 else 24]
     ruleset = _checked(_libc.syscall(LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0))
     writable = files & ~EXECUTE & ~(0b1111111 << 6) | (1 << 7) | (1 << 8)  # files and folders, but no devices, sockets, pipes or links
-    for path, rights in (*((path, READABLE) for path in _readable()), (folder, writable), ("/dev/null", READ_FILE | (1 << 1))):
+    for path, rights in (*((path, READABLE) for path in readable()), (folder, writable), ("/dev/null", READ_FILE | (1 << 1))):
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
         allowed = rights if os.path.isdir(path) else rights & (EXECUTE | (1 << 1) | READ_FILE | (1 << 14))
         _checked(_libc.syscall(LANDLOCK_ADD_RULE, ruleset, 1, struct.pack("=Qi", allowed & files, descriptor), 0))
@@ -106,7 +115,7 @@ def _restrict_files(folder: str) -> None:
     os.close(ruleset)
 
 
-def _readable() -> list[str]:
+def readable() -> list[str]:
     """What an interpreter may need to read: its own installation and the system's libraries, random numbers and zeros; no home, no settings."""
     found = {sys.base_prefix, os.path.dirname(os.__file__), "/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/zoneinfo"}
     return sorted(path for path in (*found, "/dev/urandom", "/dev/zero") if os.path.exists(path) and os.path.realpath(path) != "/")

@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import struct
+import subprocess
 import sys
 import tempfile
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from verifiers.sandbox import restricted
 from verifiers.sandbox.limits import Limits, Ran
+from verifiers.sandbox.restricted import Restricted
 
 WORKER = Path(__file__).with_name("worker.py")
+PYTHON = os.path.realpath(sys.executable)  # a link in a virtual environment would lead nowhere in namespaces of its own
 GRACE_S = 5.0  # a worker that has not answered so long after a program's time is ended
 MAX_CODE_BYTES = 1_000_000
+Level = Literal["landlock+seccomp", "bubblewrap", "monty", "unsafe", "none"]
 
 
 class SandboxUnavailable(RuntimeError):
@@ -25,32 +31,73 @@ class SandboxUnavailable(RuntimeError):
 
 
 @lru_cache(maxsize=1)
-def level_at_hand() -> tuple[str, str]:
-    """The isolation that this machine gives, "landlock+seccomp" or "none", and why."""
+def level_at_hand() -> tuple[Level, str]:
+    """The best isolation that this machine gives, and why it is that one.
+
+    "landlock+seccomp" needs nothing installed; "bubblewrap" the program of that name, and a kernel that lets it make namespaces; "monty" runs what a
+    small interpreter can, and knows nothing of the rest; with "none", nothing is run.
+    """
+    without = _why_not_landlock()
+    if not without:
+        from verifiers.sandbox import confine
+
+        return "landlock+seccomp", f"Landlock ABI {confine.landlock_version()}; about 110 system calls allowed, no socket, fork or exec"
+    if has_bubblewrap():
+        return "bubblewrap", f"namespaces of its own without network, by bubblewrap ({without})"
+    if restricted.is_installed():
+        return "monty", f"pydantic-monty; programs that it cannot run are not judged ({without})"
+    return "none", without
+
+
+def _why_not_landlock() -> str:
     if sys.platform != "linux":
-        return "none", "code is confined by Landlock and seccomp, which only Linux has"
+        return "code is confined by Landlock and seccomp, which only Linux has"
     from verifiers.sandbox import confine  # it loads the C library: only where there is something to confine
 
     if not confine.can_filter_calls():
-        return "none", "system calls can be filtered on Linux on x86-64 and arm64 only"
-    version = confine.landlock_version()
-    if version < 1:
-        return "none", "the kernel has no Landlock (Linux 5.13 or newer, with `landlock` among its security modules)"
-    return "landlock+seccomp", f"Landlock ABI {version}; about 110 system calls allowed, no socket, fork or exec"
+        return "system calls can be filtered on Linux on x86-64 and arm64 only"
+    if confine.landlock_version() < 1:
+        return "the kernel has no Landlock (Linux 5.13 or newer, with `landlock` among its security modules)"
+    return ""
+
+
+@lru_cache(maxsize=1)
+def has_bubblewrap() -> bool:
+    """Whether bubblewrap is installed and this machine lets it make namespaces: some kernels and containers do not."""
+    if shutil.which("bwrap") is None:
+        return False
+    try:
+        tried = subprocess.run([*_bubble(None), "/bin/true"], capture_output=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return tried.returncode == 0
 
 
 class Sandbox:
-    """`await sandbox.run(code)` runs Python code confined (verifiers.sandbox.confine), up to `workers` programs at once; close it after use.
+    """`await sandbox.run(code)` runs Python code confined, up to `workers` programs at once; close it after use.
 
-    Raises `SandboxUnavailable` when this machine gives no isolation. What no sandbox of this kind can prevent: that a program says it has finished
-    when it has not done what it should, uses up its share of processor and memory, or fills its folder with many files while it runs.
+    `level` is the best at hand unless one is named; with `fast`, tests are tried in the restricted interpreter first, if that is installed. Raises
+    `SandboxUnavailable` when this machine gives no isolation; with `allow_unsafe` code then runs with nothing but limits on time, memory and output,
+    level "unsafe": it can read, send and delete whatever you can. What no sandbox of this kind can prevent: that a program says it has finished when
+    it has not done what it should, uses up its share of processor and memory, or fills its folder with many files while it runs.
     """
 
-    def __init__(self, limits: Limits | None = None, *, workers: int = 2) -> None:
-        level, why = level_at_hand()
-        if level == "none":
-            raise SandboxUnavailable(f"code is not run here: {why}")
-        self.level = level
+    def __init__(
+        self, limits: Limits | None = None, *, workers: int = 2, level: Level | None = None, allow_unsafe: bool = False, fast: bool = True
+    ) -> None:
+        at_hand, why = level_at_hand()
+        self.level: Level = level or at_hand
+        if self.level == "bubblewrap" and not has_bubblewrap():
+            raise SandboxUnavailable("code is not run here: bubblewrap is not installed, or may not make namespaces on this machine")
+        if self.level == "landlock+seccomp" and (without := _why_not_landlock()):
+            raise SandboxUnavailable(f"code is not run here: {without}")
+        if self.level in ("none", "unsafe"):
+            if not allow_unsafe:
+                raise SandboxUnavailable(f"code is not run here: {why}")
+            self.level = "unsafe"
+        self.restricted = Restricted() if (fast or self.level == "monty") and restricted.is_installed() else None
+        if self.level == "monty" and self.restricted is None:
+            raise SandboxUnavailable("code is not run here: pydantic-monty is not installed (extra `sandbox`)")
         self._limits = limits or Limits()
         self._folder = tempfile.mkdtemp(prefix="sandbox-")
         self._idle: list[asyncio.subprocess.Process] = []
@@ -58,7 +105,9 @@ class Sandbox:
         self.executions = 0
 
     async def run(self, code: str, limits: Limits | None = None) -> Ran:
-        """Runs `code` as a program of its own; never raises on what the program does."""
+        """Runs `code` as a program of its own; never raises on what the program does. Raises `SandboxUnavailable` at the level "monty"."""
+        if self.level == "monty":
+            raise SandboxUnavailable("whole programs are not run here: pydantic-monty runs a part of Python only")
         if len(code.encode("utf-8", "replace")) > MAX_CODE_BYTES:
             return Ran("refused", "", f"the program has more than {MAX_CODE_BYTES:,} bytes", 0.0)
         using = limits or self._limits
@@ -81,6 +130,9 @@ class Sandbox:
         for worker in self._idle:
             await _end(worker)
         self._idle.clear()
+        if self.restricted is not None:
+            self.restricted.close()
+            self.restricted = None
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def __aenter__(self) -> Sandbox:
@@ -90,19 +142,26 @@ class Sandbox:
         await self.close()
 
     async def _started(self) -> asyncio.subprocess.Process:
+        python = [PYTHON, "-I", "-S", "-B", str(WORKER), self._folder, self.level]
         return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-I",
-            "-S",
-            "-B",
-            str(WORKER),
-            self._folder,
+            *([*_bubble(self._folder), *python] if self.level == "bubblewrap" else python),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             env={"LANG": "C.UTF-8"},
             cwd="/",
         )
+
+
+def _bubble(folder: str | None) -> list[str]:
+    """The command before the command: namespaces of its own, Python's installation to read, and `folder` to write."""
+    from verifiers.sandbox import confine
+
+    readable = {*confine.readable(), "/bin", "/usr/bin", os.path.dirname(WORKER), os.path.dirname(PYTHON)}
+    files = [part for path in sorted(readable) if os.path.isdir(path) for part in ("--ro-bind", path, path)]
+    own = [] if folder is None else ["--bind", folder, folder]
+    shut = ["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
+    return ["bwrap", *shut, "--dev", "/dev", "--tmpfs", "/tmp", *files, *own, "--chdir", "/"]
 
 
 async def _ask(worker: asyncio.subprocess.Process, request: bytes) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """The sandbox's worker: reads requests from its standard input, runs each in a fork of itself that first confines itself, and writes how it ended.
 
-A request and an answer are each four bytes of length and JSON. Run as `python -I -S worker.py FOLDER` with an empty environment; imports nothing but
-the standard library, so that a fork is small. The fork has no way to the worker's pipes: they are closed in it, and it cannot open others.
+A request and an answer are each four bytes of length and JSON. Run as `python -I -S worker.py FOLDER LEVEL` with an empty environment; imports
+nothing but the standard library, so that a fork is small. The fork has no way to the worker's pipes: they are closed in it, and it cannot open
+others.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ MARK = "\x00finished"
 
 
 def main() -> None:
-    base = sys.argv[1]
+    base, level = sys.argv[1:3]
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     null = os.open(os.devnull, os.O_RDWR)
     for standard in (0, 1):
         os.dup2(null, standard)
     while (request := read(requests)) is not None:
-        write(answers, run(request, base, (requests.fileno(), answers.fileno())))
+        write(answers, run(request, base, level, (requests.fileno(), answers.fileno())))
 
 
 def read(stream: BinaryIO) -> dict[str, Any] | None:
@@ -62,7 +63,7 @@ def write(stream: BinaryIO, answer: dict[str, Any]) -> None:
     stream.flush()
 
 
-def run(request: dict[str, Any], base: str, private: tuple[int, ...]) -> dict[str, Any]:
+def run(request: dict[str, Any], base: str, level: str, private: tuple[int, ...]) -> dict[str, Any]:
     """Forks, confines, runs, waits; always answers."""
     folder = tempfile.mkdtemp(dir=base)
     output, error = os.pipe(), os.pipe()
@@ -71,7 +72,7 @@ def run(request: dict[str, Any], base: str, private: tuple[int, ...]) -> dict[st
     if child == 0:
         for descriptor in (*private, output[0], error[0]):
             os.close(descriptor)
-        become(request, folder, output[1], error[1])
+        become(request, level, folder, output[1], error[1])
     for descriptor in (output[1], error[1]):
         os.close(descriptor)
     try:
@@ -84,7 +85,7 @@ def run(request: dict[str, Any], base: str, private: tuple[int, ...]) -> dict[st
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def become(request: dict[str, Any], folder: str, output: int, error: int) -> NoReturn:
+def become(request: dict[str, Any], level: str, folder: str, output: int, error: int) -> NoReturn:
     """The fork: never returns. `error` carries what was raised, and a mark when the last line was reached."""
     limits = request["limits"]
     os.dup2(output, 1)
@@ -102,6 +103,7 @@ def become(request: dict[str, Any], folder: str, output: int, error: int) -> NoR
         os._exit(RAISED)
     try:
         confine.confine(
+            level,
             folder,
             cpu_s=limits["cpu_s"],
             memory_bytes=limits["memory_bytes"],
