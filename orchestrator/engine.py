@@ -42,6 +42,7 @@ from orchestrator.types import Answer, Message, Query
 from router import Needs, Preference, Route, Router
 from router.audit import Guard
 from router.conversation import judged_text
+from router.policy import Option
 from router.router import Explanation
 from router.speed import Speeds
 from verifiers import Ensemble, Verifier
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from memory import Forgotten, Memory, Recall, Record, Summary
 
 
+LEAST_CACHED_TOKENS = 1_024  # shorter prompts no provider's prefix cache keeps
 log = logging.getLogger(__name__)
 
 
@@ -416,7 +418,8 @@ class Orchestrator:
             log.error("a decision was not logged", extra={"answer": answer.id, "reason": str(error)})
 
     def _first_state(self, query: Query, route: Route, request: Request) -> SearchState:
-        choices = tuple(Choice(o.model, o.p_success, o.cost_usd, o.latency_s) for o in route.usable)
+        tokens = estimate_prompt_tokens(request.messages)
+        choices = tuple(self._choice(option, tokens) for option in route.usable)
         return SearchState(
             query.text,
             choices,
@@ -430,6 +433,19 @@ class Orchestrator:
             criteria=query.criteria,
             chosen=route.chosen,
             may_abstain=query.may_abstain,
+        )
+
+    def _choice(self, option: Option, prompt_tokens: int) -> Choice:
+        profile = self.backends[option.model].profile
+        is_kept = profile.cached_usd_per_mtok is not None and prompt_tokens >= LEAST_CACHED_TOKENS
+        return Choice(
+            option.model,
+            option.p_success,
+            option.cost_usd,
+            option.latency_s,
+            profile.cost_usd(prompt_tokens, 0.0) or 0.0,
+            profile.cost_usd(prompt_tokens, 0.0, prompt_tokens) if is_kept else None,
+            "n" in profile.capabilities,
         )
 
     def need_memory(self) -> Memory:

@@ -53,11 +53,12 @@ async def fleet_at_hand(*, local_servers: bool = True) -> Fleet:
 
 
 def build_backend(name: str, config: ModelConfig) -> Backend:
+    provider = PROVIDERS.get(config.provider)
     profile = ModelProfile(
         name,
         *_prices(name, config),
         config.context_tokens,
-        frozenset(config.capabilities),
+        frozenset(config.capabilities) | (provider.capabilities if provider else frozenset()),
         config.skill,
         config.like,
         config.output_tokens,
@@ -130,7 +131,13 @@ def _openai_compatible(name: str, config: ModelConfig, profile: ModelProfile) ->
 def _default_backend(provider: Provider, default: DefaultModel) -> Backend:
     from orchestrator.backends.openai import OpenAIBackend
 
-    profile = ModelProfile(f"{provider.name}/{default.model}", default.input_usd_per_mtok, default.output_usd_per_mtok, skill=default.skill)
+    profile = ModelProfile(
+        f"{provider.name}/{default.model}",
+        default.input_usd_per_mtok,
+        default.output_usd_per_mtok,
+        capabilities=provider.capabilities,
+        skill=default.skill,
+    )
     key = secret(None, provider.key_variable)
     return OpenAIBackend(profile, base_url=provider.base_url, model=default.model, key=key, token_field=provider.token_field)
 
@@ -138,4 +145,5 @@ def _default_backend(provider: Provider, default: DefaultModel) -> Backend:
 def _local_backend(name: str, server: LocalServer, model: str) -> Backend:
     from orchestrator.backends.openai import OpenAIBackend
 
-    return OpenAIBackend(ModelProfile(name, 0.0, 0.0, skill=0.7), base_url=server.provider.base_url, model=model)
+    profile = ModelProfile(name, 0.0, 0.0, capabilities=server.provider.capabilities, skill=0.7)
+    return OpenAIBackend(profile, base_url=server.provider.base_url, model=model)

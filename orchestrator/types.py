@@ -97,7 +97,8 @@ class Usage:
 class Completion:
     """One answer of one model. `text` is `None` when the backend abstains, `note` then says why.
 
-    `confidence` is the backend's own P(right) where it has one (a calculator, a search over memory), else `None`.
+    `confidence` is the backend's own P(right) where it has one (a calculator, a search over memory), else `None`. `others` are the further answers of
+    a call that asked for several; `usage` is that of all.
     """
 
     model: str
@@ -110,6 +111,7 @@ class Completion:
     confidence: float | None = None
     note: str = ""
     simulated: bool = False
+    others: tuple[str, ...] = ()
 
     @property
     def abstained(self) -> bool:

@@ -23,11 +23,13 @@ PROFILE = ModelProfile("m", 1.0, 2.0)
 REQUEST = Request((Message("user", "What is 2 + 2?"),), "What is 2 + 2?", max_tokens=100)
 
 
-def ask(url: str, *, deadline_s: float | None = 20.0, **options: Any) -> Completion:
+def ask(url: str, *, deadline_s: float | None = 20.0, several: int = 1, **options: Any) -> Completion:
     async def run() -> Completion:
         backend = OpenAIBackend(PROFILE, base_url=url, model="m", **options)
         try:
-            return await backend.complete(Request(REQUEST.messages, REQUEST.question, max_tokens=100, deadline_s=deadline_s))
+            return await backend.complete(
+                Request(REQUEST.messages, REQUEST.question, max_tokens=100, deadline_s=deadline_s, several=several)
+            )
         finally:
             await backend.aclose()
 
@@ -60,6 +62,17 @@ def test_a_whole_answer_with_its_usage() -> None:
     assert (answer.text, answer.usage.prefill_tokens, answer.usage.output_tokens, answer.usage.cached_tokens) == ("4", 10, 5, 4)
     assert not answer.usage.estimated
     assert server.requests[0]["messages"] == [{"role": "user", "content": "What is 2 + 2?"}]
+
+
+def test_several_answers_to_one_prompt() -> None:
+    choices = [{"index": i, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"} for i, text in enumerate("456")]
+    broken = [*choices, {"index": 3, "message": None}, "nonsense"]
+    for told, usage in ((choices, {"prompt_tokens": 10, "completion_tokens": 3}), (broken, None)):
+        with faulty_server(reply(200, {"choices": told, "usage": usage})) as server:
+            answer = ask(server.url, several=3)
+        assert (answer.text, answer.others) == ("4", ("5", "6"))
+        assert server.requests[0]["n"] == 3
+        assert answer.usage.estimated is (usage is None)
 
 
 @pytest.mark.parametrize(

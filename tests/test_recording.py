@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from orchestrator.search import STRATEGIES, Diverged, Draft, Recording, SearchSt
 from orchestrator.search.actions import Action
 from orchestrator.search.state import Strategy
 from orchestrator.trace import Trace
-from orchestrator.types import Answer
+from orchestrator.types import Answer, Usage
 from tests.scripted import Scripted
 from verifiers import Verdict
 
@@ -110,12 +111,35 @@ def bought() -> tuple[Answer, str]:
     return ask(*models, strategy="adaptive", question="How many lamps are there?", value_usd=100.0), "adaptive"
 
 
+class Several(Scripted):
+    """Gives several answers to one call, for the price of one prompt."""
+
+    def __init__(self, name: str, *texts: str) -> None:
+        super().__init__(name, *texts)
+        self._profile = replace(self._profile, capabilities=frozenset({"n"}))
+
+    async def complete(self, request: Request) -> Completion:
+        self.asked.append(request)
+        texts = self._texts[: request.several]
+        return Completion(self.profile.name, texts[0], Usage(10, 10 * len(texts)), others=texts[1:])
+
+
+def drawn_together() -> tuple[Answer, str]:
+    model = Several("a", *["The answer is 7"] * 5, *["The answer is 8"] * 3)
+    answer = ask(model, strategy="best_of_n", question="How many lamps are there?", quality=1.0)
+    assert [request.several for request in model.asked] == [8]
+    assert [candidate.text for candidate in answer.candidates].count("The answer is 7") == 5
+    assert (answer.usage, answer.text) == (Usage(10, 80), "The answer is 7")
+    assert answer.cost_usd == pytest.approx(90e-6)
+    return answer, "best_of_n"
+
+
 def unaffordable() -> tuple[Answer, str]:
     models = [Scripted("dear", "The answer is 1", price=1e6, skill=0.99), Scripted("cheap", "The answer is 1", skill=0.6)]
     return ask(*models, strategy="adaptive", question="How many lamps are there?", value_usd=1e6, budget=Budget(usd=0.1)), "adaptive"
 
 
-@pytest.mark.parametrize("search", [criticised, combined, debated, grown, voted, bought, unaffordable])
+@pytest.mark.parametrize("search", [criticised, combined, debated, grown, voted, bought, drawn_together, unaffordable])
 def test_a_recorded_search_is_played_again_to_the_same_end(search: Callable[[], tuple[Answer, str]]) -> None:
     answer, strategy = search()
     state, reason = played_again(answer, STRATEGIES[strategy])

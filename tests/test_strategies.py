@@ -14,6 +14,7 @@ from orchestrator.search.adaptive import adaptive
 from orchestrator.search.criticism import draft_critique_revise
 from orchestrator.search.panel import debate, mixture
 from orchestrator.search.revising import CRITERIA, CRITIQUE, FORM, OPINION, TRUSTED, read_critique
+from orchestrator.search.sampling import best_of, consistent
 from orchestrator.search.state import Choice, Strategy
 from orchestrator.search.tree import tree
 from orchestrator.types import Candidate
@@ -36,7 +37,7 @@ def begun(state: SearchState, *actions: Action) -> SearchState:
 def said(state: SearchState, action: Draft | Revise | Combine, text: str, *verdicts: Verdict) -> SearchState:
     revises = action.candidate if isinstance(action, Revise) else None
     made_of = action.of if isinstance(action, Combine) else action.beside if isinstance(action, Revise) else ()
-    return begun(state, action).with_candidate(Candidate(Completion(action.model, text), verdicts, revises, made_of))
+    return begun(state, action).with_candidates(Candidate(Completion(action.model, text), verdicts, revises, made_of))
 
 
 def only(strategy: Strategy, state: SearchState) -> Action:
@@ -214,3 +215,40 @@ def test_time_that_is_worth_money_makes_slow_models_dearer() -> None:
 def test_it_abstains_when_it_may_and_nothing_more_is_worth_its_price() -> None:
     doubtful = said(replace(START, value_usd=0.0001, may_abstain=True), Draft("small"), "7")
     assert only(adaptive, doubtful) == Stop("no further draft is worth its price", abstain=True)
+
+
+# ---- several answers from one call ----
+
+SEVERAL = tuple(replace(choice, prompt_usd=choice.cost_usd * 0.8, gives_several=True) for choice in FLEET if choice.cost_usd)
+
+
+def test_drafts_of_one_model_share_a_call_where_it_gives_several() -> None:
+    together = replace(START, choices=SEVERAL, fleet=SEVERAL)
+    assert list(best_of(8)(together)) == [Draft("small", 0, 8)]
+    assert list(best_of(8)(START)) == [Draft("small", sample) for sample in range(8)]
+    assert list(tree(4)(together)) == [Draft("small", 0, 4)]
+    assert list(consistent(16)(together)) == [Draft("small", 0, 3)]
+    drawn = begun(together, Draft("small", 0, 8)).with_candidates(*[Candidate(Completion("small", str(n))) for n in range(8)])
+    assert only(best_of(8), drawn) == Stop("8 drafts")
+
+
+def test_after_a_failure_a_dear_prompt_is_shared_by_more_draws() -> None:
+    """Reading costs four times what an answer costs: drawing one at a time would pay it each time."""
+    silent = {"unit_tests": RevisionOdds(0.0, 0.0)}
+    failed = said(replace(START, choices=SEVERAL, fleet=SEVERAL, revisions=silent), Draft("small"), "41", WRONG)
+    bought = only(adaptive, failed)
+    assert isinstance(bought, Draft)
+    assert (bought.model, bought.sample) == ("small", 1)
+    assert bought.several > 1
+    alone = said(replace(START, revisions=silent), Draft("small"), "41", WRONG)
+    assert only(adaptive, alone) == Draft("small", 1)
+
+
+def test_a_prompt_that_the_cache_holds_makes_another_draw_cheaper() -> None:
+    silent = {"unit_tests": RevisionOdds(0.0, 0.0)}
+    pair = (Choice("a", 0.5, 0.010, 1.0, prompt_usd=0.009), Choice("b", 0.5, 0.006, 1.0))
+    state = SearchState("How many?", pair, {"a": 0.5, "b": 0.5}, fleet=pair, value_usd=10.0, revisions=silent)
+    failed = said(state, Draft("a"), "41", WRONG)
+    assert only(adaptive, failed) == Draft("b")
+    cached = (replace(pair[0], reread_usd=0.0009), pair[1])
+    assert only(adaptive, replace(failed, fleet=cached)) == Draft("a", 1)

@@ -21,7 +21,7 @@ DEFAULT_MAX_TOKENS = 1_024
 class Request:
     """One call. `question` is the bare query text and `recalled` the facts at hand: for backends that are no language models.
 
-    `deadline_s` is the time left for the whole call, retries included.
+    `deadline_s` is the time left for the whole call, retries included. `several` answers at once are asked only of models with the capability "n".
     """
 
     messages: tuple[Message, ...]
@@ -29,6 +29,7 @@ class Request:
     max_tokens: int = DEFAULT_MAX_TOKENS
     temperature: float | None = None
     seed: int | None = None
+    several: int = 1
     deadline_s: float | None = None
     recalled: Sequence[RecalledRecord] = field(default=())
 

@@ -134,19 +134,18 @@ class OpenAIBackend:
         choice = _first_choice(payload)
         if choice is None:
             raise BadResponse(f"{self._where}: the answer holds no choices: {_excerpt(content)}", remedy="Check the server")
-        message = choice.get("message")
-        text = _text_of(message.get("content")) if isinstance(message, dict) else None
-        if text is None and isinstance(message, dict):
-            text = message.get("refusal") if isinstance(message.get("refusal"), str) else None
+        text = _answer_of(choice)
         if text is None:
             raise BadResponse(f"{self._where}: the answer holds no text: {_excerpt(content)}", remedy="Check the server")
+        others = tuple(other for further in payload["choices"][1:] if (other := _answer_of(further)) is not None)
         return Completion(
             self._profile.name,
             text,
-            _usage_of(payload.get("usage")) or self._estimated_usage(request, text),
+            _usage_of(payload.get("usage")) or self._estimated_usage(request, "".join((text, *others))),
             latency_s=time.perf_counter() - start,
             finish_reason=str(choice.get("finish_reason") or "stop"),
             simulated=bool(payload.get("simulated")) or self._profile.simulated,
+            others=others,
         )
 
     @property
@@ -164,6 +163,8 @@ class OpenAIBackend:
             body["temperature"] = request.temperature
         if request.seed is not None:
             body["seed"] = request.seed
+        if request.several > 1:
+            body["n"] = request.several
         return body
 
     def _timeout(self, left_s: float | None) -> httpx.Timeout:
@@ -280,6 +281,15 @@ class _StreamReader:
 def _first_choice(payload: dict[str, Any]) -> dict[str, Any] | None:
     choices = payload.get("choices")
     return choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
+
+
+def _answer_of(choice: Any) -> str | None:
+    """The text of a choice, or why the model refuses to give one."""
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
+        return None
+    text = _text_of(message.get("content"))
+    return message["refusal"] if text is None and isinstance(message.get("refusal"), str) else text
 
 
 def _text_of(content: Any) -> str | None:

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """An OpenAI-compatible API. `port` marks a server that one runs oneself; `defaults` are models offered when only a key is found."""
+    """An OpenAI-compatible API. `port` marks a server that one runs oneself; `defaults` are models offered when only a key is found.
+
+    `several` says that it gives several answers to one prompt (`n`), which is then read and paid once.
+    """
 
     name: str
     base_url: str
@@ -19,6 +22,11 @@ class Provider:
     port: int | None = None
     probe: str = "/models"
     defaults: tuple[DefaultModel, ...] = ()
+    several: bool = False
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        return frozenset({"n"} if self.several else ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +48,7 @@ PROVIDERS: Mapping[str, Provider] = {
             "OPENAI_API_KEY",
             token_field="max_completion_tokens",
             defaults=(DefaultModel("gpt-4o-mini", 0.15, 0.60, 0.80), DefaultModel("gpt-4o", 2.50, 10.00, 0.88)),
+            several=True,
         ),
         Provider(
             "groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY", defaults=(DefaultModel("llama-3.3-70b-versatile", 0.59, 0.79, 0.82),)
@@ -52,7 +61,7 @@ PROVIDERS: Mapping[str, Provider] = {
         Provider("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
         Provider("ollama", "http://127.0.0.1:11434/v1", port=11434),
         Provider("llamacpp", "http://127.0.0.1:8080/v1", port=8080),
-        Provider("vllm", "http://127.0.0.1:8000/v1", port=8000),
+        Provider("vllm", "http://127.0.0.1:8000/v1", port=8000, several=True),
         Provider("lmstudio", "http://127.0.0.1:1234/v1", port=1234),
     )
 }

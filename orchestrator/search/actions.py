@@ -7,10 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Ask `model` for an answer of its own. Those of `sample` 1 and above are drawn with some randomness: the model has been asked already."""
+    """Ask `model` for an answer of its own. Those of `sample` 1 and above are drawn with some randomness: the model has been asked already.
+
+    One call may bring `several` answers, the samples from `sample` on: the prompt is read and paid once.
+    """
 
     model: str
     sample: int = 0
+    several: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from orchestrator.search.actions import Action, Draft, Revise, Stop
 from orchestrator.search.belief import success_given_ease
-from orchestrator.search.pandora import Chance
+from orchestrator.search.pandora import Box, Chance, Opening, best_plan
 from orchestrator.search.state import SearchState
 from orchestrator.search.steps import first_draft, paying_revision, reached
 from orchestrator.search.value import best_purchase
@@ -74,23 +74,32 @@ def _revision_worth(state: SearchState) -> tuple[Revise | None, float]:
 
 
 def _next_solve(state: SearchState) -> Action:
-    """The draw or revision with the least price per solve, where a check tells right from wrong and all so far are wrong."""
-    options: list[tuple[float, float, Action]] = []
+    """The draw or revision with the least expected price per solve, where a check tells right from wrong and all so far are wrong.
+
+    A model that gives several answers to one call is drawn as many times as make that price least; one whose prompt was read shortly before reads it
+    again at the price of its cache.
+    """
+    options: list[tuple[float, Action]] = []
     revision = paying_revision(state, trusted=True)
     if revision is not None:
-        options.append((state.odds(state.candidates[revision.candidate]).fixes, state.price_usd(revision.model), revision))
+        options.append((state.price_usd(revision.model) / state.odds(state.candidates[revision.candidate]).fixes, revision))
     for choice in _in_time(replace(state, choices=state.fleet or state.choices)).choices:
-        drawn = [i for i, candidate in enumerate(state.candidates) if candidate.model == choice.model and candidate.revises is None]
-        texts = [state.candidates[i].text for i in drawn]
-        again = Draft(choice.model, sum(draft.model == choice.model for draft in state.drafts))
-        if again.sample > len(drawn) or len(drawn) >= MOST_DRAWS or len(set(texts)) < len(texts):
+        texts = [c.text for c in state.candidates if c.model == choice.model and c.revises is None]
+        asked = state.drawn(choice.model)
+        if asked > len(texts) or asked >= MOST_DRAWS or len(set(texts)) < len(texts):
             continue  # it failed to answer, or gives the same again
-        chance = Chance(choice.p_success * STRENGTH, (1 - choice.p_success) * STRENGTH).after(len(drawn))
-        options.append((chance.mean, state.price_usd(choice.model), again))
-    worthwhile = [option for option in options if state.value_usd * option[0] > option[1]]
+        chance = Chance(choice.p_success * STRENGTH, (1 - choice.p_success) * STRENGTH).after(asked)
+        price_usd = state.price_usd(choice.model)
+        if asked and choice.reread_usd is not None:
+            price_usd -= choice.prompt_usd - choice.reread_usd
+        plan = Opening(choice.model, 1, price_usd / chance.mean)
+        if choice.gives_several:
+            plan = best_plan(Box(choice.model, chance, choice.prompt_usd, price_usd - choice.prompt_usd, MOST_DRAWS - asked))
+        options.append((plan.usd_per_solve, Draft(choice.model, asked, plan.draws)))
+    worthwhile = [option for option in options if option[0] < state.value_usd]
     if not worthwhile:
         return Stop("no draft passes its checks, and no other is worth its price", abstain=state.may_abstain)
-    return min(worthwhile, key=lambda option: option[1] / option[0])[2]
+    return min(worthwhile, key=lambda option: option[0])[1]
 
 
 def _in_time(state: SearchState) -> SearchState:

@@ -54,7 +54,7 @@ class Search:
         self._tried: dict[str, str] = {}
         self._errors: list[Exception] = []
         self._usage = Usage()
-        self._unchecked: dict[Call, Candidate] = {}
+        self._unchecked: dict[Call, tuple[Candidate, ...]] = {}
         self.record = Recording()
 
     @property
@@ -81,8 +81,9 @@ class Search:
                 done, _ = await asyncio.wait(running, timeout=self._seconds_left(), return_when=asyncio.FIRST_COMPLETED)
                 if not done:
                     for action, _ in running.values():
-                        if action in self._unchecked:  # written in time: it counts, without the verdicts that are late
-                            change = Change(self._unchecked[action])
+                        if action in self._unchecked:  # written in time: it counts, though its checks are late
+                            late = tuple(Verdict.abstain(verifier.name, "it took too long") for verifier in self._verifiers)
+                            change = Change(tuple(replace(candidate, verdicts=late) for candidate in self._unchecked[action]))
                             self.record.ended(action, change)
                             state = change.applied(state)
                     return self._result(state, "the deadline passed", partial=True)
@@ -129,10 +130,10 @@ class Search:
         left = self._seconds_left()
         messages = request.messages
         sample = action.sample if isinstance(action, Draft | Revise) else 0
-        if sample:
-            request = replace(
-                request, seed=sample, temperature=SAMPLING_TEMPERATURE if request.temperature is None else request.temperature
-            )
+        several = action.several if isinstance(action, Draft) else 1
+        if sample or several > 1:
+            temperature = SAMPLING_TEMPERATURE if request.temperature is None else request.temperature
+            request = replace(request, seed=sample, temperature=temperature, several=several)
         if isinstance(action, Revise):
             messages = revision_messages(messages, state.candidates[action.candidate], [state.candidates[i] for i in action.beside])
         elif isinstance(action, Critique):
@@ -147,7 +148,8 @@ class Search:
     def _reserve(self, model: str, request: Request) -> Reservation:
         profile = self._backends[model].profile
         prompt = worst_case_prompt_tokens(request.messages)
-        return self._ledger.reserve(usd=profile.cost_usd(prompt, request.max_tokens), tokens=prompt + request.max_tokens)
+        output = request.max_tokens * request.several
+        return self._ledger.reserve(usd=profile.cost_usd(prompt, output), tokens=prompt + output)
 
     async def _perform(self, action: Call, state: SearchState, request: Request, reservation: Reservation) -> Change:
         """One call: ask, settle, verify. Nothing changes when the model abstains or fails; the reason is kept."""
@@ -172,14 +174,15 @@ class Search:
                 verdict = read_critique(completion.text or "", span.attributes["cost_usd"])
                 span.attributes["feedback"] = verdict.feedback[:300]
                 return Change(verdict=verdict, on=action.candidate)
-            candidate = Candidate(completion)
             if isinstance(action, Revise):
-                span.attributes["diff"] = difference(state.candidates[action.candidate].text, candidate.text)
-                candidate = Candidate(completion, revises=action.candidate, made_of=action.beside)
+                span.attributes["diff"] = difference(state.candidates[action.candidate].text, completion.text or "")
+                written = [Candidate(completion, revises=action.candidate, made_of=action.beside)]
             elif isinstance(action, Combine):
-                candidate = Candidate(completion, made_of=action.of)
-            self._unchecked[action] = candidate
-            return Change(await self._verify(candidate, state))
+                written = [Candidate(completion, made_of=action.of)]
+            else:
+                written = [Candidate(each) for each in one_by_one(completion)]
+            self._unchecked[action] = tuple(written)
+            return Change(tuple(await asyncio.gather(*(self._verify(candidate, state) for candidate in written))))
 
     async def _ask_twice(self, model: str, request: Request, reservation: Reservation, attributes: dict[str, Any]) -> Completion:
         """Asks once more, with a reservation of its own, when an answer broke off that may be billed: such calls no backend repeats."""
@@ -286,6 +289,12 @@ def checked(completion: Completion) -> Completion:
     if completion.text is not None and len(completion.text) > MAX_ANSWER_CHARS:
         raise BackendError(f"{completion.model} answered with {len(completion.text):,} characters", remedy="Lower max_tokens")
     return completion
+
+
+def one_by_one(completion: Completion) -> list[Completion]:
+    """The answers of one call as if each had come alone; the first one carries the usage of all."""
+    others = [replace(completion, text=text, usage=Usage(), others=()) for text in completion.others]
+    return [replace(completion, others=()), *others] if others else [completion]
 
 
 def difference(before: str, after: str) -> str:

@@ -29,15 +29,15 @@ class Diverged(OrchestratorError):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one call brought: a new candidate, or a verdict on an old one, or nothing."""
+    """What one call brought: new candidates, or a verdict on an old one, or nothing."""
 
-    candidate: Candidate | None = None
+    candidates: tuple[Candidate, ...] = ()
     verdict: Verdict | None = None
     on: int = -1
 
     def applied(self, state: SearchState) -> SearchState:
-        if self.candidate is not None:
-            return state.with_candidate(self.candidate)
+        if self.candidates:
+            return state.with_candidates(*self.candidates)
         return state if self.verdict is None else state.with_verdict(self.on, self.verdict)
 
 
@@ -174,18 +174,21 @@ def _read_call(stored: Mapping[str, Any]) -> Call:
 
 
 def _change(change: Change) -> dict[str, Any]:
-    if change.candidate is not None:
-        return {"candidate": asdict(change.candidate)}
+    if change.candidates:
+        return {"candidates": [asdict(candidate) for candidate in change.candidates]}
     return {} if change.verdict is None else {"verdict": asdict(change.verdict), "on": change.on}
 
 
 def _read_change(stored: Mapping[str, Any]) -> Change:
-    if "candidate" in stored:
-        told = stored["candidate"]
-        done = dict(told["completion"])
-        completion = Completion(**{**done, "usage": Usage(**done["usage"]), "citations": tuple(done["citations"])})
-        return Change(Candidate(completion, tuple(_read_verdict(v) for v in told["verdicts"]), told["revises"], tuple(told["made_of"])))
+    if "candidates" in stored:
+        return Change(tuple(_read_candidate(told) for told in stored["candidates"]))
     return Change(verdict=_read_verdict(stored["verdict"]), on=stored["on"]) if "verdict" in stored else Change()
+
+
+def _read_candidate(stored: Mapping[str, Any]) -> Candidate:
+    done: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in stored["completion"].items()}
+    completion = Completion(**{**done, "usage": Usage(**done["usage"])})
+    return Candidate(completion, tuple(_read_verdict(v) for v in stored["verdicts"]), stored["revises"], tuple(stored["made_of"]))
 
 
 def _read_verdict(stored: Mapping[str, Any]) -> Verdict:

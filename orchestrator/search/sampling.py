@@ -6,9 +6,9 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from orchestrator.search.actions import Action, Draft, Stop
+from orchestrator.search.actions import Action, Stop
 from orchestrator.search.state import SearchState, Strategy
-from orchestrator.search.steps import reached
+from orchestrator.search.steps import draws, reached
 
 N_BEST, N_CONSISTENT, FIRST = 8, 16, 3
 SETTLED = 0.95
@@ -20,7 +20,7 @@ def best_of(n: int = N_BEST) -> Strategy:
     def best_of_n(state: SearchState) -> Sequence[Action]:
         if state.candidates and state.confidence >= state.quality:
             return [Stop(reached(state))]
-        return _more(state, n) or [Stop(f"{n} drafts")] if not state.running or len(state.drafts) < n else []
+        return _more(state, n) or [Stop(f"{n} drafts")] if not state.running or _drawn(state) < n else []
 
     return best_of_n
 
@@ -38,7 +38,7 @@ def consistent(n: int = N_CONSISTENT, *, settled: float = SETTLED) -> Strategy:
         counts = [count for _, count in Counter(key for key, _ in state.votes).most_common(2)]
         if counts and (not state.comparable or p_stays_ahead(counts[0], counts[1] if len(counts) > 1 else 0) >= settled):
             return [Stop(f"{counts[0]} of {len(state.votes)} drafts agree")]
-        return _more(state, min(n, len(state.drafts) + (FIRST if not state.drafts else 1))) or [Stop(f"{n} drafts")]
+        return _more(state, min(n, _drawn(state) + (FIRST if not state.drafts else 1))) or [Stop(f"{n} drafts")]
 
     return self_consistency
 
@@ -52,6 +52,8 @@ def p_stays_ahead(leader: int, second: int) -> float:
 def _more(state: SearchState, wanted: int) -> list[Action]:
     """Drafts up to `wanted` in all, each with a number of its own; none if the model could not be drawn at all."""
     model = state.drafts[0].model if state.drafts else state.first_model
-    if model is None:
-        return [Stop("no model is left to ask")]
-    return [Draft(model, sample) for sample in range(len(state.drafts), wanted)]
+    return [Stop("no model is left to ask")] if model is None else [*draws(state, model, wanted)]
+
+
+def _drawn(state: SearchState) -> int:
+    return sum(draft.several for draft in state.drafts)

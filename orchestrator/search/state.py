@@ -19,12 +19,19 @@ UNKNOWN_PRICE_USD = 0.01  # taken where no price is known
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A model that may be asked: P(right) in [0, 1], expected price in USD (`None`: unknown) and seconds."""
+    """A model that may be asked: P(right) in [0, 1], expected price in USD (`None`: unknown) and seconds.
+
+    Of the price, `prompt_usd` is for reading the prompt (`reread_usd` when it was read shortly before), which a model that `gives_several` answers to
+    one call does once.
+    """
 
     model: str
     p_success: float
     cost_usd: float | None
     latency_s: float
+    prompt_usd: float = 0.0
+    reread_usd: float | None = None
+    gives_several: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,10 @@ class SearchState:
     def drafts(self) -> tuple[Draft, ...]:
         """All drafts that were begun."""
         return tuple(action for action in self.begun if isinstance(action, Draft))
+
+    def drawn(self, model: str) -> int:
+        """How many answers `model` was asked for, revisions aside."""
+        return sum(draft.several for draft in self.drafts if draft.model == model)
 
     @cached_property
     def standing(self) -> Mapping[int, tuple[int, float]]:
@@ -187,9 +198,12 @@ class SearchState:
         everyone = self.fleet or self.choices
         return max(everyone, key=lambda choice: choice.p_success).model if everyone else None
 
+    def choice(self, model: str) -> Choice:
+        return next(choice for choice in (*self.fleet, *self.choices) if choice.model == model)
+
     def price_usd(self, model: str) -> float:
         """What one call costs, waiting included. An unknown price is taken as high."""
-        choice = next(choice for choice in (*self.fleet, *self.choices) if choice.model == model)
+        choice = self.choice(model)
         return (UNKNOWN_PRICE_USD if choice.cost_usd is None else choice.cost_usd) + self.usd_per_second * choice.latency_s
 
     def p_right(self, index: int) -> float:
@@ -208,8 +222,8 @@ class SearchState:
         left = tuple(choice for choice in self.choices if not isinstance(action, Draft) or choice.model != action.model)
         return replace(self, begun=(*self.begun, action), choices=left)
 
-    def with_candidate(self, candidate: Candidate) -> SearchState:
-        return replace(self, candidates=(*self.candidates, candidate))
+    def with_candidates(self, *candidates: Candidate) -> SearchState:
+        return replace(self, candidates=(*self.candidates, *candidates))
 
     def with_verdict(self, index: int, verdict: Verdict) -> SearchState:
         """The state after one more verdict on candidate `index`."""

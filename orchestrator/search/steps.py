@@ -15,6 +15,14 @@ def first_draft(state: SearchState) -> Draft | Stop:
     return Stop("no model is left to ask") if state.first_model is None else Draft(state.first_model)
 
 
+def draws(state: SearchState, model: str, upto: int) -> list[Draft]:
+    """Drafts of `model` up to `upto` in all, each with a number of its own; in one call where it can give several."""
+    have = state.drawn(model)
+    if upto > have and state.choice(model).gives_several:
+        return [Draft(model, have, upto - have)]
+    return [Draft(model, sample) for sample in range(have, upto)]
+
+
 def reached(state: SearchState) -> str:
     return f"P(right) {state.confidence:.3f} reaches the target {state.quality:.3f}"
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from orchestrator.search.actions import Action, Draft, Revise, Stop
+from orchestrator.search.actions import Action, Revise, Stop
 from orchestrator.search.revising import CRITIQUE
 from orchestrator.search.state import SearchState, Strategy
-from orchestrator.search.steps import reached
+from orchestrator.search.steps import draws, reached
 
 WIDTH, BEAM, BRANCHES, DEPTH = 4, 2, 2, 2
 
@@ -24,7 +24,7 @@ def tree(width: int = WIDTH, *, beam: int = BEAM, branches: int = BRANCHES, dept
             return [Stop(reached(state))]
         if not state.drafts:
             model = state.first_model
-            return [Stop("no model is left to ask")] if model is None else [Draft(model, sample) for sample in range(width)]
+            return [Stop("no model is left to ask")] if model is None else [*draws(state, model, width)]
         if state.running:
             return []
         levels = _levels(state)
