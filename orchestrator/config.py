@@ -16,7 +16,18 @@ from orchestrator.located_yaml import Located, load_located
 
 DEFAULT_NAME = "orchestrator.yaml"
 STRATEGY_GROUP = "orchestrator.strategies"  # entry points of other packages
-STRATEGY_NAMES = ("single", "best_of_n", "self_consistency", "cascade", "draft_critique_revise", "tree", "mixture", "debate", "adaptive")
+STRATEGY_NAMES = (
+    "single",
+    "best_of_n",
+    "self_consistency",
+    "cascade",
+    "draft_critique_revise",
+    "tree",
+    "mixture",
+    "debate",
+    "two_ways",
+    "adaptive",
+)
 PROVIDERS = ("calculator", "extractive", "simulated", "recorded", "openai", "groq", "together", "mistral", "deepseek", "openrouter", "ollama",
              "llamacpp", "vllm", "lmstudio", "compatible")  # fmt: skip
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -105,6 +116,39 @@ class OnlineConfig(_Strict):
     keep_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 90.0
 
 
+class LengthConfig(_Strict):
+    min_words: Annotated[int, Field(ge=0)] = 0
+    max_words: Annotated[int, Field(ge=0)] | None = None
+    max_chars: Annotated[int, Field(ge=0)] | None = None
+
+
+class SafetyConfig(_Strict):
+    forbidden: list[str] = []
+    """Texts that no answer may hold, a system prompt for example."""
+    decisive: bool = False
+    """Rule such answers out, instead of believing them less."""
+
+
+class JudgeConfig(_Strict):
+    model: str
+    """A model of this fleet."""
+    criteria: dict[str, str] = {}
+    """Name: what is asked of an answer. Default: correct, complete, clear."""
+    at_least: Share = 0.7
+
+
+class ChecksConfig(_Strict):
+    """What every answer is checked for, beside what a query asks for itself (a schema, options, sources)."""
+
+    regex: str | None = None
+    length: LengthConfig | None = None
+    personal_data: bool = False
+    safety: SafetyConfig | None = None
+    language: str | None = None
+    """`query`, or two letters (`de`). Needs the extra `language`."""
+    judge: JudgeConfig | None = None
+
+
 def _known_strategy(name: str) -> str:
     if name not in STRATEGY_NAMES:
         others = sorted(point.name for point in metadata.entry_points(group=STRATEGY_GROUP))
@@ -126,6 +170,8 @@ class Config(_Strict):
     """Keep decisions, learn from feedback, explore, audit. Off unless named; `online: {}` takes the defaults."""
     quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | PromiseConfig = 0.85
     """A target for P(right), or a promise."""
+    checks: ChecksConfig | None = None
+    """What every answer is checked for."""
     value_usd: Price = 0.05
     """What a right answer is worth: another call is made if it raises P(right) by more than its price divided by this."""
     usd_per_second: Price = 0.0
@@ -222,8 +268,13 @@ def _fields_at(path: tuple[Any, ...]) -> list[str]:
         "budget": BudgetConfig,
         "quality": PromiseConfig,
         "online": OnlineConfig,
+        "checks": ChecksConfig,
+        "checks.length": LengthConfig,
+        "checks.safety": SafetyConfig,
+        "checks.judge": JudgeConfig,
     }
-    return list(section[path[0]].model_fields) if path[0] in section else []
+    name = ".".join(map(str, path[:2])) if path[0] == "checks" else path[0]
+    return list(section[name].model_fields) if name in section else []
 
 
 def _suggest(word: str, known: list[str]) -> str:

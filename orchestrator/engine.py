@@ -25,6 +25,7 @@ from orchestrator.errors import (
     UnknownModel,
 )
 from orchestrator.fleet import WHAT_TO_ADD, Fleet, fleet_at_hand, fleet_from_config
+from orchestrator.judging import checks_from_config
 from orchestrator.online import Online, as_logged
 from orchestrator.recollection import open_memory, writer_of
 from orchestrator.search.belief import VoteModel
@@ -163,6 +164,8 @@ class Orchestrator:
             "online": config.online,
             "origin": fleet.origin,
         }
+        if config.checks is not None and "verifiers" not in overrides:
+            settings["verifiers"] = checks_from_config(config.checks, fleet.backends)
         if config.router is not None and "router" not in overrides:
             settings["router"] = trained_router(config.router)
         if isinstance(config.quality, PromiseConfig) and "guarantee" not in overrides:

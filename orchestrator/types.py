@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from verifiers import Verdict
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
+Way = Literal["words", "program"]
 MAX_QUERY_CHARS = 2_000_000
 
 
@@ -120,12 +121,16 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One answer under consideration: which model wrote it, as a draft, as a revision of which candidate (index), made of which candidates."""
+    """One answer under consideration: which model wrote it, as a draft, as a revision of which candidate (index), made of which candidates.
+
+    `way` is how it was found: in "words", or by a "program" that the model wrote and the sandbox ran.
+    """
 
     completion: Completion
     verdicts: tuple[Verdict, ...] = ()
     revises: int | None = None
     made_of: tuple[int, ...] = ()
+    way: Way = "words"
 
     @property
     def model(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from orchestrator import ConfigError, Orchestrator
 from orchestrator.config import load_config, parse_config, secret
 from orchestrator.fleet import fleet_from_config
+from orchestrator.judging import checks_from_config
 from orchestrator.located_yaml import load_located
 
 GOOD = """\
@@ -162,3 +164,37 @@ def test_hosted_models_without_stated_prices_get_list_prices(monkeypatch: pytest
     assert (profiles["half"].input_usd_per_mtok, profiles["half"].output_usd_per_mtok) == (9, listed.output_usd_per_mtok)
     assert profiles["unheard"].cost_usd(10) is None
     assert profiles["mine"].cost_usd(10) is None  # somebody else's server: its prices are not the provider's
+
+
+def test_checks_of_every_answer_are_built_and_their_mistakes_told(tmp_path: Path) -> None:
+    text = """
+models:
+  m: {provider: simulated, skill: 0.7, input_usd_per_mtok: 1, output_usd_per_mtok: 2}
+checks:
+  regex: "[0-9]"
+  length: {max_words: 50}
+  personal_data: true
+  safety: {forbidden: [the secret harbour]}
+  language: query
+  judge: {model: m, criteria: {true: Is it true?}}
+"""
+    config = parse_config(text)
+    fleet = fleet_from_config(config)
+    assert config.checks is not None
+    checks = checks_from_config(config.checks, fleet.backends)
+    assert [check.name for check in checks] == ["regex", "length", "personal_data", "safety", "language", "judge"]
+    assert checks[-1].price_usd("q", "a") > 0  # type: ignore[attr-defined]
+    verdict = asyncio.run(checks[-1].verify("What is 2 + 2?", "4"))
+    assert verdict.cost_usd > 0
+    for wrong, says in (
+        ("judge: {model: other}", "'other' is not in this fleet"),
+        ('regex: "("', "not a regular expression"),
+        ("language: German", "two letters"),
+        ("length: {min_words: 9, max_words: 3}", "no answer has"),
+    ):
+        broken = parse_config("models: {m: {provider: simulated, skill: 0.7}}\nchecks: {" + wrong + "}")
+        assert broken.checks is not None
+        with pytest.raises(ConfigError, match=says):
+            checks_from_config(broken.checks, fleet.backends)
+    with pytest.raises(ConfigError, match=r"unknown field 'max_word'. Did you mean 'max_words'"):
+        parse_config("models: {m: {provider: simulated, skill: 0.7}}\nchecks: {length: {max_word: 3}}")

@@ -20,6 +20,7 @@ from orchestrator.trace import Trace
 from orchestrator.types import Answer, Usage
 from tests.scripted import Scripted
 from verifiers import Verdict
+from verifiers.sandbox import level_at_hand
 
 CRITIQUE = '{"own_answer": "a port", "faults": ["It names no boat"]}'
 IN_ONE = "It is calm and grey by day and by night, and lies in the shelter of two moles"
@@ -134,12 +135,24 @@ def drawn_together() -> tuple[Answer, str]:
     return answer, "best_of_n"
 
 
+def in_two_ways() -> tuple[Answer, str]:
+    program = "```python\nimport math\nprint(math.comb(7, 3))\n```"
+    model = Scripted("a", "The answer is 35", program, skill=0.6)
+    answer = ask(model, strategy="two_ways", question="In how many ways can 3 of 7 lamps be lit?", quality=0.999)
+    assert "Python program" in model.asked[1].messages[-1].content
+    if level_at_hand()[0] != "none":
+        assert [candidate.way for candidate in answer.candidates] == ["words", "program"]
+        assert answer.candidates[1].text.endswith("The answer is 35")
+        assert answer.stopped == "words and program agree"
+    return answer, "two_ways"
+
+
 def unaffordable() -> tuple[Answer, str]:
     models = [Scripted("dear", "The answer is 1", price=1e6, skill=0.99), Scripted("cheap", "The answer is 1", skill=0.6)]
     return ask(*models, strategy="adaptive", question="How many lamps are there?", value_usd=1e6, budget=Budget(usd=0.1)), "adaptive"
 
 
-@pytest.mark.parametrize("search", [criticised, combined, debated, grown, voted, bought, drawn_together, unaffordable])
+@pytest.mark.parametrize("search", [criticised, combined, debated, grown, voted, bought, drawn_together, in_two_ways, unaffordable])
 def test_a_recorded_search_is_played_again_to_the_same_end(search: Callable[[], tuple[Answer, str]]) -> None:
     answer, strategy = search()
     state, reason = played_again(answer, STRATEGIES[strategy])
@@ -295,3 +308,11 @@ def stops_at_once(state: SearchState) -> Sequence[Action]:
 def test_a_search_that_asks_nobody_is_an_error_that_says_why() -> None:
     with pytest.raises(NoAdequateModel):
         ask(Scripted("a", LONG), strategy=stops_at_once)
+
+
+@pytest.mark.parametrize(
+    "text", ["I cannot write programs.", "```python\nprint(\n```", "```python\nraise ValueError\n```", "```python\nx = 1\n```"]
+)
+def test_a_program_that_prints_nothing_is_no_answer_and_costs_none(text: str) -> None:
+    answer = ask(Scripted("a", "The answer is 35", text), strategy="two_ways", question="How many?", quality=0.999)
+    assert [candidate.text for candidate in answer.candidates] == ["The answer is 35"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -11,8 +12,10 @@ from orchestrator import Completion
 from orchestrator.search import Combine, Critique, Draft, Revise, Revised, RevisionOdds, SearchState, Stop, fit_revisions
 from orchestrator.search.actions import Action
 from orchestrator.search.adaptive import adaptive
+from orchestrator.search.belief import VoteModel, believe, replay, to_belief
+from orchestrator.search.calibrate import fit_repeat
 from orchestrator.search.criticism import draft_critique_revise
-from orchestrator.search.panel import debate, mixture
+from orchestrator.search.panel import debate, mixture, two_ways
 from orchestrator.search.revising import CRITERIA, CRITIQUE, FORM, OPINION, TRUSTED, read_critique
 from orchestrator.search.sampling import best_of, consistent
 from orchestrator.search.state import Choice, Strategy
@@ -252,3 +255,53 @@ def test_a_prompt_that_the_cache_holds_makes_another_draw_cheaper() -> None:
     assert only(adaptive, failed) == Draft("b")
     cached = (replace(pair[0], reread_usd=0.0009), pair[1])
     assert only(adaptive, replace(failed, fleet=cached)) == Draft("a", 1)
+
+
+# ---- one model, several times and in two ways ----
+
+
+def test_what_one_model_says_again_counts_less_than_what_another_says_and_more_in_another_way() -> None:
+    once = said(START, Draft("middle"), "7")
+    again = said(once, Draft("middle", 1), "7")
+    otherwise = begun(once, Draft("middle", way="program")).with_candidates(Candidate(Completion("middle", "7"), way="program"))
+    other_model = said(once, Draft("large"), "7")
+    assert once.confidence < again.confidence < otherwise.confidence < other_model.confidence
+    many = once
+    for sample in range(1, 16):
+        many = said(many, Draft("middle", sample), "7")
+    assert many.confidence < 0.999  # sixteen times the same voice is not sixteen voices
+
+
+def test_a_vote_that_does_not_count_changes_nothing() -> None:
+    silent = VoteModel(repeat=0.0)
+    assert believe([("a", 0.7)], silent).groups == pytest.approx(to_belief(replay([("a", 0.7), ("a", 0.7)], silent, [1.0, 0.0])).groups)
+    assert to_belief(replay([("a", 0.7), ("b", 0.6)], silent, [1.0, 1.0])).groups == believe([("a", 0.7), ("b", 0.6)], silent).groups
+
+
+@pytest.mark.parametrize("echo", [0.0, 0.9])
+def test_how_much_repeats_count_is_learned(echo: float) -> None:
+    """Draws that copy the first one with probability `echo` are worth the less, the more they copy."""
+    rng = random.Random(0)
+    drawn: list[tuple[list[str], str | None]] = []
+    for _ in range(400):
+        keys = ["right" if rng.random() < 0.6 else f"wrong{rng.randrange(3)}"]
+        keys += [keys[0] if rng.random() < echo else "right" if rng.random() < 0.6 else f"wrong{rng.randrange(3)}" for _ in range(4)]
+        drawn.append((keys, "right" if "right" in keys else None))
+    learned = fit_repeat(drawn, 0.6, VoteModel(spread=0.0)).repeat
+    assert learned > 0.6 if echo == 0.0 else learned < 0.4
+    assert fit_repeat([], 0.6, VoteModel()) == VoteModel()
+
+
+def test_two_ways_that_agree_end_it_and_two_that_do_not_ask_the_best_model() -> None:
+    assert list(two_ways(START)) == [Draft("small"), Draft("small", way="program")]
+
+    def answered(words: str, program: str) -> SearchState:
+        state = said(START, Draft("small"), words)
+        return begun(state, Draft("small", way="program")).with_candidates(Candidate(Completion("small", program), way="program"))
+
+    assert only(two_ways, answered("7", "7")) == Stop("words and program agree")
+    assert only(two_ways, answered("7", "8")) == Draft("large")
+    assert only(two_ways, said(answered("7", "8"), Draft("large"), "8")) == Stop("the best model was asked")
+    assert only(two_ways, begun(said(START, Draft("small"), "7"), Draft("small", way="program"))) == Draft(
+        "large"
+    )  # the program gave nothing

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.types import Way
+
 
 @dataclass(frozen=True, slots=True)
 class Draft:
     """Ask `model` for an answer of its own. Those of `sample` 1 and above are drawn with some randomness: the model has been asked already.
 
-    One call may bring `several` answers, the samples from `sample` on: the prompt is read and paid once.
+    One call may bring `several` answers, the samples from `sample` on: the prompt is read and paid once. With `way="program"` the model writes a
+    program that prints the answer, which the sandbox runs.
     """
 
     model: str
     sample: int = 0
     several: int = 1
+    way: Way = "words"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,10 @@ something about; given the ease, drafts are independent:
 
 (a one-parameter item response model, integrated by Gauss-Hermite quadrature). Wrong answers fall into groups by a Chinese restaurant process
 with `concentration`: the larger, the rarer two wrong answers coincide. Verdicts multiply a group's odds by their likelihood ratio.
+
+What one model says again is hardly news: it errs the same way again. Such a vote's likelihood is raised to a power between 0 and 1 (a power
+posterior): `repeat` for another draft of the same kind, `other_way` for one in another representation (a program instead of words), which errs
+differently.
 """
 
 from __future__ import annotations
@@ -28,6 +32,8 @@ P_MIN = 1e-4
 class VoteModel:
     """How drafts depend on each other. Defaults suit short exact answers; `calibrate` fits them to outcomes.
 
+    `repeat` and `other_way` in [0, 1] say how much a further vote of a model counts.
+
     `slope` and `intercept` are Platt scaling (Platt 1999) of the confidence that is stated and compared with targets: models err together in ways
     that one ease a question does not hold.
     """
@@ -36,8 +42,12 @@ class VoteModel:
     concentration: float = 4.0
     slope: float = 1.0
     intercept: float = 0.0
+    repeat: float = 0.3
+    other_way: float = 0.8
 
     def __post_init__(self) -> None:
+        if not (0 <= self.repeat <= 1 and 0 <= self.other_way <= 1):
+            raise ValueError(f"repeat and other_way lie in [0, 1], not {self.repeat}, {self.other_way}")
         if self.spread < 0 or self.concentration <= 0:
             raise ValueError(f"spread must be >= 0 and concentration > 0, not {self.spread}, {self.concentration}")
 
@@ -126,16 +136,30 @@ def outcomes(state: VoteState, right: Array, model: VoteModel) -> Array:
     return out
 
 
-def vote(state: VoteState, key: str, right: Array, model: VoteModel) -> VoteState:
-    """The state after one vote for group `key`; `right` has shape (nodes,)."""
+def vote(state: VoteState, key: str, right: Array, model: VoteModel, *, power: float = 1.0) -> VoteState:
+    """The state after one vote for group `key`, its likelihood raised to `power`; `right` has shape (nodes,)."""
     groups = len(state.keys)
     is_new = key not in state.keys
     choice = groups if is_new else state.keys.index(key)
     weights = outcomes(state, right[None, :], model)[0, choice]
+    if power != 1.0:
+        weights = _tempered(state, weights, choice, power)
     if is_new:
         return VoteState(weights, (*state.keys, key), (*state.sizes, 1))
     sizes = tuple(size + (index == choice) for index, size in enumerate(state.sizes))
     return VoteState(np.delete(weights, groups, axis=0), state.keys, sizes)
+
+
+def _tempered(state: VoteState, weights: Array, choice: int, power: float) -> Array:
+    """`weights` after a vote whose likelihood counts with `power`: w L^power, where w are the weights before."""
+    groups = len(state.keys)
+    before = np.zeros_like(weights)
+    before[:groups], before[groups + 1] = state.weights[:-1], state.weights[-1]
+    if choice == groups:
+        before[groups] = state.weights[-1]  # a new group comes out of "none of them"
+    with np.errstate(divide="ignore", invalid="ignore"):
+        likelihood = np.where(before > 0, weights / before, 0.0)
+    return np.asarray(before * likelihood**power)
 
 
 def weigh(state: VoteState, likelihood_ratio: Mapping[str, float]) -> VoteState:
@@ -153,12 +177,13 @@ def believe(
     return to_belief(weigh(state, likelihood_ratio or {}))
 
 
-def replay(votes: Sequence[tuple[str, float]], model: VoteModel) -> VoteState:
+def replay(votes: Sequence[tuple[str, float]], model: VoteModel, powers: Sequence[float] | None = None) -> VoteState:
+    """The state after `votes`; `powers` are how much each counts (default: fully)."""
     state = start(model)
     if votes:
         right = success_given_ease(np.array([p for _, p in votes]), model)
-        for (key, _), row in zip(votes, right, strict=True):
-            state = vote(state, key, row, model)
+        for (key, _), row, power in zip(votes, right, powers or [1.0] * len(votes), strict=True):
+            state = vote(state, key, row, model, power=power)
     return state
 
 

@@ -109,6 +109,29 @@ def fit_vote_model(questions: Sequence[GradedQuestion], p_success: Mapping[str, 
     return max((VoteModel(s, c) for s, c in product(SPREADS, CONCENTRATIONS)), key=log_likelihood)
 
 
+REPEATS = tuple(float(power) for power in np.linspace(0.0, 1.0, 21))
+
+
+def fit_repeat(drawn: Sequence[tuple[Sequence[str], str | None]], p_success: float, model: VoteModel) -> VoteModel:
+    """`model` with the `repeat` under which what was right is most likely, from questions that one model drew several answers to.
+
+    Each is the group keys of the answers and the key of the right one (`None`: none of them). Without any, nothing changes.
+    """
+    (right,) = success_given_ease(np.array([p_success]), model)
+
+    def log_likelihood(power: float) -> float:
+        total = 0.0
+        for keys, correct in drawn:
+            state = start(model)
+            for index, key in enumerate(keys):
+                state = vote(state, key, right, model, power=power if index else 1.0)
+            row = state.keys.index(correct) if correct is not None else -1
+            total += float(np.log(max(state.weights[row].sum() / state.total, 1e-300)))
+        return total
+
+    return replace(model, repeat=max(REPEATS, key=log_likelihood)) if drawn else model
+
+
 def replay_search(
     questions: Sequence[GradedQuestion], p_success: Mapping[str, float], cost_usd: Mapping[str, float], model: VoteModel, value_usd: float
 ) -> Replayed:

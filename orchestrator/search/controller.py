@@ -12,18 +12,20 @@ from orchestrator.backends.base import Backend, Request, worst_case_prompt_token
 from orchestrator.budget import Ledger, Reservation, from_nano
 from orchestrator.errors import BackendError, BudgetExceeded
 from orchestrator.search.actions import Call, Combine, Critique, Draft, Revise, Stop
-from orchestrator.search.prompts import combination_messages, critique_messages, revision_messages
+from orchestrator.search.prompts import combination_messages, critique_messages, program_messages, revision_messages
 from orchestrator.search.recording import Change, Recording
 from orchestrator.search.revising import read_critique
 from orchestrator.search.state import SearchState, Strategy
 from orchestrator.trace import Trace
 from orchestrator.types import Candidate, Completion, Usage
-from verifiers import Verdict, Verifier, price_of
+from verifiers import Verdict, Verifier, find_program, price_of
+from verifiers.sandbox import Limits, Sandbox, SandboxUnavailable
 
 SAMPLING_TEMPERATURE = 0.8
 VERIFY_S = 60.0
 MOST_DIFF_LINES = 40
 MAX_ANSWER_CHARS = 1_000_000
+MAX_PRINTED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,8 @@ class Search:
             request = replace(request, seed=sample, temperature=temperature, several=several)
         if isinstance(action, Revise):
             messages = revision_messages(messages, state.candidates[action.candidate], [state.candidates[i] for i in action.beside])
+        elif isinstance(action, Draft) and action.way == "program":
+            messages = program_messages(messages)
         elif isinstance(action, Critique):
             messages = critique_messages(request.question, state.candidates[action.candidate], state.criteria)
         elif isinstance(action, Combine):
@@ -179,6 +183,11 @@ class Search:
                 written = [Candidate(completion, revises=action.candidate, made_of=action.beside)]
             elif isinstance(action, Combine):
                 written = [Candidate(completion, made_of=action.of)]
+            elif isinstance(action, Draft) and action.way == "program":
+                told = await self._ran(completion)
+                if told is None:
+                    return Change()
+                written = [Candidate(told, way="program")]
             else:
                 written = [Candidate(each) for each in one_by_one(completion)]
             self._unchecked[action] = tuple(written)
@@ -224,6 +233,28 @@ class Search:
         attributes["cost_usd"] += cost
         attributes.update(prefill_tokens=usage.prefill_tokens, output_tokens=usage.output_tokens)
         return completion
+
+    async def _ran(self, completion: Completion) -> Completion | None:
+        """What the program in an answer prints, as the answer; `None` where it prints nothing, or there is nowhere safe to run it."""
+        program = find_program(completion.text or "")
+        why = "it wrote no program" if program is None else ""
+        try:
+            if program is not None:
+                async with Sandbox(self._limits()) as sandbox:
+                    ran = await sandbox.run(program)
+                lines = ran.stdout.strip().splitlines()
+                if ran.finished and lines:
+                    return replace(completion, text=f"{completion.text}\n\nThe answer is {lines[-1][:MAX_PRINTED]}")
+                why = f"its program printed nothing ({ran.ending}): {ran.error}"[:300]
+        except SandboxUnavailable as reason:
+            why = str(reason)
+        self._tried[completion.model] = why
+        self._trace.emit("failed", model=completion.model, reason=why)
+        return None
+
+    def _limits(self) -> Limits:
+        left = self._seconds_left()
+        return Limits() if left is None else Limits(wall_s=max(min(Limits().wall_s, left), 0.05))
 
     async def _verify(self, candidate: Candidate, state: SearchState) -> Candidate:
         """All verdicts. Free verifiers come first; after a decisive failure nothing more is paid for."""

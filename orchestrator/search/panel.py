@@ -50,6 +50,28 @@ def debate(state: SearchState) -> Sequence[Action]:
     return answers or [Stop(f"{ROUNDS} rounds")]
 
 
+def two_ways(state: SearchState) -> Sequence[Action]:
+    """The routed model answers in words and by a program at once; where the two agree that is the answer, else the best model is asked.
+
+    After mixture-of-thought cascades (Yue et al. 2024): two representations that agree are the strongest cheap sign of being right, and drawing more
+    of the same where they disagree makes answers worse, not better.
+    """
+    if state.running:
+        return []
+    if not state.drafts:
+        model = state.first_model
+        return [Stop("no model is left to ask")] if model is None else [Draft(model), Draft(model, way="program")]
+    if state.candidates and state.confidence >= state.quality:
+        return [Stop(reached(state))]
+    ways = {candidate.way for candidate in state.candidates}
+    if len(ways) == 2 and len(set(state.keys)) == 1:
+        return [Stop("words and program agree")]
+    dearer = [choice for choice in state.choices if choice.model == state.best_model]
+    if state.best_model is None or not dearer or len({draft.model for draft in state.drafts}) > 1:
+        return [Stop("the best model was asked" if state.candidates else "no model answered")]
+    return [Draft(state.best_model)]
+
+
 def _proposals(state: SearchState) -> list[Action]:
     """Drafts of the three models that are right most often, if none was begun."""
     if state.drafts:

@@ -35,6 +35,15 @@ def draft_messages(query: Query, recall: Recall | None) -> tuple[Message, ...]:
     return tuple(messages)
 
 
+def program_messages(draft: Sequence[Message]) -> tuple[Message, ...]:
+    """The draft's conversation, to be answered by a program."""
+    request = (
+        "Answer the question above with a Python program that works the answer out and prints it, and nothing else, on its last line. Use the "
+        "standard library only; no input, no files, no network. Reply with one ```python block."
+    )
+    return (*draft, Message("user", request))
+
+
 def revision_messages(draft: Sequence[Message], candidate: Candidate, beside: Sequence[Candidate] = ()) -> tuple[Message, ...]:
     """The draft's conversation, the draft itself, and what the verifiers found, or what others say."""
     found = "\n".join(f"- {v.verifier}: {v.feedback}" for v in candidate.verdicts if v.passed is False and v.feedback)

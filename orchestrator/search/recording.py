@@ -188,7 +188,9 @@ def _read_change(stored: Mapping[str, Any]) -> Change:
 def _read_candidate(stored: Mapping[str, Any]) -> Candidate:
     done: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in stored["completion"].items()}
     completion = Completion(**{**done, "usage": Usage(**done["usage"])})
-    return Candidate(completion, tuple(_read_verdict(v) for v in stored["verdicts"]), stored["revises"], tuple(stored["made_of"]))
+    return Candidate(
+        completion, tuple(_read_verdict(v) for v in stored["verdicts"]), stored["revises"], tuple(stored["made_of"]), stored["way"]
+    )
 
 
 def _read_verdict(stored: Mapping[str, Any]) -> Verdict:

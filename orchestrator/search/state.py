@@ -108,21 +108,30 @@ class SearchState:
                 found[root] = index, self.odds(self.candidates[before], in_debate=bool(candidate.made_of)).after(p)
         return found
 
-    @cached_property
+    @property
     def votes(self) -> tuple[tuple[str, float], ...]:
-        """(group, P(right)) of every draft or what speaks for it, unless ruled out.
+        """(group, P(right)) of every draft or what speaks for it, unless ruled out."""
+        return tuple((key, p) for key, p, _ in self.voices)
+
+    @cached_property
+    def voices(self) -> tuple[tuple[str, float, float], ...]:
+        """(group, P(right), how much it counts in (0, 1]): what one model says again counts less.
 
         Voices that a debate won over do not count: a group has no more votes than it had before.
         """
         before = Counter(self.keys[root] for root in self.standing)
         given: Counter[str] = Counter()
+        heard: Counter[tuple[str, str]] = Counter()
         cast = []
         for index, p in self.standing.values():
             key = self.keys[index]
             if self.candidates[index].ruled_out or (self.candidates[index].made_of and given[key] >= max(before[key], 1)):
                 continue
             given[key] += 1
-            cast.append((key, p))
+            model, way = self.candidates[index].model, self.candidates[index].way
+            again, otherwise = heard[model, way], sum(n for (name, _), n in heard.items() if name == model)
+            heard[model, way] += 1
+            cast.append((key, p, self.vote_model.repeat if again else self.vote_model.other_way if otherwise else 1.0))
         return tuple(cast)
 
     def prior(self, candidate: Candidate) -> float:
@@ -150,7 +159,7 @@ class SearchState:
 
     @cached_property
     def vote_state(self) -> VoteState:
-        return weigh(replay(self.votes, self.vote_model), self.likelihood_ratio)
+        return weigh(replay(self.votes, self.vote_model, [power for _, _, power in self.voices]), self.likelihood_ratio)
 
     @cached_property
     def belief(self) -> Belief:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from orchestrator.search.actions import Action, Draft, Stop
 from orchestrator.search.adaptive import adaptive
 from orchestrator.search.criticism import draft_critique_revise
-from orchestrator.search.panel import debate, mixture
+from orchestrator.search.panel import debate, mixture, two_ways
 from orchestrator.search.sampling import best_of, consistent
 from orchestrator.search.state import SearchState, Strategy
 from orchestrator.search.steps import first_draft, reached
@@ -53,5 +53,6 @@ STRATEGIES: dict[str, Strategy] = {
     "tree": tree(),
     "mixture": mixture,
     "debate": debate,
+    "two_ways": two_ways,
     "adaptive": adaptive,
 }

@@ -1,0 +1,67 @@
+"""Checks that the configuration names: by form, language, safety, and by a model of the fleet as a judge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from orchestrator.backends.base import Backend, Request, worst_case_prompt_tokens
+from orchestrator.config import ChecksConfig
+from orchestrator.errors import ConfigError
+from orchestrator.types import Message
+from verifiers import (
+    Criterion,
+    JudgeVerifier,
+    LanguageVerifier,
+    LengthVerifier,
+    PersonalDataVerifier,
+    RegexVerifier,
+    SafetyVerifier,
+    Said,
+    Verifier,
+)
+from verifiers.judge import CORRECT, Ask, Price
+
+MAX_TOKENS = 800
+
+
+def asking(backend: Backend, *, max_tokens: int = MAX_TOKENS) -> tuple[Ask, Price]:
+    """How a judge asks this model, and what a prompt may cost at most; an unknown price is taken as free, as nothing else can be held back."""
+
+    async def ask(prompt: str) -> Said:
+        done = await backend.complete(Request((Message("user", prompt),), prompt, max_tokens=max_tokens, temperature=0.0))
+        usage = done.usage
+        return Said(done.text or "", backend.profile.cost_usd(usage.prefill_tokens, usage.output_tokens, usage.cached_tokens) or 0.0)
+
+    def price_usd(prompt: str) -> float:
+        return backend.profile.cost_usd(worst_case_prompt_tokens((Message("user", prompt),)), max_tokens) or 0.0
+
+    return ask, price_usd
+
+
+def checks_from_config(config: ChecksConfig, backends: Mapping[str, Backend]) -> list[Verifier]:
+    """Raises `ConfigError` on a check that cannot be made, or a judge that is not in the fleet."""
+    try:
+        return _made(config, backends)
+    except ValueError as error:
+        raise ConfigError(f"checks: {error}", remedy="See docs/configuration.md") from None
+
+
+def _made(config: ChecksConfig, backends: Mapping[str, Backend]) -> list[Verifier]:
+    checks: list[Verifier] = []
+    if config.regex is not None:
+        checks.append(RegexVerifier(config.regex))
+    if config.length is not None:
+        checks.append(LengthVerifier(**config.length.model_dump()))
+    if config.personal_data:
+        checks.append(PersonalDataVerifier())
+    if config.safety is not None:
+        checks.append(SafetyVerifier(forbidden=config.safety.forbidden, decisive=config.safety.decisive))
+    if config.language is not None:
+        checks.append(LanguageVerifier(None if config.language == "query" else config.language))
+    if config.judge is not None:
+        if config.judge.model not in backends:
+            raise ConfigError(f"checks.judge: {config.judge.model!r} is not in this fleet", remedy=f"It has: {', '.join(backends)}")
+        ask, price_usd = asking(backends[config.judge.model])
+        criteria = [Criterion(name, asks) for name, asks in config.judge.criteria.items()] or CORRECT
+        checks.append(JudgeVerifier(ask, criteria, at_least=config.judge.at_least, price_usd=price_usd))
+    return checks
