@@ -13,7 +13,7 @@ import pytest
 from orchestrator import Budget, Completion, Orchestrator
 from orchestrator.backends.base import Request
 from orchestrator.errors import InvalidQuery, NoAdequateModel
-from orchestrator.search import STRATEGIES, Diverged, Draft, Recording, SearchState, Stop, replayed
+from orchestrator.search import STRATEGIES, Diverged, Draft, Recording, Revised, SearchState, Stop, fit_revisions, replayed, revisions_in
 from orchestrator.search.actions import Action
 from orchestrator.search.state import Strategy
 from orchestrator.trace import Trace
@@ -316,3 +316,14 @@ def test_a_search_that_asks_nobody_is_an_error_that_says_why() -> None:
 def test_a_program_that_prints_nothing_is_no_answer_and_costs_none(text: str) -> None:
     answer = ask(Scripted("a", "The answer is 35", text), strategy="two_ways", question="How many?", quality=0.999)
     assert [candidate.text for candidate in answer.candidates] == ["The answer is 35"]
+
+
+def test_recorded_searches_teach_what_revisions_do() -> None:
+    answer, strategy = criticised()
+    state, _ = played_again(answer, STRATEGIES[strategy])
+    seen = revisions_in(state, lambda text: "boats" in text)
+    assert seen == [Revised("critique", False, True)]
+    assert fit_revisions(seen * 200)["critique"].fixes > 0.9
+    debate, strategy = debated()
+    kinds = {revised.kind for revised in revisions_in(played_again(debate, STRATEGIES[strategy])[0], lambda text: "7" in text)}
+    assert kinds == {"debate"}

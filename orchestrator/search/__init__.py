@@ -5,7 +5,7 @@ from orchestrator.search.belief import Belief, VoteModel, believe
 from orchestrator.search.controller import Search, SearchResult
 from orchestrator.search.recording import Diverged, Recording, replayed
 from orchestrator.search.revising import Revised, RevisionOdds, fit_revisions
-from orchestrator.search.state import Choice, SearchState, Strategy
+from orchestrator.search.state import Choice, SearchState, Strategy, revisions_in
 from orchestrator.search.strategies import STRATEGIES
 
 __all__ = [
@@ -30,4 +30,5 @@ __all__ = [
     "believe",
     "fit_revisions",
     "replayed",
+    "revisions_in",
 ]

@@ -9,7 +9,7 @@ from functools import cached_property
 
 from orchestrator.search.actions import Action, Call, Draft
 from orchestrator.search.belief import Belief, VoteModel, VoteState, replay, to_belief, weigh
-from orchestrator.search.revising import CRITERIA, CRITIQUE, DEBATE, KNOWN, OPINION, TRUSTED, RevisionOdds
+from orchestrator.search.revising import CRITERIA, CRITIQUE, DEBATE, KNOWN, OPINION, TRUSTED, Revised, RevisionOdds
 from orchestrator.types import Candidate
 from verifiers import Ensemble, Verdict, canonical_answer
 
@@ -142,9 +142,8 @@ class SearchState:
         """What a revision of this candidate by its feedback is likely to do."""
         if in_debate:
             return self.revisions.get("debate", DEBATE)
-        faults = [v for v in candidate.verdicts if v.passed is False and v.feedback]
-        kind = next((v.verifier for v in faults if v.decisive), faults[0].verifier if faults else CRITIQUE)
-        like = TRUSTED if any(v.decisive for v in faults) else OPINION
+        kind, is_trusted = feedback_of(candidate)
+        like = TRUSTED if is_trusted else OPINION
         if kind == CRITIQUE and self.criteria and not self.comparable:
             like = CRITERIA
         return self.revisions.get(kind, KNOWN.get(kind, like))
@@ -253,6 +252,24 @@ def group_key(text: str, question: str) -> str | None:
 def faults(candidate: Candidate, *, trusted: bool) -> str:
     """What verifiers found wrong and can be acted on: decisive ones only if `trusted`, else also the others'."""
     return "; ".join(v.feedback for v in candidate.verdicts if v.passed is False and v.feedback and (v.decisive or not trusted))
+
+
+def feedback_of(candidate: Candidate) -> tuple[str, bool]:
+    """Whose feedback a revision of this candidate would act on (a verifier's name), and whether it is decisive."""
+    found = [v for v in candidate.verdicts if v.passed is False and v.feedback]
+    decisive = next((v.verifier for v in found if v.decisive), None)
+    return (decisive, True) if decisive is not None else (found[0].verifier if found else CRITIQUE, False)
+
+
+def revisions_in(state: SearchState, is_right: Callable[[str], bool]) -> list[Revised]:
+    """What the revisions of a finished (or replayed) search did, once it is known which texts are right: what `fit_revisions` learns from."""
+    found = []
+    for candidate in state.candidates:
+        if candidate.revises is not None:
+            before = state.candidates[candidate.revises]
+            kind, is_trusted = ("debate", False) if candidate.made_of else feedback_of(before)
+            found.append(Revised(kind, is_right(before.text), is_right(candidate.text), is_trusted))
+    return found
 
 
 def _is_preferred(revision: Candidate, draft: Candidate) -> bool:
