@@ -108,6 +108,11 @@ def test_the_posterior_is_calibrated_on_votes_drawn_from_its_own_model() -> None
             assert hit[inside].mean() == pytest.approx(confidence_of[inside].mean(), abs=0.05)
 
 
+def test_a_thousand_votes_are_believed_like_any_others() -> None:
+    belief = believe([("a", 0.7), ("b", 0.6)] * 600)
+    assert sum(belief.groups.values()) + belief.none == pytest.approx(1.0)
+
+
 # ---- value of information ----
 
 

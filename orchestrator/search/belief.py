@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 NODES = 15
+DEEP = 100
 P_MIN = 1e-4
 
 
@@ -157,8 +158,7 @@ def _tempered(state: VoteState, weights: Array, choice: int, power: float) -> Ar
     before[:groups], before[groups + 1] = state.weights[:-1], state.weights[-1]
     if choice == groups:
         before[groups] = state.weights[-1]  # a new group comes out of "none of them"
-    with np.errstate(divide="ignore", invalid="ignore"):
-        likelihood = np.where(before > 0, weights / before, 0.0)
+    likelihood = np.divide(weights, before, out=np.zeros_like(weights), where=before > 0)
     return np.asarray(before * likelihood**power)
 
 
@@ -179,12 +179,24 @@ def believe(
 
 def replay(votes: Sequence[tuple[str, float]], model: VoteModel, powers: Sequence[float] | None = None) -> VoteState:
     """The state after `votes`; `powers` are how much each counts (default: fully)."""
-    state = start(model)
-    if votes:
-        right = success_given_ease(np.array([p for _, p in votes]), model)
-        for (key, _), row, power in zip(votes, right, powers or [1.0] * len(votes), strict=True):
-            state = vote(state, key, row, model, power=power)
-    return state
+    cast = tuple((key, p, power) for (key, p), power in zip(votes, powers or [1.0] * len(votes), strict=True))
+    for end in range(DEEP, len(cast), DEEP):  # so that the recursion is never deeper
+        _replayed(cast[:end], model)
+    return _replayed(cast, model)
+
+
+@lru_cache(maxsize=2_048)
+def _replayed(votes: tuple[tuple[str, float, float], ...], model: VoteModel) -> VoteState:
+    """One vote after the other; a search adds one at a time, so that what was before it is at hand."""
+    if not votes:
+        return start(model)
+    *before, (key, p, power) = votes
+    return vote(_replayed(tuple(before), model), key, _right_of_one(p, model.spread), model, power=power)
+
+
+@lru_cache(maxsize=4_096)
+def _right_of_one(p: float, spread: float) -> Array:
+    return np.asarray(success_given_ease(np.array([p]), VoteModel(spread))[0])
 
 
 def to_belief(state: VoteState) -> Belief:

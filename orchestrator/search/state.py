@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from orchestrator.search.actions import Action, Call, Draft
 from orchestrator.search.belief import Belief, VoteModel, VoteState, replay, to_belief, weigh
@@ -14,6 +14,7 @@ from orchestrator.types import Candidate
 from verifiers import Ensemble, Verdict, canonical_answer
 
 SHORT_ANSWER_WORDS = 8
+MAX_KEPT_CHARS = 8_000
 UNKNOWN_PRICE_USD = 0.01  # taken where no price is known
 
 
@@ -244,9 +245,16 @@ Strategy = Callable[[SearchState], Sequence[Action]]
 
 def group_key(text: str, question: str) -> str | None:
     """What an answer is compared by: equal keys are equivalent answers. `None` for free text, which is like no other."""
+    return (_key_of_short if len(text) + len(question) <= MAX_KEPT_CHARS else _key_of)(text, question)
+
+
+def _key_of(text: str, question: str) -> str | None:
     answer = canonical_answer(text, question)
     alone = answer.kind == "text" and len(answer.key.split()) > SHORT_ANSWER_WORDS
     return None if alone else f"{answer.kind}:{answer.key}"
+
+
+_key_of_short = lru_cache(maxsize=4_096)(_key_of)  # every state of a search asks for the keys of all candidates again
 
 
 def faults(candidate: Candidate, *, trusted: bool) -> str:
