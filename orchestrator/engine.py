@@ -219,7 +219,7 @@ class Orchestrator:
         answer = concluded(recall, route, result, search, ledger, trace, reference=promised)
         if self._online is not None:
             await self._log(asked, answer, result.state, first, propensity)
-        if self._shadow is not None and strategy is None and asked.quality is None:
+        if self._shadow is not None and strategy is None and asked.quality is None and not answer.abstained:
             self._shadow.consider(answer, request, checks)
         return answer
 

@@ -136,6 +136,7 @@ def test_no_attempt_to_escape_succeeds(monkeypatch: pytest.MonkeyPatch, level: L
     assert not Path("/tmp/sandbox-escaped").exists()
 
 
+EXHAUSTED = Limits(wall_s=3.0, cpu_s=30, memory_bytes=256 * 2**20, file_bytes=2**20, disk_bytes=16 * 2**20, output_bytes=2_000)
 EXHAUSTION = {
     "timeout": ["while True: pass", "import time; time.sleep(60)", "import threading; threading.Event().wait()"],
     "output": [
@@ -151,6 +152,10 @@ EXHAUSTION = {
         "def f(): f()\nf()",
         "import threading\nwhile True: threading.Thread(target=threading.Event().wait, daemon=True).start()",
     ],
+    "disk": [
+        "import time\nfor i in range(60): open(str(i), 'wb').write(bytes(2**19))\ntime.sleep(60)",
+        "import os, time\nfor i in range(5_000): os.mkdir(str(i))\ntime.sleep(60)",
+    ],
     "exited": ["import os; os._exit(0)", "import sys; sys.exit(0)", "raise SystemExit"],
     "killed": ["import os; os.abort()", "import ctypes; ctypes.string_at(0)"],
 }
@@ -158,7 +163,7 @@ EXHAUSTION = {
 
 @pytest.mark.parametrize("ending", EXHAUSTION)
 def test_what_it_uses_is_limited_and_told(ending: str) -> None:
-    limits = Limits(wall_s=1.0, cpu_s=30, memory_bytes=256 * 2**20, file_bytes=2**20, output_bytes=2_000)
+    limits = EXHAUSTED
     ran = run_all([*EXHAUSTION[ending], "print('still here')"], limits)
     assert [found.ending for found in ran] == [ending] * len(EXHAUSTION[ending]) + ["finished"]
     assert all(len(found.stdout) <= 2_000 for found in ran)
@@ -206,9 +211,7 @@ def test_nothing_is_left_behind() -> None:
 @needs_bubblewrap
 @pytest.mark.parametrize("ending", EXHAUSTION)
 def test_inside_bubblewrap_what_it_uses_is_limited_too(ending: str) -> None:
-    ran = run_all(
-        [*EXHAUSTION[ending], "print('still here')"], Limits(wall_s=1.0, memory_bytes=256 * 2**20, file_bytes=2**20), "bubblewrap"
-    )
+    ran = run_all([*EXHAUSTION[ending], "print('still here')"], EXHAUSTED, "bubblewrap")
     assert [found.ending for found in ran] == [ending] * len(EXHAUSTION[ending]) + ["finished"]
 
 

@@ -305,3 +305,12 @@ def test_two_ways_that_agree_end_it_and_two_that_do_not_ask_the_best_model() -> 
     assert only(two_ways, begun(said(START, Draft("small"), "7"), Draft("small", way="program"))) == Draft(
         "large"
     )  # the program gave nothing
+
+
+def test_free_text_that_is_said_again_word_for_word_is_the_same_answer() -> None:
+    twice = said(said(ESSAY, Draft("large"), LONG), Draft("middle"), f" {LONG}\n")
+    assert twice.keys[0] == twice.keys[1]
+    assert not twice.comparable
+    assert only(debate, twice) == Stop("all agree")
+    assert twice.leader == 0
+    assert said(said(ESSAY, Draft("large"), LONG), Draft("middle"), LONG + " too").keys[1] == "text#1"

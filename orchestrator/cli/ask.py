@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 @click.option("--quality", type=float, help="Stop at this P(right), 0 to 1 [default: 0.85].")
 @click.option("--budget", "usd", type=float, help="Spend at most this many USD.")
 @click.option("--seconds", type=float, help="Take at most this long; the best answer so far is returned.")
-@click.option("--strategy", type=click.Choice(["single", "cascade", "draft_critique_revise", "adaptive"]), help="How to search.")
+@click.option(
+    "--strategy",
+    help="How to search: adaptive, single, cascade, best_of_n, self_consistency, two_ways, draft_critique_revise, tree, mixture, debate, or one "
+    "of your own.",
+)
+@click.option("--criterion", "criteria", multiple=True, help="What a critique judges by (may be repeated).")
+@click.option("--abstain", is_flag=True, help="Give no answer rather than one that is believed less than the quality asked for.")
+@click.option("--record", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="Write the trace here, to be played again.")
 @click.option("--schema", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="JSON Schema that the answer must satisfy.")
 @click.option("--explain", is_flag=True, help="Also print the route, the recalled facts and the trace.")
 @engine_options
@@ -33,6 +40,9 @@ def command(
     usd: float | None,
     seconds: float | None,
     strategy: str | None,
+    criteria: tuple[str, ...],
+    abstain: bool,
+    record: Path | None,
     schema: Path | None,
     explain: bool,
     scope: str,
@@ -57,15 +67,19 @@ def command(
             "strategy": strategy,
             "models": list(models) or None,
             "schema": _read_schema(schema),
+            "criteria": criteria,
+            "may_abstain": abstain,
         }
         if as_json:
             answer = await orchestrator.answer(text, **options)
+            _write(record, answer)
             click.echo(json.dumps({"using": orchestrator.origin, **answer_dict(answer)}, indent=2, ensure_ascii=False))
             return
         from orchestrator.cli.show import Progress, show_answer
 
         with Progress(f"using {orchestrator.origin}") as progress:
             answer = await orchestrator.answer(text, on_event=progress.event, **options)
+        _write(record, answer)
         show_answer(answer, explain=explain, answer_id=answer.id if orchestrator.decisions else "")
 
     run_with(config, memory_path, job)
@@ -81,6 +95,7 @@ def answer_dict(answer: Answer) -> dict[str, Any]:
         "cost_usd": answer.cost_usd,
         "latency_s": round(answer.latency_s, 4),
         "partial": answer.partial,
+        "abstained": answer.abstained,
         "stopped": answer.stopped,
         "simulated": answer.simulated,
         "citations": list(answer.citations),
@@ -89,6 +104,16 @@ def answer_dict(answer: Answer) -> dict[str, Any]:
         "receipt": {**asdict(answer.receipt), "saved_usd": answer.receipt.saved_usd} if answer.receipt else None,
         "trace": answer.trace.as_dict() if answer.trace else None,
     }
+
+
+def _write(record: Path | None, answer: Answer) -> None:
+    """The trace with its search; an answer is not lost because that cannot be written."""
+    if record is None or answer.trace is None:
+        return
+    try:
+        record.write_text(json.dumps(answer.trace.as_dict(with_search=True), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        click.echo(f"the trace was not written: {record}: {error.strerror}", err=True)
 
 
 def _read_schema(path: Path | None) -> dict[str, Any] | None:

@@ -55,10 +55,10 @@ def describe(event: Event) -> str:
             return f"recalled {detail['records']} facts, {detail['tokens']} tokens"
         case "routed":
             return f"routed: {detail['reason']}"
-        case "drafting" | "revising":
+        case "drafting" | "revising" | "criticising" | "combining":
             return f"{event.kind}: {detail['model']}"
-        case "drafted":
-            return f"drafted by {detail['model']}: {money(detail['cost_usd'])}, {detail['seconds']:.2f} s"
+        case "drafted" | "revised" | "criticised" | "combined":
+            return f"{event.kind} by {detail['model']}: {money(detail['cost_usd'])}, {detail['seconds']:.2f} s"
         case "verified":
             return f"verified {detail['model']} by {detail['verifier']}: {'passed' if detail['passed'] else 'failed'}"
         case "abstained" | "failed" | "unaffordable":
@@ -71,7 +71,12 @@ def describe(event: Event) -> str:
 def show_answer(answer: Answer, *, explain: bool = False, answer_id: str = "") -> None:
     if answer.simulated:
         console.print("[black on yellow] SIMULATION [/] this answer comes from a simulated model")
-    console.print(escape(answer.text))
+    if answer.abstained:
+        console.print(
+            f"[yellow]no answer[/]: the best one is right with P {answer.confidence:.2f}, less than asked for ({escape(answer.stopped)})"
+        )
+    else:
+        console.print(escape(answer.text))
     parts = [answer.model, f"P(right) {answer.confidence:.2f}", money(answer.cost_usd), f"{answer.latency_s * 1000:.0f} ms"]
     if answer.partial:
         parts.append(f"partial: {answer.stopped}")

@@ -64,11 +64,12 @@ class SearchState:
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
-        """The group of each candidate: equal keys are equivalent answers, as a verifier found or by their form. Free text stands for itself."""
+        """The group of each candidate: equal keys are equivalent answers, as a verifier found or by their form. Free text is like its copies only."""
+        first: dict[str, int] = {}
         return tuple(
             next((v.group for v in candidate.verdicts if v.group is not None), None)
             or group_key(candidate.text, self.question)
-            or f"text#{index}"
+            or f"text#{first.setdefault(candidate.text.strip(), index)}"
             for index, candidate in enumerate(self.candidates)
         )
 
@@ -171,13 +172,13 @@ class SearchState:
         shares: dict[str, float] = {}
         for index, (key, candidate) in enumerate(zip(self.keys, self.candidates, strict=True)):
             if candidate.ruled_out:
-                shares[key] = 0.0
+                shares.setdefault(key, 0.0)
                 continue
             own = p.get(index, 0.0) if candidate.revises is not None else self.prior(candidate)
             if candidate.made_of:  # at least as good as the best that it was made of
                 own = max(own, self.prior(candidate), *(shares[self.keys[i]] for i in candidate.made_of))
             odds = own / max(1 - own, 1e-9) * self.likelihood_ratio[key]
-            shares[key] = odds / (1 + odds)
+            shares[key] = max(odds / (1 + odds), shares.get(key, 0.0))
         return Belief(shares, 1 - max(shares.values()))
 
     @cached_property

@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Ending = Literal["finished", "raised", "exited", "timeout", "killed", "output", "refused"]
+Ending = Literal["finished", "raised", "exited", "timeout", "killed", "output", "disk", "refused"]
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """For one program: seconds of wall clock and of processor time, bytes of memory, of each file, of everything printed, and open files."""
+    """For one program: seconds of wall clock and of processor time, bytes of memory, of each file, of all files together (looked at ten times a
+    second), of everything printed, and open files.
+    """
 
     wall_s: float = 5.0
     cpu_s: int = 5
     memory_bytes: int = 512 * 2**20
     file_bytes: int = 10 * 2**20
+    disk_bytes: int = 50 * 2**20
     output_bytes: int = 64 * 2**10
     open_files: int = 32
 
@@ -30,7 +33,7 @@ class Ran:
     """How a program ended, and what it printed (up to the limit).
 
     `ending`: "finished" at its last line; "raised" with `error`; "exited" on its own before its last line; "timeout"; "killed" by a signal or a limit
-    on processor time; "output": it printed too much; "refused": it never ran, `error` says why.
+    on processor time; "output": it printed too much; "disk": it wrote too much; "refused": it never ran, `error` says why.
     """
 
     ending: Ending

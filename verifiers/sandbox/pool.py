@@ -79,7 +79,7 @@ class Sandbox:
     `level` is the best at hand unless one is named; with `fast`, tests are tried in the restricted interpreter first, if that is installed. Raises
     `SandboxUnavailable` when this machine gives no isolation; with `allow_unsafe` code then runs with nothing but limits on time, memory and output,
     level "unsafe": it can read, send and delete whatever you can. What no sandbox of this kind can prevent: that a program says it has finished when
-    it has not done what it should, uses up its share of processor and memory, or fills its folder with many files while it runs.
+    it has not done what it should, or uses up its share of processor, memory and disk.
     """
 
     def __init__(

@@ -36,6 +36,7 @@ import confine  # type: ignore[import-not-found]
 
 FINISHED, RAISED, EXITED = 0, 17, 18
 MAX_ERROR_CHARS = 2_000
+LOOK_S, BLOCK = 0.1, 4_096
 MARK = "\x00finished"
 
 
@@ -76,7 +77,7 @@ def run(request: dict[str, Any], base: str, level: str, private: tuple[int, ...]
     for descriptor in (output[1], error[1]):
         os.close(descriptor)
     try:
-        printed, told, cut = listen(child, output[0], error[0], request["limits"], started)
+        printed, told, cut = listen(child, output[0], error[0], request["limits"], started, folder)
         _, status = os.waitpid(child, 0)
         return {**ending(status, told, cut), "stdout": printed.decode("utf-8", "replace"), "seconds": time.monotonic() - started}
     finally:
@@ -133,17 +134,20 @@ def describe(problem: BaseException) -> bytes:
     return "".join(lines).strip()[:MAX_ERROR_CHARS].encode("utf-8", "replace")
 
 
-def listen(child: int, output: int, error: int, limits: dict[str, Any], started: float) -> tuple[bytes, bytes, str]:
-    """What the fork prints and tells until it ends or has to be ended, and why it was: "timeout", "output" or nothing."""
-    found, cut = {output: b"", error: b""}, ""
+def listen(child: int, output: int, error: int, limits: dict[str, Any], started: float, folder: str) -> tuple[bytes, bytes, str]:
+    """What the fork prints and tells until it ends or has to be ended, and why it was: "timeout", "output", "disk" or nothing."""
+    found, cut, look = {output: b"", error: b""}, "", started + LOOK_S
     with selectors.DefaultSelector() as selector:
         for descriptor in found:
             selector.register(descriptor, selectors.EVENT_READ)
         while selector.get_map() and not cut:
             left = started + limits["wall_s"] - time.monotonic()
-            ready = selector.select(max(left, 0.0))
+            ready = selector.select(max(min(left, LOOK_S), 0.0))
             if left <= 0.0:
                 cut = "timeout"
+            elif time.monotonic() >= look:
+                look = time.monotonic() + LOOK_S
+                cut = "disk" if written(folder, limits["disk_bytes"]) > limits["disk_bytes"] else ""
             for key, _ in ready:
                 part = os.read(key.fd, 65_536)
                 found[key.fd] += part[: limits["output_bytes"] + 1 - len(found[key.fd])]
@@ -154,6 +158,18 @@ def listen(child: int, output: int, error: int, limits: dict[str, Any], started:
     if cut:
         os.kill(child, signal.SIGKILL)
     return found[output][: limits["output_bytes"]], found[error], cut
+
+
+def written(folder: str, enough: int) -> int:
+    """Bytes of all files below a folder, each counted as a block at least; it stops counting once there are more than `enough`."""
+    total = 0
+    for path, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            with contextlib.suppress(OSError):
+                total += max(os.lstat(os.path.join(path, name)).st_size, BLOCK)
+            if total > enough:
+                return total
+    return total
 
 
 def ending(status: int, told: bytes, cut: str) -> dict[str, str]:
