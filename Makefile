@@ -49,6 +49,9 @@ bench: $(VENV)/.dev     ## every benchmark; DATA=../shared/data
 	$(BIN)/python -m benchmarks.cold_start --json build/cold_start.json
 	$(BIN)/python -m benchmarks.memory --data $(DATA) --json build/memory.json
 	$(BIN)/python -m benchmarks.fleet --data $(DATA) --task gsm --json build/fleet_gsm.json
+	$(BIN)/python -m benchmarks.fleet --data $(DATA) --task crux --json build/fleet_crux.json
+	$(BIN)/python -m benchmarks.code --data $(DATA) --json build/code.json
+	$(BIN)/python -m benchmarks.search_overhead --json build/search_overhead.json
 	$(BIN)/python -m benchmarks.game24 --data $(DATA) --json build/game24.json
 	$(BIN)/python -m benchmarks.routing --data $(DATA) --json build/routing.json
 
