@@ -12,8 +12,22 @@ import pytest
 
 from orchestrator import Budget, Completion, Orchestrator
 from orchestrator.backends.base import Request
-from orchestrator.errors import InvalidQuery, NoAdequateModel
-from orchestrator.search import STRATEGIES, Diverged, Draft, Recording, Revised, SearchState, Stop, fit_revisions, replayed, revisions_in
+from orchestrator.errors import ConfigError, InvalidQuery, NoAdequateModel
+from orchestrator.search import (
+    STRATEGIES,
+    Combine,
+    Critique,
+    Diverged,
+    Draft,
+    Recording,
+    Revise,
+    Revised,
+    SearchState,
+    Stop,
+    fit_revisions,
+    replayed,
+    revisions_in,
+)
 from orchestrator.search.actions import Action
 from orchestrator.search.state import Strategy
 from orchestrator.trace import Trace
@@ -268,6 +282,33 @@ def test_a_strategy_that_repeats_itself_for_ever_ends() -> None:
 
     answer = ask(Scripted("a", LONG), strategy=stubborn)
     assert answer.stopped == "nothing is left to do"
+
+
+@pytest.mark.parametrize(
+    ("action", "says"),
+    [
+        (Draft("nobody"), "a model that is not here"),
+        (Revise(3, "a"), "a candidate that is not there"),
+        (Revise(-1, "a"), "a candidate that is not there"),
+        (Combine((0, 1), "a"), "a candidate that is not there"),
+        (Critique(0, "a"), "a candidate that is not there"),
+    ],
+)
+def test_a_strategy_that_asks_for_what_is_not_there_is_told_so(action: Action, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        ask(Scripted("a", LONG), strategy=lambda state: [action])
+
+
+def test_a_backend_with_a_bug_fails_alone(caplog: pytest.LogCaptureFixture) -> None:
+    class Buggy(Scripted):
+        async def complete(self, request: Request) -> Completion:
+            raise KeyError("choices")
+
+    answer = ask(Buggy("buggy", skill=0.9), Scripted("fine", LONG), strategy="cascade")
+    assert [candidate.model for candidate in answer.candidates] == ["fine"]
+    assert "the backend of buggy is broken" in caplog.text
+    with pytest.raises(NoAdequateModel, match="buggy: KeyError: 'choices'"):
+        ask(Buggy("buggy"), strategy="single")
 
 
 def test_a_strategy_that_raises_tells_so_and_leaves_nothing_reserved() -> None:

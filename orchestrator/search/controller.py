@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import unified_diff
@@ -10,7 +11,7 @@ from typing import Any
 
 from orchestrator.backends.base import Backend, Request, worst_case_prompt_tokens
 from orchestrator.budget import Ledger, Reservation, from_nano
-from orchestrator.errors import BackendError, BudgetExceeded
+from orchestrator.errors import BackendError, BudgetExceeded, ConfigError
 from orchestrator.search.actions import Call, Combine, Critique, Draft, Revise, Stop
 from orchestrator.search.prompts import combination_messages, critique_messages, program_messages, revision_messages
 from orchestrator.search.recording import Change, Recording
@@ -21,6 +22,7 @@ from orchestrator.types import Candidate, Completion, Usage
 from verifiers import Verdict, Verifier, find_program, price_of
 from verifiers.sandbox import Limits, Sandbox, SandboxUnavailable
 
+log = logging.getLogger(__name__)
 SAMPLING_TEMPERATURE = 0.8
 VERIFY_S = 60.0
 MOST_DIFF_LINES = 40
@@ -110,6 +112,8 @@ class Search:
         If nothing could be started, the models that are left are tried, cheapest first: something cheaper may still fit.
         """
         pending = [action for action in dict.fromkeys(actions) if action not in state.begun]
+        for action in pending:
+            self._check(action, state)
         while pending:
             action = pending.pop(0)
             asked = self._request_for(action, state, request)
@@ -127,6 +131,15 @@ class Search:
             self.record.began(action, affordable=True)
             running[asyncio.ensure_future(self._perform(action, state, asked, reservation))] = (action, reservation)
         return state
+
+    def _check(self, action: Call, state: SearchState) -> None:
+        """Raises `ConfigError` on what a strategy cannot ask for."""
+        if action.model not in self._backends:
+            raise ConfigError(f"the strategy asks for a model that is not here: {action}", remedy=f"Models: {', '.join(self._backends)}")
+        named = action.of if isinstance(action, Combine) else () if isinstance(action, Draft) else (action.candidate,)
+        beside = action.beside if isinstance(action, Revise) else ()
+        if not all(0 <= i < len(state.candidates) for i in (*named, *beside)):
+            raise ConfigError(f"the strategy names a candidate that is not there: {action}", remedy=f"There are {len(state.candidates)}")
 
     def _request_for(self, action: Call, state: SearchState, request: Request) -> Request:
         left = self._seconds_left()
@@ -163,11 +176,14 @@ class Search:
             span.attributes["cost_usd"] = 0.0
             try:
                 completion = checked(await self._ask_twice(model, request, reservation, span.attributes))
-            except BackendError as error:
-                self._tried[model] = error.message
+            except Exception as error:  # whatever a backend does, it must not cost the answers of others
+                reason = error.message if isinstance(error, BackendError) else f"{type(error).__name__}: {error}"[:500]
+                if not isinstance(error, BackendError):
+                    log.exception("the backend of %s is broken", model)
+                self._tried[model] = reason
                 self._errors.append(error)
-                span.attributes["error"] = error.message
-                self._trace.emit("failed", model=model, reason=error.message)
+                span.attributes["error"] = reason
+                self._trace.emit("failed", model=model, reason=reason)
                 return Change()
             if completion.abstained:
                 self._tried[model] = completion.note or "abstained"
