@@ -15,7 +15,7 @@ from orchestrator import Budget, Completion, Message, Orchestrator
 from orchestrator.backends.base import Request
 from orchestrator.budget import Ledger
 from orchestrator.search.actions import Draft, Revise, Stop
-from orchestrator.search.belief import VoteModel, believe, start, success_given_ease
+from orchestrator.search.belief import VoteModel, VoteState, believe, replay, start, success_given_ease, vote
 from orchestrator.search.calibrate import GradedQuestion, Replayed, calibrate, scaled
 from orchestrator.search.controller import Search, SearchResult
 from orchestrator.search.state import Choice, SearchState, Strategy
@@ -123,6 +123,44 @@ def test_nothing_is_bought_that_costs_more_than_it_can_bring() -> None:
     bought = best_purchase(start(model), right, [0.001, 0.5], model, value_usd=1.0)
     assert bought.model == 0
     assert bought.gain_usd > 0
+
+
+def by_hand(state: VoteState, right: np.ndarray, prices: Sequence[float], model: VoteModel, value_usd: float, depth: int) -> float:
+    """The value of a state by the definition: every model, every outcome, one after the other."""
+    best = value_usd * state.best if state.keys else 0.0
+    if depth == 0:
+        return best
+    for index in range(len(right)):
+        expected = -prices[index]
+        for key in (*state.keys, f"new{len(state.keys)}"):
+            after = vote(state, key, right[index], model)
+            others = [i for i in range(len(right)) if i != index]
+            then = by_hand(after, right[others], [prices[i] for i in others], model, value_usd, depth - 1)
+            expected += after.total / state.total * then
+        best = max(best, expected)
+    return best
+
+
+@given(votes, vote_models, st.lists(probabilities, min_size=1, max_size=3), st.integers(1, 3), st.integers(0, 10_000))
+@settings(max_examples=60, deadline=None)
+def test_the_best_purchase_is_that_of_the_definition(
+    cast: list[tuple[str, float]], model: VoteModel, ps: list[float], depth: int, seed: int
+) -> None:
+    prices = np.random.default_rng(seed).uniform(0, 0.05, len(ps)).tolist()
+    state, right = replay(cast[:3], model), success_given_ease(np.array(ps), model)
+    found = best_purchase(state, right, prices, model, value_usd=0.2, depth=depth)
+    stop = 0.2 * state.best if state.keys else 0.0
+    assert max(found.gain_usd, 0.0) == pytest.approx(by_hand(state, right, prices, model, 0.2, depth) - stop, abs=1e-9)
+
+
+def test_two_cheap_opinions_may_spare_a_dear_one() -> None:
+    """Looked two votes ahead, the dear model seems to be worth asking at once; three votes ahead, only where two cheap ones differ."""
+    model, ps, prices = VoteModel(2.5, 4.0), np.array([0.74, 0.64, 0.86]), [0.00018, 0.00006, 0.0025]
+    right = success_given_ease(ps, model)
+    two, three = (best_purchase(start(model), right, prices, model, value_usd=0.03, depth=depth) for depth in (2, 3))
+    assert two.model == 2
+    assert three.model in (0, 1)
+    assert three.gain_usd > two.gain_usd
 
 
 @given(st.lists(probabilities, min_size=1, max_size=3), st.floats(0.001, 1.0))
