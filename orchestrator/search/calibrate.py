@@ -1,13 +1,13 @@
 """Fits the search to a fleet and a kind of question, from graded answers of a calibration split alone.
 
 Four things are learned: each model's P(right); how models err together (`VoteModel`, by maximum likelihood of the votes and of what was right); what
-a right answer must be worth (`value_usd`) for the mean price to stay below a limit (replayed on the calibration answers); and how far the belief in
-the answers of that replay can be taken at its word (the scaling of the stated confidence).
+a right answer must be worth (`value_usd`) for the best accuracy that a mean price buys (replayed on the calibration answers); and how far the belief
+in the answers of that replay can be taken at its word (the scaling of the stated confidence).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
@@ -21,6 +21,8 @@ SPREADS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 CONCENTRATIONS = (1.0, 2.0, 4.0, 8.0, 16.0)
 VALUES_USD = tuple(float(v) for v in np.geomspace(1e-4, 1.0, 33))
 MAX_FITTED = 400
+BETWEEN = 3
+INDIFFERENT = 0.001  # a difference in accuracy that is not paid for
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,16 +69,29 @@ def calibrate(questions: Sequence[GradedQuestion], *, max_usd_per_query: float) 
     p_success = {m: (sum(q.right[m] for q in questions) + 1) / (n + 2) for m in models}
     cost = {m: sum(q.cost_usd[m] for q in questions) / n for m in models}
     vote_model = fit_vote_model(questions[:MAX_FITTED], p_success)
-    best: tuple[float, float, float] | None = None
-    for value_usd in VALUES_USD:
-        accuracy, usd = replay_search(questions, p_success, cost, vote_model, value_usd).summary
-        # Ties in accuracy go to the cheaper setting, which is the one tried first.
-        if usd <= max_usd_per_query and (best is None or accuracy > best[1]):
-            best = (value_usd, accuracy, usd)
-    if best is None:
-        best = (VALUES_USD[0], *replay_search(questions, p_success, cost, vote_model, VALUES_USD[0]).summary)
-    vote_model = scaled(vote_model, replay_search(questions, p_success, cost, vote_model, best[0]))
-    return Calibration(p_success, cost, vote_model, *best)
+    affordable = _affordable(lambda value_usd: replay_search(questions, p_success, cost, vote_model, value_usd), max_usd_per_query)
+    # How many answers were right varies by luck from setting to setting; how much they were believed, scaled by all of them, hardly does.
+    right = tuple(ok for _, found in affordable for ok in found.right)
+    together = scaled(vote_model, Replayed(right, tuple(p for _, found in affordable for p in found.believed), ()))
+    predicted = [sum(map(together.stated, found.believed)) / n for _, found in affordable]
+    value_usd, chosen = affordable[next(i for i, p in enumerate(predicted) if p >= max(predicted) - INDIFFERENT)]
+    return Calibration(p_success, cost, scaled(vote_model, chosen), value_usd, *chosen.summary)
+
+
+def _affordable(replayed: Callable[[float], Replayed], max_usd_per_query: float) -> list[tuple[float, Replayed]]:
+    """What replays at rising values gave, up to the first that is too dear, and a few between that and the one before; the least value at least."""
+    found: list[tuple[float, Replayed]] = []
+    values = list(VALUES_USD)
+    for at, value_usd in enumerate(values):
+        found.append((value_usd, replayed(value_usd)))
+        if found[-1][1].summary[1] > max_usd_per_query:
+            if at == 0:
+                return found
+            found.pop()
+            between = np.geomspace(values[at - 1], value_usd, BETWEEN + 2)[1:-1].tolist()
+            found += [(v, r) for v in between if (r := replayed(v)).summary[1] <= max_usd_per_query]
+            break
+    return found
 
 
 def scaled(model: VoteModel, replayed: Replayed) -> VoteModel:
