@@ -57,7 +57,7 @@ def run_simulation(count: int, svg: Path, *, quiet: bool = False) -> dict[str, A
 
 async def _policies(url: str, profiles: list[Any], router: Router, asked: list[Problem]) -> list[dict[str, Any]]:
     backends: dict[str, Backend] = {p.name: OpenAIBackend(p, base_url=url, model=p.name) for p in profiles}
-    async with Orchestrator(backends, router=router, quality=0.97, value_usd=0.03, origin="a simulated fleet") as engine:
+    async with Orchestrator(backends, router=router, quality=0.97, value_usd=0.08, origin="a simulated fleet") as engine:
         policies: tuple[tuple[str, dict[str, Any]], ...] = (
             ("always small", {"models": [SMALL], "strategy": "single"}),
             ("always large", {"models": [LARGE], "strategy": "single"}),
