@@ -6,6 +6,7 @@ import asyncio
 import os
 import secrets
 import socket
+import sys
 import tempfile
 import textwrap
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from verifiers.sandbox import Limits, Ran, Sandbox, SandboxUnavailable, level_at_hand, pool
+from verifiers.sandbox import Limits, Ran, Sandbox, SandboxUnavailable, level_at_hand
 from verifiers.sandbox.pool import Level, has_bubblewrap
 
 pytestmark = pytest.mark.skipif(level_at_hand()[0] == "none", reason=f"no isolation here: {level_at_hand()[1]}")
@@ -217,13 +218,12 @@ def test_inside_bubblewrap_what_it_uses_is_limited_too(ending: str) -> None:
     assert [found.ending for found in ran] == [ending] * len(EXHAUSTION[ending]) + ["finished"]
 
 
-def test_without_isolation_code_runs_only_where_that_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "level_at_hand", lambda: ("none", "this kernel is too old"))
-    with pytest.raises(SandboxUnavailable, match="this kernel is too old"):
-        Sandbox()
+def test_without_isolation_code_runs_only_where_that_is_allowed() -> None:
+    with pytest.raises(SandboxUnavailable, match="needs allow_unsafe"):
+        Sandbox(level="unsafe")
 
     async def run() -> tuple[str, Ran, Ran]:
-        async with Sandbox(SHORT, allow_unsafe=True) as sandbox:
+        async with Sandbox(SHORT, level="unsafe", allow_unsafe=True) as sandbox:
             return sandbox.level, await sandbox.run("import os; print(os.listdir('/'))"), await sandbox.run("while True: pass")
 
     level, ran, endless = asyncio.run(run())
@@ -241,9 +241,11 @@ def test_permission_to_be_unsafe_does_not_make_a_safe_machine_unsafe() -> None:
 
 
 def test_a_level_that_is_not_at_hand_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "has_bubblewrap", lambda: False)
+    monkeypatch.setenv("PATH", "")
+    has_bubblewrap.cache_clear()
     with pytest.raises(SandboxUnavailable, match="bubblewrap is not installed"):
         Sandbox(level="bubblewrap")
-    monkeypatch.setattr(pool.restricted, "is_installed", lambda: False)
+    has_bubblewrap.cache_clear()
+    monkeypatch.setitem(sys.modules, "pydantic_monty", None)
     with pytest.raises(SandboxUnavailable, match="pydantic-monty is not installed"):
         Sandbox(level="monty")

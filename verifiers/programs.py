@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from verifiers.behaviour import as_test, is_passed, vote_by_behaviour
+from verifiers.behaviour import BehaviourVote, as_test, is_passed, vote_by_behaviour
 from verifiers.code import evaluate, expression_of, find_program
 from verifiers.sandbox import Sandbox, SandboxUnavailable
 from verifiers.verdict import Verdict
@@ -49,8 +50,8 @@ class GeneratedTestsVerifier:
 class BehaviourVerifier:
     """How many of `programs` behave like a candidate, weighed with the tests that they pass: dual execution agreement (CodeT, Chen et al. 2022).
 
-    The score is the share of all groups' scores that the candidate's group has. `programs` and `tests` are a model's; a candidate that is not among
-    them is added. Never decisive.
+    The score is the share of all groups' scores that the candidate's group has. `programs` and `tests` are a model's, and run once; a
+    candidate that is not among them is added to them and belongs to no group. Never decisive.
     """
 
     name = "behaviour"
@@ -66,20 +67,30 @@ class BehaviourVerifier:
     ) -> None:
         self._programs = [program for text in programs if (program := find_program(text)) is not None]
         self._tests, self._sandbox, self._most, self._at_least = dict(tests), sandbox, most_executions, at_least
+        self._vote: BehaviourVote | None = None  # of `programs`, once it was needed
+        self._voting = asyncio.Lock()
 
     async def verify(self, query: str, candidate: str) -> Verdict:
         program = find_program(candidate)
         if program is None:
             return Verdict(self.name, 0.0, False, NO_PROGRAM, decisive=True)
-        everyone = self._programs if program in self._programs else [*self._programs, program]
+        is_known = program in self._programs
+        everyone = self._programs if is_known else [*self._programs, program]
         try:
-            vote = await vote_by_behaviour(everyone, self._tests, self._sandbox, most_executions=self._most)
+            async with self._voting:
+                vote = self._vote if is_known else None
+                if vote is None:
+                    vote = await vote_by_behaviour(everyone, self._tests, self._sandbox, most_executions=self._most)
+                if is_known:
+                    self._vote = vote
         except SandboxUnavailable as reason:
             return Verdict.abstain(self.name, str(reason))
         index = everyone.index(program)
         number, group = next((n, g) for n, g in enumerate(vote.groups) if index in g.programs)
         evidence = (f"{len(group.programs)} of {len(everyone)} programs behave so", f"{group.votes:g} votes of tests")
-        return Verdict(self.name, group.share, group.share >= self._at_least, evidence=evidence, group=f"behaviour:{number}")
+        return Verdict(
+            self.name, group.share, group.share >= self._at_least, evidence=evidence, group=f"behaviour:{number}" if is_known else None
+        )
 
 
 class SameProgramVerifier:

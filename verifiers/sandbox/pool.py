@@ -93,7 +93,7 @@ class Sandbox:
             raise SandboxUnavailable(f"code is not run here: {without}")
         if self.level in ("none", "unsafe"):
             if not allow_unsafe:
-                raise SandboxUnavailable(f"code is not run here: {why}")
+                raise SandboxUnavailable(f"code is not run here: {'that level needs allow_unsafe=True' if level else why}")
             self.level = "unsafe"
         self.restricted = Restricted() if (fast or self.level == "monty") and restricted.is_installed() else None
         if self.level == "monty" and self.restricted is None:
