@@ -25,15 +25,15 @@ MAX_TOKENS = 800
 
 
 def asking(backend: Backend, *, max_tokens: int = MAX_TOKENS) -> tuple[Ask, Price]:
-    """How a judge asks this model, and what a prompt may cost at most; an unknown price is taken as free, as nothing else can be held back."""
+    """How a judge asks this model, and what a prompt may cost at most in USD (`None` for a model without known prices)."""
 
     async def ask(prompt: str) -> Said:
         done = await backend.complete(Request((Message("user", prompt),), prompt, max_tokens=max_tokens, temperature=0.0))
         usage = done.usage
         return Said(done.text or "", backend.profile.cost_usd(usage.prefill_tokens, usage.output_tokens, usage.cached_tokens) or 0.0)
 
-    def price_usd(prompt: str) -> float:
-        return backend.profile.cost_usd(worst_case_prompt_tokens((Message("user", prompt),)), max_tokens) or 0.0
+    def price_usd(prompt: str) -> float | None:
+        return backend.profile.cost_usd(worst_case_prompt_tokens((Message("user", prompt),)), max_tokens)
 
     return ask, price_usd
 

@@ -33,7 +33,7 @@ from orchestrator.search.state import Strategy
 from orchestrator.trace import Trace
 from orchestrator.types import Answer, Usage
 from tests.scripted import Scripted
-from verifiers import Verdict
+from verifiers import LengthVerifier, Verdict, all_of, price_of
 from verifiers.sandbox import level_at_hand
 
 CRITIQUE = '{"own_answer": "a port", "faults": ["It names no boat"]}'
@@ -211,6 +211,27 @@ def test_a_verifier_that_fails_is_booked_at_its_worst_case() -> None:
             raise RuntimeError("no connection")
 
     assert ask(Scripted("a", LONG, price=0.0), strategy="single", verifiers=[Breaks(usd=0.25)]).cost_usd == pytest.approx(0.25)
+
+
+def test_a_price_that_is_not_known_is_refused_under_a_money_limit_and_said_otherwise() -> None:
+    class Unpriced(Judge):
+        def price_usd(self, query: str, candidate: str) -> None:  # type: ignore[override]
+            return None
+
+    judge = Unpriced()
+    answer = ask(Scripted("a", LONG), strategy="single", verifiers=[judge], budget=Budget(usd=1))
+    assert judge.calls == 0
+    assert "price of this model is unknown" in answer.candidates[0].verdicts[0].feedback
+    assert ask(Scripted("a", LONG), strategy="single", verifiers=[judge]).cost_usd is None
+
+
+def test_a_composition_costs_what_its_parts_cost_and_what_was_called_free_is_booked_all_the_same() -> None:
+    composed = all_of(LengthVerifier(max_words=100), Judge(usd=0.002, bills_usd=0.001))
+    assert price_of(composed, "", "") == 0.002
+    assert ask(Scripted("a", LONG, price=0.0), strategy="single", verifiers=[composed]).cost_usd == pytest.approx(0.001)
+    assert ask(Scripted("a", LONG, price=0.0), strategy="single", verifiers=[Judge(usd=0.0, bills_usd=0.003)]).cost_usd == pytest.approx(
+        0.003
+    )
 
 
 def test_nothing_is_paid_for_a_candidate_that_a_free_check_ruled_out() -> None:

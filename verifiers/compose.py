@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from verifiers.verdict import Verdict, Verifier
+from verifiers.verdict import Verdict, Verifier, price_of
 
 
 def all_of(*verifiers: Verifier) -> Verifier:
@@ -32,6 +32,9 @@ class _AllOf:
         self._verifiers = verifiers
         self.name = f"all_of({', '.join(v.name for v in verifiers)})"
 
+    def price_usd(self, query: str, candidate: str) -> float | None:
+        return _price_of_all(self._verifiers, query, candidate)
+
     async def verify(self, query: str, candidate: str) -> Verdict:
         found: list[Verdict] = []
         for verifier in self._verifiers:
@@ -58,6 +61,9 @@ class _AnyOf:
         self._verifiers = verifiers
         self.name = f"any_of({', '.join(v.name for v in verifiers)})"
 
+    def price_usd(self, query: str, candidate: str) -> float | None:
+        return _price_of_all(self._verifiers, query, candidate)
+
     async def verify(self, query: str, candidate: str) -> Verdict:
         found: list[Verdict] = []
         for verifier in self._verifiers:
@@ -79,6 +85,9 @@ class _Weighted:
         self._weights, self._at_least = weights, at_least
         self.name = f"weighted({', '.join(v.name for v in weights)})"
 
+    def price_usd(self, query: str, candidate: str) -> float | None:
+        return _price_of_all([*self._weights], query, candidate)
+
     async def verify(self, query: str, candidate: str) -> Verdict:
         found = [(await verifier.verify(query, candidate), weight) for verifier, weight in self._weights.items()]
         opinions = [(verdict, weight) for verdict, weight in found if verdict.score is not None]
@@ -95,6 +104,11 @@ def _some(verifiers: Sequence[Verifier]) -> Sequence[Verifier]:
     if not verifiers:
         raise ValueError("name at least one verifier")
     return verifiers
+
+
+def _price_of_all(verifiers: Sequence[Verifier], query: str, candidate: str) -> float | None:
+    prices = [price_of(verifier, query, candidate) for verifier in verifiers]
+    return None if None in prices else sum(price or 0.0 for price in prices)
 
 
 def _told(verdicts: Sequence[Verdict]) -> str:

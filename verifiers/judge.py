@@ -27,7 +27,7 @@ class Said:
 
 
 Ask = Callable[[str], Awaitable[Said]]
-Price = Callable[[str], float]
+Price = Callable[[str], float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +53,8 @@ CORRECT = (
 class JudgeVerifier:
     """Rates an answer by `criteria` with one call of `ask` (prompt -> reply); passes from a mean of `at_least` on, on a scale from 0 to 1.
 
-    `price_usd` says what a call with a prompt may cost at most; the budget holds it back first. Not decisive. Abstains when the reply does not
-    keep to its form.
+    `price_usd` says what a call with a prompt may cost at most in USD (`None`: not known); the budget holds it back first. Not decisive. Abstains
+    when the reply does not keep to its form.
     """
 
     name = "judge"
@@ -64,7 +64,7 @@ class JudgeVerifier:
             raise ValueError("a judge needs criteria, each with a name of its own")
         self._ask, self._criteria, self._at_least, self._price = ask, tuple(criteria), at_least, price_usd
 
-    def price_usd(self, query: str, candidate: str) -> float:
+    def price_usd(self, query: str, candidate: str) -> float | None:
         return 0.0 if self._price is None else self._price(self._prompt(query, candidate))
 
     async def verify(self, query: str, candidate: str) -> Verdict:
@@ -176,8 +176,9 @@ class BetterThanVerifier:
     def __init__(self, judge: PairwiseJudge, reference: str, *, price_usd: Price | None = None) -> None:
         self._judge, self._reference, self._price = judge, reference, price_usd
 
-    def price_usd(self, query: str, candidate: str) -> float:
-        return 0.0 if self._price is None else 2 * self._price(query + candidate + self._reference)
+    def price_usd(self, query: str, candidate: str) -> float | None:
+        once = 0.0 if self._price is None else self._price(query + candidate + self._reference)
+        return None if once is None else 2 * once
 
     async def verify(self, query: str, candidate: str) -> Verdict:
         found = await self._judge.compare(query, candidate, self._reference)

@@ -48,7 +48,11 @@ class Verifier(Protocol):
     async def verify(self, query: str, candidate: str) -> Verdict: ...
 
 
-def price_of(verifier: Verifier, query: str, candidate: str) -> float:
-    """The most that a verdict may cost in USD: what the verifier says by `price_usd(query, candidate)`; those without it are free."""
+def price_of(verifier: Verifier, query: str, candidate: str) -> float | None:
+    """The most that a verdict may cost in USD, `None` if that is not known: what the verifier says by `price_usd(query, candidate)`.
+
+    Verifiers without it are free.
+    """
     price = getattr(verifier, "price_usd", None)
-    return 0.0 if price is None else float(price(query, candidate))
+    found: float | None = 0.0 if price is None else price(query, candidate)
+    return found

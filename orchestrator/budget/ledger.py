@@ -99,6 +99,12 @@ class Ledger:
             self.calls += 1
             self.overrun_nano += max(nano - reservation.nano, 0)
 
+    def book(self, *, usd: float) -> None:
+        """Books what was billed though nothing was held for it: all of it is overrun."""
+        with self._lock:
+            self.settled_nano += to_nano(usd)
+            self.overrun_nano += to_nano(usd)
+
     def settle_worst_case(self, reservation: Reservation) -> None:
         """Books everything that was held: for a call whose real usage will never be known."""
         self.settle(reservation, usd=from_nano(reservation.nano), tokens=reservation.tokens)

@@ -275,15 +275,12 @@ class Search:
     async def _verify(self, candidate: Candidate, state: SearchState) -> Candidate:
         """All verdicts. Free verifiers come first; after a decisive failure nothing more is paid for."""
         verdicts: list[Verdict] = []
-        for verifier in sorted(self._verifiers, key=lambda verifier: price_of(verifier, state.question, candidate.text) > 0):
-            if (
-                verdicts
-                and replace(candidate, verdicts=tuple(verdicts)).ruled_out
-                and price_of(verifier, state.question, candidate.text) > 0
-            ):
+        priced = [(verifier, self._worst_usd(verifier, state.question, candidate.text)) for verifier in self._verifiers]
+        for verifier, worst_usd in sorted(priced, key=lambda pair: pair[1] != 0):
+            if worst_usd != 0 and replace(candidate, verdicts=tuple(verdicts)).ruled_out:
                 continue
             with self._trace.span("verify", verifier=verifier.name, model=candidate.model) as span:
-                verdict = await self._verdict(verifier, state.question, candidate.text)
+                verdict = await self._verdict(verifier, state.question, candidate.text, worst_usd)
                 span.attributes.update(score=verdict.score, passed=verdict.passed, feedback=verdict.feedback[:300])
                 if verdict.cost_usd:
                     span.attributes["cost_usd"] = verdict.cost_usd
@@ -292,12 +289,19 @@ class Search:
                 self._trace.emit("verified", model=candidate.model, verifier=verdict.verifier, passed=verdict.passed, score=verdict.score)
         return replace(candidate, verdicts=tuple(verdicts))
 
-    async def _verdict(self, verifier: Verifier, question: str, text: str) -> Verdict:
+    def _worst_usd(self, verifier: Verifier, question: str, text: str) -> float | None:
+        """What a verdict may cost at most; a verifier that cannot even say that has no known price."""
+        try:
+            return price_of(verifier, question, text)
+        except Exception:
+            log.exception("the verifier %s is broken", verifier.name)
+            return None
+
+    async def _verdict(self, verifier: Verifier, question: str, text: str, worst_usd: float | None) -> Verdict:
         """A verifier that raises, hangs or answers nonsense abstains, with the reason: it must not cost an answer. What it costs is booked."""
         left = self._seconds_left()
-        worst_usd = price_of(verifier, question, text)
         try:
-            held = self._ledger.reserve(usd=worst_usd) if worst_usd else None
+            held = None if worst_usd == 0 else self._ledger.reserve(usd=worst_usd)
         except BudgetExceeded as error:
             return Verdict.abstain(verifier.name, f"it is not affordable: {error.message}")
         found: Any = None
@@ -313,6 +317,8 @@ class Search:
                 self._ledger.settle(held, usd=found.cost_usd)
             elif held is not None:
                 self._ledger.settle_worst_case(held)  # what it had spent by then is unknown
+        if held is None and isinstance(found, Verdict) and found.cost_usd > 0:  # it said that it is free
+            self._ledger.book(usd=found.cost_usd)
         return found if isinstance(found, Verdict) else Verdict.abstain(verifier.name, f"it gave no verdict but {type(found).__name__}")
 
     def _result(self, state: SearchState, stopped: str, *, partial: bool = False, abstained: bool = False) -> SearchResult:
