@@ -84,13 +84,22 @@ def winner(says: str) -> str:
     return json.dumps({"own_answer": "", "why": "", "better": says})
 
 
-PREFERS_GOOD: Reply = lambda prompt: winner("1" if "good" in shown(prompt)[0] else "2" if "good" in shown(prompt)[1] else "tie")  # noqa: E731
-PREFERS_FIRST: Reply = lambda _: winner("1")  # noqa: E731
-PREFERS_LONG: Reply = lambda prompt: winner("1" if len(shown(prompt)[0]) > len(shown(prompt)[1]) else "2")  # noqa: E731
+def prefers_good(prompt: str) -> str:
+    one, two = shown(prompt)
+    return winner("1" if "good" in one else "2" if "good" in two else "tie")
+
+
+def prefers_first(prompt: str) -> str:
+    return winner("1")
+
+
+def prefers_long(prompt: str) -> str:
+    one, two = shown(prompt)
+    return winner("1" if len(one) > len(two) else "2")
 
 
 def test_a_consistent_preference_counts_and_one_that_turns_with_the_order_does_not() -> None:
-    fair, biased = PairwiseJudge(Asked(PREFERS_GOOD)), PairwiseJudge(Asked(PREFERS_FIRST))
+    fair, biased = PairwiseJudge(Asked(prefers_good)), PairwiseJudge(Asked(prefers_first))
 
     async def compare() -> None:
         assert (await fair.compare("q", "a good one", "a bad one")).better == "first"
@@ -105,7 +114,7 @@ def test_a_consistent_preference_counts_and_one_that_turns_with_the_order_does_n
 
 
 def test_a_liking_for_length_shows() -> None:
-    judge = PairwiseJudge(Asked(PREFERS_LONG))
+    judge = PairwiseJudge(Asked(prefers_long))
     for first, second in (("short", "much longer"), ("very much longer", "short"), ("abc", "abcdef")):
         asyncio.run(judge.compare("q", first, second))
     assert judge.bias.length == 1.0
@@ -120,7 +129,7 @@ def test_replies_that_cannot_be_read_are_no_preference() -> None:
 
 
 def test_a_candidate_is_held_against_a_reference() -> None:
-    verifier = BetterThanVerifier(PairwiseJudge(Asked(PREFERS_GOOD)), "a bad one", price_usd=lambda _: 0.01)
+    verifier = BetterThanVerifier(PairwiseJudge(Asked(prefers_good)), "a bad one", price_usd=lambda _: 0.01)
     assert asyncio.run(verifier.verify("q", "a good one")).passed
     assert asyncio.run(verifier.verify("q", "another")).score == 0.5
     assert verifier.price_usd("q", "x") == 0.02
