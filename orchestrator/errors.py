@@ -87,7 +87,7 @@ class BackendError(OrchestratorError):
     """A model could not be asked. `retryable` says whether the same call may succeed later, `status` is the HTTP status if there was one.
 
     `may_be_billed` says that the model may have worked and the provider may charge for it: the worst case is settled, and whoever asks again
-    reserves again.
+    reserves again. `detail` is what the server itself said.
     """
 
     code = "backend"
@@ -101,8 +101,10 @@ class BackendError(OrchestratorError):
         status: int | None = None,
         retry_after_s: float | None = None,
         may_be_billed: bool = False,
+        detail: str = "",
     ) -> None:
         super().__init__(message, remedy=remedy)
+        self.detail = detail
         self.status = status
         self.retry_after_s = retry_after_s
         self.may_be_billed = may_be_billed

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import httpx
@@ -21,6 +21,9 @@ from orchestrator.backends.sse import EventParser
 from orchestrator.errors import BackendError, BackendRejected, BackendUnavailable, BadResponse, RateLimited
 from orchestrator.types import Completion, Usage
 from router import ModelProfile
+
+if TYPE_CHECKING:
+    from orchestrator.backends.relay import Relay
 
 MAX_BODY_BYTES = 32_000_000
 CONNECT_TIMEOUT_S = 5.0
@@ -74,7 +77,7 @@ class OpenAIBackend:
         try:
             async with self._client.stream("POST", self._url, json=body, timeout=self._timeout(request.deadline_s)) as response:
                 if response.status_code != 200:
-                    raise self._error(response.status_code, response.headers, await self._read(response))
+                    raise error_of(self._where, response.status_code, response.headers, await self._read(response))
                 parser = EventParser()
                 async for chunk in response.aiter_bytes():
                     for event in self._events(parser, chunk):
@@ -97,6 +100,12 @@ class OpenAIBackend:
             finish_reason=reader.finish_reason or "stop",
             simulated=reader.simulated or self._profile.simulated,
         )
+
+    def relay(self) -> Relay:
+        """Another way to the same model: requests of this dialect passed on as they are (needs the extra `gateway`)."""
+        from orchestrator.backends.relay import Relay
+
+        return Relay(self._where, self._base_url, self._model, self._headers, self._token_field)
 
     async def aclose(self) -> None:
         """Closes the connections of the running event loop."""
@@ -129,7 +138,7 @@ class OpenAIBackend:
         except TimeoutError:
             raise self._too_slow() from None
         if response.status_code != 200:
-            raise self._error(response.status_code, response.headers, content)
+            raise error_of(self._where, response.status_code, response.headers, content)
         payload = self._payload(content)
         choice = _first_choice(payload)
         if choice is None:
@@ -141,7 +150,7 @@ class OpenAIBackend:
         return Completion(
             self._profile.name,
             text,
-            _usage_of(payload.get("usage")) or self._estimated_usage(request, "".join((text, *others))),
+            usage_of(payload.get("usage")) or self._estimated_usage(request, "".join((text, *others))),
             latency_s=time.perf_counter() - start,
             finish_reason=str(choice.get("finish_reason") or "stop"),
             simulated=bool(payload.get("simulated")) or self._profile.simulated,
@@ -165,6 +174,8 @@ class OpenAIBackend:
             body["seed"] = request.seed
         if request.several > 1:
             body["n"] = request.several
+        if request.schema is not None and "json" in self._profile.capabilities:
+            body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": request.schema}}
         return body
 
     def _timeout(self, left_s: float | None) -> httpx.Timeout:
@@ -227,21 +238,23 @@ class OpenAIBackend:
             f"{self._where}: no answer in time", remedy="Allow more seconds, or choose a faster model", may_be_billed=True
         )
 
-    def _error(self, status: int, headers: httpx.Headers, content: bytes) -> BackendError:
-        try:
-            payload = json.loads(content)
-            detail = _error_text(payload) if isinstance(payload, dict) else _excerpt(content)
-        except (ValueError, RecursionError):
-            detail = _excerpt(content) or "no details"
-        message = f"{self._where}: HTTP {status}: {detail}"
-        if status == 429:
-            return RateLimited(message, remedy="Slow down, or add another model", status=status, retry_after_s=_retry_after_s(headers))
-        if status >= 500 or status in (408, 409):
-            return BackendUnavailable(
-                message, remedy="The server has a problem; ask again", status=status, retry_after_s=_retry_after_s(headers)
-            )
-        remedies = {401: "Check the API key", 403: "The key may not use this model", 404: "Check base_url and the model's name"}
-        return BackendRejected(message, remedy=remedies.get(status, "The server refuses this request"), status=status)
+
+def error_of(where: str, status: int, headers: Mapping[str, str], content: bytes) -> BackendError:
+    """What an answer with another status than 200 means; `headers` by names in small letters."""
+    try:
+        payload = json.loads(content)
+        detail = _error_text(payload) if isinstance(payload, dict) else _excerpt(content)
+    except (ValueError, RecursionError):
+        detail = _excerpt(content) or "no details"
+    message = f"{where}: HTTP {status}: {detail}"
+    retry_after_s = _retry_after_s(headers)
+    if status == 429:
+        return RateLimited(message, remedy="Slow down, or add another model", status=status, retry_after_s=retry_after_s, detail=detail)
+    if status >= 500 or status in (408, 409):
+        remedy = "The server has a problem; ask again"
+        return BackendUnavailable(message, remedy=remedy, status=status, retry_after_s=retry_after_s, detail=detail)
+    remedies = {401: "Check the API key", 403: "The key may not use this model", 404: "Check base_url and the model's name"}
+    return BackendRejected(message, remedy=remedies.get(status, "The server refuses this request"), status=status, detail=detail)
 
 
 class _StreamReader:
@@ -263,7 +276,7 @@ class _StreamReader:
         if event is None:
             self.done = True
             return []
-        self.usage = _usage_of(event.get("usage")) or self.usage
+        self.usage = usage_of(event.get("usage")) or self.usage
         self.simulated = self.simulated or bool(event.get("simulated"))
         choice = _first_choice(event)
         if choice is None:
@@ -301,7 +314,7 @@ def _text_of(content: Any) -> str | None:
     return None
 
 
-def _usage_of(usage: Any) -> Usage | None:
+def usage_of(usage: Any) -> Usage | None:
     """Reported usage, or `None` when it is missing or impossible (negative, not numbers): then it is estimated instead."""
     if not isinstance(usage, dict):
         return None
@@ -327,7 +340,7 @@ def _excerpt(content: bytes) -> str:
     return text if len(content) <= 200 else text + " ..."
 
 
-def _retry_after_s(headers: httpx.Headers) -> float | None:
+def _retry_after_s(headers: Mapping[str, str]) -> float | None:
     """Seconds from `retry-after-ms` or `retry-after` (its HTTP-date form is ignored)."""
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         try:

@@ -31,10 +31,7 @@ async def with_retries(call: Callable[[float], Awaitable[T]], *, deadline_s: flo
     end = loop.time() + (DEFAULT_DEADLINE_S if deadline_s is None else deadline_s)
 
     def wait_s(state: tenacity.RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome else None
-        asked = getattr(error, "retry_after_s", None)
-        jittered = random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (state.attempt_number - 1)))
-        return max(float(asked), jittered) if asked is not None else jittered
+        return backoff_s(state.outcome.exception() if state.outcome else None, state.attempt_number)
 
     class OutOfTime(tenacity.stop.stop_base):
         def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
@@ -53,3 +50,10 @@ async def with_retries(call: Callable[[float], Awaitable[T]], *, deadline_s: flo
                 raise BackendUnavailable("the deadline passed before the call", remedy="Allow more seconds")
             return await call(left)
     raise AssertionError("unreachable: tenacity re-raises the last error")
+
+
+def backoff_s(error: BaseException | None, attempt: int) -> float:
+    """How long to wait after the failed attempt number `attempt` (from 1): full jitter, but at least what the server asked for."""
+    asked = getattr(error, "retry_after_s", None)
+    jittered = random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (attempt - 1)))
+    return max(float(asked), jittered) if asked is not None else jittered
