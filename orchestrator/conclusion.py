@@ -9,9 +9,10 @@ from orchestrator.backends.base import Backend, Request
 from orchestrator.budget import Ledger
 from orchestrator.errors import BackendError, BudgetExceeded, NoAdequateModel, OrchestratorError
 from orchestrator.fleet import WHAT_TO_ADD
-from orchestrator.search.controller import Search, SearchResult
+from orchestrator.search.controller import SearchResult
+from orchestrator.search.recording import Recording
 from orchestrator.trace import Trace
-from orchestrator.types import Answer, Receipt
+from orchestrator.types import Answer, Receipt, Usage
 from router import Route
 
 if TYPE_CHECKING:
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
 
 
 def concluded(
-    recall: Recall | None, route: Route, result: SearchResult, search: Search, ledger: Ledger, trace: Trace, *, reference: str | None
+    recall: Recall | None,
+    route: Route,
+    result: SearchResult,
+    usage: Usage,
+    record: Recording | None,
+    ledger: Ledger,
+    trace: Trace,
+    *,
+    reference: str | None,
 ) -> Answer:
     """The answer of a search that has candidates. `reference` is the model that the receipt compares with, if one is named."""
     state = result.state
@@ -27,7 +36,7 @@ def concluded(
     best = state.candidates[index]
     confidence = 0.0 if best.ruled_out else state.confidence
     cost = None if ledger.price_unknown else ledger.spent_usd
-    trace.search = search.record
+    trace.search = record
     trace.finish(model=best.model, confidence=confidence, cost_usd=cost, stopped=result.stopped)
     trace.emit("answered", model=best.model, confidence=confidence, cost_usd=cost)
     return Answer(
@@ -42,7 +51,7 @@ def concluded(
         recall.items if recall else (),
         route,
         state.candidates,
-        search.usage,
+        usage,
         any(candidate.completion.simulated for candidate in state.candidates),
         trace,
         _receipt(route, reference, cost, ledger.calls),

@@ -27,24 +27,27 @@ from orchestrator.errors import (
 from orchestrator.fleet import WHAT_TO_ADD, Fleet, fleet_at_hand, fleet_from_config
 from orchestrator.judging import checks_from_config
 from orchestrator.online import Online, as_logged
+from orchestrator.planning import Plan, first_state
 from orchestrator.recollection import open_memory, writer_of
+from orchestrator.search.actions import Draft
 from orchestrator.search.belief import VoteModel
-from orchestrator.search.controller import Search
+from orchestrator.search.controller import Search, SearchResult
 from orchestrator.search.plugins import strategy_named
 from orchestrator.search.prompts import draft_messages
+from orchestrator.search.recording import Change, Recording
 from orchestrator.search.revising import RevisionOdds
-from orchestrator.search.state import Choice, SearchState, Strategy
+from orchestrator.search.state import SearchState, Strategy
 from orchestrator.search.strategies import STRATEGIES
 from orchestrator.shadow import Grader, ShadowAudits
 from orchestrator.storage import DecisionLog
 from orchestrator.streaming import events_of
+from orchestrator.together import Together
 from orchestrator.trace import Event, Trace
-from orchestrator.types import Answer, Message, Query
-from router import Needs, Preference, Route, Router
+from orchestrator.types import Answer, Candidate, Completion, Message, Query, Usage
+from router import ModelProfile, Needs, Preference, Route, Router
 from router.audit import Guard
 from router.conversation import judged_text
-from router.policy import Option
-from router.router import Explanation
+from router.router import Assessed, Explanation, decide
 from router.speed import Speeds
 from verifiers import Ensemble, Verifier
 
@@ -52,7 +55,6 @@ if TYPE_CHECKING:
     from memory import Forgotten, Memory, Recall, Record, Summary
 
 
-LEAST_CACHED_TOKENS = 1_024  # shorter prompts no provider's prefix cache keeps
 log = logging.getLogger(__name__)
 
 
@@ -100,17 +102,23 @@ class Orchestrator:
         self.origin = origin
         self._quality = quality
         self._promised = guarantee
-        self._value_usd = value_usd
         self._strategy = _strategy(strategy)
         self._max_tokens = max_tokens
         self._memory_tokens = memory_tokens
-        self._vote_model = vote_model or VoteModel()
         self._verifiers = tuple(verifiers)
-        self._ensemble = ensemble or Ensemble()
-        self._revisions = dict(revisions or {})
-        self._usd_per_second = usd_per_second
+        self._settings = SearchState(
+            "",
+            (),
+            {},
+            value_usd=value_usd,
+            usd_per_second=usd_per_second,
+            vote_model=vote_model or VoteModel(),
+            ensemble=ensemble or Ensemble(),
+            revisions=dict(revisions or {}),
+        )
         self._speeds = Speeds(backend.profile for backend in backends.values())
         self._blocking = BlockingLoop()
+        self._together = Together(self.router)
         self._online: Online | None = None
         self._shadow: ShadowAudits | None = None
         if online is not None:
@@ -125,6 +133,16 @@ class Orchestrator:
     def guarantee(self) -> Guard | None:
         """The guard of the promise under which this fleet routes, as its audits left it; `None` without one."""
         return self._shadow.guard if self._shadow else self._promised
+
+    @property
+    def value_usd(self) -> float:
+        """What a right answer is worth, unless a query says otherwise."""
+        return self._settings.value_usd
+
+    @property
+    def takes_note(self) -> bool:
+        """Whether anything becomes of an answer beyond the answer: a log, learning, audits."""
+        return self._online is not None or self._shadow is not None
 
     @property
     def decisions(self) -> DecisionLog | None:
@@ -199,28 +217,66 @@ class Orchestrator:
         if not isinstance(asked, Query):
             wishes = {"criteria": tuple(criteria), "value_usd": value_usd, "usd_per_second": usd_per_second, "may_abstain": may_abstain}
             asked = self._parse(query, history, scope, schema, quality, models, **wishes)
-        limits = self.budget & (budget or Budget())
-        ledger, trace = Ledger(limits), Trace(on_event=on_event)
-        recall = await self._recall(asked, trace)
-        request = self._request(asked, recall)
-        route = self._route(asked, request, trace)
-        checks = [*self._verifiers, *checks_for(asked, recall)]
-        search = Search(self.backends, checks, ledger, trace, seconds=limits.seconds)
-        state, chosen_strategy = self._first_state(asked, route, request), self._strategy_for(asked, strategy)
-        first, propensity = "", 1.0
+        trace = Trace(on_event=on_event)
+        return await self.carry_out(await self.plan(asked, trace, budget=budget, strategy=strategy), trace)
+
+    async def plan(
+        self,
+        query: Query,
+        trace: Trace,
+        *,
+        budget: Budget | None = None,
+        strategy: str | Strategy | None = None,
+        preference: Preference | None = None,
+        needs: frozenset[str] = frozenset(),
+    ) -> Plan:
+        """What would be done for a query: recalled, routed and ready to be carried out. No model is asked.
+
+        `preference` outranks the query's quality; `needs` are capabilities that a model must have.
+        """
+        recall = await self._recall(query, trace)
+        request = self._request(query, recall)
+        route = await self._routed(query, request, trace, preference, needs)
+        checks = [*self._verifiers, *checks_for(query, recall)]
+        state = first_state(query, route, request, self.backends, self._settings)
+        chosen, first, propensity = self._strategy_for(query, strategy), "", 1.0
         if self._online is not None:
-            chosen_strategy, first, propensity = self._online.first_ask(route, state, chosen_strategy)
-        result = await search.run(state, chosen_strategy, request)
+            chosen, first, propensity = self._online.first_ask(route, state, chosen)
+        limits = self.budget & (budget or Budget())
+        is_promised = strategy is None and query.quality is None and preference is None
+        return Plan(query, recall, request, route, checks, state, chosen, limits, is_promised, first, propensity)
+
+    async def carry_out(self, plan: Plan, trace: Trace, ledger: Ledger | None = None) -> Answer:
+        """Searches as planned, on `ledger`, which is the caller's to look at when it fails. Raises as `answer` does."""
+        ledger = ledger or Ledger(plan.budget)
+        search = Search(self.backends, plan.checks, ledger, trace, seconds=plan.budget.seconds)
+        result = await search.run(plan.state, plan.strategy, plan.request)
         self._observe_speeds(result.state)
         if not result.state.candidates:
             trace.finish(error="no answer")
-            raise await why_no_answer(self.backends, request, route, result, trace)
+            raise await why_no_answer(self.backends, plan.request, plan.route, result, trace)
+        return await self._concluded(plan, result, search.usage, search.record, ledger, trace)
+
+    async def took(self, plan: Plan, completion: Completion, cost_usd: float | None, trace: Trace) -> Answer:
+        """Notes that the plan's only draft (`Plan.only_draft`) was obtained by somebody else, who passed it on as it was written: it is logged,
+        learned from and audited like any other answer.
+        """
+        action = Draft(completion.model)
+        state = Change((Candidate(completion),)).applied(plan.state.after_beginning(action))
+        ledger = Ledger()
+        ledger.settle(ledger.reserve(usd=cost_usd), usd=cost_usd or 0.0, tokens=completion.usage.total_tokens)
+        self._observe_speeds(state)
+        return await self._concluded(plan, SearchResult(state, "one draft", False, {}, ()), completion.usage, None, ledger, trace)
+
+    async def _concluded(
+        self, plan: Plan, result: SearchResult, usage: Usage, record: Recording | None, ledger: Ledger, trace: Trace
+    ) -> Answer:
         promised = self.guarantee.certificate.promise.vs if self.guarantee else None
-        answer = concluded(recall, route, result, search, ledger, trace, reference=promised)
+        answer = concluded(plan.recall, plan.route, result, usage, record, ledger, trace, reference=promised)
         if self._online is not None:
-            await self._log(asked, answer, result.state, first, propensity)
-        if self._shadow is not None and strategy is None and asked.quality is None and not answer.abstained:
-            self._shadow.consider(answer, request, checks)
+            await self._log(plan, answer, result.state)
+        if self._shadow is not None and not answer.abstained and plan.is_promised:
+            self._shadow.consider(answer, plan.request, plan.checks)
         return answer
 
     def stream(self, query: str | bytes | Query, **settings: Any) -> AsyncGenerator[Event | Answer, None]:
@@ -286,7 +342,9 @@ class Orchestrator:
         """The decision alone, without asking any model."""
         asked = self._parse(query, (), scope, None, quality, models)
         recall = self.memory.recall(asked.text, asked.scope, token_budget=self._memory_tokens) if self.memory else None
-        return self._route(asked, self._request(asked, recall), Trace())
+        backends, profiles = self._profiles(asked)
+        assessed = self.router.assess([_judged(asked)], profiles)[0]
+        return self._decided(asked, self._request(asked, recall), assessed, backends, profiles)
 
     def explain(self, query: str) -> Explanation:
         """What the router's decision about this query rests on."""
@@ -361,19 +419,40 @@ class Orchestrator:
 
     def _request(self, query: Query, recall: Recall | None) -> Request:
         recalled = recall.items if recall else ()
-        return Request(draft_messages(query, recall), query.text, max_tokens=self._max_tokens, recalled=recalled)
+        most = self._max_tokens if query.max_tokens is None else query.max_tokens
+        messages = draft_messages(query, recall)
+        return Request(messages, query.text, max_tokens=most, temperature=query.temperature, schema=query.schema, recalled=recalled)
 
-    def _route(self, query: Query, request: Request, trace: Trace) -> Route:
+    def _profiles(self, query: Query) -> tuple[dict[str, Backend], list[ModelProfile]]:
+        """The models that may answer, and what is known of them."""
         allowed = {name: b for name, b in self.backends.items() if query.models is None or name in query.models}
+        # A certificate speaks of the stated prices and lengths; otherwise what was observed counts.
+        return allowed, [backend.profile if self._promised else self._speeds.profiles[name] for name, backend in allowed.items()]
+
+    async def _routed(
+        self, query: Query, request: Request, trace: Trace, preference: Preference | None, capabilities: frozenset[str]
+    ) -> Route:
+        backends, profiles = self._profiles(query)
         with trace.span("route") as span:
-            known = {name: p for name, b in allowed.items() if (p := b.estimate(request)) is not None}
-            # A certificate speaks of the stated prices and lengths; otherwise what was observed counts.
-            profiles = [backend.profile if self._promised else self._speeds.profiles[name] for name, backend in allowed.items()]
-            needs = Needs(estimate_prompt_tokens(request.messages))
-            route = self.router.route(_judged(query), profiles, needs=needs, known=known, preference=self._preference(query))
+            assessed = await self._together.assess(_judged(query), profiles)
+            route = self._decided(query, request, assessed, backends, profiles, preference, capabilities)
             span.attributes.update(chosen=route.chosen, reason=route.reason)
         trace.emit("routed", model=route.chosen, reason=route.reason, adequate=route.adequate)
         return route
+
+    def _decided(
+        self,
+        query: Query,
+        request: Request,
+        assessed: Assessed,
+        backends: Mapping[str, Backend],
+        profiles: Sequence[ModelProfile],
+        preference: Preference | None = None,
+        capabilities: frozenset[str] = frozenset(),
+    ) -> Route:
+        known = {name: p for name, backend in backends.items() if (p := backend.estimate(request)) is not None}
+        needs = Needs(estimate_prompt_tokens(request.messages), capabilities=capabilities)
+        return decide(assessed, profiles, needs=needs, known=known, preference=preference or self._preference(query))
 
     def _preference(self, query: Query) -> Preference:
         guard = self.guarantee
@@ -402,54 +481,22 @@ class Orchestrator:
             done = candidate.completion
             self._speeds.observe(done.model, latency_s=done.latency_s, ttft_s=done.ttft_s, output_tokens=done.usage.output_tokens)
 
-    async def _log(self, query: Query, answer: Answer, state: SearchState, first: str, propensity: float) -> None:
+    async def _log(self, plan: Plan, answer: Answer, state: SearchState) -> None:
         """Keeps the decision. An answer is never lost because its log could not be written."""
         assert self._online is not None
-        profiles = {name: backend.profile for name, backend in self.backends.items()}
         decision = as_logged(
             answer,
             state,
-            query=_judged(query),
-            scope=query.scope,
-            asked=first,
-            propensity=propensity,
-            profiles=profiles,
+            query=_judged(plan.query),
+            scope=plan.query.scope,
+            asked=plan.asked_first,
+            propensity=plan.propensity,
+            profiles={name: backend.profile for name, backend in self.backends.items()},
         )
         try:
             await asyncio.to_thread(self._online.record, decision, state)
         except (sqlite3.Error, StorageError) as error:
             log.error("a decision was not logged", extra={"answer": answer.id, "reason": str(error)})
-
-    def _first_state(self, query: Query, route: Route, request: Request) -> SearchState:
-        tokens = estimate_prompt_tokens(request.messages)
-        choices = tuple(self._choice(option, tokens) for option in route.usable)
-        return SearchState(
-            query.text,
-            choices,
-            {choice.model: choice.p_success for choice in choices},
-            quality=route.quality,
-            value_usd=self._value_usd if query.value_usd is None else query.value_usd,
-            usd_per_second=self._usd_per_second if query.usd_per_second is None else query.usd_per_second,
-            vote_model=self._vote_model,
-            ensemble=self._ensemble,
-            revisions=self._revisions,
-            criteria=query.criteria,
-            chosen=route.chosen,
-            may_abstain=query.may_abstain,
-        )
-
-    def _choice(self, option: Option, prompt_tokens: int) -> Choice:
-        profile = self.backends[option.model].profile
-        is_kept = profile.cached_usd_per_mtok is not None and prompt_tokens >= LEAST_CACHED_TOKENS
-        return Choice(
-            option.model,
-            option.p_success,
-            option.cost_usd,
-            option.latency_s,
-            profile.cost_usd(prompt_tokens, 0.0) or 0.0,
-            profile.cost_usd(prompt_tokens, 0.0, prompt_tokens) if is_kept else None,
-            "n" in profile.capabilities,
-        )
 
     def need_memory(self) -> Memory:
         """The memory. Raises `ConfigError` when there is none."""

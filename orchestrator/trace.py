@@ -56,11 +56,13 @@ class Trace:
     `search` is the search as it can be replayed (`orchestrator.search.replayed`); it holds the answers' texts.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.perf_counter, on_event: Callable[[Event], None] | None = None) -> None:
-        self.id = secrets.token_hex(16)
+    def __init__(
+        self, *, id: str = "", clock: Callable[[], float] = time.perf_counter, on_event: Callable[[Event], None] | None = None
+    ) -> None:
+        self.id = id or secrets.token_hex(16)
         self._clock = clock
         self._began = clock()
-        self._on_event = on_event
+        self.on_event = on_event
         self.root = Span("answer", 0.0)
         self.events: list[Event] = []
         self.search: Recorded | None = None
@@ -86,8 +88,8 @@ class Trace:
     def emit(self, kind: str, **detail: Any) -> None:
         event = Event(kind, self.now_s(), detail)
         self.events.append(event)
-        if self._on_event is not None:
-            self._on_event(event)
+        if self.on_event is not None:
+            self.on_event(event)
 
     def finish(self, **attributes: Any) -> None:
         self.root.end_s = self.now_s()

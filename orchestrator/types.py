@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 Way = Literal["words", "program"]
 MAX_QUERY_CHARS = 2_000_000
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class Query:
 
     `schema` is a JSON Schema that the answer must satisfy; `quality` the P(right) in [0, 1] at which search stops; `criteria` what a critique judges
     by. A right answer is worth `value_usd` and a second less to wait `usd_per_second` (`None`: as the fleet has it). With `may_abstain`, an answer
-    that is believed less than `quality` in the end is not given. Without `uses_memory`, nothing is recalled.
+    that is believed less than `quality` in the end is not given. Without `uses_memory`, nothing is recalled. `max_tokens` and `temperature` are
+    for every draft (`None`: as the fleet and the model have them).
     """
 
     text: str
@@ -45,6 +48,8 @@ class Query:
     value_usd: float | None = None
     usd_per_second: float | None = None
     may_abstain: bool = False
+    max_tokens: int | None = None
+    temperature: float | None = None
 
     @classmethod
     def parse(cls, text: object, **fields: Any) -> Query:
@@ -63,7 +68,7 @@ class Query:
                 f"the query has {len(text):,} characters, the limit is {MAX_QUERY_CHARS:,}",
                 remedy="Remember the document first and ask about it: orchestrator remember FILE",
             )
-        control = sum(c < " " and c not in "\t\n\r\f\v" for c in text)
+        control = 0 if text.isprintable() else len(_CONTROL.findall(text))
         if "\x00" in text or control > len(text) // 20:
             raise InvalidQuery("the query is binary data", remedy="Extract its text first")
         try:

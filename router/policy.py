@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 from router.profile import ModelProfile
 
@@ -117,6 +117,16 @@ class Route:
     def usable(self) -> tuple[Option, ...]:
         """Options that satisfy the hard constraints, cheapest first."""
         return tuple(sorted((o for o in self.options if not o.excluded), key=_price_then_latency))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The whole decision as JSON values."""
+        return {
+            "chosen": self.chosen,
+            "adequate": self.adequate,
+            "quality": self.quality,
+            "reason": self.reason,
+            "options": [asdict(option) for option in self.options],
+        }
 
     def option(self, model: str) -> Option:
         return next(option for option in self.options if option.model == model)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 
 from router.learner import Learner
 from router.policy import Constraints, Needs, Preference, Route, choose
@@ -23,6 +24,13 @@ class Explanation:
     familiarity: float
     sources: Mapping[str, str]
     expected_tokens: Mapping[str, float]
+
+
+class Assessed(NamedTuple):
+    """P(right) in (0, 1) and the expected output tokens of each model, in the order in which the models were given."""
+
+    p_success: list[float]
+    tokens: list[float] | None
 
 
 class Router:
@@ -47,14 +55,14 @@ class Router:
 
         A model that can tell for itself whether it can answer (a calculator, a search over memory) is passed through `known`.
         """
-        p, tokens = self.success.assess([query], models)
-        p_success = dict(zip((profile.name for profile in models), p[0].tolist(), strict=True))
-        if known:
-            p_success |= known
-        expected = None if tokens is None else tokens[0].tolist()
-        return choose(
-            models, p_success, quality=quality, needs=needs, constraints=constraints, preference=preference, expected_tokens=expected
-        )
+        assessed = self.assess([query], models)[0]
+        return decide(assessed, models, quality=quality, needs=needs, constraints=constraints, known=known, preference=preference)
+
+    def assess(self, queries: Sequence[str], models: Sequence[ModelProfile]) -> list[Assessed]:
+        """What each decision rests on; several queries at once take half the time of one by one."""
+        p, tokens = self.success.assess(queries, models)
+        lengths = [None] * len(queries) if tokens is None else tokens.tolist()
+        return [Assessed(row, expected) for row, expected in zip(p.tolist(), lengths, strict=True)]
 
     def route_many(
         self,
@@ -66,15 +74,8 @@ class Router:
         constraints: Constraints | None = None,
     ) -> list[Route]:
         """One decision for each query; faster than one by one."""
-        p, tokens = self.success.assess(queries, models)
-        expected = [None] * len(queries) if tokens is None else tokens.tolist()
-        names = [profile.name for profile in models]
-        return [
-            choose(
-                models, dict(zip(names, row, strict=True)), quality=quality, needs=needs, constraints=constraints, expected_tokens=lengths
-            )
-            for row, lengths in zip(p.tolist(), expected, strict=True)
-        ]
+        assessed = self.assess(queries, models)
+        return [decide(one, models, quality=quality, needs=needs, constraints=constraints) for one in assessed]
 
     def explain(self, query: str, models: Sequence[ModelProfile]) -> Explanation:
         """What a decision about this query rests on."""
@@ -96,6 +97,31 @@ class Router:
         if self._learner.model is not self.success:  # somebody swapped the model: learning begins anew on top of it
             self._learner = Learner(self.success)
         self.success = self._learner.learn(outcomes, profiles)
+
+
+def decide(
+    assessed: Assessed,
+    models: Sequence[ModelProfile],
+    *,
+    quality: float = 0.8,
+    needs: Needs | None = None,
+    constraints: Constraints | None = None,
+    known: Mapping[str, float] | None = None,
+    preference: Preference | None = None,
+) -> Route:
+    """The decision that follows from what was assessed of a query. `known` goes before it."""
+    p_success = dict(zip((profile.name for profile in models), assessed.p_success, strict=True))
+    if known:
+        p_success |= known
+    return choose(
+        models,
+        p_success,
+        quality=quality,
+        needs=needs,
+        constraints=constraints,
+        preference=preference,
+        expected_tokens=assessed.tokens,
+    )
 
 
 @lru_cache(maxsize=1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.types import Completion, Message
 from router import ModelProfile
@@ -22,6 +22,7 @@ class Request:
     """One call. `question` is the bare query text and `recalled` the facts at hand: for backends that are no language models.
 
     `deadline_s` is the time left for the whole call, retries included. `several` answers at once are asked only of models with the capability "n".
+    Models with the capability "json" are held to the JSON Schema `schema` by their own server; all are told of it in the prompt.
     """
 
     messages: tuple[Message, ...]
@@ -30,6 +31,7 @@ class Request:
     temperature: float | None = None
     seed: int | None = None
     several: int = 1
+    schema: dict[str, Any] | None = None
     deadline_s: float | None = None
     recalled: Sequence[RecalledRecord] = field(default=())
 

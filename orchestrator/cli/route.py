@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,7 +13,6 @@ from orchestrator.cli.options import engine_options, run_with
 
 if TYPE_CHECKING:
     from orchestrator.engine import Orchestrator
-    from router import Route
 
 
 @click.command("route")
@@ -30,7 +29,7 @@ def command(
         route = orchestrator.route(question, scope=scope, quality=quality)
         if as_json:
             rests_on = {"explanation": asdict(orchestrator.explain(question))} if explain else {}
-            click.echo(json.dumps({"using": orchestrator.origin, **route_dict(route), **rests_on}, indent=2))
+            click.echo(json.dumps({"using": orchestrator.origin, **route.as_dict(), **rests_on}, indent=2))
             return
         from orchestrator.cli.show import messages, show_route
 
@@ -43,14 +42,3 @@ def command(
                 click.echo(f"  {name}: P(right) from {source}; about {found.expected_tokens[name]:.0f} tokens expected")
 
     run_with(config, memory_path, job)
-
-
-def route_dict(route: Route) -> dict[str, Any]:
-    """A route as JSON values."""
-    return {
-        "chosen": route.chosen,
-        "adequate": route.adequate,
-        "quality": route.quality,
-        "reason": route.reason,
-        "options": [asdict(option) for option in route.options],
-    }

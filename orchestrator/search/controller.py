@@ -157,6 +157,8 @@ class Search:
             messages = critique_messages(request.question, state.candidates[action.candidate], state.criteria)
         elif isinstance(action, Combine):
             messages = combination_messages(messages, [state.candidates[i] for i in action.of])
+        if not isinstance(action, Draft | Revise | Combine) or (isinstance(action, Draft) and action.way == "program"):
+            request = replace(request, schema=None)  # the schema is the answer's: a critique or a program has a form of its own
         return replace(request, messages=messages, deadline_s=None if left is None else max(left, 0.001))
 
     def _seconds_left(self) -> float | None:

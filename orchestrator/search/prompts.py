@@ -25,14 +25,18 @@ MEMORY_RULES = (
 def draft_messages(query: Query, recall: Recall | None) -> tuple[Message, ...]:
     """System rules, then the conversation; the recalled notes stand right before the question, because they change with it."""
     messages = [Message("system", SYSTEM), *query.history]
-    if recall:
-        messages.append(Message("system", f"{MEMORY_RULES}\n\n{recall.text}"))
+    messages.extend(notes_messages(recall))
     if query.schema is not None:
         import json
 
         messages.append(Message("system", "Answer with one JSON value that satisfies this JSON Schema:\n" + json.dumps(query.schema)))
     messages.append(Message("user", query.text))
     return tuple(messages)
+
+
+def notes_messages(recall: Recall | None) -> list[Message]:
+    """What memory holds for the question, if it holds anything."""
+    return [Message("system", f"{MEMORY_RULES}\n\n{recall.text}")] if recall else []
 
 
 def program_messages(draft: Sequence[Message]) -> tuple[Message, ...]:
