@@ -204,6 +204,12 @@ class Memory:
         self._expire(where)
         return self._store.all(where)
 
+    def get(self, scope: str | Scope, record_id: int) -> Record | None:
+        """One record of the scope, as long as it holds it."""
+        where = Scope.parse(scope)
+        self._expire(where)
+        return self._store.get(where, [record_id]).get(record_id)
+
     def count(self, scope: str | Scope = DEFAULT_SCOPE) -> int:
         where = Scope.parse(scope)
         self._expire(where)

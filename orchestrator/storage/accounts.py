@@ -1,0 +1,334 @@
+"""Who may use the gateway: organisations, their teams, and keys. A key itself is kept nowhere, only its SHA-256 (it has 256 random bits).
+
+Every change raises the `revision`, by which other processes notice that what they remember is out of date.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.storage.database import Database, Run, prepare
+
+Period = Literal["total", "month", "day"]
+PERMISSIONS = ("inference", "memory", "feedback", "usage", "traces", "files", "admin")
+DEFAULT_PERMISSIONS = ("inference", "memory", "feedback", "usage", "traces", "files")
+_SCHEMA = """
+CREATE TABLE revision (id BIGINT PRIMARY KEY, number BIGINT NOT NULL, config BIGINT NOT NULL);
+INSERT INTO revision VALUES (1, 0, 0);
+CREATE TABLE orgs (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, limits TEXT NOT NULL, created_at DOUBLE PRECISION NOT NULL);
+CREATE TABLE teams (
+    id TEXT PRIMARY KEY, org TEXT NOT NULL REFERENCES orgs (id), name TEXT NOT NULL, limits TEXT NOT NULL,
+    created_at DOUBLE PRECISION NOT NULL, UNIQUE (org, name)
+);
+CREATE TABLE keys (
+    id TEXT PRIMARY KEY, org TEXT REFERENCES orgs (id), team TEXT REFERENCES teams (id), name TEXT NOT NULL, hint TEXT NOT NULL,
+    digest TEXT NOT NULL UNIQUE, old_digest TEXT UNIQUE, old_until DOUBLE PRECISION, permissions TEXT NOT NULL, models TEXT, scopes TEXT,
+    limits TEXT NOT NULL, created_at DOUBLE PRECISION NOT NULL, expires_at DOUBLE PRECISION, revoked_at DOUBLE PRECISION
+)
+"""
+_KEY_COLUMNS = "id, org, team, name, hint, permissions, models, scopes, limits, created_at, expires_at, revoked_at"
+
+
+class AccountError(OrchestratorError):
+    """What was asked of the accounts cannot be done: a name that is taken, or something that does not exist."""
+
+    code = "account"
+
+
+class NoAccount(AccountError, LookupError):
+    code = "no_account"
+
+
+@dataclass(frozen=True, slots=True)
+class AccountLimits:
+    """What an organisation, team or key may use; `None`: no limit. `usd` is for each `period`, the others are for a minute, or at once."""
+
+    usd: float | None = None
+    period: Period = "total"
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    concurrency: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Org:
+    id: str
+    name: str
+    limits: AccountLimits
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Team:
+    id: str
+    org: str
+    name: str
+    limits: AccountLimits
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """`hint` is how the key begins; `models` and `scopes` are what it may use (`None`: all of its organisation). A key without `org` is the
+    operator's: it manages every organisation.
+    """
+
+    id: str
+    org: str | None
+    team: str | None
+    name: str
+    hint: str
+    permissions: tuple[str, ...]
+    models: tuple[str, ...] | None
+    scopes: tuple[str, ...] | None
+    limits: AccountLimits
+    created_at: float
+    expires_at: float | None
+    revoked_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """What a key shall be. `models` may hold names and prefixes that end in `*`; so may `scopes`."""
+
+    name: str
+    org: str | None
+    team: str | None = None
+    permissions: tuple[str, ...] = DEFAULT_PERMISSIONS
+    models: tuple[str, ...] | None = None
+    scopes: tuple[str, ...] | None = None
+    limits: AccountLimits = field(default_factory=AccountLimits)
+    expires_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A key as it was presented, with whom it belongs to; `why_not` says why it is refused."""
+
+    key: Key
+    org: Org | None
+    team: Team | None
+    valid_until: float | None
+    why_not: str = ""
+
+
+class Accounts:
+    """Calls block. Raises `AccountError`."""
+
+    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+        prepare(database, "accounts", 1, _SCHEMA)
+
+    def revision(self) -> tuple[int, int]:
+        """How often accounts were changed, and how often a reload of the configuration was asked for."""
+        number, config = self._database.read("SELECT number, config FROM revision")[0]
+        return int(number), int(config)
+
+    def ask_for_reload(self) -> None:
+        """Lets every process read the configuration again."""
+        with self._database.writing() as run:
+            run("UPDATE revision SET config = config + 1")
+
+    def add_org(self, name: str, limits: AccountLimits | None = None) -> Org:
+        org = Org(_id("org"), name, limits or AccountLimits(), self._clock())
+        with self._changing(f"an organisation named {name!r} exists") as run:
+            run("INSERT INTO orgs VALUES (?, ?, ?, ?)", org.id, name, _json(asdict(org.limits)), org.created_at)
+        return org
+
+    def add_team(self, org: str, name: str, limits: AccountLimits | None = None) -> Team:
+        self.org(org)
+        team = Team(_id("team"), org, name, limits or AccountLimits(), self._clock())
+        with self._changing(f"a team named {name!r} exists in this organisation") as run:
+            run("INSERT INTO teams VALUES (?, ?, ?, ?, ?)", team.id, org, name, _json(asdict(team.limits)), team.created_at)
+        return team
+
+    def add_key(self, new: NewKey, secret: str | None = None) -> tuple[Key, str]:
+        """The key and its secret, which is not kept: this is the only time that it is seen. `secret` is for one that the operator chose."""
+        if new.org is not None:
+            self.org(new.org)
+        if new.team is not None and self.team(new.team).org != new.org:
+            raise NoAccount(f"no team {new.team!r} in this organisation", remedy="Look at the list of its teams")
+        secret = secret or new_secret()
+        key = Key(
+            _id("key"),
+            new.org,
+            new.team,
+            new.name,
+            secret[:10],
+            new.permissions,
+            new.models,
+            new.scopes,
+            new.limits,
+            self._clock(),
+            new.expires_at,
+            None,
+        )
+        with self._changing("this key exists already") as run:
+            run(
+                f"INSERT INTO keys ({_KEY_COLUMNS}, digest) VALUES ({','.join('?' * 13)})",
+                *(key.id, key.org, key.team, key.name, key.hint, _json(key.permissions), _json_or_none(key.models)),
+                *(_json_or_none(key.scopes), _json(asdict(key.limits)), key.created_at, key.expires_at, None, digest_of(secret)),
+            )
+        return key, secret
+
+    def rotate_key(self, key: str, *, grace_s: float = 0.0) -> tuple[Key, str]:
+        """Gives a key a new secret; the old one is good for `grace_s` seconds more."""
+        found, secret = self.key(key), new_secret()
+        with self._changing("try again") as run:
+            run(
+                "UPDATE keys SET old_digest = digest, old_until = ?, digest = ?, hint = ? WHERE id = ?",
+                self._clock() + grace_s,
+                digest_of(secret),
+                secret[:10],
+                found.id,
+            )
+        return self.key(key), secret
+
+    def revoke_key(self, key: str) -> Key:
+        """Ends a key for good, old secret included; its record stays."""
+        self.key(key)
+        with self._changing("try again") as run:
+            run("UPDATE keys SET revoked_at = coalesce(revoked_at, ?), old_digest = NULL WHERE id = ?", self._clock(), key)
+        return self.key(key)
+
+    def change(self, kind: Literal["orgs", "teams", "keys"], id: str, changes: Mapping[str, Any]) -> None:
+        """Changes fields of a record: `name`, `limits`; of keys also `permissions`, `models`, `scopes`, `expires_at`."""
+        allowed = {"name", "limits"} | ({"permissions", "models", "scopes", "expires_at"} if kind == "keys" else set())
+        if not changes.keys() <= allowed:
+            raise AccountError(
+                f"cannot change {', '.join(sorted(changes.keys() - allowed))}", remedy=f"Change: {', '.join(sorted(allowed))}"
+            )
+        if not self._database.read(f"SELECT 1 FROM {kind} WHERE id = ?", id):
+            raise NoAccount(f"no {kind[:-1]} {id!r}", remedy=f"Look at the list of {kind}")
+        with self._changing("the name is taken") as run:
+            for name, value in changes.items():
+                stored = asdict(value) if isinstance(value, AccountLimits) else value
+                is_json = name in ("limits", "permissions", "models", "scopes") and stored is not None
+                run(f"UPDATE {kind} SET {name} = ? WHERE id = ?", _json(stored) if is_json else stored, id)
+
+    def org(self, id: str) -> Org:
+        rows = self._database.read("SELECT id, name, limits, created_at FROM orgs WHERE id = ?", id)
+        if not rows:
+            raise NoAccount(f"no organisation {id!r}", remedy="Look at the list of organisations")
+        return _org(rows[0])
+
+    def team(self, id: str) -> Team:
+        rows = self._database.read("SELECT id, org, name, limits, created_at FROM teams WHERE id = ?", id)
+        if not rows:
+            raise NoAccount(f"no team {id!r}", remedy="Look at the list of teams")
+        return _team(rows[0])
+
+    def key(self, id: str) -> Key:
+        rows = self._database.read(f"SELECT {_KEY_COLUMNS} FROM keys WHERE id = ?", id)
+        if not rows:
+            raise NoAccount(f"no key {id!r}", remedy="Look at the list of keys")
+        return _key(rows[0])
+
+    def orgs(self) -> list[Org]:
+        return [_org(row) for row in self._database.read("SELECT id, name, limits, created_at FROM orgs ORDER BY created_at, id")]
+
+    def teams(self, org: str | None = None) -> list[Team]:
+        rows = self._database.read("SELECT id, org, name, limits, created_at FROM teams ORDER BY created_at, id")
+        return [team for row in rows if org in (None, (team := _team(row)).org)]
+
+    def keys(self, org: str | None = None) -> list[Key]:
+        rows = self._database.read(f"SELECT {_KEY_COLUMNS} FROM keys ORDER BY created_at, id")
+        return [key for row in rows if org in (None, (key := _key(row)).org)]
+
+    def find(self, digest: str) -> Found | None:
+        """The key whose secret has this digest, valid or not; `None` if there never was one."""
+        columns = ", ".join(f"keys.{name}" for name in _KEY_COLUMNS.split(", "))
+        rows = self._database.read(f"SELECT {columns}, digest, old_until FROM keys WHERE digest = ? OR old_digest = ?", digest, digest)
+        if not rows:
+            return None
+        *columns_of_key, current, old_until = rows[0]
+        return self._found(_key(columns_of_key), None if current == digest else old_until)
+
+    def found(self, id: str) -> Found:
+        """A key by its id, valid or not, with whom it belongs to."""
+        return self._found(self.key(id), None)
+
+    def _found(self, key: Key, replaced_at: float | None) -> Found:
+        ends = [moment for moment in (key.expires_at, replaced_at) if moment is not None]
+        valid_until = min(ends) if ends else None
+        why_not = "it was revoked" if key.revoked_at is not None else ""
+        if not why_not and valid_until is not None and valid_until <= self._clock():
+            why_not = "it has expired" if replaced_at is None else "it was replaced by a new one"
+        return Found(key, self.org(key.org) if key.org else None, self.team(key.team) if key.team else None, valid_until, why_not)
+
+    def _changing(self, conflict: str) -> Any:
+        return _Change(self._database, conflict)
+
+
+class _Change:
+    """A transaction that raises the revision, and says `conflict` where a unique value is taken."""
+
+    def __init__(self, database: Database, conflict: str) -> None:
+        self._context = database.writing()
+        self._conflict = conflict
+
+    def __enter__(self) -> Run:
+        run: Run = self._context.__enter__()
+        run("UPDATE revision SET number = number + 1")
+        return run
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
+        self._context.__exit__(kind, error, trace)
+        if isinstance(error, sqlite3.IntegrityError):
+            raise AccountError(self._conflict, remedy="Choose another") from None
+
+
+def new_secret() -> str:
+    """A key of 256 random bits."""
+    return f"orc-{secrets.token_urlsafe(32)}"
+
+
+def digest_of(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+
+
+def _id(kind: str) -> str:
+    return f"{kind}_{secrets.token_hex(8)}"
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value)
+
+
+def _json_or_none(value: Any) -> str | None:
+    return None if value is None else json.dumps(value)
+
+
+def _org(row: Sequence[Any]) -> Org:
+    return Org(row[0], row[1], AccountLimits(**json.loads(row[2])), row[3])
+
+
+def _team(row: Sequence[Any]) -> Team:
+    return Team(row[0], row[1], row[2], AccountLimits(**json.loads(row[3])), row[4])
+
+
+def _key(row: Sequence[Any]) -> Key:
+    id_, org, team, name, hint, permissions, models, scopes, limits, created_at, expires_at, revoked_at = row
+    return Key(
+        id_,
+        org,
+        team,
+        name,
+        hint,
+        tuple(json.loads(permissions)),
+        None if models is None else tuple(json.loads(models)),
+        None if scopes is None else tuple(json.loads(scopes)),
+        AccountLimits(**json.loads(limits)),
+        created_at,
+        expires_at,
+        revoked_at,
+    )

@@ -1,0 +1,170 @@
+"""One SQL database of ours: an SQLite file, or PostgreSQL where several machines share it. Statements are written once, with `?` for values."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from memory.transactions import connected, log_ahead, writing
+from orchestrator.errors import StorageError
+
+MOST_ROWS = 100
+Rows = list[tuple[Any, ...]]
+Run = Callable[..., Rows]
+
+
+class Database(ABC):
+    """Thread-safe; calls block. `blob` is the type of byte columns, `locking` what a SELECT ends with to hold its rows until the transaction ends."""
+
+    blob = "BLOB"
+    locking = ""
+    where = ""
+
+    @abstractmethod
+    def read(self, sql: str, *values: Any) -> Rows:
+        """Rows of one query."""
+
+    @abstractmethod
+    def writing(self) -> Any:
+        """A context that gives `run(sql, *values)`, all of which is committed at its end, or nothing if it raises."""
+
+    def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """All rows in one transaction; a row whose key is there already is left out.
+
+        Many rows go into one statement: each statement gives other threads the interpreter and waits until it has it back.
+        """
+        row = f"({', '.join('?' * len(columns))})"
+        with self.writing() as run:
+            for start in range(0, len(rows), MOST_ROWS):
+                some = rows[start : start + MOST_ROWS]
+                values = [value for one in some for value in one]
+                run(f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * len(some))} ON CONFLICT DO NOTHING", *values)
+
+    @abstractmethod
+    def close(self) -> None: ...
+
+
+class SqliteDatabase(Database):
+    """Several processes may share the file. A write survives the death of the process; a power cut may take the last moments with it."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.where = str(path)
+        self._lock = threading.RLock()
+        try:
+            if self.where != ":memory:":
+                Path(self.where).parent.mkdir(parents=True, exist_ok=True)
+            self._db = connected(self.where)
+            log_ahead(self._db)
+            for pragma in ("synchronous = NORMAL", "foreign_keys = ON", "secure_delete = ON"):
+                self._db.execute(f"PRAGMA {pragma}")
+        except (sqlite3.Error, OSError) as error:
+            raise StorageError(f"cannot open {self.where}: {error}", remedy="Check the path and its permissions") from error
+
+    def read(self, sql: str, *values: Any) -> Rows:
+        with self._lock, self._named():
+            return self._db.execute(sql, values).fetchall()
+
+    @contextmanager
+    def writing(self) -> Iterator[Run]:
+        with self._named(), writing(self._db, self._lock):
+            yield lambda sql, *values: self._db.execute(sql, values).fetchall()
+
+    def close(self) -> None:
+        with self._lock:
+            self._db.close()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.IntegrityError:
+            raise
+        except sqlite3.Error as error:
+            raise StorageError(f"{self.where} cannot be used: {error}", remedy="Check the file, its disk and permissions") from error
+
+
+class PostgresDatabase(Database):
+    """Threads share one connection, which is opened again when it breaks; all tables are in the schema `orchestrator`."""
+
+    blob = "BYTEA"
+    locking = " FOR UPDATE"
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self.where = url.rpartition("@")[2]
+        self._lock = threading.RLock()
+        self._db: Any = None
+        with self._using() as db:
+            db.execute("SELECT 1")
+
+    @contextmanager
+    def _using(self) -> Iterator[Any]:
+        try:
+            import psycopg
+        except ImportError:
+            raise StorageError("a database on PostgreSQL needs psycopg", remedy="pip install 'compound-orchestrator[postgres]'") from None
+        with self._lock:
+            try:
+                if self._db is None or self._db.closed or self._db.broken:
+                    self._db = psycopg.connect(self._url, autocommit=True, connect_timeout=10)
+                    self._db.execute("CREATE SCHEMA IF NOT EXISTS orchestrator")
+                    self._db.execute("SET search_path TO orchestrator")
+                yield self._db
+            except psycopg.errors.IntegrityError as error:
+                raise sqlite3.IntegrityError(str(error)) from error  # one name for both, so that callers need not know which it is
+            except psycopg.Error as error:
+                told = " ".join(str(error).split())
+                raise StorageError(
+                    f"the database at {self.where} cannot be used: {told}", remedy="Check server, address, rights"
+                ) from error
+
+    def read(self, sql: str, *values: Any) -> Rows:
+        with self._using() as db:
+            return list(db.execute(_percent(sql), values).fetchall())
+
+    @contextmanager
+    def writing(self) -> Iterator[Run]:
+        with self._using() as db, db.transaction():
+
+            def run(sql: str, *values: Any) -> Rows:
+                done = db.execute(_percent(sql), values)
+                return list(done.fetchall()) if done.description is not None else []
+
+            yield run
+
+    def close(self) -> None:
+        with self._lock:
+            if self._db is not None:
+                self._db.close()
+
+
+def open_database(url: str | Path) -> Database:
+    """The database at a path or a `postgresql://` address. Raises `StorageError`."""
+    if str(url).startswith(("postgresql://", "postgres://")):
+        return PostgresDatabase(str(url))
+    return SqliteDatabase(url)
+
+
+def prepare(database: Database, name: str, version: int, schema: str) -> None:
+    """Makes the tables of one part (`name`) unless they are there. Raises `StorageError` on tables of a later version."""
+    with database.writing() as run:
+        if database.locking:
+            run("SELECT pg_advisory_xact_lock(?)", 0x6F72_6763)  # one process at a time prepares the schema
+        run("CREATE TABLE IF NOT EXISTS parts (name TEXT PRIMARY KEY, version BIGINT NOT NULL)")
+        found = run("SELECT version FROM parts WHERE name = ?", name)
+        if found and found[0][0] > version:
+            raise StorageError(f"{database.where}: {name} has schema {found[0][0]}, this version knows {version}", remedy="Upgrade")
+        if not found:
+            for statement in schema.split(";"):
+                if statement.strip():
+                    run(statement)
+            run("INSERT INTO parts VALUES (?, ?)", name, version)
+
+
+def _percent(sql: str) -> str:
+    return sql.replace("?", "%s")

@@ -1,0 +1,116 @@
+"""What the gateway served: a row for each request, with its cost and trace, written in batches by a thread. Answers' texts are not kept."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from operator import attrgetter
+from typing import Any
+
+import orjson
+
+from orchestrator.budget import from_nano
+from orchestrator.storage.database import Database, prepare
+
+_SCHEMA = """
+CREATE TABLE requests (
+    id TEXT PRIMARY KEY, at DOUBLE PRECISION NOT NULL, org TEXT NOT NULL, team TEXT, key TEXT NOT NULL, api TEXT NOT NULL, asked TEXT NOT NULL,
+    model TEXT NOT NULL, status BIGINT NOT NULL, prefill_tokens BIGINT NOT NULL, cached_tokens BIGINT NOT NULL, output_tokens BIGINT NOT NULL,
+    cost_nano BIGINT, latency_s DOUBLE PRECISION NOT NULL, ttft_s DOUBLE PRECISION, cached TEXT NOT NULL, scope TEXT NOT NULL,
+    error TEXT NOT NULL, trace TEXT NOT NULL
+);
+CREATE INDEX requests_by_org ON requests (org, at);
+CREATE INDEX requests_by_time ON requests (at)
+"""
+
+
+@dataclass(slots=True)
+class ServedRequest:
+    """`cost_nano` is `None` where a model has no known price; `cached` is "", "exact" or "semantic"; `error` a code, "" if it was answered."""
+
+    id: str
+    at: float
+    org: str
+    team: str | None
+    key: str
+    api: str
+    asked: str
+    model: str = ""
+    status: int = 0
+    prefill_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    cost_nano: int | None = 0
+    latency_s: float = 0.0
+    ttft_s: float | None = None
+    cached: str = ""
+    scope: str = ""
+    error: str = ""
+    trace: Mapping[str, Any] | None = None
+
+
+_COLUMNS = tuple(field.name for field in fields(ServedRequest))
+_LIST = ", ".join(_COLUMNS)
+_plain = attrgetter(*_COLUMNS[:-1])
+
+
+class Requests:
+    """Calls block. Every reading names an organisation: nothing is read across them."""
+
+    def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._clock = clock
+        prepare(database, "requests", 1, _SCHEMA)
+
+    def add(self, served: list[ServedRequest]) -> None:
+        """Keeps them; what is kept already (the same id) stays as it is, so that nothing counts twice."""
+        self._database.insert_many("requests", _COLUMNS, [[*_plain(one), orjson.dumps(one.trace or {}).decode()] for one in served])
+
+    def find(self, org: str, id: str) -> dict[str, Any] | None:
+        rows = self._database.read(f"SELECT {_LIST} FROM requests WHERE org = ? AND id = ?", org, id)
+        return _described(rows[0]) if rows else None
+
+    def recent(self, org: str, limit: int, *, before: float | None = None, key: str | None = None) -> list[dict[str, Any]]:
+        """The newest first, without their traces."""
+        sql = f"SELECT {_LIST} FROM requests WHERE org = ? AND at < ?" + (" AND key = ?" if key else "") + " ORDER BY at DESC LIMIT ?"
+        values = [org, self._clock() + 1 if before is None else before, *([key] if key else []), limit]
+        found = [_described(row) for row in self._database.read(sql, *values)]
+        for one in found:
+            del one["trace"]
+        return found
+
+    def usage(self, org: str, *, since: float, until: float, by: str, key: str | None = None) -> list[dict[str, Any]]:
+        """Sums for each value of `by`: model, key, team, api or day. `unpriced` counts requests whose cost is not known."""
+        group = {"model": "model", "key": "key", "team": "coalesce(team, '')", "api": "api", "day": "CAST(at / 86400 AS BIGINT)"}[by]
+        rows = self._database.read(
+            f"SELECT {group}, count(*), sum(CASE WHEN error = '' THEN 0 ELSE 1 END), sum(prefill_tokens), sum(cached_tokens), "
+            "sum(output_tokens), coalesce(sum(cost_nano), 0), sum(CASE WHEN cost_nano IS NULL THEN 1 ELSE 0 END), sum(latency_s) "
+            f"FROM requests WHERE org = ? AND at >= ? AND at < ?{' AND key = ?' if key else ''} GROUP BY 1 ORDER BY 1",
+            *[org, since, until, *([key] if key else [])],
+        )
+        return [
+            {
+                by: time.strftime("%Y-%m-%d", time.gmtime(int(name) * 86_400)) if by == "day" else name,
+                "requests": int(count),
+                "errors": int(errors),
+                "prefill_tokens": int(prefill),
+                "cached_tokens": int(cached),
+                "output_tokens": int(output),
+                "cost_usd": from_nano(int(nano)),
+                "unpriced": int(unpriced),
+                "mean_latency_s": float(seconds) / int(count),
+            }
+            for name, count, errors, prefill, cached, output, nano, unpriced, seconds in rows
+        ]
+
+    def forget(self, *, before: float) -> None:
+        with self._database.writing() as run:
+            run("DELETE FROM requests WHERE at < ?", before)
+
+
+def _described(row: tuple[Any, ...]) -> dict[str, Any]:
+    found = dict(zip(_COLUMNS, row, strict=True))
+    nano = found.pop("cost_nano")
+    return {**found, "cost_usd": None if nano is None else from_nano(int(nano)), "trace": json.loads(found["trace"])}
