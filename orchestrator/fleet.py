@@ -65,6 +65,7 @@ def build_backend(name: str, config: ModelConfig) -> Backend:
         config.ttft_s,
         config.tokens_per_s,
         simulated=config.provider == "simulated",
+        max_output_tokens=config.max_output_tokens,
     )
     if config.provider == "calculator":
         return CalculatorBackend(name)

@@ -13,6 +13,7 @@ class ModelProfile:
     `skill` is the expected share of right answers on ordinary questions, in (0, 1): a public score, or a guess; outcomes sharpen it.
     `like` names a model with pretrained parameters to start from. `output_tokens` is the expected length of an answer.
     `effective_context_tokens` is how much of the window the model uses well (long-context tests put it far below the window).
+    `max_output_tokens` is the longest answer that it writes.
     """
 
     name: str
@@ -28,6 +29,7 @@ class ModelProfile:
     tokens_per_s: float = 60.0
     simulated: bool = False
     effective_context_tokens: int | None = None
+    max_output_tokens: int = 8_192
 
     def __post_init__(self) -> None:
         for field in ("input_usd_per_mtok", "output_usd_per_mtok", "cached_usd_per_mtok"):

@@ -20,6 +20,8 @@ COMMANDS = {
     "train-router": "Train a router from graded outcomes of your own.",
     "certify": "Prove from graded outcomes that routing keeps a promised quality.",
     "replay": "Estimate another configuration on logged decisions.",
+    "serve": "Serve the fleet to OpenAI's and Anthropic's clients, with keys and budgets.",
+    "keys": "Add, list, rotate and revoke the keys of the gateway.",
     "demo": "Run the main job offline: real answers, then a simulated fleet.",
     "doctor": "Check this machine: Python, packages, keys, servers, memory.",
     "serve-fleet": "Serve simulated or recorded models as an OpenAI-compatible server.",

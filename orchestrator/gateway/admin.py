@@ -1,0 +1,252 @@
+"""The admin API: organisations, teams, keys, limits, models, reload. A key with `admin` manages its own organisation; the operator's, all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from orchestrator.gateway.endpoint import Endpoint, Param
+from orchestrator.gateway.http import Call
+from orchestrator.gateway.problems import Problem
+from orchestrator.storage.accounts import DEFAULT_PERMISSIONS, AccountLimits, Key, NewKey, NoAccount, Org, Team
+
+if TYPE_CHECKING:
+    from orchestrator.gateway.app import Gateway
+
+T = TypeVar("T")
+DAY_S = 86_400.0
+
+
+async def add_org(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    _operator_only(call)
+    await call.reply_json(asdict(await _do(gateway, lambda: gateway.accounts.add_org(body["name"], _limits(body)))), 201)
+
+
+async def orgs(gateway: Gateway, call: Call, _: Any) -> None:
+    found = [org for org in await _do(gateway, gateway.accounts.orgs, changes=False) if _manages(call, org.id)]
+    await call.reply_json({"object": "list", "data": [asdict(org) for org in found]})
+
+
+async def org(gateway: Gateway, call: Call, _: Any) -> None:
+    await call.reply_json(asdict(await _org(gateway, call)))
+
+
+async def change_org(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    found = await _org(gateway, call)
+    _operator_only(call)  # nobody raises the limits that were set for them
+    await _do(gateway, lambda: gateway.accounts.change("orgs", found.id, _changes(body, found.limits)))
+    await call.reply_json(asdict(await _org(gateway, call)))
+
+
+async def add_team(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    _must_manage(call, body["org"], "organisation")
+    await call.reply_json(asdict(await _do(gateway, lambda: gateway.accounts.add_team(body["org"], body["name"], _limits(body)))), 201)
+
+
+async def teams(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
+    found = [
+        team for team in await _do(gateway, lambda: gateway.accounts.teams(query.get("org")), changes=False) if _manages(call, team.org)
+    ]
+    await call.reply_json({"object": "list", "data": [asdict(team) for team in found]})
+
+
+async def team(gateway: Gateway, call: Call, _: Any) -> None:
+    await call.reply_json(asdict(await _team(gateway, call)))
+
+
+async def change_team(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    found = await _team(gateway, call)
+    await _do(gateway, lambda: gateway.accounts.change("teams", found.id, _changes(body, found.limits)))
+    await call.reply_json(asdict(await _team(gateway, call)))
+
+
+async def add_key(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    _must_manage(call, body["org"], "organisation")
+    permissions = tuple(body.get("permissions", DEFAULT_PERMISSIONS))
+    new = NewKey(
+        body["name"],
+        body["org"],
+        body.get("team"),
+        permissions,
+        _tuple(body.get("models")),
+        _tuple(body.get("scopes")),
+        _limits(body),
+        _expiry(gateway, body),
+    )
+    key, secret = await _do(gateway, lambda: gateway.accounts.add_key(new))
+    await call.reply_json({**asdict(key), "key": secret}, 201)
+
+
+async def keys(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
+    found = [key for key in await _do(gateway, lambda: gateway.accounts.keys(query.get("org")), changes=False) if _manages(call, key.org)]
+    await call.reply_json({"object": "list", "data": [asdict(key) for key in found]})
+
+
+async def key(gateway: Gateway, call: Call, _: Any) -> None:
+    await call.reply_json(asdict(await _key(gateway, call)))
+
+
+async def change_key(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    found = await _key(gateway, call)
+    changes = _changes(body, found.limits)
+    if "expires_in_days" in changes:
+        del changes["expires_in_days"]
+        changes["expires_at"] = _expiry(gateway, body)
+    await _do(gateway, lambda: gateway.accounts.change("keys", found.id, changes))
+    await call.reply_json(asdict(await _key(gateway, call)))
+
+
+async def rotate_key(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    found = await _key(gateway, call)
+    if found.revoked_at is not None:
+        raise Problem(409, "this key was revoked; make a new one", code="key_revoked")
+    rotated, secret = await _do(gateway, lambda: gateway.accounts.rotate_key(found.id, grace_s=body.get("grace_seconds", 0.0)))
+    await call.reply_json({**asdict(rotated), "key": secret})
+
+
+async def revoke_key(gateway: Gateway, call: Call, _: Any) -> None:
+    found = await _key(gateway, call)
+    await call.reply_json(asdict(await _do(gateway, lambda: gateway.accounts.revoke_key(found.id))))
+
+
+async def models(gateway: Gateway, call: Call, _: Any) -> None:
+    """The fleet with its prices and what was observed of it; no address, no key."""
+    found = []
+    for name, backend in gateway.engine.backends.items():
+        profile = backend.profile
+        found.append({**asdict(profile), "name": name, "capabilities": sorted(profile.capabilities)})
+    await call.reply_json({"object": "list", "data": found, "using": gateway.engine.origin})
+
+
+async def reload(gateway: Gateway, call: Call, _: Any) -> None:
+    _operator_only(call)
+    await gateway.reload()  # here first: a mistake is told to who asked, and nobody changes over
+    await asyncio.to_thread(gateway.accounts.ask_for_reload)
+    gateway.has_reloaded()
+    await call.reply_json({"status": "reloaded"})
+
+
+async def _do(gateway: Gateway, work: Callable[[], T], *, changes: bool = True) -> T:
+    done = await asyncio.to_thread(work)
+    if changes:
+        gateway.keyring.forget()
+    return done
+
+
+def _manages(call: Call, org: str | None) -> bool:
+    return call.principal.is_operator or call.principal.org == org
+
+
+def _must_manage(call: Call, org: str | None, what: str) -> None:
+    if not _manages(call, org):
+        raise NoAccount(f"there is no such {what}", remedy="Look at the list")
+
+
+def _operator_only(call: Call) -> None:
+    if not call.principal.is_operator:
+        raise Problem(403, "only the operator's key may do this", code="permission_denied", should_retry=False)
+
+
+async def _org(gateway: Gateway, call: Call) -> Org:
+    _must_manage(call, call.params["id"], "organisation")
+    return await _do(gateway, lambda: gateway.accounts.org(call.params["id"]), changes=False)
+
+
+async def _team(gateway: Gateway, call: Call) -> Team:
+    found = await _do(gateway, lambda: gateway.accounts.team(call.params["id"]), changes=False)
+    _must_manage(call, found.org, "team")
+    return found
+
+
+async def _key(gateway: Gateway, call: Call) -> Key:
+    found = await _do(gateway, lambda: gateway.accounts.key(call.params["id"]), changes=False)
+    _must_manage(call, found.org, "key")
+    return found
+
+
+def _limits(body: dict[str, Any]) -> AccountLimits:
+    return AccountLimits(**body.get("limits", {}))
+
+
+def _changes(body: dict[str, Any], limits: AccountLimits) -> dict[str, Any]:
+    """What is to be changed; limits that are not named stay."""
+    changes = dict(body)
+    if "limits" in changes:
+        changes["limits"] = AccountLimits(**{**asdict(limits), **changes["limits"]})
+    return changes
+
+
+def _expiry(gateway: Gateway, body: dict[str, Any]) -> float | None:
+    days = body.get("expires_in_days")
+    return None if days is None else gateway.clock() + DAY_S * days
+
+
+def _tuple(given: list[str] | None) -> tuple[str, ...] | None:
+    return None if given is None else tuple(given)
+
+
+_ID = (("id", "Id"),)
+_ORG = (Param("org", {"ref": "Id"}),)
+_TAKEN, _NONE = (404, 409), (404,)
+ENDPOINTS = (
+    Endpoint("POST", "/v1/admin/orgs", add_org, "Add an organisation", "admin", body="NewOrg", answer="Org", status=201, errors=(409,)),
+    Endpoint("GET", "/v1/admin/orgs", orgs, "Organisations", "admin", answer="OrgList"),
+    Endpoint("GET", "/v1/admin/orgs/{id}", org, "One organisation", "admin", answer="Org", path_schemas=_ID, errors=_NONE),
+    Endpoint(
+        "PATCH",
+        "/v1/admin/orgs/{id}",
+        change_org,
+        "Change its name or limits",
+        "admin",
+        body="OrgChange",
+        answer="Org",
+        path_schemas=_ID,
+        errors=_TAKEN,
+    ),
+    Endpoint("POST", "/v1/admin/teams", add_team, "Add a team", "admin", body="NewTeam", answer="Team", status=201, errors=_TAKEN),
+    Endpoint("GET", "/v1/admin/teams", teams, "Teams", "admin", answer="TeamList", params=_ORG),
+    Endpoint("GET", "/v1/admin/teams/{id}", team, "One team", "admin", answer="Team", path_schemas=_ID, errors=_NONE),
+    Endpoint(
+        "PATCH",
+        "/v1/admin/teams/{id}",
+        change_team,
+        "Change its name or limits",
+        "admin",
+        body="OrgChange",
+        answer="Team",
+        path_schemas=_ID,
+        errors=_TAKEN,
+    ),
+    Endpoint(
+        "POST", "/v1/admin/keys", add_key, "Add a key; it is shown once", "admin", body="NewKey", answer="Key", status=201, errors=_TAKEN
+    ),
+    Endpoint("GET", "/v1/admin/keys", keys, "Keys, without what they are", "admin", answer="KeyList", params=_ORG),
+    Endpoint("GET", "/v1/admin/keys/{id}", key, "One key, without what it is", "admin", answer="Key", path_schemas=_ID, errors=_NONE),
+    Endpoint(
+        "PATCH",
+        "/v1/admin/keys/{id}",
+        change_key,
+        "Change what a key may do",
+        "admin",
+        body="KeyChange",
+        answer="Key",
+        path_schemas=_ID,
+        errors=_TAKEN,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/admin/keys/{id}/rotate",
+        rotate_key,
+        "Give a key a new secret",
+        "admin",
+        body="Rotation",
+        answer="Key",
+        path_schemas=_ID,
+        errors=_TAKEN,
+    ),
+    Endpoint("DELETE", "/v1/admin/keys/{id}", revoke_key, "End a key for good", "admin", answer="Key", path_schemas=_ID, errors=_NONE),
+    Endpoint("GET", "/v1/admin/models", models, "The fleet", "admin"),
+    Endpoint("POST", "/v1/admin/reload", reload, "Read the configuration again", "admin", answer="Status", errors=(400, 409)),
+)

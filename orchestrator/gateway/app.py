@@ -1,0 +1,362 @@
+"""The gateway as an ASGI application: finds the operation, the caller and the limits, and turns every failure into an answer.
+
+Plain ASGI: the path of a request that is passed through holds no framework, no database and no model of its body but a compiled schema.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import secrets
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from orchestrator.backends.relay import close_wire
+from orchestrator.budget import from_nano
+from orchestrator.config import Config, GatewayConfig, load_config
+from orchestrator.engine import Orchestrator
+from orchestrator.errors import OrchestratorError, StorageError
+from orchestrator.gateway import openapi
+from orchestrator.gateway.batches import Batches
+from orchestrator.gateway.cache import Cache
+from orchestrator.gateway.completions import Completions
+from orchestrator.gateway.embedding import Embedders
+from orchestrator.gateway.endpoint import Endpoint
+from orchestrator.gateway.endpoints import ENDPOINTS
+from orchestrator.gateway.http import Call, Gone, Receive, Scope, Send, parse_json
+from orchestrator.gateway.keys import Keyring
+from orchestrator.gateway.limits import Limiter
+from orchestrator.gateway.metrics import Metrics
+from orchestrator.gateway.problems import Problem, problem_of
+from orchestrator.gateway.recorder import Recorder
+from orchestrator.gateway.tab import Tab
+from orchestrator.storage.accounts import Accounts
+from orchestrator.storage.database import Database, open_database
+from orchestrator.storage.documents import Documents
+from orchestrator.storage.quotas import Quotas
+from orchestrator.storage.requests import Requests
+
+FLUSH_S, BOOK_S, LOOK_S, BURY_S, TIDY_S = 0.25, 0.5, 1.0, 5.0, 3_600.0
+CLIENT_GONE = 499
+log = logging.getLogger(__name__)
+
+
+class Serving:
+    """One configuration at work: its engine, and what is built on it. It ends when the last request that began with it has ended."""
+
+    def __init__(self, config: Config, engine: Orchestrator) -> None:
+        self.config = config
+        self.engine = engine
+        self.completions = Completions(engine, config.gateway.autos, timeout_s=config.gateway.seconds, later=self._later)
+        self._beside: set[asyncio.Future[Any]] = set()
+        self.embedders = Embedders(config.embeddings)
+        self.running = 0
+        self._is_over = False
+
+    def _later(self, work: Awaitable[Any]) -> None:
+        """Work that belongs to a request and goes on after it."""
+        self.running += 1
+        task = asyncio.ensure_future(self._counted(work))
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    async def _counted(self, work: Awaitable[Any]) -> None:
+        try:
+            await work
+        except Exception:
+            log.exception("work after a request failed")
+        finally:
+            await self.ended()
+
+    async def leave(self) -> None:
+        """Closes it as soon as nothing runs on it."""
+        self._is_over = True
+        await self._close_if_idle()
+
+    async def ended(self) -> None:
+        self.running -= 1
+        if self._is_over:
+            await self._close_if_idle()
+
+    async def _close_if_idle(self) -> None:
+        if self.running == 0:
+            await self.engine.aclose()
+
+
+class Gateway:
+    """Serves one configuration. `reload` brings the next one; `is_shared` says that other processes use the same database."""
+
+    def __init__(
+        self,
+        config: Config,
+        engine: Orchestrator,
+        *,
+        database: Database | None = None,
+        is_shared: bool = False,
+        load: Callable[[], tuple[Config, Orchestrator]] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        settings = config.gateway
+        self.database = database or open_database(settings.database)
+        self.serving = Serving(config, engine)
+        self.accounts = Accounts(self.database, clock=clock)
+        self.requests = Requests(self.database, clock=clock)
+        self.documents = Documents(self.database, clock=clock)
+        self.holder = f"{os.getpid()}-{secrets.token_hex(6)}"
+        self.limiter = Limiter(Quotas(self.database, self.holder, clock=clock), is_shared=is_shared, clock=clock)
+        self.keyring = Keyring(self.accounts, clock=clock)
+        self.metrics = Metrics(lambda: self.in_flight, lambda: from_nano(self.limiter.overrun_nano))
+        self.recorder = Recorder(self.requests, self.metrics, access_log=settings.access_log, spans=_spans(settings))
+        self.cache = Cache(settings.cache, engine) if settings.cache is not None else None
+        self.validators = openapi.Validators()
+        self.batches = Batches(self)
+        self.in_flight = 0
+        self.is_draining = False
+        self.clock = clock
+        self._load = load
+        self._jobs: list[asyncio.Task[None]] = []
+        self._background: set[asyncio.Task[Any]] = set()
+        self._seen: tuple[int, int] | None = None
+        self._is_asked = False
+        self._exact = {(endpoint.method, endpoint.path): endpoint for endpoint in ENDPOINTS if "{" not in endpoint.path}
+        self._patterns = [(_pattern(endpoint.path), endpoint) for endpoint in ENDPOINTS if "{" in endpoint.path]
+
+    @property
+    def settings(self) -> GatewayConfig:
+        return self.serving.config.gateway
+
+    @property
+    def engine(self) -> Orchestrator:
+        return self.serving.engine
+
+    # ASGI
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            await self._serve(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+
+    async def serve_inside(self, scope: Scope, receive: Receive, send: Send, key: str) -> None:
+        """A request that the gateway makes for the owner of a key; it passes every check and limit but that of the secret."""
+        await self._serve(scope, receive, send, key)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, inside_key: str | None = None) -> None:
+        endpoint, call, problem = None, None, None
+        self.in_flight += 1
+        try:
+            call = Call(scope, receive, send)
+            endpoint = self._exact.get((call.method, call.path)) or self._find(call)
+            if endpoint.permission is not None:
+                if self.in_flight > self.settings.max_in_flight:
+                    raise Problem(503, "too many requests are under way", code="overloaded", retry_after_s=1.0)
+                call.principal = await (self.keyring.principal(_secret(call)) if inside_key is None else self.keyring.owner(inside_key))
+                if not call.principal.may(endpoint.permission):
+                    raise Problem(403, f"this key has no permission {endpoint.permission!r}", code="permission_denied", should_retry=False)
+            await endpoint.handler(self, call, await self._input(call, endpoint))
+        except Gone:
+            if call is not None:
+                call.status = CLIENT_GONE
+        except Exception as error:
+            problem = problem_of(error)
+            if problem is None:
+                log.exception("a request failed", extra={"request": call.id if call else ""})
+                problem = Problem(500, "an error of the gateway; its operator can look for the request id", code="internal")
+            elif problem.status >= 500:
+                log.warning("%s", error, extra={"request": call.id if call else ""})
+            await self._refuse(call, endpoint, problem, scope, receive, send)
+        finally:
+            self.in_flight -= 1
+            if call is not None and call.tab is not None:
+                self._record(call, call.tab, problem)
+
+    def _record(self, call: Call, tab: Tab, problem: Problem | None) -> None:
+        facts = call.facts
+        why = (problem.code or problem.kind) if problem else "client_gone" if call.status == CLIENT_GONE else facts.failed if facts else ""
+        self.recorder.add(tab.close(call.status, why, facts.as_trace() if facts else {}))
+
+    def _find(self, call: Call) -> Endpoint:
+        allowed = {method for method, path in self._exact if path == call.path}
+        for pattern, endpoint in () if allowed else self._patterns:
+            found = pattern.fullmatch(call.path)
+            if found is not None:
+                if endpoint.method == call.method:
+                    call.params = found.groupdict()
+                    return endpoint
+                allowed.add(endpoint.method)
+        if allowed:
+            allow = ", ".join(sorted(allowed)).encode()
+            raise Problem(
+                405, f"{call.method} is not for {call.path}: {allow.decode()}", code="method_not_allowed", headers=((b"allow", allow),)
+            )
+        raise Problem(404, f"there is nothing at {call.path[:200]}. See /openapi.json", code="not_found")
+
+    async def _input(self, call: Call, endpoint: Endpoint) -> Any:
+        """The body, checked; or the parameters of the address, where there is no body."""
+        for name, schema in endpoint.path_schemas:
+            self.validators.check(
+                schema, int(call.params[name]) if schema == "Count" and call.params[name].isdigit() else call.params[name]
+            )
+        query = (
+            self.validators.parameters(endpoint.params, call.query())
+            if endpoint.params or (endpoint.body == "" and call.scope["query_string"])
+            else {}
+        )
+        if not endpoint.body or endpoint.body_type != "application/json":
+            return query
+        content_type = call.headers.get(b"content-type", b"application/json")
+        if not content_type.startswith(b"application/json"):
+            raise Problem(
+                400, f"the body must be application/json, not {content_type.decode('latin-1')[:100]}", code="invalid_content_type"
+            )
+        body = await call.body(self.settings.max_body_bytes)
+        parsed = parse_json(body)
+        self.validators.check(endpoint.body, parsed)
+        return parsed
+
+    async def _refuse(
+        self, call: Call | None, endpoint: Endpoint | None, problem: Problem, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        if call is None:  # its head was refused
+            call = Call({**scope, "headers": []}, receive, send)
+        if call.started:
+            return  # half an answer is out: the server closes the connection without the end mark, so that nobody takes it for whole
+        is_anthropic = endpoint is not None and endpoint.dialect == "anthropic"
+        await call.reply_json(problem.as_anthropic(call.id) if is_anthropic else problem.as_openai(), problem.status, problem.headers())
+
+    # Life
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.start()
+        except Exception as error:
+            log.exception("the gateway cannot start")
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.aclose()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def start(self) -> None:
+        """Begins the work beside the requests."""
+        self._seen = await asyncio.to_thread(self.accounts.revision)
+        jobs: tuple[tuple[float, Callable[[], Awaitable[Any]]], ...] = (
+            (FLUSH_S, self.recorder.flush),
+            (BOOK_S, self.limiter.book),
+            (LOOK_S, self._look),
+            (BURY_S, self.limiter.bury),
+            (TIDY_S, self._tidy),
+        )
+        self._jobs = [asyncio.create_task(_again_and_again(seconds, job)) for seconds, job in jobs]
+        self.in_background(self.batches.resume())
+
+    async def aclose(self) -> None:
+        """Ends the work, books what was spent, writes what was served."""
+        self.is_draining = True
+        for task in (*self._jobs, *self._background):
+            task.cancel()
+        await asyncio.gather(*self._jobs, *self._background, return_exceptions=True)
+        await self.recorder.flush()
+        await self.limiter.aclose()
+        await self.serving.leave()
+        await close_wire()
+        self.recorder.close()
+        self.database.close()
+
+    def in_background(self, work: Awaitable[Any]) -> None:
+        """Lets it run beside the requests; it is cancelled when the gateway ends."""
+        task = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def reload(self) -> None:
+        """Reads the configuration again, and serves by it from the next request on. Raises `ConfigError`, and goes on as before then."""
+        if self._load is None:
+            return
+        config, engine = await asyncio.to_thread(self._load)
+        before, self.serving = self.serving, Serving(config, engine)
+        if self.cache is not None:
+            self.cache.clear()
+        await before.leave()
+        log.info("the configuration was read again")
+
+    def ask_for_reload(self) -> None:
+        """Reads the configuration again within a second; safe in a signal handler, which may interrupt anything."""
+        self._is_asked = True
+
+    def has_reloaded(self) -> None:
+        """The next look at the revision finds nothing new: this process asked for the reload itself."""
+        self._seen = None
+
+    async def _look(self) -> None:
+        """Notices what other processes changed."""
+        if self._is_asked:
+            self._is_asked = False
+            await asyncio.to_thread(self.accounts.ask_for_reload)
+        seen = await asyncio.to_thread(self.accounts.revision)
+        if self._seen is not None and seen[0] != self._seen[0]:
+            self.keyring.forget()
+        if self._seen is not None and seen[1] != self._seen[1]:
+            try:
+                await self.reload()
+            except OrchestratorError as error:
+                log.error("the new configuration is not used: %s", error)
+        self._seen = seen
+
+    async def _tidy(self) -> None:
+        await asyncio.to_thread(self.requests.forget, before=self.clock() - 86_400 * self.settings.keep_days)
+
+
+def _secret(call: Call) -> str | None:
+    bearer = call.header(b"authorization")
+    if bearer is not None:
+        scheme, _, secret = bearer.partition(" ")
+        return secret.strip() if scheme.lower() == "bearer" else None
+    return call.header(b"x-api-key")
+
+
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\\\{(\w+)\\\}", _segment, re.escape(path)))
+
+
+def _segment(name: re.Match[str]) -> str:
+    """A name in braces stands for one segment; names of models have slashes in them."""
+    return f"(?P<{name[1]}>.+)" if name[1] == "model" else f"(?P<{name[1]}>[^/]+)"
+
+
+def _spans(settings: GatewayConfig) -> Callable[[Iterable[Any]], None] | None:
+    if settings.telemetry is None:
+        return None
+    from orchestrator.gateway.telemetry import Spans
+
+    return Spans(settings.telemetry).export
+
+
+async def _again_and_again(seconds: float, job: Callable[[], Awaitable[Any]]) -> None:
+    while True:
+        await asyncio.sleep(seconds)
+        try:
+            await job()
+        except StorageError as error:
+            log.error("the database cannot be used: %s", error)
+        except Exception:
+            log.exception("work beside the requests failed")
+
+
+def build(config: Config | str | Path, *, is_shared: bool = False) -> Gateway:
+    """The gateway of a configuration, or of the file that holds one. Raises `ConfigError`, `StorageError`."""
+
+    def load() -> tuple[Config, Orchestrator]:
+        parsed = config if isinstance(config, Config) else load_config(config)
+        return parsed, Orchestrator.from_config(parsed)
+
+    parsed, engine = load()
+    return Gateway(parsed, engine, is_shared=is_shared, load=None if isinstance(config, Config) else load)

@@ -1,0 +1,557 @@
+"""How a chat completion comes about: passed through to the model that the caller names, or routed, and searched where one draft may not do.
+
+Every answer is in OpenAI's dialect, as bytes: the other dialects translate it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import orjson
+
+from orchestrator.backends.base import Backend
+from orchestrator.backends.openai import usage_of
+from orchestrator.backends.resilience import LONGEST_WAIT_S, backoff_s
+from orchestrator.backends.wire import Reply, WireError
+from orchestrator.budget import Budget, Ledger, from_nano
+from orchestrator.config import AutoConfig
+from orchestrator.errors import BackendError, BackendUnavailable, BadResponse, NoAdequateModel
+from orchestrator.gateway import sse
+from orchestrator.gateway.asked import Asked
+from orchestrator.gateway.limits import USD, LimitReached
+from orchestrator.gateway.options import Options
+from orchestrator.gateway.problems import Problem, problem_of
+from orchestrator.gateway.tab import Tab
+from orchestrator.planning import Plan
+from orchestrator.search.prompts import notes_messages
+from orchestrator.streaming import events_of
+from orchestrator.trace import Event, Trace
+from orchestrator.types import Answer, Completion, Usage
+from router import Preference, Route
+
+if TYPE_CHECKING:
+    from orchestrator.backends.relay import Relay
+    from orchestrator.engine import Orchestrator
+
+ATTEMPTS = 3
+AUTO = "auto"
+PIECE_CHARS = 48  # a search's answer is there at once; it is written in pieces, because clients expect a stream
+_UNLIMITED = Budget()
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Facts:
+    """What is known of how an answer came about, for its reply, trace and metrics."""
+
+    model: str = ""
+    reason: str = ""
+    route: Route | None = None
+    confidence: float | None = None
+    simulated: bool = False
+    cached: dict[str, Any] | None = None
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    ttft_s: float | None = None
+    trace: Trace | None = None
+    stopped: str = ""
+    failed: str = ""
+
+    def as_dict(self, tab: Tab, *, explain: bool) -> dict[str, Any]:
+        """The field `orchestrator` of a reply."""
+        route: dict[str, Any] = {"chosen": self.model, "reason": self.reason}
+        if explain and self.route is not None:
+            route["options"] = [
+                {
+                    "model": o.model,
+                    "p_success": round(o.p_success, 4),
+                    "cost_usd": o.cost_usd,
+                    "latency_s": o.latency_s,
+                    "rejected": o.rejected,
+                }
+                for o in self.route.options
+            ]
+        found: dict[str, Any] = {
+            "route": route,
+            "confidence": None if self.confidence is None else round(self.confidence, 4),
+            "cost_usd": tab.cost_usd,
+            "trace_id": tab.id,
+            "cached": self.cached or False,
+        }
+        if self.simulated:
+            found["simulated"] = True
+        return found
+
+    def as_trace(self) -> dict[str, Any]:
+        """What is kept of it."""
+        kept: dict[str, Any] = {"model": self.model, "reason": self.reason, "attempts": self.attempts}
+        for name in ("confidence", "stopped", "failed"):
+            if getattr(self, name):
+                kept[name] = getattr(self, name)
+        if self.trace is not None:
+            kept["search"] = self.trace.as_dict()
+        return kept
+
+
+@dataclass(slots=True)
+class Job:
+    """One completion under way."""
+
+    tab: Tab
+    asked: Asked
+    options: Options
+    facts: Facts
+    budget: Budget
+    deadline: float
+
+    @property
+    def left_s(self) -> float:
+        return self.deadline - time.monotonic()
+
+
+class Completions:
+    """All of it over one fleet. `autos` are the names behind `auto:`; `timeout_s` bounds a request that states no budget of seconds; `later` lets
+    work go on beside the requests.
+    """
+
+    def __init__(
+        self, engine: Orchestrator, autos: dict[str, AutoConfig], *, timeout_s: float, later: Callable[[Awaitable[Any]], None]
+    ) -> None:
+        self.engine = engine
+        self.autos = autos
+        self._timeout_s = timeout_s
+        self._later = later
+        self._relays: dict[str, Relay] = {
+            name: make() for name, backend in engine.backends.items() if (make := getattr(backend, "relay", None)) is not None
+        }
+        self._capabilities = frozenset().union(*(backend.profile.capabilities for backend in engine.backends.values()))
+
+    @property
+    def models(self) -> list[str]:
+        """Every name that a caller may ask for."""
+        return [AUTO, *(f"{AUTO}:{name}" for name in self.autos), *self.engine.backends]
+
+    def job(self, tab: Tab, asked: Asked, options: Options, facts: Facts) -> Job:
+        budget = options.budget if self.engine.budget == _UNLIMITED else self.engine.budget & options.budget
+        seconds = self._timeout_s if budget.seconds is None else min(budget.seconds, self._timeout_s)
+        return Job(tab, asked, options, facts, budget, time.monotonic() + seconds)
+
+    async def whole(self, job: Job) -> bytes:
+        """The answer as one JSON object. Raises what `problem_of` knows."""
+        model = job.asked.body["model"]
+        if model in self.engine.backends:
+            job.facts.reason = "the caller named it"
+            return await self._draft(job, [model], None)
+        plan, drafts = await self._planned(job)
+        if drafts:
+            return await self._draft(_with_notes(job, plan), drafts, plan)
+        answer = _fit(job, await self._search(job, plan, None))
+        return orjson.dumps(
+            _completion(job, answer.text, answer.usage, refusal="no answer is believed enough" if answer.abstained else None)
+        )
+
+    async def stream(self, job: Job) -> AsyncIterator[bytes]:
+        """The answer as events, opened: what raises here raises before anything was sent. The iterator itself raises nothing but `Gone` and
+        cancellation; an answer that breaks off ends with an event that says so.
+        """
+        model = job.asked.body["model"]
+        if model in self.engine.backends:
+            job.facts.reason = "the caller named it"
+            return await self._open(job, [model], None)
+        plan, drafts = await self._planned(job)
+        if drafts:
+            return await self._open(_with_notes(job, plan), drafts, plan)
+        return self._searched(job, plan)
+
+    async def answer(self, job: Job, *, only: str | None) -> Answer:
+        """The answer as the engine gives it; of one model alone, if `only` names it."""
+        return await self._search(job, await self.planned(job, only=only), None)
+
+    async def _planned(self, job: Job) -> tuple[Plan, list[str]]:
+        """The plan of an `auto` request, and the models of which one draft will do, the best first; empty where the search decides."""
+        plan = await self.planned(job)
+        chosen, beyond = plan.route.chosen, job.asked.beyond_search()
+        if chosen is None:
+            raise NoAdequateModel(f"no model can answer this: {plan.route.reason}", remedy="Look at the route: explain=true")
+        if beyond:
+            job.facts.reason = f"{plan.route.reason} (one draft: {beyond})"
+            return plan, [chosen, *_others(plan.route, chosen)]
+        draft = plan.only_draft()
+        return plan, [draft, *_others(plan.route, draft)] if draft is not None and draft in self._relays else []
+
+    async def planned(self, job: Job, *, only: str | None = None) -> Plan:
+        """What would be done for an `auto` request; no model is asked."""
+        asked, options, tab = job.asked, job.options, job.tab
+        auto = AutoConfig() if only is not None else self._auto(asked.body["model"])
+        beyond = asked.beyond_search()
+        allowed = None if only is None else frozenset((only,))
+        if only is None and tab.principal.models is not None:
+            allowed = frozenset(name for name in self.engine.backends if tab.principal.may_use(name))
+            if not allowed:
+                raise Problem(403, "this key may use no model of this fleet", code="model_not_allowed", should_retry=False)
+        trace = job.facts.trace = Trace(id=tab.id)
+        query = asked.query(
+            tab.served.scope,
+            schema=None if beyond else asked.schema,
+            quality=auto.quality if options.quality is None else options.quality,
+            models=allowed,
+            uses_memory=options.memory is not False,
+            criteria=options.criteria,
+            value_usd=options.value_usd,
+            may_abstain=options.may_abstain,
+            max_tokens=asked.max_tokens,
+            temperature=asked.body.get("temperature"),
+        )
+        strategy = "single" if beyond else options.strategy or auto.strategy
+        preference = Preference("best") if auto.objective == "best" and options.quality is None else None
+        needs = asked.needs() & self._capabilities
+        plan = await self.engine.plan(query, trace, budget=job.budget, strategy=strategy, preference=preference, needs=needs)
+        job.facts.route, job.facts.reason = plan.route, plan.route.reason
+        return plan
+
+    def _auto(self, name: str) -> AutoConfig:
+        if name == AUTO:
+            return AutoConfig()
+        auto = self.autos.get(name.removeprefix(f"{AUTO}:"))
+        if auto is None:
+            raise Problem(404, f"there is no model {name!r}. There are: {', '.join(self.models)}", code="model_not_found", param="model")
+        return auto
+
+    def _envelope(self, job: Job, stated: Budget) -> Budget:
+        """What a search may use: never more than the accounts have left, nor than a right answer is worth where nobody says otherwise."""
+        stated = stated & Budget(seconds=max(job.left_s, 0.0))
+        if not any(account.limits.usd is not None for account in job.tab.principal.chain):
+            return stated
+        left = self._left_usd(job)
+        worth = self.engine.value_usd if job.options.value_usd is None else job.options.value_usd
+        return stated & Budget(usd=min(worth, left) if stated.usd is None else min(stated.usd, left))
+
+    def _left_usd(self, job: Job) -> float:
+        left = job.tab.left_nano()
+        return float("inf") if left is None else from_nano(left)
+
+    # One draft, as the model writes it
+
+    async def _draft(self, job: Job, models: Sequence[str], plan: Plan | None) -> bytes:
+        """A whole answer of the first of `models` that gives one."""
+
+        async def once(model: str) -> bytes:
+            relay = self._relays.get(model)
+            if relay is None:
+                return await self._local(job, model)
+            reply = await self._post(job, model, relay, job.asked.body)
+            try:
+                async with asyncio.timeout(max(job.left_s, 0.001)):
+                    content = await reply.read()
+            except WireError as error:
+                raise relay.broken(error) from None
+            except BaseException as error:
+                reply.cancel()
+                if isinstance(error, TimeoutError):
+                    raise BackendUnavailable(f"{model}: no whole answer in time", remedy="Allow more seconds", may_be_billed=True) from None
+                raise
+            payload = _payload(content, model)
+            usage = usage_of(payload.get("usage"))
+            text_bytes = 0 if usage else len(content)
+            job.tab.settle(self._backend(model).profile, usage or Usage(job.asked.prompt_tokens(), text_bytes // 4, estimated=True))
+            job.facts.simulated = bool(payload.get("simulated"))
+            if plan is not None:
+                self._took(job, plan, model, _text_of(payload), usage or Usage())
+            return content
+
+        return await self._first(job, models, once)
+
+    async def _open(self, job: Job, models: Sequence[str], plan: Plan | None) -> AsyncIterator[bytes]:
+        """A stream of the first of `models` that begins to answer."""
+        body = job.asked.body
+        streaming = {**body, "stream_options": {**(body.get("stream_options") or {}), "include_usage": True}}
+
+        async def once(model: str) -> AsyncIterator[bytes]:
+            relay = self._relays.get(model)
+            if relay is None:
+                content = await self._local(job, model)
+                return _pieces(job, orjson.loads(content))
+            reply = await self._post(job, model, relay, streaming)
+            if not reply.headers.get("content-type", "").startswith("text/event-stream"):
+                reply.cancel()
+                raise BadResponse(
+                    f"{model} does not stream: it answers with {reply.headers.get('content-type')!r}", remedy="Check the server"
+                )
+            return self._passed_on(job, model, relay, reply, plan)
+
+        return await self._first(job, models, once)
+
+    async def _first(self, job: Job, models: Sequence[str], once: Callable[[str], Awaitable[T]]) -> T:
+        """Tries until a model answers: again what may pass, then the next one. What may have been billed is booked before it is asked again."""
+        for index, model in enumerate(models):
+            for attempt in range(1, ATTEMPTS + 1):
+                began = time.perf_counter()
+                try:
+                    brought = await once(model)
+                except BackendError as error:
+                    job.tab.failed(error)
+                    job.facts.attempts.append({"model": model, "error": error.code, "seconds": round(time.perf_counter() - began, 6)})
+                    wait_s = backoff_s(error, attempt)
+                    is_last = attempt == ATTEMPTS or not error.retryable or (error.may_be_billed and attempt > 1)
+                    if is_last or wait_s > min(LONGEST_WAIT_S, job.left_s):
+                        if index == len(models) - 1 or job.left_s <= 0:
+                            raise
+                        break
+                    await asyncio.sleep(wait_s)
+                else:
+                    job.facts.model = job.tab.served.model = model
+                    job.facts.simulated |= self._backend(model).profile.simulated
+                    job.facts.attempts.append({"model": model, "seconds": round(time.perf_counter() - began, 6)})
+                    return brought
+        raise AssertionError("unreachable: the last error is raised")
+
+    async def _post(self, job: Job, model: str, relay: Relay, body: dict[str, Any]) -> Reply:
+        asked, profile = job.asked, self._backend(model).profile
+        prompt, most = asked.worst_prompt_tokens(), asked.max_tokens
+        is_bounded = job.tab.has_limits or job.budget.usd is not None or job.budget.tokens is not None
+        if most is None and is_bounded:
+            most = profile.max_output_tokens
+            body = {**body, "max_tokens": most}
+        output = (profile.max_output_tokens if most is None else most) * asked.several
+        await job.tab.hold(profile.cost_usd(prompt, output), prompt + output, within=job.budget)
+        return await relay.post("/chat/completions", body, timeout_s=max(job.left_s, 0.001))
+
+    async def _local(self, job: Job, model: str) -> bytes:
+        """An answer of a backend in this process: a calculator, or from memory."""
+        backend = self._backend(model)
+        request = job.asked.request(job.asked.max_tokens or backend.profile.max_output_tokens)
+        prompt = job.asked.worst_prompt_tokens()
+        await job.tab.hold(backend.profile.cost_usd(prompt, request.max_tokens), prompt + request.max_tokens, within=job.budget)
+        done = await backend.complete(request)
+        job.tab.settle(backend.profile, done.usage)
+        job.facts.confidence, job.facts.simulated = done.confidence, done.simulated
+        job.facts.model = model
+        return orjson.dumps(_completion(job, done.text or "", done.usage, refusal=(done.note or "it abstains") if done.abstained else None))
+
+    async def _passed_on(self, job: Job, model: str, relay: Relay, reply: Reply, plan: Plan | None) -> AsyncIterator[bytes]:
+        """The upstream's events as they come; the bill is settled at their end, whoever ends them."""
+        tab, profile, passage = job.tab, self._backend(model).profile, sse.Passage()
+        is_settled, broken = False, ""
+        texts: list[bytes] = []
+        try:
+            try:
+                async for chunk in reply.chunks():
+                    passed = passage.feed(chunk)
+                    if passed:
+                        if job.facts.ttft_s is None:
+                            job.facts.ttft_s = tab.served.ttft_s = tab.call.elapsed_s
+                        if plan is not None:
+                            texts.append(passed)
+                        yield passed
+                    if job.left_s <= 0:
+                        raise WireError("the time for this request is over", may_be_billed=True, is_timeout=True)
+            except (WireError, sse.BrokenStream) as error:
+                broken = str(error)
+            is_settled = True
+            self._settle_stream(job, model, passage)
+            if passage.is_whole and not broken:
+                if plan is not None:
+                    self._took(job, plan, model, _streamed_text(texts), passage.usage or Usage())
+                for event in self._closing(job, passage.usage_event):
+                    yield event
+            elif not passage.has_failed:
+                job.facts.failed = "upstream_bad_response"
+                log.warning("a stream broke off", extra={"model": model, "request": tab.id, "why": broken or "it ended early"})
+                yield sse.event(Problem(502, "the model's answer broke off", code="upstream_bad_response").as_openai())
+            else:
+                job.facts.failed = "upstream_error"
+        finally:
+            reply.cancel()
+            if not is_settled:  # the caller went away: the upstream is cut off, and what came by then is paid
+                tab.settle_aborted(profile, job.asked.prompt_tokens(), passage.written_tokens)
+
+    def _settle_stream(self, job: Job, model: str, passage: sse.Passage) -> None:
+        profile = self._backend(model).profile
+        if passage.usage is not None:
+            job.tab.settle(profile, passage.usage)
+        else:
+            job.tab.settle_aborted(profile, job.asked.prompt_tokens(), passage.written_tokens)
+
+    def _closing(self, job: Job, usage_event: bytes | None) -> list[bytes]:
+        """How a stream ends: the usage, if it was asked for, our own details, the end mark."""
+        events = []
+        details = job.facts.as_dict(job.tab, explain=job.options.explain) if job.options.details else None
+        if job.asked.wants_usage and usage_event is not None:
+            events.append(usage_event if details is None else sse.spliced(usage_event, "orchestrator", details))
+        elif details is not None:
+            events.append(sse.comment("orchestrator " + orjson.dumps(details).decode()))
+        return [*events, sse.DONE]
+
+    def _took(self, job: Job, plan: Plan, model: str, text: str | None, usage: Usage) -> None:
+        """Tells the engine what the routed draft was, so that it is logged, learned from and audited; its caller does not wait for that."""
+        job.facts.confidence = plan.state.priors[model]
+        if text is None or not self.engine.takes_note:
+            return
+        completion = Completion(
+            model, text, usage, latency_s=job.tab.call.elapsed_s, ttft_s=job.facts.ttft_s, simulated=job.facts.simulated
+        )
+        trace = job.facts.trace or Trace(id=job.tab.id)
+        self._later(self.engine.took(plan, completion, job.tab.cost_usd, trace))
+
+    # A search
+
+    async def _search(self, job: Job, plan: Plan, on_event: Callable[[Event], None] | None) -> Answer:
+        """Searches within an envelope of money that is held on the accounts first."""
+        trace = job.facts.trace
+        assert trace is not None
+        trace.on_event = on_event
+        tokens = job.asked.worst_prompt_tokens() + plan.request.max_tokens
+        budget = self._envelope(job, plan.budget)
+        try:
+            await job.tab.hold(budget.usd or 0.0, tokens)
+        except LimitReached as error:  # what other processes have spent is known only now: less may still do
+            smaller = self._envelope(job, plan.budget)
+            if error.kind != USD or not smaller.usd or smaller == budget:
+                raise
+            budget = smaller
+            await job.tab.hold(budget.usd or 0.0, tokens)
+        plan = replace(plan, budget=budget)
+        ledger, usage = Ledger(plan.budget), None
+        try:
+            answer = await self.engine.carry_out(plan, trace, ledger)
+            usage = answer.usage
+        finally:  # also when it fails or the caller leaves: what was begun by then is paid
+            spent = None if ledger.price_unknown else ledger.spent_usd
+            job.tab.settle_usd(spent, usage or Usage(ledger.settled_tokens, estimated=True))
+        facts = job.facts
+        facts.model = job.tab.served.model = answer.model
+        facts.confidence, facts.simulated, facts.stopped = answer.confidence, answer.simulated, answer.stopped
+        return answer
+
+    async def _searched(self, job: Job, plan: Plan) -> AsyncIterator[bytes]:
+        """A search as events: its progress as comments (or typed events, if asked for), then the answer in pieces."""
+        yield sse.comment(f"orchestrator searches; {plan.route.reason}")
+        progress = events_of(lambda on_event: self._search(job, plan, on_event))
+        try:
+            async for step in progress:
+                if isinstance(step, Event):
+                    yield _progress(step, typed=job.options.events)
+                    continue
+                step = _fit(job, step)
+                refusal = "no answer is believed enough" if step.abstained else None
+                async for piece in _pieces(job, _completion(job, step.text, step.usage, refusal=refusal)):
+                    yield piece
+        except Exception as error:
+            problem = problem_of(error)
+            if problem is None:
+                log.exception("a search failed", extra={"request": job.tab.id})
+                problem = Problem(500, "an error of the gateway; its operator can look for the request id", code="internal")
+            job.facts.failed = problem.code or "error"
+            yield sse.event(problem.as_openai())
+        finally:
+            await progress.aclose()
+
+    def _backend(self, model: str) -> Backend:
+        return self.engine.backends[model]
+
+
+def _fit(job: Job, answer: Answer) -> Answer:
+    """Raises `Problem` on an answer that does not have the form that was asked for: who reads it by a program must not be given it."""
+    given = next((c for c in answer.candidates if c.text == answer.text), None)
+    if job.asked.schema is not None and given is not None and given.ruled_out:
+        told = next((v.feedback for v in given.verdicts if v.decisive and v.passed is False), "")
+        raise Problem(502, f"no model gave an answer of the form that was asked for: {told}"[:500], code="schema_not_satisfied")
+    return answer
+
+
+def _others(route: Route, chosen: str) -> list[str]:
+    """Where to go when the chosen model cannot be reached: the most promising first."""
+    usable = sorted(route.usable, key=lambda option: -option.p_success)
+    return [option.model for option in usable if option.model != chosen]
+
+
+def _with_notes(job: Job, plan: Plan) -> Job:
+    """The job with what memory holds for it."""
+    return replace(job, asked=job.asked.with_notes(notes_messages(plan.recall)))
+
+
+def _payload(content: bytes, model: str) -> dict[str, Any]:
+    try:
+        payload = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        raise BadResponse(f"{model}: the answer is not JSON", remedy="Check the server") from None
+    if not isinstance(payload, dict) or not isinstance(payload.get("choices"), list):
+        raise BadResponse(f"{model}: the answer holds no choices", remedy="Check the server")
+    return payload
+
+
+def _text_of(payload: dict[str, Any]) -> str | None:
+    choices = payload["choices"]
+    message = choices[0].get("message") if choices and isinstance(choices[0], dict) else None
+    content = message.get("content") if isinstance(message, dict) else None
+    return content if isinstance(content, str) else None
+
+
+def _streamed_text(passed: list[bytes]) -> str | None:
+    """The text of the first choice of a stream that went by."""
+    contents = (sse.data_of(piece) for piece in b"".join(passed).split(b"\n\n"))
+    choices = (choice for content in contents if content for choice in sse.parsed_event(content).get("choices") or ())
+    parts = [text for choice in choices if choice.get("index") == 0 and isinstance(text := (choice.get("delta") or {}).get("content"), str)]
+    return "".join(parts) or None
+
+
+def _completion(job: Job, text: str, usage: Usage, *, refusal: str | None = None) -> dict[str, Any]:
+    """A completion of our own making."""
+    message: dict[str, Any] = {"role": "assistant", "content": None if refusal else text, "refusal": refusal}
+    found: dict[str, Any] = {
+        "id": f"chatcmpl-{job.tab.id[:24]}",
+        "object": "chat.completion",
+        "created": int(job.tab.call.at),
+        "model": job.facts.model,
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
+        "usage": usage_dict(usage),
+    }
+    return found | ({"simulated": True} if job.facts.simulated else {})
+
+
+async def _pieces(job: Job, completion: dict[str, Any]) -> AsyncIterator[bytes]:
+    """A whole completion as the stream that its caller asked for."""
+    job.facts.ttft_s = job.tab.served.ttft_s = job.tab.call.elapsed_s
+    kept = {name: completion[name] for name in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
+    wants_usage = job.asked.wants_usage
+
+    def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
+        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
+        return sse.event(kept | {"choices": [choice]} | ({"usage": None} if wants_usage else {}))
+
+    message = completion["choices"][0]["message"]
+    yield chunk({"role": "assistant", "content": ""})
+    if message["refusal"]:
+        yield chunk({"refusal": message["refusal"]})
+    text = message["content"] or ""
+    for start in range(0, len(text), PIECE_CHARS):
+        yield chunk({"content": text[start : start + PIECE_CHARS]})
+    yield chunk({}, "stop")
+    details = job.facts.as_dict(job.tab, explain=job.options.explain) if job.options.details else None
+    if wants_usage:
+        yield sse.event(kept | {"choices": [], "usage": completion["usage"]} | ({} if details is None else {"orchestrator": details}))
+    elif details is not None:
+        yield sse.comment("orchestrator " + orjson.dumps(details).decode())
+    yield sse.DONE
+
+
+def _progress(step: Event, *, typed: bool) -> bytes:
+    if typed:
+        return sse.event({"kind": step.kind, "at_s": round(step.at_s, 4), **step.detail}, "orchestrator.progress")
+    told = " ".join(f"{name}={value}" for name, value in step.detail.items() if value is not None)
+    return sse.comment(f"{step.kind} {told}"[:300])
+
+
+def usage_dict(usage: Usage) -> dict[str, Any]:
+    """Usage in OpenAI's words."""
+    return {
+        "prompt_tokens": usage.prefill_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
+    }

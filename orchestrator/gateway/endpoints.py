@@ -1,0 +1,17 @@
+"""Every operation of the API, in the order of the document."""
+
+from __future__ import annotations
+
+from orchestrator.gateway import admin, anthropic, batches, chat, decisions, embedding, memories, native, responses
+
+ENDPOINTS = (
+    *chat.ENDPOINTS,
+    *responses.ENDPOINTS,
+    *embedding.ENDPOINTS,
+    *anthropic.ENDPOINTS,
+    *decisions.ENDPOINTS,
+    *native.ENDPOINTS,
+    *memories.ENDPOINTS,
+    *batches.ENDPOINTS,
+    *admin.ENDPOINTS,
+)

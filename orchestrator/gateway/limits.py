@@ -1,0 +1,309 @@
+"""What a request may use, held before it and settled after it, in this process's own share of every quota: no database on the way.
+
+Each account of a chain (organisation, team, key) has a purse for every limit: a slice leased from the shared quota (see `storage.quotas`). Holding
+takes from the purses of the whole chain or from none. Only when a purse runs low is another slice leased.
+Invariant: what a purse holds, has spent since the last booking and has to spare is exactly what it has leased.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+from orchestrator.budget import from_nano, to_nano
+from orchestrator.errors import OrchestratorError, StorageError
+from orchestrator.storage.accounts import AccountLimits
+from orchestrator.storage.quotas import CONCURRENCY, Booking, Grant, Quota, Quotas
+
+USD, REQUESTS, TOKENS = "usd", "requests", "tokens"
+MINUTE_S = 60
+SLICE = 50  # of a budget: a fiftieth is leased at once, and lost to the budget if this process is killed
+SHARED_SLICE = 10  # of what passes in a minute or is in use at once, where other processes share it
+PATIENCE_S = 1.5  # how long a request waits for money that other processes hold and do not use
+TRIES = 5
+T = TypeVar("T")
+log = logging.getLogger(__name__)
+
+
+class Account(NamedTuple):
+    """One link of a chain: whose limits these are, for messages (`key`, `team`, `organisation`), the limits, and the budget in nano-dollars."""
+
+    subject: str
+    what: str
+    limits: AccountLimits
+    nano: int | None = None
+
+    @classmethod
+    def of(cls, subject: str, what: str, limits: AccountLimits) -> Account:
+        return cls(subject, what, limits, None if limits.usd is None else to_nano(limits.usd))
+
+
+class LimitReached(OrchestratorError):
+    """A limit of an account does not allow this request. `retry_after_s` is when it may; `None`: waiting does not help."""
+
+    code = "limit_reached"
+
+    def __init__(self, message: str, *, kind: str, retry_after_s: float | None, remedy: str) -> None:
+        super().__init__(message, remedy=remedy)
+        self.kind = kind
+        self.retry_after_s = retry_after_s
+
+
+class Purse:
+    """This process's share of one quota: amounts that are held by running requests, spent but not booked, and free."""
+
+    __slots__ = ("held", "idle_since", "limit", "quota", "refused_until", "spare", "spent", "unleased", "what")
+
+    def __init__(self, quota: Quota, limit: int, what: str) -> None:
+        self.quota = quota
+        self.limit = limit
+        self.what = what
+        self.held = self.spent = self.spare = 0
+        self.unleased = limit  # as far as known: what nobody has leased or used
+        self.refused_until = 0.0
+
+    @property
+    def remaining(self) -> int:
+        """What is left of the quota as far as this process knows."""
+        return max(self.spare + self.unleased, 0)
+
+
+class Hold:
+    """What one request holds. Settle or release it exactly once."""
+
+    __slots__ = ("is_open", "parts")
+
+    def __init__(self, parts: list[tuple[Purse, int]]) -> None:
+        self.parts = parts
+        self.is_open = True
+
+    def settle(self, used: Mapping[str, int]) -> int:
+        """Books what was really used of each kind (a kind that is not named: all that was held); returns by how many nano-dollars the provider billed
+        more than was held. Calls at once are given back.
+        """
+        if not self.is_open:
+            raise ValueError("this hold is closed already")
+        self.is_open = False
+        overrun = 0
+        for purse, amount in self.parts:
+            kind = purse.quota.kind
+            really = 0 if kind == CONCURRENCY else used.get(kind, amount)
+            purse.held -= amount
+            purse.spent += really
+            purse.spare += amount - really
+            if kind == USD:
+                overrun = max(overrun, really - amount)
+        return overrun
+
+    def standing(self) -> list[tuple[str, int, int]]:
+        """(kind, limit, what is left) of the tightest quotas of requests and of tokens that it counts against."""
+        found: dict[str, tuple[str, int, int]] = {}
+        for purse, _ in self.parts:
+            kind = purse.quota.kind
+            if kind in (REQUESTS, TOKENS) and (kind not in found or purse.remaining < found[kind][2]):
+                found[kind] = kind, purse.limit, purse.remaining
+        return list(found.values())
+
+    def release(self) -> None:
+        """Nothing was used, but the request itself counts."""
+        self.settle({USD: 0, TOKENS: 0})
+
+
+class Limiter:
+    """All purses of this process. `is_shared`: other processes lease from the same quotas."""
+
+    def __init__(self, quotas: Quotas, *, is_shared: bool, clock: Callable[[], float] = time.time) -> None:
+        self.quotas = quotas
+        self._is_shared = is_shared
+        self._clock = clock
+        self._purses: dict[Quota, Purse] = {}
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix="quotas")  # one: bookings and leases of one process keep their order
+        self._leasing: dict[Quota, asyncio.Future[None]] = {}
+        self.overrun_nano = 0
+
+    async def hold(self, chain: Iterable[Account], *, usd_nano: int | None, tokens: int, requests: int = 1) -> Hold:
+        """Holds the worst case of a request on every account of its chain. Raises `LimitReached`, and holds nothing then.
+
+        `usd_nano=None` means that the price is not known: refused where an account has a money limit.
+        """
+        now = self._clock()
+        parts: list[tuple[Purse, int]] = []
+        for account in chain:
+            limits = account.limits
+            if account.nano is not None:
+                if usd_nano is None:
+                    raise LimitReached(
+                        f"the price of this model is unknown, and the {account.what} has a budget",
+                        kind=USD,
+                        retry_after_s=None,
+                        remedy="State its prices in the configuration",
+                    )
+                if usd_nano:
+                    parts.append((self._purse(account, USD, period_of(limits.period, now), account.nano), usd_nano))
+            if limits.requests_per_minute is not None:
+                parts.append((self._purse(account, REQUESTS, int(now) // MINUTE_S, limits.requests_per_minute), requests))
+            if limits.tokens_per_minute is not None:
+                parts.append((self._purse(account, TOKENS, int(now) // MINUTE_S, limits.tokens_per_minute), tokens))
+            if limits.concurrency is not None:
+                parts.append((self._purse(account, CONCURRENCY, 0, limits.concurrency), 1))
+        while True:
+            short = [(purse, amount) for purse, amount in parts if purse.spare < amount]
+            if not short:
+                break
+            for purse, amount in short:
+                await self._lease(purse, amount)
+        for purse, amount in parts:  # no await since the last look: the event loop runs nothing in between
+            purse.spare -= amount
+            purse.held += amount
+        return Hold(parts)
+
+    def left_nano(self, chain: Iterable[Account]) -> int | None:
+        """Nano-dollars that the tightest budget of the chain still allows, as far as this process knows; `None` without a budget."""
+        now, found = self._clock(), []
+        for account in chain:
+            if account.nano is not None:
+                purse = self._purses.get(Quota(account.subject, USD, period_of(account.limits.period, now)))
+                found.append(account.nano if purse is None else min(purse.remaining, account.nano))
+        return min(found) if found else None
+
+    def _purse(self, account: Account, kind: str, period: int, limit: int) -> Purse:
+        quota = Quota(account.subject, kind, period)
+        purse = self._purses.get(quota)
+        if purse is None:
+            purse = self._purses[quota] = Purse(quota, limit, account.what)
+        elif purse.limit != limit:
+            purse.unleased += limit - purse.limit
+            purse.limit = limit
+        return purse
+
+    async def _lease(self, purse: Purse, amount: int) -> None:
+        """Gets enough into a purse for `amount`, or raises `LimitReached`. Requests that wait for the same purse wait together."""
+        if amount > purse.limit:
+            raise self._refusal(purse, amount)
+        running = self._leasing.get(purse.quota)
+        if running is not None:
+            await asyncio.shield(running)
+            return
+        if self._clock() < purse.refused_until:
+            raise self._refusal(purse, amount)
+        done = self._leasing[purse.quota] = asyncio.get_running_loop().create_future()
+        try:
+            await self._lease_from_quota(purse, amount)
+        finally:
+            del self._leasing[purse.quota]
+            done.set_result(None)
+
+    async def _lease_from_quota(self, purse: Purse, amount: int) -> None:
+        for attempt in range(TRIES):
+            need = amount - purse.spare
+            if need <= 0:
+                return
+            slice_, share = self._slice(purse)
+            grant: Grant = await self._in_thread(partial(self.quotas.lease, purse.quota, need, slice_, purse.limit, share=share))
+            purse.unleased = purse.limit - grant.used - grant.leased
+            if grant.amount:
+                purse.spare += grant.amount
+                return
+            others = grant.leased - purse.held - purse.spare - purse.spent
+            could_fit = self._is_shared and grant.used + purse.held + purse.spent + amount <= purse.limit and others > 0
+            if not could_fit or purse.quota.kind in (REQUESTS, TOKENS) or attempt == TRIES - 1:
+                break
+            await asyncio.sleep(PATIENCE_S / (TRIES - 1))
+        purse.refused_until = self._clock() + (0.0 if purse.held else 0.25)  # what runs here may give back at any moment
+        raise self._refusal(purse, amount)
+
+    def _slice(self, purse: Purse) -> tuple[int, int]:
+        """How much to lease at once, and at most which part of what is left. What passes in a minute is all ours if nobody shares it."""
+        if purse.quota.kind == USD:
+            return purse.limit // SLICE, 10
+        return (max(purse.limit // SHARED_SLICE, 1), 4) if self._is_shared else (purse.limit, 1)
+
+    def _refusal(self, purse: Purse, amount: int) -> LimitReached:
+        kind, now = purse.quota.kind, self._clock()
+        if kind == USD:
+            left = from_nano(max(purse.remaining, 0))
+            return LimitReached(
+                f"the budget of the {purse.what} does not allow this request: it may cost {from_nano(amount):.6f} USD, {left:.6f} of "
+                f"{from_nano(purse.limit):.2f} are left",
+                kind=USD,
+                retry_after_s=None,
+                remedy="Ask for fewer tokens, choose a cheaper model, or have the budget raised",
+            )
+        if kind == CONCURRENCY:
+            return LimitReached(
+                f"the {purse.what} has {purse.limit} requests running, which is its limit",
+                kind=kind,
+                retry_after_s=1.0,
+                remedy="Wait for one to end",
+            )
+        if amount > purse.limit:
+            return LimitReached(
+                f"this request may use {amount:,} {kind}, the limit of the {purse.what} is {purse.limit:,} a minute",
+                kind=kind,
+                retry_after_s=None,
+                remedy="Ask for fewer tokens (max_tokens)",
+            )
+        reset_s = MINUTE_S - now % MINUTE_S
+        return LimitReached(
+            f"the {purse.what} has used its {purse.limit:,} {kind} of this minute",
+            kind=kind,
+            retry_after_s=reset_s,
+            remedy=f"Wait {reset_s:.0f} s",
+        )
+
+    async def book(self) -> None:
+        """Books what was spent since the last time, and gives back what others want or what is over."""
+        wanted = await self._in_thread(self.quotas.wanted) if self._is_shared else set()
+        bookings, minute = [], int(self._clock()) // MINUTE_S
+        for purse in list(self._purses.values()):
+            is_past = purse.quota.kind in (REQUESTS, TOKENS) and purse.quota.period < minute
+            returned = max(purse.spare, 0) if purse.quota in wanted or is_past else 0
+            if purse.spent or returned:
+                bookings.append((purse, Booking(purse.quota, purse.spent, returned)))
+                purse.spare -= returned
+                purse.spent = 0
+            elif is_past and not purse.held and not purse.spare:
+                del self._purses[purse.quota]
+        try:
+            gone = await self._in_thread(self.quotas.book, [booking for _, booking in bookings])
+        except StorageError:
+            for purse, booking in bookings:  # the database is away: it is booked the next time
+                purse.spent += booking.spent
+                purse.spare += booking.returned
+            raise
+        for purse, _ in bookings:
+            if purse.quota in gone:  # taken for dead: all that was leased is booked as used, so nothing is left to spend
+                log.warning("a lease was taken back", extra={"quota": purse.quota})
+                purse.spare = 0
+
+    async def bury(self) -> None:
+        """Books what processes held that died, and clears old minutes."""
+        if await self._in_thread(self.quotas.bury):
+            log.warning("booked what a process that died had held")
+        await self._in_thread(self.quotas.clear)
+
+    async def aclose(self) -> None:
+        """Books everything and gives back what is left."""
+        bookings = [Booking(p.quota, p.spent, max(p.spare, 0)) for p in self._purses.values() if p.spent or p.spare > 0]
+        self._purses.clear()
+        await self._in_thread(self.quotas.book, bookings)
+        self._threads.shutdown()
+
+    async def _in_thread(self, call: Callable[..., T], *values: object) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, call, *values)
+
+
+def period_of(period: str, now: float) -> int:
+    """The number of the period that a moment (seconds since 1970) lies in: of its day, of its month, or 0 for a limit that lasts for ever."""
+    if period == "day":
+        return int(now) // 86_400
+    if period == "month":
+        moment = datetime.fromtimestamp(now, UTC)
+        return moment.year * 12 + moment.month
+    return 0

@@ -1,0 +1,264 @@
+"""The native API: whole answers with everything that is known of them, routes without a model asked, feedback, traces, usage."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from orchestrator.budget import to_nano
+from orchestrator.errors import UnknownAnswer
+from orchestrator.gateway import openapi
+from orchestrator.gateway.chat import Order
+from orchestrator.gateway.completions import AUTO
+from orchestrator.gateway.endpoint import Endpoint, Param
+from orchestrator.gateway.http import JSON, Call
+from orchestrator.gateway.keys import Principal
+from orchestrator.gateway.limits import USD, period_of
+from orchestrator.gateway.problems import Problem
+from orchestrator.storage.quotas import Quota
+from orchestrator.types import Answer, Candidate
+
+if TYPE_CHECKING:
+    from orchestrator.gateway.app import Gateway
+
+DAY_S = 86_400.0
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+async def answer(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    chat = _chat_body(body)
+    if chat["model"] != AUTO and not chat["model"].startswith(f"{AUTO}:"):
+        chat["orchestrator"] = {**chat.get("orchestrator", {}), "strategy": "single"}
+    async with Order(gateway, call, "answer", chat) as order, call.watched():
+        found = await order.serving.completions.answer(order.job, only=None if chat["model"].startswith(AUTO) else chat["model"])
+        await call.reply_json(as_json(found), headers=order.closing_headers())
+
+
+async def route(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    async with Order(gateway, call, "route", _chat_body(body)) as order:
+        plan = await order.serving.completions.planned(order.job)
+        call.tab = None  # nothing was served: a look at the route is no request to a model
+        await call.reply_json({**plan.route.as_dict(), "one_draft_by": plan.only_draft()})
+
+
+def _chat_body(body: dict[str, Any]) -> dict[str, Any]:
+    """A native request as the completions take it."""
+    shape = (
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": body["schema"]}}}
+        if "schema" in body
+        else {}
+    )
+    return {
+        "model": body.get("model", AUTO),
+        "messages": [*body.get("history", ()), {"role": "user", "content": body["query"]}],
+        **{name: body[name] for name in ("max_tokens", "temperature") if name in body},
+        **({"orchestrator": body["options"]} if "options" in body else {}),
+        **shape,
+    }
+
+
+def as_json(found: Answer) -> dict[str, Any]:
+    """An answer with everything that is known of it."""
+    return {
+        "id": found.id,
+        "text": found.text,
+        "confidence": found.confidence,
+        "model": found.model,
+        "cost_usd": found.cost_usd,
+        "latency_s": found.latency_s,
+        "partial": found.partial,
+        "stopped": found.stopped,
+        "abstained": found.abstained,
+        "simulated": found.simulated,
+        "citations": found.citations,
+        "recalled": [
+            {"id": item.record.id, "text": item.record.text, "score": item.score, "reason": item.reason} for item in found.recalled
+        ],
+        "candidates": [_candidate(candidate) for candidate in found.candidates],
+        "usage": asdict(found.usage),
+        "receipt": None if found.receipt is None else {**asdict(found.receipt), "saved_usd": found.receipt.saved_usd},
+        "route": None if found.route is None else {"chosen": found.route.chosen, "reason": found.route.reason},
+        "trace": found.trace.as_dict() if found.trace else None,
+    }
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    verdicts = [
+        {"verifier": v.verifier, "score": v.score, "passed": v.passed, "feedback": v.feedback, "cost_usd": v.cost_usd}
+        for v in candidate.verdicts
+    ]
+    return {"model": candidate.model, "text": candidate.text, "way": candidate.way, "revises": candidate.revises, "verdicts": verdicts}
+
+
+async def feedback(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    engine, principal = gateway.engine, call.principal
+    if engine.decisions is None:
+        raise Problem(404, "this gateway keeps no decisions: write online: {} in its configuration", code="no_decision_log")
+    logged = await asyncio.to_thread(engine.decisions.find, body["trace_id"])
+    if logged is None or logged.scope.partition("/")[0] != principal.org:
+        raise UnknownAnswer(f"there is no answer {body['trace_id']!r}", remedy="Use the trace id that the answer carried")
+    grades = await engine.feedback(
+        body["trace_id"],
+        body.get("score"),
+        expected=body.get("expected"),
+        reliability=body.get("reliability", 1.0),
+        source=body.get("source") or "user",
+    )
+    await call.reply_json({"trace_id": body["trace_id"], "grades": grades})
+
+
+async def traces(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
+    found = await asyncio.to_thread(
+        gateway.requests.recent, call.principal.org, query.get("limit", 100), before=query.get("before"), key=_own(call.principal, query)
+    )
+    await call.reply_json({"object": "list", "data": [_outside(one) for one in found]})
+
+
+async def trace(gateway: Gateway, call: Call, _: Any) -> None:
+    await gateway.recorder.flush()
+    found = await asyncio.to_thread(gateway.requests.find, call.principal.org, call.params["id"])
+    if found is None or _own(call.principal, {}) not in (None, found["key"]):
+        raise Problem(404, f"there is no trace {call.params['id']!r}", code="trace_not_found")
+    await call.reply_json(_outside(found))
+
+
+async def usage(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
+    await gateway.recorder.flush()
+    until = query.get("until", gateway.clock() + 1)
+    since = query.get("since", until - 30 * DAY_S)
+    by = query.get("by", "model")
+    found = await asyncio.to_thread(
+        gateway.requests.usage, call.principal.org, since=since, until=until, by=by, key=_own(call.principal, query)
+    )
+    await call.reply_json({"since": since, "until": until, "by": by, "data": found, "budgets": await _budgets(gateway, call.principal)})
+
+
+def _outside(served: dict[str, Any]) -> dict[str, Any]:
+    """A request as its tenant knows it: scopes without their wall."""
+    return {**served, "scope": served["scope"].partition("/")[2]}
+
+
+def _own(principal: Principal, query: dict[str, Any]) -> str | None:
+    """Whose requests are told: those of the asked key; of its own alone to a key that does not manage its organisation."""
+    if principal.may("admin"):
+        return query.get("key")
+    return principal.key
+
+
+async def _budgets(gateway: Gateway, principal: Principal) -> list[dict[str, Any]]:
+    """How the budgets above this caller stand."""
+    found, now = [], gateway.clock()
+    await gateway.limiter.book()
+    for account in principal.chain:
+        limits = account.limits
+        if limits.usd is not None:
+            quota = Quota(account.subject, USD, period_of(limits.period, now))
+            used, leased = await asyncio.to_thread(gateway.limiter.quotas.standing, quota)
+            left = max(to_nano(limits.usd) - used, 0)
+            found.append(
+                {
+                    "of": account.what,
+                    "period": limits.period,
+                    "limit_usd": limits.usd,
+                    "spent_usd": used / 1e9,
+                    "left_usd": left / 1e9,
+                    "reserved_usd": leased / 1e9,
+                }
+            )
+    return found
+
+
+async def healthy(gateway: Gateway, call: Call, _: Any) -> None:
+    await call.reply_json({"status": "ok"})
+
+
+async def ready(gateway: Gateway, call: Call, _: Any) -> None:
+    if gateway.is_draining:
+        raise Problem(503, "the gateway is about to end", code="draining", retry_after_s=1.0)
+    await asyncio.to_thread(gateway.accounts.revision)  # raises when the database cannot be used
+    await call.reply_json({"status": "ready"})
+
+
+async def metrics(gateway: Gateway, call: Call, _: Any) -> None:
+    await gateway.recorder.flush()
+    await call.reply(200, gateway.metrics.text(), [(b"content-type", PROMETHEUS.encode())])
+
+
+async def described(gateway: Gateway, call: Call, _: Any) -> None:
+    from orchestrator.gateway.endpoints import ENDPOINTS as ALL
+
+    await call.reply(200, orjson.dumps(openapi.document(ALL)), [JSON])
+
+
+_MOMENT = {"type": "number", "minimum": 0, "maximum": 1e11}
+_KEY = Param("key", {"ref": "Id"}, "only of this key (for keys that manage their organisation)")
+ENDPOINTS = (
+    Endpoint(
+        "POST",
+        "/v1/answer",
+        answer,
+        "Answer a question, with everything that is known of the answer",
+        "inference",
+        body="AnswerRequest",
+        answer="Answer",
+    ),
+    Endpoint(
+        "POST",
+        "/v1/route",
+        route,
+        "Where a question would go, and why; no model is asked",
+        "inference",
+        body="RouteRequest",
+        answer="Route",
+    ),
+    Endpoint(
+        "POST",
+        "/v1/feedback",
+        feedback,
+        "Say how right an answer was; the router learns from it",
+        "feedback",
+        body="Feedback",
+        answer="Graded",
+        errors=(404,),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/traces",
+        traces,
+        "The newest requests",
+        "traces",
+        answer="TraceList",
+        params=(Param("limit", {"type": "integer", "minimum": 1, "maximum": 1000}), Param("before", _MOMENT, "seconds since 1970"), _KEY),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/traces/{id}",
+        trace,
+        "One request, with what was done for it",
+        "traces",
+        answer="Trace",
+        path_schemas=(("id", "Id"),),
+        errors=(404,),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/usage",
+        usage,
+        "Requests, tokens and money, and how the budgets stand",
+        "usage",
+        answer="UsageReport",
+        params=(
+            Param("since", _MOMENT, "seconds since 1970; default: 30 days before `until`"),
+            Param("until", _MOMENT),
+            Param("by", {"type": "string", "enum": ["model", "key", "team", "api", "day"]}),
+            _KEY,
+        ),
+    ),
+    Endpoint("GET", "/healthz", healthy, "Whether the process lives", None, answer="Status"),
+    Endpoint("GET", "/readyz", ready, "Whether it can serve", None, answer="Status", errors=(503,)),
+    Endpoint("GET", "/metrics", metrics, "Prometheus metrics", "admin", answer_type=PROMETHEUS),
+    Endpoint("GET", "/openapi.json", described, "This document", None),
+)

@@ -1,0 +1,222 @@
+"""Starting the gateway: what must be true before it listens, its first keys, and its worker processes.
+
+Each worker is one process with one event loop; they share the port and the database. On SIGTERM they take no new connections, finish what runs
+(for at most `gateway.drain_seconds`) and book what was spent; on SIGHUP they read the configuration again.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import os
+import signal
+import socket
+import tempfile
+from collections import Counter
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from orchestrator.config import DEFAULT_NAME, Config, load_config, secret
+from orchestrator.errors import ConfigError
+from orchestrator.fleet import fleet_from_config
+from orchestrator.storage.accounts import Accounts, Found, NewKey, digest_of
+from orchestrator.storage.database import open_database
+
+LEAST_KEY_CHARS = 24
+LEAST_KEY_BITS = 80.0
+PACKAGES = ("orjson", "httptools", "prometheus_client", "python_multipart")
+_KNOWN_WEAK = ("1234", "password", "secret", "changeme", "admin", "test", "example", "letmein", "qwerty", "master")
+_CONFIG, _DATABASE, _SHARED = "ORCHESTRATOR_SERVE_CONFIG", "ORCHESTRATOR_SERVE_DATABASE", "ORCHESTRATOR_SERVE_SHARED"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen, and how."""
+
+    host: str
+    port: int
+    workers: int = 1
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    behind_proxy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A gateway that may start. The keys are those made just now, else empty."""
+
+    address: Address
+    config: Path | None
+    database: str
+    using: str
+    drain_s: float
+    admin_key: str
+    first_key: str
+
+    @property
+    def url(self) -> str:
+        scheme = "https" if self.address.tls_cert else "http"
+        host = f"[{self.address.host}]" if ":" in self.address.host else self.address.host
+        return f"{scheme}://{host}:{self.address.port}/v1"
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "url": self.url,
+            "using": self.using,
+            "database": self.database.rpartition("@")[2],
+            "workers": self.address.workers,
+            "admin_key": self.admin_key,
+            "first_key": self.first_key,
+        }
+
+
+def prepared(address: Address, config: Path | None, database: str | None) -> Prepared:
+    """Checks everything that would make serving unsafe or impossible, and makes the first keys. Raises `ConfigError`."""
+    check_packages()
+    check_address(address)
+    chosen = config or (Path(DEFAULT_NAME) if Path(DEFAULT_NAME).exists() else None)
+    parsed = configured(chosen)
+    fleet = fleet_from_config(parsed)
+    where = database or parsed.gateway.database
+    chosen_key = secret(parsed.gateway.admin_key, "ORCHESTRATOR_ADMIN_KEY")
+    if chosen_key is not None:
+        check_key(chosen_key)
+    opened = open_database(where)
+    try:
+        admin_key, first_key = _first_keys(Accounts(opened), chosen_key)
+    finally:
+        opened.close()
+    port = address.port or _free_port(address.host)
+    placed = Address(address.host, port, address.workers, address.tls_cert, address.tls_key, address.behind_proxy)
+    return Prepared(placed, chosen, where, fleet.origin, parsed.gateway.drain_seconds, admin_key, first_key)
+
+
+def configured(path: Path | None) -> Config:
+    """The configuration; without one, the calculator and answers from memory."""
+    if path is not None:
+        return load_config(path)
+    return Config.model_validate({"models": {"calculator": {"provider": "calculator"}, "extractive": {"provider": "extractive"}}})
+
+
+def check_packages() -> None:
+    """What the gateway is built on comes with an extra."""
+    missing = [name for name in PACKAGES if find_spec(name) is None]
+    if missing:
+        raise ConfigError(f"the gateway needs {', '.join(missing)}", remedy="pip install 'compound-orchestrator[gateway]'")
+
+
+def check_address(address: Address) -> None:
+    """Keys and what is said must not go over a network in the clear."""
+    if (address.tls_cert is None) != (address.tls_key is None):
+        raise ConfigError("--tls-cert and --tls-key belong together", remedy="Give both, or neither")
+    if address.tls_cert is None and not address.behind_proxy and not _is_loopback(address.host):
+        raise ConfigError(
+            f"{address.host} is reachable from other machines, and keys would pass in the clear",
+            remedy="Give --tls-cert and --tls-key, or --behind-proxy if a proxy in front speaks HTTPS, or listen on 127.0.0.1",
+        )
+
+
+def check_key(key: str) -> None:
+    """Refuses an admin key that can be guessed: too short, too regular, or made of what everybody tries first."""
+    counts = Counter(key)
+    bits = len(key) * -sum(n / len(key) * math.log2(n / len(key)) for n in counts.values()) if key else 0.0
+    is_known = any(weak in key.lower() for weak in _KNOWN_WEAK) and len(key) < 40
+    if len(key) < LEAST_KEY_CHARS or bits < LEAST_KEY_BITS or is_known:
+        raise ConfigError(
+            "the admin key can be guessed",
+            remedy="Take 32 random bytes: export ORCHESTRATOR_ADMIN_KEY=$(python3 -c 'import secrets; print(secrets.token_urlsafe(32))')",
+        )
+
+
+def _first_keys(accounts: Accounts, chosen: str | None) -> tuple[str, str]:
+    """(admin key, first key) as far as they are made now."""
+    keys = accounts.keys()
+    admin = first = ""
+    operator = NewKey("admin", None, permissions=("admin",))
+    if chosen is not None:
+        if (known := accounts.find(digest_of(chosen))) is None:
+            accounts.add_key(operator, chosen)
+        else:
+            _check_operator(known)
+    elif not any(key.org is None and key.revoked_at is None for key in keys):
+        admin = accounts.add_key(operator)[1]
+    if not accounts.orgs():
+        org = accounts.add_org("default")
+        first = accounts.add_key(NewKey("first", org.id))[1]
+    return admin, first
+
+
+def _check_operator(known: Found) -> None:
+    if known.key.org is not None or known.why_not:
+        raise ConfigError(f"the admin key is {known.why_not or 'the key of an organisation'}", remedy="Choose another")
+
+
+def run(served: Prepared) -> None:
+    """Serves until it is told to end."""
+    import uvicorn
+
+    address = served.address
+    environment = {
+        _CONFIG: "" if served.config is None else str(served.config.resolve()),
+        _DATABASE: served.database,
+        _SHARED: "1" if address.workers > 1 or served.database.startswith("postgres") else "",
+    }
+    with tempfile.TemporaryDirectory(prefix="orchestrator-metrics-") as folder:
+        if address.workers > 1:
+            environment["PROMETHEUS_MULTIPROC_DIR"] = folder
+        os.environ.update(environment)
+        uvicorn.run(
+            "orchestrator.gateway.serve:application",
+            factory=True,
+            host=address.host,
+            port=address.port,
+            workers=address.workers,
+            loop="auto",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # addresses of clients are not used, so that nobody can make them up
+            date_header=True,
+            timeout_keep_alive=75,
+            timeout_graceful_shutdown=math.ceil(served.drain_s),
+            ssl_certfile=None if address.tls_cert is None else str(address.tls_cert),
+            ssl_keyfile=None if address.tls_key is None else str(address.tls_key),
+            backlog=2_048,
+        )
+
+
+def application() -> Any:
+    """The application of one worker, from what `run` left in the environment."""
+    from orchestrator.engine import Orchestrator
+    from orchestrator.gateway.app import Gateway
+
+    path = Path(os.environ[_CONFIG]) if os.environ.get(_CONFIG) else None
+
+    def load() -> tuple[Config, Orchestrator]:
+        parsed = configured(path)
+        return parsed, Orchestrator.from_config(parsed)
+
+    config, engine = load()
+    database = open_database(os.environ[_DATABASE])
+    gateway = Gateway(config, engine, database=database, is_shared=bool(os.environ.get(_SHARED)), load=load)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, lambda *_: gateway.ask_for_reload())
+    return gateway
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _free_port(host: str) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,136 @@
+"""Streams of chat completions as bytes that pass through: only what is needed for the bill is looked at, nothing is encoded again."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import orjson
+
+from orchestrator.backends.openai import usage_of
+from orchestrator.types import Usage
+
+DONE = b"data: [DONE]\n\n"
+_USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_FINISH = re.compile(rb'"finish_reason"\s*:\s*"(\w+)"')
+_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+_EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
+ENVELOPE_BYTES = 200  # of an event, around its text
+MOST_HELD_BYTES = 16_000_000
+
+
+class BrokenStream(Exception):
+    """The stream holds what cannot be passed on."""
+
+
+class Passage:
+    """Takes chunks of a stream as they come, gives back whole events to be passed on.
+
+    The usage and the end mark are kept back: whether the caller wants the one, and what comes before the other, is not for the upstream to say.
+    """
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self.usage_event: bytes | None = None
+        self.finish_reason = ""
+        self.is_done = False
+        self.has_failed = False
+        self.events = 0
+        self.text_bytes = 0
+        self._rest = b""
+
+    def feed(self, chunk: bytes) -> bytes:
+        """Whole events that go on to the caller. Raises `BrokenStream`."""
+        data = self._rest + chunk if self._rest else chunk
+        if not data.endswith(b"\n\n"):
+            data, self._rest = _cut(data)
+            if len(self._rest) > MOST_HELD_BYTES:
+                raise BrokenStream(f"an event of over {MOST_HELD_BYTES:,} bytes")
+        else:
+            self._rest = b""
+        if not data or self.is_done:
+            return b""
+        self.events += data.count(b"data:")
+        self.text_bytes += len(data)
+        if _USAGE.search(data) or b"[DONE]" in data or b'"error"' in data or b"finish_reason" not in data:
+            data = b"".join(self._looked_at(data))
+        if not self.finish_reason and (found := _FINISH.search(data)):
+            self.finish_reason = found[1].decode()
+        return data
+
+    def _looked_at(self, data: bytes) -> list[bytes]:
+        """The events of `data` one by one, without what is kept back."""
+        passed = []
+        for event in _EVENT_END.split(data):
+            if not event:
+                continue
+            content = data_of(event)
+            if content is None:
+                passed.append(event + b"\n\n")  # a comment: it keeps the connection alive
+                continue
+            if content == b"[DONE]":
+                self.is_done = True
+                break
+            parsed = parsed_event(content)
+            if "error" in parsed and "choices" not in parsed:
+                self.has_failed = True
+            found = usage_of(parsed.get("usage"))
+            if found is not None:
+                self.usage = found
+                if _NO_CHOICES.search(event):
+                    self.usage_event = event + b"\n\n"
+                    continue
+            passed.append(event + b"\n\n")
+        return passed
+
+    @property
+    def written_tokens(self) -> int:
+        """About as many tokens were written: most servers send each as an event of its own."""
+        return max(self.events, (self.text_bytes - ENVELOPE_BYTES * self.events) // 4)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the answer came to its end."""
+        return (self.is_done or bool(self.finish_reason)) and not self.has_failed
+
+
+def parsed_event(content: bytes) -> dict[str, Any]:
+    """Raises `BrokenStream` on what is no JSON object."""
+    try:
+        parsed = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise BrokenStream(f"something that is not an event: {error}") from None
+    if not isinstance(parsed, dict):
+        raise BrokenStream("an event that is not an object")
+    return parsed
+
+
+def data_of(event: bytes) -> bytes | None:
+    """The data of one event; `None` for a comment."""
+    lines = [line[5:].removeprefix(b" ") for line in re.split(rb"\r\n|\n|\r", event) if line.startswith(b"data:")]
+    return b"\n".join(lines).strip() if lines else None
+
+
+def event(value: Any, name: str = "") -> bytes:
+    """One event with a JSON value."""
+    head = b"event: %b\n" % name.encode() if name else b""
+    return head + b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+def comment(text: str) -> bytes:
+    """What every client passes over."""
+    return b": " + text.replace("\n", " ").replace("\r", " ").encode() + b"\n\n"
+
+
+def spliced(event: bytes, name: str, value: Any) -> bytes:
+    """A JSON object, or an event of one, with one more field, without encoding it again."""
+    end = event.rindex(b"}")
+    return event[:end] + b',"%b":' % name.encode() + orjson.dumps(value) + event[end:]
+
+
+def _cut(data: bytes) -> tuple[bytes, bytes]:
+    """(whole events, the beginning of the next one)."""
+    end = 0
+    for found in _EVENT_END.finditer(data):
+        end = found.end()
+    return data[:end], data[end:]

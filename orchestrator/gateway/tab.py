@@ -1,0 +1,148 @@
+"""The bill of one request: what is held for it, what it used, and the record that remains of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.budget import Budget, from_nano, to_nano
+from orchestrator.errors import BackendError
+from orchestrator.gateway.limits import TOKENS, USD, Hold, Limiter
+from orchestrator.gateway.problems import Problem
+from orchestrator.storage.requests import ServedRequest
+from orchestrator.types import Usage
+from router import ModelProfile
+
+if TYPE_CHECKING:
+    from orchestrator.gateway.http import Call
+    from orchestrator.gateway.keys import Principal
+
+ABORTED_TOKENS = 16  # what a model may have written after the last piece that reached us
+
+
+class Tab:
+    """Opened when a request is understood, closed when it is answered. Whatever happens, each hold is settled exactly once."""
+
+    def __init__(self, limiter: Limiter, call: Call, api: str, asked: str) -> None:
+        principal = call.principal
+        self._limiter = limiter
+        self.principal: Principal = principal
+        self.call = call
+        self.served = ServedRequest(call.id, call.at, principal.org, principal.team, principal.key, api, asked)
+        self._hold: Hold | None = None
+        self._held_nano: int | None = 0
+        self._held_tokens = 0
+        self._requests = 1
+        self.standing: list[tuple[str, int, int]] = []
+        self.is_estimated = False
+
+    @property
+    def id(self) -> str:
+        return self.call.id
+
+    @property
+    def has_limits(self) -> bool:
+        """Whether an account limits money or tokens, so that the length of an answer must be known before it."""
+        return any(a.limits.usd is not None or a.limits.tokens_per_minute is not None for a in self.principal.chain)
+
+    def limits(self) -> list[tuple[str, int, int]]:
+        """(kind, limit, what is left) of requests and tokens of this minute, where they are limited."""
+        return self.standing if self._hold is None else self._hold.standing()
+
+    def left_nano(self) -> int | None:
+        """Nano-dollars that the tightest budget of its accounts still allows; `None` without one."""
+        return self._limiter.left_nano(self.principal.chain)
+
+    async def hold(self, usd: float | None, tokens: int, *, within: Budget | None = None) -> None:
+        """Holds the worst case of a call. Raises `LimitReached`, or `Problem` where it does not fit `within` the budget of the request itself."""
+        if within is not None:
+            _check(usd, tokens, within)
+        nano = None if usd is None else to_nano(usd)
+        self._hold = await self._limiter.hold(self.principal.chain, usd_nano=nano, tokens=tokens, requests=self._requests)
+        self._requests = 0  # however often it is tried, it is one request
+        self._held_nano, self._held_tokens = nano, tokens
+
+    def settle(self, profile: ModelProfile, usage: Usage) -> None:
+        """Books what a call really used."""
+        usd = profile.cost_usd(usage.prefill_tokens, usage.output_tokens, usage.cached_tokens)
+        self.is_estimated |= usage.estimated
+        self._book(None if usd is None else to_nano(usd), usage)
+
+    def settle_usd(self, usd: float | None, usage: Usage) -> None:
+        """Books what a search used."""
+        self._book(None if usd is None else to_nano(usd), usage)
+
+    def settle_worst_case(self) -> None:
+        """Books all that was held: what was really used will never be known."""
+        self.is_estimated = True
+        self._book(self._held_nano, Usage(self._held_tokens, estimated=True))
+
+    def settle_aborted(self, profile: ModelProfile, prompt_tokens: int, text_tokens: int) -> None:
+        """Books a call that was cut off: its prompt, and what came by then with a little more, but never more than was held."""
+        usage = Usage(prompt_tokens, text_tokens + text_tokens // 8 + ABORTED_TOKENS, estimated=True)
+        usd = profile.cost_usd(usage.prefill_tokens, usage.output_tokens)
+        nano = None if usd is None else to_nano(usd)
+        self.is_estimated = True
+        self._book(nano if nano is None or self._held_nano is None else min(nano, self._held_nano), usage)
+
+    def failed(self, error: BackendError) -> None:
+        """Books a call that brought no answer: the worst case if its provider may charge for it, else nothing."""
+        if error.may_be_billed:
+            self.settle_worst_case()
+        else:
+            self.release()
+
+    def release(self) -> None:
+        """Nothing was used."""
+        if self._hold is not None:
+            self._hold.release()
+            self._hold = None
+
+    def _book(self, nano: int | None, usage: Usage) -> None:
+        if self._hold is not None:
+            self._limiter.overrun_nano += self._hold.settle({USD: nano or 0, TOKENS: usage.total_tokens})
+            self.standing = self._hold.standing()
+            self._hold = None
+        served = self.served
+        served.prefill_tokens += usage.prefill_tokens
+        served.output_tokens += usage.output_tokens
+        served.cached_tokens += usage.cached_tokens
+        served.cost_nano = None if nano is None or served.cost_nano is None else served.cost_nano + nano
+
+    @property
+    def cost_usd(self) -> float | None:
+        return None if self.served.cost_nano is None else from_nano(self.served.cost_nano)
+
+    def take_over(self, earlier: Tab) -> None:
+        """Goes on with the bill of an earlier part of the same request."""
+        self._requests = 0
+        served, before = self.served, earlier.served
+        served.prefill_tokens, served.output_tokens, served.cached_tokens = (
+            before.prefill_tokens,
+            before.output_tokens,
+            before.cached_tokens,
+        )
+        served.cost_nano = before.cost_nano
+
+    def close(self, status: int, error: str, trace: dict[str, Any]) -> ServedRequest:
+        """The record of the request. What is still held was for a call that nobody waited for: its worst case is booked."""
+        if self._hold is not None:
+            self.settle_worst_case()
+        served = self.served
+        served.status, served.error = status, error
+        served.latency_s = self.call.elapsed_s
+        served.trace = {**trace, "estimated": True} if self.is_estimated else trace
+        return served
+
+
+def _check(usd: float | None, tokens: int, budget: Budget) -> None:
+    told = ""
+    if budget.usd is not None and (usd is None or usd > budget.usd):
+        may = "the price of this model is unknown" if usd is None else f"this call may cost {usd:.6f} USD"
+        told = f"{may}, and the budget of the request is {budget.usd:.6f} USD"
+    elif budget.tokens is not None and tokens > budget.tokens:
+        told = f"this call may use {tokens:,} tokens, and the budget of the request is {budget.tokens:,}"
+    elif budget.calls == 0:
+        told = "the budget of the request allows no call"
+    if told:
+        told = f"{told}. Raise it, or ask for fewer tokens"
+        raise Problem(429, told, code="insufficient_quota", kind="insufficient_quota", should_retry=False)

@@ -1,0 +1,97 @@
+"""OpenTelemetry spans of what was served, in the GenAI conventions: made after the answer, from its record, so that a request waits for none.
+
+`1.41` are the names that most back ends read (github.com/open-telemetry/semantic-conventions v1.41), `latest` those of
+open-telemetry/semantic-conventions-genai. No content is ever in a span.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Literal
+
+from orchestrator.errors import ConfigError
+from orchestrator.storage.requests import ServedRequest
+
+OPERATIONS = {"embeddings": "embeddings", "chat": "chat", "messages": "chat", "responses": "chat", "answer": "chat", "systemone": "chat"}
+_NS = 1_000_000_000
+
+
+class Spans:
+    """Exports through the OpenTelemetry SDK, to OTEL_EXPORTER_OTLP_ENDPOINT; `exporter` replaces that, for tests."""
+
+    def __init__(self, conventions: Literal["1.41", "latest"], *, exporter: Any = None) -> None:
+        try:
+            from opentelemetry.sdk.resources import Resource
+            from opentelemetry.sdk.trace import TracerProvider
+            from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
+        except ImportError:
+            raise ConfigError("gateway.telemetry needs OpenTelemetry", remedy="pip install 'compound-orchestrator[telemetry]'") from None
+        self._is_latest = conventions == "latest"
+        provider = TracerProvider(resource=Resource.create({"service.name": "orchestrator"}))
+        provider.add_span_processor(BatchSpanProcessor(_otlp()) if exporter is None else SimpleSpanProcessor(exporter))
+        self._tracer = provider.get_tracer("orchestrator.gateway")
+
+    def export(self, served: Iterable[ServedRequest]) -> None:
+        for one in served:
+            self._export(one)
+
+    def _export(self, one: ServedRequest) -> None:
+        from opentelemetry import trace
+
+        operation = OPERATIONS.get(one.api, one.api)
+        parent = trace.set_span_in_context(
+            trace.NonRecordingSpan(
+                trace.SpanContext(
+                    int(one.id, 16), int(one.id[:16], 16) or 1, is_remote=True, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED)
+                )
+            )
+        )
+        began = int(one.at * _NS)
+        span = self._tracer.start_span(
+            f"{operation} {one.asked}", parent, kind=trace.SpanKind.SERVER, attributes=self._attributes(one, operation), start_time=began
+        )
+        if one.error:
+            span.set_attribute("error.type", one.error)
+            span.set_status(trace.Status(trace.StatusCode.ERROR))
+        context = trace.set_span_in_context(span)
+        for attempt in (one.trace or {}).get("attempts", ()):
+            attributes = {"gen_ai.operation.name": operation, "gen_ai.request.model": attempt["model"]}
+            inner = self._tracer.start_span(
+                f"{operation} {attempt['model']}", context, kind=trace.SpanKind.CLIENT, attributes=attributes, start_time=began
+            )
+            if "error" in attempt:
+                inner.set_attribute("error.type", attempt["error"])
+            inner.end(began + int(attempt["seconds"] * _NS))
+        span.end(began + int(one.latency_s * _NS))
+
+    def _attributes(self, one: ServedRequest, operation: str) -> dict[str, Any]:
+        found: dict[str, Any] = {
+            "gen_ai.operation.name": operation,
+            "gen_ai.provider.name": "orchestrator",
+            "gen_ai.request.model": one.asked,
+            "gen_ai.response.model": one.model,
+            "gen_ai.response.id": one.id,
+            "gen_ai.usage.input_tokens": one.prefill_tokens,
+            "gen_ai.usage.output_tokens": one.output_tokens,
+            "http.response.status_code": one.status,
+            "orchestrator.org": one.org,
+            "orchestrator.key": one.key,
+            "orchestrator.cached": one.cached,
+        }
+        if one.cached_tokens:
+            found["gen_ai.usage.cache_read.input_tokens"] = one.cached_tokens
+        if one.ttft_s is not None:
+            found["gen_ai.response.time_to_first_chunk" if self._is_latest else "gen_ai.server.time_to_first_token"] = one.ttft_s
+        if one.cost_nano is not None:
+            found["orchestrator.cost_usd"] = one.cost_nano / _NS
+        if not self._is_latest:
+            found["gen_ai.system"] = "orchestrator"
+        return found
+
+
+def _otlp() -> Any:
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    except ImportError:
+        raise ConfigError("gateway.telemetry needs the OTLP exporter", remedy="pip install 'compound-orchestrator[telemetry]'") from None
+    return OTLPSpanExporter()
