@@ -248,3 +248,14 @@ def test_usage_on_the_last_chunk_with_a_choice_counts(tmp_path: Path) -> None:
     with running_gateway(tmp_path, play) as gateway:
         gateway.chat(stream=True)
         assert gateway.get("/v1/usage").json()["data"][0]["cost_usd"] == pytest.approx(7e-6 + 6e-6)
+
+
+def test_where_no_model_can_answer_it_says_why_and_what_to_add(tmp_path: Path) -> None:
+    with running_gateway(tmp_path, models={"calculator": {"provider": "calculator"}}) as gateway:
+        for stream in (False, True):
+            refused = gateway.chat("Write me a poem", model="auto", stream=stream)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (404, "no_adequate_model")
+            assert "calculator: not arithmetic" in refused.json()["error"]["message"]
+            assert "OPENAI_API_KEY" in refused.json()["error"]["message"]
+        tools = [{"type": "function", "function": {"name": "look_up"}}]
+        assert gateway.chat("Write me a poem", model="auto", tools=tools).status_code == 404

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from collections.abc import Iterator
@@ -13,7 +14,8 @@ import pytest
 from pydantic import BaseModel
 
 from orchestrator.storage.accounts import AccountLimits
-from tests.gateway import Running, Send, completion, reply, running_gateway, usual
+from tests.gateway import Running, Send, begin_stream, completion, delta, reply, running_gateway, usual
+from tests.gateway import chunk as gateway_chunk
 
 ASK: list[Any] = [{"role": "user", "content": "Where is the Louvre?"}]
 TOOL: Any = {
@@ -247,6 +249,27 @@ def test_auto_goes_to_another_model_when_the_routed_one_is_down(tmp_path: Path) 
         answer = running.chat(model="auto")
         assert answer.status_code == 200
         assert answer.headers["x-orchestrator-model"] == "large"
+
+
+def test_one_draft_is_passed_on_as_it_is_written(tmp_path: Path) -> None:
+    async def play(body: dict[str, Any], send: Send) -> None:
+        await begin_stream(send)
+        await gateway_chunk(send, delta({"content": "Par"}))
+        await asyncio.sleep(1.0)
+        await gateway_chunk(send, delta({"content": "is"}))
+        await gateway_chunk(send, delta({}, "stop"))
+        await gateway_chunk(send, b"data: [DONE]\n\n", more=False)
+
+    with (
+        running_gateway(tmp_path, play, strategy="single") as running,
+        openai.OpenAI(base_url=f"{running.url}/v1", api_key=running.key) as client,
+    ):
+        began = time.perf_counter()
+        stream = iter(client.chat.completions.create(model="auto", messages=ASK, stream=True))
+        assert next(stream).choices[0].delta.content == "Par"
+        first_s = time.perf_counter() - began
+        assert "".join(part.choices[0].delta.content or "" for part in stream) == "is"
+        assert first_s < time.perf_counter() - began - 0.5
 
 
 def test_a_client_repeats_what_it_may_and_not_what_is_refused(gateway: Running) -> None:

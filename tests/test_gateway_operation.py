@@ -181,11 +181,17 @@ def test_spans_in_the_genai_conventions(tmp_path: Path, conventions: Any, name: 
     with running_gateway(tmp_path) as gateway:
         gateway.gateway.recorder.spans = Spans(conventions, exporter=exporter).export
         answer = gateway.chat("A secret question", headers={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
-        assert answer.headers["x-request-id"] == "0af7651916cd43dd8448eb211c80319c"
-        assert settled(lambda: len(exporter.get_finished_spans()) == 2)
-    inner, outer = exporter.get_finished_spans()
+        again = gateway.chat(
+            "Another one of the same trace", headers={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+        )
+        assert answer.headers["x-request-id"] != again.headers["x-request-id"]
+        assert settled(lambda: len(exporter.get_finished_spans()) == 4)
+        assert settled(lambda: len(gateway.get("/v1/traces").json()["data"]) == 2)
+    inner, outer = exporter.get_finished_spans()[:2]
     assert outer.name == "chat small"
     assert outer.attributes is not None
+    assert outer.parent is not None
+    assert outer.parent.span_id == 0xB7AD6B7169203331
     assert outer.attributes["gen_ai.usage.output_tokens"] == 10
     assert name in outer.attributes
     assert outer.context.trace_id == inner.context.trace_id == 0x0AF7651916CD43DD8448EB211C80319C

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
@@ -249,3 +252,52 @@ def test_what_is_no_address_is_refused() -> None:
             await ask(wire, "ftp://127.0.0.1/x")
 
     run(work)
+
+
+def test_over_tls_only_to_servers_that_are_trusted(tmp_path: Path) -> None:
+    certificate, key = self_signed(tmp_path)
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    serving.load_cert_chain(certificate, key)
+
+    async def play(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await request(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        await writer.drain()
+        writer.close()
+
+    async def work() -> None:
+        listening = await asyncio.start_server(play, "127.0.0.1", 0, ssl=serving)
+        url = f"https://localhost:{listening.sockets[0].getsockname()[1]}/v1"
+        trusting, strict = Wire(verify=ssl.create_default_context(cafile=str(certificate))), Wire()
+        try:
+            assert await ask(trusting, url) == (200, b"ok")
+            with pytest.raises(WireError, match="cannot connect") as refused:
+                await ask(strict, url)
+            assert not refused.value.may_be_billed
+        finally:
+            await trusting.aclose()
+            await strict.aclose()
+            listening.close()
+
+    asyncio.run(work())
+
+
+def self_signed(folder: Path) -> tuple[Path, Path]:
+    """A certificate for localhost, and its key."""
+    x509 = pytest.importorskip("cryptography.x509")
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key()).serial_number(1)
+    made = made.not_valid_before(now - timedelta(days=1)).not_valid_after(now + timedelta(days=1))
+    made = made.add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+    made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    certificate = made.sign(key, hashes.SHA256())
+    files = folder / "cert.pem", folder / "key.pem"
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    plain = serialization.NoEncryption()
+    files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
+    return files

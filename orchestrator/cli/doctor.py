@@ -58,6 +58,11 @@ def _checks() -> list[dict[str, Any]]:
             util.find_spec("genai_prices") is not None or None,
             "list prices of hosted models" if util.find_spec("genai_prices") else "optional: pip install 'compound-orchestrator[prices]'",
         ),
+        (
+            "gateway extra",
+            util.find_spec("httptools") is not None or None,
+            "orchestrator serve" if util.find_spec("httptools") else "optional: pip install 'compound-orchestrator[gateway]'",
+        ),
         ("sandbox", isolation != "none" or None, f"{isolation}: {why}"),
         (
             "sandbox extra",

@@ -179,7 +179,10 @@ class Gateway:
     def _record(self, call: Call, tab: Tab, problem: Problem | None) -> None:
         facts = call.facts
         why = (problem.code or problem.kind) if problem else "client_gone" if call.status == CLIENT_GONE else facts.failed if facts else ""
-        self.recorder.add(tab.close(call.status, why, facts.as_trace() if facts else {}))
+        trace = facts.as_trace() if facts else {}
+        if b"traceparent" in call.headers:
+            trace["traceparent"] = call.traceparent
+        self.recorder.add(tab.close(call.status, why, trace))
 
     def _find(self, call: Call) -> Endpoint:
         allowed = {method for method, path in self._exact if path == call.path}

@@ -177,7 +177,9 @@ class Completions:
         plan = await self.planned(job)
         chosen, beyond = plan.route.chosen, job.asked.beyond_search()
         if chosen is None:
-            raise NoAdequateModel(f"no model can answer this: {plan.route.reason}", remedy="Look at the route: explain=true")
+            assert job.facts.trace is not None
+            await self.engine.carry_out(plan, job.facts.trace)  # asks nobody, and raises what it knows of why not
+            raise NoAdequateModel(f"no model can answer this: {plan.route.reason}", remedy="See /v1/route")
         if beyond:
             job.facts.reason = f"{plan.route.reason} (one draft: {beyond})"
             return plan, [chosen, *_others(plan.route, chosen)]

@@ -37,7 +37,7 @@ class Gone(Exception):
 
 
 class Call:
-    """A request under way. `id` is the trace id of 32 hex digits: the client's own (`traceparent`), or a new one."""
+    """A request under way. `id` is ours alone (32 hex digits): a client may make many requests in one trace of its own, `traceparent`."""
 
     __slots__ = (
         *(
@@ -78,15 +78,19 @@ class Call:
             if name in self.headers and name in _ONCE:
                 doubled = name
             self.headers[name] = value
-        came_with = self.headers.get(b"traceparent")
-        traced = _TRACEPARENT.fullmatch(came_with.decode("latin-1")) if came_with else None
-        self.id = traced[1] if traced else f"{_quick.getrandbits(128):032x}"
+        self.id = f"{_quick.getrandbits(128):032x}"
         if doubled:
             raise Problem(400, f"the header {doubled.decode()} stands twice", code="duplicate_header")
 
     def header(self, name: bytes) -> str | None:
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
+
+    @property
+    def traceparent(self) -> str:
+        """The span of the client's that this request belongs to (W3C Trace Context); "" if it names none."""
+        named = self.header(b"traceparent") or ""
+        return named if _TRACEPARENT.fullmatch(named) else ""
 
     def query(self) -> dict[str, str]:
         """The parameters of the address. Raises `Problem` on one that stands twice."""

@@ -39,13 +39,7 @@ class Spans:
         from opentelemetry import trace
 
         operation = OPERATIONS.get(one.api, one.api)
-        parent = trace.set_span_in_context(
-            trace.NonRecordingSpan(
-                trace.SpanContext(
-                    int(one.id, 16), int(one.id[:16], 16) or 1, is_remote=True, trace_flags=trace.TraceFlags(trace.TraceFlags.SAMPLED)
-                )
-            )
-        )
+        parent = _parent((one.trace or {}).get("traceparent"))
         began = int(one.at * _NS)
         span = self._tracer.start_span(
             f"{operation} {one.asked}", parent, kind=trace.SpanKind.SERVER, attributes=self._attributes(one, operation), start_time=began
@@ -87,6 +81,17 @@ class Spans:
         if not self._is_latest:
             found["gen_ai.system"] = "orchestrator"
         return found
+
+
+def _parent(traceparent: str | None) -> Any:
+    """The client's own span, if it named one."""
+    if not traceparent:
+        return None
+    from opentelemetry import trace
+
+    _, trace_id, span_id, flags = traceparent.split("-")
+    context = trace.SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=trace.TraceFlags(int(flags, 16)))
+    return trace.set_span_in_context(trace.NonRecordingSpan(context))
 
 
 def _otlp() -> Any:
