@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,10 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from orchestrator.gateway.limits import Account, Limiter, LimitReached
+from orchestrator.storage.accounts import AccountLimits
 from orchestrator.storage.database import Database, open_database
-from orchestrator.storage.quotas import CONCURRENCY, HOLDER_S, Booking, Quota, Quotas
+from orchestrator.storage.quotas import CONCURRENCY, HOLDER_S, Booking, Buried, Quota, Quotas
 
 LIMIT = 1_000
 MONEY, SLOTS = Quota("key_1", "usd", 0), Quota("key_1", CONCURRENCY, 0)
@@ -38,7 +41,11 @@ class Replicas(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 2), need=st.integers(1, 300), slice_=st.integers(0, 500))
     def lease(self, who: int, need: int, slice_: int) -> None:
-        grant = self.quotas[who].lease(MONEY, need, slice_, LIMIT)
+        try:
+            grant = self.quotas[who].lease(MONEY, need, slice_, LIMIT)
+        except Buried:
+            self._begin_again(who)
+            return
         assert grant.amount == 0 or grant.amount >= need
         self.held[who] += grant.amount
 
@@ -46,17 +53,23 @@ class Replicas(RuleBasedStateMachine):
     def book(self, who: int, share: float, back: float) -> None:
         spent = int(self.held[who] * share)
         returned = int((self.held[who] - spent) * back)
-        gone = self.quotas[who].book([Booking(MONEY, spent, returned)])
-        if gone:
-            assert self.held[who] == 0 or MONEY in gone
-            self.held[who] = 0
-        else:
-            self.held[who] -= spent + returned
-            self.spent_for_sure += spent
+        try:
+            self.quotas[who].book([Booking(MONEY, spent, returned)])
+        except Buried:
+            self._begin_again(who)
+            return
+        self.held[who] -= spent + returned
+        self.spent_for_sure += spent
+
+    def _begin_again(self, who: int) -> None:
+        """It was only asleep: what it held is booked already."""
+        self.spent_for_sure += self.held[who]
+        self.held[who] = 0
+        self.quotas[who].revive()
 
     @rule(who=st.integers(0, 2))
     def die(self, who: int) -> None:
-        self.spent_for_sure += 0  # what it held may have been spent: it is booked when its heart has stopped for long enough
+        """What it held may have been spent: it is booked when its heart has stopped for long enough."""
         self.quotas[who] = self._new()
         self.held[who] = 0
 
@@ -105,15 +118,20 @@ def test_both_databases_keep_the_same_account(database: Database) -> None:
     assert one.lease(MONEY, 10, 400, LIMIT, share=1).amount == 400
     assert two.lease(MONEY, 501, 501, LIMIT).amount == 0
     assert MONEY in one.wanted()
-    assert one.book([Booking(MONEY, 150, 350)]) == []
+    one.book([Booking(MONEY, 150, 350)])
     assert two.lease(MONEY, 501, 0, LIMIT).amount == 501
     assert one.standing(MONEY) == (150, 501)
     now += HOLDER_S + 1
     one.beat()
     assert one.bury() == 1  # two is dead: what it held may have been spent
     assert one.standing(MONEY) == (651, 0)
-    assert two.book([Booking(MONEY, 501, 0)]) == [MONEY]  # it was only asleep: nothing is booked twice
+    with pytest.raises(Buried):  # it was only asleep: nothing is booked twice
+        two.book([Booking(MONEY, 501, 0)])
+    with pytest.raises(Buried):
+        two.lease(MONEY, 1, 1, LIMIT)
     assert one.standing(MONEY) == (651, 0)
+    two.revive()
+    assert two.lease(MONEY, 1, 1, LIMIT).amount == 1
 
 
 def test_places_of_the_dead_are_free_again(database: Database) -> None:
@@ -139,3 +157,31 @@ def test_old_minutes_are_cleared(database: Database) -> None:
     quotas.clear()
     assert quotas.standing(minute) == (0, 0)
     assert quotas.standing(MONEY) == (1, 0)
+
+
+def test_a_process_that_slept_begins_again_and_overspends_nothing(tmp_path: Path) -> None:
+    now = 1_000.0
+    database = open_database(tmp_path / "g.db")
+    quotas = Quotas(database, "sleeper", clock=lambda: now)
+    limiter = Limiter(quotas, is_shared=True, clock=lambda: now)
+    chain = (Account.of("key_1", "key", AccountLimits(usd=1e-6)),)  # 1,000 nano-dollars
+
+    async def sleep_over() -> None:
+        nonlocal now
+        before = await limiter.hold(chain, usd_nano=400, tokens=0)
+        now += HOLDER_S + 1
+        assert Quotas(database, "undertaker", clock=lambda: now).bury() == 1
+        assert quotas.standing(MONEY) == (400, 0)
+        after = await limiter.hold(chain, usd_nano=500, tokens=0)
+        with pytest.raises(LimitReached):
+            await limiter.hold(chain, usd_nano=200, tokens=0)
+        before.settle({"usd": 300})  # booked at its worst case when it was buried
+        after.settle({"usd": 450})
+        await limiter.book()
+        used, leased = quotas.standing(MONEY)
+        assert (used, used + leased <= LIMIT) == (850, True)
+        await limiter.aclose()
+        assert quotas.standing(MONEY) == (850, 0)
+
+    asyncio.run(sleep_over())
+    database.close()

@@ -8,9 +8,10 @@ Invariant: what a purse holds, has spent since the last booking and has to spare
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
@@ -19,7 +20,7 @@ from typing import NamedTuple, TypeVar
 from orchestrator.budget import from_nano, to_nano
 from orchestrator.errors import OrchestratorError, StorageError
 from orchestrator.storage.accounts import AccountLimits
-from orchestrator.storage.quotas import CONCURRENCY, Booking, Grant, Quota, Quotas
+from orchestrator.storage.quotas import CONCURRENCY, Booking, Buried, Quota, Quotas
 
 USD, REQUESTS, TOKENS = "usd", "requests", "tokens"
 MINUTE_S = 60
@@ -127,11 +128,25 @@ class Limiter:
         self._leasing: dict[Quota, asyncio.Future[None]] = {}
         self.overrun_nano = 0
 
-    async def hold(self, chain: Iterable[Account], *, usd_nano: int | None, tokens: int, requests: int = 1) -> Hold:
+    async def hold(self, chain: Sequence[Account], *, usd_nano: int | None, tokens: int, requests: int = 1) -> Hold:
         """Holds the worst case of a request on every account of its chain. Raises `LimitReached`, and holds nothing then.
 
         `usd_nano=None` means that the price is not known: refused where an account has a money limit.
         """
+        while True:
+            parts = self._parts(chain, usd_nano, tokens, requests)
+            short = [(purse, amount) for purse, amount in parts if purse.spare < amount]
+            if not short:
+                break
+            for purse, amount in short:
+                await self._lease(purse, amount)
+        for purse, amount in parts:  # no await since the last look: the event loop runs nothing in between
+            purse.spare -= amount
+            purse.held += amount
+        return Hold(parts)
+
+    def _parts(self, chain: Iterable[Account], usd_nano: int | None, tokens: int, requests: int) -> list[tuple[Purse, int]]:
+        """What a request takes from which purse."""
         now = self._clock()
         parts: list[tuple[Purse, int]] = []
         for account in chain:
@@ -152,16 +167,7 @@ class Limiter:
                 parts.append((self._purse(account, TOKENS, int(now) // MINUTE_S, limits.tokens_per_minute), tokens))
             if limits.concurrency is not None:
                 parts.append((self._purse(account, CONCURRENCY, 0, limits.concurrency), 1))
-        while True:
-            short = [(purse, amount) for purse, amount in parts if purse.spare < amount]
-            if not short:
-                break
-            for purse, amount in short:
-                await self._lease(purse, amount)
-        for purse, amount in parts:  # no await since the last look: the event loop runs nothing in between
-            purse.spare -= amount
-            purse.held += amount
-        return Hold(parts)
+        return parts
 
     def left_nano(self, chain: Iterable[Account]) -> int | None:
         """Nano-dollars that the tightest budget of the chain still allows, as far as this process knows; `None` without a budget."""
@@ -184,6 +190,8 @@ class Limiter:
 
     async def _lease(self, purse: Purse, amount: int) -> None:
         """Gets enough into a purse for `amount`, or raises `LimitReached`. Requests that wait for the same purse wait together."""
+        if self._purses.get(purse.quota) is not purse:
+            return  # all began again in the meantime
         if amount > purse.limit:
             raise self._refusal(purse, amount)
         running = self._leasing.get(purse.quota)
@@ -205,7 +213,11 @@ class Limiter:
             if need <= 0:
                 return
             slice_, share = self._slice(purse)
-            grant: Grant = await self._in_thread(partial(self.quotas.lease, purse.quota, need, slice_, purse.limit, share=share))
+            try:
+                grant = await self._in_thread(partial(self.quotas.lease, purse.quota, need, slice_, purse.limit, share=share))
+            except Buried:
+                await self._begin_again()
+                return
             purse.unleased = purse.limit - grant.used - grant.leased
             if grant.amount:
                 purse.spare += grant.amount
@@ -271,16 +283,22 @@ class Limiter:
             elif is_past and not purse.held and not purse.spare:
                 del self._purses[purse.quota]
         try:
-            gone = await self._in_thread(self.quotas.book, [booking for _, booking in bookings])
+            await self._in_thread(self.quotas.book, [booking for _, booking in bookings])
+        except Buried:
+            await self._begin_again()
         except StorageError:
             for purse, booking in bookings:  # the database is away: it is booked the next time
                 purse.spent += booking.spent
                 purse.spare += booking.returned
             raise
-        for purse, _ in bookings:
-            if purse.quota in gone:  # taken for dead: all that was leased is booked as used, so nothing is left to spend
-                log.warning("a lease was taken back", extra={"quota": purse.quota})
-                purse.spare = 0
+
+    async def _begin_again(self) -> None:
+        """This process was taken for dead (it slept for long): what it had leased is booked as used, so nothing of it is booked again. Requests that
+        run settle with purses that count no more.
+        """
+        log.warning("this process was taken for dead; what it had leased is booked as spent")
+        self._purses = {}
+        await self._in_thread(self.quotas.revive)
 
     async def bury(self) -> None:
         """Books what processes held that died, and clears old minutes."""
@@ -291,8 +309,9 @@ class Limiter:
     async def aclose(self) -> None:
         """Books everything and gives back what is left."""
         bookings = [Booking(p.quota, p.spent, max(p.spare, 0)) for p in self._purses.values() if p.spent or p.spare > 0]
-        self._purses.clear()
-        await self._in_thread(self.quotas.book, bookings)
+        self._purses = {}
+        with contextlib.suppress(Buried):
+            await self._in_thread(self.quotas.book, bookings)
         self._threads.shutdown()
 
     async def _in_thread(self, call: Callable[..., T], *values: object) -> T:

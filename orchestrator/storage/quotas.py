@@ -58,15 +58,29 @@ class Booking:
     returned: int
 
 
+class Buried(Exception):
+    """This process was taken for dead: all that it had leased is booked as used, and belongs to it no more."""
+
+
 class Quotas:
-    """The shared account of all quotas. `holder` names this process; calls block."""
+    """The shared account of all quotas. `holder` names this process; calls block. `lease`, `book` and `beat` raise `Buried` once this process was."""
 
     def __init__(self, database: Database, holder: str, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
-        self.holder = holder
+        self._name, self._lives = holder, 0
         self._clock = clock
         prepare(database, "quotas", 1, _SCHEMA)
-        self.beat()
+        self.revive()
+
+    @property
+    def holder(self) -> str:
+        return f"{self._name}.{self._lives}"
+
+    def revive(self) -> None:
+        """Begins again, with no leases, under another name."""
+        self._lives += 1
+        with self._database.writing() as run:
+            run("INSERT INTO holders VALUES (?, ?)", self.holder, self._clock())
 
     def lease(self, quota: Quota, need: int, slice_: int, limit: int, *, share: int = 10) -> Grant:
         """Leases `slice_`, but at most one `share`-th of what is left, and at least `need`, or nothing.
@@ -74,6 +88,7 @@ class Quotas:
         A refusal asks the other holders to give back what they do not use.
         """
         with self._database.writing() as run:
+            self._beat(run)
             where = (quota.subject, quota.kind, quota.period)
             run("INSERT INTO quotas (subject, kind, period) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", *where)
             found = f"SELECT used, leased FROM quotas WHERE subject = ? AND kind = ? AND period = ?{self._database.locking}"
@@ -86,7 +101,6 @@ class Quotas:
             # Invariant: used + leased <= limit.
             update = "UPDATE quotas SET leased = leased + ?, touched_at = ? WHERE subject = ? AND kind = ? AND period = ?"
             run(update, amount, self._clock(), *where)
-            self._beat(run)
             run(
                 "INSERT INTO leases VALUES (?, ?, ?, ?, ?) ON CONFLICT (holder, subject, kind, period) "
                 "DO UPDATE SET amount = leases.amount + excluded.amount",
@@ -96,11 +110,8 @@ class Quotas:
             )
             return Grant(amount, used, leased + amount)
 
-    def book(self, bookings: Iterable[Booking]) -> list[Quota]:
-        """Books what was spent and gives back what was not, all of it or nothing. Returns the quotas whose lease was gone: this process was taken
-        for dead, and everything that it held was booked as used then.
-        """
-        gone = []
+    def book(self, bookings: Iterable[Booking]) -> None:
+        """Books what was spent and gives back what was not, all of it or nothing."""
         with self._database.writing() as run:
             self._beat(run)
             for booking in sorted(
@@ -108,12 +119,8 @@ class Quotas:
             ):  # always in the same order, so that no two wait for each other
                 quota, freed = booking.quota, booking.spent + booking.returned
                 where = (quota.subject, quota.kind, quota.period)
-                lease = (
-                    "UPDATE leases SET amount = amount - ? WHERE holder = ? AND subject = ? AND kind = ? AND period = ? RETURNING amount"
-                )
-                if not run(lease, freed, self.holder, *where):
-                    gone.append(quota)
-                    continue
+                lease = "UPDATE leases SET amount = amount - ? WHERE holder = ? AND subject = ? AND kind = ? AND period = ?"
+                run(lease, freed, self.holder, *where)
                 run(
                     "UPDATE quotas SET used = used + ?, leased = leased - ?, touched_at = ? WHERE subject = ? AND kind = ? AND period = ?",
                     0 if quota.kind == CONCURRENCY else booking.spent,
@@ -121,7 +128,6 @@ class Quotas:
                     self._clock(),
                     *where,
                 )
-        return gone
 
     def beat(self) -> None:
         """Says that this process lives."""
@@ -161,4 +167,5 @@ class Quotas:
         return (int(rows[0][0]), int(rows[0][1])) if rows else (0, 0)
 
     def _beat(self, run: Run) -> None:
-        run("INSERT INTO holders VALUES (?, ?) ON CONFLICT (id) DO UPDATE SET beat_at = excluded.beat_at", self.holder, self._clock())
+        if not run("UPDATE holders SET beat_at = ? WHERE id = ? RETURNING id", self._clock(), self.holder):
+            raise Buried
