@@ -188,6 +188,7 @@ def workers(folder: Path, figures: dict[str, Any]) -> None:
     """One worker and two, both with every core to run on, and the load beside them.
 
     The questions are long ones, so that the gateway and not the load takes the processor: on two cores, what the load takes two workers cannot have.
+    Each worker gets the same number of connections, so that it decides about as many questions at once.
     """
     with upstream() as up:
         ours = Ours(folder, up)
@@ -197,8 +198,8 @@ def workers(folder: Path, figures: dict[str, Any]) -> None:
 
         def rps(count: int) -> float:
             with ours.running(count) as (port, _, _):
-                measured(port, requests, connections=32, seconds=1)
-                return measured(port, requests, connections=32).per_second
+                measured(port, requests, connections=32 * count, seconds=1)
+                return measured(port, requests, connections=32 * count).per_second
 
         pairs = [(rps(1), rps(2)) for _ in range(ROUNDS)]
     figures["two_workers_ratio"] = statistics.median(two / one for one, two in pairs)

@@ -125,6 +125,8 @@ def test_wrong_paths_methods_and_types(gateway: Running) -> None:
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "POST")
     assert raw(gateway, b"{}", **{"content-type": "text/plain"}).json()["error"]["code"] == "invalid_content_type"
     assert gateway.get("/v1/traces", limit=0).status_code == 400
+    for id_ in ("²", "9" * 5_000, "-1", "1.5", "%00", "a b"):
+        assert gateway.get(f"/v1/memories/{id_}").status_code == 400, id_
     assert gateway.get("/v1/traces", limt=5).json()["error"]["param"] == "limt"
 
 

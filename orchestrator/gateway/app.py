@@ -203,14 +203,10 @@ class Gateway:
     async def _input(self, call: Call, endpoint: Endpoint) -> Any:
         """The body, checked; or the parameters of the address, where there is no body."""
         for name, schema in endpoint.path_schemas:
-            self.validators.check(
-                schema, int(call.params[name]) if schema == "Count" and call.params[name].isdigit() else call.params[name]
-            )
-        query = (
-            self.validators.parameters(endpoint.params, call.query())
-            if endpoint.params or (endpoint.body == "" and call.scope["query_string"])
-            else {}
-        )
+            self.validators.in_path(schema, call.params[name])
+        query = {}
+        if endpoint.params or (not endpoint.body and call.scope["query_string"]):
+            query = self.validators.parameters(endpoint.params, call.query())
         if not endpoint.body or endpoint.body_type != "application/json":
             return query
         content_type = call.headers.get(b"content-type", b"application/json")

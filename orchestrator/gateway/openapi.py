@@ -60,6 +60,10 @@ class Validators:
         told = error.message if len(error.message) <= 300 else f"{error.message[:150]} ... {error.message[-140:]}"
         raise Problem(400, f"{where}: {told}" if where else told, code="invalid_request", param=where or None)
 
+    def in_path(self, name: str, text: str) -> None:
+        """Checks a segment of the address, which is text whatever it stands for. Raises `Problem`."""
+        self.check(name, text if (value := _typed(text, schemas()[name])) is None else value)
+
     def parameters(self, params: Iterable[Param], given: Mapping[str, str]) -> dict[str, Any]:
         """The values of an address's parameters, as their schemas have them. Raises `Problem` on what is missing, wrong or unknown."""
         found: dict[str, Any] = {}
