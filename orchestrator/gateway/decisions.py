@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from orchestrator.backends.base import Request
 from orchestrator.backends.openai import usage_of
 from orchestrator.gateway.chat import Order
 from orchestrator.gateway.endpoint import Endpoint
 from orchestrator.gateway.http import Call
 from orchestrator.gateway.problems import Problem
 from orchestrator.gateway.tab import Tab
-from orchestrator.types import Usage
+from orchestrator.types import Message, Usage
 from router import ModelProfile
 
 if TYPE_CHECKING:
@@ -48,7 +49,9 @@ async def _locally(gateway: Gateway, call: Call, state: str, questions: dict[str
     usage = Usage(math.ceil(len(state) / 4))
     await tab.hold(0.0, usage.prefill_tokens)
     engine = gateway.engine
-    route = engine.router.route(state, [backend.profile for backend in engine.backends.values()])
+    request = Request((Message("user", state),), state)
+    known = {name: p for name, backend in engine.backends.items() if (p := backend.estimate(request)) is not None}
+    route = engine.router.route(state, [backend.profile for backend in engine.backends.values()], known=known)
     p_right = {
         option.model: option.p_success for option in sorted(route.options, key=lambda o: math.inf if o.cost_usd is None else o.cost_usd)
     }
@@ -101,7 +104,7 @@ def _score(legend: list[str], p: list[float]) -> dict[str, Any]:
 
 
 async def _by_model(gateway: Gateway, call: Call, body: dict[str, Any], state: str) -> tuple[dict[str, Any], Usage]:
-    """All questions at once, each a call of one token."""
+    """Each question is a call of one token; the prompts begin alike, so that a prefix cache reads the state once."""
     if body["model"] not in gateway.engine.backends:
         known = ", ".join((COMPLEXITY, *gateway.engine.backends))
         raise Problem(404, f"there is no model {body['model']!r}. There are: {known}", code="model_not_found", param="model")
