@@ -7,7 +7,9 @@ import logging
 import random
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -238,13 +240,15 @@ class Orchestrator:
         request = self._request(query, recall)
         route = await self._routed(query, request, trace, preference, needs)
         checks = [*self._verifiers, *checks_for(query, recall)]
-        state = first_state(query, route, request, self.backends, self._settings)
+        begin = partial(first_state, query, route, request, self.backends, self._settings)
         chosen, first, propensity = self._strategy_for(query, strategy), "", 1.0
         if self._online is not None:
+            state = begin()
             chosen, first, propensity = self._online.first_ask(route, state, chosen)
+            begin = partial(replace, state)
         limits = self.budget & (budget or Budget())
         is_promised = strategy is None and query.quality is None and preference is None
-        return Plan(query, recall, request, route, checks, state, chosen, limits, is_promised, first, propensity)
+        return Plan(query, recall, request, route, checks, begin, chosen, limits, is_promised, first, propensity)
 
     async def carry_out(self, plan: Plan, trace: Trace, ledger: Ledger | None = None) -> Answer:
         """Searches as planned, on `ledger`, which is the caller's to look at when it fails. Raises as `answer` does."""

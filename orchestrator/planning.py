@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from orchestrator.backends.base import Backend, Request, estimate_prompt_tokens
@@ -35,26 +36,31 @@ class Plan:
     request: Request
     route: Route
     checks: Sequence[Verifier]
-    state: SearchState
+    begin: Callable[[], SearchState]
     strategy: Strategy
     budget: Budget
     is_promised: bool = False
     asked_first: str = ""
     propensity: float = 1.0
 
+    @cached_property
+    def state(self) -> SearchState:
+        """Where a search begins; made when it is first looked at, because one draft needs none."""
+        return self.begin()
+
     def only_draft(self) -> str | None:
         """The model whose one draft will be the answer, whatever it says; `None` if the draft may be checked or followed by another.
 
         Then nobody needs to wait for the search: the draft can be passed on as it is written.
         """
-        if self.checks or self.state.may_abstain or self.strategy not in (single, adaptive):
+        if self.checks or self.query.may_abstain or self.strategy not in (single, adaptive):
             return None
+        if self.strategy is single:
+            return self.route.chosen
         actions = list(self.strategy(self.state))
         if len(actions) != 1 or not isinstance(actions[0], Draft) or actions[0].several > 1:
             return None
         model = actions[0].model
-        if self.strategy is single:
-            return model
         if self.state.priors[model] < self.state.quality:
             return None
         begun = self.state.after_beginning(actions[0])

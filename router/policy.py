@@ -118,6 +118,10 @@ class Route:
         """Options that satisfy the hard constraints, cheapest first."""
         return tuple(sorted((o for o in self.options if not o.excluded), key=_price_then_latency))
 
+    def p_success(self, model: str) -> float:
+        """P(right) of a model that was weighed."""
+        return next(weighed.p for weighed in self.weighed if weighed.model == model)
+
     def as_dict(self) -> dict[str, Any]:
         """The whole decision as JSON values."""
         return {

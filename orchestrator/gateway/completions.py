@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -148,7 +148,7 @@ class Completions:
             job.facts.reason = "the caller named it"
             return await self._draft(job, [model], None)
         plan, drafts = await self._planned(job)
-        if drafts:
+        if drafts is not None:
             return await self._draft(_with_notes(job, plan), drafts, plan)
         answer = _fit(job, await self._search(job, plan, None))
         return orjson.dumps(
@@ -164,7 +164,7 @@ class Completions:
             job.facts.reason = "the caller named it"
             return await self._open(job, [model], None)
         plan, drafts = await self._planned(job)
-        if drafts:
+        if drafts is not None:
             return await self._open(_with_notes(job, plan), drafts, plan)
         return self._searched(job, plan)
 
@@ -172,8 +172,8 @@ class Completions:
         """The answer as the engine gives it; of one model alone, if `only` names it."""
         return await self._search(job, await self.planned(job, only=only), None)
 
-    async def _planned(self, job: Job) -> tuple[Plan, list[str]]:
-        """The plan of an `auto` request, and the models of which one draft will do, the best first; empty where the search decides."""
+    async def _planned(self, job: Job) -> tuple[Plan, Iterable[str] | None]:
+        """The plan of an `auto` request, and the models of which one draft will do, in turn; `None` where the search decides."""
         plan = await self.planned(job)
         chosen, beyond = plan.route.chosen, job.asked.beyond_search()
         if chosen is None:
@@ -182,9 +182,9 @@ class Completions:
             raise NoAdequateModel(f"no model can answer this: {plan.route.reason}", remedy="See /v1/route")
         if beyond:
             job.facts.reason = f"{plan.route.reason} (one draft: {beyond})"
-            return plan, [chosen, *_others(plan.route, chosen)]
+            return plan, _in_turn(plan.route, chosen)
         draft = plan.only_draft()
-        return plan, [draft, *_others(plan.route, draft)] if draft is not None and draft in self._relays else []
+        return plan, _in_turn(plan.route, draft) if draft is not None and draft in self._relays else None
 
     async def planned(self, job: Job, *, only: str | None = None) -> Plan:
         """What would be done for an `auto` request; no model is asked."""
@@ -239,7 +239,7 @@ class Completions:
 
     # One draft, as the model writes it
 
-    async def _draft(self, job: Job, models: Sequence[str], plan: Plan | None) -> bytes:
+    async def _draft(self, job: Job, models: Iterable[str], plan: Plan | None) -> bytes:
         """A whole answer of the first of `models` that gives one."""
 
         async def once(model: str) -> bytes:
@@ -268,7 +268,7 @@ class Completions:
 
         return await self._first(job, models, once)
 
-    async def _open(self, job: Job, models: Sequence[str], plan: Plan | None) -> AsyncIterator[bytes]:
+    async def _open(self, job: Job, models: Iterable[str], plan: Plan | None) -> AsyncIterator[bytes]:
         """A stream of the first of `models` that begins to answer."""
         body = job.asked.body
         streaming = {**body, "stream_options": {**(body.get("stream_options") or {}), "include_usage": True}}
@@ -288,21 +288,21 @@ class Completions:
 
         return await self._first(job, models, once)
 
-    async def _first(self, job: Job, models: Sequence[str], once: Callable[[str], Awaitable[T]]) -> T:
+    async def _first(self, job: Job, models: Iterable[str], once: Callable[[str], Awaitable[T]]) -> T:
         """Tries until a model answers: again what may pass, then the next one. What may have been billed is booked before it is asked again."""
-        for index, model in enumerate(models):
+        last: BackendError | None = None
+        for model in models:
             for attempt in range(1, ATTEMPTS + 1):
                 began = time.perf_counter()
                 try:
                     brought = await once(model)
                 except BackendError as error:
+                    last = error
                     job.tab.failed(error)
                     job.facts.attempts.append({"model": model, "error": error.code, "seconds": round(time.perf_counter() - began, 6)})
                     wait_s = backoff_s(error, attempt)
-                    is_last = attempt == ATTEMPTS or not error.retryable or (error.may_be_billed and attempt > 1)
-                    if is_last or wait_s > min(LONGEST_WAIT_S, job.left_s):
-                        if index == len(models) - 1 or job.left_s <= 0:
-                            raise
+                    is_over = attempt == ATTEMPTS or not error.retryable or (error.may_be_billed and attempt > 1)
+                    if is_over or wait_s > min(LONGEST_WAIT_S, job.left_s):
                         break
                     await asyncio.sleep(wait_s)
                 else:
@@ -310,7 +310,10 @@ class Completions:
                     job.facts.simulated |= self._backend(model).profile.simulated
                     job.facts.attempts.append({"model": model, "seconds": round(time.perf_counter() - began, 6)})
                     return brought
-        raise AssertionError("unreachable: the last error is raised")
+            if job.left_s <= 0:
+                break
+        assert last is not None  # there is at least one model
+        raise last
 
     async def _post(self, job: Job, model: str, relay: Relay, body: dict[str, Any]) -> Reply:
         asked, profile = job.asked, self._backend(model).profile
@@ -391,7 +394,7 @@ class Completions:
 
     def _took(self, job: Job, plan: Plan, model: str, text: str | None, usage: Usage) -> None:
         """Tells the engine what the routed draft was, so that it is logged, learned from and audited; its caller does not wait for that."""
-        job.facts.confidence = plan.state.priors[model]
+        job.facts.confidence = plan.route.p_success(model)
         if text is None or not self.engine.takes_note:
             return
         completion = Completion(
@@ -466,10 +469,12 @@ def _fit(job: Job, answer: Answer) -> Answer:
     return answer
 
 
-def _others(route: Route, chosen: str) -> list[str]:
-    """Where to go when the chosen model cannot be reached: the most promising first."""
-    usable = sorted(route.usable, key=lambda option: -option.p_success)
-    return [option.model for option in usable if option.model != chosen]
+def _in_turn(route: Route, chosen: str) -> Iterator[str]:
+    """The chosen model, then where to go when it cannot be reached, the most promising first."""
+    yield chosen
+    for option in sorted(route.usable, key=lambda option: -option.p_success):
+        if option.model != chosen:
+            yield option.model
 
 
 def _with_notes(job: Job, plan: Plan) -> Job:
