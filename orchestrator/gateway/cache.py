@@ -29,7 +29,8 @@ from orchestrator.gateway.problems import Problem
 
 if TYPE_CHECKING:
     from orchestrator.engine import Orchestrator
-    from orchestrator.gateway.completions import Facts, Job
+    from orchestrator.gateway.completions import Job
+    from orchestrator.gateway.facts import Facts
     from orchestrator.gateway.http import Call
 
 MOST_ALIKE = 2_000  # questions of one kind that are compared with

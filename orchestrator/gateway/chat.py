@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.gateway import sse
 from orchestrator.gateway.asked import Asked
-from orchestrator.gateway.completions import AUTO, Facts, Job
+from orchestrator.gateway.completions import AUTO, Job
 from orchestrator.gateway.endpoint import Endpoint
+from orchestrator.gateway.facts import Facts
 from orchestrator.gateway.http import EVENTS, JSON, Call, Headers
 from orchestrator.gateway.limits import MINUTE_S
 from orchestrator.gateway.options import options_of

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
@@ -23,8 +23,10 @@ from orchestrator.config import AutoConfig
 from orchestrator.errors import BackendError, BackendUnavailable, BadResponse, NoAdequateModel
 from orchestrator.gateway import sse
 from orchestrator.gateway.asked import Asked
+from orchestrator.gateway.facts import Facts
 from orchestrator.gateway.limits import USD, LimitReached
 from orchestrator.gateway.options import Options
+from orchestrator.gateway.pieces import completion, pieces, progress
 from orchestrator.gateway.problems import Problem, problem_of
 from orchestrator.gateway.tab import Tab
 from orchestrator.planning import Plan
@@ -40,62 +42,9 @@ if TYPE_CHECKING:
 
 ATTEMPTS = 3
 AUTO = "auto"
-PIECE_CHARS = 48  # a search's answer is there at once; it is written in pieces, because clients expect a stream
 _UNLIMITED = Budget()
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Facts:
-    """What is known of how an answer came about, for its reply, trace and metrics."""
-
-    model: str = ""
-    reason: str = ""
-    route: Route | None = None
-    confidence: float | None = None
-    simulated: bool = False
-    cached: dict[str, Any] | None = None
-    attempts: list[dict[str, Any]] = field(default_factory=list)
-    ttft_s: float | None = None
-    trace: Trace | None = None
-    stopped: str = ""
-    failed: str = ""
-
-    def as_dict(self, tab: Tab, *, explain: bool) -> dict[str, Any]:
-        """The field `orchestrator` of a reply."""
-        route: dict[str, Any] = {"chosen": self.model, "reason": self.reason}
-        if explain and self.route is not None:
-            route["options"] = [
-                {
-                    "model": o.model,
-                    "p_success": round(o.p_success, 4),
-                    "cost_usd": o.cost_usd,
-                    "latency_s": o.latency_s,
-                    "rejected": o.rejected,
-                }
-                for o in self.route.options
-            ]
-        found: dict[str, Any] = {
-            "route": route,
-            "confidence": None if self.confidence is None else round(self.confidence, 4),
-            "cost_usd": tab.cost_usd,
-            "trace_id": tab.id,
-            "cached": self.cached or False,
-        }
-        if self.simulated:
-            found["simulated"] = True
-        return found
-
-    def as_trace(self) -> dict[str, Any]:
-        """What is kept of it."""
-        kept: dict[str, Any] = {"model": self.model, "reason": self.reason, "attempts": self.attempts}
-        for name in ("confidence", "stopped", "failed"):
-            if getattr(self, name):
-                kept[name] = getattr(self, name)
-        if self.trace is not None:
-            kept["search"] = self.trace.as_dict()
-        return kept
 
 
 @dataclass(slots=True)
@@ -152,7 +101,7 @@ class Completions:
             return await self._draft(_with_notes(job, plan), drafts, plan)
         answer = _fit(job, await self._search(job, plan, None))
         return orjson.dumps(
-            _completion(job, answer.text, answer.usage, refusal="no answer is believed enough" if answer.abstained else None)
+            completion(job, answer.text, answer.usage, refusal="no answer is believed enough" if answer.abstained else None)
         )
 
     async def stream(self, job: Job) -> AsyncIterator[bytes]:
@@ -277,7 +226,7 @@ class Completions:
             relay = self._relays.get(model)
             if relay is None:
                 content = await self._local(job, model)
-                return _pieces(job, orjson.loads(content))
+                return pieces(job, orjson.loads(content))
             reply = await self._post(job, model, relay, streaming)
             if not reply.headers.get("content-type", "").startswith("text/event-stream"):
                 reply.cancel()
@@ -336,7 +285,7 @@ class Completions:
         job.tab.settle(backend.profile, done.usage)
         job.facts.confidence, job.facts.simulated = done.confidence, done.simulated
         job.facts.model = model
-        return orjson.dumps(_completion(job, done.text or "", done.usage, refusal=(done.note or "it abstains") if done.abstained else None))
+        return orjson.dumps(completion(job, done.text or "", done.usage, refusal=(done.note or "it abstains") if done.abstained else None))
 
     async def _passed_on(self, job: Job, model: str, relay: Relay, reply: Reply, plan: Plan | None) -> AsyncIterator[bytes]:
         """The upstream's events as they come; the bill is settled at their end, whoever ends them."""
@@ -361,7 +310,7 @@ class Completions:
             self._settle_stream(job, model, passage)
             if passage.is_whole and not broken:
                 if plan is not None:
-                    self._took(job, plan, model, _streamed_text(texts), passage.usage or Usage())
+                    self._took(job, plan, model, sse.streamed_text(texts), passage.usage or Usage())
                 for event in self._closing(job, passage.usage_event):
                     yield event
             elif not passage.has_failed:
@@ -436,15 +385,15 @@ class Completions:
     async def _searched(self, job: Job, plan: Plan) -> AsyncIterator[bytes]:
         """A search as events: its progress as comments (or typed events, if asked for), then the answer in pieces."""
         yield sse.comment(f"orchestrator searches; {plan.route.reason}")
-        progress = events_of(lambda on_event: self._search(job, plan, on_event))
+        searching = events_of(lambda on_event: self._search(job, plan, on_event))
         try:
-            async for step in progress:
+            async for step in searching:
                 if isinstance(step, Event):
-                    yield _progress(step, typed=job.options.events)
+                    yield progress(step, typed=job.options.events)
                     continue
                 step = _fit(job, step)
                 refusal = "no answer is believed enough" if step.abstained else None
-                async for piece in _pieces(job, _completion(job, step.text, step.usage, refusal=refusal)):
+                async for piece in pieces(job, completion(job, step.text, step.usage, refusal=refusal)):
                     yield piece
         except Exception as error:
             problem = problem_of(error)
@@ -454,7 +403,7 @@ class Completions:
             job.facts.failed = problem.code or "error"
             yield sse.event(problem.as_openai())
         finally:
-            await progress.aclose()
+            await searching.aclose()
 
     def _backend(self, model: str) -> Backend:
         return self.engine.backends[model]
@@ -497,68 +446,3 @@ def _text_of(payload: dict[str, Any]) -> str | None:
     message = choices[0].get("message") if choices and isinstance(choices[0], dict) else None
     content = message.get("content") if isinstance(message, dict) else None
     return content if isinstance(content, str) else None
-
-
-def _streamed_text(passed: list[bytes]) -> str | None:
-    """The text of the first choice of a stream that went by."""
-    contents = (sse.data_of(piece) for piece in b"".join(passed).split(b"\n\n"))
-    choices = (choice for content in contents if content for choice in sse.parsed_event(content).get("choices") or ())
-    parts = [text for choice in choices if choice.get("index") == 0 and isinstance(text := (choice.get("delta") or {}).get("content"), str)]
-    return "".join(parts) or None
-
-
-def _completion(job: Job, text: str, usage: Usage, *, refusal: str | None = None) -> dict[str, Any]:
-    """A completion of our own making."""
-    message: dict[str, Any] = {"role": "assistant", "content": None if refusal else text, "refusal": refusal}
-    found: dict[str, Any] = {
-        "id": f"chatcmpl-{job.tab.id[:24]}",
-        "object": "chat.completion",
-        "created": int(job.tab.call.at),
-        "model": job.facts.model,
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
-        "usage": usage_dict(usage),
-    }
-    return found | ({"simulated": True} if job.facts.simulated else {})
-
-
-async def _pieces(job: Job, completion: dict[str, Any]) -> AsyncIterator[bytes]:
-    """A whole completion as the stream that its caller asked for."""
-    job.facts.ttft_s = job.tab.served.ttft_s = job.tab.call.elapsed_s
-    kept = {name: completion[name] for name in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
-    wants_usage = job.asked.wants_usage
-
-    def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return sse.event(kept | {"choices": [choice]} | ({"usage": None} if wants_usage else {}))
-
-    message = completion["choices"][0]["message"]
-    yield chunk({"role": "assistant", "content": ""})
-    if message["refusal"]:
-        yield chunk({"refusal": message["refusal"]})
-    text = message["content"] or ""
-    for start in range(0, len(text), PIECE_CHARS):
-        yield chunk({"content": text[start : start + PIECE_CHARS]})
-    yield chunk({}, "stop")
-    details = job.facts.as_dict(job.tab, explain=job.options.explain) if job.options.details else None
-    if wants_usage:
-        yield sse.event(kept | {"choices": [], "usage": completion["usage"]} | ({} if details is None else {"orchestrator": details}))
-    elif details is not None:
-        yield sse.comment("orchestrator " + orjson.dumps(details).decode())
-    yield sse.DONE
-
-
-def _progress(step: Event, *, typed: bool) -> bytes:
-    if typed:
-        return sse.event({"kind": step.kind, "at_s": round(step.at_s, 4), **step.detail}, "orchestrator.progress")
-    told = " ".join(f"{name}={value}" for name, value in step.detail.items() if value is not None)
-    return sse.comment(f"{step.kind} {told}"[:300])
-
-
-def usage_dict(usage: Usage) -> dict[str, Any]:
-    """Usage in OpenAI's words."""
-    return {
-        "prompt_tokens": usage.prefill_tokens,
-        "completion_tokens": usage.output_tokens,
-        "total_tokens": usage.total_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
-    }

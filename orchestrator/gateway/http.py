@@ -15,7 +15,7 @@ import orjson
 from orchestrator.gateway.problems import Problem
 
 if TYPE_CHECKING:
-    from orchestrator.gateway.completions import Facts
+    from orchestrator.gateway.facts import Facts
     from orchestrator.gateway.keys import Principal
     from orchestrator.gateway.tab import Tab
 

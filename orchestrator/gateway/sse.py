@@ -122,6 +122,17 @@ def comment(text: str) -> bytes:
     return b": " + text.replace("\n", " ").replace("\r", " ").encode() + b"\n\n"
 
 
+def streamed_text(passed: list[bytes]) -> str | None:
+    """The text of the first choice of a stream that went by; `None` if there is none, or an event of it cannot be read."""
+    contents = (data_of(piece) for piece in b"".join(passed).split(b"\n\n"))
+    try:
+        choices = [choice for content in contents if content for choice in parsed_event(content).get("choices") or ()]
+    except BrokenStream:
+        return None
+    texts = ((choice.get("delta") or {}).get("content") for choice in choices if choice.get("index") == 0)
+    return "".join(text for text in texts if isinstance(text, str)) or None
+
+
 def spliced(event: bytes, name: str, value: Any) -> bytes:
     """A JSON object, or an event of one, with one more field, without encoding it again."""
     end = event.rindex(b"}")
