@@ -185,3 +185,24 @@ def test_a_process_that_slept_begins_again_and_overspends_nothing(tmp_path: Path
 
     asyncio.run(sleep_over())
     database.close()
+
+
+def test_what_is_leased_for_a_caller_who_leaves_is_not_lost(tmp_path: Path) -> None:
+    database = open_database(tmp_path / "g.db")
+    quotas = Quotas(database, "one")
+    limiter = Limiter(quotas, is_shared=True)
+    chain = (Account.of("key_1", "key", AccountLimits(usd=1e-6)),)
+
+    async def leave() -> None:
+        holding = asyncio.ensure_future(limiter.hold(chain, usd_nano=400, tokens=0))
+        await asyncio.sleep(0)  # it waits for its lease now
+        holding.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await holding
+        (await limiter.hold(chain, usd_nano=400, tokens=0)).release()
+        assert sum(quotas.standing(MONEY)) == 400  # leased once, for the one who left and for the one who came
+        await limiter.aclose()
+        assert quotas.standing(MONEY) == (0, 0)
+
+    asyncio.run(leave())
+    database.close()

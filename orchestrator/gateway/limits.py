@@ -196,16 +196,18 @@ class Limiter:
             raise self._refusal(purse, amount)
         running = self._leasing.get(purse.quota)
         if running is not None:
-            await asyncio.shield(running)
+            await asyncio.wait((running,))  # whatever comes of it, each looks again for itself
             return
         if self._clock() < purse.refused_until:
             raise self._refusal(purse, amount)
-        done = self._leasing[purse.quota] = asyncio.get_running_loop().create_future()
-        try:
-            await self._lease_from_quota(purse, amount)
-        finally:
-            del self._leasing[purse.quota]
-            done.set_result(None)
+        leasing = self._leasing[purse.quota] = asyncio.ensure_future(self._lease_from_quota(purse, amount))
+        leasing.add_done_callback(partial(self._leased, purse.quota))
+        await asyncio.shield(leasing)  # it goes on when its caller leaves: what was granted must reach the purse
+
+    def _leased(self, quota: Quota, leasing: asyncio.Future[None]) -> None:
+        del self._leasing[quota]
+        if not leasing.cancelled():
+            leasing.exception()  # looked at here, so that a caller who has left is no complaint
 
     async def _lease_from_quota(self, purse: Purse, amount: int) -> None:
         for attempt in range(TRIES):
