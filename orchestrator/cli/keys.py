@@ -13,7 +13,7 @@ import click
 from orchestrator.cli.options import config_option, reports_errors
 
 if TYPE_CHECKING:
-    from orchestrator.storage.accounts import Accounts
+    from orchestrator.storage.accounts import Accounts, Period
 
 DAY_S = 86_400
 database_option = click.option("--database", help="A file, or postgresql://... [default: gateway.database of the configuration].")
@@ -50,7 +50,7 @@ def add(
     scopes: str | None,
     permissions: str | None,
     usd: float | None,
-    period: str,
+    period: Period,
     rpm: int | None,
     tpm: int | None,
     concurrency: int | None,
@@ -72,7 +72,7 @@ def add(
     team_id = None
     if team is not None:
         team_id = next((found.id for found in accounts.teams(org_id) if found.name == team), None) or accounts.add_team(org_id, team).id
-    limits = AccountLimits(usd, period, rpm, tpm, concurrency)  # type: ignore[arg-type]
+    limits = AccountLimits(usd, period, rpm, tpm, concurrency)
     expires_at = None if days is None else time.time() + DAY_S * days
     key, secret = accounts.add_key(NewKey(name, org_id, team_id, allowed, _split(models), _split(scopes), limits, expires_at))
     click.echo(json.dumps({**asdict(key), "key": secret}, indent=2) if as_json else secret)
