@@ -112,3 +112,12 @@ def test_a_padded_hit_takes_as_long_as_the_first_answer(tmp_path: Path) -> None:
         began = time.perf_counter()
         assert cached(gateway.chat()) is not False
         assert time.perf_counter() - began >= 0.29
+
+
+def test_what_was_forgotten_is_not_told_from_the_cache(gateway: Running) -> None:
+    kept = gateway.post("/v1/memories", {"text": "The Gale lantern costs 79 euros."}).json()
+    ask = "How much does the Gale lantern cost?"
+    gateway.chat(ask, model="auto")
+    assert cached(gateway.chat(ask, model="auto")) is not False
+    gateway.send("DELETE", f"/v1/memories/{kept['id']}")
+    assert cached(gateway.chat(ask, model="auto")) is False

@@ -282,10 +282,14 @@ class Gateway:
             return
         config, engine = await asyncio.to_thread(self._load)
         before, self.serving = self.serving, Serving(config, engine)
-        if self.cache is not None:
-            self.cache.clear()
+        self.forget_answers()
         await before.leave()
         log.info("the configuration was read again")
+
+    def forget_answers(self) -> None:
+        """Gives no answer again that was given before: what it rested on has changed."""
+        if self.cache is not None:
+            self.cache.clear()
 
     def ask_for_reload(self) -> None:
         """Reads the configuration again within a second; safe in a signal handler, which may interrupt anything."""
@@ -303,6 +307,7 @@ class Gateway:
         seen = await asyncio.to_thread(self.accounts.revision)
         if self._seen is not None and seen[0] != self._seen[0]:
             self.keyring.forget()
+            self.forget_answers()
         if self._seen is not None and seen[1] != self._seen[1]:
             try:
                 await self.reload()
@@ -311,7 +316,9 @@ class Gateway:
         self._seen = seen
 
     async def _tidy(self) -> None:
-        await asyncio.to_thread(self.requests.forget, before=self.clock() - 86_400 * self.settings.keep_days)
+        before = self.clock() - 86_400 * self.settings.keep_days
+        await asyncio.to_thread(self.requests.forget, before=before)
+        await asyncio.to_thread(self.documents.forget_responses, before=before)
 
 
 def _secret(call: Call) -> str | None:

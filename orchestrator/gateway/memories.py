@@ -26,6 +26,7 @@ async def remember(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
     time = read_time(body["time"]) if "time" in body else None
     new = NewRecord(body["text"], body.get("speaker", ""), time, body.get("session", ""), body.get("source", ""))
     kept = await asyncio.to_thread(memory.remember_many, [new], scope)
+    gateway.forget_answers()
     await call.reply_json(as_json(kept[0]), 201)
 
 
@@ -49,6 +50,7 @@ async def change(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
     kept = (await asyncio.to_thread(memory.remember_many, [new], scope))[0]
     if kept.id != old.id:
         await asyncio.to_thread(memory.supersede, scope, old.id, by=kept.id)
+    await _changed(gateway)
     await call.reply_json(as_json(kept))
 
 
@@ -65,6 +67,7 @@ async def _forget(gateway: Gateway, call: Call, query: dict[str, Any], ids: list
     _memory(gateway)
     scope = call.principal.scope(query.get("scope"))
     receipt = await gateway.engine.forget(scope, ids)
+    await _changed(gateway)
     await call.reply_json({"scope": _outside(scope), "forgotten": receipt.ids, "left": receipt.remaining})
 
 
@@ -89,6 +92,13 @@ async def export(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
     records = await _records(gateway, call, query)
     lines = b"".join(orjson.dumps(as_json(record)) + b"\n" for record in records)
     await call.reply(200, lines, [(b"content-type", b"application/x-ndjson")])
+
+
+async def _changed(gateway: Gateway) -> None:
+    """What was forgotten or is no longer true must not be told from a cache, of this process or another."""
+    gateway.forget_answers()
+    if gateway.cache is not None:
+        await asyncio.to_thread(gateway.accounts.announce)
 
 
 async def _records(gateway: Gateway, call: Call, query: dict[str, Any]) -> list[Record]:

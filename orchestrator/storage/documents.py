@@ -149,6 +149,11 @@ class Documents:
         rows = self._database.read("SELECT messages, response FROM responses WHERE org = ? AND id = ?", org, id)
         return (json.loads(rows[0][0]), json.loads(rows[0][1])) if rows else None
 
+    def forget_responses(self, *, before: float) -> None:
+        """Deletes those of all organisations that are older than a moment (seconds since 1970)."""
+        with self._database.writing() as run:
+            run("DELETE FROM responses WHERE created_at < ?", before)
+
     def delete_response(self, org: str, id: str) -> bool:
         with self._database.writing() as run:
             return bool(run("DELETE FROM responses WHERE org = ? AND id = ? RETURNING id", org, id))
