@@ -422,7 +422,7 @@ class Orchestrator:
         return recall
 
     def _request(self, query: Query, recall: Recall | None) -> Request:
-        recalled = recall.items if recall else ()
+        recalled = (*(recall.items if recall else ()), *query.sources)
         most = self._max_tokens if query.max_tokens is None else query.max_tokens
         messages = draft_messages(query, recall)
         return Request(messages, query.text, max_tokens=most, temperature=query.temperature, schema=query.schema, recalled=recalled)

@@ -34,7 +34,8 @@ class Query:
     `schema` is a JSON Schema that the answer must satisfy; `quality` the P(right) in [0, 1] at which search stops; `criteria` what a critique judges
     by. A right answer is worth `value_usd` and a second less to wait `usd_per_second` (`None`: as the fleet has it). With `may_abstain`, an answer
     that is believed less than `quality` in the end is not given. Without `uses_memory`, nothing is recalled. `max_tokens` and `temperature` are
-    for every draft (`None`: as the fleet and the model have them).
+    for every draft (`None`: as the fleet and the model have them). A `prompt` is what models read instead of `text`, under the rules `system` instead
+    of the usual ones; `sources` are what models that answer from notes look into, beside what is recalled.
     """
 
     text: str
@@ -50,6 +51,9 @@ class Query:
     may_abstain: bool = False
     max_tokens: int | None = None
     temperature: float | None = None
+    prompt: str | None = None
+    system: str | None = None
+    sources: tuple[RecalledRecord, ...] = ()
 
     @classmethod
     def parse(cls, text: object, **fields: Any) -> Query:

@@ -110,3 +110,34 @@ def test_an_unknown_price_is_refused_under_a_money_limit_and_noted_without_one()
 @given(st.floats(0, 1e6, allow_nan=False))
 def test_money_is_rounded_up_by_less_than_a_nano_dollar(usd: float) -> None:
     assert 0 <= to_nano(usd) / 1e9 - usd <= 1e-9 + usd * 1e-12
+
+
+@given(st.lists(st.tuples(amounts, st.floats(0, 1), st.sampled_from(("settle", "release", "worst", "open"))), max_size=30))
+def test_what_is_held_within_an_account_is_held_on_it(history: list[tuple[float, float, str]]) -> None:
+    outer = Ledger(Budget(usd=1.0))
+    inner = [Ledger(Budget(usd=0.7), within=outer), Ledger(Budget(calls=5), within=outer)]
+    for index, (usd, share, end) in enumerate(history):
+        ledger = inner[index % 2]
+        try:
+            held = ledger.reserve(usd=usd)
+        except BudgetExceeded:
+            continue
+        if end == "settle":
+            ledger.settle(held, usd=from_nano(int(held.nano * share)))
+        elif end == "release":
+            ledger.release(held)
+        elif end == "worst":
+            ledger.settle_worst_case(held)
+        assert outer.settled_nano == sum(each.settled_nano for each in inner)
+        assert outer.reserved_nano == sum(each.reserved_nano for each in inner)
+        assert outer.settled_nano + outer.reserved_nano <= to_nano(1.0)
+        assert inner[0].settled_nano + inner[0].reserved_nano <= to_nano(0.7)
+
+
+def test_a_refusal_within_an_account_holds_nothing_on_it() -> None:
+    outer = Ledger(Budget(usd=1.0))
+    inner = Ledger(Budget(usd=0.1), within=outer)
+    with pytest.raises(BudgetExceeded):
+        inner.reserve(usd=0.2)
+    assert outer.reserved_nano == 0
+    assert inner.remaining_usd() == pytest.approx(0.1)

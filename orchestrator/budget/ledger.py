@@ -21,13 +21,16 @@ class Reservation:
     id: int
     nano: int
     tokens: int
+    outer: Reservation | None = None
+    """The same on the account that this one is within."""
 
 
 class Ledger:
-    """Counts against `budget` (its `seconds` are the search loop's concern). All amounts are integers."""
+    """Counts against `budget` (its `seconds` are the search loop's concern) and against the account that it is `within`. Amounts are integers."""
 
-    def __init__(self, budget: Budget | None = None) -> None:
+    def __init__(self, budget: Budget | None = None, *, within: Ledger | None = None) -> None:
         self.budget = budget or Budget()
+        self._within = within
         self._limit_nano = None if self.budget.usd is None else to_nano(self.budget.usd)
         self._lock = threading.Lock()
         self._open: dict[int, Reservation] = {}
@@ -49,10 +52,17 @@ class Ledger:
 
     def remaining_usd(self) -> float | None:
         """USD that can still be reserved; `None` without a money limit."""
+        outer = self._within.remaining_usd() if self._within is not None else None
         with self._lock:
             if self._limit_nano is None:
-                return None
-            return from_nano(max(self._limit_nano - self.settled_nano - sum(held.nano for held in self._open.values()), 0))
+                return outer
+            own = from_nano(max(self._limit_nano - self.settled_nano - sum(held.nano for held in self._open.values()), 0))
+            return own if outer is None else min(own, outer)
+
+    async def kept(self) -> None:
+        """Returns when what is reserved would outlive the process; at once, where nothing is to outlive it."""
+        if self._within is not None:
+            await self._within.kept()
 
     def reserve(self, *, usd: float | None, tokens: int = 0) -> Reservation:
         """Holds the worst case of one call, or raises `BudgetExceeded` and holds nothing.
@@ -61,6 +71,16 @@ class Ledger:
         """
         if tokens < 0 or (usd is not None and usd < 0):
             raise ValueError(f"cannot reserve a negative amount (usd={usd}, tokens={tokens})")
+        if self._within is None:
+            return self._reserve(usd, tokens, None)
+        outer = self._within.reserve(usd=usd, tokens=tokens)
+        try:
+            return self._reserve(usd, tokens, outer)
+        except BudgetExceeded:
+            self._within.release(outer)
+            raise
+
+    def _reserve(self, usd: float | None, tokens: int, outer: Reservation | None) -> Reservation:
         with self._lock:
             held_nano = sum(held.nano for held in self._open.values())
             held_tokens = sum(held.tokens for held in self._open.values())
@@ -81,7 +101,7 @@ class Ledger:
                 )
             if self.budget.calls is not None and self.calls + len(self._open) >= self.budget.calls:
                 raise BudgetExceeded(f"all {self.budget.calls} calls are used", limit="calls", remedy="Raise budget.calls")
-            reservation = Reservation(self._next_id, nano, tokens)
+            reservation = Reservation(self._next_id, nano, tokens, outer)
             self._next_id += 1
             self._open[reservation.id] = reservation
             self.price_unknown |= usd is None
@@ -98,12 +118,16 @@ class Ledger:
             self.settled_tokens += tokens
             self.calls += 1
             self.overrun_nano += max(nano - reservation.nano, 0)
+        if self._within is not None and reservation.outer is not None:
+            self._within.settle(reservation.outer, usd=usd, tokens=tokens)
 
     def book(self, *, usd: float) -> None:
         """Books what was billed though nothing was held for it: all of it is overrun."""
         with self._lock:
             self.settled_nano += to_nano(usd)
             self.overrun_nano += to_nano(usd)
+        if self._within is not None:
+            self._within.book(usd=usd)
 
     def settle_worst_case(self, reservation: Reservation) -> None:
         """Books everything that was held: for a call whose real usage will never be known."""
@@ -113,6 +137,8 @@ class Ledger:
         """Frees everything: for a call that certainly was not billed."""
         with self._lock:
             self._close(reservation)
+        if self._within is not None and reservation.outer is not None:
+            self._within.release(reservation.outer)
 
     def is_open(self, reservation: Reservation) -> bool:
         """Whether it was neither settled nor released yet."""

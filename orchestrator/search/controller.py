@@ -229,6 +229,11 @@ class Search:
         """Asks and settles: whatever happens, the reservation is closed exactly once."""
         profile = self._backends[model].profile
         try:
+            await self._ledger.kept()
+        except BaseException:
+            self._ledger.release(reservation)  # nothing was sent
+            raise
+        try:
             completion = await self._backends[model].complete(request)
         except BaseException as error:
             if isinstance(error, BackendError) and not error.may_be_billed:

@@ -24,13 +24,13 @@ MEMORY_RULES = (
 
 def draft_messages(query: Query, recall: Recall | None) -> tuple[Message, ...]:
     """System rules, then the conversation; the recalled notes stand right before the question, because they change with it."""
-    messages = [Message("system", SYSTEM), *query.history]
+    messages = [Message("system", SYSTEM if query.system is None else query.system), *query.history]
     messages.extend(notes_messages(recall))
     if query.schema is not None:
         import json
 
         messages.append(Message("system", "Answer with one JSON value that satisfies this JSON Schema:\n" + json.dumps(query.schema)))
-    messages.append(Message("user", query.text))
+    messages.append(Message("user", query.text if query.prompt is None else query.prompt))
     return tuple(messages)
 
 
