@@ -1,4 +1,4 @@
-"""YAML 1.2 (core schema) with positions: every value knows its line and column, duplicate keys are errors, anchors are capped.
+"""YAML 1.2 (core schema) with positions: every value knows its line and column, duplicate keys are errors, anchors are capped, `<<` merges.
 
 Built on PyYAML's C parser. PyYAML's own loader follows YAML 1.1: it turns `no` into false and `012` into 10, and keeps the last of two keys.
 """
@@ -37,6 +37,8 @@ class Located:
     lines: tuple[str, ...]
     places: dict[Path, tuple[int, int]]
     key_places: dict[Path, tuple[int, int]]
+    repeated: tuple[tuple[Path, tuple[int, int]], ...] = ()
+    """Keys that stand a second time, and where."""
 
     def place(self, path: Path, *, key: bool = False) -> tuple[int, int]:
         """Where `path` stands, or the nearest of its parents that exists."""
@@ -55,24 +57,41 @@ class Located:
         return f"{self.name}:{line}:{column}: {problem}\n  {line:4d} | {shown}\n       | {' ' * (column - 1 - cut)}^"
 
 
-def load_located(text: str, name: str = "<yaml>") -> Located:
-    """Parses one YAML document. Raises `ConfigError` with file:line:column on a syntax error, a duplicate key, or a document too large."""
+class YamlProblem(ConfigError):
+    """The document cannot be read; `place` is the (line, column) where, `problem` what it is."""
+
+    def __init__(self, name: str, place: tuple[int, int] | None, problem: str, *, remedy: str) -> None:
+        super().__init__(f"{name}:{place[0]}:{place[1]}: {problem}" if place else f"{name}: {problem}", remedy=remedy)
+        self.place, self.problem = place or (1, 1), problem
+
+
+def load_located(text: str, name: str = "<yaml>", *, may_repeat: bool = False, most_chars: int = MAX_BYTES) -> Located:
+    """Parses one YAML document. Raises `YamlProblem` (a `ConfigError`) with file:line:column on a syntax error or a document too large, and on a key
+    that stands a second time, unless `may_repeat`: then the first one counts, and `repeated` tells of the others.
+    """
     import yaml
 
-    if len(text) > MAX_BYTES:
-        raise ConfigError(f"{name}: {len(text):,} characters are too many for a configuration", remedy=f"Keep it under {MAX_BYTES:,}")
+    if len(text) > most_chars:
+        raise YamlProblem(name, None, f"{len(text):,} characters are too many for a configuration", remedy=f"Keep it under {most_chars:,}")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         root = yaml.compose(text, Loader=loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        where = f"{name}:{mark.line + 1}:{mark.column + 1}" if mark else name
-        raise ConfigError(f"{where}: {getattr(error, 'problem', None) or error}", remedy="Mend the YAML syntax there") from None
+        where = (mark.line + 1, mark.column + 1) if mark else None
+        raise YamlProblem(name, where, str(getattr(error, "problem", None) or error), remedy="Mend the YAML syntax there") from None
     except (RecursionError, ValueError) as error:
-        raise ConfigError(f"{name}: not a YAML document: {error}", remedy="Check the file's encoding and nesting") from None
+        raise YamlProblem(name, None, f"not a YAML document: {error}", remedy="Check the file's encoding and nesting") from None
     builder = _Builder(name)
     value = builder.build(root, (), 0) if root is not None else None
-    return Located(value, name, tuple(text.splitlines()), builder.places, builder.key_places)
+    found = Located(value, name, tuple(text.splitlines()), builder.places, builder.key_places, tuple(builder.repeated))
+    if found.repeated and not may_repeat:
+        path, place = found.repeated[0]
+        first = found.key_places[path][0]
+        raise YamlProblem(
+            name, place, f"the key {path[-1]!r} stands here a second time (first on line {first})", remedy="Remove or rename it"
+        )
+    return found
 
 
 class _Builder:
@@ -81,6 +100,7 @@ class _Builder:
         self._nodes = 0
         self.places: dict[Path, tuple[int, int]] = {}
         self.key_places: dict[Path, tuple[int, int]] = {}
+        self.repeated: list[tuple[Path, tuple[int, int]]] = []
 
     def build(self, node: Any, path: Path, depth: int) -> Any:
         self._nodes += 1
@@ -92,15 +112,31 @@ class _Builder:
         if node.id == "sequence":
             return [self.build(item, (*path, index), depth + 1) for index, item in enumerate(node.value)]
         out: dict[str, Any] = {}
+        merged: list[Any] = []
         for key_node, value_node in node.value:
             if key_node.id != "scalar":
                 self._fail(key_node, "a key must be plain text")
             key = str(key_node.value)
-            if key in out:
-                self._fail(key_node, f"the key {key!r} stands here a second time (first on line {self.key_places[(*path, key)][0]})")
-            self.key_places[(*path, key)] = _mark(key_node)
-            out[key] = self.build(value_node, (*path, key), depth + 1)
+            if key == "<<" and not key_node.style:
+                merged += value_node.value if value_node.id == "sequence" else [value_node]
+            elif key in out:
+                self.repeated.append(((*path, key), _mark(key_node)))
+            else:
+                self.key_places[(*path, key)] = _mark(key_node)
+                out[key] = self.build(value_node, (*path, key), depth + 1)
+        for mapping in merged:
+            self._merge(mapping, path, depth, out)
         return out
+
+    def _merge(self, mapping: Any, path: Path, depth: int, into: dict[str, Any]) -> None:
+        """`<<: *anchor`: what the mapping says of keys that are not there yet."""
+        if mapping.id != "mapping":
+            self._fail(mapping, "<< merges mappings only")
+        for key_node, value_node in mapping.value:
+            key = str(key_node.value)
+            if key not in into and key_node.id == "scalar":
+                self.key_places[(*path, key)] = _mark(key_node)
+                into[key] = self.build(value_node, (*path, key), depth + 1)
 
     def _scalar(self, node: Any) -> Any:
         text = str(node.value)
@@ -116,8 +152,7 @@ class _Builder:
         return text
 
     def _fail(self, node: Any, problem: str) -> None:
-        line, column = _mark(node)
-        raise ConfigError(f"{self._name}:{line}:{column}: {problem}", remedy="Remove or rename it")
+        raise YamlProblem(self._name, _mark(node), problem, remedy="Remove or rename it")
 
 
 def _mark(node: Any) -> tuple[int, int]:
