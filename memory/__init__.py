@@ -1,15 +1,38 @@
-"""Memory that needs no model call: remember text durably, recall the few facts a query needs inside a token budget, with citations."""
+"""Memory that needs no model call: remember text durably, recall the few facts a query needs inside a token budget, with citations.
 
-from memory.encoder import Encoder, HashingEncoder, SentenceTransformerEncoder, StaticEncoder, default_encoder, encoder_for
-from memory.endpoint import EndpointEncoder
-from memory.errors import EncoderError, EncoderMismatch, InvalidRecord, MemoryFailure, QuotaExceeded, ScopeError, StoreError
-from memory.memory import Memory
-from memory.packing import Recall, RecalledRecord
-from memory.ranking import CrossEncoderReranker, Reranker
-from memory.record import Forgotten, Limits, Mention, NewRecord, Record, Scope, Summary
-from memory.sealing import AesGcmCipher, Cipher
-from memory.thresholds import Thresholds
+Names are loaded when first used.
+"""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from memory.encoder import Encoder, HashingEncoder, SentenceTransformerEncoder, StaticEncoder, default_encoder, encoder_for
+    from memory.endpoint import EndpointEncoder
+    from memory.errors import EncoderError, EncoderMismatch, InvalidRecord, MemoryFailure, QuotaExceeded, ScopeError, StoreError
+    from memory.memory import Memory
+    from memory.packing import Recall, RecalledRecord
+    from memory.ranking import CrossEncoderReranker, Reranker
+    from memory.record import Forgotten, Limits, Mention, NewRecord, Record, Scope, Summary
+    from memory.sealing import AesGcmCipher, Cipher
+    from memory.thresholds import Thresholds
+
+_HOME = {
+    **dict.fromkeys(
+        ("Encoder", "HashingEncoder", "SentenceTransformerEncoder", "StaticEncoder", "default_encoder", "encoder_for"), "encoder"
+    ),
+    **dict.fromkeys(("EndpointEncoder",), "endpoint"),
+    **dict.fromkeys(
+        ("EncoderError", "EncoderMismatch", "InvalidRecord", "MemoryFailure", "QuotaExceeded", "ScopeError", "StoreError"), "errors"
+    ),
+    **dict.fromkeys(("Memory",), "memory"),
+    **dict.fromkeys(("Recall", "RecalledRecord"), "packing"),
+    **dict.fromkeys(("CrossEncoderReranker", "Reranker"), "ranking"),
+    **dict.fromkeys(("Forgotten", "Limits", "Mention", "NewRecord", "Record", "Scope", "Summary"), "record"),
+    **dict.fromkeys(("AesGcmCipher", "Cipher"), "sealing"),
+    **dict.fromkeys(("Thresholds",), "thresholds"),
+}
 __all__ = [
     "AesGcmCipher",
     "Cipher",
@@ -41,3 +64,11 @@ __all__ = [
     "default_encoder",
     "encoder_for",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'memory' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"memory.{_HOME[name]}"), name)
