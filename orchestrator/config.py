@@ -13,21 +13,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from orchestrator.errors import ConfigError
 from orchestrator.located_yaml import Located, load_located
+from orchestrator.names import DEFAULT_NAME as DEFAULT_NAME
+from orchestrator.names import STRATEGY_GROUP, STRATEGY_NAMES
 
-DEFAULT_NAME = "orchestrator.yaml"
-STRATEGY_GROUP = "orchestrator.strategies"  # entry points of other packages
-STRATEGY_NAMES = (
-    "single",
-    "best_of_n",
-    "self_consistency",
-    "cascade",
-    "draft_critique_revise",
-    "tree",
-    "mixture",
-    "debate",
-    "two_ways",
-    "adaptive",
-)
 PROVIDERS = ("calculator", "extractive", "simulated", "recorded", "openai", "groq", "together", "mistral", "deepseek", "openrouter", "ollama",
              "llamacpp", "vllm", "lmstudio", "compatible")  # fmt: skip
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -35,7 +23,7 @@ Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class ModelConfig(_Strict):

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 
 import click
+
+# Looking through every installed package for plugins of pydantic takes longer than checking a file does, and commands have no use for them.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 COMMANDS = {
     "ask": "Answer a question with the cheapest adequate model.",
@@ -16,6 +20,13 @@ COMMANDS = {
     "reencode": "Give a memory another encoder, while it is in use.",
     "salvage": "Copy what can be read of a damaged memory to a new one.",
     "feedback": "Say how right an answer was; the router learns from it.",
+    "run": "Run a pipeline, and resume one that was interrupted.",
+    "plan": "Show a pipeline's steps, with what they will cost and take.",
+    "validate": "Check a pipeline: every mistake, with its place.",
+    "test": "Run the tests that stand in a pipeline's file.",
+    "runs": "List, show, cancel, replay and delete runs of pipelines.",
+    "schema": "Write the JSON Schema of pipelines, for editors.",
+    "explain": "Explain the code of a mistake, for example E104.",
     "route": "Show which model would be asked, and why.",
     "train-router": "Train a router from graded outcomes of your own.",
     "certify": "Prove from graded outcomes that routing keeps a promised quality.",

@@ -5,7 +5,6 @@ Exit codes: 0 answered, 1 no answer (no adequate model, budget, backend), 2 wron
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
 from collections.abc import Awaitable, Callable
@@ -38,7 +37,7 @@ def reports_errors(function: Callable[P, None]) -> Callable[P, None]:
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
-        from memory import MemoryFailure
+        from memory.errors import MemoryFailure
         from orchestrator.errors import ConfigError, InvalidBudget, InvalidQuery, OrchestratorError, UnknownModel
 
         try:
@@ -69,6 +68,8 @@ def engine_options(function: Callable[P, None]) -> Callable[P, None]:
 
 def run_with(config: Path | None, memory_path: Path | None, job: Callable[[Orchestrator], Awaitable[None]], **settings: Any) -> None:
     """Builds the orchestrator that the options describe, runs `job` with it, and closes it."""
+    import asyncio
+
     asyncio.run(_run_with(config, memory_path, job, settings))
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib import metadata
 
-from orchestrator.config import STRATEGY_GROUP
 from orchestrator.errors import ConfigError
+from orchestrator.names import STRATEGY_GROUP
 from orchestrator.search.state import Strategy
 from orchestrator.search.strategies import STRATEGIES
 

@@ -1,0 +1,140 @@
+"""What the commands about pipelines share: loading with the fleet's names, the store of runs, watching files."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from orchestrator.cli.options import config_option
+from orchestrator.names import DEFAULT_NAME
+
+if TYPE_CHECKING:
+    from orchestrator.config import Config
+    from orchestrator.pipeline import Diagnostic, Pipeline
+    from orchestrator.storage.runs import Runs
+    from router import ModelProfile
+
+RUNS_PATH = ".orchestrator/runs.db"
+WATCH_S = 0.3
+
+file_argument = click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+format_option = click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "github", "sarif"]),
+    default="text",
+    show_default=True,
+    help="How mistakes are told.",
+)
+python_option = click.option("--allow-python", is_flag=True, help="Let tools call Python functions of installed modules.")
+watch_option = click.option("--watch", is_flag=True, help="Do it again whenever one of the files changes.")
+database_option = click.option(
+    "--runs", "runs_at", default=RUNS_PATH, show_default=True, help="Where runs are kept: a file, or postgresql://..."
+)
+input_option = click.option(
+    "-i", "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="An input; may be repeated. @FILE reads a file."
+)
+inputs_option = click.option(
+    "--inputs", "inputs_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Inputs in JSON or YAML."
+)
+__all__ = [
+    "config_option",
+    "database_option",
+    "file_argument",
+    "format_option",
+    "input_option",
+    "inputs_option",
+    "python_option",
+    "watch_option",
+]
+
+
+def configured(config: Path | None) -> Config | None:
+    """The configuration that is named or stands in this folder, without making anything of it."""
+    chosen = config or (Path(DEFAULT_NAME) if Path(DEFAULT_NAME).exists() else None)
+    if chosen is None:
+        return None
+    from orchestrator.config import load_config
+
+    return load_config(chosen)
+
+
+def loaded(file: Path, config: Path | None, *, allow_python: bool = False, warnings: list[Diagnostic] | None = None) -> Pipeline:
+    """The pipeline, checked against the models of the configuration, if there is one. Raises `InvalidPipeline`."""
+    from orchestrator.pipeline.loading import load
+
+    found = configured(config)
+    return load(file, models=list(found.models) if found is not None else None, allow_python=allow_python, warnings=warnings)
+
+
+def profiles_of(config: Path | None) -> dict[str, ModelProfile] | None:
+    """What is known of the configured models, without their keys; `None` without a configuration."""
+    from router import ModelProfile
+
+    found = configured(config)
+    if found is None:
+        return None
+    return {
+        name: ModelProfile(name, one.input_usd_per_mtok, one.output_usd_per_mtok, one.cached_usd_per_mtok, skill=one.skill)
+        for name, one in found.models.items()
+    }
+
+
+def read_inputs(pipeline: Pipeline, stated: tuple[str, ...], file: Path | None) -> dict[str, Any]:
+    """The inputs that the options give. Raises `InvalidInputs` or `click.UsageError`."""
+    from orchestrator.pipeline.inputs import from_text
+    from orchestrator.pipeline.pipeline import read_inputs as from_file
+
+    found = from_file(file) if file is not None else {}
+    for each in stated:
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise click.UsageError(f"an input is NAME=VALUE, not {each!r}")
+        if value.startswith("@"):
+            path = Path(value[1:])
+            if not path.is_file():
+                raise click.UsageError(f"{name}: there is no file {path}")
+            value = path.read_text(encoding="utf-8")
+        found[name] = from_text(value, pipeline.schema["properties"].get(name, {}))
+    return found
+
+
+def open_runs(where: str) -> Runs:
+    """Raises `StorageError`."""
+    from orchestrator.storage.database import open_database
+    from orchestrator.storage.runs import Runs
+
+    return Runs(open_database(where))
+
+
+def show_mistakes(diagnostics: Any, form: str) -> None:
+    """Mistakes as they are asked for: for people to standard error, for programs to standard output."""
+    from orchestrator.pipeline.diagnostics import rendered
+
+    text = rendered(diagnostics, form)  # type: ignore[arg-type]
+    if text:
+        click.echo(text, err=form == "text")
+
+
+def watching(is_on: bool, file: Path, once: Callable[[], list[Path] | None]) -> None:
+    """Does it once, or again and again as the files change that it tells of, until it is interrupted."""
+    if not is_on:
+        once()
+        return
+    files: list[Path] = [file]
+    while True:
+        with contextlib.suppress(SystemExit):
+            files = once() or files
+        click.echo(click.style(f"watching {len(files)} files; Ctrl-C ends", dim=True), err=True)
+        before = _times(files)
+        while _times(files) == before:
+            time.sleep(WATCH_S)
+
+
+def _times(files: list[Path]) -> list[float]:
+    return [path.stat().st_mtime if path.exists() else 0.0 for path in files]

@@ -1,0 +1,86 @@
+"""A run as a tree of its steps, drawn as it goes on; where there is no terminal, a line for each step that has ended."""
+
+from __future__ import annotations
+
+import re
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from orchestrator.pipeline import Pipeline
+    from orchestrator.trace import Event
+
+MARKS = {
+    "waiting": ("○", "bright_black"),
+    "running": ("◐", "yellow"),
+    "done": ("●", "green"),
+    "kept": ("●", "cyan"),
+    "cached": ("●", "cyan"),
+    "skipped": ("–", "bright_black"),
+    "failed": ("✗", "red"),
+}
+
+
+class Tree:
+    """Shows events of a run until the block ends."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._verbs = {path: node.step.verb for path, node in pipeline.block.walk()}
+        self._state: dict[str, str] = dict.fromkeys(self._verbs, "waiting")
+        self._note: dict[str, str] = {}
+        self._times: dict[str, int] = {}
+        self._live: Any = None
+
+    def __enter__(self) -> Tree:
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(self._drawn(), console=Console(stderr=True), refresh_per_second=12, transient=True)
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def event(self, event: Event) -> None:
+        path = str(event.detail.get("step", ""))
+        plain = re.sub(r"\[\d+\]", "", path)
+        if plain not in self._state:
+            return
+        if event.kind == "step_started":
+            self._state[plain] = "running"
+        elif event.kind == "step_finished":
+            self._ended(plain, path, event.detail)
+        elif event.kind in ("routed", "drafting", "verified", "revising", "step_retrying", "tool_called"):
+            about = event.detail.get("model") or event.detail.get("tool") or event.detail.get("reason") or ""
+            self._note[plain] = f"{event.kind.removeprefix('step_')} {about}".strip()[:60]
+        if self._live is not None:
+            self._live.update(self._drawn())
+
+    def _ended(self, plain: str, path: str, detail: dict[str, Any]) -> None:
+        self._state[plain] = str(detail["status"])
+        self._times[plain] = self._times.get(plain, 0) + 1
+        cost = detail.get("cost_usd")
+        times = f" ×{self._times[plain]}" if self._times[plain] > 1 else ""
+        told = f"{detail['seconds']:.2f} s" + (f", {cost:.6f} USD" if cost else "") + times
+        self._note[plain] = f"{told}{': ' + detail['error'] if detail.get('error') else ''}"[:160]
+        if self._live is None:
+            mark, colour = MARKS.get(self._state[plain], MARKS["done"])
+            note = f"{detail['seconds']:.2f} s{': ' + detail['error'] if detail.get('error') else ''}"
+            click.echo(f"{click.style(mark, fg=colour)} {path} ({detail['verb']}) {note}", err=True)
+
+    def _drawn(self) -> Any:
+        from rich.text import Text
+
+        text = Text()
+        for path, verb in self._verbs.items():
+            mark, colour = MARKS[self._state[path]]
+            indent = "  " * path.count(".")
+            text.append(f"{indent}{mark} ", style=colour)
+            text.append(path.rpartition(".")[2], style="bold")
+            text.append(f"  {verb}  {self._note.get(path, '')}\n", style="dim")
+        return text

@@ -1,0 +1,18 @@
+"""Names that must be known without loading what they name."""
+
+from __future__ import annotations
+
+DEFAULT_NAME = "orchestrator.yaml"
+STRATEGY_GROUP = "orchestrator.strategies"  # entry points of other packages
+STRATEGY_NAMES = (
+    "single",
+    "best_of_n",
+    "self_consistency",
+    "cascade",
+    "draft_critique_revise",
+    "tree",
+    "mixture",
+    "debate",
+    "two_ways",
+    "adaptive",
+)

@@ -1,0 +1,95 @@
+"""How a run ended: what it gave, what it cost, and what each step did."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from orchestrator.errors import OrchestratorError
+
+Status = Literal["done", "skipped", "failed", "kept", "cached"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one step did. `kept` says that an earlier part of the run did it; `cost_usd` is `None` where a price is not known."""
+
+    path: str
+    verb: str
+    status: Status
+    seconds: float
+    cost_usd: float | None = 0.0
+    attempts: int = 1
+    value: Any = None
+    error: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        told = {"path": self.path, "verb": self.verb, "status": self.status, "seconds": round(self.seconds, 6), "cost_usd": self.cost_usd}
+        return {**told, "attempts": self.attempts, "value": self.value, **({"error": self.error} if self.error else {})}
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """`output` is what the file's `output:` says. `partial` says that a budget ended the run early, `stopped` which; `simulated` that any answer came
+    from a simulated model.
+    """
+
+    id: str
+    output: Any
+    partial: bool
+    stopped: str
+    cost_usd: float | None
+    seconds: float
+    calls: int
+    steps: tuple[StepResult, ...] = field(repr=False)
+    simulated: bool = False
+    background: asyncio.Task[None] | None = field(default=None, repr=False, compare=False)
+
+    def step(self, path: str) -> StepResult:
+        """What the step at a path did. Raises `KeyError` if it did not run."""
+        for step in self.steps:
+            if step.path == path:
+                return step
+        raise KeyError(path)
+
+    async def settled(self) -> None:
+        """Returns when the steps in the background have ended."""
+        if self.background is not None:
+            await asyncio.shield(self.background)
+
+    def as_dict(self, *, with_steps: bool = True) -> dict[str, Any]:
+        told = {
+            "id": self.id,
+            "output": self.output,
+            "partial": self.partial,
+            "stopped": self.stopped,
+            "cost_usd": self.cost_usd,
+            "seconds": round(self.seconds, 6),
+            "calls": self.calls,
+            "simulated": self.simulated,
+        }
+        return {**told, "steps": [step.as_dict() for step in self.steps]} if with_steps else told
+
+
+class RunFailed(OrchestratorError):
+    """A step failed, and nothing says what to do then. `path` is the step's, `run` the run's id: what finished is kept if runs are kept."""
+
+    code = "run_failed"
+
+    def __init__(self, message: str, *, path: str, run: str, remedy: str = "", cause: BaseException | None = None) -> None:
+        super().__init__(message, remedy=remedy)
+        self.path = path
+        self.run = run
+        self.cause = cause
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), "step": self.path, "run": self.run}
+
+
+class RunCancelled(OrchestratorError):
+    code = "run_cancelled"
+
+
+class UnknownRun(OrchestratorError, LookupError):
+    code = "unknown_run"

@@ -1,0 +1,73 @@
+"""The JSON Schema of pipeline files, for editors: completion, descriptions and checks as one types. Made of the same models that read the files."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from orchestrator.pipeline.checks import CHECKS
+from orchestrator.pipeline.document import VERSION, Document
+from orchestrator.pipeline.fields import Strict
+from orchestrator.pipeline.steps.branch import Arm
+from orchestrator.pipeline.tools.http import HttpOptions
+from orchestrator.pipeline.tools.openapi import OpenApiOptions
+from orchestrator.pipeline.tools.python import PythonOptions
+from orchestrator.pipeline.tools.sql import SqlOptions
+from orchestrator.pipeline.verbs import all_steps
+
+NAME = f"pipeline.v{VERSION}.schema.json"
+TOOLS = (HttpOptions, OpenApiOptions, SqlOptions, PythonOptions)
+
+
+def pipeline_schema(models: list[str] | None = None) -> dict[str, Any]:
+    """The schema of the whole file; `models` are offered where a model is named."""
+    steps = all_steps()
+    kinds: list[type[Strict]] = [Document, Arm, *steps.values(), *TOOLS, *CHECKS.values()]
+    refs, found = models_json_schema([(kind, "validation") for kind in kinds], by_alias=True, ref_template="#/$defs/{model}")
+    definitions = found["$defs"]
+    document = definitions.pop("Document")
+    definitions["Step"] = {"oneOf": [_step(verb, refs[kind, "validation"]) for verb, kind in steps.items()]}
+    definitions["Steps"] = {
+        "type": "object",
+        "propertyNames": {"pattern": "^[A-Za-z][A-Za-z0-9_]{0,63}$"},
+        "additionalProperties": {"$ref": "#/$defs/Step"},
+    }
+    definitions["Check"] = {
+        "anyOf": [
+            {"enum": list(CHECKS)},
+            {
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": 1,
+                "additionalProperties": False,
+                "properties": {name: _check(kind, refs[kind, "validation"]) for name, kind in CHECKS.items()},
+            },
+        ]
+    }
+    for definition in definitions.values():
+        verify = definition.get("properties", {}).get("verify")
+        if verify is not None:
+            verify["items"] = {"$ref": "#/$defs/Check"}
+    if models:
+        for verb in ("SearchStep", "RouteStep", "ExtractStep", "ClassifyStep", "DecideStep"):
+            _offer(definitions[verb]["properties"]["models"], models)
+    document["properties"]["tools"]["additionalProperties"] = {"oneOf": [refs[kind, "validation"] for kind in TOOLS]}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "orchestrator pipeline", **document, "$defs": definitions}
+
+
+def _step(verb: str, ref: dict[str, Any]) -> dict[str, Any]:
+    """A step is of the kind of its verb."""
+    word, _, flavour = verb.partition(" ")
+    stated = {"properties": {word: {"const": flavour}}} if flavour else {}
+    return {**ref, "required": [word], **stated}
+
+
+def _check(kind: Any, ref: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [ref, {"type": ["string", "number", "array", "null", "object"]}]} if kind.short else {"anyOf": [ref, {"type": "null"}]}
+
+
+def _offer(field: dict[str, Any], models: list[str]) -> None:
+    for part in field.get("anyOf", []):
+        if part.get("type") == "array":
+            part["items"] = {"anyOf": [{"enum": models}, {"type": "string"}]}

@@ -1,0 +1,82 @@
+"""`branch`: the first arm whose condition holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field, PrivateAttr, WithJsonSchema
+
+from orchestrator.pipeline.evaluation import Compute
+from orchestrator.pipeline.fields import ConditionField, Strict
+from orchestrator.pipeline.step import Inner, Step, Steps
+from orchestrator.pipeline.templates import guards_of
+from orchestrator.pipeline.valuetypes import BOOL, NULL, ValueType, joined
+
+if TYPE_CHECKING:
+    from orchestrator.pipeline.forecast import Forecast, Outlook
+    from orchestrator.pipeline.loading import At
+    from orchestrator.pipeline.run import Running
+
+
+class Arm(Strict):
+    """`when` a condition holds (or, in the last arm, `otherwise`): steps to `do`, or a value to `give`."""
+
+    when: ConditionField | None = None
+    do: Steps | None = None
+    give: Any = None
+    output: Any = None
+    otherwise: Any = None
+
+
+class BranchStep(Step):
+    """Runs the first arm whose `when` holds. Without `otherwise`, the value is null where none does."""
+
+    verb: ClassVar[str] = "branch"
+    branch: Annotated[list[Arm], Field(min_length=1, max_length=100), WithJsonSchema({"type": "array", "items": {"$ref": "#/$defs/Arm"}})]
+    _arms: list[tuple[Compute | None, str, Compute | None]] = PrivateAttr(default_factory=list)
+
+    def inner(self, at: At) -> Mapping[str, Inner]:
+        return {
+            str(index): Inner(arm.do, ("branch", index, "do"), arm.output, at.assumed(guards_of(arm.when)))
+            for index, arm in enumerate(self.branch)
+            if arm.do is not None
+        }
+
+    def gives(self, at: At) -> ValueType:
+        types, has_last = [], False
+        for index, arm in enumerate(self.branch):
+            here = ("branch", index)
+            stated = arm.model_fields_set
+            value = "otherwise" if "otherwise" in stated else "give" if "give" in stated else ""
+            is_last = arm.when is None
+            has_last |= is_last
+            if is_last and index < len(self.branch) - 1:
+                at.problem("E106", "only the last arm of a branch can do without 'when'", *here)
+            if (arm.do is None) == (not value) or ("otherwise" in stated and arm.when is not None):
+                at.problem("E106", "an arm has 'when', and 'do' or 'give'; the last one may be {otherwise: value} or {do: ...}", *here)
+                continue
+            when = None
+            if arm.when is not None:
+                at.type_of(arm.when, *here, "when", wanted=BOOL)
+                when = at.computed(arm.when)
+            if value:
+                stated_value = getattr(arm, value)
+                types.append(at.type_of(stated_value, *here, value, more=at.assumed(guards_of(arm.when))))
+                self._arms.append((when, "", at.computed(stated_value)))
+            else:
+                block = at.blocks.get(str(index))
+                types.append(block.type if block is not None else NULL)
+                self._arms.append((when, str(index), None))
+        found = joined(types)
+        return found if has_last else found.maybe(f"no arm of '{at.name}' may hold, and it has no 'otherwise'")
+
+    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+        for when, block, compute in self._arms:
+            if when is None or when(running.values) is True:
+                running.emit("branched", arm=block or "value")
+                return compute(running.values) if compute is not None else await running.block(block, suffix=f"[{block}]")
+        return None
+
+    def forecast(self, outlook: Outlook) -> Forecast:
+        return outlook.of_branch()

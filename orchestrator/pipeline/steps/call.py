@@ -1,0 +1,66 @@
+"""`pipeline`: another file as one step. Its steps are kept, paid and shown as part of this run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field, PrivateAttr
+
+from orchestrator.pipeline.fields import Takes
+from orchestrator.pipeline.inference import suggestion
+from orchestrator.pipeline.step import Step
+from orchestrator.pipeline.valuetypes import ANY, OBJECT, ValueType, type_of_schema
+
+if TYPE_CHECKING:
+    from orchestrator.pipeline.forecast import Forecast, Outlook
+    from orchestrator.pipeline.loading import At
+    from orchestrator.pipeline.pipeline import Pipeline
+    from orchestrator.pipeline.run import Running
+
+
+class CallStep(Step):
+    """Runs the pipeline of another file with `inputs`, and gives its output."""
+
+    verb: ClassVar[str] = "pipeline"
+    pipeline: str
+    inputs: Annotated[dict[str, Any], Takes(OBJECT)] = Field(default={})
+    release: str | int | None = None
+    """Insist on this release of it."""
+    _called: Any = PrivateAttr(None)
+
+    @property
+    def called(self) -> Pipeline:
+        found: Pipeline = self._called
+        return found
+
+    @property
+    def has_effects(self) -> bool:
+        return False  # those of its steps are its steps' own
+
+    def gives(self, at: At) -> ValueType:
+        found = self._called = at.pipeline(self.pipeline, "pipeline")
+        if found is None:
+            return ANY
+        release = found.document.release
+        if self.release is not None and str(self.release) != str(release):
+            at.problem("E113", f"{self.pipeline} is release {release}, not {self.release}", "release", hint=f"write release: {release}")
+        takes = found.schema["properties"]
+        for name in self.inputs:
+            if name not in takes:
+                at.problem("E601", f"{found.name} has no input '{name}'", "inputs", name, hint=suggestion(name, takes), key=True)
+                continue
+            wanted = type_of_schema(takes[name])
+            given = at.type_of(self.inputs[name], "inputs", name)
+            if not given.fits(wanted):
+                at.problem("E601", f"the input '{name}' of {found.name} is a {wanted}, and this is a {given}", "inputs", name)
+        for name in found.schema["required"]:
+            if name not in self.inputs:
+                at.problem("E601", f"{found.name} needs the input '{name}'", "inputs", key=True)
+        return found.block.type
+
+    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+        return await running.call(self.called, given.get("inputs") or {})
+
+    def forecast(self, outlook: Outlook) -> Forecast:
+        return outlook.of_pipeline(self.called)

@@ -1,0 +1,93 @@
+"""`decide`: typed questions about a text, answered with probabilities: yes or no, one of several, or a level."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from orchestrator.pipeline.fields import NumberField, Strict, TextField
+from orchestrator.pipeline.step import Step
+from orchestrator.pipeline.valuetypes import BOOL, NUMBER, TEXT, ValueType, record
+
+if TYPE_CHECKING:
+    from orchestrator.pipeline.forecast import Forecast, Outlook
+    from orchestrator.pipeline.loading import At
+    from orchestrator.pipeline.run import Running
+
+YES_NO = {"yes": "", "no": ""}
+
+
+class Question(Strict):
+    """`choice` are options, in no order; `score` are levels, from the lowest to the highest; neither: yes or no."""
+
+    ask: str = Field(min_length=1)
+    choice: Annotated[list[str] | dict[str, str], Field(min_length=2)] | None = None
+    score: Annotated[list[str], Field(min_length=2)] | None = None
+
+
+class DecideStep(Step):
+    """For each question: `p` (of yes) and `yes`; or `choice`, `confidence` and `probabilities`; or `score` in [0, 1], `level` and `probabilities`.
+
+    The probabilities are the engine's belief, from the router's prior and what the models said.
+    """
+
+    verb: ClassVar[str] = "decide"
+    decide: Annotated[dict[str, str | Question], Field(min_length=1, max_length=50)]
+    """The questions by name: a text is asked for yes or no."""
+    state: TextField
+    """What they are about."""
+    models: list[str] | None = Field(default=None, min_length=1)
+    quality: NumberField | None = None
+
+    @property
+    def questions(self) -> dict[str, Question]:
+        return {name: Question(ask=each) if isinstance(each, str) else each for name, each in self.decide.items()}
+
+    def gives(self, at: At) -> ValueType:
+        for index, name in enumerate(self.models or ()):
+            at.model(name, "models", index)
+        return record({name: _type(question) for name, question in self.questions.items()})
+
+    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+        import asyncio
+
+        from orchestrator.pipeline.choosing import chosen
+
+        async def one(question: Question) -> dict[str, Any]:
+            labels = _labels(question)
+            found = await chosen(running, given["state"], labels, asks=question.ask, models=self.models, quality=given.get("quality"))
+            return _decision(question, found)
+
+        answers = await asyncio.gather(*map(one, self.questions.values()))
+        return dict(zip(self.questions, answers, strict=True))
+
+    def forecast(self, outlook: Outlook) -> Forecast:
+        return outlook.of_search(self, "adaptive", self.models).times(len(self.decide))
+
+
+def _labels(question: Question) -> dict[str, str]:
+    options = question.choice or question.score
+    if options is None:
+        return YES_NO
+    return dict(options) if isinstance(options, dict) else dict.fromkeys(options, "")
+
+
+def _type(question: Question) -> ValueType:
+    p = record(dict.fromkeys(_labels(question), NUMBER))
+    if question.choice is not None:
+        return record(choice=TEXT, confidence=NUMBER, probabilities=p)
+    if question.score is not None:
+        return record(score=NUMBER, level=TEXT, confidence=NUMBER, probabilities=p)
+    return record(p=NUMBER, yes=BOOL)
+
+
+def _decision(question: Question, found: Mapping[str, Any]) -> dict[str, Any]:
+    p = found["probabilities"]
+    if question.choice is not None:
+        return {"choice": found["label"], "confidence": found["confidence"], "probabilities": p}
+    if question.score is not None:
+        mean = sum(level * each for level, each in enumerate(p.values())) / (len(p) - 1)
+        return {"score": mean, "level": found["label"], "confidence": found["confidence"], "probabilities": p}
+    return {"p": p["yes"], "yes": found["label"] == "yes"}

@@ -1,0 +1,61 @@
+"""`loop`: the same steps again until a condition holds, but never more often than it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field, PrivateAttr
+
+from orchestrator.pipeline.evaluation import Compute
+from orchestrator.pipeline.fields import ConditionField, Strict
+from orchestrator.pipeline.step import Inner, Step, Steps
+from orchestrator.pipeline.valuetypes import ANY, BOOL, NUMBER, ValueType
+
+if TYPE_CHECKING:
+    from orchestrator.pipeline.forecast import Forecast, Outlook
+    from orchestrator.pipeline.loading import At
+    from orchestrator.pipeline.run import Running
+
+MOST_ROUNDS = 1_000
+
+
+class Rounds(Strict):
+    until: ConditionField | None = None
+    """Looked at after each round; it can use what the steps gave."""
+    at_most: Annotated[int, Field(ge=1, le=MOST_ROUNDS)]
+    do: Steps
+    output: Any = None
+
+
+class LoopStep(Step):
+    """Runs steps in rounds. They can use `last` (what the round before gave; null in the first) and `index` (0 in the first)."""
+
+    verb: ClassVar[str] = "loop"
+    loop: Rounds
+    _until: Compute | None = PrivateAttr(None)
+
+    def inner(self, at: At) -> Mapping[str, Inner]:
+        names = {"last": ANY.maybe("there is no last round in the first one"), "index": NUMBER}
+        return {"do": Inner(self.loop.do, ("loop", "do"), self.loop.output, names)}
+
+    def gives(self, at: At) -> ValueType:
+        block = at.blocks.get("do")
+        if self.loop.until is not None:
+            steps = {node.name: node.type for node in block.nodes} if block is not None else {}
+            at.type_of(self.loop.until, "loop", "until", wanted=BOOL, more={**steps, "last": block.type if block else ANY, "index": NUMBER})
+            self._until = at.computed(self.loop.until)
+        return block.type if block is not None else ANY
+
+    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+        last: Any = None
+        for index in range(self.loop.at_most):
+            more = {"last": last, "index": index}
+            values = await running.inside("do", suffix=f"[{index}]", more=more)
+            last = running.node.blocks["do"].output(values)
+            if self._until is not None and self._until({**values, "last": last}) is True:
+                break
+        return last
+
+    def forecast(self, outlook: Outlook) -> Forecast:
+        return outlook.of_loop(self.loop.at_most, bool(self.loop.until))

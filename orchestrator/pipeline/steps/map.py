@@ -1,0 +1,89 @@
+"""`map`: the same steps for every item of a list, several at once; what they give is in the order of the items."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.pipeline.fields import ListField, ValueField
+from orchestrator.pipeline.step import Inner, OnError, Step, Steps
+from orchestrator.pipeline.valuetypes import ANY, LIST, NUMBER, ValueType, joined, list_of
+
+if TYPE_CHECKING:
+    from orchestrator.pipeline.forecast import Forecast, Outlook
+    from orchestrator.pipeline.loading import At
+    from orchestrator.pipeline.run import Running
+
+MOST_ITEMS = 100_000
+
+
+class MapStep(Step):
+    """Runs steps once for each item. With `on_error: skip`, items whose steps fail are left out."""
+
+    verb: ClassVar[str] = "map"
+    map: ListField
+    as_: str = Field(default="item", alias="as")
+    """What the steps call the item; its number is `index`."""
+    at_once: Annotated[int, Field(ge=1, le=10_000)] = 8
+    do: Steps
+    output: ValueField = None
+
+    def inner(self, at: At) -> Mapping[str, Inner]:
+        at.name_for("as", self.as_)
+        item = at.types.get("map", LIST).item or ANY
+        return {"do": Inner(self.do, ("do",), self.output, {self.as_: item, "index": NUMBER})}
+
+    def gives(self, at: At) -> ValueType:
+        block = at.blocks.get("do")
+        item = block.type if block is not None else ANY
+        if isinstance(self.on_error, OnError):
+            item = joined([item, at.type_of(self.on_error.give, "on_error", "give")])
+        return list_of(item)
+
+    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+        items = given["map"]
+        if not isinstance(items, list):
+            raise TypeError(f"map takes a list, and this is {type(items).__name__}")
+        if len(items) > MOST_ITEMS:
+            raise ValueError(f"map takes at most {MOST_ITEMS:,} items, and these are {len(items):,}")
+        found: list[Any] = [None] * len(items)
+        failed: set[int] = set()
+        waiting = iter(enumerate(items))
+        skips = self.on_error != "fail"
+
+        async def work() -> None:
+            for index, item in waiting:
+                try:
+                    found[index] = await running.block("do", suffix=f"[{index}]", more={self.as_: item, "index": index})
+                except OrchestratorError as error:
+                    if not skips:
+                        raise
+                    failed.add(index)
+                    running.emit("item_failed", index=index, reason=error.message)
+
+        if items:
+            await _together([work() for _ in range(min(self.at_once, len(items)))])
+        if isinstance(self.on_error, OnError):
+            give = running.node.fields["on_error"](running.values)
+            return [give if index in failed else each for index, each in enumerate(found)]
+        return [each for index, each in enumerate(found) if index not in failed]
+
+    def forecast(self, outlook: Outlook) -> Forecast:
+        return outlook.of_map(self, self.at_once)
+
+
+async def _together(work: list[Any]) -> None:
+    import asyncio
+
+    if len(work) == 1:
+        await work[0]
+        return
+    try:
+        async with asyncio.TaskGroup() as group:
+            for each in work:
+                group.create_task(each)
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None

@@ -1,0 +1,144 @@
+"""`memory`: recall what a query needs, remember a text, forget, or sum up. Each names the scope whose memory it is."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from orchestrator.errors import OrchestratorError
+from orchestrator.pipeline.fields import Count, ListField, ScopeField, TextField
+from orchestrator.pipeline.step import Step
+from orchestrator.pipeline.valuetypes import NUMBER, TEXT, ValueType, list_of, record
+
+if TYPE_CHECKING:
+    from memory import Memory
+    from orchestrator.pipeline.loading import At
+    from orchestrator.pipeline.run import Running
+
+ITEM = record(id=TEXT, text=TEXT, time=TEXT.maybe("a memory may have no time"), speaker=TEXT, source=TEXT, score=NUMBER)
+
+
+class MemoryStepFailed(OrchestratorError):
+    code = "memory"
+
+
+class _MemoryStep(Step):
+    verb: ClassVar[str] = "memory"
+    scope: ScopeField = "default"
+    """Whose memory: `tenant/user/session`. What is filled in cannot hold a /."""
+
+    async def _memory(self, running: Running) -> Memory:
+        return (await running.engine()).need_memory()
+
+    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+        import asyncio
+
+        from memory import MemoryFailure
+
+        memory = await self._memory(running)
+        scope = given.get("scope", self.scope)
+        if running.host.owner:
+            scope = f"{running.host.owner}/{scope}"
+        try:
+            return await asyncio.to_thread(self.done, memory, scope, given, running)
+        except (MemoryFailure, KeyError, ValueError) as error:
+            raise MemoryStepFailed(str(error), remedy="Check scope and values of the step") from None
+
+    def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: Running) -> Any:
+        raise TypeError("a memory step must define done()")
+
+
+class RecallStep(_MemoryStep):
+    """Gives `text` (the facts, packed for a prompt, oldest first), `items` (best first) and `tokens`."""
+
+    memory: Literal["recall"]
+    query: TextField
+    tokens: Annotated[Count, Field(ge=0)] = 800
+    limit: Annotated[int, Field(ge=1)] | None = None
+
+    def gives(self, at: At) -> ValueType:
+        return record(text=TEXT, items=list_of(ITEM), tokens=NUMBER)
+
+    def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: Running) -> Any:
+        found = memory.recall(given["query"], scope, token_budget=self.tokens, limit=self.limit)
+        items = [
+            {
+                "id": item.record.citation,
+                "text": item.record.text,
+                "time": item.record.time.isoformat() if item.record.time else None,
+                "speaker": item.record.speaker,
+                "source": item.record.source,
+                "score": item.score,
+            }
+            for item in found.items
+        ]
+        return {"text": found.text, "items": items, "tokens": found.tokens}
+
+
+class RememberStep(_MemoryStep):
+    """Stores a text; when the step has ended, it is durable. Done again in the same run, it stores nothing a second time."""
+
+    memory: Literal["remember"]
+    text: TextField
+    speaker: TextField | None = None
+    source: TextField | None = None
+
+    @property
+    def has_effects(self) -> bool:
+        return True
+
+    def gives(self, at: At) -> ValueType:
+        return record(id=TEXT, said=NUMBER)
+
+    def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: Running) -> Any:
+        mark = f"run:{hashlib.sha256(running.key.encode()).hexdigest()[:16]}"
+        if running.was_begun:
+            for record_ in memory.export(scope):
+                if any(mention.session == mark for mention in memory.mentions(scope, record_.id)):
+                    return {"id": record_.citation, "said": record_.said}
+        stored = memory.remember(
+            given["text"], scope, speaker=given.get("speaker") or "", session=mark, source=given.get("source") or running.pipeline.name
+        )
+        return {"id": stored.citation, "said": stored.said}
+
+
+class ForgetStep(_MemoryStep):
+    """Deletes memories for good: those of `ids` (as recall gives them), or the whole scope."""
+
+    memory: Literal["forget"]
+    ids: ListField | None = None
+    everything: bool = False
+    """Without `ids`: yes, the whole scope."""
+
+    @property
+    def has_effects(self) -> bool:
+        return True
+
+    def gives(self, at: At) -> ValueType:
+        if (self.ids is None) != self.everything:
+            at.problem("E106", f"{at.what}: say which ids to forget, or everything: true", key=True)
+        return record(forgotten=NUMBER, left=NUMBER)
+
+    def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: Running) -> Any:
+        stated = given.get("ids")
+        ids = None if stated is None else [int(str(each).removeprefix("m:")) for each in stated]
+        receipt = memory.forget(scope, ids)
+        return {"forgotten": len(receipt), "left": receipt.remaining}
+
+
+class SummarizeStep(_MemoryStep):
+    """What a scope is about, in sentences of its memories, with citations. Asks no model."""
+
+    memory: Literal["summarize"]
+    session: TextField | None = None
+    tokens: Annotated[Count, Field(ge=1)] = 300
+
+    def gives(self, at: At) -> ValueType:
+        return record(text=TEXT, sources=list_of(TEXT))
+
+    def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: Running) -> Any:
+        found = memory.summarize(scope, session=given.get("session"), token_budget=self.tokens)
+        return {"text": found.text, "sources": [f"m:{each}" for each in found.sources]}

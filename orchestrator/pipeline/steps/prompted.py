@@ -1,0 +1,182 @@
+"""`search` asks the fleet as one, by a strategy; `ask` asks one model. Both are told a prompt, and their answers can be checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, PrivateAttr, WithJsonSchema
+
+from orchestrator.names import STRATEGY_GROUP, STRATEGY_NAMES
+from orchestrator.pipeline.answers import STRATEGIES, answer_type
+from orchestrator.pipeline.checks import Check, sources_of
+from orchestrator.pipeline.fields import ListField, NumberField, Strict, Takes, TextField, Usd
+from orchestrator.pipeline.functions import as_text
+from orchestrator.pipeline.inference import suggestion
+from orchestrator.pipeline.prompts import Prompt
+from orchestrator.pipeline.step import Step
+from orchestrator.pipeline.valuetypes import OBJECT, ValueType, type_of_schema
+
+if TYPE_CHECKING:
+    from orchestrator.pipeline.forecast import Forecast, Outlook
+    from orchestrator.pipeline.loading import At
+    from orchestrator.pipeline.run import Running
+    from orchestrator.types import Message, Query
+
+NAMES = (*STRATEGY_NAMES, *STRATEGIES)
+
+
+class Turn(Strict):
+    """One earlier message of a conversation."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str
+
+
+class Prompted(Step):
+    """What `search` and `ask` have in common."""
+
+    prompt: TextField
+    """What is asked: a text with `${...}`, or a prompt file (.md, .txt, .j2)."""
+    with_: Annotated[dict[str, Any], Takes(OBJECT)] = Field(default={}, alias="with")
+    """The variables of the prompt file. What is called `question` is what router, calculator and checks look at."""
+    system: TextField | None = None
+    """The rules that come before everything else: a text, or a file."""
+    question: TextField | None = None
+    """What is asked, bare, if the prompt has no variable of that name."""
+    history: ListField | None = None
+    """Earlier messages: {role, content}."""
+    schema_: dict[str, Any] | str | None = Field(default=None, alias="schema")
+    """A JSON Schema (or the file of one) that the answer must satisfy; its value is in `value`."""
+    verify: list[Any] = []
+    """Checks, cheap and certain ones first."""
+    criteria: list[str] = []
+    """What a critique judges by."""
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    _file: Prompt | None = PrivateAttr(None)
+    _rules: Prompt | None = PrivateAttr(None)
+    _schema: dict[str, Any] | None = PrivateAttr(None)
+    _checks: list[Check] = PrivateAttr(default_factory=list)
+
+    def gives(self, at: At) -> ValueType:
+        given = self.with_
+        self._file = at.prompt(self.prompt, given, "prompt")
+        self._rules = at.prompt(self.system, given, "system") if self.system is not None else None
+        if given and self._file is None and self._rules is None and not _names_file(self.prompt):
+            at.problem(
+                "E106", f"{at.what}: 'with' is for prompt files, and this prompt is a text", "with", hint="write ${...} in it", key=True
+            )
+        self._schema = at.schema(self.schema_, "schema")
+        value = type_of_schema(self._schema) if self._schema is not None else None
+        if value is not None:
+            at.types["(value)"] = value
+        self._checks = at.checks(self.verify, "verify")
+        return answer_type(value)
+
+    def query(self, running: Running, given: Mapping[str, Any], **more: Any) -> Query:
+        from orchestrator.pipeline.asking import notes_of
+        from orchestrator.types import Query
+
+        variables = given.get("with") or {}
+        prompt = self._file.render(variables) if self._file is not None else given["prompt"]
+        rules = self._rules.render(variables) if self._rules is not None else given.get("system")
+        question = given.get("question") or (as_text(variables["question"]) if variables.get("question") else prompt)
+        history = tuple(_turns(given.get("history")))
+        return Query.parse(
+            question,
+            prompt=prompt if prompt != question else None,
+            system=rules,
+            history=history,
+            scope=running.host.owner or "default",
+            schema=self._schema,
+            uses_memory=False,
+            criteria=tuple(self.criteria),
+            max_tokens=self.max_tokens,
+            temperature=self.temperature,
+            sources=notes_of(sources_of(self._checks, running.values)),
+            **more,
+        )
+
+    async def answer(self, running: Running, query: Query, strategy: str) -> dict[str, Any]:
+        from orchestrator.pipeline.asking import answered, as_value, value_of
+
+        checks = [await check.verifier(running) for check in self._checks]
+        found = await answered(running, query, strategy=STRATEGIES.get(strategy, strategy), checks=checks)
+        value = as_value(found)
+        if self._schema is not None and not found.abstained:
+            value["value"] = value_of(found, "an answer")
+        return value
+
+    def told(self) -> str:
+        """What is told in every run, for estimates of its length."""
+        return self.prompt
+
+
+class SearchStep(Prompted):
+    """Asks the fleet as one: the cheapest adequate answer, drafted, checked, and revised or escalated within the budget."""
+
+    verb: ClassVar[str] = "search"
+    search: Annotated[str, WithJsonSchema({"enum": list(NAMES)})]
+    models: list[str] | None = Field(default=None, min_length=1)
+    """Only these models of the fleet."""
+    quality: NumberField | None = None
+    """The P(right) at which the search stops."""
+    value_usd: Usd | None = None
+    """What a right answer is worth."""
+    may_abstain: bool = False
+    """Give no answer rather than one that is believed less than `quality`."""
+
+    def gives(self, at: At) -> ValueType:
+        if self.search not in NAMES and self.search not in _plugins():
+            at.problem(
+                "E107", f"{at.what}: unknown strategy '{self.search}'", "search", hint=suggestion(self.search, [*NAMES, *_plugins()])
+            )
+        for index, name in enumerate(self.models or ()):
+            at.model(name, "models", index)
+        return super().gives(at)
+
+    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+        models = None if self.models is None else frozenset(self.models)
+        more = {"quality": given.get("quality"), "value_usd": self.value_usd, "may_abstain": self.may_abstain}
+        return await self.answer(running, self.query(running, given, models=models, **more), self.search)
+
+    def forecast(self, outlook: Outlook) -> Forecast:
+        return outlook.of_search(self, STRATEGIES.get(self.search, self.search), self.models)
+
+
+class AskStep(Prompted):
+    """Asks one model once."""
+
+    verb: ClassVar[str] = "ask"
+    ask: TextField
+    """The model: a name of the fleet, or an expression that gives one."""
+
+    def gives(self, at: At) -> ValueType:
+        at.model(self.ask, "ask")
+        return super().gives(at)
+
+    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+        return await self.answer(running, self.query(running, given, models=frozenset([given["ask"]])), "single")
+
+    def forecast(self, outlook: Outlook) -> Forecast:
+        return outlook.of_search(self, "single", None if "${" in self.ask else [self.ask])
+
+
+def _names_file(prompt: str) -> bool:
+    from orchestrator.pipeline.prompts import is_prompt_file
+
+    return is_prompt_file(prompt)
+
+
+def _plugins() -> Sequence[str]:
+    from importlib import metadata
+
+    return sorted(point.name for point in metadata.entry_points(group=STRATEGY_GROUP))
+
+
+def _turns(history: Any) -> list[Message]:
+    from orchestrator.types import Message
+
+    turns = [Turn.model_validate({"role": turn.get("role"), "content": turn.get("content")}) for turn in history or ()]
+    return [Message(turn.role, turn.content) for turn in turns]

@@ -1,0 +1,27 @@
+"""`say`: a value made of others. It asks nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from orchestrator.pipeline.fields import ValueField
+from orchestrator.pipeline.step import Step
+from orchestrator.pipeline.valuetypes import ValueType
+
+if TYPE_CHECKING:
+    from orchestrator.pipeline.loading import At
+    from orchestrator.pipeline.run import Running
+
+
+class SayStep(Step):
+    """Gives a text with `${...}` filled in, or any other value."""
+
+    verb: ClassVar[str] = "say"
+    say: ValueField
+
+    def gives(self, at: At) -> ValueType:
+        return at.types.get("say") or at.type_of(self.say, "say")
+
+    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+        return given.get("say")

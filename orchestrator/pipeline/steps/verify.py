@@ -1,0 +1,54 @@
+"""`verify`: checks a text that is there already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field, PrivateAttr
+
+from orchestrator.pipeline.checks import Check
+from orchestrator.pipeline.fields import TextField
+from orchestrator.pipeline.step import Step
+from orchestrator.pipeline.valuetypes import BOOL, NUMBER, TEXT, ValueType, list_of, record
+
+if TYPE_CHECKING:
+    from orchestrator.pipeline.loading import At
+    from orchestrator.pipeline.run import Running
+    from verifiers import Verdict
+
+VERDICT = record(check=TEXT, passed=BOOL.maybe("a check may abstain"), score=NUMBER.maybe("a check may abstain"), feedback=TEXT)
+
+
+class VerifyStep(Step):
+    """Holds a text against checks, one after the other; with `all: false` it stops at the first that fails."""
+
+    verb: ClassVar[str] = "verify"
+    verify: Annotated[list[Any], Field(min_length=1)]
+    text: TextField
+    question: TextField | None = None
+    all: bool = True
+    """Make every check, also after one has failed."""
+    _checks: list[Check] = PrivateAttr(default_factory=list)
+
+    def gives(self, at: At) -> ValueType:
+        self._checks = at.checks(self.verify, "verify")
+        return record(passed=BOOL, score=NUMBER, verdicts=list_of(VERDICT), feedback=TEXT)
+
+    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+        from orchestrator.pipeline.checking import verdict_of
+
+        question, text = given.get("question") or "", given["text"]
+        verdicts: list[tuple[str, Verdict]] = []
+        for check in self._checks:
+            verdicts.append((check.name, await verdict_of(await check.verifier(running), question, text, running)))
+            if verdicts[-1][1].passed is False and not self.all:
+                break
+        scores = [verdict.score for _, verdict in verdicts if verdict.score is not None]
+        failed = [verdict for _, verdict in verdicts if verdict.passed is False]
+        return {
+            "passed": not failed and bool(scores),
+            "score": min(scores, default=0.0),
+            "verdicts": [{"check": name, "passed": v.passed, "score": v.score, "feedback": v.feedback} for name, v in verdicts],
+            "feedback": "; ".join(v.feedback for v in failed if v.feedback),
+        }

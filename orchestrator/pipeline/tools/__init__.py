@@ -1,0 +1,5 @@
+"""Tools that steps call: over HTTP, from an OpenAPI document, as SQL with bound parameters, or as a Python function (only if that is allowed)."""
+
+from orchestrator.pipeline.tools.tool import Parameter, Tool, read_tools
+
+__all__ = ["Parameter", "Tool", "read_tools"]

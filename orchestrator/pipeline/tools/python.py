@@ -1,0 +1,93 @@
+"""A tool that is a Python function of yours: `python: package.module:function`. It runs with all that this process may do, so it must be allowed."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import types
+import typing
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.pipeline.fields import Strict
+from orchestrator.pipeline.host import ToolFailed
+from orchestrator.pipeline.tools.tool import Arguments, Parameter, Tool
+from orchestrator.pipeline.validation import validated
+from orchestrator.pipeline.valuetypes import ANY, BOOL, LIST, NUMBER, OBJECT, TEXT, ValueType, list_of
+
+if TYPE_CHECKING:
+    from orchestrator.pipeline.loading import Loader, Scope
+    from orchestrator.pipeline.run import Running
+
+_TYPES: dict[Any, ValueType] = {str: TEXT, int: NUMBER, float: NUMBER, bool: BOOL, list: LIST, dict: OBJECT}
+
+
+class PythonOptions(Strict):
+    python: str
+    changes: bool = True
+    """Whether it changes anything outside. A function with a parameter `idempotency_key` is told which call this is."""
+
+
+def read(name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: Loader, scope: Scope) -> dict[str, Tool]:
+    stated = validated(PythonOptions, raw, where, loader.sources, f"tool '{name}'")
+    if stated is None:
+        return {}
+    if not loader.allows_python:
+        hint = "--allow-python, or Pipeline.load(..., allow_python=True)"
+        loader.sources.problem((*where, "python"), "E507", "Python functions are not allowed here", hint, key=True)
+        return {}
+    module, _, attribute = stated.python.partition(":")
+    try:
+        function: Any = importlib.import_module(module)
+        for part in attribute.split("."):
+            function = getattr(function, part)
+        signature = inspect.signature(function)
+    except Exception as error:
+        loader.sources.problem((*where, "python"), "E507", f"{stated.python!r} cannot be imported: {error}"[:300], "write module:function")
+        return {}
+    return {name: PythonTool(function, signature, stated.changes)}
+
+
+class PythonTool(Tool):
+    def __init__(self, function: Any, signature: inspect.Signature, changes: bool) -> None:
+        self._function = function
+        hints = _hints(function)
+        taken = {one.name: one for one in signature.parameters.values() if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
+        self._wants_key = taken.pop("idempotency_key", None) is not None
+        self.parameters: Mapping[str, Parameter] = {
+            one: Parameter(one, type_of_hint(hints.get(one, Any)), each.default is each.empty) for one, each in taken.items()
+        }
+        self.gives = type_of_hint(hints.get("return", Any))
+        self.has_effects = changes
+
+    async def call(self, arguments: Arguments, running: Running) -> Any:
+        given = {**arguments, **({"idempotency_key": running.key} if self._wants_key else {})}
+        try:
+            if inspect.iscoroutinefunction(self._function):
+                return await self._function(**given)
+            return await asyncio.to_thread(self._function, **given)
+        except Exception as error:
+            told = f"{getattr(self._function, '__qualname__', 'the function')} raised {type(error).__name__}: {error}"
+            raise ToolFailed(str(running.redacted(told))[:500], remedy="Look at the function", may_have_happened=True) from error
+
+
+def _hints(function: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(function)
+    except Exception:
+        return {}
+
+
+def type_of_hint(hint: Any) -> ValueType:
+    """The type of what a Python annotation allows, as far as it is JSON."""
+    if hint in _TYPES:
+        return _TYPES[hint]
+    origin, parts = typing.get_origin(hint), typing.get_args(hint)
+    if origin in (typing.Union, types.UnionType):
+        inner = [each for each in parts if each is not type(None)]
+        found = type_of_hint(inner[0]) if len(inner) == 1 else ANY
+        return found.maybe("the function may give None") if len(inner) < len(parts) else found
+    if origin is list and parts:
+        return list_of(type_of_hint(parts[0]))
+    return _TYPES.get(origin, ANY)

@@ -1,0 +1,65 @@
+"""What every tool is, and how the `tools:` of a file are read."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.pipeline.inference import suggestion
+from orchestrator.pipeline.valuetypes import ANY, ValueType
+
+if TYPE_CHECKING:
+    from orchestrator.pipeline.loading import Loader, Scope
+    from orchestrator.pipeline.run import Running
+
+Arguments = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """`place` is where it goes: path, query, header or body."""
+
+    name: str
+    type: ValueType = ANY
+    required: bool = False
+    place: str = "query"
+    default: Any = None
+
+
+class Tool(ABC):
+    """`parameters` is `None` where they are known only when the tool is first called."""
+
+    parameters: Mapping[str, Parameter] | None
+    gives: ValueType
+    has_effects: bool
+
+    @abstractmethod
+    async def call(self, arguments: Arguments, running: Running) -> Any:
+        """Raises `ToolFailed`. A tool with effects that is called again with the same `running.key` does nothing a second time."""
+
+
+KINDS: dict[str, str] = {"openapi": "openapi", "http": "http", "sql": "sql", "python": "python"}
+
+
+def read_tools(stated: Mapping[str, Any], loader: Loader, scope: Scope) -> dict[str, Tool]:
+    """The tools of a file by name, mistakes told; those of an OpenAPI document as NAME.OPERATION."""
+    from importlib import import_module
+
+    found: dict[str, Tool] = {}
+    for name, raw in stated.items():
+        where = ("tools", name)
+        if not loader.named(where, name, "tool") or not isinstance(raw, dict):
+            continue
+        kinds = [kind for kind in KINDS if kind in raw]
+        if len(kinds) != 1:
+            near = next((key for key in raw if suggestion(key, KINDS).startswith("did")), "")
+            hint = suggestion(near, KINDS) if near else f"one of: {', '.join(KINDS)}"
+            loader.sources.problem(
+                (*where, near) if near else where, "E108", f"tool '{name}' says not what it is, or more than one thing", hint, key=True
+            )
+            continue
+        read: Callable[..., dict[str, Tool]] = import_module(f"orchestrator.pipeline.tools.{KINDS[kinds[0]]}").read
+        found |= read(name, raw, where, loader, scope)
+    return found
