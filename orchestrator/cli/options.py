@@ -49,7 +49,8 @@ def reports_errors(function: Callable[P, None]) -> Callable[P, None]:
                 )
                 click.echo(json.dumps({"error": detail}, indent=2))
             else:
-                click.echo(f"{click.style('error', fg='red', bold=True)}: {error}", err=True)
+                told = "" if hasattr(error, "diagnostics") else f"{click.style('error', fg='red', bold=True)}: "
+                click.echo(f"{told}{error}", err=True)
             raise SystemExit(
                 2 if isinstance(error, ConfigError | InvalidQuery | InvalidBudget | UnknownModel | MemoryFailure) else 1
             ) from None

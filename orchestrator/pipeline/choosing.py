@@ -1,7 +1,8 @@
 """One of several labels for a text, with probabilities: by examples, where they suffice, else by the fleet.
 
 Examples are compared by the static encoder: the likeness to each label's centroid (Snell et al. 2017), through a softmax whose temperature
-minimises the log-loss when each example is left out in turn. What the examples cannot tell well enough is asked of the models.
+minimises the log-loss when each example is left out in turn. A text that is less like every label than the examples are to their own is taken to be
+something new, and n examples without a mistake still allow for one in n + 2 (Laplace). What they cannot tell well enough is asked of the models.
 """
 
 from __future__ import annotations
@@ -39,13 +40,18 @@ class Centroids:
         sums = np.stack([vectors[of == i].sum(axis=0) for i in range(len(self.labels))])
         self._centroids = _unit(sums)
         left_out = np.stack([_unit(_without(sums, of[i], vectors[i])) @ vectors[i] for i in range(len(of))])
+        own = left_out[np.arange(len(of)), of]
+        self._familiar = float(np.quantile(own, 0.25))
+        self._trusted = 1 - 1 / (len(of) + 2)
         self.temperature = min(TEMPERATURES, key=lambda t: _log_loss(left_out / t, of))
         self.accuracy = float((left_out.argmax(axis=1) == of).mean())
         """Share of the examples that the others tell rightly."""
 
     def probabilities(self, text: str) -> dict[str, float]:
         vector = np.asarray(self._encoder.encode([text]), dtype=np.float64)[0]
-        p = _softmax((self._centroids @ vector / self.temperature)[None])[0]
+        likeness = self._centroids @ vector
+        known = min(max(float(likeness.max()) / max(self._familiar, 1e-9), 0.0), 1.0) * self._trusted
+        p = known * _softmax((likeness / self.temperature)[None])[0] + (1 - known) / len(self.labels)
         return {label: float(each) for label, each in zip(self.labels, p, strict=True)}
 
 

@@ -61,8 +61,7 @@ class InvalidPipeline(ConfigError):
 
     def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
         self.diagnostics = tuple(sorted(diagnostics))
-        errors = [each for each in self.diagnostics if each.is_error]
-        super().__init__("\n".join(each.as_text() for each in self.diagnostics), remedy=_closing(errors))
+        super().__init__(rendered(self.diagnostics))
 
     def as_dict(self) -> dict[str, Any]:
         return {**super().as_dict(), "diagnostics": [each.as_dict() for each in self.diagnostics]}

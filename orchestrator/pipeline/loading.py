@@ -310,7 +310,8 @@ class Loader:
                         told = f"test '{test.name}': there is no {'step' if section == 'replies' else 'tool'} '{name}'"
                         self.sources.problem(("tests", index, section, name), "E202", told, suggestion(name, names), key=True)
             for name in test.expect:
-                if not any(name == each or name.startswith(f"{each}.") for each in known):
+                plain = re.sub(r"\[\d+\]", "", name)
+                if not any(plain == each or plain.startswith(f"{each}.") for each in known):
                     told = f"test '{test.name}': there is nothing called '{name}'"
                     self.sources.problem(("tests", index, "expect", name), "E202", told, suggestion(name, known), key=True)
 

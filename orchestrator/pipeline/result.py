@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -32,7 +33,7 @@ class StepResult:
 @dataclass(frozen=True, slots=True)
 class RunResult:
     """`output` is what the file's `output:` says. `partial` says that a budget ended the run early, `stopped` which; `simulated` that any answer came
-    from a simulated model.
+    from a simulated model. `steps` are in the order in which they ended; those in the background are added as they end.
     """
 
     id: str
@@ -42,7 +43,7 @@ class RunResult:
     cost_usd: float | None
     seconds: float
     calls: int
-    steps: tuple[StepResult, ...] = field(repr=False)
+    steps: Sequence[StepResult] = field(repr=False)
     simulated: bool = False
     background: asyncio.Task[None] | None = field(default=None, repr=False, compare=False)
 

@@ -189,7 +189,7 @@ class Run:
             spent_usd(self.purse),
             self.now_s(),
             self.purse.calls,
-            tuple(self.steps),
+            self.steps,
             self.simulated,
             background,
         )
@@ -381,7 +381,7 @@ class Run:
                 await self.host.journal.kept()
             else:
                 self.host.journal.wake()
-        self._note(StepResult(path, node.step.verb, status, seconds, cost, attempts, None if node.blocks else value, error))
+        self._note(StepResult(path, node.step.verb, status, seconds, cost, attempts, value, error))
         return value
 
     def _note(self, result: StepResult) -> None:

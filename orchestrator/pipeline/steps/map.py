@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.pipeline.fields import ListField, ValueField
+from orchestrator.pipeline.fields import ListField
 from orchestrator.pipeline.step import Inner, OnError, Step, Steps
 from orchestrator.pipeline.valuetypes import ANY, LIST, NUMBER, ValueType, joined, list_of
 
@@ -29,7 +29,8 @@ class MapStep(Step):
     """What the steps call the item; its number is `index`."""
     at_once: Annotated[int, Field(ge=1, le=10_000)] = 8
     do: Steps
-    output: ValueField = None
+    output: Any = None
+    """What is given for each item; it can use the item and the steps."""
 
     def inner(self, at: At) -> Mapping[str, Inner]:
         at.name_for("as", self.as_)
