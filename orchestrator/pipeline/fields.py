@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, WrapValidator
 
-from orchestrator.pipeline.templates import OPEN, percent_encoded, segment
+from orchestrator.pipeline.templates import OPEN, segment
 from orchestrator.pipeline.valuetypes import ANY, BOOL, LIST, NUMBER, OBJECT, TEXT, ValueType
 
 EXPRESSION = {"type": "string", "pattern": r"^\$\{", "description": "an expression: ${...}"}
@@ -29,7 +29,6 @@ class Takes:
 
     type: ValueType
     escape: Callable[[str], str] | None = None
-    allows_secret: bool = False
 
 
 def is_expression(value: object) -> bool:
@@ -69,7 +68,6 @@ def count_of(value: object) -> object:
 
 TextField = Annotated[str, Takes(TEXT)]
 ScopeField = Annotated[str, Takes(TEXT, escape=segment)]
-AddressField = Annotated[str, Takes(TEXT, escape=percent_encoded, allows_secret=True)]
 NumberField = Annotated[float, WrapValidator(_or_expression), _any_of({"type": "number"}), Takes(NUMBER)]
 ConditionField = Annotated[bool, WrapValidator(_or_expression), _any_of({"type": "boolean"}), Takes(BOOL)]
 ListField = Annotated[list[Any], WrapValidator(_or_expression), _any_of({"type": "array"}), Takes(LIST)]

@@ -140,9 +140,9 @@ class _Inference:
 
     def _field_of(self, base: ValueType, node: Field) -> ValueType:
         if base.kind == "list" and _is_spread(node.of):
-            return replace(list_of(self._field_of(base.item or ANY, node)), secret=base.secret)
+            return list_of(self._field_of(base.item or ANY, node))
         if base.kind == "any":
-            return replace(ANY, secret=base.secret)
+            return ANY
         if base.kind != "object":
             what = path_of(node.of) or "this"
             hint = f"write {what}[*].{node.name} for that of every item" if base.kind == "list" else ""
@@ -154,12 +154,12 @@ class _Inference:
             of = path_of(node.of) or "this object"
             self._report(_end_of(node), "E203", f"{of} has no field '{node.name}'", suggestion(node.name, base.fields))
             return ANY
-        return replace(base.fields[node.name], secret=base.secret or base.fields[node.name].secret)
+        return base.fields[node.name]
 
     def _item(self, node: Item) -> ValueType:
         base, index = self._there(node.of), self.of(node.index)
         if base.kind == "any":
-            return replace(ANY, secret=base.secret)
+            return ANY
         if base.kind == "object":
             if isinstance(node.index, Literal) and isinstance(node.index.value, str) and base.fields is not None:
                 return self._field_of(base, Field(node.start, node.end, node.of, node.index.value))
@@ -169,7 +169,7 @@ class _Inference:
             self._report(node.of, "E204", f"a {base} has no items", "")
             return ANY
         self._wants(node.index, index, NUMBER)
-        return TEXT if base.kind == "text" else replace(base.item or ANY, secret=base.secret)
+        return TEXT if base.kind == "text" else base.item or ANY
 
     def _spread(self, base: ValueType, node: Each) -> ValueType:
         if base.kind not in ("list", "any"):
@@ -180,7 +180,7 @@ class _Inference:
         wanted = BOOL if node.sign == "not" else NUMBER
         found = self._there(node.of)
         self._wants(node.of, found, wanted)
-        return replace(wanted, secret=found.secret)
+        return wanted
 
     def _binary(self, node: Binary) -> ValueType:
         if node.sign == "??":
@@ -191,24 +191,23 @@ class _Inference:
             left, right = self.of(node.left), self.of(node.right)
             if left.kind != right.kind and not {"any", "null"} & {left.kind, right.kind}:
                 self._report(node, "E204", f"a {left} never equals a {right}", "")
-            return replace(BOOL, secret=left.secret or right.secret)
+            return BOOL
         left, right = self._there(node.left), self._there(node.right)
-        secret = left.secret or right.secret
         if node.sign in ("in", "not in"):
             if right.kind not in ("list", "text", "object", "any"):
                 self._report(node.right, "E204", f"'{node.sign}' looks into a list, an object or a text, not a {right}", "")
             elif right.kind in ("text", "object"):
                 self._wants(node.left, left, TEXT)
-            return replace(BOOL, secret=secret)
+            return BOOL
         if node.sign in ("<", "<=", ">", ">="):
             self._alike(node, left, right, ("number", "text"))
-            return replace(BOOL, secret=secret)
+            return BOOL
         if node.sign == "+":
             self._alike(node, left, right, ("number", "text", "list"))
-            return replace(left if left.kind != "any" else right, secret=secret, missing="")
+            return (left if left.kind != "any" else right).surely()
         self._wants(node.left, left, NUMBER)
         self._wants(node.right, right, NUMBER)
-        return replace(NUMBER, secret=secret)
+        return NUMBER
 
     def _otherwise(self, node: Binary) -> ValueType:
         self._may_be_missing += 1
@@ -227,7 +226,7 @@ class _Inference:
         right = self._there(node.right)
         self._sure = before
         self._wants(node.right, right, BOOL)
-        return replace(BOOL, secret=left.secret or right.secret)
+        return BOOL
 
     def _call(self, node: Call) -> ValueType:
         arguments = [self._there(each) for each in node.arguments]
@@ -243,11 +242,11 @@ class _Inference:
             if found.kind != "any" and not any(found.fits(wanted) for wanted in function.takes):
                 wants = " or a ".join(map(str, function.takes))
                 self._report(each, "E204", f"{node.function} takes a {wants}, and this is a {found}", f"for example {function.example}")
-                return replace(function.gives, secret=any(a.secret for a in arguments))
+                return function.gives
         gives = function.gives
         if function.gives_items:  # of a list its items, of several values one of them
             gives = (arguments[0].item or ANY) if len(arguments) == 1 else joined(arguments)
-        return replace(gives, secret=any(a.secret for a in arguments))
+        return gives
 
     def _alike(self, node: Binary, left: ValueType, right: ValueType, kinds: tuple[str, ...]) -> None:
         for each, found in ((node.left, left), (node.right, right)):
@@ -261,6 +260,15 @@ class _Inference:
     def _wants(self, node: Node, found: ValueType, wanted: ValueType) -> None:
         if not found.fits(wanted):
             self._report(node, "E204", f"a {wanted} is expected here, and this is a {found}", "")
+
+
+def mentions(node: Node, name: str, fields: frozenset[str]) -> bool:
+    """Whether an expression takes one of these fields of a name, or the name as a whole, or a field that is known only when it runs."""
+    if isinstance(node, Name):
+        return node.name == name
+    if isinstance(node, Field) and isinstance(node.of, Name) and node.of.name == name:
+        return node.name in fields
+    return any(mentions(child, name, fields) for child in children(node))
 
 
 def _is_spread(node: Node) -> bool:

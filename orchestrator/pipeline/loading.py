@@ -12,7 +12,7 @@ from orchestrator.pipeline.document import Document, EnvVariable, Input, Test
 from orchestrator.pipeline.evaluation import Compute
 from orchestrator.pipeline.fields import Takes
 from orchestrator.pipeline.graph import Block, Node, ordered
-from orchestrator.pipeline.inference import Unknown, assumed, children, infer, suggestion
+from orchestrator.pipeline.inference import Unknown, assumed, children, infer, mentions, suggestion
 from orchestrator.pipeline.inputs import schema_of_inputs
 from orchestrator.pipeline.pipeline import Pipeline
 from orchestrator.pipeline.prompts import Prompt, PromptProblem, is_prompt_file, parse_prompt
@@ -82,6 +82,10 @@ class Scope:
 
     def within(self, types: Mapping[str, ValueType], *, hidden: Mapping[str, str] | None = None, loose: Collection[str] = ()) -> Scope:
         return Scope({**self.types, **types}, hidden={**self._hidden, **(hidden or {})}, loose={*self._loose, *loose})
+
+    def has(self, name: str) -> bool:
+        """Whether the name stands for something already."""
+        return name in self.types or name in self._loose
 
     def only(self, name: str) -> Scope:
         """Where nothing but one name can be used."""
@@ -213,6 +217,7 @@ class Loader:
         self._environ = environ
         self._parents = (*parents, sources.path.resolve())
         self._used_env: set[str] = set()
+        self._secret_names: frozenset[str] = frozenset()
         self._steps = 0
 
     def pipeline(self) -> Pipeline | None:
@@ -257,7 +262,9 @@ class Loader:
             if found is None and not variable.optional:
                 self.sources.problem(("env", name), "E301", f"the variable {name} is not set", f"export {name}=... first", key=True)
             missing = f"the variable {name} is optional" if variable.optional and variable.default is None else ""
-            types[name] = ValueType("text", missing=missing, secret=variable.secret)
+            types[name] = TEXT.maybe(missing)
+            if variable.secret:
+                self._secret_names |= {name}
         return values, record(types)
 
     def _inputs(self, stated: Mapping[str, Any]) -> ValueType:
@@ -414,7 +421,7 @@ class Loader:
         for field, (_, takes) in taken(kind).items():
             if field in raw and raw[field] is not None:
                 of = scope if field == "when" else at.scope
-                at.types[field] = self.type_of(raw[field], (*where, field), of, takes.type, shows=not takes.allows_secret, what=at.what)
+                at.types[field] = self.type_of(raw[field], (*where, field), of, takes.type, what=at.what)
                 if step is not None and field != "when":
                     fields[field] = self.compute(raw[field], takes)
         if step is None:
@@ -457,10 +464,11 @@ class Loader:
     def _unused(self, block: Block) -> None:
         """Warns of steps that serve nothing."""
         raw = self.sources.value
-        used = names_used(raw.get("output")) | {n for each in _mapping(raw.get("steps")).values() for n in names_used(each)}
         if raw.get("output") is None:
             return
-        after = {other for each in _mapping(raw.get("steps")).values() for other in (each.get("after") or ())}
+        steps = [each for each in _mapping(raw.get("steps")).values() if isinstance(each, dict)]
+        used = names_used(raw.get("output")) | {name for each in steps for name in names_used(each)}
+        after = {other for each in steps for other in (each.get("after") or ())}
         for node in block.nodes:
             if node.name not in used and node.name not in after and not _has_effects(node):
                 self.sources.problem(node.where, "W201", f"nothing uses what step '{node.name}' gives", key=True)
@@ -499,7 +507,6 @@ class Loader:
         except SyntaxProblem as problem:
             self.sources.problem_in(where, text, problem.start, problem.end, "E201", problem.message, problem.hint)
             return ANY
-        is_secret = False
         found = TEXT
         for expression in template.expressions:
 
@@ -508,15 +515,14 @@ class Loader:
                 self.sources.problem_in(where, text, node.start, node.end, code, message, hint)
 
             found = infer(expression.node, self._noting(scope, expression.node), report)
-            if found.secret and shows:
+            if shows and self._secret_names and mentions(expression.node, "env", self._secret_names):
                 told = f"{what}: a secret would be shown here"
                 self.sources.problem_in(where, text, expression.start, expression.start + 2, "E303", told, "secrets go to tools only")
             if template.whole is None and found.missing and found.kind != "null":
                 told = f"this may be null: {found.missing}"
                 hint = "add ?? and what to take instead"
                 self.sources.problem_in(where, text, expression.start, expression.start + 2, "E205", told, hint)
-            is_secret |= found.secret
-        return found if template.whole is not None else ValueType("text", secret=is_secret)
+        return found if template.whole is not None else TEXT
 
     def _noting(self, scope: Scope, node: Expr) -> Any:
         self._used_env |= _env_of(node)
@@ -597,7 +603,7 @@ class Loader:
             hint = f"write '{better}'" if _NAME.fullmatch(better) and better not in _RESERVED else "begin with a letter"
             self.sources.problem(where, "E109", told, hint, key=is_key)
             return False
-        if scope is not None and name in scope.types:
+        if scope is not None and scope.has(name):
             self.sources.problem(where, "E110", f"there is a '{name}' outside of this step already", "give it another name", key=is_key)
             return False
         return True

@@ -126,7 +126,7 @@ class _Parser:
             raise SyntaxProblem("there is nothing between the braces", self._begin, self._token.end, "write ${a_step.field}")
         node = self._expression(0)
         if self._token.kind == "end":
-            raise SyntaxProblem("this expression is not closed", self._begin, self._begin + 2, "add }")
+            raise SyntaxProblem("this expression is not closed", max(self._begin - 2, 0), self._begin, "add }")
         if self._token.text != "}":
             raise SyntaxProblem(f"{self._token.text!r} is not expected here", self._token.start, self._token.end)
         return node, self._token.start

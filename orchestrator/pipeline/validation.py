@@ -93,8 +93,10 @@ def _tell(
     if problem["input"] is None and name != "value_error":
         sources.problem(where, "E106", f"{what}: '{field}' has no value", "write one, or leave the field out", key=True)
         return
-    if name == "literal_error" and len(alternatives) <= 1:
-        choices = [text or number for text, number in re.findall(r"'([^']*)'|(\d+)", str(context.get("expected", "")))]
+    choices = [
+        text or number for each in alternatives if each.startswith("one of") for text, number in re.findall(r"'([^']*)'|(\d+)", each)
+    ]
+    if choices and isinstance(problem["input"], str | int):
         if kind.__name__ == "Document" and path == ("version",):
             sources.problem(
                 where, "E113", f"this format is version {choices[0]}, not {_short(problem['input'])}", f"write version: {choices[0]}"

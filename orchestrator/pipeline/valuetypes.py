@@ -22,14 +22,13 @@ MOST_NESTING = 30
 @dataclass(frozen=True, slots=True)
 class ValueType:
     """`item` is the type of a list's items, `fields` those of an object (`None`: not known). `missing` says why there may be no value (null), and is
-    empty where there always is one. What comes from a `secret` must not be shown to anybody.
+    empty where there always is one.
     """
 
     kind: Kind
     item: ValueType | None = None
     fields: Mapping[str, ValueType] | None = None
     missing: str = ""
-    secret: bool = False
 
     def __str__(self) -> str:
         return f"list of {self.item}" if self.kind == "list" and self.item is not None and self.item.kind != "any" else self.kind
@@ -79,17 +78,17 @@ def joined(types: Iterable[ValueType]) -> ValueType:
 
 
 def _join(a: ValueType, b: ValueType) -> ValueType:
-    missing, secret = a.missing or b.missing, a.secret or b.secret
+    missing = a.missing or b.missing
     if "null" in (a.kind, b.kind):
         other = b if a.kind == "null" else a
-        return replace(other, missing=missing, secret=secret)
+        return replace(other, missing=missing)
     if a.kind != b.kind:
-        return ValueType("any", missing=missing, secret=secret)
+        return ValueType("any", missing=missing)
     item = None if a.item is None or b.item is None else _join(a.item, b.item)
     fields = None
     if a.fields is not None and b.fields is not None:
         fields = {name: _join(a.fields[name], b.fields[name]) for name in a.fields if name in b.fields}
-    return ValueType(a.kind, item, fields, missing, secret)
+    return ValueType(a.kind, item, fields, missing)
 
 
 def type_of(value: object) -> ValueType:

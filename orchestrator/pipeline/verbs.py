@@ -46,12 +46,12 @@ class VerbProblem:
 def find_verb(raw: Mapping[str, Any]) -> tuple[type[Step] | None, VerbProblem | None]:
     """The class of a step by the verb that it has. Raises nothing: what is wrong is the second value."""
     found = [name for name in raw if name in VERBS or name == "memory"]
+    if "verify" in found and (len(found) > 1 or "text" not in raw):
+        found.remove("verify")  # it is a field of other verbs, too
     known = verb_names() if not found else ()
-    found = found or [name for name in raw if name in known]
-    if "verify" in found and len(found) > 1:
-        found.remove("verify")  # a field of search and ask, and a verb where there is no other
+    found = found or [name for name in raw if name in known and name != "verify"]
     if not found:
-        near = next((name for name in raw if suggestion(name, known).startswith("did you mean")), "")
+        near = next((name for name in raw if name not in known and suggestion(name, known).startswith("did you mean")), "")
         hint = suggestion(near, known) if near else f"one of: {', '.join(known)}"
         return None, VerbProblem("E108", "has no verb", hint, (near,) if near else ())
     if len(found) > 1:
