@@ -73,7 +73,8 @@ def test_a_text_that_is_one_expression_keeps_its_type_and_any_other_becomes_text
     "expression",
     [
         "", "1 +", "a.", "a b", "1 < 2 < 3", "a = 1", "a := 1", "lambda: 1", "a.b()", "[x for x in a]", "a if b else c", "`a`", "a; b", "f'{a}'",
-        "'unclosed", "a[", "a[1", "(1", "1)", "a..b", "@a", "a ** 2 ** 3 **", "not", "and a", "{}", "a: b", "\\x", "a && b", "!a", "((" * 200, "1" + "+1" * 3000,
+        "'unclosed", "a[", "a[1", "(1", "1)", "a..b", "@a", "a ** 2 ** 3 **", "not", "and a", "{}", "a: b", "\\x", "a && b", "!a",
+        "((" * 200, "1" + "+1" * 3000,
     ],
 )  # fmt: skip
 def test_what_is_no_expression(expression: str) -> None:
@@ -85,8 +86,10 @@ def test_what_is_no_expression(expression: str) -> None:
 @pytest.mark.parametrize(
     "expression",
     [
-        "a.__class__", "a.__class__.__mro__", "a['__class__']", "a.items", "a.keys", "text.format", "t.upper", "t.__class__", "l.append", "l.__len__", "n.real",
-        "n.__class__", "a.b.__globals__", "len.__self__", "t[0].__class__", "l[*].__class__", "__import__", "open", "eval", "self", "values", "builtins", "a.__dict__",
+        "a.__class__", "a.__class__.__mro__", "a['__class__']", "a.items", "a.keys", "text.format", "t.upper", "t.__class__", "l.append",
+        "l.__len__", "n.real",
+        "n.__class__", "a.b.__globals__", "len.__self__", "t[0].__class__", "l[*].__class__", "__import__", "open", "eval", "self", "values",
+        "builtins", "a.__dict__",
     ],
 )  # fmt: skip
 def test_nothing_of_python_can_be_reached(expression: str) -> None:
@@ -110,9 +113,12 @@ def test_no_other_function_can_be_called(expression: str) -> None:
 @pytest.mark.parametrize(
     ("expression", "values"),
     [
-        ("1 / 0", {}), ("1 % 0", {}), ("a * a", {"a": "x"}), ("a * 3", {"a": [1]}), ("a + 1", {"a": "x"}), ("a > 1", {"a": "x"}), ("a and true", {"a": 1}),
-        ("not a", {"a": ""}), ("-a", {"a": True}), ("a[5]", {"a": [1]}), ("a.b", {"a": [1]}), ("a[*]", {"a": 1}), ("sum(a)", {"a": ["x"]}), ("number(a)", {"a": "x"}),
-        ("max(a)", {"a": []}), ("min(a)", {"a": [1, "x"]}), ("a * a", {"a": 1e300}), ("a * a", {"a": 10**300}), ("any(a)", {"a": [1]}), ("len(a)", {"a": 3}), ("b", {}),
+        ("1 / 0", {}), ("1 % 0", {}), ("a * a", {"a": "x"}), ("a * 3", {"a": [1]}), ("a + 1", {"a": "x"}), ("a > 1", {"a": "x"}),
+        ("a and true", {"a": 1}),
+        ("not a", {"a": ""}), ("-a", {"a": True}), ("a[5]", {"a": [1]}), ("a.b", {"a": [1]}), ("a[*]", {"a": 1}), ("sum(a)", {"a": ["x"]}),
+        ("number(a)", {"a": "x"}),
+        ("max(a)", {"a": []}), ("min(a)", {"a": [1, "x"]}), ("a * a", {"a": 1e300}), ("a * a", {"a": 10**300}), ("any(a)", {"a": [1]}),
+        ("len(a)", {"a": 3}), ("b", {}),
     ],
 )  # fmt: skip
 def test_what_cannot_be_computed_says_so(expression: str, values: dict[str, Any]) -> None:
@@ -166,12 +172,16 @@ def inferred(expression: str) -> tuple[str, list[str]]:
     ("expression", "kind", "codes"),
     [
         ("inputs.q", "text", []), ("inputs.n + 1", "number", []), ("inputs.n > 1", "bool", []), ("facts.items[*].score", "list of number", []),
-        ("facts.items[0].id", "text", []), ("sum(facts.items[*].score) / len(facts.items)", "number", []), ("max(facts.items[*].score)", "number", []),
+        ("facts.items[0].id", "text", []), ("sum(facts.items[*].score) / len(facts.items)", "number", []), ("max(facts.items[*].score)",
+        "number", []),
         ("inputs.o ?? 1", "any", []), ("skipped.text ?? inputs.q", "text", []), ("skipped != null and skipped.text == inputs.q", "bool", []),
-        ("skipped.text", "text", ["E205"]), ("inputs.o + inputs.q", "text", ["E205"]), ("skipped != null or skipped.text == inputs.q", "bool", ["E205"]),
+        ("skipped.text", "text", ["E205"]), ("inputs.o + inputs.q", "text", ["E205"]), ("skipped != null or skipped.text == inputs.q",
+        "bool", ["E205"]),
         ("facts.item", "any", ["E203"]), ("facts.items.id", "any", ["E203"]), ("inputs.q.x", "any", ["E203"]), ("nothing", "any", ["E202"]),
-        ("inputs.q + inputs.n", "text", ["E204"]), ("inputs.q == inputs.n", "bool", ["E204"]), ("inputs.q and true", "bool", ["E204"]), ("facts[0]", "any", ["E204"]),
-        ("sum(facts.items[*].id)", "number", ["E204"]), ("len(inputs.n)", "number", ["E204"]), ("max()", "any", ["E208"]), ("inputs.n[*]", "list", ["E204"]),
+        ("inputs.q + inputs.n", "text", ["E204"]), ("inputs.q == inputs.n", "bool", ["E204"]), ("inputs.q and true", "bool", ["E204"]),
+        ("facts[0]", "any", ["E204"]),
+        ("sum(facts.items[*].id)", "number", ["E204"]), ("len(inputs.n)", "number", ["E204"]), ("max()", "any", ["E208"]), ("inputs.n[*]",
+        "list", ["E204"]),
     ],
 )  # fmt: skip
 def test_types_are_known_before_anything_runs(expression: str, kind: str, codes: list[str]) -> None:
@@ -201,11 +211,12 @@ def test_a_value_is_of_the_type_that_it_has(one: Any, other: Any) -> None:
 @given(st.text(max_size=60))
 def test_no_text_breaks_the_parser(text: str) -> None:
     try:
-        template = parse_template("${" + text)
+        assert any(True for _ in parse_template("${" + text).expressions)
     except SyntaxProblem as problem:
-        assert 0 <= problem.start <= len(text) + 2
+        start = problem.start
     else:
-        assert any(True for _ in template.expressions)
+        start = 0
+    assert 0 <= start <= len(text) + 2
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False, width=32), st.floats(allow_nan=False, allow_infinity=False, width=32))

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from orchestrator.pipeline.run import Running
 
 Given = Mapping[str, Any]
-_EQUATION = re.compile(r"((?:[-+*/×÷()\s^.,]|\d)+?)\s*=\s*([-−]?\s*\d[\d,]*(?:\.\d+)?)")
+_EQUATION = re.compile(r"(?<![\w.,])([-−(]*\d[-−+*/×÷()\s^.,\d]*?)\s*=\s*([-−]?\s*\d[\d,]*(?:\.\d+)?)")
 MOST_EQUATIONS = 200
 
 
