@@ -1,11 +1,12 @@
 """What pipelines cost beside the work they do: `python -m benchmarks.pipelines --json FILE`.
 
-`us_per_step`: what the engine adds to a step, from a chain of 100 steps that do nothing (median of runs; `_checkpointed`: each step is kept in SQLite).
-`map_ratio`: 1,000 items over a model that takes 100 ms, 200 at once, in units of the least possible time. `haystack_us_per_step`: the same graph of ten
-steps in haystack-ai's asynchronous pipeline, `ten_us_per_step`: in ours, in the same process, taking turns (null without haystack-ai: `make bench-peers`).
-`load_ms_100_steps`: reading and checking a file of 100 steps; `validate_s`: `orchestrator validate` as a process, from cold, and `python_s` what of it
-is Python's own start with click and pydantic. `kills`: runs that were killed with -9 at a random moment and resumed until they ended;
-`different_outputs` of them gave another output than a run that nobody killed, `repeated_side_effects` did something twice.
+`us_per_step`: what the engine adds to a step, from a chain of 100 steps that do nothing (median of runs; `_checkpointed`: each step is kept in
+SQLite; `us_per_effect`: steps that must be kept before the next one begins). `map_ratio`: 1,000 items over a model that takes 100 ms, 200 at once,
+in units of the least possible time. `haystack_us_per_step`: a graph of ten steps in haystack-ai's pipeline (null without haystack-ai: `make
+bench-peers`), `ten_us_per_step`: the same graph in ours. `load_ms_100_steps`: reading and checking a file of 100 steps. `validate_s`: `orchestrator
+validate` as a process, and `python_s` what of it is Python's own start with click, yaml and pydantic. `kills`: how often a run was killed with -9 at
+a random moment and resumed; of those runs, `different_outputs` gave another output than a run that nobody killed, and `repeated_side_effects`
+counts what was done twice.
 """
 
 from __future__ import annotations
@@ -91,10 +92,30 @@ async def us_per_step(folder: Path, *, kept: bool) -> float:
     return statistics.median(taken) * 1e6
 
 
+def touch(n: float) -> float:
+    """What a step with an effect calls here."""
+    return n
+
+
+async def us_per_effect(folder: Path) -> float:
+    """Each of these steps is written down before it is done, and again before the next one begins."""
+    following = "".join(f'  s{i}: {{tool: touch, n: "${{s{i - 1} + 1}}"}}\n' for i in range(1, CHAIN))
+    tools = "tools: {touch: {python: 'benchmarks.pipelines:touch'}}\n"
+    path = written(folder, f"{tools}steps:\n  s0: {{say: 0}}\n{following}")
+    pipeline = Pipeline.load(path, root=folder, allow_python=True)
+    taken = []
+    async with Host(runs=Runs(SqliteDatabase(folder / "effects.db"))) as host:
+        for _ in range(10):
+            began = time.perf_counter()
+            await pipeline.run({}, host=host)
+            taken.append((time.perf_counter() - began) / CHAIN)
+    return statistics.median(taken) * 1e6
+
+
 async def map_ratio(folder: Path) -> float:
     text = f"""
 inputs: {{many: list}}
-steps: {{m: {{map: "${{inputs.many}}", at_once: {AT_ONCE}, do: {{a: {{ask: waiting, prompt: "item ${{item}}"}}}}}}}}
+steps: {{m: {{map: "${{inputs.many}}", at_once: {AT_ONCE}, do: {{a: {{ask: waiting, prompt: "item ${{item}}"}}}}, output: "${{a.text}}"}}}}
 output: ${{len(m)}}
 """
     pipeline = Pipeline.load(written(folder, text), root=folder)
@@ -357,6 +378,7 @@ def measured(kill_times: int) -> dict[str, Any]:
         folder = Path(name)
         found["us_per_step"] = round(asyncio.run(us_per_step(folder, kept=False)), 1)
         found["us_per_step_checkpointed"] = round(asyncio.run(us_per_step(folder, kept=True)), 1)
+        found["us_per_effect"] = round(asyncio.run(us_per_effect(folder)), 1)
         found["map_ratio"] = round(asyncio.run(map_ratio(folder)), 3)
         found["ten_us_per_step"] = round(asyncio.run(ten_us(folder)), 1)
         peer = haystack_us()

@@ -71,4 +71,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'memory' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"memory.{_HOME[name]}"), name)
+    found = globals()[name] = getattr(import_module(f"memory.{_HOME[name]}"), name)
+    return found

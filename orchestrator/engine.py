@@ -142,6 +142,11 @@ class Orchestrator:
         return self._settings.value_usd
 
     @property
+    def asks_plainly(self) -> bool:
+        """Whether one draft of a named model is nothing but that: no checks of the fleet's own, no log, no audit."""
+        return not self._verifiers and not self.takes_note
+
+    @property
     def takes_note(self) -> bool:
         """Whether anything becomes of an answer beyond the answer: a log, learning, audits."""
         return self._online is not None or self._shadow is not None
@@ -237,7 +242,7 @@ class Orchestrator:
         `preference` outranks the query's quality; `needs` are capabilities that a model must have.
         """
         recall = await self._recall(query, trace)
-        request = self._request(query, recall)
+        request = self.request_for(query, recall)
         route = await self._routed(query, request, trace, preference, needs)
         checks = [*self._verifiers, *checks_for(query, recall)]
         begin = partial(first_state, query, route, request, self.backends, self._settings)
@@ -348,7 +353,7 @@ class Orchestrator:
         recall = self.memory.recall(asked.text, asked.scope, token_budget=self._memory_tokens) if self.memory else None
         backends, profiles = self._profiles(asked)
         assessed = self.router.assess([_judged(asked)], profiles)[0]
-        return self._decided(asked, self._request(asked, recall), assessed, backends, profiles)
+        return self._decided(asked, self.request_for(asked, recall), assessed, backends, profiles)
 
     def explain(self, query: str) -> Explanation:
         """What the router's decision about this query rests on."""
@@ -421,7 +426,8 @@ class Orchestrator:
         trace.emit("recalled", records=len(recall.items), tokens=recall.tokens)
         return recall
 
-    def _request(self, query: Query, recall: Recall | None) -> Request:
+    def request_for(self, query: Query, recall: Recall | None = None) -> Request:
+        """What a model is asked first."""
         recalled = (*(recall.items if recall else ()), *query.sources)
         most = self._max_tokens if query.max_tokens is None else query.max_tokens
         messages = draft_messages(query, recall)

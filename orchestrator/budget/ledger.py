@@ -34,6 +34,7 @@ class Ledger:
         self._limit_nano = None if self.budget.usd is None else to_nano(self.budget.usd)
         self._lock = threading.Lock()
         self._open: dict[int, Reservation] = {}
+        self._held_nano = self._held_tokens = 0
         self._next_id = 1
         self.settled_nano = 0
         self.settled_tokens = 0
@@ -44,7 +45,7 @@ class Ledger:
     @property
     def reserved_nano(self) -> int:
         with self._lock:
-            return sum(held.nano for held in self._open.values())
+            return self._held_nano
 
     @property
     def spent_usd(self) -> float:
@@ -56,7 +57,7 @@ class Ledger:
         with self._lock:
             if self._limit_nano is None:
                 return outer
-            own = from_nano(max(self._limit_nano - self.settled_nano - sum(held.nano for held in self._open.values()), 0))
+            own = from_nano(max(self._limit_nano - self.settled_nano - self._held_nano, 0))
             return own if outer is None else min(own, outer)
 
     async def kept(self) -> None:
@@ -71,29 +72,34 @@ class Ledger:
         """
         if tokens < 0 or (usd is not None and usd < 0):
             raise ValueError(f"cannot reserve a negative amount (usd={usd}, tokens={tokens})")
+        return self.hold(None if usd is None else to_nano(usd), tokens)
+
+    def hold(self, nano: int | None, tokens: int) -> Reservation:
+        """`reserve` in nano-dollars."""
         if self._within is None:
-            return self._reserve(usd, tokens, None)
-        outer = self._within.reserve(usd=usd, tokens=tokens)
+            return self._hold(nano, tokens, None)
+        outer = self._within.hold(nano, tokens)
         try:
-            return self._reserve(usd, tokens, outer)
+            return self._hold(nano, tokens, outer)
         except BudgetExceeded:
             self._within.release(outer)
             raise
 
-    def _reserve(self, usd: float | None, tokens: int, outer: Reservation | None) -> Reservation:
+    def _hold(self, asked: int | None, tokens: int, outer: Reservation | None) -> Reservation:
         with self._lock:
-            held_nano = sum(held.nano for held in self._open.values())
-            held_tokens = sum(held.tokens for held in self._open.values())
-            if usd is None and self._limit_nano is not None:
+            held_nano, held_tokens = self._held_nano, self._held_tokens
+            if asked is None and self._limit_nano is not None:
                 raise BudgetExceeded(
                     "the price of this model is unknown",
                     limit="usd",
                     remedy="State its prices, install compound-orchestrator[prices], or lift the money limit",
                 )
-            nano = 0 if usd is None else to_nano(usd)
+            nano = asked or 0
             if self._limit_nano is not None and self.settled_nano + held_nano + nano > self._limit_nano:
                 left = from_nano(max(self._limit_nano - self.settled_nano - held_nano, 0))
-                raise BudgetExceeded(f"a call may cost {usd:.6f} USD, {left:.6f} are left", limit="usd", remedy="Raise budget.usd")
+                raise BudgetExceeded(
+                    f"a call may cost {from_nano(nano):.6f} USD, {left:.6f} are left", limit="usd", remedy="Raise budget.usd"
+                )
             if self.budget.tokens is not None and self.settled_tokens + held_tokens + tokens > self.budget.tokens:
                 left_tokens = max(self.budget.tokens - self.settled_tokens - held_tokens, 0)
                 raise BudgetExceeded(
@@ -104,14 +110,19 @@ class Ledger:
             reservation = Reservation(self._next_id, nano, tokens, outer)
             self._next_id += 1
             self._open[reservation.id] = reservation
-            self.price_unknown |= usd is None
+            self._held_nano += nano
+            self._held_tokens += tokens
+            self.price_unknown |= asked is None
             return reservation
 
     def settle(self, reservation: Reservation, *, usd: float, tokens: int = 0) -> None:
         """Books what the call really used and frees the rest. More than was reserved is booked too, and added to `overrun_nano`."""
-        nano = to_nano(usd)
-        if nano < 0 or tokens < 0:
+        if usd < 0 or tokens < 0:
             raise ValueError(f"cannot settle a negative amount (usd={usd}, tokens={tokens})")
+        self.close(reservation, to_nano(usd), tokens)
+
+    def close(self, reservation: Reservation, nano: int, tokens: int) -> None:
+        """`settle` in nano-dollars."""
         with self._lock:
             self._close(reservation)
             self.settled_nano += nano
@@ -119,7 +130,7 @@ class Ledger:
             self.calls += 1
             self.overrun_nano += max(nano - reservation.nano, 0)
         if self._within is not None and reservation.outer is not None:
-            self._within.settle(reservation.outer, usd=usd, tokens=tokens)
+            self._within.close(reservation.outer, nano, tokens)
 
     def book(self, *, usd: float) -> None:
         """Books what was billed though nothing was held for it: all of it is overrun."""
@@ -131,7 +142,7 @@ class Ledger:
 
     def settle_worst_case(self, reservation: Reservation) -> None:
         """Books everything that was held: for a call whose real usage will never be known."""
-        self.settle(reservation, usd=from_nano(reservation.nano), tokens=reservation.tokens)
+        self.close(reservation, reservation.nano, reservation.tokens)
 
     def release(self, reservation: Reservation) -> None:
         """Frees everything: for a call that certainly was not billed."""
@@ -148,3 +159,5 @@ class Ledger:
     def _close(self, reservation: Reservation) -> None:
         if self._open.pop(reservation.id, None) is None:
             raise ValueError(f"reservation {reservation.id} is not open: it was already settled or released")
+        self._held_nano -= reservation.nano
+        self._held_tokens -= reservation.tokens

@@ -40,4 +40,5 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'orchestrator.pipeline' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(f"orchestrator.pipeline.{_HOME[name]}"), name)
+    found = globals()[name] = getattr(import_module(f"orchestrator.pipeline.{_HOME[name]}"), name)
+    return found

@@ -97,7 +97,7 @@ class Document(Strict):
     include: list[str] = []
     env: dict[str, EnvVariable | None] = {}
     inputs: dict[str, Input | InputKind] = {}
-    budget: RunBudget = RunBudget()
+    budget: RunBudget = Field(default_factory=RunBudget)
     tools: dict[str, dict[str, Any]] = {}
     steps: Steps = Field(min_length=1)
     output: Any = None

@@ -276,7 +276,8 @@ _SAID = {"prompt", "system", "extract", "classify", "state", "instructions", "sc
 
 def _said(step: Step) -> str:
     """What a step tells a model in every run."""
-    file = getattr(step, "_file", None)
+    ready = getattr(step, "ready", None)
+    file = ready.file if ready is not None else None
     stated = step.model_dump(mode="json", include=_SAID)
     told = [str(each) for each in stated.values() if each]
     return "\n".join([*told, file.source if file is not None else ""])

@@ -112,17 +112,16 @@ class RunLedger(Ledger):
         self.settled_nano, self.settled_tokens, self.calls = nano, tokens, calls
         self._part = calls
 
-    def reserve(self, *, usd: float | None, tokens: int = 0) -> Reservation:
-        held = super().reserve(usd=usd, tokens=tokens)
+    def hold(self, nano: int | None, tokens: int) -> Reservation:
+        held = super().hold(nano, tokens)
         if self._journal is not None:
             self._journal.put(HOLD_CALL, self._run, self._name(held), held.nano, held.tokens)
         return held
 
-    def settle(self, reservation: Reservation, *, usd: float, tokens: int = 0) -> None:
-        before = self.settled_nano
-        super().settle(reservation, usd=usd, tokens=tokens)
+    def close(self, reservation: Reservation, nano: int, tokens: int) -> None:
+        super().close(reservation, nano, tokens)
         if self._journal is not None:
-            self._journal.put(SETTLE_CALL, self.settled_nano - before, tokens, self._run, self._name(reservation))
+            self._journal.put(SETTLE_CALL, nano, tokens, self._run, self._name(reservation))
 
     def release(self, reservation: Reservation) -> None:
         super().release(reservation)

@@ -16,6 +16,7 @@ from orchestrator.pipeline.inference import Unknown, assumed, children, infer, m
 from orchestrator.pipeline.inputs import schema_of_inputs
 from orchestrator.pipeline.pipeline import Pipeline
 from orchestrator.pipeline.prompts import Prompt, PromptProblem, is_prompt_file, parse_prompt
+from orchestrator.pipeline.reading import Read, fields_read
 from orchestrator.pipeline.sources import Sources, Where
 from orchestrator.pipeline.step import Inner, OnError, Step, taken
 from orchestrator.pipeline.syntax import Field, Name, SyntaxProblem
@@ -124,6 +125,10 @@ class At:
     def problem(self, code: str, message: str, *where: str | int, hint: str = "", key: bool = False) -> None:
         self._loader.sources.problem((*self.where, *where), code, message, hint, key=key)
 
+    def is_read(self, field: str) -> bool:
+        """Whether an expression may read this field of what the step gives."""
+        return self._loader.is_read(self.name, field)
+
     def type_of(
         self, value: Any, *where: str | int, wanted: ValueType = ANY, shows: bool = True, more: Mapping[str, ValueType] | None = None
     ) -> ValueType:
@@ -219,6 +224,7 @@ class Loader:
         self._used_env: set[str] = set()
         self._secret_names: frozenset[str] = frozenset()
         self._steps = 0
+        self._read: Read | None = None
 
     def pipeline(self) -> Pipeline | None:
         from orchestrator.pipeline.tools import read_tools
@@ -594,6 +600,12 @@ class Loader:
             return None
         self.sources.add_digest(found.digest)
         return found
+
+    def is_read(self, step: str, field: str) -> bool:
+        """Whether an expression of the file may read a field of what a step of this name gives."""
+        if self._read is None:
+            self._read = fields_read(self.sources.value)
+        return step in self._read.whole or (step, field) in self._read.fields
 
     def named(self, where: Where, name: str, what: str, scope: Scope | None = None, *, is_key: bool = True) -> bool:
         """Whether a name can be one, and is free."""

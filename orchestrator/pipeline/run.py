@@ -402,7 +402,7 @@ class Run:
         self.host.journal.put(KEEP, self.id, path, "begun", None, 0, 0.0, time.time())
 
     def _remember_answer(self, value: Any) -> None:
-        if isinstance(value, dict) and isinstance(value.get("text"), str) and "confidence" in value:
+        if isinstance(value, dict) and isinstance(value.get("text"), str) and "model" in value:
             self.latest = value["text"]
             self.simulated |= value.get("simulated") is True
 

@@ -1,0 +1,66 @@
+"""Which fields of which steps the expressions of a file read, so that what nobody reads need not be found out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.pipeline.inference import children
+from orchestrator.pipeline.syntax import Field, Name, Node, SyntaxProblem
+from orchestrator.pipeline.templates import OPEN, parse_template
+
+
+@dataclass
+class Read:
+    """`whole` are names whose value is used as it is, `fields` (name, field) pairs of which only the field is."""
+
+    whole: set[str] = field(default_factory=set)
+    fields: set[tuple[str, str]] = field(default_factory=set)
+
+
+def fields_read(document: Mapping[str, Any]) -> Read:
+    """What the expressions of a document read. Where steps have no `output` of their own, each of them may be what is given."""
+    found = Read()
+    _walk(document, found)
+    if document.get("output") is None:
+        _gives_all(document.get("steps"), found)
+    return found
+
+
+def _walk(value: Any, found: Read) -> None:
+    if isinstance(value, str):
+        if OPEN in value:
+            _text(value, found)
+    elif isinstance(value, Mapping):
+        if isinstance(value.get("do"), Mapping) and value.get("output") is None:
+            _gives_all(value["do"], found)
+        for each in value.values():
+            _walk(each, found)
+    elif isinstance(value, list):
+        for each in value:
+            _walk(each, found)
+
+
+def _gives_all(steps: Any, found: Read) -> None:
+    if isinstance(steps, Mapping):
+        found.whole |= steps.keys()
+
+
+def _text(text: str, found: Read) -> None:
+    try:
+        template = parse_template(text)
+    except SyntaxProblem:
+        return
+    for expression in template.expressions:
+        _node(expression.node, found)
+
+
+def _node(node: Node, found: Read) -> None:
+    if isinstance(node, Name):
+        found.whole.add(node.name)
+    elif isinstance(node, Field) and isinstance(node.of, Name):
+        found.fields.add((node.of.name, node.name))
+    else:
+        for child in children(node):
+            _node(child, found)
