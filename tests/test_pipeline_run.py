@@ -32,11 +32,14 @@ class Model(LocalBackend):
         self._says, self._seconds = says, seconds
         self.prompts: list[str] = []
         self.now = self.most = 0
+        self.began: asyncio.Event | None = None
 
     async def complete(self, request: Request) -> Completion:
         prompt = request.messages[-1].content
         self.prompts.append(prompt)
         self.now += 1
+        if self.began is not None:
+            self.began.set()
         self.most = max(self.most, self.now)
         await asyncio.sleep(self._seconds)
         self.now -= 1

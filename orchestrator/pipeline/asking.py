@@ -88,7 +88,11 @@ async def _drafted(backend: Backend, request: Request, budget: Budget, trace: Tr
     held = ledger.reserve(usd=profile.cost_usd(prompt, request.max_tokens), tokens=prompt + request.max_tokens)
     try:
         await ledger.kept()
-        trace.emit("drafting", model=profile.name)
+    except BaseException:
+        ledger.release(held)  # nothing was sent
+        raise
+    trace.emit("drafting", model=profile.name)
+    try:
         done = await backend.complete(request)
     except BaseException as error:
         if isinstance(error, BackendError) and not error.may_be_billed:

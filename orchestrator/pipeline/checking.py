@@ -231,6 +231,10 @@ async def verdict_of(verifier: Verifier, question: str, text: str, running: Runn
         return Verdict.abstain(verifier.name, error.message)
     try:
         await purse.kept()
+    except BaseException:
+        purse.release(held)  # nothing was asked
+        raise
+    try:
         found = await verifier.verify(question, text)
     except BaseException as error:
         if isinstance(error, asyncio.CancelledError) or getattr(error, "may_be_billed", True):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 
-from orchestrator.pipeline.fields import Count, Seconds, Share, Strict, Usd
+from orchestrator.pipeline.fields import Count, Seconds, Share, Strict, Usd, refers_to
 
 VERSION = 1
 InputKind = Literal["text", "number", "integer", "boolean", "list", "object", "any"]
-Steps = Annotated[dict[str, Any], WithJsonSchema({"$ref": "#/$defs/Steps"})]
+Steps = Annotated[dict[str, Any], refers_to("Steps")]
 
 
 class EnvVariable(Strict):

@@ -31,6 +31,14 @@ class Takes:
     escape: Callable[[str], str] | None = None
 
 
+REFERS = "refers-to"
+
+
+def refers_to(name: str) -> WithJsonSchema:
+    """In the schema for editors: see the definition of this name."""
+    return WithJsonSchema({REFERS: name})
+
+
 def is_expression(value: object) -> bool:
     return isinstance(value, str) and value.startswith(OPEN)
 

@@ -272,7 +272,9 @@ class Run:
         running = Running(self, node, path, values, Around(purse, deadline_s))
         try:
             value, attempts, is_cached = await self._tried(node, running, values)
-        except (OrchestratorError, TimeoutError, OSError, ValueError, LookupError, TypeError, ArithmeticError) as error:
+        except Exception as error:  # whatever a step does, its run ends in words, and what else finished is kept
+            if not isinstance(error, OrchestratorError | TimeoutError | OSError | ValueError | LookupError | TypeError):
+                log.exception("a step broke", extra={"run": self.id, "step": path})
             return await self._after_failure(node, path, error, began_s, purse, values)
         return await self._end(node, path, "cached" if is_cached else "done", value, began_s, purse, attempts=attempts)
 

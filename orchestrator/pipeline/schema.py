@@ -8,7 +8,7 @@ from pydantic.json_schema import models_json_schema
 
 from orchestrator.pipeline.checks import CHECKS
 from orchestrator.pipeline.document import VERSION, Document
-from orchestrator.pipeline.fields import Strict
+from orchestrator.pipeline.fields import REFERS, Strict
 from orchestrator.pipeline.steps.branch import Arm
 from orchestrator.pipeline.tools.http import HttpOptions
 from orchestrator.pipeline.tools.openapi import OpenApiOptions
@@ -53,7 +53,18 @@ def pipeline_schema(models: list[str] | None = None) -> dict[str, Any]:
         for verb in ("SearchStep", "RouteStep", "ExtractStep", "ClassifyStep", "DecideStep"):
             _offer(definitions[verb]["properties"]["models"], models)
     document["properties"]["tools"]["additionalProperties"] = {"oneOf": [refs[kind, "validation"] for kind in TOOLS]}
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "orchestrator pipeline", **document, "$defs": definitions}
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **document, "title": "orchestrator pipeline", "$defs": definitions}
+    linked: dict[str, Any] = _linked(whole)
+    return linked
+
+
+def _linked(schema: Any) -> Any:
+    """With references where definitions are meant by name."""
+    if isinstance(schema, dict):
+        if REFERS in schema:
+            return {"$ref": f"#/$defs/{schema[REFERS]}"}
+        return {name: _linked(each) for name, each in schema.items()}
+    return [_linked(each) for each in schema] if isinstance(schema, list) else schema
 
 
 def _step(verb: str, ref: dict[str, Any]) -> dict[str, Any]:

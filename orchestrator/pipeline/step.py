@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field
 
 from orchestrator.pipeline.document import StepBudget
-from orchestrator.pipeline.fields import ConditionField, Seconds, Strict, Takes, ValueField
+from orchestrator.pipeline.fields import ConditionField, Seconds, Strict, Takes, ValueField, refers_to
 from orchestrator.pipeline.valuetypes import ValueType
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.pipeline.loading import At
     from orchestrator.pipeline.run import Running
 
-Steps = Annotated[dict[str, Any], Field(min_length=1), WithJsonSchema({"$ref": "#/$defs/Steps"})]
+Steps = Annotated[dict[str, Any], Field(min_length=1), refers_to("Steps")]
 
 
 class Retry(Strict):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field, PrivateAttr, WithJsonSchema
 
 from orchestrator.pipeline.evaluation import Compute
-from orchestrator.pipeline.fields import ConditionField, Strict
+from orchestrator.pipeline.fields import REFERS, ConditionField, Strict
 from orchestrator.pipeline.step import Inner, Step, Steps
 from orchestrator.pipeline.templates import guards_of
 from orchestrator.pipeline.valuetypes import BOOL, NULL, ValueType, joined
@@ -33,7 +33,7 @@ class BranchStep(Step):
     """Runs the first arm whose `when` holds. Without `otherwise`, the value is null where none does."""
 
     verb: ClassVar[str] = "branch"
-    branch: Annotated[list[Arm], Field(min_length=1, max_length=100), WithJsonSchema({"type": "array", "items": {"$ref": "#/$defs/Arm"}})]
+    branch: Annotated[list[Arm], Field(min_length=1, max_length=100), WithJsonSchema({"type": "array", "items": {REFERS: "Arm"}})]
     _arms: list[tuple[Compute | None, str, Compute | None]] = PrivateAttr(default_factory=list)
 
     def inner(self, at: At) -> Mapping[str, Inner]:
