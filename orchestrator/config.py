@@ -219,6 +219,8 @@ class Config(_Strict):
     embeddings: dict[str, EmbeddingConfig] = {}
     """Models for /v1/embeddings, beside the shipped one."""
     gateway: GatewayConfig = GatewayConfig()
+    pipelines: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")], str] = {}
+    """Files of pipelines that the gateway serves, by the name behind `pipeline:`."""
     value_usd: Price = 0.05
     """What a right answer is worth: another call is made if it raises P(right) by more than its price divided by this."""
     usd_per_second: Price = 0.0

@@ -97,7 +97,7 @@ def _show(pipeline: Pipeline, outline: Outline, svg: Path | None, as_mermaid: bo
 def _notes(one: Forecast) -> list[str]:
     if not one.calls:
         return []
-    return [f"{one.model or 'models'}: {_usd(one.usd)}, {one.seconds:.1f} s"]
+    return [f"{one.model or 'models'}: {_usd(one.usd)} USD, {one.seconds:.1f} s"]
 
 
 def _table(pipeline: Pipeline, outline: Outline, count: int) -> None:

@@ -31,6 +31,7 @@ from orchestrator.gateway.http import Call, Gone, Receive, Scope, Send, parse_js
 from orchestrator.gateway.keys import Keyring
 from orchestrator.gateway.limits import Limiter
 from orchestrator.gateway.metrics import Metrics
+from orchestrator.gateway.pipelines import Pipelines
 from orchestrator.gateway.problems import Problem, problem_of
 from orchestrator.gateway.recorder import Recorder
 from orchestrator.gateway.tab import Tab
@@ -39,6 +40,7 @@ from orchestrator.storage.database import Database, open_database
 from orchestrator.storage.documents import Documents
 from orchestrator.storage.quotas import Quotas
 from orchestrator.storage.requests import Requests
+from orchestrator.storage.runs import Runs
 
 FLUSH_S, BOOK_S, LOOK_S, BURY_S, TIDY_S = 0.25, 0.5, 1.0, 5.0, 3_600.0
 CLIENT_GONE = 499
@@ -48,16 +50,19 @@ log = logging.getLogger(__name__)
 class Serving:
     """One configuration at work: its engine, and what is built on it. It ends when the last request that began with it has ended."""
 
-    def __init__(self, config: Config, engine: Orchestrator) -> None:
+    def __init__(self, config: Config, engine: Orchestrator, runs: Runs) -> None:
         self.config = config
         self.engine = engine
-        self.completions = Completions(engine, config.gateway.autos, timeout_s=config.gateway.seconds, later=self._later)
+        self.pipelines = Pipelines(config.pipelines, engine, runs, timeout_s=config.gateway.seconds, later=self.later)
+        self.completions = Completions(
+            engine, config.gateway.autos, timeout_s=config.gateway.seconds, later=self.later, pipelines=self.pipelines
+        )
         self._beside: set[asyncio.Future[Any]] = set()
         self.embedders = Embedders(config.embeddings)
         self.running = 0
         self._is_over = False
 
-    def _later(self, work: Awaitable[Any]) -> None:
+    def later(self, work: Awaitable[Any]) -> None:
         """Work that belongs to a request and goes on after it."""
         self.running += 1
         task = asyncio.ensure_future(self._counted(work))
@@ -84,6 +89,7 @@ class Serving:
 
     async def _close_if_idle(self) -> None:
         if self.running == 0:
+            await self.pipelines.aclose()
             await self.engine.aclose()
 
 
@@ -102,7 +108,8 @@ class Gateway:
     ) -> None:
         settings = config.gateway
         self.database = database or open_database(settings.database)
-        self.serving = Serving(config, engine)
+        self.runs = Runs(self.database, clock=clock)
+        self.serving = Serving(config, engine, self.runs)
         self.accounts = Accounts(self.database, clock=clock)
         self.requests = Requests(self.database, clock=clock)
         self.documents = Documents(self.database, clock=clock)
@@ -281,7 +288,7 @@ class Gateway:
         if self._load is None:
             return
         config, engine = await asyncio.to_thread(self._load)
-        before, self.serving = self.serving, Serving(config, engine)
+        before, self.serving = self.serving, await asyncio.to_thread(Serving, config, engine, self.runs)
         self.forget_answers()
         await before.leave()
         log.info("the configuration was read again")
@@ -319,6 +326,7 @@ class Gateway:
         before = self.clock() - 86_400 * self.settings.keep_days
         await asyncio.to_thread(self.requests.forget, before=before)
         await asyncio.to_thread(self.documents.forget_responses, before=before)
+        await asyncio.to_thread(self.runs.forget, before=before)
 
 
 def _secret(call: Call) -> str | None:

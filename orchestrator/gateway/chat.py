@@ -36,14 +36,15 @@ class Order:
         self.facts = call.facts = Facts()
         principal = call.principal
         if model != AUTO and not model.startswith(f"{AUTO}:"):
-            if model not in self.serving.engine.backends:
+            if model not in self.serving.engine.backends and model not in self.serving.pipelines.models:
                 known = ", ".join(name for name in self.serving.completions.models if principal.may_use(name) or name.startswith(AUTO))
                 raise Problem(404, f"there is no model {model!r}. There are: {known}", code="model_not_found", param="model")
             if not principal.may_use(model):
                 raise Problem(403, f"this key may not use the model {model!r}", code="model_not_allowed", param="model", should_retry=False)
         self.tab.served.scope = principal.scope(options.scope)
         self.job: Job = self.serving.completions.job(self.tab, Asked(body, call.body_bytes + earlier_bytes), options, self.facts)
-        self._cached = gateway.cache.entry(call, self.job) if gateway.cache is not None else None
+        is_pipeline = model in self.serving.pipelines.models  # what it does beside answering must be done again
+        self._cached = gateway.cache.entry(call, self.job) if gateway.cache is not None and not is_pipeline else None
 
     async def __aenter__(self) -> Order:
         self.serving.running += 1

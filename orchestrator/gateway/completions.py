@@ -39,6 +39,7 @@ from router import Preference, Route
 if TYPE_CHECKING:
     from orchestrator.backends.relay import Relay
     from orchestrator.engine import Orchestrator
+    from orchestrator.gateway.pipelines import Pipelines
 
 ATTEMPTS = 3
 AUTO = "auto"
@@ -64,14 +65,21 @@ class Job:
 
 
 class Completions:
-    """All of it over one fleet. `autos` are the names behind `auto:`; `timeout_s` bounds a request that states no budget of seconds; `later` lets
-    work go on beside the requests.
+    """All of it over one fleet. `autos` are the names behind `auto:`, `pipelines` those behind `pipeline:`; `timeout_s` bounds a request that states
+    no budget of seconds; `later` lets work go on beside the requests.
     """
 
     def __init__(
-        self, engine: Orchestrator, autos: dict[str, AutoConfig], *, timeout_s: float, later: Callable[[Awaitable[Any]], None]
+        self,
+        engine: Orchestrator,
+        autos: dict[str, AutoConfig],
+        *,
+        timeout_s: float,
+        later: Callable[[Awaitable[Any]], None],
+        pipelines: Pipelines | None = None,
     ) -> None:
         self.engine = engine
+        self._pipelines = pipelines
         self.autos = autos
         self._timeout_s = timeout_s
         self._later = later
@@ -83,7 +91,8 @@ class Completions:
     @property
     def models(self) -> list[str]:
         """Every name that a caller may ask for."""
-        return [AUTO, *(f"{AUTO}:{name}" for name in self.autos), *self.engine.backends]
+        pipelines = self._pipelines.models if self._pipelines is not None else ()
+        return [AUTO, *(f"{AUTO}:{name}" for name in self.autos), *pipelines, *self.engine.backends]
 
     def job(self, tab: Tab, asked: Asked, options: Options, facts: Facts) -> Job:
         budget = options.budget if self.engine.budget == _UNLIMITED else self.engine.budget & options.budget
@@ -96,6 +105,8 @@ class Completions:
         if model in self.engine.backends:
             job.facts.reason = "the caller named it"
             return await self._draft(job, [model], None)
+        if self._pipelines is not None and model in self._pipelines.models:
+            return await self._pipelines.whole(job)
         plan, drafts = await self._planned(job)
         if drafts is not None:
             return await self._draft(_with_notes(job, plan), drafts, plan)
@@ -112,6 +123,8 @@ class Completions:
         if model in self.engine.backends:
             job.facts.reason = "the caller named it"
             return await self._open(job, [model], None)
+        if self._pipelines is not None and model in self._pipelines.models:
+            return self._pipelines.stream(job)
         plan, drafts = await self._planned(job)
         if drafts is not None:
             return await self._open(_with_notes(job, plan), drafts, plan)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.gateway import admin, anthropic, batches, chat, decisions, embedding, memories, native, responses
+from orchestrator.gateway import admin, anthropic, batches, chat, decisions, embedding, memories, native, pipelines, responses
 
 ENDPOINTS = (
     *chat.ENDPOINTS,
@@ -11,6 +11,7 @@ ENDPOINTS = (
     *anthropic.ENDPOINTS,
     *decisions.ENDPOINTS,
     *native.ENDPOINTS,
+    *pipelines.ENDPOINTS,
     *memories.ENDPOINTS,
     *batches.ENDPOINTS,
     *admin.ENDPOINTS,

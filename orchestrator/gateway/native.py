@@ -30,6 +30,10 @@ PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 async def answer(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
     chat = _chat_body(body)
+    if chat["model"] in gateway.serving.pipelines.models:
+        raise Problem(
+            400, "a pipeline is run by POST /v1/pipelines/NAME/runs, or as the model of a chat", code="is_a_pipeline", param="model"
+        )
     if chat["model"] != AUTO and not chat["model"].startswith(f"{AUTO}:"):
         chat["orchestrator"] = {**chat.get("orchestrator", {}), "strategy": "single"}
     async with Order(gateway, call, "answer", chat) as order, call.watched():
@@ -38,6 +42,8 @@ async def answer(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
 
 
 async def route(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    if body.get("model") in gateway.serving.pipelines.models:
+        raise Problem(400, "a pipeline is not routed: its steps are", code="is_a_pipeline", param="model")
     async with Order(gateway, call, "route", _chat_body(body)) as order:
         plan = await order.serving.completions.planned(order.job)
         call.tab = None  # nothing was served: a look at the route is no request to a model

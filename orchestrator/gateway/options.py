@@ -16,7 +16,8 @@ _FLAGS = {"memory", "explain", "events", "details", "may-abstain"}
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`explain`: the whole route in the reply; `events`: progress as typed events instead of comments; `details=False`: no field of ours."""
+    """`explain`: the whole route in the reply; `events`: progress as typed events instead of comments; `details=False`: no field of ours; `inputs`:
+    of a pipeline, beside what the messages say."""
 
     budget: Budget = field(default_factory=Budget)
     quality: float | None = None
@@ -29,6 +30,7 @@ class Options:
     may_abstain: bool = False
     value_usd: float | None = None
     criteria: tuple[str, ...] = ()
+    inputs: dict[str, Any] | None = None
 
 
 def options_of(body: dict[str, Any], headers: Mapping[bytes, bytes]) -> Options:

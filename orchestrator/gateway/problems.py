@@ -26,6 +26,7 @@ from orchestrator.errors import (
     UnknownModel,
 )
 from orchestrator.gateway.limits import REQUESTS, TOKENS, USD, LimitReached
+from orchestrator.pipeline.result import RunCancelled, RunFailed, UnknownRun
 from orchestrator.storage.accounts import AccountError, NoAccount
 
 ANTHROPIC_TYPES = {
@@ -107,6 +108,12 @@ def problem_of(error: Exception) -> Problem | None:
         return Problem(404, str(error), code=error.code, should_retry=False)
     if isinstance(error, BackendError):
         return _backend(error)
+    if isinstance(error, RunFailed):
+        return _run(error)
+    if isinstance(error, UnknownRun):
+        return Problem(404, str(error), code=error.code)
+    if isinstance(error, RunCancelled):
+        return Problem(409, str(error), code=error.code, should_retry=False)
     if isinstance(error, StorageError | MemoryFailure):
         return Problem(503, "a database of this gateway cannot be used at the moment", code="storage", retry_after_s=2.0)
     if isinstance(error, ConfigError):
@@ -114,6 +121,18 @@ def problem_of(error: Exception) -> Problem | None:
     if isinstance(error, OrchestratorError):
         return Problem(500, str(error), code=error.code)
     return None
+
+
+def _run(error: RunFailed) -> Problem:
+    """A run that failed. What a step says of a model is told as it would be outside of a pipeline; what a tool says stays with us."""
+    where = f"step {error.path!r}" if error.path else "the run"
+    cause = problem_of(error.cause) if isinstance(error.cause, OrchestratorError) else None
+    if cause is None or cause.status == 500:
+        return Problem(502, f"{where} of the pipeline failed; its operator can look at the run {error.run}", code=error.code)
+    retry = cause.retry_after_s
+    return Problem(
+        cause.status, f"{where}: {cause.message}", code=cause.code, kind=cause.kind, retry_after_s=retry, should_retry=cause.should_retry
+    )
 
 
 def _limit(error: LimitReached) -> Problem:

@@ -89,7 +89,7 @@ async def chosen(
     query = Query.parse(
         f"{asks}\n\nLabels:\n{listed}\n\n<text>\n{text}\n</text>",
         system=RULES,
-        scope=running.host.owner or "default",
+        scope=running.host.log_scope,
         quality=quality,
         models=None if models is None else frozenset(models),
         uses_memory=False,

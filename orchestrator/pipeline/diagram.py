@@ -13,7 +13,7 @@ from html import escape
 from orchestrator.pipeline.graph import Block, Node
 from orchestrator.pipeline.pipeline import Pipeline
 
-CHAR_W, LINE_H, PAD, GAP_X, GAP_Y, TITLE_H, LEAST_W = 7.0, 17.0, 12.0, 22.0, 40.0, 30.0, 110.0
+CHAR_W, LINE_H, PAD, GAP_X, GAP_Y, TITLE_H, LEAST_W = 7.5, 17.0, 12.0, 22.0, 40.0, 30.0, 110.0
 _INKS = {
     "models": ("#e8f0fe", "#3559a8"),
     "memory": ("#e6f4ea", "#2b7a43"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import os
 import secrets
 import socket
@@ -24,7 +25,8 @@ EngineOf = Callable[[str], Awaitable["Orchestrator"]]
 
 class Host:
     """`engine` is what answers; without it one is made of what is at hand when the first step needs it, and closed with the host. Runs are kept in
-    `runs`, if given. `engine_of` chooses an engine by the path of a step, and `played` gives values instead of calling tools: for tests of pipelines.
+    `runs`, if given, as those of `owner`. `engine_of` chooses an engine by the path of a step, and `played` gives values instead of calling tools:
+    for tests of pipelines.
     """
 
     def __init__(
@@ -35,11 +37,14 @@ class Host:
         engine_of: EngineOf | None = None,
         played: Mapping[str, Callable[[], Any]] | None = None,
         owner: str = "",
+        scope_of: Callable[[str], str] | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self.runs = runs
         self.journal = Journal(runs) if runs is not None else None
         self.owner = owner
+        self.scope_of = scope_of or _as_it_is
+        self.log_scope = "default"
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
         self.played = dict(played or {})
         self._engine = engine
@@ -49,6 +54,15 @@ class Host:
         self._making = asyncio.Lock()
         self._client: httpx.AsyncClient | None = None
         self.background: set[asyncio.Task[Any]] = set()
+
+    def for_owner(self, owner: str, scope_of: Callable[[str], str], log_scope: str) -> Host:
+        """The same for somebody else: who sees no other's runs, and reaches memory where `scope_of` lets a scope lead (it raises `ScopeError`).
+
+        Decisions are logged under `log_scope`.
+        """
+        found = copy.copy(self)
+        found.owner, found.scope_of, found.log_scope = owner, scope_of, log_scope
+        return found
 
     async def engine(self, path: str) -> Orchestrator:
         """The engine for the step at a path. Raises `ConfigError`."""
@@ -95,6 +109,10 @@ async def engine_at_hand() -> Orchestrator:
     if await asyncio.to_thread(Path(DEFAULT_NAME).exists):
         return await asyncio.to_thread(Orchestrator.from_config, DEFAULT_NAME)
     return await Orchestrator.at_hand(memory_path=".orchestrator/memory.db")
+
+
+def _as_it_is(scope: str) -> str:
+    return scope
 
 
 class ToolFailed(OrchestratorError):

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.budget import Ledger
 from orchestrator.errors import ConfigError, OrchestratorError
 from orchestrator.pipeline.host import Host
 from orchestrator.pipeline.result import RunCancelled, RunResult, UnknownRun
@@ -31,19 +32,37 @@ def new_id() -> str:
     return f"run_{int(time.time() * 1000):011x}{secrets.token_hex(8)}"
 
 
-async def started(pipeline: Pipeline, host: Host, given: dict[str, Any], id: str, on_event: OnEvent) -> RunResult:
+async def started(
+    pipeline: Pipeline,
+    host: Host,
+    given: dict[str, Any],
+    id: str,
+    on_event: OnEvent,
+    *,
+    within: Ledger | None = None,
+    seconds: float | None = None,
+) -> RunResult:
     """A new run; kept, if the host keeps runs."""
     id = id or new_id()
     if host.runs is None:
-        return await Run(pipeline, given, host, id, on_event).result()
+        return await Run(pipeline, given, host, id, on_event, within=within, seconds=seconds).result()
     now = host.runs.clock()
     where = str(pipeline.path.absolute())
     stored = StoredRun(id, host.owner, pipeline.name, where, pipeline.digest, "running", given, None, "", now, None, host.holder, now)
     await asyncio.to_thread(host.runs.begin, stored)
-    return await _worked_on(pipeline, host, stored, {}, on_event)
+    return await _worked_on(pipeline, host, stored, {}, on_event, within, seconds)
 
 
-async def resumed(pipeline: Pipeline, id: str, host: Host, on_event: OnEvent, *, may_differ: bool) -> RunResult:
+async def resumed(
+    pipeline: Pipeline,
+    id: str,
+    host: Host,
+    on_event: OnEvent,
+    *,
+    may_differ: bool,
+    within: Ledger | None = None,
+    seconds: float | None = None,
+) -> RunResult:
     """See `Pipeline.resume`."""
     runs, stored = await _stored(host, id)
     if stored.digest != pipeline.digest and not may_differ:
@@ -58,7 +77,7 @@ async def resumed(pipeline: Pipeline, id: str, host: Host, on_event: OnEvent, *,
         if not await asyncio.to_thread(runs.hold, id, host.holder, held_before=runs.clock() - SILENT_S, take_from=gone):
             raise ConfigError(f"another process works on the run {id}", remedy=f"Wait for it, or until it was silent for {SILENT_S:g} s")
     steps = {step.path: step for step in await asyncio.to_thread(runs.steps, id)}
-    return await _worked_on(pipeline, host, stored, steps, on_event)
+    return await _worked_on(pipeline, host, stored, steps, on_event, within, seconds)
 
 
 async def replayed(pipeline: Pipeline, id: str, host: Host, on_event: OnEvent, *, begin: str | None) -> RunResult:
@@ -113,10 +132,18 @@ async def _stored(host: Host, id: str) -> tuple[Runs, StoredRun]:
     return host.runs, found
 
 
-async def _worked_on(pipeline: Pipeline, host: Host, stored: StoredRun, steps: Mapping[str, StoredStep], on_event: OnEvent) -> RunResult:
+async def _worked_on(
+    pipeline: Pipeline,
+    host: Host,
+    stored: StoredRun,
+    steps: Mapping[str, StoredStep],
+    on_event: OnEvent,
+    within: Ledger | None = None,
+    seconds: float | None = None,
+) -> RunResult:
     """A run whose steps are kept, and that can be ended from elsewhere."""
     assert host.runs is not None
-    run = Run(pipeline, stored.inputs, host, stored.id, on_event, steps, is_kept=True)
+    run = Run(pipeline, stored.inputs, host, stored.id, on_event, steps, is_kept=True, within=within, seconds=seconds)
     assert run.purse is not None
     run.purse.goes_on(*await asyncio.to_thread(host.runs.spent, stored.id))
     working = asyncio.ensure_future(run.result())

@@ -14,6 +14,7 @@ from orchestrator.pipeline.document import Document
 from orchestrator.pipeline.graph import Block
 
 if TYPE_CHECKING:
+    from orchestrator.budget import Ledger
     from orchestrator.engine import Orchestrator
     from orchestrator.pipeline.host import Host
     from orchestrator.pipeline.result import RunResult
@@ -81,9 +82,12 @@ class Pipeline:
         orchestrator: Orchestrator | None = None,
         id: str = "",
         on_event: Callable[[Event], None] | None = None,
+        within: Ledger | None = None,
+        seconds: float | None = None,
         **more: Any,
     ) -> RunResult:
-        """Runs it with `inputs` (or keyword arguments), answered by `orchestrator`, or within a `host` that may keep runs.
+        """Runs it with `inputs` (or keyword arguments), answered by `orchestrator`, or within a `host` that may keep runs. Beside its own budget, it
+        spends from the account `within`, and takes at most `seconds`.
 
         Raises `InvalidInputs`, `RunFailed` (a step failed), `RunCancelled`. A spent budget gives what there is, marked `partial`, unless the file
         says `when_spent: fail`.
@@ -93,9 +97,9 @@ class Pipeline:
 
         given = self.inputs_of({**(inputs or {}), **more})
         if host is not None:
-            return await started(self, host, given, id, on_event)
+            return await started(self, host, given, id, on_event, within=within, seconds=seconds)
         async with Host(orchestrator) as own:
-            found = await started(self, own, given, id, on_event)
+            found = await started(self, own, given, id, on_event, within=within, seconds=seconds)
             await found.settled()
             return found
 
@@ -115,7 +119,16 @@ class Pipeline:
 
         return events_of(lambda on_event: self.run(inputs, **settings, on_event=on_event))
 
-    async def resume(self, id: str, *, host: Host, on_event: Callable[[Event], None] | None = None, may_differ: bool = False) -> RunResult:
+    async def resume(
+        self,
+        id: str,
+        *,
+        host: Host,
+        on_event: Callable[[Event], None] | None = None,
+        may_differ: bool = False,
+        within: Ledger | None = None,
+        seconds: float | None = None,
+    ) -> RunResult:
         """Goes on with a run that was interrupted, failed or cancelled: what finished is not done again. A run that has its result gives it again.
 
         Raises `UnknownRun`; `ConfigError` if the files are others than those it began with (unless they `may_differ`), or if another process works on
@@ -123,7 +136,7 @@ class Pipeline:
         """
         from orchestrator.pipeline.keeping import resumed
 
-        return await resumed(self, id, host, on_event, may_differ=may_differ)
+        return await resumed(self, id, host, on_event, may_differ=may_differ, within=within, seconds=seconds)
 
     async def replay(self, id: str, *, host: Host, begin: str | None = None, on_event: Callable[[Event], None] | None = None) -> RunResult:
         """A new run with the inputs of another one and what its steps gave; `begin`, and all that follows from it, is done anew.

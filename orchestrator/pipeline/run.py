@@ -136,7 +136,7 @@ class Running:
 
 @dataclass
 class Run:
-    """`finished` are the steps of an earlier part of the run."""
+    """`finished` are the steps of an earlier part of the run; it spends from what it is `within`, too, and takes at most `seconds`."""
 
     pipeline: Pipeline
     inputs: dict[str, Any]
@@ -147,6 +147,8 @@ class Run:
     purse: RunLedger | None = None
     is_kept: bool = False
     prefix: str = ""
+    within: Ledger | None = None
+    seconds: float | None = None
     steps: list[StepResult] = field(default_factory=list)
     latest: str | None = None
     simulated: bool = False
@@ -157,10 +159,10 @@ class Run:
         self._began_s = self.clock()
         self._background: set[asyncio.Task[Any]] = set()
         limits = self.pipeline.document.budget
-        budget = Budget(usd=limits.usd, tokens=limits.tokens, seconds=limits.seconds, calls=limits.calls)
+        budget = Budget(usd=limits.usd, tokens=limits.tokens, seconds=limits.seconds, calls=limits.calls) & Budget(seconds=self.seconds)
         if self.purse is None:
             journal = self.host.journal if self.is_kept else None
-            self.purse = RunLedger(budget, journal=journal, run=self.id)
+            self.purse = RunLedger(budget, within=self.within, journal=journal, run=self.id)
         self._may_stop = limits.when_spent == "best_so_far"
         self.around = Around(self.purse, budget.seconds)
 
@@ -459,14 +461,12 @@ class Run:
             self.on_event,
             self.finished,
             RunLedger(budget, within=running.purse),
-            self.is_kept,
-            f"{running.path}.",
-            self.steps,
+            is_kept=self.is_kept,
+            prefix=f"{running.path}.",
+            seconds=running.seconds_left,
+            steps=self.steps,
             clock=self.clock,
         )
-        end = running.seconds_left
-        if end is not None or limits.seconds is not None:
-            inner.around = Around(inner.around.purse, min(each for each in (end, limits.seconds) if each is not None))
         found = await inner.result()
         self.latest = inner.latest or self.latest
         self.simulated |= inner.simulated

@@ -58,7 +58,7 @@ class ExtractStep(Step):
         query = Query.parse(
             f"{asked}\n\n<text>\n{given['extract']}\n</text>",
             system=RULES,
-            scope=running.host.owner or "default",
+            scope=running.host.log_scope,
             schema=self._schema,
             quality=given.get("quality"),
             models=None if self.models is None else frozenset(self.models),

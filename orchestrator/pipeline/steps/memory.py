@@ -39,10 +39,8 @@ class _MemoryStep(Step):
         from memory import MemoryFailure
 
         memory = await self._memory(running)
-        scope = given.get("scope", self.scope)
-        if running.host.owner:
-            scope = f"{running.host.owner}/{scope}"
         try:
+            scope = running.host.scope_of(given.get("scope", self.scope))
             return await asyncio.to_thread(self.done, memory, scope, given, running)
         except (MemoryFailure, KeyError, ValueError) as error:
             raise MemoryStepFailed(str(error), remedy="Check scope and values of the step") from None

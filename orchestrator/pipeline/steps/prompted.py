@@ -88,7 +88,7 @@ class Prompted(Step):
             prompt=prompt if prompt != question else None,
             system=rules,
             history=history,
-            scope=running.host.owner or "default",
+            scope=running.host.log_scope,
             schema=self._schema,
             uses_memory=False,
             criteria=tuple(self.criteria),

@@ -1,0 +1,451 @@
+"""Pipelines behind the gateway: as the model `pipeline:NAME` of a conversation, and as runs that can be looked at, cancelled and resumed.
+
+A run spends from the budgets of the key that began it, and is seen by that key alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from memory.errors import ScopeError
+from orchestrator.budget import Budget, Ledger, from_nano
+from orchestrator.gateway import sse
+from orchestrator.gateway.endpoint import Endpoint, Param
+from orchestrator.gateway.http import EVENTS, Call
+from orchestrator.gateway.keys import Principal
+from orchestrator.gateway.pieces import completion, pieces, progress
+from orchestrator.gateway.problems import Problem, problem_of
+from orchestrator.gateway.tab import Tab
+from orchestrator.pipeline.host import Host
+from orchestrator.pipeline.keeping import new_id
+from orchestrator.pipeline.loading import load
+from orchestrator.pipeline.pipeline import Pipeline
+from orchestrator.pipeline.result import RunResult, UnknownRun
+from orchestrator.storage.runs import Runs, StoredRun, StoredStep
+from orchestrator.streaming import events_of
+from orchestrator.trace import Event
+from orchestrator.types import Usage
+
+if TYPE_CHECKING:
+    from orchestrator.engine import Orchestrator
+    from orchestrator.gateway.app import Gateway
+    from orchestrator.gateway.completions import Job
+
+PREFIX = "pipeline:"
+ASKED = ("question", "query", "message", "prompt", "text")
+EARLIER = ("history", "messages")
+_TOLD = ("error", "reason")  # may name addresses of tools
+log = logging.getLogger(__name__)
+
+
+class Pipelines:
+    """Those of one configuration, checked against its fleet. Raises `InvalidPipeline` on one that is wrong."""
+
+    def __init__(
+        self, files: Mapping[str, str], engine: Orchestrator, runs: Runs, *, timeout_s: float, later: Callable[[Awaitable[Any]], None]
+    ) -> None:
+        self._loaded = {name: load(path, models=list(engine.backends), root=_root(path)) for name, path in files.items()}
+        self.models = tuple(f"{PREFIX}{name}" for name in self._loaded)
+        self._engine = engine
+        self._host = Host(engine, runs=runs)
+        self._timeout_s = timeout_s
+        self._later = later
+
+    def allowed(self, principal: Principal) -> dict[str, Pipeline]:
+        return {name: each for name, each in self._loaded.items() if principal.may_use(f"{PREFIX}{name}")}
+
+    def named(self, principal: Principal, name: str) -> Pipeline:
+        """Raises `Problem` on one that is not there, or that this key may not run."""
+        if name not in self._loaded:
+            known = ", ".join(self.allowed(principal)) or "none"
+            raise Problem(404, f"there is no pipeline {name!r}. There are: {known}", code="pipeline_not_found")
+        if not principal.may_use(f"{PREFIX}{name}"):
+            raise Problem(403, f"this key may not run the pipeline {name!r}", code="model_not_allowed", should_retry=False)
+        return self._loaded[name]
+
+    def host_for(self, principal: Principal) -> Host:
+        def scope_of(scope: str) -> str:
+            try:
+                return principal.scope(None if scope == "default" else scope)
+            except Problem as problem:
+                raise ScopeError(problem.message) from None
+
+        return self._host.for_owner(f"{principal.org}/{principal.key}", scope_of, f"{principal.org}/pipelines")
+
+    async def paid(self, tab: Tab, pipeline: Pipeline, stated: Budget, work: Callable[[Ledger, float], Awaitable[RunResult]]) -> RunResult:
+        """Runs `work` on an account within the budgets of the key, and books what it spent, however it ends."""
+        envelope = self._envelope(tab, pipeline, stated)
+        await tab.hold(envelope.usd or 0.0, 0)
+        ledger = Ledger(envelope)
+        try:
+            return await work(ledger, envelope.seconds or self._timeout_s)
+        finally:
+            spent = None if ledger.price_unknown else ledger.spent_usd
+            tab.settle_usd(spent, Usage(ledger.settled_tokens, estimated=True))
+
+    def _envelope(self, tab: Tab, pipeline: Pipeline, stated: Budget) -> Budget:
+        """What a run may use: what it and its caller allow, and never more than the accounts have left."""
+        stated = stated & Budget(usd=pipeline.document.budget.usd) & Budget(seconds=self._timeout_s)
+        left = tab.left_nano()
+        if left is None:
+            return stated
+        if stated.usd is None:  # a step is worth what a right answer is
+            stated = stated & Budget(usd=self._engine.value_usd * sum(1 for _ in pipeline.block.walk()))
+        return stated & Budget(usd=from_nano(left))
+
+    # As a model
+
+    async def whole(self, job: Job) -> bytes:
+        return orjson.dumps(await self._completion(job, None))
+
+    async def stream(self, job: Job) -> AsyncIterator[bytes]:
+        """Progress as comments (or typed events, if asked for), then the output in pieces."""
+        running = events_of(lambda on_event: self._completion(job, on_event))
+        try:
+            async for step in running:
+                if isinstance(step, Event):
+                    yield progress(_outside(step), typed=job.options.events)
+                else:
+                    async for piece in pieces(job, step):
+                        yield piece
+        except Exception as error:
+            problem = _problem(error, job.tab.id)
+            job.facts.failed = problem.code or "error"
+            yield sse.event(problem.as_openai())
+        finally:
+            await running.aclose()
+
+    async def _completion(self, job: Job, on_event: Callable[[Event], None] | None) -> dict[str, Any]:
+        model = str(job.asked.body["model"])
+        principal = job.tab.principal
+        pipeline = self.named(principal, model.removeprefix(PREFIX))
+        given = inputs_of(pipeline, job.asked.messages, job.options.inputs or {})
+        host = self.host_for(principal)
+        job.facts.model = job.tab.served.model = model
+        job.facts.reason = "the caller named it"
+
+        async def work(ledger: Ledger, seconds: float) -> RunResult:
+            return await pipeline.run(given, host=host, within=ledger, seconds=seconds, on_event=on_event)
+
+        found = await self.paid(job.tab, pipeline, replace(job.budget, seconds=max(job.left_s, 0.001)), work)
+        self._afterwards(found)
+        job.facts.simulated, job.facts.stopped = found.simulated, found.stopped
+        used = Usage(job.tab.served.prefill_tokens, job.tab.served.output_tokens)
+        return completion(job, as_text(found.output), used)
+
+    def _afterwards(self, found: RunResult) -> None:
+        """Steps in the background go on after the answer; the configuration is not closed under them."""
+        if found.background is not None:
+            self._later(found.settled())
+
+    # Runs
+
+    def begin(
+        self, call: Call, pipeline: Pipeline, name: str, body: Mapping[str, Any], on_event: Callable[[Event], None] | None, id: str
+    ) -> Any:
+        """The work of a new run: a coroutine that gives its result."""
+        tab = call.tab
+        assert tab is not None
+        given = pipeline.inputs_of(body.get("inputs") or {})
+        host = self.host_for(call.principal)
+        tab.served.model = f"{PREFIX}{name}"
+
+        async def work(ledger: Ledger, seconds: float) -> RunResult:
+            return await pipeline.run(given, host=host, id=id, within=ledger, seconds=seconds, on_event=on_event)
+
+        async def whole() -> RunResult:
+            found = await self.paid(tab, pipeline, Budget(**body.get("budget") or {}), work)
+            self._afterwards(found)
+            return found
+
+        return whole()
+
+    async def resume(self, call: Call, stored: StoredRun, body: Mapping[str, Any]) -> RunResult:
+        pipeline = next((each for each in self._loaded.values() if each.name == stored.pipeline and each.digest == stored.digest), None)
+        if pipeline is None:
+            raise Problem(409, f"the run began with a pipeline that is not served any more: {stored.pipeline}", code="pipeline_changed")
+        host, tab = self.host_for(call.principal), call.tab
+        assert tab is not None
+
+        async def work(ledger: Ledger, seconds: float) -> RunResult:
+            return await pipeline.resume(stored.id, host=host, within=ledger, seconds=seconds)
+
+        found = await self.paid(tab, pipeline, Budget(**body.get("budget") or {}), work)
+        self._afterwards(found)
+        return found
+
+    async def aclose(self) -> None:
+        await self._host.aclose()
+
+
+def inputs_of(pipeline: Pipeline, messages: list[dict[str, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The inputs of a conversation: its last message is what is asked, earlier ones the history, if the pipeline takes one; the rest is `given`.
+
+    Raises `Problem` if nothing says where the message should go.
+    """
+    takes = pipeline.schema["properties"]
+    texts = [name for name, each in takes.items() if each.get("type") == "string" and "enum" not in each]
+    asked = next((name for name in ASKED if name in texts), None)
+    if asked is None:
+        needed = [name for name in texts if name in pipeline.schema["required"] and name not in given]
+        asked = needed[0] if len(needed) == 1 else None
+    if asked is None:
+        told = f"the pipeline {pipeline.name} has no input for a message: call it {ASKED[0]}, or POST /v1/pipelines/NAME/runs"
+        raise Problem(400, told, code="no_input_for_messages", param="messages")
+    earlier = next((name for name in EARLIER if name in takes and takes[name].get("type") == "array"), None)
+    turns = [{"role": turn["role"], "content": _text(turn.get("content"))} for turn in messages[:-1]]
+    history = {earlier: turns} if earlier is not None else {}
+    return {asked: _text(messages[-1].get("content")), **history, **given}
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, list):
+        return "\n".join(part["text"] for part in content if part.get("type") == "text")
+    return content or ""
+
+
+def as_text(output: Any) -> str:
+    """An output as the content of a message."""
+    return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
+
+
+def _root(path: str) -> Path:
+    return Path(path).resolve().parent
+
+
+def _outside(event: Event) -> Event:
+    """An event as its tenant may see it."""
+    return replace(event, detail={name: value for name, value in event.detail.items() if name not in _TOLD})
+
+
+def _problem(error: Exception, id: str) -> Problem:
+    problem = problem_of(error)
+    if problem is None:
+        log.exception("a run failed", extra={"request": id})
+        problem = Problem(500, "an error of the gateway; its operator can look for the request id", code="internal")
+    return problem
+
+
+# Operations
+
+
+async def list_pipelines(gateway: Gateway, call: Call, _: Any) -> None:
+    found = gateway.serving.pipelines.allowed(call.principal)
+    await call.reply_json({"object": "list", "data": [_described(name, each) for name, each in found.items()]})
+
+
+async def one_pipeline(gateway: Gateway, call: Call, _: Any) -> None:
+    name = call.params["name"]
+    await call.reply_json(_described(name, gateway.serving.pipelines.named(call.principal, name)))
+
+
+def _described(name: str, pipeline: Pipeline) -> dict[str, Any]:
+    return {**pipeline.as_dict(), "name": name, "model": f"{PREFIX}{name}"}
+
+
+async def begin_run(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    serving, name, id = gateway.serving, call.params["name"], new_id()
+    pipeline = serving.pipelines.named(call.principal, name)
+    call.tab = Tab(gateway.limiter, call, "run", f"{PREFIX}{name}")
+    if body.get("background"):
+        tab = call.tab
+        work = serving.pipelines.begin(call, pipeline, name, body, None, id)
+        call.tab = None  # it is recorded when the run has ended
+
+        async def go_on() -> None:
+            status, why = 200, ""
+            try:
+                await work
+            except Exception as error:
+                problem = _problem(error, id)
+                status, why = problem.status, problem.code or "error"
+            finally:
+                gateway.recorder.add(tab.close(status, why, {"run": id}))
+
+        serving.later(go_on())
+        await call.reply_json({"id": id, "pipeline": name, "status": "running", "output": None, "cost_usd": None})
+        return
+    serving.running += 1
+    try:
+        async with call.watched():
+            if body.get("stream"):
+                await _streamed(serving.pipelines, call, pipeline, name, body, id)
+            else:
+                found = await serving.pipelines.begin(call, pipeline, name, body, None, id)
+                await call.reply_json(_ended(name, found))
+    finally:
+        await serving.ended()
+
+
+async def _streamed(pipelines: Pipelines, call: Call, pipeline: Pipeline, name: str, body: dict[str, Any], id: str) -> None:
+    pipeline.inputs_of(body.get("inputs") or {})  # what is wrong with them is told before the stream begins
+    await call.begin(200, EVENTS)
+    running = events_of(lambda on_event: pipelines.begin(call, pipeline, name, body, on_event, id))
+    try:
+        async for step in running:
+            if isinstance(step, Event):
+                await call.write(progress(_outside(step), typed=True))
+            else:
+                await call.write(sse.event(_ended(name, step), "orchestrator.run"))
+    except Exception as error:
+        await call.write(sse.event(_problem(error, call.id).as_openai()))
+    finally:
+        await running.aclose()
+    await call.write(sse.DONE)
+    await call.end()
+
+
+def _ended(name: str, found: RunResult) -> dict[str, Any]:
+    told = found.as_dict()
+    told["steps"] = [{key: value for key, value in step.items() if key not in _TOLD} for step in told["steps"]]
+    return {**told, "pipeline": name, "status": "partial" if found.partial else "done"}
+
+
+async def list_runs(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
+    pipeline = gateway.serving.pipelines.named(call.principal, call.params["name"])
+    found = await asyncio.to_thread(gateway.runs.recent, _owner(call), pipeline=pipeline.name, limit=query.get("limit", 100))
+    await call.reply_json({"object": "list", "data": [_stored(run, gateway.runs.spent(run.id)[0]) for run in found]})
+
+
+async def one_run(gateway: Gateway, call: Call, _: Any) -> None:
+    stored = await _find(gateway, call)
+    steps = await asyncio.to_thread(gateway.runs.steps, stored.id)
+    nano = (await asyncio.to_thread(gateway.runs.spent, stored.id))[0]
+    await call.reply_json({**_stored(stored, nano), "steps": [_step(step) for step in steps]})
+
+
+async def cancel_run(gateway: Gateway, call: Call, _: Any) -> None:
+    stored = await _find(gateway, call)
+    if not await asyncio.to_thread(gateway.runs.cancel, stored.owner, stored.id):
+        raise Problem(409, f"the run has ended already: {stored.status}", code="run_ended")
+    await one_run(gateway, call, None)
+
+
+async def resume_run(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    stored = await _find(gateway, call)
+    call.tab = Tab(gateway.limiter, call, "run", f"{PREFIX}{stored.pipeline}")
+    serving = gateway.serving
+    serving.running += 1
+    try:
+        async with call.watched():
+            found = await serving.pipelines.resume(call, stored, body)
+            await call.reply_json(_ended(stored.pipeline, found))
+    finally:
+        await serving.ended()
+
+
+async def delete_run(gateway: Gateway, call: Call, _: Any) -> None:
+    stored = await _find(gateway, call)
+    await asyncio.to_thread(gateway.runs.delete, stored.owner, stored.id)
+    await call.reply_json({"id": stored.id, "deleted": True})
+
+
+def _owner(call: Call) -> str:
+    return f"{call.principal.org}/{call.principal.key}"
+
+
+async def _find(gateway: Gateway, call: Call) -> StoredRun:
+    found = await asyncio.to_thread(gateway.runs.find, _owner(call), call.params["id"])
+    if found is None:
+        raise UnknownRun(f"there is no run {call.params['id']!r}", remedy="GET /v1/pipelines/NAME/runs lists them")
+    return found
+
+
+def _stored(run: StoredRun, nano: int) -> dict[str, Any]:
+    told = run.as_dict()
+    told["error"] = run.error.split(": ", 1)[0]
+    return {**told, "cost_usd": from_nano(nano)}
+
+
+def _step(step: StoredStep) -> dict[str, Any]:
+    return {
+        "path": step.path,
+        "status": step.status,
+        "value": step.value,
+        "cost_usd": step.cost_usd,
+        "seconds": step.seconds,
+        "at": step.at,
+    }
+
+
+_NAME = (("name", "Name"),)
+_ID = (("id", "Id"),)
+_LIMIT = Param("limit", {"type": "integer", "minimum": 1, "maximum": 1000})
+ENDPOINTS = (
+    Endpoint("GET", "/v1/pipelines", list_pipelines, "The pipelines that this key may run", "inference", answer="PipelineList"),
+    Endpoint(
+        "GET",
+        "/v1/pipelines/{name}",
+        one_pipeline,
+        "What a pipeline takes",
+        "inference",
+        answer="Pipeline",
+        path_schemas=_NAME,
+        errors=(404,),
+    ),
+    Endpoint(
+        "POST",
+        "/v1/pipelines/{name}/runs",
+        begin_run,
+        "Run a pipeline",
+        "inference",
+        body="RunRequest",
+        answer="Run",
+        path_schemas=_NAME,
+        streams=True,
+        errors=(404, 409),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/pipelines/{name}/runs",
+        list_runs,
+        "The newest runs of this key",
+        "inference",
+        answer="RunList",
+        path_schemas=_NAME,
+        params=(_LIMIT,),
+        errors=(404,),
+    ),
+    Endpoint(
+        "GET", "/v1/runs/{id}", one_run, "A run, with what its steps gave", "inference", answer="Run", path_schemas=_ID, errors=(404,)
+    ),
+    Endpoint(
+        "POST",
+        "/v1/runs/{id}/cancel",
+        cancel_run,
+        "Ask a run to end; it can be resumed",
+        "inference",
+        answer="Run",
+        path_schemas=_ID,
+        errors=(404, 409),
+    ),
+    Endpoint(
+        "POST",
+        "/v1/runs/{id}/resume",
+        resume_run,
+        "Go on with a run; what finished is not done again",
+        "inference",
+        body="ResumeRequest",
+        answer="Run",
+        path_schemas=_ID,
+        errors=(404, 409),
+    ),
+    Endpoint(
+        "DELETE",
+        "/v1/runs/{id}",
+        delete_run,
+        "Delete a run and what its steps gave, for good",
+        "inference",
+        answer="Deleted",
+        path_schemas=_ID,
+        errors=(404,),
+    ),
+)
