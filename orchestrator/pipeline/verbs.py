@@ -59,7 +59,7 @@ def find_verb(raw: Mapping[str, Any]) -> tuple[type[Step] | None, VerbProblem | 
     verb = found[0]
     if verb == "memory":
         flavour = raw["memory"]
-        if flavour not in MEMORY:
+        if not isinstance(flavour, str) or flavour not in MEMORY:
             told = f"(memory): unknown memory {flavour!r}"
             return None, VerbProblem("E107", told, suggestion(str(flavour), MEMORY), ("memory",), of_value=True)
         return _loaded(f"memory:{MEMORY[flavour]}"), None

@@ -34,7 +34,7 @@ class DecideStep(Step):
     """
 
     verb: ClassVar[str] = "decide"
-    decide: Annotated[dict[str, str | Question], Field(min_length=1, max_length=50)]
+    decide: Annotated[dict[str, Annotated[str, Field(min_length=1)] | Question], Field(min_length=1, max_length=50)]
     """The questions by name: a text is asked for yes or no."""
     state: TextField
     """What they are about."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, WithJsonSchema
@@ -13,7 +14,7 @@ from orchestrator.pipeline.checks import Check, sources_of
 from orchestrator.pipeline.fields import ListField, NumberField, Strict, Takes, TextField, Usd
 from orchestrator.pipeline.functions import as_text
 from orchestrator.pipeline.inference import suggestion
-from orchestrator.pipeline.prompts import Prompt
+from orchestrator.pipeline.prompts import Prompt, is_prompt_file
 from orchestrator.pipeline.step import Step
 from orchestrator.pipeline.valuetypes import OBJECT, ValueType, type_of_schema
 
@@ -31,6 +32,16 @@ class Turn(Strict):
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What was read for a step when the file was loaded."""
+
+    file: Prompt | None = None
+    rules: Prompt | None = None
+    schema: dict[str, Any] | None = None
+    checks: tuple[Check, ...] = ()
 
 
 class Prompted(Step):
@@ -54,33 +65,35 @@ class Prompted(Step):
     """What a critique judges by."""
     max_tokens: Annotated[int, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
-    _file: Prompt | None = PrivateAttr(None)
-    _rules: Prompt | None = PrivateAttr(None)
-    _schema: dict[str, Any] | None = PrivateAttr(None)
-    _checks: list[Check] = PrivateAttr(default_factory=list)
+    _ready: Ready = PrivateAttr(default_factory=lambda: Ready())
 
     def gives(self, at: At) -> ValueType:
         given = self.with_
-        self._file = at.prompt(self.prompt, given, "prompt")
-        self._rules = at.prompt(self.system, given, "system") if self.system is not None else None
-        if given and self._file is None and self._rules is None and not _names_file(self.prompt):
+        file = at.prompt(self.prompt, given, "prompt")
+        rules = at.prompt(self.system, given, "system") if self.system is not None else None
+        if given and file is None and rules is None and not is_prompt_file(self.prompt):
             at.problem(
                 "E106", f"{at.what}: 'with' is for prompt files, and this prompt is a text", "with", hint="write ${...} in it", key=True
             )
-        self._schema = at.schema(self.schema_, "schema")
-        value = type_of_schema(self._schema) if self._schema is not None else None
+        schema = at.schema(self.schema_, "schema")
+        value = type_of_schema(schema) if schema is not None else None
         if value is not None:
             at.types["(value)"] = value
-        self._checks = at.checks(self.verify, "verify")
+        self._ready = Ready(file, rules, schema, tuple(at.checks(self.verify, "verify")))
         return answer_type(value)
+
+    @property
+    def ready(self) -> Ready:
+        return self._ready
 
     def query(self, running: Running, given: Mapping[str, Any], **more: Any) -> Query:
         from orchestrator.pipeline.asking import notes_of
         from orchestrator.types import Query
 
+        ready = self._ready
         variables = given.get("with") or {}
-        prompt = self._file.render(variables) if self._file is not None else given["prompt"]
-        rules = self._rules.render(variables) if self._rules is not None else given.get("system")
+        prompt = ready.file.render(variables) if ready.file is not None else given["prompt"]
+        rules = ready.rules.render(variables) if ready.rules is not None else given.get("system")
         question = given.get("question") or (as_text(variables["question"]) if variables.get("question") else prompt)
         history = tuple(_turns(given.get("history")))
         return Query.parse(
@@ -89,28 +102,25 @@ class Prompted(Step):
             system=rules,
             history=history,
             scope=running.host.log_scope,
-            schema=self._schema,
+            schema=ready.schema,
             uses_memory=False,
             criteria=tuple(self.criteria),
             max_tokens=self.max_tokens,
             temperature=self.temperature,
-            sources=notes_of(sources_of(self._checks, running.values)),
+            sources=notes_of(sources_of(ready.checks, running.values)),
             **more,
         )
 
     async def answer(self, running: Running, query: Query, strategy: str) -> dict[str, Any]:
         from orchestrator.pipeline.asking import answered, as_value, value_of
 
-        checks = [await check.verifier(running) for check in self._checks]
+        ready = self._ready
+        checks = [await check.verifier(running) for check in ready.checks]
         found = await answered(running, query, strategy=STRATEGIES.get(strategy, strategy), checks=checks)
         value = as_value(found)
-        if self._schema is not None and not found.abstained:
+        if ready.schema is not None and not found.abstained:
             value["value"] = value_of(found, "an answer")
         return value
-
-    def told(self) -> str:
-        """What is told in every run, for estimates of its length."""
-        return self.prompt
 
 
 class SearchStep(Prompted):
@@ -146,27 +156,32 @@ class SearchStep(Prompted):
 
 
 class AskStep(Prompted):
-    """Asks one model once."""
+    """Asks one model once. How likely the answer is right is estimated only if an expression reads `confidence`."""
 
     verb: ClassVar[str] = "ask"
     ask: TextField
     """The model: a name of the fleet, or an expression that gives one."""
+    _is_plain: bool = PrivateAttr(False)
 
     def gives(self, at: At) -> ValueType:
         at.model(self.ask, "ask")
-        return super().gives(at)
+        gives = super().gives(at)
+        self._is_plain = not self._ready.checks and self._ready.schema is None and not at.is_read("confidence")
+        return gives
 
     async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
-        return await self.answer(running, self.query(running, given, models=frozenset([given["ask"]])), "single")
+        model = given["ask"]
+        query = self.query(running, given, models=frozenset([model]))
+        if self._is_plain:
+            from orchestrator.pipeline.asking import as_value, asked
+
+            found = await asked(running, query, model)
+            if found is not None:
+                return {name: each for name, each in as_value(found).items() if name != "confidence"}
+        return await self.answer(running, query, "single")
 
     def forecast(self, outlook: Outlook) -> Forecast:
         return outlook.of_search(self, "single", None if "${" in self.ask else [self.ask])
-
-
-def _names_file(prompt: str) -> bool:
-    from orchestrator.pipeline.prompts import is_prompt_file
-
-    return is_prompt_file(prompt)
 
 
 def _plugins() -> Sequence[str]:
