@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.search.state import Strategy
     from orchestrator.trace import Trace
 
+UNLIMITED = Budget()
 _NAME = re.compile(r"\b[A-Z][A-Z0-9]*-\d+\b|#\d+\b|\b[A-Z][\w'’]+(?:\s+(?:of\s+|de\s+|van\s+)?[A-Z][\w'’]+)*")
 _NO_NAMES = frozenset(
     "The A An It He She They We You I This That These Those There Here If When What Where Who Why How And But Or So As At By For From In Of On To "
@@ -68,8 +69,13 @@ async def asked(running: Running, query: Query, model: str) -> Answer | None:
     _known(engine, model)
     if not engine.asks_plainly:
         return None
-    budget, trace = engine.budget & running.budget, running.trace()
-    done, cost = await _drafted(engine.backends[model], engine.request_for(query), budget, trace, Ledger(budget, within=running.purse))
+    trace = running.trace()
+    if engine.budget == UNLIMITED:
+        budget, ledger = Budget(seconds=running.seconds_left), running.purse
+    else:
+        budget = engine.budget & running.budget
+        ledger = Ledger(budget, within=running.purse)
+    done, cost = await _drafted(engine.backends[model], engine.request_for(query), budget, trace, ledger)
     running.answered(done.text or "", simulated=done.simulated)
     return _answer(done, done.confidence or 0.0, cost, trace)
 

@@ -44,6 +44,8 @@ def as_text(value: object) -> str:
     """A value as it stands in a text: text itself, numbers without a needless `.0`, anything else as JSON."""
     if isinstance(value, str):
         return value
+    if type(value) is int:
+        return str(value)
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return str(int(value))
     if value is None:

@@ -94,6 +94,8 @@ class Running:
 
     def trace(self) -> Trace:
         """A trace whose events are the run's, too."""
+        if self._run.on_event is None:
+            return Trace()
         return Trace(on_event=lambda event: self.emit(event.kind, **event.detail))
 
     def emit(self, kind: str, **detail: Any) -> None:
