@@ -221,7 +221,7 @@ def test_a_timeout_is_a_failure_of_the_step(tmp_path: Path) -> None:
 
 
 def test_the_caller_does_not_wait_for_the_background(tmp_path: Path) -> None:
-    model = Model(lambda p: p, seconds=0.0)
+    model = Model(lambda p: p, seconds=0.2)
     pipeline = load(
         tmp_path, "steps:\n  a: {ask: m, prompt: now}\n  b: {ask: m, prompt: 'later ${a.text}', background: true}\noutput: '${a.text}'\n"
     )

@@ -78,6 +78,7 @@ async def _run(
 
                 with Tree(pipeline) as tree:
                     found = await _go(pipeline, given, host, resume, may_differ, tree.event)
+                    await found.settled()
             await found.settled()
             return found
     finally:

@@ -38,7 +38,7 @@ class Tree:
             from rich.console import Console
             from rich.live import Live
 
-            self._live = Live(self._drawn(), console=Console(stderr=True), refresh_per_second=12, transient=True)
+            self._live = Live(self._drawn(), console=Console(stderr=True), refresh_per_second=12)
             self._live.start()
         return self
 

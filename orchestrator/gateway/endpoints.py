@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from orchestrator.gateway import admin, anthropic, batches, chat, decisions, embedding, memories, native, pipelines, responses
+from orchestrator.gateway import admin, anthropic, batches, chat, decisions, embedding, memories, native, pipeline_runs, responses
 
 ENDPOINTS = (
     *chat.ENDPOINTS,
@@ -11,7 +11,7 @@ ENDPOINTS = (
     *anthropic.ENDPOINTS,
     *decisions.ENDPOINTS,
     *native.ENDPOINTS,
-    *pipelines.ENDPOINTS,
+    *pipeline_runs.ENDPOINTS,
     *memories.ENDPOINTS,
     *batches.ENDPOINTS,
     *admin.ENDPOINTS,

@@ -16,7 +16,7 @@ from verifiers import Verifier, find_json
 if TYPE_CHECKING:
     from memory import RecalledRecord
     from orchestrator.engine import Orchestrator
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.running import Running
     from orchestrator.search.state import Strategy
     from orchestrator.trace import Trace
 

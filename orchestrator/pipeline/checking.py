@@ -31,7 +31,7 @@ from verifiers import (
 )
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.running import Running
 
 Given = Mapping[str, Any]
 _EQUATION = re.compile(r"(?<![\w.,])([-−(]*\d[-−+*/×÷()\s^.,\d]*?)\s*=\s*([-−]?\s*\d[\d,]*(?:\.\d+)?)")

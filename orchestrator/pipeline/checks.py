@@ -16,8 +16,8 @@ from orchestrator.pipeline.step import taken
 from orchestrator.pipeline.valuetypes import ANY, BOOL, TEXT
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.loading import At
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.at import At
+    from orchestrator.pipeline.running import Running
     from verifiers import Verifier
 
 

@@ -19,7 +19,7 @@ from verifiers import Verdict
 
 if TYPE_CHECKING:
     from memory import Encoder
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.running import Running
 
 TEMPERATURES = tuple(float(t) for t in np.geomspace(0.005, 1.0, 25))
 RULES = (

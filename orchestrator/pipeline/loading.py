@@ -7,27 +7,25 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.pipeline.at import At
 from orchestrator.pipeline.diagnostics import Diagnostic, InvalidPipeline
 from orchestrator.pipeline.document import Document, EnvVariable, Input, Test
 from orchestrator.pipeline.evaluation import Compute
-from orchestrator.pipeline.fields import Takes
 from orchestrator.pipeline.graph import Block, Node, ordered
-from orchestrator.pipeline.inference import Unknown, assumed, children, infer, mentions, suggestion
+from orchestrator.pipeline.inference import suggestion
 from orchestrator.pipeline.inputs import schema_of_inputs
 from orchestrator.pipeline.pipeline import Pipeline
-from orchestrator.pipeline.prompts import Prompt, PromptProblem, is_prompt_file, parse_prompt
 from orchestrator.pipeline.reading import Read, fields_read
+from orchestrator.pipeline.scope import Scope
 from orchestrator.pipeline.sources import Sources, Where
 from orchestrator.pipeline.step import Inner, OnError, Step, taken
-from orchestrator.pipeline.syntax import Field, Name, SyntaxProblem
-from orchestrator.pipeline.syntax import Node as Expr
-from orchestrator.pipeline.templates import OPEN, computed, guards_of, names_used, parse_template
+from orchestrator.pipeline.templates import guards_of, names_used
 from orchestrator.pipeline.validation import validated
-from orchestrator.pipeline.valuetypes import ANY, TEXT, ValueType, joined, list_of, record, type_of, type_of_schema
+from orchestrator.pipeline.values import Values
+from orchestrator.pipeline.valuetypes import ANY, TEXT, ValueType, joined, record, type_of, type_of_schema
 from orchestrator.pipeline.verbs import find_verb
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.checks import Check
     from orchestrator.pipeline.tools import Tool
 
 MOST_NESTING = 8
@@ -63,146 +61,6 @@ def load(
     return pipeline
 
 
-class Scope:
-    """The names that can be used at one place: their types, and why others cannot."""
-
-    def __init__(self, types: Mapping[str, ValueType], *, hidden: Mapping[str, str] | None = None, loose: Collection[str] = ()) -> None:
-        self.types = dict(types)
-        self._hidden = dict(hidden or {})
-        self._loose = set(loose)
-
-    def look_up(self, name: str) -> ValueType:
-        if name in self.types:
-            return self.types[name]
-        if name in self._loose:
-            return ANY  # what is wrong with it is told elsewhere
-        if name in self._hidden:
-            outer = self._hidden[name]
-            raise Unknown("E207", f"'{name}' is a step inside of '{outer}': it may run never, or many times", f"refer to ${{{outer}}}")
-        raise Unknown("E202", f"there is no '{name}'", suggestion(name, self.types))
-
-    def within(self, types: Mapping[str, ValueType], *, hidden: Mapping[str, str] | None = None, loose: Collection[str] = ()) -> Scope:
-        return Scope({**self.types, **types}, hidden={**self._hidden, **(hidden or {})}, loose={*self._loose, *loose})
-
-    def has(self, name: str) -> bool:
-        """Whether the name stands for something already."""
-        return name in self.types or name in self._loose
-
-    def only(self, name: str) -> Scope:
-        """Where nothing but one name can be used."""
-        return Scope({name: self.types[name]})
-
-    def assuming(self, guards: set[str]) -> Scope:
-        return Scope(assumed(self.types, guards), hidden=self._hidden, loose=self._loose) if guards else self
-
-
-class At:
-    """One step while it is checked: its place, what it can use, and how to tell what is wrong with it."""
-
-    def __init__(self, loader: Loader, name: str, where: Where, scope: Scope, depth: int) -> None:
-        self._loader = loader
-        self.name = name
-        self.where = where
-        self.scope = scope
-        self.depth = depth
-        self.types: dict[str, ValueType] = {}
-        """Of the fields that may hold expressions, by their names."""
-        self.blocks: dict[str, Block] = {}
-        self.what = f"step '{name}'"
-
-    @property
-    def models(self) -> Collection[str] | None:
-        return self._loader.models
-
-    @property
-    def tools(self) -> Mapping[str, Tool]:
-        return self._loader.tools
-
-    @property
-    def sources(self) -> Sources:
-        return self._loader.sources
-
-    def problem(self, code: str, message: str, *where: str | int, hint: str = "", key: bool = False) -> None:
-        self._loader.sources.problem((*self.where, *where), code, message, hint, key=key)
-
-    def is_read(self, field: str) -> bool:
-        """Whether an expression may read this field of what the step gives."""
-        return self._loader.is_read(self.name, field)
-
-    def type_of(
-        self, value: Any, *where: str | int, wanted: ValueType = ANY, shows: bool = True, more: Mapping[str, ValueType] | None = None
-    ) -> ValueType:
-        """The type of a value that may hold expressions, which are checked. `shows`: a secret must not get there. `more` are names that it can use
-        beside what the step can.
-        """
-        scope = self.scope.within(more) if more else self.scope
-        return self._loader.type_of(value, (*self.where, *where), scope, wanted, shows=shows, what=self.what)
-
-    def computed(self, value: Any) -> Compute:
-        """A function from the values of names to this value."""
-        return self._loader.compute(value)
-
-    def assumed(self, guards: set[str]) -> dict[str, ValueType]:
-        """The types of the names that a condition guards, where it holds."""
-        types = assumed(self.scope.types, guards)
-        return {name: types[name] for path in guards if (name := path.split(".")[0]) in types}
-
-    def name_for(self, field: str, name: str) -> None:
-        """Checks a name that a field brings in for the steps within."""
-        self._loader.named((*self.where, field), name, "value", self.scope, is_key=False)
-
-    def raw_at(self, where: Where) -> Any:
-        """What stands in the step at a place."""
-        found: Any = self.sources.value
-        for part in (*self.where, *where):
-            found = found[part]
-        return found
-
-    def file(self, name: str, *where: str | int) -> tuple[Path, str] | None:
-        return self._loader.sources.file((*self.where, *where), name)
-
-    def model(self, name: str, *where: str | int) -> None:
-        """Tells of a model that the fleet does not have, if the fleet is known."""
-        if self.models is not None and OPEN not in name and name not in self.models:
-            self.problem("E501", f"there is no model '{name}'", *where, hint=suggestion(name, self.models))
-
-    def prompt(self, text: str, given: Mapping[str, Any], *where: str | int) -> Prompt | None:
-        """The prompt file that a field names, its variables held against what it is given; `None` for a text, or after telling what is wrong."""
-        if not is_prompt_file(text):
-            return None
-        found = self.file(text, *where)
-        if found is None:
-            return None
-        path, source = found
-        try:
-            prompt = parse_prompt(source, text)
-        except PromptProblem as problem:
-            self.sources.in_file(path, source, problem.line, problem.code, problem.message)
-            return None
-        for variable in sorted(prompt.variables - given.keys()):
-            self.problem(
-                "E402",
-                f"{text} uses '{variable}', which it is not given",
-                *where,
-                hint=suggestion(variable, given) or "list it under with:",
-            )
-        for name in given:
-            if name not in prompt.variables and name != "question":
-                self.problem("W402", f"{text} does not use '{name}'", "with", name, key=True)
-        return prompt
-
-    def schema(self, stated: str | dict[str, Any] | None, *where: str | int) -> dict[str, Any] | None:
-        return self._loader.schema(stated, (*self.where, *where))
-
-    def checks(self, stated: Sequence[Any], *where: str | int) -> list[Check]:
-        from orchestrator.pipeline.checks import read_checks
-
-        return read_checks(stated, self, where)
-
-    def pipeline(self, name: str, *where: str | int) -> Pipeline | None:
-        return self._loader.called((*self.where, *where), name)
-
-
 class Loader:
     """Loads one file; `parents` are the files that call it."""
 
@@ -221,8 +79,7 @@ class Loader:
         self.tools: dict[str, Tool] = {}
         self._environ = environ
         self._parents = (*parents, sources.path.resolve())
-        self._used_env: set[str] = set()
-        self._secret_names: frozenset[str] = frozenset()
+        self.values = Values(sources)
         self._steps = 0
         self._read: Read | None = None
 
@@ -242,7 +99,7 @@ class Loader:
         steps = _mapping(raw.get("steps"))
         block = self.block(steps, ("steps",), scope, output=raw.get("output"), output_at=("output",), depth=0)
         for name in variables:
-            if name not in self._used_env and document is not None:
+            if name not in self.values.used_env and document is not None:
                 sources.problem(("env", name), "W301", f"nothing uses the variable {name}", key=True)
         if document is None or block is None:
             return None
@@ -270,7 +127,7 @@ class Loader:
             missing = f"the variable {name} is optional" if variable.optional and variable.default is None else ""
             types[name] = TEXT.maybe(missing)
             if variable.secret:
-                self._secret_names |= {name}
+                self.values.secret_names |= {name}
         return values, record(types)
 
     def _inputs(self, stated: Mapping[str, Any]) -> ValueType:
@@ -376,8 +233,8 @@ class Loader:
         counts = tuple(sum(before in index for before in waits[name]) for name in names)
         needed = frozenset(index[name] for name in names if name not in background)
         if output is not None:
-            type_ = self.type_of(output, output_at, scope, ANY, what="the output")
-            compute = self.compute(output)
+            type_ = self.values.type_of(output, output_at, scope, ANY, what="the output")
+            compute = self.values.compute(output)
         elif len(needed) == 1:
             (only,) = (names[i] for i in needed)
             type_, compute = nodes[only].type, _taking(only)
@@ -429,9 +286,9 @@ class Loader:
         for field, (_, takes) in taken(kind).items():
             if field in raw and raw[field] is not None:
                 of = scope if field == "when" else at.scope
-                at.types[field] = self.type_of(raw[field], (*where, field), of, takes.type, what=at.what)
+                at.types[field] = self.values.type_of(raw[field], (*where, field), of, takes.type, what=at.what)
                 if step is not None and field != "when":
-                    fields[field] = self.compute(raw[field], takes)
+                    fields[field] = self.values.compute(raw[field], takes)
         if step is None:
             self._look_inside(raw, where, at)
             return None
@@ -439,14 +296,14 @@ class Loader:
         at.blocks = blocks
         gives = step.gives(at)
         if isinstance(step.on_error, OnError):
-            give = self.type_of(step.on_error.give, (*where, "on_error", "give"), at.scope, ANY, what=at.what)
-            fields["on_error"] = self.compute(step.on_error.give)
+            give = self.values.type_of(step.on_error.give, (*where, "on_error", "give"), at.scope, ANY, what=at.what)
+            fields["on_error"] = self.values.compute(step.on_error.give)
             gives = joined([gives, give])
         if step.when is not None and step.when is not True:
             gives = gives.maybe(f"step '{name}' runs only when its condition holds")
         if step.on_error == "skip" and kind.verb != "map":
             gives = gives.maybe(f"step '{name}' is skipped when it fails")
-        when = None if step.when is None else self.compute(raw["when"])
+        when = None if step.when is None else self.values.compute(raw["when"])
         return Node(name, where, step, when, fields, blocks, gives)
 
     def _blocks(self, step: Step, at: At) -> dict[str, Block]:
@@ -480,68 +337,6 @@ class Loader:
         for node in block.nodes:
             if node.name not in used and node.name not in after and not _has_effects(node):
                 self.sources.problem(node.where, "W201", f"nothing uses what step '{node.name}' gives", key=True)
-
-    # Values
-
-    def type_of(
-        self, value: Any, where: Where, scope: Scope, wanted: ValueType = ANY, *, shows: bool = True, what: str = "this"
-    ) -> ValueType:
-        found = self._type_of(value, where, scope, shows=shows, what=what)
-        if not found.surely().fits(wanted):
-            if isinstance(value, str) and OPEN in value:
-                self.sources.problem_in(
-                    where, value, 0, len(value), "E204", f"{what}: '{where[-1]}' takes a {wanted}, and this is a {found}"
-                )
-        elif found.missing and wanted.kind != "any" and found.kind != "null" and isinstance(value, str):
-            hint = 'add ?? and what to take instead, or a when: with "!= null"'
-            self.sources.problem_in(where, value, 0, len(value), "E205", f"{what}: '{where[-1]}' may be null: {found.missing}", hint)
-        return found
-
-    def _type_of(self, value: Any, where: Where, scope: Scope, *, shows: bool, what: str) -> ValueType:
-        if isinstance(value, str):
-            return self._type_of_text(value, where, scope, shows=shows, what=what)
-        if isinstance(value, Mapping):
-            return record({str(n): self._type_of(each, (*where, n), scope, shows=shows, what=what) for n, each in value.items()})
-        if isinstance(value, list):
-            types = [self._type_of(each, (*where, i), scope, shows=shows, what=what) for i, each in enumerate(value)]
-            return list_of(joined(types)) if types else type_of(value)
-        return type_of(value)
-
-    def _type_of_text(self, text: str, where: Where, scope: Scope, *, shows: bool, what: str) -> ValueType:
-        if OPEN not in text:
-            return TEXT
-        try:
-            template = parse_template(text)
-        except SyntaxProblem as problem:
-            self.sources.problem_in(where, text, problem.start, problem.end, "E201", problem.message, problem.hint)
-            return ANY
-        found = TEXT
-        for expression in template.expressions:
-
-            def report(node: Expr, code: str, message: str, hint: str) -> None:
-                code = "E302" if code == "E203" and text[node.start - 4 : node.start] == "env." else code
-                self.sources.problem_in(where, text, node.start, node.end, code, message, hint)
-
-            found = infer(expression.node, self._noting(scope, expression.node), report)
-            if shows and self._secret_names and mentions(expression.node, "env", self._secret_names):
-                told = f"{what}: a secret would be shown here"
-                self.sources.problem_in(where, text, expression.start, expression.start + 2, "E303", told, "secrets go to tools only")
-            if template.whole is None and found.missing and found.kind != "null":
-                told = f"this may be null: {found.missing}"
-                hint = "add ?? and what to take instead"
-                self.sources.problem_in(where, text, expression.start, expression.start + 2, "E205", told, hint)
-        return found if template.whole is not None else TEXT
-
-    def _noting(self, scope: Scope, node: Expr) -> Any:
-        self._used_env |= _env_of(node)
-        return scope.look_up
-
-    def compute(self, value: Any, takes: Takes | None = None) -> Compute:
-        """A function that gives the value; of a value that was found wrong, one that is never called."""
-        try:
-            return computed(value, escape=takes.escape if takes else None)
-        except (SyntaxProblem, KeyError):
-            return computed(None)
 
     def schema(self, stated: str | dict[str, Any] | None, where: Where) -> dict[str, Any] | None:
         """A JSON Schema that stands in the file, or in one that it names."""
@@ -652,12 +447,6 @@ def _inner_names(raw: Any) -> set[str]:
 
 def _has_effects(node: Node) -> bool:
     return node.step.has_effects or any(_has_effects(each) for block in node.blocks.values() for each in block.nodes)
-
-
-def _env_of(node: Expr) -> set[str]:
-    if isinstance(node, Field) and isinstance(node.of, Name) and node.of.name == "env":
-        return {node.name}
-    return {name for child in children(node) for name in _env_of(child)}
 
 
 def _taking(name: str) -> Compute:

@@ -23,117 +23,18 @@ from orchestrator.pipeline.graph import Block, Node
 from orchestrator.pipeline.host import Host, ToolFailed
 from orchestrator.pipeline.journal import RunLedger, spent_usd
 from orchestrator.pipeline.result import RunFailed, RunResult, StepResult
-from orchestrator.pipeline.step import OnError
+from orchestrator.pipeline.running import Around, Running
+from orchestrator.pipeline.step import OnError, Step
 from orchestrator.storage.runs import KEEP, StoredStep
-from orchestrator.trace import Event, Trace
+from orchestrator.trace import Event
 
 if TYPE_CHECKING:
-    from orchestrator.engine import Orchestrator
     from orchestrator.pipeline.pipeline import Pipeline
 
 DAY_S = 86_400.0
 GRACE_S = 0.1  # a search whose time is over ends by itself, with its best answer
 MOST_VALUE_CHARS = 20_000_000
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Around:
-    """What steps of one block share: the account they spend from, and until when they may work (seconds of the run's clock)."""
-
-    purse: Ledger
-    deadline_s: float | None
-
-
-class Running:
-    """One step under way, as its verb sees it."""
-
-    def __init__(self, run: Run, node: Node, path: str, values: Mapping[str, Any], around: Around) -> None:
-        self._run = run
-        self.node = node
-        self.path = path
-        self.values = values
-        self.around = around
-        self.simulated = False
-
-    @property
-    def key(self) -> str:
-        """Identifies what this step does in this run: the same when it is tried again, or resumed."""
-        return self._run.key_of(self.path)
-
-    @property
-    def was_begun(self) -> bool:
-        """Whether an earlier part of the run began this step, and nobody knows how far it came."""
-        return self.path in self._run.finished
-
-    @property
-    def host(self) -> Host:
-        return self._run.host
-
-    @property
-    def pipeline(self) -> Pipeline:
-        return self._run.pipeline
-
-    @property
-    def purse(self) -> Ledger:
-        """What the step spends from."""
-        return self.around.purse
-
-    @property
-    def seconds_left(self) -> float | None:
-        end = self.around.deadline_s
-        return None if end is None else max(end - self._run.now_s(), 0.0)
-
-    @property
-    def budget(self) -> Budget:
-        """What is left for the step, as far as it is limited."""
-        return Budget(usd=self.purse.remaining_usd(), seconds=self.seconds_left)
-
-    async def engine(self) -> Orchestrator:
-        return await self._run.host.engine(self.path)
-
-    def trace(self) -> Trace:
-        """A trace whose events are the run's, too."""
-        if self._run.on_event is None:
-            return Trace()
-        return Trace(on_event=lambda event: self.emit(event.kind, **event.detail))
-
-    def emit(self, kind: str, **detail: Any) -> None:
-        self._run.emit(kind, step=self.path, **detail)
-
-    def answered(self, text: str, *, simulated: bool) -> None:
-        """Notes the newest answer of a model: what there is to give if the budget ends the run."""
-        self._run.latest = text
-        self._run.simulated |= simulated
-
-    def redacted(self, value: Any) -> Any:
-        """A value from outside without the secrets that it may hold."""
-        return self._run.redacted(value)
-
-    async def block(self, name: str, *, suffix: str = "", more: Mapping[str, Any] | None = None) -> Any:
-        """Runs the steps within this one, and gives their output."""
-        values = await self.inside(name, suffix=suffix, more=more)
-        return self.node.blocks[name].output(values)
-
-    async def inside(self, name: str, *, suffix: str = "", more: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """Runs the steps within this one, and gives their values by name."""
-        values = {**self.values, **(more or {})}
-        await self._run.block(self.node.blocks[name], values, f"{self.path}{suffix}.", self.around)
-        return values
-
-    async def alone(self, name: str, index: int, values: dict[str, Any]) -> Any:
-        """Runs one of the steps within this one."""
-        node = self.node.blocks[name].nodes[index]
-        value = values[node.name] = await self._run.one(node, values, f"{self.path}.{node.name}", self.around)
-        return value
-
-    async def call(self, pipeline: Pipeline, inputs: Mapping[str, Any]) -> Any:
-        """Runs another pipeline as a part of this run."""
-        return await self._run.called(pipeline, inputs, self)
-
-    def keeps(self, path: str) -> bool:
-        """Whether an earlier part of this run has finished the step at a path."""
-        return path in self._run.finished
 
 
 @dataclass
@@ -295,7 +196,7 @@ class Run:
         attempt = 1
         while True:
             try:
-                value = await self._in_time(step.perform(running, given), step.timeout, running)
+                value = await self._in_time(step.perform(running, given), step, running)
                 break
             except (OrchestratorError, TimeoutError, OSError) as error:
                 if attempt >= step.attempts or not _is_retryable(error):
@@ -310,7 +211,13 @@ class Run:
             await self._cache(key, value, step.cache)
         return value, attempt, False
 
-    async def _in_time(self, work: Any, timeout_s: float | None, running: Running) -> Any:
+    async def _in_time(self, work: Any, step: Step, running: Running) -> Any:
+        timeout_s = step.timeout
+        if (
+            step.budget is not None and running.seconds_left is not None
+        ):  # a search ends by itself, with the best it has; anything else is ended
+            allowed_s = running.seconds_left + GRACE_S
+            timeout_s = allowed_s if timeout_s is None else min(timeout_s, allowed_s)
         if timeout_s is None:
             return await work
         try:

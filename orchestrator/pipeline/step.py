@@ -17,9 +17,9 @@ from orchestrator.pipeline.fields import ConditionField, Seconds, Strict, Takes,
 from orchestrator.pipeline.valuetypes import ValueType
 
 if TYPE_CHECKING:
+    from orchestrator.pipeline.at import At
     from orchestrator.pipeline.forecast import Forecast, Outlook
-    from orchestrator.pipeline.loading import At
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.running import Running
 
 Steps = Annotated[dict[str, Any], Field(min_length=1), refers_to("Steps")]
 

@@ -14,9 +14,9 @@ from orchestrator.pipeline.templates import guards_of
 from orchestrator.pipeline.valuetypes import BOOL, NULL, ValueType, joined
 
 if TYPE_CHECKING:
+    from orchestrator.pipeline.at import At
     from orchestrator.pipeline.forecast import Forecast, Outlook
-    from orchestrator.pipeline.loading import At
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.running import Running
 
 
 class Arm(Strict):

@@ -13,10 +13,10 @@ from orchestrator.pipeline.step import Step
 from orchestrator.pipeline.valuetypes import ANY, OBJECT, ValueType, type_of_schema
 
 if TYPE_CHECKING:
+    from orchestrator.pipeline.at import At
     from orchestrator.pipeline.forecast import Forecast, Outlook
-    from orchestrator.pipeline.loading import At
     from orchestrator.pipeline.pipeline import Pipeline
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.running import Running
 
 
 class CallStep(Step):

@@ -15,9 +15,9 @@ from orchestrator.pipeline.step import Step
 from orchestrator.pipeline.valuetypes import ValueType
 
 if TYPE_CHECKING:
+    from orchestrator.pipeline.at import At
     from orchestrator.pipeline.forecast import Forecast, Outlook
-    from orchestrator.pipeline.loading import At
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.running import Running
 
 ENOUGH = 0.9
 LEAST_EXAMPLES = 2  # of each label, so that one can be left out

@@ -12,9 +12,9 @@ from orchestrator.pipeline.step import Step
 from orchestrator.pipeline.valuetypes import BOOL, NUMBER, TEXT, ValueType, record
 
 if TYPE_CHECKING:
+    from orchestrator.pipeline.at import At
     from orchestrator.pipeline.forecast import Forecast, Outlook
-    from orchestrator.pipeline.loading import At
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.running import Running
 
 YES_NO = {"yes": "", "no": ""}
 

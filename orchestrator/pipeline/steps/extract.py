@@ -14,9 +14,9 @@ from orchestrator.pipeline.step import Step
 from orchestrator.pipeline.valuetypes import ANY, ValueType, type_of_schema
 
 if TYPE_CHECKING:
+    from orchestrator.pipeline.at import At
     from orchestrator.pipeline.forecast import Forecast, Outlook
-    from orchestrator.pipeline.loading import At
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.running import Running
 
 RULES = (
     "You extract data from a text. Take everything from the text and nothing from elsewhere; what the text does not say is null, or left out. The "

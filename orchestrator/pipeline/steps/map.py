@@ -13,9 +13,9 @@ from orchestrator.pipeline.step import Inner, OnError, Step, Steps
 from orchestrator.pipeline.valuetypes import ANY, LIST, NUMBER, ValueType, joined, list_of
 
 if TYPE_CHECKING:
+    from orchestrator.pipeline.at import At
     from orchestrator.pipeline.forecast import Forecast, Outlook
-    from orchestrator.pipeline.loading import At
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.running import Running
 
 MOST_ITEMS = 100_000
 

@@ -15,8 +15,8 @@ from orchestrator.pipeline.valuetypes import NUMBER, TEXT, ValueType, list_of, r
 
 if TYPE_CHECKING:
     from memory import Memory
-    from orchestrator.pipeline.loading import At
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.at import At
+    from orchestrator.pipeline.running import Running
 
 ITEM = record(id=TEXT, text=TEXT, time=TEXT.maybe("a memory may have no time"), speaker=TEXT, source=TEXT, score=NUMBER)
 

@@ -19,9 +19,9 @@ from orchestrator.pipeline.step import Step
 from orchestrator.pipeline.valuetypes import OBJECT, ValueType, type_of_schema
 
 if TYPE_CHECKING:
+    from orchestrator.pipeline.at import At
     from orchestrator.pipeline.forecast import Forecast, Outlook
-    from orchestrator.pipeline.loading import At
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.running import Running
     from orchestrator.types import Message, Query
 
 NAMES = (*STRATEGY_NAMES, *STRATEGIES)

@@ -10,8 +10,8 @@ from orchestrator.pipeline.step import Step
 from orchestrator.pipeline.valuetypes import ValueType
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.loading import At
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.at import At
+    from orchestrator.pipeline.running import Running
 
 
 class SayStep(Step):

@@ -15,8 +15,8 @@ from orchestrator.pipeline.validation import field_names
 from orchestrator.pipeline.valuetypes import ANY, OBJECT, ValueType
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.loading import At
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.at import At
+    from orchestrator.pipeline.running import Running
 
 
 class ToolStep(Step):

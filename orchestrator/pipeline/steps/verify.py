@@ -13,8 +13,8 @@ from orchestrator.pipeline.step import Step
 from orchestrator.pipeline.valuetypes import BOOL, NUMBER, TEXT, ValueType, list_of, record
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.loading import At
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.at import At
+    from orchestrator.pipeline.running import Running
     from verifiers import Verdict
 
 VERDICT = record(check=TEXT, passed=BOOL.maybe("a check may abstain"), score=NUMBER.maybe("a check may abstain"), feedback=TEXT)

@@ -22,8 +22,9 @@ from orchestrator.pipeline.validation import validated
 from orchestrator.pipeline.valuetypes import ANY, TEXT, ValueType, type_of_schema
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.loading import Loader, Scope
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.loading import Loader
+    from orchestrator.pipeline.running import Running
+    from orchestrator.pipeline.scope import Scope
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 READING = ("GET", "HEAD")
@@ -105,11 +106,11 @@ def reach(raw: Mapping[str, Any], field: str, where: tuple[str | int, ...], load
     if not isinstance(url, str):
         return None
     only_env = scope.only("env")
-    loader.type_of(url, (*where, field), only_env, TEXT, shows=False, what="the tool")
+    loader.values.type_of(url, (*where, field), only_env, TEXT, shows=False, what="the tool")
     headers = raw.get("headers")
     stated = headers if isinstance(headers, dict) else {}
     for header, value in stated.items():
-        loader.type_of(value, (*where, "headers", header), only_env, TEXT, shows=False, what="the tool")
+        loader.values.type_of(value, (*where, "headers", header), only_env, TEXT, shows=False, what="the tool")
     begins_fixed = re.match(r"https?://[^/{}$]+(/|$|\?)", url) or url.startswith(OPEN)
     if "://" in url and not begins_fixed and OPEN not in url.split("/")[2]:
         told = "the host of an address must be fixed: http:// or https://, a name, a path"
@@ -120,8 +121,8 @@ def reach(raw: Mapping[str, Any], field: str, where: tuple[str | int, ...], load
         return None
     listed = raw.get("hosts")
     hosts = tuple(str(host).lower() for host in listed) if isinstance(listed, list) else None
-    computes = {str(header): loader.compute(value) for header, value in stated.items() if isinstance(value, str)}
-    return Reach(loader.compute(url), computes, hosts, raw.get("private") is True)
+    computes = {str(header): loader.values.compute(value) for header, value in stated.items() if isinstance(value, str)}
+    return Reach(loader.values.compute(url), computes, hosts, raw.get("private") is True)
 
 
 class HttpTool(Tool):

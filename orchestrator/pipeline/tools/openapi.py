@@ -23,8 +23,9 @@ from orchestrator.pipeline.validation import validated
 from orchestrator.pipeline.valuetypes import ANY, ValueType, type_of_schema
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.loading import Loader, Scope
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.loading import Loader
+    from orchestrator.pipeline.running import Running
+    from orchestrator.pipeline.scope import Scope
 
 METHODS = ("get", "head", "post", "put", "patch", "delete")
 MOST_OPERATIONS = 2_000
@@ -81,8 +82,8 @@ def _later(
         return {}
     base = None
     if stated.base_url is not None:
-        base = loader.compute(stated.base_url)
-        loader.type_of(stated.base_url, (*where, "base_url"), scope.only("env"), shows=False, what="the tool")
+        base = loader.values.compute(stated.base_url)
+        loader.values.type_of(stated.base_url, (*where, "base_url"), scope.only("env"), shows=False, what="the tool")
     remote = _Remote(reached, stated, base)
     return {f"{name}.{one}": _RemoteOperation(remote, one) for one in stated.only}
 

@@ -17,8 +17,9 @@ from orchestrator.pipeline.validation import validated
 from orchestrator.pipeline.valuetypes import ANY, BOOL, LIST, NUMBER, OBJECT, TEXT, ValueType, list_of
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.loading import Loader, Scope
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.loading import Loader
+    from orchestrator.pipeline.running import Running
+    from orchestrator.pipeline.scope import Scope
 
 _TYPES: dict[Any, ValueType] = {str: TEXT, int: NUMBER, float: NUMBER, bool: BOOL, list: LIST, dict: OBJECT}
 

@@ -24,8 +24,9 @@ from orchestrator.pipeline.validation import validated
 from orchestrator.pipeline.valuetypes import ANY, LIST, NUMBER, TEXT, ValueType, record, type_of_schema
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.loading import Loader, Scope
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.loading import Loader
+    from orchestrator.pipeline.running import Running
+    from orchestrator.pipeline.scope import Scope
 
 MOST_ROWS = 10_000
 _DONE = "CREATE TABLE IF NOT EXISTS orchestrator_done (key TEXT PRIMARY KEY, result TEXT NOT NULL)"
@@ -51,7 +52,7 @@ class SqlOptions(Strict):
 def read(name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: Loader, scope: Scope) -> dict[str, Tool]:
     stated = validated(SqlOptions, raw, where, loader.sources, f"tool '{name}'")
     if isinstance(raw.get("sql"), str):
-        loader.type_of(raw["sql"], (*where, "sql"), scope.only("env"), TEXT, shows=False, what="the tool")
+        loader.values.type_of(raw["sql"], (*where, "sql"), scope.only("env"), TEXT, shows=False, what="the tool")
     if stated is None:
         return {}
     statement, names, problem = bound(stated.query)
@@ -74,7 +75,7 @@ def read(name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader
     parameters = {one: Parameter(one, _type(stated.parameters.get(one)), True) for one in names}
     schema = loader.schema(stated.gives, (*where, "gives"))
     gives = record(changed=NUMBER) if stated.writes else type_of_schema(schema) if schema is not None else LIST
-    return {name: SqlTool(loader.compute(stated.sql), path, statement, parameters, gives, stated)}
+    return {name: SqlTool(loader.values.compute(stated.sql), path, statement, parameters, gives, stated)}
 
 
 def _type(stated: Input | str | None) -> ValueType:

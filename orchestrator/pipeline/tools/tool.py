@@ -11,8 +11,9 @@ from orchestrator.pipeline.inference import suggestion
 from orchestrator.pipeline.valuetypes import ANY, ValueType
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.loading import Loader, Scope
-    from orchestrator.pipeline.run import Running
+    from orchestrator.pipeline.loading import Loader
+    from orchestrator.pipeline.running import Running
+    from orchestrator.pipeline.scope import Scope
 
 Arguments = Mapping[str, Any]
 
