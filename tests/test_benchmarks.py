@@ -166,3 +166,12 @@ def test_code(tmp_path: Path) -> None:
 def write_gz(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(text.encode()))
+
+
+def test_pipelines(tmp_path: Path) -> None:
+    result = run("pipelines", "--kills", "2", out=tmp_path / "out.json")
+    asked = "us_per_step us_per_step_checkpointed map_ratio haystack_us_per_step load_ms_100_steps kills repeated_side_effects".split()
+    assert set(asked) <= set(result)
+    assert (result["kills"], result["repeated_side_effects"], result["different_outputs"]) == (2, 0, 0)
+    assert result["map_ratio"] >= 1
+    assert 0 < result["us_per_step"] < result["us_per_step_checkpointed"] < result["us_per_effect"]

@@ -316,3 +316,55 @@ def test_a_memory_step_that_was_begun_is_not_done_again(tmp_path: Path) -> None:
 
 def test_a_host_is_told_from_others_by_machine_and_process() -> None:
     assert Host().holder.startswith(f"{socket.gethostname()}:")
+
+
+def test_steps_in_the_background_are_resumed_after_the_answer_was_given(tmp_path: Path) -> None:
+    pipeline = load(
+        tmp_path, "steps:\n  a: {ask: m, prompt: now}\n  b: {ask: slow, prompt: later, background: true}\noutput: '${a.text}'\n"
+    )
+    quick, slow = Model(), Model(name="slow", seconds=60)
+
+    async def go() -> list[Any]:
+        runs = Runs(SqliteDatabase(tmp_path / "runs.db"))
+        async with Orchestrator({"m": quick, "slow": slow}) as engine, Host(engine, runs=runs) as host:
+            found = await pipeline.run({}, host=host, id="run_1")
+            answered = runs.find("", "run_1")
+            assert answered is not None
+            for task in list(host.background):  # as if the process ended
+                task.cancel()
+            await asyncio.gather(*host.background, return_exceptions=True)
+            slow._seconds = 0.0
+            again = await pipeline.resume("run_1", host=host)
+            await again.settled()
+            ended = runs.find("", "run_1")
+            assert ended is not None
+            return [found.output, answered.status, answered.output, again.output, ended.status, len(quick.prompts), len(slow.prompts)]
+
+    assert asyncio.run(go()) == ["ok", "running", "ok", "ok", "done", 1, 2]
+
+
+def test_a_retry_around_a_step_does_not_repeat_what_it_changed(tmp_path: Path) -> None:
+    memory = Memory(":memory:")
+    broken = [True, False]
+
+    def says(prompt: str) -> str:
+        if broken.pop(0):
+            from orchestrator.errors import BackendUnavailable
+
+            raise BackendUnavailable("gone for a moment")
+        return "ok"
+
+    text = """
+steps:
+  m:
+    branch: [{do: {r: {memory: remember, text: The ferry leaves at 19:40.}, a: {ask: m, prompt: "${r.id}"}}, output: "${a.text}"}]
+    retry: {times: 2, wait: 1ms}
+"""
+    pipeline = load(tmp_path, text)
+
+    async def go() -> Any:
+        async with Orchestrator({"m": Model(says)}, memory=memory) as engine, Host(engine) as host:
+            found = await pipeline.run({}, host=host)
+            return found.output, [r.said for r in memory.export("default")]
+
+    assert asyncio.run(go()) == ("ok", [1])

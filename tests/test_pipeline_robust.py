@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from orchestrator.located_yaml import load_located
-from orchestrator.pipeline import InvalidPipeline, Pipeline
+from orchestrator.pipeline import InvalidPipeline, Pipeline, RunFailed
 from tests.test_pipeline_run import Model, run
 
 EXAMPLES = Path(__file__).parents[1] / "examples" / "pipelines"
@@ -107,12 +107,17 @@ output: ${b.text}
     assert found.output == f"again Say: {HOSTILE} {HOSTILE}"
 
 
-def test_a_prompt_that_grows_without_end_is_stopped(tmp_path: Path) -> None:
-    (tmp_path / "p.md").write_text("{% for a in range(99999) %}{% for b in range(99999) %}{{ question }}{% endfor %}{% endfor %}")
-    from orchestrator.pipeline import RunFailed
-
-    with pytest.raises(RunFailed, match="the prompt grows over 2,000,000 characters"):
-        run(tmp_path, "steps: {a: {ask: m, prompt: p.md, with: {question: xxxxxxxxxxxxxxxxxxxxxxxxxxxxxx}}}\n")
+@pytest.mark.parametrize(
+    ("prompt", "told"),
+    [
+        ("{% for a in range(99999) %}{{ question }}{% endfor %}", "the prompt grows over 2,000,000 characters"),
+        ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}{{ question }}", "more than 100,000 rounds"),
+    ],
+)
+def test_a_prompt_without_end_is_stopped(tmp_path: Path, prompt: str, told: str) -> None:
+    (tmp_path / "p.md").write_text(prompt)
+    with pytest.raises(RunFailed, match=told):
+        run(tmp_path, f"steps: {{a: {{ask: m, prompt: p.md, with: {{question: {'x' * 30}}}}}}}\n")
 
 
 def test_verbs_of_other_packages(tmp_path: Path) -> None:
@@ -139,7 +144,7 @@ class Shout(Step):
 import sys
 sys.path.insert(0, {str(tmp_path)!r})
 from pathlib import Path
-from orchestrator.pipeline import InvalidPipeline, Pipeline
+from orchestrator.pipeline import InvalidPipeline, Pipeline, RunFailed
 from orchestrator.pipeline.schema import pipeline_schema
 here = Path({str(tmp_path)!r})
 text = "version: 1\\nname: x\\ninputs: {{w: text}}\\nsteps: {{a: {{shout: '${{inputs.w}}', times: 2}}}}\\noutput: ${{a + ' ok'}}\\n"

@@ -131,6 +131,17 @@ def delete(run: str, runs_at: str) -> None:
     click.echo(f"{run} is deleted")
 
 
+@command.command("prune")
+@click.option("--days", type=click.FloatRange(0), default=30.0, show_default=True, help="Runs that ended longer ago are deleted.")
+@database_option
+@reports_errors
+def prune(days: float, runs_at: str) -> None:
+    """Delete old runs, with what their steps gave, and what is cached no longer."""
+    runs = open_runs(runs_at)
+    count = runs.forget(before=runs.clock() - 86_400 * days)
+    click.echo(f"{count} run{'s' * (count != 1)} deleted")
+
+
 def _found(runs: Runs, id: str) -> StoredRun:
     from orchestrator.pipeline.result import UnknownRun
 

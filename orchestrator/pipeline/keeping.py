@@ -70,13 +70,14 @@ async def resumed(
             f"the run {id} began with other files: {stored.pipeline} was changed since",
             remedy="Bring them back, start anew, or resume with --changed",
         )
-    if stored.has_ended and stored.status != "done":
-        await asyncio.to_thread(runs.reopen, id)
-    if stored.status != "done":
-        gone = stored.holder if _is_gone(stored.holder) else ""
-        if not await asyncio.to_thread(runs.hold, id, host.holder, held_before=runs.clock() - SILENT_S, take_from=gone):
-            raise ConfigError(f"another process works on the run {id}", remedy=f"Wait for it, or until it was silent for {SILENT_S:g} s")
     steps = {step.path: step for step in await asyncio.to_thread(runs.steps, id)}
+    if stored.status == "done":  # nothing is left to do: its result is made again from what its steps gave
+        return await Run(pipeline, stored.inputs, host, id, on_event, steps).result()
+    if stored.has_ended:
+        await asyncio.to_thread(runs.reopen, id)
+    gone = stored.holder if _is_gone(stored.holder) else ""
+    if not await asyncio.to_thread(runs.hold, id, host.holder, held_before=runs.clock() - SILENT_S, take_from=gone):
+        raise ConfigError(f"another process works on the run {id}", remedy=f"Wait for it, or until it was silent for {SILENT_S:g} s")
     return await _worked_on(pipeline, host, stored, steps, on_event, within, seconds)
 
 
@@ -150,22 +151,42 @@ async def _worked_on(
     watching = asyncio.ensure_future(_watch(host.runs, host.holder, stored.id, working))
     try:
         found = await working
-    except asyncio.CancelledError:
-        working.cancel()
-        await asyncio.gather(working, return_exceptions=True)
-        task = asyncio.current_task()
-        has_left = task is not None and task.cancelling() > 0
-        await _end(host, stored.id, "cancelled", None, "its caller left" if has_left else "it was cancelled")
-        if has_left:
-            raise
-        raise RunCancelled(f"the run {stored.id} was cancelled", remedy=f"Go on with it: --resume {stored.id}") from None
-    except OrchestratorError as error:
-        await _end(host, stored.id, "failed", None, str(error))
+    except BaseException as error:
+        watching.cancel()
+        if isinstance(error, asyncio.CancelledError):
+            await _cancelled(run, host, stored.id, working)
+        elif isinstance(error, OrchestratorError):
+            await _end(host, stored.id, "failed", None, str(error))
         raise
+    finishing = asyncio.ensure_future(_finish(run, host, stored.id, found, watching))
+    host.background.add(finishing)
+    finishing.add_done_callback(host.background.discard)
+    if found.background is None:
+        await finishing
+        return found
+    await asyncio.to_thread(host.runs.answered, stored.id, found.output)
+    return replace(found, background=finishing)
+
+
+async def _finish(run: Run, host: Host, id: str, found: RunResult, watching: asyncio.Future[None]) -> None:
+    """Ends a run when its steps in the background have: until then, it can be resumed to do them."""
+    try:
+        await run.settle()
+        await _end(host, id, "partial" if found.partial else "done", found.output, "")
     finally:
         watching.cancel()
-    await _end(host, stored.id, "partial" if found.partial else "done", found.output, "")
-    return found
+
+
+async def _cancelled(run: Run, host: Host, id: str, working: asyncio.Future[RunResult]) -> None:
+    """Ends what was under way. Raises `RunCancelled` unless it is the caller who left."""
+    working.cancel()
+    run.abandon()
+    await asyncio.gather(working, return_exceptions=True)
+    task = asyncio.current_task()
+    has_left = task is not None and task.cancelling() > 0
+    await _end(host, id, "cancelled", None, "its caller left" if has_left else "it was cancelled")
+    if not has_left:
+        raise RunCancelled(f"the run {id} was cancelled", remedy=f"Go on with it: --resume {id}")
 
 
 async def _end(host: Host, id: str, status: str, output: Any, error: str) -> None:

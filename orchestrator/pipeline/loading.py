@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 MOST_NESTING = 8
 MOST_STEPS = 2_000
+LEAST_SECRET = 4  # shorter ones stand in any text by chance
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _RESERVED = frozenset(("and", "or", "not", "in", "true", "false", "null", "inputs", "env"))
 _INPUT_TYPES = {"text": "string", "boolean": "boolean", "list": "array", "object": "object", "number": "number", "integer": "integer"}
@@ -104,7 +105,7 @@ class Loader:
         if document is None or block is None:
             return None
         self._unused(block)
-        secrets = [value for name, value in env.items() if value and (one := variables[name]) and one.get("secret") is True]
+        secrets = [value for name, value in env.items() if name in self.values.secret_names and value and len(value) >= LEAST_SECRET]
         schema = schema_of_inputs({name: self._input(each, name) for name, each in document.inputs.items()})
         pipeline = Pipeline(document, sources.path, sources.digest, schema, env, tuple(secrets), self.tools, block, root=sources.root)
         self._tests(document.tests, pipeline)

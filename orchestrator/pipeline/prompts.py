@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MOST_CHARS = 2_000_000
+MOST_ROUNDS = 100_000
 ENDINGS = (".md", ".txt", ".j2", ".jinja", ".jinja2")
 
 
@@ -44,7 +45,7 @@ class Prompt:
         from jinja2.exceptions import TemplateError
 
         try:
-            text: str = "".join(_bounded(self._template.generate(**values), self.name))
+            text: str = "".join(_bounded(self._template.generate({**values, "range": _Counted(self.name).range}), self.name))
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
             raise PromptFailed(f"{self.name}: {error}"[:500], remedy="Check what the step hands over under `with:`") from None
         return text.strip()
@@ -94,6 +95,21 @@ def _is_allowed(call: Any) -> bool:
     if getattr(called, "name", "") == "range":
         return True
     return getattr(called, "attr", "") == "cycle" and getattr(called.node, "name", "") == "loop"
+
+
+class _Counted:
+    """`range` for one rendering: loops within loops take at most `MOST_ROUNDS` rounds in all."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._left = MOST_ROUNDS
+
+    def range(self, *bounds: int) -> list[int]:
+        found = range(*bounds)
+        self._left -= len(found)
+        if self._left < 0:
+            raise PromptFailed(f"{self._name}: its loops take more than {MOST_ROUNDS:,} rounds", remedy="Shorten them")
+        return list(found)
 
 
 def _bounded(pieces: Any, name: str) -> Any:

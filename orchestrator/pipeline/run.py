@@ -60,6 +60,7 @@ class Run:
 
     def __post_init__(self) -> None:
         self._began_s = self.clock()
+        self.begun = {path for path, step in self.finished.items() if step.status == "begun"}
         self._background: set[asyncio.Task[Any]] = set()
         limits = self.pipeline.document.budget
         budget = Budget(usd=limits.usd, tokens=limits.tokens, seconds=limits.seconds, calls=limits.calls) & Budget(seconds=self.seconds)
@@ -126,6 +127,11 @@ class Run:
     async def _settle(self) -> None:
         while self._background:
             await asyncio.gather(*self._background, return_exceptions=True)
+
+    def abandon(self) -> None:
+        """Ends the steps in the background."""
+        for task in list(self._background):
+            task.cancel()
 
     async def settle(self) -> None:
         """Waits for the steps in the background."""
@@ -195,6 +201,8 @@ class Run:
             await self.host.journal.kept()
         attempt = 1
         while True:
+            if attempt > 1 and step.has_effects:
+                self.begun.add(running.path)
             try:
                 value = await self._in_time(step.perform(running, given), step, running)
                 break
@@ -209,6 +217,8 @@ class Run:
                 await asyncio.sleep(wait_s)
         if key:
             await self._cache(key, value, step.cache)
+        if step.has_effects:
+            self.begun.add(running.path)  # a retry of a step around this one does it again
         return value, attempt, False
 
     async def _in_time(self, work: Any, step: Step, running: Running) -> Any:
@@ -419,7 +429,9 @@ class _Chain:
             log.warning("a step in the background failed", extra={"step": self._prefix + node.name, "reason": error.message})
 
 
-def _is_retryable(error: BaseException) -> bool:
+def _is_retryable(error: BaseException | None) -> bool:
+    if isinstance(error, RunFailed):  # of a step within
+        return _is_retryable(error.cause)
     if isinstance(error, ToolFailed):
         return error.retryable
     return bool(getattr(error, "retryable", isinstance(error, TimeoutError | OSError)))

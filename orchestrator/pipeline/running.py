@@ -43,8 +43,8 @@ class Running:
 
     @property
     def was_begun(self) -> bool:
-        """Whether an earlier part of the run began this step, and nobody knows how far it came."""
-        return self.path in self._run.finished
+        """Whether this run began the step before, in an earlier part or an earlier attempt, and nobody knows how far it came."""
+        return self.path in self._run.begun
 
     @property
     def host(self) -> Host:

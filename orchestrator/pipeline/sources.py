@@ -165,7 +165,7 @@ class Sources:
         if not isinstance(name, str) or not name or "\x00" in name:
             self._at(located, where, "E106", "the name of a file is expected here")
             return None
-        path = self.path.parent / name
+        path = self.path.parent.absolute() / name
         try:
             resolved = path.resolve()
         except (OSError, RuntimeError, ValueError):

@@ -149,6 +149,11 @@ class Runs:
                 )
             )
 
+    def answered(self, id: str, output: Any) -> None:
+        """Keeps the output of a run whose steps in the background go on."""
+        with self.database.writing() as do:
+            do("UPDATE runs SET output = ? WHERE id = ?", json.dumps(output), id)
+
     def end(self, id: str, status: str, output: Any, error: str) -> None:
         with self.database.writing() as do:
             do(

@@ -43,7 +43,8 @@ class Allowed:
         address = await self._resolved(host, port)
         shown = f"[{address}]" if ":" in address else address
         target = parts._replace(netloc=f"{shown}:{port}").geturl()
-        named = host if port == PORTS[parts.scheme] else f"{host}:{port}"
+        bare = f"[{host}]" if ":" in host else host
+        named = bare if port == PORTS[parts.scheme] else f"{bare}:{port}"
         return target, {"host": named}, {"sni_hostname": host} if parts.scheme == "https" else {}
 
     async def _resolved(self, host: str, port: int) -> str:
