@@ -193,6 +193,10 @@ def test_the_schema_is_written_for_editors(folder: Path) -> None:
     assert told.strip() == "# yaml-language-server: $schema=./.orchestrator/pipeline.v1.schema.json"
     schema = json.loads((folder / ".orchestrator" / "pipeline.v1.schema.json").read_text())
     assert "SearchStep" in schema["$defs"]
+    described = schema["$defs"]["SearchStep"]["properties"]
+    assert described["quality"]["description"] == "The P(right) at which the search stops."
+    assert described["when"]["description"].startswith("The step runs if this holds")
+    assert "What is called `question`" in described["with"]["description"]
     assert json.loads(cli(folder, "schema", "--print").stdout) == schema
 
 

@@ -285,7 +285,7 @@ class Run:
 
     def _failed(self, path: str, error: Exception) -> RunFailed:
         message = error.message if isinstance(error, OrchestratorError) else str(error) or type(error).__name__
-        remedy = getattr(error, "remedy", "") or "Look at the step, or say what to do with on_error:"
+        remedy = getattr(error, "remedy", "") or "Mend the step, or say by on_error what it gives instead"
         if self.is_kept:
             remedy = f"{remedy.rstrip('.')}. What finished is kept: --resume {self.id}"
         where = f"step '{path}'" if path and path != "output" else "the output" if path else "the run"

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 from pydantic.json_schema import models_json_schema
@@ -26,6 +31,8 @@ def pipeline_schema(models: list[str] | None = None) -> dict[str, Any]:
     kinds: list[type[Strict]] = [Document, Arm, *steps.values(), *TOOLS, *CHECKS.values()]
     refs, found = models_json_schema([(kind, "validation") for kind in kinds], by_alias=True, ref_template="#/$defs/{model}")
     definitions = found["$defs"]
+    for kind in _all_kinds(Strict):
+        _describe(kind, definitions.get(kind.__name__))
     document = definitions.pop("Document")
     definitions["Step"] = {"oneOf": [_step(verb, refs[kind, "validation"]) for verb, kind in steps.items()]}
     definitions["Steps"] = {
@@ -65,6 +72,30 @@ def _linked(schema: Any) -> Any:
             return {"$ref": f"#/$defs/{schema[REFERS]}"}
         return {name: _linked(each) for name, each in schema.items()}
     return [_linked(each) for each in schema] if isinstance(schema, list) else schema
+
+
+def _all_kinds(kind: type[Strict]) -> Iterator[type[Strict]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from _all_kinds(each)
+
+
+def _describe(kind: type[Strict], definition: dict[str, Any] | None) -> None:
+    """Puts the texts that stand under fields in the source into their descriptions. Done here, because it would make loading slow elsewhere."""
+    if definition is None:
+        return
+    properties = definition.get("properties", {})
+    for base in reversed(kind.__mro__):
+        if not (isinstance(base, type) and issubclass(base, Strict)) or base is Strict:
+            continue
+        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for stated, told in pairwise(body.body):
+            if isinstance(stated, ast.AnnAssign) and isinstance(stated.target, ast.Name) and isinstance(told, ast.Expr):
+                field = kind.model_fields.get(stated.target.id)
+                name = (field.alias if field is not None else None) or stated.target.id
+                if name in properties and isinstance(told.value, ast.Constant) and isinstance(told.value.value, str):
+                    properties[name].setdefault("description", " ".join(told.value.value.split()))
 
 
 def _step(verb: str, ref: dict[str, Any]) -> dict[str, Any]:
