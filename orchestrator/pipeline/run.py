@@ -287,7 +287,8 @@ class Run:
         message = error.message if isinstance(error, OrchestratorError) else str(error) or type(error).__name__
         remedy = getattr(error, "remedy", "") or "Mend the step, or say by on_error what it gives instead"
         if self.is_kept:
-            remedy = f"{remedy.rstrip('.')}. What finished is kept: --resume {self.id}"
+            closed = remedy if remedy.endswith(("?", "!")) else f"{remedy.rstrip('.')}."
+            remedy = f"{closed} What finished is kept: --resume {self.id}"
         where = f"step '{path}'" if path and path != "output" else "the output" if path else "the run"
         return RunFailed(f"{where} failed: {self.redacted(message)}", path=path, run=self.id, remedy=self.redacted(remedy), cause=error)
 

@@ -243,4 +243,4 @@ def _result(reply: Any, content: bytes, method: str, url: str, running: Running)
 def _plain(url: str) -> str:
     """An address without what may be secret in it."""
     parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname}{parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
