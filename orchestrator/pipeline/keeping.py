@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.budget import Ledger
-from orchestrator.errors import ConfigError, OrchestratorError
+from orchestrator.errors import ConfigError
 from orchestrator.pipeline.host import Host
 from orchestrator.pipeline.result import RunCancelled, RunResult, UnknownRun
 from orchestrator.pipeline.run import Run
@@ -155,7 +155,7 @@ async def _worked_on(
         watching.cancel()
         if isinstance(error, asyncio.CancelledError):
             await _cancelled(run, host, stored.id, working)
-        elif isinstance(error, OrchestratorError):
+        else:
             await _end(host, stored.id, "failed", None, str(error))
         raise
     finishing = asyncio.ensure_future(_finish(run, host, stored.id, found, watching))

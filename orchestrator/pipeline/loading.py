@@ -188,15 +188,13 @@ class Loader:
 
     # Steps
 
-    def block(
-        self, raw: Mapping[str, Any], where: Where, scope: Scope, *, output: Any, output_at: Where, depth: int, names: Collection[str] = ()
-    ) -> Block | None:
+    def block(self, raw: Mapping[str, Any], where: Where, scope: Scope, *, output: Any, output_at: Where, depth: int) -> Block | None:
         """Checks steps that run together. `None` if there is none that can be understood."""
         if depth > MOST_NESTING:
             self.sources.problem(where, "E114", f"steps stand within steps at most {MOST_NESTING} deep")
             return None
         good = {name: each for name, each in raw.items() if self.named((*where, name), name, "step", scope)}
-        known = {**{name: each for name, each in good.items() if self._step(name, each, (*where, name)) is not None}}
+        known = {name: each for name, each in good.items() if self._step(name, each, (*where, name)) is not None}
         waits = {name: self._waits_for(name, each, good, where) & known.keys() for name, each in known.items()}
         order, cycle = ordered({name: sorted(before) for name, before in waits.items()})
         if cycle:
@@ -215,8 +213,8 @@ class Loader:
                 continue
             nodes[name] = node
             here.types[name] = node.type
-            for user in sorted(n for n in background if n in waits[name] and name not in background):
-                self.sources.problem((*where, name), "E209", f"step '{name}' uses '{user}', which runs in the background", key=True)
+            for used in sorted(background & waits[name]) if name not in background else ():
+                self.sources.problem((*where, name), "E209", f"step '{name}' uses '{used}', which runs in the background", key=True)
         return self._tied(nodes, waits, background, here, output, output_at)
 
     def _tied(
