@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -200,19 +201,34 @@ def test_the_schema_is_written_for_editors(folder: Path) -> None:
     assert json.loads(cli(folder, "schema", "--print").stdout) == schema
 
 
-def test_watch_goes_on_after_a_mistake(folder: Path) -> None:
-    command = [sys.executable, "-u", "-m", "orchestrator", "validate", "triage.yaml", "--watch"]
-    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    assert process.stdout is not None
+@pytest.mark.parametrize("command", ["validate", "test", "plan"])
+def test_watch_goes_on_after_a_mistake_and_looks_at_every_file(folder: Path, command: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-u", "-m", "orchestrator", command, "help_desk.yaml", "--watch"],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    lines = process.stdout
+    assert lines is not None
+    late = threading.Timer(60, process.kill)
+    late.start()
+
+    def until(told: str) -> bool:
+        return any(told in line for line in iter(lines.readline, ""))
+
     try:
-        assert "is valid" in process.stdout.readline()
-        assert "watching" in process.stdout.readline()
-        path = folder / "triage.yaml"
-        good = path.read_text()
-        path.write_text(good.replace("labels:", "lables:"))
-        assert "error[E10" in process.stdout.readline()
-        path.write_text(good)
-        assert any("is valid" in process.stdout.readline() for _ in range(20))
+        assert until("watching 5 files")
+        prompt = folder / "prompts" / "reply.md"
+        good = prompt.read_text()
+        prompt.write_text(good + "{{ nothing }}")
+        assert until("error[E402]")
+        assert until("watching")
+        prompt.write_text(good)
+        assert until({"validate": "is valid", "test": "pass  sums", "plan": "facts"}[command])
+        assert until("watching 5 files")
     finally:
+        late.cancel()
         process.kill()
         process.communicate()

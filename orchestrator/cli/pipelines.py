@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -126,15 +125,26 @@ def watching(is_on: bool, file: Path, once: Callable[[], list[Path] | None]) -> 
     if not is_on:
         once()
         return
-    files: list[Path] = [file]
+    from orchestrator.errors import OrchestratorError
+    from orchestrator.pipeline.diagnostics import InvalidPipeline
+
+    seen = _times([file])
     while True:
-        with contextlib.suppress(SystemExit):
-            files = once() or files
-        click.echo(click.style(f"watching {len(files)} files; Ctrl-C ends", dim=True), err=True)
-        before = _times(files)
-        while _times(files) == before:
+        files: list[Path] = [file]
+        try:
+            files += once() or []
+        except InvalidPipeline as invalid:
+            files += invalid.files
+            click.echo(str(invalid), err=True)
+        except OrchestratorError as error:
+            click.echo(f"error: {error}", err=True)
+        now = _times(files)
+        seen = {path: seen.get(path, now[path]) for path in now}  # what was changed meanwhile is noticed, too
+        click.echo(click.style(f"watching {len(seen)} files; Ctrl-C ends", dim=True), err=True)
+        while (now := _times(list(seen))) == seen:
             time.sleep(WATCH_S)
+        seen = now
 
 
-def _times(files: list[Path]) -> list[float]:
-    return [path.stat().st_mtime if path.exists() else 0.0 for path in files]
+def _times(files: list[Path]) -> dict[Path, float]:
+    return {(found := path.resolve()): found.stat().st_mtime if found.exists() else 0.0 for path in files}

@@ -58,7 +58,7 @@ def command(
         given = read_inputs(pipeline, inputs, inputs_file)
         outline = _outlined(pipeline, given, config)
         _show(pipeline, outline, svg, as_mermaid, as_json, count)
-        return [file]
+        return [file, *pipeline.files]
 
     watching(watch, file, once)
 

@@ -29,7 +29,8 @@ def command(files: tuple[Path, ...], pattern: str, config: Path | None, allow_py
     """Run the tests in FILES. Models and tools are played by stand-ins unless a test says `fleet: configured`."""
 
     def once() -> list[Path]:
-        results = {str(file): _tested(file, pattern, config, allow_python) for file in files}
+        read: list[Path] = list(files)
+        results = {str(file): _tested(file, pattern, config, allow_python, read) for file in files}
         if as_json:
             click.echo(
                 json.dumps({file: [each.as_dict() for each in found] for file, found in results.items()}, indent=2, ensure_ascii=False)
@@ -37,16 +38,20 @@ def command(files: tuple[Path, ...], pattern: str, config: Path | None, allow_py
         else:
             _show(results)
         if not all(each.passed for found in results.values() for each in found):
-            raise SystemExit(1)
-        return list(files)
+            failed.append(True)
+        return read
 
+    failed: list[bool] = []
     watching(watch, files[0], once)
+    if failed:
+        raise SystemExit(1)
 
 
-def _tested(file: Path, pattern: str, config: Path | None, allow_python: bool) -> list[TestResult]:
+def _tested(file: Path, pattern: str, config: Path | None, allow_python: bool, read: list[Path]) -> list[TestResult]:
     from orchestrator.pipeline.testing import run_test
 
     pipeline = loaded(file, config, allow_python=allow_python)
+    read += pipeline.files
     profiles = profiles_of(config)
 
     def engine() -> Orchestrator:

@@ -38,6 +38,8 @@ def _once(file: Path, config: Path | None, form: str, allow_python: bool) -> lis
     try:
         pipeline = loaded(file, config, allow_python=allow_python, warnings=warnings)
     except InvalidPipeline as invalid:
+        if form == "text":
+            raise
         show_mistakes(invalid.diagnostics, form)
         raise SystemExit(2) from None
     show_mistakes(warnings, form)
@@ -45,4 +47,4 @@ def _once(file: Path, config: Path | None, form: str, allow_python: bool) -> lis
         steps = sum(1 for _ in pipeline.block.walk())
         tests = len(pipeline.document.tests)
         click.echo(f"{file}: {pipeline.name} is valid: {steps} steps, {tests} test{'s' * (tests != 1)}")
-    return [file]
+    return [file, *pipeline.files]

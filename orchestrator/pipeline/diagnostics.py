@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from orchestrator.errors import ConfigError
@@ -55,12 +56,13 @@ class Diagnostic:
 
 
 class InvalidPipeline(ConfigError):
-    """A pipeline that cannot run; `diagnostics` are all its mistakes, in the order of the file."""
+    """A pipeline that cannot run; `diagnostics` are all its mistakes, in the order of the file, `files` what was read."""
 
     code = "invalid_pipeline"
 
-    def __init__(self, diagnostics: Sequence[Diagnostic]) -> None:
+    def __init__(self, diagnostics: Sequence[Diagnostic], files: Sequence[Path] = ()) -> None:
         self.diagnostics = tuple(sorted(diagnostics))
+        self.files = tuple(files)
         super().__init__(rendered(self.diagnostics))
 
     def as_dict(self) -> dict[str, Any]:

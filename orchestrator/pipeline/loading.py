@@ -56,7 +56,7 @@ def load(
     pipeline = loader.pipeline()
     problems = loader.sources.problems
     if pipeline is None or any(problem.is_error for problem in problems):
-        raise InvalidPipeline(problems)
+        raise InvalidPipeline(problems, loader.sources.read)
     if warnings is not None:
         warnings += problems
     return pipeline
@@ -107,7 +107,9 @@ class Loader:
         self._unused(block)
         secrets = [value for name, value in env.items() if name in self.values.secret_names and value and len(value) >= LEAST_SECRET]
         schema = schema_of_inputs({name: self._input(each, name) for name, each in document.inputs.items()})
-        pipeline = Pipeline(document, sources.path, sources.digest, schema, env, tuple(secrets), self.tools, block, root=sources.root)
+        pipeline = Pipeline(
+            document, sources.path, sources.digest, schema, env, tuple(secrets), self.tools, block, sources.root, tuple(sources.read)
+        )
         self._tests(document.tests, pipeline)
         return pipeline
 
@@ -391,10 +393,11 @@ class Loader:
             )
         except InvalidPipeline as invalid:
             errors = [each for each in invalid.diagnostics if each.is_error]
+            self.sources.read += invalid.files
             self.sources.problems += errors
             self.sources.problem(where, "E100", f"the pipeline {name} has {len(errors)} mistake{'s' * (len(errors) != 1)} of its own")
             return None
-        self.sources.add_digest(found.digest)
+        self.sources.add(found.digest, found.files)
         return found
 
     def is_read(self, step: str, field: str) -> bool:

@@ -41,6 +41,8 @@ class Pipeline:
     tools: Mapping[str, Tool] = field(repr=False)
     block: Block = field(repr=False)
     root: Path = field(repr=False, default_factory=Path)
+    files: tuple[Path, ...] = field(repr=False, default=())
+    """All that was read for it."""
 
     @classmethod
     def load(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,10 @@ class Sources:
         """Of everything that was read: two pipelines with the same digest do the same."""
         return self._hash.hexdigest()
 
-    def add_digest(self, digest: str) -> None:
+    def add(self, digest: str, files: Iterable[Path]) -> None:
         """Counts another pipeline among what was read."""
         self._hash.update(digest.encode())
+        self.read += files
 
     def load(self) -> bool:
         """Reads the files; false if there is nothing to check."""
