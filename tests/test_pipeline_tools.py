@@ -205,7 +205,7 @@ env: {{TOKEN_Y: {{secret: true}}}}
 tools:
   echo: {{http: "{server.url}/echo", private: true, headers: {{authorization: "Bearer ${{env.TOKEN_Y}}"}}}}
   bad: {{http: "{server.url}/missing", private: true, headers: {{x: "${{env.TOKEN_Y}}"}}}}
-steps: {{a: {{tool: echo}}, b: {{tool: bad, on_error: skip}}}}
+steps: {{a: {{tool: echo}}, b: {{tool: bad, on_error: skip, after: [a]}}}}
 output: {{a: "${{a}}"}}
 """
     pipeline = load(tmp_path, text)
@@ -219,7 +219,7 @@ output: {{a: "${{a}}"}}
 def test_an_openapi_document_in_a_file_is_checked_before_anything_runs(tmp_path: Path, server: Server) -> None:
     (tmp_path / "api.json").write_text(json.dumps(document(server.url)))
     tools = "tools: {t: {openapi: api.json, private: true}}\n"
-    steps = "steps: {a: {tool: t.find, id: x/y, deep: true}, b: {tool: t.change, id: z, state: closed}}\n"
+    steps = "steps: {a: {tool: t.find, id: x/y, deep: true}, b: {tool: t.change, id: z, state: closed, after: [a]}}\n"
     found = run(load(tmp_path, tools + steps + 'output: "${a.path} ${b.n + 1}"\n'))
     assert found.output == "/tickets/x%2Fy 4"
     assert [each[0] for each in server.asked] == ["GET", "POST"]
