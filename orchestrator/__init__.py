@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         UnknownAnswer,
         UnknownModel,
     )
+    from orchestrator.pipeline import InvalidPipeline, Pipeline, RunFailed, RunResult
     from orchestrator.trace import Event, Trace
     from orchestrator.types import Answer, Candidate, Completion, Message, Query, Receipt, Usage
 
@@ -43,6 +44,7 @@ _HOME = {
         ),
         "errors",
     ),
+    **dict.fromkeys(("InvalidPipeline", "Pipeline", "RunFailed", "RunResult"), "pipeline"),
     **dict.fromkeys(("Event", "Trace"), "trace"),
     **dict.fromkeys(("Answer", "Candidate", "Completion", "Message", "Query", "Receipt", "Usage"), "types"),
 }
@@ -57,6 +59,7 @@ __all__ = [
     "ConfigError",
     "Event",
     "InvalidBudget",
+    "InvalidPipeline",
     "InvalidQuery",
     "Ledger",
     "Message",
@@ -64,8 +67,11 @@ __all__ = [
     "OnlineConfig",
     "Orchestrator",
     "OrchestratorError",
+    "Pipeline",
     "Query",
     "Receipt",
+    "RunFailed",
+    "RunResult",
     "StorageError",
     "Trace",
     "UnknownAnswer",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from orchestrator.names import DEFAULT_NAME
 if TYPE_CHECKING:
     from orchestrator.config import Config
     from orchestrator.pipeline import Diagnostic, Pipeline
+    from orchestrator.pipeline.diagnostics import Format
     from orchestrator.storage.runs import Runs
     from router import ModelProfile
 
@@ -111,11 +112,11 @@ def open_runs(where: str) -> Runs:
     return Runs(open_database(where))
 
 
-def show_mistakes(diagnostics: Any, form: str) -> None:
+def show_mistakes(diagnostics: Iterable[Diagnostic], form: Format) -> None:
     """Mistakes as they are asked for: for people to standard error, for programs to standard output."""
     from orchestrator.pipeline.diagnostics import rendered
 
-    text = rendered(diagnostics, form)  # type: ignore[arg-type]
+    text = rendered(diagnostics, form)
     if text:
         click.echo(text, err=form == "text")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +19,9 @@ from orchestrator.cli.pipelines import (
     watching,
 )
 
+if TYPE_CHECKING:
+    from orchestrator.pipeline.diagnostics import Format
+
 
 @click.command("validate")
 @file_argument
@@ -26,12 +30,12 @@ from orchestrator.cli.pipelines import (
 @python_option
 @watch_option
 @reports_errors
-def command(file: Path, config: Path | None, form: str, allow_python: bool, watch: bool) -> None:
+def command(file: Path, config: Path | None, form: Format, allow_python: bool, watch: bool) -> None:
     """Check FILE: what is wrong with it, where, and what to write instead. Nothing is run and no model is asked."""
     watching(watch, file, lambda: _once(file, config, form, allow_python))
 
 
-def _once(file: Path, config: Path | None, form: str, allow_python: bool) -> list[Path]:
+def _once(file: Path, config: Path | None, form: Format, allow_python: bool) -> list[Path]:
     from orchestrator.pipeline.diagnostics import Diagnostic, InvalidPipeline
 
     warnings: list[Diagnostic] = []

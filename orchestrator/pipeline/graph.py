@@ -74,3 +74,13 @@ def _cycle(left: Mapping[str, set[str]]) -> list[str]:
         path.append(name)
         name = min(left[name])
     return path[path.index(name) :]
+
+
+def taking(name: str) -> Compute:
+    """What the step of this name gave."""
+    return lambda values: values.get(name)
+
+
+def gathering(names: Sequence[str]) -> Compute:
+    """What several steps gave, by name."""
+    return lambda values: {name: values.get(name) for name in names}

@@ -11,11 +11,11 @@ from orchestrator.pipeline.at import At
 from orchestrator.pipeline.diagnostics import Diagnostic, InvalidPipeline
 from orchestrator.pipeline.document import Document, EnvVariable, Input, Test
 from orchestrator.pipeline.evaluation import Compute
-from orchestrator.pipeline.graph import Block, Node, ordered
+from orchestrator.pipeline.graph import Block, Node, gathering, ordered, taking
 from orchestrator.pipeline.inference import suggestion
 from orchestrator.pipeline.inputs import schema_of_inputs
 from orchestrator.pipeline.pipeline import Pipeline
-from orchestrator.pipeline.reading import Read, fields_read
+from orchestrator.pipeline.reading import Read, fields_read, inner_names, inner_steps
 from orchestrator.pipeline.scope import Scope
 from orchestrator.pipeline.sources import Sources, Where
 from orchestrator.pipeline.step import Inner, OnError, Step, taken
@@ -205,7 +205,7 @@ class Loader:
                 (*where, cycle[0]), "E206", f"these steps wait for each other: {told}", "let one of them do without the other", key=True
             )
             order += [name for name in known if name not in order]
-        hidden = {inner: name for name, each in good.items() for inner in _inner_names(each)}
+        hidden = {inner: name for name, each in good.items() for inner in inner_names(each)}
         here = scope.within({}, hidden={name: outer for name, outer in hidden.items() if name not in good}, loose=good.keys())
         background = {name for name, each in good.items() if isinstance(each, dict) and each.get("background") is True}
         nodes: dict[str, Node] = {}
@@ -238,10 +238,10 @@ class Loader:
             compute = self.values.compute(output)
         elif len(needed) == 1:
             (only,) = (names[i] for i in needed)
-            type_, compute = nodes[only].type, _taking(only)
+            type_, compute = nodes[only].type, taking(only)
         else:
             given = [names[i] for i in sorted(needed)]
-            type_, compute = record({name: nodes[name].type for name in given}), _gathering(given)
+            type_, compute = record({name: nodes[name].type for name in given}), gathering(given)
         return Block(tuple(nodes.values()), counts, tuple(map(tuple, following)), compute, type_, needed)
 
     def _step(self, name: str, raw: Any, where: Where) -> type[Step] | None:
@@ -273,7 +273,7 @@ class Loader:
                 hint = suggestion(other, [each for each in siblings if each != name])
                 self.sources.problem((*where, name, "after", index), "E202", f"there is no step '{other}' beside this one", hint)
         used = names_used(raw)
-        if name in used and name not in _inner_names(raw):
+        if name in used and name not in inner_names(raw):
             self.sources.problem((*where, name), "E206", f"step '{name}' uses its own value", key=True)
         return ((used & siblings.keys()) | stated) - {name}
 
@@ -322,7 +322,7 @@ class Loader:
 
     def _look_inside(self, raw: Mapping[str, Any], where: Where, at: At) -> None:
         """Steps within a step that is wrong itself are checked all the same."""
-        for path, do in _inner_steps(raw):
+        for path, do in inner_steps(raw):
             names = {name for key in ("as", "index") if isinstance(name := raw.get(key), str)}
             scope = at.scope.within(dict.fromkeys((*names, "last", "index"), ANY))
             self.block(do, (*where, *path), scope, output=None, output_at=where, depth=at.depth + 1)
@@ -424,36 +424,5 @@ def _mapping(value: Any) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _inner_steps(raw: Any) -> list[tuple[Where, dict[str, Any]]]:
-    """Where steps stand within a step: under `do`, in it or in its parts."""
-    found: list[tuple[Where, dict[str, Any]]] = []
-    if isinstance(raw, dict):
-        for key, value in raw.items():
-            if key == "do" and isinstance(value, dict):
-                found.append((("do",), value))
-            elif key in ("branch", "loop", "parallel"):
-                parts = list(enumerate(value)) if isinstance(value, list) else [(None, value)]
-                for index, part in parts:
-                    before: Where = (key,) if index is None else (key, index)
-                    found += [((*before, *path), do) for path, do in _inner_steps(part)]
-    return found
-
-
-def _inner_names(raw: Any) -> set[str]:
-    names: set[str] = set()
-    for _, do in _inner_steps(raw):
-        for name, each in do.items():
-            names |= {name} | _inner_names(each)
-    return names
-
-
 def _has_effects(node: Node) -> bool:
     return node.step.has_effects or any(_has_effects(each) for block in node.blocks.values() for each in block.nodes)
-
-
-def _taking(name: str) -> Compute:
-    return lambda values: values.get(name)
-
-
-def _gathering(names: Sequence[str]) -> Compute:
-    return lambda values: {name: values.get(name) for name in names}

@@ -1,4 +1,4 @@
-"""Which fields of which steps the expressions of a file read, so that what nobody reads need not be found out."""
+"""A file as it stands, before it is checked: which fields of which steps its expressions read, and which steps stand within others."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.pipeline.inference import children
+from orchestrator.pipeline.sources import Where
 from orchestrator.pipeline.syntax import Field, Name, Node, SyntaxProblem
 from orchestrator.pipeline.templates import OPEN, parse_template
 
@@ -64,3 +65,27 @@ def _node(node: Node, found: Read) -> None:
     else:
         for child in children(node):
             _node(child, found)
+
+
+def inner_steps(raw: Any) -> list[tuple[Where, dict[str, Any]]]:
+    """Where steps stand within a step: under `do`, in it or in its parts."""
+    found: list[tuple[Where, dict[str, Any]]] = []
+    if isinstance(raw, dict):
+        for key, value in raw.items():
+            if key == "do" and isinstance(value, dict):
+                found.append((("do",), value))
+            elif key in ("branch", "loop", "parallel"):
+                parts = list(enumerate(value)) if isinstance(value, list) else [(None, value)]
+                for index, part in parts:
+                    before: Where = (key,) if index is None else (key, index)
+                    found += [((*before, *path), do) for path, do in inner_steps(part)]
+    return found
+
+
+def inner_names(raw: Any) -> set[str]:
+    """The names of all steps within a step."""
+    names: set[str] = set()
+    for _, do in inner_steps(raw):
+        for name, each in do.items():
+            names |= {name} | inner_names(each)
+    return names
