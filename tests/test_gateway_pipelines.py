@@ -73,6 +73,8 @@ def test_a_pipeline_is_a_model_for_openais_client(gateway: Running) -> None:
     assert gateway.provider.bodies[-1]["messages"][-1]["content"] == "dry: Where is the Louvre? (2)"
     assert found.model_extra is not None
     assert found.model_extra["orchestrator"]["cost_usd"] == pytest.approx((20 * 1 + 10 * 2) / 1e6)
+    run = gateway.get(f"/v1/runs/{found.model_extra['orchestrator']['run']}").json()
+    assert run["inputs"]["tone"] == "dry"
     stream = client.chat.completions.create(model="pipeline:desk", messages=messages, stream=True, stream_options={"include_usage": True})
     chunks = list(stream)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "Paris!"

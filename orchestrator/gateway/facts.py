@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Facts:
-    """`reason` is why this model answered; `attempts` all calls that were made; `failed` the code of what went wrong after a stream had begun."""
+    """`reason` is why this model answered; `attempts` all calls that were made; `failed` the code of what went wrong after a stream had begun; `run`
+    the id of a pipeline's run.
+    """
 
     model: str = ""
     reason: str = ""
@@ -27,6 +29,7 @@ class Facts:
     trace: Trace | None = None
     stopped: str = ""
     failed: str = ""
+    run: str = ""
 
     def as_dict(self, tab: Tab, *, explain: bool) -> dict[str, Any]:
         """The field `orchestrator` of a reply."""
@@ -51,12 +54,14 @@ class Facts:
         }
         if self.simulated:
             found["simulated"] = True
+        if self.run:
+            found["run"] = self.run
         return found
 
     def as_trace(self) -> dict[str, Any]:
         """What is kept of it."""
         kept: dict[str, Any] = {"model": self.model, "reason": self.reason, "attempts": self.attempts}
-        for name in ("confidence", "stopped", "failed"):
+        for name in ("confidence", "stopped", "failed", "run"):
             if getattr(self, name):
                 kept[name] = getattr(self, name)
         if self.trace is not None:

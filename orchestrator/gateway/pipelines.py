@@ -23,6 +23,7 @@ from orchestrator.gateway.pieces import completion, pieces, progress
 from orchestrator.gateway.problems import Problem, problem_of
 from orchestrator.gateway.tab import Tab
 from orchestrator.pipeline.host import Host
+from orchestrator.pipeline.keeping import new_id
 from orchestrator.pipeline.loading import load
 from orchestrator.pipeline.pipeline import Pipeline
 from orchestrator.pipeline.result import RunResult
@@ -127,9 +128,10 @@ class Pipelines:
         host = self.host_for(principal)
         job.facts.model = job.tab.served.model = model
         job.facts.reason = "the caller named it"
+        job.facts.run = new_id()
 
         async def work(ledger: Ledger, seconds: float) -> RunResult:
-            return await pipeline.run(given, host=host, within=ledger, seconds=seconds, on_event=on_event)
+            return await pipeline.run(given, host=host, id=job.facts.run, within=ledger, seconds=seconds, on_event=on_event)
 
         found = await self.paid(job.tab, pipeline, replace(job.budget, seconds=max(job.left_s, 0.001)), work)
         self._afterwards(found)
