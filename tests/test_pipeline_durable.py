@@ -16,6 +16,7 @@ from benchmarks.pipelines import kills
 from memory import Memory
 from orchestrator import ConfigError, Orchestrator
 from orchestrator.budget import Budget
+from orchestrator.errors import BackendUnavailable
 from orchestrator.pipeline import Host, Pipeline, RunCancelled, RunFailed, RunResult, UnknownRun
 from orchestrator.pipeline.journal import Journal, RunLedger
 from orchestrator.storage.database import Database, PostgresDatabase, SqliteDatabase
@@ -314,6 +315,51 @@ def test_a_memory_step_that_was_begun_is_not_done_again(tmp_path: Path) -> None:
     assert asyncio.run(go()) == ["m:1", "m:1", "m:1", [2]]
 
 
+def test_a_retry_around_a_called_pipeline_repeats_no_effect_and_its_background_belongs_to_the_run(tmp_path: Path) -> None:
+    (tmp_path / "inner.yaml").write_text("""
+version: 1
+name: inner
+steps:
+  r: {memory: remember, text: The ferry leaves at 19:40.}
+  a: {ask: m, prompt: "${r.id}"}
+  b: {ask: slow, prompt: later, background: true}
+output: ${a.text}
+""")
+    memory, broken = Memory(":memory:"), [True, False]
+
+    def says(prompt: str) -> str:
+        if broken.pop(0):
+            raise BackendUnavailable("gone for a moment")
+        return "ok"
+
+    pipeline = load(tmp_path, "steps: {c: {pipeline: inner.yaml, retry: {times: 2, wait: 1ms}}}\n")
+
+    async def go() -> list[Any]:
+        runs = Runs(SqliteDatabase(tmp_path / "runs.db"))
+        fleet = {"m": Model(says), "slow": Model(name="slow", seconds=0.3)}
+        async with Orchestrator(fleet, memory=memory) as engine, Host(engine, runs=runs) as host:
+            found = await pipeline.run({}, host=host, id="run_1")
+            answered = runs.find("", "run_1")
+            await found.settled()
+            ended = runs.find("", "run_1")
+            assert answered is not None
+            assert ended is not None
+            return [found.output, answered.status, ended.status, [r.said for r in memory.export("default")]]
+
+    assert asyncio.run(go()) == ["ok", "running", "done", [1]]
+
+
+def test_those_who_share_a_host_share_its_connections() -> None:
+    async def go() -> bool:
+        async with Host() as host:
+            mine = host.for_owner("ann", lambda scope: scope, "ann")
+            client = mine.client()
+            shared = client is host.client() is host.for_owner("bob", lambda scope: scope, "bob").client()
+        return shared and client.is_closed
+
+    assert asyncio.run(go())
+
+
 def test_a_host_is_told_from_others_by_machine_and_process() -> None:
     assert Host().holder.startswith(f"{socket.gethostname()}:")
 
@@ -349,8 +395,6 @@ def test_a_retry_around_a_step_does_not_repeat_what_it_changed(tmp_path: Path) -
 
     def says(prompt: str) -> str:
         if broken.pop(0):
-            from orchestrator.errors import BackendUnavailable
-
             raise BackendUnavailable("gone for a moment")
         return "ok"
 

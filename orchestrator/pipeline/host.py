@@ -52,7 +52,7 @@ class Host:
         self._engine_of = engine_of
         self._transport = transport
         self._making = asyncio.Lock()
-        self._client: httpx.AsyncClient | None = None
+        self._clients: list[httpx.AsyncClient] = []  # one at most; a list, so that `for_owner` shares it
         self.background: set[asyncio.Task[Any]] = set()
 
     def for_owner(self, owner: str, scope_of: Callable[[str], str], log_scope: str) -> Host:
@@ -77,18 +77,18 @@ class Host:
 
     def client(self) -> httpx.AsyncClient:
         """The connections of tools. Redirects are not followed: they could lead where a tool may not go."""
-        if self._client is None:
+        if not self._clients:
             import httpx
 
-            self._client = httpx.AsyncClient(follow_redirects=False, trust_env=False, transport=self._transport)
-        return self._client
+            self._clients.append(httpx.AsyncClient(follow_redirects=False, trust_env=False, transport=self._transport))
+        return self._clients[0]
 
     async def aclose(self) -> None:
         """Waits for what still runs in the background, then closes what it opened itself."""
         while self.background:
             await asyncio.gather(*self.background, return_exceptions=True)
-        if self._client is not None:
-            await self._client.aclose()
+        for client in self._clients:
+            await client.aclose()
         if self.journal is not None:
             await asyncio.to_thread(self.journal.close)
         if self._owns_engine and self._engine is not None:

@@ -86,7 +86,7 @@ class Run:
         self.emit("run_started", run=self.id, pipeline=self.pipeline.name)
         output = await self._output(values)
         assert self.purse is not None
-        background = asyncio.ensure_future(self._settle()) if self._background else None
+        background = asyncio.ensure_future(self.settle()) if self._background else None
         found = RunResult(
             self.id,
             output,
@@ -124,10 +124,6 @@ class Run:
                 raise self._failed("output", error) from None
             return self.latest
 
-    async def _settle(self) -> None:
-        while self._background:
-            await asyncio.gather(*self._background, return_exceptions=True)
-
     def abandon(self) -> None:
         """Ends the steps in the background."""
         for task in list(self._background):
@@ -135,7 +131,8 @@ class Run:
 
     async def settle(self) -> None:
         """Waits for the steps in the background."""
-        await self._settle()
+        while self._background:
+            await asyncio.gather(*self._background, return_exceptions=True)
 
     # Blocks
 
@@ -223,9 +220,8 @@ class Run:
 
     async def _in_time(self, work: Any, step: Step, running: Running) -> Any:
         timeout_s = step.timeout
-        if (
-            step.budget is not None and running.seconds_left is not None
-        ):  # a search ends by itself, with the best it has; anything else is ended
+        if step.budget is not None and running.seconds_left is not None:
+            # A search ends by itself, with the best that it has; anything else is ended.
             allowed_s = running.seconds_left + GRACE_S
             timeout_s = allowed_s if timeout_s is None else min(timeout_s, allowed_s)
         if timeout_s is None:
@@ -265,7 +261,11 @@ class Run:
         if instead == "skip":
             return await self._end(node, path, "failed", None, began_s, purse, error=told)
         if isinstance(instead, OnError):
-            return await self._end(node, path, "failed", node.fields["on_error"](values), began_s, purse, error=told)
+            try:
+                value = node.fields["on_error"](values)
+            except ExpressionFailed as wrong:
+                raise self._failed(path, wrong) from None
+            return await self._end(node, path, "failed", value, began_s, purse, error=told)
         if isinstance(error, BudgetExceeded) and self._may_stop:
             self.stopped = self.stopped or error.limit
             self._note(StepResult(path, node.step.verb, "skipped", self.now_s() - began_s, spent_usd(purse), error=told))
@@ -387,6 +387,7 @@ class Run:
             steps=self.steps,
             clock=self.clock,
         )
+        inner.begun, inner._background = self.begun, self._background  # it is one run: what is begun or in the background is so for both
         found = await inner.result()
         self.latest = inner.latest or self.latest
         self.simulated |= inner.simulated
