@@ -4,7 +4,7 @@ import asyncio
 
 from orchestrator import Budget, Event, Orchestrator
 from orchestrator.backends.fleet_server import FleetApp, running_server
-from orchestrator.backends.openai import OpenAIBackend
+from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.simulated import Problem, SimulatedModel
 from router import ModelProfile
 
@@ -20,7 +20,7 @@ def show(event: Event) -> None:
 async def main() -> None:
     served = [SimulatedModel(profile, {PROBLEM.question: PROBLEM}) for profile in (SMALL, LARGE)]
     with running_server(FleetApp(served)) as url:
-        backends = {profile.name: OpenAIBackend(profile, base_url=url, model=profile.name) for profile in (SMALL, LARGE)}
+        backends = {profile.name: RemoteBackend(profile, base_url=url, model=profile.name) for profile in (SMALL, LARGE)}
         async with Orchestrator(backends, budget=Budget(usd=0.05, seconds=10)) as orchestrator:
             answer = await orchestrator.answer(PROBLEM.question, quality=0.97, strategy="cascade", on_event=show)
     print(answer.text)

@@ -15,10 +15,11 @@ from orchestrator.errors import ConfigError
 from orchestrator.located_yaml import Located, load_located
 from orchestrator.names import DEFAULT_NAME as DEFAULT_NAME
 from orchestrator.names import STRATEGY_GROUP, STRATEGY_NAMES
+from orchestrator.providers import PROVIDERS as _HOSTED
 
-PROVIDERS = ("calculator", "extractive", "simulated", "recorded", "openai", "groq", "together", "mistral", "deepseek", "openrouter", "ollama",
-             "llamacpp", "vllm", "lmstudio", "compatible")  # fmt: skip
+PROVIDERS = ("calculator", "extractive", "simulated", "recorded", *_HOSTED)
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+COMMAND_S = 30.0
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
 
@@ -26,20 +27,42 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
+class ReplicaConfig(_Strict):
+    """One of several servers of the same model."""
+
+    base_url: str
+    pool: Literal["any", "prefill", "decode"] = "any"
+    """Which calls it is for: those that are mostly reading, mostly writing, or all."""
+
+
 class ModelConfig(_Strict):
     """One model of the fleet."""
 
     provider: Literal[PROVIDERS]  # type: ignore[valid-type]
-    """Whose API; `compatible` is any OpenAI-compatible server at `base_url`."""
+    """Whose API; `compatible` is any OpenAI-compatible server at `base_url`. `orchestrator doctor --providers` lists them."""
     model: str | None = None
     """The provider's own name for the model."""
     base_url: str | None = None
+    replicas: list[ReplicaConfig] = []
+    """Several servers of this model: calls go to the one that holds their prefix. Instead of `base_url`."""
     key: str | None = None
-    """`env:NAME` or `file:PATH`; never the key itself. Default: the provider's usual environment variable."""
+    """`env:NAME`, `file:PATH` or `command:PROGRAM ARGUMENTS`; never the key itself. Default: the provider's usual environment variable."""
     input_usd_per_mtok: Price | None = None
     output_usd_per_mtok: Price | None = None
     cached_usd_per_mtok: Price | None = None
-    context_tokens: Annotated[int, Field(gt=0)] = 128_000
+    cache_write_usd_per_mtok: Price | None = None
+    """What the provider takes for writing a prefix to its cache for five minutes (OpenAI: thirty)."""
+    cache_write_1h_usd_per_mtok: Price | None = None
+    audio_input_usd_per_mtok: Price | None = None
+    audio_output_usd_per_mtok: Price | None = None
+    cache: Literal["auto", "off", "5m", "1h"] = "auto"
+    """When a prefix is marked to be kept by the provider: where that is expected to pay, never, or always for so long."""
+    hedge: bool = False
+    """Make a call again that takes longer than 95 % of those before it, and take the answer that comes first. Its worst case is reserved twice."""
+    context_tokens: Annotated[int, Field(gt=0)] | None = None
+    """Default: as the price list has it, else 128,000."""
+    effective_context_tokens: Annotated[int, Field(gt=0)] | None = None
+    """How much of it the model uses well (`orchestrator probe`); longer prompts are trimmed to what matters."""
     capabilities: list[str] = []
     skill: Share | None = None
     """Expected share of right answers, in (0, 1)."""
@@ -49,6 +72,8 @@ class ModelConfig(_Strict):
     """The longest answer; what a caller of the gateway who has a budget but states no `max_tokens` is held to."""
     ttft_s: Price = 0.5
     tokens_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    prefill_tokens_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """How fast it reads what no cache holds (`orchestrator probe`)."""
     folder: str | None = None
     """Recorded models: the folder of the recordings."""
     task: str | None = None
@@ -214,6 +239,8 @@ class Config(_Strict):
     """Keep decisions, learn from feedback, explore, audit. Off unless named; `online: {}` takes the defaults."""
     quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | PromiseConfig = 0.85
     """A target for P(right), or a promise."""
+    calibration: str = ".orchestrator/calibration.json"
+    """What `orchestrator calibrate` found of how far models' stated probabilities can be believed."""
     checks: ChecksConfig | None = None
     """What every answer is checked for."""
     embeddings: dict[str, EmbeddingConfig] = {}
@@ -255,7 +282,10 @@ def parse_config(text: str, name: str = "<config>") -> Config:
 
 
 def secret(reference: str | None, default_variable: str | None) -> str | None:
-    """The key behind `env:NAME` or `file:PATH`, or the provider's usual variable. Raises `ConfigError` when it is named but missing."""
+    """The key behind `env:NAME`, `file:PATH` or `command:PROGRAM ARGUMENTS` (its output; no shell), or the provider's usual variable.
+
+    Raises `ConfigError` when it is named but cannot be had.
+    """
     if reference is None:
         return os.environ.get(default_variable) if default_variable else None
     kind, _, where = reference.partition(":")
@@ -269,7 +299,22 @@ def secret(reference: str | None, default_variable: str | None) -> str | None:
             return Path(where).read_text(encoding="utf-8").strip()
         except OSError as error:
             raise ConfigError(f"the key file {where} cannot be read: {error.strerror}", remedy="Check the path") from None
-    raise ConfigError("a key must be a reference, never the key itself", remedy="Write key: env:NAME or key: file:PATH")
+    if kind == "command" and where.strip():
+        return _printed_by(where)
+    raise ConfigError("a key must be a reference, never the key itself", remedy="Write key: env:NAME, file:PATH or command:PROGRAM")
+
+
+def _printed_by(command: str) -> str:
+    import shlex
+    import subprocess
+
+    try:
+        done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=COMMAND_S, check=False)
+    except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+        raise ConfigError(f"the key command {command!r} cannot be run: {type(error).__name__}", remedy="Run it by hand first") from None
+    if done.returncode or not done.stdout.strip():
+        raise ConfigError(f"the key command {command!r} gave no key (exit code {done.returncode})", remedy="Run it by hand first")
+    return done.stdout.strip()
 
 
 def _relevant(error: ValidationError) -> list[dict[str, Any]]:

@@ -14,15 +14,19 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.backends.base import Backend, Request, estimate_prompt_tokens
+from orchestrator.backends.base import Backend, Request, estimate_prompt_tokens, expected_cached_tokens, is_available
 from orchestrator.blocking import BlockingLoop
 from orchestrator.budget import Budget, Ledger
 from orchestrator.certificates import load_guarantee, trained_router
 from orchestrator.checks import checks_for
 from orchestrator.conclusion import concluded, why_no_answer
 from orchestrator.config import DEFAULT_NAME, Config, OnlineConfig, PromiseConfig, load_config
+from orchestrator.decisions import Calibration, Decisions, Question
+from orchestrator.decisions.calibration import load_calibrations
+from orchestrator.decisions.deciding import Deciders
 from orchestrator.errors import (
     ConfigError,
+    InvalidQuery,
     StorageError,
     UnknownModel,
 )
@@ -45,6 +49,7 @@ from orchestrator.storage import DecisionLog
 from orchestrator.streaming import events_of
 from orchestrator.together import Together
 from orchestrator.trace import Event, Trace
+from orchestrator.trimming import trimmed
 from orchestrator.types import Answer, Candidate, Completion, Message, Query, Usage
 from router import ModelProfile, Needs, Preference, Route, Router
 from router.audit import Guard
@@ -90,6 +95,7 @@ class Orchestrator:
         online: OnlineConfig | str | Path | None = None,
         grader: Grader | None = None,
         rng: random.Random | None = None,
+        calibrations: Mapping[str, Calibration] | None = None,
         origin: str = "the caller",
     ) -> None:
         if not backends:
@@ -118,6 +124,7 @@ class Orchestrator:
             ensemble=ensemble or Ensemble(),
             revisions=dict(revisions or {}),
         )
+        self.deciders = Deciders(self.backends.values(), calibrations)
         self._speeds = Speeds(backend.profile for backend in backends.values())
         self._blocking = BlockingLoop()
         self._together = Together(self.router)
@@ -187,6 +194,7 @@ class Orchestrator:
             "max_tokens": config.max_tokens,
             "memory_tokens": config.memory.token_budget if config.memory else 0,
             "online": config.online,
+            "calibrations": load_calibrations(config.calibration),
             "origin": fleet.origin,
         }
         if config.checks is not None and "verifiers" not in overrides:
@@ -244,6 +252,9 @@ class Orchestrator:
         recall = await self._recall(query, trace)
         request = self.request_for(query, recall)
         route = await self._routed(query, request, trace, preference, needs)
+        if route.chosen is None and (fitting := self._trimmed(query, request, route, trace)) is not None:
+            request = fitting
+            route = await self._routed(query, request, trace, preference, needs)
         checks = [*self._verifiers, *checks_for(query, recall)]
         begin = partial(first_state, query, route, request, self.backends, self._settings)
         chosen, first, propensity = self._strategy_for(query, strategy), "", 1.0
@@ -313,6 +324,29 @@ class Orchestrator:
         grades = await asyncio.to_thread(self._online.feedback, found, score, expected=expected, reliability=reliability, source=source)
         return {grade.model: grade.score for grade in grades}
 
+    async def decide(
+        self,
+        state: str,
+        questions: Mapping[str, Question | str],
+        *,
+        models: Sequence[str] | None = None,
+        budget: Budget | None = None,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> Decisions:
+        """Probabilities instead of text: typed questions about `state` (a string asks for yes or no), answered by the cheapest model that gives
+        probabilities. They are scaled to what came of earlier ones (`orchestrator calibrate`); each decision says whether they were.
+
+        Raises `UnknownModel`, `ConfigError` (no model gives probabilities), `BudgetExceeded`, `BackendError`.
+        """
+        asked = {name: Question(one) if isinstance(one, str) else one for name, one in questions.items()}
+        if not asked:
+            raise InvalidQuery("nothing is asked", remedy='Pass questions={"urgent": "Is this urgent?"}')
+        self._parse(state, (), "default", None, None, models)
+        limits = self.budget & (budget or Budget())
+        return await self.deciders.decide(
+            state, asked, ledger=Ledger(limits), trace=Trace(on_event=on_event), models=models, deadline_s=limits.seconds
+        )
+
     async def remember(
         self, text: str, scope: str = "default", *, speaker: str = "", time: datetime | None = None, session: str = "", source: str = ""
     ) -> Record:
@@ -362,6 +396,9 @@ class Orchestrator:
     def answer_sync(self, query: str | bytes | Query, **options: Any) -> Answer:
         """`answer` for scripts; `close` it at the end, or use `with`. Must not be called from a running event loop."""
         return self._blocking.run(self.answer(query, **options))
+
+    def decide_sync(self, state: str, questions: Mapping[str, Question | str], **options: Any) -> Decisions:
+        return self._blocking.run(self.decide(state, questions, **options))
 
     def feedback_sync(self, answer: Answer | str, score: float | None = None, **options: Any) -> dict[str, float]:
         return self._blocking.run(self.feedback(answer, score, **options))
@@ -433,6 +470,19 @@ class Orchestrator:
         messages = draft_messages(query, recall)
         return Request(messages, query.text, max_tokens=most, temperature=query.temperature, schema=query.schema, recalled=recalled)
 
+    def _trimmed(self, query: Query, request: Request, route: Route, trace: Trace) -> Request | None:
+        """The request cut to what the model with the longest context uses well, where all are ruled out by its length; else `None`."""
+        too_long = [w.model for w in route.weighed if set(w.broken) == {"context"}]
+        if not too_long:
+            return None
+        room = max(self._speeds.profiles[name].usable_context_tokens for name in too_long) - request.max_tokens
+        fitting = trimmed(request.messages, query.text, room)
+        if not fitting.dropped_tokens:
+            return None
+        trace.emit("trimmed", dropped_tokens=fitting.dropped_tokens)
+        trace.root.attributes["trimmed_tokens"] = fitting.dropped_tokens
+        return replace(request, messages=fitting.messages)
+
     def _profiles(self, query: Query) -> tuple[dict[str, Backend], list[ModelProfile]]:
         """The models that may answer, and what is known of them."""
         allowed = {name: b for name, b in self.backends.items() if query.models is None or name in query.models}
@@ -461,7 +511,12 @@ class Orchestrator:
         capabilities: frozenset[str] = frozenset(),
     ) -> Route:
         known = {name: p for name, backend in backends.items() if (p := backend.estimate(request)) is not None}
-        needs = Needs(estimate_prompt_tokens(request.messages), capabilities=capabilities)
+        needs = Needs(
+            estimate_prompt_tokens(request.messages),
+            capabilities=capabilities,
+            cached_tokens={name: held for name, backend in backends.items() if (held := expected_cached_tokens(backend, request))},
+            unavailable=frozenset(name for name, backend in backends.items() if not is_available(backend)),
+        )
         return decide(assessed, profiles, needs=needs, known=known, preference=preference or self._preference(query))
 
     def _preference(self, query: Query) -> Preference:
@@ -489,7 +544,9 @@ class Orchestrator:
     def _observe_speeds(self, state: SearchState) -> None:
         for candidate in state.candidates:
             done = candidate.completion
-            self._speeds.observe(done.model, latency_s=done.latency_s, ttft_s=done.ttft_s, output_tokens=done.usage.output_tokens)
+            used = done.usage
+            fresh, written = used.prefill_tokens - used.cached_tokens, used.output_tokens
+            self._speeds.observe(done.model, latency_s=done.latency_s, ttft_s=done.ttft_s, output_tokens=written, fresh_tokens=fresh)
 
     async def _log(self, plan: Plan, answer: Answer, state: SearchState) -> None:
         """Keeps the decision. An answer is never lost because its log could not be written."""

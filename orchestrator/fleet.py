@@ -8,10 +8,23 @@ from orchestrator.backends.base import Backend
 from orchestrator.backends.calculator import CalculatorBackend
 from orchestrator.backends.extractive import ExtractiveBackend
 from orchestrator.backends.prices import list_prices
-from orchestrator.backends.providers import PROVIDERS, DefaultModel, LocalServer, Provider, find_local_servers, keys_in_environment
+from orchestrator.backends.servers import LocalServer, find_local_servers, keys_in_environment
 from orchestrator.config import Config, ModelConfig, secret
 from orchestrator.errors import ConfigError
+from orchestrator.provider import DefaultModel, Provider
+from orchestrator.providers import PROVIDERS
 from router import ModelProfile
+
+DEFAULT_CONTEXT_TOKENS = 128_000
+_PRICES = (
+    "input_usd_per_mtok",
+    "output_usd_per_mtok",
+    "cached_usd_per_mtok",
+    "cache_write_usd_per_mtok",
+    "cache_write_1h_usd_per_mtok",
+    "audio_input_usd_per_mtok",
+    "audio_output_usd_per_mtok",
+)
 
 WHAT_TO_ADD = (
     "Add a model: set OPENAI_API_KEY (or another provider's key), start a local server (Ollama on 11434, llama.cpp on 8080, vLLM on 8000, "
@@ -53,19 +66,29 @@ async def fleet_at_hand(*, local_servers: bool = True) -> Fleet:
 
 
 def build_backend(name: str, config: ModelConfig) -> Backend:
-    provider = PROVIDERS.get(config.provider)
+    row = PROVIDERS.get(config.provider)
+    prices = prices_of(name, config)
     profile = ModelProfile(
         name,
-        *_prices(name, config),
-        config.context_tokens,
-        frozenset(config.capabilities) | (provider.capabilities if provider else frozenset()),
+        prices.input_usd_per_mtok,
+        prices.output_usd_per_mtok,
+        prices.cached_usd_per_mtok,
+        config.context_tokens or prices.context_tokens or DEFAULT_CONTEXT_TOKENS,
+        frozenset(config.capabilities) | (row.capabilities if row else frozenset()),
         config.skill,
         config.like,
         config.output_tokens,
         config.ttft_s,
         config.tokens_per_s,
         simulated=config.provider == "simulated",
+        effective_context_tokens=config.effective_context_tokens,
         max_output_tokens=config.max_output_tokens,
+        cache_write_usd_per_mtok=prices.cache_write_usd_per_mtok,
+        cache_write_1h_usd_per_mtok=prices.cache_write_1h_usd_per_mtok,
+        audio_input_usd_per_mtok=prices.audio_input_usd_per_mtok,
+        audio_output_usd_per_mtok=prices.audio_output_usd_per_mtok,
+        price_steps=prices.price_steps,
+        prefill_tokens_per_s=config.prefill_tokens_per_s,
     )
     if config.provider == "calculator":
         return CalculatorBackend(name)
@@ -75,24 +98,23 @@ def build_backend(name: str, config: ModelConfig) -> Backend:
         return _simulated(name, profile)
     if config.provider == "recorded":
         return _recorded(name, config)
-    return _openai_compatible(name, config, profile)
+    return _remote(name, config, profile, PROVIDERS[config.provider])
 
 
-def _prices(name: str, config: ModelConfig) -> tuple[float | None, float | None, float | None]:
-    """USD per million tokens read, written and read from the cache: what is stated, else the provider's list prices."""
-    stated = config.input_usd_per_mtok, config.output_usd_per_mtok, config.cached_usd_per_mtok
-    provider = PROVIDERS.get(config.provider)
-    if provider is None or provider.port is not None or config.base_url is not None or (stated[0] is not None and stated[1] is not None):
-        return stated
-    listed = list_prices(config.provider, config.model or name)
+def prices_of(name: str, config: ModelConfig) -> ModelProfile:
+    """Prices as a profile has them: what is stated, else the provider's list prices. Steps for long prompts are the list's, unless a price is
+    stated.
+    """
+    stated = {field: value for field in _PRICES if (value := getattr(config, field)) is not None}
+    row = PROVIDERS.get(config.provider)
+    is_listed = row is not None and not row.is_local and config.base_url is None and not config.replicas
+    listed = list_prices(row.prices or row.name, config.model or name) if is_listed and row is not None else None
     if listed is None:
-        return stated
-    known = listed.input_usd_per_mtok, listed.output_usd_per_mtok, listed.cached_usd_per_mtok
-    return (
-        known[0] if stated[0] is None else stated[0],
-        known[1] if stated[1] is None else stated[1],
-        known[2] if stated[2] is None else stated[2],
-    )
+        return ModelProfile(name, **stated)
+    known = {field: getattr(listed, field) for field in _PRICES} | stated
+    if listed.context_tokens:
+        known["context_tokens"] = listed.context_tokens
+    return ModelProfile(name, **known, price_steps=() if stated else listed.price_steps)
 
 
 def _simulated(name: str, profile: ModelProfile) -> Backend:
@@ -114,37 +136,35 @@ def _recorded(name: str, config: ModelConfig) -> Backend:
     return RecordedBackend(models[config.model])
 
 
-def _openai_compatible(name: str, config: ModelConfig, profile: ModelProfile) -> Backend:
-    from orchestrator.backends.openai import OpenAIBackend
+def _remote(name: str, config: ModelConfig, profile: ModelProfile, row: Provider) -> Backend:
+    from orchestrator.backends.remote import RemoteBackend
+    from orchestrator.backends.replicas import Replica
 
-    provider = PROVIDERS.get(config.provider)
-    base_url = config.base_url or (provider.base_url if provider else None)
-    if base_url is None:
-        raise ConfigError(f"models.{name}: provider `compatible` needs `base_url`", remedy="For example http://127.0.0.1:8000/v1")
-    variable = provider.key_variable if provider else None
-    key = secret(config.key, variable)
-    if variable and key is None and config.base_url is None:
-        raise ConfigError(f"models.{name}: no API key for {config.provider}", remedy=f"export {variable}=... or write key: env:NAME")
-    token_field = provider.token_field if provider else "max_tokens"
-    return OpenAIBackend(profile, base_url=base_url, model=config.model or name, key=key, token_field=token_field)
+    if config.base_url and config.replicas:
+        raise ConfigError(f"models.{name}: `base_url` and `replicas` exclude each other", remedy="Name every server under `replicas`")
+    servers = [Replica(replica.base_url.rstrip("/"), replica.pool) for replica in config.replicas]
+    base_url = config.base_url or row.base_url
+    if not servers and not base_url:
+        hint = "https://NAME.openai.azure.com/openai/v1" if row.name == "azure" else "http://127.0.0.1:8000/v1"
+        raise ConfigError(f"models.{name}: provider `{row.name}` needs `base_url`", remedy=f"For example {hint}")
+    key = secret(config.key, row.key_variable)
+    if row.key_variable and key is None and not config.base_url and not servers:
+        raise ConfigError(f"models.{name}: no API key for {row.name}", remedy=f"export {row.key_variable}=... or write key: env:NAME")
+    settings = {"key": key, "replicas": servers, "hedge": config.hedge, "cache": config.cache}
+    return RemoteBackend(profile, provider=row, base_url=base_url, model=config.model or name, **settings)  # type: ignore[arg-type]
 
 
 def _default_backend(provider: Provider, default: DefaultModel) -> Backend:
-    from orchestrator.backends.openai import OpenAIBackend
+    from orchestrator.backends.remote import RemoteBackend
 
-    profile = ModelProfile(
-        f"{provider.name}/{default.model}",
-        default.input_usd_per_mtok,
-        default.output_usd_per_mtok,
-        capabilities=provider.capabilities,
-        skill=default.skill,
-    )
-    key = secret(None, provider.key_variable)
-    return OpenAIBackend(profile, base_url=provider.base_url, model=default.model, key=key, token_field=provider.token_field)
+    name = f"{provider.name}/{default.model}"
+    prices = (default.input_usd_per_mtok, default.output_usd_per_mtok)
+    profile = ModelProfile(name, *prices, capabilities=provider.capabilities, skill=default.skill)
+    return RemoteBackend(profile, provider=provider, model=default.model, key=secret(None, provider.key_variable))
 
 
 def _local_backend(name: str, server: LocalServer, model: str) -> Backend:
-    from orchestrator.backends.openai import OpenAIBackend
+    from orchestrator.backends.remote import RemoteBackend
 
     profile = ModelProfile(name, 0.0, 0.0, capabilities=server.provider.capabilities, skill=0.7)
-    return OpenAIBackend(profile, base_url=server.provider.base_url, model=model)
+    return RemoteBackend(profile, provider=server.provider, model=model)

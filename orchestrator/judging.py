@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from orchestrator.backends.base import Backend, Request, worst_case_prompt_tokens
+from orchestrator.backends.base import Backend, Request
+from orchestrator.backends.billing import bill_of, worst_case
 from orchestrator.config import ChecksConfig
 from orchestrator.errors import ConfigError
 from orchestrator.types import Message
@@ -28,12 +29,15 @@ def asking(backend: Backend, *, max_tokens: int = MAX_TOKENS) -> tuple[Ask, Pric
     """How a judge asks this model, and what a prompt may cost at most in USD (`None` for a model without known prices)."""
 
     async def ask(prompt: str) -> Said:
-        done = await backend.complete(Request((Message("user", prompt),), prompt, max_tokens=max_tokens, temperature=0.0))
-        usage = done.usage
-        return Said(done.text or "", backend.profile.cost_usd(usage.prefill_tokens, usage.output_tokens, usage.cached_tokens) or 0.0)
+        asked = request_for(prompt)
+        done = await backend.complete(asked)
+        return Said(done.text or "", bill_of(backend, done, worst_case(backend, asked)).usd or 0.0)
 
     def price_usd(prompt: str) -> float | None:
-        return backend.profile.cost_usd(worst_case_prompt_tokens((Message("user", prompt),)), max_tokens)
+        return worst_case(backend, request_for(prompt)).usd
+
+    def request_for(prompt: str) -> Request:
+        return Request((Message("user", prompt),), prompt, max_tokens=max_tokens, temperature=0.0)
 
     return ask, price_usd
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from orchestrator.backends.prices import billed_usd
 from orchestrator.certificates import policy_hash
 from orchestrator.config import OnlineConfig
 from orchestrator.errors import InvalidQuery, UnknownAnswer
@@ -140,7 +141,7 @@ def as_logged(
 
 def _draft(candidate: Candidate, key: str, profile: ModelProfile) -> LoggedDraft:
     done, usage = candidate.completion, candidate.completion.usage
-    cost = profile.cost_usd(usage.prefill_tokens, usage.output_tokens, usage.cached_tokens)
+    cost = billed_usd(profile, usage)
     return LoggedDraft(
         done.model, key, cost, usage.output_tokens, done.latency_s, done.ttft_s, candidate.revises is not None or bool(candidate.made_of)
     )

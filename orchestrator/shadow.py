@@ -13,7 +13,8 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
-from orchestrator.backends.base import Backend, Request, worst_case_prompt_tokens
+from orchestrator.backends.base import Backend, Request
+from orchestrator.backends.billing import bill_of, worst_case
 from orchestrator.config import OnlineConfig
 from orchestrator.errors import BackendError
 from orchestrator.search.state import group_key
@@ -132,21 +133,21 @@ class ShadowAudits:
 
     async def _ask(self, model: str, request: Request) -> tuple[Completion, float] | None:
         """One call within the day's budget and what it cost; `None` if it would not fit, or the model abstains. Raises `BackendError`."""
-        profile = self._backends[model].profile
-        worst = profile.cost_usd(worst_case_prompt_tokens(request.messages), request.max_tokens)
+        backend = self._backends[model]
+        most = worst_case(backend, request)
+        worst = most.usd
         spent = await asyncio.to_thread(self._log.audit_usd_since, time.time() - DAY_S)
         if worst is None or spent + self._held_usd + worst > self._settings.audit_usd_per_day:
             return None
         self._held_usd += worst
         try:
-            done = await self._backends[model].complete(request)
+            done = await backend.complete(request)
         except BackendError as error:
             if not error.may_be_billed:  # what may have been billed stays held: it counts as spent
                 self._held_usd -= worst
             raise
         self._held_usd -= worst
-        usage = done.usage
-        return None if done.abstained else (done, profile.cost_usd(usage.prefill_tokens, usage.output_tokens, usage.cached_tokens) or 0.0)
+        return None if done.abstained else (done, bill_of(backend, done, most).usd or 0.0)
 
     def _observe(self, audit: LoggedAudit) -> None:
         self._gains.append(audit.gain)

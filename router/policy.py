@@ -19,6 +19,7 @@ class Needs:
 
     `cached_tokens` says how many of the tokens to read each model's prefix cache holds: a model that holds the conversation reads it at the cached
     price, any other pays for all of it again. `current` is the model that answered last; leaving it also gives up what its cache is worth.
+    `unavailable` are models that cannot be asked right now.
     """
 
     prefill_tokens: int = 0
@@ -26,6 +27,7 @@ class Needs:
     capabilities: frozenset[str] = frozenset()
     cached_tokens: Mapping[str, int] = field(default_factory=dict)
     current: str | None = None
+    unavailable: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +234,7 @@ def _weigh(profile: ModelProfile, p: float, answer_tokens: float, needs: Needs, 
     cost = profile.cost_usd(needs.prefill_tokens, answer_tokens, cached)
     if leaving_usd and cost is not None and profile.name != needs.current:
         cost += leaving_usd
-    latency = profile.latency_s(answer_tokens)
+    latency = profile.latency_s(answer_tokens, max(needs.prefill_tokens - cached, 0))
     broken = _NONE
     if constraints is not _UNCONSTRAINED:
         broken = _broken_limits(profile.name, cost, latency, constraints)
@@ -241,6 +243,8 @@ def _weigh(profile: ModelProfile, p: float, answer_tokens: float, needs: Needs, 
         broken = broken | {"context": f"needs {tokens:,.0f} tokens, window holds {profile.usable_context_tokens:,}"}
     if needs.capabilities and not needs.capabilities <= profile.capabilities:
         broken = broken | {"capabilities": f"lacks {', '.join(sorted(needs.capabilities - profile.capabilities))}"}
+    if needs.unavailable and profile.name in needs.unavailable:
+        broken = broken | {"available": "cannot be reached: it failed too often"}
     if not p > 0.0:
         broken = broken | {"p": "cannot answer this"}
     return _Weighed(profile.name, p, cost, latency, broken)
@@ -269,7 +273,7 @@ def _cache_worth(profiles: list[ModelProfile], needs: Needs) -> float:
 def _what_to_relax(weighed: tuple[_Weighed, ...]) -> str:
     if not weighed:
         return "no models"
-    for constraint in ("max_latency_s", "max_cost_usd", "capabilities", "allowed", "context"):
+    for constraint in ("max_latency_s", "max_cost_usd", "capabilities", "allowed", "context", "available"):
         freed = [w for w in weighed if set(w.broken) == {constraint}]
         if freed:
             nearest = min(freed, key=lambda w: (w.price, w.latency_s))

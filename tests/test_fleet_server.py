@@ -12,8 +12,8 @@ import pytest
 from orchestrator import Message, Orchestrator
 from orchestrator.backends.base import Delta, Request
 from orchestrator.backends.fleet_server import FleetApp, running_server
-from orchestrator.backends.openai import OpenAIBackend
 from orchestrator.backends.recorded import RecordedAnswer, RecordedModel
+from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.simulated import Problem, SimulatedModel
 from orchestrator.types import Completion
 from router import ModelProfile
@@ -88,7 +88,7 @@ def test_other_endpoints(url: str) -> None:
 
 def test_our_backend_streams_from_it(url: str) -> None:
     async def run() -> list[Delta | Completion]:
-        backend = OpenAIBackend(PROFILE, base_url=url, model="sim")
+        backend = RemoteBackend(PROFILE, base_url=url, model="sim")
         pieces = [piece async for piece in backend.stream(Request((Message("user", QUESTION),), QUESTION))]
         await backend.aclose()
         return pieces
@@ -103,7 +103,7 @@ def test_our_backend_streams_from_it(url: str) -> None:
 
 def test_the_engine_marks_an_answer_that_a_server_calls_simulated(url: str) -> None:
     unmarked = ModelProfile("sim", 1.0, 2.0)  # nothing on our side says that it is a simulation; the server does
-    with Orchestrator({"sim": OpenAIBackend(unmarked, base_url=url, model="sim")}) as orchestrator:
+    with Orchestrator({"sim": RemoteBackend(unmarked, base_url=url, model="sim")}) as orchestrator:
         answer = orchestrator.answer_sync(QUESTION)
         assert orchestrator.answer_sync(QUESTION).text == answer.text  # the connection is used again
     assert answer.simulated

@@ -88,6 +88,17 @@ class LocalBackend:
         return None
 
 
+def is_available(backend: Backend) -> bool:
+    """Whether it may be asked right now; a backend that never rests need not say so."""
+    return bool(getattr(backend, "is_available", True))
+
+
+def expected_cached_tokens(backend: Backend, request: Request) -> int:
+    """About how many tokens of the prompt its provider's cache holds; 0 for backends that know of no cache."""
+    expected = getattr(backend, "expected_cached_tokens", None)
+    return 0 if expected is None else int(expected(request))
+
+
 def estimate_prompt_tokens(messages: Sequence[Message]) -> int:
     """Expected tokens of a prompt: a quarter of its UTF-8 bytes and 4 for each message."""
     return sum(math.ceil(len(m.content.encode("utf-8", "replace")) / 4) + TOKENS_PER_MESSAGE for m in messages)

@@ -1,38 +1,96 @@
-"""List prices of hosted models, offline, from the package genai-prices (extra `prices`). What the configuration states goes before them."""
+"""Prices of hosted models, offline, from the package genai-prices (extra `prices`), and what a call costs. What is stated in the configuration
+goes first.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
-TOKENS = 1_000  # priced at a time: a million at once would fall into the price steps for very long prompts
+from orchestrator.types import Usage
+from router import ModelProfile
+from router.profile import PriceStep
 
 
 @dataclass(frozen=True, slots=True)
 class ListPrices:
-    """USD per million tokens."""
+    """USD per million tokens, in the fields of `ModelProfile`; `context_tokens` is the model's window where it is known."""
 
     input_usd_per_mtok: float
     output_usd_per_mtok: float
-    cached_usd_per_mtok: float
+    cached_usd_per_mtok: float | None
+    cache_write_usd_per_mtok: float | None
+    cache_write_1h_usd_per_mtok: float | None
+    audio_input_usd_per_mtok: float | None
+    audio_output_usd_per_mtok: float | None
+    price_steps: tuple[PriceStep, ...]
+    context_tokens: int | None
+
+
+def billed_usd(profile: ModelProfile, usage: Usage) -> float | None:
+    """What a call cost, each kind of token at its own price; `None` if a price that it needs is unknown."""
+    return profile.cost_usd(
+        usage.prefill_tokens,
+        usage.output_tokens,
+        usage.cached_tokens,
+        cache_write_tokens=usage.cache_write_tokens,
+        cache_write_1h_tokens=usage.cache_write_1h_tokens,
+        audio_prefill_tokens=usage.audio_prefill_tokens,
+        audio_output_tokens=usage.audio_output_tokens,
+    )
 
 
 @lru_cache(maxsize=256)
 def list_prices(provider: str, model: str) -> ListPrices | None:
     """What the provider's public price list says; `None` if it does not know the model, or without the extra."""
     try:
-        from genai_prices import Usage, calc_price
+        from genai_prices import Usage as Counted
+        from genai_prices import calc_price
     except ImportError:
         return None
-
-    def usd_per_mtok(usage: Usage) -> float:
-        return float(calc_price(usage, model, provider_id=provider).total_price) * 1e6 / TOKENS
-
     try:
-        return ListPrices(
-            usd_per_mtok(Usage(input_tokens=TOKENS)),
-            usd_per_mtok(Usage(output_tokens=TOKENS)),
-            usd_per_mtok(Usage(input_tokens=TOKENS, cache_read_tokens=TOKENS)),
-        )
+        found = calc_price(Counted(input_tokens=1), model, provider_id=provider)
     except (LookupError, ValueError):
         return None
+    listed = found.model_price
+    reading, writing = _price(listed, "input_mtok"), _price(listed, "output_mtok")
+    if reading is None or writing is None:
+        return None
+    return ListPrices(
+        reading,
+        writing,
+        _price(listed, "cache_read_mtok"),
+        _price(listed, "cache_write_mtok"),
+        _price(listed, "cache_write_1h_mtok"),
+        _price(listed, "input_audio_mtok"),
+        _price(listed, "output_audio_mtok"),
+        _steps(listed),
+        getattr(found.model, "context_window", None),
+    )
+
+
+def _price(listed: Any, name: str, above: int = 0) -> float | None:
+    """A price for prompts of more than `above` tokens."""
+    price = getattr(listed, name, None)
+    if price is None:
+        return None
+    tiers = getattr(price, "tiers", None)
+    if tiers is None:
+        return float(price)
+    return float(next((tier.price for tier in sorted(tiers, key=lambda t: -t.start) if above >= tier.start), price.base))
+
+
+def _steps(listed: Any) -> tuple[PriceStep, ...]:
+    starts = sorted({tier.start for name in ("input_mtok", "output_mtok") for tier in getattr(getattr(listed, name, None), "tiers", ())})
+    return tuple(
+        PriceStep(
+            start,
+            _price(listed, "input_mtok", start) or 0.0,
+            _price(listed, "output_mtok", start) or 0.0,
+            _price(listed, "cache_read_mtok", start),
+            _price(listed, "cache_write_mtok", start),
+            _price(listed, "cache_write_1h_mtok", start),
+        )
+        for start in starts
+    )

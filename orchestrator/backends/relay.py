@@ -1,69 +1,119 @@
-"""Passes a caller's own request on to an OpenAI-compatible server, and the answer back as bytes: what a gateway needs."""
+"""Passes a caller's own request on to a model, and the answer back as the bytes of a chat completion: what a gateway needs.
+
+Answers that are in OpenAI's words already go through unread; all others are translated event by event.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-from typing import Any
-from weakref import WeakKeyDictionary
+from collections.abc import AsyncIterator
+from typing import Any, Protocol
 
 import orjson
 
-from orchestrator.backends.openai import error_of
-from orchestrator.backends.wire import Reply, Wire, WireError
-from orchestrator.errors import BackendError, BackendUnavailable, BadResponse
+from orchestrator.backends.dialects.chat import is_plain
+from orchestrator.backends.resilience import RetryBudget
+from orchestrator.backends.sse import EventParser
+from orchestrator.backends.upstream import Answering, Upstream
+from orchestrator.errors import BadResponse
+from orchestrator.types import Usage
 
-TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
-_wires: WeakKeyDictionary[asyncio.AbstractEventLoop, Wire] = WeakKeyDictionary()
+DONE = b"data: [DONE]\n\n"
+
+
+class Passage(Protocol):
+    """An answer under way, as bytes in OpenAI's dialect. Raises `BackendError` where it breaks off."""
+
+    @property
+    def headers(self) -> dict[str, str]: ...
+
+    @property
+    def unseen_calls(self) -> int: ...
+
+    async def read(self) -> bytes: ...
+
+    def chunks(self) -> AsyncIterator[bytes]: ...
+
+    def cancel(self) -> None: ...
 
 
 class Relay:
-    """One model of one server. `where` names it in errors, `headers` hold its key and appear nowhere else."""
+    """One model, whatever it speaks."""
 
-    def __init__(self, where: str, base_url: str, model: str, headers: Mapping[str, str], token_field: str) -> None:
-        self._where = where
-        self._base_url = base_url
-        self._model = model
-        self._token_field = token_field
-        self._headers = {**headers, "content-type": "application/json", "accept-encoding": "identity", "user-agent": "orchestrator"}
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
 
-    async def post(self, path: str, body: dict[str, Any], *, timeout_s: float) -> Reply:
-        """Sends `body` with this model's name to `path` (`/chat/completions`, `/embeddings`). Raises `BackendError` unless the status is 200."""
+    @property
+    def retries(self) -> RetryBudget:
+        return self._upstream.retries
+
+    @property
+    def most_calls(self) -> int:
+        return self._upstream.most_calls
+
+    @property
+    def is_available(self) -> bool:
+        return self._upstream.replicas.is_available
+
+    async def chat(self, body: dict[str, Any], *, timeout_s: float) -> Passage:
+        """Sends a chat completion. Raises `BackendError` unless the status of the answer is 200."""
+        answering = await self._upstream.ask(body, timeout_s=timeout_s)
+        return answering if is_plain(self._upstream.provider) else Translated(answering, self._upstream)
+
+    async def post(self, path: str, body: dict[str, Any], *, timeout_s: float) -> Passage:
+        """Sends a body of another kind (`/embeddings`)."""
+        return await self._upstream.post(path, body, timeout_s=timeout_s)
+
+    def read(self, usage: Usage) -> None:
+        """Counts what a call read, and how much of it from the server's cache."""
+        self._upstream.read(self._upstream.replicas.all[0], usage)
+
+
+class Translated:
+    """An answer of another dialect."""
+
+    def __init__(self, answering: Answering, upstream: Upstream) -> None:
+        self._answering = answering
+        self._upstream = upstream
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return self._answering.headers
+
+    @property
+    def unseen_calls(self) -> int:
+        return self._answering.unseen_calls
+
+    async def read(self) -> bytes:
+        content = await self._answering.read()
         try:
-            reply = await wire().post(self._base_url + path, self._headers, orjson.dumps(self._own(body)), timeout_s=timeout_s)
-            if reply.status == 200:
-                return reply
-            content = await reply.read()
-        except WireError as error:
-            raise self.broken(error) from None
-        raise error_of(self._where, reply.status, reply.headers, content)
+            payload = orjson.loads(content)
+        except orjson.JSONDecodeError:
+            return content  # whoever reads it says what is wrong
+        if not isinstance(payload, dict):
+            return content
+        return orjson.dumps(self._upstream.dialect.completion(payload, self._upstream.provider))
 
-    def broken(self, error: WireError) -> BackendError:
-        if not error.may_be_billed:
-            return BackendUnavailable(f"{self._where}: {error}", remedy="Check the address and that the server runs: orchestrator doctor")
-        if error.is_timeout:
-            return BackendUnavailable(f"{self._where}: {error}", remedy="Allow more seconds, or choose a faster model", may_be_billed=True)
-        return BadResponse(f"{self._where}: {error}", remedy="Ask again")
+    async def chunks(self) -> AsyncIterator[bytes]:
+        parser, reader = EventParser(), self._upstream.dialect.reader(self._upstream.provider)
+        is_marked_done = False
+        async for data in self._answering.chunks():
+            found: list[bytes] = []
+            try:
+                for event in parser.feed(data):
+                    if event.strip() == "[DONE]":
+                        is_marked_done = True
+                        break
+                    parsed = orjson.loads(event)
+                    if isinstance(parsed, dict):
+                        found += [b"data: %b\n\n" % orjson.dumps(chunk) for chunk in reader.read(parsed)]
+            except ValueError as error:
+                raise BadResponse(f"{self._upstream.where}: the stream holds no events: {error}", remedy="Ask again") from None
+            if found:
+                yield b"".join(found)
+            if is_marked_done:
+                break
+        if is_marked_done or reader.is_done:
+            yield DONE
 
-    def _own(self, body: dict[str, Any]) -> dict[str, Any]:
-        """The body in this server's words."""
-        own = {**body, "model": self._model}
-        for field in TOKEN_FIELDS:
-            if field != self._token_field and field in own:
-                own.setdefault(self._token_field, own.pop(field))
-        return own
-
-
-async def close_wire() -> None:
-    """Closes the connections of the running event loop."""
-    found = _wires.pop(asyncio.get_running_loop(), None)
-    if found is not None:
-        await found.aclose()
-
-
-def wire() -> Wire:
-    """The connections of the running event loop, which all relays share."""
-    loop = asyncio.get_running_loop()
-    if loop not in _wires:
-        _wires[loop] = Wire()
-    return _wires[loop]
+    def cancel(self) -> None:
+        self._answering.cancel()

@@ -7,6 +7,7 @@ redirects, no cookies, no proxies. Errors say whether the server may have been a
 from __future__ import annotations
 
 import asyncio
+import os
 import ssl
 import time
 from collections import deque
@@ -60,6 +61,11 @@ class Wire:
             connection.abort()
         self._idle.clear()
         await asyncio.sleep(0)  # lets the event loop close them
+
+    def close_idle(self, url: str) -> None:
+        """Closes the connections to the host of `url` that nobody uses."""
+        for _, connection in self._idle.pop(_parts(url)[0], ()):
+            connection.abort()
 
     def _idle_connection(self, origin: tuple[str, str, int]) -> _Connection | None:
         waiting = self._idle.get(origin)
@@ -317,4 +323,4 @@ def _parts(url: str) -> tuple[tuple[str, str, int], str, str]:
 def _default_security() -> ssl.SSLContext:
     import certifi
 
-    return ssl.create_default_context(cafile=certifi.where())
+    return ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where())

@@ -34,7 +34,8 @@ def command(as_json: bool) -> None:
 
 def _checks() -> list[dict[str, Any]]:
     from memory.encoder import STATIC_WEIGHTS
-    from orchestrator.backends.providers import PROVIDERS, find_local_servers
+    from orchestrator.backends.servers import find_local_servers
+    from orchestrator.providers import PROVIDERS
     from verifiers.sandbox import level_at_hand
 
     isolation, why = level_at_hand()

@@ -9,7 +9,7 @@ from typing import Any
 
 from orchestrator.backends.base import Backend
 from orchestrator.backends.fleet_server import FleetApp, running_server
-from orchestrator.backends.openai import OpenAIBackend
+from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.simulated import Problem
 from orchestrator.demo.chart import chart_svg, chart_text
 from orchestrator.demo.problems import generate_problems
@@ -56,7 +56,7 @@ def run_simulation(count: int, svg: Path, *, quiet: bool = False) -> dict[str, A
 
 
 async def _policies(url: str, profiles: list[Any], router: Router, asked: list[Problem]) -> list[dict[str, Any]]:
-    backends: dict[str, Backend] = {p.name: OpenAIBackend(p, base_url=url, model=p.name) for p in profiles}
+    backends: dict[str, Backend] = {p.name: RemoteBackend(p, base_url=url, model=p.name) for p in profiles}
     async with Orchestrator(backends, router=router, quality=0.97, value_usd=0.08, origin="a simulated fleet") as engine:
         policies: tuple[tuple[str, dict[str, Any]], ...] = (
             ("always small", {"models": [SMALL], "strategy": "single"}),

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from orchestrator.backends.relay import close_wire
+from orchestrator.backends.upstream import close_wire
 from orchestrator.budget import from_nano
 from orchestrator.config import Config, GatewayConfig, load_config
 from orchestrator.engine import Orchestrator

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 
 from orchestrator.backends.base import Backend
-from orchestrator.backends.openai import usage_of
 from orchestrator.backends.resilience import LONGEST_WAIT_S, backoff_s
-from orchestrator.backends.wire import Reply, WireError
+from orchestrator.backends.usage import usage_in
 from orchestrator.budget import Budget, Ledger, from_nano
 from orchestrator.config import AutoConfig
 from orchestrator.errors import BackendError, BackendUnavailable, BadResponse, NoAdequateModel
@@ -37,7 +36,7 @@ from orchestrator.types import Answer, Completion, Usage
 from router import Preference, Route
 
 if TYPE_CHECKING:
-    from orchestrator.backends.relay import Relay
+    from orchestrator.backends.relay import Passage, Relay
     from orchestrator.engine import Orchestrator
     from orchestrator.gateway.pipelines import Pipelines
 
@@ -212,17 +211,15 @@ class Completions:
             try:
                 async with asyncio.timeout(max(job.left_s, 0.001)):
                     content = await reply.read()
-            except WireError as error:
-                raise relay.broken(error) from None
-            except BaseException as error:
-                reply.cancel()
-                if isinstance(error, TimeoutError):
-                    raise BackendUnavailable(f"{model}: no whole answer in time", remedy="Allow more seconds", may_be_billed=True) from None
-                raise
+            except TimeoutError:
+                raise BackendUnavailable(f"{model}: no whole answer in time", remedy="Allow more seconds", may_be_billed=True) from None
             payload = _payload(content, model)
-            usage = usage_of(payload.get("usage"))
+            usage = usage_in(payload)
             text_bytes = 0 if usage else len(content)
-            job.tab.settle(self._backend(model).profile, usage or Usage(job.asked.prompt_tokens(), text_bytes // 4, estimated=True))
+            if usage is not None:
+                relay.read(usage)
+            counted = usage or Usage(job.asked.prompt_tokens(), text_bytes // 4, estimated=True)
+            job.tab.settle(self._backend(model).profile, counted, unseen_calls=reply.unseen_calls)
             job.facts.simulated = bool(payload.get("simulated"))
             if plan is not None:
                 self._took(job, plan, model, _text_of(payload), usage or Usage())
@@ -233,14 +230,13 @@ class Completions:
     async def _open(self, job: Job, models: Iterable[str], plan: Plan | None) -> AsyncIterator[bytes]:
         """A stream of the first of `models` that begins to answer."""
         body = job.asked.body
-        streaming = {**body, "stream_options": {**(body.get("stream_options") or {}), "include_usage": True}}
 
         async def once(model: str) -> AsyncIterator[bytes]:
             relay = self._relays.get(model)
             if relay is None:
                 content = await self._local(job, model)
                 return pieces(job, orjson.loads(content))
-            reply = await self._post(job, model, relay, streaming)
+            reply = await self._post(job, model, relay, body)
             if not reply.headers.get("content-type", "").startswith("text/event-stream"):
                 reply.cancel()
                 raise BadResponse(
@@ -254,6 +250,8 @@ class Completions:
         """Tries until a model answers: again what may pass, then the next one. What may have been billed is booked before it is asked again."""
         last: BackendError | None = None
         for model in models:
+            if model in self._relays:
+                self._relays[model].retries.called()
             for attempt in range(1, ATTEMPTS + 1):
                 began = time.perf_counter()
                 try:
@@ -264,7 +262,8 @@ class Completions:
                     job.facts.attempts.append({"model": model, "error": error.code, "seconds": round(time.perf_counter() - began, 6)})
                     wait_s = backoff_s(error, attempt)
                     is_over = attempt == ATTEMPTS or not error.retryable or (error.may_be_billed and attempt > 1)
-                    if is_over or wait_s > min(LONGEST_WAIT_S, job.left_s):
+                    relay = self._relays.get(model)
+                    if is_over or wait_s > min(LONGEST_WAIT_S, job.left_s) or not (relay is None or relay.retries.take()):
                         break
                     await asyncio.sleep(wait_s)
                 else:
@@ -277,7 +276,7 @@ class Completions:
         assert last is not None  # there is at least one model
         raise last
 
-    async def _post(self, job: Job, model: str, relay: Relay, body: dict[str, Any]) -> Reply:
+    async def _post(self, job: Job, model: str, relay: Relay, body: dict[str, Any]) -> Passage:
         asked, profile = job.asked, self._backend(model).profile
         prompt, most = asked.worst_prompt_tokens(), asked.max_tokens
         is_bounded = job.tab.has_limits or job.budget.usd is not None or job.budget.tokens is not None
@@ -285,8 +284,10 @@ class Completions:
             most = profile.max_output_tokens
             body = {**body, "max_tokens": most}
         output = (profile.max_output_tokens if most is None else most) * asked.several
-        await job.tab.hold(profile.cost_usd(prompt, output), prompt + output, within=job.budget)
-        return await relay.post("/chat/completions", body, timeout_s=max(job.left_s, 0.001))
+        worst = profile.worst_usd(prompt, output)
+        times = relay.most_calls
+        await job.tab.hold(None if worst is None else worst * times, (prompt + output) * times, within=job.budget, calls=times)
+        return await relay.chat(body, timeout_s=max(job.left_s, 0.001))
 
     async def _local(self, job: Job, model: str) -> bytes:
         """An answer of a backend in this process: a calculator, or from memory."""
@@ -300,7 +301,7 @@ class Completions:
         job.facts.model = model
         return orjson.dumps(completion(job, done.text or "", done.usage, refusal=(done.note or "it abstains") if done.abstained else None))
 
-    async def _passed_on(self, job: Job, model: str, relay: Relay, reply: Reply, plan: Plan | None) -> AsyncIterator[bytes]:
+    async def _passed_on(self, job: Job, model: str, relay: Relay, reply: Passage, plan: Plan | None) -> AsyncIterator[bytes]:
         """The upstream's events as they come; the bill is settled at their end, whoever ends them."""
         tab, profile, passage = job.tab, self._backend(model).profile, sse.Passage()
         is_settled, broken = False, ""
@@ -316,11 +317,11 @@ class Completions:
                             texts.append(passed)
                         yield passed
                     if job.left_s <= 0:
-                        raise WireError("the time for this request is over", may_be_billed=True, is_timeout=True)
-            except (WireError, sse.BrokenStream) as error:
+                        raise sse.BrokenStream("the time for this request is over")
+            except (BackendError, sse.BrokenStream) as error:
                 broken = str(error)
             is_settled = True
-            self._settle_stream(job, model, passage)
+            self._settle_stream(job, model, passage, relay, reply.unseen_calls)
             if passage.is_whole and not broken:
                 if plan is not None:
                     self._took(job, plan, model, sse.streamed_text(texts), passage.usage or Usage())
@@ -337,12 +338,13 @@ class Completions:
             if not is_settled:  # the caller went away: the upstream is cut off, and what came by then is paid
                 tab.settle_aborted(profile, job.asked.prompt_tokens(), passage.written_tokens)
 
-    def _settle_stream(self, job: Job, model: str, passage: sse.Passage) -> None:
+    def _settle_stream(self, job: Job, model: str, passage: sse.Passage, relay: Relay, unseen_calls: int) -> None:
         profile = self._backend(model).profile
         if passage.usage is not None:
-            job.tab.settle(profile, passage.usage)
+            relay.read(passage.usage)
+            job.tab.settle(profile, passage.usage, unseen_calls=unseen_calls)
         else:
-            job.tab.settle_aborted(profile, job.asked.prompt_tokens(), passage.written_tokens)
+            job.tab.settle_aborted(profile, job.asked.prompt_tokens(), passage.written_tokens, unseen_calls=unseen_calls)
 
     def _closing(self, job: Job, usage_event: bytes | None) -> list[bytes]:
         """How a stream ends: the usage, if it was asked for, our own details, the end mark."""

@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from orchestrator.backends.providers import PROVIDERS
-from orchestrator.backends.wire import WireError
 from orchestrator.config import EmbeddingConfig, secret
 from orchestrator.errors import BackendError, BadResponse, ConfigError
 from orchestrator.gateway.endpoint import Endpoint
 from orchestrator.gateway.http import JSON, Call
 from orchestrator.gateway.problems import Problem
 from orchestrator.gateway.tab import Tab
+from orchestrator.providers import PROVIDERS
 from orchestrator.types import Usage
 from router import ModelProfile
 
@@ -47,20 +46,21 @@ class Embedders:
 
 def _made(name: str, config: EmbeddingConfig) -> tuple[Relay, ModelProfile]:
     from orchestrator.backends.relay import Relay
+    from orchestrator.backends.replicas import Replica
+    from orchestrator.backends.upstream import Upstream
 
-    provider = PROVIDERS.get(config.provider)
-    base_url = config.base_url or (provider.base_url if provider else None)
-    if base_url is None:
+    row = PROVIDERS.get(config.provider)
+    base_url = config.base_url or (row.base_url if row else None)
+    if row is None or not base_url:
         raise ConfigError(
             f"embeddings.{name}: provider {config.provider!r} needs `base_url`", remedy="For example http://127.0.0.1:11434/v1"
         )
-    key = secret(config.key, provider.key_variable if provider else None)
     price = config.input_usd_per_mtok
-    if price is None and provider is not None and provider.port is not None:
+    if price is None and row.is_local:
         price = 0.0
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    key = secret(config.key, row.key_variable)
     profile = ModelProfile(name, price, None if price is None else 0.0)
-    return Relay(f"{name} at {base_url}", base_url.rstrip("/"), config.model, headers, "max_tokens"), profile
+    return Relay(Upstream(name, row, config.model, [Replica(base_url.rstrip("/"))], key=key)), profile
 
 
 async def embed(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
@@ -108,10 +108,7 @@ async def _relayed(tab: Tab, body: dict[str, Any], relay: Relay, profile: ModelP
     await tab.hold(profile.cost_usd(worst, 0), worst)
     try:
         reply = await relay.post("/embeddings", body, timeout_s=TIMEOUT_S)
-        try:
-            content = await reply.read()
-        except WireError as error:
-            raise relay.broken(error) from None
+        content = await reply.read()
         usage = _usage(content, profile.name)
     except BackendError as error:
         tab.failed(error)

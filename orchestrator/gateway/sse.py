@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from orchestrator.backends.openai import usage_of
+from orchestrator.backends.usage import usage_in
 from orchestrator.types import Usage
 
 DONE = b"data: [DONE]\n\n"
@@ -74,7 +74,7 @@ class Passage:
             parsed = parsed_event(content)
             if "error" in parsed and "choices" not in parsed:
                 self.has_failed = True
-            found = usage_of(parsed.get("usage"))
+            found = usage_in(parsed)
             if found is not None:
                 self.usage = found
                 if _NO_CHOICES.search(event):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.backends.prices import billed_usd
 from orchestrator.budget import Budget, from_nano, to_nano
 from orchestrator.errors import BackendError
 from orchestrator.gateway.limits import TOKENS, USD, Hold, Limiter
@@ -31,6 +32,7 @@ class Tab:
         self._hold: Hold | None = None
         self._held_nano: int | None = 0
         self._held_tokens = 0
+        self._held_calls = 1
         self._requests = 1
         self.standing: list[tuple[str, int, int]] = []
         self.is_estimated = False
@@ -52,8 +54,11 @@ class Tab:
         """Nano-dollars that the tightest budget of its accounts still allows; `None` without one."""
         return self._limiter.left_nano(self.principal.chain)
 
-    async def hold(self, usd: float | None, tokens: int, *, within: Budget | None = None) -> None:
-        """Holds the worst case of a call. Raises `LimitReached`, or `Problem` where it does not fit `within` the budget of the request itself."""
+    async def hold(self, usd: float | None, tokens: int, *, within: Budget | None = None, calls: int = 1) -> None:
+        """Holds the worst case of a call, which may be made `calls` times. Raises `LimitReached`, or `Problem` where it does not fit `within` the
+        budget of the request itself.
+        """
+        self._held_calls = calls
         if within is not None:
             _check(usd, tokens, within)
         nano = None if usd is None else to_nano(usd)
@@ -61,11 +66,11 @@ class Tab:
         self._requests = 0  # however often it is tried, it is one request
         self._held_nano, self._held_tokens = nano, tokens
 
-    def settle(self, profile: ModelProfile, usage: Usage) -> None:
-        """Books what a call really used."""
-        usd = profile.cost_usd(usage.prefill_tokens, usage.output_tokens, usage.cached_tokens)
+    def settle(self, profile: ModelProfile, usage: Usage, *, unseen_calls: int = 0) -> None:
+        """Books what a call really used, and the worst case of those made beside it whose answers nobody saw."""
+        usd = billed_usd(profile, usage)
         self.is_estimated |= usage.estimated
-        self._book(None if usd is None else to_nano(usd), usage)
+        self._book_with(unseen_calls, None if usd is None else to_nano(usd), usage)
 
     def settle_usd(self, usd: float | None, usage: Usage) -> None:
         """Books what a search used."""
@@ -76,13 +81,15 @@ class Tab:
         self.is_estimated = True
         self._book(self._held_nano, Usage(self._held_tokens, estimated=True))
 
-    def settle_aborted(self, profile: ModelProfile, prompt_tokens: int, text_tokens: int) -> None:
+    def settle_aborted(self, profile: ModelProfile, prompt_tokens: int, text_tokens: int, *, unseen_calls: int = 0) -> None:
         """Books a call that was cut off: its prompt, and what came by then with a little more, but never more than was held."""
         usage = Usage(prompt_tokens, text_tokens + text_tokens // 8 + ABORTED_TOKENS, estimated=True)
         usd = profile.cost_usd(usage.prefill_tokens, usage.output_tokens)
         nano = None if usd is None else to_nano(usd)
         self.is_estimated = True
-        self._book(nano if nano is None or self._held_nano is None else min(nano, self._held_nano), usage)
+        self._book_with(
+            unseen_calls, nano if nano is None or self._held_nano is None else min(nano, self._held_nano // self._held_calls), usage
+        )
 
     def failed(self, error: BackendError) -> None:
         """Books a call that brought no answer: the worst case if its provider may charge for it, else nothing."""
@@ -96,6 +103,13 @@ class Tab:
         if self._hold is not None:
             self._hold.release()
             self._hold = None
+
+    def _book_with(self, unseen_calls: int, nano: int | None, usage: Usage) -> None:
+        if unseen_calls:
+            self.is_estimated = True
+            nano = None if nano is None or self._held_nano is None else nano + unseen_calls * (self._held_nano // self._held_calls)
+            usage += Usage(unseen_calls * (self._held_tokens // self._held_calls), estimated=True)
+        self._book(nano, usage)
 
     def _book(self, nano: int | None, usage: Usage) -> None:
         if self._hold is not None:

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from difflib import unified_diff
 from typing import Any
 
-from orchestrator.backends.base import Backend, Request, worst_case_prompt_tokens
+from orchestrator.backends.base import Backend, Request
+from orchestrator.backends.billing import bill_of, worst_case
 from orchestrator.budget import Ledger, Reservation, from_nano
 from orchestrator.errors import BackendError, BudgetExceeded, ConfigError
 from orchestrator.search.actions import Call, Combine, Critique, Draft, Revise, Stop
@@ -165,10 +166,8 @@ class Search:
         return None if self._seconds is None else max(self._seconds - self._trace.now_s(), 0.0)
 
     def _reserve(self, model: str, request: Request) -> Reservation:
-        profile = self._backends[model].profile
-        prompt = worst_case_prompt_tokens(request.messages)
-        output = request.max_tokens * request.several
-        return self._ledger.reserve(usd=profile.cost_usd(prompt, output), tokens=prompt + output)
+        worst = worst_case(self._backends[model], request)
+        return self._ledger.reserve(usd=worst.usd, tokens=worst.tokens)
 
     async def _perform(self, action: Call, state: SearchState, request: Request, reservation: Reservation) -> Change:
         """One call: ask, settle, verify. Nothing changes when the model abstains or fails; the reason is kept."""
@@ -227,14 +226,14 @@ class Search:
 
     async def _ask(self, model: str, request: Request, reservation: Reservation, attributes: dict[str, Any]) -> Completion:
         """Asks and settles: whatever happens, the reservation is closed exactly once."""
-        profile = self._backends[model].profile
+        backend = self._backends[model]
         try:
             await self._ledger.kept()
         except BaseException:
             self._ledger.release(reservation)  # nothing was sent
             raise
         try:
-            completion = await self._backends[model].complete(request)
+            completion = await backend.complete(request)
         except BaseException as error:
             if isinstance(error, BackendError) and not error.may_be_billed:
                 self._ledger.release(reservation)
@@ -244,15 +243,12 @@ class Search:
                 attributes["cost_usd"] += from_nano(reservation.nano)
                 attributes["worst_case"] = True
             raise
-        usage = completion.usage
-        cost = profile.cost_usd(usage.prefill_tokens, usage.output_tokens, usage.cached_tokens) or 0.0
+        bill = bill_of(backend, completion, worst_case(backend, request))
+        cost, usage = bill.usd or 0.0, bill.usage
+        if completion.unseen_calls:
+            attributes["unseen_calls"] = completion.unseen_calls
         self._ledger.settle(reservation, usd=cost, tokens=usage.total_tokens)
-        self._usage = Usage(
-            self._usage.prefill_tokens + usage.prefill_tokens,
-            self._usage.output_tokens + usage.output_tokens,
-            self._usage.cached_tokens + usage.cached_tokens,
-            self._usage.estimated or usage.estimated,
-        )
+        self._usage += usage
         attributes["cost_usd"] += cost
         attributes.update(prefill_tokens=usage.prefill_tokens, output_tokens=usage.output_tokens)
         return completion

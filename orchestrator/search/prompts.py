@@ -23,13 +23,15 @@ MEMORY_RULES = (
 
 
 def draft_messages(query: Query, recall: Recall | None) -> tuple[Message, ...]:
-    """System rules, then the conversation; the recalled notes stand right before the question, because they change with it."""
-    messages = [Message("system", SYSTEM if query.system is None else query.system), *query.history]
-    messages.extend(notes_messages(recall))
+    """What stays the same stands first: system rules, the form of the answer, the conversation; the recalled notes stand right before the question,
+    because they change with it.
+    """
+    messages = [Message("system", SYSTEM if query.system is None else query.system)]
     if query.schema is not None:
         import json
 
         messages.append(Message("system", "Answer with one JSON value that satisfies this JSON Schema:\n" + json.dumps(query.schema)))
+    messages += [*query.history, *notes_messages(recall)]
     messages.append(Message("user", query.text if query.prompt is None else query.prompt))
     return tuple(messages)
 

@@ -9,7 +9,7 @@ import pytest
 
 from orchestrator import Answer, BackendError, Budget, Completion, Message, Orchestrator
 from orchestrator.backends.base import Delta, Request
-from orchestrator.backends.openai import OpenAIBackend
+from orchestrator.backends.remote import RemoteBackend
 from orchestrator.budget import Ledger
 from orchestrator.errors import BackendRejected, BackendUnavailable, BadResponse, RateLimited
 from orchestrator.search.controller import Search
@@ -25,7 +25,7 @@ REQUEST = Request((Message("user", "What is 2 + 2?"),), "What is 2 + 2?", max_to
 
 def ask(url: str, *, deadline_s: float | None = 20.0, several: int = 1, **options: Any) -> Completion:
     async def run() -> Completion:
-        backend = OpenAIBackend(PROFILE, base_url=url, model="m", **options)
+        backend = RemoteBackend(PROFILE, base_url=url, model="m", **options)
         try:
             return await backend.complete(
                 Request(REQUEST.messages, REQUEST.question, max_tokens=100, deadline_s=deadline_s, several=several)
@@ -38,7 +38,7 @@ def ask(url: str, *, deadline_s: float | None = 20.0, several: int = 1, **option
 
 def read_stream(url: str) -> tuple[list[str], Completion | None, BackendError | None]:
     async def run() -> tuple[list[str], Completion | None, BackendError | None]:
-        backend = OpenAIBackend(PROFILE, base_url=url, model="m")
+        backend = RemoteBackend(PROFILE, base_url=url, model="m")
         texts: list[str] = []
         try:
             async for piece in backend.stream(REQUEST):
@@ -146,7 +146,7 @@ def test_nobody_listening_is_said_plainly() -> None:
 
 
 def test_the_key_appears_in_no_error_and_no_repr() -> None:
-    backend = OpenAIBackend(PROFILE, base_url="http://127.0.0.1:9/v1", model="m", key="sk-secret")
+    backend = RemoteBackend(PROFILE, base_url="http://127.0.0.1:9/v1", model="m", key="sk-secret")
     assert "sk-secret" not in repr(backend)
     with faulty_server(reply(401)) as server, pytest.raises(BackendRejected) as caught:
         ask(server.url, key="sk-secret")
@@ -192,7 +192,7 @@ def test_a_stream_that_breaks_off_is_an_error_that_may_be_billed_and_what_was_re
 
 def search(url: str, ledger: Ledger) -> tuple[SearchState, Trace]:
     async def run() -> tuple[SearchState, Trace]:
-        backend = OpenAIBackend(PROFILE, base_url=url, model="m", attempts=1)
+        backend = RemoteBackend(PROFILE, base_url=url, model="m", attempts=1)
         trace = Trace()
         state = SearchState(REQUEST.question, (Choice("m", 0.8, 0.001, 1.0),), {"m": 0.8})
         result = await Search({"m": backend}, (), ledger, trace).run(state, single, REQUEST)
@@ -234,7 +234,7 @@ def test_a_broken_model_is_replaced_by_the_next_one_and_the_answer_is_billed_in_
     async def run(bad: str, good: str) -> Answer:
         profiles = {"bad": ModelProfile("bad", 0.1, 0.1, skill=0.9), "good": ModelProfile("good", 1.0, 1.0, skill=0.9)}
         urls = {"bad": bad, "good": good}
-        backends = {name: OpenAIBackend(p, base_url=urls[name], model=name, attempts=1) for name, p in profiles.items()}
+        backends = {name: RemoteBackend(p, base_url=urls[name], model=name, attempts=1) for name, p in profiles.items()}
         async with Orchestrator(backends, strategy="cascade") as orchestrator:
             return await orchestrator.answer("What is the tallest tree?")
 

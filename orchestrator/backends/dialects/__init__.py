@@ -1,0 +1,26 @@
+"""Wire formats. A request is a chat completion of OpenAI's on the way in, and so is the answer on the way out, whatever is spoken between."""
+
+from __future__ import annotations
+
+from orchestrator.backends.dialects.dialect import Dialect, Outgoing, StreamReader
+from orchestrator.provider import DialectName
+
+__all__ = ["Dialect", "Outgoing", "StreamReader", "dialect_named"]
+
+
+def dialect_named(name: DialectName) -> Dialect:
+    if name == "chat":
+        from orchestrator.backends.dialects.chat import ChatDialect
+
+        return ChatDialect()
+    if name == "anthropic":
+        from orchestrator.backends.dialects.anthropic import AnthropicDialect
+
+        return AnthropicDialect()
+    if name == "gemini":
+        from orchestrator.backends.dialects.gemini import GeminiDialect
+
+        return GeminiDialect()
+    from orchestrator.backends.dialects.responses import ResponsesDialect
+
+    return ResponsesDialect()

@@ -1,0 +1,299 @@
+"""Anthropic's messages: POST {base_url}/messages (anthropic 2.12, types).
+
+Only the rules at the beginning are `system`; what the system says later stands in its place among the user's words, so that what came before stays a
+prefix that the cache knows. Thoughts come back signed in `thinking_blocks` and must be sent back as they are.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from orchestrator.backends.dialects.chat import takes_no_sampling
+from orchestrator.backends.dialects.dialect import (
+    Chunks,
+    Outgoing,
+    check_lacks,
+    choice,
+    json_instruction,
+    picture_of,
+    refused,
+    text_of,
+    whole,
+)
+from orchestrator.backends.usage import usage_of
+from orchestrator.provider import Provider
+
+FINISH = {
+    "end_turn": "stop", "stop_sequence": "stop", "pause_turn": "stop", "max_tokens": "length", "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls", "refusal": "content_filter",
+}  # fmt: skip
+MOST_BREAKPOINTS = 4
+_TOOL_CHOICES = {"auto": "auto", "required": "any", "none": "none"}
+_PASSED = ("thinking", "top_p", "top_k", "container", "inference_geo", "speed", "betas")
+
+
+class AnthropicDialect:
+    def outgoing(self, body: dict[str, Any], provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
+        check_lacks(body, provider)
+        most = body.get("max_completion_tokens") or body.get("max_tokens") or most_tokens
+        system, turns = _turns(body["messages"], provider)
+        out: dict[str, Any] = {"model": model, "max_tokens": int(most), "messages": turns}
+        out |= {name: body[name] for name in _PASSED if body.get(name) is not None}
+        if body.get("temperature") is not None:
+            out["temperature"] = min(body["temperature"], provider.most_temperature)
+        if takes_no_sampling(provider.no_sampling, model):
+            for name in ("temperature", "top_p", "top_k"):
+                out.pop(name, None)
+        if body.get("stop"):
+            out["stop_sequences"] = [body["stop"]] if isinstance(body["stop"], str) else list(body["stop"])
+        if body.get("stream"):
+            out["stream"] = True
+        if body.get("user"):
+            out["metadata"] = {"user_id": body["user"]}
+        if body.get("service_tier") in ("auto", "standard_only"):
+            out["service_tier"] = body["service_tier"]
+        if body.get("tools"):
+            out["tools"] = [_tool(tool, provider) for tool in body["tools"]]
+            _set_tool_choice(out, body)
+        _set_output(out, body, provider, system)
+        if system:
+            out["system"] = system if any("cache_control" in block for block in system) else "\n\n".join(block["text"] for block in system)
+        _limit_breakpoints(out)
+        return Outgoing("/messages", out)
+
+    def completion(self, payload: dict[str, Any], provider: Provider) -> dict[str, Any]:
+        blocks = payload.get("content")
+        if not isinstance(blocks, list):
+            return payload
+        message: dict[str, Any] = {"content": None}
+        texts: list[str] = []
+        calls: list[dict[str, Any]] = []
+        thinking: list[dict[str, Any]] = []
+        for block in (block for block in blocks if isinstance(block, dict)):
+            kind = block.get("type")
+            if kind == "text":
+                texts.append(str(block.get("text") or ""))
+            elif kind == "tool_use":
+                calls.append(_call(block.get("id"), block.get("name"), json.dumps(block.get("input") or {})))
+            elif kind in ("thinking", "redacted_thinking"):
+                thinking.append(block)
+        if texts:
+            message["content"] = "".join(texts)
+        if calls:
+            message["tool_calls"] = calls
+        if thinking:
+            message["thinking_blocks"] = thinking
+            message["reasoning_content"] = "".join(str(block.get("thinking") or "") for block in thinking)
+        finish = FINISH.get(str(payload.get("stop_reason")), "stop")
+        return whole(payload.get("id"), payload.get("model"), [choice(0, message, finish)], usage_of(payload.get("usage")))
+
+    def reader(self, provider: Provider) -> AnthropicReader:
+        return AnthropicReader()
+
+
+class AnthropicReader(Chunks):
+    """The usage is told in pieces: what was read with `message_start`, what was written so far, and all of it again where tools ran, later."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_done = False
+        self._usage: dict[str, Any] = {}
+        self._calls = -1
+        self._block: dict[str, Any] = {}
+
+    def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+        kind = event.get("type")
+        if kind == "content_block_delta":
+            return self._delta(event.get("delta") or {})
+        if kind == "content_block_start":
+            return self._begun(event.get("content_block") or {})
+        if kind == "content_block_stop":
+            return self._ended()
+        if kind == "message_start":
+            message = event.get("message") or {}
+            self.id, self.model = str(message.get("id") or ""), str(message.get("model") or "")
+            self._count(message.get("usage"))
+            return [self.chunk({"role": "assistant", "content": ""})]
+        if kind == "message_delta":
+            self._count(event.get("usage"))
+            reason = (event.get("delta") or {}).get("stop_reason")
+            return [self.chunk({}, FINISH.get(reason, "stop"))] if reason else []
+        if kind == "message_stop":
+            self.is_done = True
+            usage = usage_of(self._usage)
+            return [self.usage(usage)] if usage is not None else []
+        return [{"error": event.get("error") or event}] if kind == "error" else []
+
+    def _count(self, usage: Any) -> None:
+        if isinstance(usage, dict):
+            self._usage |= {name: value for name, value in usage.items() if value is not None}
+
+    def _begun(self, block: dict[str, Any]) -> list[dict[str, Any]]:
+        self._block = block
+        if block.get("type") == "tool_use":
+            self._calls += 1
+            return [self.chunk({"tool_calls": [{"index": self._calls, **_call(block.get("id"), block.get("name"), "")}]})]
+        text = block.get("text") if block.get("type") == "text" else None
+        return [self.chunk({"content": text})] if text else []
+
+    def _delta(self, delta: dict[str, Any]) -> list[dict[str, Any]]:
+        kind = delta.get("type")
+        if kind == "text_delta":
+            return [self.chunk({"content": delta.get("text") or ""})]
+        if kind == "input_json_delta":
+            arguments = {"arguments": delta.get("partial_json") or ""}
+            return [self.chunk({"tool_calls": [{"index": self._calls, "function": arguments}]})]
+        if kind == "thinking_delta":
+            thought = delta.get("thinking") or ""
+            self._block["thinking"] = str(self._block.get("thinking") or "") + thought
+            return [self.chunk({"reasoning_content": thought})]
+        if kind == "signature_delta":
+            self._block["signature"] = str(self._block.get("signature") or "") + str(delta.get("signature") or "")
+        return []
+
+    def _ended(self) -> list[dict[str, Any]]:
+        block, self._block = self._block, {}
+        return [self.chunk({"thinking_blocks": [block]})] if block.get("type") in ("thinking", "redacted_thinking") else []
+
+
+def _call(id: Any, name: Any, arguments: str) -> dict[str, Any]:
+    return {"id": str(id or ""), "type": "function", "function": {"name": str(name or ""), "arguments": arguments}}
+
+
+def _turns(messages: list[dict[str, Any]], provider: Provider) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """(blocks of the system's rules, turns in which user and assistant alternate)."""
+    system: list[dict[str, Any]] = []
+    turns: list[dict[str, Any]] = []
+    for message in messages:
+        role = message["role"]
+        if role in ("system", "developer") and not turns:
+            system += _texts(message.get("content"))
+            continue
+        blocks = (
+            _assistant(message) if role == "assistant" else _result(message) if role in ("tool", "function") else _user(message, provider)
+        )
+        speaker = "assistant" if role == "assistant" else "user"
+        if not blocks:
+            continue
+        if turns and turns[-1]["role"] == speaker:
+            turns[-1]["content"] += blocks
+        else:
+            turns.append({"role": speaker, "content": blocks})
+    if not turns and system:
+        turns.append({"role": "user", "content": [system.pop()]})
+    for turn in turns:
+        if len(turn["content"]) == 1 and turn["content"][0].keys() == {"type", "text"}:
+            turn["content"] = turn["content"][0]["text"]
+    return system, turns
+
+
+def _texts(content: Any) -> list[dict[str, Any]]:
+    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content if isinstance(content, list) else []
+    return [_text(part) for part in parts if part.get("text")]
+
+
+def _text(part: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "text", "text": part["text"]} | ({"cache_control": part["cache_control"]} if part.get("cache_control") else {})
+
+
+def _user(message: dict[str, Any], provider: Provider) -> list[dict[str, Any]]:
+    content = message.get("content")
+    if not isinstance(content, list):
+        return _texts(content)
+    blocks: list[dict[str, Any]] = []
+    for part in content:
+        kind = part.get("type")
+        if kind == "text":
+            blocks += _texts([part])
+            continue
+        if kind == "image_url":
+            media, found, is_data = picture_of(part)
+            source = {"type": "base64", "media_type": media, "data": found} if is_data else {"type": "url", "url": found}
+            block: dict[str, Any] = {"type": "image", "source": source}
+        elif kind == "file":
+            block = {"type": "document", "source": _document(part.get("file") or {}, provider)}
+        else:
+            raise refused(provider, f"a message with {kind}")
+        blocks.append(block | ({"cache_control": part["cache_control"]} if part.get("cache_control") else {}))
+    return blocks
+
+
+def _document(file: dict[str, Any], provider: Provider) -> dict[str, Any]:
+    data = str(file.get("file_data") or "")
+    if not data.startswith("data:"):
+        raise refused(provider, "a file without its content")
+    head, _, content = data[5:].partition(",")
+    return {"type": "base64", "media_type": head.partition(";")[0] or "application/pdf", "data": content}
+
+
+def _assistant(message: dict[str, Any]) -> list[dict[str, Any]]:
+    blocks = [block for block in message.get("thinking_blocks") or () if isinstance(block, dict)]
+    blocks += _texts(message.get("content"))
+    for call in message.get("tool_calls") or ():
+        function = call.get("function") or {}
+        blocks.append(
+            {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": arguments_of(function.get("arguments"))}
+        )
+    return blocks
+
+
+def arguments_of(text: Any) -> dict[str, Any]:
+    """The arguments of a call; what is no JSON object is passed on as it is, under `arguments`."""
+    try:
+        found = json.loads(text or "{}")
+    except (ValueError, TypeError, RecursionError):
+        return {"arguments": text}
+    return found if isinstance(found, dict) else {"arguments": found}
+
+
+def _result(message: dict[str, Any]) -> list[dict[str, Any]]:
+    content = message.get("content")
+    told: dict[str, Any] = {"type": "tool_result", "tool_use_id": message.get("tool_call_id"), "content": text_of(content)}
+    if isinstance(content, list) and any(part.get("cache_control") for part in content):
+        told["cache_control"] = next(part["cache_control"] for part in content if part.get("cache_control"))
+    return [told]
+
+
+def _tool(tool: dict[str, Any], provider: Provider) -> dict[str, Any]:
+    if tool.get("type") != "function":
+        return tool  # one of its own: it knows what it means
+    function = tool["function"]
+    found = {"name": function["name"], "input_schema": function.get("parameters") or {"type": "object"}}
+    found |= {name: function[name] for name in ("description", "strict") if function.get(name) is not None}
+    return found | ({"cache_control": tool["cache_control"]} if tool.get("cache_control") else {})
+
+
+def _set_tool_choice(out: dict[str, Any], body: dict[str, Any]) -> None:
+    chosen = body.get("tool_choice")
+    if isinstance(chosen, dict):
+        out["tool_choice"] = {"type": "tool", "name": (chosen.get("function") or chosen).get("name")}
+    elif chosen in _TOOL_CHOICES:
+        out["tool_choice"] = {"type": _TOOL_CHOICES[chosen]}
+    if body.get("parallel_tool_calls") is False:
+        out["tool_choice"] = {**out.get("tool_choice", {"type": "auto"}), "disable_parallel_tool_use": True}
+
+
+def _set_output(out: dict[str, Any], body: dict[str, Any], provider: Provider, system: list[dict[str, Any]]) -> None:
+    config: dict[str, Any] = {}
+    effort = body.get("reasoning_effort")
+    if effort == "none":
+        out.setdefault("thinking", {"type": "disabled"})
+    elif effort and (named := provider.efforts.get(effort, effort)):
+        config["effort"] = named
+    wanted = body.get("response_format") or {}
+    if wanted.get("type") == "json_schema":
+        config["format"] = {"type": "json_schema", "schema": wanted["json_schema"].get("schema") or {}}
+    elif wanted.get("type") == "json_object":
+        system.append({"type": "text", "text": json_instruction(wanted)})
+    if config:
+        out["output_config"] = config
+
+
+def _limit_breakpoints(out: dict[str, Any]) -> None:
+    """At most four marks are allowed: the last ones hold the longest prefixes, and the first of all is what most requests share."""
+    turns = [block for turn in out["messages"] if isinstance(turn["content"], list) for block in turn["content"]]
+    system: list[dict[str, Any]] = out["system"] if isinstance(out.get("system"), list) else []
+    marked = [block for block in (*out.get("tools", ()), *system, *turns) if "cache_control" in block]
+    for block in marked[1 : len(marked) - MOST_BREAKPOINTS + 1]:
+        del block["cache_control"]

@@ -1,0 +1,198 @@
+"""OpenAI's chat completions, as each of many servers takes them: POST {base_url}/chat/completions (openai 3.54, types.chat).
+
+What differs between servers is switches of the provider's row; there is no provider's name in this file.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+from orchestrator.backends.dialects.dialect import Outgoing, check_lacks, json_instruction, text_of
+from orchestrator.backends.usage import chat_usage, usage_in
+from orchestrator.provider import Provider
+
+TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
+_SAMPLING = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty")
+_OWN_MESSAGE_FIELDS = ("thinking_blocks",)  # of other dialects: no server of this one knows them
+
+
+class ChatDialect:
+    def outgoing(self, body: dict[str, Any], provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
+        check_lacks(body, provider)
+        out = {**body, "model": model}
+        for name in TOKEN_FIELDS:
+            if name != provider.token_field and name in out:
+                out.setdefault(provider.token_field, out.pop(name))
+        out["messages"] = messages_for(provider, body["messages"], model)
+        if "response_format" in out:
+            _set_form(out, provider)
+        if "tool_choice" in out and provider.tool_choices and out["tool_choice"] in provider.tool_choices:
+            _rename(out, "tool_choice", provider.tool_choices[out["tool_choice"]])
+        if "reasoning_effort" in out:
+            _set_effort(out, provider)
+        _set_sampling(out, provider, model)
+        if out.get("stream"):
+            if provider.stream_options:
+                out["stream_options"] = {**(out.get("stream_options") or {}), "include_usage": True}
+            else:
+                out.pop("stream_options", None)
+        if out.get("n") == 1 and "n" in provider.lacks:
+            del out["n"]
+        if provider.drops:
+            for name in provider.drops:
+                out.pop(name, None)
+        for name, other in provider.renames.items():
+            if name in out:
+                out[other] = out.pop(name)
+        if provider.only is not None:
+            out = {name: value for name, value in out.items() if name in provider.only}
+        return Outgoing("/chat/completions", out)
+
+    def completion(self, payload: dict[str, Any], provider: Provider) -> dict[str, Any]:
+        choices = payload.get("choices")
+        if not isinstance(choices, list):
+            return payload
+        if provider.thoughts == "reasoning":
+            for choice in choices:
+                if isinstance(choice, dict):
+                    _name_thoughts(choice.get("message"))
+        return payload
+
+    def reader(self, provider: Provider) -> ChatReader:
+        return ChatReader(provider)
+
+
+class ChatReader:
+    """Chunks as they are, with thoughts and usage where everyone looks for them: in `reasoning_content`, and in a last chunk of its own.
+
+    Some servers put the usage on the last chunk that still has a choice, and some on every chunk, the sum so far: the last counts.
+    """
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+        self.is_done = False
+
+    def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+        choices = event.get("choices")
+        if not isinstance(choices, list):
+            return [event] if "error" in event else []
+        if self._provider.thoughts == "reasoning":
+            for choice in choices:
+                if isinstance(choice, dict):
+                    _name_thoughts(choice.get("delta"))
+        if any(isinstance(choice, dict) and choice.get("finish_reason") for choice in choices):
+            self.is_done = True
+        usage = usage_in(event)
+        if usage is None or event.get("usage"):
+            return [event]
+        return [{**event, "usage": chat_usage(usage)}]
+
+
+def is_plain(provider: Provider) -> bool:
+    """Whether answers may pass through unread: nothing in them has another name."""
+    return provider.dialect == "chat" and provider.thoughts != "reasoning" and provider.timings != "groq"
+
+
+def messages_for(provider: Provider, messages: list[dict[str, Any]], model: str) -> list[dict[str, Any]]:
+    marks = provider.cache == "anthropic" or (provider.cache == "openai" and _has_breakpoints(model))
+    return [_message(message, provider, marks=marks) for message in messages]
+
+
+def _message(message: dict[str, Any], provider: Provider, *, marks: bool) -> dict[str, Any]:
+    """A message as this server takes it; the same object where nothing needs to change."""
+    content = message.get("content")
+    if isinstance(content, str) and len(message) == 2 and message["role"] != "developer":
+        return message
+    out = dict(message)
+    if out.get("role") == "developer" and not provider.developer_role:
+        out["role"] = "system"
+    if isinstance(content, list):
+        if not provider.parts or (not marks and all(part.get("type") == "text" for part in content) and _has_marks(content)):
+            out["content"] = text_of(content)
+        elif _has_marks(content):
+            out["content"] = [_marked(part, provider, marks=marks) for part in content]
+    if not provider.names_in_messages and out.get("role") != "tool":
+        out.pop("name", None)
+    for name in _OWN_MESSAGE_FIELDS:
+        out.pop(name, None)
+    thoughts = out.pop("reasoning_content", None)
+    if thoughts and provider.thoughts_back and out.get("tool_calls") and provider.thoughts != "none":
+        out[provider.thoughts] = thoughts
+    return out
+
+
+def _has_marks(parts: list[dict[str, Any]]) -> bool:
+    return any("cache_control" in part for part in parts)
+
+
+def _marked(part: dict[str, Any], provider: Provider, *, marks: bool) -> dict[str, Any]:
+    """A part with its cache mark in this provider's words."""
+    if "cache_control" not in part or (marks and provider.cache == "anthropic"):
+        return part
+    out = {name: value for name, value in part.items() if name != "cache_control"}
+    if marks:
+        ttl = part["cache_control"].get("ttl")
+        out["prompt_cache_breakpoint"] = {"mode": "explicit"} | ({"ttl": "12h"} if ttl == "1h" else {})
+    return out
+
+
+@lru_cache(maxsize=256)
+def _has_breakpoints(model: str) -> bool:
+    """OpenAI: from gpt-5.6 on (openai 3.54, PromptCacheOptions)."""
+    found = re.match(r"gpt-(\d+)(?:\.(\d+))?", model)
+    return bool(found) and (int(found[1]), int(found[2] or 0)) >= (5, 6)  # type: ignore[index]
+
+
+def _set_form(out: dict[str, Any], provider: Provider) -> None:
+    """The form of the answer as far as this server holds a model to it; the model is told of the rest."""
+    wanted = out["response_format"]
+    kind = wanted.get("type") if isinstance(wanted, dict) else None
+    if kind not in ("json_schema", "json_object"):
+        return
+    if provider.json == "none" or (provider.json == "object" and kind == "json_schema"):
+        told = {"role": "system", "content": json_instruction(wanted)}
+        out["messages"] = [told, *out["messages"]]
+        out["response_format"] = {"type": "json_object"}
+        if provider.json == "none":
+            del out["response_format"]
+    elif kind == "json_schema" and not provider.strict_json and "strict" in wanted.get("json_schema", {}):
+        out["response_format"] = {**wanted, "json_schema": {k: v for k, v in wanted["json_schema"].items() if k != "strict"}}
+
+
+def _set_effort(out: dict[str, Any], provider: Provider) -> None:
+    effort = out.pop("reasoning_effort")
+    if not effort:
+        return
+    named = provider.efforts.get(effort, effort)
+    if provider.effort_field == "thinking":
+        out.setdefault("thinking", {"type": "disabled" if named == "disabled" else "enabled"})
+    elif named:
+        out[provider.effort_field] = named
+
+
+def _set_sampling(out: dict[str, Any], provider: Provider, model: str) -> None:
+    if provider.no_sampling and takes_no_sampling(provider.no_sampling, model):
+        for name in _SAMPLING:
+            out.pop(name, None)
+    temperature = out.get("temperature")
+    if temperature is not None:
+        out["temperature"] = min(max(temperature, provider.least_temperature), provider.most_temperature)
+
+
+@lru_cache(maxsize=256)
+def takes_no_sampling(pattern: str, model: str) -> bool:
+    return re.search(pattern, model) is not None
+
+
+def _rename(out: dict[str, Any], name: str, value: str) -> None:
+    if value:
+        out[name] = value
+    else:
+        del out[name]
+
+
+def _name_thoughts(holder: Any) -> None:
+    if isinstance(holder, dict) and isinstance(holder.get("reasoning"), str):
+        holder.setdefault("reasoning_content", holder.pop("reasoning"))

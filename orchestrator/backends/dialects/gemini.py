@@ -1,0 +1,276 @@
+"""Gemini's generateContent: POST {base_url}/models/{model}:generateContent, `:streamGenerateContent?alt=sse` (google-genai 3.4, types).
+
+Signatures of thoughts travel in `extra_content.google.thought_signature` of a tool call, as in Google's own OpenAI-compatible API, and must come
+back.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from orchestrator.backends.dialects.anthropic import arguments_of
+from orchestrator.backends.dialects.dialect import Chunks, Outgoing, check_lacks, choice, picture_of, refused, text_of, whole
+from orchestrator.backends.usage import usage_of
+from orchestrator.provider import Provider
+
+_STOPPED = {"STOP", "FINISH_REASON_UNSPECIFIED"}
+_LONG = {"MAX_TOKENS"}
+_NO_CALL = {
+    "MALFORMED_FUNCTION_CALL",
+    "UNEXPECTED_TOOL_CALL",
+    "TOO_MANY_TOOL_CALLS",
+    "MISSING_THOUGHT_SIGNATURE",
+    "MALFORMED_RESPONSE",
+    "OTHER",
+}
+_NAMES = {
+    "temperature": "temperature", "top_p": "topP", "top_k": "topK", "n": "candidateCount", "seed": "seed", "presence_penalty": "presencePenalty",
+    "frequency_penalty": "frequencyPenalty",
+}  # fmt: skip
+_BUDGETS = {"none": 0, "minimal": 512, "low": 1_024, "medium": 8_192, "high": 24_576, "xhigh": 24_576, "max": 24_576}
+_LEVELS = {"none": "minimal", "xhigh": "high", "max": "high"}
+_MODES = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
+
+
+class GeminiDialect:
+    def outgoing(self, body: dict[str, Any], provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
+        check_lacks(body, provider)
+        system, contents = _contents(body["messages"], provider)
+        out: dict[str, Any] = {"contents": contents}
+        if system:
+            out["systemInstruction"] = {"parts": system}
+        config = {other: body[name] for name, other in _NAMES.items() if body.get(name) is not None}
+        most = body.get("max_completion_tokens") or body.get("max_tokens")
+        if most:
+            config["maxOutputTokens"] = int(most)
+        if body.get("stop"):
+            config["stopSequences"] = [body["stop"]] if isinstance(body["stop"], str) else list(body["stop"])
+        if body.get("logprobs"):
+            config |= {"responseLogprobs": True, "logprobs": min(int(body.get("top_logprobs") or 1), 20)}
+        _set_form(config, body)
+        _set_thinking(config, body, model)
+        if config:
+            out["generationConfig"] = config
+        if body.get("tools"):
+            out["tools"] = [_tools(body["tools"])]
+            _set_tool_choice(out, body.get("tool_choice"))
+        if body.get("cached_content"):
+            out["cachedContent"] = body["cached_content"]
+        verb = "streamGenerateContent?alt=sse" if body.get("stream") else "generateContent"
+        return Outgoing(f"/models/{model}:{verb}", out)
+
+    def completion(self, payload: dict[str, Any], provider: Provider) -> dict[str, Any]:
+        candidates = payload.get("candidates")
+        usage = usage_of(payload.get("usageMetadata"))
+        if not isinstance(candidates, list) or not candidates:
+            blocked = (payload.get("promptFeedback") or {}).get("blockReason")
+            if not blocked:
+                return payload
+            told = {"content": None, "refusal": f"the prompt was blocked: {blocked}"}
+            return whole(payload.get("responseId"), payload.get("modelVersion"), [choice(0, told, "content_filter")], usage)
+        choices = [_choice(index, candidate) for index, candidate in enumerate(candidates) if isinstance(candidate, dict)]
+        return whole(payload.get("responseId"), payload.get("modelVersion"), choices, usage)
+
+    def reader(self, provider: Provider) -> GeminiReader:
+        return GeminiReader()
+
+
+class GeminiReader(Chunks):
+    """Every event is an answer of its own with the usage so far; the last one with a finish reason ends it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_done = False
+        self._calls: dict[int, int] = {}
+        self._has_begun = False
+
+    def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+        if "error" in event:
+            return [{"error": event["error"]}]
+        self.id, self.model = str(event.get("responseId") or self.id), str(event.get("modelVersion") or self.model)
+        found: list[dict[str, Any]] = []
+        blocked = (event.get("promptFeedback") or {}).get("blockReason")
+        if blocked:
+            found.append(self.chunk({"refusal": f"the prompt was blocked: {blocked}"}, "content_filter"))
+        for candidate in event.get("candidates") or ():
+            found += self._candidate(candidate)
+        self.is_done = self.is_done or bool(blocked) or any(c.get("finishReason") for c in event.get("candidates") or ())
+        usage = usage_of(event.get("usageMetadata"))
+        if usage is not None:
+            found.append(self.usage(usage))
+        return found
+
+    def _candidate(self, candidate: dict[str, Any]) -> list[dict[str, Any]]:
+        index = candidate.get("index") or 0
+        message = _message((candidate.get("content") or {}).get("parts") or ())
+        begun = self._calls.get(index, 0)
+        calls = message.pop("tool_calls", None)
+        if calls:
+            message["tool_calls"] = [{"index": begun + i, **call} for i, call in enumerate(calls)]
+            self._calls[index] = begun + len(calls)
+        if message.get("content") is None:
+            message.pop("content", None)
+        if message and not self._has_begun:
+            self._has_begun, message = True, {"role": "assistant", **message}
+        reason = candidate.get("finishReason")
+        finish = _finish(reason, has_calls=bool(self._calls.get(index))) if reason else None
+        return [self.chunk(message, finish, index)] if message or finish else []
+
+
+def _choice(index: int, candidate: dict[str, Any]) -> dict[str, Any]:
+    message = _message((candidate.get("content") or {}).get("parts") or ())
+    found = choice(index, message, _finish(candidate.get("finishReason"), has_calls="tool_calls" in message))
+    told = candidate.get("logprobsResult")
+    if isinstance(told, dict):
+        found["logprobs"] = {"content": _logprobs(told)}
+    return found
+
+
+def _logprobs(told: dict[str, Any]) -> list[dict[str, Any]]:
+    top, chosen = told.get("topCandidates") or (), told.get("chosenCandidates") or ()
+    rows = []
+    for place, one in enumerate(chosen):
+        others = (top[place].get("candidates") or ()) if place < len(top) else ()
+        row = {"token": one.get("token"), "logprob": one.get("logProbability")}
+        rows.append(row | {"top_logprobs": [{"token": o.get("token"), "logprob": o.get("logProbability")} for o in others]})
+    return rows
+
+
+def _finish(reason: Any, *, has_calls: bool) -> str:
+    if reason is None or reason in _STOPPED:
+        return "tool_calls" if has_calls else "stop"
+    return "length" if reason in _LONG else "stop" if reason in _NO_CALL else "content_filter"
+
+
+def _message(parts: Any) -> dict[str, Any]:
+    """A message of the assistant, of parts."""
+    texts: list[str] = []
+    thoughts: list[str] = []
+    calls: list[dict[str, Any]] = []
+    for part in (part for part in parts if isinstance(part, dict)):
+        if "functionCall" in part:
+            called = part["functionCall"]
+            function = {"name": called.get("name"), "arguments": json.dumps(called.get("args") or {})}
+            call: dict[str, Any] = {
+                "id": called.get("id") or f"call_{called.get('name')}_{len(calls)}",
+                "type": "function",
+                "function": function,
+            }
+            if part.get("thoughtSignature"):
+                call["extra_content"] = {"google": {"thought_signature": part["thoughtSignature"]}}
+            calls.append(call)
+        elif isinstance(part.get("text"), str):
+            (thoughts if part.get("thought") else texts).append(part["text"])
+    message: dict[str, Any] = {"content": "".join(texts) if texts else None}
+    if thoughts:
+        message["reasoning_content"] = "".join(thoughts)
+    if calls:
+        message["tool_calls"] = calls
+    return message
+
+
+def _contents(messages: list[dict[str, Any]], provider: Provider) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    system: list[dict[str, Any]] = []
+    contents: list[dict[str, Any]] = []
+    names: dict[str, str] = {}
+    for message in messages:
+        role = message["role"]
+        if role in ("system", "developer") and not contents:
+            system.append({"text": text_of(message.get("content"))})
+            continue
+        if role == "assistant":
+            parts = _assistant(message, names)
+        elif role in ("tool", "function"):
+            name = names.get(message.get("tool_call_id") or "", message.get("name") or "tool")
+            parts = [{"functionResponse": {"name": name, "response": _response(text_of(message.get("content")))}}]
+        else:
+            parts = _user(message, provider)
+        speaker = "model" if role == "assistant" else "user"
+        if not parts:
+            continue
+        if contents and contents[-1]["role"] == speaker:
+            contents[-1]["parts"] += parts
+        else:
+            contents.append({"role": speaker, "parts": parts})
+    if not contents and system:
+        contents.append({"role": "user", "parts": [system.pop()]})
+    return [part for part in system if part["text"]], contents
+
+
+def _user(message: dict[str, Any], provider: Provider) -> list[dict[str, Any]]:
+    content = message.get("content")
+    if not isinstance(content, list):
+        return [{"text": content}] if content else []
+    parts: list[dict[str, Any]] = []
+    for part in content:
+        kind = part.get("type")
+        if kind == "text":
+            parts += [{"text": part["text"]}] if part.get("text") else []
+        elif kind == "image_url":
+            media, found, is_data = picture_of(part)
+            parts.append({"inlineData": {"mimeType": media, "data": found}} if is_data else {"fileData": {"fileUri": found}})
+        elif kind == "input_audio":
+            sound = part.get("input_audio") or {}
+            parts.append({"inlineData": {"mimeType": f"audio/{sound.get('format') or 'wav'}", "data": sound.get("data")}})
+        elif kind == "file" and str((part.get("file") or {}).get("file_data") or "").startswith("data:"):
+            head, _, data = part["file"]["file_data"][5:].partition(",")
+            parts.append({"inlineData": {"mimeType": head.partition(";")[0], "data": data}})
+        else:
+            raise refused(provider, f"a message with {kind}")
+    return parts
+
+
+def _assistant(message: dict[str, Any], names: dict[str, str]) -> list[dict[str, Any]]:
+    text = text_of(message.get("content"))
+    parts: list[dict[str, Any]] = [{"text": text}] if text else []
+    for call in message.get("tool_calls") or ():
+        function = call.get("function") or {}
+        names[call.get("id") or ""] = function.get("name") or "tool"
+        part: dict[str, Any] = {"functionCall": {"name": function.get("name"), "args": arguments_of(function.get("arguments"))}}
+        signature = ((call.get("extra_content") or {}).get("google") or {}).get("thought_signature")
+        parts.append(part | ({"thoughtSignature": signature} if signature else {}))
+    return parts
+
+
+def _response(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return {"result": text}
+    return found if isinstance(found, dict) else {"result": found}
+
+
+def _set_form(config: dict[str, Any], body: dict[str, Any]) -> None:
+    wanted = body.get("response_format") or {}
+    if wanted.get("type") in ("json_schema", "json_object"):
+        config["responseMimeType"] = "application/json"
+    if wanted.get("type") == "json_schema":
+        config["responseJsonSchema"] = wanted["json_schema"].get("schema") or {}
+
+
+def _set_thinking(config: dict[str, Any], body: dict[str, Any], model: str) -> None:
+    effort = body.get("reasoning_effort")
+    if not effort:
+        return
+    if model.startswith("gemini-2.5"):  # later models are told a level, these a number of tokens
+        config["thinkingConfig"] = {"thinkingBudget": _BUDGETS.get(effort, 8_192)}
+    else:
+        config["thinkingConfig"] = {"thinkingLevel": _LEVELS.get(effort, effort)}
+
+
+def _tools(tools: list[dict[str, Any]]) -> dict[str, Any]:
+    declared = []
+    for tool in tools:
+        function = tool.get("function") or {}
+        row = {"name": function.get("name"), "parametersJsonSchema": function.get("parameters") or {"type": "object"}}
+        declared.append(row | ({"description": function["description"]} if function.get("description") else {}))
+    return {"functionDeclarations": declared}
+
+
+def _set_tool_choice(out: dict[str, Any], chosen: Any) -> None:
+    if isinstance(chosen, dict):
+        calling = {"mode": "ANY", "allowedFunctionNames": [(chosen.get("function") or chosen).get("name")]}
+        out["toolConfig"] = {"functionCallingConfig": calling}
+    elif chosen in _MODES:
+        out["toolConfig"] = {"functionCallingConfig": {"mode": _MODES[chosen]}}

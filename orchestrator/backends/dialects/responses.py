@@ -1,0 +1,169 @@
+"""OpenAI's responses: POST {base_url}/responses (openai 3.54, types.responses). Nothing is kept at the server: the conversation is sent whole."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from orchestrator.backends.dialects.chat import takes_no_sampling
+from orchestrator.backends.dialects.dialect import Chunks, Outgoing, check_lacks, choice, picture_of, refused, text_of, whole
+from orchestrator.backends.usage import usage_of
+from orchestrator.provider import Provider
+
+_PASSED = (
+    "temperature", "top_p", "parallel_tool_calls", "service_tier", "prompt_cache_key", "prompt_cache_options", "safety_identifier", "user",
+    "metadata", "previous_response_id", "truncation", "include",
+)  # fmt: skip
+
+
+class ResponsesDialect:
+    def outgoing(self, body: dict[str, Any], provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
+        check_lacks(body, provider)
+        out: dict[str, Any] = {"model": model, "input": _items(body["messages"], provider), "store": bool(body.get("store"))}
+        out |= {name: body[name] for name in _PASSED if body.get(name) is not None}
+        if takes_no_sampling(provider.no_sampling, model):
+            for name in ("temperature", "top_p"):
+                out.pop(name, None)
+        most = body.get("max_completion_tokens") or body.get("max_tokens")
+        if most:
+            out["max_output_tokens"] = max(int(most), 16)  # the API takes no less
+        if body.get("reasoning_effort"):
+            out["reasoning"] = {"effort": body["reasoning_effort"]}
+        text = {"verbosity": body["verbosity"]} if body.get("verbosity") else {}
+        wanted = body.get("response_format") or {}
+        if wanted.get("type") == "json_schema":
+            text["format"] = {"type": "json_schema", **wanted["json_schema"]}
+        elif wanted.get("type") == "json_object":
+            text["format"] = {"type": "json_object"}
+        if text:
+            out["text"] = text
+        if body.get("logprobs"):
+            out["include"] = [*out.get("include", ()), "message.output_text.logprobs"]
+            out["top_logprobs"] = body.get("top_logprobs") or 0
+        if body.get("tools"):
+            out["tools"] = [{"type": "function", **tool["function"]} if tool.get("type") == "function" else tool for tool in body["tools"]]
+            chosen = body.get("tool_choice")
+            if isinstance(chosen, dict):
+                out["tool_choice"] = {"type": "function", "name": (chosen.get("function") or chosen).get("name")}
+            elif chosen:
+                out["tool_choice"] = chosen
+        if body.get("stream"):
+            out["stream"] = True
+        return Outgoing("/responses", out)
+
+    def completion(self, payload: dict[str, Any], provider: Provider) -> dict[str, Any]:
+        items = payload.get("output")
+        if not isinstance(items, list) or payload.get("status") == "failed":
+            return {"error": payload.get("error") or payload}
+        texts: list[str] = []
+        refusals: list[str] = []
+        thoughts: list[str] = []
+        calls: list[dict[str, Any]] = []
+        for item in (item for item in items if isinstance(item, dict)):
+            if item.get("type") == "message":
+                for part in item.get("content") or ():
+                    if part.get("type") == "refusal":
+                        refusals.append(str(part.get("refusal") or ""))
+                    else:
+                        texts.append(str(part.get("text") or ""))
+            elif item.get("type") == "function_call":
+                calls.append(_call(item))
+            elif item.get("type") == "reasoning":
+                thoughts += [str(part.get("text") or "") for part in item.get("summary") or ()]
+        message: dict[str, Any] = {"content": "".join(texts) if texts else None}
+        if refusals:
+            message["refusal"] = "".join(refusals)
+        if calls:
+            message["tool_calls"] = calls
+        if thoughts:
+            message["reasoning_content"] = "\n\n".join(thoughts)
+        choices = [choice(0, message, _finish(payload, has_calls=bool(calls)))]
+        return whole(payload.get("id"), payload.get("model"), choices, usage_of(payload.get("usage")))
+
+    def reader(self, provider: Provider) -> ResponsesReader:
+        return ResponsesReader()
+
+
+class ResponsesReader(Chunks):
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_done = False
+        self._calls: dict[Any, int] = {}
+
+    def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+        kind = str(event.get("type") or "")
+        if kind == "response.output_text.delta":
+            return [self.chunk({"content": event.get("delta") or ""})]
+        if kind == "response.refusal.delta":
+            return [self.chunk({"refusal": event.get("delta") or ""})]
+        if kind == "response.reasoning_summary_text.delta":
+            return [self.chunk({"reasoning_content": event.get("delta") or ""})]
+        if kind == "response.function_call_arguments.delta":
+            place = self._calls.get(event.get("output_index"), 0)
+            return [self.chunk({"tool_calls": [{"index": place, "function": {"arguments": event.get("delta") or ""}}]})]
+        if kind == "response.output_item.added" and (event.get("item") or {}).get("type") == "function_call":
+            place = self._calls.setdefault(event.get("output_index"), len(self._calls))
+            return [self.chunk({"tool_calls": [{"index": place, **_call({**event["item"], "arguments": ""})}]})]
+        if kind == "response.created":
+            response = event.get("response") or {}
+            self.id, self.model = str(response.get("id") or ""), str(response.get("model") or "")
+            return [self.chunk({"role": "assistant", "content": ""})]
+        if kind in ("response.completed", "response.incomplete"):
+            return self._ended(event.get("response") or {})
+        if kind == "response.failed":
+            return [{"error": (event.get("response") or {}).get("error") or {"message": "the response failed"}}]
+        return [{"error": event}] if kind == "error" else []
+
+    def _ended(self, response: dict[str, Any]) -> list[dict[str, Any]]:
+        self.is_done = True
+        found = [self.chunk({}, _finish(response, has_calls=bool(self._calls)))]
+        usage = usage_of(response.get("usage"))
+        return [*found, self.usage(usage)] if usage is not None else found
+
+
+def _call(item: dict[str, Any]) -> dict[str, Any]:
+    function = {"name": str(item.get("name") or ""), "arguments": str(item.get("arguments") or "")}
+    return {"id": str(item.get("call_id") or item.get("id") or ""), "type": "function", "function": function}
+
+
+def _finish(response: dict[str, Any], *, has_calls: bool) -> str:
+    if response.get("status") == "incomplete":
+        reason = (response.get("incomplete_details") or {}).get("reason")
+        return "content_filter" if reason == "content_filter" else "length"
+    return "tool_calls" if has_calls else "stop"
+
+
+def _items(messages: list[dict[str, Any]], provider: Provider) -> list[dict[str, Any]]:
+    items: list[dict[str, Any]] = []
+    for message in messages:
+        role = message["role"]
+        if role in ("tool", "function"):
+            output = text_of(message.get("content"))
+            items.append({"type": "function_call_output", "call_id": message.get("tool_call_id"), "output": output})
+            continue
+        if message.get("content"):
+            items.append({"role": role, "content": _content(message["content"], role, provider)})
+        for call in message.get("tool_calls") or ():
+            function = call.get("function") or {}
+            called = {"name": function.get("name"), "arguments": function.get("arguments") or "{}"}
+            items.append({"type": "function_call", "call_id": call.get("id"), **called})
+    return items
+
+
+def _content(content: Any, role: str, provider: Provider) -> Any:
+    if isinstance(content, str):
+        return content
+    if role == "assistant":
+        return text_of(content)
+    parts: list[dict[str, Any]] = []
+    for part in content:
+        if part.get("type") == "text":
+            marked = {"prompt_cache_breakpoint": {"mode": "explicit"}} if part.get("cache_control") else {}
+            parts.append({"type": "input_text", "text": part["text"], **marked})
+        elif part.get("type") == "image_url":
+            media, found, is_data = picture_of(part)
+            parts.append({"type": "input_image", "detail": "auto", "image_url": f"data:{media};base64,{found}" if is_data else found})
+        elif part.get("type") == "file":
+            parts.append({"type": "input_file", **(part.get("file") or {})})
+        else:
+            raise refused(provider, f"a message with {part.get('type')}")
+    return parts

@@ -1,0 +1,335 @@
+"""Any model behind HTTP as a backend: whatever it speaks, it is asked and answers like every other.
+
+A chat completion of OpenAI's goes in (`chat`, for everything that can be asked), or a `Request` (`complete`, `stream`, for search). What a provider
+does otherwise stands in its row of `orchestrator.providers`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from orchestrator.backends.base import Delta, Request, estimate_prompt_tokens
+from orchestrator.backends.caching import CacheMode, PrefixMemory
+from orchestrator.backends.faults import excerpt, stream_error, too_slow
+from orchestrator.backends.replicas import Replica
+from orchestrator.backends.resilience import DEFAULT_DEADLINE_S, with_retries
+from orchestrator.backends.sse import EventParser
+from orchestrator.backends.timings import reading_s
+from orchestrator.backends.upstream import Answering, Upstream, wire
+from orchestrator.backends.usage import usage_in
+from orchestrator.errors import BadResponse
+from orchestrator.provider import Provider
+from orchestrator.providers import PROVIDERS
+from orchestrator.types import Completion, Message, Usage
+from router import ModelProfile
+
+if TYPE_CHECKING:
+    from orchestrator.backends.dialects import StreamReader
+    from orchestrator.backends.relay import Relay
+    from orchestrator.backends.wire import Wire
+
+
+class RemoteBackend:
+    """Asks `model` of a `provider` (a row, or its name) at `base_url`, or at the `replicas` that serve the same model.
+
+    `base_url` is the address that ends in `/v1`; without it the provider's own. `attempts` bounds the tries of one call, `hedge` repeats calls that
+    take longer than 95 % of those before them, `cache` says when a prefix is marked to be kept. `wire` replaces the network, for tests.
+    """
+
+    def __init__(
+        self,
+        profile: ModelProfile,
+        *,
+        base_url: str | None = None,
+        model: str | None = None,
+        provider: Provider | str = "compatible",
+        key: str | None = None,
+        replicas: Sequence[Replica] = (),
+        attempts: int = 3,
+        hedge: bool = False,
+        cache: CacheMode = "auto",
+        wire: Wire | None = None,
+    ) -> None:
+        row = PROVIDERS[provider] if isinstance(provider, str) else provider
+        servers = list(replicas) or [Replica((base_url or row.base_url).rstrip("/"))]
+        self._profile = profile
+        self._attempts = attempts
+        self.upstream = Upstream(
+            profile.name,
+            row,
+            model or profile.name,
+            servers,
+            key=key,
+            hedge=hedge,
+            expected_output=profile.output_tokens,
+            most_tokens=profile.max_output_tokens,
+            prefixes=PrefixMemory(row, profile, cache),
+            wire=wire,
+        )
+
+    @property
+    def profile(self) -> ModelProfile:
+        return self._profile
+
+    @property
+    def provider(self) -> Provider:
+        return self.upstream.provider
+
+    @property
+    def most_calls(self) -> int:
+        """How often one call may be billed at most: twice where it is hedged."""
+        return self.upstream.most_calls
+
+    @property
+    def is_available(self) -> bool:
+        """Whether it may be asked: not while it rests after too many failures."""
+        return self.upstream.replicas.is_available
+
+    def __repr__(self) -> str:
+        return f"RemoteBackend({self._profile.name!r}, {self.provider.name!r}, model={self.upstream.model!r})"
+
+    def estimate(self, request: Request) -> float | None:
+        return None
+
+    def expected_cached_tokens(self, request: Request) -> int:
+        """About how many tokens of the prompt its provider's cache holds."""
+        prefixes = self.upstream.prefixes
+        return 0 if prefixes is None else prefixes.expected_cached_tokens(_messages(request))
+
+    async def complete(self, request: Request) -> Completion:
+        return await with_retries(
+            lambda left_s: self._complete_once(request, left_s),
+            deadline_s=request.deadline_s,
+            attempts=self._attempts,
+            budget=self.upstream.retries,
+        )
+
+    async def chat(self, body: dict[str, Any], *, deadline_s: float | None = None) -> dict[str, Any]:
+        """Any chat completion, as it is: tools, pictures, log-probabilities, several choices. `usage` is in it, in OpenAI's words, if it was
+        reported.
+        """
+
+        async def once(left_s: float) -> dict[str, Any]:
+            return (await self._asked(body, left_s))[0]
+
+        return await with_retries(once, deadline_s=deadline_s, attempts=self._attempts, budget=self.upstream.retries)
+
+    async def stream(self, request: Request) -> AsyncIterator[Delta | Completion]:
+        """Yields deltas, then the completion. A stream that ends early raises `BadResponse`; what was read stays read."""
+        start = time.perf_counter()
+        deadline_s = DEFAULT_DEADLINE_S if request.deadline_s is None else request.deadline_s
+        answering = await self.upstream.ask({**self._body(request), "stream": True}, timeout_s=deadline_s)
+        read = Chunks(self.upstream)
+        parser, reader = EventParser(), self.upstream.dialect.reader(self.provider)
+        ttft_s: float | None = None
+        ended = False
+        try:
+            async for data in answering.chunks():
+                for text in read.texts(self._events(parser, reader, data)):
+                    ttft_s = time.perf_counter() - start if ttft_s is None else ttft_s
+                    yield Delta(text)
+                if read.is_marked_done:
+                    break
+                if time.perf_counter() - start > deadline_s:
+                    raise too_slow(self.upstream.where)
+            if not (read.is_marked_done or reader.is_done or read.finish_reason):
+                raise BadResponse(f"{self.upstream.where}: the stream ended in the middle of the answer", remedy="Ask again")
+            ended = True
+            if read.usage is not None:
+                self.upstream.read(answering.replica, read.usage)
+        finally:
+            answering.cancel()
+            if not ended:
+                answering.spoiled()
+        yield Completion(
+            self._profile.name,
+            read.text,
+            read.usage or _estimated(request.messages, read.text),
+            latency_s=time.perf_counter() - start,
+            ttft_s=ttft_s,
+            finish_reason=read.finish_reason or "stop",
+            simulated=read.is_simulated or self._profile.simulated,
+            thoughts=read.thoughts,
+            unseen_calls=answering.unseen_calls,
+        )
+
+    def relay(self) -> Relay:
+        """Another way to the same model: requests passed on as they are, and answers as bytes."""
+        from orchestrator.backends.relay import Relay
+
+        return Relay(self.upstream)
+
+    async def aclose(self) -> None:
+        """Closes the idle connections of the running event loop."""
+        for replica in self.upstream.replicas.all:
+            wire().close_idle(replica.base_url)
+        await asyncio.sleep(0)
+
+    async def _complete_once(self, request: Request, left_s: float) -> Completion:
+        start = time.perf_counter()
+        payload, reported, answering = await self._asked(self._body(request), left_s)
+        choices: list[dict[str, Any]] = payload["choices"]
+        text = _answer_of(choices[0])
+        if text is None:
+            answering.spoiled()
+            raise BadResponse(f"{self.upstream.where}: the answer holds no text: {str(choices[0])[:200]}", remedy="Check the server")
+        others = tuple(other for further in choices[1:] if (other := _answer_of(further)) is not None)
+        message = choices[0].get("message") or {}
+        thoughts = message.get("reasoning_content")
+        return Completion(
+            self._profile.name,
+            text,
+            reported or _estimated(request.messages, "".join((text, *others))),
+            latency_s=time.perf_counter() - start,
+            ttft_s=reading_s(self.provider, payload, answering.headers),
+            finish_reason=str(choices[0].get("finish_reason") or "stop"),
+            simulated=bool(payload.get("simulated")) or self._profile.simulated,
+            others=others,
+            thoughts=thoughts if isinstance(thoughts, str) else "",
+            unseen_calls=answering.unseen_calls,
+        )
+
+    async def _asked(self, body: dict[str, Any], left_s: float) -> tuple[dict[str, Any], Usage | None, Answering]:
+        """A chat completion with at least one choice, and the usage that it reports."""
+        answering: Answering | None = None
+        try:
+            async with asyncio.timeout(left_s):
+                answering = await self.upstream.ask(body, timeout_s=left_s)
+                content = await answering.read()
+        except TimeoutError:
+            raise too_slow(self.upstream.where) from None
+        try:
+            completion = self._completion(content)
+        except BadResponse:
+            answering.spoiled()
+            raise
+        usage = usage_in(completion)
+        if usage is not None:
+            self.upstream.read(answering.replica, usage)
+        return completion, usage, answering
+
+    def _completion(self, content: bytes) -> dict[str, Any]:
+        where = self.upstream.where
+        try:
+            payload = orjson.loads(content)
+        except orjson.JSONDecodeError:
+            problem = "an empty answer" if not content.strip() else f"the answer is not JSON: {excerpt(content)}"
+            raise BadResponse(f"{where}: {problem}", remedy="Check that base_url points to the API that `provider` names") from None
+        if not isinstance(payload, dict):
+            raise BadResponse(f"{where}: the answer is not a JSON object: {excerpt(content)}", remedy="Check the server")
+        completion = self.upstream.dialect.completion(payload, self.provider)
+        choices = completion.get("choices")
+        if "error" in completion and not choices:
+            raise stream_error(where, completion["error"], key=self.upstream.key)
+        if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
+            raise BadResponse(f"{where}: the answer holds no choices: {excerpt(content)}", remedy="Check the server")
+        return completion
+
+    def _body(self, request: Request) -> dict[str, Any]:
+        body: dict[str, Any] = {"messages": _messages(request), "max_tokens": request.max_tokens}
+        if request.temperature is not None:
+            body["temperature"] = request.temperature
+        if request.seed is not None and "seed" not in self.provider.lacks:
+            body["seed"] = request.seed
+        if request.several > 1:
+            body["n"] = request.several
+        if request.schema is not None and "json" in self._profile.capabilities:
+            body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": request.schema}}
+        return body
+
+    def _events(self, parser: EventParser, reader: StreamReader, data: bytes) -> Iterator[dict[str, Any] | None]:
+        """The chunks that some bytes complete, one by one: those before a broken one count; `None` stands for the end mark."""
+        where = self.upstream.where
+        try:
+            for event in parser.feed(data):
+                if event.strip() == "[DONE]":
+                    yield None
+                    continue
+                parsed = orjson.loads(event)
+                if not isinstance(parsed, dict):
+                    raise ValueError("an event is not an object")
+                yield from reader.read(parsed)
+        except ValueError as error:
+            raise BadResponse(f"{where}: the stream holds something that is not an event: {error}", remedy="Ask again") from None
+
+
+class Chunks:
+    """Collects what the chunks of one streamed answer say."""
+
+    def __init__(self, upstream: Upstream) -> None:
+        self._upstream = upstream
+        self._parts: list[str] = []
+        self._thoughts: list[str] = []
+        self.usage: Usage | None = None
+        self.finish_reason: str | None = None
+        self.is_marked_done = False
+        self.is_simulated = False
+
+    @property
+    def text(self) -> str:
+        return "".join(self._parts)
+
+    @property
+    def thoughts(self) -> str:
+        return "".join(self._thoughts)
+
+    def texts(self, chunks: Iterator[dict[str, Any] | None]) -> Iterator[str]:
+        """The new texts in some chunks."""
+        for chunk in chunks:
+            if chunk is None:
+                self.is_marked_done = True
+                return
+            text = self._read(chunk)
+            if text:
+                self._parts.append(text)
+                yield text
+
+    def _read(self, chunk: dict[str, Any]) -> str | None:
+        if "error" in chunk:
+            raise stream_error(self._upstream.where, chunk["error"], key=self._upstream.key)
+        self.usage = usage_in(chunk) or self.usage
+        self.is_simulated = self.is_simulated or bool(chunk.get("simulated"))
+        choices = chunk.get("choices")
+        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
+        if choice is None or choice.get("index"):
+            return None
+        if choice.get("finish_reason"):
+            self.finish_reason = str(choice["finish_reason"])
+        delta = choice.get("delta")
+        if not isinstance(delta, dict):
+            return None
+        if isinstance(delta.get("reasoning_content"), str):
+            self._thoughts.append(delta["reasoning_content"])
+        text = _text_of(delta.get("content"))
+        return text or (delta["refusal"] if isinstance(delta.get("refusal"), str) else None)
+
+
+def _messages(request: Request) -> list[dict[str, Any]]:
+    return [{"role": message.role, "content": message.content} for message in request.messages]
+
+
+def _estimated(messages: Sequence[Message], text: str) -> Usage:
+    return Usage(estimate_prompt_tokens(messages), len(text) // 4 + 1, estimated=True)
+
+
+def _answer_of(choice: Any) -> str | None:
+    """The text of a choice, or why the model refuses to give one."""
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
+        return None
+    text = _text_of(message.get("content"))
+    return message["refusal"] if text is None and isinstance(message.get("refusal"), str) else text
+
+
+def _text_of(content: Any) -> str | None:
+    """Message content is text, or a list of parts (Mistral and newer OpenAI models)."""
+    if isinstance(content, str):
+        return content
+    if isinstance(content, list):
+        return "".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
+    return None

@@ -1,0 +1,272 @@
+"""One model behind one server or several: which of them is asked, how many calls it gets at once, and when it is left alone.
+
+Bodies are chat completions; what goes out and comes back is the provider's dialect. Nothing is retried here (see `resilience`), but with `hedge` a
+call that takes longer than 95 % of those before it is made a second time, and the one that answers first counts. The other one is cancelled and
+stays on the bill: `Answering.unseen_calls`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import orjson
+
+from orchestrator.backends.auth import headers_for
+from orchestrator.backends.caching import PrefixMemory, marked
+from orchestrator.backends.dialects import Outgoing, dialect_named
+from orchestrator.backends.faults import OVERLOADED, broken, error_of
+from orchestrator.backends.replicas import Replica, Replicas
+from orchestrator.backends.resilience import RetryBudget
+from orchestrator.backends.wire import Reply, Wire, WireError
+from orchestrator.errors import BackendError, BackendUnavailable
+from orchestrator.provider import Provider
+from orchestrator.types import Usage
+
+HEDGE_QUANTILE, HEDGE_LEAST, HEDGE_WINDOW = 0.95, 20, 200
+_wires: WeakKeyDictionary[asyncio.AbstractEventLoop, Wire] = WeakKeyDictionary()
+
+
+class Upstream:
+    """`name` is the model's name in errors, `model` the provider's. The key goes into a header and appears nowhere else."""
+
+    def __init__(
+        self,
+        name: str,
+        provider: Provider,
+        model: str,
+        replicas: Sequence[Replica],
+        *,
+        key: str | None = None,
+        hedge: bool = False,
+        expected_output: float = 250.0,
+        most_tokens: int = 8_192,
+        prefixes: PrefixMemory | None = None,
+        wire: Wire | None = None,
+    ) -> None:
+        self.name = name
+        self.provider = provider
+        self.model = model
+        self.dialect = dialect_named(provider.dialect)
+        self.replicas = Replicas(replicas)
+        self.retries = RetryBudget()
+        self.hedges = hedge
+        self.key = key
+        self._headers = {
+            **headers_for(provider, key),
+            "content-type": "application/json",
+            "accept-encoding": "identity",
+            "user-agent": "orchestrator",
+        }
+        self._expected_output = expected_output
+        self._most_tokens = most_tokens
+        self.prefixes = prefixes
+        self._wire = wire
+        self._waits: deque[float] = deque(maxlen=HEDGE_WINDOW)
+
+    def __repr__(self) -> str:
+        return f"Upstream({self.name!r}, {self.provider.name!r}, {[replica.base_url for replica in self.replicas.all]})"
+
+    @property
+    def where(self) -> str:
+        return f"{self.name} at {self.replicas.all[0].base_url}"
+
+    @property
+    def most_calls(self) -> int:
+        """How often one call may be billed at most."""
+        return 2 if self.hedges else 1
+
+    async def ask(self, body: dict[str, Any], *, timeout_s: float) -> Answering:
+        """Sends a chat completion and waits for the head of the answer. Raises `BackendError` unless its status is 200."""
+        plan = self.prefixes.plan(body) if self.prefixes is not None else None
+        if plan is not None:
+            body = {**body, "messages": marked(body["messages"], plan)} | ({"prompt_cache_key": plan.key} if plan.key else {})
+        outgoing = self.dialect.outgoing(body, self.provider, self.model, most_tokens=self._most_tokens)
+        if not self.hedges:
+            return await self._send(self.replicas.choose(body, expected_output=self._expected_output), outgoing, body, timeout_s)
+        return await self._hedged(outgoing, body, timeout_s)
+
+    async def post(self, path: str, body: dict[str, Any], *, timeout_s: float) -> Answering:
+        """Sends a body of another kind (`/embeddings`, `/systemone`) to the first server, with the model's name."""
+        return await self._send(self.replicas.all[0], Outgoing(path, {**body, "model": self.model}), body, timeout_s)
+
+    async def _send(self, replica: Replica, outgoing: Outgoing, body: dict[str, Any], timeout_s: float) -> Answering:
+        where = f"{self.name} at {replica.base_url}"
+        if not replica.breaker.enter():
+            raise BackendUnavailable(
+                f"{where}: it failed too often; it is tried again in {replica.breaker.left_s:.1f} s", remedy="Add another model or server"
+            )
+        try:
+            await replica.limit.enter(timeout_s)
+        except TimeoutError:
+            replica.breaker.left()
+            raise BackendUnavailable(f"{where}: no room in time: it works at its limit", remedy="Add another model or server") from None
+        except BaseException:
+            replica.breaker.left()
+            raise
+        began = time.perf_counter()
+        try:
+            reply = await self._post(replica, outgoing, timeout_s, where)
+        except BaseException as error:
+            replica.limit.leave()
+            _note_failure(replica, error)
+            raise
+        wait_s = time.perf_counter() - began
+        replica.calls += 1
+        replica.breaker.succeeded()
+        replica.limit.succeeded(wait_s if body.get("stream") else None)
+        if self.hedges:
+            self._waits.append(wait_s)
+        return Answering(reply, replica, self.where)
+
+    async def _post(self, replica: Replica, outgoing: Outgoing, timeout_s: float, where: str) -> Reply:
+        headers = {**self._headers, **outgoing.headers} if outgoing.headers else self._headers
+        try:
+            reply = await (self._wire or wire()).post(
+                replica.base_url + outgoing.path, headers, orjson.dumps(outgoing.body), timeout_s=timeout_s
+            )
+            if reply.status == 200:
+                return reply
+            content = await reply.read()
+        except WireError as error:
+            raise broken(where, error) from None
+        raise error_of(where, reply.status, reply.headers, content, key=self.key)
+
+    def hedge_after_s(self) -> float | None:
+        """How long 95 % of the calls waited for the head of their answer; `None` while too little is known."""
+        if len(self._waits) < HEDGE_LEAST:
+            return None
+        ordered = sorted(self._waits)
+        return ordered[min(int(HEDGE_QUANTILE * len(ordered)), len(ordered) - 1)]
+
+    async def _hedged(self, outgoing: Outgoing, body: dict[str, Any], timeout_s: float) -> Answering:
+        replica = self.replicas.choose(body, expected_output=self._expected_output)
+        calls = [asyncio.ensure_future(self._send(replica, outgoing, body, timeout_s))]
+        answer: Answering | None = None
+        try:
+            after_s = self.hedge_after_s()
+            done, _ = await asyncio.wait(calls, timeout=after_s)
+            if not done and after_s is not None and self.retries.take():
+                other = self.replicas.choose(body, expected_output=self._expected_output, without=replica)
+                calls.append(asyncio.ensure_future(self._send(other, outgoing, body, max(timeout_s - after_s, 0.001))))
+            answer = await _first_answer(calls)
+            return answer
+        finally:
+            for call in calls:
+                call.cancel()
+            for ended in await asyncio.gather(*calls, return_exceptions=True):
+                if isinstance(ended, Answering) and ended is not answer:
+                    ended.cancel()
+
+    def read(self, replica: Replica, usage: Usage) -> None:
+        """Counts what a server read, and how much of it from its cache."""
+        replica.prefill_tokens += usage.prefill_tokens
+        replica.cached_tokens += usage.cached_tokens
+
+
+async def _first_answer(calls: list[asyncio.Task[Answering]]) -> Answering:
+    """The answer of the first call that has one, with a note of how many others may be billed. Raises the last error if none has."""
+    waiting = set(calls)
+    last: BaseException | None = None
+    unseen = 0
+    while waiting:
+        done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        answers = [call.result() for call in calls if call in done and call.exception() is None]
+        for call in done:
+            last = call.exception() or last
+            unseen += isinstance(last, BackendError) and last.may_be_billed and call.exception() is last
+        if answers:
+            answers[0].unseen_calls = unseen + len(answers) - 1 + len(waiting)
+            return answers[0]
+    assert last is not None
+    raise last
+
+
+class Answering:
+    """An answer under way. Read it to its end, or `cancel` it: only then the next call gets its place."""
+
+    __slots__ = ("_has_left", "_reply", "_where", "replica", "unseen_calls")
+
+    def __init__(self, reply: Reply, replica: Replica, where: str) -> None:
+        self._reply = reply
+        self._where = where
+        self._has_left = False
+        self.replica = replica
+        self.unseen_calls = 0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        return self._reply.headers
+
+    async def read(self) -> bytes:
+        """The whole body. Raises `BackendError` where it breaks off."""
+        try:
+            return await self._reply.read()
+        except WireError as error:
+            raise self._broken(error) from None
+        except BaseException:
+            self._reply.cancel()
+            raise
+        finally:
+            self._leave()
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises `BackendError` where it breaks off."""
+        try:
+            async for chunk in self._reply.chunks():
+                yield chunk
+        except WireError as error:
+            raise self._broken(error) from None
+        finally:
+            self._leave()
+
+    def cancel(self) -> None:
+        """Ends the call, unless it is over."""
+        self._reply.cancel()
+        self._leave()
+
+    def spoiled(self) -> None:
+        """What came cannot be read as an answer: that speaks against the server, too."""
+        self.replica.breaker.failed()
+
+    def _broken(self, error: WireError) -> BackendError:
+        self.spoiled()
+        return broken(self._where, error)
+
+    def _leave(self) -> None:
+        if not self._has_left:
+            self._has_left = True
+            self.replica.limit.leave()
+
+
+def _note_failure(replica: Replica, error: BaseException) -> None:
+    """What a failure says about the server: that it is down, that it has too much to do, or nothing."""
+    if not isinstance(error, BackendError):
+        replica.breaker.left()
+        return
+    is_slow = error.status is None and error.may_be_billed
+    if error.status in OVERLOADED or is_slow:
+        replica.limit.overloaded()
+    if error.retryable and error.status not in (408, 409, 429):
+        replica.breaker.failed()
+    else:
+        replica.breaker.left()
+
+
+async def close_wire() -> None:
+    """Closes the connections of the running event loop."""
+    found = _wires.pop(asyncio.get_running_loop(), None)
+    if found is not None:
+        await found.aclose()
+
+
+def wire() -> Wire:
+    """The connections of the running event loop, which all models share."""
+    loop = asyncio.get_running_loop()
+    if loop not in _wires:
+        _wires[loop] = Wire()
+    return _wires[loop]
