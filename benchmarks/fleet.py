@@ -25,8 +25,8 @@ import numpy as np
 from benchmarks.output import write_json
 from orchestrator.backends.base import Backend
 from orchestrator.backends.fleet_server import FleetApp, running_server
-from orchestrator.backends.openai import OpenAIBackend
 from orchestrator.backends.recorded import load_recorded
+from orchestrator.backends.remote import RemoteBackend
 from orchestrator.engine import Orchestrator
 from orchestrator.search.calibrate import VALUES_USD, Calibration, GradedQuestion, calibrate, replay_search
 from router import Router, SuccessModel
@@ -105,7 +105,7 @@ async def answer_all(
     router = Router(SuccessModel(abilities={name: Ability(logit(p), 0.0) for name, p in fitted.p_success.items()}))
     gate = asyncio.Semaphore(AT_ONCE)
     with running_server(FleetApp(served, time_scale=0)) as url:
-        backends: dict[str, Backend] = {p.name: OpenAIBackend(p, base_url=url, model=p.name) for p in profiles}
+        backends: dict[str, Backend] = {p.name: RemoteBackend(p, base_url=url, model=p.name) for p in profiles}
         engine = Orchestrator(
             backends,
             router=router,
