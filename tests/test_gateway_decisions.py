@@ -66,9 +66,11 @@ def test_a_model_decides_by_its_log_probabilities(tmp_path: Path) -> None:
             "kind": {"type": "choice", "criteria": {"bill": "asks for money", "news": "tells what is new"}},
         }
         answers = decide(gateway, {"subject": "Act now"}, questions, "small")
-        assert answers["spam"]["noul"] == pytest.approx(1 / 3, abs=1e-3)
+        # What is stated, 1/3 and 2/3, is believed by half its log-odds as long as nobody has held it against known answers.
+        assert answers["spam"]["noul"] == pytest.approx(1 / (1 + math.sqrt(2)), abs=1e-3)
+        assert answers["spam"]["calibrated"] is False
         assert answers["kind"]["choice"] == "news"
-        assert answers["kind"]["probabilities"]["news"] == pytest.approx(2 / 3, abs=1e-3)
+        assert answers["kind"]["probabilities"]["news"] == pytest.approx(math.sqrt(2) / (1 + math.sqrt(2)), abs=1e-3)
         assert "news: tells what is new" in gateway.provider.bodies[1]["messages"][0]["content"]
         (used,) = gateway.get("/v1/usage").json()["data"]
         assert (used["requests"], used["prefill_tokens"], used["output_tokens"]) == (1, 100, 2)

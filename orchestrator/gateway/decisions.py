@@ -2,7 +2,7 @@
 
 `orchestrator/complexity` is the local router: a `choice` among models of the fleet is "which is the cheapest that will do", a `score` how hard the
 query is, a `noul` (a predicate) whether the cheapest model, or the one named in the question's criteria, answers it rightly. It costs nothing.
-Any model of the fleet whose server gives log-probabilities answers any question: the probabilities of the options' letters, not calibrated.
+Any model of the fleet whose provider has such an endpoint itself, or gives log-probabilities, answers any question (`orchestrator.decisions`).
 
 Wire format: SGLang's and Ollama's /v1/systemone of autumn 2026.
 """
@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from orchestrator.backends.base import Request
-from orchestrator.backends.openai import usage_of
-from orchestrator.gateway.chat import Order
+from orchestrator.decisions import Decision, Question
+from orchestrator.decisions.tokens import MOST_OPTIONS
+from orchestrator.errors import BackendError, BackendRejected, InvalidQuery
 from orchestrator.gateway.endpoint import Endpoint
 from orchestrator.gateway.http import Call
 from orchestrator.gateway.problems import Problem
@@ -29,9 +30,7 @@ if TYPE_CHECKING:
 
 COMPLEXITY = "orchestrator/complexity"
 LEVELS = ("trivial", "easy", "medium", "hard", "expert")
-PREDICATE = ("yes", "no")
-MOST_OPTIONS = 20  # so many log-probabilities do servers give for one token
-_LETTERS = "ABCDEFGHIJKLMNOPQRST"
+TIMEOUT_S = 120.0
 
 
 async def decide(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
@@ -104,70 +103,55 @@ def _score(legend: list[str], p: list[float]) -> dict[str, Any]:
 
 
 async def _by_model(gateway: Gateway, call: Call, body: dict[str, Any], state: str) -> tuple[dict[str, Any], Usage]:
-    """Each question is a call of one token; the prompts begin alike, so that a prefix cache reads the state once."""
-    if body["model"] not in gateway.engine.backends:
-        known = ", ".join((COMPLEXITY, *gateway.engine.backends))
-        raise Problem(404, f"there is no model {body['model']!r}. There are: {known}", code="model_not_found", param="model")
-    answers: dict[str, Any] = {}
-    prefill = output = 0
-    for name, question in body["questions"].items():
-        criteria = question.get("criteria")
-        options = list(PREDICATE) if question["type"] == "noul" else list(criteria) if isinstance(criteria, list | dict) else list(LEVELS)
-        if len(options) > MOST_OPTIONS:
-            raise Problem(404, f"{name}: at most {MOST_OPTIONS} options for a model's log-probabilities", code="too_many_options")
-        asked = {
-            "model": body["model"],
-            "messages": [{"role": "user", "content": _prompt(state, question, options)}],
-            "max_tokens": 1,
-            "temperature": 0,
-            "logprobs": True,
-            "top_logprobs": MOST_OPTIONS,
-        }
-        before = call.tab
-        async with Order(gateway, call, "systemone", asked) as order:
-            if before is not None:
-                order.tab.take_over(before)
-            completion = orjson.loads(await order.whole())
-        used = usage_of(completion.get("usage")) or Usage()
-        prefill, output = prefill + used.prefill_tokens, output + used.output_tokens
-        p = _probabilities(completion, options, body["model"])
-        if question["type"] == "noul":
-            answers[name] = {"noul": round(p[0], 4)}
-        elif question["type"] == "choice":
-            answers[name] = _choice(dict(zip(options, p, strict=True)))
-        else:
-            answers[name] = _score(options, p)
-    return answers, Usage(prefill, output)
-
-
-def _prompt(state: str, question: dict[str, Any], options: list[str]) -> str:
-    """The state first, so that a prefix cache reads it once for all questions."""
-    criteria = question.get("criteria")
-    meanings = criteria if isinstance(criteria, dict) else {}
-    asked = question.get("instructions") or (criteria if isinstance(criteria, str) else "") or "Which one fits?"
-    lines = [
-        f"{letter}. {option}" + (f": {meanings[option]}" if option in meanings else "")
-        for letter, option in zip(_LETTERS, options, strict=False)
-    ]
-    return f"{state}\n\n{asked}\n" + "\n".join(lines) + "\nAnswer with one letter."
-
-
-def _probabilities(completion: dict[str, Any], options: list[str], model: str) -> list[float]:
-    """The share of each option's letter among all of them."""
+    """Asked at the provider's own endpoint for decisions, or for log-probabilities; the numbers are calibrated as far as examples allow."""
+    model, engine = body["model"], gateway.engine
+    if model not in engine.backends:
+        known = ", ".join((COMPLEXITY, *engine.backends))
+        raise Problem(404, f"there is no model {model!r}. There are: {known}", code="model_not_found", param="model")
+    if not call.principal.may_use(model):
+        raise Problem(403, f"this key may not use the model {model!r}", code="model_not_allowed", param="model", should_retry=False)
+    if model not in engine.deciders.names:
+        raise Problem(404, f"{model} gives no log-probabilities; choose another model", code="no_logprobs", param="model")
     try:
-        first = completion["choices"][0]["logprobs"]["content"][0]["top_logprobs"]
-        mass = [0.0] * len(options)
-        for token in first:
-            letter = token["token"].strip().upper()
-            if len(letter) == 1 and letter in _LETTERS[: len(options)]:
-                mass[_LETTERS.index(letter)] += math.exp(token["logprob"])
-        total = sum(mass)
-        if total <= 0:
-            raise ValueError
-    except (KeyError, IndexError, TypeError, ValueError):
-        told = f"{model} gives no log-probabilities of the options; choose another model"
-        raise Problem(404, told, code="no_logprobs", param="model") from None
-    return [value / total for value in mass]
+        questions = {name: _question(asked) for name, asked in body["questions"].items()}
+    except InvalidQuery as error:
+        raise Problem(404, error.message, code="too_many_options") from None
+    tab = call.tab = Tab(gateway.limiter, call, "systemone", model)
+    decider = engine.deciders.of(model)
+    read, written = decider.worst_tokens(state, questions)
+    await tab.hold(decider.profile.worst_usd(read, written), read + written)
+    try:
+        found = await decider.decide(state, questions, deadline_s=TIMEOUT_S)
+    except BackendError as error:
+        tab.failed(error)
+        if isinstance(error, BackendRejected) and error.status is None:
+            told = f"{model} gives no log-probabilities of the options; choose another model"
+            raise Problem(404, told, code="no_logprobs", param="model") from None
+        raise
+    tab.settle(decider.profile, found.usage)
+    tab.served.model = model
+    return {name: _told(decision) for name, decision in found.answers.items()}, found.usage
+
+
+def _question(asked: dict[str, Any]) -> Question:
+    criteria = asked.get("criteria")
+    ask = asked.get("instructions") or (criteria if isinstance(criteria, str) else "")
+    if asked["type"] == "noul":
+        return Question(ask)
+    options = dict(criteria) if isinstance(criteria, dict) else dict.fromkeys(criteria if isinstance(criteria, list) else LEVELS, "")
+    if len(options) > MOST_OPTIONS:
+        raise InvalidQuery(f"at most {MOST_OPTIONS} options for a model's log-probabilities")
+    return Question(ask, asked["type"], options)
+
+
+def _told(decision: Decision) -> dict[str, Any]:
+    if decision.kind == "predicate":
+        found = {"noul": round(decision.p, 4)}
+    elif decision.kind == "choice":
+        found = _choice(dict(decision.probabilities))
+    else:
+        found = _score(list(decision.probabilities), list(decision.probabilities.values()))
+    return found | {"calibrated": decision.is_calibrated}
 
 
 ENDPOINTS = (

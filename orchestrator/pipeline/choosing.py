@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from orchestrator.budget import Ledger
 from orchestrator.pipeline.asking import answered
 from orchestrator.types import Answer, Query
 from verifiers import Verdict
 
 if TYPE_CHECKING:
     from memory import Encoder
+    from orchestrator.decisions import Question
     from orchestrator.pipeline.running import Running
 
 TEMPERATURES = tuple(float(t) for t in np.geomspace(0.005, 1.0, 25))
@@ -96,6 +98,29 @@ async def chosen(
     )
     answer = await answered(running, query, strategy=None, checks=[OneOf(list(labels))])
     return spread(answer, list(labels))
+
+
+async def decided(
+    running: Running, text: str, questions: Mapping[str, Question], models: Sequence[str] | None
+) -> dict[str, dict[str, Any]] | None:
+    """The same by probabilities that a model states, of the cheapest whose numbers are calibrated for such questions; `None` where there is none.
+
+    Reading is all that is paid, and all questions are answered at once.
+    """
+    engine = await running.engine()
+    allowed = [name for name in engine.deciders.names if models is None or name in models]
+    able = [name for name in allowed if engine.deciders.is_calibrated(name, questions.values())]
+    if not able:
+        return None
+    ledger = Ledger(engine.budget & running.budget, within=running.purse)
+    found = await engine.deciders.decide(
+        text, questions, ledger=ledger, trace=running.trace(), models=able, deadline_s=running.budget.seconds
+    )
+    return {
+        name: {"label": one.choice, "confidence": one.p if one.kind != "predicate" else max(one.p, 1 - one.p), "by": found.model}
+        | {"probabilities": dict(one.probabilities)}
+        for name, one in found.answers.items()
+    }
 
 
 class OneOf:

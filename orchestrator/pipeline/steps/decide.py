@@ -12,6 +12,7 @@ from orchestrator.pipeline.step import Step
 from orchestrator.pipeline.valuetypes import BOOL, NUMBER, TEXT, ValueType, record
 
 if TYPE_CHECKING:
+    from orchestrator.decisions import Question as Asked
     from orchestrator.pipeline.at import At
     from orchestrator.pipeline.forecast import Forecast, Outlook
     from orchestrator.pipeline.running import Running
@@ -30,7 +31,8 @@ class Question(Strict):
 class DecideStep(Step):
     """For each question: `p` (of yes) and `yes`; or `choice`, `confidence` and `probabilities`; or `score` in [0, 1], `level` and `probabilities`.
 
-    The probabilities are the engine's belief, from the router's prior and what the models said.
+    Where a model of the fleet gives probabilities that were calibrated (`orchestrator calibrate`), they are that model's; else they are the engine's
+    belief, from the router's prior and what the models said.
     """
 
     verb: ClassVar[str] = "decide"
@@ -53,7 +55,11 @@ class DecideStep(Step):
     async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
         import asyncio
 
-        from orchestrator.pipeline.choosing import chosen
+        from orchestrator.pipeline.choosing import chosen, decided
+
+        told = await decided(running, given["state"], {name: _asked(question) for name, question in self.questions.items()}, self.models)
+        if told is not None:
+            return {name: _decision(question, told[name]) for name, question in self.questions.items()}
 
         async def one(question: Question) -> dict[str, Any]:
             labels = _labels(question)
@@ -65,6 +71,13 @@ class DecideStep(Step):
 
     def forecast(self, outlook: Outlook) -> Forecast:
         return outlook.of_search(self, "adaptive", self.models).times(len(self.decide))
+
+
+def _asked(question: Question) -> Asked:
+    from orchestrator.decisions import Question as Asked
+
+    kind = "choice" if question.choice is not None else "score" if question.score is not None else "predicate"
+    return Asked(question.ask, kind, {} if kind == "predicate" else _labels(question))  # type: ignore[arg-type]
 
 
 def _labels(question: Question) -> dict[str, str]:

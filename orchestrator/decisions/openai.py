@@ -1,0 +1,61 @@
+"""POST {base_url}/decisions: OpenAI (openai 3.54, types.decision). All questions in one call; a question that is refused has no answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from orchestrator.backends.remote import RemoteBackend
+from orchestrator.decisions.posting import posted, worst_tokens
+from orchestrator.decisions.question import Decision, Decisions, Question, decision
+from orchestrator.errors import BadResponse
+from orchestrator.types import Usage
+from router import ModelProfile
+
+PATH = "/decisions"
+
+
+class OpenAIDecisions:
+    def __init__(self, backend: RemoteBackend) -> None:
+        self._backend = backend
+
+    @property
+    def profile(self) -> ModelProfile:
+        return self._backend.profile
+
+    def worst_tokens(self, state: str, questions: Mapping[str, Question]) -> tuple[int, int]:
+        return worst_tokens(state, questions)
+
+    async def decide(self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None) -> Decisions:
+        body = {"input": state, "questions": [asked(name, question) for name, question in questions.items()]}
+        payload, usage = await posted(self._backend, PATH, body, deadline_s)
+        where, rows = self._backend.upstream.where, payload["answers"]
+        answers: dict[str, Decision] = {}
+        try:
+            for (name, question), row in zip(questions.items(), rows, strict=True):
+                if row["type"] == "refusal":
+                    raise BadResponse(f"{where}: it declined to answer {name!r}", remedy="Ask otherwise, or another model")
+                answers[name] = answered(question, row)
+        except (KeyError, TypeError, ValueError) as error:
+            raise BadResponse(f"{where}: a decision cannot be read: {error}", remedy="Check the server") from None
+        return Decisions(answers, usage or Usage(self.worst_tokens(state, questions)[0] // 2, estimated=True), self.profile.name)
+
+
+def asked(name: str, question: Question) -> dict[str, Any]:
+    """A question in this format."""
+    found: dict[str, Any] = {"name": name, "type": question.kind, "instructions": question.ask}
+    if question.kind == "choice":
+        found["choices"] = [{"value": label} | ({"description": about} if about else {}) for label, about in question.options.items()]
+    elif question.kind == "score":
+        found["levels"] = [{"label": label} | ({"description": about} if about else {}) for label, about in question.options.items()]
+    return found
+
+
+def answered(question: Question, row: Mapping[str, Any]) -> Decision:
+    if question.kind == "predicate":
+        p = float(row["probability"])
+        if not 0.0 <= p <= 1.0:
+            raise ValueError(f"a probability of {p}")
+        return decision(question, {"yes": p, "no": 1.0 - p})
+    name = "value" if question.kind == "choice" else "label"
+    return decision(question, {str(one[name]): one["probability"] for one in row["probabilities"]})

@@ -1,0 +1,47 @@
+"""One call of a decision endpoint: posted, read, and its usage understood."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from orchestrator.backends.faults import excerpt, too_slow
+from orchestrator.backends.remote import RemoteBackend
+from orchestrator.backends.resilience import with_retries
+from orchestrator.backends.usage import usage_in
+from orchestrator.decisions.question import Question
+from orchestrator.errors import BadResponse
+from orchestrator.types import Usage
+
+TOKENS_EACH = 16  # around each question
+
+
+async def posted(backend: RemoteBackend, path: str, body: dict[str, Any], deadline_s: float | None) -> tuple[dict[str, Any], Usage | None]:
+    """The answer, a JSON object. Raises `BackendError`."""
+    upstream = backend.upstream
+
+    async def once(left_s: float) -> bytes:
+        try:
+            async with asyncio.timeout(left_s):
+                return await (await upstream.post(path, body, timeout_s=left_s)).read()
+        except TimeoutError:
+            raise too_slow(upstream.where) from None
+
+    content = await with_retries(once, deadline_s=deadline_s, budget=upstream.retries)
+    try:
+        payload = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        payload = None
+    if not isinstance(payload, dict) or "answers" not in payload:
+        raise BadResponse(f"{upstream.where}: the answer holds no decisions: {excerpt(content)}", remedy="Check the server")
+    return payload, usage_in(payload)
+
+
+def worst_tokens(state: str, questions: Mapping[str, Question], *, times: int = 1) -> tuple[int, int]:
+    """(tokens read, tokens written) at most, where the state is read `times` times."""
+    asked = sum(len(q.ask.encode()) + sum(len(f"{k}{v}".encode()) + 8 for k, v in q.options.items()) for q in questions.values())
+    read = times * len(state.encode("utf-8", "replace")) + asked
+    return read // 2 + TOKENS_EACH * (len(questions) + 1), 2 * len(questions)
