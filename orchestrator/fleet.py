@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.backends.base import Backend
 from orchestrator.backends.calculator import CalculatorBackend
@@ -14,6 +14,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.provider import DefaultModel, Provider
 from orchestrator.providers import PROVIDERS
 from router import ModelProfile
+from router.profile import CACHE_WRITE_1H_FACTOR, CACHE_WRITE_FACTOR
 
 DEFAULT_CONTEXT_TOKENS = 128_000
 _PRICES = (
@@ -150,8 +151,23 @@ def _remote(name: str, config: ModelConfig, profile: ModelProfile, row: Provider
     key = secret(config.key, row.key_variable)
     if row.key_variable and key is None and not config.base_url and not servers:
         raise ConfigError(f"models.{name}: no API key for {row.name}", remedy=f"export {row.key_variable}=... or write key: env:NAME")
+    profile = _with_write_prices(profile, row, config)
     settings = {"key": key, "replicas": servers, "hedge": config.hedge, "cache": config.cache}
     return RemoteBackend(profile, provider=row, base_url=base_url, model=config.model or name, **settings)  # type: ignore[arg-type]
+
+
+def _with_write_prices(profile: ModelProfile, row: Provider, config: ModelConfig) -> ModelProfile:
+    """What is written to a cache on our demand has a price, if only one that is bounded from above: it is reserved before every call."""
+    if profile.input_usd_per_mtok is None or config.cache == "off" or row.cache not in ("anthropic", "openai", "gemini"):
+        return profile
+    short, long = profile.cache_write_usd_per_mtok, profile.cache_write_1h_usd_per_mtok
+    return replace(
+        profile,
+        cache_write_usd_per_mtok=profile.input_usd_per_mtok * CACHE_WRITE_FACTOR if short is None else short,
+        cache_write_1h_usd_per_mtok=profile.input_usd_per_mtok * CACHE_WRITE_1H_FACTOR
+        if long is None and max(row.cache_minutes) >= 60
+        else long,
+    )
 
 
 def _default_backend(provider: Provider, default: DefaultModel) -> Backend:

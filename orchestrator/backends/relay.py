@@ -14,6 +14,7 @@ from orchestrator.backends.dialects.chat import is_plain
 from orchestrator.backends.resilience import RetryBudget
 from orchestrator.backends.sse import EventParser
 from orchestrator.backends.upstream import Answering, Upstream
+from orchestrator.backends.usage import chat_usage, usage_in
 from orchestrator.errors import BadResponse
 from orchestrator.types import Usage
 
@@ -91,7 +92,7 @@ class Translated:
             return content  # whoever reads it says what is wrong
         if not isinstance(payload, dict):
             return content
-        return orjson.dumps(self._upstream.dialect.completion(payload, self._upstream.provider))
+        return orjson.dumps(self._counted(self._upstream.dialect.completion(payload, self._upstream.provider)))
 
     async def chunks(self) -> AsyncIterator[bytes]:
         parser, reader = EventParser(), self._upstream.dialect.reader(self._upstream.provider)
@@ -105,7 +106,7 @@ class Translated:
                         break
                     parsed = orjson.loads(event)
                     if isinstance(parsed, dict):
-                        found += [b"data: %b\n\n" % orjson.dumps(chunk) for chunk in reader.read(parsed)]
+                        found += [b"data: %b\n\n" % orjson.dumps(self._counted(chunk)) for chunk in reader.read(parsed)]
             except ValueError as error:
                 raise BadResponse(f"{self._upstream.where}: the stream holds no events: {error}", remedy="Ask again") from None
             if found:
@@ -117,3 +118,8 @@ class Translated:
 
     def cancel(self) -> None:
         self._answering.cancel()
+
+    def _counted(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """With what was written to an explicit cache before the call."""
+        usage = usage_in(payload) if self._answering.written_tokens else None
+        return payload if usage is None else {**payload, "usage": chat_usage(self._answering.whole_usage(usage))}

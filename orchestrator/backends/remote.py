@@ -141,6 +141,7 @@ class RemoteBackend:
                 raise BadResponse(f"{self.upstream.where}: the stream ended in the middle of the answer", remedy="Ask again")
             ended = True
             if read.usage is not None:
+                read.usage = answering.whole_usage(read.usage)
                 self.upstream.read(answering.replica, read.usage)
         finally:
             answering.cancel()
@@ -210,6 +211,7 @@ class RemoteBackend:
             raise
         usage = usage_in(completion)
         if usage is not None:
+            usage = answering.whole_usage(usage)
             self.upstream.read(answering.replica, usage)
         return completion, usage, answering
 

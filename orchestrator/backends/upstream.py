@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 import orjson
 
 from orchestrator.backends.auth import headers_for
+from orchestrator.backends.cached_contents import CachedContents
 from orchestrator.backends.caching import PrefixMemory, marked
 from orchestrator.backends.dialects import Outgoing, dialect_named
 from orchestrator.backends.faults import OVERLOADED, broken, error_of
@@ -65,6 +66,7 @@ class Upstream:
         self._expected_output = expected_output
         self._most_tokens = most_tokens
         self.prefixes = prefixes
+        self._contents = CachedContents(provider, model, self._posted) if provider.cache == "gemini" else None
         self._wire = wire
         self._waits: deque[float] = deque(maxlen=HEDGE_WINDOW)
 
@@ -85,14 +87,23 @@ class Upstream:
         plan = self.prefixes.plan(body) if self.prefixes is not None else None
         if plan is not None:
             body = {**body, "messages": marked(body["messages"], plan)} | ({"prompt_cache_key": plan.key} if plan.key else {})
+        written = 0
+        if self._contents is not None and plan is not None and plan.marks:
+            body, written = await self._contents.used(body, plan, timeout_s)
         outgoing = self.dialect.outgoing(body, self.provider, self.model, most_tokens=self._most_tokens)
-        if not self.hedges:
-            return await self._send(self.replicas.choose(body, expected_output=self._expected_output), outgoing, body, timeout_s)
-        return await self._hedged(outgoing, body, timeout_s)
+        if self.hedges:
+            answering = await self._hedged(outgoing, body, timeout_s)
+        else:
+            answering = await self._send(self.replicas.choose(body, expected_output=self._expected_output), outgoing, body, timeout_s)
+        answering.written_tokens = written
+        return answering
 
     async def post(self, path: str, body: dict[str, Any], *, timeout_s: float) -> Answering:
         """Sends a body of another kind (`/embeddings`, `/systemone`) to the first server, with the model's name."""
-        return await self._send(self.replicas.all[0], Outgoing(path, {**body, "model": self.model}), body, timeout_s)
+        return await self._send(self.replicas.all[0], Outgoing(path, {"model": self.model, **body}), body, timeout_s)
+
+    async def _posted(self, path: str, body: dict[str, Any], timeout_s: float) -> bytes:
+        return await (await self.post(path, body, timeout_s=timeout_s)).read()
 
     async def _send(self, replica: Replica, outgoing: Outgoing, body: dict[str, Any], timeout_s: float) -> Answering:
         where = f"{self.name} at {replica.base_url}"
@@ -189,7 +200,7 @@ async def _first_answer(calls: list[asyncio.Task[Answering]]) -> Answering:
 class Answering:
     """An answer under way. Read it to its end, or `cancel` it: only then the next call gets its place."""
 
-    __slots__ = ("_has_left", "_reply", "_where", "replica", "unseen_calls")
+    __slots__ = ("_has_left", "_reply", "_where", "replica", "unseen_calls", "written_tokens")
 
     def __init__(self, reply: Reply, replica: Replica, where: str) -> None:
         self._reply = reply
@@ -197,10 +208,16 @@ class Answering:
         self._has_left = False
         self.replica = replica
         self.unseen_calls = 0
+        self.written_tokens = 0
 
     @property
     def headers(self) -> dict[str, str]:
         return self._reply.headers
+
+    def whole_usage(self, reported: Usage) -> Usage:
+        """What is reported, and what was written to an explicit cache before the call."""
+        written = self.written_tokens
+        return reported + Usage(written, cache_write_tokens=written, cache_write_1h_tokens=written) if written else reported
 
     async def read(self) -> bytes:
         """The whole body. Raises `BackendError` where it breaks off."""

@@ -37,6 +37,8 @@ class GeminiDialect:
     def outgoing(self, body: dict[str, Any], provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
         check_lacks(body, provider)
         system, contents = _contents(body["messages"], provider)
+        if not contents and system:
+            contents.append({"role": "user", "parts": [system.pop()]})
         out: dict[str, Any] = {"contents": contents}
         if system:
             out["systemInstruction"] = {"parts": system}
@@ -118,6 +120,18 @@ class GeminiReader(Chunks):
         return [self.chunk(message, finish, index)] if message or finish else []
 
 
+def prefix(body: dict[str, Any], provider: Provider) -> dict[str, Any]:
+    """The beginning of a conversation, as a resource to be cached holds it."""
+    system, contents = _contents(body["messages"], provider)
+    found: dict[str, Any] = {"contents": contents} if contents else {}
+    if system:
+        found["systemInstruction"] = {"parts": system}
+    if body.get("tools"):
+        found["tools"] = [_tools(body["tools"])]
+        _set_tool_choice(found, body.get("tool_choice"))
+    return found
+
+
 def _choice(index: int, candidate: dict[str, Any]) -> dict[str, Any]:
     message = _message((candidate.get("content") or {}).get("parts") or ())
     found = choice(index, message, _finish(candidate.get("finishReason"), has_calls="tool_calls" in message))
@@ -193,8 +207,6 @@ def _contents(messages: list[dict[str, Any]], provider: Provider) -> tuple[list[
             contents[-1]["parts"] += parts
         else:
             contents.append({"role": speaker, "parts": parts})
-    if not contents and system:
-        contents.append({"role": "user", "parts": [system.pop()]})
     return [part for part in system if part["text"]], contents
 
 
