@@ -239,6 +239,8 @@ class Config(_Strict):
     """Keep decisions, learn from feedback, explore, audit. Off unless named; `online: {}` takes the defaults."""
     quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | PromiseConfig = 0.85
     """A target for P(right), or a promise."""
+    profiles: str = ".orchestrator/profiles.json"
+    """What `orchestrator probe` measured of models; it fills in what is not stated here."""
     calibration: str = ".orchestrator/calibration.json"
     """What `orchestrator calibrate` found of how far models' stated probabilities can be believed."""
     checks: ChecksConfig | None = None

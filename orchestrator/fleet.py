@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from orchestrator.backends.base import Backend
 from orchestrator.backends.calculator import CalculatorBackend
 from orchestrator.backends.extractive import ExtractiveBackend
+from orchestrator.backends.measured import Measured, load_measured
 from orchestrator.backends.prices import list_prices
 from orchestrator.backends.servers import LocalServer, find_local_servers, keys_in_environment
 from orchestrator.config import Config, ModelConfig, secret
@@ -17,6 +18,7 @@ from router import ModelProfile
 from router.profile import CACHE_WRITE_1H_FACTOR, CACHE_WRITE_FACTOR
 
 DEFAULT_CONTEXT_TOKENS = 128_000
+_MEASURED = ("ttft_s", "prefill_tokens_per_s", "tokens_per_s", "effective_context_tokens")
 _PRICES = (
     "input_usd_per_mtok",
     "output_usd_per_mtok",
@@ -43,8 +45,17 @@ class Fleet:
 
 def fleet_from_config(config: Config) -> Fleet:
     """Raises `ConfigError` on a model that cannot be built."""
-    backends = {name: build_backend(name, model) for name, model in config.models.items()}
+    measured = load_measured(config.profiles)
+    backends = {name: build_backend(name, _filled_in(model, measured.get(name))) for name, model in config.models.items()}
     return Fleet(backends, "the configuration: " + ", ".join(backends))
+
+
+def _filled_in(config: ModelConfig, measured: Measured | None) -> ModelConfig:
+    """With what was measured of the model, where the configuration states nothing."""
+    if measured is None:
+        return config
+    found = {name: value for name in _MEASURED if name not in config.model_fields_set and (value := getattr(measured, name)) is not None}
+    return config.model_copy(update=found)
 
 
 async def fleet_at_hand(*, local_servers: bool = True) -> Fleet:

@@ -78,14 +78,19 @@ async def reach(provider: Provider, *, base_url: str | None = None, timeout_s: f
     return Reached(provider, models, limits=limits)
 
 
-async def _local(provider: Provider) -> Reached | None:
+async def port_answers(port: int) -> bool:
+    """Whether anything listens on a port of this machine. A bare connection: it costs nothing when the port is closed."""
     try:
-        # A bare connection first: it costs nothing when the port is closed, and spares the HTTP library's import.
-        _, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", provider.port), PROBE_TIMEOUT_S)
+        _, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), PROBE_TIMEOUT_S)
     except (OSError, TimeoutError):
-        return None
+        return False
     writer.close()
-    return await reach(provider, timeout_s=PROBE_TIMEOUT_S)
+    return True
+
+
+async def _local(provider: Provider) -> Reached | None:
+    assert provider.port is not None
+    return await reach(provider, timeout_s=PROBE_TIMEOUT_S) if await port_answers(provider.port) else None
 
 
 def _listed(payload: Any) -> tuple[str, ...]:

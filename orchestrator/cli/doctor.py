@@ -1,4 +1,4 @@
-"""`orchestrator doctor`: what this machine has, and the exact fix for what it lacks. Keys are never printed, no paid API is contacted."""
+"""`orchestrator doctor`: what this machine has, and the exact fix for what it lacks. Keys are never printed; only `--providers` contacts providers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,16 @@ from orchestrator.cli.options import MEMORY_PATH, as_json, reports_errors
 
 
 @click.command("doctor")
+@click.option("--providers", is_flag=True, help="List the provider table, and try each that has a key or answers on its port.")
 @as_json
 @reports_errors
-def command(as_json: bool) -> None:
+def command(providers: bool, as_json: bool) -> None:
     """Check this machine: Python, packages, keys, model servers, memory."""
+    if providers:
+        from orchestrator.cli.provider_table import show
+
+        show(as_json=as_json)
+        return
     checks = _checks()
     if as_json:
         click.echo(json.dumps({"checks": checks}, indent=2))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import click
 
 if TYPE_CHECKING:
-    from orchestrator.config import MemoryConfig
+    from orchestrator.config import Config, MemoryConfig
     from orchestrator.engine import Orchestrator
 
 P = ParamSpec("P")
@@ -99,6 +99,14 @@ def memory_config(config: Path | None, memory_path: Path | None) -> MemoryConfig
     chosen = config or _default_config(DEFAULT_NAME)
     found = (load_config(chosen).memory if chosen is not None else None) or MemoryConfig()
     return found if memory_path is None else found.model_copy(update={"path": str(memory_path)})
+
+
+def stated_config(config: Path | None) -> Config | None:
+    """The configuration that the options describe; `None` if there is none."""
+    from orchestrator.config import DEFAULT_NAME, load_config
+
+    chosen = config or _default_config(DEFAULT_NAME)
+    return load_config(chosen) if chosen is not None else None
 
 
 def _default_config(name: str) -> Path | None:

@@ -16,12 +16,17 @@ from orchestrator.trace import Trace
 
 
 class Deciders:
-    """Those models of a fleet that give probabilities, each with what is known of how far its numbers can be believed."""
+    """Those models of a fleet that give probabilities, each with what is known of how far its numbers can be believed; `as_stated` leaves them as
+    they are, to find that out.
+    """
 
-    def __init__(self, backends: Iterable[object], calibrations: Mapping[str, Calibration] | None = None) -> None:
+    def __init__(
+        self, backends: Iterable[object], calibrations: Mapping[str, Calibration] | None = None, *, as_stated: bool = False
+    ) -> None:
         self.calibrations = dict(calibrations or {})
         self._backends = {b.profile.name: b for b in backends if isinstance(b, RemoteBackend) and can_decide(b)}
-        self._deciders = {name: calibrated(decider_for(b), self.calibrations.get(name)) for name, b in self._backends.items()}
+        plain = {name: decider_for(backend) for name, backend in self._backends.items()}
+        self._deciders = plain if as_stated else {name: calibrated(one, self.calibrations.get(name)) for name, one in plain.items()}
 
     @property
     def names(self) -> list[str]:
