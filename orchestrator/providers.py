@@ -156,7 +156,7 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType({
         Provider(
             "transformers", "http://127.0.0.1:8000/v1", "Hugging Face transformers serve", port=8000, health_path="/health",
             only=_LEAST - {"n"} | {"seed", "tools", "response_format"}, lacks=_NO_LOGPROBS | {"n"}, logprobs=False, json="none",
-            stream_options=False, limit_headers="", cache="none",
+            stream_options=False, limit_headers="", cache="none", decisions="/systemone",
         ),
         Provider("compatible", "", "any compatible server", limit_headers="x-ratelimit-", most_choices=128),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -25,6 +25,7 @@ from orchestrator.gateway.asked import Asked
 from orchestrator.gateway.facts import Facts
 from orchestrator.gateway.limits import USD, LimitReached
 from orchestrator.gateway.options import Options
+from orchestrator.gateway.passing import Part, going_on, passed_on
 from orchestrator.gateway.pieces import completion, pieces, progress
 from orchestrator.gateway.problems import Problem, problem_of
 from orchestrator.gateway.tab import Tab
@@ -33,7 +34,7 @@ from orchestrator.search.prompts import notes_messages
 from orchestrator.streaming import events_of
 from orchestrator.trace import Event, Trace
 from orchestrator.types import Answer, Completion, Usage
-from router import Preference, Route
+from router import ModelProfile, Preference, Route
 
 if TYPE_CHECKING:
     from orchestrator.backends.relay import Passage, Relay
@@ -242,7 +243,7 @@ class Completions:
                 raise BadResponse(
                     f"{model} does not stream: it answers with {reply.headers.get('content-type')!r}", remedy="Check the server"
                 )
-            return self._passed_on(job, model, relay, reply, plan)
+            return passed_on(job, Part(model, relay, reply), _Source(self, job, models, plan))
 
         return await self._first(job, models, once)
 
@@ -300,61 +301,6 @@ class Completions:
         job.facts.confidence, job.facts.simulated = done.confidence, done.simulated
         job.facts.model = model
         return orjson.dumps(completion(job, done.text or "", done.usage, refusal=(done.note or "it abstains") if done.abstained else None))
-
-    async def _passed_on(self, job: Job, model: str, relay: Relay, reply: Passage, plan: Plan | None) -> AsyncIterator[bytes]:
-        """The upstream's events as they come; the bill is settled at their end, whoever ends them."""
-        tab, profile, passage = job.tab, self._backend(model).profile, sse.Passage()
-        is_settled, broken = False, ""
-        texts: list[bytes] = []
-        try:
-            try:
-                async for chunk in reply.chunks():
-                    passed = passage.feed(chunk)
-                    if passed:
-                        if job.facts.ttft_s is None:
-                            job.facts.ttft_s = tab.served.ttft_s = tab.call.elapsed_s
-                        if plan is not None:
-                            texts.append(passed)
-                        yield passed
-                    if job.left_s <= 0:
-                        raise sse.BrokenStream("the time for this request is over")
-            except (BackendError, sse.BrokenStream) as error:
-                broken = str(error)
-            is_settled = True
-            self._settle_stream(job, model, passage, relay, reply.unseen_calls)
-            if passage.is_whole and not broken:
-                if plan is not None:
-                    self._took(job, plan, model, sse.streamed_text(texts), passage.usage or Usage())
-                for event in self._closing(job, passage.usage_event):
-                    yield event
-            elif not passage.has_failed:
-                job.facts.failed = "upstream_bad_response"
-                log.warning("a stream broke off", extra={"model": model, "request": tab.id, "why": broken or "it ended early"})
-                yield sse.event(Problem(502, "the model's answer broke off", code="upstream_bad_response").as_openai())
-            else:
-                job.facts.failed = "upstream_error"
-        finally:
-            reply.cancel()
-            if not is_settled:  # the caller went away: the upstream is cut off, and what came by then is paid
-                tab.settle_aborted(profile, job.asked.prompt_tokens(), passage.written_tokens)
-
-    def _settle_stream(self, job: Job, model: str, passage: sse.Passage, relay: Relay, unseen_calls: int) -> None:
-        profile = self._backend(model).profile
-        if passage.usage is not None:
-            relay.read(passage.usage)
-            job.tab.settle(profile, passage.usage, unseen_calls=unseen_calls)
-        else:
-            job.tab.settle_aborted(profile, job.asked.prompt_tokens(), passage.written_tokens, unseen_calls=unseen_calls)
-
-    def _closing(self, job: Job, usage_event: bytes | None) -> list[bytes]:
-        """How a stream ends: the usage, if it was asked for, our own details, the end mark."""
-        events = []
-        details = job.facts.as_dict(job.tab, explain=job.options.explain) if job.options.details else None
-        if job.asked.wants_usage and usage_event is not None:
-            events.append(usage_event if details is None else sse.spliced(usage_event, "orchestrator", details))
-        elif details is not None:
-            events.append(sse.comment("orchestrator " + orjson.dumps(details).decode()))
-        return [*events, sse.DONE]
 
     def _took(self, job: Job, plan: Plan, model: str, text: str | None, usage: Usage) -> None:
         """Tells the engine what the routed draft was, so that it is logged, learned from and audited; its caller does not wait for that."""
@@ -422,6 +368,41 @@ class Completions:
 
     def _backend(self, model: str) -> Backend:
         return self.engine.backends[model]
+
+
+class _Source:
+    """Where the rest of a stream comes from, and who is told of its end (see `orchestrator.gateway.passing`)."""
+
+    def __init__(self, completions: Completions, job: Job, models: Iterable[str], plan: Plan | None) -> None:
+        self._completions = completions
+        self._job = job
+        self._models = list(models) if isinstance(models, list) else ([] if plan is None else [o.model for o in plan.route.usable])
+        self._plan = plan
+        self.keeps_text = plan is not None or job.options.resume
+
+    def profile(self, model: str) -> ModelProfile:
+        return self._completions._backend(model).profile
+
+    def took(self, model: str, text: str | None, usage: Usage) -> None:
+        if self._plan is not None:
+            self._completions._took(self._job, self._plan, model, text, usage)
+
+    async def rest(self, written: str, tried: Sequence[str]) -> Part | None:
+        """Another model's continuation of what was written so far; the same one's, where the caller named it. `None` where there is none."""
+        others = [model for model in self._models if model not in tried and model in self._completions._relays]
+        if self._plan is None and len(tried) == 1:
+            others = list(tried)
+        for model in others:
+            relay = self._completions._relays[model]
+            body = {**self._job.asked.body, "messages": [*self._job.asked.messages, *going_on(written)]}
+            try:
+                reply = await self._completions._post(self._job, model, relay, body)
+            except BackendError as error:
+                self._job.tab.failed(error)
+                self._job.facts.attempts.append({"model": model, "error": error.code, "resumed": True})
+                continue
+            return Part(model, relay, reply)
+        return None
 
 
 def _fit(job: Job, answer: Answer) -> Answer:

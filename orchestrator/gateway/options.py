@@ -11,13 +11,13 @@ from orchestrator.gateway.problems import Problem
 
 PREFIX = b"x-orchestrator-"
 _NUMBERS = {"budget-usd": "usd", "budget-seconds": "seconds", "budget-tokens": "tokens", "budget-calls": "calls"}
-_FLAGS = {"memory", "explain", "events", "details", "may-abstain"}
+_FLAGS = {"memory", "explain", "events", "details", "may-abstain", "resume"}
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """`explain`: the whole route in the reply; `events`: progress as typed events instead of comments; `details=False`: no field of ours; `inputs`:
-    of a pipeline, beside what the messages say."""
+    of a pipeline, beside what the messages say; `resume`: another model may go on with a stream that breaks off."""
 
     budget: Budget = field(default_factory=Budget)
     quality: float | None = None
@@ -31,6 +31,7 @@ class Options:
     value_usd: float | None = None
     criteria: tuple[str, ...] = ()
     inputs: dict[str, Any] | None = None
+    resume: bool = False
 
 
 def options_of(body: dict[str, Any], headers: Mapping[bytes, bytes]) -> Options:

@@ -1,0 +1,161 @@
+"""One draft passed on as its model writes it; the bill is settled at its end, whoever ends it.
+
+A stream that breaks off ends with an event that says so, unless its caller allowed another model to go on (`orchestrator: {resume: true}`): then
+that one is shown what was written so far, and what it adds follows. Each part is held and settled by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import orjson
+
+from orchestrator.backends.usage import chat_usage
+from orchestrator.errors import BackendError
+from orchestrator.gateway import sse
+from orchestrator.gateway.limits import LimitReached
+from orchestrator.gateway.problems import Problem
+from orchestrator.types import Usage
+from router import ModelProfile
+
+if TYPE_CHECKING:
+    from orchestrator.backends.relay import Passage, Relay
+    from orchestrator.gateway.completions import Job
+
+GO_ON = "Your answer above was cut off. Go on exactly where it stopped: repeat nothing of it, and add no remark."
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one model writes of a stream."""
+
+    model: str
+    relay: Relay
+    reply: Passage
+
+
+class Source(Protocol):
+    """Where more comes from. `keeps_text`: whether what was written is needed at the end, or to go on."""
+
+    keeps_text: bool
+
+    def profile(self, model: str) -> ModelProfile: ...
+
+    def took(self, model: str, text: str | None, usage: Usage) -> None: ...
+
+    async def rest(self, written: str, tried: Sequence[str]) -> Part | None: ...
+
+
+def going_on(written: str) -> list[dict[str, Any]]:
+    """The messages that ask for the rest of an answer."""
+    return [{"role": "assistant", "content": written}, {"role": "user", "content": GO_ON}]
+
+
+async def passed_on(job: Job, part: Part, source: Source) -> AsyncIterator[bytes]:
+    """The upstream's events as they come. Raises nothing but `Gone` and cancellation."""
+    written: list[bytes] = []
+    tried: list[str] = []
+    while True:
+        passage, ended = sse.Passage(), _Ended()
+        events = _one(job, part, source, passage, ended)
+        try:
+            async for event in events:
+                if source.keeps_text:
+                    written.append(event)
+                yield event
+        finally:
+            await events.aclose()  # type: ignore[attr-defined]
+        if ended.is_whole:
+            source.took(part.model, sse.streamed_text(written), passage.usage or Usage())
+            for event in _closing(job, passage.usage_event, has_parts=bool(tried)):
+                yield event
+            return
+        tried.append(part.model)
+        following = await _following(job, source, written, tried, passage)
+        if following is None:
+            break
+        part = following
+        job.facts.model = job.tab.served.model = part.model
+        yield sse.comment(f"orchestrator: {tried[-1]} broke off, {part.model} goes on")
+    if passage.has_failed:
+        job.facts.failed = "upstream_error"
+    else:
+        job.facts.failed = "upstream_bad_response"
+        log.warning("a stream broke off", extra={"model": tried[-1], "request": job.tab.id, "why": ended.why or "it ended early"})
+        yield sse.event(Problem(502, "the model's answer broke off", code="upstream_bad_response").as_openai())
+
+
+class _Ended:
+    """How a part ended; `why` it broke off."""
+
+    is_whole = False
+    why = ""
+
+
+async def _one(job: Job, part: Part, source: Source, passage: sse.Passage, ended: _Ended) -> AsyncIterator[bytes]:
+    """The events of one part, then its bill."""
+    tab, reply = job.tab, part.reply
+    is_settled = False
+    try:
+        try:
+            async for chunk in reply.chunks():
+                passed = passage.feed(chunk)
+                if passed:
+                    if job.facts.ttft_s is None:
+                        job.facts.ttft_s = tab.served.ttft_s = tab.call.elapsed_s
+                    if not (job.options.resume and passage.has_failed):  # what tells of the failure is not passed on where another goes on
+                        yield passed
+                if job.left_s <= 0:
+                    raise sse.BrokenStream("the time for this request is over")
+        except (BackendError, sse.BrokenStream) as error:
+            ended.why = str(error)
+        is_settled = True
+        _settle(job, part, source.profile(part.model), passage)
+        ended.is_whole = passage.is_whole and not ended.why
+    finally:
+        reply.cancel()
+        if not is_settled:  # the caller went away: the upstream is cut off, and what came by then is paid
+            tab.settle_aborted(source.profile(part.model), job.asked.prompt_tokens(), passage.written_tokens)
+
+
+def _settle(job: Job, part: Part, profile: ModelProfile, passage: sse.Passage) -> None:
+    unseen = part.reply.unseen_calls
+    if passage.usage is not None:
+        part.relay.read(passage.usage)
+        job.tab.settle(profile, passage.usage, unseen_calls=unseen)
+    else:
+        job.tab.settle_aborted(profile, job.asked.prompt_tokens(), passage.written_tokens, unseen_calls=unseen)
+
+
+async def _following(job: Job, source: Source, written: list[bytes], tried: list[str], passage: sse.Passage) -> Part | None:
+    """Who goes on with a stream that broke off; `None` where its caller did not allow it, or nobody can."""
+    if not job.options.resume or job.left_s <= 0 or job.asked.body.get("tools") or job.asked.several > 1:
+        return None
+    text = sse.streamed_text(written)
+    if text is None:
+        return None
+    try:
+        return await source.rest(text, tried)
+    except (LimitReached, Problem) as error:  # there is no money left for it
+        log.warning("a stream is not resumed", extra={"request": job.tab.id, "why": str(error)[:200]})
+        return None
+
+
+def _closing(job: Job, usage_event: bytes | None, *, has_parts: bool) -> list[bytes]:
+    """How a stream ends: the usage, if it was asked for, our own details, the end mark."""
+    events = []
+    details = job.facts.as_dict(job.tab, explain=job.options.explain) if job.options.details else None
+    if has_parts and usage_event is not None:  # the usage of all parts, not of the last alone
+        served = job.tab.served
+        whole = orjson.loads(sse.data_of(usage_event) or b"{}")
+        whole["usage"] = chat_usage(Usage(served.prefill_tokens, served.output_tokens, served.cached_tokens))
+        usage_event = sse.event(whole)
+    if job.asked.wants_usage and usage_event is not None:
+        events.append(usage_event if details is None else sse.spliced(usage_event, "orchestrator", details))
+    elif details is not None:
+        events.append(sse.comment("orchestrator " + orjson.dumps(details).decode()))
+    return [*events, sse.DONE]

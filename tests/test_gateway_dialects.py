@@ -1,0 +1,156 @@
+"""Behind the gateway nobody needs to know whose model answers: Anthropic's and Gemini's to OpenAI's client, and streams that another model finishes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.gateway import begin_stream, chunk, completion, delta, reply, running_gateway
+from tests.recordings import RECORDINGS, TEXT
+
+PRICES = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0, "cached_usd_per_mtok": 0.1}
+
+
+def playing(name: str) -> Any:
+    recording = RECORDINGS[name]
+
+    async def play(body: dict[str, Any], send: Any) -> None:
+        if body.get("stream") or body.get("_streams"):
+            await begin_stream(send)
+            for event in recording.events:
+                await send({"type": "http.response.body", "body": event, "more_body": True})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        await reply(send, 200, recording.whole)
+
+    return play
+
+
+def models(url: str, name: str) -> dict[str, Any]:
+    return {"m": {"provider": name, "base_url": url, "model": "m-1", "key": "env:SOME_KEY", **PRICES}}
+
+
+@pytest.mark.parametrize("name", ["anthropic", "openai-responses", "groq", "vllm", "deepseek", "zai"])
+def test_any_provider_by_openais_client_whole_and_streamed_billed_to_the_token(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from openai import OpenAI
+
+    from tests.gateway import Provider, served
+
+    monkeypatch.setenv("SOME_KEY", "sk-upstream")
+    recording = RECORDINGS[name]
+    with served(Provider(playing(name))) as url, running_gateway(tmp_path, models=models(url, name)) as gateway:
+        client = OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=0)
+        asked: Any = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 50}
+        whole = client.chat.completions.create(**asked)
+        assert whole.choices[0].message.content == TEXT
+        if recording.thoughts:
+            assert whole.choices[0].message.reasoning_content == recording.thoughts  # type: ignore[attr-defined]
+        chunks = list(client.chat.completions.create(**asked, stream=True, stream_options={"include_usage": True}))
+        assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == TEXT
+        told = [c.usage for c in chunks if c.usage is not None][-1]
+        usage = recording.usage
+        assert (told.prompt_tokens, told.completion_tokens) == (usage.prefill_tokens, usage.output_tokens)
+        (used,) = gateway.get("/v1/usage").json()["data"]
+    assert (used["requests"], used["prefill_tokens"], used["output_tokens"]) == (2, 2 * usage.prefill_tokens, 2 * usage.output_tokens)
+    assert used["cached_tokens"] == 2 * usage.cached_tokens
+
+
+def test_tools_of_anthropics_by_openais_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from openai import OpenAI
+
+    from tests.gateway import Provider, served
+
+    monkeypatch.setenv("SOME_KEY", "sk-upstream")
+
+    async def play(body: dict[str, Any], send: Any) -> None:
+        assert body["tools"][0]["name"] == "look"
+        block = {"type": "tool_use", "id": "t1", "name": "look", "input": {"at": "Paris"}}
+        usage = {"input_tokens": 10, "output_tokens": 5}
+        await reply(send, 200, {"id": "m", "content": [block], "stop_reason": "tool_use", "model": "c", "usage": usage})
+
+    tool: Any = {"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}
+    with served(Provider(play)) as url, running_gateway(tmp_path, models=models(url, "anthropic")) as gateway:
+        client = OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=0)
+        done = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}], tools=[tool])
+    (call,) = done.choices[0].message.tool_calls or ()
+    assert (call.function.name, json.loads(call.function.arguments)) == ("look", {"at": "Paris"})  # type: ignore[union-attr]
+    assert done.choices[0].finish_reason == "tool_calls"
+
+
+async def breaks_off(body: dict[str, Any], send: Any) -> None:
+    """The large model breaks off in the middle; the small one goes on where it is asked to."""
+    if body["model"] == "large":
+        await begin_stream(send)
+        await chunk(send, delta({"role": "assistant", "content": ""}))
+        await chunk(send, delta({"content": "The answer "}))
+        await chunk(send, b"", more=False)
+        return
+    assert body["messages"][-2] == {"role": "assistant", "content": "The answer "}
+    await begin_stream(send)
+    await chunk(send, delta({"content": "is Paris"}))
+    await chunk(send, delta({}, "stop"))
+    usage = {"prompt_tokens": 30, "completion_tokens": 4, "total_tokens": 34}
+    await chunk(send, {**delta({}), "choices": [], "usage": usage})
+    await chunk(send, b"data: [DONE]\n\n", more=False)
+
+
+def stream(gateway: Any, **options: Any) -> tuple[str, list[dict[str, Any]], str]:
+    """(text, events, everything) of a stream."""
+    asked = {"stream": True, "stream_options": {"include_usage": True}, "orchestrator": {"strategy": "single", "quality": 0.94, **options}}
+    raw = gateway.chat("Prove it.", model="auto", **asked).text
+    events = [json.loads(line[6:]) for line in raw.splitlines() if line.startswith("data: {")]
+    text = "".join(c["delta"].get("content") or "" for event in events for c in event.get("choices", ()))
+    return text, events, raw
+
+
+def test_a_stream_that_breaks_off_is_finished_by_another_model_if_the_caller_allows_it(tmp_path: Path) -> None:
+    with running_gateway(tmp_path, breaks_off) as gateway:
+        text, events, raw = stream(gateway, resume=True)
+        assert text == "The answer is Paris"
+        assert raw.rstrip().endswith("data: [DONE]")
+        assert "large broke off, small goes on" in raw
+        usage = next(event["usage"] for event in reversed(events) if event.get("usage"))
+        assert usage["prompt_tokens"] > 30  # both parts
+        used = gateway.get("/v1/usage").json()["data"]
+        assert sum(row["prefill_tokens"] for row in used) == usage["prompt_tokens"]
+
+
+def test_without_leave_a_stream_that_breaks_off_ends_with_an_error(tmp_path: Path) -> None:
+    with running_gateway(tmp_path, breaks_off) as gateway:
+        text, events, raw = stream(gateway)
+    assert text == "The answer "
+    assert events[-1]["error"]["code"] == "upstream_bad_response"
+    assert "[DONE]" not in raw
+
+
+def test_a_stream_that_nobody_can_finish_ends_with_an_error(tmp_path: Path) -> None:
+    async def all_break(body: dict[str, Any], send: Any) -> None:
+        await begin_stream(send)
+        await chunk(send, delta({"content": "Well "}))
+        await chunk(send, b"", more=False)
+
+    with running_gateway(tmp_path, all_break) as gateway:
+        text, events, raw = stream(gateway, resume=True)
+    assert text == "Well Well "
+    assert events[-1]["error"]["code"] == "upstream_bad_response"
+    assert "[DONE]" not in raw
+
+
+def test_a_model_that_rests_is_passed_over(tmp_path: Path) -> None:
+    async def play(body: dict[str, Any], send: Any) -> None:
+        await reply(send, 500 if body["model"] == "large" else 200, completion("Paris"))
+
+    with running_gateway(tmp_path, play) as gateway:
+        options = {"strategy": "single", "quality": 0.94}
+        for _ in range(3):
+            assert gateway.chat("Prove it.", model="auto", orchestrator=options).json()["choices"][0]["message"]["content"] == "Paris"
+        asked = len([body for body in gateway.provider.bodies if body["model"] == "large"])
+        again = gateway.chat("Prove it.", model="auto", orchestrator={**options, "explain": True}).json()
+        assert len([body for body in gateway.provider.bodies if body["model"] == "large"]) == asked
+    rejected = {option["model"]: option["rejected"] for option in again["orchestrator"]["route"]["options"]}
+    assert "cannot be reached" in rejected["large"]
