@@ -1,4 +1,5 @@
-"""What `benchmarks.backends` runs in a process of its own, on one core: `python -m benchmarks.backend_calls KIND PORT`; prints one JSON object.
+"""What `benchmarks.backends` runs in a process of its own, on one core: `python -m benchmarks.backend_calls KIND PORT [SECONDS]`; prints one JSON
+object.
 
 KIND is `calls` (complete calls with reservation, trace and settlement, 32 in flight), `tensorzero` (the same number of calls by TensorZero's
 embedded client; needs the package tensorzero and nothing of ours), `streams` (memory of a thousand open streams) or `ttft` (seconds to the first
@@ -13,7 +14,8 @@ import sys
 import time
 from typing import Any
 
-IN_FLIGHT, SECONDS, WARM_UP = 32, 4.0, 300
+IN_FLIGHT, WARM_UP = 32, 300
+SECONDS = float(sys.argv[3]) if len(sys.argv) > 3 else 4.0
 STREAMS = 1_000
 FIRST_TOKENS = 300
 PROMPT = "hello " * 20
@@ -156,9 +158,6 @@ def _rss_bytes() -> int:
 KINDS = {"calls": calls, "tensorzero": tensorzero, "streams": streams, "ttft": ttft}
 
 if __name__ == "__main__":
-    run: Any = asyncio.run
-    if sys.argv[1] != "tensorzero":
-        import uvloop
+    import uvloop  # for both sides
 
-        run = uvloop.run
-    print(json.dumps(run(KINDS[sys.argv[1]](int(sys.argv[2])))))
+    print(json.dumps(uvloop.run(KINDS[sys.argv[1]](int(sys.argv[2])))))

@@ -28,14 +28,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="not needed: nothing is read")
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--seconds", type=float, default=4.0, help="how long calls are counted, each time")
     options = parser.parse_args()
+    seconds = str(options.seconds)
     with upstream() as port:
         peer = PEERS / "peers" / "bin" / "python"
         has_peer = peer.exists() and subprocess.run([peer, "-c", "import tensorzero"], capture_output=True, check=False).returncode == 0
         rounds = []
         for _ in range(ROUNDS):  # in turn, so that a slow minute of the machine is one of both
-            ours = measured("calls", port)["per_second"]
-            theirs = measured("tensorzero", port, python=str(peer))["per_second"] if has_peer else None
+            ours = measured("calls", port, seconds)["per_second"]
+            theirs = measured("tensorzero", port, seconds, python=str(peer))["per_second"] if has_peer else None
             rounds.append((ours, theirs))
             print(f"calls a second: {ours:,.0f}" + (f", tensorzero {theirs:,.0f}" if theirs else ""))
         first = measured("ttft", port)
@@ -53,10 +55,10 @@ def main() -> None:
     )
 
 
-def measured(kind: str, port: int, *, python: str = sys.executable) -> dict[str, Any]:
+def measured(kind: str, port: int, *more: str, python: str = sys.executable) -> dict[str, Any]:
     """One figure, in a process of its own on one core."""
     done = subprocess.run(
-        [python, "-m", "benchmarks.backend_calls", kind, str(port)],
+        [python, "-m", "benchmarks.backend_calls", kind, str(port), *more],
         capture_output=True,
         text=True,
         check=False,

@@ -15,19 +15,10 @@ from orchestrator.errors import ConfigError
 from orchestrator.provider import DefaultModel, Provider
 from orchestrator.providers import PROVIDERS
 from router import ModelProfile
-from router.profile import CACHE_WRITE_1H_FACTOR, CACHE_WRITE_FACTOR
+from router.profile import CACHE_WRITE_1H_FACTOR, CACHE_WRITE_FACTOR, PRICE_FIELDS
 
 DEFAULT_CONTEXT_TOKENS = 128_000
 _MEASURED = ("ttft_s", "prefill_tokens_per_s", "tokens_per_s", "effective_context_tokens")
-_PRICES = (
-    "input_usd_per_mtok",
-    "output_usd_per_mtok",
-    "cached_usd_per_mtok",
-    "cache_write_usd_per_mtok",
-    "cache_write_1h_usd_per_mtok",
-    "audio_input_usd_per_mtok",
-    "audio_output_usd_per_mtok",
-)
 
 WHAT_TO_ADD = (
     "Add a model: set OPENAI_API_KEY (or another provider's key), start a local server (Ollama on 11434, llama.cpp on 8080, vLLM on 8000, "
@@ -117,13 +108,13 @@ def prices_of(name: str, config: ModelConfig) -> ModelProfile:
     """Prices as a profile has them: what is stated, else the provider's list prices. Steps for long prompts are the list's, unless a price is
     stated.
     """
-    stated = {field: value for field in _PRICES if (value := getattr(config, field)) is not None}
+    stated = {field: value for field in PRICE_FIELDS if (value := getattr(config, field)) is not None}
     row = PROVIDERS.get(config.provider)
     is_listed = row is not None and not row.is_local and config.base_url is None and not config.replicas
     listed = list_prices(row.prices or row.name, config.model or name) if is_listed and row is not None else None
     if listed is None:
         return ModelProfile(name, **stated)
-    known = {field: getattr(listed, field) for field in _PRICES} | stated
+    known = {field: getattr(listed, field) for field in PRICE_FIELDS} | stated
     if listed.context_tokens:
         known["context_tokens"] = listed.context_tokens
     return ModelProfile(name, **known, price_steps=() if stated else listed.price_steps)

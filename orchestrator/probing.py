@@ -174,7 +174,7 @@ class Probe:
 
 
 def line(points: Sequence[tuple[float, float]]) -> tuple[float, float | None]:
-    """(seconds at nothing, tokens per second) of the line through (tokens, seconds), by least squares; no speed where longer prompts took no longer."""
+    """(seconds at nothing, tokens per second) of the line through (tokens, seconds), by least squares; no speed if longer took no longer."""
     mean_x, mean_y = statistics.fmean(x for x, _ in points), statistics.fmean(y for _, y in points)
     spread = sum((x - mean_x) ** 2 for x, _ in points)
     slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0

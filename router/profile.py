@@ -54,7 +54,7 @@ class ModelProfile:
     prefill_tokens_per_s: float | None = None
 
     def __post_init__(self) -> None:
-        for field in _PRICES:
+        for field in PRICE_FIELDS:
             price = getattr(self, field)
             if price is not None and not (math.isfinite(price) and price >= 0):
                 raise ValueError(f"model {self.name!r}: {field} must be a finite number of at least 0, not {price!r}")
@@ -127,7 +127,7 @@ class ModelProfile:
         return self.ttft_s + reading + (self.output_tokens if output_tokens is None else output_tokens) / self.tokens_per_s
 
 
-_PRICES = (
+PRICE_FIELDS = (
     "input_usd_per_mtok",
     "output_usd_per_mtok",
     "cached_usd_per_mtok",

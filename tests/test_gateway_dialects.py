@@ -1,4 +1,4 @@
-"""Behind the gateway nobody needs to know whose model answers: Anthropic's and Gemini's to OpenAI's client, and streams that another model finishes."""
+"""Behind the gateway nobody needs to know whose model answers: Anthropic's to OpenAI's client, and streams that another model ends."""
 
 from __future__ import annotations
 

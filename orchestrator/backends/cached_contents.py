@@ -38,7 +38,7 @@ class CachedContents:
         self._names: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
 
     async def used(self, body: dict[str, Any], plan: CachePlan, timeout_s: float) -> tuple[dict[str, Any], int]:
-        """(the body that names a cached prefix instead of sending it, tokens that were written to the cache for it); the same body where it cannot."""
+        """(the body that names a cached prefix instead of sending it, tokens written to the cache for it); the same body where it cannot."""
         messages = body["messages"]
         end = next(
             (index + 1 for index, _ in reversed(plan.marks) if messages[index]["role"] != "assistant" and index + 1 < len(messages)), 0

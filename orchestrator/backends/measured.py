@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from orchestrator.errors import ConfigError
+from orchestrator.kept_rows import load_rows, save_row
 
 DEFAULT_PATH = ".orchestrator/profiles.json"
+MADE_BY = "orchestrator probe"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,20 +29,9 @@ class Measured:
 def load_measured(path: str | Path = DEFAULT_PATH) -> dict[str, Measured]:
     """By model; empty if there is no file. Raises `ConfigError` on one that cannot be read."""
     known = {field.name for field in fields(Measured)}
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-        return {str(model): Measured(**{name: value for name, value in row.items() if name in known}) for model, row in found.items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path}: not a file of measured profiles: {error}", remedy="Make it again: orchestrator probe") from None
+    rows = load_rows(path, made_by=MADE_BY)
+    return {model: Measured(**{name: value for name, value in row.items() if name in known}) for model, row in rows.items()}
 
 
 def save_measured(model: str, measured: Measured, path: str | Path = DEFAULT_PATH) -> None:
-    """Adds one to the file, which is replaced at once."""
-    path = Path(path)
-    found = {name: asdict(row) for name, row in load_measured(path).items()} | {model: asdict(measured)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".new")
-    beside.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    beside.replace(path)
+    save_row(path, model, asdict(measured), made_by=MADE_BY)

@@ -1,4 +1,4 @@
-"""`orchestrator doctor`: what this machine has, and the exact fix for what it lacks. Keys are never printed; only `--providers` contacts providers."""
+"""`orchestrator doctor`: what this machine has, and the exact fix for what it lacks. Only `--providers` contacts anybody."""
 
 from __future__ import annotations
 

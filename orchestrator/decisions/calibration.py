@@ -7,7 +7,6 @@ not calibrated.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,12 +16,13 @@ import numpy as np
 
 from orchestrator.decisions.decider import DecisionBackend
 from orchestrator.decisions.question import Decision, Decisions, Kind, Question
-from orchestrator.errors import ConfigError
+from orchestrator.kept_rows import load_rows, save_row, wrong_rows
 from router import ModelProfile
 from router.calibration import Array, fit_logistic
 
 PRIOR_SCALE, PRIOR_SCALE_SD, PRIOR_SHIFT_SD = 0.5, 0.5, 1.0
 LEAST_EXAMPLES = 20
+MADE_BY = "orchestrator calibrate"
 TEMPERATURES = tuple(float(t) for t in np.geomspace(0.1, 3.0, 60))
 FLOOR = 1e-6
 
@@ -109,22 +109,13 @@ class _Calibrated:
 def load_calibrations(path: str | Path) -> dict[str, Calibration]:
     """By model; empty if there is no file. Raises `ConfigError` on one that cannot be read."""
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-        return {str(model): Calibration(**fields) for model, fields in found.items()}
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path}: not a file of calibrations: {error}", remedy="Make it again: orchestrator calibrate") from None
+        return {model: Calibration(**row) for model, row in load_rows(path, made_by=MADE_BY).items()}
+    except TypeError as error:
+        raise wrong_rows(path, error, made_by=MADE_BY) from None
 
 
 def save_calibration(path: str | Path, model: str, calibration: Calibration) -> None:
-    """Adds one to the file, which is replaced at once."""
-    path = Path(path)
-    found = {name: asdict(known) for name, known in load_calibrations(path).items()} | {model: asdict(calibration)}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".new")
-    beside.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
-    beside.replace(path)
+    save_row(path, model, asdict(calibration), made_by=MADE_BY)
 
 
 def _logit(p: float) -> float:

@@ -5,26 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.backends.remote import RemoteBackend
-from orchestrator.decisions.posting import posted, worst_tokens
+from orchestrator.decisions.posting import OverHttp, posted
 from orchestrator.decisions.question import Decision, Decisions, Question, decision
 from orchestrator.errors import BadResponse
-from orchestrator.types import Usage
-from router import ModelProfile
 
 PATH = "/decisions"
 
 
-class OpenAIDecisions:
-    def __init__(self, backend: RemoteBackend) -> None:
-        self._backend = backend
-
-    @property
-    def profile(self) -> ModelProfile:
-        return self._backend.profile
-
-    def worst_tokens(self, state: str, questions: Mapping[str, Question]) -> tuple[int, int]:
-        return worst_tokens(state, questions)
+class OpenAIDecisions(OverHttp):
+    reads_each = False
 
     async def decide(self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None) -> Decisions:
         body = {"input": state, "questions": [asked(name, question) for name, question in questions.items()]}
@@ -38,7 +27,7 @@ class OpenAIDecisions:
                 answers[name] = answered(question, row)
         except (KeyError, TypeError, ValueError) as error:
             raise BadResponse(f"{where}: a decision cannot be read: {error}", remedy="Check the server") from None
-        return Decisions(answers, usage or Usage(self.worst_tokens(state, questions)[0] // 2, estimated=True), self.profile.name)
+        return Decisions(answers, usage or self.estimated(state, questions), self.profile.name)
 
 
 def asked(name: str, question: Question) -> dict[str, Any]:

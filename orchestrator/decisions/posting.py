@@ -1,4 +1,4 @@
-"""One call of a decision endpoint: posted, read, and its usage understood."""
+"""What deciders over HTTP share: the model, what a call may read at most, and one call of an endpoint for decisions."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from orchestrator.backends.usage import usage_in
 from orchestrator.decisions.question import Question
 from orchestrator.errors import BadResponse
 from orchestrator.types import Usage
+from router import ModelProfile
 
 TOKENS_EACH = 16  # around each question
 
@@ -40,8 +41,24 @@ async def posted(backend: RemoteBackend, path: str, body: dict[str, Any], deadli
     return payload, usage_in(payload)
 
 
-def worst_tokens(state: str, questions: Mapping[str, Question], *, times: int = 1) -> tuple[int, int]:
-    """(tokens read, tokens written) at most, where the state is read `times` times."""
-    asked = sum(len(q.ask.encode()) + sum(len(f"{k}{v}".encode()) + 8 for k, v in q.options.items()) for q in questions.values())
-    read = times * len(state.encode("utf-8", "replace")) + asked
-    return read // 2 + TOKENS_EACH * (len(questions) + 1), 2 * len(questions)
+class OverHttp:
+    """A model that is asked for decisions over HTTP; `reads_each` says that the state is read once for each question."""
+
+    reads_each = True
+
+    def __init__(self, backend: RemoteBackend) -> None:
+        self._backend = backend
+
+    @property
+    def profile(self) -> ModelProfile:
+        return self._backend.profile
+
+    def worst_tokens(self, state: str, questions: Mapping[str, Question]) -> tuple[int, int]:
+        """(tokens read, tokens written) at most."""
+        asked = sum(len(q.ask.encode()) + sum(len(f"{k}{v}".encode()) + 8 for k, v in q.options.items()) for q in questions.values())
+        read = (len(questions) if self.reads_each else 1) * len(state.encode("utf-8", "replace")) + asked
+        return read // 2 + TOKENS_EACH * (len(questions) + 1), 2 * len(questions)
+
+    def estimated(self, state: str, questions: Mapping[str, Question]) -> Usage:
+        """For a server that tells no usage."""
+        return Usage(self.worst_tokens(state, questions)[0] // 2, estimated=True)

@@ -11,29 +11,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.usage import usage_in
-from orchestrator.decisions.posting import worst_tokens
+from orchestrator.decisions.posting import OverHttp
 from orchestrator.decisions.question import Decision, Decisions, Question, decision
 from orchestrator.errors import BackendRejected, InvalidQuery
 from orchestrator.types import Usage
-from router import ModelProfile
 
 MOST_OPTIONS = 20  # so many log-probabilities do servers give for one token
 LETTERS = "ABCDEFGHIJKLMNOPQRST"
 
 
-class TokenDecisions:
-    def __init__(self, backend: RemoteBackend) -> None:
-        self._backend = backend
-
-    @property
-    def profile(self) -> ModelProfile:
-        return self._backend.profile
-
-    def worst_tokens(self, state: str, questions: Mapping[str, Question]) -> tuple[int, int]:
-        return worst_tokens(state, questions, times=len(questions))
-
+class TokenDecisions(OverHttp):
     async def decide(self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None) -> Decisions:
         for name, question in questions.items():
             if len(question.labels) > MOST_OPTIONS:
