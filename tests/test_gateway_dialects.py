@@ -82,6 +82,64 @@ def test_tools_of_anthropics_by_openais_client(tmp_path: Path, monkeypatch: pyte
     assert done.choices[0].finish_reason == "tool_calls"
 
 
+def test_anthropics_client_through_the_gateway_to_anthropic_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cache marks, thoughts with their signatures, and usage by kind: as if nobody stood between."""
+    from anthropic import Anthropic
+
+    from tests.gateway import Provider, served
+
+    monkeypatch.setenv("SOME_KEY", "sk-upstream")
+    recording = RECORDINGS["anthropic"]
+    mark: Any = {"type": "ephemeral", "ttl": "1h"}
+    thinking: Any = {"type": "enabled", "budget_tokens": 1024}
+    tools: Any = [{"name": "look", "input_schema": {"type": "object"}, "cache_control": {"type": "ephemeral"}}]
+    system: Any = [{"type": "text", "text": "Be brief.", "cache_control": mark}]
+    upstream = Provider(playing("anthropic"))
+    with served(upstream) as url, running_gateway(tmp_path, models=models(url, "anthropic")) as gateway:
+        client = Anthropic(base_url=gateway.url, api_key=gateway.key, max_retries=0)
+        asked: Any = {"model": "m", "max_tokens": 2000, "system": system, "thinking": thinking, "tools": tools}
+        first = client.messages.create(**asked, messages=[{"role": "user", "content": "hi"}])
+        again: Any = [
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": first.content},
+            {"role": "user", "content": "so?"},
+        ]
+        with client.messages.stream(**asked, messages=again) as stream:
+            last = stream.get_final_message()
+    for body in upstream.bodies:
+        assert body["system"] == system
+        assert body["thinking"] == thinking
+        assert body["tools"][0]["cache_control"] == {"type": "ephemeral"}
+    assert upstream.bodies[1]["messages"][1]["content"][0] == {"type": "thinking", "thinking": "France.", "signature": "c2ln"}
+    for message in (first, last):
+        assert [block.type for block in message.content] == ["thinking", "text"]
+        assert (message.content[0].thinking, message.content[0].signature) == ("France.", "c2ln")  # type: ignore[union-attr]
+        usage, meant = message.usage, recording.usage
+        assert usage.input_tokens == meant.prefill_tokens - meant.cached_tokens - meant.cache_write_tokens
+        assert (usage.cache_read_input_tokens, usage.cache_creation_input_tokens) == (meant.cached_tokens, meant.cache_write_tokens)
+    assert first.usage.cache_creation is not None
+    assert first.usage.cache_creation.ephemeral_1h_input_tokens == recording.usage.cache_write_1h_tokens
+
+
+def test_what_only_anthropic_knows_does_not_reach_others(tmp_path: Path) -> None:
+    from anthropic import Anthropic
+
+    with running_gateway(tmp_path) as gateway:
+        client = Anthropic(base_url=gateway.url, api_key=gateway.key, max_retries=0)
+        mark: Any = {"type": "ephemeral"}
+        done = client.messages.create(
+            model="small",
+            max_tokens=2000,
+            system=[{"type": "text", "text": "Be brief.", "cache_control": mark}],
+            messages=[{"role": "user", "content": [{"type": "text", "text": "hi", "cache_control": mark}]}],
+            thinking={"type": "enabled", "budget_tokens": 1024},
+        )
+        sent = json.dumps(gateway.provider.bodies[-1])
+    assert done.content[0].text == "Paris"  # type: ignore[union-attr]
+    assert "cache_control" not in sent
+    assert "thinking" not in sent
+
+
 async def breaks_off(body: dict[str, Any], send: Any) -> None:
     """The large model breaks off in the middle; the small one goes on where it is asked to."""
     if body["model"] == "large":

@@ -65,8 +65,7 @@ def chat_body(body: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"model": body["model"], "messages": [], "max_tokens": body["max_tokens"]}
     system = body.get("system")
     if system:
-        text = system if isinstance(system, str) else "\n\n".join(block["text"] for block in system)
-        found["messages"].append({"role": "system", "content": text})
+        found["messages"].append({"role": "system", "content": system if isinstance(system, str) else _joined([_text(b) for b in system])})
     for message in body["messages"]:
         found["messages"].extend(_chat_messages(message))
     for name in ("temperature", "top_p", "orchestrator"):
@@ -82,6 +81,8 @@ def chat_body(body: dict[str, Any]) -> dict[str, Any]:
             found["tool_choice"] = named if choice["type"] == "tool" else _TOOL_CHOICES[choice["type"]]
             if choice.get("disable_parallel_tool_use"):
                 found["parallel_tool_calls"] = False
+    if (body.get("thinking") or {}).get("type", "disabled") != "disabled":
+        found["thinking"] = body["thinking"]
     output = body.get("output_config") or {}
     if "effort" in output:
         found["reasoning_effort"] = output["effort"]
@@ -99,7 +100,19 @@ def chat_body(body: dict[str, Any]) -> dict[str, Any]:
 
 def _tool(tool: dict[str, Any]) -> dict[str, Any]:
     function = {"name": tool["name"], "parameters": tool.get("input_schema") or {"type": "object"}}
-    return {"type": "function", "function": function | ({"description": tool["description"]} if "description" in tool else {})}
+    found = {"type": "function", "function": function | ({"description": tool["description"]} if "description" in tool else {})}
+    return found | ({"cache_control": tool["cache_control"]} if tool.get("cache_control") else {})
+
+
+def _text(block: dict[str, Any]) -> dict[str, Any]:
+    """A text with its cache mark."""
+    return {"type": "text", "text": block["text"]} | ({"cache_control": block["cache_control"]} if block.get("cache_control") else {})
+
+
+def _joined(parts: list[dict[str, Any]]) -> Any:
+    """Parts of a message: as one text, where they are nothing else and none is marked for the cache."""
+    is_plain = all(part["type"] == "text" and "cache_control" not in part for part in parts)
+    return "\n\n".join(part["text"] for part in parts) if is_plain else parts
 
 
 def _chat_messages(message: dict[str, Any]) -> list[dict[str, Any]]:
@@ -110,10 +123,13 @@ def _chat_messages(message: dict[str, Any]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     parts: list[dict[str, Any]] = []
     calls: list[dict[str, Any]] = []
+    thinking: list[dict[str, Any]] = []
     for block in content:
         kind = block["type"]
         if kind == "text":
-            parts.append({"type": "text", "text": block["text"]})
+            parts.append(_text(block))
+        elif kind == "redacted_thinking" or (kind == "thinking" and block.get("signature")):
+            thinking.append(block)  # without a signature it is another dialect's, and none that Anthropic takes back
         elif kind == "image":
             source = block["source"]
             url = source["url"] if source["type"] == "url" else f"data:{source['media_type']};base64,{source['data']}"
@@ -128,10 +144,9 @@ def _chat_messages(message: dict[str, Any]) -> list[dict[str, Any]]:
             )
         elif kind == "document":
             parts.append(_document(block))
-    only_text = all(part["type"] == "text" for part in parts)
-    said: Any = "\n\n".join(part["text"] for part in parts) if only_text else parts
     if parts or calls or not found:
-        found.append({"role": message["role"], "content": said if parts or not calls else None} | ({"tool_calls": calls} if calls else {}))
+        said: dict[str, Any] = {"role": message["role"], "content": _joined(parts) if parts or not calls else None}
+        found.append(said | ({"tool_calls": calls} if calls else {}) | ({"thinking_blocks": thinking} if thinking else {}))
     return found
 
 
@@ -153,7 +168,9 @@ def _result_text(content: Any) -> str:
 def _message(order: Order, completion: dict[str, Any]) -> dict[str, Any]:
     choice = completion["choices"][0]
     message = choice["message"]
-    content: list[dict[str, Any]] = []
+    content: list[dict[str, Any]] = list(message.get("thinking_blocks") or ())
+    if not content and "thinking" in order.job.asked.body and isinstance(message.get("reasoning_content"), str):
+        content.append({"type": "thinking", "thinking": message["reasoning_content"], "signature": ""})
     text = message.get("content") or message.get("refusal")
     if isinstance(text, list):
         text = "".join(part.get("text", "") for part in text)
@@ -187,12 +204,15 @@ def _envelope(order: Order) -> dict[str, Any]:
 def _usage(usage: dict[str, Any] | None) -> dict[str, Any]:
     """Anthropic's input tokens are those that no cache held."""
     usage = usage or {}
-    cached = (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
+    details = usage.get("prompt_tokens_details") or {}
+    cached, written = details.get("cached_tokens") or 0, details.get("cache_write_tokens") or 0
+    for_an_hour = details.get("cache_write_1h_tokens") or 0
     return {
-        "input_tokens": max((usage.get("prompt_tokens") or 0) - cached, 0),
+        "input_tokens": max((usage.get("prompt_tokens") or 0) - cached - written, 0),
         "output_tokens": usage.get("completion_tokens") or 0,
         "cache_read_input_tokens": cached,
-        "cache_creation_input_tokens": 0,
+        "cache_creation_input_tokens": written,
+        "cache_creation": {"ephemeral_5m_input_tokens": written - for_an_hour, "ephemeral_1h_input_tokens": for_an_hour},
     }
 
 
@@ -213,6 +233,17 @@ class _Blocks:
     def text(self, piece: str) -> list[bytes]:
         events = self._switch(("text", 0), {"type": "text", "text": ""})
         return [*events, self._delta({"type": "text_delta", "text": piece})]
+
+    def thought(self, piece: str) -> list[bytes]:
+        events = self._switch(("thinking", 0), {"type": "thinking", "thinking": "", "signature": ""})
+        return [*events, self._delta({"type": "thinking_delta", "thinking": piece})]
+
+    def signed(self, block: dict[str, Any]) -> list[bytes]:
+        """The end of a thought, as its provider signed it."""
+        if block.get("type") != "thinking" or self._open is None or self._open[0] != "thinking":
+            events = self._switch(("signed", self._index + 1), block)
+            return [*events, *self.close()]
+        return [self._delta({"type": "signature_delta", "signature": block.get("signature") or ""}), *self.close()]
 
     def tool(self, number: int, call: dict[str, Any]) -> list[bytes]:
         function = call.get("function") or {}
@@ -261,6 +292,8 @@ async def _translated(order: Order, events: AsyncIterator[bytes]) -> AsyncIterat
             usage = content.get("usage") or usage
             for choice in content.get("choices") or ():
                 delta = choice.get("delta") or {}
+                for event in _thought(blocks, delta, is_asked="thinking" in order.job.asked.body):
+                    yield event
                 text = delta.get("content") or delta.get("refusal")
                 for event in blocks.text(text) if text else ():
                     yield event
@@ -280,6 +313,16 @@ async def _translated(order: Order, events: AsyncIterator[bytes]) -> AsyncIterat
     details = order.details()
     yield sse.event(ended | ({"orchestrator": details} if details is not None else {}), "message_delta")
     yield sse.event({"type": "message_stop"}, "message_stop")
+
+
+def _thought(blocks: _Blocks, delta: dict[str, Any], *, is_asked: bool) -> list[bytes]:
+    """Pieces of thoughts, for a caller who asked for them."""
+    if not is_asked:
+        return []
+    events = blocks.thought(delta["reasoning_content"]) if delta.get("reasoning_content") else []
+    for block in delta.get("thinking_blocks") or ():
+        events += blocks.signed(block)
+    return events
 
 
 def _error(error: Any) -> dict[str, Any]:

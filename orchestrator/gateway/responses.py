@@ -299,7 +299,7 @@ def _usage(usage: dict[str, Any]) -> dict[str, Any]:
         "input_tokens": usage.get("prompt_tokens") or 0,
         "input_tokens_details": {
             "cached_tokens": (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0,
-            "cache_write_tokens": 0,
+            "cache_write_tokens": (usage.get("prompt_tokens_details") or {}).get("cache_write_tokens") or 0,
         },
         "output_tokens": usage.get("completion_tokens") or 0,
         "output_tokens_details": {"reasoning_tokens": (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0},

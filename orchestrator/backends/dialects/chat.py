@@ -26,6 +26,10 @@ class ChatDialect:
             if name != provider.token_field and name in out:
                 out.setdefault(provider.token_field, out.pop(name))
         out["messages"] = messages_for(provider, body["messages"], model)
+        if out.get("tools") and provider.cache != "anthropic":
+            out["tools"] = [_unmarked(tool) for tool in out["tools"]]
+        if "thinking" in out and _is_anthropics(out["thinking"]):
+            del out["thinking"]
         if "response_format" in out:
             _set_form(out, provider)
         if "tool_choice" in out and provider.tool_choices and out["tool_choice"] in provider.tool_choices:
@@ -121,6 +125,15 @@ def _message(message: dict[str, Any], provider: Provider, *, marks: bool) -> dic
     if thoughts and provider.thoughts_back and out.get("tool_calls") and provider.thoughts != "none":
         out[provider.thoughts] = thoughts
     return out
+
+
+def _unmarked(tool: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in tool.items() if name != "cache_control"} if "cache_control" in tool else tool
+
+
+def _is_anthropics(thinking: Any) -> bool:
+    """Whether a wish for thoughts is in Anthropic's words, which no other API knows."""
+    return isinstance(thinking, dict) and ("budget_tokens" in thinking or thinking.get("type") in ("adaptive", "between_tools"))
 
 
 def _has_marks(parts: list[dict[str, Any]]) -> bool:
