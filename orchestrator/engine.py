@@ -23,6 +23,7 @@ from orchestrator.conclusion import concluded, why_no_answer
 from orchestrator.config import DEFAULT_NAME, Config, OnlineConfig, PromiseConfig, load_config
 from orchestrator.decisions import Calibration, Decisions, Question
 from orchestrator.decisions.calibration import load_calibrations
+from orchestrator.decisions.complexity import COMPLEXITY
 from orchestrator.decisions.deciding import Deciders
 from orchestrator.errors import (
     ConfigError,
@@ -51,7 +52,7 @@ from orchestrator.together import Together
 from orchestrator.trace import Event, Trace
 from orchestrator.trimming import trimmed
 from orchestrator.types import Answer, Candidate, Completion, Message, Query, Usage
-from router import ModelProfile, Needs, Preference, Route, Router
+from router import Constraints, ModelProfile, Needs, Preference, Route, Router
 from router.audit import Guard
 from router.conversation import judged_text
 from router.router import Assessed, Explanation, decide
@@ -124,7 +125,7 @@ class Orchestrator:
             ensemble=ensemble or Ensemble(),
             revisions=dict(revisions or {}),
         )
-        self.deciders = Deciders(self.backends.values(), calibrations)
+        self.deciders = Deciders(self.router, self.backends, calibrations)
         self._speeds = Speeds(backend.profile for backend in backends.values())
         self._blocking = BlockingLoop()
         self._together = Together(self.router)
@@ -251,10 +252,11 @@ class Orchestrator:
         """
         recall = await self._recall(query, trace)
         request = self.request_for(query, recall)
-        route = await self._routed(query, request, trace, preference, needs)
+        limits = self.budget & (budget or Budget())
+        route = await self._routed(query, request, trace, preference, needs, limits.seconds)
         if route.chosen is None and (fitting := self._trimmed(query, request, route, trace)) is not None:
             request = fitting
-            route = await self._routed(query, request, trace, preference, needs)
+            route = await self._routed(query, request, trace, preference, needs, limits.seconds)
         checks = [*self._verifiers, *checks_for(query, recall)]
         begin = partial(first_state, query, route, request, self.backends, self._settings)
         chosen, first, propensity = self._strategy_for(query, strategy), "", 1.0
@@ -262,7 +264,6 @@ class Orchestrator:
             state = begin()
             chosen, first, propensity = self._online.first_ask(route, state, chosen)
             begin = partial(replace, state)
-        limits = self.budget & (budget or Budget())
         is_promised = strategy is None and query.quality is None and preference is None
         return Plan(query, recall, request, route, checks, begin, chosen, limits, is_promised, first, propensity)
 
@@ -335,13 +336,14 @@ class Orchestrator:
     ) -> Decisions:
         """Probabilities instead of text: typed questions about `state` (a string asks for yes or no), answered by the cheapest model that gives
         probabilities. They are scaled to what came of earlier ones (`orchestrator calibrate`); each decision says whether they were.
+        `models=["orchestrator/complexity"]` asks the router itself, for nothing.
 
         Raises `UnknownModel`, `ConfigError` (no model gives probabilities), `BudgetExceeded`, `BackendError`.
         """
         asked = {name: Question(one) if isinstance(one, str) else one for name, one in questions.items()}
         if not asked:
             raise InvalidQuery("nothing is asked", remedy='Pass questions={"urgent": "Is this urgent?"}')
-        self._parse(state, (), "default", None, None, models)
+        self._parse(state, (), "default", None, None, [model for model in models or () if model != COMPLEXITY])
         limits = self.budget & (budget or Budget())
         return await self.deciders.decide(
             state, asked, ledger=Ledger(limits), trace=Trace(on_event=on_event), models=models, deadline_s=limits.seconds
@@ -490,12 +492,18 @@ class Orchestrator:
         return allowed, [backend.profile if self._promised else self._speeds.profiles[name] for name, backend in allowed.items()]
 
     async def _routed(
-        self, query: Query, request: Request, trace: Trace, preference: Preference | None, capabilities: frozenset[str]
+        self,
+        query: Query,
+        request: Request,
+        trace: Trace,
+        preference: Preference | None,
+        capabilities: frozenset[str],
+        seconds: float | None,
     ) -> Route:
         backends, profiles = self._profiles(query)
         with trace.span("route") as span:
             assessed = await self._together.assess(_judged(query), profiles)
-            route = self._decided(query, request, assessed, backends, profiles, preference, capabilities)
+            route = self._decided(query, request, assessed, backends, profiles, preference, capabilities, seconds)
             span.attributes.update(chosen=route.chosen, reason=route.reason)
         trace.emit("routed", model=route.chosen, reason=route.reason, adequate=route.adequate)
         return route
@@ -509,6 +517,7 @@ class Orchestrator:
         profiles: Sequence[ModelProfile],
         preference: Preference | None = None,
         capabilities: frozenset[str] = frozenset(),
+        seconds: float | None = None,
     ) -> Route:
         known = {name: p for name, backend in backends.items() if (p := backend.estimate(request)) is not None}
         needs = Needs(
@@ -517,7 +526,13 @@ class Orchestrator:
             cached_tokens={name: held for name, backend in backends.items() if (held := expected_cached_tokens(backend, request))},
             unavailable=frozenset(name for name, backend in backends.items() if not is_available(backend)),
         )
-        return decide(assessed, profiles, needs=needs, known=known, preference=preference or self._preference(query))
+        wanted = preference or self._preference(query)
+        if seconds is not None:
+            in_time = Constraints(max_latency_s=seconds)
+            route = decide(assessed, profiles, needs=needs, known=known, preference=wanted, constraints=in_time)
+            if route.chosen is not None:
+                return route
+        return decide(assessed, profiles, needs=needs, known=known, preference=wanted)
 
     def _preference(self, query: Query) -> Preference:
         guard = self.guarantee

@@ -202,6 +202,26 @@ def test_questions_and_models_that_do_not_fit_are_told() -> None:
             orchestrator.decide_sync("x", {})
 
 
+def test_the_router_itself_decides_for_nothing() -> None:
+    profiles = [ModelProfile("small", 0.1, 0.1, skill=0.6), ModelProfile("large", 5.0, 5.0, skill=0.95)]
+    models = {profile.name: SimulatedBackend(SimulatedModel(profile)) for profile in profiles}
+    questions = {
+        "which": Question("Which is the cheapest that will do?", "choice", {"small": "", "large": ""}),
+        "hard": Question("How hard is it?", "score", {"easy": "", "medium": "", "hard": ""}),
+        "enough": Question("small"),
+    }
+    with Orchestrator(models) as orchestrator:
+        easy = orchestrator.decide_sync("What is 2 + 2?", questions, models=["orchestrator/complexity"], budget=Budget(usd=0.0))
+        proof = "Prove that every compact Riemannian manifold of constant sectional curvature is a quotient of a model space."
+        hard = orchestrator.decide_sync(proof, questions, models=["orchestrator/complexity"])
+        many = {"q": Question("?", "choice", {str(n): "" for n in range(6)})}
+        with pytest.raises(InvalidQuery, match="at most five levels"):
+            orchestrator.decide_sync("x", many, models=["orchestrator/complexity"])
+    assert easy.answers["hard"].score < hard.answers["hard"].score
+    assert easy.answers["enough"].p > hard.answers["enough"].p
+    assert all(answer.is_calibrated for answer in easy.answers.values())
+
+
 def test_a_pipeline_decides_by_calibrated_probabilities_in_one_call(tmp_path: Path) -> None:
     from orchestrator.pipeline import Pipeline
 

@@ -105,8 +105,8 @@ def test_unknown_models_are_named_with_the_known_ones(offline: Orchestrator) -> 
 
 
 def test_a_deadline_returns_the_best_answer_so_far_marked_partial() -> None:
-    slow_profile = ModelProfile("slow", 1.0, 1.0, skill=0.99, ttft_s=30.0, tokens_per_s=1e6)
-    slow = SimulatedBackend(SimulatedModel(slow_profile, {PROBLEM.question: PROBLEM}))
+    slow_profile = ModelProfile("slow", 1.0, 1.0, skill=0.99, ttft_s=0.01, tokens_per_s=1e6)  # nobody knows yet how slow it is
+    slow = SimulatedBackend(SimulatedModel(slow_profile, {PROBLEM.question: PROBLEM}), sleep=lambda _: asyncio.sleep(30))
     fleet = Orchestrator({"quick": simulated("quick", 0.6, 0.0), "slow": slow}, strategy="cascade", quality=0.999)
     answer = fleet.answer_sync(PROBLEM.question, budget=Budget(seconds=0.3))
     assert answer.partial

@@ -278,6 +278,23 @@ def test_a_prompt_that_no_model_uses_well_is_cut_and_the_trace_says_so() -> None
     assert answer.trace.root.attributes["trimmed_tokens"] > 10_000
 
 
+def test_under_a_deadline_only_what_is_quick_enough_is_chosen() -> None:
+    """Reading counts: the model that writes fast but reads slowly is too late for a long prompt, and quick enough for a short one."""
+    slow = ModelProfile("slow", 0.1, 0.1, skill=0.95, ttft_s=0.2, tokens_per_s=1_000.0, prefill_tokens_per_s=500.0)
+    quick = ModelProfile("quick", 9.0, 9.0, skill=0.95, ttft_s=0.2, tokens_per_s=1_000.0, prefill_tokens_per_s=50_000.0)
+    long, short = (Message("user", "word " * 4_000), Message("assistant", "yes")), ()
+
+    async def chosen(history: tuple[Message, ...], seconds: float | None) -> str | None:
+        orchestrator = Orchestrator({p.name: RemoteBackend(p, base_url="http://127.0.0.1:9") for p in (slow, quick)})
+        query = Query.parse("What is it about?", history=history, quality=0.5)
+        return (await orchestrator.plan(query, Trace(), budget=Budget(seconds=seconds))).route.chosen
+
+    assert asyncio.run(chosen(long, None)) == "slow"
+    assert asyncio.run(chosen(long, 3.0)) == "quick"
+    assert asyncio.run(chosen(short, 3.0)) == "slow"
+    assert asyncio.run(chosen(long, 0.01)) == "slow"  # nobody is: then it is tried as well as it can be
+
+
 def test_what_stays_the_same_stands_first() -> None:
     async def plan(query: str) -> tuple[Message, ...]:
         backend = RemoteBackend(ModelProfile("m", 1.0, 1.0, skill=0.9), base_url="http://127.0.0.1:9")

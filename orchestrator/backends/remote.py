@@ -69,6 +69,7 @@ class RemoteBackend:
             expected_output=profile.output_tokens,
             most_tokens=profile.max_output_tokens,
             prefixes=PrefixMemory(row, profile, cache),
+            pace=lambda tokens, streams: profile.latency_s(0.0 if streams else None, tokens),
             wire=wire,
         )
 

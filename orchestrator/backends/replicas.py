@@ -95,10 +95,15 @@ def prefix_hash(body: dict[str, Any]) -> int:
 
 def weight_of(body: dict[str, Any], expected_output: float) -> Pool:
     """Whether reading or writing is the larger part of a call; both by a rule of thumb for the ratio of their speeds."""
-    read = sum(len(text_of(message.get("content"))) for message in body["messages"]) / 4
+    read = read_tokens(body)
     most = body.get("max_completion_tokens") or body.get("max_tokens")
     written = expected_output if most is None else min(expected_output, float(most))
     return "prefill" if read > PREFILL_HEAVY * max(written, 1.0) else "decode"
+
+
+def read_tokens(body: dict[str, Any]) -> float:
+    """About how many tokens a body has to read."""
+    return sum(len(text_of(message.get("content"))) for message in body.get("messages", ())) / 4
 
 
 def _hash(key: bytes) -> int:

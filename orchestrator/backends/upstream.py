@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -21,13 +21,15 @@ from orchestrator.backends.cached_contents import CachedContents
 from orchestrator.backends.caching import PrefixMemory, marked
 from orchestrator.backends.dialects import Outgoing, dialect_named
 from orchestrator.backends.faults import OVERLOADED, broken, error_of
-from orchestrator.backends.replicas import Replica, Replicas
+from orchestrator.backends.replicas import Replica, Replicas, read_tokens
 from orchestrator.backends.resilience import RetryBudget
 from orchestrator.backends.wire import Reply, Wire, WireError
 from orchestrator.errors import BackendError, BackendUnavailable
 from orchestrator.provider import Provider
 from orchestrator.types import Usage
 
+Pace = Callable[[float, bool], float]
+"""(tokens to read, whether the answer is streamed) -> seconds until its head usually comes."""
 HEDGE_QUANTILE, HEDGE_LEAST, HEDGE_WINDOW = 0.95, 20, 200
 _wires: WeakKeyDictionary[asyncio.AbstractEventLoop, Wire] = WeakKeyDictionary()
 
@@ -47,6 +49,7 @@ class Upstream:
         expected_output: float = 250.0,
         most_tokens: int = 8_192,
         prefixes: PrefixMemory | None = None,
+        pace: Pace | None = None,
         wire: Wire | None = None,
     ) -> None:
         self.name = name
@@ -67,6 +70,7 @@ class Upstream:
         self._most_tokens = most_tokens
         self.prefixes = prefixes
         self._contents = CachedContents(provider, model, self._posted) if provider.cache == "gemini" else None
+        self._pace = pace or _any_pace
         self._wire = wire
         self._waits: deque[float] = deque(maxlen=HEDGE_WINDOW)
 
@@ -131,7 +135,7 @@ class Upstream:
         replica.breaker.succeeded()
         replica.limit.succeeded(wait_s if body.get("stream") else None)
         if self.hedges:
-            self._waits.append(wait_s)
+            self._waits.append(wait_s / self._usual_s(body))
         return Answering(reply, replica, self.where)
 
     async def _post(self, replica: Replica, outgoing: Outgoing, timeout_s: float, where: str) -> Reply:
@@ -147,19 +151,25 @@ class Upstream:
             raise broken(where, error) from None
         raise error_of(where, reply.status, reply.headers, content, key=self.key)
 
-    def hedge_after_s(self) -> float | None:
-        """How long 95 % of the calls waited for the head of their answer; `None` while too little is known."""
+    def hedge_after_s(self, body: dict[str, Any]) -> float | None:
+        """How long 95 % of the calls would have waited for the head of this answer; `None` while too little is known.
+
+        What is compared is how much longer than usual they took: a long prompt, or an answer that comes whole, takes its time.
+        """
         if len(self._waits) < HEDGE_LEAST:
             return None
         ordered = sorted(self._waits)
-        return ordered[min(int(HEDGE_QUANTILE * len(ordered)), len(ordered) - 1)]
+        return ordered[min(int(HEDGE_QUANTILE * len(ordered)), len(ordered) - 1)] * self._usual_s(body)
+
+    def _usual_s(self, body: dict[str, Any]) -> float:
+        return max(self._pace(read_tokens(body), bool(body.get("stream"))), 1e-6)
 
     async def _hedged(self, outgoing: Outgoing, body: dict[str, Any], timeout_s: float) -> Answering:
         replica = self.replicas.choose(body, expected_output=self._expected_output)
         calls = [asyncio.ensure_future(self._send(replica, outgoing, body, timeout_s))]
         answer: Answering | None = None
         try:
-            after_s = self.hedge_after_s()
+            after_s = self.hedge_after_s(body)
             done, _ = await asyncio.wait(calls, timeout=after_s)
             if not done and after_s is not None and self.retries.take():
                 other = self.replicas.choose(body, expected_output=self._expected_output, without=replica)
@@ -177,6 +187,10 @@ class Upstream:
         """Counts what a server read, and how much of it from its cache."""
         replica.prefill_tokens += usage.prefill_tokens
         replica.cached_tokens += usage.cached_tokens
+
+
+def _any_pace(tokens: float, streams: bool) -> float:
+    return 1.0
 
 
 async def _first_answer(calls: list[asyncio.Task[Answering]]) -> Answering:

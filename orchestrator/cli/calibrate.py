@@ -44,7 +44,7 @@ def command(model: str, examples: Path, usd: float, config: Path | None, as_json
         from orchestrator.trace import Trace
 
         rows = _read(examples)
-        plain, ledger = Deciders(orchestrator.backends.values(), as_stated=True), Ledger(Budget(usd=usd))
+        plain, ledger = Deciders(orchestrator.router, orchestrator.backends, as_stated=True), Ledger(Budget(usd=usd))
         stated: list[Decision] = []
         for state, question, _ in rows:
             found = await plain.decide(state, {"q": question}, ledger=ledger, trace=Trace(), models=[model])

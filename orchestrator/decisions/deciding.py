@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from orchestrator.backends.base import is_available
+from orchestrator.backends.base import Backend, is_available
 from orchestrator.backends.prices import billed_usd
-from orchestrator.backends.remote import RemoteBackend
 from orchestrator.budget import Ledger
 from orchestrator.decisions.calibration import Calibration, calibrated
+from orchestrator.decisions.complexity import COMPLEXITY, Complexity
 from orchestrator.decisions.decider import DecisionBackend, can_decide, decider_for
 from orchestrator.decisions.question import Decisions, Question
 from orchestrator.errors import BackendError, ConfigError
 from orchestrator.trace import Trace
+from router import Router
 
 
 class Deciders:
@@ -21,10 +22,16 @@ class Deciders:
     """
 
     def __init__(
-        self, backends: Iterable[object], calibrations: Mapping[str, Calibration] | None = None, *, as_stated: bool = False
+        self,
+        router: Router,
+        backends: Mapping[str, Backend],
+        calibrations: Mapping[str, Calibration] | None = None,
+        *,
+        as_stated: bool = False,
     ) -> None:
+        self.local = Complexity(router, backends)
         self.calibrations = dict(calibrations or {})
-        self._backends = {b.profile.name: b for b in backends if isinstance(b, RemoteBackend) and can_decide(b)}
+        self._backends = {name: backend for name, backend in backends.items() if can_decide(backend)}
         plain = {name: decider_for(backend) for name, backend in self._backends.items()}
         self._deciders = plain if as_stated else {name: calibrated(one, self.calibrations.get(name)) for name, one in plain.items()}
 
@@ -33,7 +40,9 @@ class Deciders:
         return list(self._deciders)
 
     def of(self, model: str) -> DecisionBackend:
-        """Raises `ConfigError` on a model that gives no probabilities."""
+        """`orchestrator/complexity` is the local classifier. Raises `ConfigError` on a model that gives no probabilities."""
+        if model == COMPLEXITY:
+            return self.local
         if model not in self._deciders:
             told = ", ".join(self._deciders) or "none of this fleet does"
             raise ConfigError(f"{model} gives no probabilities", remedy=f"Models that do: {told}")
@@ -60,7 +69,7 @@ class Deciders:
             raise ConfigError(
                 "no model of this fleet gives probabilities", remedy="Add one whose provider gives log-probabilities or decisions"
             )
-        asked = [one for one in able if is_available(self._backends[one.profile.name])] or able
+        asked = [one for one in able if self._is_available(one.profile.name)] or able
         last: BackendError | None = None
         for one in sorted(asked, key=lambda each: _price(each, state, questions)):
             try:
@@ -70,6 +79,9 @@ class Deciders:
                 trace.emit("failed", model=one.profile.name, reason=error.message)
         assert last is not None
         raise last
+
+    def _is_available(self, model: str) -> bool:
+        return model not in self._backends or is_available(self._backends[model])
 
 
 def _price(decider: DecisionBackend, state: str, questions: Mapping[str, Question]) -> float:

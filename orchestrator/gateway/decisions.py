@@ -9,27 +9,24 @@ Wire format: SGLang's and Ollama's /v1/systemone of autumn 2026.
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from orchestrator.backends.base import Request
 from orchestrator.decisions import Decision, Question
+from orchestrator.decisions.complexity import COMPLEXITY, LEVELS
+from orchestrator.decisions.question import MOST_OPTIONS as MOST_LABELS
 from orchestrator.decisions.tokens import MOST_OPTIONS
 from orchestrator.errors import BackendError, BackendRejected, InvalidQuery
 from orchestrator.gateway.endpoint import Endpoint
 from orchestrator.gateway.http import Call
 from orchestrator.gateway.problems import Problem
 from orchestrator.gateway.tab import Tab
-from orchestrator.types import Message, Usage
-from router import ModelProfile
+from orchestrator.types import Usage
 
 if TYPE_CHECKING:
     from orchestrator.gateway.app import Gateway
 
-COMPLEXITY = "orchestrator/complexity"
-LEVELS = ("trivial", "easy", "medium", "hard", "expert")
 TIMEOUT_S = 120.0
 
 
@@ -43,53 +40,18 @@ async def decide(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
     await call.reply_json({"model": body["model"], "answers": answers, "usage": tokens})
 
 
-async def _locally(gateway: Gateway, call: Call, state: str, questions: dict[str, Any]) -> tuple[dict[str, Any], Usage]:
+async def _locally(gateway: Gateway, call: Call, state: str, asked: dict[str, Any]) -> tuple[dict[str, Any], Usage]:
     tab = call.tab = Tab(gateway.limiter, call, "systemone", COMPLEXITY)
-    usage = Usage(math.ceil(len(state) / 4))
-    await tab.hold(0.0, usage.prefill_tokens)
-    engine = gateway.engine
-    request = Request((Message("user", state),), state)
-    known = {name: p for name, backend in engine.backends.items() if (p := backend.estimate(request)) is not None}
-    route = engine.router.route(state, [backend.profile for backend in engine.backends.values()], known=known)
-    p_right = {
-        option.model: option.p_success for option in sorted(route.options, key=lambda o: math.inf if o.cost_usd is None else o.cost_usd)
-    }
-    ease = engine.explain(state).ease
-    tab.settle(ModelProfile(COMPLEXITY, 0.0, 0.0), usage)
+    decider = gateway.engine.deciders.local
+    try:
+        questions = {name: _question(_about_a_model(question), most=MOST_LABELS) for name, question in asked.items()}
+        await tab.hold(0.0, decider.worst_tokens(state, questions)[0])
+        found = await decider.decide(state, questions)
+    except InvalidQuery as error:
+        raise Problem(404, error.message, code="unknown_option") from None
+    tab.settle(decider.profile, found.usage)
     tab.served.model = COMPLEXITY
-    return {name: _local_answer(name, question, p_right, ease) for name, question in questions.items()}, usage
-
-
-def _local_answer(name: str, question: dict[str, Any], p_right: dict[str, float], ease: float) -> dict[str, Any]:
-    criteria = question.get("criteria")
-    options = list(criteria) if isinstance(criteria, list | dict) else []
-    if question["type"] == "noul":
-        model = criteria if isinstance(criteria, str) and criteria in p_right else next(iter(p_right))
-        return {"noul": round(p_right[model], 4)}
-    if question["type"] == "choice":
-        if not set(options) <= p_right.keys():
-            if len(options) > len(LEVELS):
-                raise Problem(404, f"{name}: {COMPLEXITY} chooses among models of the fleet or at most five levels", code="unknown_option")
-            return _choice(dict(zip(options, _levels(ease, len(options)), strict=True)))
-        cheapest_adequate, left = {}, 1.0
-        for model in p_right:  # cheapest first: it is the cheapest that will do if it will and none before it does
-            if model in options:
-                cheapest_adequate[model] = left * p_right[model]
-                left *= 1 - p_right[model]
-        cheapest_adequate[list(cheapest_adequate)[-1]] += left
-        return _choice({option: cheapest_adequate[option] for option in options})
-    legend = options or list(LEVELS)
-    return _score(legend, _levels(ease, len(legend)))
-
-
-def _levels(ease: float, count: int) -> list[float]:
-    """P(each level of difficulty), easiest first: a logistic spread around how hard the query is, in log-odds."""
-    bounds = [math.inf, *(2.0 - 4.0 * (i + 1) / count for i in range(count - 1)), -math.inf]
-
-    def above(bound: float) -> float:
-        return 0.0 if bound == math.inf else 1.0 if bound == -math.inf else 1 / (1 + math.exp(2 * (bound - ease)))
-
-    return [above(bounds[i + 1]) - above(bounds[i]) for i in range(count)]
+    return {name: _told(decision) for name, decision in found.answers.items()}, found.usage
 
 
 def _choice(p: dict[str, float]) -> dict[str, Any]:
@@ -100,6 +62,11 @@ def _choice(p: dict[str, float]) -> dict[str, Any]:
 def _score(legend: list[str], p: list[float]) -> dict[str, Any]:
     mean = sum(index * value for index, value in enumerate(p)) / max(len(p) - 1, 1)
     return {"score": round(mean, 4), "confidence": round(max(p), 4), "legend": legend, "probabilities": [round(value, 4) for value in p]}
+
+
+def _about_a_model(asked: dict[str, Any]) -> dict[str, Any]:
+    """A predicate whose criteria name the model that it is about."""
+    return {**asked, "instructions": asked["criteria"]} if isinstance(asked.get("criteria"), str) else asked
 
 
 async def _by_model(gateway: Gateway, call: Call, body: dict[str, Any], state: str) -> tuple[dict[str, Any], Usage]:
@@ -133,14 +100,14 @@ async def _by_model(gateway: Gateway, call: Call, body: dict[str, Any], state: s
     return {name: _told(decision) for name, decision in found.answers.items()}, found.usage
 
 
-def _question(asked: dict[str, Any]) -> Question:
+def _question(asked: dict[str, Any], *, most: int = MOST_OPTIONS) -> Question:
     criteria = asked.get("criteria")
     ask = asked.get("instructions") or (criteria if isinstance(criteria, str) else "")
     if asked["type"] == "noul":
         return Question(ask)
     options = dict(criteria) if isinstance(criteria, dict) else dict.fromkeys(criteria if isinstance(criteria, list) else LEVELS, "")
-    if len(options) > MOST_OPTIONS:
-        raise InvalidQuery(f"at most {MOST_OPTIONS} options for a model's log-probabilities")
+    if len(options) > most:
+        raise InvalidQuery(f"at most {most} options for a model's log-probabilities")
     return Question(ask, asked["type"], options)
 
 
