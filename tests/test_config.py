@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from pathlib import Path
 
 import pytest
@@ -198,3 +199,27 @@ checks:
             checks_from_config(broken.checks, fleet.backends)
     with pytest.raises(ConfigError, match=r"unknown field 'max_word'. Did you mean 'max_words'"):
         parse_config("models: {m: {provider: simulated, skill: 0.7}}\nchecks: {length: {max_word: 3}}")
+
+
+def test_a_key_from_a_command_is_its_output_and_no_shell_runs(tmp_path: Path) -> None:
+    assert secret(f"command:{sys.executable} -c 'print(41 + 1)'", None) == "42"
+    marker = tmp_path / "touched"
+    with pytest.raises(ConfigError, match="gave no key"):
+        secret(f"command:{sys.executable} -c '' ; touch {marker}", None)
+    assert not marker.exists()
+    with pytest.raises(ConfigError, match="cannot be run"):
+        secret("command:/no/such/program", None)
+    with pytest.raises(ConfigError, match="never the key itself"):
+        secret("sk-1234567890", None)
+
+
+def test_replicas_and_a_base_url_exclude_each_other_and_pools_are_checked() -> None:
+    both = "models:\n  m: {provider: vllm, base_url: 'http://a/v1', replicas: [{base_url: 'http://b/v1'}]}\n"
+    with pytest.raises(ConfigError, match="exclude each other"):
+        fleet_from_config(parse_config(both))
+    with pytest.raises(ConfigError, match="Did you mean 'prefill'"):
+        parse_config("models:\n  m: {provider: vllm, replicas: [{base_url: 'http://b/v1', pool: prefil}]}\n")
+    with pytest.raises(ConfigError, match=r"openai\.azure\.com"):
+        fleet_from_config(parse_config("models:\n  m: {provider: azure, key: 'env:PATH'}\n"))
+    with pytest.raises(ConfigError, match="Did you mean 'anthropic'"):
+        parse_config("models:\n  m: {provider: antropic}\n")

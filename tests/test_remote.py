@@ -36,9 +36,9 @@ def ask(url: str, *, deadline_s: float | None = 20.0, several: int = 1, **option
     return asyncio.run(run())
 
 
-def read_stream(url: str) -> tuple[list[str], Completion | None, BackendError | None]:
+def read_stream(url: str, **options: Any) -> tuple[list[str], Completion | None, BackendError | None]:
     async def run() -> tuple[list[str], Completion | None, BackendError | None]:
-        backend = RemoteBackend(PROFILE, base_url=url, model="m")
+        backend = RemoteBackend(PROFILE, base_url=url, model="m", **options)
         texts: list[str] = []
         try:
             async for piece in backend.stream(REQUEST):
@@ -145,12 +145,21 @@ def test_nobody_listening_is_said_plainly() -> None:
     assert not caught.value.may_be_billed
 
 
-def test_the_key_appears_in_no_error_and_no_repr() -> None:
-    backend = RemoteBackend(PROFILE, base_url="http://127.0.0.1:9/v1", model="m", key="sk-secret")
-    assert "sk-secret" not in repr(backend)
-    with faulty_server(reply(401)) as server, pytest.raises(BackendRejected) as caught:
-        ask(server.url, key="sk-secret")
-    assert "sk-secret" not in str(caught.value)
+def test_the_key_appears_in_no_error_repr_log_or_trace(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(0)
+    key = "sk-secret"
+    backend = RemoteBackend(PROFILE, base_url="http://127.0.0.1:9/v1", model="m", key=key)
+    told = [repr(backend), repr(backend.upstream), repr(backend.upstream.replicas.all)]
+    echo = {"error": {"message": f"Incorrect API key provided: {key}"}}
+    with faulty_server(reply(401, echo)) as server, pytest.raises(BackendRejected, match="API key") as caught:
+        ask(server.url, key=key)
+    told += [str(caught.value), repr(caught.value), caught.value.detail]
+    with faulty_server(stream(chunk("a"), b'data: {"error": {"message": "no sk-secret"}}\n\n')) as server:
+        told.append(str(read_stream(server.url, key=key)[2]))
+    with faulty_server(reply(500, echo)) as server:
+        state, trace = search(server.url, Ledger(Budget(usd=1.0)), key=key)
+    told += [str(trace.as_dict(with_search=True)), repr(state), caplog.text]
+    assert all(key not in text for text in told)
 
 
 @pytest.mark.parametrize(
@@ -190,9 +199,9 @@ def test_a_stream_that_breaks_off_is_an_error_that_may_be_billed_and_what_was_re
     assert texts == (["The ans"] if events else [])
 
 
-def search(url: str, ledger: Ledger) -> tuple[SearchState, Trace]:
+def search(url: str, ledger: Ledger, **options: Any) -> tuple[SearchState, Trace]:
     async def run() -> tuple[SearchState, Trace]:
-        backend = RemoteBackend(PROFILE, base_url=url, model="m", attempts=1)
+        backend = RemoteBackend(PROFILE, base_url=url, model="m", attempts=1, **options)
         trace = Trace()
         state = SearchState(REQUEST.question, (Choice("m", 0.8, 0.001, 1.0),), {"m": 0.8})
         result = await Search({"m": backend}, (), ledger, trace).run(state, single, REQUEST)
