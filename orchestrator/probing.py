@@ -27,6 +27,7 @@ CACHED_LENGTH = 4_096
 HAYSTACKS = (2_048, 8_192, 32_768, 65_536, 131_072)
 POSITIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
 FOUND_SHARE = 0.8
+LEAST_RISE = 0.2  # of the mean time: a line that rises less says nothing about reading
 CHARS_PER_TOKEN = 4
 _WORDS = (
     "river stone window garden letter winter bridge market candle forest silver morning quiet travel paper island copper summer".split()
@@ -59,6 +60,8 @@ class Probe:
         self._longest = min(longest or backend.profile.context_tokens, backend.profile.context_tokens)
         self._rng = rng or random.Random()
         self._report = report
+        self.simulated = backend.profile.simulated
+        """Whether any answer came from a simulated model."""
 
     async def run(self, *, context: bool = True) -> Measured:
         """Everything, until the budget is used up: what could not be measured stays `None`. Raises `BackendError` if the model cannot be asked."""
@@ -154,6 +157,7 @@ class Probe:
                 self._ledger.settle_worst_case(held)
             raise
         assert done is not None  # a stream ends with its completion
+        self.simulated = self.simulated or done.simulated
         bill = bill_of(self._backend, done, worst)
         self._ledger.settle(held, usd=bill.usd or 0.0, tokens=bill.usage.total_tokens)
         if done.ttft_s is None and done.latency_s == 0.0:
@@ -174,11 +178,11 @@ class Probe:
 
 
 def line(points: Sequence[tuple[float, float]]) -> tuple[float, float | None]:
-    """(seconds at nothing, tokens per second) of the line through (tokens, seconds), by least squares; no speed if longer took no longer."""
+    """(seconds at nothing, tokens per second) of the line through (tokens, seconds), by least squares; no speed if longer took hardly longer."""
     mean_x, mean_y = statistics.fmean(x for x, _ in points), statistics.fmean(y for _, y in points)
     spread = sum((x - mean_x) ** 2 for x, _ in points)
     slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
-    if slope <= 0:
+    if slope * (max(x for x, _ in points) - min(x for x, _ in points)) < LEAST_RISE * mean_y:
         return mean_y, None
     return max(mean_y - slope * mean_x, 0.0), 1 / slope
 

@@ -42,17 +42,25 @@ def command(model: str, usd: float, longest: int | None, no_context: bool, no_sa
             raise UnknownModel(f"unknown model {model!r}", remedy=f"This fleet has: {', '.join(orchestrator.backends)}")
         path = stated.profiles if stated is not None else DEFAULT_PATH
         backend, ledger = orchestrator.backends[model], Ledger(Budget(usd=usd))
-        found = await Probe(backend, ledger, longest=longest, report=lambda point: None if as_json else _show(point)).run(
-            context=not no_context
-        )
+        probe = Probe(backend, ledger, longest=longest, report=lambda point: None if as_json else _show(point))
+        found = await probe.run(context=not no_context)
         if not no_save:
             save_measured(model, found, path)
         if as_json:
             click.echo(
-                json.dumps({"model": model, **asdict(found), "cost_usd": ledger.spent_usd, "saved": None if no_save else path}, indent=2)
+                json.dumps(
+                    {
+                        "model": model,
+                        "simulated": probe.simulated,
+                        **asdict(found),
+                        "cost_usd": ledger.spent_usd,
+                        "saved": None if no_save else path,
+                    },
+                    indent=2,
+                )
             )
             return
-        simulated = " (SIMULATED: no real model)" if backend.profile.simulated else ""
+        simulated = " (SIMULATED: no real model)" if probe.simulated else ""
         click.echo(f"\n{model}{simulated}: {ledger.calls} calls, {ledger.spent_usd:.6f} USD")
         for name, value in asdict(found).items():
             click.echo(f"  {name:26} {'not measured' if value is None else f'{value:,.4g}' if isinstance(value, float) else value}")
@@ -63,4 +71,4 @@ def command(model: str, usd: float, longest: int | None, no_context: bool, no_sa
 
 def _show(point: Point) -> None:
     value = f"{point.value * 1e3:,.1f} ms" if point.what == "first token" else f"{point.value:,.2f}"
-    click.echo(f"{point.what:20} {point.tokens:>8,} tokens   {value if point.tokens else ''}")
+    click.echo(point.what if point.what.startswith("stopped") else f"{point.what:20} {point.tokens:>8,} tokens   {value}")
