@@ -142,6 +142,14 @@ async def asked(backend: RemoteBackend, **fields: Any) -> Completion:
         await backend.aclose()
 
 
+def late(seconds: float) -> Script:
+    async def script(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(seconds)
+        await reply(200, completion("4"))(writer)
+
+    return script
+
+
 def test_a_server_that_is_down_gets_few_retries_and_is_then_left_alone() -> None:
     async def run(url: str) -> int:
         backend = RemoteBackend(PROFILE, base_url=url)
@@ -162,6 +170,45 @@ def test_a_server_that_is_down_gets_few_retries_and_is_then_left_alone() -> None
     assert len(server.requests) <= CONSECUTIVE_FAILURES + 5
 
 
+def test_who_allows_little_time_does_not_close_a_server_to_others() -> None:
+    async def run(url: str) -> None:
+        backend = RemoteBackend(PROFILE, base_url=url, attempts=1)
+        for _ in range(CONSECUTIVE_FAILURES + 1):
+            with pytest.raises(BackendUnavailable, match="in time"):
+                await backend.complete(Request(ASKED.messages, ASKED.question, deadline_s=0.02))
+        assert backend.is_available
+        await backend.aclose()
+
+    with faulty_server(late(5.0)) as server:
+        asyncio.run(run(server.url))
+
+
+def test_of_two_failed_calls_the_one_that_may_be_billed_counts() -> None:
+    is_armed: list[bool] = []
+
+    async def script(writer: asyncio.StreamWriter) -> None:
+        if not is_armed:
+            await reply(200, completion("4"))(writer)
+        elif is_armed.pop():  # the first call: late, and then it breaks off
+            is_armed.append(False)
+            await asyncio.sleep(0.5)
+        else:
+            await reply(429)(writer)
+
+    async def run(url: str) -> None:
+        backend = RemoteBackend(PROFILE, base_url=url, hedge=True, attempts=1)
+        for _ in range(HEDGE_LEAST):
+            await backend.complete(ASKED)
+        is_armed.append(True)
+        with pytest.raises(BackendError) as caught:
+            await backend.complete(ASKED)
+        assert caught.value.may_be_billed
+        await backend.aclose()
+
+    with faulty_server(script) as server:
+        asyncio.run(run(server.url))
+
+
 def test_rate_limits_do_not_open_the_breaker_but_lower_the_limit() -> None:
     async def run(url: str) -> None:
         backend = RemoteBackend(PROFILE, base_url=url, attempts=1)
@@ -174,14 +221,6 @@ def test_rate_limits_do_not_open_the_breaker_but_lower_the_limit() -> None:
 
     with faulty_server(reply(429)) as server:
         asyncio.run(run(server.url))
-
-
-def late(seconds: float) -> Script:
-    async def script(writer: asyncio.StreamWriter) -> None:
-        await asyncio.sleep(seconds)
-        await reply(200, completion("4"))(writer)
-
-    return script
 
 
 def test_a_hedged_call_takes_the_quicker_answer_and_pays_for_both() -> None:

@@ -36,6 +36,10 @@ class Passage(Protocol):
 
     def cancel(self) -> None: ...
 
+    def count(self, usage: Usage) -> None:
+        """Notes what the server read, and how much of it from its cache."""
+        ...
+
 
 class Relay:
     """One model, whatever it speaks."""
@@ -63,10 +67,6 @@ class Relay:
     async def post(self, path: str, body: dict[str, Any], *, timeout_s: float) -> Passage:
         """Sends a body of another kind (`/embeddings`)."""
         return await self._upstream.post(path, body, timeout_s=timeout_s)
-
-    def read(self, usage: Usage) -> None:
-        """Counts what a call read, and how much of it from the server's cache."""
-        self._upstream.read(self._upstream.replicas.all[0], usage)
 
 
 class Translated:
@@ -118,6 +118,9 @@ class Translated:
 
     def cancel(self) -> None:
         self._answering.cancel()
+
+    def count(self, usage: Usage) -> None:
+        self._answering.count(usage)
 
     def _counted(self, payload: dict[str, Any]) -> dict[str, Any]:
         """With what was written to an explicit cache before the call."""

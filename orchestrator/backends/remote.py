@@ -143,7 +143,7 @@ class RemoteBackend:
             ended = True
             if read.usage is not None:
                 read.usage = answering.whole_usage(read.usage)
-                self.upstream.read(answering.replica, read.usage)
+                answering.count(read.usage)
         finally:
             answering.cancel()
             if not ended:
@@ -213,7 +213,7 @@ class RemoteBackend:
         usage = usage_in(completion)
         if usage is not None:
             usage = answering.whole_usage(usage)
-            self.upstream.read(answering.replica, usage)
+            answering.count(usage)
         return completion, usage, answering
 
     def _completion(self, content: bytes) -> dict[str, Any]:

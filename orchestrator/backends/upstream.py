@@ -24,12 +24,13 @@ from orchestrator.backends.faults import OVERLOADED, broken, error_of
 from orchestrator.backends.replicas import Replica, Replicas, read_tokens
 from orchestrator.backends.resilience import RetryBudget
 from orchestrator.backends.wire import Reply, Wire, WireError
-from orchestrator.errors import BackendError, BackendUnavailable
+from orchestrator.errors import BackendError, BackendUnavailable, BadResponse
 from orchestrator.provider import Provider
 from orchestrator.types import Usage
 
 Pace = Callable[[float, bool], float]
 """(tokens to read, whether the answer is streamed) -> seconds until its head usually comes."""
+LATE_S = 10.0
 HEDGE_QUANTILE, HEDGE_LEAST, HEDGE_WINDOW = 0.95, 20, 200
 _wires: WeakKeyDictionary[asyncio.AbstractEventLoop, Wire] = WeakKeyDictionary()
 
@@ -128,7 +129,7 @@ class Upstream:
             reply = await self._post(replica, outgoing, timeout_s, where)
         except BaseException as error:
             replica.limit.leave()
-            _note_failure(replica, error)
+            _note_failure(replica, error, waited_s=time.perf_counter() - began)
             raise
         wait_s = time.perf_counter() - began
         replica.calls += 1
@@ -183,32 +184,29 @@ class Upstream:
                 if isinstance(ended, Answering) and ended is not answer:
                     ended.cancel()
 
-    def read(self, replica: Replica, usage: Usage) -> None:
-        """Counts what a server read, and how much of it from its cache."""
-        replica.prefill_tokens += usage.prefill_tokens
-        replica.cached_tokens += usage.cached_tokens
-
 
 def _any_pace(tokens: float, streams: bool) -> float:
     return 1.0
 
 
 async def _first_answer(calls: list[asyncio.Task[Answering]]) -> Answering:
-    """The answer of the first call that has one, with a note of how many others may be billed. Raises the last error if none has."""
+    """The answer of the first call that has one, with a note of how many others may be billed. If none has, raises an error that may be billed, if
+    any is, else the last.
+    """
     waiting = set(calls)
-    last: BaseException | None = None
-    unseen = 0
+    errors: list[BaseException] = []
     while waiting:
         done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
         answers = [call.result() for call in calls if call in done and call.exception() is None]
-        for call in done:
-            last = call.exception() or last
-            unseen += isinstance(last, BackendError) and last.may_be_billed and call.exception() is last
+        errors += [error for call in done if (error := call.exception()) is not None]
         if answers:
-            answers[0].unseen_calls = unseen + len(answers) - 1 + len(waiting)
+            answers[0].unseen_calls = sum(map(_may_be_billed, errors)) + len(answers) - 1 + len(waiting)
             return answers[0]
-    assert last is not None
-    raise last
+    raise next(filter(_may_be_billed, errors), errors[-1])
+
+
+def _may_be_billed(error: BaseException) -> bool:
+    return not isinstance(error, BackendError) or error.may_be_billed
 
 
 class Answering:
@@ -227,6 +225,11 @@ class Answering:
     @property
     def headers(self) -> dict[str, str]:
         return self._reply.headers
+
+    def count(self, usage: Usage) -> None:
+        """Notes what the server read, and how much of it from its cache."""
+        self.replica.prefill_tokens += usage.prefill_tokens
+        self.replica.cached_tokens += usage.cached_tokens
 
     def whole_usage(self, reported: Usage) -> Usage:
         """What is reported, and what was written to an explicit cache before the call."""
@@ -274,15 +277,20 @@ class Answering:
             self.replica.limit.leave()
 
 
-def _note_failure(replica: Replica, error: BaseException) -> None:
-    """What a failure says about the server: that it is down, that it has too much to do, or nothing."""
-    if not isinstance(error, BackendError):
+def _note_failure(replica: Replica, error: BaseException, *, waited_s: float) -> None:
+    """What a failure says about the server: that it is down, that it has too much to do, or nothing.
+
+    Silence counts only after a wait that is long for anybody: who allows little time must not close a server to those who allow more.
+    """
+    status = error.status if isinstance(error, BackendError) else None
+    is_late = status is None and _may_be_billed(error) and not isinstance(error, BadResponse)
+    if is_late and waited_s < LATE_S:
         replica.breaker.left()
         return
-    is_slow = error.status is None and error.may_be_billed
-    if error.status in OVERLOADED or is_slow:
+    if is_late or status in OVERLOADED:
         replica.limit.overloaded()
-    if error.retryable and error.status not in (408, 409, 429):
+    is_down = isinstance(error, BackendError) and error.retryable and status not in (408, 409, 429)
+    if is_down or is_late:
         replica.breaker.failed()
     else:
         replica.breaker.left()

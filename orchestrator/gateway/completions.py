@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import orjson
 
 from orchestrator.backends.base import Backend
+from orchestrator.backends.faults import too_slow
 from orchestrator.backends.resilience import LONGEST_WAIT_S, backoff_s
 from orchestrator.backends.usage import usage_in
 from orchestrator.budget import Budget, Ledger, from_nano
 from orchestrator.config import AutoConfig
-from orchestrator.errors import BackendError, BackendUnavailable, BadResponse, NoAdequateModel
+from orchestrator.errors import BackendError, BadResponse, NoAdequateModel
 from orchestrator.gateway import sse
 from orchestrator.gateway.asked import Asked
 from orchestrator.gateway.facts import Facts
@@ -213,12 +214,12 @@ class Completions:
                 async with asyncio.timeout(max(job.left_s, 0.001)):
                     content = await reply.read()
             except TimeoutError:
-                raise BackendUnavailable(f"{model}: no whole answer in time", remedy="Allow more seconds", may_be_billed=True) from None
+                raise too_slow(model) from None
             payload = _payload(content, model)
             usage = usage_in(payload)
             text_bytes = 0 if usage else len(content)
             if usage is not None:
-                relay.read(usage)
+                reply.count(usage)
             counted = usage or Usage(job.asked.prompt_tokens(), text_bytes // 4, estimated=True)
             job.tab.settle(self._backend(model).profile, counted, unseen_calls=reply.unseen_calls)
             job.facts.simulated = bool(payload.get("simulated"))
@@ -288,7 +289,12 @@ class Completions:
         worst = profile.worst_usd(prompt, output)
         times = relay.most_calls
         await job.tab.hold(None if worst is None else worst * times, (prompt + output) * times, within=job.budget, calls=times)
-        return await relay.chat(body, timeout_s=max(job.left_s, 0.001))
+        left_s = max(job.left_s, 0.001)
+        try:
+            async with asyncio.timeout(left_s):
+                return await relay.chat(body, timeout_s=left_s)
+        except TimeoutError:
+            raise too_slow(model) from None
 
     async def _local(self, job: Job, model: str) -> bytes:
         """An answer of a backend in this process: a calculator, or from memory."""

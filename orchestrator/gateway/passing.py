@@ -125,7 +125,7 @@ async def _one(job: Job, part: Part, source: Source, passage: sse.Passage, ended
 def _settle(job: Job, part: Part, profile: ModelProfile, passage: sse.Passage) -> None:
     unseen = part.reply.unseen_calls
     if passage.usage is not None:
-        part.relay.read(passage.usage)
+        part.reply.count(passage.usage)
         job.tab.settle(profile, passage.usage, unseen_calls=unseen)
     else:
         job.tab.settle_aborted(profile, job.asked.prompt_tokens(), passage.written_tokens, unseen_calls=unseen)
