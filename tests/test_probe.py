@@ -191,3 +191,17 @@ def test_a_provider_that_answers_lists_its_models_and_one_that_refuses_says_why_
         problem = asyncio.run(reach(PROVIDERS["gemini"], base_url=url)).problem
     assert "is not allowed" in problem
     assert "sk-secret-key" not in problem
+
+
+def test_a_server_that_loads_its_model_says_so() -> None:
+    from orchestrator.backends.servers import reach
+    from orchestrator.providers import PROVIDERS
+
+    async def loading(_: dict[str, Any], send: Any) -> None:
+        is_health = upstream.paths[-1] == "/health"
+        await reply(send, 503 if is_health else 200, {"error": {"message": "Loading model"}} if is_health else {"data": []})
+
+    upstream = Provider(loading)
+    with served(upstream) as url:
+        assert "loads its model" in asyncio.run(reach(PROVIDERS["llamacpp"], base_url=f"{url}/v1")).problem
+    assert upstream.paths == ["/health"]

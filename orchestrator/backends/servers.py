@@ -61,10 +61,14 @@ async def reach(provider: Provider, *, base_url: str | None = None, timeout_s: f
 
     from orchestrator.backends.faults import error_of
 
-    url = (base_url or provider.base_url).rstrip("/") + provider.models_path
-    key = key_of(provider)
+    at = (base_url or provider.base_url).rstrip("/")
+    url, key = at + provider.models_path, key_of(provider)
     try:
         async with httpx.AsyncClient(timeout=timeout_s, trust_env=False) as client:
+            if provider.health_path is not None:
+                health = await client.get(at.removesuffix("/v1") + provider.health_path)
+                if health.status_code == 503:
+                    return Reached(provider, problem="it is not ready yet: it loads its model")
             reply = await client.get(url, headers=headers_for(provider, key))
         if reply.status_code != 200:
             return Reached(provider, problem=error_of(provider.name, reply.status_code, reply.headers, reply.content, key=key).message)
