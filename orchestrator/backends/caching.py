@@ -87,10 +87,13 @@ class PrefixMemory:
         marks = self._chosen(ends, seen)
         return CachePlan(marks, key) if marks or key else None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is remembered yet."""
+        return not self._prefixes
+
     def expected_cached_tokens(self, messages: Sequence[dict[str, Any]]) -> int:
         """About how many tokens of a prompt its provider still holds. Nothing is remembered."""
-        if not self._prefixes:
-            return 0
         now = self._clock()
         held = 0
         for digest, _, tokens in _prefixes(messages):

@@ -15,14 +15,17 @@ from orchestrator.backends.resilience import RetryBudget
 from orchestrator.backends.sse import EventParser
 from orchestrator.backends.upstream import Answering, Upstream
 from orchestrator.backends.usage import chat_usage, usage_in
-from orchestrator.errors import BadResponse
+from orchestrator.backends.wire import WireError
+from orchestrator.errors import BackendError, BadResponse
 from orchestrator.types import Usage
 
 DONE = b"data: [DONE]\n\n"
 
 
 class Passage(Protocol):
-    """An answer under way, as bytes in OpenAI's dialect. Raises `BackendError` where it breaks off."""
+    """An answer under way, as bytes in OpenAI's dialect. `read` raises `BackendError` where it breaks off, `chunks` that or `WireError`; whoever
+    reads chunks calls `cancel` in the end.
+    """
 
     @property
     def headers(self) -> dict[str, str]: ...
@@ -33,6 +36,10 @@ class Passage(Protocol):
     async def read(self) -> bytes: ...
 
     def chunks(self) -> AsyncIterator[bytes]: ...
+
+    def broken(self, error: WireError) -> BackendError:
+        """What a body that broke off means; it speaks against the server."""
+        ...
 
     def cancel(self) -> None: ...
 
@@ -118,6 +125,9 @@ class Translated:
 
     def cancel(self) -> None:
         self._answering.cancel()
+
+    def broken(self, error: WireError) -> BackendError:
+        return self._answering.broken(error)
 
     def count(self, usage: Usage) -> None:
         self._answering.count(usage)

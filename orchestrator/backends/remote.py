@@ -22,6 +22,7 @@ from orchestrator.backends.sse import EventParser
 from orchestrator.backends.timings import reading_s
 from orchestrator.backends.upstream import Answering, Upstream, wire
 from orchestrator.backends.usage import usage_in
+from orchestrator.backends.wire import WireError
 from orchestrator.errors import BadResponse
 from orchestrator.provider import Provider
 from orchestrator.providers import PROVIDERS
@@ -100,7 +101,7 @@ class RemoteBackend:
     def expected_cached_tokens(self, request: Request) -> int:
         """About how many tokens of the prompt its provider's cache holds."""
         prefixes = self.upstream.prefixes
-        return 0 if prefixes is None else prefixes.expected_cached_tokens(_messages(request))
+        return 0 if prefixes is None or prefixes.is_empty else prefixes.expected_cached_tokens(_messages(request))
 
     async def complete(self, request: Request) -> Completion:
         return await with_retries(
@@ -128,7 +129,6 @@ class RemoteBackend:
         read = Chunks(self.upstream)
         parser, reader = EventParser(), self.upstream.dialect.reader(self.provider)
         ttft_s: float | None = None
-        ended = False
         try:
             async for data in answering.chunks():
                 for text in read.texts(self._events(parser, reader, data)):
@@ -140,14 +140,16 @@ class RemoteBackend:
                     raise too_slow(self.upstream.where)
             if not (read.is_marked_done or reader.is_done or read.finish_reason):
                 raise BadResponse(f"{self.upstream.where}: the stream ended in the middle of the answer", remedy="Ask again")
-            ended = True
             if read.usage is not None:
                 read.usage = answering.whole_usage(read.usage)
                 answering.count(read.usage)
+        except WireError as error:
+            raise answering.broken(error) from None
+        except BadResponse:
+            answering.spoiled()
+            raise
         finally:
             answering.cancel()
-            if not ended:
-                answering.spoiled()
         yield Completion(
             self._profile.name,
             read.text,

@@ -241,22 +241,23 @@ class Answering:
         try:
             return await self._reply.read()
         except WireError as error:
-            raise self._broken(error) from None
+            raise self.broken(error) from None
         except BaseException:
             self._reply.cancel()
             raise
         finally:
             self._leave()
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes. Raises `BackendError` where it breaks off."""
-        try:
-            async for chunk in self._reply.chunks():
-                yield chunk
-        except WireError as error:
-            raise self._broken(error) from None
-        finally:
-            self._leave()
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises `WireError` where it breaks off (see `broken`); whoever reads it calls `cancel` in the end, whatever
+        happened.
+        """
+        return self._reply.chunks()
+
+    def broken(self, error: WireError) -> BackendError:
+        """What a body that broke off means; it speaks against the server."""
+        self.spoiled()
+        return broken(self._where, error)
 
     def cancel(self) -> None:
         """Ends the call, unless it is over."""
@@ -266,10 +267,6 @@ class Answering:
     def spoiled(self) -> None:
         """What came cannot be read as an answer: that speaks against the server, too."""
         self.replica.breaker.failed()
-
-    def _broken(self, error: WireError) -> BackendError:
-        self.spoiled()
-        return broken(self._where, error)
 
     def _leave(self) -> None:
         if not self._has_left:

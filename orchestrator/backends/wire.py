@@ -43,7 +43,7 @@ class Wire:
         self._open: set[_Connection] = set()
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> Reply:
-        """Sends and waits for the head of the answer, whatever its status. `timeout_s` is for that, and for each silence in the body."""
+        """Sends and waits for the head of the answer, whatever its status. `timeout_s` is for all of that, and for each silence in the body."""
         origin, target, host = _parts(url)
         connection = self._idle_connection(origin) or await self._connect(origin, timeout_s)
         head = [f"POST {target} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len(body)}\r\n"]
@@ -231,7 +231,8 @@ class _Connection(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(max(self._timeout_s - silent, 0.01), self._look)
 
     def data_received(self, data: bytes) -> None:
-        self._heard_at = time.monotonic()
+        if self._reply is not None and self._reply.status:  # a head that comes byte by byte has its time once, not for each byte
+            self._heard_at = time.monotonic()
         if self._reply is None:  # nobody asked: a server that talks out of turn is not used again
             self.abort()
             return

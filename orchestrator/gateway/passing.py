@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from orchestrator.backends.usage import chat_usage
+from orchestrator.backends.wire import WireError
 from orchestrator.errors import BackendError
 from orchestrator.gateway import sse
 from orchestrator.gateway.limits import LimitReached
@@ -57,69 +58,58 @@ def going_on(written: str) -> list[dict[str, Any]]:
 
 async def passed_on(job: Job, part: Part, source: Source) -> AsyncIterator[bytes]:
     """The upstream's events as they come. Raises nothing but `Gone` and cancellation."""
-    written: list[bytes] = []
-    tried: list[str] = []
+    tab, written, tried = job.tab, list[bytes](), list[str]()
     while True:
-        passage, ended = sse.Passage(), _Ended()
-        events = _one(job, part, source, passage, ended)
+        passage, why, is_settled = sse.Passage(), "", False
         try:
-            async for event in events:
-                if source.keeps_text:
-                    written.append(event)
-                yield event
+            try:
+                async for chunk in part.reply.chunks():
+                    passed = passage.feed(chunk)
+                    if passed and not (
+                        passage.has_failed and job.options.resume
+                    ):  # what tells of a failure is kept back where another goes on
+                        if job.facts.ttft_s is None:
+                            job.facts.ttft_s = tab.served.ttft_s = tab.call.elapsed_s
+                        if source.keeps_text:
+                            written.append(passed)
+                        yield passed
+                    if job.left_s <= 0:
+                        raise sse.BrokenStream("the time for this request is over")
+            except (BackendError, WireError, sse.BrokenStream) as error:
+                why = str(error)
+                if isinstance(error, WireError):
+                    part.reply.broken(error)
+            is_settled = True
+            _settle(job, part, source.profile(part.model), passage)
         finally:
-            await events.aclose()  # type: ignore[attr-defined]
-        if ended.is_whole:
-            source.took(part.model, sse.streamed_text(written), passage.usage or Usage())
+            part.reply.cancel()
+            if not is_settled:  # the caller went away: the upstream is cut off, and what came by then is paid
+                tab.settle_aborted(source.profile(part.model), job.asked.prompt_tokens(), passage.written_tokens)
+        if passage.is_whole and not why:
+            source.took(part.model, sse.streamed_text(written) if source.keeps_text else None, passage.usage or Usage())
             for event in _closing(job, passage.usage_event, has_parts=bool(tried)):
                 yield event
             return
         tried.append(part.model)
-        following = await _following(job, source, written, tried, passage)
+        following = await _following(job, source, written, tried)
         if following is None:
             break
         part = following
-        job.facts.model = job.tab.served.model = part.model
+        job.facts.model = tab.served.model = part.model
         yield sse.comment(f"orchestrator: {tried[-1]} broke off, {part.model} goes on")
-    if passage.has_failed:
+    told = _told_of_failure(job, passage, tried[-1], why)
+    if told:
+        yield told
+
+
+def _told_of_failure(job: Job, passage: sse.Passage, model: str, why: str) -> bytes:
+    """The last event of a stream that broke off; nothing, where the server told of its failure itself."""
+    if passage.has_failed and not job.options.resume:
         job.facts.failed = "upstream_error"
-    else:
-        job.facts.failed = "upstream_bad_response"
-        log.warning("a stream broke off", extra={"model": tried[-1], "request": job.tab.id, "why": ended.why or "it ended early"})
-        yield sse.event(Problem(502, "the model's answer broke off", code="upstream_bad_response").as_openai())
-
-
-class _Ended:
-    """How a part ended; `why` it broke off."""
-
-    is_whole = False
-    why = ""
-
-
-async def _one(job: Job, part: Part, source: Source, passage: sse.Passage, ended: _Ended) -> AsyncIterator[bytes]:
-    """The events of one part, then its bill."""
-    tab, reply = job.tab, part.reply
-    is_settled = False
-    try:
-        try:
-            async for chunk in reply.chunks():
-                passed = passage.feed(chunk)
-                if passed:
-                    if job.facts.ttft_s is None:
-                        job.facts.ttft_s = tab.served.ttft_s = tab.call.elapsed_s
-                    if not (job.options.resume and passage.has_failed):  # what tells of the failure is not passed on where another goes on
-                        yield passed
-                if job.left_s <= 0:
-                    raise sse.BrokenStream("the time for this request is over")
-        except (BackendError, sse.BrokenStream) as error:
-            ended.why = str(error)
-        is_settled = True
-        _settle(job, part, source.profile(part.model), passage)
-        ended.is_whole = passage.is_whole and not ended.why
-    finally:
-        reply.cancel()
-        if not is_settled:  # the caller went away: the upstream is cut off, and what came by then is paid
-            tab.settle_aborted(source.profile(part.model), job.asked.prompt_tokens(), passage.written_tokens)
+        return b""
+    job.facts.failed = "upstream_bad_response"
+    log.warning("a stream broke off", extra={"model": model, "request": job.tab.id, "why": why or "it ended early"})
+    return sse.event(Problem(502, "the model's answer broke off", code="upstream_bad_response").as_openai())
 
 
 def _settle(job: Job, part: Part, profile: ModelProfile, passage: sse.Passage) -> None:
@@ -131,7 +121,7 @@ def _settle(job: Job, part: Part, profile: ModelProfile, passage: sse.Passage) -
         job.tab.settle_aborted(profile, job.asked.prompt_tokens(), passage.written_tokens, unseen_calls=unseen)
 
 
-async def _following(job: Job, source: Source, written: list[bytes], tried: list[str], passage: sse.Passage) -> Part | None:
+async def _following(job: Job, source: Source, written: list[bytes], tried: list[str]) -> Part | None:
     """Who goes on with a stream that broke off; `None` where its caller did not allow it, or nobody can."""
     if not job.options.resume or job.left_s <= 0 or job.asked.body.get("tools") or job.asked.several > 1:
         return None
