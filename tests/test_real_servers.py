@@ -36,7 +36,7 @@ ASKED = Request((Message("system", "Be brief."), Message("user", "hi")), "hi", m
 # What the tiny model reads: a byte is a token, and the template adds the roles.
 PROMPT_TOKENS = len("system: Be brief.\nuser: hi\nassistant:")
 
-pytestmark = pytest.mark.skipif(not (BIN / "transformers").exists(), reason="make servers installs the servers that these tests run")
+pytestmark = pytest.mark.skipif(not (BIN.parent / ".ready").exists(), reason="make servers installs the servers that these tests run")
 
 
 def free_port() -> int:
