@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA ?= ../shared/data
+WORKERS ?= 4  # of the tests: they wait more than they compute
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
 .PHONY: demo test lint types unit embeddings servers bench bench-peers reliability clean help
@@ -41,7 +42,7 @@ types: $(VENV)/.dev
 	$(BIN)/mypy
 
 unit: $(VENV)/.dev | build/node/node_modules/openai
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 embeddings: $(VENV)/.embeddings  ## sentence-transformers and the MiniLM weights (torch first, pinned)
 

@@ -14,11 +14,12 @@ from tests.recordings import RECORDINGS, TEXT
 PRICES = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0, "cached_usd_per_mtok": 0.1}
 
 
-def playing(name: str) -> Any:
+def playing(name: str, paths: list[str] | None = None) -> Any:
+    """A server that answers as this provider does; `paths` are those that were asked, where it tells by them whether to stream."""
     recording = RECORDINGS[name]
 
     async def play(body: dict[str, Any], send: Any) -> None:
-        if body.get("stream") or body.get("_streams"):
+        if body.get("stream") or (paths and "stream" in paths[-1]):
             await begin_stream(send)
             for event in recording.events:
                 await send({"type": "http.response.body", "body": event, "more_body": True})
@@ -33,7 +34,7 @@ def models(url: str, name: str) -> dict[str, Any]:
     return {"m": {"provider": name, "base_url": url, "model": "m-1", "key": "env:SOME_KEY", **PRICES}}
 
 
-@pytest.mark.parametrize("name", ["anthropic", "openai-responses", "groq", "vllm", "deepseek", "zai"])
+@pytest.mark.parametrize("name", ["anthropic", "gemini", "openai-responses", "groq", "vllm", "deepseek", "zai"])
 def test_any_provider_by_openais_client_whole_and_streamed_billed_to_the_token(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -43,7 +44,9 @@ def test_any_provider_by_openais_client_whole_and_streamed_billed_to_the_token(
 
     monkeypatch.setenv("SOME_KEY", "sk-upstream")
     recording = RECORDINGS[name]
-    with served(Provider(playing(name))) as url, running_gateway(tmp_path, models=models(url, name)) as gateway:
+    upstream = Provider(playing(name))
+    upstream.play = playing(name, upstream.paths)
+    with served(upstream) as url, running_gateway(tmp_path, models=models(url, name)) as gateway:
         client = OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=0)
         asked: Any = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 50}
         whole = client.chat.completions.create(**asked)
