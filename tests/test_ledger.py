@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from decimal import ROUND_CEILING, Decimal
 
 import pytest
 from hypothesis import given
@@ -141,3 +142,14 @@ def test_a_refusal_within_an_account_holds_nothing_on_it() -> None:
         inner.reserve(usd=0.2)
     assert outer.reserved_nano == 0
     assert inner.remaining_usd() == pytest.approx(0.1)
+
+
+@given(st.integers(0, 10**15))
+def test_nano_dollars_survive_being_dollars(nano: int) -> None:
+    assert to_nano(from_nano(nano)) == nano
+
+
+@given(st.decimals(0, 1_000, allow_nan=False, places=12))
+def test_a_float_is_rounded_up_as_the_number_that_it_prints(usd: Decimal) -> None:
+    exact = int((Decimal(str(float(usd))) * 10**9).to_integral_value(ROUND_CEILING))
+    assert to_nano(float(usd)) == exact
