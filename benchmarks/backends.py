@@ -27,7 +27,7 @@ GAP_S = 0.5  # between the chunks of a stream that is to stay open
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, help="not needed: nothing is read")
-    parser.add_argument("--json", type=Path, nargs="?", const=None)
+    parser.add_argument("--json", type=Path, nargs="?", help="also write the result to this file")
     parser.add_argument("--seconds", type=float, default=4.0, help="how long calls are counted, each time")
     options = parser.parse_args()
     seconds = str(options.seconds)

@@ -397,7 +397,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", help="unused: this benchmark needs no data")
     parser.add_argument("--kills", type=int, default=KILLS, help="how many runs are killed")
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, nargs="?")
     arguments = parser.parse_args()
     write_json(measured(arguments.kills), arguments.json)
 

@@ -173,12 +173,14 @@ def _with_write_prices(profile: ModelProfile, row: Provider, config: ModelConfig
 
 
 def _default_backend(provider: Provider, default: DefaultModel) -> Backend:
-    from orchestrator.backends.remote import RemoteBackend
-
-    name = f"{provider.name}/{default.model}"
-    prices = (default.input_usd_per_mtok, default.output_usd_per_mtok)
-    profile = ModelProfile(name, *prices, capabilities=provider.capabilities, skill=default.skill)
-    return RemoteBackend(profile, provider=provider, model=default.model, key=secret(None, provider.key_variable))
+    stated = ModelConfig(
+        provider=provider.name,
+        model=default.model,
+        input_usd_per_mtok=default.input_usd_per_mtok,
+        output_usd_per_mtok=default.output_usd_per_mtok,
+        skill=default.skill,
+    )
+    return build_backend(f"{provider.name}/{default.model}", stated)
 
 
 def _local_backend(name: str, server: LocalServer, model: str) -> Backend:

@@ -49,12 +49,14 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType({
             most_temperature=1.0, no_sampling=r"^claude-((opus|sonnet|haiku|fable|mythos)-[5-9]|opus-4-[78]|mythos)",
             lacks=frozenset({"n", "logprobs", "top_logprobs", "logit_bias", "audio"}), logprobs=False,
             efforts={"none": "", "minimal": "low"}, cache="anthropic", cache_minutes=(5, 60), batches="anthropic",
+            defaults=(DefaultModel("claude-haiku-4-5", 1.00, 5.00, 0.86), DefaultModel("claude-sonnet-4-5", 3.00, 15.00, 0.91)),
         ),
         Provider(
             "gemini", "https://generativelanguage.googleapis.com/v1beta", "Google Gemini", "GEMINI_API_KEY",
             auth="x-goog-api-key", dialect="gemini", several=True, most_choices=8, limit_headers="",
             lacks=frozenset({"logit_bias", "audio", "parallel_tool_calls"}), cache="gemini", least_cached_tokens=2_048, cache_minutes=(60,),
             prices="google",
+            defaults=(DefaultModel("gemini-2.5-flash", 0.30, 2.50, 0.86), DefaultModel("gemini-2.5-pro", 1.25, 10.00, 0.91)),
         ),
         Provider(
             "zai", "https://api.z.ai/api/paas/v4", "Z.ai (Zhipu GLM)", "ZAI_API_KEY",

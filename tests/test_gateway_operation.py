@@ -157,6 +157,10 @@ def test_metrics_count_what_was_served(tmp_path: Path) -> None:
     assert lines['orchestrator_tokens_total{kind="output",model="small"}'] == "20.0"
     assert float(lines['orchestrator_cost_usd_total{model="small"}']) == pytest.approx(2 * 40e-6)
     assert lines['orchestrator_time_to_first_token_seconds_count{api="chat"}'] == "1.0"
+    assert lines['orchestrator_upstream_available{model="small"}'] == "1.0"
+    assert lines['orchestrator_upstream_in_flight{model="small"}'] == "0.0"
+    assert float(lines['orchestrator_upstream_limit{model="small"}']) >= 1
+    assert lines['orchestrator_upstream_cache_hit_rate{model="small"}'] == "0.0"
     assert "Louvre" not in text
 
 

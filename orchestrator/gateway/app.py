@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from orchestrator.backends.replicas import Replicas
 from orchestrator.backends.upstream import close_wire
 from orchestrator.budget import from_nano
 from orchestrator.config import Config, GatewayConfig, load_config
@@ -116,7 +117,7 @@ class Gateway:
         self.holder = f"{os.getpid()}-{secrets.token_hex(6)}"
         self.limiter = Limiter(Quotas(self.database, self.holder, clock=clock), is_shared=is_shared, clock=clock)
         self.keyring = Keyring(self.accounts, clock=clock)
-        self.metrics = Metrics(lambda: self.in_flight, lambda: from_nano(self.limiter.overrun_nano))
+        self.metrics = Metrics(lambda: self.in_flight, lambda: from_nano(self.limiter.overrun_nano), self._replicas)
         self.recorder = Recorder(self.requests, self.metrics, access_log=settings.access_log, spans=_spans(settings))
         self.cache = Cache(settings.cache, engine) if settings.cache is not None else None
         self.validators = openapi.Validators()
@@ -139,6 +140,11 @@ class Gateway:
     @property
     def engine(self) -> Orchestrator:
         return self.serving.engine
+
+    def _replicas(self) -> dict[str, Replicas]:
+        """The servers behind each model that is asked over HTTP."""
+        found = ((name, getattr(backend, "upstream", None)) for name, backend in self.engine.backends.items())
+        return {name: upstream.replicas for name, upstream in found if upstream is not None}
 
     # ASGI
 

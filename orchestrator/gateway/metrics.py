@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from orchestrator.storage.requests import ServedRequest
+
+if TYPE_CHECKING:
+    from orchestrator.backends.replicas import Replicas
 
 SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 80)
 
@@ -18,7 +21,9 @@ SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 80)
 class Metrics:
     """Of one process; with PROMETHEUS_MULTIPROC_DIR, any worker tells what all of them counted."""
 
-    def __init__(self, in_flight: Callable[[], int], overrun_usd: Callable[[], float]) -> None:
+    def __init__(
+        self, in_flight: Callable[[], int], overrun_usd: Callable[[], float], replicas: Callable[[], Mapping[str, Replicas]] = dict
+    ) -> None:
         self._is_shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
@@ -46,6 +51,20 @@ class Metrics:
         running = Gauge("orchestrator_in_flight", "Requests under way.", registry=registry, multiprocess_mode="livesum")
         overrun = Gauge("orchestrator_overrun_usd", "Billed by providers beyond what was held.", registry=registry, multiprocess_mode="sum")
         self._gauges: tuple[tuple[Gauge, Callable[[], float]], ...] = ((running, in_flight), (overrun, overrun_usd))
+        self._replicas = replicas
+
+        def gauge(name: str, about: str, mode: Literal["livesum", "livemin", "livemax"]) -> Gauge:
+            return Gauge(f"orchestrator_upstream_{name}", about, ("model",), registry=registry, multiprocess_mode=mode)
+
+        self._upstream: tuple[tuple[Gauge, Callable[[Replicas], float]], ...] = (
+            (gauge("available", "1 if the model may be asked; 0 while all of its servers rest after failures.", "livemin"), _is_available),
+            (gauge("in_flight", "Calls under way at the model's servers.", "livesum"), lambda r: sum(one.limit.in_flight for one in r.all)),
+            (
+                gauge("limit", "Calls at once that the model's servers take at present.", "livesum"),
+                lambda r: sum(o.limit.limit for o in r.all),
+            ),
+            (gauge("cache_hit_rate", "Share of the tokens read that came from a cache.", "livemax"), lambda r: r.hit_rate),
+        )
         self._children: dict[tuple[Any, ...], Any] = {}
 
     def count(self, served: Iterable[ServedRequest]) -> None:
@@ -76,6 +95,9 @@ class Metrics:
         """The exposition format."""
         for gauge, value in self._gauges:
             gauge.set(value())
+        for model, replicas in self._replicas().items():
+            for measured, of in self._upstream:
+                self._child(measured, model).set(of(replicas))
         if not self._is_shared:
             return generate_latest(self._registry)
         together = CollectorRegistry()
@@ -87,3 +109,7 @@ class Metrics:
         if key not in self._children:
             self._children[key] = metric.labels(*labels)
         return self._children[key]
+
+
+def _is_available(replicas: Replicas) -> float:
+    return float(replicas.is_available)
