@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.decisions.posting import OverHttp, posted
-from orchestrator.decisions.question import Decision, Decisions, Question, decision
+from orchestrator.decisions.question import Decision, Decisions, Question, decision, yes_or_no
 from orchestrator.errors import BadResponse
 
 PATH = "/decisions"
@@ -42,9 +42,6 @@ def asked(name: str, question: Question) -> dict[str, Any]:
 
 def answered(question: Question, row: Mapping[str, Any]) -> Decision:
     if question.kind == "predicate":
-        p = float(row["probability"])
-        if not 0.0 <= p <= 1.0:
-            raise ValueError(f"a probability of {p}")
-        return decision(question, {"yes": p, "no": 1.0 - p})
+        return yes_or_no(question, float(row["probability"]))
     name = "value" if question.kind == "choice" else "label"
     return decision(question, {str(one[name]): one["probability"] for one in row["probabilities"]})

@@ -78,3 +78,10 @@ def decision(question: Question, weights: Mapping[str, float]) -> Decision:
     if not 0.0 < total < float("inf"):
         raise ValueError("no option has any weight")
     return Decision(question.kind, {label: weight / total for label, weight in zip(question.labels, found, strict=True)})
+
+
+def yes_or_no(question: Question, p: float) -> Decision:
+    """A stated P(yes). Raises `ValueError` on what is no probability."""
+    if not 0.0 <= p <= 1.0:
+        raise ValueError(f"a probability of {p}")
+    return decision(question, {"yes": p, "no": 1.0 - p})

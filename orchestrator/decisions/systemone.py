@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from orchestrator.decisions.posting import OverHttp, posted
-from orchestrator.decisions.question import Decision, Decisions, Question, decision
+from orchestrator.decisions.question import Decision, Decisions, Question, decision, yes_or_no
 from orchestrator.errors import BadResponse
 
 PATH = "/systemone"
@@ -37,10 +37,7 @@ def asked(question: Question) -> dict[str, Any]:
 def answered(question: Question, answer: Mapping[str, Any]) -> Decision:
     """An answer in this format. Raises `KeyError`, `TypeError` or `ValueError` on what is none."""
     if question.kind == "predicate":
-        p = float(answer["noul"])
-        if not 0.0 <= p <= 1.0:
-            raise ValueError(f"a probability of {p}")
-        return decision(question, {"yes": p, "no": 1.0 - p})
+        return yes_or_no(question, float(answer["noul"]))
     told = answer["probabilities"]
     if isinstance(told, list):
         return decision(question, dict(zip(question.labels, told, strict=True)))
