@@ -30,18 +30,18 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType({
         Provider(
             "openai", "https://api.openai.com/v1", "OpenAI", "OPENAI_API_KEY",
             token_field="max_completion_tokens", several=True, developer_role=True, thoughts="none",
-            no_sampling=r"^(o\d|gpt-5(?!-chat))", cache="openai", cache_minutes=(30, 720), decisions="/decisions", batches="openai",
+            no_sampling=r"^(o\d|gpt-[5-9](?!-chat))", cache="openai", cache_minutes=(30, 720), decisions="/decisions", batches="openai",
             defaults=(DefaultModel("gpt-4o-mini", 0.15, 0.60, 0.80), DefaultModel("gpt-4o", 2.50, 10.00, 0.88)),
         ),
         Provider(
             "openai-responses", "https://api.openai.com/v1", "OpenAI (Responses)", "OPENAI_API_KEY",
-            dialect="responses", developer_role=True, no_sampling=r"^(o\d|gpt-5(?!-chat))", cache="openai", cache_minutes=(30, 720),
+            dialect="responses", developer_role=True, no_sampling=r"^(o\d|gpt-[5-9](?!-chat))", cache="openai", cache_minutes=(30, 720),
             lacks=frozenset({"n", "stop", "logit_bias", "audio", "prediction", "seed"}), logprobs=False, decisions="/decisions", prices="openai",
         ),
         Provider(
             "azure", "", "Azure OpenAI", "AZURE_OPENAI_API_KEY",
             auth="api-key", token_field="max_completion_tokens", several=True, developer_role=True, thoughts="none",
-            no_sampling=r"^(o\d|gpt-5(?!-chat))", cache="openai", drops=frozenset({"service_tier", "safety_identifier"}), batches="openai",
+            no_sampling=r"^(o\d|gpt-[5-9](?!-chat))", cache="openai", drops=frozenset({"service_tier", "safety_identifier"}), batches="openai",
         ),
         Provider(
             "anthropic", "https://api.anthropic.com/v1", "Anthropic", "ANTHROPIC_API_KEY",

@@ -170,6 +170,7 @@ def test_what_each_provider_calls_it() -> None:
     assert sent("deepseek", reasoning_effort="xhigh")["reasoning_effort"] == "max"
     assert sent("deepseek", max_completion_tokens=9)["max_tokens"] == 9
     assert "temperature" not in sent("openai", "gpt-5.6", temperature=0.5)
+    assert "temperature" not in sent("openai", "gpt-6-sol", temperature=0.5)
     assert sent("openai", "gpt-4o", temperature=0.5)["temperature"] == 0.5
     assert "temperature" not in sent("anthropic", "claude-opus-5", temperature=0.5)
     assert sent("anthropic", "claude-sonnet-4-5", temperature=1.7)["temperature"] == 1.0
