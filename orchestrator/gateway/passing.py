@@ -65,9 +65,8 @@ async def passed_on(job: Job, part: Part, source: Source) -> AsyncIterator[bytes
             try:
                 async for chunk in part.reply.chunks():
                     passed = passage.feed(chunk)
-                    if passed and not (
-                        passage.has_failed and job.options.resume
-                    ):  # what tells of a failure is kept back where another goes on
+                    is_kept_back = passage.has_failed and job.options.resume  # it tells of a failure, where another goes on
+                    if passed and not is_kept_back:
                         if job.facts.ttft_s is None:
                             job.facts.ttft_s = tab.served.ttft_s = tab.call.elapsed_s
                         if source.keeps_text:
