@@ -154,8 +154,16 @@ def _remote(name: str, config: ModelConfig, profile: ModelProfile, row: Provider
     if row.key_variable and key is None and not config.base_url and not servers:
         raise ConfigError(f"models.{name}: no API key for {row.name}", remedy=f"export {row.key_variable}=... or write key: env:NAME")
     profile = _with_write_prices(profile, row, config)
-    settings = {"key": key, "replicas": servers, "hedge": config.hedge, "cache": config.cache}
-    return RemoteBackend(profile, provider=row, base_url=base_url, model=config.model or name, **settings)  # type: ignore[arg-type]
+    return RemoteBackend(
+        profile,
+        provider=row,
+        base_url=base_url,
+        model=config.model or name,
+        key=key,
+        replicas=servers,
+        hedge=config.hedge,
+        cache=config.cache,
+    )
 
 
 def _with_write_prices(profile: ModelProfile, row: Provider, config: ModelConfig) -> ModelProfile:

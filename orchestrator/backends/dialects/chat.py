@@ -155,7 +155,7 @@ def _marked(part: dict[str, Any], provider: Provider, *, marks: bool) -> dict[st
 def _has_breakpoints(model: str) -> bool:
     """OpenAI: from gpt-5.6 on (openai 3.54, PromptCacheOptions)."""
     found = re.match(r"gpt-(\d+)(?:\.(\d+))?", model)
-    return bool(found) and (int(found[1]), int(found[2] or 0)) >= (5, 6)  # type: ignore[index]
+    return found is not None and (int(found[1]), int(found[2] or 0)) >= (5, 6)
 
 
 def _set_form(out: dict[str, Any], provider: Provider) -> None:

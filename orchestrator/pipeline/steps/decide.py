@@ -76,8 +76,9 @@ class DecideStep(Step):
 def _asked(question: Question) -> Asked:
     from orchestrator.decisions import Question as Asked
 
-    kind = "choice" if question.choice is not None else "score" if question.score is not None else "predicate"
-    return Asked(question.ask, kind, {} if kind == "predicate" else _labels(question))  # type: ignore[arg-type]
+    if question.choice is None and question.score is None:
+        return Asked(question.ask)
+    return Asked(question.ask, "score" if question.choice is None else "choice", _labels(question))
 
 
 def _labels(question: Question) -> dict[str, str]:
