@@ -136,7 +136,7 @@ def served(app: Any, *, lifespan: str = "off") -> Iterator[str]:
             yield f"http://127.0.0.1:{port}"
         finally:
             server.should_exit = True
-            thread.join(10)
+            thread.join(30)
 
 
 @dataclass

@@ -284,14 +284,18 @@ class Limiter:
                 purse.spent = 0
             elif is_past and not purse.held and not purse.spare:
                 del self._purses[purse.quota]
+        under_way = asyncio.ensure_future(self._in_thread(self.quotas.book, [booking for _, booking in bookings]))
         try:
-            await self._in_thread(self.quotas.book, [booking for _, booking in bookings])
+            await asyncio.shield(under_way)
+        except asyncio.CancelledError:  # the gateway ends: what left the purses is booked before that, or comes back to them
+            await asyncio.wait((under_way,))
+            if isinstance(under_way.exception(), StorageError):
+                _put_back(bookings)
+            raise
         except Buried:
             await self._begin_again()
-        except StorageError:
-            for purse, booking in bookings:  # the database is away: it is booked the next time
-                purse.spent += booking.spent
-                purse.spare += booking.returned
+        except StorageError:  # the database is away: it is booked the next time
+            _put_back(bookings)
             raise
 
     async def _begin_again(self) -> None:
@@ -318,6 +322,12 @@ class Limiter:
 
     async def _in_thread(self, call: Callable[..., T], *values: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *values)
+
+
+def _put_back(bookings: list[tuple[Purse, Booking]]) -> None:
+    for purse, booking in bookings:
+        purse.spent += booking.spent
+        purse.spare += booking.returned
 
 
 def period_of(period: str, now: float) -> int:
