@@ -284,7 +284,8 @@ class Limiter:
                 purse.spent = 0
             elif is_past and not purse.held and not purse.spare:
                 del self._purses[purse.quota]
-        under_way = asyncio.ensure_future(self._in_thread(self.quotas.book, [booking for _, booking in bookings]))
+        booked = [booking for _, booking in bookings]
+        under_way = asyncio.get_running_loop().run_in_executor(self._threads, self.quotas.book, booked)
         try:
             await asyncio.shield(under_way)
         except asyncio.CancelledError:  # the gateway ends: what left the purses is booked before that, or comes back to them
