@@ -15,6 +15,10 @@ MAX_NODES = 100_000
 MAX_DEPTH = 64
 MAX_BYTES = 10_000_000
 MAX_SHOWN = 120
+TOO_DEEP, FLATTER = f"nested deeper than {MAX_DEPTH} levels", "Keep the document flatter"
+_NESTING = re.compile(
+    r"""'[^']*'|"(?:\\.|[^"\\])*"|(?:^|\s)\#.*$|(?P<open>[\[{])|(?P<close>[\]}])|^ *(?P<dashes>(?:- +){2,})""", re.MULTILINE
+)
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _CONSTANTS: dict[str, Any] = {
@@ -76,12 +80,13 @@ def load_located(text: str, name: str = "<yaml>", *, may_repeat: bool = False, m
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         root = yaml.compose(text, Loader=loader)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        _check_depth(text, name)  # what a parser says of a document that is too deep differs from version to version
+        if not isinstance(error, yaml.YAMLError):
+            raise YamlProblem(name, None, f"not a YAML document: {error}", remedy="Check the file's encoding") from None
         mark = getattr(error, "problem_mark", None)
         where = (mark.line + 1, mark.column + 1) if mark else None
         raise YamlProblem(name, where, str(getattr(error, "problem", None) or error), remedy="Mend the YAML syntax there") from None
-    except (RecursionError, ValueError) as error:
-        raise YamlProblem(name, None, f"not a YAML document: {error}", remedy="Check the file's encoding and nesting") from None
     builder = _Builder(name)
     value = builder.build(root, (), 0) if root is not None else None
     found = Located(value, name, tuple(text.splitlines()), builder.places, builder.key_places, tuple(builder.repeated))
@@ -94,6 +99,23 @@ def load_located(text: str, name: str = "<yaml>", *, may_repeat: bool = False, m
     return found
 
 
+def _check_depth(text: str, name: str) -> None:
+    """Raises `YamlProblem` where a document that cannot be composed becomes deeper than `MAX_DEPTH`: by brackets, or by dashes on one line.
+
+    Parsers refuse depth, too, each with its own words and at its own place (PyYAML since 6.0.4), before they tell of what lies above it.
+    """
+    depth = 0
+    for found in _NESTING.finditer(text):
+        if found["open"]:
+            depth += 1
+        elif found["close"]:
+            depth -= 1
+        dashes = (found["dashes"] or "").count("-")
+        if max(depth, dashes) - 1 > MAX_DEPTH:  # the outermost level has the depth 0
+            place = text.count("\n", 0, found.start()) + 1, found.start() - text.rfind("\n", 0, found.start())
+            raise YamlProblem(name, place, TOO_DEEP, remedy=FLATTER)
+
+
 class _Builder:
     def __init__(self, name: str) -> None:
         self._name = name
@@ -104,8 +126,10 @@ class _Builder:
 
     def build(self, node: Any, path: Path, depth: int) -> Any:
         self._nodes += 1
-        if self._nodes > MAX_NODES or depth > MAX_DEPTH:
-            self._fail(node, "the document grows too large or too deep (anchors that multiply?)")
+        if depth > MAX_DEPTH:
+            self._fail(node, TOO_DEEP, remedy=FLATTER)
+        if self._nodes > MAX_NODES:
+            self._fail(node, "the document grows too large (anchors that multiply?)", remedy=f"Keep it under {MAX_NODES:,} values")
         self.places[path] = _mark(node)
         if node.id == "scalar":
             return self._scalar(node)
@@ -151,8 +175,8 @@ class _Builder:
             return float(text)
         return text
 
-    def _fail(self, node: Any, problem: str) -> None:
-        raise YamlProblem(self._name, _mark(node), problem, remedy="Remove or rename it")
+    def _fail(self, node: Any, problem: str, *, remedy: str = "Remove or rename it") -> None:
+        raise YamlProblem(self._name, _mark(node), problem, remedy=remedy)
 
 
 def _mark(node: Any) -> tuple[int, int]:

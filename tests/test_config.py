@@ -70,8 +70,11 @@ def test_every_mistake_is_reported_at_once_with_its_place_and_a_suggestion() -> 
         ("models: {a: {provider: calculator}}\nbudget: {usd: -1}\n", "budget.usd"),
         ("models: {a: {provider: calculator}}\nstrategy: best_of_m\n", ":2:11: unknown strategy 'best_of_m'. Did you mean 'best_of_n'?\n"),
         ("models: {? [x, y] : 1}\n", "plain text"),
-        ("a: &a [x]\nb: [" + ", ".join(["*a"] * 60_000) + "]\n", "too large or too deep"),
-        ("[" * 2_000 + "]" * 2_000, "deep"),
+        ("a: &a [x]\nb: [" + ", ".join(["*a"] * 60_000) + "]\n", "too large"),
+        ("[" * 2_000 + "]" * 2_000, ":1:66: nested deeper than 64 levels"),
+        ("models: " + "{a: " * 70 + "1" + "}" * 70, "nested deeper than 64 levels"),
+        ("[" * 70, ":1:66: nested deeper than 64 levels"),
+        ("- " * 2_000 + "x", "nested deeper than 64 levels"),
     ],
 )
 def test_malformed_files(text: str, says: str) -> None:
