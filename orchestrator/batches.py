@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol
+from urllib.parse import urlsplit
 
 import orjson
 
 from orchestrator.backends.auth import headers_for
+from orchestrator.backends.billing import Bill, WorstCase
 from orchestrator.backends.faults import error_of, error_text
 from orchestrator.backends.prices import billed_usd
 from orchestrator.backends.remote import RemoteBackend
@@ -21,6 +23,7 @@ from orchestrator.backends.usage import usage_in
 from orchestrator.budget import Ledger
 from orchestrator.errors import BackendUnavailable, BadResponse, ConfigError
 from orchestrator.types import Usage
+from router import ModelProfile
 
 if TYPE_CHECKING:
     import httpx
@@ -44,11 +47,11 @@ class BatchStatus:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """One request's answer, a chat completion, or why there is none."""
+    """One request's answer, a chat completion, or why there is none. `usage` is `None` where none is told, or nothing was used."""
 
     id: str
     completion: dict[str, Any] | None
-    usage: Usage = field(default_factory=Usage)
+    usage: Usage | None = None
     error: str = ""
 
 
@@ -92,17 +95,16 @@ async def run_batch(
     """Hands in, waits, and gives the results in the order of `bodies`, paid at half the price.
 
     Raises `BudgetExceeded` before anything is handed in, `BackendError` if the batch itself fails. A cancelled wait cancels the batch; what it may
-    have cost by then is booked at its worst.
+    have cost by then is booked at its worst, and so is an answer that tells no usage.
     """
     profile, found = backend.profile, batches or batches_of(backend)
-    worst = [_worst_tokens(body, profile.max_output_tokens) for body in bodies.values()]
-    each = [profile.worst_usd(*tokens) for tokens in worst]
-    usd = None if any(one is None for one in each) else PRICE_SHARE * sum(one or 0.0 for one in each)
-    held = ledger.reserve(usd=usd, tokens=sum(read + written for read, written in worst))
+    worst = {id: _worst_case(profile, body) for id, body in bodies.items()}
+    usd = None if any(one.usd is None for one in worst.values()) else sum(one.usd or 0.0 for one in worst.values())
+    held = ledger.reserve(usd=usd, tokens=sum(one.tokens for one in worst.values()))
     try:
         batch = await found.submit(bodies)
-    except BaseException:
-        ledger.release(held)  # a batch that was not taken is not worked on
+    except BaseException as error:
+        ledger.failed(held, error)
         raise
     try:
         results = await _finished(found, batch, poll_s)
@@ -111,9 +113,8 @@ async def run_batch(
         await asyncio.shield(_quietly_cancelled(found, batch))
         raise
     by_id = {result.id: result for result in results}
-    usage = sum((result.usage for result in results), Usage())
-    costs = [billed_usd(profile, result.usage) for result in results]
-    ledger.settle(held, usd=PRICE_SHARE * sum(cost or 0.0 for cost in costs), tokens=usage.total_tokens)
+    bills = [_bill(profile, by_id[id], most) for id, most in worst.items() if id in by_id]
+    ledger.settle(held, usd=sum(bill.usd or 0.0 for bill in bills), tokens=sum(bill.usage.total_tokens for bill in bills))
     return [by_id.get(id) or BatchResult(id, None, error="the batch holds no result for it") for id in bodies]
 
 
@@ -135,9 +136,26 @@ async def _quietly_cancelled(batches: Batches, batch: str) -> None:
         await batches.cancel(batch)
 
 
-def _worst_tokens(body: dict[str, Any], most: int) -> tuple[int, int]:
+def _worst_case(profile: ModelProfile, body: dict[str, Any]) -> WorstCase:
+    """What one request may cost at most, in a batch."""
     stated = body.get("max_completion_tokens") or body.get("max_tokens")
-    return len(orjson.dumps(body["messages"])) // 2 + 8, int(stated or most) * int(body.get("n") or 1)
+    read, written = len(orjson.dumps(body["messages"])) // 2 + 8, int(stated or profile.max_output_tokens) * int(body.get("n") or 1)
+    usd = profile.worst_usd(read, written)
+    return WorstCase(None if usd is None else PRICE_SHARE * usd, read + written)
+
+
+def _bill(profile: ModelProfile, result: BatchResult, worst: WorstCase) -> Bill:
+    """What is booked for one result: its usage at half the price; all that was held, where it has an answer whose usage or price nobody knows."""
+    if result.completion is None:
+        return Bill(0.0, Usage())
+    usd = None if result.usage is None else billed_usd(profile, result.usage)
+    usage = Usage(worst.tokens, estimated=True) if result.usage is None else result.usage
+    return Bill(worst.usd if usd is None else PRICE_SHARE * usd, usage)
+
+
+def _origin(url: str) -> tuple[str, str]:
+    split = urlsplit(url)
+    return split.scheme, split.netloc
 
 
 class _Api:
@@ -159,12 +177,13 @@ class _Api:
 
         where = f"{self.backend.profile.name} at {self.base_url}"
         url = path if path.startswith("http") else self.base_url + path
-        if not url.startswith(self.base_url.split("/v1")[0]):  # the key goes to nobody else
+        if _origin(url) != _origin(self.base_url):  # the key goes to nobody else
             raise BadResponse(f"{where}: results at another address: {url}", remedy="Check base_url", may_be_billed=True)
         try:
             reply = await self._http.request(method, url, **options)
         except httpx.HTTPError as error:
-            raise BackendUnavailable(f"{where}: {type(error).__name__}", remedy="Ask again") from None
+            was_sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
+            raise BackendUnavailable(f"{where}: {type(error).__name__}", remedy="Ask again", may_be_billed=was_sent) from None
         if reply.status_code != 200:
             raise error_of(where, reply.status_code, reply.headers, reply.content, key=self._key)
         return reply.content
@@ -191,7 +210,7 @@ class _Api:
         completion = self.backend.upstream.dialect.completion(payload, self.backend.provider)
         if not completion.get("choices"):
             return BatchResult(id, None, error=error_text(payload))
-        return BatchResult(id, completion, usage_in(completion) or Usage(estimated=True))
+        return BatchResult(id, completion, usage_in(completion))
 
     async def aclose(self) -> None:
         await self._http.aclose()

@@ -151,10 +151,7 @@ class Probe:
                 if not isinstance(piece, Delta):
                     done = piece
         except BaseException as error:
-            if isinstance(error, BackendError) and not error.may_be_billed:
-                self._ledger.release(held)
-            else:
-                self._ledger.settle_worst_case(held)
+            self._ledger.failed(held, error)
             raise
         assert done is not None  # a stream ends with its completion
         self.simulated = self.simulated or done.simulated

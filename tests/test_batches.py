@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +55,6 @@ class Anthropic:
         path = request.url.path
         assert request.headers["x-api-key"] == "k"
         if path == "/v1/messages/batches":
-            import json
-
             from anthropic.types.messages.batch_create_params import BatchCreateParams
             from pydantic import TypeAdapter
 
@@ -72,8 +71,6 @@ class Anthropic:
             }
             error = {"type": "error", "error": {"type": "invalid_request_error", "message": "no"}}
             rows = [{"type": "expired"}, {"type": "errored", "error": error}, {"type": "succeeded", "message": message}]
-            import json
-
             lines = [json.dumps({"custom_id": f"r{n}", "result": row}) for n, row in enumerate(rows)]
             return httpx.Response(200, text="\n".join(lines))
         self.looks += 1
@@ -120,6 +117,60 @@ def test_a_batch_that_could_overspend_is_not_handed_in_and_a_cancelled_wait_canc
     ledger = asyncio.run(run())
     assert api.cancelled == ["/v1/messages/batches/b1/cancel"]
     assert ledger.spent_usd > 0.5 * 3 * 20 * 4.0 / 1e6  # its worst case
+
+
+def test_the_key_goes_to_no_host_that_only_begins_like_the_providers() -> None:
+    asked: list[str] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        found = {
+            "id": "b1",
+            "processing_status": "ended",
+            "results_url": "https://api.anthropic.com.example.org/v1/messages/batches/b1/results",
+        }
+        return httpx.Response(200, json=found)
+
+    async def run() -> None:
+        with pytest.raises(BadResponse, match="another address"):
+            await run_batch(claude(), BODIES, Ledger(), batches=AnthropicBatches(claude(), httpx.MockTransport(handle)))
+
+    asyncio.run(run())
+    assert set(asked) == {"api.anthropic.com"}
+
+
+def test_an_answer_without_usage_is_booked_at_its_worst_and_never_at_nothing() -> None:
+    message = {"content": [{"type": "text", "text": "Paris"}], "stop_reason": "end_turn"}
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        if request.url.path.endswith("/results"):
+            rows = [{"custom_id": name, "result": {"type": "succeeded", "message": message}} for name in BODIES]
+            return httpx.Response(200, text="\n".join(map(json.dumps, rows)))
+        return httpx.Response(200, json={"id": "b1", "processing_status": "ended"})
+
+    async def run() -> Ledger:
+        ledger = Ledger(Budget(usd=1.0))
+        results = await run_batch(claude(), BODIES, ledger, batches=AnthropicBatches(claude(), httpx.MockTransport(handle)))
+        assert all(result.usage is None for result in results)
+        return ledger
+
+    assert asyncio.run(run()).spent_usd > 0.5 * 3 * 20 * 4.0 / 1e6
+
+
+@pytest.mark.parametrize(("failure", "is_booked"), [(httpx.ReadTimeout, True), (httpx.ConnectError, False)])
+def test_a_batch_that_may_have_been_taken_is_booked(failure: type[httpx.TransportError], is_booked: bool) -> None:
+    def handle(request: httpx.Request) -> httpx.Response:
+        raise failure("gone")
+
+    async def run() -> Ledger:
+        ledger = Ledger(Budget(usd=1.0))
+        with pytest.raises(BackendError):
+            await run_batch(claude(), BODIES, ledger, batches=AnthropicBatches(claude(), httpx.MockTransport(handle)))
+        return ledger
+
+    ledger = asyncio.run(run())
+    assert (ledger.spent_usd > 0) == is_booked
+    assert ledger.reserved_nano == 0
 
 
 def test_who_takes_no_batches_says_so() -> None:

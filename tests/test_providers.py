@@ -164,6 +164,9 @@ def test_what_each_provider_calls_it() -> None:
     assert sent("mistral", seed=7)["random_seed"] == 7
     assert "seed" not in sent("mistral", seed=7)
     assert sent("mistral", tools=RICH["tools"], tool_choice="required")["tool_choice"] == "any"
+    named = {"type": "function", "function": {"name": "look"}}
+    for name in ("mistral", "zai", "openai"):
+        assert sent(name, tools=RICH["tools"], tool_choice=named)["tool_choice"] == named
     assert sent("groq", temperature=0.0)["temperature"] == 1e-8
     assert sent("zai", reasoning_effort="none")["thinking"] == {"type": "disabled"}
     assert sent("zai", reasoning_effort="high")["thinking"] == {"type": "enabled"}

@@ -105,10 +105,7 @@ async def _paid(
         try:
             found = await decider.decide(state, questions, deadline_s=deadline_s)
         except BaseException as error:
-            if isinstance(error, BackendError) and not error.may_be_billed:
-                ledger.release(held)
-            else:
-                ledger.settle_worst_case(held)
+            ledger.failed(held, error)
             raise
         usd = billed_usd(profile, found.usage)
         ledger.settle(held, usd=usd or 0.0, tokens=found.usage.total_tokens)

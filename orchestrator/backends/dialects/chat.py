@@ -32,8 +32,9 @@ class ChatDialect:
             del out["thinking"]
         if "response_format" in out:
             _set_form(out, provider)
-        if "tool_choice" in out and provider.tool_choices and out["tool_choice"] in provider.tool_choices:
-            _rename(out, "tool_choice", provider.tool_choices[out["tool_choice"]])
+        chosen = out.get("tool_choice")
+        if isinstance(chosen, str) and chosen in provider.tool_choices:
+            _rename(out, "tool_choice", provider.tool_choices[chosen])
         if "reasoning_effort" in out:
             _set_effort(out, provider)
         _set_sampling(out, provider, model)
