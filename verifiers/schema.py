@@ -6,10 +6,10 @@ import json
 import re
 from typing import Any
 
+from verifiers.bounded_schema import BoundedSchema, UnusableSchema
 from verifiers.verdict import Verdict
 
 _FENCE = re.compile(r"```(?:json)?[^\S\n]{0,40}\n(.*?)```", re.DOTALL | re.IGNORECASE)
-MAX_ERRORS = 5
 
 
 def find_json(text: str) -> Any:
@@ -38,16 +38,15 @@ def _refuse_constant(name: str) -> float:
 
 
 class JsonSchemaVerifier:
-    """Passes answers whose JSON satisfies `schema`; the feedback names each failing path. Raises `ValueError` on a bad schema."""
+    """Passes answers whose JSON satisfies `schema`; the feedback names each failing path. Raises `ValueError` on a bad schema, and on one that refers
+    to addresses or files: nothing is fetched. Abstains where a value cannot be checked within bounds of time (`verifiers.bounded_schema`)."""
 
     name = "json_schema"
 
     def __init__(self, schema: dict[str, Any]) -> None:
-        import jsonschema_rs
-
         try:
-            self._validator = jsonschema_rs.validator_for(schema)
-        except (jsonschema_rs.ValidationError, ValueError) as error:
+            self._schema = BoundedSchema(schema)
+        except UnusableSchema as error:
             raise ValueError(f"not a usable JSON Schema: {error}") from error
 
     async def verify(self, query: str, candidate: str) -> Verdict:
@@ -55,10 +54,8 @@ class JsonSchemaVerifier:
             value = find_json(candidate)
         except ValueError as error:
             return Verdict(self.name, 0.0, False, f"{error}; answer with JSON only", decisive=True)
-        errors = []
-        for fault in self._validator.iter_errors(value):
-            path = "$" + "".join(f"[{p}]" if isinstance(p, int) else f".{p}" for p in fault.instance_path)
-            errors.append(f"{path}: {fault.message}")
-            if len(errors) == MAX_ERRORS:
-                break
+        try:
+            errors = await self._schema.errors(value)
+        except TimeoutError as error:
+            return Verdict.abstain(self.name, str(error))
         return Verdict(self.name, 0.0 if errors else 1.0, not errors, "; ".join(errors), tuple(errors), decisive=True)

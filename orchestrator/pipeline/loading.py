@@ -343,9 +343,8 @@ class Loader:
         """A JSON Schema that stands in the file, or in one that it names."""
         import json
 
-        import jsonschema_rs
-
         from orchestrator.located_yaml import load_located
+        from verifiers.bounded_schema import BoundedSchema, UnusableSchema
 
         if stated is None:
             return None
@@ -360,10 +359,9 @@ class Loader:
                 self.sources.problem(where, "E505", f"{stated}: {error}"[:300])
                 return None
         try:
-            jsonschema_rs.validator_for(found)
-        except (jsonschema_rs.ValidationError, ValueError, TypeError) as error:
-            told = getattr(error, "message", None) or str(error)
-            self.sources.problem(where, "E505", f"this is no JSON Schema: {told}"[:300])
+            BoundedSchema(found)
+        except UnusableSchema as error:
+            self.sources.problem(where, "E505", f"this is no usable JSON Schema: {error}"[:300])
             return None
         return found if isinstance(found, dict) else None
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.pipeline.result import RunResult
     from orchestrator.pipeline.tools import Tool
     from orchestrator.trace import Event
+    from verifiers.bounded_schema import BoundedSchema
 
 
 class InvalidInputs(InvalidQuery):
@@ -61,11 +62,7 @@ class Pipeline:
 
     def wrong_inputs(self, given: Mapping[str, Any]) -> str:
         """What is wrong with the inputs of a run, in words; nothing if nothing is."""
-        problems = []
-        for error in self._validator.iter_errors(dict(given)):
-            where = ".".join(map(str, error.instance_path))
-            problems.append(f"{where}: {error.message}" if where else error.message)
-        return "; ".join(problems[:5])
+        return "; ".join(error.removeprefix("$: ").removeprefix("$.") for error in self._checked.find_errors(dict(given)))
 
     def inputs_of(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """The inputs with their defaults. Raises `InvalidInputs`."""
@@ -150,10 +147,10 @@ class Pipeline:
         return await replayed(self, id, host, on_event, begin=begin)
 
     @cached_property
-    def _validator(self) -> Any:
-        import jsonschema_rs
+    def _checked(self) -> BoundedSchema:
+        from verifiers.bounded_schema import BoundedSchema
 
-        return jsonschema_rs.validator_for(self.schema)
+        return BoundedSchema(self.schema)
 
     def as_dict(self) -> dict[str, Any]:
         """What one must know to call it."""
