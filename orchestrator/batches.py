@@ -16,12 +16,14 @@ import orjson
 
 from orchestrator.backends.auth import headers_for
 from orchestrator.backends.billing import Bill, WorstCase
+from orchestrator.backends.dialects.dialect import stated_limit
 from orchestrator.backends.faults import error_of, error_text
 from orchestrator.backends.prices import billed_usd
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.usage import usage_in
 from orchestrator.budget import Ledger
 from orchestrator.errors import BackendUnavailable, BadResponse, ConfigError
+from orchestrator.tokens import request_tokens
 from orchestrator.types import Usage
 from router import ModelProfile
 
@@ -138,8 +140,8 @@ async def _quietly_cancelled(batches: Batches, batch: str) -> None:
 
 def _worst_case(profile: ModelProfile, body: dict[str, Any]) -> WorstCase:
     """What one request may cost at most, in a batch."""
-    stated = body.get("max_completion_tokens") or body.get("max_tokens")
-    read, written = len(orjson.dumps(body["messages"])) // 2 + 8, int(stated or profile.max_output_tokens) * int(body.get("n") or 1)
+    stated = stated_limit(body)
+    read, written = request_tokens(body).most, (stated or profile.max_output_tokens) * int(body.get("n") or 1)
     usd = profile.worst_usd(read, written)
     return WorstCase(None if usd is None else PRICE_SHARE * usd, read + written)
 

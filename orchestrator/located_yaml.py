@@ -62,11 +62,11 @@ class Located:
 
 
 class YamlProblem(ConfigError):
-    """The document cannot be read; `place` is the (line, column) where, `problem` what it is."""
+    """The document cannot be read; `place` is the (line, column) where, `problem` what it is. `is_size`: it is too large or too deep."""
 
-    def __init__(self, name: str, place: tuple[int, int] | None, problem: str, *, remedy: str) -> None:
+    def __init__(self, name: str, place: tuple[int, int] | None, problem: str, *, remedy: str, is_size: bool = False) -> None:
         super().__init__(f"{name}:{place[0]}:{place[1]}: {problem}" if place else f"{name}: {problem}", remedy=remedy)
-        self.place, self.problem = place or (1, 1), problem
+        self.place, self.problem, self.is_size = place or (1, 1), problem, is_size
 
 
 def load_located(text: str, name: str = "<yaml>", *, may_repeat: bool = False, most_chars: int = MAX_BYTES) -> Located:
@@ -76,7 +76,9 @@ def load_located(text: str, name: str = "<yaml>", *, may_repeat: bool = False, m
     import yaml
 
     if len(text) > most_chars:
-        raise YamlProblem(name, None, f"{len(text):,} characters are too many for a configuration", remedy=f"Keep it under {most_chars:,}")
+        raise YamlProblem(
+            name, None, f"{len(text):,} characters are too many for a configuration", remedy=f"Keep it under {most_chars:,}", is_size=True
+        )
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         root = yaml.compose(text, Loader=loader)
@@ -113,7 +115,7 @@ def _check_depth(text: str, name: str) -> None:
         dashes = (found["dashes"] or "").count("-")
         if max(depth, dashes) - 1 > MAX_DEPTH:  # the outermost level has the depth 0
             place = text.count("\n", 0, found.start()) + 1, found.start() - text.rfind("\n", 0, found.start())
-            raise YamlProblem(name, place, TOO_DEEP, remedy=FLATTER)
+            raise YamlProblem(name, place, TOO_DEEP, remedy=FLATTER, is_size=True)
 
 
 class _Builder:
@@ -127,9 +129,11 @@ class _Builder:
     def build(self, node: Any, path: Path, depth: int) -> Any:
         self._nodes += 1
         if depth > MAX_DEPTH:
-            self._fail(node, TOO_DEEP, remedy=FLATTER)
+            self._fail(node, TOO_DEEP, remedy=FLATTER, is_size=True)
         if self._nodes > MAX_NODES:
-            self._fail(node, "the document grows too large (anchors that multiply?)", remedy=f"Keep it under {MAX_NODES:,} values")
+            self._fail(
+                node, "the document grows too large (anchors that multiply?)", remedy=f"Keep it under {MAX_NODES:,} values", is_size=True
+            )
         self.places[path] = _mark(node)
         if node.id == "scalar":
             return self._scalar(node)
@@ -175,8 +179,8 @@ class _Builder:
             return float(text)
         return text
 
-    def _fail(self, node: Any, problem: str, *, remedy: str = "Remove or rename it") -> None:
-        raise YamlProblem(self._name, _mark(node), problem, remedy=remedy)
+    def _fail(self, node: Any, problem: str, *, remedy: str = "Remove or rename it", is_size: bool = False) -> None:
+        raise YamlProblem(self._name, _mark(node), problem, remedy=remedy, is_size=is_size)
 
 
 def _mark(node: Any) -> tuple[int, int]:

@@ -14,7 +14,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from orchestrator.backends.base import TOKENS_PER_MESSAGE, estimate_prompt_tokens
+from orchestrator.backends.base import estimate_prompt_tokens
+from orchestrator.tokens import TOKENS_PER_MESSAGE, estimate_tokens
 from orchestrator.types import Message
 
 K1, B = 1.2, 0.75
@@ -65,10 +66,7 @@ def _paragraphs(messages: Sequence[Message], number: int) -> list[_Paragraph]:
     message = messages[number]
     pieces = [message.content] if message.role == "system" and number == 0 else _pieces(message.content)
     last = len(pieces) - 1
-    return [
-        _Paragraph(number, piece, math.ceil(len(piece.encode("utf-8", "replace")) / 4), index in (0, last))
-        for index, piece in enumerate(pieces)
-    ]
+    return [_Paragraph(number, piece, estimate_tokens(piece), index in (0, last)) for index, piece in enumerate(pieces)]
 
 
 def _pieces(text: str) -> list[str]:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
+import orjson
+
+from orchestrator.tokens import TOKENS_PER_MESSAGE, TokenizerFamily, bound_tokens, estimate_tokens, family_of
 from orchestrator.types import Completion, Message
 from router import ModelProfile
 
 if TYPE_CHECKING:
     from memory import RecalledRecord
 
-TOKENS_PER_MESSAGE = 4
 DEFAULT_MAX_TOKENS = 1_024
 
 
@@ -99,11 +100,23 @@ def expected_cached_tokens(backend: Backend, request: Request) -> int:
     return 0 if expected is None else int(expected(request))
 
 
-def estimate_prompt_tokens(messages: Sequence[Message]) -> int:
-    """Expected tokens of a prompt: a quarter of its UTF-8 bytes and 4 for each message."""
-    return sum(math.ceil(len(m.content.encode("utf-8", "replace")) / 4) + TOKENS_PER_MESSAGE for m in messages)
+def tokenizer_of(backend: Backend) -> TokenizerFamily:
+    """How the model behind a backend counts, by the name that its server knows it by."""
+    return family_of(getattr(getattr(backend, "upstream", None), "model", backend.profile.name))
 
 
-def worst_case_prompt_tokens(messages: Sequence[Message]) -> int:
-    """What a prompt may at most cost: byte-level tokenizers rarely exceed one token for two bytes."""
-    return sum(math.ceil(len(m.content.encode("utf-8", "replace")) / 2) + 2 * TOKENS_PER_MESSAGE for m in messages)
+def estimate_prompt_tokens(messages: Sequence[Message], schema: Any = None, family: TokenizerFamily | None = None) -> int:
+    """Expected tokens of a prompt, of the form that its answer must have, and of what stands around each message."""
+    text = "\n".join([*(message.content for message in messages), *_forms(schema)])
+    counted = estimate_tokens(text) if family is None else estimate_tokens(text, family)
+    return counted + TOKENS_PER_MESSAGE * len(messages)
+
+
+def worst_case_prompt_tokens(messages: Sequence[Message], schema: Any = None) -> int:
+    """What a prompt may at most cost."""
+    text = "\n".join([*(message.content for message in messages), *_forms(schema)])
+    return bound_tokens(text) + 2 * TOKENS_PER_MESSAGE * len(messages)
+
+
+def _forms(schema: Any) -> list[str]:
+    return [] if schema is None else [orjson.dumps(schema).decode()]

@@ -26,7 +26,8 @@ from orchestrator.backends.wire import WireError
 from orchestrator.errors import BadResponse
 from orchestrator.provider import Provider
 from orchestrator.providers import PROVIDERS
-from orchestrator.types import Completion, Message, Usage
+from orchestrator.tokens import estimate_tokens, family_of
+from orchestrator.types import Completion, Usage
 from router import ModelProfile
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class RemoteBackend:
         yield Completion(
             self._profile.name,
             read.text,
-            read.usage or _estimated(request.messages, read.text),
+            read.usage or self._estimated(request, read.text + read.thoughts),
             latency_s=time.perf_counter() - start,
             ttft_s=ttft_s,
             finish_reason=read.finish_reason or "stop",
@@ -188,7 +189,7 @@ class RemoteBackend:
         return Completion(
             self._profile.name,
             text,
-            reported or _estimated(request.messages, "".join((text, *others))),
+            reported or self._estimated(request, "".join((thoughts if isinstance(thoughts, str) else "", text, *others))),
             latency_s=time.perf_counter() - start,
             ttft_s=reading_s(self.provider, payload, answering.headers),
             finish_reason=str(choices[0].get("finish_reason") or "stop"),
@@ -246,6 +247,12 @@ class RemoteBackend:
         if request.schema is not None and "json" in self._profile.capabilities:
             body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": request.schema}}
         return body
+
+    def _estimated(self, request: Request, written: str) -> Usage:
+        """About what a call used whose server does not tell it."""
+        family = family_of(self.upstream.model)
+        read = estimate_prompt_tokens(request.messages, request.schema, family)
+        return Usage(read, estimate_tokens(written, family), estimated=True)
 
     def _events(self, parser: EventParser, reader: StreamReader, data: bytes) -> Iterator[dict[str, Any] | None]:
         """The chunks that some bytes complete, one by one: those before a broken one count; `None` stands for the end mark."""
@@ -316,10 +323,6 @@ class Chunks:
 
 def _messages(request: Request) -> list[dict[str, Any]]:
     return [{"role": message.role, "content": message.content} for message in request.messages]
-
-
-def _estimated(messages: Sequence[Message], text: str) -> Usage:
-    return Usage(estimate_prompt_tokens(messages), len(text) // 4 + 1, estimated=True)
 
 
 def _answer_of(choice: Any) -> str | None:

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from orchestrator.backends.breaker import CircuitBreaker
 from orchestrator.backends.concurrency import AdaptiveLimit
-from orchestrator.backends.dialects.dialect import text_of
+from orchestrator.backends.dialects.dialect import stated_limit, text_of
 
 Pool = Literal["any", "prefill", "decode"]
 SPARE = 1.25
@@ -96,7 +96,7 @@ def prefix_hash(body: dict[str, Any]) -> int:
 def weight_of(body: dict[str, Any], expected_output: float) -> Pool:
     """Whether reading or writing is the larger part of a call; both by a rule of thumb for the ratio of their speeds."""
     read = read_tokens(body)
-    most = body.get("max_completion_tokens") or body.get("max_tokens")
+    most = stated_limit(body)
     written = expected_output if most is None else min(expected_output, float(most))
     return "prefill" if read > PREFILL_HEAVY * max(written, 1.0) else "decode"
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 CONNECT_S = 5.0
 IDLE_S = 4.0  # many servers close an idle connection after five seconds; one that is closed while we send is an answer lost
+STALE_S = 2.0  # a connection that ends later than this after a call was sent on it was not closed before it
 MOST_IDLE = 256
 MOST_HEAD_BYTES = 65_536
 HIGH_WATER_BYTES = 262_144
@@ -25,12 +26,15 @@ MOST_BODY_BYTES = 64_000_000
 
 
 class WireError(Exception):
-    """A call that brought no whole answer. `may_be_billed`: it had been sent, so the server may have worked on it."""
+    """A call that brought no whole answer. `may_be_billed`: it had been sent, so the server may have worked on it. `is_stale`: it was sent on a
+    connection that had served before, and that its server closed without a byte of an answer.
+    """
 
-    def __init__(self, message: str, *, may_be_billed: bool, is_timeout: bool = False) -> None:
+    def __init__(self, message: str, *, may_be_billed: bool, is_timeout: bool = False, is_stale: bool = False) -> None:
         super().__init__(message)
         self.may_be_billed = may_be_billed
         self.is_timeout = is_timeout
+        self.is_stale = is_stale
 
 
 class Wire:
@@ -45,16 +49,18 @@ class Wire:
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> Reply:
         """Sends and waits for the head of the answer, whatever its status. `timeout_s` is for all of that, and for each silence in the body."""
         origin, target, host = _parts(url)
-        connection = self._idle_connection(origin) or await self._connect(origin, timeout_s)
         head = [f"POST {target} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len(body)}\r\n"]
         head += [f"{name}: {value}\r\n" for name, value in headers.items()]
-        reply = connection.begin("".join(head).encode("latin-1") + b"\r\n" + body, timeout_s)
-        try:
-            await reply.headed
-        except BaseException:
-            connection.abort()
-            raise
-        return reply
+        request = "".join(head).encode("latin-1") + b"\r\n" + body
+        connection = self._idle_connection(origin)
+        if connection is not None:
+            try:
+                return await _headed(connection, request, timeout_s)
+            except WireError as error:
+                if not error.is_stale:
+                    raise
+        # A server may close an idle connection at the very moment in which it is used again: it never saw this call (RFC 9110, section 9.2.2).
+        return await _headed(await self._connect(origin, timeout_s), request, timeout_s)
 
     async def aclose(self) -> None:
         for connection in list(self._open):
@@ -105,6 +111,17 @@ class Wire:
 
     def lost(self, connection: _Connection) -> None:
         self._open.discard(connection)
+
+
+async def _headed(connection: _Connection, request: bytes, timeout_s: float) -> Reply:
+    """Sends, and waits for the head of the answer."""
+    reply = connection.begin(request, timeout_s)
+    try:
+        await reply.headed
+    except BaseException:
+        connection.abort()
+        raise
+    return reply
 
 
 class Reply:
@@ -196,6 +213,8 @@ class _Connection(asyncio.Protocol):
         self._timer: asyncio.TimerHandle | None = None
         self._is_paused = False
         self._is_closed = False
+        self._calls = 0
+        self._has_bytes = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: asyncio.Transport = transport  # type: ignore[assignment]
@@ -210,8 +229,11 @@ class _Connection(asyncio.Protocol):
         self._reply = reply = Reply(self, timeout_s)
         self._parser = httptools.HttpResponseParser(self)
         self._head_bytes = 0
+        self._calls += 1
+        self._has_bytes = False
         self._has_end = self._keep = True
-        self._heard_at, self._timeout_s = time.monotonic(), timeout_s
+        self._began_at = self._heard_at = time.monotonic()
+        self._timeout_s = timeout_s
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(timeout_s, self._look)
         self._transport.write(request)
@@ -231,6 +253,7 @@ class _Connection(asyncio.Protocol):
         self._timer = asyncio.get_running_loop().call_later(max(self._timeout_s - silent, 0.01), self._look)
 
     def data_received(self, data: bytes) -> None:
+        self._has_bytes = True
         if self._reply is not None and self._reply.status:  # a head that comes byte by byte has its time once, not for each byte
             self._heard_at = time.monotonic()
         if self._reply is None:  # nobody asked: a server that talks out of turn is not used again
@@ -291,7 +314,9 @@ class _Connection(asyncio.Protocol):
         if self._reply is not None and self._reply.status and not self._has_end and error is None:
             reply, self._reply = self._reply, None  # a body that lasts until the connection ends
             reply.end()
-        self._close(WireError(f"the connection broke off{f': {error}' if error else ''}", may_be_billed=True))
+        is_stale = self._calls > 1 and not self._has_bytes and time.monotonic() - self._began_at < STALE_S
+        told = f"the connection broke off{f': {error}' if error else ''}"
+        self._close(WireError(told, may_be_billed=not is_stale, is_stale=is_stale))
 
     def abort(self, error: WireError | None = None) -> None:
         if not self._is_closed:

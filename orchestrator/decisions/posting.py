@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ from orchestrator.backends.resilience import with_retries
 from orchestrator.backends.usage import usage_in
 from orchestrator.decisions.question import Question
 from orchestrator.errors import BadResponse
+from orchestrator.tokens import bound_tokens, estimate_tokens, family_of
 from orchestrator.types import Usage
 from router import ModelProfile
 
@@ -55,10 +57,14 @@ class OverHttp:
 
     def worst_tokens(self, state: str, questions: Mapping[str, Question]) -> tuple[int, int]:
         """(tokens read, tokens written) at most."""
-        asked = sum(len(q.ask.encode()) + sum(len(f"{k}{v}".encode()) + 8 for k, v in q.options.items()) for q in questions.values())
-        read = (len(questions) if self.reads_each else 1) * len(state.encode("utf-8", "replace")) + asked
-        return read // 2 + TOKENS_EACH * (len(questions) + 1), 2 * len(questions)
+        read = self._read_tokens(state, questions, bound_tokens)
+        return read + TOKENS_EACH * (len(questions) + 1), 2 * len(questions)
 
     def estimated(self, state: str, questions: Mapping[str, Question]) -> Usage:
         """For a server that tells no usage."""
-        return Usage(self.worst_tokens(state, questions)[0] // 2, estimated=True)
+        family = family_of(self._backend.upstream.model)
+        return Usage(self._read_tokens(state, questions, partial(estimate_tokens, family=family)), estimated=True)
+
+    def _read_tokens(self, state: str, questions: Mapping[str, Question], count: Callable[[str], int]) -> int:
+        asked = "\n".join(f"{q.ask}\n" + "\n".join(f"{name}: {told} - " for name, told in q.options.items()) for q in questions.values())
+        return (len(questions) if self.reads_each else 1) * count(state) + count(asked)

@@ -15,6 +15,7 @@ from orchestrator.backends.usage import usage_in
 from orchestrator.decisions.posting import OverHttp
 from orchestrator.decisions.question import Decision, Decisions, Question, decision
 from orchestrator.errors import BackendRejected, InvalidQuery
+from orchestrator.tokens import estimate_tokens, family_of
 from orchestrator.types import Usage
 
 MOST_OPTIONS = 20  # so many log-probabilities do servers give for one token
@@ -42,7 +43,7 @@ class TokenDecisions(OverHttp):
             raise BackendRejected(
                 f"{self.profile.name} gives no log-probabilities of the options", remedy="Choose another model", may_be_billed=True
             ) from None
-        return decided, usage_in(completion) or Usage(len(prompt.encode()) // 4, 1, estimated=True)
+        return decided, usage_in(completion) or Usage(estimate_tokens(prompt, family_of(self._backend.upstream.model)), 1, estimated=True)
 
 
 def prompt_for(state: str, question: Question) -> str:

@@ -5,20 +5,18 @@ Wire format: https://docs.anthropic.com/en/api/messages and its streaming events
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from orchestrator.backends.base import TOKENS_PER_MESSAGE
 from orchestrator.gateway import sse
-from orchestrator.gateway.asked import IMAGE_TOKENS
 from orchestrator.gateway.chat import Order
 from orchestrator.gateway.endpoint import Endpoint
 from orchestrator.gateway.http import Call
 from orchestrator.gateway.problems import ANTHROPIC_TYPES
+from orchestrator.tokens import family_of, request_tokens
 
 if TYPE_CHECKING:
     from orchestrator.gateway.app import Gateway
@@ -49,15 +47,7 @@ async def messages(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
 async def count_tokens(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
     """An estimate, as good as one without the model's own tokenizer can be; no model is asked."""
     asked = chat_body({**body, "max_tokens": 1})
-    pictures = 0
-    for message in asked["messages"]:
-        if isinstance(message.get("content"), list):
-            pictures += sum(part["type"] == "image_url" for part in message["content"])
-            message["content"] = [part for part in message["content"] if part["type"] != "image_url"]
-    texts = [message.get("content") or "" for message in asked["messages"]]
-    size = sum(len(text.encode()) if isinstance(text, str) else len(orjson.dumps(text)) for text in texts)
-    size += len(orjson.dumps(asked["tools"])) if asked.get("tools") else 0
-    await call.reply_json({"input_tokens": math.ceil(size / 4) + TOKENS_PER_MESSAGE * len(texts) + IMAGE_TOKENS * pictures})
+    await call.reply_json({"input_tokens": request_tokens(asked, family_of(body["model"])).about})
 
 
 def chat_body(body: dict[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,7 @@ from orchestrator.gateway.http import Call, Gone, Receive, Scope, Send, parse_js
 from orchestrator.gateway.keys import Keyring
 from orchestrator.gateway.limits import Limiter
 from orchestrator.gateway.metrics import Metrics
+from orchestrator.gateway.nulls import without_nulls
 from orchestrator.gateway.pipelines import Pipelines
 from orchestrator.gateway.problems import Problem, problem_of
 from orchestrator.gateway.recorder import Recorder
@@ -229,6 +230,8 @@ class Gateway:
             )
         body = await call.body(self.settings.max_body_bytes)
         parsed = parse_json(body)
+        if endpoint.permission == "inference":
+            parsed = without_nulls(parsed)
         self.validators.check(endpoint.body, parsed)
         return parsed
 

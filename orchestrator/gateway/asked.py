@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.backends.base import TOKENS_PER_MESSAGE, Request
+from orchestrator.backends.base import Request
+from orchestrator.backends.dialects.dialect import stated_limit
 from orchestrator.errors import InvalidQuery
+from orchestrator.tokens import FAMILY_THAT_COUNTS_MOST, RequestTokens, TokenizerFamily, request_tokens
 from orchestrator.types import Message, Query
 
-IMAGE_TOKENS = 2_000  # more than any provider counts for one picture at its default detail
-AUDIO_TOKENS = 20_000
-FILE_TOKENS = 100_000
 # What only one draft of a model that knows it can give: the search neither calls tools nor looks at pictures.
 _BEYOND_SEARCH = (
     "tools",
@@ -30,15 +28,13 @@ _BEYOND_SEARCH = (
     "frequency_penalty",
 )
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")  # says nothing to a router, and would make it take the text for binary data
-_HEAVY_PARTS = {"image_url": IMAGE_TOKENS, "input_audio": AUDIO_TOKENS, "file": FILE_TOKENS}
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`body` is the request in OpenAI's dialect, without what is ours; `raw_bytes` how long it was."""
+    """`body` is the request in OpenAI's dialect, without what is ours."""
 
     body: dict[str, Any]
-    raw_bytes: int
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -47,9 +43,7 @@ class Asked:
 
     @property
     def max_tokens(self) -> int | None:
-        most = self.body.get("max_completion_tokens")
-        most = self.body.get("max_tokens") if most is None else most
-        return None if most is None else int(most)  # 10.0 is an integer to JSON Schema
+        return stated_limit(self.body)
 
     @property
     def several(self) -> int:
@@ -89,7 +83,7 @@ class Asked:
         found = set()
         if self.body.get("tools") or self.body.get("functions"):
             found.add("tools")
-        if self.body.get("response_format", {}).get("type") in ("json_schema", "json_object"):
+        if (self.body.get("response_format") or {}).get("type") in ("json_schema", "json_object"):
             found.add("json")
         parts = [part.get("type") for message in self.messages if isinstance(message.get("content"), list) for part in message["content"]]
         if "image_url" in parts:
@@ -121,20 +115,15 @@ class Asked:
         )
 
     def worst_prompt_tokens(self) -> int:
-        """At most so many tokens go in: byte-level tokenizers rarely exceed one token for two bytes; pictures and sounds by their kind."""
-        size, heavy = self.raw_bytes, 0
-        for message in self.messages:
-            content = message.get("content")
-            if isinstance(content, list):
-                for part in content:
-                    if part.get("type") in _HEAVY_PARTS:
-                        heavy += _HEAVY_PARTS[part["type"]]
-                        size -= _carried_bytes(part)
-        return math.ceil(max(size, 0) / 2) + heavy + 2 * TOKENS_PER_MESSAGE * len(self.messages)
+        """At most so many tokens go in."""
+        return self._tokens(FAMILY_THAT_COUNTS_MOST).most
 
-    def prompt_tokens(self) -> int:
-        """Expected tokens of the prompt."""
-        return math.ceil(sum(len(_all_text(message)) for message in self.messages) / 4) + TOKENS_PER_MESSAGE * len(self.messages)
+    def prompt_tokens(self, family: TokenizerFamily = FAMILY_THAT_COUNTS_MOST) -> int:
+        """About how many tokens of the prompt a provider counts: tools, forms and pictures are among them."""
+        return self._tokens(family).about
+
+    def _tokens(self, family: TokenizerFamily) -> RequestTokens:
+        return request_tokens(self.body, family)
 
     def with_notes(self, notes: Sequence[Message]) -> Asked:
         """The same with notes from memory right before the last message of the user."""
@@ -143,7 +132,7 @@ class Asked:
         messages = list(self.messages)
         at = max((i for i, message in enumerate(messages) if message.get("role") == "user"), default=len(messages))
         messages[at:at] = [{"role": note.role, "content": note.content} for note in notes]
-        return Asked({**self.body, "messages": messages}, self.raw_bytes + sum(len(note.content.encode()) for note in notes))
+        return Asked({**self.body, "messages": messages})
 
 
 def _text(message: dict[str, Any]) -> str | None:
@@ -164,11 +153,3 @@ def _all_text(message: dict[str, Any]) -> str:
     if isinstance(content, list):
         return "".join(part["text"] for part in content if part.get("type") == "text" and isinstance(part.get("text"), str))
     return ""
-
-
-def _carried_bytes(part: dict[str, Any]) -> int:
-    """Bytes of the picture or sound that a part carries."""
-    carried = part.get(part["type"])
-    if not isinstance(carried, dict):
-        return 0
-    return sum(len(value) for value in carried.values() if isinstance(value, str))

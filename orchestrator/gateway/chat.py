@@ -22,12 +22,9 @@ if TYPE_CHECKING:
 
 
 class Order:
-    """One completion that was ordered through any API: opened before the model is asked, closed when the answer is sent.
+    """One completion that was ordered through any API: opened before the model is asked, closed when the answer is sent."""
 
-    `earlier_bytes` is the size of what goes to the model without being in the request: an earlier conversation.
-    """
-
-    def __init__(self, gateway: Gateway, call: Call, api: str, body: dict[str, Any], *, earlier_bytes: int = 0) -> None:
+    def __init__(self, gateway: Gateway, call: Call, api: str, body: dict[str, Any]) -> None:
         options = options_of(body, call.headers)
         model = body["model"]
         self.serving = gateway.serving
@@ -42,7 +39,7 @@ class Order:
             if not principal.may_use(model):
                 raise Problem(403, f"this key may not use the model {model!r}", code="model_not_allowed", param="model", should_retry=False)
         self.tab.served.scope = principal.scope(options.scope)
-        self.job: Job = self.serving.completions.job(self.tab, Asked(body, call.body_bytes + earlier_bytes), options, self.facts)
+        self.job: Job = self.serving.completions.job(self.tab, Asked(body), options, self.facts)
         is_pipeline = model in self.serving.pipelines.models  # what it does beside answering must be done again
         self._cached = gateway.cache.entry(call, self.job) if gateway.cache is not None and not is_pipeline else None
 

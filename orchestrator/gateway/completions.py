@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
-from orchestrator.backends.base import Backend
+from orchestrator.backends.base import Backend, tokenizer_of
 from orchestrator.backends.faults import too_slow
 from orchestrator.backends.resilience import LONGEST_WAIT_S, backoff_s
 from orchestrator.backends.usage import usage_in
@@ -24,7 +24,6 @@ from orchestrator.errors import BackendError, BadResponse, NoAdequateModel
 from orchestrator.gateway import sse
 from orchestrator.gateway.asked import Asked
 from orchestrator.gateway.facts import Facts
-from orchestrator.gateway.limits import USD, LimitReached
 from orchestrator.gateway.options import Options
 from orchestrator.gateway.passing import Part, going_on, passed_on
 from orchestrator.gateway.pieces import completion, pieces, progress
@@ -33,6 +32,7 @@ from orchestrator.gateway.tab import Tab
 from orchestrator.planning import Plan
 from orchestrator.search.prompts import notes_messages
 from orchestrator.streaming import events_of
+from orchestrator.tokens import TokenizerFamily, estimate_tokens
 from orchestrator.trace import Event, Trace
 from orchestrator.types import Answer, Completion, Usage
 from router import ModelProfile, Preference, Route
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from orchestrator.gateway.pipelines import Pipelines
 
 ATTEMPTS = 3
+SEARCH_CALLS = 8  # of whose tokens a search holds in a limited minute
+LEAST_OUTPUT_TOKENS = 16  # the responses API takes no smaller limit
 AUTO = "auto"
 _UNLIMITED = Budget()
 T = TypeVar("T")
@@ -187,9 +189,14 @@ class Completions:
             raise Problem(404, f"there is no model {name!r}. There are: {', '.join(self.models)}", code="model_not_found", param="model")
         return auto
 
-    def _envelope(self, job: Job, stated: Budget) -> Budget:
-        """What a search may use: never more than the accounts have left, nor than a right answer is worth where nobody says otherwise."""
+    def _envelope(self, job: Job, stated: Budget, tokens_each: int) -> Budget:
+        """What a search may use: never more than the accounts have left, nor than a right answer is worth where nobody says otherwise. Of a minute's
+        tokens it takes what a few calls of `tokens_each` may use, so that others have some, too.
+        """
         stated = stated & Budget(seconds=max(job.left_s, 0.0))
+        tokens = job.tab.left_tokens()
+        if tokens is not None:
+            stated = stated & Budget(tokens=max(min(tokens, SEARCH_CALLS * tokens_each), tokens_each))
         if not any(account.limits.usd is not None for account in job.tab.principal.chain):
             return stated
         left = self._left_usd(job)
@@ -217,10 +224,9 @@ class Completions:
                 raise too_slow(model) from None
             payload = _payload(content, model)
             usage = usage_in(payload)
-            text_bytes = 0 if usage else len(content)
             if usage is not None:
                 reply.count(usage)
-            counted = usage or Usage(job.asked.prompt_tokens(), text_bytes // 4, estimated=True)
+            counted = usage or self._estimated(job, model, _written(payload))
             job.tab.settle(self._backend(model).profile, counted, unseen_calls=reply.unseen_calls)
             job.facts.simulated = bool(payload.get("simulated"))
             if plan is not None:
@@ -278,14 +284,19 @@ class Completions:
         assert last is not None  # there is at least one model
         raise last
 
+    def _estimated(self, job: Job, model: str, written: str) -> Usage:
+        """About what a call used whose server does not tell it."""
+        family = tokenizer_of(self._backend(model))
+        return Usage(job.asked.prompt_tokens(family), estimate_tokens(written, family), estimated=True)
+
     async def _post(self, job: Job, model: str, relay: Relay, body: dict[str, Any]) -> Passage:
         asked, profile = job.asked, self._backend(model).profile
         prompt, most = asked.worst_prompt_tokens(), asked.max_tokens
         is_bounded = job.tab.has_limits or job.budget.usd is not None or job.budget.tokens is not None
         if most is None and is_bounded:
             most = profile.max_output_tokens
-            body = {**body, "max_tokens": most}
-        output = (profile.max_output_tokens if most is None else most) * asked.several
+            body = {**body, "max_completion_tokens": most}
+        output = max(profile.max_output_tokens if most is None else most, LEAST_OUTPUT_TOKENS) * asked.several
         worst = profile.worst_usd(prompt, output)
         times = relay.most_calls
         await job.tab.hold(None if worst is None else worst * times, (prompt + output) * times, within=job.budget, calls=times)
@@ -321,24 +332,16 @@ class Completions:
         trace = job.facts.trace
         assert trace is not None
         trace.on_event = on_event
-        tokens = job.asked.worst_prompt_tokens() + plan.request.max_tokens
-        budget = self._envelope(job, plan.budget)
-        try:
-            await job.tab.hold(budget.usd or 0.0, tokens)
-        except LimitReached as error:  # what other processes have spent is known only now: less may still do
-            smaller = self._envelope(job, plan.budget)
-            if error.kind != USD or not smaller.usd or smaller == budget:
-                raise
-            budget = smaller
-            await job.tab.hold(budget.usd or 0.0, tokens)
-        plan = replace(plan, budget=budget)
+        each = job.asked.worst_prompt_tokens() + plan.request.max_tokens
+        stated = plan.budget
+        plan = replace(plan, budget=await job.tab.hold_envelope(lambda: self._envelope(job, stated, each)))
         ledger, usage = Ledger(plan.budget), None
         try:
             answer = await self.engine.carry_out(plan, trace, ledger)
             usage = answer.usage
         finally:  # also when it fails or the caller leaves: what was begun by then is paid
             spent = None if ledger.price_unknown else ledger.spent_usd
-            job.tab.settle_usd(spent, usage or Usage(ledger.settled_tokens, estimated=True))
+            job.tab.settle_usd(spent, usage or Usage(ledger.settled_tokens, estimated=True), tokens=ledger.settled_tokens)
         facts = job.facts
         facts.model = job.tab.served.model = answer.model
         facts.confidence, facts.simulated, facts.stopped = answer.confidence, answer.simulated, answer.stopped
@@ -383,6 +386,9 @@ class _Source:
 
     def profile(self, model: str) -> ModelProfile:
         return self._completions._backend(model).profile
+
+    def family(self, model: str) -> TokenizerFamily:
+        return tokenizer_of(self._completions._backend(model))
 
     def took(self, model: str, text: str | None, usage: Usage) -> None:
         if self._plan is not None:
@@ -443,3 +449,8 @@ def _text_of(payload: dict[str, Any]) -> str | None:
     message = choices[0].get("message") if choices and isinstance(choices[0], dict) else None
     content = message.get("content") if isinstance(message, dict) else None
     return content if isinstance(content, str) else None
+
+
+def _written(payload: dict[str, Any]) -> str:
+    """All that a model wrote in an answer: texts, thoughts, calls, of every choice."""
+    return "\n".join(orjson.dumps(choice.get("message")).decode() for choice in payload["choices"] if isinstance(choice, dict))

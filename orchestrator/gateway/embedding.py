@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +18,7 @@ from orchestrator.gateway.http import JSON, Call
 from orchestrator.gateway.problems import Problem
 from orchestrator.gateway.tab import Tab
 from orchestrator.providers import PROVIDERS
+from orchestrator.tokens import bound_tokens, estimate_tokens
 from orchestrator.types import Usage
 from router import ModelProfile
 
@@ -86,7 +86,7 @@ async def _static(tab: Tab, body: dict[str, Any]) -> bytes:
     from memory import default_encoder
 
     texts = _texts(body["input"])
-    tokens = sum(math.ceil(len(text) / 4) for text in texts)
+    tokens = sum(map(estimate_tokens, texts))
     await tab.hold(0.0, tokens)
     encoder = await asyncio.to_thread(default_encoder)
     vectors = np.asarray(await asyncio.to_thread(encoder.encode, texts), dtype=np.float32)
@@ -104,12 +104,12 @@ async def _static(tab: Tab, body: dict[str, Any]) -> bytes:
 
 
 async def _relayed(tab: Tab, body: dict[str, Any], relay: Relay, profile: ModelProfile) -> bytes:
-    worst = math.ceil(tab.call.body_bytes / 2)
+    worst = sum(_tokens_in(each, bound_tokens) for each in _listed_input(body["input"]))
     await tab.hold(profile.cost_usd(worst, 0), worst)
     try:
         reply = await relay.post("/embeddings", body, timeout_s=TIMEOUT_S)
         content = await reply.read()
-        usage = _usage(content, profile.name)
+        usage = _usage(content, profile.name, body["input"])
     except BackendError as error:
         tab.failed(error)
         raise
@@ -117,15 +117,28 @@ async def _relayed(tab: Tab, body: dict[str, Any], relay: Relay, profile: ModelP
     return content
 
 
-def _usage(content: bytes, model: str) -> Usage:
+def _usage(content: bytes, model: str, given: Any) -> Usage:
+    """What the server tells that it used; an estimate, where it tells nothing (Gemini's compatible API, some local servers)."""
     try:
         payload = orjson.loads(content)
-        tokens = payload["usage"]["prompt_tokens"]
-        if not isinstance(payload["data"], list) or not isinstance(tokens, int) or tokens < 0:
-            raise ValueError
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
-        raise BadResponse(f"{model}: the answer holds no embeddings with their usage", remedy="Check the server") from None
-    return Usage(tokens)
+        if not isinstance(payload["data"], list):
+            raise TypeError
+    except (orjson.JSONDecodeError, KeyError, TypeError):
+        raise BadResponse(f"{model}: the answer holds no embeddings", remedy="Check the server") from None
+    usage = payload.get("usage")
+    told = next((usage[name] for name in ("prompt_tokens", "total_tokens") if usage.get(name)), None) if isinstance(usage, dict) else None
+    if isinstance(told, int) and told > 0:
+        return Usage(told)
+    return Usage(sum(_tokens_in(each, estimate_tokens) for each in _listed_input(given)), estimated=True)
+
+
+def _listed_input(given: Any) -> list[Any]:
+    return given if isinstance(given, list) else [given]
+
+
+def _tokens_in(each: Any, count: Callable[[str], int]) -> int:
+    """Tokens of one input: a text, a token id, or a list of them."""
+    return count(each) if isinstance(each, str) else len(each) if isinstance(each, list) else 1
 
 
 def _texts(given: Any) -> list[str]:

@@ -132,6 +132,8 @@ class Call:
 
     async def reply(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = (JSON,)) -> None:
         """Sends a whole answer."""
+        if self.tab is not None:
+            await self.tab.posted()
         await self.begin(status, [*headers, (b"content-length", b"%d" % len(body))])
         await self.send({"type": "http.response.body", "body": body})
 
@@ -147,6 +149,8 @@ class Call:
         await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
 
     async def end(self) -> None:
+        if self.tab is not None:
+            await self.tab.posted()
         await self.send({"type": "http.response.body", "body": b""})
 
     @property

@@ -2,13 +2,13 @@
 
 Each account of a chain (organisation, team, key) has a purse for every limit: a slice leased from the shared quota (see `storage.quotas`). Holding
 takes from the purses of the whole chain or from none. Only when a purse runs low is another slice leased.
-Invariant: what a purse holds, has spent since the last booking and has to spare is exactly what it has leased.
+Invariant: what a purse holds, has spent since the last booking and has to spare is exactly what it has leased. What it has to spare is negative
+after a provider billed more than was held, until the next booking.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -69,6 +69,27 @@ class Purse:
         self.unleased = limit  # as far as known: what nobody has leased or used
         self.refused_until = 0.0
 
+    def taken(self, *, gives_back: bool) -> Booking | None:
+        """Takes out what is to be booked: what was spent, and what it has to spare, if it `gives_back`. `None` if there is nothing."""
+        debt, returned = max(-self.spare, 0), max(self.spare, 0) if gives_back else 0
+        if not self.spent and not returned:
+            return None
+        booking = Booking(self.quota, self.spent, returned, debt)
+        self.spare += debt - returned
+        self.spent = 0
+        return booking
+
+    def put_back(self, booking: Booking) -> None:
+        """It could not be booked: it is, the next time."""
+        self.spent += booking.spent
+        self.spare += booking.returned - booking.beyond
+
+    def excess(self) -> Booking | None:
+        """Takes out what was spent beyond the lease of a process that was taken for dead: all of the lease was booked then, and this was not."""
+        debt = max(-self.spare, 0)
+        self.spare += debt
+        return Booking(self.quota, debt, 0, debt) if debt else None
+
     @property
     def remaining(self) -> int:
         """What is left of the quota as far as this process knows."""
@@ -117,13 +138,15 @@ class Hold:
 
 
 class Limiter:
-    """All purses of this process. `is_shared`: other processes lease from the same quotas."""
+    """All purses of this process. `is_shared`: other processes lease from the same quotas; a request waits `patience_s` for what they give back."""
 
-    def __init__(self, quotas: Quotas, *, is_shared: bool, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, quotas: Quotas, *, is_shared: bool, clock: Callable[[], float] = time.time, patience_s: float = PATIENCE_S) -> None:
+        self._patience_s = patience_s
         self.quotas = quotas
         self._is_shared = is_shared
         self._clock = clock
         self._purses: dict[Quota, Purse] = {}
+        self._lost: list[Purse] = []  # of lives of this process that were taken for dead, and are still settled with
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="quotas")  # one: bookings and leases of one process keep their order
         self._leasing: dict[Quota, asyncio.Future[None]] = {}
         self.overrun_nano = 0
@@ -178,6 +201,16 @@ class Limiter:
                 found.append(account.nano if purse is None else min(purse.remaining, account.nano))
         return min(found) if found else None
 
+    def left_tokens(self, chain: Iterable[Account]) -> int | None:
+        """Tokens that the tightest limit of the chain still allows in this minute, as far as this process knows; `None` without a limit."""
+        minute, found = int(self._clock()) // MINUTE_S, []
+        for account in chain:
+            most = account.limits.tokens_per_minute
+            if most is not None:
+                purse = self._purses.get(Quota(account.subject, TOKENS, minute))
+                found.append(most if purse is None else min(purse.remaining, most))
+        return min(found) if found else None
+
     def _purse(self, account: Account, kind: str, period: int, limit: int) -> Purse:
         quota = Quota(account.subject, kind, period)
         purse = self._purses.get(quota)
@@ -228,7 +261,7 @@ class Limiter:
             could_fit = self._is_shared and grant.used + purse.held + purse.spent + amount <= purse.limit and others > 0
             if not could_fit or purse.quota.kind in (REQUESTS, TOKENS) or attempt == TRIES - 1:
                 break
-            await asyncio.sleep(PATIENCE_S / (TRIES - 1))
+            await asyncio.sleep(self._patience_s / (TRIES - 1))
         purse.refused_until = self._clock() + (0.0 if purse.held else 0.25)  # what runs here may give back at any moment
         raise self._refusal(purse, amount)
 
@@ -241,13 +274,12 @@ class Limiter:
     def _refusal(self, purse: Purse, amount: int) -> LimitReached:
         kind, now = purse.quota.kind, self._clock()
         if kind == USD:
-            left = from_nano(max(purse.remaining, 0))
             return LimitReached(
-                f"the budget of the {purse.what} does not allow this request: it may cost {from_nano(amount):.6f} USD, {left:.6f} of "
-                f"{from_nano(purse.limit):.2f} are left",
+                f"the budget of the {purse.what} does not allow this request: it may cost {dollars(amount)} USD, "
+                f"{dollars(max(purse.remaining, 0))} of {dollars(purse.limit)} are left",
                 kind=USD,
                 retry_after_s=None,
-                remedy="Ask for fewer tokens, choose a cheaper model, or have the budget raised",
+                remedy="State a smaller max_tokens, choose a cheaper model, or have the budget raised",
             )
         if kind == CONCURRENCY:
             return LimitReached(
@@ -274,17 +306,17 @@ class Limiter:
     async def book(self) -> None:
         """Books what was spent since the last time, and gives back what others want or what is over."""
         wanted = await self._in_thread(self.quotas.wanted) if self._is_shared else set()
-        bookings, minute = [], int(self._clock()) // MINUTE_S
+        bookings, now = [], self._clock()
         for purse in list(self._purses.values()):
-            is_past = purse.quota.kind in (REQUESTS, TOKENS) and purse.quota.period < minute
-            returned = max(purse.spare, 0) if purse.quota in wanted or is_past else 0
-            if purse.spent or returned:
-                bookings.append((purse, Booking(purse.quota, purse.spent, returned)))
-                purse.spare -= returned
-                purse.spent = 0
+            is_past = _is_past(purse.quota, now)
+            booking = purse.taken(gives_back=purse.quota in wanted or is_past)
+            if booking is not None:
+                bookings.append((purse, booking))
             elif is_past and not purse.held and not purse.spare:
                 del self._purses[purse.quota]
-        booked = [booking for _, booking in bookings]
+        self._lost = [purse for purse in self._lost if purse.held or purse.spare < 0]
+        bookings += [(purse, booking) for purse in self._lost if (booking := purse.excess()) is not None]
+        booked = _merged(booking for _, booking in bookings)
         under_way = asyncio.get_running_loop().run_in_executor(self._threads, self.quotas.book, booked)
         try:
             await asyncio.shield(under_way)
@@ -292,20 +324,39 @@ class Limiter:
             await asyncio.wait((under_way,))
             if isinstance(under_way.exception(), StorageError):
                 _put_back(bookings)
+            elif isinstance(under_way.exception(), Buried):
+                _put_back(bookings)
+                self._lose()
             raise
         except Buried:
+            _put_back(bookings)
             await self._begin_again()
         except StorageError:  # the database is away: it is booked the next time
             _put_back(bookings)
             raise
 
     async def _begin_again(self) -> None:
-        """This process was taken for dead (it slept for long): what it had leased is booked as used, so nothing of it is booked again. Requests that
-        run settle with purses that count no more.
+        """This process was taken for dead (it slept for long): what it had leased is booked as used, so nothing of it is booked again but what was
+        spent beyond it.
         """
         log.warning("this process was taken for dead; what it had leased is booked as spent")
-        self._purses = {}
+        self._lose()
         await self._in_thread(self.quotas.revive)
+        await self._book_excess()
+
+    async def _book_excess(self) -> None:
+        """What was spent beyond the leases of lives that were taken for dead."""
+        bookings = [(purse, booking) for purse in self._lost if (booking := purse.excess()) is not None]
+        if bookings:
+            try:
+                await self._in_thread(self.quotas.book, _merged(booking for _, booking in bookings))
+            except (Buried, StorageError):
+                _put_back(bookings)  # the next booking takes it along
+                raise
+
+    def _lose(self) -> None:
+        self._lost += self._purses.values()
+        self._purses = {}
 
     async def bury(self) -> None:
         """Books what processes held that died, and clears old minutes."""
@@ -315,11 +366,22 @@ class Limiter:
 
     async def aclose(self) -> None:
         """Books everything and gives back what is left."""
-        bookings = [Booking(p.quota, p.spent, max(p.spare, 0)) for p in self._purses.values() if p.spent or p.spare > 0]
-        self._purses = {}
-        with contextlib.suppress(Buried):
-            await self._in_thread(self.quotas.book, bookings)
+        try:
+            await self._book_all()
+        except Buried:
+            self._lose()
+            await self._in_thread(self.quotas.revive)
+            await self._book_all()
         self._threads.shutdown()
+
+    async def _book_all(self) -> None:
+        bookings = [(purse, booking) for purse in self._purses.values() if (booking := purse.taken(gives_back=True)) is not None]
+        bookings += [(purse, booking) for purse in self._lost if (booking := purse.excess()) is not None]
+        try:
+            await self._in_thread(self.quotas.book, _merged(booking for _, booking in bookings))
+        except (Buried, StorageError):
+            _put_back(bookings)
+            raise
 
     async def _in_thread(self, call: Callable[..., T], *values: object) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *values)
@@ -327,8 +389,30 @@ class Limiter:
 
 def _put_back(bookings: list[tuple[Purse, Booking]]) -> None:
     for purse, booking in bookings:
-        purse.spent += booking.spent
-        purse.spare += booking.returned
+        purse.put_back(booking)
+
+
+def _merged(bookings: Iterable[Booking]) -> list[Booking]:
+    """One booking for each quota."""
+    found: dict[Quota, Booking] = {}
+    for booking in bookings:
+        before = found.get(booking.quota, Booking(booking.quota, 0, 0))
+        sums = (getattr(before, name) + getattr(booking, name) for name in ("spent", "returned", "beyond"))
+        found[booking.quota] = Booking(booking.quota, *sums)
+    return list(found.values())
+
+
+def _is_past(quota: Quota, now: float) -> bool:
+    """Whether its period is over: nobody holds anything of it any more."""
+    if quota.kind in (REQUESTS, TOKENS):
+        return quota.period < int(now) // MINUTE_S
+    return quota.kind == USD and quota.period not in (period_of(period, now) for period in ("", "day", "month"))
+
+
+def dollars(nano: int) -> str:
+    """An amount for people: cents, and as many further digits as it needs."""
+    written = f"{from_nano(nano):.6f}".rstrip("0")
+    return written + "0" * max(2 - len(written.partition(".")[2]), 0)
 
 
 def period_of(period: str, now: float) -> int:

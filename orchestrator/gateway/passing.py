@@ -19,6 +19,7 @@ from orchestrator.errors import BackendError
 from orchestrator.gateway import sse
 from orchestrator.gateway.limits import LimitReached
 from orchestrator.gateway.problems import Problem
+from orchestrator.tokens import TokenizerFamily
 from orchestrator.types import Usage
 from router import ModelProfile
 
@@ -45,6 +46,8 @@ class Source(Protocol):
     keeps_text: bool
 
     def profile(self, model: str) -> ModelProfile: ...
+
+    def family(self, model: str) -> TokenizerFamily: ...
 
     def took(self, model: str, text: str | None, usage: Usage) -> None: ...
 
@@ -79,11 +82,12 @@ async def passed_on(job: Job, part: Part, source: Source) -> AsyncIterator[bytes
                 if isinstance(error, WireError):
                     part.reply.broken(error)
             is_settled = True
-            _settle(job, part, source.profile(part.model), passage)
+            _settle(job, part, source, passage)
         finally:
             part.reply.cancel()
             if not is_settled:  # the caller went away: the upstream is cut off, and what came by then is paid
-                tab.settle_aborted(source.profile(part.model), job.asked.prompt_tokens(), passage.written_tokens)
+                _settle_aborted(job, part, source, passage)
+        await tab.posted()
         if passage.is_whole and not why:
             source.took(part.model, sse.streamed_text(written) if source.keeps_text else None, passage.usage or Usage())
             for event in _closing(job, passage.usage_event, has_parts=bool(tried)):
@@ -111,13 +115,20 @@ def _told_of_failure(job: Job, passage: sse.Passage, model: str, why: str) -> by
     return sse.event(Problem(502, "the model's answer broke off", code="upstream_bad_response").as_openai())
 
 
-def _settle(job: Job, part: Part, profile: ModelProfile, passage: sse.Passage) -> None:
-    unseen = part.reply.unseen_calls
+def _settle(job: Job, part: Part, source: Source, passage: sse.Passage) -> None:
     if passage.usage is not None:
         part.reply.count(passage.usage)
-        job.tab.settle(profile, passage.usage, unseen_calls=unseen)
+        job.tab.settle(source.profile(part.model), passage.usage, unseen_calls=part.reply.unseen_calls)
     else:
-        job.tab.settle_aborted(profile, job.asked.prompt_tokens(), passage.written_tokens, unseen_calls=unseen)
+        _settle_aborted(job, part, source, passage)
+
+
+def _settle_aborted(job: Job, part: Part, source: Source, passage: sse.Passage) -> None:
+    """Books a stream whose bill never came: the whole prompt as its provider counts it, and what was written by then."""
+    told = passage.usage or Usage()  # some servers tell the sum so far on every event, and the prompt's size on the first
+    prompt = told.prefill_tokens or job.asked.prompt_tokens(source.family(part.model))
+    written = max(passage.written_tokens, told.output_tokens)
+    job.tab.settle_aborted(source.profile(part.model), prompt, written, unseen_calls=part.reply.unseen_calls)
 
 
 async def _following(job: Job, source: Source, written: list[bytes], tried: list[str]) -> Part | None:

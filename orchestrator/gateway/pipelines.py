@@ -79,18 +79,20 @@ class Pipelines:
 
     async def paid(self, tab: Tab, pipeline: Pipeline, stated: Budget, work: Callable[[Ledger, float], Awaitable[RunResult]]) -> RunResult:
         """Runs `work` on an account within the budgets of the key, and books what it spent, however it ends."""
-        envelope = self._envelope(tab, pipeline, stated)
-        await tab.hold(envelope.usd or 0.0, 0)
+        envelope = await tab.hold_envelope(lambda: self._envelope(tab, pipeline, stated))
         ledger = Ledger(envelope)
         try:
             return await work(ledger, envelope.seconds or self._timeout_s)
         finally:
             spent = None if ledger.price_unknown else ledger.spent_usd
-            tab.settle_usd(spent, Usage(ledger.settled_tokens, estimated=True))
+            tab.settle_usd(spent, Usage(ledger.settled_tokens, estimated=True), tokens=ledger.settled_tokens)
 
     def _envelope(self, tab: Tab, pipeline: Pipeline, stated: Budget) -> Budget:
         """What a run may use: what it and its caller allow, and never more than the accounts have left."""
         stated = stated & Budget(usd=pipeline.document.budget.usd) & Budget(seconds=self._timeout_s)
+        tokens = tab.left_tokens()
+        if tokens is not None:
+            stated = stated & Budget(tokens=max(tokens, 1))
         left = tab.left_nano()
         if left is None:
             return stated

@@ -46,8 +46,7 @@ _PASSED = {
 async def respond(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
     earlier = await _earlier(gateway, call, body.get("previous_response_id"))
     messages = [*earlier, *_messages(body["input"])]
-    size = len(orjson.dumps(earlier)) if earlier else 0
-    async with Order(gateway, call, "responses", _chat_body(body, messages), earlier_bytes=size) as order, call.watched():
+    async with Order(gateway, call, "responses", _chat_body(body, messages)) as order, call.watched():
         response = _Response(order, body)
         if body.get("stream"):
             await order.send(_streamed(gateway, call, response, await order.stream(), messages))

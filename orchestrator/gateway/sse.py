@@ -10,6 +10,7 @@ import orjson
 from orchestrator.backends.usage import usage_in
 from orchestrator.types import Usage
 
+_ASCII = bytes(range(128))
 DONE = b"data: [DONE]\n\n"
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"(\w+)"')
@@ -36,7 +37,7 @@ class Passage:
         self.is_done = False
         self.has_failed = False
         self.events = 0
-        self.text_bytes = 0
+        self.text_bytes = self.foreign_bytes = 0
         self._rest = b""
 
     def feed(self, chunk: bytes) -> bytes:
@@ -52,6 +53,7 @@ class Passage:
             return b""
         self.events += data.count(b"data:")
         self.text_bytes += len(data)
+        self.foreign_bytes += len(data.translate(None, _ASCII))
         if _USAGE.search(data) or b"[DONE]" in data or b'"error"' in data or b"finish_reason" not in data:
             data = b"".join(self._looked_at(data))
         if not self.finish_reason and (found := _FINISH.search(data)):
@@ -86,7 +88,8 @@ class Passage:
     @property
     def written_tokens(self) -> int:
         """About as many tokens were written: most servers send each as an event of its own."""
-        return max(self.events, (self.text_bytes - ENVELOPE_BYTES * self.events) // 4)
+        english = max(self.text_bytes - self.foreign_bytes - ENVELOPE_BYTES * self.events, 0) // 4
+        return max(self.events, english + self.foreign_bytes // 2)
 
     @property
     def is_whole(self) -> bool:

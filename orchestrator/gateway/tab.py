@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.backends.prices import billed_usd
 from orchestrator.budget import Budget, from_nano, to_nano
-from orchestrator.errors import BackendError
-from orchestrator.gateway.limits import TOKENS, USD, Hold, Limiter
+from orchestrator.errors import BackendError, StorageError
+from orchestrator.gateway.limits import TOKENS, USD, Hold, Limiter, LimitReached
 from orchestrator.gateway.problems import Problem
 from orchestrator.storage.requests import ServedRequest
 from orchestrator.types import Usage
 from router import ModelProfile
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from orchestrator.gateway.http import Call
     from orchestrator.gateway.keys import Principal
 
@@ -34,8 +37,9 @@ class Tab:
         self._held_tokens = 0
         self._held_calls = 1
         self._requests = 1
+        self._calls = 0
         self.standing: list[tuple[str, int, int]] = []
-        self.is_estimated = False
+        self.is_estimated = self._is_overrun = False
 
     @property
     def id(self) -> str:
@@ -54,17 +58,34 @@ class Tab:
         """Nano-dollars that the tightest budget of its accounts still allows; `None` without one."""
         return self._limiter.left_nano(self.principal.chain)
 
+    def left_tokens(self) -> int | None:
+        """Tokens that the tightest limit of its accounts still allows in this minute; `None` without one."""
+        return self._limiter.left_tokens(self.principal.chain)
+
     async def hold(self, usd: float | None, tokens: int, *, within: Budget | None = None, calls: int = 1) -> None:
         """Holds the worst case of a call, which may be made `calls` times. Raises `LimitReached`, or `Problem` where it does not fit `within` the
         budget of the request itself.
         """
         self._held_calls = calls
         if within is not None:
-            _check(usd, tokens, within)
+            _check(usd, tokens, self._left_of(within))
+        self._calls += 1
         nano = None if usd is None else to_nano(usd)
         self._hold = await self._limiter.hold(self.principal.chain, usd_nano=nano, tokens=tokens, requests=self._requests)
         self._requests = 0  # however often it is tried, it is one request
         self._held_nano, self._held_tokens = nano, tokens
+
+    def _left_of(self, budget: Budget) -> Budget:
+        """What earlier attempts of this request have left of its own budget."""
+        served = self.served
+        used = served.prefill_tokens + served.output_tokens
+        spent = 0.0 if served.cost_nano is None else from_nano(served.cost_nano)
+        return Budget(
+            None if budget.usd is None else max(budget.usd - spent, 0.0),
+            None if budget.tokens is None else max(budget.tokens - used, 0),
+            budget.seconds,
+            None if budget.calls is None else max(budget.calls - self._calls, 0),
+        )
 
     def settle(self, profile: ModelProfile, usage: Usage, *, unseen_calls: int = 0) -> None:
         """Books what a call really used, and the worst case of those made beside it whose answers nobody saw."""
@@ -72,9 +93,24 @@ class Tab:
         self.is_estimated |= usage.estimated
         self._book_with(unseen_calls, None if usd is None else to_nano(usd), usage)
 
-    def settle_usd(self, usd: float | None, usage: Usage) -> None:
-        """Books what a search used."""
-        self._book(None if usd is None else to_nano(usd), usage)
+    async def hold_envelope(self, envelope: Callable[[], Budget]) -> Budget:
+        """Holds all that a search or a run may use, money and tokens, and returns it. What other processes have spent is known only by trying: less
+        may still do.
+        """
+        budget = envelope()
+        try:
+            await self.hold(budget.usd or 0.0, budget.tokens or 0)
+        except LimitReached as error:
+            smaller = envelope()
+            if error.kind not in (USD, TOKENS) or smaller == budget or smaller.usd == 0 or smaller.tokens == 0:
+                raise
+            budget = smaller
+            await self.hold(budget.usd or 0.0, budget.tokens or 0)
+        return budget
+
+    def settle_usd(self, usd: float | None, usage: Usage, *, tokens: int) -> None:
+        """Books what a search or a run used: `tokens` is all that its calls were settled with."""
+        self._book(None if usd is None else to_nano(usd), usage, tokens=tokens)
 
     def settle_worst_case(self) -> None:
         """Books all that was held: what was really used will never be known."""
@@ -84,7 +120,7 @@ class Tab:
     def settle_aborted(self, profile: ModelProfile, prompt_tokens: int, text_tokens: int, *, unseen_calls: int = 0) -> None:
         """Books a call that was cut off: its prompt, and what came by then with a little more, but never more than was held."""
         usage = Usage(prompt_tokens, text_tokens + text_tokens // 8 + ABORTED_TOKENS, estimated=True)
-        usd = profile.cost_usd(usage.prefill_tokens, usage.output_tokens)
+        usd = profile.worst_usd(usage.prefill_tokens, usage.output_tokens)  # what was read may have been written to a cache
         nano = None if usd is None else to_nano(usd)
         self.is_estimated = True
         self._book_with(
@@ -111,9 +147,12 @@ class Tab:
             usage += Usage(unseen_calls * (self._held_tokens // self._held_calls), estimated=True)
         self._book(nano, usage)
 
-    def _book(self, nano: int | None, usage: Usage) -> None:
+    def _book(self, nano: int | None, usage: Usage, *, tokens: int | None = None) -> None:
         if self._hold is not None:
-            self._limiter.overrun_nano += self._hold.settle({USD: nano or 0, TOKENS: usage.total_tokens})
+            used = {USD: nano or 0, TOKENS: usage.total_tokens if tokens is None else tokens}
+            overrun = self._hold.settle(used)
+            self._limiter.overrun_nano += overrun
+            self._is_overrun |= overrun > 0
             self.standing = self._hold.standing()
             self._hold = None
         served = self.served
@@ -121,6 +160,13 @@ class Tab:
         served.output_tokens += usage.output_tokens
         served.cached_tokens += usage.cached_tokens
         served.cost_nano = None if nano is None or served.cost_nano is None else served.cost_nano + nano
+
+    async def posted(self) -> None:
+        """Returns when what was billed beyond what was held outlives this process; at once, where that is nothing."""
+        if self._is_overrun:
+            self._is_overrun = False
+            with contextlib.suppress(StorageError):  # the database is away: it is booked when it is back
+                await self._limiter.book()
 
     @property
     def cost_usd(self) -> float | None:

@@ -205,9 +205,8 @@ class Sources:
             lines = text.splitlines()
             line, column = error.place
             source = lines[line - 1] if line <= len(lines) else ""
-            is_size = "too" in error.problem
             hint = "indent with spaces" if "\t" in source[:column] else ""
-            self._plain(name, "E103" if is_size else "E101", error.problem, line, column, source, hint)
+            self._plain(name, "E103" if error.is_size else "E101", error.problem, line, column, source, hint)
             return None
         self._files[path.resolve()] = found
         for repeated, (line, column) in found.repeated:

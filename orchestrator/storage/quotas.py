@@ -1,7 +1,8 @@
 """Quotas that many processes share: each leases slices of them, spends within its slices, and books what it spent.
 
 A quota is what a subject (organisation, team, key) may use of one kind in one period: nano-dollars, requests or tokens of a minute, or calls at once.
-Invariant, under any number of processes and whichever of them dies: used + leased <= limit, where leased covers everything that is reserved anywhere.
+Invariant, under any number of processes and whichever of them dies: used + leased <= limit, where leased covers everything that is reserved anywhere,
+unless a provider bills more than was reserved: that is used, too, and nothing more is leased until the limit allows it again.
 What a dead process held is booked as used when its heart has not beaten for `HOLDER_S`: the worst case, never zero. Calls at once are given back.
 """
 
@@ -51,11 +52,12 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """`spent` of a lease is booked as used, `returned` given back."""
+    """`spent` of a lease is booked as used, `returned` given back. `beyond` of it no lease covers: a bill was larger than its hold."""
 
     quota: Quota
     spent: int
     returned: int
+    beyond: int = 0
 
 
 class Buried(Exception):
@@ -69,6 +71,7 @@ class Quotas:
         self._database = database
         self._name, self._lives = holder, 0
         self._clock = clock
+        self._ahead: dict[str, tuple[float, float]] = {}  # beats that lie in the future, and when they were first seen
         prepare(database, "quotas", 1, _SCHEMA)
         self.revive()
 
@@ -117,8 +120,9 @@ class Quotas:
             for booking in sorted(
                 bookings, key=lambda booking: booking.quota
             ):  # always in the same order, so that no two wait for each other
-                quota, freed = booking.quota, booking.spent + booking.returned
+                quota, freed = booking.quota, booking.spent - booking.beyond + booking.returned
                 where = (quota.subject, quota.kind, quota.period)
+                run("INSERT INTO quotas (subject, kind, period) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", *where)
                 lease = "UPDATE leases SET amount = amount - ? WHERE holder = ? AND subject = ? AND kind = ? AND period = ?"
                 run(lease, freed, self.holder, *where)
                 run(
@@ -141,11 +145,11 @@ class Quotas:
 
     def bury(self) -> int:
         """Books the leases of holders whose heart stopped at their worst case; returns how many holders that were."""
-        now, buried = self._clock(), 0
-        for (holder,) in self._database.read("SELECT id FROM holders WHERE beat_at < ?", now - HOLDER_S):
+        buried = 0
+        for holder, beat_at in self._stopped():
             with self._database.writing() as run:
-                dead = f"SELECT id FROM holders WHERE id = ? AND beat_at < ?{self._database.locking}"
-                if not run(dead, holder, now - HOLDER_S):
+                dead = f"SELECT id FROM holders WHERE id = ? AND beat_at <= ?{self._database.locking}"
+                if not run(dead, holder, beat_at):
                     continue  # it was only slow, or somebody else was faster
                 for subject, kind, period, amount in run("SELECT subject, kind, period, amount FROM leases WHERE holder = ?", holder):
                     update = "UPDATE quotas SET used = used + ?, leased = leased - ? WHERE subject = ? AND kind = ? AND period = ?"
@@ -154,6 +158,18 @@ class Quotas:
                 run("DELETE FROM holders WHERE id = ?", holder)
                 buried += 1
         return buried
+
+    def _stopped(self) -> list[tuple[str, float]]:
+        """Holders whose heart did not beat for `HOLDER_S`, and when it last did. A beat that lies in the future was made before a clock was set back:
+        it counts from when it was first seen here.
+        """
+        now = self._clock()
+        beats = {str(holder): float(at) for holder, at in self._database.read("SELECT id, beat_at FROM holders")}
+        ahead = {holder: at for holder, at in beats.items() if at > now}
+        self._ahead = {holder: self._ahead.get(holder, (at, now)) for holder, at in ahead.items()}
+        self._ahead = {holder: seen if seen[0] == ahead[holder] else (ahead[holder], now) for holder, seen in self._ahead.items()}
+        unmoved = [(holder, at) for holder, (at, since) in self._ahead.items() if now - since > HOLDER_S]
+        return [(holder, at) for holder, at in beats.items() if at < now - HOLDER_S] + unmoved
 
     def clear(self) -> None:
         """Deletes minutes long past, of which nothing is leased any more."""

@@ -18,6 +18,7 @@ from orchestrator.backends.dialects.dialect import (
     json_instruction,
     picture_of,
     refused,
+    stated_limit,
     text_of,
     whole,
 )
@@ -36,7 +37,7 @@ _PASSED = ("thinking", "top_p", "top_k", "container", "inference_geo", "speed", 
 class AnthropicDialect:
     def outgoing(self, body: dict[str, Any], provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
         check_lacks(body, provider)
-        most = body.get("max_completion_tokens") or body.get("max_tokens") or most_tokens
+        most = stated_limit(body) or most_tokens
         system, turns = _turns(body["messages"], provider)
         out: dict[str, Any] = {"model": model, "max_tokens": int(most), "messages": turns}
         out |= {name: body[name] for name in _PASSED if body.get(name) is not None}

@@ -9,11 +9,10 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from orchestrator.backends.dialects.dialect import Outgoing, check_lacks, json_instruction, text_of
+from orchestrator.backends.dialects.dialect import TOKEN_FIELDS, Outgoing, check_lacks, json_instruction, stated_limit, text_of
 from orchestrator.backends.usage import chat_usage, usage_in
 from orchestrator.provider import Provider
 
-TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty")
 _OWN_MESSAGE_FIELDS = ("thinking_blocks",)  # of other dialects: no server of this one knows them
 
@@ -22,9 +21,11 @@ class ChatDialect:
     def outgoing(self, body: dict[str, Any], provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
         check_lacks(body, provider)
         out = {**body, "model": model}
+        most = stated_limit(body)
         for name in TOKEN_FIELDS:
-            if name != provider.token_field and name in out:
-                out.setdefault(provider.token_field, out.pop(name))
+            out.pop(name, None)
+        if most is not None:
+            out[provider.token_field] = most
         out["messages"] = messages_for(provider, body["messages"], model)
         if out.get("tools") and provider.cache != "anthropic":
             out["tools"] = [_unmarked(tool) for tool in out["tools"]]

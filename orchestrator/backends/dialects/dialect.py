@@ -14,6 +14,8 @@ from orchestrator.errors import BackendRejected
 from orchestrator.provider import Provider
 from orchestrator.types import Usage
 
+TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
+
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
@@ -47,6 +49,12 @@ class Dialect(Protocol):
         ...
 
     def reader(self, provider: Provider) -> StreamReader: ...
+
+
+def stated_limit(body: dict[str, Any]) -> int | None:
+    """How many tokens an answer may have, by whichever of its two names that has a value; by the smaller one, where both have."""
+    stated = [int(body[name]) for name in TOKEN_FIELDS if body.get(name) is not None]
+    return min(stated) if stated else None
 
 
 def refused(provider: Provider, what: str) -> BackendRejected:

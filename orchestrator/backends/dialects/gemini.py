@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from orchestrator.backends.dialects.anthropic import arguments_of
-from orchestrator.backends.dialects.dialect import Chunks, Outgoing, check_lacks, choice, picture_of, refused, text_of, whole
+from orchestrator.backends.dialects.dialect import Chunks, Outgoing, check_lacks, choice, picture_of, refused, stated_limit, text_of, whole
 from orchestrator.backends.usage import usage_of
 from orchestrator.provider import Provider
 
@@ -43,7 +43,7 @@ class GeminiDialect:
         if system:
             out["systemInstruction"] = {"parts": system}
         config = {other: body[name] for name, other in _NAMES.items() if body.get(name) is not None}
-        most = body.get("max_completion_tokens") or body.get("max_tokens")
+        most = stated_limit(body)
         if most:
             config["maxOutputTokens"] = int(most)
         if body.get("stop"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.backends.dialects.chat import takes_no_sampling
-from orchestrator.backends.dialects.dialect import Chunks, Outgoing, check_lacks, choice, picture_of, refused, text_of, whole
+from orchestrator.backends.dialects.dialect import Chunks, Outgoing, check_lacks, choice, picture_of, refused, stated_limit, text_of, whole
 from orchestrator.backends.usage import usage_of
 from orchestrator.provider import Provider
 
@@ -23,7 +23,7 @@ class ResponsesDialect:
         if takes_no_sampling(provider.no_sampling, model):
             for name in ("temperature", "top_p"):
                 out.pop(name, None)
-        most = body.get("max_completion_tokens") or body.get("max_tokens")
+        most = stated_limit(body)
         if most:
             out["max_output_tokens"] = max(int(most), 16)  # the API takes no less
         if body.get("reasoning_effort"):

@@ -1,0 +1,31 @@
+"""Null means absent: many clients write every field that they know, and null where they say nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+# What is somebody else's to read: JSON Schemas, arguments and inputs, labels. Null is a value there.
+_OPAQUE = frozenset(
+    ("parameters", "schema", "input_schema", "arguments", "input", "inputs", "metadata", "value", "default", "enum", "const", "expected")
+)
+_KEPT = frozenset(("content",))  # an assistant's message that calls tools says null, and some servers insist on it
+
+
+def without_nulls(value: Any) -> Any:
+    """A request without the fields that are null; the same object where there are none. What is opaque to us stays as it is, and so do lists."""
+    if isinstance(value, list):
+        made = [without_nulls(each) for each in value]
+        return value if all(new is old for new, old in zip(made, value, strict=True)) else made
+    if not isinstance(value, dict):
+        return value
+    found = {
+        name: each if name in _OPAQUE and not _is_turns(name, each) else without_nulls(each)
+        for name, each in value.items()
+        if each is not None or name in _KEPT
+    }
+    return value if len(found) == len(value) and all(found[name] is value[name] for name in found) else found
+
+
+def _is_turns(name: str, value: Any) -> bool:
+    """Whether an `input` is a conversation (of the responses API), and no input of a tool."""
+    return name == "input" and isinstance(value, list)
