@@ -83,7 +83,7 @@ class Unavailable(Sandbox):
         self.ran: list[str] = []
         self.restricted = None
 
-    async def run(self, code: str, limits: Limits | None = None) -> Ran:
+    async def run(self, code: str, limits: Limits | None = None, *, asked: str | None = None) -> Ran:
         self.ran.append(code)
         raise SandboxUnavailable("code is not run here: the kernel has no Landlock")
 

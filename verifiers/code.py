@@ -10,10 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from verifiers.expressions import MODULES, compared, divided, is_plain, names_defined
 from verifiers.sandbox import Limits, Sandbox, SandboxUnavailable
+from verifiers.sandbox.restricted import Restricted
 from verifiers.verdict import Verdict
 
-HARNESS = Path(__file__).with_name("sandbox") / "harness.py"
+HERE = Path(__file__).with_name("sandbox")
+_IMPORT, _FUTURE = "from plain_values import packed, unpacked  # type: ignore[import-not-found]\n", "from __future__ import annotations\n"
 LOAD_S, EACH_S = 1.0, 0.1
 MAX_SHOWN = 3
 _FENCE = re.compile(r"```(?:python|py)?[^\S\n]{0,40}\n(.*?)```", re.DOTALL | re.IGNORECASE)
@@ -45,16 +48,24 @@ class Evaluated:
 
 
 async def evaluate(program: str, expressions: Sequence[str], sandbox: Sandbox, *, each_s: float = EACH_S) -> Evaluated:
-    """Loads `program` and evaluates all expressions in it, one after the other, in one run of the sandbox. Never raises on what the program does."""
-    call = f"\nmain({program!r}, {list(expressions)!r}, {LOAD_S!r}, {each_s!r})\n"
-    room = Limits(wall_s=LOAD_S + each_s * len(expressions) + 2.0, cpu_s=60, output_bytes=1_000 + 2_000 * len(expressions))
-    ran = await sandbox.run(HARNESS.read_text(encoding="utf-8") + call, room)
+    """Loads `program` in one process and evaluates all expressions in another, one after the other, in one run of the sandbox: the program is asked
+    for what it gives, by value; it has no part in what is made of that. Never raises on what the program does.
+    """
+    defined = names_defined(program)
+    asked = [divided(expression, defined) for expression in expressions]
+    texts = {name: (HERE / f"{name}.py").read_text(encoding="utf-8") for name in ("plain_values", "harness", "program_process")}
+    common = texts["plain_values"]
+    judge, other = (common + texts[name].replace(_IMPORT, "").replace(_FUTURE, "") for name in ("harness", "program_process"))
+    judge += f"\njudge({asked!r}, {sorted(MODULES)!r}, QUESTIONS, ANSWERS, {LOAD_S!r}, {each_s!r})\n"
+    other += f"\nanswer({program!r}, QUESTIONS, ANSWERS, {LOAD_S!r}, {each_s!r})\n"
+    room = Limits(wall_s=LOAD_S + 2 * each_s * len(expressions) + 2.0, cpu_s=60, output_bytes=1_000 + 2_000 * len(expressions))
+    ran = await sandbox.run(judge, room, asked=other)
     try:
-        told = json.loads(ran.stdout.rsplit("\n", 1)[-1])
+        told = json.loads(ran.stdout.rsplit("\n", 2)[-2])
         results = tuple(found if isinstance(found, str) else None for found in told["results"])
         if ran.finished and len(results) == len(expressions):
             return Evaluated(results, str(told["error"]))
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, IndexError):
         pass
     return Evaluated((None,) * len(expressions), ran.error or f"the program ended early ({ran.ending})")
 
@@ -65,12 +76,26 @@ async def truths(program: str, conditions: Sequence[str], sandbox: Sandbox) -> E
     Raises `SandboxUnavailable` where that is the only level and it cannot tell.
     """
     if sandbox.restricted is not None:
-        found = await asyncio.to_thread(sandbox.restricted.truths, program, conditions, load_s=LOAD_S, each_s=EACH_S)
+        found = await asyncio.to_thread(_quick_truths, program, conditions, sandbox.restricted)
         if not isinstance(found, str) and (all(found) or sandbox.level == "monty"):
             return Evaluated(tuple(str(each) for each in found), "")
         if sandbox.level == "monty":
             raise SandboxUnavailable(f"the restricted interpreter cannot tell: {found}")
     return await evaluate(program, [f"bool({condition})" for condition in conditions], sandbox)
+
+
+def _quick_truths(program: str, conditions: Sequence[str], restricted: Restricted) -> list[bool] | str:
+    """Whether each condition is true, or why that is not known. The interpreter gives values; they are compared here."""
+    defined = names_defined(program)
+    known = [comparison for condition in conditions if (comparison := compared(condition, defined)) is not None]
+    if len(known) < len(conditions):
+        return "only comparisons of a call with a literal are tried there"
+    found = restricted.values(program, [call for call, _ in known], load_s=LOAD_S, each_s=EACH_S)
+    if isinstance(found, str):
+        return found
+    if not all(map(is_plain, found)):
+        return "the program gives values that are not plain"
+    return [bool(value == expected) for value, (_, expected) in zip(found, known, strict=True)]
 
 
 class UnitTestVerifier:

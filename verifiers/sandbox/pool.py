@@ -17,13 +17,18 @@ from typing import Any, Literal
 
 from verifiers.sandbox import restricted
 from verifiers.sandbox.limits import Limits, Ran
+from verifiers.sandbox.removal import remove_tree
 from verifiers.sandbox.restricted import Restricted
 
 WORKER = Path(__file__).with_name("worker.py")
 PYTHON = os.path.realpath(sys.executable)  # a link in a virtual environment would lead nowhere in namespaces of its own
 GRACE_S = 5.0  # a worker that has not answered so long after a program's time is ended
+FULL_LANDLOCK = 6
+GAPS = (
+    "signals, sockets and truncation are kept off by the filter of system calls alone; install bubblewrap, or Linux 6.12, for a second wall"
+)
 MAX_CODE_BYTES = 1_000_000
-Level = Literal["landlock+seccomp", "bubblewrap", "monty", "unsafe", "none"]
+Level = Literal["landlock+seccomp", "bubblewrap", "seccomp+old-landlock", "monty", "unsafe", "none"]
 
 
 class SandboxUnavailable(RuntimeError):
@@ -34,16 +39,20 @@ class SandboxUnavailable(RuntimeError):
 def level_at_hand() -> tuple[Level, str]:
     """The best isolation that this machine gives, and why it is that one.
 
-    "landlock+seccomp" needs nothing installed; "bubblewrap" the program of that name, and a kernel that lets it make namespaces; "monty" runs what a
-    small interpreter can, and knows nothing of the rest; with "none", nothing is run.
+    "landlock+seccomp" needs nothing installed but Linux 6.12 (Landlock ABI 6); "bubblewrap" the program of that name, and a kernel that lets it make
+    namespaces; "seccomp+old-landlock" is the first with an older Landlock, whose gaps the filter of system calls closes alone; "monty" runs what a
+    small interpreter can, and knows nothing of the rest; with "none", nothing is run. All but "bubblewrap" let a program see that a file exists, its
+    size and its times, though not what is in it.
     """
     without = _why_not_landlock()
-    if not without:
-        from verifiers.sandbox import confine
-
-        return "landlock+seccomp", f"Landlock ABI {confine.landlock_version()}; about 110 system calls allowed, no socket, fork or exec"
+    version = landlock_version() if not without else 0
+    if version >= FULL_LANDLOCK:
+        return "landlock+seccomp", f"Landlock ABI {version}; about 100 system calls allowed, no socket, fork or exec"
     if has_bubblewrap():
-        return "bubblewrap", f"namespaces of its own without network, by bubblewrap ({without})"
+        why = without or f"its Landlock has ABI {version}, not {FULL_LANDLOCK}"
+        return "bubblewrap", f"namespaces of its own without network, by bubblewrap ({why})"
+    if version:
+        return "seccomp+old-landlock", f"Landlock ABI {version}, not {FULL_LANDLOCK}: {GAPS}"
     if restricted.is_installed():
         return "monty", f"pydantic-monty; programs that it cannot run are not judged ({without})"
     return "none", without
@@ -59,6 +68,13 @@ def _why_not_landlock() -> str:
     if confine.landlock_version() < 1:
         return "the kernel has no Landlock (Linux 5.13 or newer, with `landlock` among its security modules)"
     return ""
+
+
+def landlock_version() -> int:
+    """The kernel's Landlock ABI; 0 without Landlock."""
+    from verifiers.sandbox import confine
+
+    return confine.landlock_version()
 
 
 @lru_cache(maxsize=1)
@@ -89,7 +105,7 @@ class Sandbox:
         self.level: Level = level or at_hand
         if self.level == "bubblewrap" and not has_bubblewrap():
             raise SandboxUnavailable("code is not run here: bubblewrap is not installed, or may not make namespaces on this machine")
-        if self.level == "landlock+seccomp" and (without := _why_not_landlock()):
+        if self.level in ("landlock+seccomp", "seccomp+old-landlock") and (without := _why_not_landlock()):
             raise SandboxUnavailable(f"code is not run here: {without}")
         if self.level in ("none", "unsafe"):
             if not allow_unsafe:
@@ -104,14 +120,18 @@ class Sandbox:
         self._free = asyncio.Semaphore(workers)
         self.executions = 0
 
-    async def run(self, code: str, limits: Limits | None = None) -> Ran:
-        """Runs `code` as a program of its own; never raises on what the program does. Raises `SandboxUnavailable` at the level "monty"."""
+    async def run(self, code: str, limits: Limits | None = None, *, asked: str | None = None) -> Ran:
+        """Runs `code` as a program of its own; never raises on what the program does. Raises `SandboxUnavailable` at the level "monty".
+
+        `asked` is a second program, in a process of its own, that the first one talks with over the descriptors `QUESTIONS` and `ANSWERS`; it has no
+        other way out, and ends with the first.
+        """
         if self.level == "monty":
             raise SandboxUnavailable("whole programs are not run here: pydantic-monty runs a part of Python only")
-        if len(code.encode("utf-8", "replace")) > MAX_CODE_BYTES:
+        if len((code + (asked or "")).encode("utf-8", "replace")) > MAX_CODE_BYTES:
             return Ran("refused", "", f"the program has more than {MAX_CODE_BYTES:,} bytes", 0.0)
         using = limits or self._limits
-        request = json.dumps({"code": code, "limits": asdict(using)}).encode()
+        request = json.dumps({"code": code, "asked": asked, "limits": asdict(using)}).encode()
         async with self._free:
             self.executions += 1
             worker = self._idle.pop() if self._idle else await self._started()
@@ -133,7 +153,7 @@ class Sandbox:
         if self.restricted is not None:
             self.restricted.close()
             self.restricted = None
-        shutil.rmtree(self._folder, ignore_errors=True)
+        remove_tree(self._folder)
 
     async def __aenter__(self) -> Sandbox:
         return self

@@ -30,17 +30,17 @@ class Restricted:
         self._pool: Any = self._stack.enter_context(pydantic_monty.Monty())
         self._lock = threading.Lock()
 
-    def truths(self, program: str, conditions: Sequence[str], *, load_s: float, each_s: float) -> list[bool] | str:
-        """Whether each condition is true after `program` has run, or why that is not known. Blocks."""
+    def values(self, program: str, expressions: Sequence[str], *, load_s: float, each_s: float) -> list[Any] | str:
+        """What each expression gives after `program` has run, as values of this process, or why that is not known. Blocks."""
         limits = {
-            "max_feed_duration_secs": load_s + each_s * len(conditions),
+            "max_feed_duration_secs": load_s + each_s * len(expressions),
             "max_memory": MEMORY_BYTES,
             "max_recursion_depth": STEPS_DEEP,
         }
         try:
             with self._lock, self._pool.checkout(limits=limits) as session:
                 session.feed_run(program)
-                return [session.feed_run(f"bool({condition})") is True for condition in conditions]
+                return [session.feed_run(expression) for expression in expressions]
         except self._error as error:
             return f"{type(error).__name__}: {error}"[:300]
 

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import selectors
-import shutil
 import signal
 import struct
 import sys
@@ -33,10 +32,11 @@ import string  # noqa: F401
 import typing  # noqa: F401
 
 import confine  # type: ignore[import-not-found]
+from removal import remove_tree  # type: ignore[import-not-found]
 
 FINISHED, RAISED, EXITED = 0, 17, 18
 MAX_ERROR_CHARS = 2_000
-LOOK_S, BLOCK = 0.1, 4_096
+LOOK_S, BLOCK, MAX_LEVELS = 0.1, 4_096, 100
 MARK = "\x00finished"
 
 
@@ -67,27 +67,64 @@ def write(stream: BinaryIO, answer: dict[str, Any]) -> None:
 def run(request: dict[str, Any], base: str, level: str, private: tuple[int, ...]) -> dict[str, Any]:
     """Forks, confines, runs, waits; always answers."""
     folder = tempfile.mkdtemp(dir=base)
-    output, error = os.pipe(), os.pipe()
     started = time.monotonic()
-    child = os.fork()
-    if child == 0:
-        for descriptor in (*private, output[0], error[0]):
-            os.close(descriptor)
-        become(request, level, folder, output[1], error[1])
-    for descriptor in (output[1], error[1]):
-        os.close(descriptor)
+    children: list[int] = []
+    output, error = os.pipe(), os.pipe()
+    questions, answers = (os.pipe(), os.pipe()) if request.get("asked") is not None else ((-1, -1), (-1, -1))
     try:
-        printed, told, cut = listen(child, output[0], error[0], request["limits"], started, folder)
-        _, status = os.waitpid(child, 0)
+        if request.get("asked") is not None:
+            asked_folder = os.path.join(folder, "asked")
+            os.mkdir(asked_folder)
+            children.append(os.fork())
+            if children[-1] == 0:
+                close(*private, *output, *error, questions[1], answers[0])
+                null = os.open(os.devnull, os.O_RDWR)
+                ends = {"QUESTIONS": questions[0], "ANSWERS": answers[1]}
+                become({**request, "code": request["asked"]}, level, asked_folder, null, null, ends)
+        children.append(os.fork())
+        if children[-1] == 0:
+            close(*private, output[0], error[0], questions[0], answers[1])
+            become(request, level, folder, output[1], error[1], {"QUESTIONS": questions[1], "ANSWERS": answers[0]})
+        close(output[1], error[1], *questions, *answers)
+        child = children[-1]
+        printed, told, cut = listen(output[0], error[0], request["limits"], started, folder)
+        status = None if cut else waited(child, started + request["limits"]["wall_s"])
+        if status is None:  # its time is over, or it closed its pipes and lives on
+            cut = cut or "timeout"
+            os.kill(child, signal.SIGKILL)
+            status = os.waitpid(child, 0)[1]
+        children.remove(child)
         return {**ending(status, told, cut), "stdout": printed.decode("utf-8", "replace"), "seconds": time.monotonic() - started}
     finally:
-        for descriptor in (output[0], error[0]):
+        close(output[0], error[0])
+        for child in children:
+            with contextlib.suppress(OSError):
+                os.kill(child, signal.SIGKILL)
+                os.waitpid(child, 0)
+        remove_tree(folder)
+
+
+def close(*descriptors: int) -> None:
+    for descriptor in descriptors:
+        if descriptor >= 0:
             os.close(descriptor)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
-def become(request: dict[str, Any], level: str, folder: str, output: int, error: int) -> NoReturn:
-    """The fork: never returns. `error` carries what was raised, and a mark when the last line was reached."""
+def waited(child: int, until: float) -> int | None:
+    """The status of a child that ends in time; `None` for one that does not."""
+    pause_s = 0.0005
+    while True:
+        found, status = os.waitpid(child, os.WNOHANG)
+        if found:
+            return status
+        if time.monotonic() >= until:
+            return None
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, 0.05)
+
+
+def become(request: dict[str, Any], level: str, folder: str, output: int, error: int, ends: dict[str, int]) -> NoReturn:
+    """The fork: never returns. `error` carries what was raised, and a mark when the last line was reached; `ends` names further descriptors."""
     limits = request["limits"]
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -115,7 +152,7 @@ def become(request: dict[str, Any], level: str, folder: str, output: int, error:
         os.write(error, f"refused: {problem}".encode())
         os._exit(EXITED)
     try:
-        exec(program, {"__name__": "__main__", "__builtins__": __builtins__})
+        exec(program, {"__name__": "__main__", "__builtins__": __builtins__, **ends})
         code = FINISHED
     except SystemExit:
         code = EXITED
@@ -134,7 +171,7 @@ def describe(problem: BaseException) -> bytes:
     return "".join(lines).strip()[:MAX_ERROR_CHARS].encode("utf-8", "replace")
 
 
-def listen(child: int, output: int, error: int, limits: dict[str, Any], started: float, folder: str) -> tuple[bytes, bytes, str]:
+def listen(output: int, error: int, limits: dict[str, Any], started: float, folder: str) -> tuple[bytes, bytes, str]:
     """What the fork prints and tells until it ends or has to be ended, and why it was: "timeout", "output", "disk" or nothing."""
     found, cut, look = {output: b"", error: b""}, "", started + LOOK_S
     with selectors.DefaultSelector() as selector:
@@ -155,21 +192,28 @@ def listen(child: int, output: int, error: int, limits: dict[str, Any], started:
                     selector.unregister(key.fd)
                 elif len(found[output]) > limits["output_bytes"]:
                     cut = "output"
-    if cut:
-        os.kill(child, signal.SIGKILL)
     return found[output][: limits["output_bytes"]], found[error], cut
 
 
 def written(folder: str, enough: int) -> int:
-    """Bytes of all files below a folder, each counted as a block at least; it stops counting once there are more than `enough`."""
-    total = 0
-    for path, folders, files in os.walk(folder):
-        for name in (*folders, *files):
-            with contextlib.suppress(OSError):
-                total += max(os.lstat(os.path.join(path, name)).st_size, BLOCK)
-            if total > enough:
-                return total
-    return total
+    """Bytes of all files below a folder, each counted as a block at least; it stops counting once there are more than `enough`. Nobody needs folders
+    of more than `MAX_LEVELS`: they are more than enough.
+    """
+    total, level = 0, [folder]
+    for _ in range(MAX_LEVELS):
+        below = []
+        for path in level:
+            with contextlib.suppress(OSError), os.scandir(path) as entries:
+                for entry in entries:
+                    total += max(entry.stat(follow_symlinks=False).st_size, BLOCK)
+                    if total > enough:
+                        return total
+                    if entry.is_dir(follow_symlinks=False):
+                        below.append(entry.path)
+        if not below:
+            return total
+        level = below
+    return enough + 1
 
 
 def ending(status: int, told: bytes, cut: str) -> dict[str, str]:

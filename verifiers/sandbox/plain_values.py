@@ -1,0 +1,91 @@
+"""Values between the process of a program and the process that judges it: by value and as JSON, so that nothing of the program comes along.
+
+Exact built-in types, and a few of the standard library's; of subclasses the built-in value that they are. Whatever else there is stays where it was
+made, and only its number is passed on. Runs inside the sandbox: standard library only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+
+def packed(value: Any, keep: Callable[[Any], int]) -> Any:
+    """As JSON. `keep` puts an object that has no plain value away and gives its number. Raises `RecursionError` on what holds itself."""
+    kind = type(value)
+    if value is None or kind is bool or kind is str:
+        return value
+    if issubclass(kind, str):
+        return str.__str__(value)
+    for base, tag, made in _BASES:
+        if issubclass(kind, base):
+            return [tag, made(value, keep)]
+    maker = _LIBRARY.get(f"{kind.__module__}.{kind.__qualname__}")
+    return ["x", f"{kind.__module__}.{kind.__qualname__}", maker(value)] if maker is not None else ["o", keep(value)]
+
+
+def unpacked(told: Any, kept: Callable[[int], Any]) -> Any:
+    """The value of what `packed` gave; `kept` finds, or stands for, an object by its number. Raises `ValueError` on anything else."""
+    if told is None or isinstance(told, bool | str):
+        return told
+    if not isinstance(told, list) or len(told) < 2:
+        raise ValueError("not a value")
+    tag, given = told[0], told[1]
+    if tag == "i":
+        return int(given, 16)
+    if tag == "f":
+        return float.fromhex(given)
+    if tag == "c":
+        return complex(float.fromhex(given[0]), float.fromhex(given[1]))
+    if tag == "b":
+        return bytes.fromhex(given)
+    if tag in _CONTAINERS:
+        return _CONTAINERS[tag](unpacked(each, kept) for each in given)
+    if tag == "d":
+        return {unpacked(key, kept): unpacked(value, kept) for key, value in given}
+    if tag == "r":
+        return range(*given)
+    if tag == "x":
+        return _from_library(given, told[2])
+    if tag == "o":
+        return kept(int(given))
+    raise ValueError("not a value")
+
+
+def _each(values: Any, keep: Callable[[Any], int]) -> list[Any]:
+    return [packed(value, keep) for value in values]
+
+
+_BASES: tuple[tuple[type, str, Callable[[Any, Any], Any]], ...] = (
+    (int, "i", lambda v, _: hex(int.__int__(v))),
+    (float, "f", lambda v, _: float.hex(float.__float__(v))),
+    (complex, "c", lambda v, _: [float.hex(complex.__complex__(v).real), float.hex(complex.__complex__(v).imag)]),
+    (bytes, "b", lambda v, _: bytes.hex(v)),
+    (list, "l", lambda v, keep: _each(list.__iter__(v), keep)),
+    (tuple, "t", lambda v, keep: _each(tuple.__iter__(v), keep)),
+    (frozenset, "z", lambda v, keep: _each(frozenset.__iter__(v), keep)),
+    (set, "s", lambda v, keep: _each(set.__iter__(v), keep)),
+    (dict, "d", lambda v, keep: [[packed(key, keep), packed(value, keep)] for key, value in dict.items(v)]),
+    (range, "r", lambda v, _: [v.start, v.stop, v.step]),
+)
+_CONTAINERS: dict[str, Callable[[Any], Any]] = {"l": list, "t": tuple, "s": set, "z": frozenset}
+_LIBRARY: dict[str, Callable[[Any], Any]] = {
+    "fractions.Fraction": lambda v: [hex(v.numerator), hex(v.denominator)],
+    "decimal.Decimal": str,
+    "datetime.date": lambda v: v.isoformat(),
+    "datetime.datetime": lambda v: v.isoformat(),
+}
+
+
+def _from_library(name: str, given: Any) -> Any:
+    import datetime
+    import decimal
+    import fractions
+
+    if name == "fractions.Fraction":
+        return fractions.Fraction(int(given[0], 16), int(given[1], 16))
+    if name == "decimal.Decimal":
+        return decimal.Decimal(given)
+    if name in ("datetime.date", "datetime.datetime"):
+        return getattr(datetime, name.rpartition(".")[2]).fromisoformat(given)
+    raise ValueError("not a value")
