@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from memory.encoder import Encoder, HashingEncoder, SentenceTransformerEncoder, StaticEncoder, default_encoder, encoder_for
     from memory.endpoint import EndpointEncoder
-    from memory.errors import EncoderError, EncoderMismatch, InvalidRecord, MemoryFailure, QuotaExceeded, ScopeError, StoreError
+    from memory.errors import EncoderError, EncoderMismatch, InvalidRecord, MemoryFailure, NotErased, QuotaExceeded, ScopeError, StoreError
     from memory.memory import Memory
     from memory.packing import Recall, RecalledRecord
     from memory.ranking import CrossEncoderReranker, Reranker
@@ -24,7 +24,8 @@ _HOME = {
     ),
     **dict.fromkeys(("EndpointEncoder",), "endpoint"),
     **dict.fromkeys(
-        ("EncoderError", "EncoderMismatch", "InvalidRecord", "MemoryFailure", "QuotaExceeded", "ScopeError", "StoreError"), "errors"
+        ("EncoderError", "EncoderMismatch", "InvalidRecord", "MemoryFailure", "NotErased", "QuotaExceeded", "ScopeError", "StoreError"),
+        "errors",
     ),
     **dict.fromkeys(("Memory",), "memory"),
     **dict.fromkeys(("Recall", "RecalledRecord"), "packing"),
@@ -49,6 +50,7 @@ __all__ = [
     "MemoryFailure",
     "Mention",
     "NewRecord",
+    "NotErased",
     "QuotaExceeded",
     "Recall",
     "RecalledRecord",

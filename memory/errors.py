@@ -23,6 +23,12 @@ class StoreError(MemoryFailure, RuntimeError):
     """The database cannot be opened, read or written."""
 
 
+class NotErased(StoreError):
+    """Records were deleted and are recalled no more, but their text is still in the log of the file, because another process has it open for reading.
+    Forget again when that has ended.
+    """
+
+
 class EncoderError(MemoryFailure, RuntimeError):
     """An encoder could not encode: nothing was stored or searched."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from memory.encoder import Encoder, default_encoder
-from memory.errors import EncoderMismatch, StoreError
+from memory.errors import EncoderMismatch, NotErased, StoreError
 from memory.packing import Recall, pack
 from memory.ranking import Ranking, Reranker, rank, recalled, reranked
 from memory.record import Forgotten, Limits, Mention, NewRecord, Record, Scope, Summary, key_of, to_timestamp
@@ -28,6 +29,9 @@ DEFAULT_SCOPE = "default"
 MAX_QUERY_CHARS = 4_000
 MAX_RECALLED = 500
 MIN_RECORD_TOKENS = 8
+
+
+log = logging.getLogger(__name__)
 
 
 class Memory:
@@ -149,11 +153,16 @@ class Memory:
         return pack(query, where.path, found, token_budget=token_budget, searched=searched, vectors=vectors, diversity=diversity)
 
     def forget(self, scope: str | Scope, ids: Sequence[int] | None = None) -> Forgotten:
-        """Deletes records for good: those of `ids`, or the whole scope. When this returns, their text is no longer in the file."""
+        """Deletes records for good: those of `ids`, or the whole scope. When this returns, their text is no longer in the file.
+
+        Raises `NotErased` where they are deleted, but another process reads the file since before, so that its log still holds them.
+        """
         where = Scope.parse(scope)
-        gone = self._store.delete(where, ids)
-        if self._snapshots is not None:
-            self._snapshots.drop(where)
+        try:
+            gone = self._store.delete(where, ids)
+        finally:
+            if self._snapshots is not None:
+                self._snapshots.drop(where)
         return Forgotten(where.path, tuple(gone), datetime.now(UTC), self._store.count(where))
 
     def supersede(self, scope: str | Scope, old: int, *, by: int | None = None, at: datetime | None = None) -> None:
@@ -270,6 +279,8 @@ class Memory:
                         self._thaw(index)
                     index.refresh()
                     total = len(index)
+                    if not total:
+                        self._drop_empty(scope)
                     if not total or not query.strip():
                         return Ranking.empty(), total
                     found = rank(
@@ -297,7 +308,12 @@ class Memory:
             return self._encoder is not encoder or stored == encoder.fingerprint
 
     def _expire(self, scope: Scope) -> None:
-        if self._store.expire(scope) and self._snapshots is not None:
+        try:
+            has_expired = bool(self._store.expire(scope))
+        except NotErased as error:  # they are gone for everybody; erasing them from the log is tried again
+            has_expired = True
+            log.warning("%s", error)
+        if has_expired and self._snapshots is not None:
             self._snapshots.drop(scope)
 
     def _thaw(self, index: ScopeIndex) -> None:
@@ -316,6 +332,11 @@ class Memory:
                 index.thawed_size = len(index)
         if self._store.state(index.scope).deletions != described["deletions"]:  # somebody forgot something meanwhile
             snapshots.drop(index.scope)
+
+    def _drop_empty(self, scope: Scope) -> None:
+        """A scope that holds nothing costs nothing: anybody may ask for any number of them."""
+        with self._lock:
+            self._indexes.pop(scope.path, None)
 
     def _scope_index(self, scope: Scope) -> ScopeIndex:
         """The scope's index; those not used for longest are dropped (they can be rebuilt) when all together grow too large."""

@@ -82,7 +82,15 @@ def _readable(database: sqlite3.Connection, last: int) -> Iterator[tuple[Any, ..
 def _record(row: tuple[Any, ...], cipher: Cipher | None) -> NewRecord | None:
     stored = (row[2], row[3], row[5], row[6], *row[7:])
     try:
-        parts = stored if cipher is None else [cipher.unseal(part, row[1]).decode() for part in stored]
+        parts = stored if cipher is None else [_text_of(row, cipher), *(cipher.unseal(part, row[1]).decode() for part in stored[1:])]
         return NewRecord(parts[0], parts[1], from_timestamp(row[4]), *parts[2:])
     except (InvalidRecord, StoreError, TypeError, ValueError, OverflowError):
         return None
+
+
+def _text_of(row: tuple[Any, ...], cipher: Cipher) -> str:
+    """The text of a record, sealed for its row, or by an older version for its scope."""
+    try:
+        return cipher.unseal(row[2], f"{row[1]}\x00{row[0]}").decode()
+    except StoreError:
+        return cipher.unseal(row[2], row[1]).decode()

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from memory.encoder import Encoder
-from memory.errors import EncoderMismatch, QuotaExceeded
+from memory.errors import EncoderMismatch, QuotaExceeded, StoreError
 from memory.growing import Vectors
 from memory.record import Limits, Mention, NewRecord, Record, Scope, Summary, from_timestamp, key_of, to_timestamp
 from memory.sealing import Cipher, digest_of
@@ -37,6 +37,8 @@ class SqlStore(ABC):
     """`memory.store.RecordStore` over an SQL database. Statements are written with `?`; `_do` runs one and returns its rows."""
 
     path: str
+    _is_erasing: bool = False
+    _bound_after: int = 0
     _vector_column: str = VECTOR_COLUMNS[0]
 
     def __init__(self, *, dimensions: int, clock: Callable[[], float] = time.time, cipher: Cipher | None = None) -> None:
@@ -96,6 +98,10 @@ class SqlStore(ABC):
         sql = f"INSERT INTO records ({COLUMNS}, {self._vector_column}) VALUES ({', '.join('?' * 17)}) RETURNING id"
         new = self._insert_rows(sql, [self._row(scope, locked.id, rows[i], now, vectors[i]) for i in fresh])
         id_of = held | dict(zip(fresh, new, strict=True))
+        if self._cipher is not None:  # sealed for its own row: it cannot be read in another's place
+            for i in fresh:
+                sealed = self._sealed_text(rows[i].record.text, _row_of(scope, id_of[i]))
+                self._do("UPDATE records SET text = ? WHERE id = ?", sealed, id_of[i])
         self._end_facts(locked.id, [(id_of[i], rows[i]) for i in fresh if rows[i].facts], now)
         ids = [id_of[first] for first in stands_for]
         is_repeat = [first != i or i in held for i, first in enumerate(stands_for)]
@@ -117,7 +123,7 @@ class SqlStore(ABC):
     def _row(self, scope: Scope, scope_id: int, row: Prepared, now: float, vector: Vectors) -> tuple[Any, ...]:
         r, text = row.record, self._sealed_text
         said = (
-            text(r.text, scope),
+            text(r.text if self._cipher is None else "", scope),
             text(r.speaker, scope),
             row.when,
             text(r.session, scope),
@@ -188,6 +194,12 @@ class SqlStore(ABC):
         return self._delete(scope, "stored_at < ?", (before,)) if oldest and oldest[0][0] < before else []
 
     def _delete(self, scope: Scope, where: str, values: tuple[Any, ...]) -> list[int]:
+        gone = self._delete_rows(scope, where, values)
+        if gone or self._is_erasing:
+            self._deleted()
+        return gone
+
+    def _delete_rows(self, scope: Scope, where: str, values: tuple[Any, ...]) -> list[int]:
         with self._transaction():
             locked = self._locked_scope(scope, create=False)
             if locked is None:
@@ -201,7 +213,6 @@ class SqlStore(ABC):
             self._do(f"DELETE FROM summaries WHERE id IN ({from_these})", listed)
             self._do(f"DELETE FROM records WHERE {self._among('id')}", listed)
             self._do("UPDATE scopes SET deletions = deletions + 1 WHERE id = ?", locked.id)
-        self._deleted()
         return gone
 
     def _bring_back(self, gone: Sequence[int], listed: Any) -> None:
@@ -237,12 +248,20 @@ class SqlStore(ABC):
 
     def all(self, scope: Scope) -> Iterator[Record]:
         """Read in pages: a writer need not wait for a slow reader."""
-        last = 0
+        before, last, given = self.state(scope).deletions, 0, 0
         while rows := self._do(
             f"SELECT {_RECORD} FROM {_SCOPED} WHERE path = ? AND records.id > ? ORDER BY records.id LIMIT {PAGE}", scope.path, last
         ):
             yield from (self._record(scope, row) for row in rows)
-            last = rows[-1][0]
+            last, given = rows[-1][0], given + len(rows)
+        sql = f"SELECT count(*) FROM {_SCOPED} WHERE path = ? AND records.id <= ?"
+        is_short = int(self._do(sql, scope.path, last)[0][0]) != given and self.state(scope).deletions == before
+        self._check_whole(is_short)
+
+    def _check_whole(self, is_short: bool) -> None:
+        """Raises `StoreError` where a file is damaged without reading it telling so; `is_short`: an index knows of more rows than were read."""
+        if is_short:
+            raise StoreError(f"the memory {self.path} is damaged: records that it counts cannot be read")
 
     def count(self, scope: Scope) -> int:
         return int(self._do(f"SELECT count(*) FROM {_SCOPED} WHERE path = ?", scope.path)[0][0])
@@ -352,7 +371,11 @@ class SqlStore(ABC):
         missing = f"{self._spare_column} IS NULL ORDER BY records.id LIMIT {int(limit)}"
         sql = f"SELECT records.id, path, speaker, heading, text FROM {_SCOPED} WHERE {missing}"
         found = [(row[0], Scope(row[1]), row[2:]) for row in self._do(sql)]
-        return [(record_id, key_of(*(self._text(part, scope) for part in parts))) for record_id, scope, parts in found]
+        text = self._text
+        return [
+            (record_id, key_of(text(speaker, scope), text(heading, scope), self._record_text(scope, record_id, said)))
+            for record_id, scope, (speaker, heading, said) in found
+        ]
 
     def put_vectors(self, vectors: Mapping[int, Vectors]) -> None:
         with self._transaction():
@@ -395,10 +418,15 @@ class SqlStore(ABC):
 
     def _record(self, scope: Scope, row: tuple[Any, ...]) -> Record:
         text = self._text
+        said = self._record_text(scope, row[0], row[1])
         return Record(
-            row[0], scope.path, text(row[1], scope), text(row[2], scope), from_timestamp(row[3]), text(row[4], scope), text(row[5], scope), row[6],
+            row[0], scope.path, said, text(row[2], scope), from_timestamp(row[3]), text(row[4], scope), text(row[5], scope), row[6],
             from_timestamp(row[7]), from_timestamp(row[8]), row[9], text(row[10], scope),
         )  # fmt: skip
+
+    def _record_text(self, scope: Scope, record_id: int, stored: str | bytes) -> str:
+        """The text of a record; that of older versions was sealed for its scope alone."""
+        return self._text(stored, _row_of(scope, record_id) if record_id > self._bound_after else scope)
 
     def _sealed(self, content: bytes, scope: Scope) -> bytes:
         return content if self._cipher is None else self._cipher.seal(content, scope.path)
@@ -411,6 +439,11 @@ class SqlStore(ABC):
 
     def _text(self, stored: str | bytes, scope: Scope) -> str:
         return stored if isinstance(stored, str) or self._cipher is None else self._cipher.unseal(stored, scope.path).decode()  # type: ignore[return-value]
+
+
+def _row_of(scope: Scope, record_id: int) -> Scope:
+    """What the text of one record is sealed for."""
+    return Scope(f"{scope.path}\x00{record_id}")
 
 
 def vectors_of(column: Sequence[bytes], dimensions: int) -> Vectors:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from memory.errors import StoreError
+from memory.errors import NotErased, StoreError
 from memory.group_commit import GroupCommit
 from memory.growing import Vectors
 from memory.record import NewRecord, Scope, from_timestamp
@@ -22,9 +22,10 @@ from memory.schema import SCHEMA_VERSION, create, migrate
 from memory.sealing import Cipher
 from memory.sql_store import COLUMNS, LockedScope, SqlStore, vectors_of
 from memory.store import Added, prepared
-from memory.transactions import connected, log_ahead, writing
+from memory.transactions import PATIENCE_S, connected, log_ahead, writing
 
 FREE_PAGES, FREE_SHARE = 1_000, 0.2  # a file with more free pages than both is made smaller after a deletion
+LOOKED_THROUGH_BYTES = 32_000_000  # a tenth of a second
 MOST_FREED = 20_000  # pages at once: about a tenth of a second
 
 
@@ -47,6 +48,7 @@ class Store(SqlStore):
         super().__init__(dimensions=dimensions, clock=clock, cipher=cipher)
         self.path = str(path)
         self._lock = threading.RLock()
+        self._is_erasing = False  # whether the log still holds what was deleted
         self._commits = GroupCommit(self._lock, lambda: writing(self._db, self._lock))
         try:
             if self.path != ":memory:":
@@ -73,7 +75,11 @@ class Store(SqlStore):
                 self._db.execute("INSERT INTO settings VALUES ('encoder', ?), ('cipher', ?)", (fingerprint or "none", key))
             elif version < SCHEMA_VERSION:
                 migrate(self._db, version, self._insert_old)
+            if self._cipher is not None:  # texts of records after this one are sealed for their own row
+                last = "SELECT coalesce(max(id), 0) FROM records"
+                self._db.execute(f"INSERT OR IGNORE INTO settings VALUES ('bound_after', ({last}))")
         settings = dict(self._db.execute("SELECT name, value FROM settings").fetchall())
+        self._bound_after = int(settings.get("bound_after", 0))
         self._vector_column = settings.get("vector_column", self._vector_column)
         if settings.get("cipher", "none") != key:
             self._db.close()
@@ -97,8 +103,10 @@ class Store(SqlStore):
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        with self._reading(), writing(self._db, self._lock):
-            yield
+        with self._reading():
+            self._erase_later()
+            with writing(self._db, self._lock):
+                yield
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -150,12 +158,44 @@ class Store(SqlStore):
         return vectors_of(column if self._cipher is None else [self._unsealed(sealed, scope) for sealed in column], self._dimensions)
 
     def _deleted(self) -> None:
-        """Deleted pages are overwritten in the file and the log is emptied; a file that is mostly holes is made smaller."""
+        """Deleted pages are overwritten in the file and the log is emptied; a file that is mostly holes is made smaller. Raises `NotErased`."""
         with self._reading():
             free, pages = (self._db.execute(f"PRAGMA {what}").fetchone()[0] for what in ("freelist_count", "page_count"))
             if free > max(FREE_PAGES, FREE_SHARE * pages):
                 self._db.executescript(f"PRAGMA incremental_vacuum({MOST_FREED})")  # `execute` would free one page
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._is_erasing = True
+            self._erase()
+            if self._is_erasing:
+                raise NotErased(
+                    f"deleted, but not erased yet: another process has been reading {self.path} since before, so that its log still holds the text; "
+                    "forget again when that has ended"
+                )
+
+    def _erase(self) -> None:
+        """Empties the log, if no reader needs it. SQLite waits for readers as long as for any lock (`PATIENCE_S`)."""
+        is_busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        self._is_erasing = bool(is_busy)
+
+    def _erase_later(self) -> None:
+        """What could not be erased is tried again, without waiting."""
+        if self._is_erasing:
+            self._db.execute("PRAGMA busy_timeout = 0")
+            try:
+                self._erase()
+            finally:
+                self._db.execute(f"PRAGMA busy_timeout = {int(PATIENCE_S * 1000)}")
+
+    def _check_whole(self, is_short: bool) -> None:
+        """A damaged page may make rows vanish without a word. Files of a usual size are looked through, larger ones where a count does not fit."""
+        pages, size = (int(self._do(f"PRAGMA {what}")[0][0]) for what in ("page_count", "page_size"))
+        if not is_short and pages * size > LOOKED_THROUGH_BYTES:
+            return
+        found = self._do("PRAGMA quick_check(1)")
+        if found and found[0][0] != "ok":
+            raise StoreError(
+                f"the memory {self.path} is damaged, and what was read of it is not all: {found[0][0]}. Copy what can be read: "
+                f"orchestrator salvage {self.path} --into NEW.db"
+            )
 
     def compact(self) -> None:
         with self._reading():

@@ -126,6 +126,7 @@ class Gateway:
         self.in_flight = 0
         self.is_draining = False
         self.clock = clock
+        self.is_shared = is_shared
         self._load = load
         self._jobs: list[asyncio.Task[None]] = []
         self._background: set[asyncio.Task[Any]] = set()
@@ -306,6 +307,11 @@ class Gateway:
         """Gives no answer again that was given before: what it rested on has changed."""
         if self.cache is not None:
             self.cache.clear()
+
+    async def forgotten_everywhere(self) -> None:
+        """Returns when other processes have noticed that answers were forgotten, so that none of them gives one again."""
+        if self.cache is not None and self.is_shared:
+            await asyncio.sleep(2 * LOOK_S)
 
     def ask_for_reload(self) -> None:
         """Reads the configuration again within a second; safe in a signal handler, which may interrupt anything."""

@@ -1,8 +1,8 @@
 """Answers that are given again: for the same request, or (if switched on) for a question that says the same in other words.
 
 The guarantee: a cached answer is given only within one tenant and scope, to a request that is equal in everything but its last question. That
-question is equal, or it has the same words by their stems (courtesy and grammar aside), the same numbers, names, quotations and signs in the same
-order, and the cosine of the two embeddings is at least `semantic`. The reply says which, with the similarity and the question that was answered.
+question is equal, or it has the same words and signs in the same order (courtesy, articles and the ends of sentences aside), and the cosine of the
+two embeddings is at least `semantic`. The reply says which, with the similarity and the question that was answered.
 Requests with tools, pictures or `n` are cached for equal requests only.
 
 `cache-control` is honoured (RFC 9111): `no-cache` asks anew, `no-store` also keeps nothing, `max-age` bounds the age, `only-if-cached` asks no model.
@@ -14,6 +14,7 @@ import asyncio
 import hashlib
 import re
 import time
+import unicodedata
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
@@ -23,7 +24,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from memory.words import STOP_WORDS, hashed, words_in
 from orchestrator.config import CacheConfig
 from orchestrator.gateway.problems import Problem
 
@@ -34,10 +34,12 @@ if TYPE_CHECKING:
     from orchestrator.gateway.http import Call
 
 MOST_ALIKE = 2_000  # questions of one kind that are compared with
-_IN_ORDER = re.compile(r"\d+(?:[.,]\d+)*|\"[^\"]*\"|“[^”]*”|(?<=\S\s)[A-ZÀ-Þ][\w'-]*|[<>=+*/%^$€£&|~#@]", re.UNICODE)
-_NEUTRAL = frozenset(
-    "a an the please kindly tell me let us know just so is are am s do does can could would will you i hi hello hey thanks and".split()
+_SIGNIFICANT = re.compile(r"\w+(?:[.,'’-]\w+)*|[^\s\w.,;:!?]")
+_COURTESY = re.compile(
+    r"^(?:(?:hi|hello|hey|please|kindly|(?:(?:can|could|would|will) you )?(?:please )?(?:tell me|let me know))\b[\s,:!]*)+", re.IGNORECASE
 )
+_SHORT_IS = re.compile(r"\b(what|who|where|when|how)['’]s\b", re.IGNORECASE)
+_NEUTRAL = frozenset("a an the please kindly hi hello hey thanks".split())
 
 
 @dataclass(slots=True)
@@ -69,11 +71,13 @@ class Cache:
         self._config = config
         self._clock = clock
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
-        self._alike: dict[bytes, list[tuple[bytes, Any, tuple[Any, ...]]]] = {}
-        self._bytes = 0
+        self._alike: dict[bytes, list[tuple[bytes, Any, tuple[str, ...]]]] = {}
+        self._bytes = self.generation = 0
         self._encoder: Any = None
 
     def clear(self) -> None:
+        """Forgets all answers, and those that are under way: they may rest on what is true no more."""
+        self.generation += 1
         self._kept.clear()
         self._alike.clear()
         self._bytes = 0
@@ -123,6 +127,8 @@ class Cache:
             self._drop(next(iter(self._kept)))
         if kind is not None and self._config.semantic is not None:
             vector = await self._encoded(kept.question)
+            if self._kept.get(exact) is not kept:
+                return  # it was forgotten in the meantime
             alike = self._alike.setdefault(kind, [])
             alike.append((exact, vector, significant(kept.question)))
             del alike[:-MOST_ALIKE]
@@ -160,6 +166,7 @@ class Entry:
 
     def __init__(self, cache: Cache, call: Call, job: Job, control: _Control) -> None:
         self._cache = cache
+        self._generation = cache.generation
         self._control = control
         self._call = call
         self._facts: Facts = job.facts
@@ -237,7 +244,7 @@ class Entry:
         return kept
 
     async def _keep(self, content: bytes) -> None:
-        if self._control.writes:
+        if self._control.writes and self._generation == self._cache.generation:
             facts = self._facts
             kept = _Kept(
                 content,
@@ -252,13 +259,14 @@ class Entry:
             await self._cache.keep(self._exact, self._kind, kept)
 
 
-def significant(question: str) -> tuple[Any, ...]:
-    """What two questions must have in common to have one answer, however alike they sound: every word (by its stem, in any order) that is more than
-    courtesy or grammar, and numbers, names, quotations and signs in the same order.
+def significant(question: str) -> tuple[str, ...]:
+    """What two questions must have in common to have one answer, however alike they sound: every word that is more than courtesy or an article, as it
+    is written, every number and every sign, in this order. "Does the dog bite the man" asks something else than "does the man bite the dog",
+    "universal" than "universe", "cannot" than "can", "US" than "us". Only the first letter, and what ends a sentence, may differ.
     """
-    words = [word for word in words_in(question) if word not in _NEUTRAL]
-    small = sorted(word for word in words if word in STOP_WORDS)
-    return tuple(small), tuple(sorted(hashed(words))), tuple(match.group() for match in _IN_ORDER.finditer(question))
+    text = _COURTESY.sub("", unicodedata.normalize("NFC", question).strip())
+    words = _SIGNIFICANT.findall(_SHORT_IS.sub(r"\1 is", text[:1].lower() + text[1:]))
+    return tuple(word for word in words if word.lower() not in _NEUTRAL)
 
 
 def _control(header: str | None) -> _Control:

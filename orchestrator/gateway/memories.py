@@ -64,11 +64,23 @@ async def forget_scope(gateway: Gateway, call: Call, query: dict[str, Any]) -> N
 
 
 async def _forget(gateway: Gateway, call: Call, query: dict[str, Any], ids: list[int] | None) -> None:
-    _memory(gateway)
-    scope = call.principal.scope(query.get("scope"))
-    receipt = await gateway.engine.forget(scope, ids)
-    await _changed(gateway)
+    memory, scope = _memory(gateway), call.principal.scope(query.get("scope"))
+    texts = await _in_thread(lambda: _texts(memory, scope, ids))
+    try:
+        receipt = await gateway.engine.forget(scope, ids)
+    finally:  # also where it is not erased yet: nobody may be told of it any more
+        await _changed(gateway)
+        await _in_thread(lambda: gateway.runs.redact(call.principal.org, texts))
+    await _in_thread(gateway.database.erase)
+    await gateway.forgotten_everywhere()
     await call.reply_json({"scope": _outside(scope), "forgotten": receipt.ids, "left": receipt.remaining})
+
+
+def _texts(memory: Memory, scope: str, ids: list[int] | None) -> set[str]:
+    """What is going to be forgotten, as it was said."""
+    if ids is None:
+        return {record.text for record in memory.export(scope)}
+    return {record.text for one in ids if (record := memory.get(scope, one)) is not None}
 
 
 async def search(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:

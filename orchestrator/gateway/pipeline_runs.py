@@ -132,6 +132,7 @@ async def resume_run(gateway: Gateway, call: Call, body: dict[str, Any]) -> None
 async def delete_run(gateway: Gateway, call: Call, _: Any) -> None:
     stored = await _find(gateway, call)
     await asyncio.to_thread(gateway.runs.delete, stored.owner, stored.id)
+    await asyncio.to_thread(gateway.database.erase)
     await call.reply_json({"id": stored.id, "deleted": True})
 
 

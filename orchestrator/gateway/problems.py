@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from memory.errors import InvalidRecord, MemoryFailure, QuotaExceeded, ScopeError
+from memory.errors import InvalidRecord, MemoryFailure, NotErased, QuotaExceeded, ScopeError
 from orchestrator.errors import (
     BackendError,
     BackendRejected,
@@ -114,6 +114,9 @@ def problem_of(error: Exception) -> Problem | None:
         return Problem(404, str(error), code=error.code)
     if isinstance(error, RunCancelled):
         return Problem(409, str(error), code=error.code, should_retry=False)
+    if isinstance(error, NotErased):
+        told = "deleted, but not erased yet: another process is reading the memory; forget it again in a moment"
+        return Problem(503, told, code="not_erased", retry_after_s=5.0)
     if isinstance(error, StorageError | MemoryFailure):
         return Problem(503, "a database of this gateway cannot be used at the moment", code="storage", retry_after_s=2.0)
     if isinstance(error, ConfigError):

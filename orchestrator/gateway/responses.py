@@ -68,6 +68,7 @@ async def find(gateway: Gateway, call: Call, _: Any) -> None:
 async def delete(gateway: Gateway, call: Call, _: Any) -> None:
     if not await asyncio.to_thread(gateway.documents.delete_response, call.principal.org, call.params["id"]):
         raise _unknown(call.params["id"])
+    await asyncio.to_thread(gateway.database.erase)
     await call.reply_json({"id": call.params["id"], "object": "response", "deleted": True})
 
 

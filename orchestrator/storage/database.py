@@ -46,6 +46,10 @@ class Database(ABC):
                 run(f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * len(some))} ON CONFLICT DO NOTHING", *values)
 
     @abstractmethod
+    def erase(self) -> None:
+        """What was deleted is gone from every file of the database when this returns. Raises `StorageError` where a reader keeps it alive."""
+
+    @abstractmethod
     def close(self) -> None: ...
 
 
@@ -73,6 +77,15 @@ class SqliteDatabase(Database):
     def writing(self) -> Iterator[Run]:
         with self._named(), writing(self._db, self._lock):
             yield lambda sql, *values: self._db.execute(sql, values).fetchall()
+
+    def erase(self) -> None:
+        with self._lock, self._named():
+            is_busy = self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        if is_busy:
+            raise StorageError(
+                f"deleted, but the log of {self.where} still holds it: another process reads it since before",
+                remedy="Delete it again later",
+            )
 
     def close(self) -> None:
         with self._lock:
@@ -136,6 +149,9 @@ class PostgresDatabase(Database):
                 return list(done.fetchall()) if done.description is not None else []
 
             yield run
+
+    def erase(self) -> None:
+        """Old versions of rows are the server's to clean (autovacuum)."""
 
     def close(self) -> None:
         with self._lock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ CREATE TABLE run_calls (
 );
 CREATE TABLE step_cache (key TEXT PRIMARY KEY, value TEXT NOT NULL, until DOUBLE PRECISION NOT NULL)
 """
+FORGOTTEN = {"forgotten": True}  # stands where something was forgotten
 ENDS = ("done", "partial", "failed", "cancelled")
 _COLUMNS = "id, owner, pipeline, file, digest, status, inputs, output, error, created_at, ended_at, holder, held_at"
 KEEP = """INSERT INTO run_steps VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run, path) DO UPDATE SET status = excluded.status, value = excluded.value,
@@ -174,6 +175,31 @@ class Runs:
     def delete(self, owner: str, id: str) -> bool:
         with self.database.writing() as do:
             return bool(do("DELETE FROM runs WHERE owner = ? AND id = ? RETURNING id", owner, id))
+
+    def redact(self, tenant: str, texts: Collection[str]) -> int:
+        """Takes out of the runs of a tenant whatever holds one of `texts`, which were forgotten: what steps gave, outputs, inputs, cached results.
+        Returns how many values that were; the runs stay, and what was spent on them.
+        """
+        written = [json.dumps(text)[1:-1] for text in texts if text.strip()]
+        told, found = json.dumps(FORGOTTEN), 0
+        with self.database.writing() as do:
+            sql = "SELECT run, path, value FROM run_steps JOIN runs ON runs.id = run WHERE owner LIKE ? AND value IS NOT NULL"
+            for run, path, value in do(sql, f"{tenant}/%"):
+                if any(text in value for text in written):
+                    do("UPDATE run_steps SET value = ? WHERE run = ? AND path = ?", told, run, path)
+                    found += 1
+            for id_, inputs, output in do("SELECT id, inputs, output FROM runs WHERE owner LIKE ?", f"{tenant}/%"):
+                if any(text in inputs for text in written):
+                    do("UPDATE runs SET inputs = ? WHERE id = ?", json.dumps({"forgotten": True}), id_)
+                    found += 1
+                if output is not None and any(text in output for text in written):
+                    do("UPDATE runs SET output = ? WHERE id = ?", told, id_)
+                    found += 1
+            for key, value in do("SELECT key, value FROM step_cache"):
+                if any(text in value for text in written):
+                    do("DELETE FROM step_cache WHERE key = ?", key)
+                    found += 1
+        return found
 
     def copy_steps(self, of: str, to: str, paths: list[str]) -> None:
         """Begins a run with what another one found."""
