@@ -118,14 +118,12 @@ async def usual(body: dict[str, Any], send: Send) -> None:
 
 
 @contextmanager
-def served(app: Any, *, lifespan: str = "off") -> Iterator[str]:
+def served(app: Any, *, lifespan: str = "off", http: Any = "httptools") -> Iterator[str]:
     """Serves an application from a thread while the block runs; yields its address."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        settings = uvicorn.Config(
-            app, log_level="error", lifespan=lifespan, access_log=False, ws="none", http="httptools", proxy_headers=False
-        )  # type: ignore[arg-type]
+        settings = uvicorn.Config(app, log_level="error", lifespan=lifespan, access_log=False, ws="none", http=http, proxy_headers=False)  # type: ignore[arg-type]
         server = uvicorn.Server(settings)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()

@@ -32,7 +32,7 @@ _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
 async def messages(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    async with Order(gateway, call, "messages", chat_body(body)) as order, call.watched():
+    async with Order(gateway, call, "messages", chat_body(body)) as order, call.watched(gateway.stalled_s):
         if body.get("stream"):
             await order.send(_translated(order, await order.stream()))
             return

@@ -28,7 +28,7 @@ from orchestrator.gateway.completions import Completions
 from orchestrator.gateway.embedding import Embedders
 from orchestrator.gateway.endpoint import Endpoint
 from orchestrator.gateway.endpoints import ENDPOINTS
-from orchestrator.gateway.http import Call, Gone, Receive, Scope, Send, parse_json
+from orchestrator.gateway.http import STALLED_S, Call, Gone, Receive, Scope, Send, parse_json
 from orchestrator.gateway.keys import Keyring
 from orchestrator.gateway.limits import Limiter
 from orchestrator.gateway.metrics import Metrics
@@ -36,6 +36,7 @@ from orchestrator.gateway.nulls import without_nulls
 from orchestrator.gateway.pipelines import Pipelines
 from orchestrator.gateway.problems import Problem, problem_of
 from orchestrator.gateway.recorder import Recorder
+from orchestrator.gateway.shares import Shares
 from orchestrator.gateway.tab import Tab
 from orchestrator.storage.accounts import Accounts
 from orchestrator.storage.database import Database, open_database
@@ -46,6 +47,8 @@ from orchestrator.storage.runs import Runs
 
 FLUSH_S, BOOK_S, LOOK_S, BURY_S, TIDY_S = 0.25, 0.5, 1.0, 5.0, 3_600.0
 CLIENT_GONE = 499
+QUICK_BYTES = 65_536  # a larger body is read in a thread
+BODIES_IN_MEMORY = 16  # as many of the largest size
 log = logging.getLogger(__name__)
 
 
@@ -124,6 +127,7 @@ class Gateway:
         self.validators = openapi.Validators()
         self.batches = Batches(self)
         self.in_flight = 0
+        self.shares = Shares(settings.max_in_flight, BODIES_IN_MEMORY * settings.max_body_bytes)
         self.is_draining = False
         self.clock = clock
         self.is_shared = is_shared
@@ -138,6 +142,11 @@ class Gateway:
     @property
     def settings(self) -> GatewayConfig:
         return self.serving.config.gateway
+
+    @property
+    def stalled_s(self) -> float:
+        """How long a client may take nothing of its answer."""
+        return min(STALLED_S, self.settings.seconds)
 
     @property
     def engine(self) -> Orchestrator:
@@ -188,6 +197,8 @@ class Gateway:
             await self._refuse(call, endpoint, problem, scope, receive, send)
         finally:
             self.in_flight -= 1
+            if call is not None and call.held_bytes:
+                self.shares.give_back(call.principal.org, call.held_bytes)
             if call is not None and call.tab is not None:
                 self._record(call, call.tab, problem)
 
@@ -229,7 +240,24 @@ class Gateway:
             raise Problem(
                 400, f"the body must be application/json, not {content_type.decode('latin-1')[:100]}", code="invalid_content_type"
             )
-        body = await call.body(self.settings.max_body_bytes)
+        body = await self.body_of(call)
+        if len(body) <= QUICK_BYTES:
+            return self._parsed(body, endpoint)
+        return await asyncio.to_thread(self._parsed, body, endpoint)
+
+    async def body_of(self, call: Call) -> bytes:
+        """The body of a request, within its organisation's share of what the process can hold."""
+        org, largest = call.principal.org, self.settings.max_body_bytes
+        most = min((a.limits.concurrency for a in call.principal.chain if a.limits.concurrency is not None), default=None)
+        with self.shares.reading(org, most=most):
+            claimed = call.claimed_bytes(largest)
+            self.shares.take(org, claimed, largest)
+            try:
+                return await call.body(largest)
+            finally:
+                call.held_bytes = claimed
+
+    def _parsed(self, body: bytes, endpoint: Endpoint) -> Any:
         parsed = parse_json(body)
         if endpoint.permission == "inference":
             parsed = without_nulls(parsed)

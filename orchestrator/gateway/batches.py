@@ -7,7 +7,6 @@ key that made the batch.
 from __future__ import annotations
 
 import asyncio
-import io
 import logging
 import secrets
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from orchestrator.gateway.endpoint import Endpoint, Param
+from orchestrator.gateway.forms import parts_of
 from orchestrator.gateway.http import Call
 from orchestrator.gateway.problems import Problem
 from orchestrator.storage.documents import BATCH_ENDS, StoredBatch, StoredFile
@@ -206,7 +206,7 @@ async def _inside(gateway: Gateway, key: str, path: str, body: dict[str, Any]) -
 
 
 async def upload(gateway: Gateway, call: Call, _: Any) -> None:
-    filename, purpose, content = _form(call, await call.body(gateway.settings.max_body_bytes))
+    filename, purpose, content = _form(call.header(b"content-type") or "", await gateway.body_of(call))
     principal = call.principal
     stored = await asyncio.to_thread(gateway.documents.bytes_of, principal.org)
     if stored + len(content) > MOST_STORED_BYTES:
@@ -217,40 +217,15 @@ async def upload(gateway: Gateway, call: Call, _: Any) -> None:
     await call.reply_json(_file(kept))
 
 
-def _form(call: Call, body: bytes) -> tuple[str, str, bytes]:
+def _form(content_type: str, body: bytes) -> tuple[str, str, bytes]:
     """(file name, purpose, content) of a multipart form. Raises `Problem`."""
-    import python_multipart
-    from python_multipart.exceptions import FormParserError
-
-    content_type = call.header(b"content-type") or ""
-    if not content_type.startswith("multipart/form-data"):
-        raise Problem(400, "the body must be multipart/form-data with `file` and `purpose`", code="invalid_content_type")
-    fields: dict[str, bytes] = {}
-    files: dict[str, tuple[str, bytes]] = {}
-
-    def on_field(field: Any) -> None:
-        fields[(field.field_name or b"").decode("utf-8", "replace")] = field.value or b""
-
-    def on_file(file: Any) -> None:
-        file.file_object.seek(0)
-        files[(file.field_name or b"").decode("utf-8", "replace")] = (
-            (file.file_name or b"file").decode("utf-8", "replace"),
-            file.file_object.read(),
-        )
-
-    try:
-        python_multipart.parse_form({"Content-Type": content_type.encode("latin-1")}, io.BytesIO(body), on_field, on_file)
-    except (FormParserError, ValueError) as error:
-        raise Problem(400, f"the form cannot be read: {error}", code="invalid_form") from None
-    if "file" not in files and "file" in fields:
-        files["file"] = ("file", fields["file"])
-    if "file" not in files:
+    found = {part.name: part for part in parts_of(content_type, body)}
+    if "file" not in found:
         raise Problem(400, "the form has no `file`", code="missing_parameter", param="file")
-    purpose = fields.get("purpose", b"").decode("utf-8", "replace")
+    purpose = found["purpose"].content.decode("utf-8", "replace") if "purpose" in found else ""
     if purpose not in ("batch", "user_data", "evals"):
         raise Problem(400, f"purpose must be batch, user_data or evals, not {purpose[:50]!r}", code="invalid_parameter", param="purpose")
-    name, content = files["file"]
-    return name[:255], purpose, content
+    return (found["file"].filename or "file")[:255], purpose, found["file"].content
 
 
 async def files(gateway: Gateway, call: Call, _: Any) -> None:

@@ -100,7 +100,7 @@ class Order:
 
 
 async def complete(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    async with Order(gateway, call, "chat", body) as order, call.watched():
+    async with Order(gateway, call, "chat", body) as order, call.watched(gateway.stalled_s):
         if order.job.asked.wants_stream:
             await order.send(await order.stream())
             return

@@ -24,6 +24,11 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 WATCHED_AFTER_S = 0.02
+STALLED_S = 30.0
+BODY_S, LEAST_BYTES_PER_S = 20.0, 50_000.0  # for a body: so long, and longer for a large one
+CHUNKED_BYTES = 1_000_000
+MAX_KEYS, MAX_ITEMS = 200_000, 2_000_000  # of a JSON body: what costs time is not its bytes
+SLACK = 8  # levels that upstream APIs put around what a caller sends; orjson writes 254
 JSON = (b"content-type", b"application/json")
 EVENTS: Headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 _ONCE = frozenset((b"authorization", b"x-api-key", b"content-length", b"content-type", b"host", b"idempotency-key"))
@@ -56,7 +61,7 @@ class Call:
             "send",
             "started",
         ),
-        *("status", "tab"),
+        *("held_bytes", "status", "tab", "writing_since"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -73,6 +78,8 @@ class Call:
         self.tab: Tab | None = None
         self.facts: Facts | None = None
         self.body_bytes = 0
+        self.held_bytes = 0  # of the share of its organisation
+        self.writing_since = 0.0  # when a part of the answer was given to a client who has not taken it yet
         doubled = b""
         for name, value in scope["headers"]:
             if name in self.headers and name in _ONCE:
@@ -102,14 +109,25 @@ class Call:
             raise Problem(400, "a parameter stands twice", code="duplicate_parameter")
         return found
 
-    async def body(self, limit: int) -> bytes:
-        """The whole body. Raises `Problem` (413) as soon as it is known to be larger than `limit` bytes, `Gone`."""
-        claimed = self.headers.get(b"content-length", b"0")
+    def claimed_bytes(self, limit: int) -> int:
+        """The size of the body as its head tells it; a guess, where it comes in chunks. Raises `Problem` (413)."""
+        claimed = self.headers.get(b"content-length")
+        if claimed is None:
+            return min(limit, CHUNKED_BYTES) if b"transfer-encoding" in self.headers else 0
         if not claimed.isdigit() or int(claimed) > limit:
             raise _too_large(limit)
+        return int(claimed)
+
+    async def body(self, limit: int) -> bytes:
+        """The whole body. Raises `Problem` (413) as soon as it is known to be larger than `limit` bytes, `Gone`."""
         parts, size = [], 0
+        late_at = self.began + BODY_S + self.claimed_bytes(limit) / LEAST_BYTES_PER_S
         while True:
-            message = await self.receive()
+            try:
+                async with asyncio.timeout(min(late_at - time.perf_counter(), BODY_S)):
+                    message = await self.receive()
+            except TimeoutError:
+                raise Problem(408, "the body came too slowly", code="request_timeout", headers=((b"connection", b"close"),)) from None
             if message["type"] == "http.disconnect":
                 raise Gone
             part = message.get("body", b"")
@@ -121,9 +139,11 @@ class Call:
                 self.body_bytes = size
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def watched(self) -> _Watch:
-        """A context that ends with `Gone` as soon as the client goes away: what is awaited in it is cancelled. For after the body was read."""
-        return _Watch(self)
+    def watched(self, stalled_s: float = STALLED_S) -> _Watch:
+        """A context that ends with `Gone` as soon as the client goes away, or takes nothing of its answer for `stalled_s`: what is awaited in it is
+        cancelled. For after the body was read.
+        """
+        return _Watch(self, stalled_s)
 
     async def gone(self) -> None:
         """Returns when the client has gone away (after the body was read)."""
@@ -146,7 +166,9 @@ class Call:
         await self.send({"type": "http.response.start", "status": status, "headers": head})
 
     async def write(self, chunk: bytes) -> None:
+        self.writing_since = time.perf_counter()
         await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
+        self.writing_since = 0.0
 
     async def end(self) -> None:
         if self.tab is not None:
@@ -161,10 +183,11 @@ class Call:
 class _Watch:
     """See `Call.watched`."""
 
-    __slots__ = ("_call", "_leaving", "_task", "_timer")
+    __slots__ = ("_call", "_leaving", "_stalled_s", "_task", "_timer", "_watching")
 
-    def __init__(self, call: Call) -> None:
-        self._call = call
+    def __init__(self, call: Call, stalled_s: float) -> None:
+        self._call, self._stalled_s = call, stalled_s
+        self._watching: asyncio.TimerHandle | None = None
         self._leaving: asyncio.Future[None] | None = None
 
     async def __aenter__(self) -> None:
@@ -175,6 +198,19 @@ class _Watch:
     def _begin(self) -> None:
         self._leaving = asyncio.ensure_future(self._call.gone())
         self._leaving.add_done_callback(self._left)
+        self._look()
+
+    def _look(self) -> None:
+        """Once in a while: one timer for a whole stream."""
+        since = self._call.writing_since
+        if since and time.perf_counter() - since > self._stalled_s and self._leaving is not None:
+            self._leaving.cancel()
+            self._leaving = asyncio.get_running_loop().create_future()
+            self._leaving.set_result(None)
+            if self._task is not None:
+                self._task.cancel()
+            return
+        self._watching = asyncio.get_running_loop().call_later(min(self._stalled_s / 2, 1.0), self._look)
 
     def _left(self, leaving: asyncio.Future[None]) -> None:
         if not leaving.cancelled() and self._task is not None:
@@ -182,6 +218,8 @@ class _Watch:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
         self._timer.cancel()
+        if self._watching is not None:
+            self._watching.cancel()
         if self._leaving is None:
             return
         self._leaving.remove_done_callback(self._left)
@@ -193,7 +231,9 @@ class _Watch:
 
 
 def parse_json(raw: bytes) -> Any:
-    """Strict JSON: UTF-8, no NaN, no doubled keys, at most 1,024 levels. Raises `Problem`."""
+    """Strict JSON: UTF-8, no NaN, no doubled keys, at most some 240 levels, keys and items up to a bound. Raises `Problem`."""
+    if raw.count(b'":') - raw.count(b'\\":') > MAX_KEYS or (len(raw) > MAX_ITEMS and raw.count(b",") > MAX_ITEMS):
+        raise Problem(413, f"the body has more than {MAX_KEYS:,} keys or {MAX_ITEMS:,} items", code="request_too_large")
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
@@ -201,11 +241,21 @@ def parse_json(raw: bytes) -> Any:
             raise Problem(400, "the body is empty", code="invalid_json") from None
         raise Problem(400, f"the body is not JSON: {error}", code="invalid_json") from None
     # Whoever doubles a key wants two readers to disagree. A pair that was dropped leaves fewer quotation marks, unless some were written as \u0022.
-    if raw.count(b'"') != orjson.dumps(value).count(b'"') or b"\\u0022" in raw:
+    try:
+        written = orjson.dumps(_nested(value) if raw.count(b"[") + raw.count(b"{") > 200 else value)
+    except TypeError:  # orjson's JSONEncodeError: it can be read, but not be sent on
+        raise Problem(400, "the body is nested too deep", code="invalid_json") from None
+    if raw.count(b'"') != written.count(b'"') or b"\\u0022" in raw:
         try:
             json.loads(raw, object_pairs_hook=_once)
         except RecursionError:
             raise Problem(400, "the body is nested too deep", code="invalid_json") from None
+    return value
+
+
+def _nested(value: Any) -> Any:
+    for _ in range(SLACK):
+        value = [value]
     return value
 
 

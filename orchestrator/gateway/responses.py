@@ -46,7 +46,7 @@ _PASSED = {
 async def respond(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
     earlier = await _earlier(gateway, call, body.get("previous_response_id"))
     messages = [*earlier, *_messages(body["input"])]
-    async with Order(gateway, call, "responses", _chat_body(body, messages)) as order, call.watched():
+    async with Order(gateway, call, "responses", _chat_body(body, messages)) as order, call.watched(gateway.stalled_s):
         response = _Response(order, body)
         if body.get("stream"):
             await order.send(_streamed(gateway, call, response, await order.stream(), messages))

@@ -157,6 +157,8 @@ def run(served: Prepared) -> None:
     """Serves until it is told to end."""
     import uvicorn
 
+    from orchestrator.gateway.protocol import GuardedProtocol
+
     address = served.address
     environment = {
         _CONFIG: "" if served.config is None else str(served.config.resolve()),
@@ -174,7 +176,7 @@ def run(served: Prepared) -> None:
             port=address.port,
             workers=address.workers,
             loop="auto",
-            http="httptools",
+            http=GuardedProtocol,
             ws="none",
             lifespan="on",
             log_level="warning",
