@@ -258,12 +258,29 @@ FORGERIES = {
     "the garbage collector": "import gc\nfor o in gc.get_objects():\n  if isinstance(o, list) and o and isinstance(o[0], str) and 'ask_program' in o[0]: o[:] = ['True']*len(o)\ndef add(a,b): return 9",
     "nan": "def add(a,b): return float('nan')",
     "an endless loop": "def add(a,b):\n  while True: pass",
+    "the tests read from the frames": "import sys\nr='== )3 ,2(dda'; code=None\nf=sys._getframe()\nwhile f:\n  for v in list(f.f_locals.values()) + list(f.f_globals.values()):\n    if isinstance(v, (dict, str, list)) and r in str(v)[::-1]: code=1\n  f=f.f_back\ndef add(a,b): return a+b if code else 9",
+    "the tests found in memory": "import gc\nr='== )3 ,2(dda'\nhas=any(r in str(o)[:100000][::-1] for o in gc.get_objects() if isinstance(o,(str,bytes,dict,list,tuple)))\ndef add(a,b): return a+b if has else 9",
+    "operators that say what is wanted": "class X:\n  def __sub__(s,o): return s\n  def __abs__(s): return s\n  def __lt__(s,o): return True\n  __gt__=__le__=__ge__=__lt__\n  def __mod__(s,o): return 0\n  def __contains__(s,o): return True\n  def __eq__(s,o): return True\ndef add(a,b): return X()",
+    "sub that gives nothing": "class X:\n  def __sub__(s,o): return 0\ndef add(a,b): return X()",
+    "a set of its own": "def set(x): return 0\ndef sorted(x): return 0\ndef Counter(x): return 0\ndef round(x,n=0): return 0\ndef bool(x): return True\ndef isinstance(a,b): return True\ndef len(x): return 3\nclass math:\n  isclose=staticmethod(lambda *a: True)\ndef add(a,b): return [9]",
+    "the platform": "import sys\ndef add(a,b): return a+b if sys.platform=='monty' else a-b",
 }  # fmt: skip
 MORE_TESTS = [
     "all(add(x, 1) == x + 1 for x in range(3))",
     "abs(add(1, 1) - 2) < 1e-9",
     "isinstance(add(1, 2), int)",
     "[add(1, 2), add(3, 4)] == [3, 7]",
+]
+WRONG_FOR_ALL = [
+    "sorted([add(1, 2)]) == sorted([3])",
+    "set((add(1, 2),)) == set((3,))",
+    "Counter([add(1, 2)]) == Counter([3])",
+    "round(add(1, 2), 2) == round(9 / 3, 2)",
+    "abs(add(1, 2) - 3) < 1e-6",
+    "2 < add(1, 2) < 4",
+    "add(1, 2) - 3 == 0",
+    "add(2, 3) % 5 == 0 and add(1, 1) == 2",
+    "math.isclose(add(1, 2), 3)",
 ]
 
 
@@ -272,7 +289,7 @@ MORE_TESTS = [
 def test_a_program_cannot_grade_itself(name: str, fast: bool) -> None:
     async def grade() -> None:
         async with Sandbox(workers=1, fast=fast) as sandbox:
-            for tests in (TESTS, MORE_TESTS):
+            for tests in (TESTS, MORE_TESTS, *([test] for test in WRONG_FOR_ALL if name not in ("nan", "the platform"))):
                 verdict = await UnitTestVerifier(tests, sandbox).verify("write add", FORGERIES[name])
                 assert verdict.passed is False, tests
             reference = "def add(a, b): return a + b"
@@ -288,12 +305,17 @@ HONEST = {
         "f('aab') == {'a': 2, 'b': 1}", "g() == (1, 2)", "g().x == 1", "sorted(f('ba')) == ['a', 'b']", "max(f('aab').values()) == 2",
     ],
     "class Stack:\n  def __init__(s, v=()): s.v = list(v)\n  def push(s, x): s.v.append(x); return s\n  def __len__(s): return len(s.v)\n  def __eq__(s, o): return s.v == o.v\n  def __add__(s, o): return Stack(s.v + o.v)\n  def __contains__(s, x): return x in s.v\n  def __repr__(s): return f'Stack({s.v})'": [
-        "len(Stack().push(1)) == 1", "Stack([1]) == Stack().push(1)", "Stack([1]) + Stack([2]) == Stack([1, 2])", "3 in Stack([3])",
+        "len(Stack().push(1)) == 1", "Stack([1]) == Stack().push(1)", "Stack([1]) + Stack([2]) == Stack([1, 2])", "3 in Stack([3]).v",
         "str(Stack([1])) == 'Stack([1])'", "isinstance(Stack(), Stack)", "Stack([1, 2]).v[-1] == 2", "not Stack()", "Stack([1]) != [1]",
     ],
     "import math, datetime, decimal, fractions\nK = 7\ndef area(r): return math.pi * r * r\ndef day(): return datetime.date(2026, 1, 2)\ndef half(): return fractions.Fraction(1, 2)\ndef money(): return decimal.Decimal('1.10')\ndef inf(): return float('inf')\ndef big(): return 10 ** 5000": [
         "math.isclose(area(1), math.pi)", "day().year == 2026", "day() == datetime.date(2026, 1, 2)", "half() * 2 == 1", "K == 7", "inf() > 1e300",
         "money() == decimal.Decimal('1.1')", "big() == 10 ** 5000", "{day()} == {day()}", "(lambda x: area(x))(0) == 0", "[y for x in (1, 2) if (y := K + x) > 8] == [9]",
+    ],
+    "from dataclasses import dataclass\nfrom enum import Enum\nfrom datetime import datetime, timedelta\nfrom collections import deque\n@dataclass\nclass P:\n  x: int\nclass C(Enum):\n  R = 1\nclass A: pass\nclass B(A): pass\ndef gen(n):\n  yield from range(n)\ndef later(d, n): return d + timedelta(days=n)\ndef q(): return deque([1, 2])\ndef keys(): return {'a': 1}.keys()\ndef red(): return C.R\ndef fail(): return ValueError('x')\ndef long(n): return list(range(n))\ndef squares():\n  n = 0\n  while True:\n    yield n * n\n    n += 1": [
+        "list(gen(3)) == [0, 1, 2]", "sorted(gen(3)) == [0, 1, 2]", "tuple(gen(200))[-1] == 199", "P(1) == P(1)", "P(1).x == 1", "later(datetime(2020, 1, 1), 1) == datetime(2020, 1, 2)",
+        "q() == deque([1, 2])", "keys() == {'a'}", "red() is C.R", "red().value == 1", "issubclass(B, A)", "isinstance(B(), (A, int))", "isinstance(fail(), ValueError)",
+        "type(B()) == B", "hash(red()) == hash(C.R)", "2 in gen(5)", "long(20000) == list(range(20000))", "list(itertools.islice(squares(), 4)) == [0, 1, 4, 9]", "callable(gen)",
     ],
     "def apply(f, x): return f(x)\ndef sum(a, b): return a * b\ndef words(t): return {w for w in t.split()}\ndef none(): return None\ndef raises(): raise ValueError": [
         "apply(lambda v: v + 1, 2) == 3", "sum(2, 3) == 6", "words('b a') == {'a', 'b'}", "none() is None", "len(words('a b')) == 2",
@@ -309,6 +331,57 @@ def test_honest_programs_pass_tests_of_every_form(program: str) -> None:
 
     verdict = asyncio.run(grade())
     assert verdict.passed, verdict.feedback
+
+
+def test_same_programs_are_compared_by_whole_values() -> None:
+    async def same(reference: str, candidate: str, inputs: list[str]) -> Any:
+        async with Sandbox(workers=1) as sandbox:
+            return (await SameProgramVerifier(reference, inputs, sandbox).verify("q", candidate)).passed
+
+    short = "def f(n): return list(range(n))"
+    assert not asyncio.run(same(short, "def f(n): return list(range(100)) if n > 50 else list(range(n))", ["f(3)", "f(200)"]))
+    assert asyncio.run(same("def f(): return {8, 0, 'a'}", "def f(): return {'a', 0, 8}", ["f()"]))
+    assert not asyncio.run(same("def f(): return 3", "class X:\n  def __repr__(s): return '3'\ndef f(): return X()", ["f()"]))
+    raises = "def f(n):\n  if n: raise ValueError\n  return 1"
+    assert not asyncio.run(same(raises, "def f(n):\n  while n: pass\n  return 2", ["f(0)", "f(1)"]))
+    with pytest.raises(ValueError, match="at least one test"):
+        UnitTestVerifier([])
+
+
+def test_limits_hold_where_a_program_closes_its_pipes() -> None:
+    async def run() -> list[Any]:
+        shut = "import os\nos.closerange(3, 32); n = os.open('/dev/null', os.O_RDWR); os.dup2(n, 1); os.dup2(n, 2)\n"
+        fill = shut + "for i in range(60):\n  open(str(i), 'wb').write(bytes(10_000_000))"
+        many = shut + "i = 0\nwhile True:\n  os.mkdir(str(i)); i += 1"
+        async with Sandbox(workers=1) as sandbox:
+            found = [await sandbox.run(code) for code in (fill, many, "import os; os.kill(os.getpid(), 40)")]
+            assert len(sandbox._idle) == 1
+            found.append(await sandbox.run("import os\nos._exit = lambda c: None\nprint('x')"))
+            found.append(
+                await sandbox.run("import os\nfor f in range(32):\n  try: os.write(f, b'refused: x')\n  except OSError: pass\nos._exit(18)")
+            )
+            found.append(await sandbox.run("a\n" * 400_000, Limits(memory_bytes=100 * 2**20)))
+            return found
+
+    fill, many, killed, replaced, pretends, large = asyncio.run(run())
+    assert (fill.ending, many.ending, killed.ending) == ("disk", "disk", "killed")
+    assert killed.error == "signal 40"
+    assert (replaced.ending, replaced.stdout) == ("finished", "x\n")
+    assert pretends.ending != "refused"
+    assert large.ending in ("raised", "killed")
+
+
+def test_a_sandbox_may_be_used_from_one_event_loop_after_another() -> None:
+    sandbox = Sandbox(workers=1)
+    for _ in range(2):
+        assert asyncio.run(sandbox.run("print(1)")).stdout == "1\n"
+    asyncio.run(sandbox.close())
+
+
+@pytest.mark.parametrize("wrong", [{"cpu_s": 0.5}, {"memory_bytes": 2**70}, {"wall_s": 0}, {"open_files": -1}])
+def test_limits_that_cannot_be_set_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="must be a positive"):
+        Limits(**wrong)
 
 
 def test_what_is_the_programs_is_asked_of_it_and_nothing_else() -> None:

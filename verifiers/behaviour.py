@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 from verifiers.code import evaluate
 from verifiers.sandbox import Sandbox
+from verifiers.sandbox.plain_values import shown
 
 TESTS_PER_TEXT = 5
-MAX_CHARS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def as_test(condition: str) -> SuggestedTest:
 
 def _literal(node: ast.expr) -> str | None:
     try:
-        return repr(ast.literal_eval(node))[:MAX_CHARS]
+        return shown(ast.literal_eval(node))
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
 

@@ -10,13 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from verifiers.expressions import MODULES, compared, divided, is_plain, names_defined
+from verifiers.expressions import compared, divided, is_plain, library_of, names_defined
 from verifiers.sandbox import Limits, Sandbox, SandboxUnavailable
 from verifiers.sandbox.restricted import Restricted
 from verifiers.verdict import Verdict
 
 HERE = Path(__file__).with_name("sandbox")
-_IMPORT, _FUTURE = "from plain_values import packed, unpacked  # type: ignore[import-not-found]\n", "from __future__ import annotations\n"
+_OWN_IMPORTS = re.compile(r"^from (?:plain_values|__future__) import .*\n", re.MULTILINE)
 LOAD_S, EACH_S = 1.0, 0.1
 MAX_SHOWN = 3
 _FENCE = re.compile(r"```(?:python|py)?[^\S\n]{0,40}\n(.*?)```", re.DOTALL | re.IGNORECASE)
@@ -51,12 +51,12 @@ async def evaluate(program: str, expressions: Sequence[str], sandbox: Sandbox, *
     """Loads `program` in one process and evaluates all expressions in another, one after the other, in one run of the sandbox: the program is asked
     for what it gives, by value; it has no part in what is made of that. Never raises on what the program does.
     """
-    defined = names_defined(program)
-    asked = [divided(expression, defined) for expression in expressions]
+    defined, library = names_defined(program), library_of(program)
+    asked = [divided(expression, defined, library) for expression in expressions]
     texts = {name: (HERE / f"{name}.py").read_text(encoding="utf-8") for name in ("plain_values", "harness", "program_process")}
     common = texts["plain_values"]
-    judge, other = (common + texts[name].replace(_IMPORT, "").replace(_FUTURE, "") for name in ("harness", "program_process"))
-    judge += f"\njudge({asked!r}, {sorted(MODULES)!r}, QUESTIONS, ANSWERS, {LOAD_S!r}, {each_s!r})\n"
+    judge, other = (common + _OWN_IMPORTS.sub("", texts[name]) for name in ("harness", "program_process"))
+    judge += f"\njudge({asked!r}, {library!r}, QUESTIONS, ANSWERS, {LOAD_S!r}, {each_s!r})\n"
     other += f"\nanswer({program!r}, QUESTIONS, ANSWERS, {LOAD_S!r}, {each_s!r})\n"
     room = Limits(wall_s=LOAD_S + 2 * each_s * len(expressions) + 2.0, cpu_s=60, output_bytes=1_000 + 2_000 * len(expressions))
     ran = await sandbox.run(judge, room, asked=other)
@@ -71,17 +71,17 @@ async def evaluate(program: str, expressions: Sequence[str], sandbox: Sandbox, *
 
 
 async def truths(program: str, conditions: Sequence[str], sandbox: Sandbox) -> Evaluated:
-    """As `evaluate` with results "True" or "False", but first in the restricted interpreter, if there is one: what passes there passes.
+    """As `evaluate` with results "True" or "False"; in the restricted interpreter where that is the only level. It is not Python in every detail, and
+    a program can tell it from Python: where there is a better level, nothing that it says counts.
 
-    Raises `SandboxUnavailable` where that is the only level and it cannot tell.
+    Raises `SandboxUnavailable` where it is the only level and cannot tell.
     """
-    if sandbox.restricted is not None:
+    if sandbox.restricted is not None and sandbox.level == "monty":
         found = await asyncio.to_thread(_quick_truths, program, conditions, sandbox.restricted)
-        if not isinstance(found, str) and (all(found) or sandbox.level == "monty"):
-            return Evaluated(tuple(str(each) for each in found), "")
-        if sandbox.level == "monty":
+        if isinstance(found, str):
             raise SandboxUnavailable(f"the restricted interpreter cannot tell: {found}")
-    return await evaluate(program, [f"bool({condition})" for condition in conditions], sandbox)
+        return Evaluated(tuple(str(each) for each in found), "")
+    return await evaluate(program, [f"not not ({condition})" for condition in conditions], sandbox)
 
 
 def _quick_truths(program: str, conditions: Sequence[str], restricted: Restricted) -> list[bool] | str:
@@ -108,6 +108,8 @@ class UnitTestVerifier:
     name = "unit_tests"
 
     def __init__(self, tests: Sequence[str], sandbox: Sandbox | None = None) -> None:
+        if not tests:
+            raise ValueError("name at least one test")
         self._tests = [expression_of(test) for test in tests]
         self._sandbox = sandbox
 

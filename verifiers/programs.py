@@ -120,8 +120,10 @@ class SameProgramVerifier:
             return Verdict.abstain(self.name, str(reason))
         if all(result is None for result in self._expected):
             return Verdict.abstain(self.name, "the reference gives no result on any input")
-        differing = [(i, a, b) for i, a, b in zip(self._inputs, self._expected, found, strict=True) if a != b]
-        score = 1.0 - len(differing) / len(self._inputs)
+        # Where the reference itself gives nothing, nobody knows what is right.
+        known = [(i, a, b) for i, a, b in zip(self._inputs, self._expected, found, strict=True) if a is not None]
+        differing = [(i, a, b) for i, a, b in known if a != b]
+        score = 1.0 - len(differing) / len(known)
         feedback = "" if not differing else f"{differing[0][0]} gives {_shown(differing[0][2])}, not {_shown(differing[0][1])}"
         return Verdict(self.name, score, not differing, feedback, decisive=True, group=_behaviour(found))
 

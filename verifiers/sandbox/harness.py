@@ -6,25 +6,28 @@ inside the sandbox, behind `plain_values`, with a line behind it that calls `jud
 
 from __future__ import annotations
 
+import builtins
+import importlib
 import json
 import os
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from plain_values import packed, unpacked  # type: ignore[import-not-found]
+from plain_values import packed, shown, unpacked  # type: ignore[import-not-found]
 
 MAX_CHARS = 300
 MAX_LATE = 5  # a program that is late so often is not asked any more
-MAX_LINE_BYTES = 4_000_000
+MAX_LINE_BYTES = 16_000_000
+AT_ONCE = 64
 
 
 class Late(BaseException):
     """Too slow."""
 
 
-class Failed(Exception):
-    """The program raised, took too long, or is gone."""
+class Failed(TypeError, AttributeError):
+    """The program raised, took too long, or is gone; or its object was to be compared with what is no object of its own."""
 
 
 class Program:
@@ -63,73 +66,139 @@ class Program:
 
     def _number_of(self, value: Any) -> int:
         if isinstance(value, Foreign):
-            return value.number
+            return value._f_number
         raise Failed
 
 
 class Foreign:
-    """An object of the program's that has no plain value. What is done with it is done where it is; it equals none of ours."""
+    """An object of the program's that has no plain value. What is done with it is done where it is. It equals none of ours, and no operation of its
+    own makes a plain value that a test would take for a result: it could say whatever is wanted.
+    """
+
+    __slots__ = ("_f_number", "_f_program")
 
     def __init__(self, program: Program, number: int) -> None:
-        self.program, self.number = program, number
+        self._f_program, self._f_number = program, number
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Foreign) and self._asked("one == other", other) is True
+        return isinstance(other, Foreign) and self._f_asked("one == other", other) is True
 
     def __ne__(self, other: object) -> bool:
         return not self == other
 
     def __hash__(self) -> int:
-        return self.number
+        return hash(self._f_asked("hash(one)"))
 
     def __bool__(self) -> bool:
-        return self._asked("bool(one)") is True
+        return self._f_asked("bool(one)") is True
 
     def __repr__(self) -> str:
-        return str(self._asked("repr(one)"))
+        return f"object {self._f_asked('repr(one)')}"
 
     def __str__(self) -> str:
-        return str(self._asked("str(one)"))
+        return str(self._f_asked("str(one)"))
 
     def __len__(self) -> int:
-        return int(self._asked("len(one)"))
+        return int(self._f_asked("len(one)"))
 
     def __iter__(self) -> Iterator[Any]:
-        return iter(self._asked("list(one)"))
+        source = self._f_asked("iter(one)")
+        asked = f"list(__import__('itertools').islice(one, {AT_ONCE}))"
+        while True:
+            some = source._f_asked(asked) if isinstance(source, Foreign) else list(source)
+            yield from some
+            if len(some) < AT_ONCE or not isinstance(source, Foreign):
+                return
 
     def __contains__(self, value: object) -> bool:
-        return self._asked("other in one", value) is True
+        return any(value == each for each in self)
 
     def __getattr__(self, name: str) -> Any:
-        return self._asked(f"one.{name}")
+        return self._f_asked(f"one.{name}")
 
     def __getitem__(self, key: Any) -> Any:
-        return self._asked("one[other]", key)
+        return self._f_asked("one[other]", key)
 
     def __call__(self, *given: Any, **named: Any) -> Any:
-        return self.program.ask("one(*given, **named)", {"one": self, "given": given, "named": named})
+        return self._f_program.ask("one(*given, **named)", {"one": self, "given": given, "named": named})
 
-    def _asked(self, expression: str, other: Any = None) -> Any:
-        return self.program.ask(expression, {"one": self, "other": other})
+    def _f_asked(self, expression: str, other: Any = None) -> Any:
+        return self._f_program.ask(expression, {"one": self, "other": other})
+
+    def _f_own(self, expression: str) -> Foreign:
+        found = self._f_asked(expression)
+        if not isinstance(found, Foreign):
+            raise Failed
+        return found
 
 
 def _operator(sign: str, *, is_turned: bool = False) -> Callable[[Foreign, Any], Any]:
-    return lambda one, other: one._asked(f"other {sign} one" if is_turned else f"one {sign} other", other)
+    """An operation whose result is the program's object again."""
+
+    def operate(one: Foreign, other: Any) -> Any:
+        found = one._f_asked(f"other {sign} one" if is_turned else f"one {sign} other", other)
+        if not isinstance(found, Foreign):
+            raise Failed
+        return found
+
+    return operate
 
 
-for _name, _sign in {"add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "matmul": "@"}.items():
+def _order(sign: str) -> Callable[[Foreign, Any], bool]:
+    def compare(one: Foreign, other: Any) -> bool:
+        if not isinstance(other, Foreign):
+            raise Failed
+        return one._f_asked(f"one {sign} other", other) is True
+
+    return compare
+
+
+for _name, _sign in {
+    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "matmul": "@", "and": "&", "or": "|", "xor": "^",
+    "lshift": "<<", "rshift": ">>",
+}.items():  # fmt: skip
     setattr(Foreign, f"__{_name}__", _operator(_sign))
     setattr(Foreign, f"__r{_name}__", _operator(_sign, is_turned=True))
-for _name, _sign in {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "and": "&", "or": "|", "xor": "^"}.items():
-    setattr(Foreign, f"__{_name}__", _operator(_sign))
-for _name, _sign in {"neg": "-one", "abs": "abs(one)", "int": "int(one)", "float": "float(one)", "next": "next(one)"}.items():
-    setattr(Foreign, f"__{_name}__", lambda one, sign=_sign: one._asked(sign))
+for _name, _sign in {"lt": "<", "le": "<=", "gt": ">", "ge": ">="}.items():
+    setattr(Foreign, f"__{_name}__", _order(_sign))
+for _name, _sign in {"neg": "-one", "pos": "+one", "invert": "~one", "abs": "abs(one)", "round": "round(one)"}.items():
+    setattr(Foreign, f"__{_name}__", lambda one, sign=_sign: one._f_own(sign))
 
 
-def _isinstance(value: Any, kind: Any) -> bool:
-    if isinstance(kind, Foreign):
-        return kind._asked("isinstance(other, one)", value) is True
-    return isinstance(value, kind)
+def _about(name: str) -> Callable[..., Any]:
+    """A built-in function that tells what kind of thing something is: asked where its objects are."""
+    real = getattr(builtins, name)
+
+    def tell(*given: Any) -> Any:
+        program = next((each._f_program for each in _flat(given) if isinstance(each, Foreign)), None)
+        if program is None:
+            return real(*given)
+        names: dict[str, Any] = {}
+        places = ", ".join(_place(each, f"a{number}", names) for number, each in enumerate(given))
+        return program.ask(f"__import__('builtins').{name}({places})", names)
+
+    return tell
+
+
+def _flat(given: Any) -> Iterator[Any]:
+    for each in given:
+        if isinstance(each, tuple):
+            yield from _flat(each)
+        else:
+            yield each
+
+
+def _place(value: Any, name: str, names: dict[str, Any]) -> str:
+    """How the other process finds a value: types by where they are from, all else among `names`."""
+    if isinstance(value, tuple):
+        return "(" + "".join(f"{_place(each, f'{name}_{number}', names)}, " for number, each in enumerate(value)) + ")"
+    if isinstance(value, type):
+        return f"__import__('importlib').import_module({value.__module__!r}).{value.__qualname__}"
+    names[name] = value
+    return name
+
+
+ABOUT = ("isinstance", "issubclass", "type", "callable", "hasattr", "getattr", "hash")
 
 
 def late(*_: object) -> None:
@@ -154,18 +223,23 @@ def evaluated(expressions: list[str], namespace: dict[str, Any], each_s: float) 
         if times_late == MAX_LATE:
             yield None
             continue
-        found, error = limited(2 * each_s, lambda text=expression: repr(eval(text, namespace))[:MAX_CHARS])  # type: ignore[misc]
+        found, error = limited(2 * each_s, lambda text=expression: shown(eval(text, namespace)))  # type: ignore[misc]
         times_late += isinstance(error, Late)
         yield found if error is None else None
 
 
-def judge(expressions: list[str], modules: list[str], questions: int, answers: int, load_s: float, each_s: float) -> None:
-    """Evaluates each expression, in which `ask_program` stands for what the program gives, and prints, as JSON, the beginning of each one's
-    representation (null where it raised or took too long), and what the program raised when it was loaded. `modules` can be used in them.
+def _found(module: str, attribute: str = "") -> Any:
+    found = importlib.import_module(module)
+    return getattr(found, attribute) if attribute else found
+
+
+def judge(expressions: list[str], library: dict[str, list[str]], questions: int, answers: int, load_s: float, each_s: float) -> None:
+    """Evaluates each expression, in which `ask_program` stands for what the program gives, and prints, as JSON, each one's value as text (null where
+    it raised or took too long), and what the program raised when it was loaded. `library` says which names stand for what of the standard library.
     """
     program = Program(questions, answers)
-    namespace: dict[str, Any] = {name: __import__(name) for name in modules}
-    namespace |= {"__name__": "judge", "ask_program": program.ask, "isinstance": _isinstance}
+    namespace: dict[str, Any] = {name: _found(*where) for name, where in library.items()}
+    namespace |= {"__name__": "judge", "ask_program": program.ask, **{name: _about(name) for name in ABOUT}}
     signal.signal(signal.SIGALRM, late)
     told, error = limited(load_s + 0.5, program.line)
     problem = "the program ended before it was loaded" if error is not None else str(told)[:MAX_CHARS]

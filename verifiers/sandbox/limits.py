@@ -24,8 +24,9 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name in self.__slots__:
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} must be positive, not {getattr(self, name)!r}")
+            value = getattr(self, name)
+            if not 0 < value < 2**63 or (name != "wall_s" and not isinstance(value, int)):
+                raise ValueError(f"{name} must be a positive {'number' if name == 'wall_s' else 'whole number'}, not {value!r}")
 
 
 @dataclass(frozen=True, slots=True)

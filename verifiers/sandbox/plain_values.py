@@ -20,8 +20,8 @@ def packed(value: Any, keep: Callable[[Any], int]) -> Any:
     for base, tag, made in _BASES:
         if issubclass(kind, base):
             return [tag, made(value, keep)]
-    maker = _LIBRARY.get(f"{kind.__module__}.{kind.__qualname__}")
-    return ["x", f"{kind.__module__}.{kind.__qualname__}", maker(value)] if maker is not None else ["o", keep(value)]
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    return ["x", name, _LIBRARY[name](value, keep)] if name in _LIBRARY else ["o", keep(value)]
 
 
 def unpacked(told: Any, kept: Callable[[int], Any]) -> Any:
@@ -39,6 +39,8 @@ def unpacked(told: Any, kept: Callable[[int], Any]) -> Any:
         return complex(float.fromhex(given[0]), float.fromhex(given[1]))
     if tag == "b":
         return bytes.fromhex(given)
+    if tag == "y":
+        return bytearray.fromhex(given)
     if tag in _CONTAINERS:
         return _CONTAINERS[tag](unpacked(each, kept) for each in given)
     if tag == "d":
@@ -46,7 +48,7 @@ def unpacked(told: Any, kept: Callable[[int], Any]) -> Any:
     if tag == "r":
         return range(*given)
     if tag == "x":
-        return _from_library(given, told[2])
+        return _from_library(given, told[2], kept)
     if tag == "o":
         return kept(int(given))
     raise ValueError("not a value")
@@ -61,23 +63,31 @@ _BASES: tuple[tuple[type, str, Callable[[Any, Any], Any]], ...] = (
     (float, "f", lambda v, _: float.hex(float.__float__(v))),
     (complex, "c", lambda v, _: [float.hex(complex.__complex__(v).real), float.hex(complex.__complex__(v).imag)]),
     (bytes, "b", lambda v, _: bytes.hex(v)),
+    (bytearray, "y", lambda v, _: bytearray.hex(v)),
     (list, "l", lambda v, keep: _each(list.__iter__(v), keep)),
     (tuple, "t", lambda v, keep: _each(tuple.__iter__(v), keep)),
     (frozenset, "z", lambda v, keep: _each(frozenset.__iter__(v), keep)),
     (set, "s", lambda v, keep: _each(set.__iter__(v), keep)),
     (dict, "d", lambda v, keep: [[packed(key, keep), packed(value, keep)] for key, value in dict.items(v)]),
     (range, "r", lambda v, _: [v.start, v.stop, v.step]),
+    (type({}.keys()), "s", lambda v, keep: _each(v, keep)),
+    (type({}.values()), "l", lambda v, keep: _each(v, keep)),
+    (type({}.items()), "l", lambda v, keep: _each(v, keep)),
 )
 _CONTAINERS: dict[str, Callable[[Any], Any]] = {"l": list, "t": tuple, "s": set, "z": frozenset}
-_LIBRARY: dict[str, Callable[[Any], Any]] = {
-    "fractions.Fraction": lambda v: [hex(v.numerator), hex(v.denominator)],
-    "decimal.Decimal": str,
-    "datetime.date": lambda v: v.isoformat(),
-    "datetime.datetime": lambda v: v.isoformat(),
+_LIBRARY: dict[str, Callable[[Any, Any], Any]] = {
+    "fractions.Fraction": lambda v, _: [hex(v.numerator), hex(v.denominator)],
+    "decimal.Decimal": lambda v, _: str(v),
+    "datetime.date": lambda v, _: v.isoformat(),
+    "datetime.datetime": lambda v, _: v.isoformat(),
+    "datetime.time": lambda v, _: v.isoformat(),
+    "datetime.timedelta": lambda v, _: [v.days, v.seconds, v.microseconds],
+    "collections.deque": _each,
 }
 
 
-def _from_library(name: str, given: Any) -> Any:
+def _from_library(name: str, given: Any, kept: Callable[[int], Any]) -> Any:
+    import collections
     import datetime
     import decimal
     import fractions
@@ -86,6 +96,36 @@ def _from_library(name: str, given: Any) -> Any:
         return fractions.Fraction(int(given[0], 16), int(given[1], 16))
     if name == "decimal.Decimal":
         return decimal.Decimal(given)
-    if name in ("datetime.date", "datetime.datetime"):
+    if name == "datetime.timedelta":
+        return datetime.timedelta(*given)
+    if name == "collections.deque":
+        return collections.deque(unpacked(each, kept) for each in given)
+    if name in ("datetime.date", "datetime.datetime", "datetime.time"):
         return getattr(datetime, name.rpartition(".")[2]).fromisoformat(given)
     raise ValueError("not a value")
+
+
+MAX_SHOWN = 300
+
+
+def shown(value: Any) -> str:
+    """A value as text, the same for equal values: members of sets and keys of dictionaries in order, what is long by its beginning and a digest."""
+    import hashlib
+
+    text = _ordered(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 70]}... {hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()}"
+
+
+def _ordered(value: Any) -> str:
+    kind = type(value)
+    if kind is set or kind is frozenset:
+        inner = ", ".join(sorted(map(_ordered, value)))
+        plain = f"{{{inner}}}" if inner else "set()"
+        return plain if kind is set else f"frozenset({plain if inner else ''})"
+    if kind is dict:
+        return "{" + ", ".join(sorted(f"{_ordered(key)}: {_ordered(each)}" for key, each in value.items())) + "}"
+    if kind is list:
+        return "[" + ", ".join(map(_ordered, value)) + "]"
+    if kind is tuple:
+        return "(" + ", ".join(map(_ordered, value)) + ("," if len(value) == 1 else "") + ")"
+    return repr(value)

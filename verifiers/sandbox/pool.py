@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
+import signal
 import struct
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from verifiers.sandbox.restricted import Restricted
 
 WORKER = Path(__file__).with_name("worker.py")
 PYTHON = os.path.realpath(sys.executable)  # a link in a virtual environment would lead nowhere in namespaces of its own
+PARTING_S = 0.2  # how long a program may take to notice that nobody asks it any more
 GRACE_S = 5.0  # a worker that has not answered so long after a program's time is ended
 FULL_LANDLOCK = 6
 GAPS = (
@@ -92,7 +95,7 @@ def has_bubblewrap() -> bool:
 class Sandbox:
     """`await sandbox.run(code)` runs Python code confined, up to `workers` programs at once; close it after use.
 
-    `level` is the best at hand unless one is named; with `fast`, tests are tried in the restricted interpreter first, if that is installed. Raises
+    `level` is the best at hand unless one is named; without `fast`, the restricted interpreter is used only where it is named. Raises
     `SandboxUnavailable` when this machine gives no isolation; with `allow_unsafe` code then runs with nothing but limits on time, memory and output,
     level "unsafe": it can read, send and delete whatever you can. What no sandbox of this kind can prevent: that a program says it has finished when
     it has not done what it should, or uses up its share of processor, memory and disk.
@@ -116,8 +119,10 @@ class Sandbox:
             raise SandboxUnavailable("code is not run here: pydantic-monty is not installed (extra `sandbox`)")
         self._limits = limits or Limits()
         self._folder = tempfile.mkdtemp(prefix="sandbox-")
+        self._workers, self._is_closed = workers, False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._idle: list[asyncio.subprocess.Process] = []
-        self._free = asyncio.Semaphore(workers)
+        self._programs: list[asyncio.subprocess.Process] = []  # that never see what programs are judged by
         self.executions = 0
 
     async def run(self, code: str, limits: Limits | None = None, *, asked: str | None = None) -> Ran:
@@ -131,29 +136,72 @@ class Sandbox:
         if len((code + (asked or "")).encode("utf-8", "replace")) > MAX_CODE_BYTES:
             return Ran("refused", "", f"the program has more than {MAX_CODE_BYTES:,} bytes", 0.0)
         using = limits or self._limits
-        request = json.dumps({"code": code, "asked": asked, "limits": asdict(using)}).encode()
+        self._belong_here()
         async with self._free:
             self.executions += 1
-            worker = self._idle.pop() if self._idle else await self._started()
-            try:
-                answer = await asyncio.wait_for(_ask(worker, request), using.wall_s + GRACE_S)
-            except (TimeoutError, asyncio.IncompleteReadError, OSError, ValueError):
-                await _end(worker)
-                return Ran("killed", "", "the sandbox's worker died with it", using.wall_s)
-            except BaseException:  # cancelled: the program ends with its worker
-                await _end(worker)
-                raise
-            self._idle.append(worker)
+            if asked is None:
+                return await self._run_in(await self._worker(self._idle), self._idle, {"code": code, "limits": asdict(using)}, using)
+            return await self._run_both(code, asked, using)
+
+    async def _run_both(self, code: str, asked: str, limits: Limits) -> Ran:
+        """Two programs that talk, each in a worker that has never seen what the other side's workers see: a fork keeps its parent's memory."""
+        folder = tempfile.mkdtemp(prefix="talk-", dir=self._folder)
+        for name in ("questions", "answers"):
+            os.mkfifo(os.path.join(folder, name), 0o600)
+        judge, other = (
+            {"code": each, "limits": asdict(limits), "talk": {"folder": folder, "role": role}}
+            for each, role in ((code, "judge"), (asked, "program"))
+        )
+        answering = asyncio.ensure_future(self._run_in(await self._worker(self._programs), self._programs, other, limits))
+        try:
+            return await self._run_in(await self._worker(self._idle), self._idle, judge, limits)
+        finally:
+            done, _ = await asyncio.wait((answering,), timeout=PARTING_S)
+            if not done:  # it does not end with the one who asks
+                answering.cancel()
+            await asyncio.gather(answering, return_exceptions=True)
+            remove_tree(folder)
+
+    async def _worker(self, idle: list[asyncio.subprocess.Process]) -> asyncio.subprocess.Process:
+        return idle.pop() if idle else await self._started()
+
+    async def _run_in(
+        self, worker: asyncio.subprocess.Process, idle: list[asyncio.subprocess.Process], request: dict[str, Any], limits: Limits
+    ) -> Ran:
+        try:
+            answer = await asyncio.wait_for(_ask(worker, json.dumps(request).encode()), limits.wall_s + GRACE_S)
+        except (TimeoutError, asyncio.IncompleteReadError, OSError, ValueError):
+            await _end(worker)
+            return Ran("killed", "", "the sandbox's worker died with it", limits.wall_s)
+        except BaseException:  # cancelled: the program ends with its worker
+            await _end(worker)
+            raise
+        if self._is_closed:
+            await _end(worker)
+        else:
+            idle.append(worker)
         return Ran(answer["ending"], answer["stdout"], answer["error"], answer["seconds"])
 
+    def _belong_here(self) -> None:
+        """Workers belong to an event loop: those of one that has ended cannot be asked any more."""
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            for worker in (*self._idle, *self._programs):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(worker.pid, signal.SIGKILL)
+            self._loop, self._free = loop, asyncio.Semaphore(self._workers)
+            self._idle, self._programs = [], []
+
     async def close(self) -> None:
-        for worker in self._idle:
+        self._is_closed = True
+        self._belong_here()
+        for worker in (*self._idle, *self._programs):
             await _end(worker)
-        self._idle.clear()
+        self._idle, self._programs = [], []
         if self.restricted is not None:
             self.restricted.close()
             self.restricted = None
-        remove_tree(self._folder)
+        await asyncio.to_thread(remove_tree, self._folder)
 
     async def __aenter__(self) -> Sandbox:
         return self

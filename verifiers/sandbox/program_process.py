@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import types
 from collections.abc import Callable
 from typing import Any
 
@@ -19,14 +20,6 @@ MAX_ERROR_CHARS = 300
 
 class Late(BaseException):
     """Too slow. Not an `Exception`: programs catch those."""
-
-
-class Sink:
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None:
-        pass
 
 
 def late(*_: object) -> None:
@@ -49,7 +42,9 @@ def answer(program: str, questions: int, answers: int, load_s: float, each_s: fl
     """Answers lines `[number, expression, names]` with lines `[number, value]`, or `[number]` where it raised or took too long. The first line that
     it writes is what the program raised when it was loaded. What the program prints is thrown away.
     """
-    namespace: dict[str, Any] = {"__name__": "program"}
+    module = types.ModuleType("program")
+    sys.modules["program"] = module  # where dataclasses and pickles look for what a program defines
+    namespace = module.__dict__
     objects: list[Any] = []
 
     def keep(value: Any) -> int:
@@ -62,7 +57,7 @@ def answer(program: str, questions: int, answers: int, load_s: float, each_s: fl
         return packed(eval(expression, {**namespace, **known} if known else namespace), keep)
 
     signal.signal(signal.SIGALRM, late)
-    sys.stdout = sys.stderr = Sink()
+    sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for as long as the process lives
     _, error = limited(load_s, lambda: exec(compile(program, "<program>", "exec"), namespace))
     _write(answers, "" if error is None else f"{type(error).__name__}: {error}"[:MAX_ERROR_CHARS])
     if error is not None:

@@ -28,6 +28,7 @@ import itertools  # noqa: F401
 import math  # noqa: F401
 import random
 import re  # noqa: F401
+import secrets
 import string  # noqa: F401
 import typing  # noqa: F401
 
@@ -38,6 +39,7 @@ FINISHED, RAISED, EXITED = 0, 17, 18
 MAX_ERROR_CHARS = 2_000
 LOOK_S, BLOCK, MAX_LEVELS = 0.1, 4_096, 100
 MARK = "\x00finished"
+EXIT = os._exit  # as it was before a program could replace it
 
 
 def main() -> None:
@@ -68,39 +70,29 @@ def run(request: dict[str, Any], base: str, level: str, private: tuple[int, ...]
     """Forks, confines, runs, waits; always answers."""
     folder = tempfile.mkdtemp(dir=base)
     started = time.monotonic()
-    children: list[int] = []
+    nonce = secrets.token_hex(16)
     output, error = os.pipe(), os.pipe()
-    questions, answers = (os.pipe(), os.pipe()) if request.get("asked") is not None else ((-1, -1), (-1, -1))
+    child = os.fork()
+    if child == 0:
+        try:
+            close(*private, output[0], error[0])
+            become(request, level, folder, output[1], error[1], nonce)
+        finally:  # whatever becomes of it, it does not go on as a worker
+            EXIT(EXITED)
+    close(output[1], error[1])
     try:
-        if request.get("asked") is not None:
-            asked_folder = os.path.join(folder, "asked")
-            os.mkdir(asked_folder)
-            children.append(os.fork())
-            if children[-1] == 0:
-                close(*private, *output, *error, questions[1], answers[0])
-                null = os.open(os.devnull, os.O_RDWR)
-                ends = {"QUESTIONS": questions[0], "ANSWERS": answers[1]}
-                become({**request, "code": request["asked"]}, level, asked_folder, null, null, ends)
-        children.append(os.fork())
-        if children[-1] == 0:
-            close(*private, output[0], error[0], questions[0], answers[1])
-            become(request, level, folder, output[1], error[1], {"QUESTIONS": questions[1], "ANSWERS": answers[0]})
-        close(output[1], error[1], *questions, *answers)
-        child = children[-1]
         printed, told, cut = listen(output[0], error[0], request["limits"], started, folder)
-        status = None if cut else waited(child, started + request["limits"]["wall_s"])
+        status = None
+        if not cut:
+            status, cut = waited(child, started + request["limits"]["wall_s"], folder, request["limits"]["disk_bytes"])
         if status is None:  # its time is over, or it closed its pipes and lives on
-            cut = cut or "timeout"
             os.kill(child, signal.SIGKILL)
             status = os.waitpid(child, 0)[1]
-        children.remove(child)
-        return {**ending(status, told, cut), "stdout": printed.decode("utf-8", "replace"), "seconds": time.monotonic() - started}
+        return {**ending(status, told, cut, nonce), "stdout": printed.decode("utf-8", "replace"), "seconds": time.monotonic() - started}
     finally:
         close(output[0], error[0])
-        for child in children:
-            with contextlib.suppress(OSError):
-                os.kill(child, signal.SIGKILL)
-                os.waitpid(child, 0)
+        with contextlib.suppress(OSError):
+            os.kill(child, signal.SIGKILL)
         remove_tree(folder)
 
 
@@ -110,21 +102,26 @@ def close(*descriptors: int) -> None:
             os.close(descriptor)
 
 
-def waited(child: int, until: float) -> int | None:
-    """The status of a child that ends in time; `None` for one that does not."""
-    pause_s = 0.0005
+def waited(child: int, until: float, folder: str, disk_bytes: int) -> tuple[int | None, str]:
+    """The status of a child that ends in time, and what it did too much of; `None` for one that has to be ended."""
+    pause_s, look = 0.0005, time.monotonic() + LOOK_S
     while True:
         found, status = os.waitpid(child, os.WNOHANG)
         if found:
-            return status
-        if time.monotonic() >= until:
-            return None
+            return status, ""
+        now = time.monotonic()
+        if now >= until:
+            return None, "timeout"
+        if now >= look:
+            look = now + LOOK_S
+            if written(folder, disk_bytes) > disk_bytes:
+                return None, "disk"
         time.sleep(pause_s)
         pause_s = min(2 * pause_s, 0.05)
 
 
-def become(request: dict[str, Any], level: str, folder: str, output: int, error: int, ends: dict[str, int]) -> NoReturn:
-    """The fork: never returns. `error` carries what was raised, and a mark when the last line was reached; `ends` names further descriptors."""
+def become(request: dict[str, Any], level: str, folder: str, output: int, error: int, nonce: str) -> NoReturn:
+    """The fork: never returns. `error` carries what was raised, and a mark when the last line was reached; with `nonce`, that it was refused."""
     limits = request["limits"]
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -135,11 +132,7 @@ def become(request: dict[str, Any], level: str, folder: str, output: int, error:
     random.seed(0)  # so that a program does the same each time
     code = RAISED
     try:
-        program = compile(request["code"], "<program>", "exec")
-    except BaseException as problem:  # whatever the compiler makes of it
-        os.write(error, describe(problem))
-        os._exit(RAISED)
-    try:
+        ends = opened(request.get("talk"))
         confine.confine(
             level,
             folder,
@@ -148,9 +141,15 @@ def become(request: dict[str, Any], level: str, folder: str, output: int, error:
             file_bytes=limits["file_bytes"],
             open_files=limits["open_files"],
         )
-    except OSError as problem:
-        os.write(error, f"refused: {problem}".encode())
-        os._exit(EXITED)
+    except (OSError, ValueError, OverflowError) as problem:
+        os.write(error, f"{nonce} refused: {problem}".encode())
+        EXIT(EXITED)
+    del nonce  # a program sees the frames that it was called from
+    try:
+        program = compile(request["code"], "<program>", "exec")
+    except BaseException as problem:  # whatever the compiler makes of it
+        os.write(error, describe(problem))
+        EXIT(RAISED)
     try:
         exec(program, {"__name__": "__main__", "__builtins__": __builtins__, **ends})
         code = FINISHED
@@ -163,7 +162,17 @@ def become(request: dict[str, Any], level: str, folder: str, output: int, error:
         sys.stdout.flush()
     if code == FINISHED:
         os.write(error, MARK.encode())
-    os._exit(code)
+    EXIT(code)
+
+
+def opened(talk: dict[str, str] | None) -> dict[str, int]:
+    """The two pipes over which a judging process and a program's process talk: each is opened by the other side, too."""
+    if talk is None:
+        return {}
+    asks = talk["role"] == "judge"
+    questions = os.open(os.path.join(talk["folder"], "questions"), os.O_WRONLY if asks else os.O_RDONLY)
+    answers = os.open(os.path.join(talk["folder"], "answers"), os.O_RDONLY if asks else os.O_WRONLY)
+    return {"QUESTIONS": questions, "ANSWERS": answers}
 
 
 def describe(problem: BaseException) -> bytes:
@@ -203,6 +212,8 @@ def written(folder: str, enough: int) -> int:
     for _ in range(MAX_LEVELS):
         below = []
         for path in level:
+            with contextlib.suppress(OSError):
+                os.chmod(path, 0o700)  # a folder that hides what is in it
             with contextlib.suppress(OSError), os.scandir(path) as entries:
                 for entry in entries:
                     total += max(entry.stat(follow_symlinks=False).st_size, BLOCK)
@@ -216,14 +227,16 @@ def written(folder: str, enough: int) -> int:
     return enough + 1
 
 
-def ending(status: int, told: bytes, cut: str) -> dict[str, str]:
+def ending(status: int, told: bytes, cut: str, nonce: str) -> dict[str, str]:
     text = told.decode("utf-8", "replace")
     if cut:
         return {"ending": cut, "error": ""}
-    if text.startswith("refused: "):
-        return {"ending": "refused", "error": text.removeprefix("refused: ")}
+    if text.startswith(f"{nonce} refused: "):
+        return {"ending": "refused", "error": text.removeprefix(f"{nonce} refused: ")}
     if os.WIFSIGNALED(status):
-        return {"ending": "killed", "error": signal.Signals(os.WTERMSIG(status)).name}
+        number = os.WTERMSIG(status)
+        known = {each.value: each.name for each in signal.Signals}
+        return {"ending": "killed", "error": known.get(number, f"signal {number}")}
     code = os.WEXITSTATUS(status)
     if code == FINISHED and text == MARK:
         return {"ending": "finished", "error": ""}
