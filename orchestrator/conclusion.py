@@ -76,6 +76,9 @@ async def why_no_answer(
         if option.p_success == 0.0:  # it could tell that it cannot answer: now it says why, which is free
             tried[option.model] = (await backends[option.model].complete(request)).note or option.rejected
     why = "; ".join(f"{name}: {reason}" for name, reason in tried.items())
+    if result.errors and not budget_errors:  # there are models; they failed
+        remedy = "Ask again; orchestrator doctor looks at the models' servers"
+        return NoAdequateModel(f"no model answered ({why})", remedy=remedy, tried=tried, trace=trace, has_failed=True)
     return NoAdequateModel(f"no adequate model for this query ({why})", remedy=WHAT_TO_ADD, tried=tried, trace=trace)
 
 

@@ -70,14 +70,19 @@ class BudgetExceeded(OrchestratorError):
 
 
 class NoAdequateModel(OrchestratorError):
-    """No model at hand can answer. `tried` maps each model to why not; `trace` is what was done."""
+    """No model at hand can answer. `tried` maps each model to why not; `trace` is what was done. `has_failed`: models could have
+    answered, but their servers failed, so that the same query may be answered later.
+    """
 
     code = "no_adequate_model"
 
-    def __init__(self, message: str, *, remedy: str = "", tried: dict[str, str] | None = None, trace: Any = None) -> None:
+    def __init__(
+        self, message: str, *, remedy: str = "", tried: dict[str, str] | None = None, trace: Any = None, has_failed: bool = False
+    ) -> None:
         super().__init__(message, remedy=remedy)
         self.tried = tried or {}
         self.trace = trace
+        self.has_failed = has_failed
 
     def as_dict(self) -> dict[str, Any]:
         return {**super().as_dict(), "tried": self.tried}

@@ -58,6 +58,8 @@ async def team(gateway: Gateway, call: Call, _: Any) -> None:
 
 async def change_team(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
     found = await _team(gateway, call)
+    if found.id == call.principal.team and "limits" in body:
+        _operator_only(call)  # nobody raises the limits that were set for them
     await _do(gateway, lambda: gateway.accounts.change("teams", found.id, _changes(body, found.limits)))
     await call.reply_json(asdict(await _team(gateway, call)))
 
@@ -65,6 +67,7 @@ async def change_team(gateway: Gateway, call: Call, body: dict[str, Any]) -> Non
 async def add_key(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
     _must_manage(call, body["org"], "organisation")
     permissions = tuple(body.get("permissions", DEFAULT_PERMISSIONS))
+    _check_within(call, _limits(body))
     new = NewKey(
         body["name"],
         body["org"],
@@ -91,6 +94,10 @@ async def key(gateway: Gateway, call: Call, _: Any) -> None:
 async def change_key(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
     found = await _key(gateway, call)
     changes = _changes(body, found.limits)
+    if found.id == call.principal.key and ("limits" in body or "team" in body):
+        _operator_only(call)
+    if "limits" in changes:
+        _check_within(call, changes["limits"])
     if "expires_in_days" in changes:
         del changes["expires_in_days"]
         changes["expires_at"] = _expiry(gateway, body)
@@ -164,6 +171,20 @@ async def _key(gateway: Gateway, call: Call) -> Key:
     found = await _do(gateway, lambda: gateway.accounts.key(call.params["id"]), changes=False)
     _must_manage(call, found.org, "key")
     return found
+
+
+def _check_within(call: Call, limits: AccountLimits) -> None:
+    """Who has limits gives no key higher ones: it would be a way around them. Raises `Problem`."""
+    if call.principal.is_operator:
+        return
+    for account in call.principal.chain:
+        if account.what == "organisation":
+            continue  # those hold for every key anyway
+        for name in ("usd", "requests_per_minute", "tokens_per_minute", "concurrency"):
+            own, given = getattr(account.limits, name), getattr(limits, name)
+            if own is not None and (given is None or given > own):
+                told = f"limits.{name} is at most {own}, the limit of the {account.what} that gives it"
+                raise Problem(403, told, code="permission_denied", param=f"limits.{name}", should_retry=False)
 
 
 def _limits(body: dict[str, Any]) -> AccountLimits:

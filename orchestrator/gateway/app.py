@@ -29,10 +29,11 @@ from orchestrator.gateway.embedding import Embedders
 from orchestrator.gateway.endpoint import Endpoint
 from orchestrator.gateway.endpoints import ENDPOINTS
 from orchestrator.gateway.http import STALLED_S, Call, Gone, Receive, Scope, Send, parse_json
+from orchestrator.gateway.influence import Influence
 from orchestrator.gateway.keys import Keyring
 from orchestrator.gateway.limits import Limiter
 from orchestrator.gateway.metrics import Metrics
-from orchestrator.gateway.nulls import without_nulls
+from orchestrator.gateway.nulls import takes_nulls, without_nulls
 from orchestrator.gateway.pipelines import Pipelines
 from orchestrator.gateway.problems import Problem, problem_of
 from orchestrator.gateway.recorder import Recorder
@@ -125,6 +126,7 @@ class Gateway:
         self.recorder = Recorder(self.requests, self.metrics, access_log=settings.access_log, spans=_spans(settings))
         self.cache = Cache(settings.cache, engine) if settings.cache is not None else None
         self.validators = openapi.Validators()
+        self.influence = Influence(clock=clock)
         self.batches = Batches(self)
         self.in_flight = 0
         self.shares = Shares(settings.max_in_flight, BODIES_IN_MEMORY * settings.max_body_bytes)
@@ -187,6 +189,9 @@ class Gateway:
         except Gone:
             if call is not None:
                 call.status = CLIENT_GONE
+        except TimeoutError:
+            problem = Problem(503, "the database of this gateway does not answer", code="storage", retry_after_s=2.0)
+            await self._refuse(call, endpoint, problem, scope, receive, send)
         except Exception as error:
             problem = problem_of(error)
             if problem is None:
@@ -259,7 +264,7 @@ class Gateway:
 
     def _parsed(self, body: bytes, endpoint: Endpoint) -> Any:
         parsed = parse_json(body)
-        if endpoint.permission == "inference":
+        if takes_nulls(endpoint):
             parsed = without_nulls(parsed)
         self.validators.check(endpoint.body, parsed)
         return parsed

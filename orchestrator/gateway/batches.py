@@ -208,12 +208,12 @@ async def _inside(gateway: Gateway, key: str, path: str, body: dict[str, Any]) -
 async def upload(gateway: Gateway, call: Call, _: Any) -> None:
     filename, purpose, content = _form(call.header(b"content-type") or "", await gateway.body_of(call))
     principal = call.principal
-    stored = await asyncio.to_thread(gateway.documents.bytes_of, principal.org)
+    stored = await asyncio.to_thread(gateway.documents.bytes_of, principal.owner)
     if stored + len(content) > MOST_STORED_BYTES:
         raise Problem(
             413, f"the files of the organisation would take more than {MOST_STORED_BYTES:,} bytes; delete some", code="storage_full"
         )
-    kept = await asyncio.to_thread(gateway.documents.add_file, principal.org, principal.key, _file_id(), filename, purpose, content)
+    kept = await asyncio.to_thread(gateway.documents.add_file, principal.owner, principal.key, _file_id(), filename, purpose, content)
     await call.reply_json(_file(kept))
 
 
@@ -229,26 +229,26 @@ def _form(content_type: str, body: bytes) -> tuple[str, str, bytes]:
 
 
 async def files(gateway: Gateway, call: Call, _: Any) -> None:
-    found = await asyncio.to_thread(gateway.documents.files, call.principal.org)
+    found = await asyncio.to_thread(gateway.documents.files, call.principal.owner)
     await call.reply_json({"object": "list", "data": [_file(file) for file in found], "has_more": False})
 
 
 async def file(gateway: Gateway, call: Call, _: Any) -> None:
-    found = await asyncio.to_thread(gateway.documents.file, call.principal.org, call.params["id"])
+    found = await asyncio.to_thread(gateway.documents.file, call.principal.owner, call.params["id"])
     if found is None:
         raise _no_file(call.params["id"])
     await call.reply_json(_file(found))
 
 
 async def content(gateway: Gateway, call: Call, _: Any) -> None:
-    found = await asyncio.to_thread(gateway.documents.content, call.principal.org, call.params["id"])
+    found = await asyncio.to_thread(gateway.documents.content, call.principal.owner, call.params["id"])
     if found is None:
         raise _no_file(call.params["id"])
     await call.reply(200, found, [(b"content-type", b"application/octet-stream")])
 
 
 async def delete(gateway: Gateway, call: Call, _: Any) -> None:
-    if not await asyncio.to_thread(gateway.documents.delete_file, call.principal.org, call.params["id"]):
+    if not await asyncio.to_thread(gateway.documents.delete_file, call.principal.owner, call.params["id"]):
         raise _no_file(call.params["id"])
     await call.reply_json({"id": call.params["id"], "object": "file", "deleted": True})
 
@@ -271,16 +271,18 @@ def _file(file: StoredFile) -> dict[str, Any]:
 
 async def add(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
     principal = call.principal
-    if await asyncio.to_thread(gateway.documents.file, principal.org, body["input_file_id"]) is None:
+    if await asyncio.to_thread(gateway.documents.file, principal.owner, body["input_file_id"]) is None:
         raise _no_file(body["input_file_id"])
     described = {name: body.get(name) for name in ("input_file_id", "endpoint", "completion_window", "metadata")}
-    batch = await asyncio.to_thread(gateway.documents.add_batch, principal.org, principal.key, f"batch_{secrets.token_hex(12)}", described)
+    batch = await asyncio.to_thread(
+        gateway.documents.add_batch, principal.owner, principal.key, f"batch_{secrets.token_hex(12)}", described
+    )
     gateway.batches.begin(batch)
     await call.reply_json(await _described(gateway, batch))
 
 
 async def listed(gateway: Gateway, call: Call, _: Any) -> None:
-    found = await asyncio.to_thread(gateway.documents.batches, call.principal.org)
+    found = await asyncio.to_thread(gateway.documents.batches, call.principal.owner)
     data = [await _described(gateway, batch) for batch in found]
     await call.reply_json(
         {
@@ -306,7 +308,7 @@ async def cancel(gateway: Gateway, call: Call, _: Any) -> None:
 
 
 async def _batch(gateway: Gateway, call: Call) -> StoredBatch:
-    found = await asyncio.to_thread(gateway.documents.batch, call.principal.org, call.params["id"])
+    found = await asyncio.to_thread(gateway.documents.batch, call.principal.owner, call.params["id"])
     if found is None:
         raise Problem(404, f"there is no batch {call.params['id']!r}", code="batch_not_found")
     return found

@@ -36,6 +36,7 @@ from orchestrator.tokens import TokenizerFamily, estimate_tokens
 from orchestrator.trace import Event, Trace
 from orchestrator.types import Answer, Completion, Usage
 from router import ModelProfile, Preference, Route
+from verifiers.answered import why_no_answer
 
 if TYPE_CHECKING:
     from orchestrator.backends.relay import Passage, Relay
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from orchestrator.gateway.pipelines import Pipelines
 
 ATTEMPTS = 3
+NO_ANSWER_P = 0.02  # that nothing, or "I do not know", was the right answer
 SEARCH_CALLS = 8  # of whose tokens a search holds in a limited minute
 LEAST_OUTPUT_TOKENS = 16  # the responses API takes no smaller limit
 AUTO = "auto"
@@ -316,7 +318,8 @@ class Completions:
 
     def _took(self, job: Job, plan: Plan, model: str, text: str | None, usage: Usage) -> None:
         """Tells the engine what the routed draft was, so that it is logged, learned from and audited; its caller does not wait for that."""
-        job.facts.confidence = plan.route.p_success(model)
+        # What is no answer is not right because its model usually is.
+        job.facts.confidence = plan.route.p_success(model) if text is None or why_no_answer(text) is None else NO_ANSWER_P
         if text is None or not self.engine.takes_note:
             return
         completion = Completion(

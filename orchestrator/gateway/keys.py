@@ -38,6 +38,15 @@ class Principal:
     def may_use(self, model: str) -> bool:
         return self.models is None or _matches(self.models, model)
 
+    def may_touch(self, scope: str) -> bool:
+        """Whether a scope (without the tenant's wall) is one of those that this key is limited to."""
+        return self.scopes is None or _matches(self.scopes, scope)
+
+    @property
+    def owner(self) -> str:
+        """Whose files, responses and batches it sees: its organisation's; its own alone, where it is limited to scopes."""
+        return self.org if self.scopes is None else f"{self.org}/{self.key}"
+
     def scope(self, wanted: str | None) -> str:
         """The memory scope `wanted` of this tenant: below its own wall by construction. Raises `Problem` on one that the key may not touch."""
         name = wanted or "default"

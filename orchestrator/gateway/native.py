@@ -17,6 +17,7 @@ from orchestrator.gateway.endpoint import Endpoint, Param
 from orchestrator.gateway.http import JSON, Call
 from orchestrator.gateway.keys import Principal
 from orchestrator.gateway.limits import USD, period_of
+from orchestrator.gateway.outside import without_addresses
 from orchestrator.gateway.problems import Problem
 from orchestrator.storage.quotas import Quota
 from orchestrator.types import Answer, Candidate
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from orchestrator.gateway.app import Gateway
 
 DAY_S = 86_400.0
+READY_S = 3.0
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -87,7 +89,7 @@ def as_json(found: Answer) -> dict[str, Any]:
         "usage": asdict(found.usage),
         "receipt": None if found.receipt is None else {**asdict(found.receipt), "saved_usd": found.receipt.saved_usd},
         "route": None if found.route is None else {"chosen": found.route.chosen, "reason": found.route.reason},
-        "trace": found.trace.as_dict() if found.trace else None,
+        "trace": without_addresses(found.trace.as_dict()) if found.trace else None,
     }
 
 
@@ -104,8 +106,9 @@ async def feedback(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
     if engine.decisions is None:
         raise Problem(404, "this gateway keeps no decisions: write online: {} in its configuration", code="no_decision_log")
     logged = await asyncio.to_thread(engine.decisions.find, body["trace_id"])
-    if logged is None or logged.scope.partition("/")[0] != principal.org:
+    if logged is None or not await _may_read(gateway, principal, body["trace_id"], logged.scope):
         raise UnknownAnswer(f"there is no answer {body['trace_id']!r}", remedy="Use the trace id that the answer carried")
+    gateway.influence.count(principal.org)
     grades = await engine.feedback(
         body["trace_id"],
         body.get("score"),
@@ -114,6 +117,19 @@ async def feedback(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
         source=body.get("source") or "user",
     )
     await call.reply_json({"trace_id": body["trace_id"], "grades": grades})
+
+
+async def _may_read(gateway: Gateway, principal: Principal, trace_id: str, scope: str) -> bool:
+    """Whether a key may read a trace, and so grade it: of its organisation, of a scope that it may touch, and of its own unless it manages."""
+    org, _, name = scope.partition("/")
+    if org != principal.org or not principal.may_touch(name):
+        return False
+    own = _own(principal, {})
+    if own is None:
+        return True
+    await gateway.recorder.flush()
+    found = await asyncio.to_thread(gateway.requests.find, principal.org, trace_id)
+    return found is not None and found["key"] == own
 
 
 async def traces(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
@@ -144,7 +160,7 @@ async def usage(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
 
 def _outside(served: dict[str, Any]) -> dict[str, Any]:
     """A request as its tenant knows it: scopes without their wall."""
-    return {**served, "scope": served["scope"].partition("/")[2]}
+    return without_addresses({**served, "scope": served["scope"].partition("/")[2]})  # type: ignore[no-any-return]
 
 
 def _own(principal: Principal, query: dict[str, Any]) -> str | None:
@@ -184,7 +200,8 @@ async def healthy(gateway: Gateway, call: Call, _: Any) -> None:
 async def ready(gateway: Gateway, call: Call, _: Any) -> None:
     if gateway.is_draining:
         raise Problem(503, "the gateway is about to end", code="draining", retry_after_s=1.0)
-    await asyncio.to_thread(gateway.accounts.revision)  # raises when the database cannot be used
+    async with asyncio.timeout(READY_S):
+        await asyncio.to_thread(gateway.database.check)  # raises when the database cannot be read or written, or is locked
     await call.reply_json({"status": "ready"})
 
 

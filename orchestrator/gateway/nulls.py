@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from orchestrator.gateway.endpoint import Endpoint
 
 # What is somebody else's to read: JSON Schemas, arguments and inputs, labels. Null is a value there.
 _OPAQUE = frozenset(
@@ -24,6 +27,28 @@ def without_nulls(value: Any) -> Any:
         if each is not None or name in _KEPT
     }
     return value if len(found) == len(value) and all(found[name] is value[name] for name in found) else found
+
+
+def takes_nulls(endpoint: Endpoint) -> bool:
+    """Whether null means absent in the bodies of an operation: everywhere but where accounts are changed, where it lifts a limit."""
+    return endpoint.permission != "admin"
+
+
+def nullable(schema: Any) -> Any:
+    """A JSON Schema as requests may be written that are read `without_nulls`: what need not be there may be null."""
+    if isinstance(schema, list):
+        return [nullable(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {name: nullable(each) for name, each in schema.items()}
+    properties = schema.get("properties")
+    if isinstance(properties, dict):
+        required = schema.get("required") or ()
+        found["properties"] = {
+            name: found["properties"][name] if name in required or name in _OPAQUE or name in _KEPT else {"anyOf": [each, {"type": "null"}]}
+            for name, each in found["properties"].items()
+        }
+    return found
 
 
 def _is_turns(name: str, value: Any) -> bool:

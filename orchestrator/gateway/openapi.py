@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any
 
 import jsonschema_rs
+import orjson
 import yaml
 
 from orchestrator import __version__
 from orchestrator.gateway.endpoint import Endpoint, Param
+from orchestrator.gateway.nulls import nullable, takes_nulls
 from orchestrator.gateway.problems import Problem
 
 _DRAFT = "https://json-schema.org/draft/2020-12/schema"
+_REFERENCE = re.compile(r'"#/components/schemas/(\w+)"')
 _COMMON_ERRORS = {
     400: "The request is wrong; the message says what",
     401: "No key, or one that is not valid",
@@ -89,6 +93,7 @@ class Validators:
 def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     """The whole document."""
     paths: dict[str, dict[str, Any]] = {}
+    endpoints = list(endpoints)
     for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
     return {
@@ -98,13 +103,32 @@ def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
         "security": [{"bearer": []}, {"key": []}],
         "paths": paths,
         "components": {
-            "schemas": schemas(),
+            "schemas": _as_requests_may_be(endpoints),
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
                 "key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
             },
         },
     }
+
+
+def _as_requests_may_be(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+    """All schemas; those of bodies in which null means absent say so."""
+    with_nulls = _reached(endpoint.body for endpoint in endpoints if endpoint.body and takes_nulls(endpoint))
+    others = _reached(endpoint.body for endpoint in endpoints if endpoint.body and not takes_nulls(endpoint))
+    return {name: nullable(schema) if name in with_nulls - others else schema for name, schema in schemas().items()}
+
+
+def _reached(names: Iterable[str]) -> set[str]:
+    """Schemas that these ones refer to, and they themselves."""
+    found: set[str] = set()
+    waiting = list(names)
+    while waiting:
+        name = waiting.pop()
+        if name not in found and name in schemas():
+            found.add(name)
+            waiting += _REFERENCE.findall(orjson.dumps(schemas()[name]).decode())
+    return found
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from orchestrator.gateway import sse
+from orchestrator.gateway.outside import without_addresses
 from orchestrator.trace import Event
 from orchestrator.types import Usage
 
@@ -58,9 +59,10 @@ async def pieces(job: Job, whole: dict[str, Any]) -> AsyncIterator[bytes]:
 
 
 def progress(step: Event, *, typed: bool) -> bytes:
+    detail = without_addresses(step.detail)
     if typed:
-        return sse.event({"kind": step.kind, "at_s": round(step.at_s, 4), **step.detail}, "orchestrator.progress")
-    told = " ".join(f"{name}={value}" for name, value in step.detail.items() if value is not None)
+        return sse.event({"kind": step.kind, "at_s": round(step.at_s, 4), **detail}, "orchestrator.progress")
+    told = " ".join(f"{name}={value}" for name, value in detail.items() if value is not None)
     return sse.comment(f"{step.kind} {told}"[:300])
 
 

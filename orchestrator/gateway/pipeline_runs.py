@@ -9,6 +9,7 @@ from orchestrator.budget import from_nano
 from orchestrator.gateway import sse
 from orchestrator.gateway.endpoint import Endpoint, Param
 from orchestrator.gateway.http import EVENTS, Call
+from orchestrator.gateway.keys import Principal
 from orchestrator.gateway.pieces import progress
 from orchestrator.gateway.pipelines import PREFIX, TOLD, Pipelines, outside, problem_for
 from orchestrator.gateway.problems import Problem
@@ -54,6 +55,7 @@ async def begin_run(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
             except Exception as error:
                 problem = problem_for(error, id)
                 status, why = problem.status, problem.code or "error"
+                await asyncio.to_thread(_keep_refused, gateway, tab.principal, pipeline, id, body, problem)
             finally:
                 gateway.recorder.add(tab.close(status, why, {"run": id}))
 
@@ -70,6 +72,17 @@ async def begin_run(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
                 await call.reply_json(_ended(name, found))
     finally:
         await serving.ended()
+
+
+def _keep_refused(gateway: Gateway, principal: Principal, pipeline: Pipeline, id: str, body: dict[str, Any], problem: Problem) -> None:
+    """A run that was refused before it began (no money, too many at once) can be looked up like any other."""
+    owner = f"{principal.org}/{principal.key}"
+    if gateway.runs.find(owner, id) is not None:
+        return
+    now = gateway.clock()
+    inputs = dict(body.get("inputs") or {})
+    gateway.runs.begin(StoredRun(id, owner, pipeline.name, "", pipeline.digest, "failed", inputs, None, "", now, now, "", 0.0))
+    gateway.runs.end(id, "failed", None, problem.message)
 
 
 async def _streamed(pipelines: Pipelines, call: Call, pipeline: Pipeline, name: str, body: dict[str, Any], id: str) -> None:

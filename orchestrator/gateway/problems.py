@@ -26,6 +26,7 @@ from orchestrator.errors import (
     UnknownModel,
 )
 from orchestrator.gateway.limits import REQUESTS, TOKENS, USD, LimitReached
+from orchestrator.gateway.outside import without_addresses
 from orchestrator.pipeline.result import RunCancelled, RunFailed, UnknownRun
 from orchestrator.storage.accounts import AccountError, NoAccount
 
@@ -104,8 +105,11 @@ def problem_of(error: Exception) -> Problem | None:
         return Problem(404, str(error), code=error.code)
     if isinstance(error, AccountError):
         return Problem(409, str(error), code=error.code)
+    if isinstance(error, NoAdequateModel) and error.has_failed:
+        names = ", ".join(error.tried)
+        return Problem(503, f"no model answered: {names} failed or cannot take this", code="upstream_unavailable", retry_after_s=1.0)
     if isinstance(error, NoAdequateModel):
-        return Problem(404, str(error), code=error.code, should_retry=False)
+        return Problem(404, str(without_addresses(str(error))), code=error.code, should_retry=False)
     if isinstance(error, BackendError):
         return _backend(error)
     if isinstance(error, RunFailed):
@@ -160,9 +164,8 @@ def _backend(error: BackendError) -> Problem:
         )
     if isinstance(error, BackendRejected):
         if error.status in (400, 413, 422):
-            return Problem(
-                error.status, f"the model's provider refuses the request: {error.detail or 'no details'}", code="upstream_rejected"
-            )
+            told = without_addresses(error.detail) or "no details"
+            return Problem(error.status, f"the model's provider refuses the request: {told}", code="upstream_rejected")
         return Problem(502, "the model's provider refuses the gateway's own request", code="upstream_rejected", should_retry=False)
     if isinstance(error, BackendUnavailable) and error.may_be_billed:
         return Problem(504, "the model gave no answer in time", code="upstream_timeout")

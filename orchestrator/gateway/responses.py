@@ -59,14 +59,14 @@ async def respond(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
 
 
 async def find(gateway: Gateway, call: Call, _: Any) -> None:
-    found = await asyncio.to_thread(gateway.documents.response, call.principal.org, call.params["id"])
+    found = await asyncio.to_thread(gateway.documents.response, call.principal.owner, call.params["id"])
     if found is None:
         raise _unknown(call.params["id"])
     await call.reply_json(found[1])
 
 
 async def delete(gateway: Gateway, call: Call, _: Any) -> None:
-    if not await asyncio.to_thread(gateway.documents.delete_response, call.principal.org, call.params["id"]):
+    if not await asyncio.to_thread(gateway.documents.delete_response, call.principal.owner, call.params["id"]):
         raise _unknown(call.params["id"])
     await asyncio.to_thread(gateway.database.erase)
     await call.reply_json({"id": call.params["id"], "object": "response", "deleted": True})
@@ -75,7 +75,7 @@ async def delete(gateway: Gateway, call: Call, _: Any) -> None:
 async def _earlier(gateway: Gateway, call: Call, previous: str | None) -> list[dict[str, Any]]:
     if previous is None:
         return []
-    found = await asyncio.to_thread(gateway.documents.response, call.principal.org, previous)
+    found = await asyncio.to_thread(gateway.documents.response, call.principal.owner, previous)
     if found is None:
         raise _unknown(previous)
     return found[0]
@@ -214,7 +214,7 @@ async def _keep(
 ) -> None:
     if body.get("store") is not False:
         conversation = [*messages, *response.said()]
-        await asyncio.to_thread(gateway.documents.keep_response, call.principal.org, response.id, conversation, whole)
+        await asyncio.to_thread(gateway.documents.keep_response, call.principal.owner, response.id, conversation, whole)
 
 
 async def _streamed(

@@ -15,6 +15,7 @@ Values = Mapping[str, Any]
 Compute = Callable[[Values], Any]
 MOST_BITS = 1_024
 MOST_ITEMS = 1_000_000
+MOST_CHARS = 20_000_000
 
 
 class ExpressionFailed(OrchestratorError):
@@ -234,6 +235,26 @@ def _bounded(number: Any) -> Any:
 def _within(value: Any) -> Any:
     if (isinstance(value, str) and len(value) > MOST_TEXT) or (isinstance(value, list) and len(value) > MOST_ITEMS):
         raise ExpressionFailed("the value grows too large")
+    return value
+
+
+def within_bounds(value: Any) -> Any:
+    """The same value. Raises `ExpressionFailed` where it is too large to be kept: a value that holds another twice doubles with every round."""
+    nodes = chars = 0
+    stack = [value]
+    while stack:
+        each = stack.pop()
+        nodes += 1
+        if isinstance(each, str):
+            chars += len(each)
+        elif isinstance(each, Mapping):
+            stack.extend(each.values())
+        elif isinstance(each, list | tuple):
+            stack.extend(each)
+        if nodes > MOST_ITEMS or chars > MOST_CHARS:
+            raise ExpressionFailed(
+                "the value grows too large", remedy=f"A value has at most {MOST_ITEMS:,} parts and {MOST_CHARS:,} characters"
+            )
     return value
 
 

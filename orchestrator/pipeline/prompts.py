@@ -65,8 +65,8 @@ def parse_prompt(source: str, name: str) -> Prompt:
     try:
         tree = environment.parse(source, name)
         for kind in (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Call, nodes.CallBlock):
-            found = tree.find(kind)
-            if found is not None and not _is_allowed(found):
+            found = next((each for each in tree.find_all(kind) if not _is_allowed(each)), None)
+            if found is not None:
                 raise PromptProblem("E403", f"a prompt cannot use {_WORDS.get(kind.__name__, kind.__name__.lower())}", found.lineno)
         for reached in tree.find_all(nodes.Getattr):
             if reached.attr.startswith("_"):

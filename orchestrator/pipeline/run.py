@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.backends.resilience import LONGEST_WAIT_S
 from orchestrator.budget import Budget, Ledger, from_nano
 from orchestrator.errors import BudgetExceeded, OrchestratorError
-from orchestrator.pipeline.evaluation import Absent, ExpressionFailed
+from orchestrator.pipeline.evaluation import Absent, ExpressionFailed, within_bounds
 from orchestrator.pipeline.graph import Block, Node
 from orchestrator.pipeline.host import Host, ToolFailed
 from orchestrator.pipeline.journal import RunLedger, spent_usd
@@ -201,7 +201,7 @@ class Run:
             if attempt > 1 and step.has_effects:
                 self.begun.add(running.path)
             try:
-                value = await self._in_time(step.perform(running, given), step, running)
+                value = within_bounds(await self._in_time(step.perform(running, given), step, running))
                 break
             except (OrchestratorError, TimeoutError, OSError) as error:
                 if attempt >= step.attempts or not _is_retryable(error):

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from orchestrator.pipeline.evaluation import Absent, Compute, ExpressionFailed, Values, compiled
-from orchestrator.pipeline.functions import as_text
+from orchestrator.pipeline.functions import MOST_TEXT, as_text
 from orchestrator.pipeline.inference import guarded, names_in
 from orchestrator.pipeline.syntax import Node, SyntaxProblem, parse_expression
 
@@ -138,13 +138,17 @@ def _text(template: Template, escape: Callable[[str], str] | None) -> Compute:
     parts = [part if isinstance(part, str) else _told(part) for part in template.parts]
 
     def filled(values: Values) -> str:
-        found = []
+        found, size = [], 0
         for part in parts:
             if isinstance(part, str):
-                found.append(part)
+                text = part
             else:
                 text = as_text(part(values))
-                found.append(text if escape is None else escape(text))
+                text = text if escape is None else escape(text)
+            found.append(text)
+            size += len(text)
+            if size > MOST_TEXT:
+                raise ExpressionFailed(f"the text grows beyond {MOST_TEXT:,} characters", remedy="Check the values that it is made of")
         return "".join(found)
 
     return filled

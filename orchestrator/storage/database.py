@@ -13,6 +13,7 @@ from typing import Any
 from memory.transactions import connected, log_ahead, writing
 from orchestrator.errors import StorageError
 
+CHECK_S = 1.0  # how long a check waits for a lock
 MOST_ROWS = 100
 Rows = list[tuple[Any, ...]]
 Run = Callable[..., Rows]
@@ -46,6 +47,10 @@ class Database(ABC):
                 run(f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * len(some))} ON CONFLICT DO NOTHING", *values)
 
     @abstractmethod
+    def check(self) -> None:
+        """Writes something and takes it back. Raises `StorageError` at once where the database is full, locked, or gone."""
+
+    @abstractmethod
     def erase(self) -> None:
         """What was deleted is gone from every file of the database when this returns. Raises `StorageError` where a reader keeps it alive."""
 
@@ -77,6 +82,20 @@ class SqliteDatabase(Database):
     def writing(self) -> Iterator[Run]:
         with self._named(), writing(self._db, self._lock):
             yield lambda sql, *values: self._db.execute(sql, values).fetchall()
+
+    def check(self) -> None:
+        """On a connection of its own, so that nobody waits for it, and it for nobody."""
+        with self._named():
+            if self.where == ":memory:":
+                return
+            probe = sqlite3.connect(self.where, timeout=CHECK_S, isolation_level=None)
+            try:
+                probe.execute("BEGIN IMMEDIATE")
+                probe.execute("CREATE TABLE probe (content BLOB)")
+                probe.execute("INSERT INTO probe VALUES (zeroblob(65536))")
+                probe.execute("ROLLBACK")
+            finally:
+                probe.close()
 
     def erase(self) -> None:
         with self._lock, self._named():
@@ -149,6 +168,10 @@ class PostgresDatabase(Database):
                 return list(done.fetchall()) if done.description is not None else []
 
             yield run
+
+    def check(self) -> None:
+        with self._using() as db, db.transaction(force_rollback=True):
+            db.execute("CREATE TEMPORARY TABLE probe (content TEXT) ON COMMIT DROP")
 
     def erase(self) -> None:
         """Old versions of rows are the server's to clean (autovacuum)."""

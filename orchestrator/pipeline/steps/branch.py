@@ -53,6 +53,15 @@ class BranchStep(Step):
             has_last |= is_last
             if is_last and index < len(self.branch) - 1:
                 at.problem("E106", "only the last arm of a branch can do without 'when'", *here)
+            if "otherwise" in stated and stated & {"give", "do", "output"}:
+                told = (
+                    "'otherwise' holds the value itself: nothing beside it is heeded. Write {otherwise: value}, or {give: value} without it"
+                )
+                at.problem("E106", told, *here)
+                continue
+            if isinstance(arm.otherwise, Mapping) and arm.otherwise and arm.otherwise.keys() <= {"give", "do", "output"}:
+                at.problem("E106", "'otherwise' holds the value itself: for steps, the last arm is {do: ...} without 'otherwise'", *here)
+                continue
             if (arm.do is None) == (not value) or ("otherwise" in stated and arm.when is not None):
                 at.problem("E106", "an arm has 'when', and 'do' or 'give'; the last one may be {otherwise: value} or {do: ...}", *here)
                 continue

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from orchestrator.pipeline.evaluation import Compute
+from orchestrator.pipeline.evaluation import Compute, within_bounds
 from orchestrator.pipeline.fields import ConditionField, Strict
 from orchestrator.pipeline.step import Inner, Step, Steps
 from orchestrator.pipeline.valuetypes import ANY, BOOL, NUMBER, ValueType
@@ -52,7 +52,7 @@ class LoopStep(Step):
         for index in range(self.loop.at_most):
             more = {"last": last, "index": index}
             values = await running.inside("do", suffix=f"[{index}]", more=more)
-            last = running.node.blocks["do"].output(values)
+            last = within_bounds(running.node.blocks["do"].output(values))
             if self._until is not None and self._until({**values, "last": last}) is True:
                 break
         return last

@@ -15,6 +15,11 @@ from urllib.parse import urlsplit
 
 from orchestrator.pipeline.host import ToolFailed
 
+# NAT64 (RFC 6052), IPv4-translated (RFC 2765), IPv4-compatible (RFC 4291, 2.5.5.1): the last four bytes are an IPv4 address.
+_HOLDING_IPV4 = [ipaddress.IPv6Network(each) for each in ("64:ff9b::/96", "::ffff:0:0:0/96", "::/96")]
+_INSIDE = [
+    ipaddress.IPv6Network(each) for each in ("64:ff9b:1::/48", "fec0::/10", "fc00::/7", "fe80::/10")
+]  # local NAT64, site-local, unique local
 PORTS = {"http": 80, "https": 443}
 
 
@@ -71,6 +76,8 @@ def is_public(address: str) -> bool:
         inner = found.ipv4_mapped or found.sixtofour or (found.teredo[1] if found.teredo else None)
         if inner is not None:
             return is_public(str(inner))
-        if found in ipaddress.ip_network("64:ff9b::/96"):
+        if any(found in network for network in _HOLDING_IPV4):
             return is_public(str(ipaddress.IPv4Address(int(found) & 0xFFFFFFFF)))
+        if any(found in network for network in _INSIDE):
+            return False
     return found.is_global and not found.is_multicast

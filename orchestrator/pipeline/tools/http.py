@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from collections.abc import Mapping
@@ -196,11 +197,15 @@ async def request(
         extensions={**extensions, "timeout": httpx.Timeout(timeout_s).as_dict()},
     )
     try:
-        reply = await client.send(sent, stream=True)
-        try:
-            content = await _read(reply)
-        finally:
-            await reply.aclose()
+        async with asyncio.timeout(timeout_s):  # httpx counts each silence by itself: a server that dribbles would never end
+            reply = await client.send(sent, stream=True)
+            try:
+                content = await _read(reply)
+            finally:
+                await reply.aclose()
+    except TimeoutError:
+        told = f"{method} {_plain(url)}: no whole answer in {timeout_s:g} s"
+        raise ToolFailed(told, remedy="Raise timeout, or ask for less", retryable=True, may_have_happened=changes) from None
     except httpx.ConnectError as error:
         raise ToolFailed(f"{method} {_plain(url)}: no connection: {error}", remedy="Is the server there?", retryable=True) from None
     except httpx.HTTPError as error:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from orchestrator.pipeline.scope import Scope
 
 MOST_ROWS = 10_000
+MOST_BYTES, MOST_VALUE_BYTES = 20_000_000, 10_000_000
+_OPENS = re.compile(r"\s*(?:attach|detach|pragma|vacuum)\b", re.IGNORECASE)
 _DONE = "CREATE TABLE IF NOT EXISTS orchestrator_done (key TEXT PRIMARY KEY, result TEXT NOT NULL)"
 # Texts, quoted names, comments and PostgreSQL's casts hold colons that are no parameters.
 _LEXEME = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|::\w+|(?<![\w:]):([A-Za-z]\w*)|(;)", re.DOTALL)
@@ -58,6 +60,8 @@ def read(name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader
     statement, names, problem = bound(stated.query)
     if not problem and not stated.writes and not _READS.match(_uncommented(stated.query)):
         problem = "this statement does not only read: say writes: true if it may write"
+    if not problem and _OPENS.match(_uncommented(stated.query)):
+        problem = "ATTACH, DETACH, PRAGMA and VACUUM reach beyond the database: they are not for a tool"
     for one in stated.parameters:
         if one not in names:
             loader.sources.problem((*where, "parameters", one), "E507", f"the query has no parameter :{one}", key=True)
@@ -141,6 +145,10 @@ class SqlTool(Tool):
             db = sqlite3.connect(f"{resolved.as_uri()}?mode={mode}", uri=True, timeout=self._options.timeout, isolation_level=None)
         except sqlite3.Error as error:
             raise ToolFailed(f"the database {name!r} cannot be opened: {error}", remedy="Check the path") from None
+        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_VALUE_BYTES)
+        if not self.has_effects:
+            db.execute("PRAGMA query_only = ON")
+        db.set_authorizer(_allowed)
         late = _Late(db, self._options.timeout)
         try:
             with late:
@@ -152,7 +160,6 @@ class SqlTool(Tool):
             db.close()
 
     def _read(self, db: sqlite3.Connection, given: dict[str, Any]) -> list[dict[str, Any]]:
-        db.execute("PRAGMA query_only = ON")
         cursor = db.execute(_for_sqlite(self._statement), given)
         return _rows(cursor, self._options.rows)
 
@@ -219,6 +226,14 @@ class _Late:
         self._timer.cancel()
 
 
+def _allowed(action: int, one: str | None, other: str | None, database: str | None, inner: str | None) -> int:
+    """SQLite asks for each thing that a statement does: no other file is attached, no setting changed, no library loaded."""
+    is_forbidden = action in (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA) or (
+        action == sqlite3.SQLITE_FUNCTION and str(other).lower() == "load_extension"
+    )
+    return sqlite3.SQLITE_DENY if is_forbidden else sqlite3.SQLITE_OK
+
+
 def _for_sqlite(statement: str) -> str:
     return re.sub(r"%\((\w+)\)s", r":\1", statement).replace("%%", "%")
 
@@ -227,7 +242,15 @@ def _rows(cursor: Any, most: int) -> list[dict[str, Any]]:
     if cursor.description is None:
         return []
     names = [column[0] for column in cursor.description]
-    return [{name: _plain(value) for name, value in zip(names, row, strict=True)} for row in cursor.fetchmany(most)]
+    found, size = [], 0
+    for row in cursor:
+        found.append({name: _plain(value) for name, value in zip(names, row, strict=True)})
+        size += sum(len(value) for value in row if isinstance(value, str | bytes))
+        if size > MOST_BYTES:
+            raise ToolFailed(f"the rows have more than {MOST_BYTES:,} bytes", remedy="Ask for fewer rows, or fewer columns")
+        if len(found) >= most:
+            break
+    return found
 
 
 def _plain(value: Any) -> Any:
