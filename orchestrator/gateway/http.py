@@ -233,7 +233,7 @@ class _Watch:
 def parse_json(raw: bytes) -> Any:
     """Strict JSON: UTF-8, no NaN, no doubled keys, at most some 240 levels, keys and items up to a bound. Raises `Problem`."""
     if raw.count(b'":') - raw.count(b'\\":') > MAX_KEYS or (len(raw) > MAX_ITEMS and raw.count(b",") > MAX_ITEMS):
-        raise Problem(413, f"the body has more than {MAX_KEYS:,} keys or {MAX_ITEMS:,} items", code="request_too_large")
+        raise Problem(400, f"the body has more than {MAX_KEYS:,} keys or {MAX_ITEMS:,} items", code="too_many_items")
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

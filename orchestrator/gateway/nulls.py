@@ -40,15 +40,18 @@ def nullable(schema: Any) -> Any:
         return [nullable(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {name: nullable(each) for name, each in schema.items()}
+    found = {name: nullable(each) for name, each in schema.items() if name != "properties"}
     properties = schema.get("properties")
     if isinstance(properties, dict):
-        required = schema.get("required") or ()
-        found["properties"] = {
-            name: found["properties"][name] if name in required or name in _OPAQUE or name in _KEPT else {"anyOf": [each, {"type": "null"}]}
-            for name, each in found["properties"].items()
-        }
+        # Which of several must be there stands in a `oneOf`: null is none of them.
+        required = properties if "oneOf" in schema else schema.get("required") or ()
+        found["properties"] = {name: _nullable_one(name, each, name in required or name in _KEPT) for name, each in properties.items()}
     return found
+
+
+def _nullable_one(name: str, schema: Any, must_be: bool) -> Any:
+    made = schema if name in _OPAQUE else nullable(schema)
+    return made if must_be else {"anyOf": [made, {"type": "null"}]}
 
 
 def _is_turns(name: str, value: Any) -> bool:
