@@ -1,6 +1,6 @@
 """How many tokens a text or a whole request is, without a tokenizer: about how many, and how many at most.
 
-Providers count with vocabularies that are not at hand. What they count was measured on texts of 48 kinds with seven public vocabularies (OpenAI's
+Providers count with vocabularies that are not at hand. What they count was measured on texts of 61 kinds with seven public vocabularies (OpenAI's
 cl100k and o200k, Anthropic's of 2023, Qwen, DeepSeek, Mistral's two; `tests/token_counts.json`): `estimate_tokens` lies at or above what each family
 counts for texts that people send, seldom above twice of it; `bound_tokens` is never exceeded, whatever the text.
 """

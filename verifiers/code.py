@@ -8,15 +8,12 @@ import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from verifiers.expressions import compared, divided, is_plain, library_of, names_defined
 from verifiers.sandbox import Limits, Sandbox, SandboxUnavailable
 from verifiers.sandbox.restricted import Restricted
 from verifiers.verdict import Verdict
 
-HERE = Path(__file__).with_name("sandbox")
-_OWN_IMPORTS = re.compile(r"^from (?:plain_values|__future__) import .*\n", re.MULTILINE)
 LOAD_S, EACH_S = 1.0, 0.1
 MAX_SHOWN = 3
 _FENCE = re.compile(r"```(?:python|py)?[^\S\n]{0,40}\n(.*?)```", re.DOTALL | re.IGNORECASE)
@@ -53,11 +50,8 @@ async def evaluate(program: str, expressions: Sequence[str], sandbox: Sandbox, *
     """
     defined, library = names_defined(program), library_of(program)
     asked = [divided(expression, defined, library) for expression in expressions]
-    texts = {name: (HERE / f"{name}.py").read_text(encoding="utf-8") for name in ("plain_values", "harness", "program_process")}
-    common = texts["plain_values"]
-    judge, other = (common + _OWN_IMPORTS.sub("", texts[name]) for name in ("harness", "program_process"))
-    judge += f"\njudge({asked!r}, {library!r}, QUESTIONS, ANSWERS, {LOAD_S!r}, {each_s!r})\n"
-    other += f"\nanswer({program!r}, QUESTIONS, ANSWERS, {LOAD_S!r}, {each_s!r})\n"
+    judge = f"import harness\nharness.judge({asked!r}, {library!r}, QUESTIONS, ANSWERS, {LOAD_S!r}, {each_s!r})\n"
+    other = f"import program_process\nprogram_process.answer({program!r}, QUESTIONS, ANSWERS, {LOAD_S!r}, {each_s!r})\n"
     room = Limits(wall_s=LOAD_S + 2 * each_s * len(expressions) + 2.0, cpu_s=60, output_bytes=1_000 + 2_000 * len(expressions))
     ran = await sandbox.run(judge, room, asked=other)
     try:

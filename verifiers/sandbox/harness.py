@@ -1,7 +1,7 @@
 """The judging process: evaluates expressions, and asks the program's process for what the program gives. The two share nothing but two pipes.
 
 A program can answer whatever it likes; it cannot reach the values that its answers are compared with, the comparison, or what is told of it. Runs
-inside the sandbox, behind `plain_values`, with a line behind it that calls `judge`: standard library only.
+inside the sandbox, imported by its worker: standard library only.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The program's own process: loads it, then answers what the judging process asks of it. Nothing of the tests is known here but the calls.
 
-Runs inside the sandbox, behind `plain_values`, with a line behind it that calls `answer`: standard library only.
+Runs inside the sandbox, imported by its worker: standard library only.
 """
 
 from __future__ import annotations

@@ -20,19 +20,31 @@ import traceback
 from typing import Any, BinaryIO, NoReturn
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-import collections  # noqa: F401 - what programs often import is here before the fork
+import bisect  # noqa: F401 - what programs and tests often import is here before the fork
+import cmath  # noqa: F401
+import collections  # noqa: F401
+import copy  # noqa: F401
 import datetime  # noqa: F401
+import decimal  # noqa: F401
+import fractions  # noqa: F401
 import functools  # noqa: F401
+import hashlib  # noqa: F401
 import heapq  # noqa: F401
+import importlib  # noqa: F401
 import itertools  # noqa: F401
 import math  # noqa: F401
+import operator  # noqa: F401
 import random
 import re  # noqa: F401
 import secrets
+import statistics  # noqa: F401
 import string  # noqa: F401
+import types  # noqa: F401
 import typing  # noqa: F401
 
 import confine  # type: ignore[import-not-found]
+import harness  # type: ignore[import-not-found]  # noqa: F401
+import program_process  # type: ignore[import-not-found]  # noqa: F401
 from removal import remove_tree  # type: ignore[import-not-found]
 
 FINISHED, RAISED, EXITED = 0, 17, 18
