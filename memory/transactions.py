@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sqlite3
 import threading
@@ -13,7 +14,11 @@ PATIENCE_S = 10.0  # how long a writer waits for another, of this process or of 
 
 
 def connected(path: str) -> sqlite3.Connection:
-    """A connection in autocommit mode that threads may share under a lock of their own."""
+    """A connection in autocommit mode that threads may share under a lock of their own. A new file, and its log beside it, can be read by
+    its owner alone.
+    """
+    if path != ":memory:":
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o600))
     return sqlite3.connect(path, timeout=PATIENCE_S, check_same_thread=False, isolation_level=None)
 
 

@@ -220,6 +220,9 @@ class GatewayConfig(_Strict):
     drain_seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
     keep_days: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 90.0
     cache: CacheConfig | None = None
+    log_level: Literal["debug", "info", "warning", "error"] = "warning"
+    log_format: Literal["text", "json"] = "text"
+    """Of the operator's log on standard error."""
     access_log: str | None = None
     """A file, or `-` for standard error: a line of JSON for each request, without its content."""
     telemetry: Literal["1.41", "latest"] | None = None

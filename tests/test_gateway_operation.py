@@ -313,3 +313,52 @@ def test_a_record_that_the_database_cannot_take_waits(tmp_path: Path) -> None:
         with gateway.gateway.database.writing() as run:
             run("ALTER TABLE away RENAME TO requests")
         assert settled(lambda: len(gateway.get("/v1/traces").json()["data"]) == 2)
+
+
+def test_a_check_changes_nothing_and_a_port_in_use_is_told(tmp_path: Path) -> None:
+    import socket
+
+    from orchestrator.errors import ConfigError
+    from orchestrator.gateway.serve import Address, prepared
+
+    config = tmp_path / "orchestrator.yaml"
+    database = tmp_path / "kept" / "gateway.db"
+    config.write_text("models: {calculator: {provider: calculator}}\n")
+    found = prepared(Address("127.0.0.1", 0), config, str(database), only_checks=True)
+    assert (found.admin_key, found.first_key, database.exists()) == ("", "", False)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(ConfigError, match="cannot listen on"):
+            prepared(Address("127.0.0.1", taken.getsockname()[1]), config, str(database))
+    assert not database.exists()
+    assert prepared(Address("127.0.0.1", 0), config, str(database)).first_key
+    assert database.stat().st_mode & 0o077 == 0
+
+
+def test_log_lines_tell_when_and_how_grave(capsys: pytest.CaptureFixture[str]) -> None:
+    import json
+    import logging
+
+    from orchestrator.gateway.serve import JsonLines
+
+    record = logging.LogRecord("orchestrator.x", logging.WARNING, "f", 1, "it %s", ("fails",), None)
+    told = json.loads(JsonLines().format(record))
+    assert (told["level"], told["logger"], told["message"]) == ("warning", "orchestrator.x", "it fails")
+    assert told["time"].endswith("+00:00")
+
+
+def test_a_database_that_is_locked_is_told_by_readyz_and_hangs_nobody(tmp_path: Path) -> None:
+    import sqlite3
+    import time
+
+    with running_gateway(tmp_path) as run:
+        holder = sqlite3.connect(tmp_path / "gateway.db", isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        began = time.monotonic()
+        assert run.get("/readyz").status_code == 503
+        assert time.monotonic() - began < 5
+        assert run.get("/healthz").status_code == 200
+        holder.execute("ROLLBACK")
+        holder.close()
+        assert run.get("/readyz").status_code == 200

@@ -25,6 +25,9 @@ class Budget:
             value = getattr(self, name)
             if value is None:
                 continue
+            is_count = name in ("tokens", "calls")
+            if is_count and isinstance(value, float) and not value.is_integer():
+                raise InvalidBudget(f"budget {name} must be a whole number, not {value!r}", remedy="Round it")
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
                 raise InvalidBudget(
                     f"budget {name} must be a finite number of at least 0, not {value!r}", remedy=f"Leave {name} out for no limit"

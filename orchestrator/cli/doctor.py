@@ -67,8 +67,8 @@ def _checks() -> list[dict[str, Any]]:
         ),
         (
             "gateway extra",
-            util.find_spec("httptools") is not None or None,
-            "orchestrator serve" if util.find_spec("httptools") else "optional: pip install 'compound-orchestrator[gateway]'",
+            util.find_spec("prometheus_client") is not None or None,
+            "orchestrator serve" if util.find_spec("prometheus_client") else "optional: pip install 'compound-orchestrator[gateway]'",
         ),
         ("sandbox", isolation != "none" or None, f"{isolation}: {why}"),
         (

@@ -19,7 +19,7 @@ from orchestrator.cli.options import config_option, reports_errors
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificate for HTTPS.")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its private key.")
 @click.option("--behind-proxy", is_flag=True, help="A proxy in front of this address speaks HTTPS to the clients.")
-@click.option("--check", is_flag=True, help="Check configuration, keys and address, then end.")
+@click.option("--check", is_flag=True, help="Check configuration and address, then end; nothing is changed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object about what is served.")
 @reports_errors
 def command(
@@ -41,9 +41,13 @@ def command(
     from orchestrator.gateway.serve import Address, prepared, run
 
     address = Address(host, port, workers, tls_cert, tls_key, behind_proxy)
-    served = prepared(address, config, database)
+    served = prepared(address, config, database, only_checks=check)
     if as_json:
         click.echo(json.dumps(served.as_dict()))
+    elif check:
+        click.echo(
+            f"all is well: {served.url} can be served (using {served.using}; keys and budgets in {served.as_dict()['database']})", err=True
+        )
     else:
         _show(served.as_dict())
     if not check:

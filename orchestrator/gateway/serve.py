@@ -6,7 +6,10 @@ Each worker is one process with one event loop; they share the port and the data
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
+import json
+import logging
 import math
 import os
 import signal
@@ -14,16 +17,18 @@ import socket
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from orchestrator.config import DEFAULT_NAME, Config, load_config, secret
+from orchestrator.config import DEFAULT_NAME, Config, GatewayConfig, load_config, secret
 from orchestrator.errors import ConfigError
 from orchestrator.fleet import fleet_from_config
 from orchestrator.storage.accounts import Accounts, Found, NewKey, digest_of
 from orchestrator.storage.database import open_database
 
+log = logging.getLogger(__name__)
 LEAST_KEY_CHARS = 24
 LEAST_KEY_BITS = 80.0
 PACKAGES = ("orjson", "httptools", "prometheus_client", "python_multipart")
@@ -72,8 +77,8 @@ class Prepared:
         }
 
 
-def prepared(address: Address, config: Path | None, database: str | None) -> Prepared:
-    """Checks everything that would make serving unsafe or impossible, and makes the first keys. Raises `ConfigError`."""
+def prepared(address: Address, config: Path | None, database: str | None, *, only_checks: bool = False) -> Prepared:
+    """Checks everything that would make serving unsafe or impossible, and makes the first keys, unless it `only_checks`. Raises `ConfigError`."""
     check_packages()
     check_address(address)
     chosen = config or (Path(DEFAULT_NAME) if Path(DEFAULT_NAME).exists() else None)
@@ -83,12 +88,15 @@ def prepared(address: Address, config: Path | None, database: str | None) -> Pre
     chosen_key = secret(parsed.gateway.admin_key, "ORCHESTRATOR_ADMIN_KEY")
     if chosen_key is not None:
         check_key(chosen_key)
-    opened = open_database(where)
-    try:
-        admin_key, first_key = _first_keys(Accounts(opened), chosen_key)
-    finally:
-        opened.close()
     port = address.port or _free_port(address.host)
+    check_port(address.host, port)
+    admin_key = first_key = ""
+    if not only_checks:
+        opened = open_database(where)
+        try:
+            admin_key, first_key = _first_keys(Accounts(opened), chosen_key)
+        finally:
+            opened.close()
     placed = Address(address.host, port, address.workers, address.tls_cert, address.tls_key, address.behind_proxy)
     return Prepared(placed, chosen, where, fleet.origin, parsed.gateway.drain_seconds, admin_key, first_key)
 
@@ -116,6 +124,19 @@ def check_address(address: Address) -> None:
             f"{address.host} is reachable from other machines, and keys would pass in the clear",
             remedy="Give --tls-cert and --tls-key, or --behind-proxy if a proxy in front speaks HTTPS, or listen on 127.0.0.1",
         )
+
+
+def check_port(host: str, port: int) -> None:
+    """Nothing else may listen there: that is told before it is announced that we do."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            told = error.strerror or str(error)
+            raise ConfigError(
+                f"cannot listen on {host}:{port}: {told}", remedy="Choose another with --port, or end what listens there"
+            ) from None
 
 
 def check_key(key: str) -> None:
@@ -169,7 +190,7 @@ def run(served: Prepared) -> None:
         if address.workers > 1:
             environment["PROMETHEUS_MULTIPROC_DIR"] = folder
         os.environ.update(environment)
-        uvicorn.run(
+        config = uvicorn.Config(
             "orchestrator.gateway.serve:application",
             factory=True,
             host=address.host,
@@ -190,6 +211,26 @@ def run(served: Prepared) -> None:
             ssl_keyfile=None if address.tls_key is None else str(address.tls_key),
             backlog=2_048,
         )
+        if address.workers == 1:
+            uvicorn.Server(config).run()
+            return
+        from uvicorn.supervisors import Multiprocess
+
+        class Workers(Multiprocess):
+            """On SIGHUP, workers that serve are not replaced by ones that could not start."""
+
+            def handle_hup(self) -> None:
+                try:
+                    configured(served.config)
+                except ConfigError as error:
+                    log.error("the new configuration is not used: %s", error)
+                    return
+                super().handle_hup()
+
+        given: dict[str, Any] = {"sockets": [config.bind_socket()]}
+        if "target" in inspect.signature(Multiprocess).parameters:  # until uvicorn made it itself
+            given["target"] = uvicorn.Server(config).run
+        Workers(config, **given).run()
 
 
 def application() -> Any:
@@ -204,11 +245,38 @@ def application() -> Any:
         return parsed, Orchestrator.from_config(parsed)
 
     config, engine = load()
+    _log(config.gateway)
     database = open_database(os.environ[_DATABASE])
     gateway = Gateway(config, engine, database=database, is_shared=bool(os.environ.get(_SHARED)), load=load)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda *_: gateway.ask_for_reload())
     return gateway
+
+
+def _log(settings: GatewayConfig) -> None:
+    """Log lines of ours with their time and level, as text or as JSON."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        JsonLines() if settings.log_format == "json" else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    )
+    ours = logging.getLogger("orchestrator")
+    ours.handlers, ours.propagate = [handler], False
+    ours.setLevel(settings.log_level.upper())
+
+
+class JsonLines(logging.Formatter):
+    """One object a line: time (ISO 8601), level, logger, message, and what happened to it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        told = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            told["exception"] = self.formatException(record.exc_info)
+        return json.dumps(told)
 
 
 def _is_loopback(host: str) -> bool:
