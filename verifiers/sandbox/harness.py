@@ -15,15 +15,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from plain_values import packed, shown, unpacked  # type: ignore[import-not-found]
+from time_limit import Late, late, limited  # type: ignore[import-not-found]
 
 MAX_CHARS = 300
 MAX_LATE = 5  # a program that is late so often is not asked any more
 MAX_LINE_BYTES = 16_000_000
 AT_ONCE = 64
-
-
-class Late(BaseException):
-    """Too slow."""
 
 
 class Failed(TypeError, AttributeError):
@@ -199,22 +196,6 @@ def _place(value: Any, name: str, names: dict[str, Any]) -> str:
 
 
 ABOUT = ("isinstance", "issubclass", "type", "callable", "hasattr", "getattr", "hash")
-
-
-def late(*_: object) -> None:
-    raise Late
-
-
-def limited(seconds: float, job: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    """What `job` returns, and what it raised."""
-    try:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        try:
-            return job(), None
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-    except BaseException as error:
-        return None, error
 
 
 def evaluated(expressions: list[str], namespace: dict[str, Any], each_s: float) -> Iterator[str | None]:

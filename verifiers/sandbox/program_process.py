@@ -10,32 +10,12 @@ import os
 import signal
 import sys
 import types
-from collections.abc import Callable
 from typing import Any
 
 from plain_values import packed, unpacked  # type: ignore[import-not-found]
+from time_limit import late, limited  # type: ignore[import-not-found]
 
 MAX_ERROR_CHARS = 300
-
-
-class Late(BaseException):
-    """Too slow. Not an `Exception`: programs catch those."""
-
-
-def late(*_: object) -> None:
-    raise Late
-
-
-def limited(seconds: float, job: Callable[[], Any]) -> tuple[Any, BaseException | None]:
-    """What `job` returns, and what it raised."""
-    try:
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-        try:
-            return job(), None
-        finally:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-    except BaseException as error:
-        return None, error
 
 
 def answer(program: str, questions: int, answers: int, load_s: float, each_s: float) -> None:
