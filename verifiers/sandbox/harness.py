@@ -204,7 +204,7 @@ def evaluated(expressions: list[str], namespace: dict[str, Any], each_s: float) 
         if times_late == MAX_LATE:
             yield None
             continue
-        found, error = limited(2 * each_s, lambda text=expression: shown(eval(text, namespace)))  # type: ignore[misc]
+        found, error = limited(2 * each_s, lambda text=expression: shown(eval(text, namespace)))
         times_late += isinstance(error, Late)
         yield found if error is None else None
 

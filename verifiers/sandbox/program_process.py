@@ -45,7 +45,7 @@ def answer(program: str, questions: int, answers: int, load_s: float, each_s: fl
     with os.fdopen(questions, encoding="ascii") as lines:
         for line in lines:
             number, expression, names = json.loads(line)
-            found, error = limited(each_s, lambda expression=expression, names=names: told(expression, names))  # type: ignore[misc]
+            found, error = limited(each_s, lambda expression=expression, names=names: told(expression, names))
             _write(answers, [number, found] if error is None else [number])
 
 
