@@ -23,7 +23,7 @@ from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.usage import usage_in
 from orchestrator.budget import Ledger
 from orchestrator.errors import BackendUnavailable, BadResponse, ConfigError
-from orchestrator.tokens import request_tokens
+from orchestrator.tokens import request_bound
 from orchestrator.types import Usage
 from router import ModelProfile
 
@@ -141,7 +141,7 @@ async def _quietly_cancelled(batches: Batches, batch: str) -> None:
 def _worst_case(profile: ModelProfile, body: dict[str, Any]) -> WorstCase:
     """What one request may cost at most, in a batch."""
     stated = stated_limit(body)
-    read, written = request_tokens(body).most, (stated or profile.max_output_tokens) * int(body.get("n") or 1)
+    read, written = request_bound(body), (stated or profile.max_output_tokens) * int(body.get("n") or 1)
     usd = profile.worst_usd(read, written)
     return WorstCase(None if usd is None else PRICE_SHARE * usd, read + written)
 

@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 TOKENS_PER_MESSAGE = 4
@@ -50,6 +51,7 @@ PARTS: Mapping[str, PartTokens] = {
     "video_url": PartTokens(30_000, 300_000),
 }
 _UNKNOWN_PART = PartTokens(1_600, 100_000)
+_NOT_READ = frozenset(("messages", "model", "metadata", "user", "stream_options", "stop", "logit_bias"))
 _CARRIED = frozenset(("image_url", "image", "input_audio", "file", "document", "video_url"))
 
 
@@ -97,6 +99,12 @@ def estimate_tokens(text: str | bytes, family: TokenizerFamily = FAMILY_THAT_COU
     return math.ceil(each * len(raw) * MARGIN)
 
 
+@lru_cache(maxsize=1_024)
+def estimate_message(text: str, family: TokenizerFamily = FAMILY_THAT_COUNTS_MOST) -> int:
+    """`estimate_tokens` of a short text, remembered: rules and questions are counted again and again."""
+    return estimate_tokens(text, family)
+
+
 def bound_tokens(text: str | bytes) -> int:
     """At most so many tokens. No vocabulary in use gives a byte more than one; all give a run of letters at most one token for its first and seven
     for ten further ones, and none to a space before a letter.
@@ -109,22 +117,25 @@ def bound_tokens(text: str | bytes) -> int:
 
 
 def _estimated(raw: bytes, family: TokenizerFamily) -> float:
-    total = 0.0
-    blobs = _BLOB.findall(raw)
-    if blobs:
+    total, is_latin, foreign = 0.0, False, b""
+    if len(raw) >= 40 and max(map(len, raw.split())) >= 40:
+        blobs = _BLOB.findall(raw)
         total += 0.95 * sum(map(len, blobs))
-        raw = _BLOB.sub(b" ", raw)
-    foreign = raw.translate(None, _ASCII)
-    letters = len(raw) - len(raw.translate(None, _LETTERS))
-    is_latin = sum(foreign.count(lead) for lead in (0xC3, 0xC4, 0xC5)) > 0.004 * letters
+        raw = _BLOB.sub(b" ", raw) if blobs else raw
+    if not raw.isascii():
+        foreign = raw.translate(None, _ASCII)
+        letters = len(raw) - len(raw.translate(None, _LETTERS))
+        is_latin = sum(foreign.count(lead) for lead in (0xC3, 0xC4, 0xC5)) > 0.004 * letters
+        total += _foreign_tokens(foreign, family)
     total += sum(map(_latin_word_tokens if is_latin else _word_tokens, _WORD.findall(raw)))
     each = family.digits_each
     for run in _DIGITS.findall(raw):
         has_space = run.startswith(b" ")
         total += math.ceil((len(run) - has_space) / each) + has_space
     total += 0.75 * (len(raw) - len(raw.translate(None, _PUNCTUATION))) + len(raw) - len(raw.translate(None, _CONTROLS))
-    total += sum(1 + len(found) / 8 for found in _BREAKS.findall(raw))
-    return total + _foreign_tokens(foreign, family) if foreign else total
+    if b"\n" in raw or b"  " in raw or b"\r" in raw or b"\t" in raw:
+        total += sum(1 + len(found) / 8 for found in _BREAKS.findall(raw))
+    return total
 
 
 def _word_tokens(word: bytes) -> float:
@@ -151,36 +162,40 @@ def _foreign_tokens(raw: bytes, family: TokenizerFamily) -> float:
     return sum(count * weight for count, weight in zip(counts, weights, strict=True))
 
 
-@dataclass(frozen=True, slots=True)
-class RequestTokens:
-    """The prompt of one request: `about` so many tokens, and at `most`."""
-
-    about: int
-    most: int
+def request_bound(body: Mapping[str, Any]) -> int:
+    """At most so many tokens are read for a chat completion's request."""
+    texts, parts, around = _said(body)
+    return sum(part.most for part in parts) + 2 * around + bound_tokens("\n".join(texts))
 
 
-def request_tokens(body: Mapping[str, Any], family: TokenizerFamily = FAMILY_THAT_COUNTS_MOST) -> RequestTokens:
-    """All that a provider counts of a chat completion's request: messages with their parts and tool calls, tools, forms of the answer, and whatever
-    else stands in it that is longer than a setting.
+def request_estimate(body: Mapping[str, Any], family: TokenizerFamily = FAMILY_THAT_COUNTS_MOST) -> int:
+    """About how many tokens a provider counts of a chat completion's request."""
+    texts, parts, around = _said(body)
+    return sum(part.about for part in parts) + around + estimate_tokens("\n".join(texts), family)
+
+
+def _said(body: Mapping[str, Any]) -> tuple[list[str], list[PartTokens], int]:
+    """All that a provider counts: texts (messages with their parts and tool calls, tools, forms, whatever else is longer than a setting),
+    parts that are no text, and tokens that stand around them.
     """
     texts: list[str] = []
-    about = most = 0
+    parts: list[PartTokens] = []
     messages = body.get("messages") or ()
     for message in messages:
         for name, value in message.items():
-            if name == "content" and isinstance(value, list):
-                for part in value:
-                    found = _part(part, texts)
-                    about, most = about + found.about, most + found.most
+            if name == "content" and isinstance(value, str):
+                texts.append(value)
+            elif name == "content" and isinstance(value, list):
+                parts += [found for part in value if (found := _part(part, texts)).most]
             elif name != "role":
                 _collect(value, texts)
-    tools = [*(body.get("tools") or ()), *(body.get("functions") or ())]
+    tools = 0
     for name, value in body.items():
-        if name not in ("messages", "model", "metadata", "user") and isinstance(value, dict | list):
+        if isinstance(value, dict | list) and name not in _NOT_READ:
             _collect(value, texts)
-    around = TOKENS_PER_MESSAGE * len(messages) + TOKENS_PER_TOOL * len(tools) + (TOOLS_PREAMBLE_TOKENS if tools else 0)
-    whole = "\n".join(texts)
-    return RequestTokens(about + around + estimate_tokens(whole, family), most + 2 * around + bound_tokens(whole))
+            if name in ("tools", "functions"):
+                tools += len(value)
+    return texts, parts, TOKENS_PER_MESSAGE * len(messages) + TOKENS_PER_TOOL * tools + (TOOLS_PREAMBLE_TOKENS if tools else 0)
 
 
 def _part(part: Any, texts: list[str]) -> PartTokens:

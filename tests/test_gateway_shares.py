@@ -116,15 +116,13 @@ def test_bodies_that_do_not_come_take_no_place_of_others(tmp_path: Path, monkeyp
 
 def test_the_share_of_one_organisation_is_not_the_whole() -> None:
     shares = Shares(40, 1_000)
-    with ExitStack() as stack:
-        for _ in range(10):
-            stack.enter_context(shares.reading("a", most=None))
-        with pytest.raises(Problem, match="10 requests"), shares.reading("a", most=None):
-            pass
-        with shares.reading("b", most=None):
-            pass
-    with shares.reading("a", most=None):
-        pass
+    for _ in range(10):
+        shares.enter("a")
+    with pytest.raises(Problem, match="10 requests"):
+        shares.enter("a")
+    shares.enter("b")
+    shares.leave("a")
+    shares.enter("a")
     shares.take("a", 100, 100)
     shares.take("a", 100, 100)
     with pytest.raises(Problem, match="too much memory"):

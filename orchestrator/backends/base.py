@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from orchestrator.tokens import TOKENS_PER_MESSAGE, TokenizerFamily, bound_tokens, estimate_tokens, family_of
+from orchestrator.tokens import (
+    FAMILY_THAT_COUNTS_MOST,
+    TOKENS_PER_MESSAGE,
+    TokenizerFamily,
+    bound_tokens,
+    estimate_message,
+    estimate_tokens,
+    family_of,
+)
 from orchestrator.types import Completion, Message
 from router import ModelProfile
 
@@ -16,6 +24,7 @@ if TYPE_CHECKING:
     from memory import RecalledRecord
 
 DEFAULT_MAX_TOKENS = 1_024
+REMEMBERED_CHARS = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +116,11 @@ def tokenizer_of(backend: Backend) -> TokenizerFamily:
 
 def estimate_prompt_tokens(messages: Sequence[Message], schema: Any = None, family: TokenizerFamily | None = None) -> int:
     """Expected tokens of a prompt, of the form that its answer must have, and of what stands around each message."""
-    text = "\n".join([*(message.content for message in messages), *_forms(schema)])
-    counted = estimate_tokens(text) if family is None else estimate_tokens(text, family)
+    counting = FAMILY_THAT_COUNTS_MOST if family is None else family
+    counted = sum(
+        estimate_message(text, counting) if len(text) <= REMEMBERED_CHARS else estimate_tokens(text, counting)
+        for text in (*(message.content for message in messages), *_forms(schema))
+    )
     return counted + TOKENS_PER_MESSAGE * len(messages)
 
 

@@ -16,7 +16,7 @@ from orchestrator.gateway.chat import Order
 from orchestrator.gateway.endpoint import Endpoint
 from orchestrator.gateway.http import Call
 from orchestrator.gateway.problems import ANTHROPIC_TYPES
-from orchestrator.tokens import family_of, request_tokens
+from orchestrator.tokens import family_of, request_estimate
 
 if TYPE_CHECKING:
     from orchestrator.gateway.app import Gateway
@@ -47,7 +47,7 @@ async def messages(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
 async def count_tokens(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
     """An estimate, as good as one without the model's own tokenizer can be; no model is asked."""
     asked = chat_body({**body, "max_tokens": 1})
-    await call.reply_json({"input_tokens": request_tokens(asked, family_of(body["model"])).about})
+    await call.reply_json({"input_tokens": request_estimate(asked, family_of(body["model"]))})
 
 
 def chat_body(body: dict[str, Any]) -> dict[str, Any]:

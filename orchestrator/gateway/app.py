@@ -253,18 +253,18 @@ class Gateway:
     async def body_of(self, call: Call) -> bytes:
         """The body of a request, within its organisation's share of what the process can hold."""
         org, largest = call.principal.org, self.settings.max_body_bytes
-        most = min((a.limits.concurrency for a in call.principal.chain if a.limits.concurrency is not None), default=None)
-        with self.shares.reading(org, most=most):
+        self.shares.enter(org, call.principal.chain)
+        try:
             claimed = call.claimed_bytes(largest)
             self.shares.take(org, claimed, largest)
-            try:
-                return await call.body(largest)
-            finally:
-                call.held_bytes = claimed
+            call.held_bytes = claimed
+            return await call.body(largest)
+        finally:
+            self.shares.leave(org)
 
     def _parsed(self, body: bytes, endpoint: Endpoint) -> Any:
         parsed = parse_json(body)
-        if takes_nulls(endpoint):
+        if b"null" in body and takes_nulls(endpoint):
             parsed = without_nulls(parsed)
         self.validators.check(endpoint.body, parsed)
         return parsed

@@ -10,7 +10,7 @@ from typing import Any
 from orchestrator.backends.base import Request
 from orchestrator.backends.dialects.dialect import stated_limit
 from orchestrator.errors import InvalidQuery
-from orchestrator.tokens import FAMILY_THAT_COUNTS_MOST, RequestTokens, TokenizerFamily, request_tokens
+from orchestrator.tokens import FAMILY_THAT_COUNTS_MOST, TokenizerFamily, request_bound, request_estimate
 from orchestrator.types import Message, Query
 
 # What only one draft of a model that knows it can give: the search neither calls tools nor looks at pictures.
@@ -116,14 +116,11 @@ class Asked:
 
     def worst_prompt_tokens(self) -> int:
         """At most so many tokens go in."""
-        return self._tokens(FAMILY_THAT_COUNTS_MOST).most
+        return request_bound(self.body)
 
     def prompt_tokens(self, family: TokenizerFamily = FAMILY_THAT_COUNTS_MOST) -> int:
         """About how many tokens of the prompt a provider counts: tools, forms and pictures are among them."""
-        return self._tokens(family).about
-
-    def _tokens(self, family: TokenizerFamily) -> RequestTokens:
-        return request_tokens(self.body, family)
+        return request_estimate(self.body, family)
 
     def with_notes(self, notes: Sequence[Message]) -> Asked:
         """The same with notes from memory right before the last message of the user."""

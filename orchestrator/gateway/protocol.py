@@ -13,6 +13,7 @@ from typing import ClassVar
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 MAX_HEAD_BYTES = 65_536
+BODY_WITH_HEAD_BYTES = 262_144  # that may come in the same read as the end of a head
 HEAD_S = 10.0
 STALLED_S = 30.0  # a client that takes nothing of its answer for so long has left
 SPARE_DESCRIPTORS = 64  # for files, databases and models' servers
@@ -27,9 +28,9 @@ class GuardedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._head_bytes = 0
-        self._is_in_head = True
+        self._head_since: float | None = self.loop.time()  # when a head began that is not whole; `None` while none is under way
         self._stalled: asyncio.TimerHandle | None = None
-        self._late: asyncio.TimerHandle | None = self.loop.call_later(HEAD_S, self._head_is_late)
+        self._look_later: asyncio.TimerHandle | None = self.loop.call_later(HEAD_S, self._look)
         if len(self.connections) > (self.most_connections or _most_connections()):
             self._make_room()
         self._waiting[self] = None
@@ -41,45 +42,45 @@ class GuardedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._waiting.pop(self, None)
-        for timer in (self._late, self._stalled):
+        for timer in (self._look_later, self._stalled):
             if timer is not None:
                 timer.cancel()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._is_in_head:
+        if self in self._waiting:
             self._head_bytes += len(data)
-            if self._late is None:  # the first bytes of a further request on the same connection
-                self._late = self.loop.call_later(HEAD_S, self._head_is_late)
+            if self._head_since is None:  # the first bytes of a further request on the same connection
+                self._head_since = self.loop.time()
+                if self._look_later is None:
+                    self._look_later = self.loop.call_later(HEAD_S, self._look)
         super().data_received(data)
-        if self._is_in_head and self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
+        if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(b"431 Request Header Fields Too Large")
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if len(name) + len(value) > MAX_HEAD_BYTES:
-            self._refuse(b"431 Request Header Fields Too Large")
-            return
-        super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
-        self._is_in_head = False
-        self._head_bytes = 0
         self._waiting.pop(self, None)
-        if self._late is not None:
-            self._late.cancel()
-            self._late = None
-        if not self.transport.is_closing():
+        is_large, self._head_bytes, self._head_since = self._head_bytes > MAX_HEAD_BYTES + BODY_WITH_HEAD_BYTES, 0, None
+        if is_large:
+            self._refuse(b"431 Request Header Fields Too Large")
+        elif not self.transport.is_closing():
             super().on_headers_complete()
 
     def on_response_complete(self) -> None:
-        self._is_in_head = True
         super().on_response_complete()
         if not self.transport.is_closing():
             self._waiting[self] = None
 
-    def _head_is_late(self) -> None:
-        self._late = None
-        self._refuse(b"408 Request Timeout")
+    def _look(self) -> None:
+        """The timer: one for many requests, so that a request costs none. It looks whether a head is late, and sleeps again until it is."""
+        self._look_later = None
+        if self._head_since is None or self.transport.is_closing():
+            return
+        left_s = self._head_since + HEAD_S - self.loop.time()
+        if left_s <= 0:
+            self._refuse(b"408 Request Timeout")
+        else:
+            self._look_later = self.loop.call_later(left_s, self._look)
 
     def _refuse(self, status: bytes) -> None:
         self.transport.write(b"HTTP/1.1 %b\r\nconnection: close\r\ncontent-length: 0\r\n\r\n" % status)

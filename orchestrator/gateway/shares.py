@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 
+from orchestrator.gateway.limits import Account
 from orchestrator.gateway.problems import Problem
 
+FEW = 8  # at once are no trouble
 SHARE = 4  # one organisation has at most a fourth of what there is
 
 
@@ -15,29 +16,25 @@ class Shares:
     """`most_requests` at once and `most_bytes` of bodies, of one process."""
 
     def __init__(self, most_requests: int, most_bytes: int) -> None:
-        self._most_requests, self._most_bytes = max(most_requests // SHARE, 1), most_bytes
-        self._reading: Counter[str] = Counter()
+        self._most_requests, self._most_bytes = max(most_requests // SHARE, FEW), most_bytes
+        self._reading: dict[str, int] = {}
         self._bytes: Counter[str] = Counter()
         self.bytes = 0
 
-    @contextmanager
-    def reading(self, org: str, *, most: int | None) -> Iterator[None]:
-        """While the body of a request comes in. `most` calls at once are what the organisation's limits allow. Raises `Problem`."""
-        allowed = self._most_requests if most is None else min(self._most_requests, 2 * most + 8)
-        if self._reading[org] >= allowed:
-            raise Problem(
-                429,
-                f"{allowed} requests of this organisation are sending their bodies already",
-                code="rate_limit_exceeded",
-                retry_after_s=1.0,
-            )
-        self._reading[org] += 1
-        try:
-            yield
-        finally:
-            self._reading[org] -= 1
-            if not self._reading[org]:
-                del self._reading[org]
+    def enter(self, org: str, chain: Sequence[Account] = ()) -> None:
+        """Counts a request whose body comes in, until `leave`. An organisation that may have few calls at once has few of these. Raises `Problem`."""
+        reading = self._reading.get(org, 0)
+        if reading >= FEW:
+            limits = [account.limits.concurrency for account in chain if account.limits.concurrency is not None]
+            allowed = min([self._most_requests, *(2 * most + FEW for most in limits)])
+            if reading >= allowed:
+                raise _too_much(429, f"{allowed} requests of this organisation are sending their bodies already")
+        self._reading[org] = reading + 1
+
+    def leave(self, org: str) -> None:
+        self._reading[org] -= 1
+        if not self._reading[org]:
+            del self._reading[org]
 
     def take(self, org: str, size: int, largest: int) -> None:
         """Counts a body of `size` bytes, until `give_back`. Raises `Problem` if they are too many; one of the `largest` size always fits alone."""
