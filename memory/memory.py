@@ -271,6 +271,9 @@ class Memory:
     def _ranked(
         self, query: str, scope: Scope, wanted: int, token_budget: int | None, moment: float | None, history: bool | None
     ) -> tuple[Ranking, int]:
+        # A scope that holds nothing costs nothing: anybody may ask for any number of them.
+        if scope.path not in self._indexes and not self._store.count(scope):
+            return Ranking.empty(), 0
         while True:
             index = self._scope_index(scope)
             try:
@@ -279,8 +282,6 @@ class Memory:
                         self._thaw(index)
                     index.refresh()
                     total = len(index)
-                    if not total:
-                        self._drop_empty(scope)
                     if not total or not query.strip():
                         return Ranking.empty(), total
                     found = rank(
@@ -332,11 +333,6 @@ class Memory:
                 index.thawed_size = len(index)
         if self._store.state(index.scope).deletions != described["deletions"]:  # somebody forgot something meanwhile
             snapshots.drop(index.scope)
-
-    def _drop_empty(self, scope: Scope) -> None:
-        """A scope that holds nothing costs nothing: anybody may ask for any number of them."""
-        with self._lock:
-            self._indexes.pop(scope.path, None)
 
     def _scope_index(self, scope: Scope) -> ScopeIndex:
         """The scope's index; those not used for longest are dropped (they can be rebuilt) when all together grow too large."""
