@@ -48,6 +48,7 @@ from orchestrator.storage.runs import Runs
 
 FLUSH_S, BOOK_S, LOOK_S, BURY_S, TIDY_S = 0.25, 0.5, 1.0, 5.0, 3_600.0
 CLIENT_GONE = 499
+BODY_LOOK_S = 0.5
 QUICK_BYTES = 65_536  # a larger body is read in a thread
 BODIES_IN_MEMORY = 16  # as many of the largest size
 log = logging.getLogger(__name__)
@@ -136,6 +137,7 @@ class Gateway:
         self._load = load
         self._jobs: list[asyncio.Task[None]] = []
         self._background: set[asyncio.Task[Any]] = set()
+        self._reading: dict[Call, asyncio.Task[Any] | None] = {}  # requests whose bodies come in
         self._seen: tuple[int, int] | None = None
         self._is_asked = False
         self._exact = {(endpoint.method, endpoint.path): endpoint for endpoint in ENDPOINTS if "{" not in endpoint.path}
@@ -258,9 +260,24 @@ class Gateway:
             claimed = call.claimed_bytes(largest)
             self.shares.take(org, claimed, largest)
             call.held_bytes = claimed
+            self._reading[call] = asyncio.current_task()
             return await call.body(largest)
+        except asyncio.CancelledError:
+            if call in self._reading or (task := asyncio.current_task()) is None:
+                raise
+            task.uncancel()
+            raise Problem(408, "the body came too slowly", code="request_timeout", headers=((b"connection", b"close"),)) from None
         finally:
+            self._reading.pop(call, None)
             self.shares.leave(org)
+
+    async def _end_late_bodies(self) -> None:
+        """One look in a while for all: a request whose body comes in time pays for no timer."""
+        now = time.perf_counter()
+        for call, task in list(self._reading.items()):
+            if now > call.body_late_at and task is not None:
+                del self._reading[call]
+                task.cancel()
 
     def _parsed(self, body: bytes, endpoint: Endpoint) -> Any:
         parsed = parse_json(body)
@@ -302,6 +319,7 @@ class Gateway:
             (BOOK_S, self.limiter.book),
             (LOOK_S, self._look),
             (BURY_S, self.limiter.bury),
+            (BODY_LOOK_S, self._end_late_bodies),
             (TIDY_S, self._tidy),
         )
         self._jobs = [asyncio.create_task(_again_and_again(seconds, job)) for seconds, job in jobs]

@@ -53,8 +53,11 @@ class Dialect(Protocol):
 
 def stated_limit(body: dict[str, Any]) -> int | None:
     """How many tokens an answer may have, by whichever of its two names that has a value; by the smaller one, where both have."""
-    stated = [int(body[name]) for name in TOKEN_FIELDS if body.get(name) is not None]
-    return min(stated) if stated else None
+    one, other = body.get("max_tokens"), body.get("max_completion_tokens")
+    if one is None or other is None:
+        stated = other if one is None else one
+        return None if stated is None else int(stated)
+    return min(int(one), int(other))
 
 
 def refused(provider: Provider, what: str) -> BackendRejected:
