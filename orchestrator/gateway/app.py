@@ -49,6 +49,7 @@ from orchestrator.storage.runs import Runs
 FLUSH_S, BOOK_S, LOOK_S, BURY_S, TIDY_S = 0.25, 0.5, 1.0, 5.0, 3_600.0
 CLIENT_GONE = 499
 BODY_LOOK_S = 0.5
+SMALL_BODY_BYTES = 16_384  # as many of them as may be under way are no trouble
 QUICK_BYTES = 65_536  # a larger body is read in a thread
 BODIES_IN_MEMORY = 16  # as many of the largest size
 log = logging.getLogger(__name__)
@@ -258,8 +259,9 @@ class Gateway:
         self.shares.enter(org, call.principal.chain)
         try:
             claimed = call.claimed_bytes(largest)
-            self.shares.take(org, claimed, largest)
-            call.held_bytes = claimed
+            if claimed > SMALL_BODY_BYTES:
+                self.shares.take(org, claimed, largest)
+                call.held_bytes = claimed
             self._reading[call] = asyncio.current_task()
             return await call.body(largest)
         except asyncio.CancelledError:

@@ -125,7 +125,6 @@ class Call:
 
     async def body(self, limit: int) -> bytes:
         """The whole body. Raises `Problem` (413) as soon as it is known to be larger than `limit` bytes, `Gone`."""
-        self.claimed_bytes(limit)
         parts, size = [], 0
         while True:
             message = await self.receive()

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from orchestrator.gateway.http import Call
     from orchestrator.gateway.keys import Principal
 
-_UNLIMITED = Budget()
 ABORTED_TOKENS = 16  # what a model may have written after the last piece that reached us
 
 
@@ -68,7 +67,7 @@ class Tab:
         budget of the request itself.
         """
         self._held_calls = calls
-        if within is not None and within != _UNLIMITED:
+        if within is not None and not (within.usd is None and within.tokens is None and within.calls is None):
             _check(usd, tokens, self._left_of(within))
         self._calls += 1
         nano = None if usd is None else to_nano(usd)
