@@ -118,7 +118,7 @@ def bound_tokens(text: str | bytes) -> int:
 
 def _estimated(raw: bytes, family: TokenizerFamily) -> float:
     total, is_latin, foreign = 0.0, False, b""
-    if len(raw) >= 40 and max(map(len, raw.split())) >= 40:
+    if len(raw) >= 40 and max(map(len, raw.split()), default=0) >= 40:
         blobs = _BLOB.findall(raw)
         total += 0.95 * sum(map(len, blobs))
         raw = _BLOB.sub(b" ", raw) if blobs else raw

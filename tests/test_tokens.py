@@ -87,3 +87,13 @@ def test_labels_and_settings_cost_nothing() -> None:
     labelled = {"messages": [Q], "metadata": {"a": BIG}, "user": BIG, "temperature": 0.5, "stop": None}
     assert request_estimate(labelled) == request_estimate({"messages": [Q]})
     assert request_bound(labelled) == request_bound({"messages": [Q]})
+
+
+@given(st.text(max_size=200), st.integers(1, 5))
+def test_any_text_is_estimated(text: str, times: int) -> None:
+    assert 0 <= estimate_tokens(text * times) <= 4.3 * len((text * times).encode("utf-8", "replace")) + 2
+
+
+def test_blanks_are_a_text_too() -> None:
+    assert estimate_tokens(" " * 100) >= 1
+    assert estimate_tokens("\n" * 100_000) > 0
