@@ -279,6 +279,45 @@ def test_no_stream_is_dropped_when_it_is_told_to_end(tmp_path: Path) -> None:
     assert rows == [(200, "")]
 
 
+def test_a_batch_goes_on_after_a_restart_and_asks_nothing_twice(tmp_path: Path) -> None:
+    async def play(body: dict[str, Any], send: Send) -> None:
+        await asyncio.sleep(0.4)
+        await reply(send, 200, completion())
+
+    texts = [f"How high is hill {number}?" for number in range(24)]
+    provider = Provider(play)
+    with served(provider) as upstream:
+        with command(tmp_path, upstream=upstream) as (_, told):
+            headers = {"authorization": f"Bearer {told['first_key']}"}
+            batch = _begin_batch(told, headers, texts)
+            assert settled(lambda: len(provider.bodies) > 2)
+        assert 2 < len(provider.bodies) < len(texts)
+        with command(tmp_path, upstream=upstream) as (_, again):
+
+            def described() -> dict[str, Any]:
+                return dict(httpx.get(f"{again['url']}/batches/{batch}", headers=headers, trust_env=False).json())
+
+            assert settled(lambda: described()["status"] == "completed", 25)
+            assert described()["request_counts"] == {"total": len(texts), "completed": len(texts), "failed": 0}
+    assert sorted(body["messages"][-1]["content"] for body in provider.bodies) == sorted(texts)
+
+
+def _begin_batch(told: dict[str, Any], headers: dict[str, str], texts: list[str]) -> str:
+    lines = [
+        {
+            "custom_id": text,
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {"model": "small", "messages": [{"role": "user", "content": text}]},
+        }
+        for text in texts
+    ]
+    files = {"file": ("in.jsonl", "\n".join(map(json.dumps, lines)))}
+    file = httpx.post(f"{told['url']}/files", data={"purpose": "batch"}, files=files, headers=headers, trust_env=False).json()["id"]
+    new = {"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
+    return str(httpx.post(f"{told['url']}/batches", json=new, headers=headers, trust_env=False).json()["id"])
+
+
 def test_workers_share_one_port_and_one_account(tmp_path: Path) -> None:
     with served(Provider(usual)) as upstream, command(tmp_path, "--workers", "2", upstream=upstream) as (_, told):
         admin = {"authorization": f"Bearer {told['admin_key']}"}

@@ -11,9 +11,9 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from orchestrator.backends.replicas import Replicas
 from orchestrator.backends.upstream import close_wire
@@ -53,6 +53,7 @@ SMALL_BODY_BYTES = 16_384  # as many of them as may be under way are no trouble
 QUICK_BYTES = 65_536  # a larger body is read in a thread
 BODIES_IN_MEMORY = 16  # as many of the largest size
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class Serving:
@@ -330,6 +331,7 @@ class Gateway:
     async def aclose(self) -> None:
         """Ends the work, books what was spent, writes what was served."""
         self.is_draining = True
+        await self.batches.drain(self.settings.drain_seconds)
         for task in (*self._jobs, *self._background):
             task.cancel()
         await asyncio.gather(*self._jobs, *self._background, return_exceptions=True)
@@ -340,11 +342,12 @@ class Gateway:
         self.recorder.close()
         self.database.close()
 
-    def in_background(self, work: Awaitable[Any]) -> None:
+    def in_background(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         """Lets it run beside the requests; it is cancelled when the gateway ends."""
-        task = asyncio.ensure_future(work)
+        task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+        return task
 
     async def reload(self) -> None:
         """Reads the configuration again, and serves by it from the next request on. Raises `ConfigError`, and goes on as before then."""

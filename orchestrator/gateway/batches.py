@@ -7,6 +7,7 @@ key that made the batch.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import secrets
 from typing import TYPE_CHECKING, Any
@@ -37,7 +38,8 @@ class Batches:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        self._running: set[str] = set()
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._ending = asyncio.Event()
 
     async def resume(self) -> None:
         """Looks for batches that nobody works on, again and again."""
@@ -51,9 +53,14 @@ class Batches:
             await asyncio.sleep(LOOK_S)
 
     def begin(self, batch: StoredBatch) -> None:
-        if batch.id not in self._running:
-            self._running.add(batch.id)
-            self._gateway.in_background(self._work(batch))
+        if batch.id not in self._running and not self._ending.is_set():
+            self._running[batch.id] = self._gateway.in_background(self._work(batch))
+
+    async def drain(self, seconds: float) -> None:
+        """Begins no further request, and waits for those under way: they are paid for, and are not asked again by whoever goes on with the batch."""
+        self._ending.set()
+        if self._running:
+            await asyncio.wait(self._running.values(), timeout=seconds)
 
     async def _work(self, batch: StoredBatch) -> None:
         documents, gateway = self._gateway.documents, self._gateway
@@ -75,11 +82,14 @@ class Batches:
                         group.create_task(self._answer(batch, waiting))
             finally:
                 holding.cancel()
-            await self._finish(batch)
+            if self._ending.is_set():
+                await asyncio.to_thread(documents.let_go_of_batch, batch.id, gateway.holder)
+            else:
+                await self._finish(batch)
         except Exception:
             log.exception("a batch failed", extra={"batch": batch.id})
         finally:
-            self._running.discard(batch.id)
+            del self._running[batch.id]
 
     async def _hold(self, id: str) -> None:
         while True:
@@ -120,9 +130,12 @@ class Batches:
         documents = self._gateway.documents
         for number, line in waiting:
             now = await asyncio.to_thread(documents.batch, batch.org, batch.id)
-            if now is None or now.status == "cancelling":
+            if now is None or now.status == "cancelling" or self._ending.is_set():
                 return
-            status, body, request_id = await self._ask(batch, line)
+            answered = await self._ask(batch, line)
+            if answered is None:
+                return
+            status, body, request_id = answered
             result = {
                 "id": f"batch_req_{secrets.token_hex(12)}",
                 "custom_id": line["custom_id"],
@@ -131,14 +144,18 @@ class Batches:
             }
             await asyncio.to_thread(documents.add_line, batch.id, number, result, is_error=status >= 400)
 
-    async def _ask(self, batch: StoredBatch, line: dict[str, Any]) -> tuple[int, Any, str]:
-        """One request, as if it had come over the network; one that meets a limit which passes is tried again later."""
+    async def _ask(self, batch: StoredBatch, line: dict[str, Any]) -> tuple[int, Any, str] | None:
+        """One request, as if it had come over the network; one that meets a limit which passes is tried again later, by the next process if this
+        one ends (`None`).
+        """
         for attempt in range(PATIENCE):
             status, headers, content, id_ = await _inside(self._gateway, batch.key, line["url"], {**line["body"], "stream": False})
             wait = headers.get(b"retry-after")
             if status not in (429, 503) or wait is None or headers.get(b"x-should-retry") == b"false" or attempt == PATIENCE - 1:
                 break
-            await asyncio.sleep(min(float(wait), 60.0))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), min(float(wait), 60.0))
+                return None
         try:
             return status, orjson.loads(content), id_
         except orjson.JSONDecodeError:

@@ -34,11 +34,20 @@ class Recorder:
         self._lines = None if access_log is None else sys.stderr if access_log == "-" else Path(access_log).open("a", encoding="utf-8")  # noqa: SIM115 - open as long as the recorder is
         self._new: list[ServedRequest] = []
         self._unkept: list[ServedRequest] = []
+        self._turn = asyncio.Lock()
 
     def add(self, served: ServedRequest) -> None:
         self._new.append(served)
 
     async def flush(self) -> None:
+        """Returns when all that was added before is written. Who waits for it may be cancelled, the writing is not: what left the list arrives."""
+        await asyncio.shield(self._flush())
+
+    async def _flush(self) -> None:
+        async with self._turn:
+            await self._write()
+
+    async def _write(self) -> None:
         new, self._new = self._new, []
         if not new and not self._unkept:
             return

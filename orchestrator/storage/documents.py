@@ -113,6 +113,11 @@ class Documents:
             sql = "UPDATE batches SET holder = ?, held_at = ? WHERE id = ? AND (holder = ? OR held_at < ?) RETURNING id"
             return bool(run(sql, holder, self._clock(), id, holder, held_before))
 
+    def let_go_of_batch(self, id: str, holder: str) -> None:
+        """Another worker may take it at once."""
+        with self._database.writing() as run:
+            run("UPDATE batches SET held_at = 0 WHERE id = ? AND holder = ?", id, holder)
+
     def change_batch(self, id: str, status: str, changes: dict[str, Any], *, unless: tuple[str, ...] = BATCH_ENDS) -> bool:
         """Moves a batch on, unless it is in one of these states; `changes` go into its description."""
         with self._database.writing() as run:
