@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from orchestrator.cli import COMMANDS
 from tests.faulty_server import completion, faulty_server, reply
@@ -107,9 +108,27 @@ def test_doctor_finds_the_machine_and_never_prints_a_key(tmp_path: Path) -> None
     assert b"sk-very-secret" not in done.stdout
 
 
+def test_doctor_ends_with_a_verdict_and_lists_what_is_missing_once(run: Any, tmp_path: Path) -> None:
+    lines = run("doctor").stdout.decode().splitlines()
+    assert sum(line.startswith("none") for line in lines) <= 6
+    assert all(len(line) <= 80 for line in lines)
+    assert "verdict" in "".join(lines[-3:])
+    missing = {"models": {"a": {"provider": "openai", "model": "m", "key": "env:NOT_SET_HERE"}}}
+    (tmp_path / "orchestrator.yaml").write_text(yaml.safe_dump(missing))
+    assert "NOT_SET_HERE" in run("doctor", status=1).stdout.decode()
+    pooled = {"models": {"sums": {"provider": "calculator"}}, "memory": {"path": "postgresql://ann:secret@db.example:5432/memory"}}
+    (tmp_path / "orchestrator.yaml").write_text(yaml.safe_dump(pooled))
+    told = run("doctor").stdout.decode()
+    assert "PostgreSQL at db.example:5432/memory" in told
+    assert "ready" in told.splitlines()[-2]
+    assert "secret" not in told
+
+
 def test_doctor_reports_a_broken_configuration(run: Any, tmp_path: Path) -> None:
     (tmp_path / "orchestrator.yaml").write_text("models: {a: {provider: gorq}}\n")
-    checks = {check["what"]: check for check in json.loads(run("doctor", "--json").stdout)["checks"]}
+    told = json.loads(run("doctor", "--json", status=1).stdout)
+    checks = {check["what"]: check for check in told["checks"]}
+    assert told["verdict"] == "mend configuration first"
     assert checks["configuration"]["ok"] is False
     assert "Did you mean 'groq'?" in checks["configuration"]["detail"]
 

@@ -6,14 +6,40 @@ import asyncio
 import json
 import os
 import platform
+import shutil
 import sqlite3
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from importlib import metadata, util
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.cli.options import MEMORY_PATH, as_json, reports_errors
+
+if TYPE_CHECKING:
+    from orchestrator.config import Config
+
+_EXTRAS = (  # extra, a package that it brings, what it is for
+    ("embeddings", "sentence_transformers", "the MiniLM encoder"),
+    ("prices", "genai_prices", "list prices of hosted models"),
+    ("gateway", "prometheus_client", "metrics, uploads and a faster event loop of orchestrator serve"),
+    ("sandbox", "pydantic_monty", "tests are tried in a fast interpreter first"),
+    ("documents", "pypdf", "memories from PDF, Word and HTML"),
+    ("math", "math_verify", "formulas are compared by value"),
+    ("postgres", "psycopg", "memory and gateway in PostgreSQL"),
+)
+_INDENT = 22
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """`ok` is `None` for what is optional and not there."""
+
+    what: str
+    ok: bool | None
+    detail: str
 
 
 @click.command("doctor")
@@ -21,118 +47,142 @@ from orchestrator.cli.options import MEMORY_PATH, as_json, reports_errors
 @as_json
 @reports_errors
 def command(providers: bool, as_json: bool) -> None:
-    """Check this machine: Python, packages, keys, model servers, memory."""
+    """Check this machine: Python, packages, keys, model servers, memory. Exits with 1 if something is broken."""
     if providers:
         from orchestrator.cli.provider_table import show
 
         show(as_json=as_json)
         return
-    checks = _checks()
+    config, stated = _configuration()
+    base = [*_machine(), stated, _decision_log(config), _memory(config)]
+    extras, keys, servers = list(_extras()), list(_keys()), list(_servers())
+    verdict = _verdict(config, [check for check in (*base, *extras, *keys, *servers) if check.ok is False], keys, servers)
     if as_json:
-        click.echo(json.dumps({"checks": checks}, indent=2))
-        return
-    for check in checks:
-        mark = {True: click.style("ok  ", fg="green"), False: click.style("fix ", fg="red"), None: click.style("none", dim=True)}[
-            check["ok"]
-        ]
-        click.echo(f"{mark} {check['what']:18} {check['detail']}")
+        checks = [asdict(check) for check in (*base, *extras, *keys, *servers)]
+        click.echo(json.dumps({"checks": checks, "ok": verdict.ok, "verdict": verdict.detail}, indent=2))
+    else:
+        for check in (*base, *_in_few_lines(extras, keys, servers), verdict):
+            _show(check)
+    if verdict.ok is False:
+        raise SystemExit(1)
 
 
-def _checks() -> list[dict[str, Any]]:
+def _show(check: Check) -> None:
+    mark = {True: click.style("ok  ", fg="green"), False: click.style("fix ", fg="red"), None: click.style("none", dim=True)}[check.ok]
+    wrapped = click.wrap_text(check.detail, max(shutil.get_terminal_size().columns, _INDENT + 40), " " * _INDENT, " " * _INDENT)
+    click.echo(f"{mark} {check.what:<{_INDENT - 6}} {wrapped.lstrip()}")
+
+
+def _in_few_lines(extras: list[Check], keys: list[Check], servers: list[Check]) -> Iterator[Check]:
+    """What is there, one by one, and what is not, in a line for each kind."""
+    yield from (check for check in extras if check.ok)
+    if missing := [check.what.removesuffix(" extra") for check in extras if not check.ok]:
+        yield Check("other extras", None, f"pip install 'compound-orchestrator[{','.join(missing)}]' (any of them)")
+    yield from (check for check in keys if check.ok)
+    if not any(check.ok for check in keys):
+        yield Check("API keys", None, "export OPENAI_API_KEY=..., or another provider's key: orchestrator doctor --providers lists them")
+    yield from (check for check in servers if check.ok)
+    if not any(check.ok for check in servers):
+        from orchestrator.providers import PROVIDERS
+
+        ports = sorted({provider.port for provider in PROVIDERS.values() if provider.port is not None})
+        yield Check("model servers", None, f"none answers on this machine (ports {', '.join(map(str, ports))})")
+
+
+def _verdict(config: Config | None, broken: list[Check], keys: list[Check], servers: list[Check]) -> Check:
+    from orchestrator.backends.servers import keys_in_environment
+
+    if broken:
+        return Check("verdict", False, f"mend {' and '.join(check.what for check in broken)} first")
+    if config is not None:
+        return Check("verdict", True, "ready, with the models of orchestrator.yaml. Try: orchestrator ask 'Where is the Louvre?'")
+    there = [*(provider.name for provider in keys_in_environment()), *(check.what.removeprefix("server ") for check in servers if check.ok)]
+    if there:
+        return Check("verdict", True, f"ready, with the models of {', '.join(there)}. Try: orchestrator ask 'Where is the Louvre?'")
+    if any(check.ok for check in keys):
+        return Check("verdict", None, "a key is set, but which models it shall be used for is not: name them in orchestrator.yaml (docs/configuration.md)")
+    told = "no language model yet: set a key, start a model server, or write orchestrator.yaml (docs/configuration.md). Without: orchestrator demo"
+    return Check("verdict", None, told)
+
+
+def _machine() -> Iterator[Check]:
     from memory.encoder import STATIC_WEIGHTS
-    from orchestrator.backends.servers import find_local_servers
-    from orchestrator.providers import PROVIDERS
     from verifiers.sandbox import level_at_hand
 
+    yield Check("python", True, platform.python_version())
+    yield Check("package", True, f"compound-orchestrator {metadata.version('compound-orchestrator')}")
+    yield Check("sqlite", True, f"SQLite {sqlite3.sqlite_version}")
+    has_faiss = util.find_spec("faiss") is not None
+    yield Check("faiss", has_faiss, "the vector index" if has_faiss else "pip install faiss-cpu")
+    has_weights = STATIC_WEIGHTS.exists()
+    yield Check("static encoder", has_weights or None, "shipped" if has_weights else "missing: the hashing encoder is used")
     isolation, why = level_at_hand()
-    rows: list[tuple[str, bool | None, str]] = [
-        ("python", True, platform.python_version()),
-        ("package", True, f"compound-orchestrator {metadata.version('compound-orchestrator')}"),
-        ("sqlite", True, f"SQLite {sqlite3.sqlite_version}"),
-        ("faiss", util.find_spec("faiss") is not None, "the vector index" if util.find_spec("faiss") else "pip install faiss-cpu"),
-        (
-            "static encoder",
-            STATIC_WEIGHTS.exists() or None,
-            "shipped" if STATIC_WEIGHTS.exists() else "missing: the hashing encoder is used",
-        ),
-        (
-            "embeddings extra",
-            util.find_spec("sentence_transformers") is not None or None,
-            "optional: pip install 'compound-orchestrator[embeddings]'",
-        ),
-        (
-            "prices extra",
-            util.find_spec("genai_prices") is not None or None,
-            "list prices of hosted models" if util.find_spec("genai_prices") else "optional: pip install 'compound-orchestrator[prices]'",
-        ),
-        (
-            "gateway extra",
-            util.find_spec("prometheus_client") is not None or None,
-            "orchestrator serve" if util.find_spec("prometheus_client") else "optional: pip install 'compound-orchestrator[gateway]'",
-        ),
-        ("sandbox", isolation != "none" or None, f"{isolation}: {why}"),
-        (
-            "sandbox extra",
-            util.find_spec("pydantic_monty") is not None or None,
-            "tests are tried in a fast interpreter first"
-            if util.find_spec("pydantic_monty")
-            else "optional: pip install 'compound-orchestrator[sandbox]'",
-        ),
-        ("configuration", *_config_state()),
-        ("decision log", *_decision_log_state()),
-        (
-            "memory",
-            True,
-            f"{MEMORY_PATH} ({Path(MEMORY_PATH).stat().st_size:,} bytes)" if Path(MEMORY_PATH).exists() else f"{MEMORY_PATH} (new)",
-        ),
-    ]
+    yield Check("sandbox", isolation != "none" or None, f"{isolation}: {why}")
+
+
+def _extras() -> Iterator[Check]:
+    for extra, package, purpose in _EXTRAS:
+        is_there = util.find_spec(package) is not None
+        yield Check(f"{extra} extra", is_there or None, purpose if is_there else f"optional: pip install 'compound-orchestrator[{extra}]'")
+
+
+def _keys() -> Iterator[Check]:
+    from orchestrator.providers import PROVIDERS
+
     for provider in PROVIDERS.values():
-        if provider.key_variable:
-            present = bool(os.environ.get(provider.key_variable))
-            rows.append(
-                (
-                    f"key {provider.name}",
-                    present or None,
-                    f"{provider.key_variable} is set" if present else f"export {provider.key_variable}=...",
-                )
-            )
-    servers = {server.provider.name: server for server in asyncio.run(find_local_servers())}
+        if variable := provider.key_variable:
+            is_set = bool(os.environ.get(variable))
+            yield Check(f"key {provider.name}", is_set or None, f"{variable} is set" if is_set else f"export {variable}=...")
+
+
+def _servers() -> Iterator[Check]:
+    from orchestrator.backends.servers import find_local_servers
+    from orchestrator.providers import PROVIDERS
+
+    found = {server.provider.name: server for server in asyncio.run(find_local_servers())}
     for provider in PROVIDERS.values():
         if provider.port is not None:
-            found = servers.get(provider.name)
-            detail = f"{', '.join(found.models)}" if found else f"nothing answers on port {provider.port}"
-            rows.append((f"server {provider.name}", bool(found) or None, detail))
-    return [{"what": what, "ok": ok, "detail": detail} for what, ok, detail in rows]
+            server = found.get(provider.name)
+            detail = f"{', '.join(server.models)}" if server else f"nothing answers on port {provider.port}"
+            yield Check(f"server {provider.name}", server is not None or None, detail)
 
 
-def _config_state() -> tuple[bool | None, str]:
+def _configuration() -> tuple[Config | None, Check]:
     from orchestrator.config import DEFAULT_NAME, load_config
     from orchestrator.errors import ConfigError
+    from orchestrator.fleet import fleet_from_config
 
     if not Path(DEFAULT_NAME).exists():
-        return None, f"no {DEFAULT_NAME} here: keys and local servers are used"
+        return None, Check("configuration", None, f"no {DEFAULT_NAME} here: keys and local servers are used")
     try:
-        return True, f"{len(load_config(DEFAULT_NAME).models)} models"
+        config = load_config(DEFAULT_NAME)
+        fleet_from_config(config)
     except ConfigError as error:
-        return False, str(error)
+        return None, Check("configuration", False, str(error))
+    return config, Check("configuration", True, f"{DEFAULT_NAME}: {', '.join(config.models)}")
 
 
-def _decision_log_state() -> tuple[bool | None, str]:
-    from orchestrator.config import DEFAULT_NAME, load_config
-    from orchestrator.errors import ConfigError, StorageError
+def _memory(config: Config | None) -> Check:
+    path = config.memory.path if config is not None and config.memory is not None else MEMORY_PATH
+    if path.startswith(("postgres://", "postgresql://")):
+        return Check("memory", True, f"PostgreSQL at {path.rpartition('@')[2].split('?')[0]} (not contacted)")
+    return Check("memory", True, f"{path} ({Path(path).stat().st_size:,} bytes)" if Path(path).exists() else f"{path} (new)")
+
+
+def _decision_log(config: Config | None) -> Check:
+    from orchestrator.errors import StorageError
     from orchestrator.storage import DecisionLog
 
+    if config is None:
+        return Check("decision log", None, "no configuration that names one")
+    if config.online is None:
+        return Check("decision log", None, "off: online: {} in the configuration keeps decisions and learns from feedback")
+    if not Path(config.online.path).exists():
+        return Check("decision log", True, f"{config.online.path} (new)")
     try:
-        online = load_config(DEFAULT_NAME).online
-        if online is None:
-            return None, "off: online: {} in the configuration keeps decisions and learns from feedback"
-        if not Path(online.path).exists():
-            return True, f"{online.path} (new)"
-        log = DecisionLog(online.path)
-    except ConfigError:
-        return None, "no configuration that names one"
+        log = DecisionLog(config.online.path)
     except StorageError as error:
-        return False, str(error)
+        return Check("decision log", False, str(error))
     counted = ", ".join(f"{count} {name}" for name, count in log.counts().items())
     log.close()
-    return True, f"{online.path} ({counted})"
+    return Check("decision log", True, f"{config.online.path} ({counted})")
