@@ -136,6 +136,47 @@ def test_keys_from_the_command_line(tmp_path: Path) -> None:
     assert "everything" in wrong.output
 
 
+def test_listing_keys_makes_nothing_and_says_how_to_begin(tmp_path: Path) -> None:
+    runner = CliRunner()
+    database = str(tmp_path / "g.db")
+    for group in ("keys", "orgs", "teams"):
+        listed = runner.invoke(main, [group, "list", "--database", database])
+        assert (listed.exit_code, "add" in listed.output) == (0, True)
+    lost = runner.invoke(main, ["keys", "revoke", "app", "--database", database])
+    assert lost.exit_code == 1
+    assert "orchestrator keys add" in lost.output
+    assert not Path(database).exists()
+
+
+def test_organisations_teams_and_keys_by_name_from_the_command_line(tmp_path: Path) -> None:
+    runner = CliRunner()
+    database = str(tmp_path / "g.db")
+
+    def run(*arguments: str, status: int = 0) -> str:
+        ran = runner.invoke(main, [*arguments, "--database", database])
+        assert ran.exit_code == status, ran.output
+        return ran.output
+
+    run("orgs", "add", "Acme Ltd", "--usd", "100", "--period", "month")
+    run("teams", "add", "search", "--org", "Acme Ltd", "--rpm", "60")
+    secret = run("keys", "add", "app", "--org", "Acme Ltd", "--team", "search", "--days", "30").splitlines()[0]
+    run("keys", "add", "spare", "--org", "Acme Ltd")
+    limited = json.loads(run("orgs", "limit", "Acme Ltd", "--rpm", "10", "--json"))["limits"]
+    assert (limited["usd"], limited["period"], limited["requests_per_minute"]) == (100.0, "month", 10)
+    assert "10 requests a minute" in run("orgs", "list")
+    assert "60 requests a minute" in run("teams", "list", "--org", "Acme Ltd")
+    told = run("keys", "list")
+    assert "Acme Ltd/search" in told
+    assert "never" in told
+    run("keys", "rotate", "app")
+    run("keys", "revoke", secret, status=1)  # the old secret is no key any more
+    assert "app" in run("keys", "revoke", "app")
+    assert [key["name"] for key in json.loads(run("keys", "list", "--json")) if key["revoked_at"] is None] == ["spare"]
+    run("keys", "add", "spare", "--org", "Acme Ltd")
+    assert "2 keys are named" in run("keys", "revoke", "spare", status=1)
+    assert "no memory scope" in run("keys", "add", "x", "--scopes", "ann, b b", status=1)
+
+
 def test_health_and_readiness(tmp_path: Path) -> None:
     with running_gateway(tmp_path) as gateway:
         assert gateway.get("/healthz", key="").json() == {"status": "ok"}

@@ -115,6 +115,34 @@ def test_a_key_manages_no_more_than_its_organisation(gateway: Running) -> None:
     assert gateway.chat(key=manager).status_code == 403
 
 
+def test_the_operator_sees_what_all_spend_and_names_organisations(gateway: Running) -> None:
+    gateway.accounts.add_org("Other Ltd")
+    made = gateway.post("/v1/admin/keys", {"name": "app", "org": "Other Ltd"}, key=gateway.admin).json()
+    assert gateway.chat(key=made["key"]).status_code == gateway.chat().status_code == 200
+    everything = gateway.get("/v1/usage?by=org", key=gateway.admin).json()["data"]
+    assert {row["org"]: row["requests"] for row in everything if row["org"] != "operator"} == {gateway.org: 1, made["org"]: 1}
+    of_one = gateway.get("/v1/usage?by=key&org=Other%20Ltd", key=gateway.admin).json()["data"]
+    assert [row["key"] for row in of_one] == [made["id"]]
+    assert [row["org"] for row in gateway.get(f"/v1/usage?by=org&org={made['org']}").json()["data"]] == [
+        gateway.org
+    ]  # no way past the wall
+    assert gateway.get("/v1/admin/keys?org=acme", key=gateway.admin).json()["data"]
+    assert gateway.get("/v1/admin/orgs/acme", key=gateway.admin).json()["id"] == gateway.org
+    manager = gateway.new_key(permissions=("admin",))
+    assert gateway.post("/v1/admin/keys", {"name": "a", "org": "Other Ltd"}, key=manager).status_code == 404
+    team = gateway.post("/v1/admin/teams", {"name": "search", "org": "acme"}, key=manager).json()
+    assert gateway.post("/v1/admin/keys", {"name": "a", "org": "acme", "team": "search"}, key=manager).json()["team"] == team["id"]
+
+
+def test_a_key_is_limited_to_scopes_that_there_can_be(gateway: Running) -> None:
+    for scope in ("\x9e\x15", "a b", "a/b/c", "../x", "", "a/", "*a"):
+        refused = gateway.post("/v1/admin/keys", {"name": "a", "org": "acme", "scopes": [scope]}, key=gateway.admin)
+        assert refused.status_code == 400, scope
+    for scope in ("ann", "ann/chat-7", "ann/*", "an*", "*", "ann/ch*"):
+        made = gateway.post("/v1/admin/keys", {"name": "a", "org": "acme", "scopes": [scope], "permissions": ["memory"]}, key=gateway.admin)
+        assert gateway.get("/v1/memories", key=made.json()["key"]).status_code == 200, scope
+
+
 async def _slow(body: dict[str, Any], send: Send) -> None:
     await asyncio.sleep(0.05)
     await reply(send, 200, completion(prompt=10, output=100))

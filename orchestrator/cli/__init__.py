@@ -33,6 +33,8 @@ COMMANDS = {
     "replay": "Estimate another configuration on logged decisions.",
     "serve": "Serve the fleet to OpenAI's and Anthropic's clients, with keys and budgets.",
     "keys": "Add, list, rotate and revoke the keys of the gateway.",
+    "orgs": "Add, list and limit the organisations of the gateway.",
+    "teams": "Add, list and limit the teams of an organisation.",
     "probe": "Measure a model: reading, writing, prefix cache, effective context.",
     "calibrate": "Hold a model's stated probabilities against known answers.",
     "demo": "Run the main job offline: real answers, then a simulated fleet.",

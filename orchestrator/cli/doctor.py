@@ -100,7 +100,11 @@ def _verdict(config: Config | None, broken: list[Check], keys: list[Check], serv
     if there:
         return Check("verdict", True, f"ready, with the models of {', '.join(there)}. Try: orchestrator ask 'Where is the Louvre?'")
     if any(check.ok for check in keys):
-        return Check("verdict", None, "a key is set, but which models it shall be used for is not: name them in orchestrator.yaml (docs/configuration.md)")
+        return Check(
+            "verdict",
+            None,
+            "a key is set, but which models it shall be used for is not: name them in orchestrator.yaml (docs/configuration.md)",
+        )
     told = "no language model yet: set a key, start a model server, or write orchestrator.yaml (docs/configuration.md). Without: orchestrator demo"
     return Check("verdict", None, told)
 

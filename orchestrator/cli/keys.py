@@ -6,23 +6,31 @@ import json
 import time
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.options import config_option, reports_errors
+from orchestrator.cli.accounts import (
+    DAY_S,
+    account_options,
+    accounts_database,
+    existing_accounts,
+    limit_options,
+    limits_of,
+    print_table,
+    spending,
+    written_limits,
+    written_moment,
+)
+from orchestrator.cli.options import as_json, reports_errors
 
 if TYPE_CHECKING:
-    from orchestrator.storage.accounts import Accounts, Period
-
-DAY_S = 86_400
-database_option = click.option("--database", help="A file, or postgresql://... [default: gateway.database of the configuration].")
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+    from orchestrator.storage.accounts import Key
 
 
 @click.group("keys")
 def command() -> None:
-    """Add, list, rotate and revoke the keys of the gateway."""
+    """Add, list, rotate and revoke the keys of the gateway. KEY is an id, a name that one key alone has, or the key itself."""
 
 
 @command.command("add")
@@ -32,14 +40,9 @@ def command() -> None:
 @click.option("--models", help="Names or beginnings with *, separated by commas [default: all].")
 @click.option("--scopes", help="Memory scopes, or beginnings with *, separated by commas [default: all of the organisation].")
 @click.option("--permissions", help="Separated by commas [default: all but admin].")
-@click.option("--usd", type=click.FloatRange(min=0), help="Budget of the key.")
-@click.option("--period", type=click.Choice(["total", "month", "day"]), default="total", show_default=True, help="What the budget is for.")
-@click.option("--rpm", type=click.IntRange(min=0), help="Requests a minute.")
-@click.option("--tpm", type=click.IntRange(min=0), help="Tokens a minute.")
-@click.option("--concurrency", type=click.IntRange(min=0), help="Requests at once.")
 @click.option("--days", type=click.FloatRange(min=0, min_open=True), help="Days until it expires.")
-@config_option
-@database_option
+@limit_options
+@account_options
 @as_json
 @reports_errors
 def add(
@@ -49,84 +52,104 @@ def add(
     models: str | None,
     scopes: str | None,
     permissions: str | None,
-    usd: float | None,
-    period: Period,
-    rpm: int | None,
-    tpm: int | None,
-    concurrency: int | None,
     days: float | None,
     config: Path | None,
     database: str | None,
     as_json: bool,
+    **limits: Any,
 ) -> None:
-    """Add the key NAME and show it, this once."""
+    """Add the key NAME and show it, this once: on standard output the key alone, its id beside it."""
     from orchestrator.errors import InvalidQuery
-    from orchestrator.storage.accounts import DEFAULT_PERMISSIONS, PERMISSIONS, AccountLimits, NewKey
+    from orchestrator.storage.accounts import DEFAULT_PERMISSIONS, PERMISSIONS, Accounts, NewKey
 
-    accounts = _accounts(config, database)
     allowed = _split(permissions) or DEFAULT_PERMISSIONS
     unknown = set(allowed) - set(PERMISSIONS)
     if unknown:
         raise InvalidQuery(f"unknown permission {sorted(unknown)[0]!r}", remedy=f"Known: {', '.join(PERMISSIONS)}")
-    org_id = next((found.id for found in accounts.orgs() if found.name == org), None) or accounts.add_org(org).id
+    found = accounts_database(config, database, makes_one=True)
+    assert found is not None
+    accounts = Accounts(found)
+    org_id = next((each.id for each in accounts.orgs() if org in (each.name, each.id)), None) or accounts.add_org(org).id
     team_id = None
     if team is not None:
-        team_id = next((found.id for found in accounts.teams(org_id) if found.name == team), None) or accounts.add_team(org_id, team).id
-    limits = AccountLimits(usd, period, rpm, tpm, concurrency)
+        team_id = (
+            next((each.id for each in accounts.teams(org_id) if team in (each.name, each.id)), None) or accounts.add_team(org_id, team).id
+        )
     expires_at = None if days is None else time.time() + DAY_S * days
-    key, secret = accounts.add_key(NewKey(name, org_id, team_id, allowed, _split(models), _split(scopes), limits, expires_at))
-    click.echo(json.dumps({**asdict(key), "key": secret}, indent=2) if as_json else secret)
+    key, secret = accounts.add_key(NewKey(name, org_id, team_id, allowed, _split(models), _split(scopes), limits_of(limits), expires_at))
+    if as_json:
+        click.echo(json.dumps({**asdict(key), "key": secret}, indent=2))
+        return
+    click.echo(secret)
+    click.echo(f"{key.id}: {name} of {org}{f'/{team}' if team else ''}. The key is shown this once.", err=True)
 
 
 @command.command("list")
-@config_option
-@database_option
+@account_options
 @as_json
 @reports_errors
 def list_(config: Path | None, database: str | None, as_json: bool) -> None:
-    """List keys, without what they are."""
-    accounts = _accounts(config, database)
-    keys = accounts.keys()
+    """List keys, without what they are: state, limits, what they spent and when they were last used."""
+    from orchestrator.storage.accounts import Accounts
+
+    found = accounts_database(config, database, makes_one=False)
+    accounts = None if found is None else Accounts(found)
+    keys = [] if accounts is None else accounts.keys()
+    spent = {} if found is None else spending(found, "key")
     if as_json:
-        click.echo(json.dumps([asdict(key) for key in keys], indent=2))
+        told = [
+            {**asdict(key), "spent_usd": _of(spent, key, "cost_usd") or 0.0, "last_used_at": _of(spent, key, "last_at")} for key in keys
+        ]
+        click.echo(json.dumps(told, indent=2))
         return
-    names = {org.id: org.name for org in accounts.orgs()}
+    if accounts is None or not keys:
+        click.echo("no keys yet. Add one: orchestrator keys add NAME --usd 5 --period month")
+        return
+    owners = {org.id: org.name for org in accounts.orgs()} | {team.id: team.name for team in accounts.teams()}
+    rows = []
     for key in keys:
-        state = "revoked" if key.revoked_at else "expired" if key.expires_at and key.expires_at <= time.time() else "valid"
-        click.echo(f"{key.id}  {key.hint}...  {state:8} {names.get(key.org or '', 'operator')}/{key.name}")
+        owner = "/".join(owners[id] for id in (key.org, key.team) if id is not None) or "operator"
+        usd = _of(spent, key, "cost_usd") or 0.0
+        last = written_moment(_of(spent, key, "last_at")) or "never"
+        rows.append((key.name, owner, key.id, _state(key), written_limits(key.limits), f"{usd:.4f}", last))
+    print_table(("NAME", "OF", "ID", "STATE", "LIMITS", "SPENT USD", "LAST USED"), rows)
 
 
 @command.command("rotate")
 @click.argument("key")
 @click.option("--grace", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Seconds that the old secret stays good.")
-@config_option
-@database_option
+@account_options
+@as_json
 @reports_errors
-def rotate(key: str, grace: float, config: Path | None, database: str | None) -> None:
-    """Give KEY (its id) a new secret and show it, this once."""
-    click.echo(_accounts(config, database).rotate_key(key, grace_s=grace)[1])
+def rotate(key: str, grace: float, config: Path | None, database: str | None, as_json: bool) -> None:
+    """Give KEY a new secret and show it, this once."""
+    accounts = existing_accounts(config, database)
+    rotated, secret = accounts.rotate_key(accounts.key_called(key).id, grace_s=grace)
+    click.echo(json.dumps({**asdict(rotated), "key": secret}, indent=2) if as_json else secret)
 
 
 @command.command("revoke")
 @click.argument("key")
-@config_option
-@database_option
+@account_options
+@as_json
 @reports_errors
-def revoke(key: str, config: Path | None, database: str | None) -> None:
-    """End KEY (its id) for good."""
-    _accounts(config, database).revoke_key(key)
-    click.echo("revoked")
+def revoke(key: str, config: Path | None, database: str | None, as_json: bool) -> None:
+    """End KEY for good."""
+    accounts = existing_accounts(config, database)
+    revoked = accounts.revoke_key(accounts.key_called(key).id)
+    click.echo(json.dumps(asdict(revoked), indent=2) if as_json else f"revoked {revoked.name} ({revoked.id})")
 
 
-def _accounts(config: Path | None, database: str | None) -> Accounts:
-    from orchestrator.config import DEFAULT_NAME, GatewayConfig, load_config
-    from orchestrator.storage.accounts import Accounts
-    from orchestrator.storage.database import open_database
+def _state(key: Key) -> str:
+    if key.revoked_at is not None:
+        return "revoked"
+    if key.expires_at is None:
+        return "valid"
+    return f"{'expired' if key.expires_at <= time.time() else 'valid until'} {written_moment(key.expires_at)}"
 
-    if database is None:
-        chosen = config or (Path(DEFAULT_NAME) if Path(DEFAULT_NAME).exists() else None)
-        database = (load_config(chosen).gateway if chosen is not None else GatewayConfig()).database
-    return Accounts(open_database(database))
+
+def _of(spent: dict[str, dict[str, Any]], key: Key, what: str) -> Any:
+    return spent[key.id][what] if key.id in spent else None
 
 
 def _split(text: str | None) -> tuple[str, ...] | None:

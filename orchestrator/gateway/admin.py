@@ -30,25 +30,24 @@ async def orgs(gateway: Gateway, call: Call, _: Any) -> None:
 
 
 async def org(gateway: Gateway, call: Call, _: Any) -> None:
-    await call.reply_json(asdict(await _org(gateway, call)))
+    await call.reply_json(asdict(await _org(gateway, call, call.params["id"])))
 
 
 async def change_org(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    found = await _org(gateway, call)
+    found = await _org(gateway, call, call.params["id"])
     _operator_only(call)  # nobody raises the limits that were set for them
     await _do(gateway, lambda: gateway.accounts.change("orgs", found.id, _changes(body, found.limits)))
-    await call.reply_json(asdict(await _org(gateway, call)))
+    await call.reply_json(asdict(await _org(gateway, call, found.id)))
 
 
 async def add_team(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    _must_manage(call, body["org"], "organisation")
-    await call.reply_json(asdict(await _do(gateway, lambda: gateway.accounts.add_team(body["org"], body["name"], _limits(body)))), 201)
+    org = await _org(gateway, call, body["org"])
+    await call.reply_json(asdict(await _do(gateway, lambda: gateway.accounts.add_team(org.id, body["name"], _limits(body)))), 201)
 
 
 async def teams(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
-    found = [
-        team for team in await _do(gateway, lambda: gateway.accounts.teams(query.get("org")), changes=False) if _manages(call, team.org)
-    ]
+    org = await _asked_org(gateway, call, query)
+    found = [team for team in await _do(gateway, lambda: gateway.accounts.teams(org), changes=False) if _manages(call, team.org)]
     await call.reply_json({"object": "list", "data": [asdict(team) for team in found]})
 
 
@@ -65,13 +64,16 @@ async def change_team(gateway: Gateway, call: Call, body: dict[str, Any]) -> Non
 
 
 async def add_key(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    _must_manage(call, body["org"], "organisation")
+    org = await _org(gateway, call, body["org"])
+    team = (
+        None if body.get("team") is None else await _do(gateway, lambda: gateway.accounts.team_called(org.id, body["team"]), changes=False)
+    )
     permissions = tuple(body.get("permissions", DEFAULT_PERMISSIONS))
     _check_within(call, _limits(body))
     new = NewKey(
         body["name"],
-        body["org"],
-        body.get("team"),
+        org.id,
+        None if team is None else team.id,
         permissions,
         _tuple(body.get("models")),
         _tuple(body.get("scopes")),
@@ -83,7 +85,8 @@ async def add_key(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
 
 
 async def keys(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
-    found = [key for key in await _do(gateway, lambda: gateway.accounts.keys(query.get("org")), changes=False) if _manages(call, key.org)]
+    org = await _asked_org(gateway, call, query)
+    found = [key for key in await _do(gateway, lambda: gateway.accounts.keys(org), changes=False) if _manages(call, key.org)]
     await call.reply_json({"object": "list", "data": [asdict(key) for key in found]})
 
 
@@ -156,9 +159,17 @@ def _operator_only(call: Call) -> None:
         raise Problem(403, "only the operator's key may do this", code="permission_denied", should_retry=False)
 
 
-async def _org(gateway: Gateway, call: Call) -> Org:
-    _must_manage(call, call.params["id"], "organisation")
-    return await _do(gateway, lambda: gateway.accounts.org(call.params["id"]), changes=False)
+async def _org(gateway: Gateway, call: Call, called: str) -> Org:
+    """An organisation by its id or its name. One that the caller does not manage is not there for it."""
+    found = await _do(gateway, lambda: gateway.accounts.org_called(called), changes=False)
+    if not _manages(call, found.id):
+        raise NoAccount(f"no organisation {called!r}", remedy="Look at the list of organisations")
+    return found
+
+
+async def _asked_org(gateway: Gateway, call: Call, query: dict[str, Any]) -> str | None:
+    """The id of the organisation that a list shall be of; `None` for all that the caller manages."""
+    return (await _org(gateway, call, query["org"])).id if "org" in query else None
 
 
 async def _team(gateway: Gateway, call: Call) -> Team:
@@ -209,7 +220,7 @@ def _tuple(given: list[str] | None) -> tuple[str, ...] | None:
 
 
 _ID = (("id", "Id"),)
-_ORG = (Param("org", {"ref": "Id"}),)
+_ORG = (Param("org", {"ref": "Name"}, "Only of this organisation: its id or its name"),)
 _TAKEN, _NONE = (404, 409), (404,)
 ENDPOINTS = (
     Endpoint("POST", "/v1/admin/orgs", add_org, "Add an organisation", "admin", body="NewOrg", answer="Org", status=201, errors=(409,)),
@@ -227,7 +238,7 @@ ENDPOINTS = (
         errors=_TAKEN,
     ),
     Endpoint("POST", "/v1/admin/teams", add_team, "Add a team", "admin", body="NewTeam", answer="Team", status=201, errors=_TAKEN),
-    Endpoint("GET", "/v1/admin/teams", teams, "Teams", "admin", answer="TeamList", params=_ORG),
+    Endpoint("GET", "/v1/admin/teams", teams, "Teams", "admin", answer="TeamList", params=_ORG, errors=_NONE),
     Endpoint("GET", "/v1/admin/teams/{id}", team, "One team", "admin", answer="Team", path_schemas=_ID, errors=_NONE),
     Endpoint(
         "PATCH",
@@ -243,7 +254,7 @@ ENDPOINTS = (
     Endpoint(
         "POST", "/v1/admin/keys", add_key, "Add a key; it is shown once", "admin", body="NewKey", answer="Key", status=201, errors=_TAKEN
     ),
-    Endpoint("GET", "/v1/admin/keys", keys, "Keys, without what they are", "admin", answer="KeyList", params=_ORG),
+    Endpoint("GET", "/v1/admin/keys", keys, "Keys, without what they are", "admin", answer="KeyList", params=_ORG, errors=_NONE),
     Endpoint("GET", "/v1/admin/keys/{id}", key, "One key, without what it is", "admin", answer="Key", path_schemas=_ID, errors=_NONE),
     Endpoint(
         "PATCH",

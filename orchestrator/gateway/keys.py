@@ -16,6 +16,7 @@ from orchestrator.storage.accounts import AccountLimits, Accounts, Found
 
 MOST_REMEMBERED = 50_000
 MOST_SCOPE_SEGMENTS = 2
+OF_THE_OPERATOR = frozenset({"usage"})  # what a key that manages every organisation may do besides
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ class Principal:
         """The memory scope `wanted` of this tenant: below its own wall by construction. Raises `Problem` on one that the key may not touch."""
         name = wanted or "default"
         if self.scopes is not None and wanted is None and not _matches(self.scopes, name):
-            name = self.scopes[0].rstrip("*").rstrip("/") or "default"
+            beginning = self.scopes[0].rstrip("*")
+            name = f"{beginning}default" if beginning.endswith("/") else beginning or "default"
         if self.scopes is not None and not _matches(self.scopes, name):
             raise Problem(403, f"this key may not use the scope {name!r}", code="scope_not_allowed", should_retry=False)
         if name.count("/") >= MOST_SCOPE_SEGMENTS:
@@ -118,7 +120,7 @@ def _principal(found: Found) -> Principal | None:
         key.name,
         org.id if org else "operator",
         team.id if team else None,
-        frozenset(key.permissions),
+        frozenset(key.permissions) | (OF_THE_OPERATOR if org is None and "admin" in key.permissions else frozenset()),
         key.models,
         key.scopes,
         tuple(account for account in chain if account.limits != _NO_LIMITS),

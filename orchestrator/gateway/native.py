@@ -152,10 +152,16 @@ async def usage(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
     until = query.get("until", gateway.clock() + 1)
     since = query.get("since", until - 30 * DAY_S)
     by = query.get("by", "model")
-    found = await asyncio.to_thread(
-        gateway.requests.usage, call.principal.org, since=since, until=until, by=by, key=_own(call.principal, query)
-    )
+    org = await _used_by(gateway, call.principal, query)
+    found = await asyncio.to_thread(gateway.requests.usage, org, since=since, until=until, by=by, key=_own(call.principal, query))
     await call.reply_json({"since": since, "until": until, "by": by, "data": found, "budgets": await _budgets(gateway, call.principal)})
+
+
+async def _used_by(gateway: Gateway, principal: Principal, query: dict[str, Any]) -> str | None:
+    """Whose usage is told: the caller's organisation's; to the operator that of the asked one, or of all (`None`)."""
+    if not principal.is_operator:
+        return principal.org
+    return (await asyncio.to_thread(gateway.accounts.org_called, query["org"])).id if "org" in query else None
 
 
 def _outside(served: dict[str, Any]) -> dict[str, Any]:
@@ -276,9 +282,11 @@ ENDPOINTS = (
         params=(
             Param("since", _MOMENT, "seconds since 1970; default: 30 days before `until`"),
             Param("until", _MOMENT),
-            Param("by", {"type": "string", "enum": ["model", "key", "team", "api", "day"]}),
+            Param("by", {"type": "string", "enum": ["org", "model", "key", "team", "api", "day"]}),
+            Param("org", {"ref": "Name"}, "for the operator: of this organisation alone, by its id or its name"),
             _KEY,
         ),
+        errors=(404,),
     ),
     Endpoint("GET", "/healthz", healthy, "Whether the process lives", None, answer="Status"),
     Endpoint("GET", "/readyz", ready, "Whether it can serve", None, answer="Status", errors=(503,)),

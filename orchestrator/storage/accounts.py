@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 import sqlite3
 import time
@@ -20,6 +21,8 @@ from orchestrator.storage.database import Database, Run, prepare
 Period = Literal["total", "month", "day"]
 PERMISSIONS = ("inference", "memory", "feedback", "usage", "traces", "files", "admin")
 DEFAULT_PERMISSIONS = ("inference", "memory", "feedback", "usage", "traces", "files")
+_SCOPE_NAME = r"[A-Za-z0-9_@+:=-][A-Za-z0-9_@.+:=-]{0,127}"
+_SCOPE_RULE = re.compile(rf"{_SCOPE_NAME}(/{_SCOPE_NAME})?|({_SCOPE_NAME}(/({_SCOPE_NAME})?)?)?[*]")  # as ScopeRule of gateway/schemas.yaml
 _SCHEMA = """
 CREATE TABLE revision (id BIGINT PRIMARY KEY, number BIGINT NOT NULL, config BIGINT NOT NULL);
 INSERT INTO revision VALUES (1, 0, 0);
@@ -162,6 +165,7 @@ class Accounts:
             self.org(new.org)
         if new.team is not None and self.team(new.team).org != new.org:
             raise NoAccount(f"no team {new.team!r} in this organisation", remedy="Look at the list of its teams")
+        _check_scopes(new.scopes)
         secret = secret or new_secret()
         key = Key(
             _id("key"),
@@ -214,6 +218,7 @@ class Accounts:
             )
         if not self._database.read(f"SELECT 1 FROM {kind} WHERE id = ?", id):
             raise NoAccount(f"no {kind[:-1]} {id!r}", remedy=f"Look at the list of {kind}")
+        _check_scopes(changes.get("scopes"))
         with self._changing("the name is taken") as run:
             for name, value in changes.items():
                 stored = asdict(value) if isinstance(value, AccountLimits) else value
@@ -236,6 +241,33 @@ class Accounts:
         rows = self._database.read(f"SELECT {_KEY_COLUMNS} FROM keys WHERE id = ?", id)
         if not rows:
             raise NoAccount(f"no key {id!r}", remedy="Look at the list of keys")
+        return _key(rows[0])
+
+    def org_called(self, text: str) -> Org:
+        """By its id or its name."""
+        rows = self._database.read(
+            "SELECT id, name, limits, created_at FROM orgs WHERE id = ? OR name = ? ORDER BY id <> ?", text, text, text
+        )
+        if not rows:
+            raise NoAccount(f"no organisation {text!r}", remedy="Look at the list of organisations")
+        return _org(rows[0])
+
+    def team_called(self, org: str, text: str) -> Team:
+        """By its id or its name in an organisation."""
+        found = [team for team in self.teams(org) if text in (team.id, team.name)]
+        if not found:
+            raise NoAccount(f"no team {text!r} in this organisation", remedy="Look at the list of its teams")
+        return min(found, key=lambda team: team.id != text)
+
+    def key_called(self, text: str) -> Key:
+        """By its id, by itself, or by its name if one key alone that is not revoked has it."""
+        rows = self._database.read(f"SELECT {_KEY_COLUMNS} FROM keys WHERE id = ? OR digest = ?", text, digest_of(text))
+        if not rows:
+            rows = self._database.read(f"SELECT {_KEY_COLUMNS} FROM keys WHERE name = ? AND revoked_at IS NULL ORDER BY id", text)
+        if not rows:
+            raise NoAccount("there is no such key", remedy="Give its id, its name, or itself; look at the list of keys")
+        if len(rows) > 1:
+            raise AccountError(f"{len(rows)} keys are named {text!r}", remedy=f"Give an id: {', '.join(row[0] for row in rows[:5])}")
         return _key(rows[0])
 
     def orgs(self) -> list[Org]:
@@ -299,6 +331,14 @@ def new_secret() -> str:
 
 def digest_of(secret: str) -> str:
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
+
+
+def _check_scopes(scopes: Sequence[str] | None) -> None:
+    for scope in scopes or ():
+        if not _SCOPE_RULE.fullmatch(scope):
+            raise AccountError(
+                f"{scope!r} is no memory scope", remedy="Give names like ann or ann/chat-7, or a beginning that ends in *: ann/*"
+            )
 
 
 def _id(kind: str) -> str:

@@ -52,12 +52,13 @@ class ServedRequest:
 
 
 _COLUMNS = tuple(field.name for field in fields(ServedRequest))
+_GROUPS = {name: name for name in ("org", "model", "key", "api")} | {"team": "coalesce(team, '')", "day": "CAST(at / 86400 AS BIGINT)"}
 _LIST = ", ".join(_COLUMNS)
 _plain = attrgetter(*_COLUMNS[:-1])
 
 
 class Requests:
-    """Calls block. Every reading names an organisation: nothing is read across them."""
+    """Calls block. Every reading names an organisation; sums alone may be of all."""
 
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
@@ -81,14 +82,18 @@ class Requests:
             del one["trace"]
         return found
 
-    def usage(self, org: str, *, since: float, until: float, by: str, key: str | None = None) -> list[dict[str, Any]]:
-        """Sums for each value of `by`: model, key, team, api or day. `unpriced` counts requests whose cost is not known."""
-        group = {"model": "model", "key": "key", "team": "coalesce(team, '')", "api": "api", "day": "CAST(at / 86400 AS BIGINT)"}[by]
+    def usage(self, org: str | None, *, since: float, until: float, by: str, key: str | None = None) -> list[dict[str, Any]]:
+        """Sums for each value of `by`: org, model, key, team, api or day; of one organisation, or of all (`None`: for the operator alone).
+        `unpriced` counts requests whose cost is not known, `last_at` is when the last of them began.
+        """
+        group = _GROUPS[by]
+        only = {"org": org, "key": key}
+        where = "".join(f" AND {name} = ?" for name, value in only.items() if value is not None)
         rows = self._database.read(
             f"SELECT {group}, count(*), sum(CASE WHEN error = '' THEN 0 ELSE 1 END), sum(prefill_tokens), sum(cached_tokens), "
-            "sum(output_tokens), coalesce(sum(cost_nano), 0), sum(CASE WHEN cost_nano IS NULL THEN 1 ELSE 0 END), sum(latency_s) "
-            f"FROM requests WHERE org = ? AND at >= ? AND at < ?{' AND key = ?' if key else ''} GROUP BY 1 ORDER BY 1",
-            *[org, since, until, *([key] if key else [])],
+            "sum(output_tokens), coalesce(sum(cost_nano), 0), sum(CASE WHEN cost_nano IS NULL THEN 1 ELSE 0 END), sum(latency_s), max(at) "
+            f"FROM requests WHERE at >= ? AND at < ?{where} GROUP BY 1 ORDER BY 1",
+            *[since, until, *(value for value in only.values() if value is not None)],
         )
         return [
             {
@@ -101,8 +106,9 @@ class Requests:
                 "cost_usd": from_nano(int(nano)),
                 "unpriced": int(unpriced),
                 "mean_latency_s": float(seconds) / int(count),
+                "last_at": float(last),
             }
-            for name, count, errors, prefill, cached, output, nano, unpriced, seconds in rows
+            for name, count, errors, prefill, cached, output, nano, unpriced, seconds, last in rows
         ]
 
     def forget(self, *, before: float) -> None:
