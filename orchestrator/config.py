@@ -20,11 +20,40 @@ from orchestrator.providers import PROVIDERS as _HOSTED
 PROVIDERS = ("calculator", "extractive", "simulated", "recorded", *_HOSTED)
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 COMMAND_S = 30.0
+MOST_NAMED = 6  # of the names that a mistake might have meant
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,128}")
+_OUR_HEADERS = frozenset({"host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding"})
+_COUNTED_FIELDS = frozenset(
+    "model messages input contents prompt stream n candidatecount bestof maxtokens maxcompletiontokens maxoutputtokens".split()
+)
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+def _sendable_headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not value.isprintable() or not value.isascii():
+            raise ValueError(f"{name!r} is no header that can be sent: names are letters, digits and -, values printable ASCII")
+        if name.lower() in _OUR_HEADERS:
+            raise ValueError(f"the header {name!r} is set for each call anew and cannot be stated")
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _harmless_body(body: dict[str, Any]) -> dict[str, Any]:
+    for name, value in body.items():
+        if name.lower().replace("_", "") in _COUNTED_FIELDS:
+            raise ValueError(
+                f"{name!r} cannot be stated in extra_body: what a call may cost is reckoned from it. Use max_tokens of the request, or "
+                "max_output_tokens of the model"
+                if "token" in name.lower()
+                else f"{name!r} cannot be stated in extra_body: it is set for each call anew"
+            )
+        if isinstance(value, dict):
+            _harmless_body(value)
+    return body
 
 
 class ReplicaConfig(_Strict):
@@ -74,6 +103,17 @@ class ModelConfig(_Strict):
     tokens_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
     prefill_tokens_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """How fast it reads what no cache holds (`orchestrator probe`)."""
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    """This and the next three hold for requests that state none of their own."""
+    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    top_k: Annotated[int, Field(ge=1)] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """The longest that one call may take."""
+    headers: Annotated[dict[str, str], AfterValidator(_sendable_headers)] = {}
+    """Sent with every call. A value may be a reference, as `key`."""
+    extra_body: Annotated[dict[str, Any], AfterValidator(_harmless_body)] = {}
+    """Laid over the body of every call, in the words of the provider."""
     folder: str | None = None
     """Recorded models: the folder of the recordings."""
     task: str | None = None
@@ -382,7 +422,12 @@ def _fields_at(path: tuple[Any, ...]) -> list[str]:
 
 def _suggest(word: str, known: list[str]) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f". Did you mean {close[0]!r}?" if close else f". Known: {', '.join(known)}" if known else ""
+    if close:
+        return f". Did you mean {close[0]!r}?"
+    beginnings = sorted(known, key=lambda name: -difflib.SequenceMatcher(None, word, name).ratio())
+    if len(known) <= MOST_NAMED:
+        return f". Known: {', '.join(known)}" if known else ""
+    return f". Known are {', '.join(beginnings[:MOST_NAMED])} and {len(known) - MOST_NAMED} more: docs/configuration.md"
 
 
 def _short(value: Any) -> str:

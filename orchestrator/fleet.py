@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from orchestrator.backends.base import Backend
 from orchestrator.backends.calculator import CalculatorBackend
@@ -17,7 +18,11 @@ from orchestrator.providers import PROVIDERS
 from router import ModelProfile
 from router.profile import CACHE_WRITE_1H_FACTOR, CACHE_WRITE_FACTOR, PRICE_FIELDS
 
+if TYPE_CHECKING:
+    from orchestrator.backends.upstream import CallSettings
+
 DEFAULT_CONTEXT_TOKENS = 128_000
+_DEFAULTS = ("temperature", "top_p", "top_k", "reasoning_effort")
 _MEASURED = ("ttft_s", "prefill_tokens_per_s", "tokens_per_s", "effective_context_tokens")
 
 WHAT_TO_ADD = (
@@ -163,7 +168,23 @@ def _remote(name: str, config: ModelConfig, profile: ModelProfile, row: Provider
         replicas=servers,
         hedge=config.hedge,
         cache=config.cache,
+        settings=_call_settings(config),
     )
+
+
+def _call_settings(config: ModelConfig) -> CallSettings | None:
+    from orchestrator.backends.upstream import CallSettings
+
+    defaults = {name: value for name in _DEFAULTS if (value := getattr(config, name)) is not None}
+    headers = {name: _header(value) for name, value in config.headers.items()}
+    if not (defaults or headers or config.extra_body or config.timeout_s):
+        return None
+    return CallSettings(defaults, config.extra_body, headers, config.timeout_s)
+
+
+def _header(value: str) -> str:
+    """A header's value, or what it refers to."""
+    return secret(value, None) or "" if value.startswith(("env:", "file:", "command:")) else value
 
 
 def _with_write_prices(profile: ModelProfile, row: Provider, config: ModelConfig) -> ModelProfile:

@@ -55,6 +55,40 @@ def test_every_mistake_is_reported_at_once_with_its_place_and_a_suggestion() -> 
     assert "4 mistakes" in said
 
 
+def test_what_a_mistake_might_have_meant_is_few_and_near() -> None:
+    said = mistakes("models: {a: {provider: openai, temprature: 0.2}, b: {provider: openai, foo_bar: 1}}")
+    assert "Did you mean 'temperature'?" in said
+    line = next(line for line in said.splitlines() if "unknown field 'foo_bar'" in line)
+    assert "more: docs/configuration.md" in line
+    assert len(line) < 250
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ("temperature: 3", "temperature"),
+        ("timeout_s: 0", "timeout_s"),
+        ("reasoning_effort: hgih", "Did you mean 'high'?"),
+        ("extra_body: {max_tokens: 100000}", "max_output_tokens of the model"),
+        ("extra_body: {generationConfig: {candidateCount: 8}}", "set for each call anew"),
+        ("extra_body: {n: 5}", "'n'"),
+        ("headers: {Host: example.org}", "cannot be stated"),
+        ('headers: {x-a: "b\\r\\nevil: 1"}', "no header that can be sent"),
+        ('headers: {"x a": "b"}', "no header that can be sent"),
+    ],
+)
+def test_settings_of_calls_that_cannot_be(fields: str, says: str) -> None:
+    said = mistakes(f"models:\n  a: {{provider: openai, {fields}}}\n")
+    assert says in said
+    assert "orchestrator.yaml:2:" in said
+
+
+def test_a_header_that_refers_to_nothing_is_told() -> None:
+    config = parse_config("models: {a: {provider: vllm, base_url: 'http://127.0.0.1:9/v1', headers: {x-k: env:NOT_SET_HERE}}}")
+    with pytest.raises(ConfigError, match="NOT_SET_HERE"):
+        fleet_from_config(config)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.gateway import begin_stream, chunk, completion, delta, reply, running_gateway
 from tests.recordings import RECORDINGS, TEXT
@@ -61,6 +64,46 @@ def test_any_provider_by_openais_client_whole_and_streamed_billed_to_the_token(
         (used,) = gateway.get("/v1/usage").json()["data"]
     assert (used["requests"], used["prefill_tokens"], used["output_tokens"]) == (2, 2 * usage.prefill_tokens, 2 * usage.output_tokens)
     assert used["cached_tokens"] == 2 * usage.cached_tokens
+
+
+@pytest.mark.parametrize("name", ["openai", "anthropic", "gemini", "openai-responses", "vllm"])
+def test_what_the_configuration_states_of_each_call_reaches_the_provider_and_the_caller_comes_first(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.gateway import Provider, served
+
+    monkeypatch.setenv("SOME_KEY", "sk-upstream")
+    monkeypatch.setenv("PROXY_KEY", "proxy-secret")
+    upstream = Provider(playing(name))
+    stated = {
+        "temperature": 0.25,
+        "extra_body": {"metadata": {"team": "search"}, "generationConfig": {"responseLogprobs": False}},
+        "headers": {"X-Team": "search", "x-proxy-key": "env:PROXY_KEY"},
+    }
+    with served(upstream) as url, running_gateway(tmp_path, models={"m": {**models(url, name)["m"], **stated}}) as gateway:
+        assert gateway.chat(model="m", max_tokens=50).status_code == 200
+        assert gateway.chat(model="m", max_tokens=50, temperature=0.75).status_code == 200
+        assert gateway.chat(model="m", max_tokens=50, temperature=None).status_code == 200
+    temperatures = [body.get("generationConfig", {}).get("temperature", body.get("temperature")) for body in upstream.bodies]
+    assert temperatures == [0.25, 0.75, 0.25]
+    for body, headers in zip(upstream.bodies, upstream.headers, strict=True):
+        assert body["metadata"] == {"team": "search"}
+        assert body["generationConfig"]["responseLogprobs"] is False
+        assert (headers[b"x-team"], headers[b"x-proxy-key"]) == (b"search", b"proxy-secret")
+
+
+def test_a_call_takes_no_longer_than_its_model_may(tmp_path: Path) -> None:
+    async def play(body: dict[str, Any], send: Any) -> None:
+        await asyncio.sleep(5)
+
+    with running_gateway(tmp_path, play) as gateway:
+        described = yaml.safe_load(gateway.config.read_text())
+        described["models"]["small"]["timeout_s"] = 0.3
+        gateway.config.write_text(yaml.safe_dump(described))
+        assert gateway.post("/v1/admin/reload", None, key=gateway.admin).status_code == 200
+        began = time.perf_counter()
+        assert gateway.chat(model="small").status_code >= 500
+        assert time.perf_counter() - began < 4
 
 
 def test_tools_of_anthropics_by_openais_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from orchestrator.backends.replicas import Replica
 from orchestrator.backends.resilience import DEFAULT_DEADLINE_S, with_retries
 from orchestrator.backends.sse import EventParser
 from orchestrator.backends.timings import reading_s
-from orchestrator.backends.upstream import Answering, Upstream, wire
+from orchestrator.backends.upstream import Answering, CallSettings, Upstream, wire
 from orchestrator.backends.usage import usage_in
 from orchestrator.backends.wire import WireError
 from orchestrator.errors import BadResponse
@@ -40,7 +40,8 @@ class RemoteBackend:
     """Asks `model` of a `provider` (a row, or its name) at `base_url`, or at the `replicas` that serve the same model.
 
     `base_url` is the address that ends in `/v1`; without it the provider's own. `attempts` bounds the tries of one call, `hedge` repeats calls that
-    take longer than 95 % of those before them, `cache` says when a prefix is marked to be kept. `wire` replaces the network, for tests.
+    take longer than 95 % of those before them, `cache` says when a prefix is marked to be kept, `settings` what every call has. `wire` replaces the
+    network, for tests.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class RemoteBackend:
         attempts: int = 3,
         hedge: bool = False,
         cache: CacheMode = "auto",
+        settings: CallSettings | None = None,
         wire: Wire | None = None,
     ) -> None:
         row = PROVIDERS[provider] if isinstance(provider, str) else provider
@@ -72,6 +74,7 @@ class RemoteBackend:
             most_tokens=profile.max_output_tokens,
             prefixes=PrefixMemory(row, profile, cache),
             pace=lambda tokens, streams: profile.latency_s(0.0 if streams else None, tokens),
+            settings=settings,
             wire=wire,
         )
 

@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -35,6 +36,20 @@ HEDGE_QUANTILE, HEDGE_LEAST, HEDGE_WINDOW = 0.95, 20, 200
 _wires: WeakKeyDictionary[asyncio.AbstractEventLoop, Wire] = WeakKeyDictionary()
 
 
+@dataclass(frozen=True, slots=True)
+class CallSettings:
+    """What every call to a model has.
+
+    `defaults` are fields of a chat completion that hold where a request states none; `extra_body` is laid over the body as it is sent, in the words
+    of the provider; `headers` go over ours. No call takes longer than `timeout_s`.
+    """
+
+    defaults: dict[str, Any] = field(default_factory=dict)
+    extra_body: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+    timeout_s: float | None = None
+
+
 class Upstream:
     """`name` is the model's name in errors, `model` the provider's. The key goes into a header and appears nowhere else."""
 
@@ -51,6 +66,7 @@ class Upstream:
         most_tokens: int = 8_192,
         prefixes: PrefixMemory | None = None,
         pace: Pace | None = None,
+        settings: CallSettings | None = None,
         wire: Wire | None = None,
     ) -> None:
         self.name = name
@@ -66,7 +82,9 @@ class Upstream:
             "content-type": "application/json",
             "accept-encoding": "identity",
             "user-agent": "orchestrator",
+            **({} if settings is None else settings.headers),
         }
+        self._settings = settings
         self._expected_output = expected_output
         self._most_tokens = most_tokens
         self.prefixes = prefixes
@@ -89,6 +107,10 @@ class Upstream:
 
     async def ask(self, body: dict[str, Any], *, timeout_s: float) -> Answering:
         """Sends a chat completion and waits for the head of the answer. Raises `BackendError` unless its status is 200."""
+        settings = self._settings
+        if settings is not None:
+            body = {**settings.defaults, **body}
+            timeout_s = timeout_s if settings.timeout_s is None else min(timeout_s, settings.timeout_s)
         plan = self.prefixes.plan(body) if self.prefixes is not None else None
         if plan is not None:
             body = {**body, "messages": marked(body["messages"], plan)} | ({"prompt_cache_key": plan.key} if plan.key else {})
@@ -96,6 +118,8 @@ class Upstream:
         if self._contents is not None and plan is not None and plan.marks:
             body, written = await self._contents.used(body, plan, timeout_s)
         outgoing = self.dialect.outgoing(body, self.provider, self.model, most_tokens=self._most_tokens)
+        if settings is not None and settings.extra_body:
+            outgoing = replace(outgoing, body=_laid_over(outgoing.body, settings.extra_body))
         if self.hedges:
             answering = await self._hedged(outgoing, body, timeout_s)
         else:
@@ -183,6 +207,15 @@ class Upstream:
             for ended in await asyncio.gather(*calls, return_exceptions=True):
                 if isinstance(ended, Answering) and ended is not answer:
                     ended.cancel()
+
+
+def _laid_over(body: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+    """A body with further fields; objects are merged, anything else is replaced."""
+    merged = dict(body)
+    for name, value in extra.items():
+        before = merged.get(name)
+        merged[name] = _laid_over(before, value) if isinstance(before, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def _any_pace(tokens: float, streams: bool) -> float:
