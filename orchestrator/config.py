@@ -14,7 +14,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from orchestrator.errors import ConfigError
 from orchestrator.located_yaml import Located, load_located
 from orchestrator.names import DEFAULT_NAME as DEFAULT_NAME
-from orchestrator.names import STRATEGY_GROUP, STRATEGY_NAMES
+from orchestrator.names import STRATEGY_ALIASES, STRATEGY_GROUP, STRATEGY_NAMES
 from orchestrator.providers import PROVIDERS as _HOSTED
 
 PROVIDERS = ("calculator", "extractive", "simulated", "recorded", *_HOSTED)
@@ -189,6 +189,8 @@ class JudgeConfig(_Strict):
     """A model of this fleet."""
     criteria: dict[str, str] = {}
     """Name: what is asked of an answer. Default: correct, complete, clear."""
+    rubric: str | None = None
+    """Instead of criteria: all that is asked of an answer, in one text."""
     at_least: Share = 0.7
 
 
@@ -205,6 +207,7 @@ class ChecksConfig(_Strict):
 
 
 def _known_strategy(name: str) -> str:
+    name = STRATEGY_ALIASES.get(name, name)
     if name not in STRATEGY_NAMES:
         others = sorted(point.name for point in metadata.entry_points(group=STRATEGY_GROUP))
         if name not in others:

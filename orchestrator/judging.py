@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from orchestrator.backends.base import Backend, Request
 from orchestrator.backends.billing import bill_of, worst_case
@@ -50,6 +50,14 @@ def checks_from_config(config: ChecksConfig, backends: Mapping[str, Backend]) ->
         raise ConfigError(f"checks: {error}", remedy="See docs/configuration.md") from None
 
 
+def criteria_of(rubric: str | None, criteria: Mapping[str, str]) -> Sequence[Criterion]:
+    """What a judge rates by: a rubric as a whole, or criteria by name. Raises `ValueError` on both."""
+    if rubric is not None and criteria:
+        raise ValueError("a judge has a rubric or criteria, not both")
+    stated = criteria if rubric is None else {"rubric": rubric}
+    return [Criterion(name, asks) for name, asks in stated.items()] or CORRECT
+
+
 def _made(config: ChecksConfig, backends: Mapping[str, Backend]) -> list[Verifier]:
     checks: list[Verifier] = []
     if config.regex is not None:
@@ -66,6 +74,6 @@ def _made(config: ChecksConfig, backends: Mapping[str, Backend]) -> list[Verifie
         if config.judge.model not in backends:
             raise ConfigError(f"checks.judge: {config.judge.model!r} is not in this fleet", remedy=f"It has: {', '.join(backends)}")
         ask, price_usd = asking(backends[config.judge.model])
-        criteria = [Criterion(name, asks) for name, asks in config.judge.criteria.items()] or CORRECT
+        criteria = criteria_of(config.judge.rubric, config.judge.criteria)
         checks.append(JudgeVerifier(ask, criteria, at_least=config.judge.at_least, price_usd=price_usd))
     return checks

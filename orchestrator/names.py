@@ -16,3 +16,5 @@ STRATEGY_NAMES = (
     "two_ways",
     "adaptive",
 )
+STRATEGY_ALIASES = {"vote": "self_consistency", "revise": "draft_critique_revise"}
+"""Shorter names, wherever a strategy is named."""

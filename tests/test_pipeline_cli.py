@@ -103,7 +103,7 @@ def test_run_resume_list_show_replay_delete(folder: Path) -> None:
 
 def test_wrong_inputs_say_what_is_taken(folder: Path) -> None:
     told = cli(folder, "run", "help_desk.yaml", code=2).stderr
-    assert '"question" is a required property' in told
+    assert "the input 'question' is missing: a text" in told
     assert "It takes: question, user" in told
     assert "NAME=VALUE" in cli(folder, "run", "help_desk.yaml", "-i", "question", code=2).stderr
 
@@ -232,3 +232,103 @@ def test_watch_goes_on_after_a_mistake_and_looks_at_every_file(folder: Path, com
         late.cancel()
         process.kill()
         process.communicate()
+
+
+ROWS = """\
+version: 1
+name: rows
+inputs:
+  rows: {type: list, description: names of people}
+  lang: {type: text, choices: [de, en], default: de}
+  code: {type: text, schema: {pattern: "^[A-Z]{3}$"}, description: three capital letters, default: ABC}
+  n: {type: integer, default: 3}
+  from_day: {type: text, default: null}
+steps:
+  each:
+    map: ${inputs.rows}
+    do:
+      sum: {ask: calculator, prompt: "${item.sum}"}
+    output: ${sum.text}
+output: ${each}
+"""
+
+
+@pytest.fixture
+def rows(tmp_path: Path) -> Path:
+    (tmp_path / "rows.yaml").write_text(ROWS)
+    (tmp_path / "orchestrator.yaml").write_text("models: {calculator: {provider: calculator}}\nmemory: null\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["-i", "row=3"], "there is no input 'row'; did you mean 'rows'?"),
+        ([], "the input 'rows' is missing: a list: names of people"),
+        (["-i", "rows=3"], "rows: it takes a list, not 3"),
+        (["-i", "rows=[]", "-i", "lang=eng"], 'lang: "eng" is none of "de", "en"; did you mean \'en\'?'),
+        (["-i", "rows=[]", "-i", "code=abc"], 'code: "abc" has not the form that is asked for: three capital letters'),
+        (["-i", "rows=[]", "-i", "n=1.5"], "n: it takes a whole number, not 1.5"),
+        (["-i", "rows=[]", "-i", "from_day=3"], "from_day: it takes a text, not 3"),
+        (["-i", "rows=@nothere.csv"], "nothere.csv cannot be read: No such file"),
+        (["-i", "rows=@uneven.csv"], "uneven.csv:3: this row has not as many cells"),
+        (["-i", "rows=@twice.csv"], "twice.csv:1: the first line must name every column, each once"),
+        (["-i", "rows=@broken.jsonl"], "broken.jsonl:2: not JSON"),
+    ],
+)
+def test_mistakes_in_inputs_are_told_in_words(rows: Path, arguments: list[str], says: str) -> None:
+    (rows / "uneven.csv").write_text("a,b\n1,2\n1,2,3\n")
+    (rows / "twice.csv").write_text("a,a\n1,2\n")
+    (rows / "broken.jsonl").write_text('{"a": 1}\n{"a"\n')
+    told = cli(rows, "run", "rows.yaml", *arguments, code=2).stderr
+    assert says in told
+    assert "Additional properties" not in told
+
+
+def test_tables_and_json_lines_are_lists_and_texts_stay_texts(rows: Path) -> None:
+    (rows / "a.csv").write_bytes('﻿name;sum\n"Ann; B";2+3\nBoß;4*5\n'.encode())
+    (rows / "a.tsv").write_text("name\tsum\nAnn\t7+1\n")
+    (rows / "a.jsonl").write_text('{"sum": "1+1"}\n\n{"sum": "2 + 2\u2028"}\n')
+    for name, output in (("a.csv", ["5", "20"]), ("a.tsv", ["8"]), ("a.jsonl", ["2", "4"])):
+        found = json.loads(cli(rows, "run", "rows.yaml", "-i", f"rows=@{name}", "--json", "--no-runs").stdout)
+        assert found["output"] == output
+    planned = json.loads(cli(rows, "plan", "rows.yaml", "-i", "rows=@a.csv", "--json").stdout)
+    assert (planned["steps"][0]["calls"], "10 items" in planned["total"]["guesses"]) == (2.0, False)
+    assert json.loads(cli(rows, "plan", "rows.yaml", "--json").stdout)["steps"][0]["calls"] == 10.0
+    assert "none of" in cli(rows, "plan", "rows.yaml", "-i", "lang=fr", code=2).stderr
+    (rows / "text.yaml").write_text("version: 1\nname: t\ninputs: {t: {type: text}}\nsteps:\n  s: {say: '${inputs.t}'}\noutput: ${s}\n")
+    assert cli(rows, "run", "text.yaml", "-i", "t=@a.tsv", "--no-runs").stdout == "name\tsum\nAnn\t7+1\n\n"
+
+
+def test_off_a_terminal_a_map_is_one_line_and_a_failure_one_reason(rows: Path) -> None:
+    fifty = json.dumps([{"sum": f"{number} + 1"} for number in range(50)])
+    lines = cli(rows, "run", "rows.yaml", "-i", f"rows={fifty}", "--no-runs").stderr.splitlines()
+    assert len(lines) <= 3
+    assert "50 items" in lines[0]
+    told = cli(rows, "run", "rows.yaml", "-i", 'rows=[{"sum": "Who?"}, {"sum": "1 + 1"}]', "--no-runs", code=1).stderr
+    assert told.count("not arithmetic") == 1
+    skipping = (rows / "rows.yaml").read_text().replace("    do:", "    on_error: skip\n    do:")
+    (rows / "rows.yaml").write_text(skipping)
+    kept = cli(rows, "run", "rows.yaml", "-i", 'rows=[{"sum": "1 + 1"}, {"other": "2"}]', "--no-runs")
+    assert "1 of 2 items failed" in kept.stderr
+
+
+def test_braces_of_other_languages_are_told(rows: Path) -> None:
+    text = "version: 1\nname: b\ninputs: {who: {type: text, default: Ann}}\nsteps:\n  s: {say: 'Dear HERE'}\noutput: ${s}\n"
+    (rows / "b.yaml").write_text(text.replace("HERE", "{{ inputs.who }}"))
+    told = cli(rows, "validate", "b.yaml")
+    assert "warning[W202]" in told.stderr
+    assert "write ${inputs.who}" in told.stderr
+    assert "W202" in cli(rows, "run", "b.yaml", "--no-runs").stderr
+    (rows / "b.yaml").write_text(text.replace("HERE", "${{ inputs.who }}"))
+    assert "write ${...}, not ${{...}}" in cli(rows, "validate", "b.yaml", code=2).stderr
+    (rows / "b.yaml").write_text(text.replace("HERE", "{{ anything else }} and $${{ x }}"))
+    assert "W202" not in cli(rows, "validate", "b.yaml").stderr
+
+
+def test_a_file_that_is_not_there_is_told_without_a_caret(rows: Path) -> None:
+    for command in ("validate", "run", "plan", "test"):
+        told = cli(rows, command, "row.yaml", code=2).stderr
+        assert told.startswith("row.yaml: error[E100]: the file cannot be read: No such file or directory; did you mean 'rows.yaml'?")
+        assert "^" not in told
+    assert "Did you mean" not in cli(rows, "explain", "E999", code=2).stderr

@@ -450,3 +450,37 @@ def test_ten_thousand_steps_in_a_row_do_not_overflow(tmp_path: Path) -> None:
     assert run(tmp_path, text).output == 1000
     chain = "steps:\n  s0: {say: 0}\n" + "".join(f"  s{i}: {{say: '${{s{i - 1} + 1}}'}}\n" for i in range(1, 1500)) + "output: ${s1499}\n"
     assert run(tmp_path, chain).output == 1499
+
+
+def test_a_loop_whose_condition_never_held_says_so_and_may_fail(tmp_path: Path) -> None:
+    loop = "steps:\n  tries:\n    loop:\n      at_most: 3\n      until: ${n > 5}\n      do:\n        n: {say: '${index}'}\n"
+    found = run(tmp_path, f"{loop}output: ${{tries}}\n")
+    assert "did not hold in 3 rounds" in found.step("tries").note
+    assert "did not hold" in found.as_dict()["steps"][-1]["note"]
+    held = run(tmp_path, loop.replace("> 5", "> 1") + "output: ${tries}\n")
+    assert held.step("tries").note == ""
+    with pytest.raises(RunFailed, match="did not hold in 3 rounds"):
+        run(tmp_path, loop.replace("at_most: 3", "at_most: 3\n      otherwise: fail") + "output: ${tries}\n")
+
+
+def test_a_judge_without_a_question_is_sent_none_and_what_it_cannot_tell_is_no_zero(tmp_path: Path) -> None:
+    text = "steps:\n  v: {verify: [{judge: {model: m, criteria: {kind: Is it kind?}}}], text: Dear Ann}\noutput: ${v}\n"
+    model = Model(lambda prompt: '{"ratings": {"kind": {"why": "fine", "score": 9}}}')
+    found = run(tmp_path, text, model)
+    assert found.output["passed"] is True
+    assert "Rate the text below" in model.prompts[0]
+    assert "question" not in model.prompts[0]
+    unread = run(tmp_path, text, Model(lambda prompt: "I like it."))
+    assert (unread.output["passed"], unread.output["score"]) == (False, None)
+    assert "not in the form" in unread.output["feedback"]
+
+
+def test_strategies_have_the_same_names_everywhere(tmp_path: Path) -> None:
+    from orchestrator.config import parse_config
+
+    for name in ("vote", "self_consistency", "revise", "draft_critique_revise"):
+        model = Model()
+        assert run(tmp_path, f"steps:\n  a: {{search: {name}, prompt: 'Who?'}}\noutput: ${{a.text}}\n", model).output == "ok"
+        parse_config(f"models: {{a: {{provider: calculator}}}}\nstrategy: {name}\n")
+        engine = Orchestrator({"m": model}, memory=None, strategy=name)
+        assert engine.answer_sync("Who?").text == "ok"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.argument("question", required=False)
 @click.option("-m", "--model", "models", multiple=True, help="Use only this model (may be repeated).")
 @click.option("--quality", type=float, help="Stop at this P(right), 0 to 1 [default: 0.85].")
-@click.option("--budget", "usd", type=float, help="Spend at most this many USD.")
+@click.option("--budget", "--usd", "usd", type=float, help="Spend at most this many USD.")
 @click.option("--seconds", type=float, help="Take at most this long; the best answer so far is returned.")
 @click.option(
     "--strategy",

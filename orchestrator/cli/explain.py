@@ -26,7 +26,7 @@ def command(code: str | None) -> None:
         return
     found = known.get(code.upper())
     if found is None:
-        close = difflib.get_close_matches(code.upper(), known, n=1, cutoff=0.5)
+        close = difflib.get_close_matches(code.upper(), known, n=1, cutoff=0.8)
         raise click.UsageError(
             f"there is no code {code!r}." + (f" Did you mean {close[0]}?" if close else " List them: orchestrator explain")
         )

@@ -37,7 +37,12 @@ database_option = click.option(
     "--runs", "runs_at", default=RUNS_PATH, show_default=True, help="Where runs are kept: a file, or postgresql://..."
 )
 input_option = click.option(
-    "-i", "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="An input; may be repeated. @FILE reads a file."
+    "-i",
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An input; may be repeated. @FILE reads a file: .json, .jsonl and .csv (a list of rows) where no text is wanted.",
 )
 inputs_option = click.option(
     "--inputs", "inputs_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Inputs in JSON or YAML."
@@ -87,20 +92,16 @@ def profiles_of(config: Path | None) -> dict[str, ModelProfile] | None:
 
 def read_inputs(pipeline: Pipeline, stated: tuple[str, ...], file: Path | None) -> dict[str, Any]:
     """The inputs that the options give. Raises `InvalidInputs` or `click.UsageError`."""
-    from orchestrator.pipeline.inputs import from_text
-    from orchestrator.pipeline.pipeline import read_inputs as from_file
+    from orchestrator.pipeline.inputs import from_file, from_text
+    from orchestrator.pipeline.pipeline import read_inputs as all_from_file
 
-    found = from_file(file) if file is not None else {}
+    found = all_from_file(file) if file is not None else {}
     for each in stated:
         name, equals, value = each.partition("=")
         if not equals:
             raise click.UsageError(f"an input is NAME=VALUE, not {each!r}")
-        if value.startswith("@"):
-            path = Path(value[1:])
-            if not path.is_file():
-                raise click.UsageError(f"{name}: there is no file {path}")
-            value = path.read_text(encoding="utf-8")
-        found[name] = from_text(value, pipeline.schema["properties"].get(name, {}))
+        schema = pipeline.schema["properties"].get(name, {})
+        found[name] = from_file(Path(value[1:]), schema) if value.startswith("@") else from_text(value, schema)
     return found
 
 

@@ -18,12 +18,13 @@ from orchestrator.cli.pipelines import (
     loaded,
     python_option,
     read_inputs,
+    show_mistakes,
     watch_option,
     watching,
 )
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline import Pipeline
+    from orchestrator.pipeline import Diagnostic, Pipeline
     from orchestrator.pipeline.forecast import Forecast, Outline
 
 
@@ -54,8 +55,10 @@ def command(
     """Check FILE and show its steps: what each gives, costs and takes, and which of them the run waits for."""
 
     def once() -> list[Path]:
-        pipeline = loaded(file, config, allow_python=allow_python)
-        given = read_inputs(pipeline, inputs, inputs_file)
+        warnings: list[Diagnostic] = []
+        pipeline = loaded(file, config, allow_python=allow_python, warnings=warnings)
+        show_mistakes(warnings, "text")
+        given = pipeline.inputs_of(read_inputs(pipeline, inputs, inputs_file), whole=False)
         outline = _outlined(pipeline, given, config)
         _show(pipeline, outline, svg, as_mermaid, as_json, count)
         return [file, *pipeline.files]

@@ -20,11 +20,12 @@ from orchestrator.cli.pipelines import (
     open_runs,
     python_option,
     read_inputs,
+    show_mistakes,
 )
 
 if TYPE_CHECKING:
     from orchestrator.engine import Orchestrator
-    from orchestrator.pipeline import Pipeline, RunResult
+    from orchestrator.pipeline import Diagnostic, Pipeline, RunResult
 
 
 @click.command("run")
@@ -52,7 +53,9 @@ def command(
     as_json: bool,
 ) -> None:
     """Run the pipeline in FILE and print its output. Every finished step is kept, so that a run can be resumed."""
-    pipeline = loaded(file, config, allow_python=allow_python)
+    warnings: list[Diagnostic] = []
+    pipeline = loaded(file, config, allow_python=allow_python, warnings=warnings)
+    show_mistakes(warnings, "text")
     given = {} if resume else pipeline.inputs_of(read_inputs(pipeline, inputs, inputs_file))
     found = asyncio.run(_run(pipeline, given, resume, changed, None if no_runs else runs_at, config, as_json))
     if as_json:

@@ -32,6 +32,7 @@ class Tree:
         self._note: dict[str, str] = {}
         self._times: dict[str, int] = {}
         self._live: Any = None
+        self._failed: list[tuple[str, str]] = []
 
     def __enter__(self) -> Tree:
         if sys.stderr.isatty():
@@ -42,9 +43,10 @@ class Tree:
             self._live.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._live is not None:
             self._live.stop()
+        self._tell_failures(with_reasons=kind is None)  # whoever catches the error tells its reason
 
     def event(self, event: Event) -> None:
         path = str(event.detail.get("step", ""))
@@ -55,6 +57,8 @@ class Tree:
             self._state[plain] = "running"
         elif event.kind == "step_finished":
             self._ended(plain, path, event.detail)
+        elif event.kind == "item_failed" and self._live is None:
+            self._tell_failures(with_reasons=True)
         elif event.kind in ("routed", "drafting", "verified", "revising", "step_retrying", "tool_called"):
             about = event.detail.get("model") or event.detail.get("tool") or event.detail.get("reason") or ""
             self._note[plain] = f"{event.kind.removeprefix('step_')} {about}".strip()[:60]
@@ -67,11 +71,28 @@ class Tree:
         cost = detail.get("cost_usd")
         times = f" ×{self._times[plain]}" if self._times[plain] > 1 else ""
         told = f"{detail['seconds']:.2f} s" + (f", {cost:.6f} USD" if cost else "") + times
-        self._note[plain] = f"{told}{': ' + detail['error'] if detail.get('error') else ''}"[:160]
+        why = detail.get("error") or detail.get("note")
+        self._note[plain] = f"{told}{f': {why}' if why else ''}"[:160]
         if self._live is None:
-            mark, colour = MARKS.get(self._state[plain], MARKS["done"])
-            note = f"{detail['seconds']:.2f} s{': ' + detail['error'] if detail.get('error') else ''}"
-            click.echo(f"{click.style(mark, fg=colour)} {path} ({detail['verb']}) {note}", err=True)
+            self._print(path, detail)
+
+    def _print(self, path: str, detail: dict[str, Any]) -> None:
+        """A line for each step, but of those that run many times only for what failed; and each reason once."""
+        error, note = str(detail.get("error") or ""), str(detail.get("note") or "")
+        mark, colour = MARKS.get(str(detail["status"]), MARKS["done"])
+        line = f"{click.style(mark, fg=colour)} {path} ({detail['verb']}) {detail['seconds']:.2f} s"
+        if error and not note:  # it may end the run: then whoever ends it tells why
+            is_told = any(told and told in error for _, told in self._failed)  # it comes from a step within, or before
+            self._failed.append((line, "" if is_told else error))
+            return
+        if "[" not in path or error:
+            told = "; ".join(each for each in (error, note) if each)
+            click.echo(f"{line}{f': {told}' if told else ''}", err=True)
+
+    def _tell_failures(self, *, with_reasons: bool) -> None:
+        for line, error in self._failed:
+            click.echo(f"{line}{f': {error}' if with_reasons and error else ''}", err=True)
+        self._failed = []
 
     def _drawn(self) -> Any:
         from rich.text import Text

@@ -1,4 +1,4 @@
-"""What of an answer later steps can use, as types; and short names of strategies. Nothing here loads an engine."""
+"""What of an answer later steps can use, as types. Nothing here loads an engine."""
 
 from __future__ import annotations
 
@@ -21,8 +21,6 @@ ANSWER = {
     "simulated": BOOL,
 }
 """What every answer of a model has."""
-STRATEGIES = {"vote": "self_consistency", "revise": "draft_critique_revise"}
-"""Shorter names for strategies of the engine."""
 
 
 def answer_type(value: ValueType | None = None) -> ValueType:

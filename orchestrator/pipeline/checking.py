@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.backends.arithmetic import NotArithmetic, evaluate
 from orchestrator.errors import BudgetExceeded, ConfigError
-from orchestrator.judging import asking
+from orchestrator.judging import asking, criteria_of
 from orchestrator.pipeline.evaluation import Compute, ExpressionFailed
 from verifiers import (
-    Criterion,
     GroundingVerifier,
     JsonSchemaVerifier,
     JudgeVerifier,
@@ -157,7 +156,8 @@ async def _judge(options: Any, given: Given, running: Running) -> Verifier:
             return Abstaining("judge", "there is no model that could judge")
         name = max(able, key=lambda profile: profile.skill or 0.0).name
     ask, price_usd = asking(engine.backends[name])
-    return JudgeVerifier(ask, [Criterion("rubric", options.text or given["rubric"])], at_least=options.at_least, price_usd=price_usd)
+    criteria = criteria_of(options.text or given.get("rubric"), options.criteria)
+    return JudgeVerifier(ask, criteria, at_least=options.at_least, price_usd=price_usd)
 
 
 async def _json(options: Any, given: Given, running: Running) -> Verifier:

@@ -48,8 +48,10 @@ class JudgeOptions(CheckOptions):
     """A model judges the answer by a rubric."""
 
     short: ClassVar[str] = "rubric"
-    rubric: TextField
+    rubric: TextField | None = None
     """A text, or a file of one."""
+    criteria: dict[str, str] = {}
+    """Instead of a rubric: name: what is asked of an answer. Default: correct, complete, clear."""
     model: TextField | None = None
     """Default: the most capable model of the fleet."""
     at_least: Annotated[float, Field(gt=0, lt=1)] = 0.7
@@ -63,7 +65,9 @@ class JudgeOptions(CheckOptions):
     def look(self, at: At, where: tuple[str | int, ...]) -> None:
         from orchestrator.pipeline.prompts import is_prompt_file
 
-        if is_prompt_file(self.rubric):
+        if self.rubric is not None and self.criteria:
+            at.problem("E107", "a judge has a rubric or criteria, not both", *where, "criteria", key=True)
+        if self.rubric is not None and is_prompt_file(self.rubric):
             found = at.file(self.rubric, *where, "rubric")
             self._text = found[1].strip() if found is not None else ""
         if self.model is not None:

@@ -35,6 +35,8 @@ class Diagnostic:
     def as_text(self) -> str:
         """As compilers show it: the place, the line, a caret under what is meant."""
         kind = "error" if self.is_error else "warning"
+        if not self.source:  # of a file that could not be read, there is no line to show
+            return f"{self.file}: {kind}[{self.code}]: {self.message}{f'; {self.hint}' if self.hint else ''}"
         cut = max(self.column - 1 - MOST_SHOWN // 2, 0) if len(self.source) > MOST_SHOWN else 0
         shown = self.source[cut : cut + MOST_SHOWN]
         carets = "^" * max(1, min(self.length, len(shown) - (self.column - 1 - cut)))

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.names import STRATEGY_ALIASES
 from orchestrator.pipeline.graph import Block, Node
 from orchestrator.pipeline.step import Step
 from router import Needs, Preference
@@ -118,17 +119,24 @@ class Outline:
 def outlined(pipeline: Pipeline, engine: Orchestrator, inputs: Mapping[str, Any] | None = None) -> Outline:
     """The plan of a pipeline on a fleet; `inputs`, where they are known, are what the router looks at."""
     said = " ".join(value for value in (inputs or {}).values() if isinstance(value, str))
-    block = _Block(_Fleet(engine, said), pipeline.block, "", 0)
+    block = _Block(_Fleet(engine, said), pipeline.block, "", 0, _known_values(pipeline, inputs or {}))
     return Outline(tuple(block.rows), block.whole, pipeline.document.budget.usd)
 
 
-class Outlook:
-    """One step's view, for its verb to say what it will be like."""
+def _known_values(pipeline: Pipeline, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run begins with, as far as it is known."""
+    defaults = {name: one["default"] for name, one in pipeline.schema["properties"].items() if "default" in one}
+    return {"inputs": {**defaults, **inputs}, "env": pipeline.env}
 
-    def __init__(self, fleet: _Fleet, node: Node, inner: Mapping[str, _Block]) -> None:
+
+class Outlook:
+    """One step's view, for its verb to say what it will be like. `values` is what is known before the run; `None` where a step waits for others."""
+
+    def __init__(self, fleet: _Fleet, node: Node, inner: Mapping[str, _Block], values: Mapping[str, Any] | None) -> None:
         self._fleet = fleet
         self.node = node
         self._inner = inner
+        self._values = values
 
     def of_search(self, step: Step, strategy: str, models: Sequence[str] | None) -> Forecast:
         return self._fleet.search(_said(step), strategy, models, getattr(step, "max_tokens", None))
@@ -137,10 +145,19 @@ class Outlook:
         return next((block.whole for block in self._inner.values()), Forecast())
 
     def of_map(self, step: Any, at_once: int) -> Forecast:
-        items = step.map
+        items = step.map if isinstance(step.map, list) else self._known("map")
         count = len(items) if isinstance(items, list) else GUESSED_ITEMS
         found = self.of_block().times(count, rounds=math.ceil(count / at_once))
         return found if isinstance(items, list) else _guessing(found, f"{GUESSED_ITEMS} items")
+
+    def _known(self, field: str) -> Any:
+        """What a field will be given, if that follows from the inputs alone; else `None`."""
+        if self._values is None:
+            return None
+        try:
+            return self.node.fields[field](self._values)
+        except Exception:  # an input that was not given, or a value of a step around
+            return None
 
     def of_loop(self, most: int, has_end: bool) -> Forecast:
         rounds = (most + 1) / 2 if has_end else most
@@ -159,7 +176,7 @@ class Outlook:
         return _guessing(replace(both, worst_usd=None if None in prices else max(p or 0.0 for p in prices)), "each arm is as likely")
 
     def of_pipeline(self, called: Pipeline) -> Forecast:
-        return _Block(self._fleet, called.block, "", 0).whole
+        return _Block(self._fleet, called.block, "", 0, None).whole
 
 
 class _Fleet:
@@ -181,6 +198,7 @@ class _Fleet:
             return _guessing(Forecast(calls=1, usd=None, worst_usd=None), "no model may take this")
         chosen = next(option for option in options if option.model == route.chosen)
         most = max_tokens or 1_024
+        strategy = STRATEGY_ALIASES.get(strategy, strategy)
         if strategy == "single":
             return self._calls([(chosen, 1.0)], prompt, most, 1)
         if strategy in ("best_of_n", "self_consistency"):
@@ -225,13 +243,16 @@ class _Block:
     block: Block
     prefix: str
     depth: int
+    values: Mapping[str, Any] | None
     rows: list[Row] = field(default_factory=list)
     whole: Forecast = field(default_factory=Forecast)
 
     def __post_init__(self) -> None:
         nodes = self.block.nodes
         inner = [self._within(node) for node in nodes]
-        forecasts = [node.step.forecast(Outlook(self.fleet, node, each)) for node, each in zip(nodes, inner, strict=True)]
+        known = [None if self.block.before(index) else self.values for index in range(len(nodes))]
+        outlooks = [Outlook(self.fleet, *each) for each in zip(nodes, inner, known, strict=True)]
+        forecasts = [outlook.node.step.forecast(outlook) for outlook in outlooks]
         starts, ends = self._times(forecasts)
         critical = self._critical(starts, ends)
         for index, node in enumerate(nodes):
@@ -251,7 +272,7 @@ class _Block:
 
     def _within(self, node: Node) -> dict[str, _Block]:
         prefix = f"{self.prefix}{node.name}."
-        return {name: _Block(self.fleet, each, prefix, self.depth + 1) for name, each in node.blocks.items()}
+        return {name: _Block(self.fleet, each, prefix, self.depth + 1, self.values) for name, each in node.blocks.items()}
 
     def _times(self, forecasts: Sequence[Forecast]) -> tuple[list[float], list[float]]:
         starts = [0.0] * len(forecasts)

@@ -60,13 +60,18 @@ class Pipeline:
     def name(self) -> str:
         return self.document.name
 
-    def wrong_inputs(self, given: Mapping[str, Any]) -> str:
-        """What is wrong with the inputs of a run, in words; nothing if nothing is."""
-        return "; ".join(error.removeprefix("$: ").removeprefix("$.") for error in self._checked.find_errors(dict(given)))
+    def wrong_inputs(self, given: Mapping[str, Any], *, whole: bool = True) -> str:
+        """What is wrong with the inputs of a run, in words; nothing if nothing is. Unless they shall be `whole`, some may be missing."""
+        from orchestrator.pipeline.inputs import wrong_inputs
 
-    def inputs_of(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        if not whole:
+            return "; ".join(wrong_inputs({**self.schema, "required": []}, given))
+        errors = self._checked.find_errors(dict(given))
+        return "; ".join(wrong_inputs(self.schema, given) or errors) if errors else ""
+
+    def inputs_of(self, given: Mapping[str, Any], *, whole: bool = True) -> dict[str, Any]:
         """The inputs with their defaults. Raises `InvalidInputs`."""
-        problem = self.wrong_inputs(given)
+        problem = self.wrong_inputs(given, whole=whole)
         if problem:
             takes = ", ".join(self.schema["properties"]) or "nothing"
             raise InvalidInputs(f"the inputs of {self.name} are wrong: {problem}"[:1_000], remedy=f"It takes: {takes}")

@@ -24,10 +24,16 @@ class StepResult:
     attempts: int = 1
     value: Any = None
     error: str = ""
+    note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        told = {"path": self.path, "verb": self.verb, "status": self.status, "seconds": round(self.seconds, 6), "cost_usd": self.cost_usd}
-        return {**told, "attempts": self.attempts, "value": self.value, **({"error": self.error} if self.error else {})}
+        stated = {"path": self.path, "verb": self.verb, "status": self.status, "seconds": round(self.seconds, 6), "cost_usd": self.cost_usd}
+        return {
+            **stated,
+            "attempts": self.attempts,
+            "value": self.value,
+            **{name: told for name in ("error", "note") if (told := getattr(self, name))},
+        }
 
 
 @dataclass(frozen=True, slots=True)

@@ -184,7 +184,7 @@ class Run:
             if not isinstance(error, OrchestratorError | TimeoutError | OSError | ValueError | LookupError | TypeError):
                 log.exception("a step broke", extra={"run": self.id, "step": path})
             return await self._after_failure(node, path, error, began_s, purse, values)
-        return await self._end(node, path, "cached" if is_cached else "done", value, began_s, purse, attempts=attempts)
+        return await self._end(node, path, "cached" if is_cached else "done", value, began_s, purse, attempts=attempts, note=running.note)
 
     async def _tried(self, node: Node, running: Running, values: Mapping[str, Any]) -> tuple[Any, int, bool]:
         """The value of a step, in how many attempts, and whether it comes from the cache."""
@@ -259,13 +259,13 @@ class Run:
         told = self.redacted(str(error) or type(error).__name__)
         instead = node.step.on_error
         if instead == "skip":
-            return await self._end(node, path, "failed", None, began_s, purse, error=told)
+            return await self._end(node, path, "failed", None, began_s, purse, error=told, note="it is skipped")
         if isinstance(instead, OnError):
             try:
                 value = node.fields["on_error"](values)
             except ExpressionFailed as wrong:
                 raise self._failed(path, wrong) from None
-            return await self._end(node, path, "failed", value, began_s, purse, error=told)
+            return await self._end(node, path, "failed", value, began_s, purse, error=told, note="what on_error states is given")
         if isinstance(error, BudgetExceeded) and self._may_stop:
             self.stopped = self.stopped or error.limit
             self._note(StepResult(path, node.step.verb, "skipped", self.now_s() - began_s, spent_usd(purse), error=told))
@@ -293,7 +293,17 @@ class Run:
         return RunFailed(f"{where} failed: {self.redacted(message)}", path=path, run=self.id, remedy=self.redacted(remedy), cause=error)
 
     async def _end(
-        self, node: Node, path: str, status: Any, value: Any, began_s: float, purse: Ledger | None, *, attempts: int = 1, error: str = ""
+        self,
+        node: Node,
+        path: str,
+        status: Any,
+        value: Any,
+        began_s: float,
+        purse: Ledger | None,
+        *,
+        attempts: int = 1,
+        error: str = "",
+        note: str = "",
     ) -> Any:
         """Keeps what a step gave; returns when it may not be done again, if that matters."""
         seconds = self.now_s() - began_s
@@ -305,7 +315,7 @@ class Run:
                 await self.host.journal.kept()
             else:
                 self.host.journal.wake()
-        self._note(StepResult(path, node.step.verb, status, seconds, cost, attempts, value, error))
+        self._note(StepResult(path, node.step.verb, status, seconds, cost, attempts, value, error, note))
         return value
 
     def _note(self, result: StepResult) -> None:
@@ -319,6 +329,7 @@ class Run:
                 seconds=result.seconds,
                 cost_usd=result.cost_usd,
                 error=result.error,
+                note=result.note,
             )
 
     def _begin(self, node: Node, path: str) -> None:

@@ -35,6 +35,8 @@ class Running:
         self.values = values
         self.around = around
         self.simulated = False
+        self.note = ""
+        """What whoever looks at the run should know of this step, though it did not fail."""
 
     @property
     def key(self) -> str:

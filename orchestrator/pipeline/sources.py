@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
@@ -48,7 +49,7 @@ class Sources:
         try:
             text = self._text(self.path)
         except OSError as error:
-            self._plain(str(self.path), "E100", f"the file cannot be read: {error.strerror or error}")
+            self._plain(str(self.path), "E100", f"the file cannot be read: {error.strerror or error}", hint=_beside(self.path))
             return False
         except UnicodeDecodeError as error:
             self._plain(str(self.path), "E100", f"the file is not UTF-8 text (byte {error.start})")
@@ -183,9 +184,7 @@ class Sources:
         except UnicodeDecodeError as error:
             self._at(located, where, "E100", f"{name} is not UTF-8 text (byte {error.start})")
         except OSError as error:
-            there = sorted(each.name for each in path.parent.iterdir() if each.is_file()) if path.parent.is_dir() else []
-            hint = suggestion(path.name, there) if there else f"there is no folder {path.parent}"
-            self._at(located, where, "E100", f"{name} cannot be read: {error.strerror or error}", hint)
+            self._at(located, where, "E100", f"{name} cannot be read: {error.strerror or error}", _beside(path))
         return None
 
     def _text(self, path: Path) -> str:
@@ -224,6 +223,16 @@ class Sources:
             return str(path.resolve().relative_to(Path.cwd()))
         except ValueError:
             return str(path)
+
+
+def _beside(path: Path) -> str:
+    """What stands where a file was looked for."""
+    try:
+        there = sorted(each for each in path.parent.iterdir() if each.is_file() and each.suffix == path.suffix)
+    except OSError:
+        return f"there is no folder {path.parent}"
+    close = difflib.get_close_matches(path.stem, [each.stem for each in there], n=1, cutoff=0.6)
+    return f"did you mean '{close[0]}{path.suffix}'?" if close else suggestion("", [each.name for each in there])
 
 
 def _root_of(path: Path) -> Path:

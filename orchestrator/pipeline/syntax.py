@@ -110,6 +110,8 @@ class _Token:
 
 def parse_expression(text: str, start: int = 0) -> tuple[Node, int]:
     """The expression that begins at `start` and ends before a `}`, and the offset of that brace. Raises `SyntaxProblem`."""
+    if text.startswith("{", start):
+        raise SyntaxProblem("an expression has one pair of braces", start - 2, start + 1, "write ${...}, not ${{...}}")
     return _Parser(text, start).parsed()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,8 @@ from orchestrator.pipeline.syntax import Field, Name, SyntaxProblem
 from orchestrator.pipeline.syntax import Node as Expr
 from orchestrator.pipeline.templates import OPEN, computed, parse_template
 from orchestrator.pipeline.valuetypes import ANY, TEXT, ValueType, joined, list_of, record, type_of
+
+_JINJA = re.compile(r"(?<!\$)\{\{\s*(([^\W\d]\w*)[^{}]*)\}\}")
 
 
 class Values:
@@ -49,6 +52,7 @@ class Values:
         return type_of(value)
 
     def _type_of_text(self, text: str, where: Where, scope: Scope, *, shows: bool, what: str) -> ValueType:
+        self._look_for_foreign_braces(text, where, scope)
         if OPEN not in text:
             return TEXT
         try:
@@ -72,6 +76,13 @@ class Values:
                 hint = "add ?? and what to take instead"
                 self.sources.problem_in(where, text, expression.start, expression.start + 2, "E205", told, hint)
         return found if template.whole is not None else TEXT
+
+    def _look_for_foreign_braces(self, text: str, where: Where, scope: Scope) -> None:
+        """`{{ name }}` is filled in where prompts are in files of their own, and nowhere else."""
+        for found in _JINJA.finditer(text) if "{{" in text else ():
+            if scope.has(found[2]):
+                told = f"{found[0]} stays as it stands: only files of prompts are filled in so"
+                self.sources.problem_in(where, text, found.start(), found.end(), "W202", told, f"write ${{{found[1].strip()}}}")
 
     def _noting(self, scope: Scope, node: Expr) -> Any:
         self.used_env |= _env_of(node)

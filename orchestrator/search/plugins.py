@@ -5,13 +5,14 @@ from __future__ import annotations
 from importlib import metadata
 
 from orchestrator.errors import ConfigError
-from orchestrator.names import STRATEGY_GROUP
+from orchestrator.names import STRATEGY_ALIASES, STRATEGY_GROUP
 from orchestrator.search.state import Strategy
 from orchestrator.search.strategies import STRATEGIES
 
 
 def strategy_named(name: str) -> Strategy:
     """Raises `ConfigError` on a name that nobody knows, or an entry point that gives no function."""
+    name = STRATEGY_ALIASES.get(name, name)
     if name in STRATEGIES:
         return STRATEGIES[name]
     found = {point.name: point for point in metadata.entry_points(group=STRATEGY_GROUP)}

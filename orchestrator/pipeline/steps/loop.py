@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
-from orchestrator.pipeline.evaluation import Compute, within_bounds
+from orchestrator.pipeline.evaluation import Compute, ExpressionFailed, within_bounds
 from orchestrator.pipeline.fields import ConditionField, Strict
 from orchestrator.pipeline.step import Inner, Step, Steps
 from orchestrator.pipeline.valuetypes import ANY, BOOL, NUMBER, ValueType
@@ -26,6 +26,8 @@ class Rounds(Strict):
     at_most: Annotated[int, Field(ge=1, le=MOST_ROUNDS)]
     do: Steps
     output: Any = None
+    otherwise: Literal["last", "fail"] = "last"
+    """Where `until` held in no round: give what the last one gave (the step's note says so), or fail."""
 
 
 class LoopStep(Step):
@@ -54,7 +56,11 @@ class LoopStep(Step):
             values = await running.inside("do", suffix=f"[{index}]", more=more)
             last = within_bounds(running.node.blocks["do"].output(values))
             if self._until is not None and self._until({**values, "last": last}) is True:
-                break
+                return last
+        if self._until is not None:
+            running.note = f"`until` did not hold in {self.loop.at_most} rounds"
+            if self.loop.otherwise == "fail":
+                raise ExpressionFailed(running.note, remedy="Raise `at_most`, or state `otherwise: last`")
         return last
 
     def forecast(self, outlook: Outlook) -> Forecast:

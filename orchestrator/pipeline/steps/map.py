@@ -66,7 +66,10 @@ class MapStep(Step):
                     running.emit("item_failed", index=index, reason=error.message)
 
         if items:
+            running.note = f"{len(items):,} items"
             await _together([work() for _ in range(min(self.at_once, len(items)))])
+        if failed:
+            running.note = f"{len(failed):,} of {len(items):,} items failed"
         if isinstance(self.on_error, OnError):
             give = running.node.fields["on_error"](running.values)
             return [give if index in failed else each for index, each in enumerate(found)]

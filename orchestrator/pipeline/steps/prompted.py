@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, WithJsonSchema
 
-from orchestrator.names import STRATEGY_GROUP, STRATEGY_NAMES
-from orchestrator.pipeline.answers import STRATEGIES, answer_type
+from orchestrator.names import STRATEGY_ALIASES, STRATEGY_GROUP, STRATEGY_NAMES
+from orchestrator.pipeline.answers import answer_type
 from orchestrator.pipeline.checks import Check, sources_of
 from orchestrator.pipeline.fields import ListField, NumberField, Strict, Takes, TextField, Usd
 from orchestrator.pipeline.functions import as_text
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from orchestrator.pipeline.running import Running
     from orchestrator.types import Message, Query
 
-NAMES = (*STRATEGY_NAMES, *STRATEGIES)
+NAMES = (*STRATEGY_NAMES, *STRATEGY_ALIASES)
 
 
 class Turn(Strict):
@@ -116,7 +116,7 @@ class Prompted(Step):
 
         ready = self._ready
         checks = [await check.verifier(running) for check in ready.checks]
-        found = await answered(running, query, strategy=STRATEGIES.get(strategy, strategy), checks=checks)
+        found = await answered(running, query, strategy=strategy, checks=checks)
         value = as_value(found)
         if ready.schema is not None and not found.abstained:
             value["value"] = value_of(found, "an answer")
@@ -152,7 +152,7 @@ class SearchStep(Prompted):
         return await self.answer(running, self.query(running, given, models=models, **more), self.search)
 
     def forecast(self, outlook: Outlook) -> Forecast:
-        return outlook.of_search(self, STRATEGIES.get(self.search, self.search), self.models)
+        return outlook.of_search(self, self.search, self.models)
 
 
 class AskStep(Prompted):

@@ -21,7 +21,10 @@ VERDICT = record(check=TEXT, passed=BOOL.maybe("a check may abstain"), score=NUM
 
 
 class VerifyStep(Step):
-    """Holds a text against checks, one after the other; with `all: false` it stops at the first that fails."""
+    """Holds a text against checks, one after the other; with `all: false` it stops at the first that fails.
+
+    A text passes if a check could tell and none failed. Where none could tell, `score` is null, and `feedback` says why.
+    """
 
     verb: ClassVar[str] = "verify"
     verify: Annotated[list[Any], Field(min_length=1)]
@@ -33,7 +36,7 @@ class VerifyStep(Step):
 
     def gives(self, at: At) -> ValueType:
         self._checks = at.checks(self.verify, "verify")
-        return record(passed=BOOL, score=NUMBER, verdicts=list_of(VERDICT), feedback=TEXT)
+        return record(passed=BOOL, score=NUMBER.maybe("no check could tell"), verdicts=list_of(VERDICT), feedback=TEXT)
 
     async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
         from orchestrator.pipeline.checking import verdict_of
@@ -48,7 +51,7 @@ class VerifyStep(Step):
         failed = [verdict for _, verdict in verdicts if verdict.passed is False]
         return {
             "passed": not failed and bool(scores),
-            "score": min(scores, default=0.0),
+            "score": min(scores, default=None),
             "verdicts": [{"check": name, "passed": v.passed, "score": v.score, "feedback": v.feedback} for name, v in verdicts],
-            "feedback": "; ".join(v.feedback for v in failed if v.feedback),
+            "feedback": "; ".join(v.feedback for v in (failed if scores else [v for _, v in verdicts]) if v.feedback),
         }
