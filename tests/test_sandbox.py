@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import secrets
 import socket
 import sys
 import tempfile
 import textwrap
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -249,3 +251,15 @@ def test_a_level_that_is_not_at_hand_is_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(sys.modules, "pydantic_monty", None)
     with pytest.raises(SandboxUnavailable, match="pydantic-monty is not installed"):
         Sandbox(level="monty")
+
+
+def test_a_sandbox_outlives_event_loops_and_leaves_nothing_behind() -> None:
+    sandbox = Sandbox(workers=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for number in range(3):
+            assert asyncio.run(sandbox.run(f"print({number})")).stdout.strip() == str(number)
+            gc.collect()
+        assert len(sandbox._idle) == 1  # the same worker served all of them
+        asyncio.run(sandbox.close())
+        gc.collect()

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import shutil
-import signal
+import socket
 import struct
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
@@ -92,6 +92,42 @@ def has_bubblewrap() -> bool:
     return tried.returncode == 0
 
 
+class Worker:
+    """A process that runs programs one after the other, spoken with over a socket: it belongs to no event loop, so any may ask it and end it."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._socket, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                command, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL, env={"LANG": "C.UTF-8"}, cwd="/"
+            )
+        self._socket.setblocking(False)
+
+    async def ask(self, request: bytes) -> dict[str, Any]:
+        """What it answers. Raises `OSError` or `ValueError` where it has died, or answers nonsense."""
+        loop = asyncio.get_running_loop()
+        await loop.sock_sendall(self._socket, struct.pack("!I", len(request)) + request)
+        (size,) = struct.unpack("!I", await self._read(4))
+        found: dict[str, Any] = json.loads(await self._read(size))
+        return found
+
+    async def _read(self, size: int) -> bytes:
+        parts, left = [], size
+        while left:
+            part = await asyncio.get_running_loop().sock_recv(self._socket, min(left, 1 << 20))
+            if not part:
+                raise OSError("the worker has ended")
+            parts.append(part)
+            left -= len(part)
+        return b"".join(parts)
+
+    def end(self) -> None:
+        """Kills it, and waits until it is gone: that is at once."""
+        self._process.kill()
+        self._process.wait()
+        self._socket.close()
+
+
 class Sandbox:
     """`await sandbox.run(code)` runs Python code confined, up to `workers` programs at once; close it after use.
 
@@ -121,8 +157,8 @@ class Sandbox:
         self._folder = tempfile.mkdtemp(prefix="sandbox-")
         self._workers, self._is_closed = workers, False
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._idle: list[asyncio.subprocess.Process] = []
-        self._programs: list[asyncio.subprocess.Process] = []  # that never see what programs are judged by
+        self._idle: list[Worker] = []
+        self._programs: list[Worker] = []  # that never see what programs are judged by
         self.executions = 0
 
     async def run(self, code: str, limits: Limits | None = None, *, asked: str | None = None) -> Ran:
@@ -140,7 +176,7 @@ class Sandbox:
         async with self._free:
             self.executions += 1
             if asked is None:
-                return await self._run_in(await self._worker(self._idle), self._idle, {"code": code, "limits": asdict(using)}, using)
+                return await self._run_in(self._worker(self._idle), self._idle, {"code": code, "limits": asdict(using)}, using)
             return await self._run_both(code, asked, using)
 
     async def _run_both(self, code: str, asked: str, limits: Limits) -> Ran:
@@ -152,9 +188,9 @@ class Sandbox:
             {"code": each, "limits": asdict(limits), "talk": {"folder": folder, "role": role}}
             for each, role in ((code, "judge"), (asked, "program"))
         )
-        answering = asyncio.ensure_future(self._run_in(await self._worker(self._programs), self._programs, other, limits))
+        answering = asyncio.ensure_future(self._run_in(self._worker(self._programs), self._programs, other, limits))
         try:
-            return await self._run_in(await self._worker(self._idle), self._idle, judge, limits)
+            return await self._run_in(self._worker(self._idle), self._idle, judge, limits)
         finally:
             done, _ = await asyncio.wait((answering,), timeout=PARTING_S)
             if not done:  # it does not end with the one who asks
@@ -162,41 +198,34 @@ class Sandbox:
             await asyncio.gather(answering, return_exceptions=True)
             remove_tree(folder)
 
-    async def _worker(self, idle: list[asyncio.subprocess.Process]) -> asyncio.subprocess.Process:
-        return idle.pop() if idle else await self._started()
+    def _worker(self, idle: list[Worker]) -> Worker:
+        return idle.pop() if idle else self._started()
 
-    async def _run_in(
-        self, worker: asyncio.subprocess.Process, idle: list[asyncio.subprocess.Process], request: dict[str, Any], limits: Limits
-    ) -> Ran:
+    async def _run_in(self, worker: Worker, idle: list[Worker], request: dict[str, Any], limits: Limits) -> Ran:
         try:
-            answer = await asyncio.wait_for(_ask(worker, json.dumps(request).encode()), limits.wall_s + GRACE_S)
-        except (TimeoutError, asyncio.IncompleteReadError, OSError, ValueError):
-            await _end(worker)
+            answer = await asyncio.wait_for(worker.ask(json.dumps(request).encode()), limits.wall_s + GRACE_S)
+        except (TimeoutError, OSError, ValueError):
+            worker.end()
             return Ran("killed", "", "the sandbox's worker died with it", limits.wall_s)
         except BaseException:  # cancelled: the program ends with its worker
-            await _end(worker)
+            worker.end()
             raise
         if self._is_closed:
-            await _end(worker)
+            worker.end()
         else:
             idle.append(worker)
         return Ran(answer["ending"], answer["stdout"], answer["error"], answer["seconds"])
 
     def _belong_here(self) -> None:
-        """Workers belong to an event loop: those of one that has ended cannot be asked any more."""
+        """How many programs run at once is counted in each event loop anew."""
         loop = asyncio.get_running_loop()
         if self._loop is not loop:
-            for worker in (*self._idle, *self._programs):
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(worker.pid, signal.SIGKILL)
             self._loop, self._free = loop, asyncio.Semaphore(self._workers)
-            self._idle, self._programs = [], []
 
     async def close(self) -> None:
         self._is_closed = True
-        self._belong_here()
         for worker in (*self._idle, *self._programs):
-            await _end(worker)
+            worker.end()
         self._idle, self._programs = [], []
         if self.restricted is not None:
             self.restricted.close()
@@ -209,16 +238,9 @@ class Sandbox:
     async def __aexit__(self, *error: object) -> None:
         await self.close()
 
-    async def _started(self) -> asyncio.subprocess.Process:
+    def _started(self) -> Worker:
         python = [PYTHON, "-I", "-S", "-B", str(WORKER), self._folder, self.level]
-        return await asyncio.create_subprocess_exec(
-            *([*_bubble(self._folder), *python] if self.level == "bubblewrap" else python),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env={"LANG": "C.UTF-8"},
-            cwd="/",
-        )
+        return Worker([*_bubble(self._folder), *python] if self.level == "bubblewrap" else python)
 
 
 def _bubble(folder: str | None) -> list[str]:
@@ -230,19 +252,3 @@ def _bubble(folder: str | None) -> list[str]:
     own = [] if folder is None else ["--bind", folder, folder]
     shut = ["--unshare-all", "--die-with-parent", "--new-session", "--cap-drop", "ALL"]
     return ["bwrap", *shut, "--dev", "/dev", "--tmpfs", "/tmp", *files, *own, "--chdir", "/"]
-
-
-async def _ask(worker: asyncio.subprocess.Process, request: bytes) -> dict[str, Any]:
-    assert worker.stdin is not None
-    assert worker.stdout is not None
-    worker.stdin.write(struct.pack("!I", len(request)) + request)
-    await worker.stdin.drain()
-    (size,) = struct.unpack("!I", await worker.stdout.readexactly(4))
-    found: dict[str, Any] = json.loads(await worker.stdout.readexactly(size))
-    return found
-
-
-async def _end(worker: asyncio.subprocess.Process) -> None:
-    if worker.returncode is None:
-        worker.kill()
-    await worker.wait()
