@@ -12,6 +12,7 @@ from typing import Any
 
 from orchestrator.backends.wire import WireError
 from orchestrator.errors import BackendError, BackendRejected, BackendUnavailable, BadResponse, RateLimited
+from orchestrator.types import Usage
 
 MOST_DETAIL_CHARS = 300
 _REMEDIES = {
@@ -62,6 +63,25 @@ def stream_error(where: str, error: Any, *, key: str | None = None) -> BackendEr
     """What a server reports in the middle of a stream, or with a status of 200."""
     told = error_text({"error": error})
     return BadResponse(f"{where}: {told.replace(key, '***') if key else told}", remedy="Ask again")
+
+
+def told_failure(where: str, failure: Any, usage: Usage | None = None, *, key: str | None = None) -> BackendError:
+    """What a server says of a failure with a status of 200: in an answer, or as the first event of a stream."""
+    told = error_text({"error": failure})
+    told = told.replace(key, "***") if key else told
+    stated = failure if isinstance(failure, dict) else {}
+    code, kind = stated.get("code") or stated.get("status"), str(stated.get("type") or "")
+    status = int(code) if isinstance(code, int | str) and str(code).isdigit() and 400 <= int(code) <= 599 else None
+    message, is_billed = f"{where}: {told}", usage is not None and usage.total_tokens > 0
+    if status == 429 or "rate_limit" in kind:
+        return RateLimited(message, remedy="Slow down, or add another model", status=429, may_be_billed=is_billed, detail=told)
+    if status is not None and status < 500 and status not in (408, 409, 425):
+        return BackendRejected(message, remedy=_REMEDIES.get(status, "The server refuses this request"), status=status, detail=told)
+    if status is not None or "overloaded" in kind or "unavailable" in kind:
+        return BackendUnavailable(
+            message, remedy="The server has a problem; ask again", status=status, may_be_billed=is_billed, detail=told
+        )
+    return BadResponse(message, remedy="Ask again")
 
 
 def error_text(payload: Any) -> str:

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
+from orchestrator.backends.answer_json import parse_whole_answer
 from orchestrator.backends.base import Backend, tokenizer_of
-from orchestrator.backends.faults import too_slow
+from orchestrator.backends.faults import told_failure, too_slow
 from orchestrator.backends.resilience import LONGEST_WAIT_S, backoff_s
 from orchestrator.backends.usage import usage_in
 from orchestrator.budget import Budget, Ledger, from_nano
@@ -23,12 +24,14 @@ from orchestrator.config import AutoConfig
 from orchestrator.errors import BackendError, BadResponse, NoAdequateModel
 from orchestrator.gateway import sse
 from orchestrator.gateway.asked import Asked
+from orchestrator.gateway.beginning import Begun
 from orchestrator.gateway.facts import Facts
 from orchestrator.gateway.options import Options
 from orchestrator.gateway.passing import Part, going_on, passed_on
-from orchestrator.gateway.pieces import completion, pieces, progress
+from orchestrator.gateway.pieces import completion, pieces, progress, usage_dict
 from orchestrator.gateway.problems import Problem, problem_of
 from orchestrator.gateway.tab import Tab
+from orchestrator.gateway.tool_calls import with_arguments
 from orchestrator.planning import Plan
 from orchestrator.search.prompts import notes_messages
 from orchestrator.streaming import events_of
@@ -224,7 +227,7 @@ class Completions:
                     content = await reply.read()
             except TimeoutError:
                 raise too_slow(model) from None
-            payload = _payload(content, model)
+            payload, has_changed = _payload(content, model)
             usage = usage_in(payload)
             if usage is not None:
                 reply.count(usage)
@@ -233,7 +236,7 @@ class Completions:
             job.facts.simulated = bool(payload.get("simulated"))
             if plan is not None:
                 self._took(job, plan, model, _text_of(payload), usage or Usage())
-            return content
+            return orjson.dumps(payload) if has_changed else content
 
         return await self._first(job, models, once)
 
@@ -247,19 +250,34 @@ class Completions:
                 content = await self._local(job, model)
                 return pieces(job, orjson.loads(content))
             reply = await self._post(job, model, relay, body)
-            if not reply.headers.get("content-type", "").startswith("text/event-stream"):
+            source = _Source(self, job, models, plan)
+            if "json" in reply.headers.get("content-type", "").lower():  # it does not stream, or tells of a failure
+                return await self._in_pieces(job, model, reply, source)
+            begun = Begun(reply)
+            try:
+                async with asyncio.timeout(max(job.left_s, 0.001)):
+                    await begun.begin(model)
+            except BaseException:
                 reply.cancel()
-                raise BadResponse(
-                    f"{model} does not stream: it answers with {reply.headers.get('content-type')!r}", remedy="Check the server"
-                )
-            return passed_on(job, Part(model, relay, reply), _Source(self, job, models, plan))
+                raise
+            return passed_on(job, Part(model, relay, begun), source)
 
         return await self._first(job, models, once)
+
+    async def _in_pieces(self, job: Job, model: str, reply: Passage, source: _Source) -> AsyncIterator[bytes]:
+        """A whole answer where a stream was asked for."""
+        payload, _ = _payload(await reply.read(), model)
+        usage = usage_in(payload)
+        counted = usage or self._estimated(job, model, _written(payload))
+        job.tab.settle(self._backend(model).profile, counted, unseen_calls=reply.unseen_calls)
+        source.took(model, _text_of(payload), counted)
+        return pieces(job, {"id": "", "created": int(job.tab.call.at), "usage": usage_dict(counted), **payload, "model": model})
 
     async def _first(self, job: Job, models: Iterable[str], once: Callable[[str], Awaitable[T]]) -> T:
         """Tries until a model answers: again what may pass, then the next one. What may have been billed is booked before it is asked again."""
         last: BackendError | None = None
-        for model in models:
+        turn = list(models)
+        for model in turn:
             if model in self._relays:
                 self._relays[model].retries.called()
             for attempt in range(1, ATTEMPTS + 1):
@@ -272,6 +290,7 @@ class Completions:
                     job.facts.attempts.append({"model": model, "error": error.code, "seconds": round(time.perf_counter() - began, 6)})
                     wait_s = backoff_s(error, attempt)
                     is_over = attempt == ATTEMPTS or not error.retryable or (error.may_be_billed and attempt > 1)
+                    is_over |= error.status in (429, 529) and model != turn[-1]  # it has too much to do; others have not
                     relay = self._relays.get(model)
                     if is_over or wait_s > min(LONGEST_WAIT_S, job.left_s) or not (relay is None or relay.retries.take()):
                         break
@@ -437,14 +456,28 @@ def _with_notes(job: Job, plan: Plan) -> Job:
     return replace(job, asked=job.asked.with_notes(notes_messages(plan.recall)))
 
 
-def _payload(content: bytes, model: str) -> dict[str, Any]:
+def _payload(content: bytes, model: str) -> tuple[dict[str, Any], bool]:
+    """A whole answer as clients can read it, and whether it is another than its server gave. Raises `BackendError`."""
+    has_changed = False
     try:
         payload = orjson.loads(content)
     except orjson.JSONDecodeError:
-        raise BadResponse(f"{model}: the answer is not JSON", remedy="Check the server") from None
-    if not isinstance(payload, dict) or not isinstance(payload.get("choices"), list):
+        try:
+            payload, has_changed = parse_whole_answer(content), True
+        except ValueError:
+            raise BadResponse(f"{model}: the answer is not JSON", remedy="Check the server") from None
+    if not isinstance(payload, dict):
         raise BadResponse(f"{model}: the answer holds no choices", remedy="Check the server")
-    return payload
+    failure = sse.failure_in(payload)
+    if failure is not None:
+        raise told_failure(model, failure, usage_in(payload))
+    if not isinstance(payload.get("choices"), list) or not payload["choices"]:
+        raise BadResponse(f"{model}: the answer holds no choices", remedy="Check the server")
+    for choice in payload["choices"]:
+        has_changed |= isinstance(choice, dict) and with_arguments(choice.get("message"))
+    if sse.is_path(payload.get("model")):
+        payload["model"], has_changed = model, True
+    return payload, has_changed
 
 
 def _text_of(payload: dict[str, Any]) -> str | None:

@@ -7,13 +7,17 @@ from typing import Any
 
 import orjson
 
+from orchestrator.backends.answer_json import ends_in_half, parse_answer, whole_text
 from orchestrator.backends.usage import usage_in
+from orchestrator.gateway.outside import without_addresses
+from orchestrator.gateway.tool_calls import CallOrder
 from orchestrator.types import Usage
 
 _ASCII = bytes(range(128))
 DONE = b"data: [DONE]\n\n"
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"(\w+)"')
+_PATH = re.compile(rb'"model"\s*:\s*"(?:[/.~]|[A-Za-z]:[/\\])')
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 ENVELOPE_BYTES = 200  # of an event, around its text
@@ -28,17 +32,21 @@ class Passage:
     """Takes chunks of a stream as they come, gives back whole events to be passed on.
 
     The usage and the end mark are kept back: whether the caller wants the one, and what comes before the other, is not for the upstream to say.
+    `model` stands for the name of a model that is a path on its server.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: str = "") -> None:
+        self._model = model
         self.usage: Usage | None = None
         self.usage_event: bytes | None = None
         self.finish_reason = ""
         self.is_done = False
-        self.has_failed = False
+        self.failure: Any = None
         self.events = 0
         self.text_bytes = self.foreign_bytes = 0
         self._rest = b""
+        self._calls = CallOrder()
+        self._halves: dict[int, str] = {}  # the first half of a surrogate pair whose second comes with the next event, by choice
 
     def feed(self, chunk: bytes) -> bytes:
         """Whole events that go on to the caller. Raises `BrokenStream`."""
@@ -49,12 +57,12 @@ class Passage:
                 raise BrokenStream(f"an event of over {MOST_HELD_BYTES:,} bytes")
         else:
             self._rest = b""
-        if not data or self.is_done:
+        if not data or self.is_done or self.has_failed:
             return b""
         self.events += data.count(b"data:")
         self.text_bytes += len(data)
         self.foreign_bytes += len(data.translate(None, _ASCII))
-        if _USAGE.search(data) or b"[DONE]" in data or b'"error"' in data or b"finish_reason" not in data:
+        if _is_looked_at(data) or self._halves:
             data = b"".join(self._looked_at(data))
         if not self.finish_reason and (found := _FINISH.search(data)):
             self.finish_reason = found[1].decode()
@@ -74,8 +82,12 @@ class Passage:
                 self.is_done = True
                 break
             parsed = parsed_event(content)
-            if "error" in parsed and "choices" not in parsed:
-                self.has_failed = True
+            if (failure := failure_in(parsed)) is not None:
+                self.failure = failure
+                passed.append(event_of({"error": without_addresses(failure)}))
+                self.usage = usage_in(parsed) or self.usage
+                break
+            event = self._mended(event, content, parsed)
             found = usage_in(parsed)
             if found is not None:
                 self.usage = found
@@ -84,6 +96,39 @@ class Passage:
                     continue
             passed.append(event + b"\n\n")
         return passed
+
+    def _mended(self, event: bytes, content: bytes, parsed: dict[str, Any]) -> bytes:
+        """An event as clients can read it: the same bytes, where nothing is odd about it."""
+        has_changed = self._calls.put_in_order(parsed)
+        if is_path(parsed.get("model")):
+            parsed["model"], has_changed = self._model, True
+        if self._halves or _is_odd(content):
+            self._complete_texts(parsed)
+            has_changed = True
+        missing = self._calls.completed(parsed) if self._calls.has_calls else None
+        mended = event_of(parsed).removesuffix(b"\n\n") if has_changed else event
+        return mended if missing is None else event_of(missing) + mended
+
+    def _complete_texts(self, parsed: dict[str, Any]) -> None:
+        for choice in parsed.get("choices") or ():
+            delta = choice.get("delta") if isinstance(choice, dict) else None
+            if not isinstance(delta, dict):
+                continue
+            place = choice.get("index") or 0
+            text = delta.get("content")
+            if isinstance(text, str) and text:
+                text = self._halves.pop(place, "") + text
+                if ends_in_half(text):
+                    self._halves[place], text = text[-1], text[:-1]
+                delta["content"] = whole_text(text)
+            for name in ("reasoning_content", "reasoning", "refusal"):
+                if isinstance(delta.get(name), str):
+                    delta[name] = whole_text(delta[name])
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the server told of a failure."""
+        return self.failure is not None
 
     @property
     def written_tokens(self) -> int:
@@ -100,12 +145,43 @@ class Passage:
 def parsed_event(content: bytes) -> dict[str, Any]:
     """Raises `BrokenStream` on what is no JSON object."""
     try:
-        parsed = orjson.loads(content)
-    except orjson.JSONDecodeError as error:
+        parsed = parse_answer(content)
+    except ValueError as error:
         raise BrokenStream(f"something that is not an event: {error}") from None
     if not isinstance(parsed, dict):
         raise BrokenStream("an event that is not an object")
     return parsed
+
+
+def _is_looked_at(data: bytes) -> bool:
+    """Whether some events hold what is not passed on as it is."""
+    if b"[DONE]" in data or b'"error"' in data or b'"tool_calls"' in data or b"finish_reason" not in data or _is_odd(data):
+        return True
+    return _USAGE.search(data) is not None or b'.gguf"' in data or _PATH.search(data) is not None
+
+
+def _is_odd(data: bytes) -> bool:
+    """Whether there may be halves of surrogate pairs, or numbers that JSON has not."""
+    return b"\\ud" in data or b"\\uD" in data or b"Infinity" in data or b"NaN" in data
+
+
+def is_path(model: Any) -> bool:
+    """Whether the name of a model is where it lies on its server."""
+    return isinstance(model, str) and (model.startswith(("/", "./", "../", "~")) or model[1:3] in (":\\", ":/") or model.endswith(".gguf"))
+
+
+def failure_in(parsed: dict[str, Any]) -> Any:
+    """What an event or an answer says of a failure, wherever it stands; `None` if it says nothing."""
+    if parsed.get("error"):
+        return parsed["error"]
+    for choice in parsed.get("choices") or ():
+        if isinstance(choice, dict) and choice.get("error"):
+            return choice["error"]
+        if isinstance(choice, dict) and choice.get("finish_reason") == "error":
+            return {"message": "the model ended with an error", "type": "upstream_error"}
+    if parsed.get("object") == "error" or parsed.get("type") == "error":
+        return {"message": str(parsed.get("message") or "the server told of an error"), "type": "upstream_error"}
+    return None
 
 
 def data_of(event: bytes) -> bytes | None:
@@ -118,6 +194,9 @@ def event(value: Any, name: str = "") -> bytes:
     """One event with a JSON value."""
     head = b"event: %b\n" % name.encode() if name else b""
     return head + b"data: " + orjson.dumps(value) + b"\n\n"
+
+
+event_of = event  # where `event` is one that came
 
 
 def comment(text: str) -> bytes:

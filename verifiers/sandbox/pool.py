@@ -127,6 +127,9 @@ class Worker:
         self._process.wait()
         self._socket.close()
 
+    def __del__(self) -> None:  # of a sandbox that nobody closed
+        self.end()
+
 
 class Sandbox:
     """`await sandbox.run(code)` runs Python code confined, up to `workers` programs at once; close it after use.

@@ -123,10 +123,18 @@ def _message(message: dict[str, Any], provider: Provider, *, marks: bool) -> dic
         out.pop("name", None)
     for name in _OWN_MESSAGE_FIELDS:
         out.pop(name, None)
+    if any(not (call.get("function") or {}).get("arguments", "") for call in out.get("tool_calls") or ()):
+        out["tool_calls"] = [_with_arguments(call) for call in out["tool_calls"]]
     thoughts = out.pop("reasoning_content", None)
     if thoughts and provider.thoughts_back and out.get("tool_calls") and provider.thoughts != "none":
         out[provider.thoughts] = thoughts
     return out
+
+
+def _with_arguments(call: dict[str, Any]) -> dict[str, Any]:
+    """A call whose arguments are JSON, also where there are none: chat templates parse them."""
+    function = call.get("function") or {}
+    return call if function.get("arguments") else {**call, "function": {**function, "arguments": "{}"}}
 
 
 def _unmarked(tool: dict[str, Any]) -> dict[str, Any]:
