@@ -57,7 +57,7 @@ def read(name: str, *events: dict[str, Any]) -> list[dict[str, Any]]:
 def test_anthropic_takes_it_as_its_own_package_would_send_it() -> None:
     from anthropic.types.message_create_params import MessageCreateParamsNonStreaming
 
-    body = out("anthropic", ASKED, "claude-sonnet-4-5")
+    body = out("anthropic", ASKED, "claude-opus-4-5")
     TypeAdapter(MessageCreateParamsNonStreaming).validate_python(body)
     assert body["system"] == [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
     assert [turn["role"] for turn in body["messages"]] == ["user", "assistant", "user"]

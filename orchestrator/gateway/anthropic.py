@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from orchestrator.backends.dialects.dialect import own_block, own_tool
+from orchestrator.backends.signatures import pack, unpack
 from orchestrator.gateway import sse
 from orchestrator.gateway.chat import Order
 from orchestrator.gateway.endpoint import Endpoint
 from orchestrator.gateway.http import Call
-from orchestrator.gateway.problems import ANTHROPIC_TYPES
+from orchestrator.gateway.problems import ANTHROPIC_TYPES, Problem
 from orchestrator.tokens import family_of, request_estimate
 
 if TYPE_CHECKING:
@@ -28,11 +30,18 @@ STOP_REASONS = {
     "function_call": "tool_use",
     "content_filter": "refusal",
 }
+NATIVE_REASONS = frozenset(
+    ("end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal", "model_context_window_exceeded", "compaction")
+)
+_OWN_FIELDS = ("mcp_servers", "container", "context_management", "cache_control", "diagnostics", "inference_geo", "speed", "service_tier")
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
 async def messages(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    async with Order(gateway, call, "messages", chat_body(body)) as order, call.watched(gateway.stalled_s):
+    asked = chat_body(body)
+    if betas := call.header(b"anthropic-beta"):
+        asked.setdefault("anthropic", {})["betas"] = [beta.strip() for beta in betas.split(",") if beta.strip()]
+    async with Order(gateway, call, "messages", asked) as order, call.watched(gateway.stalled_s):
         if body.get("stream"):
             await order.send(_translated(order, await order.stream()))
             return
@@ -51,16 +60,26 @@ async def count_tokens(gateway: Gateway, call: Call, body: dict[str, Any]) -> No
 
 
 def chat_body(body: dict[str, Any]) -> dict[str, Any]:
-    """A request in OpenAI's dialect."""
+    """A request in OpenAI's dialect. Raises `Problem` on a thread: conversations are not kept under this API."""
+    if body.get("thread") is not None:
+        raise Problem(
+            400,
+            "threads are not kept here: send the whole conversation",
+            code="thread_unsupported_request",
+            param="thread",
+            should_retry=False,
+        )
     found: dict[str, Any] = {"model": body["model"], "messages": [], "max_tokens": body["max_tokens"]}
     system = body.get("system")
     if system:
         found["messages"].append({"role": "system", "content": system if isinstance(system, str) else _joined([_text(b) for b in system])})
     for message in body["messages"]:
         found["messages"].extend(_chat_messages(message))
-    for name in ("temperature", "top_p", "orchestrator"):
+    for name in ("temperature", "top_p", "top_k", "orchestrator"):
         if name in body:
             found[name] = body[name]
+    if own := {name: body[name] for name in _OWN_FIELDS if body.get(name) is not None}:
+        found["anthropic"] = own
     if body.get("stop_sequences"):
         found["stop"] = body["stop_sequences"]
     if body.get("tools"):
@@ -89,6 +108,8 @@ def chat_body(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _tool(tool: dict[str, Any]) -> dict[str, Any]:
+    if tool.get("type") not in (None, "custom"):
+        return own_tool("anthropic", tool)
     function = {"name": tool["name"], "parameters": tool.get("input_schema") or {"type": "object"}}
     found = {"type": "function", "function": function | ({"description": tool["description"]} if "description" in tool else {})}
     return found | ({"cache_control": tool["cache_control"]} if tool.get("cache_control") else {})
@@ -118,64 +139,123 @@ def _chat_messages(message: dict[str, Any]) -> list[dict[str, Any]]:
         kind = block["type"]
         if kind == "text":
             parts.append(_text(block))
-        elif kind == "redacted_thinking" or (kind == "thinking" and block.get("signature")):
-            thinking.append(block)  # without a signature it is another dialect's, and none that Anthropic takes back
+        elif kind in ("thinking", "redacted_thinking"):
+            thinking.append(block)
         elif kind == "image":
-            source = block["source"]
-            url = source["url"] if source["type"] == "url" else f"data:{source['media_type']};base64,{source['data']}"
-            parts.append({"type": "image_url", "image_url": {"url": url}})
+            parts.append(_picture(block))
         elif kind == "tool_use":
             function = {"name": block["name"], "arguments": orjson.dumps(block["input"]).decode()}
             calls.append({"id": block["id"], "type": "function", "function": function})
         elif kind == "tool_result":
-            told = _result_text(block.get("content", ""))
-            found.append(
-                {"role": "tool", "tool_call_id": block["tool_use_id"], "content": f"Error: {told}" if block.get("is_error") else told}
-            )
+            told: dict[str, Any] = {"role": "tool", "tool_call_id": block["tool_use_id"], "content": _result(block.get("content", ""))}
+            found.append(told | ({"is_error": True} if block.get("is_error") else {}))
         elif kind == "document":
             parts.append(_document(block))
+        else:
+            parts.append(own_block("anthropic", block))
     if parts or calls or not found:
         said: dict[str, Any] = {"role": message["role"], "content": _joined(parts) if parts or not calls else None}
-        found.append(said | ({"tool_calls": calls} if calls else {}) | ({"thinking_blocks": thinking} if thinking else {}))
+        found.append(said | ({"tool_calls": calls} if calls else {}))
+        for block in thinking:
+            _think(found[-1], block)
     return found
+
+
+def _think(message: dict[str, Any], block: dict[str, Any]) -> None:
+    """Puts a thought back into the message that followed from it: signed ones are Anthropic's, the others of models that sign nothing."""
+    if block["type"] == "redacted_thinking" and unpack(block.get("data"), message):
+        return
+    if block["type"] == "redacted_thinking" or block.get("signature"):
+        message.setdefault("thinking_blocks", []).append(block)
+    elif isinstance(block.get("thinking"), str):
+        message["reasoning_content"] = (message.get("reasoning_content") or "") + block["thinking"]
+
+
+def _picture(block: dict[str, Any]) -> dict[str, Any]:
+    source = block["source"]
+    url = source["url"] if source["type"] == "url" else f"data:{source['media_type']};base64,{source['data']}"
+    return {"type": "image_url", "image_url": {"url": url}} | _mark(block)
+
+
+def _mark(block: dict[str, Any]) -> dict[str, Any]:
+    return {"cache_control": block["cache_control"]} if block.get("cache_control") else {}
 
 
 def _document(block: dict[str, Any]) -> dict[str, Any]:
     source = block["source"]
+    if source["type"] not in ("text", "base64", "url") or block.get("citations"):
+        return own_block("anthropic", block)
+    if source["type"] == "url":
+        return {"type": "file", "file": {"filename": block.get("title") or "document", "file_url": source["url"]}} | _mark(block)
     if source["type"] == "text":
         title = f"{block['title']}\n\n" if block.get("title") else ""
         return {"type": "text", "text": title + source["data"]}
     data = f"data:{source['media_type']};base64,{source['data']}"
-    return {"type": "file", "file": {"filename": block.get("title") or "document", "file_data": data}}
+    return {"type": "file", "file": {"filename": block.get("title") or "document", "file_data": data}} | _mark(block)
 
 
-def _result_text(content: Any) -> str:
+def _result(content: Any) -> Any:
+    """What a tool gave: as one text, where it is nothing else."""
     if isinstance(content, str):
         return content
-    return "\n".join(block["text"] if isinstance(block.get("text"), str) else orjson.dumps(block).decode() for block in content)
+    parts: list[dict[str, Any]] = []
+    for block in content:
+        if block["type"] == "text":
+            parts.append(_text(block))
+        elif block["type"] == "image":
+            parts.append(_picture(block))
+        elif block["type"] == "document":
+            parts.append(_document(block))
+        else:  # what other dialects have no word for is told as it stands
+            parts.append({"type": "text", "text": orjson.dumps(block).decode()})
+    is_plain = all(part["type"] == "text" and "cache_control" not in part for part in parts)
+    return "\n".join(part["text"] for part in parts) if is_plain else parts
 
 
 def _message(order: Order, completion: dict[str, Any]) -> dict[str, Any]:
     choice = completion["choices"][0]
     message = choice["message"]
+    reason, sequence = _ended(choice)
+    if message.get("anthropic_blocks"):
+        return _replied(order, completion, message["anthropic_blocks"], reason, sequence)
     content: list[dict[str, Any]] = list(message.get("thinking_blocks") or ())
-    if not content and "thinking" in order.job.asked.body and isinstance(message.get("reasoning_content"), str):
+    is_told = not content and "thinking" in order.job.asked.body and isinstance(message.get("reasoning_content"), str)
+    if is_told:
         content.append({"type": "thinking", "thinking": message["reasoning_content"], "signature": ""})
+    content += _carried(message, is_told=is_told)
     text = message.get("content") or message.get("refusal")
-    if isinstance(text, list):
-        text = "".join(part.get("text", "") for part in text)
     if text:
         content.append({"type": "text", "text": text})
     for tool_call in message.get("tool_calls") or ():
         function = tool_call["function"]
         content.append({"type": "tool_use", "id": tool_call["id"], "name": function["name"], "input": _arguments(function["arguments"])})
-    reason = "refusal" if message.get("refusal") else STOP_REASONS.get(choice.get("finish_reason") or "stop", "end_turn")
+    return _replied(order, completion, content, "refusal" if message.get("refusal") else reason, sequence)
+
+
+def _replied(order: Order, completion: dict[str, Any], content: list[dict[str, Any]], reason: str, sequence: str | None) -> dict[str, Any]:
     return _envelope(order) | {
         "model": completion.get("model") or order.facts.model,
         "content": content,
         "stop_reason": reason,
+        "stop_sequence": sequence,
         "usage": _usage(completion.get("usage")),
     }
+
+
+def _ended(choice: dict[str, Any]) -> tuple[str, str | None]:
+    """(why an answer ended, the text at which it was stopped if it is known)."""
+    native, sequence = choice.get("native_finish_reason"), choice.get("stop_reason")
+    reason = native if native in NATIVE_REASONS else STOP_REASONS.get(choice.get("finish_reason") or "stop", "end_turn")
+    if isinstance(sequence, str) and sequence and reason in ("end_turn", "stop_sequence"):
+        return "stop_sequence", sequence
+    return reason, None
+
+
+def _carried(message: dict[str, Any], *, is_told: bool) -> list[dict[str, Any]]:
+    """A block for what must come back to the model and has no place of its own: its client sends it back unread."""
+    but = {"thinking_blocks"} | ({"reasoning_content"} if is_told or not message.get("tool_calls") else set())
+    packed = pack(message, but=frozenset(but))
+    return [{"type": "redacted_thinking", "data": packed}] if packed else []
 
 
 def _envelope(order: Order) -> dict[str, Any]:
@@ -248,6 +328,13 @@ class _Blocks:
             events.append(self._delta({"type": "input_json_delta", "partial_json": function["arguments"]}))
         return events
 
+    def whole(self, block: dict[str, Any]) -> list[bytes]:
+        """A block that comes at once."""
+        return [*self._switch(("whole", self._index + 1), block), *self.close()]
+
+    def citation(self, citation: Any) -> bytes:
+        return self._delta({"type": "citations_delta", "citation": citation})
+
     def close(self) -> list[bytes]:
         if self._open is None:
             return []
@@ -269,7 +356,8 @@ class _Blocks:
 async def _translated(order: Order, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Chunks of a completion as Anthropic's events."""
     yield sse.event({"type": "message_start", "message": _envelope(order)}, "message_start")
-    blocks, finish, usage, has_failed = _Blocks(), "stop", None, False
+    blocks, ending, usage, has_failed = _Blocks(), dict[str, Any](), None, False
+    wants_thoughts, carrying = "thinking" in order.job.asked.body, dict[str, Any]()
     async with aclosing(contents(events)) as chunks:
         async for content in chunks:
             if content is None:
@@ -282,7 +370,9 @@ async def _translated(order: Order, events: AsyncIterator[bytes]) -> AsyncIterat
             usage = content.get("usage") or usage
             for choice in content.get("choices") or ():
                 delta = choice.get("delta") or {}
-                for event in _thought(blocks, delta, is_asked="thinking" in order.job.asked.body):
+                for event in _thought(blocks, delta, is_asked=wants_thoughts):
+                    yield event
+                for event in _unshown(blocks, delta, carrying, is_asked=wants_thoughts):
                     yield event
                 text = delta.get("content") or delta.get("refusal")
                 for event in blocks.text(text) if text else ():
@@ -290,19 +380,41 @@ async def _translated(order: Order, events: AsyncIterator[bytes]) -> AsyncIterat
                 for call in delta.get("tool_calls") or ():
                     for event in blocks.tool(call.get("index") or 0, call):
                         yield event
-                finish = choice.get("finish_reason") or finish
+                if delta.get("anthropic_citation"):
+                    yield blocks.citation(delta["anthropic_citation"])
+                if choice.get("finish_reason"):
+                    ending = choice
     for event in blocks.close():
         yield event
     if has_failed:
         return
     ended: dict[str, Any] = {
         "type": "message_delta",
-        "delta": {"stop_reason": STOP_REASONS.get(finish, "end_turn"), "stop_sequence": None},
+        "delta": dict(zip(("stop_reason", "stop_sequence"), _ended(ending), strict=True)),
         "usage": _usage(usage),
     }
     details = order.details()
     yield sse.event(ended | ({"orchestrator": details} if details is not None else {}), "message_delta")
     yield sse.event({"type": "message_stop"}, "message_stop")
+
+
+def _unshown(blocks: _Blocks, delta: dict[str, Any], carrying: dict[str, Any], *, is_asked: bool) -> list[bytes]:
+    """Blocks of Anthropic's own, as they came, and before a call what must come back with it."""
+    events: list[bytes] = []
+    for block in delta.get("anthropic_blocks") or ():
+        events += blocks.whole(block)
+    if delta.get("reasoning_content") and not is_asked:
+        carrying["reasoning_content"] = carrying.get("reasoning_content", "") + delta["reasoning_content"]
+    for name in ("reasoning_items", "extra_content"):
+        if delta.get(name):
+            carrying[name] = [*carrying.get(name, ()), *delta[name]] if name == "reasoning_items" else delta[name]
+    begun = [call for call in delta.get("tool_calls") or () if call.get("id")]
+    if begun:
+        packed = pack({**carrying, "tool_calls": begun})
+        carrying.clear()
+        if packed:
+            events += blocks.whole({"type": "redacted_thinking", "data": packed})
+    return events
 
 
 def _thought(blocks: _Blocks, delta: dict[str, Any], *, is_asked: bool) -> list[bytes]:

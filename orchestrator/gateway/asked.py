@@ -9,7 +9,6 @@ from typing import Any
 
 from orchestrator.backends.base import Request
 from orchestrator.backends.dialects.dialect import stated_limit
-from orchestrator.errors import InvalidQuery
 from orchestrator.tokens import FAMILY_THAT_COUNTS_MOST, TokenizerFamily, request_bound, request_estimate
 from orchestrator.types import Message, Query
 
@@ -93,11 +92,12 @@ class Asked:
         return frozenset(found)
 
     def query(self, scope: str, **wishes: Any) -> Query:
-        """The conversation as the engine takes it. Raises `InvalidQuery` where nobody asks anything."""
+        """The conversation as the engine takes it."""
         texts = [(message["role"], _all_text(message)) for message in self.messages]
         last = next((index for index in range(len(texts) - 1, -1, -1) if texts[index][0] == "user" and texts[index][1].strip()), None)
-        if last is None:
-            raise InvalidQuery("there is no user message with text", remedy="Send one")
+        if last is None:  # a picture, or rules alone: one model is asked, and this is what the router goes by
+            told = next((text for _, text in reversed(texts) if text.strip()), "What is this?")
+            return Query.parse(_CONTROL.sub(" ", told), scope=scope, **wishes)
         history = tuple(Message(role if role != "function" else "tool", text) for role, text in texts[:last] if text)
         return Query.parse(_CONTROL.sub(" ", texts[last][1]), history=history, scope=scope, **wishes)
 

@@ -16,6 +16,7 @@ import orjson
 
 from orchestrator.backends.answer_json import parse_whole_answer
 from orchestrator.backends.base import Backend, tokenizer_of
+from orchestrator.backends.dialects.dialect import flatten_content
 from orchestrator.backends.faults import told_failure, too_slow
 from orchestrator.backends.resilience import LONGEST_WAIT_S, backoff_s
 from orchestrator.backends.usage import usage_in
@@ -474,7 +475,8 @@ def _payload(content: bytes, model: str) -> tuple[dict[str, Any], bool]:
     if not isinstance(payload.get("choices"), list) or not payload["choices"]:
         raise BadResponse(f"{model}: the answer holds no choices", remedy="Check the server")
     for choice in payload["choices"]:
-        has_changed |= isinstance(choice, dict) and with_arguments(choice.get("message"))
+        if isinstance(choice, dict):
+            has_changed |= flatten_content(choice.get("message")) | with_arguments(choice.get("message"))
     if sse.is_path(payload.get("model")):
         payload["model"], has_changed = model, True
     return payload, has_changed

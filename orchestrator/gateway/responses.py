@@ -1,6 +1,6 @@
 """POST /v1/responses: OpenAI's newer dialect, translated to and from chat completions; kept, so that later ones can continue them.
 
-Wire format: https://platform.openai.com/docs/api-reference/responses, as the `openai` package reads it. Only function tools; no background work.
+Wire format: https://platform.openai.com/docs/api-reference/responses, as the `openai` package reads it. No background work.
 """
 
 from __future__ import annotations
@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from orchestrator.backends.signatures import pack
 from orchestrator.gateway import sse
 from orchestrator.gateway.anthropic import contents
 from orchestrator.gateway.chat import Order
 from orchestrator.gateway.endpoint import Endpoint
 from orchestrator.gateway.http import Call
 from orchestrator.gateway.problems import Problem
+from orchestrator.gateway.response_items import Tools, custom_input, messages_of
 
 if TYPE_CHECKING:
     from orchestrator.gateway.app import Gateway
@@ -34,20 +36,25 @@ _ECHOED: tuple[str, ...] = (
     "tools",
     "reasoning",
 )
-_PASSED = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "user": "user",
-    "parallel_tool_calls": "parallel_tool_calls",
-    "orchestrator": "orchestrator",
-}
+_PASSED = (
+    "temperature",
+    "top_p",
+    "user",
+    "parallel_tool_calls",
+    "orchestrator",
+    "prompt_cache_key",
+    "safety_identifier",
+    "service_tier",
+)
+_LOGPROBS = "message.output_text.logprobs"
 
 
 async def respond(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
     earlier = await _earlier(gateway, call, body.get("previous_response_id"))
-    messages = [*earlier, *_messages(body["input"])]
-    async with Order(gateway, call, "responses", _chat_body(body, messages)) as order, call.watched(gateway.stalled_s):
-        response = _Response(order, body)
+    messages = [*earlier, *messages_of(body["input"])]
+    tools = Tools(body.get("tools"), body.get("tool_choice"))
+    async with Order(gateway, call, "responses", _chat_body(body, messages, tools)) as order, call.watched(gateway.stalled_s):
+        response = _Response(order, body, tools)
         if body.get("stream"):
             await order.send(_streamed(gateway, call, response, await order.stream(), messages))
             return
@@ -85,77 +92,49 @@ def _unknown(id: str) -> Problem:
     return Problem(404, f"there is no response {id!r}", code="response_not_found", param="previous_response_id")
 
 
-def _chat_body(body: dict[str, Any], messages: list[dict[str, Any]]) -> dict[str, Any]:
+def _chat_body(body: dict[str, Any], messages: list[dict[str, Any]], tools: Tools) -> dict[str, Any]:
     """A request in the dialect of chat completions."""
     instructions = body.get("instructions")
     found: dict[str, Any] = {
         "model": body["model"],
         "messages": [*([{"role": "system", "content": instructions}] if instructions else []), *messages],
     }
-    found |= {name: body[given] for given, name in _PASSED.items() if body.get(given) is not None}
+    found |= {name: body[name] for name in _PASSED if body.get(name) is not None}
     if body.get("max_output_tokens") is not None:
         found["max_completion_tokens"] = body["max_output_tokens"]
-    if body.get("tools"):
-        found["tools"] = [
-            {"type": "function", "function": {k: v for k, v in tool.items() if k != "type" and v is not None}} for tool in body["tools"]
-        ]
-        choice = body.get("tool_choice")
-        if choice is not None:
-            found["tool_choice"] = {"type": "function", "function": {"name": choice["name"]}} if isinstance(choice, dict) else choice
-    shape = (body.get("text") or {}).get("format") or {}
+    if tools.functions:
+        found["tools"] = tools.functions
+        if tools.choice is not None:
+            found["tool_choice"] = tools.choice
+    text = body.get("text") or {}
+    shape = text.get("format") or {}
     if shape.get("type") == "json_schema":
         found["response_format"] = {"type": "json_schema", "json_schema": {k: v for k, v in shape.items() if k != "type"}}
     elif shape.get("type") == "json_object":
         found["response_format"] = {"type": "json_object"}
+    if text.get("verbosity"):
+        found["verbosity"] = text["verbosity"]
     if (body.get("reasoning") or {}).get("effort"):
         found["reasoning_effort"] = body["reasoning"]["effort"]
+    if body.get("top_logprobs") or _LOGPROBS in (body.get("include") or ()):
+        found |= {"logprobs": True} | ({"top_logprobs": body["top_logprobs"]} if body.get("top_logprobs") else {})
     if body.get("stream"):
         found |= {"stream": True, "stream_options": {"include_usage": True}}
     return found
 
 
-def _messages(given: Any) -> list[dict[str, Any]]:
-    if isinstance(given, str):
-        return [{"role": "user", "content": given}]
-    found: list[dict[str, Any]] = []
-    for item in given:
-        kind = item.get("type", "message")
-        if kind == "message":
-            found.append({"role": item["role"], "content": _content(item["content"])})
-        elif kind == "function_call":
-            called = {"id": item["call_id"], "type": "function", "function": {"name": item["name"], "arguments": item["arguments"]}}
-            if found and found[-1].get("tool_calls"):
-                found[-1]["tool_calls"].append(called)  # calls that were made together stand in one message
-            else:
-                found.append({"role": "assistant", "content": None, "tool_calls": [called]})
-        elif kind == "function_call_output":
-            found.append({"role": "tool", "tool_call_id": item["call_id"], "content": _content(item["output"])})
-    return found
-
-
-def _content(content: Any) -> Any:
-    if isinstance(content, str):
-        return content
-    parts: list[dict[str, Any]] = []
-    for part in content:
-        if part["type"] == "input_image":
-            parts.append({"type": "image_url", "image_url": {"url": part["image_url"]}})
-        else:
-            parts.append({"type": "text", "text": part["refusal"] if part["type"] == "refusal" else part["text"]})
-    only_text = all(part["type"] == "text" for part in parts)
-    return "".join(part["text"] for part in parts) if only_text else parts
-
-
 class _Response:
-    """A response as it comes about."""
+    """A response as it comes about. Its items stand in the order in which they began, and keep their places."""
 
-    def __init__(self, order: Order, body: dict[str, Any]) -> None:
+    def __init__(self, order: Order, body: dict[str, Any], tools: Tools) -> None:
         self._order = order
         self.body = body
+        self.tools = tools
         self.id = f"resp_{order.tab.id}"
         self.model = ""
-        self.text = ""
-        self.calls: list[dict[str, Any]] = []
+        self.items: list[dict[str, Any]] = []
+        self.assistant: dict[str, Any] = {"role": "assistant", "content": None}
+        """What was said, as the message of a chat completion."""
         self.finish = "stop"
         self.usage: dict[str, Any] | None = None
 
@@ -163,33 +142,47 @@ class _Response:
         choice = completion["choices"][0]
         message = choice["message"]
         self.model = completion.get("model") or ""
-        self.text = message.get("content") or message.get("refusal") or ""
         self.finish = choice.get("finish_reason") or "stop"
         self.usage = completion.get("usage")
-        self.calls = [
-            self.call(one["id"], one["function"]["name"], one["function"]["arguments"]) for one in message.get("tool_calls") or ()
-        ]
+        self.assistant |= {name: value for name, value in message.items() if value is not None and name != "role"}
+        self.add_thoughts(for_call=bool(message.get("tool_calls")))
+        if message.get("refusal"):
+            self.items.append(self.message({"type": "refusal", "refusal": message["refusal"]}))
+        elif message.get("content"):
+            logprobs = (choice.get("logprobs") or {}).get("content") or []
+            self.items.append(self.message(text_part(message["content"], logprobs)))
+        for one in message.get("tool_calls") or ():
+            self.items.append(self.tools.call(self.item_id("fc"), one["id"], one["function"]["name"], one["function"]["arguments"]))
 
-    def call(self, call_id: str, name: str, arguments: str) -> dict[str, Any]:
-        place = f"fc_{self._order.tab.id[:20]}_{len(self.calls)}"
-        return {"id": place, "type": "function_call", "call_id": call_id, "name": name, "arguments": arguments, "status": "completed"}
+    def add_thoughts(self, *, for_call: bool) -> dict[str, Any] | None:
+        """An item for what was thought, as far as its caller wants it told or it must come back; before what followed from it."""
+        is_told = bool(self.assistant.get("reasoning_content")) and bool((self.body.get("reasoning") or {}).get("summary"))
+        packed = pack(self.assistant, but=frozenset() if for_call or is_told else frozenset({"reasoning_content"}))
+        if not packed:
+            return None
+        summary = [{"type": "summary_text", "text": self.assistant["reasoning_content"]}] if is_told else []
+        item: dict[str, Any] = {"id": self.item_id("rs"), "type": "reasoning", "summary": summary, "encrypted_content": packed}
+        self.items.append(item)
+        return item
 
-    @property
-    def message(self) -> dict[str, Any]:
-        part = {"type": "output_text", "text": self.text, "annotations": [], "logprobs": []}
-        return {"id": f"msg_{self._order.tab.id[:24]}", "type": "message", "role": "assistant", "status": "completed", "content": [part]}
+    def item_id(self, kind: str) -> str:
+        return f"{kind}_{self._order.tab.id[:20]}_{len(self.items)}"
+
+    def message(self, part: dict[str, Any] | None, status: str = "completed") -> dict[str, Any]:
+        content = [] if part is None else [part]
+        return {"id": self.item_id("msg"), "type": "message", "role": "assistant", "status": status, "content": content}
 
     def whole(self, status: str = "", error: dict[str, Any] | None = None) -> dict[str, Any]:
-        is_cut = self.finish == "length"
+        cut = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(self.finish)
         found: dict[str, Any] = {
             "id": self.id,
             "object": "response",
             "created_at": int(self._order.call.at),
-            "status": status or ("incomplete" if is_cut else "completed"),
+            "status": status or ("incomplete" if cut else "completed"),
             "error": error,
-            "incomplete_details": {"reason": "max_output_tokens"} if is_cut else None,
+            "incomplete_details": {"reason": cut} if cut else None,
             "model": self.model or self._order.facts.model or self._order.tab.served.asked,
-            "output": [*([self.message] if self.text else []), *self.calls],
+            "output": self.items,
             "parallel_tool_calls": self.body.get("parallel_tool_calls") is not False,
             "store": self.body.get("store") is not False,
             "text": self.body.get("text") or {"format": {"type": "text"}},
@@ -200,39 +193,27 @@ class _Response:
         details = self._order.details() if status != "in_progress" else None
         return found | ({"orchestrator": details} if details is not None else {})
 
-    def said(self) -> list[dict[str, Any]]:
-        """What the assistant said, as a message of the conversation that a later response continues."""
-        called = [
-            {"id": call["call_id"], "type": "function", "function": {"name": call["name"], "arguments": call["arguments"]}}
-            for call in self.calls
-        ]
-        return [{"role": "assistant", "content": self.text or None} | ({"tool_calls": called} if called else {})]
+
+def text_part(text: str, logprobs: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs or []}
 
 
 async def _keep(
     gateway: Gateway, call: Call, body: dict[str, Any], response: _Response, messages: list[dict[str, Any]], whole: dict[str, Any]
 ) -> None:
     if body.get("store") is not False:
-        conversation = [*messages, *response.said()]
+        conversation = [*messages, response.assistant]
         await asyncio.to_thread(gateway.documents.keep_response, call.principal.owner, response.id, conversation, whole)
 
 
 async def _streamed(
     gateway: Gateway, call: Call, response: _Response, events: AsyncIterator[bytes], messages: list[dict[str, Any]]
 ) -> AsyncIterator[bytes]:
-    number = 0
-
-    def event(kind: str, **fields: Any) -> bytes:
-        nonlocal number
-        number += 1
-        return sse.event({"type": kind, "sequence_number": number - 1, **fields}, kind)
-
-    began = response.whole("in_progress")
-    yield event("response.created", response=began)
-    yield event("response.in_progress", response=began)
-    open_calls: dict[int, dict[str, Any]] = {}
+    stream = _Stream(response)
+    began = {**response.whole("in_progress"), "output": []}
+    yield stream.event("response.created", response=began)
+    yield stream.event("response.in_progress", response=began)
     error: dict[str, Any] | None = None
-    part = {"type": "output_text", "text": "", "annotations": [], "logprobs": []}
     async with aclosing(contents(events)) as chunks:
         async for content in chunks:
             if content is None:
@@ -245,53 +226,140 @@ async def _streamed(
             response.usage = content.get("usage") or response.usage
             response.model = content.get("model") or response.model
             for choice in content.get("choices") or ():
-                delta = choice.get("delta") or {}
-                text = delta.get("content") or delta.get("refusal")
-                if text:
-                    at = {"item_id": response.message["id"], "output_index": 0, "content_index": 0}
-                    if not response.text:
-                        item = {**response.message, "status": "in_progress", "content": []}
-                        yield event("response.output_item.added", output_index=0, item=item)
-                        yield event("response.content_part.added", part=part, **at)
-                    response.text += text
-                    yield event("response.output_text.delta", delta=text, logprobs=[], **at)
-                for called in delta.get("tool_calls") or ():
-                    for piece in _call_pieces(response, open_calls, called, event):
-                        yield piece
+                for piece in stream.take(choice):
+                    yield piece
                 response.finish = choice.get("finish_reason") or response.finish
-    if response.text:
-        at = {"item_id": response.message["id"], "output_index": 0, "content_index": 0}
-        yield event("response.output_text.done", text=response.text, logprobs=[], **at)
-        yield event("response.content_part.done", part=response.message["content"][0], **at)
-        yield event("response.output_item.done", output_index=0, item=response.message)
-    for index, done in enumerate(response.calls):
-        at = {"output_index": index + bool(response.text)}
-        yield event("response.function_call_arguments.done", item_id=done["id"], name=done["name"], arguments=done["arguments"], **at)
-        yield event("response.output_item.done", item=done, **at)
+    for piece in stream.ended():
+        yield piece
     if error is not None:
-        yield event("response.failed", response=response.whole("failed", error))
+        yield stream.event("response.failed", response=response.whole("failed", error))
         return
     whole = response.whole()
     await _keep(gateway, call, response.body, response, messages, whole)
-    yield event("response.incomplete" if whole["status"] == "incomplete" else "response.completed", response=whole)
+    yield stream.event("response.incomplete" if whole["status"] == "incomplete" else "response.completed", response=whole)
 
 
-def _call_pieces(response: _Response, open_calls: dict[int, dict[str, Any]], called: dict[str, Any], event: Any) -> list[bytes]:
-    """A piece of a function call: its beginning, more of its arguments, or both."""
-    function, place = called.get("function") or {}, called.get("index") or 0
-    found = []
-    if place not in open_calls:
-        begun = response.call(called.get("id") or f"call_{place}", function.get("name") or "", "")
-        open_calls[place] = begun
-        response.calls.append(begun)
-        item = {**begun, "status": "in_progress"}
-        found.append(event("response.output_item.added", output_index=len(response.calls) - 1 + bool(response.text), item=item))
-    piece = function.get("arguments")
-    if piece:
-        open_calls[place]["arguments"] += piece
-        index = response.calls.index(open_calls[place]) + bool(response.text)
-        found.append(event("response.function_call_arguments.delta", item_id=open_calls[place]["id"], output_index=index, delta=piece))
-    return found
+class _Stream:
+    """The events of a response that is streamed: each item is added, grows, and is done; an item that has begun keeps its place."""
+
+    def __init__(self, response: _Response) -> None:
+        self._response = response
+        self._number = 0
+        self._text: int | None = None  # the place of the message
+        self._calls: dict[int, int] = {}  # the places of calls
+        self._has_thoughts = False
+
+    def event(self, kind: str, **fields: Any) -> bytes:
+        self._number += 1
+        return sse.event({"type": kind, "sequence_number": self._number - 1, **fields}, kind)
+
+    def take(self, choice: dict[str, Any]) -> list[bytes]:
+        delta, assistant = choice.get("delta") or {}, self._response.assistant
+        if delta.get("reasoning_content"):
+            assistant["reasoning_content"] = (assistant.get("reasoning_content") or "") + delta["reasoning_content"]
+        for name in ("thinking_blocks", "reasoning_items"):
+            if delta.get(name):
+                assistant[name] = [*assistant.get(name, ()), *delta[name]]
+        if delta.get("extra_content"):
+            assistant["extra_content"] = delta["extra_content"]
+        found: list[bytes] = []
+        for name, kind in (("content", "output_text"), ("refusal", "refusal")):
+            if delta.get(name):
+                found += self._said(name, kind, delta[name], (choice.get("logprobs") or {}).get("content") or [])
+        for call in delta.get("tool_calls") or ():
+            found += self._called(call)
+        return found
+
+    def _thought(self, *, for_call: bool = False) -> list[bytes]:
+        """The item of what was thought so far, before the first that follows from it."""
+        if self._has_thoughts:
+            return []
+        item = self._response.add_thoughts(for_call=for_call)
+        if item is None:
+            return []
+        self._has_thoughts = True
+        return [self._added(item, {**item, "encrypted_content": None}), self._done(item)]
+
+    def _said(self, name: str, kind: str, text: str, logprobs: list[dict[str, Any]]) -> list[bytes]:
+        response, found = self._response, list[bytes]()
+        part = text_part("") if name == "content" else {"type": "refusal", "refusal": ""}
+        if self._text is None:
+            found += self._thought()
+            item = response.message(None, "in_progress")
+            response.items.append(item)
+            self._text = len(response.items) - 1
+            found.append(self._added(item))
+            item["content"] = [part]
+            found.append(self.event("response.content_part.added", part=part, **self._at(item), content_index=0))
+        item = response.items[self._text]
+        said = item["content"][0]
+        if said["type"] != kind:  # it breaks off, and refuses
+            said, item["content"] = part, [part]
+        field = "text" if name == "content" else "refusal"
+        said[field] += text
+        response.assistant[name] = said[field]
+        more = {"logprobs": logprobs} if name == "content" else {}
+        if logprobs and name == "content":
+            said["logprobs"] += logprobs
+        return [*found, self.event(f"response.{kind}.delta", delta=text, **more, **self._at(item), content_index=0)]
+
+    def _called(self, call: dict[str, Any]) -> list[bytes]:
+        response, function, number = self._response, call.get("function") or {}, call.get("index") or 0
+        calls: list[dict[str, Any]] = response.assistant.setdefault("tool_calls", [])
+        found: list[bytes] = []
+        if number not in self._calls:
+            name, call_id = function.get("name") or "", call.get("id") or f"call_{number}"
+            begun: dict[str, Any] = {"id": call_id, "type": "function", "function": {"name": name, "arguments": ""}}
+            calls.append(begun | ({"extra_content": call["extra_content"]} if call.get("extra_content") else {}))
+            found += self._thought(for_call=True)
+            item = response.tools.call(response.item_id("fc"), call_id, name, "", "in_progress")
+            response.items.append(item)
+            self._calls[number] = len(response.items) - 1
+            found.append(self._added(item))
+        piece = function.get("arguments")
+        if not piece:
+            return found
+        said = calls[list(self._calls).index(number)]
+        said["function"]["arguments"] += piece
+        item = response.items[self._calls[number]]
+        if item["type"] == "function_call":  # the text of a custom tool is known when its arguments are whole
+            item["arguments"] += piece
+            found.append(self.event("response.function_call_arguments.delta", delta=piece, **self._at(item)))
+        return found
+
+    def ended(self) -> list[bytes]:
+        """What ends the items that have begun."""
+        response, found = self._response, list[bytes]()
+        if self._text is None and not self._calls:
+            found += self._thought()
+        if self._text is not None:
+            item = response.items[self._text]
+            item["status"], part = "completed", item["content"][0]
+            told = {"text": part["text"], "logprobs": part["logprobs"]} if part["type"] == "output_text" else {"refusal": part["refusal"]}
+            found.append(self.event(f"response.{part['type']}.done", **told, **self._at(item), content_index=0))
+            found.append(self.event("response.content_part.done", part=part, **self._at(item), content_index=0))
+            found.append(self._done(item))
+        for place, said in zip(self._calls.values(), response.assistant.get("tool_calls", ()), strict=True):
+            item = response.items[place]
+            item["status"] = "completed"
+            if item["type"] == "custom_tool_call":
+                item["input"] = custom_input(said["function"]["arguments"])
+                found.append(self.event("response.custom_tool_call_input.delta", delta=item["input"], **self._at(item)))
+                found.append(self.event("response.custom_tool_call_input.done", input=item["input"], **self._at(item)))
+            else:
+                told = {"name": item["name"], "arguments": item["arguments"]}
+                found.append(self.event("response.function_call_arguments.done", **told, **self._at(item)))
+            found.append(self._done(item))
+        return found
+
+    def _at(self, item: dict[str, Any]) -> dict[str, Any]:
+        return {"item_id": item["id"], "output_index": self._response.items.index(item)}
+
+    def _added(self, item: dict[str, Any], shown: dict[str, Any] | None = None) -> bytes:
+        return self.event("response.output_item.added", output_index=self._response.items.index(item), item=shown or item)
+
+    def _done(self, item: dict[str, Any]) -> bytes:
+        return self.event("response.output_item.done", output_index=self._response.items.index(item), item=item)
 
 
 def _usage(usage: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from orchestrator.backends.answer_json import ends_in_half, parse_answer, whole_text
+from orchestrator.backends.dialects.dialect import flatten_content
 from orchestrator.backends.usage import usage_in
 from orchestrator.gateway.outside import without_addresses
 from orchestrator.gateway.tool_calls import CallOrder
@@ -100,6 +101,9 @@ class Passage:
     def _mended(self, event: bytes, content: bytes, parsed: dict[str, Any]) -> bytes:
         """An event as clients can read it: the same bytes, where nothing is odd about it."""
         has_changed = self._calls.put_in_order(parsed)
+        if b'"content":[' in content or b'"content": [' in content:
+            for choice in parsed.get("choices") or ():
+                has_changed |= isinstance(choice, dict) and flatten_content(choice.get("delta"))
         if is_path(parsed.get("model")):
             parsed["model"], has_changed = self._model, True
         if self._halves or _is_odd(content):
@@ -157,7 +161,9 @@ def _is_looked_at(data: bytes) -> bool:
     """Whether some events hold what is not passed on as it is."""
     if b"[DONE]" in data or b'"error"' in data or b'"tool_calls"' in data or b"finish_reason" not in data or _is_odd(data):
         return True
-    return _USAGE.search(data) is not None or b'.gguf"' in data or _PATH.search(data) is not None
+    if b'"content":[' in data or b'"content": [' in data or b'.gguf"' in data:
+        return True
+    return _USAGE.search(data) is not None or _PATH.search(data) is not None
 
 
 def _is_odd(data: bytes) -> bool:

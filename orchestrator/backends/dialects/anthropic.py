@@ -6,7 +6,9 @@ prefix that the cache knows. Thoughts come back signed in `thinking_blocks` and 
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from typing import Any
 
 from orchestrator.backends.dialects.chat import takes_no_sampling
@@ -16,10 +18,11 @@ from orchestrator.backends.dialects.dialect import (
     check_lacks,
     choice,
     json_instruction,
+    parts_of,
     picture_of,
     refused,
     stated_limit,
-    text_of,
+    tools_for,
     whole,
 )
 from orchestrator.backends.usage import usage_of
@@ -31,7 +34,12 @@ FINISH = {
 }  # fmt: skip
 MOST_BREAKPOINTS = 4
 _TOOL_CHOICES = {"auto": "auto", "required": "any", "none": "none"}
-_PASSED = ("thinking", "top_p", "top_k", "container", "inference_geo", "speed", "betas")
+_PASSED = ("thinking", "top_p", "top_k", "inference_geo", "speed")
+_OWN_FIELDS = ("container", "context_management", "mcp_servers", "cache_control", "diagnostics", "inference_geo", "speed", "service_tier")
+_KNOWN_BLOCKS = ("text", "tool_use", "thinking", "redacted_thinking")
+_ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
+BUDGETS = {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 32_768, "max": 32_768}
+LEAST_BUDGET = 1_024
 
 
 class AnthropicDialect:
@@ -41,6 +49,8 @@ class AnthropicDialect:
         system, turns = _turns(body["messages"], provider)
         out: dict[str, Any] = {"model": model, "max_tokens": int(most), "messages": turns}
         out |= {name: body[name] for name in _PASSED if body.get(name) is not None}
+        own = body.get("anthropic") or {}
+        out |= {name: own[name] for name in _OWN_FIELDS if own.get(name) is not None}
         if body.get("temperature") is not None:
             out["temperature"] = min(body["temperature"], provider.most_temperature)
         if takes_no_sampling(provider.no_sampling, model):
@@ -54,14 +64,15 @@ class AnthropicDialect:
             out["metadata"] = {"user_id": body["user"]}
         if body.get("service_tier") in ("auto", "standard_only"):
             out["service_tier"] = body["service_tier"]
-        if body.get("tools"):
-            out["tools"] = [_tool(tool, provider) for tool in body["tools"]]
+        if tools := tools_for(body, provider, dialect="anthropic"):
+            out["tools"] = [_tool(tool, provider) for tool in tools]
             _set_tool_choice(out, body)
-        _set_output(out, body, provider, system)
+        _set_output(out, body, provider, system, model)
         if system:
             out["system"] = system if any("cache_control" in block for block in system) else "\n\n".join(block["text"] for block in system)
         _limit_breakpoints(out)
-        return Outgoing("/messages", out)
+        betas = own.get("betas")
+        return Outgoing("/messages", out, {"anthropic-beta": ",".join(betas)} if betas else {})
 
     def completion(self, payload: dict[str, Any], provider: Provider) -> dict[str, Any]:
         blocks = payload.get("content")
@@ -79,6 +90,8 @@ class AnthropicDialect:
                 calls.append(_call(block.get("id"), block.get("name"), json.dumps(block.get("input") or {})))
             elif kind in ("thinking", "redacted_thinking"):
                 thinking.append(block)
+        if any(block.get("type") not in _KNOWN_BLOCKS or block.get("citations") for block in blocks if isinstance(block, dict)):
+            message["anthropic_blocks"] = blocks
         if texts:
             message["content"] = "".join(texts)
         if calls:
@@ -87,7 +100,8 @@ class AnthropicDialect:
             message["thinking_blocks"] = thinking
             message["reasoning_content"] = "".join(str(block.get("thinking") or "") for block in thinking)
         finish = FINISH.get(str(payload.get("stop_reason")), "stop")
-        return whole(payload.get("id"), payload.get("model"), [choice(0, message, finish)], usage_of(payload.get("usage")))
+        ended = choice(0, message, finish) | _ending(payload)
+        return whole(payload.get("id"), payload.get("model"), [ended], usage_of(payload.get("usage")))
 
     def reader(self, provider: Provider) -> AnthropicReader:
         return AnthropicReader()
@@ -119,7 +133,11 @@ class AnthropicReader(Chunks):
         if kind == "message_delta":
             self._count(event.get("usage"))
             reason = (event.get("delta") or {}).get("stop_reason")
-            return [self.chunk({}, FINISH.get(reason, "stop"))] if reason else []
+            if not reason:
+                return []
+            found = self.chunk({}, FINISH.get(reason, "stop"))
+            found["choices"][0] |= _ending(event["delta"])
+            return [found]
         if kind == "message_stop":
             self.is_done = True
             usage = usage_of(self._usage)
@@ -135,6 +153,7 @@ class AnthropicReader(Chunks):
         if block.get("type") == "tool_use":
             self._calls += 1
             return [self.chunk({"tool_calls": [{"index": self._calls, **_call(block.get("id"), block.get("name"), "")}]})]
+        self._written = ""
         text = block.get("text") if block.get("type") == "text" else None
         return [self.chunk({"content": text})] if text else []
 
@@ -142,6 +161,11 @@ class AnthropicReader(Chunks):
         kind = delta.get("type")
         if kind == "text_delta":
             return [self.chunk({"content": delta.get("text") or ""})]
+        if kind == "input_json_delta" and self._block.get("type") != "tool_use":
+            self._written += str(delta.get("partial_json") or "")
+            return []
+        if kind == "citations_delta":
+            return [self.chunk({"anthropic_citation": delta.get("citation")})]
         if kind == "input_json_delta":
             arguments = {"arguments": delta.get("partial_json") or ""}
             return [self.chunk({"tool_calls": [{"index": self._calls, "function": arguments}]})]
@@ -155,7 +179,19 @@ class AnthropicReader(Chunks):
 
     def _ended(self) -> list[dict[str, Any]]:
         block, self._block = self._block, {}
-        return [self.chunk({"thinking_blocks": [block]})] if block.get("type") in ("thinking", "redacted_thinking") else []
+        if block.get("type") in ("thinking", "redacted_thinking"):
+            return [self.chunk({"thinking_blocks": [block]})]
+        if not block or block.get("type") in _KNOWN_BLOCKS:
+            return []
+        if self._written:
+            block = {**block, "input": arguments_of(self._written)}
+        return [self.chunk({"anthropic_blocks": [block]})]
+
+
+def _ending(told: dict[str, Any]) -> dict[str, Any]:
+    """Why an answer ended, in Anthropic's own words: those of OpenAI's are fewer."""
+    reason, sequence = told.get("stop_reason"), told.get("stop_sequence")
+    return ({"native_finish_reason": reason} if reason else {}) | ({"stop_reason": sequence} if isinstance(sequence, str) else {})
 
 
 def _call(id: Any, name: Any, arguments: str) -> dict[str, Any]:
@@ -172,7 +208,11 @@ def _turns(messages: list[dict[str, Any]], provider: Provider) -> tuple[list[dic
             system += _texts(message.get("content"))
             continue
         blocks = (
-            _assistant(message) if role == "assistant" else _result(message) if role in ("tool", "function") else _user(message, provider)
+            _assistant(message)
+            if role == "assistant"
+            else _result(message, provider)
+            if role in ("tool", "function")
+            else _user(message, provider)
         )
         speaker = "assistant" if role == "assistant" else "user"
         if not blocks:
@@ -190,8 +230,8 @@ def _turns(messages: list[dict[str, Any]], provider: Provider) -> tuple[list[dic
 
 
 def _texts(content: Any) -> list[dict[str, Any]]:
-    parts = [{"type": "text", "text": content}] if isinstance(content, str) else content if isinstance(content, list) else []
-    return [_text(part) for part in parts if part.get("text")]
+    """Texts as blocks; blanks alone are no text for this API."""
+    return [_text(part) for part in parts_of(content) if isinstance(part.get("text"), str) and part["text"].strip()]
 
 
 def _text(part: dict[str, Any]) -> dict[str, Any]:
@@ -199,12 +239,16 @@ def _text(part: dict[str, Any]) -> dict[str, Any]:
 
 
 def _user(message: dict[str, Any], provider: Provider) -> list[dict[str, Any]]:
-    content = message.get("content")
-    if not isinstance(content, list):
-        return _texts(content)
+    return _blocks(message.get("content"), provider)
+
+
+def _blocks(content: Any, provider: Provider) -> list[dict[str, Any]]:
     blocks: list[dict[str, Any]] = []
-    for part in content:
+    for part in parts_of(content, dialect="anthropic"):
         kind = part.get("type")
+        if kind == "own":
+            blocks.append(part["block"])
+            continue
         if kind == "text":
             blocks += _texts([part])
             continue
@@ -221,6 +265,8 @@ def _user(message: dict[str, Any], provider: Provider) -> list[dict[str, Any]]:
 
 
 def _document(file: dict[str, Any], provider: Provider) -> dict[str, Any]:
+    if file.get("file_url"):
+        return {"type": "url", "url": file["file_url"]}
     data = str(file.get("file_data") or "")
     if not data.startswith("data:"):
         raise refused(provider, "a file without its content")
@@ -230,11 +276,17 @@ def _document(file: dict[str, Any], provider: Provider) -> dict[str, Any]:
 
 def _assistant(message: dict[str, Any]) -> list[dict[str, Any]]:
     blocks = [block for block in message.get("thinking_blocks") or () if isinstance(block, dict)]
-    blocks += _texts(message.get("content"))
+    for part in parts_of(message.get("content"), dialect="anthropic"):
+        blocks += [part["block"]] if part.get("type") == "own" else _texts([part])
     for call in message.get("tool_calls") or ():
         function = call.get("function") or {}
         blocks.append(
-            {"type": "tool_use", "id": call.get("id"), "name": function.get("name"), "input": arguments_of(function.get("arguments"))}
+            {
+                "type": "tool_use",
+                "id": id_of(call.get("id")),
+                "name": function.get("name"),
+                "input": arguments_of(function.get("arguments")),
+            }
         )
     return blocks
 
@@ -248,15 +300,29 @@ def arguments_of(text: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {"arguments": found}
 
 
-def _result(message: dict[str, Any]) -> list[dict[str, Any]]:
+def id_of(id: Any) -> str:
+    """The id of a call as this API takes them: others have signs in them that it refuses. The same id becomes the same one everywhere."""
+    text = str(id or "")
+    return text if _ID.fullmatch(text) else f"toolu_{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:24]}"
+
+
+def _result(message: dict[str, Any], provider: Provider) -> list[dict[str, Any]]:
     content = message.get("content")
-    told: dict[str, Any] = {"type": "tool_result", "tool_use_id": message.get("tool_call_id"), "content": text_of(content)}
+    blocks = _blocks(content, provider)
+    is_text = all(block.keys() == {"type", "text"} for block in blocks)
+    found: Any = "".join(block["text"] for block in blocks) if is_text else blocks
+    told: dict[str, Any] = {"type": "tool_result", "tool_use_id": id_of(message.get("tool_call_id")), "content": found}
+    if message.get("is_error"):
+        told["is_error"] = True
     if isinstance(content, list) and any(part.get("cache_control") for part in content):
         told["cache_control"] = next(part["cache_control"] for part in content if part.get("cache_control"))
     return [told]
 
 
 def _tool(tool: dict[str, Any], provider: Provider) -> dict[str, Any]:
+    if tool.get("type") == "own":
+        own: dict[str, Any] = tool["tool"]
+        return own
     if tool.get("type") != "function":
         return tool  # one of its own: it knows what it means
     function = tool["function"]
@@ -275,11 +341,13 @@ def _set_tool_choice(out: dict[str, Any], body: dict[str, Any]) -> None:
         out["tool_choice"] = {**out.get("tool_choice", {"type": "auto"}), "disable_parallel_tool_use": True}
 
 
-def _set_output(out: dict[str, Any], body: dict[str, Any], provider: Provider, system: list[dict[str, Any]]) -> None:
+def _set_output(out: dict[str, Any], body: dict[str, Any], provider: Provider, system: list[dict[str, Any]], model: str) -> None:
     config: dict[str, Any] = {}
     effort = body.get("reasoning_effort")
     if effort == "none":
         out.setdefault("thinking", {"type": "disabled"})
+    elif effort and not takes_effort(model):
+        _set_budget(out, effort)
     elif effort and (named := provider.efforts.get(effort, effort)):
         config["effort"] = named
     wanted = body.get("response_format") or {}
@@ -289,6 +357,29 @@ def _set_output(out: dict[str, Any], body: dict[str, Any], provider: Provider, s
         system.append({"type": "text", "text": json_instruction(wanted)})
     if config:
         out["output_config"] = config
+
+
+def takes_effort(model: str) -> bool:
+    """Whether a model takes `output_config.effort`: Opus from 4.5 on, the others from 4.6 on, and whatever is newer or has another name."""
+    found = re.search(r"claude-(?:(opus|sonnet|haiku)-)?(\d)(?:[-.](\d)(?!\d))?", model)
+    if found is None:
+        return True
+    version = (int(found[2]), int(found[3] or 0))
+    return version >= ((4, 5) if found[1] == "opus" else (4, 6))
+
+
+def _set_budget(out: dict[str, Any], effort: str) -> None:
+    """Models that know no effort have a budget of tokens to think with, within those of the answer; the oldest ones have none."""
+    model = str(out["model"])
+    room = out["max_tokens"] - LEAST_BUDGET
+    if "thinking" in out or room < LEAST_BUDGET or re.search(r"claude-(?:[a-z]+-)?(?:[12]|3-[05]|3-(?:opus|sonnet|haiku))", model):
+        return
+    chosen = out.get("tool_choice")
+    if isinstance(chosen, dict) and chosen.get("type") in ("any", "tool"):
+        return  # a forced call excludes thinking
+    out["thinking"] = {"type": "enabled", "budget_tokens": min(BUDGETS.get(effort, 8_192), room)}
+    for name in ("temperature", "top_k"):
+        out.pop(name, None)  # thinking excludes them
 
 
 def _limit_breakpoints(out: dict[str, Any]) -> None:

@@ -9,12 +9,29 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from orchestrator.backends.dialects.dialect import TOKEN_FIELDS, Outgoing, check_lacks, json_instruction, stated_limit, text_of
+from orchestrator.backends.dialects.dialect import (
+    TOKEN_FIELDS,
+    Outgoing,
+    check_lacks,
+    flatten_content,
+    json_instruction,
+    parts_of,
+    refused,
+    result_text,
+    stated_limit,
+    text_of,
+    tools_for,
+)
 from orchestrator.backends.usage import chat_usage, usage_in
 from orchestrator.provider import Provider
 
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty")
-_OWN_MESSAGE_FIELDS = ("thinking_blocks",)  # of other dialects: no server of this one knows them
+_OWN_MESSAGE_FIELDS = (
+    "thinking_blocks",
+    "reasoning_items",
+    "extra_content",
+    "is_error",
+)  # of other dialects: no server of this one knows them
 
 
 class ChatDialect:
@@ -27,8 +44,12 @@ class ChatDialect:
         if most is not None:
             out[provider.token_field] = most
         out["messages"] = messages_for(provider, body["messages"], model)
-        if out.get("tools") and provider.cache != "anthropic":
-            out["tools"] = [_unmarked(tool) for tool in out["tools"]]
+        out.pop("anthropic", None)
+        if out.get("tools"):
+            out["tools"] = [tool if provider.cache == "anthropic" else _unmarked(tool) for tool in tools_for(body, provider)]
+            if not out["tools"]:
+                for name in ("tools", "tool_choice", "parallel_tool_calls"):
+                    out.pop(name, None)
         if "thinking" in out and _is_anthropics(out["thinking"]):
             del out["thinking"]
         if "response_format" in out:
@@ -60,6 +81,9 @@ class ChatDialect:
         choices = payload.get("choices")
         if not isinstance(choices, list):
             return payload
+        for choice in choices:
+            if isinstance(choice, dict):
+                flatten_content(choice.get("message"))
         if provider.thoughts == "reasoning":
             for choice in choices:
                 if isinstance(choice, dict):
@@ -84,6 +108,9 @@ class ChatReader:
         choices = event.get("choices")
         if not isinstance(choices, list):
             return [event] if "error" in event else []
+        for choice in choices:
+            if isinstance(choice, dict):
+                flatten_content(choice.get("delta"))
         if self._provider.thoughts == "reasoning":
             for choice in choices:
                 if isinstance(choice, dict):
@@ -103,7 +130,23 @@ def is_plain(provider: Provider) -> bool:
 
 def messages_for(provider: Provider, messages: list[dict[str, Any]], model: str) -> list[dict[str, Any]]:
     marks = provider.cache == "anthropic" or (provider.cache == "openai" and _has_breakpoints(model))
-    return [_message(message, provider, marks=marks) for message in messages]
+    found: list[dict[str, Any]] = []
+    shown: list[dict[str, Any]] = []  # what tools gave beside text: this dialect takes it from the user alone
+    for message in messages:
+        is_result = message["role"] == "tool"
+        if shown and not is_result:
+            found.append({"role": "user", "content": shown})
+            shown = []
+        if is_result and isinstance(message.get("content"), list):
+            shown += [part for part in parts_of(message["content"]) if part.get("type") != "text"]
+            text = result_text(message) or ("See the next message." if shown else "")
+            message = {**message, "content": text}
+        elif message.get("is_error"):
+            message = {**message, "content": result_text(message)}
+        out = _message(message, provider, marks=marks)
+        if out["role"] != "assistant" or out.get("content") or out.get("tool_calls") or out.get("function_call") or out.get("refusal"):
+            found.append(out)
+    return [*found, {"role": "user", "content": shown}] if shown else found
 
 
 def _message(message: dict[str, Any], provider: Provider, *, marks: bool) -> dict[str, Any]:
@@ -115,7 +158,12 @@ def _message(message: dict[str, Any], provider: Provider, *, marks: bool) -> dic
     if out.get("role") == "developer" and not provider.developer_role:
         out["role"] = "system"
     if isinstance(content, list):
-        if not provider.parts or (not marks and all(part.get("type") == "text" for part in content) and _has_marks(content)):
+        content = out["content"] = parts_of(content)
+        if out["role"] == "assistant" and all(part.get("type") == "text" for part in content):
+            out["content"] = text_of(content) or None
+        elif any((part.get("file") or {}).get("file_url") for part in content):
+            raise refused(provider, "a file by its address")
+        elif not provider.parts or (not marks and all(part.get("type") == "text" for part in content) and _has_marks(content)):
             out["content"] = text_of(content)
         elif _has_marks(content):
             out["content"] = [_marked(part, provider, marks=marks) for part in content]

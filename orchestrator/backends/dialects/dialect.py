@@ -1,7 +1,9 @@
 """What a dialect is: pure translation, no network. Bodies, answers and chunks are dicts in the words of OpenAI's chat completions.
 
 Beside OpenAI's own fields these pass through every dialect that knows them: `cache_control` on a part of a message (Anthropic's; the prefix up to
-there is worth keeping), `reasoning_content` of an assistant's message (its thoughts) and `thinking_blocks` (the same as the provider signed them).
+there is worth keeping), `reasoning_content` of an assistant's message (its thoughts), what is signed of them (`backends.signatures`), `file_url` of a
+file, `is_error` of a tool's result; and what one dialect alone has: tools and blocks of its own (`own_tool`, `own_block`), and the fields under its
+name (`anthropic`). Another dialect leaves such tools and blocks of earlier turns out, and refuses what the caller asks of it now.
 """
 
 from __future__ import annotations
@@ -72,6 +74,8 @@ def check_lacks(body: dict[str, Any], provider: Provider) -> None:
     most = 1 if "n" in provider.lacks else provider.most_choices
     if several > most:
         raise refused(provider, f"n={several}" + (f" (at most {most})" if most > 1 else ""))
+    if (body.get("anthropic") or {}).get("mcp_servers") and provider.dialect != "anthropic":
+        raise refused(provider, "mcp_servers")
     for name in sorted(provider.lacks):
         if name != "n" and body.get(name) not in (None, False, [], {}):
             raise refused(provider, name)
@@ -110,6 +114,60 @@ class Chunks:
 
     def _around(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
         return {"id": self.id, "object": "chat.completion.chunk", "created": 0, "model": self.model, "choices": choices}
+
+
+def own_tool(dialect: str, tool: dict[str, Any]) -> dict[str, Any]:
+    """A tool that only one dialect knows: its provider runs it."""
+    return {"type": "own", "dialect": dialect, "tool": tool}
+
+
+def own_block(dialect: str, block: dict[str, Any]) -> dict[str, Any]:
+    """A part of a message that only one dialect knows."""
+    return {"type": "own", "dialect": dialect, "block": block}
+
+
+def tools_for(body: dict[str, Any], provider: Provider, *, dialect: str = "") -> list[dict[str, Any]]:
+    """The tools that this dialect knows; another one's are left out, unless the caller wants one of them to be called. Raises `BackendRejected`."""
+    found = [tool for tool in body.get("tools") or () if tool.get("type") != "own" or tool.get("dialect") == dialect]
+    chosen = body.get("tool_choice")
+    if isinstance(chosen, dict) and len(found) < len(body["tools"]):
+        name = (chosen.get("function") or chosen).get("name")
+        if all((tool.get("function") or tool).get("name") != name for tool in found):
+            raise refused(provider, f"the tool {name or chosen.get('type')!r}, which only another provider runs")
+    return found
+
+
+def parts_of(content: Any, *, dialect: str = "") -> list[dict[str, Any]]:
+    """A message's content as parts, without what another dialect alone knows."""
+    if isinstance(content, str):
+        return [{"type": "text", "text": content}] if content else []
+    parts = [part for part in content or () if isinstance(part, dict)]
+    return [part for part in parts if part.get("type") != "own" or part.get("dialect") == dialect]
+
+
+def result_text(message: dict[str, Any]) -> str:
+    """The text of a tool's result; of a failure it says so."""
+    text = text_of(message.get("content"))
+    return f"Error: {text}" if message.get("is_error") else text
+
+
+def flatten_content(message: Any) -> bool:
+    """Makes a text of content that is a list of parts, and thoughts of what is thought in it (Mistral's); false if nothing was to be done."""
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(content, list):
+        return False
+    texts, thoughts = [], []
+    for part in content:
+        if isinstance(part, str):
+            texts.append(part)
+        elif isinstance(part, dict) and part.get("type") == "thinking":
+            thoughts.append(text_of(part.get("thinking")))
+        elif isinstance(part, dict) and isinstance(part.get("text"), str):
+            texts.append(part["text"])
+    message["content"] = "".join(texts)
+    if thoughts:
+        message["reasoning_content"] = (message.get("reasoning_content") or "") + "".join(thoughts)
+    return True
 
 
 def json_instruction(response_format: dict[str, Any]) -> str:

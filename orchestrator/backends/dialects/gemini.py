@@ -7,10 +7,24 @@ back.
 from __future__ import annotations
 
 import json
+import secrets
 from typing import Any
 
 from orchestrator.backends.dialects.anthropic import arguments_of
-from orchestrator.backends.dialects.dialect import Chunks, Outgoing, check_lacks, choice, picture_of, refused, stated_limit, text_of, whole
+from orchestrator.backends.dialects.dialect import (
+    Chunks,
+    Outgoing,
+    check_lacks,
+    choice,
+    parts_of,
+    picture_of,
+    refused,
+    result_text,
+    stated_limit,
+    text_of,
+    tools_for,
+    whole,
+)
 from orchestrator.backends.usage import usage_of
 from orchestrator.provider import Provider
 
@@ -54,8 +68,8 @@ class GeminiDialect:
         _set_thinking(config, body, model)
         if config:
             out["generationConfig"] = config
-        if body.get("tools"):
-            out["tools"] = [_tools(body["tools"])]
+        if tools := tools_for(body, provider):
+            out["tools"] = [_tools(tools)]
             _set_tool_choice(out, body.get("tool_choice"))
         if body.get("cached_content"):
             out["cachedContent"] = body["cached_content"]
@@ -126,8 +140,8 @@ def prefix(body: dict[str, Any], provider: Provider) -> dict[str, Any]:
     found: dict[str, Any] = {"contents": contents} if contents else {}
     if system:
         found["systemInstruction"] = {"parts": system}
-    if body.get("tools"):
-        found["tools"] = [_tools(body["tools"])]
+    if tools := tools_for(body, provider):
+        found["tools"] = [_tools(tools)]
         _set_tool_choice(found, body.get("tool_choice"))
     return found
 
@@ -162,12 +176,13 @@ def _message(parts: Any) -> dict[str, Any]:
     texts: list[str] = []
     thoughts: list[str] = []
     calls: list[dict[str, Any]] = []
+    signed: dict[str, Any] = {}
     for part in (part for part in parts if isinstance(part, dict)):
         if "functionCall" in part:
             called = part["functionCall"]
             function = {"name": called.get("name"), "arguments": json.dumps(called.get("args") or {})}
             call: dict[str, Any] = {
-                "id": called.get("id") or f"call_{called.get('name')}_{len(calls)}",
+                "id": called.get("id") or f"call_{secrets.token_hex(12)}",
                 "type": "function",
                 "function": function,
             }
@@ -176,11 +191,15 @@ def _message(parts: Any) -> dict[str, Any]:
             calls.append(call)
         elif isinstance(part.get("text"), str):
             (thoughts if part.get("thought") else texts).append(part["text"])
+            if part.get("thoughtSignature"):
+                signed = {"google": {"thought_signature": part["thoughtSignature"]}}
     message: dict[str, Any] = {"content": "".join(texts) if texts else None}
     if thoughts:
         message["reasoning_content"] = "".join(thoughts)
     if calls:
         message["tool_calls"] = calls
+    if signed:
+        message["extra_content"] = signed
     return message
 
 
@@ -197,7 +216,8 @@ def _contents(messages: list[dict[str, Any]], provider: Provider) -> tuple[list[
             parts = _assistant(message, names)
         elif role in ("tool", "function"):
             name = names.get(message.get("tool_call_id") or "", message.get("name") or "tool")
-            parts = [{"functionResponse": {"name": name, "response": _response(text_of(message.get("content")))}}]
+            shown = [part for part in parts_of(message.get("content")) if part.get("type") != "text"]
+            parts = [{"functionResponse": {"name": name, "response": _response(result_text(message))}}, *_parts(shown, provider)]
         else:
             parts = _user(message, provider)
         speaker = "model" if role == "assistant" else "user"
@@ -211,11 +231,12 @@ def _contents(messages: list[dict[str, Any]], provider: Provider) -> tuple[list[
 
 
 def _user(message: dict[str, Any], provider: Provider) -> list[dict[str, Any]]:
-    content = message.get("content")
-    if not isinstance(content, list):
-        return [{"text": content}] if content else []
+    return _parts(parts_of(message.get("content")), provider)
+
+
+def _parts(given: list[dict[str, Any]], provider: Provider) -> list[dict[str, Any]]:
     parts: list[dict[str, Any]] = []
-    for part in content:
+    for part in given:
         kind = part.get("type")
         if kind == "text":
             parts += [{"text": part["text"]}] if part.get("text") else []
@@ -225,6 +246,8 @@ def _user(message: dict[str, Any], provider: Provider) -> list[dict[str, Any]]:
         elif kind == "input_audio":
             sound = part.get("input_audio") or {}
             parts.append({"inlineData": {"mimeType": f"audio/{sound.get('format') or 'wav'}", "data": sound.get("data")}})
+        elif kind == "file" and (part.get("file") or {}).get("file_url"):
+            parts.append({"fileData": {"fileUri": part["file"]["file_url"]}})
         elif kind == "file" and str((part.get("file") or {}).get("file_data") or "").startswith("data:"):
             head, _, data = part["file"]["file_data"][5:].partition(",")
             parts.append({"inlineData": {"mimeType": head.partition(";")[0], "data": data}})
@@ -236,6 +259,9 @@ def _user(message: dict[str, Any], provider: Provider) -> list[dict[str, Any]]:
 def _assistant(message: dict[str, Any], names: dict[str, str]) -> list[dict[str, Any]]:
     text = text_of(message.get("content"))
     parts: list[dict[str, Any]] = [{"text": text}] if text else []
+    signed = ((message.get("extra_content") or {}).get("google") or {}).get("thought_signature")
+    if parts and signed:
+        parts[0]["thoughtSignature"] = signed
     for call in message.get("tool_calls") or ():
         function = call.get("function") or {}
         names[call.get("id") or ""] = function.get("name") or "tool"

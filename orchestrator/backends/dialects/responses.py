@@ -5,7 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from orchestrator.backends.dialects.chat import takes_no_sampling
-from orchestrator.backends.dialects.dialect import Chunks, Outgoing, check_lacks, choice, picture_of, refused, stated_limit, text_of, whole
+from orchestrator.backends.dialects.dialect import (
+    Chunks,
+    Outgoing,
+    check_lacks,
+    choice,
+    parts_of,
+    picture_of,
+    refused,
+    result_text,
+    stated_limit,
+    text_of,
+    tools_for,
+    whole,
+)
 from orchestrator.backends.usage import usage_of
 from orchestrator.provider import Provider
 
@@ -39,8 +52,10 @@ class ResponsesDialect:
         if body.get("logprobs"):
             out["include"] = [*out.get("include", ()), "message.output_text.logprobs"]
             out["top_logprobs"] = body.get("top_logprobs") or 0
-        if body.get("tools"):
-            out["tools"] = [{"type": "function", **tool["function"]} if tool.get("type") == "function" else tool for tool in body["tools"]]
+        if body.get("store") is not True:  # what was thought comes back with the next turn, and can be read by nobody else
+            out["include"] = [*out.get("include", ()), "reasoning.encrypted_content"]
+        if tools := tools_for(body, provider, dialect="responses"):
+            out["tools"] = [_tool(tool) for tool in tools]
             chosen = body.get("tool_choice")
             if isinstance(chosen, dict):
                 out["tool_choice"] = {"type": "function", "name": (chosen.get("function") or chosen).get("name")}
@@ -58,6 +73,7 @@ class ResponsesDialect:
         refusals: list[str] = []
         thoughts: list[str] = []
         calls: list[dict[str, Any]] = []
+        reasoning: list[dict[str, Any]] = []
         for item in (item for item in items if isinstance(item, dict)):
             if item.get("type") == "message":
                 for part in item.get("content") or ():
@@ -69,6 +85,7 @@ class ResponsesDialect:
                 calls.append(_call(item))
             elif item.get("type") == "reasoning":
                 thoughts += [str(part.get("text") or "") for part in item.get("summary") or ()]
+                reasoning += [item] if item.get("encrypted_content") else []
         message: dict[str, Any] = {"content": "".join(texts) if texts else None}
         if refusals:
             message["refusal"] = "".join(refusals)
@@ -76,6 +93,8 @@ class ResponsesDialect:
             message["tool_calls"] = calls
         if thoughts:
             message["reasoning_content"] = "\n\n".join(thoughts)
+        if reasoning:
+            message["reasoning_items"] = reasoning
         choices = [choice(0, message, _finish(payload, has_calls=bool(calls)))]
         return whole(payload.get("id"), payload.get("model"), choices, usage_of(payload.get("usage")))
 
@@ -103,6 +122,8 @@ class ResponsesReader(Chunks):
         if kind == "response.output_item.added" and (event.get("item") or {}).get("type") == "function_call":
             place = self._calls.setdefault(event.get("output_index"), len(self._calls))
             return [self.chunk({"tool_calls": [{"index": place, **_call({**event["item"], "arguments": ""})}]})]
+        if kind == "response.output_item.done" and (event.get("item") or {}).get("encrypted_content"):
+            return [self.chunk({"reasoning_items": [event["item"]]})]
         if kind == "response.created":
             response = event.get("response") or {}
             self.id, self.model = str(response.get("id") or ""), str(response.get("model") or "")
@@ -118,6 +139,18 @@ class ResponsesReader(Chunks):
         found = [self.chunk({}, _finish(response, has_calls=bool(self._calls)))]
         usage = usage_of(response.get("usage"))
         return [*found, self.usage(usage)] if usage is not None else found
+
+
+def _tool(tool: dict[str, Any]) -> dict[str, Any]:
+    if tool.get("type") == "own":
+        own: dict[str, Any] = tool["tool"]
+        return own
+    return {"type": "function", **tool["function"]} if tool.get("type") == "function" else tool
+
+
+def _sendable(item: dict[str, Any]) -> dict[str, Any]:
+    """An item of reasoning as it is taken back: without what says how it came about."""
+    return {name: item[name] for name in ("type", "id", "summary", "content", "encrypted_content") if item.get(name) is not None}
 
 
 def _call(item: dict[str, Any]) -> dict[str, Any]:
@@ -137,10 +170,12 @@ def _items(messages: list[dict[str, Any]], provider: Provider) -> list[dict[str,
     for message in messages:
         role = message["role"]
         if role in ("tool", "function"):
-            output = text_of(message.get("content"))
+            has_more = any(part.get("type") != "text" for part in parts_of(message.get("content")))
+            output = _content(message["content"], "user", provider) if has_more else result_text(message)
             items.append({"type": "function_call_output", "call_id": message.get("tool_call_id"), "output": output})
             continue
-        if message.get("content"):
+        items += [_sendable(item) for item in message.get("reasoning_items") or () if isinstance(item, dict)]
+        if message.get("content") and (role != "assistant" or text_of(message["content"])):
             items.append({"role": role, "content": _content(message["content"], role, provider)})
         for call in message.get("tool_calls") or ():
             function = call.get("function") or {}
@@ -155,7 +190,7 @@ def _content(content: Any, role: str, provider: Provider) -> Any:
     if role == "assistant":
         return text_of(content)
     parts: list[dict[str, Any]] = []
-    for part in content:
+    for part in parts_of(content):
         if part.get("type") == "text":
             marked = {"prompt_cache_breakpoint": {"mode": "explicit"}} if part.get("cache_control") else {}
             parts.append({"type": "input_text", "text": part["text"], **marked})
