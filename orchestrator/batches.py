@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from orchestrator.backends.addresses import address_of
 from orchestrator.backends.auth import headers_for
 from orchestrator.backends.billing import Bill, WorstCase
 from orchestrator.backends.dialects.dialect import stated_limit
 from orchestrator.backends.faults import error_of, error_text
 from orchestrator.backends.prices import billed_usd
 from orchestrator.backends.remote import RemoteBackend
+from orchestrator.backends.transports import environment_proxy
 from orchestrator.backends.usage import usage_in
 from orchestrator.budget import Ledger
 from orchestrator.errors import BackendUnavailable, BadResponse, ConfigError
@@ -171,14 +173,16 @@ class _Api:
         self.base_url = upstream.replicas.all[0].base_url
         self._key = upstream.key
         headers = headers_for(upstream.provider, upstream.key)
-        self._http = httpx.AsyncClient(headers=headers, timeout=TIMEOUT_S, transport=transport, trust_env=False)
+        self._http = httpx.AsyncClient(
+            headers=headers, timeout=TIMEOUT_S, transport=transport, trust_env=environment_proxy(self.base_url) is not None
+        )
 
     async def ask(self, method: str, path: str, **options: Any) -> bytes:
         """The body of an answer with status 200. Raises `BackendError`."""
         import httpx
 
         where = f"{self.backend.profile.name} at {self.base_url}"
-        url = path if path.startswith("http") else self.base_url + path
+        url = path if path.startswith("http") else address_of(self.base_url, path)
         if _origin(url) != _origin(self.base_url):  # the key goes to nobody else
             raise BadResponse(f"{where}: results at another address: {url}", remedy="Check base_url", may_be_billed=True)
         try:

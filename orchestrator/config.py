@@ -56,10 +56,27 @@ def _harmless_body(body: dict[str, Any]) -> dict[str, Any]:
     return body
 
 
+def _web_address(stated: str) -> str:
+    from orchestrator.backends.addresses import checked_address
+
+    return checked_address(stated)
+
+
+Address = Annotated[str, AfterValidator(_web_address)]
+
+
+class TlsConfig(_Strict):
+    """Certificates: `ca` is a file of those that are trusted instead of the usual ones, `cert` and `key` are files of the client's own."""
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+
+
 class ReplicaConfig(_Strict):
     """One of several servers of the same model."""
 
-    base_url: str
+    base_url: Address
     pool: Literal["any", "prefill", "decode"] = "any"
     """Which calls it is for: those that are mostly reading, mostly writing, or all."""
 
@@ -71,7 +88,8 @@ class ModelConfig(_Strict):
     """Whose API; `compatible` is any OpenAI-compatible server at `base_url`. `orchestrator doctor --providers` lists them."""
     model: str | None = None
     """The provider's own name for the model."""
-    base_url: str | None = None
+    base_url: Address | None = None
+    """`${NAME}` in it is a variable of the environment."""
     replicas: list[ReplicaConfig] = []
     """Several servers of this model: calls go to the one that holds their prefix. Instead of `base_url`."""
     key: str | None = None
@@ -112,6 +130,10 @@ class ModelConfig(_Strict):
     """The longest that one call may take."""
     headers: Annotated[dict[str, str], AfterValidator(_sendable_headers)] = {}
     """Sent with every call. A value may be a reference, as `key`."""
+    proxy: str | None = None
+    """`http://host:port` or `socks5://host:port`, or `none`: that of the environment is not used. Default: `HTTPS_PROXY` and its kin."""
+    tls: TlsConfig | None = None
+    http2: bool = False
     extra_body: Annotated[dict[str, Any], AfterValidator(_harmless_body)] = {}
     """Laid over the body of every call, in the words of the provider."""
     folder: str | None = None
@@ -125,7 +147,7 @@ class MemoryConfig(_Strict):
     token_budget: Annotated[int, Field(ge=0)] = 800
     encoder: Literal["static", "minilm", "endpoint"] = "static"
     """`static` ships with the package; `minilm` needs the extra `embeddings`; `endpoint` is any server with OpenAI's /embeddings."""
-    base_url: str | None = None
+    base_url: Address | None = None
     model: str | None = None
     key: str | None = None
     """`env:NAME` or `file:PATH`, for an endpoint that wants one."""
@@ -220,7 +242,7 @@ class EmbeddingConfig(_Strict):
 
     provider: Literal[PROVIDERS]  # type: ignore[valid-type]
     model: str
-    base_url: str | None = None
+    base_url: Address | None = None
     key: str | None = None
     input_usd_per_mtok: Price | None = None
 
@@ -268,6 +290,8 @@ class GatewayConfig(_Strict):
     """Of the operator's log on standard error."""
     access_log: str | None = None
     """A file, or `-` for standard error: a line of JSON for each request, without its content."""
+    cors: list[str] = []
+    """Origins whose pages may call the gateway (`https://app.example.com`), or `*`. A key in a page is known to whoever opens it."""
     telemetry: Literal["1.41", "latest"] | None = None
     """OpenTelemetry spans in these GenAI conventions, sent where OTEL_EXPORTER_OTLP_ENDPOINT says (extra `telemetry`)."""
 
@@ -334,21 +358,26 @@ def secret(reference: str | None, default_variable: str | None) -> str | None:
 
     Raises `ConfigError` when it is named but cannot be had.
     """
+    from orchestrator.backends.auth import clean_key
+
     if reference is None:
-        return os.environ.get(default_variable) if default_variable else None
+        found = os.environ.get(default_variable) if default_variable else None
+        return (clean_key(found, f"the environment variable {default_variable}") or None) if found is not None else None
     kind, _, where = reference.partition(":")
     if kind == "env" and where:
-        value = os.environ.get(where)
+        value = clean_key(os.environ.get(where, ""), f"the environment variable {where}")
         if not value:
             raise ConfigError(f"the environment variable {where} is not set", remedy=f"export {where}=... first")
         return value
     if kind == "file" and where:
         try:
-            return Path(where).read_text(encoding="utf-8").strip()
+            return clean_key(Path(where).read_text(encoding="utf-8"), f"the key file {where}")
         except OSError as error:
             raise ConfigError(f"the key file {where} cannot be read: {error.strerror}", remedy="Check the path") from None
+        except UnicodeDecodeError:
+            raise ConfigError(f"the key file {where} is not UTF-8 text", remedy="Save the key as plain text") from None
     if kind == "command" and where.strip():
-        return _printed_by(where)
+        return clean_key(_printed_by(where), f"what the key command {where!r} printed")
     raise ConfigError("a key must be a reference, never the key itself", remedy="Write key: env:NAME, file:PATH or command:PROGRAM")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from importlib import util
 from typing import TYPE_CHECKING
 
 from orchestrator.backends.base import Backend
@@ -19,6 +20,7 @@ from router import ModelProfile
 from router.profile import CACHE_WRITE_1H_FACTOR, CACHE_WRITE_FACTOR, PRICE_FIELDS
 
 if TYPE_CHECKING:
+    from orchestrator.backends.transports import Way
     from orchestrator.backends.upstream import CallSettings
 
 DEFAULT_CONTEXT_TOKENS = 128_000
@@ -169,7 +171,31 @@ def _remote(name: str, config: ModelConfig, profile: ModelProfile, row: Provider
         hedge=config.hedge,
         cache=config.cache,
         settings=_call_settings(config),
+        way=_way(name, config),
     )
+
+
+def _way(name: str, config: ModelConfig) -> Way:
+    """How its servers are reached. Raises `ConfigError` on what cannot be used here: before the first call, not in it."""
+    from orchestrator.backends.transports import DIRECT, Tls, Way
+
+    way = Way(config.proxy, None if config.tls is None else Tls(**config.tls.model_dump()), config.http2)
+    if way.tls is not None:
+        try:
+            way.tls.context()
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            raise ConfigError(f"models.{name}.tls: the certificates cannot be used: {error}", remedy="Check the files") from None
+    if config.http2 and util.find_spec("h2") is None:
+        raise ConfigError(f"models.{name}: http2 needs the package h2", remedy="pip install 'compound-orchestrator[transports]'")
+    if (config.proxy or "").startswith("socks") and util.find_spec("socksio") is None:
+        raise ConfigError(
+            f"models.{name}: a SOCKS proxy needs the package socksio", remedy="pip install 'compound-orchestrator[transports]'"
+        )
+    if config.proxy not in (None, DIRECT) and not config.proxy.startswith(("http://", "https://", "socks5://", "socks5h://")):
+        raise ConfigError(
+            f"models.{name}.proxy: {config.proxy!r} is no proxy", remedy="Write http://host:port, socks5://host:port, or none"
+        )
+    return way
 
 
 def _call_settings(config: ModelConfig) -> CallSettings | None:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from orchestrator import Message, Usage
@@ -97,16 +98,20 @@ STREAMED: list[tuple[str, Script, str]] = [
 ]
 
 
-async def ask(url: str, *, deadline_s: float = 10.0, **options: Any) -> Completion:
-    backend = RemoteBackend(ModelProfile("m", 1.0, 2.0), base_url=url, attempts=options.pop("attempts", 1), **options)
+async def ask(url: str, *, deadline_s: float = 10.0, by_httpx: bool = False, **options: Any) -> Completion:
+    client = httpx.AsyncClient(trust_env=False) if by_httpx else None
+    backend = RemoteBackend(ModelProfile("m", 1.0, 2.0), base_url=url, attempts=options.pop("attempts", 1), transport=client, **options)
     try:
         return await backend.complete(Request(ASKED.messages, ASKED.question, max_tokens=50, deadline_s=deadline_s))
     finally:
         await backend.aclose()
+        if client is not None:
+            await client.aclose()
 
 
-async def read(url: str, *, deadline_s: float = 10.0) -> tuple[str, Completion | None, BackendError | None]:
-    backend = RemoteBackend(ModelProfile("m", 1.0, 2.0), base_url=url, attempts=1)
+async def read(url: str, *, deadline_s: float = 10.0, by_httpx: bool = False) -> tuple[str, Completion | None, BackendError | None]:
+    client = httpx.AsyncClient(trust_env=False) if by_httpx else None
+    backend = RemoteBackend(ModelProfile("m", 1.0, 2.0), base_url=url, attempts=1, transport=client)
     texts: list[str] = []
     done: Completion | None = None
     try:
@@ -119,23 +124,29 @@ async def read(url: str, *, deadline_s: float = 10.0) -> tuple[str, Completion |
         return "".join(texts), None, error
     finally:
         await backend.aclose()
+        if client is not None:
+            await client.aclose()
     return "".join(texts), done, None
 
 
+@pytest.mark.parametrize("by_httpx", [False, True], ids=["wire", "httpx"])
 @pytest.mark.parametrize(("fault", "script", "error", "billed", "says"), WHOLE, ids=[row[0] for row in WHOLE])
-def test_a_whole_answer(fault: str, script: Script, error: type[BackendError], billed: bool, says: str) -> None:
+def test_a_whole_answer(fault: str, script: Script, error: type[BackendError], billed: bool, says: str, by_httpx: bool) -> None:
+    if by_httpx and fault == "not HTTP":
+        says = "broke off"
     with faulty_server(script) as server, pytest.raises(error, match=says) as caught:
-        asyncio.run(ask(server.url, deadline_s=0.4 if fault in ("silence", "slow-loris") else 10.0))
+        asyncio.run(ask(server.url, deadline_s=0.4 if fault in ("silence", "slow-loris") else 10.0, by_httpx=by_httpx))
     assert caught.value.may_be_billed == billed
     assert caught.value.remedy
     assert caught.value.retryable == (error is not BackendRejected)
     assert caught.value.retry_after_s == (7.0 if fault == "429 with Retry-After" else None)
 
 
+@pytest.mark.parametrize("by_httpx", [False, True], ids=["wire", "httpx"])
 @pytest.mark.parametrize(("fault", "script", "says"), STREAMED, ids=[row[0] for row in STREAMED])
-def test_a_stream_that_breaks_off_is_never_taken_for_an_answer(fault: str, script: Script, says: str) -> None:
+def test_a_stream_that_breaks_off_is_never_taken_for_an_answer(fault: str, script: Script, says: str, by_httpx: bool) -> None:
     with faulty_server(script) as server:
-        text, done, error = asyncio.run(read(server.url))
+        text, done, error = asyncio.run(read(server.url, by_httpx=by_httpx))
     assert done is None
     assert isinstance(error, BadResponse)
     assert says in str(error)
@@ -162,13 +173,14 @@ def test_a_chunk_of_ten_megabytes_is_read() -> None:
     assert done.usage.output_tokens >= 2_500_000
 
 
-def test_a_stream_that_stalls_ends_at_the_deadline() -> None:
+@pytest.mark.parametrize("by_httpx", [False, True], ids=["wire", "httpx"])
+def test_a_stream_that_stalls_ends_at_the_deadline(by_httpx: bool) -> None:
     async def stall(writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n" + chunk("The ans"))
         await asyncio.sleep(30)
 
     with faulty_server(stall) as server:
-        text, done, error = asyncio.run(read(server.url, deadline_s=0.3))
+        text, done, error = asyncio.run(read(server.url, deadline_s=0.3, by_httpx=by_httpx))
     assert (text, done) == ("The ans", None)
     assert isinstance(error, BackendUnavailable)
     assert error.may_be_billed

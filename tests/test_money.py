@@ -20,7 +20,8 @@ from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.backends.dialects import dialect_named
 from orchestrator.backends.dialects.dialect import stated_limit
 from orchestrator.backends.replicas import Replica
-from orchestrator.backends.upstream import Upstream, close_wire
+from orchestrator.backends.transports import close_transports
+from orchestrator.backends.upstream import Upstream
 from orchestrator.budget import Budget, Ledger
 from orchestrator.errors import BackendError, BackendUnavailable, BudgetExceeded
 from orchestrator.gateway.limits import Account, Hold, Limiter, LimitReached, dollars
@@ -365,7 +366,7 @@ def test_a_connection_that_was_closed_already_costs_nothing_and_is_replaced() ->
             for _ in range(6):
                 answering = await upstream.ask({"messages": Q}, timeout_s=10.0)
                 found.append(len(await answering.read()))
-            await close_wire()
+            await close_transports()
             return found
 
     assert asyncio.run(ask()) == [len(body)] * 6
@@ -385,7 +386,7 @@ def test_a_new_connection_that_breaks_off_is_booked() -> None:
             except BackendError as error:
                 return error
             finally:
-                await close_wire()
+                await close_transports()
             raise AssertionError
 
     assert getattr(asyncio.run(ask()), "may_be_billed", False)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from orchestrator.backends.addresses import checked_address
 from orchestrator.backends.base import Delta, Request, estimate_prompt_tokens
 from orchestrator.backends.caching import CacheMode, PrefixMemory
 from orchestrator.backends.faults import excerpt, stream_error, too_slow
@@ -20,10 +21,11 @@ from orchestrator.backends.replicas import Replica
 from orchestrator.backends.resilience import DEFAULT_DEADLINE_S, with_retries
 from orchestrator.backends.sse import EventParser
 from orchestrator.backends.timings import reading_s
-from orchestrator.backends.upstream import Answering, CallSettings, Upstream, wire
+from orchestrator.backends.transports import HttpxTransport, Transport, Way, transport_for
+from orchestrator.backends.upstream import Answering, CallSettings, Upstream
 from orchestrator.backends.usage import usage_in
 from orchestrator.backends.wire import WireError
-from orchestrator.errors import BadResponse
+from orchestrator.errors import BadResponse, ConfigError
 from orchestrator.provider import Provider
 from orchestrator.providers import PROVIDERS
 from orchestrator.tokens import estimate_tokens, family_of
@@ -31,17 +33,19 @@ from orchestrator.types import Completion, Usage
 from router import ModelProfile
 
 if TYPE_CHECKING:
+    import httpx
+
     from orchestrator.backends.dialects import StreamReader
     from orchestrator.backends.relay import Relay
-    from orchestrator.backends.wire import Wire
 
 
 class RemoteBackend:
     """Asks `model` of a `provider` (a row, or its name) at `base_url`, or at the `replicas` that serve the same model.
 
     `base_url` is the address that ends in `/v1`; without it the provider's own. `attempts` bounds the tries of one call, `hedge` repeats calls that
-    take longer than 95 % of those before them, `cache` says when a prefix is marked to be kept, `settings` what every call has. `wire` replaces the
-    network, for tests.
+    take longer than 95 % of those before them, `cache` says when a prefix is marked to be kept, `settings` what every call has. The
+    servers are reached directly or by the environment's proxy, unless `way` or a client of one's own (`transport`) says otherwise; `wire` replaces
+    the network, for tests.
     """
 
     def __init__(
@@ -57,12 +61,15 @@ class RemoteBackend:
         hedge: bool = False,
         cache: CacheMode = "auto",
         settings: CallSettings | None = None,
-        wire: Wire | None = None,
+        way: Way | None = None,
+        transport: httpx.AsyncClient | None = None,
+        wire: Transport | None = None,
     ) -> None:
         row = PROVIDERS[provider] if isinstance(provider, str) else provider
-        servers = list(replicas) or [Replica((base_url or row.base_url).rstrip("/"))]
+        servers = list(replicas) or [Replica(_address(base_url or row.base_url))]
         self._profile = profile
         self._attempts = attempts
+        self._way = way or Way()
         self.upstream = Upstream(
             profile.name,
             row,
@@ -75,7 +82,8 @@ class RemoteBackend:
             prefixes=PrefixMemory(row, profile, cache),
             pace=lambda tokens, streams: profile.latency_s(0.0 if streams else None, tokens),
             settings=settings,
-            wire=wire,
+            way=way,
+            wire=HttpxTransport(client=transport) if transport is not None else wire,
         )
 
     @property
@@ -175,7 +183,7 @@ class RemoteBackend:
     async def aclose(self) -> None:
         """Closes the idle connections of the running event loop."""
         for replica in self.upstream.replicas.all:
-            wire().close_idle(replica.base_url)
+            transport_for(replica.base_url, self._way).close_idle(replica.base_url)
         await asyncio.sleep(0)
 
     async def _complete_once(self, request: Request, left_s: float) -> Completion:
@@ -322,6 +330,13 @@ class Chunks:
             self._thoughts.append(delta["reasoning_content"])
         text = _text_of(delta.get("content"))
         return text or (delta["refusal"] if isinstance(delta.get("refusal"), str) else None)
+
+
+def _address(stated: str) -> str:
+    try:
+        return checked_address(stated)
+    except ValueError as error:
+        raise ConfigError(str(error), remedy="For example http://127.0.0.1:8000/v1") from None
 
 
 def _messages(request: Request) -> list[dict[str, Any]]:

@@ -7,7 +7,9 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.backends.auth import headers_for
+from orchestrator.backends.addresses import address_of
+from orchestrator.backends.auth import clean_key, headers_for
+from orchestrator.backends.transports import environment_proxy
 from orchestrator.provider import Provider
 from orchestrator.providers import PROVIDERS
 
@@ -34,7 +36,8 @@ class Reached:
 
 
 def key_of(provider: Provider) -> str | None:
-    return os.environ.get(provider.key_variable) if provider.key_variable else None
+    found = os.environ.get(provider.key_variable) if provider.key_variable else None
+    return clean_key(found) or None if found is not None else None
 
 
 def keys_in_environment() -> list[Provider]:
@@ -62,9 +65,9 @@ async def reach(provider: Provider, *, base_url: str | None = None, timeout_s: f
     from orchestrator.backends.faults import error_of
 
     at = (base_url or provider.base_url).rstrip("/")
-    url, key = at + provider.models_path, key_of(provider)
+    url, key = address_of(at, provider.models_path), key_of(provider)
     try:
-        async with httpx.AsyncClient(timeout=timeout_s, trust_env=False) as client:
+        async with httpx.AsyncClient(timeout=timeout_s, trust_env=environment_proxy(at) is not None) as client:
             if provider.health_path is not None:
                 health = await client.get(at.removesuffix("/v1") + provider.health_path)
                 if health.status_code == 503:

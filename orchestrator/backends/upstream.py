@@ -13,10 +13,10 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import orjson
 
+from orchestrator.backends.addresses import address_of
 from orchestrator.backends.auth import headers_for
 from orchestrator.backends.cached_contents import CachedContents
 from orchestrator.backends.caching import PrefixMemory, marked
@@ -24,7 +24,8 @@ from orchestrator.backends.dialects import Outgoing, dialect_named
 from orchestrator.backends.faults import OVERLOADED, broken, error_of
 from orchestrator.backends.replicas import Replica, Replicas, read_tokens
 from orchestrator.backends.resilience import RetryBudget
-from orchestrator.backends.wire import Reply, Wire, WireError
+from orchestrator.backends.transports import Answer, Transport, Way, transport_for
+from orchestrator.backends.wire import WireError
 from orchestrator.errors import BackendError, BackendUnavailable, BadResponse
 from orchestrator.provider import Provider
 from orchestrator.types import Usage
@@ -33,7 +34,6 @@ Pace = Callable[[float, bool], float]
 """(tokens to read, whether the answer is streamed) -> seconds until its head usually comes."""
 LATE_S = 10.0
 HEDGE_QUANTILE, HEDGE_LEAST, HEDGE_WINDOW = 0.95, 20, 200
-_wires: WeakKeyDictionary[asyncio.AbstractEventLoop, Wire] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,8 @@ class Upstream:
         prefixes: PrefixMemory | None = None,
         pace: Pace | None = None,
         settings: CallSettings | None = None,
-        wire: Wire | None = None,
+        way: Way | None = None,
+        wire: Transport | None = None,
     ) -> None:
         self.name = name
         self.provider = provider
@@ -90,6 +91,7 @@ class Upstream:
         self.prefixes = prefixes
         self._contents = CachedContents(provider, model, self._posted) if provider.cache == "gemini" else None
         self._pace = pace or _any_pace
+        self._way = way or Way()
         self._wire = wire
         self._waits: deque[float] = deque(maxlen=HEDGE_WINDOW)
 
@@ -163,12 +165,12 @@ class Upstream:
             self._waits.append(wait_s / self._usual_s(body))
         return Answering(reply, replica, self.where)
 
-    async def _post(self, replica: Replica, outgoing: Outgoing, timeout_s: float, where: str) -> Reply:
+    async def _post(self, replica: Replica, outgoing: Outgoing, timeout_s: float, where: str) -> Answer:
         headers = {**self._headers, **outgoing.headers} if outgoing.headers else self._headers
         try:
-            reply = await (self._wire or wire()).post(
-                replica.base_url + outgoing.path, headers, orjson.dumps(outgoing.body), timeout_s=timeout_s
-            )
+            transport = self._wire or transport_for(replica.base_url, self._way)
+            url = address_of(replica.base_url, outgoing.path)
+            reply = await transport.post(url, headers, orjson.dumps(outgoing.body), timeout_s=timeout_s)
             if reply.status == 200:
                 return reply
             content = await reply.read()
@@ -247,7 +249,7 @@ class Answering:
 
     __slots__ = ("_has_left", "_reply", "_where", "replica", "unseen_calls", "written_tokens")
 
-    def __init__(self, reply: Reply, replica: Replica, where: str) -> None:
+    def __init__(self, reply: Answer, replica: Replica, where: str) -> None:
         self._reply = reply
         self._where = where
         self._has_left = False
@@ -324,18 +326,3 @@ def _note_failure(replica: Replica, error: BaseException, *, waited_s: float) ->
         replica.breaker.failed()
     else:
         replica.breaker.left()
-
-
-async def close_wire() -> None:
-    """Closes the connections of the running event loop."""
-    found = _wires.pop(asyncio.get_running_loop(), None)
-    if found is not None:
-        await found.aclose()
-
-
-def wire() -> Wire:
-    """The connections of the running event loop, which all models share."""
-    loop = asyncio.get_running_loop()
-    if loop not in _wires:
-        _wires[loop] = Wire()
-    return _wires[loop]

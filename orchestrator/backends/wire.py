@@ -10,6 +10,7 @@ import asyncio
 import os
 import ssl
 import time
+import zlib
 from collections import deque
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
@@ -284,14 +285,24 @@ class _Connection(asyncio.Protocol):
             return
         reply.status = status
         self._keep = self._parser.should_keep_alive()
+        self._inflate = _inflation(reply.headers.get("content-encoding", "").strip().lower())
         self._has_end = "content-length" in reply.headers or "chunked" in reply.headers.get("transfer-encoding", "").lower()
         if not reply.headed.done():
             reply.headed.set_result(None)
 
     def on_body(self, body: bytes) -> None:
+        if self._inflate is not None:
+            body = self._inflated(body)
         if self._reply is not None and self._reply.add(body) and not self._is_paused:
             self._is_paused = True
             self._transport.pause_reading()
+
+    def _inflated(self, body: bytes) -> bytes:
+        assert self._inflate is not None
+        found: bytes = self._inflate.decompress(body, MOST_BODY_BYTES)
+        if self._inflate.unconsumed_tail:
+            raise ValueError(f"it holds more than {MOST_BODY_BYTES:,} bytes, compressed")
+        return found
 
     def on_message_complete(self) -> None:
         reply = self._reply
@@ -332,6 +343,15 @@ class _Connection(asyncio.Protocol):
         if self._reply is not None:
             reply, self._reply = self._reply, None
             reply.end(error)
+
+
+def _inflation(encoding: str) -> Any:
+    """What undoes a content encoding that nobody asked for, but some servers and caches between use all the same. Raises `ValueError`."""
+    if encoding in ("", "identity"):
+        return None
+    if encoding in ("gzip", "x-gzip", "deflate"):
+        return zlib.decompressobj(wbits=47)  # either header, gzip's or zlib's
+    raise ValueError(f"it is compressed by {encoding!r}, which was not asked for")
 
 
 @lru_cache(maxsize=256)

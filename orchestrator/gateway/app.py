@@ -6,6 +6,7 @@ Plain ASGI: the path of a request that is passed through holds no framework, no 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import re
@@ -16,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from orchestrator.backends.replicas import Replicas
-from orchestrator.backends.upstream import close_wire
+from orchestrator.backends.transports import close_transports
 from orchestrator.budget import from_nano
 from orchestrator.config import Config, GatewayConfig, load_config
 from orchestrator.engine import Orchestrator
@@ -28,9 +29,18 @@ from orchestrator.gateway.completions import Completions
 from orchestrator.gateway.embedding import Embedders
 from orchestrator.gateway.endpoint import Endpoint
 from orchestrator.gateway.endpoints import ENDPOINTS
+from orchestrator.gateway.entry import (
+    answer_preflight,
+    cors_headers,
+    is_preflight,
+    nearest_path,
+    unpacked_body,
+    usual_path,
+    without_body,
+)
 from orchestrator.gateway.http import STALLED_S, Call, Gone, Receive, Scope, Send, parse_json
 from orchestrator.gateway.influence import Influence
-from orchestrator.gateway.keys import Keyring
+from orchestrator.gateway.keys import Keyring, Principal
 from orchestrator.gateway.limits import Limiter
 from orchestrator.gateway.metrics import Metrics
 from orchestrator.gateway.nulls import takes_nulls, without_nulls
@@ -143,6 +153,7 @@ class Gateway:
         self._seen: tuple[int, int] | None = None
         self._is_asked = False
         self._exact = {(endpoint.method, endpoint.path): endpoint for endpoint in ENDPOINTS if "{" not in endpoint.path}
+        self._known_paths = [*{endpoint.path for endpoint in ENDPOINTS if "{" not in endpoint.path}]
         self._patterns = [(_pattern(endpoint.path), endpoint) for endpoint in ENDPOINTS if "{" in endpoint.path]
 
     @property
@@ -182,11 +193,22 @@ class Gateway:
         self.in_flight += 1
         try:
             call = Call(scope, receive, send)
+            if call.method == "OPTIONS" and is_preflight(scope) and (allowed := cors_headers(scope, self.settings.cors)):
+                await answer_preflight(scope, send, allowed)
+                call.status = 204
+                return
+            if self.settings.cors:
+                call.more_headers = cors_headers(scope, self.settings.cors)
+            if call.method == "HEAD":
+                call.method, call.send = "GET", without_body(send)
+            call.path, call.named_model = usual_path(call.path)
+            if b"host" not in call.headers and scope.get("http_version") == "1.1" and inside_key is None:
+                raise Problem(400, "an HTTP/1.1 request names its host", code="missing_host")
             endpoint = self._exact.get((call.method, call.path)) or self._find(call)
             if endpoint.permission is not None:
                 if self.in_flight > self.settings.max_in_flight:
                     raise Problem(503, "too many requests are under way", code="overloaded", retry_after_s=1.0)
-                call.principal = await (self.keyring.principal(_secret(call)) if inside_key is None else self.keyring.owner(inside_key))
+                call.principal = await (self._caller(call) if inside_key is None else self.keyring.owner(inside_key))
                 if not call.principal.may(endpoint.permission):
                     raise Problem(403, f"this key has no permission {endpoint.permission!r}", code="permission_denied", should_retry=False)
             await endpoint.handler(self, call, await self._input(call, endpoint))
@@ -211,6 +233,14 @@ class Gateway:
             if call is not None and call.tab is not None:
                 self._record(call, call.tab, problem)
 
+    async def _caller(self, call: Call) -> Principal:
+        """Whose key it is. Some clients send two, and one of them is a placeholder: the first that is known counts."""
+        secrets_ = _secrets(call)
+        for secret in secrets_[:-1]:
+            with contextlib.suppress(Problem):
+                return await self.keyring.principal(secret)
+        return await self.keyring.principal(secrets_[-1] if secrets_ else None)
+
     def _record(self, call: Call, tab: Tab, problem: Problem | None) -> None:
         facts = call.facts
         why = (problem.code or problem.kind) if problem else "client_gone" if call.status == CLIENT_GONE else facts.failed if facts else ""
@@ -233,7 +263,9 @@ class Gateway:
             raise Problem(
                 405, f"{call.method} is not for {call.path}: {allow.decode()}", code="method_not_allowed", headers=((b"allow", allow),)
             )
-        raise Problem(404, f"there is nothing at {call.path[:200]}. See /openapi.json", code="not_found")
+        near = nearest_path(call.path, self._known_paths)
+        told = f" Did you mean {near}?" if near else ""
+        raise Problem(404, f"there is nothing at {call.path[:200]}.{told} See /openapi.json", code="not_found")
 
     async def _input(self, call: Call, endpoint: Endpoint) -> Any:
         """The body, checked; or the parameters of the address, where there is no body."""
@@ -250,9 +282,15 @@ class Gateway:
                 400, f"the body must be application/json, not {content_type.decode('latin-1')[:100]}", code="invalid_content_type"
             )
         body = await self.body_of(call)
+        encoding = call.headers.get(b"content-encoding")
+        if encoding is not None:
+            limit, named = self.settings.max_body_bytes, encoding.decode("latin-1").strip().lower()
+            body = await asyncio.to_thread(unpacked_body, body, named, limit)
+            self.shares.take(call.principal.org, len(body), limit)
+            call.held_bytes += len(body)
         if len(body) <= QUICK_BYTES:
-            return self._parsed(body, endpoint)
-        return await asyncio.to_thread(self._parsed, body, endpoint)
+            return self._parsed(body, endpoint, call)
+        return await asyncio.to_thread(self._parsed, body, endpoint, call)
 
     async def body_of(self, call: Call) -> bytes:
         """The body of a request, within its organisation's share of what the process can hold."""
@@ -282,8 +320,10 @@ class Gateway:
                 del self._reading[call]
                 task.cancel()
 
-    def _parsed(self, body: bytes, endpoint: Endpoint) -> Any:
-        parsed = parse_json(body)
+    def _parsed(self, body: bytes, endpoint: Endpoint, call: Call) -> Any:
+        parsed = parse_json(body.removeprefix(b"\xef\xbb\xbf"))
+        if call.named_model and isinstance(parsed, dict):
+            parsed.setdefault("model", call.named_model)
         if b"null" in body and takes_nulls(endpoint):
             parsed = without_nulls(parsed)
         self.validators.check(endpoint.body, parsed)
@@ -338,7 +378,7 @@ class Gateway:
         await self.recorder.flush()
         await self.limiter.aclose()
         await self.serving.leave()
-        await close_wire()
+        await close_transports()
         self.recorder.close()
         self.database.close()
 
@@ -400,12 +440,14 @@ class Gateway:
         await asyncio.to_thread(self.runs.forget, before=before)
 
 
-def _secret(call: Call) -> str | None:
+def _secrets(call: Call) -> list[str]:
+    """The keys that a request shows, as its client's dialect does: a bearer (OpenAI's), x-api-key (Anthropic's), api-key (Azure's)."""
+    found = []
     bearer = call.header(b"authorization")
     if bearer is not None:
         scheme, _, secret = bearer.partition(" ")
-        return secret.strip() if scheme.lower() == "bearer" else None
-    return call.header(b"x-api-key")
+        found += [secret.strip()] if scheme.lower() == "bearer" else []
+    return [*found, *(named for name in (b"x-api-key", b"api-key") if (named := call.header(name)))]
 
 
 def _pattern(path: str) -> re.Pattern[str]:

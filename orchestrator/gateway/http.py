@@ -31,7 +31,7 @@ MAX_KEYS, MAX_ITEMS = 200_000, 2_000_000  # of a JSON body: what costs time is n
 SLACK = 8  # levels that upstream APIs put around what a caller sends; orjson writes 254
 JSON = (b"content-type", b"application/json")
 EVENTS: Headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-_ONCE = frozenset((b"authorization", b"x-api-key", b"content-length", b"content-type", b"host", b"idempotency-key"))
+_ONCE = frozenset((b"authorization", b"x-api-key", b"api-key", b"content-length", b"content-type", b"host", b"idempotency-key"))
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _ids = random.SystemRandom()
 _quick = random.Random(_ids.getrandbits(256))  # ids name requests, they guard nothing
@@ -61,7 +61,7 @@ class Call:
             "send",
             "started",
         ),
-        *("held_bytes", "status", "tab", "writing_since"),
+        *("held_bytes", "more_headers", "named_model", "status", "tab", "writing_since"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,6 +74,8 @@ class Call:
         self.params: dict[str, str] = {}
         self.status = 0
         self.started = False
+        self.more_headers: Headers = []  # for every answer to this request
+        self.named_model = ""  # by the address, as Azure's clients do
         self.principal: Principal
         self.tab: Tab | None = None
         self.facts: Facts | None = None
@@ -162,7 +164,7 @@ class Call:
 
     async def begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self.status, self.started = status, True
-        head = [*headers, (b"x-request-id", self.id.encode()), (b"x-content-type-options", b"nosniff")]
+        head = [*headers, *self.more_headers, (b"x-request-id", self.id.encode()), (b"x-content-type-options", b"nosniff")]
         await self.send({"type": "http.response.start", "status": status, "headers": head})
 
     async def write(self, chunk: bytes) -> None:

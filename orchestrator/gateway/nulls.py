@@ -46,7 +46,9 @@ def nullable(schema: Any) -> Any:
         # Which of several must be there stands in a `oneOf`: null is none of them.
         required = properties if "oneOf" in schema else schema.get("required") or ()
         found["properties"] = {name: _nullable_one(name, each, name in required or name in _KEPT) for name, each in properties.items()}
-    return found
+    told = found.get("properties") or {}
+    missing = {name: {"not": {"type": "null"}} for name in schema.get("required") or () if name not in told and name not in _KEPT}
+    return {**found, "properties": {**told, **missing}} if missing else found
 
 
 def _nullable_one(name: str, schema: Any, must_be: bool) -> Any:

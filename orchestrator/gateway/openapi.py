@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
@@ -69,14 +70,15 @@ class Validators:
         self.check(name, text if (value := _typed(text, schemas()[name])) is None else value)
 
     def parameters(self, params: Iterable[Param], given: Mapping[str, str]) -> dict[str, Any]:
-        """The values of an address's parameters, as their schemas have them. Raises `Problem` on what is missing, wrong or unknown."""
+        """The values of an address's parameters, as their schemas have them. Raises `Problem` on what is missing, wrong or probably misspelled; what
+        is unknown is another server's, and passed over.
+        """
         found: dict[str, Any] = {}
         known = {param.name: param for param in params}
-        unknown = sorted(given.keys() - known.keys())
-        if unknown:
-            raise Problem(
-                400, f"unknown parameter {unknown[0]!r}. Known: {', '.join(known) or 'none'}", code="unknown_parameter", param=unknown[0]
-            )
+        for name in sorted(given.keys() - known.keys()):
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+            if near:
+                raise Problem(400, f"unknown parameter {name!r}. Did you mean {near[0]!r}?", code="unknown_parameter", param=name)
         for name, param in known.items():
             if name not in given:
                 if param.required:
@@ -116,7 +118,8 @@ def _as_requests_may_be(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """All schemas; those of bodies in which null means absent say so."""
     with_nulls = _reached(endpoint.body for endpoint in endpoints if endpoint.body and takes_nulls(endpoint))
     others = _reached(endpoint.body for endpoint in endpoints if endpoint.body and not takes_nulls(endpoint))
-    return {name: nullable(schema) if name in with_nulls - others else schema for name, schema in schemas().items()}
+    read_so = with_nulls - others - {"JsonSchema"}  # that one is its reader's: null is a value in it
+    return {name: nullable(schema) if name in read_so else schema for name, schema in schemas().items()}
 
 
 def _reached(names: Iterable[str]) -> set[str]:

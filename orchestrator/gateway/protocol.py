@@ -7,6 +7,7 @@ nobody can shut others out by opening connections and saying nothing.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import OrderedDict
 from typing import ClassVar
 
@@ -17,6 +18,10 @@ BODY_WITH_HEAD_BYTES = 262_144  # that may come in the same read as the end of a
 HEAD_S = 10.0
 STALLED_S = 30.0  # a client that takes nothing of its answer for so long has left
 SPARE_DESCRIPTORS = 64  # for files, databases and models' servers
+
+
+# A wish for HTTP/2 (curl --http2, Java's client) that is not granted: the parser would take what follows for another protocol, and lose the body.
+_H2C = re.compile(rb"(\r\n)upgrade:(?=[^\r]*\bh2c)", re.IGNORECASE)
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -54,6 +59,8 @@ class GuardedProtocol(HttpToolsProtocol):
                 self._head_since = self.loop.time()
                 if self._look_later is None:
                     self._look_later = self.loop.call_later(HEAD_S, self._look)
+            if b"pgrade" in data:
+                data = _H2C.sub(rb"\1x-passed-over:", data, count=1)
         super().data_received(data)
         if self._head_bytes > MAX_HEAD_BYTES and not self.transport.is_closing():
             self._refuse(b"431 Request Header Fields Too Large")
