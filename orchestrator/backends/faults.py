@@ -5,6 +5,7 @@ tests/test_faults.py.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -99,6 +100,18 @@ def error_text(payload: Any) -> str:
 def excerpt(content: bytes) -> str:
     text = content[:200].decode("utf-8", "replace").strip()
     return text if len(content) <= 200 else text + " ..."
+
+
+_TOO_LONG = re.compile(
+    r"context[ _](?:length|size|window)|maximum context|exceed_context_size|prompt is too long|too many (?:input )?tokens|input is too long|"
+    r"exceeds the (?:available )?(?:maximum|context|model)|reduce the length|token count .{0,40}exceeds",
+    re.IGNORECASE,
+)
+
+
+def is_too_long(error: BackendRejected) -> bool:
+    """Whether a server refuses a request because it does not fit into its model's context."""
+    return error.status in (400, 413, 422) and _TOO_LONG.search(error.detail) is not None
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: float | None = None) -> float | None:

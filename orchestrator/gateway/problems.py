@@ -10,6 +10,8 @@ import math
 from typing import Any
 
 from memory.errors import InvalidRecord, MemoryFailure, NotErased, QuotaExceeded, ScopeError
+from orchestrator.backends.dialects.dialect import UNSUPPORTED
+from orchestrator.backends.faults import is_too_long
 from orchestrator.errors import (
     BackendError,
     BackendRejected,
@@ -75,7 +77,8 @@ class Problem(Exception):
         kind = ANTHROPIC_TYPES.get(self.status, "api_error" if self.status >= 500 else "invalid_request_error")
         if self.code == "insufficient_quota":
             kind = "billing_error"
-        return {"type": "error", "error": {"type": kind, "message": self.message}, "request_id": request_id}
+        details = {"details": {"error_code": self.code}} if self.code else {}
+        return {"type": "error", "error": {"type": kind, "message": self.message, **details}, "request_id": request_id}
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         found = list(self.extra_headers)
@@ -163,6 +166,12 @@ def _backend(error: BackendError) -> Problem:
             retry_after_s=error.retry_after_s or 1.0,
         )
     if isinstance(error, BackendRejected):
+        if error.status is None and error.detail.startswith(UNSUPPORTED):
+            told = f"the API of this model's provider has no word for this: {error.detail.removeprefix(UNSUPPORTED)}"
+            return Problem(400, told, code="unsupported_by_model", should_retry=False)
+        if is_too_long(error):
+            told = f"the request is longer than the model's context: {without_addresses(error.detail)}"
+            return Problem(400, told, code="context_length_exceeded", param="messages", should_retry=False)
         if error.status in (400, 413, 422):
             told = without_addresses(error.detail) or "no details"
             return Problem(error.status, f"the model's provider refuses the request: {told}", code="upstream_rejected")

@@ -16,6 +16,7 @@ from orchestrator.errors import BackendRejected
 from orchestrator.provider import Provider
 from orchestrator.types import Usage
 
+UNSUPPORTED = "unsupported: "
 TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
 
 
@@ -65,7 +66,7 @@ def stated_limit(body: dict[str, Any]) -> int | None:
 def refused(provider: Provider, what: str) -> BackendRejected:
     """For what an API cannot do."""
     title = provider.title or provider.name
-    return BackendRejected(f"{title} cannot do this: {what}", remedy="Ask another model, or leave it out", detail=f"unsupported: {what}")
+    return BackendRejected(f"{title} cannot do this: {what}", remedy="Ask another model, or leave it out", detail=f"{UNSUPPORTED}{what}")
 
 
 def check_lacks(body: dict[str, Any], provider: Provider) -> None:
