@@ -13,16 +13,18 @@ Script = Callable[[asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 
 class FaultyServer:
-    """`url` ends in /v1; `requests` are the bodies it was sent, in order."""
+    """`url` ends in /v1; `requests` are the bodies it was sent, in order, and `heads` what came before them, in small letters."""
 
     def __init__(self, scripts: list[Script]) -> None:
         self._scripts = scripts
         self.requests: list[dict[str, Any]] = []
+        self.heads: list[str] = []
         self.url = ""
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            self.heads.append(head)
             length = int(head.split("content-length:")[1].split("\r\n")[0])
             self.requests.append(json.loads(await reader.readexactly(length)))
             await self._scripts[min(len(self.requests), len(self._scripts)) - 1](writer)
@@ -75,11 +77,12 @@ def reply(status: int = 200, body: bytes | dict[str, Any] = b"", *headers: str, 
     return script
 
 
-def stream(*events: bytes) -> Script:
+def stream(*events: bytes, head: str = "") -> Script:
     """Server-sent events, and then the connection closes, whether or not the last event was the end."""
 
     async def script(writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n")
+        more = f"{head}\r\n" if head else ""
+        writer.write(f"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n{more}\r\n".encode())
         for event in events:
             writer.write(event)
             await writer.drain()

@@ -183,7 +183,7 @@ class RemoteBackend:
     async def aclose(self) -> None:
         """Closes the idle connections of the running event loop."""
         for replica in self.upstream.replicas.all:
-            transport_for(replica.base_url, self._way).close_idle(replica.base_url)
+            await transport_for(replica.base_url, self._way).close_idle(replica.base_url)
         await asyncio.sleep(0)
 
     async def _complete_once(self, request: Request, left_s: float) -> Completion:

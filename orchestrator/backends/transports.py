@@ -11,7 +11,7 @@ import ipaddress
 import os
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
@@ -43,7 +43,7 @@ class Answer(Protocol):
 class Transport(Protocol):
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> Answer: ...
 
-    def close_idle(self, url: str) -> None: ...
+    async def close_idle(self, url: str) -> None: ...
 
     async def aclose(self) -> None: ...
 
@@ -140,15 +140,19 @@ class HttpxTransport:
     def __init__(
         self, *, proxy: str | None = None, tls: Tls | None = None, http2: bool = False, client: httpx.AsyncClient | None = None
     ) -> None:
+        self._is_ours = client is None
+        self._proxy, self._tls, self._http2 = proxy, tls, http2
+        self._under_way: set[HttpxAnswer] = set()
+        self._client = client
+
+    def _made(self) -> httpx.AsyncClient:
         import httpx
 
-        self._is_ours = client is None
-        self._proxy = proxy or ""
-        self._client = client or httpx.AsyncClient(
-            proxy=proxy,
-            verify=tls.context() if tls is not None else True,
-            http2=http2,
-            trust_env=proxy is None and tls is None,
+        return httpx.AsyncClient(
+            proxy=self._proxy,
+            verify=(self._tls or Tls(os.environ.get("SSL_CERT_FILE"))).context(),
+            http2=self._http2,
+            trust_env=False,
             limits=httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=256, keepalive_expiry=IDLE_S),
         )
 
@@ -172,17 +176,20 @@ class HttpxTransport:
             is_new = is_new or event.startswith(("connection.connect", "http_proxy.", "socks5."))
 
         timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s), pool=min(CONNECT_S, timeout_s))
-        request = self._client.build_request("POST", url, headers=dict(headers), content=body, timeout=timeout, extensions={"trace": trace})
+        client = self._client = self._client or self._made()
+        request = client.build_request("POST", url, headers=dict(headers), content=body, timeout=timeout, extensions={"trace": trace})
         try:
             async with asyncio.timeout(timeout_s):
-                response = await self._client.send(request, stream=True, follow_redirects=False)
+                response = await client.send(request, stream=True, follow_redirects=False)
         except TimeoutError:
             raise WireError(f"no answer in {timeout_s:.0f} s", may_be_billed=True, is_timeout=True) from None
         except httpx.HTTPError as error:
             raise self._wrong(error, is_new=is_new) from None
         except (httpx.InvalidURL, ssl.SSLError) as error:
             raise WireError(str(error), may_be_billed=False) from None
-        return HttpxAnswer(response, timeout_s)
+        answer = HttpxAnswer(response, timeout_s, self._under_way.discard)
+        self._under_way.add(answer)
+        return answer
 
     def _wrong(self, error: httpx.HTTPError, *, is_new: bool) -> WireError:
         import httpx
@@ -197,22 +204,26 @@ class HttpxTransport:
         is_stale = not is_new and isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError)
         return WireError(f"the connection broke off: {told}", may_be_billed=not is_stale, is_stale=is_stale)
 
-    def close_idle(self, url: str) -> None:
-        """httpx closes idle connections by itself, after a few seconds."""
+    async def close_idle(self, url: str) -> None:
+        """Closes all connections, unless a call is under way."""
+        if not self._under_way and self._is_ours:
+            await self.aclose()
 
     async def aclose(self) -> None:
-        if self._is_ours:
+        if self._is_ours and self._client is not None:
             await self._client.aclose()
+            self._client = None
 
 
 class HttpxAnswer:
     """The answer to one call, as `Answer` says."""
 
-    def __init__(self, response: httpx.Response, timeout_s: float) -> None:
+    def __init__(self, response: httpx.Response, timeout_s: float, ended: Callable[[HttpxAnswer], None]) -> None:
         self.status = response.status_code
         self.headers = {name.lower(): value for name, value in response.headers.items()}
         self._response = response
         self._timeout_s = timeout_s
+        self._ended = ended
         self._closing: asyncio.Task[None] | None = None
 
     async def read(self) -> bytes:
@@ -236,9 +247,11 @@ class HttpxAnswer:
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise WireError(f"the connection broke off: {str(error) or type(error).__name__}", may_be_billed=True) from None
         finally:
+            self._ended(self)
             await self._response.aclose()
 
     def cancel(self) -> None:
+        self._ended(self)
         if not self._response.is_closed and self._closing is None:
             self._closing = asyncio.ensure_future(self._response.aclose())
 

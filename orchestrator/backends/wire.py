@@ -69,7 +69,7 @@ class Wire:
         self._idle.clear()
         await asyncio.sleep(0)  # lets the event loop close them
 
-    def close_idle(self, url: str) -> None:
+    async def close_idle(self, url: str) -> None:
         """Closes the connections to the host of `url` that nobody uses."""
         for _, connection in self._idle.pop(_parts(url)[0], ()):
             connection.abort()
@@ -263,7 +263,7 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except Exception as error:  # httptools has errors of many kinds, and passes on those of callbacks
-            self.abort(WireError(f"the answer is not HTTP: {error}", may_be_billed=True))
+            self.abort(WireError(f"the answer is not HTTP: {error.__context__ or error}", may_be_billed=True))
 
     def on_status(self, status: bytes) -> None:
         pass
