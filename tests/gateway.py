@@ -18,6 +18,7 @@ import uvicorn
 import yaml
 
 from orchestrator.gateway.app import Gateway, build
+from orchestrator.gateway.protocol import GuardedProtocol
 from orchestrator.storage.accounts import Accounts, NewKey
 
 Send = Callable[[dict[str, Any]], Any]
@@ -222,5 +223,5 @@ def running_gateway(folder: Path, play: Any = usual, *, models: dict[str, Any] |
         org = accounts.add_org("acme")
         key = accounts.add_key(NewKey("first", org.id))[1]
         admin = accounts.add_key(NewKey("admin", None, permissions=("admin",)))[1]
-        with served(gateway, lifespan="on") as url:
+        with served(gateway, lifespan="on", http=GuardedProtocol) as url:
             yield Running(url, key, admin, org.id, gateway, accounts, provider, path)

@@ -54,7 +54,7 @@ def command(providers: bool, as_json: bool) -> None:
         show(as_json=as_json)
         return
     config, stated = _configuration()
-    base = [*_machine(), stated, _decision_log(config), _memory(config)]
+    base = [*_machine(), _network(), stated, _decision_log(config), _memory(config)]
     extras, keys, servers = list(_extras()), list(_keys()), list(_servers())
     verdict = _verdict(config, [check for check in (*base, *extras, *keys, *servers) if check.ok is False], keys, servers)
     if as_json:
@@ -122,6 +122,19 @@ def _machine() -> Iterator[Check]:
     yield Check("static encoder", has_weights or None, "shipped" if has_weights else "missing: the hashing encoder is used")
     isolation, why = level_at_hand()
     yield Check("sandbox", isolation != "none" or None, f"{isolation}: {why}")
+
+
+def _network() -> Check:
+    """How providers are reached."""
+    from orchestrator.backends.transports import environment_proxy
+
+    proxies = {scheme: environment_proxy(f"{scheme}://provider.example") for scheme in ("https", "http")}
+    told = [f"{scheme} through {address.rpartition('@')[2]}" for scheme, address in proxies.items() if address]
+    trusted = os.environ.get("SSL_CERT_FILE")
+    if trusted and not Path(trusted).is_file():
+        return Check("network", False, f"SSL_CERT_FILE names {trusted}, which is not there: unset it, or give it the company's certificates")
+    beside = f"; certificates of {trusted}" if trusted else ""
+    return Check("network", True, (", ".join(told) + " (this machine directly)" if told else "providers are reached directly") + beside)
 
 
 def _extras() -> Iterator[Check]:
