@@ -72,6 +72,7 @@ WHOLE: list[tuple[str, Script, type[BackendError], bool, str]] = [
     ("429", reply(429, {"error": {"message": "slow down"}}), RateLimited, False, "slow down"),
     ("429 with Retry-After", reply(429, b"{}", "retry-after: 7"), RateLimited, False, "HTTP 429"),
     ("500", reply(500), BackendUnavailable, False, "HTTP 500"),
+    ("501", reply(501), BackendRejected, False, "HTTP 501"),
     ("502", reply(502, b"<html>Bad Gateway</html>", "content-type: text/html"), BackendUnavailable, False, "Bad Gateway"),
     ("503", reply(503), BackendUnavailable, False, "HTTP 503"),
     ("504", reply(504), BackendUnavailable, False, "HTTP 504"),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway import Running, Send, completion, reply, running_gateway
+from tests.gateway import Provider, Running, Send, completion, reply, running_gateway, served
 
 LOCAL = "orchestrator/complexity"
 EASY, HARD = (
@@ -43,6 +43,34 @@ def test_the_local_router_decides_for_nothing(tmp_path: Path) -> None:
         assert gateway.provider.bodies == []
         (used,) = gateway.get("/v1/usage").json()["data"]
         assert (used["model"], used["cost_usd"]) == (LOCAL, 0.0)
+
+
+def test_labels_may_stand_without_a_word_about_them(tmp_path: Path) -> None:
+    with running_gateway(tmp_path) as gateway:
+        question = {"which": {"type": "choice", "criteria": {"easy": None, "medium": None, "hard": None}}}
+        assert set(decide(gateway, EASY, question)["which"]["probabilities"]) == {"easy", "medium", "hard"}
+
+
+def test_a_server_without_decisions_is_well_and_is_asked_for_log_probabilities(tmp_path: Path) -> None:
+    async def play(body: dict[str, Any], send: Send) -> None:
+        if "state" in body:
+            await reply(send, 501, {"error": {"message": "not implemented"}})
+            return
+        done = completion("A", prompt=50, output=1)
+        top = [{"token": token, "logprob": math.log(p)} for token, p in (("A", 0.7), ("B", 0.3))]
+        done["choices"][0]["logprobs"] = {"content": [{"token": "A", "logprob": -0.4, "top_logprobs": top}]}
+        await reply(send, 200, done)
+
+    upstream = Provider(play)
+    with served(upstream) as url:
+        models = {"m": {"provider": "llamacpp", "base_url": f"{url}/v1", "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}}
+        with running_gateway(tmp_path, models=models) as gateway:
+            for _ in range(8):
+                asked = {"model": "m", "state": EASY, "questions": {"q": {"type": "choice", "criteria": ["yes", "no"]}}}
+                answer = gateway.post("/v1/systemone", asked)
+                assert answer.status_code == 200, answer.text
+                assert gateway.chat(model="m").status_code == 200  # its breaker is closed
+    assert sum("state" in body for body in upstream.bodies) == 1
 
 
 def test_a_calculator_counts_only_where_it_can_answer(tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ def error_of(where: str, status: int, headers: Mapping[str, str], content: bytes
     wait_s = retry_after_s(headers)
     if status == 429:
         return RateLimited(message, remedy="Slow down, or add another model", status=status, retry_after_s=wait_s, detail=detail)
+    if status in (501, 505):  # it is well, and has no such function (RFC 9110, section 15.6.2)
+        return BackendRejected(message, remedy="This server cannot do that", status=status, detail=detail)
     if status >= 500 or status in (408, 409, 425):
         return BackendUnavailable(message, remedy="The server has a problem; ask again", status=status, retry_after_s=wait_s, detail=detail)
     if status < 400:

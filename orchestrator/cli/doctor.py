@@ -132,7 +132,9 @@ def _network() -> Check:
     told = [f"{scheme} through {address.rpartition('@')[2]}" for scheme, address in proxies.items() if address]
     trusted = os.environ.get("SSL_CERT_FILE")
     if trusted and not Path(trusted).is_file():
-        return Check("network", False, f"SSL_CERT_FILE names {trusted}, which is not there: unset it, or give it the company's certificates")
+        return Check(
+            "network", False, f"SSL_CERT_FILE names {trusted}, which is not there: unset it, or give it the company's certificates"
+        )
     beside = f"; certificates of {trusted}" if trusted else ""
     return Check("network", True, (", ".join(told) + " (this machine directly)" if told else "providers are reached directly") + beside)
 

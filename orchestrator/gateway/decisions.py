@@ -105,7 +105,11 @@ def _question(asked: dict[str, Any], *, most: int = MOST_OPTIONS) -> Question:
     ask = asked.get("instructions") or (criteria if isinstance(criteria, str) else "")
     if asked["type"] == "noul":
         return Question(ask)
-    options = dict(criteria) if isinstance(criteria, dict) else dict.fromkeys(criteria if isinstance(criteria, list) else LEVELS, "")
+    options = (
+        {name: told or "" for name, told in criteria.items()}
+        if isinstance(criteria, dict)
+        else dict.fromkeys(criteria if isinstance(criteria, list) else LEVELS, "")
+    )
     if len(options) > most:
         raise InvalidQuery(f"at most {most} options for a model's log-probabilities")
     return Question(ask, asked["type"], options)

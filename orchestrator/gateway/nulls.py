@@ -9,7 +9,21 @@ if TYPE_CHECKING:
 
 # What is somebody else's to read: JSON Schemas, arguments and inputs, labels. Null is a value there.
 _OPAQUE = frozenset(
-    ("parameters", "schema", "input_schema", "arguments", "input", "inputs", "metadata", "value", "default", "enum", "const", "expected")
+    (
+        "parameters",
+        "schema",
+        "input_schema",
+        "arguments",
+        "input",
+        "inputs",
+        "metadata",
+        "value",
+        "default",
+        "enum",
+        "const",
+        "expected",
+        "criteria",
+    )
 )
 _KEPT = frozenset(("content",))  # an assistant's message that calls tools says null, and some servers insist on it
 
