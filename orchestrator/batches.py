@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from orchestrator.backends.addresses import address_of
+from orchestrator.addresses import address_of
 from orchestrator.backends.auth import headers_for
 from orchestrator.backends.billing import Bill, WorstCase
 from orchestrator.backends.dialects.dialect import stated_limit

@@ -57,7 +57,7 @@ def _harmless_body(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _web_address(stated: str) -> str:
-    from orchestrator.backends.addresses import checked_address
+    from orchestrator.addresses import checked_address
 
     return checked_address(stated)
 
@@ -358,7 +358,7 @@ def secret(reference: str | None, default_variable: str | None) -> str | None:
 
     Raises `ConfigError` when it is named but cannot be had.
     """
-    from orchestrator.backends.auth import clean_key
+    from orchestrator.credentials import clean_key
 
     if reference is None:
         found = os.environ.get(default_variable) if default_variable else None

@@ -17,12 +17,12 @@ import httpx
 import pytest
 
 from orchestrator import ConfigError
-from orchestrator.backends.addresses import address_of, checked_address
-from orchestrator.backends.auth import clean_key
+from orchestrator.addresses import address_of, checked_address
 from orchestrator.backends.base import Request
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.transports import Tls, Way, environment_proxy
 from orchestrator.config import parse_config
+from orchestrator.credentials import clean_key
 from orchestrator.errors import BackendUnavailable
 from orchestrator.fleet import fleet_from_config
 from orchestrator.types import Completion, Message

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from orchestrator.backends.addresses import checked_address
+from orchestrator.addresses import checked_address
 from orchestrator.backends.base import Delta, Request, estimate_prompt_tokens
 from orchestrator.backends.caching import CacheMode, PrefixMemory
 from orchestrator.backends.faults import excerpt, stream_error, too_slow

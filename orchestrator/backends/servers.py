@@ -7,9 +7,10 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.backends.addresses import address_of
-from orchestrator.backends.auth import clean_key, headers_for
+from orchestrator.addresses import address_of
+from orchestrator.backends.auth import headers_for
 from orchestrator.backends.transports import environment_proxy
+from orchestrator.credentials import clean_key
 from orchestrator.provider import Provider
 from orchestrator.providers import PROVIDERS
 

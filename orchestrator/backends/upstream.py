@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from orchestrator.backends.addresses import address_of
+from orchestrator.addresses import address_of
 from orchestrator.backends.auth import headers_for
 from orchestrator.backends.cached_contents import CachedContents
 from orchestrator.backends.caching import PrefixMemory, marked
