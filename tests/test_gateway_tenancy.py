@@ -134,6 +134,15 @@ def test_the_operator_sees_what_all_spend_and_names_organisations(gateway: Runni
     assert gateway.post("/v1/admin/keys", {"name": "a", "org": "acme", "team": "search"}, key=manager).json()["team"] == team["id"]
 
 
+def test_a_spent_budget_is_told_as_each_apis_clients_know_it(gateway: Running) -> None:
+    key = gateway.new_key(limits=AccountLimits(usd=0.0))
+    chat = gateway.chat(key=key, max_tokens=50)
+    assert (chat.status_code, chat.json()["error"]["code"], chat.headers["x-should-retry"]) == (429, "insufficient_quota", "false")
+    asked = {"model": "small", "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]}
+    spent = gateway.post("/v1/messages", asked, key=key)
+    assert (spent.status_code, spent.json()["error"]["type"]) == (402, "billing_error")
+
+
 def test_a_key_is_limited_to_scopes_that_there_can_be(gateway: Running) -> None:
     for scope in ("\x9e\x15", "a b", "a/b/c", "../x", "", "a/", "*a"):
         refused = gateway.post("/v1/admin/keys", {"name": "a", "org": "acme", "scopes": [scope]}, key=gateway.admin)

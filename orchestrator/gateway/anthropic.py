@@ -458,6 +458,7 @@ ENDPOINTS = (
         answer="AnthropicReply",
         streams=True,
         dialect="anthropic",
+        errors=(402,),
     ),
     Endpoint(
         "POST",

@@ -337,7 +337,10 @@ class Gateway:
         if call.started:
             return  # half an answer is out: the server closes the connection without the end mark, so that nobody takes it for whole
         is_anthropic = endpoint is not None and endpoint.dialect == "anthropic"
-        await call.reply_json(problem.as_anthropic(call.id) if is_anthropic else problem.as_openai(), problem.status, problem.headers())
+        if is_anthropic:
+            await call.reply_json(problem.as_anthropic(call.id), problem.anthropic_status, problem.headers())
+        else:
+            await call.reply_json(problem.as_openai(), problem.status, problem.headers())
 
     # Life
 

@@ -23,10 +23,12 @@ _REFERENCE = re.compile(r'"#/components/schemas/(\w+)"')
 _COMMON_ERRORS = {
     400: "The request is wrong; the message says what",
     401: "No key, or one that is not valid",
+    402: "A budget is spent",
     403: "The key may not do this",
     404: "There is no such thing, or no such model",
     409: "This contradicts what is there",
     413: "The body is too large",
+    415: "The body is compressed in a way that is not read",
     422: "Nothing at hand can do this",
     429: "A limit or budget is reached; x-should-retry: false where waiting does not help",
     500: "An error of the gateway",
@@ -34,7 +36,7 @@ _COMMON_ERRORS = {
     503: "Too much is going on, or a model cannot be reached; see retry-after",
     504: "The model gave no answer in time",
 }
-_BODY_ERRORS = (400, 413)
+_BODY_ERRORS = (400, 413, 415)
 _MODEL_ERRORS = (404, 422, 429, 502, 503, 504)
 
 

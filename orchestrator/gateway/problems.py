@@ -73,6 +73,11 @@ class Problem(Exception):
     def as_openai(self) -> dict[str, Any]:
         return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
 
+    @property
+    def anthropic_status(self) -> int:
+        """Of a spent budget, Anthropic's own: its clients repeat every 429."""
+        return 402 if self.code == "insufficient_quota" else self.status
+
     def as_anthropic(self, request_id: str) -> dict[str, Any]:
         kind = ANTHROPIC_TYPES.get(self.status, "api_error" if self.status >= 500 else "invalid_request_error")
         if self.code == "insufficient_quota":
