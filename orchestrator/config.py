@@ -21,6 +21,7 @@ PROVIDERS = ("calculator", "extractive", "simulated", "recorded", *_HOSTED)
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 COMMAND_S = 30.0
 MOST_NAMED = 6  # of the names that a mistake might have meant
+MOST_CHOICES = 12  # of the values of one field
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,128}")
 _OUR_HEADERS = frozenset({"host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding"})
 _COUNTED_FIELDS = frozenset(
@@ -424,7 +425,7 @@ def _describe(located: Located, problem: dict[str, Any]) -> str:
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'|(\d+)", str(context.get("expected", "")))
         known = [text or number for text, number in choices]
-        return located.describe(path, f"unknown {path[-1]} {problem['input']!r}{_suggest(str(problem['input']), known)}")
+        return located.describe(path, f"unknown {path[-1]} {problem['input']!r}{_suggest(str(problem['input']), known, most=MOST_CHOICES)}")
     if kind == "value_error":  # raised by a check of our own, in words of our own
         return located.describe(path, str(context["error"]))
     return located.describe(path, f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}, not {_short(problem['input'])}")
@@ -452,14 +453,14 @@ def _fields_at(path: tuple[Any, ...]) -> list[str]:
     return list(section[name].model_fields) if name in section else []
 
 
-def _suggest(word: str, known: list[str]) -> str:
+def _suggest(word: str, known: list[str], most: int = MOST_NAMED) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return f". Did you mean {close[0]!r}?"
     beginnings = sorted(known, key=lambda name: -difflib.SequenceMatcher(None, word, name).ratio())
-    if len(known) <= MOST_NAMED:
+    if len(known) <= most:
         return f". Known: {', '.join(known)}" if known else ""
-    return f". Known are {', '.join(beginnings[:MOST_NAMED])} and {len(known) - MOST_NAMED} more: docs/configuration.md"
+    return f". Known are {', '.join(beginnings[:most])} and {len(known) - most} more: docs/configuration.md"
 
 
 def _short(value: Any) -> str:

@@ -106,6 +106,27 @@ def test_a_call_takes_no_longer_than_its_model_may(tmp_path: Path) -> None:
         assert time.perf_counter() - began < 4
 
 
+def test_a_stream_takes_no_longer_than_its_model_may(tmp_path: Path) -> None:
+    async def play(body: dict[str, Any], send: Any) -> None:
+        await begin_stream(send)
+        for _ in range(60):
+            await chunk(send, delta({"content": "x "}))
+            await asyncio.sleep(0.1)
+        await chunk(send, b"data: [DONE]\n\n", more=False)
+
+    from tests.gateway import Provider, served
+
+    with served(Provider(play)) as url:
+        model = {"provider": "compatible", "base_url": f"{url}/v1", "timeout_s": 0.5, **PRICES}
+        with running_gateway(tmp_path, models={"m": model}) as gateway:
+            began = time.perf_counter()
+            told = gateway.chat(model="m", stream=True).text
+            assert time.perf_counter() - began < 4
+    assert "x " in told
+    assert '"error"' in told
+    assert "[DONE]" not in told
+
+
 def test_tools_of_anthropics_by_openais_client(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from openai import OpenAI
 

@@ -177,6 +177,24 @@ def test_organisations_teams_and_keys_by_name_from_the_command_line(tmp_path: Pa
     assert "no memory scope" in run("keys", "add", "x", "--scopes", "ann, b b", status=1)
 
 
+def test_check_tells_of_a_pipeline_that_cannot_be_served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("orchestrator.yaml").write_text("models: {c: {provider: calculator}}\npipelines: {p: nofile.yaml}\n")
+    ran = CliRunner().invoke(main, ["serve", "--check"])
+    assert ran.exit_code == 2
+    assert "nofile.yaml" in ran.output
+
+
+def test_what_the_command_line_forgets_no_cache_gives_again(tmp_path: Path) -> None:
+    with running_gateway(tmp_path, gateway={"cache": {"seconds": 600}}) as gateway:
+        assert gateway.chat("q").status_code == 200
+        assert gateway.chat("q").headers.get("x-orchestrator-cached") == "exact"
+        scope = f"{gateway.org}/default"
+        ran = CliRunner().invoke(main, ["forget", "--all", "--scope", scope, "--config", str(gateway.config)])
+        assert ran.exit_code == 0, ran.output
+        assert settled(lambda: "x-orchestrator-cached" not in gateway.chat("q", headers={"cache-control": "only-if-cached"}).headers, 5)
+
+
 def test_health_and_readiness(tmp_path: Path) -> None:
     with running_gateway(tmp_path) as gateway:
         assert gateway.get("/healthz", key="").json() == {"status": "ok"}

@@ -132,6 +132,10 @@ def test_the_operator_sees_what_all_spend_and_names_organisations(gateway: Runni
     assert gateway.post("/v1/admin/keys", {"name": "a", "org": "Other Ltd"}, key=manager).status_code == 404
     team = gateway.post("/v1/admin/teams", {"name": "search", "org": "acme"}, key=manager).json()
     assert gateway.post("/v1/admin/keys", {"name": "a", "org": "acme", "team": "search"}, key=manager).json()["team"] == team["id"]
+    limited = gateway.send("PATCH", "/v1/admin/teams/search", key=manager, json={"limits": {"requests_per_minute": 5}})
+    assert limited.json()["limits"]["requests_per_minute"] == 5
+    assert gateway.get("/v1/admin/keys/a", key=manager).json()["team"] == team["id"]
+    assert gateway.get("/v1/admin/keys/app", key=manager).status_code == 404  # another organisation's
 
 
 def test_a_spent_budget_is_told_as_each_apis_clients_know_it(gateway: Running) -> None:
@@ -141,6 +145,26 @@ def test_a_spent_budget_is_told_as_each_apis_clients_know_it(gateway: Running) -
     asked = {"model": "small", "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]}
     spent = gateway.post("/v1/messages", asked, key=key)
     assert (spent.status_code, spent.json()["error"]["type"]) == (402, "billing_error")
+
+
+def test_what_a_large_request_held_goes_back_but_for_a_slice(gateway: Running) -> None:
+    org = gateway.accounts.add_org("large", AccountLimits(usd=5.0))
+    key = gateway.new_key(org=org.id)
+    assert gateway.chat(key=key, max_tokens=1_000_000).status_code == 200  # holds two dollars, and costs next to nothing
+
+    def reserved() -> float:
+        return float(gateway.get("/v1/usage", key=key).json()["budgets"][0]["reserved_usd"])
+
+    assert settled(lambda: reserved() <= 5.0 / 50 + 1e-9, 5)  # what a killed process would lose
+
+
+def test_calls_that_failed_are_told_under_their_model(tmp_path: Path) -> None:
+    async def play(body: dict[str, Any], send: Send) -> None:
+        await reply(send, 500, {"error": {"message": "boom"}})
+
+    with running_gateway(tmp_path, play) as gateway:
+        assert gateway.chat(model="small").status_code == 503
+        assert [row["model"] for row in gateway.get("/v1/usage").json()["data"]] == ["small"]
 
 
 def test_a_key_is_limited_to_scopes_that_there_can_be(gateway: Running) -> None:

@@ -248,7 +248,8 @@ class RemoteBackend:
         return completion
 
     def _body(self, request: Request) -> dict[str, Any]:
-        body: dict[str, Any] = {"messages": _messages(request), "max_tokens": request.max_tokens}
+        most = min(request.max_tokens, self._profile.max_output_tokens)
+        body: dict[str, Any] = {"messages": _messages(request), "max_tokens": most}
         if request.temperature is not None:
             body["temperature"] = request.temperature
         if request.seed is not None and "seed" not in self.provider.lacks:

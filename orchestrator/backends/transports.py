@@ -74,6 +74,10 @@ class Way:
     tls: Tls | None = None
     http2: bool = False
 
+    def is_direct(self, url: str) -> bool:
+        """Whether our own wire reaches an address."""
+        return self.tls is None and not self.http2 and self.proxy_for(url) is None
+
     def proxy_for(self, url: str) -> str | None:
         if self.proxy is not None:
             return None if self.proxy == DIRECT else self.proxy
@@ -108,9 +112,9 @@ _others: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, HttpxTransport]]
 
 def transport_for(url: str, way: Way) -> Transport:
     """Of the running event loop: connections outlive calls, and models share them."""
-    proxy = way.proxy_for(url)
-    if proxy is None and way.tls is None and not way.http2:
+    if way.is_direct(url):
         return wire()
+    proxy = way.proxy_for(url)
     others = _others.setdefault(asyncio.get_running_loop(), {})
     key = (proxy, way.tls, way.http2)
     if key not in others:

@@ -24,7 +24,7 @@ from orchestrator.backends.dialects import Outgoing, dialect_named
 from orchestrator.backends.faults import OVERLOADED, broken, error_of
 from orchestrator.backends.replicas import Replica, Replicas, read_tokens
 from orchestrator.backends.resilience import RetryBudget
-from orchestrator.backends.transports import Answer, Transport, Way, transport_for
+from orchestrator.backends.transports import Answer, Transport, Way, transport_for, wire
 from orchestrator.backends.wire import WireError
 from orchestrator.errors import BackendError, BackendUnavailable, BadResponse
 from orchestrator.provider import Provider
@@ -92,6 +92,7 @@ class Upstream:
         self._contents = CachedContents(provider, model, self._posted) if provider.cache == "gemini" else None
         self._pace = pace or _any_pace
         self._way = way or Way()
+        self._direct = frozenset(replica.base_url for replica in replicas if self._way.is_direct(replica.base_url))
         self._wire = wire
         self._waits: deque[float] = deque(maxlen=HEDGE_WINDOW)
 
@@ -110,9 +111,11 @@ class Upstream:
     async def ask(self, body: dict[str, Any], *, timeout_s: float) -> Answering:
         """Sends a chat completion and waits for the head of the answer. Raises `BackendError` unless its status is 200."""
         settings = self._settings
+        ends_at: float | None = None
         if settings is not None:
             body = {**settings.defaults, **body}
-            timeout_s = timeout_s if settings.timeout_s is None else min(timeout_s, settings.timeout_s)
+            if settings.timeout_s is not None:
+                timeout_s, ends_at = min(timeout_s, settings.timeout_s), time.monotonic() + settings.timeout_s
         plan = self.prefixes.plan(body) if self.prefixes is not None else None
         if plan is not None:
             body = {**body, "messages": marked(body["messages"], plan)} | ({"prompt_cache_key": plan.key} if plan.key else {})
@@ -127,6 +130,7 @@ class Upstream:
         else:
             answering = await self._send(self.replicas.choose(body, expected_output=self._expected_output), outgoing, body, timeout_s)
         answering.written_tokens = written
+        answering.ends_at = ends_at
         return answering
 
     async def post(self, path: str, body: dict[str, Any], *, timeout_s: float) -> Answering:
@@ -168,8 +172,9 @@ class Upstream:
     async def _post(self, replica: Replica, outgoing: Outgoing, timeout_s: float, where: str) -> Answer:
         headers = {**self._headers, **outgoing.headers} if outgoing.headers else self._headers
         try:
-            transport = self._wire or transport_for(replica.base_url, self._way)
-            url = address_of(replica.base_url, outgoing.path)
+            base_url = replica.base_url
+            transport = self._wire or (wire() if base_url in self._direct else transport_for(base_url, self._way))
+            url = address_of(base_url, outgoing.path) if "?" in base_url else base_url + outgoing.path
             reply = await transport.post(url, headers, orjson.dumps(outgoing.body), timeout_s=timeout_s)
             if reply.status == 200:
                 return reply
@@ -247,7 +252,7 @@ def _may_be_billed(error: BaseException) -> bool:
 class Answering:
     """An answer under way. Read it to its end, or `cancel` it: only then the next call gets its place."""
 
-    __slots__ = ("_has_left", "_reply", "_where", "replica", "unseen_calls", "written_tokens")
+    __slots__ = ("_has_left", "_reply", "_where", "ends_at", "replica", "unseen_calls", "written_tokens")
 
     def __init__(self, reply: Answer, replica: Replica, where: str) -> None:
         self._reply = reply
@@ -256,6 +261,7 @@ class Answering:
         self.replica = replica
         self.unseen_calls = 0
         self.written_tokens = 0
+        self.ends_at: float | None = None  # by the monotonic clock: when its model's time for one call is over
 
     @property
     def headers(self) -> dict[str, str]:
@@ -287,7 +293,13 @@ class Answering:
         """The body as it comes. Raises `WireError` where it breaks off (see `broken`); whoever reads it calls `cancel` in the end, whatever
         happened.
         """
-        return self._reply.chunks()
+        return self._reply.chunks() if self.ends_at is None else self._in_time(self.ends_at)
+
+    async def _in_time(self, ends_at: float) -> AsyncIterator[bytes]:
+        async for chunk in self._reply.chunks():
+            yield chunk
+            if time.monotonic() > ends_at:
+                raise WireError("the time for one call is over", may_be_billed=True, is_timeout=True)
 
     def broken(self, error: WireError) -> BackendError:
         """What a body that broke off means; it speaks against the server."""

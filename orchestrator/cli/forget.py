@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,12 +29,24 @@ def command(citations: tuple[str, ...], everything: bool, scope: str, memory_pat
 
     async def job(orchestrator: Orchestrator) -> None:
         receipt = await orchestrator.forget(scope, ids)
+        await asyncio.to_thread(_let_gateways_know, config)
         if as_json:
             click.echo(json.dumps({"scope": scope, "forgotten": [f"m:{i}" for i in receipt.ids], "remaining": receipt.remaining}))
         else:
             click.echo(f"forgotten: {len(receipt)} of scope {scope}; {receipt.remaining} remain")
 
     run_with(config, memory_path, job)
+
+
+def _let_gateways_know(config: Path | None) -> None:
+    """Answers that gateways gave before may rest on what is forgotten: those of the configured database give none of them again."""
+    from orchestrator.cli.accounts import accounts_database
+    from orchestrator.storage.accounts import Accounts
+
+    found = accounts_database(config, None, makes_one=False)
+    if found is not None:
+        Accounts(found).announce()
+        found.close()
 
 
 def _id(citation: str) -> int:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from orchestrator.gateway.endpoint import Endpoint, Param
 from orchestrator.gateway.http import Call
 from orchestrator.gateway.problems import Problem
-from orchestrator.storage.accounts import DEFAULT_PERMISSIONS, AccountLimits, Key, NewKey, NoAccount, Org, Team
+from orchestrator.storage.accounts import DEFAULT_PERMISSIONS, AccountError, AccountLimits, Key, NewKey, NoAccount, Org, Team
 
 if TYPE_CHECKING:
     from orchestrator.gateway.app import Gateway
 
 T = TypeVar("T")
+N = TypeVar("N", Team, Key)
 DAY_S = 86_400.0
 
 
@@ -149,11 +150,6 @@ def _manages(call: Call, org: str | None) -> bool:
     return call.principal.is_operator or call.principal.org == org
 
 
-def _must_manage(call: Call, org: str | None, what: str) -> None:
-    if not _manages(call, org):
-        raise NoAccount(f"there is no such {what}", remedy="Look at the list")
-
-
 def _operator_only(call: Call) -> None:
     if not call.principal.is_operator:
         raise Problem(403, "only the operator's key may do this", code="permission_denied", should_retry=False)
@@ -173,15 +169,25 @@ async def _asked_org(gateway: Gateway, call: Call, query: dict[str, Any]) -> str
 
 
 async def _team(gateway: Gateway, call: Call) -> Team:
-    found = await _do(gateway, lambda: gateway.accounts.team(call.params["id"]), changes=False)
-    _must_manage(call, found.org, "team")
-    return found
+    called = call.params["id"]
+    teams = await _do(gateway, gateway.accounts.teams, changes=False)
+    return _only([team for team in teams if called in (team.id, team.name) and _manages(call, team.org)], called, "team")
 
 
 async def _key(gateway: Gateway, call: Call) -> Key:
-    found = await _do(gateway, lambda: gateway.accounts.key(call.params["id"]), changes=False)
-    _must_manage(call, found.org, "key")
-    return found
+    called = call.params["id"]
+    keys = await _do(gateway, gateway.accounts.keys, changes=False)
+    named = [key for key in keys if _manages(call, key.org) and (called == key.id or (called == key.name and key.revoked_at is None))]
+    return _only(named, called, "key")
+
+
+def _only(found: Sequence[N], called: str, what: str) -> N:
+    """The one that was called by its id, or by a name that nobody else has. Raises `AccountError`."""
+    if not found:
+        raise NoAccount(f"no {what} {called!r}", remedy=f"Give its id, or its name; look at the list of {what}s")
+    if len(found) > 1 and all(each.id != called for each in found):
+        raise AccountError(f"{len(found)} {what}s are named {called!r}", remedy=f"Give an id: {', '.join(each.id for each in found[:5])}")
+    return min(found, key=lambda each: each.id != called)
 
 
 def _check_within(call: Call, limits: AccountLimits) -> None:

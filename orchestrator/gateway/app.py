@@ -197,18 +197,23 @@ class Gateway:
                 await answer_preflight(scope, send, allowed)
                 call.status = 204
                 return
-            if self.settings.cors:
+            if b"origin" in call.headers and self.settings.cors:
                 call.more_headers = cors_headers(scope, self.settings.cors)
             if call.method == "HEAD":
                 call.method, call.send = "GET", without_body(send)
-            call.path, call.named_model = usual_path(call.path)
+            if (call.method, call.path) not in self._exact:
+                call.path, call.named_model = usual_path(call.path)
             if b"host" not in call.headers and scope.get("http_version") == "1.1" and inside_key is None:
                 raise Problem(400, "an HTTP/1.1 request names its host", code="missing_host")
             endpoint = self._exact.get((call.method, call.path)) or self._find(call)
             if endpoint.permission is not None:
                 if self.in_flight > self.settings.max_in_flight:
                     raise Problem(503, "too many requests are under way", code="overloaded", retry_after_s=1.0)
-                call.principal = await (self._caller(call) if inside_key is None else self.keyring.owner(inside_key))
+                if inside_key is not None:
+                    call.principal = await self.keyring.owner(inside_key)
+                else:
+                    shown = _secrets(call)
+                    call.principal = await (self._caller(shown) if len(shown) > 1 else self.keyring.principal(shown[0] if shown else None))
                 if not call.principal.may(endpoint.permission):
                     raise Problem(403, f"this key has no permission {endpoint.permission!r}", code="permission_denied", should_retry=False)
             await endpoint.handler(self, call, await self._input(call, endpoint))
@@ -233,13 +238,12 @@ class Gateway:
             if call is not None and call.tab is not None:
                 self._record(call, call.tab, problem)
 
-    async def _caller(self, call: Call) -> Principal:
-        """Whose key it is. Some clients send two, and one of them is a placeholder: the first that is known counts."""
-        secrets_ = _secrets(call)
-        for secret in secrets_[:-1]:
+    async def _caller(self, shown: list[str]) -> Principal:
+        """Whose keys these are. Some clients send two, and one of them is a placeholder: the first that is known counts."""
+        for secret in shown[:-1]:
             with contextlib.suppress(Problem):
                 return await self.keyring.principal(secret)
-        return await self.keyring.principal(secrets_[-1] if secrets_ else None)
+        return await self.keyring.principal(shown[-1])
 
     def _record(self, call: Call, tab: Tab, problem: Problem | None) -> None:
         facts = call.facts

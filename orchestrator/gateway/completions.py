@@ -287,6 +287,7 @@ class Completions:
                     brought = await once(model)
                 except BackendError as error:
                     last = error
+                    job.tab.served.model = model
                     job.tab.failed(error)
                     job.facts.attempts.append({"model": model, "error": error.code, "seconds": round(time.perf_counter() - began, 6)})
                     wait_s = backoff_s(error, attempt)
@@ -469,12 +470,11 @@ def _payload(content: bytes, model: str) -> tuple[dict[str, Any], bool]:
             raise BadResponse(f"{model}: the answer is not JSON", remedy="Check the server") from None
     if not isinstance(payload, dict):
         raise BadResponse(f"{model}: the answer holds no choices", remedy="Check the server")
-    failure = sse.failure_in(payload)
-    if failure is not None:
+    if b'"error"' in content and (failure := sse.failure_in(payload)) is not None:
         raise told_failure(model, failure, usage_in(payload))
     if not isinstance(payload.get("choices"), list) or not payload["choices"]:
         raise BadResponse(f"{model}: the answer holds no choices", remedy="Check the server")
-    for choice in payload["choices"]:
+    for choice in payload["choices"] if b'"tool_calls"' in content or b'"content":[' in content or b'"content": [' in content else ():
         if isinstance(choice, dict):
             has_changed |= flatten_content(choice.get("message")) | with_arguments(choice.get("message"))
     if sse.is_path(payload.get("model")):

@@ -70,8 +70,11 @@ class Purse:
         self.refused_until = 0.0
 
     def taken(self, *, gives_back: bool) -> Booking | None:
-        """Takes out what is to be booked: what was spent, and what it has to spare, if it `gives_back`. `None` if there is nothing."""
-        debt, returned = max(-self.spare, 0), max(self.spare, 0) if gives_back else 0
+        """Takes out what is to be booked: what was spent, and what it has to spare, if it `gives_back`. Of money, never more than a slice is kept to
+        spare: it would be lost with this process. `None` if there is nothing.
+        """
+        kept = 0 if gives_back else self.limit // SLICE if self.quota.kind == USD else self.spare
+        debt, returned = max(-self.spare, 0), max(self.spare - kept, 0)
         if not self.spent and not returned:
             return None
         booking = Booking(self.quota, self.spent, returned, debt)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +49,7 @@ class Pipelines:
     def __init__(
         self, files: Mapping[str, str], engine: Orchestrator, runs: Runs, *, timeout_s: float, later: Callable[[Awaitable[Any]], None]
     ) -> None:
-        self._loaded = {name: load(path, models=list(engine.backends), root=_root(path)) for name, path in files.items()}
+        self._loaded = loaded(files, list(engine.backends))
         self.models = tuple(f"{PREFIX}{name}" for name in self._loaded)
         self._engine = engine
         self._host = Host(engine, runs=runs)
@@ -215,6 +215,11 @@ def _text(content: Any) -> str:
 def as_text(output: Any) -> str:
     """An output as the content of a message."""
     return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
+
+
+def loaded(files: Mapping[str, str], models: Collection[str]) -> dict[str, Pipeline]:
+    """The pipelines of some files, checked against the models of a fleet. Raises `InvalidPipeline`."""
+    return {name: load(path, models=models, root=_root(path)) for name, path in files.items()}
 
 
 def _root(path: str) -> Path:

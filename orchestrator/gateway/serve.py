@@ -84,6 +84,10 @@ def prepared(address: Address, config: Path | None, database: str | None, *, onl
     chosen = config or (Path(DEFAULT_NAME) if Path(DEFAULT_NAME).exists() else None)
     parsed = configured(chosen)
     fleet = fleet_from_config(parsed)
+    if parsed.pipelines:
+        from orchestrator.gateway.pipelines import loaded
+
+        loaded(parsed.pipelines, list(parsed.models))  # one that cannot be served is told before anything is made, and by --check
     where = database or parsed.gateway.database
     chosen_key = secret(parsed.gateway.admin_key, "ORCHESTRATOR_ADMIN_KEY")
     if chosen_key is not None:

@@ -25,6 +25,7 @@ from orchestrator.backends.dialects.dialect import (
 from orchestrator.backends.usage import chat_usage, usage_in
 from orchestrator.provider import Provider
 
+_PLAIN_ROLES = ("user", "assistant", "system")
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty")
 _OWN_MESSAGE_FIELDS = (
     "thinking_blocks",
@@ -133,6 +134,15 @@ def messages_for(provider: Provider, messages: list[dict[str, Any]], model: str)
     found: list[dict[str, Any]] = []
     shown: list[dict[str, Any]] = []  # what tools gave beside text: this dialect takes it from the user alone
     for message in messages:
+        if (
+            len(message) == 2
+            and not shown
+            and message["role"] in _PLAIN_ROLES
+            and isinstance(message.get("content"), str)
+            and message["content"]
+        ):
+            found.append(message)  # most are no more than that
+            continue
         is_result = message["role"] == "tool"
         if shown and not is_result:
             found.append({"role": "user", "content": shown})
