@@ -285,7 +285,8 @@ class _Connection(asyncio.Protocol):
             return
         reply.status = status
         self._keep = self._parser.should_keep_alive()
-        self._inflate = _inflation(reply.headers.get("content-encoding", "").strip().lower())
+        encoding = reply.headers.get("content-encoding")
+        self._inflate = None if encoding is None else _inflation(encoding.strip().lower())
         self._has_end = "content-length" in reply.headers or "chunked" in reply.headers.get("transfer-encoding", "").lower()
         if not reply.headed.done():
             reply.headed.set_result(None)

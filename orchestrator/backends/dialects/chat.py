@@ -83,8 +83,8 @@ class ChatDialect:
         if not isinstance(choices, list):
             return payload
         for choice in choices:
-            if isinstance(choice, dict):
-                flatten_content(choice.get("message"))
+            if isinstance(choice, dict) and isinstance(message := choice.get("message"), dict) and isinstance(message.get("content"), list):
+                flatten_content(message)
         if provider.thoughts == "reasoning":
             for choice in choices:
                 if isinstance(choice, dict):
@@ -110,8 +110,8 @@ class ChatReader:
         if not isinstance(choices, list):
             return [event] if "error" in event else []
         for choice in choices:
-            if isinstance(choice, dict):
-                flatten_content(choice.get("delta"))
+            if isinstance(choice, dict) and isinstance(delta := choice.get("delta"), dict) and isinstance(delta.get("content"), list):
+                flatten_content(delta)
         if self._provider.thoughts == "reasoning":
             for choice in choices:
                 if isinstance(choice, dict):
