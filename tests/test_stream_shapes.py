@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orchestrator.backends.base import Request
+from orchestrator.backends.remote import RemoteBackend
+from orchestrator.errors import BackendError
 from orchestrator.gateway import sse
-from tests.gateway import Send, begin_stream, chunk, completion, delta, reply, running_gateway, settled, usual
+from orchestrator.types import Message
+from router import ModelProfile
+from tests.gateway import Provider, Send, begin_stream, chunk, completion, delta, reply, running_gateway, served, settled, usual
 
 PRICED = {"provider": "compatible", "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}
 
@@ -64,6 +70,12 @@ def joined(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
 )
 def test_calls_come_out_one_by_one_whatever_their_server_numbers(deltas: list[dict[str, Any]], calls: list[tuple[str, str]]) -> None:
     assert joined(passed(*deltas)) == calls
+
+
+def test_a_call_without_arguments_in_the_event_that_ends_it() -> None:
+    passage = sse.Passage("m")
+    data = passage.feed(sse.event(delta(piece(0, "a", "A"), "tool_calls")) + sse.DONE)
+    assert joined([json.loads(part[5:]) for part in data.decode().split("\n\n") if part]) == [("A", "{}")]
 
 
 @given(
@@ -131,6 +143,74 @@ def test_an_error_in_any_form_ends_no_stream_as_if_it_were_whole(tmp_path: Path,
         for end in ("[DONE]", "message_stop", "response.completed"):
             assert end not in told
         assert settled(lambda: [row["requests"] for row in gateway.get("/v1/usage", key=key).json()["data"]] == [1])
+
+
+@pytest.mark.parametrize("failing", [{**delta({}), "error": {"message": "boom"}}, delta({}, "error")])
+def test_an_error_is_one_for_the_sdk_too_and_characters_are_whole(tmp_path: Path, failing: dict[str, Any]) -> None:
+    async def play(body: dict[str, Any], send: Send) -> None:
+        if not body.get("stream"):
+            await reply(send, 200, {**completion(), "error": {"message": "boom"}})
+            return
+        await begin_stream(send)
+        for cut in (b'"ok \\ud83d"', b'"\\ude00 done"'):
+            await chunk(send, b'data: {"error": null, "choices":[{"index":0,"delta":{"content":%b},"finish_reason":null}]}\n\n' % cut)
+        await chunk(send, failing, more=False)
+
+    async def go(url: str) -> list[str]:
+        model = RemoteBackend(ModelProfile("m", 1.0, 2.0), base_url=f"{url}/v1", attempts=1)
+        asked = Request((Message("user", "q"),), "q", max_tokens=9, deadline_s=10.0)
+        with pytest.raises(BackendError, match="boom"):
+            await model.complete(asked)
+        texts: list[str] = []
+
+        async def read() -> None:
+            async for part in model.stream(asked):
+                texts.append(part.text or "")  # noqa: PERF401 - what came before the error is kept
+
+        with pytest.raises(BackendError):
+            await read()
+        await model.aclose()
+        return texts
+
+    with served(Provider(play)) as url:
+        assert "".join(asyncio.run(go(url))) == "ok \U0001f600 done"
+
+
+@pytest.mark.parametrize("name", ["anthropic", "gemini"])
+def test_halves_of_characters_from_other_dialects(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", "k")
+
+    def part(text: str) -> bytes:
+        if name == "gemini":
+            told: dict[str, Any] = {"candidates": [{"content": {"parts": [{"text": text}]}, "index": 0}]}
+        else:
+            told = {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": text}}
+        return b"data: " + json.dumps(told).encode() + b"\n\n"
+
+    async def play(body: dict[str, Any], send: Send) -> None:
+        await begin_stream(send)
+        for text in ("ok \ud83d", "\ude00 done"):
+            await chunk(send, part(text))
+        end: dict[str, Any] = {"candidates": [{"content": {"parts": []}, "finishReason": "STOP", "index": 0}]}
+        if name == "anthropic":
+            await chunk(send, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}})
+            end = {"type": "message_stop"}
+        await chunk(send, end, more=False)
+
+    with served(Provider(play)) as url:
+        model = {
+            "provider": name,
+            "model": "x",
+            "base_url": f"{url}/v1",
+            "key": "env:SOME_KEY",
+            "input_usd_per_mtok": 1.0,
+            "output_usd_per_mtok": 1.0,
+        }
+        with running_gateway(tmp_path, models={"m": model}) as gateway:
+            told = gateway.chat(model="m", stream=True)
+    texts = [json.loads(line[6:])["choices"] for line in told.text.splitlines() if line.startswith("data: {")]
+    assert "".join(choice["delta"].get("content") or "" for choices in texts for choice in choices) == "ok \U0001f600 done"
+    assert "[DONE]" in told.text
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,14 @@ def parse_whole_answer(content: bytes | str) -> Any:
     return _with_whole_texts(parse_answer(content))
 
 
+def write_answer(value: Any) -> bytes:
+    """A value as JSON; halves of surrogate pairs are escaped, as they came."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value).encode()
+
+
 def ends_in_half(text: str) -> bool:
     """Whether a text ends with the first half of a pair."""
     return bool(text) and _HIGH[0] <= ord(text[-1]) < _HIGH[1]

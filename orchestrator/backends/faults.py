@@ -62,6 +62,20 @@ def too_slow(where: str) -> BackendError:
     return BackendUnavailable(f"{where}: no answer in time", remedy="Allow more seconds, or choose a faster model", may_be_billed=True)
 
 
+def failure_in(parsed: dict[str, Any]) -> Any:
+    """What an event or an answer says of a failure, wherever it stands; `None` if it says nothing."""
+    if parsed.get("error"):
+        return parsed["error"]
+    for choice in parsed.get("choices") or ():
+        if isinstance(choice, dict) and choice.get("error"):
+            return choice["error"]
+        if isinstance(choice, dict) and choice.get("finish_reason") == "error":
+            return {"message": "the model ended with an error", "type": "upstream_error"}
+    if parsed.get("object") == "error" or parsed.get("type") == "error":
+        return {"message": str(parsed.get("message") or "the server told of an error"), "type": "upstream_error"}
+    return None
+
+
 def stream_error(where: str, error: Any, *, key: str | None = None) -> BackendError:
     """What a server reports in the middle of a stream, or with a status of 200."""
     told = error_text({"error": error})

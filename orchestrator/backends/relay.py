@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from orchestrator.backends.answer_json import parse_answer, parse_whole_answer, write_answer
 from orchestrator.backends.dialects.chat import is_plain
 from orchestrator.backends.resilience import RetryBudget
 from orchestrator.backends.sse import EventParser
@@ -94,8 +95,8 @@ class Translated:
     async def read(self) -> bytes:
         content = await self._answering.read()
         try:
-            payload = orjson.loads(content)
-        except orjson.JSONDecodeError:
+            payload = parse_whole_answer(content)
+        except ValueError:
             return content  # whoever reads it says what is wrong
         if not isinstance(payload, dict):
             return content
@@ -111,9 +112,9 @@ class Translated:
                     if event.strip() == "[DONE]":
                         is_marked_done = True
                         break
-                    parsed = orjson.loads(event)
+                    parsed = parse_answer(event)
                     if isinstance(parsed, dict):
-                        found += [b"data: %b\n\n" % orjson.dumps(self._counted(chunk)) for chunk in reader.read(parsed)]
+                        found += [b"data: %b\n\n" % write_answer(self._counted(chunk)) for chunk in reader.read(parsed)]
             except ValueError as error:
                 raise BadResponse(f"{self._upstream.where}: the stream holds no events: {error}", remedy="Ask again") from None
             if found:

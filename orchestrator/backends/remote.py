@@ -11,12 +11,11 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from orchestrator.addresses import checked_address
+from orchestrator.backends.answer_json import ends_in_half, parse_answer, parse_whole_answer, whole_text
 from orchestrator.backends.base import Delta, Request, estimate_prompt_tokens
 from orchestrator.backends.caching import CacheMode, PrefixMemory
-from orchestrator.backends.faults import excerpt, stream_error, too_slow
+from orchestrator.backends.faults import excerpt, failure_in, stream_error, too_slow
 from orchestrator.backends.replicas import Replica
 from orchestrator.backends.resilience import DEFAULT_DEADLINE_S, with_retries
 from orchestrator.backends.sse import EventParser
@@ -233,16 +232,16 @@ class RemoteBackend:
     def _completion(self, content: bytes) -> dict[str, Any]:
         where = self.upstream.where
         try:
-            payload = orjson.loads(content)
-        except orjson.JSONDecodeError:
+            payload = parse_whole_answer(content)
+        except ValueError:
             problem = "an empty answer" if not content.strip() else f"the answer is not JSON: {excerpt(content)}"
             raise BadResponse(f"{where}: {problem}", remedy="Check that base_url points to the API that `provider` names") from None
         if not isinstance(payload, dict):
             raise BadResponse(f"{where}: the answer is not a JSON object: {excerpt(content)}", remedy="Check the server")
         completion = self.upstream.dialect.completion(payload, self.provider)
         choices = completion.get("choices")
-        if "error" in completion and not choices:
-            raise stream_error(where, completion["error"], key=self.upstream.key)
+        if (failure := failure_in(completion)) is not None:
+            raise stream_error(where, failure, key=self.upstream.key)
         if not isinstance(choices, list) or not choices or not isinstance(choices[0], dict):
             raise BadResponse(f"{where}: the answer holds no choices: {excerpt(content)}", remedy="Check the server")
         return completion
@@ -274,7 +273,7 @@ class RemoteBackend:
                 if event.strip() == "[DONE]":
                     yield None
                     continue
-                parsed = orjson.loads(event)
+                parsed = parse_answer(event)
                 if not isinstance(parsed, dict):
                     raise ValueError("an event is not an object")
                 yield from reader.read(parsed)
@@ -293,6 +292,7 @@ class Chunks:
         self.finish_reason: str | None = None
         self.is_marked_done = False
         self.is_simulated = False
+        self._half = ""
 
     @property
     def text(self) -> str:
@@ -313,9 +313,16 @@ class Chunks:
                 self._parts.append(text)
                 yield text
 
+    def _whole(self, text: str) -> str:
+        """A piece of text, put together with the half of a character that ended the one before."""
+        text, self._half = self._half + text, ""
+        if ends_in_half(text):
+            text, self._half = text[:-1], text[-1]
+        return whole_text(text)
+
     def _read(self, chunk: dict[str, Any]) -> str | None:
-        if "error" in chunk:
-            raise stream_error(self._upstream.where, chunk["error"], key=self._upstream.key)
+        if (failure := failure_in(chunk)) is not None:
+            raise stream_error(self._upstream.where, failure, key=self._upstream.key)
         self.usage = usage_in(chunk) or self.usage
         self.is_simulated = self.is_simulated or bool(chunk.get("simulated"))
         choices = chunk.get("choices")
@@ -329,7 +336,7 @@ class Chunks:
             return None
         if isinstance(delta.get("reasoning_content"), str):
             self._thoughts.append(delta["reasoning_content"])
-        text = _text_of(delta.get("content"))
+        text = self._whole(_text_of(delta.get("content")) or "")
         return text or (delta["refusal"] if isinstance(delta.get("refusal"), str) else None)
 
 

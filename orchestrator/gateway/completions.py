@@ -17,7 +17,7 @@ import orjson
 from orchestrator.backends.answer_json import parse_whole_answer
 from orchestrator.backends.base import Backend, tokenizer_of
 from orchestrator.backends.dialects.dialect import flatten_content
-from orchestrator.backends.faults import told_failure, too_slow
+from orchestrator.backends.faults import failure_in, told_failure, too_slow
 from orchestrator.backends.resilience import LONGEST_WAIT_S, backoff_s
 from orchestrator.backends.usage import usage_in
 from orchestrator.budget import Budget, Ledger, from_nano
@@ -470,7 +470,7 @@ def _payload(content: bytes, model: str) -> tuple[dict[str, Any], bool]:
             raise BadResponse(f"{model}: the answer is not JSON", remedy="Check the server") from None
     if not isinstance(payload, dict):
         raise BadResponse(f"{model}: the answer holds no choices", remedy="Check the server")
-    if b'"error"' in content and (failure := sse.failure_in(payload)) is not None:
+    if b'"error"' in content and (failure := failure_in(payload)) is not None:
         raise told_failure(model, failure, usage_in(payload))
     if not isinstance(payload.get("choices"), list) or not payload["choices"]:
         raise BadResponse(f"{model}: the answer holds no choices", remedy="Check the server")

@@ -7,7 +7,8 @@ from __future__ import annotations
 import difflib
 import re
 import zlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, MutableMapping, Sequence
+from typing import Any
 
 from orchestrator.gateway.http import Headers, Scope, Send
 from orchestrator.gateway.problems import Problem
@@ -42,10 +43,8 @@ def nearest_path(path: str, known: Collection[str]) -> str:
 def without_body(send: Send) -> Send:
     """For HEAD: the head of the answer to GET."""
 
-    async def sending(message: object) -> None:
-        if isinstance(message, dict) and message["type"] == "http.response.body":
-            message = {**message, "body": b""}
-        await send(message)  # type: ignore[arg-type]
+    async def sending(message: MutableMapping[str, Any]) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
 
     return sending
 

@@ -9,6 +9,7 @@ import orjson
 
 from orchestrator.backends.answer_json import ends_in_half, parse_answer, whole_text
 from orchestrator.backends.dialects.dialect import flatten_content
+from orchestrator.backends.faults import failure_in
 from orchestrator.backends.usage import usage_in
 from orchestrator.gateway.outside import without_addresses
 from orchestrator.gateway.tool_calls import CallOrder
@@ -72,12 +73,12 @@ class Passage:
     def _looked_at(self, data: bytes) -> list[bytes]:
         """The events of `data` one by one, without what is kept back."""
         passed = []
-        for event in _EVENT_END.split(data):
-            if not event:
+        for raw in _EVENT_END.split(data):
+            if not raw:
                 continue
-            content = data_of(event)
+            content = data_of(raw)
             if content is None:
-                passed.append(event + b"\n\n")  # a comment: it keeps the connection alive
+                passed.append(raw + b"\n\n")  # a comment: it keeps the connection alive
                 continue
             if content == b"[DONE]":
                 self.is_done = True
@@ -85,20 +86,20 @@ class Passage:
             parsed = parsed_event(content)
             if (failure := failure_in(parsed)) is not None:
                 self.failure = failure
-                passed.append(event_of({"error": without_addresses(failure)}))
+                passed.append(event({"error": without_addresses(failure)}))
                 self.usage = usage_in(parsed) or self.usage
                 break
-            event = self._mended(event, content, parsed)
+            raw = self._mended(raw, content, parsed)
             found = usage_in(parsed)
             if found is not None:
                 self.usage = found
-                if _NO_CHOICES.search(event):
-                    self.usage_event = event + b"\n\n"
+                if _NO_CHOICES.search(raw):
+                    self.usage_event = raw + b"\n\n"
                     continue
-            passed.append(event + b"\n\n")
+            passed.append(raw + b"\n\n")
         return passed
 
-    def _mended(self, event: bytes, content: bytes, parsed: dict[str, Any]) -> bytes:
+    def _mended(self, raw: bytes, content: bytes, parsed: dict[str, Any]) -> bytes:
         """An event as clients can read it: the same bytes, where nothing is odd about it."""
         has_changed = self._calls.put_in_order(parsed)
         if b'"content":[' in content or b'"content": [' in content:
@@ -110,8 +111,8 @@ class Passage:
             self._complete_texts(parsed)
             has_changed = True
         missing = self._calls.completed(parsed) if self._calls.has_calls else None
-        mended = event_of(parsed).removesuffix(b"\n\n") if has_changed else event
-        return mended if missing is None else event_of(missing) + mended
+        mended = event(parsed).removesuffix(b"\n\n") if has_changed else raw
+        return mended if missing is None else event(missing) + mended
 
     def _complete_texts(self, parsed: dict[str, Any]) -> None:
         for choice in parsed.get("choices") or ():
@@ -176,20 +177,6 @@ def is_path(model: Any) -> bool:
     return isinstance(model, str) and (model.startswith(("/", "./", "../", "~")) or model[1:3] in (":\\", ":/") or model.endswith(".gguf"))
 
 
-def failure_in(parsed: dict[str, Any]) -> Any:
-    """What an event or an answer says of a failure, wherever it stands; `None` if it says nothing."""
-    if parsed.get("error"):
-        return parsed["error"]
-    for choice in parsed.get("choices") or ():
-        if isinstance(choice, dict) and choice.get("error"):
-            return choice["error"]
-        if isinstance(choice, dict) and choice.get("finish_reason") == "error":
-            return {"message": "the model ended with an error", "type": "upstream_error"}
-    if parsed.get("object") == "error" or parsed.get("type") == "error":
-        return {"message": str(parsed.get("message") or "the server told of an error"), "type": "upstream_error"}
-    return None
-
-
 def data_of(event: bytes) -> bytes | None:
     """The data of one event; `None` for a comment."""
     lines = [line[5:].removeprefix(b" ") for line in re.split(rb"\r\n|\n|\r", event) if line.startswith(b"data:")]
@@ -200,9 +187,6 @@ def event(value: Any, name: str = "") -> bytes:
     """One event with a JSON value."""
     head = b"event: %b\n" % name.encode() if name else b""
     return head + b"data: " + orjson.dumps(value) + b"\n\n"
-
-
-event_of = event  # where `event` is one that came
 
 
 def comment(text: str) -> bytes:

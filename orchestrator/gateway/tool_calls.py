@@ -6,6 +6,7 @@ indexes, or give a call without arguments no piece of them. Clients join what ha
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 
@@ -27,7 +28,8 @@ class CallOrder:
             pieces = delta.get("tool_calls") if isinstance(delta, dict) else None
             if isinstance(pieces, list) and pieces:
                 calls = self._choices.setdefault(choice.get("index") or 0, _Calls())
-                changed = [calls.piece(piece) for piece in pieces if isinstance(piece, dict)]
+                ends = bool(choice.get("finish_reason"))
+                changed = [calls.piece(piece, is_last=ends) for piece in pieces if isinstance(piece, dict)]
                 has_changed |= any(changed)
         return has_changed
 
@@ -38,8 +40,7 @@ class CallOrder:
         for choice in ended:
             calls = self._choices.get(choice.get("index") or 0)
             missing = calls.without_arguments() if calls is not None else []
-            pieces = (choice.get("delta") or {}).get("tool_calls") or ()
-            if missing and not pieces:
+            if missing:
                 written = [{"index": index, "function": {"arguments": "{}"}} for index in missing]
                 found.append({"index": choice.get("index") or 0, "delta": {"tool_calls": written}, "finish_reason": None})
         return {**event, "choices": found, "usage": None} if found else None
@@ -51,17 +52,19 @@ class _Calls:
         self._has_arguments: list[bool] = []
         self._latest: dict[Any, int] = {}  # by the server's own index: the newest call that has it
 
-    def piece(self, piece: dict[str, Any]) -> bool:
+    def piece(self, piece: dict[str, Any], *, is_last: bool) -> bool:
+        """Puts one piece in order; `is_last` if its choice ends with it. False if nothing was to be changed."""
         stated, id_ = piece.get("index"), piece.get("id")
         index = self._index(stated, id_ if isinstance(id_, str) else "", piece)
         function: dict[str, Any] = piece["function"] if isinstance(piece.get("function"), dict) else {}
         written = function.get("arguments")
         has_changed = stated != index
         if isinstance(written, dict | list):  # the value itself, where a text is due
-            import json
-
             function["arguments"] = written = json.dumps(written)
             has_changed = True
+        if is_last and not written and not self._has_arguments[index]:
+            piece["function"] = {**function, "arguments": "{}"}
+            written, has_changed = "{}", True
         self._has_arguments[index] |= bool(written)
         piece["index"] = index
         if not id_ and self._is_new:
@@ -107,8 +110,6 @@ def with_arguments(message: Any) -> bool:
             continue
         written = function.get("arguments")
         if not isinstance(written, str) or not written.strip():
-            import json
-
             function["arguments"] = json.dumps(written) if isinstance(written, dict | list) else "{}"
             has_changed = True
         if not call.get("id"):
