@@ -23,7 +23,7 @@ from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.transports import Tls, Way, environment_proxy
 from orchestrator.config import parse_config
 from orchestrator.credentials import clean_key
-from orchestrator.errors import BackendUnavailable
+from orchestrator.errors import BackendUnavailable, BadResponse
 from orchestrator.fleet import fleet_from_config
 from orchestrator.types import Completion, Message
 from router import ModelProfile
@@ -116,14 +116,14 @@ def test_keys_that_no_header_holds_are_refused_at_the_start(monkeypatch: pytest.
     assert "sk" not in str(caught.value).replace(str(tmp_path), "")
 
 
-@pytest.mark.parametrize("by_httpx", [False, True])
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "x-gzip", "GZIP"])
+@pytest.mark.parametrize(
+    ("encoding", "by_httpx"),
+    [("gzip", False), ("deflate", False), ("x-gzip", False), ("GZIP", False), ("gzip", True), ("deflate", True), ("GZIP", True)],
+)
 def test_answers_that_are_compressed_unasked_are_read(encoding: str, by_httpx: bool) -> None:
     pack: Callable[[bytes], bytes] = zlib.compress if encoding == "deflate" else gzip.compress
     body = pack(json.dumps(completion("four")).encode())
     options = {"transport": httpx.AsyncClient(trust_env=False)} if by_httpx else {}
-    if by_httpx and encoding == "x-gzip":
-        pytest.skip("httpx knows it by one name")
     with faulty_server(reply(200, body, f"content-encoding: {encoding}")) as server:
         assert ask(server.url, 2, **options)[1].text == "four"
 
@@ -142,10 +142,10 @@ def test_a_compressed_stream_comes_piece_by_piece_and_a_bomb_does_not_open() -> 
     with faulty_server(stream(*pieces, head="content-encoding: gzip")) as server:
         assert asyncio.run(read(server.url)) == "four"
     bomb = gzip.compress(bytes(200_000_000))
-    with faulty_server(reply(200, bomb, "content-encoding: gzip")) as server, pytest.raises(Exception, match="bytes") as caught:
+    with faulty_server(reply(200, bomb, "content-encoding: gzip")) as server, pytest.raises(BadResponse, match="bytes") as caught:
         ask(server.url)
-    assert caught.value.may_be_billed  # type: ignore[attr-defined]
-    with faulty_server(reply(200, b"x", "content-encoding: br")) as server, pytest.raises(Exception, match="not asked for"):
+    assert caught.value.may_be_billed
+    with faulty_server(reply(200, b"x", "content-encoding: br")) as server, pytest.raises(BadResponse, match="not asked for"):
         ask(server.url)
 
 
