@@ -176,6 +176,27 @@ def test_an_error_is_one_for_the_sdk_too_and_characters_are_whole(tmp_path: Path
         assert "".join(asyncio.run(go(url))) == "ok \U0001f600 done"
 
 
+def test_our_key_is_passed_on_in_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", "sk-very-secret")
+    failing = {"error": {"message": "no quota for sk-very-secret", "code": 400}}
+
+    async def play(body: dict[str, Any], send: Send) -> None:
+        if not body.get("stream"):
+            await reply(send, 200, failing)
+            return
+        await begin_stream(send)
+        if "late" in json.dumps(body):
+            await chunk(send, delta({"content": "Par"}))
+        await chunk(send, failing, more=False)
+
+    with served(Provider(play)) as url:
+        model = {**PRICED, "base_url": f"{url}/v1", "key": "env:SOME_KEY"}
+        with running_gateway(tmp_path, models={"m": model}) as gateway:
+            for answer in (gateway.chat(model="m"), gateway.chat(model="m", stream=True), gateway.chat("late", model="m", stream=True)):
+                assert "no quota for ***" in answer.text
+                assert "secret" not in answer.text
+
+
 @pytest.mark.parametrize("name", ["anthropic", "gemini"])
 def test_halves_of_characters_from_other_dialects(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOME_KEY", "k")

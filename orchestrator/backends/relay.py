@@ -60,6 +60,11 @@ class Relay:
         return self._upstream.retries
 
     @property
+    def key(self) -> str | None:
+        """The key that its server is shown: nobody else is."""
+        return self._upstream.key
+
+    @property
     def most_calls(self) -> int:
         return self._upstream.most_calls
 

@@ -37,7 +37,7 @@ class Begun:
         self._coming = reply.chunks()
         self._read: list[bytes] = []
 
-    async def begin(self, model: str) -> None:
+    async def begin(self, model: str, key: str | None) -> None:
         """Reads on until the answer certainly begins. Raises `BackendError` where its first word is an error, or there is none."""
         passage, began = sse.Passage(model), time.monotonic()
         try:
@@ -47,7 +47,7 @@ class Begun:
                 if passage.is_done or _says_something(passed) or time.monotonic() - began > PATIENCE_S:
                     return
                 if passage.has_failed:
-                    raise told_failure(model, passage.failure, passage.usage)
+                    raise told_failure(model, passage.failure, passage.usage, key=key)
         except sse.BrokenStream:
             return  # whoever passes it on tells what is wrong
         except WireError as error:

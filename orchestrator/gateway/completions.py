@@ -228,7 +228,7 @@ class Completions:
                     content = await reply.read()
             except TimeoutError:
                 raise too_slow(model) from None
-            payload, has_changed = _payload(content, model)
+            payload, has_changed = _payload(content, model, relay.key)
             usage = usage_in(payload)
             if usage is not None:
                 reply.count(usage)
@@ -253,11 +253,11 @@ class Completions:
             reply = await self._post(job, model, relay, body)
             source = _Source(self, job, models, plan)
             if "json" in reply.headers.get("content-type", "").lower():  # it does not stream, or tells of a failure
-                return await self._in_pieces(job, model, reply, source)
+                return await self._in_pieces(job, model, relay, reply, source)
             begun = Begun(reply)
             try:
                 async with asyncio.timeout(max(job.left_s, 0.001)):
-                    await begun.begin(model)
+                    await begun.begin(model, relay.key)
             except BaseException:
                 reply.cancel()
                 raise
@@ -265,9 +265,9 @@ class Completions:
 
         return await self._first(job, models, once)
 
-    async def _in_pieces(self, job: Job, model: str, reply: Passage, source: _Source) -> AsyncIterator[bytes]:
+    async def _in_pieces(self, job: Job, model: str, relay: Relay, reply: Passage, source: _Source) -> AsyncIterator[bytes]:
         """A whole answer where a stream was asked for."""
-        payload, _ = _payload(await reply.read(), model)
+        payload, _ = _payload(await reply.read(), model, relay.key)
         usage = usage_in(payload)
         counted = usage or self._estimated(job, model, _written(payload))
         job.tab.settle(self._backend(model).profile, counted, unseen_calls=reply.unseen_calls)
@@ -458,7 +458,7 @@ def _with_notes(job: Job, plan: Plan) -> Job:
     return replace(job, asked=job.asked.with_notes(notes_messages(plan.recall)))
 
 
-def _payload(content: bytes, model: str) -> tuple[dict[str, Any], bool]:
+def _payload(content: bytes, model: str, key: str | None) -> tuple[dict[str, Any], bool]:
     """A whole answer as clients can read it, and whether it is another than its server gave. Raises `BackendError`."""
     has_changed = False
     try:
@@ -471,7 +471,7 @@ def _payload(content: bytes, model: str) -> tuple[dict[str, Any], bool]:
     if not isinstance(payload, dict):
         raise BadResponse(f"{model}: the answer holds no choices", remedy="Check the server")
     if b'"error"' in content and (failure := failure_in(payload)) is not None:
-        raise told_failure(model, failure, usage_in(payload))
+        raise told_failure(model, failure, usage_in(payload), key=key)
     if not isinstance(payload.get("choices"), list) or not payload["choices"]:
         raise BadResponse(f"{model}: the answer holds no choices", remedy="Check the server")
     for choice in payload["choices"] if b'"tool_calls"' in content or b'"content":[' in content or b'"content": [' in content else ():

@@ -63,7 +63,7 @@ async def passed_on(job: Job, part: Part, source: Source) -> AsyncIterator[bytes
     """The upstream's events as they come. Raises nothing but `Gone` and cancellation."""
     tab, written, tried = job.tab, list[bytes](), list[str]()
     while True:
-        passage, why, is_settled = sse.Passage(part.model), "", False
+        passage, why, is_settled = sse.Passage(part.model, part.relay.key), "", False
         try:
             try:
                 async for chunk in part.reply.chunks():

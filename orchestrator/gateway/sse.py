@@ -34,11 +34,11 @@ class Passage:
     """Takes chunks of a stream as they come, gives back whole events to be passed on.
 
     The usage and the end mark are kept back: whether the caller wants the one, and what comes before the other, is not for the upstream to say.
-    `model` stands for the name of a model that is a path on its server.
+    `model` stands for the name of a model that is a path on its server; its `key` is made unreadable where the server tells of a failure.
     """
 
-    def __init__(self, model: str = "") -> None:
-        self._model = model
+    def __init__(self, model: str = "", key: str | None = None) -> None:
+        self._model, self._key = model, key
         self.usage: Usage | None = None
         self.usage_event: bytes | None = None
         self.finish_reason = ""
@@ -86,7 +86,8 @@ class Passage:
             parsed = parsed_event(content)
             if (failure := failure_in(parsed)) is not None:
                 self.failure = failure
-                passed.append(event({"error": without_addresses(failure)}))
+                told = event({"error": without_addresses(failure)})
+                passed.append(told.replace(self._key.encode(), b"***") if self._key else told)
                 self.usage = usage_in(parsed) or self.usage
                 break
             raw = self._mended(raw, content, parsed)
