@@ -10,14 +10,13 @@ import asyncio
 import ipaddress
 import os
 import ssl
-from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-from orchestrator.backends.wire import CONNECT_S, IDLE_S, MOST_BODY_BYTES, Wire, WireError
+from orchestrator.backends.wire import CONNECT_S, IDLE_S, Wire, WireError, whole_body
 
 if TYPE_CHECKING:
     import httpx
@@ -231,14 +230,7 @@ class HttpxAnswer:
         self._closing: asyncio.Task[None] | None = None
 
     async def read(self) -> bytes:
-        parts, size = deque[bytes](), 0
-        async for chunk in self.chunks():
-            parts.append(chunk)
-            size += len(chunk)
-            if size > MOST_BODY_BYTES:
-                self.cancel()
-                raise WireError(f"an answer of over {MOST_BODY_BYTES:,} bytes", may_be_billed=True)
-        return b"".join(parts)
+        return await whole_body(self.chunks(), self.cancel)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         import httpx

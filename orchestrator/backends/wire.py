@@ -12,7 +12,7 @@ import ssl
 import time
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
@@ -36,6 +36,18 @@ class WireError(Exception):
         self.may_be_billed = may_be_billed
         self.is_timeout = is_timeout
         self.is_stale = is_stale
+
+
+async def whole_body(chunks: AsyncIterator[bytes], cancel: Callable[[], None]) -> bytes:
+    """The chunks as one. Raises `WireError`, after `cancel`, where they are over `MOST_BODY_BYTES`."""
+    parts, size = [], 0
+    async for chunk in chunks:
+        parts.append(chunk)
+        size += len(chunk)
+        if size > MOST_BODY_BYTES:
+            cancel()
+            raise WireError(f"an answer of over {MOST_BODY_BYTES:,} bytes", may_be_billed=True)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 class Wire:
@@ -144,14 +156,7 @@ class Reply:
 
     async def read(self) -> bytes:
         """The whole body."""
-        parts, size = [], 0
-        async for chunk in self.chunks():
-            parts.append(chunk)
-            size += len(chunk)
-            if size > MOST_BODY_BYTES:
-                self.cancel()
-                raise WireError(f"an answer of over {MOST_BODY_BYTES:,} bytes", may_be_billed=True)
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return await whole_body(self.chunks(), self.cancel)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises `WireError` where it breaks off."""
