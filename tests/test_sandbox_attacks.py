@@ -334,6 +334,14 @@ def test_honest_programs_pass_tests_of_every_form(program: str) -> None:
     assert verdict.passed, verdict.feedback
 
 
+def test_what_was_written_since_the_last_look_counts() -> None:
+    async def run() -> Any:
+        async with Sandbox(workers=1) as sandbox:
+            return await sandbox.run("open('a', 'wb').write(bytes(2_000_000))", Limits(disk_bytes=10**6))
+
+    assert asyncio.run(run()).ending == "disk"
+
+
 def test_same_programs_are_compared_by_whole_values() -> None:
     async def same(reference: str, candidate: str, inputs: list[str]) -> Any:
         async with Sandbox(workers=1) as sandbox:
@@ -355,7 +363,8 @@ def test_limits_hold_where_a_program_closes_its_pipes() -> None:
         fill = shut + "for i in range(60):\n  open(str(i), 'wb').write(bytes(10_000_000))"
         many = shut + "i = 0\nwhile True:\n  os.mkdir(str(i)); i += 1"
         async with Sandbox(workers=1) as sandbox:
-            found = [await sandbox.run(code) for code in (fill, many, "import os; os.kill(os.getpid(), 40)")]
+            found = [await sandbox.run(fill), await sandbox.run(many, Limits(disk_bytes=2**20))]  # a slow disk makes no more folders in its time
+            found.append(await sandbox.run("import os; os.kill(os.getpid(), 40)"))
             assert len(sandbox._idle) == 1
             found.append(await sandbox.run("import os\nos._exit = lambda c: None\nprint('x')"))
             found.append(

@@ -11,7 +11,7 @@ Ending = Literal["finished", "raised", "exited", "timeout", "killed", "output", 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """For one program: seconds of wall clock and of processor time, bytes of memory, of each file, of all files together (looked at ten times a
-    second), of everything printed, and open files.
+    second and at the end), of everything printed, and open files.
     """
 
     wall_s: float = 5.0

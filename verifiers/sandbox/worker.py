@@ -95,8 +95,11 @@ def run(request: dict[str, Any], base: str, level: str, private: tuple[int, ...]
     try:
         printed, told, cut = listen(output[0], error[0], request["limits"], started, folder)
         status = None
+        disk_bytes = request["limits"]["disk_bytes"]
         if not cut:
-            status, cut = waited(child, started + request["limits"]["wall_s"], folder, request["limits"]["disk_bytes"])
+            status, cut = waited(child, started + request["limits"]["wall_s"], folder, disk_bytes)
+            if not cut and written(folder, disk_bytes) > disk_bytes:
+                cut = "disk"  # since the last look
         if status is None:  # its time is over, or it closed its pipes and lives on
             os.kill(child, signal.SIGKILL)
             status = os.waitpid(child, 0)[1]
