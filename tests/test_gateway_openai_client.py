@@ -276,9 +276,9 @@ def test_a_client_repeats_what_it_may_and_not_what_is_refused(gateway: Running) 
     poor = gateway.new_key(limits=AccountLimits(usd=0.0000001))
     with openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=poor, max_retries=4) as client:
         began = len(gateway.provider.bodies)
-        with pytest.raises(openai.RateLimitError) as refused:
+        with pytest.raises(openai.APIStatusError) as refused:
             client.chat.completions.create(model="small", messages=ASK, max_tokens=10)
-        assert refused.value.code == "insufficient_quota"
+        assert (refused.value.status_code, refused.value.code) == (402, "insufficient_quota")
         assert refused.value.response.headers["x-should-retry"] == "false"
         assert refused.value.response.request.headers["x-stainless-retry-count"] == "0"
         assert len(gateway.provider.bodies) == began

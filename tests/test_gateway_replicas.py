@@ -81,7 +81,7 @@ def test_one_budget_two_replicas_and_a_kill(tmp_path: Path, postgres: str) -> No
     assert billed * COST_NANO <= used <= LIMIT_NANO  # what the dead one had leased is booked, whether or not it was spent
     assert statuses.count(200) * COST_NANO <= used
     assert statuses.count(200) > 100
-    assert 429 in statuses
+    assert 402 in statuses
     rows = database.read("SELECT count(*), count(DISTINCT id), coalesce(sum(cost_nano), 0) FROM requests WHERE status = 200")
     assert rows[0][0] == rows[0][1]
     assert int(rows[0][2]) <= used

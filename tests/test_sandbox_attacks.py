@@ -363,7 +363,10 @@ def test_limits_hold_where_a_program_closes_its_pipes() -> None:
         fill = shut + "for i in range(60):\n  open(str(i), 'wb').write(bytes(10_000_000))"
         many = shut + "i = 0\nwhile True:\n  os.mkdir(str(i)); i += 1"
         async with Sandbox(workers=1) as sandbox:
-            found = [await sandbox.run(fill), await sandbox.run(many, Limits(disk_bytes=2**20))]  # a slow disk makes no more folders in its time
+            found = [
+                await sandbox.run(fill),
+                await sandbox.run(many, Limits(disk_bytes=2**20)),
+            ]  # a slow disk makes no more folders in its time
             found.append(await sandbox.run("import os; os.kill(os.getpid(), 40)"))
             assert len(sandbox._idle) == 1
             found.append(await sandbox.run("import os\nos._exit = lambda c: None\nprint('x')"))

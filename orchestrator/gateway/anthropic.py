@@ -429,8 +429,8 @@ def _thought(blocks: _Blocks, delta: dict[str, Any], *, is_asked: bool) -> list[
 
 def _error(error: Any) -> dict[str, Any]:
     told = error.get("message") if isinstance(error, dict) else str(error)
-    is_limit = isinstance(error, dict) and error.get("code") in ("insufficient_quota", "rate_limit_exceeded")
-    return {"type": "error", "error": {"type": ANTHROPIC_TYPES[429] if is_limit else "api_error", "message": told}}
+    status = {"insufficient_quota": 402, "rate_limit_exceeded": 429}.get(error.get("code") or "") if isinstance(error, dict) else None
+    return {"type": "error", "error": {"type": ANTHROPIC_TYPES[status] if status else "api_error", "message": told}}
 
 
 async def contents(events: AsyncIterator[bytes]) -> AsyncGenerator[dict[str, Any] | None]:
@@ -458,7 +458,6 @@ ENDPOINTS = (
         answer="AnthropicReply",
         streams=True,
         dialect="anthropic",
-        errors=(402,),
     ),
     Endpoint(
         "POST",

@@ -342,7 +342,7 @@ class Gateway:
             return  # half an answer is out: the server closes the connection without the end mark, so that nobody takes it for whole
         is_anthropic = endpoint is not None and endpoint.dialect == "anthropic"
         if is_anthropic:
-            await call.reply_json(problem.as_anthropic(call.id), problem.anthropic_status, problem.headers())
+            await call.reply_json(problem.as_anthropic(call.id), problem.status, problem.headers())
         else:
             await call.reply_json(problem.as_openai(), problem.status, problem.headers())
 

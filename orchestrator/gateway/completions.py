@@ -22,7 +22,7 @@ from orchestrator.backends.resilience import LONGEST_WAIT_S, backoff_s
 from orchestrator.backends.usage import usage_in
 from orchestrator.budget import Budget, Ledger, from_nano
 from orchestrator.config import AutoConfig
-from orchestrator.errors import BackendError, BadResponse, NoAdequateModel
+from orchestrator.errors import BackendError, BadResponse, BudgetExceeded, NoAdequateModel
 from orchestrator.gateway import sse
 from orchestrator.gateway.asked import Asked
 from orchestrator.gateway.beginning import Begun
@@ -363,6 +363,8 @@ class Completions:
         try:
             answer = await self.engine.carry_out(plan, trace, ledger)
             usage = answer.usage
+        except BudgetExceeded as error:
+            raise job.tab.explained(error, stated) from None
         finally:  # also when it fails or the caller leaves: what was begun by then is paid
             spent = None if ledger.price_unknown else ledger.spent_usd
             job.tab.settle_usd(spent, usage or Usage(ledger.settled_tokens, estimated=True), tokens=ledger.settled_tokens)

@@ -56,6 +56,12 @@ class LimitReached(OrchestratorError):
         self.retry_after_s = retry_after_s
 
 
+def minute_used(message: str, kind: str, now: float) -> LimitReached:
+    """For what can be had again in the next minute."""
+    reset_s = MINUTE_S - now % MINUTE_S
+    return LimitReached(message, kind=kind, retry_after_s=reset_s, remedy=f"Wait {reset_s:.0f} s")
+
+
 class Purse:
     """This process's share of one quota: amounts that are held by running requests, spent but not booked, and free."""
 
@@ -153,6 +159,10 @@ class Limiter:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix="quotas")  # one: bookings and leases of one process keep their order
         self._leasing: dict[Quota, asyncio.Future[None]] = {}
         self.overrun_nano = 0
+
+    @property
+    def now(self) -> float:
+        return self._clock()
 
     async def hold(self, chain: Sequence[Account], *, usd_nano: int | None, tokens: int, requests: int = 1) -> Hold:
         """Holds the worst case of a request on every account of its chain. Raises `LimitReached`, and holds nothing then.
@@ -266,7 +276,7 @@ class Limiter:
                 break
             await asyncio.sleep(self._patience_s / (TRIES - 1))
         purse.refused_until = self._clock() + (0.0 if purse.held else 0.25)  # what runs here may give back at any moment
-        raise self._refusal(purse, amount)
+        raise self._refusal(purse, amount, others_may_give_back=could_fit)
 
     def _slice(self, purse: Purse) -> tuple[int, int]:
         """How much to lease at once, and at most which part of what is left. What passes in a minute is all ours if nobody shares it."""
@@ -274,15 +284,18 @@ class Limiter:
             return purse.limit // SLICE, 10
         return (max(purse.limit // SHARED_SLICE, 1), 4) if self._is_shared else (purse.limit, 1)
 
-    def _refusal(self, purse: Purse, amount: int) -> LimitReached:
+    def _refusal(self, purse: Purse, amount: int, *, others_may_give_back: bool = False) -> LimitReached:
         kind, now = purse.quota.kind, self._clock()
         if kind == USD:
+            is_held = others_may_give_back or amount <= purse.remaining + purse.held  # the worst cases of what is running
+            told = "State a smaller max_tokens, choose a cheaper model, or have the budget raised"
             return LimitReached(
                 f"the budget of the {purse.what} does not allow this request: it may cost {dollars(amount)} USD, "
-                f"{dollars(max(purse.remaining, 0))} of {dollars(purse.limit)} are left",
+                f"{dollars(max(purse.remaining, 0))} of {dollars(purse.limit)} are left"
+                + (", and requests that are running may give some back" if is_held else ""),
                 kind=USD,
-                retry_after_s=None,
-                remedy="State a smaller max_tokens, choose a cheaper model, or have the budget raised",
+                retry_after_s=1.0 if is_held else None,
+                remedy="Wait for one of them to end" if is_held else told,
             )
         if kind == CONCURRENCY:
             return LimitReached(
@@ -298,13 +311,7 @@ class Limiter:
                 retry_after_s=None,
                 remedy="Ask for fewer tokens (max_tokens)",
             )
-        reset_s = MINUTE_S - now % MINUTE_S
-        return LimitReached(
-            f"the {purse.what} has used its {purse.limit:,} {kind} of this minute",
-            kind=kind,
-            retry_after_s=reset_s,
-            remedy=f"Wait {reset_s:.0f} s",
-        )
+        return minute_used(f"the {purse.what} has used its {purse.limit:,} {kind} of this minute", kind, now)
 
     async def book(self) -> None:
         """Books what was spent since the last time, and gives back what others want or what is over."""

@@ -30,14 +30,14 @@ _COMMON_ERRORS = {
     413: "The body is too large",
     415: "The body is compressed in a way that is not read",
     422: "Nothing at hand can do this",
-    429: "A limit or budget is reached; x-should-retry: false where waiting does not help",
+    429: "A limit is reached; see retry-after, and x-should-retry: false where waiting does not help",
     500: "An error of the gateway",
     502: "The model's answer cannot be used",
     503: "Too much is going on, or a model cannot be reached; see retry-after",
     504: "The model gave no answer in time",
 }
 _BODY_ERRORS = (400, 413, 415)
-_MODEL_ERRORS = (404, 422, 429, 502, 503, 504)
+_MODEL_ERRORS = (402, 404, 422, 429, 502, 503, 504)
 
 
 @lru_cache(maxsize=1)

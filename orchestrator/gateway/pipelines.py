@@ -16,6 +16,7 @@ import orjson
 
 from memory.errors import ScopeError
 from orchestrator.budget import Budget, Ledger, from_nano
+from orchestrator.errors import BudgetExceeded
 from orchestrator.gateway import sse
 from orchestrator.gateway.http import Call
 from orchestrator.gateway.keys import Principal
@@ -26,7 +27,7 @@ from orchestrator.pipeline.host import Host
 from orchestrator.pipeline.keeping import new_id
 from orchestrator.pipeline.loading import load
 from orchestrator.pipeline.pipeline import Pipeline
-from orchestrator.pipeline.result import RunResult
+from orchestrator.pipeline.result import RunFailed, RunResult
 from orchestrator.storage.runs import Runs, StoredRun
 from orchestrator.streaming import events_of
 from orchestrator.trace import Event
@@ -83,6 +84,10 @@ class Pipelines:
         ledger = Ledger(envelope)
         try:
             return await work(ledger, envelope.seconds or self._timeout_s)
+        except RunFailed as error:
+            if isinstance(error.cause, BudgetExceeded):
+                error.cause = tab.explained(error.cause, stated)
+            raise
         finally:
             spent = None if ledger.price_unknown else ledger.spent_usd
             tab.settle_usd(spent, Usage(ledger.settled_tokens, estimated=True), tokens=ledger.settled_tokens)

@@ -1,7 +1,8 @@
 """What goes wrong, as OpenAI's and Anthropic's clients know it: status, error object, and whether to try again.
 
-OpenAI: {"error": {"message", "type", "param", "code"}}; Anthropic: {"type": "error", "error": {"type", "message"}, "request_id"}. `x-should-retry:
-false` goes with refusals that waiting does not mend: both companies' clients repeat a 429 otherwise.
+OpenAI: {"error": {"message", "type", "param", "code"}}; Anthropic: {"type": "error", "error": {"type", "message"}, "request_id"}. A spent budget is a
+402, because clients repeat a 429 and most of them read no header that says otherwise; `x-should-retry: false` goes with every refusal that waiting
+does not mend.
 """
 
 from __future__ import annotations
@@ -73,15 +74,8 @@ class Problem(Exception):
     def as_openai(self) -> dict[str, Any]:
         return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
 
-    @property
-    def anthropic_status(self) -> int:
-        """Of a spent budget, Anthropic's own: its clients repeat every 429."""
-        return 402 if self.code == "insufficient_quota" else self.status
-
     def as_anthropic(self, request_id: str) -> dict[str, Any]:
         kind = ANTHROPIC_TYPES.get(self.status, "api_error" if self.status >= 500 else "invalid_request_error")
-        if self.code == "insufficient_quota":
-            kind = "billing_error"
         details = {"details": {"error_code": self.code}} if self.code else {}
         return {"type": "error", "error": {"type": kind, "message": self.message, **details}, "request_id": request_id}
 
@@ -102,7 +96,7 @@ def problem_of(error: Exception) -> Problem | None:
     if isinstance(error, LimitReached):
         return _limit(error)
     if isinstance(error, BudgetExceeded):
-        return Problem(429, str(error), code="insufficient_quota", kind="insufficient_quota", should_retry=False)
+        return Problem(402, str(error), code="insufficient_quota", kind="insufficient_quota", should_retry=False)
     if isinstance(error, UnknownModel):
         return Problem(404, str(error), code="model_not_found", param="model")
     if isinstance(error, InvalidQuery | InvalidBudget | InvalidRecord | ScopeError | UnicodeEncodeError):
@@ -151,12 +145,16 @@ def _run(error: RunFailed) -> Problem:
 
 
 def _limit(error: LimitReached) -> Problem:
+    """A 429 where waiting helps, another status where it does not."""
+    helps = error.retry_after_s is not None
+    if error.kind == USD and not helps:
+        return Problem(402, str(error), code="insufficient_quota", kind="insufficient_quota", should_retry=False)
     if error.kind == USD:
-        return Problem(429, str(error), code="insufficient_quota", kind="insufficient_quota", should_retry=False)
+        return Problem(429, str(error), code="insufficient_quota", kind="insufficient_quota", retry_after_s=error.retry_after_s)
     kind = error.kind if error.kind in (REQUESTS, TOKENS) else "requests"
-    waits = error.retry_after_s is not None
+    status = 413 if error.kind == TOKENS and not helps else 429
     return Problem(
-        429, str(error), code="rate_limit_exceeded", kind=kind, retry_after_s=error.retry_after_s, should_retry=None if waits else False
+        status, str(error), code="rate_limit_exceeded", kind=kind, retry_after_s=error.retry_after_s, should_retry=None if helps else False
     )
 
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.backends.prices import billed_usd
 from orchestrator.budget import Budget, from_nano, to_nano
-from orchestrator.errors import BackendError, StorageError
-from orchestrator.gateway.limits import TOKENS, USD, Hold, Limiter, LimitReached
+from orchestrator.errors import BackendError, BudgetExceeded, StorageError
+from orchestrator.gateway.limits import TOKENS, USD, Hold, Limiter, LimitReached, minute_used
 from orchestrator.gateway.problems import Problem
 from orchestrator.storage.requests import ServedRequest
 from orchestrator.types import Usage
@@ -108,6 +108,12 @@ class Tab:
             await self.hold(budget.usd or 0.0, budget.tokens or 0)
         return budget
 
+    def explained(self, error: BudgetExceeded, stated: Budget) -> Exception:
+        """What a search's or a run's own limit of tokens means: where its account allows no more in this minute, waiting helps."""
+        if error.limit != "tokens" or stated.tokens is not None or self.left_tokens() is None:
+            return error
+        return minute_used(f"the tokens of this minute do not allow this: {error.message}", TOKENS, self._limiter.now)
+
     def settle_usd(self, usd: float | None, usage: Usage, *, tokens: int) -> None:
         """Books what a search or a run used: `tokens` is all that its calls were settled with."""
         self._book(None if usd is None else to_nano(usd), usage, tokens=tokens)
@@ -205,4 +211,4 @@ def _check(usd: float | None, tokens: int, budget: Budget) -> None:
         told = "the budget of the request allows no call"
     if told:
         told = f"{told}. Raise it, or ask for fewer tokens"
-        raise Problem(429, told, code="insufficient_quota", kind="insufficient_quota", should_retry=False)
+        raise Problem(402, told, code="insufficient_quota", kind="insufficient_quota", should_retry=False)
