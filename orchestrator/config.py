@@ -238,8 +238,8 @@ def _known_strategy(name: str) -> str:
     return name
 
 
-class EmbeddingConfig(_Strict):
-    """A model behind /v1/embeddings; it is asked for nothing else."""
+class AuxiliaryConfig(_Strict):
+    """A model behind /v1/embeddings, /v1/rerank or /v1/moderations; it is asked for nothing else."""
 
     provider: Literal[PROVIDERS]  # type: ignore[valid-type]
     model: str
@@ -316,8 +316,12 @@ class Config(_Strict):
     """What `orchestrator calibrate` found of how far models' stated probabilities can be believed."""
     checks: ChecksConfig | None = None
     """What every answer is checked for."""
-    embeddings: dict[str, EmbeddingConfig] = {}
+    embeddings: dict[str, AuxiliaryConfig] = {}
     """Models for /v1/embeddings, beside the shipped one."""
+    rerankers: dict[str, AuxiliaryConfig] = {}
+    """Models for /v1/rerank."""
+    moderations: dict[str, AuxiliaryConfig] = {}
+    """Models for /v1/moderations; a request that names none is for the first."""
     gateway: GatewayConfig = GatewayConfig()
     pipelines: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")], str] = {}
     """Files of pipelines that the gateway serves, by the name behind `pipeline:`."""
@@ -444,7 +448,9 @@ def _fields_at(path: tuple[Any, ...]) -> list[str]:
         "checks.length": LengthConfig,
         "checks.safety": SafetyConfig,
         "checks.judge": JudgeConfig,
-        "embeddings": EmbeddingConfig,
+        "embeddings": AuxiliaryConfig,
+        "rerankers": AuxiliaryConfig,
+        "moderations": AuxiliaryConfig,
         "gateway": GatewayConfig,
         "gateway.autos": AutoConfig,
         "gateway.cache": CacheConfig,

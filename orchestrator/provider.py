@@ -92,6 +92,8 @@ class Provider:
     timings: Timings = "none"
     """Where it tells how long reading and writing took, apart."""
 
+    completions: bool = False
+    """Whether it may complete a text with no conversation around it (POST /completions); a server that answers 404 is not asked again."""
     decisions: str | None = None
     """Path of its endpoint for decisions: `/systemone` or `/decisions`."""
     batches: Literal["openai", "anthropic"] | None = None

@@ -93,6 +93,10 @@ async def usual(body: dict[str, Any], send: Send) -> None:
         data = [{"object": "embedding", "index": i, "embedding": [0.1, 0.2]} for i in range(len(texts))]
         await reply(send, 200, {"object": "list", "data": data, "model": "e", "usage": {"prompt_tokens": 3, "total_tokens": 3}})
         return
+    if "prompt" in body:
+        choice = {"index": 0, "text": "Paris", "logprobs": None, "finish_reason": "stop"}
+        await reply(send, 200, {"id": "c1", "object": "text_completion", "created": 1, "model": "upstream", "choices": [choice]})
+        return
     tool = body["tools"][0]["function"]["name"] if body.get("tools") else None
     wants_json = (body.get("response_format") or {}).get("type", "text") != "text" or "JSON Schema" in json.dumps(body["messages"])
     text = '{"city": "Paris"}' if wants_json else "Paris"

@@ -21,12 +21,13 @@ from orchestrator.backends.auth import headers_for
 from orchestrator.backends.cached_contents import CachedContents
 from orchestrator.backends.caching import PrefixMemory, marked
 from orchestrator.backends.dialects import Outgoing, dialect_named
+from orchestrator.backends.dialects.dialect import as_conversation, text_prompt
 from orchestrator.backends.faults import OVERLOADED, broken, error_of
 from orchestrator.backends.replicas import Replica, Replicas, read_tokens
 from orchestrator.backends.resilience import RetryBudget
 from orchestrator.backends.transports import Answer, Transport, Way, transport_for, wire
 from orchestrator.backends.wire import WireError
-from orchestrator.errors import BackendError, BackendUnavailable, BadResponse
+from orchestrator.errors import BackendError, BackendRejected, BackendUnavailable, BadResponse
 from orchestrator.provider import Provider
 from orchestrator.types import Usage
 
@@ -74,6 +75,8 @@ class Upstream:
         self.provider = provider
         self.model = model
         self.dialect = dialect_named(provider.dialect)
+        self.takes_text = provider.completions
+        """Whether its server completes a text with no conversation around it, as far as is known."""
         self.replicas = Replicas(replicas)
         self.retries = RetryBudget()
         self.hedges = hedge
@@ -110,6 +113,22 @@ class Upstream:
 
     async def ask(self, body: dict[str, Any], *, timeout_s: float) -> Answering:
         """Sends a chat completion and waits for the head of the answer. Raises `BackendError` unless its status is 200."""
+        if "completion" in body and text_prompt(body) is not None:
+            return await self._complete_text(body, timeout_s)
+        return await self._ask(body, timeout_s)
+
+    async def _complete_text(self, body: dict[str, Any], timeout_s: float) -> Answering:
+        """A text's completion, by a conversation where the server knows nothing else."""
+        if self.takes_text:
+            try:
+                return await self._ask(body, timeout_s)
+            except BackendRejected as error:
+                if error.status not in (404, 405, 501):
+                    raise
+                self.takes_text = False
+        return await self._ask(as_conversation(body, self.provider), timeout_s)
+
+    async def _ask(self, body: dict[str, Any], timeout_s: float) -> Answering:
         settings = self._settings
         ends_at: float | None = None
         if settings is not None:

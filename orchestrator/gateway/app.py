@@ -23,10 +23,10 @@ from orchestrator.config import Config, GatewayConfig, load_config
 from orchestrator.engine import Orchestrator
 from orchestrator.errors import OrchestratorError, StorageError
 from orchestrator.gateway import openapi
+from orchestrator.gateway.auxiliary import AuxiliaryModels
 from orchestrator.gateway.batches import Batches
 from orchestrator.gateway.cache import Cache
 from orchestrator.gateway.completions import Completions
-from orchestrator.gateway.embedding import Embedders
 from orchestrator.gateway.endpoint import Endpoint
 from orchestrator.gateway.endpoints import ENDPOINTS
 from orchestrator.gateway.entry import (
@@ -77,9 +77,16 @@ class Serving:
             engine, config.gateway.autos, timeout_s=config.gateway.seconds, later=self.later, pipelines=self.pipelines
         )
         self._beside: set[asyncio.Future[Any]] = set()
-        self.embedders = Embedders(config.embeddings)
+        self.embedders = AuxiliaryModels("embeddings", config.embeddings)
+        self.rerankers = AuxiliaryModels("rerankers", config.rerankers)
+        self.moderations = AuxiliaryModels("moderations", config.moderations)
         self.running = 0
         self._is_over = False
+
+    @property
+    def auxiliary_names(self) -> list[str]:
+        """Models that do something beside chat."""
+        return [*self.embedders.names, *self.rerankers.names, *self.moderations.names]
 
     def later(self, work: Awaitable[Any]) -> None:
         """Work that belongs to a request and goes on after it."""

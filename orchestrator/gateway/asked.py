@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.backends.base import Request
-from orchestrator.backends.dialects.dialect import stated_limit
+from orchestrator.backends.dialects.dialect import stated_limit, text_prompt
 from orchestrator.tokens import FAMILY_THAT_COUNTS_MOST, TokenizerFamily, request_bound, request_estimate
 from orchestrator.types import Message, Query
 
@@ -46,7 +46,9 @@ class Asked:
 
     @property
     def several(self) -> int:
-        return int(self.body.get("n") or 1)
+        n = int(self.body.get("n") or 1)
+        prompt = text_prompt(self.body) if "completion" in self.body else None
+        return n if prompt is None else prompt.answers(n)
 
     @property
     def wants_stream(self) -> bool:
@@ -116,11 +118,16 @@ class Asked:
 
     def worst_prompt_tokens(self) -> int:
         """At most so many tokens go in."""
-        return request_bound(self.body)
+        return request_bound(self.body) + self._token_ids
 
     def prompt_tokens(self, family: TokenizerFamily = FAMILY_THAT_COUNTS_MOST) -> int:
         """About how many tokens of the prompt a provider counts: tools, forms and pictures are among them."""
-        return request_estimate(self.body, family)
+        return request_estimate(self.body, family) + self._token_ids
+
+    @property
+    def _token_ids(self) -> int:
+        prompt = text_prompt(self.body) if "completion" in self.body else None
+        return 0 if prompt is None else prompt.token_ids
 
     def with_notes(self, notes: Sequence[Message]) -> Asked:
         """The same with notes from memory right before the last message of the user."""

@@ -24,7 +24,7 @@ def _says_something(passed: bytes) -> bool:
         content = sse.data_of(piece)
         for choice in sse.parsed_event(content).get("choices") or () if content else ():
             delta = choice.get("delta") or {}
-            if choice.get("finish_reason") or any(value for name, value in delta.items() if name != "role"):
+            if choice.get("finish_reason") or choice.get("text") or any(value for name, value in delta.items() if name != "role"):
                 return True
     return False
 

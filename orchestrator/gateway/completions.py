@@ -493,4 +493,5 @@ def _text_of(payload: dict[str, Any]) -> str | None:
 
 def _written(payload: dict[str, Any]) -> str:
     """All that a model wrote in an answer: texts, thoughts, calls, of every choice."""
-    return "\n".join(orjson.dumps(choice.get("message")).decode() for choice in payload["choices"] if isinstance(choice, dict))
+    choices = (choice for choice in payload["choices"] if isinstance(choice, dict))
+    return "\n".join(orjson.dumps(choice.get("message") or choice.get("text")).decode() for choice in choices)

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
-from orchestrator.gateway import admin, anthropic, batches, chat, decisions, embedding, memories, native, pipeline_runs, responses
+from orchestrator.gateway import (
+    admin,
+    anthropic,
+    batches,
+    chat,
+    decisions,
+    embedding,
+    memories,
+    native,
+    pipeline_runs,
+    ranking,
+    responses,
+    text_completions,
+)
 
 ENDPOINTS = (
     *chat.ENDPOINTS,
     *responses.ENDPOINTS,
+    *text_completions.ENDPOINTS,
     *embedding.ENDPOINTS,
+    *ranking.ENDPOINTS,
     *anthropic.ENDPOINTS,
     *decisions.ENDPOINTS,
     *native.ENDPOINTS,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -15,6 +15,7 @@ from orchestrator.types import Usage
 if TYPE_CHECKING:
     from orchestrator.gateway.completions import Job
 
+_IN_PIECES = frozenset(("role", "content", "refusal", "tool_calls"))
 PIECE_CHARS = 48  # the answer is there at once; it is written in pieces, because clients expect a stream
 
 
@@ -33,29 +34,47 @@ def completion(job: Job, text: str, usage: Usage, *, refusal: str | None = None)
 
 
 async def pieces(job: Job, whole: dict[str, Any]) -> AsyncIterator[bytes]:
-    """A whole completion as the stream that its caller asked for."""
+    """A whole completion as the stream that its caller asked for: every choice, and all that is in it."""
     job.facts.ttft_s = job.tab.served.ttft_s = job.tab.call.elapsed_s
     kept = {name: whole[name] for name in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
     wants_usage = job.asked.wants_usage
-
-    def chunk(delta: dict[str, Any], finish: str | None = None) -> bytes:
-        choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return sse.event(kept | {"choices": [choice]} | ({"usage": None} if wants_usage else {}))
-
-    message = whole["choices"][0]["message"]
-    yield chunk({"role": "assistant", "content": ""})
-    if message["refusal"]:
-        yield chunk({"refusal": message["refusal"]})
-    text = message["content"] or ""
-    for start in range(0, len(text), PIECE_CHARS):
-        yield chunk({"content": text[start : start + PIECE_CHARS]})
-    yield chunk({}, "stop")
+    for choice in whole["choices"]:
+        for delta in _deltas(choice):
+            yield sse.event(kept | {"choices": [delta]} | ({"usage": None} if wants_usage else {}))
     details = job.facts.as_dict(job.tab, explain=job.options.explain) if job.options.details else None
     if wants_usage:
         yield sse.event(kept | {"choices": [], "usage": whole["usage"]} | ({} if details is None else {"orchestrator": details}))
     elif details is not None:
         yield sse.comment("orchestrator " + orjson.dumps(details).decode())
     yield sse.DONE
+
+
+def _deltas(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The choices of chunks that make up one choice of a whole answer."""
+    place, finish = choice.get("index") or 0, choice.get("finish_reason") or "stop"
+
+    def delta(fields: dict[str, Any], finish: str | None = None, logprobs: Any = None) -> dict[str, Any]:
+        return {"index": place, "delta": fields, "logprobs": logprobs, "finish_reason": finish}
+
+    if "text" in choice:  # a text's completion
+        yield {**choice, "index": place, "finish_reason": finish}
+        return
+    message = choice.get("message") or {}
+    yield delta({"role": "assistant", "content": ""})
+    if message.get("refusal"):
+        yield delta({"refusal": message["refusal"]})
+    more = {name: value for name, value in message.items() if name not in _IN_PIECES and value is not None}
+    if more:
+        yield delta(more)
+    text, logprobs = message.get("content") or "", choice.get("logprobs")
+    if logprobs and text:
+        yield delta({"content": text}, logprobs=logprobs)
+    else:
+        for start in range(0, len(text), PIECE_CHARS):
+            yield delta({"content": text[start : start + PIECE_CHARS]})
+    if message.get("tool_calls"):
+        yield delta({"tool_calls": [{"index": number, **call} for number, call in enumerate(message["tool_calls"])]})
+    yield delta({}, finish)
 
 
 def progress(step: Event, *, typed: bool) -> bytes:

@@ -12,6 +12,7 @@ from typing import Any
 from orchestrator.backends.dialects.dialect import (
     TOKEN_FIELDS,
     Outgoing,
+    TextPrompt,
     check_lacks,
     flatten_content,
     json_instruction,
@@ -20,6 +21,7 @@ from orchestrator.backends.dialects.dialect import (
     result_text,
     stated_limit,
     text_of,
+    text_prompt,
     tools_for,
 )
 from orchestrator.backends.usage import chat_usage, usage_in
@@ -42,6 +44,9 @@ class ChatDialect:
         most = stated_limit(body)
         for name in TOKEN_FIELDS:
             out.pop(name, None)
+        prompt = text_prompt(body)
+        if prompt is not None:
+            return _text_completion(out, prompt, most, provider)
         if most is not None:
             out[provider.token_field] = most
         out["messages"] = messages_for(provider, body["messages"], model)
@@ -61,11 +66,7 @@ class ChatDialect:
         if "reasoning_effort" in out:
             _set_effort(out, provider)
         _set_sampling(out, provider, model)
-        if out.get("stream"):
-            if provider.stream_options:
-                out["stream_options"] = {**(out.get("stream_options") or {}), "include_usage": True}
-            else:
-                out.pop("stream_options", None)
+        _set_stream(out, provider)
         if out.get("n") == 1 and "n" in provider.lacks:
             del out["n"]
         if provider.drops:
@@ -122,6 +123,24 @@ class ChatReader:
         if usage is None or event.get("usage"):
             return [event]
         return [{**event, "usage": chat_usage(usage)}]
+
+
+def _text_completion(out: dict[str, Any], prompt: TextPrompt, most: int | None, provider: Provider) -> Outgoing:
+    """POST {base_url}/completions: the text as it stands, and whatever its caller says of it."""
+    del out["messages"], out["completion"]
+    out |= {"prompt": prompt.prompt, **prompt.fields} | ({"max_tokens": most} if most is not None else {})
+    _set_stream(out, provider)
+    return Outgoing("/completions", {name: value for name, value in out.items() if name not in provider.drops})
+
+
+def _set_stream(out: dict[str, Any], provider: Provider) -> None:
+    """A stream tells its usage, where it can be told to."""
+    if not out.get("stream"):
+        return
+    if provider.stream_options:
+        out["stream_options"] = {**(out.get("stream_options") or {}), "include_usage": True}
+    else:
+        out.pop("stream_options", None)
 
 
 def is_plain(provider: Provider) -> bool:

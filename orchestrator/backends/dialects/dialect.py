@@ -17,6 +17,8 @@ from orchestrator.provider import Provider
 from orchestrator.types import Usage
 
 UNSUPPORTED = "unsupported: "
+RAW_FIELDS = ("suffix", "echo", "best_of", "logprobs")
+"""What a text's completion can have beyond a chat's (its `logprobs` is a number)."""
 TOKEN_FIELDS = ("max_tokens", "max_completion_tokens")
 
 
@@ -27,6 +29,46 @@ class Outgoing:
     path: str
     body: dict[str, Any]
     headers: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TextPrompt:
+    """The field `completion` of a request that completes a text as it stands, where its server can (`Provider.completions`).
+
+    `prompt` is a text, several, or token ids; `fields` are those of `RAW_FIELDS` that were stated. The texts are the messages, too, so that whoever
+    counts or chooses by them sees them.
+    """
+
+    prompt: str | list[Any]
+    fields: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def texts(self) -> list[str]:
+        given = self.prompt if isinstance(self.prompt, list) else [self.prompt]
+        return [each for each in given if isinstance(each, str)]
+
+    @property
+    def token_ids(self) -> int:
+        """How many token ids are given."""
+        given = self.prompt if isinstance(self.prompt, list) else []
+        return sum(len(each) if isinstance(each, list) else isinstance(each, int) for each in given)
+
+    def answers(self, n: int) -> int:
+        """How many answers are written for `n` of each prompt, those among them that only the best is chosen of."""
+        several = isinstance(self.prompt, list) and not isinstance(self.prompt[0], int)
+        return (len(self.prompt) if several else 1) * max(n, int(self.fields.get("best_of") or 1))
+
+    def beyond_chat(self) -> str:
+        """What of it a conversation cannot give; "" where it can give all."""
+        if self.token_ids:
+            return "a prompt of token ids"
+        if len(self.texts) > 1:
+            return "several prompts in one request"
+        if int(self.fields.get("best_of") or 1) > 1:
+            return "best_of"
+        if self.fields.get("logprobs") is not None:
+            return "logprobs"
+        return next((name for name in ("suffix", "echo") if self.fields.get(name)), "")
 
 
 class StreamReader(Protocol):
@@ -80,6 +122,20 @@ def check_lacks(body: dict[str, Any], provider: Provider) -> None:
     for name in sorted(provider.lacks):
         if name != "n" and body.get(name) not in (None, False, [], {}):
             raise refused(provider, name)
+
+
+def text_prompt(body: dict[str, Any]) -> TextPrompt | None:
+    """What is to be completed as it stands; `None` for a conversation."""
+    prompt = body.get("completion")
+    return prompt if isinstance(prompt, TextPrompt) else None
+
+
+def as_conversation(body: dict[str, Any], provider: Provider) -> dict[str, Any]:
+    """A text's completion as a message of the user. Raises `BackendRejected` on what a conversation cannot give."""
+    prompt = text_prompt(body)
+    if prompt is not None and (beyond := prompt.beyond_chat()):
+        raise refused(provider, beyond)
+    return {name: value for name, value in body.items() if name != "completion"}
 
 
 def whole(payload_id: Any, model: Any, choices: list[dict[str, Any]], usage: Usage | None) -> dict[str, Any]:
