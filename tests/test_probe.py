@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import random
 import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +26,7 @@ from orchestrator.budget import Ledger
 from orchestrator.cli import main
 from orchestrator.config import load_config
 from orchestrator.fleet import fleet_from_config
-from orchestrator.probing import Probe, line
+from orchestrator.probing import Point, Probe, line
 from router import ModelProfile
 from tests.gateway import Provider, begin_stream, chunk, completion, delta, reply, served
 
@@ -73,9 +79,44 @@ def test_what_is_measured_is_what_is_so() -> None:
     assert found.tokens_per_s <= 1.1 / WRITE_S
     assert found.cached_tokens is not None
     assert found.cached_tokens > 3_000
-    assert found.effective_context_tokens == 2_048
+    assert found.effective_context_tokens == pytest.approx(4_096, rel=0.05)  # between 2,048, where it finds all, and 8,192
     assert 0 < ledger.spent_usd < 1.0
     assert ledger.reserved_nano == 0
+
+
+def test_lengths_are_the_providers_own_and_what_is_measured_is_kept_when_time_is_over() -> None:
+    """A tokenizer of six characters a token, where four were expected; and a clock that runs ahead."""
+    points: list[Point] = []
+
+    async def play(body: dict[str, Any], send: Any) -> None:
+        prompt = body["messages"][0]["content"]
+        found = re.search(r"lighthouse is (\d+)", prompt)
+        usage = {"prompt_tokens": len(prompt) // 6, "completion_tokens": 10, "total_tokens": 0}
+        await begin_stream(send)
+        await chunk(send, delta({"content": found[1] if found else "yes"}))
+        await chunk(send, {**delta({}, "stop"), "usage": usage})
+        await chunk(send, b"data: [DONE]\n\n", more=False)
+
+    async def run(url: str, seconds: float, clock: Callable[[], float]) -> Probe:
+        backend = RemoteBackend(ModelProfile("m", 1.0, 2.0, context_tokens=9_000), base_url=url)
+        probe = Probe(backend, Ledger(Budget(usd=1.0)), rng=random.Random(7), seconds=seconds, clock=clock, report=points.append)
+        try:
+            await probe.run()
+        finally:
+            await backend.aclose()
+        return probe
+
+    with served(Provider(play)) as url:
+        whole = asyncio.run(run(url, 1_000.0, time.monotonic)).found
+        sizes = [point.tokens for point in points if point.what == "needles found"]
+        assert sizes == pytest.approx([128, 512, 2_048, 8_100], rel=0.25)
+        assert whole.effective_context_tokens == sizes[-1]
+        ticks = itertools.count()
+        stopped = asyncio.run(run(url, 12.0, lambda: float(next(ticks)))).found
+        assert stopped.ttft_s is not None
+        assert stopped.effective_context_tokens is None
+        with pytest.raises(BudgetExceeded):
+            asyncio.run(run(url, 1.0, itertools.count().__next__))
 
 
 def test_a_line_through_points() -> None:
@@ -128,6 +169,23 @@ def test_the_command_writes_into_the_profile_what_the_configuration_does_not_sta
     unknown = CliRunner().invoke(main, ["probe", "n", "--config", str(config)])
     assert unknown.exit_code == 2
     assert "This fleet has: m" in unknown.output
+
+
+def test_a_probe_that_is_interrupted_tells_and_keeps_what_it_measured(tmp_path: Path) -> None:
+    with served(model()) as url:
+        config = written(tmp_path, url)
+        command = [sys.executable, "-m", "orchestrator", "probe", "m", "--config", str(config), "--usd", "1", "--json"]
+        ran = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
+        assert ran.stderr is not None
+        first = ran.stderr.readline()
+        ran.send_signal(signal.SIGINT)
+        output, _ = ran.communicate(timeout=60)
+    assert first.startswith("first token")
+    assert ran.returncode == 130
+    told = json.loads(output)
+    assert told["ttft_s"] > 0
+    assert told["effective_context_tokens"] is None
+    assert load_measured(tmp_path / "profiles.json")["m"].ttft_s == told["ttft_s"]
 
 
 def test_calibrating_by_examples_and_what_is_wrong_with_them(tmp_path: Path) -> None:

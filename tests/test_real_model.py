@@ -109,6 +109,29 @@ def test_a_search_and_a_pipeline(url: str, tmp_path: Path) -> None:
     assert said.strip()
 
 
+def test_a_probe_measures_it(url: str) -> None:
+    from orchestrator.budget import Budget, Ledger
+    from orchestrator.probing import Point, Probe
+
+    points: list[Point] = []
+
+    async def go() -> Probe:
+        model = backend(url)
+        probe = Probe(model, Ledger(Budget()), longest=700, seconds=240.0, report=points.append)
+        await probe.run()
+        await model.aclose()
+        return probe
+
+    probe = asyncio.run(go())
+    assert probe.found.ttft_s is not None
+    assert probe.found.tokens_per_s is not None
+    assert (probe.found.cached_tokens or 0) > 200
+    assert (probe.found.cache_gain or 0.0) > 0.2
+    searched = [point for point in points if point.what == "needles found"]
+    assert searched[0].tokens == pytest.approx(128, rel=0.5)  # the server's own count
+    assert not probe.simulated
+
+
 def test_the_gateway_in_front_of_it(url: str, tmp_path: Path) -> None:
     models = {"smol": {"provider": "llamacpp", "base_url": url, "input_usd_per_mtok": 0.0, "output_usd_per_mtok": 0.0}}
     with running_gateway(tmp_path, models=models) as gateway:
