@@ -7,10 +7,15 @@ import json
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import pytest
+from click.testing import CliRunner
+
+from orchestrator.cli import main
 from orchestrator.demo.notes import QUESTIONS, bundled_folder, run_notes
 from orchestrator.demo.problems import generate_problems
 from orchestrator.demo.simulated_fleet import simulated_fleet
 from orchestrator.demo.simulation import run_simulation
+from orchestrator.errors import BackendUnavailable
 
 EXPECTED = {
     "Who founded Moth & Marlow?": "Petra Moth and Silas Marlow",
@@ -73,3 +78,28 @@ def test_simulated_skill_shows_in_the_share_of_right_answers() -> None:
         shares.append(sum(text.endswith(f"is {p.answer}") for text, p in zip(replies, problems, strict=True)) / 400)
     assert shares == sorted(shares)
     assert shares[0] < 0.8 < 0.9 < shares[-1]
+
+
+def test_the_local_model_is_offered_where_its_engine_is_and_else_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from orchestrator.demo import local_model
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv(local_model.VARIABLE, raising=False)
+    assert local_model.find_weights() is None
+    if not local_model.has_engine():
+        ran = CliRunner().invoke(main, ["demo", "--local-model"])
+        assert ran.exit_code == 2
+        assert "compound-orchestrator[local-model]" in ran.output
+    stated = tmp_path / "mine.gguf"
+    stated.write_bytes(b"GGUF")
+    monkeypatch.setenv(local_model.VARIABLE, str(stated))
+    assert local_model.find_weights() == stated
+
+
+def test_a_server_that_does_not_start_is_told(tmp_path: Path) -> None:
+    from orchestrator.demo.local_model import running_server
+
+    with pytest.raises(BackendUnavailable, match="did not start"), running_server(tmp_path / "nothing.gguf", "/bin/false"):
+        raise AssertionError("it has not started")

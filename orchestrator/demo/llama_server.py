@@ -1,9 +1,11 @@
-"""A real llama.cpp server with SmolLM2-135M-Instruct, in a process of its own: run by the Python of build/model, with PORT and MODEL.gguf."""
+"""llama.cpp's own server with one model, in a process of its own: `python llama_server.py PORT MODEL.gguf`. It imports nothing of this package."""
 
 from __future__ import annotations
 
 import signal
 import sys
+
+CONTEXT_TOKENS, SLOTS, THREADS = 4_096, 2, 2
 
 
 def main(port: int, model: str) -> None:
@@ -11,8 +13,8 @@ def main(port: int, model: str) -> None:
 
     settings = xllamacpp.CommonParams()
     settings.model.path = model
-    settings.n_ctx, settings.n_parallel = 4_096, 2
-    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = 2
+    settings.n_ctx, settings.n_parallel = CONTEXT_TOKENS, SLOTS
+    settings.cpuparams.n_threads = settings.cpuparams_batch.n_threads = THREADS
     settings.hostnames, settings.port = ["127.0.0.1"], port
     settings.endpoint_metrics = True
     server = xllamacpp.Server(settings)
