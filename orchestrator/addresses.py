@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import re
 from functools import lru_cache
@@ -56,3 +57,11 @@ def address_of(base_url: str, path: str) -> str:
     path, _, more = path.partition("?")
     queries = "&".join(each for each in (query, more) if each)
     return base.rstrip("/") + path + (f"?{queries}" if queries else "")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine's own."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

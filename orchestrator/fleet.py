@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from importlib import util
+from pathlib import PurePath
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
+from orchestrator.addresses import is_loopback
 from orchestrator.backends.base import Backend
 from orchestrator.backends.calculator import CalculatorBackend
 from orchestrator.backends.extractive import ExtractiveBackend
@@ -68,7 +71,7 @@ async def fleet_at_hand(*, local_servers: bool = True) -> Fleet:
     servers = await find_local_servers() if local_servers else []
     for server in servers:
         for model in server.models:
-            name = f"{server.provider.name}/{model}"
+            name = f"{server.provider.name}/{PurePath(model).stem if model.endswith('.gguf') else model}"
             backends[name] = _local_backend(name, server, model)
     if servers:
         return Fleet(backends, "local model servers: " + ", ".join(server.provider.name for server in servers))
@@ -119,12 +122,19 @@ def prices_of(name: str, config: ModelConfig) -> ModelProfile:
     row = PROVIDERS.get(config.provider)
     is_listed = row is not None and not row.is_local and config.base_url is None and not config.replicas
     listed = list_prices(row.prices or row.name, config.model or name) if is_listed and row is not None else None
+    if listed is None and not stated and row is not None and row.is_local and _is_on_this_machine(row, config):
+        return ModelProfile(name, 0.0, 0.0)  # nobody sends a bill for it
     if listed is None:
         return ModelProfile(name, **stated)
     known = {field: getattr(listed, field) for field in PRICE_FIELDS} | stated
     if listed.context_tokens:
         known["context_tokens"] = listed.context_tokens
     return ModelProfile(name, **known, price_steps=() if stated else listed.price_steps)
+
+
+def _is_on_this_machine(row: Provider, config: ModelConfig) -> bool:
+    stated = [replica.base_url for replica in config.replicas] or [config.base_url or row.base_url]
+    return all(is_loopback(urlsplit(address).hostname or "") for address in stated)
 
 
 def _simulated(name: str, profile: ModelProfile) -> Backend:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,7 +15,9 @@ from orchestrator.backends.base import Delta, Request
 from orchestrator.backends.dialects import dialect_named
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.usage import chat_usage, usage_in, usage_of
+from orchestrator.config import parse_config
 from orchestrator.errors import BackendRejected
+from orchestrator.fleet import fleet_from_config
 from orchestrator.providers import PROVIDERS
 from orchestrator.types import Completion, Usage
 from router import ModelProfile
@@ -239,3 +242,22 @@ def test_usage_survives_being_told_in_openais_words(name: str) -> None:
 def test_an_unreachable_provider_is_named_in_the_error() -> None:
     with pytest.raises(BackendError, match=r"m at http://127.0.0.1:9"):
         asyncio.run(completed(backend("openai", "http://127.0.0.1:9")))
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_free"),
+    [
+        ({"provider": "llamacpp"}, True),
+        ({"provider": "vllm", "base_url": "http://localhost:9001/v1"}, True),
+        ({"provider": "vllm", "base_url": "http://gpu-1:8000/v1"}, False),
+        ({"provider": "vllm", "replicas": [{"base_url": "http://127.0.0.1:1/v1"}, {"base_url": "http://gpu-1:1/v1"}]}, False),
+        ({"provider": "compatible", "base_url": "http://127.0.0.1:9001/v1"}, False),
+    ],
+)
+def test_nobody_bills_for_a_server_on_this_machine(fields: dict[str, Any], is_free: bool) -> None:
+    """A gateway that answers here may well stand in front of models that cost money: `compatible` stays of unknown price."""
+    config = parse_config(json.dumps({"models": {"m": fields}}), "c.yaml")
+    profile = fleet_from_config(config).backends["m"].profile
+    assert (profile.input_usd_per_mtok, profile.output_usd_per_mtok) == ((0.0, 0.0) if is_free else (None, None))
+    stated = parse_config(json.dumps({"models": {"m": {**fields, "output_usd_per_mtok": 2.0}}}), "c.yaml")
+    assert fleet_from_config(stated).backends["m"].profile.output_usd_per_mtok == 2.0

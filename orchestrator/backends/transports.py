@@ -7,7 +7,6 @@ Addresses of this machine are reached directly whatever the environment says. Bo
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
+from orchestrator.addresses import is_loopback
 from orchestrator.backends.wire import CONNECT_S, IDLE_S, Wire, WireError, whole_body
 
 if TYPE_CHECKING:
@@ -92,17 +92,9 @@ def environment_proxy(url: str) -> str | None:
     split = urlsplit(url)
     proxies = getproxies_environment()
     found = proxies.get(split.scheme) or proxies.get("all")
-    if not found or _is_own(split.hostname or "") or proxy_bypass_environment(split.netloc.rpartition("@")[2], proxies):
+    if not found or is_loopback(split.hostname or "") or proxy_bypass_environment(split.netloc.rpartition("@")[2], proxies):
         return None
     return found if "://" in found else f"http://{found}"
-
-
-def _is_own(host: str) -> bool:
-    """Whether an address is this machine's."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 _wires: WeakKeyDictionary[asyncio.AbstractEventLoop, Wire] = WeakKeyDictionary()

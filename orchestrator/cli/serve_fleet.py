@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from pathlib import Path
 
 import click
 
+from orchestrator.addresses import is_loopback
 from orchestrator.cli.options import as_json, reports_errors
 
 
@@ -39,7 +39,7 @@ def command(recorded: Path | None, task: str, problems: int, seed: int, host: st
     from orchestrator.backends.fleet_server import FleetApp, ServedModel, serve
     from orchestrator.errors import ConfigError
 
-    if not _is_loopback(host):
+    if not is_loopback(host):
         raise ConfigError(f"{host} is not a loopback address", remedy="This server has no authentication: use 127.0.0.1 or ::1")
     models: list[ServedModel]
     if recorded is not None:
@@ -59,10 +59,3 @@ def command(recorded: Path | None, task: str, problems: int, seed: int, host: st
     else:
         click.echo(f"{kind} models on {url}: {', '.join(names)}\nStop with Ctrl-C.", err=True)
     serve(FleetApp(models, time_scale=time_scale), host=host, port=port)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -7,7 +7,6 @@ Each worker is one process with one event loop; they share the port and the data
 from __future__ import annotations
 
 import inspect
-import ipaddress
 import json
 import logging
 import math
@@ -22,6 +21,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from orchestrator.addresses import is_loopback
 from orchestrator.config import DEFAULT_NAME, Config, GatewayConfig, load_config, secret
 from orchestrator.errors import ConfigError
 from orchestrator.fleet import fleet_from_config
@@ -123,7 +123,7 @@ def check_address(address: Address) -> None:
     """Keys and what is said must not go over a network in the clear."""
     if (address.tls_cert is None) != (address.tls_key is None):
         raise ConfigError("--tls-cert and --tls-key belong together", remedy="Give both, or neither")
-    if address.tls_cert is None and not address.behind_proxy and not _is_loopback(address.host):
+    if address.tls_cert is None and not address.behind_proxy and not is_loopback(address.host):
         raise ConfigError(
             f"{address.host} is reachable from other machines, and keys would pass in the clear",
             remedy="Give --tls-cert and --tls-key, or --behind-proxy if a proxy in front speaks HTTPS, or listen on 127.0.0.1",
@@ -281,13 +281,6 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             told["exception"] = self.formatException(record.exc_info)
         return json.dumps(told)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _free_port(host: str) -> int:
