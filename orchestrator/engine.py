@@ -470,7 +470,7 @@ class Orchestrator:
         recalled = (*(recall.items if recall else ()), *query.sources)
         most = self._max_tokens if query.max_tokens is None else query.max_tokens
         messages = draft_messages(query, recall)
-        return Request(messages, query.text, max_tokens=most, temperature=query.temperature, schema=query.schema, recalled=recalled)
+        return Request(messages, query.text, most, query.temperature, schema=query.schema, recalled=recalled, scope=query.scope)
 
     def _trimmed(self, query: Query, request: Request, route: Route, trace: Trace) -> Request | None:
         """The request cut to what the model with the longest context uses well, where all are ruled out by its length; else `None`."""

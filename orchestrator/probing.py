@@ -20,7 +20,7 @@ from orchestrator.budget import Ledger
 from orchestrator.errors import BackendError, BudgetExceeded
 from orchestrator.types import Completion, Message
 
-LENGTHS = (128, 1_024, 4_096, 8_192)
+LENGTHS = (128, 512, 2_048, 8_192)
 REPEATS = 3
 DECODE_TOKENS = 128
 CACHED_LENGTH = 4_096

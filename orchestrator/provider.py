@@ -89,6 +89,8 @@ class Provider:
     least_cached_tokens: int = 1_024
     cache_minutes: tuple[int, ...] = (5,)
     """Lifetimes that a cached prefix may have."""
+    cache_salt: bool = False
+    """Whether prefixes are kept apart by a field `cache_salt`: what is kept for one salt is not found by another (CVE-2025-46570)."""
     timings: Timings = "none"
     """Where it tells how long reading and writing took, apart."""
 

@@ -21,7 +21,7 @@ _LEAST = frozenset(
 )  # what every copy of the API of 2023 knows
 _TRTLLM = _LEAST | frozenset(
     "stream_options response_format tools tool_choice seed logprobs top_logprobs logit_bias top_k min_p repetition_penalty "
-    "reasoning_effort chat_template_kwargs max_completion_tokens".split()
+    "reasoning_effort chat_template_kwargs max_completion_tokens cache_salt".split()
 )
 
 PROVIDERS: Mapping[str, Provider] = MappingProxyType({
@@ -79,14 +79,12 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType({
         ),
         Provider(
             "together", "https://api.together.ai/v1", "Together AI", "TOGETHER_API_KEY",
-            completions=True,
-            drops=_FOREIGN | {"user", "parallel_tool_calls"}, several=True, thoughts="reasoning",
+            completions=True, drops=_FOREIGN | {"user", "parallel_tool_calls"}, several=True, thoughts="reasoning",
             efforts={"none": "low", "minimal": "low", "xhigh": "high", "max": "high"},
         ),
         Provider(
             "fireworks", "https://api.fireworks.ai/inference/v1", "Fireworks AI", "FIREWORKS_API_KEY",
-            completions=True,
-            drops=_OPENAI_ONLY | {"prompt_cache_options", "prompt_cache_retention"}, several=True, timings="fireworks",
+            completions=True, drops=_OPENAI_ONLY | {"prompt_cache_options", "prompt_cache_retention"}, several=True, timings="fireworks",
             limit_headers="x-ratelimit-",
         ),
         Provider(
@@ -116,56 +114,46 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType({
         ),
         Provider(
             "openrouter", "https://openrouter.ai/api/v1", "OpenRouter", "OPENROUTER_API_KEY",
-            completions=True,
-            drops=_CACHE_HINTS | {"store", "metadata", "service_tier", "safety_identifier", "moderation"}, thoughts="reasoning",
+            completions=True, drops=_CACHE_HINTS | {"store", "metadata", "service_tier", "safety_identifier", "moderation"}, thoughts="reasoning",
             cache="anthropic", cache_minutes=(5, 60), limit_headers="x-ratelimit-",
         ),
         Provider(
             "vllm", "http://127.0.0.1:8000/v1", "vLLM", port=8000, health_path="/health",
-            completions=True,
-            several=True, drops=_FOREIGN, thoughts="reasoning", limit_headers="", least_cached_tokens=16,
+            completions=True, several=True, drops=_FOREIGN, thoughts="reasoning", cache_salt=True, limit_headers="", least_cached_tokens=16,
         ),
         Provider(
             "sglang", "http://127.0.0.1:30000/v1", "SGLang", port=30_000, health_path="/health",
-            completions=True,
-            several=True, drops=_FOREIGN, limit_headers="", least_cached_tokens=1, decisions="/systemone",
+            completions=True, several=True, drops=_FOREIGN, cache_salt=True, limit_headers="", least_cached_tokens=1, decisions="/systemone",
         ),
         Provider(
             "trtllm", "http://127.0.0.1:8000/v1", "TensorRT-LLM (trtllm-serve)", port=8000, health_path="/health",
-            completions=True,
-            several=True, only=_TRTLLM, limit_headers="", least_cached_tokens=32,
+            completions=True, several=True, only=_TRTLLM, cache_salt=True, limit_headers="", least_cached_tokens=32,
         ),
         Provider(
             "llamacpp", "http://127.0.0.1:8080/v1", "llama.cpp server", port=8080, health_path="/health",
-            completions=True,
-            drops=_FOREIGN | {"user"}, timings="llamacpp", limit_headers="", least_cached_tokens=1, decisions="/systemone",
+            completions=True, drops=_FOREIGN | {"user"}, timings="llamacpp", limit_headers="", least_cached_tokens=1, decisions="/systemone",
         ),
         Provider(
             "ollama", "http://127.0.0.1:11434/v1", "Ollama", port=11_434,
-            completions=True,
             drops=_FOREIGN | {"user", "parallel_tool_calls", "logit_bias"}, lacks=frozenset({"n"}), strict_json=False, thoughts="reasoning",
-            limit_headers="", least_cached_tokens=1, decisions="/systemone", health_path="/",
+            completions=True, limit_headers="", least_cached_tokens=1, decisions="/systemone", health_path="/",
         ),
         Provider(
             "triton", "http://127.0.0.1:9000/v1", "NVIDIA Triton", port=9000, health_path="/v2/health/ready",
-            completions=True,
-            drops=_FOREIGN | {"user", "parallel_tool_calls"}, several=True, limit_headers="", cache="none", thoughts="none",
+            completions=True, drops=_FOREIGN | {"user", "parallel_tool_calls"}, several=True, limit_headers="", cache="none", thoughts="none",
         ),
         Provider(
             "dynamo", "http://127.0.0.1:8000/v1", "NVIDIA Dynamo", port=8000, health_path="/health",
-            completions=True,
-            drops=_FOREIGN, limit_headers="", least_cached_tokens=16,
+            completions=True, drops=_FOREIGN, limit_headers="", least_cached_tokens=16,
         ),
         Provider(
             "lmstudio", "http://127.0.0.1:1234/v1", "LM Studio", port=1234,
-            completions=True,
-            drops=_FOREIGN | {"user", "parallel_tool_calls"}, lacks=frozenset({"n"}), limit_headers="", least_cached_tokens=1,
+            completions=True, drops=_FOREIGN | {"user", "parallel_tool_calls"}, lacks=frozenset({"n"}), limit_headers="", least_cached_tokens=1,
         ),
         Provider(
             "fastchat", "http://127.0.0.1:8000/v1", "FastChat", port=8000,
-            completions=True,
             only=_LEAST, lacks=_NO_LOGPROBS | {"tools", "tool_choice"}, logprobs=False, several=True, most_choices=16, json="none", parts=False,
-            stream_options=False, thoughts="none", limit_headers="", cache="none",
+            completions=True, stream_options=False, thoughts="none", limit_headers="", cache="none",
         ),
         Provider(
             "transformers", "http://127.0.0.1:8000/v1", "Hugging Face transformers serve", port=8000, health_path="/health",

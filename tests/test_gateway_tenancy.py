@@ -385,3 +385,43 @@ def test_feedback_by_trace_id_moves_the_router(gateway: Running) -> None:
 def test_an_operators_key_made_twice_is_one(gateway: Running) -> None:
     with pytest.raises(Exception, match="exists"):
         gateway.accounts.add_key(NewKey("again", gateway.org), gateway.key)
+
+
+def test_prefixes_of_others_are_kept_apart_where_a_server_can(tmp_path: Path) -> None:
+    """What is kept of one tenant's prompts would show to another by its time: vLLM and SGLang look for it under a salt (CVE-2025-46570)."""
+
+    def salts(key: str, model: str = "vllm", **fields: Any) -> set[str]:
+        began = len(gateway.provider.bodies)
+        for path, asked in (
+            ("/v1/chat/completions", {"messages": [{"role": "user", "content": "Where is the Louvre?"}]}),
+            ("/v1/messages", {"messages": [{"role": "user", "content": "Where is the Louvre?"}], "max_tokens": 9}),
+            ("/v1/responses", {"input": "Where is the Louvre?"}),
+            ("/v1/completions", {"prompt": "Where is the Louvre?"}),
+        ):
+            assert gateway.post(path, {"model": model, **asked, **fields}, key=key).status_code == 200
+        sent = gateway.provider.bodies[began:]
+        assert len(sent) >= 4
+        return {body.get("cache_salt", "") for body in sent}
+
+    with running_gateway(tmp_path) as first:
+        models = {
+            name: {"provider": name, "base_url": f"{first.provider.url}/v1", "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}
+            for name in ("vllm", "llamacpp")
+        }
+        (tmp_path / "b").mkdir()
+        with running_gateway(tmp_path / "b", models=models) as gateway:
+            gateway.provider = first.provider
+            ours, stranger = gateway.key, gateway.new_key(org=gateway.accounts.add_org("stranger").id)
+            ann, ben = gateway.new_key(scopes=("ann", "ann/*")), gateway.new_key(scopes=("ben", "ben/*"))
+            found = [salts(key) for key in (ours, stranger, ann, ben)]
+            assert all(len(each) == 1 and each != {""} for each in found)  # one for each, through every address
+            assert len(set.union(*found)) == 4
+            assert salts(gateway.new_key()) == found[0]
+            assert salts(ann, orchestrator={"scope": "ann/chat-7"}) == found[2]  # rules are shared over the sessions of one user
+            only = gateway.new_key(models=("vllm",))
+            assert salts(only, orchestrator={"strategy": "best_of_n"}, model="auto") == found[0]
+            body = {"messages": [{"role": "user", "content": "hi"}], "cache_salt": "mine"}
+            for key in (ours, stranger):
+                gateway.post("/v1/chat/completions", {"model": "vllm", **body}, key=key)
+            assert len({*(sent["cache_salt"] for sent in gateway.provider.bodies[-2:]), "mine", *found[0], *found[1]}) == 5
+            assert salts(ours, model="llamacpp") == {""}

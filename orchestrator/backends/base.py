@@ -32,7 +32,8 @@ class Request:
     """One call. `question` is the bare query text and `recalled` the facts at hand: for backends that are no language models.
 
     `deadline_s` is the time left for the whole call, retries included. `several` answers at once are asked only of models with the capability "n".
-    Models with the capability "json" are held to the JSON Schema `schema` by their own server; all are told of it in the prompt.
+    Models with the capability "json" are held to the JSON Schema `schema` by their own server; all are told of it in the prompt. `scope` is whose it
+    is: a server that can keep prefixes apart keeps those of other tenants and users apart.
     """
 
     messages: tuple[Message, ...]
@@ -44,6 +45,7 @@ class Request:
     schema: dict[str, Any] | None = None
     deadline_s: float | None = None
     recalled: Sequence[RecalledRecord] = field(default=())
+    scope: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,7 @@ class PrefixMemory:
         messages = body["messages"]
         if self._provider.cache != "openai" and _chars(messages) < self._least_chars:
             return None  # too short for any cache
-        ends = _prefixes(messages)
+        ends = _prefixes(messages, body.get("cache_salt") or "")
         seen = self._remember(ends)
         if not self._marks or "prompt_cache_key" in body or _is_marked(messages):
             return None
@@ -92,11 +92,11 @@ class PrefixMemory:
         """Whether nothing is remembered yet."""
         return not self._prefixes
 
-    def expected_cached_tokens(self, messages: Sequence[dict[str, Any]]) -> int:
-        """About how many tokens of a prompt its provider still holds. Nothing is remembered."""
+    def expected_cached_tokens(self, messages: Sequence[dict[str, Any]], salt: str = "") -> int:
+        """About how many tokens of a prompt its provider still holds for those who send this salt. Nothing is remembered."""
         now = self._clock()
         held = 0
-        for digest, _, tokens in _prefixes(messages):
+        for digest, _, tokens in _prefixes(messages, salt):
             prefix = self._prefixes.get(digest)
             lasts_s = 60.0 * self._provider.cache_minutes[0]
             if prefix is None or now - prefix.last_s > max(lasts_s, prefix.kept_until_s - prefix.last_s):
@@ -196,9 +196,15 @@ def marked(messages: list[dict[str, Any]], plan: CachePlan) -> list[dict[str, An
     return out
 
 
-def _prefixes(messages: Sequence[dict[str, Any]]) -> list[tuple[bytes, str, int]]:
+def cache_salt_of(scope: str, stated: str = "") -> str:
+    """The salt of a scope's prefixes: one for each user of each tenant, over all sessions. What the caller states keeps them apart further."""
+    owner = "/".join(scope.split("/")[:2])
+    return blake2b(f"{owner}\x00{stated}".encode("utf-8", "replace"), digest_size=16).hexdigest()
+
+
+def _prefixes(messages: Sequence[dict[str, Any]], salt: str) -> list[tuple[bytes, str, int]]:
     """(hash, kind, tokens) of the prefix that ends with each message."""
-    digest, size = blake2b(digest_size=12), 0
+    digest, size = blake2b(salt.encode("utf-8", "replace"), digest_size=12), 0
     found: list[tuple[bytes, str, int]] = []
     is_rules = True
     for message in messages:

@@ -72,6 +72,11 @@ class Relay:
     def is_available(self) -> bool:
         return self._upstream.replicas.is_available
 
+    @property
+    def keeps_prefixes_apart(self) -> bool:
+        """Whether its server heeds `cache_salt`."""
+        return self._upstream.provider.cache_salt
+
     async def chat(self, body: dict[str, Any], *, timeout_s: float) -> Passage:
         """Sends a chat completion. Raises `BackendError` unless the status of the answer is 200."""
         answering = await self._upstream.ask(body, timeout_s=timeout_s)

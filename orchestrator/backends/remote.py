@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.addresses import checked_address
 from orchestrator.backends.answer_json import ends_in_half, parse_answer, parse_whole_answer, whole_text
 from orchestrator.backends.base import Delta, Request, estimate_prompt_tokens
-from orchestrator.backends.caching import CacheMode, PrefixMemory
+from orchestrator.backends.caching import CacheMode, PrefixMemory, cache_salt_of
 from orchestrator.backends.faults import excerpt, failure_in, stream_error, too_slow
 from orchestrator.backends.replicas import Replica
 from orchestrator.backends.resilience import DEFAULT_DEADLINE_S, with_retries
@@ -112,7 +112,10 @@ class RemoteBackend:
     def expected_cached_tokens(self, request: Request) -> int:
         """About how many tokens of the prompt its provider's cache holds."""
         prefixes = self.upstream.prefixes
-        return 0 if prefixes is None or prefixes.is_empty else prefixes.expected_cached_tokens(_messages(request))
+        return 0 if prefixes is None or prefixes.is_empty else prefixes.expected_cached_tokens(_messages(request), self._salt(request))
+
+    def _salt(self, request: Request) -> str:
+        return cache_salt_of(request.scope) if self.provider.cache_salt and request.scope else ""
 
     async def complete(self, request: Request) -> Completion:
         return await with_retries(
@@ -255,6 +258,8 @@ class RemoteBackend:
             body["seed"] = request.seed
         if request.several > 1:
             body["n"] = request.several
+        if salt := self._salt(request):
+            body["cache_salt"] = salt
         if request.schema is not None and "json" in self._profile.capabilities:
             body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": request.schema}}
         return body

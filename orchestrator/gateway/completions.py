@@ -16,6 +16,7 @@ import orjson
 
 from orchestrator.backends.answer_json import parse_whole_answer
 from orchestrator.backends.base import Backend, tokenizer_of
+from orchestrator.backends.caching import cache_salt_of
 from orchestrator.backends.dialects.dialect import flatten_content
 from orchestrator.backends.faults import failure_in, told_failure, too_slow
 from orchestrator.backends.resilience import LONGEST_WAIT_S, backoff_s
@@ -319,6 +320,9 @@ class Completions:
         if most is None and is_bounded:
             most = profile.max_output_tokens
             body = {**body, "max_completion_tokens": most}
+        if relay.keeps_prefixes_apart:  # one tenant's prompts must not be guessed by the time that another's take
+            stated = body.get("cache_salt")
+            body = {**body, "cache_salt": cache_salt_of(job.tab.served.scope, stated if isinstance(stated, str) else "")}
         output = max(profile.max_output_tokens if most is None else most, LEAST_OUTPUT_TOKENS) * asked.several
         worst = profile.worst_usd(prompt, output)
         times = relay.most_calls
