@@ -118,7 +118,8 @@ async def run_batch(
         raise
     by_id = {result.id: result for result in results}
     bills = [_bill(profile, by_id[id], most) for id, most in worst.items() if id in by_id]
-    ledger.settle(held, usd=sum(bill.usd or 0.0 for bill in bills), tokens=sum(bill.usage.total_tokens for bill in bills))
+    usage = sum((bill.usage for bill in bills), Usage())
+    ledger.settle(held, usd=sum(bill.usd or 0.0 for bill in bills), tokens=usage.total_tokens, output_tokens=usage.output_tokens)
     return [by_id.get(id) or BatchResult(id, None, error="the batch holds no result for it") for id in bodies]
 
 

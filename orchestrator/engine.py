@@ -285,7 +285,12 @@ class Orchestrator:
         action = Draft(completion.model)
         state = Change((Candidate(completion),)).applied(plan.state.after_beginning(action))
         ledger = Ledger()
-        ledger.settle(ledger.reserve(usd=cost_usd), usd=cost_usd or 0.0, tokens=completion.usage.total_tokens)
+        ledger.settle(
+            ledger.reserve(usd=cost_usd),
+            usd=cost_usd or 0.0,
+            tokens=completion.usage.total_tokens,
+            output_tokens=completion.usage.output_tokens,
+        )
         self._observe_speeds(state)
         return await self._concluded(plan, SearchResult(state, "one draft", False, {}, ()), completion.usage, None, ledger, trace)
 

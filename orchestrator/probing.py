@@ -201,7 +201,7 @@ class Probe:
         assert done is not None  # a stream ends with its completion
         self.simulated = self.simulated or done.simulated
         bill = bill_of(self._backend, done, worst)
-        self._ledger.settle(held, usd=bill.usd or 0.0, tokens=bill.usage.total_tokens)
+        self._ledger.settle(held, usd=bill.usd or 0.0, tokens=bill.usage.total_tokens, output_tokens=bill.usage.output_tokens)
         if done.usage.prefill_tokens >= LEAST_COUNTED and not done.usage.estimated:
             self._chars_per_token = len(prompt) / done.usage.prefill_tokens
         if done.ttft_s is None and done.latency_s == 0.0:

@@ -242,7 +242,7 @@ def test_spans_in_the_genai_conventions(tmp_path: Path, conventions: Any, name: 
 
     exporter = InMemorySpanExporter()
     with running_gateway(tmp_path) as gateway:
-        gateway.gateway.recorder.spans = Spans(conventions, exporter=exporter).export
+        gateway.gateway.recorder.spans = Spans(conventions, gateway.gateway.server_of, exporter=exporter).export
         answer = gateway.chat("A secret question", headers={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
         again = gateway.chat(
             "Another one of the same trace", headers={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
@@ -259,6 +259,44 @@ def test_spans_in_the_genai_conventions(tmp_path: Path, conventions: Any, name: 
     assert name in outer.attributes
     assert outer.context.trace_id == inner.context.trace_id == 0x0AF7651916CD43DD8448EB211C80319C
     assert "secret" not in str(outer.attributes)
+    assert inner.attributes is not None
+    told = ("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens", "gen_ai.response.id", "gen_ai.response.model")
+    assert [inner.attributes[name] for name in told] == [outer.attributes[name] for name in told] == [20, 10, answer.json()["id"], "small"]
+    assert inner.attributes["server.address"] == "127.0.0.1"
+    assert f":{inner.attributes['server.port']}" in gateway.provider.url
+
+
+def test_spans_of_failures_and_of_other_addresses(tmp_path: Path) -> None:
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    from orchestrator.gateway.telemetry import Spans
+
+    exporter, tries = InMemorySpanExporter(), 0
+
+    async def once_down(body: dict[str, Any], send: Send) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            return await reply(send, 503, {"error": {"message": "busy"}}, ((b"retry-after", b"0"),))
+        return await usual(body, send)
+
+    with running_gateway(tmp_path, once_down) as gateway:
+        gateway.gateway.recorder.spans = Spans("1.41", gateway.gateway.server_of, exporter=exporter).export
+        message = gateway.post("/v1/messages", {"model": "small", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}).json()
+        stream = gateway.chat(stream=True)
+        response = gateway.post("/v1/responses", {"model": "small", "input": "hi"}).json()
+        assert settled(lambda: len(exporter.get_finished_spans()) == 7)
+    spans = exporter.get_finished_spans()
+    assert [span.status.is_ok for span in spans[:2]] == [False, True]
+    assert spans[0].attributes is not None
+    assert spans[0].attributes["error.type"] == "backend_unavailable"
+    assert "gen_ai.usage.input_tokens" not in spans[0].attributes
+    assert spans[0].end_time is not None
+    assert spans[1].start_time is not None
+    assert spans[1].start_time >= spans[0].end_time
+    ids = [span.attributes["gen_ai.response.id"] for span in spans if span.attributes and span.kind.name == "SERVER"]
+    assert ids == [message["id"], "c1", response["id"]]
+    assert '"id":"c1"' in stream.text.replace(" ", "")
 
 
 def test_a_new_configuration_is_validated_first_and_then_served(tmp_path: Path) -> None:

@@ -208,3 +208,26 @@ def test_a_pipeline_that_is_wrong_is_told_when_the_gateway_starts(tmp_path: Path
 def test_a_pipeline_is_neither_routed_nor_answered_natively(gateway: Running) -> None:
     for path in ("/v1/answer", "/v1/route"):
         assert gateway.post(path, {"query": "x", "model": "pipeline:desk"}).json()["error"]["code"] == "is_a_pipeline"
+
+
+def test_what_a_pipeline_read_and_wrote_is_told_apart(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(
+        "version: 1\nname: p\ninputs: {question: text}\nsteps:\n"
+        "  a: {ask: small, prompt: 'Answer ${inputs.question}'}\n  b: {ask: small, prompt: 'Check ${a.text}'}\noutput: ${b.text}\n"
+    )
+    with running_gateway(tmp_path, pipelines={"p": str(tmp_path / "p.yaml")}) as gateway:
+        usage = gateway.chat("Where is the Louvre?", model="pipeline:p").json()["usage"]
+        assert (usage["prompt_tokens"], usage["completion_tokens"]) == (40, 20)
+        assert settled(lambda: bool(gateway.get("/v1/usage").json()["data"]))
+        (row,) = gateway.get("/v1/usage").json()["data"]
+        assert (row["model"], row["prefill_tokens"], row["output_tokens"]) == ("pipeline:p", 40, 20)
+
+
+def test_what_is_refused_is_told_under_the_model_that_was_named(tmp_path: Path) -> None:
+    with running_gateway(tmp_path) as gateway:
+        assert gateway.chat(model="small", max_tokens=900, orchestrator={"budget": {"usd": 0.0}}).status_code == 402
+        assert gateway.chat(model="auto", orchestrator={"budget": {"usd": 0.0}}).status_code in (402, 404)
+        assert gateway.chat(model="nothing of ours").status_code == 404
+        assert settled(lambda: len(gateway.get("/v1/usage").json()["data"]) == 3)
+        rows = {row["model"]: row["errors"] for row in gateway.get("/v1/usage").json()["data"]}
+        assert rows == {"small": 1, "auto": 1, "": 1}  # names that strangers make up are kept out of the labels

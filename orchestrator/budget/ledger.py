@@ -38,6 +38,8 @@ class Ledger:
         self._next_id = 1
         self.settled_nano = 0
         self.settled_tokens = 0
+        self.settled_output_tokens = 0
+        """How many of the settled tokens were written."""
         self.calls = 0
         self.overrun_nano = 0
         self.price_unknown = False
@@ -115,22 +117,27 @@ class Ledger:
             self.price_unknown |= asked is None
             return reservation
 
-    def settle(self, reservation: Reservation, *, usd: float, tokens: int = 0) -> None:
-        """Books what the call really used and frees the rest. More than was reserved is booked too, and added to `overrun_nano`."""
-        if usd < 0 or tokens < 0:
-            raise ValueError(f"cannot settle a negative amount (usd={usd}, tokens={tokens})")
-        self.close(reservation, to_nano(usd), tokens)
+    def settle(self, reservation: Reservation, *, usd: float, tokens: int = 0, output_tokens: int = 0) -> None:
+        """Books what the call really used (`output_tokens` of its tokens were written) and frees the rest. More than was reserved is booked too, and
+        added to `overrun_nano`.
+        """
+        if usd < 0 or not 0 <= output_tokens <= tokens:
+            raise ValueError(
+                f"cannot settle {usd=}, {tokens=}, {output_tokens=}: none is negative, and what was written is among the tokens"
+            )
+        self.close(reservation, to_nano(usd), tokens, output_tokens)
 
-    def close(self, reservation: Reservation, nano: int, tokens: int) -> None:
+    def close(self, reservation: Reservation, nano: int, tokens: int, output_tokens: int = 0) -> None:
         """`settle` in nano-dollars."""
         with self._lock:
             self._close(reservation)
             self.settled_nano += nano
             self.settled_tokens += tokens
+            self.settled_output_tokens += output_tokens
             self.calls += 1
             self.overrun_nano += max(nano - reservation.nano, 0)
         if self._within is not None and reservation.outer is not None:
-            self._within.close(reservation.outer, nano, tokens)
+            self._within.close(reservation.outer, nano, tokens, output_tokens)
 
     def book(self, *, usd: float) -> None:
         """Books what was billed though nothing was held for it: all of it is overrun."""

@@ -108,7 +108,7 @@ async def _paid(
             ledger.failed(held, error)
             raise
         usd = billed_usd(profile, found.usage)
-        ledger.settle(held, usd=usd or 0.0, tokens=found.usage.total_tokens)
+        ledger.settle(held, usd=usd or 0.0, tokens=found.usage.total_tokens, output_tokens=found.usage.output_tokens)
         span.attributes.update(cost_usd=usd, prefill_tokens=found.usage.prefill_tokens)
         trace.emit("decided", model=profile.name, cost_usd=usd)
         return found

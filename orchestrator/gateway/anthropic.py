@@ -259,8 +259,9 @@ def _carried(message: dict[str, Any], *, is_told: bool) -> list[dict[str, Any]]:
 
 
 def _envelope(order: Order) -> dict[str, Any]:
+    order.facts.response_id = f"msg_{order.tab.id[:24]}"
     return {
-        "id": f"msg_{order.tab.id[:24]}",
+        "id": order.facts.response_id,
         "type": "message",
         "role": "assistant",
         "model": order.facts.model or order.tab.served.asked,

@@ -15,6 +15,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 from orchestrator.backends.replicas import Replicas
 from orchestrator.backends.transports import close_transports
@@ -143,7 +144,7 @@ class Gateway:
         self.limiter = Limiter(Quotas(self.database, self.holder, clock=clock), is_shared=is_shared, clock=clock)
         self.keyring = Keyring(self.accounts, clock=clock)
         self.metrics = Metrics(lambda: self.in_flight, lambda: from_nano(self.limiter.overrun_nano), self._replicas)
-        self.recorder = Recorder(self.requests, self.metrics, access_log=settings.access_log, spans=_spans(settings))
+        self.recorder = Recorder(self.requests, self.metrics, access_log=settings.access_log, spans=_spans(settings, self.server_of))
         self.cache = Cache(settings.cache, engine) if settings.cache is not None else None
         self.validators = openapi.Validators()
         self.influence = Influence(clock=clock)
@@ -180,6 +181,14 @@ class Gateway:
         """The servers behind each model that is asked over HTTP."""
         found = ((name, getattr(backend, "upstream", None)) for name, backend in self.engine.backends.items())
         return {name: upstream.replicas for name, upstream in found if upstream is not None}
+
+    def server_of(self, model: str) -> tuple[str, int] | None:
+        """(host, port) of the server that a model is asked at; `None` where it has none, or several."""
+        replicas = self._replicas().get(model)
+        if replicas is None or len(replicas.all) != 1:
+            return None
+        split = urlsplit(replicas.all[0].base_url)
+        return split.hostname or "", split.port or (443 if split.scheme == "https" else 80)
 
     # ASGI
 
@@ -473,12 +482,12 @@ def _segment(name: re.Match[str]) -> str:
     return f"(?P<{name[1]}>.+)" if name[1] == "model" else f"(?P<{name[1]}>[^/]+)"
 
 
-def _spans(settings: GatewayConfig) -> Callable[[Iterable[Any]], None] | None:
+def _spans(settings: GatewayConfig, server_of: Callable[[str], tuple[str, int] | None]) -> Callable[[Iterable[Any]], None] | None:
     if settings.telemetry is None:
         return None
     from orchestrator.gateway.telemetry import Spans
 
-    return Spans(settings.telemetry).export
+    return Spans(settings.telemetry, server_of).export
 
 
 async def _again_and_again(seconds: float, job: Callable[[], Awaitable[Any]]) -> None:

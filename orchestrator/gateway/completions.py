@@ -32,7 +32,7 @@ from orchestrator.gateway.options import Options
 from orchestrator.gateway.passing import Part, going_on, passed_on
 from orchestrator.gateway.pieces import completion, pieces, progress, usage_dict
 from orchestrator.gateway.problems import Problem, problem_of
-from orchestrator.gateway.tab import Tab
+from orchestrator.gateway.tab import Tab, settled_usage
 from orchestrator.gateway.tool_calls import with_arguments
 from orchestrator.planning import Plan
 from orchestrator.search.prompts import notes_messages
@@ -234,6 +234,7 @@ class Completions:
             if usage is not None:
                 reply.count(usage)
             counted = usage or self._estimated(job, model, _written(payload))
+            job.facts.name_response(payload.get("id"))
             job.tab.settle(self._backend(model).profile, counted, unseen_calls=reply.unseen_calls)
             job.facts.simulated = bool(payload.get("simulated"))
             if plan is not None:
@@ -271,6 +272,7 @@ class Completions:
         payload, _ = _payload(await reply.read(), model, relay.key)
         usage = usage_in(payload)
         counted = usage or self._estimated(job, model, _written(payload))
+        job.facts.name_response(payload.get("id"))
         job.tab.settle(self._backend(model).profile, counted, unseen_calls=reply.unseen_calls)
         source.took(model, _text_of(payload), counted)
         return pieces(job, {"id": "", "created": int(job.tab.call.at), "usage": usage_dict(counted), **payload, "model": model})
@@ -371,7 +373,7 @@ class Completions:
             raise job.tab.explained(error, stated) from None
         finally:  # also when it fails or the caller leaves: what was begun by then is paid
             spent = None if ledger.price_unknown else ledger.spent_usd
-            job.tab.settle_usd(spent, usage or Usage(ledger.settled_tokens, estimated=True), tokens=ledger.settled_tokens)
+            job.tab.settle_usd(spent, usage or settled_usage(ledger), tokens=ledger.settled_tokens)
         facts = job.facts
         facts.model = job.tab.served.model = answer.model
         facts.confidence, facts.simulated, facts.stopped = answer.confidence, answer.simulated, answer.stopped

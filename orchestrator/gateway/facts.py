@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @dataclass(slots=True)
 class Facts:
     """`reason` is why this model answered; `attempts` all calls that were made; `failed` the code of what went wrong after a stream had begun; `run`
-    the id of a pipeline's run.
+    the id of a pipeline's run; `response_id` what the answer is called in its reply.
     """
 
     model: str = ""
@@ -30,6 +30,12 @@ class Facts:
     stopped: str = ""
     failed: str = ""
     run: str = ""
+    response_id: str = ""
+
+    def name_response(self, id: Any) -> None:
+        """The name that the answer's server gave it, where the API in front gives it none."""
+        if not self.response_id and isinstance(id, str):
+            self.response_id = id
 
     def as_dict(self, tab: Tab, *, explain: bool) -> dict[str, Any]:
         """The field `orchestrator` of a reply."""
@@ -61,7 +67,7 @@ class Facts:
     def as_trace(self) -> dict[str, Any]:
         """What is kept of it."""
         kept: dict[str, Any] = {"model": self.model, "reason": self.reason, "attempts": self.attempts}
-        for name in ("confidence", "stopped", "failed", "run"):
+        for name in ("confidence", "stopped", "failed", "run", "response_id"):
             if getattr(self, name):
                 kept[name] = getattr(self, name)
         if self.trace is not None:

@@ -87,6 +87,7 @@ async def passed_on(job: Job, part: Part, source: Source) -> AsyncIterator[bytes
             part.reply.cancel()
             if not is_settled:  # the caller went away: the upstream is cut off, and what came by then is paid
                 _settle_aborted(job, part, source, passage)
+        job.facts.name_response(passage.id)
         await tab.posted()
         if passage.is_whole and not why:
             source.took(part.model, sse.streamed_text(written) if source.keeps_text else None, passage.usage or Usage())

@@ -22,8 +22,10 @@ PIECE_CHARS = 48  # the answer is there at once; it is written in pieces, becaus
 def completion(job: Job, text: str, usage: Usage, *, refusal: str | None = None) -> dict[str, Any]:
     """A completion of our own making."""
     message: dict[str, Any] = {"role": "assistant", "content": None if refusal else text, "refusal": refusal}
+    id = f"chatcmpl-{job.tab.id[:24]}"
+    job.facts.name_response(id)
     found: dict[str, Any] = {
-        "id": f"chatcmpl-{job.tab.id[:24]}",
+        "id": id,
         "object": "chat.completion",
         "created": int(job.tab.call.at),
         "model": job.facts.model,

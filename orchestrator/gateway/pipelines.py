@@ -22,7 +22,7 @@ from orchestrator.gateway.http import Call
 from orchestrator.gateway.keys import Principal
 from orchestrator.gateway.pieces import completion, pieces, progress
 from orchestrator.gateway.problems import Problem, problem_of
-from orchestrator.gateway.tab import Tab
+from orchestrator.gateway.tab import Tab, settled_usage
 from orchestrator.pipeline.host import Host
 from orchestrator.pipeline.keeping import new_id
 from orchestrator.pipeline.loading import load
@@ -90,7 +90,7 @@ class Pipelines:
             raise
         finally:
             spent = None if ledger.price_unknown else ledger.spent_usd
-            tab.settle_usd(spent, Usage(ledger.settled_tokens, estimated=True), tokens=ledger.settled_tokens)
+            tab.settle_usd(spent, settled_usage(ledger), tokens=ledger.settled_tokens)
 
     def _envelope(self, tab: Tab, pipeline: Pipeline, stated: Budget) -> Budget:
         """What a run may use: what it and its caller allow, and never more than the accounts have left."""

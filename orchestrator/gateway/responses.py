@@ -130,7 +130,7 @@ class _Response:
         self._order = order
         self.body = body
         self.tools = tools
-        self.id = f"resp_{order.tab.id}"
+        self.id = order.facts.response_id = f"resp_{order.tab.id}"
         self.model = ""
         self.items: list[dict[str, Any]] = []
         self.assistant: dict[str, Any] = {"role": "assistant", "content": None}

@@ -18,6 +18,7 @@ from orchestrator.types import Usage
 _ASCII = bytes(range(128))
 DONE = b"data: [DONE]\n\n"
 _USAGE = re.compile(rb'"usage"\s*:\s*\{')
+_ID = re.compile(rb'"id"\s*:\s*"([^"\\]*)"')
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"(\w+)"')
 _PATH = re.compile(rb'"model"\s*:\s*"(?:[/.~]|[A-Za-z]:[/\\])')
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
@@ -39,6 +40,7 @@ class Passage:
 
     def __init__(self, model: str = "", key: str | None = None) -> None:
         self._model, self._key = model, key
+        self.id = ""
         self.usage: Usage | None = None
         self.usage_event: bytes | None = None
         self.finish_reason = ""
@@ -61,6 +63,8 @@ class Passage:
             self._rest = b""
         if not data or self.is_done or self.has_failed:
             return b""
+        if not self.events and (named := _ID.search(data)):
+            self.id = named[1].decode("utf-8", "replace")
         self.events += data.count(b"data:")
         self.text_bytes += len(data)
         self.foreign_bytes += len(data.translate(None, _ASCII))

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.backends.prices import billed_usd
-from orchestrator.budget import Budget, from_nano, to_nano
+from orchestrator.budget import Budget, Ledger, from_nano, to_nano
 from orchestrator.errors import BackendError, BudgetExceeded, StorageError
 from orchestrator.gateway.limits import TOKENS, USD, Hold, Limiter, LimitReached, minute_used
 from orchestrator.gateway.problems import Problem
@@ -198,6 +198,12 @@ class Tab:
         served.latency_s = self.call.elapsed_s
         served.trace = {**trace, "estimated": True} if self.is_estimated else trace
         return served
+
+
+def settled_usage(ledger: Ledger) -> Usage:
+    """What the calls of a search or a run were settled with."""
+    written = ledger.settled_output_tokens
+    return Usage(ledger.settled_tokens - written, written, estimated=True)
 
 
 def _check(usd: float | None, tokens: int, budget: Budget) -> None:

@@ -6,7 +6,7 @@ open-telemetry/semantic-conventions-genai. No content is ever in a span.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from orchestrator.errors import ConfigError
@@ -17,9 +17,13 @@ _NS = 1_000_000_000
 
 
 class Spans:
-    """Exports through the OpenTelemetry SDK, to OTEL_EXPORTER_OTLP_ENDPOINT; `exporter` replaces that, for tests."""
+    """Exports through the OpenTelemetry SDK, to OTEL_EXPORTER_OTLP_ENDPOINT; `exporter` replaces that, for tests. `server_of` tells (host, port) of
+    the one server that a model is asked at, or `None`: spans go to the operator alone.
+    """
 
-    def __init__(self, conventions: Literal["1.41", "latest"], *, exporter: Any = None) -> None:
+    def __init__(
+        self, conventions: Literal["1.41", "latest"], server_of: Callable[[str], tuple[str, int] | None], *, exporter: Any = None
+    ) -> None:
         try:
             from opentelemetry.sdk.resources import Resource
             from opentelemetry.sdk.trace import TracerProvider
@@ -27,6 +31,7 @@ class Spans:
         except ImportError:
             raise ConfigError("gateway.telemetry needs OpenTelemetry", remedy="pip install 'compound-orchestrator[telemetry]'") from None
         self._is_latest = conventions == "latest"
+        self._server_of = server_of
         provider = TracerProvider(resource=Resource.create({"service.name": "orchestrator"}))
         provider.add_span_processor(BatchSpanProcessor(_otlp()) if exporter is None else SimpleSpanProcessor(exporter))
         self._tracer = provider.get_tracer("orchestrator.gateway")
@@ -47,33 +52,42 @@ class Spans:
         if one.error:
             span.set_attribute("error.type", one.error)
             span.set_status(trace.Status(trace.StatusCode.ERROR))
-        context = trace.set_span_in_context(span)
-        for attempt in (one.trace or {}).get("attempts", ()):
+        self._export_attempts(one, operation, trace.set_span_in_context(span), began)
+        span.end(began + int(one.latency_s * _NS))
+
+    def _export_attempts(self, one: ServedRequest, operation: str, context: Any, began: int) -> None:
+        """A span for each call of a model, one after the other. What was used is known of the request: it is one call's where there was no other."""
+        from opentelemetry import trace
+
+        attempts = (one.trace or {}).get("attempts", ())
+        for attempt in attempts:
             attributes = {"gen_ai.operation.name": operation, "gen_ai.request.model": attempt["model"]}
+            server = self._server_of(attempt["model"])
+            if server is not None:
+                attributes |= {"server.address": server[0], "server.port": server[1]}
             inner = self._tracer.start_span(
                 f"{operation} {attempt['model']}", context, kind=trace.SpanKind.CLIENT, attributes=attributes, start_time=began
             )
             if "error" in attempt:
                 inner.set_attribute("error.type", attempt["error"])
-            inner.end(began + int(attempt["seconds"] * _NS))
-        span.end(began + int(one.latency_s * _NS))
+                inner.set_status(trace.Status(trace.StatusCode.ERROR))
+            elif all("error" in other for other in attempts if other is not attempt):
+                inner.set_attributes(_answered(one))
+            began += int(attempt["seconds"] * _NS)
+            inner.end(began)
 
     def _attributes(self, one: ServedRequest, operation: str) -> dict[str, Any]:
         found: dict[str, Any] = {
             "gen_ai.operation.name": operation,
             "gen_ai.provider.name": "orchestrator",
             "gen_ai.request.model": one.asked,
-            "gen_ai.response.model": one.model,
-            "gen_ai.response.id": one.id,
-            "gen_ai.usage.input_tokens": one.prefill_tokens,
-            "gen_ai.usage.output_tokens": one.output_tokens,
+            **_answered(one),
+            "orchestrator.request_id": one.id,
             "http.response.status_code": one.status,
             "orchestrator.org": one.org,
             "orchestrator.key": one.key,
             "orchestrator.cached": one.cached,
         }
-        if one.cached_tokens:
-            found["gen_ai.usage.cache_read.input_tokens"] = one.cached_tokens
         if one.ttft_s is not None:
             found["gen_ai.response.time_to_first_chunk" if self._is_latest else "gen_ai.server.time_to_first_token"] = one.ttft_s
         if one.cost_nano is not None:
@@ -81,6 +95,20 @@ class Spans:
         if not self._is_latest:
             found["gen_ai.system"] = "orchestrator"
         return found
+
+
+def _answered(one: ServedRequest) -> dict[str, Any]:
+    """What is told of an answer: who gave it, its name, what it used."""
+    found: dict[str, Any] = {
+        "gen_ai.response.model": one.model,
+        "gen_ai.usage.input_tokens": one.prefill_tokens,
+        "gen_ai.usage.output_tokens": one.output_tokens,
+    }
+    if one.cached_tokens:
+        found["gen_ai.usage.cache_read.input_tokens"] = one.cached_tokens
+    if (one.trace or {}).get("response_id"):
+        found["gen_ai.response.id"] = (one.trace or {})["response_id"]
+    return found
 
 
 def _parent(traceparent: str | None) -> Any:

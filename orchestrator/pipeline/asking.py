@@ -105,7 +105,7 @@ async def _drafted(backend: Backend, request: Request, budget: Budget, trace: Tr
         ledger.failed(held, error)
         raise
     bill = bill_of(backend, done, worst)
-    ledger.settle(held, usd=bill.usd or 0.0, tokens=bill.usage.total_tokens)
+    ledger.settle(held, usd=bill.usd or 0.0, tokens=bill.usage.total_tokens, output_tokens=bill.usage.output_tokens)
     if done.text is None:
         why = done.note or "it abstains"
         raise NoAdequateModel(f"{profile.name} gives no answer: {why}", remedy="Ask another model", tried={profile.name: why})

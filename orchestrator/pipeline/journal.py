@@ -118,8 +118,8 @@ class RunLedger(Ledger):
             self._journal.put(HOLD_CALL, self._run, self._name(held), held.nano, held.tokens)
         return held
 
-    def close(self, reservation: Reservation, nano: int, tokens: int) -> None:
-        super().close(reservation, nano, tokens)
+    def close(self, reservation: Reservation, nano: int, tokens: int, output_tokens: int = 0) -> None:
+        super().close(reservation, nano, tokens, output_tokens)
         if self._journal is not None:
             self._journal.put(SETTLE_CALL, nano, tokens, self._run, self._name(reservation))
 

@@ -243,7 +243,7 @@ class Search:
         cost, usage = bill.usd or 0.0, bill.usage
         if completion.unseen_calls:
             attributes["unseen_calls"] = completion.unseen_calls
-        self._ledger.settle(reservation, usd=cost, tokens=usage.total_tokens)
+        self._ledger.settle(reservation, usd=cost, tokens=usage.total_tokens, output_tokens=usage.output_tokens)
         self._usage += usage
         attributes["cost_usd"] += cost
         attributes.update(prefill_tokens=usage.prefill_tokens, output_tokens=usage.output_tokens)
