@@ -6,8 +6,10 @@ import asyncio
 import contextlib
 import gzip
 import json
+import socket
 import ssl
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -332,3 +334,92 @@ def test_a_server_that_closes_after_each_answer_costs_nobody_an_error(by_httpx: 
     texts, calls = asyncio.run(go())
     assert texts == ["4"] * 30
     assert calls == 30  # none was worked on twice
+
+
+class SpokenTo:
+    """An ASGI application that answers like a model, and notes over which HTTP it was asked, and by how many connections."""
+
+    def __init__(self) -> None:
+        self.versions: list[str] = []
+        self.clients: set[Any] = set()
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] != "http":
+            return
+        raw = b""
+        while (message := await receive()).get("more_body"):
+            raw += message["body"]
+        body = json.loads(raw + message.get("body", b""))
+        self.versions.append(scope["http_version"])
+        self.clients.add(tuple(scope["client"]))
+        kind = b"text/event-stream" if body.get("stream") else b"application/json"
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
+        if not body.get("stream"):
+            await send({"type": "http.response.body", "body": json.dumps(completion("4")).encode()})
+            return
+        for text in "abc":
+            await asyncio.sleep(0.01)
+            await send({"type": "http.response.body", "body": chunk(text), "more_body": True})
+        if body["messages"][0]["content"] == "Break off":
+            raise RuntimeError("it breaks off")
+        await send({"type": "http.response.body", "body": END})
+
+
+@contextlib.contextmanager
+def http2_server(app: Any, folder: Path) -> Iterator[str]:
+    """hypercorn with a certificate: HTTP/2 is agreed on by TLS."""
+    from hypercorn.asyncio import serve
+    from hypercorn.config import Config
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    config = Config()
+    config.bind = [f"127.0.0.1:{port}"]
+    config.certfile, config.keyfile = str(folder / "server.pem"), str(folder / "server.key")
+    config.errorlog = None
+    ended = threading.Event()
+
+    async def run() -> None:
+        await serve(app, config, shutdown_trigger=lambda: asyncio.to_thread(ended.wait))  # type: ignore[arg-type]
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),), daemon=True)
+    thread.start()
+    until = time.monotonic() + 30
+    while time.monotonic() < until:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            break
+        time.sleep(0.02)
+    try:
+        yield f"https://127.0.0.1:{port}/v1"
+    finally:
+        ended.set()
+        thread.join(30)
+
+
+def test_http2_with_a_server_that_speaks_it(tmp_path: Path) -> None:
+    """Twenty calls at once share one connection, streams come piece by piece, and one that breaks off is no end."""
+    authority = _certificate(tmp_path, "ca")
+    _certificate(tmp_path, "server", authority)
+    app = SpokenTo()
+    way = Way(tls=Tls(str(tmp_path / "ca.pem")), http2=True)
+
+    async def go(url: str) -> tuple[list[Completion], list[Any], BadResponse]:
+        backend = RemoteBackend(PROFILE, base_url=url, attempts=1, way=way)
+        try:
+            await backend.complete(ASKED)
+            answers = await asyncio.gather(*(backend.complete(ASKED) for _ in range(20)))
+            pieces = [piece async for piece in backend.stream(ASKED)]
+            with pytest.raises(BadResponse) as broken:
+                _ = [piece async for piece in backend.stream(Request((Message("user", "Break off"),), "q", max_tokens=5, deadline_s=10.0))]
+            return answers, pieces, broken.value
+        finally:
+            await backend.aclose()
+
+    with http2_server(app, tmp_path) as url:
+        answers, pieces, broken = asyncio.run(go(url))
+    assert {answer.text for answer in answers} == {"4"}
+    assert set(app.versions) == {"2"}
+    assert len(app.clients) == 1
+    assert pieces[-1].text == "".join(piece.text for piece in pieces[:-1]) == "abc"
+    assert broken.may_be_billed
