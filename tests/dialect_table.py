@@ -192,6 +192,7 @@ def gateways(folder: Path) -> Iterator[tuple[Running, Provider]]:
     """One gateway with a model behind each dialect."""
     upstream = Provider(_answer)
     with served(upstream) as url:
+        upstream.url = url
         models = {
             name: {
                 "provider": provider, "base_url": f"{url}/v1", "model": MODELS[name], "key": "env:TABLE_KEY",

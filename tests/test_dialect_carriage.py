@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.dialect_table import MARK, UPSTREAMS, gateways, printed, table
+from orchestrator.backends.remote import RemoteBackend
+from orchestrator.errors import BackendRejected
+from router import ModelProfile
+from tests import answer_table
+from tests.dialect_table import FEATURES, MARK, MODELS, UPSTREAMS, gateways, printed, table
 from tests.gateway import Provider, Running, Send, begin_stream, chunk, completion, delta, reply, running_gateway, served
 
 PRICES = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}
@@ -25,6 +30,41 @@ def test_the_table_in_the_documentation_is_what_happens(tmp_path: Path) -> None:
     found = printed(table(tmp_path))
     told = DOCS.read_text().split("<!-- dialects -->")[1].strip()
     assert told == found.strip(), "docs/providers.md: put this table between its marks:\n" + found
+
+
+def test_the_table_of_answers_in_the_documentation_is_what_happens(tmp_path: Path) -> None:
+    rows = answer_table.table(tmp_path)
+    assert "whole alone" not in {cell for cells in rows.values() for cell in cells.values()}
+    found = answer_table.printed(rows)
+    told = DOCS.read_text().split("<!-- answers -->")[1].strip()
+    assert told == found.strip(), "docs/providers.md: put this table between its marks:\n" + found
+
+
+def test_the_sdk_carries_what_the_gateway_does(tmp_path: Path) -> None:
+    """`RemoteBackend.chat` sends to each dialect what /v1/chat/completions does, and refuses what it refuses."""
+
+    async def by_sdk(url: str, model: str, body: dict[str, Any]) -> bool:
+        profile = ModelProfile(model, 1.0, 2.0)
+        address = f"{url}/v1"
+        backend = RemoteBackend(profile, provider=UPSTREAMS[model], model=MODELS[model], base_url=address, key="k", cache="off")
+        try:
+            await backend.chat(body)
+        except BackendRejected as error:
+            return error.status is not None
+        finally:
+            await backend.aclose()
+        return True
+
+    with gateways(tmp_path) as (gateway, upstream):
+        for feature in FEATURES:
+            for model in UPSTREAMS if "chat" in feature.bodies else ():
+                upstream.bodies.clear()
+                answer = gateway.post("/v1/chat/completions", {"model": model, **feature.bodies["chat"]})
+                by_gateway = upstream.bodies[:]
+                upstream.bodies.clear()
+                is_sent = asyncio.run(by_sdk(upstream.url, model, feature.bodies["chat"]))
+                assert is_sent == (answer.status_code == 200), (feature.name, model)
+                assert upstream.bodies == by_gateway, (feature.name, model)
 
 
 def events(text: str) -> list[dict[str, Any]]:
@@ -222,6 +262,43 @@ def test_a_conversation_of_responses_goes_on_by_its_id_with_what_was_signed(tmp_
     parts = [part for turn in upstream.bodies[-1]["contents"] for part in turn["parts"]]
     assert [part["thoughtSignature"] for part in parts if "functionCall" in part] == [MARK]
     assert parts[-1]["functionResponse"]["name"] == "look"
+
+
+SEARCHED = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "q"}}
+SAID = {"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": "a", "annotations": []}]}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("own_history", [False, True], ids=["ours", "OpenAI's own"])
+def test_what_openai_ran_goes_back_between_its_thoughts(tmp_path: Path, own_history: bool, stream: bool) -> None:
+    """OpenAI refuses a thought whose search is missing. A client may also have its history from OpenAI itself."""
+    items = [OPENAI_THOUGHT, SEARCHED, SAID]
+
+    async def play(body: dict[str, Any], send: Send) -> None:
+        if not body.get("stream"):
+            return await reply(send, 200, answer_table.responses_body(items))
+        await begin_stream(send)
+        for event in answer_table.responses_events(items):
+            await chunk(send, event)
+        await chunk(send, b"", more=False)
+        return None
+
+    upstream = Provider(play)
+    with served(upstream) as url:
+        described = {"provider": "openai-responses", "model": "gpt-5.1", "base_url": f"{url}/v1", "key": "env:TABLE_KEY"}
+        with running_gateway(tmp_path, models={"m": {**described, "cache": "off", **PRICES}}) as gateway:
+            asked = {"model": "m", "tools": [{"type": "web_search"}], "store": False}
+            answer = gateway.post("/v1/responses", {**asked, "input": "q", "stream": stream})
+            output = events(answer.text)[-1]["response"]["output"] if stream else answer.json()["output"]
+            # In a stream the thoughts are told once they are whole: right before the message.
+            assert {item["type"] for item in output[:2]} == {"reasoning", "web_search_call"}
+            assert [item["type"] for item in output[2:]] == ["message"]
+            history = items if own_history else output
+            again = [{"role": "user", "content": "q"}, *history, {"role": "user", "content": "and?"}]
+            assert gateway.post("/v1/responses", {**asked, "input": again}).status_code == 200
+    sent = upstream.bodies[-1]["input"]
+    assert [item.get("type", item.get("role")) for item in sent] == ["user", "reasoning", "web_search_call", "assistant", "user"]
+    assert sent[1:3] == [OPENAI_THOUGHT, SEARCHED]
 
 
 # What clients send that no model is asked of yet, and what they are told

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from orchestrator.backends.dialects.annotations import as_anthropic
 from orchestrator.backends.dialects.dialect import own_block, own_tool
 from orchestrator.backends.signatures import pack, unpack
 from orchestrator.gateway import sse
 from orchestrator.gateway.chat import Order
 from orchestrator.gateway.endpoint import Endpoint
 from orchestrator.gateway.http import Call
+from orchestrator.gateway.message_blocks import MessageBlocks
 from orchestrator.gateway.problems import ANTHROPIC_TYPES, Problem
 from orchestrator.tokens import family_of, request_estimate
 
@@ -225,7 +227,8 @@ def _message(order: Order, completion: dict[str, Any]) -> dict[str, Any]:
     content += _carried(message, is_told=is_told)
     text = message.get("content") or message.get("refusal")
     if text:
-        content.append({"type": "text", "text": text})
+        citations = as_anthropic(message.get("annotations"), text)
+        content.append({"type": "text", "text": text} | ({"citations": citations} if citations else {}))
     for tool_call in message.get("tool_calls") or ():
         function = tool_call["function"]
         content.append({"type": "tool_use", "id": tool_call["id"], "name": function["name"], "input": _arguments(function["arguments"])})
@@ -294,70 +297,11 @@ def _arguments(text: str) -> Any:
         return {"_malformed": text}  # what the model wrote is no JSON: the caller sees it as it is
 
 
-class _Blocks:
-    """Content blocks of one streamed message: each begins, grows and ends before the next."""
-
-    def __init__(self) -> None:
-        self._index = -1
-        self._open: tuple[str, int] | None = None
-
-    def text(self, piece: str) -> list[bytes]:
-        events = self._switch(("text", 0), {"type": "text", "text": ""})
-        return [*events, self._delta({"type": "text_delta", "text": piece})]
-
-    def thought(self, piece: str) -> list[bytes]:
-        events = self._switch(("thinking", 0), {"type": "thinking", "thinking": "", "signature": ""})
-        return [*events, self._delta({"type": "thinking_delta", "thinking": piece})]
-
-    def signed(self, block: dict[str, Any]) -> list[bytes]:
-        """The end of a thought, as its provider signed it."""
-        if block.get("type") != "thinking" or self._open is None or self._open[0] != "thinking":
-            events = self._switch(("signed", self._index + 1), block)
-            return [*events, *self.close()]
-        return [self._delta({"type": "signature_delta", "signature": block.get("signature") or ""}), *self.close()]
-
-    def tool(self, number: int, call: dict[str, Any]) -> list[bytes]:
-        function = call.get("function") or {}
-        begun: dict[str, Any] = {
-            "type": "tool_use",
-            "id": call.get("id") or f"toolu_{number}",
-            "name": function.get("name") or "",
-            "input": {},
-        }
-        events = self._switch(("tool", number), begun)
-        if function.get("arguments"):
-            events.append(self._delta({"type": "input_json_delta", "partial_json": function["arguments"]}))
-        return events
-
-    def whole(self, block: dict[str, Any]) -> list[bytes]:
-        """A block that comes at once."""
-        return [*self._switch(("whole", self._index + 1), block), *self.close()]
-
-    def citation(self, citation: Any) -> bytes:
-        return self._delta({"type": "citations_delta", "citation": citation})
-
-    def close(self) -> list[bytes]:
-        if self._open is None:
-            return []
-        self._open = None
-        return [sse.event({"type": "content_block_stop", "index": self._index}, "content_block_stop")]
-
-    def _switch(self, to: tuple[str, int], begun: dict[str, Any]) -> list[bytes]:
-        if self._open == to:
-            return []
-        events = self.close()
-        self._index += 1
-        self._open = to
-        return [*events, sse.event({"type": "content_block_start", "index": self._index, "content_block": begun}, "content_block_start")]
-
-    def _delta(self, delta: dict[str, Any]) -> bytes:
-        return sse.event({"type": "content_block_delta", "index": self._index, "delta": delta}, "content_block_delta")
-
-
 async def _translated(order: Order, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Chunks of a completion as Anthropic's events."""
     yield sse.event({"type": "message_start", "message": _envelope(order)}, "message_start")
-    blocks, ending, usage, has_failed = _Blocks(), dict[str, Any](), None, False
+    blocks, ending, usage, cited = MessageBlocks(), dict[str, Any](), None, _Citations()
+    has_failed = has_refused = False
     wants_thoughts, carrying = "thinking" in order.job.asked.body, dict[str, Any]()
     async with aclosing(contents(events)) as chunks:
         async for content in chunks:
@@ -381,17 +325,19 @@ async def _translated(order: Order, events: AsyncIterator[bytes]) -> AsyncIterat
                 for call in delta.get("tool_calls") or ():
                     for event in blocks.tool(call.get("index") or 0, call):
                         yield event
-                if delta.get("anthropic_citation"):
-                    yield blocks.citation(delta["anthropic_citation"])
+                for event in blocks.cited(cited.take(delta)):
+                    yield event
+                has_refused = has_refused or bool(delta.get("refusal"))
                 if choice.get("finish_reason"):
                     ending = choice
     for event in blocks.close():
         yield event
     if has_failed:
         return
+    reason, sequence = _ended(ending)
     ended: dict[str, Any] = {
         "type": "message_delta",
-        "delta": dict(zip(("stop_reason", "stop_sequence"), _ended(ending), strict=True)),
+        "delta": {"stop_reason": "refusal" if has_refused else reason, "stop_sequence": sequence},
         "usage": _usage(usage),
     }
     details = order.details()
@@ -399,7 +345,23 @@ async def _translated(order: Order, events: AsyncIterator[bytes]) -> AsyncIterat
     yield sse.event({"type": "message_stop"}, "message_stop")
 
 
-def _unshown(blocks: _Blocks, delta: dict[str, Any], carrying: dict[str, Any], *, is_asked: bool) -> list[bytes]:
+class _Citations:
+    """What a streamed text cites: in Anthropic's own words where they came, else made of annotations."""
+
+    def __init__(self) -> None:
+        self._text: list[str] = []
+        self._are_own = False
+
+    def take(self, delta: dict[str, Any]) -> list[dict[str, Any]]:
+        if isinstance(delta.get("content"), str):
+            self._text.append(delta["content"])
+        if delta.get("anthropic_citation"):
+            self._are_own = True
+            return [delta["anthropic_citation"]]
+        return [] if self._are_own or not delta.get("annotations") else as_anthropic(delta["annotations"], "".join(self._text))
+
+
+def _unshown(blocks: MessageBlocks, delta: dict[str, Any], carrying: dict[str, Any], *, is_asked: bool) -> list[bytes]:
     """Blocks of Anthropic's own, as they came, and before a call what must come back with it."""
     events: list[bytes] = []
     for block in delta.get("anthropic_blocks") or ():
@@ -418,7 +380,7 @@ def _unshown(blocks: _Blocks, delta: dict[str, Any], carrying: dict[str, Any], *
     return events
 
 
-def _thought(blocks: _Blocks, delta: dict[str, Any], *, is_asked: bool) -> list[bytes]:
+def _thought(blocks: MessageBlocks, delta: dict[str, Any], *, is_asked: bool) -> list[bytes]:
     """Pieces of thoughts, for a caller who asked for them."""
     if not is_asked:
         return []

@@ -126,7 +126,8 @@ def messages_of(given: Any) -> list[dict[str, Any]]:
         elif kind == "item_reference":
             told = "items are not referred to here: send the item itself, or use previous_response_id"
             raise Problem(400, told, code="unsupported_item", param="input")
-        # Others (searches, code, remote tools) are what a provider did by itself in an earlier turn; what came of it stands in its messages.
+        else:  # searches, code, remote tools: what a provider did by itself goes back to it between its thoughts
+            thoughts.append(item)
     return found
 
 
@@ -140,6 +141,11 @@ def _speaking(found: list[dict[str, Any]]) -> dict[str, Any]:
 def _think(message: dict[str, Any], thoughts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Puts thoughts back into the message that followed from them, as their model wants them."""
     for item in thoughts:
+        if item["type"] != "reasoning":
+            known = message.setdefault("reasoning_items", [])
+            if all(item.get("id") != each.get("id") for each in known):
+                known.append(item)
+            continue
         if unpack(item.get("encrypted_content"), message):
             continue
         told = "".join(part.get("text") or "" for part in item.get("content") or item.get("summary") or ())

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from orchestrator.backends.dialects.annotations import as_responses
 from orchestrator.backends.signatures import pack
 from orchestrator.gateway import sse
 from orchestrator.gateway.anthropic import contents
@@ -146,11 +147,12 @@ class _Response:
         self.usage = completion.get("usage")
         self.assistant |= {name: value for name, value in message.items() if value is not None and name != "role"}
         self.add_thoughts(for_call=bool(message.get("tool_calls")))
+        self.items += self.made(message)
         if message.get("refusal"):
             self.items.append(self.message({"type": "refusal", "refusal": message["refusal"]}))
         elif message.get("content"):
             logprobs = (choice.get("logprobs") or {}).get("content") or []
-            self.items.append(self.message(text_part(message["content"], logprobs)))
+            self.items.append(self.message(text_part(message["content"], logprobs, as_responses(message.get("annotations")))))
         for one in message.get("tool_calls") or ():
             self.items.append(self.tools.call(self.item_id("fc"), one["id"], one["function"]["name"], one["function"]["arguments"]))
 
@@ -164,6 +166,15 @@ class _Response:
         item: dict[str, Any] = {"id": self.item_id("rs"), "type": "reasoning", "summary": summary, "encrypted_content": packed}
         self.items.append(item)
         return item
+
+    def made(self, message: dict[str, Any]) -> list[dict[str, Any]]:
+        """Items of what its provider ran by itself, and of pictures that the model made."""
+        found: list[dict[str, Any]] = list(message.get("response_items") or ())
+        for number, picture in enumerate(message.get("images") or ()):
+            result = str((picture.get("image_url") or {}).get("url") or "").partition(",")[2]
+            id = picture.get("id") or f"{self.item_id('ig')}_{number}"
+            found.append({"id": id, "type": "image_generation_call", "status": "completed", "result": result})
+        return found
 
     def item_id(self, kind: str) -> str:
         return f"{kind}_{self._order.tab.id[:20]}_{len(self.items)}"
@@ -194,8 +205,8 @@ class _Response:
         return found | ({"orchestrator": details} if details is not None else {})
 
 
-def text_part(text: str, logprobs: list[dict[str, Any]] | None = None) -> dict[str, Any]:
-    return {"type": "output_text", "text": text, "annotations": [], "logprobs": logprobs or []}
+def text_part(text: str, logprobs: list[dict[str, Any]] | None = None, annotations: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+    return {"type": "output_text", "text": text, "annotations": annotations or [], "logprobs": logprobs or []}
 
 
 async def _keep(
@@ -268,6 +279,23 @@ class _Stream:
                 found += self._said(name, kind, delta[name], (choice.get("logprobs") or {}).get("content") or [])
         for call in delta.get("tool_calls") or ():
             found += self._called(call)
+        for item in self._response.made(delta):
+            self._response.items.append(item)
+            found += [self._added(item), self._done(item)]
+        if choice.get("logprobs") and not delta.get("content") and self._text is not None:  # they may come after what they are about
+            self._response.items[self._text]["content"][0].setdefault("logprobs", []).extend(choice["logprobs"].get("content") or ())
+        if delta.get("annotations") and self._text is not None:
+            found += self._annotated(as_responses(delta["annotations"]))
+        return found
+
+    def _annotated(self, annotations: list[dict[str, Any]]) -> list[bytes]:
+        assert self._text is not None
+        item, found = self._response.items[self._text], list[bytes]()
+        known: list[dict[str, Any]] = item["content"][0].setdefault("annotations", [])
+        for annotation in annotations:
+            told = {"annotation": annotation, "annotation_index": len(known), "content_index": 0}
+            known.append(annotation)
+            found.append(self.event("response.output_text.annotation.added", **told, **self._at(item)))
         return found
 
     def _thought(self, *, for_call: bool = False) -> list[bytes]:

@@ -11,6 +11,7 @@ import json
 import re
 from typing import Any
 
+from orchestrator.backends.dialects.annotations import from_anthropic
 from orchestrator.backends.dialects.chat import takes_no_sampling
 from orchestrator.backends.dialects.dialect import (
     Chunks,
@@ -82,10 +83,13 @@ class AnthropicDialect:
         texts: list[str] = []
         calls: list[dict[str, Any]] = []
         thinking: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
         for block in (block for block in blocks if isinstance(block, dict)):
             kind = block.get("type")
             if kind == "text":
+                said = sum(map(len, texts))
                 texts.append(str(block.get("text") or ""))
+                annotations += from_anthropic(block.get("citations"), said, said + len(texts[-1]))
             elif kind == "tool_use":
                 calls.append(_call(block.get("id"), block.get("name"), json.dumps(block.get("input") or {})))
             elif kind in ("thinking", "redacted_thinking"):
@@ -99,6 +103,8 @@ class AnthropicDialect:
         if thinking:
             message["thinking_blocks"] = thinking
             message["reasoning_content"] = "".join(str(block.get("thinking") or "") for block in thinking)
+        if annotations:
+            message["annotations"] = annotations
         finish = FINISH.get(str(payload.get("stop_reason")), "stop")
         ended = choice(0, message, finish) | _ending(payload)
         return whole(payload.get("id"), payload.get("model"), [ended], usage_of(payload.get("usage")))
@@ -116,6 +122,8 @@ class AnthropicReader(Chunks):
         self._usage: dict[str, Any] = {}
         self._calls = -1
         self._block: dict[str, Any] = {}
+        self._said = self._began = 0  # characters of text so far, and when the block began
+        self._citations: list[Any] = []
 
     def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
         kind = event.get("type")
@@ -153,18 +161,22 @@ class AnthropicReader(Chunks):
         if block.get("type") == "tool_use":
             self._calls += 1
             return [self.chunk({"tool_calls": [{"index": self._calls, **_call(block.get("id"), block.get("name"), "")}]})]
-        self._written = ""
+        self._written, self._citations, self._began = "", [], self._said
         text = block.get("text") if block.get("type") == "text" else None
+        self._said += len(text or "")
         return [self.chunk({"content": text})] if text else []
 
     def _delta(self, delta: dict[str, Any]) -> list[dict[str, Any]]:
         kind = delta.get("type")
         if kind == "text_delta":
-            return [self.chunk({"content": delta.get("text") or ""})]
+            text = delta.get("text") or ""
+            self._said += len(text)
+            return [self.chunk({"content": text})]
         if kind == "input_json_delta" and self._block.get("type") != "tool_use":
             self._written += str(delta.get("partial_json") or "")
             return []
         if kind == "citations_delta":
+            self._citations.append(delta.get("citation"))
             return [self.chunk({"anthropic_citation": delta.get("citation")})]
         if kind == "input_json_delta":
             arguments = {"arguments": delta.get("partial_json") or ""}
@@ -181,6 +193,8 @@ class AnthropicReader(Chunks):
         block, self._block = self._block, {}
         if block.get("type") in ("thinking", "redacted_thinking"):
             return [self.chunk({"thinking_blocks": [block]})]
+        if self._citations:
+            return [self.chunk({"annotations": from_anthropic(self._citations, self._began, self._said)})]
         if not block or block.get("type") in _KNOWN_BLOCKS:
             return []
         if self._written:

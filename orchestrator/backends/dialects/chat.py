@@ -34,6 +34,10 @@ _OWN_MESSAGE_FIELDS = (
     "reasoning_items",
     "extra_content",
     "is_error",
+    "annotations",
+    "images",
+    "response_items",
+    "anthropic_blocks",
 )  # of other dialects: no server of this one knows them
 
 

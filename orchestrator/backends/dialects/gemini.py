@@ -10,6 +10,7 @@ import json
 import secrets
 from typing import Any
 
+from orchestrator.backends.dialects.annotations import from_gemini
 from orchestrator.backends.dialects.anthropic import arguments_of
 from orchestrator.backends.dialects.dialect import (
     Chunks,
@@ -99,6 +100,7 @@ class GeminiReader(Chunks):
         super().__init__()
         self.is_done = False
         self._calls: dict[int, int] = {}
+        self._said: dict[int, str] = {}
         self._has_begun = False
 
     def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
@@ -127,11 +129,19 @@ class GeminiReader(Chunks):
             self._calls[index] = begun + len(calls)
         if message.get("content") is None:
             message.pop("content", None)
+        self._said[index] = self._said.get(index, "") + (message.get("content") or "")
+        if annotations := from_gemini(candidate.get("groundingMetadata"), self._said[index]):
+            message["annotations"] = annotations
         if message and not self._has_begun:
             self._has_begun, message = True, {"role": "assistant", **message}
         reason = candidate.get("finishReason")
         finish = _finish(reason, has_calls=bool(self._calls.get(index))) if reason else None
-        return [self.chunk(message, finish, index)] if message or finish else []
+        if not message and not finish:
+            return []
+        found = self.chunk(message, finish, index)
+        if isinstance(told := candidate.get("logprobsResult"), dict):
+            found["choices"][0]["logprobs"] = {"content": _logprobs(told)}
+        return [found]
 
 
 def prefix(body: dict[str, Any], provider: Provider) -> dict[str, Any]:
@@ -148,6 +158,8 @@ def prefix(body: dict[str, Any], provider: Provider) -> dict[str, Any]:
 
 def _choice(index: int, candidate: dict[str, Any]) -> dict[str, Any]:
     message = _message((candidate.get("content") or {}).get("parts") or ())
+    if annotations := from_gemini(candidate.get("groundingMetadata"), message.get("content") or ""):
+        message["annotations"] = annotations
     found = choice(index, message, _finish(candidate.get("finishReason"), has_calls="tool_calls" in message))
     told = candidate.get("logprobsResult")
     if isinstance(told, dict):
@@ -176,6 +188,7 @@ def _message(parts: Any) -> dict[str, Any]:
     texts: list[str] = []
     thoughts: list[str] = []
     calls: list[dict[str, Any]] = []
+    images: list[dict[str, Any]] = []
     signed: dict[str, Any] = {}
     for part in (part for part in parts if isinstance(part, dict)):
         if "functionCall" in part:
@@ -193,7 +206,12 @@ def _message(parts: Any) -> dict[str, Any]:
             (thoughts if part.get("thought") else texts).append(part["text"])
             if part.get("thoughtSignature"):
                 signed = {"google": {"thought_signature": part["thoughtSignature"]}}
+        elif isinstance(shown := part.get("inlineData"), dict):
+            url = f"data:{shown.get('mimeType') or 'image/png'};base64,{shown.get('data') or ''}"
+            images.append({"type": "image_url", "image_url": {"url": url}})
     message: dict[str, Any] = {"content": "".join(texts) if texts else None}
+    if images:
+        message["images"] = images
     if thoughts:
         message["reasoning_content"] = "".join(thoughts)
     if calls:

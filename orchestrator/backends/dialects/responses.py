@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from orchestrator.backends.dialects.annotations import from_responses
 from orchestrator.backends.dialects.chat import takes_no_sampling
 from orchestrator.backends.dialects.dialect import (
     Chunks,
@@ -74,18 +75,28 @@ class ResponsesDialect:
         thoughts: list[str] = []
         calls: list[dict[str, Any]] = []
         reasoning: list[dict[str, Any]] = []
+        own: list[dict[str, Any]] = []
+        images: list[dict[str, Any]] = []
+        annotations: list[dict[str, Any]] = []
+        logprobs: list[dict[str, Any]] = []
         for item in (item for item in items if isinstance(item, dict)):
             if item.get("type") == "message":
                 for part in item.get("content") or ():
                     if part.get("type") == "refusal":
                         refusals.append(str(part.get("refusal") or ""))
                     else:
+                        annotations += from_responses(part.get("annotations"), sum(map(len, texts)))
+                        logprobs += part.get("logprobs") or ()
                         texts.append(str(part.get("text") or ""))
             elif item.get("type") == "function_call":
                 calls.append(_call(item))
             elif item.get("type") == "reasoning":
                 thoughts += [str(part.get("text") or "") for part in item.get("summary") or ()]
                 reasoning += [item] if item.get("encrypted_content") else []
+            else:  # what OpenAI ran by itself
+                reasoning.append(item)
+                picture = picture_in(item)
+                (own if picture is None else images).append(picture or item)
         message: dict[str, Any] = {"content": "".join(texts) if texts else None}
         if refusals:
             message["refusal"] = "".join(refusals)
@@ -95,8 +106,11 @@ class ResponsesDialect:
             message["reasoning_content"] = "\n\n".join(thoughts)
         if reasoning:
             message["reasoning_items"] = reasoning
-        choices = [choice(0, message, _finish(payload, has_calls=bool(calls)))]
-        return whole(payload.get("id"), payload.get("model"), choices, usage_of(payload.get("usage")))
+        message |= {name: found for name, found in (("response_items", own), ("images", images), ("annotations", annotations)) if found}
+        ended = choice(0, message, _finish(payload, has_calls=bool(calls)))
+        if logprobs:
+            ended["logprobs"] = {"content": logprobs}
+        return whole(payload.get("id"), payload.get("model"), [ended], usage_of(payload.get("usage")))
 
     def reader(self, provider: Provider) -> ResponsesReader:
         return ResponsesReader()
@@ -111,7 +125,12 @@ class ResponsesReader(Chunks):
     def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
         kind = str(event.get("type") or "")
         if kind == "response.output_text.delta":
-            return [self.chunk({"content": event.get("delta") or ""})]
+            said = self.chunk({"content": event.get("delta") or ""})
+            if event.get("logprobs"):
+                said["choices"][0]["logprobs"] = {"content": event["logprobs"]}
+            return [said]
+        if kind == "response.output_text.annotation.added":
+            return [self.chunk({"annotations": from_responses([event.get("annotation")])})]
         if kind == "response.refusal.delta":
             return [self.chunk({"refusal": event.get("delta") or ""})]
         if kind == "response.reasoning_summary_text.delta":
@@ -122,8 +141,8 @@ class ResponsesReader(Chunks):
         if kind == "response.output_item.added" and (event.get("item") or {}).get("type") == "function_call":
             place = self._calls.setdefault(event.get("output_index"), len(self._calls))
             return [self.chunk({"tool_calls": [{"index": place, **_call({**event["item"], "arguments": ""})}]})]
-        if kind == "response.output_item.done" and (event.get("item") or {}).get("encrypted_content"):
-            return [self.chunk({"reasoning_items": [event["item"]]})]
+        if kind == "response.output_item.done":
+            return self._item(event.get("item") or {})
         if kind == "response.created":
             response = event.get("response") or {}
             self.id, self.model = str(response.get("id") or ""), str(response.get("model") or "")
@@ -134,11 +153,27 @@ class ResponsesReader(Chunks):
             return [{"error": (event.get("response") or {}).get("error") or {"message": "the response failed"}}]
         return [{"error": event}] if kind == "error" else []
 
+    def _item(self, item: dict[str, Any]) -> list[dict[str, Any]]:
+        """What is told of an item when it is whole: thoughts that must come back, and what OpenAI ran by itself."""
+        kind = item.get("type")
+        if kind in ("message", "function_call", None) or (kind == "reasoning" and not item.get("encrypted_content")):
+            return []
+        picture = picture_in(item)
+        shown = {} if kind == "reasoning" else {"response_items": [item]} if picture is None else {"images": [picture]}
+        return [self.chunk({"reasoning_items": [item], **shown})]
+
     def _ended(self, response: dict[str, Any]) -> list[dict[str, Any]]:
         self.is_done = True
         found = [self.chunk({}, _finish(response, has_calls=bool(self._calls)))]
         usage = usage_of(response.get("usage"))
         return [*found, self.usage(usage)] if usage is not None else found
+
+
+def picture_in(item: dict[str, Any]) -> dict[str, Any] | None:
+    """The picture that OpenAI made, as a part of a message; `None` where the item is none."""
+    if item.get("type") != "image_generation_call" or not isinstance(item.get("result"), str):
+        return None
+    return {"type": "image_url", "id": item.get("id"), "image_url": {"url": f"data:image/png;base64,{item['result']}"}}
 
 
 def _tool(tool: dict[str, Any]) -> dict[str, Any]:
@@ -149,7 +184,9 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
 
 
 def _sendable(item: dict[str, Any]) -> dict[str, Any]:
-    """An item of reasoning as it is taken back: without what says how it came about."""
+    """An item of reasoning as it is taken back: without what says how it came about. Others go back as they came."""
+    if item.get("type") != "reasoning":
+        return item
     return {name: item[name] for name in ("type", "id", "summary", "content", "encrypted_content") if item.get(name) is not None}
 
 

@@ -1,0 +1,116 @@
+"""The content blocks of a message that is streamed in Anthropic's words: each begins, grows and ends before the next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from orchestrator.gateway import sse
+
+
+@dataclass(slots=True)
+class _Call:
+    """A call of a tool as far as it came; of its arguments `sent` characters went on to the client, once it has begun there."""
+
+    id: str
+    name: str
+    arguments: str = ""
+    sent: int = 0
+    has_begun: bool = False
+
+    @property
+    def is_whole(self) -> bool:
+        try:
+            orjson.loads(self.arguments)
+        except orjson.JSONDecodeError:
+            return False
+        return True
+
+
+class MessageBlocks:
+    """Makes the events of the blocks of one message. Where pieces come in turns, the call that began goes on as it comes; other calls, and text, wait
+    for it to be whole.
+    """
+
+    def __init__(self) -> None:
+        self._index = -1
+        self._open: tuple[str, int] | None = None
+        self._calls: dict[int, _Call] = {}  # those that are not over
+        self._text = ""  # that waits
+
+    def text(self, piece: str) -> list[bytes]:
+        if not all(call.is_whole for call in self._calls.values()):
+            self._text += piece
+            return []
+        events = self._switch(("text", 0), {"type": "text", "text": ""})
+        return [*events, self._delta({"type": "text_delta", "text": piece})]
+
+    def thought(self, piece: str) -> list[bytes]:
+        events = self._switch(("thinking", 0), {"type": "thinking", "thinking": "", "signature": ""})
+        return [*events, self._delta({"type": "thinking_delta", "thinking": piece})]
+
+    def signed(self, block: dict[str, Any]) -> list[bytes]:
+        """The end of a thought, as its provider signed it."""
+        if block.get("type") != "thinking" or self._open is None or self._open[0] != "thinking":
+            events = self._switch(("signed", self._index + 1), block)
+            return [*events, *self.close()]
+        return [self._delta({"type": "signature_delta", "signature": block.get("signature") or ""}), *self.close()]
+
+    def tool(self, number: int, call: dict[str, Any]) -> list[bytes]:
+        """A piece of the call of this number; the first has its id and name."""
+        function = call.get("function") or {}
+        told = self._calls.setdefault(number, _Call(call.get("id") or f"toolu_{number}", function.get("name") or ""))
+        told.arguments += function.get("arguments") or ""
+        current = self._open[1] if self._open is not None and self._open[0] == "tool" else number
+        if current != number and not self._calls[current].is_whole:
+            return []
+        return self._called(number)
+
+    def whole(self, block: dict[str, Any]) -> list[bytes]:
+        """A block that comes at once."""
+        return [*self._switch(("whole", self._index + 1), block), *self.close()]
+
+    def cited(self, citations: list[dict[str, Any]]) -> list[bytes]:
+        """What the text that is being written cites; nothing, where none is."""
+        if self._open is None or self._open[0] != "text":
+            return []
+        return [self._delta({"type": "citations_delta", "citation": citation}) for citation in citations]
+
+    def close(self) -> list[bytes]:
+        """Ends the block that is open, and tells all that waits."""
+        events, (text, self._text) = self._end(), (self._text, "")
+        for number, call in self._calls.items():
+            if not call.has_begun:
+                events += [*self._called(number), *self._end()]
+        self._calls.clear()
+        return [*events, *self.text(text), *self._end()] if text else events
+
+    def _called(self, number: int) -> list[bytes]:
+        """What of a call was not sent yet, in its block."""
+        call = self._calls[number]
+        events = self._begin(("tool", number), {"type": "tool_use", "id": call.id, "name": call.name, "input": {}})
+        piece, call.sent, call.has_begun = call.arguments[call.sent :], len(call.arguments), True
+        return [*events, self._delta({"type": "input_json_delta", "partial_json": piece})] if piece else events
+
+    def _switch(self, to: tuple[str, int], begun: dict[str, Any]) -> list[bytes]:
+        """Goes on with another block; calls that wait come before it."""
+        return [] if self._open == to else [*self.close(), *self._begin(to, begun)]
+
+    def _begin(self, to: tuple[str, int], begun: dict[str, Any]) -> list[bytes]:
+        if self._open == to:
+            return []
+        events = self._end()
+        self._index += 1
+        self._open = to
+        return [*events, sse.event({"type": "content_block_start", "index": self._index, "content_block": begun}, "content_block_start")]
+
+    def _end(self) -> list[bytes]:
+        if self._open is None:
+            return []
+        self._open = None
+        return [sse.event({"type": "content_block_stop", "index": self._index}, "content_block_stop")]
+
+    def _delta(self, delta: dict[str, Any]) -> bytes:
+        return sse.event({"type": "content_block_delta", "index": self._index, "delta": delta}, "content_block_delta")
