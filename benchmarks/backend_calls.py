@@ -1,5 +1,5 @@
-"""What `benchmarks.backends` runs in a process of its own, on one core: `python -m benchmarks.backend_calls KIND PORT [SECONDS]`; prints one JSON
-object.
+"""What `benchmarks.backends` runs in a process of its own, on one core: `python -m benchmarks.backend_calls KIND PORT SECONDS TRANSPORT`; prints one
+JSON object.
 
 KIND is `calls` (complete calls with reservation, trace and settlement, 32 in flight), `tensorzero` (the same number of calls by TensorZero's
 embedded client; needs the package tensorzero and nothing of ours), `streams` (memory of a thousand open streams) or `ttft` (seconds to the first
@@ -16,6 +16,7 @@ from typing import Any
 
 IN_FLIGHT, WARM_UP = 32, 300
 SECONDS = float(sys.argv[3]) if len(sys.argv) > 3 else 4.0
+TRANSPORT = sys.argv[4] if len(sys.argv) > 4 else "wire"
 STREAMS = 1_000
 FIRST_TOKENS = 300
 PROMPT = "hello " * 20
@@ -137,10 +138,11 @@ async def ttft(port: int) -> dict[str, Any]:
 
 def _ours(port: int) -> Any:
     from orchestrator.backends.remote import RemoteBackend
+    from orchestrator.backends.transports import HttpxTransport
     from router import ModelProfile
 
-    profile = ModelProfile("mock", 0.5, 1.5)
-    return RemoteBackend(profile, provider="compatible", base_url=f"http://127.0.0.1:{port}/v1", model="mock", key="none")
+    profile, wire = ModelProfile("mock", 0.5, 1.5), HttpxTransport() if TRANSPORT == "httpx" else None
+    return RemoteBackend(profile, provider="compatible", base_url=f"http://127.0.0.1:{port}/v1", model="mock", key="none", wire=wire)
 
 
 def _request() -> Any:

@@ -29,21 +29,22 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="not needed: nothing is read")
     parser.add_argument("--json", type=Path, nargs="?", help="also write the result to this file")
     parser.add_argument("--seconds", type=float, default=4.0, help="how long calls are counted, each time")
+    parser.add_argument("--transport", choices=("wire", "httpx"), default="wire", help="our own wire, or the one behind proxies and HTTP/2")
     options = parser.parse_args()
-    seconds = str(options.seconds)
+    seconds, transport = str(options.seconds), options.transport
     with upstream() as port:
         peer = PEERS / "peers" / "bin" / "python"
         has_peer = peer.exists() and subprocess.run([peer, "-c", "import tensorzero"], capture_output=True, check=False).returncode == 0
         rounds = []
         for _ in range(ROUNDS):  # in turn, so that a slow minute of the machine is one of both
-            ours = measured("calls", port, seconds)["per_second"]
+            ours = measured("calls", port, seconds, transport)["per_second"]
             theirs = measured("tensorzero", port, seconds, python=str(peer))["per_second"] if has_peer else None
             rounds.append((ours, theirs))
             print(f"calls a second: {ours:,.0f}" + (f", tensorzero {theirs:,.0f}" if theirs else ""))
-        first = measured("ttft", port)
+        first = measured("ttft", port, seconds, transport)
         print(f"first token after {first['ours_s'] * 1e3:.3f} ms, on a bare socket {first['bare_s'] * 1e3:.3f} ms")
     with upstream(GAP_S) as port:
-        held = measured("streams", port)
+        held = measured("streams", port, seconds, transport)
     write_json(
         {
             "calls_per_s": round(statistics.median(ours for ours, _ in rounds), 0),

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 DIRECT = "none"
 _VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
-MOST_CONNECTIONS = 1_000
 
 
 class Answer(Protocol):
@@ -148,7 +147,9 @@ class HttpxTransport:
             verify=(self._tls or Tls(os.environ.get("SSL_CERT_FILE"))).context(),
             http2=self._http2,
             trust_env=False,
-            limits=httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=256, keepalive_expiry=IDLE_S),
+            limits=httpx.Limits(
+                max_connections=None, max_keepalive_connections=256, keepalive_expiry=IDLE_S
+            ),  # each server has its own limit,
         )
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> HttpxAnswer:
