@@ -30,29 +30,31 @@ def _says_something(passed: bytes) -> bool:
 
 
 class Begun:
-    """An answer under way, with what was read of it already."""
+    """An answer under way of which the beginning was read: `passage` has seen it, `passed` is what of it goes on to the caller."""
 
-    def __init__(self, reply: Passage) -> None:
-        self._reply = reply
+    def __init__(self, reply: Passage, model: str, key: str | None) -> None:
+        self._reply, self._model, self._key = reply, model, key
         self._coming = reply.chunks()
-        self._read: list[bytes] = []
+        self.passage = sse.Passage(model, key)
+        self.passed: list[bytes] = []
+        self._broken: sse.BrokenStream | None = None
 
-    async def begin(self, model: str, key: str | None) -> None:
+    async def begin(self) -> None:
         """Reads on until the answer certainly begins. Raises `BackendError` where its first word is an error, or there is none."""
-        passage, began = sse.Passage(model), time.monotonic()
+        passage, began = self.passage, time.monotonic()
         try:
             async for chunk in self._coming:
-                self._read.append(chunk)
                 passed = passage.feed(chunk)
+                self.passed.append(passed)
                 if passage.is_done or _says_something(passed) or time.monotonic() - began > PATIENCE_S:
                     return
                 if passage.has_failed:
-                    raise told_failure(model, passage.failure, passage.usage, key=key)
-        except sse.BrokenStream:
-            return  # whoever passes it on tells what is wrong
+                    raise told_failure(self._model, passage.failure, passage.usage, key=self._key)
+        except sse.BrokenStream as error:
+            self._broken = error  # whoever passes it on tells what is wrong
         except WireError as error:
             self._reply.broken(error)
-            raise broken(model, error) from None
+            raise broken(self._model, error) from None
 
     @property
     def headers(self) -> dict[str, str]:
@@ -62,15 +64,14 @@ class Begun:
     def unseen_calls(self) -> int:
         return self._reply.unseen_calls
 
-    async def read(self) -> bytes:
-        return b"".join([chunk async for chunk in self.chunks()])
-
-    async def chunks(self) -> AsyncIterator[bytes]:
-        read, self._read = self._read, []
-        for chunk in read:
-            yield chunk
+    async def pieces(self) -> AsyncIterator[bytes]:
+        """What goes on to the caller. Raises as `Passage.feed` and `chunks` of an answer do."""
+        for passed in self.passed:
+            yield passed
+        if self._broken is not None:
+            raise self._broken
         async for chunk in self._coming:
-            yield chunk
+            yield self.passage.feed(chunk)
 
     def broken(self, error: WireError) -> BackendError:
         return self._reply.broken(error)

@@ -256,14 +256,14 @@ class Completions:
             source = _Source(self, job, models, plan)
             if "json" in reply.headers.get("content-type", "").lower():  # it does not stream, or tells of a failure
                 return await self._in_pieces(job, model, relay, reply, source)
-            begun = Begun(reply)
+            begun = Begun(reply, model, relay.key)
             try:
                 async with asyncio.timeout(max(job.left_s, 0.001)):
-                    await begun.begin(model, relay.key)
+                    await begun.begin()
             except BaseException:
                 reply.cancel()
                 raise
-            return passed_on(job, Part(model, relay, begun), source)
+            return passed_on(job, Part(model, begun), source)
 
         return await self._first(job, models, once)
 
@@ -440,7 +440,7 @@ class _Source:
                 self._job.tab.failed(error)
                 self._job.facts.attempts.append({"model": model, "error": error.code, "resumed": True})
                 continue
-            return Part(model, relay, reply)
+            return Part(model, Begun(reply, model, relay.key))
         return None
 
 

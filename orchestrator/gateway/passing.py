@@ -24,7 +24,7 @@ from orchestrator.types import Usage
 from router import ModelProfile
 
 if TYPE_CHECKING:
-    from orchestrator.backends.relay import Passage, Relay
+    from orchestrator.gateway.beginning import Begun
     from orchestrator.gateway.completions import Job
 
 GO_ON = "Your answer above was cut off. Go on exactly where it stopped: repeat nothing of it, and add no remark."
@@ -36,8 +36,7 @@ class Part:
     """What one model writes of a stream."""
 
     model: str
-    relay: Relay
-    reply: Passage
+    reply: Begun
 
 
 class Source(Protocol):
@@ -63,11 +62,10 @@ async def passed_on(job: Job, part: Part, source: Source) -> AsyncIterator[bytes
     """The upstream's events as they come. Raises nothing but `Gone` and cancellation."""
     tab, written, tried = job.tab, list[bytes](), list[str]()
     while True:
-        passage, why, is_settled = sse.Passage(part.model, part.relay.key), "", False
+        passage, why, is_settled = part.reply.passage, "", False
         try:
             try:
-                async for chunk in part.reply.chunks():
-                    passed = passage.feed(chunk)
+                async for passed in part.reply.pieces():
                     is_kept_back = passage.has_failed and job.options.resume  # it tells of a failure, where another goes on
                     if passed and not is_kept_back:
                         if job.facts.ttft_s is None:

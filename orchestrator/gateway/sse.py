@@ -21,9 +21,11 @@ _USAGE = re.compile(rb'"usage"\s*:\s*\{')
 _ID = re.compile(rb'"id"\s*:\s*"([^"\\]*)"')
 _FINISH = re.compile(rb'"finish_reason"\s*:\s*"(\w+)"')
 _PATH = re.compile(rb'"model"\s*:\s*"(?:[/.~]|[A-Za-z]:[/\\])')
+_TEXT = re.compile(rb'"content"\s*:\s*"([^"\\]*)"')
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 ENVELOPE_BYTES = 200  # of an event, around its text
+MOST_LEARNED = 4  # a stream whose envelope changes with each event is not learned again and again
 MOST_HELD_BYTES = 16_000_000
 
 
@@ -50,6 +52,8 @@ class Passage:
         self.text_bytes = self.foreign_bytes = 0
         self._rest = b""
         self._calls = CallOrder()
+        self._around = (b"", b"")  # an event's text, in one that needed no look
+        self._times_learned = 0
         self._halves: dict[int, str] = {}  # the first half of a surrogate pair whose second comes with the next event, by choice
 
     def feed(self, chunk: bytes) -> bytes:
@@ -68,17 +72,43 @@ class Passage:
         self.events += data.count(b"data:")
         self.text_bytes += len(data)
         self.foreign_bytes += len(data.translate(None, _ASCII))
-        if _is_looked_at(data) or self._halves:
+        if self._needs_look(data):
             data = b"".join(self._looked_at(data))
         if not self.finish_reason and (found := _FINISH.search(data)):
             self.finish_reason = found[1].decode()
         return data
 
+    def _needs_look(self, events: bytes) -> bool:
+        """Whether something in these events may not be passed on as it is. Most are one event that is like the one before but for its text, and in a
+        text nothing matters but quotation marks and escapes: the rest need not be searched again.
+        """
+        if self._halves or self._calls.has_calls:
+            return True
+        before, after = self._around
+        start, stop = len(before), len(events) - len(after)
+        is_alike = 0 < start <= stop and events.startswith(before) and events.endswith(after)
+        if is_alike and events.find(b'"', start, stop) < 0 and events.find(b"\\u", start, stop) < 0:
+            return False
+        if _is_looked_at(events):
+            return True
+        if self._times_learned < MOST_LEARNED:
+            self._learn(events)
+        return False
+
+    def _learn(self, events: bytes) -> None:
+        self._times_learned += 1
+        found = _TEXT.search(events)
+        if found is not None and events.count(b"data:") == 1:
+            self._around = events[: found.start(1)], events[found.end(1) :]
+
     def _looked_at(self, data: bytes) -> list[bytes]:
-        """The events of `data` one by one, without what is kept back."""
+        """The events of `data` one by one, without what is kept back. Many may have come at once: most need no look."""
         passed = []
-        for raw in _EVENT_END.split(data):
+        for raw in data.split(b"\n\n") if b"\r" not in data else _EVENT_END.split(data):
             if not raw:
+                continue
+            if not self._needs_look(whole := raw + b"\n\n"):
+                passed.append(whole)
                 continue
             content = data_of(raw)
             if content is None:
@@ -169,7 +199,7 @@ def _is_looked_at(data: bytes) -> bool:
         return True
     if b'"content":[' in data or b'"content": [' in data or b'.gguf"' in data:
         return True
-    return _USAGE.search(data) is not None or _PATH.search(data) is not None
+    return (b'"usage"' in data and _USAGE.search(data) is not None) or _PATH.search(data) is not None
 
 
 def _is_odd(data: bytes) -> bool:
