@@ -6,6 +6,7 @@ Each worker is one process with one event loop; they share the port and the data
 
 from __future__ import annotations
 
+import gc
 import inspect
 import json
 import logging
@@ -254,6 +255,8 @@ def application() -> Any:
     gateway = Gateway(config, engine, database=database, is_shared=bool(os.environ.get(_SHARED)), load=load)
     if hasattr(signal, "SIGHUP"):
         signal.signal(signal.SIGHUP, lambda *_: gateway.ask_for_reload())
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays: no collection need look at it again
     return gateway
 
 
