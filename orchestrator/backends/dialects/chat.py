@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from orchestrator.backends.dialects.dialect import (
+    RAW_FIELDS,
     TOKEN_FIELDS,
     Outgoing,
     TextPrompt,
@@ -134,7 +135,11 @@ def _text_completion(out: dict[str, Any], prompt: TextPrompt, most: int | None, 
     del out["messages"], out["completion"]
     out |= {"prompt": prompt.prompt, **prompt.fields} | ({"max_tokens": most} if most is not None else {})
     _set_stream(out, provider)
-    return Outgoing("/completions", {name: value for name, value in out.items() if name not in provider.drops})
+    known = None if provider.only is None else provider.only | {"prompt", "max_tokens", *RAW_FIELDS}
+    return Outgoing(
+        "/completions",
+        {name: value for name, value in out.items() if name not in provider.drops and (known is None or name in known)},
+    )
 
 
 def _set_stream(out: dict[str, Any], provider: Provider) -> None:
