@@ -18,7 +18,7 @@ from orchestrator.backends.base import Request
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.types import Completion, Message
 from router import ModelProfile
-from tests.dialect_table import FACES, MARK, MODELS, UPSTREAMS
+from tests.dialect_table import FACES, MARK, MODELS, UPSTREAMS, models_at
 from tests.gateway import Provider, Running, Send, begin_stream, chunk, reply, running_gateway, served
 
 SDK = "SDK"
@@ -388,16 +388,8 @@ class Playing:
 @contextmanager
 def playing(folder: Path) -> Iterator[tuple[Running, Playing, str]]:
     servers = Playing()
-    with served(servers.provider) as url:
-        models = {
-            name: {
-                "provider": provider, "base_url": f"{url}/v1", "model": MODELS[name], "key": "env:TABLE_KEY",
-                "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0, "cache": "off",
-            }
-            for name, provider in UPSTREAMS.items()
-        }  # fmt: skip
-        with running_gateway(folder, models=models) as gateway:
-            yield gateway, servers, url
+    with served(servers.provider) as url, running_gateway(folder, models=models_at(url)) as gateway:
+        yield gateway, servers, url
 
 
 _ASK: dict[str, tuple[str, dict[str, Any]]] = {

@@ -187,20 +187,24 @@ async def _answer(body: dict[str, Any], send: Send) -> None:
 MODELS = {"chat": "m-1", "responses": "gpt-5.1", "anthropic": "claude-opus-4-6", "gemini": "gemini-3-pro"}
 
 
+def models_at(url: str) -> dict[str, Any]:
+    """A model behind each dialect, at one server that speaks all of them."""
+    return {
+        name: {
+            "provider": provider, "base_url": f"{url}/v1", "model": MODELS[name], "key": "env:TABLE_KEY",
+            "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0, "cache": "off",
+        }
+        for name, provider in UPSTREAMS.items()
+    }  # fmt: skip
+
+
 @contextmanager
 def gateways(folder: Path) -> Iterator[tuple[Running, Provider]]:
     """One gateway with a model behind each dialect."""
     upstream = Provider(_answer)
     with served(upstream) as url:
         upstream.url = url
-        models = {
-            name: {
-                "provider": provider, "base_url": f"{url}/v1", "model": MODELS[name], "key": "env:TABLE_KEY",
-                "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0, "cache": "off",
-            }
-            for name, provider in UPSTREAMS.items()
-        }  # fmt: skip
-        with running_gateway(folder, models=models) as gateway:
+        with running_gateway(folder, models=models_at(url)) as gateway:
             yield gateway, upstream
 
 

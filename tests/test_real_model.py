@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,23 @@ def test_a_search_and_a_pipeline(url: str, tmp_path: Path) -> None:
     answered, said = asyncio.run(go())
     assert answered.strip()
     assert said.strip()
+
+
+def test_the_router_learns_how_long_it_takes(url: str) -> None:
+    async def go() -> tuple[float, float, float]:
+        async with Orchestrator({"smol": backend(url)}, memory=None) as engine:
+            before = engine.route("Name a colour.").options[0].latency_s
+            began = time.perf_counter()
+            answers = [await engine.answer(Query(f"Name {n} colours.", max_tokens=8)) for n in range(8)]
+            took = (time.perf_counter() - began) / len(answers)
+            expected = engine.route("Name a colour.").options[0].latency_s
+            assert before is not None
+            assert expected is not None
+            return before, expected, took
+
+    before, expected, took = asyncio.run(go())
+    assert expected != pytest.approx(before, rel=0.02)
+    assert expected > took / 2  # a longer answer than these is expected
 
 
 def test_a_probe_measures_it(url: str) -> None:
