@@ -455,6 +455,9 @@ def _fields_at(path: tuple[Any, ...]) -> list[str]:
         "gateway.autos": AutoConfig,
         "gateway.cache": CacheConfig,
     }
+    within: dict[str, type[BaseModel]] = {"tls": TlsConfig, "replicas": ReplicaConfig}
+    if path[0] == "models" and len(path) > 2 and path[2] in within:
+        return list(within[path[2]].model_fields)
     name = ".".join(map(str, path[:2])) if path[0] in ("checks", "gateway") else path[0]
     return list(section[name].model_fields) if name in section else []
 

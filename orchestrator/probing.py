@@ -137,11 +137,15 @@ class Probe:
         """The longest prompt in which it finds four needles of five, wherever they stand: in steps of four, then once between the last that did and
         the first that did not. Nothing is noted where it finds too few even in the shortest.
         """
+        is_bounded = self._longest < self._backend.profile.context_tokens  # by its caller: more may be found in longer prompts
         lengths = (*[size for size in HAYSTACKS if size < self._longest * 0.9], int(self._longest * 0.9))
         good = 0
         for length in lengths:
             if await self._finds_most(length):
                 good = length
+                if is_bounded and length == lengths[-1]:
+                    self._note(effective_context_tokens=None)
+                    self._report(Point("it may use more than --longest: the effective context is not noted", 0, 0.0))
                 continue
             between = int((good * length) ** 0.5)
             if good and between > good * 1.2:

@@ -240,7 +240,8 @@ def _weigh(profile: ModelProfile, p: float, answer_tokens: float, needs: Needs, 
         broken = _broken_limits(profile.name, cost, latency, constraints)
     tokens = needs.prefill_tokens + answer_tokens
     if tokens > profile.usable_context_tokens:
-        broken = broken | {"context": f"needs {tokens:,.0f} tokens, window holds {profile.usable_context_tokens:,}"}
+        room = "uses" if profile.effective_context_tokens else "window holds"
+        broken = broken | {"context": f"needs {tokens:,.0f} tokens, {room} {profile.usable_context_tokens:,}"}
     if needs.capabilities and not needs.capabilities <= profile.capabilities:
         broken = broken | {"capabilities": f"lacks {', '.join(sorted(needs.capabilities - profile.capabilities))}"}
     if needs.unavailable and profile.name in needs.unavailable:

@@ -21,6 +21,8 @@ from orchestrator.errors import BackendError, BackendRejected, BackendUnavailabl
 from orchestrator.types import Completion
 from router import ModelProfile
 from tests.faulty_server import END, Script, chunk, completion, faulty_server, hang_up, reply, silence, stream
+from tests.gateway import reply as gateway_reply
+from tests.gateway import running_gateway, usual
 
 ASKED = Request((Message("user", "What is 2 + 2?"),), "What is 2 + 2?", max_tokens=50, deadline_s=10.0)
 
@@ -245,3 +247,22 @@ def test_the_documentation_tells_every_fault() -> None:
     text = (Path(__file__).parent.parent / "docs" / "providers.md").read_text(encoding="utf-8")
     missing = [fault for fault, *_ in (*WHOLE, *STREAMED) if f"| {fault} |" not in text]
     assert not missing, json.dumps(missing)
+
+
+def test_what_a_server_cannot_do_closes_it_to_nobody(tmp_path: Path) -> None:
+    """llama.cpp answers a picture without a projector with 500: seven of them made its model unavailable to every key."""
+
+    async def play(body: dict[str, Any], send: Any) -> None:
+        if isinstance(body["messages"][0]["content"], list):
+            told = "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj"
+            return await gateway_reply(send, 500, {"error": {"code": 500, "message": told, "type": "server_error"}})
+        return await usual(body, send)
+
+    picture = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
+    with running_gateway(tmp_path, play) as gateway:
+        for _ in range(8):
+            refused = gateway.post("/v1/chat/completions", {"model": "small", "messages": [{"role": "user", "content": picture}]})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (400, "unsupported_by_model")
+            assert "mmproj" in refused.json()["error"]["message"]
+        assert len(gateway.provider.bodies) == 8
+        assert gateway.chat().status_code == 200

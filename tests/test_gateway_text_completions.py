@@ -190,3 +190,18 @@ def test_ranking_and_moderation_where_a_model_does_it(tmp_path: Path) -> None:
         assert first.provider.paths == ["/v1/rerank", "/v1/moderations", "/v1/moderations"]
         refused = first.post("/v1/moderations", {"input": "x"})
         assert (refused.status_code, "moderations:" in refused.json()["error"]["message"]) == (404, True)
+
+
+def test_a_server_that_was_not_started_for_it_is_told_as_such(tmp_path: Path) -> None:
+    async def play(body: dict[str, Any], send: Send) -> None:
+        await reply(send, 501, {"error": {"message": "This server does not support reranking. Start it with `--reranking`"}})
+
+    with running_gateway(tmp_path, play) as first:
+        upstream = {"provider": "llamacpp", "model": "m", "base_url": f"{first.provider.url}/v1"}
+        (tmp_path / "b").mkdir()
+        with running_gateway(tmp_path / "b", play, rerankers={"ranker": upstream}) as gateway:
+            refused = gateway.post("/v1/rerank", {"model": "ranker", "query": "q", "documents": ["a"]})
+            assert (refused.status_code, refused.json()["error"]["code"]) == (502, "unsupported_by_model")
+            assert "has no /rerank" in refused.json()["error"]["message"]
+        told = first.post("/v1/messages/batches", {}).json()
+        assert told["type"] == "error"  # in Anthropic's form, as all below /v1/messages

@@ -541,3 +541,39 @@ def test_calls_at_once_are_given_back_whatever_happens() -> None:
             return sum(Quotas(database, "two").standing(Quota("key", CONCURRENCY, 0)))
 
     assert asyncio.run(live()) == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_several_answers_are_booked_where_their_server_tells_the_usage_of_one(tmp_path: Path, stream: bool) -> None:
+    """llama.cpp does, for n and for lists of prompts."""
+    words = "The Louvre is a museum in Paris, on the right bank of the river. " * 4
+    usage = {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
+
+    async def play(body: dict[str, Any], send: Any) -> None:
+        count = len(body["prompt"]) if isinstance(body.get("prompt"), list) else body.get("n") or 1
+        is_text = "prompt" in body
+        said: Any = {"text": words} if is_text else {"message": {"role": "assistant", "content": words}}
+        choices = [{"index": number, **said, "finish_reason": "stop"} for number in range(count)]
+        head = {"id": "c", "object": "text_completion" if is_text else "chat.completion", "created": 1, "model": "m"}
+        if not body.get("stream"):
+            return await reply(send, 200, {**head, "choices": choices, "usage": usage})
+        await begin_stream(send)
+        for choice in choices:
+            for piece in words.split(" "):
+                told = {"text": piece + " "} if is_text else {"delta": {"content": piece + " "}}
+                await chunk(send, {**head, "choices": [{"index": choice["index"], **told, "finish_reason": None}]})
+        await chunk(send, {**head, "choices": [{"index": 0, "delta": {}, "text": "", "finish_reason": "stop"}], "usage": usage})
+        await chunk(send, b"data: [DONE]\n\n", more=False)
+        return None
+
+    with running_gateway(tmp_path, play) as run:
+        asked = {"model": "small", "prompt": ["Where is it?"] * 10, "max_tokens": 100, "stream": stream}
+        assert run.post("/v1/completions", asked).status_code == 200
+        assert run.chat(n=4, max_tokens=100, stream=stream).status_code == 200
+        assert settled(lambda: sum(row["requests"] for row in run.get("/v1/usage").json()["data"]) == 2)
+        (row,) = run.get("/v1/usage").json()["data"]
+        assert row["output_tokens"] > 10 * 40 + 4 * 40
+        assert row["prefill_tokens"] > 10 * 3
+        run.chat(max_tokens=100, stream=stream)  # one answer: what its server tells counts
+        assert settled(lambda: sum(row["requests"] for row in run.get("/v1/usage").json()["data"]) == 3)
+        assert run.get("/v1/usage").json()["data"][0]["output_tokens"] == row["output_tokens"] + 5

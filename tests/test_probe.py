@@ -20,7 +20,7 @@ import yaml
 from click.testing import CliRunner
 
 from orchestrator import Budget, BudgetExceeded
-from orchestrator.backends.measured import Measured, load_measured
+from orchestrator.backends.measured import Measured, load_measured, save_measured
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.budget import Ledger
 from orchestrator.cli import main
@@ -97,9 +97,10 @@ def test_lengths_are_the_providers_own_and_what_is_measured_is_kept_when_time_is
         await chunk(send, {**delta({}, "stop"), "usage": usage})
         await chunk(send, b"data: [DONE]\n\n", more=False)
 
-    async def run(url: str, seconds: float, clock: Callable[[], float]) -> Probe:
+    async def run(url: str, seconds: float, clock: Callable[[], float], longest: int | None = None) -> Probe:
         backend = RemoteBackend(ModelProfile("m", 1.0, 2.0, context_tokens=9_000), base_url=url)
-        probe = Probe(backend, Ledger(Budget(usd=1.0)), rng=random.Random(7), seconds=seconds, clock=clock, report=points.append)
+        known = {"seconds": seconds, "clock": clock, "longest": longest}
+        probe = Probe(backend, Ledger(Budget(usd=1.0)), rng=random.Random(7), report=points.append, **known)  # type: ignore[arg-type]
         try:
             await probe.run()
         finally:
@@ -111,6 +112,9 @@ def test_lengths_are_the_providers_own_and_what_is_measured_is_kept_when_time_is
         sizes = [point.tokens for point in points if point.what == "needles found"]
         assert sizes == pytest.approx([128, 512, 2_048, 8_100], rel=0.25)
         assert whole.effective_context_tokens == sizes[-1]
+        bounded = asyncio.run(run(url, 1_000.0, time.monotonic, longest=700)).found
+        assert bounded.ttft_s is not None
+        assert bounded.effective_context_tokens is None  # it found all, and might have in more
         ticks = itertools.count()
         stopped = asyncio.run(run(url, 12.0, lambda: float(next(ticks)))).found
         assert stopped.ttft_s is not None
@@ -134,7 +138,7 @@ def test_a_budget_ends_it_and_what_was_measured_by_then_counts() -> None:
             await backend.aclose()
 
     with served(model()) as url:
-        found = asyncio.run(run(url, 0.06))
+        found = asyncio.run(run(url, 0.02))
         assert found.ttft_s is not None
         assert found.effective_context_tokens is None
         with pytest.raises(BudgetExceeded):
@@ -186,6 +190,17 @@ def test_a_probe_that_is_interrupted_tells_and_keeps_what_it_measured(tmp_path: 
     assert told["ttft_s"] > 0
     assert told["effective_context_tokens"] is None
     assert load_measured(tmp_path / "profiles.json")["m"].ttft_s == told["ttft_s"]
+
+
+def test_a_later_probe_keeps_what_it_does_not_measure(tmp_path: Path) -> None:
+    path = tmp_path / "profiles.json"
+    save_measured("m", Measured(0.5, 100.0, 20.0, 4_000, 0.9, 700, "2026-01-01"), path)
+    save_measured("m", Measured(0.4, measured_at="2026-01-02"), path, earlier=load_measured(path)["m"])
+    assert load_measured(path)["m"] == Measured(0.4, 100.0, 20.0, 4_000, 0.9, 700, "2026-01-02")
+    (tmp_path / "orchestrator.yaml").write_text("models: {calculator: {provider: calculator}}\nmemory: null\n")
+    ran = CliRunner().invoke(main, ["probe", "calculator", "--config", str(tmp_path / "orchestrator.yaml")])
+    assert ran.exit_code == 2
+    assert "runs in this process" in ran.output
 
 
 def test_calibrating_by_examples_and_what_is_wrong_with_them(tmp_path: Path) -> None:

@@ -39,7 +39,9 @@ def error_of(where: str, status: int, headers: Mapping[str, str], content: bytes
     wait_s = retry_after_s(headers)
     if status == 429:
         return RateLimited(message, remedy="Slow down, or add another model", status=status, retry_after_s=wait_s, detail=detail)
-    if status in (501, 505):  # it is well, and has no such function (RFC 9110, section 15.6.2)
+    if status in (501, 505) or (
+        status == 500 and _CANNOT.search(detail)
+    ):  # it is well, and has no such function (RFC 9110, section 15.6.2)
         return BackendRejected(message, remedy="This server cannot do that", status=status, detail=detail)
     if status >= 500 or status in (408, 409, 425):
         return BackendUnavailable(message, remedy="The server has a problem; ask again", status=status, retry_after_s=wait_s, detail=detail)
@@ -51,7 +53,11 @@ def error_of(where: str, status: int, headers: Mapping[str, str], content: bytes
 def broken(where: str, error: WireError) -> BackendError:
     """What a call means that brought no whole answer."""
     if not error.may_be_billed:
-        return BackendUnavailable(f"{where}: {error}", remedy="Check the address and that the server runs: orchestrator doctor")
+        is_unknown = "CERTIFICATE_VERIFY_FAILED" in str(error)
+        trust = "Name the certificates that it is to be trusted by: tls: {ca: FILE}"
+        return BackendUnavailable(
+            f"{where}: {error}", remedy=trust if is_unknown else "Check the address and that the server runs: orchestrator doctor"
+        )
     if error.is_timeout:
         return too_slow(where)
     return BadResponse(f"{where}: {error}", remedy="Ask again")
@@ -118,11 +124,17 @@ def excerpt(content: bytes) -> str:
     return text if len(content) <= 200 else text + " ..."
 
 
+_CANNOT = re.compile(r"\b(?:is|are) not supported|\bdoes(?: not|n't) support|\bunsupported\b|\bnot implemented\b", re.IGNORECASE)
 _TOO_LONG = re.compile(
     r"context[ _](?:length|size|window)|maximum context|exceed_context_size|prompt is too long|too many (?:input )?tokens|input is too long|"
     r"exceeds the (?:available )?(?:maximum|context|model)|reduce the length|token count .{0,40}exceeds",
     re.IGNORECASE,
 )
+
+
+def cannot_do(error: BackendRejected) -> bool:
+    """Whether a server says that it has no way to do what is asked (pictures without a projector, say)."""
+    return error.status in (500, 501) and _CANNOT.search(error.detail) is not None
 
 
 def is_too_long(error: BackendRejected) -> bool:

@@ -33,5 +33,8 @@ def load_measured(path: str | Path = DEFAULT_PATH) -> dict[str, Measured]:
     return {model: Measured(**{name: value for name, value in row.items() if name in known}) for model, row in rows.items()}
 
 
-def save_measured(model: str, measured: Measured, path: str | Path = DEFAULT_PATH) -> None:
-    save_row(path, model, asdict(measured), made_by=MADE_BY)
+def save_measured(model: str, measured: Measured, path: str | Path = DEFAULT_PATH, *, earlier: Measured | None = None) -> None:
+    """What was not measured this time stays as it was `earlier`."""
+    known = {} if earlier is None else asdict(earlier)
+    found = {name: value for name, value in asdict(measured).items() if value is not None}
+    save_row(path, model, {**asdict(measured), **known, **found}, made_by=MADE_BY)

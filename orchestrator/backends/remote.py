@@ -22,7 +22,7 @@ from orchestrator.backends.sse import EventParser
 from orchestrator.backends.timings import reading_s
 from orchestrator.backends.transports import HttpxTransport, Transport, Way, transport_for
 from orchestrator.backends.upstream import Answering, CallSettings, Upstream
-from orchestrator.backends.usage import usage_in
+from orchestrator.backends.usage import usage_in, usage_of_all
 from orchestrator.backends.wire import WireError
 from orchestrator.errors import BadResponse, ConfigError
 from orchestrator.provider import Provider
@@ -199,6 +199,14 @@ class RemoteBackend:
         others = tuple(other for further in choices[1:] if (other := _answer_of(further)) is not None)
         message = choices[0].get("message") or {}
         thoughts = message.get("reasoning_content")
+        if reported is not None:
+            family, read = family_of(self.upstream.model), estimate_prompt_tokens
+            reported = usage_of_all(
+                reported,
+                len(choices),
+                lambda: read(request.messages, request.schema, family),
+                lambda: sum(estimate_tokens(each, family) for each in (text, *others)),
+            )
         return Completion(
             self._profile.name,
             text,

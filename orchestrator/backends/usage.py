@@ -13,7 +13,7 @@ not
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.types import Usage
@@ -55,6 +55,15 @@ def usage_of(usage: Any) -> Usage | None:
     except _Impossible:
         pass
     return None
+
+
+def usage_of_all(reported: Usage, answers: int, read: Callable[[], int], written: Callable[[], int]) -> Usage:
+    """What several answers of one call used: some servers (llama.cpp) tell that of one of them. Where they were much more than is told, both are
+    estimated: `read` and `written` tell how.
+    """
+    if answers <= 1 or reported.output_tokens * 2 > (about := written()):
+        return reported
+    return Usage(max(read(), reported.prefill_tokens), max(about, reported.output_tokens), reported.cached_tokens, estimated=True)
 
 
 def chat_usage(usage: Usage) -> dict[str, Any]:

@@ -45,13 +45,15 @@ def command(
     stated = stated_config(config)
 
     async def job(orchestrator: Orchestrator) -> None:
-        from orchestrator.backends.measured import DEFAULT_PATH, save_measured
+        from orchestrator.backends.measured import DEFAULT_PATH, load_measured, save_measured
         from orchestrator.budget import Budget, Ledger
-        from orchestrator.errors import UnknownModel
+        from orchestrator.errors import ConfigError, UnknownModel
         from orchestrator.probing import Probe
 
         if model not in orchestrator.backends:
             raise UnknownModel(f"unknown model {model!r}", remedy=f"This fleet has: {', '.join(orchestrator.backends)}")
+        if not hasattr(orchestrator.backends[model], "upstream"):
+            raise ConfigError(f"{model} runs in this process: there is nothing to measure", remedy="Probe a model behind a server")
         path = stated.profiles if stated is not None else DEFAULT_PATH
         backend, ledger = orchestrator.backends[model], Ledger(Budget(usd=usd))
         probe = Probe(backend, ledger, longest=longest, seconds=seconds, report=_show)
@@ -60,7 +62,7 @@ def command(
         finally:  # also what was measured before it was stopped
             found = probe.found
             if found.measured_at and not no_save:
-                save_measured(model, found, path)
+                save_measured(model, found, path, earlier=load_measured(path).get(model))
             if found.measured_at:
                 _tell(model, probe, ledger, None if no_save else path, as_json=as_json)
 
@@ -82,5 +84,5 @@ def _tell(model: str, probe: Probe, ledger: Ledger, path: str | None, *, as_json
 
 def _show(point: Point) -> None:
     value = f"{point.value * 1e3:,.1f} ms" if point.what == "first token" else f"{point.value:,.2f}"
-    told = point.what if point.what.startswith("stopped") else f"{point.what:20} {point.tokens:>8,} tokens   {value}"
+    told = point.what if not point.tokens else f"{point.what:20} {point.tokens:>8,} tokens   {value}"
     click.echo(told, err=True)

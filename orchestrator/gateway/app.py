@@ -356,7 +356,7 @@ class Gateway:
             call = Call({**scope, "headers": []}, receive, send)
         if call.started:
             return  # half an answer is out: the server closes the connection without the end mark, so that nobody takes it for whole
-        is_anthropic = endpoint is not None and endpoint.dialect == "anthropic"
+        is_anthropic = endpoint.dialect == "anthropic" if endpoint is not None else call.path.startswith("/v1/messages")
         if is_anthropic:
             await call.reply_json(problem.as_anthropic(call.id), problem.status, problem.headers())
         else:

@@ -41,8 +41,10 @@ class AuxiliaryModels:
         """Raises `Problem` on one that is not there."""
         found = self._models.get(name)
         if found is None:
-            known = f"There are: {', '.join(self._models)}" if self._models else f"The configuration names none under `{self.section}:`"
-            raise Problem(404, f"there is no model {name!r} for this. {known}", code="model_not_found", param="model")
+            told = f"there is no model {name!r} for {self.section}. There are: {', '.join(self._models)}"
+            if not self._models:
+                told = f"this gateway has no model for {self.section}: its configuration names none under `{self.section}:`"
+            raise Problem(404, told, code="model_not_found", param="model")
         return found
 
 
@@ -100,6 +102,9 @@ async def relayed(
         payload = _payload(content, profile.name, relay.key, holds)
     except BackendError as error:
         tab.failed(error)
+        if error.status in (404, 405, 501):
+            told = f"the server of {profile.name!r} has no {path}, or was not started for it"
+            raise Problem(502, told, code="unsupported_by_model", should_retry=False) from error
         raise
     tab.settle(profile, _usage(payload, texts))
     return orjson.dumps({**payload, "model": profile.name}) if sse.is_path(payload.get("model")) else content

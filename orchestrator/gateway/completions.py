@@ -20,7 +20,7 @@ from orchestrator.backends.caching import cache_salt_of
 from orchestrator.backends.dialects.dialect import flatten_content
 from orchestrator.backends.faults import failure_in, told_failure, too_slow
 from orchestrator.backends.resilience import LONGEST_WAIT_S, backoff_s
-from orchestrator.backends.usage import usage_in
+from orchestrator.backends.usage import usage_in, usage_of_all
 from orchestrator.budget import Budget, Ledger, from_nano
 from orchestrator.config import AutoConfig
 from orchestrator.errors import BackendError, BadResponse, BudgetExceeded, NoAdequateModel
@@ -233,6 +233,7 @@ class Completions:
             usage = usage_in(payload)
             if usage is not None:
                 reply.count(usage)
+                usage = self._of_all(job, model, usage, lambda: estimate_tokens(_written(payload), self._family(model)))
             counted = usage or self._estimated(job, model, _written(payload))
             job.facts.name_response(payload.get("id"))
             job.tab.settle(self._backend(model).profile, counted, unseen_calls=reply.unseen_calls)
@@ -310,9 +311,16 @@ class Completions:
         assert last is not None  # there is at least one model
         raise last
 
+    def _family(self, model: str) -> TokenizerFamily:
+        return tokenizer_of(self._backend(model))
+
+    def _of_all(self, job: Job, model: str, usage: Usage, written: Callable[[], int]) -> Usage:
+        """The usage of all answers that one call gave."""
+        return usage_of_all(usage, job.asked.several, lambda: job.asked.prompt_tokens(self._family(model)), written)
+
     def _estimated(self, job: Job, model: str, written: str) -> Usage:
         """About what a call used whose server does not tell it."""
-        family = tokenizer_of(self._backend(model))
+        family = self._family(model)
         return Usage(job.asked.prompt_tokens(family), estimate_tokens(written, family), estimated=True)
 
     async def _post(self, job: Job, model: str, relay: Relay, body: dict[str, Any]) -> Passage:

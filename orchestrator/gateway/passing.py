@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from orchestrator.backends.usage import chat_usage
+from orchestrator.backends.usage import chat_usage, usage_of_all
 from orchestrator.backends.wire import WireError
 from orchestrator.errors import BackendError
 from orchestrator.gateway import sse
@@ -117,7 +117,9 @@ def _told_of_failure(job: Job, passage: sse.Passage, model: str, why: str) -> by
 def _settle(job: Job, part: Part, source: Source, passage: sse.Passage) -> None:
     if passage.usage is not None:
         part.reply.count(passage.usage)
-        job.tab.settle(source.profile(part.model), passage.usage, unseen_calls=part.reply.unseen_calls)
+        family = source.family(part.model)
+        used = usage_of_all(passage.usage, job.asked.several, lambda: job.asked.prompt_tokens(family), lambda: passage.written_tokens)
+        job.tab.settle(source.profile(part.model), used, unseen_calls=part.reply.unseen_calls)
     else:
         _settle_aborted(job, part, source, passage)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from memory.errors import InvalidRecord, MemoryFailure, NotErased, QuotaExceeded, ScopeError
 from orchestrator.backends.dialects.dialect import UNSUPPORTED
-from orchestrator.backends.faults import is_too_long
+from orchestrator.backends.faults import cannot_do, is_too_long
 from orchestrator.errors import (
     BackendError,
     BackendRejected,
@@ -178,6 +178,9 @@ def _backend(error: BackendError) -> Problem:
         if error.status in (400, 413, 422):
             told = without_addresses(error.detail) or "no details"
             return Problem(error.status, f"the model's provider refuses the request: {told}", code="upstream_rejected")
+        if cannot_do(error):
+            told = f"the model's server cannot do this: {without_addresses(error.detail)}"
+            return Problem(400, told, code="unsupported_by_model", should_retry=False)
         return Problem(502, "the model's provider refuses the gateway's own request", code="upstream_rejected", should_retry=False)
     if isinstance(error, BackendUnavailable) and error.may_be_billed:
         return Problem(504, "the model gave no answer in time", code="upstream_timeout")

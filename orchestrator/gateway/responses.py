@@ -185,6 +185,9 @@ class _Response:
 
     def whole(self, status: str = "", error: dict[str, Any] | None = None) -> dict[str, Any]:
         cut = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(self.finish)
+        if cut and not status:
+            for item in self.items[-1:]:
+                item["status"] = "incomplete" if item["type"] == "message" else item.get("status")
         found: dict[str, Any] = {
             "id": self.id,
             "object": "response",

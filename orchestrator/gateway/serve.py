@@ -14,6 +14,7 @@ import math
 import os
 import signal
 import socket
+import ssl
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -124,6 +125,12 @@ def check_address(address: Address) -> None:
     """Keys and what is said must not go over a network in the clear."""
     if (address.tls_cert is None) != (address.tls_key is None):
         raise ConfigError("--tls-cert and --tls-key belong together", remedy="Give both, or neither")
+    if address.tls_cert is not None:
+        try:
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(address.tls_cert, address.tls_key)
+        except (OSError, ssl.SSLError) as error:
+            told = f"{address.tls_cert} and {address.tls_key} are no certificate and its key: {error}"
+            raise ConfigError(told, remedy="Check both files, and that they are not mistaken for each other") from None
     if address.tls_cert is None and not address.behind_proxy and not is_loopback(address.host):
         raise ConfigError(
             f"{address.host} is reachable from other machines, and keys would pass in the clear",
