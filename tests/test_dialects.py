@@ -213,7 +213,7 @@ def test_parallel_calls_in_every_kind_of_stream() -> None:
         {"type": "message_stop"},
     )
     assert called(anthropic) == wanted
-    assert anthropic[-2]["choices"][0]["finish_reason"] == "tool_calls"
+    assert [chunk for chunk in anthropic if chunk["choices"]][-1]["choices"][0]["finish_reason"] == "tool_calls"
     assert anthropic[-1]["usage"]["total_tokens"] == 29
     parts = [{"functionCall": {"name": "look", "args": {"at": "Paris"}}}, {"functionCall": {"name": "find", "args": {}}}]
     gemini = read(

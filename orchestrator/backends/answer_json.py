@@ -34,7 +34,7 @@ def parse_answer(content: bytes | str) -> Any:
 
 def parse_whole_answer(content: bytes | str) -> Any:
     """As `parse_answer`, with whole texts: a half of a surrogate pair that nothing completes is U+FFFD."""
-    return _with_whole_texts(parse_answer(content))
+    return with_whole_texts(parse_answer(content))
 
 
 def write_answer(value: Any) -> bytes:
@@ -60,9 +60,10 @@ def _finite(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _with_whole_texts(value: Any) -> Any:
+def with_whole_texts(value: Any) -> Any:
+    """A value whose texts hold no halves of characters."""
     if isinstance(value, str):
         return whole_text(value)
     if isinstance(value, dict):
-        return {name: _with_whole_texts(each) for name, each in value.items()}
-    return [_with_whole_texts(each) for each in value] if isinstance(value, list) else value
+        return {name: with_whole_texts(each) for name, each in value.items()}
+    return [with_whole_texts(each) for each in value] if isinstance(value, list) else value

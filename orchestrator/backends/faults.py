@@ -28,6 +28,8 @@ OVERLOADED = frozenset({429, 503, 529})
 
 def error_of(where: str, status: int, headers: Mapping[str, str], content: bytes, *, key: str | None = None) -> BackendError:
     """What an answer with another status than 200 means; `headers` by names in small letters. A `key` in the server's words is made unreadable."""
+    if key:  # before anything is cut
+        content = content.replace(key.encode(), b"***")
     try:
         payload = json.loads(content)
         detail = error_text(payload)
@@ -79,6 +81,8 @@ def failure_in(parsed: dict[str, Any]) -> Any:
             return {"message": "the model ended with an error", "type": "upstream_error"}
     if parsed.get("object") == "error" or parsed.get("type") == "error":
         return {"message": str(parsed.get("message") or "the server told of an error"), "type": "upstream_error"}
+    if "choices" not in parsed and not parsed.get("usage") and isinstance(told := parsed.get("detail") or parsed.get("message"), str):
+        return {"message": told, "type": "upstream_error"}
     return None
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from orchestrator.types import Usage
 
+FEW_TOKENS = 16  # an estimate of short texts may be so far off
 MOST_TOKENS = 1_000_000_000  # what says more than this is no count of tokens
 
 
@@ -44,6 +45,8 @@ def usage_of(usage: Any) -> Usage | None:
     """Reported usage, or `None` when it is missing or impossible (negative, not numbers, parts larger than the whole): then it is estimated."""
     if not isinstance(usage, dict) or not usage:
         return None
+    if not any(isinstance(value, int) and value for value in usage.values()):
+        return None  # all zero: it was not counted
     try:
         if "prompt_tokens" in usage or "completion_tokens" in usage:
             return _chat(usage)
@@ -61,7 +64,7 @@ def usage_of_all(reported: Usage, answers: int, read: Callable[[], int], written
     """What several answers of one call used: some servers (llama.cpp) tell that of one of them. Where they were much more than is told, both are
     estimated: `read` and `written` tell how.
     """
-    if answers <= 1 or reported.output_tokens * 2 > (about := written()):
+    if answers <= 1 or (about := written()) <= 2 * reported.output_tokens + FEW_TOKENS:
         return reported
     return Usage(max(read(), reported.prefill_tokens), max(about, reported.output_tokens), reported.cached_tokens, estimated=True)
 

@@ -14,6 +14,7 @@ import orjson
 from orchestrator.backends.dialects.annotations import as_anthropic
 from orchestrator.backends.dialects.dialect import own_block, own_tool
 from orchestrator.backends.signatures import pack, unpack
+from orchestrator.backends.usage import usage_of
 from orchestrator.gateway import sse
 from orchestrator.gateway.chat import Order
 from orchestrator.gateway.endpoint import Endpoint
@@ -232,6 +233,8 @@ def _message(order: Order, completion: dict[str, Any]) -> dict[str, Any]:
     for tool_call in message.get("tool_calls") or ():
         function = tool_call["function"]
         content.append({"type": "tool_use", "id": tool_call["id"], "name": function["name"], "input": _arguments(function["arguments"])})
+    if message.get("tool_calls") and reason == "end_turn":  # some servers say that they stopped
+        reason = "tool_use"
     return _replied(order, completion, content, "refusal" if message.get("refusal") else reason, sequence)
 
 
@@ -241,8 +244,16 @@ def _replied(order: Order, completion: dict[str, Any], content: list[dict[str, A
         "content": content,
         "stop_reason": reason,
         "stop_sequence": sequence,
-        "usage": _usage(completion.get("usage")),
+        "usage": _usage(_told_or_booked(order, completion.get("usage"))),
     }
+
+
+def _told_or_booked(order: Order, usage: dict[str, Any] | None) -> dict[str, Any]:
+    """The usage that the server tells; what was booked, where it tells none."""
+    if usage is not None and usage_of(usage) is not None:
+        return usage
+    served = order.tab.served
+    return {"prompt_tokens": served.prefill_tokens, "completion_tokens": served.output_tokens}
 
 
 def _ended(choice: dict[str, Any]) -> tuple[str, str | None]:
@@ -335,10 +346,12 @@ async def _translated(order: Order, events: AsyncIterator[bytes]) -> AsyncIterat
     if has_failed:
         return
     reason, sequence = _ended(ending)
+    if blocks.has_called and reason == "end_turn":  # some servers say that they stopped
+        reason = "tool_use"
     ended: dict[str, Any] = {
         "type": "message_delta",
         "delta": {"stop_reason": "refusal" if has_refused else reason, "stop_sequence": sequence},
-        "usage": _usage(usage),
+        "usage": _usage(_told_or_booked(order, usage)),
     }
     details = order.details()
     yield sse.event(ended | ({"orchestrator": details} if details is not None else {}), "message_delta")
@@ -407,7 +420,11 @@ async def contents(events: AsyncIterator[bytes]) -> AsyncGenerator[dict[str, Any
                 if content is None:
                     yield None
                 elif content != b"[DONE]" and not part.startswith(b"event: orchestrator"):
-                    yield sse.parsed_event(content)
+                    try:
+                        yield sse.parsed_event(content)
+                    except sse.BrokenStream:
+                        yield {"error": {"message": "the model's answer broke off", "code": "upstream_bad_response"}}
+                        return
 
 
 ENDPOINTS = (

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from orchestrator.backends.faults import failure_in, told_failure
+from orchestrator.backends.usage import MOST_TOKENS
 from orchestrator.config import AuxiliaryConfig, secret
 from orchestrator.errors import BackendError, BadResponse, ConfigError
 from orchestrator.gateway import sse
@@ -126,7 +127,7 @@ def _usage(payload: dict[str, Any], texts: Sequence[Any]) -> Usage:
     """What the server tells that it used; an estimate, where it tells nothing (Gemini's compatible API, some local servers)."""
     usage = payload.get("usage")
     told = next((usage[name] for name in ("prompt_tokens", "total_tokens") if usage.get(name)), None) if isinstance(usage, dict) else None
-    if isinstance(told, int) and told > 0:
+    if isinstance(told, int) and 0 < told <= MOST_TOKENS:
         return Usage(told)
     return Usage(sum(tokens_in(each, estimate_tokens) for each in texts), estimated=True)
 

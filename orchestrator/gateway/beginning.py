@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
@@ -15,6 +17,7 @@ from orchestrator.types import Usage
 if TYPE_CHECKING:
     from orchestrator.backends.relay import Passage
 
+REST_S = 0.25  # for what a server sends after the end of an answer
 PATIENCE_S = 5.0  # for the first event after a sign of life: then the caller is told that something is coming
 
 
@@ -70,8 +73,16 @@ class Begun:
             yield passed
         if self._broken is not None:
             raise self._broken
-        async for chunk in self._coming:
+        while not self.passage.is_done:
+            chunk = await anext(self._coming, None)
+            if chunk is None:
+                return
             yield self.passage.feed(chunk)
+        # It said that it is done: how its connection ends is of no concern to the answer, but its rest is read, so that the next call finds it free.
+        with contextlib.suppress(WireError, TimeoutError):
+            async with asyncio.timeout(REST_S):
+                async for _ in self._coming:
+                    pass
 
     def broken(self, error: WireError) -> BackendError:
         return self._reply.broken(error)

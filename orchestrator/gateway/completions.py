@@ -276,7 +276,10 @@ class Completions:
         job.facts.name_response(payload.get("id"))
         job.tab.settle(self._backend(model).profile, counted, unseen_calls=reply.unseen_calls)
         source.took(model, _text_of(payload), counted)
-        return pieces(job, {"id": "", "created": int(job.tab.call.at), "usage": usage_dict(counted), **payload, "model": model})
+        return pieces(
+            job,
+            {"id": "", "created": int(job.tab.call.at), **payload, "usage": payload.get("usage") or usage_dict(counted), "model": model},
+        )
 
     async def _first(self, job: Job, models: Iterable[str], once: Callable[[str], Awaitable[T]]) -> T:
         """Tries until a model answers: again what may pass, then the next one. What may have been billed is booked before it is asked again."""
@@ -490,12 +493,20 @@ def _payload(content: bytes, model: str, key: str | None) -> tuple[dict[str, Any
         raise told_failure(model, failure, usage_in(payload), key=key)
     if not isinstance(payload.get("choices"), list) or not payload["choices"]:
         raise BadResponse(f"{model}: the answer holds no choices", remedy="Check the server")
+    if not all(isinstance(choice, dict) and isinstance(choice.get("message", choice), dict) for choice in payload["choices"]):
+        payload["choices"], has_changed = [_choice(choice) for choice in payload["choices"] if isinstance(choice, dict)], True
+    if not payload["choices"]:
+        raise BadResponse(f"{model}: the answer holds no choices", remedy="Check the server")
     for choice in payload["choices"] if b'"tool_calls"' in content or b'"content":[' in content or b'"content": [' in content else ():
         if isinstance(choice, dict):
             has_changed |= flatten_content(choice.get("message")) | with_arguments(choice.get("message"))
     if sse.is_path(payload.get("model")):
         payload["model"], has_changed = model, True
     return payload, has_changed
+
+
+def _choice(choice: dict[str, Any]) -> dict[str, Any]:
+    return choice if isinstance(choice.get("message", choice), dict) else {**choice, "message": {"role": "assistant", "content": ""}}
 
 
 def _text_of(payload: dict[str, Any]) -> str | None:

@@ -19,9 +19,12 @@ class _Call:
     arguments: str = ""
     sent: int = 0
     has_begun: bool = False
+    is_over: bool = False
 
     @property
     def is_whole(self) -> bool:
+        if self.is_over:
+            return True
         try:
             orjson.loads(self.arguments)
         except orjson.JSONDecodeError:
@@ -30,38 +33,47 @@ class _Call:
 
 
 class MessageBlocks:
-    """Makes the events of the blocks of one message. Where pieces come in turns, the call that began goes on as it comes; other calls, and text, wait
-    for it to be whole.
+    """Makes the events of the blocks of one message. Where pieces come in turns, the call that began goes on as it comes; other calls, and whatever
+    else is told, wait for it to be whole.
     """
 
     def __init__(self) -> None:
         self._index = -1
         self._open: tuple[str, int] | None = None
-        self._calls: dict[int, _Call] = {}  # those that are not over
-        self._text = ""  # that waits
+        self._calls: dict[int, _Call] = {}
+        self._waiting: list[tuple[str, Any]] = []  # texts, thoughts and blocks that wait, by what tells them
+
+    @property
+    def has_called(self) -> bool:
+        return bool(self._calls)
 
     def text(self, piece: str) -> list[bytes]:
-        if not all(call.is_whole for call in self._calls.values()):
-            self._text += piece
+        if self._must_wait("text", piece):
             return []
         events = self._switch(("text", 0), {"type": "text", "text": ""})
         return [*events, self._delta({"type": "text_delta", "text": piece})]
 
     def thought(self, piece: str) -> list[bytes]:
+        if self._must_wait("thought", piece):
+            return []
         events = self._switch(("thinking", 0), {"type": "thinking", "thinking": "", "signature": ""})
         return [*events, self._delta({"type": "thinking_delta", "thinking": piece})]
 
     def signed(self, block: dict[str, Any]) -> list[bytes]:
         """The end of a thought, as its provider signed it."""
+        if self._must_wait("signed", block):
+            return []
         if block.get("type") != "thinking" or self._open is None or self._open[0] != "thinking":
             events = self._switch(("signed", self._index + 1), block)
-            return [*events, *self.close()]
-        return [self._delta({"type": "signature_delta", "signature": block.get("signature") or ""}), *self.close()]
+            return [*events, *self._end()]
+        return [self._delta({"type": "signature_delta", "signature": block.get("signature") or ""}), *self._end()]
 
     def tool(self, number: int, call: dict[str, Any]) -> list[bytes]:
         """A piece of the call of this number; the first has its id and name."""
         function = call.get("function") or {}
         told = self._calls.setdefault(number, _Call(call.get("id") or f"toolu_{number}", function.get("name") or ""))
+        if told.is_over or (told.has_begun and self._open != ("tool", number)):
+            return []  # what comes after a whole call is blank
         told.arguments += function.get("arguments") or ""
         current = self._open[1] if self._open is not None and self._open[0] == "tool" else number
         if current != number and not self._calls[current].is_whole:
@@ -70,7 +82,9 @@ class MessageBlocks:
 
     def whole(self, block: dict[str, Any]) -> list[bytes]:
         """A block that comes at once."""
-        return [*self._switch(("whole", self._index + 1), block), *self.close()]
+        if self._must_wait("whole", block):
+            return []
+        return [*self._switch(("whole", self._index + 1), block), *self._end()]
 
     def cited(self, citations: list[dict[str, Any]]) -> list[bytes]:
         """What the text that is being written cites; nothing, where none is."""
@@ -80,12 +94,22 @@ class MessageBlocks:
 
     def close(self) -> list[bytes]:
         """Ends the block that is open, and tells all that waits."""
-        events, (text, self._text) = self._end(), (self._text, "")
+        events = self._end()
         for number, call in self._calls.items():
             if not call.has_begun:
                 events += [*self._called(number), *self._end()]
-        self._calls.clear()
-        return [*events, *self.text(text), *self._end()] if text else events
+            call.is_over = True
+        waiting, self._waiting = self._waiting, []
+        for name, told in waiting:
+            events += getattr(self, name)(told)
+        return [*events, *self._end()]
+
+    def _must_wait(self, name: str, told: Any) -> bool:
+        """Whether a call is not whole yet: then what is told waits."""
+        if all(call.is_whole for call in self._calls.values()):
+            return False
+        self._waiting.append((name, told))
+        return True
 
     def _called(self, number: int) -> list[bytes]:
         """What of a call was not sent yet, in its block."""

@@ -115,7 +115,7 @@ def _told_of_failure(job: Job, passage: sse.Passage, model: str, why: str) -> by
 
 
 def _settle(job: Job, part: Part, source: Source, passage: sse.Passage) -> None:
-    if passage.usage is not None:
+    if passage.usage is not None and passage.is_whole:
         part.reply.count(passage.usage)
         family = source.family(part.model)
         used = usage_of_all(passage.usage, job.asked.several, lambda: job.asked.prompt_tokens(family), lambda: passage.written_tokens)

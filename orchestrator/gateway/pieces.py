@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from orchestrator.backends.dialects.anthropic import KNOWN_BLOCKS
 from orchestrator.gateway import sse
 from orchestrator.gateway.outside import without_addresses
 from orchestrator.trace import Event
@@ -66,6 +67,8 @@ def _deltas(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
     if message.get("refusal"):
         yield delta({"refusal": message["refusal"]})
     more = {name: value for name, value in message.items() if name not in _IN_PIECES and value is not None}
+    if more.get("anthropic_blocks"):  # of a whole message they are all; its text and calls are told below
+        more["anthropic_blocks"] = [block for block in more["anthropic_blocks"] if block.get("type") not in KNOWN_BLOCKS]
     if more:
         yield delta(more)
     text, logprobs = message.get("content") or "", choice.get("logprobs")
@@ -75,7 +78,7 @@ def _deltas(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
         for start in range(0, len(text), PIECE_CHARS):
             yield delta({"content": text[start : start + PIECE_CHARS]})
     if message.get("tool_calls"):
-        yield delta({"tool_calls": [{"index": number, **call} for number, call in enumerate(message["tool_calls"])]})
+        yield delta({"tool_calls": [{**call, "index": number} for number, call in enumerate(message["tool_calls"])]})
     yield delta({}, finish)
 
 

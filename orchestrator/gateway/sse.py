@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
-from orchestrator.backends.answer_json import ends_in_half, parse_answer, whole_text
+from orchestrator.backends.answer_json import ends_in_half, parse_answer, whole_text, with_whole_texts, write_answer
 from orchestrator.backends.dialects.dialect import flatten_content
 from orchestrator.backends.faults import failure_in
 from orchestrator.backends.usage import usage_in
@@ -25,6 +26,7 @@ _TEXT = re.compile(rb'"content"\s*:\s*"([^"\\]*)"')
 _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 ENVELOPE_BYTES = 200  # of an event, around its text
+_TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
 MOST_LEARNED = 4  # a stream whose envelope changes with each event is not learned again and again
 MOST_HELD_BYTES = 16_000_000
 
@@ -54,7 +56,7 @@ class Passage:
         self._calls = CallOrder()
         self._around = (b"", b"")  # an event's text, in one that needed no look
         self._times_learned = 0
-        self._halves: dict[int, str] = {}  # the first half of a surrogate pair whose second comes with the next event, by choice
+        self._halves: dict[Any, str] = {}  # the first half of a surrogate pair whose second comes with the next event, by choice
 
     def feed(self, chunk: bytes) -> bytes:
         """Whole events that go on to the caller. Raises `BrokenStream`."""
@@ -67,6 +69,8 @@ class Passage:
             self._rest = b""
         if not data or self.is_done or self.has_failed:
             return b""
+        if b"\r" in data:  # no JSON holds one: it ends lines, and from here on they end alike
+            data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         if not self.events and (named := _ID.search(data)):
             self.id = named[1].decode("utf-8", "replace")
         self.events += data.count(b"data:")
@@ -104,15 +108,15 @@ class Passage:
     def _looked_at(self, data: bytes) -> list[bytes]:
         """The events of `data` one by one, without what is kept back. Many may have come at once: most need no look."""
         passed = []
-        for raw in data.split(b"\n\n") if b"\r" not in data else _EVENT_END.split(data):
+        for raw in data.split(b"\n\n"):
             if not raw:
                 continue
             if not self._needs_look(whole := raw + b"\n\n"):
                 passed.append(whole)
                 continue
             content = data_of(raw)
-            if content is None:
-                passed.append(raw + b"\n\n")  # a comment: it keeps the connection alive
+            if not content:
+                passed.append(b": working\n\n")  # a sign of life; what stands in a comment is between its server and us
                 continue
             if content == b"[DONE]":
                 self.is_done = True
@@ -127,6 +131,8 @@ class Passage:
             raw = self._mended(raw, content, parsed)
             found = usage_in(parsed)
             if found is not None:
+                if not found.prefill_tokens and self.usage is not None:  # told in two parts
+                    found = replace(found, prefill_tokens=self.usage.prefill_tokens, cached_tokens=self.usage.cached_tokens)
                 self.usage = found
                 if _NO_CHOICES.search(raw):
                     self.usage_event = raw + b"\n\n"
@@ -151,19 +157,31 @@ class Passage:
 
     def _complete_texts(self, parsed: dict[str, Any]) -> None:
         for choice in parsed.get("choices") or ():
-            delta = choice.get("delta") if isinstance(choice, dict) else None
-            if not isinstance(delta, dict):
+            if not isinstance(choice, dict):
                 continue
-            place = choice.get("index") or 0
-            text = delta.get("content")
-            if isinstance(text, str) and text:
-                text = self._halves.pop(place, "") + text
-                if ends_in_half(text):
-                    self._halves[place], text = text[-1], text[:-1]
-                delta["content"] = whole_text(text)
-            for name in ("reasoning_content", "reasoning", "refusal"):
-                if isinstance(delta.get(name), str):
-                    delta[name] = whole_text(delta[name])
+            place, is_last = choice.get("index") or 0, bool(choice.get("finish_reason"))
+            self._join(choice, "text", (place, "text"), is_last)
+            delta = choice.get("delta")
+            if isinstance(delta, dict):
+                for name in _TEXTS:
+                    self._join(delta, name, (place, name), is_last)
+                for call in delta.get("tool_calls") or ():
+                    if isinstance(call, dict) and isinstance(call.get("function"), dict):
+                        self._join(call["function"], "arguments", (place, call.get("index")), is_last)
+            if choice.get("logprobs"):
+                choice["logprobs"] = with_whole_texts(choice["logprobs"])
+
+    def _join(self, holder: dict[str, Any], name: str, place: Any, is_last: bool) -> None:
+        """A piece of a text, put together with the half of a character that ended the one before."""
+        text = holder.get(name)
+        if not isinstance(text, str):
+            text = "" if is_last and place in self._halves else None
+        if text is None:
+            return
+        text = self._halves.pop(place, "") + text
+        if ends_in_half(text) and not is_last:
+            self._halves[place], text = text[-1], text[:-1]
+        holder[name] = whole_text(text)
 
     @property
     def has_failed(self) -> bool:
@@ -221,7 +239,7 @@ def data_of(event: bytes) -> bytes | None:
 def event(value: Any, name: str = "") -> bytes:
     """One event with a JSON value."""
     head = b"event: %b\n" % name.encode() if name else b""
-    return head + b"data: " + orjson.dumps(value) + b"\n\n"
+    return head + b"data: " + write_answer(value) + b"\n\n"
 
 
 def comment(text: str) -> bytes:

@@ -71,12 +71,16 @@ async def _streamed(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
                     if part:
                         yield part + b"\n\n"
                     continue
-                chunk = sse.parsed_event(content)
+                try:
+                    chunk = sse.parsed_event(content)
+                except sse.BrokenStream:
+                    yield sse.event({"error": {"message": "the model's answer broke off", "code": "upstream_bad_response"}})
+                    return
                 if "choices" not in chunk:
                     yield sse.event(chunk)  # it tells of a failure
                     continue
                 told = as_text_completion(chunk)
-                said = [choice for choice in told["choices"] if choice["text"] or choice["finish_reason"]]
+                said = [choice for choice in told["choices"] if choice["text"] or choice.get("finish_reason") or choice.get("logprobs")]
                 if said or not told["choices"]:
                     yield sse.event({**told, "choices": said})
 

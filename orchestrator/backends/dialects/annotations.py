@@ -61,7 +61,7 @@ def from_gemini(grounding: Any, text: str) -> list[dict[str, Any]]:
 def as_responses(annotations: Any) -> list[dict[str, Any]]:
     """As a part of a message of the responses API has them."""
     return [
-        {"type": "url_citation", **each["url_citation"]} if each.get("type") == "url_citation" else each
+        {"type": "url_citation", **each["url_citation"]} if isinstance(each.get("url_citation"), dict) else each
         for each in annotations or ()
         if isinstance(each, dict)
     ]
@@ -71,14 +71,14 @@ def as_anthropic(annotations: Any, text: str) -> list[dict[str, Any]]:
     """As a block of text has them; `text` is that of the answer."""
     found = []
     for each in annotations or ():
-        told = each.get("url_citation") if isinstance(each, dict) and each.get("type") == "url_citation" else None
-        if told is not None:
-            cited = told.get("cited_text") or text[told["start_index"] : told["end_index"]]
+        told = each.get("url_citation", each) if isinstance(each, dict) and each.get("type") == "url_citation" else None
+        if isinstance(told, dict):
+            cited = told.get("cited_text") or text[told.get("start_index") or 0 : told.get("end_index")]
             found.append(
                 {
                     "type": "web_search_result_location",
-                    "url": told["url"],
-                    "title": told["title"],
+                    "url": str(told.get("url") or ""),
+                    "title": str(told.get("title") or ""),
                     "cited_text": cited,
                     "encrypted_index": "",
                 }

@@ -37,7 +37,7 @@ MOST_BREAKPOINTS = 4
 _TOOL_CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 _PASSED = ("thinking", "top_p", "top_k", "inference_geo", "speed")
 _OWN_FIELDS = ("container", "context_management", "mcp_servers", "cache_control", "diagnostics", "inference_geo", "speed", "service_tier")
-_KNOWN_BLOCKS = ("text", "tool_use", "thinking", "redacted_thinking")
+KNOWN_BLOCKS = ("text", "tool_use", "thinking", "redacted_thinking")
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 BUDGETS = {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 32_768, "max": 32_768}
 LEAST_BUDGET = 1_024
@@ -94,7 +94,7 @@ class AnthropicDialect:
                 calls.append(_call(block.get("id"), block.get("name"), json.dumps(block.get("input") or {})))
             elif kind in ("thinking", "redacted_thinking"):
                 thinking.append(block)
-        if any(block.get("type") not in _KNOWN_BLOCKS or block.get("citations") for block in blocks if isinstance(block, dict)):
+        if any(block.get("type") not in KNOWN_BLOCKS or block.get("citations") for block in blocks if isinstance(block, dict)):
             message["anthropic_blocks"] = blocks
         if texts:
             message["content"] = "".join(texts)
@@ -124,6 +124,7 @@ class AnthropicReader(Chunks):
         self._block: dict[str, Any] = {}
         self._said = self._began = 0  # characters of text so far, and when the block began
         self._citations: list[Any] = []
+        self._has_arguments = False
 
     def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
         kind = event.get("type")
@@ -137,20 +138,24 @@ class AnthropicReader(Chunks):
             message = event.get("message") or {}
             self.id, self.model = str(message.get("id") or ""), str(message.get("model") or "")
             self._count(message.get("usage"))
-            return [self.chunk({"role": "assistant", "content": ""})]
+            return [self.chunk({"role": "assistant", "content": ""}), *self._so_far()]
         if kind == "message_delta":
             self._count(event.get("usage"))
             reason = (event.get("delta") or {}).get("stop_reason")
             if not reason:
-                return []
+                return self._so_far()
             found = self.chunk({}, FINISH.get(reason, "stop"))
             found["choices"][0] |= _ending(event["delta"])
-            return [found]
+            return [found, *self._so_far()]
         if kind == "message_stop":
             self.is_done = True
-            usage = usage_of(self._usage)
-            return [self.usage(usage)] if usage is not None else []
+            return self._so_far()
         return [{"error": event.get("error") or event}] if kind == "error" else []
+
+    def _so_far(self) -> list[dict[str, Any]]:
+        """What was used by now: a stream that breaks off is paid, too."""
+        usage = usage_of(self._usage)
+        return [self.usage(usage)] if usage is not None else []
 
     def _count(self, usage: Any) -> None:
         if isinstance(usage, dict):
@@ -159,7 +164,7 @@ class AnthropicReader(Chunks):
     def _begun(self, block: dict[str, Any]) -> list[dict[str, Any]]:
         self._block = block
         if block.get("type") == "tool_use":
-            self._calls += 1
+            self._calls, self._has_arguments = self._calls + 1, False
             return [self.chunk({"tool_calls": [{"index": self._calls, **_call(block.get("id"), block.get("name"), "")}]})]
         self._written, self._citations, self._began = "", [], self._said
         text = block.get("text") if block.get("type") == "text" else None
@@ -179,6 +184,7 @@ class AnthropicReader(Chunks):
             self._citations.append(delta.get("citation"))
             return [self.chunk({"anthropic_citation": delta.get("citation")})]
         if kind == "input_json_delta":
+            self._has_arguments = self._has_arguments or bool(delta.get("partial_json"))
             arguments = {"arguments": delta.get("partial_json") or ""}
             return [self.chunk({"tool_calls": [{"index": self._calls, "function": arguments}]})]
         if kind == "thinking_delta":
@@ -193,9 +199,11 @@ class AnthropicReader(Chunks):
         block, self._block = self._block, {}
         if block.get("type") in ("thinking", "redacted_thinking"):
             return [self.chunk({"thinking_blocks": [block]})]
+        if block.get("type") == "tool_use" and block.get("input") and not self._has_arguments:  # they came with its beginning
+            return [self.chunk({"tool_calls": [{"index": self._calls, "function": {"arguments": json.dumps(block["input"])}}]})]
         if self._citations:
             return [self.chunk({"annotations": from_anthropic(self._citations, self._began, self._said)})]
-        if not block or block.get("type") in _KNOWN_BLOCKS:
+        if not block or block.get("type") in KNOWN_BLOCKS:
             return []
         if self._written:
             block = {**block, "input": arguments_of(self._written)}

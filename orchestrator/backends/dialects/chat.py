@@ -25,6 +25,7 @@ from orchestrator.backends.dialects.dialect import (
     text_prompt,
     tools_for,
 )
+from orchestrator.backends.faults import failure_in
 from orchestrator.backends.usage import chat_usage, usage_in
 from orchestrator.provider import Provider
 
@@ -114,7 +115,7 @@ class ChatReader:
     def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
         choices = event.get("choices")
         if not isinstance(choices, list):
-            return [event] if "error" in event else []
+            return [event] if failure_in(event) is not None or event.get("usage") else []
         for choice in choices:
             if isinstance(choice, dict) and isinstance(delta := choice.get("delta"), dict) and isinstance(delta.get("content"), list):
                 flatten_content(delta)
@@ -304,4 +305,5 @@ def _rename(out: dict[str, Any], name: str, value: str) -> None:
 
 def _name_thoughts(holder: Any) -> None:
     if isinstance(holder, dict) and isinstance(holder.get("reasoning"), str):
-        holder.setdefault("reasoning_content", holder.pop("reasoning"))
+        thought = holder.pop("reasoning")
+        holder["reasoning_content"] = holder.get("reasoning_content") or thought

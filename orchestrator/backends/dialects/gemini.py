@@ -111,9 +111,10 @@ class GeminiReader(Chunks):
         blocked = (event.get("promptFeedback") or {}).get("blockReason")
         if blocked:
             found.append(self.chunk({"refusal": f"the prompt was blocked: {blocked}"}, "content_filter"))
-        for candidate in event.get("candidates") or ():
+        candidates = [each for each in event.get("candidates") or () if isinstance(each, dict)]
+        for candidate in candidates:
             found += self._candidate(candidate)
-        self.is_done = self.is_done or bool(blocked) or any(c.get("finishReason") for c in event.get("candidates") or ())
+        self.is_done = self.is_done or bool(blocked) or any(candidate.get("finishReason") for candidate in candidates)
         usage = usage_of(event.get("usageMetadata"))
         if usage is not None:
             found.append(self.usage(usage))

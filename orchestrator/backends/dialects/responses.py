@@ -121,10 +121,13 @@ class ResponsesReader(Chunks):
         super().__init__()
         self.is_done = False
         self._calls: dict[Any, int] = {}
+        self._with_arguments: set[int] = set()
+        self._has_text = False
 
     def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
         kind = str(event.get("type") or "")
         if kind == "response.output_text.delta":
+            self._has_text = True
             said = self.chunk({"content": event.get("delta") or ""})
             if event.get("logprobs"):
                 said["choices"][0]["logprobs"] = {"content": event["logprobs"]}
@@ -137,12 +140,13 @@ class ResponsesReader(Chunks):
             return [self.chunk({"reasoning_content": event.get("delta") or ""})]
         if kind == "response.function_call_arguments.delta":
             place = self._calls.get(event.get("output_index"), 0)
+            self._with_arguments.add(place)
             return [self.chunk({"tool_calls": [{"index": place, "function": {"arguments": event.get("delta") or ""}}]})]
         if kind == "response.output_item.added" and (event.get("item") or {}).get("type") == "function_call":
             place = self._calls.setdefault(event.get("output_index"), len(self._calls))
             return [self.chunk({"tool_calls": [{"index": place, **_call({**event["item"], "arguments": ""})}]})]
         if kind == "response.output_item.done":
-            return self._item(event.get("item") or {})
+            return self._item(event.get("item") or {}, event.get("output_index"))
         if kind == "response.created":
             response = event.get("response") or {}
             self.id, self.model = str(response.get("id") or ""), str(response.get("model") or "")
@@ -153,9 +157,13 @@ class ResponsesReader(Chunks):
             return [{"error": (event.get("response") or {}).get("error") or {"message": "the response failed"}}]
         return [{"error": event}] if kind == "error" else []
 
-    def _item(self, item: dict[str, Any]) -> list[dict[str, Any]]:
-        """What is told of an item when it is whole: thoughts that must come back, and what OpenAI ran by itself."""
+    def _item(self, item: dict[str, Any], place: Any) -> list[dict[str, Any]]:
+        """What is told of an item when it is whole: thoughts that must come back, what OpenAI ran by itself, arguments of which no piece came."""
         kind = item.get("type")
+        number = self._calls.get(place)
+        if kind == "function_call" and number is not None and item.get("arguments") and number not in self._with_arguments:
+            self._with_arguments.add(number)
+            return [self.chunk({"tool_calls": [{"index": number, "function": {"arguments": str(item["arguments"])}}]})]
         if kind in ("message", "function_call", None) or (kind == "reasoning" and not item.get("encrypted_content")):
             return []
         picture = picture_in(item)
@@ -164,9 +172,17 @@ class ResponsesReader(Chunks):
 
     def _ended(self, response: dict[str, Any]) -> list[dict[str, Any]]:
         self.is_done = True
-        found = [self.chunk({}, _finish(response, has_calls=bool(self._calls)))]
+        text = "" if self._has_text else _text_in(response)
+        found = [self.chunk({"content": text})] if text else []
+        found += [self.chunk({}, _finish(response, has_calls=bool(self._calls)))]
         usage = usage_of(response.get("usage"))
         return [*found, self.usage(usage)] if usage is not None else found
+
+
+def _text_in(response: dict[str, Any]) -> str:
+    """The text of a whole response, for streams that tell it nowhere else."""
+    messages = (item for item in response.get("output") or () if isinstance(item, dict) and item.get("type") == "message")
+    return "".join(str(part.get("text") or "") for item in messages for part in item.get("content") or () if isinstance(part, dict))
 
 
 def picture_in(item: dict[str, Any]) -> dict[str, Any] | None:
