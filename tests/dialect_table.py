@@ -150,6 +150,10 @@ FEATURES = (
     }, "ephemeral"),
     Feature("top_k", {"messages": messages(top_k=37)}, "37"),
     Feature("who asks", {"chat": chat(user=MARK), "messages": messages(metadata={"user_id": MARK}), "responses": responses(user=MARK)}),
+    Feature("Anthropic's words about tools", {
+        "messages": messages(tools=[{"name": "look", "input_schema": {"type": "object"}, "input_examples": [{"a": MARK}]}]),
+    }),
+    Feature("OpenAI's own settings", {"responses": responses(metadata={"a": MARK}, truncation="auto", reasoning={"summary": "auto"})}),
     Feature("remote tools (MCP)", {
         "messages": messages(mcp_servers=[{"type": "url", "url": f"https://example.com/{MARK}", "name": "a"}]),
         "responses": responses(tools=[{"type": "mcp", "server_label": "a", "server_url": f"https://example.com/{MARK}"}]),

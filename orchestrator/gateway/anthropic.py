@@ -110,11 +110,18 @@ def chat_body(body: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+_TOOL_FIELDS = frozenset(("type", "name", "description", "input_schema", "strict", "cache_control"))
+
+
 def _tool(tool: dict[str, Any]) -> dict[str, Any]:
     if tool.get("type") not in (None, "custom"):
         return own_tool("anthropic", tool)
     function = {"name": tool["name"], "parameters": tool.get("input_schema") or {"type": "object"}}
-    found = {"type": "function", "function": function | ({"description": tool["description"]} if "description" in tool else {})}
+    function |= {name: tool[name] for name in ("description", "strict") if tool.get(name) is not None}
+    found: dict[str, Any] = {"type": "function", "function": function}
+    own = {name: value for name, value in tool.items() if name not in _TOOL_FIELDS and value is not None}
+    if own:  # defer_loading, allowed_callers, input_examples: only Anthropic knows them
+        found["anthropic"] = own
     return found | ({"cache_control": tool["cache_control"]} if tool.get("cache_control") else {})
 
 

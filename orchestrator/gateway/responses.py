@@ -47,6 +47,7 @@ _PASSED = (
     "safety_identifier",
     "service_tier",
 )
+_OWN = ("reasoning", "truncation", "include", "metadata", "max_tool_calls")
 _LOGPROBS = "message.output_text.logprobs"
 
 
@@ -119,6 +120,9 @@ def _chat_body(body: dict[str, Any], messages: list[dict[str, Any]], tools: Tool
         found["reasoning_effort"] = body["reasoning"]["effort"]
     if body.get("top_logprobs") or _LOGPROBS in (body.get("include") or ()):
         found |= {"logprobs": True} | ({"top_logprobs": body["top_logprobs"]} if body.get("top_logprobs") else {})
+    own = {name: body[name] for name in _OWN if body.get(name) is not None}
+    if own:  # only OpenAI's models know them
+        found["responses"] = own
     if body.get("stream"):
         found |= {"stream": True, "stream_options": {"include_usage": True}}
     return found

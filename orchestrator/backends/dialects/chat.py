@@ -56,9 +56,11 @@ class ChatDialect:
         if most is not None:
             out[provider.token_field] = most
         out["messages"] = messages_for(provider, body["messages"], model)
-        out.pop("anthropic", None)
+        for name in ("anthropic", "responses"):  # what other dialects alone know
+            out.pop(name, None)
         if out.get("tools"):
-            out["tools"] = [tool if provider.cache == "anthropic" else _unmarked(tool) for tool in tools_for(body, provider)]
+            marks = provider.cache == "anthropic"
+            out["tools"] = [_tool(tool, marks=marks) for tool in tools_for(body, provider)]
             if not out["tools"]:
                 for name in ("tools", "tool_choice", "parallel_tool_calls"):
                     out.pop(name, None)
@@ -224,8 +226,10 @@ def _with_arguments(call: dict[str, Any]) -> dict[str, Any]:
     return call if function.get("arguments") else {**call, "function": {**function, "arguments": "{}"}}
 
 
-def _unmarked(tool: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in tool.items() if name != "cache_control"} if "cache_control" in tool else tool
+def _tool(tool: dict[str, Any], *, marks: bool) -> dict[str, Any]:
+    """A tool without what another dialect alone knows, and without its cache mark, where this one knows none."""
+    left_out = ("anthropic",) if marks else ("anthropic", "cache_control")
+    return {name: value for name, value in tool.items() if name not in left_out} if any(name in tool for name in left_out) else tool
 
 
 def _is_anthropics(thinking: Any) -> bool:

@@ -3,7 +3,7 @@
 Beside OpenAI's own fields these pass through every dialect that knows them: `cache_control` on a part of a message (Anthropic's; the prefix up to
 there is worth keeping), `reasoning_content` of an assistant's message (its thoughts), what is signed of them (`backends.signatures`), `file_url` of a
 file, `is_error` of a tool's result; and what one dialect alone has: tools and blocks of its own (`own_tool`, `own_block`), and the fields under its
-name (`anthropic`). Another dialect leaves such tools and blocks of earlier turns out, and refuses what the caller asks of it now.
+name (`anthropic`, `responses`). Another dialect leaves such tools and blocks of earlier turns out, and refuses what the caller asks of it now.
 """
 
 from __future__ import annotations

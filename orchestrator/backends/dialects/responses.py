@@ -55,6 +55,7 @@ class ResponsesDialect:
             out["top_logprobs"] = body.get("top_logprobs") or 0
         if body.get("store") is not True:  # what was thought comes back with the next turn, and can be read by nobody else
             out["include"] = [*out.get("include", ()), "reasoning.encrypted_content"]
+        _add_own(out, body.get("responses"))
         if tools := tools_for(body, provider, dialect="responses"):
             out["tools"] = [_tool(tool) for tool in tools]
             chosen = body.get("tool_choice")
@@ -177,6 +178,19 @@ class ResponsesReader(Chunks):
         found += [self.chunk({}, _finish(response, has_calls=bool(self._calls)))]
         usage = usage_of(response.get("usage"))
         return [*found, self.usage(usage)] if usage is not None else found
+
+
+def _add_own(out: dict[str, Any], own: Any) -> None:
+    """What this API alone knows of a request, beside what every other has a word for."""
+    if not isinstance(own, dict):
+        return
+    for name in ("truncation", "metadata", "max_tool_calls"):
+        if own.get(name) is not None:
+            out[name] = own[name]
+    if isinstance(own.get("reasoning"), dict):
+        out["reasoning"] = {**own["reasoning"], **out.get("reasoning", {})}
+    if isinstance(own.get("include"), list):
+        out["include"] = list(dict.fromkeys([*out.get("include", ()), *own["include"]]))
 
 
 def _text_in(response: dict[str, Any]) -> str:
