@@ -350,8 +350,8 @@ def _tool(tool: dict[str, Any], provider: Provider) -> dict[str, Any]:
     function = tool["function"]
     found = {"name": function["name"], "input_schema": function.get("parameters") or {"type": "object"}}
     found |= {name: function[name] for name in ("description", "strict") if function.get(name) is not None}
-    own: dict[str, Any] = tool["anthropic"] if isinstance(tool.get("anthropic"), dict) else {}
-    return {**own, **found} | ({"cache_control": tool["cache_control"]} if tool.get("cache_control") else {})
+    more: dict[str, Any] = tool["anthropic"] if isinstance(tool.get("anthropic"), dict) else {}
+    return {**more, **found} | ({"cache_control": tool["cache_control"]} if tool.get("cache_control") else {})
 
 
 def _set_tool_choice(out: dict[str, Any], body: dict[str, Any]) -> None:
