@@ -239,3 +239,10 @@ def test_what_was_told_before_a_stream_broke_off_is_booked(tmp_path: Path) -> No
         (row,) = gateway.get("/v1/usage").json()["data"]
     assert row["prefill_tokens"] == 500
     assert row["output_tokens"] >= 100
+
+
+@pytest.mark.parametrize("face", FACES)
+def test_choices_that_are_none_and_empty_events_are_passed_over(tmp_path: Path, face: str) -> None:
+    pieces = (b"data:\n\n", line({**delta({}), "choices": [None]}), line(delta({"content": "A"})), *ended())
+    with running_gateway(tmp_path, streaming(*pieces)) as gateway:
+        assert text_of(streamed(gateway, face)) == "A"

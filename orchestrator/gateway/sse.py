@@ -142,7 +142,10 @@ class Passage:
 
     def _mended(self, raw: bytes, content: bytes, parsed: dict[str, Any]) -> bytes:
         """An event as clients can read it: the same bytes, where nothing is odd about it."""
-        has_changed = self._calls.put_in_order(parsed)
+        choices, has_changed = parsed.get("choices"), False
+        if isinstance(choices, list) and not all(isinstance(choice, dict) for choice in choices):
+            parsed["choices"], has_changed = [choice for choice in choices if isinstance(choice, dict)], True
+        has_changed |= self._calls.put_in_order(parsed)
         if b'"content":[' in content or b'"content": [' in content:
             for choice in parsed.get("choices") or ():
                 has_changed |= isinstance(choice, dict) and flatten_content(choice.get("delta"))
