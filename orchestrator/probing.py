@@ -145,7 +145,9 @@ class Probe:
                 good = length
                 if is_bounded and length == lengths[-1]:
                     self._note(effective_context_tokens=None)
-                    self._report(Point("it may use more than --longest: the effective context is not noted", 0, 0.0))
+                    self._report(
+                        Point("all were found up to the bound that was set: the effective context is larger, and not noted", 0, 0.0)
+                    )
                 continue
             between = int((good * length) ** 0.5)
             if good and between > good * 1.2:

@@ -261,7 +261,7 @@ _GROUNDED = {
     "groundingChunks": [{"web": {"uri": URL, "title": "T"}}],
     "groundingSupports": [{"segment": {"startIndex": 0, "endIndex": len(TEXT)}, "groundingChunkIndices": [0]}],
 }
-_ANNOTATION = {"type": "url_citation", "url_citation": {"url": URL, "title": "T", "start_index": 0, "end_index": len(TEXT)}}
+_ANNOTATION: dict[str, Any] = {"type": "url_citation", "url_citation": {"url": URL, "title": "T", "start_index": 0, "end_index": len(TEXT)}}
 _THINKS = {"messages": {"thinking": {"type": "adaptive"}}, "responses": {"reasoning": {"summary": "auto"}}}
 _THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": MARK}], "encrypted_content": "e"}
 
@@ -336,7 +336,7 @@ ANSWERS = (
     _made(
         "citations", holds("annotations", "citations"),
         chat=({"content": TEXT, "annotations": [_ANNOTATION]},),
-        responses=([said(TEXT, annotations=[{"type": "url_citation", **_ANNOTATION["url_citation"]}])],),  # type: ignore[dict-item]
+        responses=([said(TEXT, annotations=[{"type": "url_citation", **_ANNOTATION["url_citation"]}])],),
         anthropic=([{"type": "text", "text": TEXT, "citations": [_CITED]}],), gemini=([{"text": TEXT}], "STOP", {"groundingMetadata": _GROUNDED}),
     ),
     _made(

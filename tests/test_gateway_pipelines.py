@@ -228,6 +228,7 @@ def test_what_is_refused_is_told_under_the_model_that_was_named(tmp_path: Path) 
         assert gateway.chat(model="small", max_tokens=900, orchestrator={"budget": {"usd": 0.0}}).status_code == 402
         assert gateway.chat(model="auto", orchestrator={"budget": {"usd": 0.0}}).status_code in (402, 404)
         assert gateway.chat(model="nothing of ours").status_code == 404
-        assert settled(lambda: len(gateway.get("/v1/usage").json()["data"]) == 3)
+        assert gateway.chat(model="auto:made up").status_code == 404
+        assert settled(lambda: sum(row["errors"] for row in gateway.get("/v1/usage").json()["data"]) == 4)
         rows = {row["model"]: row["errors"] for row in gateway.get("/v1/usage").json()["data"]}
-        assert rows == {"small": 1, "auto": 1, "": 1}  # names that strangers make up are kept out of the labels
+        assert rows == {"small": 1, "auto": 1, "": 2}  # names that strangers make up are kept out of the labels

@@ -126,7 +126,6 @@ def calls(*pieces: tuple[int, str, str]) -> bytes:
 )
 @pytest.mark.parametrize("finish", ["tool_calls", "stop"])
 def test_calls_are_told_once_under_messages(tmp_path: Path, pieces: list[bytes], finish: str) -> None:
-    ASK["thinking"] = ("/v1/messages", {**ASK["messages"][1], "thinking": {"type": "adaptive"}})
     with running_gateway(tmp_path, streaming(*pieces, *ended(finish))) as gateway:
         told = Told("messages", streamed_message(gateway))
     assert calls_of(told) == [("f", {"x": 1}), ("f", {"x": 2})]

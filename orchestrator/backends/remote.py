@@ -200,11 +200,11 @@ class RemoteBackend:
         message = choices[0].get("message") or {}
         thoughts = message.get("reasoning_content")
         if reported is not None:
-            family, read = family_of(self.upstream.model), estimate_prompt_tokens
+            family = family_of(self.upstream.model)
             reported = usage_of_all(
                 reported,
                 len(choices),
-                lambda: read(request.messages, request.schema, family),
+                lambda: estimate_prompt_tokens(request.messages, request.schema, family),
                 lambda: sum(estimate_tokens(each, family) for each in (text, *others)),
             )
         return Completion(

@@ -113,7 +113,7 @@ class Upstream:
 
     async def ask(self, body: dict[str, Any], *, timeout_s: float) -> Answering:
         """Sends a chat completion and waits for the head of the answer. Raises `BackendError` unless its status is 200."""
-        if "completion" in body and text_prompt(body) is not None:
+        if text_prompt(body) is not None:
             return await self._complete_text(body, timeout_s)
         return await self._ask(body, timeout_s)
 

@@ -20,7 +20,7 @@ from orchestrator.gateway.chat import Order
 from orchestrator.gateway.endpoint import Endpoint
 from orchestrator.gateway.http import Call
 from orchestrator.gateway.message_blocks import MessageBlocks
-from orchestrator.gateway.problems import ANTHROPIC_TYPES, Problem
+from orchestrator.gateway.problems import ANTHROPIC_TYPES, Problem, broke_off
 from orchestrator.tokens import family_of, request_estimate
 
 if TYPE_CHECKING:
@@ -327,7 +327,7 @@ async def _translated(order: Order, events: AsyncIterator[bytes]) -> AsyncIterat
                 yield sse.event({"type": "ping"}, "ping")  # progress, or a sign of life of the upstream
                 continue
             if "error" in content and "choices" not in content:
-                has_failed = True
+                has_failed, order.facts.failed = True, order.facts.failed or "upstream_bad_response"
                 yield sse.event(_error(content["error"]), "error")
                 continue
             usage = content.get("usage") or usage
@@ -420,18 +420,22 @@ async def contents(events: AsyncIterator[bytes]) -> AsyncGenerator[dict[str, Any
     """The chunks of a stream, parsed; `None` for a comment. The end mark is left out."""
     async with aclosing(events):  # type: ignore[type-var]
         async for piece in events:
-            for part in piece.split(b"\n\n"):
-                if not part:
-                    continue
-                content = sse.data_of(part)
+            for part, content in sse.events_in(piece):
                 if content is None:
                     yield None
                 elif content != b"[DONE]" and not part.startswith(b"event: orchestrator"):
-                    try:
-                        yield sse.parsed_event(content)
-                    except sse.BrokenStream:
-                        yield {"error": {"message": "the model's answer broke off", "code": "upstream_bad_response"}}
+                    chunk = readable_chunk(content)
+                    yield broke_off().as_openai() if chunk is None else chunk
+                    if chunk is None:
                         return
+
+
+def readable_chunk(content: bytes) -> dict[str, Any] | None:
+    """A chunk of a stream; `None` for what is no JSON object."""
+    try:
+        return sse.parsed_event(content)
+    except sse.BrokenStream:
+        return None
 
 
 ENDPOINTS = (

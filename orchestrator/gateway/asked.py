@@ -46,8 +46,8 @@ class Asked:
 
     @property
     def several(self) -> int:
-        n = int(self.body.get("n") or 1)
-        prompt = text_prompt(self.body) if "completion" in self.body else None
+        """How many answers one call is to give."""
+        n, prompt = int(self.body.get("n") or 1), text_prompt(self.body)
         return n if prompt is None else prompt.answers(n)
 
     @property
@@ -126,7 +126,7 @@ class Asked:
 
     @property
     def _token_ids(self) -> int:
-        prompt = text_prompt(self.body) if "completion" in self.body else None
+        prompt = text_prompt(self.body)
         return 0 if prompt is None else prompt.token_ids
 
     def with_notes(self, notes: Sequence[Message]) -> Asked:

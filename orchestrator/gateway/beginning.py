@@ -23,8 +23,7 @@ PATIENCE_S = 5.0  # for the first event after a sign of life: then the caller is
 
 def _says_something(passed: bytes) -> bool:
     """Whether events hold more than comments, an error, and the announcement that an assistant speaks."""
-    for piece in passed.split(b"\n\n"):
-        content = sse.data_of(piece)
+    for _, content in sse.events_in(passed):
         for choice in sse.parsed_event(content).get("choices") or () if content else ():
             delta = choice.get("delta") or {}
             if choice.get("finish_reason") or choice.get("text") or any(value for name, value in delta.items() if name != "role"):

@@ -38,7 +38,8 @@ class Order:
                 raise Problem(404, f"there is no model {model!r}. There are: {known}", code="model_not_found", param="model")
             if not principal.may_use(model):
                 raise Problem(403, f"this key may not use the model {model!r}", code="model_not_allowed", param="model", should_retry=False)
-        self.tab.served.model = model  # until another one answers
+        if not model.startswith(f"{AUTO}:") or model.removeprefix(f"{AUTO}:") in self.serving.completions.autos:
+            self.tab.served.model = model  # until another one answers; what a stranger makes up is no label
         self.tab.served.scope = principal.scope(options.scope)
         self.job: Job = self.serving.completions.job(self.tab, Asked(body), options, self.facts)
         is_pipeline = model in self.serving.pipelines.models  # what it does beside answering must be done again

@@ -230,16 +230,14 @@ class Completions:
             except TimeoutError:
                 raise too_slow(model) from None
             payload, has_changed = _payload(content, model, relay.key)
-            usage = usage_in(payload)
-            if usage is not None:
+            usage = self._used(job, model, payload)
+            if not usage.estimated:
                 reply.count(usage)
-                usage = self._of_all(job, model, usage, lambda: estimate_tokens(_written(payload), self._family(model)))
-            counted = usage or self._estimated(job, model, _written(payload))
             job.facts.name_response(payload.get("id"))
-            job.tab.settle(self._backend(model).profile, counted, unseen_calls=reply.unseen_calls)
+            job.tab.settle(self._backend(model).profile, usage, unseen_calls=reply.unseen_calls)
             job.facts.simulated = bool(payload.get("simulated"))
             if plan is not None:
-                self._took(job, plan, model, _text_of(payload), usage or Usage())
+                self._took(job, plan, model, _text_of(payload), usage)
             return orjson.dumps(payload) if has_changed else content
 
         return await self._first(job, models, once)
@@ -271,15 +269,12 @@ class Completions:
     async def _in_pieces(self, job: Job, model: str, relay: Relay, reply: Passage, source: _Source) -> AsyncIterator[bytes]:
         """A whole answer where a stream was asked for."""
         payload, _ = _payload(await reply.read(), model, relay.key)
-        usage = usage_in(payload)
-        counted = usage or self._estimated(job, model, _written(payload))
+        usage = self._used(job, model, payload)
         job.facts.name_response(payload.get("id"))
-        job.tab.settle(self._backend(model).profile, counted, unseen_calls=reply.unseen_calls)
-        source.took(model, _text_of(payload), counted)
-        return pieces(
-            job,
-            {"id": "", "created": int(job.tab.call.at), **payload, "usage": payload.get("usage") or usage_dict(counted), "model": model},
-        )
+        job.tab.settle(self._backend(model).profile, usage, unseen_calls=reply.unseen_calls)
+        source.took(model, _text_of(payload), usage)
+        told = {"usage": usage_dict(usage) if usage_in(payload) is None else payload["usage"], "model": model}
+        return pieces(job, {"id": "", "created": int(job.tab.call.at), **payload, **told})
 
     async def _first(self, job: Job, models: Iterable[str], once: Callable[[str], Awaitable[T]]) -> T:
         """Tries until a model answers: again what may pass, then the next one. What may have been billed is booked before it is asked again."""
@@ -317,14 +312,18 @@ class Completions:
     def _family(self, model: str) -> TokenizerFamily:
         return tokenizer_of(self._backend(model))
 
-    def _of_all(self, job: Job, model: str, usage: Usage, written: Callable[[], int]) -> Usage:
-        """The usage of all answers that one call gave."""
-        return usage_of_all(usage, job.asked.several, lambda: job.asked.prompt_tokens(self._family(model)), written)
-
-    def _estimated(self, job: Job, model: str, written: str) -> Usage:
-        """About what a call used whose server does not tell it."""
+    def _used(self, job: Job, model: str, payload: dict[str, Any]) -> Usage:
+        """What all answers of a call used: as their server tells, else about so much."""
         family = self._family(model)
-        return Usage(job.asked.prompt_tokens(family), estimate_tokens(written, family), estimated=True)
+
+        def read() -> int:
+            return job.asked.prompt_tokens(family)
+
+        def written() -> int:
+            return estimate_tokens(_written(payload), family)
+
+        told = usage_in(payload)
+        return Usage(read(), written(), estimated=True) if told is None else usage_of_all(told, job.asked.several, read, written)
 
     async def _post(self, job: Job, model: str, relay: Relay, body: dict[str, Any]) -> Passage:
         asked, profile = job.asked, self._backend(model).profile
@@ -431,7 +430,7 @@ class _Source:
         return self._completions._backend(model).profile
 
     def family(self, model: str) -> TokenizerFamily:
-        return tokenizer_of(self._completions._backend(model))
+        return self._completions._family(model)
 
     def took(self, model: str, text: str | None, usage: Usage) -> None:
         if self._plan is not None:

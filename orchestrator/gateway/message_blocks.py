@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -20,16 +22,20 @@ class _Call:
     sent: int = 0
     has_begun: bool = False
     is_over: bool = False
+    _looked_at: int = -1  # characters of its arguments when it was last parsed
+    _was_whole: bool = False
 
     @property
     def is_whole(self) -> bool:
-        if self.is_over:
-            return True
-        try:
-            orjson.loads(self.arguments)
-        except orjson.JSONDecodeError:
-            return False
-        return True
+        """Whether its arguments are JSON; parsed again only when more of them have come."""
+        if not self.is_over and self._looked_at != len(self.arguments):
+            self._looked_at = len(self.arguments)
+            try:
+                orjson.loads(self.arguments)
+                self._was_whole = True
+            except orjson.JSONDecodeError:
+                self._was_whole = False
+        return self.is_over or self._was_whole
 
 
 class MessageBlocks:
@@ -41,27 +47,30 @@ class MessageBlocks:
         self._index = -1
         self._open: tuple[str, int] | None = None
         self._calls: dict[int, _Call] = {}
-        self._waiting: list[tuple[str, Any]] = []  # texts, thoughts and blocks that wait, by what tells them
+        self._waiting: list[Callable[[], list[bytes]]] = []  # what tells the texts, thoughts and blocks that wait
 
     @property
     def has_called(self) -> bool:
+        """Whether the message holds a call."""
         return bool(self._calls)
 
     def text(self, piece: str) -> list[bytes]:
-        if self._must_wait("text", piece):
+        """A piece of text."""
+        if self._must_wait(partial(self.text, piece)):
             return []
         events = self._switch(("text", 0), {"type": "text", "text": ""})
         return [*events, self._delta({"type": "text_delta", "text": piece})]
 
     def thought(self, piece: str) -> list[bytes]:
-        if self._must_wait("thought", piece):
+        """A piece of a thought."""
+        if self._must_wait(partial(self.thought, piece)):
             return []
         events = self._switch(("thinking", 0), {"type": "thinking", "thinking": "", "signature": ""})
         return [*events, self._delta({"type": "thinking_delta", "thinking": piece})]
 
     def signed(self, block: dict[str, Any]) -> list[bytes]:
         """The end of a thought, as its provider signed it."""
-        if self._must_wait("signed", block):
+        if self._must_wait(partial(self.signed, block)):
             return []
         if block.get("type") != "thinking" or self._open is None or self._open[0] != "thinking":
             events = self._switch(("signed", self._index + 1), block)
@@ -82,7 +91,7 @@ class MessageBlocks:
 
     def whole(self, block: dict[str, Any]) -> list[bytes]:
         """A block that comes at once."""
-        if self._must_wait("whole", block):
+        if self._must_wait(partial(self.whole, block)):
             return []
         return [*self._switch(("whole", self._index + 1), block), *self._end()]
 
@@ -100,15 +109,15 @@ class MessageBlocks:
                 events += [*self._called(number), *self._end()]
             call.is_over = True
         waiting, self._waiting = self._waiting, []
-        for name, told in waiting:
-            events += getattr(self, name)(told)
+        for tell in waiting:
+            events += tell()
         return [*events, *self._end()]
 
-    def _must_wait(self, name: str, told: Any) -> bool:
-        """Whether a call is not whole yet: then what is told waits."""
+    def _must_wait(self, tell: Callable[[], list[bytes]]) -> bool:
+        """Whether a call is not whole yet: then what `tell` tells waits for it."""
         if all(call.is_whole for call in self._calls.values()):
             return False
-        self._waiting.append((name, told))
+        self._waiting.append(tell)
         return True
 
     def _called(self, number: int) -> list[bytes]:

@@ -18,7 +18,7 @@ from orchestrator.backends.wire import WireError
 from orchestrator.errors import BackendError
 from orchestrator.gateway import sse
 from orchestrator.gateway.limits import LimitReached
-from orchestrator.gateway.problems import Problem
+from orchestrator.gateway.problems import Problem, broke_off
 from orchestrator.tokens import TokenizerFamily
 from orchestrator.types import Usage
 from router import ModelProfile
@@ -111,7 +111,7 @@ def _told_of_failure(job: Job, passage: sse.Passage, model: str, why: str) -> by
         return b""
     job.facts.failed = "upstream_bad_response"
     log.warning("a stream broke off", extra={"model": model, "request": job.tab.id, "why": why or "it ended early"})
-    return sse.event(Problem(502, "the model's answer broke off", code="upstream_bad_response").as_openai())
+    return sse.event(broke_off().as_openai())
 
 
 def _settle(job: Job, part: Part, source: Source, passage: sse.Passage) -> None:

@@ -89,6 +89,11 @@ class Problem(Exception):
         return found
 
 
+def broke_off() -> Problem:
+    """For an answer that ended before its end, or cannot be read on."""
+    return Problem(502, "the model's answer broke off", code="upstream_bad_response")
+
+
 def problem_of(error: Exception) -> Problem | None:
     """An error of ours as its problem; `None` for one that nobody foresaw."""
     if isinstance(error, Problem):

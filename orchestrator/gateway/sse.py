@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -237,6 +238,13 @@ def data_of(event: bytes) -> bytes | None:
     """The data of one event; `None` for a comment."""
     lines = [line[5:].removeprefix(b" ") for line in re.split(rb"\r\n|\n|\r", event) if line.startswith(b"data:")]
     return b"\n".join(lines).strip() if lines else None
+
+
+def events_in(passed: bytes) -> Iterator[tuple[bytes, bytes | None]]:
+    """(event, its data) of whole events that a `Passage` let pass; the data of a comment is `None`."""
+    for raw in passed.split(b"\n\n"):
+        if raw:
+            yield raw, data_of(raw)
 
 
 def event(value: Any, name: str = "") -> bytes:

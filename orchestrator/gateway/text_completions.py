@@ -15,10 +15,11 @@ import orjson
 
 from orchestrator.backends.dialects.dialect import RAW_FIELDS, TextPrompt
 from orchestrator.gateway import sse
+from orchestrator.gateway.anthropic import readable_chunk
 from orchestrator.gateway.chat import Order
 from orchestrator.gateway.endpoint import Endpoint
 from orchestrator.gateway.http import JSON, Call
-from orchestrator.gateway.problems import Problem
+from orchestrator.gateway.problems import Problem, broke_off
 
 if TYPE_CHECKING:
     from orchestrator.gateway.app import Gateway
@@ -65,16 +66,13 @@ def _as_text(choice: dict[str, Any]) -> dict[str, Any]:
 async def _streamed(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     async with aclosing(events):  # type: ignore[type-var]
         async for piece in events:
-            for part in piece.split(b"\n\n"):
-                content = sse.data_of(part) if part else None
+            for part, content in sse.events_in(piece):
                 if content is None or content == b"[DONE]" or part.startswith(b"event:"):
-                    if part:
-                        yield part + b"\n\n"
+                    yield part + b"\n\n"
                     continue
-                try:
-                    chunk = sse.parsed_event(content)
-                except sse.BrokenStream:
-                    yield sse.event({"error": {"message": "the model's answer broke off", "code": "upstream_bad_response"}})
+                chunk = readable_chunk(content)
+                if chunk is None:
+                    yield sse.event(broke_off().as_openai())
                     return
                 if "choices" not in chunk:
                     yield sse.event(chunk)  # it tells of a failure
