@@ -91,8 +91,8 @@ class Probe:
             self._report(Point(f"stopped: {error.message}", 0, 0.0))
         return self.found
 
-    def _note(self, **figures: float | int | None) -> None:
-        self.found = replace(self.found, measured_at=datetime.now(UTC).strftime("%Y-%m-%d"), **figures)  # type: ignore[arg-type]
+    def _note(self, found: Measured) -> None:
+        self.found = replace(found, measured_at=datetime.now(UTC).strftime("%Y-%m-%d"))
 
     async def reading(self) -> None:
         """Seconds to the first token of an empty prompt, and tokens read per second."""
@@ -109,7 +109,7 @@ class Probe:
             points.append((statistics.median(read), statistics.median(seconds)))
             self._report(Point("first token", int(points[-1][0]), points[-1][1]))
             ttft_s, tokens_per_s = line(points)
-            self._note(ttft_s=ttft_s, prefill_tokens_per_s=tokens_per_s)
+            self._note(replace(self.found, ttft_s=ttft_s, prefill_tokens_per_s=tokens_per_s))
 
     async def writing(self) -> None:
         """Tokens written per second, after the first."""
@@ -119,7 +119,7 @@ class Probe:
             return
         speed = (done.usage.output_tokens - 1) / seconds
         self._report(Point("tokens a second", done.usage.output_tokens, speed))
-        self._note(tokens_per_s=speed)
+        self._note(replace(self.found, tokens_per_s=speed))
 
     async def caching(self) -> None:
         """The share of the time to the first token that a known prefix saves, and the tokens that the provider says it had cached."""
@@ -131,7 +131,7 @@ class Probe:
         gain = max(1.0 - after / before, 0.0) if before > 0 else None
         cached = max(done.usage.cached_tokens for done in again)
         self._report(Point("cache saves", cached, gain or 0.0))
-        self._note(cache_gain=gain, cached_tokens=cached)
+        self._note(replace(self.found, cache_gain=gain, cached_tokens=cached))
 
     async def context(self) -> None:
         """The longest prompt in which it finds four needles of five, wherever they stand: in steps of four, then once between the last that did and
@@ -144,7 +144,7 @@ class Probe:
             if await self._finds_most(length):
                 good = length
                 if is_bounded and length == lengths[-1]:
-                    self._note(effective_context_tokens=None)
+                    self._note(replace(self.found, effective_context_tokens=None))
                     self._report(
                         Point("all were found up to the bound that was set: the effective context is larger, and not noted", 0, 0.0)
                     )
@@ -169,7 +169,7 @@ class Probe:
         self._report(Point("needles found", real, share))
         if share < FOUND_SHARE:
             return False
-        self._note(effective_context_tokens=real)
+        self._note(replace(self.found, effective_context_tokens=real))
         return True
 
     async def _searched(self, length: int, position: float) -> tuple[int, bool] | None:

@@ -99,8 +99,8 @@ def test_lengths_are_the_providers_own_and_what_is_measured_is_kept_when_time_is
 
     async def run(url: str, seconds: float, clock: Callable[[], float], longest: int | None = None) -> Probe:
         backend = RemoteBackend(ModelProfile("m", 1.0, 2.0, context_tokens=9_000), base_url=url)
-        known = {"seconds": seconds, "clock": clock, "longest": longest}
-        probe = Probe(backend, Ledger(Budget(usd=1.0)), rng=random.Random(7), report=points.append, **known)  # type: ignore[arg-type]
+        ledger, rng = Ledger(Budget(usd=1.0)), random.Random(7)
+        probe = Probe(backend, ledger, rng=rng, report=points.append, seconds=seconds, clock=clock, longest=longest)
         try:
             await probe.run()
         finally:

@@ -9,7 +9,8 @@ CONTEXT_TOKENS, SLOTS, THREADS = 4_096, 2, 2
 
 
 def main(port: int, model: str) -> None:
-    import xllamacpp  # type: ignore[import-not-found]
+    """Serves the model at 127.0.0.1 until the process is ended."""
+    import xllamacpp
 
     settings = xllamacpp.CommonParams()
     settings.model.path = model

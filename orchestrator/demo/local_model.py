@@ -121,6 +121,7 @@ def run_local_model(weights: Path, *, quiet: bool = False) -> dict[str, Any]:
 
 
 async def try_model(url: str) -> dict[str, Any]:
+    """What the model at `url` says and how long it takes: a stream, a kept prefix, a form, a sum. Times in seconds."""
     profile = ModelProfile("smollm2", 0.0, 0.0, None, CONTEXT_TOKENS, frozenset({"json"}), 0.1)
     model = RemoteBackend(profile, provider="llamacpp", base_url=url)
     async with Orchestrator({"smollm2": model, "calculator": CalculatorBackend()}, memory=None) as engine:

@@ -36,6 +36,7 @@ class AuxiliaryModels:
 
     @property
     def names(self) -> list[str]:
+        """As callers know them."""
         return list(self._models)
 
     def find(self, name: str) -> tuple[Relay, ModelProfile]:
@@ -83,13 +84,13 @@ async def serve(
     tab, serving = opened(gateway, call, api, name), gateway.serving
     serving.running += 1
     try:
-        content = await relayed(tab, path, body, *found, texts, holds)
+        content = await _relayed(tab, path, body, *found, texts, holds)
     finally:
         await serving.ended()
     await call.reply(200, content, [JSON])
 
 
-async def relayed(
+async def _relayed(
     tab: Tab, path: str, body: dict[str, Any], relay: Relay, profile: ModelProfile, texts: Sequence[Any], holds: str
 ) -> bytes:
     """The server's answer, paid: its list stands in the field `holds`. `texts` is all that is read for it. Raises `BackendError`."""
@@ -142,4 +143,5 @@ def tokens_in(each: Any, count: Callable[[str], int]) -> int:
 
 
 def listed(given: Any) -> list[Any]:
+    """An input as a list: many APIs take one alone."""
     return given if isinstance(given, list) else [given]

@@ -12,6 +12,7 @@ _WEB = ("web_search_result_location", "search_result_location")
 
 
 def url_citation(url: Any, title: Any, start: int, end: int, cited: Any = None) -> dict[str, Any]:
+    """An annotation of an address; `start` and `end` count characters of the answer's text, the end not included."""
     found = {"url": str(url or ""), "title": str(title or ""), "start_index": start, "end_index": end}
     if isinstance(cited, str):
         found["cited_text"] = cited
