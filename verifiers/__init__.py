@@ -1,17 +1,21 @@
 """Checks on answers: each returns a `Verdict` in [0, 1] or abstains with its reason. Usable without the rest of the project."""
 
-from verifiers.agreement import Agreement, group_equivalent
-from verifiers.choice import ChoiceVerifier, find_choice, offered_choices
-from verifiers.code import UnitTestVerifier, find_program
+from verifiers.answers.agreement import Agreement, Groups, group_answers, group_equivalent
+from verifiers.answers.choice import ChoiceVerifier, find_choice, offered_choices
+from verifiers.answers.code_blocks import find_program
+from verifiers.answers.equivalence import Answer, Equivalence, canonical_answer, equivalent
+from verifiers.answers.final_answer import final_answer_text
+from verifiers.answers.non_answers import NonAnswer, invites_abstention, why_no_answer
+from verifiers.answers.number import NumericVerifier, find_number, numbers_equal, parse_number
+from verifiers.answers.reading import Reading, read_answer
+from verifiers.code import UnitTestVerifier
 from verifiers.compose import all_of, any_of, weighted
 from verifiers.ensemble import Ensemble, Evidence
-from verifiers.equivalence import Answer, canonical_answer, equivalent, final_answer_text
 from verifiers.form import LengthVerifier, RegexVerifier
 from verifiers.grounding import Claim, GroundingVerifier, Source, claims_of
 from verifiers.judge import BetterThanVerifier, Bias, Criterion, JudgeVerifier, PairwiseJudge, Said
 from verifiers.language import LanguageVerifier
 from verifiers.mathematics import MathematicsVerifier
-from verifiers.numeric import NumericVerifier, find_number, numbers_equal, parse_number
 from verifiers.personal import PersonalDataVerifier
 from verifiers.programs import BehaviourVerifier, GeneratedTestsVerifier, SameProgramVerifier
 from verifiers.quantity import QuantityVerifier
@@ -31,19 +35,23 @@ __all__ = [
     "Claim",
     "Criterion",
     "Ensemble",
+    "Equivalence",
     "Evidence",
     "GeneratedTestsVerifier",
     "GradedAnswer",
     "GroundingVerifier",
+    "Groups",
     "JsonSchemaVerifier",
     "JudgeVerifier",
     "LanguageVerifier",
     "LengthVerifier",
     "MathematicsVerifier",
+    "NonAnswer",
     "NumericVerifier",
     "PairwiseJudge",
     "PersonalDataVerifier",
     "QuantityVerifier",
+    "Reading",
     "RegexVerifier",
     "RewardModel",
     "RewardVerifier",
@@ -65,11 +73,15 @@ __all__ = [
     "find_json",
     "find_number",
     "find_program",
+    "group_answers",
     "group_equivalent",
+    "invites_abstention",
     "numbers_equal",
     "offered_choices",
     "parse_number",
     "price_of",
+    "read_answer",
     "train_reward",
     "weighted",
+    "why_no_answer",
 ]

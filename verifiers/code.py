@@ -9,6 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from verifiers.answers.code_blocks import find_program
 from verifiers.expressions import compared, divided, is_plain, library_of, names_defined
 from verifiers.sandbox import Limits, Sandbox, SandboxUnavailable
 from verifiers.sandbox.restricted import Restricted
@@ -16,37 +17,22 @@ from verifiers.verdict import Verdict
 
 LOAD_S, EACH_S = 1.0, 0.1
 MAX_SHOWN = 3
-_FENCE = re.compile(r"```(?:python|py)?[^\S\n]{0,40}\n(.*?)```", re.DOTALL | re.IGNORECASE)
-
-
-def find_program(text: str) -> str | None:
-    """The Python program in an answer: its fenced blocks together if they parse so, else the last one that parses, else the whole text."""
-    blocks = _FENCE.findall(text)
-    for candidate in ("\n".join(blocks), *reversed(blocks), text):
-        if candidate.strip() and parses(candidate):
-            return str(candidate)
-    return None
-
-
-def parses(program: str) -> bool:
-    try:
-        ast.parse(program)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
+_NO_MODULE = re.compile(r"(?:ModuleNotFoundError|ImportError)\b.*?No module named '?(?P<name>[\w.]+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """What each expression gave, as the beginning of its `repr`, or `None` where it raised or took too long; `error` if the program did not load."""
+    """What each expression gave, as the beginning of its `repr`, or `None` where it raised or took too long; `error` if the program did
+    not load.
+    """
 
     results: tuple[str | None, ...]
     error: str
 
 
 async def evaluate(program: str, expressions: Sequence[str], sandbox: Sandbox, *, each_s: float = EACH_S) -> Evaluated:
-    """Loads `program` in one process and evaluates all expressions in another, one after the other, in one run of the sandbox: the program is asked
-    for what it gives, by value; it has no part in what is made of that. Never raises on what the program does.
+    """Loads `program` in one process and evaluates all expressions in another, one after the other, in one run of the sandbox: the
+    program is asked for what it gives, by value; it has no part in what is made of that. Never raises on what the program does.
     """
     defined, library = names_defined(program), library_of(program)
     asked = [divided(expression, defined, library) for expression in expressions]
@@ -65,8 +51,8 @@ async def evaluate(program: str, expressions: Sequence[str], sandbox: Sandbox, *
 
 
 async def truths(program: str, conditions: Sequence[str], sandbox: Sandbox) -> Evaluated:
-    """As `evaluate` with results "True" or "False"; in the restricted interpreter where that is the only level. It is not Python in every detail, and
-    a program can tell it from Python: where there is a better level, nothing that it says counts.
+    """As `evaluate` with results "True" or "False"; in the restricted interpreter where that is the only level. It is not Python in every
+    detail, and a program can tell it from Python: where there is a better level, nothing that it says counts.
 
     Raises `SandboxUnavailable` where it is the only level and cannot tell.
     """
@@ -95,8 +81,9 @@ def _quick_truths(program: str, conditions: Sequence[str], restricted: Restricte
 class UnitTestVerifier:
     """Passes programs under which every one of `tests` (Python expressions, or `assert` statements) is true.
 
-    Decisive: the tests are the caller's and are believed. Tests that a model wrote belong to `dual_agreement`. Abstains, with the reason, where this
-    machine gives no isolation; model-written code is never run outside of it. Raises `ValueError` on a test that is no expression.
+    Decisive: the tests are the caller's and are believed. Tests that a model wrote belong to `dual_agreement`. Abstains, with the reason,
+    where the program needs a module that the sandbox lacks, and where this machine gives no isolation; model-written code is never run
+    outside of it. Raises `ValueError` on a test that is no expression.
     """
 
     name = "unit_tests"
@@ -115,6 +102,8 @@ class UnitTestVerifier:
             found = await self._evaluated(program)
         except SandboxUnavailable as reason:
             return Verdict.abstain(self.name, str(reason))
+        if (missing := _NO_MODULE.search(found.error)) is not None:
+            return Verdict.abstain(self.name, f"the sandbox has no module {missing['name']}")
         failed = [test for test, result in zip(self._tests, found.results, strict=True) if result != "True"]
         score = 1.0 - len(failed) / max(len(self._tests), 1)
         if not failed:

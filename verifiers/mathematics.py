@@ -1,6 +1,8 @@
-"""Symbolic mathematics: is an answer equal to a known expression (math-verify and SymPy, extra `math`)?
+"""Is an answer equal to a known expression? Our own reader first, then math-verify and SymPy where they are installed (extra `math`).
 
-They run in a process of their own: simplifying may take for ever, and math-verify's own timeouts work in the main thread only.
+Ours is exact where both sides are rational, and says so where it cannot tell; only then is SymPy asked. It runs in a process of its own:
+simplifying may take for ever, and math-verify's own timeouts work in the main thread only. What it calls different is believed of LaTeX
+alone, because plain text (`pi/2`, `0 < x < 3`) is often misread there.
 """
 
 from __future__ import annotations
@@ -9,7 +11,9 @@ import asyncio
 from functools import lru_cache
 from importlib.util import find_spec
 
-from verifiers.equivalence import final_answer_text
+from verifiers.answers.equivalence import compare
+from verifiers.answers.reading import Reading, read_answer
+from verifiers.answers.values import Expression, Hints, Quantity, Words, prepared, read_value
 from verifiers.process import Helper, HelperLate
 from verifiers.verdict import Verdict
 
@@ -19,7 +23,7 @@ MAX_CHARS = 2_000
 
 class MathematicsVerifier:
     """Passes answers whose final expression equals `expected` (LaTeX or plain): `1/2`, `\\frac{2}{4}` and `0.5` are equal, and so are sets,
-    intervals and matrices by value. Decisive. Abstains where an expression cannot be read or compared in time, or math-verify is not installed.
+    intervals and matrices by value. Decisive. Abstains where an expression cannot be read or compared in time.
     """
 
     name = "mathematics"
@@ -28,20 +32,44 @@ class MathematicsVerifier:
         if not expected.strip() or len(expected) > MAX_CHARS:
             raise ValueError(f"the expected expression must have 1 to {MAX_CHARS:,} characters")
         self._expected, self._timeout_s = expected, timeout_s
+        value, _ = read_value(prepared(expected), Hints())
+        self._reading = Reading(expected, 0, len(expected), "alone", value)
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        found = read_answer(candidate[-100 * MAX_CHARS :])
+        if found.value is None:
+            return Verdict.abstain(self.name, f"it is no answer ({found.non_answer})")
+        if found.mark is None:
+            return Verdict.abstain(self.name, "no expression is stated for sure")
+        own = compare(self._reading, found)
+        if own.verdict == "same":
+            return Verdict(self.name, 1.0, True, decisive=True)
+        if own.verdict == "different" and _is_read(self._reading) and _is_read(found):
+            return Verdict(self.name, 0.0, False, f"the final expression is {found.text[:200]}", decisive=True)
+        return await self._by_sympy(found.text[-MAX_CHARS:])
+
+    async def _by_sympy(self, answer: str) -> Verdict:
         if find_spec("math_verify") is None:
-            return Verdict.abstain(self.name, "math-verify is not installed: pip install 'compound-orchestrator[math]'")
-        marked = final_answer_text(candidate)
-        answer = (marked if marked is not None else candidate)[-MAX_CHARS:]
+            return Verdict.abstain(self.name, "it cannot be compared without math-verify: pip install 'compound-orchestrator[math]'")
+        if any(dots in text for dots in ("\\ldots", "\\dots", "\\cdots", "…", "...") for text in (answer, self._expected)):
+            return Verdict.abstain(self.name, "what is left out by dots cannot be compared")
         try:
             told = await asyncio.to_thread(_helper().ask, {"expected": self._expected, "answer": answer}, self._timeout_s)
         except HelperLate:
             return Verdict.abstain(self.name, f"it could not be compared within {self._timeout_s:g} s")
         if told["equal"] is None:
             return Verdict.abstain(self.name, str(told["why"]))
-        passed = bool(told["equal"])
-        return Verdict(self.name, float(passed), passed, "" if passed else f"the final expression is {told['read']}", decisive=True)
+        if told["equal"]:
+            return Verdict(self.name, 1.0, True, decisive=True)
+        if "\\" not in answer and any(character.isalpha() for character in answer):
+            return Verdict.abstain(self.name, f"it may have been misread as {told['read']}")
+        return Verdict(self.name, 0.0, False, f"the final expression is {told['read']}", decisive=True)
+
+
+def _is_read(reading: Reading) -> bool:
+    """Whether a value was read for what it is, and stated for sure."""
+    value = reading.value
+    return reading.is_sure and value is not None and (isinstance(value, Quantity | Expression) or not isinstance(value, Words))
 
 
 @lru_cache(maxsize=1)

@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 
+from verifiers.answers.code_blocks import find_program
 from verifiers.behaviour import BehaviourVote, as_test, is_passed, vote_by_behaviour
-from verifiers.code import evaluate, expression_of, find_program
+from verifiers.code import evaluate, expression_of
 from verifiers.sandbox import Sandbox, SandboxUnavailable
 from verifiers.verdict import Verdict
 

@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
-from verifiers.equivalence import final_answer_text
+from verifiers.answers.final_answer import final_answer_text
 from verifiers.verdict import Verdict
 
 _NUMBER = r"[-+−]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[-+−]?\d{1,30}(?:\.\d{1,30})?"

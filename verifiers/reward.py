@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from verifiers.equivalence import canonical_answer
+from verifiers.answers.equivalence import canonical_answer
 from verifiers.verdict import Verdict
 
 FORMAT = 1

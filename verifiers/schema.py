@@ -6,10 +6,9 @@ import json
 import re
 from typing import Any
 
+from verifiers.answers.code_blocks import fenced_blocks
 from verifiers.bounded_schema import BoundedSchema, UnusableSchema
 from verifiers.verdict import Verdict
-
-_FENCE = re.compile(r"```(?:json)?[^\S\n]{0,40}\n(.*?)```", re.DOTALL | re.IGNORECASE)
 
 
 def find_json(text: str) -> Any:
@@ -17,7 +16,8 @@ def find_json(text: str) -> Any:
 
     Raises `ValueError` when there is none. `NaN` and infinities are refused, as RFC 8259 does.
     """
-    candidates = [text.strip(), *(_FENCE.findall(text))]
+    text = text.lstrip("\ufeff")
+    candidates = [text.strip(), *(block.text for block in fenced_blocks(text) if block.language in ("", "json", "json5", "jsonc"))]
     for candidate in candidates:
         try:
             return json.loads(candidate, parse_constant=_refuse_constant)

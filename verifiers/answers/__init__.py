@@ -1,0 +1,1 @@
+"""What an answer says, and when two are the same."""

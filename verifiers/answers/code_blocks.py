@@ -1,0 +1,71 @@
+"""Fenced blocks of an answer (CommonMark 0.31, section 4.5): a fence closes with as many of its own signs, indented by three blanks at
+most.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_FENCE = re.compile(r"^(?P<indent> {0,3}|\t?)(?P<fence>`{3,}|~{3,})[^\S\n]{0,40}(?P<info>[^\n`]*)$", re.MULTILINE)
+PYTHON = frozenset(("python", "py", "python3", "py3", "python2", "ipython"))
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """A fenced block: its language in small letters ("" if none is named), its text, and whether its fence is closed."""
+
+    language: str
+    text: str
+    is_closed: bool
+
+
+def fenced_blocks(text: str) -> Iterator[Block]:
+    """The blocks in order. One that is never closed goes on to the end of the text."""
+    opening: re.Match[str] | None = None
+    for fence in _FENCE.finditer(text):
+        if opening is None:
+            opening = fence
+        elif fence["fence"].startswith(opening["fence"]) and not fence["info"].strip():
+            yield _block(opening, text[opening.end() + 1 : fence.start()], is_closed=True)
+            opening = None
+    if opening is not None:
+        yield _block(opening, text[opening.end() + 1 :], is_closed=False)
+
+
+def find_program(text: str) -> str | None:
+    """The Python program in an answer: its Python blocks together if they parse so, else the last one that parses; without any that say
+    so, blocks without a language, else the whole text.
+    """
+    text = text.lstrip("\ufeff")
+    blocks = [*fenced_blocks(text)]
+    stated = [block.text for block in blocks if block.language in PYTHON]
+    unnamed = [block.text for block in blocks if not block.language]
+    for group in (stated, unnamed):
+        for candidate in ("\n".join(group), *reversed(group)):
+            if candidate.strip() and parses(candidate):
+                return candidate
+    return text if not blocks and text.strip() and parses(text) else None
+
+
+def parses(program: str) -> bool:
+    try:
+        ast.parse(program)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def is_cut_in_a_block(text: str) -> bool:
+    """Whether a text that broke off did so within a block of code or a JSON value."""
+    blocks = [*fenced_blocks(text)]
+    if blocks:
+        return not blocks[-1].is_closed
+    return text.lstrip("\ufeff \n").startswith(("{", "["))
+
+
+def _block(opening: re.Match[str], text: str, *, is_closed: bool) -> Block:
+    language = re.match(r"[\w+#.-]*", opening["info"].strip().lstrip("{."))
+    return Block(language[0].lower() if language else "", text, is_closed)

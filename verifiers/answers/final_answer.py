@@ -1,0 +1,302 @@
+"""Where a text says its final answer: behind thoughts and corrections, by the marks that models and prompts use, in ten languages.
+
+A mark begins a statement; where the statement ends is for whoever reads it ("42. I checked it in 2 ways": the sentence ends behind 42). Of
+several marks the last one counts, because models correct themselves; what follows a next question that the model made up itself does not.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import deque
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from verifiers.answers.latex import braced
+from verifiers.answers.pattern import Pattern
+
+Mark = Literal["tag", "json", "boxed", "hashes", "says", "heading", "bold", "last_line", "alone"]
+MAX_STATEMENT_CHARS = 20_000
+TAIL_CHARS = 20_000
+MAX_BOXES = 50  # of a text, the last ones
+LEAD_CHARS = 60  # of words in front of "answer" that belong to the mark
+
+_THOUGHTS_END = Pattern(
+    r"</(?:think|thinking|thought|thoughts|reasoning|scratchpad|reflection)>|\[/THINK\]|<\|channel\|>final<\|message\|>", re.IGNORECASE
+)
+_THOUGHTS_BEGIN = Pattern(
+    r"^\s*(?:<(?:think|thinking|thought|thoughts|reasoning|scratchpad)>|\[THINK\]|<\|channel\|>analysis<\|message\|>)", re.IGNORECASE
+)
+_TAG = Pattern(
+    r"<(?P<tag>answer|final_answer|final-answer|finalanswer|result)>\s*(?P<said>.*?)\s*(?:</(?P=tag)>|\Z)", re.IGNORECASE | re.DOTALL
+)
+_JSON_ANSWER = Pattern(r'"(?:final_?)?answer"\s*:\s*', re.IGNORECASE)
+_HASHES = Pattern(r"####[^\S\n]{0,20}([^\n]+)")
+_IS = (
+    r"\**[^\S\n]{0,3}(?::|=|(?:is|was|are|ist|lautet|es|est|é|eh|is therefore|should be|would be|must be|will be)\b"
+    r"(?:[^\S\n]{0,3}(?:then|thus|therefore|simply|just|exactly|approximately|about|indeed|clearly|donc|also|portanto|por lo tanto|entonces)\b,?)?)"
+)
+_FINAL = (
+    r"final\s+(?:answer|result)|endgültige\s+(?:antwort|ergebnis)|endergebnis|respuesta\s+final|réponse\s+finale|resposta\s+final|resultado\s+final"
+    r"|résultat\s+final"
+)
+_USUAL = (
+    r"(?:the|my|our|correct|right|best)\s+(?:(?:correct|right|best|final|numerical|overall|most\s+likely|only|short|closest)\s+){0,2}"
+    r"(?:answer|solution|result|choice|option)(?:\s+(?:to|for|of)\s+(?:the|this|your|part|question)\b[^\n.:]{0,60})?"
+    r"|(?:die|richtige|korrekte)\s+(?:richtige\s+|korrekte\s+)?(?:antwort|lösung)|das\s+ergebnis|(?:la|el)\s+(?:respuesta|resultado)"
+    r"(?:\s+(?:correcta|correcto))?|la\s+(?:bonne\s+)?réponse(?:\s+(?:correcte|exacte))?|le\s+résultat"
+    r"|(?:a|o)\s+(?:resposta|resultado)(?:\s+(?:correta|correto|certa))?"
+)
+_SAYS = Pattern(rf"\b(?P<strong>(?:the\s+|my\s+)?(?:{_FINAL}))\b{_IS}|\b(?:{_USUAL}){_IS}", re.IGNORECASE)
+_LINE_LABEL = Pattern(
+    r"^[^\w\n]{0,8}(?:short\s+|correct\s+|final\s+)?(?:answer|ans|a|antwort|lösung|ergebnis|respuesta|réponse|reponse"
+    r"|resposta|solución|resultado|ответ|उत्तर|जवाब|"
+    r"الإجابة|الجواب|答|答案|正确答案|最终答案|答え|回答|解答|正解)(?:\s+(?:finale?|correcta))?\**[^\S\n]{0,3}[:：=]\**",
+    re.IGNORECASE | re.MULTILINE,
+)
+_OTHER_SCRIPTS = Pattern(
+    r"(?:(?:最终|正确|所以|因此|故|最后)?的?(?:答案|结果|結果|正解|答え|回答|解答)(?:は|是|为|為|应该是|应为|就是|[:：=])[:：]?"
+    r"|(?:правильный\s+|окончательный\s+)?ответ(?:\s*[:：—–-]|\s+(?:равен|будет|таков)\b:?)"
+    r"|(?:सही\s+|अंतिम\s+)?(?:उत्तर|जवाब)\s*(?:है|[:：])|(?:الإجابة|الجواب)(?:\s+(?:النهائية|الصحيحة|النهائي"
+    r"|الصحيح))?\s*(?:هي|هو|[:：]))\**",
+    re.IGNORECASE,
+)
+_HEADING = Pattern(
+    r"^[^\S\n]{0,3}(?:#{1,6}[^\S\n]{0,3}|\*\*)\W{0,3}(?:the\s+)?(?:final\s+|short\s+)?(?:answer|antwort"
+    r"|respuesta(?:\s+final)?|réponse(?:\s+finale)?|resposta|ответ|答案|答え|result|solution)"
+    r"\W{0,4}[^\S\n]{0,5}\n+[^\S\n]{0,5}(?P<said>[^\n]+)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_CONCLUSION = Pattern(
+    r"(?:^|[.!?。\n]\s{0,5})(?:so|thus|therefore|hence|consequently|in conclusion|also|deshalb|daher|por lo tanto"
+    r"|por tanto|donc|portanto|logo|итак|следовательно|因此|所以|よって|したがって)\b,?\s"
+    r"[^\n.]{0,160}?(?:\bis|\bare|\bequals?|\bist|\bes|\best|\bé|=|是|为|は|must be|should be|have|has|makes?|costs?"
+    r"|takes?|needs?|earns?|gets?|spends?|pays?)\s(?P<said>[^\n]+)",
+    re.IGNORECASE,
+)
+_BOX = Pattern(r"\\f?boxed\s?(?=\{)|\\fbox\s?(?=\{)")
+_BOLD = Pattern(r"\*\*(?P<said>[^*\n]{1,200})\*\*")
+_NEXT_QUESTION = Pattern(
+    r"\n[^\S\n]{0,9}(?:\n|#{1,4}\s|\*\*)[^\w\n]{0,4}(?:(?:next|new|another)\s+)?(?:question|problem|q|user|human"
+    r"|frage|pregunta|问题)\s{0,2}\d{0,3}\W{0,3}[:：]",
+    re.IGNORECASE,
+)
+_SUMMARY = Pattern(  # of the answers to several questions, behind the one to this
+    r"\n[^\S\n]{0,9}(?:now,?\s+|so,?\s+|finally,?\s+)?(?:(?:let['’]s|let us|we can|i will)\s?)?(?:(?:combin\w+"
+    r"|summari[sz]\w+|consider\w+|collect\w+|putting)\s(?:\w+\s){0,4}answers?\b|总结|综上)",
+    re.IGNORECASE,
+)
+_CORRECTED = Pattern(
+    r"\b(?:wait|actually|correction|correcting|mistake|however|no,|sorry|oops|hmm|let me|re-?check|recalculat"
+    r"|re-?evaluat|re-?consider|not right|wrong|"
+    r"incorrect|revise|double[- ]check|nein|moment|korrektur|perdón|espera|corrección|attend|correction|pardon"
+    r"|desculp|corrig|подожд|исправ|ошиб|等等|更正|不对|訂正)",
+    re.IGNORECASE,
+)
+_ANCHORS = (  # one of them is in every mark that is made of words
+    "answer", "ans:", "result", "solution", "choice", "option", "\na:", "antwort", "ergebnis", "lösung", "respuesta", "réponse", "reponse",
+    "résultat",
+    "resposta", "solución", "ответ", "उत्तर", "जवाब", "إجابة", "الجواب", "答", "结果", "結果", "正解",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What follows a mark, up to the end of its line (or of its box, tag or field), and where it lies in the text.
+
+    `is_sure` is false where several marks say different things and no word of a correction stands between them.
+    """
+
+    text: str
+    start: int
+    end: int
+    mark: Mark
+    is_sure: bool = True
+
+
+def without_thoughts(text: str) -> tuple[str, int] | None:
+    """The part of a text behind its thoughts, and where it begins; `None` if the thoughts have no end."""
+    if "<" not in text and "[" not in text:
+        return text, 0
+    ends = [found.end() for found in _THOUGHTS_END.finditer(text)]
+    if ends:
+        return text[ends[-1] :], ends[-1]
+    return None if _THOUGHTS_BEGIN.match(text) else (text, 0)
+
+
+def find_statement(text: str) -> Statement | None:
+    """The last part of a text that is marked as its answer (thoughts must be cut off before), or `None`.
+
+    Marks, the surest first: an XML tag, a JSON field `answer`, a box, `####`, "the final answer is" and its like in ten languages, a
+    heading "Answer". A text without any of them is left to the reader: see `find_unmarked`.
+    """
+    if '"' in text and (said := _json_answer(text)) is not None:
+        return said
+    end = _end_of_own_answer(text)
+    marked = _last_mark(text[:end])
+    return marked if marked is not None or end == len(text) else _last_mark(text)
+
+
+def find_unmarked(text: str) -> Statement | None:
+    """Of a text without marks: all of it if it is one line, else what its last line concludes ("So the total is 42"), or its last bold
+    words.
+    """
+    stripped = text.strip()
+    offset = text.find(stripped)
+    if "\n" not in stripped and len(stripped) <= 120:
+        return Statement(stripped, offset, offset + len(stripped), "alone")
+    tail = stripped[-TAIL_CHARS:]
+    base = offset + len(stripped) - len(tail)
+    conclusion = next(iter(deque(_CONCLUSION.finditer(tail), maxlen=1)), None)
+    if conclusion is not None and "\n" not in tail[conclusion.end() :].strip():
+        return Statement(conclusion["said"], base + conclusion.start("said"), base + conclusion.end("said"), "last_line", is_sure=False)
+    last_line = tail[tail.rfind("\n") + 1 :]
+    bold = _BOLD.findall(last_line)
+    if bold:
+        start = base + tail.rfind(bold[-1])
+        return Statement(bold[-1], start, start + len(bold[-1]), "bold", is_sure=len(bold) == 1)
+    return None
+
+
+def final_answer_text(text: str) -> str | None:
+    """The part of a text that is marked as its final answer, without its mark and its stars; `None` if nothing is marked."""
+    spoken = without_thoughts(text)
+    statement = find_statement(spoken[0]) if spoken else None
+    return None if statement is None else statement.text.strip().strip("*").strip()
+
+
+def _end_of_own_answer(text: str) -> int:
+    """Where a text goes on with questions of its own making, or sums up answers to several."""
+    if "\n" not in text:
+        return len(text)
+    ends = [found.start() for pattern in (_NEXT_QUESTION, _SUMMARY) if (found := pattern.search(text))]
+    return min(ends, default=len(text))
+
+
+def _last_mark(text: str) -> Statement | None:
+    """The statement of the surest kind of mark that a text has; of one kind the last."""
+    shown, strong, weak = ([each for each in kind if each.text.strip(" .…*`")] or kind[-1:] for kind in _all_marks(text))
+    if strong and weak and not strong[-1].text.strip(" .…*`"):
+        strong = []
+    if shown:
+        return _decided(shown, text)
+    if strong:
+        conflicting = weak and _bare(weak[-1].text) != _bare(strong[-1].text) and not is_corrected(text, weak[-1].end, strong[-1].start)
+        return replace(strong[-1], is_sure=False) if conflicting else _decided(strong, text)
+    return _decided(weak, text) if weak else None
+
+
+def _all_marks(text: str) -> tuple[list[Statement], list[Statement], list[Statement]]:
+    """Statements in tags, boxes and behind ####; those called final; the other ones. Each in order."""
+    shown: list[Statement] = []
+    if "<" in text:
+        shown += [Statement(m["said"], m.start("said"), m.end("said"), "tag") for m in _TAG.finditer(text)]
+    if "\\boxed" in text or "\\fbox" in text:
+        shown += _boxed(text)
+    if "####" in text:
+        shown += [Statement(m[1], m.start(1), m.end(1), "hashes") for m in _HASHES.finditer(text)]
+    begin = _first_anchor(text)
+    if begin is None:
+        return shown, [], []
+    strong: list[Statement] = []
+    weak: list[Statement] = []
+    for m in _SAYS.finditer(text, begin):
+        said = _to_line_end(text, m.end(), "says")
+        if said.text.strip(" *_:`"):
+            (weak if m["strong"] is None else strong).append(said)
+    labelled = [m.end() for m in _LINE_LABEL.finditer(text, begin)]
+    if not text.isascii():
+        labelled += [m.end() for m in _OTHER_SCRIPTS.finditer(text)]
+    weak += [_to_line_end(text, end, "says") for end in labelled]
+    if "\n" in text:
+        weak += [Statement(m["said"], m.start("said"), m.end("said"), "heading") for m in _HEADING.finditer(text, begin)]
+    return shown, strong, sorted((each for each in weak if each.text.strip(" *_:`")), key=lambda each: each.start)
+
+
+def all_statements(text: str) -> list[Statement]:
+    """Every marked statement of a text in order, up to where it goes on with other questions."""
+    if '"' in text and (said := _json_answer(text)) is not None:
+        return [said]
+    end = _end_of_own_answer(text)
+    found = [each for kind in _all_marks(text[:end]) for each in kind]
+    if not found and end < len(text):
+        found = [each for kind in _all_marks(text) for each in kind]
+    return sorted(found, key=lambda each: each.start)
+
+
+def is_corrected(text: str, start: int, end: int) -> bool:
+    """Whether between two places of a text something is taken back."""
+    return bool(_CORRECTED.search(text, start, end))
+
+
+def _first_anchor(text: str) -> int | None:
+    """Where the first mark that is made of words may begin; `None` if there is none."""
+    lowered = text.lower() if text.isascii() else text.casefold()
+    if len(lowered) != len(text):  # a letter that has no single small one
+        return 0 if any(word in lowered for word in _ANCHORS) else None
+    at = min((position for word in _ANCHORS if (position := lowered.find(word)) >= 0), default=None)
+    return None if at is None else max(lowered.rfind("\n", 0, at) + 1, at - LEAD_CHARS, 0)
+
+
+def _decided(found: list[Statement], text: str) -> Statement:
+    """The last of the statements; sure if all say the same or the last one corrects."""
+    last = found[-1]
+    if len(found) == 1 or _bare(found[0].text) == _bare(last.text):
+        return last
+    others = {_bare(each.text) for each in found[:-1]} - {_bare(last.text)}
+    if not others:
+        return last
+    before = next(each for each in reversed(found[:-1]) if _bare(each.text) != _bare(last.text))
+    if before.end >= last.start:
+        return last
+    return replace(last, is_sure=is_corrected(text, before.end, last.start))
+
+
+def _bare(said: str) -> str:
+    return re.split(r"[)*.]?\s", said.strip(" *_.$(`").casefold(), maxsplit=1)[0].strip("*).,:`")[:40]
+
+
+def _to_line_end(text: str, start: int, mark: Mark) -> Statement:
+    """From behind a mark to the end of the line; of the next one if the mark ends its line, and of a whole bracket or block that begins
+    there.
+    """
+    while start < len(text) and text[start] in " \t*_:：":
+        start += 1
+    if text[start : start + 1] == "\n":
+        while start < len(text) and text[start] in "\n\r \t*":
+            start += 1
+    opening = re.match(r"\\\[|\$\$|```\w*\n", text[start : start + 12])
+    if opening:
+        closing = {"\\[": "\\]", "$$": "$$"}.get(opening[0], "```")
+        close = text.find(closing, start + opening.end())
+        if close >= 0:
+            return Statement(text[start + opening.end() : close].strip(), start + opening.end(), close, mark)
+    end = text.find("\n", start, start + MAX_STATEMENT_CHARS)
+    end = min(len(text), start + MAX_STATEMENT_CHARS) if end < 0 else end
+    return Statement(text[start:end], start, end, mark)
+
+
+def _boxed(text: str) -> list[Statement]:
+    found = []
+    for match in [*_BOX.finditer(text)][-MAX_BOXES:]:
+        close = braced(text, match.end())
+        if close is not None:
+            found.append(Statement(text[match.end() + 1 : close], match.end() + 1, close, "boxed"))
+    return found
+
+
+def _json_answer(text: str) -> Statement | None:
+    matches = list(_JSON_ANSWER.finditer(text))
+    if not matches:
+        return None
+    start = matches[-1].end()
+    tail = text[start:]
+    try:
+        value, length = json.JSONDecoder(strict=False).raw_decode(tail)
+    except (ValueError, RecursionError):
+        # Models write invalid escapes and unquoted values: take what stands up to the end of the line, less the quotes and braces.
+        line = tail.split("\n", 1)[0].strip().rstrip(",").strip()
+        line = re.sub(r"\s*\}?\s*(?:```)?$", "", line) if line.count("{") < line.count("}") else line
+        value = line[1:-1] if len(line) > 1 and line[0] == line[-1] and line[0] in "\"'" else line
+        length = len(line)
+    return Statement(value if isinstance(value, str) else json.dumps(value), start, start + length, "json")

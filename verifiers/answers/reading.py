@@ -1,0 +1,216 @@
+"""What a text says as its answer: whether it is one at all, the statement and its mark, and the typed value."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from verifiers.answers.final_answer import Mark, Statement, find_statement, find_unmarked, without_thoughts
+from verifiers.answers.literals import literal_key
+from verifiers.answers.non_answers import NonAnswer, judge
+from verifiers.answers.pattern import Pattern
+from verifiers.answers.units import find_units_named
+from verifiers.answers.values import (
+    Data,
+    Expression,
+    Hints,
+    Quantity,
+    Value,
+    Words,
+    is_continued,
+    prepared,
+    quantities_in,
+    read_value,
+    without_lead,
+    words,
+)
+
+MAX_QUESTION_CHARS = 20_000
+_NUMERIC_QUESTION = Pattern(
+    r"\b(?:how (?:many|much|old|long|far|tall|fast|high|deep|wide|big|heavy|hot|cold)|what (?:percent(?:age)?"
+    r"|fraction|number|is the (?:\w+\s){0,3}(?:number|total|sum|value|product|average|mean|probability|area|volume"
+    r"|distance|cost|price|profit))|calculate|compute|evaluate"
+    r"|wie ?viele?|wie (?:lang|alt|weit|hoch)|cuánt[oa]s?|combien|quant[oa]s?|сколько)\b|多少|几个|いくつ|いくら|何(?:個|人|円)"
+    r"|कितन|كم",
+    re.IGNORECASE,
+)
+_CODE_QUESTION = Pattern(r"^[^\S\n]{0,40}(?:def|assert|class|return|import)\b", re.MULTILINE)
+_EXACT_QUESTION = Pattern(
+    r"\b(?:password|passphrase|case[- ]sensitive|identifier|variable|function name|command|regex|regular expression"
+    r"|file ?name|url|path|hash|token|api key|base64|code word|codeword|kennwort|passwort|contraseña|mot de passe"
+    r"|senha|пароль)\b|密码|パスワード",
+    re.IGNORECASE,
+)
+_ROMAN_QUESTION = Pattern(
+    r"\broman (?:numeral|number)|\brömische|\bnúmeros? romanos?|\bchiffres? romains?",
+    re.IGNORECASE,
+)
+_DECIMAL_COMMA = Pattern(
+    r"\b(?:der|die|das|ist|und|antwort|beträgt|ergebnis|el|la|los|es|respuesta|resultado|le|les|est|réponse|résultat"
+    r"|une|é|são|resposta|um|uma|равно|ответ|составляет|и|это)\b",
+    re.IGNORECASE,
+)
+_AMBIGUOUS = Pattern(r"\d[.,]\d")
+_ENGLISH = Pattern(r"\b(?:the|is|of|and|to|in|are|was|for|it|what|how|which)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The final answer of a text.
+
+    `text` is the statement, from `start` to `end` in the text that was read, found by `mark`. `value` is what it says; `None` where the
+    text is no answer, and `non_answer` then its kind. `choice` is the letter that it picks where the question offers options. `is_sure` is
+    false where the text says several things, or says this one without committing to it. `in_full` says that a literal is put as it should
+    be.
+    """
+
+    text: str
+    start: int
+    end: int
+    mark: Mark | None
+    value: Value | None
+    choice: str | None = None
+    non_answer: NonAnswer | None = None
+    is_sure: bool = True
+    in_full: bool = True
+    literal: str | None = None
+    abstains: bool = False
+
+
+def read_answer(text: str, query: str = "", *, finish_reason: str = "stop", may_abstain: bool = False) -> Reading:
+    """The final answer in `text`, typed. `query` says what kind of answer is expected; `finish_reason` is how the model ended (`length`
+    makes JSON and code incomplete). With `may_abstain`, or where the query invites it, not knowing is an answer.
+
+    Cost is linear in the text; of a text without marks only its last 20,000 characters are looked at.
+    """
+    judged = judge(text, query, finish_reason, may_abstain=may_abstain)
+    if judged.non_answer is not None:
+        return Reading("", 0, 0, None, None, non_answer=judged.non_answer, is_sure=False)
+    said, statement = judged.said, judged.statement
+    if judged.abstains:
+        reading = Reading(said.strip(), 0, len(said), "alone", words("does not know"), abstains=True)
+    elif judged.choice is not None:
+        stated = statement or Statement(said.strip(), 0, len(said), "alone")
+        reading = Reading(
+            stated.text, stated.start, stated.end, stated.mark, words(stated.text), judged.choice.letter, is_sure=judged.choice.is_sure
+        )
+    else:
+        hints = hints_of(query)
+        reading = _of_code(said, statement) if hints.is_code else _of_text(said, statement, hints, query)
+    return replace(reading, start=judged.offset + reading.start, end=judged.offset + reading.end) if judged.offset else reading
+
+
+@lru_cache(maxsize=512)
+def hints_of(query: str) -> Hints:
+    asked = query[-MAX_QUESTION_CHARS:]
+    return Hints(
+        bool(_NUMERIC_QUESTION.search(asked)),
+        bool(_ROMAN_QUESTION.search(asked)),
+        bool(_CODE_QUESTION.search(asked)),
+        find_units_named(asked),
+    )
+
+
+@lru_cache(maxsize=512)
+def case_counts(query: str) -> bool:
+    """Whether a question asks for something in which every letter counts: a password, a name in code, a path."""
+    return bool(_EXACT_QUESTION.search(query[-MAX_QUESTION_CHARS:]))
+
+
+def read_number(text: str, query: str = "") -> Quantity | None:
+    """The final number of a text that is known to be one, with its unit: of a statement that holds several values the one that it begins
+    with, or the only one. `None` where none is stated surely.
+    """
+    spoken = without_thoughts(text)
+    if spoken is None:
+        return None
+    hints = replace(hints_of(query), is_numeric=True)
+    statement = find_statement(spoken[0])
+    reading = _of_text(spoken[0], statement, hints, query)
+    return reading.value if isinstance(reading.value, Quantity) and reading.is_sure else None
+
+
+def _of_code(said: str, statement: Statement | None) -> Reading:
+    """The answer to a question about code: an exact literal, in which case and signs count; a bare word stands for the string."""
+    final = statement.text.strip().strip("*").strip() if statement else said.strip()
+    exact = literal_key(final)
+    start, end, mark = (statement.start, statement.end, statement.mark) if statement else (0, len(said), "alone")
+    key = final if exact is None else exact
+    return Reading(final, start, end, mark, Words(final, key, is_exact=True), in_full=exact is not None, literal=key)
+
+
+def _of_text(said: str, statement: Statement | None, hints: Hints, query: str) -> Reading:
+    if statement is None:
+        statement = find_unmarked(said) or (_of_numeric_text(said, hints) if hints.is_numeric else None)
+    if statement is None:
+        whole = said.strip()
+        return Reading(whole, 0, len(said), None, _code_block(whole) or words(whole), is_sure=False)
+    text = prepared(statement.text)
+    if _AMBIGUOUS.search(text) and (
+        _writes_decimal_commas(said[max(0, statement.start - 300) : statement.end]) or _writes_decimal_commas(query)
+    ):
+        hints = replace(hints, decimal_comma=True)
+    value, end = read_value(text, hints)
+    is_sure = statement.is_sure
+    if isinstance(value, Words):
+        value, is_sure = _second_look(text, value, statement, hints)
+        if isinstance(value, Words) and case_counts(query):
+            value = replace(value, is_exact=True)
+    elif isinstance(value, Quantity) and is_continued(text, end):
+        value, is_sure = words(text), False
+    return Reading(statement.text.strip().strip("*").strip(), statement.start, statement.end, statement.mark, value, is_sure=is_sure)
+
+
+def _second_look(text: str, value: Words, statement: Statement, hints: Hints) -> tuple[Value, bool]:
+    """A sentence around the value: "It costs $18 in total", "they need 12 apples"."""
+    sentence = without_lead(text)
+    if sentence != text:
+        inner, _ = read_value(sentence, hints)
+        if not isinstance(inner, Words):
+            return inner, statement.is_sure
+    if len(text) <= 400 and (hints.is_numeric or statement.mark != "alone"):
+        inside = quantities_in(text, hints)
+        inside = [each for each in inside if not is_continued(text, each[2])]
+        if len(inside) == 1 and hints.is_numeric:
+            return inside[0][0], statement.is_sure
+        if inside and hints.is_numeric:
+            equals = text.rfind("=")
+            behind = [each for each in inside if each[1] > equals >= 0]
+            chosen = behind[0] if behind else inside[-1]
+            return chosen[0], statement.is_sure and len({each[0].base for each in inside}) == 1
+    if re.search(r"[=^\\√…]|\.\.\.|\d\s?[*/+]", text):
+        value = replace(value, is_mathematics=True)
+    return value, statement.is_sure
+
+
+def _of_numeric_text(said: str, hints: Hints) -> Statement | None:
+    """The last sentence of a longer text that holds a number, where a number is asked for."""
+    tail = said.rstrip()[-2_000:]
+    base = len(said.rstrip()) - len(tail)
+    sentences = [(m.start(), m.end()) for m in re.finditer(r"[^\n.!?]*(?:\.\d[^\n.!?]*)*[.!?]?", tail) if m[0].strip()]
+    for start, end in reversed(sentences):
+        if re.search(r"\d", tail[start:end]):
+            return Statement(tail[start:end].strip(), base + start, base + end, "last_line", is_sure=False)
+    return None
+
+
+def _code_block(text: str) -> Data | None:
+    block = re.search(r"```(\w*)[^\n]*\n(.*?)(?:```|\Z)", text, re.DOTALL)
+    return Data(block[2], f"code:{block[2].strip()}") if block and block[2].strip() else None
+
+
+@lru_cache(maxsize=512)
+def _writes_decimal_commas(text: str) -> bool:
+    """Whether a text is in a language whose countries write 3,5 for three and a half."""
+    return len(_DECIMAL_COMMA.findall(text)) > 2 * len(_ENGLISH.findall(text))
+
+
+def is_free_text(reading: Reading) -> bool:
+    """Whether a reading is of running text, which nothing but its own copy equals for sure."""
+    return (
+        isinstance(reading.value, Words) and not reading.value.is_exact and reading.choice is None and len(reading.value.folded.split()) > 8
+    )
+
+
+__all__ = ["Expression", "Reading", "hints_of", "is_free_text", "read_answer", "read_number"]
