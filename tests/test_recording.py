@@ -268,10 +268,11 @@ def test_an_answer_that_is_no_text_is_a_failure_of_its_model(text: Any) -> None:
     assert [candidate.model for candidate in answer.candidates] == ["fine"]
 
 
-def test_an_enormous_answer_is_refused_and_an_empty_one_is_kept() -> None:
+def test_an_enormous_answer_is_refused_and_an_empty_one_is_none() -> None:
     answer = ask(Scripted("huge", "x" * 1_000_001), Scripted("fine", LONG), strategy="cascade", quality=1.0)
     assert [candidate.model for candidate in answer.candidates] == ["fine"]
-    assert ask(Scripted("silent", ""), strategy="single").text == ""
+    with pytest.raises(NoAdequateModel, match="silent: it said nothing"):
+        ask(Scripted("silent", ""), strategy="single")
 
 
 def test_all_models_failing_is_one_error_that_names_each() -> None:

@@ -22,6 +22,7 @@ from orchestrator.backends.faults import failure_in, told_failure, too_slow
 from orchestrator.backends.resilience import LONGEST_WAIT_S, backoff_s
 from orchestrator.backends.usage import usage_in, usage_of_all
 from orchestrator.budget import Budget, Ledger, from_nano
+from orchestrator.conclusion import NO_ANSWER_P
 from orchestrator.config import AutoConfig
 from orchestrator.errors import BackendError, BadResponse, BudgetExceeded, NoAdequateModel
 from orchestrator.gateway import sse
@@ -41,7 +42,7 @@ from orchestrator.tokens import TokenizerFamily, estimate_tokens
 from orchestrator.trace import Event, Trace
 from orchestrator.types import Answer, Completion, Usage
 from router import ModelProfile, Preference, Route
-from verifiers.answered import why_no_answer
+from verifiers import why_no_answer
 
 if TYPE_CHECKING:
     from orchestrator.backends.relay import Passage, Relay
@@ -49,7 +50,6 @@ if TYPE_CHECKING:
     from orchestrator.gateway.pipelines import Pipelines
 
 ATTEMPTS = 3
-NO_ANSWER_P = 0.02  # that nothing, or "I do not know", was the right answer
 SEARCH_CALLS = 8  # of whose tokens a search holds in a limited minute
 LEAST_OUTPUT_TOKENS = 16  # the responses API takes no smaller limit
 AUTO = "auto"
@@ -356,7 +356,8 @@ class Completions:
     def _took(self, job: Job, plan: Plan, model: str, text: str | None, usage: Usage) -> None:
         """Tells the engine what the routed draft was, so that it is logged, learned from and audited; its caller does not wait for that."""
         # What is no answer is not right because its model usually is.
-        job.facts.confidence = plan.route.p_success(model) if text is None or why_no_answer(text) is None else NO_ANSWER_P
+        is_answer = text is None or why_no_answer(text, plan.query.text) is None
+        job.facts.confidence = plan.route.p_success(model) if is_answer else NO_ANSWER_P
         if text is None or not self.engine.takes_note:
             return
         completion = Completion(

@@ -1,16 +1,19 @@
 """Belief: the distribution over groups of equivalent answers, plus "none of them is right".
 
-Models err together, because hard questions are hard for all. So each query has a latent ease, ease ~ N(0, spread^2), which every draft tells
-something about; given the ease, drafts are independent:
+Models err together, because hard questions are hard for all. So each query has a latent ease, ease ~ N(0, spread^2), which every draft
+tells something about; given the ease, drafts are independent:
 
     P(model m right | ease) = sigmoid(logit_m + ease)            logit_m set so that the mean over ease is the router's P(m right)
 
-(a one-parameter item response model, integrated by Gauss-Hermite quadrature). Wrong answers fall into groups by a Chinese restaurant process
-with `concentration`: the larger, the rarer two wrong answers coincide. Verdicts multiply a group's odds by their likelihood ratio.
+(a one-parameter item response model, integrated by Gauss-Hermite quadrature). Wrong answers fall into groups by a Chinese restaurant
+process with `concentration`: the larger, the rarer two wrong answers coincide. Verdicts multiply a group's odds by their likelihood ratio.
+
+What is no answer (a refusal, nothing at all) is no vote for a group: that a model did not answer right makes the question look harder, and
+no more.
 
 What one model says again is hardly news: it errs the same way again. Such a vote's likelihood is raised to a power between 0 and 1 (a power
-posterior): `repeat` for another draft of the same kind, `other_way` for one in another representation (a program instead of words), which errs
-differently.
+posterior): `repeat` for another draft of the same kind, `other_way` for one in another representation (a program instead of words), which
+errs differently.
 """
 
 from __future__ import annotations
@@ -35,8 +38,8 @@ class VoteModel:
 
     `repeat` and `other_way` in [0, 1] say how much a further vote of a model counts.
 
-    `slope` and `intercept` are Platt scaling (Platt 1999) of the confidence that is stated and compared with targets: models err together in ways
-    that one ease a question does not hold.
+    `slope` and `intercept` are Platt scaling (Platt 1999) of the confidence that is stated and compared with targets: models err together
+    in ways that one ease a question does not hold.
     """
 
     spread: float = 2.0
@@ -116,8 +119,8 @@ def success_given_ease(p_success: Array, model: VoteModel) -> Array:
 def outcomes(state: VoteState, right: Array, model: VoteModel) -> Array:
     """Weights after one more vote, for each model and each group that it could vote for (the last one: a new group).
 
-    `right` is P(right | ease), shape (models, nodes). Result shape: (models, groups + 1 outcomes, groups + 2 hypotheses, nodes); the hypothesis
-    row `groups` is the new group (all zero unless the outcome is a new one), the last row "none of them".
+    `right` is P(right | ease), shape (models, nodes). Result shape: (models, groups + 1 outcomes, groups + 2 hypotheses, nodes); the
+    hypothesis row `groups` is the new group (all zero unless the outcome is a new one), the last row "none of them".
     """
     groups = len(state.keys)
     sizes = np.array(state.sizes, dtype=float)
@@ -137,8 +140,10 @@ def outcomes(state: VoteState, right: Array, model: VoteModel) -> Array:
     return out
 
 
-def vote(state: VoteState, key: str, right: Array, model: VoteModel, *, power: float = 1.0) -> VoteState:
-    """The state after one vote for group `key`, its likelihood raised to `power`; `right` has shape (nodes,)."""
+def vote(state: VoteState, key: str | None, right: Array, model: VoteModel, *, power: float = 1.0) -> VoteState:
+    """The state after one vote for group `key`, its likelihood raised to `power`; `right` has shape (nodes,). `None` is no answer."""
+    if key is None:
+        return VoteState(state.weights * (1.0 - right) ** power, state.keys, state.sizes)
     groups = len(state.keys)
     is_new = key not in state.keys
     choice = groups if is_new else state.keys.index(key)
@@ -169,15 +174,15 @@ def weigh(state: VoteState, likelihood_ratio: Mapping[str, float]) -> VoteState:
 
 
 def believe(
-    votes: Sequence[tuple[str, float]], model: VoteModel | None = None, likelihood_ratio: Mapping[str, float] | None = None
+    votes: Sequence[tuple[str | None, float]], model: VoteModel | None = None, likelihood_ratio: Mapping[str, float] | None = None
 ) -> Belief:
-    """The posterior after `votes`: (group key, prior P(that model is right)) for each draft."""
+    """The posterior after `votes`: (group key or `None` for no answer, prior P(that model is right)) for each draft."""
     model = model or VoteModel()
     state = replay(votes, model)
     return to_belief(weigh(state, likelihood_ratio or {}))
 
 
-def replay(votes: Sequence[tuple[str, float]], model: VoteModel, powers: Sequence[float] | None = None) -> VoteState:
+def replay(votes: Sequence[tuple[str | None, float]], model: VoteModel, powers: Sequence[float] | None = None) -> VoteState:
     """The state after `votes`; `powers` are how much each counts (default: fully)."""
     cast = tuple((key, p, power) for (key, p), power in zip(votes, powers or [1.0] * len(votes), strict=True))
     for end in range(DEEP, len(cast), DEEP):  # so that the recursion is never deeper
@@ -186,7 +191,7 @@ def replay(votes: Sequence[tuple[str, float]], model: VoteModel, powers: Sequenc
 
 
 @lru_cache(maxsize=2_048)
-def _replayed(votes: tuple[tuple[str, float, float], ...], model: VoteModel) -> VoteState:
+def _replayed(votes: tuple[tuple[str | None, float, float], ...], model: VoteModel) -> VoteState:
     """One vote after the other; a search adds one at a time, so that what was before it is at hand."""
     if not votes:
         return start(model)

@@ -27,9 +27,9 @@ INDIFFERENT = 0.001  # a difference in accuracy that is not paid for
 
 @dataclass(frozen=True, slots=True)
 class GradedQuestion:
-    """One calibration question: for each model the group key of its answer, whether it was right, and what it cost."""
+    """One calibration question: for each model the group key of its answer (`None`: it is none), whether it was right, and what it cost."""
 
-    keys: Mapping[str, str]
+    keys: Mapping[str, str | None]
     right: Mapping[str, bool]
     cost_usd: Mapping[str, float]
 
@@ -116,7 +116,7 @@ def fit_vote_model(questions: Sequence[GradedQuestion], p_success: Mapping[str, 
             state = start(model)
             for index, name in enumerate(models):
                 state = vote(state, question.keys[name], right[index], model)
-            correct = next((question.keys[name] for name in models if question.right[name]), None)
+            correct = next((key for name in models if question.right[name] and (key := question.keys[name]) is not None), None)
             row = state.keys.index(correct) if correct is not None else -1
             total += float(np.log(max(state.weights[row].sum(), 1e-300)))
         return total
@@ -168,10 +168,15 @@ def replay_search(
                 break
             left.remove(chosen)
             key = question.keys[models[chosen]]
-            path = (*path, (chosen, state.keys.index(key) if key in state.keys else len(state.keys)))
+            path = (*path, (chosen, -1 if key is None else state.keys.index(key) if key in state.keys else len(state.keys)))
             usd += question.cost_usd[models[chosen]]
             state = vote(state, key, right[chosen], model)
         shares = state.weights[:-1].sum(axis=1)
+        if not state.keys:  # nobody answered
+            hits.append(False)
+            believed.append(0.0)
+            spent.append(usd)
+            continue
         lead = state.keys[int(np.argmax(shares))]
         said_so = [models[asked] for asked, _ in path if question.keys[models[asked]] == lead]
         hits.append(question.right[max(said_so, key=lambda model: p_success[model])])

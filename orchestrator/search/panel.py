@@ -64,7 +64,7 @@ def two_ways(state: SearchState) -> Sequence[Action]:
     if state.candidates and state.confidence >= state.quality:
         return [Stop(reached(state))]
     ways = {candidate.way for candidate in state.candidates}
-    if len(ways) == 2 and len(set(state.keys)) == 1:
+    if len(ways) == 2 and len(set(state.keys)) == 1 and state.non_answer(0) is None:
         return [Stop("words and program agree")]
     dearer = [choice for choice in state.choices if choice.model == state.best_model]
     if state.best_model is None or not dearer or len({draft.model for draft in state.drafts}) > 1:

@@ -11,10 +11,10 @@ from orchestrator.search.actions import Action, Call, Draft
 from orchestrator.search.belief import Belief, VoteModel, VoteState, replay, to_belief, weigh
 from orchestrator.search.revising import CRITERIA, CRITIQUE, DEBATE, KNOWN, OPINION, TRUSTED, Revised, RevisionOdds
 from orchestrator.types import Candidate
-from verifiers import Ensemble, Verdict, canonical_answer
+from verifiers import Ensemble, NonAnswer, Reading, Verdict, group_answers, read_answer
 
-SHORT_ANSWER_WORDS = 8
 MAX_KEPT_CHARS = 8_000
+SAYS_NOTHING: frozenset[NonAnswer | None] = frozenset(("empty", "error", "filtered"))  # non-answers that are of no use to any reader
 UNKNOWN_PRICE_USD = 0.01  # taken where no price is known
 
 
@@ -22,8 +22,8 @@ UNKNOWN_PRICE_USD = 0.01  # taken where no price is known
 class Choice:
     """A model that may be asked: P(right) in [0, 1], expected price in USD (`None`: unknown) and seconds.
 
-    Of the price, `prompt_usd` is for reading the prompt (`reread_usd` when it was read shortly before), which a model that `gives_several` answers to
-    one call does once.
+    Of the price, `prompt_usd` is for reading the prompt (`reread_usd` when it was read shortly before), which a model that `gives_several`
+    answers to one call does once.
     """
 
     model: str
@@ -37,11 +37,11 @@ class Choice:
 
 @dataclass(frozen=True)
 class SearchState:
-    """Immutable; the loop makes a new one after every result. `choices` are the models that have not been asked for a draft, cheapest first; `fleet`
-    are all that may be asked (empty: those).
+    """Immutable; the loop makes a new one after every result. `choices` are the models that have not been asked for a draft, cheapest
+    first; `fleet` are all that may be asked (empty: those).
 
-    `running` is what was begun and has not ended, `begun` everything so far; `seconds_left` the time until the deadline (`None`: there is none). A
-    right answer is worth `value_usd`, a second less to wait `usd_per_second`. `criteria` are what a critique judges by.
+    `running` is what was begun and has not ended, `begun` everything so far; `seconds_left` the time until the deadline (`None`: there is
+    none). A right answer is worth `value_usd`, a second less to wait `usd_per_second`. `criteria` are what a critique judges by.
     """
 
     question: str
@@ -63,20 +63,58 @@ class SearchState:
     seconds_left: float | None = None
 
     @cached_property
-    def keys(self) -> tuple[str, ...]:
-        """The group of each candidate: equal keys are equivalent answers, as a verifier found or by their form. Free text is like its copies only."""
-        first: dict[str, int] = {}
+    def readings(self) -> tuple[Reading, ...]:
+        """What each candidate says, and whether it is an answer at all."""
         return tuple(
-            next((v.group for v in candidate.verdicts if v.group is not None), None)
-            or group_key(candidate.text, self.question)
-            or f"text#{first.setdefault(candidate.text.strip(), index)}"
-            for index, candidate in enumerate(self.candidates)
+            reading_of(candidate.text, self.question, candidate.completion.finish_reason, self.may_abstain) for candidate in self.candidates
         )
+
+    def non_answer(self, index: int) -> NonAnswer | None:
+        """Of which kind candidate `index` is that is no answer; `None` for an answer, and for what a check of the caller's passed."""
+        passed = any(verdict.decisive and verdict.passed for verdict in self.candidates[index].verdicts)
+        return None if passed else self.readings[index].non_answer
+
+    @cached_property
+    def keys(self) -> tuple[str, ...]:
+        """The group of each candidate: equal keys are equivalent answers, as a verifier found or by what they say.
+
+        Running text is like its copies only (`text#...`); what is no answer is like nothing (`none#...`).
+        """
+        return self._grouping[0]
+
+    @cached_property
+    def _grouping(self) -> tuple[tuple[str, ...], frozenset[frozenset[str]]]:
+        """The keys, and the pairs of them of which is unknown whether they are the same."""
+        read = [index for index in range(len(self.candidates)) if self.non_answer(index) is None]
+        groups = group_answers([self.readings[index] for index in read], self.question)
+        found = {index: key for index, key in zip(read, groups.keys, strict=True) if key is not None}
+        keys: list[str] = []
+        for index, candidate in enumerate(self.candidates):
+            behaves = next((verdict.group for verdict in candidate.verdicts if verdict.group is not None), None)
+            none = f"none#{index}" if self.non_answer(index) is not None else f"text#{index}"
+            keys.append(behaves or found.get(index, none))
+        return tuple(keys), groups.doubts
+
+    @cached_property
+    def set_aside(self) -> frozenset[str]:
+        """Groups that may be the same as one that more speaks for: they neither count for it nor against it."""
+        doubts = self._grouping[1]
+        if not doubts:
+            return frozenset()
+        weight = Counter[str]()
+        for index, p in self.standing.values():
+            weight[self.keys[index]] += 1_000_000 + int(1_000 * p)  # by votes, then by who cast them
+        kept: list[str] = []
+        aside: set[str] = set()
+        for key, _ in weight.most_common():
+            is_doubted = any(frozenset((key, other)) in doubts for other in kept)
+            (aside.add if is_doubted else kept.append)(key)
+        return frozenset(aside)
 
     @cached_property
     def comparable(self) -> bool:
         """Whether agreement means anything: some answer is short enough to be given twice in the same form."""
-        return any(not key.startswith("text#") for key in self.keys)
+        return any(not key.startswith(("text#", "none#")) for key in self.keys)
 
     @property
     def drafts(self) -> tuple[Draft, ...]:
@@ -89,7 +127,8 @@ class SearchState:
 
     @cached_property
     def standing(self) -> Mapping[int, tuple[int, float]]:
-        """For each draft, who speaks for it, itself or the revision that independent checks prefer, and P(that one is right) before any vote.
+        """For each draft, who speaks for it, itself or the revision that independent checks prefer, and P(that one is right) before any
+        vote.
 
         What a model says in the light of others' answers speaks for it without a check: it may change its mind.
         """
@@ -111,29 +150,40 @@ class SearchState:
         return found
 
     @property
-    def votes(self) -> tuple[tuple[str, float], ...]:
-        """(group, P(right)) of every draft or what speaks for it, unless ruled out."""
+    def votes(self) -> tuple[tuple[str | None, float], ...]:
+        """(group, P(right)) of every draft or what speaks for it, unless ruled out; the group of what is no answer is `None`."""
         return tuple((key, p) for key, p, _ in self.voices)
 
     @cached_property
-    def voices(self) -> tuple[tuple[str, float, float], ...]:
+    def voices(self) -> tuple[tuple[str | None, float, float], ...]:
         """(group, P(right), how much it counts in (0, 1]): what one model says again counts less.
 
-        Voices that a debate won over do not count: a group has no more votes than it had before.
+        What may or may not be the same as a group that more speaks for has no voice (`set_aside`). Voices that a debate won over do not
+        count: a group has no more votes than it had before.
         """
         before = Counter(self.keys[root] for root in self.standing)
         given: Counter[str] = Counter()
         heard: Counter[tuple[str, str]] = Counter()
-        cast = []
+        cast: list[tuple[str | None, float, float]] = []
         for index, p in self.standing.values():
             key = self.keys[index]
-            if self.candidates[index].ruled_out or (self.candidates[index].made_of and given[key] >= max(before[key], 1)):
+            if (
+                key in self.set_aside
+                or self.candidates[index].ruled_out
+                or (self.candidates[index].made_of and given[key] >= max(before[key], 1))
+            ):
                 continue
             given[key] += 1
             model, way = self.candidates[index].model, self.candidates[index].way
             again, otherwise = heard[model, way], sum(n for (name, _), n in heard.items() if name == model)
             heard[model, way] += 1
-            cast.append((key, p, self.vote_model.repeat if again else self.vote_model.other_way if otherwise else 1.0))
+            cast.append(
+                (
+                    None if key.startswith("none#") else key,
+                    p,
+                    self.vote_model.repeat if again else self.vote_model.other_way if otherwise else 1.0,
+                )
+            )
         return tuple(cast)
 
     def prior(self, candidate: Candidate) -> float:
@@ -171,7 +221,7 @@ class SearchState:
         p = dict(self.standing.values())
         shares: dict[str, float] = {}
         for index, (key, candidate) in enumerate(zip(self.keys, self.candidates, strict=True)):
-            if candidate.ruled_out:
+            if candidate.ruled_out or key.startswith("none#"):
                 shares.setdefault(key, 0.0)
                 continue
             own = p.get(index, 0.0) if candidate.revises is not None else self.prior(candidate)
@@ -183,18 +233,20 @@ class SearchState:
 
     @cached_property
     def leader(self) -> int | None:
-        """Index of the best candidate: in the leading group, one that no verifier faults, put in full form, from the model most often right."""
+        """Index of the best candidate: in the leading group, one that no verifier faults, put in full form, from the model most often
+        right. What is no answer leads only where nothing else is there.
+        """
         usable = [i for i, candidate in enumerate(self.candidates) if not candidate.ruled_out]
         if not usable:
             return None
+        usable = [i for i in usable if self.non_answer(i) is None] or usable
         lead = max(self.p_right(i) for i in usable)
         members = [i for i in usable if self.p_right(i) == lead]
         return max(members, key=self._rank)
 
     def _rank(self, index: int) -> tuple[float, ...]:
         candidate = self.candidates[index]
-        in_full = canonical_answer(candidate.text, self.question).in_full
-        return _score(candidate), bool(candidate.made_of), in_full, self.prior(candidate), -index
+        return _score(candidate), bool(candidate.made_of), self.readings[index].in_full, self.prior(candidate), -index
 
     @property
     def first_model(self) -> str | None:
@@ -244,18 +296,24 @@ class SearchState:
 Strategy = Callable[[SearchState], Sequence[Action]]
 
 
+def reading_of(text: str, question: str, finish_reason: str = "stop", may_abstain: bool = False) -> Reading:
+    """What an answer says. Every state of a search asks for all candidates again, so short ones are kept."""
+    return (_read_once if len(text) + len(question) <= MAX_KEPT_CHARS else _read)(text, question, finish_reason, may_abstain)
+
+
+def _read(text: str, question: str, finish_reason: str, may_abstain: bool) -> Reading:
+    return read_answer(text, question, finish_reason=finish_reason, may_abstain=may_abstain)
+
+
+_read_once = lru_cache(maxsize=4_096)(_read)
+
+
 def group_key(text: str, question: str) -> str | None:
-    """What an answer is compared by: equal keys are equivalent answers. `None` for free text, which is like no other."""
-    return (_key_of_short if len(text) + len(question) <= MAX_KEPT_CHARS else _key_of)(text, question)
-
-
-def _key_of(text: str, question: str) -> str | None:
-    answer = canonical_answer(text, question)
-    alone = answer.kind == "text" and len(answer.key.split()) > SHORT_ANSWER_WORDS
-    return None if alone else f"{answer.kind}:{answer.key}"
-
-
-_key_of_short = lru_cache(maxsize=4_096)(_key_of)  # every state of a search asks for the keys of all candidates again
+    """What an answer is compared by: equal keys are equivalent answers. `None` for running text, which is like no other, and for what is
+    no answer.
+    """
+    (key,) = group_answers([reading_of(text, question)], question).keys
+    return None if key is None or key.startswith("text#") else key
 
 
 def faults(candidate: Candidate, *, trusted: bool) -> str:
@@ -271,7 +329,9 @@ def feedback_of(candidate: Candidate) -> tuple[str, bool]:
 
 
 def revisions_in(state: SearchState, is_right: Callable[[str], bool]) -> list[Revised]:
-    """What the revisions of a finished (or replayed) search did, once it is known which texts are right: what `fit_revisions` learns from."""
+    """What the revisions of a finished (or replayed) search did, once it is known which texts are right: what `fit_revisions` learns
+    from.
+    """
     found = []
     for candidate in state.candidates:
         if candidate.revises is not None:
