@@ -1,4 +1,4 @@
-"""Numbers with units: 0.54 km is 540 m (units by pint, extra `math`)."""
+"""Numbers with units: 0.54 km is 540 m. Rare units are those of pint (extra `math`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
+from verifiers.answers.equivalence import compare_quantities
 from verifiers.answers.final_answer import final_answer_text
+from verifiers.answers.number import numbers_equal, parse_quantity
+from verifiers.answers.reading import hints_of, read_number
+from verifiers.answers.values import Quantity
 from verifiers.verdict import Verdict
 
 _NUMBER = r"[-+−]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[-+−]?\d{1,30}(?:\.\d{1,30})?"
@@ -20,25 +24,45 @@ MAX_WORDS = 4  # of a unit, beginning with the first word behind a number
 
 
 class QuantityVerifier:
-    """Passes answers whose last quantity equals `expected` ("540 m") in whatever unit of the same dimension, up to `relative_tolerance`. Decisive.
+    """Passes answers whose final quantity equals `expected` ("540 m") in whatever unit of the same dimension, up to `relative_tolerance`.
 
-    Fails an answer in a unit of another dimension, and one with a number but no unit; abstains without any number, or without pint. Raises
-    `ValueError` on an expected quantity that is none.
+    Decisive. Fails another value and a unit of another dimension. Abstains where no number is stated for sure, where a number has no unit and the
+    question names none, and where a unit is known neither here nor to pint (extra `math`). Raises `ValueError` on an expected quantity that is none.
     """
 
     name = "quantity"
 
     def __init__(self, expected: str, *, relative_tolerance: float = 1e-3) -> None:
-        if _QUANTITY.search(expected) is None:
+        self._own = parse_quantity(expected)
+        if (self._own is None or self._own.unit is None) and _QUANTITY.search(expected) is None:
             raise ValueError(f"not a number with a unit: {expected!r}")
         self._expected, self._tolerance = expected, relative_tolerance
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        if self._own is not None and self._own.unit is not None and (found := read_number(candidate, query)) is not None:
+            return self._compared(found, self._own, query)
+        if not any(map(str.isdigit, candidate)):
+            return Verdict.abstain(self.name, "the answer holds no number")
+        if self._own is not None and self._own.unit is not None:
+            return Verdict.abstain(self.name, "no quantity is stated for sure")
         if find_spec("pint") is None:
-            return Verdict.abstain(self.name, "pint is not installed: pip install 'compound-orchestrator[math]'")
-        return await asyncio.to_thread(self._judged, candidate)
+            return Verdict.abstain(self.name, "its unit is not known; pint knows more: pip install 'compound-orchestrator[math]'")
+        return await asyncio.to_thread(self._judged_by_pint, candidate)
 
-    def _judged(self, candidate: str) -> Verdict:
+    def _compared(self, found: Quantity, expected: Quantity, query: str) -> Verdict:
+        same = compare_quantities(found, expected, hints_of(query))
+        is_close = (
+            found.unit is not None
+            and expected.unit is not None
+            and found.unit.dimension == expected.unit.dimension
+            and numbers_equal(found.base, expected.base, relative_tolerance=self._tolerance)
+        )
+        if same.verdict == "unknown" and not is_close:
+            return Verdict.abstain(self.name, f"it may be {self._expected}: {same.reason}")
+        passed = bool(same) or is_close
+        return Verdict(self.name, float(passed), passed, "" if passed else f"it is not {self._expected}: {same.reason}", decisive=True)
+
+    def _judged_by_pint(self, candidate: str) -> Verdict:
         expected = find_quantity(self._expected)
         if expected is None:
             return Verdict.abstain(self.name, f"the unit of {self._expected!r} is not known")
@@ -46,9 +70,7 @@ class QuantityVerifier:
         text = (marked if marked is not None else candidate)[-MAX_CHARS:]
         found = find_quantity(text)
         if found is None:
-            if re.search(r"\d", text) is None:
-                return Verdict.abstain(self.name, "the answer holds no number")
-            return Verdict(self.name, 0.0, False, "the answer gives no unit that is known", decisive=True)
+            return Verdict.abstain(self.name, "the answer gives no unit that is known")
         if not found.is_compatible_with(expected):
             return Verdict(self.name, 0.0, False, f"{found:~} is not of the dimension that is asked for", (f"{found:~}",), decisive=True)
         value, wanted = found.to(expected.units).magnitude, expected.magnitude

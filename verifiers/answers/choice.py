@@ -160,7 +160,7 @@ def _leading_letter(said: str, offered: str) -> str | None:
         return None
     if found["held"]:
         return letter.upper()
-    if re.match(r"[\w^²³=+/]|-\w", rest):
+    if re.match(r"[A-Za-z\d_^²³=+/]|-\w", rest):
         return None
     if (letter.islower() or letter in "AI") and _WORDS_FOLLOW.match(rest):
         return None

@@ -134,7 +134,7 @@ _CURRENCY_BEFORE = Pattern(
 )
 _PART = Pattern(
     r"\s?(?P<op>[*/·⋅×]|(?:per|pro|por|par)\b\s?|\s)?\s?(?P<square>square |sq\.? ?|cubic |quadrat|平方|立方)?"
-    r"(?P<unit>°\s?[CF](?![a-z])|℃|℉|[%°¢€£₹₽₩$¥]|degrees? (?:celsius|fahrenheit)\b|[^\W\d_]+[.]?(?:\([a-z]+\))?)"
+    r"(?P<unit>°\s?[CF](?![a-z])|℃|℉|[%°¢€£₹₽₩$¥]|degrees? (?:celsius|fahrenheit)\b|[^\W\d_¹²³⁴]+[.]?(?:\([a-z]+\))?)"
     r"(?:\s?(?:\^|\*\*)\s?[{(]?(?P<power>-?\d)[})]?|(?P<super>⁻?[¹²³⁴])|(?P<bare>(?<=m)[23](?!\d)))?",
     re.IGNORECASE,
 )

@@ -37,6 +37,7 @@ _LEAD = Pattern(
     r"|:)\s+)(?:a total of\s+|equal to\s+)?",
     re.IGNORECASE,
 )
+_SENTENCE_FINAL = Pattern(r"(?:です|でした|である|だ|\s(?:है|हैं|था|थी|थे))(?=[。।.\s]|\Z)")  # "is" at the end of the sentence
 _ENDS = Pattern(
     r"\s{0,3}(?:\Z|[.!?。！？।]+(?:\s|\Z|[\"'”*`)\]])|[,;:，；：、](?:\s|\Z|(?=\D))|[)\]}\"'”*`»」|]|[–—-]{1,2}\s|\s?\(|\s?\["
     r"|\s→|\n|$)"
@@ -80,6 +81,9 @@ _GOES_ON = Pattern(
 _NEXT_PART = Pattern(r"\s*(?:,|and\b|und\b|y\b|et\b|e\b|и\b)?\s*(?=\d)")
 _DOZEN = Pattern(r"\s?dozens?\b", re.IGNORECASE)
 _LETTERS = Pattern(r"[^\W\d_]{4,}")
+_SHORT_WORDS = Pattern(
+    r"\b(?:is|are|was|it|in|of|the|to|and|or|so|we|he|she|by|at|on|if|as|an|its|for|has|had|us|my|no|ist|es|est|et|le|la|el|un|um|de)\b"
+)
 _FUNCTION_NAMES = Pattern(r"sqrt|root|binom|arcsin|arccos|arctan|sinh|cosh|tanh")
 _PRODUCT = Pattern(r"\d+[a-zA-Zπ]{1,3}|π|pi|\d+[²³]|[a-z]{1,2}[²³]?\d?(?<=[²³])")
 _OPERATORS = Pattern(
@@ -221,6 +225,8 @@ def prepared(statement: str) -> str:
 
 def words(text: str) -> Words:
     said = text.strip().strip("*_`").strip()
+    if not said.isascii():
+        said = _SENTENCE_FINAL.sub("", said.rstrip("。।."))
     return Words(said, folded(said))
 
 
@@ -508,7 +514,7 @@ def _ends_at(text: str, end: int) -> bool:
         return True
     if _CONTINUES.match(text, end):
         return False
-    return bool(_ENDS.match(text, end) or _CLAUSE.match(text, end) or _NOUN.match(text, end)) or text[end : end + 1] in "个個名只人本件"
+    return any(pattern.match(text, end) for pattern in (_ENDS, _CLAUSE, _NOUN, _SENTENCE_FINAL)) or text[end : end + 1] in "个個名只人本件"
 
 
 def _is_alone(text: str, end: int) -> bool:
@@ -528,7 +534,7 @@ def _end_of_sentence(text: str, start: int) -> int:
 
 def _looks_mathematical(said: str) -> bool:
     """Whether a text is worth reading as a formula: it has operators or numbers beside letters, and no words."""
-    if len(said) > 400 or not said or _LETTERS.search(_FUNCTION_NAMES.sub("", said)):
+    if len(said) > 400 or not said or _LETTERS.search(_FUNCTION_NAMES.sub("", said)) or _SHORT_WORDS.search(said):
         return False
     if said.isalnum():  # x and aB3x are names, 2x and π are not
         return bool(_PRODUCT.fullmatch(said))
