@@ -8,6 +8,7 @@ from verifiers.answers.final_answer import final_answer_text
 from verifiers.answers.non_answers import NonAnswer, invites_abstention, why_no_answer
 from verifiers.answers.number import NumericVerifier, find_number, numbers_equal, parse_number
 from verifiers.answers.reading import Reading, read_answer
+from verifiers.answers.tool_calls import equivalent_calls
 from verifiers.code import UnitTestVerifier
 from verifiers.compose import all_of, any_of, weighted
 from verifiers.ensemble import Ensemble, Evidence
@@ -68,6 +69,7 @@ __all__ = [
     "canonical_answer",
     "claims_of",
     "equivalent",
+    "equivalent_calls",
     "final_answer_text",
     "find_choice",
     "find_json",
