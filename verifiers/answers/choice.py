@@ -32,7 +32,7 @@ _WORDS_FOLLOW = Pattern(
     r"|according\b|due\b|\W)\w"
 )
 _NEGATED = Pattern(
-    r"^[)\]*_.\s]{0,4}(?:(?:is|was|would be|are|seems|looks)\s+(?:also\s+)?(?:not\b|incorrect|wrong|false"
+    r"[)\]*_.\s]{0,4}(?:(?:is|was|would be|are|seems|looks)\s+(?:also\s+)?(?:not\b|incorrect|wrong|false"
     r"|a distractor|invalid|ruled out|eliminated|implausible|too\b)"
     r"|(?:,|but|which|and)?\s*(?:but\s+)?(?:it|that|this|which)\s+(?:is|was)\s+(?:also\s+)?(?:not\b|incorrect|wrong"
     r"|false)|can(?:not|['’]t)\b|does(?:n['’]t| not)\b|isn['’]t|would be (?:wrong|incorrect))",
@@ -172,23 +172,20 @@ def _committed(tail: str, offered: str) -> Choice | None:
     chosen = None
     for found in _COMMITS.finditer(tail):
         letter = (found["a"] or found["b"]).translate(_FULL_WIDTH).upper()
-        if letter in offered and not _NEGATED.match(tail[found.end() :]) and not re.search(r"\b(?:not|n['’]t|isn['’]t)\s*$", found[0][:-1]):
+        if letter in offered and not _NEGATED.match(tail, found.end()) and not re.search(r"\b(?:not|n['’]t|isn['’]t)\s*$", found[0][:-1]):
             around = tail[max(0, found.start() - 100) : found.end()]
             chosen = Choice(letter, is_sure=not _CLOSEST.search(around))
     return chosen
 
 
 def _restated(tail: str, options: tuple[tuple[str, str], ...]) -> Choice | None:
-    """An option that the last line repeats with its letter and its text: "It is best described as a B. easement for public use"."""
+    """The only option that the last line names, by its letter and its text: "It is best described as a B. easement for public use"."""
     line = tail.rstrip()[tail.rstrip().rfind("\n") + 1 :]
-    said = [
-        letter
-        for letter, text in options
-        if len(text) >= 4
-        and (found := re.search(rf"(?<![\w'’])[(]?{letter}[).:]\s", line))
-        and _folded(line[found.end() :]).startswith(_folded(text)[:40])
-    ]
-    return Choice(said[0], is_sure=True) if len(said) == 1 else None
+    named = [(letter, text, found) for letter, text in options if (found := re.search(rf"(?<![\w'’])[(]?{letter}[).:]\s", line))]
+    if len(named) != 1:
+        return None
+    letter, text, found = named[0]
+    return Choice(letter, is_sure=True) if _folded(line[found.end() :]).startswith(_folded(text)[:40]) else None
 
 
 def _first_word(text: str, offered: str) -> Choice | None:
@@ -196,7 +193,8 @@ def _first_word(text: str, offered: str) -> Choice | None:
     letter = _leading_letter(text, offered)
     if letter is None:
         return None
-    others = {m["a"] for m in _LINE_PICK.finditer(text)} - {letter}
+    named = [m for pattern in (_LINE_PICK, _LAST_HELD) for m in pattern.finditer(text)]
+    others = {m["a"] for m in named if m["a"] in offered and not _NEGATED.match(text, m.end())} - {letter}
     return Choice(letter, is_sure=not others)
 
 
@@ -218,7 +216,7 @@ def _last_spoken_of(tail: str, offered: str) -> Choice | None:
             m
             for pattern in (_LINE_PICK, _LAST_HELD)
             for m in pattern.finditer(line)
-            if m["a"] in offered and not _NEGATED.match(line[m.end() :])
+            if m["a"] in offered and not _NEGATED.match(line, m.end())
         ]
         letters = dict.fromkeys(m["a"] for m in picks)
         if letters:

@@ -175,8 +175,10 @@ def compare_quantities(a: Quantity, b: Quantity, hints: Hints | None = None) -> 
         found = _unit_of_bare(bare, unit, hints)
         if found is None:
             x_value, y_value = bare.number.value, other.number.value
-            is_share = x_value * 100 == y_value  # 0.25 may stand for 25 %
-            is_other = not is_share if unit.dimension == PERCENT else not _may_be_converted(x_value, y_value)
+            if unit.dimension == PERCENT:  # 25, and 0.25 as well, may stand for 25 %
+                is_other = x_value not in (y_value, y_value / 100)
+            else:
+                is_other = not _may_be_converted(x_value, y_value)
             return Equivalence("different" if is_other else "unknown", "only one of them has a unit")
         doubt = "" if found[1] else "only one of them has a unit"
         given = Quantity(bare.number, found[0])

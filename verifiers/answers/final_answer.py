@@ -34,16 +34,20 @@ _JSON_ANSWER = Pattern(r'"(?:final_?)?answer"\s*:\s*', re.IGNORECASE)
 _HASHES = Pattern(r"####[^\S\n]{0,20}([^\n]+)")
 _IS = (
     r"\**[^\S\n]{0,3}(?::|=|(?:is|was|are|ist|lautet|es|est|é|eh|is therefore|should be|would be|must be|will be)\b"
-    r"(?:[^\S\n]{0,3}(?:then|thus|therefore|simply|just|exactly|approximately|about|indeed|clearly|donc|also|portanto|por lo tanto|entonces)\b,?)?)"
+    r"(?:[^\S\n]{0,3}(?:then|thus|therefore|simply|just|exactly|approximately|about|indeed|clearly|donc|also|portanto"
+    r"|por lo tanto|entonces)\b,?)?)"
 )
 _FINAL = (
-    r"final\s+(?:answer|result)|endgültige\s+(?:antwort|ergebnis)|endergebnis|respuesta\s+final|réponse\s+finale|resposta\s+final|resultado\s+final"
+    r"final\s+(?:answer|result)|endgültige\s+(?:antwort|ergebnis)|endergebnis|respuesta\s+final|réponse\s+finale"
+    r"|resposta\s+final|resultado\s+final"
     r"|résultat\s+final"
 )
 _USUAL = (
-    r"(?:the|my|our|correct|right|best)\s+(?:(?:correct|right|best|final|numerical|overall|most\s+likely|only|short|closest)\s+){0,2}"
+    r"(?:the|my|our|correct|right|best)\s+(?:(?:correct|right|best|final|numerical|overall|most\s+likely|only|short"
+    r"|closest)\s+){0,2}"
     r"(?:answer|solution|result|choice|option)(?:\s+(?:to|for|of)\s+(?:the|this|your|part|question)\b[^\n.:]{0,60})?"
-    r"|(?:die|richtige|korrekte)\s+(?:richtige\s+|korrekte\s+)?(?:antwort|lösung)|das\s+ergebnis|(?:la|el)\s+(?:respuesta|resultado)"
+    r"|(?:die|richtige|korrekte)\s+(?:richtige\s+|korrekte\s+)?(?:antwort|lösung)|das\s+ergebnis|(?:la"
+    r"|el)\s+(?:respuesta|resultado)"
     r"(?:\s+(?:correcta|correcto))?|la\s+(?:bonne\s+)?réponse(?:\s+(?:correcte|exacte))?|le\s+résultat"
     r"|(?:a|o)\s+(?:resposta|resultado)(?:\s+(?:correta|correto|certa))?"
 )
@@ -57,7 +61,8 @@ _LINE_LABEL = Pattern(
 _OTHER_SCRIPTS = Pattern(
     r"(?:(?:最终|正确|所以|因此|故|最后)?的?(?:答案|结果|結果|正解|答え|回答|解答)(?:は|是|为|為|应该是|应为|就是|[:：=])[:：]?"
     r"|(?:правильный\s+|окончательный\s+)?ответ(?:\s*[:：—–-]|\s+(?:равен|будет|таков)\b:?)"
-    r"|(?:सही\s+|अंतिम\s+)?(?:उत्तर|जवाब)\s*(?:है|[:：]|(?=\s[^\n।]{1,60}\s(?:है|हैं)\b))|(?:الإجابة|الجواب)(?:\s+(?:النهائية|الصحيحة|النهائي"
+    r"|(?:सही\s+|अंतिम\s+)?(?:उत्तर|जवाब)\s*(?:है|[:：]|(?=\s[^\n।]{1,60}\s(?:है|हैं)\b))|(?:الإجابة"
+    r"|الجواب)(?:\s+(?:النهائية|الصحيحة|النهائي"
     r"|الصحيح))?\s*(?:هي|هو|[:：]))\**",
     re.IGNORECASE,
 )

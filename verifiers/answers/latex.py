@@ -18,7 +18,8 @@ _WRAPPERS = Pattern(
     r"|underline|emph|ensuremath|bf|rm|it)\*?\s?(?=\{)"
 )
 _SPACING = Pattern(
-    r"\\(?:[,;:! ]|(?:quad|qquad|left|right|big|Big|bigg|Bigg|displaystyle|limits|hspace\{[^{}]*\}|phantom\{[^{}]*\})(?![a-zA-Z]))"
+    r"\\(?:[,;:! ]|(?:quad|qquad|left|right|big|Big|bigg|Bigg|displaystyle|limits|hspace\{[^{}]*\}"
+    r"|phantom\{[^{}]*\})(?![a-zA-Z]))"
 )
 _BRACED_SEPARATOR = Pattern(r"(?<=\d)\{\s?([,.])\s?\}(?=\d)")
 _DIGIT_SPACE = Pattern(r"(?<=\d)\\[,;:! ](?=\d{3})")

@@ -377,7 +377,7 @@ def _of_words(said: str, statement: Statement | None, query: str, finish_reason:
         return _of_stated(statement.text, said, query)
     if len(said) <= MAX_CHARS:
         if _CODE_TEXT.search(said):
-            return "cut" if finish_reason == "length" else None
+            return "cut" if finish_reason == "length" and "```" not in said else None
         if _UNFILLED.search(said):
             return "placeholder"
         if _ERROR.match(said) and "error" not in query.casefold():

@@ -20,7 +20,8 @@ from verifiers.answers.units import find_unit
 
 MAX_CALLS = 200
 _DEFAULT = Pattern(
-    r"\b(?:the\s+)?defaults?(?:\s+value)?\s*(?:is|are|to|will be|:|=)\s*(?:set\s+to\s+|that\b[^.,;]{0,60},\s+which is\s+)?"
+    r"\b(?:the\s+)?defaults?(?:\s+value)?\s*(?:is|are|to|will be|:|=)\s*(?:set\s+to\s+"
+    r"|that\b[^.,;]{0,60},\s+which is\s+)?"
     r"(?P<value>\"[^\"]*\"|'[^']*'|`[^`]*`|[^\n,;()]+?(?=[,;()\n]|\.\s|\.?$))",
     re.IGNORECASE,
 )

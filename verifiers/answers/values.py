@@ -82,7 +82,8 @@ _NEXT_PART = Pattern(r"\s*(?:,|and\b|und\b|y\b|et\b|e\b|и\b)?\s*(?=\d)")
 _DOZEN = Pattern(r"\s?dozens?\b", re.IGNORECASE)
 _LETTERS = Pattern(r"[^\W\d_]{4,}")
 _SHORT_WORDS = Pattern(
-    r"\b(?:is|are|was|it|in|of|the|to|and|or|so|we|he|she|by|at|on|if|as|an|its|for|has|had|us|my|no|ist|es|est|et|le|la|el|un|um|de)\b"
+    r"\b(?:is|are|was|it|in|of|the|to|and|or|so|we|he|she|by|at|on|if|as|an|its|for|has|had|us|my|no|ist|es|est|et|le"
+    r"|la|el|un|um|de)\b"
 )
 _FUNCTION_NAMES = Pattern(r"sqrt|root|binom|arcsin|arccos|arctan|sinh|cosh|tanh")
 _PRODUCT = Pattern(r"\d+[a-zA-Zπ]{1,3}|π|pi|\d+[²³]|[a-z]{1,2}[²³]?\d?(?<=[²³])")
@@ -101,7 +102,10 @@ _ONES = {
 _TENS = {w: 10 * n for n, w in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
 _WORD_POWERS = {"hundred": 100, "thousand": 1_000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
 _NUMBER_WORDS = "|".join([*_ONES, *_TENS, *_WORD_POWERS, "a hundred", "a thousand", "a dozen", "dozen"])
-_NUMBER_WORD = Pattern(rf"(?:minus |negative )?(?:(?:{_NUMBER_WORDS})\b(?:[\s-]+(?:and[\s-]+)?|$|(?=\W)))+", re.IGNORECASE)
+_NUMBER_WORD = Pattern(
+    rf"(?:minus |negative )?(?:(?:{_NUMBER_WORDS})\b(?:[\s-]+(?:and[\s-]+)?|$|(?=\W)))+",
+    re.IGNORECASE,
+)
 _NUMBER_BEGINS = Pattern(r"(?:(?<![\w.])[-+]?\s?[$€£¥₹₽]?\s?|(?<![\w.,/^_]))(?=[-+]?\.?\d)")
 _ROMAN = Pattern(r"(?=[MDCLXVI])M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?![\w])")
 
@@ -344,7 +348,8 @@ def _read_quantity(text: str, start: int, hints: Hints, depth: int) -> tuple[Val
         quantity, end = Quantity(replace(quantity.number, value=total, step=step), quantity.unit), more[1]
     if _GOES_ON.match(text, end):  # 1, 2, 3
         row = _read_row(text, start, hints, depth)
-        return row if row is not None or _DOTS.search(text, end, end + 100) else (quantity, end)
+        is_open = _DOTS.search(text, end, end + 100) or not text[end:].lstrip().startswith((",", ";", "、"))
+        return row if row is not None or is_open else (quantity, end)  # "42, 2 of them red" is 42, "5 or 7, who knows" is neither
     return (quantity, end) if _ends_at(text, end) else None
 
 
@@ -388,6 +393,8 @@ def _read_named(text: str, start: int, hints: Hints, depth: int) -> tuple[Value,
             )
             names = {found["name"] for found in read if found}
             return Collection("set" if len(names) == 1 else "row", values), end
+    if "=" not in said:
+        return None
     right = said.rsplit("=", 1)[1].lstrip("> ").strip()
     left = said[: said.rindex("=")].strip()
     if not right or len(left) > 300 or re.search(r"[^\W\d_]{3,}\s[^\W\d_]{3,}\s[^\W\d_]{3,}", left):
