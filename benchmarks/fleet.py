@@ -33,22 +33,23 @@ from router import Router, SuccessModel
 from router.calibration import logit
 from router.profile import ModelProfile
 from router.success import Ability
-from verifiers import canonical_answer
+from verifiers import group_answers, read_answer
 
 AT_ONCE = 16
 BINS, FIRST_SEED = 10, 0
 MAJORITIES = (3, 5, 11)
+NOTHING = read_answer("")
 COST_SHARE = {"gsm": 1 / 7}  # of the price of the best single model: what a task is asked to cost at most
 DEFAULT_COST_SHARE = 0.6
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """Everything on file: `keys`, `right`, `usd` and `output_tokens` have shape (questions, models)."""
+    """Everything on file: `keys` (`None` for what is no answer), `right`, `usd` and `output_tokens` have shape (questions, models)."""
 
     questions: list[str]
     models: list[str]
-    keys: list[list[str]]
+    keys: list[list[str | None]]
     right: np.ndarray[Any, np.dtype[np.bool_]]
     usd: np.ndarray[Any, np.dtype[np.float64]]
     output_tokens: np.ndarray[Any, np.dtype[np.float64]]
@@ -63,17 +64,17 @@ def load(folder: Path, task: str) -> tuple[Recorded, list[Any]]:
     row_of = {row["query_id"]: index for index, row in enumerate(rows)}
     questions = [row["prompt"] for row in rows]
     models = list(profiles)
-    keys = [["empty"] * len(models) for _ in rows]
+    readings = [[NOTHING] * len(models) for _ in rows]
     right = np.zeros((len(rows), len(models)), dtype=bool)
     usd = np.zeros((len(rows), len(models)))
     output_tokens = np.zeros((len(rows), len(models)))
     for answer in parquet.read_table(folder / f"{task}_answers.parquet").to_pylist():
         row, column = row_of[answer["query_id"]], models.index(answer["model"])
-        canonical = canonical_answer(answer["output"] or "", questions[row])
-        keys[row][column] = f"{canonical.kind}:{canonical.key}"
+        readings[row][column] = read_answer(answer["output"] or "", questions[row])
         right[row, column] = bool(answer["correct"])
         usd[row, column] = profiles[answer["model"]].cost_usd(answer["input_tokens"], answer["output_tokens"]) or 0.0
         output_tokens[row, column] = answer["output_tokens"]
+    keys = [list(group_answers(said, question).keys) for said, question in zip(readings, questions, strict=True)]
     return Recorded(questions, models, keys, right, usd, output_tokens), served
 
 
@@ -177,14 +178,15 @@ def baselines(recorded: Recorded, calibration: list[int], test: list[int], max_u
 
 
 def _majority(recorded: Recorded, question: int, models: list[int]) -> tuple[bool, float]:
-    votes = Counter(recorded.keys[question][m] for m in models)
-    winner = next(m for m in models if votes[recorded.keys[question][m]] == max(votes.values()))
+    keys = recorded.keys[question]
+    votes = Counter(keys[m] for m in models if keys[m] is not None)
+    winner = next((m for m in models if keys[m] is not None and votes[keys[m]] == max(votes.values())), models[0])
     return bool(recorded.right[question, winner]), float(recorded.usd[question, models].sum())
 
 
 def _cascade(recorded: Recorded, question: int, models: Sequence[int]) -> tuple[bool, float]:
     first, second, third = models
-    agree = recorded.keys[question][first] == recorded.keys[question][second]
+    agree = recorded.keys[question][first] == recorded.keys[question][second] is not None
     asked = [first, second] if agree else [first, second, third]
     return bool(recorded.right[question, first if agree else third]), float(recorded.usd[question, asked].sum())
 

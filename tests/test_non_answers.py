@@ -20,7 +20,8 @@ LABELLED = (
 QUESTION = "What is the boiling point of water in Denver?"
 REFUSALS = [
     "I cannot answer that.", "I'm sorry, I can't help with that.", "Ich kann diese Frage leider nicht beantworten.",
-    "Es tut mir leid, dabei kann ich nicht helfen.", "Lo siento, no puedo ayudar con eso.", "Je suis désolé, je ne peux pas répondre à cette question.",
+    "Es tut mir leid, dabei kann ich nicht helfen.", "Lo siento, no puedo ayudar con eso.",
+    "Je suis désolé, je ne peux pas répondre à cette question.",
     "Desculpe, não posso ajudar com isso.", "Извините, я не могу ответить на этот вопрос.", "抱歉，我无法回答这个问题。",
     "申し訳ありませんが、お答えできません。", "क्षमा करें, मैं इसमें आपकी मदद नहीं कर सकता।", "عذراً، لا أستطيع مساعدتك في ذلك.",
 ]  # fmt: skip

@@ -32,10 +32,14 @@ def number_in(text: str, query: str = "") -> Fraction | None:
 @pytest.mark.parametrize(
     "text",
     [
-        "The answer is 42.", "**Answer:** 42", "Final Answer: $42$", "#### 42", "\\boxed{42}", "<answer>42</answer>", '{"answer": 42}', "### Answer\n42",
-        "Die Antwort ist 42.", "La respuesta es 42.", "La réponse est 42.", "Réponse : 42", "A resposta é 42.", "Ответ: 42", "答案是42", "答えは42です。",
-        "उत्तर है 42", "الإجابة هي 42", "4 is wrong. Wait, the answer is 41. No, the answer is 42.", "<think>so \\boxed{4}? no</think>\nThe answer is 42",
-        "The answer is 42. I checked it in 2 ways.", "The answer is 42 (see step 3).", "The answer is 42, not 43.", "So the result is 42 as of 2024.",
+        "The answer is 42.", "**Answer:** 42", "Final Answer: $42$", "#### 42", "\\boxed{42}",
+        "<answer>42</answer>", '{"answer": 42}', "### Answer\n42",
+        "Die Antwort ist 42.", "La respuesta es 42.", "La réponse est 42.", "Réponse : 42", "A resposta é 42.", "Ответ: 42", "答案是42",
+        "答えは42です。",
+        "उत्तर है 42", "الإجابة هي 42", "4 is wrong. Wait, the answer is 41. No, the answer is 42.",
+        "<think>so \\boxed{4}? no</think>\nThe answer is 42",
+        "The answer is 42. I checked it in 2 ways.", "The answer is 42 (see step 3).", "The answer is 42, not 43.",
+        "So the result is 42 as of 2024.",
         "The answer is 42, because 6 × 7 = 42 [1].", "1. First, 6 × 7.\n2. That is 42.\n\nThe answer is 42.",
         "#### 42\n\nQuestion: Bob has 5 apples.\nAnswer: He has 3.\n#### 3", "x = 42", "42", "forty-two", "0x2A", "٤٢", "４２",
     ],
@@ -47,9 +51,12 @@ def test_the_final_statement_counts_by_whatever_mark(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("1,234.5", "1234.5"), ("1.234,5", "1234.5"), ("1 234,5", "1234.5"), ("1'234.5", "1234.5"), ("12,34,567", "1234567"), ("½", "1/2"),
-        ("2 1/2", "5/2"), ("\\frac12", "1/2"), ("2\\frac{1}{2}", "5/2"), ("3 \\times 10^8", "300000000"), ("3 × 10⁸", "300000000"), ("1.5 million", "1500000"),
-        ("1e6", "1000000"), ("0x10", "16"), ("2.5 Millionen", "2500000"), ("3万", "30000"), ("5 lakh", "500000"), ("2^6", "64"), ("\\boxed{1{,}234}", "1234"),
+        ("1,234.5", "1234.5"), ("1.234,5", "1234.5"), ("1 234,5", "1234.5"), ("1'234.5", "1234.5"), ("12,34,567", "1234567"),
+        ("½", "1/2"),
+        ("2 1/2", "5/2"), ("\\frac12", "1/2"), ("2\\frac{1}{2}", "5/2"), ("3 \\times 10^8", "300000000"), ("3 × 10⁸", "300000000"),
+        ("1.5 million", "1500000"),
+        ("1e6", "1000000"), ("0x10", "16"), ("2.5 Millionen", "2500000"), ("3万", "30000"), ("5 lakh", "500000"), ("2^6", "64"),
+        ("\\boxed{1{,}234}", "1234"),
         ("12\\,345", "12345"), ("three dozen", "36"), ("-7", "-7"), ("−7", "-7"), ("5!", None), ("5x", None), ("1, 2, 3", None),
     ],
 )  # fmt: skip
@@ -80,11 +87,16 @@ def test_several_statements_without_a_correction_are_not_sure() -> None:
 @pytest.mark.parametrize(
     ("text", "letter"),
     [
-        ("The answer is B, because option A is red.", "B"), ("The best answer is B; choice C is a distractor.", "B"), ("I'd choose B. Option A would be wrong.", "B"),
-        ("The answer is a bit tricky: B", "B"), ("So B is right.", "B"), ("It must be B.", "B"), ("答案是B", "B"), ("正确答案：B", "B"), ("答えはBです。", "B"),
-        ("\\boxed{\\textbf{(B)}}", "B"), ("\\boxed{\\text{(B) blue}}", "B"), ("The answer is blue.", "B"), ("blue", "B"), ("**B**", "B"), ("b", "B"), ("(b)", "B"),
-        ("I considered (A), but it is wrong. Final answer: D.", "D"), ("The correct answer is d.", "D"), ("A is tempting.\n\nAnswer: D", "D"),
-        ("The answer is (B).\n\nQuestion: another\nThe answer is (C).", "B"), ("I think it depends.", None), ("The answer is a matter of taste.", None),
+        ("The answer is B, because option A is red.", "B"), ("The best answer is B; choice C is a distractor.", "B"),
+        ("I'd choose B. Option A would be wrong.", "B"),
+        ("The answer is a bit tricky: B", "B"), ("So B is right.", "B"), ("It must be B.", "B"), ("答案是B", "B"), ("正确答案：B", "B"),
+        ("答えはBです。", "B"),
+        ("\\boxed{\\textbf{(B)}}", "B"), ("\\boxed{\\text{(B) blue}}", "B"), ("The answer is blue.", "B"), ("blue", "B"), ("**B**", "B"),
+        ("b", "B"), ("(b)", "B"),
+        ("I considered (A), but it is wrong. Final answer: D.", "D"), ("The correct answer is d.", "D"),
+        ("A is tempting.\n\nAnswer: D", "D"),
+        ("The answer is (B).\n\nQuestion: another\nThe answer is (C).", "B"), ("I think it depends.", None),
+        ("The answer is a matter of taste.", None),
     ],
 )  # fmt: skip
 def test_the_letter_that_is_committed_to(text: str, letter: str | None) -> None:
@@ -99,8 +111,10 @@ def verdict(verifier: object, text: str, query: str = "q") -> Verdict:
 @pytest.mark.parametrize(
     ("expected", "text", "passed"),
     [
-        (12, "The answer is 12 (rounded from 11.98)", True), (1_500_000, "1 500 000", True), (3.5, "Die Antwort ist 3,5", True), (72, "72 apples", True),
-        (5, "The answer is 5 million.", False), (5, "The answer is 5x", None), (5, "5 and 7 are possible", None), (72, "72 km^2", None), (7, "", None),
+        (12, "The answer is 12 (rounded from 11.98)", True), (1_500_000, "1 500 000", True), (3.5, "Die Antwort ist 3,5", True),
+        (72, "72 apples", True),
+        (5, "The answer is 5 million.", False), (5, "The answer is 5x", None), (5, "5 and 7 are possible", None), (72, "72 km^2", None),
+        (7, "", None),
         (3600, "1 h", None), ("1 h", "3600 s", True), ("5 %", "5", None), ("$5", "5 dollars", True), ("$5", "€5", False),
     ],
 )  # fmt: skip
@@ -124,9 +138,12 @@ def test_a_decisive_choice_abstains_where_the_answer_is_not_sure() -> None:
 @pytest.mark.parametrize(
     ("expected", "text", "passed"),
     [
-        ("\\frac{1}{2004!}", "\\frac{1}{2006!}", False), ("1, 2, \\ldots, n", "1, 3, 5, \\ldots, 2n-1", None), ("\\{1,2\\}", "(1,2)", False), ("10^{-20}", "0", False),
-        ("\\frac{\\pi}{2}", "pi/2", True), ("e^{16}-1", "-1 + exp(16)", True), ("(0,12.5)", "0 < x < 12.5", True), ("[-2,2]", "-2 \\le x \\le 2", True),
-        ("\\sqrt{12}", "The answer is $2\\sqrt{3}$.", True), ("(x+1)^2", "x^2+2x+1", True), ("(x+1)^2", "x^2+1", False), ("\\log_2 8", "3", True),
+        ("\\frac{1}{2004!}", "\\frac{1}{2006!}", False), ("1, 2, \\ldots, n", "1, 3, 5, \\ldots, 2n-1", None),
+        ("\\{1,2\\}", "(1,2)", False), ("10^{-20}", "0", False),
+        ("\\frac{\\pi}{2}", "pi/2", True), ("e^{16}-1", "-1 + exp(16)", True), ("(0,12.5)", "0 < x < 12.5", True),
+        ("[-2,2]", "-2 \\le x \\le 2", True),
+        ("\\sqrt{12}", "The answer is $2\\sqrt{3}$.", True), ("(x+1)^2", "x^2+2x+1", True), ("(x+1)^2", "x^2+1", False),
+        ("\\log_2 8", "3", True),
     ],
 )  # fmt: skip
 def test_mathematics_without_sympy(expected: str, text: str, passed: bool | None) -> None:
@@ -139,8 +156,10 @@ OK = "def add(a, b):\n    return a + b"
 @pytest.mark.parametrize(
     "text",
     [
-        f"Install:\n```bash\npip install x\n```\nThen:\n```python\n{OK}\n```", f"```json\n{{}}\n```\n```python\n{OK}\n```", f"```python3\n{OK}\n```",
-        f'```python title="a.py"\n{OK}\n```', f"```python\n{OK}", f"~~~python\n{OK}\n~~~", "\ufeff" + OK, f"```python\n{OK}\n```\nOutput:\n```\n5\n```",
+        f"Install:\n```bash\npip install x\n```\nThen:\n```python\n{OK}\n```", f"```json\n{{}}\n```\n```python\n{OK}\n```",
+        f"```python3\n{OK}\n```",
+        f'```python title="a.py"\n{OK}\n```', f"```python\n{OK}", f"~~~python\n{OK}\n~~~",
+        "\ufeff" + OK, f"```python\n{OK}\n```\nOutput:\n```\n5\n```",
     ],
 )  # fmt: skip
 def test_the_program_in_an_answer_however_it_is_laid_out(text: str) -> None:

@@ -335,6 +335,8 @@ def _compared_phrases(x: str, y: str) -> Equivalence:
     shorter, longer = sorted((first, second), key=len)
     if shorter and len(longer) > len(shorter) and (longer[: len(shorter)] == shorter or longer[-len(shorter) :] == shorter):
         return Equivalence("unknown", "one says more than the other")
+    if first == second:  # C and C#
+        return Equivalence("different" if len(first) < 2 else "unknown", "they differ in signs")
     if sorted(first) == sorted(second):
         return Equivalence("unknown", "the same words in another order")
     return Equivalence("different", "not the same words")

@@ -30,7 +30,7 @@ _CORE = Pattern(rf"(?P<sign>[-+])?\s?(?P<core>0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]
 _FRACTION = Pattern(r"\s?/\s?(\d+)(?![\d.,/]*\d)")
 _MIXED = Pattern(rf"[ ]?([{_VULGAR}])|[ ](\d+)\s?/\s?(\d+)(?![\d.,/]*\d)")
 _EXPONENT = Pattern(
-    rf"[eE](?P<e>[-+]?\d{{1,4}})(?![\w.])|\s?[x×*·✕]\s?10\s?(?:(?:\^|\*\*)\s?[{{(]?(?P<p>[-+]?\d{{1,4}})[)}}]?"
+    rf"[eE](?P<e>[-+]?\d{{1,4}})(?!\w|\.\d)|\s?[x×*·✕]\s?10\s?(?:(?:\^|\*\*)\s?[{{(]?(?P<p>[-+]?\d{{1,4}})[)}}]?"
     rf"|(?P<s>[{_SUPERSCRIPT}]{{1,5}}))"
 )
 _POWER_OF_TEN = Pattern(rf"(?P<sign>[-+])?10(?:(?:\^|\*\*)[{{(]?(?P<p>[-+]?\d{{1,4}})[)}}]?|(?P<s>[{_SUPERSCRIPT}]{{1,5}}))")
