@@ -174,7 +174,7 @@ def test_json_is_found_behind_other_blocks() -> None:
     assert find_json('\ufeff{"a": 1}') == {"a": 1}
 
 
-@pytest.mark.skipif(level_at_hand() in (None, "none"), reason="nothing isolates foreign code here")
+@pytest.mark.skipif(level_at_hand()[0] == "none", reason="nothing isolates foreign code here")
 def test_a_module_that_the_sandbox_lacks_rules_nothing_out() -> None:
     async def judged() -> Verdict:
         async with Sandbox() as sandbox:

@@ -53,6 +53,30 @@ def test_the_order_of_votes_does_not_matter(ps: list[float], model: VoteModel) -
     assert forward.groups == pytest.approx(backward.groups, abs=1e-6)
 
 
+@given(st.floats(0.1, 0.95), vote_models, st.integers(1, 5))
+def test_what_is_no_answer_speaks_for_nobody_and_lowers_the_belief(p: float, model: VoteModel, refusals: int) -> None:
+    alone = believe([("a", p)], model)
+    beside = believe([(None, p)] * refusals + [("a", p)], model)
+    assert set(beside.groups) == {"a"}
+    assert beside.groups["a"] <= alone.groups["a"] + 1e-9
+    assert believe([(None, p)] * refusals, model).none == pytest.approx(1.0)
+
+
+def test_an_answer_that_may_be_the_same_neither_merges_nor_splits() -> None:
+    def state(*texts: str) -> SearchState:
+        said = tuple(Candidate(Completion(f"m{i}", text)) for i, text in enumerate(texts))
+        return SearchState("What is the distance?", (), {f"m{i}": 0.75 for i in range(len(texts))}, said)
+
+    alone, doubtful, agreeing, apart = state("5 km"), state("5 km", "5"), state("5 km", "5000 m"), state("5 km", "7 km")
+    assert doubtful.keys[0] != doubtful.keys[1]
+    assert doubtful.confidence == pytest.approx(alone.confidence)
+    assert apart.confidence < alone.confidence < agreeing.confidence
+    outvoted = state("5", "5 km", "5000 m")
+    assert outvoted.set_aside == {outvoted.keys[0]}
+    assert outvoted.leader == 1
+    assert outvoted.confidence == pytest.approx(agreeing.confidence)
+
+
 @given(st.floats(0.5, 0.95), vote_models)
 def test_agreement_strengthens_and_disagreement_weakens(p: float, model: VoteModel) -> None:
     alone = believe([("a", p)], model).confidence
