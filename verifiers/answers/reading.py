@@ -159,7 +159,18 @@ def _of_text(said: str, statement: Statement | None, hints: Hints, query: str) -
             value = replace(value, is_exact=True)
     elif isinstance(value, Quantity) and is_continued(text, end):
         value, is_sure = words(text), False
-    return Reading(statement.text.strip().strip("*").strip(), statement.start, statement.end, statement.mark, value, is_sure=is_sure)
+    shown, at = _span_of(text[:end], statement)
+    return Reading(shown, at, at + len(shown), statement.mark, value, is_sure=is_sure)
+
+
+def _span_of(read: str, statement: Statement) -> tuple[str, int]:
+    """The part of a statement that was read as the value, and where it stands; the whole statement where it was rewritten in reading (LaTeX)."""
+    read = read.strip()
+    at = statement.text.find(read) if read else -1
+    if at >= 0:
+        return read, statement.start + at
+    whole = statement.text.strip().strip("*").strip()
+    return whole, statement.start + statement.text.find(whole)
 
 
 def _second_look(text: str, value: Words, statement: Statement, hints: Hints) -> tuple[Value, bool]:

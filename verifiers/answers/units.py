@@ -167,7 +167,8 @@ def find_unit(text: str, start: int) -> tuple[Unit, int] | None:
         if index and (not op and not _is_symbol(part["unit"])):
             break  # "5 hours day": a word behind a unit is another noun
         total = _combined(total, _raised(unit, power), is_divided=op not in ("", "*", "·", "⋅", "×"))
-        end = at = part.end()
+        at = part.end()
+        end = at - 1 if text[at - 1] == "." and part.end("unit") == at else at  # the sentence's, if not the unit's own
     return (total, end) if total is not None else None
 
 
