@@ -34,12 +34,16 @@ SECONDS_PER_TOKEN, WRITE_S, BASE_S = 20e-6, 2e-3, 0.03
 REMEMBERS = 6_000  # tokens at the beginning of a prompt that this model uses
 
 
-def model() -> Provider:
-    """Reads 50,000 tokens a second, writes 500, keeps the prefixes it has read, and forgets what stands behind its six thousandth token."""
+def model(*, hangs_on: str | None = None) -> Provider:
+    """Reads 50,000 tokens a second, writes 500, keeps the prefixes it has read, and forgets what stands behind its six thousandth token. It gives no
+    answer to prompts that hold `hangs_on`.
+    """
     seen: set[str] = set()
 
     async def play(body: dict[str, Any], send: Any) -> None:
         prompt = body["messages"][0]["content"]
+        if hangs_on is not None and hangs_on in prompt:
+            await asyncio.sleep(60)
         tokens = len(prompt) // 4
         prefix = prompt[: len(prompt) * 9 // 10]
         cached = next((len(old) // 4 for old in seen if prompt.startswith(old)), 0)
@@ -176,7 +180,7 @@ def test_the_command_writes_into_the_profile_what_the_configuration_does_not_sta
 
 
 def test_a_probe_that_is_interrupted_tells_and_keeps_what_it_measured(tmp_path: Path) -> None:
-    with served(model()) as url:
+    with served(model(hangs_on="lighthouse")) as url:
         config = written(tmp_path, url)
         command = [sys.executable, "-m", "orchestrator", "probe", "m", "--config", str(config), "--usd", "1", "--json"]
         ran = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
