@@ -18,7 +18,7 @@ from verifiers import (
     find_program,
     read_answer,
 )
-from verifiers.answers.values import Quantity
+from verifiers.answers.value_types import Quantity
 from verifiers.sandbox import Sandbox, level_at_hand
 
 CHOICES = "Which one?\nA. red\nB. blue\nC. green\nD. none"

@@ -3,11 +3,12 @@
 from verifiers.answers.agreement import Agreement, Groups, group_answers, group_equivalent
 from verifiers.answers.choice import ChoiceVerifier, find_choice, offered_choices
 from verifiers.answers.code_blocks import find_program
-from verifiers.answers.equivalence import Answer, Equivalence, canonical_answer, equivalent
+from verifiers.answers.equivalence import Answer, canonical_answer, equivalent
 from verifiers.answers.final_answer import final_answer_text
 from verifiers.answers.non_answers import NonAnswer, invites_abstention, why_no_answer
 from verifiers.answers.number import NumericVerifier, find_number, numbers_equal, parse_number
 from verifiers.answers.reading import Reading, read_answer
+from verifiers.answers.sameness import Equivalence
 from verifiers.answers.tool_calls import equivalent_calls
 from verifiers.code import UnitTestVerifier
 from verifiers.compose import all_of, any_of, weighted

@@ -13,7 +13,8 @@ from importlib.util import find_spec
 
 from verifiers.answers.equivalence import compare
 from verifiers.answers.reading import Reading, read_answer
-from verifiers.answers.values import Expression, Hints, Quantity, Words, prepared, read_value
+from verifiers.answers.value_types import Expression, Hints, Quantity, Words
+from verifiers.answers.values import prepared, read_value
 from verifiers.process import Helper, HelperLate
 from verifiers.verdict import Verdict
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from verifiers.answers.equivalence import Sameness, canonical_form, compare
+from verifiers.answers.equivalence import canonical_form, compare
 from verifiers.answers.reading import Reading, is_free_text, read_answer
+from verifiers.answers.sameness import Sameness
 from verifiers.verdict import Verdict
 
 

@@ -7,7 +7,6 @@ final answer brings from the same samples.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -16,13 +15,12 @@ from typing import Any, Literal
 from verifiers.answers.formulas import Formula, number_of
 from verifiers.answers.formulas import compared as compared_formulas
 from verifiers.answers.moments import Moment
-from verifiers.answers.numerals import Numeral
-from verifiers.answers.pattern import Pattern
+from verifiers.answers.phrases import SHORT_WORDS, compare_words, without_article
+from verifiers.answers.quantities import compare_quantities
 from verifiers.answers.reading import Reading, hints_of, read_answer
-from verifiers.answers.units import PERCENT, Unit
-from verifiers.answers.values import Collection, Data, Expression, Hints, Pieces, Quantity, Value, Words, YesNo
+from verifiers.answers.sameness import Equivalence
+from verifiers.answers.value_types import Collection, Data, Expression, Hints, Pieces, Quantity, Value, Words, YesNo
 
-Sameness = Literal["same", "different", "unknown"]
 AnswerKind = Literal[
     "number",
     "choice",
@@ -42,30 +40,6 @@ AnswerKind = Literal[
     "json",
     "abstention",
 ]
-_USUAL_FACTORS = frozenset([*(Fraction(10) ** power for power in range(1, 10)), *map(Fraction, (60, 3_600, 24, 1_440, 86_400, 7, 12))])
-LEAST_DIGITS = 3  # of a rounded number that is taken for the exact one
-SHORT_WORDS = 8
-_FILLER = Pattern(r"^(?:a|an|the|der|die|das|el|la|los|las|le|les|o|os|as)\s+(?=\S)")
-
-
-class Equivalence(int):
-    """Whether two answers are the same: `verdict` is "same", "different" or "unknown", `reason` says why.
-
-    It is true (and 1) only where they are the same for sure, so that it can be counted and tested like the yes or no that it was before.
-    """
-
-    verdict: Sameness
-    reason: str
-
-    def __new__(cls, verdict: Sameness, reason: str = "") -> Equivalence:
-        made = super().__new__(cls, verdict == "same")
-        made.verdict, made.reason = verdict, reason
-        return made
-
-    def __repr__(self) -> str:
-        return f"Equivalence({self.verdict!r}, {self.reason!r})"
-
-    __str__ = __repr__
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +122,7 @@ def _compared(a: Value, b: Value, hints: Hints) -> Equivalence:
     if isinstance(a, YesNo) and isinstance(b, YesNo):
         return Equivalence("same" if a.is_yes == b.is_yes else "different", "compared as yes or no")
     if isinstance(a, Words) and isinstance(b, Words):
-        return _compared_words(a, b)
+        return compare_words(a, b)
     if isinstance(a, Data) and isinstance(b, Data):
         return Equivalence("same" if a.key == b.key or _data_equal(a.value, b.value) else "different", "compared as data")
     if isinstance(a, Pieces) and isinstance(b, Pieces):
@@ -161,110 +135,6 @@ def _compared(a: Value, b: Value, hints: Hints) -> Equivalence:
     if isinstance(a, Collection) and isinstance(b, Collection):
         return _compared_collections(a, b, hints)
     return _of_two_kinds(a, b, hints)
-
-
-def compare_quantities(a: Quantity, b: Quantity, hints: Hints | None = None) -> Equivalence:
-    """Whether two numbers, with their units, are the same; a bare number takes the unit that the question names."""
-    hints = hints or Hints()
-    doubt = ""
-    x, y = a, b
-    if (a.unit is None) != (b.unit is None):
-        bare, other = (a, b) if a.unit is None else (b, a)
-        unit = other.unit
-        assert unit is not None
-        found = _unit_of_bare(bare, unit, hints)
-        if found is None:
-            x_value, y_value = bare.number.value, other.number.value
-            if unit.dimension == PERCENT:  # 25, and 0.25 as well, may stand for 25 %
-                is_other = x_value not in (y_value, y_value / 100)
-            else:
-                is_other = not _may_be_converted(x_value, y_value)
-            return Equivalence("different" if is_other else "unknown", "only one of them has a unit")
-        doubt = "" if found[1] else "only one of them has a unit"
-        given = Quantity(bare.number, found[0])
-        x, y = (given, b) if bare is a else (a, given)
-    elif a.unit is not None and b.unit is not None and a.unit.dimension != b.unit.dimension:
-        return Equivalence("different", "their units are of different dimensions")
-    elif a.unit is None and a.noun and b.noun and not _same_noun(a.noun, b.noun):
-        doubt = f"one counts {a.noun}, the other {b.noun}"
-    found_numbers = compare_numbers(_in_base(x), _in_base(y))
-    if found_numbers.verdict == "same" and doubt:
-        return Equivalence("unknown", doubt)
-    return found_numbers
-
-
-def _unit_of_bare(bare: Quantity, unit: Unit, hints: Hints) -> tuple[Unit | None, bool] | None:
-    """The unit that a number without one is meant in, and whether that is sure; `None` where it cannot be told."""
-    if not unit.dimension:
-        return None, True
-    named = [each for each in hints.units if each.dimension == unit.dimension]
-    if len(named) == 1:
-        return named[0], True
-    if named:
-        return (unit, True) if unit in named else None
-    if len(unit.dimension) > 1 and any(base in dict(unit.dimension) for each in hints.units for base, _ in each.dimension):
-        return unit, True  # "540 meters per week" to "How many meters a week?"
-    if unit.is_money and unit.factor == 1 and not any(each.is_money for each in hints.units):
-        return unit, True
-    return None
-
-
-def compare_numbers(a: Numeral, b: Numeral) -> Equivalence:
-    """Equal, or the same when rounded to the places that the coarser one states, if these are three digits or more."""
-    if a.is_padded != b.is_padded and (a.value == b.value):
-        return Equivalence("unknown", "one is written with leading zeros, as codes are")
-    first, second = {a.value, *a.others}, {b.value, *b.others}
-    if a.value == b.value and (a.others == b.others or not (a.others and b.others)):
-        if (a.others or b.others) and a.others != b.others:
-            return Equivalence("unknown", "a separator may mean two things")
-        if a.is_doubtful != b.is_doubtful:
-            return Equivalence("unknown", "3,5 may be one number or two")
-        return Equivalence("same", "equal")
-    if first & second:
-        return Equivalence("unknown", "a separator may mean two things")
-    if a.others or b.others:
-        return Equivalence("different", "not equal, however the separators are read")
-    return _compared_rounded(a, b)
-
-
-def _compared_rounded(a: Numeral, b: Numeral) -> Equivalence:
-    coarse, fine = (a, b) if a.step >= b.step else (b, a)
-    gap = abs(a.value - b.value)
-    digits = coarse.significant_digits
-    if digits is None:  # both are exact, or one is an integer and the other one is stated to some place
-        return Equivalence("different", "not equal")
-    if gap <= coarse.step / 2:
-        if fine.step == 0 and fine.value.denominator == 1:  # an integer is not rounded to more places than it has
-            return Equivalence("different", "not equal")
-        return Equivalence("same", "equal when rounded") if digits >= LEAST_DIGITS else Equivalence("unknown", "rounded to few digits")
-    integer = next((n for n in (a, b) if n.step == 0 and n.value.denominator == 1), None)
-    if integer is not None and gap <= Fraction(1, 2) and abs(integer.value) >= 10:
-        return Equivalence("unknown", "one may be the other one rounded")
-    if gap < coarse.step and digits > LEAST_DIGITS:
-        return Equivalence("unknown", "one may be the other one cut off")
-    return Equivalence("different", "not equal")
-
-
-def _may_be_converted(x: Fraction, y: Fraction) -> bool:
-    """Whether two numbers may be the same quantity in two units: equal, or apart by one of the usual factors."""
-    if x == y:
-        return True
-    return bool(x and y) and max(x / y, y / x) in _USUAL_FACTORS
-
-
-def _in_base(quantity: Quantity) -> Numeral:
-    unit, number = quantity.unit, quantity.number
-    if unit is None or (unit.factor == 1 and not unit.offset):
-        return number
-    others = tuple(unit.in_base(value) for value in number.others)
-    return Numeral(
-        unit.in_base(number.value), number.start, number.end, number.step * unit.factor, others, number.is_doubtful, number.is_padded
-    )
-
-
-def _same_noun(a: str, b: str) -> bool:
-    x, y = ({word.rstrip("s") for word in noun.split()} for noun in (a, b))
-    return bool(x & y)
 
 
 def _compared_moments(a: Moment, b: Moment) -> Equivalence:
@@ -289,71 +159,6 @@ def _compared_moments(a: Moment, b: Moment) -> Equivalence:
         return Equivalence("unknown", "one date says more than the other")
     exchanged = a.other != b.other
     return Equivalence("unknown" if exchanged else "same", "day and month may be exchanged" if exchanged else "the same date")
-
-
-def _compared_words(a: Words, b: Words) -> Equivalence:
-    if a.text == b.text:
-        return Equivalence("same", "word for word")
-    if a.is_exact or b.is_exact:
-        return Equivalence("different", "every letter counts here")
-    if a.folded == b.folded:
-        if len(a.folded) == 1:
-            return Equivalence("unknown", "one letter in two cases")
-        is_code = any(
-            re.search(r"\d", w.text) and re.search(r"[a-z]", w.text) and re.search(r"[A-Z]", w.text) and " " not in w.text for w in (a, b)
-        )
-        return (
-            Equivalence("unknown", "they differ in case, which counts in codes") if is_code else Equivalence("same", "equal but for case")
-        )
-    if a.is_mathematics and b.is_mathematics:
-        plain = [re.sub(r"\s+", "", w.folded) for w in (a, b)]
-        return Equivalence("same", "the same formula") if plain[0] == plain[1] else Equivalence("unknown", "formulas that cannot be read")
-    x, y = (_without_article(w) for w in (a, b))
-    if x is not None and x == y:
-        return Equivalence("same", "equal but for an article")
-    if x is None or y is None or a.is_mathematics or b.is_mathematics:
-        bare = [_FILLER.sub("", w.folded) for w in (a, b)]
-        return Equivalence(
-            "unknown" if bare[0] == bare[1] or a.is_mathematics or b.is_mathematics else "different", "an article may belong to a name"
-        )
-    return _compared_phrases(x, y)
-
-
-def _compared_phrases(x: str, y: str) -> Equivalence:
-    """Short texts that are not equal are different, unless one says more than the other or they differ in accents or joints alone."""
-    if _unaccented(x) == _unaccented(y):
-        return Equivalence("unknown", "they differ in accents")
-    if re.sub(r"[\s\-_./]", "", x) == re.sub(r"[\s\-_./]", "", y):
-        return (
-            Equivalence("unknown", "they differ in how words are joined")
-            if re.search(r"\d", x)
-            else Equivalence("same", "equal but for joints")
-        )
-    first, second = (re.findall(r"\w+", text) for text in (x, y))
-    if len(first) > SHORT_WORDS or len(second) > SHORT_WORDS:
-        return Equivalence("unknown", "running text")
-    shorter, longer = sorted((first, second), key=len)
-    if shorter and len(longer) > len(shorter) and (longer[: len(shorter)] == shorter or longer[-len(shorter) :] == shorter):
-        return Equivalence("unknown", "one says more than the other")
-    if first == second:  # C and C#
-        return Equivalence("different" if len(first) < 2 else "unknown", "they differ in signs")
-    if sorted(first) == sorted(second):
-        return Equivalence("unknown", "the same words in another order")
-    return Equivalence("different", "not the same words")
-
-
-def _without_article(said: Words) -> str | None:
-    """The folded words without an article in front; `None` where it may be a part of a name ("The Who")."""
-    article = _FILLER.match(said.folded)
-    if article is None:
-        return said.folded
-    rest = said.text.strip("\"'“”*_` ").split(maxsplit=1)
-    is_name = len(rest) == 2 and " " not in rest[1].strip() and rest[1][:1].isupper()
-    return None if is_name else said.folded[article.end() :]
-
-
-def _unaccented(text: str) -> str:
-    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))
 
 
 def _compared_pieces(a: Pieces, b: Pieces) -> Equivalence:
@@ -509,7 +314,7 @@ def _key_of(value: Value) -> tuple[AnswerKind, str]:
         return value.form, "|".join(sorted(keys) if value.form == "set" else keys)
     if isinstance(value, Expression):
         return "formula", re.sub(r"\s+", "", value.source)
-    return "text", _without_article(value) or value.folded or " ".join(value.text.split())
+    return "text", without_article(value) or value.folded or " ".join(value.text.split())
 
 
 def _key_of_quantity(value: Quantity) -> tuple[AnswerKind, str]:

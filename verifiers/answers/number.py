@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from verifiers.answers.equivalence import compare_quantities
+from verifiers.answers.quantities import compare_quantities
 from verifiers.answers.reading import hints_of, read_number
-from verifiers.answers.values import Hints, Quantity, prepared, quantities_in, read_value
+from verifiers.answers.value_types import Hints, Quantity
+from verifiers.answers.values import prepared, quantities_in, read_value
 from verifiers.verdict import Verdict
 
 TAIL_CHARS = 20_000

@@ -10,21 +10,10 @@ from verifiers.answers.final_answer import Mark, Statement, find_statement, find
 from verifiers.answers.literals import literal_key
 from verifiers.answers.non_answers import NonAnswer, judge
 from verifiers.answers.pattern import Pattern
+from verifiers.answers.sentences import is_continued, without_lead
 from verifiers.answers.units import find_units_named
-from verifiers.answers.values import (
-    Data,
-    Expression,
-    Hints,
-    Quantity,
-    Value,
-    Words,
-    is_continued,
-    prepared,
-    quantities_in,
-    read_value,
-    without_lead,
-    words,
-)
+from verifiers.answers.value_types import Data, Expression, Hints, Quantity, Value, Words, words
+from verifiers.answers.values import prepared, quantities_in, read_value
 
 MAX_QUESTION_CHARS = 20_000
 _NUMERIC_QUESTION = Pattern(

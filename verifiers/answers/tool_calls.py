@@ -13,9 +13,10 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from verifiers.answers.equivalence import Equivalence, equivalent
+from verifiers.answers.equivalence import equivalent
 from verifiers.answers.numerals import read_numeral
 from verifiers.answers.pattern import Pattern
+from verifiers.answers.sameness import Equivalence
 from verifiers.answers.units import find_unit
 
 MAX_CALLS = 200

@@ -1,0 +1,64 @@
+"""Numbers in English words (forty-two) and Roman numerals."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+from verifiers.answers.pattern import Pattern
+
+_ONES = {
+    w: n
+    for n, w in enumerate(
+        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
+    )
+}
+
+
+_TENS = {w: 10 * n for n, w in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), 2)}
+
+
+_WORD_POWERS = {"hundred": 100, "thousand": 1_000, "million": 10**6, "billion": 10**9, "trillion": 10**12}
+
+
+_NUMBER_WORDS = "|".join([*_ONES, *_TENS, *_WORD_POWERS, "a hundred", "a thousand", "a dozen", "dozen"])
+
+
+NUMBER_WORD = Pattern(
+    rf"(?:minus |negative )?(?:(?:{_NUMBER_WORDS})\b(?:[\s-]+(?:and[\s-]+)?|$|(?=\W)))+",
+    re.IGNORECASE,
+)
+
+
+ROMAN = Pattern(r"(?=[MDCLXVI])M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?![\w])")
+
+
+def value_of_words(text: str) -> int | None:
+    total = current = 0
+    seen = False
+    lowered = text.lower().replace("-", " ").split()
+    is_negative = lowered[:1] in (["minus"], ["negative"])
+    for word in lowered[is_negative:]:
+        if word in ("and", "a"):
+            continue
+        seen = True
+        if word == "dozen":
+            current = max(current, 1) * 12
+        elif word in _ONES:
+            current += _ONES[word]
+        elif word in _TENS:
+            current += _TENS[word]
+        elif word == "hundred":
+            current = max(current, 1) * 100
+        elif word in _WORD_POWERS:
+            total += max(current, 1) * _WORD_POWERS[word]
+            current = 0
+        else:
+            return None
+    return (-(total + current) if is_negative else total + current) if seen else None
+
+
+@lru_cache(maxsize=256)
+def value_of_roman(text: str) -> int:
+    values = [{"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1_000}[c] for c in text]
+    return sum(-v if v < after else v for v, after in zip(values, [*values[1:], 0], strict=True))

@@ -1,0 +1,80 @@
+"""Are two short texts the same? Letters count in names and codes; case, articles and joints mostly do not."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from verifiers.answers.pattern import Pattern
+from verifiers.answers.sameness import Equivalence
+from verifiers.answers.value_types import Words
+
+SHORT_WORDS = 8
+
+
+_FILLER = Pattern(r"^(?:a|an|the|der|die|das|el|la|los|las|le|les|o|os|as)\s+(?=\S)")
+
+
+def compare_words(a: Words, b: Words) -> Equivalence:
+    if a.text == b.text:
+        return Equivalence("same", "word for word")
+    if a.is_exact or b.is_exact:
+        return Equivalence("different", "every letter counts here")
+    if a.folded == b.folded:
+        if len(a.folded) == 1:
+            return Equivalence("unknown", "one letter in two cases")
+        is_code = any(
+            re.search(r"\d", w.text) and re.search(r"[a-z]", w.text) and re.search(r"[A-Z]", w.text) and " " not in w.text for w in (a, b)
+        )
+        return (
+            Equivalence("unknown", "they differ in case, which counts in codes") if is_code else Equivalence("same", "equal but for case")
+        )
+    if a.is_mathematics and b.is_mathematics:
+        plain = [re.sub(r"\s+", "", w.folded) for w in (a, b)]
+        return Equivalence("same", "the same formula") if plain[0] == plain[1] else Equivalence("unknown", "formulas that cannot be read")
+    x, y = (without_article(w) for w in (a, b))
+    if x is not None and x == y:
+        return Equivalence("same", "equal but for an article")
+    if x is None or y is None or a.is_mathematics or b.is_mathematics:
+        bare = [_FILLER.sub("", w.folded) for w in (a, b)]
+        return Equivalence(
+            "unknown" if bare[0] == bare[1] or a.is_mathematics or b.is_mathematics else "different", "an article may belong to a name"
+        )
+    return _compared_phrases(x, y)
+
+
+def _compared_phrases(x: str, y: str) -> Equivalence:
+    """Short texts that are not equal are different, unless one says more than the other or they differ in accents or joints alone."""
+    if _unaccented(x) == _unaccented(y):
+        return Equivalence("unknown", "they differ in accents")
+    if re.sub(r"[\s\-_./]", "", x) == re.sub(r"[\s\-_./]", "", y):
+        return (
+            Equivalence("unknown", "they differ in how words are joined")
+            if re.search(r"\d", x)
+            else Equivalence("same", "equal but for joints")
+        )
+    first, second = (re.findall(r"\w+", text) for text in (x, y))
+    if len(first) > SHORT_WORDS or len(second) > SHORT_WORDS:
+        return Equivalence("unknown", "running text")
+    shorter, longer = sorted((first, second), key=len)
+    if shorter and len(longer) > len(shorter) and (longer[: len(shorter)] == shorter or longer[-len(shorter) :] == shorter):
+        return Equivalence("unknown", "one says more than the other")
+    if first == second:  # C and C#
+        return Equivalence("different" if len(first) < 2 else "unknown", "they differ in signs")
+    if sorted(first) == sorted(second):
+        return Equivalence("unknown", "the same words in another order")
+    return Equivalence("different", "not the same words")
+
+
+def without_article(said: Words) -> str | None:
+    """The folded words without an article in front; `None` where it may be a part of a name ("The Who")."""
+    article = _FILLER.match(said.folded)
+    if article is None:
+        return said.folded
+    rest = said.text.strip("\"'“”*_` ").split(maxsplit=1)
+    is_name = len(rest) == 2 and " " not in rest[1].strip() and rest[1][:1].isupper()
+    return None if is_name else said.folded[article.end() :]
+
+
+def _unaccented(text: str) -> str:
+    return "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))

@@ -1,0 +1,27 @@
+"""Same, different or unknown."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Sameness = Literal["same", "different", "unknown"]
+
+
+class Equivalence(int):
+    """Whether two answers are the same: `verdict` is "same", "different" or "unknown", `reason` says why.
+
+    It is true (and 1) only where they are the same for sure, so that it can be counted and tested like the yes or no that it was before.
+    """
+
+    verdict: Sameness
+    reason: str
+
+    def __new__(cls, verdict: Sameness, reason: str = "") -> Equivalence:
+        made = super().__new__(cls, verdict == "same")
+        made.verdict, made.reason = verdict, reason
+        return made
+
+    def __repr__(self) -> str:
+        return f"Equivalence({self.verdict!r}, {self.reason!r})"
+
+    __str__ = __repr__

@@ -1,0 +1,114 @@
+"""The types of value that an answer may state."""
+
+from __future__ import annotations
+
+import unicodedata
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any, Literal
+
+from verifiers.answers.formulas import Formula
+from verifiers.answers.moments import Moment
+from verifiers.answers.numerals import Numeral
+from verifiers.answers.pattern import Pattern
+from verifiers.answers.units import Unit
+
+SENTENCE_FINAL = Pattern(r"(?:です|でした|である|だ|\s(?:है|हैं|था|थी|थे))(?=[。।.\s]|\Z)")  # "is" at the end of the sentence
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number with its `unit` (`None` without) or the `noun` that it counts. `text_form` is how a formula that gave it was written."""
+
+    number: Numeral
+    unit: Unit | None = None
+    noun: str = ""
+
+    @property
+    def base(self) -> Fraction:
+        """The value in base units."""
+        return self.number.value if self.unit is None else self.unit.in_base(self.number.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Expression:
+    """A formula with variables or irrational parts; `name` is what it is said to be (`y` of y = 2x)."""
+
+    formula: Formula
+    source: str
+    name: str = ""
+    unit: Unit | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pieces:
+    """A union of intervals: (low, high, low is in it, high is in it), `None` for infinity; `name` is the variable of an inequality.
+
+    `may_be_pair` says that (1, 2) was written, which may be two coordinates as well.
+    """
+
+    parts: tuple[tuple[Any, Any, bool, bool], ...]
+    name: str = ""
+    items: tuple[Value, ...] = ()
+    may_be_pair: bool = False
+    excludes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """Several values: a set, a tuple (order counts), a list in brackets, or a row without brackets (it is not said whether order
+    counts).
+    """
+
+    form: Literal["set", "tuple", "list", "row"]
+    items: tuple[Value, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class YesNo:
+    is_yes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Data:
+    """A JSON or Python value."""
+
+    value: Any = field(compare=False)
+    key: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """Text: `text` as written, `folded` for comparing; `is_exact` where case and signs count."""
+
+    text: str
+    folded: str
+    is_exact: bool = False
+    is_mathematics: bool = False
+
+
+Value = Quantity | Expression | Pieces | Collection | YesNo | Data | Words | Moment
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What a question lets expect of its answer."""
+
+    is_numeric: bool = False
+    is_roman: bool = False
+    is_code: bool = False
+    units: frozenset[Unit] = frozenset()
+    decimal_comma: bool = False
+
+
+def words(text: str) -> Words:
+    said = text.strip().strip("*_`").strip()
+    if not said.isascii():
+        said = SENTENCE_FINAL.sub("", said.rstrip("。।."))
+    return Words(said, folded(said))
+
+
+def folded(text: str) -> str:
+    """Case, width, punctuation at the ends and blanks folded; letters, digits and signs within kept."""
+    text = unicodedata.normalize("NFKC", text).casefold() if not text.isascii() else text.lower()
+    return " ".join(text.strip(" \t\n.,;:!?。，；：！？\"'“”‘’«»「」*_`").split())
