@@ -12,8 +12,10 @@ from functools import lru_cache
 from importlib.util import find_spec
 
 from verifiers.answers.equivalence import compare
+from verifiers.answers.final_answer import final_answer_text
+from verifiers.answers.latex import plain_of_latex
 from verifiers.answers.reading import Reading, read_answer
-from verifiers.answers.value_types import Expression, Hints, Quantity, Words
+from verifiers.answers.value_types import Expression, Hints, Quantity, Words, folded
 from verifiers.answers.values import prepared, read_value
 from verifiers.process import Helper, HelperLate
 from verifiers.verdict import Verdict
@@ -38,11 +40,16 @@ class MathematicsVerifier:
 
     async def verify(self, query: str, candidate: str) -> Verdict:
         found = read_answer(candidate[-100 * MAX_CHARS :])
+        stated = final_answer_text(candidate)
+        if folded(plain_of_latex(stated if stated is not None else candidate)) == folded(plain_of_latex(self._expected)):
+            return Verdict(self.name, 1.0, True, decisive=True)
         if found.value is None:
             return Verdict.abstain(self.name, f"it is no answer ({found.non_answer})")
         if found.mark is None:
             return Verdict.abstain(self.name, "no expression is stated for sure")
         own = compare(self._reading, found)
+        if own.verdict == "same" and not (found.is_sure and own.reason != "equal when rounded"):
+            return Verdict.abstain(self.name, "it is stated beside another value, or rounded")
         if own.verdict == "same":
             return Verdict(self.name, 1.0, True, decisive=True)
         if own.verdict == "different" and _is_read(self._reading) and _is_read(found):

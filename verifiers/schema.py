@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 from verifiers.answers.code_blocks import fenced_blocks
+from verifiers.answers.final_answer import without_thoughts
 from verifiers.bounded_schema import BoundedSchema, UnusableSchema
 from verifiers.verdict import Verdict
 
@@ -16,7 +17,8 @@ def find_json(text: str) -> Any:
 
     Raises `ValueError` when there is none. `NaN` and infinities are refused, as RFC 8259 does.
     """
-    text = text.lstrip("\ufeff")
+    spoken = without_thoughts(text.lstrip("\ufeff"))
+    text = spoken[0] if spoken else ""
     candidates = [text.strip(), *(block.text for block in fenced_blocks(text) if block.language in ("", "json", "json5", "jsonc"))]
     for candidate in candidates:
         try:
@@ -24,7 +26,7 @@ def find_json(text: str) -> Any:
         except (ValueError, RecursionError):
             continue
     decoder = json.JSONDecoder(parse_constant=_refuse_constant)
-    starts = [match.start() for match in re.finditer(r"[{\[]", text)][:50]
+    starts = [match.start() for match in re.finditer(r"[{\[](?!\d{1,2}\])", text)][:50]  # [1] is a citation
     for start in starts:
         try:
             return decoder.raw_decode(text, start)[0]

@@ -6,10 +6,15 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-_FENCE = re.compile(r"^(?P<indent> {0,3}|\t?)(?P<fence>`{3,}|~{3,})[^\S\n]{0,40}(?P<info>[^\n`]*)$", re.MULTILINE)
+from verifiers.answers.final_answer import without_thoughts
+
+_FENCE = re.compile(r"^(?P<indent>[ \t]{0,12})(?P<fence>`{3,}|~{3,})[^\S\n]{0,40}(?P<info>[^\n`]*)$", re.MULTILINE)
+MOST_INDENT = 3  # of a closing fence, beyond that of the opening one
 PYTHON = frozenset(("python", "py", "python3", "py3", "python2", "ipython"))
 
 
@@ -28,7 +33,11 @@ def fenced_blocks(text: str) -> Iterator[Block]:
     for fence in _FENCE.finditer(text):
         if opening is None:
             opening = fence
-        elif fence["fence"].startswith(opening["fence"]) and not fence["info"].strip():
+        elif (
+            fence["fence"].startswith(opening["fence"])
+            and not fence["info"].strip()
+            and len(fence["indent"]) <= len(opening["indent"]) + MOST_INDENT
+        ):
             yield _block(opening, text[opening.end() + 1 : fence.start()], is_closed=True)
             opening = None
     if opening is not None:
@@ -39,7 +48,8 @@ def find_program(text: str) -> str | None:
     """The Python program in an answer: its Python blocks together if they parse so, else the last one that parses; without any that say
     so, blocks without a language, else the whole text.
     """
-    text = text.lstrip("\ufeff")
+    spoken = without_thoughts(text.lstrip("\ufeff"))
+    text = spoken[0] if spoken else ""
     blocks = [*fenced_blocks(text)]
     stated = [block.text for block in blocks if block.language in PYTHON]
     unnamed = [block.text for block in blocks if not block.language]
@@ -52,7 +62,9 @@ def find_program(text: str) -> str | None:
 
 def parses(program: str) -> bool:
     try:
-        ast.parse(program)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # `1if 2else 3` is somebody's answer, not our source code
+            ast.parse(program)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return False
     return True
@@ -67,5 +79,6 @@ def is_cut_in_a_block(text: str) -> bool:
 
 
 def _block(opening: re.Match[str], text: str, *, is_closed: bool) -> Block:
+    text = textwrap.dedent(text) if opening["indent"] else text
     language = re.match(r"[\w+#.-]*", opening["info"].strip().lstrip("{."))
     return Block(language[0].lower() if language else "", text, is_closed)

@@ -283,9 +283,13 @@ def _of_two_kinds(a: Value, b: Value, hints: Hints) -> Equivalence:
         if isinstance(x, Words):
             if isinstance(y, YesNo) and x.folded.split()[:1] in (["yes"], ["no"], ["true"], ["false"]):
                 return Equivalence("unknown", "one says more than yes or no")
+            if len(x.folded) == 1 and isinstance(y, Expression | Quantity):
+                return Equivalence("unknown", "a letter that may stand for a number")
             if x.is_mathematics or len(x.folded.split()) > SHORT_WORDS:
                 return Equivalence("unknown", "one of them could not be read")
             return Equivalence("unknown" if re.search(r"\d", x.text) and not isinstance(y, YesNo) else "different", "of different kinds")
+        if isinstance(x, Quantity) and isinstance(y, Collection) and x.number.is_doubtful:
+            return Equivalence("unknown", "3,5 may be one number or two")
         if isinstance(x, Moment) and isinstance(y, Quantity):
             return _moment_or_number(x, y)
     return Equivalence("different", "of different kinds")

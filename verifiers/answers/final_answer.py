@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -53,7 +54,8 @@ _USUAL = (
 )
 _SAYS = Pattern(rf"\b(?P<strong>(?:the\s+|my\s+)?(?:{_FINAL}))\b{_IS}|\b(?:{_USUAL}){_IS}", re.IGNORECASE)
 _LINE_LABEL = Pattern(
-    r"^[^\w\n]{0,8}(?:short\s+|correct\s+|final\s+)?(?:answer|ans|a|antwort|lösung|ergebnis|respuesta|réponse|reponse"
+    r"(?:^[^\w\n]{0,8}|(?<=[.!?。])[^\S\n]{1,3}\**)(?:short\s+|correct\s+|final\s+)?(?:answer|ans|a|antwort|lösung"
+    r"|ergebnis|respuesta|réponse|reponse"
     r"|resposta|solución|resultado|ответ|उत्तर|जवाब|"
     r"الإجابة|الجواب|答|答案|正确答案|最终答案|答え|回答|解答|正解)(?:\s+(?:finale?|correcta))?\**[^\S\n]{0,3}[:：=]\**",
     re.IGNORECASE | re.MULTILINE,
@@ -68,7 +70,7 @@ _OTHER_SCRIPTS = Pattern(
 )
 _HEADING = Pattern(
     r"^[^\S\n]{0,3}(?:#{1,6}[^\S\n]{0,3}|\*\*)\W{0,3}(?:the\s+)?(?:final\s+|short\s+)?(?:answer|antwort"
-    r"|respuesta(?:\s+final)?|réponse(?:\s+finale)?|resposta|ответ|答案|答え|result|solution)"
+    r"|respuesta(?:\s+final)?|réponse(?:\s+finale)?|resposta|ответ|答案|答え|result)"
     r"\W{0,4}[^\S\n]{0,5}\n+[^\S\n]{0,5}(?P<said>[^\n]+)",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -77,6 +79,20 @@ _CONCLUSION = Pattern(
     r"|por tanto|donc|portanto|logo|итак|следовательно|因此|所以|よって|したがって)\b,?\s"
     r"[^\n.]{0,160}?(?:\bis|\bare|\bequals?|\bist|\bes|\best|\bé|=|是|为|は|must be|should be|have|has|makes?|costs?"
     r"|takes?|needs?|earns?|gets?|spends?|pays?)\s(?P<said>[^\n]+)",
+    re.IGNORECASE,
+)
+_BOLD_LINE = Pattern(r"\*\*(?P<said>[^*\n]{1,80})\*\*[^\S\n]*(?=\n|\Z)")
+_ALONE_IN_SIGNS = Pattern(
+    r"(?:\$\$|\\\[|\\begin\{equation\*?\}|```\w*\n)\s*(?P<said>[^\n$]{1,200}?)\s*(?:\$\$|\\\]|\\end\{equation\*?\}"
+    r"|```)[.\s]*"
+)
+_SENTENCES = Pattern(r"[^.!?\n]+(?:[.!?](?!\s|\Z)[^.!?\n]*)*[.!?]*")
+_SHORT_VALUE = Pattern(r"[^\s]{1,24}(?:\s[^\s\d]{1,20}){0,3}[.!?]*")
+_TAKEN_BACK = Pattern(
+    r"(?:\b(?:wait|actually,|correction|i made an? (?:mistake|error)|that(?:['’]s| is| was) (?:wrong|incorrect"
+    r"|not right|a mistake)|is (?:incorrect|wrong)\b|let me (?:re|double|correct|fix|try again)|scratch that|sorry,"
+    r"|oops|hmm)"
+    r"|\?\s+no\b|(?:no|nein|non|não|нет),\s+(?:it|that|the|wait)|等等|不对|更正|訂正|いや、)",
     re.IGNORECASE,
 )
 _BOX = Pattern(r"\\f?boxed\s?(?=\{)|\\fbox\s?(?=\{)")
@@ -142,13 +158,25 @@ def find_statement(text: str) -> Statement | None:
     return marked if marked is not None or end == len(text) else _last_mark(text)
 
 
+def taken_back_after(text: str, start: int) -> bool:
+    """Whether something is taken back in the text behind `start`, without a new mark."""
+    return bool(_TAKEN_BACK.search(text, start))
+
+
 def find_unmarked(text: str) -> Statement | None:
     """Of a text without marks: all of it if it is one line, else what its last line concludes ("So the total is 42"), or its last bold
     words.
     """
     stripped = text.strip()
     offset = text.find(stripped)
+    if (alone := _ALONE_IN_SIGNS.fullmatch(stripped)) is not None:
+        return Statement(alone["said"], offset + alone.start("said"), offset + alone.end("said"), "alone")
+    if (shown := _shown(stripped)) is not None:
+        return Statement(shown["said"], offset + shown.start("said"), offset + shown.end("said"), "bold")
     if "\n" not in stripped and len(stripped) <= 120:
+        sentences = [*_SENTENCES.finditer(stripped)]
+        if len(sentences) > 1 and not _SHORT_VALUE.fullmatch(sentences[0][0].strip()) and re.search(r"\d", sentences[-1][0]):
+            return Statement(sentences[-1][0], offset + sentences[-1].start(), offset + sentences[-1].end(), "last_line", is_sure=False)
         return Statement(stripped, offset, offset + len(stripped), "alone")
     tail = stripped[-TAIL_CHARS:]
     base = offset + len(stripped) - len(tail)
@@ -161,6 +189,18 @@ def find_unmarked(text: str) -> Statement | None:
         start = base + tail.rfind(bold[-1])
         return Statement(bold[-1], start, start + len(bold[-1]), "bold", is_sure=len(bold) == 1)
     return None
+
+
+def _shown(text: str) -> re.Match[str] | None:
+    """The only bold words of a text, where they hold a number and end a line or a sentence, or are the first line."""
+    if "**" not in text:
+        return None
+    first = _BOLD_LINE.match(text)
+    if first is not None:
+        return first
+    bold = [*_BOLD.finditer(text)]
+    is_shown = len(bold) == 1 and "\n" not in text and re.search(r"\d", bold[0]["said"]) and not text[bold[0].end() :].strip(" .!")
+    return bold[0] if is_shown else None
 
 
 def final_answer_text(text: str) -> str | None:
@@ -205,16 +245,16 @@ def _all_marks(text: str) -> tuple[list[Statement], list[Statement], list[Statem
         return shown, [], []
     strong: list[Statement] = []
     weak: list[Statement] = []
-    for m in _SAYS.finditer(text, begin):
+    for m in _few(_SAYS.finditer(text, begin)):
         said = _to_line_end(text, m.end(), "says")
         if said.text.strip(" *_:`"):
             (weak if m["strong"] is None else strong).append(said)
-    labelled = [m.end() for m in _LINE_LABEL.finditer(text, begin)]
+    labelled = [m.end() for m in _few(_LINE_LABEL.finditer(text, begin))]
     if not text.isascii():
-        labelled += [m.end() for m in _OTHER_SCRIPTS.finditer(text)]
+        labelled += [m.end() for m in _few(_OTHER_SCRIPTS.finditer(text))]
     weak += [_to_line_end(text, end, "says") for end in labelled]
     if "\n" in text:
-        weak += [Statement(m["said"], m.start("said"), m.end("said"), "heading") for m in _HEADING.finditer(text, begin)]
+        weak += [Statement(m["said"], m.start("said"), m.end("said"), "heading") for m in _few(_HEADING.finditer(text, begin))]
     return shown, strong, sorted((each for each in weak if each.text.strip(" *_:`")), key=lambda each: each.start)
 
 
@@ -234,6 +274,12 @@ def is_corrected(text: str, start: int, end: int) -> bool:
     return bool(_CORRECTED.search(text, start, end))
 
 
+def _few(marks: Iterator[re.Match[str]]) -> list[re.Match[str]]:
+    """The first and the last of many marks: each may be followed by a long statement."""
+    found = [*marks]
+    return found if len(found) <= 2 * MAX_BOXES else [*found[:MAX_BOXES], *found[-MAX_BOXES:]]
+
+
 def _first_anchor(text: str) -> int | None:
     """Where the first mark that is made of words may begin; `None` if there is none."""
     lowered = text.lower() if text.isascii() else text.casefold()
@@ -246,6 +292,8 @@ def _first_anchor(text: str) -> int | None:
 def _decided(found: list[Statement], text: str) -> Statement:
     """The last of the statements; sure if all say the same or the last one corrects."""
     last = found[-1]
+    if _TAKEN_BACK.search(text, last.start + len(last.text[:3])):
+        last = replace(last, is_sure=False)
     if len(found) == 1 or _bare(found[0].text) == _bare(last.text):
         return last
     others = {_bare(each.text) for each in found[:-1]} - {_bare(last.text)}

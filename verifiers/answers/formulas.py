@@ -87,6 +87,8 @@ def compared(a: Formula, b: Formula) -> Literal["same", "different", "unknown"]:
     if _has_bare_log(a.tree) != _has_bare_log(b.tree):  # some write log for ln
         natural = [Formula(_with_natural_logs(each.tree), each.names) for each in (a, b)]
         return "different" if compared(*natural) == "different" else "unknown"
+    if a.names != b.names and len(a.names) == len(b.names):  # the same under other names, perhaps
+        return "unknown"
     names = sorted(a.names | b.names)
     rng = random.Random(20_240_229)
     seen, is_exact = 0, True
@@ -102,7 +104,10 @@ def compared(a: Formula, b: Formula) -> Literal["same", "different", "unknown"]:
                 return "different"
         else:
             is_exact = False
-            found = _compared_floats(complex(x), complex(y))
+            try:
+                found = _compared_floats(complex(x), complex(y))
+            except OverflowError:
+                return "unknown"
             if found != "same":
                 return found
         if seen >= POINTS or not names:
@@ -267,6 +272,8 @@ class _Parser:
         elif self.left and self.peek()[:1] in "²³":
             power = ("number", Fraction(int(self.take()[1].translate(_SUPERSCRIPTS))))
         inner = self.power(depth + 1) if self.peek() in ("(", "{", "[") else self.product(depth + 1)
+        if power in (("neg", ("number", Fraction(1))), ("number", Fraction(-1))) and f"arc{name}" in _FUNCTIONS:
+            return (f"arc{name}", inner)  # sin^{-1} is the inverse
         node: Node = (name, inner)
         if base is not None:
             node = ("/", ("ln", inner), ("ln", base))

@@ -34,20 +34,30 @@ _SIGNS = {
     r"\lceil": "⌈", r"\rceil": "⌉", r"\mid": "|", r"\vert": "", r"\colon": ":", r"\euro": "€", r"\pounds": "£",
 }  # fmt: skip
 _SIGN = Pattern("|".join(sorted((re.escape(s) + ("(?![a-zA-Z])" if s[-1].isalpha() else "") for s in _SIGNS), key=len, reverse=True)))
+_NEGATIVE_SPACE = Pattern(r"\\!\s*")
+_RECURRING = Pattern(
+    r"(?<![\w.])(?P<before>\d{1,20}\.\d{0,20})(?:\\(?:overline|bar|dot)\{(?P<repeated>\d{1,20})\}"
+    r"|\((?P<held>\d{1,20})\)(?![\w(]))"
+)
+_NUMBER = Pattern(r"\s*-?\d[\d.,]*\s*|\s*[a-zA-Z]\s*")
+_MATHEMATICS = Pattern(r"[\\^_={}<>]|\d\s?[-+*/]\s?\d")
+_WORD = Pattern(r"(?<![\\{A-Za-z])[A-Za-z]{3,}")
 _MATRIX = Pattern(r"\\begin\{[pbvBV]?(?:small)?matrix\}(.*?)\\end\{[pbvBV]?(?:small)?matrix\}", re.DOTALL)
 _DELIMITED = Pattern(r"^\s*(?:\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\])(?P<rest>[\s.,;:!]*)$", re.DOTALL)
 
 
 def plain_of_latex(text: str) -> str:
     """`text` without LaTeX's clothes. Texts of more than 4,000 characters are given back as they are."""
-    if len(text) > MAX_CHARS or ("\\" not in text and "$" not in text and "{" not in text):
+    if len(text) > MAX_CHARS or (
+        "\\" not in text and "$" not in text and "{" not in text and ".(" not in text and not _RECURRING.search(text)
+    ):
         return text
     if delimited := _DELIMITED.match(text):
         text = next(part for part in delimited.groups()[:4] if part is not None) + delimited["rest"].rstrip()
-    elif text.count("$") == 2 and re.search(r"\$[^$]*[\\^_={][^$]*\$", text):
-        text = text.replace("$", " ")
+    elif text.count("$") >= 2 and "\\$" not in text and text.count("$") % 2 == 0:
+        text = _without_dollars(text)
     text = text.replace("\\(", " ").replace("\\)", " ").replace("\\[", " ").replace("\\]", " ") if "\\(" in text or "\\[" in text else text
-    text = _BRACED_SEPARATOR.sub(r"\1", text)
+    text = _RECURRING.sub(_exact, _NEGATIVE_SPACE.sub("", _BRACED_SEPARATOR.sub(r"\1", text)))
     if "\\" not in text:
         return text.strip()
     text = _DIGIT_SPACE.sub("", text)
@@ -57,6 +67,22 @@ def plain_of_latex(text: str) -> str:
     text = _SIGN.sub(lambda found: _SIGNS[found[0]], text)
     text = re.sub(r"\^\s?\{?\s?°\s?\}?", "°", text)
     return re.sub(r"\\(?=[a-zA-Z])", "", text).replace("~", " ").strip()
+
+
+def _without_dollars(text: str) -> str:
+    """$x = 1$ and $72$ without their signs, if what stands between them is mathematics and not an amount."""
+    inside = text.split("$")[1::2]
+    is_mathematics = all(_NUMBER.fullmatch(part) or (_MATHEMATICS.search(part) and not _WORD.search(part)) for part in inside)
+    return text.replace("$", "") if is_mathematics else text
+
+
+def _exact(found: re.Match[str]) -> str:
+    """0.1\\overline{6} as the fraction 15/90."""
+    before, repeated = found["before"], found["repeated"] or found["held"]
+    whole, _, places = before.partition(".")
+    bottom = 10 ** len(places) * (10 ** len(repeated) - 1)
+    top = int(whole + places + repeated) - int(whole + places)
+    return f"{top}/{bottom}"
 
 
 def braced(text: str, start: int) -> int | None:

@@ -67,14 +67,17 @@ class NumericVerifier:
                 self.name, "no number is stated for sure" if any(map(str.isdigit, candidate)) else "the answer holds no number"
             )
         same = compare_quantities(found, self._expected, hints_of(query))
-        is_close = found.unit == self._expected.unit and numbers_equal(
-            found.number.value, self._expected.number.value, relative_tolerance=self._tolerance
-        )
+        is_close = found.unit == self._expected.unit and _is_close(found.number.value, self._expected.number.value, self._tolerance)
         if same.verdict == "unknown" and not is_close:
             return Verdict.abstain(self.name, f"{_show(found.number.value)} may be it: {same.reason}")
         passed = bool(same) or is_close
         feedback = "" if passed else f"the final number is {_show(found.number.value)}, not {_show(self._expected.number.value)}"
         return Verdict(self.name, float(passed), passed, feedback, (_show(found.number.value),), decisive=True)
+
+
+def _is_close(a: Fraction, b: Fraction, tolerance: float) -> bool:
+    """Equal up to rounding; integers are not rounded."""
+    return a == b or (not a.denominator == b.denominator == 1 and numbers_equal(a, b, relative_tolerance=tolerance))
 
 
 def _show(value: Fraction) -> str:

@@ -36,12 +36,25 @@ _ROMAN_QUESTION = Pattern(
     re.IGNORECASE,
 )
 _DECIMAL_COMMA = Pattern(
-    r"\b(?:der|die|das|ist|und|antwort|beträgt|ergebnis|el|la|los|es|respuesta|resultado|le|les|est|réponse|résultat"
+    r"\b(?:der|die|das|ist|und|wie|viel|viele|hoch|kostet|euro|für|von|mit|sind|antwort|beträgt|ergebnis|combien"
+    r"|cuánt[oa]s?|quant[oa]s?|сколько|el|la|los|es|respuesta|resultado|le|les|est|réponse|résultat"
     r"|une|é|são|resposta|um|uma|равно|ответ|составляет|и|это)\b",
     re.IGNORECASE,
 )
+MAX_SENTENCE_CHARS = 400
+_EXCITED = Pattern(r"(\D{0,3}\d[\d.,]*)!(?=\s|\Z)")
+_SENTENCE_GOES_ON = Pattern(
+    r"[^.!?\n;(]*?\b(?:is|are|was|were|has|have|had|takes?|took|equals?|makes?|gives?|gave|plus|minus|times|mod"
+    r"|divided|cubed|squared|percent of|came|left|at)\b"
+    r"|[^.!?\n;(]*?%?\s(?:of|at|and|by|[-+*/=×÷])\s[^.!?\n]*\d"
+)
+_VERB = Pattern(
+    r"(?:\b(?:is|are|was|were|has|have|had|takes?|equals?|makes?|gives?|remain(?:s|ed)?|left|total(?:s|ed|ing)?)\b"
+    r"|=)\s*",
+    re.IGNORECASE,
+)
 _AMBIGUOUS = Pattern(r"\d[.,]\d")
-_ENGLISH = Pattern(r"\b(?:the|is|of|and|to|in|are|was|for|it|what|how|which)\b", re.IGNORECASE)
+_ENGLISH = Pattern(r"\b(?:the|is|of|and|to|are|was|for|it|what|how|which)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +153,15 @@ def _of_text(said: str, statement: Statement | None, hints: Hints, query: str) -
         _writes_decimal_commas(said[max(0, statement.start - 300) : statement.end]) or _writes_decimal_commas(query)
     ):
         hints = replace(hints, decimal_comma=True)
+    excited = _EXCITED.match(text) if statement.mark in ("says", "heading", "last_line") else None
+    if excited:  # "The answer is 72!" is hardly meant as a factorial
+        text = f"{excited[1]}.{text[excited.end() :]}"
     value, end = read_value(text, hints)
-    is_sure = statement.is_sure
+    is_sure = statement.is_sure and not excited and not text[end:].lstrip(" *").startswith("?")
+    if statement.mark in ("alone", "last_line", "bold") and isinstance(value, Quantity) and _SENTENCE_GOES_ON.match(text, end):
+        value, is_sure = _concluded(text, hints, value), False  # "2024 has 366 days"
     if isinstance(value, Words):
-        value, is_sure = _second_look(text, value, statement, hints)
+        value, is_sure = _second_look(text, value, is_sure, statement, hints)
         if isinstance(value, Words) and case_counts(query):
             value = replace(value, is_exact=True)
     elif isinstance(value, Quantity) and is_continued(text, end):
@@ -162,26 +180,34 @@ def _span_of(read: str, statement: Statement) -> tuple[str, int]:
     return whole, statement.start + statement.text.find(whole)
 
 
-def _second_look(text: str, value: Words, statement: Statement, hints: Hints) -> tuple[Value, bool]:
+def _concluded(text: str, hints: Hints, first: Quantity) -> Quantity:
+    """Of a sentence that begins with a number and goes on: the number behind its last "is", "has" or "=", else the last one."""
+    inside = [each for each in quantities_in(text[:MAX_SENTENCE_CHARS], hints) if not is_continued(text, each[2])]
+    verbs = [found.end() for found in _VERB.finditer(text[:MAX_SENTENCE_CHARS])]
+    behind = [each for each in inside if verbs and each[1] >= verbs[-1] - 1]
+    return behind[0][0] if behind else inside[-1][0] if inside else first
+
+
+def _second_look(text: str, value: Words, is_sure: bool, statement: Statement, hints: Hints) -> tuple[Value, bool]:
     """A sentence around the value: "It costs $18 in total", "they need 12 apples"."""
     sentence = without_lead(text)
     if sentence != text:
         inner, _ = read_value(sentence, hints)
         if not isinstance(inner, Words):
-            return inner, statement.is_sure
+            return inner, is_sure
     if len(text) <= 400 and (hints.is_numeric or statement.mark != "alone"):
         inside = quantities_in(text, hints)
         inside = [each for each in inside if not is_continued(text, each[2])]
         if len(inside) == 1 and hints.is_numeric:
-            return inside[0][0], statement.is_sure
+            return inside[0][0], is_sure
         if inside and hints.is_numeric:
             equals = text.rfind("=")
             behind = [each for each in inside if each[1] > equals >= 0]
             chosen = behind[0] if behind else inside[-1]
-            return chosen[0], statement.is_sure and len({each[0].base for each in inside}) == 1
+            return chosen[0], is_sure and len({each[0].base for each in inside}) == 1
     if re.search(r"[=^\\√…]|\.\.\.|\d\s?[*/+]", text):
         value = replace(value, is_mathematics=True)
-    return value, statement.is_sure
+    return value, is_sure
 
 
 def _of_numeric_text(said: str, hints: Hints) -> Statement | None:

@@ -25,7 +25,7 @@ _LEAD = Pattern(
 
 
 _ENDS = Pattern(
-    r"\s{0,3}(?:\Z|[.!?。！？।]+(?:\s|\Z|[\"'”*`)\]])|[,;:，；：、](?:\s|\Z|(?=\D))|[)\]}\"'”*`»」|]|[–—-]{1,2}\s|\s?\(|\s?\["
+    r"\s{0,3}(?:\Z|[.!?。！？।]+(?:\s|\Z|[\"'”*`)\][])|[,;:，；：、](?:\s|\Z|(?=\D))|[)\]}\"'”*`»」|]|[–—-]{1,2}\s|\s?\(|\s?\["
     r"|\s→|\n|$)"
 )
 
@@ -42,13 +42,15 @@ _NOUN = Pattern(r"\s+(?P<noun>[^\W\d_][^\W\d_'’-]+(?:[\s-]+[^\W\d_][^\W\d_'’
 
 
 _CONTINUES = Pattern(
-    r"\s*(?:[*×·÷^²³√!+<>≤≥≠=±|]|\*\*|(?<=\d)[A-Za-z(π]|/\s*[A-Za-z(\d]|\s-\s?[\dA-Za-z(]|-(?=[A-Za-z(]\b)|\s(?:pi|π"
+    r"\s*(?:[*×·÷^²³√!+<>≤≥≠=±|_]|\s?(?:sqrt|root|binom|sin|cos|tan|log|ln|exp)\(|\*\*|(?<=\d)[A-Za-z(π]"
+    r"|/\s*[A-Za-z(\d]|\s-\s?[\dA-Za-z(]|-(?=[A-Za-z(]\b)|\s(?:pi|π"
     r"|i|e|[xyznkabct])(?:\b|(?=[\^²³]))(?!\s[a-z]{2,}))"
 )
 
 
 SENTENCE_END = Pattern(
-    r"(?<![\d.])\.(?=\s|\Z)|(?<=\d)\.(?=\s+[^\W\d]|\Z)|[!?](?=\s|\Z)|[;。！？।\n]|\s[–—]\s|,?\s(?:because|since|which"
+    r"(?<![\d.])\.(?=\s|\Z)|(?<=\d)\.(?=\s+[^\W\d]|\Z)|(?<![\d)])(?<!\b[a-zA-Z])!(?=\s|\Z)|\?(?=\s|\Z)|[;。！？।\n]"
+    r"|\s[–—]\s|,?\s(?:because|since|which"
     r"|where|whereas|so that|weil|porque|parce que|car|потому что|ponieważ)\s|,\s?(?:not|nicht|no|pas|não|не|as|so"
     r"|but|and not)\s|\s(?:not|instead of|rather than)\s(?=[\d$(])|\s\((?=[a-z])"
 )

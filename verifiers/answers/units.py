@@ -135,7 +135,8 @@ _CURRENCY_BEFORE = Pattern(
 _PART = Pattern(
     r"\s?(?P<op>[*/·⋅×]|(?:per|pro|por|par)\b\s?|\s)?\s?(?P<square>square |sq\.? ?|cubic |quadrat|平方|立方)?"
     r"(?P<unit>°\s?[CF](?![a-z])|℃|℉|[%°¢€£₹₽₩$¥]|degrees? (?:celsius|fahrenheit)\b|[^\W\d_¹²³⁴]+[.]?(?:\([a-z]+\))?)"
-    r"(?:\s?(?:\^|\*\*)\s?[{(]?(?P<power>-?\d)[})]?|(?P<super>⁻?[¹²³⁴])|(?P<bare>(?<=m)[23](?!\d)))?",
+    r"(?:\s?(?:\^|\*\*)\s?[{(]?(?P<power>-?\d)[})]?|(?P<super>⁻?[¹²³⁴])|(?P<bare>(?<=m)[23](?!\d))|\s(?P<post>squared"
+    r"|cubed)\b)?",
     re.IGNORECASE,
 )
 _NO_INCH = Pattern(r"in\.?\s+\w", re.IGNORECASE)  # "18 in total"
@@ -187,6 +188,8 @@ def find_units_named(text: str) -> frozenset[Unit]:
 def _power_of(part: re.Match[str]) -> int:
     if part["square"]:
         return _SQUARES[part["square"].strip().strip(".").casefold()]
+    if part["post"]:
+        return 2 if part["post"].lower() == "squared" else 3
     written = part["power"] or (part["super"] or "").translate(_FROM_SUPERSCRIPT) or part["bare"]
     return int(written) if written else 1
 
@@ -230,6 +233,8 @@ def _symbols() -> dict[str, Unit]:
         for prefix, power in _PREFIXES.items():
             if prefix + symbol not in _SYMBOLS:
                 found.setdefault(prefix + symbol, Unit(unit.dimension, unit.factor * Fraction(10) ** power))
+    for symbol, power in (("Mb", 6), ("Gb", 9), ("Tb", 12), ("Mbit", 6), ("Gbit", 9)):  # not bytes
+        found[symbol] = Unit((("bit", 1),), Fraction(10) ** power)
     for name in ("C", "F", "min", "ft", "Pt", "pt"):  # what they stand for in answers is a temperature, a word or another unit
         found.pop(name, None)
     return found

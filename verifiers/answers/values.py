@@ -22,8 +22,9 @@ from verifiers.answers.numerals import Numeral, read_numeral, simplified
 from verifiers.answers.pattern import Pattern
 from verifiers.answers.sentences import APPROXIMATELY, SENTENCE_END, end_of_sentence, ends_at, is_alone, noun_behind
 from verifiers.answers.units import Unit, find_currency, find_unit
-from verifiers.answers.value_types import Collection, Data, Expression, Hints, Pieces, Quantity, Value, Words, YesNo, words
+from verifiers.answers.value_types import Collection, Data, Expression, Hints, Pieces, Quantity, Value, Words, YesNo, folded, words
 
+MAX_STATEMENT_CHARS = 6_000
 MAX_VALUE_CHARS, MAX_ITEMS, MAX_DEPTH = 4_000, 500, 8
 MAX_WORDS = 12
 _YES_NO = Pattern(
@@ -33,7 +34,7 @@ _YES_NO = Pattern(
     r"|car|потому|thats|i|you|we)\b|\s*\()",
     re.IGNORECASE,
 )
-_BY_NAME = Pattern(r"(?P<name>[A-Za-zα-ω](?:_\w+|'|_\{\w+\})?(?:\([a-z]\))?|[A-Za-z]{2,20})\s*(?:=|≈|:=)\s*(?=\S)")
+_BY_NAME = Pattern(r"(?P<name>[A-Za-zα-ω](?:_\w+|'|_\{\w+\}|[₀-₉])?(?:\([a-z]\))?|[A-Za-z]{2,20})\s*(?:=|≈|:=)\s*(?=\S)")
 _SPLIT_ITEMS = Pattern(
     r"\s*(?:,\s*(?:and|or|und|oder|y|o|et|ou|e|и|или)\s+|,|;|、|，|\s(?:and|or|und|oder|y|et|ou|и|или)\s|和|与|或|と)\s*"
 )
@@ -55,6 +56,14 @@ _OPERATORS = Pattern(
     r"\d\s?[A-Za-zπ√(]|[*×·÷^²³√π!∞⁰¹-⁹]|[A-Za-z)\d]\s?[+/-]\s?[A-Za-z(\d]|\b(?:pi|sqrt|sin|cos|tan|log|ln|exp|binom"
     r"|root)\b|\)\(|[A-Za-z]\(|-[a-zA-Z]\b"
 )
+_NAME = Pattern(r"[A-Za-zα-ω](?:_\w+|_\{\w+\}|')?(?:\([a-z]\))?|[A-Za-z][A-Za-z ]*")
+_UNIT_BEHIND = Pattern(r"(?<=[\d)}π])\s(?=[^\W\d]{2}|[%$€£°]|m\b)")
+_SIGN_APART = Pattern(r"^([-+])\s+(?=[\d\\.])")
+_SIGN_WORD = Pattern(
+    r"(?:^|(?<=\bis )|(?<=\bwas )|(?<== )|(?<=\bto ))(?:minus|negative)\s+(?=[\d$€£])",
+    re.IGNORECASE,
+)
+_OUT_OF = Pattern(r"\s(?:out of|von|sur|de cada|из)\s(\d+)(?![\w.,]*\d)")
 _DOTS = Pattern(r"…|\.\.\.")
 _OPEN, _CLOSE = "([{⟨", ")]}⟩"
 _NUMBER_BEGINS = Pattern(r"(?:(?<![\w.])[-+]?\s?[$€£¥₹₽]?\s?|(?<![\w.,/^_]))(?=[-+]?\.?\d)")
@@ -80,8 +89,8 @@ def read_value(statement: str, hints: Hints, depth: int = 0) -> tuple[Value, int
 
 def prepared(statement: str) -> str:
     """A statement without LaTeX, stars, quotes around it and foreign digits: what `read_value` reads."""
-    text = plain_of_latex(statement.strip())
-    text = simplified(text).strip()
+    text = plain_of_latex(statement.strip()[:MAX_STATEMENT_CHARS])
+    text = _SIGN_WORD.sub("-", simplified(text).strip())
     for _ in range(4):
         stripped = text.strip(" \t\n*_`:")
         if len(stripped) > 1 and stripped[0] in "\"'“‘«「" and stripped[-1] in "\"'”’»」.":
@@ -202,6 +211,8 @@ def _one_quantity(text: str, start: int, hints: Hints) -> tuple[Quantity, int] |
         return None
     if currency:
         return Quantity(number, currency[0]), number.end
+    if (whole := _OUT_OF.match(text, number.end)) is not None and int(whole[1]):  # 2 out of 3
+        return Quantity(replace(number, value=number.value / int(whole[1]), step=Fraction(0))), whole.end()
     if (dozen := _DOZEN.match(text, number.end)) is not None:
         number = replace(number, value=number.value * 12, end=dozen.end())
     unit = find_unit(text, number.end)
@@ -218,7 +229,7 @@ def _read_named(text: str, start: int, hints: Hints, depth: int) -> tuple[Value,
     said = text[start:end]
     if re.search(r"[<>≤≥≠!]=?", said) and "=" not in re.sub(r"[<>!]=", "", said):
         return None
-    alternatives = re.split(r"\s*(?:,|;|\bor\b|\band\b|\boder\b|\bund\b|\bet\b|\bou\b|\by\b)\s*(?=[A-Za-z]\s*=)", said)
+    alternatives = re.split(r"\s*(?:,|;|\bor\b|\band\b|\boder\b|\bund\b|\bet\b|\bou\b|\by\b)\s*(?=[A-Za-z](?:_\{?\w\}?|[₀-₉])?\s*=)", said)
     if len(alternatives) > 1:
         read = [_BY_NAME.match(part) for part in alternatives]
         if all(read):
@@ -227,12 +238,14 @@ def _read_named(text: str, start: int, hints: Hints, depth: int) -> tuple[Value,
                 for part, found in zip(alternatives, read, strict=True)
                 if found
             )
-            names = {found["name"] for found in read if found}
+            names = {re.sub(r"[_{}\d₀-₉]", "", found["name"]) for found in read if found}
             return Collection("set" if len(names) == 1 else "row", values), end
     if "=" not in said:
         return None
-    right = said.rsplit("=", 1)[1].lstrip("> ").strip()
+    right = _SIGN_APART.sub(r"\1", said.rsplit("=", 1)[1].lstrip("> ").strip())
     left = said[: said.rindex("=")].strip()
+    if _is_equation(left):
+        return Words(said, folded(said), is_mathematics=True), end
     if not right or len(left) > 300 or re.search(r"[^\W\d_]{3,}\s[^\W\d_]{3,}\s[^\W\d_]{3,}", left):
         return None
     value, _ = read_value(right, hints, depth + 1)
@@ -244,16 +257,26 @@ def _read_named(text: str, start: int, hints: Hints, depth: int) -> tuple[Value,
     return value, end
 
 
+def _is_equation(left: str) -> bool:
+    """Whether variables stand on the left that are more than the name of what is on the right: 2x - y + 3 = 0."""
+    if _NAME.fullmatch(left) or "=" in left:
+        return False
+    try:
+        return bool(read_formula(left).names) and not _LETTERS.search(left)
+    except Unreadable:
+        return False
+
+
 def _read_plus_minus(text: str, start: int, hints: Hints, depth: int) -> tuple[Value, int] | None:
     if "±" not in text[start : start + 200]:
         return None
     end = end_of_sentence(text, start)
-    said = text[start:end]
-    both = [
+    said = re.sub(r"([±∓])\s+", r"\1", text[start:end])
+    both = tuple(
         read_value(said.replace("±", sign, 1).replace("∓", other, 1).lstrip("+ "), hints, depth + 1)[0]
         for sign, other in (("+", "-"), ("-", "+"))
-    ]
-    return None if any(isinstance(value, Words) for value in both) else (Collection("set", tuple(both)), end)
+    )
+    return None if any(isinstance(value, Words) for value in both) else (Collection("set", both), end)
 
 
 def _read_expression(text: str, start: int, hints: Hints, depth: int) -> tuple[Value, int] | None:
@@ -263,16 +286,14 @@ def _read_expression(text: str, start: int, hints: Hints, depth: int) -> tuple[V
         return None
     unit: Unit | None = None
     try:
-        formula = read_formula(said)
-    except Unreadable:
-        trailing = re.search(r"(?<=[\d)}π])\s(?=[^\W\d]|[%$€£°])", said)
+        trailing = _UNIT_BEHIND.search(said)
         found = find_unit(said, trailing.end()) if trailing else None
-        if trailing is None or found is None or found[1] != len(said):
-            return None
-        try:
+        if trailing is not None and found is not None and found[1] == len(said):
             formula, unit = read_formula(said[: trailing.start()]), found[0]
-        except Unreadable:
-            return None
+        else:
+            formula = read_formula(said)
+    except Unreadable:
+        return None
     value = number_of(formula)
     if isinstance(value, Fraction):
         return Quantity(Numeral(value, start, end), unit), end
