@@ -144,5 +144,5 @@ def test_runs_of_white_space_take_no_more_than_linear_time(hostile: str) -> None
     """With the quadratic patterns that stood here once, this takes minutes."""
     question = "Pick one.\nA. tea\nB. coffee"
     assert verdict_of(JsonSchemaVerifier({"type": "object"}), hostile, question).passed is False
-    assert verdict_of(ChoiceVerifier("A"), hostile, question).passed in (True, False)
+    assert verdict_of(ChoiceVerifier("A"), hostile, question).verifier == "choice"
     assert canonical_answer(hostile, hostile) == canonical_answer(hostile, hostile)

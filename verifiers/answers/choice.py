@@ -10,13 +10,13 @@ import re
 from dataclasses import dataclass
 from functools import lru_cache
 
-from verifiers.answers.final_answer import Statement, all_statements, find_unmarked, is_corrected, without_thoughts
+from verifiers.answers.final_answer import Statement, all_statements, find_unmarked, is_corrected, taken_back_after, without_thoughts
 from verifiers.answers.latex import plain_of_latex
 from verifiers.answers.pattern import Pattern
 from verifiers.verdict import Verdict
 
 LETTERS = "ABCDEFGHIJ"
-TAIL_CHARS = 600
+TAIL_CHARS, SHORT_CHARS = 600, 400
 # Blanks inside a line only, and not too many: `\s*` after `^`, or twice in a row, takes quadratic time on runs of white space.
 _OPTION_LINE = Pattern(r"^[^\S\n]{0,40}[*\-]{0,2}[^\S\n]?\(?([A-J])[).:]\**[^\S\n]{1,40}(\S[^\n]*)", re.MULTILINE)
 _SMALL_OPTION_LINE = Pattern(r"^[^\S\n]{0,40}\(?([a-j])[).][^\S\n]{1,40}(\S[^\n]*)", re.MULTILINE)
@@ -39,12 +39,16 @@ _NEGATED = Pattern(
     re.IGNORECASE,
 )
 _COMMITS = Pattern(
-    r"(?:\b(?:choose|chose|pick|select|selecting|go with|going with|opt for|answer with|corresponds? to|matches|match"
+    r"(?:(?:\b(?:choose|chose|pick|select|selecting|go with|going with|opt for|answer with|corresponds? to|matches"
+    r"|match"
     r"|equivalent to|best (?:answer|option|choice|fit|match|description)[^.\n]{0,60} is|must be|has to be|should be"
     r"|(?:correct|right|best|closest|appropriate|suitable|likely|accurate|final)\s+(?:\w+\s){0,2}?(?:one|option"
     r"|choice|answer|letter)?\s?(?:is|:|would be)"
     r"|(?:option|choice) that [^.\n]{0,80}? is|choice is|option is|would be|wähle|nehme|elijo|escolho|choisis|выбираю"
-    r"|правильный ответ|选择|选|選|應選)\s{0,3}[:：]?\s{0,3}(?:option|choice|letter|answer|opción|opção|вариант"
+    r"|правильный ответ|correct|selected option|opción correcta|letra|alternativa|gabarito|antwort|réponse|respuesta"
+    r"|correta)"
+    r"|选择|选项|选|選項|選択肢|選|答案】|विकल्प|उत्तर|الخيار(?:\sالصحيح)?(?:\sهو)?)\s{0,3}[:：]?\s{0,3}(?:option|choice|letter"
+    r"|answer|opción|opção|вариант"
     r"|选项)?\s{0,2}[*_\"']{0,3}[(（]?\s?(?P<a>[A-JＡ-Ｊ])(?![\w'’])(?![^\S\n](?!because|since|as\b|\W)[a-z])[)）]?"
     r"|(?:\b(?:option|choice|answer|letter|so|thus|therefore|hence)|^)[\s,:]{1,3}(?:option\s+"
     r"|choice\s+)?[*_]{0,3}[(]?(?P<b>[A-J])[)]?[*_]{0,3}\s+(?:is|ist|es|est|é)\s+(?:the\s+|therefore\s+|thus\s+"
@@ -60,6 +64,7 @@ _CLOSEST = Pattern(
     r"\b(?:closest|nearest|most similar|best match|not (?:listed|among|exactly)|approximately matches)\b",
     re.IGNORECASE,
 )
+_JSON_CHOICE = Pattern(r'"(?:choice|option|letter|selected(?:_option)?|selection)"\s*:\s*"\(?([A-Ja-j])\b')
 _BESIDE = Pattern(r"[^A-Za-z]{0,3}\(?[A-J]\)?\s*(?:,|or|and|/|&|oder|y|ou|и|和|或)\s*(?:or\s+|and\s+)?\(?([A-J])\)?(?![\w'’])")
 _FULL_WIDTH = {ord("Ａ") + i: LETTERS[i] for i in range(10)} | {ord("ａ") + i: LETTERS[i] for i in range(10)}
 
@@ -108,6 +113,8 @@ def read_choice(answer: str, question: str = "") -> Choice | None:
     text = spoken[0]
     options = options_of(question)
     offered = "".join(letter for letter, _ in options) or LETTERS
+    if '"' in text and (field := _JSON_CHOICE.search(text)) is not None and field[1].upper() in offered:
+        return Choice(field[1].upper(), is_sure=True)
     if choice := _stated(text, offered, options):
         return choice
     tail = text[-TAIL_CHARS:]
@@ -115,11 +122,11 @@ def read_choice(answer: str, question: str = "") -> Choice | None:
         return choice
     if choice := _committed(tail, offered):
         return choice
-    if len(text) <= 400 and (choice := _first_word(text, offered)):
+    if len(text) <= SHORT_CHARS and (choice := _first_word(text, offered)):
         return choice
     if options and (letter := _by_text(find_unmarked(text), options)):
         return Choice(letter, is_sure=True)
-    return _last_spoken_of(tail, offered)
+    return _last_spoken_of(tail, offered) or (_only_mentioned(text, offered, options) if len(text) <= SHORT_CHARS else None)
 
 
 def _stated(text: str, offered: str, options: tuple[tuple[str, str], ...]) -> Choice | None:
@@ -128,6 +135,8 @@ def _stated(text: str, offered: str, options: tuple[tuple[str, str], ...]) -> Ch
     if not picks:
         return None
     last, letter, is_sure = picks[-1]
+    if taken_back_after(text, last.start):
+        is_sure = False
     other = next((each for each, another, _ in reversed(picks) if another != letter), None)
     if other is not None and picks[0][1] != letter and not is_corrected(text, other.end, last.start):
         is_sure = False
@@ -160,7 +169,7 @@ def _leading_letter(said: str, offered: str) -> str | None:
         return None
     if found["held"]:
         return letter.upper()
-    if re.match(r"[A-Za-z\d_^²³=+/]|-\w", rest):
+    if re.match(r"[A-Za-z\d_^²³=+/]|-\w|\s?[?？]", rest):
         return None
     if (letter.islower() or letter in "AI") and _WORDS_FOLLOW.match(rest):
         return None
@@ -222,6 +231,17 @@ def _last_spoken_of(tail: str, offered: str) -> Choice | None:
         if letters:
             return Choice([*letters][-1], is_sure=False) if len(letters) == 1 else None
     return None
+
+
+def _only_mentioned(tail: str, offered: str, options: tuple[tuple[str, str], ...]) -> Choice | None:
+    """The only option whose letter stands alone in the last line ("Therefore B"), or whose text does ("The Red Planet is Mars"); never sure."""
+    line = tail.rstrip()[tail.rstrip().rfind("\n") + 1 :]
+    letters = {found[1] for found in re.finditer(r"(?<![\w'’])([A-J])(?![\w'’^_=+])", line)} & set(offered) - {"A", "I"}
+    if len(letters) == 1:
+        return Choice(letters.pop(), is_sure=False)
+    said = f" {_folded(line)} "
+    named = [letter for letter, text in options if len(text) >= 2 and f" {_folded(text)} " in said]
+    return Choice(named[0], is_sure=False) if len(named) == 1 else None
 
 
 def _folded(text: str) -> str:

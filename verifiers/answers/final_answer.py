@@ -23,10 +23,12 @@ MAX_BOXES = 50  # of a text, the last ones
 LEAD_CHARS = 60  # of words in front of "answer" that belong to the mark
 
 _THOUGHTS_END = Pattern(
-    r"</(?:think|thinking|thought|thoughts|reasoning|scratchpad|reflection)>|\[/THINK\]|<\|channel\|>final<\|message\|>", re.IGNORECASE
+    r"</(?:think|thinking|thought|thoughts|reasoning|scratchpad|reflection)>|\[/THINK\]|◁/think▷|<\|channel\|>final<\|message\|>",
+    re.IGNORECASE,
 )
 _THOUGHTS_BEGIN = Pattern(
-    r"^\s*(?:<(?:think|thinking|thought|thoughts|reasoning|scratchpad)>|\[THINK\]|<\|channel\|>analysis<\|message\|>)", re.IGNORECASE
+    r"^\s*(?:<(?:think|thinking|thought|thoughts|reasoning|scratchpad)>|\[THINK\]|◁think▷|<\|channel\|>analysis<\|message\|>)",
+    re.IGNORECASE,
 )
 _TAG = Pattern(
     r"<(?P<tag>answer|final_answer|final-answer|finalanswer|result)>\s*(?P<said>.*?)\s*(?:</(?P=tag)>|\Z)", re.IGNORECASE | re.DOTALL
@@ -137,7 +139,7 @@ class Statement:
 
 def without_thoughts(text: str) -> tuple[str, int] | None:
     """The part of a text behind its thoughts, and where it begins; `None` if the thoughts have no end."""
-    if "<" not in text and "[" not in text:
+    if "<" not in text and "[" not in text and "◁" not in text:
         return text, 0
     ends = [found.end() for found in _THOUGHTS_END.finditer(text)]
     if ends:

@@ -10,7 +10,8 @@ REFUSAL = Pattern(
     r"(?:\b(?:i|we)(?:['’]m| am| are|['’]re)? ?(?:really |very |so )?(?:sorry|afraid"
     r"|apologi[sz]e)?[,.;:]?\s?(?:but )?(?:that )?(?:unfortunately,? )?(?:i |we )?(?:currently |simply |really "
     r"|also )?"
-    r"(?:can(?:no|['’]?)t|can not|won['’]t|will not|couldn['’]t|am (?:not able|unable)|['’]m (?:not able|unable)"
+    r"(?:can(?:no|['’]?)t|can not|won['’]t|won['’]t be able|will not|couldn['’]t|am (?:not able|unable)"
+    r"|['’]m (?:not able|unable)"
     r"|are (?:not able|unable)|must decline|decline|don['’]t have the (?:ability|capability|tools?|function\w*)"
     r"|do not have (?:the |any )?(?:ability|capability|tools?|function\w*)|lack the (?:ability|capability|tools?"
     r"|function\w*))"
@@ -54,7 +55,9 @@ UNKNOWING = Pattern(
     r"|answers)\b"
     r"|\bi (?:currently |also |still |unfortunately )?(?:do not|don['’]t) (?:currently |actually )?have (?:direct |a "
     r"|any )?(?:access|real[- ]time|that|this|any|enough|the|sufficient|specific|information|up-to-date|current|tool"
-    r"|function|way)\b|\bi(?:['’]m| am) not (?:sure|certain) (?:if|whether|how|what|about)\b"
+    r"|function|way)\b|\bi(?:['’]m| am) not (?:sure|certain)\b(?:(?= (?:if|whether|how|what|about))|[.!]?$)"
+    r"|\b(?:could not|couldn['’]t|was not able to|wasn['’]t able to|were not able to) (?:find|determine|locate"
+    r"|identify)\b|\bje ne connais pas\b"
     r"|\b(?:weiß|weiss) (?:ich |es |das |leider )*nicht\b|\bkeine ahnung\b"
     r"|\bist (?:mir )?(?:leider )?(?:nicht bekannt|unbekannt)\b|\bno (?:lo )?sé\b|\b(?:desconozco|lo ignoro"
     r"|lo desconozco)\b|\bno tengo (?:ni )?idea\b|\bno tengo (?:acceso|esa información|información)"
@@ -68,7 +71,9 @@ UNKNOWING = Pattern(
 
 
 INSUFFICIENT = Pattern(
-    r"(?:\b(?:not enough|insufficient|no|without (?:more|further|additional)|lacks?|lacking|missing|incomplete"
+    r"(?:\b(?:passage|context|text|document|article|paragraph|source|question)s? (?:do(?:es)? not"
+    r"|do(?:es)?n['’]t) (?:say|mention|state|specify|contain|provide|tell|give|include)\b|\b(?:not enough"
+    r"|insufficient|no|without (?:more|further|additional)|lacks?|lacking|missing|incomplete"
     r"|not provided|(?:does not|doesn['’]t|do not|don['’]t|not) (?:provide|give|contain|have|include|specify"
     r"|mention)(?: us| me)?(?: with)?(?: any| enough| sufficient| the)?)\s+(?:\w+\s){0,2}?(?:information|context|data"
     r"|details?|evidence|knowledge)\b"
@@ -110,18 +115,25 @@ ALONE_UNKNOWN = Pattern(
 
 
 PLACEHOLDER = Pattern(
-    r"[^\w+*/%$€£#&@!<>=-]*(?:\.{2,}|…|\?+|_{2,}|\(x+\)|\[?\(?(?:insert|enter|your|put|final)\b.{0,30}\b(?:answer"
-    r"|number|value|letter|here|result)s?\b.{0,10}|<[^<>\n]{1,30}>|\[[a-z][a-z _-]{2,24}\]|\{\{?[a-z_ ]{1,24}\}?\}"
-    r"|tbd|todo|lorem ipsum.{0,200}|answer|value|number|string)?\W*",
+    r"(?:\.{2,}|…|\?{1,5}|_{2,}|\(?x{3,}\)?|\([xX]\)|<br\s?/?>|[\[(<{]{0,2}(?:insert|enter|your|put|final"
+    r"|the)\b.{0,30}\b"
+    r"(?:answer|number|value|letter|here|result)s?\b.{0,10}|[<\[{]{1,2}(?:answer|value|number|result|response|name"
+    r"|placeholder)[\w -]{0,20}[>\]}]{1,2}"
+    r"|tbd|to ?do|lorem ipsum.{0,200})[.!]?",
     re.IGNORECASE | re.DOTALL,
 )
 
 
 UNFILLED = Pattern(
-    r"^\W{0,6}(?:(?:the |my |final |short )*answer|antwort|respuesta|réponse|resposta|ответ|答案"
-    r"|答え)\W{0,4}(?:\s+is)?\s{0,3}[:：]?\s{0,3}(?:_{2,}|\.{3,}|…)\W*$",
+    r"^[^\w\n]{0,6}(?:(?:the |my |final |short )*answer|antwort|respuesta|réponse|resposta|ответ|答案|答え)\W{0,4}"
+    r"(?:\s+is\s{0,3}[:：]?|[:：])\s{0,3}(?:_{2,}|\.{3,}|…)?[*\s.]{0,6}$",
     re.IGNORECASE,
 )
+
+
+SHORT_VALUE = Pattern(r"[*$€£]{0,3}-?\d[\d.,:/]*\s?\S{0,3}[*.!]{0,4}")
+SPECIAL_TOKENS = Pattern(r"<\|[\w ]{1,30}\|>|</?s>|<eos(?:_token)?>|<(?:start|end)_of_turn>", re.IGNORECASE)
+BUT = Pattern(r"[,;]?\s(?:but|however|though|aber|pero|mais|mas|но)\b,?|[，,]但", re.IGNORECASE)
 
 
 PLAIN_VALUE = Pattern(r"[\s*$€£(-]{0,6}[\d.,:/%-]{1,40}[)*.\s]{0,4}")
@@ -139,7 +151,11 @@ ERROR = Pattern(
     r"|invalid (?:json|request|argument|parameter|payload|response)\b|bad request|traceback \(most recent"
     r"|<!doctype html|<html|no healthy upstream|(?:the )?(?:model|server|service) is (?:currently "
     r"|temporarily )?(?:overloaded|unavailable|down|busy)|you exceeded your current quota|insufficient_quota"
-    r"|invalid api key|context[_ ]length[_ ]exceeded|\{\s*[\"']error[\"']\s*:)",
+    r"|invalid api key|context[_ ]length[_ ]exceeded|\{\s*[\"'](?:error|detail)[\"']\s*:(?!\s*(?:null|false|\"\"))"
+    r"|\{\s*[\"']type[\"']\s*:\s*[\"']error"
+    r"|(?:litellm|openai|anthropic|httpx|requests|google)\.[\w.]{1,60}(?:error|exception)\b|\[error\]"
+    r"|cuda out of memory"
+    r"|there was an error\b|an error (?:has )?occurred|something went wrong\b)",
     re.IGNORECASE,
 )
 

@@ -34,6 +34,7 @@ NonAnswer = Literal[
     "repetition",
 ]
 MAX_CHARS = 1_500  # of a text that as a whole says that it does not answer
+MAX_TEMPLATE_CHARS = 120
 MAX_EXPLAINED_CHARS = 600  # of a text that says why it picks no option; of longer ones the last sentence tells
 LEAST_REPEATS = 5
 LEAST_CUT_CHARS = 200  # of a text that says nothing of the options before it breaks off
@@ -71,7 +72,7 @@ def judge(text: str, query: str = "", finish_reason: str = "stop", *, may_abstai
     spoken = without_thoughts(text)
     if spoken is None:
         return Judged(text, non_answer="cut")
-    said, offset = spoken
+    said, offset = phrases.SPECIAL_TOKENS.sub("", spoken[0]) if "<" in spoken[0] else spoken[0], spoken[1]
     if not said.strip(" \t\r\n\u200b\ufeff\u2060"):
         kind: NonAnswer = "filtered" if finish_reason == "content_filter" else "cut" if finish_reason == "length" else "empty"
         return Judged(said, offset, non_answer=kind)
@@ -157,7 +158,7 @@ def _of_words(said: str, statement: Statement | None, query: str, finish_reason:
             return "error"
     if not _asks_for_text(query) and (kind := _of_whole(said.strip(), query)) is not None:
         return kind
-    return "repetition" if is_loop(said) else "cut" if finish_reason == "length" else None
+    return "repetition" if len(said) > MAX_TEMPLATE_CHARS and is_loop(said) else "cut" if finish_reason == "length" else None
 
 
 def _of_stated(stated: str, said: str, query: str) -> NonAnswer | None:
@@ -165,21 +166,21 @@ def _of_stated(stated: str, said: str, query: str) -> NonAnswer | None:
     stated = plain_of_latex(stated.strip())
     if not stated.strip(" \n\t*\"'`.()[]{}$"):
         return "placeholder" if stated.strip() or not said.lstrip().startswith("{") else "empty"
-    if not phrases.PLAIN_VALUE.fullmatch(stated) and phrases.PLACEHOLDER.fullmatch(stated):
+    if not phrases.PLAIN_VALUE.fullmatch(stated) and len(stated) <= MAX_TEMPLATE_CHARS and phrases.PLACEHOLDER.fullmatch(stated):
         return "placeholder"
     if len(stated) <= 200 and not (phrases.PLAIN_VALUE.fullmatch(stated) or _asks_for_text(query)):
         if stated.casefold().strip(" \"'.") == "null":
             return "empty"
-        if phrases.ALONE_UNKNOWN.fullmatch(stated) and not _may_be_none(stated, query):
+        if len(stated) <= MAX_TEMPLATE_CHARS and phrases.ALONE_UNKNOWN.fullmatch(stated) and not _may_be_none(stated, query):
             return "does_not_know"
         return _unknowing(stated)
     return None
 
 
 def _of_whole(said: str, query: str) -> NonAnswer | None:
-    if phrases.PLACEHOLDER.fullmatch(said) and not re.search(r"\w{2}", said.replace("answer", "")):
+    if len(said) <= MAX_TEMPLATE_CHARS and phrases.PLACEHOLDER.fullmatch(said):
         return "placeholder"
-    if phrases.ALONE_UNKNOWN.fullmatch(said):
+    if len(said) <= MAX_TEMPLATE_CHARS and phrases.ALONE_UNKNOWN.fullmatch(said):
         return None if _may_be_none(said, query) else "does_not_know"
     if _is_echo(said, query):
         return "echo"
@@ -193,6 +194,8 @@ def _of_sentences(said: str) -> NonAnswer | None:
     chars = Counter[str]()
     for kind, sentence in zip(kinds, sentences, strict=True):
         chars[kind] += len(sentence)
+    if len(sentences) > 1 and phrases.SHORT_VALUE.fullmatch(sentences[0].strip()):
+        return None  # "391. Do you want me to show the steps?"
     own = [kind for kind in kinds if kind in get_args(NonAnswer)]
     requests = [bool(phrases.NEEDS.search(sentence) and not phrases.CONDITIONAL.search(sentence)) for sentence in sentences]
     needs = any(requests[-3:])
@@ -228,7 +231,9 @@ def _kind_of(sentence: str) -> str:
     if phrases.CONDITIONAL.search(sentence):
         return "question_back" if phrases.NEEDS.search(sentence) else "offer"
     if (refusing := phrases.REFUSAL.search(sentence)) is not None:
-        return "matter" if phrases.FIGURES.search(sentence[: refusing.start()]) else "refusal"
+        if phrases.FIGURES.search(sentence[: refusing.start()]) or _goes_on_to_answer(sentence, refusing.end()):
+            return "matter"
+        return "refusal"
     if (unknowing := _unknowing(sentence)) is not None:
         return unknowing
     if phrases.OFFERS_MORE.search(sentence):
@@ -240,16 +245,25 @@ def _kind_of(sentence: str) -> str:
 
 
 def _unknowing(text: str) -> NonAnswer | None:
-    """Whether a text says that it does not know; what stands behind figures that it does give is no such saying."""
+    """Whether a text says that it does not know; what stands behind figures that it does give, or before an answer, is no such saying."""
     for kind, pattern in (("not_enough_information", phrases.INSUFFICIENT), ("does_not_know", phrases.UNKNOWING)):
         found = pattern.search(text)
-        if found is not None:
-            return (
-                None
-                if re.search(r"\d", text[: found.start()]) and re.search(r"[,;]|\bbut\b", text[: found.start()])
-                else cast("NonAnswer", kind)
-            )
+        if found is None:
+            continue
+        before = text[: found.start()]
+        is_beside = re.search(r"\d", before) and re.search(r"[,;]|\bbut\b", before)
+        return None if is_beside or _goes_on_to_answer(text, found.end()) else cast("NonAnswer", kind)
     return None
+
+
+def _goes_on_to_answer(sentence: str, start: int) -> bool:
+    """Whether behind words of doubt in one sentence an answer follows: "I don't know for certain, but it is probably Canberra"."""
+    but = phrases.BUT.search(sentence, start)
+    if but is None:
+        return False
+    rest = sentence[but.end() :]
+    others = (phrases.OFFERS, phrases.ASKS_BACK, phrases.NEEDS, phrases.REFUSAL, phrases.UNKNOWING)
+    return len(rest.split()) >= 2 and not any(pattern.search(rest) for pattern in others)
 
 
 def _may_be_none(said: str, query: str) -> bool:

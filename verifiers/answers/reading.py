@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+from verifiers.answers.code_blocks import fenced_blocks
 from verifiers.answers.final_answer import Mark, Statement, find_statement, find_unmarked, without_thoughts
 from verifiers.answers.literals import literal_key
 from verifiers.answers.non_answers import NonAnswer, judge
@@ -222,8 +223,8 @@ def _of_numeric_text(said: str, hints: Hints) -> Statement | None:
 
 
 def _code_block(text: str) -> Data | None:
-    block = re.search(r"```(\w*)[^\n]*\n(.*?)(?:```|\Z)", text, re.DOTALL)
-    return Data(block[2], f"code:{block[2].strip()}") if block and block[2].strip() else None
+    block = next((block for block in fenced_blocks(text) if block.text.strip()), None)
+    return None if block is None else Data(block.text, f"code:{block.text.strip()}")
 
 
 @lru_cache(maxsize=512)
