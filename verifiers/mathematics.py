@@ -8,19 +8,22 @@ alone, because plain text (`pi/2`, `0 < x < 3`) is often misread there.
 from __future__ import annotations
 
 import asyncio
+import re
 from functools import lru_cache
 from importlib.util import find_spec
 
 from verifiers.answers.equivalence import compare
-from verifiers.answers.final_answer import final_answer_text
+from verifiers.answers.final_answer import find_statement
 from verifiers.answers.latex import plain_of_latex
+from verifiers.answers.pattern import Pattern
 from verifiers.answers.reading import Reading, read_answer
-from verifiers.answers.value_types import Expression, Hints, Quantity, Words, folded
+from verifiers.answers.value_types import Expression, Hints, Quantity, Words
 from verifiers.answers.values import prepared, read_value
 from verifiers.process import Helper, HelperLate
 from verifiers.verdict import Verdict
 
 TIMEOUT_S = 5.0
+_NOT_TO_SYMPY = Pattern(r"\d_\{?\d|\\circ|°|\\sum|\\int|\\mathbb|\\mid|\\overline|:")  # which it misreads
 MAX_CHARS = 2_000
 
 
@@ -40,8 +43,8 @@ class MathematicsVerifier:
 
     async def verify(self, query: str, candidate: str) -> Verdict:
         found = read_answer(candidate[-100 * MAX_CHARS :])
-        stated = final_answer_text(candidate)
-        if folded(plain_of_latex(stated if stated is not None else candidate)) == folded(plain_of_latex(self._expected)):
+        statement = find_statement(candidate)
+        if (statement is None or statement.is_sure) and _squeezed(statement.text if statement else candidate) == _squeezed(self._expected):
             return Verdict(self.name, 1.0, True, decisive=True)
         if found.value is None:
             return Verdict.abstain(self.name, f"it is no answer ({found.non_answer})")
@@ -54,6 +57,8 @@ class MathematicsVerifier:
             return Verdict(self.name, 1.0, True, decisive=True)
         if own.verdict == "different" and _is_read(self._reading) and _is_read(found):
             return Verdict(self.name, 0.0, False, f"the final expression is {found.text[:200]}", decisive=True)
+        if own.reason.startswith("only one of them has") or not found.is_sure:
+            return Verdict.abstain(self.name, own.reason)
         return await self._by_sympy(found.text[-MAX_CHARS:])
 
     async def _by_sympy(self, answer: str) -> Verdict:
@@ -67,11 +72,22 @@ class MathematicsVerifier:
             return Verdict.abstain(self.name, f"it could not be compared within {self._timeout_s:g} s")
         if told["equal"] is None:
             return Verdict.abstain(self.name, str(told["why"]))
+        if _NOT_TO_SYMPY.search(answer + self._expected) or _letters(answer) != _letters(self._expected):
+            return Verdict.abstain(self.name, "it may mean the same in other signs")
         if told["equal"]:
             return Verdict(self.name, 1.0, True, decisive=True)
         if "\\" not in answer and any(character.isalpha() for character in answer):
             return Verdict.abstain(self.name, f"it may have been misread as {told['read']}")
         return Verdict(self.name, 0.0, False, f"the final expression is {told['read']}", decisive=True)
+
+
+def _squeezed(text: str) -> str:
+    """A formula without the signs that only lay it out."""
+    return re.sub(r"\s+", "", plain_of_latex(text)).rstrip(".")
+
+
+def _letters(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\\A-Za-z])[A-Za-z](?![A-Za-z])", plain_of_latex(text)))
 
 
 def _is_read(reading: Reading) -> bool:

@@ -64,6 +64,12 @@ _CLOSEST = Pattern(
     r"\b(?:closest|nearest|most similar|best match|not (?:listed|among|exactly)|approximately matches)\b",
     re.IGNORECASE,
 )
+_REJECTED = Pattern(r"\b(?:incorrect|wrong|false|not)\b|✗|❌", re.IGNORECASE)
+_CALLED_RIGHT = Pattern(
+    r"^\W{0,6}([A-J])[).:][^\n]*[-–—:(]\s*(?:correct|right|true|✓|✅)\W*$|^\W{0,6}([A-J])[).:][^\n]*(?:✓|✅)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_OPTION_ROW = Pattern(r"(?<![\w)])([A-J])\.\s([^\n]{1,60}?)(?=\s[A-J]\.\s|\s{0,2}$)")
 _JSON_CHOICE = Pattern(r'"(?:choice|option|letter|selected(?:_option)?|selection)"\s*:\s*"\(?([A-Ja-j])\b')
 _BESIDE = Pattern(r"[^A-Za-z]{0,3}\(?[A-J]\)?\s*(?:,|or|and|/|&|oder|y|ou|и|和|或)\s*(?:or\s+|and\s+)?\(?([A-J])\)?(?![\w'’])")
 _FULL_WIDTH = {ord("Ａ") + i: LETTERS[i] for i in range(10)} | {ord("ａ") + i: LETTERS[i] for i in range(10)}
@@ -84,12 +90,12 @@ def options_of(question: str) -> tuple[tuple[str, str], ...]:
 
     () if it is not multiple choice: letters must start at A and run without a gap, and there must be at least two.
     """
-    for pattern in (_OPTION_LINE, _SMALL_OPTION_LINE, _OPTION_INLINE):
+    for pattern, least in ((_OPTION_LINE, 2), (_SMALL_OPTION_LINE, 2), (_OPTION_INLINE, 2), (_OPTION_ROW, 3)):
         found: dict[str, str] = {}
         for option in pattern.finditer(question):
             found.setdefault(option[1].upper(), option[2].strip())
         letters = "".join(found)
-        if len(letters) >= 2 and letters == LETTERS[: len(letters)]:
+        if len(letters) >= least and letters == LETTERS[: len(letters)]:
             return tuple(found.items())
     return ()
 
@@ -178,6 +184,9 @@ def _leading_letter(said: str, offered: str) -> str | None:
 
 def _committed(tail: str, offered: str) -> Choice | None:
     """The last pick in running text: "I'd choose B", "So B is right", "corresponds to option (C)"."""
+    called_right = {(found[1] or found[2]).upper() for found in _CALLED_RIGHT.finditer(tail)} & set(offered)
+    if len(called_right) == 1:
+        return Choice(called_right.pop(), is_sure=True)
     chosen = None
     for found in _COMMITS.finditer(tail):
         letter = (found["a"] or found["b"]).translate(_FULL_WIDTH).upper()
@@ -194,6 +203,8 @@ def _restated(tail: str, options: tuple[tuple[str, str], ...]) -> Choice | None:
     if len(named) != 1:
         return None
     letter, text, found = named[0]
+    if _REJECTED.search(line, found.end()):
+        return None
     return Choice(letter, is_sure=True) if _folded(line[found.end() :]).startswith(_folded(text)[:40]) else None
 
 
@@ -265,7 +276,7 @@ class ChoiceVerifier:
             return Verdict.abstain(self.name, "the question offers no lettered options")
         choice = read_choice(candidate, query)
         if choice is None:
-            if _names_options(candidate, offered):
+            if self._expected not in (None, *LETTERS) or _names_options(candidate, query, offered):
                 return Verdict.abstain(self.name, "the answer speaks of options and clearly picks none")
             return Verdict(self.name, 0.0, False, f"answer with one of {', '.join(offered or ('A-J',))}", decisive=True)
         if self._expected is None:
@@ -276,9 +287,12 @@ class ChoiceVerifier:
         return Verdict(self.name, float(passed), passed, "" if passed else f"picked {choice.letter}", (choice.letter,), decisive=True)
 
 
-def _names_options(candidate: str, offered: tuple[str, ...]) -> bool:
+def _names_options(candidate: str, question: str, offered: tuple[str, ...]) -> bool:
+    """Whether an answer speaks of options, by letter, by their text or by their numbers: then it may mean one, though it is not clear which."""
     letters = "".join(offered) or LETTERS
-    return bool(
-        re.search(rf"(?<![\w'’])[(]?[{letters}][).:]", candidate)
-        or re.search(rf"\b(?:option|choice|answer)\s+[(]?[{letters}]\b", candidate)
-    )
+    if re.search(rf"(?<![\w'’])[(]?[{letters}](?![\w'’])", candidate):
+        return True
+    said = f" {_folded(candidate)} "
+    texts = [_folded(text) for _, text in options_of(question)]
+    numbers = set(re.findall(r"\d+", candidate))
+    return any(f" {text} " in said for text in texts if len(text) > 1) or any(numbers & set(re.findall(r"\d+", text)) for text in texts)

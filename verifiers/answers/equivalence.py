@@ -141,6 +141,10 @@ def _compared_moments(a: Moment, b: Moment) -> Equivalence:
     if a.is_date != b.is_date:
         return Equivalence("different", "a date and a time of day")
     if not a.is_date:
+        if a.zone != b.zone:
+            if a.utc_seconds is None or b.utc_seconds is None:
+                return Equivalence("unknown" if a.seconds == b.seconds else "different", "their time zones are not known")
+            return Equivalence("same" if a.utc_seconds == b.utc_seconds else "different", "compared across time zones")
         if a.seconds == b.seconds:
             return Equivalence("same", "the same time")
         assert a.seconds is not None

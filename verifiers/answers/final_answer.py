@@ -23,11 +23,13 @@ MAX_BOXES = 50  # of a text, the last ones
 LEAD_CHARS = 60  # of words in front of "answer" that belong to the mark
 
 _THOUGHTS_END = Pattern(
-    r"</(?:think|thinking|thought|thoughts|reasoning|scratchpad|reflection)>|\[/THINK\]|◁/think▷|<\|channel\|>final<\|message\|>",
+    r"</(?:think|thinking|thought|thoughts|reasoning|scratchpad|reflection)>|\[/THINK\]|◁/think▷"
+    r"|<\|channel\|>final<\|message\|>",
     re.IGNORECASE,
 )
 _THOUGHTS_BEGIN = Pattern(
-    r"^\s*(?:<(?:think|thinking|thought|thoughts|reasoning|scratchpad)>|\[THINK\]|◁think▷|<\|channel\|>analysis<\|message\|>)",
+    r"^\s*(?:<(?:think|thinking|thought|thoughts|reasoning|scratchpad)>|\[THINK\]|◁think▷"
+    r"|<\|channel\|>analysis<\|message\|>)",
     re.IGNORECASE,
 )
 _TAG = Pattern(
@@ -92,7 +94,7 @@ _SENTENCES = Pattern(r"[^.!?\n]+(?:[.!?](?!\s|\Z)[^.!?\n]*)*[.!?]*")
 _SHORT_VALUE = Pattern(r"[^\s]{1,24}(?:\s[^\s\d]{1,20}){0,3}[.!?]*")
 _TAKEN_BACK = Pattern(
     r"(?:\b(?:wait|actually,|correction|i made an? (?:mistake|error)|that(?:['’]s| is| was) (?:wrong|incorrect"
-    r"|not right|a mistake)|is (?:incorrect|wrong)\b|let me (?:re|double|correct|fix|try again)|scratch that|sorry,"
+    r"|not right|a mistake)|let me (?:re|double|correct|fix|try again)|scratch that|sorry,"
     r"|oops|hmm)"
     r"|\?\s+no\b|(?:no|nein|non|não|нет),\s+(?:it|that|the|wait)|等等|不对|更正|訂正|いや、)",
     re.IGNORECASE,

@@ -34,6 +34,7 @@ _FUNCTIONS: dict[str, Callable[[complex], complex]] = {
     "cot": lambda z: 1 / cmath.tan(z), "sec": lambda z: 1 / cmath.cos(z), "csc": lambda z: 1 / cmath.sin(z),
 }  # fmt: skip
 _CONSTANTS: dict[str, complex] = {"pi": complex(math.pi), "π": complex(math.pi), "e": complex(math.e), "i": 1j}
+_NO_PRODUCTS = frozenset("sum prod int lim max min gcd lcm mod det and for all inf sup arg dim ker deg sgn not".split())
 _SUPERSCRIPTS = str.maketrans("⁰¹²³⁴⁵⁶⁷⁸⁹⁻", "0123456789-")
 _NAMES = sorted([*_FUNCTIONS, "pi", "root", "binom"], key=len, reverse=True)
 
@@ -151,6 +152,8 @@ def _names(word: str) -> list[str]:
         return [word]
     if word.casefold() in _FUNCTIONS or word.casefold() in ("pi", "root", "binom"):
         return [word.casefold()]
+    if word.casefold() in _NO_PRODUCTS:
+        raise Unreadable(f"not read: {word}")
     parts, at = [], 0
     while at < len(word):
         name = next((n for n in _NAMES if word.startswith(n, at)), word[at])

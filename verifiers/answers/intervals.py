@@ -26,6 +26,8 @@ def read_inequality(text: str, start: int, hints: Hints, depth: int, read: Reade
         return None
     end = end_of_sentence(text, start)
     said = text[start:end]
+    if (condition := re.fullmatch(r"\{\s*[a-zA-Z]\s*(?:∈\s*\w+\s*)?[|:]\s*(.+)\}", said.strip())) is not None:
+        said = condition[1]  # {x | -2 ≤ x ≤ 3}
     if "∪" in said and (union := _union(said, hints, depth, read)) is not None:
         return union, end
     if (member := re.match(r"([a-zA-Z])\s*∈\s*(.+)", said)) is not None:
@@ -37,6 +39,9 @@ def read_inequality(text: str, start: int, hints: Hints, depth: int, read: Reade
         if all(piece is not None and not piece.excludes for piece in pieces):
             joined = [part for piece in pieces if piece is not None for part in piece.parts]
             return Pieces(tuple(sorted(joined, key=_low_of)), pieces[0].name if pieces[0] else ""), end
+    both = re.split(r"\s+(?:and|und|y|et)\s+|\s*∧\s*", said)
+    if len(both) == 2 and all(re.search(r"[<>≤≥]", part) for part in both):
+        return (joint, end) if (joint := _intersection([_inequality(part, hints, depth, read) for part in both])) is not None else None
     single = _inequality(said, hints, depth, read)
     return (single, end) if single is not None else None
 
@@ -104,6 +109,19 @@ def _union(said: str, hints: Hints, depth: int, read: Reader) -> Pieces | None:
             return None
         parts.extend(value.parts)
     return Pieces(tuple(sorted(parts, key=_low_of)), name)
+
+
+def _intersection(pieces: list[Pieces | None]) -> Pieces | None:
+    """x >= -2 and x <= 3: one bound from below and one from above."""
+    first, second = pieces
+    if first is None or second is None or first.name != second.name or first.excludes or second.excludes:
+        return None
+    (low, high), (left, right) = (first.parts[0][:2], second.parts[0][:2])
+    if low is None and right is None:
+        return _intersection([second, first])
+    if high is not None or left is not None:
+        return None
+    return Pieces(((low, right, first.parts[0][2], second.parts[0][3]),), first.name)
 
 
 def _low_of(part: tuple[Any, Any, bool, bool]) -> float:

@@ -29,7 +29,7 @@ _SIGNS = {
     r"\ge": "≥", r"\neq": "≠", r"\ne": "≠", r"\lt": "<", r"\gt": ">", r"\infty": "∞", r"\pi": "π", r"\circ": "°",
     r"\degree": "°", r"\cup": "∪", r"\cap": "∩", r"\in": "∈", r"\emptyset": "∅", r"\varnothing": "∅", r"\%": "%",
     r"\$": "$", r"\#": "#", r"\&": "&", r"\_": "_", r"\{": "{", r"\}": "}", r"\lbrace": "{", r"\rbrace": "}",
-    r"\approx": "≈", r"\ldots": "…", r"\dots": "…", r"\cdots": "…", r"\to": "→", r"\rightarrow": "→",
+    r"\approx": "≈", r"\equiv": "≡", r"\ldots": "…", r"\dots": "…", r"\cdots": "…", r"\to": "→", r"\rightarrow": "→",
     r"\Rightarrow": "→", r"\langle": "⟨", r"\rangle": "⟩", r"\prime": "'", r"\lfloor": "⌊", r"\rfloor": "⌋",
     r"\lceil": "⌈", r"\rceil": "⌉", r"\mid": "|", r"\vert": "", r"\colon": ":", r"\euro": "€", r"\pounds": "£",
 }  # fmt: skip
@@ -42,6 +42,7 @@ _RECURRING = Pattern(
 _NUMBER = Pattern(r"\s*-?\d[\d.,]*\s*|\s*[a-zA-Z]\s*")
 _MATHEMATICS = Pattern(r"[\\^_={}<>]|\d\s?[-+*/]\s?\d")
 _WORD = Pattern(r"(?<![\\{A-Za-z])[A-Za-z]{3,}")
+_ALIGNED = Pattern(r"\\(?:begin|end)\{align(?:ed)?\*?\}")
 _MATRIX = Pattern(r"\\begin\{[pbvBV]?(?:small)?matrix\}(.*?)\\end\{[pbvBV]?(?:small)?matrix\}", re.DOTALL)
 _DELIMITED = Pattern(r"^\s*(?:\$\$(.+?)\$\$|\$([^$]+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\])(?P<rest>[\s.,;:!]*)$", re.DOTALL)
 
@@ -61,6 +62,7 @@ def plain_of_latex(text: str) -> str:
     if "\\" not in text:
         return text.strip()
     text = _DIGIT_SPACE.sub("", text)
+    text = _ALIGNED.sub("", text).replace("&", "").replace("\\\\", ";") if "\\begin{align" in text else text
     text = _MATRIX.sub(lambda found: _matrix(found[1]), text)
     text = _unwrapped(text)
     text = _without_frac_and_root(_SPACING.sub(lambda found: "" if "left" in found[0] or "right" in found[0] else " ", text))

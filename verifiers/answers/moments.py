@@ -52,6 +52,23 @@ _TIME = Pattern(
     r"(?:(?P<half>[ap])\.?\s?m\b\.?|(?P<clock>Uhr\b|o['’]clock|часов\b(?= утра| вечера)|点|時))?",
     re.IGNORECASE,
 )
+_ZONES = {
+    "UTC": 0,
+    "GMT": 0,
+    "Z": 0,
+    "EST": -5,
+    "EDT": -4,
+    "CST": -6,
+    "CDT": -5,
+    "MST": -7,
+    "MDT": -6,
+    "PST": -8,
+    "PDT": -7,
+    "CET": 1,
+    "CEST": 2,
+    "JST": 9,
+}
+_ZONE = Pattern(r"\s?\(?((?:UTC|GMT)(?:[+-]\d{1,2}(?::?\d\d)?)?|Z|[ECMP][SD]T|CEST|CET|JST|[A-Z]{2,4}T)\)?(?![A-Za-z])")
 _NAMED_TIMES = {"noon": 43_200, "midday": 43_200, "12 noon": 43_200, "midnight": 0, "12 midnight": 0}
 
 
@@ -71,6 +88,13 @@ class Moment:
     other: tuple[int, int] | None = None
     is_halfless: bool = False
     has_era: bool = False
+    zone: str = ""
+
+    @property
+    def utc_seconds(self) -> int | None:
+        """The time of day in UTC, for a zone of a fixed offset that is known."""
+        offset = _ZONES.get(self.zone)
+        return None if self.seconds is None or offset is None else (self.seconds - offset * 3_600) % 86_400
 
     @property
     def is_date(self) -> bool:
@@ -128,8 +152,10 @@ def read_time(text: str, start: int = 0) -> tuple[Moment, int] | None:
         return None
     if half:
         hour = hour % 12 + (12 if half == "p" else 0)
+    zone = _ZONE.match(text, found.end())
     seconds = hour % 24 * 3_600 + int(found["minute"] or 0) * 60 + int(found["second"] or 0)
-    return Moment(seconds=seconds, is_halfless=not half and 1 <= hour <= 12 and not found["hour"].startswith("0")), found.end()
+    is_halfless = not half and 1 <= hour <= 12 and not found["hour"].startswith("0")
+    return Moment(seconds=seconds, is_halfless=is_halfless, zone=zone[1].upper() if zone else ""), zone.end() if zone else found.end()
 
 
 def _number(written: str | None) -> int | None:

@@ -131,6 +131,10 @@ UNFILLED = Pattern(
 )
 
 
+OFFERS_OWN = Pattern(
+    r"\s*(?:i['’]?(?:m|ll|d)\b(?! (?:guess|say))|i (?:am|can|could|would be|will|do)\b|let me|feel|happy|here)", re.IGNORECASE
+)
+ASKS_OF_ERRORS = Pattern(r"\b(?:errors?|exceptions?|http|status|prints?|outputs?|message|the term)\b", re.IGNORECASE)
 SHORT_VALUE = Pattern(r"[*$€£]{0,3}-?\d[\d.,:/]*\s?\S{0,3}[*.!]{0,4}")
 SPECIAL_TOKENS = Pattern(r"<\|[\w ]{1,30}\|>|</?s>|<eos(?:_token)?>|<(?:start|end)_of_turn>", re.IGNORECASE)
 BUT = Pattern(r"[,;]?\s(?:but|however|though|aber|pero|mais|mas|но)\b,?|[，,]但", re.IGNORECASE)

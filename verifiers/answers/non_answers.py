@@ -154,7 +154,7 @@ def _of_words(said: str, statement: Statement | None, query: str, finish_reason:
             return "cut" if finish_reason == "length" and "```" not in said else None
         if phrases.UNFILLED.search(said):
             return "placeholder"
-        if phrases.ERROR.match(said) and "error" not in query.casefold():
+        if phrases.ERROR.match(said) and not (len(said) < LEAST_CUT_CHARS and phrases.ASKS_OF_ERRORS.search(query)):
             return "error"
     if not _asks_for_text(query) and (kind := _of_whole(said.strip(), query)) is not None:
         return kind
@@ -251,7 +251,9 @@ def _unknowing(text: str) -> NonAnswer | None:
         if found is None:
             continue
         before = text[: found.start()]
-        is_beside = re.search(r"\d", before) and re.search(r"[,;]|\bbut\b", before)
+        is_beside = bool(re.search(r"\d", before) and re.search(r"[,;]|\bbut\b", before)) or (
+            len(before.split()) > 3 and bool(re.search(r"\b(?:but|although|though)\s*$", before, re.IGNORECASE))
+        )
         return None if is_beside or _goes_on_to_answer(text, found.end()) else cast("NonAnswer", kind)
     return None
 
@@ -262,6 +264,8 @@ def _goes_on_to_answer(sentence: str, start: int) -> bool:
     if but is None:
         return False
     rest = sentence[but.end() :]
+    if phrases.OFFERS_OWN.match(rest):
+        return False
     others = (phrases.OFFERS, phrases.ASKS_BACK, phrases.NEEDS, phrases.REFUSAL, phrases.UNKNOWING)
     return len(rest.split()) >= 2 and not any(pattern.search(rest) for pattern in others)
 

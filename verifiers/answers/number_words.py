@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from functools import lru_cache
 
 from verifiers.answers.pattern import Pattern
@@ -31,6 +32,22 @@ NUMBER_WORD = Pattern(
 
 
 ROMAN = Pattern(r"(?=[MDCLXVI])M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})(?![\w])")
+
+
+FRACTION_WORD = Pattern(
+    r"(?P<top>a|an|one|two|three|four|five|six|seven|eight|nine)?[\s-]*(?P<bottom>half|halves|thirds?|quarters?"
+    r"|fourths?|fifths?|sixths?|eighths?|tenths?)\b(?:\s+an?\b|\s+of\s+an?\b)?",
+    re.IGNORECASE,
+)
+_PARTS = {"hal": 2, "thi": 3, "qua": 4, "fou": 4, "fif": 5, "six": 6, "eig": 8, "ten": 10}
+
+
+def value_of_fraction(found: re.Match[str]) -> Fraction | None:
+    """Two thirds, half, three quarters; `None` for an ordinal (the third)."""
+    top, bottom = (found["top"] or "").lower(), found["bottom"].lower()
+    if not top and bottom not in ("half", "quarter"):
+        return None
+    return Fraction(_ONES.get(top, 1), _PARTS[bottom[:3]])
 
 
 def value_of_words(text: str) -> int | None:

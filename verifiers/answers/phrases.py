@@ -59,11 +59,23 @@ def _compared_phrases(x: str, y: str) -> Equivalence:
     shorter, longer = sorted((first, second), key=len)
     if shorter and len(longer) > len(shorter) and (longer[: len(shorter)] == shorter or longer[-len(shorter) :] == shorter):
         return Equivalence("unknown", "one says more than the other")
+    if x.strip("()[].") == y.strip("()[]."):
+        return Equivalence("same", "equal but for brackets")
+    if _listed(x) == _listed(y) and len(_listed(x)) > 1:
+        return Equivalence("same", "the same list")
     if first == second:  # C and C#
         return Equivalence("different" if len(first) < 2 else "unknown", "they differ in signs")
+    if _is_acronym(x, second) or _is_acronym(y, first):
+        return Equivalence("unknown", "one may be the initials of the other")
+    if x.isascii() != y.isascii() and not re.search(r"[a-z]", x if y.isascii() else y):
+        return Equivalence("unknown", "in two scripts")
     if sorted(first) == sorted(second):
         return Equivalence("unknown", "the same words in another order")
     return Equivalence("different", "not the same words")
+
+
+def _listed(text: str) -> list[str]:
+    return [item.strip() for item in re.split(r",\s*(?:and\s|or\s|&\s)?|\s(?:and|&)\s", text) if item.strip()]
 
 
 def without_article(said: Words) -> str | None:
@@ -74,6 +86,11 @@ def without_article(said: Words) -> str | None:
     rest = said.text.strip("\"'“”*_` ").split(maxsplit=1)
     is_name = len(rest) == 2 and " " not in rest[1].strip() and rest[1][:1].isupper()
     return None if is_name else said.folded[article.end() :]
+
+
+def _is_acronym(text: str, words: list[str]) -> bool:
+    bare = text.replace(".", "").replace(" ", "")
+    return len(words) > 1 and 2 <= len(bare) <= 6 and bare == "".join(word[0] for word in words if word not in ("of", "the", "and"))
 
 
 def _unaccented(text: str) -> str:

@@ -74,6 +74,8 @@ def compare_numbers(a: Numeral, b: Numeral) -> Equivalence:
         return Equivalence("same", "equal")
     if first & second:
         return Equivalence("unknown", "a separator may mean two things")
+    if a.is_doubtful and b.is_doubtful:
+        return Equivalence("unknown", "3,5 may be one number or two")
     if a.others or b.others:
         return Equivalence("different", "not equal, however the separators are read")
     return _compared_rounded(a, b)

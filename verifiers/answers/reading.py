@@ -28,7 +28,8 @@ _NUMERIC_QUESTION = Pattern(
 _CODE_QUESTION = Pattern(r"^[^\S\n]{0,40}(?:def|assert|class|return|import)\b", re.MULTILINE)
 _EXACT_QUESTION = Pattern(
     r"\b(?:password|passphrase|case[- ]sensitive|identifier|variable|function name|command|regex|regular expression"
-    r"|file ?name|url|path|hash|token|api key|base64|code word|codeword|kennwort|passwort|contraseña|mot de passe"
+    r"|file ?name|url|version|phone|path|hash|token|api key|base64|code word|codeword|kennwort|passwort|contraseña"
+    r"|mot de passe"
     r"|senha|пароль)\b|密码|パスワード",
     re.IGNORECASE,
 )
@@ -157,7 +158,7 @@ def _of_text(said: str, statement: Statement | None, hints: Hints, query: str) -
     excited = _EXCITED.match(text) if statement.mark in ("says", "heading", "last_line") else None
     if excited:  # "The answer is 72!" is hardly meant as a factorial
         text = f"{excited[1]}.{text[excited.end() :]}"
-    value, end = read_value(text, hints)
+    value, end = (words(text), len(text)) if case_counts(query) else read_value(text, hints)
     is_sure = statement.is_sure and not excited and not text[end:].lstrip(" *").startswith("?")
     if statement.mark in ("alone", "last_line", "bold") and isinstance(value, Quantity) and _SENTENCE_GOES_ON.match(text, end):
         value, is_sure = _concluded(text, hints, value), False  # "2024 has 366 days"
@@ -197,8 +198,9 @@ def _second_look(text: str, value: Words, is_sure: bool, statement: Statement, h
         if not isinstance(inner, Words):
             return inner, is_sure
     if len(text) <= 400 and (hints.is_numeric or statement.mark != "alone"):
-        inside = quantities_in(text, hints)
-        inside = [each for each in inside if not is_continued(text, each[2])]
+        every = quantities_in(text, hints)
+        inside = [each for each in every if not is_continued(text, each[2])]
+        is_sure = is_sure and len(every) == len(inside)
         if len(inside) == 1 and hints.is_numeric:
             return inside[0][0], is_sure
         if inside and hints.is_numeric:

@@ -52,7 +52,7 @@ _SYMBOLS: dict[str, tuple[str, str]] = {
 }  # fmt: skip
 # Words and symbols without prefixes; words are looked up in lower case. Factor, base units, names.
 _NAMED: tuple[tuple[str, str, str], ...] = (
-    ("1", "m", "meter meters metre metres metro metros mètre mètres метр метра метров मीटर متر メートル 米"),
+    ("1", "m", "meter meters metern metre metres metro metros mètre mètres метр метра метров मीटर متر メートル 米"),
     ("1/1000", "kg", "gram grams gramm gramo gramos gramme grammes grama gramas грамм грамма граммов ग्राम グラム 克"),
     ("1", "kg", "kilo kilos kilograms 公斤 千克 キログラム किलोग्राम килограмм килограмма килограммов"),
     ("1000", "m", "千米 公里 キロメートル किलोमीटर километр километра километров км كيلومتر"),
@@ -73,9 +73,9 @@ _NAMED: tuple[tuple[str, str, str], ...] = (
     ("604800", "s", "week weeks woche wochen semana semanas semaine semaines неделя недели недель 周 週間 सप्ताह"),
     ("1", "month", "month months monat monate mes meses mois месяц месяца месяцев 个月 ヶ月 महीने"),
     ("12", "month", "year years yr yrs jahr jahre jahren año años ano anos ans année années год года лет 年 साल سنة"),
-    ("0.27777777777777777778", "m s-1", "kph kmh"),
+    ("5/18", "m s-1", "kmh kph"),
     ("0.44704", "m s-1", "mph"),
-    ("0.51444444444444444444", "m s-1", "knot knots"),
+    ("463/900", "m s-1", "knot knots"),
     ("1", "m s-1", "mps"),
     ("10000", "m2", "ha hectare hectares hektar"),
     ("4046.8564224", "m2", "acre acres"),
@@ -117,7 +117,7 @@ _NAMED: tuple[tuple[str, str, str], ...] = (
     ("1", "money:BTC", "₿ btc bitcoin bitcoins"),
 )  # fmt: skip
 _LONG_NAMED = (  # that take long prefixes: kilometer
-    "meter meters metre metres gram grams second seconds liter liters litre litres watt watts joule joules volt "
+    "meter meters metern metre metres gram grams second seconds liter liters litre litres watt watts joule joules volt "
     "volts newton newtons hertz pascal pascals byte bytes bit bits mole moles metros metro mètres mètre gramm "
     "gramos grammes ampere amperes ohm ohms "
 ).split()
@@ -139,6 +139,7 @@ _PART = Pattern(
     r"|cubed)\b)?",
     re.IGNORECASE,
 )
+_OFTEN_WORDS = frozenset(("in", "mi", "won", "real", "bit", "min", "mes"))  # which name no unit in a question
 _NO_INCH = Pattern(r"in\.?\s+\w", re.IGNORECASE)  # "18 in total"
 _FROM_SUPERSCRIPT = str.maketrans("⁻¹²³⁴", "-1234")
 _SQUARES = {"square": 2, "sq": 2, "quadrat": 2, "平方": 2, "cubic": 3, "立方": 3}
@@ -178,6 +179,8 @@ def find_units_named(text: str) -> frozenset[Unit]:
     """All units that a question speaks of, by their names and signs."""
     found = set()
     for word in re.findall(r"[^\W\d_]+|[%€£¥₹$¢°₽]", text[-2_000:]):
+        if word.casefold() in _OFTEN_WORDS:
+            continue
         if len(word) > 1 or not word.isascii() or word in "%$":
             unit = _lookup(word)
             if unit is not None:

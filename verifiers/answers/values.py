@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -17,7 +18,7 @@ from verifiers.answers.formulas import Unreadable, number_of, read_formula
 from verifiers.answers.intervals import NO_BOUND, bound_of, read_inequality
 from verifiers.answers.latex import plain_of_latex
 from verifiers.answers.moments import read_date, read_time, read_year_with_era
-from verifiers.answers.number_words import NUMBER_WORD, ROMAN, value_of_roman, value_of_words
+from verifiers.answers.number_words import FRACTION_WORD, NUMBER_WORD, ROMAN, value_of_fraction, value_of_roman, value_of_words
 from verifiers.answers.numerals import Numeral, read_numeral, simplified
 from verifiers.answers.pattern import Pattern
 from verifiers.answers.sentences import APPROXIMATELY, SENTENCE_END, end_of_sentence, ends_at, is_alone, noun_behind
@@ -36,12 +37,12 @@ _YES_NO = Pattern(
 )
 _BY_NAME = Pattern(r"(?P<name>[A-Za-zα-ω](?:_\w+|'|_\{\w+\}|[₀-₉])?(?:\([a-z]\))?|[A-Za-z]{2,20})\s*(?:=|≈|:=)\s*(?=\S)")
 _SPLIT_ITEMS = Pattern(
-    r"\s*(?:,\s*(?:and|or|und|oder|y|o|et|ou|e|и|или)\s+|,|;|、|，|\s(?:and|or|und|oder|y|et|ou|и|или)\s|和|与|或|と)\s*"
+    r"\s*(?:,\s*(?:and|or|und|oder|y|o|et|ou|e|и|или)\s+|,|;|、|，|\s+(?:and|or|und|oder|y|et|ou|и|или)\s+|和|与|或|と)\s*"
 )
 _RANGE = Pattern(r"(?P<low>[-+]?[\d.,]+)\s?(?:[-–—]|to|bis|a|à|до|〜|～)\s?(?P<high>[-+]?[\d.,]+)(?=[\s%.,;)]|\Z|[A-Za-z])")
 _GOES_ON = Pattern(
-    r"\s?(?:,|;|、)\s*(?:and |or |und |y |et |e )?(?=[-+]?[\d$€£√π∞.…(]|[a-z]\b|\.\.\.)|\s(?:and|or|und|oder|y|et|ou|и"
-    r"|или)\s(?=[-+]?[\d$€£√π])"
+    r"\s?(?:,|;|、)\s*(?:and |or |und |y |et |e )?(?=[-+]?[\d$€£√π∞.…(]|[a-z]\b|\.\.\.)"
+    r"|\s+(?:and|or|und|oder|y|et|ou|и|или)\s+(?=[-+]?[\d$€£√π])"
 )
 _NEXT_PART = Pattern(r"\s*(?:,|and\b|und\b|y\b|et\b|e\b|и\b)?\s*(?=\d)")
 _DOZEN = Pattern(r"\s?dozens?\b", re.IGNORECASE)
@@ -57,13 +58,14 @@ _OPERATORS = Pattern(
     r"|root)\b|\)\(|[A-Za-z]\(|-[a-zA-Z]\b"
 )
 _NAME = Pattern(r"[A-Za-zα-ω](?:_\w+|_\{\w+\}|')?(?:\([a-z]\))?|[A-Za-z][A-Za-z ]*")
-_UNIT_BEHIND = Pattern(r"(?<=[\d)}π])\s(?=[^\W\d]{2}|[%$€£°]|m\b)")
+_UNIT_BEHIND = Pattern(r"(?<=[\d)}π])\s+(?=[^\W\d]{2}|[%$€£°]|m\b)")
 _SIGN_APART = Pattern(r"^([-+])\s+(?=[\d\\.])")
 _SIGN_WORD = Pattern(
     r"(?:^|(?<=\bis )|(?<=\bwas )|(?<== )|(?<=\bto ))(?:minus|negative)\s+(?=[\d$€£])",
     re.IGNORECASE,
 )
-_OUT_OF = Pattern(r"\s(?:out of|von|sur|de cada|из)\s(\d+)(?![\w.,]*\d)")
+_FEET = Pattern(r"(\d{1,3})\s?['’′]\s?(\d{1,2})\s?(?:\"|”|″|''|in\b|(?=\s|$|[.,]))")
+_FOOT = find_unit("ft", 0)
 _DOTS = Pattern(r"…|\.\.\.")
 _OPEN, _CLOSE = "([{⟨", ")]}⟩"
 _NUMBER_BEGINS = Pattern(r"(?:(?<![\w.])[-+]?\s?[$€£¥₹₽]?\s?|(?<![\w.,/^_]))(?=[-+]?\.?\d)")
@@ -124,7 +126,7 @@ def _read_yes_no(text: str, start: int, hints: Hints, depth: int) -> tuple[Value
 def _read_moment(text: str, start: int, hints: Hints, depth: int) -> tuple[Value, int] | None:
     for read in (read_date, read_year_with_era, read_time):
         found = read(text, start)
-        if found is not None and ends_at(text, found[1]):
+        if found is not None and (ends_at(text, found[1]) or found[0].zone):
             return found
     return None
 
@@ -199,6 +201,9 @@ def _read_quantity(text: str, start: int, hints: Hints, depth: int) -> tuple[Val
 
 
 def _one_quantity(text: str, start: int, hints: Hints) -> tuple[Quantity, int] | None:
+    if (feet := _FEET.match(text, start)) is not None:  # 5'11"
+        total = Fraction(int(feet[1])) + Fraction(int(feet[2] or 0), 12)
+        return Quantity(Numeral(total, start, feet.end()), _FOOT[0] if _FOOT else None), feet.end()
     sign = re.match(r"[-+]\s?(?=[$€£¥₹₽])", text[start : start + 4])
     currency = find_currency(text, start + (sign.end() if sign else 0))
     at = currency[1] if currency else start
@@ -211,8 +216,6 @@ def _one_quantity(text: str, start: int, hints: Hints) -> tuple[Quantity, int] |
         return None
     if currency:
         return Quantity(number, currency[0]), number.end
-    if (whole := _OUT_OF.match(text, number.end)) is not None and int(whole[1]):  # 2 out of 3
-        return Quantity(replace(number, value=number.value / int(whole[1]), step=Fraction(0))), whole.end()
     if (dozen := _DOZEN.match(text, number.end)) is not None:
         number = replace(number, value=number.value * 12, end=dozen.end())
     unit = find_unit(text, number.end)
@@ -286,7 +289,7 @@ def _read_expression(text: str, start: int, hints: Hints, depth: int) -> tuple[V
         return None
     unit: Unit | None = None
     try:
-        trailing = _UNIT_BEHIND.search(said)
+        trailing = next(iter(deque(_UNIT_BEHIND.finditer(said), maxlen=1)), None)
         found = find_unit(said, trailing.end()) if trailing else None
         if trailing is not None and found is not None and found[1] == len(said):
             formula, unit = read_formula(said[: trailing.start()]), found[0]
@@ -327,15 +330,21 @@ def _read_number_words(text: str, start: int, hints: Hints, depth: int) -> tuple
         return Quantity(Numeral(Fraction(value_of_roman(roman[0])), start, roman.end())), roman.end()
     if not text[start : start + 1].isalpha():
         return None
+    part = FRACTION_WORD.match(text, start)
+    if part is not None and (value := value_of_fraction(part)) is not None:
+        unit = find_unit(text, part.end())
+        end = unit[1] if unit is not None and ends_at(text, unit[1]) else part.end()
+        number = Numeral(value, start, part.end())
+        return (Quantity(number, unit[0] if unit and end == unit[1] else None), end) if ends_at(text, end) else None
     found = NUMBER_WORD.match(text, start)
     if found is None:
         return None
     end = start + len(found[0].rstrip(" -"))
-    value = value_of_words(found[0])
-    if value is None:
+    counted = value_of_words(found[0])
+    if counted is None:
         return None
     unit = find_unit(text, end)
-    number = Numeral(Fraction(value), start, end)
+    number = Numeral(Fraction(counted), start, end)
     if unit is not None and ends_at(text, unit[1]):
         return Quantity(number, unit[0]), unit[1]
     return (Quantity(number, noun=noun_behind(text, end)), end) if ends_at(text, end) else None
