@@ -123,6 +123,51 @@ def test_a_decisive_number_is_read_surely_or_not_at_all(expected: float | str, t
     assert found.passed is passed, found
 
 
+@pytest.mark.parametrize(
+    ("text", "wrong", "right"),
+    [
+        ("2024 has 366 days.", 2024, 366), ("12 has 6 divisors.", 12, 6), ("120 km at 60 km/h takes 2 hours.", 120, 2),
+        ("17 mod 5 is 2.", 17, 2),
+        ("10 people came and 3 left, so 7 remained.", 10, 7), ("1 mile ≈ 1.609 km", 1, 1.609), ("2 out of 3", 2, 3),
+        ("5 or 7, who knows", 5, 7),
+        ("April sales = 48 clips. May sales = 48/2 = 24 clips. Total = 48 + 24 = 72 clips.", 48, 72), ("391? No, 381.", 391, 381),
+        ("**Solution:**\n\n- April: 48 clips\n- Total = 48 + 25 = 73 clips", 48, 73), ("The answer is 391? No, it is 381.", 391, 381),
+        ("The answer is 96. Wait, I made an error. May is 24, so total = 72.", 96, 72), ("$17 \\equiv 2 \\pmod 5$", 17, 2),
+        ("The roots are $\\boxed{1}$ and $\\boxed{-2}$.", 1, -2),
+    ],
+)  # fmt: skip
+def test_the_first_number_of_a_sentence_is_not_taken_for_the_answer(text: str, wrong: float, right: float) -> None:
+    assert verdict(NumericVerifier(wrong), text).passed is not True
+    assert verdict(NumericVerifier(right), text).passed is not False
+
+
+def test_corrections_count_within_a_line_too() -> None:
+    assert number_in("Answer: 391\n\nWait, that's wrong. 17*23 = 401. Answer: 401") == 401
+    assert find_choice("Answer: B\n\nWait, that's wrong. Answer: C", CHOICES) == "C"
+    assert verdict(ChoiceVerifier("B"), "The answer is B? No, it's C.", CHOICES).passed is not True
+
+
+def test_integers_are_never_rounded() -> None:
+    assert verdict(NumericVerifier(1_000_000_007), "1000000008").passed is False
+    assert verdict(NumericVerifier(1_000_000.5), "1000000.6").passed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The Red Planet is Mars.",
+        "Therefore B",
+        "Only B fits.",
+        "A) Venus - incorrect\nB) Mars - correct",
+        "故选B。",
+        "Letra B",
+        "Gabarito: B",
+    ],
+)
+def test_a_right_pick_in_other_words_is_not_ruled_out(text: str) -> None:
+    assert verdict(ChoiceVerifier("B"), text, "Which planet is red?\nA) Venus\nB) Mars\nC) Jupiter\nD) Saturn").passed is not False
+
+
 def test_a_unit_that_the_question_names_is_that_of_a_bare_number() -> None:
     assert verdict(NumericVerifier(72), "72 km", "How many km is it?").passed
     assert verdict(NumericVerifier(72), "72000 m", "How many km is it?").passed
@@ -143,10 +188,17 @@ def test_a_decisive_choice_abstains_where_the_answer_is_not_sure() -> None:
         ("\\frac{\\pi}{2}", "pi/2", True), ("e^{16}-1", "-1 + exp(16)", True), ("(0,12.5)", "0 < x < 12.5", True),
         ("[-2,2]", "-2 \\le x \\le 2", True),
         ("\\sqrt{12}", "The answer is $2\\sqrt{3}$.", True), ("(x+1)^2", "x^2+2x+1", True), ("(x+1)^2", "x^2+1", False),
-        ("\\log_2 8", "3", True),
+        ("\\log_2 8", "3", True), ("70\\sqrt{2}", "\\boxed{70 \\sqrt{2}}", True), ("70", "\\boxed{70 \\sqrt{2}}", False),
+        ("32,\\!348", "\\boxed{32348}", True),
+        ("2,3", "\\boxed{2, 3}", True), ("(n+1)!", "\\boxed{(n+1) \\cdot n!}", True),
+        ("(n+1)!", "\\boxed{n+1}", False), ("\\frac13", "\\boxed{0.\\overline{3}}", True),
+        ("1/3", "\\boxed{0.3333}", None),
+        ("18\\sqrt3", "\\boxed{18\\sqrt{3}\\text{ cm}}", None), ("y=2x+3", "\\boxed{2x-y+3=0}", None),
+        ("1010_2", "\\boxed{1010_3}", None), ("[-2,3]", "$x \\ge -2$ and $x \\le 3$", True),
+        ("n\\pi", "\\boxed{k\\pi}", None), ("5!", "\\boxed{5}", False), ("\\text{undefined}", "\\boxed{\\text{undefined}}", True),
     ],
 )  # fmt: skip
-def test_mathematics_without_sympy(expected: str, text: str, passed: bool | None) -> None:
+def test_expressions_in_other_forms(expected: str, text: str, passed: bool | None) -> None:
     assert verdict(MathematicsVerifier(expected), text).passed is passed
 
 

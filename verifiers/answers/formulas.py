@@ -93,8 +93,9 @@ def compared(a: Formula, b: Formula) -> Literal["same", "different", "unknown"]:
     names = sorted(a.names | b.names)
     rng = random.Random(20_240_229)
     seen, is_exact = 0, True
+    of_integers = _counts(a.tree) or _counts(b.tree)
     for _ in range(POINTS * 3):
-        at = {name: Fraction(rng.randint(10**6, 10**7), rng.randint(10**5, 10**6)) for name in names}
+        at = {name: _drawn(rng, of_integers) for name in names}
         try:
             x, y = _evaluated(a.tree, at), _evaluated(b.tree, at)
         except (Unreadable, ArithmeticError, ValueError, OverflowError):
@@ -287,6 +288,15 @@ def _names_in(tree: Node) -> set[str]:
     if tree[0] == "name":
         return set() if tree[1] in _CONSTANTS else {tree[1]}
     return set().union(*(_names_in(part) for part in tree[1:] if isinstance(part, tuple)), set())
+
+
+def _drawn(rng: random.Random, of_integers: bool) -> Fraction:
+    return Fraction(rng.randint(2, 40)) if of_integers else Fraction(rng.randint(10**6, 10**7), rng.randint(10**5, 10**6))
+
+
+def _counts(tree: Node) -> bool:
+    """Whether a formula holds factorials or binomials, which have values at integers alone."""
+    return tree[0] in ("!", "binom") or any(_counts(part) for part in tree[1:] if isinstance(part, tuple))
 
 
 def _has_bare_log(tree: Node) -> bool:

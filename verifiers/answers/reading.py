@@ -48,7 +48,7 @@ _EXCITED = Pattern(r"(\D{0,3}\d[\d.,]*)!(?=\s|\Z)")
 _SENTENCE_GOES_ON = Pattern(
     r"[^.!?\n;(]*?\b(?:is|are|was|were|has|have|had|takes?|took|equals?|makes?|gives?|gave|plus|minus|times|mod"
     r"|divided|cubed|squared|percent of|came|left|at)\b"
-    r"|[^.!?\n;(]*?%?\s(?:of|at|and|by|[-+*/=×÷])\s[^.!?\n]*\d"
+    r"|[^.!?\n;(]*?%?\s(?:of|at|and|by|[-+*/=×÷≈~])\s[^.!?\n]*\d"
 )
 _VERB = Pattern(
     r"(?:\b(?:is|are|was|were|has|have|had|takes?|equals?|makes?|gives?|remain(?:s|ed)?|left|total(?:s|ed|ing)?)\b"

@@ -247,6 +247,8 @@ def _read_named(text: str, start: int, hints: Hints, depth: int) -> tuple[Value,
         return None
     right = _SIGN_APART.sub(r"\1", said.rsplit("=", 1)[1].lstrip("> ").strip())
     left = said[: said.rindex("=")].strip()
+    if any(left.count(opening) != left.count(closing) for opening, closing in ("()", "{}", "[]")):
+        return None  # the sign is within a bracket
     if _is_equation(left):
         return Words(said, folded(said), is_mathematics=True), end
     if not right or len(left) > 300 or re.search(r"[^\W\d_]{3,}\s[^\W\d_]{3,}\s[^\W\d_]{3,}", left):
