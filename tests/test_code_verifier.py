@@ -141,3 +141,14 @@ def test_where_it_is_the_only_level_what_it_cannot_run_is_not_judged() -> None:
     assert "cannot tell" in asyncio.run(run("import string\ndef f(x):\n    return x + 1")).feedback
     for attempt in ("open('/etc/passwd').read()", "__import__('os').system('true')", "().__class__.__base__.__subclasses__()"):
         assert asyncio.run(run(f"x = {attempt}\ndef f(x):\n    return 2")).abstained
+
+
+def test_what_is_no_program_is_told_and_raises_nothing() -> None:
+    async def run() -> tuple[Evaluated, Evaluated]:
+        async with Sandbox() as sandbox:
+            return await evaluate("def f(:", ["f(1)", "f(2)"], sandbox), await truths("assert f([0.1,", ["f(1) == 1"], sandbox)
+
+    given, judged = asyncio.run(run())
+    assert given.results == (None, None)
+    assert "SyntaxError" in given.error
+    assert "True" not in judged.results

@@ -9,7 +9,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from verifiers.answers.code_blocks import find_program
+from verifiers.answers.code_blocks import find_program, parses
 from verifiers.expressions import compared, divided, is_plain, library_of, names_defined
 from verifiers.sandbox import Limits, Sandbox, SandboxUnavailable
 from verifiers.sandbox.restricted import Restricted
@@ -34,6 +34,8 @@ async def evaluate(program: str, expressions: Sequence[str], sandbox: Sandbox, *
     """Loads `program` in one process and evaluates all expressions in another, one after the other, in one run of the sandbox: the
     program is asked for what it gives, by value; it has no part in what is made of that. Never raises on what the program does.
     """
+    if not parses(program):
+        return Evaluated((None,) * len(expressions), "SyntaxError: it is no Python program")
     defined, library = names_defined(program), library_of(program)
     asked = [divided(expression, defined, library) for expression in expressions]
     judge = f"import harness\nharness.judge({asked!r}, {library!r}, QUESTIONS, ANSWERS, {LOAD_S!r}, {each_s!r})\n"
@@ -66,6 +68,8 @@ async def truths(program: str, conditions: Sequence[str], sandbox: Sandbox) -> E
 
 def _quick_truths(program: str, conditions: Sequence[str], restricted: Restricted) -> list[bool] | str:
     """Whether each condition is true, or why that is not known. The interpreter gives values; they are compared here."""
+    if not parses(program):
+        return [False] * len(conditions)
     defined = names_defined(program)
     known = [comparison for condition in conditions if (comparison := compared(condition, defined)) is not None]
     if len(known) < len(conditions):
