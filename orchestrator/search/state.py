@@ -91,8 +91,8 @@ class SearchState:
         keys: list[str] = []
         for index, candidate in enumerate(self.candidates):
             behaves = next((verdict.group for verdict in candidate.verdicts if verdict.group is not None), None)
-            none = f"none#{index}" if self.non_answer(index) is not None else f"text#{index}"
-            keys.append(behaves or found.get(index, none))
+            alone = f"none#{index}" if self.non_answer(index) is not None else f"text#passed{index}"
+            keys.append(behaves or found.get(index, alone))
         return tuple(keys), groups.doubts
 
     @cached_property
@@ -101,15 +101,15 @@ class SearchState:
         doubts = self._grouping[1]
         if not doubts:
             return frozenset()
-        weight = Counter[str]()
+        support: dict[str, tuple[int, float]] = {}  # votes, then how often those who cast them are right
         for index, p in self.standing.values():
-            weight[self.keys[index]] += 1_000_000 + int(1_000 * p)  # by votes, then by who cast them
+            votes, total = support.get(self.keys[index], (0, 0.0))
+            support[self.keys[index]] = votes + 1, total + p
         kept: list[str] = []
-        aside: set[str] = set()
-        for key, _ in weight.most_common():
-            is_doubted = any(frozenset((key, other)) in doubts for other in kept)
-            (aside.add if is_doubted else kept.append)(key)
-        return frozenset(aside)
+        for key in sorted(support, key=lambda key: support[key], reverse=True):
+            if not any(frozenset((key, other)) in doubts for other in kept):
+                kept.append(key)
+        return frozenset(support) - frozenset(kept)
 
     @cached_property
     def comparable(self) -> bool:
