@@ -80,7 +80,7 @@ async def why_no_answer(
     backend_errors = [error for error in result.errors if isinstance(error, BackendError)]
     if budget_errors and not backend_errors and not result.state.candidates:
         return budget_errors[0]
-    if len(backend_errors) == 1 and len(result.tried) == 1:
+    if len(backend_errors) == 1 and len(result.tried) == 1 and not result.state.candidates:
         return backend_errors[0]
     said = {c.model: _what_was_said(result.state, index) for index, c in enumerate(result.state.candidates)}
     tried = {option.model: option.rejected for option in route.options if option.excluded} | dict(result.tried) | said

@@ -305,3 +305,12 @@ def call(**arguments: object) -> dict[str, object]:
 def test_tool_calls_are_compared_by_value_and_default(a: Sequence[dict[str, object]], b: Sequence[dict[str, object]], verdict: str) -> None:
     assert equivalent_calls(a, b, TOOLS).verdict == verdict
     assert equivalent_calls(b, a, TOOLS).verdict == verdict
+
+
+def test_calls_as_the_apis_send_them() -> None:
+    wire = [{"type": "function", "id": "c1", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}}]
+    assert equivalent_calls(wire, [call(city="Rome")], TOOLS)
+    assert equivalent_calls([{"type": "tool_use", "id": "t", "name": "weather", "input": {"city": "Rome"}}], wire, TOOLS)
+    assert equivalent_calls(wire, [{"function": {"name": "news", "arguments": "{}"}}]).verdict == "different"
+    assert equivalent_calls([{"name": "f", "arguments": {"n": 1}}], [{"name": "f", "arguments": {"n": True}}]).verdict == "different"
+    assert equivalent_calls([{"name": "f", "arguments": {"path": "/A"}}], [{"name": "f", "arguments": {"path": "/a"}}]).verdict == "unknown"

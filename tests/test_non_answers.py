@@ -20,7 +20,8 @@ LABELLED = (
 QUESTION = "What is the boiling point of water in Denver?"
 REFUSALS = [
     "I cannot answer that.", "I'm sorry, I can't help with that.", "Ich kann diese Frage leider nicht beantworten.",
-    "Es tut mir leid, dabei kann ich nicht helfen.", "Lo siento, no puedo ayudar con eso.",
+    "Es tut mir leid, dabei kann ich nicht helfen.",
+    "Das kann ich leider nicht beantworten.", "Lo siento, no puedo ayudar con eso.",
     "Je suis désolé, je ne peux pas répondre à cette question.",
     "Desculpe, não posso ajudar com isso.", "Извините, я не могу ответить на этот вопрос.", "抱歉，我无法回答这个问题。",
     "申し訳ありませんが、お答えできません。", "क्षमा करें, मैं इसमें आपकी मदद नहीं कर सकता।", "عذراً، لا أستطيع مساعدتك في ذلك.",
@@ -159,6 +160,16 @@ def test_one_answer_beats_two_refusals_and_is_believed_less_for_them() -> None:
 def test_a_single_draft_that_says_nothing_is_followed_by_another() -> None:
     assert ask("", "95 °C", strategy="single").text == "95 °C"
     assert ask("I do not know.", "95 °C", strategy="single").text == "I do not know."
+
+
+def test_what_a_model_said_is_rather_told_than_silence_or_another_models_failure() -> None:
+    assert ask("I'm sorry, I can't help with that.", "", "").text == "I'm sorry, I can't help with that."
+    with (
+        pytest.raises(NoAdequateModel, match="m1: it said nothing") as caught,
+        Orchestrator({"m0": Scripted("m0"), "m1": Scripted("m1", "")}) as orchestrator,
+    ):
+        orchestrator.answer_sync(QUESTION, quality=0.95)
+    assert "out of order" in caught.value.tried["m0"]
 
 
 def test_agreement_knows_no_agreement_of_refusals() -> None:

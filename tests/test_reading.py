@@ -13,9 +13,12 @@ from verifiers import (
     NumericVerifier,
     UnitTestVerifier,
     Verdict,
+    equivalent,
+    equivalent_calls,
     find_choice,
     find_json,
     find_program,
+    group_answers,
     read_answer,
 )
 from verifiers.answers.value_types import Quantity
@@ -235,3 +238,31 @@ def test_a_module_that_the_sandbox_lacks_rules_nothing_out() -> None:
     found = asyncio.run(judged())
     assert found.abstained
     assert "not_in_the_sandbox" in found.feedback
+
+
+@pytest.mark.parametrize(
+    "text", ["It was signed on March 5, 1898.", "Er wurde am 5. März 1898 unterzeichnet.", "Die Antwort ist der 5. März 1898."]
+)
+def test_a_date_within_a_sentence_where_a_date_is_asked_for(text: str) -> None:
+    query = "On which date was the treaty signed?"
+    assert equivalent(text, "1898-03-05", query)
+    assert not equivalent(text, "1898-03-06", query)
+
+
+@pytest.mark.parametrize("text", ["B or D", "B oder D", "B, D", "A and B", "(B) or (D)", "Answer: C or D"])
+def test_several_letters_are_no_sure_pick(text: str) -> None:
+    assert not read_answer(text, CHOICES).is_sure
+
+
+def test_a_pick_keeps_its_mark_and_place() -> None:
+    reading = read_answer("Red is too warm.\nThe answer is B.", CHOICES)
+    assert (reading.choice, reading.mark, reading.start) == ("B", "says", 31)
+
+
+def test_mistakes_of_callers_are_told() -> None:
+    with pytest.raises(TypeError, match="an answer is text"):
+        read_answer(None)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="group_equivalent"):
+        group_answers(["5"])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="without a name"):
+        equivalent_calls([{"arguments": {}}], [{"arguments": {}}])

@@ -239,7 +239,9 @@ class SearchState:
         usable = [i for i, candidate in enumerate(self.candidates) if not candidate.ruled_out]
         if not usable:
             return None
-        usable = [i for i in usable if self.non_answer(i) is None] or usable
+        usable = (
+            [i for i in usable if self.non_answer(i) is None] or [i for i in usable if self.non_answer(i) not in SAYS_NOTHING] or usable
+        )
         lead = max(self.p_right(i) for i in usable)
         members = [i for i in usable if self.p_right(i) == lead]
         return max(members, key=self._rank)

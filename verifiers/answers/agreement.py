@@ -31,6 +31,8 @@ def group_answers(readings: Sequence[Reading], query: str = "") -> Groups:
     keys: list[str | None] = []
     doubts: set[frozenset[str]] = set()
     for index, reading in enumerate(readings):
+        if not isinstance(reading, Reading):
+            raise TypeError("group_answers takes what read_answer gives; for texts there is group_equivalent")
         if reading.value is None:
             keys.append(None)
             continue

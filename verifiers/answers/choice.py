@@ -214,6 +214,9 @@ def _first_word(text: str, offered: str) -> Choice | None:
     if letter is None:
         return None
     named = [m for pattern in (_LINE_PICK, _LAST_HELD) for m in pattern.finditer(text)]
+    beside = _BESIDE.match(text)
+    if beside is not None and beside[1] in offered and beside[1] != letter:
+        return Choice(letter, is_sure=False)
     others = {m["a"] for m in named if m["a"] in offered and not _NEGATED.match(text, m.end())} - {letter}
     return Choice(letter, is_sure=not others)
 
@@ -245,7 +248,9 @@ def _last_spoken_of(tail: str, offered: str) -> Choice | None:
 
 
 def _only_mentioned(tail: str, offered: str, options: tuple[tuple[str, str], ...]) -> Choice | None:
-    """The only option whose letter stands alone in the last line ("Therefore B"), or whose text does ("The Red Planet is Mars"); never sure."""
+    """The only option whose letter stands alone in the last line ("Therefore B"), or whose text does ("The Red Planet is Mars"); never
+    sure.
+    """
     line = tail.rstrip()[tail.rstrip().rfind("\n") + 1 :]
     letters = {found[1] for found in re.finditer(r"(?<![\w'’])([A-J])(?![\w'’^_=+])", line)} & set(offered) - {"A", "I"}
     if len(letters) == 1:
@@ -288,7 +293,9 @@ class ChoiceVerifier:
 
 
 def _names_options(candidate: str, question: str, offered: tuple[str, ...]) -> bool:
-    """Whether an answer speaks of options, by letter, by their text or by their numbers: then it may mean one, though it is not clear which."""
+    """Whether an answer speaks of options, by letter, by their text or by their numbers: then it may mean one, though it is not clear
+    which.
+    """
     letters = "".join(offered) or LETTERS
     if re.search(rf"(?<![\w'’])[(]?[{letters}](?![\w'’])", candidate):
         return True

@@ -64,8 +64,8 @@ def equivalent(a: str, b: str, query: str = "") -> Equivalence:
 def compare(a: Reading, b: Reading, query: str = "") -> Equivalence:
     """Whether two readings of answers to one question are the same."""
     if a.value is None or b.value is None:
-        kind = a.non_answer or b.non_answer
-        return Equivalence("different", f"one of them is no answer ({kind})")
+        kinds = [reading.non_answer for reading in (a, b) if reading.value is None]
+        return Equivalence("different", f"no answer: {' and '.join(map(str, kinds))}")
     if a.choice is not None or b.choice is not None:
         return _compared_choices(a, b)
     if a.abstains or b.abstains:

@@ -90,7 +90,9 @@ _ALONE_IN_SIGNS = Pattern(
     r"(?:\$\$|\\\[|\\begin\{equation\*?\}|```\w*\n)\s*(?P<said>[^\n$]{1,200}?)\s*(?:\$\$|\\\]|\\end\{equation\*?\}"
     r"|```)[.\s]*"
 )
-_SENTENCES = Pattern(r"[^.!?\n]+(?:[.!?](?!\s|\Z)[^.!?\n]*)*[.!?]*")
+_SENTENCES = Pattern(
+    r"[^.!?\n]+(?:(?:[.!?](?!\s|\Z)|(?<=\d)\.(?=\s(?:Jan|Feb|M[äa]r|Apr|Ma[iy]|Jun|Jul|Aug|Sep|O[kc]t|Nov|De[zc])))[^.!?\n]*)*[.!?]*"
+)
 _SHORT_VALUE = Pattern(r"[^\s]{1,24}(?:\s[^\s\d]{1,20}){0,3}[.!?]*")
 _TAKEN_BACK = Pattern(
     r"(?:\b(?:wait|actually,|correction|i made an? (?:mistake|error)|that(?:['’]s| is| was) (?:wrong|incorrect"

@@ -33,11 +33,14 @@ _PATTERNS = tuple(
         rf"{_YEAR}[/.](?P<m>\d{{1,2}})[/.]{_DAY}(?!\d)",
         rf"{_YEAR}\s?年\s?(?:(?P<m>\d{{1,2}})\s?月\s?(?:(?P<day>\d{{1,2}})\s?日)?)?",
         rf"{_MONTH}\s+{_DAY}(?:,?\s+(?:of\s+)?{_YEAR})?(?![\d:])",
-        rf"(?:the\s+|le\s+|el\s+|am\s+|den\s+)?{_DAY}\s?(?:of\s+|de\s+|do\s+)?\s?{_MONTH}(?:,?\s+(?:of\s+|de\s+"
+        rf"(?:the\s+|le\s+|el\s+|am\s+|den\s+|der\s+|dem\s+)?{_DAY}\s?(?:of\s+|de\s+"
+        rf"|do\s+)?\s?{_MONTH}(?:,?\s+(?:of\s+|de\s+"
         rf"|del\s+)?{_YEAR})?(?!\d)",
         rf"{_MONTH},?\s+(?:of\s+|de\s+)?{_YEAR}(?!\d)",
     )
 )
+MAX_DATES = 20
+_MAY_BEGIN = Pattern(rf"\b(?:\d{{1,4}}|{'|'.join(sorted(_MONTHS, key=len, reverse=True))})", re.IGNORECASE)
 _NUMERIC = Pattern(r"(?P<a>\d{1,2})(?P<sign>[/.-])(?P<b>\d{1,2})(?P=sign)(?P<year>\d{4})(?!\d)")
 _WEEKDAY = Pattern(r"(?:mon|tues|wednes|thurs|fri|satur|sun)day,?\s+(?:the\s+)?", re.IGNORECASE)
 _ERA = r"(?P<{0}>b\.?\s?c\.?(?:\s?e\.?)?|a\.?\s?d\.?|c\.?e\.?|v\.\s?chr\.?|n\.\s?chr\.?|a\.\s?c\.|d\.\s?c\.|av\.\s?j\.-?c\.|до н\.\s?э\.|н\.\s?э\.)"
@@ -123,6 +126,18 @@ def read_date(text: str, start: int = 0) -> tuple[Moment, int] | None:
         if _is_possible(day_first):
             return day_first, numeric.end()
     return None
+
+
+def find_dates(text: str) -> list[Moment]:
+    """The dates of a sentence, wherever they stand in it."""
+    found: list[Moment] = []
+    at = 0
+    while len(found) < MAX_DATES and (begin := _MAY_BEGIN.search(text, at)) is not None:
+        read = read_date(text, begin.start())
+        if read is not None:
+            found.append(read[0])
+        at = read[1] if read is not None else begin.end()
+    return found
 
 
 def read_year_with_era(text: str, start: int = 0) -> tuple[Moment, int] | None:

@@ -108,7 +108,7 @@ def _is_code_question(query: str) -> bool:
 
 @lru_cache(maxsize=512)
 def _asks_for_text(query: str) -> bool:
-    return bool(phrases.ASKS_FOR_TEXT.search(query)) or (bool(query.strip()) and len(query.split()) < 3)
+    return bool(phrases.ASKS_FOR_TEXT.search(query)) or (bool(query.strip()) and len(query.split()) < 3 and "?" not in query)
 
 
 def _of_code(said: str, statement: Statement | None, finish_reason: str) -> NonAnswer | None:

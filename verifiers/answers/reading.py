@@ -9,6 +9,7 @@ from functools import lru_cache
 from verifiers.answers.code_blocks import fenced_blocks
 from verifiers.answers.final_answer import Mark, Statement, find_statement, find_unmarked, without_thoughts
 from verifiers.answers.literals import literal_key
+from verifiers.answers.moments import find_dates
 from verifiers.answers.non_answers import NonAnswer, judge
 from verifiers.answers.pattern import Pattern
 from verifiers.answers.sentences import is_continued, without_lead
@@ -32,6 +33,9 @@ _EXACT_QUESTION = Pattern(
     r"|mot de passe"
     r"|senha|пароль)\b|密码|パスワード",
     re.IGNORECASE,
+)
+_DATE_QUESTION = Pattern(
+    r"\b(?:when|(?:what|which) (?:date|day)|on what|wann|an welchem|cuándo|quand|quando|когда)\b|什么时候|哪一天|いつ|कब|متى", re.IGNORECASE
 )
 _ROMAN_QUESTION = Pattern(
     r"\broman (?:numeral|number)|\brömische|\bnúmeros? romanos?|\bchiffres? romains?",
@@ -63,10 +67,13 @@ _ENGLISH = Pattern(r"\b(?:the|is|of|and|to|are|was|for|it|what|how|which)\b", re
 class Reading:
     """The final answer of a text.
 
-    `text` is the statement, from `start` to `end` in the text that was read, found by `mark`. `value` is what it says; `None` where the
-    text is no answer, and `non_answer` then its kind. `choice` is the letter that it picks where the question offers options. `is_sure` is
-    false where the text says several things, or says this one without committing to it. `in_full` says that a literal is put as it should
-    be.
+    `value` is what it says (one of the types in `value_types`; of a pick among options the words, see `choice`); `None` where the text is
+    no answer, and `non_answer` then its kind. `text` is the part that says so, from `start` to `end` in the text that was read. `mark` is
+    how it was found: in a `tag` (<answer>), the field of `json`, `boxed`, behind `hashes` (####), because the text `says` so ("the answer
+    is"), below a `heading`, in `bold`, in the `last_line`, `alone`; `None` for running text. `choice` is the letter that it picks where the
+    question offers options. `is_sure` is false where the text says several things, or this one without committing to it. Of an answer about
+    code, `literal` is its exact form, and `in_full` says that it is put as it should be. `abstains` says that it is a "do not know" where
+    the query takes that for an answer.
     """
 
     text: str
@@ -88,6 +95,8 @@ def read_answer(text: str, query: str = "", *, finish_reason: str = "stop", may_
 
     Cost is linear in the text; of a text without marks only its last 20,000 characters are looked at.
     """
+    if not isinstance(text, str):
+        raise TypeError(f"an answer is text, not {type(text).__name__}")
     judged = judge(text, query, finish_reason, may_abstain=may_abstain)
     if judged.non_answer is not None:
         return Reading("", 0, 0, None, None, non_answer=judged.non_answer, is_sure=False)
@@ -95,7 +104,7 @@ def read_answer(text: str, query: str = "", *, finish_reason: str = "stop", may_
     if judged.abstains:
         reading = Reading(said.strip(), 0, len(said), "alone", words("does not know"), abstains=True)
     elif judged.choice is not None:
-        stated = statement or Statement(said.strip(), 0, len(said), "alone")
+        stated = statement or find_statement(said) or Statement(said.strip(), 0, len(said), "alone")
         reading = Reading(
             stated.text, stated.start, stated.end, stated.mark, words(stated.text), judged.choice.letter, is_sure=judged.choice.is_sure
         )
@@ -113,6 +122,7 @@ def hints_of(query: str) -> Hints:
         bool(_ROMAN_QUESTION.search(asked)),
         bool(_CODE_QUESTION.search(asked)),
         find_units_named(asked),
+        bool(_DATE_QUESTION.search(asked)),
     )
 
 
@@ -173,7 +183,9 @@ def _of_text(said: str, statement: Statement | None, hints: Hints, query: str) -
 
 
 def _span_of(read: str, statement: Statement) -> tuple[str, int]:
-    """The part of a statement that was read as the value, and where it stands; the whole statement where it was rewritten in reading (LaTeX)."""
+    """The part of a statement that was read as the value, and where it stands; the whole statement where it was rewritten in reading
+    (LaTeX).
+    """
     read = read.strip()
     at = statement.text.find(read) if read else -1
     if at >= 0:
@@ -208,6 +220,8 @@ def _second_look(text: str, value: Words, is_sure: bool, statement: Statement, h
             behind = [each for each in inside if each[1] > equals >= 0]
             chosen = behind[0] if behind else inside[-1]
             return chosen[0], is_sure and len({each[0].base for each in inside}) == 1
+    if hints.is_date and len(dates := {*find_dates(text)}) == 1:
+        return dates.pop(), is_sure
     if re.search(r"[=^\\√…]|\.\.\.|\d\s?[*/+]", text):
         value = replace(value, is_mathematics=True)
     return value, is_sure

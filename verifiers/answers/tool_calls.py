@@ -1,8 +1,8 @@
 """Are two sets of tool calls the same request? Calls in any order; arguments by value, with the defaults that their schema states.
 
-An argument that only one of two calls gives is the same if it is what the schema says is taken without it: in `default`, or in words ("Default is
-true", "defaults to 'metric'"), as much of function schemas is written. Texts are compared without case, blanks and punctuation, unless the schema
-lists them or they look like code or a path; dates in whatever notation.
+An argument that only one of two calls gives is the same if it is what the schema says is taken without it: in `default`, or in words
+("Default is true", "defaults to 'metric'"), as much of function schemas is written. Texts are compared without case, blanks and
+punctuation, unless the schema lists them or they look like code or a path; dates in whatever notation.
 """
 
 from __future__ import annotations
@@ -26,6 +26,11 @@ _DEFAULT = Pattern(
     r"(?P<value>\"[^\"]*\"|'[^']*'|`[^`]*`|[^\n,;()]+?(?=[,;()\n]|\.\s|\.?$))",
     re.IGNORECASE,
 )
+_EXACT_NAME = Pattern(
+    r"(?:^|_)(?:path|file|filename|code|source|password|secret|token|key|id|hash|url|uri|regex|pattern|sql|command"
+    r"|cmd)s?(?:_|$)",
+    re.IGNORECASE,
+)
 _HONORIFIC = Pattern(r"^(?:mr|mrs|ms|miss|dr|prof|sir|herr|frau|señora?|m|mme)\.?\s+(?=\S)", re.IGNORECASE)
 _LANGUAGES = {  # ISO 639-1, and how schemas write them out
     "en": "english", "zh": "chinese", "es": "spanish", "hi": "hindi", "ar": "arabic", "fr": "french", "pt": "portuguese", "ru": "russian",
@@ -36,12 +41,15 @@ Call = Mapping[str, Any]
 
 
 def equivalent_calls(a: Sequence[Call], b: Sequence[Call], tools: Sequence[Mapping[str, Any]] = ()) -> Equivalence:
-    """Whether two lists of calls, each `{"name": ..., "arguments": {...} or JSON text}`, ask for the same. `tools` are their schemas (OpenAI form).
+    """Whether two lists of calls ask for the same.
 
-    No call at all equals no call. Unknown where calls differ in an argument whose default is not stated.
+    A call is `{"name": ..., "arguments": {...} or JSON text}`, or as the OpenAI and Anthropic APIs send it; `tools` are the schemas, in
+    either form. No call at all equals no call. Unknown where calls differ in an argument whose default is not stated, and in the letters of
+    paths, keys and code. Raises `TypeError` on what is no call.
     """
     if len(a) != len(b) or len(a) > MAX_CALLS:
         return Equivalence("different", "not as many calls")
+    a, b = [_plain(call) for call in a], [_plain(call) for call in b]
     schemas = {function.get("name", ""): function for tool in tools if isinstance(function := tool.get("function", tool), Mapping)}
     left = list(b)
     is_doubtful = ""
@@ -57,6 +65,19 @@ def equivalent_calls(a: Sequence[Call], b: Sequence[Call], tools: Sequence[Mappi
     return Equivalence("unknown", is_doubtful) if is_doubtful else Equivalence("same", "the same calls")
 
 
+def _plain(call: Call) -> Call:
+    """A call as `{"name": ..., "arguments": ...}`, from that form or from the one that the OpenAI or the Anthropic API sends.
+
+    Raises `TypeError` on what is no call.
+    """
+    if not isinstance(call, Mapping):
+        raise TypeError(f"a call is a mapping with a name and arguments, not {type(call).__name__}; pass lists of calls")
+    inner = call.get("function", call)
+    if not isinstance(inner, Mapping) or "name" not in inner:
+        raise TypeError(f"a call without a name: {sorted(call)}")
+    return {"name": inner["name"], "arguments": inner.get("arguments", inner.get("input", {}))}
+
+
 def _compared_call(a: Call, b: Call, schemas: Mapping[str, Mapping[str, Any]]) -> Equivalence:
     if a.get("name") != b.get("name"):
         return Equivalence("different", f"{a.get('name')} and {b.get('name')} are called")
@@ -64,7 +85,8 @@ def _compared_call(a: Call, b: Call, schemas: Mapping[str, Mapping[str, Any]]) -
     if first is None or second is None:
         return Equivalence("unknown", "arguments that are no JSON object")
     schema = schemas.get(str(a.get("name")), {})
-    properties = schema.get("parameters", {}).get("properties", {}) if isinstance(schema.get("parameters", {}), Mapping) else {}
+    parameters = schema.get("parameters", schema.get("input_schema", {}))
+    properties = parameters.get("properties", {}) if isinstance(parameters, Mapping) else {}
     doubt = ""
     for name in {**first, **second}:
         verdict = _compared_argument(name, first.get(name, _MISSING), second.get(name, _MISSING), properties.get(name, {}))
@@ -115,7 +137,8 @@ def default_of(schema: Mapping[str, Any]) -> Any:
 
 def _compared_values(x: Any, y: Any, schema: Mapping[str, Any], name: str = "") -> str:
     if isinstance(x, bool) or isinstance(y, bool):
-        return "same" if _as_flag(x) == _as_flag(y) else "different"
+        flags = _as_flag(x), _as_flag(y)
+        return "same" if isinstance(flags[0], bool) and flags[0] is flags[1] else "different"
     if _is_number(x) or _is_number(y):
         return "same" if math.isclose(_as_number(x), _as_number(y), rel_tol=1e-9) else "different"
     if isinstance(x, str) and isinstance(y, str):
@@ -144,6 +167,8 @@ def _compared_texts(x: str, y: str, schema: Mapping[str, Any], name: str) -> str
     listed = [str(each) for each in schema.get("enum", ())] if isinstance(schema.get("enum"), list) else []
     if listed and x in listed and y in listed:
         return "different"
+    if _bare(x) == _bare(y) and _EXACT_NAME.search(name):
+        return "unknown"
     if _bare(x) == _bare(y):
         return "unknown" if re.search(r"[/\\]\w+\.\w|[{}<>$;]|\w\(", x + y) and x.casefold() != y.casefold() else "same"
     if _language(x) == _language(y) or _is_one_unit(x, y) or _essence(x, name) == _essence(y, name):
@@ -158,7 +183,9 @@ def _compared_texts(x: str, y: str, schema: Mapping[str, Any], name: str) -> str
 
 
 def _essence(text: str, name: str) -> str:
-    """A text without a title in front and without the argument's own name: "city" for the view "City view", "John Doe" for "Mr. John Doe"."""
+    """A text without a title in front and without the argument's own name: "city" for the view "City view", "John Doe" for "Mr. John
+    Doe".
+    """
     words = [word for word in _HONORIFIC.sub("", text).casefold().split() if word not in name.casefold().split("_")]
     return " ".join(words) or text.casefold()
 

@@ -18,7 +18,7 @@ SENTENCE_FINAL = Pattern(r"(?:です|でした|である|だ|\s(?:है|है�
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number with its `unit` (`None` without) or the `noun` that it counts. `text_form` is how a formula that gave it was written."""
+    """A number with its `unit` (`None` without) or the `noun` that it counts."""
 
     number: Numeral
     unit: Unit | None = None
@@ -98,6 +98,7 @@ class Hints:
     is_roman: bool = False
     is_code: bool = False
     units: frozenset[Unit] = frozenset()
+    is_date: bool = False
     decimal_comma: bool = False
 
 
