@@ -314,3 +314,86 @@ def test_calls_as_the_apis_send_them() -> None:
     assert equivalent_calls(wire, [{"function": {"name": "news", "arguments": "{}"}}]).verdict == "different"
     assert equivalent_calls([{"name": "f", "arguments": {"n": 1}}], [{"name": "f", "arguments": {"n": True}}]).verdict == "different"
     assert equivalent_calls([{"name": "f", "arguments": {"path": "/A"}}], [{"name": "f", "arguments": {"path": "/a"}}]).verdict == "unknown"
+
+
+# As the solutions of competition problems (MATH, Hendrycks et al. 2021) and models write them.
+BOXED = [
+    ("\\boxed{-\\frac{1}{2}}", "\\boxed{\\frac{-1}{2}}", ""),
+    ("\\boxed{-\\frac12}", "-0.5", ""),
+    ("\\boxed{11\\sqrt2}", "\\boxed{11\\sqrt{2}}", ""),
+    ("\\boxed{\\left(\\frac{3}{2}, -1\\right)}", "\\boxed{(1.5,-1)}", ""),
+    ("\\boxed{\\left(\\frac32,-1\\right)}", "\\boxed{\\left(\\frac{3}{2}, -1\\right)}", ""),
+    ("\\boxed{6+9i}", "\\boxed{9i+6}", ""),
+    ("\\boxed{(-\\infty,-5]\\cup[5,\\infty)}", "\\boxed{(-\\infty, -5] \\cup [5, \\infty)}", ""),
+    ("\\boxed{\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}}", "\\boxed{\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}}", ""),
+    ("\\boxed{\\$18.90}", "18.90", ""),
+    ("\\boxed{2:3}", "\\boxed{2 : 3}", ""),
+    ("\\boxed{\\text{Evelyn}}", "Evelyn", ""),
+    ("\\boxed{3:30\\text{ p.m.}}", "3:30 PM", ""),
+    ("\\boxed{0.\\overline{72}}", "\\frac{8}{11}", ""),
+    ("\\boxed{y=3x+2}", "\\boxed{3x+2}", ""),
+    ("\\boxed{720^\\circ}", "\\boxed{720}", "What is the sum in degrees?"),
+    ("\\boxed{48\\text{ square units}}", "48", ""),
+    ("\\boxed{5\\frac12}", "5.5", ""),
+    ("\\boxed{x \\in [-2,7]}", "\\boxed{[-2,7]}", ""),
+    ("\\boxed{\\sqrt{3}-1}", "\\boxed{-1+\\sqrt{3}}", ""),
+    ("\\boxed{\\frac{\\sqrt{6}}{3}}", "\\boxed{\\sqrt{\\frac{2}{3}}}", ""),
+    ("\\boxed{2^{10}}", "1024", ""),
+    ("\\boxed{\\binom{10}{3}}", "120", ""),
+    ("\\boxed{\\frac{3\\pi}{4}}", "\\boxed{\\frac{3}{4}\\pi}", ""),
+    ("\\boxed{\\text{(C)}}", "\\boxed{C}", ""),
+    ("\\boxed{p - q}", "\\boxed{p-q}", ""),
+    ("\\boxed{(x-3)(x+3)}", "\\boxed{x^2-9}", ""),
+    ("\\boxed{1,2,3}", "\\boxed{1, 2, 3}", ""),
+    ("\\boxed{-5, 1}", "\\boxed{-5,1}", ""),
+    ("\\boxed{\\{1, 2\\}}", "\\boxed{1, 2}", ""),
+    ("\\boxed{12\\text{ cm}}", "\\boxed{12}", "How many centimeters long is it?"),
+    ("\\boxed{\\frac{1}{3}}", "\\boxed{1/3}", ""),
+    ("\\boxed{\\text{even}}", "\\boxed{\\text{Even}}", ""),
+    ("\\boxed{e^2}", "\\boxed{e^{2}}", ""),
+    ("\\boxed{\\tan 20^\\circ}", "\\boxed{\\tan{20^\\circ}}", ""),
+    ("\\boxed{4\\%}", "4", "What percent is it?"),
+    ("\\boxed{10^{3}}", "1000", ""),
+    ("\\boxed{a^2+b^2}", "\\boxed{b^2+a^2}", ""),
+    ("\\boxed{\\left[\\frac{1}{2},1\\right)}", "\\boxed{[0.5, 1)}", ""),
+    ("\\boxed{x=2}", "2", ""),
+    ("\\boxed{(2,3,-1)}", "(2, 3, -1)", ""),
+    ("\\boxed{\\begin{pmatrix} -1 \\\\ 2 \\end{pmatrix}}", "\\boxed{\\begin{pmatrix} -1\\\\2 \\end{pmatrix}}", ""),
+    ("\\boxed{\\frac{14\\sqrt{3}}{3}}", "\\boxed{\\frac{14}{\\sqrt{3}}}", ""),
+    ("\\boxed{2\\cdot 3^4}", "162", ""),
+    ("\\boxed{100,\\!000}", "100000", ""),
+    ("\\boxed{3+2\\sqrt{2}}", "(1+\\sqrt2)^2", ""),
+    ("\\boxed{\\infty}", "\\boxed{\\infty}", ""),
+    ("\\boxed{1\\frac{4}{5}}", "\\frac95", ""),
+    ("\\boxed{k \\ge 4}", "[4, \\infty)", ""),
+    ("\\boxed{\\emptyset}", "\\boxed{\\varnothing}", ""),
+    ("\\boxed{-1 \\pm \\sqrt{2}}", "\\{-1+\\sqrt2, -1-\\sqrt2\\}", ""),
+    ("\\boxed{\\frac{x+1}{2}}", "\\boxed{\\frac12 x+\\frac12}", ""),
+    ("\\boxed{2516_8}", "\\boxed{2516_8}", ""),
+    ("\\boxed{2516_8}", "\\boxed{2516_{8}}", ""),
+    ("\\boxed{2\\text{ and }3}", "2, 3", ""),
+    ("\\boxed{\\text{June 20}}", "June 20", ""),
+]
+NOT_BOXED = [
+    ("\\boxed{2516_8}", "\\boxed{2516_7}"),
+    ("\\boxed{11\\sqrt{2}}", "\\boxed{11\\sqrt{3}}"),
+    ("\\boxed{(2,3)}", "\\boxed{(3,2)}"),
+    ("\\boxed{x^2-9}", "\\boxed{x^2+9}"),
+    ("\\boxed{\\frac{3\\pi}{4}}", "\\boxed{\\frac{\\pi}{4}}"),
+    ("\\boxed{6+9i}", "\\boxed{6-9i}"),
+    ("\\boxed{\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}}", "\\boxed{\\begin{pmatrix}1&2\\\\4&3\\end{pmatrix}}"),
+    ("\\boxed{[-2,7]}", "\\boxed{(-2,7)}"),
+    ("\\boxed{p-q}", "\\boxed{q-p}"),
+    ("\\boxed{\\sqrt{5}}", "\\boxed{5}"),
+]
+
+
+@pytest.mark.parametrize(("a", "b", "query"), BOXED)
+def test_boxed_forms_of_one_value(a: str, b: str, query: str) -> None:
+    assert equivalent(a, b, query)
+    assert equivalent(b, a, query)
+
+
+@pytest.mark.parametrize(("a", "b"), NOT_BOXED)
+def test_boxed_forms_of_two_values(a: str, b: str) -> None:
+    assert not equivalent(a, b)

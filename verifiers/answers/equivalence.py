@@ -15,6 +15,7 @@ from typing import Any, Literal
 from verifiers.answers.formulas import Formula, number_of
 from verifiers.answers.formulas import compared as compared_formulas
 from verifiers.answers.moments import Moment
+from verifiers.answers.numerals import Numeral
 from verifiers.answers.phrases import SHORT_WORDS, compare_words, without_article
 from verifiers.answers.quantities import compare_quantities
 from verifiers.answers.reading import Reading, hints_of, read_answer
@@ -293,10 +294,18 @@ def _of_two_kinds(a: Value, b: Value, hints: Hints) -> Equivalence:
                 return Equivalence("unknown", "one of them could not be read")
             return Equivalence("unknown" if re.search(r"\d", x.text) and not isinstance(y, YesNo) else "different", "of different kinds")
         if isinstance(x, Quantity) and isinstance(y, Collection) and x.number.is_doubtful:
+            if _as_pair(x.number) == [item.number.value for item in y.items if isinstance(item, Quantity)]:
+                return Equivalence("same", "the same two values")
             return Equivalence("unknown", "3,5 may be one number or two")
         if isinstance(x, Moment) and isinstance(y, Quantity):
             return _moment_or_number(x, y)
     return Equivalence("different", "of different kinds")
+
+
+def _as_pair(number: Numeral) -> list[Fraction]:
+    """3,5 as the two numbers that it may be."""
+    whole = Fraction(int(number.value))
+    return [whole, abs(number.value - whole) / number.step] if number.step else []
 
 
 def _moment_or_number(moment: Moment, number: Quantity) -> Equivalence:

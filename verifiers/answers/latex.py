@@ -59,6 +59,7 @@ def plain_of_latex(text: str) -> str:
         text = _without_dollars(text)
     text = text.replace("\\(", " ").replace("\\)", " ").replace("\\[", " ").replace("\\]", " ") if "\\(" in text or "\\[" in text else text
     text = _RECURRING.sub(_exact, _NEGATIVE_SPACE.sub("", _BRACED_SEPARATOR.sub(r"\1", text)))
+    text = re.sub(r"_\{(\w)\}", r"_\1", text)
     if "\\" not in text:
         return text.strip()
     text = _DIGIT_SPACE.sub("", text)
@@ -67,7 +68,7 @@ def plain_of_latex(text: str) -> str:
     text = _unwrapped(text)
     text = _without_frac_and_root(_SPACING.sub(lambda found: "" if "left" in found[0] or "right" in found[0] else " ", text))
     text = _SIGN.sub(lambda found: _SIGNS[found[0]], text)
-    text = re.sub(r"\^\s?\{?\s?°\s?\}?", "°", text)
+    text = re.sub(r"\^\s?(?:\{\s?°\s?\}|°)", "°", text)
     return re.sub(r"\\(?=[a-zA-Z])", "", text).replace("~", " ").strip()
 
 

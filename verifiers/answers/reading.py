@@ -222,7 +222,7 @@ def _second_look(text: str, value: Words, is_sure: bool, statement: Statement, h
             return chosen[0], is_sure and len({each[0].base for each in inside}) == 1
     if hints.is_date and len(dates := {*find_dates(text)}) == 1:
         return dates.pop(), is_sure
-    if re.search(r"[=^\\√…]|\.\.\.|\d\s?[*/+]", text):
+    if re.search(r"\d\s?:\s?\d|[=^\\√…]|\.\.\.|\d\s?[*/+]", text):
         value = replace(value, is_mathematics=True)
     return value, is_sure
 

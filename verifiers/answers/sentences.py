@@ -42,7 +42,7 @@ _NOUN = Pattern(r"\s+(?P<noun>[^\W\d_][^\W\d_'’-]+(?:[\s-]+[^\W\d_][^\W\d_'’
 
 
 _CONTINUES = Pattern(
-    r"\s*(?:[*×·÷^²³√!+<>≤≥≠=±|_≡≈]|\s(?:in|out of)\s\d|\s?(?:sqrt|root|binom|sin|cos|tan|log|ln|exp)\(|\*\*"
+    r"\s*(?:[*×·÷^²³√!+<>≤≥≠=±|_≡≈]|\s(?:in|out of)\s\d|\s?:\s?\d|\s?(?:sqrt|root|binom|sin|cos|tan|log|ln|exp)\(|\*\*"
     r"|(?<=\d)[A-Za-z(π]"
     r"|/\s*[A-Za-z(\d]|\s-\s?[\dA-Za-z(]|-(?=[A-Za-z(]\b)|\s(?:pi|π"
     r"|i|e|[xyznkabct])(?:\b|(?=[\^²³]))(?!\s[a-z]{2,}))"
