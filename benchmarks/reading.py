@@ -43,14 +43,16 @@ def read_rows(folder: Path, name: str) -> list[dict[str, Any]]:
     return rows
 
 
-def count_pairs(right: Sequence[bool], is_same: Callable[[int, int], bool]) -> tuple[int, int, int]:
-    """Pairs judged the same and both right, judged the same and one wrong, both right and not judged the same."""
+def count_pairs(right: Sequence[bool], is_same: Sequence[Sequence[bool]]) -> tuple[int, int, int]:
+    """Of answers with these grades, where `is_same[i][j]` says which are judged the same: pairs judged the same and both right, judged the
+    same and one wrong, both right and not judged the same.
+    """
     both = merged_wrong = missed = 0
     for i, ok in enumerate(right):
         for j in range(len(right)):
             if not ok or i == j:
                 continue
-            same = is_same(i, j)
+            same = is_same[i][j]
             both += same and right[j]
             merged_wrong += same and not right[j]
             missed += right[j] and not same
@@ -78,7 +80,8 @@ def measure_texts(folder: Path, task: str) -> dict[str, float | None]:
     for query_id, rows in answers.items():
         prompt = prompts[query_id]
         readings = [read_answer(row["output"] or "", prompt) for row in rows]
-        pairs.append(count_pairs([bool(row["correct"]) for row in rows], lambda i, j, r=readings, q=prompt: bool(compare(r[i], r[j], q))))  # type: ignore[misc]
+        same = [[bool(compare(x, y, prompt)) for y in readings] for x in readings]
+        pairs.append(count_pairs([bool(row["correct"]) for row in rows], same))
         non_answers += [
             reading.value is None or not reading.is_sure for row, reading in zip(rows, readings, strict=True) if row["answer"] is None
         ]
@@ -98,9 +101,8 @@ def measure_tools(folder: Path) -> dict[str, float | None]:
         question = questions[question_id]
         tools = json.loads(question["tools"])
         calls = [json.loads(row["calls"]) if row["calls"] else [] for row in rows]
-        pairs.append(
-            count_pairs([bool(row["correct"]) for row in rows], lambda i, j, c=calls, t=tools: bool(equivalent_calls(c[i], c[j], t)))  # type: ignore[misc]
-        )
+        same = [[bool(equivalent_calls(x, y, tools)) for y in calls] for x in calls]
+        pairs.append(count_pairs([bool(row["correct"]) for row in rows], same))
         jobs += [(calls[0], each, tools) for each in calls]
     labelled = [row for row in map(json.loads, LABELLED.read_text(encoding="utf-8").splitlines()) if row["source"].startswith("tools/")]
     non_answers = [read_answer(row["text"], row["query"]).value is None for row in labelled if row["label"] != "answer"]

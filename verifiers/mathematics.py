@@ -51,13 +51,13 @@ class MathematicsVerifier:
         if found.mark is None:
             return Verdict.abstain(self.name, "no expression is stated for sure")
         own = compare(self._reading, found)
-        if own.verdict == "same" and not (found.is_sure and own.reason != "equal when rounded"):
+        if own.verdict == "same" and not (found.is_sure and own.cause != "rounding"):
             return Verdict.abstain(self.name, "it is stated beside another value, or rounded")
         if own.verdict == "same":
             return Verdict(self.name, 1.0, True, decisive=True)
         if own.verdict == "different" and _is_read(self._reading) and _is_read(found):
             return Verdict(self.name, 0.0, False, f"the final expression is {found.text[:200]}", decisive=True)
-        if own.reason.startswith("only one of them has") or not found.is_sure:
+        if own.cause == "unit" or not found.is_sure:
             return Verdict.abstain(self.name, own.reason)
         return await self._by_sympy(found.text[-MAX_CHARS:])
 

@@ -24,16 +24,15 @@ def compare_quantities(a: Quantity, b: Quantity, hints: Hints | None = None) -> 
         bare, other = (a, b) if a.unit is None else (b, a)
         unit = other.unit
         assert unit is not None
-        found = _unit_of_bare(bare, unit, hints)
-        if found is None:
+        meant = _unit_of_bare(unit, hints)
+        if meant is None:
             x_value, y_value = bare.number.value, other.number.value
             if unit.dimension == PERCENT:  # 25, and 0.25 as well, may stand for 25 %
                 is_other = x_value not in (y_value, y_value / 100)
             else:
                 is_other = not _may_be_converted(x_value, y_value)
-            return Equivalence("different" if is_other else "unknown", "only one of them has a unit")
-        doubt = "" if found[1] else "only one of them has a unit"
-        given = Quantity(bare.number, found[0])
+            return Equivalence("different" if is_other else "unknown", "only one of them has a unit", "unit")
+        given = Quantity(bare.number, meant)
         x, y = (given, b) if bare is a else (a, given)
     elif a.unit is not None and b.unit is not None and a.unit.dimension != b.unit.dimension:
         return Equivalence("different", "their units are of different dimensions")
@@ -45,19 +44,19 @@ def compare_quantities(a: Quantity, b: Quantity, hints: Hints | None = None) -> 
     return found_numbers
 
 
-def _unit_of_bare(bare: Quantity, unit: Unit, hints: Hints) -> tuple[Unit | None, bool] | None:
-    """The unit that a number without one is meant in, and whether that is sure; `None` where it cannot be told."""
+def _unit_of_bare(unit: Unit, hints: Hints) -> Unit | None:
+    """The unit that a number without one is meant in, beside one in `unit`; `None` where it cannot be told."""
     if not unit.dimension:
-        return None, True
+        return unit
     named = [each for each in hints.units if each.dimension == unit.dimension]
     if len(named) == 1:
-        return named[0], True
+        return named[0]
     if named:
-        return (unit, True) if unit in named else None
+        return unit if unit in named else None
     if len(unit.dimension) > 1 and any(base in dict(unit.dimension) for each in hints.units for base, _ in each.dimension):
-        return unit, True  # "540 meters per week" to "How many meters a week?"
+        return unit  # "540 meters per week" to "How many meters a week?"
     if unit.is_money and unit.factor == 1 and not any(each.is_money for each in hints.units):
-        return unit, True
+        return unit
     return None
 
 
@@ -90,7 +89,11 @@ def _compared_rounded(a: Numeral, b: Numeral) -> Equivalence:
     if gap <= coarse.step / 2:
         if fine.step == 0 and fine.value.denominator == 1:  # an integer is not rounded to more places than it has
             return Equivalence("different", "not equal")
-        return Equivalence("same", "equal when rounded") if digits >= LEAST_DIGITS else Equivalence("unknown", "rounded to few digits")
+        return (
+            Equivalence("same", "equal when rounded", "rounding")
+            if digits >= LEAST_DIGITS
+            else Equivalence("unknown", "rounded to few digits")
+        )
     integer = next((n for n in (a, b) if n.step == 0 and n.value.denominator == 1), None)
     if integer is not None and gap <= Fraction(1, 2) and abs(integer.value) >= 10:
         return Equivalence("unknown", "one may be the other one rounded")

@@ -196,8 +196,8 @@ def _language(text: str) -> str:
 
 def _is_one_unit(x: str, y: str) -> bool:
     """Whether two texts name one unit of measure: m and meters."""
-    units = [find_unit(text, 0) for text in (x, y)]
-    return all(unit is not None and unit[1] == len(text) for unit, text in zip(units, (x, y), strict=True)) and units[0][0] == units[1][0]  # type: ignore[index]
+    first, second = find_unit(x, 0), find_unit(y, 0)
+    return first is not None and second is not None and first == (second[0], len(x)) and second[1] == len(y)
 
 
 def _bare(text: str) -> str:
