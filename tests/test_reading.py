@@ -13,6 +13,7 @@ from verifiers import (
     NumericVerifier,
     UnitTestVerifier,
     Verdict,
+    Verifier,
     equivalent,
     equivalent_calls,
     find_choice,
@@ -106,9 +107,8 @@ def test_the_letter_that_is_committed_to(text: str, letter: str | None) -> None:
     assert find_choice(text, CHOICES) == letter
 
 
-def verdict(verifier: object, text: str, query: str = "q") -> Verdict:
-    found: Verdict = asyncio.run(verifier.verify(query, text))  # type: ignore[attr-defined]
-    return found
+def verdict(verifier: Verifier, text: str, query: str = "q") -> Verdict:
+    return asyncio.run(verifier.verify(query, text))
 
 
 @pytest.mark.parametrize(
@@ -266,3 +266,10 @@ def test_mistakes_of_callers_are_told() -> None:
         group_answers(["5"])  # type: ignore[list-item]
     with pytest.raises(TypeError, match="without a name"):
         equivalent_calls([{"arguments": {}}], [{"arguments": {}}])
+
+
+def test_of_long_questions_the_beginning_and_the_end_count() -> None:
+    """With the whole question looked at for each answer, this takes a quarter of a minute."""
+    question = "How many km is it? Say so if you don't know.\n" + "A long document. " * 100_000 + "\nWhat is the distance?"
+    assert all(equivalent(f"{n} km", str(n), question) for n in range(100)), "the unit is named at the beginning"
+    assert read_answer("I do not know.", question).abstains

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import lru_cache
 
 from verifiers.answers.final_answer import Statement, all_statements, find_unmarked, is_corrected, taken_back_after, without_thoughts
 from verifiers.answers.latex import plain_of_latex
 from verifiers.answers.pattern import Pattern
+from verifiers.answers.questions import once_a_question
 from verifiers.verdict import Verdict
 
 LETTERS = "ABCDEFGHIJ"
@@ -83,7 +83,7 @@ class Choice:
     is_sure: bool
 
 
-@lru_cache(maxsize=512)
+@once_a_question
 def options_of(question: str) -> tuple[tuple[str, str], ...]:
     """The options (letter, text) that a question lists: on lines of their own (`A. ...`, `(B) ...`, `c) ...`) or in a row (`A) ... B)
     ...`).

@@ -20,7 +20,7 @@ from verifiers.answers.phrases import SHORT_WORDS, compare_words, without_articl
 from verifiers.answers.quantities import compare_quantities
 from verifiers.answers.reading import Reading, hints_of, read_answer
 from verifiers.answers.sameness import Equivalence
-from verifiers.answers.value_types import Collection, Data, Expression, Hints, Pieces, Quantity, Value, Words, YesNo
+from verifiers.answers.value_types import Collection, Data, Expression, Hints, Intervals, Quantity, Value, Words, YesNo
 
 AnswerKind = Literal[
     "number",
@@ -73,10 +73,7 @@ def compare(a: Reading, b: Reading, query: str = "") -> Equivalence:
         return Equivalence("same" if a.abstains and b.abstains else "different", "not knowing is an answer here")
     if a.literal is not None and b.literal is not None:
         return Equivalence("same" if a.literal == b.literal else "different", "compared as literals")
-    found = _compared(a.value, b.value, hints_of(query))
-    if found.verdict == "same" and not (a.is_sure and b.is_sure) and not _is_verbatim(a, b):
-        return Equivalence("same", f"{found.reason}; one of them is not stated by a mark")
-    return found
+    return _compared(a.value, b.value, hints_of(query))
 
 
 def canonical_answer(text: str, query: str = "") -> Answer:
@@ -103,10 +100,6 @@ def canonical_form(reading: Reading) -> Answer:
     return Answer(kind, key, reading.text)
 
 
-def _is_verbatim(a: Reading, b: Reading) -> bool:
-    return a.text == b.text
-
-
 def _compared_choices(a: Reading, b: Reading) -> Equivalence:
     if a.choice is None or b.choice is None:
         return Equivalence("unknown", "only one of them picks an option")
@@ -126,16 +119,16 @@ def _compared(a: Value, b: Value, hints: Hints) -> Equivalence:
         return compare_words(a, b)
     if isinstance(a, Data) and isinstance(b, Data):
         return Equivalence("same" if a.key == b.key or _data_equal(a.value, b.value) else "different", "compared as data")
-    if isinstance(a, Pieces) and isinstance(b, Pieces):
+    if isinstance(a, Intervals) and isinstance(b, Intervals):
         return _compared_pieces(a, b)
     if isinstance(a, Expression) or isinstance(b, Expression):
         return _compared_expressions(a, b)
     for x, y in ((a, b), (b, a)):
-        if isinstance(x, Pieces) and isinstance(y, Collection):
+        if isinstance(x, Intervals) and isinstance(y, Collection):
             return _pair_or_interval(x, y, hints)
     if isinstance(a, Collection) and isinstance(b, Collection):
         return _compared_collections(a, b, hints)
-    return _of_two_kinds(a, b, hints)
+    return _of_two_kinds(a, b)
 
 
 def _compared_moments(a: Moment, b: Moment) -> Equivalence:
@@ -152,10 +145,8 @@ def _compared_moments(a: Moment, b: Moment) -> Equivalence:
         assert b.seconds is not None
         halfless = a.is_halfless or b.is_halfless
         return Equivalence("unknown" if halfless and (a.seconds - b.seconds) % 43_200 == 0 else "different", "compared as times of day")
-    if (a.has_era != b.has_era and a.year is not None and b.year is not None and a.year < 0) or (
-        b.year is not None and b.year < 0 and not a.has_era
-    ):
-        return Equivalence("unknown" if abs(a.year or 0) == abs(b.year or 0) else "different", "only one of them says of which era it is")
+    if a.has_era != b.has_era and a.year is not None and b.year is not None and min(a.year, b.year) < 0:
+        return Equivalence("unknown" if abs(a.year) == abs(b.year) else "different", "only one of them says of which era it is")
     for x, y in ((a.year, b.year), (a.month, b.month), (a.day, b.day)):
         if x is not None and y is not None and x != y:
             exchanged = a.year == b.year and ((b.month, b.day) in (a.other, (a.month, a.day)) or (a.month, a.day) == b.other)
@@ -166,7 +157,7 @@ def _compared_moments(a: Moment, b: Moment) -> Equivalence:
     return Equivalence("unknown" if exchanged else "same", "day and month may be exchanged" if exchanged else "the same date")
 
 
-def _compared_pieces(a: Pieces, b: Pieces) -> Equivalence:
+def _compared_pieces(a: Intervals, b: Intervals) -> Equivalence:
     if a.excludes != b.excludes:
         return Equivalence("different", "one excludes what the other one states")
     if len(a.parts) != len(b.parts):
@@ -192,7 +183,7 @@ def _bounds_equal(p: Any, q: Any) -> bool:
     )
 
 
-def _pair_or_interval(pieces: Pieces, other: Collection, hints: Hints) -> Equivalence:
+def _pair_or_interval(pieces: Intervals, other: Collection, hints: Hints) -> Equivalence:
     """(1, 2) may be two coordinates: beside a set or a list it is what it is written as."""
     if pieces.may_be_pair and pieces.items:
         form: Literal["tuple", "list"] = "list" if pieces.parts[0][2] and pieces.parts[0][3] else "tuple"
@@ -203,10 +194,10 @@ def _pair_or_interval(pieces: Pieces, other: Collection, hints: Hints) -> Equiva
 def _compared_expressions(a: Value, b: Value) -> Equivalence:
     first, second = _as_formula(a), _as_formula(b)
     if first is None or second is None:
-        return _of_two_kinds(a, b, Hints())
+        return _of_two_kinds(a, b)
     units = [v.unit for v in (a, b) if isinstance(v, Expression | Quantity)]
     if len(units) == 2 and units[0] != units[1]:
-        return Equivalence("unknown", "only one of them has this unit")
+        return Equivalence("unknown", "only one of them has this unit", "unit")
     verdict = compared_formulas(first, second)
     if verdict == "different" and (rounded := _rounded_value(a, b)) is not None:
         return rounded
@@ -282,7 +273,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _of_two_kinds(a: Value, b: Value, hints: Hints) -> Equivalence:
+def _of_two_kinds(a: Value, b: Value) -> Equivalence:
     """A value that only one of two texts could be read as: unknown where the other is text that may say the same in words."""
     for x, y in ((a, b), (b, a)):
         if isinstance(x, Words):
@@ -324,7 +315,7 @@ def _key_of(value: Value) -> tuple[AnswerKind, str]:
         return "yes_no", "yes" if value.is_yes else "no"
     if isinstance(value, Data):
         return "json", value.key
-    if isinstance(value, Pieces):
+    if isinstance(value, Intervals):
         return "interval", f"{'not ' if value.excludes else ''}{value.parts}"
     if isinstance(value, Collection):
         keys = [":".join(_key_of(item)) for item in value.items]

@@ -11,7 +11,7 @@ from typing import Any
 from verifiers.answers.formulas import number_of
 from verifiers.answers.pattern import Pattern
 from verifiers.answers.sentences import end_of_sentence
-from verifiers.answers.value_types import Expression, Hints, Pieces, Quantity, Value, Words
+from verifiers.answers.value_types import Expression, Hints, Intervals, Quantity, Value, Words
 
 Reader = Callable[[str, Hints, int], tuple[Value, int]]  # what reads any value: `values.read_value`
 
@@ -32,13 +32,13 @@ def read_inequality(text: str, start: int, hints: Hints, depth: int, read: Reade
         return union, end
     if (member := re.match(r"([a-zA-Z])\s*∈\s*(.+)", said)) is not None:
         value, _ = read(member[2].strip(), hints, depth + 1)
-        return (replace(value, name=member[1]) if isinstance(value, Pieces) else value), end
+        return (replace(value, name=member[1]) if isinstance(value, Intervals) else value), end
     parts = re.split(r"\s+(?:or|oder|o|ou|или)\s+|\s*∨\s*", said)
     if len(parts) > 1 and all(re.search(r"[<>≤≥]", part) for part in parts):
         pieces = [_inequality(part, hints, depth, read) for part in parts]
         if all(piece is not None and not piece.excludes for piece in pieces):
             joined = [part for piece in pieces if piece is not None for part in piece.parts]
-            return Pieces(tuple(sorted(joined, key=_low_of)), pieces[0].name if pieces[0] else ""), end
+            return Intervals(tuple(sorted(joined, key=_low_of)), pieces[0].name if pieces[0] else ""), end
     both = re.split(r"\s+(?:and|und|y|et)\s+|\s*∧\s*", said)
     if len(both) == 2 and all(re.search(r"[<>≤≥]", part) for part in both):
         return (joint, end) if (joint := _intersection([_inequality(part, hints, depth, read) for part in both])) is not None else None
@@ -63,13 +63,13 @@ def bound_of(value: Value) -> Any:
     return NO_BOUND
 
 
-def _inequality(said: str, hints: Hints, depth: int, read: Reader) -> Pieces | None:
+def _inequality(said: str, hints: Hints, depth: int, read: Reader) -> Intervals | None:
     found = _INEQUALITY.fullmatch(said.strip().rstrip("."))
     if found is None:
         if (unequal := re.fullmatch(r"\s*(?:([a-zA-Z])\s*)?(?:≠|!=)\s*(.+)", said)) is not None:
             value, _ = read(unequal[2].strip(), hints, depth + 1)
             bound = bound_of(value)
-            return None if bound is NO_BOUND else Pieces(((bound, bound, True, True),), name=unequal[1] or "", excludes=True)
+            return None if bound is NO_BOUND else Intervals(((bound, bound, True, True),), name=unequal[1] or "", excludes=True)
         if re.fullmatch(r"\s*(?:<=|>=|≤|≥|<|>)\s*.+", said):
             return _inequality(f"x {said.strip()}", hints, depth, read)
         return None
@@ -77,7 +77,7 @@ def _inequality(said: str, hints: Hints, depth: int, read: Reader) -> Pieces | N
     ops = [found["op"], *([found["op2"]] if found["op2"] else [])]
     if ops[0] in ("≠", "!="):
         bound = bound_of(read(sides[1], hints, depth + 1)[0])
-        return None if bound is NO_BOUND or len(sides) > 2 else Pieces(((bound, bound, True, True),), name=sides[0], excludes=True)
+        return None if bound is NO_BOUND or len(sides) > 2 else Intervals(((bound, bound, True, True),), name=sides[0], excludes=True)
     if len(sides) == 3:
         if not re.fullmatch(r"[A-Za-zα-ω](?:_\w+)?", sides[1]) or (ops[0][0] in "<≤") != (ops[1][0] in "<≤"):
             return None
@@ -85,7 +85,7 @@ def _inequality(said: str, hints: Hints, depth: int, read: Reader) -> Pieces | N
         closed = ["=" in op or op in "≤≥" for op in ops]
         if ops[0][0] in ">≥":
             low, high, closed = high, low, closed[::-1]
-        return None if low is NO_BOUND or high is NO_BOUND else Pieces(((low, high, closed[0], closed[1]),), name=sides[1])
+        return None if low is NO_BOUND or high is NO_BOUND else Intervals(((low, high, closed[0], closed[1]),), name=sides[1])
     is_variable = [bool(re.fullmatch(r"[A-Za-zα-ω](?:_\w+)?", side)) for side in sides]
     if is_variable[0] == is_variable[1]:
         return None
@@ -95,23 +95,23 @@ def _inequality(said: str, hints: Hints, depth: int, read: Reader) -> Pieces | N
     is_below = (ops[0][0] in "<≤") == is_variable[0]
     is_closed = "=" in ops[0] or ops[0] in "≤≥"
     part = (None, bound, False, is_closed) if is_below else (bound, None, is_closed, False)
-    return Pieces((part,), name=sides[0] if is_variable[0] else sides[1])
+    return Intervals((part,), name=sides[0] if is_variable[0] else sides[1])
 
 
-def _union(said: str, hints: Hints, depth: int, read: Reader) -> Pieces | None:
+def _union(said: str, hints: Hints, depth: int, read: Reader) -> Intervals | None:
     parts: list[tuple[Any, Any, bool, bool]] = []
     name = ""
     if (member := re.match(r"\s*([a-zA-Z])\s*∈\s*", said)) is not None:
         name, said = member[1], said[member.end() :]
     for piece in said.split("∪"):
         value, _ = read(piece.strip(), hints, depth + 1)
-        if not isinstance(value, Pieces):
+        if not isinstance(value, Intervals):
             return None
         parts.extend(value.parts)
-    return Pieces(tuple(sorted(parts, key=_low_of)), name)
+    return Intervals(tuple(sorted(parts, key=_low_of)), name)
 
 
-def _intersection(pieces: list[Pieces | None]) -> Pieces | None:
+def _intersection(pieces: list[Intervals | None]) -> Intervals | None:
     """x >= -2 and x <= 3: one bound from below and one from above."""
     first, second = pieces
     if first is None or second is None or first.name != second.name or first.excludes or second.excludes:
@@ -121,7 +121,7 @@ def _intersection(pieces: list[Pieces | None]) -> Pieces | None:
         return _intersection([second, first])
     if high is not None or left is not None:
         return None
-    return Pieces(((low, right, first.parts[0][2], second.parts[0][3]),), first.name)
+    return Intervals(((low, right, first.parts[0][2], second.parts[0][3]),), first.name)
 
 
 def _low_of(part: tuple[Any, Any, bool, bool]) -> float:

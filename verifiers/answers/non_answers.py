@@ -1,7 +1,7 @@
 """Is it an answer at all? Models return nothing, refuse, do not know, ask back, break off: none of that is evidence for another text like
 it.
 
-Judged are whole texts and what they state as their answer, never single words: what is said beside an answer ("I am not sure, but 42"), a
+Classified are whole texts and what they state as their answer, never single words: what is said beside an answer ("I am not sure, but 42"), a
 text that was asked for ("Translate: I do not know") and code are answers. English, Chinese, Spanish, Hindi, Arabic, French, Portuguese,
 Russian, Japanese, German.
 """
@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal, cast, get_args
 
 from verifiers.answers import non_answer_phrases as phrases
@@ -19,6 +18,7 @@ from verifiers.answers.choice import Choice, offered_choices, read_choice
 from verifiers.answers.code_blocks import is_cut_in_a_block
 from verifiers.answers.final_answer import Statement, find_statement, without_thoughts
 from verifiers.answers.latex import plain_of_latex
+from verifiers.answers.questions import once_a_question
 
 NonAnswer = Literal[
     "empty",
@@ -50,11 +50,11 @@ def why_no_answer(text: str, query: str = "", finish_reason: str = "stop") -> No
     `finish_reason` is how the model ended, in the words of the chat completions API: `length` and `content_filter` count. A query that
     invites an abstention ("say so if you do not know") takes one for an answer.
     """
-    return judge(text, query, finish_reason).non_answer
+    return classify(text, query, finish_reason).non_answer
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Classified:
     """Whether a text is an answer, and what was found on the way: the text behind its thoughts (which begins at `offset`), the marked
     statement, and the option that it picks. `abstains` says that it gives no answer where the query takes that for one.
     """
@@ -67,19 +67,19 @@ class Judged:
     abstains: bool = False
 
 
-def judge(text: str, query: str = "", finish_reason: str = "stop", *, may_abstain: bool = False) -> Judged:
+def classify(text: str, query: str = "", finish_reason: str = "stop", *, may_abstain: bool = False) -> Classified:
     """See `why_no_answer`. `may_abstain` says that not knowing is an answer, whatever the query says."""
     spoken = without_thoughts(text)
     if spoken is None:
-        return Judged(text, non_answer="cut")
+        return Classified(text, non_answer="cut")
     said, offset = phrases.SPECIAL_TOKENS.sub("", spoken[0]) if "<" in spoken[0] else spoken[0], spoken[1]
     if not said.strip(" \t\r\n\u200b\ufeff\u2060"):
         kind: NonAnswer = "filtered" if finish_reason == "content_filter" else "cut" if finish_reason == "length" else "empty"
-        return Judged(said, offset, non_answer=kind)
+        return Classified(said, offset, non_answer=kind)
     if finish_reason == "content_filter":
-        return Judged(said, offset, non_answer="filtered")
+        return Classified(said, offset, non_answer="filtered")
     if finish_reason == "length" and is_cut_in_a_block(said):
-        return Judged(said, offset, non_answer="cut")
+        return Classified(said, offset, non_answer="cut")
     choice = None
     if _is_code_question(query):
         statement = find_statement(said)
@@ -92,21 +92,22 @@ def judge(text: str, query: str = "", finish_reason: str = "stop", *, may_abstai
         statement = find_statement(said)
         found = _of_words(said, statement, query, finish_reason)
     if found in ("does_not_know", "not_enough_information") and (may_abstain or invites_abstention(query)):
-        return Judged(said, offset, statement, choice, abstains=True)
-    return Judged(said, offset, statement, choice, found)
+        return Classified(said, offset, statement, choice, abstains=True)
+    return Classified(said, offset, statement, choice, found)
 
 
+@once_a_question
 def invites_abstention(query: str) -> bool:
     """Whether a query says that not knowing is an answer ("say so if you don't know"), or offers it among its options."""
-    return bool(phrases.INVITES.search(query[-4_000:]))
+    return bool(phrases.INVITES.search(query))
 
 
-@lru_cache(maxsize=512)
+@once_a_question
 def _is_code_question(query: str) -> bool:
     return bool(phrases.CODE_QUESTION.search(query))
 
 
-@lru_cache(maxsize=512)
+@once_a_question
 def _asks_for_text(query: str) -> bool:
     return bool(phrases.ASKS_FOR_TEXT.search(query)) or (bool(query.strip()) and len(query.split()) < 3 and "?" not in query)
 
@@ -284,6 +285,8 @@ def _may_be_none(said: str, query: str) -> bool:
 
 
 def _is_echo(said: str, query: str) -> bool:
+    if 2 * len(said) < len(query):
+        return False
     own, asked = _folded(said), _folded(query)
     return len(own) >= 12 and (own == asked or (own in asked and len(own) >= 0.8 * len(asked)))
 

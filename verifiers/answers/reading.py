@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 from verifiers.answers.code_blocks import fenced_blocks
 from verifiers.answers.final_answer import Mark, Statement, find_statement, find_unmarked, without_thoughts
 from verifiers.answers.literals import literal_key
 from verifiers.answers.moments import find_dates
-from verifiers.answers.non_answers import NonAnswer, judge
+from verifiers.answers.non_answers import NonAnswer, classify
 from verifiers.answers.pattern import Pattern
+from verifiers.answers.phrases import SHORT_WORDS
+from verifiers.answers.questions import once_a_question
 from verifiers.answers.sentences import is_continued, without_lead
 from verifiers.answers.units import find_units_named
-from verifiers.answers.value_types import Data, Expression, Hints, Quantity, Value, Words, words
+from verifiers.answers.value_types import Data, Hints, Quantity, Value, Words, words
 from verifiers.answers.values import prepared, quantities_in, read_value
 
-MAX_QUESTION_CHARS = 20_000
 _NUMERIC_QUESTION = Pattern(
     r"\b(?:how (?:many|much|old|long|far|tall|fast|high|deep|wide|big|heavy|hot|cold)|what (?:percent(?:age)?"
     r"|fraction|number|is the (?:\w+\s){0,3}(?:number|total|sum|value|product|average|mean|probability|area|volume"
@@ -97,39 +97,45 @@ def read_answer(text: str, query: str = "", *, finish_reason: str = "stop", may_
     """
     if not isinstance(text, str):
         raise TypeError(f"an answer is text, not {type(text).__name__}")
-    judged = judge(text, query, finish_reason, may_abstain=may_abstain)
-    if judged.non_answer is not None:
-        return Reading("", 0, 0, None, None, non_answer=judged.non_answer, is_sure=False)
-    said, statement = judged.said, judged.statement
-    if judged.abstains:
+    classified = classify(text, query, finish_reason, may_abstain=may_abstain)
+    if classified.non_answer is not None:
+        return Reading("", 0, 0, None, None, non_answer=classified.non_answer, is_sure=False)
+    said, statement = classified.said, classified.statement
+    if classified.abstains:
         reading = Reading(said.strip(), 0, len(said), "alone", words("does not know"), abstains=True)
-    elif judged.choice is not None:
+    elif classified.choice is not None:
         stated = statement or find_statement(said) or Statement(said.strip(), 0, len(said), "alone")
         reading = Reading(
-            stated.text, stated.start, stated.end, stated.mark, words(stated.text), judged.choice.letter, is_sure=judged.choice.is_sure
+            stated.text,
+            stated.start,
+            stated.end,
+            stated.mark,
+            words(stated.text),
+            classified.choice.letter,
+            is_sure=classified.choice.is_sure,
         )
     else:
         hints = hints_of(query)
         reading = _of_code(said, statement) if hints.is_code else _of_text(said, statement, hints, query)
-    return replace(reading, start=judged.offset + reading.start, end=judged.offset + reading.end) if judged.offset else reading
+    return replace(reading, start=classified.offset + reading.start, end=classified.offset + reading.end) if classified.offset else reading
 
 
-@lru_cache(maxsize=512)
+@once_a_question
 def hints_of(query: str) -> Hints:
-    asked = query[-MAX_QUESTION_CHARS:]
+    """What a question lets expect of its answer."""
     return Hints(
-        bool(_NUMERIC_QUESTION.search(asked)),
-        bool(_ROMAN_QUESTION.search(asked)),
-        bool(_CODE_QUESTION.search(asked)),
-        find_units_named(asked),
-        bool(_DATE_QUESTION.search(asked)),
+        bool(_NUMERIC_QUESTION.search(query)),
+        bool(_ROMAN_QUESTION.search(query)),
+        bool(_CODE_QUESTION.search(query)),
+        find_units_named(query),
+        bool(_DATE_QUESTION.search(query)),
     )
 
 
-@lru_cache(maxsize=512)
+@once_a_question
 def case_counts(query: str) -> bool:
     """Whether a question asks for something in which every letter counts: a password, a name in code, a path."""
-    return bool(_EXACT_QUESTION.search(query[-MAX_QUESTION_CHARS:]))
+    return bool(_EXACT_QUESTION.search(query))
 
 
 def read_number(text: str, query: str = "") -> Quantity | None:
@@ -243,7 +249,7 @@ def _code_block(text: str) -> Data | None:
     return None if block is None else Data(block.text, f"code:{block.text.strip()}")
 
 
-@lru_cache(maxsize=512)
+@once_a_question
 def _writes_decimal_commas(text: str) -> bool:
     """Whether a text is in a language whose countries write 3,5 for three and a half."""
     return len(_DECIMAL_COMMA.findall(text)) > 2 * len(_ENGLISH.findall(text))
@@ -252,8 +258,8 @@ def _writes_decimal_commas(text: str) -> bool:
 def is_free_text(reading: Reading) -> bool:
     """Whether a reading is of running text, which nothing but its own copy equals for sure."""
     return (
-        isinstance(reading.value, Words) and not reading.value.is_exact and reading.choice is None and len(reading.value.folded.split()) > 8
+        isinstance(reading.value, Words)
+        and not reading.value.is_exact
+        and reading.choice is None
+        and len(reading.value.folded.split()) > SHORT_WORDS
     )
-
-
-__all__ = ["Expression", "Reading", "hints_of", "is_free_text", "read_answer", "read_number"]

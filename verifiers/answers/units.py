@@ -174,11 +174,10 @@ def find_unit(text: str, start: int) -> tuple[Unit, int] | None:
     return (total, end) if total is not None else None
 
 
-@lru_cache(maxsize=4_096)
 def find_units_named(text: str) -> frozenset[Unit]:
     """All units that a question speaks of, by their names and signs."""
     found = set()
-    for word in re.findall(r"[^\W\d_]+|[%€£¥₹$¢°₽]", text[-2_000:]):
+    for word in re.findall(r"[^\W\d_]+|[%€£¥₹$¢°₽]", text):
         if word.casefold() in _OFTEN_WORDS:
             continue
         if len(word) > 1 or not word.isascii() or word in "%$":

@@ -41,7 +41,7 @@ class Expression:
 
 
 @dataclass(frozen=True, slots=True)
-class Pieces:
+class Intervals:
     """A union of intervals: (low, high, low is in it, high is in it), `None` for infinity; `name` is the variable of an inequality.
 
     `may_be_pair` says that (1, 2) was written, which may be two coordinates as well.
@@ -87,7 +87,7 @@ class Words:
     is_mathematics: bool = False
 
 
-Value = Quantity | Expression | Pieces | Collection | YesNo | Data | Words | Moment
+Value = Quantity | Expression | Intervals | Collection | YesNo | Data | Words | Moment
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from verifiers.answers.numerals import Numeral, read_numeral, simplified
 from verifiers.answers.pattern import Pattern
 from verifiers.answers.sentences import APPROXIMATELY, SENTENCE_END, end_of_sentence, ends_at, is_alone, noun_behind
 from verifiers.answers.units import Unit, find_currency, find_unit
-from verifiers.answers.value_types import Collection, Data, Expression, Hints, Pieces, Quantity, Value, Words, YesNo, folded, words
+from verifiers.answers.value_types import Collection, Data, Expression, Hints, Intervals, Quantity, Value, Words, YesNo, folded, words
 
 MAX_STATEMENT_CHARS = 6_000
 MAX_VALUE_CHARS, MAX_ITEMS, MAX_DEPTH = 4_000, 500, 8
@@ -157,8 +157,8 @@ def _read_bracketed(text: str, start: int, hints: Hints, depth: int) -> tuple[Va
             closed = (mixed[0] == "[", mixed[1] == "]")
             infinite = any(end is None for end in ends)
             if mixed in ("(]", "[)", "][") or infinite:
-                return Pieces(((ends[0], ends[1], closed[0] and ends[0] is not None, closed[1] and ends[1] is not None),)), close + 1
-            return Pieces(((ends[0], ends[1], *closed),), items=items, may_be_pair=True), close + 1
+                return Intervals(((ends[0], ends[1], closed[0] and ends[0] is not None, closed[1] and ends[1] is not None),)), close + 1
+            return Intervals(((ends[0], ends[1], *closed),), items=items, may_be_pair=True), close + 1
     form: Literal["set", "tuple", "list"] = "set" if opening == "{" else "list" if opening == "[" else "tuple"
     return Collection(form, items), close + 1
 
@@ -172,7 +172,7 @@ def _read_range(text: str, start: int, hints: Hints, depth: int) -> tuple[Value,
         return None
     if low.is_padded or high.is_padded:
         return None
-    return Pieces(((low.value, high.value, True, True),), name="range"), found.end()
+    return Intervals(((low.value, high.value, True, True),), name="range"), found.end()
 
 
 def _read_quantity(text: str, start: int, hints: Hints, depth: int) -> tuple[Value, int] | None:
@@ -317,13 +317,13 @@ def _read_row(text: str, start: int, hints: Hints, depth: int) -> tuple[Value, i
         return None
     read = [(part.strip(), *read_value(part.strip(), hints, depth + 1)) for part in parts if part.strip()]
     if len(read) < 2 or any(
-        isinstance(value, Words | YesNo) or length < len(part) - _length_ofnoun_behind(value) for part, value, length in read
+        isinstance(value, Words | YesNo) or length < len(part) - _length_of_noun(value) for part, value, length in read
     ):
         return None
     return Collection("row", tuple(value for _, value, _ in read)), end
 
 
-def _length_ofnoun_behind(value: Value) -> int:
+def _length_of_noun(value: Value) -> int:
     return len(value.noun) + 1 if isinstance(value, Quantity) and value.noun else 0
 
 
