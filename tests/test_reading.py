@@ -21,6 +21,7 @@ from verifiers import (
     find_program,
     group_answers,
     read_answer,
+    why_no_answer,
 )
 from verifiers.answers.value_types import Quantity
 from verifiers.sandbox import Sandbox, level_at_hand
@@ -264,6 +265,10 @@ def test_mistakes_of_callers_are_told() -> None:
         read_answer(None)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="group_equivalent"):
         group_answers(["5"])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="an answer is text"):
+        why_no_answer(b"5")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="a list of calls"):
+        equivalent_calls({"name": "f"}, [])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="without a name"):
         equivalent_calls([{"arguments": {}}], [{"arguments": {}}])
 

@@ -61,6 +61,7 @@ def find_program(text: str) -> str | None:
 
 
 def parses(program: str) -> bool:
+    """Whether a text is a Python program as far as its grammar goes."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SyntaxWarning)  # `1if 2else 3` is somebody's answer, not our source code

@@ -22,6 +22,7 @@ _INEQUALITY = Pattern(
 
 
 def read_inequality(text: str, start: int, hints: Hints, depth: int, read: Reader) -> tuple[Value, int] | None:
+    """The inequality, condition or union that `text` has at `start`, and where it ends; `read` reads what stands in it."""
     if not re.search(r"[<>≤≥≠]|!=|∪|∈", text[start : start + 200]):
         return None
     end = end_of_sentence(text, start)

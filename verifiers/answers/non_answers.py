@@ -69,6 +69,8 @@ class Classified:
 
 def classify(text: str, query: str = "", finish_reason: str = "stop", *, may_abstain: bool = False) -> Classified:
     """See `why_no_answer`. `may_abstain` says that not knowing is an answer, whatever the query says."""
+    if not isinstance(text, str):
+        raise TypeError(f"an answer is text, not {type(text).__name__}")
     spoken = without_thoughts(text)
     if spoken is None:
         return Classified(text, non_answer="cut")

@@ -51,6 +51,7 @@ def value_of_fraction(found: re.Match[str]) -> Fraction | None:
 
 
 def value_of_words(text: str) -> int | None:
+    """One hundred and five, forty-two, three dozen: the integer; `None` for other words."""
     total = current = 0
     seen = False
     lowered = text.lower().replace("-", " ").split()
@@ -77,5 +78,6 @@ def value_of_words(text: str) -> int | None:
 
 @lru_cache(maxsize=256)
 def value_of_roman(text: str) -> int:
+    """The integer of a Roman numeral in capitals."""
     values = [{"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1_000}[c] for c in text]
     return sum(-v if v < after else v for v, after in zip(values, [*values[1:], 0], strict=True))

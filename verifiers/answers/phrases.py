@@ -16,6 +16,7 @@ _FILLER = Pattern(r"^(?:a|an|the|der|die|das|el|la|los|las|le|les|o|os|as)\s+(?=
 
 
 def compare_words(a: Words, b: Words) -> Equivalence:
+    """Whether two texts of a few words say the same, by their letters alone; what they mean is not known here."""
     if a.text == b.text:
         return Equivalence("same", "word for word")
     if a.is_exact or b.is_exact:

@@ -95,8 +95,6 @@ def read_answer(text: str, query: str = "", *, finish_reason: str = "stop", may_
 
     Cost is linear in the text; of a text without marks only its last 20,000 characters are looked at.
     """
-    if not isinstance(text, str):
-        raise TypeError(f"an answer is text, not {type(text).__name__}")
     classified = classify(text, query, finish_reason, may_abstain=may_abstain)
     if classified.non_answer is not None:
         return Reading("", 0, 0, None, None, non_answer=classified.non_answer, is_sure=False)

@@ -78,15 +78,18 @@ def ends_at(text: str, end: int) -> bool:
 
 
 def is_alone(text: str, end: int) -> bool:
+    """Whether nothing but punctuation follows."""
     return not text[end:].strip(" .,;:!?*\"'`")
 
 
 def noun_behind(text: str, end: int) -> str:
+    """The words that a number at whose `end` this is counts ("duck eggs"), in small letters; "" for none."""
     clause = _CLAUSE.match(text, end)
     found = None if clause else _NOUN.match(text, end)
     return found["noun"].lower() if found else ""
 
 
 def end_of_sentence(text: str, start: int) -> int:
+    """Where the sentence or clause around `start` ends."""
     found = SENTENCE_END.search(text, start)
     return found.start() if found else len(text)

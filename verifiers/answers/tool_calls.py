@@ -47,9 +47,9 @@ def equivalent_calls(a: Sequence[Call], b: Sequence[Call], tools: Sequence[Mappi
     either form. No call at all equals no call. Unknown where calls differ in an argument whose default is not stated, and in the letters of
     paths, keys and code. Raises `TypeError` on what is no call.
     """
+    a, b = _plain_calls(a), _plain_calls(b)
     if len(a) != len(b) or len(a) > MAX_CALLS:
         return Equivalence("different", "not as many calls")
-    a, b = [_plain(call) for call in a], [_plain(call) for call in b]
     schemas = {function.get("name", ""): function for tool in tools if isinstance(function := tool.get("function", tool), Mapping)}
     left = list(b)
     is_doubtful = ""
@@ -63,6 +63,12 @@ def equivalent_calls(a: Sequence[Call], b: Sequence[Call], tools: Sequence[Mappi
             index, is_doubtful = doubt, found[doubt].reason
         left.pop(index)
     return Equivalence("unknown", is_doubtful) if is_doubtful else Equivalence("same", "the same calls")
+
+
+def _plain_calls(calls: Sequence[Call]) -> list[Call]:
+    if calls is None or isinstance(calls, str | Mapping):
+        raise TypeError(f"pass a list of calls (no call is an empty list), not {type(calls).__name__}")
+    return [_plain(call) for call in calls]
 
 
 def _plain(call: Call) -> Call:

@@ -36,6 +36,7 @@ class Unit:
         return self.dimension == PERCENT
 
     def in_base(self, value: Fraction) -> Fraction:
+        """`value` of this unit in base units: kelvins for degrees, bits for bytes."""
         return (value + self.offset) * self.factor
 
 

@@ -44,7 +44,8 @@ class Expression:
 class Intervals:
     """A union of intervals: (low, high, low is in it, high is in it), `None` for infinity; `name` is the variable of an inequality.
 
-    `may_be_pair` says that (1, 2) was written, which may be two coordinates as well.
+    Ends are exact fractions, or floats where they are irrational. `may_be_pair` says that (1, 2) was written, which may be two coordinates
+    as well: these are `items`. With `excludes`, everything else is meant (x ≠ 3).
     """
 
     parts: tuple[tuple[Any, Any, bool, bool], ...]
@@ -66,12 +67,14 @@ class Collection:
 
 @dataclass(frozen=True, slots=True)
 class YesNo:
+    """An answer to a question for yes or no, in whatever language."""
+
     is_yes: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Data:
-    """A JSON or Python value."""
+    """A JSON value, or a block of code as text; `key` is equal for equal ones (keys of objects sorted)."""
 
     value: Any = field(compare=False)
     key: str = ""
@@ -79,7 +82,9 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Text: `text` as written, `folded` for comparing; `is_exact` where case and signs count."""
+    """Text: `text` as written, `folded` (case, width and blanks) for comparing; `is_exact` where case and signs count; `is_mathematics`
+    for what looks like a formula and could not be read.
+    """
 
     text: str
     folded: str
@@ -92,7 +97,10 @@ Value = Quantity | Expression | Intervals | Collection | YesNo | Data | Words | 
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What a question lets expect of its answer."""
+    """What a question lets expect of its answer: a number, a Roman numeral, a literal of code, a date; the `units` that it names.
+
+    `decimal_comma` says that the answer is in a language whose countries write 3,5 for three and a half.
+    """
 
     is_numeric: bool = False
     is_roman: bool = False
@@ -103,6 +111,7 @@ class Hints:
 
 
 def words(text: str) -> Words:
+    """A text as words, without what only ends a sentence in Japanese and Hindi."""
     said = text.strip().strip("*_`").strip()
     if not said.isascii():
         said = SENTENCE_FINAL.sub("", said.rstrip("。।."))
