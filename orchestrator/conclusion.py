@@ -11,7 +11,7 @@ from orchestrator.errors import BackendError, BudgetExceeded, NoAdequateModel, O
 from orchestrator.fleet import WHAT_TO_ADD
 from orchestrator.search.controller import SearchResult
 from orchestrator.search.recording import Recording
-from orchestrator.search.state import SAYS_NOTHING, SearchState
+from orchestrator.search.state import SearchState
 from orchestrator.trace import Trace
 from orchestrator.types import Answer, Receipt, Usage
 from router import Route
@@ -61,13 +61,6 @@ def concluded(
         _receipt(route, reference, cost, ledger.calls),
         result.abstained,
     )
-
-
-def has_something_to_say(state: SearchState) -> bool:
-    """Whether any candidate is of use to a reader: an answer, or what a model said instead of one (that it does not know, a question
-    back).
-    """
-    return any(candidate.text.strip() and state.non_answer(index) not in SAYS_NOTHING for index, candidate in enumerate(state.candidates))
 
 
 async def why_no_answer(

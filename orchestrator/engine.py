@@ -19,7 +19,7 @@ from orchestrator.blocking import BlockingLoop
 from orchestrator.budget import Budget, Ledger
 from orchestrator.certificates import load_guarantee, trained_router
 from orchestrator.checks import checks_for
-from orchestrator.conclusion import concluded, has_something_to_say, why_no_answer
+from orchestrator.conclusion import concluded, why_no_answer
 from orchestrator.config import DEFAULT_NAME, Config, OnlineConfig, PromiseConfig, load_config
 from orchestrator.decisions import Calibration, Decisions, Question
 from orchestrator.decisions.calibration import load_calibrations
@@ -273,7 +273,7 @@ class Orchestrator:
         search = Search(self.backends, plan.checks, ledger, trace, seconds=plan.budget.seconds)
         result = await search.run(plan.state, plan.strategy, plan.request)
         self._observe_speeds(result.state)
-        if not has_something_to_say(result.state):
+        if not any(map(result.state.is_of_use, range(len(result.state.candidates)))):
             trace.finish(error="no answer")
             raise await why_no_answer(self.backends, plan.request, plan.route, result, trace)
         return await self._concluded(plan, result, search.usage, search.record, ledger, trace)

@@ -12,7 +12,7 @@ from orchestrator import NoAdequateModel, Orchestrator
 from orchestrator.conclusion import NO_ANSWER_P
 from orchestrator.types import Answer
 from tests.scripted import Scripted
-from verifiers import Agreement, NonAnswer, group_equivalent, read_answer, why_no_answer
+from verifiers import Agreement, NonAnswer, RegexVerifier, group_equivalent, read_answer, why_no_answer
 
 LABELLED = (
     Path(__file__).parent / "non_answers.jsonl"
@@ -170,6 +170,13 @@ def test_what_a_model_said_is_rather_told_than_silence_or_another_models_failure
     ):
         orchestrator.answer_sync(QUESTION, quality=0.95)
     assert "out of order" in caught.value.tried["m0"]
+
+
+def test_what_a_decisive_check_passes_is_an_answer_whatever_it_says() -> None:
+    with Orchestrator({"m0": Scripted("m0", "")}, verifiers=[RegexVerifier(r"\d*", whole=True)]) as orchestrator:
+        answer = orchestrator.answer_sync("The digits in 'abc', nothing else:")
+    assert answer.text == ""
+    assert answer.confidence > 0.5
 
 
 def test_agreement_knows_no_agreement_of_refusals() -> None:

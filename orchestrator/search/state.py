@@ -14,7 +14,7 @@ from orchestrator.types import Candidate
 from verifiers import Ensemble, NonAnswer, Reading, Verdict, group_answers, read_answer
 
 MAX_KEPT_CHARS = 8_000
-SAYS_NOTHING: frozenset[NonAnswer | None] = frozenset(("empty", "error", "filtered"))  # non-answers that are of no use to any reader
+SAYS_NOTHING: frozenset[NonAnswer] = frozenset(("empty", "error", "filtered"))  # non-answers that are of no use to any reader
 UNKNOWN_PRICE_USD = 0.01  # taken where no price is known
 
 
@@ -73,6 +73,13 @@ class SearchState:
         """Of which kind candidate `index` is that is no answer; `None` for an answer, and for what a check of the caller's passed."""
         passed = any(verdict.decisive and verdict.passed for verdict in self.candidates[index].verdicts)
         return None if passed else self.readings[index].non_answer
+
+    def is_of_use(self, index: int) -> bool:
+        """Whether a reader has something from candidate `index`: an answer, or what a model said instead (that it does not know, a
+        question back).
+        """
+        kind = self.non_answer(index)
+        return kind is None or (kind not in SAYS_NOTHING and bool(self.candidates[index].text.strip()))
 
     @cached_property
     def keys(self) -> tuple[str, ...]:
@@ -239,9 +246,7 @@ class SearchState:
         usable = [i for i, candidate in enumerate(self.candidates) if not candidate.ruled_out]
         if not usable:
             return None
-        usable = (
-            [i for i in usable if self.non_answer(i) is None] or [i for i in usable if self.non_answer(i) not in SAYS_NOTHING] or usable
-        )
+        usable = [i for i in usable if self.non_answer(i) is None] or [i for i in usable if self.is_of_use(i)] or usable
         lead = max(self.p_right(i) for i in usable)
         members = [i for i in usable if self.p_right(i) == lead]
         return max(members, key=self._rank)

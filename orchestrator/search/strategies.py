@@ -12,14 +12,14 @@ from orchestrator.search.adaptive import adaptive
 from orchestrator.search.criticism import draft_critique_revise
 from orchestrator.search.panel import debate, mixture, two_ways
 from orchestrator.search.sampling import best_of, consistent
-from orchestrator.search.state import SAYS_NOTHING, SearchState, Strategy
+from orchestrator.search.state import SearchState, Strategy
 from orchestrator.search.steps import first_draft, reached
 from orchestrator.search.tree import tree
 
 
 def single(state: SearchState) -> Sequence[Action]:
     """One draft by the routed model; if it fails, abstains or says nothing, the next cheapest."""
-    if any(state.non_answer(index) not in SAYS_NOTHING for index in range(len(state.candidates))):
+    if any(map(state.is_of_use, range(len(state.candidates)))):
         return [Stop("one draft")]
     if state.candidates and not state.choices:
         return [Stop("all models were asked")]
