@@ -1,97 +1,51 @@
-"""The engine answers recorded questions from recorded real models, over HTTP: `python -m benchmarks.fleet --data DIR --task gsm --json FILE`.
+"""The engine answers recorded questions from recorded real models, over HTTP: `python -m benchmarks.fleet --data DIR
+--task gsm --json FILE`.
 
-A random 30 % of the questions calibrates; accuracy and cost are reported on the other 70 %, as means over five seeds. The engine sees only questions
-and the text of answers; the recorded grades are used for the calibration split and for scoring. Every call goes through a real socket. `ece` is the
-expected calibration error of the stated confidence in ten groups of equal size; `frontier` says what other prices buy (replayed), `baselines` what
-fixed policies do, both of the first seed.
+A random 30 % of the questions calibrates; accuracy and cost are reported on the other 70 %, as means over five seeds.
+The engine sees only questions and the text of answers; the recorded grades are used for the calibration split and for
+scoring. Every call goes through a real socket. `ece` is the expected calibration error of the stated confidence in ten
+groups of equal size.
+
+`baselines` are simple policies, chosen on the same questions and, but for `majority_K`, under the same price limit;
+`frontier` says what other limits buy (replayed), with its own baselines beside each. Both are means over the seeds,
+with the figures of each seed under `per_seed`. `accuracy_without_weakest` is the accuracy under the same limit once the
+six models that were weakest in calibration are taken away.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import re
 import statistics
 import time
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from itertools import permutations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from benchmarks.fleet_chart import draw
 from benchmarks.output import write_json
+from benchmarks.recorded_fleet import Recorded, graded, load, only_models, split
+from benchmarks.simple_policies import majorities, within
 from orchestrator.backends.base import Backend
 from orchestrator.backends.fleet_server import FleetApp, running_server
-from orchestrator.backends.recorded import load_recorded
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.engine import Orchestrator
-from orchestrator.search.calibrate import VALUES_USD, Calibration, GradedQuestion, calibrate, replay_search
+from orchestrator.search.calibrate import Calibration, Comparison, compare_policies
+from orchestrator.search.policy_replay import replay_policy
+from orchestrator.search.vote_table import VoteTable
 from router import Router, SuccessModel
 from router.calibration import logit
 from router.profile import ModelProfile
 from router.success import Ability
-from verifiers import group_answers, read_answer
 
 AT_ONCE = 16
-BINS, FIRST_SEED = 10, 0
-MAJORITIES = (3, 5, 11)
-NOTHING = read_answer("")
-COST_SHARE = {"gsm": 1 / 7}  # of the price of the best single model: what a task is asked to cost at most
+BINS = 10
+WEAKEST, FEWEST = 6, 3  # models taken away, and left
+COST_SHARE = {"gsm": 1 / 7, "crux": 0.55}  # of the price of the best single model: what a task is asked to cost at most
 DEFAULT_COST_SHARE = 0.6
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """Everything on file: `keys` (`None` for what is no answer), `right`, `usd` and `output_tokens` have shape (questions, models)."""
-
-    questions: list[str]
-    models: list[str]
-    keys: list[list[str | None]]
-    right: np.ndarray[Any, np.dtype[np.bool_]]
-    usd: np.ndarray[Any, np.dtype[np.float64]]
-    output_tokens: np.ndarray[Any, np.dtype[np.float64]]
-
-
-def load(folder: Path, task: str) -> tuple[Recorded, list[Any]]:
-    import pyarrow.parquet as parquet
-
-    served = load_recorded(folder, task)
-    profiles = {model.profile.name: model.profile for model in served}
-    rows = parquet.read_table(folder / f"{task}_questions.parquet").to_pylist()
-    row_of = {row["query_id"]: index for index, row in enumerate(rows)}
-    questions = [row["prompt"] for row in rows]
-    models = list(profiles)
-    readings = [[NOTHING] * len(models) for _ in rows]
-    right = np.zeros((len(rows), len(models)), dtype=bool)
-    usd = np.zeros((len(rows), len(models)))
-    output_tokens = np.zeros((len(rows), len(models)))
-    for answer in parquet.read_table(folder / f"{task}_answers.parquet").to_pylist():
-        row, column = row_of[answer["query_id"]], models.index(answer["model"])
-        readings[row][column] = read_answer(answer["output"] or "", questions[row])
-        right[row, column] = bool(answer["correct"])
-        usd[row, column] = profiles[answer["model"]].cost_usd(answer["input_tokens"], answer["output_tokens"]) or 0.0
-        output_tokens[row, column] = answer["output_tokens"]
-    keys = [list(group_answers(said, question).keys) for said, question in zip(readings, questions, strict=True)]
-    return Recorded(questions, models, keys, right, usd, output_tokens), served
-
-
-def split(n: int, seed: int) -> tuple[list[int], list[int]]:
-    """Indices of the calibration 30 % and of the test 70 %."""
-    order = np.random.default_rng(seed).permutation(n)
-    cut = round(0.3 * n)
-    return order[:cut].tolist(), order[cut:].tolist()
-
-
-def graded(recorded: Recorded, index: int) -> GradedQuestion:
-    models = recorded.models
-    return GradedQuestion(
-        dict(zip(models, recorded.keys[index], strict=True)),
-        dict(zip(models, recorded.right[index].tolist(), strict=True)),
-        dict(zip(models, recorded.usd[index].tolist(), strict=True)),
-    )
+FRONTIER_SHARES = (0.05, 0.1, 0.2, 0.35, 0.55, 0.75, 1.0)
 
 
 async def answer_all(
@@ -113,7 +67,7 @@ async def answer_all(
             vote_model=fitted.vote_model,
             value_usd=fitted.value_usd,
             quality=1.0,
-            strategy="adaptive",
+            strategy=fitted.strategy,
             max_tokens=2_048,
         )
 
@@ -150,50 +104,27 @@ def reliability(confidence: list[float], right: list[bool]) -> tuple[float, list
     return error, [{name: round(value, 4) for name, value in row.items()} for row in rows]
 
 
-def frontier(recorded: Recorded, fitted: Calibration, test: list[int]) -> list[dict[str, float]]:
-    questions = [graded(recorded, i) for i in test]
-    found = []
-    for value_usd in VALUES_USD[::4]:
-        accuracy, usd = replay_search(questions, fitted.p_success, fitted.cost_usd, fitted.vote_model, value_usd).summary
-        found.append({"value_usd": round(value_usd, 5), "accuracy": round(accuracy, 4), "cost_usd_per_1k": round(1_000 * usd, 4)})
-    return found
-
-
-def baselines(recorded: Recorded, calibration: list[int], test: list[int], max_usd_per_1k: float) -> dict[str, dict[str, float]]:
-    """Majorities of the 3, 5 and 11 models that were best in calibration (ties go to the better), and the best fixed cascade of three by calibration:
-    if the first two agree, their answer, else the third's, within the price limit.
+def frontier(recorded: Recorded, comparison: Comparison, calibration: list[int], test: list[int], best_usd: float) -> list[dict[str, Any]]:
+    """What the policies that calibration chooses for other price limits do on the test questions, and the baselines
+    under the same limits.
     """
-    by_accuracy = np.argsort(-recorded.right[calibration].mean(axis=0), kind="stable").tolist()
-    found = {
-        f"majority_{k}": _summary([_majority(recorded, i, by_accuracy[:k]) for i in test]) for k in MAJORITIES if k <= len(by_accuracy)
-    }
-    tried = []
-    for cascade in permutations(range(len(recorded.models)), 3):
-        accuracy, usd = np.mean([_cascade(recorded, i, cascade) for i in calibration], axis=0)
-        if cascade[0] < cascade[1] and 1_000 * usd <= max_usd_per_1k:
-            tried.append((accuracy, -usd, cascade))
-    if tried:
-        found["agreement_cascade"] = _summary([_cascade(recorded, i, max(tried)[2]) for i in test])
+    table = VoteTable.of([graded(recorded, i) for i in test])
+    questions = [recorded.questions[i] for i in test]
+    found = []
+    for share in FRONTIER_SHARES:
+        limit = share * best_usd
+        fitted = comparison.choose(limit)
+        accuracy, usd = replay_policy(table, comparison.fleet, fitted.policy, questions).summary
+        found.append(
+            {
+                "max_usd_per_1k": round(1_000 * limit, 4),
+                "accuracy": round(accuracy, 4),
+                "cost_usd_per_1k": round(1_000 * usd, 4),
+                "expected_accuracy": round(fitted.expected_accuracy, 4),
+                "baselines": within(recorded, calibration, test, 1_000 * limit),
+            }
+        )
     return found
-
-
-def _majority(recorded: Recorded, question: int, models: list[int]) -> tuple[bool, float]:
-    keys = recorded.keys[question]
-    votes = Counter(keys[m] for m in models if keys[m] is not None)
-    winner = next((m for m in models if keys[m] is not None and votes[keys[m]] == max(votes.values())), models[0])
-    return bool(recorded.right[question, winner]), float(recorded.usd[question, models].sum())
-
-
-def _cascade(recorded: Recorded, question: int, models: Sequence[int]) -> tuple[bool, float]:
-    first, second, third = models
-    agree = recorded.keys[question][first] == recorded.keys[question][second] is not None
-    asked = [first, second] if agree else [first, second, third]
-    return bool(recorded.right[question, first if agree else third]), float(recorded.usd[question, asked].sum())
-
-
-def _summary(outcomes: list[tuple[bool, float]]) -> dict[str, float]:
-    accuracy, usd = np.mean(outcomes, axis=0)
-    return {"accuracy": round(float(accuracy), 4), "cost_usd_per_1k": round(1_000 * float(usd), 4)}
 
 
 def measure(recorded: Recorded, served: list[Any], *, seeds: list[int], cost_share: float) -> dict[str, Any]:
@@ -202,13 +133,33 @@ def measure(recorded: Recorded, served: list[Any], *, seeds: list[int], cost_sha
     means = {name: round(statistics.fmean(run[name] for run in runs), 4) for name, value in first.items() if isinstance(value, float)}
     error, groups = reliability([c for run in runs for c in run["confidences"]], [ok for run in runs for ok in run["right"]])
     rest = {name: value for name, value in first.items() if name not in ("confidences", "right")}
-    return {**rest, **means, "ece": round(error, 4), "reliability": groups, "seeds": seeds}
+    together = {
+        "calibration": [run["calibration"] for run in runs],
+        "baselines": over_seeds([run["baselines"] for run in runs]),
+        "frontier": [over_seeds(points) for points in zip(*(run["frontier"] for run in runs), strict=True)],
+    }
+    return {**rest, **means, **together, "ece": round(error, 4), "reliability": groups, "seeds": seeds}
+
+
+def over_seeds(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Means over the seeds that have a figure, name by name, each with the figures of the seeds beside it."""
+    found: dict[str, Any] = {}
+    for name in dict.fromkeys(name for row in rows for name in row):
+        values = [row[name] for row in rows if name in row]
+        found[name] = over_seeds(values) if isinstance(values[0], dict) else round(statistics.fmean(values), 4)
+    if any(not isinstance(value, dict) for value in found.values()):
+        found["per_seed"] = list(rows)
+    return found
 
 
 def measure_once(recorded: Recorded, served: list[Any], *, seed: int, cost_share: float) -> dict[str, Any]:
     calibration, test = split(len(recorded.questions), seed)
-    max_usd_per_1k = 1_000 * cost_share * price_of_the_best(recorded, calibration)
-    fitted = calibrate([graded(recorded, i) for i in calibration], max_usd_per_query=max_usd_per_1k / 1_000)
+    best_usd = price_of_the_best(recorded, calibration)
+    max_usd = cost_share * best_usd
+    comparison = compare_policies(
+        [graded(recorded, i) for i in calibration], max_usd_per_query=max(max_usd, FRONTIER_SHARES[-1] * best_usd)
+    )
+    fitted = comparison.choose(max_usd)
     results, elapsed = asyncio.run(answer_all(recorded, served, fitted, calibration, test))
     single = {
         name: {
@@ -223,6 +174,7 @@ def measure_once(recorded: Recorded, served: list[Any], *, seed: int, cost_share
         "cost_usd_per_1k": round(1_000 * statistics.fmean(r[1] for r in results), 4),
         "best_single_accuracy": best["accuracy"],
         "best_single_cost_usd_per_1k": best["cost_usd_per_1k"],
+        **without_weakest(recorded, served, calibration, test, max_usd),
         "models": single,
         "oracle": oracle(recorded, test),
         "mean_confidence": round(statistics.fmean(r[2] for r in results), 4),
@@ -231,87 +183,44 @@ def measure_once(recorded: Recorded, served: list[Any], *, seed: int, cost_share
         "calibration": {
             "seed": seed,
             "questions": len(calibration),
-            "max_usd_per_1k": round(max_usd_per_1k, 4),
+            "max_usd_per_1k": round(1_000 * max_usd, 4),
+            "policy": str(fitted.policy),
             "spread": fitted.vote_model.spread,
-            "concentration": fitted.vote_model.concentration,
-            "value_usd": round(fitted.value_usd, 6),
-            "replayed_accuracy": round(fitted.expected_accuracy, 4),
-            "replayed_usd_per_1k": round(1_000 * fitted.expected_usd, 4),
+            "concentration": round(fitted.vote_model.concentration, 4),
+            "expected_accuracy": round(fitted.expected_accuracy, 4),
+            "expected_usd_per_1k": round(1_000 * fitted.expected_usd, 4),
         },
         "test_questions": len(test),
-        "baselines": baselines(recorded, calibration, test, max_usd_per_1k) if seed == FIRST_SEED else {},
-        "frontier": frontier(recorded, fitted, test) if seed == FIRST_SEED else [],
+        "baselines": {**majorities(recorded, calibration, test), **within(recorded, calibration, test, 1_000 * max_usd)},
+        "frontier": frontier(recorded, comparison, calibration, test, best_usd),
         "confidences": [r[2] for r in results],
         "right": [r[0] for r in results],
     }
 
 
+def without_weakest(recorded: Recorded, served: list[Any], calibration: list[int], test: list[int], max_usd: float) -> dict[str, float]:
+    """Accuracy and price when the models that were weakest in calibration are not there; nothing where too few would be
+    left.
+    """
+    if len(recorded.models) < WEAKEST + FEWEST:
+        return {}
+    left = sorted(np.argsort(recorded.right[calibration].mean(axis=0), kind="stable")[WEAKEST:].tolist())
+    strong = only_models(recorded, left)
+    fitted = compare_policies([graded(strong, i) for i in calibration], max_usd_per_query=max_usd).choose(max_usd)
+    results, _ = asyncio.run(answer_all(strong, [served[column] for column in left], fitted, calibration, test))
+    return {
+        "accuracy_without_weakest": round(statistics.fmean(r[0] for r in results), 4),
+        "cost_usd_per_1k_without_weakest": round(1_000 * statistics.fmean(r[1] for r in results), 4),
+    }
+
+
 def price_of_the_best(recorded: Recorded, calibration: list[int]) -> float:
-    """USD for a question, of the best single model; among those that the calibration split cannot tell from it (one standard error), the dearest."""
+    """USD for a question, of the best single model; among those that the calibration split cannot tell from it (one
+    standard error), the dearest.
+    """
     accuracy = recorded.right[calibration].mean(axis=0)
     error = float(np.sqrt(accuracy.max() * (1 - accuracy.max()) / len(calibration)))
     return float(recorded.usd[calibration].mean(axis=0)[accuracy >= accuracy.max() - error].max())
-
-
-def draw(found: dict[str, Any], task: str, file: Path) -> None:
-    """Left: accuracy by price of everything measured, the oracle aside. Right: how often answers are right by how much they are believed."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, (frontier_axes, reliability_axes) = pyplot.subplots(1, 2, figsize=(12, 5), width_ratios=(3, 2), layout="constrained")
-
-    def points(rows: dict[str, dict[str, float]], marker: str, colour: str, label: str) -> None:
-        frontier_axes.scatter(
-            [row["cost_usd_per_1k"] for row in rows.values()],
-            [row["accuracy"] for row in rows.values()],
-            marker=marker,
-            color=colour,
-            label=label,
-        )
-        for name, row in rows.items():
-            at = row["cost_usd_per_1k"], row["accuracy"]
-            short = re.sub(r"^Meta-|-Inst\w*|-20\d+(-\d\d)*|-0\d{3}$", "", name)
-            frontier_axes.annotate(
-                short,
-                at,
-                fontsize=7,
-                color=colour,
-                rotation=-35,
-                va="top",
-                xytext=(3, -3),
-                textcoords="offset points",
-                annotation_clip=True,
-            )
-
-    points(found["models"], "o", "tab:gray", "single models")
-    points(found["baselines"], "s", "tab:orange", "fixed policies")
-    curve = sorted((row["cost_usd_per_1k"], row["accuracy"]) for row in found["frontier"])
-    frontier_axes.plot(*zip(*curve, strict=True), "-", color="tab:blue", label="this engine, by what a right answer is worth (replayed)")
-    frontier_axes.scatter(
-        [found["cost_usd_per_1k"]], [found["accuracy"]], marker="*", s=180, color="tab:blue", label="this engine, measured over HTTP"
-    )
-    best = found["best_single_accuracy"]
-    frontier_axes.set(
-        xscale="log",
-        xlabel="USD for 1,000 questions",
-        ylabel="accuracy",
-        title=f"{task}: accuracy by price",
-        ylim=(best - 0.2, best + 0.03),
-    )
-    frontier_axes.legend(loc="lower right", fontsize=8)
-    frontier_axes.grid(alpha=0.3)
-    stated, right = ([row[name] for row in found["reliability"]] for name in ("confidence", "accuracy"))
-    low = min(*stated, *right) - 0.03
-    reliability_axes.plot((low, 1), (low, 1), "--", color="tab:gray", label="as stated")
-    reliability_axes.plot(stated, right, "o-", color="tab:blue", label=f"tenths of the answers, ECE {found['ece']:.3f}")
-    reliability_axes.set(xlabel="stated confidence", ylabel="share that is right", title="reliability")
-    reliability_axes.legend(fontsize=8)
-    reliability_axes.grid(alpha=0.3)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(file, dpi=110)
-    pyplot.close(figure)
 
 
 def main() -> None:
@@ -322,7 +231,7 @@ def main() -> None:
     parser.add_argument(
         "--cost-share",
         type=float,
-        help="mean price that calibration may choose, as a share of the best single model's [1/7 for gsm, else 0.6]",
+        help="mean price that calibration may choose, as a share of the best single model's [1/7 for gsm, 0.55 for crux, else 0.6]",
     )
     parser.add_argument("--json", type=Path)
     parser.add_argument("--chart", type=Path, help="a picture of the frontier and of the reliability (needs matplotlib)")

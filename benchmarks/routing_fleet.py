@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.fleet import Recorded, load, split
+from benchmarks.recorded_fleet import Recorded, load, split
 from memory import StaticEncoder
 from router import Learner, ModelProfile, Outcome
 from router.evaluate import Point, average_improvement

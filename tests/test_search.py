@@ -16,7 +16,6 @@ from orchestrator.backends.base import Request
 from orchestrator.budget import Ledger
 from orchestrator.search.actions import Draft, Revise, Stop
 from orchestrator.search.belief import VoteModel, VoteState, believe, replay, start, success_given_ease, vote
-from orchestrator.search.calibrate import GradedQuestion, Replayed, calibrate, scaled
 from orchestrator.search.controller import Search, SearchResult
 from orchestrator.search.state import Choice, SearchState, Strategy
 from orchestrator.search.strategies import adaptive, cascade, draft_critique_revise, single
@@ -29,6 +28,14 @@ from verifiers import JsonSchemaVerifier, Verdict
 probabilities = st.floats(0.02, 0.98)
 votes = st.lists(st.tuples(st.sampled_from("abcd"), probabilities), max_size=7)
 vote_models = st.builds(VoteModel, st.floats(0, 4), st.floats(0.5, 16))
+dependent_models = st.builds(
+    VoteModel,
+    st.floats(0, 4),
+    st.floats(0.5, 16),
+    hopeless=st.floats(0, 0.2),
+    pulls=st.tuples(*(st.tuples(st.just(name), st.floats(0.2, 3)) for name in "abcxyz")),
+    copying=st.tuples(*(st.tuples(st.just(one), st.just(other), st.floats(0, 0.9)) for one in "abc" for other in "xyz")),
+)
 
 
 # ---- belief ----
@@ -101,17 +108,16 @@ def test_a_decisive_failure_rules_a_group_out() -> None:
 @given(st.lists(probabilities, min_size=1, max_size=5), st.floats(0, 4))
 def test_success_given_ease_keeps_its_mean(ps: list[float], spread: float) -> None:
     right = success_given_ease(np.array(ps), VoteModel(spread=spread))
-    weights = np.polynomial.hermite_e.hermegauss(right.shape[1])[1]
-    assert right @ (weights / weights.sum()) == pytest.approx(ps, abs=0.01)
+    assert right @ start(VoteModel(spread=spread)).weights[0] == pytest.approx(ps, abs=0.01)
 
 
 def test_the_posterior_is_calibrated_on_votes_drawn_from_its_own_model() -> None:
     rng, model, ps = np.random.default_rng(0), VoteModel(spread=1.5, concentration=4.0), [0.6, 0.7, 0.8]
     right = success_given_ease(np.array(ps), model)
-    nodes, weights = np.polynomial.hermite_e.hermegauss(right.shape[1])
+    weights = start(model).weights[0]
     confidence, hits = [], []
     for _ in range(4_000):
-        node = rng.choice(len(nodes), p=weights / weights.sum())
+        node = rng.choice(len(weights), p=weights)
         cast: list[tuple[str, float]] = []
         crowds: list[int] = []  # Chinese restaurant of the wrong answers
         for row, p in zip(right, ps, strict=True):
@@ -149,7 +155,9 @@ def test_nothing_is_bought_that_costs_more_than_it_can_bring() -> None:
     assert bought.gain_usd > 0
 
 
-def by_hand(state: VoteState, right: np.ndarray, prices: Sequence[float], model: VoteModel, value_usd: float, depth: int) -> float:
+def by_hand(
+    state: VoteState, right: np.ndarray, prices: Sequence[float], names: Sequence[str], model: VoteModel, value_usd: float, depth: int
+) -> float:
     """The value of a state by the definition: every model, every outcome, one after the other."""
     best = value_usd * state.best if state.keys else 0.0
     if depth == 0:
@@ -157,24 +165,25 @@ def by_hand(state: VoteState, right: np.ndarray, prices: Sequence[float], model:
     for index in range(len(right)):
         expected = -prices[index]
         for key in (*state.keys, f"new{len(state.keys)}"):
-            after = vote(state, key, right[index], model)
+            after = vote(state, key, right[index], model, voter=names[index])
             others = [i for i in range(len(right)) if i != index]
-            then = by_hand(after, right[others], [prices[i] for i in others], model, value_usd, depth - 1)
+            then = by_hand(after, right[others], [prices[i] for i in others], [names[i] for i in others], model, value_usd, depth - 1)
             expected += after.total / state.total * then
         best = max(best, expected)
     return best
 
 
-@given(votes, vote_models, st.lists(probabilities, min_size=1, max_size=3), st.integers(1, 3), st.integers(0, 10_000))
+@given(votes, dependent_models, st.lists(probabilities, min_size=1, max_size=3), st.integers(1, 3), st.integers(0, 10_000))
 @settings(max_examples=60, deadline=None)
 def test_the_best_purchase_is_that_of_the_definition(
     cast: list[tuple[str, float]], model: VoteModel, ps: list[float], depth: int, seed: int
 ) -> None:
     prices = np.random.default_rng(seed).uniform(0, 0.05, len(ps)).tolist()
-    state, right = replay(cast[:3], model), success_given_ease(np.array(ps), model)
-    found = best_purchase(state, right, prices, model, value_usd=0.2, depth=depth)
+    state, right = replay(cast[:3], model, voters=["x", "y", "z"][: len(cast)]), success_given_ease(np.array(ps), model)
+    names = ["a", "b", "c"][: len(ps)]
+    found = best_purchase(state, right, prices, model, value_usd=0.2, names=names, depth=depth)
     stop = 0.2 * state.best if state.keys else 0.0
-    assert max(found.gain_usd, 0.0) == pytest.approx(by_hand(state, right, prices, model, 0.2, depth) - stop, abs=1e-9)
+    assert max(found.gain_usd, 0.0) == pytest.approx(by_hand(state, right, prices, names, model, 0.2, depth) - stop, abs=1e-9)
 
 
 def test_two_cheap_opinions_may_spare_a_dear_one() -> None:
@@ -376,38 +385,3 @@ def test_own_verifiers_join_the_search() -> None:
     assert asyncio.run(check()).passed
     with Orchestrator({"m": Scripted("m", "forty-two", "42")}, verifiers=[JsonSchemaVerifier({"type": "integer"})]) as orchestrator:
         assert orchestrator.answer_sync("What is 6 * 7?").text == "42"
-
-
-# ---- calibration ----
-
-
-def test_calibration_finds_the_cheap_point_and_keeps_to_the_price() -> None:
-    rng = np.random.default_rng(1)
-    questions = []
-    for _ in range(300):
-        ease = rng.normal(0, 1.5)
-        right = {name: bool(rng.random() < 1 / (1 + np.exp(-(bias + ease)))) for name, bias in (("a", 1.5), ("b", 1.8), ("c", 3.5))}
-        keys = {name: "right" if ok else f"wrong{rng.integers(6)}" for name, ok in right.items()}
-        questions.append(GradedQuestion(keys, right, {"a": 0.0001, "b": 0.0002, "c": 0.01}))
-    fitted = calibrate(questions, max_usd_per_query=0.006)
-    best_cheap = max(fitted.p_success["a"], fitted.p_success["b"])
-    assert fitted.expected_usd <= 0.006
-    assert fitted.expected_accuracy > best_cheap + 0.02
-    assert fitted.p_success["c"] > fitted.p_success["a"]
-    with pytest.raises(ValueError, match="at least one"):
-        calibrate([], max_usd_per_query=1.0)
-
-
-def test_the_stated_confidence_is_scaled_to_what_came_of_it() -> None:
-    rng = np.random.default_rng(0)
-    believed = rng.uniform(0.6, 0.999, 4_000)
-    log_odds = np.log(believed / (1 - believed))
-    right = rng.random(4_000) < 1 / (1 + np.exp(-(0.4 * log_odds + 0.3)))
-    replayed = Replayed(tuple(right.tolist()), tuple(believed.tolist()), (0.0,) * 4_000)
-    model = scaled(VoteModel(), replayed)
-    assert (model.slope, model.intercept) == (pytest.approx(0.4, abs=0.1), pytest.approx(0.3, abs=0.2))
-    assert model.stated(0.99) < 0.93
-    assert (model.stated(0.0), model.stated(1.0)) == (0.0, 1.0)
-    assert VoteModel().stated(0.987) == 0.987
-    few = scaled(VoteModel(), Replayed((True, True), (0.9, 0.9), (0.0, 0.0)))
-    assert few.stated(0.9) == pytest.approx(0.9, abs=0.05)

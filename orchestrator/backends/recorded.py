@@ -52,19 +52,28 @@ class RecordedBackend(LocalBackend):
 
 
 def load_recorded(folder: str | Path, task: str) -> list[RecordedModel]:
-    """Every model of a recorded fleet: `{task}_questions.parquet`, `{task}_answers.parquet` and `prices.json` in `folder`.
+    """Every model of a recorded fleet: `{task}_questions.parquet`, `{task}_answers.parquet`, and its prices in `folder`.
 
-    Raises `ConfigError` when a file or pyarrow is missing.
+    Prices stand in `{task}_prices.json`, or in `prices.json` for all tasks. Raises `ConfigError` when a file or pyarrow is missing.
     """
     folder = Path(folder)
     questions, answers = (_table(folder / f"{task}_{part}.parquet") for part in ("questions", "answers"))
     prompt_of = {row["query_id"]: row["prompt"].strip() for row in questions}
-    prices = json.loads((folder / "prices.json").read_text(encoding="utf-8")) if (folder / "prices.json").exists() else {}
+    prices = _prices(folder, task)
     by_model: dict[str, dict[str, RecordedAnswer]] = {}
     for row in answers:
         recorded = RecordedAnswer(row["output"] or "", int(row["input_tokens"]), int(row["output_tokens"]))
         by_model.setdefault(row["model"], {})[prompt_of[row["query_id"]]] = recorded
     return [RecordedModel(_profile(name, by_prompt, prices.get(name, {})), by_prompt) for name, by_prompt in sorted(by_model.items())]
+
+
+def _prices(folder: Path, task: str) -> dict[str, dict[str, float]]:
+    """USD per million tokens by model; empty where no file tells prices."""
+    for path in (folder / f"{task}_prices.json", folder / "prices.json"):
+        if path.exists():
+            prices: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
+            return prices
+    return {}
 
 
 def _profile(name: str, answers: Mapping[str, RecordedAnswer], prices: Mapping[str, float]) -> ModelProfile:

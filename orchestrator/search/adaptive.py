@@ -1,4 +1,6 @@
-"""The strategy `adaptive`, the default: the draft or revision with the best expected gain per price, until nothing is worth its price."""
+"""The strategy `adaptive`, the default: the draft or revision with the best expected gain per price, until nothing is
+worth its price.
+"""
 
 from __future__ import annotations
 
@@ -19,10 +21,11 @@ STRENGTH = 1.0  # of the belief that a model's chance is the same on every query
 
 
 def adaptive(state: SearchState) -> Sequence[Action]:
-    """Buys what promises most for its price; stops at the target or when nothing is worth its price, then abstains if it may.
+    """Buys what promises most for its price; stops at the target or when nothing is worth its price, then abstains if
+    it may.
 
-    Where decisive checks rule out all there is, the next draw is the one with the least expected price per solve (see `pandora`). When the deadline
-    leaves no time for a second draft after the first, both are begun at once.
+    Where decisive checks rule out all there is, the next draw is the one with the least expected price per solve (see
+    `pandora`). When the deadline leaves no time for a second draft after the first, both are begun at once.
     """
     if state.candidates and state.confidence >= state.quality:
         return [Stop(reached(state))]
@@ -54,12 +57,14 @@ def _draft_worth_most(state: SearchState) -> tuple[Draft | None, float]:
     prices = [state.price_usd(choice.model) for choice in state.choices]
     p_success = np.array([choice.p_success for choice in state.choices])
     if state.candidates and not state.comparable:
-        # Free text cannot be voted on: a further draft helps only if its model is more often right than the best so far is believed to be.
+        # Free text cannot be voted on: a further draft helps only if its model is more often right than the best so far
+        # is believed to be.
         gains = [state.value_usd * (p - state.confidence) - price for p, price in zip(p_success, prices, strict=True)]
         best = int(np.argmax(gains))
         return Draft(state.choices[best].model), float(gains[best])
     right = success_given_ease(p_success, state.vote_model)
-    purchase = best_purchase(state.vote_state, right, prices, state.vote_model, value_usd=state.value_usd)
+    names = [choice.model for choice in state.choices]
+    purchase = best_purchase(state.vote_state, right, prices, state.vote_model, value_usd=state.value_usd, names=names)
     return (None, 0.0) if purchase.model is None else (Draft(state.choices[purchase.model].model), purchase.gain_usd)
 
 
@@ -74,10 +79,11 @@ def _revision_worth(state: SearchState) -> tuple[Revise | None, float]:
 
 
 def _next_solve(state: SearchState) -> Action:
-    """The draw or revision with the least expected price per solve, where a check tells right from wrong and all so far are wrong.
+    """The draw or revision with the least expected price per solve, where a check tells right from wrong and all so far
+    are wrong.
 
-    A model that gives several answers to one call is drawn as many times as make that price least; one whose prompt was read shortly before reads it
-    again at the price of its cache.
+    A model that gives several answers to one call is drawn as many times as make that price least; one whose prompt was
+    read shortly before reads it again at the price of its cache.
     """
     options: list[tuple[float, Action]] = []
     revision = paying_revision(state, trusted=True)
@@ -111,7 +117,9 @@ def _in_time(state: SearchState) -> SearchState:
 
 
 def _beside(first: Draft, state: SearchState) -> list[Draft]:
-    """A second draft to begin together with `first`, if the target needs one and there is no time for one after the other."""
+    """A second draft to begin together with `first`, if the target needs one and there is no time for one after the
+    other.
+    """
     chosen = next(choice for choice in state.choices if choice.model == first.model)
     others = tuple(choice for choice in state.choices if choice.model != first.model)
     if state.seconds_left is None or not others or chosen.p_success >= state.quality:

@@ -1,19 +1,33 @@
 """Belief: the distribution over groups of equivalent answers, plus "none of them is right".
 
-Models err together, because hard questions are hard for all. So each query has a latent ease, ease ~ N(0, spread^2), which every draft
-tells something about; given the ease, drafts are independent:
+Models err together, because hard questions are hard for all. So each query has a latent ease, ease ~ N(0, spread^2),
+which every draft tells something about; given the ease, drafts are independent:
 
-    P(model m right | ease) = sigmoid(logit_m + ease)            logit_m set so that the mean over ease is the router's P(m right)
+    P(model m right | ease) = sigmoid(logit_m + ease)            logit_m set so that the mean over ease is the router's
+    P(m right)
 
-(a one-parameter item response model, integrated by Gauss-Hermite quadrature). Wrong answers fall into groups by a Chinese restaurant
-process with `concentration`: the larger, the rarer two wrong answers coincide. Verdicts multiply a group's odds by their likelihood ratio.
+(a one-parameter item response model, integrated by Gauss-Hermite quadrature). Wrong answers fall into groups by a
+Chinese restaurant process: a wrong vote joins a group of earlier wrong votes in proportion to their number, or opens a
+new one in proportion to a concentration. How likely two wrong answers coincide depends on three things:
 
-What is no answer (a refusal, nothing at all) is no vote for a group: that a model did not answer right makes the question look harder, and
-no more.
+- the answer: `concentration` grows with the bits that it takes to guess it (see `guessing`), so that two wrong models
+often meet at
+  "True" or "3" and hardly ever at a long string. A group attracts wrong votes by chance, too, one in 2^bits - 1.
+- the model: a strong one, when wrong, is wrong as others are (the question is misread or mislabelled); a weak one errs
+in ways of its
+  own. `pulls` weighs each model's votes; a pair's odds of coinciding are the product of its pulls by the concentration.
+- the pair: where one says what another said more often than that, it is taken to copy with some probability (`copying`,
+after Dong et
+  al. 2009, "Integrating conflicting data: the role of source dependence"). A copy says nothing new.
 
-What one model says again is hardly news: it errs the same way again. Such a vote's likelihood is raised to a power between 0 and 1 (a power
-posterior): `repeat` for another draft of the same kind, `other_way` for one in another representation (a program instead of words), which
-errs differently.
+Verdicts multiply a group's odds by their likelihood ratio.
+
+What is no answer (a refusal, nothing at all) is no vote for a group: that a model did not answer right makes the
+question look harder, and no more.
+
+What one model says again is hardly news: it errs the same way again. Such a vote's likelihood is raised to a power
+between 0 and 1 (a power posterior): `repeat` for another draft of the same kind, `other_way` for one in another
+representation (a program instead of words), which errs differently.
 """
 
 from __future__ import annotations
@@ -21,25 +35,30 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+
+from orchestrator.search.guessing import REFERENCE_BITS, information_bits
 
 Array = NDArray[np.float64]
 NODES = 15
 DEEP = 100
 P_MIN = 1e-4
+MIN_NEW_SHARE = 1e-3  # that a wrong answer is one not yet seen, where the seen ones seem to be all there are
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class VoteModel:
     """How drafts depend on each other. Defaults suit short exact answers; `calibrate` fits them to outcomes.
 
-    `repeat` and `other_way` in [0, 1] say how much a further vote of a model counts.
+    `concentration` is that of an answer of ten bits; one of b bits has (b / 10)^`guessing` times as much. `pulls` are
+    (model, pull > 0), 1 for models that are not named. `copying` are (model, model, P(one says what the other said,
+    whatever is right)), in [0, 1). `repeat` and `other_way` in [0, 1] say how much a further vote of a model counts.
 
-    `slope` and `intercept` are Platt scaling (Platt 1999) of the confidence that is stated and compared with targets: models err together
-    in ways that one ease a question does not hold.
+    `slope` and `intercept` are Platt scaling (Platt 1999) of the confidence that is stated and compared with targets:
+    models err together in ways that one ease a question does not hold.
     """
 
     spread: float = 2.0
@@ -48,12 +67,42 @@ class VoteModel:
     intercept: float = 0.0
     repeat: float = 0.3
     other_way: float = 0.8
+    guessing: float = 0.5
+    hopeless: float = 0.0
+    easier: float = 0.0
+    typical_bits: float = REFERENCE_BITS
+    pulls: tuple[tuple[str, float], ...] = ()
+    copying: tuple[tuple[str, str, float], ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("pulls", "copying"):  # lists of lists, where they come out of a file
+            object.__setattr__(self, name, tuple(tuple(row) for row in getattr(self, name)))
+        if any(pull <= 0 for _, pull in self.pulls) or any(not 0 <= p < 1 for *_, p in self.copying):
+            raise ValueError("pulls must be > 0 and probabilities of copying in [0, 1)")
+        if not 0 <= self.hopeless < 1 or self.typical_bits <= 0:
+            raise ValueError(f"hopeless must lie in [0, 1) and typical_bits be > 0, not {self.hopeless}, {self.typical_bits}")
         if not (0 <= self.repeat <= 1 and 0 <= self.other_way <= 1):
             raise ValueError(f"repeat and other_way lie in [0, 1], not {self.repeat}, {self.other_way}")
         if self.spread < 0 or self.concentration <= 0:
             raise ValueError(f"spread must be >= 0 and concentration > 0, not {self.spread}, {self.concentration}")
+
+    def pull(self, voter: str) -> float:
+        return self._pulls.get(voter, 1.0)
+
+    def p_copies(self, one: str, other: str) -> float:
+        """P(`one` says what `other` said without having found it by itself)."""
+        return self._copying.get((one, other), 0.0) if one != other else 0.0
+
+    def concentration_of(self, bits: float) -> float:
+        return float(self.concentration * (bits / REFERENCE_BITS) ** self.guessing)
+
+    @cached_property
+    def _pulls(self) -> dict[str, float]:
+        return dict(self.pulls)
+
+    @cached_property
+    def _copying(self) -> dict[tuple[str, str], float]:
+        return {pair: p for one, other, p in self.copying for pair in ((one, other), (other, one))}
 
     def stated(self, p: float) -> float:
         """The confidence to state where the belief is `p`; 0 and 1 stay what they are."""
@@ -80,14 +129,17 @@ class Belief:
 
 @dataclass(frozen=True)
 class VoteState:
-    """Unnormalised weights of every hypothesis after some votes, shape (groups + 1, nodes); the last row is "none of them".
+    """Unnormalised weights of every hypothesis after some votes, shape (groups + 1, nodes); the last row is "none of
+    them".
 
-    `keys` and `sizes` belong to the groups in order of appearance.
+    `keys`, `sizes` (summed pulls of those who voted for it) and `voters` (their names) belong to the groups in order of
+    appearance.
     """
 
     weights: Array
     keys: tuple[str, ...] = ()
-    sizes: tuple[int, ...] = ()
+    sizes: tuple[float, ...] = ()
+    voters: tuple[tuple[str, ...], ...] = ()
 
     @property
     def total(self) -> float:
@@ -98,79 +150,111 @@ class VoteState:
         """Posterior of the leading group."""
         return float(self.weights[:-1].sum(axis=1).max() / self.weights.sum()) if self.keys else 0.0
 
+    @cached_property
+    def by_chance(self) -> Array:
+        """P(a wrong answer is this group's by chance), shape (groups,)."""
+        return np.array([chance_of(key) for key in self.keys])
+
+    def concentration(self, model: VoteModel) -> float:
+        """Of the first answer, which tells what is asked for; of one of ten bits where there is none yet."""
+        return model.concentration_of(information_bits(self.keys[0])) if self.keys else model.concentration
+
+    def copied(self, voter: str, model: VoteModel) -> tuple[int, float]:
+        """The group that `voter` is likeliest to say as a copy, and how likely; 0.0 where it copies nobody."""
+        pairs = [(model.p_copies(voter, other), group) for group, names in enumerate(self.voters) for other in names]
+        p, group = max(pairs, default=(0.0, 0))
+        return group, p
+
+
+def chance_of(key: str) -> float:
+    """P(a wrong answer is `key` by chance), all answers of as many bits being equally likely."""
+    return float(min(1.0 / (2.0 ** information_bits(key) - 1.0), 1.0))
+
 
 def start(model: VoteModel) -> VoteState:
-    return VoteState(_quadrature()[1][None, :].copy())
+    return VoteState(_weights(model.hopeless)[None, :].copy())
 
 
 def success_given_ease(p_success: Array, model: VoteModel) -> Array:
-    """P(right | ease) at the quadrature nodes, shape (models, nodes), whose mean over ease is `p_success` (shape (models,))."""
-    p = np.clip(np.asarray(p_success, dtype=float), P_MIN, 1 - P_MIN)
+    """P(right | ease) at the nodes of ease, shape (models, nodes), whose mean over ease is `p_success` (shape
+    (models,)).
+
+    The last node is that of hopeless questions.
+    """
+    p = np.clip(np.asarray(p_success, dtype=float) / (1.0 - model.hopeless), P_MIN, 1 - P_MIN)
     nodes, weights = _quadrature()
     centre = np.log(p / (1 - p)) * np.sqrt(1 + np.pi / 8 * model.spread**2)
     for _ in range(4):  # Newton steps from the probit approximation
         at = 1 / (1 + np.exp(-(centre[:, None] + model.spread * nodes)))
-        slope = (at * (1 - at)) @ weights
-        centre = centre - np.clip((at @ weights - p) / np.maximum(slope, 1e-9), -1.0, 1.0)
-    result: Array = 1 / (1 + np.exp(-(centre[:, None] + model.spread * nodes)))
-    return result
+        # Sums by row, no matrix product: its last bit would depend on how many models are looked at together.
+        slope = (at * (1 - at) * weights).sum(axis=1)
+        centre = centre - np.clip(((at * weights).sum(axis=1) - p) / np.maximum(slope, 1e-9), -1.0, 1.0)
+    given: Array = 1 / (1 + np.exp(-(centre[:, None] + model.spread * nodes)))
+    return np.concatenate([given, np.full((len(p), 1), P_MIN)], axis=1)
 
 
-def outcomes(state: VoteState, right: Array, model: VoteModel) -> Array:
-    """Weights after one more vote, for each model and each group that it could vote for (the last one: a new group).
+@lru_cache(maxsize=256)
+def ease_of_bits(bits: float, model: VoteModel) -> Array:
+    """By how much each node of ease is likelier once it is known that the answer takes `bits` to guess; shape (nodes,)."""
+    shift = model.easier * math.log(model.typical_bits / bits)
+    nodes, weights = _quadrature()
+    given = np.exp(shift * nodes - 0.5 * shift**2)
+    return np.append(given / (given @ weights), 1.0)
 
-    `right` is P(right | ease), shape (models, nodes). Result shape: (models, groups + 1 outcomes, groups + 2 hypotheses, nodes); the
-    hypothesis row `groups` is the new group (all zero unless the outcome is a new one), the last row "none of them".
+
+def wrong_shares(sizes: Array, chance: Array, concentration: Array) -> tuple[Array, Array]:
+    """Where a wrong vote goes under each hypothesis (groups..., none), for any number of states at once.
+
+    `sizes` and `chance` have shape (..., groups), `concentration` (...). P(it joins each group) has shape (..., groups, groups + 1), P(it is
+    a new one) shape (..., groups + 1). The diagonal of the first means nothing: a vote for the group that is right is not wrong.
     """
-    groups = len(state.keys)
-    sizes = np.array(state.sizes, dtype=float)
-    wrong = 1.0 - right
-    # Wrong votes before this one, under each hypothesis (groups..., none).
-    wrong_before = np.append(sizes.sum() - sizes, sizes.sum())
-    out = np.zeros((len(right), groups + 1, groups + 2, right.shape[1]))
-    old = np.append(np.arange(groups), groups + 1)  # rows of the hypotheses that existed before
-    for choice in range(groups + 1):
-        crowd = sizes[choice] if choice < groups else model.concentration
-        share = crowd / (model.concentration + wrong_before)
-        out[:, choice, old] = state.weights[None] * share[None, :, None] * wrong[:, None, :]
-        if choice < groups:
-            out[:, choice, choice] = state.weights[choice][None] * right
-        else:
-            out[:, choice, groups] = state.weights[-1][None] * right
-    return out
+    concentration = concentration[..., None]
+    votes, chances = sizes.sum(axis=-1, keepdims=True), chance.sum(axis=-1, keepdims=True)
+    wrong_before = np.concatenate([votes - sizes, votes], axis=-1)
+    by_chance = np.concatenate([chances - chance, chances], axis=-1)
+    unseen = np.maximum(1.0 - by_chance, MIN_NEW_SHARE)
+    before = wrong_before + concentration * (by_chance + unseen)
+    joined = (sizes + concentration * chance)[..., None] / before[..., None, :]
+    return joined, concentration * unseen / before
 
 
-def vote(state: VoteState, key: str | None, right: Array, model: VoteModel, *, power: float = 1.0) -> VoteState:
-    """The state after one vote for group `key`, its likelihood raised to `power`; `right` has shape (nodes,). `None` is no answer."""
+def vote(state: VoteState, key: str | None, right: Array, model: VoteModel, *, power: float = 1.0, voter: str = "") -> VoteState:
+    """The state after one vote of `voter` for group `key`, its likelihood raised to `power`. `None` is no answer.
+
+    `right` is P(right | ease), shape (nodes,).
+    """
     if key is None:
-        return VoteState(state.weights * (1.0 - right) ** power, state.keys, state.sizes)
-    groups = len(state.keys)
+        return VoteState(state.weights * (1.0 - right) ** power, state.keys, state.sizes, state.voters)
+    groups, pull = len(state.keys), model.pull(voter)
     is_new = key not in state.keys
     choice = groups if is_new else state.keys.index(key)
-    weights = outcomes(state, right[None, :], model)[0, choice]
-    if power != 1.0:
-        weights = _tempered(state, weights, choice, power)
+    concentration = model.concentration_of(information_bits(key)) if groups == 0 else state.concentration(model)
+    joined, new = wrong_shares(np.array(state.sizes, dtype=float), state.by_chance, np.array(concentration / pull))
+    likelihood = (1.0 - right)[None] * (new if is_new else joined[choice])[:, None]
     if is_new:
-        return VoteState(weights, (*state.keys, key), (*state.sizes, 1))
-    sizes = tuple(size + (index == choice) for index, size in enumerate(state.sizes))
-    return VoteState(np.delete(weights, groups, axis=0), state.keys, sizes)
-
-
-def _tempered(state: VoteState, weights: Array, choice: int, power: float) -> Array:
-    """`weights` after a vote whose likelihood counts with `power`: w L^power, where w are the weights before."""
-    groups = len(state.keys)
-    before = np.zeros_like(weights)
-    before[:groups], before[groups + 1] = state.weights[:-1], state.weights[-1]
-    if choice == groups:
-        before[groups] = state.weights[-1]  # a new group comes out of "none of them"
-    likelihood = np.divide(weights, before, out=np.zeros_like(weights), where=before > 0)
-    return np.asarray(before * likelihood**power)
+        likelihood = np.insert(likelihood, groups, right, axis=0)
+        before = np.insert(state.weights, groups, state.weights[-1], axis=0)  # a new group comes out of "none of them"
+    else:
+        likelihood[choice] = right
+        before = state.weights
+    group, p_copy = state.copied(voter, model)
+    likelihood = (1.0 - p_copy) * likelihood + (p_copy if group == choice and not is_new else 0.0)
+    if groups == 0 and model.easier:
+        before = before * ease_of_bits(information_bits(key), model)
+    weights = before * (likelihood if power == 1.0 else likelihood**power)
+    if is_new:
+        return VoteState(weights, (*state.keys, key), (*state.sizes, pull), (*state.voters, (voter,)))
+    sizes = tuple(size + pull * (index == choice) for index, size in enumerate(state.sizes))
+    voters = tuple((*names, voter) if index == choice else names for index, names in enumerate(state.voters))
+    return VoteState(weights, state.keys, sizes, voters)
 
 
 def weigh(state: VoteState, likelihood_ratio: Mapping[str, float]) -> VoteState:
-    """Multiplies groups by the likelihood ratios P(verdict | right) / P(verdict | wrong) of what verifiers said about them."""
+    """Multiplies groups by the likelihood ratios P(verdict | right) / P(verdict | wrong) of what verifiers said about
+    them.
+    """
     factors = np.array([likelihood_ratio.get(key, 1.0) for key in state.keys] + [1.0])
-    return VoteState(state.weights * factors[:, None], state.keys, state.sizes)
+    return VoteState(state.weights * factors[:, None], state.keys, state.sizes, state.voters)
 
 
 def believe(
@@ -182,26 +266,34 @@ def believe(
     return to_belief(weigh(state, likelihood_ratio or {}))
 
 
-def replay(votes: Sequence[tuple[str | None, float]], model: VoteModel, powers: Sequence[float] | None = None) -> VoteState:
-    """The state after `votes`; `powers` are how much each counts (default: fully)."""
-    cast = tuple((key, p, power) for (key, p), power in zip(votes, powers or [1.0] * len(votes), strict=True))
+def replay(
+    votes: Sequence[tuple[str | None, float]],
+    model: VoteModel,
+    powers: Sequence[float] | None = None,
+    voters: Sequence[str] | None = None,
+) -> VoteState:
+    """The state after `votes`; `powers` are how much each counts (default: fully), `voters` the models that cast them
+    (default: unknown).
+    """
+    n = len(votes)
+    cast = tuple((key, p, power, voter) for (key, p), power, voter in zip(votes, powers or [1.0] * n, voters or [""] * n, strict=True))
     for end in range(DEEP, len(cast), DEEP):  # so that the recursion is never deeper
         _replayed(cast[:end], model)
     return _replayed(cast, model)
 
 
 @lru_cache(maxsize=2_048)
-def _replayed(votes: tuple[tuple[str | None, float, float], ...], model: VoteModel) -> VoteState:
+def _replayed(votes: tuple[tuple[str | None, float, float, str], ...], model: VoteModel) -> VoteState:
     """One vote after the other; a search adds one at a time, so that what was before it is at hand."""
     if not votes:
         return start(model)
-    *before, (key, p, power) = votes
-    return vote(_replayed(tuple(before), model), key, _right_of_one(p, model.spread), model, power=power)
+    *before, (key, p, power, voter) = votes
+    return vote(_replayed(tuple(before), model), key, _right_of_one(p, model.spread, model.hopeless), model, power=power, voter=voter)
 
 
 @lru_cache(maxsize=4_096)
-def _right_of_one(p: float, spread: float) -> Array:
-    return np.asarray(success_given_ease(np.array([p]), VoteModel(spread))[0])
+def _right_of_one(p: float, spread: float, hopeless: float) -> Array:
+    return np.asarray(success_given_ease(np.array([p]), VoteModel(spread, hopeless=hopeless))[0])
 
 
 def to_belief(state: VoteState) -> Belief:
@@ -217,3 +309,9 @@ def _quadrature() -> tuple[Array, Array]:
     """Nodes and weights for the expectation over a standard normal variable."""
     nodes, weights = np.polynomial.hermite_e.hermegauss(NODES)
     return nodes, weights / weights.sum()
+
+
+@lru_cache(maxsize=64)
+def _weights(hopeless: float) -> Array:
+    """Of the nodes of ease, and of hopeless questions (the last)."""
+    return np.append((1.0 - hopeless) * _quadrature()[1], hopeless)

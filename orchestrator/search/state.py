@@ -120,8 +120,9 @@ class SearchState:
 
     @cached_property
     def comparable(self) -> bool:
-        """Whether agreement means anything: some answer is short enough to be given twice in the same form."""
-        return any(not key.startswith(("text#", "none#")) for key in self.keys)
+        """Whether agreement means anything: some answer is short enough to be given twice in the same form, or there is none yet."""
+        given = [key for key in self.keys if not key.startswith("none#")]
+        return not given or any(not key.startswith("text#") for key in given)
 
     @property
     def drafts(self) -> tuple[Draft, ...]:
@@ -159,11 +160,11 @@ class SearchState:
     @property
     def votes(self) -> tuple[tuple[str | None, float], ...]:
         """(group, P(right)) of every draft or what speaks for it, unless ruled out; the group of what is no answer is `None`."""
-        return tuple((key, p) for key, p, _ in self.voices)
+        return tuple((key, p) for key, p, _, _ in self.voices)
 
     @cached_property
-    def voices(self) -> tuple[tuple[str | None, float, float], ...]:
-        """(group, P(right), how much it counts in (0, 1]): what one model says again counts less.
+    def voices(self) -> tuple[tuple[str | None, float, float, str], ...]:
+        """(group, P(right), how much it counts in (0, 1], who says so): what one model says again counts less.
 
         What may or may not be the same as a group that more speaks for has no voice (`set_aside`). Voices that a debate won over do not
         count: a group has no more votes than it had before.
@@ -171,7 +172,7 @@ class SearchState:
         before = Counter(self.keys[root] for root in self.standing)
         given: Counter[str] = Counter()
         heard: Counter[tuple[str, str]] = Counter()
-        cast: list[tuple[str | None, float, float]] = []
+        cast: list[tuple[str | None, float, float, str]] = []
         for index, p in self.standing.values():
             key = self.keys[index]
             if (
@@ -189,6 +190,7 @@ class SearchState:
                     None if key.startswith("none#") else key,
                     p,
                     self.vote_model.repeat if again else self.vote_model.other_way if otherwise else 1.0,
+                    model,
                 )
             )
         return tuple(cast)
@@ -217,7 +219,8 @@ class SearchState:
 
     @cached_property
     def vote_state(self) -> VoteState:
-        return weigh(replay(self.votes, self.vote_model, [power for _, _, power in self.voices]), self.likelihood_ratio)
+        powers, voters = [power for _, _, power, _ in self.voices], [voter for *_, voter in self.voices]
+        return weigh(replay(self.votes, self.vote_model, powers, voters), self.likelihood_ratio)
 
     @cached_property
     def belief(self) -> Belief:

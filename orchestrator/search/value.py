@@ -2,11 +2,12 @@
 
     value(state) = max( V * P(leader right),  max over models [ E value(state after the model's vote) - price ] )
 
-(expectimax over the belief's own predictions; the one-step rule of Russell & Wefald 1991 sees no worth in a second opinion that cannot flip the
-leader alone; two steps do, and a third sees that two cheap opinions may spare a dear one).
+(expectimax over the belief's own predictions; the one-step rule of Russell & Wefald 1991 sees no worth in a second
+opinion that cannot flip the leader alone; two steps do, and a third sees that two cheap opinions may spare a dear one).
 
-All is in joint terms: a state's weights hold the probability of the way to it, so that values of outcomes simply add up. The last vote of all ways is
-looked at in one go, without the states after it: what is needed of them is the sum over ease of the best group alone.
+All is in joint terms: a state's weights hold the probability of the way to it, so that values of outcomes simply add
+up. The last vote of all ways is looked at in one go, without the states after it: what is needed of them is the sum
+over ease of the best group alone.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.search.belief import Array, VoteModel, VoteState
+from orchestrator.search.belief import Array, VoteModel, VoteState, chance_of, wrong_shares
 
 Indices = NDArray[np.intp]
 DEPTH, MOST_DEEP = 3, 12  # votes ahead; in larger fleets one less, which is 0.3 ms for 11 models instead of 5
@@ -32,16 +33,39 @@ class Purchase:
 
 
 def best_purchase(
-    state: VoteState, right: Array, price_usd: Sequence[float], model: VoteModel, *, value_usd: float, depth: int | None = None
+    state: VoteState,
+    right: Array,
+    price_usd: Sequence[float],
+    model: VoteModel,
+    *,
+    value_usd: float,
+    names: Sequence[str] | None = None,
+    depth: int | None = None,
 ) -> Purchase:
-    """Chooses among models that have not voted. `right`: P(right | ease), shape (models, nodes); prices in USD, same order."""
+    """Chooses among models that have not voted.
+
+    `right` is P(right | ease), shape (models, nodes); prices in USD and `names` (for pulls and copying) are in the same
+    order.
+    """
     if len(right) == 0:
         return Purchase(None, 0.0)
     if depth is None:
         depth = DEPTH if len(right) <= MOST_DEEP else DEPTH - 1
-    plan = _Plan(np.asarray(right, dtype=float), np.asarray(price_usd, dtype=float), model.concentration, value_usd)
-    weights, sizes = state.weights / state.total, np.array(state.sizes, dtype=float)
-    worth = plan.worth(weights, sizes, np.arange(len(right)), depth)
+    names = names or [""] * len(right)
+    pulls = np.array([model.pull(name) for name in names])
+    copied = [state.copied(name, model) for name in names]
+    plan = _Plan(
+        np.asarray(right, dtype=float),
+        np.asarray(price_usd, dtype=float),
+        state.concentration(model) / pulls,
+        pulls,
+        np.array([group for group, _ in copied]),
+        np.array([p for _, p in copied]),
+        float(state.by_chance[0]) if state.keys else chance_of(""),
+        value_usd,
+    )
+    weights = state.weights / state.total
+    worth = plan.worth(weights, np.array(state.sizes, dtype=float), state.by_chance, np.arange(len(right)), depth)
     best = int(np.argmax(worth))
     gain = float(worth[best]) - plan.stop(weights)
     return Purchase(best, gain) if gain > 1e-15 else Purchase(None, gain)
@@ -49,30 +73,50 @@ def best_purchase(
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Shapes: `right` (models, nodes), `price` (models,); states are weights (hypotheses, nodes), "none of them" last, and group sizes (groups,)."""
+    """What is fixed while looking ahead.
+
+    Of each model: `right` (models, nodes), `price`, `concentration` (the question's, by its pull), `pull`, and the
+    group that it may say as a copy, with P(it does). Copies of votes that are only looked ahead to are left out. A
+    group that is opened on the way attracts wrong votes with `new_chance`. States are weights (hypotheses, nodes),
+    "none of them" last, with sizes and chances (groups,).
+    """
 
     right: Array
     price: Array
-    concentration: float
+    concentration: Array
+    pull: Array
+    copied: Indices
+    p_copy: Array
+    new_chance: float
     value_usd: float
 
     def stop(self, weights: Array) -> float:
         """The value of answering now."""
         return self.value_usd * float(weights[:-1].sum(axis=1).max()) if len(weights) > 1 else 0.0
 
-    def worth(self, weights: Array, sizes: Array, left: Indices, depth: int) -> Array:
-        """Expected value after asking each model of `left` and going on optimally for `depth - 1` more votes, less its price."""
+    def worth(self, weights: Array, sizes: Array, chance: Array, left: Indices, depth: int) -> Array:
+        """Expected value after asking each model of `left` and going on optimally for `depth - 1` more votes, less its
+        price.
+        """
         mass = weights.sum()
         if depth <= 1 or len(left) == 1:
-            return np.asarray(self.value_usd * self._best_after(weights[None], sizes[None], left)[0] - mass * self.price[left])
-        same, new = self._children(weights, sizes, left)
-        values = self._on(same, sizes + np.eye(len(sizes)), left, depth).sum(axis=1) if len(sizes) else np.zeros(len(left))
-        values += self._on(new[:, None], np.append(sizes, 1.0)[None], left, depth)[:, 0]
+            after = self._best_after(weights[None], sizes[None], chance, left)[0]
+            return np.asarray(self.value_usd * after - mass * self.price[left])
+        same, new = self._children(weights, sizes, chance, left)
+        pulls = self.pull[left]
+        values = np.zeros(len(left))
+        if len(sizes):
+            joined = sizes + pulls[:, None, None] * np.eye(len(sizes))
+            values += self._on(same, joined, chance, left, depth).sum(axis=1)
+        opened = np.concatenate([np.broadcast_to(sizes, (len(left), len(sizes))), pulls[:, None]], axis=1)
+        values += self._on(new[:, None], opened[:, None], np.append(chance, self.new_chance), left, depth)[:, 0]
         return np.asarray(values - mass * self.price[left])
 
-    def _on(self, children: Array, sizes: Array, left: Indices, depth: int) -> Array:
-        """The value of each child, stopping there or going on with another model. Children have shape (left, outcomes, hypotheses, nodes), `sizes`
-        (outcomes, groups); result (left, outcomes).
+    def _on(self, children: Array, sizes: Array, chance: Array, left: Indices, depth: int) -> Array:
+        """The value of each child, stopping there or going on with another model.
+
+        Children have shape (left, outcomes, hypotheses, nodes), `sizes` (left, outcomes, groups); result (left,
+        outcomes).
         """
         sums = children.sum(axis=3)
         mass = sums.sum(axis=2)
@@ -80,7 +124,7 @@ class _Plan:
         outcomes = children.shape[1]
         if depth == 2:
             flat = children.reshape(-1, *children.shape[2:])
-            after = self._best_after(flat, np.tile(sizes, (len(left), 1)), left).reshape(len(left), outcomes, len(left))
+            after = self._best_after(flat, sizes.reshape(len(flat), -1), chance, left).reshape(len(left), outcomes, len(left))
             going_on = self.value_usd * after - mass[:, :, None] * self.price[left]
             going_on[np.arange(len(left)), :, np.arange(len(left))] = -np.inf  # nobody is asked twice
             return np.asarray(np.maximum(value, going_on.max(axis=2)))
@@ -90,41 +134,51 @@ class _Plan:
             for c in range(outcomes):
                 # Going on can add at most the doubt that is left; that must pay for the cheapest model.
                 if self.value_usd * mass[a, c] - value[a, c] > mass[a, c] * cheapest:
-                    value[a, c] = max(value[a, c], self.worth(children[a, c], sizes[c], others, depth - 1).max())
+                    value[a, c] = max(value[a, c], self.worth(children[a, c], sizes[a, c], chance, others, depth - 1).max())
         return np.asarray(value)
 
-    def _children(self, weights: Array, sizes: Array, left: Indices) -> tuple[Array, Array]:
-        """The states after each model's vote: for an old group, shape (left, groups, groups + 1, nodes), and a new one (left, groups + 2, nodes)."""
+    def _children(self, weights: Array, sizes: Array, chance: Array, left: Indices) -> tuple[Array, Array]:
+        """The states after each model's vote.
+
+        For an old group, shape (left, groups, groups + 1, nodes), and for a new one (left, groups + 2, nodes).
+        """
         groups = len(sizes)
         right = self.right[left]
-        crowd, alone = self._shares(sizes[None])
+        crowd, alone = wrong_shares(sizes[None], chance, self.concentration[left])
         wrong = weights[None] * (1.0 - right)[:, None]
-        same = wrong[:, None] * crowd[0][None, :, :, None]
+        same = wrong[:, None] * crowd[:, :, :, None]
         each = np.arange(groups)
         same[:, each, each] = weights[None, :-1] * right[:, None]
         new = np.empty((len(left), groups + 2, weights.shape[1]))
-        new[:, :groups] = wrong[:, :-1] * alone[0, :-1, None]
+        new[:, :groups] = wrong[:, :-1] * alone[:, :-1, None]
         new[:, groups] = weights[-1] * right
-        new[:, -1] = wrong[:, -1] * alone[0, -1]
+        new[:, -1] = wrong[:, -1] * alone[:, -1, None]
+        p_copy = self.p_copy[left]
+        if p_copy.any():
+            same *= (1.0 - p_copy)[:, None, None, None]
+            new *= (1.0 - p_copy)[:, None, None]
+            same[np.arange(len(left)), self.copied[left]] += p_copy[:, None, None] * weights
         return same, new
 
-    def _best_after(self, weights: Array, sizes: Array, left: Indices) -> Array:
-        """P(way to the state, and the leading group right after one more vote), shape (states, left), for states of as many groups each."""
+    def _best_after(self, weights: Array, sizes: Array, chance: Array, left: Indices) -> Array:
+        """P(way to the state, and the leading group right after one more vote), for states of as many groups each;
+        shape (states, left).
+        """
         groups = sizes.shape[1]
         by_right = weights @ self.right[left].T  # (states, hypotheses, left)
-        by_wrong = weights.sum(axis=2, keepdims=True) - by_right
-        crowd, alone = self._shares(sizes)
-        others = crowd[:, :, :-1, None] * by_wrong[:, None, :-1]  # (states, outcome, group that is right, left)
+        mass = weights.sum(axis=2)
+        by_wrong = mass[:, :, None] - by_right
+        crowd, alone = wrong_shares(sizes[:, None], chance, self.concentration[left])
+        others = crowd[:, :, :, :-1].transpose(0, 2, 3, 1) * by_wrong[:, None, :-1]  # (states, outcome, group that is right, left)
         each = np.arange(groups)
         others[:, each, each] = by_right[:, :-1]
+        p_copy = self.p_copy[left]
+        if p_copy.any() and groups:
+            others *= 1.0 - p_copy
+            # Where two kinds of index stand apart, numpy puts theirs first: (left, states, groups).
+            others[:, self.copied[left], :, np.arange(len(left))] += p_copy[:, None, None] * mass[None, :, :-1]
         joined = others.max(axis=2).sum(axis=1) if groups else np.zeros((len(weights), len(left)))
         opened = by_right[:, -1]
         if groups:
-            opened = np.maximum(opened, (alone[:, :-1, None] * by_wrong[:, :-1]).max(axis=1))
-        return np.asarray(joined + opened)
-
-    def _shares(self, sizes: Array) -> tuple[Array, Array]:
-        """P(a wrong vote joins each group | which one is right), shape (states, groups, groups + 1), and P(it is a new one | the same)."""
-        votes = sizes.sum(axis=1, keepdims=True)
-        before = self.concentration + np.concatenate([votes - sizes, votes], axis=1)  # wrong votes so far, under each hypothesis
-        return sizes[:, :, None] / before[:, None, :], self.concentration / before
+            opened = np.maximum(opened, (alone[:, :, :-1].transpose(0, 2, 1) * by_wrong[:, :-1]).max(axis=1))
+        return np.asarray(joined + (1.0 - p_copy) * opened)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from verifiers.answers.choice import offered_choices
 from verifiers.answers.equivalence import canonical_form, compare
 from verifiers.answers.reading import Reading, is_free_text, read_answer
 from verifiers.answers.sameness import Sameness
@@ -46,7 +47,7 @@ def group_answers(readings: Sequence[Reading], query: str = "") -> Groups:
             if verdict == "unknown":
                 unknown.add(key)
         if joined is None:
-            joined = _new_key(reading, members, index)
+            joined = _new_key(reading, members, index, query)
             members[joined] = []
             doubts |= {frozenset((joined, key)) for key in unknown}
         members[joined].append(reading)
@@ -70,11 +71,14 @@ def _compared_with(reading: Reading, group: Sequence[Reading], query: str) -> Sa
     return "unknown" if "unknown" in found else "different"
 
 
-def _new_key(reading: Reading, taken: dict[str, list[Reading]], index: int) -> str:
+def _new_key(reading: Reading, taken: dict[str, list[Reading]], index: int, query: str) -> str:
+    """What was said, in its kind's form; an option tells of how many it is one (`choice:B of 4`)."""
     if is_free_text(reading):
         return f"text#{index}"
     form = canonical_form(reading)
     key = f"{form.kind}:{form.key}"
+    if form.kind == "choice" and (offered := offered_choices(query)):
+        key = f"{key} of {len(offered)}"
     return key if key not in taken else f"{key}#{index}"
 
 

@@ -1,0 +1,129 @@
+"""What a policy would have done with graded answers: who is asked, what is then believed, whether that was right, and
+what it cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from orchestrator.search.belief import Array, VoteModel, VoteState, start, success_given_ease, vote
+from orchestrator.search.policies import ByValue, FixedOrder, Policy
+from orchestrator.search.value import best_purchase
+from orchestrator.search.vote_table import NO_ANSWER, Flags, Votes, VoteTable
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """For each question whether the answer was right, how much it was believed, and what it cost in USD; all of shape
+    (questions,).
+    """
+
+    right: Flags
+    believed: Array
+    usd: Array
+
+    @property
+    def summary(self) -> tuple[float, float]:
+        """Accuracy and mean cost in USD."""
+        return float(self.right.mean()), float(self.usd.mean())
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """What is known of the models of a table: P(right) and mean price, shape (models,), and how they err together."""
+
+    p_success: Array
+    mean_usd: Array
+    vote_model: VoteModel
+
+
+def replay_policy(table: VoteTable, fleet: Fleet, policy: Policy, questions: Sequence[str]) -> Replayed:
+    """Any policy; `questions` are the texts by which a mixture decides, in order of the table."""
+    if isinstance(policy, FixedOrder):
+        return replay_order(table, fleet, policy)
+    if isinstance(policy, ByValue):
+        return replay_by_value(table, fleet, policy.value_usd)
+    is_second = np.array([policy.policy_for(question) == policy.second for question in questions], dtype=bool)
+    found = Replayed(np.zeros(len(table), dtype=bool), np.zeros(len(table)), np.zeros(len(table)))
+    for part, rows in ((policy.first, np.flatnonzero(~is_second)), (policy.second, np.flatnonzero(is_second))):
+        if len(rows):
+            replayed = replay_policy(table.rows(rows), fleet, part, ())
+            found.right[rows], found.believed[rows], found.usd[rows] = replayed.right, replayed.believed, replayed.usd
+    return found
+
+
+def replay_order(table: VoteTable, fleet: Fleet, policy: FixedOrder) -> Replayed:
+    """A fixed order, on all questions at once."""
+    columns = [table.models.index(model) for model in policy.models]
+    few = table.only(columns)
+    rights = success_given_ease(fleet.p_success[columns], fleet.vote_model)
+    votes = Votes(few, fleet.vote_model)
+    counts = np.zeros(few.groups.shape)
+    asked = np.zeros(few.groups.shape, dtype=bool)
+    going = np.ones(len(table), dtype=bool)
+    for column, right in enumerate(rights):
+        votes.add(column, right, going)
+        asked[:, column] = going
+        spoke = going & (few.groups[:, column] != NO_ANSWER)
+        counts[spoke, few.groups[spoke, column]] += 1
+        going = going & (counts.max(axis=1) < policy.agree)
+    leader, believed = votes.believed()
+    speaks = asked & (few.groups == leader[:, None]) & (leader != NO_ANSWER)[:, None]
+    best = np.where(speaks, fleet.p_success[columns], -1.0).argmax(axis=1)
+    right = few.right[np.arange(len(table)), best] & speaks.any(axis=1)
+    return Replayed(right, np.where(leader == NO_ANSWER, 0.0, believed), (few.usd * asked).sum(axis=1))
+
+
+def asked_in_order(table: VoteTable, columns: tuple[int, ...], agree: int) -> tuple[Flags, Array]:
+    """Plainly, without a belief: is the answer right that `agree` models give first, or else the last one's; and the
+    price. Shape (questions,).
+    """
+    said = np.where(table.groups[:, columns] == NO_ANSWER, -1 - np.arange(len(columns)), table.groups[:, columns])
+    votes = (said[:, :, None] == said[:, None, :]) & np.tri(len(columns), dtype=bool)  # of each model, who said the same before it
+    enough = votes.sum(axis=2) >= agree
+    stop = np.where(enough.any(axis=1), enough.argmax(axis=1), len(columns) - 1)
+    rows = np.arange(len(table))
+    return table.right[:, columns][rows, stop], table.usd[:, columns].cumsum(axis=1)[rows, stop]
+
+
+def replay_by_value(table: VoteTable, fleet: Fleet, value_usd: float) -> Replayed:
+    """The strategy `adaptive`. Decisions depend only on the votes so far, so that they are shared."""
+    right = success_given_ease(fleet.p_success, fleet.vote_model)
+    decided: dict[tuple[tuple[int, int, float], ...], int | None] = {}
+    hits, believed, spent = np.zeros(len(table), dtype=bool), np.zeros(len(table)), np.zeros(len(table))
+    for row in range(len(table)):
+        state, asked = start(fleet.vote_model), list[int]()
+        path: tuple[tuple[int, int, float], ...] = ()
+        while True:
+            if path not in decided:
+                decided[path] = _decide(table.models, state, asked, right, fleet, value_usd)
+            column = decided[path]
+            if column is None:
+                break
+            group = int(table.groups[row, column])
+            key = None if group == NO_ANSWER else table.keys[row][group]
+            place = -1 if key is None else state.keys.index(key) if key in state.keys else len(state.keys)
+            path = (*path, (column, place, 0.0 if key is None else float(table.bits[row, group])))
+            spent[row] += table.usd[row, column]
+            asked.append(column)
+            state = vote(state, key, right[column], fleet.vote_model, voter=table.models[column])
+        if state.keys:
+            lead = state.keys[int(np.argmax(state.weights[:-1].sum(axis=1)))]
+            said_so = [column for column in asked if table.groups[row, column] == table.keys[row].index(lead)]
+            hits[row] = table.right[row, max(said_so, key=lambda column: float(fleet.p_success[column]))]
+            believed[row] = state.best
+    return Replayed(hits, believed, spent)
+
+
+def _decide(models: tuple[str, ...], state: VoteState, asked: list[int], right: Array, fleet: Fleet, value_usd: float) -> int | None:
+    left = [column for column in range(len(models)) if column not in asked]
+    if not left:
+        return None
+    prices, names = fleet.mean_usd[left], [models[column] for column in left]
+    purchase = best_purchase(state, right[left], prices.tolist(), fleet.vote_model, value_usd=value_usd, names=names)
+    if purchase.model is not None:
+        return left[purchase.model]
+    return None if asked else left[int(np.argmin(prices))]  # the first answer is not weighed against silence

@@ -1,0 +1,185 @@
+"""Graded answers as arrays, and the belief of `belief.vote` for all questions at once: what calibration is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orchestrator.search.belief import Array, VoteModel, chance_of, ease_of_bits, start, wrong_shares
+from orchestrator.search.guessing import information_bits
+
+Indices = NDArray[np.intp]
+Flags = NDArray[np.bool_]
+NO_ANSWER = -1
+
+
+@dataclass(frozen=True, slots=True)
+class GradedQuestion:
+    """One calibration question: for each model the group key of its answer (`None`: it is none), whether it was right,
+    and what it cost.
+    """
+
+    keys: Mapping[str, str | None]
+    right: Mapping[str, bool]
+    cost_usd: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class VoteTable:
+    """Graded questions of one fleet. All but `chance` and `bits` have shape (questions, models).
+
+    `groups` numbers a question's answers in order of `models`; -1 is no answer. `keys` are those of each question's
+    groups, `chance` and `bits` what is known of them, shape (questions, models).
+    """
+
+    models: tuple[str, ...]
+    keys: tuple[tuple[str, ...], ...]
+    groups: Indices
+    right: Flags
+    usd: Array
+    chance: Array
+    bits: Array
+
+    @classmethod
+    def of(cls, questions: Sequence[GradedQuestion]) -> VoteTable:
+        """Raises `ValueError` without questions, and where they do not name the same models."""
+        if not questions:
+            raise ValueError("calibration needs at least one graded question")
+        models = tuple(sorted(questions[0].keys))
+        if any(not (set(models) == set(q.keys) == set(q.right) == set(q.cost_usd)) for q in questions):
+            raise ValueError("every graded question must name the same models")
+        shape = len(questions), len(models)
+        groups, chance, bits = np.full(shape, NO_ANSWER), np.zeros(shape), np.ones(shape)
+        keys: list[tuple[str, ...]] = []
+        for row, question in enumerate(questions):
+            number: dict[str, int] = {}
+            for column, model in enumerate(models):
+                key = question.keys[model]
+                if key is None:
+                    continue
+                group = groups[row, column] = number.setdefault(key, len(number))
+                chance[row, group], bits[row, group] = chance_of(key), information_bits(key)
+            keys.append(tuple(number))
+        right = np.array([[question.right[model] for model in models] for question in questions], dtype=bool)
+        usd = np.array([[question.cost_usd[model] for model in models] for question in questions], dtype=float)
+        return cls(models, tuple(keys), groups, right, usd, chance, bits)
+
+    def __len__(self) -> int:
+        return len(self.groups)
+
+    @property
+    def p_success(self) -> Array:
+        """The share of right answers of each model, with one of two imagined ones right; shape (models,)."""
+        return np.asarray((self.right.sum(axis=0) + 1.0) / (len(self) + 2.0))
+
+    @property
+    def mean_usd(self) -> Array:
+        return np.asarray(self.usd.mean(axis=0))
+
+    def rows(self, rows: Indices) -> VoteTable:
+        """The questions number `rows`."""
+        keys = tuple(self.keys[row] for row in rows)
+        return VoteTable(self.models, keys, self.groups[rows], self.right[rows], self.usd[rows], self.chance[rows], self.bits[rows])
+
+    def only(self, columns: Sequence[int]) -> VoteTable:
+        """The models number `columns`, in that order. A group has the number of the first of them that says so."""
+        said = self.groups[:, columns]
+        first = (said[:, :, None] == said[:, None, :]).argmax(axis=2)
+        rows = np.arange(len(self))[:, None]
+        keys = tuple(
+            tuple("" if group == NO_ANSWER else known[group] for group in row) for known, row in zip(self.keys, said.tolist(), strict=True)
+        )
+        return VoteTable(
+            tuple(self.models[column] for column in columns),
+            keys,
+            np.where(said == NO_ANSWER, NO_ANSWER, first),
+            self.right[:, columns],
+            self.usd[:, columns],
+            self.chance[rows, said],
+            self.bits[rows, said],
+        )
+
+    def right_hypotheses(self) -> Flags:
+        """Which groups are right, and last whether none is; shape (questions, models + 1). Graders sometimes call two
+        forms right.
+        """
+        questions, models = self.groups.shape
+        found = np.zeros((questions, models + 1), dtype=bool)
+        rows, columns = np.nonzero(self.right & (self.groups != NO_ANSWER))
+        found[rows, self.groups[rows, columns]] = True
+        found[:, -1] = ~found.any(axis=1)
+        return found
+
+
+class Votes:
+    """Votes on all rows of a table, model by model: the weights of every hypothesis, shape (questions, models + 1,
+    nodes).
+
+    Rows of groups that nobody voted for yet are zero; the last is "none of them". See `belief.vote`.
+    """
+
+    def __init__(self, table: VoteTable, model: VoteModel) -> None:
+        questions, groups = table.groups.shape
+        self._table, self._model = table, model
+        begin = start(model).weights
+        self.weights = np.zeros((questions, groups + 1, begin.shape[1]))
+        self.weights[:, -1] = begin
+        self._sizes = np.zeros((questions, groups))
+        self._seen = np.zeros((questions, groups), dtype=bool)
+        self._concentration = np.full(questions, model.concentration)
+        self._asked = np.zeros((questions, groups), dtype=bool)
+
+    def add(self, column: int, right: Array, rows: Flags | None = None) -> None:
+        """The vote of model number `column`, whose P(right | ease) is `right`, shape (nodes,), on those of `rows`
+        (default: all).
+        """
+        table, model = self._table, self._model
+        asked = np.ones(len(table), dtype=bool) if rows is None else rows
+        said = table.groups[:, column]
+        silent = asked & (said == NO_ANSWER)
+        self.weights[silent] *= 1.0 - right
+        at = np.flatnonzero(asked & (said != NO_ANSWER))
+        group = said[at]
+        first = ~self._seen[at].any(axis=1)
+        for row, bits in zip(at[first].tolist(), table.bits[at[first], group[first]].tolist(), strict=True):
+            self._concentration[row] = model.concentration_of(bits)
+            self.weights[row] *= ease_of_bits(bits, model)
+        pull = model.pull(table.models[column])
+        concentration = self._concentration[at] / pull
+        weights, sizes, seen = self.weights[at], self._sizes[at], self._seen[at]
+        chance = table.chance[at] * seen
+        each = np.arange(len(at))
+        joined, new = wrong_shares(sizes, chance, concentration)
+        is_new = ~seen[each, group]
+        share = np.where(is_new[:, None], new, joined[each, group])
+        likelihood = share[:, :, None] * (1.0 - right)
+        likelihood[each, group] = right
+        p_copy, is_copied = self._copies(at, column, group)
+        likelihood *= (1.0 - p_copy)[:, None, None]
+        likelihood += (p_copy * is_copied)[:, None, None]
+        weights[each, group] = np.where(is_new[:, None], weights[:, -1], weights[each, group])
+        self.weights[at] = weights * likelihood
+        self._sizes[at, group] += pull
+        self._seen[at, group] = True
+        self._asked[at, column] = True
+
+    def _copies(self, at: Indices, column: int, group: Indices) -> tuple[Array, Flags]:
+        """For each row P(the vote is a copy), and whether it says what it would then say."""
+        table = self._table
+        p_copy, is_copied = np.zeros(len(at)), np.zeros(len(at), dtype=bool)
+        for other, name in enumerate(table.models):
+            p = self._model.p_copies(table.models[column], name)
+            said = table.groups[at, other]
+            likelier = self._asked[at, other] & (p > p_copy)
+            p_copy, is_copied = np.where(likelier, p, p_copy), np.where(likelier, said == group, is_copied)
+        return p_copy, is_copied
+
+    def believed(self) -> tuple[Indices, Array]:
+        """The leading group of each row (-1 without any), and its posterior."""
+        shares = self.weights.sum(axis=2)
+        leader = np.argmax(shares[:, :-1], axis=1)
+        p = shares[np.arange(len(shares)), leader] / shares.sum(axis=1)
+        return np.where(self._seen.any(axis=1), leader, NO_ANSWER), p
