@@ -73,15 +73,18 @@ class Plan:
 
 def choice_of(option: Option, profile: ModelProfile, prompt_tokens: int) -> Choice:
     """A model as the search sees it."""
+    prompt_usd = profile.cost_usd(prompt_tokens, 0.0) or 0.0
+    token_usd = (profile.cost_usd(prompt_tokens, 1.0) or 0.0) - prompt_usd
     is_kept = profile.cached_usd_per_mtok is not None and prompt_tokens >= LEAST_CACHED_TOKENS
     return Choice(
         option.model,
         option.p_success,
         option.cost_usd,
         option.latency_s,
-        profile.cost_usd(prompt_tokens, 0.0) or 0.0,
+        prompt_usd,
         profile.cost_usd(prompt_tokens, 0.0, prompt_tokens) if is_kept else None,
         "n" in profile.capabilities,
+        max((option.cost_usd or 0.0) - prompt_usd, 0.0) / token_usd if token_usd > 0 else 0.0,
     )
 
 

@@ -33,8 +33,17 @@ def test_programs_that_behave_alike_vote_together_with_the_tests_they_pass() -> 
     found = vote([SUB, ADD, ZERO, ADD_AGAIN, RAISES, SUB, SUB], {"f(1, 2) == 3": 3, "f(2, 2) == 4": 1, "f(3, 1) == 2": 1})
     assert [(group.programs, group.votes, group.score) for group in found.groups[:2]] == [((1, 3), 4.0, 8.0), ((0, 5, 6), 1.0, 3.0)]
     assert found.best == (1, 3)
-    assert found.confidence == pytest.approx(8 / 11)
+    assert found.confidence == pytest.approx(8 / (11 + 0.3 * 7**0.5 * 4))  # beside what nobody wrote
     assert found.executions == 5 * 3
+
+
+@needs_isolation
+def test_few_programs_that_agree_are_less_sure_than_many() -> None:
+    tests = {"f(1, 2) == 3": 2}
+    shares = [vote([ADD] * n + [RAISES] * n, tests).confidence for n in (1, 4, 16)]
+    assert shares == sorted(shares)
+    assert shares[0] < 0.75
+    assert shares[-1] < 0.95
 
 
 @needs_isolation

@@ -13,12 +13,13 @@ from orchestrator import Completion, Orchestrator
 from orchestrator.search.actions import Draft, Stop
 from orchestrator.search.belief import VoteModel
 from orchestrator.search.calibrate import calibrate, compare_policies
+from orchestrator.search.lengths import fit_sharing, length_factor
 from orchestrator.search.policies import ByValue, FixedOrder, Mixture, strategy_of
 from orchestrator.search.policy_choice import best_within, estimate, repeatable_share, upper_hull
 from orchestrator.search.policy_replay import Fleet, Replayed, asked_in_order, replay_by_value, replay_order, replay_policy
 from orchestrator.search.state import Choice, SearchState
 from orchestrator.search.vote_table import GradedQuestion, VoteTable
-from orchestrator.types import Candidate
+from orchestrator.types import Candidate, Usage
 from tests.scripted import Scripted
 from verifiers import Verdict
 
@@ -237,7 +238,7 @@ def test_luck_that_does_not_repeat_itself_is_not_believed() -> None:
 def test_the_lucky_one_of_many_equals_is_expected_to_be_as_good_as_the_others() -> None:
     rng = np.random.default_rng(0)
     believed = np.full(200, 0.8)
-    replays = [Replayed(rng.random(200) < 0.8, believed, np.full(200, 1.0 + i)) for i in range(80)]
+    replays = [Replayed(rng.random(200) < 0.8, believed, np.full(200, 1.0 + i), np.ones(200, dtype=int)) for i in range(80)]
     tried = estimate([FixedOrder((f"m{i}",)) for i in range(80)], replays, [believed] * 80)
     luckiest = max(found.right.mean() for found in replays)
     assert luckiest > 0.86
@@ -245,7 +246,7 @@ def test_the_lucky_one_of_many_equals_is_expected_to_be_as_good_as_the_others() 
 
 
 def test_the_hull_is_mixed_between_the_points_beside_the_limit() -> None:
-    replays = [Replayed(np.ones(4, dtype=bool), np.ones(4), np.full(4, usd)) for usd in (1.0, 2.0, 3.0)]
+    replays = [Replayed(np.ones(4, dtype=bool), np.ones(4), np.full(4, usd), np.ones(4, dtype=int)) for usd in (1.0, 2.0, 3.0)]
     accuracies = [np.full(4, p) for p in (0.5, 0.55, 0.9)]
     tried = [
         replace(t, accuracy=float(p.mean()))
@@ -257,6 +258,23 @@ def test_the_hull_is_mixed_between_the_points_beside_the_limit() -> None:
     assert sum(share for _, share in parts) == pytest.approx(1.0)
     assert best_within(tried, 9.0)[0] == FixedOrder(("c",))
     assert best_within(tried, 0.1)[0] == FixedOrder(("a",))
+
+
+def test_long_drafts_make_the_next_model_dearer() -> None:
+    assert length_factor([], 0.5) == length_factor([1.0], 0.0) == 1.0
+    assert 0.2 < length_factor([-9.0] * 5, 0.6) < 1.0 < length_factor([0.8], 0.5) < length_factor([0.8] * 4, 0.5) <= 5.0
+    rng = np.random.default_rng(0)
+    question, own = rng.normal(0, 0.5, (300, 1)), rng.normal(0, 0.5, (300, 4))
+    table = VoteTable.of(simulated(300))
+    assert fit_sharing(replace(table, usd=table.usd * np.exp(question + own))) == pytest.approx(0.5, abs=0.1)
+    assert fit_sharing(replace(table, usd=table.usd * np.exp(own))) == pytest.approx(0.0, abs=0.05)
+    assert fit_sharing(table) == fit_sharing(replace(table, usd=table.usd * 0)) == 0.0
+    choice = Choice("d", 0.9, 0.01, 1.0, prompt_usd=0.002, output_tokens=100.0)
+    other = Choice("a", 0.6, 0.001, 1.0, output_tokens=100.0)
+    state = SearchState("q", (other, choice), {"a": 0.6, "d": 0.9}, vote_model=VoteModel(length_sharing=0.5))
+    long = replace(state, candidates=(Candidate(Completion("a", "7", Usage(10, 400))),))
+    assert state.price_usd("d") == 0.01
+    assert long.price_usd("d") == pytest.approx(0.002 + 0.008 * length_factor([np.log(4.0)], 0.5))
 
 
 def test_a_search_by_value_asks_more_the_more_an_answer_is_worth() -> None:

@@ -58,7 +58,8 @@ def test_programs_that_behave_alike_vote_together() -> None:
 def test_behaviour_counts_how_many_others_agree() -> None:
     programs, tests = [ADD, ADD_TOO, MINUS], {"add(2, 3) == 5": 1, "add(4, 1) == 3": 1}
     scores = [confined(lambda s, p=p: BehaviourVerifier(programs, tests, s).verify("", p)).score for p in (ADD, MINUS)]  # type: ignore[misc]
-    assert scores == [pytest.approx(2 / 3), pytest.approx(1 / 3)]
+    unseen = 0.3 * 3**0.5 / 2  # as many programs of another mind may be right, in units of those that agree
+    assert scores == [pytest.approx(2 / (3 + 2 * unseen)), pytest.approx(1 / (3 + 2 * unseen))]
     outsider = "```python\ndef add(a, b):\n    return 9\n```"
     assert confined(lambda s: BehaviourVerifier(programs, tests, s).verify("", outsider)).score == 0.0
 

@@ -8,6 +8,7 @@ not of one mind. A test that a model wrote votes together with programs; it neve
 from __future__ import annotations
 
 import ast
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from verifiers.sandbox import Sandbox
 from verifiers.sandbox.plain_values import shown
 
 TESTS_PER_TEXT = 5
+IMAGINED = 0.3  # times the square root of their number: programs of another mind that nobody wrote, but that may be right
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,11 @@ class SuggestedTest:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Programs (their indices, repeats included) that behave alike; `votes` for them by tests; `share` of all groups' scores: how sure it is."""
+    """Programs (their indices, repeats included) that behave alike; `votes` for them by tests; `share` of all groups' scores: how sure it is.
+
+    To all scores belongs that of an imagined group of 0.3 sqrt(n) programs that passes as many tests as the best one: all n may be wrong, and
+    few programs that agree on few tests tell little.
+    """
 
     programs: tuple[int, ...]
     votes: float
@@ -122,7 +128,9 @@ async def vote_by_behaviour(
 def _scored(groups: Mapping[tuple[str | None, ...], list[int]], asked: Sequence[tuple[SuggestedTest, int, int]]) -> tuple[Group, ...]:
     votes = {results: float(sum(n for test, n, at in asked if is_passed(test, results[at]))) for results in groups}
     scores = {results: len(members) * votes[results] for results, members in groups.items()}
-    total = sum(scores.values())
+    most = max(scores, key=lambda results: scores[results], default=None)
+    n = sum(map(len, groups.values()))
+    total = sum(scores.values()) + (0.0 if most is None else IMAGINED * math.sqrt(n) * votes[most])
     found = [
         Group(tuple(members), votes[results], scores[results], scores[results] / total if total else 0.0)
         for results, members in groups.items()

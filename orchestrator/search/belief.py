@@ -71,6 +71,7 @@ class VoteModel:
     hopeless: float = 0.0
     easier: float = 0.0
     typical_bits: float = REFERENCE_BITS
+    length_sharing: float = 0.0
     pulls: tuple[tuple[str, float], ...] = ()
     copying: tuple[tuple[str, str, float], ...] = ()
 
@@ -79,6 +80,8 @@ class VoteModel:
             object.__setattr__(self, name, tuple(tuple(row) for row in getattr(self, name)))
         if any(pull <= 0 for _, pull in self.pulls) or any(not 0 <= p < 1 for *_, p in self.copying):
             raise ValueError("pulls must be > 0 and probabilities of copying in [0, 1)")
+        if not 0 <= self.length_sharing <= 1:
+            raise ValueError(f"length_sharing must lie in [0, 1], not {self.length_sharing}")
         if not 0 <= self.hopeless < 1 or self.typical_bits <= 0:
             raise ValueError(f"hopeless must lie in [0, 1) and typical_bits be > 0, not {self.hopeless}, {self.typical_bits}")
         if not (0 <= self.repeat <= 1 and 0 <= self.other_way <= 1):

@@ -8,12 +8,13 @@ by value, and mixtures of two of them; and how far the belief in its answers can
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
 from orchestrator.search.belief import VoteModel
+from orchestrator.search.lengths import fit_sharing
 from orchestrator.search.policies import ByValue, FixedOrder, Mixture, Policy, strategy_of
 from orchestrator.search.policy_choice import Tried, best_within, estimate
 from orchestrator.search.policy_replay import Fleet, Replayed, replay_by_value, replay_order
@@ -25,6 +26,7 @@ __all__ = ["Calibration", "GradedQuestion", "calibrate", "fit_repeat"]
 
 VALUES_USD = tuple(float(v) for v in np.geomspace(1e-4, 1.0, 33))
 MAJORITIES = (3, 5, 7, 9, 11)
+FOLDS = 5
 MAX_ORDERED = 12  # models of which all cascades are tried; of larger fleets those that are most often right for their price
 
 
@@ -61,16 +63,10 @@ class Comparison:
         """The policy that is estimated to be most accurate within a mean price in USD."""
         table, fleet = self.table, self.fleet
         policy, parts = best_within(self.tried, max_usd_per_query)
-        vote_model = scaled(
-            fleet.vote_model,
-            np.concatenate([part.replayed.believed for part, _ in parts]),
-            np.concatenate([part.replayed.right for part, _ in parts]),
-            np.concatenate([np.full(len(table), share) for _, share in parts]),
-        )
         return Calibration(
             dict(zip(table.models, fleet.p_success.tolist(), strict=True)),
             dict(zip(table.models, fleet.mean_usd.tolist(), strict=True)),
-            vote_model,
+            fleet.vote_model,
             policy,
             _value_of(policy, self.tried, max_usd_per_query),
             sum(share * part.accuracy for part, share in parts),
@@ -88,16 +84,34 @@ def compare_policies(questions: Sequence[GradedQuestion], *, max_usd_per_query: 
     Raises as `calibrate`.
     """
     table = VoteTable.of(questions)
-    fleet = Fleet(table.p_success, table.mean_usd, fit_vote_model(table))
-    policies, replays = _try_all(table, fleet, max_usd_per_query)
-    believed, right = np.concatenate([r.believed for r in replays]), np.concatenate([r.right for r in replays])
-    together = scaled(fleet.vote_model, believed, right)
-    stated = [np.array([together.stated(p) for p in found.believed.tolist()]) for found in replays]
+    vote_model = replace(fit_vote_model(table), length_sharing=fit_sharing(table))
+    orders = list(fixed_orders(table))
+    fleet = Fleet(table.p_success, table.mean_usd, _scaled_on_held_out(table, vote_model, orders))
+    policies, replays = _try_all(table, fleet, orders, max_usd_per_query)
+    stated = [np.array([fleet.vote_model.stated(p) for p in found.believed.tolist()]) for found in replays]
     return Comparison(table, fleet, tuple(estimate(policies, replays, stated)))
 
 
-def _try_all(table: VoteTable, fleet: Fleet, max_usd: float) -> tuple[list[FixedOrder | ByValue], list[Replayed]]:
-    orders = list(fixed_orders(table))
+def _scaled_on_held_out(table: VoteTable, vote_model: VoteModel, orders: Sequence[FixedOrder]) -> VoteModel:
+    """`vote_model` with the scaling of its confidence under which answers to each fifth of the questions are likely, by what the others tell.
+
+    All orders count, for the outcomes of the best are luck in part; together they count as every question once.
+    """
+    fold = np.arange(len(table)) % min(FOLDS, len(table))
+    found: list[Replayed] = []
+    for each in range(min(FOLDS, len(table))):
+        known, held_out = table.rows(np.flatnonzero(fold != each)), table.rows(np.flatnonzero(fold == each))
+        if len(known):
+            fleet = Fleet(known.p_success, known.mean_usd, fit_vote_model(known))
+            found += [replay_order(held_out, fleet, order) for order in orders]
+    if not found:
+        return vote_model
+    return scaled(vote_model, np.concatenate([r.believed for r in found]), np.concatenate([r.right for r in found]), 1.0 / len(orders))
+
+
+def _try_all(
+    table: VoteTable, fleet: Fleet, orders: Sequence[FixedOrder], max_usd: float
+) -> tuple[list[FixedOrder | ByValue], list[Replayed]]:
     policies: list[FixedOrder | ByValue] = [*orders]
     replays = [replay_order(table, fleet, order) for order in orders]
     for value_usd in VALUES_USD:

@@ -10,20 +10,22 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestrator.search.belief import Array, VoteModel, VoteState, start, success_given_ease, vote
+from orchestrator.search.lengths import length_factor
 from orchestrator.search.policies import ByValue, FixedOrder, Policy
 from orchestrator.search.value import best_purchase
-from orchestrator.search.vote_table import NO_ANSWER, Flags, Votes, VoteTable
+from orchestrator.search.vote_table import NO_ANSWER, Flags, Indices, Votes, VoteTable
 
 
 @dataclass(frozen=True)
 class Replayed:
-    """For each question whether the answer was right, how much it was believed, and what it cost in USD; all of shape
-    (questions,).
+    """For each question whether the answer was right, how much it was believed, what it cost in USD, and how many
+    different answers were given; all of shape (questions,).
     """
 
     right: Flags
     believed: Array
     usd: Array
+    answers: Indices
 
     @property
     def summary(self) -> tuple[float, float]:
@@ -47,11 +49,12 @@ def replay_policy(table: VoteTable, fleet: Fleet, policy: Policy, questions: Seq
     if isinstance(policy, ByValue):
         return replay_by_value(table, fleet, policy.value_usd)
     is_second = np.array([policy.policy_for(question) == policy.second for question in questions], dtype=bool)
-    found = Replayed(np.zeros(len(table), dtype=bool), np.zeros(len(table)), np.zeros(len(table)))
+    found = Replayed(*(np.zeros(len(table), dtype=kind) for kind in (bool, float, float, int)))
     for part, rows in ((policy.first, np.flatnonzero(~is_second)), (policy.second, np.flatnonzero(is_second))):
         if len(rows):
             replayed = replay_policy(table.rows(rows), fleet, part, ())
-            found.right[rows], found.believed[rows], found.usd[rows] = replayed.right, replayed.believed, replayed.usd
+            found.right[rows], found.believed[rows] = replayed.right, replayed.believed
+            found.usd[rows], found.answers[rows] = replayed.usd, replayed.answers
     return found
 
 
@@ -74,7 +77,7 @@ def replay_order(table: VoteTable, fleet: Fleet, policy: FixedOrder) -> Replayed
     speaks = asked & (few.groups == leader[:, None]) & (leader != NO_ANSWER)[:, None]
     best = np.where(speaks, fleet.p_success[columns], -1.0).argmax(axis=1)
     right = few.right[np.arange(len(table)), best] & speaks.any(axis=1)
-    return Replayed(right, np.where(leader == NO_ANSWER, 0.0, believed), (few.usd * asked).sum(axis=1))
+    return Replayed(right, np.where(leader == NO_ANSWER, 0.0, believed), (few.usd * asked).sum(axis=1), votes.answers)
 
 
 def asked_in_order(table: VoteTable, columns: tuple[int, ...], agree: int) -> tuple[Flags, Array]:
@@ -90,17 +93,19 @@ def asked_in_order(table: VoteTable, columns: tuple[int, ...], agree: int) -> tu
 
 
 def replay_by_value(table: VoteTable, fleet: Fleet, value_usd: float) -> Replayed:
-    """The strategy `adaptive`. Decisions depend only on the votes so far, so that they are shared."""
+    """The strategy `adaptive`. Decisions depend only on the votes so far and on how long they are, so that they are shared."""
     right = success_given_ease(fleet.p_success, fleet.vote_model)
-    decided: dict[tuple[tuple[int, int, float], ...], int | None] = {}
-    hits, believed, spent = np.zeros(len(table), dtype=bool), np.zeros(len(table)), np.zeros(len(table))
+    decided: dict[tuple[float, tuple[tuple[int, int, float], ...]], int | None] = {}
+    sharing, longer = fleet.vote_model.length_sharing, np.log(np.maximum(table.usd, 1e-12) / np.maximum(fleet.mean_usd, 1e-12))
+    hits, believed, spent, answers = (np.zeros(len(table), dtype=kind) for kind in (bool, float, float, int))
     for row in range(len(table)):
         state, asked = start(fleet.vote_model), list[int]()
         path: tuple[tuple[int, int, float], ...] = ()
         while True:
-            if path not in decided:
-                decided[path] = _decide(table.models, state, asked, right, fleet, value_usd)
-            column = decided[path]
+            factor = length_factor(longer[row, asked].tolist(), sharing)
+            if (factor, path) not in decided:
+                decided[factor, path] = _decide(table.models, state, asked, right, fleet, value_usd, factor)
+            column = decided[factor, path]
             if column is None:
                 break
             group = int(table.groups[row, column])
@@ -114,15 +119,17 @@ def replay_by_value(table: VoteTable, fleet: Fleet, value_usd: float) -> Replaye
             lead = state.keys[int(np.argmax(state.weights[:-1].sum(axis=1)))]
             said_so = [column for column in asked if table.groups[row, column] == table.keys[row].index(lead)]
             hits[row] = table.right[row, max(said_so, key=lambda column: float(fleet.p_success[column]))]
-            believed[row] = state.best
-    return Replayed(hits, believed, spent)
+            believed[row], answers[row] = state.best, len(state.keys)
+    return Replayed(hits, believed, spent, answers)
 
 
-def _decide(models: tuple[str, ...], state: VoteState, asked: list[int], right: Array, fleet: Fleet, value_usd: float) -> int | None:
+def _decide(
+    models: tuple[str, ...], state: VoteState, asked: list[int], right: Array, fleet: Fleet, value_usd: float, factor: float
+) -> int | None:
     left = [column for column in range(len(models)) if column not in asked]
     if not left:
         return None
-    prices, names = fleet.mean_usd[left], [models[column] for column in left]
+    prices, names = factor * fleet.mean_usd[left], [models[column] for column in left]
     purchase = best_purchase(state, right[left], prices.tolist(), fleet.vote_model, value_usd=value_usd, names=names)
     if purchase.model is not None:
         return left[purchase.model]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,6 +10,7 @@ from functools import cached_property, lru_cache
 
 from orchestrator.search.actions import Action, Call, Draft
 from orchestrator.search.belief import Belief, VoteModel, VoteState, replay, to_belief, weigh
+from orchestrator.search.lengths import length_factor
 from orchestrator.search.revising import CRITERIA, CRITIQUE, DEBATE, KNOWN, OPINION, TRUSTED, Revised, RevisionOdds
 from orchestrator.types import Candidate
 from verifiers import Ensemble, NonAnswer, Reading, Verdict, group_answers, read_answer
@@ -23,7 +25,7 @@ class Choice:
     """A model that may be asked: P(right) in [0, 1], expected price in USD (`None`: unknown) and seconds.
 
     Of the price, `prompt_usd` is for reading the prompt (`reread_usd` when it was read shortly before), which a model that `gives_several`
-    answers to one call does once.
+    answers to one call does once; the rest is for `output_tokens` (0: unknown), as they are expected before any draft.
     """
 
     model: str
@@ -33,6 +35,7 @@ class Choice:
     prompt_usd: float = 0.0
     reread_usd: float | None = None
     gives_several: bool = False
+    output_tokens: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -274,9 +277,27 @@ class SearchState:
         return next(choice for choice in (*self.fleet, *self.choices) if choice.model == model)
 
     def price_usd(self, model: str) -> float:
-        """What one call costs, waiting included. An unknown price is taken as high."""
+        """What one call costs, waiting included, by how long the drafts so far are. An unknown price is taken as high."""
         choice = self.choice(model)
-        return (UNKNOWN_PRICE_USD if choice.cost_usd is None else choice.cost_usd) + self.usd_per_second * choice.latency_s
+        waiting = self.usd_per_second * choice.latency_s
+        if choice.cost_usd is None:
+            return UNKNOWN_PRICE_USD + waiting
+        prompt_usd = min(choice.prompt_usd, choice.cost_usd)
+        return prompt_usd + (choice.cost_usd - prompt_usd) * self.length_factor + waiting
+
+    @cached_property
+    def length_factor(self) -> float:
+        """How many times its usual length the next draft is expected to have."""
+        usual = {choice.model: choice.output_tokens for choice in (*self.fleet, *self.choices)}
+        ratios = [
+            math.log(candidate.completion.usage.output_tokens / usual[candidate.model])
+            for candidate in self.candidates
+            if candidate.revises is None
+            and not candidate.made_of
+            and candidate.completion.usage.output_tokens > 0
+            and usual.get(candidate.model, 0.0) > 0
+        ]
+        return length_factor(ratios, self.vote_model.length_sharing)
 
     def p_right(self, index: int) -> float:
         """The belief in candidate `index`; 0 when it is ruled out."""

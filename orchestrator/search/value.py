@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from orchestrator.search.belief import Array, VoteModel, VoteState, chance_of, wrong_shares
 
 Indices = NDArray[np.intp]
-DEPTH, MOST_DEEP = 3, 12  # votes ahead; in larger fleets one less, which is 0.3 ms for 11 models instead of 5
+DEPTH, MOST_WAYS = 3, 30  # votes ahead; one less where there are more ways than that for the first: 1 ms instead of 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def best_purchase(
     if len(right) == 0:
         return Purchase(None, 0.0)
     if depth is None:
-        depth = DEPTH if len(right) <= MOST_DEEP else DEPTH - 1
+        depth = DEPTH if len(right) * (len(state.keys) + 1) <= MOST_WAYS else DEPTH - 1
     names = names or [""] * len(right)
     pulls = np.array([model.pull(name) for name in names])
     copied = [state.copied(name, model) for name in names]

@@ -183,3 +183,8 @@ class Votes:
         leader = np.argmax(shares[:, :-1], axis=1)
         p = shares[np.arange(len(shares)), leader] / shares.sum(axis=1)
         return np.where(self._seen.any(axis=1), leader, NO_ANSWER), p
+
+    @property
+    def answers(self) -> Indices:
+        """How many different answers were given to each question so far."""
+        return np.asarray(self._seen.sum(axis=1))
