@@ -14,6 +14,7 @@ STRATEGY_NAMES = (
     "mixture",
     "debate",
     "two_ways",
+    "judged_pairs",
     "adaptive",
 )
 STRATEGY_ALIASES = {"vote": "self_consistency", "revise": "draft_critique_revise"}

@@ -133,7 +133,8 @@ class Usage:
 class Completion:
     """One answer of one model. `text` is `None` when the backend abstains, `note` then says why.
 
-    `confidence` is the backend's own P(right) where it has one (a calculator, a search over memory), else `None`. `others` are the further answers
+    `confidence` is the backend's own P(right) where it has one (a calculator, a search over memory), else `None`. `certainty` is the mean
+    natural log-probability of the answer's tokens, where the request asked for it and the provider gives it. `others` are the further answers
     of a call that asked for several; `usage` is that of all. `thoughts` are what the model let see of its reasoning. `unseen_calls` were made beside
     this one and their answers never read, though their provider may charge for them: whoever pays books their worst case.
     """
@@ -146,6 +147,7 @@ class Completion:
     finish_reason: str = "stop"
     citations: tuple[str, ...] = ()
     confidence: float | None = None
+    certainty: float | None = None
     note: str = ""
     simulated: bool = False
     others: tuple[str, ...] = ()

@@ -42,6 +42,7 @@ CAUTIOUS: Mapping[str, Evidence] = {
     "safety": Evidence(1.0, 0.8),
     "language": Evidence(1.0, 0.5),
     "critique": Evidence(1.3, 0.7),
+    "comparison": Evidence(1.5, 0.67),  # in each of both orders
 }
 
 

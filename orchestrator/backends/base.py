@@ -33,7 +33,8 @@ class Request:
 
     `deadline_s` is the time left for the whole call, retries included. `several` answers at once are asked only of models with the capability "n".
     Models with the capability "json" are held to the JSON Schema `schema` by their own server; all are told of it in the prompt. `scope` is whose it
-    is: a server that can keep prefixes apart keeps those of other tenants and users apart.
+    is: a server that can keep prefixes apart keeps those of other tenants and users apart. `certainty` asks for the tokens' log-probabilities, of
+    providers that give them.
     """
 
     messages: tuple[Message, ...]
@@ -46,6 +47,7 @@ class Request:
     deadline_s: float | None = None
     recalled: Sequence[RecalledRecord] = field(default=())
     scope: str = ""
+    certainty: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ does otherwise stands in its row of `orchestrator.providers`.
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -218,6 +219,7 @@ class RemoteBackend:
             others=others,
             thoughts=thoughts if isinstance(thoughts, str) else "",
             unseen_calls=answering.unseen_calls,
+            certainty=_mean_logprob(choices[0]) if request.certainty else None,
         )
 
     async def _asked(self, body: dict[str, Any], left_s: float) -> tuple[dict[str, Any], Usage | None, Answering]:
@@ -266,6 +268,8 @@ class RemoteBackend:
             body["seed"] = request.seed
         if request.several > 1:
             body["n"] = request.several
+        if request.certainty and self.provider.logprobs:
+            body["logprobs"] = True
         if salt := self._salt(request):
             body["cache_salt"] = salt
         if request.schema is not None and "json" in self._profile.capabilities:
@@ -371,6 +375,15 @@ def _answer_of(choice: Any) -> str | None:
         return None
     text = _text_of(message.get("content"))
     return message["refusal"] if text is None and isinstance(message.get("refusal"), str) else text
+
+
+def _mean_logprob(choice: dict[str, Any]) -> float | None:
+    """The mean natural log-probability of a choice's tokens; `None` where they are not given."""
+    told = choice.get("logprobs")
+    content = told.get("content") if isinstance(told, dict) else None
+    values = [row.get("logprob") for row in content if isinstance(row, dict)] if isinstance(content, list) else []
+    known = [min(float(value), 0.0) for value in values if isinstance(value, int | float) and math.isfinite(value)]
+    return sum(known) / len(known) if known else None
 
 
 def _text_of(content: Any) -> str | None:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 @click.option("--seconds", type=float, help="Take at most this long; the best answer so far is returned.")
 @click.option(
     "--strategy",
-    help="How to search: adaptive, single, cascade, best_of_n, self_consistency, two_ways, draft_critique_revise, tree, mixture, debate, or one "
-    "of your own.",
+    help="How to search: adaptive, single, cascade, best_of_n, self_consistency, two_ways, judged_pairs, "
+    "draft_critique_revise, tree, mixture, debate, or one of your own.",
 )
 @click.option("--criterion", "criteria", multiple=True, help="What a critique judges by (may be repeated).")
 @click.option("--abstain", is_flag=True, help="Give no answer rather than one that is believed less than the quality asked for.")

@@ -13,8 +13,9 @@ from orchestrator.backends.base import Backend, Request
 from orchestrator.backends.billing import bill_of, worst_case
 from orchestrator.budget import Ledger, Reservation, from_nano
 from orchestrator.errors import BackendError, BudgetExceeded, ConfigError
-from orchestrator.search.actions import Call, Combine, Critique, Draft, Revise, Stop
-from orchestrator.search.prompts import combination_messages, critique_messages, program_messages, revision_messages
+from orchestrator.search.actions import Call, Combine, Compare, Critique, Draft, Revise, Stop
+from orchestrator.search.judging import CERTAINTY, certainty_verdict, read_comparison
+from orchestrator.search.prompts import combination_messages, comparison_messages, critique_messages, program_messages, revision_messages
 from orchestrator.search.recording import Change, Recording
 from orchestrator.search.revising import read_critique
 from orchestrator.search.state import SearchState, Strategy
@@ -137,9 +138,7 @@ class Search:
         """Raises `ConfigError` on what a strategy cannot ask for."""
         if action.model not in self._backends:
             raise ConfigError(f"the strategy asks for a model that is not here: {action}", remedy=f"Models: {', '.join(self._backends)}")
-        named = action.of if isinstance(action, Combine) else () if isinstance(action, Draft) else (action.candidate,)
-        beside = action.beside if isinstance(action, Revise) else ()
-        if not all(0 <= i < len(state.candidates) for i in (*named, *beside)):
+        if not all(0 <= i < len(state.candidates) for i in _named(action)):
             raise ConfigError(f"the strategy names a candidate that is not there: {action}", remedy=f"There are {len(state.candidates)}")
 
     def _request_for(self, action: Call, state: SearchState, request: Request) -> Request:
@@ -156,10 +155,16 @@ class Search:
             messages = program_messages(messages)
         elif isinstance(action, Critique):
             messages = critique_messages(request.question, state.candidates[action.candidate], state.criteria)
+        elif isinstance(action, Compare):
+            messages = comparison_messages(
+                request.question, state.candidates[action.first], state.candidates[action.second], state.criteria
+            )
         elif isinstance(action, Combine):
             messages = combination_messages(messages, [state.candidates[i] for i in action.of])
         if not isinstance(action, Draft | Revise | Combine) or (isinstance(action, Draft) and action.way == "program"):
             request = replace(request, schema=None)  # the schema is the answer's: a critique or a program has a form of its own
+        elif CERTAINTY in state.ensemble.evidence:
+            request = replace(request, certainty=True)
         return replace(request, messages=messages, deadline_s=None if left is None else max(left, 0.001))
 
     def _seconds_left(self) -> float | None:
@@ -194,7 +199,11 @@ class Search:
             if isinstance(action, Critique):
                 verdict = read_critique(completion.text or "", span.attributes["cost_usd"])
                 span.attributes["feedback"] = verdict.feedback[:300]
-                return Change(verdict=verdict, on=action.candidate)
+                return Change(verdicts=((action.candidate, verdict),))
+            if isinstance(action, Compare):
+                preferred = read_comparison(completion.text or "", span.attributes["cost_usd"])
+                span.attributes["preferred"] = preferred[0].score
+                return Change(verdicts=tuple(zip((action.first, action.second), preferred, strict=True)))
             if isinstance(action, Revise):
                 span.attributes["diff"] = difference(state.candidates[action.candidate].text, completion.text or "")
                 written = [Candidate(completion, revises=action.candidate, made_of=action.beside)]
@@ -273,7 +282,7 @@ class Search:
 
     async def _verify(self, candidate: Candidate, state: SearchState) -> Candidate:
         """All verdicts. Free verifiers come first; after a decisive failure nothing more is paid for."""
-        verdicts: list[Verdict] = []
+        verdicts = [] if candidate.completion.certainty is None else [certainty_verdict(candidate.completion.certainty)]
         priced = [(verifier, self._worst_usd(verifier, state.question, candidate.text)) for verifier in self._verifiers]
         for verifier, worst_usd in sorted(priced, key=lambda pair: pair[1] != 0):
             if worst_usd != 0 and replace(candidate, verdicts=tuple(verdicts)).ruled_out:
@@ -330,8 +339,18 @@ _WORDS: dict[type[Call], tuple[str, str, str]] = {
     Draft: ("draft", "drafting", "drafted"),
     Revise: ("revise", "revising", "revised"),
     Critique: ("critique", "criticising", "criticised"),
+    Compare: ("compare", "comparing", "compared"),
     Combine: ("combine", "combining", "combined"),
 }
+
+
+def _named(action: Call) -> tuple[int, ...]:
+    """The candidates that an action is about."""
+    if isinstance(action, Combine):
+        return action.of
+    if isinstance(action, Compare):
+        return action.first, action.second
+    return () if isinstance(action, Draft) else (action.candidate, *(action.beside if isinstance(action, Revise) else ()))
 
 
 def checked(completion: Completion) -> Completion:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.types import Candidate, Message, Query
-from verifiers.judge import quoted
+from verifiers.judge import WHICH_IS_BETTER, comparison_prompt, quoted
 
 if TYPE_CHECKING:
     from memory import Recall
@@ -74,6 +74,14 @@ def critique_messages(question: str, candidate: Candidate, criteria: Sequence[st
         'Reply with JSON only: {"own_answer": "...", "faults": ["..."]}'
     )
     return Message("system", CRITIC), Message("user", request)
+
+
+def comparison_messages(question: str, first: Candidate, second: Candidate, criteria: Sequence[str]) -> tuple[Message, ...]:
+    """Asks which of two answers is better, by the criteria of the query if it has any."""
+    asks_for = WHICH_IS_BETTER
+    if criteria:
+        asks_for = "Which one is better by these criteria? Length and tone are no merits.\n" + "\n".join(f"- {each}" for each in criteria)
+    return Message("system", CRITIC), Message("user", comparison_prompt(question, first.text, second.text, asks_for))
 
 
 def combination_messages(draft: Sequence[Message], candidates: Sequence[Candidate]) -> tuple[Message, ...]:

@@ -10,14 +10,14 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.search.actions import Action, Call, Combine, Critique, Draft, Revise, Stop
+from orchestrator.search.actions import Action, Call, Combine, Compare, Critique, Draft, Revise, Stop
 from orchestrator.search.belief import VoteModel
 from orchestrator.search.revising import RevisionOdds
 from orchestrator.search.state import Choice, SearchState, Strategy
 from orchestrator.types import Candidate, Completion, Usage
 from verifiers import Ensemble, Verdict
 
-KINDS: dict[str, Any] = {"draft": Draft, "critique": Critique, "revise": Revise, "combine": Combine, "stop": Stop}
+KINDS: dict[str, Any] = {"draft": Draft, "critique": Critique, "revise": Revise, "combine": Combine, "compare": Compare, "stop": Stop}
 NAMES = {kind: name for name, kind in KINDS.items()}
 
 
@@ -29,16 +29,16 @@ class Diverged(OrchestratorError):
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one call brought: new candidates, or a verdict on an old one, or nothing."""
+    """What one call brought: new candidates, or verdicts on old ones (their indices), or nothing."""
 
     candidates: tuple[Candidate, ...] = ()
-    verdict: Verdict | None = None
-    on: int = -1
+    verdicts: tuple[tuple[int, Verdict], ...] = ()
 
     def applied(self, state: SearchState) -> SearchState:
-        if self.candidates:
-            return state.with_candidates(*self.candidates)
-        return state if self.verdict is None else state.with_verdict(self.on, self.verdict)
+        state = state.with_candidates(*self.candidates)
+        for index, verdict in self.verdicts:
+            state = state.with_verdict(index, verdict)
+        return state
 
 
 @dataclass
@@ -176,13 +176,14 @@ def _read_call(stored: Mapping[str, Any]) -> Call:
 def _change(change: Change) -> dict[str, Any]:
     if change.candidates:
         return {"candidates": [asdict(candidate) for candidate in change.candidates]}
-    return {} if change.verdict is None else {"verdict": asdict(change.verdict), "on": change.on}
+    return {"verdicts": [{"verdict": asdict(verdict), "on": index} for index, verdict in change.verdicts]} if change.verdicts else {}
 
 
 def _read_change(stored: Mapping[str, Any]) -> Change:
     if "candidates" in stored:
         return Change(tuple(_read_candidate(told) for told in stored["candidates"]))
-    return Change(verdict=_read_verdict(stored["verdict"]), on=stored["on"]) if "verdict" in stored else Change()
+    told = stored.get("verdicts", [stored] if "verdict" in stored else [])  # one by itself, as it was written before comparisons
+    return Change(verdicts=tuple((row["on"], _read_verdict(row["verdict"])) for row in told))
 
 
 def _read_candidate(stored: Mapping[str, Any]) -> Candidate:

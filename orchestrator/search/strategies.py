@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from orchestrator.search.actions import Action, Draft, Stop
 from orchestrator.search.adaptive import adaptive
+from orchestrator.search.comparing import judged_pairs
 from orchestrator.search.criticism import draft_critique_revise
 from orchestrator.search.panel import debate, mixture, two_ways
 from orchestrator.search.sampling import best_of, consistent
@@ -56,5 +57,6 @@ STRATEGIES: dict[str, Strategy] = {
     "mixture": mixture,
     "debate": debate,
     "two_ways": two_ways,
+    "judged_pairs": judged_pairs,
     "adaptive": adaptive,
 }
