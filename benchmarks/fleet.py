@@ -32,13 +32,11 @@ from orchestrator.backends.base import Backend
 from orchestrator.backends.fleet_server import FleetApp, running_server
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.engine import Orchestrator
-from orchestrator.search.calibrate import Calibration, Comparison, compare_policies
+from orchestrator.search.calibrate import Comparison, compare_policies
+from orchestrator.search.calibration import Calibration
 from orchestrator.search.policy_replay import replay_policy
 from orchestrator.search.vote_table import VoteTable
-from router import Router, SuccessModel
-from router.calibration import logit
 from router.profile import ModelProfile
-from router.success import Ability
 
 AT_ONCE = 16
 BINS = 10
@@ -57,19 +55,10 @@ async def answer_all(
         ModelProfile(m.profile.name, m.profile.input_usd_per_mtok, m.profile.output_usd_per_mtok, output_tokens=float(tokens), ttft_s=0.0)
         for m, tokens in zip(served, lengths, strict=True)
     ]
-    router = Router(SuccessModel(abilities={name: Ability(logit(p), 0.0) for name, p in fitted.p_success.items()}))
     gate = asyncio.Semaphore(AT_ONCE)
     with running_server(FleetApp(served, time_scale=0)) as url:
         backends: dict[str, Backend] = {p.name: RemoteBackend(p, base_url=url, model=p.name) for p in profiles}
-        engine = Orchestrator(
-            backends,
-            router=router,
-            vote_model=fitted.vote_model,
-            value_usd=fitted.value_usd,
-            quality=1.0,
-            strategy=fitted.strategy,
-            max_tokens=2_048,
-        )
+        engine = Orchestrator(backends, max_tokens=2_048, **fitted.settings)
 
         async def one(index: int) -> tuple[bool, float, float, float, int]:
             async with gate:

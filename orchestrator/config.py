@@ -314,6 +314,8 @@ class Config(_Strict):
     """What `orchestrator probe` measured of models; it fills in what is not stated here."""
     calibration: str = ".orchestrator/calibration.json"
     """What `orchestrator calibrate` found of how far models' stated probabilities can be believed."""
+    search: str | None = None
+    """What `orchestrator calibrate-search` found of the fleet: whom to ask, how models err together, when to stop."""
     checks: ChecksConfig | None = None
     """What every answer is checked for."""
     embeddings: dict[str, AuxiliaryConfig] = {}

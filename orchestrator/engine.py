@@ -38,6 +38,7 @@ from orchestrator.planning import Plan, first_state
 from orchestrator.recollection import open_memory, writer_of
 from orchestrator.search.actions import Draft
 from orchestrator.search.belief import VoteModel
+from orchestrator.search.calibration import calibrated_settings
 from orchestrator.search.controller import Search, SearchResult
 from orchestrator.search.plugins import strategy_named
 from orchestrator.search.prompts import draft_messages
@@ -200,6 +201,8 @@ class Orchestrator:
         }
         if config.checks is not None and "verifiers" not in overrides:
             settings["verifiers"] = checks_from_config(config.checks, fleet.backends)
+        if config.search is not None:
+            settings |= calibrated_settings(config, fleet.backends)
         if config.router is not None and "router" not in overrides:
             settings["router"] = trained_router(config.router)
         if isinstance(config.quality, PromiseConfig) and "guarantee" not in overrides:

@@ -37,6 +37,7 @@ COMMANDS = {
     "teams": "Add, list and limit the teams of an organisation.",
     "probe": "Measure a model: reading, writing, prefix cache, effective context.",
     "calibrate": "Hold a model's stated probabilities against known answers.",
+    "calibrate-search": "Find the best policy for a price on questions whose answers are known.",
     "demo": "Run the main job offline: real answers, then a simulated fleet.",
     "doctor": "Check this machine: Python, packages, keys, servers, memory.",
     "serve-fleet": "Serve simulated or recorded models as an OpenAI-compatible server.",

@@ -1,22 +1,32 @@
 """Search: which drafts, checks and revisions to buy, and when to stop. Strategies are pure; one loop does the I/O."""
 
-from orchestrator.search.actions import Action, Combine, Critique, Draft, Revise, Stop
+from orchestrator.search.actions import Action, Combine, Compare, Critique, Draft, Revise, Stop
 from orchestrator.search.belief import Belief, VoteModel, believe
+from orchestrator.search.calibrate import calibrate, compare_policies
+from orchestrator.search.calibration import Calibration
 from orchestrator.search.controller import Search, SearchResult
+from orchestrator.search.policies import ByValue, FixedOrder, Mixture, strategy_of
 from orchestrator.search.recording import Diverged, Recording, replayed
 from orchestrator.search.revising import Revised, RevisionOdds, fit_revisions
 from orchestrator.search.state import Choice, SearchState, Strategy, revisions_in
 from orchestrator.search.strategies import STRATEGIES
+from orchestrator.search.vote_table import GradedQuestion
 
 __all__ = [
     "STRATEGIES",
     "Action",
     "Belief",
+    "ByValue",
+    "Calibration",
     "Choice",
     "Combine",
+    "Compare",
     "Critique",
     "Diverged",
     "Draft",
+    "FixedOrder",
+    "GradedQuestion",
+    "Mixture",
     "Recording",
     "Revise",
     "Revised",
@@ -28,7 +38,10 @@ __all__ = [
     "Strategy",
     "VoteModel",
     "believe",
+    "calibrate",
+    "compare_policies",
     "fit_revisions",
     "replayed",
     "revisions_in",
+    "strategy_of",
 ]

@@ -7,18 +7,18 @@ by value, and mixtures of two of them; and how far the belief in its answers can
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
 from orchestrator.search.belief import VoteModel
+from orchestrator.search.calibration import Calibration
 from orchestrator.search.lengths import fit_sharing
-from orchestrator.search.policies import ByValue, FixedOrder, Mixture, Policy, strategy_of
+from orchestrator.search.policies import ByValue, FixedOrder, Mixture, Policy
 from orchestrator.search.policy_choice import Tried, best_within, estimate
 from orchestrator.search.policy_replay import Fleet, Replayed, replay_by_value, replay_order
-from orchestrator.search.state import Strategy
 from orchestrator.search.vote_fitting import fit_repeat, fit_vote_model, scaled
 from orchestrator.search.vote_table import GradedQuestion, VoteTable
 
@@ -28,27 +28,6 @@ VALUES_USD = tuple(float(v) for v in np.geomspace(1e-4, 1.0, 33))
 MAJORITIES = (3, 5, 7, 9, 11)
 FOLDS = 5
 MAX_ORDERED = 12  # models of which all cascades are tried; of larger fleets those that are most often right for their price
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """`expected_accuracy` and `expected_usd` are what `policy` is estimated to reach on such questions.
-
-    `value_usd` is what a right answer is worth to the policy where it searches by value, and to the search that it
-    falls back to.
-    """
-
-    p_success: Mapping[str, float]
-    cost_usd: Mapping[str, float]
-    vote_model: VoteModel
-    policy: Policy
-    value_usd: float
-    expected_accuracy: float
-    expected_usd: float
-
-    @property
-    def strategy(self) -> Strategy:
-        return strategy_of(self.policy)
 
 
 @dataclass(frozen=True)

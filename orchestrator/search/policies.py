@@ -34,12 +34,22 @@ class FixedOrder:
         if not self.models or len(set(self.models)) < len(self.models) or not 1 <= self.agree <= len(self.models):
             raise ValueError(f"a fixed order names different models, and agree between 1 and their number: {self}")
 
+    @property
+    def in_words(self) -> str:
+        if len(self.models) == 1:
+            return f"ask {self.models[0]}"
+        return f"ask {', '.join(self.models)} in turn until {self.agree} agree"
+
 
 @dataclass(frozen=True, slots=True)
 class ByValue:
     """The strategy `adaptive`, with a right answer worth `value_usd`."""
 
     value_usd: float
+
+    @property
+    def in_words(self) -> str:
+        return f"ask whoever brings most for the price, a right answer being worth {self.value_usd:.6f} USD"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,10 @@ class Mixture:
     def __post_init__(self) -> None:
         if not 0 <= self.share <= 1:
             raise ValueError(f"share must lie in [0, 1], not {self.share}")
+
+    @property
+    def in_words(self) -> str:
+        return f"for {self.share:.0%} of the questions {self.second.in_words}; else {self.first.in_words}"
 
     def policy_for(self, question: str) -> FixedOrder | ByValue:
         """By a hash of the question."""

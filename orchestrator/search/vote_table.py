@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from orchestrator.search.belief import Array, VoteModel, chance_of, ease_of_bits, start, wrong_shares
 from orchestrator.search.guessing import information_bits
+from verifiers import group_answers, read_answer
 
 Indices = NDArray[np.intp]
 Flags = NDArray[np.bool_]
@@ -25,6 +26,14 @@ class GradedQuestion:
     keys: Mapping[str, str | None]
     right: Mapping[str, bool]
     cost_usd: Mapping[str, float]
+
+    @classmethod
+    def of_texts(
+        cls, question: str, answers: Mapping[str, str], right: Mapping[str, bool], cost_usd: Mapping[str, float]
+    ) -> GradedQuestion:
+        """From what each model wrote, and whether that was right; answers that are the same are found by reading them."""
+        keys = group_answers([read_answer(text, question) for text in answers.values()], question).keys
+        return cls(dict(zip(answers, keys, strict=True)), dict(right), dict(cost_usd))
 
 
 @dataclass(frozen=True)

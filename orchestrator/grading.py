@@ -1,0 +1,122 @@
+"""Grades every model of a fleet on questions whose answers are known: what calibrating the search needs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from orchestrator.budget import Budget, Ledger
+from orchestrator.engine import Orchestrator
+from orchestrator.errors import BudgetExceeded, ConfigError, OrchestratorError
+from orchestrator.search.vote_table import GradedQuestion
+from orchestrator.trace import Trace
+from orchestrator.types import Query
+from verifiers import equivalent
+
+AT_ONCE = 8
+FORM = 'Write lines like {"question": "What is 6 * 7?", "answer": "42"}'
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A question and its right answer."""
+
+    question: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """What the fleet did: the questions that every model was asked, what that cost, and how many questions were left
+    when the money ran out.
+
+    `failures` are the calls of each model that brought no answer.
+    """
+
+    questions: tuple[GradedQuestion, ...]
+    usd: float
+    left: int
+    failures: dict[str, int]
+
+
+def read_examples(path: Path) -> list[Example]:
+    """A file of JSON lines. Raises `ConfigError` with the line of the first mistake."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}", remedy="Name a file of JSON lines in UTF-8") from None
+    found: list[Example] = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            example = Example(str(row["question"]).strip(), str(row["answer"]).strip())
+        except (ValueError, KeyError, TypeError) as error:
+            problem = f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
+            raise ConfigError(f"{path}:{number}: {problem}", remedy=FORM) from None
+        if not example.question or not example.answer:
+            raise ConfigError(f"{path}:{number}: a question and its answer cannot be empty", remedy=FORM)
+        found.append(example)
+    if not found:
+        raise ConfigError(f"{path}: no examples", remedy=FORM)
+    return found
+
+
+async def grade_fleet(
+    orchestrator: Orchestrator, examples: Sequence[Example], *, usd: float, on_graded: Callable[[int], None] = lambda _: None
+) -> Graded:
+    """Asks every model every question, once and without memory, until `usd` is spent; what was graded by then counts.
+
+    An answer is right where `equivalent` is sure that it is the same as the known one. A call that fails counts as no
+    answer.
+    """
+    models = list(orchestrator.backends)
+    account, gate = Ledger(Budget(usd=usd)), asyncio.Semaphore(AT_ONCE)
+    graded: list[GradedQuestion] = []
+    failures = dict.fromkeys(models, 0)
+    postponed: list[Example] = []
+
+    async def one(example: Example) -> None:
+        async with gate:
+            if postponed:  # money is short: what calls in flight hold may suffice for this one later
+                postponed.append(example)
+                return
+            if not await grade(example):
+                postponed.append(example)
+
+    async def grade(example: Example) -> bool:
+        said = await asyncio.gather(*(_ask(orchestrator, model, example.question, account) for model in models))
+        if any(text is None for text, _ in said):
+            return False
+        texts = {model: text or "" for model, (text, _) in zip(models, said, strict=True)}
+        for model, text in texts.items():
+            failures[model] += not text
+        right = {model: bool(equivalent(text, example.answer, example.question)) for model, text in texts.items()}
+        costs = {model: cost for model, (_, cost) in zip(models, said, strict=True)}
+        graded.append(GradedQuestion.of_texts(example.question, texts, right, costs))
+        on_graded(len(graded))
+        return True
+
+    await asyncio.gather(*map(one, examples))
+    for example in postponed:
+        if not await grade(example):
+            break
+    return Graded(tuple(graded), account.spent_usd, len(examples) - len(graded), failures)
+
+
+async def _ask(orchestrator: Orchestrator, model: str, question: str, account: Ledger) -> tuple[str | None, float]:
+    """What a model says, "" where it fails, `None` where it is not affordable; and what that cost."""
+    trace, ledger = Trace(), Ledger(within=account)
+    query = Query.parse(question, models=frozenset((model,)), quality=0.0, uses_memory=False)
+    try:
+        plan = await orchestrator.plan(query, trace, strategy="single")
+        text: str | None = (await orchestrator.carry_out(plan, trace, ledger)).text
+    except BudgetExceeded:
+        text = None
+    except OrchestratorError:
+        text = ""
+    return text, ledger.spent_usd
