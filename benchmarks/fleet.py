@@ -28,14 +28,16 @@ from benchmarks.fleet_chart import draw
 from benchmarks.output import write_json
 from benchmarks.recorded_fleet import Recorded, graded, load, only_models, split
 from benchmarks.simple_policies import majorities, within
-from orchestrator.backends.base import Backend
+from orchestrator.backends.base import Backend, estimate_prompt_tokens
 from orchestrator.backends.fleet_server import FleetApp, running_server
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.engine import Orchestrator
 from orchestrator.search.calibrate import Comparison, compare_policies
 from orchestrator.search.calibration import Calibration
 from orchestrator.search.policy_replay import replay_policy
+from orchestrator.search.prompts import draft_messages
 from orchestrator.search.vote_table import VoteTable
+from orchestrator.types import Query
 from router.profile import ModelProfile
 
 AT_ONCE = 16
@@ -50,11 +52,7 @@ async def answer_all(
     recorded: Recorded, served: list[Any], fitted: Calibration, calibration: list[int], test: list[int]
 ) -> tuple[list[tuple[bool, float, float, float, int]], float]:
     """Per question: right, USD, confidence, seconds, drafts; and the wall time in seconds."""
-    lengths = recorded.output_tokens[calibration].mean(axis=0)  # how long answers are is learned from the calibration split, too
-    profiles = [
-        ModelProfile(m.profile.name, m.profile.input_usd_per_mtok, m.profile.output_usd_per_mtok, output_tokens=float(tokens), ttft_s=0.0)
-        for m, tokens in zip(served, lengths, strict=True)
-    ]
+    profiles = profiles_of(recorded, served, calibration)
     gate = asyncio.Semaphore(AT_ONCE)
     with running_server(FleetApp(served, time_scale=0)) as url:
         backends: dict[str, Backend] = {p.name: RemoteBackend(p, base_url=url, model=p.name) for p in profiles}
@@ -71,6 +69,25 @@ async def answer_all(
         elapsed = time.perf_counter() - start
         await engine.aclose()
     return results, elapsed
+
+
+def profiles_of(recorded: Recorded, served: list[Any], calibration: list[int]) -> list[ModelProfile]:
+    """What the engine knows of the models: prices, and how long answers were on the calibration split."""
+    lengths = recorded.output_tokens[calibration].mean(axis=0)
+    return [
+        ModelProfile(m.profile.name, m.profile.input_usd_per_mtok, m.profile.output_usd_per_mtok, output_tokens=float(tokens), ttft_s=0.0)
+        for m, tokens in zip(served, lengths, strict=True)
+    ]
+
+
+def compared(recorded: Recorded, served: list[Any], calibration: list[int], max_usd: float) -> Comparison:
+    """All policies on the calibration questions, decided on the prices that the engine expects, which counts its prompt by itself."""
+    profiles = profiles_of(recorded, served, calibration)
+    expected = np.zeros(recorded.usd.shape)
+    for index in calibration:
+        tokens = estimate_prompt_tokens(draft_messages(Query.parse(recorded.questions[index]), None))
+        expected[index] = [profile.cost_usd(tokens, profile.output_tokens) or 0.0 for profile in profiles]
+    return compare_policies([graded(recorded, i, expected) for i in calibration], max_usd_per_query=max_usd)
 
 
 def oracle(recorded: Recorded, test: list[int]) -> dict[str, float]:
@@ -145,9 +162,7 @@ def measure_once(recorded: Recorded, served: list[Any], *, seed: int, cost_share
     calibration, test = split(len(recorded.questions), seed)
     best_usd = price_of_the_best(recorded, calibration)
     max_usd = cost_share * best_usd
-    comparison = compare_policies(
-        [graded(recorded, i) for i in calibration], max_usd_per_query=max(max_usd, FRONTIER_SHARES[-1] * best_usd)
-    )
+    comparison = compared(recorded, served, calibration, max(max_usd, FRONTIER_SHARES[-1] * best_usd))
     fitted = comparison.choose(max_usd)
     results, elapsed = asyncio.run(answer_all(recorded, served, fitted, calibration, test))
     single = {
@@ -195,8 +210,9 @@ def without_weakest(recorded: Recorded, served: list[Any], calibration: list[int
         return {}
     left = sorted(np.argsort(recorded.right[calibration].mean(axis=0), kind="stable")[WEAKEST:].tolist())
     strong = only_models(recorded, left)
-    fitted = compare_policies([graded(strong, i) for i in calibration], max_usd_per_query=max_usd).choose(max_usd)
-    results, _ = asyncio.run(answer_all(strong, [served[column] for column in left], fitted, calibration, test))
+    there = [served[column] for column in left]
+    fitted = compared(strong, there, calibration, max_usd).choose(max_usd)
+    results, _ = asyncio.run(answer_all(strong, there, fitted, calibration, test))
     return {
         "accuracy_without_weakest": round(statistics.fmean(r[0] for r in results), 4),
         "cost_usd_per_1k_without_weakest": round(1_000 * statistics.fmean(r[1] for r in results), 4),

@@ -15,6 +15,7 @@ from orchestrator.search.calibrate import GradedQuestion
 from verifiers import group_answers, read_answer
 
 NOTHING = read_answer("")
+Prices = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,14 @@ def split(n: int, seed: int) -> tuple[list[int], list[int]]:
     return order[:cut].tolist(), order[cut:].tolist()
 
 
-def graded(recorded: Recorded, index: int) -> GradedQuestion:
+def graded(recorded: Recorded, index: int, expected_usd: Prices | None = None) -> GradedQuestion:
+    """`expected_usd` are the prices that the engine expects, shape (questions, models)."""
     models = recorded.models
     return GradedQuestion(
         dict(zip(models, recorded.keys[index], strict=True)),
         dict(zip(models, recorded.right[index].tolist(), strict=True)),
         dict(zip(models, recorded.usd[index].tolist(), strict=True)),
+        {} if expected_usd is None else dict(zip(models, expected_usd[index].tolist(), strict=True)),
     )
 
 

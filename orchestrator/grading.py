@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from orchestrator.budget import Budget, Ledger
 from orchestrator.engine import Orchestrator
@@ -90,14 +91,15 @@ async def grade_fleet(
 
     async def grade(example: Example) -> bool:
         said = await asyncio.gather(*(_ask(orchestrator, model, example.question, account) for model in models))
-        if any(text is None for text, _ in said):
+        if any(reply.text is None for reply in said):
             return False
-        texts = {model: text or "" for model, (text, _) in zip(models, said, strict=True)}
+        texts = {model: reply.text or "" for model, reply in zip(models, said, strict=True)}
         for model, text in texts.items():
             failures[model] += not text
         right = {model: bool(equivalent(text, example.answer, example.question)) for model, text in texts.items()}
-        costs = {model: cost for model, (_, cost) in zip(models, said, strict=True)}
-        graded.append(GradedQuestion.of_texts(example.question, texts, right, costs))
+        costs = {model: reply.usd for model, reply in zip(models, said, strict=True)}
+        expected = {model: reply.expected_usd for model, reply in zip(models, said, strict=True)}
+        graded.append(GradedQuestion.of_texts(example.question, texts, right, costs, expected))
         on_graded(len(graded))
         return True
 
@@ -108,15 +110,24 @@ async def grade_fleet(
     return Graded(tuple(graded), account.spent_usd, len(examples) - len(graded), failures)
 
 
-async def _ask(orchestrator: Orchestrator, model: str, question: str, account: Ledger) -> tuple[str | None, float]:
-    """What a model says, "" where it fails, `None` where it is not affordable; and what that cost."""
+class _Reply(NamedTuple):
+    """What a model says, "" where it fails, `None` where it is not affordable; what that cost, and was expected to cost."""
+
+    text: str | None
+    usd: float
+    expected_usd: float
+
+
+async def _ask(orchestrator: Orchestrator, model: str, question: str, account: Ledger) -> _Reply:
     trace, ledger = Trace(), Ledger(within=account)
     query = Query.parse(question, models=frozenset((model,)), quality=0.0, uses_memory=False)
+    expected_usd: float | None = None
     try:
         plan = await orchestrator.plan(query, trace, strategy="single")
+        expected_usd = next((option.cost_usd for option in plan.route.options if option.model == model), None)
         text: str | None = (await orchestrator.carry_out(plan, trace, ledger)).text
     except BudgetExceeded:
         text = None
     except OrchestratorError:
         text = ""
-    return text, ledger.spent_usd
+    return _Reply(text, ledger.spent_usd, ledger.spent_usd if expected_usd is None else expected_usd)

@@ -144,7 +144,8 @@ def test_a_replay_does_what_the_strategy_does(
         named = dict(zip(MODELS, row, strict=True))
         questions.append(GradedQuestion(named, {name: key == "number:540" for name, key in named.items()}, USD))
     table = VoteTable.of(questions)
-    fleet = Fleet(np.array([P[name] for name in MODELS]), np.array([USD[name] for name in MODELS]), model)
+    usd = np.array([USD[name] for name in MODELS])
+    fleet = Fleet(np.array([P[name] for name in MODELS]), usd, usd, model)
     replayed = replay_policy(table, fleet, policy, [""] * len(table))
     for index, question in enumerate(questions):
         state = state_of(model)
@@ -164,7 +165,7 @@ def test_a_replay_does_what_the_strategy_does(
 
 def test_plain_and_believed_cascades_differ_only_where_the_belief_knows_better() -> None:
     table = VoteTable.of(simulated(300))
-    fleet = Fleet(table.p_success, table.mean_usd, VoteModel())
+    fleet = Fleet.of(table, VoteModel())
     believed = replay_order(table, fleet, FixedOrder(("a", "b", "d"), 2))
     right, usd = asked_in_order(table, (0, 1, 3), 2)
     assert believed.usd == pytest.approx(usd)
@@ -277,9 +278,19 @@ def test_long_drafts_make_the_next_model_dearer() -> None:
     assert long.price_usd("d") == pytest.approx(0.002 + 0.008 * length_factor([np.log(4.0)], 0.5))
 
 
+def test_decisions_are_made_on_what_is_expected_and_accounts_on_what_it_cost() -> None:
+    questions = simulated(200)
+    dear = [replace(q, expected_usd={name: 3 * usd for name, usd in USD.items()}) for q in questions]
+    plain, doubtful = (VoteTable.of(each) for each in (questions, dear))
+    found = [replay_by_value(table, Fleet.of(table, VoteModel()), value) for table, value in ((plain, 0.02), (doubtful, 0.06))]
+    assert found[0].usd == pytest.approx(found[1].usd)
+    assert found[0].right.tolist() == found[1].right.tolist()
+    assert replay_by_value(doubtful, Fleet.of(doubtful, VoteModel()), 0.006).summary[1] < found[0].summary[1]
+
+
 def test_a_search_by_value_asks_more_the_more_an_answer_is_worth() -> None:
     table = VoteTable.of(simulated(150))
-    fleet = Fleet(table.p_success, table.mean_usd, VoteModel())
+    fleet = Fleet.of(table, VoteModel())
     costs = [replay_by_value(table, fleet, value).summary[1] for value in (0.0005, 0.005, 0.05, 0.5)]
     assert costs == sorted(costs)
     assert costs[0] < costs[-1]

@@ -65,7 +65,7 @@ def compare_policies(questions: Sequence[GradedQuestion], *, max_usd_per_query: 
     table = VoteTable.of(questions)
     vote_model = replace(fit_vote_model(table), length_sharing=fit_sharing(table))
     orders = list(fixed_orders(table))
-    fleet = Fleet(table.p_success, table.mean_usd, _scaled_on_held_out(table, vote_model, orders))
+    fleet = Fleet.of(table, _scaled_on_held_out(table, vote_model, orders))
     policies, replays = _try_all(table, fleet, orders, max_usd_per_query)
     stated = [np.array([fleet.vote_model.stated(p) for p in found.believed.tolist()]) for found in replays]
     return Comparison(table, fleet, tuple(estimate(policies, replays, stated)))
@@ -81,7 +81,7 @@ def _scaled_on_held_out(table: VoteTable, vote_model: VoteModel, orders: Sequenc
     for each in range(min(FOLDS, len(table))):
         known, held_out = table.rows(np.flatnonzero(fold != each)), table.rows(np.flatnonzero(fold == each))
         if len(known):
-            fleet = Fleet(known.p_success, known.mean_usd, fit_vote_model(known))
+            fleet = Fleet.of(known, fit_vote_model(known))
             found += [replay_order(held_out, fleet, order) for order in orders]
     if not found:
         return vote_model

@@ -35,11 +35,18 @@ class Replayed:
 
 @dataclass(frozen=True)
 class Fleet:
-    """What is known of the models of a table: P(right) and mean price, shape (models,), and how they err together."""
+    """What is known of the models of a table: P(right), mean price, and price as it is expected before asking, of shape
+    (models,), and how they err together.
+    """
 
     p_success: Array
     mean_usd: Array
+    expected_usd: Array
     vote_model: VoteModel
+
+    @classmethod
+    def of(cls, table: VoteTable, vote_model: VoteModel) -> Fleet:
+        return cls(table.p_success, table.mean_usd, table.expected_usd.mean(axis=0), vote_model)
 
 
 def replay_policy(table: VoteTable, fleet: Fleet, policy: Policy, questions: Sequence[str]) -> Replayed:
@@ -129,7 +136,7 @@ def _decide(
     left = [column for column in range(len(models)) if column not in asked]
     if not left:
         return None
-    prices, names = factor * fleet.mean_usd[left], [models[column] for column in left]
+    prices, names = factor * fleet.expected_usd[left], [models[column] for column in left]
     purchase = best_purchase(state, right[left], prices.tolist(), fleet.vote_model, value_usd=value_usd, names=names)
     if purchase.model is not None:
         return left[purchase.model]

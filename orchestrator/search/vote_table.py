@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,19 +21,27 @@ NO_ANSWER = -1
 class GradedQuestion:
     """One calibration question: for each model the group key of its answer (`None`: it is none), whether it was right,
     and what it cost.
+
+    `expected_usd` is what the engine expected it to cost before asking (empty: what it cost): decisions are made on that.
     """
 
     keys: Mapping[str, str | None]
     right: Mapping[str, bool]
     cost_usd: Mapping[str, float]
+    expected_usd: Mapping[str, float] = field(default_factory=dict)
 
     @classmethod
     def of_texts(
-        cls, question: str, answers: Mapping[str, str], right: Mapping[str, bool], cost_usd: Mapping[str, float]
+        cls,
+        question: str,
+        answers: Mapping[str, str],
+        right: Mapping[str, bool],
+        cost_usd: Mapping[str, float],
+        expected_usd: Mapping[str, float] | None = None,
     ) -> GradedQuestion:
         """From what each model wrote, and whether that was right; answers that are the same are found by reading them."""
         keys = group_answers([read_answer(text, question) for text in answers.values()], question).keys
-        return cls(dict(zip(answers, keys, strict=True)), dict(right), dict(cost_usd))
+        return cls(dict(zip(answers, keys, strict=True)), dict(right), dict(cost_usd), dict(expected_usd or {}))
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,7 @@ class VoteTable:
     groups: Indices
     right: Flags
     usd: Array
+    expected_usd: Array
     chance: Array
     bits: Array
 
@@ -73,8 +82,9 @@ class VoteTable:
                 chance[row, group], bits[row, group] = chance_of(key), information_bits(key)
             keys.append(tuple(number))
         right = np.array([[question.right[model] for model in models] for question in questions], dtype=bool)
-        usd = np.array([[question.cost_usd[model] for model in models] for question in questions], dtype=float)
-        return cls(models, tuple(keys), groups, right, usd, chance, bits)
+        usd = np.array([[q.cost_usd[model] for model in models] for q in questions], dtype=float)
+        expected = np.array([[q.expected_usd.get(model, q.cost_usd[model]) for model in models] for q in questions], dtype=float)
+        return cls(models, tuple(keys), groups, right, usd, expected, chance, bits)
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -91,7 +101,16 @@ class VoteTable:
     def rows(self, rows: Indices) -> VoteTable:
         """The questions number `rows`."""
         keys = tuple(self.keys[row] for row in rows)
-        return VoteTable(self.models, keys, self.groups[rows], self.right[rows], self.usd[rows], self.chance[rows], self.bits[rows])
+        return VoteTable(
+            self.models,
+            keys,
+            self.groups[rows],
+            self.right[rows],
+            self.usd[rows],
+            self.expected_usd[rows],
+            self.chance[rows],
+            self.bits[rows],
+        )
 
     def only(self, columns: Sequence[int]) -> VoteTable:
         """The models number `columns`, in that order. A group has the number of the first of them that says so."""
@@ -107,6 +126,7 @@ class VoteTable:
             np.where(said == NO_ANSWER, NO_ANSWER, first),
             self.right[:, columns],
             self.usd[:, columns],
+            self.expected_usd[:, columns],
             self.chance[rows, said],
             self.bits[rows, said],
         )
