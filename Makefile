@@ -130,6 +130,8 @@ bench: $(VENV)/.dev     ## every benchmark; DATA=../shared/data
 	$(BIN)/python -m benchmarks.memory --data $(DATA) --json build/memory.json
 	$(BIN)/python -m benchmarks.fleet --data $(DATA) --task gsm --json build/fleet_gsm.json
 	$(BIN)/python -m benchmarks.fleet --data $(DATA) --task crux --json build/fleet_crux.json
+	$(BIN)/python -m benchmarks.fleet --data $(DATA) --task mmlupro --json build/fleet_mmlupro.json
+	$(BIN)/python -m benchmarks.free_text --data $(DATA) --json build/free_text.json
 	$(BIN)/python -m benchmarks.code --data $(DATA) --json build/code.json
 	$(BIN)/python -m benchmarks.search_overhead --json build/search_overhead.json
 	$(BIN)/python -m benchmarks.gateway --json build/gateway.json
