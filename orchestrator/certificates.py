@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,7 +86,10 @@ def policy_hash(router: Router, profiles: Mapping[str, ModelProfile], search: ob
 def covered_search(config: Config) -> object:
     """What of the search a certificate depends on; `None` if it speaks of routing alone."""
     covers_search = isinstance(config.quality, PromiseConfig) and config.quality.covers == "search"
-    return (config.strategy, config.value_usd, config.max_tokens) if covers_search else None
+    if not covers_search:
+        return None
+    stated = config.strategy, config.value_usd, config.max_tokens
+    return stated if config.search is None else (*stated, hashlib.sha256(Path(config.search).read_bytes()).hexdigest())
 
 
 def model_versions(config: Config) -> dict[str, str]:

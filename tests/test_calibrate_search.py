@@ -155,3 +155,18 @@ def test_the_command_refuses_prices_that_are_none(tmp_path: Path, monkeypatch: p
     few = CliRunner().invoke(main, ["calibrate-search", "examples.jsonl", "--price", "0.1"])
     assert few.exit_code == 2
     assert "30 are needed" in few.output
+
+
+def test_a_certificate_of_the_search_ends_when_the_search_is_calibrated_anew(tmp_path: Path) -> None:
+    from orchestrator.certificates import covered_search
+    from orchestrator.config import Config
+
+    promise = {"max_loss": 0.05, "confidence": 0.9, "vs": "a", "covers": "search"}
+    config = Config.model_validate(
+        {"models": {"a": {"provider": "calculator"}}, "quality": promise, "search": str(tmp_path / "search.json")}
+    )
+    found = set()
+    for p in (0.5, 0.6):
+        Calibration({"a": p}, {"a": 0.1}, VoteModel(), FixedOrder(("a",)), 0.1, p, 0.1).save(tmp_path / "search.json")
+        found.add(covered_search(config))
+    assert len(found) == 2

@@ -112,6 +112,13 @@ def test_a_mixture_gives_a_question_always_the_same_and_keeps_to_its_share() -> 
         Mixture(mixed.first, mixed.second, 1.2)
 
 
+def test_a_query_that_says_what_an_answer_is_worth_is_searched_by_that() -> None:
+    follow = strategy_of(FixedOrder(("a",)), usual_usd=0.05)
+    done = answered(state_of(VoteModel()), "a", "number:1")
+    assert follow(done) == [Stop("one draft")]
+    assert follow(replace(done, value_usd=5.0))[0] != Stop("one draft")
+
+
 def test_the_engine_follows_a_policy() -> None:
     cheap, other, dear = Scripted("a", "42"), Scripted("b", "42"), Scripted("d", "43")
     policy = FixedOrder(("a", "b", "d"), 2)
@@ -216,8 +223,8 @@ def test_calibration_is_not_worse_than_the_best_simple_policy_at_any_price() -> 
 
 def test_without_money_the_cheapest_model_answers() -> None:
     fitted = calibrate(simulated(60), max_usd_per_query=0.0)
-    assert fitted.strategy(state_of(VoteModel())) == [Draft("a")]
-    assert isinstance(fitted.strategy(answered(state_of(VoteModel()), "a", "number:1"))[0], Stop)
+    assert fitted.strategy(state_of(VoteModel(), fitted.value_usd)) == [Draft("a")]
+    assert isinstance(fitted.strategy(answered(state_of(VoteModel(), fitted.value_usd), "a", "number:1"))[0], Stop)
     assert fitted.expected_usd == pytest.approx(USD["a"])
 
 

@@ -81,14 +81,17 @@ class Mixture:
 Policy = FixedOrder | ByValue | Mixture
 
 
-def strategy_of(policy: Policy) -> Strategy:
-    """The strategy that follows `policy`.
+def strategy_of(policy: Policy, *, usual_usd: float | None = None) -> Strategy:
+    """The strategy that follows `policy`; a query to which a right answer is worth something else than `usual_usd` is
+    searched by that value.
 
     Where a fixed order cannot be followed, it goes on as `adaptive`: an answer that a check rules out, free text (which
     nobody can agree on), models of which none is here or answers.
     """
 
     def follow(state: SearchState) -> Sequence[Action]:
+        if usual_usd is not None and state.value_usd != usual_usd:
+            return adaptive(state)
         chosen = policy.policy_for(state.question) if isinstance(policy, Mixture) else policy
         if isinstance(chosen, ByValue):
             return adaptive(replace(state, value_usd=chosen.value_usd))
