@@ -201,7 +201,7 @@ class Orchestrator:
         }
         if config.checks is not None and "verifiers" not in overrides:
             settings["verifiers"] = checks_from_config(config.checks, fleet.backends)
-        if config.search is not None:
+        if config.search is not None and "strategy" not in overrides:
             settings |= calibrated_settings(config, fleet.backends)
         if config.router is not None and "router" not in overrides:
             settings["router"] = trained_router(config.router)

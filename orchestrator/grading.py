@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from orchestrator.budget import Budget, Ledger
 from orchestrator.engine import Orchestrator
-from orchestrator.errors import BudgetExceeded, ConfigError, OrchestratorError
+from orchestrator.errors import BudgetExceeded, ConfigError, InvalidQuery, OrchestratorError
 from orchestrator.search.vote_table import GradedQuestion
 from orchestrator.trace import Trace
 from orchestrator.types import Query
@@ -34,37 +34,53 @@ class Graded:
     """What the fleet did: the questions that every model was asked, what that cost, and how many questions were left
     when the money ran out.
 
-    `failures` are the calls of each model that brought no answer.
+    `failures` are the calls of each model that brought no answer, `why` the reason of the last one, or why it was not affordable.
     """
 
     questions: tuple[GradedQuestion, ...]
     usd: float
     left: int
     failures: dict[str, int]
+    why: dict[str, str]
 
 
 def read_examples(path: Path) -> list[Example]:
-    """A file of JSON lines. Raises `ConfigError` with the line of the first mistake."""
+    """A file of JSON lines; of a question that comes again, the first counts. Raises `ConfigError` with the line of the first mistake."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}", remedy="Name a file of JSON lines in UTF-8") from None
-    found: list[Example] = []
+    found: dict[str, Example] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-            example = Example(str(row["question"]).strip(), str(row["answer"]).strip())
-        except (ValueError, KeyError, TypeError) as error:
-            problem = f"the field {error} is missing" if isinstance(error, KeyError) else str(error)
-            raise ConfigError(f"{path}:{number}: {problem}", remedy=FORM) from None
-        if not example.question or not example.answer:
-            raise ConfigError(f"{path}:{number}: a question and its answer cannot be empty", remedy=FORM)
-        found.append(example)
+        except (ValueError, RecursionError) as error:
+            raise ConfigError(f"{path}:{number}: not JSON: {error}", remedy=FORM) from None
+        example = _example(row, f"{path}:{number}")
+        found.setdefault(example.question, example)
     if not found:
         raise ConfigError(f"{path}: no examples", remedy=FORM)
-    return found
+    return list(found.values())
+
+
+def _example(row: object, where: str) -> Example:
+    if not isinstance(row, dict):
+        raise ConfigError(f"{where}: not an object with a question and an answer", remedy=FORM)
+    said = []
+    for name in ("question", "answer"):
+        if name not in row:
+            raise ConfigError(f"{where}: the field {name!r} is missing", remedy=FORM)
+        value = row[name]
+        if not isinstance(value, str | int | float) or value != value or not str(value).strip():
+            raise ConfigError(f"{where}: the {name} must be text or a number, and cannot be empty: {value!r}"[:300], remedy=FORM)
+        said.append(str(value).strip())
+    try:
+        Query.parse(said[0])
+    except InvalidQuery as error:
+        raise ConfigError(f"{where}: {error.message}", remedy=error.remedy) from None
+    return Example(*said)
 
 
 async def grade_fleet(
@@ -72,13 +88,14 @@ async def grade_fleet(
 ) -> Graded:
     """Asks every model every question, once and without memory, until `usd` is spent; what was graded by then counts.
 
-    An answer is right where `equivalent` is sure that it is the same as the known one. A call that fails counts as no
-    answer.
+    An answer is right where `equivalent` is sure that it is the same as the known one: numbers, choices, dates, names and
+    other short answers, no essays. A call that fails counts as no answer.
     """
     models = list(orchestrator.backends)
     account, gate = Ledger(Budget(usd=usd)), asyncio.Semaphore(AT_ONCE)
     graded: list[GradedQuestion] = []
     failures = dict.fromkeys(models, 0)
+    why: dict[str, str] = {}
     postponed: list[Example] = []
 
     async def one(example: Example) -> None:
@@ -91,6 +108,7 @@ async def grade_fleet(
 
     async def grade(example: Example) -> bool:
         said = await asyncio.gather(*(_ask(orchestrator, model, example.question, account) for model in models))
+        why.update({model: reply.why for model, reply in zip(models, said, strict=True) if reply.why})
         if any(reply.text is None for reply in said):
             return False
         texts = {model: reply.text or "" for model, reply in zip(models, said, strict=True)}
@@ -107,7 +125,7 @@ async def grade_fleet(
     for example in postponed:
         if not await grade(example):
             break
-    return Graded(tuple(graded), account.spent_usd, len(examples) - len(graded), failures)
+    return Graded(tuple(graded), account.spent_usd, len(examples) - len(graded), failures, why)
 
 
 class _Reply(NamedTuple):
@@ -116,18 +134,20 @@ class _Reply(NamedTuple):
     text: str | None
     usd: float
     expected_usd: float
+    why: str = ""
 
 
 async def _ask(orchestrator: Orchestrator, model: str, question: str, account: Ledger) -> _Reply:
     trace, ledger = Trace(), Ledger(within=account)
     query = Query.parse(question, models=frozenset((model,)), quality=0.0, uses_memory=False)
     expected_usd: float | None = None
+    why = ""
     try:
         plan = await orchestrator.plan(query, trace, strategy="single")
         expected_usd = next((option.cost_usd for option in plan.route.options if option.model == model), None)
         text: str | None = (await orchestrator.carry_out(plan, trace, ledger)).text
-    except BudgetExceeded:
-        text = None
-    except OrchestratorError:
-        text = ""
-    return _Reply(text, ledger.spent_usd, ledger.spent_usd if expected_usd is None else expected_usd)
+    except BudgetExceeded as error:
+        text, why = None, error.message
+    except OrchestratorError as error:
+        text, why = "", error.message
+    return _Reply(text, ledger.spent_usd, ledger.spent_usd if expected_usd is None else expected_usd, why)

@@ -150,6 +150,10 @@ def test_a_vote_model_survives_a_file(model: VoteModel) -> None:
 @pytest.mark.parametrize(
     "wrong",
     [
+        {"slope": float("nan")},
+        {"spread": float("inf")},
+        {"guessing": "x"},
+        {"pulls": ((1, 0.5),)},
         {"pulls": (("a", 0.0),)},
         {"copying": (("a", "b", 1.0),)},
         {"hopeless": 1.0},
@@ -187,6 +191,19 @@ def test_fitting_finds_who_copies_whom_and_nobody_else() -> None:
     assert max(found.values(), default=0.0) < 0.1
     independent = fit_vote_model(VoteTable.of(simulated(500))).copying
     assert max((p for *_, p in independent), default=0.0) < 0.1
+
+
+@pytest.mark.parametrize("copies", [1, 2, 4, 8])
+def test_one_model_under_many_names_is_believed_like_one(copies: int) -> None:
+    rng, questions = np.random.default_rng(0), []
+    names = [f"x{i}" for i in range(copies)]
+    for _ in range(200):
+        ok, other = rng.random() < 0.7, rng.random() < 0.6
+        key = "number:100" if ok else f"number:{101 + int(rng.integers(20))}"
+        keys = {**dict.fromkeys(names, key), "y": "number:100" if other else f"number:{101 + int(rng.integers(20))}"}
+        questions.append(GradedQuestion(keys, {**dict.fromkeys(names, bool(ok)), "y": bool(other)}, dict.fromkeys(keys, 0.001)))
+    model = fit_vote_model(VoteTable.of(questions))
+    assert replay([("number:100", 0.7)] * copies, model, voters=names).best == pytest.approx(0.7, abs=0.05)
 
 
 def test_fitting_finds_that_some_questions_are_hopeless() -> None:

@@ -13,11 +13,41 @@ from click.testing import CliRunner
 
 from orchestrator import Completion, ConfigError, Orchestrator, Usage
 from orchestrator.backends.base import LocalBackend, Request
+from orchestrator.backends.fleet_server import running_server
 from orchestrator.cli import main
 from orchestrator.errors import BackendError
 from orchestrator.grading import Example, grade_fleet, read_examples
 from orchestrator.search import ByValue, Calibration, FixedOrder, GradedQuestion, Mixture, VoteModel, calibrate
 from router import ModelProfile
+
+
+class Multiplying:
+    """A server of models that are wrong on every so manieth number."""
+
+    def __init__(self, wrong_every: dict[str, int]) -> None:
+        self._wrong_every = wrong_every
+
+    async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
+        body = b""
+        while True:
+            event = await receive()
+            body += event.get("body", b"")
+            if not event.get("more_body"):
+                break
+        asked = json.loads(body)
+        is_known = "nowhere" not in scope["path"]
+        n, times = map(int, re.findall(r"\d+", asked["messages"][-1]["content"])[-2:])
+        said = n * times + (n % self._wrong_every.get(asked["model"], 1) == 0)
+        choice = {"index": 0, "message": {"role": "assistant", "content": f"The answer is {said}."}, "finish_reason": "stop"}
+        told = (
+            {"choices": [choice], "usage": {"prompt_tokens": 20, "completion_tokens": 8}}
+            if is_known
+            else {"error": {"message": "no such model"}}
+        )
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "http.response.start", "status": 200 if is_known else 404, "headers": headers})
+        await send({"type": "http.response.body", "body": json.dumps(told).encode()})
+
 
 EXAMPLES = [Example(f"What is {n} * 3?", str(3 * n)) for n in range(11, 71)]
 
@@ -84,7 +114,9 @@ def test_a_calibration_survives_its_file(tmp_path: Path) -> None:
     assert asdict(loaded) == asdict(found)
     assert loaded.policy == found.policy
     for policy in (FixedOrder(("a", "b"), 2), ByValue(0.01), Mixture(FixedOrder(("a",)), ByValue(0.1), 0.25)):
-        Calibration({"a": 0.5}, {"a": 0.1}, VoteModel(copying=(("a", "b", 0.5),)), policy, 0.1, 0.5, 0.1).save(tmp_path / "x.json")
+        Calibration({"a": 0.5, "b": 0.6}, {"a": 0.1, "b": 0.2}, VoteModel(copying=(("a", "b", 0.5),)), policy, 0.1, 0.5, 0.1).save(
+            tmp_path / "x.json"
+        )
         assert Calibration.load(tmp_path / "x.json").policy == policy
 
 
@@ -97,13 +129,84 @@ def test_a_file_that_is_no_calibration_is_refused(tmp_path: Path, text: str) -> 
         Calibration.load(tmp_path / "search.json")
 
 
+GOOD = {
+    "format": 1,
+    "p_success": {"a": 0.5, "b": 0.6},
+    "cost_usd": {"a": 0.1, "b": 0.2},
+    "vote_model": {"spread": 1.0},
+    "policy": {"models": ["a"], "agree": 1},
+    "value_usd": 0.1,
+    "expected_accuracy": 0.5,
+    "expected_usd": 0.1,
+}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"p_success": {}},
+        {"p_success": ["a"]},
+        {"p_success": {"a": 2, "b": 0.5}},
+        {"p_success": {"a": "0.5", "b": 0.5}},
+        {"p_success": {"a": float("nan"), "b": 0.5}},
+        {"cost_usd": {"a": 0.1}},
+        {"cost_usd": {"a": -1, "b": 0}},
+        {"value_usd": -3},
+        {"value_usd": float("inf")},
+        {"policy": {"models": "ab", "agree": 1}},
+        {"policy": {"models": ["zz"], "agree": 1}},
+        {"policy": {"models": ["a"], "agree": 1.9}},
+        {"policy": {"value_usd": float("nan")}},
+        {"policy": {"value_usd": 10**400}},
+        {"policy": {"share": 10**400, "first": {"value_usd": 1}, "second": {"value_usd": 2}}},
+        {"policy": {"share": 0.5, "first": {"share": 1}, "second": {"value_usd": 2}}},
+        {"vote_model": {"slope": "x"}},
+        {"vote_model": {"slope": None}},
+        {"vote_model": {"slope": -1}},
+        {"vote_model": {"slope": float("nan")}},
+        {"vote_model": {"intercept": -1e9}},
+        {"vote_model": {"spread": 1e308}},
+        {"vote_model": {"spread": float("nan")}},
+        {"vote_model": {"easier": []}},
+        {"vote_model": {"pulls": [[["a"], 1]]}},
+        {"vote_model": {"pulls": 3}},
+        {"vote_model": {"unknown": 3}},
+    ],
+)
+def test_a_damaged_calibration_is_refused_as_a_whole(tmp_path: Path, wrong: dict[str, object]) -> None:
+    path = tmp_path / "search.json"
+    path.write_text(json.dumps(GOOD))
+    assert Calibration.load(path).policy == FixedOrder(("a",))
+    path.write_text(json.dumps(GOOD | wrong))
+    with pytest.raises(ValueError, match="not a calibration of the search"):
+        Calibration.load(path)
+    path.write_text("[" * 200_000)
+    with pytest.raises(ValueError, match="not a calibration of the search"):
+        Calibration.load(path)
+
+
+def test_examples_may_hold_any_line_separator_but_the_newline(tmp_path: Path) -> None:
+    rows = [
+        {"question": "What\u2028is\x85one?", "answer": True},
+        {"question": "And two?", "answer": 2.5},
+        {"question": "And two?", "answer": 3},
+    ]
+    (tmp_path / "examples.jsonl").write_text("\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8-sig")
+    assert [example.answer for example in read_examples(tmp_path / "examples.jsonl")] == ["True", "2.5"]
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
         ("", "no examples"),
         ('{"question": "x"}', "the field 'answer' is missing"),
         ('{"question": "x", "answer": ""}', "cannot be empty"),
-        ("\n[1]\n", ":2:"),
+        ('{"question": "x", "answer": NaN}', "must be text or a number"),
+        ('{"question": "x", "answer": "1"}\n{"question": "a\\u0000b", "answer": "1"}', ":2: the query is binary data"),
+        ("[" * 100_000, ":1: not JSON"),
+        ("\n[1]\n", ":2: not an object"),
+        ('{"question": "x", "answer": null}', "must be text or a number"),
+        ('\ufeff{"question": "x", "answer": [1]}', ":1: the answer must be"),
         ('{"question": "x", "answer": 4}\nnonsense', ":2:"),
     ],
 )
@@ -115,23 +218,35 @@ def test_mistakes_in_examples_are_told_with_their_line(tmp_path: Path, text: str
 
 def test_the_command_keeps_a_policy_that_the_configuration_uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    speed = "ttft_s: 0, tokens_per_s: 1000000"
+    with running_server(Multiplying({"small": 3, "middle": 5, "large": 40})) as url:  # type: ignore[arg-type]
+        check_the_command(url)
+
+
+def check_the_command(url: str) -> None:
     models = "\n".join(
-        f"  {name}: {{provider: simulated, skill: {skill}, input_usd_per_mtok: {price}, output_usd_per_mtok: {price}, {speed}}}"
-        for name, skill, price in (("small", 0.6, 0.1), ("middle", 0.7, 0.3), ("large", 0.95, 3))
+        f"  {name}: {{provider: compatible, base_url: {url}, input_usd_per_mtok: {price}, output_usd_per_mtok: {price}}}"
+        for name, price in (("small", 0.1), ("middle", 0.3), ("large", 3))
     )
     Path("orchestrator.yaml").write_text(f"models:\n{models}\nmemory: null\n")
     Path("examples.jsonl").write_text("\n".join(json.dumps({"question": f"What is {n} * 17?", "answer": 17 * n}) for n in range(11, 60)))
     run = CliRunner().invoke(main, ["calibrate-search", "examples.jsonl", "--price", "0.0001"])
     assert run.exit_code == 0, run.output
-    assert "49 questions" in run.output
-    assert "policy: " in run.output
+    assert "asking 3 models 49 questions" in run.output
+    assert re.search(r"large +right +48 \( 98.0%\)", run.output), run.output
+    assert "policy: ask " in run.output
     told = json.loads(CliRunner().invoke(main, ["calibrate-search", "examples.jsonl", "--price", "0.0001", "--json"]).stdout)
     assert told["expected_usd"] <= 0.0001
+    Path("orchestrator.yaml").write_text(f"models:\n{models}\nmemory: null\nsearch: gone.json\n")
+    again = CliRunner().invoke(main, ["calibrate-search", "examples.jsonl", "--price", "0.0001"])
+    assert again.exit_code == 0, again.output
+    Path("folder").write_text("a file")
+    unwritable = CliRunner().invoke(main, ["calibrate-search", "examples.jsonl", "--price", "0.0001", "--out", "folder/x.json"])
+    assert unwritable.exit_code == 2
+    assert "cannot be written" in unwritable.output
+    assert "graded" not in unwritable.output
     Path("orchestrator.yaml").write_text(f"models:\n{models}\nmemory: null\nsearch: .orchestrator/search.json\n")
     with Orchestrator.from_config() as orchestrator:
-        answer = orchestrator.answer_sync("What is 31 * 17?")
-        assert answer.stopped
+        assert orchestrator.answer_sync("What is 31 * 17?").text == "The answer is 527."
         assert orchestrator.value_usd == Calibration.load(".orchestrator/search.json").value_usd
     Path("orchestrator.yaml").write_text(f"models:\n{models.replace('large', 'giant')}\nmemory: null\nsearch: .orchestrator/search.json\n")
     with pytest.raises(ConfigError, match="models that this fleet lacks: large"):
@@ -139,6 +254,27 @@ def test_the_command_keeps_a_policy_that_the_configuration_uses(tmp_path: Path, 
     Path(".orchestrator/search.json").unlink()
     with pytest.raises(ConfigError, match="cannot be used"):
         Orchestrator.from_config()
+
+
+def test_nothing_is_kept_where_nothing_could_be_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("examples.jsonl").write_text("\n".join(json.dumps({"question": f"What is {n} * 17?", "answer": 17 * n}) for n in range(11, 60)))
+
+    def run(models: str, *options: str) -> str:
+        Path("orchestrator.yaml").write_text(f"models:\n{models}\nmemory: null\n")
+        found = CliRunner().invoke(main, ["calibrate-search", "examples.jsonl", "--price", "0.001", *options])
+        assert found.exit_code == 2, found.output
+        assert not Path(".orchestrator/search.json").exists()
+        return found.output
+
+    assert "hardly an answer is right: of 49" in run(
+        "  a: {provider: simulated, skill: 0.5, ttft_s: 0, tokens_per_s: 1000000, input_usd_per_mtok: 1, output_usd_per_mtok: 1}"
+    )
+    with running_server(Multiplying({"right": 1_000, "wrong": 1})) as url:  # type: ignore[arg-type]
+        priced = "{{provider: compatible, base_url: {}, input_usd_per_mtok: 1, output_usd_per_mtok: 1}}"
+        right = "  right: " + priced.format(url)
+        assert "broken failed on 49 of 49 questions" in run(f"{right}\n  broken: " + priced.format(f"{url}/nowhere"))
+        assert "are needed (right: " in run(right, "--usd", "0.0001")
 
 
 @pytest.mark.parametrize(
@@ -154,7 +290,7 @@ def test_the_command_refuses_prices_that_are_none(tmp_path: Path, monkeypatch: p
     assert told in run.output
     few = CliRunner().invoke(main, ["calibrate-search", "examples.jsonl", "--price", "0.1"])
     assert few.exit_code == 2
-    assert "30 are needed" in few.output
+    assert "examples.jsonl has 1 examples, 30 are needed" in few.output
 
 
 def test_a_certificate_of_the_search_ends_when_the_search_is_calibrated_anew(tmp_path: Path) -> None:

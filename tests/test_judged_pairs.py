@@ -59,7 +59,9 @@ def after(state: SearchState, compare: Compare, winner: str) -> SearchState:
 
 
 def test_two_cheap_drafts_are_compared_in_both_orders_by_who_wrote_neither() -> None:
-    assert judged_pairs(state_of()) == [Draft("small"), Draft("middle")]
+    assert judged_pairs(state_of()) == [Draft("small")]
+    assert judged_pairs(state_of(("small", POOR))) == [Draft("middle")]
+    assert judged_pairs(replace(state_of(("small", POOR)), quality=0.4)) == [Stop("P(right) 0.500 reaches the target 0.400")]
     state = state_of(("small", POOR), ("middle", GOOD))
     assert judged_pairs(state) == [Compare(0, 1, "judge"), Compare(1, 0, "judge")]
 
@@ -120,6 +122,12 @@ def test_the_engine_follows_the_judge_and_plays_it_again() -> None:
     recording = Recording.from_dict(json.loads(json.dumps(answer.trace.as_dict(with_search=True)["search"])))
     state, _ = replayed(recording, judged_pairs)
     assert state.candidates[state.leader or 0].text == answer.text
+
+
+def test_models_that_fail_are_followed_by_others() -> None:
+    fleet = {"a": Scripted("a", price=0.1), "b": Scripted("b", price=0.2), "c": Scripted("c", GOOD, price=300, skill=0.9)}
+    with Orchestrator(fleet, strategy=judged_pairs, quality=1.0) as orchestrator:
+        assert orchestrator.answer_sync("Why are there storms?").text == GOOD
 
 
 def test_a_reply_that_keeps_to_no_form_speaks_for_nobody() -> None:

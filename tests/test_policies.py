@@ -62,7 +62,7 @@ def test_a_cascade_asks_the_third_only_where_the_first_two_differ() -> None:
     assert follow(answered(state, "b", "number:1")) == [Stop("2 of 2 models agree")]
     differ = answered(state, "b", "number:2")
     assert follow(differ) == [Draft("d")]
-    assert follow(answered(differ, "d", "number:3")) == [Stop("all models of the policy were asked")]
+    assert follow(answered(differ, "d", "number:3")) == [Stop("nobody else of the policy is left to ask")]
 
 
 def test_a_majority_stops_as_soon_as_it_is_decided() -> None:
@@ -186,6 +186,33 @@ def test_graded_questions_that_do_not_fit_together_are_refused() -> None:
         calibrate([one, other], max_usd_per_query=1.0)
     with pytest.raises(ValueError, match="at least one"):
         calibrate([], max_usd_per_query=1.0)
+    with pytest.raises(ValueError, match="at least one model"):
+        calibrate([GradedQuestion({}, {}, {})], max_usd_per_query=1.0)
+    for usd in (float("nan"), float("inf"), -1.0, None):
+        with pytest.raises(ValueError, match="what an answer costs"):
+            calibrate([replace(one, cost_usd={**USD, "c": usd})] * 40, max_usd_per_query=1.0)  # type: ignore[dict-item]
+    with pytest.raises(ValueError, match="keys of answers"):
+        calibrate([replace(one, keys=dict.fromkeys(MODELS, 4))], max_usd_per_query=1.0)  # type: ignore[arg-type]
+    for limit in (float("nan"), float("inf"), -1.0):
+        with pytest.raises(ValueError, match="max_usd_per_query"):
+            calibrate([one], max_usd_per_query=limit)
+    assert calibrate([one], max_usd_per_query=1.0).expected_accuracy <= 1.0
+
+
+def test_money_buys_nothing_where_nobody_is_ever_right() -> None:
+    wrong = [replace(q, right=dict.fromkeys(MODELS, False)) for q in simulated(60)]
+    assert calibrate(wrong, max_usd_per_query=0.005).expected_usd == pytest.approx(USD["a"])
+
+
+def test_who_is_right_without_an_answer_is_not() -> None:
+    silent = [replace(q, keys={**q.keys, "d": None}) for q in simulated(60)]
+    assert calibrate(silent, max_usd_per_query=1.0).p_success["d"] < 0.05
+
+
+def test_a_refusal_does_not_end_a_fixed_order() -> None:
+    follow = strategy_of(FixedOrder(("a",)))
+    refused = answered(state_of(VoteModel()), "a", None)
+    assert isinstance(follow(refused)[0], Draft)
 
 
 # ---- the choice ----

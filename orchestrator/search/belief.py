@@ -46,6 +46,7 @@ Array = NDArray[np.float64]
 NODES = 15
 DEEP = 100
 P_MIN = 1e-4
+MOST = 1_000.0  # any number of a vote model
 MIN_NEW_SHARE = 1e-3  # that a wrong answer is one not yet seen, where the seen ones seem to be all there are
 
 
@@ -78,6 +79,14 @@ class VoteModel:
     def __post_init__(self) -> None:
         for name in ("pulls", "copying"):  # lists of lists, where they come out of a file
             object.__setattr__(self, name, tuple(tuple(row) for row in getattr(self, name)))
+        numbers = [getattr(self, name) for name in self.__dataclass_fields__ if name not in ("pulls", "copying")]
+        numbers += [number for row in (*self.pulls, *self.copying) for number in row[-1:]]
+        if not all(isinstance(number, int | float) and abs(number) < MOST for number in numbers):
+            raise ValueError(f"the numbers of a vote model must be finite, and below {MOST:g}: {self}"[:500])
+        if not all(isinstance(name, str) for row in (*self.pulls, *self.copying) for name in row[:-1]):
+            raise ValueError("pulls and copying must name models")
+        if self.slope <= 0:
+            raise ValueError(f"slope must be > 0, not {self.slope}")
         if any(pull <= 0 for _, pull in self.pulls) or any(not 0 <= p < 1 for *_, p in self.copying):
             raise ValueError("pulls must be > 0 and probabilities of copying in [0, 1)")
         if not 0 <= self.length_sharing <= 1:
@@ -111,7 +120,8 @@ class VoteModel:
         """The confidence to state where the belief is `p`; 0 and 1 stay what they are."""
         if not 0.0 < p < 1.0 or (self.slope, self.intercept) == (1.0, 0.0):
             return p
-        return 1.0 / (1.0 + math.exp(-(self.slope * math.log(p / (1.0 - p)) + self.intercept)))
+        log_odds = self.slope * math.log(p / (1.0 - p)) + self.intercept
+        return 0.5 * (1.0 + math.tanh(0.5 * log_odds))
 
 
 @dataclass(frozen=True, slots=True)

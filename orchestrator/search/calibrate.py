@@ -7,6 +7,7 @@ by value, and mixtures of two of them; and how far the belief in its answers can
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -40,6 +41,8 @@ class Comparison:
 
     def choose(self, max_usd_per_query: float) -> Calibration:
         """The policy that is estimated to be most accurate within a mean price in USD."""
+        if not max_usd_per_query >= 0 or math.isinf(max_usd_per_query):
+            raise ValueError(f"max_usd_per_query must be a number of USD, at least 0, not {max_usd_per_query!r}")
         table, fleet = self.table, self.fleet
         policy, parts = best_within(self.tried, max_usd_per_query)
         return Calibration(
@@ -48,13 +51,16 @@ class Comparison:
             fleet.vote_model,
             policy,
             _value_of(policy, self.tried, max_usd_per_query),
-            sum(share * part.accuracy for part, share in parts),
+            min(max(sum(share * part.accuracy for part, share in parts), 0.0), 1.0),
             sum(share * part.usd for part, share in parts),
         )
 
 
 def calibrate(questions: Sequence[GradedQuestion], *, max_usd_per_query: float) -> Calibration:
-    """Raises `ValueError` without questions, and where they do not name the same models."""
+    """The policy that is most accurate within a mean price in USD.
+
+    Raises `ValueError` without questions, where they do not name the same models, and on prices that are none.
+    """
     return compare_policies(questions, max_usd_per_query=max_usd_per_query).choose(max_usd_per_query)
 
 
@@ -62,6 +68,8 @@ def compare_policies(questions: Sequence[GradedQuestion], *, max_usd_per_query: 
     """Tries all fixed orders, and the search by rising values up to the first that costs more than `max_usd_per_query`.
     Raises as `calibrate`.
     """
+    if not max_usd_per_query >= 0 or math.isinf(max_usd_per_query):
+        raise ValueError(f"max_usd_per_query must be a number of USD, at least 0, not {max_usd_per_query!r}")
     table = VoteTable.of(questions)
     vote_model = replace(fit_vote_model(table), length_sharing=fit_sharing(table))
     orders = list(fixed_orders(table))

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.config import Config
 
 FORMAT = 1
+MOST_USD = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,19 @@ class Calibration:
     value_usd: float
     expected_accuracy: float
     expected_usd: float
+
+    def __post_init__(self) -> None:
+        """Raises `ValueError` on what no calibration can be."""
+        shares, prices = list(self.p_success.values()), list(self.cost_usd.values())
+        if not shares or not all(isinstance(p, int | float) and 0 < p < 1 for p in shares):
+            raise ValueError("p_success must name models, each with a share between 0 and 1")
+        numbers = [*prices, self.value_usd, self.expected_usd, self.expected_accuracy]
+        if set(self.cost_usd) != set(self.p_success) or not all(isinstance(n, int | float) and 0 <= n < MOST_USD for n in numbers):
+            raise ValueError("cost_usd must name the same models, and prices be numbers of USD, at least 0")
+        parts = (self.policy.first, self.policy.second) if isinstance(self.policy, Mixture) else (self.policy,)
+        unknown = {model for part in parts if isinstance(part, FixedOrder) for model in part.models} - set(self.p_success)
+        if unknown:
+            raise ValueError(f"the policy names models of which nothing is known: {', '.join(sorted(unknown))}")
 
     @property
     def strategy(self) -> Strategy:
@@ -80,7 +94,7 @@ class Calibration:
                 raise ValueError(f"this version reads format {FORMAT}")
             stored |= {"vote_model": VoteModel(**stored["vote_model"]), "policy": _policy_from_json(stored["policy"])}
             return cls(**stored)
-        except (KeyError, TypeError, AttributeError, ValueError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
             raise ValueError(f"{path}: not a calibration of the search: {error}") from None
 
 
@@ -123,4 +137,6 @@ def _policy_from_json(stored: Mapping[str, Any]) -> Policy:
 def _simple_from_json(stored: Mapping[str, Any]) -> FixedOrder | ByValue:
     if "value_usd" in stored:
         return ByValue(float(stored["value_usd"]))
-    return FixedOrder(tuple(stored["models"]), int(stored["agree"]))
+    if not isinstance(stored["models"], list) or not isinstance(stored["agree"], int):
+        raise TypeError("a fixed order has a list of models, and how many must agree")
+    return FixedOrder(tuple(stored["models"]), stored["agree"])

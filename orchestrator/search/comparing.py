@@ -13,11 +13,11 @@ from orchestrator.search.state import Choice, SearchState
 from orchestrator.search.steps import reached
 from verifiers.ensemble import Evidence
 
-MAX_DRAFTS = 3
+FIRST, MAX_DRAFTS = 2, 3  # drafts before a comparison, and in all
 
 
 def judged_pairs(state: SearchState) -> Sequence[Action]:
-    """Two drafts by the cheapest models; a model that wrote neither compares them in both orders; a third draft where
+    """Drafts by the two cheapest models; a model that wrote neither compares them in both orders; a third draft where
     that may pay.
 
     A judge's preferences are evidence as good as the ensemble has learned (`fit_ensemble`), never a decision; one that
@@ -29,8 +29,10 @@ def judged_pairs(state: SearchState) -> Sequence[Action]:
         return adaptive(state)
     if state.candidates and state.confidence >= state.quality:
         return [Stop(reached(state))]
-    if not state.drafts:
-        return [Draft(choice.model) for choice in _by_price(state, state.choices)[:2]] or [Stop("no model is left to ask")]
+    if len(state.candidates) < FIRST and state.choices:
+        return [Draft(_by_price(state, state.choices)[0].model)]
+    if not state.candidates:
+        return [Stop("no model is left to ask")]
     pair = _uncompared(state)
     if pair is not None and (judge := _judge(state, pair)) is not None:
         first, second = pair

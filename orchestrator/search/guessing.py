@@ -11,6 +11,7 @@ from functools import lru_cache
 REFERENCE_BITS = 10.0  # of an answer of which nothing is known
 BITS_PER_DIGIT, BITS_PER_CHARACTER = 3.3, 2.0  # a digit is one of ten; a character of an answer can be told halfway from those before it
 MIN_BITS = 1.0
+MOST_CHARACTERS = 80  # more make an answer no harder to guess
 LEVELS = (2.0, 3.3, 6.6, 10.0, 20.0, 40.0, 80.0)  # bits are told in steps, so that like questions are decided alike
 OPTIONS = 5  # of a question whose options are not known
 YES_OR_NO = frozenset(("yes", "no", "true", "false"))
@@ -28,10 +29,10 @@ def information_bits(key: str) -> float:
     character. The key of a behaviour or of anything else that does not spell out the answer has ten.
     """
     kind, _, said = key.partition(":")
-    said = re.sub(r"#\d+$", "", said).strip()
+    said = re.sub(r"#\d+$", "", said[:MOST_CHARACTERS]).strip()
     if kind == "choice":
         number = _OF_OPTIONS.search(said)
-        return max(math.log2(int(number[1]) if number else OPTIONS), MIN_BITS)
+        return math.log2(max(int(number[1]) if number else OPTIONS, 2))
     if said.casefold() in YES_OR_NO:
         return MIN_BITS
     if kind not in SPELLED:

@@ -7,6 +7,7 @@ answer is always the one that is believed most, so that a policy says only whom 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -31,7 +32,8 @@ class FixedOrder:
     agree: int = 1
 
     def __post_init__(self) -> None:
-        if not self.models or len(set(self.models)) < len(self.models) or not 1 <= self.agree <= len(self.models):
+        are_names = isinstance(self.models, tuple) and all(isinstance(name, str) for name in self.models)
+        if not are_names or not self.models or len(set(self.models)) < len(self.models) or not 1 <= self.agree <= len(self.models):
             raise ValueError(f"a fixed order names different models, and agree between 1 and their number: {self}")
 
     @property
@@ -46,6 +48,10 @@ class ByValue:
     """The strategy `adaptive`, with a right answer worth `value_usd`."""
 
     value_usd: float
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.value_usd < math.inf:
+            raise ValueError(f"value_usd must be a number of USD, at least 0, not {self.value_usd!r}")
 
     @property
     def in_words(self) -> str:
@@ -116,5 +122,5 @@ def _in_order(policy: FixedOrder, state: SearchState) -> Sequence[Action]:
     following = next((model for model in policy.models if model in left), None)
     if following is not None:
         return [Draft(following)]
-    answered = any(map(state.is_of_use, range(len(state.candidates))))
-    return [Stop("all models of the policy were asked")] if answered else adaptive(state)
+    answered = any(state.non_answer(index) is None for index in range(len(state.candidates)))
+    return [Stop("nobody else of the policy is left to ask")] if answered else adaptive(state)

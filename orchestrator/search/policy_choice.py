@@ -19,6 +19,7 @@ from orchestrator.search.policy_replay import Replayed
 from router.evaluate import Point, frontier
 
 SPLITS = 20
+INDIFFERENT = 0.001  # a difference in accuracy that is not paid for
 MIN_KEPT = 0.6  # of a policy's own difference: halves of few questions tell too little of what repeats itself
 
 
@@ -58,6 +59,8 @@ def repeatable_share(missed: Array, *, seed: int = 0) -> float:
 
     The slope by which one half of the columns predicts the other, for means of all columns (Spearman and Brown).
     """
+    if missed.shape[1] < 2:
+        return 0.0
     rng = np.random.default_rng(seed)
     both = each = 0.0
     for _ in range(SPLITS):
@@ -71,9 +74,14 @@ def repeatable_share(missed: Array, *, seed: int = 0) -> float:
 
 
 def upper_hull(tried: Sequence[Tried]) -> list[Tried]:
-    """Those that no mixture of two others beats, from the cheapest to the most accurate."""
+    """Those that no mixture of two others beats, from the cheapest to the most accurate; none that is hardly more accurate than the last."""
     by_point = {Point(t.usd, t.accuracy): t for t in reversed(tried)}
-    return [by_point[point] for point in frontier(list(by_point))]
+    hull = [by_point[point] for point in frontier(list(by_point))]
+    kept = hull[:1]
+    for point in hull[1:]:
+        if point.accuracy > kept[-1].accuracy + INDIFFERENT:
+            kept.append(point)
+    return kept
 
 
 def best_within(tried: Sequence[Tried], max_usd: float) -> tuple[Policy, list[tuple[Tried, float]]]:

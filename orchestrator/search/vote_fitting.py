@@ -25,6 +25,7 @@ MAX_FITTED = 600  # questions; more hardly tell more of the spread
 LOG_CONCENTRATION, LOG_PULL, GUESSING = (np.log(4.0), 1.0), (0.0, 0.5), (0.5, 0.3)  # means and standard deviations before any outcome
 IMAGINED_PAIRS = 10.0  # pairs of wrong answers in which nobody copies, before any outcome
 ROUNDS = 6
+DUPLICATES, MIN_MISSED = 0.7, 5  # the share of missed questions from which on two models are one; of so many at least
 MIN_COPYING, ERRORS = 0.02, 1.5
 REPEATS = tuple(float(power) for power in np.linspace(0.0, 1.0, 21))
 
@@ -32,10 +33,13 @@ REPEATS = tuple(float(power) for power in np.linspace(0.0, 1.0, 21))
 def fit_vote_model(table: VoteTable) -> VoteModel:
     """The vote model under which the answers of `table`, and which of them were right, are likely."""
     pairs = _Pairs.of(table)
-    model = VoteModel()
+    duplicates = _duplicates(table)
+    model = VoteModel(copying=tuple((one, other, p) for (one, other), p in duplicates.items()))
     for _ in range(ROUNDS):  # what pulls seem to explain of a pair, copying may explain better, and the other way round
         model = _fit_coincidence(pairs, table.models, model)
-        model = replace(model, copying=_fit_copying(pairs, table.models, model))
+        found = {(one, other): p for one, other, p in _fit_copying(pairs, table.models, model)}
+        together = {pair: max(found.get(pair, 0.0), duplicates.get(pair, 0.0)) for pair in (*found, *duplicates)}
+        model = replace(model, copying=tuple((one, other, p) for (one, other), p in together.items()))
     fitted = table.rows(np.arange(min(len(table), MAX_FITTED)))
     model = replace(model, typical_bits=_typical_bits(table))
     for _ in range(2):
@@ -49,6 +53,22 @@ def _typical_bits(table: VoteTable) -> float:
     said = table.groups != NO_ANSWER
     rows = np.broadcast_to(np.arange(len(table))[:, None], said.shape)[said]
     return float(np.exp(np.log(table.bits[rows, table.groups[said]]).mean())) if said.any() else REFERENCE_BITS
+
+
+def _duplicates(table: VoteTable) -> dict[tuple[str, str], float]:
+    """Pairs that are wrong on the same questions, and say the same there: one model under two names, or another's answers sold on.
+
+    Models that only err alike are often wrong alone; of all questions that one of two strong models misses, both miss half at most.
+    """
+    wrong = ~table.right
+    found = {}
+    for one, other in combinations(range(len(table.models)), 2):
+        missed = wrong[:, one] | wrong[:, other]
+        alike = missed & wrong[:, one] & wrong[:, other] & (table.groups[:, one] == table.groups[:, other])
+        share = alike.sum() / (missed.sum() + 1.0)
+        if missed.sum() >= MIN_MISSED and share > DUPLICATES:
+            found[table.models[one], table.models[other]] = round(float(min((share - DUPLICATES) / (1.0 - DUPLICATES), 0.99)), 4)
+    return found
 
 
 def log_likelihood(table: VoteTable, model: VoteModel) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -69,6 +70,13 @@ class VoteTable:
         models = tuple(sorted(questions[0].keys))
         if any(not (set(models) == set(q.keys) == set(q.right) == set(q.cost_usd)) for q in questions):
             raise ValueError("every graded question must name the same models")
+        if not all(key is None or isinstance(key, str) for q in questions for key in q.keys.values()):
+            raise ValueError("the keys of answers must be text, or None for what is none")
+        if not models:
+            raise ValueError("a graded question must name at least one model")
+        prices = (usd for q in questions for named in (q.cost_usd, q.expected_usd) for usd in named.values())
+        if not all(isinstance(usd, int | float) and math.isfinite(usd) and usd >= 0 for usd in prices):
+            raise ValueError("what an answer costs must be a number of USD, at least 0")
         shape = len(questions), len(models)
         groups, chance, bits = np.full(shape, NO_ANSWER), np.zeros(shape), np.ones(shape)
         keys: list[tuple[str, ...]] = []
@@ -81,7 +89,7 @@ class VoteTable:
                 group = groups[row, column] = number.setdefault(key, len(number))
                 chance[row, group], bits[row, group] = chance_of(key), information_bits(key)
             keys.append(tuple(number))
-        right = np.array([[question.right[model] for model in models] for question in questions], dtype=bool)
+        right = np.array([[q.right[model] and q.keys[model] is not None for model in models] for q in questions], dtype=bool)
         usd = np.array([[q.cost_usd[model] for model in models] for q in questions], dtype=float)
         expected = np.array([[q.expected_usd.get(model, q.cost_usd[model]) for model in models] for q in questions], dtype=float)
         return cls(models, tuple(keys), groups, right, usd, expected, chance, bits)
