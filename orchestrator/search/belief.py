@@ -3,22 +3,21 @@
 Models err together, because hard questions are hard for all. So each query has a latent ease, ease ~ N(0, spread^2),
 which every draft tells something about; given the ease, drafts are independent:
 
-    P(model m right | ease) = sigmoid(logit_m + ease)            logit_m set so that the mean over ease is the router's
-    P(m right)
+    P(model m right | ease) = sigmoid(logit_m + ease)
 
-(a one-parameter item response model, integrated by Gauss-Hermite quadrature). Wrong answers fall into groups by a
-Chinese restaurant process: a wrong vote joins a group of earlier wrong votes in proportion to their number, or opens a
-new one in proportion to a concentration. How likely two wrong answers coincide depends on three things:
+(a one-parameter item response model, integrated by Gauss-Hermite quadrature; logit_m is set so that the mean over ease
+is the router's P(m right)). Wrong answers fall into groups by a Chinese restaurant process: a wrong vote joins a group
+of earlier wrong votes in proportion to their number, or opens a new one in proportion to a concentration. How likely
+two wrong answers coincide depends on three things:
 
-- the answer: `concentration` grows with the bits that it takes to guess it (see `guessing`), so that two wrong models
-often meet at
-  "True" or "3" and hardly ever at a long string. A group attracts wrong votes by chance, too, one in 2^bits - 1.
-- the model: a strong one, when wrong, is wrong as others are (the question is misread or mislabelled); a weak one errs
-in ways of its
-  own. `pulls` weighs each model's votes; a pair's odds of coinciding are the product of its pulls by the concentration.
-- the pair: where one says what another said more often than that, it is taken to copy with some probability (`copying`,
-after Dong et
-  al. 2009, "Integrating conflicting data: the role of source dependence"). A copy says nothing new.
+- The answer. `concentration` grows with the bits that it takes to guess it (see `guessing`), so that two wrong models
+  often meet at "True" or "3" and hardly ever at a long string. A group attracts wrong votes by chance, too, one in
+  2^bits - 1.
+- The model. A strong one, when wrong, is wrong as others are (the question is misread or mislabelled); a weak one in
+  ways of its own. `pulls` weighs each model's votes: a pair's odds of coinciding are the product of its pulls, divided
+  by the concentration. The order of votes then matters a little, as it does in any such process with weights.
+- The pair. Where one says what another said more often than that, it is taken to copy with some probability (`copying`,
+  after Dong et al. 2009, "Integrating conflicting data: the role of source dependence"). A copy says nothing new.
 
 Verdicts multiply a group's odds by their likelihood ratio.
 
@@ -57,6 +56,10 @@ class VoteModel:
     `concentration` is that of an answer of ten bits; one of b bits has (b / 10)^`guessing` times as much. `pulls` are
     (model, pull > 0), 1 for models that are not named. `copying` are (model, model, P(one says what the other said,
     whatever is right)), in [0, 1). `repeat` and `other_way` in [0, 1] say how much a further vote of a model counts.
+
+    `hopeless` is the share of questions that no model gets right. `easier` shifts the ease of a question whose answer
+    takes b bits by `easier` log(`typical_bits` / b), in units of `spread`. `length_sharing` is for prices: see
+    `lengths`.
 
     `slope` and `intercept` are Platt scaling (Platt 1999) of the confidence that is stated and compared with targets:
     models err together in ways that one ease a question does not hold.
@@ -218,8 +221,9 @@ def ease_of_bits(bits: float, model: VoteModel) -> Array:
 def wrong_shares(sizes: Array, chance: Array, concentration: Array) -> tuple[Array, Array]:
     """Where a wrong vote goes under each hypothesis (groups..., none), for any number of states at once.
 
-    `sizes` and `chance` have shape (..., groups), `concentration` (...). P(it joins each group) has shape (..., groups, groups + 1), P(it is
-    a new one) shape (..., groups + 1). The diagonal of the first means nothing: a vote for the group that is right is not wrong.
+    `sizes` and `chance` have shape (..., groups), `concentration` (...). P(it joins each group) has shape (..., groups,
+    groups + 1), P(it is a new one) shape (..., groups + 1). The diagonal of the first means nothing: a vote for the
+    group that is right is not wrong.
     """
     concentration = concentration[..., None]
     votes, chances = sizes.sum(axis=-1, keepdims=True), chance.sum(axis=-1, keepdims=True)

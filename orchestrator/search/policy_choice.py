@@ -74,7 +74,9 @@ def repeatable_share(missed: Array, *, seed: int = 0) -> float:
 
 
 def upper_hull(tried: Sequence[Tried]) -> list[Tried]:
-    """Those that no mixture of two others beats, from the cheapest to the most accurate; none that is hardly more accurate than the last."""
+    """Those that no mixture of two others beats, from the cheapest to the most accurate; none that is hardly more
+    accurate than the last.
+    """
     by_point = {Point(t.usd, t.accuracy): t for t in reversed(tried)}
     hull = [by_point[point] for point in frontier(list(by_point))]
     kept = hull[:1]

@@ -56,9 +56,11 @@ def _typical_bits(table: VoteTable) -> float:
 
 
 def _duplicates(table: VoteTable) -> dict[tuple[str, str], float]:
-    """Pairs that are wrong on the same questions, and say the same there: one model under two names, or another's answers sold on.
+    """Pairs that are wrong on the same questions, and say the same there: one model under two names, or another's
+    answers sold on.
 
-    Models that only err alike are often wrong alone; of all questions that one of two strong models misses, both miss half at most.
+    Models that only err alike are often wrong alone; of all questions that one of two strong models misses, both miss
+    half at most.
     """
     wrong = ~table.right
     found = {}
