@@ -248,3 +248,23 @@ def test_the_stated_confidence_is_scaled_to_what_came_of_it() -> None:
 
 def test_believing_needs_no_names() -> None:
     assert believe([("number:540", 0.7), ("number:540", 0.7)]).confidence > 0.8
+
+
+def test_who_often_says_nothing_is_believed_more_when_it_speaks() -> None:
+    """A model that is right on half of all questions, and silent on most others, is right on most that it answers."""
+    rng, questions = np.random.default_rng(0), []
+    for n in range(300):
+        right = bool(rng.random() < 0.5)
+        said = "number:100" if right else None if rng.random() < 0.8 else f"number:{200 + n}"
+        questions.append(GradedQuestion({"a": said, "b": "number:100"}, {"a": right, "b": True}, {"a": 0.1, "b": 0.1}))
+    table = VoteTable.of(questions)
+    model = fit_vote_model(table)
+    assert dict(model.silence)["a"] == pytest.approx(0.8, abs=0.1)
+    assert replay([("number:100", 0.5)], model, voters=["a"]).best == pytest.approx(0.83, abs=0.06)
+    assert replay([("number:100", 0.5)], model, voters=["unknown"]).best == pytest.approx(0.5, abs=0.02)
+
+
+def test_one_vote_is_stated_as_it_is_believed() -> None:
+    model = VoteModel(slope=0.5, intercept=1.0)
+    assert model.stated(0.7, votes=1) == 0.7
+    assert model.stated(0.7, votes=2) != 0.7

@@ -45,6 +45,7 @@ Array = NDArray[np.float64]
 NODES = 15
 DEEP = 100
 P_MIN = 1e-4
+TABLES = ("pulls", "copying", "silence")
 MOST = 1_000.0  # any number of a vote model
 MIN_NEW_SHARE = 1e-3  # that a wrong answer is one not yet seen, where the seen ones seem to be all there are
 
@@ -57,6 +58,7 @@ class VoteModel:
     (model, pull > 0), 1 for models that are not named. `copying` are (model, model, P(one says what the other said,
     whatever is right)), in [0, 1). `repeat` and `other_way` in [0, 1] say how much a further vote of a model counts.
 
+    `silence` are (model, P(it gives no answer where it has no right one)), in [0, 1), 0 for models that are not named.
     `hopeless` is the share of questions that no model gets right. `easier` shifts the ease of a question whose answer
     takes b bits by `easier` log(`typical_bits` / b), in units of `spread`. `length_sharing` is for prices: see
     `lengths`.
@@ -78,20 +80,22 @@ class VoteModel:
     length_sharing: float = 0.0
     pulls: tuple[tuple[str, float], ...] = ()
     copying: tuple[tuple[str, str, float], ...] = ()
+    silence: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("pulls", "copying"):  # lists of lists, where they come out of a file
+        for name in TABLES:  # lists of lists, where they come out of a file
             object.__setattr__(self, name, tuple(tuple(row) for row in getattr(self, name)))
-        numbers = [getattr(self, name) for name in self.__dataclass_fields__ if name not in ("pulls", "copying")]
-        numbers += [number for row in (*self.pulls, *self.copying) for number in row[-1:]]
+        numbers = [getattr(self, name) for name in self.__dataclass_fields__ if name not in TABLES]
+        numbers += [number for row in (*self.pulls, *self.copying, *self.silence) for number in row[-1:]]
         if not all(isinstance(number, int | float) and abs(number) < MOST for number in numbers):
             raise ValueError(f"the numbers of a vote model must be finite, and below {MOST:g}: {self}"[:500])
-        if not all(isinstance(name, str) for row in (*self.pulls, *self.copying) for name in row[:-1]):
-            raise ValueError("pulls and copying must name models")
+        if not all(isinstance(name, str) for row in (*self.pulls, *self.copying, *self.silence) for name in row[:-1]):
+            raise ValueError("pulls, copying and silence must name models")
         if self.slope <= 0:
             raise ValueError(f"slope must be > 0, not {self.slope}")
-        if any(pull <= 0 for _, pull in self.pulls) or any(not 0 <= p < 1 for *_, p in self.copying):
-            raise ValueError("pulls must be > 0 and probabilities of copying in [0, 1)")
+        chances = [p for *_, p in self.copying] + [p for _, p in self.silence]
+        if any(pull <= 0 for _, pull in self.pulls) or any(not 0 <= p < 1 for p in chances):
+            raise ValueError("pulls must be > 0, and probabilities of copying and of silence in [0, 1)")
         if not 0 <= self.length_sharing <= 1:
             raise ValueError(f"length_sharing must lie in [0, 1], not {self.length_sharing}")
         if not 0 <= self.hopeless < 1 or self.typical_bits <= 0:
@@ -108,6 +112,10 @@ class VoteModel:
         """P(`one` says what `other` said without having found it by itself)."""
         return self._copying.get((one, other), 0.0) if one != other else 0.0
 
+    def p_silent(self, voter: str) -> float:
+        """P(`voter` gives no answer, where it has no right one)."""
+        return self._silence.get(voter, 0.0)
+
     def concentration_of(self, bits: float) -> float:
         return float(self.concentration * (bits / REFERENCE_BITS) ** self.guessing)
 
@@ -116,12 +124,19 @@ class VoteModel:
         return dict(self.pulls)
 
     @cached_property
+    def _silence(self) -> dict[str, float]:
+        return dict(self.silence)
+
+    @cached_property
     def _copying(self) -> dict[tuple[str, str], float]:
         return {pair: p for one, other, p in self.copying for pair in ((one, other), (other, one))}
 
-    def stated(self, p: float) -> float:
-        """The confidence to state where the belief is `p`; 0 and 1 stay what they are."""
-        if not 0.0 < p < 1.0 or (self.slope, self.intercept) == (1.0, 0.0):
+    def stated(self, p: float, votes: int = 2) -> float:
+        """The confidence to state where the belief after some votes is `p`; 0 and 1 stay what they are.
+
+        One vote is believed as its model's share of right answers, which needs no scaling.
+        """
+        if votes < 2 or not 0.0 < p < 1.0 or (self.slope, self.intercept) == (1.0, 0.0):
             return p
         log_odds = self.slope * math.log(p / (1.0 - p)) + self.intercept
         return 0.5 * (1.0 + math.tanh(0.5 * log_odds))
@@ -247,7 +262,8 @@ def vote(state: VoteState, key: str | None, right: Array, model: VoteModel, *, p
     choice = groups if is_new else state.keys.index(key)
     concentration = model.concentration_of(information_bits(key)) if groups == 0 else state.concentration(model)
     joined, new = wrong_shares(np.array(state.sizes, dtype=float), state.by_chance, np.array(concentration / pull))
-    likelihood = (1.0 - right)[None] * (new if is_new else joined[choice])[:, None]
+    wrong = (1.0 - right) * (1.0 - model.p_silent(voter))  # who says something has not kept silent for want of an answer
+    likelihood = wrong[None] * (new if is_new else joined[choice])[:, None]
     if is_new:
         likelihood = np.insert(likelihood, groups, right, axis=0)
         before = np.insert(state.weights, groups, state.weights[-1], axis=0)  # a new group comes out of "none of them"

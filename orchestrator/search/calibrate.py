@@ -75,7 +75,7 @@ def compare_policies(questions: Sequence[GradedQuestion], *, max_usd_per_query: 
     orders = list(fixed_orders(table))
     fleet = Fleet.of(table, _scaled_on_held_out(table, vote_model, orders))
     policies, replays = _try_all(table, fleet, orders, max_usd_per_query)
-    stated = [np.array([fleet.vote_model.stated(p) for p in found.believed.tolist()]) for found in replays]
+    stated = [found.stated(fleet.vote_model) for found in replays]
     return Comparison(table, fleet, tuple(estimate(policies, replays, stated)))
 
 
@@ -93,7 +93,9 @@ def _scaled_on_held_out(table: VoteTable, vote_model: VoteModel, orders: Sequenc
             found += [replay_order(held_out, fleet, order) for order in orders]
     if not found:
         return vote_model
-    return scaled(vote_model, np.concatenate([r.believed for r in found]), np.concatenate([r.right for r in found]), 1.0 / len(orders))
+    several = np.concatenate([r.votes for r in found]) > 1  # one vote is believed as its model's share of right answers
+    believed, right = np.concatenate([r.believed for r in found])[several], np.concatenate([r.right for r in found])[several]
+    return scaled(vote_model, believed, right, len(table) / max(len(believed), 1))
 
 
 def _try_all(

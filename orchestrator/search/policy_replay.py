@@ -19,13 +19,17 @@ from orchestrator.search.vote_table import NO_ANSWER, Flags, Indices, Votes, Vot
 @dataclass(frozen=True)
 class Replayed:
     """For each question whether the answer was right, how much it was believed, what it cost in USD, and how many
-    different answers were given; all of shape (questions,).
+    models were asked; all of shape (questions,).
     """
 
     right: Flags
     believed: Array
     usd: Array
-    answers: Indices
+    votes: Indices
+
+    def stated(self, model: VoteModel) -> Array:
+        """The confidence that `model` would state, shape (questions,)."""
+        return np.array([model.stated(p, votes) for p, votes in zip(self.believed.tolist(), self.votes.tolist(), strict=True)])
 
     @property
     def summary(self) -> tuple[float, float]:
@@ -61,7 +65,7 @@ def replay_policy(table: VoteTable, fleet: Fleet, policy: Policy, questions: Seq
         if len(rows):
             replayed = replay_policy(table.rows(rows), fleet, part, ())
             found.right[rows], found.believed[rows] = replayed.right, replayed.believed
-            found.usd[rows], found.answers[rows] = replayed.usd, replayed.answers
+            found.usd[rows], found.votes[rows] = replayed.usd, replayed.votes
     return found
 
 
@@ -84,7 +88,7 @@ def replay_order(table: VoteTable, fleet: Fleet, policy: FixedOrder) -> Replayed
     speaks = asked & (few.groups == leader[:, None]) & (leader != NO_ANSWER)[:, None]
     best = np.where(speaks, fleet.p_success[columns], -1.0).argmax(axis=1)
     right = few.right[np.arange(len(table)), best] & speaks.any(axis=1)
-    return Replayed(right, np.where(leader == NO_ANSWER, 0.0, believed), (few.usd * asked).sum(axis=1), votes.answers)
+    return Replayed(right, np.where(leader == NO_ANSWER, 0.0, believed), (few.usd * asked).sum(axis=1), asked.sum(axis=1))
 
 
 def asked_in_order(table: VoteTable, columns: tuple[int, ...], agree: int) -> tuple[Flags, Array]:
@@ -104,7 +108,7 @@ def replay_by_value(table: VoteTable, fleet: Fleet, value_usd: float) -> Replaye
     right = success_given_ease(fleet.p_success, fleet.vote_model)
     decided: dict[tuple[float, tuple[tuple[int, int, float], ...]], int | None] = {}
     sharing, longer = fleet.vote_model.length_sharing, np.log(np.maximum(table.usd, 1e-12) / np.maximum(fleet.mean_usd, 1e-12))
-    hits, believed, spent, answers = (np.zeros(len(table), dtype=kind) for kind in (bool, float, float, int))
+    hits, believed, spent, votes = (np.zeros(len(table), dtype=kind) for kind in (bool, float, float, int))
     for row in range(len(table)):
         state, asked = start(fleet.vote_model), list[int]()
         path: tuple[tuple[int, int, float], ...] = ()
@@ -126,8 +130,9 @@ def replay_by_value(table: VoteTable, fleet: Fleet, value_usd: float) -> Replaye
             lead = state.keys[int(np.argmax(state.weights[:-1].sum(axis=1)))]
             said_so = [column for column in asked if table.groups[row, column] == table.keys[row].index(lead)]
             hits[row] = table.right[row, max(said_so, key=lambda column: float(fleet.p_success[column]))]
-            believed[row], answers[row] = state.best, len(state.keys)
-    return Replayed(hits, believed, spent, answers)
+            believed[row] = state.best
+        votes[row] = len(asked)
+    return Replayed(hits, believed, spent, votes)
 
 
 def _decide(

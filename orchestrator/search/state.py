@@ -308,7 +308,7 @@ class SearchState:
         if self.leader is None:
             return 0.0
         believed = self.p_right(self.leader)
-        return self.vote_model.stated(believed) if self.comparable else believed
+        return self.vote_model.stated(believed, len(self.votes)) if self.comparable else believed
 
     def after_beginning(self, action: Call) -> SearchState:
         """The state once `action` was begun: a model is drafted from once without being drawn again on purpose."""

@@ -41,12 +41,18 @@ def fit_vote_model(table: VoteTable) -> VoteModel:
         together = {pair: max(found.get(pair, 0.0), duplicates.get(pair, 0.0)) for pair in (*found, *duplicates)}
         model = replace(model, copying=tuple((one, other, p) for (one, other), p in together.items()))
     fitted = table.rows(np.arange(min(len(table), MAX_FITTED)))
-    model = replace(model, typical_bits=_typical_bits(table))
+    model = replace(model, typical_bits=_typical_bits(table), silence=_fit_silence(table))
     for _ in range(2):
         model = max((replace(model, spread=x) for x in SPREADS), key=lambda candidate: log_likelihood(fitted, candidate))
         model = max((replace(model, hopeless=x) for x in HOPELESS), key=lambda candidate: log_likelihood(fitted, candidate))
         model = max((replace(model, easier=x) for x in EASIER), key=lambda candidate: log_likelihood(fitted, candidate))
     return model
+
+
+def _fit_silence(table: VoteTable) -> tuple[tuple[str, float], ...]:
+    """How often each model gives no answer where it has no right one, with one imagined answer that is wrong."""
+    silent, wrong = (table.groups == NO_ANSWER).sum(axis=0), (~table.right).sum(axis=0)
+    return tuple((name, round(float(p), 4)) for name, p in zip(table.models, silent / (wrong + 1.0), strict=True) if p > 0)
 
 
 def _typical_bits(table: VoteTable) -> float:

@@ -192,7 +192,7 @@ class Votes:
         joined, new = wrong_shares(sizes, chance, concentration)
         is_new = ~seen[each, group]
         share = np.where(is_new[:, None], new, joined[each, group])
-        likelihood = share[:, :, None] * (1.0 - right)
+        likelihood = share[:, :, None] * ((1.0 - right) * (1.0 - model.p_silent(table.models[column])))
         likelihood[each, group] = right
         p_copy, is_copied = self._copies(at, column, group)
         likelihood *= (1.0 - p_copy)[:, None, None]
@@ -220,8 +220,3 @@ class Votes:
         leader = np.argmax(shares[:, :-1], axis=1)
         p = shares[np.arange(len(shares)), leader] / shares.sum(axis=1)
         return np.where(self._seen.any(axis=1), leader, NO_ANSWER), p
-
-    @property
-    def answers(self) -> Indices:
-        """How many different answers were given to each question so far."""
-        return np.asarray(self._seen.sum(axis=1))
