@@ -42,7 +42,7 @@ def draw(found: dict[str, Any], task: str, file: Path) -> None:
     points(found["models"], "o", "tab:gray", "single models")
     points(found["baselines"], "s", "tab:orange", "fixed policies")
     curve = sorted((row["cost_usd_per_1k"], row["accuracy"]) for row in found["frontier"])
-    frontier_axes.plot(*zip(*curve, strict=True), "-", color="tab:blue", label="this engine, by what a right answer is worth (replayed)")
+    frontier_axes.plot(*zip(*curve, strict=True), "-", color="tab:blue", label="this engine, by its price limit (replayed)")
     frontier_axes.scatter(
         [found["cost_usd_per_1k"]], [found["accuracy"]], marker="*", s=180, color="tab:blue", label="this engine, measured over HTTP"
     )
