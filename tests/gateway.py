@@ -38,12 +38,7 @@ class Provider:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
             return
-        raw = b""
-        while True:
-            message = await receive()
-            raw += message.get("body", b"")
-            if not message.get("more_body"):
-                break
+        raw = await read_body(receive)
         body = json.loads(raw) if raw else {}
         self.bodies.append(body)
         self.paths.append(scope["path"])
@@ -57,6 +52,16 @@ class Provider:
             playing.cancel()
         else:
             playing.result()
+
+
+async def read_body(receive: Any) -> bytes:
+    """The whole body of an ASGI request."""
+    raw = b""
+    while True:
+        message = await receive()
+        raw += message.get("body", b"")
+        if not message.get("more_body"):
+            return raw
 
 
 async def reply(send: Send, status: int, body: Any, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:

@@ -7,18 +7,19 @@ import json
 import re
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from orchestrator import Completion, ConfigError, Orchestrator, Usage
 from orchestrator.backends.base import LocalBackend, Request
-from orchestrator.backends.fleet_server import running_server
 from orchestrator.cli import main
 from orchestrator.errors import BackendError
 from orchestrator.grading import Example, grade_fleet, read_examples
 from orchestrator.search import ByValue, Calibration, FixedOrder, GradedQuestion, Mixture, VoteModel, calibrate
 from router import ModelProfile
+from tests.gateway import read_body, reply, served
 
 
 class Multiplying:
@@ -27,26 +28,15 @@ class Multiplying:
     def __init__(self, wrong_every: dict[str, int]) -> None:
         self._wrong_every = wrong_every
 
-    async def __call__(self, scope, receive, send) -> None:  # type: ignore[no-untyped-def]
-        body = b""
-        while True:
-            event = await receive()
-            body += event.get("body", b"")
-            if not event.get("more_body"):
-                break
-        asked = json.loads(body)
-        is_known = "nowhere" not in scope["path"]
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        asked = json.loads(await read_body(receive))
+        if "nowhere" in scope["path"]:
+            await reply(send, 404, {"error": {"message": "no such model"}})
+            return
         n, times = map(int, re.findall(r"\d+", asked["messages"][-1]["content"])[-2:])
-        said = n * times + (n % self._wrong_every.get(asked["model"], 1) == 0)
+        said = n * times + (n % self._wrong_every[asked["model"]] == 0)
         choice = {"index": 0, "message": {"role": "assistant", "content": f"The answer is {said}."}, "finish_reason": "stop"}
-        told = (
-            {"choices": [choice], "usage": {"prompt_tokens": 20, "completion_tokens": 8}}
-            if is_known
-            else {"error": {"message": "no such model"}}
-        )
-        headers = [(b"content-type", b"application/json")]
-        await send({"type": "http.response.start", "status": 200 if is_known else 404, "headers": headers})
-        await send({"type": "http.response.body", "body": json.dumps(told).encode()})
+        await reply(send, 200, {"choices": [choice], "usage": {"prompt_tokens": 20, "completion_tokens": 8}})
 
 
 EXAMPLES = [Example(f"What is {n} * 3?", str(3 * n)) for n in range(11, 71)]
@@ -218,13 +208,13 @@ def test_mistakes_in_examples_are_told_with_their_line(tmp_path: Path, text: str
 
 def test_the_command_keeps_a_policy_that_the_configuration_uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    with running_server(Multiplying({"small": 3, "middle": 5, "large": 40})) as url:  # type: ignore[arg-type]
+    with served(Multiplying({"small": 3, "middle": 5, "large": 40})) as url:
         check_the_command(url)
 
 
 def check_the_command(url: str) -> None:
     models = "\n".join(
-        f"  {name}: {{provider: compatible, base_url: {url}, input_usd_per_mtok: {price}, output_usd_per_mtok: {price}}}"
+        f"  {name}: {{provider: compatible, base_url: {url}/v1, input_usd_per_mtok: {price}, output_usd_per_mtok: {price}}}"
         for name, price in (("small", 0.1), ("middle", 0.3), ("large", 3))
     )
     Path("orchestrator.yaml").write_text(f"models:\n{models}\nmemory: null\n")
@@ -270,8 +260,8 @@ def test_nothing_is_kept_where_nothing_could_be_learned(tmp_path: Path, monkeypa
     assert "hardly an answer is right: of 49" in run(
         "  a: {provider: simulated, skill: 0.5, ttft_s: 0, tokens_per_s: 1000000, input_usd_per_mtok: 1, output_usd_per_mtok: 1}"
     )
-    with running_server(Multiplying({"right": 1_000, "wrong": 1})) as url:  # type: ignore[arg-type]
-        priced = "{{provider: compatible, base_url: {}, input_usd_per_mtok: 1, output_usd_per_mtok: 1}}"
+    with served(Multiplying({"right": 1_000, "wrong": 1})) as url:
+        priced = "{{provider: compatible, base_url: {}/v1, input_usd_per_mtok: 1, output_usd_per_mtok: 1}}"
         right = "  right: " + priced.format(url)
         assert "broken failed on 49 of 49 questions" in run(f"{right}\n  broken: " + priced.format(f"{url}/nowhere"))
         assert "are needed (right: " in run(right, "--usd", "0.0001")

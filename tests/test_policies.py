@@ -16,7 +16,7 @@ from orchestrator.search.calibrate import calibrate, compare_policies
 from orchestrator.search.lengths import fit_sharing, length_factor
 from orchestrator.search.policies import ByValue, FixedOrder, Mixture, strategy_of
 from orchestrator.search.policy_choice import best_within, estimate, repeatable_share, upper_hull
-from orchestrator.search.policy_replay import Fleet, Replayed, asked_in_order, replay_by_value, replay_order, replay_policy
+from orchestrator.search.policy_replay import KnownFleet, Replayed, replay_by_value, replay_order, replay_policy
 from orchestrator.search.state import Choice, SearchState
 from orchestrator.search.vote_table import GradedQuestion, VoteTable
 from orchestrator.types import Candidate, Usage
@@ -152,7 +152,7 @@ def test_a_replay_does_what_the_strategy_does(
         questions.append(GradedQuestion(named, {name: key == "number:540" for name, key in named.items()}, USD))
     table = VoteTable.of(questions)
     usd = np.array([USD[name] for name in MODELS])
-    fleet = Fleet(np.array([P[name] for name in MODELS]), usd, usd, model)
+    fleet = KnownFleet(np.array([P[name] for name in MODELS]), usd, usd, model)
     replayed = replay_policy(table, fleet, policy, [""] * len(table))
     for index, question in enumerate(questions):
         state = state_of(model)
@@ -170,9 +170,21 @@ def test_a_replay_does_what_the_strategy_does(
                 assert bool(replayed.right[index]) == question.right[state.candidates[state.leader].model]
 
 
+def asked_in_order(table: VoteTable, columns: tuple[int, ...], agree: int) -> tuple[np.ndarray, np.ndarray]:
+    """Plainly, without a belief: is the answer right that `agree` models give first, or else the last one's; and the
+    price. Shape (questions,).
+    """
+    said = np.where(table.groups[:, columns] == -1, -1 - np.arange(len(columns)), table.groups[:, columns])
+    votes = (said[:, :, None] == said[:, None, :]) & np.tri(len(columns), dtype=bool)  # of each model, who said the same before it
+    enough = votes.sum(axis=2) >= agree
+    stop = np.where(enough.any(axis=1), enough.argmax(axis=1), len(columns) - 1)
+    rows = np.arange(len(table))
+    return table.right[:, columns][rows, stop], table.usd[:, columns].cumsum(axis=1)[rows, stop]
+
+
 def test_plain_and_believed_cascades_differ_only_where_the_belief_knows_better() -> None:
     table = VoteTable.of(simulated(300))
-    fleet = Fleet.of(table, VoteModel())
+    fleet = KnownFleet.of(table, VoteModel())
     believed = replay_order(table, fleet, FixedOrder(("a", "b", "d"), 2))
     right, usd = asked_in_order(table, (0, 1, 3), 2)
     assert believed.usd == pytest.approx(usd)
@@ -316,15 +328,15 @@ def test_decisions_are_made_on_what_is_expected_and_accounts_on_what_it_cost() -
     questions = simulated(200)
     dear = [replace(q, expected_usd={name: 3 * usd for name, usd in USD.items()}) for q in questions]
     plain, doubtful = (VoteTable.of(each) for each in (questions, dear))
-    found = [replay_by_value(table, Fleet.of(table, VoteModel()), value) for table, value in ((plain, 0.02), (doubtful, 0.06))]
+    found = [replay_by_value(table, KnownFleet.of(table, VoteModel()), value) for table, value in ((plain, 0.02), (doubtful, 0.06))]
     assert found[0].usd == pytest.approx(found[1].usd)
     assert found[0].right.tolist() == found[1].right.tolist()
-    assert replay_by_value(doubtful, Fleet.of(doubtful, VoteModel()), 0.006).summary[1] < found[0].summary[1]
+    assert replay_by_value(doubtful, KnownFleet.of(doubtful, VoteModel()), 0.006).summary[1] < found[0].summary[1]
 
 
 def test_a_search_by_value_asks_more_the_more_an_answer_is_worth() -> None:
     table = VoteTable.of(simulated(150))
-    fleet = Fleet.of(table, VoteModel())
+    fleet = KnownFleet.of(table, VoteModel())
     costs = [replay_by_value(table, fleet, value).summary[1] for value in (0.0005, 0.005, 0.05, 0.5)]
     assert costs == sorted(costs)
     assert costs[0] < costs[-1]

@@ -13,13 +13,13 @@ from orchestrator.search import Combine, Critique, Draft, Revise, Revised, Revis
 from orchestrator.search.actions import Action
 from orchestrator.search.adaptive import adaptive
 from orchestrator.search.belief import VoteModel, believe, replay, to_belief
-from orchestrator.search.calibrate import fit_repeat
 from orchestrator.search.criticism import draft_critique_revise
 from orchestrator.search.panel import debate, mixture, two_ways
 from orchestrator.search.revising import CRITERIA, CRITIQUE, FORM, OPINION, TRUSTED, read_critique
 from orchestrator.search.sampling import best_of, consistent
 from orchestrator.search.state import Choice, Strategy
 from orchestrator.search.tree import tree
+from orchestrator.search.vote_fitting import fit_repeat
 from orchestrator.types import Candidate
 from verifiers import Verdict
 

@@ -10,6 +10,7 @@ from orchestrator.search.recording import Diverged, Recording, replayed
 from orchestrator.search.revising import Revised, RevisionOdds, fit_revisions
 from orchestrator.search.state import Choice, SearchState, Strategy, revisions_in
 from orchestrator.search.strategies import STRATEGIES
+from orchestrator.search.vote_fitting import fit_repeat
 from orchestrator.search.vote_table import GradedQuestion
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "believe",
     "calibrate",
     "compare_policies",
+    "fit_repeat",
     "fit_revisions",
     "replayed",
     "revisions_in",

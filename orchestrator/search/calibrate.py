@@ -19,11 +19,9 @@ from orchestrator.search.calibration import Calibration
 from orchestrator.search.lengths import fit_sharing
 from orchestrator.search.policies import ByValue, FixedOrder, Mixture, Policy
 from orchestrator.search.policy_choice import Tried, best_within, estimate
-from orchestrator.search.policy_replay import Fleet, Replayed, replay_by_value, replay_order
-from orchestrator.search.vote_fitting import fit_repeat, fit_vote_model, scaled
+from orchestrator.search.policy_replay import KnownFleet, Replayed, replay_by_value, replay_order
+from orchestrator.search.vote_fitting import fit_vote_model, scaled
 from orchestrator.search.vote_table import GradedQuestion, VoteTable
-
-__all__ = ["Calibration", "GradedQuestion", "calibrate", "fit_repeat"]
 
 VALUES_USD = tuple(float(v) for v in np.geomspace(1e-4, 1.0, 33))
 MAJORITIES = (3, 5, 7, 9, 11)
@@ -36,13 +34,12 @@ class Comparison:
     """What every policy did on the same graded questions: any price limit can be chosen for, without another replay."""
 
     table: VoteTable
-    fleet: Fleet
+    fleet: KnownFleet
     tried: tuple[Tried, ...]
 
     def choose(self, max_usd_per_query: float) -> Calibration:
-        """The policy that is estimated to be most accurate within a mean price in USD."""
-        if not max_usd_per_query >= 0 or math.isinf(max_usd_per_query):
-            raise ValueError(f"max_usd_per_query must be a number of USD, at least 0, not {max_usd_per_query!r}")
+        """The policy that is estimated to be most accurate within a mean price in USD. Raises `ValueError` on a price that is none."""
+        _check_limit(max_usd_per_query)
         table, fleet = self.table, self.fleet
         policy, parts = best_within(self.tried, max_usd_per_query)
         return Calibration(
@@ -68,15 +65,19 @@ def compare_policies(questions: Sequence[GradedQuestion], *, max_usd_per_query: 
     """Tries all fixed orders, and the search by rising values up to the first that costs more than `max_usd_per_query`.
     Raises as `calibrate`.
     """
-    if not max_usd_per_query >= 0 or math.isinf(max_usd_per_query):
-        raise ValueError(f"max_usd_per_query must be a number of USD, at least 0, not {max_usd_per_query!r}")
+    _check_limit(max_usd_per_query)
     table = VoteTable.of(questions)
     vote_model = replace(fit_vote_model(table), length_sharing=fit_sharing(table))
     orders = list(fixed_orders(table))
-    fleet = Fleet.of(table, _scaled_on_held_out(table, vote_model, orders))
+    fleet = KnownFleet.of(table, _scaled_on_held_out(table, vote_model, orders))
     policies, replays = _try_all(table, fleet, orders, max_usd_per_query)
     stated = [found.stated(fleet.vote_model) for found in replays]
     return Comparison(table, fleet, tuple(estimate(policies, replays, stated)))
+
+
+def _check_limit(max_usd_per_query: float) -> None:
+    if not max_usd_per_query >= 0 or math.isinf(max_usd_per_query):
+        raise ValueError(f"max_usd_per_query must be a number of USD, at least 0, not {max_usd_per_query!r}")
 
 
 def _scaled_on_held_out(table: VoteTable, vote_model: VoteModel, orders: Sequence[FixedOrder]) -> VoteModel:
@@ -89,7 +90,7 @@ def _scaled_on_held_out(table: VoteTable, vote_model: VoteModel, orders: Sequenc
     for each in range(min(FOLDS, len(table))):
         known, held_out = table.rows(np.flatnonzero(fold != each)), table.rows(np.flatnonzero(fold == each))
         if len(known):
-            fleet = Fleet.of(known, fit_vote_model(known))
+            fleet = KnownFleet.of(known, fit_vote_model(known))
             found += [replay_order(held_out, fleet, order) for order in orders]
     if not found:
         return vote_model
@@ -99,7 +100,7 @@ def _scaled_on_held_out(table: VoteTable, vote_model: VoteModel, orders: Sequenc
 
 
 def _try_all(
-    table: VoteTable, fleet: Fleet, orders: Sequence[FixedOrder], max_usd: float
+    table: VoteTable, fleet: KnownFleet, orders: Sequence[FixedOrder], max_usd: float
 ) -> tuple[list[FixedOrder | ByValue], list[Replayed]]:
     policies: list[FixedOrder | ByValue] = [*orders]
     replays = [replay_order(table, fleet, order) for order in orders]

@@ -15,7 +15,7 @@ MOST_CHARACTERS = 80  # more make an answer no harder to guess
 LEVELS = (2.0, 3.3, 6.6, 10.0, 20.0, 40.0, 80.0)  # bits are told in steps, so that like questions are decided alike
 OPTIONS = 5  # of a question whose options are not known
 YES_OR_NO = frozenset(("yes", "no", "true", "false"))
-SPELLED = frozenset(("number", "literal", "text", "quantity", "row", "tuple", "set", "list", "formula", "json", "code", "date", "time"))
+SPELLED = frozenset(("number", "literal", "text", "quantity", "row", "tuple", "set", "list", "interval", "formula", "json", "date", "time"))
 
 _OF_OPTIONS = re.compile(r" of (\d{1,2})$")
 _NUMBER = re.compile(r"-?[\d.,/]*\d[\d.,/]*%?")

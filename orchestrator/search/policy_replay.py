@@ -38,7 +38,7 @@ class Replayed:
 
 
 @dataclass(frozen=True)
-class Fleet:
+class KnownFleet:
     """What is known of the models of a table: P(right), mean price, and price as it is expected before asking, of shape
     (models,), and how they err together.
     """
@@ -49,11 +49,11 @@ class Fleet:
     vote_model: VoteModel
 
     @classmethod
-    def of(cls, table: VoteTable, vote_model: VoteModel) -> Fleet:
+    def of(cls, table: VoteTable, vote_model: VoteModel) -> KnownFleet:
         return cls(table.p_success, table.mean_usd, table.expected_usd.mean(axis=0), vote_model)
 
 
-def replay_policy(table: VoteTable, fleet: Fleet, policy: Policy, questions: Sequence[str]) -> Replayed:
+def replay_policy(table: VoteTable, fleet: KnownFleet, policy: Policy, questions: Sequence[str]) -> Replayed:
     """Any policy; `questions` are the texts by which a mixture decides, in order of the table."""
     if isinstance(policy, FixedOrder):
         return replay_order(table, fleet, policy)
@@ -69,7 +69,7 @@ def replay_policy(table: VoteTable, fleet: Fleet, policy: Policy, questions: Seq
     return found
 
 
-def replay_order(table: VoteTable, fleet: Fleet, policy: FixedOrder) -> Replayed:
+def replay_order(table: VoteTable, fleet: KnownFleet, policy: FixedOrder) -> Replayed:
     """A fixed order, on all questions at once."""
     columns = [table.models.index(model) for model in policy.models]
     few = table.only(columns)
@@ -91,19 +91,7 @@ def replay_order(table: VoteTable, fleet: Fleet, policy: FixedOrder) -> Replayed
     return Replayed(right, np.where(leader == NO_ANSWER, 0.0, believed), (few.usd * asked).sum(axis=1), asked.sum(axis=1))
 
 
-def asked_in_order(table: VoteTable, columns: tuple[int, ...], agree: int) -> tuple[Flags, Array]:
-    """Plainly, without a belief: is the answer right that `agree` models give first, or else the last one's; and the
-    price. Shape (questions,).
-    """
-    said = np.where(table.groups[:, columns] == NO_ANSWER, -1 - np.arange(len(columns)), table.groups[:, columns])
-    votes = (said[:, :, None] == said[:, None, :]) & np.tri(len(columns), dtype=bool)  # of each model, who said the same before it
-    enough = votes.sum(axis=2) >= agree
-    stop = np.where(enough.any(axis=1), enough.argmax(axis=1), len(columns) - 1)
-    rows = np.arange(len(table))
-    return table.right[:, columns][rows, stop], table.usd[:, columns].cumsum(axis=1)[rows, stop]
-
-
-def replay_by_value(table: VoteTable, fleet: Fleet, value_usd: float) -> Replayed:
+def replay_by_value(table: VoteTable, fleet: KnownFleet, value_usd: float) -> Replayed:
     """The strategy `adaptive`. Decisions depend only on the votes so far and on how long they are, so that they are shared."""
     right = success_given_ease(fleet.p_success, fleet.vote_model)
     decided: dict[tuple[float, tuple[tuple[int, int, float], ...]], int | None] = {}
@@ -136,7 +124,7 @@ def replay_by_value(table: VoteTable, fleet: Fleet, value_usd: float) -> Replaye
 
 
 def _decide(
-    models: tuple[str, ...], state: VoteState, asked: list[int], right: Array, fleet: Fleet, value_usd: float, factor: float
+    models: tuple[str, ...], state: VoteState, asked: list[int], right: Array, fleet: KnownFleet, value_usd: float, factor: float
 ) -> int | None:
     left = [column for column in range(len(models)) if column not in asked]
     if not left:
