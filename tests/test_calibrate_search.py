@@ -238,6 +238,14 @@ def check_the_command(url: str) -> None:
     with Orchestrator.from_config() as orchestrator:
         assert orchestrator.answer_sync("What is 31 * 17?").text == "The answer is 527."
         assert orchestrator.value_usd == Calibration.load(".orchestrator/search.json").value_usd
+    stated = "value_usd: 0.05\nquality: 0.85\nstrategy: adaptive\n"  # as in the example configuration
+    Path("orchestrator.yaml").write_text(f"models:\n{models}\nmemory: null\nsearch: .orchestrator/search.json\n{stated}")
+    with Orchestrator.from_config() as orchestrator:
+        assert orchestrator.value_usd == Calibration.load(".orchestrator/search.json").value_usd
+        assert orchestrator.answer_sync("What is 31 * 17?").route.quality == 1.0
+    Path("orchestrator.yaml").write_text(f"models:\n{models}\nmemory: null\nsearch: .orchestrator/search.json\nstrategy: single\n")
+    with pytest.raises(ConfigError, match="both say how to search"):
+        Orchestrator.from_config()
     Path("orchestrator.yaml").write_text(f"models:\n{models.replace('large', 'giant')}\nmemory: null\nsearch: .orchestrator/search.json\n")
     with pytest.raises(ConfigError, match="models that this fleet lacks: large"):
         Orchestrator.from_config()

@@ -99,12 +99,13 @@ class Calibration:
 
 
 def calibrated_settings(config: Config, models: Collection[str]) -> dict[str, Any]:
-    """The settings in the file that a configuration names under `search`; what it says itself of strategy and quality
-    counts more.
+    """The settings in the file that a configuration names under `search`: they decide on strategy, value and quality.
 
-    Raises `ConfigError` where the file cannot be used with these models.
+    Raises `ConfigError` where the file cannot be used with these models, or another strategy is named beside it.
     """
     assert config.search is not None
+    if config.strategy != "adaptive":
+        raise ConfigError(f"search and strategy ({config.strategy}) both say how to search", remedy="Leave out one of them")
     try:
         found = Calibration.load(config.search)
     except (OSError, ValueError) as error:
@@ -117,8 +118,7 @@ def calibrated_settings(config: Config, models: Collection[str]) -> dict[str, An
             f"search: {config.search} was made for models that this fleet lacks: {', '.join(missing)}",
             remedy="Run orchestrator calibrate-search again, or name the models as they were named then",
         )
-    stated = config.model_fields_set
-    return {name: value for name, value in found.settings.items() if name not in stated}
+    return found.settings
 
 
 def _policy_to_json(policy: Policy) -> dict[str, Any]:
