@@ -34,7 +34,8 @@ class Graded:
     """What the fleet did: the questions that every model was asked, what that cost, and how many questions were left
     when the money ran out.
 
-    `failures` are the calls of each model that brought no answer, `why` the reason of the last one, or why it was not affordable.
+    `failures` are the calls of each model that brought no answer, `why` the reason of the last one, or why it was not
+    affordable.
     """
 
     questions: tuple[GradedQuestion, ...]
@@ -45,7 +46,9 @@ class Graded:
 
 
 def read_examples(path: Path) -> list[Example]:
-    """A file of JSON lines; of a question that comes again, the first counts. Raises `ConfigError` with the line of the first mistake."""
+    """A file of JSON lines; of a question that comes again, the first counts. Raises `ConfigError` with the line of the
+    first mistake.
+    """
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -88,8 +91,8 @@ async def grade_fleet(
 ) -> Graded:
     """Asks every model every question, once and without memory, until `usd` is spent; what was graded by then counts.
 
-    An answer is right where `equivalent` is sure that it is the same as the known one: numbers, choices, dates, names and
-    other short answers, no essays. A call that fails counts as no answer.
+    An answer is right where `equivalent` is sure that it is the same as the known one: numbers, choices, dates, names
+    and other short answers, no essays. A call that fails counts as no answer.
     """
     models = list(orchestrator.backends)
     account, gate = Ledger(Budget(usd=usd)), asyncio.Semaphore(AT_ONCE)
@@ -129,7 +132,9 @@ async def grade_fleet(
 
 
 class _Reply(NamedTuple):
-    """What a model says, "" where it fails, `None` where it is not affordable; what that cost, and was expected to cost."""
+    """What a model says, "" where it fails, `None` where it is not affordable; what that cost, and was expected to
+    cost.
+    """
 
     text: str | None
     usd: float

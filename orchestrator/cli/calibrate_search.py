@@ -101,6 +101,7 @@ def check_graded(graded: Graded) -> None:
 
 
 def observed_right(graded: Graded) -> dict[str, int]:
+    """How many questions each model had right."""
     return {model: sum(question.right[model] for question in graded.questions) for model in graded.failures}
 
 

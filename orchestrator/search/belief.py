@@ -106,6 +106,7 @@ class VoteModel:
             raise ValueError(f"spread must be >= 0 and concentration > 0, not {self.spread}, {self.concentration}")
 
     def pull(self, voter: str) -> float:
+        """How much a model errs as others do: above 0, 1 for one of which nothing is known."""
         return self._pulls.get(voter, 1.0)
 
     def p_copies(self, one: str, other: str) -> float:
@@ -117,6 +118,7 @@ class VoteModel:
         return self._silence.get(voter, 0.0)
 
     def concentration_of(self, bits: float) -> float:
+        """Of answers that take `bits` to guess, in votes: how many wrong ones a new wrong answer weighs as much as."""
         return float(self.concentration * (bits / REFERENCE_BITS) ** self.guessing)
 
     @cached_property
@@ -203,6 +205,7 @@ def chance_of(key: str) -> float:
 
 
 def start(model: VoteModel) -> VoteState:
+    """Before any vote: all weight is on "none of them", by node of ease."""
     return VoteState(_weights(model.hopeless)[None, :].copy())
 
 

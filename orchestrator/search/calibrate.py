@@ -38,7 +38,9 @@ class Comparison:
     tried: tuple[Tried, ...]
 
     def choose(self, max_usd_per_query: float) -> Calibration:
-        """The policy that is estimated to be most accurate within a mean price in USD. Raises `ValueError` on a price that is none."""
+        """The policy that is estimated to be most accurate within a mean price in USD. Raises `ValueError` on a price
+        that is none.
+        """
         _check_limit(max_usd_per_query)
         table, fleet = self.table, self.fleet
         policy, parts = best_within(self.tried, max_usd_per_query)
@@ -81,7 +83,8 @@ def _check_limit(max_usd_per_query: float) -> None:
 
 
 def _scaled_on_held_out(table: VoteTable, vote_model: VoteModel, orders: Sequence[FixedOrder]) -> VoteModel:
-    """`vote_model` with the scaling of its confidence under which answers to each fifth of the questions are likely, by what the others tell.
+    """`vote_model` with the scaling of its confidence under which answers to each fifth of the questions are likely, by
+    what the others tell.
 
     All orders count, for the outcomes of the best are luck in part; together they count as every question once.
     """

@@ -38,6 +38,7 @@ class FixedOrder:
 
     @property
     def in_words(self) -> str:
+        """For people."""
         if len(self.models) == 1:
             return f"ask {self.models[0]}"
         return f"ask {', '.join(self.models)} in turn until {self.agree} agree"
@@ -55,6 +56,7 @@ class ByValue:
 
     @property
     def in_words(self) -> str:
+        """For people."""
         return f"ask whoever brings most for the price, a right answer being worth {self.value_usd:.6f} USD"
 
 
@@ -76,6 +78,7 @@ class Mixture:
 
     @property
     def in_words(self) -> str:
+        """For people."""
         return f"for {self.share:.0%} of the questions {self.second.in_words}; else {self.first.in_words}"
 
     def policy_for(self, question: str) -> FixedOrder | ByValue:

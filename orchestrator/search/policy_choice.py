@@ -33,6 +33,7 @@ class Tried:
 
     @property
     def usd(self) -> float:
+        """The mean price of a question, in USD."""
         return self.replayed.summary[1]
 
 

@@ -50,6 +50,7 @@ class KnownFleet:
 
     @classmethod
     def of(cls, table: VoteTable, vote_model: VoteModel) -> KnownFleet:
+        """What `table` tells of its models."""
         return cls(table.p_success, table.mean_usd, table.expected_usd.mean(axis=0), vote_model)
 
 

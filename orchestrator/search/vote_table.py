@@ -23,7 +23,8 @@ class GradedQuestion:
     """One calibration question: for each model the group key of its answer (`None`: it is none), whether it was right,
     and what it cost.
 
-    `expected_usd` is what the engine expected it to cost before asking (empty: what it cost): decisions are made on that.
+    `expected_usd` is what the engine expected it to cost before asking (empty: what it cost): decisions are made on
+    that.
     """
 
     keys: Mapping[str, str | None]
@@ -104,6 +105,7 @@ class VoteTable:
 
     @property
     def mean_usd(self) -> Array:
+        """What an answer of each model cost in the mean, in USD; shape (models,)."""
         return np.asarray(self.usd.mean(axis=0))
 
     def rows(self, rows: Indices) -> VoteTable:
