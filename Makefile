@@ -126,6 +126,7 @@ build/clients/.ready: $(CLIENTS:%=tests/clients/%.txt) tests/clients/npm/package
 	@touch $@
 
 bench: $(VENV)/.dev     ## every benchmark; DATA=../shared/data
+	$(BIN)/python -m benchmarks.house --json build/house.json
 	$(BIN)/python -m benchmarks.cold_start --json build/cold_start.json
 	$(BIN)/python -m benchmarks.memory --data $(DATA) --json build/memory.json
 	$(BIN)/python -m benchmarks.fleet --data $(DATA) --task gsm --json build/fleet_gsm.json
