@@ -139,7 +139,7 @@ async def ttft(port: int) -> dict[str, Any]:
 def _ours(port: int) -> Any:
     from orchestrator.backends.remote import RemoteBackend
     from orchestrator.backends.transports import HttpxTransport
-    from router import ModelProfile
+    from orchestrator.router import ModelProfile
 
     profile, wire = ModelProfile("mock", 0.5, 1.5), HttpxTransport() if TRANSPORT == "httpx" else None
     return RemoteBackend(profile, provider="compatible", base_url=f"http://127.0.0.1:{port}/v1", model="mock", key="none", wire=wire)

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.output import write_json
-from verifiers.behaviour import BehaviourVote, suggested_tests, vote_by_behaviour
-from verifiers.code import evaluate
-from verifiers.sandbox import Limits, Sandbox
+from orchestrator.verifiers.behaviour import BehaviourVote, suggested_tests, vote_by_behaviour
+from orchestrator.verifiers.code import evaluate
+from orchestrator.verifiers.sandbox import Limits, Sandbox
 
 CONFIDENT_SHARE = 0.2
 REFERENCE_LIMITS = Limits(wall_s=5.0, cpu_s=5)

@@ -22,7 +22,7 @@ from collections import defaultdict
 from pathlib import Path
 
 from benchmarks.output import write_json
-from memory import HashingEncoder, Memory, NewRecord, Thresholds
+from orchestrator.memory import HashingEncoder, Memory, NewRecord, Thresholds
 
 KILLS = 200
 KILLS_PER_FILE = 5  # scopes stay small enough for a recall that returns all of them

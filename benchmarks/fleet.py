@@ -32,13 +32,13 @@ from orchestrator.backends.base import Backend, estimate_prompt_tokens
 from orchestrator.backends.fleet_server import FleetApp, running_server
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.engine import Orchestrator
+from orchestrator.router.profile import ModelProfile
 from orchestrator.search.calibrate import Comparison, compare_policies
 from orchestrator.search.calibration import Calibration
 from orchestrator.search.policy_replay import replay_policy
 from orchestrator.search.prompts import draft_messages
 from orchestrator.search.vote_table import VoteTable
 from orchestrator.types import Query
-from router.profile import ModelProfile
 
 AT_ONCE = 16
 BINS = 10

@@ -33,8 +33,8 @@ import numpy as np
 from benchmarks.fleet import reliability
 from benchmarks.output import write_json
 from orchestrator.search.judging import COMPARISON, certainty_verdict
-from verifiers import Verdict
-from verifiers.learning import fit_ensemble
+from orchestrator.verifiers import Verdict
+from orchestrator.verifiers.learning import fit_ensemble
 
 SEEDS = range(5)
 CALIBRATION_SHARE, SUREST_SHARE = 0.3, 0.2

@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from benchmarks.memory import load, to_record
 from benchmarks.output import write_json
-from memory import Memory, NewRecord, default_encoder
+from orchestrator.memory import Memory, NewRecord, default_encoder
 
 BATCH, FORGOTTEN, LIMIT = 100, 100, 10
 MOST_QUESTIONS = 60  # a conversation

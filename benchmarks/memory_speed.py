@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from memory import Memory, NewRecord, default_encoder
-from memory.words import _WORD, STOP_WORDS
+from orchestrator.memory import Memory, NewRecord, default_encoder
+from orchestrator.memory.words import _WORD, STOP_WORDS
 
 WRITERS, WRITE_SECONDS = 64, 3.0
 BATCHES, BATCH = 50, 100

@@ -30,10 +30,10 @@ from benchmarks.output import write_json
 from orchestrator import Orchestrator
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.pipeline import Host, Pipeline
+from orchestrator.router import ModelProfile
 from orchestrator.storage.database import SqliteDatabase
 from orchestrator.storage.runs import Runs
 from orchestrator.types import Completion, Usage
-from router import ModelProfile
 
 ROOT = Path(__file__).parents[1]
 CHAIN, REPEATS, ITEMS, AT_ONCE, MODEL_S, KILLS = 100, 30, 1_000, 200, 0.1, 100
@@ -262,7 +262,7 @@ class Saying(LocalBackend):
 
 async def killed_run(folder: str, id: str, *, resume: bool) -> None:
     """One run in a process of its own, to be killed; prints its output as JSON at the end."""
-    from memory import Memory
+    from orchestrator.memory import Memory
 
     here = Path(folder)
     pipeline = Pipeline.load(here / "pipeline.yaml", root=here)
@@ -363,7 +363,7 @@ def _until_it_ends(folder: Path, id: str, usual_s: float | None, rng: random.Ran
 
 def _repeated(folder: Path, booking: Booking, db: sqlite3.Connection, runs: int) -> int:
     """How much was done more than once: bookings, rows and memories beyond those of one unharmed run, for each run."""
-    from memory import Memory
+    from orchestrator.memory import Memory
 
     bookings = len(booking.numbers) - 7 * runs
     rows = db.execute("SELECT count(*) FROM rows").fetchone()[0] - 7 * runs

@@ -22,8 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.output import write_json
-from verifiers import equivalent_calls, read_answer
-from verifiers.answers.equivalence import compare
+from orchestrator.verifiers import equivalent_calls, read_answer
+from orchestrator.verifiers.answers.equivalence import compare
 
 SEED, CALIBRATION_SHARE, PASSES = 0, 0.3, 3
 LABELLED = Path(__file__).parent.parent / "tests" / "non_answers.jsonl"

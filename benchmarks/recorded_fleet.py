@@ -12,7 +12,7 @@ import numpy as np
 
 from orchestrator.backends.recorded import load_recorded
 from orchestrator.search.calibrate import GradedQuestion
-from verifiers import group_answers, read_answer
+from orchestrator.verifiers import group_answers, read_answer
 
 NOTHING = read_answer("")
 Prices = np.ndarray[Any, np.dtype[np.float64]]

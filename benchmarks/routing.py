@@ -20,12 +20,12 @@ import numpy as np
 
 from benchmarks.output import write_json
 from benchmarks.routing_fleet import compare, transfer
-from memory import StaticEncoder
-from router import ModelProfile, Outcome, Router, SuccessModel
-from router.audit import Audit
-from router.evaluate import expected_calibration_error, gap_recovered
-from router.guarantee import Certificate, Promise, certify
-from router.train import train
+from orchestrator.memory import StaticEncoder
+from orchestrator.router import ModelProfile, Outcome, Router, SuccessModel
+from orchestrator.router.audit import Audit
+from orchestrator.router.evaluate import expected_calibration_error, gap_recovered
+from orchestrator.router.guarantee import Certificate, Promise, certify
+from orchestrator.router.train import train
 
 WEAK, STRONG = ModelProfile("weak", 0.24, 0.24), ModelProfile("strong", 10.0, 30.0)
 SEEDS, FOLDS = 3, 5

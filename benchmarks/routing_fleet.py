@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.recorded_fleet import Recorded, load, split
-from memory import StaticEncoder
-from router import Learner, ModelProfile, Outcome
-from router.evaluate import Point, average_improvement
-from router.train import train
+from orchestrator.memory import StaticEncoder
+from orchestrator.router import Learner, ModelProfile, Outcome
+from orchestrator.router.evaluate import Point, average_improvement
+from orchestrator.router.train import train
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 SWEEP = np.concatenate([[0.0], np.geomspace(1e-2, 1e6, 120)])

@@ -19,12 +19,12 @@ from benchmarks.output import write_json
 from orchestrator import Budget, BudgetExceeded, Orchestrator
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.budget import Ledger
+from orchestrator.router import ModelProfile
 from orchestrator.search import Search, SearchState
 from orchestrator.search.sampling import best_of
 from orchestrator.search.state import Choice
 from orchestrator.trace import Trace
 from orchestrator.types import Completion, Message, Usage
-from router import ModelProfile
 
 LATENCY_S, DEADLINE_S = 0.2, 0.1
 RATIO_RUNS, CPU_RUNS, CONCURRENT, DEADLINES, CANCELLED = 15, 200, 1_000, 200, 200

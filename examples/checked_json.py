@@ -4,7 +4,7 @@ import asyncio
 
 from orchestrator import Completion, Orchestrator
 from orchestrator.backends.base import LocalBackend, Request
-from router import ModelProfile
+from orchestrator.router import ModelProfile
 
 SCHEMA = {"type": "object", "required": ["town", "year"], "properties": {"town": {"type": "string"}, "year": {"type": "integer"}}}
 

@@ -6,7 +6,7 @@ from orchestrator import Budget, Event, Orchestrator
 from orchestrator.backends.fleet_server import FleetApp, running_server
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.simulated import Problem, SimulatedModel
-from router import ModelProfile
+from orchestrator.router import ModelProfile
 
 PROBLEM = Problem("A crate holds 12 lamps. How many lamps do 3 crates hold?", "36", difficulty=0.5)
 SMALL = ModelProfile("small", input_usd_per_mtok=0.05, output_usd_per_mtok=0.2, skill=0.7, ttft_s=0.01, tokens_per_s=4_000)

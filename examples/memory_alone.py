@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from memory import Memory, NewRecord
+from orchestrator.memory import Memory, NewRecord
 
 with Memory("notes.db") as memory:
     memory.remember_many(

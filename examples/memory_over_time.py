@@ -7,7 +7,7 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-from memory import AesGcmCipher, Memory, NewRecord
+from orchestrator.memory import AesGcmCipher, Memory, NewRecord
 
 
 def on(text: str) -> datetime:

@@ -2,10 +2,10 @@
 
 from datetime import datetime
 
-from memory import Memory
 from orchestrator import NoAdequateModel, Orchestrator
 from orchestrator.backends.calculator import CalculatorBackend
 from orchestrator.backends.extractive import ExtractiveBackend
+from orchestrator.memory import Memory
 
 with Orchestrator({"calculator": CalculatorBackend(), "extractive": ExtractiveBackend()}, memory=Memory("memory.db")) as orchestrator:
     orchestrator.remember_sync("The workshop is at 3 Tar Lane.", "shop", time=datetime(2019, 4, 2))

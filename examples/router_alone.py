@@ -1,6 +1,6 @@
 """The router package by itself: which model will do, why not the others, and how outcomes sharpen it."""
 
-from router import Constraints, ModelProfile, Outcome, Router
+from orchestrator.router import Constraints, ModelProfile, Outcome, Router
 
 FLEET = [
     ModelProfile("small", input_usd_per_mtok=0.05, output_usd_per_mtok=0.2, skill=0.72),

@@ -8,15 +8,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from memory.encoder import Encoder, HashingEncoder, SentenceTransformerEncoder, StaticEncoder, default_encoder, encoder_for
-    from memory.endpoint import EndpointEncoder
-    from memory.errors import EncoderError, EncoderMismatch, InvalidRecord, MemoryFailure, NotErased, QuotaExceeded, ScopeError, StoreError
-    from memory.memory import Memory
-    from memory.packing import Recall, RecalledRecord
-    from memory.ranking import CrossEncoderReranker, Reranker
-    from memory.record import Forgotten, Limits, Mention, NewRecord, Record, Scope, Summary
-    from memory.sealing import AesGcmCipher, Cipher
-    from memory.thresholds import Thresholds
+    from orchestrator.memory.encoder import Encoder, HashingEncoder, SentenceTransformerEncoder, StaticEncoder, default_encoder, encoder_for
+    from orchestrator.memory.endpoint import EndpointEncoder
+    from orchestrator.memory.errors import (
+        EncoderError,
+        EncoderMismatch,
+        InvalidRecord,
+        MemoryFailure,
+        NotErased,
+        QuotaExceeded,
+        ScopeError,
+        StoreError,
+    )
+    from orchestrator.memory.memory import Memory
+    from orchestrator.memory.packing import Recall, RecalledRecord
+    from orchestrator.memory.ranking import CrossEncoderReranker, Reranker
+    from orchestrator.memory.record import Forgotten, Limits, Mention, NewRecord, Record, Scope, Summary
+    from orchestrator.memory.sealing import AesGcmCipher, Cipher
+    from orchestrator.memory.thresholds import Thresholds
 
 _HOME = {
     **dict.fromkeys(
@@ -73,5 +82,11 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'memory' has no attribute {name!r}")
     from importlib import import_module
 
-    found = globals()[name] = getattr(import_module(f"memory.{_HOME[name]}"), name)
+    found = globals()[name] = getattr(import_module(f"orchestrator.memory.{_HOME[name]}"), name)
     return found
+
+
+if __name__ == "memory":  # the old name of this package, which a checkout on the path still offers
+    from importlib import import_module
+
+    import_module("orchestrator._deprecated").replace_package(__name__)

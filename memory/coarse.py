@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from memory.growing import Positions, Vectors
+from orchestrator.memory.growing import Positions, Vectors
 
 CHUNK, RUN = 50_000, 500
 LISTS_PER_ROOT, MOST_LISTS = 4, 4_096  # lists: so many times the root of the number of vectors

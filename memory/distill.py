@@ -1,4 +1,4 @@
-"""Distils a sentence-transformers model into the static encoder that ships with this package: `python -m memory.distill --out FILE`.
+"""Distils a sentence-transformers model into the static encoder that ships with this package: `python -m orchestrator.memory.distill --out FILE`.
 
 Method of model2vec (Tulkens & van Dongen 2024): the model's output for every vocabulary entry alone, then PCA, then smooth inverse frequency
 weights (Arora et al. 2017) with Zipf's law over the vocabulary's order standing in for word counts. Rows are stored as int8 with one scale each.
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.encoder import STATIC_WEIGHTS
+from orchestrator.memory.encoder import STATIC_WEIGHTS
 
 SIF_A = 1e-4
 

@@ -14,8 +14,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from memory.errors import InvalidRecord
-from memory.record import NewRecord
+from orchestrator.memory.errors import InvalidRecord
+from orchestrator.memory.record import NewRecord
 
 MAX_CHARS, MAX_OVERLAP_CHARS = 1_200, 200
 MAX_FILE_BYTES, MAX_UNPACKED_BYTES = 200_000_000, 500_000_000

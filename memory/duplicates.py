@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memory.record import NewRecord
-from memory.words import hashed
+from orchestrator.memory.record import NewRecord
+from orchestrator.memory.words import hashed
 
 _DROPPED = str.maketrans({**dict.fromkeys(".,;:!'’\"“”()[]", " "), "?": " ? "})
 _EMPTY = frozenset("a an the just really very oh um uh hmm please".split())

@@ -12,10 +12,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from memory.errors import EncoderMismatch, StoreError
-from memory.growing import Vectors
-from memory.together import EncodedTogether
-from memory.wordpiece import WordPiece
+from orchestrator.memory.errors import EncoderMismatch, StoreError
+from orchestrator.memory.growing import Vectors
+from orchestrator.memory.together import EncodedTogether
+from orchestrator.memory.wordpiece import WordPiece
 
 STATIC_WEIGHTS = Path(__file__).parent / "pretrained" / "minilm-static-256.npz"
 MAX_ENCODED_CHARS = 20_000
@@ -39,7 +39,7 @@ class StaticEncoder:
     """Mean of pre-weighted token vectors (model2vec: Tulkens & van Dongen 2024; weights by SIF, Arora et al. 2017).
 
     The shipped weights are all-MiniLM-L6-v2's output for each vocabulary entry, reduced to 256 dimensions and stored as int8 with one
-    scale per row; `python -m memory.distill` makes them. Only the first 20,000 characters of a text are read.
+    scale per row; `python -m orchestrator.memory.distill` makes them. Only the first 20,000 characters of a text are read.
     """
 
     def __init__(self, weights: str | Path = STATIC_WEIGHTS) -> None:

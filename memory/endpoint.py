@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from memory.errors import EncoderError
-from memory.growing import Vectors
-from memory.together import EncodedTogether
+from orchestrator.memory.errors import EncoderError
+from orchestrator.memory.growing import Vectors
+from orchestrator.memory.together import EncodedTogether
 
 BATCH = 64
 MAX_CHARS = 20_000

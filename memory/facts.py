@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, time
 from typing import NamedTuple
 
-from memory.times import spans_in
-from memory.words import words_in
+from orchestrator.memory.times import spans_in
+from orchestrator.memory.words import words_in
 
 MAX_CHARS = 2_000
 MAX_SENTENCES = 2  # a longer text says more than its fact: it may end others, but is not over when its fact is

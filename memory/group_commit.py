@@ -11,8 +11,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from memory.errors import EncoderMismatch, QuotaExceeded
-from memory.together import Together, Waiting
+from orchestrator.memory.errors import EncoderMismatch, QuotaExceeded
+from orchestrator.memory.together import Together, Waiting
 
 T = TypeVar("T")
 REFUSALS = (QuotaExceeded, EncoderMismatch)

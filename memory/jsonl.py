@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from memory.errors import InvalidRecord
-from memory.record import NewRecord, Record
+from orchestrator.memory.errors import InvalidRecord
+from orchestrator.memory.record import NewRecord, Record
 
 REMEMBERED_ROLES = ("user", "assistant")
 

@@ -11,19 +11,19 @@ from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
-from memory.encoder import Encoder, default_encoder
-from memory.errors import EncoderMismatch, NotErased, StoreError
-from memory.packing import Recall, pack
-from memory.ranking import Ranking, Reranker, rank, recalled, reranked
-from memory.record import Forgotten, Limits, Mention, NewRecord, Record, Scope, Summary, key_of, to_timestamp
-from memory.reencoding import reencode
-from memory.scope_index import READS_BEFORE_SORTING, ScopeIndex
-from memory.sealing import Cipher
-from memory.snapshot import Snapshots
-from memory.sqlite_store import Store
-from memory.store import RecordStore
-from memory.summaries import Writer, summarize
-from memory.thresholds import Thresholds
+from orchestrator.memory.encoder import Encoder, default_encoder
+from orchestrator.memory.errors import EncoderMismatch, NotErased, StoreError
+from orchestrator.memory.packing import Recall, pack
+from orchestrator.memory.ranking import Ranking, Reranker, rank, recalled, reranked
+from orchestrator.memory.record import Forgotten, Limits, Mention, NewRecord, Record, Scope, Summary, key_of, to_timestamp
+from orchestrator.memory.reencoding import reencode
+from orchestrator.memory.scope_index import READS_BEFORE_SORTING, ScopeIndex
+from orchestrator.memory.sealing import Cipher
+from orchestrator.memory.snapshot import Snapshots
+from orchestrator.memory.sqlite_store import Store
+from orchestrator.memory.store import RecordStore
+from orchestrator.memory.summaries import Writer, summarize
+from orchestrator.memory.thresholds import Thresholds
 
 DEFAULT_SCOPE = "default"
 MAX_QUERY_CHARS = 4_000
@@ -351,7 +351,7 @@ def open_store(
 ) -> RecordStore:
     """The store at a path or address. Without a fingerprint, whatever encoder it has: only to encode it anew."""
     if str(path).startswith(("postgresql://", "postgres://")):
-        from memory.postgres import PostgresStore
+        from orchestrator.memory.postgres import PostgresStore
 
         if cipher is not None:
             raise StoreError("a cipher is for memories in files; on PostgreSQL, let the server encrypt its disk")

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.record import Record
-from memory.times import with_dates
-from memory.untrusted import looks_like_instructions
+from orchestrator.memory.record import Record
+from orchestrator.memory.times import with_dates
+from orchestrator.memory.untrusted import looks_like_instructions
 
 OVERHEAD_CHARS = 20  # of a rendered record: citation, date
 MOST_CHARS_PER_TOKEN = 8

@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from memory.errors import StoreError
-from memory.growing import Vectors
-from memory.record import NewRecord, Scope
-from memory.sql_store import LockedScope, SqlStore
-from memory.store import Added
+from orchestrator.memory.errors import StoreError
+from orchestrator.memory.growing import Vectors
+from orchestrator.memory.record import NewRecord, Scope
+from orchestrator.memory.sql_store import LockedScope, SqlStore
+from orchestrator.memory.store import Added
 
 SCHEMA_VERSION = 1
 LOCK = 0x6F72_6D65  # advisory: one process at a time prepares the schema

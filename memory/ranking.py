@@ -10,11 +10,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.growing import Positions, Vectors
-from memory.packing import OVERHEAD_CHARS, RecalledRecord
-from memory.record import Record
-from memory.relevance import LINKED, LINKS_FROM, SIGNALS, Asked, Scores, candidates_of, links_of, shipped_weights, signals_of
-from memory.scope_index import ScopeIndex
+from orchestrator.memory.growing import Positions, Vectors
+from orchestrator.memory.packing import OVERHEAD_CHARS, RecalledRecord
+from orchestrator.memory.record import Record
+from orchestrator.memory.relevance import LINKED, LINKS_FROM, SIGNALS, Asked, Scores, candidates_of, links_of, shipped_weights, signals_of
+from orchestrator.memory.scope_index import ScopeIndex
 
 CANDIDATES = 150  # nearest by meaning, and as many by words, where a scope is not judged whole
 LED_TO = 50  # by the second step

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from memory.errors import InvalidRecord, ScopeError
+from orchestrator.memory.errors import InvalidRecord, ScopeError
 
 MAX_TEXT_CHARS = 2_000_000
 _SEGMENT = re.compile(r"[\w@.+:=-]{1,128}")

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from memory.encoder import Encoder
-from memory.store import RecordStore
+from orchestrator.memory.encoder import Encoder
+from orchestrator.memory.store import RecordStore
 
 BATCH = 512
 LAST = 256  # records that may be encoded inside the transaction that switches, while writers wait

@@ -1,9 +1,10 @@
 """How relevant is each record to a query? A few signs, each of which anybody would name, weighed by logistic regression.
 
-The weights are learned by `python -m memory.tune` from conversations written for this project (memory/training); no data set that the memory is
-measured on has been used. Nothing here calls a model.
+The weights are learned by `python -m orchestrator.memory.tune` from conversations written for this project (memory/training); no data set
+that the memory is measured on has been used. Nothing here calls a model.
 
-Neighbours count where turns are short: a window of three turns that holds the record is judged beside the record alone, and fades with their length.
+Neighbours count where turns are short: a window of three turns that holds the record is judged beside the record alone, and fades with
+their length.
 """
 
 from __future__ import annotations
@@ -20,11 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.encoder import Encoder
-from memory.growing import Positions, Vectors
-from memory.scope_index import ScopeIndex, inverse_frequency
-from memory.times import spans_in
-from memory.words import distinct, hashed_words, names_in, strip_question
+from orchestrator.memory.encoder import Encoder
+from orchestrator.memory.growing import Positions, Vectors
+from orchestrator.memory.scope_index import ScopeIndex, inverse_frequency
+from orchestrator.memory.times import spans_in
+from orchestrator.memory.words import distinct, hashed_words, names_in, strip_question
 
 WEIGHTS = Path(__file__).parent / "pretrained" / "relevance.json"
 Scores = NDArray[np.float64]
@@ -61,7 +62,10 @@ SHORT_CHARS, LONG_CHARS = 160.0, 400.0  # neighbours count in full up to a typic
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A query as it is compared: the vector of what it states, the hashes of its distinct content words, and all words that may name somebody."""
+    """A query as it is compared.
+
+    The vector of what it states, the hashes of its distinct content words, and all words that may name somebody.
+    """
 
     vector: Vectors
     words: tuple[int, ...]
@@ -80,7 +84,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """One weight for each of `SIGNALS`; `intercept` makes the sum the log-odds that a record is relevant, in a scope of `records` records."""
+    """One weight for each of `SIGNALS`.
+
+    `intercept` makes the sum the log-odds that a record is relevant, in a scope of `records` records.
+    """
 
     intercept: float
     weights: tuple[float, ...]
@@ -96,7 +103,7 @@ class Weights:
         made = json.loads(path.read_text(encoding="utf-8"))
         stored: Mapping[str, float] = made["weights"]
         if set(stored) != {"intercept", *SIGNALS}:
-            raise ValueError(f"{path}: made for other signals than {', '.join(SIGNALS)}; make it again: python -m memory.tune")
+            raise ValueError(f"{path}: made for other signals than {', '.join(SIGNALS)}; make it again: python -m orchestrator.memory.tune")
         return cls(stored["intercept"], tuple(stored[name] for name in SIGNALS), made["records"])
 
 
@@ -138,8 +145,10 @@ def _best_by_words(index: ScopeIndex, asked: Asked, limit: int, allowed: NDArray
 
 
 def links_of(index: ScopeIndex, asked: Asked, best: Positions, p_best: Scores) -> Scores:
-    """How much each record shares with the records `best` (relevant with probability `p_best`): rare words that the query does not say, weighed by
-    their worth, in standard deviations. Who said it and when is no link. Shape (records,).
+    """How much each record shares with the records `best` (relevant with probability `p_best`).
+
+    Rare words that the query does not say, weighed by their worth, in standard deviations. Who said it and when is no link. Shape
+    (records,).
     """
     n = len(index)
     owner, words, _ = index.words_of(best)
@@ -248,7 +257,9 @@ def _best(scores: Scores, where: Positions, valid: NDArray[np.bool_]) -> Scores:
 
 @dataclass(frozen=True, slots=True)
 class _Windows:
-    """For each of some positions (ascending) the window of three that ends there: whether the record before, and that before it, belong to it.
+    """For each of some positions (ascending) the window of three that ends there.
+
+    Whether the record before, and that before it, belong to it.
 
     They do if they are turns of the same session. Of windows that reach beyond the positions, nothing is right.
     """

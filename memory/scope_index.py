@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.coarse import Builder, CoarseIndex
-from memory.encoder import Encoder
-from memory.errors import EncoderMismatch
-from memory.growing import Growing, Positions, Vectors
-from memory.record import Scope
-from memory.store import IndexedRow, RecordStore, ScopeState
-from memory.thresholds import Thresholds
-from memory.words import names_in
+from orchestrator.memory.coarse import Builder, CoarseIndex
+from orchestrator.memory.encoder import Encoder
+from orchestrator.memory.errors import EncoderMismatch
+from orchestrator.memory.growing import Growing, Positions, Vectors
+from orchestrator.memory.record import Scope
+from orchestrator.memory.store import IndexedRow, RecordStore, ScopeState
+from orchestrator.memory.thresholds import Thresholds
+from orchestrator.memory.words import names_in
 
 DIRECT = 4_000  # up to so many records a pass over all of them is cheaper than what spares it
 MOST_TELLING = 16  # words: a longer text does not tell more

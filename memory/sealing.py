@@ -12,7 +12,7 @@ import os
 from functools import lru_cache
 from typing import Any, Protocol
 
-from memory.errors import StoreError
+from orchestrator.memory.errors import StoreError
 
 KEY_BYTES, NONCE_BYTES = 32, 12
 

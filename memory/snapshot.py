@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from memory.errors import StoreError
-from memory.record import Scope
-from memory.sealing import Cipher
+from orchestrator.memory.errors import StoreError
+from orchestrator.memory.record import Scope
+from orchestrator.memory.sealing import Cipher
 
 FORMAT = 2
 SEALED = ("sessions", "speakers")

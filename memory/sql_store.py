@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from memory.encoder import Encoder
-from memory.errors import EncoderMismatch, QuotaExceeded, StoreError
-from memory.growing import Vectors
-from memory.record import Limits, Mention, NewRecord, Record, Scope, Summary, from_timestamp, key_of, to_timestamp
-from memory.sealing import Cipher, digest_of
-from memory.store import Added, IndexedRow, Prepared, ScopeState, prepared, repeats
+from orchestrator.memory.encoder import Encoder
+from orchestrator.memory.errors import EncoderMismatch, QuotaExceeded, StoreError
+from orchestrator.memory.growing import Vectors
+from orchestrator.memory.record import Limits, Mention, NewRecord, Record, Scope, Summary, from_timestamp, key_of, to_timestamp
+from orchestrator.memory.sealing import Cipher, digest_of
+from orchestrator.memory.store import Added, IndexedRow, Prepared, ScopeState, prepared, repeats
 
 COLUMNS = "scope_id, text, speaker, time, session, source, heading, stored_at, chars, digest, asks, names, numbers, personal, words, counts"
 VECTOR_COLUMNS = ("vector", "vector_b")  # one of them is in use, the other is filled while re-encoding
@@ -34,7 +34,7 @@ class LockedScope(NamedTuple):
 
 
 class SqlStore(ABC):
-    """`memory.store.RecordStore` over an SQL database. Statements are written with `?`; `_do` runs one and returns its rows."""
+    """`orchestrator.memory.store.RecordStore` over an SQL database. Statements are written with `?`; `_do` runs one and returns its rows."""
 
     path: str
     _is_erasing: bool = False

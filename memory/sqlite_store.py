@@ -14,15 +14,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from memory.errors import NotErased, StoreError
-from memory.group_commit import GroupCommit
-from memory.growing import Vectors
-from memory.record import NewRecord, Scope, from_timestamp
-from memory.schema import SCHEMA_VERSION, create, migrate
-from memory.sealing import Cipher
-from memory.sql_store import COLUMNS, LockedScope, SqlStore, vectors_of
-from memory.store import Added, prepared
-from memory.transactions import PATIENCE_S, connected, log_ahead, writing
+from orchestrator.memory.errors import NotErased, StoreError
+from orchestrator.memory.group_commit import GroupCommit
+from orchestrator.memory.growing import Vectors
+from orchestrator.memory.record import NewRecord, Scope, from_timestamp
+from orchestrator.memory.schema import SCHEMA_VERSION, create, migrate
+from orchestrator.memory.sealing import Cipher
+from orchestrator.memory.sql_store import COLUMNS, LockedScope, SqlStore, vectors_of
+from orchestrator.memory.store import Added, prepared
+from orchestrator.memory.transactions import PATIENCE_S, connected, log_ahead, writing
 
 FREE_PAGES, FREE_SHARE = 1_000, 0.2  # a file with more free pages than both is made smaller after a deletion
 LOOKED_THROUGH_BYTES = 32_000_000  # a tenth of a second

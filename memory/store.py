@@ -1,4 +1,8 @@
-"""What keeps records: the interface (`memory.sqlite_store` and `memory.postgres` implement it), and what is worked out of a record before."""
+"""What keeps records.
+
+The interface (`orchestrator.memory.sqlite_store` and `orchestrator.memory.postgres` implement it), and what is worked out of a record
+before.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol
 
-from memory.duplicates import canonical
-from memory.encoder import Encoder
-from memory.facts import facts_in, is_one_statement
-from memory.growing import Vectors
-from memory.record import Limits, Mention, NewRecord, Record, Scope, Summary, to_timestamp
-from memory.sealing import Cipher, digest_of
-from memory.traits import traits_of
-from memory.words import counted, words_in
+from orchestrator.memory.duplicates import canonical
+from orchestrator.memory.encoder import Encoder
+from orchestrator.memory.facts import facts_in, is_one_statement
+from orchestrator.memory.growing import Vectors
+from orchestrator.memory.record import Limits, Mention, NewRecord, Record, Scope, Summary, to_timestamp
+from orchestrator.memory.sealing import Cipher, digest_of
+from orchestrator.memory.traits import traits_of
+from orchestrator.memory.words import counted, words_in
 
 
 class IndexedRow(NamedTuple):
@@ -44,7 +48,10 @@ class Added(NamedTuple):
 
 
 class ScopeState(NamedTuple):
-    """An index that saw other `deletions`, or another `encoder` (fingerprint), must be rebuilt; `revisions` grows when records were superseded."""
+    """An index that saw other `deletions`, or another `encoder` (fingerprint), must be rebuilt.
+
+    `revisions` grows when records were superseded.
+    """
 
     deletions: int
     revisions: int
@@ -65,7 +72,10 @@ class RecordStore(Protocol):
         ...
 
     def delete(self, scope: Scope, ids: Sequence[int] | None) -> list[int]:
-        """Removes records (all of the scope when `ids` is None) and all that was derived from them; returns the ids of those that were there."""
+        """Removes records (all of the scope when `ids` is None) and all that was derived from them.
+
+        Returns the ids of those that were there.
+        """
         ...
 
     def expire(self, scope: Scope) -> list[int]:
@@ -109,7 +119,10 @@ class RecordStore(Protocol):
     def summaries(self, scope: Scope) -> list[Summary]: ...
 
     def save_summaries(self, scope: Scope, new: Sequence[Summary], replaced: Sequence[int]) -> bool:
-        """Stores `new` in place of those with the ids `replaced`. False, with nothing stored, if a record that they rest on has been deleted."""
+        """Stores `new` in place of those with the ids `replaced`.
+
+        False, with nothing stored, if a record that they rest on has been deleted.
+        """
         ...
 
     def start_reencoding(self, encoder: str) -> None:
@@ -135,8 +148,10 @@ class RecordStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A record with all that is stored of it but its vector. `digest` is the same for records that say the same; `facts` are digests of what has one
-    value at a time (subject and attribute, value) and since when; `is_over_with_them` tells whether it says little else.
+    """A record with all that is stored of it but its vector.
+
+    `digest` is the same for records that say the same; `facts` are digests of what has one value at a time (subject and attribute, value)
+    and since when; `is_over_with_them` tells whether it says little else.
     """
 
     record: NewRecord
@@ -183,7 +198,8 @@ def prepared(record: NewRecord, scope: Scope, cipher: Cipher | None) -> Prepared
 
 
 def repeats(rows: Sequence[Prepared], held: Mapping[int, int]) -> tuple[list[int], dict[int, int]]:
-    """For each row the index of the row that stands for it (itself, if nothing says the same), and the ids of those `held` already (by digest).
+    """For each row the index of the row that stands for it (itself, if nothing says the same), and the ids of those `held` already (by
+    digest).
 
     Who moved to Lisbon and says again that he lives in Porto has moved back: that is no repeat.
     """

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
-from memory.record import Record
-from memory.times import relative_spans
-from memory.words import hashed_words
+from orchestrator.memory.record import Record
+from orchestrator.memory.times import relative_spans
+from orchestrator.memory.words import hashed_words
 
 LEAST_SHARE = 0.6  # of a sentence's content words that must stand in what it cites
 _CITATION = re.compile(r"\[m:(\d+)\]")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Generic, TypeVar
 
-from memory.growing import Vectors
+from orchestrator.memory.growing import Vectors
 
 J = TypeVar("J")
 R = TypeVar("R")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from memory.words import words_in
+from orchestrator.memory.words import words_in
 
 MAX_NAMES = 3
 _NAME = re.compile(r"(?<=[^\s.!?] )[A-Z][^\W\d_]+")

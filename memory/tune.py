@@ -1,4 +1,4 @@
-"""Learns how much each sign of relevance counts: `python -m memory.tune` (extra `train`).
+"""Learns how much each sign of relevance counts: `python -m orchestrator.memory.tune` (extra `train`).
 
 From memory/training/conversations.txt alone: invented conversations, all in one scope, so that each question has to find its turns among everybody's.
 Strongly regularised, because they are few: a weight that they do not speak clearly about stays small.
@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from memory.encoder import default_encoder
-from memory.memory import Memory
-from memory.ranking import first_links
-from memory.record import NewRecord, Scope
-from memory.relevance import LINKED, SIGNALS, WEIGHTS, Asked, Scores, Weights, signals_of
-from memory.scope_index import ScopeIndex
+from orchestrator.memory.encoder import default_encoder
+from orchestrator.memory.memory import Memory
+from orchestrator.memory.ranking import first_links
+from orchestrator.memory.record import NewRecord, Scope
+from orchestrator.memory.relevance import LINKED, SIGNALS, WEIGHTS, Asked, Scores, Weights, signals_of
+from orchestrator.memory.scope_index import ScopeIndex
 
 CONVERSATIONS = Path(__file__).parent / "training" / "conversations.txt"
 INVERSE_PENALTY = 0.02
@@ -112,7 +112,7 @@ def main() -> None:
     weights = {"intercept": learned.intercept, **dict(zip(SIGNALS, learned.weights, strict=True))}
     n_questions = sum(len(c.questions) for c in conversations)
     rounded = {name: round(weight, 4) for name, weight in weights.items()}
-    made = {"made_by": "python -m memory.tune", "questions": n_questions, "records": learned.records, "weights": rounded}
+    made = {"made_by": "python -m orchestrator.memory.tune", "questions": n_questions, "records": learned.records, "weights": rounded}
     arguments.out.write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
     print(f"{n_questions} questions, {n_pairs} pairs; saved to {arguments.out}")
     for name, weight in rounded.items():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orchestrator import _deprecated
+
 if TYPE_CHECKING:
     from orchestrator.budget import Budget, Ledger
     from orchestrator.config import Config, OnlineConfig, load_config
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
     from orchestrator.pipeline import InvalidPipeline, Pipeline, RunFailed, RunResult
     from orchestrator.trace import Event, Trace
     from orchestrator.types import Answer, Candidate, Completion, Message, Query, Receipt, Usage
+
+_deprecated.install()
 
 __version__ = "0.1.0"
 _HOME = {

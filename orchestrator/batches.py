@@ -25,9 +25,9 @@ from orchestrator.backends.transports import environment_proxy
 from orchestrator.backends.usage import usage_in
 from orchestrator.budget import Ledger
 from orchestrator.errors import BackendUnavailable, BadResponse, ConfigError
+from orchestrator.router import ModelProfile
 from orchestrator.tokens import request_bound
 from orchestrator.types import Usage
-from router import ModelProfile
 
 if TYPE_CHECKING:
     import httpx

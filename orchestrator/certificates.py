@@ -11,9 +11,9 @@ import numpy as np
 
 from orchestrator.config import Config, PromiseConfig
 from orchestrator.errors import ConfigError
-from router import ModelProfile, Outcome, Router, SuccessModel
-from router.audit import Guard
-from router.guarantee import Certificate, Promise, Refusal, certify_settings, data_hash, fleet_settings
+from orchestrator.router import ModelProfile, Outcome, Router, SuccessModel
+from orchestrator.router.audit import Guard
+from orchestrator.router.guarantee import Certificate, Promise, Refusal, certify_settings, data_hash, fleet_settings
 
 FILE_NAME = "certificate.json"
 HOW = "Make one with: orchestrator certify LOG"
@@ -21,7 +21,7 @@ HOW = "Make one with: orchestrator certify LOG"
 
 def trained_router(folder: str) -> Router:
     """The router in `folder`. Raises `ConfigError`."""
-    from memory import EncoderMismatch, encoder_for
+    from orchestrator.memory import EncoderMismatch, encoder_for
 
     try:
         trained_with = SuccessModel.encoder_of(folder)

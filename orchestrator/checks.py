@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import InvalidQuery
 from orchestrator.types import Query
-from verifiers import ChoiceVerifier, GroundingVerifier, JsonSchemaVerifier, Source, Verdict, Verifier, offered_choices
+from orchestrator.verifiers import ChoiceVerifier, GroundingVerifier, JsonSchemaVerifier, Source, Verdict, Verifier, offered_choices
 
 if TYPE_CHECKING:
-    from memory import Recall
+    from orchestrator.memory import Recall
 
 
 def checks_for(query: Query, recall: Recall | None) -> list[Verifier]:
@@ -24,7 +24,7 @@ def checks_for(query: Query, recall: Recall | None) -> list[Verifier]:
     if offered_choices(query.text):
         checks.append(ChoiceVerifier())
     if recall:
-        from memory.packing import render
+        from orchestrator.memory.packing import render
 
         # As the model was given them: with their dates, and with what "yesterday" meant.
         checks.append(GroundingWhenCited([Source(item.record.citation, render(item.record)) for item in recall.items]))

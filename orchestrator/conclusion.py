@@ -9,15 +9,15 @@ from orchestrator.backends.base import Backend, Request
 from orchestrator.budget import Ledger
 from orchestrator.errors import BackendError, BudgetExceeded, NoAdequateModel, OrchestratorError
 from orchestrator.fleet import WHAT_TO_ADD
+from orchestrator.router import Route
 from orchestrator.search.controller import SearchResult
 from orchestrator.search.recording import Recording
 from orchestrator.search.state import SearchState
 from orchestrator.trace import Trace
 from orchestrator.types import Answer, Receipt, Usage
-from router import Route
 
 if TYPE_CHECKING:
-    from memory import Recall
+    from orchestrator.memory import Recall
 
 NO_ANSWER_P = 0.02  # that nothing, or "I do not know", was the right answer
 MAX_SAID_CHARS = 120

@@ -36,6 +36,11 @@ from orchestrator.judging import checks_from_config
 from orchestrator.online import Online, as_logged
 from orchestrator.planning import Plan, first_state
 from orchestrator.recollection import open_memory, writer_of
+from orchestrator.router import Constraints, ModelProfile, Needs, Preference, Route, Router
+from orchestrator.router.audit import Guard
+from orchestrator.router.conversation import judged_text
+from orchestrator.router.router import Assessed, Explanation, decide
+from orchestrator.router.speed import Speeds
 from orchestrator.search.actions import Draft
 from orchestrator.search.belief import VoteModel
 from orchestrator.search.calibration import calibrated_settings
@@ -53,15 +58,10 @@ from orchestrator.together import Together
 from orchestrator.trace import Event, Trace
 from orchestrator.trimming import trimmed
 from orchestrator.types import Answer, Candidate, Completion, Message, Query, Usage
-from router import Constraints, ModelProfile, Needs, Preference, Route, Router
-from router.audit import Guard
-from router.conversation import judged_text
-from router.router import Assessed, Explanation, decide
-from router.speed import Speeds
-from verifiers import Ensemble, Verifier
+from orchestrator.verifiers import Ensemble, Verifier
 
 if TYPE_CHECKING:
-    from memory import Forgotten, Memory, Recall, Record, Summary
+    from orchestrator.memory import Forgotten, Memory, Recall, Record, Summary
 
 
 log = logging.getLogger(__name__)
@@ -174,7 +174,7 @@ class Orchestrator:
     @classmethod
     async def at_hand(cls, *, memory_path: str | Path | None = None, local_servers: bool = True, **overrides: Any) -> Orchestrator:
         """Uses what it finds: API keys in the environment, else local model servers, else calculator and extractive. See `origin`."""
-        from memory import Memory
+        from orchestrator.memory import Memory
 
         fleet = await fleet_at_hand(local_servers=local_servers)
         memory = Memory(memory_path) if memory_path is not None else None

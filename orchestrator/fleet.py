@@ -19,8 +19,8 @@ from orchestrator.config import Config, ModelConfig, secret
 from orchestrator.errors import ConfigError
 from orchestrator.provider import DefaultModel, Provider
 from orchestrator.providers import PROVIDERS
-from router import ModelProfile
-from router.profile import CACHE_WRITE_1H_FACTOR, CACHE_WRITE_FACTOR, PRICE_FIELDS
+from orchestrator.router import ModelProfile
+from orchestrator.router.profile import CACHE_WRITE_1H_FACTOR, CACHE_WRITE_FACTOR, PRICE_FIELDS
 
 if TYPE_CHECKING:
     from orchestrator.backends.transports import Way

@@ -15,7 +15,7 @@ from orchestrator.errors import BudgetExceeded, ConfigError, InvalidQuery, Orche
 from orchestrator.search.vote_table import GradedQuestion
 from orchestrator.trace import Trace
 from orchestrator.types import Query
-from verifiers import equivalent
+from orchestrator.verifiers import equivalent
 
 AT_ONCE = 8
 FORM = 'Write lines like {"question": "What is 6 * 7?", "answer": "42"}'

@@ -9,7 +9,7 @@ from orchestrator.backends.billing import bill_of, worst_case
 from orchestrator.config import ChecksConfig
 from orchestrator.errors import ConfigError
 from orchestrator.types import Message
-from verifiers import (
+from orchestrator.verifiers import (
     Criterion,
     JudgeVerifier,
     LanguageVerifier,
@@ -20,7 +20,7 @@ from verifiers import (
     Said,
     Verifier,
 )
-from verifiers.judge import CORRECT, Ask, Price
+from orchestrator.verifiers.judge import CORRECT, Ask, Price
 
 MAX_TOKENS = 800
 

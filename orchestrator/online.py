@@ -12,15 +12,15 @@ from orchestrator.backends.prices import billed_usd
 from orchestrator.certificates import policy_hash
 from orchestrator.config import OnlineConfig
 from orchestrator.errors import InvalidQuery, UnknownAnswer
+from orchestrator.router import ModelProfile, Outcome, Route, Router
+from orchestrator.router.explore import explore
+from orchestrator.router.success import reliability_weight
 from orchestrator.search.actions import Draft
 from orchestrator.search.state import SearchState, Strategy, group_key
 from orchestrator.search.strategies import starting_with
 from orchestrator.storage import DecisionLog, LoggedDecision, LoggedDraft
 from orchestrator.storage.decisions import Grade
 from orchestrator.types import Answer, Candidate
-from router import ModelProfile, Outcome, Route, Router
-from router.explore import explore
-from router.success import reliability_weight
 
 MOST_OUTCOMES = 3_000  # read from the log when a fleet starts
 BELIEF_RELIABILITY = 0.75  # of what search believes after a decisive check; feedback outranks it

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 from orchestrator.backends.base import Backend, Request, estimate_prompt_tokens
 from orchestrator.budget import Budget
+from orchestrator.router import ModelProfile, Route
+from orchestrator.router.policy import Option
 from orchestrator.search.actions import Draft, Stop
 from orchestrator.search.adaptive import adaptive
 from orchestrator.search.recording import Change
 from orchestrator.search.state import Choice, SearchState, Strategy
 from orchestrator.search.strategies import single
 from orchestrator.types import Candidate, Completion, Query
-from router import ModelProfile, Route
-from router.policy import Option
-from verifiers import Verifier
+from orchestrator.verifiers import Verifier
 
 if TYPE_CHECKING:
-    from memory import Recall
+    from orchestrator.memory import Recall
 
 LEAST_CACHED_TOKENS = 1_024  # shorter prompts no provider's prefix cache keeps
 

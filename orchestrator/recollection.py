@@ -14,18 +14,18 @@ from orchestrator.errors import ConfigError
 from orchestrator.types import Answer, Query
 
 if TYPE_CHECKING:
-    from memory import Cipher, Encoder, Memory, Reranker
+    from orchestrator.memory import Cipher, Encoder, Memory, Reranker
 
 
 def open_memory(config: MemoryConfig) -> Memory:
     """Raises `ConfigError` when its encoder cannot be had, `memory.MemoryFailure` when the file cannot be used."""
-    from memory import Memory
+    from orchestrator.memory import Memory
 
     return Memory(config.path, encoder=encoder_of(config), cipher=cipher_of(config), reranker=_reranker(config))
 
 
 def encoder_of(config: MemoryConfig) -> Encoder:
-    from memory import EncoderError, EndpointEncoder, SentenceTransformerEncoder, default_encoder
+    from orchestrator.memory import EncoderError, EndpointEncoder, SentenceTransformerEncoder, default_encoder
 
     try:
         if config.encoder == "minilm":
@@ -42,7 +42,7 @@ def encoder_of(config: MemoryConfig) -> Encoder:
 
 
 def cipher_of(config: MemoryConfig) -> Cipher | None:
-    from memory import AesGcmCipher
+    from orchestrator.memory import AesGcmCipher
 
     key = secret(config.encryption_key, None)
     if key is None:
@@ -56,7 +56,7 @@ def cipher_of(config: MemoryConfig) -> Cipher | None:
 
 
 def _reranker(config: MemoryConfig) -> Reranker | None:
-    from memory import CrossEncoderReranker
+    from orchestrator.memory import CrossEncoderReranker
 
     try:
         return CrossEncoderReranker(config.reranker) if config.reranker is not None else None

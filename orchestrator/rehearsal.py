@@ -16,9 +16,9 @@ from orchestrator.certificates import covered_search, policy_hash, unseen_and_co
 from orchestrator.config import Config
 from orchestrator.engine import Orchestrator
 from orchestrator.errors import ConfigError
-from router import ModelProfile, Outcome, Router
-from router.calibration import Array
-from router.guarantee import Certificate, Promise, Refusal, Setting, certify_settings, data_hash
+from orchestrator.router import ModelProfile, Outcome, Router
+from orchestrator.router.calibration import Array
+from orchestrator.router.guarantee import Certificate, Promise, Refusal, Setting, certify_settings, data_hash
 
 TARGETS = (0.999, 0.995, 0.99, 0.98, 0.97, 0.96, 0.95, 0.93, 0.9, 0.87, 0.84, 0.8, 0.75, 0.7, 0.6, 0.5)
 AT_ONCE = 64

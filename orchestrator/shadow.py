@@ -1,7 +1,7 @@
 """Shadow audits: under a promise, a small share of the queries that were answered without the reference is asked of it afterwards.
 
-What was lost feeds the guard (`router.audit`), which tightens or withdraws the certificate by itself. The audits of a certificate are kept in the
-decision log, so a restart forgets none.
+What was lost feeds the guard (`orchestrator.router.audit`), which tightens or withdraws the certificate by itself. The audits of a
+certificate are kept in the decision log, so a restart forgets none.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from orchestrator.backends.base import Backend, Request
 from orchestrator.backends.billing import bill_of, worst_case
 from orchestrator.config import OnlineConfig
 from orchestrator.errors import BackendError
+from orchestrator.router import Route
+from orchestrator.router.audit import Guard
 from orchestrator.search.state import group_key
 from orchestrator.storage.decisions import DecisionLog, LoggedAudit
 from orchestrator.types import Answer, Completion
-from router import Route
-from router.audit import Guard
-from verifiers import Verifier
+from orchestrator.verifiers import Verifier
 
 Grader = Callable[[str, str, str], Awaitable[tuple[float, float]] | tuple[float, float]]
 """(query, answer, answer of the reference) -> the score of each in [0, 1]; a plain function or a coroutine."""
@@ -31,7 +31,10 @@ log = logging.getLogger(__name__)
 
 
 class ShadowAudits:
-    """The guard of one fleet and the audits that feed it. At most `audit_usd_per_day` is spent on them, over all processes that share the log."""
+    """The guard of one fleet and the audits that feed it.
+
+    At most `audit_usd_per_day` is spent on them, over all processes that share the log.
+    """
 
     def __init__(
         self,
@@ -66,7 +69,10 @@ class ShadowAudits:
             task.add_done_callback(self._running.discard)
 
     def _is_covered(self, answer: Answer, route: Route) -> bool:
-        """Whether the promise speaks of this answer: given without the reference, which was at hand, by a model that does not judge itself."""
+        """Whether the promise speaks of this answer.
+
+        Given without the reference, which was at hand, by a model that does not judge itself.
+        """
         reference = self.guard.certificate.promise.vs
         judges_itself = any(c.model == answer.model and c.completion.confidence is not None for c in answer.candidates)
         at_hand = any(option.model == reference and not option.excluded for option in route.options)
@@ -105,8 +111,8 @@ class ShadowAudits:
     ) -> tuple[float, float]:
         """Score of the reference - score of the answer, in [-1, 1], and what finding out cost beyond asking the reference.
 
-        Equal answers lose nothing. Different ones are settled by decisive checks, else by the grader, else by a third model's vote; without a third
-        model the reference is taken to be right, which can alarm too early and never too late.
+        Equal answers lose nothing. Different ones are settled by decisive checks, else by the grader, else by a third model's vote; without
+        a third model the reference is taken to be right, which can alarm too early and never too late.
         """
         question, text = request.question, other.text or ""
         mine, theirs = group_key(answer.text, question), group_key(text, question)

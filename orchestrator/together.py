@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from router import ModelProfile, Router
-from router.router import Assessed
+from orchestrator.router import ModelProfile, Router
+from orchestrator.router.router import Assessed
 
 
 class Together:

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from orchestrator.errors import InvalidQuery
 
 if TYPE_CHECKING:
-    from memory import RecalledRecord
+    from orchestrator.memory import RecalledRecord
+    from orchestrator.router import Route
     from orchestrator.trace import Trace
-    from router import Route
-    from verifiers import Verdict
+    from orchestrator.verifiers import Verdict
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 Way = Literal["words", "program"]

@@ -1,11 +1,11 @@
 """Which model will do? Predicts each model's success, cost and latency on a query and picks the cheapest adequate one. Usable alone."""
 
-from router.learner import Learner
-from router.policy import Constraints, Needs, Option, Preference, Route, choose
-from router.profile import ModelProfile
-from router.router import Router
-from router.space import Encoder, FeatureSpace
-from router.success import Outcome, SuccessModel, reliability_weight
+from orchestrator.router.learner import Learner
+from orchestrator.router.policy import Constraints, Needs, Option, Preference, Route, choose
+from orchestrator.router.profile import ModelProfile
+from orchestrator.router.router import Router
+from orchestrator.router.space import Encoder, FeatureSpace
+from orchestrator.router.success import Outcome, SuccessModel, reliability_weight
 
 __all__ = [
     "Constraints",
@@ -23,3 +23,8 @@ __all__ = [
     "choose",
     "reliability_weight",
 ]
+
+if __name__ == "router":  # the old name of this package, which a checkout on the path still offers
+    from importlib import import_module
+
+    import_module("orchestrator._deprecated").replace_package(__name__)

@@ -14,7 +14,7 @@ from typing import Literal
 
 import numpy as np
 
-from router.guarantee import Certificate
+from orchestrator.router.guarantee import Certificate
 
 State = Literal["holds", "tightened", "withdrawn"]
 FRACTIONS = np.array([0.03, 0.06, 0.12, 0.2, 0.3, 0.45, 0.6, 0.8])

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from router.calibration import Array
+from orchestrator.router.calibration import Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
-from router.policy import Option, Route
+from orchestrator.router.policy import Option, Route
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,8 +23,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from router.calibration import Array
-from router.policy import Route
+from orchestrator.router.calibration import Array
+from orchestrator.router.policy import Route
 
 Kind = Literal["net", "gross"]
 Covers = Literal["routing", "search"]

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from router.calibration import Array, fit_logistic
-from router.features import Floats
-from router.profile import ModelProfile
-from router.success import Ability, Heads, Outcome, SuccessModel
+from orchestrator.router.calibration import Array, fit_logistic
+from orchestrator.router.features import Floats
+from orchestrator.router.profile import ModelProfile
+from orchestrator.router.success import Ability, Heads, Outcome, SuccessModel
 
 LEARNING_SD = (0.7, 0.2)  # how far outcomes may move a model's bias and slope from where they were
 HEAD_SDS = (0.5, 2.0)  # the same for a correction, per feature, relative to the scales that the features were trained with

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from router.calibration import Array
-from router.features import Floats
-from router.profile import ModelProfile
+from orchestrator.router.calibration import Array
+from orchestrator.router.features import Floats
+from orchestrator.router.profile import ModelProfile
 
 FEW = 50  # queries with known lengths, below which nothing is fitted
 PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0, 1_000.0)

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from router.conversation import judged_text
-from router.replay import Decision
-from router.success import Outcome, reliability_weight
+from orchestrator.router.conversation import judged_text
+from orchestrator.router.replay import Decision
+from orchestrator.router.success import Outcome, reliability_weight
 
 QUERY_NAMES = ("query", "prompt", "question", "origin_query")
 TOKEN_NAMES = ("output_tokens", "out_tokens", "tokens", "completion_tokens")

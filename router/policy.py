@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple, get_args
 
-from router.profile import ModelProfile
+from orchestrator.router.profile import ModelProfile
 
 Objective = Literal["cheapest", "best", "utility", "close"]
 INFINITE = float("inf")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from router.calibration import Array
+from orchestrator.router.calibration import Array
 
 MIN_PROPENSITY = 1e-3
 

@@ -8,10 +8,10 @@ from html import escape
 
 import numpy as np
 
-from router.calibration import Array
-from router.evaluate import deferral_curve, expected_calibration_error, gap_recovered, reliability
-from router.profile import ModelProfile
-from router.success import Outcome, SuccessModel
+from orchestrator.router.calibration import Array
+from orchestrator.router.evaluate import deferral_curve, expected_calibration_error, gap_recovered, reliability
+from orchestrator.router.profile import ModelProfile
+from orchestrator.router.success import Outcome, SuccessModel
 
 SIZE, MARGIN = 260, 36
 MIN_OUTCOMES = 10

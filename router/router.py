@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from router.learner import Learner
-from router.policy import Constraints, Needs, Preference, Route, choose
-from router.profile import ModelProfile
-from router.success import Outcome, SuccessModel
+from orchestrator.router.learner import Learner
+from orchestrator.router.policy import Constraints, Needs, Preference, Route, choose
+from orchestrator.router.profile import ModelProfile
+from orchestrator.router.success import Outcome, SuccessModel
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from router.features import SURFACE, Floats, Integers, clean, grams, surface, words_of
+from orchestrator.router.features import SURFACE, Floats, Integers, clean, grams, surface, words_of
 
 SURFACE_CLIP = 3.0
 SHARPNESS = 6.0  # of the memberships, per squared distance

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from router.profile import ModelProfile
+from orchestrator.router.profile import ModelProfile
 
 HALF_LIFE = 50.0
 PRIOR_WEIGHT = 5.0

@@ -21,11 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from router.calibration import Array, logit, sigmoid
-from router.features import Floats, Integers
-from router.length import LengthModel, ModelLength
-from router.profile import ModelProfile
-from router.space import Encoder, FeatureSpace, Points, Scales
+from orchestrator.router.calibration import Array, logit, sigmoid
+from orchestrator.router.features import Floats, Integers
+from orchestrator.router.length import LengthModel, ModelLength
+from orchestrator.router.profile import ModelProfile
+from orchestrator.router.space import Encoder, FeatureSpace, Points, Scales
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_SKILL = 0.7

@@ -4,7 +4,7 @@ One convex problem (hierarchical logistic regression): a shared ease and, for ea
 How strongly each block of features is to be shrunk is not known, so fits under several shrinkages are averaged: log-odds are linear in the
 weights, and the mean is one set of weights. From few labels those are taken whose mean predicts queries left out best (ensemble selection,
 Caruana et al. 2004), from many all of them. One slope and a bias for each model, fitted to predictions on queries left out (Platt scaling),
-calibrate the result. `python -m router.train` makes the shipped model and its table.
+calibrate the result. `python -m orchestrator.router.train` makes the shipped model and its table.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from router.calibration import Array, fit_logistic, sigmoid
-from router.features import SURFACE, Integers
-from router.length import fit_lengths
-from router.space import Encoder, FeatureSpace, Points, Scales
-from router.success import PRETRAINED, Ability, Heads, Outcome, SuccessModel, query_hashes
+from orchestrator.router.calibration import Array, fit_logistic, sigmoid
+from orchestrator.router.features import SURFACE, Integers
+from orchestrator.router.length import fit_lengths
+from orchestrator.router.space import Encoder, FeatureSpace, Points, Scales
+from orchestrator.router.success import PRETRAINED, Ability, Heads, Outcome, SuccessModel, query_hashes
 
 BIAS_PRECISION = 0.01
 SLOPE_SD = 0.3
@@ -276,7 +276,7 @@ def evaluate(model: SuccessModel, outcomes: Sequence[DomainOutcome]) -> list[str
     """Markdown rows with log-loss, AUC, mean prediction and mean score per model and domain, for outcomes that it was not trained on."""
     from sklearn.metrics import log_loss, roc_auc_score
 
-    from router.profile import ModelProfile
+    from orchestrator.router.profile import ModelProfile
 
     queries = list(dict.fromkeys(o.query for o in outcomes))
     models = sorted({o.model for o in outcomes})

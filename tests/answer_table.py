@@ -16,8 +16,8 @@ from typing import Any
 
 from orchestrator.backends.base import Request
 from orchestrator.backends.remote import RemoteBackend
+from orchestrator.router import ModelProfile
 from orchestrator.types import Completion, Message
-from router import ModelProfile
 from tests.dialect_table import FACES, MARK, MODELS, UPSTREAMS, models_at
 from tests.gateway import Provider, Running, Send, begin_stream, chunk, reply, running_gateway, served
 

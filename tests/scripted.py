@@ -7,8 +7,8 @@ import asyncio
 from orchestrator import Completion
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.errors import BackendUnavailable
+from orchestrator.router import ModelProfile
 from orchestrator.types import Usage
-from router import ModelProfile
 
 
 class Scripted(LocalBackend):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from memory import HashingEncoder, InvalidRecord, Memory, NewRecord, Scope, StoreError
+from orchestrator.memory import HashingEncoder, InvalidRecord, Memory, NewRecord, Scope, StoreError
 
 SMALL = HashingEncoder(16)
 
@@ -76,7 +76,7 @@ def test_a_file_that_cannot_be_written_can_be_told_and_keeps_what_it_has(tmp_pat
 
 FULL_DISK = """
     import resource, signal, sys
-    from memory import HashingEncoder, Memory, StoreError
+    from orchestrator.memory import HashingEncoder, Memory, StoreError
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     memory = Memory(sys.argv[1], encoder=HashingEncoder(16))
     kept = 0

@@ -17,7 +17,7 @@ from orchestrator.backends.remote import RemoteBackend
 from orchestrator.batches import AnthropicBatches, OpenAIBatches, batches_of, run_batch
 from orchestrator.budget import Ledger
 from orchestrator.errors import BadResponse
-from router import ModelProfile
+from orchestrator.router import ModelProfile
 from tests.gateway import Provider, reply, running_gateway, served
 
 PROFILE = ModelProfile("m", 2.0, 4.0)

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from verifiers.behaviour import BehaviourVote, SuggestedTest, as_test, suggested_tests, vote_by_behaviour
-from verifiers.sandbox import Sandbox, level_at_hand
+from orchestrator.verifiers.behaviour import BehaviourVote, SuggestedTest, as_test, suggested_tests, vote_by_behaviour
+from orchestrator.verifiers.sandbox import Sandbox, level_at_hand
 
 needs_isolation = pytest.mark.skipif(level_at_hand()[0] == "none", reason=f"no isolation here: {level_at_hand()[1]}")
 ADD, ADD_AGAIN, SUB, RAISES, ZERO = (

@@ -14,7 +14,7 @@ from orchestrator.search.belief import VoteModel, VoteState, believe, replay, st
 from orchestrator.search.guessing import information_bits
 from orchestrator.search.vote_fitting import fit_vote_model, scaled
 from orchestrator.search.vote_table import GradedQuestion, Votes, VoteTable
-from verifiers import group_answers, read_answer
+from orchestrator.verifiers import group_answers, read_answer
 
 MODELS = ("a", "b", "c", "d")
 KEYS = ("literal:True", "literal:False", "number:7", "number:540", "choice:B of 4", "text:a long answer that nobody guesses", "g1", "g2")

@@ -14,9 +14,9 @@ import pytest
 
 from benchmarks.durability import Ledger
 from benchmarks.memory_speed import speed
-from memory import Memory, NewRecord
+from orchestrator.memory import Memory, NewRecord
+from orchestrator.verifiers.sandbox import level_at_hand
 from tests.test_recorded import write_fleet
-from verifiers.sandbox import level_at_hand
 
 pytest.importorskip("pyarrow")
 ROOT = Path(__file__).parents[1]

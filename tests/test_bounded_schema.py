@@ -15,9 +15,9 @@ import pytest
 
 from orchestrator import InvalidQuery, Query
 from orchestrator.checks import checks_for
+from orchestrator.verifiers import JsonSchemaVerifier
+from orchestrator.verifiers.bounded_schema import BoundedSchema, UnusableSchema
 from tests.gateway import completion, reply, running_gateway
-from verifiers import JsonSchemaVerifier
-from verifiers.bounded_schema import BoundedSchema, UnusableSchema
 
 
 @pytest.fixture

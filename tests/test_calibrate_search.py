@@ -17,8 +17,8 @@ from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.cli import main
 from orchestrator.errors import BackendError
 from orchestrator.grading import Example, grade_fleet, read_examples
+from orchestrator.router import ModelProfile
 from orchestrator.search import ByValue, Calibration, FixedOrder, GradedQuestion, Mixture, VoteModel, calibrate
-from router import ModelProfile
 from tests.gateway import read_body, reply, served
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from memory import HashingEncoder, Memory, NewRecord, Thresholds
-from memory.coarse import Builder, CoarseIndex
-from memory.record import Scope
-from memory.scope_index import ScopeIndex
+from orchestrator.memory import HashingEncoder, Memory, NewRecord, Thresholds
+from orchestrator.memory.coarse import Builder, CoarseIndex
+from orchestrator.memory.record import Scope
+from orchestrator.memory.scope_index import ScopeIndex
 
 SMALL = HashingEncoder(32)
 

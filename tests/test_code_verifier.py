@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from verifiers import UnitTestVerifier, Verdict
-from verifiers.code import Evaluated, evaluate, expression_of, find_program, truths
-from verifiers.sandbox import Limits, Ran, Sandbox, SandboxUnavailable, level_at_hand
+from orchestrator.verifiers import UnitTestVerifier, Verdict
+from orchestrator.verifiers.code import Evaluated, evaluate, expression_of, find_program, truths
+from orchestrator.verifiers.sandbox import Limits, Ran, Sandbox, SandboxUnavailable, level_at_hand
 
 needs_isolation = pytest.mark.skipif(level_at_hand()[0] == "none", reason=f"no isolation here: {level_at_hand()[1]}")
 TESTS = ["assert add(2, 3) == 5", "add(-1, 1) == 0"]

@@ -19,7 +19,7 @@ from orchestrator.backends.simulated import SimulatedBackend, SimulatedModel
 from orchestrator.decisions import Calibration, Decision, Question, fit_calibration
 from orchestrator.decisions.calibration import load_calibrations, save_calibration
 from orchestrator.errors import InvalidQuery
-from router import ModelProfile
+from orchestrator.router import ModelProfile
 from tests.gateway import Provider, completion, reply, served
 
 QUESTIONS = {

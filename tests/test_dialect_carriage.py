@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.errors import BackendRejected
-from router import ModelProfile
+from orchestrator.router import ModelProfile
 from tests import answer_table
 from tests.dialect_table import FEATURES, MARK, MODELS, UPSTREAMS, gateways, printed, table
 from tests.gateway import Provider, Running, Send, begin_stream, chunk, completion, delta, reply, running_gateway, served

@@ -14,9 +14,9 @@ from docx import Document
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory import InvalidRecord, Memory
-from memory.documents import MAX_CHARS, read_document, split
-from memory.jsonl import as_json, read_records, turns
+from orchestrator.memory import InvalidRecord, Memory
+from orchestrator.memory.documents import MAX_CHARS, read_document, split
+from orchestrator.memory.jsonl import as_json, read_records, turns
 
 MARKDOWN = """date: 2025-03-04
 # Guide

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from memory import EncoderError, EncoderMismatch, EndpointEncoder, HashingEncoder, Memory
 from orchestrator import ConfigError, Orchestrator
 from orchestrator.config import parse_config
+from orchestrator.memory import EncoderError, EncoderMismatch, EndpointEncoder, HashingEncoder, Memory
 
 REAL = HashingEncoder(16)
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from memory import Memory
 from orchestrator import (
     Answer,
     Budget,
@@ -26,10 +25,11 @@ from orchestrator.backends.calculator import CalculatorBackend
 from orchestrator.backends.extractive import ExtractiveBackend
 from orchestrator.backends.simulated import Problem, SimulatedBackend, SimulatedModel
 from orchestrator.config import STRATEGY_NAMES, parse_config
+from orchestrator.memory import Memory
+from orchestrator.router import ModelProfile
 from orchestrator.search.strategies import STRATEGIES
 from orchestrator.trace import Event
 from orchestrator.types import Completion
-from router import ModelProfile
 
 PROBLEM = Problem("A crate holds 12 lamps. How many lamps do 3 crates hold?", "36", -3.0)
 

@@ -9,8 +9,8 @@ import random
 import numpy as np
 import pytest
 
-from verifiers import Ensemble, Evidence, Verdict
-from verifiers.learning import agree_ensemble, fit_ensemble
+from orchestrator.verifiers import Ensemble, Evidence, Verdict
+from orchestrator.verifiers.learning import agree_ensemble, fit_ensemble
 
 TRUE_RATES = {"sharp": (0.95, 0.1), "fair": (0.8, 0.3), "weak": (0.65, 0.45), "other": (0.85, 0.25)}
 

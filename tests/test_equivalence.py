@@ -9,7 +9,7 @@ from fractions import Fraction
 
 import pytest
 
-from verifiers import Equivalence, equivalent, equivalent_calls, group_answers, group_equivalent, read_answer
+from orchestrator.verifiers import Equivalence, equivalent, equivalent_calls, group_answers, group_equivalent, read_answer
 
 PAIRS = 1_000  # of each type, equal and unequal ones alike
 Pairs = Iterator[tuple[str, str, bool]]

@@ -7,9 +7,9 @@ from datetime import datetime
 
 import pytest
 
-from memory import Memory
 from orchestrator.backends.base import Request
 from orchestrator.backends.extractive import ExtractiveBackend, extract
+from orchestrator.memory import Memory
 from orchestrator.types import Completion, Message
 
 NOTES = (

@@ -18,8 +18,8 @@ from orchestrator.backends.base import Delta, Request
 from orchestrator.backends.faults import retry_after_s
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.errors import BackendError, BackendRejected, BackendUnavailable, BadResponse, RateLimited
+from orchestrator.router import ModelProfile
 from orchestrator.types import Completion
-from router import ModelProfile
 from tests.faulty_server import END, Script, chunk, completion, faulty_server, hang_up, reply, silence, stream
 from tests.gateway import reply as gateway_reply
 from tests.gateway import running_gateway, usual

@@ -15,8 +15,8 @@ from orchestrator.backends.fleet_server import FleetApp, running_server
 from orchestrator.backends.recorded import RecordedAnswer, RecordedModel
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.simulated import Problem, SimulatedModel
+from orchestrator.router import ModelProfile
 from orchestrator.types import Completion
-from router import ModelProfile
 
 QUESTION = "How many lamps do 3 crates of 12 hold?"
 PROFILE = ModelProfile("sim", 1.0, 2.0, skill=0.95, ttft_s=0.0, tokens_per_s=1e6, simulated=True)

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from memory.untrusted import looks_like_instructions
 from orchestrator.gateway.influence import Influence
 from orchestrator.gateway.outside import without_addresses
 from orchestrator.gateway.problems import Problem
+from orchestrator.memory.untrusted import looks_like_instructions
 from orchestrator.pipeline.tools.addresses import is_public
 from orchestrator.storage.accounts import AccountLimits
 from tests.gateway import reply, running_gateway, settled

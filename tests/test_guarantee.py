@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from router.audit import Audit, Guard
-from router.evaluate import (
+from orchestrator.router.audit import Audit, Guard
+from orchestrator.router.evaluate import (
     Point,
     average_improvement,
     deferral_curve,
@@ -19,7 +19,7 @@ from router.evaluate import (
     gap_recovered,
     reliability,
 )
-from router.guarantee import (
+from orchestrator.router.guarantee import (
     Certificate,
     Promise,
     Refusal,

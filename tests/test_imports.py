@@ -15,9 +15,9 @@ HEAVY = ("torch", "sentence_transformers", "faiss", "sklearn", "scipy", "pyarrow
     [
         ("import orchestrator", set()),
         ("import orchestrator.cli", set()),
-        ("import router", {"numpy"}),
-        ("import memory", {"numpy"}),
-        ("import verifiers", set()),
+        ("import orchestrator.router", {"numpy"}),
+        ("import orchestrator.memory", {"numpy"}),
+        ("import orchestrator.verifiers", set()),
         ("from orchestrator import Orchestrator", {"numpy", "pydantic", "httpx"}),
     ],
 )

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from orchestrator import Budget, Orchestrator
+from orchestrator.verifiers import BetterThanVerifier, Criterion, JudgeVerifier, PairwiseJudge, Said, Verdict
 from tests.scripted import Scripted
-from verifiers import BetterThanVerifier, Criterion, JudgeVerifier, PairwiseJudge, Said, Verdict
 
 Reply = Callable[[str], str]
 RUBRIC = (Criterion("correct", "Is it true?", 3.0), Criterion("short", "Is it short?"))

@@ -13,6 +13,7 @@ import pytest
 from orchestrator import Completion, Orchestrator
 from orchestrator.backends.base import Request
 from orchestrator.backends.remote import RemoteBackend
+from orchestrator.router import ModelProfile
 from orchestrator.search import Recording, replayed
 from orchestrator.search.actions import Compare, Draft, Stop
 from orchestrator.search.comparing import judged_pairs
@@ -20,12 +21,11 @@ from orchestrator.search.judging import CERTAINTY, COMPARISON, certainty_verdict
 from orchestrator.search.state import Choice, SearchState
 from orchestrator.search.strategies import STRATEGIES
 from orchestrator.types import Candidate, Message
-from router import ModelProfile
+from orchestrator.verifiers import Ensemble, Verdict
+from orchestrator.verifiers.ensemble import CAUTIOUS, Evidence
+from orchestrator.verifiers.learning import fit_ensemble
 from tests.gateway import read_body, reply, served
 from tests.scripted import Scripted
-from verifiers import Ensemble, Verdict
-from verifiers.ensemble import CAUTIOUS, Evidence
-from verifiers.learning import fit_ensemble
 
 GOOD = "Storms form where warm, moist air rises into cold air; the water condenses, which frees heat and lifts the air further. " * 2
 POOR = "Storms are made by the trees when they shake their leaves, which pushes the air about until it becomes windy and wet. " * 2

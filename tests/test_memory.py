@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory import (
+from orchestrator.memory import (
     EncoderMismatch,
     HashingEncoder,
     InvalidRecord,
@@ -23,7 +23,7 @@ from memory import (
     StoreError,
     Thresholds,
 )
-from memory.packing import estimate_tokens
+from orchestrator.memory.packing import estimate_tokens
 
 
 def test_what_was_remembered_is_there_after_reopening(tmp_path: Path) -> None:

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from memory import HashingEncoder, Memory
 from orchestrator import Orchestrator
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.cli import main
+from orchestrator.memory import HashingEncoder, Memory
+from orchestrator.router import ModelProfile
 from orchestrator.types import Completion, Usage
-from router import ModelProfile
 
 MODELS = "models:\n  notes: {provider: extractive}\n"
 

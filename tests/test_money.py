@@ -27,11 +27,11 @@ from orchestrator.errors import BackendError, BackendUnavailable, BudgetExceeded
 from orchestrator.gateway.limits import Account, Hold, Limiter, LimitReached, dollars
 from orchestrator.gateway.nulls import without_nulls
 from orchestrator.providers import PROVIDERS
+from orchestrator.router import ModelProfile
 from orchestrator.storage.accounts import AccountLimits
 from orchestrator.storage.database import Database, open_database
 from orchestrator.storage.quotas import CONCURRENCY, HOLDER_S, Quota, Quotas
 from orchestrator.types import Completion, Usage
-from router import ModelProfile
 from tests.gateway import Running, begin_stream, chunk, completion, delta, reply, running_gateway, settled
 
 Q = [{"role": "user", "content": "hi"}]

@@ -11,8 +11,8 @@ import pytest
 from orchestrator import NoAdequateModel, Orchestrator
 from orchestrator.conclusion import NO_ANSWER_P
 from orchestrator.types import Answer
+from orchestrator.verifiers import Agreement, NonAnswer, RegexVerifier, group_equivalent, read_answer, why_no_answer
 from tests.scripted import Scripted
-from verifiers import Agreement, NonAnswer, RegexVerifier, group_equivalent, read_answer, why_no_answer
 
 LABELLED = (
     Path(__file__).parent / "non_answers.jsonl"

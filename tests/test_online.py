@@ -15,12 +15,12 @@ from orchestrator import ConfigError, InvalidQuery, OnlineConfig, Orchestrator, 
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.backends.calculator import CalculatorBackend
 from orchestrator.errors import BadResponse
+from orchestrator.router import ModelProfile, Router, SuccessModel
+from orchestrator.router.audit import Guard
+from orchestrator.router.guarantee import Certificate, Promise
+from orchestrator.router.replay import replay
 from orchestrator.storage import DecisionLog
 from orchestrator.types import Completion, Usage
-from router import ModelProfile, Router, SuccessModel
-from router.audit import Guard
-from router.guarantee import Certificate, Promise
-from router.replay import replay
 
 SCHEMA = {"type": "object", "required": ["n"]}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from verifiers import (
+from orchestrator.verifiers import (
     GradedAnswer,
     GroundingVerifier,
     LanguageVerifier,
@@ -25,7 +25,7 @@ from verifiers import (
     claims_of,
     train_reward,
 )
-from verifiers.process import Helper, HelperLate
+from orchestrator.verifiers.process import Helper, HelperLate
 
 
 def judged(verifier: Verifier, candidate: str, query: str = "") -> Verdict:

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from benchmarks.pipelines import kills
-from memory import Memory
 from orchestrator import ConfigError, Orchestrator
 from orchestrator.budget import Budget
 from orchestrator.errors import BackendUnavailable
+from orchestrator.memory import Memory
 from orchestrator.pipeline import Host, Pipeline, RunCancelled, RunFailed, RunResult, UnknownRun
 from orchestrator.pipeline.journal import Journal, RunLedger
 from orchestrator.storage.database import Database, PostgresDatabase, SqliteDatabase

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from memory import Memory
 from orchestrator import Orchestrator
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.backends.calculator import CalculatorBackend
+from orchestrator.memory import Memory
 from orchestrator.pipeline import Host, InvalidInputs, Pipeline, RunFailed, RunResult
+from orchestrator.router import ModelProfile
 from orchestrator.storage.database import SqliteDatabase
 from orchestrator.storage.runs import Runs
 from orchestrator.trace import Event
 from orchestrator.types import Completion, Usage
-from router import ModelProfile
 
 
 class Model(LocalBackend):

@@ -20,8 +20,8 @@ from orchestrator.search.policy_replay import KnownFleet, Replayed, replay_by_va
 from orchestrator.search.state import Choice, SearchState
 from orchestrator.search.vote_table import GradedQuestion, VoteTable
 from orchestrator.types import Candidate, Usage
+from orchestrator.verifiers import Verdict
 from tests.scripted import Scripted
-from verifiers import Verdict
 
 MODELS = ("a", "b", "c", "d")
 USD = {"a": 0.0001, "b": 0.0002, "c": 0.001, "d": 0.01}

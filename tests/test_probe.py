@@ -27,7 +27,7 @@ from orchestrator.cli import main
 from orchestrator.config import load_config
 from orchestrator.fleet import fleet_from_config
 from orchestrator.probing import Point, Probe, line
-from router import ModelProfile
+from orchestrator.router import ModelProfile
 from tests.gateway import Provider, begin_stream, chunk, completion, delta, reply, served
 
 SECONDS_PER_TOKEN, WRITE_S, BASE_S = 20e-6, 2e-3, 0.03

@@ -10,8 +10,8 @@ import pytest
 from orchestrator import Completion
 from orchestrator.search import SearchState
 from orchestrator.types import Candidate
-from verifiers import BehaviourVerifier, GeneratedTestsVerifier, SameProgramVerifier, Verdict
-from verifiers.sandbox import Sandbox, level_at_hand
+from orchestrator.verifiers import BehaviourVerifier, GeneratedTestsVerifier, SameProgramVerifier, Verdict
+from orchestrator.verifiers.sandbox import Sandbox, level_at_hand
 
 pytestmark = pytest.mark.skipif(level_at_hand()[0] == "none", reason="this machine gives no isolation")
 ADD = "```python\ndef add(a, b):\n    return a + b\n```"

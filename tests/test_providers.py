@@ -19,8 +19,8 @@ from orchestrator.config import parse_config
 from orchestrator.errors import BackendRejected
 from orchestrator.fleet import fleet_from_config
 from orchestrator.providers import PROVIDERS
+from orchestrator.router import ModelProfile
 from orchestrator.types import Completion, Usage
-from router import ModelProfile
 from tests.gateway import Provider as Server
 from tests.gateway import begin_stream, reply, served
 from tests.recordings import RECORDINGS, TEXT

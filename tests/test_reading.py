@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import pytest
 
-from verifiers import (
+from orchestrator.verifiers import (
     ChoiceVerifier,
     MathematicsVerifier,
     NumericVerifier,
@@ -23,8 +23,8 @@ from verifiers import (
     read_answer,
     why_no_answer,
 )
-from verifiers.answers.value_types import Quantity
-from verifiers.sandbox import Sandbox, level_at_hand
+from orchestrator.verifiers.answers.value_types import Quantity
+from orchestrator.verifiers.sandbox import Sandbox, level_at_hand
 
 CHOICES = "Which one?\nA. red\nB. blue\nC. green\nD. none"
 

@@ -16,8 +16,8 @@ from orchestrator.backends.base import Request
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.decisions.question import Question
 from orchestrator.demo.local_model import running_server
+from orchestrator.router import ModelProfile
 from orchestrator.types import Completion, Message, Query
-from router import ModelProfile
 from tests.gateway import running_gateway
 
 BUILD = Path(__file__).parents[1] / "build" / "model"

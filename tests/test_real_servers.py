@@ -24,8 +24,8 @@ from orchestrator.backends.remote import RemoteBackend
 from orchestrator.budget import Ledger
 from orchestrator.decisions import Question, decider_for
 from orchestrator.errors import BackendRejected, BackendUnavailable
+from orchestrator.router import ModelProfile
 from orchestrator.types import Completion
-from router import ModelProfile
 from tests.gateway import running_gateway
 
 BIN = Path(__file__).parent.parent / "build" / "servers" / "bin"

@@ -32,9 +32,9 @@ from orchestrator.search.actions import Action
 from orchestrator.search.state import Strategy
 from orchestrator.trace import Trace
 from orchestrator.types import Answer, Usage
+from orchestrator.verifiers import LengthVerifier, Verdict, all_of, price_of
+from orchestrator.verifiers.sandbox import level_at_hand
 from tests.scripted import Scripted
-from verifiers import LengthVerifier, Verdict, all_of, price_of
-from verifiers.sandbox import level_at_hand
 
 CRITIQUE = '{"own_answer": "a port", "faults": ["It names no boat"]}'
 IN_ONE = "It is calm and grey by day and by night, and lies in the shelter of two moles"

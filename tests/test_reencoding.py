@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memory import EncoderMismatch, HashingEncoder, Memory, NewRecord, Scope
-from memory.growing import Vectors
-from memory.sqlite_store import Store
-from memory.together import EncodedTogether
+from orchestrator.memory import EncoderMismatch, HashingEncoder, Memory, NewRecord, Scope
+from orchestrator.memory.growing import Vectors
+from orchestrator.memory.sqlite_store import Store
+from orchestrator.memory.together import EncodedTogether
 
 OLD, NEW = HashingEncoder(32), HashingEncoder(48)
 RECORDS = [NewRecord(f"Lamp {i} stands in room {i % 7}.", "Ann", session=f"s{i // 9}") for i in range(700)]

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memory import HashingEncoder, Memory, NewRecord, Thresholds
-from memory import scope_index as scope_index_module
-from memory.record import Scope
-from memory.relevance import SIGNALS, Asked, signals_of
-from memory.scope_index import ScopeIndex
-from memory.traits import Traits, traits_of
-from memory.tune import CONVERSATIONS, read_conversations
-from memory.words import counted, distinct
+from orchestrator.memory import HashingEncoder, Memory, NewRecord, Thresholds
+from orchestrator.memory import scope_index as scope_index_module
+from orchestrator.memory.record import Scope
+from orchestrator.memory.relevance import SIGNALS, Asked, signals_of
+from orchestrator.memory.scope_index import ScopeIndex
+from orchestrator.memory.traits import Traits, traits_of
+from orchestrator.memory.tune import CONVERSATIONS, read_conversations
+from orchestrator.memory.words import counted, distinct
 
 CHAT = [
     ("Ada", "Did you find the earring?"),

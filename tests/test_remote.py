@@ -12,11 +12,11 @@ from orchestrator.backends.base import Delta, Request
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.budget import Ledger
 from orchestrator.errors import BackendRejected, BackendUnavailable, BadResponse, RateLimited
+from orchestrator.router import ModelProfile
 from orchestrator.search.controller import Search
 from orchestrator.search.state import Choice, SearchState
 from orchestrator.search.strategies import single
 from orchestrator.trace import Trace
-from router import ModelProfile
 from tests.faulty_server import END, Script, chunk, completion, faulty_server, hang_up, reply, silence, stream
 
 PROFILE = ModelProfile("m", 1.0, 2.0)

@@ -21,12 +21,12 @@ from orchestrator.backends.resilience import RetryBudget
 from orchestrator.backends.upstream import HEDGE_LEAST
 from orchestrator.budget import Ledger
 from orchestrator.errors import BackendError, BackendUnavailable, RateLimited
+from orchestrator.router import ModelProfile
 from orchestrator.search.controller import Search
 from orchestrator.search.state import Choice, SearchState
 from orchestrator.search.strategies import single
 from orchestrator.trace import Trace
 from orchestrator.types import Completion
-from router import ModelProfile
 from tests.faulty_server import Script, completion, faulty_server, reply
 from tests.gateway import Provider, served
 from tests.gateway import completion as whole

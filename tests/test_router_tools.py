@@ -11,13 +11,13 @@ import pytest
 from click.testing import CliRunner
 
 from orchestrator.cli import main
-from router import ModelProfile, Outcome, Router, SuccessModel, choose
-from router.conversation import judged_text, without_wrappers
-from router.explore import explore
-from router.log import LogError, read_log
-from router.replay import Decision, replay
-from router.speed import Speed
-from router.train import train
+from orchestrator.router import ModelProfile, Outcome, Router, SuccessModel, choose
+from orchestrator.router.conversation import judged_text, without_wrappers
+from orchestrator.router.explore import explore
+from orchestrator.router.log import LogError, read_log
+from orchestrator.router.replay import Decision, replay
+from orchestrator.router.speed import Speed
+from orchestrator.router.train import train
 
 PLAN = [
     ("user", "Derive the eigenvalues of the transfer matrix step by step."),

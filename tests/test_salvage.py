@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from memory import HashingEncoder, Memory, NewRecord, StoreError
-from memory.salvage import salvage
 from orchestrator.cli import main
+from orchestrator.memory import HashingEncoder, Memory, NewRecord, StoreError
+from orchestrator.memory.salvage import salvage
 
 RECORDS = 2_000
 

@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from verifiers.sandbox import Limits, Ran, Sandbox, SandboxUnavailable, level_at_hand
-from verifiers.sandbox.pool import Level, has_bubblewrap
+from orchestrator.verifiers.sandbox import Limits, Ran, Sandbox, SandboxUnavailable, level_at_hand
+from orchestrator.verifiers.sandbox.pool import Level, has_bubblewrap
 
 pytestmark = pytest.mark.skipif(level_at_hand()[0] == "none", reason=f"no isolation here: {level_at_hand()[1]}")
 SHORT = Limits(wall_s=2.0, cpu_s=1, memory_bytes=256 * 2**20, file_bytes=2**20, output_bytes=2_000)

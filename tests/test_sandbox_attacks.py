@@ -18,11 +18,11 @@ from typing import Any
 
 import pytest
 
-from verifiers import SameProgramVerifier, UnitTestVerifier
-from verifiers.expressions import divided, names_defined
-from verifiers.sandbox import Limits, Sandbox, level_at_hand
-from verifiers.sandbox.pool import Level
-from verifiers.sandbox.removal import remove_tree
+from orchestrator.verifiers import SameProgramVerifier, UnitTestVerifier
+from orchestrator.verifiers.expressions import divided, names_defined
+from orchestrator.verifiers.sandbox import Limits, Sandbox, level_at_hand
+from orchestrator.verifiers.sandbox.pool import Level
+from orchestrator.verifiers.sandbox.removal import remove_tree
 
 LEVELS: list[Level] = ["landlock+seccomp", "seccomp+old-landlock"]
 pytestmark = pytest.mark.skipif(level_at_hand()[0] in ("monty", "none", "bubblewrap"), reason="no Landlock here")

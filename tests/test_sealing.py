@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from memory import AesGcmCipher, HashingEncoder, Memory, NewRecord, StoreError, Thresholds
-from memory.salvage import salvage
+from orchestrator.memory import AesGcmCipher, HashingEncoder, Memory, NewRecord, StoreError, Thresholds
+from orchestrator.memory.salvage import salvage
 
 KEY, OTHER = AesGcmCipher(bytes(32)), AesGcmCipher(b"k" * 32)
 SMALL = HashingEncoder(32)

@@ -22,8 +22,8 @@ from orchestrator.search.strategies import adaptive, cascade, draft_critique_rev
 from orchestrator.search.value import best_purchase
 from orchestrator.trace import Trace
 from orchestrator.types import Candidate
+from orchestrator.verifiers import JsonSchemaVerifier, Verdict
 from tests.scripted import Scripted
-from verifiers import JsonSchemaVerifier, Verdict
 
 probabilities = st.floats(0.02, 0.98)
 votes = st.lists(st.tuples(st.sampled_from("abcd"), probabilities), max_size=7)

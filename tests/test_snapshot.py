@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from memory import HashingEncoder, Memory, NewRecord, Thresholds
+from orchestrator.memory import HashingEncoder, Memory, NewRecord, Thresholds
 
 ENCODER = HashingEncoder(64)
 

@@ -21,7 +21,7 @@ from orchestrator.search.state import Choice, Strategy
 from orchestrator.search.tree import tree
 from orchestrator.search.vote_fitting import fit_repeat
 from orchestrator.types import Candidate
-from verifiers import Verdict
+from orchestrator.verifiers import Verdict
 
 FLEET = (Choice("small", 0.4, 0.0001, 1.0), Choice("middle", 0.6, 0.001, 1.0), Choice("large", 0.8, 0.01, 2.0))
 START = SearchState("How many lamps are there?", FLEET, {c.model: c.p_success for c in FLEET}, chosen="small", fleet=FLEET, quality=0.99)

@@ -15,8 +15,8 @@ from orchestrator.backends.base import Request
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.errors import BackendError
 from orchestrator.gateway import sse
+from orchestrator.router import ModelProfile
 from orchestrator.types import Message
-from router import ModelProfile
 from tests.gateway import Provider, Send, begin_stream, chunk, completion, delta, reply, running_gateway, served, settled, usual
 
 PRICED = {"provider": "compatible", "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}

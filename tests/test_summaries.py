@@ -6,11 +6,11 @@ from datetime import UTC, datetime
 
 import pytest
 
-from memory import HashingEncoder, Memory, NewRecord
-from memory.packing import estimate_tokens
-from memory.record import Record
-from memory.supported import cited_in, is_supported, sentences_of
-from memory.tune import CONVERSATIONS, read_conversations
+from orchestrator.memory import HashingEncoder, Memory, NewRecord
+from orchestrator.memory.packing import estimate_tokens
+from orchestrator.memory.record import Record
+from orchestrator.memory.supported import cited_in, is_supported, sentences_of
+from orchestrator.memory.tune import CONVERSATIONS, read_conversations
 
 TURNS = next(iter(read_conversations(CONVERSATIONS.read_text(encoding="utf-8").splitlines()))).turns
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memory import Memory
-from memory.times import with_dates
+from orchestrator.memory import Memory
+from orchestrator.memory.times import with_dates
 
 SAID = datetime(2023, 5, 8, 13, 56, tzinfo=UTC)  # a Monday
 

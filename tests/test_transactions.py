@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from memory import Memory
-from memory.transactions import log_ahead
+from orchestrator.memory import Memory
+from orchestrator.memory.transactions import log_ahead
 from orchestrator.storage.decisions import DecisionLog
 
 

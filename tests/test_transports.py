@@ -27,8 +27,8 @@ from orchestrator.config import parse_config
 from orchestrator.credentials import clean_key
 from orchestrator.errors import BackendUnavailable, BadResponse
 from orchestrator.fleet import fleet_from_config
+from orchestrator.router import ModelProfile
 from orchestrator.types import Completion, Message
-from router import ModelProfile
 from tests.faulty_server import END, chunk, completion, faulty_server, reply, stream
 
 ASKED = Request((Message("user", "Hi"),), "Hi", max_tokens=5, deadline_s=10.0)

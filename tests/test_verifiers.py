@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from verifiers import (
+from orchestrator.verifiers import (
     Agreement,
     ChoiceVerifier,
     GroundingVerifier,

@@ -1,31 +1,31 @@
 """Checks on answers: each returns a `Verdict` in [0, 1] or abstains with its reason. Usable without the rest of the project."""
 
-from verifiers.answers.agreement import Agreement, Groups, group_answers, group_equivalent
-from verifiers.answers.choice import ChoiceVerifier, find_choice, offered_choices
-from verifiers.answers.code_blocks import find_program
-from verifiers.answers.equivalence import Answer, canonical_answer, equivalent
-from verifiers.answers.final_answer import final_answer_text
-from verifiers.answers.non_answers import NonAnswer, invites_abstention, why_no_answer
-from verifiers.answers.number import NumericVerifier, find_number, numbers_equal, parse_number
-from verifiers.answers.reading import Reading, read_answer
-from verifiers.answers.sameness import Equivalence
-from verifiers.answers.tool_calls import equivalent_calls
-from verifiers.code import UnitTestVerifier
-from verifiers.compose import all_of, any_of, weighted
-from verifiers.ensemble import Ensemble, Evidence
-from verifiers.form import LengthVerifier, RegexVerifier
-from verifiers.grounding import Claim, GroundingVerifier, Source, claims_of
-from verifiers.judge import BetterThanVerifier, Bias, Criterion, JudgeVerifier, PairwiseJudge, Said
-from verifiers.language import LanguageVerifier
-from verifiers.mathematics import MathematicsVerifier
-from verifiers.personal import PersonalDataVerifier
-from verifiers.programs import BehaviourVerifier, GeneratedTestsVerifier, SameProgramVerifier
-from verifiers.quantity import QuantityVerifier
-from verifiers.reward import GradedAnswer, RewardModel, RewardVerifier, train_reward
-from verifiers.safety import SafetyVerifier
-from verifiers.schema import JsonSchemaVerifier, find_json
-from verifiers.sql import SqlVerifier
-from verifiers.verdict import Verdict, Verifier, price_of
+from orchestrator.verifiers.answers.agreement import Agreement, Groups, group_answers, group_equivalent
+from orchestrator.verifiers.answers.choice import ChoiceVerifier, find_choice, offered_choices
+from orchestrator.verifiers.answers.code_blocks import find_program
+from orchestrator.verifiers.answers.equivalence import Answer, canonical_answer, equivalent
+from orchestrator.verifiers.answers.final_answer import final_answer_text
+from orchestrator.verifiers.answers.non_answers import NonAnswer, invites_abstention, why_no_answer
+from orchestrator.verifiers.answers.number import NumericVerifier, find_number, numbers_equal, parse_number
+from orchestrator.verifiers.answers.reading import Reading, read_answer
+from orchestrator.verifiers.answers.sameness import Equivalence
+from orchestrator.verifiers.answers.tool_calls import equivalent_calls
+from orchestrator.verifiers.code import UnitTestVerifier
+from orchestrator.verifiers.compose import all_of, any_of, weighted
+from orchestrator.verifiers.ensemble import Ensemble, Evidence
+from orchestrator.verifiers.form import LengthVerifier, RegexVerifier
+from orchestrator.verifiers.grounding import Claim, GroundingVerifier, Source, claims_of
+from orchestrator.verifiers.judge import BetterThanVerifier, Bias, Criterion, JudgeVerifier, PairwiseJudge, Said
+from orchestrator.verifiers.language import LanguageVerifier
+from orchestrator.verifiers.mathematics import MathematicsVerifier
+from orchestrator.verifiers.personal import PersonalDataVerifier
+from orchestrator.verifiers.programs import BehaviourVerifier, GeneratedTestsVerifier, SameProgramVerifier
+from orchestrator.verifiers.quantity import QuantityVerifier
+from orchestrator.verifiers.reward import GradedAnswer, RewardModel, RewardVerifier, train_reward
+from orchestrator.verifiers.safety import SafetyVerifier
+from orchestrator.verifiers.schema import JsonSchemaVerifier, find_json
+from orchestrator.verifiers.sql import SqlVerifier
+from orchestrator.verifiers.verdict import Verdict, Verifier, price_of
 
 __all__ = [
     "Agreement",
@@ -88,3 +88,8 @@ __all__ = [
     "weighted",
     "why_no_answer",
 ]
+
+if __name__ == "verifiers":  # the old name of this package, which a checkout on the path still offers
+    from importlib import import_module
+
+    import_module("orchestrator._deprecated").replace_package(__name__)

@@ -13,9 +13,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from verifiers.code import evaluate
-from verifiers.sandbox import Sandbox
-from verifiers.sandbox.plain_values import shown
+from orchestrator.verifiers.code import evaluate
+from orchestrator.verifiers.sandbox import Sandbox
+from orchestrator.verifiers.sandbox.plain_values import shown
 
 TESTS_PER_TEXT = 5
 IMAGINED = 0.3  # times the square root of their number: programs of another mind that nobody wrote, but that may be right

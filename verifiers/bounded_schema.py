@@ -12,7 +12,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
-from verifiers.process import Helper
+from orchestrator.verifiers.process import Helper
 
 MAX_LEVELS = 100
 MAX_NODES = 20_000
@@ -86,7 +86,7 @@ class BoundedSchema:
 
 @lru_cache(maxsize=1)
 def _helper() -> Helper:
-    return Helper("verifiers.bounded_schema_helper")
+    return Helper("orchestrator.verifiers.bounded_schema_helper")
 
 
 def _told(fault: Any) -> str:

@@ -1,12 +1,12 @@
-"""The process of `verifiers.bounded_schema`: reads a schema and a value, a line of JSON each time, and answers with what is wrong."""
+"""The process of `orchestrator.verifiers.bounded_schema`: reads a schema and a value, a line of JSON each time, and answers with what is wrong."""
 
 from __future__ import annotations
 
 import json
 import sys
 
-from verifiers.bounded_schema import BoundedSchema
-from verifiers.process import bound_memory
+from orchestrator.verifiers.bounded_schema import BoundedSchema
+from orchestrator.verifiers.process import bound_memory
 
 MEMORY_BYTES = 2 * 2**30
 

@@ -9,11 +9,11 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from verifiers.answers.code_blocks import find_program, parses
-from verifiers.expressions import compared, divided, is_plain, library_of, names_defined
-from verifiers.sandbox import Limits, Sandbox, SandboxUnavailable
-from verifiers.sandbox.restricted import Restricted
-from verifiers.verdict import Verdict
+from orchestrator.verifiers.answers.code_blocks import find_program, parses
+from orchestrator.verifiers.expressions import compared, divided, is_plain, library_of, names_defined
+from orchestrator.verifiers.sandbox import Limits, Sandbox, SandboxUnavailable
+from orchestrator.verifiers.sandbox.restricted import Restricted
+from orchestrator.verifiers.verdict import Verdict
 
 LOAD_S, EACH_S = 1.0, 0.1
 MAX_SHOWN = 3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from verifiers.verdict import Verdict, Verifier, price_of
+from orchestrator.verifiers.verdict import Verdict, Verifier, price_of
 
 
 def all_of(*verifiers: Verifier) -> Verifier:

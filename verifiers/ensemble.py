@@ -1,4 +1,7 @@
-"""Several verdicts as one likelihood ratio, P(verdicts | right) / P(verdicts | wrong): cautious until learned (see `verifiers.learning`)."""
+"""Several verdicts as one likelihood ratio, P(verdicts | right) / P(verdicts | wrong).
+
+Cautious until learned (see `orchestrator.verifiers.learning`).
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from verifiers.verdict import Verdict
+from orchestrator.verifiers.verdict import Verdict
 
 LEAST = 1e-3  # no ratio that is not decisive is further from 1
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The likelihood ratio of a verdict with score 1 (`passed`) and with score 0 (`failed`), both positive; scores between are read geometrically."""
+    """The likelihood ratio of a verdict with score 1 (`passed`) and with score 0 (`failed`), both positive.
+
+    Scores between are read geometrically.
+    """
 
     passed: float = 2.5
     failed: float = 0.4

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from verifiers.verdict import Verdict
+from orchestrator.verifiers.verdict import Verdict
 
 
 class RegexVerifier:

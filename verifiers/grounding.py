@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from verifiers.verdict import Verdict
+from orchestrator.verifiers.verdict import Verdict
 
 _CITATION = re.compile(r"\[([\w.-]+(?::[\w.-]+)?)\]")
 _WORD = re.compile(r"[^\W_]+(?:['’.,:-]\d+)*", re.UNICODE)

@@ -2,7 +2,7 @@
 
 A judge answers the question itself before it rates (commit first), rates all criteria in one structured call, and sees the candidate as a quotation
 between marks that the candidate does not hold. Between two answers it is asked in both orders; a preference that turns with the order is none
-(position bias: Zheng et al. 2023). A judge's scores are evidence to be calibrated (`verifiers.learning`), never probabilities.
+(position bias: Zheng et al. 2023). A judge's scores are evidence to be calibrated (`orchestrator.verifiers.learning`), never probabilities.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from verifiers.schema import find_json
-from verifiers.verdict import Verdict
+from orchestrator.verifiers.schema import find_json
+from orchestrator.verifiers.verdict import Verdict
 
 FULL_MARKS = 10
 WHICH_IS_BETTER = "Which one answers the question better? Length and tone are no merits."

@@ -8,7 +8,7 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
-from verifiers.verdict import Verdict
+from orchestrator.verifiers.verdict import Verdict
 
 _CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+", re.DOTALL)
 MIN_LETTERS = 24

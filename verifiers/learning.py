@@ -15,8 +15,8 @@ from itertools import combinations
 import numpy as np
 from numpy.typing import NDArray
 
-from verifiers.ensemble import CAUTIOUS, LEAST, Ensemble, Evidence
-from verifiers.verdict import Verdict
+from orchestrator.verifiers.ensemble import CAUTIOUS, LEAST, Ensemble, Evidence
+from orchestrator.verifiers.verdict import Verdict
 
 Array = NDArray[np.float64]
 PRIOR_SD = 1.0

@@ -12,15 +12,15 @@ import re
 from functools import lru_cache
 from importlib.util import find_spec
 
-from verifiers.answers.equivalence import compare
-from verifiers.answers.final_answer import find_statement
-from verifiers.answers.latex import plain_of_latex
-from verifiers.answers.pattern import Pattern
-from verifiers.answers.reading import Reading, read_answer
-from verifiers.answers.value_types import Expression, Hints, Quantity, Words
-from verifiers.answers.values import prepared, read_value
-from verifiers.process import Helper, HelperLate
-from verifiers.verdict import Verdict
+from orchestrator.verifiers.answers.equivalence import compare
+from orchestrator.verifiers.answers.final_answer import find_statement
+from orchestrator.verifiers.answers.latex import plain_of_latex
+from orchestrator.verifiers.answers.pattern import Pattern
+from orchestrator.verifiers.answers.reading import Reading, read_answer
+from orchestrator.verifiers.answers.value_types import Expression, Hints, Quantity, Words
+from orchestrator.verifiers.answers.values import prepared, read_value
+from orchestrator.verifiers.process import Helper, HelperLate
+from orchestrator.verifiers.verdict import Verdict
 
 TIMEOUT_S = 5.0
 _NOT_TO_SYMPY = Pattern(r"\d_\{?\d|\\circ|°|\\sum|\\int|\\mathbb|\\mid|\\overline|:")  # which it misreads
@@ -98,4 +98,4 @@ def _is_read(reading: Reading) -> bool:
 
 @lru_cache(maxsize=1)
 def _helper() -> Helper:
-    return Helper("verifiers.mathematics_helper")
+    return Helper("orchestrator.verifiers.mathematics_helper")

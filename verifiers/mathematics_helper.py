@@ -1,4 +1,4 @@
-"""Run as a program by `verifiers.mathematics`: reads questions, a line of JSON each, and answers each with a line."""
+"""Run as a program by `orchestrator.verifiers.mathematics`: reads questions, a line of JSON each, and answers each with a line."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from math_verify import parse, verify
 
-from verifiers.process import bound_memory
+from orchestrator.verifiers.process import bound_memory
 
 MEMORY_BYTES = 4 * 2**30
 _WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{4,}")

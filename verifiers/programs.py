@@ -6,11 +6,11 @@ import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 
-from verifiers.answers.code_blocks import find_program
-from verifiers.behaviour import BehaviourVote, as_test, is_passed, vote_by_behaviour
-from verifiers.code import evaluate, expression_of
-from verifiers.sandbox import Sandbox, SandboxUnavailable
-from verifiers.verdict import Verdict
+from orchestrator.verifiers.answers.code_blocks import find_program
+from orchestrator.verifiers.behaviour import BehaviourVote, as_test, is_passed, vote_by_behaviour
+from orchestrator.verifiers.code import evaluate, expression_of
+from orchestrator.verifiers.sandbox import Sandbox, SandboxUnavailable
+from orchestrator.verifiers.verdict import Verdict
 
 NO_PROGRAM = "the answer holds no Python program"
 

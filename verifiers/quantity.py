@@ -8,12 +8,12 @@ from functools import lru_cache
 from importlib.util import find_spec
 from typing import Any
 
-from verifiers.answers.final_answer import final_answer_text
-from verifiers.answers.number import numbers_equal, parse_quantity
-from verifiers.answers.quantities import compare_quantities
-from verifiers.answers.reading import hints_of, read_number
-from verifiers.answers.value_types import Quantity
-from verifiers.verdict import Verdict
+from orchestrator.verifiers.answers.final_answer import final_answer_text
+from orchestrator.verifiers.answers.number import numbers_equal, parse_quantity
+from orchestrator.verifiers.answers.quantities import compare_quantities
+from orchestrator.verifiers.answers.reading import hints_of, read_number
+from orchestrator.verifiers.answers.value_types import Quantity
+from orchestrator.verifiers.verdict import Verdict
 
 _NUMBER = r"[-+−]?\d{1,3}(?:,\d{3})+(?:\.\d+)?|[-+−]?\d{1,30}(?:\.\d{1,30})?"
 _FACTOR = r"[A-Za-zµμ°Ω%_]{1,30}(?:(?:\^|\*\*)-?\d{1,2}(?![\d^*])|[²³])?"

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from verifiers.answers.equivalence import canonical_answer
-from verifiers.verdict import Verdict
+from orchestrator.verifiers.answers.equivalence import canonical_answer
+from orchestrator.verifiers.verdict import Verdict
 
 FORMAT = 1
 MAX_CHARS = 20_000

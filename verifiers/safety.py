@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from verifiers.verdict import Verdict
+from orchestrator.verifiers.verdict import Verdict
 
 MAX_CHARS = 200_000
 _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (

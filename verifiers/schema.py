@@ -6,10 +6,10 @@ import json
 import re
 from typing import Any
 
-from verifiers.answers.code_blocks import fenced_blocks
-from verifiers.answers.final_answer import without_thoughts
-from verifiers.bounded_schema import BoundedSchema, UnusableSchema
-from verifiers.verdict import Verdict
+from orchestrator.verifiers.answers.code_blocks import fenced_blocks
+from orchestrator.verifiers.answers.final_answer import without_thoughts
+from orchestrator.verifiers.bounded_schema import BoundedSchema, UnusableSchema
+from orchestrator.verifiers.verdict import Verdict
 
 
 def find_json(text: str) -> Any:
@@ -40,8 +40,11 @@ def _refuse_constant(name: str) -> float:
 
 
 class JsonSchemaVerifier:
-    """Passes answers whose JSON satisfies `schema`; the feedback names each failing path. Raises `ValueError` on a bad schema, and on one that refers
-    to addresses or files: nothing is fetched. Abstains where a value cannot be checked within bounds of time (`verifiers.bounded_schema`)."""
+    """Passes answers whose JSON satisfies `schema`; the feedback names each failing path.
+
+    Raises `ValueError` on a bad schema, and on one that refers to addresses or files: nothing is fetched. Abstains where a value cannot be
+    checked within bounds of time (`orchestrator.verifiers.bounded_schema`).
+    """
 
     name = "json_schema"
 

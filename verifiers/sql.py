@@ -6,7 +6,7 @@ import asyncio
 import re
 import sqlite3
 
-from verifiers.verdict import Verdict
+from orchestrator.verifiers.verdict import Verdict
 
 MOST_STEPS = 2_000_000  # of SQLite's virtual machine: about a second
 MAX_SQL_CHARS = 100_000

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
+from orchestrator.router import ModelProfile
 from orchestrator.tokens import (
     FAMILY_THAT_COUNTS_MOST,
     TOKENS_PER_MESSAGE,
@@ -18,10 +19,9 @@ from orchestrator.tokens import (
     family_of,
 )
 from orchestrator.types import Completion, Message
-from router import ModelProfile
 
 if TYPE_CHECKING:
-    from memory import RecalledRecord
+    from orchestrator.memory import RecalledRecord
 
 DEFAULT_MAX_TOKENS = 1_024
 REMEMBERED_CHARS = 4_000

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from orchestrator.backends.dialects.dialect import text_of
 from orchestrator.backends.replicas import prefix_hash
 from orchestrator.provider import Provider
-from router.profile import CACHE_WRITE_1H_FACTOR, CACHE_WRITE_FACTOR, ModelProfile
+from orchestrator.router.profile import CACHE_WRITE_1H_FACTOR, CACHE_WRITE_FACTOR, ModelProfile
 
 CacheMode = Literal["auto", "off", "5m", "1h"]
 MOST_PREFIXES = 4_096

@@ -10,8 +10,8 @@ from orchestrator.backends.arithmetic import NotArithmetic, evaluate, format_val
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.backends.dates import answer_date
 from orchestrator.backends.units import answer_conversion
+from orchestrator.router import ModelProfile
 from orchestrator.types import Completion
-from router import ModelProfile
 
 CONFIDENCE = 0.995
 MAX_QUESTION_CHARS = 400

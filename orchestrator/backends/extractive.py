@@ -15,11 +15,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.backends.base import LocalBackend, Request
+from orchestrator.router import ModelProfile
 from orchestrator.types import Completion
-from router import ModelProfile
 
 if TYPE_CHECKING:
-    from memory import RecalledRecord, Record
+    from orchestrator.memory import RecalledRecord, Record
 
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
 _STOP = frozenset(

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from orchestrator.backends.simulated import Reply
 from orchestrator.errors import BackendRejected
-from router import ModelProfile
+from orchestrator.router import ModelProfile
 
 MAX_REQUEST_BYTES = 20_000_000
 Scope = MutableMapping[str, Any]

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from orchestrator.router import ModelProfile
+from orchestrator.router.profile import PriceStep
 from orchestrator.types import Usage
-from router import ModelProfile
-from router.profile import PriceStep
 
 
 @dataclass(frozen=True, slots=True)

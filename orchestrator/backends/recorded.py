@@ -11,8 +11,8 @@ from typing import Any
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.backends.simulated import Reply
 from orchestrator.errors import BackendRejected, ConfigError
+from orchestrator.router import ModelProfile
 from orchestrator.types import Completion, Usage
-from router import ModelProfile
 
 
 @dataclass(frozen=True, slots=True)

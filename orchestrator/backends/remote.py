@@ -28,9 +28,9 @@ from orchestrator.backends.wire import WireError
 from orchestrator.errors import BadResponse, ConfigError
 from orchestrator.provider import Provider
 from orchestrator.providers import PROVIDERS
+from orchestrator.router import ModelProfile
 from orchestrator.tokens import estimate_tokens, family_of
 from orchestrator.types import Completion, Usage
-from router import ModelProfile
 
 if TYPE_CHECKING:
     import httpx

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from orchestrator.backends.base import LocalBackend, Request, estimate_prompt_tokens
+from orchestrator.router import ModelProfile
 from orchestrator.types import Completion, Usage
-from router import ModelProfile
 
 WRONG_ANSWERS = 6
 

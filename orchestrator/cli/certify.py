@@ -28,7 +28,7 @@ def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
     from orchestrator.errors import ConfigError
     from orchestrator.fleet import fleet_from_config
     from orchestrator.rehearsal import certify_search
-    from router.guarantee import Refusal
+    from orchestrator.router.guarantee import Refusal
 
     parsed = load_config(config)
     if not isinstance(parsed.quality, PromiseConfig) or parsed.router is None:

@@ -110,8 +110,8 @@ def _verdict(config: Config | None, broken: list[Check], keys: list[Check], serv
 
 
 def _machine() -> Iterator[Check]:
-    from memory.encoder import STATIC_WEIGHTS
-    from verifiers.sandbox import level_at_hand
+    from orchestrator.memory.encoder import STATIC_WEIGHTS
+    from orchestrator.verifiers.sandbox import level_at_hand
 
     yield Check("python", True, platform.python_version())
     yield Check("package", True, f"compound-orchestrator {metadata.version('compound-orchestrator')}")

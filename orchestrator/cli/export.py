@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def command(scope: str, memory_path: Path | None, config: Path | None) -> None:
     """Print every record of a scope as JSON lines, in order; `orchestrator remember FILE.jsonl` reads them back."""
 
-    from memory.jsonl import as_json
+    from orchestrator.memory.jsonl import as_json
 
     async def job(orchestrator: Orchestrator) -> None:
         for record in orchestrator.need_memory().export(scope):

@@ -1,4 +1,7 @@
-"""Logs as arguments of a command: files of graded outcomes in any format that `router.log` reads, or this fleet's own decision log (.db)."""
+"""Logs as arguments of a command.
+
+Files of graded outcomes in any format that `orchestrator.router.log` reads, or this fleet's own decision log (.db).
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from orchestrator.router.log import Log
+    from orchestrator.router.replay import Decision
     from orchestrator.storage import DecisionLog
-    from router.log import Log
-    from router.replay import Decision
 
 
 def read_outcomes(paths: Sequence[Path]) -> Log:
     """Everything that the files hold. Raises `ConfigError` that says which file and row is wrong."""
-    from router.log import Log, read_log
+    from orchestrator.router.log import Log, read_log
 
     found = Log()
     for path in paths:
@@ -32,7 +35,7 @@ def read_outcomes(paths: Sequence[Path]) -> Log:
 
 def read_decisions(paths: Sequence[Path]) -> list[Decision]:
     """Logged decisions with propensities. Raises `ConfigError`."""
-    from router import log as files
+    from orchestrator.router import log as files
 
     found: list[Decision] = []
     for path in paths:
@@ -62,7 +65,7 @@ def _decision_log(path: Path) -> Iterator[DecisionLog]:
 @contextmanager
 def _explained() -> Iterator[None]:
     from orchestrator.errors import ConfigError
-    from router.log import LogError
+    from orchestrator.router.log import LogError
 
     try:
         yield

@@ -37,8 +37,8 @@ def reports_errors(function: Callable[P, None]) -> Callable[P, None]:
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
-        from memory.errors import MemoryFailure
         from orchestrator.errors import ConfigError, InvalidBudget, InvalidQuery, OrchestratorError, UnknownModel
+        from orchestrator.memory.errors import MemoryFailure
 
         try:
             function(*args, **kwargs)
@@ -115,9 +115,9 @@ def _default_config(name: str) -> Path | None:
 
 def time_option(text: str) -> datetime:
     """A date, or a date and time of ISO 8601, given as an option."""
-    from memory import InvalidRecord
-    from memory.documents import read_time
     from orchestrator.errors import InvalidQuery
+    from orchestrator.memory import InvalidRecord
+    from orchestrator.memory.documents import read_time
 
     try:
         return read_time(text)

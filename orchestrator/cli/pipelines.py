@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from orchestrator.config import Config
     from orchestrator.pipeline import Diagnostic, Pipeline
     from orchestrator.pipeline.diagnostics import Format
+    from orchestrator.router import ModelProfile
     from orchestrator.storage.runs import Runs
-    from router import ModelProfile
 
 RUNS_PATH = ".orchestrator/runs.db"
 WATCH_S = 0.3
@@ -79,7 +79,7 @@ def loaded(file: Path, config: Path | None, *, allow_python: bool = False, warni
 
 def profiles_of(config: Path | None) -> dict[str, ModelProfile] | None:
     """What is known of the configured models, without their keys; `None` without a configuration."""
-    from router import ModelProfile
+    from orchestrator.router import ModelProfile
 
     found = configured(config)
     if found is None:

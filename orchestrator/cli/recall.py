@@ -26,7 +26,7 @@ def command(
 ) -> None:
     """Show the facts that QUERY would be given, best first, and why each was recalled."""
 
-    from memory.packing import when_of
+    from orchestrator.memory.packing import when_of
 
     moment = time_option(as_of) if as_of else None
 

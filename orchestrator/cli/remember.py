@@ -13,8 +13,8 @@ import click
 from orchestrator.cli.options import engine_options, read_text, run_with, time_option
 
 if TYPE_CHECKING:
-    from memory import NewRecord
     from orchestrator.engine import Orchestrator
+    from orchestrator.memory import NewRecord
 
 
 @click.command("remember")
@@ -45,10 +45,10 @@ def command(
 
 
 def _records(text: str, speaker: str, time: datetime | None) -> list[NewRecord]:
-    from memory import NewRecord
-    from memory.documents import DOCUMENT_SUFFIXES, read_document
-    from memory.jsonl import read_records
     from orchestrator.errors import InvalidQuery
+    from orchestrator.memory import NewRecord
+    from orchestrator.memory.documents import DOCUMENT_SUFFIXES, read_document
+    from orchestrator.memory.jsonl import read_records
 
     path = Path(text) if len(text) < 1_000 and "\n" not in text else None
     if (

@@ -32,8 +32,8 @@ def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
     """
     from orchestrator.engine import Orchestrator
     from orchestrator.errors import ConfigError
-    from router import ModelProfile
-    from router.replay import replay
+    from orchestrator.router import ModelProfile
+    from orchestrator.router.replay import replay
 
     decisions = read_decisions(logs)
     with Orchestrator.from_config(config) as orchestrator:

@@ -20,7 +20,7 @@ from orchestrator.cli.options import as_json, config_option, memory_config, repo
 def command(damaged: Path, into: Path, config: Path | None, as_json: bool) -> None:
     """Copy every readable record of the memory file DAMAGED to a new one. DAMAGED is only read; records get new ids. Encoder and key are those
     of the configuration."""
-    from memory.salvage import salvage
+    from orchestrator.memory.salvage import salvage
     from orchestrator.recollection import cipher_of, encoder_of
 
     wanted = memory_config(config, None)

@@ -15,8 +15,8 @@ from orchestrator.trace import Event
 if TYPE_CHECKING:
     from rich.status import Status
 
+    from orchestrator.router import Route
     from orchestrator.types import Answer
-    from router import Route
 
 console = Console(highlight=False)
 messages = Console(stderr=True, highlight=False)

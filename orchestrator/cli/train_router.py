@@ -13,7 +13,7 @@ from orchestrator.cli.logs import read_outcomes
 from orchestrator.cli.options import as_json, reports_errors
 
 if TYPE_CHECKING:
-    from memory import Encoder
+    from orchestrator.memory import Encoder
 
 HELD_OUT = 5  # one query in five is left out for the report
 
@@ -49,8 +49,8 @@ def command(logs: tuple[Path, ...], out: Path, report: Path | None, encoder_name
     router that is saved is trained on all. Use it with `router: FOLDER` in orchestrator.yaml.
     """
     from orchestrator.errors import ConfigError
-    from router.report import html_report, judge
-    from router.train import train
+    from orchestrator.router.report import html_report, judge
+    from orchestrator.router.train import train
 
     if find_spec("scipy") is None:
         raise ConfigError("training needs scipy", remedy="pip install 'compound-orchestrator[train]'")
@@ -89,8 +89,8 @@ def command(logs: tuple[Path, ...], out: Path, report: Path | None, encoder_name
 
 
 def _encoder(name: str) -> Encoder | None:
-    from memory import SentenceTransformerEncoder, default_encoder
     from orchestrator.errors import ConfigError
+    from orchestrator.memory import SentenceTransformerEncoder, default_encoder
 
     if name == "none":
         return None

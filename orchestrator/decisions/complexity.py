@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from orchestrator.backends.base import Backend, Request
 from orchestrator.decisions.question import Decision, Decisions, Question, decision
 from orchestrator.errors import InvalidQuery
+from orchestrator.router import ModelProfile, Router
+from orchestrator.router.conversation import judged_text
 from orchestrator.types import Message, Usage
-from router import ModelProfile, Router
-from router.conversation import judged_text
 
 COMPLEXITY = "orchestrator/complexity"
 LEVELS = ("trivial", "easy", "medium", "hard", "expert")

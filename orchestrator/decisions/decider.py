@@ -16,7 +16,7 @@ from orchestrator.decisions.question import Decisions, Question
 from orchestrator.decisions.systemone import SystemOne
 from orchestrator.decisions.tokens import TokenDecisions
 from orchestrator.errors import BackendRejected, ConfigError
-from router import ModelProfile
+from orchestrator.router import ModelProfile
 
 _NOT_THERE = frozenset({400, 404, 405, 422, 501})
 

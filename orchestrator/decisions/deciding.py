@@ -12,8 +12,8 @@ from orchestrator.decisions.complexity import COMPLEXITY, Complexity
 from orchestrator.decisions.decider import DecisionBackend, can_decide, decider_for
 from orchestrator.decisions.question import Decisions, Question
 from orchestrator.errors import BackendError, ConfigError
+from orchestrator.router import Router
 from orchestrator.trace import Trace
-from router import Router
 
 
 class Deciders:

@@ -15,9 +15,9 @@ from orchestrator.backends.resilience import with_retries
 from orchestrator.backends.usage import usage_in
 from orchestrator.decisions.question import Question
 from orchestrator.errors import BadResponse
+from orchestrator.router import ModelProfile
 from orchestrator.tokens import bound_tokens, estimate_tokens, family_of
 from orchestrator.types import Usage
-from router import ModelProfile
 
 TOKENS_EACH = 16  # around each question
 

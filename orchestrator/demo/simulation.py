@@ -15,9 +15,9 @@ from orchestrator.demo.chart import chart_svg, chart_text
 from orchestrator.demo.problems import generate_problems
 from orchestrator.demo.simulated_fleet import LARGE, SMALL, simulated_fleet
 from orchestrator.engine import Orchestrator
+from orchestrator.router import Outcome, Router
 from orchestrator.types import Answer
-from router import Outcome, Router
-from verifiers import equivalent
+from orchestrator.verifiers import equivalent
 
 CALIBRATION_PROBLEMS = 120
 AT_ONCE = 16

@@ -16,9 +16,9 @@ from orchestrator.gateway.http import JSON, Call
 from orchestrator.gateway.problems import Problem
 from orchestrator.gateway.tab import Tab
 from orchestrator.providers import PROVIDERS
+from orchestrator.router import ModelProfile
 from orchestrator.tokens import bound_tokens, estimate_tokens
 from orchestrator.types import Usage
-from router import ModelProfile
 
 if TYPE_CHECKING:
     from orchestrator.backends.relay import Relay

@@ -36,13 +36,13 @@ from orchestrator.gateway.problems import Problem, problem_of
 from orchestrator.gateway.tab import Tab, settled_usage
 from orchestrator.gateway.tool_calls import with_arguments
 from orchestrator.planning import Plan
+from orchestrator.router import ModelProfile, Preference, Route
 from orchestrator.search.prompts import notes_messages
 from orchestrator.streaming import events_of
 from orchestrator.tokens import TokenizerFamily, estimate_tokens
 from orchestrator.trace import Event, Trace
 from orchestrator.types import Answer, Completion, Usage
-from router import ModelProfile, Preference, Route
-from verifiers import why_no_answer
+from orchestrator.verifiers import why_no_answer
 
 if TYPE_CHECKING:
     from orchestrator.backends.relay import Passage, Relay

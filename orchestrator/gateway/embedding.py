@@ -15,9 +15,9 @@ from orchestrator.gateway.endpoint import Endpoint
 from orchestrator.gateway.http import JSON, Call
 from orchestrator.gateway.problems import Problem
 from orchestrator.gateway.tab import Tab
+from orchestrator.router import ModelProfile
 from orchestrator.tokens import estimate_tokens
 from orchestrator.types import Usage
-from router import ModelProfile
 
 if TYPE_CHECKING:
     from orchestrator.gateway.app import Gateway
@@ -40,7 +40,7 @@ async def embed(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
 
 
 async def _static(tab: Tab, body: dict[str, Any]) -> bytes:
-    from memory import default_encoder
+    from orchestrator.memory import default_encoder
 
     texts = _texts(body["input"])
     tokens = sum(map(estimate_tokens, texts))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from router import Route
+from orchestrator.router import Route
 
 if TYPE_CHECKING:
     from orchestrator.gateway.tab import Tab

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from memory.record import Scope
 from orchestrator.gateway.limits import Account
 from orchestrator.gateway.problems import Problem
+from orchestrator.memory.record import Scope
 from orchestrator.storage.accounts import AccountLimits, Accounts, Found
 
 MOST_REMEMBERED = 50_000

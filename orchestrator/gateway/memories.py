@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
-from memory import Memory, NewRecord, Record
-from memory.documents import read_time
 from orchestrator.gateway.endpoint import Endpoint, Param
 from orchestrator.gateway.http import Call
 from orchestrator.gateway.problems import Problem
+from orchestrator.memory import Memory, NewRecord, Record
+from orchestrator.memory.documents import read_time
 
 if TYPE_CHECKING:
     from orchestrator.gateway.app import Gateway

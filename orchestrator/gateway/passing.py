@@ -19,9 +19,9 @@ from orchestrator.errors import BackendError
 from orchestrator.gateway import sse
 from orchestrator.gateway.limits import LimitReached
 from orchestrator.gateway.problems import Problem, broke_off
+from orchestrator.router import ModelProfile
 from orchestrator.tokens import TokenizerFamily
 from orchestrator.types import Usage
-from router import ModelProfile
 
 if TYPE_CHECKING:
     from orchestrator.gateway.beginning import Begun

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from memory.errors import ScopeError
 from orchestrator.budget import Budget, Ledger, from_nano
 from orchestrator.errors import BudgetExceeded
 from orchestrator.gateway import sse
@@ -23,6 +22,7 @@ from orchestrator.gateway.keys import Principal
 from orchestrator.gateway.pieces import completion, pieces, progress
 from orchestrator.gateway.problems import Problem, problem_of
 from orchestrator.gateway.tab import Tab, settled_usage
+from orchestrator.memory.errors import ScopeError
 from orchestrator.pipeline.host import Host
 from orchestrator.pipeline.keeping import new_id
 from orchestrator.pipeline.loading import load

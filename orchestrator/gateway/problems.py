@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from memory.errors import InvalidRecord, MemoryFailure, NotErased, QuotaExceeded, ScopeError
 from orchestrator.backends.dialects.dialect import UNSUPPORTED
 from orchestrator.backends.faults import cannot_do, is_too_long
 from orchestrator.errors import (
@@ -30,6 +29,7 @@ from orchestrator.errors import (
 )
 from orchestrator.gateway.limits import REQUESTS, TOKENS, USD, LimitReached
 from orchestrator.gateway.outside import without_addresses
+from orchestrator.memory.errors import InvalidRecord, MemoryFailure, NotErased, QuotaExceeded, ScopeError
 from orchestrator.pipeline.result import RunCancelled, RunFailed, UnknownRun
 from orchestrator.storage.accounts import AccountError, NoAccount
 

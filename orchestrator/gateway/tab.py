@@ -10,9 +10,9 @@ from orchestrator.budget import Budget, Ledger, from_nano, to_nano
 from orchestrator.errors import BackendError, BudgetExceeded, StorageError
 from orchestrator.gateway.limits import TOKENS, USD, Hold, Limiter, LimitReached, minute_used
 from orchestrator.gateway.problems import Problem
+from orchestrator.router import ModelProfile
 from orchestrator.storage.requests import ServedRequest
 from orchestrator.types import Usage
-from router import ModelProfile
 
 if TYPE_CHECKING:
     from collections.abc import Callable

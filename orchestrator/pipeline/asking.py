@@ -12,11 +12,11 @@ from orchestrator.backends.billing import bill_of, worst_case
 from orchestrator.budget import Budget, Ledger
 from orchestrator.errors import NoAdequateModel, OrchestratorError, UnknownModel
 from orchestrator.types import Answer, Completion, Query
-from verifiers import Verifier, find_json
+from orchestrator.verifiers import Verifier, find_json
 
 if TYPE_CHECKING:
-    from memory import RecalledRecord
     from orchestrator.engine import Orchestrator
+    from orchestrator.memory import RecalledRecord
     from orchestrator.pipeline.running import Running
     from orchestrator.search.state import Strategy
     from orchestrator.trace import Trace
@@ -191,8 +191,8 @@ def notes_of(items: object) -> tuple[RecalledRecord, ...]:
     """Recalled records from what a recall step gave, for models that answer from notes."""
     if not isinstance(items, list) or not items:
         return ()
-    from memory import RecalledRecord, Record
-    from memory.documents import read_time
+    from orchestrator.memory import RecalledRecord, Record
+    from orchestrator.memory.documents import read_time
 
     found = []
     for rank, item in enumerate(items, start=1):

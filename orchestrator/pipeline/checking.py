@@ -11,7 +11,7 @@ from orchestrator.backends.arithmetic import NotArithmetic, evaluate
 from orchestrator.errors import BudgetExceeded, ConfigError
 from orchestrator.judging import asking, criteria_of
 from orchestrator.pipeline.evaluation import Compute, ExpressionFailed
-from verifiers import (
+from orchestrator.verifiers import (
     GroundingVerifier,
     JsonSchemaVerifier,
     JudgeVerifier,

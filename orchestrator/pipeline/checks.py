@@ -18,7 +18,7 @@ from orchestrator.pipeline.valuetypes import ANY, BOOL, TEXT
 if TYPE_CHECKING:
     from orchestrator.pipeline.at import At
     from orchestrator.pipeline.running import Running
-    from verifiers import Verifier
+    from orchestrator.verifiers import Verifier
 
 
 class CheckOptions(Strict):

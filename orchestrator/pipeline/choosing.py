@@ -16,11 +16,11 @@ import numpy as np
 from orchestrator.budget import Ledger
 from orchestrator.pipeline.asking import answered
 from orchestrator.types import Answer, Query
-from verifiers import Verdict
+from orchestrator.verifiers import Verdict
 
 if TYPE_CHECKING:
-    from memory import Encoder
     from orchestrator.decisions import Question
+    from orchestrator.memory import Encoder
     from orchestrator.pipeline.running import Running
 
 TEMPERATURES = tuple(float(t) for t in np.geomspace(0.005, 1.0, 25))

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.names import STRATEGY_ALIASES
 from orchestrator.pipeline.graph import Block, Node
 from orchestrator.pipeline.step import Step
-from router import Needs, Preference
+from orchestrator.router import Needs, Preference
 
 if TYPE_CHECKING:
     from orchestrator.engine import Orchestrator
     from orchestrator.pipeline.pipeline import Pipeline
-    from router.policy import Option
+    from orchestrator.router.policy import Option
 
 GUESSED_TOKENS = 200  # of a value that is filled into a prompt
 GUESSED_ITEMS = 10  # of a list that a map goes over

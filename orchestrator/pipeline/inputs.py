@@ -113,7 +113,7 @@ def wrong_inputs(schema: Mapping[str, Any], given: Mapping[str, Any]) -> list[st
 
 
 def _wrong(name: str, value: Any, schema: dict[str, Any]) -> list[str]:
-    from verifiers.bounded_schema import BoundedSchema
+    from orchestrator.verifiers.bounded_schema import BoundedSchema
 
     one = schema["anyOf"][0] if "anyOf" in schema and len(schema["anyOf"]) == 2 else schema
     errors = BoundedSchema(schema).find_errors(value)

@@ -344,7 +344,7 @@ class Loader:
         import json
 
         from orchestrator.located_yaml import load_located
-        from verifiers.bounded_schema import BoundedSchema, UnusableSchema
+        from orchestrator.verifiers.bounded_schema import BoundedSchema, UnusableSchema
 
         if stated is None:
             return None

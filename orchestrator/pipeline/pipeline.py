@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.pipeline.result import RunResult
     from orchestrator.pipeline.tools import Tool
     from orchestrator.trace import Event
-    from verifiers.bounded_schema import BoundedSchema
+    from orchestrator.verifiers.bounded_schema import BoundedSchema
 
 
 class InvalidInputs(InvalidQuery):
@@ -153,7 +153,7 @@ class Pipeline:
 
     @cached_property
     def _checked(self) -> BoundedSchema:
-        from verifiers.bounded_schema import BoundedSchema
+        from orchestrator.verifiers.bounded_schema import BoundedSchema
 
         return BoundedSchema(self.schema)
 

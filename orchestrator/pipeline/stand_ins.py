@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.backends.base import Backend, LocalBackend, Request, estimate_prompt_tokens
 from orchestrator.backends.calculator import CalculatorBackend
 from orchestrator.backends.extractive import ExtractiveBackend
+from orchestrator.router import ModelProfile
 from orchestrator.types import Completion, Usage
-from router import ModelProfile
 
 if TYPE_CHECKING:
-    from memory import Memory
     from orchestrator.engine import Orchestrator
+    from orchestrator.memory import Memory
     from orchestrator.pipeline.pipeline import Pipeline
 
 UNTOLD = "This is a stand-in for a model. It says what a test tells it to say, and nothing of its own. [simulated]"

@@ -19,7 +19,7 @@ from orchestrator.pipeline.stand_ins import Replies, played_fleet, profiles_for
 if TYPE_CHECKING:
     from orchestrator.engine import Orchestrator
     from orchestrator.pipeline.pipeline import Pipeline
-    from router import ModelProfile
+    from orchestrator.router import ModelProfile
 
 _NOTHING = object()
 
@@ -55,7 +55,7 @@ async def run_test(
     pipeline: Pipeline, test: Test, *, engine: Callable[[], Orchestrator] | None = None, profiles: Mapping[str, ModelProfile] | None = None
 ) -> TestResult:
     """Runs one test. `engine` makes the fleet of tests with `fleet: configured`; `profiles` are what stand-ins are made after."""
-    from memory import Memory
+    from orchestrator.memory import Memory
 
     began = time.perf_counter()
     memory = Memory(":memory:")

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ConfigError
+from orchestrator.router import Router, SuccessModel
+from orchestrator.router.calibration import logit
+from orchestrator.router.success import Ability
 from orchestrator.search.belief import VoteModel
 from orchestrator.search.policies import ByValue, FixedOrder, Mixture, Policy, strategy_of
 from orchestrator.search.state import Strategy
-from router import Router, SuccessModel
-from router.calibration import logit
-from router.success import Ability
 
 if TYPE_CHECKING:
     from orchestrator.config import Config

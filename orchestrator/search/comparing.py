@@ -11,7 +11,7 @@ from orchestrator.search.adaptive import adaptive
 from orchestrator.search.judging import COMPARISON
 from orchestrator.search.state import Choice, SearchState
 from orchestrator.search.steps import reached
-from verifiers.ensemble import Evidence
+from orchestrator.verifiers.ensemble import Evidence
 
 FIRST, MAX_DRAFTS = 2, 3  # drafts before a comparison, and in all
 

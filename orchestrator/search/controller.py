@@ -21,8 +21,8 @@ from orchestrator.search.revising import read_critique
 from orchestrator.search.state import SearchState, Strategy
 from orchestrator.trace import Trace
 from orchestrator.types import Candidate, Completion, Usage
-from verifiers import Verdict, Verifier, find_program, price_of
-from verifiers.sandbox import Limits, Sandbox, SandboxUnavailable
+from orchestrator.verifiers import Verdict, Verifier, find_program, price_of
+from orchestrator.verifiers.sandbox import Limits, Sandbox, SandboxUnavailable
 
 log = logging.getLogger(__name__)
 SAMPLING_TEMPERATURE = 0.8

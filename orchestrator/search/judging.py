@@ -1,7 +1,7 @@
 """Evidence on answers that cannot be voted on: which of two a judge prefers, and how certain a model was of its own
 words.
 
-Both are verdicts like any other, worth what an `Ensemble` has learned of them (`verifiers.learning.fit_ensemble`).
+Both are verdicts like any other, worth what an `Ensemble` has learned of them (`orchestrator.verifiers.learning.fit_ensemble`).
 Until then a preference counts a little, in each order, and certainty not at all: models are certain of what is wrong,
 too.
 """
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import math
 
-from verifiers import Verdict
-from verifiers.judge import read_winner
+from orchestrator.verifiers import Verdict
+from orchestrator.verifiers.judge import read_winner
 
 COMPARISON, CERTAINTY = "comparison", "certainty"
 MIN_LOG_ODDS, MAX_LOG_ODDS = -2.0, 8.0  # of the geometric mean of token probabilities, between which the score of a certainty lies

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from orchestrator.router.evaluate import Point, frontier
 from orchestrator.search.belief import Array
 from orchestrator.search.policies import ByValue, FixedOrder, Mixture, Policy
 from orchestrator.search.policy_replay import Replayed
-from router.evaluate import Point, frontier
 
 SPLITS = 20
 INDIFFERENT = 0.001  # a difference in accuracy that is not paid for

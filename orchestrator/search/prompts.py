@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.types import Candidate, Message, Query
-from verifiers.judge import WHICH_IS_BETTER, comparison_prompt, quoted
+from orchestrator.verifiers.judge import WHICH_IS_BETTER, comparison_prompt, quoted
 
 if TYPE_CHECKING:
-    from memory import Recall
+    from orchestrator.memory import Recall
 
 SYSTEM = (
     "Answer the user's question correctly and briefly. If the answer is a number, a date, a name or a choice, end with a line "

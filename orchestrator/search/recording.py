@@ -15,7 +15,7 @@ from orchestrator.search.belief import VoteModel
 from orchestrator.search.revising import RevisionOdds
 from orchestrator.search.state import Choice, SearchState, Strategy
 from orchestrator.types import Candidate, Completion, Usage
-from verifiers import Ensemble, Verdict
+from orchestrator.verifiers import Ensemble, Verdict
 
 KINDS: dict[str, Any] = {"draft": Draft, "critique": Critique, "revise": Revise, "combine": Combine, "compare": Compare, "stop": Stop}
 NAMES = {kind: name for name, kind in KINDS.items()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from verifiers import Verdict, find_json
+from orchestrator.verifiers import Verdict, find_json
 
 CRITIQUE = "critique"
 MAX_FAULTS, MAX_FAULT_CHARS = 8, 500

@@ -13,7 +13,7 @@ from orchestrator.search.belief import Belief, VoteModel, VoteState, replay, to_
 from orchestrator.search.lengths import length_factor
 from orchestrator.search.revising import CRITERIA, CRITIQUE, DEBATE, KNOWN, OPINION, TRUSTED, Revised, RevisionOdds
 from orchestrator.types import Candidate
-from verifiers import Ensemble, NonAnswer, Reading, Verdict, group_answers, read_answer
+from orchestrator.verifiers import Ensemble, NonAnswer, Reading, Verdict, group_answers, read_answer
 
 MAX_KEPT_CHARS = 8_000
 SAYS_NOTHING: frozenset[NonAnswer] = frozenset(("empty", "error", "filtered"))  # non-answers that are of no use to any reader

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from orchestrator.search.belief import Array, VoteModel, chance_of, ease_of_bits, start, wrong_shares
 from orchestrator.search.guessing import information_bits
-from verifiers import group_answers, read_answer
+from orchestrator.verifiers import group_answers, read_answer
 
 Indices = NDArray[np.intp]
 Flags = NDArray[np.bool_]

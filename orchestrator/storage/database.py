@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from memory.transactions import connected, log_ahead, writing
 from orchestrator.errors import StorageError
+from orchestrator.memory.transactions import connected, log_ahead, writing
 
 CHECK_S = 1.0  # how long a check waits for a lock
 MOST_ROWS = 100

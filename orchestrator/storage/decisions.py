@@ -16,11 +16,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from memory.transactions import connected, log_ahead, writing
 from orchestrator.errors import StorageError
-from router import Outcome
-from router.replay import Decision
-from router.success import reliability_weight
+from orchestrator.memory.transactions import connected, log_ahead, writing
+from orchestrator.router import Outcome
+from orchestrator.router.replay import Decision
+from orchestrator.router.success import reliability_weight
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x6F72_6465  # "orde"
@@ -187,7 +187,7 @@ class DecisionLog:
         return found
 
     def decisions(self) -> list[Decision]:
-        """Decisions whose first model's answer was graded, as `router.replay` judges another policy by them."""
+        """Decisions whose first model's answer was graded, as `orchestrator.router.replay` judges another policy by them."""
         graded = "SELECT decision, score FROM outcomes JOIN decisions ON decisions.id = decision AND model = asked"
         sql = f"SELECT {_COLUMNS}, score FROM decisions JOIN ({graded}) ON id = decision ORDER BY at"
         found = []

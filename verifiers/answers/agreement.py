@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from verifiers.answers.choice import offered_choices
-from verifiers.answers.equivalence import canonical_form, compare
-from verifiers.answers.reading import Reading, is_free_text, read_answer
-from verifiers.answers.sameness import Sameness
-from verifiers.verdict import Verdict
+from orchestrator.verifiers.answers.choice import offered_choices
+from orchestrator.verifiers.answers.equivalence import canonical_form, compare
+from orchestrator.verifiers.answers.reading import Reading, is_free_text, read_answer
+from orchestrator.verifiers.answers.sameness import Sameness
+from orchestrator.verifiers.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)

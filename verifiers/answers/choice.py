@@ -9,11 +9,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from verifiers.answers.final_answer import Statement, all_statements, find_unmarked, is_corrected, taken_back_after, without_thoughts
-from verifiers.answers.latex import plain_of_latex
-from verifiers.answers.pattern import Pattern
-from verifiers.answers.questions import once_a_question
-from verifiers.verdict import Verdict
+from orchestrator.verifiers.answers.final_answer import (
+    Statement,
+    all_statements,
+    find_unmarked,
+    is_corrected,
+    taken_back_after,
+    without_thoughts,
+)
+from orchestrator.verifiers.answers.latex import plain_of_latex
+from orchestrator.verifiers.answers.pattern import Pattern
+from orchestrator.verifiers.answers.questions import once_a_question
+from orchestrator.verifiers.verdict import Verdict
 
 LETTERS = "ABCDEFGHIJ"
 TAIL_CHARS, SHORT_CHARS = 600, 400

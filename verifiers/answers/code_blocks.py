@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from verifiers.answers.final_answer import without_thoughts
+from orchestrator.verifiers.answers.final_answer import without_thoughts
 
 _FENCE = re.compile(r"^(?P<indent>[ \t]{0,12})(?P<fence>`{3,}|~{3,})[^\S\n]{0,40}(?P<info>[^\n`]*)$", re.MULTILINE)
 MOST_INDENT = 3  # of a closing fence, beyond that of the opening one

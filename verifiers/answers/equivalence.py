@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
-from verifiers.answers.formulas import Formula, number_of
-from verifiers.answers.formulas import compared as compared_formulas
-from verifiers.answers.moments import Moment
-from verifiers.answers.numerals import Numeral
-from verifiers.answers.phrases import SHORT_WORDS, compare_words, without_article
-from verifiers.answers.quantities import compare_quantities
-from verifiers.answers.reading import Reading, hints_of, read_answer
-from verifiers.answers.sameness import Equivalence
-from verifiers.answers.value_types import Collection, Data, Expression, Hints, Intervals, Quantity, Value, Words, YesNo
+from orchestrator.verifiers.answers.formulas import Formula, number_of
+from orchestrator.verifiers.answers.formulas import compared as compared_formulas
+from orchestrator.verifiers.answers.moments import Moment
+from orchestrator.verifiers.answers.numerals import Numeral
+from orchestrator.verifiers.answers.phrases import SHORT_WORDS, compare_words, without_article
+from orchestrator.verifiers.answers.quantities import compare_quantities
+from orchestrator.verifiers.answers.reading import Reading, hints_of, read_answer
+from orchestrator.verifiers.answers.sameness import Equivalence
+from orchestrator.verifiers.answers.value_types import Collection, Data, Expression, Hints, Intervals, Quantity, Value, Words, YesNo
 
 AnswerKind = Literal[
     "number",

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from verifiers.answers.latex import braced
-from verifiers.answers.pattern import Pattern
+from orchestrator.verifiers.answers.latex import braced
+from orchestrator.verifiers.answers.pattern import Pattern
 
 Mark = Literal["tag", "json", "boxed", "hashes", "says", "heading", "bold", "last_line", "alone"]
 MAX_STATEMENT_CHARS = 20_000

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Literal
 
-from verifiers.answers.pattern import Pattern
+from orchestrator.verifiers.answers.pattern import Pattern
 
 Number = Fraction | complex
 Node = tuple[Any, ...]  # ("number", Fraction) | ("name", str) | (operator, Node, ...)

@@ -8,10 +8,10 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-from verifiers.answers.formulas import number_of
-from verifiers.answers.pattern import Pattern
-from verifiers.answers.sentences import end_of_sentence
-from verifiers.answers.value_types import Expression, Hints, Intervals, Quantity, Value, Words
+from orchestrator.verifiers.answers.formulas import number_of
+from orchestrator.verifiers.answers.pattern import Pattern
+from orchestrator.verifiers.answers.sentences import end_of_sentence
+from orchestrator.verifiers.answers.value_types import Expression, Hints, Intervals, Quantity, Value, Words
 
 Reader = Callable[[str, Hints, int], tuple[Value, int]]  # what reads any value: `values.read_value`
 

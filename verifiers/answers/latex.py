@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from verifiers.answers.pattern import Pattern
+from orchestrator.verifiers.answers.pattern import Pattern
 
 MAX_DEPTH = 12
 MAX_CHARS = 4_000

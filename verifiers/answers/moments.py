@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from verifiers.answers.pattern import Pattern
+from orchestrator.verifiers.answers.pattern import Pattern
 
 _MONTHS: dict[str, int] = {}
 for _names in (

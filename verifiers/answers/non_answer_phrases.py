@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from verifiers.answers.pattern import Pattern
+from orchestrator.verifiers.answers.pattern import Pattern
 
 REFUSAL = Pattern(
     r"(?:\b(?:i|we)(?:['’]m| am| are|['’]re)? ?(?:really |very |so )?(?:sorry|afraid"

@@ -13,12 +13,12 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-from verifiers.answers import non_answer_phrases as phrases
-from verifiers.answers.choice import Choice, offered_choices, read_choice
-from verifiers.answers.code_blocks import is_cut_in_a_block
-from verifiers.answers.final_answer import Statement, find_statement, without_thoughts
-from verifiers.answers.latex import plain_of_latex
-from verifiers.answers.questions import once_a_question
+from orchestrator.verifiers.answers import non_answer_phrases as phrases
+from orchestrator.verifiers.answers.choice import Choice, offered_choices, read_choice
+from orchestrator.verifiers.answers.code_blocks import is_cut_in_a_block
+from orchestrator.verifiers.answers.final_answer import Statement, find_statement, without_thoughts
+from orchestrator.verifiers.answers.latex import plain_of_latex
+from orchestrator.verifiers.answers.questions import once_a_question
 
 NonAnswer = Literal[
     "empty",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from verifiers.answers.quantities import compare_quantities
-from verifiers.answers.reading import hints_of, read_number
-from verifiers.answers.value_types import Hints, Quantity
-from verifiers.answers.values import prepared, quantities_in, read_value
-from verifiers.verdict import Verdict
+from orchestrator.verifiers.answers.quantities import compare_quantities
+from orchestrator.verifiers.answers.reading import hints_of, read_number
+from orchestrator.verifiers.answers.value_types import Hints, Quantity
+from orchestrator.verifiers.answers.values import prepared, quantities_in, read_value
+from orchestrator.verifiers.verdict import Verdict
 
 TAIL_CHARS = 20_000
 

@@ -11,7 +11,7 @@ import unicodedata
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from verifiers.answers.pattern import Pattern
+from orchestrator.verifiers.answers.pattern import Pattern
 
 MAX_DIGITS = 400
 MAX_EXPONENT = 400

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from verifiers.answers.pattern import Pattern
-from verifiers.answers.sameness import Equivalence
-from verifiers.answers.value_types import Words
+from orchestrator.verifiers.answers.pattern import Pattern
+from orchestrator.verifiers.answers.sameness import Equivalence
+from orchestrator.verifiers.answers.value_types import Words
 
 SHORT_WORDS = 8
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from fractions import Fraction
 
-from verifiers.answers.numerals import Numeral
-from verifiers.answers.sameness import Equivalence
-from verifiers.answers.units import PERCENT, Unit
-from verifiers.answers.value_types import Hints, Quantity
+from orchestrator.verifiers.answers.numerals import Numeral
+from orchestrator.verifiers.answers.sameness import Equivalence
+from orchestrator.verifiers.answers.units import PERCENT, Unit
+from orchestrator.verifiers.answers.value_types import Hints, Quantity
 
 _USUAL_FACTORS = frozenset([*(Fraction(10) ** power for power in range(1, 10)), *map(Fraction, (60, 3_600, 24, 1_440, 86_400, 7, 12))])
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 
-from verifiers.answers.code_blocks import fenced_blocks
-from verifiers.answers.final_answer import Mark, Statement, find_statement, find_unmarked, without_thoughts
-from verifiers.answers.literals import literal_key
-from verifiers.answers.moments import find_dates
-from verifiers.answers.non_answers import NonAnswer, classify
-from verifiers.answers.pattern import Pattern
-from verifiers.answers.phrases import SHORT_WORDS
-from verifiers.answers.questions import once_a_question
-from verifiers.answers.sentences import is_continued, without_lead
-from verifiers.answers.units import find_units_named
-from verifiers.answers.value_types import Data, Hints, Quantity, Value, Words, words
-from verifiers.answers.values import prepared, quantities_in, read_value
+from orchestrator.verifiers.answers.code_blocks import fenced_blocks
+from orchestrator.verifiers.answers.final_answer import Mark, Statement, find_statement, find_unmarked, without_thoughts
+from orchestrator.verifiers.answers.literals import literal_key
+from orchestrator.verifiers.answers.moments import find_dates
+from orchestrator.verifiers.answers.non_answers import NonAnswer, classify
+from orchestrator.verifiers.answers.pattern import Pattern
+from orchestrator.verifiers.answers.phrases import SHORT_WORDS
+from orchestrator.verifiers.answers.questions import once_a_question
+from orchestrator.verifiers.answers.sentences import is_continued, without_lead
+from orchestrator.verifiers.answers.units import find_units_named
+from orchestrator.verifiers.answers.value_types import Data, Hints, Quantity, Value, Words, words
+from orchestrator.verifiers.answers.values import prepared, quantities_in, read_value
 
 _NUMERIC_QUESTION = Pattern(
     r"\b(?:how (?:many|much|old|long|far|tall|fast|high|deep|wide|big|heavy|hot|cold)|what (?:percent(?:age)?"

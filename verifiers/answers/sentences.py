@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from verifiers.answers.pattern import Pattern
-from verifiers.answers.value_types import SENTENCE_FINAL
+from orchestrator.verifiers.answers.pattern import Pattern
+from orchestrator.verifiers.answers.value_types import SENTENCE_FINAL
 
 APPROXIMATELY = Pattern(
     r"(?:(?:about|approximately|approx\.?|around|roughly|nearly|almost|exactly|only|just|precisely|circa|ca\.|etwa"

@@ -13,11 +13,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from verifiers.answers.equivalence import equivalent
-from verifiers.answers.numerals import read_numeral
-from verifiers.answers.pattern import Pattern
-from verifiers.answers.sameness import Equivalence
-from verifiers.answers.units import find_unit
+from orchestrator.verifiers.answers.equivalence import equivalent
+from orchestrator.verifiers.answers.numerals import read_numeral
+from orchestrator.verifiers.answers.pattern import Pattern
+from orchestrator.verifiers.answers.sameness import Equivalence
+from orchestrator.verifiers.answers.units import find_unit
 
 MAX_CALLS = 200
 _DEFAULT = Pattern(

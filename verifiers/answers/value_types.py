@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Literal
 
-from verifiers.answers.formulas import Formula
-from verifiers.answers.moments import Moment
-from verifiers.answers.numerals import Numeral
-from verifiers.answers.pattern import Pattern
-from verifiers.answers.units import Unit
+from orchestrator.verifiers.answers.formulas import Formula
+from orchestrator.verifiers.answers.moments import Moment
+from orchestrator.verifiers.answers.numerals import Numeral
+from orchestrator.verifiers.answers.pattern import Pattern
+from orchestrator.verifiers.answers.units import Unit
 
 SENTENCE_FINAL = Pattern(r"(?:です|でした|である|だ|\s(?:है|हैं|था|थी|थे))(?=[。।.\s]|\Z)")  # "is" at the end of the sentence
 

@@ -14,16 +14,28 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Literal
 
-from verifiers.answers.formulas import Unreadable, number_of, read_formula
-from verifiers.answers.intervals import NO_BOUND, bound_of, read_inequality
-from verifiers.answers.latex import plain_of_latex
-from verifiers.answers.moments import read_date, read_time, read_year_with_era
-from verifiers.answers.number_words import FRACTION_WORD, NUMBER_WORD, ROMAN, value_of_fraction, value_of_roman, value_of_words
-from verifiers.answers.numerals import Numeral, read_numeral, simplified
-from verifiers.answers.pattern import Pattern
-from verifiers.answers.sentences import APPROXIMATELY, SENTENCE_END, end_of_sentence, ends_at, is_alone, noun_behind
-from verifiers.answers.units import Unit, find_currency, find_unit
-from verifiers.answers.value_types import Collection, Data, Expression, Hints, Intervals, Quantity, Value, Words, YesNo, folded, words
+from orchestrator.verifiers.answers.formulas import Unreadable, number_of, read_formula
+from orchestrator.verifiers.answers.intervals import NO_BOUND, bound_of, read_inequality
+from orchestrator.verifiers.answers.latex import plain_of_latex
+from orchestrator.verifiers.answers.moments import read_date, read_time, read_year_with_era
+from orchestrator.verifiers.answers.number_words import FRACTION_WORD, NUMBER_WORD, ROMAN, value_of_fraction, value_of_roman, value_of_words
+from orchestrator.verifiers.answers.numerals import Numeral, read_numeral, simplified
+from orchestrator.verifiers.answers.pattern import Pattern
+from orchestrator.verifiers.answers.sentences import APPROXIMATELY, SENTENCE_END, end_of_sentence, ends_at, is_alone, noun_behind
+from orchestrator.verifiers.answers.units import Unit, find_currency, find_unit
+from orchestrator.verifiers.answers.value_types import (
+    Collection,
+    Data,
+    Expression,
+    Hints,
+    Intervals,
+    Quantity,
+    Value,
+    Words,
+    YesNo,
+    folded,
+    words,
+)
 
 MAX_STATEMENT_CHARS = 6_000
 MAX_VALUE_CHARS, MAX_ITEMS, MAX_DEPTH = 4_000, 500, 8

@@ -17,10 +17,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
-from verifiers.sandbox import restricted
-from verifiers.sandbox.limits import Limits, Ran
-from verifiers.sandbox.removal import remove_tree
-from verifiers.sandbox.restricted import Restricted
+from orchestrator.verifiers.sandbox import restricted
+from orchestrator.verifiers.sandbox.limits import Limits, Ran
+from orchestrator.verifiers.sandbox.removal import remove_tree
+from orchestrator.verifiers.sandbox.restricted import Restricted
 
 WORKER = Path(__file__).with_name("worker.py")
 PYTHON = os.path.realpath(sys.executable)  # a link in a virtual environment would lead nowhere in namespaces of its own
@@ -64,7 +64,7 @@ def level_at_hand() -> tuple[Level, str]:
 def _why_not_landlock() -> str:
     if sys.platform != "linux":
         return "code is confined by Landlock and seccomp, which only Linux has"
-    from verifiers.sandbox import confine  # it loads the C library: only where there is something to confine
+    from orchestrator.verifiers.sandbox import confine  # it loads the C library: only where there is something to confine
 
     if not confine.can_filter_calls():
         return "system calls can be filtered on Linux on x86-64 and arm64 only"
@@ -75,7 +75,7 @@ def _why_not_landlock() -> str:
 
 def landlock_version() -> int:
     """The kernel's Landlock ABI; 0 without Landlock."""
-    from verifiers.sandbox import confine
+    from orchestrator.verifiers.sandbox import confine
 
     return confine.landlock_version()
 
@@ -248,7 +248,7 @@ class Sandbox:
 
 def _bubble(folder: str | None) -> list[str]:
     """The command before the command: namespaces of its own, Python's installation to read, and `folder` to write."""
-    from verifiers.sandbox import confine
+    from orchestrator.verifiers.sandbox import confine
 
     readable = {*confine.readable(), "/bin", "/usr/bin", os.path.dirname(WORKER), os.path.dirname(PYTHON)}
     files = [part for path in sorted(readable) if os.path.isdir(path) for part in ("--ro-bind", path, path)]

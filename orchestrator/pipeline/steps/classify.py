@@ -100,7 +100,7 @@ class ClassifyStep(Step):
         return await chosen(running, text, self.about, asks=self.instructions, models=self.models, quality=quality)
 
     def _by_examples(self, text: str) -> dict[str, float]:
-        from memory import default_encoder
+        from orchestrator.memory import default_encoder
         from orchestrator.pipeline.choosing import Centroids
 
         if self._centroids is None:

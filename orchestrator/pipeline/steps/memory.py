@@ -14,7 +14,7 @@ from orchestrator.pipeline.step import Step
 from orchestrator.pipeline.valuetypes import NUMBER, TEXT, ValueType, list_of, record
 
 if TYPE_CHECKING:
-    from memory import Memory
+    from orchestrator.memory import Memory
     from orchestrator.pipeline.at import At
     from orchestrator.pipeline.running import Running
 
@@ -36,7 +36,7 @@ class _MemoryStep(Step):
     async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
         import asyncio
 
-        from memory import MemoryFailure
+        from orchestrator.memory import MemoryFailure
 
         memory = await self._memory(running)
         try:

@@ -15,7 +15,7 @@ from orchestrator.pipeline.valuetypes import BOOL, NUMBER, TEXT, ValueType, list
 if TYPE_CHECKING:
     from orchestrator.pipeline.at import At
     from orchestrator.pipeline.running import Running
-    from verifiers import Verdict
+    from orchestrator.verifiers import Verdict
 
 VERDICT = record(check=TEXT, passed=BOOL.maybe("a check may abstain"), score=NUMBER.maybe("a check may abstain"), feedback=TEXT)
 
