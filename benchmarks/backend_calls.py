@@ -137,8 +137,8 @@ async def ttft(port: int) -> dict[str, Any]:
 
 
 def _ours(port: int) -> Any:
+    from orchestrator.backends.http.transport_choice import HttpxTransport
     from orchestrator.backends.remote import RemoteBackend
-    from orchestrator.backends.transports import HttpxTransport
     from orchestrator.router import ModelProfile
 
     profile, wire = ModelProfile("mock", 0.5, 1.5), HttpxTransport() if TRANSPORT == "httpx" else None

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.output import write_json
-from orchestrator.verifiers.behaviour import BehaviourVote, suggested_tests, vote_by_behaviour
-from orchestrator.verifiers.code import evaluate
+from orchestrator.verifiers.code.behaviour import BehaviourVote, suggested_tests, vote_by_behaviour
+from orchestrator.verifiers.code.unit_tests import evaluate
 from orchestrator.verifiers.sandbox import Limits, Sandbox
 
 CONFIDENT_SHARE = 0.2

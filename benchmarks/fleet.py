@@ -29,15 +29,15 @@ from benchmarks.output import write_json
 from benchmarks.recorded_fleet import Recorded, graded, load, only_models, split
 from benchmarks.simple_policies import majorities, within
 from orchestrator.backends.base import Backend, estimate_prompt_tokens
-from orchestrator.backends.fleet_server import FleetApp, running_server
 from orchestrator.backends.remote import RemoteBackend
-from orchestrator.engine import Orchestrator
+from orchestrator.backends.testing.fleet_server import FleetApp, running_server
+from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.router.profile import ModelProfile
-from orchestrator.search.calibrate import Comparison, compare_policies
-from orchestrator.search.calibration import Calibration
-from orchestrator.search.policy_replay import replay_policy
+from orchestrator.search.calibration.calibrate import Comparison, compare_policies
+from orchestrator.search.calibration.calibration import Calibration
+from orchestrator.search.calibration.policy_replay import replay_policy
+from orchestrator.search.calibration.vote_table import VoteTable
 from orchestrator.search.prompts import draft_messages
-from orchestrator.search.vote_table import VoteTable
 from orchestrator.types import Query
 
 AT_ONCE = 16

@@ -32,7 +32,7 @@ import numpy as np
 
 from benchmarks.fleet import reliability
 from benchmarks.output import write_json
-from orchestrator.search.judging import COMPARISON, certainty_verdict
+from orchestrator.search.graded_evidence import COMPARISON, certainty_verdict
 from orchestrator.verifiers import Verdict
 from orchestrator.verifiers.learning import fit_ensemble
 

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.memory import Memory, NewRecord, default_encoder
-from orchestrator.memory.words import _WORD, STOP_WORDS
+from orchestrator.memory.text.words import _WORD, STOP_WORDS
 
 WRITERS, WRITE_SECONDS = 64, 3.0
 BATCHES, BATCH = 50, 100

@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.backends.recorded import load_recorded
-from orchestrator.search.calibrate import GradedQuestion
+from orchestrator.backends.testing.recorded import load_recorded
+from orchestrator.search.calibration.calibrate import GradedQuestion
 from orchestrator.verifiers import group_answers, read_answer
 
 NOTHING = read_answer("")

@@ -22,10 +22,10 @@ from benchmarks.output import write_json
 from benchmarks.routing_fleet import compare, transfer
 from orchestrator.memory import StaticEncoder
 from orchestrator.router import ModelProfile, Outcome, Router, SuccessModel
-from orchestrator.router.audit import Audit
-from orchestrator.router.evaluate import expected_calibration_error, gap_recovered
-from orchestrator.router.guarantee import Certificate, Promise, certify
-from orchestrator.router.train import train
+from orchestrator.router.guarantee.certificate import Certificate, Promise, certify
+from orchestrator.router.guarantee.monitor import Audit
+from orchestrator.router.learning.evaluate import expected_calibration_error, gap_recovered
+from orchestrator.router.learning.train import train
 
 WEAK, STRONG = ModelProfile("weak", 0.24, 0.24), ModelProfile("strong", 10.0, 30.0)
 SEEDS, FOLDS = 3, 5

@@ -15,8 +15,8 @@ import numpy as np
 from benchmarks.recorded_fleet import Recorded, load, split
 from orchestrator.memory import StaticEncoder
 from orchestrator.router import Learner, ModelProfile, Outcome
-from orchestrator.router.evaluate import Point, average_improvement
-from orchestrator.router.train import train
+from orchestrator.router.learning.evaluate import Point, average_improvement
+from orchestrator.router.learning.train import train
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 SWEEP = np.concatenate([[0.0], np.geomspace(1e-2, 1e6, 120)])

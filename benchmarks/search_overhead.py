@@ -21,8 +21,8 @@ from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.budget import Ledger
 from orchestrator.router import ModelProfile
 from orchestrator.search import Search, SearchState
-from orchestrator.search.sampling import best_of
 from orchestrator.search.state import Choice
+from orchestrator.search.strategies.sampling import best_of
 from orchestrator.trace import Trace
 from orchestrator.types import Completion, Message, Usage
 

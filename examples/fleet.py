@@ -3,9 +3,9 @@
 import asyncio
 
 from orchestrator import Budget, Event, Orchestrator
-from orchestrator.backends.fleet_server import FleetApp, running_server
 from orchestrator.backends.remote import RemoteBackend
-from orchestrator.backends.simulated import Problem, SimulatedModel
+from orchestrator.backends.testing.fleet_server import FleetApp, running_server
+from orchestrator.backends.testing.simulated import Problem, SimulatedModel
 from orchestrator.router import ModelProfile
 
 PROBLEM = Problem("A crate holds 12 lamps. How many lamps do 3 crates hold?", "36", difficulty=0.5)

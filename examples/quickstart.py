@@ -3,8 +3,8 @@
 from datetime import datetime
 
 from orchestrator import NoAdequateModel, Orchestrator
-from orchestrator.backends.calculator import CalculatorBackend
-from orchestrator.backends.extractive import ExtractiveBackend
+from orchestrator.backends.local.calculator import CalculatorBackend
+from orchestrator.backends.local.extractive import ExtractiveBackend
 from orchestrator.memory import Memory
 
 with Orchestrator({"calculator": CalculatorBackend(), "extractive": ExtractiveBackend()}, memory=Memory("memory.db")) as orchestrator:

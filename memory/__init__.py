@@ -8,8 +8,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.memory.encoder import Encoder, HashingEncoder, SentenceTransformerEncoder, StaticEncoder, default_encoder, encoder_for
-    from orchestrator.memory.endpoint import EndpointEncoder
+    from orchestrator.memory.encoders.encoder import (
+        Encoder,
+        HashingEncoder,
+        SentenceTransformerEncoder,
+        StaticEncoder,
+        default_encoder,
+        encoder_for,
+    )
+    from orchestrator.memory.encoders.endpoint import EndpointEncoder
     from orchestrator.memory.errors import (
         EncoderError,
         EncoderMismatch,
@@ -21,26 +28,26 @@ if TYPE_CHECKING:
         StoreError,
     )
     from orchestrator.memory.memory import Memory
-    from orchestrator.memory.packing import Recall, RecalledRecord
-    from orchestrator.memory.ranking import CrossEncoderReranker, Reranker
     from orchestrator.memory.record import Forgotten, Limits, Mention, NewRecord, Record, Scope, Summary
-    from orchestrator.memory.sealing import AesGcmCipher, Cipher
+    from orchestrator.memory.retrieval.packing import Recall, RecalledRecord
+    from orchestrator.memory.retrieval.ranking import CrossEncoderReranker, Reranker
+    from orchestrator.memory.storage.encryption import AesGcmCipher, Cipher
     from orchestrator.memory.thresholds import Thresholds
 
 _HOME = {
     **dict.fromkeys(
-        ("Encoder", "HashingEncoder", "SentenceTransformerEncoder", "StaticEncoder", "default_encoder", "encoder_for"), "encoder"
+        ("Encoder", "HashingEncoder", "SentenceTransformerEncoder", "StaticEncoder", "default_encoder", "encoder_for"), "encoders.encoder"
     ),
-    **dict.fromkeys(("EndpointEncoder",), "endpoint"),
+    **dict.fromkeys(("EndpointEncoder",), "encoders.endpoint"),
     **dict.fromkeys(
         ("EncoderError", "EncoderMismatch", "InvalidRecord", "MemoryFailure", "NotErased", "QuotaExceeded", "ScopeError", "StoreError"),
         "errors",
     ),
     **dict.fromkeys(("Memory",), "memory"),
-    **dict.fromkeys(("Recall", "RecalledRecord"), "packing"),
-    **dict.fromkeys(("CrossEncoderReranker", "Reranker"), "ranking"),
+    **dict.fromkeys(("Recall", "RecalledRecord"), "retrieval.packing"),
+    **dict.fromkeys(("CrossEncoderReranker", "Reranker"), "retrieval.ranking"),
     **dict.fromkeys(("Forgotten", "Limits", "Mention", "NewRecord", "Record", "Scope", "Summary"), "record"),
-    **dict.fromkeys(("AesGcmCipher", "Cipher"), "sealing"),
+    **dict.fromkeys(("AesGcmCipher", "Cipher"), "storage.encryption"),
     **dict.fromkeys(("Thresholds",), "thresholds"),
 }
 __all__ = [

@@ -11,17 +11,17 @@ from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
-from orchestrator.memory.encoder import Encoder, default_encoder
+from orchestrator.memory.encoders.encoder import Encoder, default_encoder
 from orchestrator.memory.errors import EncoderMismatch, NotErased, StoreError
-from orchestrator.memory.packing import Recall, pack
-from orchestrator.memory.ranking import Ranking, Reranker, rank, recalled, reranked
 from orchestrator.memory.record import Forgotten, Limits, Mention, NewRecord, Record, Scope, Summary, key_of, to_timestamp
-from orchestrator.memory.reencoding import reencode
-from orchestrator.memory.scope_index import READS_BEFORE_SORTING, ScopeIndex
-from orchestrator.memory.sealing import Cipher
-from orchestrator.memory.snapshot import Snapshots
-from orchestrator.memory.sqlite_store import Store
-from orchestrator.memory.store import RecordStore
+from orchestrator.memory.retrieval.packing import Recall, pack
+from orchestrator.memory.retrieval.ranking import Ranking, Reranker, rank, recalled, reranked
+from orchestrator.memory.retrieval.scope_index import READS_BEFORE_SORTING, ScopeIndex
+from orchestrator.memory.storage.encryption import Cipher
+from orchestrator.memory.storage.reencoding import reencode
+from orchestrator.memory.storage.snapshot import Snapshots
+from orchestrator.memory.storage.sqlite import Store
+from orchestrator.memory.storage.store import RecordStore
 from orchestrator.memory.summaries import Writer, summarize
 from orchestrator.memory.thresholds import Thresholds
 
@@ -351,7 +351,7 @@ def open_store(
 ) -> RecordStore:
     """The store at a path or address. Without a fingerprint, whatever encoder it has: only to encode it anew."""
     if str(path).startswith(("postgresql://", "postgres://")):
-        from orchestrator.memory.postgres import PostgresStore
+        from orchestrator.memory.storage.postgres import PostgresStore
 
         if cipher is not None:
             raise StoreError("a cipher is for memories in files; on PostgreSQL, let the server encrypt its disk")

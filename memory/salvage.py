@@ -9,11 +9,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from orchestrator.memory.encoder import Encoder
+from orchestrator.memory.encoders.encoder import Encoder
 from orchestrator.memory.errors import InvalidRecord, StoreError
 from orchestrator.memory.memory import Memory
 from orchestrator.memory.record import NewRecord, from_timestamp
-from orchestrator.memory.sealing import Cipher
+from orchestrator.memory.storage.encryption import Cipher
 
 BLOCK = 256
 _ROWS = "SELECT records.id, scopes.path, {columns} FROM records JOIN scopes ON scopes.id = scope_id WHERE records.id BETWEEN ? AND ?"

@@ -8,8 +8,8 @@ from orchestrator import _deprecated
 
 if TYPE_CHECKING:
     from orchestrator.budget import Budget, Ledger
-    from orchestrator.config import Config, OnlineConfig, load_config
-    from orchestrator.engine import Orchestrator
+    from orchestrator.config.models import Config, OnlineConfig, load_config
+    from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.errors import (
         BackendError,
         BudgetExceeded,
@@ -31,8 +31,8 @@ _deprecated.install()
 __version__ = "0.1.0"
 _HOME = {
     **dict.fromkeys(("Budget", "Ledger"), "budget"),
-    **dict.fromkeys(("Config", "OnlineConfig", "load_config"), "config"),
-    "Orchestrator": "engine",
+    **dict.fromkeys(("Config", "OnlineConfig", "load_config"), "config.models"),
+    "Orchestrator": "engine.orchestrator",
     **dict.fromkeys(
         (
             "BackendError",

@@ -1,10 +1,10 @@
 """Which model will do? Predicts each model's success, cost and latency on a query and picks the cheapest adequate one. Usable alone."""
 
-from orchestrator.router.learner import Learner
+from orchestrator.router.features.feature_space import Encoder, FeatureSpace
+from orchestrator.router.learning.learner import Learner
 from orchestrator.router.policy import Constraints, Needs, Option, Preference, Route, choose
 from orchestrator.router.profile import ModelProfile
 from orchestrator.router.router import Router
-from orchestrator.router.space import Encoder, FeatureSpace
 from orchestrator.router.success import Outcome, SuccessModel, reliability_weight
 
 __all__ = [

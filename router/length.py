@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.router.calibration import Array
-from orchestrator.router.features import Floats
+from orchestrator.router.features.features import Floats
 from orchestrator.router.profile import ModelProfile
 
 FEW = 50  # queries with known lengths, below which nothing is fitted

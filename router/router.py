@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from orchestrator.router.learner import Learner
+from orchestrator.router.learning.learner import Learner
 from orchestrator.router.policy import Constraints, Needs, Preference, Route, choose
 from orchestrator.router.profile import ModelProfile
 from orchestrator.router.success import Outcome, SuccessModel

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.router.calibration import Array, logit, sigmoid
-from orchestrator.router.features import Floats, Integers
+from orchestrator.router.features.feature_space import Encoder, FeatureSpace, Points, Scales
+from orchestrator.router.features.features import Floats, Integers
 from orchestrator.router.length import LengthModel, ModelLength
 from orchestrator.router.profile import ModelProfile
-from orchestrator.router.space import Encoder, FeatureSpace, Points, Scales
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_SKILL = 0.7

@@ -18,7 +18,7 @@ import uvicorn
 import yaml
 
 from orchestrator.gateway.app import Gateway, build
-from orchestrator.gateway.protocol import GuardedProtocol
+from orchestrator.gateway.http.connection_limits import GuardedProtocol
 from orchestrator.storage.accounts import Accounts, NewKey
 
 Send = Callable[[dict[str, Any]], Any]

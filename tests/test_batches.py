@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from orchestrator import BackendError, Budget, BudgetExceeded, ConfigError
+from orchestrator.backends.batches import AnthropicBatches, OpenAIBatches, batches_of, run_batch
 from orchestrator.backends.embeddings import embed
 from orchestrator.backends.remote import RemoteBackend
-from orchestrator.batches import AnthropicBatches, OpenAIBatches, batches_of, run_batch
 from orchestrator.budget import Ledger
 from orchestrator.errors import BadResponse
 from orchestrator.router import ModelProfile

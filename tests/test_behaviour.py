@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from orchestrator.verifiers.behaviour import BehaviourVote, SuggestedTest, as_test, suggested_tests, vote_by_behaviour
+from orchestrator.verifiers.code.behaviour import BehaviourVote, SuggestedTest, as_test, suggested_tests, vote_by_behaviour
 from orchestrator.verifiers.sandbox import Sandbox, level_at_hand
 
 needs_isolation = pytest.mark.skipif(level_at_hand()[0] == "none", reason=f"no isolation here: {level_at_hand()[1]}")

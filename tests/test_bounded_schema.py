@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from orchestrator import InvalidQuery, Query
-from orchestrator.checks import checks_for
+from orchestrator.verification.from_query import checks_for
 from orchestrator.verifiers import JsonSchemaVerifier
-from orchestrator.verifiers.bounded_schema import BoundedSchema, UnusableSchema
+from orchestrator.verifiers.form.bounded_schema import BoundedSchema, UnusableSchema
 from tests.gateway import completion, reply, running_gateway
 
 

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.backends.arithmetic import NotArithmetic, evaluate, format_value
 from orchestrator.backends.base import Request
-from orchestrator.backends.calculator import CalculatorBackend, calculate
+from orchestrator.backends.local.calculator import CalculatorBackend, calculate
 from orchestrator.types import Message
+from orchestrator.verifiers.answers.arithmetic import NotArithmetic, evaluate, format_value
 
 TODAY = date(2025, 3, 4)
 

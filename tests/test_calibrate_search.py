@@ -16,9 +16,10 @@ from orchestrator import Completion, ConfigError, Orchestrator, Usage
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.cli import main
 from orchestrator.errors import BackendError
-from orchestrator.grading import Example, grade_fleet, read_examples
+from orchestrator.offline.grading import Example, grade_fleet, read_examples
 from orchestrator.router import ModelProfile
-from orchestrator.search import ByValue, Calibration, FixedOrder, GradedQuestion, Mixture, VoteModel, calibrate
+from orchestrator.search import ByValue, Calibration, FixedOrder, GradedQuestion, Mixture, VoteModel
+from orchestrator.search import calibrate
 from tests.gateway import read_body, reply, served
 
 
@@ -292,8 +293,8 @@ def test_the_command_refuses_prices_that_are_none(tmp_path: Path, monkeypatch: p
 
 
 def test_a_certificate_of_the_search_ends_when_the_search_is_calibrated_anew(tmp_path: Path) -> None:
-    from orchestrator.certificates import covered_search
-    from orchestrator.config import Config
+    from orchestrator.config.models import Config
+    from orchestrator.learning.certificates import covered_search
 
     promise = {"max_loss": 0.05, "confidence": 0.9, "vs": "a", "covers": "search"}
     config = Config.model_validate(

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from orchestrator.memory import HashingEncoder, Memory, NewRecord, Thresholds
-from orchestrator.memory.coarse import Builder, CoarseIndex
 from orchestrator.memory.record import Scope
-from orchestrator.memory.scope_index import ScopeIndex
+from orchestrator.memory.retrieval.approximate_index import Builder, CoarseIndex
+from orchestrator.memory.retrieval.scope_index import ScopeIndex
 
 SMALL = HashingEncoder(32)
 

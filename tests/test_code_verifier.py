@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from orchestrator.verifiers import UnitTestVerifier, Verdict
-from orchestrator.verifiers.code import Evaluated, evaluate, expression_of, find_program, truths
+from orchestrator.verifiers.code.unit_tests import Evaluated, evaluate, expression_of, find_program, truths
 from orchestrator.verifiers.sandbox import Limits, Ran, Sandbox, SandboxUnavailable, level_at_hand
 
 needs_isolation = pytest.mark.skipif(level_at_hand()[0] == "none", reason=f"no isolation here: {level_at_hand()[1]}")

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from orchestrator import ConfigError, Orchestrator
-from orchestrator.config import load_config, parse_config, secret
-from orchestrator.fleet import fleet_from_config
-from orchestrator.judging import checks_from_config
-from orchestrator.located_yaml import load_located
+from orchestrator.config.models import load_config, parse_config, secret
+from orchestrator.config.yaml_loader import load_located
+from orchestrator.fleet.build import fleet_from_config
+from orchestrator.verification.from_config import checks_from_config
 
 GOOD = """\
 version: 1

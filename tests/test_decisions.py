@@ -15,7 +15,7 @@ import pytest
 
 from orchestrator import BackendError, Budget, BudgetExceeded, ConfigError, Orchestrator
 from orchestrator.backends.remote import RemoteBackend
-from orchestrator.backends.simulated import SimulatedBackend, SimulatedModel
+from orchestrator.backends.testing.simulated import SimulatedBackend, SimulatedModel
 from orchestrator.decisions import Calibration, Decision, Question, fit_calibration
 from orchestrator.decisions.calibration import load_calibrations, save_calibration
 from orchestrator.errors import InvalidQuery

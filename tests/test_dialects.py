@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 
 from orchestrator.backends.dialects import dialect_named
 from orchestrator.errors import BackendRejected
-from orchestrator.providers import PROVIDERS
+from orchestrator.providers.table import PROVIDERS
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 TOOL = {"type": "function", "function": {"name": "look", "description": "Looks.", "parameters": {"type": "object", "properties": {}}}}

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.memory import InvalidRecord, Memory
-from orchestrator.memory.documents import MAX_CHARS, read_document, split
-from orchestrator.memory.jsonl import as_json, read_records, turns
+from orchestrator.memory.ingest.documents import MAX_CHARS, read_document, split
+from orchestrator.memory.ingest.jsonl import as_json, read_records, turns
 
 MARKDOWN = """date: 2025-03-04
 # Guide

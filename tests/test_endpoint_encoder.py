@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from orchestrator import ConfigError, Orchestrator
-from orchestrator.config import parse_config
+from orchestrator.config.models import parse_config
 from orchestrator.memory import EncoderError, EncoderMismatch, EndpointEncoder, HashingEncoder, Memory
 
 REAL = HashingEncoder(16)

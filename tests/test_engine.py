@@ -21,13 +21,13 @@ from orchestrator import (
     UnknownModel,
 )
 from orchestrator.backends.base import LocalBackend, Request
-from orchestrator.backends.calculator import CalculatorBackend
-from orchestrator.backends.extractive import ExtractiveBackend
-from orchestrator.backends.simulated import Problem, SimulatedBackend, SimulatedModel
-from orchestrator.config import STRATEGY_NAMES, parse_config
+from orchestrator.backends.local.calculator import CalculatorBackend
+from orchestrator.backends.local.extractive import ExtractiveBackend
+from orchestrator.backends.testing.simulated import Problem, SimulatedBackend, SimulatedModel
+from orchestrator.config.models import STRATEGY_NAMES, parse_config
 from orchestrator.memory import Memory
 from orchestrator.router import ModelProfile
-from orchestrator.search.strategies import STRATEGIES
+from orchestrator.search.strategies.registry import STRATEGIES
 from orchestrator.trace import Event
 from orchestrator.types import Completion
 
@@ -208,7 +208,7 @@ def test_a_stream_raises_what_answering_raises_and_closing_it_cancels_the_search
 @pytest.mark.parametrize(
     ("code", "told"),
     [
-        ("from orchestrator.search.strategies import cascade as mine", None),
+        ("from orchestrator.search.strategies.registry import cascade as mine", None),
         ("mine = 7", "is no function"),
         ("yours = 7", "cannot be loaded: .*mine"),
     ],

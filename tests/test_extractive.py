@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 
 from orchestrator.backends.base import Request
-from orchestrator.backends.extractive import ExtractiveBackend, extract
+from orchestrator.backends.local.extractive import ExtractiveBackend, extract
 from orchestrator.memory import Memory
 from orchestrator.types import Completion, Message
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.memory import HashingEncoder, Memory, NewRecord
-from orchestrator.memory.duplicates import canonical
-from orchestrator.memory.facts import facts_in, is_one_statement
-from orchestrator.memory.words import words_in
+from orchestrator.memory.text.duplicates import canonical
+from orchestrator.memory.text.facts import facts_in, is_one_statement
+from orchestrator.memory.text.words import words_in
 
 SAID = datetime(2024, 6, 8, tzinfo=UTC)
 

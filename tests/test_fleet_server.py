@@ -11,10 +11,10 @@ import pytest
 
 from orchestrator import Message, Orchestrator
 from orchestrator.backends.base import Delta, Request
-from orchestrator.backends.fleet_server import FleetApp, running_server
-from orchestrator.backends.recorded import RecordedAnswer, RecordedModel
 from orchestrator.backends.remote import RemoteBackend
-from orchestrator.backends.simulated import Problem, SimulatedModel
+from orchestrator.backends.testing.fleet_server import FleetApp, running_server
+from orchestrator.backends.testing.recorded import RecordedAnswer, RecordedModel
+from orchestrator.backends.testing.simulated import Problem, SimulatedModel
 from orchestrator.router import ModelProfile
 from orchestrator.types import Completion
 

@@ -19,7 +19,7 @@ def in_files(folder: Path, text: str) -> list[str]:
 
 
 def test_no_receipt_while_a_reader_keeps_the_text_alive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.memory.transactions.PATIENCE_S", 0.2)
+    monkeypatch.setattr("orchestrator.memory.storage.transactions.PATIENCE_S", 0.2)
     path = tmp_path / "m.db"
     with Memory(path, encoder=HashingEncoder(32)) as memory:
         memory.remember("Lamps are nice.", "ann")
@@ -37,7 +37,7 @@ def test_no_receipt_while_a_reader_keeps_the_text_alive(tmp_path: Path, monkeypa
 
 
 def test_what_could_not_be_erased_is_erased_with_the_next_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.memory.transactions.PATIENCE_S", 0.2)
+    monkeypatch.setattr("orchestrator.memory.storage.transactions.PATIENCE_S", 0.2)
     path = tmp_path / "m.db"
     with Memory(path, encoder=HashingEncoder(32)) as memory:
         kept = memory.remember(SECRET, "ann")

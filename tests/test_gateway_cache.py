@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.gateway.cache import significant
+from orchestrator.gateway.chat.response_cache import significant
 from tests.gateway import Running, running_gateway
 
 

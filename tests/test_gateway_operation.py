@@ -238,7 +238,7 @@ def test_the_access_log_holds_no_content(tmp_path: Path) -> None:
 def test_spans_in_the_genai_conventions(tmp_path: Path, conventions: Any, name: str) -> None:
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    from orchestrator.gateway.telemetry import Spans
+    from orchestrator.gateway.observability.telemetry import Spans
 
     exporter = InMemorySpanExporter()
     with running_gateway(tmp_path) as gateway:
@@ -269,7 +269,7 @@ def test_spans_in_the_genai_conventions(tmp_path: Path, conventions: Any, name: 
 def test_spans_of_failures_and_of_other_addresses(tmp_path: Path) -> None:
     from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-    from orchestrator.gateway.telemetry import Spans
+    from orchestrator.gateway.observability.telemetry import Spans
 
     exporter, tries = InMemorySpanExporter(), 0
 

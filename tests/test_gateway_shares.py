@@ -13,11 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
-from orchestrator.gateway.forms import parts_of
-from orchestrator.gateway.http import parse_json
-from orchestrator.gateway.problems import Problem
-from orchestrator.gateway.protocol import GuardedProtocol
-from orchestrator.gateway.shares import Shares
+from orchestrator.gateway.accounts.shares import Shares
+from orchestrator.gateway.http.connection_limits import GuardedProtocol
+from orchestrator.gateway.http.error_mapping import Problem
+from orchestrator.gateway.http.multipart import parts_of
+from orchestrator.gateway.http.request import parse_json
 from orchestrator.storage.accounts import AccountLimits
 from tests.gateway import Running, begin_stream, chunk, delta, running_gateway, served, settled
 
@@ -61,7 +61,7 @@ def test_newcomers_are_served_however_many_wait_in_silence(monkeypatch: pytest.M
 
 
 def test_a_head_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orchestrator.gateway.protocol.HEAD_S", 0.3)
+    monkeypatch.setattr("orchestrator.gateway.http.connection_limits.HEAD_S", 0.3)
     with served(hello, http=GuardedProtocol) as url:
         with connections(url, b"GET / HTTP/1.1\r\nx: ", 1) as (one,):
             assert heard(one, 5).startswith(b"HTTP/1.1 408")
@@ -105,7 +105,7 @@ def test_bodies_that_do_not_come_take_no_place_of_others(tmp_path: Path, monkeyp
     with running_gateway(tmp_path, gateway={"max_in_flight": 40}) as run:
         other = run.accounts.add_org("other")
         weak = run.new_key(org=other.id, limits=AccountLimits(concurrency=1))
-        monkeypatch.setattr("orchestrator.gateway.http.BODY_S", 1.5)
+        monkeypatch.setattr("orchestrator.gateway.http.request.BODY_S", 1.5)
         with connections(run.url, post_head(weak, 10) + b"{", 60) as made:
             assert settled(lambda: run.gateway.in_flight > 0)
             assert run.chat().status_code == 200

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from orchestrator.gateway.influence import Influence
-from orchestrator.gateway.outside import without_addresses
-from orchestrator.gateway.problems import Problem
-from orchestrator.memory.untrusted import looks_like_instructions
+from orchestrator.gateway.accounts.grade_limits import Influence
+from orchestrator.gateway.http.error_mapping import Problem
+from orchestrator.gateway.http.redaction import without_addresses
+from orchestrator.memory.text.injection_marks import looks_like_instructions
 from orchestrator.pipeline.tools.addresses import is_public
 from orchestrator.storage.accounts import AccountLimits
 from tests.gateway import reply, running_gateway, settled
@@ -140,7 +140,7 @@ def test_orders_are_marked_in_many_languages_and_disguises() -> None:
 
 
 def test_every_call_in_a_prompt_file_is_looked_at() -> None:
-    from orchestrator.pipeline.prompts import PromptProblem, parse_prompt
+    from orchestrator.pipeline.language.prompts import PromptProblem, parse_prompt
 
     with pytest.raises(PromptProblem):
         parse_prompt("{% for i in range(2) %}{{ i }}{% endfor %}{{ cycler('a') }}", "p.txt")
@@ -148,7 +148,7 @@ def test_every_call_in_a_prompt_file_is_looked_at() -> None:
 
 def test_a_text_that_doubles_in_a_loop_ends(tmp_path: Path) -> None:
     from orchestrator import Pipeline
-    from orchestrator.pipeline.result import RunFailed
+    from orchestrator.pipeline.execution.result import RunFailed
 
     for grows in ("${last ?? 'xxxxxxxx'}${last ?? 'xxxxxxxx'}", ["${last ?? 1}", "${last ?? 1}"]):
         path = tmp_path / "p.yaml"

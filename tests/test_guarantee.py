@@ -9,8 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.router.audit import Audit, Guard
-from orchestrator.router.evaluate import (
+from orchestrator.router.guarantee.certificate import (
+    Certificate,
+    Promise,
+    Refusal,
+    betting_p_value,
+    certify,
+    clopper_pearson_upper,
+)
+from orchestrator.router.guarantee.monitor import Audit, Guard
+from orchestrator.router.learning.evaluate import (
     Point,
     average_improvement,
     deferral_curve,
@@ -18,14 +26,6 @@ from orchestrator.router.evaluate import (
     frontier,
     gap_recovered,
     reliability,
-)
-from orchestrator.router.guarantee import (
-    Certificate,
-    Promise,
-    Refusal,
-    betting_p_value,
-    certify,
-    clopper_pearson_upper,
 )
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

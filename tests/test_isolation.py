@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, multiple, rule
 
 from orchestrator.memory import HashingEncoder, Memory, NewRecord, Thresholds
-from orchestrator.memory.supported import cited_in
+from orchestrator.memory.text.support import cited_in
 
 ENCODERS = (HashingEncoder(16), HashingEncoder(24))
 SCOPES = st.sampled_from(["a", "a/b", "a/b/c", "b", "ab"])

@@ -16,10 +16,10 @@ from orchestrator.backends.remote import RemoteBackend
 from orchestrator.router import ModelProfile
 from orchestrator.search import Recording, replayed
 from orchestrator.search.actions import Compare, Draft, Stop
-from orchestrator.search.comparing import judged_pairs
-from orchestrator.search.judging import CERTAINTY, COMPARISON, certainty_verdict, read_comparison
+from orchestrator.search.graded_evidence import CERTAINTY, COMPARISON, certainty_verdict, read_comparison
 from orchestrator.search.state import Choice, SearchState
-from orchestrator.search.strategies import STRATEGIES
+from orchestrator.search.strategies.judged_pairs import judged_pairs
+from orchestrator.search.strategies.registry import STRATEGIES
 from orchestrator.types import Candidate, Message
 from orchestrator.verifiers import Ensemble, Verdict
 from orchestrator.verifiers.ensemble import CAUTIOUS, Evidence

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from orchestrator.router import Learner, ModelProfile, Outcome, Router, SuccessModel
-from orchestrator.router.train import train
+from orchestrator.router.learning.train import train
 
 NEW = ModelProfile("new", skill=0.5)
 SUMS = [f"What is {a} plus {a * 7 + 3}? Add the two numbers." for a in range(300)]

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.gateway.message_blocks import MessageBlocks
+from orchestrator.gateway.api.message_blocks import MessageBlocks
 
 ARGUMENTS = st.dictionaries(st.text(max_size=4), st.text(max_size=6) | st.integers(), max_size=3).map(json.dumps) | st.just("")
 

@@ -19,14 +19,14 @@ from orchestrator import Orchestrator
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.backends.dialects import dialect_named
 from orchestrator.backends.dialects.dialect import stated_limit
-from orchestrator.backends.replicas import Replica
-from orchestrator.backends.transports import close_transports
-from orchestrator.backends.upstream import Upstream
+from orchestrator.backends.http.replicas import Replica
+from orchestrator.backends.http.transport_choice import close_transports
+from orchestrator.backends.http.upstream import Upstream
 from orchestrator.budget import Budget, Ledger
 from orchestrator.errors import BackendError, BackendUnavailable, BudgetExceeded
-from orchestrator.gateway.limits import Account, Hold, Limiter, LimitReached, dollars
-from orchestrator.gateway.nulls import without_nulls
-from orchestrator.providers import PROVIDERS
+from orchestrator.gateway.accounts.quota_leases import Account, Hold, Limiter, LimitReached, dollars
+from orchestrator.gateway.api.nulls import without_nulls
+from orchestrator.providers.table import PROVIDERS
 from orchestrator.router import ModelProfile
 from orchestrator.storage.accounts import AccountLimits
 from orchestrator.storage.database import Database, open_database

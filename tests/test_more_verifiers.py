@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.verifiers import LengthVerifier, PersonalDataVerifier, RegexVerifier, SqlVerifier, Verdict, all_of, any_of, weighted
-from orchestrator.verifiers.personal import is_card_number, is_iban
+from orchestrator.verifiers.form.personal_data import is_card_number, is_iban
 
 
 def verdict(verifier: Any, candidate: str, query: str = "") -> Verdict:

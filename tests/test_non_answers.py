@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator import NoAdequateModel, Orchestrator
-from orchestrator.conclusion import NO_ANSWER_P
+from orchestrator.engine.answer import NO_ANSWER_P
 from orchestrator.types import Answer
 from orchestrator.verifiers import Agreement, NonAnswer, RegexVerifier, group_equivalent, read_answer, why_no_answer
 from tests.scripted import Scripted

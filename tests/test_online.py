@@ -13,12 +13,12 @@ import pytest
 
 from orchestrator import ConfigError, InvalidQuery, OnlineConfig, Orchestrator, StorageError, UnknownAnswer
 from orchestrator.backends.base import LocalBackend, Request
-from orchestrator.backends.calculator import CalculatorBackend
+from orchestrator.backends.local.calculator import CalculatorBackend
 from orchestrator.errors import BadResponse
 from orchestrator.router import ModelProfile, Router, SuccessModel
-from orchestrator.router.audit import Guard
-from orchestrator.router.guarantee import Certificate, Promise
-from orchestrator.router.replay import replay
+from orchestrator.router.guarantee.certificate import Certificate, Promise
+from orchestrator.router.guarantee.monitor import Guard
+from orchestrator.router.learning.replay import replay
 from orchestrator.storage import DecisionLog
 from orchestrator.types import Completion, Usage
 

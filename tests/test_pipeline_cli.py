@@ -15,10 +15,10 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
-from orchestrator.located_yaml import load_located
+from orchestrator.config.yaml_loader import load_located
 from orchestrator.pipeline import Pipeline
-from orchestrator.pipeline.diagram import mermaid, svg
-from orchestrator.pipeline.schema import pipeline_schema
+from orchestrator.pipeline.analysis.diagram import mermaid, svg
+from orchestrator.pipeline.analysis.json_schema import pipeline_schema
 from tests.test_pipeline_mistakes import GOOD, MUTATIONS
 
 ROOT = Path(__file__).parents[1]

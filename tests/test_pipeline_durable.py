@@ -18,7 +18,7 @@ from orchestrator.budget import Budget
 from orchestrator.errors import BackendUnavailable
 from orchestrator.memory import Memory
 from orchestrator.pipeline import Host, Pipeline, RunCancelled, RunFailed, RunResult, UnknownRun
-from orchestrator.pipeline.journal import Journal, RunLedger
+from orchestrator.pipeline.execution.journal import Journal, RunLedger
 from orchestrator.storage.database import Database, PostgresDatabase, SqliteDatabase
 from orchestrator.storage.runs import Runs, StoredRun
 from tests.test_pipeline_run import Model

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.pipeline.evaluation import Absent, ExpressionFailed
-from orchestrator.pipeline.inference import Unknown, infer
-from orchestrator.pipeline.syntax import SyntaxProblem
-from orchestrator.pipeline.templates import computed, parse_template, percent_encoded, segment
-from orchestrator.pipeline.valuetypes import NUMBER, TEXT, ValueType, list_of, record, type_of, type_of_schema
+from orchestrator.pipeline.expressions.evaluation import Absent, ExpressionFailed
+from orchestrator.pipeline.expressions.grammar import SyntaxProblem
+from orchestrator.pipeline.expressions.templates import computed, parse_template, percent_encoded, segment
+from orchestrator.pipeline.expressions.type_inference import Unknown, infer
+from orchestrator.pipeline.expressions.types import NUMBER, TEXT, ValueType, list_of, record, type_of, type_of_schema
 
 
 def value(expression: str, **values: Any) -> Any:

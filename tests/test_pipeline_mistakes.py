@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.pipeline import InvalidPipeline, Pipeline
-from orchestrator.pipeline.codes import codes
-from orchestrator.pipeline.diagnostics import Diagnostic, rendered
+from orchestrator.pipeline.language.codes import codes
+from orchestrator.pipeline.language.diagnostics import Diagnostic, rendered
 
 GOOD = """\
 version: 1
@@ -262,7 +262,7 @@ def test_prompts_can_do_nothing_but_print(tmp_path: Path, prompt: str, code: str
     path = write(tmp_path, "version: 1\nname: x\ninputs: {q: text}\nsteps: {a: {ask: m, prompt: p.md, with: {question: '${inputs.q}'}}}\n")
     found = diagnostics(path)
     if code == "run":  # strict at run time: the sandbox knows no such attribute
-        from orchestrator.pipeline.prompts import PromptFailed, parse_prompt
+        from orchestrator.pipeline.language.prompts import PromptFailed, parse_prompt
 
         with pytest.raises(PromptFailed):
             parse_prompt(prompt, "p.md").render({})

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.located_yaml import load_located
+from orchestrator.config.yaml_loader import load_located
 from orchestrator.pipeline import InvalidPipeline, Pipeline, RunFailed
 from tests.test_pipeline_run import Model, run
 
@@ -123,8 +123,8 @@ def test_a_prompt_without_end_is_stopped(tmp_path: Path, prompt: str, told: str)
 def test_verbs_of_other_packages(tmp_path: Path) -> None:
     (tmp_path / "shouting.py").write_text("""
 from orchestrator.pipeline import Step
-from orchestrator.pipeline.fields import TextField
-from orchestrator.pipeline.valuetypes import TEXT
+from orchestrator.pipeline.language.fields import TextField
+from orchestrator.pipeline.expressions.types import TEXT
 
 class Shout(Step):
     verb = "shout"
@@ -145,7 +145,7 @@ import sys
 sys.path.insert(0, {str(tmp_path)!r})
 from pathlib import Path
 from orchestrator.pipeline import InvalidPipeline, Pipeline, RunFailed
-from orchestrator.pipeline.schema import pipeline_schema
+from orchestrator.pipeline.analysis.json_schema import pipeline_schema
 here = Path({str(tmp_path)!r})
 text = "version: 1\\nname: x\\ninputs: {{w: text}}\\nsteps: {{a: {{shout: '${{inputs.w}}', times: 2}}}}\\noutput: ${{a + ' ok'}}\\n"
 (here / "p.yaml").write_text(text)

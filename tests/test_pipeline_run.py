@@ -12,7 +12,7 @@ import pytest
 
 from orchestrator import Orchestrator
 from orchestrator.backends.base import LocalBackend, Request
-from orchestrator.backends.calculator import CalculatorBackend
+from orchestrator.backends.local.calculator import CalculatorBackend
 from orchestrator.memory import Memory
 from orchestrator.pipeline import Host, InvalidInputs, Pipeline, RunFailed, RunResult
 from orchestrator.router import ModelProfile
@@ -476,7 +476,7 @@ def test_a_judge_without_a_question_is_sent_none_and_what_it_cannot_tell_is_no_z
 
 
 def test_strategies_have_the_same_names_everywhere(tmp_path: Path) -> None:
-    from orchestrator.config import parse_config
+    from orchestrator.config.models import parse_config
 
     for name in ("vote", "self_consistency", "revise", "draft_critique_revise"):
         model = Model()

@@ -10,17 +10,17 @@ import pytest
 from orchestrator import Budget, Message, Orchestrator
 from orchestrator.backends.base import Request, estimate_prompt_tokens
 from orchestrator.backends.billing import bill_of, worst_case
-from orchestrator.backends.caching import PrefixMemory
+from orchestrator.backends.http.prefix_cache import PrefixMemory
 from orchestrator.backends.remote import RemoteBackend
-from orchestrator.config import parse_config
-from orchestrator.fleet import fleet_from_config
-from orchestrator.providers import PROVIDERS
+from orchestrator.config.models import parse_config
+from orchestrator.engine.trimming import trimmed
+from orchestrator.fleet.build import fleet_from_config
+from orchestrator.providers.table import PROVIDERS
 from orchestrator.router import ModelProfile, Needs
 from orchestrator.router.policy import choose
 from orchestrator.router.profile import PriceStep
 from orchestrator.router.speed import Speed, Speeds
 from orchestrator.trace import Trace
-from orchestrator.trimming import trimmed
 from orchestrator.types import Query
 from tests.gateway import Provider, completion, reply, served
 

@@ -20,13 +20,13 @@ import yaml
 from click.testing import CliRunner
 
 from orchestrator import Budget, BudgetExceeded
-from orchestrator.backends.measured import Measured, load_measured, save_measured
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.budget import Ledger
 from orchestrator.cli import main
-from orchestrator.config import load_config
-from orchestrator.fleet import fleet_from_config
-from orchestrator.probing import Point, Probe, line
+from orchestrator.config.models import load_config
+from orchestrator.fleet.build import fleet_from_config
+from orchestrator.fleet.measured_profiles import Measured, load_measured, save_measured
+from orchestrator.offline.probe import Point, Probe, line
 from orchestrator.router import ModelProfile
 from tests.gateway import Provider, begin_stream, chunk, completion, delta, reply, served
 
@@ -249,8 +249,8 @@ def test_the_provider_table_is_printed_and_says_what_is_missing(monkeypatch: pyt
 
 
 def test_a_provider_that_answers_lists_its_models_and_one_that_refuses_says_why_without_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    from orchestrator.backends.servers import reach
-    from orchestrator.providers import PROVIDERS
+    from orchestrator.fleet.discovery import reach
+    from orchestrator.providers.table import PROVIDERS
 
     monkeypatch.setenv("GEMINI_API_KEY", "sk-secret-key")
     listed = {"models": [{"name": "models/gemini-3-flash"}, {"name": "models/text-embedding-005"}]}
@@ -271,8 +271,8 @@ def test_a_provider_that_answers_lists_its_models_and_one_that_refuses_says_why_
 
 
 def test_a_server_that_loads_its_model_says_so() -> None:
-    from orchestrator.backends.servers import reach
-    from orchestrator.providers import PROVIDERS
+    from orchestrator.fleet.discovery import reach
+    from orchestrator.providers.table import PROVIDERS
 
     async def loading(_: dict[str, Any], send: Any) -> None:
         is_health = upstream.paths[-1] == "/health"

@@ -15,10 +15,10 @@ from orchestrator.backends.base import Delta, Request
 from orchestrator.backends.dialects import dialect_named
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.usage import chat_usage, usage_in, usage_of
-from orchestrator.config import parse_config
+from orchestrator.config.models import parse_config
 from orchestrator.errors import BackendRejected
-from orchestrator.fleet import fleet_from_config
-from orchestrator.providers import PROVIDERS
+from orchestrator.fleet.build import fleet_from_config
+from orchestrator.providers.table import PROVIDERS
 from orchestrator.router import ModelProfile
 from orchestrator.types import Completion, Usage
 from tests.gateway import Provider as Server

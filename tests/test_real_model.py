@@ -111,7 +111,7 @@ def test_the_router_learns_how_long_it_takes(url: str) -> None:
 
 def test_a_probe_measures_it(url: str) -> None:
     from orchestrator.budget import Budget, Ledger
-    from orchestrator.probing import Point, Probe
+    from orchestrator.offline.probe import Point, Probe
 
     points: list[Point] = []
 

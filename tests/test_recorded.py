@@ -11,7 +11,7 @@ import pytest
 
 from orchestrator import BackendError, ConfigError, Message
 from orchestrator.backends.base import Request
-from orchestrator.backends.recorded import RecordedBackend, load_recorded
+from orchestrator.backends.testing.recorded import RecordedBackend, load_recorded
 
 pa = pytest.importorskip("pyarrow")
 

@@ -6,8 +6,8 @@ import asyncio
 import threading
 
 from orchestrator.errors import StorageError
-from orchestrator.gateway.metrics import Metrics
-from orchestrator.gateway.recorder import Recorder
+from orchestrator.gateway.observability.metrics import Metrics
+from orchestrator.gateway.observability.recorder import Recorder
 from orchestrator.storage.requests import ServedRequest
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from orchestrator.memory import EncoderMismatch, HashingEncoder, Memory, NewRecord, Scope
-from orchestrator.memory.growing import Vectors
-from orchestrator.memory.sqlite_store import Store
-from orchestrator.memory.together import EncodedTogether
+from orchestrator.memory.arrays import Vectors
+from orchestrator.memory.coalescing import EncodedTogether
+from orchestrator.memory.storage.sqlite import Store
 
 OLD, NEW = HashingEncoder(32), HashingEncoder(48)
 RECORDS = [NewRecord(f"Lamp {i} stands in room {i % 7}.", "Ann", session=f"s{i // 9}") for i in range(700)]

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.memory import HashingEncoder, Memory, NewRecord, Thresholds
-from orchestrator.memory import scope_index as scope_index_module
 from orchestrator.memory.record import Scope
-from orchestrator.memory.relevance import SIGNALS, Asked, signals_of
-from orchestrator.memory.scope_index import ScopeIndex
-from orchestrator.memory.traits import Traits, traits_of
-from orchestrator.memory.tune import CONVERSATIONS, read_conversations
-from orchestrator.memory.words import counted, distinct
+from orchestrator.memory.retrieval import scope_index as scope_index_module
+from orchestrator.memory.retrieval.relevance import SIGNALS, Asked, signals_of
+from orchestrator.memory.retrieval.scope_index import ScopeIndex
+from orchestrator.memory.text.traits import Traits, traits_of
+from orchestrator.memory.text.words import counted, distinct
+from orchestrator.memory.training.tune import CONVERSATIONS, read_conversations
 
 CHAT = [
     ("Ada", "Did you find the earring?"),

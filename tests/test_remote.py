@@ -15,7 +15,7 @@ from orchestrator.errors import BackendRejected, BackendUnavailable, BadResponse
 from orchestrator.router import ModelProfile
 from orchestrator.search.controller import Search
 from orchestrator.search.state import Choice, SearchState
-from orchestrator.search.strategies import single
+from orchestrator.search.strategies.registry import single
 from orchestrator.trace import Trace
 from tests.faulty_server import END, Script, chunk, completion, faulty_server, hang_up, reply, silence, stream
 

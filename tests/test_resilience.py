@@ -13,18 +13,18 @@ from hypothesis import strategies as st
 from orchestrator import Budget, Message
 from orchestrator.backends.base import Request
 from orchestrator.backends.billing import bill_of, worst_case
-from orchestrator.backends.breaker import CONSECUTIVE_FAILURES, CircuitBreaker
-from orchestrator.backends.concurrency import START, AdaptiveLimit
+from orchestrator.backends.http.circuit_breaker import CONSECUTIVE_FAILURES, CircuitBreaker
+from orchestrator.backends.http.concurrency_limit import START, AdaptiveLimit
+from orchestrator.backends.http.replicas import Replica, Replicas, weight_of
+from orchestrator.backends.http.retry import RetryBudget
+from orchestrator.backends.http.upstream import HEDGE_LEAST
 from orchestrator.backends.remote import RemoteBackend
-from orchestrator.backends.replicas import Replica, Replicas, weight_of
-from orchestrator.backends.resilience import RetryBudget
-from orchestrator.backends.upstream import HEDGE_LEAST
 from orchestrator.budget import Ledger
 from orchestrator.errors import BackendError, BackendUnavailable, RateLimited
 from orchestrator.router import ModelProfile
 from orchestrator.search.controller import Search
 from orchestrator.search.state import Choice, SearchState
-from orchestrator.search.strategies import single
+from orchestrator.search.strategies.registry import single
 from orchestrator.trace import Trace
 from orchestrator.types import Completion
 from tests.faulty_server import Script, completion, faulty_server, reply

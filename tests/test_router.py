@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from orchestrator.router import Constraints, Learner, ModelProfile, Needs, Outcome, Preference, Router, SuccessModel, reliability_weight
 from orchestrator.router.calibration import fit_logistic, sigmoid
-from orchestrator.router.features import SURFACE, clean, grams, surface, words_of
+from orchestrator.router.features.features import SURFACE, clean, grams, surface, words_of
+from orchestrator.router.learning.train import train
 from orchestrator.router.policy import choose
-from orchestrator.router.train import train
 
 SMALL = ModelProfile("small", 0.1, 0.4, skill=0.6, context_tokens=8_000)
 LARGE = ModelProfile("large", 2.0, 8.0, skill=0.95, capabilities=frozenset({"tools"}))

@@ -12,12 +12,12 @@ from click.testing import CliRunner
 
 from orchestrator.cli import main
 from orchestrator.router import ModelProfile, Outcome, Router, SuccessModel, choose
-from orchestrator.router.conversation import judged_text, without_wrappers
-from orchestrator.router.explore import explore
-from orchestrator.router.log import LogError, read_log
-from orchestrator.router.replay import Decision, replay
+from orchestrator.router.features.conversation import judged_text, without_wrappers
+from orchestrator.router.learning.explore import explore
+from orchestrator.router.learning.outcomes import LogError, read_log
+from orchestrator.router.learning.replay import Decision, replay
+from orchestrator.router.learning.train import train
 from orchestrator.router.speed import Speed
-from orchestrator.router.train import train
 
 PLAN = [
     ("user", "Derive the eigenvalues of the transfer matrix step by step."),

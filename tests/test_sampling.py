@@ -11,7 +11,7 @@ import pytest
 from orchestrator import Answer, Budget, Orchestrator
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.router import ModelProfile
-from orchestrator.search.sampling import best_of, consistent, p_stays_ahead
+from orchestrator.search.strategies.sampling import best_of, consistent, p_stays_ahead
 from orchestrator.types import Completion, Usage
 from orchestrator.verifiers import Verdict
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from orchestrator.verifiers import SameProgramVerifier, UnitTestVerifier
-from orchestrator.verifiers.expressions import divided, names_defined
+from orchestrator.verifiers.code.expressions import divided, names_defined
 from orchestrator.verifiers.sandbox import Limits, Sandbox, level_at_hand
 from orchestrator.verifiers.sandbox.pool import Level
 from orchestrator.verifiers.sandbox.removal import remove_tree

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.memory import HashingEncoder, Memory
-from orchestrator.memory.words import counted, words_in
+from orchestrator.memory.text.words import counted, words_in
 
 TEXTS = (("acme", "Ann", "Ann lives in Porto."), ("acme", "", "The safe is blue."), ("acme/bob", "Bob", "I like plums."))
 _V1 = """

@@ -18,7 +18,7 @@ from orchestrator.search.actions import Draft, Revise, Stop
 from orchestrator.search.belief import VoteModel, VoteState, believe, replay, start, success_given_ease, vote
 from orchestrator.search.controller import Search, SearchResult
 from orchestrator.search.state import Choice, SearchState, Strategy
-from orchestrator.search.strategies import adaptive, cascade, draft_critique_revise, single
+from orchestrator.search.strategies.registry import adaptive, cascade, draft_critique_revise, single
 from orchestrator.search.value import best_purchase
 from orchestrator.trace import Trace
 from orchestrator.types import Candidate

@@ -11,15 +11,15 @@ import pytest
 from orchestrator import Completion
 from orchestrator.search import Combine, Critique, Draft, Revise, Revised, RevisionOdds, SearchState, Stop, fit_revisions
 from orchestrator.search.actions import Action
-from orchestrator.search.adaptive import adaptive
 from orchestrator.search.belief import VoteModel, believe, replay, to_belief
-from orchestrator.search.criticism import draft_critique_revise
-from orchestrator.search.panel import debate, mixture, two_ways
-from orchestrator.search.revising import CRITERIA, CRITIQUE, FORM, OPINION, TRUSTED, read_critique
-from orchestrator.search.sampling import best_of, consistent
+from orchestrator.search.calibration.vote_fitting import fit_repeat
+from orchestrator.search.revisions import CRITERIA, CRITIQUE, FORM, OPINION, TRUSTED, read_critique
 from orchestrator.search.state import Choice, Strategy
-from orchestrator.search.tree import tree
-from orchestrator.search.vote_fitting import fit_repeat
+from orchestrator.search.strategies.adaptive import adaptive
+from orchestrator.search.strategies.critique import draft_critique_revise
+from orchestrator.search.strategies.panel import debate, mixture, two_ways
+from orchestrator.search.strategies.sampling import best_of, consistent
+from orchestrator.search.strategies.tree import tree
 from orchestrator.types import Candidate
 from orchestrator.verifiers import Verdict
 

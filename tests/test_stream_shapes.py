@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from orchestrator.backends.base import Request
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.errors import BackendError
-from orchestrator.gateway import sse
+from orchestrator.gateway.http import sse
 from orchestrator.router import ModelProfile
 from orchestrator.types import Message
 from tests.gateway import Provider, Send, begin_stream, chunk, completion, delta, reply, running_gateway, served, settled, usual

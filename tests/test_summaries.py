@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 import pytest
 
 from orchestrator.memory import HashingEncoder, Memory, NewRecord
-from orchestrator.memory.packing import estimate_tokens
 from orchestrator.memory.record import Record
-from orchestrator.memory.supported import cited_in, is_supported, sentences_of
-from orchestrator.memory.tune import CONVERSATIONS, read_conversations
+from orchestrator.memory.retrieval.packing import estimate_tokens
+from orchestrator.memory.text.support import cited_in, is_supported, sentences_of
+from orchestrator.memory.training.tune import CONVERSATIONS, read_conversations
 
 TURNS = next(iter(read_conversations(CONVERSATIONS.read_text(encoding="utf-8").splitlines()))).turns
 

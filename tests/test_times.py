@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.memory import Memory
-from orchestrator.memory.times import with_dates
+from orchestrator.memory.text.times import with_dates
 
 SAID = datetime(2023, 5, 8, 13, 56, tzinfo=UTC)  # a Monday
 

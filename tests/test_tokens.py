@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.tokens import FAMILIES, FAMILY_THAT_COUNTS_MOST, bound_tokens, estimate_tokens, family_of, request_bound, request_estimate
+from orchestrator.tokens.estimate import (
+    FAMILIES,
+    FAMILY_THAT_COUNTS_MOST,
+    bound_tokens,
+    estimate_tokens,
+    family_of,
+    request_bound,
+    request_estimate,
+)
 
 RECORDED: list[dict[str, Any]] = json.loads((Path(__file__).parent / "token_counts.json").read_text(encoding="utf-8"))
 MODELS = {"cl100k": "gpt-3.5-turbo", "o200k": "openai/gpt-4o", "qwen": "qwen3-32b", "deepseek": "deepseek-chat"}

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from orchestrator import ConfigError, Orchestrator
 from orchestrator.cli import main
-from orchestrator.config import parse_config
+from orchestrator.config.models import parse_config
 from tests.test_router import synthetic_outcomes
 
 pytest.importorskip("scipy")

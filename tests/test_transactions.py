@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.memory import Memory
-from orchestrator.memory.transactions import log_ahead
-from orchestrator.storage.decisions import DecisionLog
+from orchestrator.memory.storage.transactions import log_ahead
+from orchestrator.storage.decision_log import DecisionLog
 
 
 @pytest.mark.parametrize("opened", [DecisionLog, Memory])

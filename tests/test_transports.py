@@ -19,14 +19,14 @@ import httpx
 import pytest
 
 from orchestrator import ConfigError
-from orchestrator.addresses import address_of, checked_address
 from orchestrator.backends.base import Request
+from orchestrator.backends.http.transport_choice import Tls, Way, environment_proxy
 from orchestrator.backends.remote import RemoteBackend
-from orchestrator.backends.transports import Tls, Way, environment_proxy
-from orchestrator.config import parse_config
-from orchestrator.credentials import clean_key
+from orchestrator.config.models import parse_config
 from orchestrator.errors import BackendUnavailable, BadResponse
-from orchestrator.fleet import fleet_from_config
+from orchestrator.fleet.build import fleet_from_config
+from orchestrator.providers.addresses import address_of, checked_address
+from orchestrator.providers.credentials import clean_key
 from orchestrator.router import ModelProfile
 from orchestrator.types import Completion, Message
 from tests.faulty_server import END, chunk, completion, faulty_server, reply, stream

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.backends.wire import MOST_HEAD_BYTES, Wire, WireError
+from orchestrator.backends.http.transport import MOST_HEAD_BYTES, Wire, WireError
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

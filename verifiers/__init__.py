@@ -10,20 +10,20 @@ from orchestrator.verifiers.answers.number import NumericVerifier, find_number, 
 from orchestrator.verifiers.answers.reading import Reading, read_answer
 from orchestrator.verifiers.answers.sameness import Equivalence
 from orchestrator.verifiers.answers.tool_calls import equivalent_calls
-from orchestrator.verifiers.code import UnitTestVerifier
+from orchestrator.verifiers.code.programs import BehaviourVerifier, GeneratedTestsVerifier, SameProgramVerifier
+from orchestrator.verifiers.code.unit_tests import UnitTestVerifier
 from orchestrator.verifiers.compose import all_of, any_of, weighted
 from orchestrator.verifiers.ensemble import Ensemble, Evidence
-from orchestrator.verifiers.form import LengthVerifier, RegexVerifier
+from orchestrator.verifiers.form.language import LanguageVerifier
+from orchestrator.verifiers.form.personal_data import PersonalDataVerifier
+from orchestrator.verifiers.form.regex_length import LengthVerifier, RegexVerifier
+from orchestrator.verifiers.form.safety import SafetyVerifier
+from orchestrator.verifiers.form.schema import JsonSchemaVerifier, find_json
 from orchestrator.verifiers.grounding import Claim, GroundingVerifier, Source, claims_of
-from orchestrator.verifiers.judge import BetterThanVerifier, Bias, Criterion, JudgeVerifier, PairwiseJudge, Said
-from orchestrator.verifiers.language import LanguageVerifier
 from orchestrator.verifiers.mathematics import MathematicsVerifier
-from orchestrator.verifiers.personal import PersonalDataVerifier
-from orchestrator.verifiers.programs import BehaviourVerifier, GeneratedTestsVerifier, SameProgramVerifier
+from orchestrator.verifiers.models.judge import BetterThanVerifier, Bias, Criterion, JudgeVerifier, PairwiseJudge, Said
+from orchestrator.verifiers.models.reward import GradedAnswer, RewardModel, RewardVerifier, train_reward
 from orchestrator.verifiers.quantity import QuantityVerifier
-from orchestrator.verifiers.reward import GradedAnswer, RewardModel, RewardVerifier, train_reward
-from orchestrator.verifiers.safety import SafetyVerifier
-from orchestrator.verifiers.schema import JsonSchemaVerifier, find_json
 from orchestrator.verifiers.sql import SqlVerifier
 from orchestrator.verifiers.verdict import Verdict, Verifier, price_of
 

@@ -98,4 +98,4 @@ def _is_read(reading: Reading) -> bool:
 
 @lru_cache(maxsize=1)
 def _helper() -> Helper:
-    return Helper("orchestrator.verifiers.mathematics_helper")
+    return Helper("orchestrator.verifiers.mathematics_worker")

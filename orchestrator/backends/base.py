@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import orjson
 
 from orchestrator.router import ModelProfile
-from orchestrator.tokens import (
+from orchestrator.tokens.estimate import (
     FAMILY_THAT_COUNTS_MOST,
     TOKENS_PER_MESSAGE,
     TokenizerFamily,

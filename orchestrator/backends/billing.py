@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from orchestrator.backends.base import Backend, Request, estimate_prompt_tokens, tokenizer_of, worst_case_prompt_tokens
-from orchestrator.backends.prices import billed_usd
-from orchestrator.tokens import estimate_tokens
+from orchestrator.providers.prices import billed_usd
+from orchestrator.tokens.estimate import estimate_tokens
 from orchestrator.types import Completion, Usage
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from orchestrator.backends.faults import too_slow
+from orchestrator.backends.http.errors import too_slow
+from orchestrator.backends.http.retry import DEFAULT_DEADLINE_S, with_retries
 from orchestrator.backends.remote import RemoteBackend
-from orchestrator.backends.resilience import DEFAULT_DEADLINE_S, with_retries
 from orchestrator.errors import BadResponse
 from orchestrator.types import Usage
 

@@ -1,7 +1,7 @@
 """Any model behind HTTP as a backend: whatever it speaks, it is asked and answers like every other.
 
 A chat completion of OpenAI's goes in (`chat`, for everything that can be asked), or a `Request` (`complete`, `stream`, for search). What a provider
-does otherwise stands in its row of `orchestrator.providers`.
+does otherwise stands in its row of `orchestrator.providers.table`.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.addresses import checked_address
-from orchestrator.backends.answer_json import ends_in_half, parse_answer, parse_whole_answer, whole_text
 from orchestrator.backends.base import Delta, Request, estimate_prompt_tokens
-from orchestrator.backends.caching import CacheMode, PrefixMemory, cache_salt_of
-from orchestrator.backends.faults import excerpt, failure_in, stream_error, too_slow
-from orchestrator.backends.replicas import Replica
-from orchestrator.backends.resilience import DEFAULT_DEADLINE_S, with_retries
-from orchestrator.backends.sse import EventParser
-from orchestrator.backends.timings import reading_s
-from orchestrator.backends.transports import HttpxTransport, Transport, Way, transport_for
-from orchestrator.backends.upstream import Answering, CallSettings, Upstream
+from orchestrator.backends.http.answer_json import ends_in_half, parse_answer, parse_whole_answer, whole_text
+from orchestrator.backends.http.errors import excerpt, failure_in, stream_error, too_slow
+from orchestrator.backends.http.prefix_cache import CacheMode, PrefixMemory, cache_salt_of
+from orchestrator.backends.http.replicas import Replica
+from orchestrator.backends.http.retry import DEFAULT_DEADLINE_S, with_retries
+from orchestrator.backends.http.sse import EventParser
+from orchestrator.backends.http.timings import reading_s
+from orchestrator.backends.http.transport import WireError
+from orchestrator.backends.http.transport_choice import HttpxTransport, Transport, Way, transport_for
+from orchestrator.backends.http.upstream import Answering, CallSettings, Upstream
 from orchestrator.backends.usage import usage_in, usage_of_all
-from orchestrator.backends.wire import WireError
 from orchestrator.errors import BadResponse, ConfigError
-from orchestrator.provider import Provider
-from orchestrator.providers import PROVIDERS
+from orchestrator.providers.addresses import checked_address
+from orchestrator.providers.provider import Provider
+from orchestrator.providers.table import PROVIDERS
 from orchestrator.router import ModelProfile
-from orchestrator.tokens import estimate_tokens, family_of
+from orchestrator.tokens.estimate import estimate_tokens, family_of
 from orchestrator.types import Completion, Usage
 
 if TYPE_CHECKING:

@@ -57,7 +57,7 @@ def limits_of(options: dict[str, Any], before: AccountLimits | None = None) -> A
 
 def accounts_database(config: Path | None, database: str | None, *, makes_one: bool) -> Database | None:
     """The gateway's database. One that is not there is made, or is `None`: looking makes nothing."""
-    from orchestrator.config import DEFAULT_NAME, GatewayConfig, load_config
+    from orchestrator.config.models import DEFAULT_NAME, GatewayConfig, load_config
     from orchestrator.storage.database import open_database
 
     if database is None:

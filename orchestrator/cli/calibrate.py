@@ -15,7 +15,7 @@ from orchestrator.cli.options import as_json, config_option, reports_errors, run
 
 if TYPE_CHECKING:
     from orchestrator.decisions import Decision, Question
-    from orchestrator.engine import Orchestrator
+    from orchestrator.engine.orchestrator import Orchestrator
 
 FOLDS = 5
 
@@ -38,9 +38,9 @@ def command(model: str, examples: Path, usd: float, config: Path | None, as_json
 
     async def job(orchestrator: Orchestrator) -> None:
         from orchestrator.budget import Budget, Ledger
-        from orchestrator.config import Config
+        from orchestrator.config.models import Config
         from orchestrator.decisions.calibration import fit_calibration, save_calibration
-        from orchestrator.decisions.deciding import Deciders
+        from orchestrator.decisions.service import Deciders
         from orchestrator.trace import Trace
 
         rows = _read(examples)

@@ -12,9 +12,9 @@ import click
 from orchestrator.cli.options import as_json, config_option, reports_errors, run_with
 
 if TYPE_CHECKING:
-    from orchestrator.engine import Orchestrator
-    from orchestrator.grading import Graded
-    from orchestrator.search.calibration import Calibration
+    from orchestrator.engine.orchestrator import Orchestrator
+    from orchestrator.offline.grading import Graded
+    from orchestrator.search.calibration.calibration import Calibration
 
 FEWEST = 30  # questions
 FEWEST_RIGHT, MOST_FAILED = 0.05, 0.3  # of them
@@ -40,7 +40,7 @@ def command(examples: Path, price: float, usd: float, out: Path, config: Path | 
 
     async def job(orchestrator: Orchestrator) -> None:
         from orchestrator.errors import ConfigError
-        from orchestrator.grading import grade_fleet, read_examples
+        from orchestrator.offline.grading import grade_fleet, read_examples
         from orchestrator.search import calibrate
 
         if not (0 < price < math.inf and 0 < usd < math.inf):

@@ -23,12 +23,12 @@ def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
     LOGS hold graded answers of every model to queries that the router was not trained on. With `covers: search` they must hold the texts of the
     answers, too: the whole search is rehearsed on them. If they cannot support the promise, says how many more would (exit code 1).
     """
-    from orchestrator.certificates import FILE_NAME, certify_fleet, graded_profiles, model_versions, promised, trained_router
-    from orchestrator.config import PromiseConfig, load_config
+    from orchestrator.config.models import PromiseConfig, load_config
     from orchestrator.errors import ConfigError
-    from orchestrator.fleet import fleet_from_config
-    from orchestrator.rehearsal import certify_search
-    from orchestrator.router.guarantee import Refusal
+    from orchestrator.fleet.build import fleet_from_config
+    from orchestrator.learning.certificates import FILE_NAME, certify_fleet, graded_profiles, model_versions, promised, trained_router
+    from orchestrator.offline.rehearsal import certify_search
+    from orchestrator.router.guarantee.certificate import Refusal
 
     parsed = load_config(config)
     if not isinstance(parsed.quality, PromiseConfig) or parsed.router is None:

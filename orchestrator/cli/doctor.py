@@ -19,7 +19,7 @@ import click
 from orchestrator.cli.options import MEMORY_PATH, as_json, reports_errors
 
 if TYPE_CHECKING:
-    from orchestrator.config import Config
+    from orchestrator.config.models import Config
 
 _EXTRAS = (  # extra, a package that it brings, what it is for
     ("embeddings", "sentence_transformers", "the MiniLM encoder"),
@@ -83,14 +83,14 @@ def _in_few_lines(extras: list[Check], keys: list[Check], servers: list[Check]) 
         yield Check("API keys", None, "export OPENAI_API_KEY=..., or another provider's key: orchestrator doctor --providers lists them")
     yield from (check for check in servers if check.ok)
     if not any(check.ok for check in servers):
-        from orchestrator.providers import PROVIDERS
+        from orchestrator.providers.table import PROVIDERS
 
         ports = sorted({provider.port for provider in PROVIDERS.values() if provider.port is not None})
         yield Check("model servers", None, f"none answers on this machine (ports {', '.join(map(str, ports))})")
 
 
 def _verdict(config: Config | None, broken: list[Check], keys: list[Check], servers: list[Check]) -> Check:
-    from orchestrator.backends.servers import keys_in_environment
+    from orchestrator.fleet.discovery import keys_in_environment
 
     if broken:
         return Check("verdict", False, f"mend {' and '.join(check.what for check in broken)} first")
@@ -110,7 +110,7 @@ def _verdict(config: Config | None, broken: list[Check], keys: list[Check], serv
 
 
 def _machine() -> Iterator[Check]:
-    from orchestrator.memory.encoder import STATIC_WEIGHTS
+    from orchestrator.memory.encoders.encoder import STATIC_WEIGHTS
     from orchestrator.verifiers.sandbox import level_at_hand
 
     yield Check("python", True, platform.python_version())
@@ -126,7 +126,7 @@ def _machine() -> Iterator[Check]:
 
 def _network() -> Check:
     """How providers are reached."""
-    from orchestrator.backends.transports import environment_proxy
+    from orchestrator.backends.http.transport_choice import environment_proxy
 
     proxies = {scheme: environment_proxy(f"{scheme}://provider.example") for scheme in ("https", "http")}
     told = [f"{scheme} through {address.rpartition('@')[2]}" for scheme, address in proxies.items() if address]
@@ -146,7 +146,7 @@ def _extras() -> Iterator[Check]:
 
 
 def _keys() -> Iterator[Check]:
-    from orchestrator.providers import PROVIDERS
+    from orchestrator.providers.table import PROVIDERS
 
     for provider in PROVIDERS.values():
         if variable := provider.key_variable:
@@ -155,8 +155,8 @@ def _keys() -> Iterator[Check]:
 
 
 def _servers() -> Iterator[Check]:
-    from orchestrator.backends.servers import find_local_servers
-    from orchestrator.providers import PROVIDERS
+    from orchestrator.fleet.discovery import find_local_servers
+    from orchestrator.providers.table import PROVIDERS
 
     found = {server.provider.name: server for server in asyncio.run(find_local_servers())}
     for provider in PROVIDERS.values():
@@ -167,9 +167,9 @@ def _servers() -> Iterator[Check]:
 
 
 def _configuration() -> tuple[Config | None, Check]:
-    from orchestrator.config import DEFAULT_NAME, load_config
+    from orchestrator.config.models import DEFAULT_NAME, load_config
     from orchestrator.errors import ConfigError
-    from orchestrator.fleet import fleet_from_config
+    from orchestrator.fleet.build import fleet_from_config
 
     if not Path(DEFAULT_NAME).exists():
         return None, Check("configuration", None, f"no {DEFAULT_NAME} here: keys and local servers are used")

@@ -17,7 +17,7 @@ def command(code: str | None) -> None:
 
     Without a code, all are listed. The codes are those that validate, plan, run and test print.
     """
-    from orchestrator.pipeline.codes import codes
+    from orchestrator.pipeline.language.codes import codes
 
     known = codes()
     if code is None:

@@ -10,7 +10,7 @@ import click
 from orchestrator.cli.options import config_option, memory_option, reports_errors, run_with, scope_option
 
 if TYPE_CHECKING:
-    from orchestrator.engine import Orchestrator
+    from orchestrator.engine.orchestrator import Orchestrator
 
 
 @click.command("export")
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def command(scope: str, memory_path: Path | None, config: Path | None) -> None:
     """Print every record of a scope as JSON lines, in order; `orchestrator remember FILE.jsonl` reads them back."""
 
-    from orchestrator.memory.jsonl import as_json
+    from orchestrator.memory.ingest.jsonl import as_json
 
     async def job(orchestrator: Orchestrator) -> None:
         for record in orchestrator.need_memory().export(scope):

@@ -11,7 +11,7 @@ import click
 from orchestrator.cli.options import as_json, config_option, reports_errors, run_with
 
 if TYPE_CHECKING:
-    from orchestrator.engine import Orchestrator
+    from orchestrator.engine.orchestrator import Orchestrator
 
 
 @click.command("feedback")

@@ -12,7 +12,7 @@ import click
 from orchestrator.cli.options import engine_options, run_with
 
 if TYPE_CHECKING:
-    from orchestrator.engine import Orchestrator
+    from orchestrator.engine.orchestrator import Orchestrator
 
 
 @click.command("forget")

@@ -1,6 +1,6 @@
 """Logs as arguments of a command.
 
-Files of graded outcomes in any format that `orchestrator.router.log` reads, or this fleet's own decision log (.db).
+Files of graded outcomes in any format that `orchestrator.router.learning.outcomes` reads, or this fleet's own decision log (.db).
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from orchestrator.router.log import Log
-    from orchestrator.router.replay import Decision
+    from orchestrator.router.learning.outcomes import Log
+    from orchestrator.router.learning.replay import Decision
     from orchestrator.storage import DecisionLog
 
 
 def read_outcomes(paths: Sequence[Path]) -> Log:
     """Everything that the files hold. Raises `ConfigError` that says which file and row is wrong."""
-    from orchestrator.router.log import Log, read_log
+    from orchestrator.router.learning.outcomes import Log, read_log
 
     found = Log()
     for path in paths:
@@ -35,7 +35,7 @@ def read_outcomes(paths: Sequence[Path]) -> Log:
 
 def read_decisions(paths: Sequence[Path]) -> list[Decision]:
     """Logged decisions with propensities. Raises `ConfigError`."""
-    from orchestrator.router import log as files
+    from orchestrator.router.learning import outcomes as files
 
     found: list[Decision] = []
     for path in paths:
@@ -65,7 +65,7 @@ def _decision_log(path: Path) -> Iterator[DecisionLog]:
 @contextmanager
 def _explained() -> Iterator[None]:
     from orchestrator.errors import ConfigError
-    from orchestrator.router.log import LogError
+    from orchestrator.router.learning.outcomes import LogError
 
     try:
         yield

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 import click
 
 if TYPE_CHECKING:
-    from orchestrator.config import Config, MemoryConfig
-    from orchestrator.engine import Orchestrator
+    from orchestrator.config.models import Config, MemoryConfig
+    from orchestrator.engine.orchestrator import Orchestrator
 
 P = ParamSpec("P")
 MEMORY_PATH = ".orchestrator/memory.db"
@@ -77,8 +77,8 @@ def run_with(config: Path | None, memory_path: Path | None, job: Callable[[Orche
 async def _run_with(
     config: Path | None, memory_path: Path | None, job: Callable[[Orchestrator], Awaitable[None]], settings: dict[str, Any]
 ) -> None:
-    from orchestrator.config import DEFAULT_NAME, load_config
-    from orchestrator.engine import Orchestrator
+    from orchestrator.config.models import DEFAULT_NAME, load_config
+    from orchestrator.engine.orchestrator import Orchestrator
 
     chosen = config or _default_config(DEFAULT_NAME)
     if chosen is not None:
@@ -94,7 +94,7 @@ async def _run_with(
 
 def memory_config(config: Path | None, memory_path: Path | None) -> MemoryConfig:
     """The memory that the options describe."""
-    from orchestrator.config import DEFAULT_NAME, MemoryConfig, load_config
+    from orchestrator.config.models import DEFAULT_NAME, MemoryConfig, load_config
 
     chosen = config or _default_config(DEFAULT_NAME)
     found = (load_config(chosen).memory if chosen is not None else None) or MemoryConfig()
@@ -103,7 +103,7 @@ def memory_config(config: Path | None, memory_path: Path | None) -> MemoryConfig
 
 def stated_config(config: Path | None) -> Config | None:
     """The configuration that the options describe; `None` if there is none."""
-    from orchestrator.config import DEFAULT_NAME, load_config
+    from orchestrator.config.models import DEFAULT_NAME, load_config
 
     chosen = config or _default_config(DEFAULT_NAME)
     return load_config(chosen) if chosen is not None else None
@@ -117,7 +117,7 @@ def time_option(text: str) -> datetime:
     """A date, or a date and time of ISO 8601, given as an option."""
     from orchestrator.errors import InvalidQuery
     from orchestrator.memory import InvalidRecord
-    from orchestrator.memory.documents import read_time
+    from orchestrator.memory.ingest.documents import read_time
 
     try:
         return read_time(text)

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.options import config_option
-from orchestrator.names import DEFAULT_NAME
+from orchestrator.config.names import DEFAULT_NAME
 
 if TYPE_CHECKING:
-    from orchestrator.config import Config
+    from orchestrator.config.models import Config
     from orchestrator.pipeline import Diagnostic, Pipeline
-    from orchestrator.pipeline.diagnostics import Format
+    from orchestrator.pipeline.language.diagnostics import Format
     from orchestrator.router import ModelProfile
     from orchestrator.storage.runs import Runs
 
@@ -64,14 +64,14 @@ def configured(config: Path | None) -> Config | None:
     chosen = config or (Path(DEFAULT_NAME) if Path(DEFAULT_NAME).exists() else None)
     if chosen is None:
         return None
-    from orchestrator.config import load_config
+    from orchestrator.config.models import load_config
 
     return load_config(chosen)
 
 
 def loaded(file: Path, config: Path | None, *, allow_python: bool = False, warnings: list[Diagnostic] | None = None) -> Pipeline:
     """The pipeline, checked against the models of the configuration, if there is one. Raises `InvalidPipeline`."""
-    from orchestrator.pipeline.loading import load
+    from orchestrator.pipeline.loading.loader import load
 
     found = configured(config)
     return load(file, models=list(found.models) if found is not None else None, allow_python=allow_python, warnings=warnings)
@@ -92,7 +92,7 @@ def profiles_of(config: Path | None) -> dict[str, ModelProfile] | None:
 
 def read_inputs(pipeline: Pipeline, stated: tuple[str, ...], file: Path | None) -> dict[str, Any]:
     """The inputs that the options give. Raises `InvalidInputs` or `click.UsageError`."""
-    from orchestrator.pipeline.inputs import from_file, from_text
+    from orchestrator.pipeline.language.inputs import from_file, from_text
     from orchestrator.pipeline.pipeline import read_inputs as all_from_file
 
     found = all_from_file(file) if file is not None else {}
@@ -115,7 +115,7 @@ def open_runs(where: str) -> Runs:
 
 def show_mistakes(diagnostics: Iterable[Diagnostic], form: Format) -> None:
     """Mistakes as they are asked for: for people to standard error, for programs to standard output."""
-    from orchestrator.pipeline.diagnostics import rendered
+    from orchestrator.pipeline.language.diagnostics import rendered
 
     text = rendered(diagnostics, form)
     if text:
@@ -128,7 +128,7 @@ def watching(is_on: bool, file: Path, once: Callable[[], list[Path] | None]) -> 
         once()
         return
     from orchestrator.errors import OrchestratorError
-    from orchestrator.pipeline.diagnostics import InvalidPipeline
+    from orchestrator.pipeline.language.diagnostics import InvalidPipeline
 
     seen = _times([file])
     while True:

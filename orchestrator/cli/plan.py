@@ -25,7 +25,7 @@ from orchestrator.cli.pipelines import (
 
 if TYPE_CHECKING:
     from orchestrator.pipeline import Diagnostic, Pipeline
-    from orchestrator.pipeline.forecast import Forecast, Outline
+    from orchestrator.pipeline.analysis.forecast import Forecast, Outline
 
 
 @click.command("plan")
@@ -67,7 +67,7 @@ def command(
 
 
 def _outlined(pipeline: Pipeline, given: dict[str, Any], config: Path | None) -> Outline:
-    from orchestrator.pipeline.forecast import outlined
+    from orchestrator.pipeline.analysis.forecast import outlined
 
     found: list[Outline] = []
 
@@ -79,7 +79,7 @@ def _outlined(pipeline: Pipeline, given: dict[str, Any], config: Path | None) ->
 
 
 def _show(pipeline: Pipeline, outline: Outline, svg: Path | None, as_mermaid: bool, as_json: bool, count: int) -> None:
-    from orchestrator.pipeline import diagram
+    from orchestrator.pipeline.analysis import diagram
 
     if svg is not None:
         notes = {row.path: _notes(row.forecast) for row in outline.rows}

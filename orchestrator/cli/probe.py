@@ -13,8 +13,8 @@ from orchestrator.cli.options import as_json, config_option, reports_errors, run
 
 if TYPE_CHECKING:
     from orchestrator.budget import Ledger
-    from orchestrator.engine import Orchestrator
-    from orchestrator.probing import Point, Probe
+    from orchestrator.engine.orchestrator import Orchestrator
+    from orchestrator.offline.probe import Point, Probe
 
 
 @click.command("probe")
@@ -45,10 +45,10 @@ def command(
     stated = stated_config(config)
 
     async def job(orchestrator: Orchestrator) -> None:
-        from orchestrator.backends.measured import DEFAULT_PATH, load_measured, save_measured
         from orchestrator.budget import Budget, Ledger
         from orchestrator.errors import ConfigError, UnknownModel
-        from orchestrator.probing import Probe
+        from orchestrator.fleet.measured_profiles import DEFAULT_PATH, load_measured, save_measured
+        from orchestrator.offline.probe import Probe
 
         if model not in orchestrator.backends:
             raise UnknownModel(f"unknown model {model!r}", remedy=f"This fleet has: {', '.join(orchestrator.backends)}")

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from orchestrator.backends.servers import Reached
-    from orchestrator.provider import Provider
+    from orchestrator.fleet.discovery import Reached
+    from orchestrator.providers.provider import Provider
 
 MOST_SHOWN = 3
 
 
 def show(*, as_json: bool) -> None:
     """Prints every row, with what is at hand."""
-    from orchestrator.providers import PROVIDERS
+    from orchestrator.providers.table import PROVIDERS
 
     rows = [row for row in PROVIDERS.values() if row.base_url]
     reached = asyncio.run(_tried(rows))
@@ -36,7 +36,7 @@ def show(*, as_json: bool) -> None:
 
 async def _tried(rows: list[Provider]) -> dict[str, Reached]:
     """What each gave that has a key, or whose port answers."""
-    from orchestrator.backends.servers import key_of, port_answers, reach
+    from orchestrator.fleet.discovery import key_of, port_answers, reach
 
     async def one(row: Provider) -> Reached | None:
         if row.port is not None:

@@ -12,7 +12,7 @@ import click
 from orchestrator.cli.options import engine_options, run_with, time_option
 
 if TYPE_CHECKING:
-    from orchestrator.engine import Orchestrator
+    from orchestrator.engine.orchestrator import Orchestrator
 
 
 @click.command("recall")
@@ -26,7 +26,7 @@ def command(
 ) -> None:
     """Show the facts that QUERY would be given, best first, and why each was recalled."""
 
-    from orchestrator.memory.packing import when_of
+    from orchestrator.memory.retrieval.packing import when_of
 
     moment = time_option(as_of) if as_of else None
 

@@ -18,9 +18,9 @@ from orchestrator.cli.options import as_json, config_option, memory_config, memo
 @reports_errors
 def command(encoder: str | None, memory_path: Path | None, config: Path | None, as_json: bool) -> None:
     """Encode every record of the memory anew. Others may go on using it until it is done; interrupted, it goes on where it was."""
+    from orchestrator.fleet.memory import cipher_of, encoder_of
     from orchestrator.memory.memory import open_store
-    from orchestrator.memory.reencoding import reencode
-    from orchestrator.recollection import cipher_of, encoder_of
+    from orchestrator.memory.storage.reencoding import reencode
 
     wanted = memory_config(config, memory_path)
     if encoder is not None:

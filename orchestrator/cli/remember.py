@@ -13,7 +13,7 @@ import click
 from orchestrator.cli.options import engine_options, read_text, run_with, time_option
 
 if TYPE_CHECKING:
-    from orchestrator.engine import Orchestrator
+    from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.memory import NewRecord
 
 
@@ -47,8 +47,8 @@ def command(
 def _records(text: str, speaker: str, time: datetime | None) -> list[NewRecord]:
     from orchestrator.errors import InvalidQuery
     from orchestrator.memory import NewRecord
-    from orchestrator.memory.documents import DOCUMENT_SUFFIXES, read_document
-    from orchestrator.memory.jsonl import read_records
+    from orchestrator.memory.ingest.documents import DOCUMENT_SUFFIXES, read_document
+    from orchestrator.memory.ingest.jsonl import read_records
 
     path = Path(text) if len(text) < 1_000 and "\n" not in text else None
     if (

@@ -30,10 +30,10 @@ def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
     LOGS are decision logs (.db), or .jsonl with one decision a line: {"query", "model", "propensity", "score", "cost_usd"}. The estimate is doubly
     robust; its intervals widen where the log hardly explored what the policy would do.
     """
-    from orchestrator.engine import Orchestrator
+    from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.errors import ConfigError
     from orchestrator.router import ModelProfile
-    from orchestrator.router.replay import replay
+    from orchestrator.router.learning.replay import replay
 
     decisions = read_decisions(logs)
     with Orchestrator.from_config(config) as orchestrator:

@@ -24,7 +24,7 @@ from orchestrator.cli.pipelines import (
 )
 
 if TYPE_CHECKING:
-    from orchestrator.engine import Orchestrator
+    from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.pipeline import Diagnostic, Pipeline, RunResult
 
 
@@ -100,7 +100,7 @@ async def _go(pipeline: Pipeline, given: dict[str, Any], host: Any, resume: str 
 def _engine(config: Path | None) -> Orchestrator | None:
     """The configured engine; without a configuration, the host makes one when a step needs it."""
     from orchestrator.cli.pipelines import configured
-    from orchestrator.engine import Orchestrator
+    from orchestrator.engine.orchestrator import Orchestrator
 
     found = configured(config)
     return Orchestrator.from_config(found) if found is not None else None

@@ -143,7 +143,7 @@ def prune(days: float, runs_at: str) -> None:
 
 
 def _found(runs: Runs, id: str) -> StoredRun:
-    from orchestrator.pipeline.result import UnknownRun
+    from orchestrator.pipeline.execution.result import UnknownRun
 
     found = runs.find("", id)
     if found is None:

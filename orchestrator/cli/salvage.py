@@ -20,8 +20,8 @@ from orchestrator.cli.options import as_json, config_option, memory_config, repo
 def command(damaged: Path, into: Path, config: Path | None, as_json: bool) -> None:
     """Copy every readable record of the memory file DAMAGED to a new one. DAMAGED is only read; records get new ids. Encoder and key are those
     of the configuration."""
+    from orchestrator.fleet.memory import cipher_of, encoder_of
     from orchestrator.memory.salvage import salvage
-    from orchestrator.recollection import cipher_of, encoder_of
 
     wanted = memory_config(config, None)
     found = salvage(damaged, into, encoder=encoder_of(wanted), cipher=cipher_of(wanted))

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from orchestrator.addresses import is_loopback
 from orchestrator.cli.options import as_json, reports_errors
+from orchestrator.providers.addresses import is_loopback
 
 
 @click.command("serve-fleet")
@@ -36,14 +36,14 @@ def command(recorded: Path | None, task: str, problems: int, seed: int, host: st
 
     Simulated models are simulations: every answer says so, in its text, in the JSON and in a header.
     """
-    from orchestrator.backends.fleet_server import FleetApp, ServedModel, serve
+    from orchestrator.backends.testing.fleet_server import FleetApp, ServedModel, serve
     from orchestrator.errors import ConfigError
 
     if not is_loopback(host):
         raise ConfigError(f"{host} is not a loopback address", remedy="This server has no authentication: use 127.0.0.1 or ::1")
     models: list[ServedModel]
     if recorded is not None:
-        from orchestrator.backends.recorded import load_recorded
+        from orchestrator.backends.testing.recorded import load_recorded
 
         models = list(load_recorded(recorded, task))
     else:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestrator.format import money
+from orchestrator.budget.format import money
 from orchestrator.trace import Event
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from orchestrator.cli.options import reports_errors
 from orchestrator.cli.pipelines import config_option, configured, loaded, profiles_of, python_option, watch_option, watching
 
 if TYPE_CHECKING:
-    from orchestrator.engine import Orchestrator
-    from orchestrator.pipeline.testing import TestResult
+    from orchestrator.engine.orchestrator import Orchestrator
+    from orchestrator.pipeline.testing.testing import TestResult
 
 
 @click.command("test")
@@ -48,14 +48,14 @@ def command(files: tuple[Path, ...], pattern: str, config: Path | None, allow_py
 
 
 def _tested(file: Path, pattern: str, config: Path | None, allow_python: bool, read: list[Path]) -> list[TestResult]:
-    from orchestrator.pipeline.testing import run_test
+    from orchestrator.pipeline.testing.testing import run_test
 
     pipeline = loaded(file, config, allow_python=allow_python)
     read += pipeline.files
     profiles = profiles_of(config)
 
     def engine() -> Orchestrator:
-        from orchestrator.engine import Orchestrator
+        from orchestrator.engine.orchestrator import Orchestrator
         from orchestrator.errors import ConfigError
 
         found = configured(config)

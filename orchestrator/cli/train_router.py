@@ -49,8 +49,8 @@ def command(logs: tuple[Path, ...], out: Path, report: Path | None, encoder_name
     router that is saved is trained on all. Use it with `router: FOLDER` in orchestrator.yaml.
     """
     from orchestrator.errors import ConfigError
-    from orchestrator.router.report import html_report, judge
-    from orchestrator.router.train import train
+    from orchestrator.router.learning.report import html_report, judge
+    from orchestrator.router.learning.train import train
 
     if find_spec("scipy") is None:
         raise ConfigError("training needs scipy", remedy="pip install 'compound-orchestrator[train]'")

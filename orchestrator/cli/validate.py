@@ -20,7 +20,7 @@ from orchestrator.cli.pipelines import (
 )
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.diagnostics import Format
+    from orchestrator.pipeline.language.diagnostics import Format
 
 
 @click.command("validate")
@@ -36,7 +36,7 @@ def command(file: Path, config: Path | None, form: Format, allow_python: bool, w
 
 
 def _once(file: Path, config: Path | None, form: Format, allow_python: bool) -> list[Path]:
-    from orchestrator.pipeline.diagnostics import Diagnostic, InvalidPipeline
+    from orchestrator.pipeline.language.diagnostics import Diagnostic, InvalidPipeline
 
     warnings: list[Diagnostic] = []
     try:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from orchestrator.decisions.decider import DecisionBackend
+from orchestrator.decisions.base import DecisionBackend
 from orchestrator.decisions.question import Decision, Decisions, Kind, Question
-from orchestrator.kept_rows import load_rows, save_row, wrong_rows
 from orchestrator.router import ModelProfile
 from orchestrator.router.calibration import Array, fit_logistic
+from orchestrator.storage.json_rows import load_rows, save_row, wrong_rows
 
 PRIOR_SCALE, PRIOR_SCALE_SD, PRIOR_SHIFT_SD = 0.5, 0.5, 1.0
 LEAST_EXAMPLES = 20

@@ -13,7 +13,7 @@ from orchestrator.backends.base import Backend, Request
 from orchestrator.decisions.question import Decision, Decisions, Question, decision
 from orchestrator.errors import InvalidQuery
 from orchestrator.router import ModelProfile, Router
-from orchestrator.router.conversation import judged_text
+from orchestrator.router.features.conversation import judged_text
 from orchestrator.types import Message, Usage
 
 COMPLEXITY = "orchestrator/complexity"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from orchestrator.decisions.posting import OverHttp, posted
+from orchestrator.decisions.http import OverHttp, posted
 from orchestrator.decisions.question import Decision, Decisions, Question, decision, yes_or_no
 from orchestrator.errors import BadResponse
 

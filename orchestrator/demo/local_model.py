@@ -23,10 +23,10 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.base import Delta, Request
-from orchestrator.backends.calculator import CalculatorBackend
+from orchestrator.backends.local.calculator import CalculatorBackend
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.demo.notes import bundled_folder
-from orchestrator.engine import Orchestrator
+from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.errors import BackendUnavailable, ConfigError
 from orchestrator.router import ModelProfile
 from orchestrator.types import Completion, Message

@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from orchestrator.engine import Orchestrator
+from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.errors import NoAdequateModel
-from orchestrator.memory.documents import read_document
+from orchestrator.memory.ingest.documents import read_document
 
 SCOPE = "moth-and-marlow"
 QUESTIONS = (

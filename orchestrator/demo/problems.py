@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from orchestrator.backends.simulated import Problem
+from orchestrator.backends.testing.simulated import Problem
 
 _GOODS = ("lanterns", "wicks", "brass rings", "glass chimneys", "tins of polish", "mooring lamps")
 _NAMES = ("Petra", "Silas", "Odalys", "Ravi", "Mireille", "Bosun")

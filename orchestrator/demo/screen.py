@@ -10,8 +10,8 @@ from rich.markup import escape
 from rich.rule import Rule
 from rich.table import Table
 
+from orchestrator.budget.format import money
 from orchestrator.errors import NoAdequateModel
-from orchestrator.format import money
 from orchestrator.types import Answer
 
 console = Console(highlight=False)

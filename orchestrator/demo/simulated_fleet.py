@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orchestrator.backends.simulated import Problem, SimulatedModel
+from orchestrator.backends.testing.simulated import Problem, SimulatedModel
 from orchestrator.router import ModelProfile
 
 # name, USD per million tokens in and out, skill, output tokens, time to first token (s), tokens per second

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.base import Backend
-from orchestrator.backends.fleet_server import FleetApp, running_server
 from orchestrator.backends.remote import RemoteBackend
-from orchestrator.backends.simulated import Problem
+from orchestrator.backends.testing.fleet_server import FleetApp, running_server
+from orchestrator.backends.testing.simulated import Problem
 from orchestrator.demo.chart import chart_svg, chart_text
 from orchestrator.demo.problems import generate_problems
 from orchestrator.demo.simulated_fleet import LARGE, SMALL, simulated_fleet
-from orchestrator.engine import Orchestrator
+from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.router import Outcome, Router
 from orchestrator.types import Answer
 from orchestrator.verifiers import equivalent

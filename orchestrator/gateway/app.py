@@ -17,20 +17,27 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from orchestrator.backends.replicas import Replicas
-from orchestrator.backends.transports import close_transports
+from orchestrator.backends.http.replicas import Replicas
+from orchestrator.backends.http.transport_choice import close_transports
 from orchestrator.budget import from_nano
-from orchestrator.config import Config, GatewayConfig, load_config
-from orchestrator.engine import Orchestrator
+from orchestrator.config.models import Config, GatewayConfig, load_config
+from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.errors import OrchestratorError, StorageError
-from orchestrator.gateway import openapi
-from orchestrator.gateway.auxiliary import AuxiliaryModels
-from orchestrator.gateway.batches import Batches
-from orchestrator.gateway.cache import Cache
-from orchestrator.gateway.completions import Completions
-from orchestrator.gateway.endpoint import Endpoint
-from orchestrator.gateway.endpoints import ENDPOINTS
-from orchestrator.gateway.entry import (
+from orchestrator.gateway.accounts.grade_limits import Influence
+from orchestrator.gateway.accounts.principals import Keyring, Principal
+from orchestrator.gateway.accounts.quota_leases import Limiter
+from orchestrator.gateway.accounts.request_account import Tab
+from orchestrator.gateway.accounts.shares import Shares
+from orchestrator.gateway.api import openapi
+from orchestrator.gateway.api.auxiliary import AuxiliaryModels
+from orchestrator.gateway.api.batches import Batches
+from orchestrator.gateway.api.endpoint import Endpoint
+from orchestrator.gateway.api.endpoints import ENDPOINTS
+from orchestrator.gateway.api.nulls import takes_nulls, without_nulls
+from orchestrator.gateway.chat.completions import Completions
+from orchestrator.gateway.chat.pipeline_models import Pipelines
+from orchestrator.gateway.chat.response_cache import Cache
+from orchestrator.gateway.http.canonical_request import (
     answer_preflight,
     cors_headers,
     is_preflight,
@@ -39,20 +46,13 @@ from orchestrator.gateway.entry import (
     usual_path,
     without_body,
 )
-from orchestrator.gateway.http import STALLED_S, Call, Gone, Receive, Scope, Send, parse_json
-from orchestrator.gateway.influence import Influence
-from orchestrator.gateway.keys import Keyring, Principal
-from orchestrator.gateway.limits import Limiter
-from orchestrator.gateway.metrics import Metrics
-from orchestrator.gateway.nulls import takes_nulls, without_nulls
-from orchestrator.gateway.pipelines import Pipelines
-from orchestrator.gateway.problems import Problem, problem_of
-from orchestrator.gateway.recorder import Recorder
-from orchestrator.gateway.shares import Shares
-from orchestrator.gateway.tab import Tab
+from orchestrator.gateway.http.error_mapping import Problem, problem_of
+from orchestrator.gateway.http.request import STALLED_S, Call, Gone, Receive, Scope, Send, parse_json
+from orchestrator.gateway.observability.metrics import Metrics
+from orchestrator.gateway.observability.recorder import Recorder
 from orchestrator.storage.accounts import Accounts
 from orchestrator.storage.database import Database, open_database
-from orchestrator.storage.documents import Documents
+from orchestrator.storage.files import Documents
 from orchestrator.storage.quotas import Quotas
 from orchestrator.storage.requests import Requests
 from orchestrator.storage.runs import Runs
@@ -485,7 +485,7 @@ def _segment(name: re.Match[str]) -> str:
 def _spans(settings: GatewayConfig, server_of: Callable[[str], tuple[str, int] | None]) -> Callable[[Iterable[Any]], None] | None:
     if settings.telemetry is None:
         return None
-    from orchestrator.gateway.telemetry import Spans
+    from orchestrator.gateway.observability.telemetry import Spans
 
     return Spans(settings.telemetry, server_of).export
 

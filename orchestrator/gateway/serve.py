@@ -23,10 +23,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from orchestrator.addresses import is_loopback
-from orchestrator.config import DEFAULT_NAME, Config, GatewayConfig, load_config, secret
+from orchestrator.config.models import DEFAULT_NAME, Config, GatewayConfig, load_config, secret
 from orchestrator.errors import ConfigError
-from orchestrator.fleet import fleet_from_config
+from orchestrator.fleet.build import fleet_from_config
+from orchestrator.providers.addresses import is_loopback
 from orchestrator.storage.accounts import Accounts, Found, NewKey, digest_of
 from orchestrator.storage.database import open_database
 
@@ -87,7 +87,7 @@ def prepared(address: Address, config: Path | None, database: str | None, *, onl
     parsed = configured(chosen)
     fleet = fleet_from_config(parsed)
     if parsed.pipelines:
-        from orchestrator.gateway.pipelines import loaded
+        from orchestrator.gateway.chat.pipeline_models import loaded
 
         loaded(parsed.pipelines, list(parsed.models))  # one that cannot be served is told before anything is made, and by --check
     where = database or parsed.gateway.database
@@ -190,7 +190,7 @@ def run(served: Prepared) -> None:
     """Serves until it is told to end."""
     import uvicorn
 
-    from orchestrator.gateway.protocol import GuardedProtocol
+    from orchestrator.gateway.http.connection_limits import GuardedProtocol
 
     address = served.address
     environment = {
@@ -247,7 +247,7 @@ def run(served: Prepared) -> None:
 
 def application() -> Any:
     """The application of one worker, from what `run` left in the environment."""
-    from orchestrator.engine import Orchestrator
+    from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.gateway.app import Gateway
 
     path = Path(os.environ[_CONFIG]) if os.environ.get(_CONFIG) else None

@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.diagnostics import Diagnostic, InvalidPipeline
-    from orchestrator.pipeline.host import Host, ToolFailed
+    from orchestrator.pipeline.execution.result import RunCancelled, RunFailed, RunResult, StepResult, UnknownRun
+    from orchestrator.pipeline.execution.runtime import Host, ToolFailed
+    from orchestrator.pipeline.language.diagnostics import Diagnostic, InvalidPipeline
+    from orchestrator.pipeline.language.step import Inner, Step
     from orchestrator.pipeline.pipeline import InvalidInputs, Pipeline
-    from orchestrator.pipeline.result import RunCancelled, RunFailed, RunResult, StepResult, UnknownRun
-    from orchestrator.pipeline.step import Inner, Step
 
 _HOME = {
-    **dict.fromkeys(("Diagnostic", "InvalidPipeline"), "diagnostics"),
-    **dict.fromkeys(("Host", "ToolFailed"), "host"),
+    **dict.fromkeys(("Diagnostic", "InvalidPipeline"), "language.diagnostics"),
+    **dict.fromkeys(("Host", "ToolFailed"), "execution.runtime"),
     **dict.fromkeys(("InvalidInputs", "Pipeline"), "pipeline"),
-    **dict.fromkeys(("RunCancelled", "RunFailed", "RunResult", "StepResult", "UnknownRun"), "result"),
-    **dict.fromkeys(("Inner", "Step"), "step"),
+    **dict.fromkeys(("RunCancelled", "RunFailed", "RunResult", "StepResult", "UnknownRun"), "execution.result"),
+    **dict.fromkeys(("Inner", "Step"), "language.step"),
 }
 __all__ = [
     "Diagnostic",

@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import ConfigError, InvalidQuery
-from orchestrator.pipeline.document import Document
-from orchestrator.pipeline.graph import Block
+from orchestrator.pipeline.compiled import Block
+from orchestrator.pipeline.language.document import Document
 
 if TYPE_CHECKING:
     from orchestrator.budget import Ledger
-    from orchestrator.engine import Orchestrator
-    from orchestrator.pipeline.host import Host
-    from orchestrator.pipeline.result import RunResult
+    from orchestrator.engine.orchestrator import Orchestrator
+    from orchestrator.pipeline.execution.result import RunResult
+    from orchestrator.pipeline.execution.runtime import Host
     from orchestrator.pipeline.tools import Tool
     from orchestrator.trace import Event
-    from orchestrator.verifiers.bounded_schema import BoundedSchema
+    from orchestrator.verifiers.form.bounded_schema import BoundedSchema
 
 
 class InvalidInputs(InvalidQuery):
@@ -52,7 +52,7 @@ class Pipeline:
         """Reads and checks a file. Raises `InvalidPipeline` with every mistake in it. `models` are the names of the fleet, if it is known; the files
         that a pipeline names must lie within `root`. `allow_python` lets it call functions of installed modules.
         """
-        from orchestrator.pipeline.loading import load
+        from orchestrator.pipeline.loading.loader import load
 
         return load(path, models=models, root=root, allow_python=allow_python)
 
@@ -62,7 +62,7 @@ class Pipeline:
 
     def wrong_inputs(self, given: Mapping[str, Any], *, whole: bool = True) -> str:
         """What is wrong with the inputs of a run, in words; nothing if nothing is. Unless they shall be `whole`, some may be missing."""
-        from orchestrator.pipeline.inputs import wrong_inputs
+        from orchestrator.pipeline.language.inputs import wrong_inputs
 
         if not whole:
             return "; ".join(wrong_inputs({**self.schema, "required": []}, given))
@@ -96,8 +96,8 @@ class Pipeline:
         Raises `InvalidInputs`, `RunFailed` (a step failed), `RunCancelled`. A spent budget gives what there is, marked `partial`, unless the file
         says `when_spent: fail`.
         """
-        from orchestrator.pipeline.host import Host
-        from orchestrator.pipeline.keeping import started
+        from orchestrator.pipeline.execution.durable import started
+        from orchestrator.pipeline.execution.runtime import Host
 
         given = self.inputs_of({**(inputs or {}), **more})
         if host is not None:
@@ -109,7 +109,7 @@ class Pipeline:
 
     def run_sync(self, inputs: Mapping[str, Any] | None = None, **settings: Any) -> RunResult:
         """`run` for scripts. Must not be called from a running event loop."""
-        from orchestrator.blocking import BlockingLoop
+        from orchestrator.engine.sync import BlockingLoop
 
         loop = BlockingLoop()
         try:
@@ -119,7 +119,7 @@ class Pipeline:
 
     def stream(self, inputs: Mapping[str, Any] | None = None, **settings: Any) -> AsyncGenerator[Event | RunResult, None]:
         """As `run`, but yields every event as it happens, and last the result. Closing it cancels the run."""
-        from orchestrator.streaming import events_of
+        from orchestrator.engine.streaming import events_of
 
         return events_of(lambda on_event: self.run(inputs, **settings, on_event=on_event))
 
@@ -138,7 +138,7 @@ class Pipeline:
         Raises `UnknownRun`; `ConfigError` if the files are others than those it began with (unless they `may_differ`), or if another process works on
         it.
         """
-        from orchestrator.pipeline.keeping import resumed
+        from orchestrator.pipeline.execution.durable import resumed
 
         return await resumed(self, id, host, on_event, may_differ=may_differ, within=within, seconds=seconds)
 
@@ -147,13 +147,13 @@ class Pipeline:
 
         Raises `UnknownRun`, or `ConfigError` on a step that is not there.
         """
-        from orchestrator.pipeline.keeping import replayed
+        from orchestrator.pipeline.execution.durable import replayed
 
         return await replayed(self, id, host, on_event, begin=begin)
 
     @cached_property
     def _checked(self) -> BoundedSchema:
-        from orchestrator.verifiers.bounded_schema import BoundedSchema
+        from orchestrator.verifiers.form.bounded_schema import BoundedSchema
 
         return BoundedSchema(self.schema)
 
@@ -170,7 +170,7 @@ class Pipeline:
 
 def read_inputs(path: Path) -> dict[str, Any]:
     """Inputs from a file of JSON or YAML. Raises `ConfigError`."""
-    from orchestrator.located_yaml import load_located
+    from orchestrator.config.yaml_loader import load_located
 
     try:
         text = path.read_text(encoding="utf-8")

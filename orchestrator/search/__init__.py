@@ -2,16 +2,16 @@
 
 from orchestrator.search.actions import Action, Combine, Compare, Critique, Draft, Revise, Stop
 from orchestrator.search.belief import Belief, VoteModel, believe
-from orchestrator.search.calibrate import calibrate, compare_policies
-from orchestrator.search.calibration import Calibration
+from orchestrator.search.calibration.calibrate import calibrate, compare_policies
+from orchestrator.search.calibration.calibration import Calibration
+from orchestrator.search.calibration.policies import ByValue, FixedOrder, Mixture, strategy_of
+from orchestrator.search.calibration.vote_fitting import fit_repeat
+from orchestrator.search.calibration.vote_table import GradedQuestion
 from orchestrator.search.controller import Search, SearchResult
-from orchestrator.search.policies import ByValue, FixedOrder, Mixture, strategy_of
 from orchestrator.search.recording import Diverged, Recording, replayed
-from orchestrator.search.revising import Revised, RevisionOdds, fit_revisions
+from orchestrator.search.revisions import Revised, RevisionOdds, fit_revisions
 from orchestrator.search.state import Choice, SearchState, Strategy, revisions_in
-from orchestrator.search.strategies import STRATEGIES
-from orchestrator.search.vote_fitting import fit_repeat
-from orchestrator.search.vote_table import GradedQuestion
+from orchestrator.search.strategies.registry import STRATEGIES
 
 __all__ = [
     "STRATEGIES",

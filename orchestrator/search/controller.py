@@ -14,10 +14,10 @@ from orchestrator.backends.billing import bill_of, worst_case
 from orchestrator.budget import Ledger, Reservation, from_nano
 from orchestrator.errors import BackendError, BudgetExceeded, ConfigError
 from orchestrator.search.actions import Call, Combine, Compare, Critique, Draft, Revise, Stop
-from orchestrator.search.judging import CERTAINTY, certainty_verdict, read_comparison
+from orchestrator.search.graded_evidence import CERTAINTY, certainty_verdict, read_comparison
 from orchestrator.search.prompts import combination_messages, comparison_messages, critique_messages, program_messages, revision_messages
 from orchestrator.search.recording import Change, Recording
-from orchestrator.search.revising import read_critique
+from orchestrator.search.revisions import read_critique
 from orchestrator.search.state import SearchState, Strategy
 from orchestrator.trace import Trace
 from orchestrator.types import Candidate, Completion, Usage

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from orchestrator.types import Candidate, Message, Query
-from orchestrator.verifiers.judge import WHICH_IS_BETTER, comparison_prompt, quoted
+from orchestrator.verifiers.models.judge import WHICH_IS_BETTER, comparison_prompt, quoted
 
 if TYPE_CHECKING:
     from orchestrator.memory import Recall

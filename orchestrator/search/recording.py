@@ -12,7 +12,7 @@ from typing import Any
 from orchestrator.errors import OrchestratorError
 from orchestrator.search.actions import Action, Call, Combine, Compare, Critique, Draft, Revise, Stop
 from orchestrator.search.belief import VoteModel
-from orchestrator.search.revising import RevisionOdds
+from orchestrator.search.revisions import RevisionOdds
 from orchestrator.search.state import Choice, SearchState, Strategy
 from orchestrator.types import Candidate, Completion, Usage
 from orchestrator.verifiers import Ensemble, Verdict

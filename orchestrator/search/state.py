@@ -11,7 +11,7 @@ from functools import cached_property, lru_cache
 from orchestrator.search.actions import Action, Call, Draft
 from orchestrator.search.belief import Belief, VoteModel, VoteState, replay, to_belief, weigh
 from orchestrator.search.lengths import length_factor
-from orchestrator.search.revising import CRITERIA, CRITIQUE, DEBATE, KNOWN, OPINION, TRUSTED, Revised, RevisionOdds
+from orchestrator.search.revisions import CRITERIA, CRITIQUE, DEBATE, KNOWN, OPINION, TRUSTED, Revised, RevisionOdds
 from orchestrator.types import Candidate
 from orchestrator.verifiers import Ensemble, NonAnswer, Reading, Verdict, group_answers, read_answer
 

@@ -1,5 +1,5 @@
 """What outlives a process."""
 
-from orchestrator.storage.decisions import DecisionLog, LoggedDecision, LoggedDraft
+from orchestrator.storage.decision_log import DecisionLog, LoggedDecision, LoggedDraft
 
 __all__ = ["DecisionLog", "LoggedDecision", "LoggedDraft"]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import StorageError
-from orchestrator.memory.transactions import connected, log_ahead, writing
+from orchestrator.memory.storage.transactions import connected, log_ahead, writing
 
 CHECK_S = 1.0  # how long a check waits for a lock
 MOST_ROWS = 100

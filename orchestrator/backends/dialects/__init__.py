@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from orchestrator.backends.dialects.dialect import Dialect, Outgoing, StreamReader
-from orchestrator.provider import DialectName
+from orchestrator.providers.provider import DialectName
 
 __all__ = ["Dialect", "Outgoing", "StreamReader", "dialect_named"]
 

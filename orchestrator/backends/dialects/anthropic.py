@@ -27,7 +27,7 @@ from orchestrator.backends.dialects.dialect import (
     whole,
 )
 from orchestrator.backends.usage import usage_of
-from orchestrator.provider import Provider
+from orchestrator.providers.provider import Provider
 
 FINISH = {
     "end_turn": "stop", "stop_sequence": "stop", "pause_turn": "stop", "max_tokens": "length", "model_context_window_exceeded": "length",

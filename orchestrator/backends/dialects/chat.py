@@ -25,9 +25,9 @@ from orchestrator.backends.dialects.dialect import (
     text_prompt,
     tools_for,
 )
-from orchestrator.backends.faults import failure_in
+from orchestrator.backends.http.errors import failure_in
 from orchestrator.backends.usage import chat_usage, usage_in
-from orchestrator.provider import Provider
+from orchestrator.providers.provider import Provider
 
 _PLAIN_ROLES = ("user", "assistant", "system")
 _SAMPLING = ("temperature", "top_p", "top_k", "min_p", "presence_penalty", "frequency_penalty")

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from orchestrator.backends.usage import chat_usage
 from orchestrator.errors import BackendRejected
-from orchestrator.provider import Provider
+from orchestrator.providers.provider import Provider
 from orchestrator.types import Usage
 
 UNSUPPORTED = "unsupported: "

@@ -27,7 +27,7 @@ from orchestrator.backends.dialects.dialect import (
     whole,
 )
 from orchestrator.backends.usage import usage_of
-from orchestrator.provider import Provider
+from orchestrator.providers.provider import Provider
 
 _STOPPED = {"STOP", "FINISH_REASON_UNSPECIFIED"}
 _LONG = {"MAX_TOKENS"}

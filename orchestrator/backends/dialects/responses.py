@@ -21,7 +21,7 @@ from orchestrator.backends.dialects.dialect import (
     whole,
 )
 from orchestrator.backends.usage import usage_of
-from orchestrator.provider import Provider
+from orchestrator.providers.provider import Provider
 
 _PASSED = (
     "temperature", "top_p", "parallel_tool_calls", "service_tier", "prompt_cache_key", "prompt_cache_options", "safety_identifier", "user",

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr, WithJsonSchema
 
-from orchestrator.pipeline.evaluation import Compute
-from orchestrator.pipeline.fields import REFERS, ConditionField, Strict
-from orchestrator.pipeline.step import Inner, Step, Steps
-from orchestrator.pipeline.templates import guards_of
-from orchestrator.pipeline.valuetypes import BOOL, NULL, ValueType, joined
+from orchestrator.pipeline.expressions.evaluation import Compute
+from orchestrator.pipeline.expressions.templates import guards_of
+from orchestrator.pipeline.expressions.types import BOOL, NULL, ValueType, joined
+from orchestrator.pipeline.language.fields import REFERS, ConditionField, Strict
+from orchestrator.pipeline.language.step import Inner, Step, Steps
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.at import At
-    from orchestrator.pipeline.forecast import Forecast, Outlook
-    from orchestrator.pipeline.running import Running
+    from orchestrator.pipeline.analysis.forecast import Forecast, Outlook
+    from orchestrator.pipeline.execution.step_context import Running
+    from orchestrator.pipeline.loading.check_context import At
 
 
 class Arm(Strict):

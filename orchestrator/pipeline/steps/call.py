@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from orchestrator.pipeline.fields import Takes
-from orchestrator.pipeline.inference import suggestion
-from orchestrator.pipeline.step import Step
-from orchestrator.pipeline.valuetypes import ANY, OBJECT, ValueType, type_of_schema
+from orchestrator.pipeline.expressions.type_inference import suggestion
+from orchestrator.pipeline.expressions.types import ANY, OBJECT, ValueType, type_of_schema
+from orchestrator.pipeline.language.fields import Takes
+from orchestrator.pipeline.language.step import Step
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.at import At
-    from orchestrator.pipeline.forecast import Forecast, Outlook
+    from orchestrator.pipeline.analysis.forecast import Forecast, Outlook
+    from orchestrator.pipeline.execution.step_context import Running
+    from orchestrator.pipeline.loading.check_context import At
     from orchestrator.pipeline.pipeline import Pipeline
-    from orchestrator.pipeline.running import Running
 
 
 class CallStep(Step):

@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from orchestrator.pipeline.answers import choice_type
-from orchestrator.pipeline.fields import NumberField, Strict, TextField
-from orchestrator.pipeline.step import Step
-from orchestrator.pipeline.valuetypes import ValueType
+from orchestrator.pipeline.expressions.types import ValueType
+from orchestrator.pipeline.language.fields import NumberField, Strict, TextField
+from orchestrator.pipeline.language.step import Step
+from orchestrator.pipeline.steps.answer_types import choice_type
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.at import At
-    from orchestrator.pipeline.forecast import Forecast, Outlook
-    from orchestrator.pipeline.running import Running
+    from orchestrator.pipeline.analysis.forecast import Forecast, Outlook
+    from orchestrator.pipeline.execution.step_context import Running
+    from orchestrator.pipeline.loading.check_context import At
 
 ENOUGH = 0.9
 LEAST_EXAMPLES = 2  # of each label, so that one can be left out
@@ -89,7 +89,7 @@ class ClassifyStep(Step):
     async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
         import asyncio
 
-        from orchestrator.pipeline.choosing import chosen
+        from orchestrator.pipeline.steps.labelling import chosen
 
         text, quality = given["classify"], given.get("quality")
         if self._examples:
@@ -101,7 +101,7 @@ class ClassifyStep(Step):
 
     def _by_examples(self, text: str) -> dict[str, float]:
         from orchestrator.memory import default_encoder
-        from orchestrator.pipeline.choosing import Centroids
+        from orchestrator.pipeline.steps.labelling import Centroids
 
         if self._centroids is None:
             self._centroids = Centroids(default_encoder(), list(self.about), self._examples)

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from orchestrator.pipeline.fields import NumberField, Strict, TextField
-from orchestrator.pipeline.step import Step
-from orchestrator.pipeline.valuetypes import BOOL, NUMBER, TEXT, ValueType, record
+from orchestrator.pipeline.expressions.types import BOOL, NUMBER, TEXT, ValueType, record
+from orchestrator.pipeline.language.fields import NumberField, Strict, TextField
+from orchestrator.pipeline.language.step import Step
 
 if TYPE_CHECKING:
     from orchestrator.decisions import Question as Asked
-    from orchestrator.pipeline.at import At
-    from orchestrator.pipeline.forecast import Forecast, Outlook
-    from orchestrator.pipeline.running import Running
+    from orchestrator.pipeline.analysis.forecast import Forecast, Outlook
+    from orchestrator.pipeline.execution.step_context import Running
+    from orchestrator.pipeline.loading.check_context import At
 
 YES_NO = {"yes": "", "no": ""}
 
@@ -55,7 +55,7 @@ class DecideStep(Step):
     async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
         import asyncio
 
-        from orchestrator.pipeline.choosing import chosen, decided
+        from orchestrator.pipeline.steps.labelling import chosen, decided
 
         told = await decided(running, given["state"], {name: _asked(question) for name, question in self.questions.items()}, self.models)
         if told is not None:

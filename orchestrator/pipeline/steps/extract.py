@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from orchestrator.pipeline.answers import answer_type
-from orchestrator.pipeline.checks import Check
-from orchestrator.pipeline.fields import NumberField, TextField
-from orchestrator.pipeline.step import Step
-from orchestrator.pipeline.valuetypes import ANY, ValueType, type_of_schema
+from orchestrator.pipeline.checks.settings import Check
+from orchestrator.pipeline.expressions.types import ANY, ValueType, type_of_schema
+from orchestrator.pipeline.language.fields import NumberField, TextField
+from orchestrator.pipeline.language.step import Step
+from orchestrator.pipeline.steps.answer_types import answer_type
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.at import At
-    from orchestrator.pipeline.forecast import Forecast, Outlook
-    from orchestrator.pipeline.running import Running
+    from orchestrator.pipeline.analysis.forecast import Forecast, Outlook
+    from orchestrator.pipeline.execution.step_context import Running
+    from orchestrator.pipeline.loading.check_context import At
 
 RULES = (
     "You extract data from a text. Take everything from the text and nothing from elsewhere; what the text does not say is null, or left out. The "
@@ -51,7 +51,7 @@ class ExtractStep(Step):
         return answer_type(value)
 
     async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
-        from orchestrator.pipeline.asking import answered, as_value, value_of
+        from orchestrator.pipeline.steps.asking import answered, as_value, value_of
         from orchestrator.types import Query
 
         asked = given.get("instructions") or "Extract the data."

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
-from orchestrator.pipeline.evaluation import Compute, ExpressionFailed, within_bounds
-from orchestrator.pipeline.fields import ConditionField, Strict
-from orchestrator.pipeline.step import Inner, Step, Steps
-from orchestrator.pipeline.valuetypes import ANY, BOOL, NUMBER, ValueType
+from orchestrator.pipeline.expressions.evaluation import Compute, ExpressionFailed, within_bounds
+from orchestrator.pipeline.expressions.types import ANY, BOOL, NUMBER, ValueType
+from orchestrator.pipeline.language.fields import ConditionField, Strict
+from orchestrator.pipeline.language.step import Inner, Step, Steps
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.at import At
-    from orchestrator.pipeline.forecast import Forecast, Outlook
-    from orchestrator.pipeline.running import Running
+    from orchestrator.pipeline.analysis.forecast import Forecast, Outlook
+    from orchestrator.pipeline.execution.step_context import Running
+    from orchestrator.pipeline.loading.check_context import At
 
 MOST_ROUNDS = 1_000
 

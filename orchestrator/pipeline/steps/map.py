@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.pipeline.fields import ListField
-from orchestrator.pipeline.step import Inner, OnError, Step, Steps
-from orchestrator.pipeline.valuetypes import ANY, LIST, NUMBER, ValueType, joined, list_of
+from orchestrator.pipeline.expressions.types import ANY, LIST, NUMBER, ValueType, joined, list_of
+from orchestrator.pipeline.language.fields import ListField
+from orchestrator.pipeline.language.step import Inner, OnError, Step, Steps
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.at import At
-    from orchestrator.pipeline.forecast import Forecast, Outlook
-    from orchestrator.pipeline.running import Running
+    from orchestrator.pipeline.analysis.forecast import Forecast, Outlook
+    from orchestrator.pipeline.execution.step_context import Running
+    from orchestrator.pipeline.loading.check_context import At
 
 MOST_ITEMS = 100_000
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.pipeline.fields import Count, ListField, ScopeField, TextField
-from orchestrator.pipeline.step import Step
-from orchestrator.pipeline.valuetypes import NUMBER, TEXT, ValueType, list_of, record
+from orchestrator.pipeline.expressions.types import NUMBER, TEXT, ValueType, list_of, record
+from orchestrator.pipeline.language.fields import Count, ListField, ScopeField, TextField
+from orchestrator.pipeline.language.step import Step
 
 if TYPE_CHECKING:
     from orchestrator.memory import Memory
-    from orchestrator.pipeline.at import At
-    from orchestrator.pipeline.running import Running
+    from orchestrator.pipeline.execution.step_context import Running
+    from orchestrator.pipeline.loading.check_context import At
 
 ITEM = record(id=TEXT, text=TEXT, time=TEXT.maybe("a memory may have no time"), speaker=TEXT, source=TEXT, score=NUMBER)
 

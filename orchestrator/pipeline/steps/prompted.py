@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, WithJsonSchema
 
-from orchestrator.names import STRATEGY_ALIASES, STRATEGY_GROUP, STRATEGY_NAMES
-from orchestrator.pipeline.answers import answer_type
-from orchestrator.pipeline.checks import Check, sources_of
-from orchestrator.pipeline.fields import ListField, NumberField, Strict, Takes, TextField, Usd
-from orchestrator.pipeline.functions import as_text
-from orchestrator.pipeline.inference import suggestion
-from orchestrator.pipeline.prompts import Prompt, is_prompt_file
-from orchestrator.pipeline.step import Step
-from orchestrator.pipeline.valuetypes import OBJECT, ValueType, type_of_schema
+from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_GROUP, STRATEGY_NAMES
+from orchestrator.pipeline.checks.settings import Check, sources_of
+from orchestrator.pipeline.expressions.functions import as_text
+from orchestrator.pipeline.expressions.type_inference import suggestion
+from orchestrator.pipeline.expressions.types import OBJECT, ValueType, type_of_schema
+from orchestrator.pipeline.language.fields import ListField, NumberField, Strict, Takes, TextField, Usd
+from orchestrator.pipeline.language.prompts import Prompt, is_prompt_file
+from orchestrator.pipeline.language.step import Step
+from orchestrator.pipeline.steps.answer_types import answer_type
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.at import At
-    from orchestrator.pipeline.forecast import Forecast, Outlook
-    from orchestrator.pipeline.running import Running
+    from orchestrator.pipeline.analysis.forecast import Forecast, Outlook
+    from orchestrator.pipeline.execution.step_context import Running
+    from orchestrator.pipeline.loading.check_context import At
     from orchestrator.types import Message, Query
 
 NAMES = (*STRATEGY_NAMES, *STRATEGY_ALIASES)
@@ -87,7 +87,7 @@ class Prompted(Step):
         return self._ready
 
     def query(self, running: Running, given: Mapping[str, Any], **more: Any) -> Query:
-        from orchestrator.pipeline.asking import notes_of
+        from orchestrator.pipeline.steps.asking import notes_of
         from orchestrator.types import Query
 
         ready = self._ready
@@ -112,7 +112,7 @@ class Prompted(Step):
         )
 
     async def answer(self, running: Running, query: Query, strategy: str) -> dict[str, Any]:
-        from orchestrator.pipeline.asking import answered, as_value, value_of
+        from orchestrator.pipeline.steps.asking import answered, as_value, value_of
 
         ready = self._ready
         checks = [await check.verifier(running) for check in ready.checks]
@@ -173,7 +173,7 @@ class AskStep(Prompted):
         model = given["ask"]
         query = self.query(running, given, models=frozenset([model]))
         if self._is_plain:
-            from orchestrator.pipeline.asking import as_value, asked
+            from orchestrator.pipeline.steps.asking import as_value, asked
 
             found = await asked(running, query, model)
             if found is not None:

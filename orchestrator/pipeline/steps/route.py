@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from orchestrator.pipeline.answers import UNPRICED
-from orchestrator.pipeline.fields import NumberField, TextField
-from orchestrator.pipeline.step import Step
-from orchestrator.pipeline.valuetypes import BOOL, NUMBER, TEXT, ValueType, record
+from orchestrator.pipeline.expressions.types import BOOL, NUMBER, TEXT, ValueType, record
+from orchestrator.pipeline.language.fields import NumberField, TextField
+from orchestrator.pipeline.language.step import Step
+from orchestrator.pipeline.steps.answer_types import UNPRICED
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.at import At
-    from orchestrator.pipeline.running import Running
+    from orchestrator.pipeline.execution.step_context import Running
+    from orchestrator.pipeline.loading.check_context import At
 
 
 class RouteStep(Step):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from orchestrator.pipeline.fields import ValueField
-from orchestrator.pipeline.step import Step
-from orchestrator.pipeline.valuetypes import ValueType
+from orchestrator.pipeline.expressions.types import ValueType
+from orchestrator.pipeline.language.fields import ValueField
+from orchestrator.pipeline.language.step import Step
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.at import At
-    from orchestrator.pipeline.running import Running
+    from orchestrator.pipeline.execution.step_context import Running
+    from orchestrator.pipeline.loading.check_context import At
 
 
 class SayStep(Step):

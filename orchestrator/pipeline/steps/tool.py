@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field, PrivateAttr
 
-from orchestrator.pipeline.fields import Takes
-from orchestrator.pipeline.inference import suggestion
-from orchestrator.pipeline.step import Step
+from orchestrator.pipeline.expressions.type_inference import suggestion
+from orchestrator.pipeline.expressions.types import ANY, OBJECT, ValueType
+from orchestrator.pipeline.language.fields import Takes
+from orchestrator.pipeline.language.step import Step
+from orchestrator.pipeline.language.validation import field_names
 from orchestrator.pipeline.tools import Tool
-from orchestrator.pipeline.validation import field_names
-from orchestrator.pipeline.valuetypes import ANY, OBJECT, ValueType
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.at import At
-    from orchestrator.pipeline.running import Running
+    from orchestrator.pipeline.execution.step_context import Running
+    from orchestrator.pipeline.loading.check_context import At
 
 
 class ToolStep(Step):

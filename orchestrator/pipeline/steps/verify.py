@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from orchestrator.pipeline.checks import Check
-from orchestrator.pipeline.fields import TextField
-from orchestrator.pipeline.step import Step
-from orchestrator.pipeline.valuetypes import BOOL, NUMBER, TEXT, ValueType, list_of, record
+from orchestrator.pipeline.checks.settings import Check
+from orchestrator.pipeline.expressions.types import BOOL, NUMBER, TEXT, ValueType, list_of, record
+from orchestrator.pipeline.language.fields import TextField
+from orchestrator.pipeline.language.step import Step
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.at import At
-    from orchestrator.pipeline.running import Running
+    from orchestrator.pipeline.execution.step_context import Running
+    from orchestrator.pipeline.loading.check_context import At
     from orchestrator.verifiers import Verdict
 
 VERDICT = record(check=TEXT, passed=BOOL.maybe("a check may abstain"), score=NUMBER.maybe("a check may abstain"), feedback=TEXT)
@@ -39,7 +39,7 @@ class VerifyStep(Step):
         return record(passed=BOOL, score=NUMBER.maybe("no check could tell"), verdicts=list_of(VERDICT), feedback=TEXT)
 
     async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
-        from orchestrator.pipeline.checking import verdict_of
+        from orchestrator.pipeline.checks.verifiers import verdict_of
 
         question, text = given.get("question") or "", given["text"]
         verdicts: list[tuple[str, Verdict]] = []

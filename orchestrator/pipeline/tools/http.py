@@ -11,21 +11,21 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from orchestrator.pipeline.document import Input, InputKind
-from orchestrator.pipeline.evaluation import Compute, ExpressionFailed
-from orchestrator.pipeline.fields import Seconds, Strict
-from orchestrator.pipeline.functions import as_text
-from orchestrator.pipeline.host import ToolFailed
-from orchestrator.pipeline.templates import OPEN, percent_encoded
+from orchestrator.pipeline.execution.runtime import ToolFailed
+from orchestrator.pipeline.expressions.evaluation import Compute, ExpressionFailed
+from orchestrator.pipeline.expressions.functions import as_text
+from orchestrator.pipeline.expressions.templates import OPEN, percent_encoded
+from orchestrator.pipeline.expressions.types import ANY, TEXT, ValueType, type_of_schema
+from orchestrator.pipeline.language.document import Input, InputKind
+from orchestrator.pipeline.language.fields import Seconds, Strict
+from orchestrator.pipeline.language.validation import validated
 from orchestrator.pipeline.tools.addresses import Allowed
 from orchestrator.pipeline.tools.tool import Arguments, Parameter, Tool
-from orchestrator.pipeline.validation import validated
-from orchestrator.pipeline.valuetypes import ANY, TEXT, ValueType, type_of_schema
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.loading import Loader
-    from orchestrator.pipeline.running import Running
-    from orchestrator.pipeline.scope import Scope
+    from orchestrator.pipeline.execution.step_context import Running
+    from orchestrator.pipeline.expressions.scope import Scope
+    from orchestrator.pipeline.loading.loader import Loader
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 READING = ("GET", "HEAD")

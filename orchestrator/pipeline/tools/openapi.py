@@ -13,19 +13,19 @@ from urllib.parse import urljoin
 
 from pydantic import Field
 
-from orchestrator.pipeline.evaluation import Compute
-from orchestrator.pipeline.host import ToolFailed
-from orchestrator.pipeline.inference import suggestion
-from orchestrator.pipeline.templates import OPEN
+from orchestrator.pipeline.execution.runtime import ToolFailed
+from orchestrator.pipeline.expressions.evaluation import Compute
+from orchestrator.pipeline.expressions.templates import OPEN
+from orchestrator.pipeline.expressions.type_inference import suggestion
+from orchestrator.pipeline.expressions.types import ANY, ValueType, type_of_schema
+from orchestrator.pipeline.language.validation import validated
 from orchestrator.pipeline.tools.http import READING, HttpTool, Reach, Reaching, reach, request
 from orchestrator.pipeline.tools.tool import Arguments, Parameter, Tool
-from orchestrator.pipeline.validation import validated
-from orchestrator.pipeline.valuetypes import ANY, ValueType, type_of_schema
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.loading import Loader
-    from orchestrator.pipeline.running import Running
-    from orchestrator.pipeline.scope import Scope
+    from orchestrator.pipeline.execution.step_context import Running
+    from orchestrator.pipeline.expressions.scope import Scope
+    from orchestrator.pipeline.loading.loader import Loader
 
 METHODS = ("get", "head", "post", "put", "patch", "delete")
 MOST_OPERATIONS = 2_000
@@ -235,8 +235,8 @@ def _name(method: str, path: Any) -> str:
 
 def _parsed(text: str, name: str) -> dict[str, Any] | str:
     """The document, or what is wrong with it."""
+    from orchestrator.config.yaml_loader import load_located
     from orchestrator.errors import ConfigError
-    from orchestrator.located_yaml import load_located
 
     try:
         found = json.loads(text) if text.lstrip().startswith("{") else load_located(text, name).value

@@ -10,16 +10,16 @@ import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.pipeline.fields import Strict
-from orchestrator.pipeline.host import ToolFailed
+from orchestrator.pipeline.execution.runtime import ToolFailed
+from orchestrator.pipeline.expressions.types import ANY, BOOL, LIST, NUMBER, OBJECT, TEXT, ValueType, list_of
+from orchestrator.pipeline.language.fields import Strict
+from orchestrator.pipeline.language.validation import validated
 from orchestrator.pipeline.tools.tool import Arguments, Parameter, Tool
-from orchestrator.pipeline.validation import validated
-from orchestrator.pipeline.valuetypes import ANY, BOOL, LIST, NUMBER, OBJECT, TEXT, ValueType, list_of
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.loading import Loader
-    from orchestrator.pipeline.running import Running
-    from orchestrator.pipeline.scope import Scope
+    from orchestrator.pipeline.execution.step_context import Running
+    from orchestrator.pipeline.expressions.scope import Scope
+    from orchestrator.pipeline.loading.loader import Loader
 
 _TYPES: dict[Any, ValueType] = {str: TEXT, int: NUMBER, float: NUMBER, bool: BOOL, list: LIST, dict: OBJECT}
 

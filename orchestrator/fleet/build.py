@@ -1,0 +1,255 @@
+"""Builds the fleet: backends from a configuration, or from whatever is at hand (keys, local servers, else calculator and memory)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib import util
+from pathlib import PurePath
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from orchestrator.backends.base import Backend
+from orchestrator.backends.local.calculator import CalculatorBackend
+from orchestrator.backends.local.extractive import ExtractiveBackend
+from orchestrator.config.models import Config, ModelConfig, secret
+from orchestrator.errors import ConfigError
+from orchestrator.fleet.discovery import LocalServer, find_local_servers, keys_in_environment
+from orchestrator.fleet.measured_profiles import Measured, load_measured
+from orchestrator.providers.addresses import is_loopback
+from orchestrator.providers.prices import list_prices
+from orchestrator.providers.provider import DefaultModel, Provider
+from orchestrator.providers.table import PROVIDERS
+from orchestrator.router import ModelProfile
+from orchestrator.router.profile import CACHE_WRITE_1H_FACTOR, CACHE_WRITE_FACTOR, PRICE_FIELDS
+
+if TYPE_CHECKING:
+    from orchestrator.backends.http.transport_choice import Way
+    from orchestrator.backends.http.upstream import CallSettings
+
+DEFAULT_CONTEXT_TOKENS = 128_000
+_DEFAULTS = ("temperature", "top_p", "top_k", "reasoning_effort")
+_MEASURED = ("ttft_s", "prefill_tokens_per_s", "tokens_per_s", "effective_context_tokens")
+
+WHAT_TO_ADD = (
+    "Add a model: set OPENAI_API_KEY (or another provider's key), start a local server (Ollama on 11434, llama.cpp on 8080, vLLM on 8000, "
+    "LM Studio on 1234), or name one in orchestrator.yaml"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Backends by name, and one sentence that says where they came from."""
+
+    backends: dict[str, Backend]
+    origin: str
+
+
+def fleet_from_config(config: Config) -> Fleet:
+    """Raises `ConfigError` on a model that cannot be built."""
+    measured = load_measured(config.profiles)
+    backends = {name: build_backend(name, _filled_in(model, measured.get(name))) for name, model in config.models.items()}
+    return Fleet(backends, "the configuration: " + ", ".join(backends))
+
+
+def _filled_in(config: ModelConfig, measured: Measured | None) -> ModelConfig:
+    """With what was measured of the model, where the configuration states nothing."""
+    if measured is None:
+        return config
+    found = {name: value for name in _MEASURED if name not in config.model_fields_set and (value := getattr(measured, name)) is not None}
+    return config.model_copy(update=found)
+
+
+async def fleet_at_hand(*, local_servers: bool = True) -> Fleet:
+    """Keys in the environment, else local model servers; calculator and extractive always beside them. No paid API is contacted."""
+    backends: dict[str, Backend] = {"calculator": CalculatorBackend(), "extractive": ExtractiveBackend()}
+    keyed = keys_in_environment()
+    if keyed:
+        for provider in keyed:
+            for default in provider.defaults:
+                backends[f"{provider.name}/{default.model}"] = _default_backend(provider, default)
+        return Fleet(backends, "API keys in the environment: " + ", ".join(provider.name for provider in keyed))
+    servers = await find_local_servers() if local_servers else []
+    for server in servers:
+        for model in server.models:
+            name = f"{server.provider.name}/{PurePath(model).stem if model.endswith('.gguf') else model}"
+            backends[name] = _local_backend(name, server, model)
+    if servers:
+        return Fleet(backends, "local model servers: " + ", ".join(server.provider.name for server in servers))
+    return Fleet(backends, "no key and no model server found: calculator and extractive (answers from memory) only")
+
+
+def build_backend(name: str, config: ModelConfig) -> Backend:
+    row = PROVIDERS.get(config.provider)
+    prices = prices_of(name, config)
+    profile = ModelProfile(
+        name,
+        prices.input_usd_per_mtok,
+        prices.output_usd_per_mtok,
+        prices.cached_usd_per_mtok,
+        config.context_tokens or prices.context_tokens or DEFAULT_CONTEXT_TOKENS,
+        frozenset(config.capabilities) | (row.capabilities if row else frozenset()),
+        config.skill,
+        config.like,
+        config.output_tokens,
+        config.ttft_s,
+        config.tokens_per_s,
+        simulated=config.provider == "simulated",
+        effective_context_tokens=config.effective_context_tokens,
+        max_output_tokens=config.max_output_tokens,
+        cache_write_usd_per_mtok=prices.cache_write_usd_per_mtok,
+        cache_write_1h_usd_per_mtok=prices.cache_write_1h_usd_per_mtok,
+        audio_input_usd_per_mtok=prices.audio_input_usd_per_mtok,
+        audio_output_usd_per_mtok=prices.audio_output_usd_per_mtok,
+        price_steps=prices.price_steps,
+        prefill_tokens_per_s=config.prefill_tokens_per_s,
+    )
+    if config.provider == "calculator":
+        return CalculatorBackend(name)
+    if config.provider == "extractive":
+        return ExtractiveBackend(name)
+    if config.provider == "simulated":
+        return _simulated(name, profile)
+    if config.provider == "recorded":
+        return _recorded(name, config)
+    return _remote(name, config, profile, PROVIDERS[config.provider])
+
+
+def prices_of(name: str, config: ModelConfig) -> ModelProfile:
+    """Prices as a profile has them: what is stated, else the provider's list prices. Steps for long prompts are the list's, unless a price is
+    stated.
+    """
+    stated = {field: value for field in PRICE_FIELDS if (value := getattr(config, field)) is not None}
+    row = PROVIDERS.get(config.provider)
+    is_listed = row is not None and not row.is_local and config.base_url is None and not config.replicas
+    listed = list_prices(row.prices or row.name, config.model or name) if is_listed and row is not None else None
+    if listed is None and not stated and row is not None and row.is_local and _is_on_this_machine(row, config):
+        return ModelProfile(name, 0.0, 0.0)  # nobody sends a bill for it
+    if listed is None:
+        return ModelProfile(name, **stated)
+    known = {field: getattr(listed, field) for field in PRICE_FIELDS} | stated
+    if listed.context_tokens:
+        known["context_tokens"] = listed.context_tokens
+    return ModelProfile(name, **known, price_steps=() if stated else listed.price_steps)
+
+
+def _is_on_this_machine(row: Provider, config: ModelConfig) -> bool:
+    stated = [replica.base_url for replica in config.replicas] or [config.base_url or row.base_url]
+    return all(is_loopback(urlsplit(address).hostname or "") for address in stated)
+
+
+def _simulated(name: str, profile: ModelProfile) -> Backend:
+    from orchestrator.backends.testing.simulated import SimulatedBackend, SimulatedModel
+
+    if profile.skill is None:
+        raise ConfigError(f"models.{name}: a simulated model needs `skill`", remedy="For example skill: 0.7")
+    return SimulatedBackend(SimulatedModel(profile))
+
+
+def _recorded(name: str, config: ModelConfig) -> Backend:
+    from orchestrator.backends.testing.recorded import RecordedBackend, load_recorded
+
+    if not (config.folder and config.task and config.model):
+        raise ConfigError(f"models.{name}: a recorded model needs `folder`, `task` and `model`", remedy="See docs/configuration.md")
+    models = {model.profile.name: model for model in load_recorded(config.folder, config.task)}
+    if config.model not in models:
+        raise ConfigError(f"models.{name}: no recordings of {config.model!r}", remedy=f"There are: {', '.join(models)}")
+    return RecordedBackend(models[config.model])
+
+
+def _remote(name: str, config: ModelConfig, profile: ModelProfile, row: Provider) -> Backend:
+    from orchestrator.backends.http.replicas import Replica
+    from orchestrator.backends.remote import RemoteBackend
+
+    if config.base_url and config.replicas:
+        raise ConfigError(f"models.{name}: `base_url` and `replicas` exclude each other", remedy="Name every server under `replicas`")
+    servers = [Replica(replica.base_url.rstrip("/"), replica.pool) for replica in config.replicas]
+    base_url = config.base_url or row.base_url
+    if not servers and not base_url:
+        hint = "https://NAME.openai.azure.com/openai/v1" if row.name == "azure" else "http://127.0.0.1:8000/v1"
+        raise ConfigError(f"models.{name}: provider `{row.name}` needs `base_url`", remedy=f"For example {hint}")
+    key = secret(config.key, row.key_variable)
+    if row.key_variable and key is None and not config.base_url and not servers:
+        raise ConfigError(f"models.{name}: no API key for {row.name}", remedy=f"export {row.key_variable}=... or write key: env:NAME")
+    profile = _with_write_prices(profile, row, config)
+    return RemoteBackend(
+        profile,
+        provider=row,
+        base_url=base_url,
+        model=config.model or name,
+        key=key,
+        replicas=servers,
+        hedge=config.hedge,
+        cache=config.cache,
+        settings=_call_settings(config),
+        way=_way(name, config),
+    )
+
+
+def _way(name: str, config: ModelConfig) -> Way:
+    """How its servers are reached. Raises `ConfigError` on what cannot be used here: before the first call, not in it."""
+    from orchestrator.backends.http.transport_choice import DIRECT, Tls, Way
+
+    way = Way(config.proxy, None if config.tls is None else Tls(**config.tls.model_dump()), config.http2)
+    if way.tls is not None:
+        try:
+            way.tls.context()
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+            raise ConfigError(f"models.{name}.tls: the certificates cannot be used: {error}", remedy="Check the files") from None
+    if config.http2 and util.find_spec("h2") is None:
+        raise ConfigError(f"models.{name}: http2 needs the package h2", remedy="pip install 'compound-orchestrator[transports]'")
+    if (config.proxy or "").startswith("socks") and util.find_spec("socksio") is None:
+        raise ConfigError(
+            f"models.{name}: a SOCKS proxy needs the package socksio", remedy="pip install 'compound-orchestrator[transports]'"
+        )
+    if config.proxy not in (None, DIRECT) and not config.proxy.startswith(("http://", "https://", "socks5://", "socks5h://")):
+        raise ConfigError(
+            f"models.{name}.proxy: {config.proxy!r} is no proxy", remedy="Write http://host:port, socks5://host:port, or none"
+        )
+    return way
+
+
+def _call_settings(config: ModelConfig) -> CallSettings | None:
+    from orchestrator.backends.http.upstream import CallSettings
+
+    defaults = {name: value for name in _DEFAULTS if (value := getattr(config, name)) is not None}
+    headers = {name: _header(value) for name, value in config.headers.items()}
+    if not (defaults or headers or config.extra_body or config.timeout_s):
+        return None
+    return CallSettings(defaults, config.extra_body, headers, config.timeout_s)
+
+
+def _header(value: str) -> str:
+    """A header's value, or what it refers to."""
+    return secret(value, None) or "" if value.startswith(("env:", "file:", "command:")) else value
+
+
+def _with_write_prices(profile: ModelProfile, row: Provider, config: ModelConfig) -> ModelProfile:
+    """What is written to a cache on our demand has a price, if only one that is bounded from above: it is reserved before every call."""
+    if profile.input_usd_per_mtok is None or config.cache == "off" or row.cache not in ("anthropic", "openai", "gemini"):
+        return profile
+    short, long = profile.cache_write_usd_per_mtok, profile.cache_write_1h_usd_per_mtok
+    return replace(
+        profile,
+        cache_write_usd_per_mtok=profile.input_usd_per_mtok * CACHE_WRITE_FACTOR if short is None else short,
+        cache_write_1h_usd_per_mtok=profile.input_usd_per_mtok * CACHE_WRITE_1H_FACTOR
+        if long is None and max(row.cache_minutes) >= 60
+        else long,
+    )
+
+
+def _default_backend(provider: Provider, default: DefaultModel) -> Backend:
+    stated = ModelConfig(
+        provider=provider.name,
+        model=default.model,
+        input_usd_per_mtok=default.input_usd_per_mtok,
+        output_usd_per_mtok=default.output_usd_per_mtok,
+        skill=default.skill,
+    )
+    return build_backend(f"{provider.name}/{default.model}", stated)
+
+
+def _local_backend(name: str, server: LocalServer, model: str) -> Backend:
+    from orchestrator.backends.remote import RemoteBackend
+
+    profile = ModelProfile(name, 0.0, 0.0, capabilities=server.provider.capabilities, skill=0.7)
+    return RemoteBackend(profile, provider=server.provider, model=model)

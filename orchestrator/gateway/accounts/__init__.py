@@ -1,0 +1,1 @@
+"""Who asks, what they may spend, and what each request cost."""

@@ -1,0 +1,290 @@
+"""The admin API: organisations, teams, keys, limits, models, reload. A key with `admin` manages its own organisation; the operator's, all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from orchestrator.gateway.api.endpoint import Endpoint, Param
+from orchestrator.gateway.http.error_mapping import Problem
+from orchestrator.gateway.http.request import Call
+from orchestrator.storage.accounts import DEFAULT_PERMISSIONS, AccountError, AccountLimits, Key, NewKey, NoAccount, Org, Team
+
+if TYPE_CHECKING:
+    from orchestrator.gateway.app import Gateway
+
+T = TypeVar("T")
+N = TypeVar("N", Team, Key)
+DAY_S = 86_400.0
+
+
+async def add_org(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    _operator_only(call)
+    await call.reply_json(asdict(await _do(gateway, lambda: gateway.accounts.add_org(body["name"], _limits(body)))), 201)
+
+
+async def orgs(gateway: Gateway, call: Call, _: Any) -> None:
+    found = [org for org in await _do(gateway, gateway.accounts.orgs, changes=False) if _manages(call, org.id)]
+    await call.reply_json({"object": "list", "data": [asdict(org) for org in found]})
+
+
+async def org(gateway: Gateway, call: Call, _: Any) -> None:
+    await call.reply_json(asdict(await _org(gateway, call, call.params["id"])))
+
+
+async def change_org(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    found = await _org(gateway, call, call.params["id"])
+    _operator_only(call)  # nobody raises the limits that were set for them
+    await _do(gateway, lambda: gateway.accounts.change("orgs", found.id, _changes(body, found.limits)))
+    await call.reply_json(asdict(await _org(gateway, call, found.id)))
+
+
+async def add_team(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    org = await _org(gateway, call, body["org"])
+    await call.reply_json(asdict(await _do(gateway, lambda: gateway.accounts.add_team(org.id, body["name"], _limits(body)))), 201)
+
+
+async def teams(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
+    org = await _asked_org(gateway, call, query)
+    found = [team for team in await _do(gateway, lambda: gateway.accounts.teams(org), changes=False) if _manages(call, team.org)]
+    await call.reply_json({"object": "list", "data": [asdict(team) for team in found]})
+
+
+async def team(gateway: Gateway, call: Call, _: Any) -> None:
+    await call.reply_json(asdict(await _team(gateway, call)))
+
+
+async def change_team(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    found = await _team(gateway, call)
+    if found.id == call.principal.team and "limits" in body:
+        _operator_only(call)  # nobody raises the limits that were set for them
+    await _do(gateway, lambda: gateway.accounts.change("teams", found.id, _changes(body, found.limits)))
+    await call.reply_json(asdict(await _team(gateway, call)))
+
+
+async def add_key(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    org = await _org(gateway, call, body["org"])
+    team = (
+        None if body.get("team") is None else await _do(gateway, lambda: gateway.accounts.team_called(org.id, body["team"]), changes=False)
+    )
+    permissions = tuple(body.get("permissions", DEFAULT_PERMISSIONS))
+    _check_within(call, _limits(body))
+    new = NewKey(
+        body["name"],
+        org.id,
+        None if team is None else team.id,
+        permissions,
+        _tuple(body.get("models")),
+        _tuple(body.get("scopes")),
+        _limits(body),
+        _expiry(gateway, body),
+    )
+    key, secret = await _do(gateway, lambda: gateway.accounts.add_key(new))
+    await call.reply_json({**asdict(key), "key": secret}, 201)
+
+
+async def keys(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
+    org = await _asked_org(gateway, call, query)
+    found = [key for key in await _do(gateway, lambda: gateway.accounts.keys(org), changes=False) if _manages(call, key.org)]
+    await call.reply_json({"object": "list", "data": [asdict(key) for key in found]})
+
+
+async def key(gateway: Gateway, call: Call, _: Any) -> None:
+    await call.reply_json(asdict(await _key(gateway, call)))
+
+
+async def change_key(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    found = await _key(gateway, call)
+    changes = _changes(body, found.limits)
+    if found.id == call.principal.key and ("limits" in body or "team" in body):
+        _operator_only(call)
+    if "limits" in changes:
+        _check_within(call, changes["limits"])
+    if "expires_in_days" in changes:
+        del changes["expires_in_days"]
+        changes["expires_at"] = _expiry(gateway, body)
+    await _do(gateway, lambda: gateway.accounts.change("keys", found.id, changes))
+    await call.reply_json(asdict(await _key(gateway, call)))
+
+
+async def rotate_key(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    found = await _key(gateway, call)
+    if found.revoked_at is not None:
+        raise Problem(409, "this key was revoked; make a new one", code="key_revoked")
+    rotated, secret = await _do(gateway, lambda: gateway.accounts.rotate_key(found.id, grace_s=body.get("grace_seconds", 0.0)))
+    await call.reply_json({**asdict(rotated), "key": secret})
+
+
+async def revoke_key(gateway: Gateway, call: Call, _: Any) -> None:
+    found = await _key(gateway, call)
+    await call.reply_json(asdict(await _do(gateway, lambda: gateway.accounts.revoke_key(found.id))))
+
+
+async def models(gateway: Gateway, call: Call, _: Any) -> None:
+    """The fleet with its prices and what was observed of it; no address, no key."""
+    found = []
+    for name, backend in gateway.engine.backends.items():
+        profile = backend.profile
+        found.append({**asdict(profile), "name": name, "capabilities": sorted(profile.capabilities)})
+    await call.reply_json({"object": "list", "data": found, "using": gateway.engine.origin})
+
+
+async def reload(gateway: Gateway, call: Call, _: Any) -> None:
+    _operator_only(call)
+    await gateway.reload()  # here first: a mistake is told to who asked, and nobody changes over
+    await asyncio.to_thread(gateway.accounts.ask_for_reload)
+    gateway.has_reloaded()
+    await call.reply_json({"status": "reloaded"})
+
+
+async def _do(gateway: Gateway, work: Callable[[], T], *, changes: bool = True) -> T:
+    done = await asyncio.to_thread(work)
+    if changes:
+        gateway.keyring.forget()
+    return done
+
+
+def _manages(call: Call, org: str | None) -> bool:
+    return call.principal.is_operator or call.principal.org == org
+
+
+def _operator_only(call: Call) -> None:
+    if not call.principal.is_operator:
+        raise Problem(403, "only the operator's key may do this", code="permission_denied", should_retry=False)
+
+
+async def _org(gateway: Gateway, call: Call, called: str) -> Org:
+    """An organisation by its id or its name. One that the caller does not manage is not there for it."""
+    found = await _do(gateway, lambda: gateway.accounts.org_called(called), changes=False)
+    if not _manages(call, found.id):
+        raise NoAccount(f"no organisation {called!r}", remedy="Look at the list of organisations")
+    return found
+
+
+async def _asked_org(gateway: Gateway, call: Call, query: dict[str, Any]) -> str | None:
+    """The id of the organisation that a list shall be of; `None` for all that the caller manages."""
+    return (await _org(gateway, call, query["org"])).id if "org" in query else None
+
+
+async def _team(gateway: Gateway, call: Call) -> Team:
+    called = call.params["id"]
+    teams = await _do(gateway, gateway.accounts.teams, changes=False)
+    return _only([team for team in teams if called in (team.id, team.name) and _manages(call, team.org)], called, "team")
+
+
+async def _key(gateway: Gateway, call: Call) -> Key:
+    called = call.params["id"]
+    keys = await _do(gateway, gateway.accounts.keys, changes=False)
+    named = [key for key in keys if _manages(call, key.org) and (called == key.id or (called == key.name and key.revoked_at is None))]
+    return _only(named, called, "key")
+
+
+def _only(found: Sequence[N], called: str, what: str) -> N:
+    """The one that was called by its id, or by a name that nobody else has. Raises `AccountError`."""
+    if not found:
+        raise NoAccount(f"no {what} {called!r}", remedy=f"Give its id, or its name; look at the list of {what}s")
+    if len(found) > 1 and all(each.id != called for each in found):
+        raise AccountError(f"{len(found)} {what}s are named {called!r}", remedy=f"Give an id: {', '.join(each.id for each in found[:5])}")
+    return min(found, key=lambda each: each.id != called)
+
+
+def _check_within(call: Call, limits: AccountLimits) -> None:
+    """Who has limits gives no key higher ones: it would be a way around them. Raises `Problem`."""
+    if call.principal.is_operator:
+        return
+    for account in call.principal.chain:
+        if account.what == "organisation":
+            continue  # those hold for every key anyway
+        for name in ("usd", "requests_per_minute", "tokens_per_minute", "concurrency"):
+            own, given = getattr(account.limits, name), getattr(limits, name)
+            if own is not None and (given is None or given > own):
+                told = f"limits.{name} is at most {own}, the limit of the {account.what} that gives it"
+                raise Problem(403, told, code="permission_denied", param=f"limits.{name}", should_retry=False)
+
+
+def _limits(body: dict[str, Any]) -> AccountLimits:
+    return AccountLimits(**body.get("limits", {}))
+
+
+def _changes(body: dict[str, Any], limits: AccountLimits) -> dict[str, Any]:
+    """What is to be changed; limits that are not named stay."""
+    changes = dict(body)
+    if "limits" in changes:
+        changes["limits"] = AccountLimits(**{**asdict(limits), **changes["limits"]})
+    return changes
+
+
+def _expiry(gateway: Gateway, body: dict[str, Any]) -> float | None:
+    days = body.get("expires_in_days")
+    return None if days is None else gateway.clock() + DAY_S * days
+
+
+def _tuple(given: list[str] | None) -> tuple[str, ...] | None:
+    return None if given is None else tuple(given)
+
+
+_ID = (("id", "Id"),)
+_ORG = (Param("org", {"ref": "Name"}, "Only of this organisation: its id or its name"),)
+_TAKEN, _NONE = (404, 409), (404,)
+ENDPOINTS = (
+    Endpoint("POST", "/v1/admin/orgs", add_org, "Add an organisation", "admin", body="NewOrg", answer="Org", status=201, errors=(409,)),
+    Endpoint("GET", "/v1/admin/orgs", orgs, "Organisations", "admin", answer="OrgList"),
+    Endpoint("GET", "/v1/admin/orgs/{id}", org, "One organisation", "admin", answer="Org", path_schemas=_ID, errors=_NONE),
+    Endpoint(
+        "PATCH",
+        "/v1/admin/orgs/{id}",
+        change_org,
+        "Change its name or limits",
+        "admin",
+        body="OrgChange",
+        answer="Org",
+        path_schemas=_ID,
+        errors=_TAKEN,
+    ),
+    Endpoint("POST", "/v1/admin/teams", add_team, "Add a team", "admin", body="NewTeam", answer="Team", status=201, errors=_TAKEN),
+    Endpoint("GET", "/v1/admin/teams", teams, "Teams", "admin", answer="TeamList", params=_ORG, errors=_NONE),
+    Endpoint("GET", "/v1/admin/teams/{id}", team, "One team", "admin", answer="Team", path_schemas=_ID, errors=_NONE),
+    Endpoint(
+        "PATCH",
+        "/v1/admin/teams/{id}",
+        change_team,
+        "Change its name or limits",
+        "admin",
+        body="OrgChange",
+        answer="Team",
+        path_schemas=_ID,
+        errors=_TAKEN,
+    ),
+    Endpoint(
+        "POST", "/v1/admin/keys", add_key, "Add a key; it is shown once", "admin", body="NewKey", answer="Key", status=201, errors=_TAKEN
+    ),
+    Endpoint("GET", "/v1/admin/keys", keys, "Keys, without what they are", "admin", answer="KeyList", params=_ORG, errors=_NONE),
+    Endpoint("GET", "/v1/admin/keys/{id}", key, "One key, without what it is", "admin", answer="Key", path_schemas=_ID, errors=_NONE),
+    Endpoint(
+        "PATCH",
+        "/v1/admin/keys/{id}",
+        change_key,
+        "Change what a key may do",
+        "admin",
+        body="KeyChange",
+        answer="Key",
+        path_schemas=_ID,
+        errors=_TAKEN,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/admin/keys/{id}/rotate",
+        rotate_key,
+        "Give a key a new secret",
+        "admin",
+        body="Rotation",
+        answer="Key",
+        path_schemas=_ID,
+        errors=_TAKEN,
+    ),
+    Endpoint("DELETE", "/v1/admin/keys/{id}", revoke_key, "End a key for good", "admin", answer="Key", path_schemas=_ID, errors=_NONE),
+    Endpoint("GET", "/v1/admin/models", models, "The fleet", "admin"),
+    Endpoint("POST", "/v1/admin/reload", reload, "Read the configuration again", "admin", answer="Status", errors=(400, 409)),
+)

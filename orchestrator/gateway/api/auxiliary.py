@@ -1,0 +1,147 @@
+"""Models that do something beside chat: they embed, rank or judge texts. A request goes to its server as it came, and is paid by what was read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from orchestrator.backends.http.errors import failure_in, told_failure
+from orchestrator.backends.usage import MOST_TOKENS
+from orchestrator.config.models import AuxiliaryConfig, secret
+from orchestrator.errors import BackendError, BadResponse, ConfigError
+from orchestrator.gateway.accounts.request_account import Tab
+from orchestrator.gateway.http import sse
+from orchestrator.gateway.http.error_mapping import Problem
+from orchestrator.gateway.http.request import JSON, Call
+from orchestrator.providers.table import PROVIDERS
+from orchestrator.router import ModelProfile
+from orchestrator.tokens.estimate import bound_tokens, estimate_tokens
+from orchestrator.types import Usage
+
+if TYPE_CHECKING:
+    from orchestrator.backends.relay import Relay
+    from orchestrator.gateway.app import Gateway
+
+TIMEOUT_S = 120.0
+
+
+class AuxiliaryModels:
+    """Those of one section of the configuration. Raises `ConfigError` on one that cannot be reached by what its entry says."""
+
+    def __init__(self, section: str, models: Mapping[str, AuxiliaryConfig]) -> None:
+        self.section = section
+        self._models = {name: _made(f"{section}.{name}", name, config) for name, config in models.items()}
+
+    @property
+    def names(self) -> list[str]:
+        """As callers know them."""
+        return list(self._models)
+
+    def find(self, name: str) -> tuple[Relay, ModelProfile]:
+        """Raises `Problem` on one that is not there."""
+        found = self._models.get(name)
+        if found is None:
+            told = f"there is no model {name!r} for {self.section}. There are: {', '.join(self._models)}"
+            if not self._models:
+                told = f"this gateway has no model for {self.section}: its configuration names none under `{self.section}:`"
+            raise Problem(404, told, code="model_not_found", param="model")
+        return found
+
+
+def _made(where: str, name: str, config: AuxiliaryConfig) -> tuple[Relay, ModelProfile]:
+    from orchestrator.backends.http.replicas import Replica
+    from orchestrator.backends.http.upstream import Upstream
+    from orchestrator.backends.relay import Relay
+
+    row = PROVIDERS.get(config.provider)
+    base_url = config.base_url or (row.base_url if row else None)
+    if row is None or not base_url:
+        raise ConfigError(f"{where}: provider {config.provider!r} needs `base_url`", remedy="For example http://127.0.0.1:11434/v1")
+    price = config.input_usd_per_mtok
+    if price is None and row.is_local:
+        price = 0.0
+    key = secret(config.key, row.key_variable)
+    profile = ModelProfile(name, price, None if price is None else 0.0)
+    return Relay(Upstream(name, row, config.model, [Replica(base_url.rstrip("/"))], key=key)), profile
+
+
+def opened(gateway: Gateway, call: Call, api: str, name: str) -> Tab:
+    """The bill of a request to such a model. Raises `Problem` where its key may not use it."""
+    call.tab = Tab(gateway.limiter, call, api, name)
+    if not call.principal.may_use(name):
+        raise Problem(403, f"this key may not use the model {name!r}", code="model_not_allowed", param="model", should_retry=False)
+    return call.tab
+
+
+async def serve(
+    gateway: Gateway, call: Call, api: str, models: AuxiliaryModels, path: str, body: dict[str, Any], texts: Sequence[Any], holds: str
+) -> None:
+    """Passes a request on to the model that it names, and the answer back."""
+    name = body["model"]
+    found = models.find(name)
+    tab, serving = opened(gateway, call, api, name), gateway.serving
+    serving.running += 1
+    try:
+        content = await _relayed(tab, path, body, *found, texts, holds)
+    finally:
+        await serving.ended()
+    await call.reply(200, content, [JSON])
+
+
+async def _relayed(
+    tab: Tab, path: str, body: dict[str, Any], relay: Relay, profile: ModelProfile, texts: Sequence[Any], holds: str
+) -> bytes:
+    """The server's answer, paid: its list stands in the field `holds`. `texts` is all that is read for it. Raises `BackendError`."""
+    tab.served.model = profile.name
+    worst = sum(tokens_in(each, bound_tokens) for each in texts)
+    await tab.hold(profile.cost_usd(worst, 0), worst)
+    try:
+        asked = {field: value for field, value in body.items() if field not in ("model", "orchestrator")}
+        reply = await relay.post(path, asked, timeout_s=TIMEOUT_S)
+        content = await reply.read()
+        payload = _payload(content, profile.name, relay.key, holds)
+    except BackendError as error:
+        tab.failed(error)
+        if error.status in (404, 405, 501):
+            told = f"the server of {profile.name!r} has no {path}, or was not started for it"
+            raise Problem(502, told, code="unsupported_by_model", should_retry=False) from error
+        raise
+    tab.settle(profile, _usage(payload, texts))
+    return orjson.dumps({**payload, "model": profile.name}) if sse.is_path(payload.get("model")) else content
+
+
+def _payload(content: bytes, model: str, key: str | None, holds: str) -> dict[str, Any]:
+    try:
+        payload = orjson.loads(content)
+    except orjson.JSONDecodeError:
+        payload = None
+    if isinstance(payload, dict) and (failure := failure_in(payload)) is not None:
+        raise told_failure(model, failure, None, key=key)
+    if not isinstance(payload, dict) or not isinstance(payload.get(holds), list):
+        raise BadResponse(f"{model}: the answer holds no {holds}", remedy="Check the server")
+    return payload
+
+
+def _usage(payload: dict[str, Any], texts: Sequence[Any]) -> Usage:
+    """What the server tells that it used; an estimate, where it tells nothing (Gemini's compatible API, some local servers)."""
+    usage = payload.get("usage")
+    told = next((usage[name] for name in ("prompt_tokens", "total_tokens") if usage.get(name)), None) if isinstance(usage, dict) else None
+    if isinstance(told, int) and 0 < told <= MOST_TOKENS:
+        return Usage(told)
+    return Usage(sum(tokens_in(each, estimate_tokens) for each in texts), estimated=True)
+
+
+def tokens_in(each: Any, count: Callable[[str], int]) -> int:
+    """Tokens of one input: a text, a token id, a list of them, or an object with texts in it."""
+    if isinstance(each, str):
+        return count(each)
+    if isinstance(each, list):
+        return len(each)
+    return count(orjson.dumps(each).decode()) if isinstance(each, dict) else 1
+
+
+def listed(given: Any) -> list[Any]:
+    """An input as a list: many APIs take one alone."""
+    return given if isinstance(given, list) else [given]

@@ -1,0 +1,127 @@
+"""POST /v1/chat/completions, and how the other dialects get their completions."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.gateway.accounts.quota_leases import MINUTE_S
+from orchestrator.gateway.accounts.request_account import Tab
+from orchestrator.gateway.api.endpoint import Endpoint
+from orchestrator.gateway.chat.completions import AUTO, Job
+from orchestrator.gateway.chat.options import options_of
+from orchestrator.gateway.chat.provenance import Facts
+from orchestrator.gateway.chat.request import Asked
+from orchestrator.gateway.http import sse
+from orchestrator.gateway.http.error_mapping import Problem
+from orchestrator.gateway.http.request import EVENTS, JSON, Call, Headers
+
+if TYPE_CHECKING:
+    from orchestrator.gateway.app import Gateway
+
+
+class Order:
+    """One completion that was ordered through any API: opened before the model is asked, closed when the answer is sent."""
+
+    def __init__(self, gateway: Gateway, call: Call, api: str, body: dict[str, Any]) -> None:
+        options = options_of(body, call.headers)
+        model = body["model"]
+        self.serving = gateway.serving
+        self.call = call
+        self.tab = call.tab = Tab(gateway.limiter, call, api, model)
+        self.facts = call.facts = Facts()
+        principal = call.principal
+        if model != AUTO and not model.startswith(f"{AUTO}:"):
+            if model not in self.serving.engine.backends and model not in self.serving.pipelines.models:
+                known = ", ".join(name for name in self.serving.completions.models if principal.may_use(name) or name.startswith(AUTO))
+                raise Problem(404, f"there is no model {model!r}. There are: {known}", code="model_not_found", param="model")
+            if not principal.may_use(model):
+                raise Problem(403, f"this key may not use the model {model!r}", code="model_not_allowed", param="model", should_retry=False)
+        if not model.startswith(f"{AUTO}:") or model.removeprefix(f"{AUTO}:") in self.serving.completions.autos:
+            self.tab.served.model = model  # until another one answers; what a stranger makes up is no label
+        self.tab.served.scope = principal.scope(options.scope)
+        self.job: Job = self.serving.completions.job(self.tab, Asked(body), options, self.facts)
+        is_pipeline = model in self.serving.pipelines.models  # what it does beside answering must be done again
+        self._cached = gateway.cache.entry(call, self.job) if gateway.cache is not None and not is_pipeline else None
+
+    async def __aenter__(self) -> Order:
+        self.serving.running += 1
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.serving.ended()
+
+    async def whole(self) -> bytes:
+        """The answer as a chat completion."""
+        if self._cached is None:
+            return await self.serving.completions.whole(self.job)
+        return await self._cached.whole(lambda: self.serving.completions.whole(self.job))
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        if self._cached is None:
+            return await self.serving.completions.stream(self.job)
+        return await self._cached.stream(lambda: self.serving.completions.stream(self.job))
+
+    def headers(self) -> Headers:
+        """What goes with every answer: the trace id, the model, the limits."""
+        found = [(b"x-orchestrator-trace-id", self.tab.id.encode())]
+        if self.facts.model:
+            found.append((b"x-orchestrator-model", self.facts.model.encode("utf-8", "replace")))
+        if self.facts.cached:
+            found.append((b"x-orchestrator-cached", self.facts.cached["kind"].encode()))
+        for kind, limit, remaining in self.tab.limits():
+            name = kind.encode()
+            found.append((b"x-ratelimit-limit-" + name, b"%d" % limit))
+            found.append((b"x-ratelimit-remaining-" + name, b"%d" % remaining))
+            found.append((b"x-ratelimit-reset-" + name, b"%ds" % (MINUTE_S - int(self.call.at) % MINUTE_S)))
+        return found
+
+    def closing_headers(self) -> Headers:
+        """What is known only at the end."""
+        found = self.headers()
+        cost = self.tab.cost_usd
+        if cost is not None:
+            found.append((b"x-orchestrator-cost-usd", f"{cost:.9f}".encode()))
+        if self.facts.confidence is not None:
+            found.append((b"x-orchestrator-confidence", f"{self.facts.confidence:.4f}".encode()))
+        return found
+
+    def details(self) -> dict[str, Any] | None:
+        """The field `orchestrator` of the answer; `None` if its caller wants none."""
+        return self.facts.as_dict(self.tab, explain=self.job.options.explain) if self.job.options.details else None
+
+    async def send(self, events: AsyncIterator[bytes]) -> None:
+        """Sends a stream, until its end or the client's."""
+        call = self.call
+        await call.begin(200, [*EVENTS, *self.headers()])
+        async with contextlib.aclosing(events):  # type: ignore[type-var]
+            async for event in events:
+                await call.write(event)
+        await call.end()
+
+
+async def complete(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    async with Order(gateway, call, "chat", body) as order, call.watched(gateway.stalled_s):
+        if order.job.asked.wants_stream:
+            await order.send(await order.stream())
+            return
+        content = await order.whole()
+        details = order.details()
+        if details is not None:
+            content = sse.spliced(content, "orchestrator", details)
+        await call.reply(200, content, [JSON, *order.closing_headers()])
+
+
+ENDPOINTS = (
+    Endpoint(
+        "POST",
+        "/v1/chat/completions",
+        complete,
+        "Answer a conversation (OpenAI's dialect)",
+        "inference",
+        body="ChatRequest",
+        answer="ChatCompletion",
+        streams=True,
+    ),
+)

@@ -1,0 +1,295 @@
+"""The native API: whole answers with everything that is known of them, routes without a model asked, feedback, traces, usage."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from orchestrator.budget import to_nano
+from orchestrator.errors import UnknownAnswer
+from orchestrator.gateway.accounts.principals import Principal
+from orchestrator.gateway.accounts.quota_leases import USD, period_of
+from orchestrator.gateway.api import openapi
+from orchestrator.gateway.api.chat import Order
+from orchestrator.gateway.api.endpoint import Endpoint, Param
+from orchestrator.gateway.chat.completions import AUTO
+from orchestrator.gateway.http.error_mapping import Problem
+from orchestrator.gateway.http.redaction import without_addresses
+from orchestrator.gateway.http.request import JSON, Call
+from orchestrator.storage.quotas import Quota
+from orchestrator.types import Answer, Candidate
+
+if TYPE_CHECKING:
+    from orchestrator.gateway.app import Gateway
+
+DAY_S = 86_400.0
+READY_S = 3.0
+PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
+
+
+async def answer(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    chat = _chat_body(body)
+    if chat["model"] in gateway.serving.pipelines.models:
+        raise Problem(
+            400, "a pipeline is run by POST /v1/pipelines/NAME/runs, or as the model of a chat", code="is_a_pipeline", param="model"
+        )
+    if chat["model"] != AUTO and not chat["model"].startswith(f"{AUTO}:"):
+        chat["orchestrator"] = {**chat.get("orchestrator", {}), "strategy": "single"}
+    async with Order(gateway, call, "answer", chat) as order, call.watched():
+        found = await order.serving.completions.answer(order.job, only=None if chat["model"].startswith(AUTO) else chat["model"])
+        await call.reply_json(as_json(found), headers=order.closing_headers())
+
+
+async def route(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    if body.get("model") in gateway.serving.pipelines.models:
+        raise Problem(400, "a pipeline is not routed: its steps are", code="is_a_pipeline", param="model")
+    async with Order(gateway, call, "route", _chat_body(body)) as order:
+        plan = await order.serving.completions.planned(order.job)
+        call.tab = None  # nothing was served: a look at the route is no request to a model
+        await call.reply_json({**plan.route.as_dict(), "one_draft_by": plan.only_draft()})
+
+
+def _chat_body(body: dict[str, Any]) -> dict[str, Any]:
+    """A native request as the completions take it."""
+    shape = (
+        {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": body["schema"]}}}
+        if "schema" in body
+        else {}
+    )
+    return {
+        "model": body.get("model", AUTO),
+        "messages": [*body.get("history", ()), {"role": "user", "content": body["query"]}],
+        **{name: body[name] for name in ("max_tokens", "temperature") if name in body},
+        **({"orchestrator": body["options"]} if "options" in body else {}),
+        **shape,
+    }
+
+
+def as_json(found: Answer) -> dict[str, Any]:
+    """An answer with everything that is known of it."""
+    return {
+        "id": found.id,
+        "text": found.text,
+        "confidence": found.confidence,
+        "model": found.model,
+        "cost_usd": found.cost_usd,
+        "latency_s": found.latency_s,
+        "partial": found.partial,
+        "stopped": found.stopped,
+        "abstained": found.abstained,
+        "simulated": found.simulated,
+        "citations": found.citations,
+        "recalled": [
+            {"id": item.record.id, "text": item.record.text, "score": item.score, "reason": item.reason} for item in found.recalled
+        ],
+        "candidates": [_candidate(candidate) for candidate in found.candidates],
+        "usage": asdict(found.usage),
+        "receipt": None if found.receipt is None else {**asdict(found.receipt), "saved_usd": found.receipt.saved_usd},
+        "route": None if found.route is None else {"chosen": found.route.chosen, "reason": found.route.reason},
+        "trace": without_addresses(found.trace.as_dict()) if found.trace else None,
+    }
+
+
+def _candidate(candidate: Candidate) -> dict[str, Any]:
+    verdicts = [
+        {"verifier": v.verifier, "score": v.score, "passed": v.passed, "feedback": v.feedback, "cost_usd": v.cost_usd}
+        for v in candidate.verdicts
+    ]
+    return {"model": candidate.model, "text": candidate.text, "way": candidate.way, "revises": candidate.revises, "verdicts": verdicts}
+
+
+async def feedback(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    engine, principal = gateway.engine, call.principal
+    if engine.decisions is None:
+        raise Problem(404, "this gateway keeps no decisions: write online: {} in its configuration", code="no_decision_log")
+    logged = await asyncio.to_thread(engine.decisions.find, body["trace_id"])
+    if logged is None or not await _may_read(gateway, principal, body["trace_id"], logged.scope):
+        raise UnknownAnswer(f"there is no answer {body['trace_id']!r}", remedy="Use the trace id that the answer carried")
+    gateway.influence.count(principal.org)
+    grades = await engine.feedback(
+        body["trace_id"],
+        body.get("score"),
+        expected=body.get("expected"),
+        reliability=body.get("reliability", 1.0),
+        source=body.get("source") or "user",
+    )
+    await call.reply_json({"trace_id": body["trace_id"], "grades": grades})
+
+
+async def _may_read(gateway: Gateway, principal: Principal, trace_id: str, scope: str) -> bool:
+    """Whether a key may read a trace, and so grade it: of its organisation, of a scope that it may touch, and of its own unless it manages."""
+    org, _, name = scope.partition("/")
+    if org != principal.org or not principal.may_touch(name):
+        return False
+    own = _own(principal, {})
+    if own is None:
+        return True
+    await gateway.recorder.flush()
+    found = await asyncio.to_thread(gateway.requests.find, principal.org, trace_id)
+    return found is not None and found["key"] == own
+
+
+async def traces(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
+    found = await asyncio.to_thread(
+        gateway.requests.recent, call.principal.org, query.get("limit", 100), before=query.get("before"), key=_own(call.principal, query)
+    )
+    await call.reply_json({"object": "list", "data": [_outside(one) for one in found]})
+
+
+async def trace(gateway: Gateway, call: Call, _: Any) -> None:
+    await gateway.recorder.flush()
+    found = await asyncio.to_thread(gateway.requests.find, call.principal.org, call.params["id"])
+    if found is None or _own(call.principal, {}) not in (None, found["key"]):
+        raise Problem(404, f"there is no trace {call.params['id']!r}", code="trace_not_found")
+    await call.reply_json(_outside(found))
+
+
+async def usage(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
+    await gateway.recorder.flush()
+    until = query.get("until", gateway.clock() + 1)
+    since = query.get("since", until - 30 * DAY_S)
+    by = query.get("by", "model")
+    org = await _used_by(gateway, call.principal, query)
+    found = await asyncio.to_thread(gateway.requests.usage, org, since=since, until=until, by=by, key=_own(call.principal, query))
+    await call.reply_json({"since": since, "until": until, "by": by, "data": found, "budgets": await _budgets(gateway, call.principal)})
+
+
+async def _used_by(gateway: Gateway, principal: Principal, query: dict[str, Any]) -> str | None:
+    """Whose usage is told: the caller's organisation's; to the operator that of the asked one, or of all (`None`)."""
+    if not principal.is_operator:
+        return principal.org
+    return (await asyncio.to_thread(gateway.accounts.org_called, query["org"])).id if "org" in query else None
+
+
+def _outside(served: dict[str, Any]) -> dict[str, Any]:
+    """A request as its tenant knows it: scopes without their wall."""
+    return without_addresses({**served, "scope": served["scope"].partition("/")[2]})  # type: ignore[no-any-return]
+
+
+def _own(principal: Principal, query: dict[str, Any]) -> str | None:
+    """Whose requests are told: those of the asked key; of its own alone to a key that does not manage its organisation."""
+    if principal.may("admin"):
+        return query.get("key")
+    return principal.key
+
+
+async def _budgets(gateway: Gateway, principal: Principal) -> list[dict[str, Any]]:
+    """How the budgets above this caller stand."""
+    found, now = [], gateway.clock()
+    await gateway.limiter.book()
+    for account in principal.chain:
+        limits = account.limits
+        if limits.usd is not None:
+            quota = Quota(account.subject, USD, period_of(limits.period, now))
+            used, leased = await asyncio.to_thread(gateway.limiter.quotas.standing, quota)
+            left = max(to_nano(limits.usd) - used, 0)
+            found.append(
+                {
+                    "of": account.what,
+                    "period": limits.period,
+                    "limit_usd": limits.usd,
+                    "spent_usd": used / 1e9,
+                    "left_usd": left / 1e9,
+                    "reserved_usd": leased / 1e9,
+                }
+            )
+    return found
+
+
+async def healthy(gateway: Gateway, call: Call, _: Any) -> None:
+    await call.reply_json({"status": "ok"})
+
+
+async def ready(gateway: Gateway, call: Call, _: Any) -> None:
+    if gateway.is_draining:
+        raise Problem(503, "the gateway is about to end", code="draining", retry_after_s=1.0)
+    async with asyncio.timeout(READY_S):
+        await asyncio.to_thread(gateway.database.check)  # raises when the database cannot be read or written, or is locked
+    await call.reply_json({"status": "ready"})
+
+
+async def metrics(gateway: Gateway, call: Call, _: Any) -> None:
+    await gateway.recorder.flush()
+    await call.reply(200, gateway.metrics.text(), [(b"content-type", PROMETHEUS.encode())])
+
+
+async def described(gateway: Gateway, call: Call, _: Any) -> None:
+    from orchestrator.gateway.api.endpoints import ENDPOINTS as ALL
+
+    await call.reply(200, orjson.dumps(openapi.document(ALL)), [JSON])
+
+
+_MOMENT = {"type": "number", "minimum": 0, "maximum": 1e11}
+_KEY = Param("key", {"ref": "Id"}, "only of this key (for keys that manage their organisation)")
+ENDPOINTS = (
+    Endpoint(
+        "POST",
+        "/v1/answer",
+        answer,
+        "Answer a question, with everything that is known of the answer",
+        "inference",
+        body="AnswerRequest",
+        answer="Answer",
+    ),
+    Endpoint(
+        "POST",
+        "/v1/route",
+        route,
+        "Where a question would go, and why; no model is asked",
+        "inference",
+        body="RouteRequest",
+        answer="Route",
+    ),
+    Endpoint(
+        "POST",
+        "/v1/feedback",
+        feedback,
+        "Say how right an answer was; the router learns from it",
+        "feedback",
+        body="Feedback",
+        answer="Graded",
+        errors=(404,),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/traces",
+        traces,
+        "The newest requests",
+        "traces",
+        answer="TraceList",
+        params=(Param("limit", {"type": "integer", "minimum": 1, "maximum": 1000}), Param("before", _MOMENT, "seconds since 1970"), _KEY),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/traces/{id}",
+        trace,
+        "One request, with what was done for it",
+        "traces",
+        answer="Trace",
+        path_schemas=(("id", "Id"),),
+        errors=(404,),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/usage",
+        usage,
+        "Requests, tokens and money, and how the budgets stand",
+        "usage",
+        answer="UsageReport",
+        params=(
+            Param("since", _MOMENT, "seconds since 1970; default: 30 days before `until`"),
+            Param("until", _MOMENT),
+            Param("by", {"type": "string", "enum": ["org", "model", "key", "team", "api", "day"]}),
+            Param("org", {"ref": "Name"}, "for the operator: of this organisation alone, by its id or its name"),
+            _KEY,
+        ),
+        errors=(404,),
+    ),
+    Endpoint("GET", "/healthz", healthy, "Whether the process lives", None, answer="Status"),
+    Endpoint("GET", "/readyz", ready, "Whether it can serve", None, answer="Status", errors=(503,)),
+    Endpoint("GET", "/metrics", metrics, "Prometheus metrics", "admin", answer_type=PROMETHEUS),
+    Endpoint("GET", "/openapi.json", described, "This document", None),
+)

@@ -1,0 +1,32 @@
+"""POST /v1/rerank (the form of Cohere and Jina, which llama.cpp, vLLM and others serve) and POST /v1/moderations (OpenAI's), where a model of the
+configuration does that.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.gateway.api.auxiliary import listed, serve
+from orchestrator.gateway.api.endpoint import Endpoint
+from orchestrator.gateway.http.request import Call
+
+if TYPE_CHECKING:
+    from orchestrator.gateway.app import Gateway
+
+
+async def rank(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    texts = [text for document in body["documents"] for text in (body["query"], document)]  # the query is read with each
+    await serve(gateway, call, "rerank", gateway.serving.rerankers, "/rerank", body, texts, "results")
+
+
+async def moderate(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+    models = gateway.serving.moderations
+    if body.get("model") is None:  # OpenAI's clients may leave it out
+        body = {**body, "model": next(iter(models.names), "")}
+    await serve(gateway, call, "moderations", models, "/moderations", body, listed(body["input"]), "results")
+
+
+ENDPOINTS = (
+    Endpoint("POST", "/v1/rerank", rank, "Rank documents for a query", "inference", body="RerankRequest", answer="Results"),
+    Endpoint("POST", "/v1/moderations", moderate, "Judge texts and pictures", "inference", body="ModerationRequest", answer="Results"),
+)

@@ -1,0 +1,79 @@
+"""What a caller asks of this gateway beside what its API knows: the field `orchestrator` of the body, or headers `x-orchestrator-...`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from orchestrator.budget import Budget
+from orchestrator.gateway.http.error_mapping import Problem
+
+PREFIX = b"x-orchestrator-"
+_NUMBERS = {"budget-usd": "usd", "budget-seconds": "seconds", "budget-tokens": "tokens", "budget-calls": "calls"}
+_FLAGS = {"memory", "explain", "events", "details", "may-abstain", "resume"}
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """`explain`: the whole route in the reply; `events`: progress as typed events instead of comments; `details=False`: no field of ours; `inputs`:
+    of a pipeline, beside what the messages say; `resume`: another model may go on with a stream that breaks off."""
+
+    budget: Budget = field(default_factory=Budget)
+    quality: float | None = None
+    scope: str | None = None
+    memory: bool | None = None
+    strategy: str | None = None
+    explain: bool = False
+    events: bool = False
+    details: bool = True
+    may_abstain: bool = False
+    value_usd: float | None = None
+    criteria: tuple[str, ...] = ()
+    inputs: dict[str, Any] | None = None
+    resume: bool = False
+
+
+def options_of(body: dict[str, Any], headers: Mapping[bytes, bytes]) -> Options:
+    """Takes the options out of a body (whose schema was checked); what the body says goes before headers. Raises `Problem`."""
+    stated = body.pop("orchestrator", None) or {}
+    for name, value in headers.items():
+        if name.startswith(PREFIX):
+            stated = _with_header(stated, name[len(PREFIX) :].decode("latin-1"), value.decode("latin-1"))
+    if not stated:
+        return _NONE
+    fields = {name: value for name, value in stated.items() if name != "budget"}
+    if "criteria" in fields:
+        fields["criteria"] = tuple(fields["criteria"])
+    return Options(Budget(**stated.get("budget", {})), **fields)
+
+
+def _with_header(stated: dict[str, Any], name: str, value: str) -> dict[str, Any]:
+    if name in _NUMBERS:
+        field = _NUMBERS[name]
+        return {**stated, "budget": {field: _number(name, value), **stated.get("budget", {})}}
+    if name == "quality":
+        quality = _number(name, value)
+        if quality > 1:
+            raise Problem(400, f"x-orchestrator-quality must lie in [0, 1], not {value!r}", code="invalid_header")
+        return {"quality": quality, **stated}
+    if name in _FLAGS:
+        if value not in ("true", "false"):
+            raise Problem(400, f"x-orchestrator-{name} must be true or false, not {value!r}", code="invalid_header")
+        return {name.replace("-", "_"): value == "true", **stated}
+    if name in ("scope", "strategy"):
+        return {name: value, **stated}
+    return stated
+
+
+def _number(name: str, value: str) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise Problem(400, f"x-orchestrator-{name} must be a number of at least 0, not {value!r}", code="invalid_header")
+    return int(number) if name in ("budget-tokens", "budget-calls") else number
+
+
+_NONE = Options()

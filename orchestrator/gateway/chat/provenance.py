@@ -1,0 +1,75 @@
+"""What is known of how an answer came about: for its reply, its trace and the metrics."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.router import Route
+
+if TYPE_CHECKING:
+    from orchestrator.gateway.accounts.request_account import Tab
+    from orchestrator.trace import Trace
+
+
+@dataclass(slots=True)
+class Facts:
+    """`reason` is why this model answered; `attempts` all calls that were made; `failed` the code of what went wrong after a stream had begun; `run`
+    the id of a pipeline's run; `response_id` what the answer is called in its reply.
+    """
+
+    model: str = ""
+    reason: str = ""
+    route: Route | None = None
+    confidence: float | None = None
+    simulated: bool = False
+    cached: dict[str, Any] | None = None
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    ttft_s: float | None = None
+    trace: Trace | None = None
+    stopped: str = ""
+    failed: str = ""
+    run: str = ""
+    response_id: str = ""
+
+    def name_response(self, id: Any) -> None:
+        """The name that the answer's server gave it, where the API in front gives it none."""
+        if not self.response_id and isinstance(id, str):
+            self.response_id = id
+
+    def as_dict(self, tab: Tab, *, explain: bool) -> dict[str, Any]:
+        """The field `orchestrator` of a reply."""
+        route: dict[str, Any] = {"chosen": self.model, "reason": self.reason}
+        if explain and self.route is not None:
+            route["options"] = [
+                {
+                    "model": o.model,
+                    "p_success": round(o.p_success, 4),
+                    "cost_usd": o.cost_usd,
+                    "latency_s": o.latency_s,
+                    "rejected": o.rejected,
+                }
+                for o in self.route.options
+            ]
+        found: dict[str, Any] = {
+            "route": route,
+            "confidence": None if self.confidence is None else round(self.confidence, 4),
+            "cost_usd": tab.cost_usd,
+            "trace_id": tab.id,
+            "cached": self.cached or False,
+        }
+        if self.simulated:
+            found["simulated"] = True
+        if self.run:
+            found["run"] = self.run
+        return found
+
+    def as_trace(self) -> dict[str, Any]:
+        """What is kept of it."""
+        kept: dict[str, Any] = {"model": self.model, "reason": self.reason, "attempts": self.attempts}
+        for name in ("confidence", "stopped", "failed", "run", "response_id"):
+            if getattr(self, name):
+                kept[name] = getattr(self, name)
+        if self.trace is not None:
+            kept["search"] = self.trace.as_dict()
+        return kept

@@ -1,0 +1,1 @@
+"""What remains of a request for operators: metrics, traces, records."""

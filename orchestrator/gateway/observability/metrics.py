@@ -1,0 +1,115 @@
+"""Prometheus metrics, fed in batches from what was served: a request itself pays nothing for being counted."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from orchestrator.storage.requests import ServedRequest
+
+if TYPE_CHECKING:
+    from orchestrator.backends.http.replicas import Replicas
+
+SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 80)
+
+
+class Metrics:
+    """Of one process; with PROMETHEUS_MULTIPROC_DIR, any worker tells what all of them counted."""
+
+    def __init__(
+        self, in_flight: Callable[[], int], overrun_usd: Callable[[], float], replicas: Callable[[], Mapping[str, Replicas]] = dict
+    ) -> None:
+        self._is_shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter(
+            "orchestrator_requests", "Requests by API, model and status.", ("api", "model", "status"), registry=registry
+        )
+        self._errors = Counter("orchestrator_errors", "Requests that ended in an error, by its code.", ("api", "code"), registry=registry)
+        self._tokens = Counter("orchestrator_tokens", "Tokens by model and kind.", ("model", "kind"), registry=registry)
+        self._usd = Counter("orchestrator_cost_usd", "Money spent on models, in USD.", ("model",), registry=registry)
+        self._nano = object()  # money is summed as whole numbers before it is counted
+        self._unpriced = Counter(
+            "orchestrator_unpriced_requests", "Requests to models without a known price.", ("model",), registry=registry
+        )
+        self._cached = Counter("orchestrator_cache_hits", "Answers given again.", ("kind",), registry=registry)
+        self._seconds = Histogram(
+            "orchestrator_request_seconds", "Seconds to the end of the answer.", ("api",), buckets=SECONDS, registry=registry
+        )
+        self._ttft = Histogram(
+            "orchestrator_time_to_first_token_seconds",
+            "Seconds to the first piece of a stream.",
+            ("api",),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self.dropped = Counter("orchestrator_records_dropped", "Records that could not be kept.", registry=registry)
+        running = Gauge("orchestrator_in_flight", "Requests under way.", registry=registry, multiprocess_mode="livesum")
+        overrun = Gauge("orchestrator_overrun_usd", "Billed by providers beyond what was held.", registry=registry, multiprocess_mode="sum")
+        self._gauges: tuple[tuple[Gauge, Callable[[], float]], ...] = ((running, in_flight), (overrun, overrun_usd))
+        self._replicas = replicas
+
+        def gauge(name: str, about: str, mode: Literal["livesum", "livemin", "livemax"]) -> Gauge:
+            return Gauge(f"orchestrator_upstream_{name}", about, ("model",), registry=registry, multiprocess_mode=mode)
+
+        self._upstream: tuple[tuple[Gauge, Callable[[Replicas], float]], ...] = (
+            (gauge("available", "1 if the model may be asked; 0 while all of its servers rest after failures.", "livemin"), _is_available),
+            (gauge("in_flight", "Calls under way at the model's servers.", "livesum"), lambda r: sum(one.limit.in_flight for one in r.all)),
+            (
+                gauge("limit", "Calls at once that the model's servers take at present.", "livesum"),
+                lambda r: sum(o.limit.limit for o in r.all),
+            ),
+            (gauge("cache_hit_rate", "Share of the tokens read that came from a cache.", "livemax"), lambda r: r.hit_rate),
+        )
+        self._children: dict[tuple[Any, ...], Any] = {}
+
+    def count(self, served: Iterable[ServedRequest]) -> None:
+        sums: Tally[tuple[Any, ...]] = Tally()
+        for one in served:
+            sums[self._requests, one.api, one.model, str(one.status)] += 1
+            self._child(self._seconds, one.api).observe(one.latency_s)
+            if one.ttft_s is not None:
+                self._child(self._ttft, one.api).observe(one.ttft_s)
+            if one.error:
+                sums[self._errors, one.api, one.error] += 1
+            if one.cached:
+                sums[self._cached, one.cached] += 1
+            for kind, tokens in (("prefill", one.prefill_tokens), ("cached", one.cached_tokens), ("output", one.output_tokens)):
+                if tokens:
+                    sums[self._tokens, one.model, kind] += tokens
+            if one.cost_nano is None:
+                sums[self._unpriced, one.model] += 1
+            else:
+                sums[self._nano, one.model] += one.cost_nano
+        for (metric, *labels), amount in sums.items():
+            if metric is self._nano:
+                self._child(self._usd, *labels).inc(amount / 1e9)
+            else:
+                self._child(metric, *labels).inc(amount)
+
+    def text(self) -> bytes:
+        """The exposition format."""
+        for gauge, value in self._gauges:
+            gauge.set(value())
+        for model, replicas in self._replicas().items():
+            for measured, of in self._upstream:
+                self._child(measured, model).set(of(replicas))
+        if not self._is_shared:
+            return generate_latest(self._registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return generate_latest(together)
+
+    def _child(self, metric: Any, *labels: str) -> Any:
+        key = (metric, *labels)
+        if key not in self._children:
+            self._children[key] = metric.labels(*labels)
+        return self._children[key]
+
+
+def _is_available(replicas: Replicas) -> float:
+    return float(replicas.is_available)

@@ -1,0 +1,96 @@
+"""What was served goes to the database, the metrics, the access log and the spans: all together, in batches, beside the requests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from orchestrator.errors import StorageError
+from orchestrator.gateway.observability.metrics import Metrics
+from orchestrator.storage.requests import Requests, ServedRequest
+
+MOST_WAITING = 100_000
+log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """`spans` exports what was served (see `gateway.telemetry`). What the database cannot take waits for the next time, up to a bound."""
+
+    def __init__(
+        self,
+        requests: Requests,
+        metrics: Metrics,
+        *,
+        access_log: str | None = None,
+        spans: Callable[[Iterable[ServedRequest]], None] | None = None,
+    ) -> None:
+        self._requests = requests
+        self._metrics = metrics
+        self.spans = spans
+        self._lines = None if access_log is None else sys.stderr if access_log == "-" else Path(access_log).open("a", encoding="utf-8")  # noqa: SIM115 - open as long as the recorder is
+        self._new: list[ServedRequest] = []
+        self._unkept: list[ServedRequest] = []
+        self._turn = asyncio.Lock()
+
+    def add(self, served: ServedRequest) -> None:
+        self._new.append(served)
+
+    async def flush(self) -> None:
+        """Returns when all that was added before is written. Who waits for it may be cancelled, the writing is not: what left the list arrives."""
+        await asyncio.shield(self._flush())
+
+    async def _flush(self) -> None:
+        async with self._turn:
+            await self._write()
+
+    async def _write(self) -> None:
+        new, self._new = self._new, []
+        if not new and not self._unkept:
+            return
+        self._metrics.count(new)
+        kept = self._unkept + new
+        self._unkept = []
+        try:
+            await asyncio.to_thread(self._keep, kept, new)
+        except StorageError as error:
+            self._unkept = kept[-MOST_WAITING:]
+            self._metrics.dropped.inc(max(len(kept) - MOST_WAITING, 0))
+            log.error("requests were not recorded yet: %s", error, extra={"waiting": len(self._unkept)})
+
+    def close(self) -> None:
+        if self._lines is not None and self._lines is not sys.stderr:
+            self._lines.close()
+
+    def _keep(self, kept: list[ServedRequest], new: list[ServedRequest]) -> None:
+        if self._lines is not None:
+            self._lines.writelines(json.dumps(_line(one)) + "\n" for one in new)
+            self._lines.flush()
+        if self.spans is not None:
+            self.spans(new)
+        self._requests.add(kept)
+
+
+def _line(one: ServedRequest) -> dict[str, object]:
+    """A request as the access log tells it: who, what, how much, never what was said."""
+    names = (
+        "at",
+        "id",
+        "org",
+        "team",
+        "key",
+        "api",
+        "asked",
+        "model",
+        "status",
+        "error",
+        "cached",
+        "prefill_tokens",
+        "output_tokens",
+        "ttft_s",
+    )
+    cost = None if one.cost_nano is None else one.cost_nano / 1e9
+    return {name: getattr(one, name) for name in names} | {"cost_usd": cost, "latency_s": round(one.latency_s, 6)}

@@ -1,0 +1,1 @@
+"""An operator's jobs, above the engine: probing, rehearsing, grading a fleet."""

@@ -1,0 +1,1 @@
+"""Looking at a pipeline without running it: JSON Schema, forecast, diagram."""

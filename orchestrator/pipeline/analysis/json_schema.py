@@ -1,0 +1,115 @@
+"""The JSON Schema of pipeline files, for editors: completion, descriptions and checks as one types. Made of the same models that read the files."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from orchestrator.pipeline.checks.settings import CHECKS
+from orchestrator.pipeline.language.document import VERSION, Document
+from orchestrator.pipeline.language.fields import REFERS, Strict
+from orchestrator.pipeline.loading.step_registry import all_steps
+from orchestrator.pipeline.steps.branch import Arm
+from orchestrator.pipeline.tools.http import HttpOptions
+from orchestrator.pipeline.tools.openapi import OpenApiOptions
+from orchestrator.pipeline.tools.python import PythonOptions
+from orchestrator.pipeline.tools.sql import SqlOptions
+
+NAME = f"pipeline.v{VERSION}.schema.json"
+TOOLS = (HttpOptions, OpenApiOptions, SqlOptions, PythonOptions)
+
+
+def pipeline_schema(models: list[str] | None = None) -> dict[str, Any]:
+    """The schema of the whole file; `models` are offered where a model is named."""
+    steps = all_steps()
+    kinds: list[type[Strict]] = [Document, Arm, *steps.values(), *TOOLS, *CHECKS.values()]
+    refs, found = models_json_schema([(kind, "validation") for kind in kinds], by_alias=True, ref_template="#/$defs/{model}")
+    definitions = found["$defs"]
+    for kind in _all_kinds(Strict):
+        _describe(kind, definitions.get(kind.__name__))
+    document = definitions.pop("Document")
+    definitions["Step"] = {"oneOf": [_step(verb, refs[kind, "validation"]) for verb, kind in steps.items()]}
+    definitions["Steps"] = {
+        "type": "object",
+        "propertyNames": {"pattern": "^[A-Za-z][A-Za-z0-9_]{0,63}$"},
+        "additionalProperties": {"$ref": "#/$defs/Step"},
+    }
+    definitions["Check"] = {
+        "anyOf": [
+            {"enum": list(CHECKS)},
+            {
+                "type": "object",
+                "minProperties": 1,
+                "maxProperties": 1,
+                "additionalProperties": False,
+                "properties": {name: _check(kind, refs[kind, "validation"]) for name, kind in CHECKS.items()},
+            },
+        ]
+    }
+    for definition in definitions.values():
+        verify = definition.get("properties", {}).get("verify")
+        if verify is not None:
+            verify["items"] = {"$ref": "#/$defs/Check"}
+    if models:
+        for verb in ("SearchStep", "RouteStep", "ExtractStep", "ClassifyStep", "DecideStep"):
+            _offer(definitions[verb]["properties"]["models"], models)
+    document["properties"]["tools"]["additionalProperties"] = {"oneOf": [refs[kind, "validation"] for kind in TOOLS]}
+    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **document, "title": "orchestrator pipeline", "$defs": definitions}
+    linked: dict[str, Any] = _linked(whole)
+    return linked
+
+
+def _linked(schema: Any) -> Any:
+    """With references where definitions are meant by name."""
+    if isinstance(schema, dict):
+        if REFERS in schema:
+            return {"$ref": f"#/$defs/{schema[REFERS]}"}
+        return {name: _linked(each) for name, each in schema.items()}
+    return [_linked(each) for each in schema] if isinstance(schema, list) else schema
+
+
+def _all_kinds(kind: type[Strict]) -> Iterator[type[Strict]]:
+    for each in kind.__subclasses__():
+        yield each
+        yield from _all_kinds(each)
+
+
+def _describe(kind: type[Strict], definition: dict[str, Any] | None) -> None:
+    """Puts the texts that stand under fields in the source into their descriptions. Done here, because it would make loading slow elsewhere."""
+    if definition is None:
+        return
+    properties = definition.get("properties", {})
+    for base in reversed(kind.__mro__):
+        if not (isinstance(base, type) and issubclass(base, Strict)) or base is Strict:
+            continue
+        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for stated, told in pairwise(body.body):
+            if isinstance(stated, ast.AnnAssign) and isinstance(stated.target, ast.Name) and isinstance(told, ast.Expr):
+                field = kind.model_fields.get(stated.target.id)
+                name = (field.alias if field is not None else None) or stated.target.id
+                if name in properties and isinstance(told.value, ast.Constant) and isinstance(told.value.value, str):
+                    properties[name].setdefault("description", " ".join(told.value.value.split()))
+
+
+def _step(verb: str, ref: dict[str, Any]) -> dict[str, Any]:
+    """A step is of the kind of its verb."""
+    word, _, flavour = verb.partition(" ")
+    stated = {"properties": {word: {"const": flavour}}} if flavour else {}
+    return {**ref, "required": [word], **stated}
+
+
+def _check(kind: Any, ref: dict[str, Any]) -> dict[str, Any]:
+    return {"anyOf": [ref, {"type": ["string", "number", "array", "null", "object"]}]} if kind.short else {"anyOf": [ref, {"type": "null"}]}
+
+
+def _offer(field: dict[str, Any], models: list[str]) -> None:
+    for part in field.get("anyOf", []):
+        if part.get("type") == "array":
+            part["items"] = {"anyOf": [{"enum": models}, {"type": "string"}]}

@@ -1,0 +1,1 @@
+"""Runs of a pipeline: scheduling, durable journal, results."""

@@ -1,0 +1,118 @@
+"""One step under way, as its verb sees it: what it may spend and how long it may take, the engine, and the steps within it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.budget import Budget, Ledger
+from orchestrator.pipeline.compiled import Node
+from orchestrator.pipeline.execution.runtime import Host
+from orchestrator.trace import Trace
+
+if TYPE_CHECKING:
+    from orchestrator.engine.orchestrator import Orchestrator
+    from orchestrator.pipeline.execution.scheduler import Run
+    from orchestrator.pipeline.pipeline import Pipeline
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What steps of one block share: the account they spend from, and until when they may work (seconds of the run's clock)."""
+
+    purse: Ledger
+    deadline_s: float | None
+
+
+class Running:
+    """One step under way, as its verb sees it."""
+
+    def __init__(self, run: Run, node: Node, path: str, values: Mapping[str, Any], around: Around) -> None:
+        self._run = run
+        self.node = node
+        self.path = path
+        self.values = values
+        self.around = around
+        self.simulated = False
+        self.note = ""
+        """What whoever looks at the run should know of this step, though it did not fail."""
+
+    @property
+    def key(self) -> str:
+        """Identifies what this step does in this run: the same when it is tried again, or resumed."""
+        return self._run.key_of(self.path)
+
+    @property
+    def was_begun(self) -> bool:
+        """Whether this run began the step before, in an earlier part or an earlier attempt, and nobody knows how far it came."""
+        return self.path in self._run.begun
+
+    @property
+    def host(self) -> Host:
+        return self._run.host
+
+    @property
+    def pipeline(self) -> Pipeline:
+        return self._run.pipeline
+
+    @property
+    def purse(self) -> Ledger:
+        """What the step spends from."""
+        return self.around.purse
+
+    @property
+    def seconds_left(self) -> float | None:
+        end = self.around.deadline_s
+        return None if end is None else max(end - self._run.now_s(), 0.0)
+
+    @property
+    def budget(self) -> Budget:
+        """What is left for the step, as far as it is limited."""
+        return Budget(usd=self.purse.remaining_usd(), seconds=self.seconds_left)
+
+    async def engine(self) -> Orchestrator:
+        return await self._run.host.engine(self.path)
+
+    def trace(self) -> Trace:
+        """A trace whose events are the run's, too."""
+        if self._run.on_event is None:
+            return Trace()
+        return Trace(on_event=lambda event: self.emit(event.kind, **event.detail))
+
+    def emit(self, kind: str, **detail: Any) -> None:
+        self._run.emit(kind, step=self.path, **detail)
+
+    def answered(self, text: str, *, simulated: bool) -> None:
+        """Notes the newest answer of a model: what there is to give if the budget ends the run."""
+        self._run.latest = text
+        self._run.simulated |= simulated
+
+    def redacted(self, value: Any) -> Any:
+        """A value from outside without the secrets that it may hold."""
+        return self._run.redacted(value)
+
+    async def block(self, name: str, *, suffix: str = "", more: Mapping[str, Any] | None = None) -> Any:
+        """Runs the steps within this one, and gives their output."""
+        values = await self.inside(name, suffix=suffix, more=more)
+        return self.node.blocks[name].output(values)
+
+    async def inside(self, name: str, *, suffix: str = "", more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Runs the steps within this one, and gives their values by name."""
+        values = {**self.values, **(more or {})}
+        await self._run.block(self.node.blocks[name], values, f"{self.path}{suffix}.", self.around)
+        return values
+
+    async def alone(self, name: str, index: int, values: dict[str, Any]) -> Any:
+        """Runs one of the steps within this one."""
+        node = self.node.blocks[name].nodes[index]
+        value = values[node.name] = await self._run.one(node, values, f"{self.path}.{node.name}", self.around)
+        return value
+
+    async def call(self, pipeline: Pipeline, inputs: Mapping[str, Any]) -> Any:
+        """Runs another pipeline as a part of this run."""
+        return await self._run.called(pipeline, inputs, self)
+
+    def keeps(self, path: str) -> bool:
+        """Whether an earlier part of this run has finished the step at a path."""
+        return path in self._run.finished

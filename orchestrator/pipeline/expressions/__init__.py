@@ -1,0 +1,1 @@
+"""Expressions and templates of the pipeline language: grammar, types, evaluation."""

@@ -1,0 +1,1 @@
+"""A pipeline's YAML: sources, places, documents, fields, and mistakes with their codes."""

@@ -1,0 +1,91 @@
+"""The kinds of fields that steps have: what they take as it stands in the file, what an expression in them must give, and their JSON Schema."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, WrapValidator
+
+from orchestrator.pipeline.expressions.templates import OPEN, segment
+from orchestrator.pipeline.expressions.types import ANY, BOOL, LIST, NUMBER, OBJECT, TEXT, ValueType
+
+EXPRESSION = {"type": "string", "pattern": r"^\$\{", "description": "an expression: ${...}"}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+
+
+class Strict(BaseModel):
+    """Base of everything in a pipeline file: no unknown fields, and nothing converted (`no` is a text, not false)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True, defer_build=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Takes:
+    """Marks a field whose value may hold expressions: which type it wants, and what is done to values that are put into its text."""
+
+    type: ValueType
+    escape: Callable[[str], str] | None = None
+
+
+REFERS = "refers-to"
+
+
+def refers_to(name: str) -> WithJsonSchema:
+    """In the schema for editors: see the definition of this name."""
+    return WithJsonSchema({REFERS: name})
+
+
+def is_expression(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(OPEN)
+
+
+def _or_expression(value: Any, handler: Callable[[Any], Any]) -> Any:
+    return value if is_expression(value) else handler(value)
+
+
+def _any_of(schema: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": [schema, EXPRESSION]})
+
+
+def seconds_of(value: object) -> object:
+    """A duration: a number of seconds, or a text like `500ms`, `5s`, `2m`, `1h`, `7d`."""
+    if isinstance(value, str) and (found := _DURATION.fullmatch(value.strip())):
+        return float(found[1]) * _SECONDS[found[2]]
+    if isinstance(value, str):
+        raise ValueError(f"a duration is a number of seconds, or like 500ms, 5s, 2m, 1h, 7d; not {value!r}")
+    return value
+
+
+def share_of(value: object) -> object:
+    """A share: `30%`, or a number in (0, 1]."""
+    if isinstance(value, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value.strip())):
+        return float(found[1]) / 100
+    return value
+
+
+def count_of(value: object) -> object:
+    """A count: a whole number, or a text like `40k`, `40_000` or `2M`."""
+    if isinstance(value, str) and (found := re.fullmatch(r"(\d[\d_]*(?:\.\d+)?)([kM]?)", value.strip())):
+        return round(float(found[1].replace("_", "")) * {"": 1, "k": 1_000, "M": 1_000_000}[found[2]])
+    return value
+
+
+TextField = Annotated[str, Takes(TEXT)]
+ScopeField = Annotated[str, Takes(TEXT, escape=segment)]
+NumberField = Annotated[float, WrapValidator(_or_expression), _any_of({"type": "number"}), Takes(NUMBER)]
+ConditionField = Annotated[bool, WrapValidator(_or_expression), _any_of({"type": "boolean"}), Takes(BOOL)]
+ListField = Annotated[list[Any], WrapValidator(_or_expression), _any_of({"type": "array"}), Takes(LIST)]
+ObjectField = Annotated[dict[str, Any], WrapValidator(_or_expression), _any_of({"type": "object"}), Takes(OBJECT)]
+ValueField = Annotated[Any, Takes(ANY)]
+
+Count = Annotated[int, BeforeValidator(count_of), WithJsonSchema({"type": ["integer", "string"]})]
+Positive = Annotated[int, Field(ge=1)]
+Seconds = Annotated[
+    float, BeforeValidator(seconds_of), Field(gt=0, le=31_536_000, allow_inf_nan=False), WithJsonSchema({"type": ["number", "string"]})
+]
+Share = Annotated[float, BeforeValidator(share_of), Field(gt=0, le=1, allow_inf_nan=False), WithJsonSchema({"type": ["number", "string"]})]
+Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]

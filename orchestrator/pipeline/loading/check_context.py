@@ -1,0 +1,129 @@
+"""One step while it is checked: where it stands, what it can use, and how to tell what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from orchestrator.pipeline.compiled import Block
+from orchestrator.pipeline.expressions.evaluation import Compute
+from orchestrator.pipeline.expressions.scope import Scope
+from orchestrator.pipeline.expressions.templates import OPEN
+from orchestrator.pipeline.expressions.type_inference import assumed, suggestion
+from orchestrator.pipeline.expressions.types import ANY, ValueType
+from orchestrator.pipeline.language.prompts import Prompt, PromptProblem, is_prompt_file, parse_prompt
+from orchestrator.pipeline.language.sources import Sources, Where
+
+if TYPE_CHECKING:
+    from orchestrator.pipeline.checks.settings import Check
+    from orchestrator.pipeline.loading.loader import Loader
+    from orchestrator.pipeline.pipeline import Pipeline
+    from orchestrator.pipeline.tools import Tool
+
+
+class At:
+    """One step while it is checked: its place, what it can use, and how to tell what is wrong with it."""
+
+    def __init__(self, loader: Loader, name: str, where: Where, scope: Scope, depth: int) -> None:
+        self._loader = loader
+        self.name = name
+        self.where = where
+        self.scope = scope
+        self.depth = depth
+        self.types: dict[str, ValueType] = {}
+        """Of the fields that may hold expressions, by their names."""
+        self.blocks: dict[str, Block] = {}
+        self.what = f"step '{name}'"
+
+    @property
+    def models(self) -> Collection[str] | None:
+        return self._loader.models
+
+    @property
+    def tools(self) -> Mapping[str, Tool]:
+        return self._loader.tools
+
+    @property
+    def sources(self) -> Sources:
+        return self._loader.sources
+
+    def problem(self, code: str, message: str, *where: str | int, hint: str = "", key: bool = False) -> None:
+        self._loader.sources.problem((*self.where, *where), code, message, hint, key=key)
+
+    def is_read(self, field: str) -> bool:
+        """Whether an expression may read this field of what the step gives."""
+        return self._loader.is_read(self.name, field)
+
+    def type_of(
+        self, value: Any, *where: str | int, wanted: ValueType = ANY, shows: bool = True, more: Mapping[str, ValueType] | None = None
+    ) -> ValueType:
+        """The type of a value that may hold expressions, which are checked. `shows`: a secret must not get there. `more` are names that it can use
+        beside what the step can.
+        """
+        scope = self.scope.within(more) if more else self.scope
+        return self._loader.values.type_of(value, (*self.where, *where), scope, wanted, shows=shows, what=self.what)
+
+    def computed(self, value: Any) -> Compute:
+        """A function from the values of names to this value."""
+        return self._loader.values.compute(value)
+
+    def assumed(self, guards: set[str]) -> dict[str, ValueType]:
+        """The types of the names that a condition guards, where it holds."""
+        types = assumed(self.scope.types, guards)
+        return {name: types[name] for path in guards if (name := path.split(".")[0]) in types}
+
+    def name_for(self, field: str, name: str) -> None:
+        """Checks a name that a field brings in for the steps within."""
+        self._loader.named((*self.where, field), name, "value", self.scope, is_key=False)
+
+    def raw_at(self, where: Where) -> Any:
+        """What stands in the step at a place."""
+        found: Any = self.sources.value
+        for part in (*self.where, *where):
+            found = found[part]
+        return found
+
+    def file(self, name: str, *where: str | int) -> tuple[Path, str] | None:
+        return self._loader.sources.file((*self.where, *where), name)
+
+    def model(self, name: str, *where: str | int) -> None:
+        """Tells of a model that the fleet does not have, if the fleet is known."""
+        if self.models is not None and OPEN not in name and name not in self.models:
+            self.problem("E501", f"there is no model '{name}'", *where, hint=suggestion(name, self.models))
+
+    def prompt(self, text: str, given: Mapping[str, Any], *where: str | int) -> Prompt | None:
+        """The prompt file that a field names, its variables held against what it is given; `None` for a text, or after telling what is wrong."""
+        if not is_prompt_file(text):
+            return None
+        found = self.file(text, *where)
+        if found is None:
+            return None
+        path, source = found
+        try:
+            prompt = parse_prompt(source, text)
+        except PromptProblem as problem:
+            self.sources.in_file(path, source, problem.line, problem.code, problem.message)
+            return None
+        for variable in sorted(prompt.variables - given.keys()):
+            self.problem(
+                "E402",
+                f"{text} uses '{variable}', which it is not given",
+                *where,
+                hint=suggestion(variable, given) or "list it under with:",
+            )
+        for name in given:
+            if name not in prompt.variables and name != "question":
+                self.problem("W402", f"{text} does not use '{name}'", "with", name, key=True)
+        return prompt
+
+    def schema(self, stated: str | dict[str, Any] | None, *where: str | int) -> dict[str, Any] | None:
+        return self._loader.schema(stated, (*self.where, *where))
+
+    def checks(self, stated: Sequence[Any], *where: str | int) -> list[Check]:
+        from orchestrator.pipeline.checks.settings import read_checks
+
+        return read_checks(stated, self, where)
+
+    def pipeline(self, name: str, *where: str | int) -> Pipeline | None:
+        return self._loader.called((*self.where, *where), name)

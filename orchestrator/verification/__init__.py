@@ -1,0 +1,1 @@
+"""Which checks an answer gets: from the query, and from the configuration."""

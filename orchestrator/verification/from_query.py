@@ -1,0 +1,45 @@
+"""Which checks an answer gets, from what the query itself asks for: a schema, a choice among options, sources to be cited."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from orchestrator.errors import InvalidQuery
+from orchestrator.types import Query
+from orchestrator.verifiers import ChoiceVerifier, GroundingVerifier, JsonSchemaVerifier, Source, Verdict, Verifier, offered_choices
+
+if TYPE_CHECKING:
+    from orchestrator.memory import Recall
+
+
+def checks_for(query: Query, recall: Recall | None) -> list[Verifier]:
+    """Raises `InvalidQuery` on a schema that is none."""
+    checks: list[Verifier] = []
+    if query.schema is not None:
+        try:
+            checks.append(JsonSchemaVerifier(query.schema))
+        except ValueError as error:
+            raise InvalidQuery(str(error), remedy="Check the schema") from None
+    if offered_choices(query.text):
+        checks.append(ChoiceVerifier())
+    if recall:
+        from orchestrator.memory.retrieval.packing import render
+
+        # As the model was given them: with their dates, and with what "yesterday" meant.
+        checks.append(GroundingWhenCited([Source(item.record.citation, render(item.record)) for item in recall.items]))
+    return checks
+
+
+class GroundingWhenCited:
+    """Grounding for answers that cite recalled notes; an answer from the model's own knowledge is not held against the notes."""
+
+    name = "grounding"
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self._verifier = GroundingVerifier(sources)
+
+    async def verify(self, query: str, candidate: str) -> Verdict:
+        if "[m:" not in candidate:
+            return Verdict.abstain(self.name, "the answer cites no recalled note")
+        return await self._verifier.verify(query, candidate)

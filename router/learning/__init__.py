@@ -1,0 +1,1 @@
+"""How a router learns from graded outcomes: training, exploration, replay, evaluation."""

@@ -1,0 +1,318 @@
+"""Trains a success model from graded outcomes (extra `train`). `train(outcomes, encoder=...)` is the whole of it.
+
+One convex problem (hierarchical logistic regression): a shared ease and, for each model, a bias and a head of its own that is shrunk towards zero.
+How strongly each block of features is to be shrunk is not known, so fits under several shrinkages are averaged: log-odds are linear in the
+weights, and the mean is one set of weights. From few labels those are taken whose mean predicts queries left out best (ensemble selection,
+Caruana et al. 2004), from many all of them. One slope and a bias for each model, fitted to predictions on queries left out (Platt scaling),
+calibrate the result. `python -m orchestrator.router.learning.train` makes the shipped model and its table.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from orchestrator.router.calibration import Array, fit_logistic, sigmoid
+from orchestrator.router.features.feature_space import Encoder, FeatureSpace, Points, Scales
+from orchestrator.router.features.features import SURFACE, Integers
+from orchestrator.router.length import fit_lengths
+from orchestrator.router.success import PRETRAINED, Ability, Heads, Outcome, SuccessModel, query_hashes
+
+BIAS_PRECISION = 0.01
+SLOPE_SD = 0.3
+FOLDS = 3
+FEW, MOST = 2_000, 6_000  # up to FEW queries: cross-validation; above: a third of at most MOST is left out once
+ROUNDS = 8  # of ensemble selection
+UNIT = Scales(1.0, 1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Shrinkage:
+    """Prior standard deviations by block, and those of a model's own head relative to the shared ones."""
+
+    scales: Scales
+    own: float
+
+
+SHRINKAGES = (
+    Shrinkage(Scales(0.1, 0.02, 0.1, 0.2), 0.5),  # for queries whose text says next to nothing about who is right
+    Shrinkage(Scales(0.3, 0.07, 0.35, 0.7), 0.5),
+    Shrinkage(Scales(1.0, 0.07, 0.35, 0.7), 0.5),
+    Shrinkage(Scales(1.5, 0.1, 0.5, 1.0), 0.7),
+    Shrinkage(Scales(1.5, 0.1, 0.5, 1.0), 1.0),
+    Shrinkage(Scales(0.5, 0.1, 0.3, 0.3), 1.0),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Outcomes as arrays of shape (queries, models): `score` (weighted mean of repeated ones), `weight` (0: missing), `tokens` (or NaN)."""
+
+    queries: list[str]
+    models: tuple[str, ...]
+    score: Array
+    weight: Array
+    tokens: Array
+
+    @classmethod
+    def of(cls, outcomes: Sequence[Outcome]) -> Table:
+        """Raises `ValueError` on scores that are not finite numbers in [0, 1], and without any outcome."""
+        if not outcomes:
+            raise ValueError("no outcomes to train on")
+        for outcome in outcomes:
+            outcome.check()
+        queries = list(dict.fromkeys(o.query for o in outcomes))
+        models = tuple(sorted({o.model for o in outcomes}))
+        row_of = {query: row for row, query in enumerate(queries)}
+        column_of = {model: column for column, model in enumerate(models)}
+        total, weight = np.zeros((len(queries), len(models))), np.zeros((len(queries), len(models)))
+        tokens = np.full((len(queries), len(models)), np.nan)
+        for outcome in outcomes:
+            at = row_of[outcome.query], column_of[outcome.model]
+            total[at] += outcome.weight * outcome.score
+            weight[at] += outcome.weight
+            if outcome.output_tokens is not None:
+                tokens[at] = outcome.output_tokens
+        return cls(queries, models, total / np.where(weight > 0, weight, 1.0), np.minimum(weight, 1.0), tokens)
+
+
+def train(
+    outcomes: Sequence[Outcome],
+    *,
+    encoder: Encoder | None = None,
+    unlabelled: Sequence[str] = (),
+    buckets: int = 1 << 17,
+    domains: int = 100,
+    seed: int = 0,
+) -> SuccessModel:
+    """A success model for every model in `outcomes`; missing, repeated and graded outcomes are fine.
+
+    `unlabelled` queries help to find the domains. Needs memory for `buckets` x (models + 1) float32. Raises `ValueError` on bad outcomes.
+    """
+    table = Table.of(outcomes)
+    unit = FeatureSpace.fit([*table.queries, *unlabelled], encoder=encoder, buckets=buckets, domains=domains, scales=UNIT, seed=seed)
+    points = unit.points(table.queries)
+    chosen, left_out = _choose(points, table, buckets, seed)
+    everything = np.arange(len(table.queries))
+    fits = {shrinkage: _fit(points, table, everything, shrinkage, buckets) for shrinkage in set(chosen)}
+    fitted = _averaged([fits[shrinkage] for shrinkage in chosen], chosen, points)
+    heads, abilities = _calibrated(fitted, left_out, table)
+    unit.arrays["trained_on"] = query_hashes(table.queries)
+    space = FeatureSpace(unit.arrays, buckets=buckets, encoder=encoder, scales=chosen[0].scales)
+    lengths = fit_lengths(points.dense * _dense_scales(points, chosen[0].scales), table.tokens, table.models, seed=seed)
+    return SuccessModel(space, heads, abilities, lengths)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fitted:
+    heads: Heads
+    bias: Array
+
+
+class _LeftOut(NamedTuple):
+    """Predictions for queries that the fit had not seen: rows of the table, ease, own head and bias; shapes (n,), (n,), (n, models), (n, models)."""
+
+    rows: Integers
+    ease: Array
+    own: Array
+    bias: Array
+
+
+def _choose(points: Points, table: Table, buckets: int, seed: int) -> tuple[list[Shrinkage], _LeftOut]:
+    """The shrinkages to average (one may stand there several times), and their mean prediction for queries left out.
+
+    Log-loss tells well how hard queries are, and hardly which model they are harder for. From many labels that is left to the mean of all.
+    """
+    n = len(table.queries)
+    picked = np.random.default_rng(seed).permutation(n)[:MOST]
+    if n < 2 * FOLDS:
+        return [SHRINKAGES[1]], _LeftOut(
+            np.zeros(0, dtype=int), np.zeros(0), np.zeros((0, len(table.models))), np.zeros((0, len(table.models)))
+        )
+    tried = []
+    for shrinkage in SHRINKAGES:
+        parts = []
+        for fold in range(FOLDS if n <= FEW else 1):
+            test, rest = picked[fold::FOLDS], np.delete(picked, np.s_[fold::FOLDS])
+            parts.append(_scores(_fit(points, table, rest, shrinkage, buckets), points, test, shrinkage))
+        tried.append(_LeftOut(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True))))
+    if n > FEW:
+        return list(SHRINKAGES), _mean(tried)
+    chosen: list[int] = []
+    for _ in range(ROUNDS):
+        losses = [_loss(_mean([tried[i] for i in (*chosen, more)]), table) for more in range(len(tried))]
+        chosen.append(int(np.argmin(losses)))
+    return [SHRINKAGES[i] for i in chosen], _mean([tried[i] for i in chosen])
+
+
+def _mean(parts: Sequence[_LeftOut]) -> _LeftOut:
+    return _LeftOut(parts[0].rows, *(np.mean(arrays, axis=0) for arrays in list(zip(*parts, strict=True))[1:]))
+
+
+def _loss(left_out: _LeftOut, table: Table) -> float:
+    margin = left_out.bias + left_out.ease[:, None] + left_out.own
+    return float((table.weight[left_out.rows] * (np.logaddexp(0, margin) - table.score[left_out.rows] * margin)).sum())
+
+
+def _averaged(fits: Sequence[_Fitted], chosen: Sequence[Shrinkage], points: Points) -> _Fitted:
+    """One set of weights, over the features as `chosen[0]` scales them, whose log-odds are the mean of those of `fits`."""
+    reference, dense_reference = chosen[0].scales, _dense_scales(points, chosen[0].scales)
+    sparse = [f.heads.sparse * np.float32(s.scales.grams / reference.grams) for f, s in zip(fits, chosen, strict=True)]
+    dense = [f.heads.dense * (_dense_scales(points, s.scales) / dense_reference)[:, None] for f, s in zip(fits, chosen, strict=True)]
+    mean_ease = float(np.mean([f.heads.mean_ease for f in fits]))
+    heads = Heads(np.mean(sparse, axis=0), np.mean(dense, axis=0), fits[0].heads.models, mean_ease)
+    return _Fitted(heads, np.mean([f.bias for f in fits], axis=0))
+
+
+def _calibrated(fitted: _Fitted, left_out: _LeftOut, table: Table) -> tuple[Heads, dict[str, Ability]]:
+    """Heads and abilities whose predictions fit the outcomes left out: a slope for ease and one for all own heads, a bias for each model.
+
+    Where heads say nothing that holds, their slope goes towards 0. Slopes for each model would calibrate a little better and rank the gain between
+    them worse.
+    """
+    rows, columns = np.nonzero(table.weight[left_out.rows] > 0)
+    n_models = len(table.models)
+    x = np.zeros((len(rows), n_models + 2))
+    x[np.arange(len(rows)), columns] = 1.0
+    x[:, -2], x[:, -1] = left_out.ease[rows], left_out.own[rows, columns]
+    at = left_out.rows[rows], columns
+    prior_mean, prior_sd = np.append(fitted.bias, [1.0, 1.0]), np.append(np.full(n_models, 0.5), [SLOPE_SD, SLOPE_SD])
+    *biases, ease, own = fit_logistic(x, table.score[at], prior_mean=prior_mean, prior_sd=prior_sd, weight=table.weight[at]).tolist()
+    scale = np.append(np.float32(1.0), np.full(n_models, own, dtype=np.float32))
+    heads = replace(fitted.heads, sparse=fitted.heads.sparse * scale, dense=fitted.heads.dense * scale)
+    return heads, {name: Ability(bias, ease) for name, bias in zip(table.models, biases, strict=True)}
+
+
+def _scores(fitted: _Fitted, points: Points, rows: Integers, shrinkage: Shrinkage) -> _LeftOut:
+    sparse, dense = _design(points, rows, fitted.heads.sparse.shape[0], shrinkage.scales)
+    scores = sparse @ fitted.heads.sparse + dense @ fitted.heads.dense
+    bias = np.broadcast_to(fitted.bias, (len(rows), len(fitted.bias)))
+    return _LeftOut(rows, scores[:, 0] - fitted.heads.mean_ease, scores[:, 1:], bias)
+
+
+def _fit(points: Points, table: Table, rows: Integers, shrinkage: Shrinkage, buckets: int) -> _Fitted:
+    """Maximum a posteriori weights from the queries in `rows`, by L-BFGS."""
+    from scipy.optimize import minimize
+
+    sparse, dense = _design(points, rows, buckets, shrinkage.scales)
+    active = np.unique(sparse.indices)
+    sparse = sparse[:, active]
+    transposed = sparse.T.tocsr()
+    score, weight = table.score[rows].astype(np.float32), table.weight[rows].astype(np.float32)
+    n_sparse, size, n_models = len(active), len(active) + dense.shape[1], len(table.models)
+
+    def unpack(parameters: Array) -> tuple[Array, Array, Array]:
+        shared = parameters[:size]
+        own = parameters[size : size * (n_models + 1)].reshape(size, n_models)
+        return shared, own, parameters[-n_models:]
+
+    def loss(parameters: Array) -> tuple[float, Array]:
+        shared, own, bias = unpack(parameters)
+        weights = (shared[:, None] + shrinkage.own * own).astype(np.float32)
+        margin = sparse @ weights[:n_sparse] + dense @ weights[n_sparse:] + bias
+        value = (weight * (np.logaddexp(0.0, margin) - score * margin)).sum(dtype=float)
+        value += 0.5 * (shared @ shared + (own * own).sum() + BIAS_PRECISION * bias @ bias)
+        error = weight * (sigmoid(margin) - score)
+        gradient = np.vstack([transposed @ error, dense.T @ error])
+        parts = (gradient.sum(axis=1) + shared, (shrinkage.own * gradient + own).ravel(), error.sum(axis=0) + BIAS_PRECISION * bias)
+        return float(value), np.concatenate(parts).astype(float)
+
+    start = np.zeros(size * (n_models + 1) + n_models)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 150, "ftol": 1e-6})
+    shared, own, bias = unpack(found.x)
+    both = np.column_stack([shared, shrinkage.own * own]).astype(np.float32)
+    spread = np.zeros((buckets, n_models + 1), dtype=np.float32)
+    spread[active] = both[:n_sparse]
+    ease = sparse @ both[:n_sparse, 0] + dense @ both[n_sparse:, 0]
+    mean_ease = float(ease.mean())
+    return _Fitted(Heads(spread, both[n_sparse:], table.models, mean_ease), bias + mean_ease)
+
+
+def _design(points: Points, rows: Integers, buckets: int, scales: Scales) -> tuple[Any, Any]:
+    """Scaled features of the queries in `rows` (of points at unit scale): a sparse matrix (n, buckets) and a dense one."""
+    from scipy import sparse
+
+    matrix = sparse.csr_matrix((points.values * np.float32(scales.grams), points.indices, points.offsets), shape=(len(points), buckets))
+    matrix.sum_duplicates()
+    return matrix[rows], points.dense[rows] * _dense_scales(points, scales)
+
+
+def _dense_scales(points: Points, scales: Scales) -> Any:
+    n_domains = points.n_domains
+    n_embedding = points.dense.shape[1] - len(SURFACE) - n_domains
+    sizes = ((len(SURFACE), scales.surface), (n_embedding, scales.embedding), (n_domains, scales.domains))
+    return np.concatenate([np.full(size, scale, dtype=np.float32) for size, scale in sizes])
+
+
+@dataclass(frozen=True, slots=True)
+class DomainOutcome(Outcome):
+    """An outcome and the data set that its query comes from, for the table of the model card."""
+
+    domain: str = ""
+
+
+def load_outcomes(data: Path) -> list[DomainOutcome]:
+    """The recorded outcomes behind the shipped model: routing/strong_weak.parquet and fleet/*.parquet."""
+    import pyarrow.parquet as parquet
+
+    outcomes = []
+    for row in parquet.read_table(data / "routing" / "strong_weak.parquet").to_pylist():
+        for model, column in (("mixtral-8x7b-instruct", "weak_correct"), ("gpt-4-1106-preview", "strong_correct")):
+            outcomes.append(DomainOutcome(row["prompt"], model, float(row[column]), domain=row["dataset"]))
+    for task, domain in (("gsm", "gsm8k"), ("crux", "crux")):
+        prompts = {row["query_id"]: row["prompt"] for row in parquet.read_table(data / "fleet" / f"{task}_questions.parquet").to_pylist()}
+        columns = ["query_id", "model", "correct"]
+        rows = parquet.read_table(data / "fleet" / f"{task}_answers.parquet", columns=columns).to_pylist()
+        outcomes.extend(DomainOutcome(prompts[row["query_id"]], row["model"], float(row["correct"]), domain=domain) for row in rows)
+    return outcomes
+
+
+def evaluate(model: SuccessModel, outcomes: Sequence[DomainOutcome]) -> list[str]:
+    """Markdown rows with log-loss, AUC, mean prediction and mean score per model and domain, for outcomes that it was not trained on."""
+    from sklearn.metrics import log_loss, roc_auc_score
+
+    from orchestrator.router.profile import ModelProfile
+
+    queries = list(dict.fromkeys(o.query for o in outcomes))
+    models = sorted({o.model for o in outcomes})
+    p = model.predict_many(queries, [ModelProfile(name) for name in models])
+    row_of = {query: row for row, query in enumerate(queries)}
+    lines = ["| model | domain | n | log-loss | AUC | mean P(right) | right |", "|---|---|---|---|---|---|---|"]
+    for name, domain in sorted({(o.model, o.domain) for o in outcomes}):
+        own = [o for o in outcomes if (o.model, o.domain) == (name, domain)]
+        predicted = np.array([p[row_of[o.query], models.index(name)] for o in own])
+        y = [o.score for o in own]
+        loss, auc = log_loss(y, predicted, labels=[0, 1]), roc_auc_score(y, predicted)
+        lines.append(f"| {name} | {domain} | {len(own)} | {loss:.3f} | {auc:.3f} | {predicted.mean():.3f} | {np.mean(y):.3f} |")
+    return lines
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=PRETRAINED)
+    parser.add_argument("--buckets", type=int, default=1 << 14)
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+
+    outcomes = load_outcomes(arguments.data)
+    queries = sorted({o.query for o in outcomes})
+    held_out = set(np.random.default_rng(arguments.seed).permutation(queries)[: len(queries) // 5].tolist())
+    trial = train([o for o in outcomes if o.query not in held_out], buckets=arguments.buckets)
+    print("\n".join(evaluate(trial, [o for o in outcomes if o.query in held_out])))
+    shipped = train(outcomes, buckets=arguments.buckets)
+    # Weights too small to matter are dropped, so that the file stays small.
+    assert shipped.heads is not None
+    small = np.abs(shipped.heads.sparse) < 1e-3
+    heads = replace(shipped.heads, sparse=np.where(small, 0, shipped.heads.sparse).astype(np.float32))
+    SuccessModel(shipped.space, heads, shipped.abilities).save(arguments.out)
+    print(f"saved to {arguments.out}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Checks that ask or train a model: judges and reward models."""
