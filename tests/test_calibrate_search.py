@@ -18,8 +18,7 @@ from orchestrator.cli import main
 from orchestrator.errors import BackendError
 from orchestrator.offline.grading import Example, grade_fleet, read_examples
 from orchestrator.router import ModelProfile
-from orchestrator.search import ByValue, Calibration, FixedOrder, GradedQuestion, Mixture, VoteModel
-from orchestrator.search import calibrate
+from orchestrator.search import ByValue, Calibration, FixedOrder, GradedQuestion, Mixture, VoteModel, calibrate
 from tests.gateway import read_body, reply, served
 
 

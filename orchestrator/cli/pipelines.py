@@ -71,10 +71,11 @@ def configured(config: Path | None) -> Config | None:
 
 def loaded(file: Path, config: Path | None, *, allow_python: bool = False, warnings: list[Diagnostic] | None = None) -> Pipeline:
     """The pipeline, checked against the models of the configuration, if there is one. Raises `InvalidPipeline`."""
-    from orchestrator.pipeline.loading.loader import load
+    from orchestrator.pipeline.pipeline import Pipeline
 
     found = configured(config)
-    return load(file, models=list(found.models) if found is not None else None, allow_python=allow_python, warnings=warnings)
+    models = list(found.models) if found is not None else None
+    return Pipeline.load(file, models=models, allow_python=allow_python, warnings=warnings)
 
 
 def profiles_of(config: Path | None) -> dict[str, ModelProfile] | None:

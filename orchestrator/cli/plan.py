@@ -25,7 +25,8 @@ from orchestrator.cli.pipelines import (
 
 if TYPE_CHECKING:
     from orchestrator.pipeline import Diagnostic, Pipeline
-    from orchestrator.pipeline.analysis.forecast import Forecast, Outline
+    from orchestrator.pipeline.analysis.forecast import Outline
+    from orchestrator.pipeline.language.contracts import Forecast
 
 
 @click.command("plan")

@@ -5,16 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from orchestrator.pipeline.errors import InvalidInputs, ToolFailed
     from orchestrator.pipeline.execution.result import RunCancelled, RunFailed, RunResult, StepResult, UnknownRun
-    from orchestrator.pipeline.execution.runtime import Host, ToolFailed
+    from orchestrator.pipeline.execution.runtime import Host
     from orchestrator.pipeline.language.diagnostics import Diagnostic, InvalidPipeline
     from orchestrator.pipeline.language.step import Inner, Step
-    from orchestrator.pipeline.pipeline import InvalidInputs, Pipeline
+    from orchestrator.pipeline.pipeline import Pipeline
 
 _HOME = {
+    **dict.fromkeys(("InvalidInputs", "ToolFailed"), "errors"),
     **dict.fromkeys(("Diagnostic", "InvalidPipeline"), "language.diagnostics"),
-    **dict.fromkeys(("Host", "ToolFailed"), "execution.runtime"),
-    **dict.fromkeys(("InvalidInputs", "Pipeline"), "pipeline"),
+    **dict.fromkeys(("Host",), "execution.runtime"),
+    **dict.fromkeys(("Pipeline",), "pipeline"),
     **dict.fromkeys(("RunCancelled", "RunFailed", "RunResult", "StepResult", "UnknownRun"), "execution.result"),
     **dict.fromkeys(("Inner", "Step"), "language.step"),
 }

@@ -1,13 +1,22 @@
-"""The graph of steps: who waits for whom, in which order they can be checked, and where they wait for each other in a circle."""
+"""What the loader makes of a file and the scheduler runs: steps with their order, and the pipeline that they stand in."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from orchestrator.pipeline.errors import InvalidInputs
 from orchestrator.pipeline.expressions.evaluation import Compute
 from orchestrator.pipeline.expressions.types import ValueType
+from orchestrator.pipeline.language.contracts import ToolSignature
+from orchestrator.pipeline.language.document import Document
 from orchestrator.pipeline.language.step import Step
+
+if TYPE_CHECKING:
+    from orchestrator.verifiers.form.bounded_schema import BoundedSchema
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,64 @@ class Block:
             yield path, node
             for inner in node.blocks.values():
                 yield from inner.walk(f"{path}.")
+
+
+@dataclass(frozen=True)
+class CompiledPipeline:
+    """A file that was checked: all that a run of it needs.
+
+    `schema` is the JSON Schema of its inputs, `digest` that of all its files; the files that it names lie within `root`.
+    """
+
+    document: Document
+    path: Path
+    digest: str
+    schema: dict[str, Any]
+    env: Mapping[str, str | None] = field(repr=False)
+    secrets: tuple[str, ...] = field(repr=False)
+    tools: Mapping[str, ToolSignature] = field(repr=False)
+    block: Block = field(repr=False)
+    root: Path = field(repr=False, default_factory=Path)
+    files: tuple[Path, ...] = field(repr=False, default=())
+    """All that was read for it."""
+
+    @property
+    def name(self) -> str:
+        return self.document.name
+
+    def wrong_inputs(self, given: Mapping[str, Any], *, whole: bool = True) -> str:
+        """What is wrong with the inputs of a run, in words; nothing if nothing is. Unless they shall be `whole`, some may be missing."""
+        from orchestrator.pipeline.language.inputs import wrong_inputs
+
+        if not whole:
+            return "; ".join(wrong_inputs({**self.schema, "required": []}, given))
+        errors = self._checked.find_errors(dict(given))
+        return "; ".join(wrong_inputs(self.schema, given) or errors) if errors else ""
+
+    def inputs_of(self, given: Mapping[str, Any], *, whole: bool = True) -> dict[str, Any]:
+        """The inputs with their defaults. Raises `InvalidInputs`."""
+        problem = self.wrong_inputs(given, whole=whole)
+        if problem:
+            takes = ", ".join(self.schema["properties"]) or "nothing"
+            raise InvalidInputs(f"the inputs of {self.name} are wrong: {problem}"[:1_000], remedy=f"It takes: {takes}")
+        defaults = {name: one["default"] for name, one in self.schema["properties"].items() if "default" in one}
+        return {**defaults, **given}
+
+    @cached_property
+    def _checked(self) -> BoundedSchema:
+        from orchestrator.verifiers.form.bounded_schema import BoundedSchema
+
+        return BoundedSchema(self.schema)
+
+    def as_dict(self) -> dict[str, Any]:
+        """What one must know to call it."""
+        return {
+            "name": self.name,
+            "release": self.document.release,
+            "description": self.document.description,
+            "inputs": self.schema,
+            "steps": [{"path": path, "verb": node.step.verb} for path, node in self.block.walk()],
+        }
 
 
 def ordered(waits_for: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str]]:

@@ -27,7 +27,6 @@ from orchestrator.memory.errors import ScopeError
 from orchestrator.pipeline.execution.durable import new_id
 from orchestrator.pipeline.execution.result import RunFailed, RunResult
 from orchestrator.pipeline.execution.runtime import Host
-from orchestrator.pipeline.loading.loader import load
 from orchestrator.pipeline.pipeline import Pipeline
 from orchestrator.storage.runs import Runs, StoredRun
 from orchestrator.trace import Event
@@ -224,7 +223,7 @@ def as_text(output: Any) -> str:
 
 def loaded(files: Mapping[str, str], models: Collection[str]) -> dict[str, Pipeline]:
     """The pipelines of some files, checked against the models of a fleet. Raises `InvalidPipeline`."""
-    return {name: load(path, models=models, root=_root(path)) for name, path in files.items()}
+    return {name: Pipeline.load(path, models=models, root=_root(path)) for name, path in files.items()}
 
 
 def _root(path: str) -> Path:

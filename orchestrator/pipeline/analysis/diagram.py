@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from orchestrator.pipeline.compiled import Block, Node
-from orchestrator.pipeline.pipeline import Pipeline
+from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node
 
 CHAR_W, LINE_H, PAD, GAP_X, GAP_Y, TITLE_H, LEAST_W = 7.5, 17.0, 12.0, 22.0, 40.0, 30.0, 110.0
 _INKS = {
@@ -27,7 +26,7 @@ _KIND = {
 }  # fmt: skip
 
 
-def mermaid(pipeline: Pipeline) -> str:
+def mermaid(pipeline: CompiledPipeline) -> str:
     """The graph as a Mermaid flowchart."""
     lines = ["flowchart TD"]
     _mermaid(pipeline.block, "", lines, 1)
@@ -91,7 +90,7 @@ class _Drawing:
     h: float
 
 
-def svg(pipeline: Pipeline, *, notes: Mapping[str, Sequence[str]] | None = None, critical: frozenset[str] = frozenset()) -> str:
+def svg(pipeline: CompiledPipeline, *, notes: Mapping[str, Sequence[str]] | None = None, critical: frozenset[str] = frozenset()) -> str:
     """The graph as SVG; `notes` are lines under the name of the step at a path, `critical` the paths that are drawn as such."""
     drawing = _layout(pipeline.block, "", notes or {})
     w, h = drawing.w + 2 * PAD, drawing.h + 2 * PAD + TITLE_H

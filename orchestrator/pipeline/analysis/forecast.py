@@ -12,58 +12,19 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.config.names import STRATEGY_ALIASES
-from orchestrator.pipeline.compiled import Block, Node
+from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node
+from orchestrator.pipeline.language.contracts import CheckedPipeline, Forecast
 from orchestrator.pipeline.language.step import Step
 from orchestrator.router import Needs, Preference
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
-    from orchestrator.pipeline.pipeline import Pipeline
     from orchestrator.router.policy import Option
 
 GUESSED_TOKENS = 200  # of a value that is filled into a prompt
 GUESSED_ITEMS = 10  # of a list that a map goes over
 SAMPLES = 5
 OVERHEAD_S = 0.0002
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """`usd` and `seconds` are expected, `worst_usd` is the most; `None` where a price is not known. `guesses` says what was guessed."""
-
-    calls: float = 0.0
-    prefill_tokens: float = 0.0
-    output_tokens: float = 0.0
-    usd: float | None = 0.0
-    worst_usd: float | None = 0.0
-    seconds: float = 0.0
-    model: str = ""
-    guesses: tuple[str, ...] = ()
-
-    def and_(self, other: Forecast, *, seconds: float) -> Forecast:
-        """Both; how long they take together is the caller's to say."""
-        return Forecast(
-            self.calls + other.calls,
-            self.prefill_tokens + other.prefill_tokens,
-            self.output_tokens + other.output_tokens,
-            _sum(self.usd, other.usd),
-            _sum(self.worst_usd, other.worst_usd),
-            seconds,
-            self.model or other.model,
-            tuple(dict.fromkeys([*self.guesses, *other.guesses])),
-        )
-
-    def times(self, count: float, *, worst: float | None = None, rounds: float = 1.0) -> Forecast:
-        """So many of it, at most `worst`, in so many rounds one after the other."""
-        return replace(
-            self,
-            calls=self.calls * count,
-            prefill_tokens=self.prefill_tokens * count,
-            output_tokens=self.output_tokens * count,
-            usd=None if self.usd is None else self.usd * count,
-            worst_usd=None if self.worst_usd is None else self.worst_usd * (count if worst is None else worst),
-            seconds=self.seconds * rounds,
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,14 +77,14 @@ class Outline:
         return {"steps": rows, "total": told(self.total), "budget_usd": self.budget_usd}
 
 
-def outlined(pipeline: Pipeline, engine: Orchestrator, inputs: Mapping[str, Any] | None = None) -> Outline:
+def outlined(pipeline: CompiledPipeline, engine: Orchestrator, inputs: Mapping[str, Any] | None = None) -> Outline:
     """The plan of a pipeline on a fleet; `inputs`, where they are known, are what the router looks at."""
     said = " ".join(value for value in (inputs or {}).values() if isinstance(value, str))
     block = _Block(_Fleet(engine, said), pipeline.block, "", 0, _known_values(pipeline, inputs or {}))
     return Outline(tuple(block.rows), block.whole, pipeline.document.budget.usd)
 
 
-def _known_values(pipeline: Pipeline, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def _known_values(pipeline: CompiledPipeline, inputs: Mapping[str, Any]) -> dict[str, Any]:
     """What a run begins with, as far as it is known."""
     defaults = {name: one["default"] for name, one in pipeline.schema["properties"].items() if "default" in one}
     return {"inputs": {**defaults, **inputs}, "env": pipeline.env}
@@ -175,7 +136,8 @@ class Outlook:
         prices = [arm.worst_usd for arm in arms]
         return _guessing(replace(both, worst_usd=None if None in prices else max(p or 0.0 for p in prices)), "each arm is as likely")
 
-    def of_pipeline(self, called: Pipeline) -> Forecast:
+    def of_pipeline(self, called: CheckedPipeline) -> Forecast:
+        assert isinstance(called, CompiledPipeline)
         return _Block(self._fleet, called.block, "", 0, None).whole
 
 
@@ -306,7 +268,3 @@ def _said(step: Step) -> str:
 
 def _guessing(found: Forecast, what: str) -> Forecast:
     return replace(found, guesses=tuple(dict.fromkeys([*found.guesses, what])))
-
-
-def _sum(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else a + b

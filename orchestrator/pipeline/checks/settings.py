@@ -12,12 +12,11 @@ from pydantic import Field, PrivateAttr
 from orchestrator.pipeline.expressions.evaluation import Compute
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import ANY, BOOL, TEXT
+from orchestrator.pipeline.language.contracts import AnswerCheck, CheckContext, StepContext
 from orchestrator.pipeline.language.fields import ListField, NumberField, Strict, TextField
 from orchestrator.pipeline.language.step import taken
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.execution.step_context import Running
-    from orchestrator.pipeline.loading.check_context import At
     from orchestrator.verifiers import Verifier
 
 
@@ -27,7 +26,7 @@ class CheckOptions(Strict):
     short: ClassVar[str] = ""
     """The setting that is meant where there is nothing but a value: `regex: ^OK`."""
 
-    def look(self, at: At, where: tuple[str | int, ...]) -> None:
+    def look(self, at: CheckContext, where: tuple[str | int, ...]) -> None:
         """Checks at load time what only this check can."""
 
 
@@ -62,7 +61,7 @@ class JudgeOptions(CheckOptions):
         """The rubric of the file, if it names one."""
         return self._text
 
-    def look(self, at: At, where: tuple[str | int, ...]) -> None:
+    def look(self, at: CheckContext, where: tuple[str | int, ...]) -> None:
         from orchestrator.pipeline.language.prompts import is_prompt_file
 
         if self.rubric is not None and self.criteria:
@@ -85,7 +84,7 @@ class JsonOptions(CheckOptions):
     def read(self) -> dict[str, Any]:
         return self._schema or {}
 
-    def look(self, at: At, where: tuple[str | int, ...]) -> None:
+    def look(self, at: CheckContext, where: tuple[str | int, ...]) -> None:
         self._schema = at.schema(self.schema_, *where, "schema")
 
 
@@ -103,7 +102,7 @@ class HoldsOptions(CheckOptions):
         found: Compute = self._compute
         return found
 
-    def look(self, at: At, where: tuple[str | int, ...]) -> None:
+    def look(self, at: CheckContext, where: tuple[str | int, ...]) -> None:
         schema = at.types.get("(value)", ANY)
         place = (*where, "that") if isinstance(at.raw_at(where), dict) else where
         at.type_of(self.that, *place, wanted=BOOL, more={"value": schema, "text": TEXT})
@@ -115,7 +114,7 @@ class RegexOptions(CheckOptions):
     pattern: str
     whole: bool = False
 
-    def look(self, at: At, where: tuple[str | int, ...]) -> None:
+    def look(self, at: CheckContext, where: tuple[str | int, ...]) -> None:
         try:
             re.compile(self.pattern)
         except re.error as error:
@@ -189,14 +188,14 @@ class Check:
     def given(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {name: compute(values) for name, compute in self.fields.items()}
 
-    async def verifier(self, running: Running) -> Verifier:
+    async def verifier(self, running: StepContext) -> Verifier:
         """Raises `ConfigError` on a check that cannot be made here."""
         from orchestrator.pipeline.checks.verifiers import MAKERS
 
         return await MAKERS[self.name](self.options, self.given(running.values), running)
 
 
-def read_checks(stated: Sequence[Any], at: At, where: tuple[str | int, ...]) -> list[Check]:
+def read_checks(stated: Sequence[Any], at: CheckContext, where: tuple[str | int, ...]) -> list[Check]:
     """The checks of a list, mistakes told."""
     found = []
     for index, entry in enumerate(stated):
@@ -206,7 +205,7 @@ def read_checks(stated: Sequence[Any], at: At, where: tuple[str | int, ...]) -> 
     return found
 
 
-def _read(entry: Any, at: At, where: tuple[str | int, ...]) -> Check | None:
+def _read(entry: Any, at: CheckContext, where: tuple[str | int, ...]) -> Check | None:
     from orchestrator.pipeline.language.validation import validated
 
     raw: Any = {}
@@ -245,6 +244,6 @@ def _read(entry: Any, at: At, where: tuple[str | int, ...]) -> Check | None:
     return Check(name, options, fields)
 
 
-def sources_of(checks: Sequence[Check], values: Mapping[str, Any]) -> Any:
+def sources_of(checks: Sequence[AnswerCheck], values: Mapping[str, Any]) -> Any:
     """What the answer may cite, for models that answer from notes."""
     return next((check.given(values).get("sources") for check in checks if check.name == "cites"), None)

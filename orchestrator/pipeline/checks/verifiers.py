@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.errors import BudgetExceeded, ConfigError
 from orchestrator.pipeline.expressions.evaluation import Compute, ExpressionFailed
+from orchestrator.pipeline.language.contracts import StepContext
 from orchestrator.verification.from_config import asking, criteria_of
 from orchestrator.verifiers import (
     GroundingVerifier,
@@ -28,9 +29,6 @@ from orchestrator.verifiers import (
     price_of,
 )
 from orchestrator.verifiers.answers.arithmetic import NotArithmetic, evaluate
-
-if TYPE_CHECKING:
-    from orchestrator.pipeline.execution.step_context import Running
 
 Given = Mapping[str, Any]
 _EQUATION = re.compile(r"(?<![\w.,])([-−(]*\d[-−+*/×÷()\s^.,\d]*?)\s*=\s*([-−]?\s*\d[\d,]*(?:\.\d+)?)")
@@ -137,15 +135,15 @@ def _source(numbered: tuple[int, Any]) -> Source:
     return Source(str(index), str(item))
 
 
-async def _arithmetic(options: Any, given: Given, running: Running) -> Verifier:
+async def _arithmetic(options: Any, given: Given, running: StepContext) -> Verifier:
     return Arithmetic()
 
 
-async def _cites(options: Any, given: Given, running: Running) -> Verifier:
+async def _cites(options: Any, given: Given, running: StepContext) -> Verifier:
     return GroundingVerifier(list(map(_source, enumerate(given["sources"]))), cite_all=options.every)
 
 
-async def _judge(options: Any, given: Given, running: Running) -> Verifier:
+async def _judge(options: Any, given: Given, running: StepContext) -> Verifier:
     engine = await running.engine()
     name = given.get("model")
     if name is not None and name not in engine.backends:
@@ -160,49 +158,49 @@ async def _judge(options: Any, given: Given, running: Running) -> Verifier:
     return JudgeVerifier(ask, criteria, at_least=options.at_least, price_usd=price_usd)
 
 
-async def _json(options: Any, given: Given, running: Running) -> Verifier:
+async def _json(options: Any, given: Given, running: StepContext) -> Verifier:
     return JsonSchemaVerifier(options.read)
 
 
-async def _holds(options: Any, given: Given, running: Running) -> Verifier:
+async def _holds(options: Any, given: Given, running: StepContext) -> Verifier:
     return Holds(options.compute, running.values, options.says)
 
 
-async def _regex(options: Any, given: Given, running: Running) -> Verifier:
+async def _regex(options: Any, given: Given, running: StepContext) -> Verifier:
     return RegexVerifier(options.pattern, whole=options.whole)
 
 
-async def _length(options: Any, given: Given, running: Running) -> Verifier:
+async def _length(options: Any, given: Given, running: StepContext) -> Verifier:
     return LengthVerifier(min_words=options.min_words, max_words=options.max_words, max_chars=options.max_chars)
 
 
-async def _language(options: Any, given: Given, running: Running) -> Verifier:
+async def _language(options: Any, given: Given, running: StepContext) -> Verifier:
     try:
         return LanguageVerifier(None if options.of == "query" else options.of)
     except (ImportError, ValueError) as error:
         raise ConfigError(f"the check of the language cannot be made: {error}", remedy="Install the extra `language`") from None
 
 
-async def _personal_data(options: Any, given: Given, running: Running) -> Verifier:
+async def _personal_data(options: Any, given: Given, running: StepContext) -> Verifier:
     return PersonalDataVerifier()
 
 
-async def _safety(options: Any, given: Given, running: Running) -> Verifier:
+async def _safety(options: Any, given: Given, running: StepContext) -> Verifier:
     return SafetyVerifier(forbidden=options.forbidden, decisive=options.decisive)
 
 
-async def _number(options: Any, given: Given, running: Running) -> Verifier:
+async def _number(options: Any, given: Given, running: StepContext) -> Verifier:
     return NumberIs(given)
 
 
-async def _tests(options: Any, given: Given, running: Running) -> Verifier:
+async def _tests(options: Any, given: Given, running: StepContext) -> Verifier:
     try:
         return UnitTestVerifier([str(test) for test in given["pass"]])
     except ValueError as error:
         raise ConfigError(f"tests: {error}", remedy="Each test is an expression that is true, or an assert") from None
 
 
-MAKERS: dict[str, Callable[[Any, Given, Running], Awaitable[Verifier]]] = {
+MAKERS: dict[str, Callable[[Any, Given, StepContext], Awaitable[Verifier]]] = {
     "arithmetic": _arithmetic,
     "json": _json,
     "holds": _holds,
@@ -219,7 +217,7 @@ MAKERS: dict[str, Callable[[Any, Given, Running], Awaitable[Verifier]]] = {
 """What becomes of the settings of a check, with their expressions filled in. Raise `ConfigError` on a check that cannot be made here."""
 
 
-async def verdict_of(verifier: Verifier, question: str, text: str, running: Running) -> Verdict:
+async def verdict_of(verifier: Verifier, question: str, text: str, running: StepContext) -> Verdict:
     """One verdict, paid from the step's account where it costs something."""
     worst_usd = price_of(verifier, question, text)
     if worst_usd == 0:

@@ -10,18 +10,16 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.budget import Ledger
 from orchestrator.errors import ConfigError
+from orchestrator.pipeline.compiled import CompiledPipeline
 from orchestrator.pipeline.execution.result import RunCancelled, RunResult, UnknownRun
 from orchestrator.pipeline.execution.runtime import Host
 from orchestrator.pipeline.execution.scheduler import Run
 from orchestrator.storage.runs import Runs, StoredRun, StoredStep
 from orchestrator.trace import Event
-
-if TYPE_CHECKING:
-    from orchestrator.pipeline.pipeline import Pipeline
 
 HEARD_EVERY_S, SILENT_S = 1.0, 10.0
 OnEvent = Callable[[Event], None] | None
@@ -33,7 +31,7 @@ def new_id() -> str:
 
 
 async def started(
-    pipeline: Pipeline,
+    pipeline: CompiledPipeline,
     host: Host,
     given: dict[str, Any],
     id: str,
@@ -54,7 +52,7 @@ async def started(
 
 
 async def resumed(
-    pipeline: Pipeline,
+    pipeline: CompiledPipeline,
     id: str,
     host: Host,
     on_event: OnEvent,
@@ -81,7 +79,7 @@ async def resumed(
     return await _worked_on(pipeline, host, stored, steps, on_event, within, seconds)
 
 
-async def replayed(pipeline: Pipeline, id: str, host: Host, on_event: OnEvent, *, begin: str | None) -> RunResult:
+async def replayed(pipeline: CompiledPipeline, id: str, host: Host, on_event: OnEvent, *, begin: str | None) -> RunResult:
     """See `Pipeline.replay`."""
     runs, stored = await _stored(host, id)
     anew = set() if begin is None else _following(pipeline, begin)
@@ -104,7 +102,7 @@ async def replayed(pipeline: Pipeline, id: str, host: Host, on_event: OnEvent, *
     return await _worked_on(pipeline, host, copy, {step.path: replace(step, cost_usd=0.0) for step in kept}, on_event)
 
 
-def _following(pipeline: Pipeline, begin: str) -> set[str]:
+def _following(pipeline: CompiledPipeline, begin: str) -> set[str]:
     """A step of the outermost level, and all that wait for it."""
     block = pipeline.block
     names = [node.name for node in block.nodes]
@@ -134,7 +132,7 @@ async def _stored(host: Host, id: str) -> tuple[Runs, StoredRun]:
 
 
 async def _worked_on(
-    pipeline: Pipeline,
+    pipeline: CompiledPipeline,
     host: Host,
     stored: StoredRun,
     steps: Mapping[str, StoredStep],

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.errors import OrchestratorError
 from orchestrator.pipeline.execution.journal import Journal
 
 if TYPE_CHECKING:
@@ -113,23 +112,3 @@ async def engine_at_hand() -> Orchestrator:
 
 def _as_it_is(scope: str) -> str:
     return scope
-
-
-class ToolFailed(OrchestratorError):
-    """A tool gave no result. `may_have_happened` says that what it changes may have been changed."""
-
-    code = "tool"
-
-    def __init__(
-        self,
-        message: str,
-        *,
-        remedy: str = "",
-        retryable: bool = False,
-        may_have_happened: bool = False,
-        retry_after_s: float | None = None,
-    ) -> None:
-        super().__init__(message, remedy=remedy)
-        self.retryable = retryable
-        self.may_have_happened = may_have_happened
-        self.retry_after_s = retry_after_s

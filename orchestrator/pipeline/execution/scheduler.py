@@ -13,23 +13,21 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from orchestrator.backends.http.retry import LONGEST_WAIT_S
 from orchestrator.budget import Budget, Ledger, from_nano
 from orchestrator.errors import BudgetExceeded, OrchestratorError
-from orchestrator.pipeline.compiled import Block, Node
+from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node
+from orchestrator.pipeline.errors import ToolFailed
 from orchestrator.pipeline.execution.journal import RunLedger, spent_usd
 from orchestrator.pipeline.execution.result import RunFailed, RunResult, StepResult
-from orchestrator.pipeline.execution.runtime import Host, ToolFailed
+from orchestrator.pipeline.execution.runtime import Host
 from orchestrator.pipeline.execution.step_context import Around, Running
 from orchestrator.pipeline.expressions.evaluation import Absent, ExpressionFailed, within_bounds
 from orchestrator.pipeline.language.step import OnError, Step
 from orchestrator.storage.runs import KEEP, StoredStep
 from orchestrator.trace import Event
-
-if TYPE_CHECKING:
-    from orchestrator.pipeline.pipeline import Pipeline
 
 DAY_S = 86_400.0
 GRACE_S = 0.1  # a search whose time is over ends by itself, with its best answer
@@ -41,7 +39,7 @@ log = logging.getLogger(__name__)
 class Run:
     """`finished` are the steps of an earlier part of the run; it spends from what it is `within`, too, and takes at most `seconds`."""
 
-    pipeline: Pipeline
+    pipeline: CompiledPipeline
     inputs: dict[str, Any]
     host: Host
     id: str
@@ -380,7 +378,7 @@ class Run:
         if self.host.runs is not None:
             await asyncio.to_thread(self.host.runs.cache, key, value, DAY_S if seconds is True else float(seconds))
 
-    async def called(self, pipeline: Pipeline, inputs: Mapping[str, Any], running: Running) -> Any:
+    async def called(self, pipeline: CompiledPipeline, inputs: Mapping[str, Any], running: Running) -> Any:
         """Another pipeline within this one: its steps are kept under the path of the step that calls it, and spend from its account."""
         limits = pipeline.document.budget
         budget = Budget(usd=limits.usd, tokens=limits.tokens, calls=limits.calls)

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.budget import Budget, Ledger
-from orchestrator.pipeline.compiled import Node
+from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node
 from orchestrator.pipeline.execution.runtime import Host
-from orchestrator.trace import Trace
+from orchestrator.pipeline.language.contracts import CheckedPipeline
+from orchestrator.storage.runs import StoredStep
+from orchestrator.trace import Event, Trace
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
-    from orchestrator.pipeline.execution.scheduler import Run
-    from orchestrator.pipeline.pipeline import Pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,43 @@ class Around:
     deadline_s: float | None
 
 
+class RunView(Protocol):
+    """The run that a step belongs to, as far as its steps use it."""
+
+    host: Host
+    pipeline: CompiledPipeline
+    begun: set[str]
+    finished: Mapping[str, StoredStep]
+    on_event: Callable[[Event], None] | None
+    latest: str | None
+    simulated: bool
+
+    def now_s(self) -> float:
+        """Seconds since the run began."""
+
+    def key_of(self, path: str) -> str:
+        """Identifies the step at a path in this run."""
+
+    def emit(self, kind: str, **detail: Any) -> None:
+        """Tells whoever looks at the run of something."""
+
+    def redacted(self, value: Any) -> Any:
+        """A value without the secrets that it may hold."""
+
+    async def block(self, block: Block, values: dict[str, Any], prefix: str, around: Around) -> None:
+        """Runs steps, each when all that it waits for has ended; their values go into `values`."""
+
+    async def one(self, node: Node, values: Mapping[str, Any], path: str, around: Around) -> Any:
+        """Runs one step, and gives its value."""
+
+    async def called(self, pipeline: CompiledPipeline, inputs: Mapping[str, Any], running: Running) -> Any:
+        """Runs another pipeline as a part of this run."""
+
+
 class Running:
     """One step under way, as its verb sees it."""
 
-    def __init__(self, run: Run, node: Node, path: str, values: Mapping[str, Any], around: Around) -> None:
+    def __init__(self, run: RunView, node: Node, path: str, values: Mapping[str, Any], around: Around) -> None:
         self._run = run
         self.node = node
         self.path = path
@@ -53,7 +86,7 @@ class Running:
         return self._run.host
 
     @property
-    def pipeline(self) -> Pipeline:
+    def pipeline(self) -> CompiledPipeline:
         return self._run.pipeline
 
     @property
@@ -109,8 +142,9 @@ class Running:
         value = values[node.name] = await self._run.one(node, values, f"{self.path}.{node.name}", self.around)
         return value
 
-    async def call(self, pipeline: Pipeline, inputs: Mapping[str, Any]) -> Any:
+    async def call(self, pipeline: CheckedPipeline, inputs: Mapping[str, Any]) -> Any:
         """Runs another pipeline as a part of this run."""
+        assert isinstance(pipeline, CompiledPipeline)
         return await self._run.called(pipeline, inputs, self)
 
     def keeps(self, path: str) -> bool:

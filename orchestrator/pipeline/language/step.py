@@ -8,18 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from orchestrator.pipeline.expressions.types import ValueType
+from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Forecast, StepContext
 from orchestrator.pipeline.language.document import StepBudget
 from orchestrator.pipeline.language.fields import ConditionField, Seconds, Strict, Takes, ValueField, refers_to
-
-if TYPE_CHECKING:
-    from orchestrator.pipeline.analysis.forecast import Forecast, Outlook
-    from orchestrator.pipeline.execution.step_context import Running
-    from orchestrator.pipeline.loading.check_context import At
 
 Steps = Annotated[dict[str, Any], Field(min_length=1), refers_to("Steps")]
 
@@ -54,22 +50,20 @@ class Step(Strict):
     """The run does not wait for it to give its output."""
     description: str = ""
 
-    def gives(self, at: At) -> ValueType:
+    def gives(self, at: CheckContext) -> ValueType:
         """Checks at load time what only this verb can check, and says what type of value it gives. Mistakes are told to `at`."""
         raise TypeError(f"the verb {self.verb!r} must define gives()")
 
-    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
         """Does it. `given` are the fields that may hold expressions, with their values; the result is JSON."""
         raise TypeError(f"the verb {self.verb!r} must define perform()")
 
-    def inner(self, at: At) -> Mapping[str, Inner]:
+    def inner(self, at: CheckContext) -> Mapping[str, Inner]:
         """The steps within this one, by a name for them. Called before `gives`, which finds them checked in `at.blocks`."""
         return {}
 
-    def forecast(self, outlook: Outlook) -> Forecast:
+    def forecast(self, outlook: Estimator) -> Forecast:
         """What it will probably cost and how long it will take; nothing, unless a verb knows better."""
-        from orchestrator.pipeline.analysis.forecast import Forecast
-
         return Forecast()
 
     @property

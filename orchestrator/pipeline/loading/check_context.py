@@ -4,28 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
-from orchestrator.pipeline.compiled import Block
+from orchestrator.pipeline.checks.settings import Check, read_checks
+from orchestrator.pipeline.compiled import Block, CompiledPipeline
 from orchestrator.pipeline.expressions.evaluation import Compute
 from orchestrator.pipeline.expressions.scope import Scope
 from orchestrator.pipeline.expressions.templates import OPEN
 from orchestrator.pipeline.expressions.type_inference import assumed, suggestion
 from orchestrator.pipeline.expressions.types import ANY, ValueType
+from orchestrator.pipeline.language.contracts import ToolContext
 from orchestrator.pipeline.language.prompts import Prompt, PromptProblem, is_prompt_file, parse_prompt
 from orchestrator.pipeline.language.sources import Sources, Where
+from orchestrator.pipeline.tools import Tool
 
-if TYPE_CHECKING:
-    from orchestrator.pipeline.checks.settings import Check
-    from orchestrator.pipeline.loading.loader import Loader
-    from orchestrator.pipeline.pipeline import Pipeline
-    from orchestrator.pipeline.tools import Tool
+
+class LoaderView(ToolContext, Protocol):
+    """The loader of the file that a step stands in, as far as the check of a step uses it."""
+
+    models: Collection[str] | None
+    tools: dict[str, Tool]
+
+    def is_read(self, step: str, field: str) -> bool:
+        """Whether an expression of the file may read a field of what a step of this name gives."""
+
+    def called(self, where: Where, name: str) -> CompiledPipeline | None:
+        """The pipeline of another file."""
 
 
 class At:
     """One step while it is checked: its place, what it can use, and how to tell what is wrong with it."""
 
-    def __init__(self, loader: Loader, name: str, where: Where, scope: Scope, depth: int) -> None:
+    def __init__(self, loader: LoaderView, name: str, where: Where, scope: Scope, depth: int) -> None:
         self._loader = loader
         self.name = name
         self.where = where
@@ -121,9 +131,7 @@ class At:
         return self._loader.schema(stated, (*self.where, *where))
 
     def checks(self, stated: Sequence[Any], *where: str | int) -> list[Check]:
-        from orchestrator.pipeline.checks.settings import read_checks
-
         return read_checks(stated, self, where)
 
-    def pipeline(self, name: str, *where: str | int) -> Pipeline | None:
+    def pipeline(self, name: str, *where: str | int) -> CompiledPipeline | None:
         return self._loader.called((*self.where, *where), name)

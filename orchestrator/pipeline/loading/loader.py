@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from orchestrator.pipeline.compiled import Block, Node, gathering, ordered, taking
+from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node, gathering, ordered, taking
 from orchestrator.pipeline.expressions.evaluation import Compute
 from orchestrator.pipeline.expressions.scope import Scope
 from orchestrator.pipeline.expressions.templates import guards_of, names_used
@@ -23,10 +23,7 @@ from orchestrator.pipeline.language.value_compiler import Values
 from orchestrator.pipeline.loading.check_context import At
 from orchestrator.pipeline.loading.references import Read, fields_read, inner_names, inner_steps
 from orchestrator.pipeline.loading.step_registry import find_verb
-from orchestrator.pipeline.pipeline import Pipeline
-
-if TYPE_CHECKING:
-    from orchestrator.pipeline.tools import Tool
+from orchestrator.pipeline.tools import Tool, read_tools
 
 MOST_NESTING = 8
 MOST_STEPS = 2_000
@@ -45,7 +42,7 @@ def load(
     parents: tuple[Path, ...] = (),
     allow_python: bool = False,
     warnings: list[Diagnostic] | None = None,
-) -> Pipeline:
+) -> CompiledPipeline:
     """Raises `InvalidPipeline` with every mistake; what is only doubtful goes into `warnings`. `models` are the names of the fleet, if it is known;
     files must lie within `root` (the folder one works in, or the file's own).
     """
@@ -84,9 +81,7 @@ class Loader:
         self._steps = 0
         self._read: Read | None = None
 
-    def pipeline(self) -> Pipeline | None:
-        from orchestrator.pipeline.tools import read_tools
-
+    def pipeline(self) -> CompiledPipeline | None:
         sources = self.sources
         if not sources.load():
             return None
@@ -107,7 +102,7 @@ class Loader:
         self._unused(block)
         secrets = [value for name, value in env.items() if name in self.values.secret_names and value and len(value) >= LEAST_SECRET]
         schema = schema_of_inputs({name: self._input(each, name) for name, each in document.inputs.items()})
-        pipeline = Pipeline(
+        pipeline = CompiledPipeline(
             document, sources.path, sources.digest, schema, env, tuple(secrets), self.tools, block, sources.root, tuple(sources.read)
         )
         self._tests(document.tests, pipeline)
@@ -169,7 +164,7 @@ class Loader:
         except ValidationError:
             return None
 
-    def _tests(self, tests: Sequence[Test], pipeline: Pipeline) -> None:
+    def _tests(self, tests: Sequence[Test], pipeline: CompiledPipeline) -> None:
         """What tests name must be there: inputs, steps, tools, and what they look at."""
         paths = [path for path, _ in pipeline.block.walk()]
         known = ("output", "usd", "seconds", "error", "partial", *paths)
@@ -365,7 +360,7 @@ class Loader:
             return None
         return found if isinstance(found, dict) else None
 
-    def called(self, where: Where, name: str) -> Pipeline | None:
+    def called(self, where: Where, name: str) -> CompiledPipeline | None:
         """The pipeline of another file."""
         path = self.sources.path_of(where, name)
         if path is None:

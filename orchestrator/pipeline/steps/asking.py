@@ -11,13 +11,13 @@ from orchestrator.backends.base import Backend, Request
 from orchestrator.backends.billing import bill_of, worst_case
 from orchestrator.budget import Budget, Ledger
 from orchestrator.errors import NoAdequateModel, OrchestratorError, UnknownModel
+from orchestrator.pipeline.language.contracts import StepContext
 from orchestrator.types import Answer, Completion, Query
 from orchestrator.verifiers import Verifier, find_json
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.memory import RecalledRecord
-    from orchestrator.pipeline.execution.step_context import Running
     from orchestrator.search.state import Strategy
     from orchestrator.trace import Trace
 
@@ -40,7 +40,7 @@ class NoForm(OrchestratorError):
 
 
 async def answered(
-    running: Running, query: Query, *, strategy: str | Strategy | None, checks: Sequence[Verifier] = (), budget: Budget | None = None
+    running: StepContext, query: Query, *, strategy: str | Strategy | None, checks: Sequence[Verifier] = (), budget: Budget | None = None
 ) -> Answer:
     """The engine's answer, paid from the step's account."""
     engine = await running.engine()
@@ -64,7 +64,7 @@ async def answered(
     return answer
 
 
-async def asked(running: Running, query: Query, model: str) -> Answer | None:
+async def asked(running: StepContext, query: Query, model: str) -> Answer | None:
     """One draft of one model, without an estimate of how right it is; `None` where the fleet does more with an answer than give it."""
     engine = await running.engine()
     _known(engine, model)

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr, WithJsonSchema
 
 from orchestrator.pipeline.expressions.evaluation import Compute
 from orchestrator.pipeline.expressions.templates import guards_of
 from orchestrator.pipeline.expressions.types import BOOL, NULL, ValueType, joined
+from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Forecast, StepContext
 from orchestrator.pipeline.language.fields import REFERS, ConditionField, Strict
 from orchestrator.pipeline.language.step import Inner, Step, Steps
-
-if TYPE_CHECKING:
-    from orchestrator.pipeline.analysis.forecast import Forecast, Outlook
-    from orchestrator.pipeline.execution.step_context import Running
-    from orchestrator.pipeline.loading.check_context import At
 
 
 class Arm(Strict):
@@ -36,14 +32,14 @@ class BranchStep(Step):
     branch: Annotated[list[Arm], Field(min_length=1, max_length=100), WithJsonSchema({"type": "array", "items": {REFERS: "Arm"}})]
     _arms: list[tuple[Compute | None, str, Compute | None]] = PrivateAttr(default_factory=list)
 
-    def inner(self, at: At) -> Mapping[str, Inner]:
+    def inner(self, at: CheckContext) -> Mapping[str, Inner]:
         return {
             str(index): Inner(arm.do, ("branch", index, "do"), arm.output, at.assumed(guards_of(arm.when)))
             for index, arm in enumerate(self.branch)
             if arm.do is not None
         }
 
-    def gives(self, at: At) -> ValueType:
+    def gives(self, at: CheckContext) -> ValueType:
         types, has_last = [], False
         for index, arm in enumerate(self.branch):
             here = ("branch", index)
@@ -80,12 +76,12 @@ class BranchStep(Step):
         found = joined(types)
         return found if has_last else found.maybe(f"no arm of '{at.name}' may hold, and it has no 'otherwise'")
 
-    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
         for when, block, compute in self._arms:
             if when is None or when(running.values) is True:
                 running.emit("branched", arm=block or "value")
                 return compute(running.values) if compute is not None else await running.block(block, suffix=f"[{block}]")
         return None
 
-    def forecast(self, outlook: Outlook) -> Forecast:
+    def forecast(self, outlook: Estimator) -> Forecast:
         return outlook.of_branch()

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import ANY, OBJECT, ValueType, type_of_schema
+from orchestrator.pipeline.language.contracts import CheckContext, CheckedPipeline, Estimator, Forecast, StepContext
 from orchestrator.pipeline.language.fields import Takes
 from orchestrator.pipeline.language.step import Step
-
-if TYPE_CHECKING:
-    from orchestrator.pipeline.analysis.forecast import Forecast, Outlook
-    from orchestrator.pipeline.execution.step_context import Running
-    from orchestrator.pipeline.loading.check_context import At
-    from orchestrator.pipeline.pipeline import Pipeline
 
 
 class CallStep(Step):
@@ -30,15 +25,15 @@ class CallStep(Step):
     _called: Any = PrivateAttr(None)
 
     @property
-    def called(self) -> Pipeline:
-        found: Pipeline = self._called
+    def called(self) -> CheckedPipeline:
+        found: CheckedPipeline = self._called
         return found
 
     @property
     def has_effects(self) -> bool:
         return False  # those of its steps are its steps' own
 
-    def gives(self, at: At) -> ValueType:
+    def gives(self, at: CheckContext) -> ValueType:
         found = self._called = at.pipeline(self.pipeline, "pipeline")
         if found is None:
             return ANY
@@ -59,8 +54,8 @@ class CallStep(Step):
                 at.problem("E601", f"{found.name} needs the input '{name}'", "inputs", key=True)
         return found.block.type
 
-    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
         return await running.call(self.called, given.get("inputs") or {})
 
-    def forecast(self, outlook: Outlook) -> Forecast:
+    def forecast(self, outlook: Estimator) -> Forecast:
         return outlook.of_pipeline(self.called)

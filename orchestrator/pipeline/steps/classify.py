@@ -5,19 +5,15 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
 from orchestrator.pipeline.expressions.types import ValueType
+from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Forecast, StepContext
 from orchestrator.pipeline.language.fields import NumberField, Strict, TextField
 from orchestrator.pipeline.language.step import Step
 from orchestrator.pipeline.steps.answer_types import choice_type
-
-if TYPE_CHECKING:
-    from orchestrator.pipeline.analysis.forecast import Forecast, Outlook
-    from orchestrator.pipeline.execution.step_context import Running
-    from orchestrator.pipeline.loading.check_context import At
 
 ENOUGH = 0.9
 LEAST_EXAMPLES = 2  # of each label, so that one can be left out
@@ -49,7 +45,7 @@ class ClassifyStep(Step):
     def about(self) -> dict[str, str]:
         return dict(self.labels) if isinstance(self.labels, dict) else dict.fromkeys(self.labels, "")
 
-    def gives(self, at: At) -> ValueType:
+    def gives(self, at: CheckContext) -> ValueType:
         labels = list(self.about)
         for index, name in enumerate(self.models or ()):
             at.model(name, "models", index)
@@ -62,7 +58,7 @@ class ClassifyStep(Step):
             )
         return choice_type(labels)
 
-    def _read(self, at: At, labels: list[str]) -> list[tuple[str, str]]:
+    def _read(self, at: CheckContext, labels: list[str]) -> list[tuple[str, str]]:
         if isinstance(self.examples, str):
             found = at.file(self.examples, "examples")
             if found is None:
@@ -86,7 +82,7 @@ class ClassifyStep(Step):
                 return []
         return [(example.text, example.label) for example in examples]
 
-    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
         import asyncio
 
         from orchestrator.pipeline.steps.labelling import chosen
@@ -108,5 +104,5 @@ class ClassifyStep(Step):
         found: dict[str, float] = self._centroids.probabilities(text)
         return found
 
-    def forecast(self, outlook: Outlook) -> Forecast:
+    def forecast(self, outlook: Estimator) -> Forecast:
         return outlook.of_search(self, "adaptive", self.models)

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from orchestrator.pipeline.expressions.types import BOOL, NUMBER, TEXT, ValueType, record
+from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Forecast, StepContext
 from orchestrator.pipeline.language.fields import NumberField, Strict, TextField
 from orchestrator.pipeline.language.step import Step
 
 if TYPE_CHECKING:
     from orchestrator.decisions import Question as Asked
-    from orchestrator.pipeline.analysis.forecast import Forecast, Outlook
-    from orchestrator.pipeline.execution.step_context import Running
-    from orchestrator.pipeline.loading.check_context import At
 
 YES_NO = {"yes": "", "no": ""}
 
@@ -47,12 +45,12 @@ class DecideStep(Step):
     def questions(self) -> dict[str, Question]:
         return {name: Question(ask=each) if isinstance(each, str) else each for name, each in self.decide.items()}
 
-    def gives(self, at: At) -> ValueType:
+    def gives(self, at: CheckContext) -> ValueType:
         for index, name in enumerate(self.models or ()):
             at.model(name, "models", index)
         return record({name: _type(question) for name, question in self.questions.items()})
 
-    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
         import asyncio
 
         from orchestrator.pipeline.steps.labelling import chosen, decided
@@ -69,7 +67,7 @@ class DecideStep(Step):
         answers = await asyncio.gather(*map(one, self.questions.values()))
         return dict(zip(self.questions, answers, strict=True))
 
-    def forecast(self, outlook: Outlook) -> Forecast:
+    def forecast(self, outlook: Estimator) -> Forecast:
         return outlook.of_search(self, "adaptive", self.models).times(len(self.decide))
 
 

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from orchestrator.pipeline.checks.settings import Check
 from orchestrator.pipeline.expressions.types import ANY, ValueType, type_of_schema
+from orchestrator.pipeline.language.contracts import AnswerCheck, CheckContext, Estimator, Forecast, StepContext
 from orchestrator.pipeline.language.fields import NumberField, TextField
 from orchestrator.pipeline.language.step import Step
 from orchestrator.pipeline.steps.answer_types import answer_type
-
-if TYPE_CHECKING:
-    from orchestrator.pipeline.analysis.forecast import Forecast, Outlook
-    from orchestrator.pipeline.execution.step_context import Running
-    from orchestrator.pipeline.loading.check_context import At
 
 RULES = (
     "You extract data from a text. Take everything from the text and nothing from elsewhere; what the text does not say is null, or left out. The "
@@ -39,9 +34,9 @@ class ExtractStep(Step):
     """Checks, beside that of the schema: `holds` for conditions between the parts."""
     max_tokens: int | None = Field(default=None, ge=1)
     _schema: dict[str, Any] | None = PrivateAttr(None)
-    _checks: list[Check] = PrivateAttr(default_factory=list)
+    _checks: Sequence[AnswerCheck] = PrivateAttr(default_factory=list)
 
-    def gives(self, at: At) -> ValueType:
+    def gives(self, at: CheckContext) -> ValueType:
         for index, name in enumerate(self.models or ()):
             at.model(name, "models", index)
         self._schema = at.schema(self.schema_, "schema")
@@ -50,7 +45,7 @@ class ExtractStep(Step):
         self._checks = at.checks(self.verify, "verify")
         return answer_type(value)
 
-    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
         from orchestrator.pipeline.steps.asking import answered, as_value, value_of
         from orchestrator.types import Query
 
@@ -69,5 +64,5 @@ class ExtractStep(Step):
         answer = await answered(running, query, strategy=None, checks=checks)
         return {**as_value(answer), "value": value_of(answer, "the data")}
 
-    def forecast(self, outlook: Outlook) -> Forecast:
+    def forecast(self, outlook: Estimator) -> Forecast:
         return outlook.of_search(self, "adaptive", self.models)

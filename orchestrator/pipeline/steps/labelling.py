@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from orchestrator.budget import Ledger
+from orchestrator.pipeline.language.contracts import StepContext
 from orchestrator.pipeline.steps.asking import answered
 from orchestrator.types import Answer, Query
 from orchestrator.verifiers import Verdict
@@ -21,7 +22,6 @@ from orchestrator.verifiers import Verdict
 if TYPE_CHECKING:
     from orchestrator.decisions import Question
     from orchestrator.memory import Encoder
-    from orchestrator.pipeline.execution.step_context import Running
 
 TEMPERATURES = tuple(float(t) for t in np.geomspace(0.005, 1.0, 25))
 RULES = (
@@ -78,7 +78,7 @@ def _log_loss(scores: np.ndarray[Any, Any], of: np.ndarray[Any, Any]) -> float:
 
 
 async def chosen(
-    running: Running,
+    running: StepContext,
     text: str,
     labels: Mapping[str, str],
     *,
@@ -101,7 +101,7 @@ async def chosen(
 
 
 async def decided(
-    running: Running, text: str, questions: Mapping[str, Question], models: Sequence[str] | None
+    running: StepContext, text: str, questions: Mapping[str, Question], models: Sequence[str] | None
 ) -> dict[str, dict[str, Any]] | None:
     """The same by probabilities that a model states, of the cheapest whose numbers are calibrated for such questions; `None` where there is none.
 

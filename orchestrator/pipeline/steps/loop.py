@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
 from orchestrator.pipeline.expressions.evaluation import Compute, ExpressionFailed, within_bounds
 from orchestrator.pipeline.expressions.types import ANY, BOOL, NUMBER, ValueType
+from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Forecast, StepContext
 from orchestrator.pipeline.language.fields import ConditionField, Strict
 from orchestrator.pipeline.language.step import Inner, Step, Steps
-
-if TYPE_CHECKING:
-    from orchestrator.pipeline.analysis.forecast import Forecast, Outlook
-    from orchestrator.pipeline.execution.step_context import Running
-    from orchestrator.pipeline.loading.check_context import At
 
 MOST_ROUNDS = 1_000
 
@@ -37,11 +33,11 @@ class LoopStep(Step):
     loop: Rounds
     _until: Compute | None = PrivateAttr(None)
 
-    def inner(self, at: At) -> Mapping[str, Inner]:
+    def inner(self, at: CheckContext) -> Mapping[str, Inner]:
         names = {"last": ANY.maybe("there is no last round in the first one"), "index": NUMBER}
         return {"do": Inner(self.loop.do, ("loop", "do"), self.loop.output, names)}
 
-    def gives(self, at: At) -> ValueType:
+    def gives(self, at: CheckContext) -> ValueType:
         block = at.blocks.get("do")
         if self.loop.until is not None:
             steps = {node.name: node.type for node in block.nodes} if block is not None else {}
@@ -49,7 +45,7 @@ class LoopStep(Step):
             self._until = at.computed(self.loop.until)
         return block.type if block is not None else ANY
 
-    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
         last: Any = None
         for index in range(self.loop.at_most):
             more = {"last": last, "index": index}
@@ -63,5 +59,5 @@ class LoopStep(Step):
                 raise ExpressionFailed(running.note, remedy="Raise `at_most`, or state `otherwise: last`")
         return last
 
-    def forecast(self, outlook: Outlook) -> Forecast:
+    def forecast(self, outlook: Estimator) -> Forecast:
         return outlook.of_loop(self.loop.at_most, bool(self.loop.until))

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.pipeline.expressions.types import ANY, LIST, NUMBER, ValueType, joined, list_of
+from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Forecast, StepContext
 from orchestrator.pipeline.language.fields import ListField
 from orchestrator.pipeline.language.step import Inner, OnError, Step, Steps
-
-if TYPE_CHECKING:
-    from orchestrator.pipeline.analysis.forecast import Forecast, Outlook
-    from orchestrator.pipeline.execution.step_context import Running
-    from orchestrator.pipeline.loading.check_context import At
 
 MOST_ITEMS = 100_000
 
@@ -32,19 +28,19 @@ class MapStep(Step):
     output: Any = None
     """What is given for each item; it can use the item and the steps."""
 
-    def inner(self, at: At) -> Mapping[str, Inner]:
+    def inner(self, at: CheckContext) -> Mapping[str, Inner]:
         at.name_for("as", self.as_)
         item = at.types.get("map", LIST).item or ANY
         return {"do": Inner(self.do, ("do",), self.output, {self.as_: item, "index": NUMBER})}
 
-    def gives(self, at: At) -> ValueType:
+    def gives(self, at: CheckContext) -> ValueType:
         block = at.blocks.get("do")
         item = block.type if block is not None else ANY
         if isinstance(self.on_error, OnError):
             item = joined([item, at.type_of(self.on_error.give, "on_error", "give")])
         return list_of(item)
 
-    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
         items = given["map"]
         if not isinstance(items, list):
             raise TypeError(f"map takes a list, and this is {type(items).__name__}")
@@ -75,7 +71,7 @@ class MapStep(Step):
             return [give if index in failed else each for index, each in enumerate(found)]
         return [each for index, each in enumerate(found) if index not in failed]
 
-    def forecast(self, outlook: Outlook) -> Forecast:
+    def forecast(self, outlook: Estimator) -> Forecast:
         return outlook.of_map(self, self.at_once)
 
 

@@ -10,13 +10,12 @@ from pydantic import Field
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.pipeline.expressions.types import NUMBER, TEXT, ValueType, list_of, record
+from orchestrator.pipeline.language.contracts import CheckContext, StepContext
 from orchestrator.pipeline.language.fields import Count, ListField, ScopeField, TextField
 from orchestrator.pipeline.language.step import Step
 
 if TYPE_CHECKING:
     from orchestrator.memory import Memory
-    from orchestrator.pipeline.execution.step_context import Running
-    from orchestrator.pipeline.loading.check_context import At
 
 ITEM = record(id=TEXT, text=TEXT, time=TEXT.maybe("a memory may have no time"), speaker=TEXT, source=TEXT, score=NUMBER)
 
@@ -30,10 +29,10 @@ class _MemoryStep(Step):
     scope: ScopeField = "default"
     """Whose memory: `tenant/user/session`. What is filled in cannot hold a /."""
 
-    async def _memory(self, running: Running) -> Memory:
+    async def _memory(self, running: StepContext) -> Memory:
         return (await running.engine()).need_memory()
 
-    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
         import asyncio
 
         from orchestrator.memory import MemoryFailure
@@ -45,7 +44,7 @@ class _MemoryStep(Step):
         except (MemoryFailure, KeyError, ValueError) as error:
             raise MemoryStepFailed(str(error), remedy="Check scope and values of the step") from None
 
-    def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: Running) -> Any:
+    def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: StepContext) -> Any:
         raise TypeError("a memory step must define done()")
 
 
@@ -57,10 +56,10 @@ class RecallStep(_MemoryStep):
     tokens: Annotated[Count, Field(ge=0)] = 800
     limit: Annotated[int, Field(ge=1)] | None = None
 
-    def gives(self, at: At) -> ValueType:
+    def gives(self, at: CheckContext) -> ValueType:
         return record(text=TEXT, items=list_of(ITEM), tokens=NUMBER)
 
-    def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: Running) -> Any:
+    def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: StepContext) -> Any:
         found = memory.recall(given["query"], scope, token_budget=self.tokens, limit=self.limit)
         items = [
             {
@@ -88,10 +87,10 @@ class RememberStep(_MemoryStep):
     def has_effects(self) -> bool:
         return True
 
-    def gives(self, at: At) -> ValueType:
+    def gives(self, at: CheckContext) -> ValueType:
         return record(id=TEXT, said=NUMBER)
 
-    def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: Running) -> Any:
+    def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: StepContext) -> Any:
         mark = f"run:{hashlib.sha256(running.key.encode()).hexdigest()[:16]}"
         if running.was_begun:
             for record_ in memory.export(scope):
@@ -115,12 +114,12 @@ class ForgetStep(_MemoryStep):
     def has_effects(self) -> bool:
         return True
 
-    def gives(self, at: At) -> ValueType:
+    def gives(self, at: CheckContext) -> ValueType:
         if (self.ids is None) != self.everything:
             at.problem("E106", f"{at.what}: say which ids to forget, or everything: true", key=True)
         return record(forgotten=NUMBER, left=NUMBER)
 
-    def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: Running) -> Any:
+    def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: StepContext) -> Any:
         stated = given.get("ids")
         ids = None if stated is None else [int(str(each).removeprefix("m:")) for each in stated]
         receipt = memory.forget(scope, ids)
@@ -134,9 +133,9 @@ class SummarizeStep(_MemoryStep):
     session: TextField | None = None
     tokens: Annotated[Count, Field(ge=1)] = 300
 
-    def gives(self, at: At) -> ValueType:
+    def gives(self, at: CheckContext) -> ValueType:
         return record(text=TEXT, sources=list_of(TEXT))
 
-    def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: Running) -> Any:
+    def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: StepContext) -> Any:
         found = memory.summarize(scope, session=given.get("session"), token_budget=self.tokens)
         return {"text": found.text, "sources": [f"m:{each}" for each in found.sources]}

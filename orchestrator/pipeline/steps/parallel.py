@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from orchestrator.errors import OrchestratorError
 from orchestrator.pipeline.expressions.types import ANY, ValueType, joined, list_of
+from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Forecast, StepContext
 from orchestrator.pipeline.language.fields import Strict
 from orchestrator.pipeline.language.step import Inner, Step, Steps
-
-if TYPE_CHECKING:
-    from orchestrator.pipeline.analysis.forecast import Forecast, Outlook
-    from orchestrator.pipeline.execution.step_context import Running
-    from orchestrator.pipeline.loading.check_context import At
 
 
 class Lanes(Strict):
@@ -32,10 +28,10 @@ class ParallelStep(Step):
     verb: ClassVar[str] = "parallel"
     parallel: Lanes
 
-    def inner(self, at: At) -> Mapping[str, Inner]:
+    def inner(self, at: CheckContext) -> Mapping[str, Inner]:
         return {"do": Inner(self.parallel.do, ("parallel", "do"), self.parallel.output)}
 
-    def gives(self, at: At) -> ValueType:
+    def gives(self, at: CheckContext) -> ValueType:
         block = at.blocks.get("do")
         if block is None:
             return ANY
@@ -50,16 +46,16 @@ class ParallelStep(Step):
             at.problem("E106", "a race gives the list of its first values; it has no 'output'", "parallel", "output", key=True)
         return list_of(joined(node.type for node in block.nodes))
 
-    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
         if self.parallel.first is None:
             return await running.block("do")
         return await _race(running, self.parallel.first, self.parallel.at_once)
 
-    def forecast(self, outlook: Outlook) -> Forecast:
+    def forecast(self, outlook: Estimator) -> Forecast:
         return outlook.of_block()
 
 
-async def _race(running: Running, first: int, at_once: int) -> list[Any]:
+async def _race(running: StepContext, first: int, at_once: int) -> list[Any]:
     """The values that come first; those that an earlier part of the run had count as first."""
     import asyncio
 

@@ -9,19 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, PrivateAttr, WithJsonSchema
 
 from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_GROUP, STRATEGY_NAMES
-from orchestrator.pipeline.checks.settings import Check, sources_of
+from orchestrator.pipeline.checks.settings import sources_of
 from orchestrator.pipeline.expressions.functions import as_text
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import OBJECT, ValueType, type_of_schema
+from orchestrator.pipeline.language.contracts import AnswerCheck, CheckContext, Estimator, Forecast, StepContext
 from orchestrator.pipeline.language.fields import ListField, NumberField, Strict, Takes, TextField, Usd
 from orchestrator.pipeline.language.prompts import Prompt, is_prompt_file
 from orchestrator.pipeline.language.step import Step
 from orchestrator.pipeline.steps.answer_types import answer_type
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.analysis.forecast import Forecast, Outlook
-    from orchestrator.pipeline.execution.step_context import Running
-    from orchestrator.pipeline.loading.check_context import At
     from orchestrator.types import Message, Query
 
 NAMES = (*STRATEGY_NAMES, *STRATEGY_ALIASES)
@@ -41,7 +39,7 @@ class Ready:
     file: Prompt | None = None
     rules: Prompt | None = None
     schema: dict[str, Any] | None = None
-    checks: tuple[Check, ...] = ()
+    checks: tuple[AnswerCheck, ...] = ()
 
 
 class Prompted(Step):
@@ -67,7 +65,7 @@ class Prompted(Step):
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     _ready: Ready = PrivateAttr(default_factory=lambda: Ready())
 
-    def gives(self, at: At) -> ValueType:
+    def gives(self, at: CheckContext) -> ValueType:
         given = self.with_
         file = at.prompt(self.prompt, given, "prompt")
         rules = at.prompt(self.system, given, "system") if self.system is not None else None
@@ -86,7 +84,7 @@ class Prompted(Step):
     def ready(self) -> Ready:
         return self._ready
 
-    def query(self, running: Running, given: Mapping[str, Any], **more: Any) -> Query:
+    def query(self, running: StepContext, given: Mapping[str, Any], **more: Any) -> Query:
         from orchestrator.pipeline.steps.asking import notes_of
         from orchestrator.types import Query
 
@@ -111,7 +109,7 @@ class Prompted(Step):
             **more,
         )
 
-    async def answer(self, running: Running, query: Query, strategy: str) -> dict[str, Any]:
+    async def answer(self, running: StepContext, query: Query, strategy: str) -> dict[str, Any]:
         from orchestrator.pipeline.steps.asking import answered, as_value, value_of
 
         ready = self._ready
@@ -137,7 +135,7 @@ class SearchStep(Prompted):
     may_abstain: bool = False
     """Give no answer rather than one that is believed less than `quality`."""
 
-    def gives(self, at: At) -> ValueType:
+    def gives(self, at: CheckContext) -> ValueType:
         if self.search not in NAMES and self.search not in _plugins():
             at.problem(
                 "E107", f"{at.what}: unknown strategy '{self.search}'", "search", hint=suggestion(self.search, [*NAMES, *_plugins()])
@@ -146,12 +144,12 @@ class SearchStep(Prompted):
             at.model(name, "models", index)
         return super().gives(at)
 
-    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
         models = None if self.models is None else frozenset(self.models)
         more = {"quality": given.get("quality"), "value_usd": self.value_usd, "may_abstain": self.may_abstain}
         return await self.answer(running, self.query(running, given, models=models, **more), self.search)
 
-    def forecast(self, outlook: Outlook) -> Forecast:
+    def forecast(self, outlook: Estimator) -> Forecast:
         return outlook.of_search(self, self.search, self.models)
 
 
@@ -163,13 +161,13 @@ class AskStep(Prompted):
     """The model: a name of the fleet, or an expression that gives one."""
     _is_plain: bool = PrivateAttr(False)
 
-    def gives(self, at: At) -> ValueType:
+    def gives(self, at: CheckContext) -> ValueType:
         at.model(self.ask, "ask")
         gives = super().gives(at)
         self._is_plain = not self._ready.checks and self._ready.schema is None and not at.is_read("confidence")
         return gives
 
-    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
         model = given["ask"]
         query = self.query(running, given, models=frozenset([model]))
         if self._is_plain:
@@ -180,7 +178,7 @@ class AskStep(Prompted):
                 return {name: each for name, each in as_value(found).items() if name != "confidence"}
         return await self.answer(running, query, "single")
 
-    def forecast(self, outlook: Outlook) -> Forecast:
+    def forecast(self, outlook: Estimator) -> Forecast:
         return outlook.of_search(self, "single", None if "${" in self.ask else [self.ask])
 
 

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from orchestrator.pipeline.expressions.types import BOOL, NUMBER, TEXT, ValueType, record
+from orchestrator.pipeline.language.contracts import CheckContext, StepContext
 from orchestrator.pipeline.language.fields import NumberField, TextField
 from orchestrator.pipeline.language.step import Step
 from orchestrator.pipeline.steps.answer_types import UNPRICED
-
-if TYPE_CHECKING:
-    from orchestrator.pipeline.execution.step_context import Running
-    from orchestrator.pipeline.loading.check_context import At
 
 
 class RouteStep(Step):
@@ -26,7 +23,7 @@ class RouteStep(Step):
     models: list[str] | None = Field(default=None, min_length=1)
     quality: NumberField | None = None
 
-    def gives(self, at: At) -> ValueType:
+    def gives(self, at: CheckContext) -> ValueType:
         for index, name in enumerate(self.models or ()):
             at.model(name, "models", index)
         return record(
@@ -38,7 +35,7 @@ class RouteStep(Step):
             reason=TEXT,
         )
 
-    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
         import asyncio
 
         engine = await running.engine()

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from orchestrator.pipeline.expressions.types import ValueType
+from orchestrator.pipeline.language.contracts import CheckContext, StepContext
 from orchestrator.pipeline.language.fields import ValueField
 from orchestrator.pipeline.language.step import Step
-
-if TYPE_CHECKING:
-    from orchestrator.pipeline.execution.step_context import Running
-    from orchestrator.pipeline.loading.check_context import At
 
 
 class SayStep(Step):
@@ -20,8 +17,8 @@ class SayStep(Step):
     verb: ClassVar[str] = "say"
     say: ValueField
 
-    def gives(self, at: At) -> ValueType:
+    def gives(self, at: CheckContext) -> ValueType:
         return at.types.get("say") or at.type_of(self.say, "say")
 
-    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
         return given.get("say")

@@ -3,20 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field, PrivateAttr
 
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import ANY, OBJECT, ValueType
+from orchestrator.pipeline.language.contracts import CheckContext, StepContext, ToolSignature
 from orchestrator.pipeline.language.fields import Takes
 from orchestrator.pipeline.language.step import Step
 from orchestrator.pipeline.language.validation import field_names
-from orchestrator.pipeline.tools import Tool
-
-if TYPE_CHECKING:
-    from orchestrator.pipeline.execution.step_context import Running
-    from orchestrator.pipeline.loading.check_context import At
 
 
 class ToolStep(Step):
@@ -34,7 +30,7 @@ class ToolStep(Step):
     def has_effects(self) -> bool:
         return self._tool is None or bool(self._tool.has_effects)
 
-    def gives(self, at: At) -> ValueType:
+    def gives(self, at: CheckContext) -> ValueType:
         stated = dict(self.model_extra or {})
         types = {name: at.type_of(value, name) for name, value in stated.items()}
         types |= {name: at.type_of(value, "with", name) for name, value in self.with_.items()}
@@ -48,7 +44,7 @@ class ToolStep(Step):
         gives: ValueType = tool.gives
         return gives
 
-    def _hold(self, at: At, tool: Tool, stated: Mapping[str, Any], types: Mapping[str, ValueType]) -> None:
+    def _hold(self, at: CheckContext, tool: ToolSignature, stated: Mapping[str, Any], types: Mapping[str, ValueType]) -> None:
         """Holds the arguments against the tool's parameters."""
         parameters = tool.parameters or {}
         for name, given in types.items():
@@ -69,11 +65,11 @@ class ToolStep(Step):
             if parameter.required and name not in types:
                 at.problem("E503", f"{self.tool} needs the parameter '{name}'", "tool", hint=f"write {name}: ...")
 
-    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
         arguments = {**{name: compute(running.values) for name, compute in self._arguments.items()}, **(given.get("with") or {})}
         played = running.host.played.get(self.tool)
         if played is not None:
             return played()
         running.emit("tool_called", tool=self.tool)
-        tool: Tool = self._tool
+        tool: ToolSignature = self._tool
         return await tool.call(arguments, running)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
-from orchestrator.pipeline.checks.settings import Check
 from orchestrator.pipeline.expressions.types import BOOL, NUMBER, TEXT, ValueType, list_of, record
+from orchestrator.pipeline.language.contracts import AnswerCheck, CheckContext, StepContext
 from orchestrator.pipeline.language.fields import TextField
 from orchestrator.pipeline.language.step import Step
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.execution.step_context import Running
-    from orchestrator.pipeline.loading.check_context import At
     from orchestrator.verifiers import Verdict
 
 VERDICT = record(check=TEXT, passed=BOOL.maybe("a check may abstain"), score=NUMBER.maybe("a check may abstain"), feedback=TEXT)
@@ -32,13 +30,13 @@ class VerifyStep(Step):
     question: TextField | None = None
     all: bool = True
     """Make every check, also after one has failed."""
-    _checks: list[Check] = PrivateAttr(default_factory=list)
+    _checks: Sequence[AnswerCheck] = PrivateAttr(default_factory=list)
 
-    def gives(self, at: At) -> ValueType:
+    def gives(self, at: CheckContext) -> ValueType:
         self._checks = at.checks(self.verify, "verify")
         return record(passed=BOOL, score=NUMBER.maybe("no check could tell"), verdicts=list_of(VERDICT), feedback=TEXT)
 
-    async def perform(self, running: Running, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
         from orchestrator.pipeline.checks.verifiers import verdict_of
 
         question, text = given.get("question") or "", given["text"]

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.pipeline.errors import ToolFailed
 from orchestrator.pipeline.execution.result import RunResult
-from orchestrator.pipeline.execution.runtime import Host, ToolFailed
+from orchestrator.pipeline.execution.runtime import Host
 from orchestrator.pipeline.language.document import Expected, Test
 from orchestrator.pipeline.testing.stand_ins import Replies, played_fleet, profiles_for
 

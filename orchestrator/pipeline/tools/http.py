@@ -11,11 +11,12 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from orchestrator.pipeline.execution.runtime import ToolFailed
+from orchestrator.pipeline.errors import ToolFailed
 from orchestrator.pipeline.expressions.evaluation import Compute, ExpressionFailed
 from orchestrator.pipeline.expressions.functions import as_text
 from orchestrator.pipeline.expressions.templates import OPEN, percent_encoded
 from orchestrator.pipeline.expressions.types import ANY, TEXT, ValueType, type_of_schema
+from orchestrator.pipeline.language.contracts import StepContext, ToolContext
 from orchestrator.pipeline.language.document import Input, InputKind
 from orchestrator.pipeline.language.fields import Seconds, Strict
 from orchestrator.pipeline.language.validation import validated
@@ -23,9 +24,7 @@ from orchestrator.pipeline.tools.addresses import Allowed
 from orchestrator.pipeline.tools.tool import Arguments, Parameter, Tool
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.execution.step_context import Running
     from orchestrator.pipeline.expressions.scope import Scope
-    from orchestrator.pipeline.loading.loader import Loader
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 READING = ("GET", "HEAD")
@@ -58,7 +57,7 @@ class HttpOptions(Reaching):
     """Whether it changes anything; default: GET and HEAD do not, the others do."""
 
 
-def read(name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: Loader, scope: Scope) -> dict[str, Tool]:
+def read(name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: Scope) -> dict[str, Tool]:
     stated = validated(HttpOptions, raw, where, loader.sources, f"tool '{name}'")
     reached = reach(raw, "http", where, loader, scope)
     if stated is None or reached is None:
@@ -101,7 +100,7 @@ class Reach:
         return url, headers, Allowed(hosts, self._private)
 
 
-def reach(raw: Mapping[str, Any], field: str, where: tuple[str | int, ...], loader: Loader, scope: Scope) -> Reach | None:
+def reach(raw: Mapping[str, Any], field: str, where: tuple[str | int, ...], loader: ToolContext, scope: Scope) -> Reach | None:
     """Where a tool goes, checked as far as it is known: the host cannot be made of what a step is given."""
     url = raw.get(field)
     if not isinstance(url, str):
@@ -137,7 +136,7 @@ class HttpTool(Tool):
         self.has_effects = changes
         self._options = options
 
-    async def call(self, arguments: Arguments, running: Running) -> Any:
+    async def call(self, arguments: Arguments, running: StepContext) -> Any:
         url, headers, allowed = self._reach.stated({"env": running.pipeline.env})
         if self.has_effects:
             headers[self._options.idempotency_header] = running.key
@@ -169,7 +168,7 @@ def _in_path(name: str, given: Mapping[str, Any]) -> str:
 
 
 async def request(
-    running: Running,
+    running: StepContext,
     allowed: Allowed,
     method: str,
     url: str,
@@ -223,7 +222,7 @@ async def _read(reply: Any) -> bytes:
     return content
 
 
-def _result(reply: Any, content: bytes, method: str, url: str, running: Running) -> Any:
+def _result(reply: Any, content: bytes, method: str, url: str, running: StepContext) -> Any:
     told = content[:300].decode("utf-8", "replace")
     if reply.status_code >= 400 or reply.has_redirect_location:
         wait = reply.headers.get("retry-after", "")

@@ -13,19 +13,18 @@ from urllib.parse import urljoin
 
 from pydantic import Field
 
-from orchestrator.pipeline.execution.runtime import ToolFailed
+from orchestrator.pipeline.errors import ToolFailed
 from orchestrator.pipeline.expressions.evaluation import Compute
 from orchestrator.pipeline.expressions.templates import OPEN
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import ANY, ValueType, type_of_schema
+from orchestrator.pipeline.language.contracts import StepContext, ToolContext
 from orchestrator.pipeline.language.validation import validated
 from orchestrator.pipeline.tools.http import READING, HttpTool, Reach, Reaching, reach, request
 from orchestrator.pipeline.tools.tool import Arguments, Parameter, Tool
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.execution.step_context import Running
     from orchestrator.pipeline.expressions.scope import Scope
-    from orchestrator.pipeline.loading.loader import Loader
 
 METHODS = ("get", "head", "post", "put", "patch", "delete")
 MOST_OPERATIONS = 2_000
@@ -40,7 +39,7 @@ class OpenApiOptions(Reaching):
     """Only these operations."""
 
 
-def read(name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: Loader, scope: Scope) -> dict[str, Tool]:
+def read(name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: Scope) -> dict[str, Tool]:
     stated = validated(OpenApiOptions, raw, where, loader.sources, f"tool '{name}'")
     if stated is None:
         return {}
@@ -70,7 +69,7 @@ def read(name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader
 
 
 def _later(
-    name: str, stated: OpenApiOptions, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: Loader, scope: Scope
+    name: str, stated: OpenApiOptions, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: Scope
 ) -> dict[str, Tool]:
     """Tools whose document is behind an address: only those that `only` lists are known by name."""
     reached = reach(raw, "openapi", where, loader, scope)
@@ -125,7 +124,7 @@ class _Remote:
         self._lock = asyncio.Lock()
         self._operations: dict[str, HttpTool] | None = None
 
-    async def operation(self, name: str, running: Running) -> HttpTool:
+    async def operation(self, name: str, running: StepContext) -> HttpTool:
         async with self._lock:
             if self._operations is None:
                 self._operations = await self._fetched(running)
@@ -133,7 +132,7 @@ class _Remote:
             raise ToolFailed(f"the API has no operation {name!r}", remedy=suggestion(name, self._operations) or "Check `only`")
         return self._operations[name]
 
-    async def _fetched(self, running: Running) -> dict[str, HttpTool]:
+    async def _fetched(self, running: StepContext) -> dict[str, HttpTool]:
         values = {"env": running.pipeline.env}
         url, headers, allowed = self.reached.stated(values)
         document = await request(running, allowed, "GET", url, headers, {}, None, self.options.timeout, False)
@@ -164,7 +163,7 @@ class _RemoteOperation(Tool):
     def __init__(self, remote: _Remote, name: str) -> None:
         self._remote, self._name = remote, name
 
-    async def call(self, arguments: Arguments, running: Running) -> Any:
+    async def call(self, arguments: Arguments, running: StepContext) -> Any:
         tool = await self._remote.operation(self._name, running)
         unknown = next((name for name in arguments if name not in tool.parameters), None)
         if unknown is not None:

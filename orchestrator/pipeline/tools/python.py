@@ -10,16 +10,15 @@ import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.pipeline.execution.runtime import ToolFailed
+from orchestrator.pipeline.errors import ToolFailed
 from orchestrator.pipeline.expressions.types import ANY, BOOL, LIST, NUMBER, OBJECT, TEXT, ValueType, list_of
+from orchestrator.pipeline.language.contracts import StepContext, ToolContext
 from orchestrator.pipeline.language.fields import Strict
 from orchestrator.pipeline.language.validation import validated
 from orchestrator.pipeline.tools.tool import Arguments, Parameter, Tool
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.execution.step_context import Running
     from orchestrator.pipeline.expressions.scope import Scope
-    from orchestrator.pipeline.loading.loader import Loader
 
 _TYPES: dict[Any, ValueType] = {str: TEXT, int: NUMBER, float: NUMBER, bool: BOOL, list: LIST, dict: OBJECT}
 
@@ -30,7 +29,7 @@ class PythonOptions(Strict):
     """Whether it changes anything outside. A function with a parameter `idempotency_key` is told which call this is."""
 
 
-def read(name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: Loader, scope: Scope) -> dict[str, Tool]:
+def read(name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: Scope) -> dict[str, Tool]:
     stated = validated(PythonOptions, raw, where, loader.sources, f"tool '{name}'")
     if stated is None:
         return {}
@@ -62,7 +61,7 @@ class PythonTool(Tool):
         self.gives = type_of_hint(hints.get("return", Any))
         self.has_effects = changes
 
-    async def call(self, arguments: Arguments, running: Running) -> Any:
+    async def call(self, arguments: Arguments, running: StepContext) -> Any:
         given = {**arguments, **({"idempotency_key": running.key} if self._wants_key else {})}
         try:
             if inspect.iscoroutinefunction(self._function):

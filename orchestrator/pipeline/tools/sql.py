@@ -14,19 +14,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from orchestrator.pipeline.execution.runtime import ToolFailed
+from orchestrator.pipeline.errors import ToolFailed
 from orchestrator.pipeline.expressions.evaluation import Compute, ExpressionFailed
 from orchestrator.pipeline.expressions.templates import OPEN
 from orchestrator.pipeline.expressions.types import ANY, LIST, NUMBER, TEXT, ValueType, record, type_of_schema
+from orchestrator.pipeline.language.contracts import StepContext, ToolContext
 from orchestrator.pipeline.language.document import Input, InputKind
 from orchestrator.pipeline.language.fields import Seconds, Strict
 from orchestrator.pipeline.language.validation import validated
 from orchestrator.pipeline.tools.tool import Arguments, Parameter, Tool
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.execution.step_context import Running
     from orchestrator.pipeline.expressions.scope import Scope
-    from orchestrator.pipeline.loading.loader import Loader
 
 MOST_ROWS = 10_000
 MOST_BYTES, MOST_VALUE_BYTES = 20_000_000, 10_000_000
@@ -51,7 +50,7 @@ class SqlOptions(Strict):
     timeout: Seconds = 30.0
 
 
-def read(name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: Loader, scope: Scope) -> dict[str, Tool]:
+def read(name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: Scope) -> dict[str, Tool]:
     stated = validated(SqlOptions, raw, where, loader.sources, f"tool '{name}'")
     if isinstance(raw.get("sql"), str):
         loader.values.type_of(raw["sql"], (*where, "sql"), scope.only("env"), TEXT, shows=False, what="the tool")
@@ -124,7 +123,7 @@ class SqlTool(Tool):
         self.has_effects = options.writes
         self._options = options
 
-    async def call(self, arguments: Arguments, running: Running) -> Any:
+    async def call(self, arguments: Arguments, running: StepContext) -> Any:
         try:
             url = str(self._url({"env": running.pipeline.env}))
         except ExpressionFailed as error:
@@ -134,7 +133,7 @@ class SqlTool(Tool):
         found = await asyncio.to_thread(done, url, given, running)
         return running.redacted(found)
 
-    def _on_sqlite(self, url: str, given: dict[str, Any], running: Running) -> Any:
+    def _on_sqlite(self, url: str, given: dict[str, Any], running: StepContext) -> Any:
         name = url.removeprefix("sqlite:").removeprefix("//")
         path = self._path or (running.pipeline.path.parent / name)
         resolved = path.resolve()
@@ -180,7 +179,7 @@ class SqlTool(Tool):
             raise
         return changed
 
-    def _on_postgres(self, url: str, given: dict[str, Any], running: Running) -> Any:
+    def _on_postgres(self, url: str, given: dict[str, Any], running: StepContext) -> Any:
         try:
             import psycopg
         except ImportError:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import ANY, ValueType
+from orchestrator.pipeline.language.contracts import StepContext, ToolContext
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.execution.step_context import Running
     from orchestrator.pipeline.expressions.scope import Scope
-    from orchestrator.pipeline.loading.loader import Loader
 
 Arguments = Mapping[str, Any]
 
@@ -37,14 +36,14 @@ class Tool(ABC):
     has_effects: bool
 
     @abstractmethod
-    async def call(self, arguments: Arguments, running: Running) -> Any:
+    async def call(self, arguments: Arguments, running: StepContext) -> Any:
         """Raises `ToolFailed`. A tool with effects that is called again with the same `running.key` does nothing a second time."""
 
 
 KINDS: dict[str, str] = {"openapi": "openapi", "http": "http", "sql": "sql", "python": "python"}
 
 
-def read_tools(stated: Mapping[str, Any], loader: Loader, scope: Scope) -> dict[str, Tool]:
+def read_tools(stated: Mapping[str, Any], loader: ToolContext, scope: Scope) -> dict[str, Tool]:
     """The tools of a file by name, mistakes told; those of an OpenAPI document as NAME.OPERATION."""
     from importlib import import_module
 

@@ -1,0 +1,349 @@
+"""What a verb, a check or a tool sees of the loader, of a run and of a forecast: protocols, so that none of them imports who implements it.
+
+`CheckContext` is implemented by `orchestrator.pipeline.loading.check_context`, `StepContext` by `orchestrator.pipeline.execution.step_context`,
+`Estimator` by `orchestrator.pipeline.analysis.forecast`, `ToolContext` by the loader.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from orchestrator.pipeline.expressions.types import ANY, ValueType
+
+if TYPE_CHECKING:
+    import httpx
+
+    from orchestrator.budget import Budget, Ledger
+    from orchestrator.engine.orchestrator import Orchestrator
+    from orchestrator.pipeline.expressions.evaluation import Compute
+    from orchestrator.pipeline.expressions.scope import Scope
+    from orchestrator.pipeline.language.document import Document
+    from orchestrator.pipeline.language.prompts import Prompt
+    from orchestrator.pipeline.language.sources import Sources, Where
+    from orchestrator.pipeline.language.value_compiler import Values
+    from orchestrator.trace import Trace
+    from orchestrator.verifiers import Verifier
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """What a step or a pipeline will probably take.
+
+    `usd` and `seconds` are expected, `worst_usd` is the most; `None` where a price is not known. `guesses` says what was guessed.
+    """
+
+    calls: float = 0.0
+    prefill_tokens: float = 0.0
+    output_tokens: float = 0.0
+    usd: float | None = 0.0
+    worst_usd: float | None = 0.0
+    seconds: float = 0.0
+    model: str = ""
+    guesses: tuple[str, ...] = ()
+
+    def and_(self, other: Forecast, *, seconds: float) -> Forecast:
+        """Both; how long they take together is the caller's to say."""
+        return Forecast(
+            self.calls + other.calls,
+            self.prefill_tokens + other.prefill_tokens,
+            self.output_tokens + other.output_tokens,
+            _sum(self.usd, other.usd),
+            _sum(self.worst_usd, other.worst_usd),
+            seconds,
+            self.model or other.model,
+            tuple(dict.fromkeys([*self.guesses, *other.guesses])),
+        )
+
+    def times(self, count: float, *, worst: float | None = None, rounds: float = 1.0) -> Forecast:
+        """So many of it, at most `worst`, in so many rounds one after the other."""
+        return replace(
+            self,
+            calls=self.calls * count,
+            prefill_tokens=self.prefill_tokens * count,
+            output_tokens=self.output_tokens * count,
+            usd=None if self.usd is None else self.usd * count,
+            worst_usd=None if self.worst_usd is None else self.worst_usd * (count if worst is None else worst),
+            seconds=self.seconds * rounds,
+        )
+
+
+def _sum(a: float | None, b: float | None) -> float | None:
+    return None if a is None or b is None else a + b
+
+
+class CheckedStep(Protocol):
+    """One step that was checked: `fields` compute what it is given, `type` is what it gives, `blocks` are the steps within it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fields(self) -> Mapping[str, Compute]: ...
+    @property
+    def blocks(self) -> Mapping[str, CheckedBlock]: ...
+    @property
+    def type(self) -> ValueType: ...
+
+
+class CheckedBlock(Protocol):
+    """Steps that run together: `waits` is for how many others each one waits; `output` computes what they give."""
+
+    @property
+    def nodes(self) -> Sequence[CheckedStep]: ...
+    @property
+    def waits(self) -> Sequence[int]: ...
+    @property
+    def output(self) -> Compute: ...
+    @property
+    def type(self) -> ValueType: ...
+
+
+class CheckedPipeline(Protocol):
+    """A pipeline that was checked. `schema` is the JSON Schema of its inputs; the files that it names lie within `root`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def document(self) -> Document: ...
+    @property
+    def path(self) -> Path: ...
+    @property
+    def root(self) -> Path: ...
+    @property
+    def schema(self) -> dict[str, Any]: ...
+    @property
+    def env(self) -> Mapping[str, str | None]: ...
+    @property
+    def block(self) -> CheckedBlock: ...
+
+
+class AnswerCheck(Protocol):
+    """One check of a step's answer, with its settings."""
+
+    @property
+    def name(self) -> str: ...
+
+    def given(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings that may hold expressions, with their values."""
+
+    async def verifier(self, running: StepContext) -> Verifier:
+        """The verifier that it becomes. Raises `ConfigError` on a check that cannot be made here."""
+
+
+class CheckContext(Protocol):
+    """One step while it is checked: its place, what it can use, and how to tell what is wrong with it."""
+
+    name: str
+    where: Where
+    scope: Scope
+    depth: int
+    types: dict[str, ValueType]
+    what: str
+
+    @property
+    def blocks(self) -> Mapping[str, CheckedBlock]:
+        """The steps within this one, checked, by the names that `inner` gave them."""
+
+    @property
+    def models(self) -> Collection[str] | None:
+        """The names of the fleet, if it is known."""
+
+    @property
+    def tools(self) -> Mapping[str, ToolSignature]:
+        """The tools of the file by name."""
+
+    @property
+    def sources(self) -> Sources:
+        """The file and those that it names, with what was found to be wrong in them."""
+
+    def problem(self, code: str, message: str, *where: str | int, hint: str = "", key: bool = False) -> None:
+        """Tells of a mistake at a place within the step; `key` points at the name of the field, not at its value."""
+
+    def is_read(self, field: str) -> bool:
+        """Whether an expression may read this field of what the step gives."""
+
+    def type_of(
+        self, value: Any, *where: str | int, wanted: ValueType = ANY, shows: bool = True, more: Mapping[str, ValueType] | None = None
+    ) -> ValueType:
+        """The type of a value that may hold expressions, which are checked.
+
+        `shows`: a secret must not get there. `more` are names that it can use beside what the step can.
+        """
+
+    def computed(self, value: Any) -> Compute:
+        """A function from the values of names to this value."""
+
+    def assumed(self, guards: set[str]) -> dict[str, ValueType]:
+        """The types of the names that a condition guards, where it holds."""
+
+    def name_for(self, field: str, name: str) -> None:
+        """Checks a name that a field brings in for the steps within."""
+
+    def raw_at(self, where: Where) -> Any:
+        """What stands in the step at a place."""
+
+    def file(self, name: str, *where: str | int) -> tuple[Path, str] | None:
+        """The path and text of a file that a field names; `None` after telling what is wrong."""
+
+    def model(self, name: str, *where: str | int) -> None:
+        """Tells of a model that the fleet does not have, if the fleet is known."""
+
+    def prompt(self, text: str, given: Mapping[str, Any], *where: str | int) -> Prompt | None:
+        """The prompt file that a field names, its variables held against what it is given.
+
+        `None` for a text, or after telling what is wrong.
+        """
+
+    def schema(self, stated: str | dict[str, Any] | None, *where: str | int) -> dict[str, Any] | None:
+        """A JSON Schema that stands in the file, or in one that it names."""
+
+    def checks(self, stated: Sequence[Any], *where: str | int) -> Sequence[AnswerCheck]:
+        """The checks that a field lists."""
+
+    def pipeline(self, name: str, *where: str | int) -> CheckedPipeline | None:
+        """The pipeline of another file; `None` after telling what is wrong."""
+
+
+class ToolContext(Protocol):
+    """The loader, as the tools of a file see it."""
+
+    sources: Sources
+    values: Values
+    allows_python: bool
+
+    def named(self, where: Where, name: str, what: str, scope: Scope | None = None, *, is_key: bool = True) -> bool:
+        """Whether a name can be one, and is free."""
+
+    def schema(self, stated: str | dict[str, Any] | None, where: Where) -> dict[str, Any] | None:
+        """A JSON Schema that stands in the file, or in one that it names."""
+
+
+class ToolSignature(Protocol):
+    """What a step must know of a tool before it is called: `parameters` is `None` where they are known only when it is first called."""
+
+    @property
+    def parameters(self) -> Mapping[str, ToolParameter] | None: ...
+    @property
+    def gives(self) -> ValueType: ...
+    @property
+    def has_effects(self) -> bool: ...
+
+    async def call(self, arguments: Mapping[str, Any], running: StepContext) -> Any:
+        """Raises `ToolFailed`. A tool with effects that is called again with the same `running.key` does nothing a second time."""
+
+
+class ToolParameter(Protocol):
+    """One parameter of a tool."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def type(self) -> ValueType: ...
+    @property
+    def required(self) -> bool: ...
+
+
+class RuntimeContext(Protocol):
+    """What the steps of all runs share. `tool_stubs` are values given instead of calling tools."""
+
+    log_scope: str
+    scope_of: Callable[[str], str]
+    played: dict[str, Callable[[], Any]]
+
+    def client(self) -> httpx.AsyncClient:
+        """The connections of tools. Redirects are not followed: they could lead where a tool may not go."""
+
+
+class StepContext(Protocol):
+    """One step under way, as its verb sees it: what it may spend and how long it may take, the engine, and the steps within it."""
+
+    path: str
+    values: Mapping[str, Any]
+    simulated: bool
+    note: str
+
+    @property
+    def node(self) -> CheckedStep:
+        """The step itself, as it was checked."""
+
+    @property
+    def key(self) -> str:
+        """Identifies what this step does in this run: the same when it is tried again, or resumed."""
+
+    @property
+    def was_begun(self) -> bool:
+        """Whether this run began the step before, in an earlier part or an earlier attempt, and nobody knows how far it came."""
+
+    @property
+    def host(self) -> RuntimeContext:
+        """What all runs share."""
+
+    @property
+    def pipeline(self) -> CheckedPipeline:
+        """The pipeline that the step stands in."""
+
+    @property
+    def purse(self) -> Ledger:
+        """What the step spends from."""
+
+    @property
+    def seconds_left(self) -> float | None:
+        """How long it may still take; `None` without a limit."""
+
+    @property
+    def budget(self) -> Budget:
+        """What is left for the step, as far as it is limited."""
+
+    async def engine(self) -> Orchestrator:
+        """The engine that answers for this step."""
+
+    def trace(self) -> Trace:
+        """A trace whose events are the run's, too."""
+
+    def emit(self, kind: str, **detail: Any) -> None:
+        """Tells whoever looks at the run of something."""
+
+    def answered(self, text: str, *, simulated: bool) -> None:
+        """Notes the newest answer of a model: what there is to give if the budget ends the run."""
+
+    def redacted(self, value: Any) -> Any:
+        """A value from outside without the secrets that it may hold."""
+
+    async def block(self, name: str, *, suffix: str = "", more: Mapping[str, Any] | None = None) -> Any:
+        """Runs the steps within this one, and gives their output."""
+
+    async def inside(self, name: str, *, suffix: str = "", more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Runs the steps within this one, and gives their values by name."""
+
+    async def alone(self, name: str, index: int, values: dict[str, Any]) -> Any:
+        """Runs one of the steps within this one."""
+
+    async def call(self, pipeline: CheckedPipeline, inputs: Mapping[str, Any]) -> Any:
+        """Runs another pipeline as a part of this run."""
+
+    def keeps(self, path: str) -> bool:
+        """Whether an earlier part of this run has finished the step at a path."""
+
+
+class Estimator(Protocol):
+    """A forecast as one step's verb sees it."""
+
+    def of_search(self, step: Any, strategy: str, models: Sequence[str] | None) -> Forecast:
+        """One search by a strategy over some models (all of the fleet when `None`)."""
+
+    def of_block(self) -> Forecast:
+        """The steps within the step, once."""
+
+    def of_map(self, step: Any, at_once: int) -> Forecast:
+        """The steps within it for every item of the field `map`."""
+
+    def of_loop(self, most: int, has_end: bool) -> Forecast:
+        """The steps within it, at most so many rounds."""
+
+    def of_branch(self) -> Forecast:
+        """One of the arms."""
+
+    def of_pipeline(self, called: CheckedPipeline) -> Forecast:
+        """Another pipeline."""
