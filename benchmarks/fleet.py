@@ -36,8 +36,8 @@ from orchestrator.router.profile import ModelProfile
 from orchestrator.search.calibration.calibrate import Comparison, compare_policies
 from orchestrator.search.calibration.calibration import Calibration
 from orchestrator.search.calibration.policy_replay import replay_policy
-from orchestrator.search.calibration.vote_table import VoteTable
 from orchestrator.search.prompts import draft_messages
+from orchestrator.search.vote_table import VoteTable
 from orchestrator.types import Query
 
 AT_ONCE = 16

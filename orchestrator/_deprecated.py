@@ -6,8 +6,8 @@ Registered when `orchestrator` is imported, behind everything else that finds mo
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, PathFinder
 from types import CodeType, ModuleType
 from typing import Any
 
@@ -58,7 +58,7 @@ MODULES: dict[str, str] = {
     "orchestrator.backends.concurrency": "orchestrator.backends.http.concurrency_limit",
     "orchestrator.backends.dates": "orchestrator.backends.local.dates",
     "orchestrator.backends.extractive": "orchestrator.backends.local.extractive",
-    "orchestrator.backends.faults": "orchestrator.backends.http.errors",
+    "orchestrator.backends.faults": "orchestrator.backends.provider_errors",
     "orchestrator.backends.fleet_server": "orchestrator.backends.testing.fleet_server",
     "orchestrator.backends.measured": "orchestrator.fleet.measured_profiles",
     "orchestrator.backends.prices": "orchestrator.providers.prices",
@@ -229,7 +229,6 @@ MODULES: dict[str, str] = {
     "orchestrator.search.steps": "orchestrator.search.strategies.moves",
     "orchestrator.search.tree": "orchestrator.search.strategies.tree",
     "orchestrator.search.vote_fitting": "orchestrator.search.calibration.vote_fitting",
-    "orchestrator.search.vote_table": "orchestrator.search.calibration.vote_table",
     "orchestrator.shadow": "orchestrator.learning.shadow_audits",
     "orchestrator.storage.decisions": "orchestrator.storage.decision_log",
     "orchestrator.storage.documents": "orchestrator.storage.files",
@@ -278,6 +277,9 @@ MODULES: dict[str, str] = {
 
 # Old module -> old name -> "new module:new name", for names that did not keep both their name and their file.
 NAMES: dict[str, dict[str, str]] = {
+    "orchestrator.backends.wire": {
+        "WireError": "orchestrator.backends.provider_errors:WireError",
+    },
     "orchestrator.config": {
         "Address": "orchestrator.config.models:Address",
         "AutoConfig": "orchestrator.config.models:AutoConfig",
@@ -319,14 +321,29 @@ NAMES: dict[str, dict[str, str]] = {
         "fleet_from_config": "orchestrator.fleet.build:fleet_from_config",
         "prices_of": "orchestrator.fleet.build:prices_of",
     },
+    "orchestrator.gateway.app": {
+        "Serving": "orchestrator.gateway.api.services:Serving",
+    },
+    "orchestrator.gateway.auxiliary": {
+        "AuxiliaryModels": "orchestrator.gateway.api.auxiliary_models:AuxiliaryModels",
+    },
+    "orchestrator.gateway.batches": {
+        "Batches": "orchestrator.gateway.api.batch_runner:BatchRunner",
+    },
     "orchestrator.gateway.chat": {
         "ENDPOINTS": "orchestrator.gateway.api.chat:ENDPOINTS",
         "Order": "orchestrator.gateway.api.chat:Order",
         "complete": "orchestrator.gateway.api.chat:complete",
     },
+    "orchestrator.gateway.completions": {
+        "Job": "orchestrator.gateway.chat.job:Job",
+    },
+    "orchestrator.gateway.endpoint": {
+        "Param": "orchestrator.gateway.api.validators:Param",
+    },
     "orchestrator.gateway.http": {
         "CHUNKED_BYTES": "orchestrator.gateway.http.request:CHUNKED_BYTES",
-        "Call": "orchestrator.gateway.http.request:Call",
+        "Call": "orchestrator.gateway.chat.client_request:ClientRequest",
         "EVENTS": "orchestrator.gateway.http.request:EVENTS",
         "Gone": "orchestrator.gateway.http.request:Gone",
         "Headers": "orchestrator.gateway.http.request:Headers",
@@ -338,6 +355,15 @@ NAMES: dict[str, dict[str, str]] = {
         "Send": "orchestrator.gateway.http.request:Send",
         "WATCHED_AFTER_S": "orchestrator.gateway.http.request:WATCHED_AFTER_S",
         "parse_json": "orchestrator.gateway.http.request:parse_json",
+    },
+    "orchestrator.gateway.openapi": {
+        "Validators": "orchestrator.gateway.api.validators:Validators",
+        "schemas": "orchestrator.gateway.api.validators:schemas",
+    },
+    "orchestrator.gateway.problems": {
+        "ANTHROPIC_TYPES": "orchestrator.gateway.errors:ANTHROPIC_TYPES",
+        "Problem": "orchestrator.gateway.errors:Problem",
+        "broke_off": "orchestrator.gateway.errors:broke_off",
     },
     "orchestrator.pipeline.checks": {
         "ArithmeticOptions": "orchestrator.pipeline.checks.settings:ArithmeticOptions",
@@ -358,12 +384,21 @@ NAMES: dict[str, dict[str, str]] = {
         "read_checks": "orchestrator.pipeline.checks.settings:read_checks",
         "sources_of": "orchestrator.pipeline.checks.settings:sources_of",
     },
+    "orchestrator.pipeline.forecast": {
+        "Forecast": "orchestrator.pipeline.language.contracts:Forecast",
+    },
+    "orchestrator.pipeline.host": {
+        "ToolFailed": "orchestrator.pipeline.errors:ToolFailed",
+    },
     "orchestrator.pipeline.loading": {
         "LEAST_SECRET": "orchestrator.pipeline.loading.loader:LEAST_SECRET",
         "Loader": "orchestrator.pipeline.loading.loader:Loader",
         "MOST_NESTING": "orchestrator.pipeline.loading.loader:MOST_NESTING",
         "MOST_STEPS": "orchestrator.pipeline.loading.loader:MOST_STEPS",
         "load": "orchestrator.pipeline.loading.loader:load",
+    },
+    "orchestrator.pipeline.pipeline": {
+        "InvalidInputs": "orchestrator.pipeline.errors:InvalidInputs",
     },
     "orchestrator.pipeline.testing": {
         "TestResult": "orchestrator.pipeline.testing.testing:TestResult",
@@ -489,9 +524,10 @@ NAMES: dict[str, dict[str, str]] = {
 
 
 def install() -> None:
-    """Makes old paths importable in this process."""
+    """Makes old paths importable in this process, and old names in modules that stayed where they were."""
     if not any(isinstance(finder, _OldPaths) for finder in sys.meta_path):
         sys.meta_path.append(_OldPaths())
+        sys.meta_path.insert(0, _OldNames())
 
 
 def replace_package(old: str) -> None:
@@ -501,15 +537,6 @@ def replace_package(old: str) -> None:
     sys.modules[old] = module = _OldModule(old)
     module.__spec__, module.__path__ = spec, []
     _warn(old, new_module(old))
-
-
-def old_names(module: str) -> Callable[[str], Any]:
-    """A module's `__getattr__` that resolves the names which the module had before it became a package."""
-
-    def get(name: str) -> Any:
-        return _resolve(module, name)
-
-    return get
 
 
 def new_module(old: str) -> str:
@@ -593,3 +620,22 @@ class _OldPaths:
 
         spec = find_spec(new_module(name))
         return spec.loader.get_code(spec.name) if spec is not None and spec.loader is not None else None  # type: ignore[attr-defined]
+
+
+class _OldNames:
+    """Lets modules that lost a name resolve it: they are found and loaded as ever, and get a `__getattr__` then."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+        if name not in NAMES or name in MODULES or not name.startswith("orchestrator"):
+            return None
+        spec = PathFinder.find_spec(name, path, target)
+        if spec is None or spec.loader is None:
+            return None
+        load = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            load(module)
+            module.__dict__.setdefault("__getattr__", lambda missing: _resolve(name, missing))
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec

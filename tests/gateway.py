@@ -163,7 +163,7 @@ class Running:
     def new_key(self, **fields: Any) -> str:
         """Another key of the same organisation."""
         secret = self.accounts.add_key(NewKey(fields.pop("name", f"k{time.monotonic_ns()}"), fields.pop("org", self.org), **fields))[1]
-        self.gateway.keyring.forget()
+        self.gateway.services.keyring.forget()
         return secret
 
     def post(self, path: str, body: Any, *, key: str | None = None, **headers: str) -> httpx.Response:
@@ -228,7 +228,7 @@ def running_gateway(folder: Path, play: Any = usual, *, models: dict[str, Any] |
         path = folder / "orchestrator.yaml"
         path.write_text(yaml.safe_dump(whole))
         gateway = build(path)
-        accounts = gateway.accounts
+        accounts = gateway.services.accounts
         org = accounts.add_org("acme")
         key = accounts.add_key(NewKey("first", org.id))[1]
         admin = accounts.add_key(NewKey("admin", None, permissions=("admin",)))[1]

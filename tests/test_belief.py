@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from orchestrator.search.belief import VoteModel, VoteState, believe, replay, start, success_given_ease, vote, wrong_shares
 from orchestrator.search.calibration.vote_fitting import fit_vote_model, scaled
-from orchestrator.search.calibration.vote_table import GradedQuestion, Votes, VoteTable
 from orchestrator.search.guessing import information_bits
+from orchestrator.search.vote_table import GradedQuestion, Votes, VoteTable
 from orchestrator.verifiers import group_answers, read_answer
 
 MODELS = ("a", "b", "c", "d")

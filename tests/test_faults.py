@@ -15,7 +15,7 @@ import pytest
 
 from orchestrator import Message, Usage
 from orchestrator.backends.base import Delta, Request
-from orchestrator.backends.http.errors import retry_after_s
+from orchestrator.backends.provider_errors import retry_after_s
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.errors import BackendError, BackendRejected, BackendUnavailable, BadResponse, RateLimited
 from orchestrator.router import ModelProfile

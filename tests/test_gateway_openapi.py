@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator.gateway.api.endpoints import ENDPOINTS
-from orchestrator.gateway.api.openapi import document, schemas
+from orchestrator.gateway.api.openapi import document
+from orchestrator.gateway.api.validators import schemas
 from tests.gateway import running_gateway
 
 EVERYTHING = ("inference", "memory", "feedback", "usage", "traces", "files", "admin")

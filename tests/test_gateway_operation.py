@@ -199,7 +199,7 @@ def test_health_and_readiness(tmp_path: Path) -> None:
     with running_gateway(tmp_path) as gateway:
         assert gateway.get("/healthz", key="").json() == {"status": "ok"}
         assert gateway.get("/readyz", key="").json() == {"status": "ready"}
-        gateway.gateway.is_draining = True
+        gateway.gateway.services.is_draining = True
         assert gateway.get("/readyz", key="").status_code == 503
         assert gateway.get("/healthz", key="").status_code == 200
 
@@ -242,7 +242,7 @@ def test_spans_in_the_genai_conventions(tmp_path: Path, conventions: Any, name: 
 
     exporter = InMemorySpanExporter()
     with running_gateway(tmp_path) as gateway:
-        gateway.gateway.recorder.spans = Spans(conventions, gateway.gateway.server_of, exporter=exporter).export
+        gateway.gateway.services.recorder.spans = Spans(conventions, gateway.gateway.services.server_of, exporter=exporter).export
         answer = gateway.chat("A secret question", headers={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
         again = gateway.chat(
             "Another one of the same trace", headers={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
@@ -281,7 +281,7 @@ def test_spans_of_failures_and_of_other_addresses(tmp_path: Path) -> None:
         return await usual(body, send)
 
     with running_gateway(tmp_path, once_down) as gateway:
-        gateway.gateway.recorder.spans = Spans("1.41", gateway.gateway.server_of, exporter=exporter).export
+        gateway.gateway.services.recorder.spans = Spans("1.41", gateway.gateway.services.server_of, exporter=exporter).export
         message = gateway.post("/v1/messages", {"model": "small", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}).json()
         stream = gateway.chat(stream=True)
         response = gateway.post("/v1/responses", {"model": "small", "input": "hi"}).json()
@@ -442,11 +442,11 @@ def test_a_record_that_the_database_cannot_take_waits(tmp_path: Path) -> None:
     with running_gateway(tmp_path) as gateway:
         gateway.chat()
         assert settled(lambda: len(gateway.get("/v1/traces").json()["data"]) == 1)
-        with gateway.gateway.database.writing() as run:
+        with gateway.gateway.services.database.writing() as run:
             run("ALTER TABLE requests RENAME TO away")
         gateway.chat()
         time.sleep(0.6)
-        with gateway.gateway.database.writing() as run:
+        with gateway.gateway.services.database.writing() as run:
             run("ALTER TABLE away RENAME TO requests")
         assert settled(lambda: len(gateway.get("/v1/traces").json()["data"]) == 2)
 

@@ -102,7 +102,7 @@ def test_a_run_with_everything_that_its_steps_gave(gateway: Running) -> None:
     assert told["cost_usd"] == pytest.approx(4e-5)
     assert found["id"] in [run["id"] for run in gateway.get("/v1/pipelines/desk/runs").json()["data"]]
     org = gateway.org
-    memory = gateway.gateway.engine.memory
+    memory = gateway.gateway.services.engine.memory
     assert memory is not None
     assert settled(lambda: any(r.text == "asked Where?" for r in memory.export(f"{org}/kind")))
     usage = gateway.get("/v1/usage").json()["data"]
@@ -175,7 +175,7 @@ def test_a_key_runs_what_it_may_and_sees_its_own_runs(gateway: Running) -> None:
     assert gateway.chat("x", model="small", key=other).status_code == 403
     answered = gateway.post("/v1/pipelines/desk/runs", {"inputs": {"question": "x", "tone": "bob"}}, key=other).json()
     assert answered["output"] == "Paris!"
-    memory = gateway.gateway.engine.memory
+    memory = gateway.gateway.services.engine.memory
     assert memory is not None
     assert list(memory.export(f"{gateway.org}/bob")) == [], "a key that may not use a scope cannot reach it through a pipeline"
 

@@ -14,8 +14,8 @@ import httpx
 import pytest
 
 from orchestrator.gateway.accounts.shares import Shares
+from orchestrator.gateway.errors import Problem
 from orchestrator.gateway.http.connection_limits import GuardedProtocol
-from orchestrator.gateway.http.error_mapping import Problem
 from orchestrator.gateway.http.multipart import parts_of
 from orchestrator.gateway.http.request import parse_json
 from orchestrator.storage.accounts import AccountLimits
@@ -107,11 +107,11 @@ def test_bodies_that_do_not_come_take_no_place_of_others(tmp_path: Path, monkeyp
         weak = run.new_key(org=other.id, limits=AccountLimits(concurrency=1))
         monkeypatch.setattr("orchestrator.gateway.http.request.BODY_S", 1.5)
         with connections(run.url, post_head(weak, 10) + b"{", 60) as made:
-            assert settled(lambda: run.gateway.in_flight > 0)
+            assert settled(lambda: run.gateway.services.in_flight > 0)
             assert run.chat().status_code == 200
             answers = [heard(one, 6) for one in made]
         assert {answer[9:12] for answer in answers} <= {b"408", b"429", b"503"}
-        assert settled(lambda: run.gateway.in_flight == 0)
+        assert settled(lambda: run.gateway.services.in_flight == 0)
 
 
 def test_the_share_of_one_organisation_is_not_the_whole() -> None:
@@ -148,9 +148,9 @@ def test_a_reader_who_never_reads_is_cut(tmp_path: Path) -> None:
                 address = httpx.URL(run.url)
                 reader.connect((address.host, address.port))
                 reader.sendall(post_head(key, len(raw)).replace(b"/v1/chat/completions", path.encode()) + raw)
-                assert settled(lambda: run.gateway.in_flight == 1)
-                assert settled(lambda: run.gateway.in_flight == 0, 10)
-        assert all(purse.held == 0 for purse in run.gateway.limiter._purses.values())
+                assert settled(lambda: run.gateway.services.in_flight == 1)
+                assert settled(lambda: run.gateway.services.in_flight == 0, 10)
+        assert all(purse.held == 0 for purse in run.gateway.services.limiter._purses.values())
 
 
 # ---- Bodies ----

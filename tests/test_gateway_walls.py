@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from orchestrator.gateway.accounts.grade_limits import Influence
-from orchestrator.gateway.http.error_mapping import Problem
+from orchestrator.gateway.errors import Problem
 from orchestrator.gateway.http.redaction import without_addresses
 from orchestrator.memory.text.injection_marks import looks_like_instructions
 from orchestrator.pipeline.tools.addresses import is_public

@@ -173,7 +173,7 @@ async def written_slowly(body: Any, send: Any) -> None:
 
 
 def used_nano(run: Running, key: str) -> int:
-    return run.gateway.limiter.quotas.standing(Quota(key, "usd", 0))[0]
+    return run.gateway.services.limiter.quotas.standing(Quota(key, "usd", 0))[0]
 
 
 @pytest.mark.parametrize("name", LEAVERS)
@@ -186,8 +186,8 @@ def test_a_caller_who_leaves_pays_the_whole_prompt(tmp_path: Path, name: str) ->
         assert settled(lambda: used_nano(run, key) > 0)
         assert used_nano(run, key) >= billed_tokens * 1_000  # 1 USD per million tokens
         assert used_nano(run, key) <= 4 * billed_tokens * 1_000
-        assert settled(lambda: run.gateway.in_flight == 0)
-        assert all(purse.held == 0 for purse in run.gateway.limiter._purses.values())
+        assert settled(lambda: run.gateway.services.in_flight == 0)
+        assert all(purse.held == 0 for purse in run.gateway.services.limiter._purses.values())
 
 
 def test_an_answer_without_usage_is_booked_by_all_that_was_sent(tmp_path: Path) -> None:

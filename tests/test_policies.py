@@ -16,9 +16,9 @@ from orchestrator.search.calibration.calibrate import calibrate, compare_policie
 from orchestrator.search.calibration.policies import ByValue, FixedOrder, Mixture, strategy_of
 from orchestrator.search.calibration.policy_choice import best_within, estimate, repeatable_share, upper_hull
 from orchestrator.search.calibration.policy_replay import KnownFleet, Replayed, replay_by_value, replay_order, replay_policy
-from orchestrator.search.calibration.vote_table import GradedQuestion, VoteTable
 from orchestrator.search.lengths import fit_sharing, length_factor
 from orchestrator.search.state import Choice, SearchState
+from orchestrator.search.vote_table import GradedQuestion, VoteTable
 from orchestrator.types import Candidate, Usage
 from orchestrator.verifiers import Verdict
 from tests.scripted import Scripted

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.backends.http.transport import MOST_HEAD_BYTES, Wire, WireError
+from orchestrator.backends.http.transport import MOST_HEAD_BYTES, Wire
+from orchestrator.backends.provider_errors import WireError
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 

@@ -16,8 +16,8 @@ import orjson
 
 from orchestrator.backends.billing import Bill, WorstCase
 from orchestrator.backends.dialects.dialect import stated_limit
-from orchestrator.backends.http.errors import error_of, error_text
 from orchestrator.backends.http.transport_choice import environment_proxy
+from orchestrator.backends.provider_errors import error_of, error_text
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.usage import usage_in
 from orchestrator.budget import Ledger

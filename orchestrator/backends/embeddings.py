@@ -13,8 +13,8 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from orchestrator.backends.http.errors import too_slow
 from orchestrator.backends.http.retry import DEFAULT_DEADLINE_S, with_retries
+from orchestrator.backends.provider_errors import too_slow
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.errors import BadResponse
 from orchestrator.types import Usage

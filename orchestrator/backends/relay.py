@@ -14,8 +14,8 @@ from orchestrator.backends.dialects.chat import is_plain
 from orchestrator.backends.http.answer_json import parse_answer, parse_whole_answer, write_answer
 from orchestrator.backends.http.retry import RetryBudget
 from orchestrator.backends.http.sse import EventParser
-from orchestrator.backends.http.transport import WireError
 from orchestrator.backends.http.upstream import Answering, Upstream
+from orchestrator.backends.provider_errors import WireError
 from orchestrator.backends.usage import chat_usage, usage_in
 from orchestrator.errors import BackendError, BadResponse
 from orchestrator.types import Usage

@@ -14,15 +14,14 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.backends.base import Delta, Request, estimate_prompt_tokens
 from orchestrator.backends.http.answer_json import ends_in_half, parse_answer, parse_whole_answer, whole_text
-from orchestrator.backends.http.errors import excerpt, failure_in, stream_error, too_slow
 from orchestrator.backends.http.prefix_cache import CacheMode, PrefixMemory, cache_salt_of
 from orchestrator.backends.http.replicas import Replica
 from orchestrator.backends.http.retry import DEFAULT_DEADLINE_S, with_retries
 from orchestrator.backends.http.sse import EventParser
 from orchestrator.backends.http.timings import reading_s
-from orchestrator.backends.http.transport import WireError
 from orchestrator.backends.http.transport_choice import HttpxTransport, Transport, Way, transport_for
 from orchestrator.backends.http.upstream import Answering, CallSettings, Upstream
+from orchestrator.backends.provider_errors import WireError, excerpt, failure_in, stream_error, too_slow
 from orchestrator.backends.usage import usage_in, usage_of_all
 from orchestrator.errors import BadResponse, ConfigError
 from orchestrator.providers.addresses import checked_address

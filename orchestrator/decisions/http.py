@@ -9,8 +9,8 @@ from typing import Any
 
 import orjson
 
-from orchestrator.backends.http.errors import excerpt, too_slow
 from orchestrator.backends.http.retry import with_retries
+from orchestrator.backends.provider_errors import excerpt, too_slow
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.usage import usage_in
 from orchestrator.decisions.question import Question

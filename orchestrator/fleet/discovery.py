@@ -63,7 +63,7 @@ async def reach(provider: Provider, *, base_url: str | None = None, timeout_s: f
     """Asks a provider for its models, with the key from the environment: costs nothing anywhere. Never raises for what the other side does."""
     import httpx
 
-    from orchestrator.backends.http.errors import error_of
+    from orchestrator.backends.provider_errors import error_of
 
     at = (base_url or provider.base_url).rstrip("/")
     url, key = address_of(at, provider.models_path), key_of(provider)

@@ -261,7 +261,7 @@ def application() -> Any:
     database = open_database(os.environ[_DATABASE])
     gateway = Gateway(config, engine, database=database, is_shared=bool(os.environ.get(_SHARED)), load=load)
     if hasattr(signal, "SIGHUP"):
-        signal.signal(signal.SIGHUP, lambda *_: gateway.ask_for_reload())
+        signal.signal(signal.SIGHUP, lambda *_: gateway.services.ask_for_reload())
     gc.collect()
     gc.freeze()  # what is loaded by now stays: no collection need look at it again
     return gateway

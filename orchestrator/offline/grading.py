@@ -12,7 +12,7 @@ from typing import NamedTuple
 from orchestrator.budget import Budget, Ledger
 from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.errors import BudgetExceeded, ConfigError, InvalidQuery, OrchestratorError
-from orchestrator.search.calibration.vote_table import GradedQuestion
+from orchestrator.search.vote_table import GradedQuestion
 from orchestrator.trace import Trace
 from orchestrator.types import Query
 from orchestrator.verifiers import equivalent

@@ -6,12 +6,12 @@ from orchestrator.search.calibration.calibrate import calibrate, compare_policie
 from orchestrator.search.calibration.calibration import Calibration
 from orchestrator.search.calibration.policies import ByValue, FixedOrder, Mixture, strategy_of
 from orchestrator.search.calibration.vote_fitting import fit_repeat
-from orchestrator.search.calibration.vote_table import GradedQuestion
 from orchestrator.search.controller import Search, SearchResult
 from orchestrator.search.recording import Diverged, Recording, replayed
 from orchestrator.search.revisions import Revised, RevisionOdds, fit_revisions
 from orchestrator.search.state import Choice, SearchState, Strategy, revisions_in
 from orchestrator.search.strategies.registry import STRATEGIES
+from orchestrator.search.vote_table import GradedQuestion
 
 __all__ = [
     "STRATEGIES",

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from orchestrator.search.calibration.vote_table import VoteTable
+from orchestrator.search.vote_table import VoteTable
 
 STEP = 0.2  # of the logarithm of the factor: like questions are decided alike
 MOST = 1.5

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,11 @@ CREATE TABLE responses (
 )
 """
 BATCH_ENDS = ("completed", "failed", "cancelled", "expired")
+
+
+def new_file_id() -> str:
+    """An id that no other file has."""
+    return f"file-{secrets.token_hex(12)}"
 
 
 @dataclass(frozen=True, slots=True)

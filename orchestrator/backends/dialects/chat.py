@@ -25,7 +25,7 @@ from orchestrator.backends.dialects.dialect import (
     text_prompt,
     tools_for,
 )
-from orchestrator.backends.http.errors import failure_in
+from orchestrator.backends.provider_errors import failure_in
 from orchestrator.backends.usage import chat_usage, usage_in
 from orchestrator.providers.provider import Provider
 

@@ -17,6 +17,8 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
+from orchestrator.backends.provider_errors import WireError
+
 CONNECT_S = 5.0
 IDLE_S = 4.0  # many servers close an idle connection after five seconds; one that is closed while we send is an answer lost
 STALE_S = 2.0  # a connection that ends later than this after a call was sent on it was not closed before it
@@ -24,18 +26,6 @@ MOST_IDLE = 256
 MOST_HEAD_BYTES = 65_536
 HIGH_WATER_BYTES = 262_144
 MOST_BODY_BYTES = 64_000_000
-
-
-class WireError(Exception):
-    """A call that brought no whole answer. `may_be_billed`: it had been sent, so the server may have worked on it. `is_stale`: it was sent on a
-    connection that had served before, and that its server closed without a byte of an answer.
-    """
-
-    def __init__(self, message: str, *, may_be_billed: bool, is_timeout: bool = False, is_stale: bool = False) -> None:
-        super().__init__(message)
-        self.may_be_billed = may_be_billed
-        self.is_timeout = is_timeout
-        self.is_stale = is_stale
 
 
 async def whole_body(chunks: AsyncIterator[bytes], cancel: Callable[[], None]) -> bytes:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-from orchestrator.backends.http.transport import CONNECT_S, IDLE_S, Wire, WireError, whole_body
+from orchestrator.backends.http.transport import CONNECT_S, IDLE_S, Wire, whole_body
+from orchestrator.backends.provider_errors import WireError
 from orchestrator.providers.addresses import is_loopback
 
 if TYPE_CHECKING:

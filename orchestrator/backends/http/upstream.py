@@ -18,13 +18,12 @@ import orjson
 
 from orchestrator.backends.dialects import Outgoing, dialect_named
 from orchestrator.backends.dialects.dialect import as_conversation, text_prompt
-from orchestrator.backends.http.errors import OVERLOADED, broken, error_of
 from orchestrator.backends.http.gemini_cache import CachedContents
 from orchestrator.backends.http.prefix_cache import PrefixMemory, marked
 from orchestrator.backends.http.replicas import Replica, Replicas, read_tokens
 from orchestrator.backends.http.retry import RetryBudget
-from orchestrator.backends.http.transport import WireError
 from orchestrator.backends.http.transport_choice import Answer, Transport, Way, transport_for, wire
+from orchestrator.backends.provider_errors import OVERLOADED, WireError, broken, error_of
 from orchestrator.errors import BackendError, BackendRejected, BackendUnavailable, BadResponse
 from orchestrator.providers.addresses import address_of
 from orchestrator.providers.auth import headers_for

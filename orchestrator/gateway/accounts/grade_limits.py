@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from orchestrator.gateway.http.error_mapping import Problem
+from orchestrator.gateway.errors import Problem
 
 MOST_GRADES = 500  # of one organisation in a day: the learner forgets as fast as the others teach
 DAY_S = 86_400

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from orchestrator.gateway.accounts.quota_leases import Account
-from orchestrator.gateway.http.error_mapping import Problem
+from orchestrator.gateway.errors import Problem
 from orchestrator.memory.record import Scope
 from orchestrator.storage.accounts import AccountLimits, Accounts, Found
 

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
 from orchestrator.budget import Budget, Ledger, from_nano, to_nano
 from orchestrator.errors import BackendError, BudgetExceeded, StorageError
+from orchestrator.gateway.accounts.principals import Principal
 from orchestrator.gateway.accounts.quota_leases import TOKENS, USD, Hold, Limiter, LimitReached, minute_used
-from orchestrator.gateway.http.error_mapping import Problem
+from orchestrator.gateway.errors import Problem
 from orchestrator.providers.prices import billed_usd
 from orchestrator.router import ModelProfile
 from orchestrator.storage.requests import ServedRequest
 from orchestrator.types import Usage
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from orchestrator.gateway.accounts.principals import Principal
-    from orchestrator.gateway.http.request import Call
-
 ABORTED_TOKENS = 16  # what a model may have written after the last piece that reached us
+
+
+class AccountedRequest(Protocol):
+    """What of a request its account needs: `id`, `at` (seconds since 1970) and who asks."""
+
+    id: str
+    at: float
+    principal: Principal
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the request came."""
 
 
 class Tab:
     """Opened when a request is understood, closed when it is answered. Whatever happens, each hold is settled exactly once."""
 
-    def __init__(self, limiter: Limiter, call: Call, api: str, asked: str) -> None:
+    def __init__(self, limiter: Limiter, call: AccountedRequest, api: str, asked: str) -> None:
         principal = call.principal
         self._limiter = limiter
         self.principal: Principal = principal

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from orchestrator.gateway.accounts.quota_leases import Account
-from orchestrator.gateway.http.error_mapping import Problem
+from orchestrator.gateway.errors import Problem
 
 FEW = 8  # at once are no trouble
 SHARE = 4  # one organisation has at most a fourth of what there is

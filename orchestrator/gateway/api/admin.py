@@ -7,67 +7,70 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from orchestrator.gateway.api.endpoint import Endpoint, Param
-from orchestrator.gateway.http.error_mapping import Problem
-from orchestrator.gateway.http.request import Call
+from orchestrator.gateway.api.endpoint import Endpoint
+from orchestrator.gateway.api.validators import Param
+from orchestrator.gateway.chat.client_request import ClientRequest
+from orchestrator.gateway.errors import Problem
 from orchestrator.storage.accounts import DEFAULT_PERMISSIONS, AccountError, AccountLimits, Key, NewKey, NoAccount, Org, Team
 
 if TYPE_CHECKING:
-    from orchestrator.gateway.app import Gateway
+    from orchestrator.gateway.api.services import Services
 
 T = TypeVar("T")
 N = TypeVar("N", Team, Key)
 DAY_S = 86_400.0
 
 
-async def add_org(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+async def add_org(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
     _operator_only(call)
-    await call.reply_json(asdict(await _do(gateway, lambda: gateway.accounts.add_org(body["name"], _limits(body)))), 201)
+    await call.reply_json(asdict(await _do(services, lambda: services.accounts.add_org(body["name"], _limits(body)))), 201)
 
 
-async def orgs(gateway: Gateway, call: Call, _: Any) -> None:
-    found = [org for org in await _do(gateway, gateway.accounts.orgs, changes=False) if _manages(call, org.id)]
+async def orgs(services: Services, call: ClientRequest, _: Any) -> None:
+    found = [org for org in await _do(services, services.accounts.orgs, changes=False) if _manages(call, org.id)]
     await call.reply_json({"object": "list", "data": [asdict(org) for org in found]})
 
 
-async def org(gateway: Gateway, call: Call, _: Any) -> None:
-    await call.reply_json(asdict(await _org(gateway, call, call.params["id"])))
+async def org(services: Services, call: ClientRequest, _: Any) -> None:
+    await call.reply_json(asdict(await _org(services, call, call.params["id"])))
 
 
-async def change_org(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    found = await _org(gateway, call, call.params["id"])
+async def change_org(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    found = await _org(services, call, call.params["id"])
     _operator_only(call)  # nobody raises the limits that were set for them
-    await _do(gateway, lambda: gateway.accounts.change("orgs", found.id, _changes(body, found.limits)))
-    await call.reply_json(asdict(await _org(gateway, call, found.id)))
+    await _do(services, lambda: services.accounts.change("orgs", found.id, _changes(body, found.limits)))
+    await call.reply_json(asdict(await _org(services, call, found.id)))
 
 
-async def add_team(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    org = await _org(gateway, call, body["org"])
-    await call.reply_json(asdict(await _do(gateway, lambda: gateway.accounts.add_team(org.id, body["name"], _limits(body)))), 201)
+async def add_team(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    org = await _org(services, call, body["org"])
+    await call.reply_json(asdict(await _do(services, lambda: services.accounts.add_team(org.id, body["name"], _limits(body)))), 201)
 
 
-async def teams(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
-    org = await _asked_org(gateway, call, query)
-    found = [team for team in await _do(gateway, lambda: gateway.accounts.teams(org), changes=False) if _manages(call, team.org)]
+async def teams(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+    org = await _asked_org(services, call, query)
+    found = [team for team in await _do(services, lambda: services.accounts.teams(org), changes=False) if _manages(call, team.org)]
     await call.reply_json({"object": "list", "data": [asdict(team) for team in found]})
 
 
-async def team(gateway: Gateway, call: Call, _: Any) -> None:
-    await call.reply_json(asdict(await _team(gateway, call)))
+async def team(services: Services, call: ClientRequest, _: Any) -> None:
+    await call.reply_json(asdict(await _team(services, call)))
 
 
-async def change_team(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    found = await _team(gateway, call)
+async def change_team(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    found = await _team(services, call)
     if found.id == call.principal.team and "limits" in body:
         _operator_only(call)  # nobody raises the limits that were set for them
-    await _do(gateway, lambda: gateway.accounts.change("teams", found.id, _changes(body, found.limits)))
-    await call.reply_json(asdict(await _team(gateway, call)))
+    await _do(services, lambda: services.accounts.change("teams", found.id, _changes(body, found.limits)))
+    await call.reply_json(asdict(await _team(services, call)))
 
 
-async def add_key(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    org = await _org(gateway, call, body["org"])
+async def add_key(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    org = await _org(services, call, body["org"])
     team = (
-        None if body.get("team") is None else await _do(gateway, lambda: gateway.accounts.team_called(org.id, body["team"]), changes=False)
+        None
+        if body.get("team") is None
+        else await _do(services, lambda: services.accounts.team_called(org.id, body["team"]), changes=False)
     )
     permissions = tuple(body.get("permissions", DEFAULT_PERMISSIONS))
     _check_within(call, _limits(body))
@@ -79,24 +82,24 @@ async def add_key(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
         _tuple(body.get("models")),
         _tuple(body.get("scopes")),
         _limits(body),
-        _expiry(gateway, body),
+        _expiry(services, body),
     )
-    key, secret = await _do(gateway, lambda: gateway.accounts.add_key(new))
+    key, secret = await _do(services, lambda: services.accounts.add_key(new))
     await call.reply_json({**asdict(key), "key": secret}, 201)
 
 
-async def keys(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
-    org = await _asked_org(gateway, call, query)
-    found = [key for key in await _do(gateway, lambda: gateway.accounts.keys(org), changes=False) if _manages(call, key.org)]
+async def keys(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+    org = await _asked_org(services, call, query)
+    found = [key for key in await _do(services, lambda: services.accounts.keys(org), changes=False) if _manages(call, key.org)]
     await call.reply_json({"object": "list", "data": [asdict(key) for key in found]})
 
 
-async def key(gateway: Gateway, call: Call, _: Any) -> None:
-    await call.reply_json(asdict(await _key(gateway, call)))
+async def key(services: Services, call: ClientRequest, _: Any) -> None:
+    await call.reply_json(asdict(await _key(services, call)))
 
 
-async def change_key(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    found = await _key(gateway, call)
+async def change_key(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    found = await _key(services, call)
     changes = _changes(body, found.limits)
     if found.id == call.principal.key and ("limits" in body or "team" in body):
         _operator_only(call)
@@ -104,79 +107,79 @@ async def change_key(gateway: Gateway, call: Call, body: dict[str, Any]) -> None
         _check_within(call, changes["limits"])
     if "expires_in_days" in changes:
         del changes["expires_in_days"]
-        changes["expires_at"] = _expiry(gateway, body)
-    await _do(gateway, lambda: gateway.accounts.change("keys", found.id, changes))
-    await call.reply_json(asdict(await _key(gateway, call)))
+        changes["expires_at"] = _expiry(services, body)
+    await _do(services, lambda: services.accounts.change("keys", found.id, changes))
+    await call.reply_json(asdict(await _key(services, call)))
 
 
-async def rotate_key(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    found = await _key(gateway, call)
+async def rotate_key(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    found = await _key(services, call)
     if found.revoked_at is not None:
         raise Problem(409, "this key was revoked; make a new one", code="key_revoked")
-    rotated, secret = await _do(gateway, lambda: gateway.accounts.rotate_key(found.id, grace_s=body.get("grace_seconds", 0.0)))
+    rotated, secret = await _do(services, lambda: services.accounts.rotate_key(found.id, grace_s=body.get("grace_seconds", 0.0)))
     await call.reply_json({**asdict(rotated), "key": secret})
 
 
-async def revoke_key(gateway: Gateway, call: Call, _: Any) -> None:
-    found = await _key(gateway, call)
-    await call.reply_json(asdict(await _do(gateway, lambda: gateway.accounts.revoke_key(found.id))))
+async def revoke_key(services: Services, call: ClientRequest, _: Any) -> None:
+    found = await _key(services, call)
+    await call.reply_json(asdict(await _do(services, lambda: services.accounts.revoke_key(found.id))))
 
 
-async def models(gateway: Gateway, call: Call, _: Any) -> None:
+async def models(services: Services, call: ClientRequest, _: Any) -> None:
     """The fleet with its prices and what was observed of it; no address, no key."""
     found = []
-    for name, backend in gateway.engine.backends.items():
+    for name, backend in services.engine.backends.items():
         profile = backend.profile
         found.append({**asdict(profile), "name": name, "capabilities": sorted(profile.capabilities)})
-    await call.reply_json({"object": "list", "data": found, "using": gateway.engine.origin})
+    await call.reply_json({"object": "list", "data": found, "using": services.engine.origin})
 
 
-async def reload(gateway: Gateway, call: Call, _: Any) -> None:
+async def reload(services: Services, call: ClientRequest, _: Any) -> None:
     _operator_only(call)
-    await gateway.reload()  # here first: a mistake is told to who asked, and nobody changes over
-    await asyncio.to_thread(gateway.accounts.ask_for_reload)
-    gateway.has_reloaded()
+    await services.reload()  # here first: a mistake is told to who asked, and nobody changes over
+    await asyncio.to_thread(services.accounts.ask_for_reload)
+    services.has_reloaded()
     await call.reply_json({"status": "reloaded"})
 
 
-async def _do(gateway: Gateway, work: Callable[[], T], *, changes: bool = True) -> T:
+async def _do(services: Services, work: Callable[[], T], *, changes: bool = True) -> T:
     done = await asyncio.to_thread(work)
     if changes:
-        gateway.keyring.forget()
+        services.keyring.forget()
     return done
 
 
-def _manages(call: Call, org: str | None) -> bool:
+def _manages(call: ClientRequest, org: str | None) -> bool:
     return call.principal.is_operator or call.principal.org == org
 
 
-def _operator_only(call: Call) -> None:
+def _operator_only(call: ClientRequest) -> None:
     if not call.principal.is_operator:
         raise Problem(403, "only the operator's key may do this", code="permission_denied", should_retry=False)
 
 
-async def _org(gateway: Gateway, call: Call, called: str) -> Org:
+async def _org(services: Services, call: ClientRequest, called: str) -> Org:
     """An organisation by its id or its name. One that the caller does not manage is not there for it."""
-    found = await _do(gateway, lambda: gateway.accounts.org_called(called), changes=False)
+    found = await _do(services, lambda: services.accounts.org_called(called), changes=False)
     if not _manages(call, found.id):
         raise NoAccount(f"no organisation {called!r}", remedy="Look at the list of organisations")
     return found
 
 
-async def _asked_org(gateway: Gateway, call: Call, query: dict[str, Any]) -> str | None:
+async def _asked_org(services: Services, call: ClientRequest, query: dict[str, Any]) -> str | None:
     """The id of the organisation that a list shall be of; `None` for all that the caller manages."""
-    return (await _org(gateway, call, query["org"])).id if "org" in query else None
+    return (await _org(services, call, query["org"])).id if "org" in query else None
 
 
-async def _team(gateway: Gateway, call: Call) -> Team:
+async def _team(services: Services, call: ClientRequest) -> Team:
     called = call.params["id"]
-    teams = await _do(gateway, gateway.accounts.teams, changes=False)
+    teams = await _do(services, services.accounts.teams, changes=False)
     return _only([team for team in teams if called in (team.id, team.name) and _manages(call, team.org)], called, "team")
 
 
-async def _key(gateway: Gateway, call: Call) -> Key:
+async def _key(services: Services, call: ClientRequest) -> Key:
     called = call.params["id"]
-    keys = await _do(gateway, gateway.accounts.keys, changes=False)
+    keys = await _do(services, services.accounts.keys, changes=False)
     named = [key for key in keys if _manages(call, key.org) and (called == key.id or (called == key.name and key.revoked_at is None))]
     return _only(named, called, "key")
 
@@ -190,7 +193,7 @@ def _only(found: Sequence[N], called: str, what: str) -> N:
     return min(found, key=lambda each: each.id != called)
 
 
-def _check_within(call: Call, limits: AccountLimits) -> None:
+def _check_within(call: ClientRequest, limits: AccountLimits) -> None:
     """Who has limits gives no key higher ones: it would be a way around them. Raises `Problem`."""
     if call.principal.is_operator:
         return
@@ -216,9 +219,9 @@ def _changes(body: dict[str, Any], limits: AccountLimits) -> dict[str, Any]:
     return changes
 
 
-def _expiry(gateway: Gateway, body: dict[str, Any]) -> float | None:
+def _expiry(services: Services, body: dict[str, Any]) -> float | None:
     days = body.get("expires_in_days")
-    return None if days is None else gateway.clock() + DAY_S * days
+    return None if days is None else services.clock() + DAY_S * days
 
 
 def _tuple(given: list[str] | None) -> tuple[str, ...] | None:

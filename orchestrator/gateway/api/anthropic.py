@@ -18,13 +18,13 @@ from orchestrator.backends.usage import usage_of
 from orchestrator.gateway.api.chat import Order
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.message_blocks import MessageBlocks
+from orchestrator.gateway.chat.client_request import ClientRequest
+from orchestrator.gateway.errors import ANTHROPIC_TYPES, Problem, broke_off
 from orchestrator.gateway.http import sse
-from orchestrator.gateway.http.error_mapping import ANTHROPIC_TYPES, Problem, broke_off
-from orchestrator.gateway.http.request import Call
 from orchestrator.tokens.estimate import family_of, request_estimate
 
 if TYPE_CHECKING:
-    from orchestrator.gateway.app import Gateway
+    from orchestrator.gateway.api.services import Services
 
 STOP_REASONS = {
     "stop": "end_turn",
@@ -40,11 +40,11 @@ _OWN_FIELDS = ("mcp_servers", "container", "context_management", "cache_control"
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
-async def messages(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+async def messages(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
     asked = chat_body(body)
     if betas := call.header(b"anthropic-beta"):
         asked.setdefault("anthropic", {})["betas"] = [beta.strip() for beta in betas.split(",") if beta.strip()]
-    async with Order(gateway, call, "messages", asked) as order, call.watched(gateway.stalled_s):
+    async with Order(services, call, "messages", asked) as order, call.watched(services.stalled_s):
         if body.get("stream"):
             await order.send(_translated(order, await order.stream()))
             return
@@ -56,7 +56,7 @@ async def messages(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
         await call.reply_json(reply, headers=[*order.closing_headers(), (b"request-id", call.id.encode())])
 
 
-async def count_tokens(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+async def count_tokens(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
     """An estimate, as good as one without the model's own tokenizer can be; no model is asked."""
     asked = chat_body({**body, "max_tokens": 1})
     await call.reply_json({"input_tokens": request_estimate(asked, family_of(body["model"]))})

@@ -2,86 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from orchestrator.backends.http.errors import failure_in, told_failure
+from orchestrator.backends.provider_errors import failure_in, told_failure
 from orchestrator.backends.usage import MOST_TOKENS
-from orchestrator.config.models import AuxiliaryConfig, secret
-from orchestrator.errors import BackendError, BadResponse, ConfigError
+from orchestrator.errors import BackendError, BadResponse
 from orchestrator.gateway.accounts.request_account import Tab
+from orchestrator.gateway.api.auxiliary_models import AuxiliaryModels
+from orchestrator.gateway.chat.client_request import ClientRequest
+from orchestrator.gateway.errors import Problem
 from orchestrator.gateway.http import sse
-from orchestrator.gateway.http.error_mapping import Problem
-from orchestrator.gateway.http.request import JSON, Call
-from orchestrator.providers.table import PROVIDERS
+from orchestrator.gateway.http.request import JSON
 from orchestrator.router import ModelProfile
 from orchestrator.tokens.estimate import bound_tokens, estimate_tokens
 from orchestrator.types import Usage
 
 if TYPE_CHECKING:
     from orchestrator.backends.relay import Relay
-    from orchestrator.gateway.app import Gateway
+    from orchestrator.gateway.api.services import Services
 
 TIMEOUT_S = 120.0
 
 
-class AuxiliaryModels:
-    """Those of one section of the configuration. Raises `ConfigError` on one that cannot be reached by what its entry says."""
-
-    def __init__(self, section: str, models: Mapping[str, AuxiliaryConfig]) -> None:
-        self.section = section
-        self._models = {name: _made(f"{section}.{name}", name, config) for name, config in models.items()}
-
-    @property
-    def names(self) -> list[str]:
-        """As callers know them."""
-        return list(self._models)
-
-    def find(self, name: str) -> tuple[Relay, ModelProfile]:
-        """Raises `Problem` on one that is not there."""
-        found = self._models.get(name)
-        if found is None:
-            told = f"there is no model {name!r} for {self.section}. There are: {', '.join(self._models)}"
-            if not self._models:
-                told = f"this gateway has no model for {self.section}: its configuration names none under `{self.section}:`"
-            raise Problem(404, told, code="model_not_found", param="model")
-        return found
-
-
-def _made(where: str, name: str, config: AuxiliaryConfig) -> tuple[Relay, ModelProfile]:
-    from orchestrator.backends.http.replicas import Replica
-    from orchestrator.backends.http.upstream import Upstream
-    from orchestrator.backends.relay import Relay
-
-    row = PROVIDERS.get(config.provider)
-    base_url = config.base_url or (row.base_url if row else None)
-    if row is None or not base_url:
-        raise ConfigError(f"{where}: provider {config.provider!r} needs `base_url`", remedy="For example http://127.0.0.1:11434/v1")
-    price = config.input_usd_per_mtok
-    if price is None and row.is_local:
-        price = 0.0
-    key = secret(config.key, row.key_variable)
-    profile = ModelProfile(name, price, None if price is None else 0.0)
-    return Relay(Upstream(name, row, config.model, [Replica(base_url.rstrip("/"))], key=key)), profile
-
-
-def opened(gateway: Gateway, call: Call, api: str, name: str) -> Tab:
+def opened(services: Services, call: ClientRequest, api: str, name: str) -> Tab:
     """The bill of a request to such a model. Raises `Problem` where its key may not use it."""
-    call.tab = Tab(gateway.limiter, call, api, name)
+    call.tab = Tab(services.limiter, call, api, name)
     if not call.principal.may_use(name):
         raise Problem(403, f"this key may not use the model {name!r}", code="model_not_allowed", param="model", should_retry=False)
     return call.tab
 
 
 async def serve(
-    gateway: Gateway, call: Call, api: str, models: AuxiliaryModels, path: str, body: dict[str, Any], texts: Sequence[Any], holds: str
+    services: Services,
+    call: ClientRequest,
+    api: str,
+    models: AuxiliaryModels,
+    path: str,
+    body: dict[str, Any],
+    texts: Sequence[Any],
+    holds: str,
 ) -> None:
     """Passes a request on to the model that it names, and the answer back."""
     name = body["model"]
     found = models.find(name)
-    tab, serving = opened(gateway, call, api, name), gateway.serving
+    tab, serving = opened(services, call, api, name), services.serving
     serving.running += 1
     try:
         content = await _relayed(tab, path, body, *found, texts, holds)

@@ -9,27 +9,29 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.gateway.accounts.quota_leases import MINUTE_S
 from orchestrator.gateway.accounts.request_account import Tab
 from orchestrator.gateway.api.endpoint import Endpoint
-from orchestrator.gateway.chat.completions import AUTO, Job
+from orchestrator.gateway.chat.client_request import ClientRequest
+from orchestrator.gateway.chat.completions import AUTO
+from orchestrator.gateway.chat.job import Job
 from orchestrator.gateway.chat.options import options_of
 from orchestrator.gateway.chat.provenance import Facts
 from orchestrator.gateway.chat.request import Asked
+from orchestrator.gateway.errors import Problem
 from orchestrator.gateway.http import sse
-from orchestrator.gateway.http.error_mapping import Problem
-from orchestrator.gateway.http.request import EVENTS, JSON, Call, Headers
+from orchestrator.gateway.http.request import EVENTS, JSON, Headers
 
 if TYPE_CHECKING:
-    from orchestrator.gateway.app import Gateway
+    from orchestrator.gateway.api.services import Services
 
 
 class Order:
     """One completion that was ordered through any API: opened before the model is asked, closed when the answer is sent."""
 
-    def __init__(self, gateway: Gateway, call: Call, api: str, body: dict[str, Any]) -> None:
+    def __init__(self, services: Services, call: ClientRequest, api: str, body: dict[str, Any]) -> None:
         options = options_of(body, call.headers)
         model = body["model"]
-        self.serving = gateway.serving
+        self.serving = services.serving
         self.call = call
-        self.tab = call.tab = Tab(gateway.limiter, call, api, model)
+        self.tab = call.tab = Tab(services.limiter, call, api, model)
         self.facts = call.facts = Facts()
         principal = call.principal
         if model != AUTO and not model.startswith(f"{AUTO}:"):
@@ -43,7 +45,7 @@ class Order:
         self.tab.served.scope = principal.scope(options.scope)
         self.job: Job = self.serving.completions.job(self.tab, Asked(body), options, self.facts)
         is_pipeline = model in self.serving.pipelines.models  # what it does beside answering must be done again
-        self._cached = gateway.cache.entry(call, self.job) if gateway.cache is not None and not is_pipeline else None
+        self._cached = services.cache.entry(call, self.job) if services.cache is not None and not is_pipeline else None
 
     async def __aenter__(self) -> Order:
         self.serving.running += 1
@@ -89,7 +91,7 @@ class Order:
 
     def details(self) -> dict[str, Any] | None:
         """The field `orchestrator` of the answer; `None` if its caller wants none."""
-        return self.facts.as_dict(self.tab, explain=self.job.options.explain) if self.job.options.details else None
+        return self.job.details()
 
     async def send(self, events: AsyncIterator[bytes]) -> None:
         """Sends a stream, until its end or the client's."""
@@ -101,8 +103,8 @@ class Order:
         await call.end()
 
 
-async def complete(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    async with Order(gateway, call, "chat", body) as order, call.watched(gateway.stalled_s):
+async def complete(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    async with Order(services, call, "chat", body) as order, call.watched(services.stalled_s):
         if order.job.asked.wants_stream:
             await order.send(await order.stream())
             return

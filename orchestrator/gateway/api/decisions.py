@@ -20,29 +20,29 @@ from orchestrator.decisions.token_logprobs import MOST_OPTIONS
 from orchestrator.errors import BackendError, BackendRejected, InvalidQuery
 from orchestrator.gateway.accounts.request_account import Tab
 from orchestrator.gateway.api.endpoint import Endpoint
-from orchestrator.gateway.http.error_mapping import Problem
-from orchestrator.gateway.http.request import Call
+from orchestrator.gateway.chat.client_request import ClientRequest
+from orchestrator.gateway.errors import Problem
 from orchestrator.types import Usage
 
 if TYPE_CHECKING:
-    from orchestrator.gateway.app import Gateway
+    from orchestrator.gateway.api.services import Services
 
 TIMEOUT_S = 120.0
 
 
-async def decide(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+async def decide(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
     state = body["state"] if isinstance(body["state"], str) else orjson.dumps(body["state"]).decode()
     if body["model"] == COMPLEXITY:
-        answers, usage = await _locally(gateway, call, state, body["questions"])
+        answers, usage = await _locally(services, call, state, body["questions"])
     else:
-        answers, usage = await _by_model(gateway, call, body, state)
+        answers, usage = await _by_model(services, call, body, state)
     tokens = {"input_tokens": usage.prefill_tokens, "output_tokens": usage.output_tokens}
     await call.reply_json({"model": body["model"], "answers": answers, "usage": tokens})
 
 
-async def _locally(gateway: Gateway, call: Call, state: str, asked: dict[str, Any]) -> tuple[dict[str, Any], Usage]:
-    tab = call.tab = Tab(gateway.limiter, call, "systemone", COMPLEXITY)
-    decider = gateway.engine.deciders.local
+async def _locally(services: Services, call: ClientRequest, state: str, asked: dict[str, Any]) -> tuple[dict[str, Any], Usage]:
+    tab = call.tab = Tab(services.limiter, call, "systemone", COMPLEXITY)
+    decider = services.engine.deciders.local
     try:
         questions = {name: _question(_about_a_model(question), most=MOST_LABELS) for name, question in asked.items()}
         await tab.hold(0.0, decider.worst_tokens(state, questions)[0])
@@ -69,9 +69,9 @@ def _about_a_model(asked: dict[str, Any]) -> dict[str, Any]:
     return {**asked, "instructions": asked["criteria"]} if isinstance(asked.get("criteria"), str) else asked
 
 
-async def _by_model(gateway: Gateway, call: Call, body: dict[str, Any], state: str) -> tuple[dict[str, Any], Usage]:
+async def _by_model(services: Services, call: ClientRequest, body: dict[str, Any], state: str) -> tuple[dict[str, Any], Usage]:
     """Asked at the provider's own endpoint for decisions, or for log-probabilities; the numbers are calibrated as far as examples allow."""
-    model, engine = body["model"], gateway.engine
+    model, engine = body["model"], services.engine
     if model not in engine.backends:
         known = ", ".join((COMPLEXITY, *engine.backends))
         raise Problem(404, f"there is no model {model!r}. There are: {known}", code="model_not_found", param="model")
@@ -83,7 +83,7 @@ async def _by_model(gateway: Gateway, call: Call, body: dict[str, Any], state: s
         questions = {name: _question(asked) for name, asked in body["questions"].items()}
     except InvalidQuery as error:
         raise Problem(404, error.message, code="too_many_options") from None
-    tab = call.tab = Tab(gateway.limiter, call, "systemone", model)
+    tab = call.tab = Tab(services.limiter, call, "systemone", model)
     decider = engine.deciders.of(model)
     read, written = decider.worst_tokens(state, questions)
     await tab.hold(decider.profile.worst_usd(read, written), read + written)

@@ -13,27 +13,28 @@ import orjson
 from orchestrator.gateway.accounts.request_account import Tab
 from orchestrator.gateway.api.auxiliary import listed, opened, serve
 from orchestrator.gateway.api.endpoint import Endpoint
-from orchestrator.gateway.http.error_mapping import Problem
-from orchestrator.gateway.http.request import JSON, Call
+from orchestrator.gateway.chat.client_request import ClientRequest
+from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.http.request import JSON
 from orchestrator.router import ModelProfile
 from orchestrator.tokens.estimate import estimate_tokens
 from orchestrator.types import Usage
 
 if TYPE_CHECKING:
-    from orchestrator.gateway.app import Gateway
+    from orchestrator.gateway.api.services import Services
 
 STATIC = "orchestrator/static"
 
 
-async def embed(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    models = gateway.serving.embedders
+async def embed(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    models = services.serving.embedders
     if body["model"] != STATIC:
         if body["model"] not in models.names:
             known = ", ".join((STATIC, *models.names))
             raise Problem(404, f"there is no embedding model {body['model']!r}. There are: {known}", code="model_not_found", param="model")
-        await serve(gateway, call, "embeddings", models, "/embeddings", body, listed(body["input"]), "data")
+        await serve(services, call, "embeddings", models, "/embeddings", body, listed(body["input"]), "data")
         return
-    tab = opened(gateway, call, "embeddings", STATIC)
+    tab = opened(services, call, "embeddings", STATIC)
     content = await _static(tab, body)
     tab.served.model = STATIC
     await call.reply(200, content, [JSON])
@@ -68,12 +69,12 @@ def _texts(given: Any) -> list[str]:
     return found
 
 
-async def models(gateway: Gateway, call: Call, _: Any) -> None:
-    await call.reply_json({"object": "list", "data": _listed(gateway, call)})
+async def models(services: Services, call: ClientRequest, _: Any) -> None:
+    await call.reply_json({"object": "list", "data": _listed(services, call)})
 
 
-async def model(gateway: Gateway, call: Call, _: Any) -> None:
-    found = next((one for one in _listed(gateway, call) if one["id"] == call.params["model"]), None)
+async def model(services: Services, call: ClientRequest, _: Any) -> None:
+    found = next((one for one in _listed(services, call) if one["id"] == call.params["model"]), None)
     if found is None:
         raise Problem(404, f"there is no model {call.params['model']!r}", code="model_not_found", param="model")
     await call.reply_json(found)
@@ -82,9 +83,9 @@ async def model(gateway: Gateway, call: Call, _: Any) -> None:
 _STARTED = int(time.time())
 
 
-def _listed(gateway: Gateway, call: Call) -> list[dict[str, Any]]:
+def _listed(services: Services, call: ClientRequest) -> list[dict[str, Any]]:
     """What this caller may ask for, in OpenAI's words and with what is known of each model."""
-    serving = gateway.serving
+    serving = services.serving
     found = []
     for name in (*serving.completions.models, STATIC, *serving.auxiliary_names):
         is_own = name.startswith("auto") or name == STATIC

@@ -4,23 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-if TYPE_CHECKING:
-    from orchestrator.gateway.app import Gateway
-    from orchestrator.gateway.http.request import Call
+from orchestrator.gateway.api.services import Services
+from orchestrator.gateway.api.validators import Param
+from orchestrator.gateway.chat.client_request import ClientRequest
 
-Handler = Callable[["Gateway", "Call", Any], Awaitable[None]]
-
-
-@dataclass(frozen=True, slots=True)
-class Param:
-    """A parameter of the address. `schema` is a JSON Schema of a string, integer, number or boolean."""
-
-    name: str
-    schema: dict[str, Any]
-    description: str = ""
-    required: bool = False
+Handler = Callable[[Services, ClientRequest, Any], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)

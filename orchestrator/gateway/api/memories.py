@@ -8,30 +8,31 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
 
-from orchestrator.gateway.api.endpoint import Endpoint, Param
-from orchestrator.gateway.http.error_mapping import Problem
-from orchestrator.gateway.http.request import Call
+from orchestrator.gateway.api.endpoint import Endpoint
+from orchestrator.gateway.api.validators import Param
+from orchestrator.gateway.chat.client_request import ClientRequest
+from orchestrator.gateway.errors import Problem
 from orchestrator.memory import Memory, NewRecord, Record
 from orchestrator.memory.ingest.documents import read_time
 
 if TYPE_CHECKING:
-    from orchestrator.gateway.app import Gateway
+    from orchestrator.gateway.api.services import Services
 
 T = TypeVar("T")
 PAGE = 500
 
 
-async def remember(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    memory, scope = _memory(gateway), call.principal.scope(body.get("scope"))
+async def remember(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    memory, scope = _memory(services), call.principal.scope(body.get("scope"))
     time = read_time(body["time"]) if "time" in body else None
     new = NewRecord(body["text"], body.get("speaker", ""), time, body.get("session", ""), body.get("source", ""))
     kept = await asyncio.to_thread(memory.remember_many, [new], scope)
-    gateway.forget_answers()
+    services.forget_answers()
     await call.reply_json(as_json(kept[0]), 201)
 
 
-async def listed(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
-    records = await _records(gateway, call, query)
+async def listed(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+    records = await _records(services, call, query)
     after, limit = query.get("after", 0), query.get("limit", PAGE)
     page = [record for record in records if record.id > after][:limit]
     await call.reply_json(
@@ -39,40 +40,40 @@ async def listed(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
     )
 
 
-async def find(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
-    await call.reply_json(as_json(await _one(gateway, call, query)))
+async def find(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+    await call.reply_json(as_json(await _one(services, call, query)))
 
 
-async def change(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+async def change(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
     """The new text is a new record that supersedes the old one, which stays as history."""
-    old, memory, scope = await _one(gateway, call, body), _memory(gateway), call.principal.scope(body.get("scope"))
+    old, memory, scope = await _one(services, call, body), _memory(services), call.principal.scope(body.get("scope"))
     new = NewRecord(body["text"], old.speaker, None, old.session, old.source)
     kept = (await asyncio.to_thread(memory.remember_many, [new], scope))[0]
     if kept.id != old.id:
         await asyncio.to_thread(memory.supersede, scope, old.id, by=kept.id)
-    await _changed(gateway)
+    await _changed(services)
     await call.reply_json(as_json(kept))
 
 
-async def forget_one(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
-    await _one(gateway, call, query)
-    await _forget(gateway, call, query, [int(call.params["id"])])
+async def forget_one(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+    await _one(services, call, query)
+    await _forget(services, call, query, [int(call.params["id"])])
 
 
-async def forget_scope(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
-    await _forget(gateway, call, query, None)
+async def forget_scope(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+    await _forget(services, call, query, None)
 
 
-async def _forget(gateway: Gateway, call: Call, query: dict[str, Any], ids: list[int] | None) -> None:
-    memory, scope = _memory(gateway), call.principal.scope(query.get("scope"))
+async def _forget(services: Services, call: ClientRequest, query: dict[str, Any], ids: list[int] | None) -> None:
+    memory, scope = _memory(services), call.principal.scope(query.get("scope"))
     texts = await _in_thread(lambda: _texts(memory, scope, ids))
     try:
-        receipt = await gateway.engine.forget(scope, ids)
+        receipt = await services.engine.forget(scope, ids)
     finally:  # also where it is not erased yet: nobody may be told of it any more
-        await _changed(gateway)
-        await _in_thread(lambda: gateway.runs.redact(call.principal.org, texts))
-    await _in_thread(gateway.database.erase)
-    await gateway.forgotten_everywhere()
+        await _changed(services)
+        await _in_thread(lambda: services.runs.redact(call.principal.org, texts))
+    await _in_thread(services.database.erase)
+    await services.forgotten_everywhere()
     await call.reply_json({"scope": _outside(scope), "forgotten": receipt.ids, "left": receipt.remaining})
 
 
@@ -83,8 +84,8 @@ def _texts(memory: Memory, scope: str, ids: list[int] | None) -> set[str]:
     return {record.text for one in ids if (record := memory.get(scope, one)) is not None}
 
 
-async def search(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    memory, scope = _memory(gateway), call.principal.scope(body.get("scope"))
+async def search(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    memory, scope = _memory(services), call.principal.scope(body.get("scope"))
     recall = await asyncio.to_thread(
         lambda: memory.recall(
             body["query"],
@@ -100,26 +101,26 @@ async def search(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
     await call.reply_json(found)
 
 
-async def export(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
-    records = await _records(gateway, call, query)
+async def export(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+    records = await _records(services, call, query)
     lines = b"".join(orjson.dumps(as_json(record)) + b"\n" for record in records)
     await call.reply(200, lines, [(b"content-type", b"application/x-ndjson")])
 
 
-async def _changed(gateway: Gateway) -> None:
+async def _changed(services: Services) -> None:
     """What was forgotten or is no longer true must not be told from a cache, of this process or another."""
-    gateway.forget_answers()
-    if gateway.cache is not None:
-        await asyncio.to_thread(gateway.accounts.announce)
+    services.forget_answers()
+    if services.cache is not None:
+        await asyncio.to_thread(services.accounts.announce)
 
 
-async def _records(gateway: Gateway, call: Call, query: dict[str, Any]) -> list[Record]:
-    memory, scope = _memory(gateway), call.principal.scope(query.get("scope"))
+async def _records(services: Services, call: ClientRequest, query: dict[str, Any]) -> list[Record]:
+    memory, scope = _memory(services), call.principal.scope(query.get("scope"))
     return await _in_thread(lambda: list(memory.export(scope)))
 
 
-async def _one(gateway: Gateway, call: Call, given: dict[str, Any]) -> Record:
-    memory, scope, wanted = _memory(gateway), call.principal.scope(given.get("scope")), int(call.params["id"])
+async def _one(services: Services, call: ClientRequest, given: dict[str, Any]) -> Record:
+    memory, scope, wanted = _memory(services), call.principal.scope(given.get("scope")), int(call.params["id"])
     found = await _in_thread(lambda: memory.get(scope, wanted))
     if found is None:
         raise Problem(404, f"there is no memory {wanted} in this scope", code="memory_not_found")
@@ -130,10 +131,10 @@ async def _in_thread(work: Callable[[], T]) -> T:
     return await asyncio.to_thread(work)
 
 
-def _memory(gateway: Gateway) -> Memory:
-    if gateway.engine.memory is None:
+def _memory(services: Services) -> Memory:
+    if services.engine.memory is None:
         raise Problem(404, "this gateway has no memory: name a path under memory: in its configuration", code="no_memory")
-    return gateway.engine.memory
+    return services.engine.memory
 
 
 def as_json(record: Record) -> dict[str, Any]:

@@ -6,47 +6,46 @@ import asyncio
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from orchestrator.budget import to_nano
 from orchestrator.errors import UnknownAnswer
 from orchestrator.gateway.accounts.principals import Principal
 from orchestrator.gateway.accounts.quota_leases import USD, period_of
-from orchestrator.gateway.api import openapi
 from orchestrator.gateway.api.chat import Order
-from orchestrator.gateway.api.endpoint import Endpoint, Param
+from orchestrator.gateway.api.endpoint import Endpoint
+from orchestrator.gateway.api.validators import Param
+from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.chat.completions import AUTO
-from orchestrator.gateway.http.error_mapping import Problem
+from orchestrator.gateway.errors import Problem
 from orchestrator.gateway.http.redaction import without_addresses
-from orchestrator.gateway.http.request import JSON, Call
+from orchestrator.gateway.http.request import JSON
 from orchestrator.storage.quotas import Quota
 from orchestrator.types import Answer, Candidate
 
 if TYPE_CHECKING:
-    from orchestrator.gateway.app import Gateway
+    from orchestrator.gateway.api.services import Services
 
 DAY_S = 86_400.0
 READY_S = 3.0
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-async def answer(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+async def answer(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
     chat = _chat_body(body)
-    if chat["model"] in gateway.serving.pipelines.models:
+    if chat["model"] in services.serving.pipelines.models:
         raise Problem(
             400, "a pipeline is run by POST /v1/pipelines/NAME/runs, or as the model of a chat", code="is_a_pipeline", param="model"
         )
     if chat["model"] != AUTO and not chat["model"].startswith(f"{AUTO}:"):
         chat["orchestrator"] = {**chat.get("orchestrator", {}), "strategy": "single"}
-    async with Order(gateway, call, "answer", chat) as order, call.watched():
+    async with Order(services, call, "answer", chat) as order, call.watched():
         found = await order.serving.completions.answer(order.job, only=None if chat["model"].startswith(AUTO) else chat["model"])
         await call.reply_json(as_json(found), headers=order.closing_headers())
 
 
-async def route(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    if body.get("model") in gateway.serving.pipelines.models:
+async def route(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    if body.get("model") in services.serving.pipelines.models:
         raise Problem(400, "a pipeline is not routed: its steps are", code="is_a_pipeline", param="model")
-    async with Order(gateway, call, "route", _chat_body(body)) as order:
+    async with Order(services, call, "route", _chat_body(body)) as order:
         plan = await order.serving.completions.planned(order.job)
         call.tab = None  # nothing was served: a look at the route is no request to a model
         await call.reply_json({**plan.route.as_dict(), "one_draft_by": plan.only_draft()})
@@ -101,14 +100,14 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
     return {"model": candidate.model, "text": candidate.text, "way": candidate.way, "revises": candidate.revises, "verdicts": verdicts}
 
 
-async def feedback(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    engine, principal = gateway.engine, call.principal
+async def feedback(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    engine, principal = services.engine, call.principal
     if engine.decisions is None:
         raise Problem(404, "this gateway keeps no decisions: write online: {} in its configuration", code="no_decision_log")
     logged = await asyncio.to_thread(engine.decisions.find, body["trace_id"])
-    if logged is None or not await _may_read(gateway, principal, body["trace_id"], logged.scope):
+    if logged is None or not await _may_read(services, principal, body["trace_id"], logged.scope):
         raise UnknownAnswer(f"there is no answer {body['trace_id']!r}", remedy="Use the trace id that the answer carried")
-    gateway.influence.count(principal.org)
+    services.influence.count(principal.org)
     grades = await engine.feedback(
         body["trace_id"],
         body.get("score"),
@@ -119,7 +118,7 @@ async def feedback(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
     await call.reply_json({"trace_id": body["trace_id"], "grades": grades})
 
 
-async def _may_read(gateway: Gateway, principal: Principal, trace_id: str, scope: str) -> bool:
+async def _may_read(services: Services, principal: Principal, trace_id: str, scope: str) -> bool:
     """Whether a key may read a trace, and so grade it: of its organisation, of a scope that it may touch, and of its own unless it manages."""
     org, _, name = scope.partition("/")
     if org != principal.org or not principal.may_touch(name):
@@ -127,41 +126,41 @@ async def _may_read(gateway: Gateway, principal: Principal, trace_id: str, scope
     own = _own(principal, {})
     if own is None:
         return True
-    await gateway.recorder.flush()
-    found = await asyncio.to_thread(gateway.requests.find, principal.org, trace_id)
+    await services.recorder.flush()
+    found = await asyncio.to_thread(services.requests.find, principal.org, trace_id)
     return found is not None and found["key"] == own
 
 
-async def traces(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
+async def traces(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
     found = await asyncio.to_thread(
-        gateway.requests.recent, call.principal.org, query.get("limit", 100), before=query.get("before"), key=_own(call.principal, query)
+        services.requests.recent, call.principal.org, query.get("limit", 100), before=query.get("before"), key=_own(call.principal, query)
     )
     await call.reply_json({"object": "list", "data": [_outside(one) for one in found]})
 
 
-async def trace(gateway: Gateway, call: Call, _: Any) -> None:
-    await gateway.recorder.flush()
-    found = await asyncio.to_thread(gateway.requests.find, call.principal.org, call.params["id"])
+async def trace(services: Services, call: ClientRequest, _: Any) -> None:
+    await services.recorder.flush()
+    found = await asyncio.to_thread(services.requests.find, call.principal.org, call.params["id"])
     if found is None or _own(call.principal, {}) not in (None, found["key"]):
         raise Problem(404, f"there is no trace {call.params['id']!r}", code="trace_not_found")
     await call.reply_json(_outside(found))
 
 
-async def usage(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
-    await gateway.recorder.flush()
-    until = query.get("until", gateway.clock() + 1)
+async def usage(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+    await services.recorder.flush()
+    until = query.get("until", services.clock() + 1)
     since = query.get("since", until - 30 * DAY_S)
     by = query.get("by", "model")
-    org = await _used_by(gateway, call.principal, query)
-    found = await asyncio.to_thread(gateway.requests.usage, org, since=since, until=until, by=by, key=_own(call.principal, query))
-    await call.reply_json({"since": since, "until": until, "by": by, "data": found, "budgets": await _budgets(gateway, call.principal)})
+    org = await _used_by(services, call.principal, query)
+    found = await asyncio.to_thread(services.requests.usage, org, since=since, until=until, by=by, key=_own(call.principal, query))
+    await call.reply_json({"since": since, "until": until, "by": by, "data": found, "budgets": await _budgets(services, call.principal)})
 
 
-async def _used_by(gateway: Gateway, principal: Principal, query: dict[str, Any]) -> str | None:
+async def _used_by(services: Services, principal: Principal, query: dict[str, Any]) -> str | None:
     """Whose usage is told: the caller's organisation's; to the operator that of the asked one, or of all (`None`)."""
     if not principal.is_operator:
         return principal.org
-    return (await asyncio.to_thread(gateway.accounts.org_called, query["org"])).id if "org" in query else None
+    return (await asyncio.to_thread(services.accounts.org_called, query["org"])).id if "org" in query else None
 
 
 def _outside(served: dict[str, Any]) -> dict[str, Any]:
@@ -176,15 +175,15 @@ def _own(principal: Principal, query: dict[str, Any]) -> str | None:
     return principal.key
 
 
-async def _budgets(gateway: Gateway, principal: Principal) -> list[dict[str, Any]]:
+async def _budgets(services: Services, principal: Principal) -> list[dict[str, Any]]:
     """How the budgets above this caller stand."""
-    found, now = [], gateway.clock()
-    await gateway.limiter.book()
+    found, now = [], services.clock()
+    await services.limiter.book()
     for account in principal.chain:
         limits = account.limits
         if limits.usd is not None:
             quota = Quota(account.subject, USD, period_of(limits.period, now))
-            used, leased = await asyncio.to_thread(gateway.limiter.quotas.standing, quota)
+            used, leased = await asyncio.to_thread(services.limiter.quotas.standing, quota)
             left = max(to_nano(limits.usd) - used, 0)
             found.append(
                 {
@@ -199,27 +198,25 @@ async def _budgets(gateway: Gateway, principal: Principal) -> list[dict[str, Any
     return found
 
 
-async def healthy(gateway: Gateway, call: Call, _: Any) -> None:
+async def healthy(services: Services, call: ClientRequest, _: Any) -> None:
     await call.reply_json({"status": "ok"})
 
 
-async def ready(gateway: Gateway, call: Call, _: Any) -> None:
-    if gateway.is_draining:
+async def ready(services: Services, call: ClientRequest, _: Any) -> None:
+    if services.is_draining:
         raise Problem(503, "the gateway is about to end", code="draining", retry_after_s=1.0)
     async with asyncio.timeout(READY_S):
-        await asyncio.to_thread(gateway.database.check)  # raises when the database cannot be read or written, or is locked
+        await asyncio.to_thread(services.database.check)  # raises when the database cannot be read or written, or is locked
     await call.reply_json({"status": "ready"})
 
 
-async def metrics(gateway: Gateway, call: Call, _: Any) -> None:
-    await gateway.recorder.flush()
-    await call.reply(200, gateway.metrics.text(), [(b"content-type", PROMETHEUS.encode())])
+async def metrics(services: Services, call: ClientRequest, _: Any) -> None:
+    await services.recorder.flush()
+    await call.reply(200, services.metrics.text(), [(b"content-type", PROMETHEUS.encode())])
 
 
-async def described(gateway: Gateway, call: Call, _: Any) -> None:
-    from orchestrator.gateway.api.endpoints import ENDPOINTS as ALL
-
-    await call.reply(200, orjson.dumps(openapi.document(ALL)), [JSON])
+async def described(services: Services, call: ClientRequest, _: Any) -> None:
+    await call.reply(200, services.openapi(), [JSON])
 
 
 _MOMENT = {"type": "number", "minimum": 0, "maximum": 1e11}

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
-from importlib.resources import files
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import jsonschema_rs
 import orjson
-import yaml
 
 from orchestrator import __version__
-from orchestrator.gateway.api.endpoint import Endpoint, Param
+from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.nulls import nullable, takes_nulls
-from orchestrator.gateway.http.error_mapping import Problem
+from orchestrator.gateway.api.validators import DRAFT, referring, schemas
 
-_DRAFT = "https://json-schema.org/draft/2020-12/schema"
 _REFERENCE = re.compile(r'"#/components/schemas/(\w+)"')
 _COMMON_ERRORS = {
     400: "The request is wrong; the message says what",
@@ -40,60 +34,6 @@ _BODY_ERRORS = (400, 413, 415)
 _MODEL_ERRORS = (402, 404, 422, 429, 502, 503, 504)
 
 
-@lru_cache(maxsize=1)
-def schemas() -> dict[str, Any]:
-    """Every schema by its name."""
-    text = files("orchestrator.gateway.api").joinpath("schemas.yaml").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    return loaded
-
-
-class Validators:
-    """Checks of request bodies and parameters, made when first used."""
-
-    def __init__(self) -> None:
-        self._made: dict[str, Any] = {}
-
-    def check(self, name: str, value: Any) -> None:
-        """Raises `Problem` (400) that names the first thing that is wrong."""
-        validator = self._made.get(name)
-        if validator is None:
-            root = {"$schema": _DRAFT, "$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas()}}
-            validator = self._made[name] = jsonschema_rs.validator_for(root, validate_formats=False)
-        if validator.is_valid(value):
-            return
-        error = next(iter(validator.iter_errors(value)))
-        where = _path(error.instance_path)
-        told = error.message if len(error.message) <= 300 else f"{error.message[:150]} ... {error.message[-140:]}"
-        raise Problem(400, f"{where}: {told}" if where else told, code="invalid_request", param=where or None)
-
-    def in_path(self, name: str, text: str) -> None:
-        """Checks a segment of the address, which is text whatever it stands for. Raises `Problem`."""
-        self.check(name, text if (value := _typed(text, schemas()[name])) is None else value)
-
-    def parameters(self, params: Iterable[Param], given: Mapping[str, str]) -> dict[str, Any]:
-        """The values of an address's parameters, as their schemas have them. Raises `Problem` on what is missing, wrong or probably misspelled; what
-        is unknown is another server's, and passed over.
-        """
-        found: dict[str, Any] = {}
-        known = {param.name: param for param in params}
-        for name in sorted(given.keys() - known.keys()):
-            near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
-            if near:
-                raise Problem(400, f"unknown parameter {name!r}. Did you mean {near[0]!r}?", code="unknown_parameter", param=name)
-        for name, param in known.items():
-            if name not in given:
-                if param.required:
-                    raise Problem(400, f"the parameter {name!r} is missing", code="missing_parameter", param=name)
-                continue
-            value = _typed(given[name], param.schema)
-            root = {"$schema": _DRAFT, **_referring(param.schema), "components": {"schemas": schemas()}}
-            if value is None or not jsonschema_rs.is_valid(root, value):
-                raise Problem(400, f"the parameter {name!r} is wrong: {given[name][:100]!r}", code="invalid_parameter", param=name)
-            found[name] = value
-        return found
-
-
 def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     """The whole document."""
     paths: dict[str, dict[str, Any]] = {}
@@ -103,7 +43,7 @@ def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "orchestrator", "version": __version__, "summary": "A fleet of language models that acts as one"},
-        "jsonSchemaDialect": _DRAFT,
+        "jsonSchemaDialect": DRAFT,
         "security": [{"bearer": []}, {"key": []}],
         "paths": paths,
         "components": {
@@ -153,7 +93,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
             "name": p.name,
             "in": "query",
             "required": p.required,
-            "schema": _referring(p.schema),
+            "schema": referring(p.schema),
             **({"description": p.description} if p.description else {}),
         }
         for p in endpoint.params
@@ -200,26 +140,3 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
 def _name(endpoint: Endpoint) -> str:
     parts = [part.strip("{}").replace("-", "_") for part in endpoint.path.strip("/").split("/") if part not in ("v1",)]
     return "_".join((endpoint.method.lower(), *parts)) or "get_root"
-
-
-def _referring(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"$ref": f"#/components/schemas/{schema['ref']}"} if "ref" in schema else schema
-
-
-def _typed(text: str, schema: dict[str, Any]) -> Any:
-    kind = schema.get("type", "string")
-    try:
-        if kind == "integer":
-            return int(text) if text.lstrip("-").isdigit() and text.isascii() else None
-        if kind == "number":
-            number = float(text)
-            return number if abs(number) < float("inf") else None
-    except ValueError:
-        return None
-    if kind == "boolean":
-        return {"true": True, "false": False}.get(text)
-    return text
-
-
-def _path(path: Iterable[str | int]) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")

@@ -9,12 +9,14 @@ from orchestrator.budget import from_nano
 from orchestrator.engine.streaming import events_of
 from orchestrator.gateway.accounts.principals import Principal
 from orchestrator.gateway.accounts.request_account import Tab
-from orchestrator.gateway.api.endpoint import Endpoint, Param
+from orchestrator.gateway.api.endpoint import Endpoint
+from orchestrator.gateway.api.validators import Param
+from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.chat.pipeline_models import PREFIX, TOLD, Pipelines, outside, problem_for
 from orchestrator.gateway.chat.synthetic import progress
+from orchestrator.gateway.errors import Problem
 from orchestrator.gateway.http import sse
-from orchestrator.gateway.http.error_mapping import Problem
-from orchestrator.gateway.http.request import EVENTS, Call
+from orchestrator.gateway.http.request import EVENTS
 from orchestrator.pipeline.execution.durable import new_id
 from orchestrator.pipeline.execution.result import RunResult, UnknownRun
 from orchestrator.pipeline.pipeline import Pipeline
@@ -22,27 +24,27 @@ from orchestrator.storage.runs import StoredRun, StoredStep
 from orchestrator.trace import Event
 
 if TYPE_CHECKING:
-    from orchestrator.gateway.app import Gateway
+    from orchestrator.gateway.api.services import Services
 
 
-async def list_pipelines(gateway: Gateway, call: Call, _: Any) -> None:
-    found = gateway.serving.pipelines.allowed(call.principal)
+async def list_pipelines(services: Services, call: ClientRequest, _: Any) -> None:
+    found = services.serving.pipelines.allowed(call.principal)
     await call.reply_json({"object": "list", "data": [_described(name, each) for name, each in found.items()]})
 
 
-async def one_pipeline(gateway: Gateway, call: Call, _: Any) -> None:
+async def one_pipeline(services: Services, call: ClientRequest, _: Any) -> None:
     name = call.params["name"]
-    await call.reply_json(_described(name, gateway.serving.pipelines.named(call.principal, name)))
+    await call.reply_json(_described(name, services.serving.pipelines.named(call.principal, name)))
 
 
 def _described(name: str, pipeline: Pipeline) -> dict[str, Any]:
     return {**pipeline.as_dict(), "name": name, "model": f"{PREFIX}{name}"}
 
 
-async def begin_run(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    serving, name, id = gateway.serving, call.params["name"], new_id()
+async def begin_run(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    serving, name, id = services.serving, call.params["name"], new_id()
     pipeline = serving.pipelines.named(call.principal, name)
-    call.tab = Tab(gateway.limiter, call, "run", f"{PREFIX}{name}")
+    call.tab = Tab(services.limiter, call, "run", f"{PREFIX}{name}")
     if body.get("background"):
         tab = call.tab
         work = serving.pipelines.begin(call, pipeline, name, body, None, id)
@@ -55,9 +57,9 @@ async def begin_run(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
             except Exception as error:
                 problem = problem_for(error, id)
                 status, why = problem.status, problem.code or "error"
-                await asyncio.to_thread(_keep_refused, gateway, tab.principal, pipeline, id, body, problem)
+                await asyncio.to_thread(_keep_refused, services, tab.principal, pipeline, id, body, problem)
             finally:
-                gateway.recorder.add(tab.close(status, why, {"run": id}))
+                services.recorder.add(tab.close(status, why, {"run": id}))
 
         serving.later(go_on())
         await call.reply_json({"id": id, "pipeline": name, "status": "running", "output": None, "cost_usd": None})
@@ -74,18 +76,18 @@ async def begin_run(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
         await serving.ended()
 
 
-def _keep_refused(gateway: Gateway, principal: Principal, pipeline: Pipeline, id: str, body: dict[str, Any], problem: Problem) -> None:
+def _keep_refused(services: Services, principal: Principal, pipeline: Pipeline, id: str, body: dict[str, Any], problem: Problem) -> None:
     """A run that was refused before it began (no money, too many at once) can be looked up like any other."""
     owner = f"{principal.org}/{principal.key}"
-    if gateway.runs.find(owner, id) is not None:
+    if services.runs.find(owner, id) is not None:
         return
-    now = gateway.clock()
+    now = services.clock()
     inputs = dict(body.get("inputs") or {})
-    gateway.runs.begin(StoredRun(id, owner, pipeline.name, "", pipeline.digest, "failed", inputs, None, "", now, now, "", 0.0))
-    gateway.runs.end(id, "failed", None, problem.message)
+    services.runs.begin(StoredRun(id, owner, pipeline.name, "", pipeline.digest, "failed", inputs, None, "", now, now, "", 0.0))
+    services.runs.end(id, "failed", None, problem.message)
 
 
-async def _streamed(pipelines: Pipelines, call: Call, pipeline: Pipeline, name: str, body: dict[str, Any], id: str) -> None:
+async def _streamed(pipelines: Pipelines, call: ClientRequest, pipeline: Pipeline, name: str, body: dict[str, Any], id: str) -> None:
     pipeline.inputs_of(body.get("inputs") or {})  # what is wrong with them is told before the stream begins
     await call.begin(200, EVENTS)
     running = events_of(lambda on_event: pipelines.begin(call, pipeline, name, body, on_event, id))
@@ -109,30 +111,30 @@ def _ended(name: str, found: RunResult) -> dict[str, Any]:
     return {**told, "pipeline": name, "status": "partial" if found.partial else "done"}
 
 
-async def list_runs(gateway: Gateway, call: Call, query: dict[str, Any]) -> None:
-    pipeline = gateway.serving.pipelines.named(call.principal, call.params["name"])
-    found = await asyncio.to_thread(gateway.runs.recent, _owner(call), pipeline=pipeline.name, limit=query.get("limit", 100))
-    await call.reply_json({"object": "list", "data": [_stored(run, gateway.runs.spent(run.id)[0]) for run in found]})
+async def list_runs(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+    pipeline = services.serving.pipelines.named(call.principal, call.params["name"])
+    found = await asyncio.to_thread(services.runs.recent, _owner(call), pipeline=pipeline.name, limit=query.get("limit", 100))
+    await call.reply_json({"object": "list", "data": [_stored(run, services.runs.spent(run.id)[0]) for run in found]})
 
 
-async def one_run(gateway: Gateway, call: Call, _: Any) -> None:
-    stored = await _find(gateway, call)
-    steps = await asyncio.to_thread(gateway.runs.steps, stored.id)
-    nano = (await asyncio.to_thread(gateway.runs.spent, stored.id))[0]
+async def one_run(services: Services, call: ClientRequest, _: Any) -> None:
+    stored = await _find(services, call)
+    steps = await asyncio.to_thread(services.runs.steps, stored.id)
+    nano = (await asyncio.to_thread(services.runs.spent, stored.id))[0]
     await call.reply_json({**_stored(stored, nano), "steps": [_step(step) for step in steps]})
 
 
-async def cancel_run(gateway: Gateway, call: Call, _: Any) -> None:
-    stored = await _find(gateway, call)
-    if not await asyncio.to_thread(gateway.runs.cancel, stored.owner, stored.id):
+async def cancel_run(services: Services, call: ClientRequest, _: Any) -> None:
+    stored = await _find(services, call)
+    if not await asyncio.to_thread(services.runs.cancel, stored.owner, stored.id):
         raise Problem(409, f"the run has ended already: {stored.status}", code="run_ended")
-    await one_run(gateway, call, None)
+    await one_run(services, call, None)
 
 
-async def resume_run(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    stored = await _find(gateway, call)
-    call.tab = Tab(gateway.limiter, call, "run", f"{PREFIX}{stored.pipeline}")
-    serving = gateway.serving
+async def resume_run(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    stored = await _find(services, call)
+    call.tab = Tab(services.limiter, call, "run", f"{PREFIX}{stored.pipeline}")
+    serving = services.serving
     serving.running += 1
     try:
         async with call.watched():
@@ -142,19 +144,19 @@ async def resume_run(gateway: Gateway, call: Call, body: dict[str, Any]) -> None
         await serving.ended()
 
 
-async def delete_run(gateway: Gateway, call: Call, _: Any) -> None:
-    stored = await _find(gateway, call)
-    await asyncio.to_thread(gateway.runs.delete, stored.owner, stored.id)
-    await asyncio.to_thread(gateway.database.erase)
+async def delete_run(services: Services, call: ClientRequest, _: Any) -> None:
+    stored = await _find(services, call)
+    await asyncio.to_thread(services.runs.delete, stored.owner, stored.id)
+    await asyncio.to_thread(services.database.erase)
     await call.reply_json({"id": stored.id, "deleted": True})
 
 
-def _owner(call: Call) -> str:
+def _owner(call: ClientRequest) -> str:
     return f"{call.principal.org}/{call.principal.key}"
 
 
-async def _find(gateway: Gateway, call: Call) -> StoredRun:
-    found = await asyncio.to_thread(gateway.runs.find, _owner(call), call.params["id"])
+async def _find(services: Services, call: ClientRequest) -> StoredRun:
+    found = await asyncio.to_thread(services.runs.find, _owner(call), call.params["id"])
     if found is None:
         raise UnknownRun(f"there is no run {call.params['id']!r}", remedy="GET /v1/pipelines/NAME/runs lists them")
     return found

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.gateway.api.auxiliary import listed, serve
 from orchestrator.gateway.api.endpoint import Endpoint
-from orchestrator.gateway.http.request import Call
+from orchestrator.gateway.chat.client_request import ClientRequest
 
 if TYPE_CHECKING:
-    from orchestrator.gateway.app import Gateway
+    from orchestrator.gateway.api.services import Services
 
 
-async def rank(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+async def rank(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
     texts = [text for document in body["documents"] for text in (body["query"], document)]  # the query is read with each
-    await serve(gateway, call, "rerank", gateway.serving.rerankers, "/rerank", body, texts, "results")
+    await serve(services, call, "rerank", services.serving.rerankers, "/rerank", body, texts, "results")
 
 
-async def moderate(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    models = gateway.serving.moderations
+async def moderate(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    models = services.serving.moderations
     if body.get("model") is None:  # OpenAI's clients may leave it out
         body = {**body, "model": next(iter(models.names), "")}
-    await serve(gateway, call, "moderations", models, "/moderations", body, listed(body["input"]), "results")
+    await serve(services, call, "moderations", models, "/moderations", body, listed(body["input"]), "results")
 
 
 ENDPOINTS = (

@@ -14,7 +14,7 @@ import orjson
 
 from orchestrator.backends.dialects.dialect import own_tool
 from orchestrator.backends.dialects.signatures import unpack
-from orchestrator.gateway.http.error_mapping import Problem
+from orchestrator.gateway.errors import Problem
 
 _CUSTOM_INPUT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"], "additionalProperties": False}
 MOST_NAME_CHARS = 64

@@ -18,12 +18,12 @@ from orchestrator.gateway.api.anthropic import contents
 from orchestrator.gateway.api.chat import Order
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.response_items import Tools, custom_input, messages_of
+from orchestrator.gateway.chat.client_request import ClientRequest
+from orchestrator.gateway.errors import Problem
 from orchestrator.gateway.http import sse
-from orchestrator.gateway.http.error_mapping import Problem
-from orchestrator.gateway.http.request import Call
 
 if TYPE_CHECKING:
-    from orchestrator.gateway.app import Gateway
+    from orchestrator.gateway.api.services import Services
 
 _ECHOED: tuple[str, ...] = (
     "instructions",
@@ -51,40 +51,40 @@ _OWN = ("reasoning", "truncation", "include", "metadata", "max_tool_calls")
 _LOGPROBS = "message.output_text.logprobs"
 
 
-async def respond(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
-    earlier = await _earlier(gateway, call, body.get("previous_response_id"))
+async def respond(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    earlier = await _earlier(services, call, body.get("previous_response_id"))
     messages = [*earlier, *messages_of(body["input"])]
     tools = Tools(body.get("tools"), body.get("tool_choice"))
-    async with Order(gateway, call, "responses", _chat_body(body, messages, tools)) as order, call.watched(gateway.stalled_s):
+    async with Order(services, call, "responses", _chat_body(body, messages, tools)) as order, call.watched(services.stalled_s):
         response = _Response(order, body, tools)
         if body.get("stream"):
-            await order.send(_streamed(gateway, call, response, await order.stream(), messages))
+            await order.send(_streamed(services, call, response, await order.stream(), messages))
             return
         completion = orjson.loads(await order.whole())
         response.take(completion)
         whole = response.whole()
-        await _keep(gateway, call, body, response, messages, whole)
+        await _keep(services, call, body, response, messages, whole)
         await call.reply_json(whole, headers=order.closing_headers())
 
 
-async def find(gateway: Gateway, call: Call, _: Any) -> None:
-    found = await asyncio.to_thread(gateway.documents.response, call.principal.owner, call.params["id"])
+async def find(services: Services, call: ClientRequest, _: Any) -> None:
+    found = await asyncio.to_thread(services.documents.response, call.principal.owner, call.params["id"])
     if found is None:
         raise _unknown(call.params["id"])
     await call.reply_json(found[1])
 
 
-async def delete(gateway: Gateway, call: Call, _: Any) -> None:
-    if not await asyncio.to_thread(gateway.documents.delete_response, call.principal.owner, call.params["id"]):
+async def delete(services: Services, call: ClientRequest, _: Any) -> None:
+    if not await asyncio.to_thread(services.documents.delete_response, call.principal.owner, call.params["id"]):
         raise _unknown(call.params["id"])
-    await asyncio.to_thread(gateway.database.erase)
+    await asyncio.to_thread(services.database.erase)
     await call.reply_json({"id": call.params["id"], "object": "response", "deleted": True})
 
 
-async def _earlier(gateway: Gateway, call: Call, previous: str | None) -> list[dict[str, Any]]:
+async def _earlier(services: Services, call: ClientRequest, previous: str | None) -> list[dict[str, Any]]:
     if previous is None:
         return []
-    found = await asyncio.to_thread(gateway.documents.response, call.principal.owner, previous)
+    found = await asyncio.to_thread(services.documents.response, call.principal.owner, previous)
     if found is None:
         raise _unknown(previous)
     return found[0]
@@ -217,15 +217,20 @@ def text_part(text: str, logprobs: list[dict[str, Any]] | None = None, annotatio
 
 
 async def _keep(
-    gateway: Gateway, call: Call, body: dict[str, Any], response: _Response, messages: list[dict[str, Any]], whole: dict[str, Any]
+    services: Services,
+    call: ClientRequest,
+    body: dict[str, Any],
+    response: _Response,
+    messages: list[dict[str, Any]],
+    whole: dict[str, Any],
 ) -> None:
     if body.get("store") is not False:
         conversation = [*messages, response.assistant]
-        await asyncio.to_thread(gateway.documents.keep_response, call.principal.owner, response.id, conversation, whole)
+        await asyncio.to_thread(services.documents.keep_response, call.principal.owner, response.id, conversation, whole)
 
 
 async def _streamed(
-    gateway: Gateway, call: Call, response: _Response, events: AsyncIterator[bytes], messages: list[dict[str, Any]]
+    services: Services, call: ClientRequest, response: _Response, events: AsyncIterator[bytes], messages: list[dict[str, Any]]
 ) -> AsyncIterator[bytes]:
     stream = _Stream(response)
     began = {**response.whole("in_progress"), "output": []}
@@ -253,7 +258,7 @@ async def _streamed(
         yield stream.event("response.failed", response=response.whole("failed", error))
         return
     whole = response.whole()
-    await _keep(gateway, call, response.body, response, messages, whole)
+    await _keep(services, call, response.body, response, messages, whole)
     yield stream.event("response.incomplete" if whole["status"] == "incomplete" else "response.completed", response=whole)
 
 

@@ -17,19 +17,20 @@ from orchestrator.backends.dialects.dialect import RAW_FIELDS, TextPrompt
 from orchestrator.gateway.api.anthropic import readable_chunk
 from orchestrator.gateway.api.chat import Order
 from orchestrator.gateway.api.endpoint import Endpoint
+from orchestrator.gateway.chat.client_request import ClientRequest
+from orchestrator.gateway.errors import Problem, broke_off
 from orchestrator.gateway.http import sse
-from orchestrator.gateway.http.error_mapping import Problem, broke_off
-from orchestrator.gateway.http.request import JSON, Call
+from orchestrator.gateway.http.request import JSON
 
 if TYPE_CHECKING:
-    from orchestrator.gateway.app import Gateway
+    from orchestrator.gateway.api.services import Services
 
 OBJECT = "text_completion"
 
 
-async def complete(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
+async def complete(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
     prompt = TextPrompt(body["prompt"], {name: body[name] for name in RAW_FIELDS if body.get(name) is not None})
-    async with Order(gateway, call, "completions", _chat_body(gateway, body, prompt)) as order, call.watched(gateway.stalled_s):
+    async with Order(services, call, "completions", _chat_body(services, body, prompt)) as order, call.watched(services.stalled_s):
         if "completion" not in order.job.asked.body and (beyond := prompt.beyond_chat()):
             told = f"{body['model']} answers conversations, and cannot do this: {beyond}"
             raise Problem(400, told, code="unsupported_by_model", should_retry=False)
@@ -42,11 +43,11 @@ async def complete(gateway: Gateway, call: Call, body: dict[str, Any]) -> None:
         await call.reply(200, content, [JSON, *order.closing_headers()])
 
 
-def _chat_body(gateway: Gateway, body: dict[str, Any], prompt: TextPrompt) -> dict[str, Any]:
+def _chat_body(services: Services, body: dict[str, Any], prompt: TextPrompt) -> dict[str, Any]:
     """The request as a chat completion, with `completion` beside it where the model's server can complete texts."""
     chat = {name: value for name, value in body.items() if name not in RAW_FIELDS and name != "prompt"}
     chat["messages"] = [{"role": "user", "content": text} for text in prompt.texts] or [{"role": "user", "content": ""}]
-    upstream = getattr(gateway.engine.backends.get(body["model"]), "upstream", None)
+    upstream = getattr(services.engine.backends.get(body["model"]), "upstream", None)
     return {**chat, "completion": prompt} if upstream is not None and upstream.takes_text else chat
 
 

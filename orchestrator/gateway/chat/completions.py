@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import orjson
@@ -17,9 +17,9 @@ import orjson
 from orchestrator.backends.base import Backend, tokenizer_of
 from orchestrator.backends.dialects.dialect import flatten_content
 from orchestrator.backends.http.answer_json import parse_whole_answer
-from orchestrator.backends.http.errors import failure_in, told_failure, too_slow
 from orchestrator.backends.http.prefix_cache import cache_salt_of
 from orchestrator.backends.http.retry import LONGEST_WAIT_S, backoff_s
+from orchestrator.backends.provider_errors import failure_in, told_failure, too_slow
 from orchestrator.backends.usage import usage_in, usage_of_all
 from orchestrator.budget import Budget, Ledger, from_nano
 from orchestrator.config.models import AutoConfig
@@ -28,14 +28,16 @@ from orchestrator.engine.plan import Plan
 from orchestrator.engine.streaming import events_of
 from orchestrator.errors import BackendError, BadResponse, BudgetExceeded, NoAdequateModel
 from orchestrator.gateway.accounts.request_account import Tab, settled_usage
+from orchestrator.gateway.chat.job import Job
 from orchestrator.gateway.chat.options import Options
 from orchestrator.gateway.chat.passthrough import Part, going_on, passed_on
 from orchestrator.gateway.chat.provenance import Facts
 from orchestrator.gateway.chat.request import Asked
 from orchestrator.gateway.chat.stream_start import Begun
 from orchestrator.gateway.chat.synthetic import completion, pieces, progress, usage_dict
+from orchestrator.gateway.errors import Problem
 from orchestrator.gateway.http import sse
-from orchestrator.gateway.http.error_mapping import Problem, problem_of
+from orchestrator.gateway.http.error_mapping import problem_of
 from orchestrator.gateway.http.tool_calls import with_arguments
 from orchestrator.router import ModelProfile, Preference, Route
 from orchestrator.search.prompts import notes_messages
@@ -56,22 +58,6 @@ AUTO = "auto"
 _UNLIMITED = Budget()
 T = TypeVar("T")
 log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class Job:
-    """One completion under way."""
-
-    tab: Tab
-    asked: Asked
-    options: Options
-    facts: Facts
-    budget: Budget
-    deadline: float
-
-    @property
-    def left_s(self) -> float:
-        return self.deadline - time.monotonic()
 
 
 class Completions:

@@ -13,18 +13,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from orchestrator.backends.http.transport import WireError
+from orchestrator.backends.provider_errors import WireError
 from orchestrator.backends.usage import chat_usage, usage_of_all
 from orchestrator.errors import BackendError
 from orchestrator.gateway.accounts.quota_leases import LimitReached
+from orchestrator.gateway.errors import Problem, broke_off
 from orchestrator.gateway.http import sse
-from orchestrator.gateway.http.error_mapping import Problem, broke_off
 from orchestrator.router import ModelProfile
 from orchestrator.tokens.estimate import TokenizerFamily
 from orchestrator.types import Usage
 
 if TYPE_CHECKING:
-    from orchestrator.gateway.chat.completions import Job
+    from orchestrator.gateway.chat.job import Job
     from orchestrator.gateway.chat.stream_start import Begun
 
 GO_ON = "Your answer above was cut off. Go on exactly where it stopped: repeat nothing of it, and add no remark."
@@ -149,7 +149,7 @@ async def _following(job: Job, source: Source, written: list[bytes], tried: list
 def _closing(job: Job, usage_event: bytes | None, *, has_parts: bool) -> list[bytes]:
     """How a stream ends: the usage, if it was asked for, our own details, the end mark."""
     events = []
-    details = job.facts.as_dict(job.tab, explain=job.options.explain) if job.options.details else None
+    details = job.details()
     if has_parts and usage_event is not None:  # the usage of all parts, not of the last alone
         served = job.tab.served
         whole = orjson.loads(sse.data_of(usage_event) or b"{}")

@@ -19,10 +19,11 @@ from orchestrator.engine.streaming import events_of
 from orchestrator.errors import BudgetExceeded
 from orchestrator.gateway.accounts.principals import Principal
 from orchestrator.gateway.accounts.request_account import Tab, settled_usage
+from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.chat.synthetic import completion, pieces, progress
+from orchestrator.gateway.errors import Problem
 from orchestrator.gateway.http import sse
-from orchestrator.gateway.http.error_mapping import Problem, problem_of
-from orchestrator.gateway.http.request import Call
+from orchestrator.gateway.http.error_mapping import problem_of
 from orchestrator.memory.errors import ScopeError
 from orchestrator.pipeline.execution.durable import new_id
 from orchestrator.pipeline.execution.result import RunFailed, RunResult
@@ -34,7 +35,7 @@ from orchestrator.types import Usage
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
-    from orchestrator.gateway.chat.completions import Job
+    from orchestrator.gateway.chat.job import Job
 
 PREFIX = "pipeline:"
 ASKED = ("question", "query", "message", "prompt", "text")
@@ -153,7 +154,7 @@ class Pipelines:
     # Runs
 
     def begin(
-        self, call: Call, pipeline: Pipeline, name: str, body: Mapping[str, Any], on_event: Callable[[Event], None] | None, id: str
+        self, call: ClientRequest, pipeline: Pipeline, name: str, body: Mapping[str, Any], on_event: Callable[[Event], None] | None, id: str
     ) -> Any:
         """The work of a new run: a coroutine that gives its result."""
         tab = call.tab
@@ -172,7 +173,7 @@ class Pipelines:
 
         return whole()
 
-    async def resume(self, call: Call, stored: StoredRun, body: Mapping[str, Any]) -> RunResult:
+    async def resume(self, call: ClientRequest, stored: StoredRun, body: Mapping[str, Any]) -> RunResult:
         pipeline = next((each for each in self._loaded.values() if each.name == stored.pipeline and each.digest == stored.digest), None)
         if pipeline is None:
             raise Problem(409, f"the run began with a pipeline that is not served any more: {stored.pipeline}", code="pipeline_changed")

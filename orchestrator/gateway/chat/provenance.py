@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.router import Route
 
 if TYPE_CHECKING:
-    from orchestrator.gateway.accounts.request_account import Tab
     from orchestrator.trace import Trace
 
 
@@ -37,7 +36,7 @@ class Facts:
         if not self.response_id and isinstance(id, str):
             self.response_id = id
 
-    def as_dict(self, tab: Tab, *, explain: bool) -> dict[str, Any]:
+    def as_dict(self, *, cost_usd: float | None, request_id: str, explain: bool) -> dict[str, Any]:
         """The field `orchestrator` of a reply."""
         route: dict[str, Any] = {"chosen": self.model, "reason": self.reason}
         if explain and self.route is not None:
@@ -54,8 +53,8 @@ class Facts:
         found: dict[str, Any] = {
             "route": route,
             "confidence": None if self.confidence is None else round(self.confidence, 4),
-            "cost_usd": tab.cost_usd,
-            "trace_id": tab.id,
+            "cost_usd": cost_usd,
+            "trace_id": request_id,
             "cached": self.cached or False,
         }
         if self.simulated:

@@ -25,13 +25,13 @@ import numpy as np
 import orjson
 
 from orchestrator.config.models import CacheConfig
-from orchestrator.gateway.http.error_mapping import Problem
+from orchestrator.gateway.errors import Problem
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
-    from orchestrator.gateway.chat.completions import Job
+    from orchestrator.gateway.chat.client_request import ClientRequest
+    from orchestrator.gateway.chat.job import Job
     from orchestrator.gateway.chat.provenance import Facts
-    from orchestrator.gateway.http.request import Call
 
 MOST_ALIKE = 2_000  # questions of one kind that are compared with
 _SIGNIFICANT = re.compile(r"\w+(?:[.,'’-]\w+)*|[^\s\w.,;:!?]")
@@ -82,7 +82,7 @@ class Cache:
         self._alike.clear()
         self._bytes = 0
 
-    def entry(self, call: Call, job: Job) -> Entry | None:
+    def entry(self, call: ClientRequest, job: Job) -> Entry | None:
         """Where the answer to this request would be; `None` if it asks not to be cached at all."""
         control = _control(call.header(b"cache-control"))
         if not control.reads and not control.writes:
@@ -164,7 +164,7 @@ class Cache:
 class Entry:
     """One request's place in the cache."""
 
-    def __init__(self, cache: Cache, call: Call, job: Job, control: _Control) -> None:
+    def __init__(self, cache: Cache, call: ClientRequest, job: Job, control: _Control) -> None:
         self._cache = cache
         self._generation = cache.generation
         self._control = control

@@ -8,8 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from orchestrator.backends.http.errors import broken, told_failure
-from orchestrator.backends.http.transport import WireError
+from orchestrator.backends.provider_errors import WireError, broken, told_failure
 from orchestrator.errors import BackendError
 from orchestrator.gateway.http import sse
 from orchestrator.types import Usage

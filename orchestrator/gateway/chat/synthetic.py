@@ -14,7 +14,7 @@ from orchestrator.trace import Event
 from orchestrator.types import Usage
 
 if TYPE_CHECKING:
-    from orchestrator.gateway.chat.completions import Job
+    from orchestrator.gateway.chat.job import Job
 
 _IN_PIECES = frozenset(("role", "content", "refusal", "tool_calls"))
 PIECE_CHARS = 48  # the answer is there at once; it is written in pieces, because clients expect a stream
@@ -44,7 +44,7 @@ async def pieces(job: Job, whole: dict[str, Any]) -> AsyncIterator[bytes]:
     for choice in whole["choices"]:
         for delta in _deltas(choice):
             yield sse.event(kept | {"choices": [delta]} | ({"usage": None} if wants_usage else {}))
-    details = job.facts.as_dict(job.tab, explain=job.options.explain) if job.options.details else None
+    details = job.details()
     if wants_usage:
         yield sse.event(kept | {"choices": [], "usage": whole["usage"]} | ({} if details is None else {"orchestrator": details}))
     elif details is not None:

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Collection, MutableMapping, Sequence
 from typing import Any
 
-from orchestrator.gateway.http.error_mapping import Problem
+from orchestrator.gateway.errors import Problem
 from orchestrator.gateway.http.request import Headers, Scope, Send
 
 _SLASHES = re.compile("/{2,}")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from python_multipart.multipart import parse_options_header
 
-from orchestrator.gateway.http.error_mapping import Problem
+from orchestrator.gateway.errors import Problem
 
 MAX_PARTS = 32
 MAX_HEAD_BYTES = 8_192

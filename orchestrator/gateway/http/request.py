@@ -8,16 +8,11 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import orjson
 
-from orchestrator.gateway.http.error_mapping import Problem
-
-if TYPE_CHECKING:
-    from orchestrator.gateway.accounts.principals import Principal
-    from orchestrator.gateway.accounts.request_account import Tab
-    from orchestrator.gateway.chat.provenance import Facts
+from orchestrator.gateway.errors import Problem
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -41,7 +36,7 @@ class Gone(Exception):
     """The client went away."""
 
 
-class Call:
+class HttpRequest:
     """A request under way. `id` is ours alone (32 hex digits): a client may make many requests in one trace of its own, `traceparent`."""
 
     __slots__ = (
@@ -49,19 +44,17 @@ class Call:
             "at",
             "began",
             "body_bytes",
-            "facts",
             "headers",
             "id",
             "method",
             "params",
             "path",
-            "principal",
             "receive",
             "scope",
             "send",
             "started",
         ),
-        *("held_bytes", "more_headers", "named_model", "status", "tab", "writing_since"),
+        *("held_bytes", "more_headers", "named_model", "status", "writing_since"),
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,9 +69,6 @@ class Call:
         self.started = False
         self.more_headers: Headers = []  # for every answer to this request
         self.named_model = ""  # by the address, as Azure's clients do
-        self.principal: Principal
-        self.tab: Tab | None = None
-        self.facts: Facts | None = None
         self.body_bytes = 0
         self.held_bytes = 0  # of the share of its organisation
         self.writing_since = 0.0  # when a part of the answer was given to a client who has not taken it yet
@@ -152,10 +142,12 @@ class Call:
         while (await self.receive())["type"] != "http.disconnect":
             pass
 
+    async def before_end(self) -> None:
+        """Awaited before an answer ends: what has to be true when its client has it. Subclasses say what."""
+
     async def reply(self, status: int, body: bytes, headers: Iterable[tuple[bytes, bytes]] = (JSON,)) -> None:
         """Sends a whole answer."""
-        if self.tab is not None:
-            await self.tab.posted()
+        await self.before_end()
         await self.begin(status, [*headers, (b"content-length", b"%d" % len(body))])
         await self.send({"type": "http.response.body", "body": body})
 
@@ -173,8 +165,7 @@ class Call:
         self.writing_since = 0.0
 
     async def end(self) -> None:
-        if self.tab is not None:
-            await self.tab.posted()
+        await self.before_end()
         await self.send({"type": "http.response.body", "body": b""})
 
     @property
@@ -183,12 +174,12 @@ class Call:
 
 
 class _Watch:
-    """See `Call.watched`."""
+    """See `HttpRequest.watched`."""
 
-    __slots__ = ("_call", "_leaving", "_stalled_s", "_task", "_timer", "_watching")
+    __slots__ = ("_leaving", "_request", "_stalled_s", "_task", "_timer", "_watching")
 
-    def __init__(self, call: Call, stalled_s: float) -> None:
-        self._call, self._stalled_s = call, stalled_s
+    def __init__(self, request: HttpRequest, stalled_s: float) -> None:
+        self._request, self._stalled_s = request, stalled_s
         self._watching: asyncio.TimerHandle | None = None
         self._leaving: asyncio.Future[None] | None = None
 
@@ -198,13 +189,13 @@ class _Watch:
         self._timer = asyncio.get_running_loop().call_later(WATCHED_AFTER_S, self._begin)
 
     def _begin(self) -> None:
-        self._leaving = asyncio.ensure_future(self._call.gone())
+        self._leaving = asyncio.ensure_future(self._request.gone())
         self._leaving.add_done_callback(self._left)
         self._look()
 
     def _look(self) -> None:
         """Once in a while: one timer for a whole stream."""
-        since = self._call.writing_since
+        since = self._request.writing_since
         if since and time.perf_counter() - since > self._stalled_s and self._leaving is not None:
             self._leaving.cancel()
             self._leaving = asyncio.get_running_loop().create_future()

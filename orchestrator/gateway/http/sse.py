@@ -11,7 +11,7 @@ import orjson
 
 from orchestrator.backends.dialects.dialect import flatten_content
 from orchestrator.backends.http.answer_json import ends_in_half, parse_answer, whole_text, with_whole_texts, write_answer
-from orchestrator.backends.http.errors import failure_in
+from orchestrator.backends.provider_errors import failure_in
 from orchestrator.backends.usage import usage_in
 from orchestrator.gateway.http.redaction import without_addresses
 from orchestrator.gateway.http.tool_calls import CallOrder

@@ -20,8 +20,8 @@ from orchestrator.search.calibration.policies import ByValue, FixedOrder, Mixtur
 from orchestrator.search.calibration.policy_choice import Tried, best_within, estimate
 from orchestrator.search.calibration.policy_replay import KnownFleet, Replayed, replay_by_value, replay_order
 from orchestrator.search.calibration.vote_fitting import fit_vote_model, scaled
-from orchestrator.search.calibration.vote_table import GradedQuestion, VoteTable
 from orchestrator.search.lengths import fit_sharing
+from orchestrator.search.vote_table import GradedQuestion, VoteTable
 
 VALUES_USD = tuple(float(v) for v in np.geomspace(1e-4, 1.0, 33))
 MAJORITIES = (3, 5, 7, 9, 11)

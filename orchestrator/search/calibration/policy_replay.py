@@ -11,9 +11,9 @@ import numpy as np
 
 from orchestrator.search.belief import Array, VoteModel, VoteState, start, success_given_ease, vote
 from orchestrator.search.calibration.policies import ByValue, FixedOrder, Policy
-from orchestrator.search.calibration.vote_table import NO_ANSWER, Flags, Indices, Votes, VoteTable
 from orchestrator.search.lengths import length_factor
 from orchestrator.search.value import best_purchase
+from orchestrator.search.vote_table import NO_ANSWER, Flags, Indices, Votes, VoteTable
 
 
 @dataclass(frozen=True)

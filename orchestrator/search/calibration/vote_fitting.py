@@ -15,8 +15,8 @@ import numpy as np
 
 from orchestrator.router.calibration import fit_logistic, sigmoid
 from orchestrator.search.belief import Array, VoteModel, start, success_given_ease, vote
-from orchestrator.search.calibration.vote_table import NO_ANSWER, Flags, Votes, VoteTable
 from orchestrator.search.guessing import REFERENCE_BITS
+from orchestrator.search.vote_table import NO_ANSWER, Flags, Votes, VoteTable
 
 SPREADS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 HOPELESS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12)

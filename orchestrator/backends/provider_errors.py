@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from orchestrator.backends.http.transport import WireError
 from orchestrator.errors import BackendError, BackendRejected, BackendUnavailable, BadResponse, RateLimited
 from orchestrator.types import Usage
 
@@ -24,6 +23,18 @@ _REMEDIES = {
     413: "Send less, or choose a model with a longer context",
 }
 OVERLOADED = frozenset({429, 503, 529})
+
+
+class WireError(Exception):
+    """A call that brought no whole answer. `may_be_billed`: it had been sent, so the server may have worked on it. `is_stale`: it was sent on a
+    connection that had served before, and that its server closed without a byte of an answer.
+    """
+
+    def __init__(self, message: str, *, may_be_billed: bool, is_timeout: bool = False, is_stale: bool = False) -> None:
+        super().__init__(message)
+        self.may_be_billed = may_be_billed
+        self.is_timeout = is_timeout
+        self.is_stale = is_stale
 
 
 def error_of(where: str, status: int, headers: Mapping[str, str], content: bytes, *, key: str | None = None) -> BackendError:

@@ -1,0 +1,232 @@
+"""Work on batches: each line of a file of requests is served by the endpoint that it names, under the limits of the key that brought it.
+
+What was answered is never asked again, whatever process dies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from orchestrator.gateway.http.request import Receive, Scope, Send
+from orchestrator.storage.files import BATCH_ENDS, Documents, StoredBatch, new_file_id
+
+if TYPE_CHECKING:
+    pass
+
+AT_ONCE = 4
+HELD_S = 30.0
+LOOK_S = 5.0
+PATIENCE = 20  # how often a line that met a limit is tried again
+MOST_LINES = 50_000
+MOST_STORED_BYTES = 1_000_000_000
+DAY_S = 86_400
+log = logging.getLogger(__name__)
+
+
+ServeInside = Callable[[Scope, Receive, Send, str], Awaitable[None]]
+"""Serves a request (an ASGI scope, receive, send) for the owner of a key, by its id; every check and limit but that of the secret applies."""
+
+
+class BatchRunner:
+    """The work on batches of one process, which holds them as `holder`. `serve_inside` makes one request as if it came over the network."""
+
+    def __init__(
+        self,
+        documents: Documents,
+        holder: str,
+        *,
+        clock: Callable[[], float],
+        in_background: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        serve_inside: ServeInside,
+    ) -> None:
+        self._documents = documents
+        self._holder = holder
+        self._clock = clock
+        self._in_background = in_background
+        self._serve_inside = serve_inside
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._ending = asyncio.Event()
+
+    async def resume(self) -> None:
+        """Looks for batches that nobody works on, again and again."""
+        while True:
+            try:
+                before = self._clock() - HELD_S
+                for batch in await asyncio.to_thread(self._documents.unfinished, held_before=before):
+                    self.begin(batch)
+            except Exception:
+                log.exception("batches could not be looked for")
+            await asyncio.sleep(LOOK_S)
+
+    def begin(self, batch: StoredBatch) -> None:
+        if batch.id not in self._running and not self._ending.is_set():
+            self._running[batch.id] = self._in_background(self._work(batch))
+
+    async def drain(self, seconds: float) -> None:
+        """Begins no further request, and waits for those under way: they are paid for, and are not asked again by whoever goes on with the batch."""
+        self._ending.set()
+        if self._running:
+            await asyncio.wait(self._running.values(), timeout=seconds)
+
+    async def _work(self, batch: StoredBatch) -> None:
+        documents = self._documents
+        try:
+            before = self._clock() - HELD_S
+            if not await asyncio.to_thread(documents.hold_batch, batch.id, self._holder, held_before=before):
+                return
+            lines = await self._lines(batch)
+            if lines is None:
+                return
+            changes = {"in_progress_at": int(self._clock()), "total": len(lines)}
+            await asyncio.to_thread(documents.change_batch, batch.id, "in_progress", changes, unless=(*BATCH_ENDS, "cancelling"))
+            done = await asyncio.to_thread(documents.done_lines, batch.id)
+            waiting = iter([(number, line) for number, line in enumerate(lines) if number not in done])
+            holding = asyncio.create_task(self._hold(batch.id))
+            try:
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(AT_ONCE):
+                        group.create_task(self._answer(batch, waiting))
+            finally:
+                holding.cancel()
+            if self._ending.is_set():
+                await asyncio.to_thread(documents.let_go_of_batch, batch.id, self._holder)
+            else:
+                await self._finish(batch)
+        except Exception:
+            log.exception("a batch failed", extra={"batch": batch.id})
+        finally:
+            del self._running[batch.id]
+
+    async def _hold(self, id: str) -> None:
+        while True:
+            await asyncio.sleep(HELD_S / 3)
+            await asyncio.to_thread(self._documents.hold_batch, id, self._holder, held_before=0.0)
+
+    async def _lines(self, batch: StoredBatch) -> list[dict[str, Any]] | None:
+        """The requests of a batch; `None` if its file is not one, which is noted as its failure."""
+        content = await asyncio.to_thread(self._documents.content, batch.org, batch.described["input_file_id"])
+        errors: list[dict[str, Any]] = []
+        lines: list[dict[str, Any]] = []
+        seen: set[str] = set()
+        for number, raw in enumerate((content or b"").splitlines(), 1):
+            if not raw.strip():
+                continue
+            try:
+                line = orjson.loads(raw)
+            except orjson.JSONDecodeError as error:
+                errors.append(_mistake(number, f"not JSON: {error}"))
+                continue
+            wrong = _wrong(line, batch.described["endpoint"], seen)
+            if wrong:
+                errors.append(_mistake(number, wrong))
+            else:
+                seen.add(line["custom_id"])
+                lines.append(line)
+        if not lines and not errors:
+            errors.append(_mistake(None, "the file is empty or was deleted"))
+        if len(lines) > MOST_LINES:
+            errors.append(_mistake(None, f"more than {MOST_LINES:,} requests"))
+        if not errors:
+            return lines
+        failed = {"errors": {"object": "list", "data": errors[:100]}, "failed_at": int(self._clock())}
+        await asyncio.to_thread(self._documents.change_batch, batch.id, "failed", failed)
+        return None
+
+    async def _answer(self, batch: StoredBatch, waiting: Any) -> None:
+        documents = self._documents
+        for number, line in waiting:
+            now = await asyncio.to_thread(documents.batch, batch.org, batch.id)
+            if now is None or now.status == "cancelling" or self._ending.is_set():
+                return
+            answered = await self._ask(batch, line)
+            if answered is None:
+                return
+            status, body, request_id = answered
+            result = {
+                "id": f"batch_req_{secrets.token_hex(12)}",
+                "custom_id": line["custom_id"],
+                "response": {"status_code": status, "request_id": request_id, "body": body},
+                "error": None,
+            }
+            await asyncio.to_thread(documents.add_line, batch.id, number, result, is_error=status >= 400)
+
+    async def _ask(self, batch: StoredBatch, line: dict[str, Any]) -> tuple[int, Any, str] | None:
+        """One request, as if it had come over the network; one that meets a limit which passes is tried again later, by the next process if this
+        one ends (`None`).
+        """
+        for attempt in range(PATIENCE):
+            status, headers, content, id_ = await _inside(self._serve_inside, batch.key, line["url"], {**line["body"], "stream": False})
+            wait = headers.get(b"retry-after")
+            if status not in (429, 503) or wait is None or headers.get(b"x-should-retry") == b"false" or attempt == PATIENCE - 1:
+                break
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._ending.wait(), min(float(wait), 60.0))
+                return None
+        try:
+            return status, orjson.loads(content), id_
+        except orjson.JSONDecodeError:
+            return status, content.decode("utf-8", "replace"), id_
+
+    async def _finish(self, batch: StoredBatch) -> None:
+        documents = self._documents
+        now = await asyncio.to_thread(documents.batch, batch.org, batch.id)
+        if now is None:
+            return
+        changes: dict[str, Any] = {}
+        for is_error, name in ((False, "output_file_id"), (True, "error_file_id")):
+            lines = await asyncio.to_thread(documents.lines, batch.id, is_error=is_error)
+            if lines:
+                content = ("\n".join(lines) + "\n").encode()
+                id_ = new_file_id()
+                await asyncio.to_thread(documents.add_file, batch.org, batch.key, id_, f"{batch.id}_{name}.jsonl", "batch_output", content)
+                changes[name] = id_
+        status = "cancelled" if now.status == "cancelling" else "completed"
+        await asyncio.to_thread(documents.change_batch, batch.id, status, {**changes, f"{status}_at": int(self._clock())})
+
+
+def _wrong(line: Any, endpoint: str, seen: set[str]) -> str:
+    """What is wrong with a line of a batch's file; "" if nothing is."""
+    if not isinstance(line, dict) or not isinstance(line.get("custom_id"), str) or not line["custom_id"]:
+        return "a line is an object with a custom_id"
+    if line["custom_id"] in seen:
+        return f"the custom_id {line['custom_id']!r} stands twice"
+    if line.get("method") != "POST" or line.get("url") != endpoint:
+        return f"method and url must be POST and {endpoint}"
+    return "" if isinstance(line.get("body"), dict) else "the body is missing"
+
+
+def _mistake(number: int | None, message: str) -> dict[str, Any]:
+    return {"code": "invalid_line", "message": message, "param": None, "line": number}
+
+
+async def _inside(serve_inside: ServeInside, key: str, path: str, body: dict[str, Any]) -> tuple[int, dict[bytes, bytes], bytes, str]:
+    """A request of a key's owner from inside: (status, headers, body, id). It goes through all checks and limits of that key."""
+    found: dict[str, Any] = {"status": 500, "headers": {}, "body": b""}
+    sent = False
+    ended = asyncio.Event()
+
+    async def receive() -> dict[str, Any]:
+        nonlocal sent
+        if not sent:
+            sent = True
+            return {"type": "http.request", "body": orjson.dumps(body), "more_body": False}
+        await ended.wait()
+        return {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            found["status"], found["headers"] = message["status"], dict(message["headers"])
+        else:
+            found["body"] += message.get("body", b"")
+
+    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [(b"content-type", b"application/json")]}
+    await serve_inside(scope, receive, send, key)
+    ended.set()
+    return found["status"], found["headers"], found["body"], found["headers"].get(b"x-request-id", b"").decode()

@@ -1,0 +1,36 @@
+"""One completion under way: what was asked, by whom, under which limits, and what becomes known of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from orchestrator.budget import Budget
+from orchestrator.gateway.accounts.request_account import Tab
+from orchestrator.gateway.chat.options import Options
+from orchestrator.gateway.chat.provenance import Facts
+from orchestrator.gateway.chat.request import Asked
+
+
+@dataclass(slots=True)
+class Job:
+    """One completion under way. `deadline` is a reading of `time.monotonic`."""
+
+    tab: Tab
+    asked: Asked
+    options: Options
+    facts: Facts
+    budget: Budget
+    deadline: float
+
+    @property
+    def left_s(self) -> float:
+        """Seconds until the deadline; negative after it."""
+        return self.deadline - time.monotonic()
+
+    def details(self) -> dict[str, Any] | None:
+        """The field `orchestrator` of a reply; `None` where the caller does not ask for it."""
+        if not self.options.details:
+            return None
+        return self.facts.as_dict(cost_usd=self.tab.cost_usd, request_id=self.tab.id, explain=self.options.explain)
