@@ -280,6 +280,10 @@ NAMES: dict[str, dict[str, str]] = {
     "orchestrator.backends.wire": {
         "WireError": "orchestrator.backends.provider_errors:WireError",
     },
+    "orchestrator.conclusion": {
+        "concluded": "orchestrator.engine.answer:build_answer",
+        "why_no_answer": "orchestrator.engine.answer:explain_no_answer",
+    },
     "orchestrator.config": {
         "Address": "orchestrator.config.models:Address",
         "AutoConfig": "orchestrator.config.models:AutoConfig",

@@ -23,7 +23,7 @@ NO_ANSWER_P = 0.02  # that nothing, or "I do not know", was the right answer
 MAX_SAID_CHARS = 120
 
 
-def concluded(
+def build_answer(
     recall: Recall | None,
     route: Route,
     result: SearchResult,
@@ -63,7 +63,7 @@ def concluded(
     )
 
 
-async def why_no_answer(
+async def explain_no_answer(
     backends: Mapping[str, Backend], request: Request, route: Route, result: SearchResult, trace: Trace
 ) -> OrchestratorError:
     """The error that tells most about a search without candidates."""

@@ -1,21 +1,29 @@
-"""What will be done for a query, before any model is asked: the route, the request, the checks and the search's first state."""
+"""The decision of a query, before any model is asked: route, preference, trimming, strategy, and the state in which its search begins.
+
+Everything here is a pure function of what was recalled, assessed and observed; `orchestrator.engine.planner` gathers that.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from orchestrator.backends.base import Backend, Request, estimate_prompt_tokens
 from orchestrator.budget import Budget
-from orchestrator.router import ModelProfile, Route
+from orchestrator.engine.trimming import trimmed
+from orchestrator.router import Constraints, ModelProfile, Needs, Preference, Route
+from orchestrator.router.features.conversation import judged_text
+from orchestrator.router.guarantee.monitor import Guard
 from orchestrator.router.policy import Option
+from orchestrator.router.router import Assessed, decide
 from orchestrator.search.actions import Draft, Stop
 from orchestrator.search.recording import Change
 from orchestrator.search.state import Choice, SearchState, Strategy
 from orchestrator.search.strategies.adaptive import adaptive
-from orchestrator.search.strategies.registry import single
+from orchestrator.search.strategies.plugins import strategy_named
+from orchestrator.search.strategies.registry import STRATEGIES, single
 from orchestrator.types import Candidate, Completion, Query
 from orchestrator.verifiers import Verifier
 
@@ -48,7 +56,7 @@ class Plan:
         """Where a search begins; made when it is first looked at, because one draft needs none."""
         return self.begin()
 
-    def only_draft(self) -> str | None:
+    def single_draft_model(self) -> str | None:
         """The model whose one draft will be the answer, whatever it says; `None` if the draft may be checked or followed by another.
 
         Then nobody needs to wait for the search: the draft can be passed on as it is written.
@@ -104,3 +112,90 @@ def first_state(query: Query, route: Route, request: Request, backends: Mapping[
         chosen=route.chosen,
         may_abstain=query.may_abstain,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class FleetState:
+    """What is known of the models that may answer one query: `profiles` as observed, `known` P(correct) of those that can tell by themselves.
+
+    `cached_tokens` are expected to be in a provider's prefix cache already; `unavailable` models may not be asked at the moment.
+    """
+
+    profiles: Sequence[ModelProfile]
+    known: Mapping[str, float] = field(default_factory=dict)
+    cached_tokens: Mapping[str, int] = field(default_factory=dict)
+    unavailable: frozenset[str] = frozenset()
+
+
+def route_query(
+    assessed: Assessed,
+    request: Request,
+    fleet: FleetState,
+    preference: Preference,
+    *,
+    capabilities: frozenset[str] = frozenset(),
+    seconds: float | None = None,
+) -> Route:
+    """The model for a request. A limit of `seconds` is kept where any model can keep it, and left aside where none can."""
+    needs = Needs(
+        estimate_prompt_tokens(request.messages),
+        capabilities=capabilities,
+        cached_tokens=fleet.cached_tokens,
+        unavailable=fleet.unavailable,
+    )
+    if seconds is not None:
+        in_time = Constraints(max_latency_s=seconds)
+        route = decide(assessed, fleet.profiles, needs=needs, known=fleet.known, preference=preference, constraints=in_time)
+        if route.chosen is not None:
+            return route
+    return decide(assessed, fleet.profiles, needs=needs, known=fleet.known, preference=preference)
+
+
+def prefer(query: Query, quality: float, guard: Guard | None) -> Preference:
+    """By what models are compared: the quality that a query names, else the promise that holds, else the fleet's `quality`."""
+    if guard is None or query.quality is not None:
+        return Preference(quality=quality if query.quality is None else query.quality)
+    reference = guard.certificate.promise.vs
+    if guard.threshold is None:
+        return Preference("close", quality=1.0, reference=reference, gap=-1.0)
+    if guard.certificate.promise.covers == "search":
+        return Preference(quality=1.0 - guard.threshold)
+    return Preference("close", quality=quality, reference=reference, gap=guard.threshold)
+
+
+def trim_to_fit(request: Request, query: Query, route: Route, usable_context_tokens: Mapping[str, int]) -> tuple[Request, int] | None:
+    """The request cut to what the model with the longest context uses well, and how many tokens were dropped.
+
+    `None` unless all models are ruled out by the length of the prompt.
+    """
+    too_long = [weighed.model for weighed in route.weighed if set(weighed.broken) == {"context"}]
+    if not too_long:
+        return None
+    room = max(usable_context_tokens[name] for name in too_long) - request.max_tokens
+    fitting = trimmed(request.messages, query.text, room)
+    return (replace(request, messages=fitting.messages), fitting.dropped_tokens) if fitting.dropped_tokens else None
+
+
+def choose_strategy(query: Query, named: str | Strategy | None, default: Strategy, guard: Guard | None) -> Strategy:
+    """The strategy that a query names, else the fleet's; under a certificate of routing one draft, because it speaks of nothing else."""
+    if named is not None:
+        return find_strategy(named)
+    if guard is None or query.quality is not None:
+        return default
+    promises_one_draft = guard.certificate.promise.covers == "routing" or guard.threshold is None
+    return STRATEGIES["single"] if promises_one_draft else default
+
+
+def find_strategy(strategy: str | Strategy) -> Strategy:
+    """A strategy, or the one of this name. Raises `ConfigError`."""
+    return strategy if callable(strategy) else strategy_named(strategy)
+
+
+def is_promised(query: Query, strategy: str | Strategy | None, preference: Preference | None) -> bool:
+    """Whether a guarantee speaks of this query: its caller overrules nothing that the guarantee rests on."""
+    return strategy is None and query.quality is None and preference is None
+
+
+def text_to_judge(query: Query) -> str:
+    """What the router looks at: the query with what of the conversation bears on it."""
+    return judged_text(query.text, [(message.role, message.content) for message in query.history])

@@ -1,13 +1,23 @@
-"""The synchronous face of coroutines: one event loop in a thread of its own, so that connections outlive a call."""
+"""The synchronous face of coroutines: one event loop in a thread of its own, so that connections outlive a call.
+
+`SyncMethods` is the base of `Orchestrator` that holds its methods for scripts and notebooks.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Coroutine, Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from orchestrator.decisions import Decisions, Question
+    from orchestrator.memory import Recall, Record
+    from orchestrator.types import Answer, Query
 
 T = TypeVar("T")
+S = TypeVar("S", bound="SyncMethods")
 
 
 class BlockingLoop:
@@ -50,3 +60,49 @@ class BlockingLoop:
                 self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="orchestrator-blocking")
                 self._thread.start()
             return self._loop
+
+
+class SyncMethods:
+    """The blocking twins of coroutines. None may be called from a running event loop; `close` at the end, or use `with`."""
+
+    def __init__(self) -> None:
+        self._blocking = BlockingLoop()
+
+    def answer_sync(self, query: str | bytes | Query, **options: Any) -> Answer:
+        """`answer` for scripts."""
+        found: Answer = self._run("answer", query, **options)
+        return found
+
+    def decide_sync(self, state: str, questions: Mapping[str, Question | str], **options: Any) -> Decisions:
+        """`decide` for scripts."""
+        found: Decisions = self._run("decide", state, questions, **options)
+        return found
+
+    def feedback_sync(self, answer: Answer | str, score: float | None = None, **options: Any) -> dict[str, float]:
+        """`feedback` for scripts."""
+        found: dict[str, float] = self._run("feedback", answer, score, **options)
+        return found
+
+    def remember_sync(self, text: str, scope: str = "default", **fields: Any) -> Record:
+        """`remember` for scripts."""
+        found: Record = self._run("remember", text, scope, **fields)
+        return found
+
+    def recall_sync(self, query: str, scope: str = "default", *, token_budget: int | None = None) -> Recall:
+        """`recall` for scripts."""
+        found: Recall = self._run("recall", query, scope, token_budget=token_budget)
+        return found
+
+    def close(self) -> None:
+        """`aclose` for scripts."""
+        self._run("aclose")
+        self._blocking.close()
+
+    def _run(self, method: str, *arguments: Any, **options: Any) -> Any:
+        return self._blocking.run(getattr(self, method)(*arguments, **options))
+
+    def __enter__(self: S) -> S:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

@@ -150,7 +150,7 @@ async def _ask(orchestrator: Orchestrator, model: str, question: str, account: L
     try:
         plan = await orchestrator.plan(query, trace, strategy="single")
         expected_usd = next((option.cost_usd for option in plan.route.options if option.model == model), None)
-        text: str | None = (await orchestrator.carry_out(plan, trace, ledger)).text
+        text: str | None = (await orchestrator.execute(plan, trace, ledger)).text
     except BudgetExceeded as error:
         text, why = None, error.message
     except OrchestratorError as error:

@@ -48,7 +48,7 @@ async def route(services: Services, call: ClientRequest, body: dict[str, Any]) -
     async with Order(services, call, "route", _chat_body(body)) as order:
         plan = await order.serving.completions.planned(order.job)
         call.tab = None  # nothing was served: a look at the route is no request to a model
-        await call.reply_json({**plan.route.as_dict(), "one_draft_by": plan.only_draft()})
+        await call.reply_json({**plan.route.as_dict(), "one_draft_by": plan.single_draft_model()})
 
 
 def _chat_body(body: dict[str, Any]) -> dict[str, Any]:

@@ -136,12 +136,12 @@ class Completions:
         chosen, beyond = plan.route.chosen, job.asked.beyond_search()
         if chosen is None:
             assert job.facts.trace is not None
-            await self.engine.carry_out(plan, job.facts.trace)  # asks nobody, and raises what it knows of why not
+            await self.engine.execute(plan, job.facts.trace)  # asks nobody, and raises what it knows of why not
             raise NoAdequateModel(f"no model can answer this: {plan.route.reason}", remedy="See /v1/route")
         if beyond:
             job.facts.reason = f"{plan.route.reason} (one draft: {beyond})"
             return plan, _in_turn(plan.route, chosen)
-        draft = plan.only_draft()
+        draft = plan.single_draft_model()
         return plan, _in_turn(plan.route, draft) if draft is not None and draft in self._relays else None
 
     async def planned(self, job: Job, *, only: str | None = None) -> Plan:
@@ -344,13 +344,13 @@ class Completions:
         # What is no answer is not right because its model usually is.
         is_answer = text is None or why_no_answer(text, plan.query.text) is None
         job.facts.confidence = plan.route.p_success(model) if is_answer else NO_ANSWER_P
-        if text is None or not self.engine.takes_note:
+        if text is None or not self.engine.has_observers:
             return
         completion = Completion(
             model, text, usage, latency_s=job.tab.call.elapsed_s, ttft_s=job.facts.ttft_s, simulated=job.facts.simulated
         )
         trace = job.facts.trace or Trace(id=job.tab.id)
-        self._later(self.engine.took(plan, completion, job.tab.cost_usd, trace))
+        self._later(self.engine.record_draft(plan, completion, job.tab.cost_usd, trace))
 
     # A search
 
@@ -364,7 +364,7 @@ class Completions:
         plan = replace(plan, budget=await job.tab.hold_envelope(lambda: self._envelope(job, stated, each)))
         ledger, usage = Ledger(plan.budget), None
         try:
-            answer = await self.engine.carry_out(plan, trace, ledger)
+            answer = await self.engine.execute(plan, trace, ledger)
             usage = answer.usage
         except BudgetExceeded as error:
             raise job.tab.explained(error, stated) from None

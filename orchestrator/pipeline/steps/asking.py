@@ -51,13 +51,13 @@ async def answered(
     if checks:
         plan = replace(plan, checks=[*plan.checks, *checks])
     ledger = Ledger(plan.budget, within=running.purse)
-    model = plan.only_draft()
+    model = plan.single_draft_model()
     if model is None:
-        answer = await engine.carry_out(plan, trace, ledger)
+        answer = await engine.execute(plan, trace, ledger)
     else:  # nothing is to be searched, and nothing to be believed but the router's estimate
         done, cost = await _drafted(engine.backends[model], plan.request, plan.budget, trace, ledger)
-        if engine.takes_note:
-            answer = await engine.took(plan, done, cost, trace)
+        if engine.has_observers:
+            answer = await engine.record_draft(plan, done, cost, trace)
         else:
             answer = _answer(done, plan.route.p_success(model), cost, trace)
     running.answered(answer.text, simulated=answer.simulated)
@@ -68,7 +68,7 @@ async def asked(running: StepContext, query: Query, model: str) -> Answer | None
     """One draft of one model, without an estimate of how right it is; `None` where the fleet does more with an answer than give it."""
     engine = await running.engine()
     _known(engine, model)
-    if not engine.asks_plainly:
+    if not engine.can_relay_single:
         return None
     trace = running.trace()
     if engine.budget == UNLIMITED:

@@ -1,0 +1,38 @@
+"""Methods of `Orchestrator` by the names that they had in version 0.1; they work for one release, with a `DeprecationWarning`."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from orchestrator.budget import Ledger
+from orchestrator.engine.plan import Plan
+from orchestrator.trace import Trace
+from orchestrator.types import Completion
+
+
+class OldMethods:
+    """Hands each old name on to the new one."""
+
+    async def carry_out(self, plan: Plan, trace: Trace, ledger: Ledger | None = None) -> Any:
+        """Now `execute`."""
+        return await self._now("carry_out", "execute")(plan, trace, ledger)
+
+    async def took(self, plan: Plan, completion: Completion, cost_usd: float | None, trace: Trace) -> Any:
+        """Now `record_draft`."""
+        return await self._now("took", "record_draft")(plan, completion, cost_usd, trace)
+
+    @property
+    def takes_note(self) -> Any:
+        """Now `has_observers`."""
+        return self._now("takes_note", "has_observers")
+
+    @property
+    def asks_plainly(self) -> Any:
+        """Now `can_relay_single`."""
+        return self._now("asks_plainly", "can_relay_single")
+
+    def _now(self, old: str, new: str) -> Any:
+        message = f"Orchestrator.{old} is now {new}; the old name goes in orchestrator 0.3"
+        warnings.warn(message, DeprecationWarning, stacklevel=3)
+        return getattr(self, new)
