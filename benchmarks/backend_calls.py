@@ -42,7 +42,7 @@ async def per_second(one: Any) -> float:
 async def calls(port: int) -> dict[str, Any]:
     from orchestrator import Budget, Message
     from orchestrator.backends.base import Request
-    from orchestrator.backends.billing import bill_of, worst_case
+    from orchestrator.backends.metering import bill_of, worst_case
     from orchestrator.budget import Ledger
     from orchestrator.trace import Trace
 

@@ -9,8 +9,8 @@ import pytest
 
 from orchestrator import Budget, Message, Orchestrator
 from orchestrator.backends.base import Request, estimate_prompt_tokens
-from orchestrator.backends.billing import bill_of, worst_case
 from orchestrator.backends.http.prefix_cache import PrefixMemory
+from orchestrator.backends.metering import bill_of, worst_case
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.config.models import parse_config
 from orchestrator.engine.trimming import trimmed

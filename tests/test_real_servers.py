@@ -19,7 +19,7 @@ import yaml
 
 from orchestrator import Budget, Message
 from orchestrator.backends.base import Delta, Request
-from orchestrator.backends.billing import bill_of, worst_case
+from orchestrator.backends.metering import bill_of, worst_case
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.budget import Ledger
 from orchestrator.decisions import Question, decider_for

@@ -12,12 +12,12 @@ from hypothesis import strategies as st
 
 from orchestrator import Budget, Message
 from orchestrator.backends.base import Request
-from orchestrator.backends.billing import bill_of, worst_case
 from orchestrator.backends.http.circuit_breaker import CONSECUTIVE_FAILURES, CircuitBreaker
 from orchestrator.backends.http.concurrency_limit import START, AdaptiveLimit
 from orchestrator.backends.http.replicas import Replica, Replicas, weight_of
 from orchestrator.backends.http.retry import RetryBudget
 from orchestrator.backends.http.upstream import HEDGE_LEAST
+from orchestrator.backends.metering import bill_of, worst_case
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.budget import Ledger
 from orchestrator.errors import BackendError, BackendUnavailable, RateLimited

@@ -14,14 +14,14 @@ from urllib.parse import urlsplit
 
 import orjson
 
-from orchestrator.backends.billing import Bill, WorstCase
 from orchestrator.backends.dialects.dialect import stated_limit
 from orchestrator.backends.http.transport_choice import environment_proxy
+from orchestrator.backends.metering import Bill, WorstCase, metered
 from orchestrator.backends.provider_errors import error_of, error_text
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.usage import usage_in
 from orchestrator.budget import Ledger
-from orchestrator.errors import BackendUnavailable, BadResponse, ConfigError
+from orchestrator.errors import BackendError, BackendUnavailable, BadResponse, ConfigError
 from orchestrator.providers.addresses import address_of
 from orchestrator.providers.auth import headers_for
 from orchestrator.providers.prices import billed_usd
@@ -105,21 +105,24 @@ async def run_batch(
     worst = {id: _worst_case(profile, body) for id, body in bodies.items()}
     usd = None if any(one.usd is None for one in worst.values()) else sum(one.usd or 0.0 for one in worst.values())
     held = ledger.reserve(usd=usd, tokens=sum(one.tokens for one in worst.values()))
-    try:
+
+    async def hand_in_and_wait() -> list[BatchResult]:
         batch = await found.submit(bodies)
-    except BaseException as error:
-        ledger.failed(held, error)
-        raise
-    try:
-        results = await _finished(found, batch, poll_s)
-    except BaseException:
-        ledger.settle_worst_case(held)
-        await asyncio.shield(_quietly_cancelled(found, batch))
-        raise
+        try:
+            return await _finished(found, batch, poll_s)
+        except BaseException as error:
+            await asyncio.shield(_quietly_cancelled(found, batch))
+            if isinstance(error, BackendError):
+                error.may_be_billed = True  # the batch was handed in, whatever failed after that
+            raise
+
+    def billed(results: list[BatchResult]) -> Bill:
+        by_id = {result.id: result for result in results}
+        bills = [_bill(profile, by_id[id], most) for id, most in worst.items() if id in by_id]
+        return Bill(sum(bill.usd or 0.0 for bill in bills), sum((bill.usage for bill in bills), Usage()))
+
+    results, _ = await metered(ledger, held, hand_in_and_wait, billed)
     by_id = {result.id: result for result in results}
-    bills = [_bill(profile, by_id[id], most) for id, most in worst.items() if id in by_id]
-    usage = sum((bill.usage for bill in bills), Usage())
-    ledger.settle(held, usd=sum(bill.usd or 0.0 for bill in bills), tokens=usage.total_tokens, output_tokens=usage.output_tokens)
     return [by_id.get(id) or BatchResult(id, None, error="the batch holds no result for it") for id in bodies]
 
 

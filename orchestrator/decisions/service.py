@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from orchestrator.backends.base import Backend, is_available
+from orchestrator.backends.metering import Bill, metered
 from orchestrator.budget import Ledger
 from orchestrator.decisions.base import DecisionBackend, can_decide, decider_for
 from orchestrator.decisions.calibration import Calibration, calibrated
@@ -97,18 +98,12 @@ async def _paid(
     read, written = decider.worst_tokens(state, questions)
     with trace.span("decide", model=profile.name, questions=len(questions)) as span:
         held = ledger.reserve(usd=profile.worst_usd(read, written), tokens=read + written)
-        try:
-            await ledger.kept()
-        except BaseException:
-            ledger.release(held)  # nothing was sent
-            raise
-        try:
-            found = await decider.decide(state, questions, deadline_s=deadline_s)
-        except BaseException as error:
-            ledger.failed(held, error)
-            raise
-        usd = billed_usd(profile, found.usage)
-        ledger.settle(held, usd=usd or 0.0, tokens=found.usage.total_tokens, output_tokens=found.usage.output_tokens)
-        span.attributes.update(cost_usd=usd, prefill_tokens=found.usage.prefill_tokens)
-        trace.emit("decided", model=profile.name, cost_usd=usd)
+        found, bill = await metered(
+            ledger,
+            held,
+            lambda: decider.decide(state, questions, deadline_s=deadline_s),
+            lambda done: Bill(billed_usd(profile, done.usage), done.usage),
+        )
+        span.attributes.update(cost_usd=bill.usd, prefill_tokens=found.usage.prefill_tokens)
+        trace.emit("decided", model=profile.name, cost_usd=bill.usd)
         return found

@@ -14,7 +14,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from orchestrator.backends.base import Backend, Request
-from orchestrator.backends.billing import bill_of, worst_case
+from orchestrator.backends.metering import bill_of, worst_case
 from orchestrator.config.models import OnlineConfig
 from orchestrator.errors import BackendError
 from orchestrator.router import Route

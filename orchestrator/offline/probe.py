@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from orchestrator.backends.base import Backend, Delta, Request
-from orchestrator.backends.billing import bill_of, worst_case
+from orchestrator.backends.metering import bill_of, worst_case
 from orchestrator.budget import Ledger
 from orchestrator.errors import BackendError, BudgetExceeded
 from orchestrator.fleet.measured_profiles import Measured

@@ -10,7 +10,7 @@ from difflib import unified_diff
 from typing import Any
 
 from orchestrator.backends.base import Backend, Request
-from orchestrator.backends.billing import bill_of, worst_case
+from orchestrator.backends.metering import Bill, complete_metered, metered, worst_case
 from orchestrator.budget import Ledger, Reservation, from_nano
 from orchestrator.errors import BackendError, BudgetExceeded, ConfigError
 from orchestrator.search.actions import Call, Combine, Compare, Critique, Draft, Revise, Stop
@@ -234,28 +234,20 @@ class Search:
         return await self._ask(model, request, again, attributes)
 
     async def _ask(self, model: str, request: Request, reservation: Reservation, attributes: dict[str, Any]) -> Completion:
-        """Asks and settles: whatever happens, the reservation is closed exactly once."""
-        backend = self._backends[model]
-        try:
-            await self._ledger.kept()
-        except BaseException:
-            self._ledger.release(reservation)  # nothing was sent
-            raise
-        try:
-            completion = await backend.complete(request)
-        except BaseException as error:
-            if self._ledger.failed(reservation, error):  # broken off or cancelled in flight
+        """Asks, and notes what it cost."""
+
+        def note_worst_case(booked: bool) -> None:
+            if booked:
                 attributes["cost_usd"] += from_nano(reservation.nano)
                 attributes["worst_case"] = True
-            raise
-        bill = bill_of(backend, completion, worst_case(backend, request))
-        cost, usage = bill.usd or 0.0, bill.usage
+
+        backend = self._backends[model]
+        completion, bill = await complete_metered(backend, request, self._ledger, reservation, on_failure=note_worst_case)
         if completion.unseen_calls:
             attributes["unseen_calls"] = completion.unseen_calls
-        self._ledger.settle(reservation, usd=cost, tokens=usage.total_tokens, output_tokens=usage.output_tokens)
-        self._usage += usage
-        attributes["cost_usd"] += cost
-        attributes.update(prefill_tokens=usage.prefill_tokens, output_tokens=usage.output_tokens)
+        self._usage += bill.usage
+        attributes["cost_usd"] += bill.usd or 0.0
+        attributes.update(prefill_tokens=bill.usage.prefill_tokens, output_tokens=bill.usage.output_tokens)
         return completion
 
     async def _ran(self, completion: Completion) -> Completion | None:
@@ -312,22 +304,23 @@ class Search:
             held = None if worst_usd == 0 else self._ledger.reserve(usd=worst_usd)
         except BudgetExceeded as error:
             return Verdict.abstain(verifier.name, f"it is not affordable: {error.message}")
-        found: Any = None
         try:
             async with asyncio.timeout(VERIFY_S if left is None else min(VERIFY_S, left)):
-                found = await verifier.verify(question, text)
+                if held is None:
+                    found = await _verdict_of(verifier, question, text)
+                else:
+                    found, _ = await metered(
+                        self._ledger, held, lambda: _verdict_of(verifier, question, text), lambda verdict: Bill(verdict.cost_usd)
+                    )
         except TimeoutError:
             return Verdict.abstain(verifier.name, "it took too long")
+        except _NoVerdict as error:
+            return Verdict.abstain(verifier.name, str(error))
         except Exception as error:
             return Verdict.abstain(verifier.name, f"it failed: {type(error).__name__}: {error}"[:300])
-        finally:
-            if held is not None and isinstance(found, Verdict):
-                self._ledger.settle(held, usd=found.cost_usd)
-            elif held is not None:
-                self._ledger.settle_worst_case(held)  # what it had spent by then is unknown
-        if held is None and isinstance(found, Verdict) and found.cost_usd > 0:  # it said that it is free
+        if held is None and found.cost_usd > 0:  # it said that it is free
             self._ledger.book(usd=found.cost_usd)
-        return found if isinstance(found, Verdict) else Verdict.abstain(verifier.name, f"it gave no verdict but {type(found).__name__}")
+        return found
 
     def _result(self, state: SearchState, stopped: str, *, partial: bool = False, abstained: bool = False) -> SearchResult:
         cut = partial or (any(isinstance(error, BudgetExceeded) for error in self._errors) and state.confidence < state.quality)
@@ -351,6 +344,17 @@ def _named(action: Call) -> tuple[int, ...]:
     if isinstance(action, Compare):
         return action.first, action.second
     return () if isinstance(action, Draft) else (action.candidate, *(action.beside if isinstance(action, Revise) else ()))
+
+
+class _NoVerdict(Exception):
+    """What a verifier gave is no verdict."""
+
+
+async def _verdict_of(verifier: Verifier, question: str, text: str) -> Verdict:
+    found: object = await verifier.verify(question, text)
+    if not isinstance(found, Verdict):
+        raise _NoVerdict(f"it gave no verdict but {type(found).__name__}")
+    return found
 
 
 def checked(completion: Completion) -> Completion:

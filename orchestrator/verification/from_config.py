@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from orchestrator.backends.base import Backend, Request
-from orchestrator.backends.billing import bill_of, worst_case
+from orchestrator.backends.metering import bill_of, worst_case
 from orchestrator.config.models import ChecksConfig
 from orchestrator.errors import ConfigError
 from orchestrator.types import Message

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from orchestrator.backends.metering import Bill, metered
 from orchestrator.errors import BudgetExceeded, ConfigError
 from orchestrator.pipeline.expressions.evaluation import Compute, ExpressionFailed
 from orchestrator.pipeline.language.contracts import StepContext
@@ -222,23 +222,9 @@ async def verdict_of(verifier: Verifier, question: str, text: str, running: Step
     worst_usd = price_of(verifier, question, text)
     if worst_usd == 0:
         return await verifier.verify(question, text)
-    purse = running.purse
     try:
-        held = purse.reserve(usd=worst_usd)
+        held = running.purse.reserve(usd=worst_usd)
     except BudgetExceeded as error:
         return Verdict.abstain(verifier.name, error.message)
-    try:
-        await purse.kept()
-    except BaseException:
-        purse.release(held)  # nothing was asked
-        raise
-    try:
-        found = await verifier.verify(question, text)
-    except BaseException as error:
-        if isinstance(error, asyncio.CancelledError) or getattr(error, "may_be_billed", True):
-            purse.settle_worst_case(held)
-        else:
-            purse.release(held)
-        raise
-    purse.settle(held, usd=found.cost_usd)
+    found, _ = await metered(running.purse, held, lambda: verifier.verify(question, text), lambda verdict: Bill(verdict.cost_usd))
     return found

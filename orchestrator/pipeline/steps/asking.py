@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.backends.base import Backend, Request
-from orchestrator.backends.billing import bill_of, worst_case
+from orchestrator.backends.metering import complete_metered, worst_case
 from orchestrator.budget import Budget, Ledger
 from orchestrator.errors import NoAdequateModel, OrchestratorError, UnknownModel
 from orchestrator.pipeline.language.contracts import StepContext
@@ -93,19 +93,8 @@ async def _drafted(backend: Backend, request: Request, budget: Budget, trace: Tr
         request = replace(request, deadline_s=budget.seconds)
     worst = worst_case(backend, request)
     held = ledger.reserve(usd=worst.usd, tokens=worst.tokens)
-    try:
-        await ledger.kept()
-    except BaseException:
-        ledger.release(held)  # nothing was sent
-        raise
     trace.emit("drafting", model=profile.name)
-    try:
-        done = await backend.complete(request)
-    except BaseException as error:
-        ledger.failed(held, error)
-        raise
-    bill = bill_of(backend, done, worst)
-    ledger.settle(held, usd=bill.usd or 0.0, tokens=bill.usage.total_tokens, output_tokens=bill.usage.output_tokens)
+    done, bill = await complete_metered(backend, request, ledger, held)
     if done.text is None:
         why = done.note or "it abstains"
         raise NoAdequateModel(f"{profile.name} gives no answer: {why}", remedy="Ask another model", tried={profile.name: why})

@@ -1,13 +1,22 @@
-"""What one call of a backend may cost at most, and what it did cost: the two figures that every budget works with."""
+"""The metered call: hold its worst case, keep that where it must outlive the process, ask, and settle or release.
+
+Whatever is asked for money goes through `metered`, so that each reservation is closed exactly once, however the call ends. `worst_case` and
+`bill_of` are the two figures of a backend's call: what it may cost at most, and what it did cost.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from orchestrator.backends.base import Backend, Request, estimate_prompt_tokens, tokenizer_of, worst_case_prompt_tokens
+from orchestrator.budget import Ledger, Reservation
 from orchestrator.providers.prices import billed_usd
 from orchestrator.tokens.estimate import estimate_tokens
 from orchestrator.types import Completion, Usage
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +42,7 @@ class Bill:
     """`usd` is `None` where the model's prices are unknown."""
 
     usd: float | None
-    usage: Usage
+    usage: Usage = field(default_factory=Usage)
 
 
 def worst_case(backend: Backend, request: Request) -> WorstCase:
@@ -66,3 +75,46 @@ def estimated_usage(backend: Backend, done: Completion, request: Request) -> Usa
     written = "\n".join((done.thoughts, done.text or "", *done.others))
     read = estimate_prompt_tokens(request.messages, request.schema, family)
     return Usage(read, estimate_tokens(written, family), estimated=True)
+
+
+async def metered(
+    ledger: Ledger,
+    held: Reservation,
+    ask: Callable[[], Awaitable[T]],
+    bill: Callable[[T], Bill],
+    *,
+    on_failure: Callable[[bool], None] = lambda booked: None,
+) -> tuple[T, Bill]:
+    """What `ask` gives, with its bill settled on `ledger`, from which `held` was reserved for it.
+
+    Raises what `ask` raises. The reservation is freed then if the call was certainly not billed, else booked at its worst; `on_failure` is told
+    which. A call that cannot be kept (the database is away) is not made.
+    """
+    try:
+        await ledger.kept()
+    except BaseException:
+        ledger.release(held)  # nothing was sent
+        raise
+    try:
+        found = await ask()
+    except BaseException as error:
+        on_failure(ledger.failed(held, error))  # broken off, or cancelled in flight
+        raise
+    billed = bill(found)
+    ledger.settle(held, usd=billed.usd or 0.0, tokens=billed.usage.total_tokens, output_tokens=billed.usage.output_tokens)
+    return found, billed
+
+
+async def complete_metered(
+    backend: Backend,
+    request: Request,
+    ledger: Ledger,
+    held: Reservation | None = None,
+    *,
+    on_failure: Callable[[bool], None] = lambda booked: None,
+) -> tuple[Completion, Bill]:
+    """One completion, metered. Without `held` its worst case is reserved here: raises `BudgetExceeded`, with nothing sent, where it does not fit."""
+    worst = worst_case(backend, request)
+    if held is None:
+        held = ledger.reserve(usd=worst.usd, tokens=worst.tokens)
+    return await metered(ledger, held, lambda: backend.complete(request), lambda done: bill_of(backend, done, worst), on_failure=on_failure)
