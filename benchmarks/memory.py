@@ -21,8 +21,9 @@ from typing import Any
 from benchmarks.memory_speed import SCOPES, speed
 from benchmarks.output import write_json
 from orchestrator.memory import Encoder, HashingEncoder, Memory, NewRecord, SentenceTransformerEncoder, default_encoder
-from orchestrator.memory.retrieval.packing import estimate_tokens, render
+from orchestrator.memory.retrieval.packing import render
 from orchestrator.memory.text.support import cited_in
+from orchestrator.tokens.estimate import estimate_tokens
 
 CUTS = (5, 10, 25, 50)
 MULTI_HOP = 1

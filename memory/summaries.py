@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 
 from orchestrator.memory.errors import StoreError
 from orchestrator.memory.record import Record, Scope, Summary
-from orchestrator.memory.retrieval.packing import estimate_tokens, render
+from orchestrator.memory.retrieval.packing import render
 from orchestrator.memory.retrieval.relevance import ASSISTANTS, LONGEST, USUAL, shipped_prior
 from orchestrator.memory.retrieval.scope_index import MOST_TELLING, inverse_frequency
 from orchestrator.memory.storage.store import RecordStore
 from orchestrator.memory.text.support import cited_in, supported_part
 from orchestrator.memory.text.traits import traits_of
 from orchestrator.memory.text.words import hashed_words, names_in
+from orchestrator.tokens.estimate import estimate_tokens
 
 Writer = Callable[[str], str]
 STRETCH_TOKENS, STRETCH_SHARE = 1_500, 0.35  # a stretch of turns is closed at so many tokens, and summed up in this share of them

@@ -51,6 +51,7 @@ MODULES: dict[str, str] = {
     "orchestrator.backends.answer_json": "orchestrator.backends.http.answer_json",
     "orchestrator.backends.arithmetic": "orchestrator.verifiers.answers.arithmetic",
     "orchestrator.backends.auth": "orchestrator.providers.auth",
+    "orchestrator.backends.billing": "orchestrator.backends.metering",
     "orchestrator.backends.breaker": "orchestrator.backends.http.circuit_breaker",
     "orchestrator.backends.cached_contents": "orchestrator.backends.http.gemini_cache",
     "orchestrator.backends.caching": "orchestrator.backends.http.prefix_cache",
@@ -277,6 +278,15 @@ MODULES: dict[str, str] = {
 
 # Old module -> old name -> "new module:new name", for names that did not keep both their name and their file.
 NAMES: dict[str, dict[str, str]] = {
+    "memory.packing": {
+        "estimate_tokens": "orchestrator.tokens.estimate:estimate_tokens",
+    },
+    "orchestrator.backends.base": {
+        "REMEMBERED_CHARS": "orchestrator.tokens.estimate:REMEMBERED_CHARS",
+    },
+    "orchestrator.backends.caching": {
+        "BYTES_PER_TOKEN": "orchestrator.tokens.estimate:BYTES_PER_ENGLISH_TOKEN",
+    },
     "orchestrator.backends.wire": {
         "WireError": "orchestrator.backends.provider_errors:WireError",
     },
@@ -314,7 +324,6 @@ NAMES: dict[str, dict[str, str]] = {
     },
     "orchestrator.engine": {
         "Orchestrator": "orchestrator.engine.orchestrator:Orchestrator",
-        "log": "orchestrator.engine.orchestrator:log",
     },
     "orchestrator.fleet": {
         "DEFAULT_CONTEXT_TOKENS": "orchestrator.fleet.build:DEFAULT_CONTEXT_TOKENS",
@@ -369,6 +378,19 @@ NAMES: dict[str, dict[str, str]] = {
         "Problem": "orchestrator.gateway.errors:Problem",
         "broke_off": "orchestrator.gateway.errors:broke_off",
     },
+    "orchestrator.judging": {
+        "MAX_TOKENS": "orchestrator.verification.judging:MAX_TOKENS",
+        "asking": "orchestrator.verification.judging:asking",
+        "criteria_of": "orchestrator.verification.judging:criteria_of",
+    },
+    "orchestrator.memory.packing": {
+        "estimate_tokens": "orchestrator.tokens.estimate:estimate_tokens",
+    },
+    "orchestrator.pipeline.checking": {
+        "Arithmetic": "orchestrator.verifiers.answers.arithmetic_check:ArithmeticVerifier",
+        "MOST_EQUATIONS": "orchestrator.verifiers.answers.arithmetic_check:MOST_EQUATIONS",
+        "NumberIs": "orchestrator.verifiers.answers.number_range:NumberRangeVerifier",
+    },
     "orchestrator.pipeline.checks": {
         "ArithmeticOptions": "orchestrator.pipeline.checks.settings:ArithmeticOptions",
         "CHECKS": "orchestrator.pipeline.checks.settings:CHECKS",
@@ -407,6 +429,9 @@ NAMES: dict[str, dict[str, str]] = {
     "orchestrator.pipeline.testing": {
         "TestResult": "orchestrator.pipeline.testing.testing:TestResult",
         "run_test": "orchestrator.pipeline.testing.testing:run_test",
+    },
+    "orchestrator.pipeline.verbs": {
+        "GROUP": "orchestrator.plugins.entry_points:STEPS",
     },
     "orchestrator.providers": {
         "PROVIDERS": "orchestrator.providers.table:PROVIDERS",

@@ -23,7 +23,7 @@ from orchestrator.memory import (
     StoreError,
     Thresholds,
 )
-from orchestrator.memory.retrieval.packing import estimate_tokens
+from orchestrator.tokens.estimate import estimate_tokens
 
 
 def test_what_was_remembered_is_there_after_reopening(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import pytest
 
 from orchestrator.memory import HashingEncoder, Memory, NewRecord
 from orchestrator.memory.record import Record
-from orchestrator.memory.retrieval.packing import estimate_tokens
 from orchestrator.memory.text.support import cited_in, is_supported, sentences_of
 from orchestrator.memory.training.tune import CONVERSATIONS, read_conversations
+from orchestrator.tokens.estimate import estimate_tokens
 
 TURNS = next(iter(read_conversations(CONVERSATIONS.read_text(encoding="utf-8").splitlines()))).turns
 

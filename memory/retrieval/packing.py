@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from orchestrator.memory.record import Record
 from orchestrator.memory.text.injection_marks import looks_like_instructions
 from orchestrator.memory.text.times import with_dates
+from orchestrator.tokens.estimate import estimate_tokens
 
 OVERHEAD_CHARS = 20  # of a rendered record: citation, date
 MOST_CHARS_PER_TOKEN = 8
@@ -48,11 +48,6 @@ class Recall:
 
     def __bool__(self) -> bool:
         return bool(self.items)
-
-
-def estimate_tokens(text: str) -> int:
-    """About 4 characters a token for Latin text, fewer for others: an estimate that needs no tokenizer."""
-    return math.ceil(len(text.encode("utf-8", "replace")) / 4)
 
 
 def render(record: Record) -> str:

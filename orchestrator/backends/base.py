@@ -15,7 +15,6 @@ from orchestrator.tokens.estimate import (
     TokenizerFamily,
     bound_tokens,
     estimate_message,
-    estimate_tokens,
     family_of,
 )
 from orchestrator.types import Completion, Message
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from orchestrator.memory import RecalledRecord
 
 DEFAULT_MAX_TOKENS = 1_024
-REMEMBERED_CHARS = 4_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +119,7 @@ def tokenizer_of(backend: Backend) -> TokenizerFamily:
 def estimate_prompt_tokens(messages: Sequence[Message], schema: Any = None, family: TokenizerFamily | None = None) -> int:
     """Expected tokens of a prompt, of the form that its answer must have, and of what stands around each message."""
     counting = FAMILY_THAT_COUNTS_MOST if family is None else family
-    counted = sum(
-        estimate_message(text, counting) if len(text) <= REMEMBERED_CHARS else estimate_tokens(text, counting)
-        for text in (*(message.content for message in messages), *_forms(schema))
-    )
+    counted = sum(estimate_message(text, counting) for text in (*(message.content for message in messages), *_forms(schema)))
     return counted + TOKENS_PER_MESSAGE * len(messages)
 
 

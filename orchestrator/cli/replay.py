@@ -34,6 +34,7 @@ def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
     from orchestrator.errors import ConfigError
     from orchestrator.router import ModelProfile
     from orchestrator.router.learning.replay import replay
+    from orchestrator.tokens.estimate import estimate_tokens
 
     decisions = read_decisions(logs)
     with Orchestrator.from_config(config) as orchestrator:
@@ -50,7 +51,7 @@ def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
             return str(chosen)
 
         def price(query: str, model: str) -> float:
-            return profiles[model].cost_usd(len(query) / 4) or 0.0 if model in profiles else 0.0
+            return profiles[model].cost_usd(estimate_tokens(query)) or 0.0 if model in profiles else 0.0
 
         try:
             found = replay(decisions, policy, known, price)

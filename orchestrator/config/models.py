@@ -5,18 +5,21 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from importlib import metadata
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, ValidationInfo
 
 from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
-from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_GROUP, STRATEGY_NAMES
+from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_NAMES
 from orchestrator.config.yaml_loader import Located, load_located
 from orchestrator.errors import ConfigError
+from orchestrator.plugins.entry_points import BACKENDS, ENCODERS, STRATEGIES, plugin_names
 from orchestrator.providers.table import PROVIDERS as _HOSTED
+from orchestrator.verifiers.registry import read_settings, verifier_names
 
+ENCODER_NAMES = ("static", "minilm", "endpoint")
 PROVIDERS = ("calculator", "extractive", "simulated", "recorded", *_HOSTED)
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 COMMAND_S = 30.0
@@ -63,6 +66,21 @@ def _web_address(stated: str) -> str:
     return checked_address(stated)
 
 
+def _known_provider(name: str) -> str:
+    return _known("provider", name, PROVIDERS, BACKENDS)
+
+
+def _known_encoder(name: str) -> str:
+    return _known("encoder", name, ENCODER_NAMES, ENCODERS)
+
+
+def _known(what: str, name: str, ours: Sequence[str], group: str) -> str:
+    """A name of ours, or one that another package registers. Raises `ValueError` with a suggestion."""
+    if name not in ours and name not in (others := plugin_names(group)):
+        raise ValueError(f"unknown {what} {name!r}{_suggest(name, [*ours, *others], most=MOST_CHOICES)}")
+    return name
+
+
 Address = Annotated[str, AfterValidator(_web_address)]
 
 
@@ -85,7 +103,7 @@ class ReplicaConfig(_Strict):
 class ModelConfig(_Strict):
     """One model of the fleet."""
 
-    provider: Literal[PROVIDERS]  # type: ignore[valid-type]
+    provider: Annotated[str, AfterValidator(_known_provider)]
     """Whose API; `compatible` is any OpenAI-compatible server at `base_url`. `orchestrator doctor --providers` lists them."""
     model: str | None = None
     """The provider's own name for the model."""
@@ -146,7 +164,7 @@ class ModelConfig(_Strict):
 class MemoryConfig(_Strict):
     path: str = ".orchestrator/memory.db"
     token_budget: Annotated[int, Field(ge=0)] = 800
-    encoder: Literal["static", "minilm", "endpoint"] = "static"
+    encoder: Annotated[str, AfterValidator(_known_encoder)] = "static"
     """`static` ships with the package; `minilm` needs the extra `embeddings`; `endpoint` is any server with OpenAI's /embeddings."""
     base_url: Address | None = None
     model: str | None = None
@@ -217,6 +235,24 @@ class JudgeConfig(_Strict):
     at_least: Share = 0.7
 
 
+def _usable_settings(stated: Any, about: ValidationInfo) -> Any:
+    """Settings of the check that a field is named after."""
+    if stated is not None and stated is not False:
+        read_settings(str(about.field_name).rstrip("_"), stated)
+    return stated
+
+
+def _known_plugins(stated: dict[str, Any]) -> dict[str, Any]:
+    for name, settings in stated.items():
+        if name not in verifier_names():
+            raise ValueError(f"no package registers a verifier {name!r}{_suggest(name, list(verifier_names()))}")
+        read_settings(name, settings)
+    return stated
+
+
+CheckSettings = Annotated[Any, AfterValidator(_usable_settings)]
+
+
 class ChecksConfig(_Strict):
     """What every answer is checked for, beside what a query asks for itself (a schema, options, sources)."""
 
@@ -227,12 +263,36 @@ class ChecksConfig(_Strict):
     language: str | None = None
     """`query`, or two letters (`de`). Needs the extra `language`."""
     judge: JudgeConfig | None = None
+    arithmetic: CheckSettings = None
+    """These and the following take `true`, the first setting alone, or a mapping of settings: see docs/verification.md."""
+    choice: CheckSettings = None
+    cites: CheckSettings = None
+    json_: CheckSettings = Field(default=None, alias="json")
+    mathematics: CheckSettings = None
+    number: CheckSettings = None
+    numeric: CheckSettings = None
+    quantity: CheckSettings = None
+    sql: CheckSettings = None
+    tests: CheckSettings = None
+    plugins: Annotated[dict[str, Any], AfterValidator(_known_plugins)] = {}
+    """Verifiers of other packages, by the names that they register, with their settings."""
+
+    def stated(self) -> dict[str, Any]:
+        """The checks that are asked for, by name, with their settings."""
+        found: dict[str, Any] = {}
+        for field, described in type(self).model_fields.items():
+            value = getattr(self, field)
+            if field != "plugins" and value not in (None, False):
+                found[described.alias or field] = value.model_dump() if isinstance(value, BaseModel) else value
+        if found.get("language") == "query":
+            found["language"] = True
+        return found | self.plugins
 
 
 def _known_strategy(name: str) -> str:
     name = STRATEGY_ALIASES.get(name, name)
     if name not in STRATEGY_NAMES:
-        others = sorted(point.name for point in metadata.entry_points(group=STRATEGY_GROUP))
+        others = plugin_names(STRATEGIES)
         if name not in others:
             raise ValueError(f"unknown strategy {name!r}{_suggest(name, [*STRATEGY_NAMES, *others])}")
     return name

@@ -14,6 +14,7 @@ from orchestrator.decisions.question import Decision, Decisions, Question, decis
 from orchestrator.errors import InvalidQuery
 from orchestrator.router import ModelProfile, Router
 from orchestrator.router.features.conversation import judged_text
+from orchestrator.tokens.estimate import estimate_tokens
 from orchestrator.types import Message, Usage
 
 COMPLEXITY = "orchestrator/complexity"
@@ -29,7 +30,7 @@ class Complexity:
         self.profile = ModelProfile(COMPLEXITY, 0.0, 0.0)
 
     def worst_tokens(self, state: str, questions: Mapping[str, Question]) -> tuple[int, int]:
-        return math.ceil(len(state) / 4), 0
+        return estimate_tokens(state), 0
 
     async def decide(self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None) -> Decisions:
         """Raises `InvalidQuery` on a choice among other things than models of the fleet or a few levels."""

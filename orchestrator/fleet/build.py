@@ -15,6 +15,7 @@ from orchestrator.config.models import Config, ModelConfig, secret
 from orchestrator.errors import ConfigError
 from orchestrator.fleet.discovery import LocalServer, find_local_servers, keys_in_environment
 from orchestrator.fleet.measured_profiles import Measured, load_measured
+from orchestrator.plugins.entry_points import BACKENDS, PluginError, load_plugin
 from orchestrator.providers.addresses import is_loopback
 from orchestrator.providers.prices import list_prices
 from orchestrator.providers.provider import DefaultModel, Provider
@@ -111,7 +112,18 @@ def build_backend(name: str, config: ModelConfig) -> Backend:
         return _simulated(name, profile)
     if config.provider == "recorded":
         return _recorded(name, config)
+    if config.provider not in PROVIDERS:
+        return _foreign(name, config, profile)
     return _remote(name, config, profile, PROVIDERS[config.provider])
+
+
+def _foreign(name: str, config: ModelConfig, profile: ModelProfile) -> Backend:
+    """A backend of another package, which makes it of the model's configuration and profile."""
+    try:
+        made: Backend = load_plugin(BACKENDS, config.provider)(config, profile)
+    except PluginError as error:
+        raise ConfigError(f"models.{name}: the provider {error}", remedy="Reinstall its package") from None
+    return made
 
 
 def prices_of(name: str, config: ModelConfig) -> ModelProfile:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.config.models import MemoryConfig, secret
 from orchestrator.errors import ConfigError
+from orchestrator.plugins.entry_points import ENCODERS, load_plugin
 from orchestrator.types import Answer, Query
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ def encoder_of(config: MemoryConfig) -> Encoder:
                     "memory: an endpoint needs base_url and model", remedy="For example http://127.0.0.1:11434/v1, nomic-embed-text"
                 )
             return EndpointEncoder(config.base_url, config.model, key=secret(config.key, None))
+        if config.encoder != "static":
+            encoder: Encoder = load_plugin(ENCODERS, config.encoder)()
+            return encoder
     except (ImportError, EncoderError) as error:
         raise ConfigError(f"memory: {error}", remedy="Or use encoder: static") from None
     return default_encoder()

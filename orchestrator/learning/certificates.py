@@ -14,6 +14,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.router import ModelProfile, Outcome, Router, SuccessModel
 from orchestrator.router.guarantee.certificate import Certificate, Promise, Refusal, certify_settings, data_hash, fleet_settings
 from orchestrator.router.guarantee.monitor import Guard
+from orchestrator.tokens.estimate import estimate_tokens
 
 FILE_NAME = "certificate.json"
 HOW = "Make one with: orchestrator certify LOG"
@@ -50,7 +51,10 @@ def certify_fleet(
     predicted, tokens = router.success.assess(queries, fleet)
     lengths = np.tile([profile.output_tokens for profile in fleet], (len(queries), 1)) if tokens is None else tokens
     cost = np.array(
-        [[p.cost_usd(len(q) / 4, n) or 0.0 for p, n in zip(fleet, row, strict=True)] for q, row in zip(queries, lengths, strict=True)]
+        [
+            [p.cost_usd(estimate_tokens(q), n) or 0.0 for p, n in zip(fleet, row, strict=True)]
+            for q, row in zip(queries, lengths, strict=True)
+        ]
     )
     settings = fleet_settings(predicted, observed, cost, list(profiles).index(promise.vs))
     hashed = data_hash(predicted, observed)

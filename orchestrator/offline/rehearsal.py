@@ -19,6 +19,7 @@ from orchestrator.learning.certificates import covered_search, policy_hash, unse
 from orchestrator.router import ModelProfile, Outcome, Router
 from orchestrator.router.calibration import Array
 from orchestrator.router.guarantee.certificate import Certificate, Promise, Refusal, Setting, certify_settings, data_hash
+from orchestrator.tokens.estimate import estimate_tokens
 
 TARGETS = (0.999, 0.995, 0.99, 0.98, 0.97, 0.96, 0.95, 0.93, 0.9, 0.87, 0.84, 0.8, 0.75, 0.7, 0.6, 0.5)
 AT_ONCE = 64
@@ -99,4 +100,4 @@ async def _answer_all(
 
 def _recorded(outcome: Outcome, profile: ModelProfile) -> RecordedAnswer:
     tokens = profile.output_tokens if outcome.output_tokens is None else outcome.output_tokens
-    return RecordedAnswer(outcome.answer or "", len(outcome.query) // 4, round(tokens))
+    return RecordedAnswer(outcome.answer or "", estimate_tokens(outcome.query), round(tokens))

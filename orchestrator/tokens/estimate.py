@@ -68,6 +68,8 @@ class TokenizerFamily:
     four_bytes: float
 
 
+BYTES_PER_ENGLISH_TOKEN = 4
+REMEMBERED_CHARS = 4_000
 FAMILY_THAT_COUNTS_MOST = TokenizerFamily(1, 1.3, 1.42, 2.1, 3.6)
 FAMILIES: Mapping[str, TokenizerFamily] = {
     "gpt-4o": TokenizerFamily(3, 0.55, 0.95, 0.75, 2.4),
@@ -99,10 +101,19 @@ def estimate_tokens(text: str | bytes, family: TokenizerFamily = FAMILY_THAT_COU
     return math.ceil(each * len(raw) * MARGIN)
 
 
-@lru_cache(maxsize=1_024)
 def estimate_message(text: str, family: TokenizerFamily = FAMILY_THAT_COUNTS_MOST) -> int:
-    """`estimate_tokens` of a short text, remembered: rules and questions are counted again and again."""
+    """`estimate_tokens`; of a short text it is remembered, because rules and questions are counted again and again."""
+    return _remembered(text, family) if len(text) <= REMEMBERED_CHARS else estimate_tokens(text, family)
+
+
+@lru_cache(maxsize=1_024)
+def _remembered(text: str, family: TokenizerFamily) -> int:
     return estimate_tokens(text, family)
+
+
+def fewest_tokens(size: int) -> int:
+    """At least about so many tokens in text of `size` bytes: for minimum lengths, below which a provider caches no prefix."""
+    return size // BYTES_PER_ENGLISH_TOKEN
 
 
 def bound_tokens(text: str | bytes) -> int:

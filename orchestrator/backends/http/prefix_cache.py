@@ -19,12 +19,12 @@ from orchestrator.backends.dialects.dialect import text_of
 from orchestrator.backends.http.replicas import prefix_hash
 from orchestrator.providers.provider import Provider
 from orchestrator.router.profile import CACHE_WRITE_1H_FACTOR, CACHE_WRITE_FACTOR, ModelProfile
+from orchestrator.tokens.estimate import fewest_tokens
 
 CacheMode = Literal["auto", "off", "5m", "1h"]
 MOST_PREFIXES = 4_096
 MOST_MARKS = 4
 PRIOR_REUSED, PRIOR_SEEN = 0.5, 3.5  # nothing is written to a cache before something of its kind came back
-BYTES_PER_TOKEN = 4
 _NAMES = {5: "5m", 60: "1h", 720: "1h"}
 
 
@@ -214,7 +214,7 @@ def _prefixes(messages: Sequence[dict[str, Any]], salt: str) -> list[tuple[bytes
         encoded = text.encode("utf-8", "replace")
         digest.update(message["role"].encode() + b"\x00" + encoded + b"\x01")
         size += len(encoded)
-        found.append((digest.digest(), "rules" if is_rules else "turn", size // BYTES_PER_TOKEN))
+        found.append((digest.digest(), "rules" if is_rules else "turn", fewest_tokens(size)))
     return found
 
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from orchestrator.backends.dialects.dialect import stated_limit, text_of
 from orchestrator.backends.http.circuit_breaker import CircuitBreaker
 from orchestrator.backends.http.concurrency_limit import AdaptiveLimit
+from orchestrator.tokens.estimate import estimate_message
 
 Pool = Literal["any", "prefill", "decode"]
 SPARE = 1.25
@@ -103,7 +104,7 @@ def weight_of(body: dict[str, Any], expected_output: float) -> Pool:
 
 def read_tokens(body: dict[str, Any]) -> float:
     """About how many tokens a body has to read."""
-    return sum(len(text_of(message.get("content"))) for message in body.get("messages", ())) / 4
+    return float(sum(estimate_message(text_of(message.get("content"))) for message in body.get("messages", ())))
 
 
 def _hash(key: bytes) -> int:

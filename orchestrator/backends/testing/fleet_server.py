@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from orchestrator.backends.testing.simulated import Reply
 from orchestrator.errors import BackendRejected
 from orchestrator.router import ModelProfile
+from orchestrator.tokens.estimate import TOKENS_PER_MESSAGE, estimate_message
 
 MAX_REQUEST_BYTES = 20_000_000
 Scope = MutableMapping[str, Any]
@@ -71,9 +72,9 @@ class FleetApp:
             raise _Refused(404, f"no such endpoint: {scope['method']} {scope['path']}")
 
     async def _chat(self, body: Any, send: Send) -> None:
-        model, question, prompt_chars = self._parse(body)
+        model, question, prompt_tokens = self._parse(body)
         try:
-            reply = model.reply(question, prompt_chars // 4 + 4, int(body.get("seed") or 0))
+            reply = model.reply(question, prompt_tokens, int(body.get("seed") or 0))
         except BackendRejected as error:
             raise _Refused(error.status or 400, error.message) from None
         if body.get("stream"):
@@ -96,7 +97,7 @@ class FleetApp:
         users: list[str] = [m["content"] for m in messages if m.get("role") == "user"]
         if not users:
             raise _Refused(400, "there is no user message with text")
-        return model, users[-1], sum(len(m["content"]) for m in messages)
+        return model, users[-1], sum(estimate_message(m["content"]) + TOKENS_PER_MESSAGE for m in messages)
 
     async def _stream(self, name: str, reply: Reply, send: Send, *, include_usage: bool) -> None:
         await self._wait(reply.ttft_s)

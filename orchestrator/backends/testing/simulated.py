@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from orchestrator.backends.base import LocalBackend, Request, estimate_prompt_tokens
 from orchestrator.router import ModelProfile
+from orchestrator.tokens.estimate import estimate_tokens
 from orchestrator.types import Completion, Usage
 
 WRONG_ANSWERS = 6
@@ -55,7 +56,7 @@ class SimulatedModel:
         """`draw` tells repeated samples of one question apart."""
         problem = self._problems.get(question.strip())
         text = self._solve(problem, draw) if problem else "This is a simulated model: it knows only its generated problems. [simulated]"
-        output_tokens = max(len(text) // 4, int(self.profile.output_tokens * (0.7 + 0.6 * self._chance(question, "length", draw))))
+        output_tokens = max(estimate_tokens(text), int(self.profile.output_tokens * (0.7 + 0.6 * self._chance(question, "length", draw))))
         speed = 0.8 + 0.4 * self._chance(question, "speed", draw)
         ttft_s, decode_s = self.profile.ttft_s * speed, output_tokens / self.profile.tokens_per_s * speed
         return Reply(text, prefill_tokens, output_tokens, ttft_s, decode_s, simulated=True)

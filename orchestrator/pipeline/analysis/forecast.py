@@ -16,6 +16,7 @@ from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node
 from orchestrator.pipeline.language.contracts import CheckedPipeline, Forecast
 from orchestrator.pipeline.language.step import Step
 from orchestrator.router import Needs, Preference
+from orchestrator.tokens.estimate import estimate_tokens
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
@@ -148,7 +149,7 @@ class _Fleet:
         self._profiles = {name: backend.profile for name, backend in engine.backends.items()}
 
     def search(self, text: str, strategy: str, models: Sequence[str] | None, max_tokens: int | None) -> Forecast:
-        prompt = math.ceil(len(text) / 4) + text.count("${") * GUESSED_TOKENS + 60
+        prompt = estimate_tokens(text) + text.count("${") * GUESSED_TOKENS + 60
         profiles = [profile for name, profile in self._profiles.items() if models is None or name in models]
         if not profiles:
             return _guessing(Forecast(calls=1, usd=None, worst_usd=None), "models that are not in this fleet")

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from orchestrator.pipeline.checks.settings import CHECKS
+from orchestrator.pipeline.checks.settings import all_checks
 from orchestrator.pipeline.language.document import VERSION, Document
 from orchestrator.pipeline.language.fields import REFERS, Strict
 from orchestrator.pipeline.loading.step_registry import all_steps
@@ -28,7 +28,7 @@ TOOLS = (HttpOptions, OpenApiOptions, SqlOptions, PythonOptions)
 def pipeline_schema(models: list[str] | None = None) -> dict[str, Any]:
     """The schema of the whole file; `models` are offered where a model is named."""
     steps = all_steps()
-    kinds: list[type[Strict]] = [Document, Arm, *steps.values(), *TOOLS, *CHECKS.values()]
+    kinds: list[type[Strict]] = [Document, Arm, *steps.values(), *TOOLS, *all_checks().values()]
     refs, found = models_json_schema([(kind, "validation") for kind in kinds], by_alias=True, ref_template="#/$defs/{model}")
     definitions = found["$defs"]
     for kind in _all_kinds(Strict):
@@ -42,13 +42,13 @@ def pipeline_schema(models: list[str] | None = None) -> dict[str, Any]:
     }
     definitions["Check"] = {
         "anyOf": [
-            {"enum": list(CHECKS)},
+            {"enum": list(all_checks())},
             {
                 "type": "object",
                 "minProperties": 1,
                 "maxProperties": 1,
                 "additionalProperties": False,
-                "properties": {name: _check(kind, refs[kind, "validation"]) for name, kind in CHECKS.items()},
+                "properties": {name: _check(kind, refs[kind, "validation"]) for name, kind in all_checks().items()},
             },
         ]
     }
@@ -88,7 +88,11 @@ def _describe(kind: type[Strict], definition: dict[str, Any] | None) -> None:
     for base in reversed(kind.__mro__):
         if not (isinstance(base, type) and issubclass(base, Strict)) or base is Strict:
             continue
-        body = ast.parse(textwrap.dedent(inspect.getsource(base))).body[0]
+        try:
+            source = inspect.getsource(base)
+        except OSError:  # made of a verifier's settings: there is no text
+            continue
+        body = ast.parse(textwrap.dedent(source)).body[0]
         assert isinstance(body, ast.ClassDef)
         for stated, told in pairwise(body.body):
             if isinstance(stated, ast.AnnAssign) and isinstance(stated.target, ast.Name) and isinstance(told, ast.Expr):

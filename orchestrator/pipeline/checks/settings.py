@@ -5,16 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from inspect import Parameter
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-from pydantic import Field, PrivateAttr
+from pydantic import Field, PrivateAttr, create_model
 
+from orchestrator.pipeline.checks.verifiers import verifier_of
 from orchestrator.pipeline.expressions.evaluation import Compute
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import ANY, BOOL, TEXT
 from orchestrator.pipeline.language.contracts import AnswerCheck, CheckContext, StepContext
-from orchestrator.pipeline.language.fields import ListField, NumberField, Strict, TextField
+from orchestrator.pipeline.language.fields import ListField, NumberField, Strict, TextField, ValueField
 from orchestrator.pipeline.language.step import taken
+from orchestrator.verifiers.registry import SHORT, settings_of, verifier_names
 
 if TYPE_CHECKING:
     from orchestrator.verifiers import Verifier
@@ -28,6 +32,10 @@ class CheckOptions(Strict):
 
     def look(self, at: CheckContext, where: tuple[str | int, ...]) -> None:
         """Checks at load time what only this check can."""
+
+    def settings(self) -> dict[str, Any]:
+        """The settings that are stated, as the check is made of them."""
+        return self.model_dump(exclude_unset=True, by_alias=False)
 
 
 class ArithmeticOptions(CheckOptions):
@@ -133,6 +141,9 @@ class LanguageOptions(CheckOptions):
     of: str = "query"
     """`query`, or two letters: `de`. Needs the extra `language`."""
 
+    def settings(self) -> dict[str, Any]:
+        return {} if self.of == "query" else {"language": self.of}
+
 
 class PersonalDataOptions(CheckOptions):
     """There are no mail addresses, telephone, card or account numbers in the answer."""
@@ -142,6 +153,9 @@ class SafetyOptions(CheckOptions):
     short: ClassVar[str] = "forbidden"
     forbidden: list[str] = []
     decisive: bool = True
+
+    def settings(self) -> dict[str, Any]:
+        return {"forbidden": self.forbidden, "decisive": self.decisive}
 
 
 class NumberOptions(CheckOptions):
@@ -160,6 +174,9 @@ class TestsOptions(CheckOptions):
     pass_: ListField = Field(alias="pass")
     """Expressions, or `assert` statements."""
 
+    def settings(self) -> dict[str, Any]:
+        return {}
+
 
 CHECKS: dict[str, type[CheckOptions]] = {
     "arithmetic": ArithmeticOptions,
@@ -177,6 +194,37 @@ CHECKS: dict[str, type[CheckOptions]] = {
 }
 
 
+def find_check(name: str) -> type[CheckOptions] | None:
+    """The settings of a check by its name: those above, else what the verifier of this name takes, each an expression if one likes."""
+    if name in CHECKS:
+        return CHECKS[name]
+    return _settings_model(name) if name in verifier_names() else None
+
+
+def all_checks() -> dict[str, type[CheckOptions]]:
+    """Every check by its name, those of other packages too."""
+    return {**CHECKS, **{name: _settings_model(name) for name in verifier_names() if name not in CHECKS}}
+
+
+class _PlainOptions(CheckOptions):
+    """Settings of a verifier as its constructor takes them; each may hold expressions, so all of them are among what is given at run time."""
+
+    def settings(self) -> dict[str, Any]:
+        return {}
+
+
+@cache
+def _settings_model(name: str) -> type[CheckOptions]:
+    fields: dict[str, Any] = {}
+    for setting, parameter in settings_of(name).items():
+        is_required = parameter.default is Parameter.empty
+        kind = ValueField if is_required else ValueField | None
+        fields[f"{setting}_"] = (kind, Field(alias=setting) if is_required else Field(default=None, alias=setting))
+    made = create_model(f"{name.title()}Options", __base__=_PlainOptions, **fields)
+    made.short = SHORT.get(name) or next(iter(settings_of(name)), "")
+    return made
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One entry of `verify:`, checked; `fields` compute its settings."""
@@ -190,9 +238,7 @@ class Check:
 
     async def verifier(self, running: StepContext) -> Verifier:
         """Raises `ConfigError` on a check that cannot be made here."""
-        from orchestrator.pipeline.checks.verifiers import MAKERS
-
-        return await MAKERS[self.name](self.options, self.given(running.values), running)
+        return await verifier_of(self.name, self.options, self.given(running.values), running)
 
 
 def read_checks(stated: Sequence[Any], at: CheckContext, where: tuple[str | int, ...]) -> list[Check]:
@@ -217,14 +263,14 @@ def _read(entry: Any, at: CheckContext, where: tuple[str | int, ...]) -> Check |
     else:
         at.problem("E504", "a check is a name, or a name with settings: {judge: {rubric: ...}}", *where)
         return None
-    kind = CHECKS.get(name)
+    kind = find_check(name)
     if kind is None:
         at.problem(
             "E504",
             f"there is no check '{name}'",
             *where,
             *([name] if place != where else []),
-            hint=suggestion(name, CHECKS),
+            hint=suggestion(name, [*CHECKS, *verifier_names()]),
             key=place != where,
         )
         return None

@@ -2,75 +2,25 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from orchestrator.backends.metering import Bill, metered
-from orchestrator.errors import BudgetExceeded, ConfigError
+from orchestrator.errors import BudgetExceeded
 from orchestrator.pipeline.expressions.evaluation import Compute, ExpressionFailed
 from orchestrator.pipeline.language.contracts import StepContext
-from orchestrator.verification.from_config import asking, criteria_of
+from orchestrator.verification.registry import NEED_MODELS, make_check
 from orchestrator.verifiers import (
     GroundingVerifier,
     JsonSchemaVerifier,
-    JudgeVerifier,
-    LanguageVerifier,
-    LengthVerifier,
-    PersonalDataVerifier,
-    RegexVerifier,
-    SafetyVerifier,
     Source,
-    UnitTestVerifier,
     Verdict,
     Verifier,
     find_json,
-    find_number,
     price_of,
 )
-from orchestrator.verifiers.answers.arithmetic import NotArithmetic, evaluate
 
 Given = Mapping[str, Any]
-_EQUATION = re.compile(r"(?<![\w.,])([-−(]*\d[-−+*/×÷()\s^.,\d]*?)\s*=\s*([-−]?\s*\d[\d,]*(?:\.\d+)?)")
-MOST_EQUATIONS = 200
-
-
-class Arithmetic:
-    """Passes answers whose equations (`17 * 23 = 391`) are right; where the question is a sum as a whole, also its result must be."""
-
-    name = "arithmetic"
-
-    async def verify(self, query: str, candidate: str) -> Verdict:
-        wrong, right = [], 0
-        for told, result in list(_EQUATION.findall(candidate))[:MOST_EQUATIONS]:
-            try:
-                expected = evaluate(told)
-                stated = float(result.replace(",", "").replace("−", "-").replace(" ", ""))
-            except (NotArithmetic, ValueError):
-                continue
-            if not any(sign in told for sign in "+-*/×÷^"):
-                continue
-            if abs(float(expected) - stated) > 0.5 * 10 ** -_decimals(result):
-                wrong.append(f"{told.strip()} is {float(expected):g}, not {result}")
-            else:
-                right += 1
-        try:
-            asked = evaluate(query)
-        except NotArithmetic:
-            asked = None
-        if asked is not None:
-            found = find_number(candidate)
-            if found != asked:
-                wrong.append(f"the result is {float(asked):g}")
-            else:
-                right += 1
-        if not wrong and not right:
-            return Verdict.abstain(self.name, "there is no arithmetic in it")
-        return Verdict(self.name, 0.0 if wrong else 1.0, not wrong, "; ".join(wrong)[:500], decisive=True)
-
-
-def _decimals(number: str) -> int:
-    return len(number.partition(".")[2])
 
 
 class Holds:
@@ -93,30 +43,6 @@ class Holds:
         return Verdict(self.name, 1.0 if holds is True else 0.0, holds is True, "" if holds is True else self._says, decisive=True)
 
 
-class NumberIs:
-    name = "number"
-
-    def __init__(self, wanted: Mapping[str, Any]) -> None:
-        self._wanted = {name: value for name, value in wanted.items() if value is not None}
-
-    async def verify(self, query: str, candidate: str) -> Verdict:
-        found = find_number(candidate)
-        if found is None:
-            return Verdict(self.name, 0.0, False, "there is no number in it", decisive=True)
-        value = float(found)
-        holds = {
-            "equals": lambda wanted: abs(value - wanted) <= 1e-9 * max(abs(value), abs(wanted), 1.0),
-            "at_least": lambda wanted: value >= wanted,
-            "at_most": lambda wanted: value <= wanted,
-        }
-        wrong = [
-            f"{value:g}, and {name.replace('_', ' ')} {wanted:g} is asked for"
-            for name, wanted in self._wanted.items()
-            if not holds[name](wanted)
-        ]
-        return Verdict(self.name, 0.0 if wrong else 1.0, not wrong, "; ".join(wrong), decisive=True)
-
-
 class Abstaining:
     """A check that cannot be made here, and says why."""
 
@@ -135,10 +61,6 @@ def _source(numbered: tuple[int, Any]) -> Source:
     return Source(str(index), str(item))
 
 
-async def _arithmetic(options: Any, given: Given, running: StepContext) -> Verifier:
-    return Arithmetic()
-
-
 async def _cites(options: Any, given: Given, running: StepContext) -> Verifier:
     return GroundingVerifier(list(map(_source, enumerate(given["sources"]))), cite_all=options.every)
 
@@ -146,16 +68,13 @@ async def _cites(options: Any, given: Given, running: StepContext) -> Verifier:
 async def _judge(options: Any, given: Given, running: StepContext) -> Verifier:
     engine = await running.engine()
     name = given.get("model")
-    if name is not None and name not in engine.backends:
-        raise ConfigError(f"the judge {name!r} is not in this fleet", remedy=f"It has: {', '.join(engine.backends)}")
     if name is None:
         able = [b.profile for b in engine.backends.values() if b.profile.name not in ("calculator", "extractive")]
         if not able:
             return Abstaining("judge", "there is no model that could judge")
         name = max(able, key=lambda profile: profile.skill or 0.0).name
-    ask, price_usd = asking(engine.backends[name])
-    criteria = criteria_of(options.text or given.get("rubric"), options.criteria)
-    return JudgeVerifier(ask, criteria, at_least=options.at_least, price_usd=price_usd)
+    settings = {"model": name, "rubric": options.text or given.get("rubric"), "criteria": options.criteria, "at_least": options.at_least}
+    return make_check("judge", settings, engine.backends)
 
 
 async def _json(options: Any, given: Given, running: StepContext) -> Verifier:
@@ -166,55 +85,25 @@ async def _holds(options: Any, given: Given, running: StepContext) -> Verifier:
     return Holds(options.compute, running.values, options.says)
 
 
-async def _regex(options: Any, given: Given, running: StepContext) -> Verifier:
-    return RegexVerifier(options.pattern, whole=options.whole)
-
-
-async def _length(options: Any, given: Given, running: StepContext) -> Verifier:
-    return LengthVerifier(min_words=options.min_words, max_words=options.max_words, max_chars=options.max_chars)
-
-
-async def _language(options: Any, given: Given, running: StepContext) -> Verifier:
-    try:
-        return LanguageVerifier(None if options.of == "query" else options.of)
-    except (ImportError, ValueError) as error:
-        raise ConfigError(f"the check of the language cannot be made: {error}", remedy="Install the extra `language`") from None
-
-
-async def _personal_data(options: Any, given: Given, running: StepContext) -> Verifier:
-    return PersonalDataVerifier()
-
-
-async def _safety(options: Any, given: Given, running: StepContext) -> Verifier:
-    return SafetyVerifier(forbidden=options.forbidden, decisive=options.decisive)
-
-
-async def _number(options: Any, given: Given, running: StepContext) -> Verifier:
-    return NumberIs(given)
-
-
 async def _tests(options: Any, given: Given, running: StepContext) -> Verifier:
-    try:
-        return UnitTestVerifier([str(test) for test in given["pass"]])
-    except ValueError as error:
-        raise ConfigError(f"tests: {error}", remedy="Each test is an expression that is true, or an assert") from None
+    return make_check("tests", {"tests": [str(test) for test in given["pass"]]}, {})
 
 
 MAKERS: dict[str, Callable[[Any, Given, StepContext], Awaitable[Verifier]]] = {
-    "arithmetic": _arithmetic,
     "json": _json,
     "holds": _holds,
-    "regex": _regex,
-    "length": _length,
-    "number": _number,
-    "language": _language,
-    "personal_data": _personal_data,
-    "safety": _safety,
     "cites": _cites,
-    "tests": _tests,
     "judge": _judge,
+    "tests": _tests,
 }
-"""What becomes of the settings of a check, with their expressions filled in. Raise `ConfigError` on a check that cannot be made here."""
+"""Checks that need more of a step than their settings. All others are made of their settings alone."""
+
+
+async def verifier_of(name: str, options: Any, given: Given, running: StepContext) -> Verifier:
+    """The verifier that a check becomes, its expressions filled in. Raises `ConfigError` on one that cannot be made here."""
+    if name in MAKERS:
+        return await MAKERS[name](options, given, running)
+    return make_check(name, {**options.settings(), **given}, (await running.engine()).backends if name in NEED_MODELS else {})
 
 
 async def verdict_of(verifier: Verifier, question: str, text: str, running: StepContext) -> Verdict:

@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from orchestrator.errors import ConfigError
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.language.step import Step
+from orchestrator.plugins.entry_points import STEPS as GROUP
+from orchestrator.plugins.entry_points import PluginError, load_plugin, plugin_names, where_from
 
-if TYPE_CHECKING:
-    from importlib.metadata import EntryPoint
-
-GROUP = "orchestrator.steps"
 VERBS: dict[str, str] = {
     "search": "prompted:SearchStep",
     "ask": "prompted:AskStep",
@@ -68,7 +67,7 @@ def find_verb(raw: Mapping[str, Any]) -> tuple[type[Step] | None, VerbProblem | 
 
 @cache
 def verb_names() -> tuple[str, ...]:
-    return (*VERBS, "memory", *sorted(_points()))
+    return (*VERBS, "memory", *_points())
 
 
 def all_steps() -> dict[str, type[Step]]:
@@ -78,25 +77,20 @@ def all_steps() -> dict[str, type[Step]]:
     return found | {verb: _foreign(verb) for verb in _points()}
 
 
-@cache
-def _points() -> dict[str, EntryPoint]:
-    from importlib import metadata
-
-    return {point.name: point for point in metadata.entry_points(group=GROUP) if point.name not in VERBS}
+def _points() -> tuple[str, ...]:
+    """Verbs of other packages; none can take the name of one of ours."""
+    return tuple(name for name in plugin_names(GROUP) if name not in VERBS)
 
 
 @cache
 def _foreign(verb: str) -> type[Step]:
-    from orchestrator.errors import ConfigError
-
     try:
-        found: Any = _points()[verb].load()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"the verb {verb!r} ({_points()[verb].value}) cannot be loaded: {error}", remedy="Reinstall its package"
-        ) from None
+        found: Any = load_plugin(GROUP, verb)
+    except PluginError as error:
+        raise ConfigError(f"the verb {error}", remedy="Reinstall its package") from None
     if not (isinstance(found, type) and issubclass(found, Step)):
-        raise ConfigError(f"the verb {verb!r} ({_points()[verb].value}) is no Step", remedy="Derive it from orchestrator.pipeline.Step")
+        told = f"the verb {verb!r} ({where_from(GROUP, verb)}) is no Step"
+        raise ConfigError(told, remedy="Derive it from orchestrator.pipeline.Step")
     kind: type[Step] = found
     return kind
 

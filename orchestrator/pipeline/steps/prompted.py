@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, WithJsonSchema
 
-from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_GROUP, STRATEGY_NAMES
+from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_NAMES
 from orchestrator.pipeline.checks.settings import sources_of
 from orchestrator.pipeline.expressions.functions import as_text
 from orchestrator.pipeline.expressions.type_inference import suggestion
@@ -18,6 +18,7 @@ from orchestrator.pipeline.language.fields import ListField, NumberField, Strict
 from orchestrator.pipeline.language.prompts import Prompt, is_prompt_file
 from orchestrator.pipeline.language.step import Step
 from orchestrator.pipeline.steps.answer_types import answer_type
+from orchestrator.plugins.entry_points import STRATEGIES, plugin_names
 
 if TYPE_CHECKING:
     from orchestrator.types import Message, Query
@@ -136,9 +137,12 @@ class SearchStep(Prompted):
     """Give no answer rather than one that is believed less than `quality`."""
 
     def gives(self, at: CheckContext) -> ValueType:
-        if self.search not in NAMES and self.search not in _plugins():
+        if self.search not in NAMES and self.search not in plugin_names(STRATEGIES):
             at.problem(
-                "E107", f"{at.what}: unknown strategy '{self.search}'", "search", hint=suggestion(self.search, [*NAMES, *_plugins()])
+                "E107",
+                f"{at.what}: unknown strategy '{self.search}'",
+                "search",
+                hint=suggestion(self.search, [*NAMES, *plugin_names(STRATEGIES)]),
             )
         for index, name in enumerate(self.models or ()):
             at.model(name, "models", index)
@@ -180,12 +184,6 @@ class AskStep(Prompted):
 
     def forecast(self, outlook: Estimator) -> Forecast:
         return outlook.of_search(self, "single", None if "${" in self.ask else [self.ask])
-
-
-def _plugins() -> Sequence[str]:
-    from importlib import metadata
-
-    return sorted(point.name for point in metadata.entry_points(group=STRATEGY_GROUP))
 
 
 def _turns(history: Any) -> list[Message]:

@@ -14,6 +14,7 @@ from orchestrator.backends.base import Backend, LocalBackend, Request, estimate_
 from orchestrator.backends.local.calculator import CalculatorBackend
 from orchestrator.backends.local.extractive import ExtractiveBackend
 from orchestrator.router import ModelProfile
+from orchestrator.tokens.estimate import estimate_tokens
 from orchestrator.types import Completion, Usage
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class StandIn(LocalBackend):
 
     async def complete(self, request: Request) -> Completion:
         text = UNTOLD if self._replies is None else self._replies.next()
-        usage = Usage(estimate_prompt_tokens(request.messages), max(len(text) // 4, 1))
+        usage = Usage(estimate_prompt_tokens(request.messages), max(estimate_tokens(text), 1))
         return Completion(self.profile.name, text, usage, 0.0, 0.0, simulated=True)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import metadata
-
-from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_GROUP
+from orchestrator.config.names import STRATEGY_ALIASES
 from orchestrator.errors import ConfigError
+from orchestrator.plugins.entry_points import STRATEGIES as GROUP
+from orchestrator.plugins.entry_points import PluginError, load_plugin, plugin_names, where_from
 from orchestrator.search.state import Strategy
 from orchestrator.search.strategies.registry import STRATEGIES
 
@@ -15,15 +15,13 @@ def strategy_named(name: str) -> Strategy:
     name = STRATEGY_ALIASES.get(name, name)
     if name in STRATEGIES:
         return STRATEGIES[name]
-    found = {point.name: point for point in metadata.entry_points(group=STRATEGY_GROUP)}
-    if name not in found:
-        raise ConfigError(f"unknown strategy {name!r}", remedy=f"Known: {', '.join([*STRATEGIES, *sorted(found)])}")
+    if name not in plugin_names(GROUP):
+        raise ConfigError(f"unknown strategy {name!r}", remedy=f"Known: {', '.join([*STRATEGIES, *plugin_names(GROUP)])}")
     try:
-        strategy: Strategy = found[name].load()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(
-            f"the strategy {name!r} ({found[name].value}) cannot be loaded: {error}", remedy="Reinstall its package"
-        ) from None
+        strategy: Strategy = load_plugin(GROUP, name)
+    except PluginError as error:
+        raise ConfigError(f"the strategy {error}", remedy="Reinstall its package") from None
     if not callable(strategy):
-        raise ConfigError(f"the strategy {name!r} ({found[name].value}) is no function", remedy="It takes a SearchState, returns actions")
+        told = f"the strategy {name!r} ({where_from(GROUP, name)}) is no function"
+        raise ConfigError(told, remedy="It takes a SearchState, returns actions")
     return strategy

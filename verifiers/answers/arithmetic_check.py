@@ -1,0 +1,50 @@
+"""Checks the equations in an answer."""
+
+from __future__ import annotations
+
+import re
+
+from orchestrator.verifiers.answers.arithmetic import NotArithmetic, evaluate
+from orchestrator.verifiers.answers.number import find_number
+from orchestrator.verifiers.verdict import Verdict
+
+_EQUATION = re.compile(r"(?<![\w.,])([-−(]*\d[-−+*/×÷()\s^.,\d]*?)\s*=\s*([-−]?\s*\d[\d,]*(?:\.\d+)?)")
+MOST_EQUATIONS = 200
+
+
+class ArithmeticVerifier:
+    """Passes answers whose equations (`17 * 23 = 391`) are right; where the question is a sum as a whole, also its result must be."""
+
+    name = "arithmetic"
+
+    async def verify(self, query: str, candidate: str) -> Verdict:
+        wrong, right = [], 0
+        for told, result in list(_EQUATION.findall(candidate))[:MOST_EQUATIONS]:
+            try:
+                expected = evaluate(told)
+                stated = float(result.replace(",", "").replace("−", "-").replace(" ", ""))
+            except (NotArithmetic, ValueError):
+                continue
+            if not any(sign in told for sign in "+-*/×÷^"):
+                continue
+            if abs(float(expected) - stated) > 0.5 * 10 ** -_decimals(result):
+                wrong.append(f"{told.strip()} is {float(expected):g}, not {result}")
+            else:
+                right += 1
+        try:
+            asked = evaluate(query)
+        except NotArithmetic:
+            asked = None
+        if asked is not None:
+            found = find_number(candidate)
+            if found != asked:
+                wrong.append(f"the result is {float(asked):g}")
+            else:
+                right += 1
+        if not wrong and not right:
+            return Verdict.abstain(self.name, "there is no arithmetic in it")
+        return Verdict(self.name, 0.0 if wrong else 1.0, not wrong, "; ".join(wrong)[:500], decisive=True)
+
+
+def _decimals(number: str) -> int:
+    return len(number.partition(".")[2])

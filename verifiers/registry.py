@@ -1,0 +1,105 @@
+"""Every verifier by the name that configurations and pipelines know it by. A new one is its file and a line here.
+
+Other packages add theirs under the entry point `orchestrator.verifiers`.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Mapping
+from difflib import get_close_matches
+from importlib import import_module
+from typing import Any
+
+from orchestrator.plugins.entry_points import VERIFIERS as GROUP
+from orchestrator.plugins.entry_points import load_plugin, plugin_names
+from orchestrator.verifiers.verdict import Verifier
+
+VERIFIERS: dict[str, str] = {
+    "arithmetic": "answers.arithmetic_check:ArithmeticVerifier",
+    "choice": "answers.choice:ChoiceVerifier",
+    "cites": "grounding:GroundingVerifier",
+    "json": "form.schema:JsonSchemaVerifier",
+    "language": "form.language:LanguageVerifier",
+    "length": "form.regex_length:LengthVerifier",
+    "mathematics": "mathematics:MathematicsVerifier",
+    "number": "answers.number_range:NumberRangeVerifier",
+    "numeric": "answers.number:NumericVerifier",
+    "personal_data": "form.personal_data:PersonalDataVerifier",
+    "quantity": "quantity:QuantityVerifier",
+    "regex": "form.regex_length:RegexVerifier",
+    "safety": "form.safety:SafetyVerifier",
+    "sql": "sql:SqlVerifier",
+    "tests": "code.unit_tests:UnitTestVerifier",
+}
+SHORT = {"length": "max_words", "safety": "forbidden"}
+"""The setting that is meant where a value stands alone, if it is not the first one."""
+
+
+def verifier_names() -> tuple[str, ...]:
+    """All names: ours, then those of other packages."""
+    return (*VERIFIERS, *(name for name in plugin_names(GROUP) if name not in VERIFIERS))
+
+
+def verifier_class(name: str) -> Any:
+    """What makes the verifier of this name: a class, or a function. Raises `KeyError` on a name that nobody knows."""
+    if name not in VERIFIERS:
+        return load_plugin(GROUP, name)
+    module, _, attribute = VERIFIERS[name].partition(":")
+    return getattr(import_module(f"orchestrator.verifiers.{module}"), attribute)
+
+
+def settings_of(name: str) -> dict[str, inspect.Parameter]:
+    """The settings of a verifier by their names: the parameters of its constructor, with their types resolved."""
+    made = verifier_class(name)
+    function = vars(made).get("__init__", made) if isinstance(made, type) else made
+    hints = typing.get_type_hints(function)
+    found = inspect.signature(made).parameters.values()
+    return {each.name: each.replace(annotation=hints.get(each.name, Any)) for each in found}
+
+
+def read_settings(name: str, stated: Any) -> dict[str, Any]:
+    """Settings as they stand in a file, checked: `true` for none, a value alone for the first one, or a mapping.
+
+    Raises `ValueError` that says which setting is wrong or missing, and what there is.
+    """
+    parameters = settings_of(name)
+    if stated is True or stated is None:
+        stated = {}
+    elif not isinstance(stated, Mapping) or (name == "json" and "schema" not in stated):
+        if not parameters:
+            raise ValueError(f"{name} has no settings; write {name}: true")
+        stated = {SHORT.get(name) or next(iter(parameters)): stated}
+    for setting in stated:
+        if setting not in parameters:
+            near = get_close_matches(str(setting), parameters, n=1)
+            told = f"Did you mean {near[0]!r}?" if near else f"It has: {', '.join(parameters) or 'none'}"
+            raise ValueError(f"{name} has no setting {setting!r}. {told}")
+    for setting, parameter in parameters.items():
+        if parameter.default is inspect.Parameter.empty and setting not in stated:
+            raise ValueError(f"{name} needs {setting!r}")
+    return {setting: _checked(f"{name}.{setting}", value, parameters[setting].annotation) for setting, value in stated.items()}
+
+
+def make_verifier(name: str, stated: Any = None) -> Verifier:
+    """The verifier of this name with settings as they stand in a file. Raises `ValueError` on settings that it cannot have."""
+    made: Verifier = verifier_class(name)(**read_settings(name, stated))
+    return made
+
+
+def _checked(where: str, value: Any, annotation: Any) -> Any:
+    """A value as a parameter's type has it."""
+    from pydantic import ConfigDict, TypeAdapter, ValidationError  # takes a tenth of a second, and only files need it
+
+    try:
+        config = None if _is_own_model(annotation) else ConfigDict(arbitrary_types_allowed=True)
+        return TypeAdapter(annotation, config=config).validate_python(value)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}, not {str(value)[:80]!r}") from None
+
+
+def _is_own_model(annotation: Any) -> bool:
+    """Whether a type brings a configuration of its own, so that none may be given beside it."""
+    return hasattr(annotation, "__dataclass_fields__") or hasattr(annotation, "model_fields")
