@@ -186,8 +186,9 @@ def test_the_log_refuses_files_that_are_not_its_own(tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "other.db")
     other.execute("CREATE TABLE t (x)")
     other.close()
-    newer = DecisionLog(tmp_path / "newer.db")
-    newer._db.execute("PRAGMA user_version = 99")
+    DecisionLog(tmp_path / "newer.db").close()
+    newer = sqlite3.connect(tmp_path / "newer.db")
+    newer.execute("PRAGMA user_version = 99")
     newer.close()
     for name, why in (("text.db", "not a database"), ("other.db", "no decision log"), ("newer.db", "schema 99")):
         with pytest.raises(StorageError, match=why):
@@ -196,10 +197,11 @@ def test_the_log_refuses_files_that_are_not_its_own(tmp_path: Path) -> None:
         DecisionLog(tmp_path / "text.db" / "below.db")
 
 
-def test_an_answer_is_not_lost_when_its_log_cannot_be_written(caplog: pytest.LogCaptureFixture) -> None:
-    with fleet(Says("a", "The answer is 1")) as orchestrator:
-        assert orchestrator.decisions is not None
-        orchestrator.decisions._db.execute("DROP TABLE decisions")
+def test_an_answer_is_not_lost_when_its_log_cannot_be_written(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with fleet(Says("a", "The answer is 1"), path=tmp_path / "log.db") as orchestrator:
+        other = sqlite3.connect(tmp_path / "log.db")
+        other.execute("DROP TABLE decisions")
+        other.close()
         assert orchestrator.answer_sync("How many lamps are there?").text == "The answer is 1"
     assert "a decision was not logged" in caplog.text
 

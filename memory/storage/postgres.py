@@ -94,7 +94,7 @@ class PostgresStore(SqlStore):
             )
             settings = dict(db.execute("SELECT name, value FROM settings").fetchall())
         self._vector_column = settings.get("vector_column", self._vector_column)
-        if int(settings["schema"]) > SCHEMA_VERSION:
+        if int(settings["schema"]) != SCHEMA_VERSION:
             self.close()
             raise StoreError(
                 f"the memory at {self._where} has schema {settings['schema']}, this version knows {SCHEMA_VERSION}: upgrade the package"

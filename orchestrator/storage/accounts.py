@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.storage.database import Database, Run, prepare
+from orchestrator.storage.database import Database, Run
+from orchestrator.storage.migrations import migrate
 
 Period = Literal["total", "month", "day"]
 PERMISSIONS = ("inference", "memory", "feedback", "usage", "traces", "files", "admin")
@@ -129,7 +130,7 @@ class Accounts:
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
-        prepare(database, "accounts", 1, _SCHEMA)
+        migrate(database, "accounts", [_SCHEMA])
 
     def revision(self) -> tuple[int, int]:
         """How often accounts were changed, and how often a reload of the configuration was asked for."""

@@ -189,21 +189,5 @@ def open_database(url: str | Path) -> Database:
     return SqliteDatabase(url)
 
 
-def prepare(database: Database, name: str, version: int, schema: str) -> None:
-    """Makes the tables of one part (`name`) unless they are there. Raises `StorageError` on tables of a later version."""
-    with database.writing() as run:
-        if database.locking:
-            run("SELECT pg_advisory_xact_lock(?)", 0x6F72_6763)  # one process at a time prepares the schema
-        run("CREATE TABLE IF NOT EXISTS parts (name TEXT PRIMARY KEY, version BIGINT NOT NULL)")
-        found = run("SELECT version FROM parts WHERE name = ?", name)
-        if found and found[0][0] > version:
-            raise StorageError(f"{database.where}: {name} has schema {found[0][0]}, this version knows {version}", remedy="Upgrade")
-        if not found:
-            for statement in schema.split(";"):
-                if statement.strip():
-                    run(statement)
-            run("INSERT INTO parts VALUES (?, ?)", name, version)
-
-
 def _percent(sql: str) -> str:
     return sql.replace("?", "%s")

@@ -1,4 +1,4 @@
-"""The decision log: every routing decision, what it could have chosen with which probability, and what came of it. One SQLite file.
+"""The decision log: every routing decision, what it could have chosen with which probability, and what came of it: an SQLite file, or PostgreSQL.
 
 Queries are kept as text (a router learns from them), answers only as the short canonical form by which they are compared. Several processes may share
 a file (WAL). A write survives the death of the process; a power cut may take the last moments with it.
@@ -7,38 +7,39 @@ a file (WAL). A write survives the death of the process; a power cut may take th
 from __future__ import annotations
 
 import json
-import sqlite3
-import threading
 import time
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import StorageError
-from orchestrator.memory.storage.transactions import connected, log_ahead, writing
 from orchestrator.router import Outcome
 from orchestrator.router.learning.replay import Decision
 from orchestrator.router.success import reliability_weight
+from orchestrator.storage.database import Database, Rows, Run, SqliteDatabase, open_database
+from orchestrator.storage.migrations import migrate
 
 SCHEMA_VERSION = 1
 APPLICATION_ID = 0x6F72_6465  # "orde"
 _SCHEMA = """
-CREATE TABLE decisions (
-    id TEXT PRIMARY KEY, at REAL NOT NULL, scope TEXT NOT NULL, query TEXT NOT NULL, asked TEXT NOT NULL, propensity REAL NOT NULL,
-    answer INTEGER NOT NULL, confidence REAL NOT NULL, cost_usd REAL, policy TEXT NOT NULL, reference TEXT NOT NULL,
-    reference_cost_usd REAL, options TEXT NOT NULL, drafts TEXT NOT NULL
+CREATE TABLE IF NOT EXISTS decisions (
+    id TEXT PRIMARY KEY, at DOUBLE PRECISION NOT NULL, scope TEXT NOT NULL, query TEXT NOT NULL, asked TEXT NOT NULL,
+    propensity DOUBLE PRECISION NOT NULL, answer INTEGER NOT NULL, confidence DOUBLE PRECISION NOT NULL,
+    cost_usd DOUBLE PRECISION, policy TEXT NOT NULL, reference TEXT NOT NULL, reference_cost_usd DOUBLE PRECISION,
+    options TEXT NOT NULL, drafts TEXT NOT NULL
 );
-CREATE INDEX decisions_by_scope ON decisions (scope);
-CREATE INDEX decisions_by_time ON decisions (at);
-CREATE TABLE outcomes (
-    decision TEXT NOT NULL REFERENCES decisions (id) ON DELETE CASCADE, model TEXT NOT NULL, score REAL NOT NULL,
-    reliability REAL NOT NULL, source TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (decision, model)
+CREATE INDEX IF NOT EXISTS decisions_by_scope ON decisions (scope);
+CREATE INDEX IF NOT EXISTS decisions_by_time ON decisions (at);
+CREATE TABLE IF NOT EXISTS outcomes (
+    decision TEXT NOT NULL REFERENCES decisions (id) ON DELETE CASCADE, model TEXT NOT NULL,
+    score DOUBLE PRECISION NOT NULL, reliability DOUBLE PRECISION NOT NULL, source TEXT NOT NULL,
+    at DOUBLE PRECISION NOT NULL, PRIMARY KEY (decision, model)
 );
-CREATE TABLE audits (
-    decision TEXT PRIMARY KEY REFERENCES decisions (id) ON DELETE CASCADE, certificate TEXT NOT NULL, loss REAL NOT NULL,
-    gain REAL NOT NULL, cost_usd REAL NOT NULL, at REAL NOT NULL
+CREATE TABLE IF NOT EXISTS audits (
+    decision TEXT PRIMARY KEY REFERENCES decisions (id) ON DELETE CASCADE, certificate TEXT NOT NULL,
+    loss DOUBLE PRECISION NOT NULL, gain DOUBLE PRECISION NOT NULL, cost_usd DOUBLE PRECISION NOT NULL,
+    at DOUBLE PRECISION NOT NULL
 )
 """
 _COLUMNS = "id, at, scope, query, asked, propensity, answer, confidence, cost_usd, policy, reference, reference_cost_usd, options, drafts"
@@ -103,68 +104,52 @@ class LoggedAudit:
 
 
 class DecisionLog:
-    """Thread-safe. Raises `StorageError` when the file cannot be used; nothing already written is touched then."""
+    """Thread-safe. `path` is a file, or the address of a PostgreSQL database (`postgresql://...`) that several machines share.
+
+    Raises `StorageError` when it cannot be used; nothing already written is touched then.
+    """
 
     def __init__(self, path: str | Path, *, keep_days: float | None = None) -> None:
         self.path = str(path)
-        self._lock = threading.RLock()
-        try:
-            if self.path != ":memory:":
-                Path(self.path).parent.mkdir(parents=True, exist_ok=True)
-            self._db = connected(self.path)
-            self._prepare()
-        except (sqlite3.Error, OSError) as error:
-            raise StorageError(f"cannot open the decision log {self.path}: {error}", remedy="Check the path and its permissions") from error
+        self._db = open_database(path)
+        _check_file(self._db)
+        migrate(self._db, "decisions", [_SCHEMA])
+        _mark_file(self._db)
         if keep_days is not None:
             self.forget(before=time.time() - 86_400 * keep_days)
-
-    def _prepare(self) -> None:
-        log_ahead(self._db)
-        for pragma in ("synchronous = NORMAL", "foreign_keys = ON", "secure_delete = ON"):
-            self._db.execute(f"PRAGMA {pragma}")
-        with self._write():
-            version = self._db.execute("PRAGMA user_version").fetchone()[0]
-            if version == 0 and not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                for statement in _SCHEMA.split(";"):
-                    self._db.execute(statement)
-                self._db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-                self._db.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            elif self._db.execute("PRAGMA application_id").fetchone()[0] != APPLICATION_ID:
-                raise StorageError(f"{self.path} is an SQLite file but no decision log", remedy="Choose another path")
-            elif version > SCHEMA_VERSION:
-                raise StorageError(
-                    f"the decision log {self.path} has schema {version}, this version knows {SCHEMA_VERSION}", remedy="Upgrade"
-                )
-
-    def _write(self) -> AbstractContextManager[None]:
-        return writing(self._db, self._lock)
 
     def record(self, decision: LoggedDecision, grades: Sequence[Grade] = (), *, source: str = "verifier") -> None:
         """Keeps one decision, with what is known of its drafts already."""
         row = [getattr(decision, name) for name in _COLUMNS.split(", ")[:-2]]
         row += [json.dumps(decision.options), json.dumps([asdict(draft) for draft in decision.drafts])]
-        with self._write():
-            self._db.execute(f"INSERT INTO decisions ({_COLUMNS}) VALUES ({','.join('?' * 14)})", row)
-            self._grade(decision.id, grades, source)
+        with self._db.writing() as run:
+            run(f"INSERT INTO decisions ({_COLUMNS}) VALUES ({','.join('?' * 14)})", *row)
+            self._grade(run, decision.id, grades, source)
 
     def grade(self, decision: str, grades: Sequence[Grade], *, source: str) -> bool:
         """Keeps what became known of a decision's drafts; a grade gives way only to one at least as reliable. True if one was replaced."""
-        with self._write():
-            return self._grade(decision, grades, source)
+        with self._db.writing() as run:
+            return self._grade(run, decision, grades, source)
 
-    def _grade(self, decision: str, grades: Sequence[Grade], source: str) -> bool:
-        known = {row[0] for row in self._db.execute("SELECT model FROM outcomes WHERE decision = ?", (decision,))}
-        self._db.executemany(
-            "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET score = excluded.score, "
-            "reliability = excluded.reliability, source = excluded.source, at = excluded.at WHERE excluded.reliability >= reliability",
-            [(decision, g.model, g.score, g.reliability, source, time.time()) for g in grades],
+    def _grade(self, run: Run, decision: str, grades: Sequence[Grade], source: str) -> bool:
+        known = {row[0] for row in run("SELECT model FROM outcomes WHERE decision = ?", decision)}
+        upsert = (
+            "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (decision, model) DO UPDATE SET score = excluded.score, "
+            "reliability = excluded.reliability, source = excluded.source, at = excluded.at "
+            "WHERE excluded.reliability >= outcomes.reliability"
         )
+        for grade in grades:
+            run(upsert, decision, grade.model, grade.score, grade.reliability, source, time.time())
         return not known.isdisjoint(g.model for g in grades)
 
     def audit(self, decision: str, certificate: str, audit: LoggedAudit) -> None:
-        with self._write():
-            row = (decision, certificate, audit.loss, audit.gain, audit.cost_usd, time.time())
-            self._db.execute("INSERT OR REPLACE INTO audits VALUES (?, ?, ?, ?, ?, ?)", row)
+        """Keeps what one audit under a certificate found; a second one of the same decision replaces the first."""
+        upsert = (
+            "INSERT INTO audits VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (decision) DO UPDATE SET certificate = excluded.certificate, "
+            "loss = excluded.loss, gain = excluded.gain, cost_usd = excluded.cost_usd, at = excluded.at"
+        )
+        with self._db.writing() as run:
+            run(upsert, decision, certificate, audit.loss, audit.gain, audit.cost_usd, time.time())
 
     def find(self, decision: str) -> LoggedDecision | None:
         rows = self._rows(f"SELECT {_COLUMNS} FROM decisions WHERE id = ?", decision)
@@ -214,16 +199,37 @@ class DecisionLog:
     def forget(self, *, scope: str | None = None, before: float | None = None) -> int:
         """Deletes decisions, with all that is known of them: of one scope, or older than a moment; returns how many."""
         where, value = ("scope = ?", scope) if scope is not None else ("at < ?", before)
-        with self._write():
-            return self._db.execute(f"DELETE FROM decisions WHERE {where}", (value,)).rowcount
+        with self._db.writing() as run:
+            return len(run(f"DELETE FROM decisions WHERE {where} RETURNING id", value))
 
     def close(self) -> None:
-        with self._lock:
-            self._db.close()
+        """Closes the database."""
+        self._db.close()
 
-    def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._lock:
-            return self._db.execute(sql, values).fetchall()
+    def _rows(self, sql: str, *values: Any) -> Rows:
+        return self._db.read(sql, *values)
+
+
+def _check_file(database: Database) -> None:
+    """Raises `StorageError` on an SQLite file that is something else, or a log of a later version."""
+    if not isinstance(database, SqliteDatabase):
+        return
+    tables = {row[0] for row in database.read("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    is_ours = database.read("PRAGMA application_id")[0][0] == APPLICATION_ID
+    if tables and not is_ours and "parts" not in tables:
+        raise StorageError(f"{database.where} is an SQLite file but no decision log", remedy="Choose another path")
+    version = database.read("PRAGMA user_version")[0][0]
+    if is_ours and version > SCHEMA_VERSION:
+        told = f"the decision log {database.where} has schema {version}, this version knows {SCHEMA_VERSION}"
+        raise StorageError(told, remedy="Upgrade")
+
+
+def _mark_file(database: Database) -> None:
+    """An SQLite file of its own says what it is, also to version 0.1 of this package."""
+    if isinstance(database, SqliteDatabase) and not database.read("PRAGMA application_id")[0][0]:
+        with database.writing() as run:
+            run(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            run(f"PRAGMA application_id = {APPLICATION_ID}")
 
 
 def _decision(row: tuple[Any, ...]) -> LoggedDecision:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.storage.database import Database, prepare
+from orchestrator.storage.database import Database
+from orchestrator.storage.migrations import migrate
 
 _SCHEMA = """
 CREATE TABLE files (
@@ -65,7 +66,7 @@ class Documents:
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
-        prepare(database, "documents", 1, _SCHEMA.format(blob=database.blob))
+        migrate(database, "documents", [_SCHEMA.format(blob=database.blob)])
 
     def add_file(self, org: str, key: str, id: str, filename: str, purpose: str, content: bytes) -> StoredFile:
         now = self._clock()

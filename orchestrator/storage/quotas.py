@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from orchestrator.storage.database import Database, Run, prepare
+from orchestrator.storage.database import Database, Run
+from orchestrator.storage.migrations import migrate
 
 HOLDER_S = 15.0
 WANTED_S = 5.0
@@ -72,7 +73,7 @@ class Quotas:
         self._name, self._lives = holder, 0
         self._clock = clock
         self._ahead: dict[str, tuple[float, float]] = {}  # beats that lie in the future, and when they were first seen
-        prepare(database, "quotas", 1, _SCHEMA)
+        migrate(database, "quotas", [_SCHEMA])
         self.revive()
 
     @property

@@ -12,7 +12,8 @@ from typing import Any
 import orjson
 
 from orchestrator.budget import from_nano
-from orchestrator.storage.database import Database, prepare
+from orchestrator.storage.database import Database
+from orchestrator.storage.migrations import migrate
 
 _SCHEMA = """
 CREATE TABLE requests (
@@ -63,7 +64,7 @@ class Requests:
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
         self._clock = clock
-        prepare(database, "requests", 1, _SCHEMA)
+        migrate(database, "requests", [_SCHEMA])
 
     def add(self, served: list[ServedRequest]) -> None:
         """Keeps them; what is kept already (the same id) stays as it is, so that nothing counts twice."""

@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.storage.database import Database, prepare
+from orchestrator.storage.database import Database
+from orchestrator.storage.migrations import migrate
 
 _SCHEMA = """
 CREATE TABLE runs (
@@ -89,7 +90,7 @@ class Runs:
     def __init__(self, database: Database, *, clock: Callable[[], float] = time.time) -> None:
         self.database = database
         self.clock = clock
-        prepare(database, "runs", 1, _SCHEMA)
+        migrate(database, "runs", [_SCHEMA])
 
     def begin(self, run: StoredRun) -> None:
         values = (run.id, run.owner, run.pipeline, run.file, run.digest, run.status, json.dumps(run.inputs), None, "", run.created_at, None)
