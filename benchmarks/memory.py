@@ -23,7 +23,7 @@ from benchmarks.output import write_json
 from orchestrator.memory import Encoder, HashingEncoder, Memory, NewRecord, SentenceTransformerEncoder, default_encoder
 from orchestrator.memory.retrieval.packing import render
 from orchestrator.memory.text.support import cited_in
-from orchestrator.tokens.estimate import estimate_tokens
+from orchestrator.tokens.estimate import quick_tokens
 
 CUTS = (5, 10, 25, 50)
 MULTI_HOP = 1
@@ -103,7 +103,7 @@ def measure(conversations: list[dict[str, Any]], encoder: Encoder, path: Path) -
 
 def summarized(memory: Memory, scope: str) -> set[int]:
     """Ids of the records quoted in a summary of a fifth of the scope's tokens."""
-    tokens = sum(estimate_tokens(render(record)) for record in memory.export(scope))
+    tokens = sum(quick_tokens(render(record)) for record in memory.export(scope))
     return set(cited_in(memory.summarize(scope, token_budget=tokens // 5).text))
 
 

@@ -21,7 +21,7 @@ from orchestrator.memory.storage.store import RecordStore
 from orchestrator.memory.text.support import cited_in, supported_part
 from orchestrator.memory.text.traits import traits_of
 from orchestrator.memory.text.words import hashed_words, names_in
-from orchestrator.tokens.estimate import estimate_tokens
+from orchestrator.tokens.estimate import quick_tokens
 
 Writer = Callable[[str], str]
 STRETCH_TOKENS, STRETCH_SHARE = 1_500, 0.35  # a stretch of turns is closed at so many tokens, and summed up in this share of them
@@ -102,7 +102,7 @@ class _Rolling:
         kept = supported_part(self._writer(_PROMPT.format(tokens=tokens, notes=notes)), {record.id: record for record in records})
         lines: list[str] = []
         for sentence in kept:
-            if estimate_tokens("\n".join([*lines, sentence])) <= tokens:
+            if quick_tokens("\n".join([*lines, sentence])) <= tokens:
                 lines.append(sentence)
         return "\n".join(lines)
 
@@ -149,7 +149,7 @@ def _sentence(record: Record, text: str, seen: Counter[int], n: int) -> _Sentenc
         "personal": traits.personal,
     }
     line = render(replace(record, text=text, said=1))
-    return _Sentence(record, words, math.exp(shipped_prior(signs)), estimate_tokens(line + "\n"), line)
+    return _Sentence(record, words, math.exp(shipped_prior(signs)), quick_tokens(line + "\n"), line)
 
 
 def _stretches(records: Sequence[Record]) -> list[tuple[list[Record], int]]:
@@ -158,7 +158,7 @@ def _stretches(records: Sequence[Record]) -> list[tuple[list[Record], int]]:
     current, tokens = list[Record](), 0
     for record in records:
         current.append(record)
-        tokens += estimate_tokens(render(record) + "\n")
+        tokens += quick_tokens(render(record) + "\n")
         if tokens >= STRETCH_TOKENS:
             found.append((current, int(STRETCH_SHARE * tokens)))
             current, tokens = [], 0

@@ -279,7 +279,7 @@ MODULES: dict[str, str] = {
 # Old module -> old name -> "new module:new name", for names that did not keep both their name and their file.
 NAMES: dict[str, dict[str, str]] = {
     "memory.packing": {
-        "estimate_tokens": "orchestrator.tokens.estimate:estimate_tokens",
+        "estimate_tokens": "orchestrator.tokens.estimate:quick_tokens",
     },
     "orchestrator.backends.base": {
         "REMEMBERED_CHARS": "orchestrator.tokens.estimate:REMEMBERED_CHARS",
@@ -384,7 +384,7 @@ NAMES: dict[str, dict[str, str]] = {
         "criteria_of": "orchestrator.verification.judging:criteria_of",
     },
     "orchestrator.memory.packing": {
-        "estimate_tokens": "orchestrator.tokens.estimate:estimate_tokens",
+        "estimate_tokens": "orchestrator.tokens.estimate:quick_tokens",
     },
     "orchestrator.pipeline.checking": {
         "Arithmetic": "orchestrator.verifiers.answers.arithmetic_check:ArithmeticVerifier",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.errors import InvalidQuery
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Role = Literal["system", "developer", "user", "assistant", "tool"]
 Way = Literal["words", "program"]
+Detail = Literal["brief", "standard", "full"]
 MAX_QUERY_CHARS = 2_000_000
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
@@ -185,6 +186,14 @@ class Candidate:
         """A decisive verifier failed it."""
         return any(verdict.decisive and verdict.passed is False for verdict in self.verdicts)
 
+    def as_dict(self) -> dict[str, Any]:
+        """The candidate as JSON values, with its verdicts."""
+        verdicts = [
+            {"verifier": v.verifier, "score": v.score, "passed": v.passed, "feedback": v.feedback, "cost_usd": v.cost_usd}
+            for v in self.verdicts
+        ]
+        return {"model": self.model, "text": self.text, "way": self.way, "revises": self.revises, "verdicts": verdicts}
+
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
@@ -234,3 +243,36 @@ class Answer:
     def id(self) -> str:
         """What `Orchestrator.feedback` knows this answer by: the id of its trace."""
         return self.trace.id if self.trace else ""
+
+    def as_dict(self, *, detail: Detail = "full") -> dict[str, Any]:
+        """The answer as JSON values.
+
+        `brief` is what a step of a pipeline or a log needs of it, `standard` adds usage, receipt, route and trace, `full` also what was recalled and
+        every candidate with its verdicts.
+        """
+        found: dict[str, Any] = {
+            "id": self.id,
+            "text": self.text,
+            "confidence": self.confidence,
+            "model": self.model,
+            "cost_usd": self.cost_usd,
+            "latency_s": self.latency_s,
+            "partial": self.partial,
+            "stopped": self.stopped,
+            "abstained": self.abstained,
+            "simulated": self.simulated,
+            "citations": list(self.citations),
+        }
+        if detail == "brief":
+            return found
+        if detail == "full":
+            found["recalled"] = [
+                {"id": each.record.id, "text": each.record.text, "score": each.score, "reason": each.reason} for each in self.recalled
+            ]
+            found["candidates"] = [candidate.as_dict() for candidate in self.candidates]
+        return found | {
+            "usage": asdict(self.usage),
+            "receipt": None if self.receipt is None else {**asdict(self.receipt), "saved_usd": self.receipt.saved_usd},
+            "route": None if self.route is None else {"chosen": self.route.chosen, "reason": self.route.reason},
+            "trace": None if self.trace is None else self.trace.as_dict(),
+        }

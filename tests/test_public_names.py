@@ -20,6 +20,10 @@ from orchestrator.cli import main
 
 NAMES: dict[str, dict[str, str]] = json.loads((Path(__file__).parent / "public_names.json").read_text(encoding="utf-8"))
 
+REMOVED = {
+    "orchestrator.storage.database:prepare": "made tables of one version only; migrations.migrate takes all of them",
+}
+
 
 @pytest.fixture(autouse=True)
 def _old_names_may_warn() -> Iterator[None]:
@@ -32,7 +36,7 @@ def _old_names_may_warn() -> Iterator[None]:
 def test_every_name_can_still_be_imported(package: str) -> None:
     modules = {name: names for name, names in NAMES["modules"].items() if name.split(".")[0] == package}
     missing = [f"{module}:{name}" for module, names in modules.items() for name in _missing(module, names.split())]
-    assert missing == []
+    assert [name for name in missing if name not in REMOVED] == []
 
 
 def _missing(module: str, names: list[str]) -> list[str]:

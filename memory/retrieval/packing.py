@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from orchestrator.memory.record import Record
 from orchestrator.memory.text.injection_marks import looks_like_instructions
 from orchestrator.memory.text.times import with_dates
-from orchestrator.tokens.estimate import estimate_tokens
+from orchestrator.tokens.estimate import quick_tokens
 
 OVERHEAD_CHARS = 20  # of a rendered record: citation, date
 MOST_CHARS_PER_TOKEN = 8
@@ -79,7 +79,7 @@ def pack(
     searched: int,
     vectors: NDArray[Any] | None = None,
     diversity: float = 0.0,
-    count_tokens: Callable[[str], int] = estimate_tokens,
+    count_tokens: Callable[[str], int] = quick_tokens,
 ) -> Recall:
     """Takes the records that bring most relevance for their tokens, as long as they fit (Dantzig's rule for the knapsack, 1957).
 

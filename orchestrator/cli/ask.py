@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -86,24 +85,11 @@ def command(
 
 
 def answer_dict(answer: Answer) -> dict[str, Any]:
-    """An answer as JSON values."""
-    return {
-        "id": answer.id,
-        "answer": answer.text,
-        "confidence": round(answer.confidence, 4),
-        "model": answer.model,
-        "cost_usd": answer.cost_usd,
-        "latency_s": round(answer.latency_s, 4),
-        "partial": answer.partial,
-        "abstained": answer.abstained,
-        "stopped": answer.stopped,
-        "simulated": answer.simulated,
-        "citations": list(answer.citations),
-        "usage": {"prefill_tokens": answer.usage.prefill_tokens, "output_tokens": answer.usage.output_tokens},
-        "route": {"chosen": answer.route.chosen, "reason": answer.route.reason} if answer.route else None,
-        "receipt": {**asdict(answer.receipt), "saved_usd": answer.receipt.saved_usd} if answer.receipt else None,
-        "trace": answer.trace.as_dict() if answer.trace else None,
-    }
+    """An answer as JSON values, as `ask --json` prints it."""
+    stated = answer.as_dict(detail="standard")
+    usage = {name: stated["usage"][name] for name in ("prefill_tokens", "output_tokens")}
+    rounded = {"confidence": round(answer.confidence, 4), "latency_s": round(answer.latency_s, 4)}
+    return {"id": stated["id"], "answer": stated.pop("text")} | stated | rounded | {"usage": usage}
 
 
 def _write(record: Path | None, answer: Answer) -> None:

@@ -111,6 +111,19 @@ def _remembered(text: str, family: TokenizerFamily) -> int:
     return estimate_tokens(text, family)
 
 
+def quick_tokens(text: str) -> int:
+    """About how many tokens a text is, from its bytes alone: a twentieth of the time of `estimate_tokens`, for many short texts.
+
+    English counts a token for four bytes, without the margin that a bill needs; other scripts count as in the family that counts most.
+    """
+    raw = text.encode("utf-8", "replace")
+    if len(raw) == len(text):
+        return math.ceil(len(raw) / BYTES_PER_ENGLISH_TOKEN)
+    foreign = raw.translate(None, _ASCII)
+    ascii_tokens = (len(raw) - len(foreign)) / BYTES_PER_ENGLISH_TOKEN
+    return math.ceil(ascii_tokens + _foreign_tokens(foreign, FAMILY_THAT_COUNTS_MOST))
+
+
 def fewest_tokens(size: int) -> int:
     """At least about so many tokens in text of `size` bytes: for minimum lengths, below which a provider caches no prefix."""
     return size // BYTES_PER_ENGLISH_TOKEN

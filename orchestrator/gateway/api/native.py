@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.budget import to_nano
@@ -19,7 +18,7 @@ from orchestrator.gateway.errors import Problem
 from orchestrator.gateway.http.redaction import without_addresses
 from orchestrator.gateway.http.request import JSON
 from orchestrator.storage.quotas import Quota
-from orchestrator.types import Answer, Candidate
+from orchestrator.types import Answer
 
 if TYPE_CHECKING:
     from orchestrator.gateway.api.services import Services
@@ -68,36 +67,9 @@ def _chat_body(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def as_json(found: Answer) -> dict[str, Any]:
-    """An answer with everything that is known of it."""
-    return {
-        "id": found.id,
-        "text": found.text,
-        "confidence": found.confidence,
-        "model": found.model,
-        "cost_usd": found.cost_usd,
-        "latency_s": found.latency_s,
-        "partial": found.partial,
-        "stopped": found.stopped,
-        "abstained": found.abstained,
-        "simulated": found.simulated,
-        "citations": found.citations,
-        "recalled": [
-            {"id": item.record.id, "text": item.record.text, "score": item.score, "reason": item.reason} for item in found.recalled
-        ],
-        "candidates": [_candidate(candidate) for candidate in found.candidates],
-        "usage": asdict(found.usage),
-        "receipt": None if found.receipt is None else {**asdict(found.receipt), "saved_usd": found.receipt.saved_usd},
-        "route": None if found.route is None else {"chosen": found.route.chosen, "reason": found.route.reason},
-        "trace": without_addresses(found.trace.as_dict()) if found.trace else None,
-    }
-
-
-def _candidate(candidate: Candidate) -> dict[str, Any]:
-    verdicts = [
-        {"verifier": v.verifier, "score": v.score, "passed": v.passed, "feedback": v.feedback, "cost_usd": v.cost_usd}
-        for v in candidate.verdicts
-    ]
-    return {"model": candidate.model, "text": candidate.text, "way": candidate.way, "revises": candidate.revises, "verdicts": verdicts}
+    """An answer with everything that is known of it; addresses of servers are the operator's business."""
+    stated = found.as_dict()
+    return stated | {"trace": without_addresses(stated["trace"]) if stated["trace"] else None}
 
 
 async def feedback(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:

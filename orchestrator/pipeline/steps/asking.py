@@ -124,18 +124,13 @@ def as_value(answer: Answer) -> dict[str, Any]:
     chosen = next((candidate for candidate in answer.candidates if candidate.text == answer.text), None)
     verdicts = chosen.verdicts if chosen is not None else ()
     passed = [verdict.passed for verdict in verdicts if verdict.passed is not None]
-    return {
-        "text": answer.text,
-        "confidence": answer.confidence,
-        "model": answer.model,
+    stated = answer.as_dict(detail="brief")
+    names = ("text", "confidence", "model", "partial", "abstained", "cost_usd", "simulated")
+    return {name: stated[name] for name in names} | {
         "verified": bool(passed) and all(passed),
-        "partial": answer.partial,
-        "abstained": answer.abstained,
         "citations": list(answer.citations) or cited(answer.text),
         "entities": entities(answer.text),
-        "cost_usd": answer.cost_usd,
         "seconds": answer.latency_s,
-        "simulated": answer.simulated,
     }
 
 
