@@ -64,24 +64,34 @@ class EndpointEncoder:
         self._client.close()
 
     def _ask(self, texts: Sequence[str]) -> list[Vectors]:
-        """One batch, in order whatever the order of the answer. Floats and base64 are both understood."""
+        """One batch, in order whatever the order of the answer; what may pass is asked again. Floats and base64 are both understood."""
+        import tenacity
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_MayPass),
+            stop=tenacity.stop_after_attempt(ATTEMPTS),
+            wait=tenacity.wait_exponential(multiplier=0.5),
+            sleep=self._sleep,
+            reraise=True,
+        )
+        try:
+            response = retrying(self._post, texts)
+        except _Refused as error:
+            told = f"{self._url}: no embeddings from {self._model!r}: {error}. Check the address, the model and the key"
+            raise EncoderError(told) from None
+        return self._vectors(response, len(texts))
+
+    def _post(self, texts: Sequence[str]) -> Any:
         import httpx
 
-        last = ""
-        for attempt in range(ATTEMPTS):
-            if attempt:
-                self._sleep(0.5 * 2.0 ** (attempt - 1))
-            try:
-                response = self._client.post(self._url, json={"model": self._model, "input": list(texts), "encoding_format": "float"})
-            except httpx.HTTPError as error:
-                last = f"{type(error).__name__}: {error}"
-                continue
-            if response.status_code == 200:
-                return self._vectors(response, len(texts))
-            last = f"HTTP {response.status_code}: {response.text[:200]}"
-            if response.status_code not in RETRIED:
-                break
-        raise EncoderError(f"{self._url}: no embeddings from {self._model!r}: {last}. Check the address, the model and the key")
+        try:
+            response = self._client.post(self._url, json={"model": self._model, "input": list(texts), "encoding_format": "float"})
+        except httpx.HTTPError as error:
+            raise _MayPass(f"{type(error).__name__}: {error}") from error
+        if response.status_code != 200:
+            kind = _MayPass if response.status_code in RETRIED else _Refused
+            raise kind(f"HTTP {response.status_code}: {response.text[:200]}")
+        return response
 
     def _vectors(self, response: Any, expected: int) -> list[Vectors]:
         try:
@@ -92,6 +102,14 @@ class EndpointEncoder:
         if len(vectors) != expected or not all(len(vector) and np.isfinite(vector).all() for vector in vectors):
             raise EncoderError(f"{self._url}: {len(vectors)} usable embeddings for {expected} texts")
         return vectors
+
+
+class _Refused(Exception):
+    """The server gave no embeddings."""
+
+
+class _MayPass(_Refused):
+    """It may give them when it is asked again."""
 
 
 def _vector(embedding: Any) -> Vectors:
