@@ -1,9 +1,10 @@
-"""What `benchmarks.backends` runs in a process of its own, on one core: `python -m benchmarks.backend_calls KIND PORT SECONDS TRANSPORT`; prints one
-JSON object.
+"""What `benchmarks.backends` runs in a process of its own, on one core.
 
-KIND is `calls` (complete calls with reservation, trace and settlement, 32 in flight), `tensorzero` (the same number of calls by TensorZero's
-embedded client; needs the package tensorzero and nothing of ours), `streams` (memory of a thousand open streams) or `ttft` (seconds to the first
-token, ours and of a bare socket).
+`python -m benchmarks.backend_calls KIND PORT SECONDS TRANSPORT`; prints one JSON object.
+
+KIND is `calls` (complete calls with reservation, trace and settlement, 32 in flight), `tensorzero` (the same number of
+calls by TensorZero's embedded client; needs the package tensorzero and nothing of ours), `streams` (memory of a
+thousand open streams) or `ttft` (seconds to the first token, ours and of a bare socket).
 """
 
 from __future__ import annotations
@@ -57,7 +58,9 @@ async def calls(port: int) -> dict[str, Any]:
             done = await backend.complete(request)
             bill = bill_of(backend, done, worst)
             ledger.settle(held, usd=bill.usd or 0.0, tokens=bill.usage.total_tokens)
-            span.attributes.update(cost_usd=bill.usd, prefill_tokens=bill.usage.prefill_tokens, output_tokens=bill.usage.output_tokens)
+            span.attributes.update(
+                cost_usd=bill.usd, prefill_tokens=bill.usage.prefill_tokens, output_tokens=bill.usage.output_tokens
+            )
         trace.finish()
 
     rate = await per_second(one)
@@ -75,7 +78,8 @@ async def tensorzero(port: int) -> dict[str, Any]:
     os.environ["MOCK_KEY"] = "none"
     with tempfile.NamedTemporaryFile("w", suffix=".toml") as config:
         config.write(
-            "[gateway]\nobservability.enabled = false\n[models.mock]\nrouting = ['p']\n[models.mock.providers.p]\ntype = 'openai'\n"
+            "[gateway]\nobservability.enabled = false\n[models.mock]\nrouting = ['p']\n[models.mock.providers.p]\ntype "
+            "= 'openai'\n"
             f"model_name = 'mock'\napi_base = 'http://127.0.0.1:{port}/v1'\napi_key_location = 'env::MOCK_KEY'\n"
         )
         config.flush()
@@ -110,10 +114,13 @@ async def streams(port: int) -> dict[str, Any]:
 
 async def ttft(port: int) -> dict[str, Any]:
     backend, request = _ours(port), _request()
-    body = json.dumps({"model": "mock", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 200, "stream": True}).encode()
+    body = json.dumps(
+        {"model": "mock", "messages": [{"role": "user", "content": PROMPT}], "max_tokens": 200, "stream": True}
+    ).encode()
     head = (
-        f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n".encode()
-    )
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: "
+        f"{len(body)}\r\n\r\n"
+    ).encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     ours, bare = [], []
     for _ in range(FIRST_TOKENS):  # in turn, so that a slow moment of the machine is one of both
@@ -142,7 +149,9 @@ def _ours(port: int) -> Any:
     from orchestrator.router import ModelProfile
 
     profile, wire = ModelProfile("mock", 0.5, 1.5), HttpxTransport() if TRANSPORT == "httpx" else None
-    return RemoteBackend(profile, provider="compatible", base_url=f"http://127.0.0.1:{port}/v1", model="mock", key="none", wire=wire)
+    return RemoteBackend(
+        profile, provider="compatible", base_url=f"http://127.0.0.1:{port}/v1", model="mock", key="none", wire=wire
+    )
 
 
 def _request() -> Any:

@@ -1,9 +1,9 @@
 """What asking a model costs beside the model: `python -m benchmarks.backends --json FILE`.
 
-One core for the process under test, the other for a mock upstream on loopback (no model). `calls_per_s`: complete calls with reservation, trace and
-settlement, 32 in flight; `ratio_to_tensorzero`: of what the embedded client of the package tensorzero does in the same run (null where `make
-bench-peers` did not install it); `mb_per_1000_streams`: memory of a thousand open streams; `added_ttft_ms`: time to the first token beyond that of a
-bare socket, medians.
+One core for the process under test, the other for a mock upstream on loopback (no model). `calls_per_s`: complete calls
+with reservation, trace and settlement, 32 in flight; `ratio_to_tensorzero`: of what the embedded client of the package
+tensorzero does in the same run (null where `make bench-peers` did not install it); `mb_per_1000_streams`: memory of a
+thousand open streams; `added_ttft_ms`: time to the first token beyond that of a bare socket, medians.
 """
 
 from __future__ import annotations
@@ -29,12 +29,20 @@ def main() -> None:
     parser.add_argument("--data", type=Path, help="not needed: nothing is read")
     parser.add_argument("--json", type=Path, nargs="?", help="also write the result to this file")
     parser.add_argument("--seconds", type=float, default=4.0, help="how long calls are counted, each time")
-    parser.add_argument("--transport", choices=("wire", "httpx"), default="wire", help="our own wire, or the one behind proxies and HTTP/2")
+    parser.add_argument(
+        "--transport",
+        choices=("wire", "httpx"),
+        default="wire",
+        help="our own wire, or the one behind proxies and HTTP/2",
+    )
     options = parser.parse_args()
     seconds, transport = str(options.seconds), options.transport
     with upstream() as port:
         peer = PEERS / "peers" / "bin" / "python"
-        has_peer = peer.exists() and subprocess.run([peer, "-c", "import tensorzero"], capture_output=True, check=False).returncode == 0
+        has_peer = (
+            peer.exists()
+            and subprocess.run([peer, "-c", "import tensorzero"], capture_output=True, check=False).returncode == 0
+        )
         rounds = []
         for _ in range(ROUNDS):  # in turn, so that a slow minute of the machine is one of both
             ours = measured("calls", port, seconds, transport)["per_second"]
@@ -48,7 +56,9 @@ def main() -> None:
     write_json(
         {
             "calls_per_s": round(statistics.median(ours for ours, _ in rounds), 0),
-            "ratio_to_tensorzero": round(statistics.median(ours / theirs for ours, theirs in rounds), 3) if has_peer else None,
+            "ratio_to_tensorzero": round(statistics.median(ours / theirs for ours, theirs in rounds), 3)
+            if has_peer
+            else None,
             "mb_per_1000_streams": round(held["mb"], 2),
             "added_ttft_ms": round((first["ours_s"] - first["bare_s"]) * 1e3, 3),
         },

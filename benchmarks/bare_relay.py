@@ -1,4 +1,7 @@
-"""The reference of the gateway's benchmark: the least that a relay in Starlette and aiohttp can do. It knows no keys, limits or prices."""
+"""The reference of the gateway's benchmark: the least that a relay in Starlette and aiohttp can do.
+
+It knows no keys, limits or prices.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ async def relay(request: Request) -> Response:
     if session is None:
         session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
     body = await request.body()
-    reply = await session.post(UPSTREAM + "/v1/chat/completions", data=body, headers={"content-type": "application/json"})
+    reply = await session.post(
+        UPSTREAM + "/v1/chat/completions", data=body, headers={"content-type": "application/json"}
+    )
     if reply.headers["content-type"].startswith("text/event-stream"):
 
         async def chunks() -> AsyncIterator[bytes]:

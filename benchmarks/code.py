@@ -1,9 +1,12 @@
-"""Choosing one of 100 programs that a model wrote, with nothing but tests that it wrote itself: `python -m benchmarks.code --data DIR --json FILE`.
+"""Choosing one of 100 programs that a model wrote, with nothing but tests that it wrote itself.
 
-The 82 even-numbered problems of HumanEval with recorded samples of CodeGen-Mono-16B (the data of CodeT, Chen et al. 2022). All runs in the sandbox.
-The reference tests only score. Ties count with their mean. `executions` are evaluations of one expression in one program; dual execution agreement
-runs every sample on every test, as the paper does. `quarter_budget` may use a quarter of that. `top20_accuracy` is how often the surest fifth of the
-choices is right, `top20_stated` how sure they are said to be.
+`python -m benchmarks.code --data DIR --json FILE`.
+
+The 82 even-numbered problems of HumanEval with recorded samples of CodeGen-Mono-16B (the data of CodeT, Chen et al.
+2022). All runs in the sandbox. The reference tests only score. Ties count with their mean. `executions` are evaluations
+of one expression in one program; dual execution agreement runs every sample on every test, as the paper does.
+`quarter_budget` may use a quarter of that. `top20_accuracy` is how often the surest fifth of the choices is right,
+`top20_stated` how sure they are said to be.
 """
 
 from __future__ import annotations
@@ -42,16 +45,24 @@ async def is_right(program: str, problem: dict[str, Any], sandbox: Sandbox) -> b
 
 
 async def dual_agreement(programs: Sequence[str], tests: Counter[str], sandbox: Sandbox) -> tuple[tuple[int, ...], int]:
-    """CodeT: groups of programs that pass the same tests, scored by size x tests passed. Indices of the best, and executions."""
+    """CodeT: groups of programs that pass the same tests, scored by size x tests passed.
+
+    Indices of the best, and executions.
+    """
     conditions = [f"bool({condition})" for condition in tests]
     passed = {program: (await evaluate(program, conditions, sandbox)).results for program in dict.fromkeys(programs)}
     groups: dict[tuple[bool, ...], list[int]] = defaultdict(list)
     for index, program in enumerate(programs):
         groups[tuple(result == "True" for result in passed[program])].append(index)
     weights = list(tests.values())
-    scores = {passes: len(members) * sum(w for w, ok in zip(weights, passes, strict=True) if ok) for passes, members in groups.items()}
+    scores = {
+        passes: len(members) * sum(w for w, ok in zip(weights, passes, strict=True) if ok)
+        for passes, members in groups.items()
+    }
     best = max(scores.values())
-    return tuple(i for passes, members in groups.items() if scores[passes] == best for i in members), len(programs) * len(tests)
+    return tuple(i for passes, members in groups.items() if scores[passes] == best for i in members), len(
+        programs
+    ) * len(tests)
 
 
 async def measure(problems: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -60,12 +71,16 @@ async def measure(problems: Sequence[dict[str, Any]]) -> dict[str, Any]:
         for problem in problems:
             programs = [problem["prompt"] + sample for sample in problem["samples"]]
             right = {program: await is_right(program, problem, sandbox) for program in dict.fromkeys(programs)}
-            tests = suggested_tests(("assert " + sample.lstrip() for sample in problem["test_samples"]), problem["entry_point"])
+            tests = suggested_tests(
+                ("assert " + sample.lstrip() for sample in problem["test_samples"]), problem["entry_point"]
+            )
             dual, dual_executions = await dual_agreement(programs, tests, sandbox)
             every = await vote_by_behaviour(programs, tests, sandbox)
             quarter = await vote_by_behaviour(programs, tests, sandbox, most_executions=dual_executions // 4)
 
-            def accuracy(chosen: Sequence[int], programs: list[str] = programs, right: dict[str, bool] = right) -> float:
+            def accuracy(
+                chosen: Sequence[int], programs: list[str] = programs, right: dict[str, bool] = right
+            ) -> float:
                 return statistics.fmean(right[programs[i]] for i in chosen) if chosen else 0.0
 
             def row_of(found: BehaviourVote, accuracy: Any = accuracy) -> tuple[float, float]:
@@ -81,7 +96,9 @@ async def measure(problems: Sequence[dict[str, Any]]) -> dict[str, Any]:
                     "executions": (quarter.executions, every.executions, dual_executions),
                 }
             )
-    surest = sorted((row["all"] for row in rows), key=lambda pair: -pair[1])[: max(round(CONFIDENT_SHARE * len(rows)), 1)]
+    surest = sorted((row["all"] for row in rows), key=lambda pair: -pair[1])[
+        : max(round(CONFIDENT_SHARE * len(rows)), 1)
+    ]
     return {
         "random": mean(row["random"] for row in rows),
         "dual_agreement": mean(row["dual"] for row in rows),

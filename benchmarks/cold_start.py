@@ -1,7 +1,8 @@
 """How long a newcomer waits, and what the core install brings: `python -m benchmarks.cold_start --json [FILE]`.
 
-`help_s`: whole process of `orchestrator --help`; `import_s`: `import orchestrator` inside a fresh interpreter; both medians of 9 runs after a
-warm-up. `packages`: what `pip install compound-orchestrator` installs, this package included, walked through the installed metadata.
+`help_s`: whole process of `orchestrator --help`; `import_s`: `import orchestrator` inside a fresh interpreter; both
+medians of 9 runs after a warm-up. `packages`: what `pip install compound-orchestrator` installs, this package included,
+walked through the installed metadata.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def core_packages() -> dict[str, float]:
         name = distribution.metadata["Name"].lower().replace("_", "-")
         if name in sizes:
             continue
-        files = _own_files() if name == DISTRIBUTION else [Path(str(file.locate())) for file in distribution.files or []]
+        files = (
+            _own_files() if name == DISTRIBUTION else [Path(str(file.locate())) for file in distribution.files or []]
+        )
         sizes[name] = round(sum(path.stat().st_size for path in files if path.is_file()) / 1e6, 2)
         requirements = (Requirement(text) for text in distribution.requires or [])
         waiting.extend(r.name for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""}))

@@ -1,9 +1,10 @@
 """Kill the memory at random moments and look what is left: `python -m benchmarks.durability --json FILE`.
 
-A child process adds (one by one, and in batches), deletes, recalls, sums up and writes snapshots in several threads, and says so only after the
-memory has acknowledged it. The parent kills it with SIGKILL at a random moment, opens the file, and checks: every acknowledged add is there unless
-its deletion had begun; nothing whose deletion was acknowledged is, not even in a summary; a batch is there whole or not at all; and what recall
-finds (through whatever snapshot was left) is what the store holds.
+A child process adds (one by one, and in batches), deletes, recalls, sums up and writes snapshots in several threads,
+and says so only after the memory has acknowledged it. The parent kills it with SIGKILL at a random moment, opens the
+file, and checks: every acknowledged add is there unless its deletion had begun; nothing whose deletion was acknowledged
+is, not even in a summary; a batch is there whole or not at all; and what recall finds (through whatever snapshot was
+left) is what the store holds.
 
 Killing a process proves nothing about power cuts: for those SQLite's synchronous=FULL has to be believed.
 """
@@ -84,7 +85,9 @@ def say(line: str) -> None:
 def kill_once(path: Path, seed: int, rng: random.Random) -> list[list[str]]:
     """Starts the child, kills it, and returns what it said, each line split at tabs."""
     child = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.durability", "--child", str(path), "--seed", str(seed)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "benchmarks.durability", "--child", str(path), "--seed", str(seed)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert child.stdout is not None
     lines = [child.stdout.readline()]
@@ -124,13 +127,28 @@ class Ledger:
         found = {scope: {record.text for record in memory.export(scope)} for scope in SCOPES}
         everything = set().union(*found.values())
         lost = sum(len(texts - found[scope] - self.deleting) for scope, texts in self.added.items())
-        torn = sum(0 < len((batch - self.deleting) & found[scope]) < len(batch - self.deleting) for scope, batch in self.batches)
-        summed_up = {f"{kind} {number}" for scope in SCOPES for one in memory.summaries(scope) for kind, number in _NAMED.findall(one.text)}
+        torn = sum(
+            0 < len((batch - self.deleting) & found[scope]) < len(batch - self.deleting)
+            for scope, batch in self.batches
+        )
+        summed_up = {
+            f"{kind} {number}"
+            for scope in SCOPES
+            for one in memory.summaries(scope)
+            for kind, number in _NAMED.findall(one.text)
+        }
         disagreeing = 0
         for scope in SCOPES:
-            recalled = {item.record.text for item in memory.recall("lamp oil", scope, token_budget=10**9, limit=10**6).items}
+            recalled = {
+                item.record.text for item in memory.recall("lamp oil", scope, token_budget=10**9, limit=10**6).items
+            }
             disagreeing += recalled != found[scope]
-        return {"lost": lost, "resurrected": len((everything | summed_up) & self.deleted), "torn_batches": torn, "disagreeing": disagreeing}
+        return {
+            "lost": lost,
+            "resurrected": len((everything | summed_up) & self.deleted),
+            "torn_batches": torn,
+            "disagreeing": disagreeing,
+        }
 
 
 def run(kills: int, folder: Path) -> dict[str, int]:

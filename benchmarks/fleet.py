@@ -75,13 +75,21 @@ def profiles_of(recorded: Recorded, served: list[Any], calibration: list[int]) -
     """What the engine knows of the models: prices, and how long answers were on the calibration split."""
     lengths = recorded.output_tokens[calibration].mean(axis=0)
     return [
-        ModelProfile(m.profile.name, m.profile.input_usd_per_mtok, m.profile.output_usd_per_mtok, output_tokens=float(tokens), ttft_s=0.0)
+        ModelProfile(
+            m.profile.name,
+            m.profile.input_usd_per_mtok,
+            m.profile.output_usd_per_mtok,
+            output_tokens=float(tokens),
+            ttft_s=0.0,
+        )
         for m, tokens in zip(served, lengths, strict=True)
     ]
 
 
 def compared(recorded: Recorded, served: list[Any], calibration: list[int], max_usd: float) -> Comparison:
-    """All policies on the calibration questions, decided on the prices that the engine expects, which counts its prompt by itself."""
+    """All policies on the calibration questions, decided on the prices that the engine expects, which counts its prompt
+    by itself.
+    """
     profiles = profiles_of(recorded, served, calibration)
     expected = np.zeros(recorded.usd.shape)
     for index in calibration:
@@ -95,7 +103,10 @@ def oracle(recorded: Recorded, test: list[int]) -> dict[str, float]:
     usd, right = recorded.usd[test], recorded.right[test]
     cheapest = np.where(right, usd, np.inf).min(axis=1)
     spent = np.where(np.isfinite(cheapest), cheapest, usd.min(axis=1))
-    return {"accuracy": round(float(right.any(axis=1).mean()), 4), "cost_usd_per_1k": round(1_000 * float(spent.mean()), 4)}
+    return {
+        "accuracy": round(float(right.any(axis=1).mean()), 4),
+        "cost_usd_per_1k": round(1_000 * float(spent.mean()), 4),
+    }
 
 
 def reliability(confidence: list[float], right: list[bool]) -> tuple[float, list[dict[str, float]]]:
@@ -103,14 +114,21 @@ def reliability(confidence: list[float], right: list[bool]) -> tuple[float, list
     order = np.argsort(confidence, kind="stable")
     groups = [part for part in np.array_split(order, BINS) if len(part)]
     rows = [
-        {"confidence": float(np.mean([confidence[i] for i in part])), "accuracy": float(np.mean([right[i] for i in part]))}
+        {
+            "confidence": float(np.mean([confidence[i] for i in part])),
+            "accuracy": float(np.mean([right[i] for i in part])),
+        }
         for part in groups
     ]
-    error = sum(len(part) * abs(row["confidence"] - row["accuracy"]) for part, row in zip(groups, rows, strict=True)) / len(order)
+    error = sum(
+        len(part) * abs(row["confidence"] - row["accuracy"]) for part, row in zip(groups, rows, strict=True)
+    ) / len(order)
     return error, [{name: round(value, 4) for name, value in row.items()} for row in rows]
 
 
-def frontier(recorded: Recorded, comparison: Comparison, calibration: list[int], test: list[int], best_usd: float) -> list[dict[str, Any]]:
+def frontier(
+    recorded: Recorded, comparison: Comparison, calibration: list[int], test: list[int], best_usd: float
+) -> list[dict[str, Any]]:
     """What the policies that calibration chooses for other price limits do on the test questions, and the baselines
     under the same limits.
     """
@@ -136,8 +154,14 @@ def frontier(recorded: Recorded, comparison: Comparison, calibration: list[int],
 def measure(recorded: Recorded, served: list[Any], *, seeds: list[int], cost_share: float) -> dict[str, Any]:
     runs = [measure_once(recorded, served, seed=seed, cost_share=cost_share) for seed in seeds]
     first = runs[0]
-    means = {name: round(statistics.fmean(run[name] for run in runs), 4) for name, value in first.items() if isinstance(value, float)}
-    error, groups = reliability([c for run in runs for c in run["confidences"]], [ok for run in runs for ok in run["right"]])
+    means = {
+        name: round(statistics.fmean(run[name] for run in runs), 4)
+        for name, value in first.items()
+        if isinstance(value, float)
+    }
+    error, groups = reliability(
+        [c for run in runs for c in run["confidences"]], [ok for run in runs for ok in run["right"]]
+    )
     rest = {name: value for name, value in first.items() if name not in ("confidences", "right")}
     together = {
         "calibration": [run["calibration"] for run in runs],
@@ -195,14 +219,19 @@ def measure_once(recorded: Recorded, served: list[Any], *, seed: int, cost_share
             "expected_usd_per_1k": round(1_000 * fitted.expected_usd, 4),
         },
         "test_questions": len(test),
-        "baselines": {**majorities(recorded, calibration, test), **within(recorded, calibration, test, 1_000 * max_usd)},
+        "baselines": {
+            **majorities(recorded, calibration, test),
+            **within(recorded, calibration, test, 1_000 * max_usd),
+        },
         "frontier": frontier(recorded, comparison, calibration, test, best_usd),
         "confidences": [r[2] for r in results],
         "right": [r[0] for r in results],
     }
 
 
-def without_weakest(recorded: Recorded, served: list[Any], calibration: list[int], test: list[int], max_usd: float) -> dict[str, float]:
+def without_weakest(
+    recorded: Recorded, served: list[Any], calibration: list[int], test: list[int], max_usd: float
+) -> dict[str, float]:
     """Accuracy and price when the models that were weakest in calibration are not there; nothing where too few would be
     left.
     """
@@ -236,10 +265,13 @@ def main() -> None:
     parser.add_argument(
         "--cost-share",
         type=float,
-        help="mean price that calibration may choose, as a share of the best single model's [1/7 for gsm, 0.54 for crux, else 0.6]",
+        help="mean price that calibration may choose, as a share of the best single model's [1/7 for gsm, 0.54 for "
+        "crux, else 0.6]",
     )
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--chart", type=Path, help="a picture of the frontier and of the reliability (needs matplotlib)")
+    parser.add_argument(
+        "--chart", type=Path, help="a picture of the frontier and of the reliability (needs matplotlib)"
+    )
     arguments = parser.parse_args()
     share = arguments.cost_share or COST_SHARE.get(arguments.task, DEFAULT_COST_SHARE)
     recorded, served = load(arguments.data / "fleet", arguments.task)

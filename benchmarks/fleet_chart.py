@@ -8,13 +8,18 @@ from typing import Any
 
 
 def draw(found: dict[str, Any], task: str, file: Path) -> None:
-    """Left: accuracy by price of everything measured, the oracle aside. Right: how often answers are right by how much they are believed."""
+    """Left: accuracy by price of everything measured, the oracle aside.
+
+    Right: how often answers are right by how much they are believed.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, (frontier_axes, reliability_axes) = pyplot.subplots(1, 2, figsize=(12, 5), width_ratios=(3, 2), layout="constrained")
+    figure, (frontier_axes, reliability_axes) = pyplot.subplots(
+        1, 2, figsize=(12, 5), width_ratios=(3, 2), layout="constrained"
+    )
 
     def points(rows: dict[str, dict[str, float]], marker: str, colour: str, label: str) -> None:
         frontier_axes.scatter(
@@ -42,9 +47,16 @@ def draw(found: dict[str, Any], task: str, file: Path) -> None:
     points(found["models"], "o", "tab:gray", "single models")
     points(found["baselines"], "s", "tab:orange", "fixed policies")
     curve = sorted((row["cost_usd_per_1k"], row["accuracy"]) for row in found["frontier"])
-    frontier_axes.plot(*zip(*curve, strict=True), "-", color="tab:blue", label="this engine, by its price limit (replayed)")
+    frontier_axes.plot(
+        *zip(*curve, strict=True), "-", color="tab:blue", label="this engine, by its price limit (replayed)"
+    )
     frontier_axes.scatter(
-        [found["cost_usd_per_1k"]], [found["accuracy"]], marker="*", s=180, color="tab:blue", label="this engine, measured over HTTP"
+        [found["cost_usd_per_1k"]],
+        [found["accuracy"]],
+        marker="*",
+        s=180,
+        color="tab:blue",
+        label="this engine, measured over HTTP",
     )
     best = found["best_single_accuracy"]
     frontier_axes.set(

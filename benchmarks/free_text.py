@@ -2,7 +2,7 @@
 --data DIR --json FILE`.
 
 `certainty`: a real model labelled news (AG News) and feelings (emotion) and its log-probabilities were kept. On a
-random 30 % it is learned what they are worth (`fit_ensemble`); on the rest the stated P(right) is compared with what
+random 30 % it is learned what they are worth (`fit_ensemble`); on the rest the stated P(correct) is compared with what
 was right. `auroc` is how well certainty tells right from wrong labels.
 
 `judge`: GPT-4 rated states of the Game of 24 (tree of thoughts), of which it can be computed whether they can be won.
@@ -48,7 +48,10 @@ def certainty(data: Path, name: str) -> list[list[Graded]]:
     """One group for each text: the certainty of its label, and whether that was right."""
     with (data / "distill" / f"{name}.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["teacher_confidence"]]
-    return [[([certainty_verdict(math.log(max(float(row["teacher_confidence"]), 1e-9)))], row["teacher"] == row["gold"])] for row in rows]
+    return [
+        [([certainty_verdict(math.log(max(float(row["teacher_confidence"]), 1e-9)))], row["teacher"] == row["gold"])]
+        for row in rows
+    ]
 
 
 def judged(data: Path) -> list[list[Graded]]:
@@ -61,7 +64,9 @@ def judged(data: Path) -> list[list[Graded]]:
     for number, problem in enumerate(problems):
         step = problem["steps"][0]
         states = [
-            (value, can_win(left)) for text, value in zip(step["new_ys"], step["values"], strict=True) if (left := numbers_left(text))
+            (value, can_win(left))
+            for text, value in zip(step["new_ys"], step["values"], strict=True)
+            if (left := numbers_left(text))
         ]
         pairs = [pair for pair in combinations(states, 2) if pair[0][1] != pair[1][1]]
         order = np.random.default_rng(number).permutation(len(pairs))[:MAX_PAIRS]
@@ -101,7 +106,7 @@ def _can_win(numbers: tuple[Fraction, ...]) -> bool:
 
 
 def measure_evidence(groups: Sequence[Sequence[Graded]]) -> dict[str, float]:
-    """How well the learned P(right) fits, on groups that nothing was learned from; means over the seeds."""
+    """How well the learned P(correct) fits, on groups that nothing was learned from; means over the seeds."""
     return {
         name: round(statistics.fmean(run[name] for run in runs), 4)
         for runs in [[_once(groups, seed) for seed in SEEDS]]

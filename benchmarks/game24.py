@@ -1,12 +1,14 @@
 """Game of 24 with recorded GPT-4 samples (Yao et al. 2023): `python -m benchmarks.game24 --data DIR --json FILE`.
 
-Two samplers: chains of thought (100 recorded for each problem), and a whole tree search (one recorded run, which solves a problem or does not). The
-check is exact arithmetic. Problems come one after the other in random order; what is known of the samplers is what was drawn before (`Learned`),
-beginning with nothing. Whoever draws pays the recorded price: reading the prompt once a call, and the written tokens. A solution's worth is varied to
-trace the frontier; figures are means over random orders, and per 100 problems.
+Two samplers: chains of thought (100 recorded for each problem), and a whole tree search (one recorded run, which solves
+a problem or does not). The check is exact arithmetic. Problems come one after the other in random order; what is known
+of the samplers is what was drawn before (`Learned`), beginning with nothing. Whoever draws pays the recorded price:
+reading the prompt once a call, and the written tokens. A solution's worth is varied to trace the frontier; figures are
+means over random orders, and per 100 problems.
 
-The recording sums up what the chains have cost, but begins anew on the way. `frontier` and its figures take the last sum for the cost of all, as the
-published figures do (chains then seem a third cheaper than they were); those in `as_recorded` price each problem by what was added for it.
+The recording sums up what the chains have cost, but begins anew on the way. `frontier` and its figures take the last
+sum for the cost of all, as the published figures do (chains then seem a third cheaper than they were); those in
+`as_recorded` price each problem by what was added for it.
 """
 
 from __future__ import annotations
@@ -45,7 +47,10 @@ class Problem:
 
 
 def is_solution(answer: str, numbers: tuple[int, ...]) -> bool:
-    """Whether an expression makes 24 of exactly these numbers: exact arithmetic, nothing evaluated but + - * / and brackets."""
+    """Whether an expression makes 24 of exactly these numbers.
+
+    Exact arithmetic, nothing evaluated but + - * / and brackets.
+    """
     left = answer.lower().replace("answer:", "").split("=")[0].strip()
     if not _EXPRESSION.fullmatch(left) or sorted(map(int, re.findall(r"\d+", left))) != sorted(numbers):
         return False
@@ -119,7 +124,10 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def usages(rows: list[dict[str, Any]]) -> list[dict[str, float]]:
-    """Usage of each problem: the recording sums it up as it goes, and begins anew where the recording was interrupted."""
+    """Usage of each problem.
+
+    The recording sums it up as it goes, and begins anew where the recording was interrupted.
+    """
     found, before = list[dict[str, float]](), dict[str, float]()
     for row in rows:
         now = row["usage_so_far"]
@@ -137,11 +145,18 @@ def play(problems: list[Problem], value_usd: float, order: random.Random) -> tup
         draws = order.sample(problem.chains, len(problem.chains))
         used, is_solved, boxes = 0, False, {"chain": len(draws), "tree": 1}
         while not is_solved:
-            # A tree's price is known only when it is paid: what trees have cost so far is what the next one is taken to cost.
+            # A tree's price is known only when it is paid: what trees have cost so far is what the next one is taken to
+            # cost.
             tree_usd = statistics.fmean(tree_paid) if tree_paid else 10 * (problem.chain_prompt_usd + problem.chain_usd)
             opening = next_opening(
                 [
-                    Box("chain", learned.chance("chain").after(used), problem.chain_prompt_usd, problem.chain_usd, boxes["chain"]),
+                    Box(
+                        "chain",
+                        learned.chance("chain").after(used),
+                        problem.chain_prompt_usd,
+                        problem.chain_usd,
+                        boxes["chain"],
+                    ),
                     Box("tree", learned.chance("tree"), 0.0, tree_usd, boxes["tree"]),
                 ],
                 value_usd=value_usd,
@@ -191,7 +206,9 @@ def measured(problems: list[Problem], orders: int) -> dict[str, Any]:
     for value_usd in VALUES_USD:
         played = [play(problems, value_usd, random.Random(seed)) for seed in range(orders)]
         accuracy, usd = (statistics.fmean(column) for column in zip(*played, strict=True))
-        frontier.append({"value_usd": round(value_usd, 3), "accuracy": round(accuracy, 4), "usd_per_100": round(usd, 2)})
+        frontier.append(
+            {"value_usd": round(value_usd, 3), "accuracy": round(accuracy, 4), "usd_per_100": round(usd, 2)}
+        )
     policies = {
         "tree": fixed(problems, 0, stops_early=True, then_tree=True),
         "chains_100": fixed(problems, 100, stops_early=False, then_tree=False),
@@ -202,7 +219,8 @@ def measured(problems: list[Problem], orders: int) -> dict[str, Any]:
     return {
         "frontier": frontier,
         **{
-            f"accuracy_at_{limit}": max((p["accuracy"] for p in frontier if p["usd_per_100"] <= limit), default=0.0) for limit in LIMITS_USD
+            f"accuracy_at_{limit}": max((p["accuracy"] for p in frontier if p["usd_per_100"] <= limit), default=0.0)
+            for limit in LIMITS_USD
         },
         "fixed": {name: {"accuracy": round(a, 4), "usd_per_100": round(usd, 2)} for name, (a, usd) in policies.items()},
         "problems": len(problems),

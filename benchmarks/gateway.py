@@ -2,9 +2,10 @@
 
     python -m benchmarks.gateway --json out.json
 
-One core for the server under test; the load and a mock upstream (no model) share the other. Keys, budgets, limits, traces and metrics are on.
-The JSON holds exactly: bare_rps, passthrough_rps, auto_rps, passthrough_p50_ms, litellm_rps, portkey_rps (null where `make bench-peers` did not
-install it), rss_mb, ready_s, two_workers_ratio. The streaming figures are printed.
+One core for the server under test; the load and a mock upstream (no model) share the other. Keys, budgets, limits,
+traces and metrics are on. The JSON holds exactly: bare_rps, passthrough_rps, auto_rps, passthrough_p50_ms, litellm_rps,
+portkey_rps (null where `make bench-peers` did not install it), rss_mb, ready_s, two_workers_ratio. The streaming
+figures are printed.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ SECONDS = 4.0
 ROUNDS = 3
 SLOW_STREAMS, SLOW_GAP_S = 1_000, 0.1
 PEERS = Path(__file__).parent.parent / "build"
-QUESTION = "What is the capital of the country whose president visited Lima in {}, and how many people live there today?"
+QUESTION = (
+    "What is the capital of the country whose president visited Lima in {}, and how many people live there today?"
+)
 
 
 def chat(model: str, text: str, **fields: Any) -> bytes:
@@ -75,7 +78,9 @@ class Ours:
         self.folder = folder
         self.config = folder / "gateway.json"  # JSON is YAML
         self.config.write_text(
-            json.dumps({"models": models, "memory": None, "strategy": "single", "gateway": {"database": str(folder / "g.db")}})
+            json.dumps(
+                {"models": models, "memory": None, "strategy": "single", "gateway": {"database": str(folder / "g.db")}}
+            )
         )
         accounts = Accounts(open_database(folder / "g.db"))
         org = accounts.add_org("bench", AccountLimits(usd=1e6))
@@ -125,7 +130,10 @@ def measured(port: int, requests: list[bytes], *, connections: int, seconds: flo
 def rss_mb(server: subprocess.Popen[bytes]) -> float:
     """Resident memory of a process and its children, in MB."""
     listed = subprocess.run(
-        ["ps", "-o", "rss=", "--pid", str(server.pid), "--ppid", str(server.pid)], capture_output=True, text=True, check=True
+        ["ps", "-o", "rss=", "--pid", str(server.pid), "--ppid", str(server.pid)],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     return sum(map(int, listed.stdout.split())) / 1024
 
@@ -163,10 +171,15 @@ def compare(folder: Path, figures: dict[str, Any]) -> None:
 
 
 def many_streams(folder: Path, figures: dict[str, Any]) -> None:
-    """A thousand streams at once of 50 chunks, a chunk every 100 ms: how long any of them stalls, and what a chunk costs."""
+    """A thousand streams at once of 50 chunks, a chunk every 100 ms.
+
+    How long any of them stalls, and what a chunk costs.
+    """
     with upstream(SLOW_GAP_S) as up:
         ours = Ours(folder, up)
-        direct = run_load(up, [request_bytes(CHAT, chat("mock", "x", stream=True))], connections=SLOW_STREAMS, count=SLOW_STREAMS)
+        direct = run_load(
+            up, [request_bytes(CHAT, chat("mock", "x", stream=True))], connections=SLOW_STREAMS, count=SLOW_STREAMS
+        )
         with ours.running() as (port, server, _):
             before = cpu_s(server)
             load = run_load(port, [ours.request("small", stream=True)], connections=SLOW_STREAMS, count=SLOW_STREAMS)
@@ -187,8 +200,9 @@ def cpu_s(server: subprocess.Popen[bytes]) -> float:
 def workers(folder: Path, figures: dict[str, Any]) -> None:
     """One worker and two, both with every core to run on, and the load beside them.
 
-    The questions are long ones, so that the gateway and not the load takes the processor: on two cores, what the load takes two workers cannot have.
-    Each worker gets the same number of connections, so that it decides about as many questions at once.
+    The questions are long ones, so that the gateway and not the load takes the processor: on two cores, what the load
+    takes two workers cannot have. Each worker gets the same number of connections, so that it decides about as many
+    questions at once.
     """
     with upstream() as up:
         ours = Ours(folder, up)
@@ -212,7 +226,10 @@ def litellm(folder: Path) -> float | None:
     with upstream() as up:
         port, key = free_port(), "sk-bench-9f2b7c41d0e84a6fb3"
         parameters = {"model": "openai/mock", "api_base": f"http://127.0.0.1:{up}/v1", "api_key": "x"}
-        config = {"model_list": [{"model_name": "small", "litellm_params": parameters}], "general_settings": {"master_key": key}}
+        config = {
+            "model_list": [{"model_name": "small", "litellm_params": parameters}],
+            "general_settings": {"master_key": key},
+        }
         path = folder / "litellm.yaml"
         path.write_text(json.dumps(config))
         line = (str(command), "--config", str(path), "--port", str(port), "--host", "127.0.0.1")
@@ -230,7 +247,8 @@ def portkey() -> float | None:
         with process(node, str(start), f"--port={port}", "--headless", core=SERVER_CORE, port=port):
             plain = request_bytes(CHAT, chat("mock", "hello " * 20), key="x")
             routed = (
-                b"content-type: application/json\r\nx-portkey-provider: openai\r\nx-portkey-custom-host: http://127.0.0.1:%d/v1\r\n" % up
+                b"content-type: application/json\r\nx-portkey-provider: openai\r\nx-portkey-custom-host: "
+                b"http://127.0.0.1:%d/v1\r\n" % up
             )
             return _peer_rps(port, plain.replace(b"content-type: application/json\r\n", routed))
 
@@ -278,16 +296,22 @@ def told(figures: dict[str, Any]) -> list[str]:
     peers = []
     for name in ("litellm", "portkey"):
         rps = figures[f"{name}_rps"]
-        peers.append(f"{name}: not installed (make bench-peers)" if rps is None else f"{name}: {rps:,.0f} a second, we {ours / rps:.1f} x")
+        peers.append(
+            f"{name}: not installed (make bench-peers)"
+            if rps is None
+            else f"{name}: {rps:,.0f} a second, we {ours / rps:.1f} x"
+        )
     return [
         f"bare relay: {bare_rps:,.0f} requests a second, p50 {figures['bare_p50_ms']:.2f} ms",
         f"pass-through: {ours:,.0f} ({ours / bare_rps:.2f} x), p50 {figures['passthrough_p50_ms']:.2f} ms",
         f"auto, one draft: {figures['auto_rps']:,.0f} ({figures['auto_rps'] / bare_rps:.2f} x)",
         f"streams of {CHUNKS} chunks: bare {figures['bare_streams']:,.0f} a second, here {figures['streams']:,.0f} "
         f"({figures['streams'] / figures['bare_streams']:.2f} x)",
-        f"{SLOW_STREAMS:,} streams at once: longest stall {figures['stall_ms']:.0f} ms (without a gateway {figures['direct_stall_ms']:.0f} ms), "
+        f"{SLOW_STREAMS:,} streams at once: longest stall {figures['stall_ms']:.0f} ms (without a gateway "
+        f"{figures['direct_stall_ms']:.0f} ms), "
         f"{figures['us_per_chunk']:.0f} us of processor time a chunk",
-        f"two workers: {figures['two_workers_ratio']:.2f} x one; ready in {figures['ready_s']:.2f} s; {figures['rss_mb']:.0f} MB",
+        f"two workers: {figures['two_workers_ratio']:.2f} x one; ready in {figures['ready_s']:.2f} s; "
+        f"{figures['rss_mb']:.0f} MB",
         *peers,
     ]
 

@@ -1,9 +1,13 @@
-"""The state of the source: `python -m benchmarks.house --json [FILE]`. Nothing is imported or run; every figure is read from the syntax trees.
+"""The state of the source: `python -m benchmarks.house --json [FILE]`.
 
-- `circles`: groups of modules that import each other in a circle, every import counted: at the top, deferred, and under `TYPE_CHECKING`.
+Nothing is imported or run; every figure is read from the syntax trees.
+
+- `circles`: groups of modules that import each other in a circle, every import counted: at the top, deferred, and under
+  `TYPE_CHECKING`.
 - `root_modules`: files directly in orchestrator/.
-- `public_docstrings`: share of public classes, functions and methods with a docstring. Public is what has no leading underscore in its path
-  and is not nested in a function; methods that a base class in this project already describes count as described.
+- `public_docstrings`: share of public classes, functions and methods with a docstring. Public is what has no leading
+  underscore in its path and is not nested in a function; methods that a base class in this project already describes
+  count as described.
 - `file_p95_lines`, `function_p95_lines`: 95th percentiles (nearest rank) over the files and functions of the package.
 - `class_names_twice`: names of classes that are defined in more than one module.
 - `any_in_signatures`: uses of `Any` in parameters and results of public functions and methods.
@@ -159,7 +163,9 @@ def _base_names(node: ast.ClassDef) -> Iterator[str]:
 def undocumented(modules: Mapping[str, Module]) -> tuple[list[str], int]:
     """The public definitions without a docstring, and how many public definitions there are."""
     everything = list(public_definitions(modules))
-    return [name for name, node, inherited in everything if not inherited and not ast.get_docstring(node)], len(everything)
+    return [name for name, node, inherited in everything if not inherited and not ast.get_docstring(node)], len(
+        everything
+    )
 
 
 def any_in_signature(function: Function) -> int:
@@ -192,7 +198,9 @@ def measure(root: Path, details: bool = False) -> dict[str, object]:
     modules = read_package(root)
     circles = find_circles({name: imported_modules(module, modules) for name, module in modules.items()})
     missing, public = undocumented(modules)
-    lengths = {f"{m.name}:{f.name}": (f.end_lineno or 0) - f.lineno + 1 for m in modules.values() for f in functions_of(m.tree)}
+    lengths = {
+        f"{m.name}:{f.name}": (f.end_lineno or 0) - f.lineno + 1 for m in modules.values() for f in functions_of(m.tree)
+    }
     spans = [(f.end_lineno or 0) - f.lineno + 1 for m in modules.values() for f in functions_of(m.tree)]
     files = {module.name: module.text.count("\n") for module in modules.values()}
     anys = {n: any_in_signature(node) for n, node, _ in public_definitions(modules) if isinstance(node, Function)}

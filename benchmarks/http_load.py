@@ -1,6 +1,9 @@
-"""A load generator and a mock upstream on bare asyncio protocols: as little of the processor as Python allows, so that it goes to what is measured.
+"""A load generator and a mock upstream on bare asyncio protocols.
 
-The upstream answers any POST with a chat completion of 1 KB, or with a stream of 50 chunks when the body asks for one. It is a mock: no model.
+As little of the processor as Python allows, so that it goes to what is measured.
+
+The upstream answers any POST with a chat completion of 1 KB, or with a stream of 50 chunks when the body asks for one.
+It is a mock: no model.
 """
 
 from __future__ import annotations
@@ -45,7 +48,10 @@ def stream_chunks(count: int = CHUNKS) -> list[bytes]:
         for i in range(count)
     ]
     events[-1]["choices"] = [{"index": 0, "delta": {}, "finish_reason": "stop"}]
-    usage = envelope | {"choices": [], "usage": {"prompt_tokens": 30, "completion_tokens": count, "total_tokens": 30 + count}}
+    usage = envelope | {
+        "choices": [],
+        "usage": {"prompt_tokens": 30, "completion_tokens": count, "total_tokens": 30 + count},
+    }
     lines = [b"data: " + json.dumps(event, separators=(",", ":")).encode() + b"\n\n" for event in events]
     lines.append(b"data: " + json.dumps(usage, separators=(",", ":")).encode() + b"\n\ndata: [DONE]\n\n")
     return [b"%x\r\n" % len(line) + line + b"\r\n" for line in lines]
@@ -78,7 +84,9 @@ class Upstream(asyncio.Protocol):
 
     def _answer(self, body: bytes) -> None:
         if b'"stream":true' in body or b'"stream": true' in body:
-            self._transport.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")
+            self._transport.write(
+                b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+            )
             if self.gap_s:
                 self._next(0)
             else:
@@ -189,7 +197,9 @@ def request_bytes(path: str, body: bytes, *, key: str = "", port: int = 80) -> b
 
 
 def run_load(port: int, requests: Sequence[bytes], *, connections: int, seconds: float = 0.0, count: int = 0) -> Load:
-    """Sends `requests` round robin over `connections` kept-alive connections, for some seconds or as many as `count`."""
+    """Sends `requests` round robin over `connections` kept-alive connections, for some seconds or as many as
+    `count`.
+    """
     import uvloop
 
     load = Load()
@@ -214,7 +224,10 @@ def run_load(port: int, requests: Sequence[bytes], *, connections: int, seconds:
 
         began = time.perf_counter()
         await asyncio.gather(
-            *(loop.create_connection(lambda: _Client(load, next_request, done), "127.0.0.1", port) for _ in range(connections))
+            *(
+                loop.create_connection(lambda: _Client(load, next_request, done), "127.0.0.1", port)
+                for _ in range(connections)
+            )
         )
         await finished.wait()
         load.seconds = time.perf_counter() - began

@@ -1,8 +1,11 @@
-"""Evidence recall of the memory on LoCoMo conversations (Maharana et al. 2024): `python -m benchmarks.memory --data DIR --json FILE`.
+"""Evidence recall of the memory on LoCoMo conversations (Maharana et al.
 
-For each question with evidence: the share of its evidence turns among the first k recalled, inside a packed 1,000-token context, and in a summary of
-the scope (made without a model) of a fifth of its tokens. No model is called. Nothing is tuned here; `--encoder minilm` needs the `embeddings` extra.
-Then speed and size (benchmarks.memory_speed), unless `--parts recall` says otherwise; `--sizes` are the records in one scope.
+2024): `python -m benchmarks.memory --data DIR --json FILE`.
+
+For each question with evidence: the share of its evidence turns among the first k recalled, inside a packed 1,000-token
+context, and in a summary of the scope (made without a model) of a fifth of its tokens. No model is called. Nothing is
+tuned here; `--encoder minilm` needs the `embeddings` extra. Then speed and size (benchmarks.memory_speed), unless
+`--parts recall` says otherwise; `--sizes` are the records in one scope.
 """
 
 from __future__ import annotations
@@ -40,7 +43,9 @@ def load(data: Path) -> list[dict[str, Any]]:
 
 def to_record(turn: dict[str, Any]) -> NewRecord:
     caption = f" [shares a picture: {turn['caption']}]" if turn.get("caption") else ""
-    return NewRecord(turn["text"] + caption or "-", turn["speaker"], parse_time(turn.get("time")), f"session-{turn['session']}")
+    return NewRecord(
+        turn["text"] + caption or "-", turn["speaker"], parse_time(turn.get("time")), f"session-{turn['session']}"
+    )
 
 
 def parse_time(text: str | None) -> datetime | None:
@@ -85,7 +90,10 @@ def measure(conversations: list[dict[str, Any]], encoder: Encoder, path: Path) -
         found["recall_in_1000_tokens"].append(len(evidence & {item.record.id for item in packed.items}) / len(evidence))
 
     summed_up = {number: summarized(memory, f"locomo/{number}") for number in range(len(conversations))}
-    in_summary = [len(evidence & summed_up[int(scope.removeprefix("locomo/"))]) / len(evidence) for scope, _, evidence, _ in evidence_of]
+    in_summary = [
+        len(evidence & summed_up[int(scope.removeprefix("locomo/"))]) / len(evidence)
+        for scope, _, evidence, _ in evidence_of
+    ]
     texts = [record.key for number in range(len(conversations)) for record in memory.export(f"locomo/{number}")]
     start = time.perf_counter()
     encoder.encode(texts)
@@ -114,7 +122,11 @@ def main() -> None:
     parser.add_argument("--encoder", choices=("static", "minilm", "hashing"), default="static")
     parser.add_argument("--parts", nargs="*", choices=("recall", "speed"), default=["recall", "speed"])
     parser.add_argument(
-        "--sizes", type=int, nargs="*", default=[1_000, 100_000], help="[default: 1000 100000]; 1000000 takes minutes and 3 GB"
+        "--sizes",
+        type=int,
+        nargs="*",
+        default=[1_000, 100_000],
+        help="[default: 1000 100000]; 1000000 takes minutes and 3 GB",
     )
     parser.add_argument("--scopes", type=int, default=SCOPES)
     arguments = parser.parse_args()

@@ -1,9 +1,11 @@
-"""The memory beside mem0, Chroma and LanceDB, each used as its documentation says: `python -m benchmarks.memory_peers --data DIR --json FILE`.
+"""The memory beside mem0, Chroma and LanceDB, each used as its documentation says.
 
-All get the same texts, the same static encoder and one scope a conversation; mem0 stores without a language model (`infer=False`). Measured are
-evidence recall among the first ten, durable adds a second in batches of 100 (LanceDB indexes words later, with the first query), the median time of
-a query, and how many of 100 forgotten texts can still be read in the files afterwards. Those that are not installed are left out:
-`pip install mem0ai chromadb lancedb`.
+`python -m benchmarks.memory_peers --data DIR --json FILE`.
+
+All get the same texts, the same static encoder and one scope a conversation; mem0 stores without a language model
+(`infer=False`). Measured are evidence recall among the first ten, durable adds a second in batches of 100 (LanceDB
+indexes words later, with the first query), the median time of a query, and how many of 100 forgotten texts can still be
+read in the files afterwards. Those that are not installed are left out: `pip install mem0ai chromadb lancedb`.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from benchmarks.output import write_json
 from orchestrator.memory import Memory, NewRecord, default_encoder
 
 BATCH, FORGOTTEN, LIMIT = 100, 100, 10
-MOST_QUESTIONS = 60  # a conversation
+MAX_QUESTIONS = 60  # a conversation
 
 
 class Peer(Protocol):
@@ -48,7 +50,9 @@ class Orchestrator:
         return [str(record.id) for record in self._memory.remember_many(records, scope)]
 
     def find(self, scope: str, query: str) -> list[str]:
-        return [str(item.record.id) for item in self._memory.recall(query, scope, token_budget=10**6, limit=LIMIT).items]
+        return [
+            str(item.record.id) for item in self._memory.recall(query, scope, token_budget=10**6, limit=LIMIT).items
+        ]
 
     def forget(self, scope: str) -> None:
         self._memory.forget(scope)
@@ -164,7 +168,10 @@ class Mem0:
         return ids
 
     def find(self, scope: str, query: str) -> list[str]:
-        return [row["id"] for row in self._memory.search(query, top_k=LIMIT, threshold=0.0, filters={"user_id": scope})["results"]]
+        return [
+            row["id"]
+            for row in self._memory.search(query, top_k=LIMIT, threshold=0.0, filters={"user_id": scope})["results"]
+        ]
 
     def forget(self, scope: str) -> None:
         self._memory.delete_all(user_id=scope)
@@ -173,10 +180,17 @@ class Mem0:
         pass
 
 
-PEERS: dict[str, Callable[[Path], Peer]] = {"orchestrator": Orchestrator, "chroma": Chroma, "lancedb": LanceDB, "mem0": Mem0}
+PEERS: dict[str, Callable[[Path], Peer]] = {
+    "orchestrator": Orchestrator,
+    "chroma": Chroma,
+    "lancedb": LanceDB,
+    "mem0": Mem0,
+}
 
 
-def measure(open_peer: Callable[[Path], Peer], conversations: Sequence[dict[str, Any]], folder: Path) -> dict[str, float]:
+def measure(
+    open_peer: Callable[[Path], Peer], conversations: Sequence[dict[str, Any]], folder: Path
+) -> dict[str, float]:
     peer = open_peer(folder)
     ids_of: list[dict[str, str]] = []
     n, seconds = 0, 0.0
@@ -191,8 +205,10 @@ def measure(open_peer: Callable[[Path], Peer], conversations: Sequence[dict[str,
     found, times = list[float](), list[float]()
     peer.find("c0", "warm up")
     for number, conversation in enumerate(conversations):
-        asked = [question for question in conversation["qa"] if any(turn in ids_of[number] for turn in question["evidence"])]
-        for question in asked[:: max(len(asked) // MOST_QUESTIONS, 1)]:
+        asked = [
+            question for question in conversation["qa"] if any(turn in ids_of[number] for turn in question["evidence"])
+        ]
+        for question in asked[:: max(len(asked) // MAX_QUESTIONS, 1)]:
             evidence = {ids_of[number][turn] for turn in question["evidence"] if turn in ids_of[number]}
             start = time.perf_counter()
             ranking = peer.find(f"c{number}", question["question"])

@@ -1,7 +1,9 @@
-"""Speed and size of the memory beside its raw parts, in one run: the part of `benchmarks.memory` that needs no questions with evidence.
+"""Speed and size of the memory beside its raw parts, in one run.
 
-Texts are turns of the data set, two halves put together at random, so that words are distributed as in speech. Raw parts: encoding the query, FAISS's
-flat search, and SQLite's FTS5 with BM25 over the same texts.
+The part of `benchmarks.memory` that needs no questions with evidence.
+
+Texts are turns of the data set, two halves put together at random, so that words are distributed as in speech. Raw
+parts: encoding the query, FAISS's flat search, and SQLite's FTS5 with BM25 over the same texts.
 """
 
 from __future__ import annotations
@@ -36,7 +38,10 @@ def texts_like(turns: Sequence[str], n: int, seed: int = 0) -> Iterator[str]:
 
 def records_like(turns: Sequence[str], n: int, seed: int = 0) -> list[NewRecord]:
     rng = random.Random(seed)
-    return [NewRecord(t, rng.choice(["Ann", "Bob", "Cy"]), session=f"s{i // 20}") for i, t in enumerate(texts_like(turns, n, seed))]
+    return [
+        NewRecord(t, rng.choice(["Ann", "Bob", "Cy"]), session=f"s{i // 20}")
+        for i, t in enumerate(texts_like(turns, n, seed))
+    ]
 
 
 def p50_ms(run: Callable[[str], object], queries: Sequence[str]) -> float:
@@ -131,7 +136,10 @@ def resident_bytes() -> int:
 
 
 def many_scopes(turns: Sequence[str], queries: Sequence[str], folder: Path, scopes: int) -> dict[str, float]:
-    """Recall p50 in milliseconds in scopes of 100 records: alone in its memory, and among many. First recalls read the scope's index."""
+    """Recall p50 in milliseconds in scopes of 100 records: alone in its memory, and among many.
+
+    First recalls read the scope's index.
+    """
     encoder = default_encoder()
     shared = records_like(turns, PER_SCOPE)
     found = {}
@@ -141,18 +149,28 @@ def many_scopes(turns: Sequence[str], queries: Sequence[str], folder: Path, scop
                 memory.remember_many(shared, f"tenant/u{number}")
             order = np.random.default_rng(0).permutation(n)
             pairs = {query: f"tenant/u{order[i % n]}" for i, query in enumerate(queries)}
-            found[f"first_recall_p50_ms_{n}_scopes"] = round(p50_ms(lambda q, m=memory, p=pairs: m.recall(q, p[q]), queries), 3)  # type: ignore[misc]
-            found[f"recall_p50_ms_{n}_scopes"] = round(p50_ms(lambda q, m=memory, p=pairs: m.recall(q, p[q]), queries), 3)  # type: ignore[misc]
+            found[f"first_recall_p50_ms_{n}_scopes"] = round(
+                p50_ms(lambda q, m=memory, p=pairs: m.recall(q, p[q]), queries), 3
+            )  # type: ignore[misc]
+            found[f"recall_p50_ms_{n}_scopes"] = round(
+                p50_ms(lambda q, m=memory, p=pairs: m.recall(q, p[q]), queries), 3
+            )  # type: ignore[misc]
     return found
 
 
-def speed(turns: Sequence[str], queries: Sequence[str], folder: Path, *, sizes: Sequence[int], scopes: int = SCOPES) -> dict[str, Any]:
+def speed(
+    turns: Sequence[str], queries: Sequence[str], folder: Path, *, sizes: Sequence[int], scopes: int = SCOPES
+) -> dict[str, Any]:
     chosen = random.Random(1).sample(list(queries), min(QUERIES, len(queries)))
     found: dict[str, Any] = dict(adds(turns, folder))
     for size in sizes:
         measured = recall_at(size, turns, chosen, folder)
         label = f"{size // 1_000}k" if size < 1_000_000 else f"{size // 1_000_000}M"
-        found |= {f"recall_{'ratio' if name == 'ratio' else name}_{label}": value for name, value in measured.items() if name != "open_s"}
+        found |= {
+            f"recall_{'ratio' if name == 'ratio' else name}_{label}": value
+            for name, value in measured.items()
+            if name != "open_s"
+        }
         found[f"open_s_{label}"] = measured["open_s"]
     return found | many_scopes(turns, chosen, folder, scopes)
 

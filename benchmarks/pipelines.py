@@ -1,12 +1,13 @@
 """What pipelines cost beside the work they do: `python -m benchmarks.pipelines --json FILE`.
 
-`us_per_step`: what the engine adds to a step, from a chain of 100 steps that do nothing (median of runs; `_checkpointed`: each step is kept in
-SQLite; `us_per_effect`: steps that must be kept before the next one begins). `map_ratio`: 1,000 items over a model that takes 100 ms, 200 at once,
-in units of the least possible time. `haystack_us_per_step`: a graph of ten steps in haystack-ai's pipeline (null without haystack-ai: `make
-bench-peers`), `ten_us_per_step`: the same graph in ours. `load_ms_100_steps`: reading and checking a file of 100 steps. `validate_s`: `orchestrator
-validate` as a process, and `python_s` what of it is Python's own start with click, yaml and pydantic. `kills`: how often a run was killed with -9 at
-a random moment and resumed; of those runs, `different_outputs` gave another output than a run that nobody killed, and `repeated_side_effects`
-counts what was done twice.
+`us_per_step`: what the engine adds to a step, from a chain of 100 steps that do nothing (median of runs;
+`_checkpointed`: each step is kept in SQLite; `us_per_effect`: steps that must be kept before the next one begins).
+`map_ratio`: 1,000 items over a model that takes 100 ms, 200 at once, in units of the least possible time.
+`haystack_us_per_step`: a graph of ten steps in haystack-ai's pipeline (null without haystack-ai: `make bench-peers`),
+`ten_us_per_step`: the same graph in ours. `load_ms_100_steps`: reading and checking a file of 100 steps. `validate_s`:
+`orchestrator validate` as a process, and `python_s` what of it is Python's own start with click, yaml and pydantic.
+`kills`: how often a run was killed with -9 at a random moment and resumed; of those runs, `different_outputs` gave
+another output than a run that nobody killed, and `repeated_side_effects` counts what was done twice.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from typing import Any
 from benchmarks.output import write_json
 from orchestrator import Orchestrator
 from orchestrator.backends.base import LocalBackend, Request
-from orchestrator.pipeline import Host, Pipeline
+from orchestrator.pipeline import Pipeline, Runtime
 from orchestrator.router import ModelProfile
 from orchestrator.storage.database import SqliteDatabase
 from orchestrator.storage.runs import Runs
@@ -83,7 +84,7 @@ async def us_per_step(folder: Path, *, kept: bool) -> float:
     pipeline = Pipeline.load(written(folder, chain_of(CHAIN)), root=folder)
     runs = Runs(SqliteDatabase(folder / "runs.db")) if kept else None
     taken = []
-    async with Host(runs=runs) as host:
+    async with Runtime(runs=runs) as host:
         for _ in range(REPEATS):
             began = time.perf_counter()
             found = await pipeline.run({}, host=host)
@@ -104,7 +105,7 @@ async def us_per_effect(folder: Path) -> float:
     path = written(folder, f"{tools}steps:\n  s0: {{say: 0}}\n{following}")
     pipeline = Pipeline.load(path, root=folder, allow_python=True)
     taken = []
-    async with Host(runs=Runs(SqliteDatabase(folder / "effects.db"))) as host:
+    async with Runtime(runs=Runs(SqliteDatabase(folder / "effects.db"))) as host:
         for _ in range(10):
             began = time.perf_counter()
             await pipeline.run({}, host=host)
@@ -115,12 +116,13 @@ async def us_per_effect(folder: Path) -> float:
 async def map_ratio(folder: Path) -> float:
     text = f"""
 inputs: {{many: list}}
-steps: {{m: {{map: "${{inputs.many}}", at_once: {AT_ONCE}, do: {{a: {{ask: waiting, prompt: "item ${{item}}"}}}}, output: "${{a.text}}"}}}}
+steps: {{m: {{map: "${{inputs.many}}", at_once: {AT_ONCE}, do: {{a: {{ask: waiting, prompt: "item ${{item}}"}}}},
+    output: "${{a.text}}"}}}}
 output: ${{len(m)}}
 """
     pipeline = Pipeline.load(written(folder, text), root=folder)
     taken = []
-    async with Orchestrator({"waiting": Waiting()}) as engine, Host(engine) as host:
+    async with Orchestrator({"waiting": Waiting()}) as engine, Runtime(engine) as host:
         for _ in range(3):
             began = time.perf_counter()
             found = await pipeline.run({"many": list(range(ITEMS))}, host=host)
@@ -136,12 +138,18 @@ def load_ms(folder: Path) -> float:
     search: adaptive
     prompt: "Answer ${{inputs.q}} from ${{facts{i}.text}}"
     quality: 0.9
-    verify: [arithmetic, {{cites: {{sources: "${{facts{i}.items}}"}}}}, {{judge: {{rubric: is it kind?, at_least: 0.8}}}}]
-  each{i}: {{map: "${{reply{i}.entities}}", as: entity, at_once: 8, do: {{found{i}: {{say: "${{entity.name}}: ${{reply{i}.confidence}}"}}}}}}
+    verify: [arithmetic, {{cites: {{sources: "${{facts{i}.items}}"}}}}, {{judge: {{rubric: is it kind?,
+        at_least: 0.8}}}}]
+  each{i}: {{map: "${{reply{i}.entities}}", as: entity, at_once: 8,
+      do: {{found{i}: {{say: "${{entity.name}}: ${{reply{i}.confidence}}"}}}}}}
   end{i}: {{branch: [{{when: "${{reply{i}.confidence > 0.5}}", give: "${{reply{i}.text}}"}}, {{otherwise: unsure}}]}}
 """
     outputs = ", ".join(f'"${{end{i}}}"' for i in range(20))
-    text = "inputs: {q: text, user: text}\nsteps:\n" + "".join(four.format(i=i) for i in range(20)) + f"output: [{outputs}]\n"
+    text = (
+        "inputs: {q: text, user: text}\nsteps:\n"
+        + "".join(four.format(i=i) for i in range(20))
+        + f"output: [{outputs}]\n"
+    )
     path = written(folder, text)
     Pipeline.load(path, root=folder)
     taken = []
@@ -165,7 +173,7 @@ def process_s(arguments: list[str], folder: Path, times: int = 7) -> float:
 async def ten_us(folder: Path) -> float:
     pipeline = Pipeline.load(written(folder, TEN), root=folder)
     taken = []
-    async with Host() as host:
+    async with Runtime() as host:
         for n in range(300):
             began = time.perf_counter()
             await pipeline.run({"n": n}, host=host)
@@ -268,7 +276,7 @@ async def killed_run(folder: str, id: str, *, resume: bool) -> None:
     pipeline = Pipeline.load(here / "pipeline.yaml", root=here)
     runs = Runs(SqliteDatabase(here / "runs.db"))
     memory = Memory(here / "memory.db")
-    async with Orchestrator({"m": Saying()}, memory=memory) as engine, Host(engine, runs=runs) as host:
+    async with Orchestrator({"m": Saying()}, memory=memory) as engine, Runtime(engine, runs=runs) as host:
         print("begun", flush=True)
         if resume and runs.find("", id) is not None:
             found = await pipeline.resume(id, host=host)
@@ -335,15 +343,23 @@ def kills(folder: Path, times: int, rng: random.Random) -> dict[str, int]:
             different += output != expected
     finally:
         booking.close()
-    return {"kills": killed, "different_outputs": different, "repeated_side_effects": _repeated(folder, booking, db, number + 1)}
+    return {
+        "kills": killed,
+        "different_outputs": different,
+        "repeated_side_effects": _repeated(folder, booking, db, number + 1),
+    }
 
 
-def _until_it_ends(folder: Path, id: str, usual_s: float | None, rng: random.Random, most: int = 3) -> tuple[str, float, int]:
+def _until_it_ends(
+    folder: Path, id: str, usual_s: float | None, rng: random.Random, most: int = 3
+) -> tuple[str, float, int]:
     """(output, seconds of the last part, how often it was killed)."""
     killed = 0
     while True:
         code = CHILD.format(root=str(ROOT), folder=str(folder), run=id, resume=killed > 0)
-        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         assert process.stdout is not None
         process.stdout.readline()
         began = time.perf_counter()
@@ -387,7 +403,9 @@ def measured(kill_times: int) -> dict[str, Any]:
         command = str(Path(sys.executable).with_name("orchestrator"))
         written(folder, TEN)
         found["validate_s"] = round(process_s([command, "validate", "pipeline.yaml"], folder), 3)
-        found["python_s"] = round(process_s([sys.executable, "-c", "import click, yaml, pydantic; pydantic.BaseModel"], folder), 3)
+        found["python_s"] = round(
+            process_s([sys.executable, "-c", "import click, yaml, pydantic; pydantic.BaseModel"], folder), 3
+        )
     with tempfile.TemporaryDirectory() as name:
         found |= kills(Path(name), kill_times, random.Random(7))
     return found

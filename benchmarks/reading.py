@@ -1,10 +1,13 @@
-"""Are two recorded answers judged the same exactly when both are right? `python -m benchmarks.reading --data DIR --json FILE`.
+"""Are two recorded answers judged the same exactly when both are right?
 
-For every ordered pair of answers to one question, the first of which is recorded right: `merge_precision` is the share of the pairs judged the same
-in which the other one is recorded right, too; `merge_recall` the share of the pairs of right answers that are judged the same. `non_answers_recall`
-is the share of the answers from which the data set itself could extract nothing that are read as no answer, or as none that is stated for sure; for
-tools, where nothing is extracted, that of the texts in tests/non_answers.jsonl that are labelled as non-answers (the rules were written with these at
-hand). `us_per_answer` is the time of reading (tools: of comparing) alone, the median of three passes.
+`python -m benchmarks.reading --data DIR --json FILE`.
+
+For every ordered pair of answers to one question, the first of which is recorded right: `merge_precision` is the share
+of the pairs judged the same in which the other one is recorded right, too; `merge_recall` the share of the pairs of
+right answers that are judged the same. `non_answers_recall` is the share of the answers from which the data set itself
+could extract nothing that are read as no answer, or as none that is stated for sure; for tools, where nothing is
+extracted, that of the texts in tests/non_answers.jsonl that are labelled as non-answers (the rules were written with
+these at hand). `us_per_answer` is the time of reading (tools: of comparing) alone, the median of three passes.
 
 Only the test part is looked at: a random 70 % of the questions (seed 0); the reader was written on the other 30 %.
 """
@@ -44,8 +47,9 @@ def read_rows(folder: Path, name: str) -> list[dict[str, Any]]:
 
 
 def count_pairs(right: Sequence[bool], is_same: Sequence[Sequence[bool]]) -> tuple[int, int, int]:
-    """Of answers with these grades, where `is_same[i][j]` says which are judged the same: pairs judged the same and both right, judged the
-    same and one wrong, both right and not judged the same.
+    """Of answers with these grades, where `is_same[i][j]` says which are judged the same.
+
+    Pairs judged the same and both right, judged the same and one wrong, both right and not judged the same.
     """
     both = merged_wrong = missed = 0
     for i, ok in enumerate(right):
@@ -83,10 +87,14 @@ def measure_texts(folder: Path, task: str) -> dict[str, float | None]:
         same = [[bool(compare(x, y, prompt)) for y in readings] for x in readings]
         pairs.append(count_pairs([bool(row["correct"]) for row in rows], same))
         non_answers += [
-            reading.value is None or not reading.is_sure for row, reading in zip(rows, readings, strict=True) if row["answer"] is None
+            reading.value is None or not reading.is_sure
+            for row, reading in zip(rows, readings, strict=True)
+            if row["answer"] is None
         ]
     texts = [(row["output"] or "", prompts[query_id]) for query_id, rows in answers.items() for row in rows]
-    return summary(pairs, non_answers, time_of(lambda: [read_answer(text, prompt) for text, prompt in texts]) / len(texts))
+    return summary(
+        pairs, non_answers, time_of(lambda: [read_answer(text, prompt) for text, prompt in texts]) / len(texts)
+    )
 
 
 def measure_tools(folder: Path) -> dict[str, float | None]:
@@ -104,7 +112,11 @@ def measure_tools(folder: Path) -> dict[str, float | None]:
         same = [[bool(equivalent_calls(x, y, tools)) for y in calls] for x in calls]
         pairs.append(count_pairs([bool(row["correct"]) for row in rows], same))
         jobs += [(calls[0], each, tools) for each in calls]
-    labelled = [row for row in map(json.loads, LABELLED.read_text(encoding="utf-8").splitlines()) if row["source"].startswith("tools/")]
+    labelled = [
+        row
+        for row in map(json.loads, LABELLED.read_text(encoding="utf-8").splitlines())
+        if row["source"].startswith("tools/")
+    ]
     non_answers = [read_answer(row["text"], row["query"]).value is None for row in labelled if row["label"] != "answer"]
     return summary(pairs, non_answers, time_of(lambda: [equivalent_calls(*job) for job in jobs]) / len(jobs))
 

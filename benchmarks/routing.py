@@ -1,8 +1,11 @@
-"""The router against RouteLLM's protocol, its speed, its guarantee and its robustness: `python -m benchmarks.routing --data DIR --json FILE`.
+"""The router against RouteLLM's protocol, its speed, its guarantee and its robustness.
 
-For each of three seeds the questions are cut into five folds; the router is trained on `labels` random questions of four (the fifth is never
-seen) and ranks the fifth by predicted gain, P(strong right) - P(weak right). CPT in per cent of strong calls. Shrinkage is chosen inside
-each training set by cross-validation. `--quick` runs one seed and one fold (for tests).
+`python -m benchmarks.routing --data DIR --json FILE`.
+
+For each of three seeds the questions are cut into five folds; the router is trained on `labels` random questions of
+four (the fifth is never seen) and ranks the fifth by predicted gain, P(strong right) - P(weak right). CPT in per cent
+of strong calls. Shrinkage is chosen inside each training set by cross-validation. `--quick` runs one seed and one fold
+(for tests).
 """
 
 from __future__ import annotations
@@ -53,7 +56,9 @@ def load(data: Path) -> dict[str, Questions]:
     found = {}
     for name in ("mmlu", "gsm8k"):
         own = [row for row in rows if row["dataset"] == name]
-        weak, strong = (np.array([row[column] for row in own], dtype=float) for column in ("weak_correct", "strong_correct"))
+        weak, strong = (
+            np.array([row[column] for row in own], dtype=float) for column in ("weak_correct", "strong_correct")
+        )
         found[name] = Questions([row["prompt"] for row in own], weak, strong)
     return found
 
@@ -76,9 +81,13 @@ def ranked(questions: Questions, labels: int | None, seeds: int, folds: int) -> 
             texts = [questions.texts[row] for row in test]
             p = model.predict_many(texts, [STRONG, WEAK])
             results.append(gap_recovered(p[:, 0] - p[:, 1], questions.weak[test], questions.strong[test]))
-            errors.append([expected_calibration_error(p[:, i], y[test]) for i, y in enumerate((questions.strong, questions.weak))])
+            errors.append(
+                [expected_calibration_error(p[:, i], y[test]) for i, y in enumerate((questions.strong, questions.weak))]
+            )
             print(f"  {labels or 'all'} labels, seed {seed}, fold {fold}: APGR {results[-1].apgr:.4f}", file=sys.stderr)
-    found: dict[str, Any] = {name: round(statistics.fmean(getattr(r, name) for r in results), 4) for name in ("apgr", "cpt50", "cpt80")}
+    found: dict[str, Any] = {
+        name: round(statistics.fmean(getattr(r, name) for r in results), 4) for name in ("apgr", "cpt50", "cpt80")
+    }
     found["apgr_sd"] = round(statistics.pstdev([r.apgr for r in results]), 4)
     found["calibration_error"] = {
         "strong": round(float(np.mean(errors, axis=0)[0]), 4),
@@ -88,7 +97,10 @@ def ranked(questions: Questions, labels: int | None, seeds: int, folds: int) -> 
 
 
 def decision_speed(questions: Questions) -> dict[str, float]:
-    """Microseconds from text to `Route` over 11 models, with the static encoder; decisions a second in batches of 256."""
+    """Microseconds from text to `Route` over 11 models, with the static encoder.
+
+    Decisions a second in batches of 256.
+    """
     names = [f"model-{i}" for i in range(11)]
     outcomes = [Outcome(questions.texts[i], name, float(questions.weak[i])) for i in range(300) for name in names]
     router = Router(train(outcomes, encoder=StaticEncoder()))
@@ -113,7 +125,9 @@ def decision_speed(questions: Questions) -> dict[str, float]:
 
 
 def guarantee(questions: Questions, *, splits: int, labels: int = 1_000, trained_on: int = 1_500) -> dict[str, Any]:
-    """How often a certified threshold breaks its promise on what it did not see, and how much it sends to the cheap model."""
+    """How often a certified threshold breaks its promise on what it did not see, and how much it sends to the cheap
+    model.
+    """
     rng = np.random.default_rng(0)
     order = rng.permutation(len(questions.texts))
     trained_on = min(trained_on, len(order) // 3)
@@ -134,7 +148,11 @@ def guarantee(questions: Questions, *, splits: int, labels: int = 1_000, trained
             broken += _loss(gain, weak, strong, unseen, threshold, kind) > promise.max_loss
             shares.append(float((gain[unseen] <= threshold).mean()))
             tuned = max(
-                (t for t in np.quantile(gain[known], np.arange(1, 101) / 100) if _loss(gain, weak, strong, known, t, kind) <= 0.05),
+                (
+                    t
+                    for t in np.quantile(gain[known], np.arange(1, 101) / 100)
+                    if _loss(gain, weak, strong, known, t, kind) <= 0.05
+                ),
                 default=-np.inf,
             )
             tuned_broken += _loss(gain, weak, strong, unseen, tuned, kind) > promise.max_loss
@@ -150,7 +168,9 @@ def _loss(gain: Any, weak: Any, strong: Any, rows: Any, threshold: float, kind: 
 
 
 def audits(*, runs: int, length: int = 3_000) -> dict[str, float]:
-    """False alarms at exactly the promised loss, and audits until the alarm at twice the promised loss (net losses, simulated)."""
+    """False alarms at exactly the promised loss, and audits until the alarm at twice the promised loss (net losses,
+    simulated).
+    """
     allowed = 0.05 / 0.39
 
     def first_alarm(rng: np.random.Generator, mean: float) -> float:
@@ -165,7 +185,10 @@ def audits(*, runs: int, length: int = 3_000) -> dict[str, float]:
 
     quiet = [first_alarm(np.random.default_rng(i), allowed) for i in range(runs)]
     shifted = [first_alarm(np.random.default_rng(10_000 + i), 2 * allowed) for i in range(runs)]
-    return {"false_alarm_rate_in_3000": sum(np.isfinite(quiet)) / runs, "median_audits_to_alarm": float(np.median(shifted))}
+    return {
+        "false_alarm_rate_in_3000": sum(np.isfinite(quiet)) / runs,
+        "median_audits_to_alarm": float(np.median(shifted)),
+    }
 
 
 def perturbed(text: str, rng: np.random.Generator) -> dict[str, str]:
@@ -187,7 +210,9 @@ def perturbed(text: str, rng: np.random.Generator) -> dict[str, str]:
 
 
 def flips(questions: Questions, *, trained_on: int = 1_500, asked: int = 400) -> dict[str, Any]:
-    """The share of decisions (cheap or strong, at the median gain) that change when only the clothes of the query do."""
+    """The share of decisions (cheap or strong, at the median gain) that change when only the clothes of the query
+    do.
+    """
     rng = np.random.default_rng(0)
     order = rng.permutation(len(questions.texts))
     trained_on, asked = min(trained_on, len(order) // 2), min(asked, len(order) // 2)

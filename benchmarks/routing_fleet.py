@@ -1,7 +1,10 @@
-"""Routing among 11 recorded models, and a new model that joins them: the parts `fleet` and `transfer` of `benchmarks.routing`.
+"""Routing among 11 recorded models, and a new model that joins them.
 
-All routers see the same random 30 % of the questions (graded answers of every model) and are judged on the other 70 %. A router's frontier is
-swept by the price of quality; AIQ is its mean height between the cheapest and the dearest single model (RouterBench, Hu et al. 2024).
+The parts `fleet` and `transfer` of `benchmarks.routing`.
+
+All routers see the same random 30 % of the questions (graded answers of every model) and are judged on the other 70 %.
+A router's frontier is swept by the price of quality; AIQ is its mean height between the cheapest and the dearest single
+model (RouterBench, Hu et al. 2024).
 """
 
 from __future__ import annotations
@@ -34,7 +37,11 @@ class Split:
     def outcomes(self, rows: list[int], models: list[str]) -> list[Outcome]:
         recorded = self.recorded
         columns = [recorded.models.index(name) for name in models]
-        return [Outcome(recorded.questions[row], recorded.models[c], float(recorded.right[row, c])) for row in rows for c in columns]
+        return [
+            Outcome(recorded.questions[row], recorded.models[c], float(recorded.right[row, c]))
+            for row in rows
+            for c in columns
+        ]
 
 
 def prepare(folder: Path, task: str, seed: int) -> Split:
@@ -45,7 +52,7 @@ def prepare(folder: Path, task: str, seed: int) -> Split:
 
 
 def frontier_of(data: Split, p: Array) -> list[Point]:
-    """Points of the policy "most P(right) - price * lambda" on the test questions, for each lambda."""
+    """Points of the policy "most P(correct) - price * lambda" on the test questions, for each lambda."""
     right, usd, rows = data.recorded.right[data.test], data.recorded.usd[data.test], np.arange(len(data.test))
     chosen = [(p - lam * data.mean_usd).argmax(axis=1) for lam in SWEEP]
     return [Point(float(usd[rows, c].mean()), float(right[rows, c].mean())) for c in chosen]
@@ -60,20 +67,32 @@ def compare(folder: Path, task: str, *, seed: int = 0) -> dict[str, Any]:
     recorded = data.recorded
     right, usd = recorded.right.astype(float), recorded.usd
     known_x, test_x, known_y = data.vectors[data.known], data.vectors[data.test], right[data.known]
-    single = [Point(float(usd[data.test, c].mean()), float(right[data.test, c].mean())) for c in range(len(recorded.models))]
+    single = [
+        Point(float(usd[data.test, c].mean()), float(right[data.test, c].mean())) for c in range(len(recorded.models))
+    ]
     low, high = min(p.cost_usd for p in single), max(p.cost_usd for p in single)
 
     model = train(data.outcomes(data.known, recorded.models), encoder=StaticEncoder())
-    ours = model.predict_many([recorded.questions[row] for row in data.test], [ModelProfile(name) for name in recorded.models])
+    ours = model.predict_many(
+        [recorded.questions[row] for row in data.test], [ModelProfile(name) for name in recorded.models]
+    )
     similarity = test_x @ known_x.T
     nearest = np.argsort(-similarity, axis=1)[:, :40]
     logistic = np.stack(
-        [_fitted(LogisticRegression(max_iter=500), known_x, known_y[:, c], test_x) for c in range(len(recorded.models))], axis=1
+        [
+            _fitted(LogisticRegression(max_iter=500), known_x, known_y[:, c], test_x)
+            for c in range(len(recorded.models))
+        ],
+        axis=1,
     )
-    perceptron = MLPRegressor(hidden_layer_sizes=(100,), max_iter=400, random_state=0).fit(known_x, known_y).predict(test_x)
+    perceptron = (
+        MLPRegressor(hidden_layer_sizes=(100,), max_iter=400, random_state=0).fit(known_x, known_y).predict(test_x)
+    )
     cheapest_right = np.where(recorded.right[data.test], usd[data.test], np.inf)
     solved = np.isfinite(cheapest_right.min(axis=1))
-    oracle = Point(float(np.where(solved, cheapest_right.min(axis=1), usd[data.test].min(axis=1)).mean()), float(solved.mean()))
+    oracle = Point(
+        float(np.where(solved, cheapest_right.min(axis=1), usd[data.test].min(axis=1)).mean()), float(solved.mean())
+    )
     found = {
         "router": frontier_of(data, ours),
         "nearest_neighbours": frontier_of(data, known_y[nearest].mean(axis=1)),
@@ -86,7 +105,8 @@ def compare(folder: Path, task: str, *, seed: int = 0) -> dict[str, Any]:
 
 
 def transfer(folder: Path, task: str, *, seed: int = 0) -> dict[str, dict[str, float]]:
-    """Log-loss on test questions of a model that joins with one number (its score, rounded to 0.05) and 0, 20 or 100 outcomes.
+    """Log-loss on test questions of a model that joins with one number (its score, rounded to 0.05) and 0, 20 or 100
+    outcomes.
 
     Beside it: had the model been there in training, and its share of right answers said of every question.
     """
@@ -106,7 +126,9 @@ def transfer(folder: Path, task: str, *, seed: int = 0) -> dict[str, dict[str, f
             sharpened = Learner(without).learn(data.outcomes(data.known[:outcomes], [name]), {name: profile})
             losses[f"{outcomes}_outcomes"] = _log_loss(sharpened.predict_many(questions, [profile])[:, 0], truth)
         losses["trained_with_it"] = _log_loss(everyone.predict_many(questions, [profile])[:, 0], truth)
-        losses["share_of_right_alone"] = _log_loss(np.full(len(truth), recorded.right[data.known, column].mean()), truth)
+        losses["share_of_right_alone"] = _log_loss(
+            np.full(len(truth), recorded.right[data.known, column].mean()), truth
+        )
         found[name] = losses
     return found
 

@@ -1,8 +1,11 @@
-"""What the search itself costs, with simulated models that only wait: `python -m benchmarks.search_overhead --json FILE`.
+"""What the search itself costs, with simulated models that only wait.
 
-`best_of_8_ratio`: eight drafts at once of a model that takes 200 ms, in units of 200 ms (median). `cpu_ms_per_call`: processor time of all that is
-around a model call which takes no time, routing and belief included. `queries_completed`: of 1,000 concurrent queries. `deadline_overshoot_p99_ms`:
-how much later than its deadline a query ends whose model takes ten times as long. `nano_usd_left_reserved`: held after 200 searches were cancelled.
+`python -m benchmarks.search_overhead --json FILE`.
+
+`best_of_8_ratio`: eight drafts at once of a model that takes 200 ms, in units of 200 ms (median). `cpu_ms_per_call`:
+processor time of all that is around a model call which takes no time, routing and belief included. `queries_completed`:
+of 1,000 concurrent queries. `deadline_overshoot_p99_ms`: how much later than its deadline a query ends whose model
+takes ten times as long. `nano_usd_left_reserved`: held after 200 searches were cancelled.
 """
 
 from __future__ import annotations
@@ -40,7 +43,12 @@ class Waiting(LocalBackend):
     async def complete(self, request: Request) -> Completion:
         await asyncio.sleep(self._latency_s)
         return Completion(
-            self.profile.name, str((request.seed or 0) % 3 + 40), Usage(20, 5), self._latency_s, self._latency_s, simulated=True
+            self.profile.name,
+            str((request.seed or 0) % 3 + 40),
+            Usage(20, 5),
+            self._latency_s,
+            self._latency_s,
+            simulated=True,
         )
 
 
@@ -70,7 +78,9 @@ async def cpu_ms_per_call() -> float:
 
 async def queries_completed() -> int:
     async with Orchestrator({"waiting": Waiting(LATENCY_S)}, strategy="single") as orchestrator:
-        answers = await asyncio.gather(*(orchestrator.answer(question(number)) for number in range(CONCURRENT)), return_exceptions=True)
+        answers = await asyncio.gather(
+            *(orchestrator.answer(question(number)) for number in range(CONCURRENT)), return_exceptions=True
+        )
     return sum(not isinstance(answer, BaseException) and bool(answer.text) for answer in answers)
 
 
@@ -87,7 +97,10 @@ async def deadline_overshoot_p99_ms() -> float:
 
 
 async def nano_left_reserved() -> int:
-    """Searches cancelled at random moments, each with a ledger of its own; billionths of a dollar that are still held afterwards."""
+    """Searches cancelled at random moments, each with a ledger of its own.
+
+    Billionths of a dollar that are still held afterwards.
+    """
     rng, backend, left = random.Random(0), Waiting(0.05), 0
     request = Request((Message("user", question(0)),), question(0))
     for number in range(CANCELLED):

@@ -21,10 +21,16 @@ Outcomes = np.ndarray[Any, np.dtype[np.float64]]
 def majorities(recorded: Recorded, calibration: Sequence[int], test: Sequence[int]) -> dict[str, dict[str, float]]:
     """Of the 3, 5 and 11 models that were best in calibration, whatever they cost; ties go to the better model."""
     by_accuracy = _by_accuracy(recorded, calibration)
-    return {f"majority_{k}": summary(_majority(recorded, by_accuracy[:k], test)) for k in MAJORITIES if k <= len(by_accuracy)}
+    return {
+        f"majority_{k}": summary(_majority(recorded, by_accuracy[:k], test))
+        for k in MAJORITIES
+        if k <= len(by_accuracy)
+    }
 
 
-def within(recorded: Recorded, calibration: Sequence[int], test: Sequence[int], max_usd_per_1k: float) -> dict[str, dict[str, float]]:
+def within(
+    recorded: Recorded, calibration: Sequence[int], test: Sequence[int], max_usd_per_1k: float
+) -> dict[str, dict[str, float]]:
     """The best single model, majority, and cascade of three by calibration whose price keeps to the limit there; kinds
     that are all too dear are left out.
 

@@ -1,4 +1,7 @@
-"""An answer that must be JSON of a given form. The first draft breaks the schema, the verifier says how, the revision mends it."""
+"""An answer that must be JSON of a given form.
+
+The first draft breaks the schema, the verifier says how, the revision mends it.
+"""
 
 import asyncio
 
@@ -6,7 +9,11 @@ from orchestrator import Completion, Orchestrator
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.router import ModelProfile
 
-SCHEMA = {"type": "object", "required": ["town", "year"], "properties": {"town": {"type": "string"}, "year": {"type": "integer"}}}
+SCHEMA = {
+    "type": "object",
+    "required": ["town", "year"],
+    "properties": {"town": {"type": "string"}, "year": {"type": "integer"}},
+}
 
 
 class Forgetful(LocalBackend):
@@ -14,12 +21,16 @@ class Forgetful(LocalBackend):
 
     async def complete(self, request: Request) -> Completion:
         told = '"year" is a required property' in request.messages[-1].content
-        return Completion(self.profile.name, '{"town": "Skerry Bay", "year": 1874}' if told else '{"town": "Skerry Bay"}')
+        return Completion(
+            self.profile.name, '{"town": "Skerry Bay", "year": 1874}' if told else '{"town": "Skerry Bay"}'
+        )
 
 
 async def main() -> None:
     async with Orchestrator({"forgetful": Forgetful(ModelProfile("forgetful", 0.0, 0.0, skill=0.8))}) as orchestrator:
-        answer = await orchestrator.answer("Where and when was the lighthouse lit first?", schema=SCHEMA, strategy="draft_critique_revise")
+        answer = await orchestrator.answer(
+            "Where and when was the lighthouse lit first?", schema=SCHEMA, strategy="draft_critique_revise"
+        )
     for candidate in answer.candidates:
         print(
             "draft   " if candidate.revises is None else "revision",

@@ -22,7 +22,10 @@ with Memory("notes.db") as memory:
 
     found = memory.recall("When does the ferry leave?", "shop/silas", token_budget=60)
     print(found.text)
-    print(f"{len(found.items)} of {found.searched} records in {found.tokens} tokens; best because of: {found.items[0].reason}")
+    print(
+        f"{len(found.items)} of {found.searched} records in {found.tokens} tokens; best because of: "
+        f"{found.items[0].reason}"
+    )
     print(
         "what Silas's scope knows of the safe:",
         [item.record.text for item in memory.recall("safe", "shop/silas").items if "safe" in item.record.text],

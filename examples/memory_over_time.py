@@ -1,4 +1,7 @@
-"""A memory over time: facts that end and stay as history, repeats with where they were said, a summary, a file that only its key opens."""
+"""A memory over time.
+
+Facts that end and stay as history, repeats with where they were said, a summary, a file that only its key opens.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,9 @@ from orchestrator.backends.local.calculator import CalculatorBackend
 from orchestrator.backends.local.extractive import ExtractiveBackend
 from orchestrator.memory import Memory
 
-with Orchestrator({"calculator": CalculatorBackend(), "extractive": ExtractiveBackend()}, memory=Memory("memory.db")) as orchestrator:
+with Orchestrator(
+    {"calculator": CalculatorBackend(), "extractive": ExtractiveBackend()}, memory=Memory("memory.db")
+) as orchestrator:
     orchestrator.remember_sync("The workshop is at 3 Tar Lane.", "shop", time=datetime(2019, 4, 2))
     orchestrator.remember_sync("We moved the workshop to 14 Harbour Street.", "shop", time=datetime(2024, 5, 18))
 
@@ -17,4 +19,7 @@ with Orchestrator({"calculator": CalculatorBackend(), "extractive": ExtractiveBa
         except NoAdequateModel as error:
             print(f"{question}\n  nobody here knows. {error.remedy}")
         else:
-            print(f"{question}\n  {answer.text}\n  P(right) {answer.confidence:.2f}, {answer.cost_usd} USD, by {answer.model}")
+            print(
+                f"{question}\n  {answer.text}\n  P(correct) {answer.confidence:.2f}, {answer.cost_usd} USD, by "
+                f"{answer.model}"
+            )

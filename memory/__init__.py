@@ -1,4 +1,6 @@
-"""Memory that needs no model call: remember text durably, recall the few facts a query needs inside a token budget, with citations.
+"""Memory that needs no model call.
+
+Remember text durably, recall the few facts a query needs inside a token budget, with citations.
 
 Names are loaded when first used.
 """
@@ -36,11 +38,21 @@ if TYPE_CHECKING:
 
 _HOME = {
     **dict.fromkeys(
-        ("Encoder", "HashingEncoder", "SentenceTransformerEncoder", "StaticEncoder", "default_encoder", "encoder_for"), "encoders.encoder"
+        ("Encoder", "HashingEncoder", "SentenceTransformerEncoder", "StaticEncoder", "default_encoder", "encoder_for"),
+        "encoders.encoder",
     ),
     **dict.fromkeys(("EndpointEncoder",), "encoders.endpoint"),
     **dict.fromkeys(
-        ("EncoderError", "EncoderMismatch", "InvalidRecord", "MemoryFailure", "NotErased", "QuotaExceeded", "ScopeError", "StoreError"),
+        (
+            "EncoderError",
+            "EncoderMismatch",
+            "InvalidRecord",
+            "MemoryFailure",
+            "NotErased",
+            "QuotaExceeded",
+            "ScopeError",
+            "StoreError",
+        ),
         "errors",
     ),
     **dict.fromkeys(("Memory",), "memory"),

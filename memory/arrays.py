@@ -11,7 +11,7 @@ Positions = NDArray[np.int64]
 Vectors = NDArray[np.float32]
 
 
-class Growing:
+class GrowableArray:
     """A one-dimensional array with room to spare. `view` is valid until the next `extend`."""
 
     def __init__(self, dtype: DTypeLike) -> None:

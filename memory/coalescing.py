@@ -24,7 +24,7 @@ class Waiting(Generic[J, R]):
         self.is_done = False
 
 
-class Together(Generic[J, R]):
+class Coalescer(Generic[J, R]):
     """`work` gets everything that waits, in order of arrival, while `lock` is held."""
 
     def __init__(self, lock: AbstractContextManager[Any], work: Callable[[list[Waiting[J, R]]], None]) -> None:
@@ -54,7 +54,7 @@ class EncodedTogether:
 
     def __init__(self, encode: Callable[[list[str]], Vectors]) -> None:
         self._encode = encode
-        self._together: Together[Sequence[str], Vectors] = Together(threading.Lock(), self._work)
+        self._together: Coalescer[Sequence[str], Vectors] = Coalescer(threading.Lock(), self._work)
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         return self._together.run(texts)

@@ -24,8 +24,8 @@ class StoreError(MemoryFailure, RuntimeError):
 
 
 class NotErased(StoreError):
-    """Records were deleted and are recalled no more, but their text is still in the log of the file, because another process has it open for reading.
-    Forget again when that has ended.
+    """Records were deleted and are recalled no more, but their text is still in the log of the file, because another
+    process has it open for reading. Forget again when that has ended.
     """
 
 

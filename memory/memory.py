@@ -1,4 +1,7 @@
-"""The memory of a fleet: `remember`, `recall`, `forget`, `summarize`, `export`. Synchronous and thread-safe; no model call anywhere."""
+"""The memory of a fleet: `remember`, `recall`, `forget`, `summarize`, `export`.
+
+Synchronous and thread-safe; no model call anywhere.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,17 @@ from types import TracebackType
 
 from orchestrator.memory.encoders.encoder import Encoder, default_encoder
 from orchestrator.memory.errors import EncoderMismatch, NotErased, StoreError
-from orchestrator.memory.record import Forgotten, Limits, Mention, NewRecord, Record, Scope, Summary, key_of, to_timestamp
+from orchestrator.memory.record import (
+    Forgotten,
+    Limits,
+    Mention,
+    NewRecord,
+    Record,
+    Scope,
+    Summary,
+    key_of,
+    to_timestamp,
+)
 from orchestrator.memory.retrieval.packing import Recall, pack
 from orchestrator.memory.retrieval.ranking import Ranking, Reranker, rank, recalled, reranked
 from orchestrator.memory.retrieval.scope_index import READS_BEFORE_SORTING, ScopeIndex
@@ -37,9 +50,9 @@ log = logging.getLogger(__name__)
 class Memory:
     """Remembers text under scopes and recalls the few records that a query needs.
 
-    `path` is an SQLite file (created when missing; `":memory:"` for none), or `postgresql://...` (extra `postgres`) for a memory that many machines
-    share. `cipher` seals what a file holds. `reranker` looks again at the best fifty records of each recall. `clock` gives seconds since 1970.
-    Errors are `memory.MemoryFailure` subclasses.
+    `path` is an SQLite file (created when missing; `":memory:"` for none), or `postgresql://...` (extra `postgres`) for
+    a memory that many machines share. `cipher` seals what a file holds. `reranker` looks again at the best fifty
+    records of each recall. `clock` gives seconds since 1970. Errors are `memory.MemoryFailure` subclasses.
     """
 
     def __init__(
@@ -95,7 +108,9 @@ class Memory:
         where = Scope.parse(scope)
         if not records:
             return []
-        key_of_record = {r: key_of(r.speaker, r.heading, r.text) for r in dict.fromkeys(records)}  # a million equal lines are encoded once
+        key_of_record = {
+            r: key_of(r.speaker, r.heading, r.text) for r in dict.fromkeys(records)
+        }  # a million equal lines are encoded once
         keys = list(dict.fromkeys(key_of_record.values()))
         while True:
             encoder = self._encoder
@@ -112,7 +127,9 @@ class Memory:
             for i, is_repeat, r in zip(added.ids, added.is_repeat, records, strict=True)
         ]
 
-    def remember_stream(self, records: Iterable[NewRecord], scope: str | Scope = DEFAULT_SCOPE, *, batch: int = 256) -> Iterator[Record]:
+    def remember_stream(
+        self, records: Iterable[NewRecord], scope: str | Scope = DEFAULT_SCOPE, *, batch: int = 256
+    ) -> Iterator[Record]:
         """Stores records as they come, however many, by `batch` at a time: each is durable when it is yielded."""
         waiting = iter(records)
         while taken := list(islice(waiting, batch)):
@@ -131,13 +148,15 @@ class Memory:
     ) -> Recall:
         """The records of `scope` that best serve `query`, at most `limit`, packed into `token_budget` tokens.
 
-        Records that a newer one has superseded are left out unless the query asks about the past, or `history` says so. `as_of` recalls what was
-        known and true at that moment. `diversity` in [0, 1] passes over what resembles records already taken (maximal marginal relevance).
-        Raises `ValueError` on a number out of range. An unknown scope or an empty query recalls nothing.
+        Records that a newer one has superseded are left out unless the query asks about the past, or `history` says so.
+        `as_of` recalls what was known and true at that moment. `diversity` in [0, 1] passes over what resembles records
+        already taken (maximal marginal relevance). Raises `ValueError` on a number out of range. An unknown scope or an
+        empty query recalls nothing.
         """
         if token_budget < 0 or (limit is not None and limit < 0) or not 0.0 <= diversity <= 1.0:
             raise ValueError(
-                f"token_budget and limit must not be negative, diversity must be in [0, 1] (got {token_budget}, {limit}, {diversity})"
+                f"token_budget and limit must not be negative, diversity must be in [0, 1] (got {token_budget}, "
+                f"{limit}, {diversity})"
             )
         where = Scope.parse(scope)
         self._expire(where)
@@ -150,12 +169,17 @@ class Memory:
         if self._reranker is not None:
             ranking = reranked(asked, ranking, records, self._reranker)
         found, vectors = recalled(ranking, records)
-        return pack(query, where.path, found, token_budget=token_budget, searched=searched, vectors=vectors, diversity=diversity)
+        return pack(
+            query, where.path, found, token_budget=token_budget, searched=searched, vectors=vectors, diversity=diversity
+        )
 
     def forget(self, scope: str | Scope, ids: Sequence[int] | None = None) -> Forgotten:
-        """Deletes records for good: those of `ids`, or the whole scope. When this returns, their text is no longer in the file.
+        """Deletes records for good: those of `ids`, or the whole scope.
 
-        Raises `NotErased` where they are deleted, but another process reads the file since before, so that its log still holds them.
+        When this returns, their text is no longer in the file.
+
+        Raises `NotErased` where they are deleted, but another process reads the file since before, so that its log
+        still holds them.
         """
         where = Scope.parse(scope)
         try:
@@ -166,11 +190,16 @@ class Memory:
         return Forgotten(where.path, tuple(gone), datetime.now(UTC), self._store.count(where))
 
     def supersede(self, scope: str | Scope, old: int, *, by: int | None = None, at: datetime | None = None) -> None:
-        """Says that the record `old` was true until `at` (now), and which record tells what is true instead. Raises `KeyError` on unknown ids."""
+        """Says that the record `old` was true until `at` (now), and which record tells what is true instead.
+
+        Raises `KeyError` on unknown ids.
+        """
         where = Scope.parse(scope)
         if not self._store.supersede(where, old, by, at or datetime.fromtimestamp(self._clock(), UTC)):
             raise KeyError(
-                f"scope {where.path} does not hold both records m:{old} and m:{by}" if by else f"scope {where.path} holds no m:{old}"
+                f"scope {where.path} does not hold both records m:{old} and m:{by}"
+                if by
+                else f"scope {where.path} holds no m:{old}"
             )
 
     def mentions(self, scope: str | Scope, record_id: int) -> list[Mention]:
@@ -182,12 +211,19 @@ class Memory:
         return [Mention(first.time, first.session, first.source), *self._store.mentions(where, record_id)]
 
     def summarize(
-        self, scope: str | Scope = DEFAULT_SCOPE, *, session: str | None = None, token_budget: int = 300, writer: Writer | None = None
+        self,
+        scope: str | Scope = DEFAULT_SCOPE,
+        *,
+        session: str | None = None,
+        token_budget: int = 300,
+        writer: Writer | None = None,
     ) -> Summary:
-        """What the scope, or one session of it, is about, in at most `token_budget` tokens; brings the stored summaries up to date.
+        """What the scope, or one session of it, is about, in at most `token_budget` tokens.
 
-        Without a `writer` it consists of telling sentences, with citations. A writer is called with a prompt and returns a text with citations like
-        [m:12]; its sentences are kept if the records that they cite support them.
+        Brings the stored summaries up to date.
+
+        Without a `writer` it consists of telling sentences, with citations. A writer is called with a prompt and
+        returns a text with citations like [m:12]; its sentences are kept if the records that they cite support them.
         """
         where = Scope.parse(scope)
         self._expire(where)
@@ -200,7 +236,8 @@ class Memory:
     def limit(self, scope: str | Scope, *, max_records: int | None = None, ttl: timedelta | None = None) -> None:
         """Sets what the scope may hold, durably; without arguments lifts its limits.
 
-        Adding beyond `max_records` raises `QuotaExceeded`; records stored longer than `ttl` ago are gone from the next look at the scope on.
+        Adding beyond `max_records` raises `QuotaExceeded`; records stored longer than `ttl` ago are gone from the next
+        look at the scope on.
         """
         self._store.set_limits(Scope.parse(scope), Limits(max_records, ttl.total_seconds() if ttl else None))
 
@@ -229,9 +266,12 @@ class Memory:
         return self._store.scopes()
 
     def reencode(self, encoder: Encoder, on_progress: Callable[[int], None] | None = None) -> int:
-        """Encodes every record anew with `encoder`, while this and other threads go on recalling and remembering; returns how many.
+        """Encodes every record anew with `encoder`, while this and other threads go on recalling and remembering.
 
-        Other processes that have the memory open go on, too, until the switch; then they are told to open it again (`EncoderMismatch`).
+        Returns how many.
+
+        Other processes that have the memory open go on, too, until the switch; then they are told to open it again
+        (`EncoderMismatch`).
         """
         self._next = encoder
         done = reencode(self._store, encoder, on_progress)
@@ -239,18 +279,27 @@ class Memory:
         return done
 
     def warm(self, scope: str | Scope = DEFAULT_SCOPE) -> None:
-        """Reads the scope's index and waits until what recalls would have built in the background is built: for servers, before the first query."""
+        """Reads the scope's index and waits until what recalls would have built in the background is built.
+
+        For servers, before the first query.
+        """
         index = self._scope_index(Scope.parse(scope))
         for _ in range(READS_BEFORE_SORTING + 1):
             self.recall("", scope)
         index.wait()
 
     def compact(self) -> None:
-        """Rewrites the file without holes. Forgetting gives space back by itself as it becomes much; this gives back all."""
+        """Rewrites the file without holes.
+
+        Forgetting gives space back by itself as it becomes much; this gives back all.
+        """
         self._store.compact()
 
     def snapshot(self) -> None:
-        """Writes snapshots of the large scopes that were asked about and have grown since, so that they open fast. Closing does so, too."""
+        """Writes snapshots of the large scopes that were asked about and have grown since, so that they open fast.
+
+        Closing does so, too.
+        """
         if self._snapshots is not None:
             for index in list(self._indexes.values()):
                 self._keep_snapshot(index, self._snapshots)
@@ -265,11 +314,19 @@ class Memory:
     def __enter__(self) -> Memory:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def _ranked(
-        self, query: str, scope: Scope, wanted: int, token_budget: int | None, moment: float | None, history: bool | None
+        self,
+        query: str,
+        scope: Scope,
+        wanted: int,
+        token_budget: int | None,
+        moment: float | None,
+        history: bool | None,
     ) -> tuple[Ranking, int]:
         # A scope that holds nothing costs nothing: anybody may ask for any number of them.
         if scope.path not in self._indexes and not self._store.count(scope):
@@ -300,7 +357,9 @@ class Memory:
                     raise
 
     def _has_changed(self, encoder: Encoder) -> bool:
-        """Whether what failed with `encoder` may be tried again, because `reencode` has finished meanwhile (perhaps twice: there and back)."""
+        """Whether what failed with `encoder` may be tried again, because `reencode` has finished meanwhile (perhaps
+        twice: there and back).
+        """
         with self._lock:
             stored = self._store.state(Scope.parse(DEFAULT_SCOPE)).encoder
             if self._next is not None and stored == self._next.fingerprint:
@@ -335,19 +394,29 @@ class Memory:
             snapshots.drop(index.scope)
 
     def _scope_index(self, scope: Scope) -> ScopeIndex:
-        """The scope's index; those not used for longest are dropped (they can be rebuilt) when all together grow too large."""
+        """The scope's index.
+
+        Those not used for longest are dropped (they can be rebuilt) when all together grow too large.
+        """
         with self._lock:
             index = self._indexes.pop(scope.path, None)
             if index is None:
                 index = ScopeIndex(self._store, scope, self._encoder, coarse_from=self._thresholds.coarse_from)
                 while self._indexes and sum(map(len, self._indexes.values())) > self._thresholds.most_indexed:
                     self._indexes.pop(next(iter(self._indexes)))
-            self._indexes[scope.path] = index  # a dictionary keeps the order of insertion: the last one is the one used last
+            self._indexes[scope.path] = (
+                index  # a dictionary keeps the order of insertion: the last one is the one used last
+            )
             return index
 
 
 def open_store(
-    path: str | Path, fingerprint: str | None, dimensions: int, *, clock: Callable[[], float] = time.time, cipher: Cipher | None = None
+    path: str | Path,
+    fingerprint: str | None,
+    dimensions: int,
+    *,
+    clock: Callable[[], float] = time.time,
+    cipher: Cipher | None = None,
 ) -> RecordStore:
     """The store at a path or address. Without a fingerprint, whatever encoder it has: only to encode it anew."""
     if str(path).startswith(("postgresql://", "postgres://")):

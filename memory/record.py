@@ -20,19 +20,25 @@ class Scope:
 
     @classmethod
     def parse(cls, text: str | Scope) -> Scope:
-        """Raises `ScopeError` on an empty path, an empty or overlong segment, or characters outside letters, digits and `@.+:=_-`."""
+        """Raises `ScopeError` on an empty path, an empty or overlong segment, or characters outside letters, digits and
+        `@.+:=_-`.
+        """
         if isinstance(text, Scope):
             return text
         segments = text.split("/") if isinstance(text, str) else []
         if not 1 <= len(segments) <= 3 or not all(_SEGMENT.fullmatch(s) and s not in (".", "..") for s in segments):
-            raise ScopeError(f"scope {text!r} is not a path of one to three names like 'acme/ann/chat-7' (letters, digits, @.+:=_-)")
+            raise ScopeError(
+                f"scope {text!r} is not a path of one to three names like 'acme/ann/chat-7' (letters, digits, @.+:=_-)"
+            )
         return cls(text)
 
 
 @dataclass(frozen=True, slots=True)
 class NewRecord:
-    """A memory to be stored. `time` is when it was said or happened (naive times are taken as UTC); `session` groups turns, or parts of a document;
-    `heading` is what stands above a part of a document, and is found and shown with it.
+    """A memory to be stored.
+
+    `time` is when it was said or happened (naive times are taken as UTC); `session` groups turns, or parts of a
+    document; `heading` is what stands above a part of a document, and is found and shown with it.
     """
 
     text: str
@@ -52,8 +58,8 @@ class NewRecord:
 class Record:
     """One stored memory. `id` grows with insertion and is never reused; cite it as `m:ID`.
 
-    `said` counts how often the same was said, `last_said` when last. What it states was true until `valid_until` where a newer record,
-    `superseded_by`, says otherwise; `None` as far as is known.
+    `said` counts how often the same was said, `last_said` when last. What it states was true until `valid_until` where
+    a newer record, `superseded_by`, says otherwise; `None` as far as is known.
     """
 
     id: int
@@ -96,11 +102,13 @@ class Mention:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a scope, a session or a stretch of turns is about: `level` is "scope", "session" or "turns", `sources` the ids of the records it rests on,
-    `tokens` the budget that it was made for.
+    """What a scope, a session or a stretch of turns is about.
 
-    `made_by` is "extract" for sentences of the records themselves, else the name of the writer, each of whose sentences was checked against them, or
-    "extract instead of" that name where none could be kept.
+    `level` is "scope", "session" or "turns", `sources` the ids of the records it rests on, `tokens` the budget that it
+    was made for.
+
+    `made_by` is "extract" for sentences of the records themselves, else the name of the writer, each of whose sentences
+    was checked against them, or "extract instead of" that name where none could be kept.
     """
 
     level: str
@@ -114,7 +122,10 @@ class Summary:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a scope may hold: at most `max_records`, none older than `ttl_s` seconds since it was stored; `None` is no limit."""
+    """What a scope may hold: at most `max_records`, none older than `ttl_s` seconds since it was stored.
+
+    `None` is no limit.
+    """
 
     max_records: int | None = None
     ttl_s: float | None = None
@@ -142,11 +153,15 @@ class Forgotten:
 def check_text(text: object) -> None:
     """Raises `InvalidRecord` unless `text` is non-empty, encodable and at most `MAX_TEXT_CHARS` long."""
     if not isinstance(text, str):
-        raise InvalidRecord(f"a memory must be text (str), not {type(text).__name__}; decode bytes first, for example .decode('utf-8')")
+        raise InvalidRecord(
+            f"a memory must be text (str), not {type(text).__name__}; decode bytes first, for example .decode('utf-8')"
+        )
     if not text.strip():
         raise InvalidRecord("a memory must not be empty")
     if len(text) > MAX_TEXT_CHARS:
-        raise InvalidRecord(f"a memory of {len(text):,} characters is too long (limit {MAX_TEXT_CHARS:,}); split it into chunks")
+        raise InvalidRecord(
+            f"a memory of {len(text):,} characters is too long (limit {MAX_TEXT_CHARS:,}); split it into chunks"
+        )
     check_encodable(text, "text")
 
 
@@ -156,7 +171,9 @@ def check_encodable(text: str, field: str) -> None:
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
-        raise InvalidRecord(f"{field} is not valid Unicode at character {error.start} (a lone surrogate); repair it first") from None
+        raise InvalidRecord(
+            f"{field} is not valid Unicode at character {error.start} (a lone surrogate); repair it first"
+        ) from None
 
 
 def to_timestamp(time: datetime | None) -> float | None:

@@ -16,26 +16,38 @@ from orchestrator.memory.record import NewRecord, from_timestamp
 from orchestrator.memory.storage.encryption import Cipher
 
 BLOCK = 256
-_ROWS = "SELECT records.id, scopes.path, {columns} FROM records JOIN scopes ON scopes.id = scope_id WHERE records.id BETWEEN ? AND ?"
+_ROWS = (
+    "SELECT records.id, scopes.path, {columns} FROM records JOIN scopes ON scopes.id = scope_id WHERE records.id "
+    "BETWEEN ? AND ?"
+)
 _COLUMNS, _NEWER = "text, speaker, time, session, source", ", heading"  # schema 3
 
 
 @dataclass(frozen=True, slots=True)
 class Salvaged:
-    """`records` were read and stored anew, under new ids; `unreadable` ids are damaged, or were deleted before: a damaged file cannot tell."""
+    """`records` were read and stored anew, under new ids; `unreadable` ids are damaged, or were deleted before.
+
+    A damaged file cannot tell.
+    """
 
     records: int
     unreadable: int
 
 
-def salvage(damaged: str | Path, into: str | Path, *, encoder: Encoder | None = None, cipher: Cipher | None = None) -> Salvaged:
-    """Copies every readable record of `damaged` to the memory `into`, which must not exist yet; both are sealed by `cipher`, if there is one.
+def salvage(
+    damaged: str | Path, into: str | Path, *, encoder: Encoder | None = None, cipher: Cipher | None = None
+) -> Salvaged:
+    """Copies every readable record of `damaged` to the memory `into`, which must not exist yet.
+
+    Both are sealed by `cipher`, if there is one.
 
     Raises `StoreError` when not even the list of records can be read, or `into` exists.
     """
     damaged, into = Path(damaged), Path(into)
     if not damaged.exists() or into.exists():
-        raise StoreError(f"{damaged}: no such file" if not damaged.exists() else f"{into} exists already: choose a new file")
+        raise StoreError(
+            f"{damaged}: no such file" if not damaged.exists() else f"{into} exists already: choose a new file"
+        )
     database = sqlite3.connect(damaged, timeout=10.0, isolation_level=None)
     try:
         last = _last_id(database, damaged)
@@ -82,7 +94,11 @@ def _readable(database: sqlite3.Connection, last: int) -> Iterator[tuple[Any, ..
 def _record(row: tuple[Any, ...], cipher: Cipher | None) -> NewRecord | None:
     stored = (row[2], row[3], row[5], row[6], *row[7:])
     try:
-        parts = stored if cipher is None else [_text_of(row, cipher), *(cipher.unseal(part, row[1]).decode() for part in stored[1:])]
+        parts = (
+            stored
+            if cipher is None
+            else [_text_of(row, cipher), *(cipher.unseal(part, row[1]).decode() for part in stored[1:])]
+        )
         return NewRecord(parts[0], parts[1], from_timestamp(row[4]), *parts[2:])
     except (InvalidRecord, StoreError, TypeError, ValueError, OverflowError):
         return None

@@ -1,4 +1,7 @@
-"""A fleet of language models that acts as one: routed, remembered, verified, budgeted. Names are loaded when first used."""
+"""A fleet of language models that acts as one: routed, remembered, verified, budgeted.
+
+Names are loaded when first used.
+"""
 
 from __future__ import annotations
 

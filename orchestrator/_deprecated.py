@@ -1,6 +1,7 @@
 """Old import paths: they work for one release, with a `DeprecationWarning` that names the new path.
 
-Registered when `orchestrator` is imported, behind everything else that finds modules, so that a user's own `memory.py` always wins.
+Registered when `orchestrator` is imported, behind everything else that finds modules, so that a user's own `memory.py`
+always wins.
 """
 
 from __future__ import annotations
@@ -278,17 +279,91 @@ MODULES: dict[str, str] = {
 
 # Old module -> old name -> "new module:new name", for names that did not keep both their name and their file.
 NAMES: dict[str, dict[str, str]] = {
+    "memory.documents": {
+        "Block": "orchestrator.memory.ingest.documents:DocumentBlock",
+    },
+    "memory.growing": {
+        "Growing": "orchestrator.memory.arrays:GrowableArray",
+    },
     "memory.packing": {
+        "MOST_CHARS_PER_TOKEN": "orchestrator.memory.retrieval.packing:MAX_CHARS_PER_TOKEN",
         "estimate_tokens": "orchestrator.tokens.estimate:quick_tokens",
+    },
+    "memory.scope_index": {
+        "MOST_TELLING": "orchestrator.memory.retrieval.scope_index:MAX_TELLING",
+    },
+    "memory.sqlite_store": {
+        "MOST_FREED": "orchestrator.memory.storage.sqlite:MAX_FREED",
+    },
+    "memory.supported": {
+        "LEAST_SHARE": "orchestrator.memory.text.support:MIN_SHARE",
+    },
+    "memory.times": {
+        "Span": "orchestrator.memory.text.times:TimeSpan",
+    },
+    "memory.together": {
+        "Together": "orchestrator.memory.coalescing:Coalescer",
     },
     "orchestrator.backends.base": {
         "REMEMBERED_CHARS": "orchestrator.tokens.estimate:REMEMBERED_CHARS",
     },
+    "orchestrator.backends.cached_contents": {
+        "MOST_CACHES": "orchestrator.backends.http.gemini_cache:MAX_CACHES",
+    },
     "orchestrator.backends.caching": {
         "BYTES_PER_TOKEN": "orchestrator.tokens.estimate:BYTES_PER_ENGLISH_TOKEN",
+        "MOST_MARKS": "orchestrator.backends.http.prefix_cache:MAX_MARKS",
+        "MOST_PREFIXES": "orchestrator.backends.http.prefix_cache:MAX_PREFIXES",
+    },
+    "orchestrator.backends.concurrency": {
+        "LEAST_SLOW_S": "orchestrator.backends.http.concurrency_limit:MIN_SLOW_S",
+    },
+    "orchestrator.backends.dialects.anthropic": {
+        "LEAST_BUDGET": "orchestrator.backends.dialects.anthropic:MIN_BUDGET",
+        "MOST_BREAKPOINTS": "orchestrator.backends.dialects.anthropic:MAX_BREAKPOINTS",
+    },
+    "orchestrator.backends.embeddings": {
+        "MOST_CHARS": "orchestrator.backends.embeddings:MAX_CHARS",
+        "MOST_INPUTS": "orchestrator.backends.embeddings:MAX_INPUTS",
+    },
+    "orchestrator.backends.faults": {
+        "MOST_DETAIL_CHARS": "orchestrator.backends.provider_errors:MAX_DETAIL_CHARS",
+    },
+    "orchestrator.backends.relay": {
+        "Passage": "orchestrator.backends.relay:RelayedResponse",
+    },
+    "orchestrator.backends.remote": {
+        "Chunks": "orchestrator.backends.remote:ReadChunks",
+    },
+    "orchestrator.backends.simulated": {
+        "Problem": "orchestrator.backends.testing.simulated:SimulatedProblem",
+        "Reply": "orchestrator.backends.testing.simulated:SimulatedReply",
+    },
+    "orchestrator.backends.transports": {
+        "Answer": "orchestrator.backends.http.transport_choice:AnyResponse",
+    },
+    "orchestrator.backends.upstream": {
+        "Answering": "orchestrator.backends.http.upstream:PendingResponse",
+    },
+    "orchestrator.backends.usage": {
+        "MOST_TOKENS": "orchestrator.backends.usage:MAX_TOKENS",
     },
     "orchestrator.backends.wire": {
-        "WireError": "orchestrator.backends.provider_errors:WireError",
+        "MOST_BODY_BYTES": "orchestrator.backends.http.transport:MAX_BODY_BYTES",
+        "MOST_HEAD_BYTES": "orchestrator.backends.http.transport:MAX_HEAD_BYTES",
+        "MOST_IDLE": "orchestrator.backends.http.transport:MAX_IDLE",
+        "Reply": "orchestrator.backends.http.transport:HttpResponse",
+        "Wire": "orchestrator.backends.http.transport:HttpTransport",
+        "WireError": "orchestrator.backends.provider_errors:TransportError",
+    },
+    "orchestrator.budget.money": {
+        "MOST_BY_FLOAT": "orchestrator.budget.money:MAX_BY_FLOAT",
+    },
+    "orchestrator.cli.doctor": {
+        "Check": "orchestrator.cli.doctor:Finding",
+    },
+    "orchestrator.cli.provider_table": {
+        "MOST_SHOWN": "orchestrator.cli.provider_table:MAX_SHOWN",
     },
     "orchestrator.conclusion": {
         "concluded": "orchestrator.engine.answer:build_answer",
@@ -306,8 +381,8 @@ NAMES: dict[str, dict[str, str]] = {
         "GatewayConfig": "orchestrator.config.models:GatewayConfig",
         "JudgeConfig": "orchestrator.config.models:JudgeConfig",
         "LengthConfig": "orchestrator.config.models:LengthConfig",
-        "MOST_CHOICES": "orchestrator.config.models:MOST_CHOICES",
-        "MOST_NAMED": "orchestrator.config.models:MOST_NAMED",
+        "MOST_CHOICES": "orchestrator.config.models:MAX_CHOICES",
+        "MOST_NAMED": "orchestrator.config.models:MAX_NAMED",
         "MemoryConfig": "orchestrator.config.models:MemoryConfig",
         "ModelConfig": "orchestrator.config.models:ModelConfig",
         "OnlineConfig": "orchestrator.config.models:OnlineConfig",
@@ -322,6 +397,16 @@ NAMES: dict[str, dict[str, str]] = {
         "parse_config": "orchestrator.config.models:parse_config",
         "secret": "orchestrator.config.models:secret",
     },
+    "orchestrator.decisions": {
+        "Calibration": "orchestrator.decisions.calibration:ProbabilityCalibration",
+    },
+    "orchestrator.decisions.calibration": {
+        "Calibration": "orchestrator.decisions.calibration:ProbabilityCalibration",
+        "LEAST_EXAMPLES": "orchestrator.decisions.calibration:MIN_EXAMPLES",
+    },
+    "orchestrator.decisions.tokens": {
+        "MOST_OPTIONS": "orchestrator.decisions.token_logprobs:MAX_OPTIONS",
+    },
     "orchestrator.engine": {
         "Orchestrator": "orchestrator.engine.orchestrator:Orchestrator",
     },
@@ -334,25 +419,47 @@ NAMES: dict[str, dict[str, str]] = {
         "fleet_from_config": "orchestrator.fleet.build:fleet_from_config",
         "prices_of": "orchestrator.fleet.build:prices_of",
     },
+    "orchestrator.gateway.api.batch_runner": {
+        "MOST_LINES": "orchestrator.gateway.api.batch_runner:MAX_LINES",
+        "MOST_STORED_BYTES": "orchestrator.gateway.api.batch_runner:MAX_STORED_BYTES",
+    },
     "orchestrator.gateway.app": {
         "Serving": "orchestrator.gateway.api.services:Serving",
+    },
+    "orchestrator.gateway.asked": {
+        "Asked": "orchestrator.gateway.chat.request:ChatRequest",
     },
     "orchestrator.gateway.auxiliary": {
         "AuxiliaryModels": "orchestrator.gateway.api.auxiliary_models:AuxiliaryModels",
     },
     "orchestrator.gateway.batches": {
         "Batches": "orchestrator.gateway.api.batch_runner:BatchRunner",
+        "MOST_LINES": "orchestrator.gateway.api.batches:MAX_LINES",
+        "MOST_STORED_BYTES": "orchestrator.gateway.api.batches:MAX_STORED_BYTES",
+    },
+    "orchestrator.gateway.cache": {
+        "MOST_ALIKE": "orchestrator.gateway.chat.response_cache:MAX_ALIKE",
     },
     "orchestrator.gateway.chat": {
         "ENDPOINTS": "orchestrator.gateway.api.chat:ENDPOINTS",
-        "Order": "orchestrator.gateway.api.chat:Order",
+        "Order": "orchestrator.gateway.api.chat:CompletionSession",
         "complete": "orchestrator.gateway.api.chat:complete",
     },
+    "orchestrator.gateway.chat.job": {
+        "Job": "orchestrator.gateway.chat.job:ChatJob",
+    },
     "orchestrator.gateway.completions": {
-        "Job": "orchestrator.gateway.chat.job:Job",
+        "Job": "orchestrator.gateway.chat.job:ChatJob",
+        "LEAST_OUTPUT_TOKENS": "orchestrator.gateway.chat.completions:MIN_OUTPUT_TOKENS",
     },
     "orchestrator.gateway.endpoint": {
         "Param": "orchestrator.gateway.api.validators:Param",
+    },
+    "orchestrator.gateway.errors": {
+        "Problem": "orchestrator.gateway.errors:GatewayError",
+    },
+    "orchestrator.gateway.facts": {
+        "Facts": "orchestrator.gateway.chat.provenance:Provenance",
     },
     "orchestrator.gateway.http": {
         "CHUNKED_BYTES": "orchestrator.gateway.http.request:CHUNKED_BYTES",
@@ -369,26 +476,111 @@ NAMES: dict[str, dict[str, str]] = {
         "WATCHED_AFTER_S": "orchestrator.gateway.http.request:WATCHED_AFTER_S",
         "parse_json": "orchestrator.gateway.http.request:parse_json",
     },
+    "orchestrator.gateway.influence": {
+        "MOST_GRADES": "orchestrator.gateway.accounts.grade_limits:MAX_GRADES",
+    },
+    "orchestrator.gateway.keys": {
+        "MOST_REMEMBERED": "orchestrator.gateway.accounts.principals:MAX_REMEMBERED",
+        "MOST_SCOPE_SEGMENTS": "orchestrator.gateway.accounts.principals:MAX_SCOPE_SEGMENTS",
+    },
+    "orchestrator.gateway.limits": {
+        "Hold": "orchestrator.gateway.accounts.quota_leases:QuotaHold",
+        "Purse": "orchestrator.gateway.accounts.quota_leases:QuotaLease",
+    },
     "orchestrator.gateway.openapi": {
         "Validators": "orchestrator.gateway.api.validators:Validators",
         "schemas": "orchestrator.gateway.api.validators:schemas",
     },
+    "orchestrator.gateway.passing": {
+        "Part": "orchestrator.gateway.chat.passthrough:StreamPart",
+        "Source": "orchestrator.gateway.chat.passthrough:StreamSource",
+        "passed_on": "orchestrator.gateway.chat.passthrough:relay_stream",
+    },
     "orchestrator.gateway.problems": {
         "ANTHROPIC_TYPES": "orchestrator.gateway.errors:ANTHROPIC_TYPES",
-        "Problem": "orchestrator.gateway.errors:Problem",
+        "Problem": "orchestrator.gateway.errors:GatewayError",
         "broke_off": "orchestrator.gateway.errors:broke_off",
+        "problem_of": "orchestrator.gateway.http.error_mapping:to_gateway_error",
+    },
+    "orchestrator.gateway.recorder": {
+        "MOST_WAITING": "orchestrator.gateway.observability.recorder:MAX_WAITING",
+    },
+    "orchestrator.gateway.response_items": {
+        "MOST_NAME_CHARS": "orchestrator.gateway.api.response_items:MAX_NAME_CHARS",
+    },
+    "orchestrator.gateway.serve": {
+        "LEAST_KEY_BITS": "orchestrator.gateway.serve:MIN_KEY_BITS",
+        "LEAST_KEY_CHARS": "orchestrator.gateway.serve:MIN_KEY_CHARS",
+        "Prepared": "orchestrator.gateway.serve:PreparedGateway",
+    },
+    "orchestrator.gateway.sse": {
+        "MOST_HELD_BYTES": "orchestrator.gateway.http.sse:MAX_HELD_BYTES",
+        "MOST_LEARNED": "orchestrator.gateway.http.sse:MAX_LEARNED",
+        "Passage": "orchestrator.gateway.http.sse:SSEFilter",
+    },
+    "orchestrator.gateway.tab": {
+        "Tab": "orchestrator.gateway.accounts.request_account:RequestAccount",
+    },
+    "orchestrator.grading": {
+        "Example": "orchestrator.offline.grading:GradingExample",
     },
     "orchestrator.judging": {
         "MAX_TOKENS": "orchestrator.verification.judging:MAX_TOKENS",
         "asking": "orchestrator.verification.judging:asking",
         "criteria_of": "orchestrator.verification.judging:criteria_of",
     },
+    "orchestrator.memory.coarse": {
+        "LEAST_SHARE": "orchestrator.memory.retrieval.approximate_index:MIN_SHARE",
+        "MOST_LISTS": "orchestrator.memory.retrieval.approximate_index:MAX_LISTS",
+        "MOST_SHARE": "orchestrator.memory.retrieval.approximate_index:MAX_SHARE",
+    },
+    "orchestrator.memory.documents": {
+        "Block": "orchestrator.memory.ingest.documents:DocumentBlock",
+    },
+    "orchestrator.memory.endpoint": {
+        "_Refused": "orchestrator.memory.encoders.endpoint:_NoEmbeddings",
+    },
+    "orchestrator.memory.growing": {
+        "Growing": "orchestrator.memory.arrays:GrowableArray",
+    },
     "orchestrator.memory.packing": {
+        "MOST_CHARS_PER_TOKEN": "orchestrator.memory.retrieval.packing:MAX_CHARS_PER_TOKEN",
         "estimate_tokens": "orchestrator.tokens.estimate:quick_tokens",
+    },
+    "orchestrator.memory.relevance": {
+        "MOST_LINKED": "orchestrator.memory.retrieval.relevance:MAX_LINKED",
+    },
+    "orchestrator.memory.scope_index": {
+        "MOST_TELLING": "orchestrator.memory.retrieval.scope_index:MAX_TELLING",
+    },
+    "orchestrator.memory.sqlite_store": {
+        "MOST_FREED": "orchestrator.memory.storage.sqlite:MAX_FREED",
+    },
+    "orchestrator.memory.summaries": {
+        "_Sentence": "orchestrator.memory.summaries:_SummarySentence",
+    },
+    "orchestrator.memory.supported": {
+        "LEAST_SHARE": "orchestrator.memory.text.support:MIN_SHARE",
+    },
+    "orchestrator.memory.times": {
+        "Span": "orchestrator.memory.text.times:TimeSpan",
+    },
+    "orchestrator.memory.together": {
+        "Together": "orchestrator.memory.coalescing:Coalescer",
+    },
+    "orchestrator.online": {
+        "MOST_OUTCOMES": "orchestrator.learning.online:MAX_OUTCOMES",
+        "Online": "orchestrator.learning.online:OnlineLearner",
+    },
+    "orchestrator.pipeline": {
+        "Host": "orchestrator.pipeline.execution.runtime:Runtime",
+    },
+    "orchestrator.pipeline.at": {
+        "At": "orchestrator.pipeline.loading.check_context:LoaderCheckContext",
     },
     "orchestrator.pipeline.checking": {
         "Arithmetic": "orchestrator.verifiers.answers.arithmetic_check:ArithmeticVerifier",
-        "MOST_EQUATIONS": "orchestrator.verifiers.answers.arithmetic_check:MOST_EQUATIONS",
+        "MOST_EQUATIONS": "orchestrator.verifiers.answers.arithmetic_check:MAX_EQUATIONS",
         "NumberIs": "orchestrator.verifiers.answers.number_range:NumberRangeVerifier",
     },
     "orchestrator.pipeline.checks": {
@@ -410,31 +602,124 @@ NAMES: dict[str, dict[str, str]] = {
         "read_checks": "orchestrator.pipeline.checks.settings:read_checks",
         "sources_of": "orchestrator.pipeline.checks.settings:sources_of",
     },
+    "orchestrator.pipeline.choosing": {
+        "chosen": "orchestrator.pipeline.steps.labelling:choose_by_search",
+        "decided": "orchestrator.pipeline.steps.labelling:choose_by_decision",
+        "spread": "orchestrator.pipeline.steps.labelling:spread_confidence",
+    },
+    "orchestrator.pipeline.diagnostics": {
+        "MOST_SHOWN": "orchestrator.pipeline.language.diagnostics:MAX_SHOWN",
+    },
+    "orchestrator.pipeline.evaluation": {
+        "MOST_BITS": "orchestrator.pipeline.expressions.evaluation:MAX_BITS",
+        "MOST_CHARS": "orchestrator.pipeline.expressions.evaluation:MAX_CHARS",
+        "MOST_ITEMS": "orchestrator.pipeline.expressions.evaluation:MAX_ITEMS",
+    },
+    "orchestrator.pipeline.fields": {
+        "Takes": "orchestrator.pipeline.language.fields:ExpressionType",
+    },
     "orchestrator.pipeline.forecast": {
         "Forecast": "orchestrator.pipeline.language.contracts:Forecast",
     },
+    "orchestrator.pipeline.functions": {
+        "MOST_TEXT": "orchestrator.pipeline.expressions.functions:MAX_TEXT",
+    },
     "orchestrator.pipeline.host": {
+        "EngineOf": "orchestrator.pipeline.execution.runtime:EngineFactory",
+        "Host": "orchestrator.pipeline.execution.runtime:Runtime",
         "ToolFailed": "orchestrator.pipeline.errors:ToolFailed",
     },
+    "orchestrator.pipeline.keeping": {
+        "replayed": "orchestrator.pipeline.execution.durable:replay",
+        "resumed": "orchestrator.pipeline.execution.durable:resume",
+        "started": "orchestrator.pipeline.execution.durable:start",
+    },
     "orchestrator.pipeline.loading": {
-        "LEAST_SECRET": "orchestrator.pipeline.loading.loader:LEAST_SECRET",
+        "LEAST_SECRET": "orchestrator.pipeline.loading.loader:MIN_SECRET",
         "Loader": "orchestrator.pipeline.loading.loader:Loader",
-        "MOST_NESTING": "orchestrator.pipeline.loading.loader:MOST_NESTING",
-        "MOST_STEPS": "orchestrator.pipeline.loading.loader:MOST_STEPS",
+        "MOST_NESTING": "orchestrator.pipeline.loading.loader:MAX_NESTING",
+        "MOST_STEPS": "orchestrator.pipeline.loading.loader:MAX_STEPS",
         "load": "orchestrator.pipeline.loading.loader:load",
     },
     "orchestrator.pipeline.pipeline": {
         "InvalidInputs": "orchestrator.pipeline.errors:InvalidInputs",
     },
+    "orchestrator.pipeline.prompts": {
+        "MOST_CHARS": "orchestrator.pipeline.language.prompts:MAX_CHARS",
+        "MOST_ROUNDS": "orchestrator.pipeline.language.prompts:MAX_ROUNDS",
+    },
+    "orchestrator.pipeline.run": {
+        "MOST_VALUE_CHARS": "orchestrator.pipeline.execution.scheduler:MAX_VALUE_CHARS",
+        "Run": "orchestrator.pipeline.execution.scheduler:RunScheduler",
+    },
+    "orchestrator.pipeline.running": {
+        "Around": "orchestrator.pipeline.execution.step_context:ScopeLimits",
+        "Running": "orchestrator.pipeline.execution.step_context:RunningStep",
+    },
+    "orchestrator.pipeline.scope": {
+        "Scope": "orchestrator.pipeline.expressions.scope:NameScope",
+    },
+    "orchestrator.pipeline.sources": {
+        "MOST_CHARS": "orchestrator.pipeline.language.sources:MAX_CHARS",
+        "MOST_FILE_BYTES": "orchestrator.pipeline.language.sources:MAX_FILE_BYTES",
+        "MOST_INCLUDES": "orchestrator.pipeline.language.sources:MAX_INCLUDES",
+    },
+    "orchestrator.pipeline.step": {
+        "taken": "orchestrator.pipeline.language.step:expression_fields",
+    },
+    "orchestrator.pipeline.steps.classify": {
+        "LEAST_EXAMPLES": "orchestrator.pipeline.steps.classify:MIN_EXAMPLES",
+    },
+    "orchestrator.pipeline.steps.decide": {
+        "Question": "orchestrator.pipeline.steps.decide:QuestionField",
+    },
+    "orchestrator.pipeline.steps.loop": {
+        "MOST_ROUNDS": "orchestrator.pipeline.steps.loop:MAX_ROUNDS",
+    },
+    "orchestrator.pipeline.steps.map": {
+        "MOST_ITEMS": "orchestrator.pipeline.steps.map:MAX_ITEMS",
+    },
+    "orchestrator.pipeline.syntax": {
+        "MOST_CHARS": "orchestrator.pipeline.expressions.grammar:MAX_CHARS",
+        "MOST_DEPTH": "orchestrator.pipeline.expressions.grammar:MAX_DEPTH",
+        "Node": "orchestrator.pipeline.expressions.grammar:SyntaxNode",
+    },
+    "orchestrator.pipeline.templates": {
+        "Expression": "orchestrator.pipeline.expressions.templates:TemplateExpression",
+    },
     "orchestrator.pipeline.testing": {
         "TestResult": "orchestrator.pipeline.testing.testing:TestResult",
         "run_test": "orchestrator.pipeline.testing.testing:run_test",
     },
+    "orchestrator.pipeline.tools.http": {
+        "MOST_BYTES": "orchestrator.pipeline.tools.http:MAX_BYTES",
+    },
+    "orchestrator.pipeline.tools.openapi": {
+        "MOST_OPERATIONS": "orchestrator.pipeline.tools.openapi:MAX_OPERATIONS",
+    },
+    "orchestrator.pipeline.tools.sql": {
+        "MOST_ROWS": "orchestrator.pipeline.tools.sql:MAX_ROWS",
+    },
+    "orchestrator.pipeline.valuetypes": {
+        "MOST_NESTING": "orchestrator.pipeline.expressions.types:MAX_NESTING",
+    },
     "orchestrator.pipeline.verbs": {
         "GROUP": "orchestrator.plugins.entry_points:STEPS",
     },
+    "orchestrator.planning": {
+        "LEAST_CACHED_TOKENS": "orchestrator.engine.plan:MIN_CACHED_TOKENS",
+    },
+    "orchestrator.probing": {
+        "LEAST_COUNTED": "orchestrator.offline.probe:MIN_COUNTED",
+        "LEAST_RISE": "orchestrator.offline.probe:MIN_RISE",
+        "Point": "orchestrator.offline.probe:ProbePoint",
+    },
     "orchestrator.providers": {
         "PROVIDERS": "orchestrator.providers.table:PROVIDERS",
+    },
+    "orchestrator.router.conversation": {
+        "MOST_CONTEXT_CHARS": "orchestrator.router.features.conversation:MAX_CONTEXT_CHARS",
+        "MOST_SYSTEM_CHARS": "orchestrator.router.features.conversation:MAX_SYSTEM_CHARS",
     },
     "orchestrator.router.features": {
         "Floats": "orchestrator.router.features.features:Floats",
@@ -453,7 +738,7 @@ NAMES: dict[str, dict[str, str]] = {
         "Covers": "orchestrator.router.guarantee.certificate:Covers",
         "GRID": "orchestrator.router.guarantee.certificate:GRID",
         "Kind": "orchestrator.router.guarantee.certificate:Kind",
-        "MOST_LABELS": "orchestrator.router.guarantee.certificate:MOST_LABELS",
+        "MOST_LABELS": "orchestrator.router.guarantee.certificate:MAX_LABELS",
         "Promise": "orchestrator.router.guarantee.certificate:Promise",
         "Refusal": "orchestrator.router.guarantee.certificate:Refusal",
         "Setting": "orchestrator.router.guarantee.certificate:Setting",
@@ -465,11 +750,39 @@ NAMES: dict[str, dict[str, str]] = {
         "data_hash": "orchestrator.router.guarantee.certificate:data_hash",
         "fleet_settings": "orchestrator.router.guarantee.certificate:fleet_settings",
     },
+    "orchestrator.router.learner": {
+        "MOST_OUTCOMES": "orchestrator.router.learning.learner:MAX_OUTCOMES",
+    },
+    "orchestrator.router.replay": {
+        "Decision": "orchestrator.router.learning.replay:ReplayedDecision",
+    },
+    "orchestrator.router.speed": {
+        "LEAST_FOR_LINE": "orchestrator.router.speed:MIN_FOR_LINE",
+        "LEAST_SPREAD": "orchestrator.router.speed:MIN_SPREAD",
+    },
+    "orchestrator.router.success": {
+        "MOST_FLEETS": "orchestrator.router.success:MAX_FLEETS",
+    },
+    "orchestrator.search.actions": {
+        "Call": "orchestrator.search.actions:ModelAction",
+    },
+    "orchestrator.search.adaptive": {
+        "MOST_DRAWS": "orchestrator.search.strategies.adaptive:MAX_DRAWS",
+    },
     "orchestrator.search.calibration": {
         "Calibration": "orchestrator.search.calibration.calibration:Calibration",
         "FORMAT": "orchestrator.search.calibration.calibration:FORMAT",
-        "MOST_USD": "orchestrator.search.calibration.calibration:MOST_USD",
+        "MOST_USD": "orchestrator.search.calibration.calibration:MAX_USD",
         "calibrated_settings": "orchestrator.search.calibration.calibration:calibrated_settings",
+    },
+    "orchestrator.search.controller": {
+        "MOST_DIFF_LINES": "orchestrator.search.controller:MAX_DIFF_LINES",
+    },
+    "orchestrator.search.guessing": {
+        "MOST_CHARACTERS": "orchestrator.search.guessing:MAX_CHARACTERS",
+    },
+    "orchestrator.search.recording": {
+        "Step": "orchestrator.search.recording:RecordedStep",
     },
     "orchestrator.search.strategies": {
         "STRATEGIES": "orchestrator.search.strategies.registry:STRATEGIES",
@@ -477,10 +790,16 @@ NAMES: dict[str, dict[str, str]] = {
         "single": "orchestrator.search.strategies.registry:single",
         "starting_with": "orchestrator.search.strategies.registry:starting_with",
     },
+    "orchestrator.storage.database": {
+        "MOST_ROWS": "orchestrator.storage.database:MAX_ROWS",
+    },
+    "orchestrator.together": {
+        "Together": "orchestrator.engine.assessment_batcher:AssessmentBatcher",
+    },
     "orchestrator.tokens": {
         "FAMILIES": "orchestrator.tokens.estimate:FAMILIES",
         "FAMILY_THAT_COUNTS_MOST": "orchestrator.tokens.estimate:FAMILY_THAT_COUNTS_MOST",
-        "LEAST_BYTES_EACH": "orchestrator.tokens.estimate:LEAST_BYTES_EACH",
+        "LEAST_BYTES_EACH": "orchestrator.tokens.estimate:MIN_BYTES_EACH",
         "MARGIN": "orchestrator.tokens.estimate:MARGIN",
         "PARTS": "orchestrator.tokens.estimate:PARTS",
         "PartTokens": "orchestrator.tokens.estimate:PartTokens",
@@ -496,6 +815,36 @@ NAMES: dict[str, dict[str, str]] = {
         "request_bound": "orchestrator.tokens.estimate:request_bound",
         "request_estimate": "orchestrator.tokens.estimate:request_estimate",
     },
+    "orchestrator.verifiers": {
+        "Answer": "orchestrator.verifiers.answers.equivalence:CanonicalAnswer",
+        "Said": "orchestrator.verifiers.models.judge:ModelReply",
+    },
+    "orchestrator.verifiers.answers.arithmetic_check": {
+        "MOST_EQUATIONS": "orchestrator.verifiers.answers.arithmetic_check:MAX_EQUATIONS",
+    },
+    "orchestrator.verifiers.answers.choice": {
+        "Choice": "orchestrator.verifiers.answers.choice:ReadChoice",
+    },
+    "orchestrator.verifiers.answers.code_blocks": {
+        "Block": "orchestrator.verifiers.answers.code_blocks:CodeBlock",
+        "MOST_INDENT": "orchestrator.verifiers.answers.code_blocks:MAX_INDENT",
+    },
+    "orchestrator.verifiers.answers.equivalence": {
+        "Answer": "orchestrator.verifiers.answers.equivalence:CanonicalAnswer",
+    },
+    "orchestrator.verifiers.answers.formulas": {
+        "_Parser": "orchestrator.verifiers.answers.formulas:_FormulaParser",
+    },
+    "orchestrator.verifiers.answers.non_answers": {
+        "LEAST_CUT_CHARS": "orchestrator.verifiers.answers.non_answers:MIN_CUT_CHARS",
+        "LEAST_REPEATS": "orchestrator.verifiers.answers.non_answers:MIN_REPEATS",
+        "MOST_BEFORE_A_REQUEST": "orchestrator.verifiers.answers.non_answers:MAX_BEFORE_A_REQUEST",
+        "MOST_BEFORE_GIVING_UP": "orchestrator.verifiers.answers.non_answers:MAX_BEFORE_GIVING_UP",
+        "MOST_MATTER": "orchestrator.verifiers.answers.non_answers:MAX_MATTER",
+    },
+    "orchestrator.verifiers.answers.quantities": {
+        "LEAST_DIGITS": "orchestrator.verifiers.answers.quantities:MIN_DIGITS",
+    },
     "orchestrator.verifiers.code": {
         "Evaluated": "orchestrator.verifiers.code.unit_tests:Evaluated",
         "MAX_SHOWN": "orchestrator.verifiers.code.unit_tests:MAX_SHOWN",
@@ -507,6 +856,18 @@ NAMES: dict[str, dict[str, str]] = {
     "orchestrator.verifiers.form": {
         "LengthVerifier": "orchestrator.verifiers.form.regex_length:LengthVerifier",
         "RegexVerifier": "orchestrator.verifiers.form.regex_length:RegexVerifier",
+    },
+    "orchestrator.verifiers.judge": {
+        "Preference": "orchestrator.verifiers.models.judge:PairPreference",
+        "Said": "orchestrator.verifiers.models.judge:ModelReply",
+    },
+    "orchestrator.verifiers.sql": {
+        "MOST_STEPS": "orchestrator.verifiers.sql:MAX_STEPS",
+        "MOST_VALUE_BYTES": "orchestrator.verifiers.sql:MAX_VALUE_BYTES",
+    },
+    "router.conversation": {
+        "MOST_CONTEXT_CHARS": "orchestrator.router.features.conversation:MAX_CONTEXT_CHARS",
+        "MOST_SYSTEM_CHARS": "orchestrator.router.features.conversation:MAX_SYSTEM_CHARS",
     },
     "router.features": {
         "Floats": "orchestrator.router.features.features:Floats",
@@ -525,7 +886,7 @@ NAMES: dict[str, dict[str, str]] = {
         "Covers": "orchestrator.router.guarantee.certificate:Covers",
         "GRID": "orchestrator.router.guarantee.certificate:GRID",
         "Kind": "orchestrator.router.guarantee.certificate:Kind",
-        "MOST_LABELS": "orchestrator.router.guarantee.certificate:MOST_LABELS",
+        "MOST_LABELS": "orchestrator.router.guarantee.certificate:MAX_LABELS",
         "Promise": "orchestrator.router.guarantee.certificate:Promise",
         "Refusal": "orchestrator.router.guarantee.certificate:Refusal",
         "Setting": "orchestrator.router.guarantee.certificate:Setting",
@@ -536,6 +897,43 @@ NAMES: dict[str, dict[str, str]] = {
         "closest_enough": "orchestrator.router.guarantee.certificate:closest_enough",
         "data_hash": "orchestrator.router.guarantee.certificate:data_hash",
         "fleet_settings": "orchestrator.router.guarantee.certificate:fleet_settings",
+    },
+    "router.learner": {
+        "MOST_OUTCOMES": "orchestrator.router.learning.learner:MAX_OUTCOMES",
+    },
+    "router.replay": {
+        "Decision": "orchestrator.router.learning.replay:ReplayedDecision",
+    },
+    "router.speed": {
+        "LEAST_FOR_LINE": "orchestrator.router.speed:MIN_FOR_LINE",
+        "LEAST_SPREAD": "orchestrator.router.speed:MIN_SPREAD",
+    },
+    "router.success": {
+        "MOST_FLEETS": "orchestrator.router.success:MAX_FLEETS",
+    },
+    "verifiers": {
+        "Answer": "orchestrator.verifiers.answers.equivalence:CanonicalAnswer",
+        "Said": "orchestrator.verifiers.models.judge:ModelReply",
+    },
+    "verifiers.answers.arithmetic_check": {
+        "MOST_EQUATIONS": "orchestrator.verifiers.answers.arithmetic_check:MAX_EQUATIONS",
+    },
+    "verifiers.answers.choice": {
+        "Choice": "orchestrator.verifiers.answers.choice:ReadChoice",
+    },
+    "verifiers.answers.code_blocks": {
+        "Block": "orchestrator.verifiers.answers.code_blocks:CodeBlock",
+        "MOST_INDENT": "orchestrator.verifiers.answers.code_blocks:MAX_INDENT",
+    },
+    "verifiers.answers.equivalence": {
+        "Answer": "orchestrator.verifiers.answers.equivalence:CanonicalAnswer",
+    },
+    "verifiers.answers.non_answers": {
+        "LEAST_CUT_CHARS": "orchestrator.verifiers.answers.non_answers:MIN_CUT_CHARS",
+        "LEAST_REPEATS": "orchestrator.verifiers.answers.non_answers:MIN_REPEATS",
+    },
+    "verifiers.answers.quantities": {
+        "LEAST_DIGITS": "orchestrator.verifiers.answers.quantities:MIN_DIGITS",
     },
     "verifiers.code": {
         "Evaluated": "orchestrator.verifiers.code.unit_tests:Evaluated",
@@ -549,6 +947,14 @@ NAMES: dict[str, dict[str, str]] = {
         "LengthVerifier": "orchestrator.verifiers.form.regex_length:LengthVerifier",
         "RegexVerifier": "orchestrator.verifiers.form.regex_length:RegexVerifier",
     },
+    "verifiers.judge": {
+        "Preference": "orchestrator.verifiers.models.judge:PairPreference",
+        "Said": "orchestrator.verifiers.models.judge:ModelReply",
+    },
+    "verifiers.sql": {
+        "MOST_STEPS": "orchestrator.verifiers.sql:MAX_STEPS",
+        "MOST_VALUE_BYTES": "orchestrator.verifiers.sql:MAX_VALUE_BYTES",
+    },
 }
 
 
@@ -560,7 +966,7 @@ def install() -> None:
 
 
 def replace_package(old: str) -> None:
-    """Puts `orchestrator.<old>` in the place of the package `old`, which a checkout on the path offers under its old name."""
+    """Puts `orchestrator.<old>` in the place of the package `old`, which a checkout on the path still offers."""
     spec = _OldPaths().find_spec(old)
     assert spec is not None
     sys.modules[old] = module = _OldModule(old)
@@ -601,7 +1007,7 @@ def _warn(old: str, new: str) -> None:
 
 
 def _only_imports(path: str, module: object) -> bool:
-    """Whether a frame is the import system, this file, or a package that is being loaded by its old name: not who used the old name."""
+    """Whether a frame is the import system, this file, or a package loaded by its old name: not who used the name."""
     return path == __file__ or path.startswith("<frozen importlib") or module in PACKAGES
 
 
@@ -622,7 +1028,9 @@ class _OldModule(ModuleType):
 class _OldPaths:
     """Finds and loads what has moved (`importlib.abc.MetaPathFinder` and `Loader`)."""
 
-    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         top = name.partition(".")[0]
         if top not in PACKAGES and top != "orchestrator":
             return None
@@ -648,13 +1056,18 @@ class _OldPaths:
         from importlib.util import find_spec
 
         spec = find_spec(new_module(name))
-        return spec.loader.get_code(spec.name) if spec is not None and spec.loader is not None else None  # type: ignore[attr-defined]
+        found: CodeType | None = None
+        if spec is not None and spec.loader is not None:
+            found = spec.loader.get_code(spec.name)  # type: ignore[attr-defined]
+        return found
 
 
 class _OldNames:
     """Lets modules that lost a name resolve it: they are found and loaded as ever, and get a `__getattr__` then."""
 
-    def find_spec(self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None) -> ModuleSpec | None:
+    def find_spec(
+        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
         if name not in NAMES or name in MODULES or not name.startswith("orchestrator"):
             return None
         spec = PathFinder.find_spec(name, path, target)
@@ -664,7 +1077,14 @@ class _OldNames:
 
         def exec_module(module: ModuleType) -> None:
             load(module)
-            module.__dict__.setdefault("__getattr__", lambda missing: _resolve(name, missing))
+            before = module.__dict__.get("__getattr__")
+
+            def get(missing: str) -> Any:
+                if before is None or missing in NAMES[name]:
+                    return _resolve(name, missing)
+                return before(missing)
+
+            module.__dict__["__getattr__"] = get
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

@@ -1,4 +1,6 @@
-"""Everything that can go wrong, drawn as a tree. Each error has a stable `code`, says what happened and where, and what to do next.
+"""Everything that can go wrong, drawn as a tree.
+
+Each error has a stable `code`, says what happened and where, and what to do next.
 
 OrchestratorError
 ├── ConfigError            the configuration is missing or wrong (file:line:column)
@@ -60,7 +62,10 @@ class StorageError(OrchestratorError):
 
 
 class BudgetExceeded(OrchestratorError):
-    """Nothing was started that could overspend. `limit` names the limit that stopped it: usd, tokens, calls or seconds."""
+    """Nothing was started that could overspend.
+
+    `limit` names the limit that stopped it: usd, tokens, calls or seconds.
+    """
 
     code = "budget_exceeded"
 
@@ -70,14 +75,22 @@ class BudgetExceeded(OrchestratorError):
 
 
 class NoAdequateModel(OrchestratorError):
-    """No model at hand can answer. `tried` maps each model to why not; `trace` is what was done. `has_failed`: models could have
-    answered, but their servers failed, so that the same query may be answered later.
+    """No model at hand can answer.
+
+    `tried` maps each model to why not; `trace` is what was done. `has_failed`: models could have answered, but their
+    servers failed, so that the same query may be answered later.
     """
 
     code = "no_adequate_model"
 
     def __init__(
-        self, message: str, *, remedy: str = "", tried: dict[str, str] | None = None, trace: Any = None, has_failed: bool = False
+        self,
+        message: str,
+        *,
+        remedy: str = "",
+        tried: dict[str, str] | None = None,
+        trace: Any = None,
+        has_failed: bool = False,
     ) -> None:
         super().__init__(message, remedy=remedy)
         self.tried = tried or {}
@@ -89,10 +102,12 @@ class NoAdequateModel(OrchestratorError):
 
 
 class BackendError(OrchestratorError):
-    """A model could not be asked. `retryable` says whether the same call may succeed later, `status` is the HTTP status if there was one.
+    """A model could not be asked.
 
-    `may_be_billed` says that the model may have worked and the provider may charge for it: the worst case is settled, and whoever asks again
-    reserves again. `detail` is what the server itself said.
+    `retryable` says whether the same call may succeed later, `status` is the HTTP status if there was one.
+
+    `may_be_billed` says that the model may have worked and the provider may charge for it: the worst case is settled,
+    and whoever asks again reserves again. `detail` is what the server itself said.
     """
 
     code = "backend"

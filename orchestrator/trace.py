@@ -35,7 +35,9 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Progress as a user sees it: `recalled`, `routed`, `drafting`, `drafted`, `verified`, `criticising`, `criticised`, `revising`, `revised`,
+    """Progress as a user sees it.
+
+    `recalled`, `routed`, `drafting`, `drafted`, `verified`, `criticising`, `criticised`, `revising`, `revised`,
     `combining`, `combined`, `unaffordable`, `abstained`, `failed`, `answered`.
     """
 
@@ -51,13 +53,19 @@ class Recorded(Protocol):
 
 
 class Trace:
-    """Collects spans and passes events on; time never goes back, even if `clock` (seconds) does. `id` is 32 hex digits (W3C Trace Context).
+    """Collects spans and passes events on; time never goes back, even if `clock` (seconds) does.
+
+    `id` is 32 hex digits (W3C Trace Context).
 
     `search` is the search as it can be replayed (`orchestrator.search.replayed`); it holds the answers' texts.
     """
 
     def __init__(
-        self, *, id: str = "", clock: Callable[[], float] = time.perf_counter, on_event: Callable[[Event], None] | None = None
+        self,
+        *,
+        id: str = "",
+        clock: Callable[[], float] = time.perf_counter,
+        on_event: Callable[[Event], None] | None = None,
     ) -> None:
         self.id = id or secrets.token_hex(16)
         self._clock = clock

@@ -32,11 +32,12 @@ class Message:
 class Query:
     """What the caller wants answered. `text` is the last user message; `history` what came before it.
 
-    `schema` is a JSON Schema that the answer must satisfy; `quality` the P(right) in [0, 1] at which search stops; `criteria` what a critique judges
-    by. A right answer is worth `value_usd` and a second less to wait `usd_per_second` (`None`: as the fleet has it). With `may_abstain`, an answer
-    that is believed less than `quality` in the end is not given. Without `uses_memory`, nothing is recalled. `max_tokens` and `temperature` are
-    for every draft (`None`: as the fleet and the model have them). A `prompt` is what models read instead of `text`, under the rules `system` instead
-    of the usual ones; `sources` are what models that answer from notes look into, beside what is recalled.
+    `schema` is a JSON Schema that the answer must satisfy; `quality` the P(correct) in [0, 1] at which search stops;
+    `criteria` what a critique judges by. A right answer is worth `value_usd` and a second less to wait `usd_per_second`
+    (`None`: as the fleet has it). With `may_abstain`, an answer that is believed less than `quality` in the end is not
+    given. Without `uses_memory`, nothing is recalled. `max_tokens` and `temperature` are for every draft (`None`: as
+    the fleet and the model have them). A `prompt` is what models read instead of `text`, under the rules `system`
+    instead of the usual ones; `sources` are what models that answer from notes look into, beside what is recalled.
     """
 
     text: str
@@ -58,12 +59,17 @@ class Query:
 
     @classmethod
     def parse(cls, text: object, **fields: Any) -> Query:
-        """Checks raw input. Raises `InvalidQuery` on anything that is not usable text of at most 2,000,000 characters."""
+        """Checks raw input.
+
+        Raises `InvalidQuery` on anything that is not usable text of at most 2,000,000 characters.
+        """
         if isinstance(text, bytes | bytearray):
             try:
                 text = bytes(text).decode("utf-8")
             except UnicodeDecodeError as error:
-                raise InvalidQuery(f"the query is not UTF-8 (byte {error.start})", remedy="Decode it first, or send text") from None
+                raise InvalidQuery(
+                    f"the query is not UTF-8 (byte {error.start})", remedy="Decode it first, or send text"
+                ) from None
         if not isinstance(text, str):
             raise InvalidQuery(f"the query must be text, not {type(text).__name__}", remedy="Pass a str")
         if not text.strip():
@@ -79,14 +85,20 @@ class Query:
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
-            raise InvalidQuery(f"the query is not valid Unicode (character {error.start})", remedy="Repair the lone surrogate") from None
+            raise InvalidQuery(
+                f"the query is not valid Unicode (character {error.start})", remedy="Repair the lone surrogate"
+            ) from None
         quality = fields.get("quality")
         if quality is not None and not 0.0 <= quality <= 1.0:
-            raise InvalidQuery(f"quality must lie in [0, 1], not {quality!r}", remedy="0.9 asks for a 90 % chance of being right")
+            raise InvalidQuery(
+                f"quality must lie in [0, 1], not {quality!r}", remedy="0.9 asks for a 90 % chance of being right"
+            )
         for name in ("value_usd", "usd_per_second"):
             worth = fields.get(name)
             if worth is not None and not 0.0 <= worth < math.inf:
-                raise InvalidQuery(f"{name} must be a number of dollars, at least 0, not {worth!r}", remedy="value_usd=0.05 is 5 cents")
+                raise InvalidQuery(
+                    f"{name} must be a number of dollars, at least 0, not {worth!r}", remedy="value_usd=0.05 is 5 cents"
+                )
         return cls(text, **fields)
 
 
@@ -94,10 +106,10 @@ class Query:
 class Usage:
     """Tokens of one call, in the same words whoever counted them.
 
-    `prefill_tokens` are all tokens read; `cached_tokens` of them came from a cache, `cache_write_tokens` were written to one
-    (`cache_write_1h_tokens` of these for an hour), `audio_prefill_tokens` were sound, `tool_tokens` came from tools that the provider ran itself.
-    `output_tokens` are all tokens written; `reasoning_tokens` of them were thoughts, `audio_output_tokens` sound. `estimated` says that the backend
-    did not report them.
+    `prefill_tokens` are all tokens read; `cached_tokens` of them came from a cache, `cache_write_tokens` were written
+    to one (`cache_write_1h_tokens` of these for an hour), `audio_prefill_tokens` were sound, `tool_tokens` came from
+    tools that the provider ran itself. `output_tokens` are all tokens written; `reasoning_tokens` of them were
+    thoughts, `audio_output_tokens` sound. `estimated` says that the backend did not report them.
     """
 
     prefill_tokens: int = 0
@@ -134,10 +146,11 @@ class Usage:
 class Completion:
     """One answer of one model. `text` is `None` when the backend abstains, `note` then says why.
 
-    `confidence` is the backend's own P(right) where it has one (a calculator, a search over memory), else `None`. `certainty` is the mean
-    natural log-probability of the answer's tokens, where the request asked for it and the provider gives it. `others` are the further answers
-    of a call that asked for several; `usage` is that of all. `thoughts` are what the model let see of its reasoning. `unseen_calls` were made beside
-    this one and their answers never read, though their provider may charge for them: whoever pays books their worst case.
+    `confidence` is the backend's own P(correct) where it has one (a calculator, a search over memory), else `None`.
+    `certainty` is the mean natural log-probability of the answer's tokens, where the request asked for it and the
+    provider gives it. `others` are the further answers of a call that asked for several; `usage` is that of all.
+    `thoughts` are what the model let see of its reasoning. `unseen_calls` were made beside this one and their answers
+    never read, though their provider may charge for them: whoever pays books their worst case.
     """
 
     model: str
@@ -162,7 +175,9 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One answer under consideration: which model wrote it, as a draft, as a revision of which candidate (index), made of which candidates.
+    """One answer under consideration.
+
+    Which model wrote it, as a draft, as a revision of which candidate (index), made of which candidates.
 
     `way` is how it was found: in "words", or by a "program" that the model wrote and the sandbox ran.
     """
@@ -189,7 +204,13 @@ class Candidate:
     def as_dict(self) -> dict[str, Any]:
         """The candidate as JSON values, with its verdicts."""
         verdicts = [
-            {"verifier": v.verifier, "score": v.score, "passed": v.passed, "feedback": v.feedback, "cost_usd": v.cost_usd}
+            {
+                "verifier": v.verifier,
+                "score": v.score,
+                "passed": v.passed,
+                "feedback": v.feedback,
+                "cost_usd": v.cost_usd,
+            }
             for v in self.verdicts
         ]
         return {"model": self.model, "text": self.text, "way": self.way, "revises": self.revises, "verdicts": verdicts}
@@ -197,11 +218,13 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What the query cost beside what one call of `reference` would have, in USD; `saved_usd` is negative when routing and search cost more.
+    """What the query cost beside what one call of `reference` would have, in USD.
 
-    The reference is the model of a guarantee, else the most promising one that is not free. Its price is for the same prompt and an answer of its
-    usual length.
-    Failed and discarded attempts count against us. `None` stands for a price that is not known.
+    `saved_usd` is negative when routing and search cost more.
+
+    The reference is the model of a guarantee, else the most promising one that is not free. Its price is for the same
+    prompt and an answer of its usual length. Failed and discarded attempts count against us. `None` stands for a price
+    that is not known.
     """
 
     reference: str
@@ -211,15 +234,22 @@ class Receipt:
 
     @property
     def saved_usd(self) -> float | None:
-        return None if self.reference_cost_usd is None or self.cost_usd is None else self.reference_cost_usd - self.cost_usd
+        return (
+            None
+            if self.reference_cost_usd is None or self.cost_usd is None
+            else self.reference_cost_usd - self.cost_usd
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """The result. `confidence` is the posterior P(right) in [0, 1]; `partial` says that a deadline or budget cut the search short.
+    """The result.
 
-    `stopped` is why the search ended; `simulated` is true when any part came from a simulated model. `cost_usd` is what was settled; it is
-    `None` when a model without a known price was asked. When `abstained`, `text` is empty: the best of `candidates` is believed too little.
+    `confidence` is the posterior P(correct) in [0, 1]; `partial` says that a deadline or budget cut the search short.
+
+    `stopped` is why the search ended; `simulated` is true when any part came from a simulated model. `cost_usd` is what
+    was settled; it is `None` when a model without a known price was asked. When `abstained`, `text` is empty: the best
+    of `candidates` is believed too little.
     """
 
     text: str
@@ -247,8 +277,8 @@ class Answer:
     def as_dict(self, *, detail: Detail = "full") -> dict[str, Any]:
         """The answer as JSON values.
 
-        `brief` is what a step of a pipeline or a log needs of it, `standard` adds usage, receipt, route and trace, `full` also what was recalled and
-        every candidate with its verdicts.
+        `brief` is what a step of a pipeline or a log needs of it, `standard` adds usage, receipt, route and trace,
+        `full` also what was recalled and every candidate with its verdicts.
         """
         found: dict[str, Any] = {
             "id": self.id,
@@ -267,7 +297,8 @@ class Answer:
             return found
         if detail == "full":
             found["recalled"] = [
-                {"id": each.record.id, "text": each.record.text, "score": each.score, "reason": each.reason} for each in self.recalled
+                {"id": each.record.id, "text": each.record.text, "score": each.score, "reason": each.reason}
+                for each in self.recalled
             ]
             found["candidates"] = [candidate.as_dict() for candidate in self.candidates]
         return found | {

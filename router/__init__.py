@@ -1,4 +1,7 @@
-"""Which model will do? Predicts each model's success, cost and latency on a query and picks the cheapest adequate one. Usable alone."""
+"""Which model will do?
+
+Predicts each model's success, cost and latency on a query and picks the cheapest adequate one. Usable alone.
+"""
 
 from orchestrator.router.features.feature_space import Encoder, FeatureSpace
 from orchestrator.router.learning.learner import Learner

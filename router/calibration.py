@@ -1,4 +1,7 @@
-"""Small logistic fits: Platt scaling and model parameters from few outcomes (Newton's method with a Gaussian prior; Platt 1999)."""
+"""Small logistic fits: Platt scaling and model parameters from few outcomes (Newton's method with a Gaussian prior.
+
+Platt 1999).
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,14 @@ def logit(p: float) -> float:
 
 
 def fit_logistic(
-    x: Array, y: Array, *, prior_mean: Array, prior_sd: Array, offset: Array | float = 0.0, weight: Array | float = 1.0, steps: int = 50
+    x: Array,
+    y: Array,
+    *,
+    prior_mean: Array,
+    prior_sd: Array,
+    offset: Array | float = 0.0,
+    weight: Array | float = 1.0,
+    steps: int = 50,
 ) -> Array:
     """Maximum a posteriori coefficients of P(y = 1) = sigmoid(offset + x @ beta), shapes (n, d), (n,), (d,).
 
@@ -32,7 +42,9 @@ def fit_logistic(
 
     def loss(at: Array) -> float:
         margin = offset + x @ at
-        return float((weight * (np.logaddexp(0.0, margin) - y * margin)).sum() + 0.5 * precision @ (at - prior_mean) ** 2)
+        return float(
+            (weight * (np.logaddexp(0.0, margin) - y * margin)).sum() + 0.5 * precision @ (at - prior_mean) ** 2
+        )
 
     current = loss(beta)
     for _ in range(steps):

@@ -1,7 +1,9 @@
-"""How long an answer will be: log tokens = a model's mean + its slope * what the query's features say, fitted to answers of known length.
+"""How long an answer will be.
 
-What a query says about length is shared by all models (a ridge regression on the mean residual over them); how strongly a model follows it is its
-slope.
+Log tokens = a model's mean + its slope * what the query's features say, fitted to answers of known length.
+
+What a query says about length is shared by all models (a ridge regression on the mean residual over them); how strongly
+a model follows it is its slope.
 """
 
 from __future__ import annotations
@@ -24,7 +26,9 @@ LEFT_OUT = 4  # one query in four judges the penalty
 
 @dataclass(frozen=True, slots=True)
 class ModelLength:
-    """`log_tokens` on an average query, how strongly the query moves it, and the mean of exp(what is left unexplained)."""
+    """`log_tokens` on an average query, how strongly the query moves it, and the mean of exp(what is left
+    unexplained).
+    """
 
     log_tokens: float
     slope: float
@@ -33,17 +37,28 @@ class ModelLength:
 
 @dataclass(frozen=True, slots=True)
 class LengthModel:
-    """`weights` has shape (dense size,): what the features say about log tokens, relative to their mean over the training queries, `mean`."""
+    """`weights` has shape (dense size,).
+
+    What the features say about log tokens, relative to their mean over the training queries, `mean`.
+    """
 
     weights: Floats
     mean: float
     models: Mapping[str, ModelLength]
 
     def expected_tokens(self, dense: Floats, familiarity: Floats, profiles: Sequence[ModelProfile]) -> Array:
-        """Shape (queries, models). A model whose answers were never measured is as long as its profile says, on any query."""
+        """Shape (queries, models).
+
+        A model whose answers were never measured is as long as its profile says, on any query.
+        """
         says = (dense @ self.weights - self.mean) * familiarity
         known = [self.models.get(profile.name) for profile in profiles]
-        level = np.array([p.output_tokens if m is None else np.exp(m.log_tokens) * m.spread for m, p in zip(known, profiles, strict=True)])
+        level = np.array(
+            [
+                p.output_tokens if m is None else np.exp(m.log_tokens) * m.spread
+                for m, p in zip(known, profiles, strict=True)
+            ]
+        )
         slope = np.array([0.0 if m is None else m.slope for m in known])
         return np.asarray(level * np.exp(np.clip(says[:, None] * slope, -2.0, 2.0)), dtype=float)
 
@@ -51,7 +66,8 @@ class LengthModel:
 def fit_lengths(dense: Floats, tokens: Array, models: Sequence[str], *, seed: int = 0) -> LengthModel | None:
     """From `tokens` of shape (queries, models), NaN where unknown; `None` from fewer than 50 queries.
 
-    The penalty is the one under which a quarter of the queries, left out, is predicted best; one that beats the mean is kept, else the mean.
+    The penalty is the one under which a quarter of the queries, left out, is predicted best; one that beats the mean is
+    kept, else the mean.
     """
     rows = np.flatnonzero(np.isfinite(tokens).any(axis=1))
     columns = [c for c in range(len(models)) if np.isfinite(tokens[:, c]).sum() >= 2]

@@ -1,4 +1,7 @@
-"""The decision: which model, given P(right), price and time of each, and why not the others. Pure: same values in, same route out."""
+"""The decision: which model, given P(correct), price and time of each, and why not the others.
+
+Pure: same values in, same route out.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,13 @@ INFINITE = float("inf")
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a query demands of a model: tokens to read, tokens it may write, and capabilities such as `tools`, `vision`, `json`.
+    """What a query demands of a model.
 
-    `cached_tokens` says how many of the tokens to read each model's prefix cache holds: a model that holds the conversation reads it at the cached
-    price, any other pays for all of it again. `current` is the model that answered last; leaving it also gives up what its cache is worth.
-    `unavailable` are models that cannot be asked right now.
+    Tokens to read, tokens it may write, and capabilities such as `tools`, `vision`, `json`.
+
+    `cached_tokens` says how many of the tokens to read each model's prefix cache holds: a model that holds the
+    conversation reads it at the cached price, any other pays for all of it again. `current` is the model that answered
+    last; leaving it also gives up what its cache is worth. `unavailable` are models that cannot be asked right now.
     """
 
     prefill_tokens: int = 0
@@ -41,10 +46,13 @@ class Constraints:
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """What to look for among the models that satisfy every constraint. Ties go to the cheaper, then to the faster model.
+    """What to look for among the models that satisfy every constraint.
 
-    `cheapest`: the cheapest whose P(right) reaches `quality`. `best`: the highest P(right), under the price in the constraints. `utility`: the
-    most of value_usd * P(right) - price - second_usd * seconds. `close`: the cheapest whose P(right) is at most `gap` below that of `reference`.
+    Ties go to the cheaper, then to the faster model.
+
+    `cheapest`: the cheapest whose P(correct) reaches `quality`. `best`: the highest P(correct), under the price in the
+    constraints. `utility`: the most of value_usd * P(correct) - price - second_usd * seconds. `close`: the cheapest
+    whose P(correct) is at most `gap` below that of `reference`.
     """
 
     objective: Objective = "cheapest"
@@ -67,7 +75,8 @@ class Preference:
 class Option:
     """One model as the router sees it for this query. `rejected` says why it was not chosen ("" for the chosen one).
 
-    `excluded`: a hard constraint rules it out. `cost_usd` contains what leaving the current model's cache costs; `None` is an unknown price.
+    `excluded`: a hard constraint rules it out. `cost_usd` contains what leaving the current model's cache costs; `None`
+    is an unknown price.
     """
 
     model: str
@@ -96,7 +105,8 @@ class _Weighed(NamedTuple):
 class Route:
     """The decision and everything that it weighed. `chosen` is `None` when no model satisfies the hard constraints.
 
-    `adequate` says whether the chosen model reaches the quality asked for; if none does, the most promising one is chosen as best effort.
+    `adequate` says whether the chosen model reaches the quality asked for; if none does, the most promising one is
+    chosen as best effort.
     """
 
     chosen: str | None
@@ -113,7 +123,9 @@ class Route:
     def options(self) -> tuple[Option, ...]:
         """Every model with the reason for its rejection, in the order given."""
         best = next((w for w in self.weighed if w.model == self.chosen), None)
-        return tuple(Option(w.model, w.p, w.cost_usd, w.latency_s, self._why_not(w, best), bool(w.broken)) for w in self.weighed)
+        return tuple(
+            Option(w.model, w.p, w.cost_usd, w.latency_s, self._why_not(w, best), bool(w.broken)) for w in self.weighed
+        )
 
     @property
     def usable(self) -> tuple[Option, ...]:
@@ -121,7 +133,7 @@ class Route:
         return tuple(sorted((o for o in self.options if not o.excluded), key=_price_then_latency))
 
     def p_success(self, model: str) -> float:
-        """P(right) of a model that was weighed."""
+        """P(correct) of a model that was weighed."""
         return next(weighed.p for weighed in self.weighed if weighed.model == model)
 
     def as_dict(self) -> dict[str, Any]:
@@ -145,11 +157,11 @@ class Route:
         if self.preference.objective == "utility":
             return f"worth {self._worth(best) - self._worth(weighed):.6f} USD less than {best.model}"
         if self.preference.objective == "best" and weighed.p < best.p:
-            return f"P(right) {weighed.p:.2f} is below {best.p:.2f} of {best.model}"
+            return f"P(correct) {weighed.p:.2f} is below {best.p:.2f} of {best.model}"
         if self.preference.objective == "close" and weighed.price < best.price:
-            return f"P(right) {weighed.p:.2f} is too far below that of {self.preference.reference}"
+            return f"P(correct) {weighed.p:.2f} is too far below that of {self.preference.reference}"
         if weighed.p < self.quality and self.preference.objective == "cheapest":
-            return f"P(right) {weighed.p:.2f} is below {self.quality:.2f}"
+            return f"P(correct) {weighed.p:.2f} is below {self.quality:.2f}"
         if weighed.price > best.price:
             return f"adequate, but dearer than {best.model}"
         return f"adequate at the same price, but slower than {best.model}"
@@ -174,8 +186,9 @@ def choose(
 ) -> Route:
     """The decision. `p_success` maps every model's name to a probability in [0, 1]; 0 rules a model out, so does NaN.
 
-    `preference` outranks `quality`, which alone means: the cheapest model that reaches it. `expected_tokens` says how long each model's answer will
-    be, in the order of `profiles`; without it every answer is as long as the profile says.
+    `preference` outranks `quality`, which alone means: the cheapest model that reaches it. `expected_tokens` says how
+    long each model's answer will be, in the order of `profiles`; without it every answer is as long as the profile
+    says.
     """
     preference = preference or Preference(quality=quality)
     needs, constraints = needs or _NO_NEEDS, constraints or _UNCONSTRAINED
@@ -195,10 +208,10 @@ def choose(
         return _close(usable, preference, weighed)
     if preference.objective == "best":
         best = min(usable, key=lambda w: (-w.p, w.price, w.latency_s))
-        reason = f"{best.model} has the highest P(right), {best.p:.2f}"
+        reason = f"{best.model} has the highest P(correct), {best.p:.2f}"
     else:
         best = min(usable, key=lambda w: (-_worth(w, preference), w.price, w.latency_s))
-        reason = f"{best.model} is worth most: P(right) {best.p:.2f} for its price and time"
+        reason = f"{best.model} is worth most: P(correct) {best.p:.2f} for its price and time"
     return Route(best.model, best.p >= preference.quality, preference, reason, weighed)
 
 
@@ -206,9 +219,15 @@ def _cheapest(usable: list[_Weighed], preference: Preference, weighed: tuple[_We
     adequate = [w for w in usable if w.p >= preference.quality]
     if adequate:
         best = min(adequate, key=lambda w: (w.price, w.latency_s))
-        return Route(best.model, True, preference, f"{best.model} is the cheapest with P(right) >= {preference.quality:.2f}", weighed)
+        return Route(
+            best.model,
+            True,
+            preference,
+            f"{best.model} is the cheapest with P(correct) >= {preference.quality:.2f}",
+            weighed,
+        )
     best = min(usable, key=lambda w: (-w.p, w.price, w.latency_s))
-    reason = f"no model reaches P(right) >= {preference.quality:.2f}; {best.model} comes closest with {best.p:.2f}"
+    reason = f"no model reaches P(correct) >= {preference.quality:.2f}; {best.model} comes closest with {best.p:.2f}"
     return Route(best.model, False, preference, reason, weighed)
 
 
@@ -216,18 +235,23 @@ def _close(usable: list[_Weighed], preference: Preference, weighed: tuple[_Weigh
     reference = next((w for w in usable if w.model == preference.reference), None)
     if reference is None:
         best = min(usable, key=lambda w: (-w.p, w.price, w.latency_s))
-        reason = f"the reference {preference.reference} cannot be used, so nothing is guaranteed; {best.model} has the highest P(right)"
+        reason = (
+            f"the reference {preference.reference} cannot be used, so nothing is guaranteed; {best.model} has the "
+            "highest P(correct)"
+        )
         return Route(best.model, False, preference, reason, weighed)
     close = [w for w in usable if reference.p - w.p <= preference.gap or w is reference]
     best = min(close, key=lambda w: (w.price, w.latency_s))
     bound = f"at most {preference.gap:.3f} below" if preference.gap >= 0 else f"{-preference.gap:.3f} above"
-    reason = f"{best.model} is the cheapest whose P(right) is {bound} that of {reference.model}"
+    reason = f"{best.model} is the cheapest whose P(correct) is {bound} that of {reference.model}"
     if best is reference:
-        reason = f"{reference.model} is the reference, and no cheaper model's P(right) is {bound} its own"
+        reason = f"{reference.model} is the reference, and no cheaper model's P(correct) is {bound} its own"
     return Route(best.model, True, preference, reason, weighed)
 
 
-def _weigh(profile: ModelProfile, p: float, answer_tokens: float, needs: Needs, constraints: Constraints, leaving_usd: float) -> _Weighed:
+def _weigh(
+    profile: ModelProfile, p: float, answer_tokens: float, needs: Needs, constraints: Constraints, leaving_usd: float
+) -> _Weighed:
     if needs.output_tokens is not None:
         answer_tokens = min(needs.output_tokens, answer_tokens)
     cached = needs.cached_tokens.get(profile.name, 0) if needs.cached_tokens else 0
@@ -257,7 +281,9 @@ def _broken_limits(model: str, cost: float | None, latency: float, constraints: 
         broken["allowed"] = "not among the allowed models"
     if constraints.max_cost_usd is not None and (cost is None or cost > constraints.max_cost_usd):
         unknown = "price unknown, so a money limit cannot be kept"
-        broken["max_cost_usd"] = unknown if cost is None else f"would cost {cost:.6f} USD, limit {constraints.max_cost_usd:.6f}"
+        broken["max_cost_usd"] = (
+            unknown if cost is None else f"would cost {cost:.6f} USD, limit {constraints.max_cost_usd:.6f}"
+        )
     if constraints.max_latency_s is not None and latency > constraints.max_latency_s:
         broken["max_latency_s"] = f"would take {latency:.1f} s, limit {constraints.max_latency_s:.1f}"
     return broken
@@ -268,7 +294,11 @@ def _cache_worth(profiles: list[ModelProfile], needs: Needs) -> float:
     current = next((profile for profile in profiles if profile.name == needs.current), None) if needs.current else None
     if current is None or current.input_usd_per_mtok is None or current.cached_usd_per_mtok is None:
         return 0.0
-    return needs.cached_tokens.get(current.name, 0) * max(current.input_usd_per_mtok - current.cached_usd_per_mtok, 0.0) / 1e6
+    return (
+        needs.cached_tokens.get(current.name, 0)
+        * max(current.input_usd_per_mtok - current.cached_usd_per_mtok, 0.0)
+        / 1e6
+    )
 
 
 def _what_to_relax(weighed: tuple[_Weighed, ...]) -> str:
@@ -278,7 +308,10 @@ def _what_to_relax(weighed: tuple[_Weighed, ...]) -> str:
         freed = [w for w in weighed if set(w.broken) == {constraint}]
         if freed:
             nearest = min(freed, key=lambda w: (w.price, w.latency_s))
-            return f"every model is ruled out; relaxing {constraint} alone would allow {nearest.model} ({nearest.broken[constraint]})"
+            return (
+                f"every model is ruled out; relaxing {constraint} alone would allow {nearest.model} "
+                f"({nearest.broken[constraint]})"
+            )
     return "every model is ruled out, and no single constraint would free one"
 
 

@@ -24,12 +24,13 @@ class PriceStep:
 class ModelProfile:
     """A model of the fleet. Prices are USD per million tokens; `None` means unknown, which a money budget refuses.
 
-    `skill` is the expected share of right answers on ordinary questions, in (0, 1): a public score, or a guess; outcomes sharpen it.
-    `like` names a model with pretrained parameters to start from. `output_tokens` is the expected length of an answer.
-    `effective_context_tokens` is how much of the window the model uses well (long-context tests put it far below the window).
-    `max_output_tokens` is the longest answer that it writes. `ttft_s` is for a short prompt; each token of a longer one that no cache holds adds
-    1 / `prefill_tokens_per_s`. `price_steps` are dearer prices for long prompts, rising. Writing to a cache for five minutes costs
-    `cache_write_usd_per_mtok`, for an hour `cache_write_1h_usd_per_mtok`; unknown, they count as 1.25 and 2 times the input price.
+    `skill` is the expected share of right answers on ordinary questions, in (0, 1): a public score, or a guess;
+    outcomes sharpen it. `like` names a model with pretrained parameters to start from. `output_tokens` is the expected
+    length of an answer. `effective_context_tokens` is how much of the window the model uses well (long-context tests
+    put it far below the window). `max_output_tokens` is the longest answer that it writes. `ttft_s` is for a short
+    prompt; each token of a longer one that no cache holds adds 1 / `prefill_tokens_per_s`. `price_steps` are dearer
+    prices for long prompts, rising. Writing to a cache for five minutes costs `cache_write_usd_per_mtok`, for an hour
+    `cache_write_1h_usd_per_mtok`; unknown, they count as 1.25 and 2 times the input price.
     """
 
     name: str
@@ -66,7 +67,11 @@ class ModelProfile:
     @property
     def usable_context_tokens(self) -> int:
         """How much the model can really use: its effective context length where that is known, else its window."""
-        return self.context_tokens if self.effective_context_tokens is None else min(self.context_tokens, self.effective_context_tokens)
+        return (
+            self.context_tokens
+            if self.effective_context_tokens is None
+            else min(self.context_tokens, self.effective_context_tokens)
+        )
 
     def cost_usd(
         self,
@@ -81,8 +86,8 @@ class ModelProfile:
     ) -> float | None:
         """Expected price of one call in USD, or `None` if a price that it needs is unknown.
 
-        `cached_tokens`, `cache_write_tokens` (those for an hour, `cache_write_1h_tokens`, among them) and `audio_prefill_tokens` are parts of the
-        prefill, `audio_output_tokens` of the output.
+        `cached_tokens`, `cache_write_tokens` (those for an hour, `cache_write_1h_tokens`, among them) and
+        `audio_prefill_tokens` are parts of the prefill, `audio_output_tokens` of the output.
         """
         if self.input_usd_per_mtok is None or self.output_usd_per_mtok is None:
             return None
@@ -110,11 +115,16 @@ class ModelProfile:
         ) / 1e6
 
     def worst_usd(self, prefill_tokens: float, output_tokens: float) -> float | None:
-        """The most that one call may cost: a prompt that is written to a cache at the dearest known price; `None` if the prices are unknown."""
+        """The most that one call may cost: a prompt that is written to a cache at the dearest known price.
+
+        `None` if the prices are unknown.
+        """
         if self.input_usd_per_mtok is None or self.output_usd_per_mtok is None:
             return None
         at = self._prices_at(prefill_tokens)
-        reading = max(at.input_usd_per_mtok or 0.0, at.cache_write_usd_per_mtok or 0.0, at.cache_write_1h_usd_per_mtok or 0.0)
+        reading = max(
+            at.input_usd_per_mtok or 0.0, at.cache_write_usd_per_mtok or 0.0, at.cache_write_1h_usd_per_mtok or 0.0
+        )
         return (prefill_tokens * reading + output_tokens * (at.output_usd_per_mtok or 0.0)) / 1e6
 
     def _prices_at(self, prefill_tokens: float) -> ModelProfile | PriceStep:
@@ -122,9 +132,14 @@ class ModelProfile:
         return next((step for step in reversed(self.price_steps) if prefill_tokens > step.above_tokens), self)
 
     def latency_s(self, output_tokens: float | None = None, fresh_tokens: float = 0.0) -> float:
-        """Expected seconds to the last token: time to first token, reading `fresh_tokens` that no cache holds, and decoding."""
+        """Expected seconds to the last token.
+
+        Time to first token, reading `fresh_tokens` that no cache holds, and decoding.
+        """
         reading = fresh_tokens / self.prefill_tokens_per_s if self.prefill_tokens_per_s else 0.0
-        return self.ttft_s + reading + (self.output_tokens if output_tokens is None else output_tokens) / self.tokens_per_s
+        return (
+            self.ttft_s + reading + (self.output_tokens if output_tokens is None else output_tokens) / self.tokens_per_s
+        )
 
 
 PRICE_FIELDS = (

@@ -15,8 +15,10 @@ from orchestrator.router.success import Outcome, SuccessModel
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`ease` in log-odds (0: a query of average ease), `familiarity` in (0, 1] (1: like the training queries), and for each model where its P(right)
-    comes from and how many tokens it is expected to write.
+    """`ease` in log-odds (0: a query of average ease), `familiarity` in (0, 1] (1.
+
+    Like the training queries), and for each model where its P(correct) comes from and how many tokens it is expected to
+    write.
     """
 
     query: str
@@ -27,14 +29,19 @@ class Explanation:
 
 
 class Assessed(NamedTuple):
-    """P(right) in (0, 1) and the expected output tokens of each model, in the order in which the models were given."""
+    """P(correct) in (0, 1) and the expected output tokens of each model, in the order in which the models were
+    given.
+    """
 
     p_success: list[float]
     tokens: list[float] | None
 
 
 class Router:
-    """Routes queries. Holds one immutable `SuccessModel`, swapped as a whole when it learns, so a decision never sees half an update."""
+    """Routes queries.
+
+    Holds one immutable `SuccessModel`, swapped as a whole when it learns, so a decision never sees half an update.
+    """
 
     def __init__(self, success: SuccessModel | None = None) -> None:
         self.success = success or pretrained()
@@ -51,12 +58,17 @@ class Router:
         known: Mapping[str, float] | None = None,
         preference: Preference | None = None,
     ) -> Route:
-        """Decides for one query. `known` holds success probabilities in [0, 1] that are better informed than the prediction.
+        """Decides for one query.
 
-        A model that can tell for itself whether it can answer (a calculator, a search over memory) is passed through `known`.
+        `known` holds success probabilities in [0, 1] that are better informed than the prediction.
+
+        A model that can tell for itself whether it can answer (a calculator, a search over memory) is passed through
+        `known`.
         """
         assessed = self.assess([query], models)[0]
-        return decide(assessed, models, quality=quality, needs=needs, constraints=constraints, known=known, preference=preference)
+        return decide(
+            assessed, models, quality=quality, needs=needs, constraints=constraints, known=known, preference=preference
+        )
 
     def assess(self, queries: Sequence[str], models: Sequence[ModelProfile]) -> list[Assessed]:
         """What each decision rests on; several queries at once take half the time of one by one."""
@@ -86,14 +98,22 @@ class Router:
         lengths = {profile.name: round(length, 1) for profile, length in zip(models, expected, strict=True)}
         return Explanation(query, success.ease(query), success.familiarity(query), sources, lengths)
 
-    def relearn(self, base: SuccessModel, outcomes: Iterable[Outcome], profiles: Mapping[str, ModelProfile] | None = None) -> None:
-        """Forgets what it has learned and learns `outcomes` on top of `base` instead; swapped in when that is done. Raises as `learn` does."""
+    def relearn(
+        self, base: SuccessModel, outcomes: Iterable[Outcome], profiles: Mapping[str, ModelProfile] | None = None
+    ) -> None:
+        """Forgets what it has learned and learns `outcomes` on top of `base` instead; swapped in when that is done.
+
+        Raises as `learn` does.
+        """
         learner = Learner(base)
         learned = learner.learn(outcomes, profiles)
         self._learner, self.success = learner, learned
 
     def learn(self, outcomes: Iterable[Outcome], profiles: Mapping[str, ModelProfile] | None = None) -> None:
-        """Sharpens the success model with graded outcomes, beside all that it was given before. Raises `ValueError` on bad scores."""
+        """Sharpens the success model with graded outcomes, beside all that it was given before.
+
+        Raises `ValueError` on bad scores.
+        """
         if self._learner.model is not self.success:  # somebody swapped the model: learning begins anew on top of it
             self._learner = Learner(self.success)
         self.success = self._learner.learn(outcomes, profiles)

@@ -2,9 +2,10 @@
 
     P(right | query, model) = sigmoid(bias + slope * ease(query) + own(query))
 
-`ease` is shared by all models and learned from everybody's outcomes; `own` is the model's head, its difference from the others, shrunk
-towards zero; bias and slope are its two abilities (two-parameter logistic model, Birnbaum 1968). A new model needs one number; outcomes
-sharpen it. On a query unlike all that it was trained on, ease and own fade: what is left is the model's skill on an average query.
+`ease` is shared by all models and learned from everybody's outcomes; `own` is the model's head, its difference from the
+others, shrunk towards zero; bias and slope are its two abilities (two-parameter logistic model, Birnbaum 1968). A new
+model needs one number; outcomes sharpen it. On a query unlike all that it was trained on, ease and own fade: what is
+left is the model's skill on an average query.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from orchestrator.router.profile import ModelProfile
 PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_SKILL = 0.7
 FORMAT = 3
-MOST_FLEETS = 16
+MAX_FLEETS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,9 @@ class Ability:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One graded answer: `score` in [0, 1]. `weight` in (0, 1] is how much the grader is trusted (see `reliability_weight`).
+    """One graded answer: `score` in [0, 1].
+
+    `weight` in (0, 1] is how much the grader is trusted (see `reliability_weight`).
 
     `output_tokens` is how long the answer was and `answer` its text, where they are known.
     """
@@ -58,16 +61,21 @@ class Outcome:
     def check(self) -> None:
         """Raises `ValueError` on a score or weight out of range."""
         if not 0.0 <= self.score <= 1.0:
-            raise ValueError(f"outcome of {self.model!r} on {self.query[:40]!r}: score {self.score!r} is not a number in [0, 1]")
+            raise ValueError(
+                f"outcome of {self.model!r} on {self.query[:40]!r}: score {self.score!r} is not a number in [0, 1]"
+            )
         if not 0.0 < self.weight <= 1.0:
-            raise ValueError(f"outcome of {self.model!r} on {self.query[:40]!r}: weight {self.weight!r} is not a number in (0, 1]")
+            raise ValueError(
+                f"outcome of {self.model!r} on {self.query[:40]!r}: weight {self.weight!r} is not a number in (0, 1]"
+            )
 
 
 @dataclass(frozen=True, slots=True)
 class Heads:
     """Weights over a feature space: column 0 is the shared ease, column 1 + i the own head of `models[i]`.
 
-    `sparse` has shape (buckets, 1 + models), `dense` (dense size, 1 + models), both float32; `mean_ease` is what is subtracted from ease.
+    `sparse` has shape (buckets, 1 + models), `dense` (dense size, 1 + models), both float32; `mean_ease` is what is
+    subtracted from ease.
     """
 
     sparse: Floats
@@ -88,7 +96,11 @@ class SuccessModel:
     ) -> None:
         if (space is None) != (heads is None):
             raise ValueError("a feature space and its heads come together")
-        if space is not None and heads is not None and (heads.sparse.shape[0], heads.dense.shape[0]) != (space.buckets, space.dense_size):
+        if (
+            space is not None
+            and heads is not None
+            and (heads.sparse.shape[0], heads.dense.shape[0]) != (space.buckets, space.dense_size)
+        ):
             raise ValueError("these heads belong to another feature space: train again")
         self.space = space
         self.heads = heads
@@ -106,7 +118,9 @@ class SuccessModel:
         folder = Path(folder)
         stored = json.loads((folder / "router.json").read_text(encoding="utf-8"))
         if stored.get("format") != FORMAT:
-            raise ValueError(f"{folder}: a router of format {stored.get('format')!r}, this version reads {FORMAT}: train again")
+            raise ValueError(
+                f"{folder}: a router of format {stored.get('format')!r}, this version reads {FORMAT}: train again"
+            )
         wanted = stored["encoder"]
         if wanted is not None and (encoder is None or encoder.fingerprint != wanted):
             given = "none was given" if encoder is None else f"{encoder.fingerprint!r} was given"
@@ -114,18 +128,26 @@ class SuccessModel:
         with np.load(folder / "router.npz", allow_pickle=False) as arrays:
             loaded = {name: arrays[name] for name in arrays.files}
         heads = Heads(
-            loaded.pop("sparse").astype(np.float32), loaded.pop("dense").astype(np.float32), tuple(stored["models"]), stored["mean_ease"]
+            loaded.pop("sparse").astype(np.float32),
+            loaded.pop("dense").astype(np.float32),
+            tuple(stored["models"]),
+            stored["mean_ease"],
         )
         lengths = None
         if "length_weights" in loaded:
             lines = {name: ModelLength(*numbers) for name, numbers in stored["lengths"].items()}
             lengths = LengthModel(loaded.pop("length_weights"), stored["length_mean"], lines)
-        space = FeatureSpace(loaded, buckets=stored["buckets"], encoder=encoder if wanted else None, scales=Scales(**stored["scales"]))
+        space = FeatureSpace(
+            loaded, buckets=stored["buckets"], encoder=encoder if wanted else None, scales=Scales(**stored["scales"])
+        )
         return cls(space, heads, {name: Ability(*pair) for name, pair in stored["abilities"].items()}, lengths)
 
     @staticmethod
     def encoder_of(folder: str | Path) -> str | None:
-        """The fingerprint of the encoder that the router in `folder` was trained with; `None` if with none. Raises as `load` does."""
+        """The fingerprint of the encoder that the router in `folder` was trained with; `None` if with none.
+
+        Raises as `load` does.
+        """
         stored = json.loads((Path(folder) / "router.json").read_text(encoding="utf-8"))
         name = stored.get("encoder")
         return None if name is None else str(name)
@@ -153,7 +175,9 @@ class SuccessModel:
         if self.lengths is not None:
             arrays["length_weights"] = self.lengths.weights
             described["length_mean"] = self.lengths.mean
-            described["lengths"] = {name: [m.log_tokens, m.slope, m.spread] for name, m in sorted(self.lengths.models.items())}
+            described["lengths"] = {
+                name: [m.log_tokens, m.slope, m.spread] for name, m in sorted(self.lengths.models.items())
+            }
         with (folder / "router.npz.new").open("wb") as file:
             np.savez_compressed(file, **arrays)
         (folder / "router.json.new").write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
@@ -161,30 +185,34 @@ class SuccessModel:
             (folder / f"{name}.new").replace(folder / name)
 
     def ability(self, profile: ModelProfile) -> Ability:
-        """Known parameters of the model, else those of the model it is `like`, else from its `skill`, else a cautious default."""
+        """Known parameters of the model, else those of the model it is `like`, else from its `skill`, else a cautious
+        default.
+        """
         for name in (profile.name, profile.like):
             if name is not None and name in self.abilities:
                 return self.abilities[name]
         return Ability(logit(DEFAULT_SKILL if profile.skill is None else profile.skill))
 
     def source_of(self, profile: ModelProfile) -> str:
-        """Where this model's P(right) comes from, in words."""
+        """Where this model's P(correct) comes from, in words."""
         for name, whose in ((profile.name, "its own outcomes"), (profile.like, f"the outcomes of {profile.like}")):
             if name is not None and name in self.abilities:
                 return whose + (", with a head" if name in self._column else "")
         return "a cautious default" if profile.skill is None else f"its stated skill, {profile.skill}"
 
     def predict(self, query: str, profiles: Iterable[ModelProfile]) -> dict[str, float]:
-        """P(right) in (0, 1) for every model; the query's features are computed once."""
+        """P(correct) in (0, 1) for every model; the query's features are computed once."""
         known = list(profiles)
         return dict(zip((p.name for p in known), self.predict_many([query], known)[0].tolist(), strict=True))
 
     def predict_many(self, queries: Sequence[str], profiles: Sequence[ModelProfile]) -> Array:
-        """P(right) in (0, 1), shape (queries, models)."""
+        """P(correct) in (0, 1), shape (queries, models)."""
         return self.assess(queries, profiles)[0]
 
     def assess(self, queries: Sequence[str], profiles: Sequence[ModelProfile]) -> tuple[Array, Array | None]:
-        """P(right) in (0, 1), and the expected output tokens (`None` if no lengths were learned), both of shape (queries, models)."""
+        """P(correct) in (0, 1), and the expected output tokens (`None` if no lengths were learned), both of shape
+        (queries, models).
+        """
         if self.space is None:
             scores, tokens = np.zeros((len(queries), 2)), None
         else:
@@ -203,13 +231,19 @@ class SuccessModel:
         return float(self.space.points([query]).familiarity[0]) if self.space else 1.0
 
     def scores(self, queries: Sequence[str]) -> Array:
-        """Ease (column 0), the heads of trained models, and a last column of zeros for all others; shape (queries, models + 2)."""
+        """Ease (column 0), the heads of trained models, and a last column of zeros for all others.
+
+        Shape (queries, models + 2).
+        """
         if self.space is None or self.heads is None:
             return np.zeros((len(queries), 2))
         return self.project(self.space.points(queries))
 
     def scored(self, queries: Sequence[str]) -> tuple[Array, Floats]:
-        """`scores`, and the dense features that a head weighs, shape (queries, dense size); both fade with familiarity."""
+        """`scores`, and the dense features that a head weighs, shape (queries, dense size).
+
+        Both fade with familiarity.
+        """
         if self.space is None or self.heads is None:
             return np.zeros((len(queries), 2)), np.zeros((len(queries), 0), dtype=np.float32)
         points = self.space.points(queries)
@@ -241,20 +275,25 @@ class SuccessModel:
         """A short hash of everything that a prediction depends on."""
         digest = hashlib.sha256(repr(sorted(self.abilities.items())).encode())
         if self.heads is not None:
-            digest.update(self.heads.sparse.astype(np.float16).tobytes() + self.heads.dense.astype(np.float16).tobytes())
+            digest.update(
+                self.heads.sparse.astype(np.float16).tobytes() + self.heads.dense.astype(np.float16).tobytes()
+            )
         if self.lengths is not None:
             digest.update(self.lengths.weights.tobytes() + repr(sorted(self.lengths.models.items())).encode())
         return digest.hexdigest()[:16]
 
     def _parameters(self, profiles: Sequence[ModelProfile]) -> tuple[Array, Array, Integers]:
-        """Bias, slope and column of each model. A fleet is asked about again and again: the last ones are kept, by identity."""
+        """Bias, slope and column of each model.
+
+        A fleet is asked about again and again: the last ones are kept, by identity.
+        """
         key = tuple(map(id, profiles))
         found = self._fleets.get(key)
         if found is None:
             abilities = [self.ability(profile) for profile in profiles]
             bias, slope = np.array([a.bias for a in abilities]), np.array([a.slope for a in abilities])
             columns = np.array([self.own_column(profile) for profile in profiles], dtype=np.int64)
-            if len(self._fleets) >= MOST_FLEETS:
+            if len(self._fleets) >= MAX_FLEETS:
                 self._fleets.clear()
             # The profiles are kept, too, so that no other object can take over their identity.
             found = self._fleets[key] = ((bias, slope, columns), tuple(profiles))
@@ -269,7 +308,9 @@ class SuccessModel:
 
 
 def reliability_weight(accuracy: float) -> float:
-    """What an outcome is worth whose grader is right with probability `accuracy` in [0, 1]: 1 for a certain one, 0 for a coin.
+    """What an outcome is worth whose grader is right with probability `accuracy` in [0, 1].
+
+    1 for a certain one, 0 for a coin.
 
     (2a - 1)^2, the information that a symmetric noisy label keeps about a balanced one, to first order.
     """

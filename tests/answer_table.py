@@ -1,7 +1,9 @@
-"""What of an answer reaches its caller, for each dialect behind the gateway and each API in front of it; docs/providers.md prints the table.
+"""What of an answer reaches its caller, for each dialect behind the gateway and each API in front of it.
 
-A model's server is played that answers with one thing (a citation, a filtered text, two calls), whole and streamed; a cell is found by reading the
-caller's answer as its API has that thing.
+Docs/providers.md prints the table.
+
+A model's server is played that answers with one thing (a citation, a filtered text, two calls), whole and streamed; a
+cell is found by reading the caller's answer as its API has that thing.
 """
 
 from __future__ import annotations
@@ -38,8 +40,10 @@ class Told:
 
 @dataclass(frozen=True)
 class Answer:
-    """`bodies` are whole answers by dialect; `streams` their events. `seen` says whether a caller's answer holds it; `asked` is what is asked beside
-    the question, by API. `words` is what the cell says where it does.
+    """`bodies` are whole answers by dialect; `streams` their events.
+
+    `seen` says whether a caller's answer holds it; `asked` is what is asked beside the question, by API. `words` is
+    what the cell says where it does.
     """
 
     name: str
@@ -53,7 +57,12 @@ class Answer:
 
 
 def chat_body(message: dict[str, Any], finish: str = "stop", **choice: Any) -> dict[str, Any]:
-    usage = {"prompt_tokens": 9, "completion_tokens": 2, "total_tokens": 11, "prompt_tokens_details": {"cached_tokens": 7}}
+    usage = {
+        "prompt_tokens": 9,
+        "completion_tokens": 2,
+        "total_tokens": 11,
+        "prompt_tokens_details": {"cached_tokens": 7},
+    }
     made = {"index": 0, "message": {"role": "assistant", "content": None, **message}, "finish_reason": finish, **choice}
     return {"id": "c", "object": "chat.completion", "created": 1, "model": "m", "choices": [made], "usage": usage}
 
@@ -87,7 +96,15 @@ def chat_events(message: dict[str, Any], finish: str = "stop", **choice: Any) ->
 def responses_body(items: list[dict[str, Any]], status: str = "completed", reason: str | None = None) -> dict[str, Any]:
     usage = {"input_tokens": 9, "output_tokens": 2, "total_tokens": 11, "input_tokens_details": {"cached_tokens": 7}}
     details = {"reason": reason} if reason else None
-    return {"id": "r", "object": "response", "status": status, "model": "m", "output": items, "usage": usage, "incomplete_details": details}
+    return {
+        "id": "r",
+        "object": "response",
+        "status": status,
+        "model": "m",
+        "output": items,
+        "usage": usage,
+        "incomplete_details": details,
+    }
 
 
 def responses_events(items: list[dict[str, Any]], status: str = "completed", reason: str | None = None) -> Events:
@@ -106,9 +123,18 @@ def responses_events(items: list[dict[str, Any]], status: str = "completed", rea
                 events.append({"type": "response.refusal.delta", **at, "content_index": 0, "delta": part["refusal"]})
                 continue
             told = {"logprobs": part.get("logprobs") or []}
-            events.append({"type": "response.output_text.delta", **at, "content_index": 0, "delta": part["text"], **told})
+            events.append(
+                {"type": "response.output_text.delta", **at, "content_index": 0, "delta": part["text"], **told}
+            )
             for number, each in enumerate(part.get("annotations") or ()):
-                events.append({"type": "response.output_text.annotation.added", **at, "annotation_index": number, "annotation": each})
+                events.append(
+                    {
+                        "type": "response.output_text.annotation.added",
+                        **at,
+                        "annotation_index": number,
+                        "annotation": each,
+                    }
+                )
         events.append({"type": "response.output_item.done", **at, "item": item})
     return [*events, {"type": f"response.{status}", "response": whole}]
 
@@ -136,7 +162,9 @@ def claude_events(blocks: list[dict[str, Any]], reason: str = "end_turn", sequen
             deltas += [{"type": "citations_delta", "citation": each} for each in block.get("citations") or ()]
         elif block["type"] in ("tool_use", "server_tool_use"):
             begun["input"] = {}
-            deltas = [{"type": "input_json_delta", "partial_json": json.dumps(block["input"])}] if block["input"] else []
+            deltas = (
+                [{"type": "input_json_delta", "partial_json": json.dumps(block["input"])}] if block["input"] else []
+            )
         elif block["type"] == "thinking":
             begun = {"type": "thinking", "thinking": "", "signature": ""}
             deltas = [
@@ -146,7 +174,11 @@ def claude_events(blocks: list[dict[str, Any]], reason: str = "end_turn", sequen
         events.append({"type": "content_block_start", "index": place, "content_block": begun})
         events += [{"type": "content_block_delta", "index": place, "delta": delta} for delta in deltas]
         events.append({"type": "content_block_stop", "index": place})
-    ended = {"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": sequence}, "usage": {"output_tokens": 2}}
+    ended = {
+        "type": "message_delta",
+        "delta": {"stop_reason": reason, "stop_sequence": sequence},
+        "usage": {"output_tokens": 2},
+    }
     return [*events, ended, {"type": "message_stop"}]
 
 
@@ -158,7 +190,10 @@ def gemini_body(parts: list[dict[str, Any]], reason: str = "STOP", **candidate: 
 
 def gemini_events(parts: list[dict[str, Any]], reason: str = "STOP", **candidate: Any) -> Events:
     whole = gemini_body(parts, reason, **candidate)
-    begun = [{"candidates": [{"content": {"role": "model", "parts": [part]}, "index": 0}], "responseId": "g"} for part in parts]
+    begun = [
+        {"candidates": [{"content": {"role": "model", "parts": [part]}, "index": 0}], "responseId": "g"}
+        for part in parts
+    ]
     ended = {"content": {"role": "model", "parts": []}, "finishReason": reason, "index": 0, **candidate}
     return [*begun, {**whole, "candidates": [ended]}]
 
@@ -181,7 +216,9 @@ def text_of(told: Told) -> str:
         return told.body.text or ""
     if told.face == "messages":
         return "".join(block.get("text", "") for block in told.body["content"])
-    return "".join(part.get("text", "") for item in told.body["output"] if item["type"] == "message" for part in item["content"])
+    return "".join(
+        part.get("text", "") for item in told.body["output"] if item["type"] == "message" for part in item["content"]
+    )
 
 
 def ending_of(told: Told) -> Any:
@@ -201,12 +238,19 @@ def calls_of(told: Told) -> list[tuple[str, Any]]:
     if told.face == "messages":
         return [(block["name"], block["input"]) for block in told.body["content"] if block["type"] == "tool_use"]
     if told.face == "responses":
-        return [(item["name"], json.loads(item["arguments"])) for item in told.body["output"] if item["type"] == "function_call"]
+        return [
+            (item["name"], json.loads(item["arguments"]))
+            for item in told.body["output"]
+            if item["type"] == "function_call"
+        ]
     return []
 
 
 def holds(*names: str) -> Callable[[Told], bool]:
-    """Whether the mark stands in what an API calls so: a field of the message, or the items and blocks of these types."""
+    """Whether the mark stands in what an API calls so.
+
+    A field of the message, or the items and blocks of these types.
+    """
 
     def seen(told: Told) -> bool:
         if told.face == "chat":
@@ -215,8 +259,14 @@ def holds(*names: str) -> Callable[[Told], bool]:
         if told.face == SDK:
             return any(MARK in str(getattr(told.body, name, "")) for name in names)
         rows = told.body["content"] if told.face == "messages" else told.body["output"]
-        parts = [part for row in rows for part in (row, *(row.get("content") or () if isinstance(row.get("content"), list) else ()))]
-        return any(MARK in json.dumps(part) for part in parts if part["type"] in names or any(part.get(name) for name in names))
+        parts = [
+            part
+            for row in rows
+            for part in (row, *(row.get("content") or () if isinstance(row.get("content"), list) else ()))
+        ]
+        return any(
+            MARK in json.dumps(part) for part in parts if part["type"] in names or any(part.get(name) for name in names)
+        )
 
     return seen
 
@@ -225,9 +275,9 @@ def cached_tokens(told: Told) -> bool:
     if told.face == SDK:
         return bool(told.body.usage.cached_tokens == 7)
     usage = told.body["usage"]
-    named = usage.get("cache_read_input_tokens") or (usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}).get(
-        "cached_tokens"
-    )
+    named = usage.get("cache_read_input_tokens") or (
+        usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
+    ).get("cached_tokens")
     return bool(named == 7)
 
 
@@ -249,25 +299,42 @@ _TWO = [("look", {"p": "a"}), ("find", {"q": "b"})]
 _TOOLS = {
     "chat": {"tools": [{"type": "function", "function": {"name": name}} for name in ("look", "find")]},
     "messages": {"tools": [{"name": name, "input_schema": {"type": "object"}} for name in ("look", "find")]},
-    "responses": {"tools": [{"type": "function", "name": name, "parameters": {"type": "object"}} for name in ("look", "find")]},
+    "responses": {
+        "tools": [{"type": "function", "name": name, "parameters": {"type": "object"}} for name in ("look", "find")]
+    },
 }
 _LOGPROBS = [{"token": MARK, "logprob": -0.5, "bytes": [1], "top_logprobs": []}]
 _CITED = {"type": "web_search_result_location", "url": URL, "title": "T", "cited_text": TEXT, "encrypted_index": "e"}
 _SEARCHED = [
     {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": MARK}},
-    {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": [{"type": "web_search_result", "url": URL}]},
+    {
+        "type": "web_search_tool_result",
+        "tool_use_id": "srvtoolu_1",
+        "content": [{"type": "web_search_result", "url": URL}],
+    },
 ]
 _GROUNDED = {
     "groundingChunks": [{"web": {"uri": URL, "title": "T"}}],
     "groundingSupports": [{"segment": {"startIndex": 0, "endIndex": len(TEXT)}, "groundingChunkIndices": [0]}],
 }
-_ANNOTATION: dict[str, Any] = {"type": "url_citation", "url_citation": {"url": URL, "title": "T", "start_index": 0, "end_index": len(TEXT)}}
+_ANNOTATION: dict[str, Any] = {
+    "type": "url_citation",
+    "url_citation": {"url": URL, "title": "T", "start_index": 0, "end_index": len(TEXT)},
+}
 _THINKS = {"messages": {"thinking": {"type": "adaptive"}}, "responses": {"reasoning": {"summary": "auto"}}}
-_THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": [{"type": "summary_text", "text": MARK}], "encrypted_content": "e"}
+_THOUGHT = {
+    "type": "reasoning",
+    "id": "rs_1",
+    "summary": [{"type": "summary_text", "text": MARK}],
+    "encrypted_content": "e",
+}
 
 
 def _made(
-    name: str, seen: Callable[[Told], bool], asked: dict[str, dict[str, Any]] | None = None, **said_by: tuple[Any, ...] | None
+    name: str,
+    seen: Callable[[Told], bool],
+    asked: dict[str, dict[str, Any]] | None = None,
+    **said_by: tuple[Any, ...] | None,
 ) -> Answer:
     """A row of the table: for each dialect the arguments of its makers; `None` where it has no word for it."""
     bodies, streams = {}, {}
@@ -275,7 +342,9 @@ def _made(
         if arguments is None:
             continue
         *positional, named = (
-            (*arguments, {}) if not isinstance(arguments[-1], dict) or (dialect == "chat" and len(arguments) == 1) else arguments
+            (*arguments, {})
+            if not isinstance(arguments[-1], dict) or (dialect == "chat" and len(arguments) == 1)
+            else arguments
         )
         body, events = MAKERS[dialect]
         bodies[dialect], streams[dialect] = body(*positional, **named), events(*positional, **named)
@@ -285,16 +354,19 @@ def _made(
 ANSWERS = (
     _made(
         "text", lambda told: text_of(told) == TEXT,
-        chat=({"content": TEXT},), responses=([said(TEXT)],), anthropic=([{"type": "text", "text": TEXT}],), gemini=([{"text": TEXT}],),
+        chat=({"content": TEXT},), responses=([said(TEXT)],), anthropic=([{"type": "text", "text": TEXT}],),
+        gemini=([{"text": TEXT}],),
     ),
     _made(
         "calls in parallel", lambda told: calls_of(told) == _TWO, _TOOLS,
-        chat=({"tool_calls": [call(name, json.dumps(given), f"c{i}") for i, (name, given) in enumerate(_TWO)]}, "tool_calls"),
+        chat=({"tool_calls": [call(name, json.dumps(given), f"c{i}") for i, (name, given) in enumerate(_TWO)]},
+        "tool_calls"),
         responses=([
             {"type": "function_call", "id": f"fc_{i}", "call_id": f"c{i}", "name": name, "arguments": json.dumps(given)}
             for i, (name, given) in enumerate(_TWO)
         ],),
-        anthropic=([{"type": "tool_use", "id": f"t{i}", "name": name, "input": given} for i, (name, given) in enumerate(_TWO)], "tool_use"),
+        anthropic=([{"type": "tool_use", "id": f"t{i}", "name": name, "input": given} for i,
+        (name, given) in enumerate(_TWO)], "tool_use"),
         gemini=([{"functionCall": {"name": name, "args": given}} for name, given in _TWO],),
     ),
     _made(
@@ -337,29 +409,36 @@ ANSWERS = (
         "citations", holds("annotations", "citations"),
         chat=({"content": TEXT, "annotations": [_ANNOTATION]},),
         responses=([said(TEXT, annotations=[{"type": "url_citation", **_ANNOTATION["url_citation"]}])],),
-        anthropic=([{"type": "text", "text": TEXT, "citations": [_CITED]}],), gemini=([{"text": TEXT}], "STOP", {"groundingMetadata": _GROUNDED}),
+        anthropic=([{"type": "text", "text": TEXT, "citations": [_CITED]}],),
+        gemini=([{"text": TEXT}], "STOP", {"groundingMetadata": _GROUNDED}),
     ),
     _made(
         "what its provider ran", holds("web_search_call", "server_tool_use", "response_items", "anthropic_blocks"),
         chat=None,
-        responses=([{"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"query": MARK}}, said(TEXT)],),
+        responses=([{"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"query": MARK}},
+        said(TEXT)],),
         anthropic=([*_SEARCHED, {"type": "text", "text": TEXT}],), gemini=None,
     ),
     _made(
         "pictures that it made", holds("images", "image_generation_call"),
-        chat=({"content": TEXT, "images": [{"type": "image_url", "image_url": {"url": f"data:image/png;base64,{MARK}"}}]},),
-        responses=([{"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": MARK}, said(TEXT)],),
+        chat=({"content": TEXT, "images": [{"type": "image_url",
+        "image_url": {"url": f"data:image/png;base64,{MARK}"}}]},),
+        responses=([{"type": "image_generation_call", "id": "ig_1", "status": "completed", "result": MARK},
+        said(TEXT)],),
         anthropic=None, gemini=([{"text": TEXT}, {"inlineData": {"mimeType": "image/png", "data": MARK}}],),
     ),
     _made(
         "log-probabilities", holds("logprobs"),
         {"chat": {"logprobs": True}, "responses": {"include": ["message.output_text.logprobs"]}},
-        chat=({"content": TEXT}, "stop", {"logprobs": {"content": _LOGPROBS}}), responses=([said(TEXT, logprobs=_LOGPROBS)],), anthropic=None,
-        gemini=([{"text": TEXT}], "STOP", {"logprobsResult": {"chosenCandidates": [{"token": MARK, "logProbability": -0.5}]}}),
+        chat=({"content": TEXT}, "stop", {"logprobs": {"content": _LOGPROBS}}),
+        responses=([said(TEXT, logprobs=_LOGPROBS)],), anthropic=None,
+        gemini=([{"text": TEXT}], "STOP",
+        {"logprobsResult": {"chosenCandidates": [{"token": MARK, "logProbability": -0.5}]}}),
     ),
     _made(
         "tokens from a cache", cached_tokens,
-        chat=({"content": TEXT},), responses=([said(TEXT)],), anthropic=([{"type": "text", "text": TEXT}],), gemini=([{"text": TEXT}],),
+        chat=({"content": TEXT},), responses=([said(TEXT)],), anthropic=([{"type": "text", "text": TEXT}],),
+        gemini=([{"text": TEXT}],),
     ),
 )  # fmt: skip
 
@@ -374,7 +453,13 @@ class Playing:
     async def play(self, body: dict[str, Any], send: Send) -> None:
         path = self.provider.paths[-1]
         dialect = (
-            "gemini" if "contents" in body else "responses" if "input" in body else "anthropic" if path.endswith("/messages") else "chat"
+            "gemini"
+            if "contents" in body
+            else "responses"
+            if "input" in body
+            else "anthropic"
+            if path.endswith("/messages")
+            else "chat"
         )
         if not (body.get("stream") or "stream" in path.rpartition(":")[2]):
             return await reply(send, 200, self.row.bodies[dialect])
@@ -412,8 +497,14 @@ def got(gateway: Running, face: str, model: str, row: Answer, url: str, *, strea
     assert answer.status_code == 200, answer.text
     if not stream:
         return Told(face, answer.json())
-    events = [json.loads(line[5:]) for line in answer.text.splitlines() if line.startswith("data:") and line[5:].strip() != "[DONE]"]
-    return Told(face, {"chat": _chat, "messages": _message, "responses": lambda events: events[-1]["response"]}[face](events))
+    events = [
+        json.loads(line[5:])
+        for line in answer.text.splitlines()
+        if line.startswith("data:") and line[5:].strip() != "[DONE]"
+    ]
+    return Told(
+        face, {"chat": _chat, "messages": _message, "responses": lambda events: events[-1]["response"]}[face](events)
+    )
 
 
 def _by_sdk(model: str, url: str, *, stream: bool) -> Completion:
@@ -513,7 +604,9 @@ def calls_row(row: Answer) -> bool:
 def table(folder: Path) -> dict[str, dict[tuple[str, str], str]]:
     with playing(folder) as (gateway, servers, url):
         return {
-            row.name: {(face, model): cell(gateway, servers, url, row, face, model) for face in CALLERS for model in UPSTREAMS}
+            row.name: {
+                (face, model): cell(gateway, servers, url, row, face, model) for face in CALLERS for model in UPSTREAMS
+            }
             for row in ANSWERS
         }
 
@@ -524,5 +617,7 @@ def printed(found: dict[str, dict[tuple[str, str], str]]) -> str:
     for face in CALLERS:
         name = "`Completion` of the SDK" if face == SDK else f"`{_ASK[face][0]}`"
         lines += ["", f"| {name} | " + " | ".join(UPSTREAMS) + " |", "|---" * (len(UPSTREAMS) + 1) + "|"]
-        lines += [f"| {row} | " + " | ".join(cells[face, model] for model in UPSTREAMS) + " |" for row, cells in found.items()]
+        lines += [
+            f"| {row} | " + " | ".join(cells[face, model] for model in UPSTREAMS) + " |" for row, cells in found.items()
+        ]
     return "\n".join(lines[1:])

@@ -1,6 +1,9 @@
-"""What of a request reaches a model, for each API in front of the gateway and each dialect behind it; docs/providers.md prints the table.
+"""What of a request reaches a model, for each API in front of the gateway and each dialect behind it.
 
-A cell is found by sending a request that holds a marker, and looking for the marker in what the model's server was sent.
+Docs/providers.md prints the table.
+
+A cell is found by sending a request that holds a marker, and looking for the marker in what the model's server was
+sent.
 """
 
 from __future__ import annotations
@@ -24,7 +27,10 @@ CALL = "call_Zq7Mark"
 
 @dataclass(frozen=True)
 class Feature:
-    """`bodies` are what each API is sent: fields beside the model. `wanted` is what must be found in the request to the server."""
+    """`bodies` are what each API is sent: fields beside the model.
+
+    `wanted` is what must be found in the request to the server.
+    """
 
     name: str
     bodies: dict[str, dict[str, Any]]
@@ -36,7 +42,11 @@ def chat(*content: Any, **fields: Any) -> dict[str, Any]:
 
 
 def messages(*content: Any, **fields: Any) -> dict[str, Any]:
-    return {"max_tokens": 2_000, "messages": [{"role": "user", "content": list(content) if content else "hi"}], **fields}
+    return {
+        "max_tokens": 2_000,
+        "messages": [{"role": "user", "content": list(content) if content else "hi"}],
+        **fields,
+    }
 
 
 def responses(*content: Any, **fields: Any) -> dict[str, Any]:
@@ -86,7 +96,8 @@ FEATURES = (
         "messages": messages(system=[{"type": "text", "text": MARK}]), "responses": responses(instructions=MARK),
     }),
     Feature("picture by data", {
-        "chat": chat({"type": "image_url", "image_url": {"url": _DATA}}), "messages": messages({"type": "image", "source": _SOURCE}),
+        "chat": chat({"type": "image_url", "image_url": {"url": _DATA}}),
+        "messages": messages({"type": "image", "source": _SOURCE}),
         "responses": responses({"type": "input_image", "image_url": _DATA}),
     }),
     Feature("picture by address", {
@@ -95,9 +106,12 @@ FEATURES = (
         "responses": responses({"type": "input_image", "image_url": f"https://example.com/{MARK}.png"}),
     }),
     Feature("file by data", {
-        "chat": chat({"type": "file", "file": {"filename": "a.pdf", "file_data": f"data:application/pdf;base64,{PDF}"}}),
-        "messages": messages({"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}}),
-        "responses": responses({"type": "input_file", "filename": "a.pdf", "file_data": f"data:application/pdf;base64,{PDF}"}),
+        "chat": chat({"type": "file", "file": {"filename": "a.pdf",
+        "file_data": f"data:application/pdf;base64,{PDF}"}}),
+        "messages": messages({"type": "document",
+        "source": {"type": "base64", "media_type": "application/pdf", "data": PDF}}),
+        "responses": responses({"type": "input_file", "filename": "a.pdf",
+        "file_data": f"data:application/pdf;base64,{PDF}"}),
     }),
     Feature("file by address", {
         "messages": messages({"type": "document", "source": {"type": "url", "url": f"https://example.com/{MARK}.pdf"}}),
@@ -110,9 +124,11 @@ FEATURES = (
         "responses": responses(tools=[{"type": "function", "name": "look", "parameters": _SCHEMA}]),
     }),
     Feature("custom tools, namespaces", {
-        "responses": responses(tools=[{"type": "namespace", "name": "crm", "description": "", "tools": [{"type": "custom", "name": MARK}]}]),
+        "responses": responses(tools=[{"type": "namespace", "name": "crm", "description": "",
+        "tools": [{"type": "custom", "name": MARK}]}]),
     }),
-    Feature("tools that OpenAI runs", {"responses": responses(tools=[{"type": "web_search", "filters": {"allowed_domains": [MARK]}}])}),
+    Feature("tools that OpenAI runs",
+    {"responses": responses(tools=[{"type": "web_search", "filters": {"allowed_domains": [MARK]}}])}),
     Feature("tools that Anthropic runs", {
         "messages": messages(tools=[{"type": "web_search_20250305", "name": "web_search", "allowed_domains": [MARK]}]),
     }),
@@ -137,7 +153,8 @@ FEATURES = (
         "responses": responses(text={"format": {"type": "json_schema", "name": "a", "schema": _SCHEMA}}),
     }),
     Feature("log-probabilities", {
-        "chat": chat(logprobs=True, top_logprobs=3), "responses": responses(include=["message.output_text.logprobs"], top_logprobs=3),
+        "chat": chat(logprobs=True, top_logprobs=3),
+        "responses": responses(include=["message.output_text.logprobs"], top_logprobs=3),
     }, "ogprobs"),
     Feature("n", {"chat": chat(n=2)}, "2"),
     Feature("effort", {
@@ -149,14 +166,18 @@ FEATURES = (
         "messages": messages({"type": "text", "text": "x", "cache_control": {"type": "ephemeral"}}),
     }, "ephemeral"),
     Feature("top_k", {"messages": messages(top_k=37)}, "37"),
-    Feature("who asks", {"chat": chat(user=MARK), "messages": messages(metadata={"user_id": MARK}), "responses": responses(user=MARK)}),
+    Feature("who asks", {"chat": chat(user=MARK), "messages": messages(metadata={"user_id": MARK}),
+    "responses": responses(user=MARK)}),
     Feature("Anthropic's words about tools", {
-        "messages": messages(tools=[{"name": "look", "input_schema": {"type": "object"}, "input_examples": [{"a": MARK}]}]),
+        "messages": messages(tools=[{"name": "look", "input_schema": {"type": "object"},
+        "input_examples": [{"a": MARK}]}]),
     }),
-    Feature("OpenAI's own settings", {"responses": responses(metadata={"a": MARK}, truncation="auto", reasoning={"summary": "auto"})}),
+    Feature("OpenAI's own settings",
+    {"responses": responses(metadata={"a": MARK}, truncation="auto", reasoning={"summary": "auto"})}),
     Feature("remote tools (MCP)", {
         "messages": messages(mcp_servers=[{"type": "url", "url": f"https://example.com/{MARK}", "name": "a"}]),
-        "responses": responses(tools=[{"type": "mcp", "server_label": "a", "server_url": f"https://example.com/{MARK}"}]),
+        "responses": responses(tools=[{"type": "mcp", "server_label": "a",
+        "server_url": f"https://example.com/{MARK}"}]),
     }),
 )  # fmt: skip
 
@@ -166,11 +187,25 @@ async def _answer(body: dict[str, Any], send: Send) -> None:
     usage = {"input_tokens": 9, "output_tokens": 1}
     if "contents" in body:
         candidate = {"content": {"role": "model", "parts": [{"text": "ok"}]}, "finishReason": "STOP", "index": 0}
-        await reply(send, 200, {"candidates": [candidate], "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 1}})
-    elif "input" in body:
-        message = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "ok", "annotations": []}]}
         await reply(
-            send, 200, {"id": "r", "status": "completed", "model": "m", "output": [message], "usage": {**usage, "total_tokens": 10}}
+            send, 200, {"candidates": [candidate], "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 1}}
+        )
+    elif "input" in body:
+        message = {
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "output_text", "text": "ok", "annotations": []}],
+        }
+        await reply(
+            send,
+            200,
+            {
+                "id": "r",
+                "status": "completed",
+                "model": "m",
+                "output": [message],
+                "usage": {**usage, "total_tokens": 10},
+            },
         )
     elif str(body.get("model", "")).startswith("claude"):
         content = [{"type": "text", "text": "ok"}]
@@ -233,7 +268,9 @@ def cell(gateway: Running, upstream: Provider, feature: Feature, face: str, mode
 def table(folder: Path) -> dict[str, dict[tuple[str, str], str]]:
     with gateways(folder) as (gateway, upstream):
         return {
-            feature.name: {(face, model): cell(gateway, upstream, feature, face, model) for face in FACES for model in UPSTREAMS}
+            feature.name: {
+                (face, model): cell(gateway, upstream, feature, face, model) for face in FACES for model in UPSTREAMS
+            }
             for feature in FEATURES
         }
 

@@ -1,4 +1,7 @@
-"""A real HTTP server on loopback that misbehaves as told: each connection plays the next script of its list, the last one again and again."""
+"""A real HTTP server on loopback that misbehaves as told.
+
+Each connection plays the next script of its list, the last one again and again.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ Script = Callable[[asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 
 class FaultyServer:
-    """`url` ends in /v1; `requests` are the bodies it was sent, in order, and `heads` what came before them, in small letters."""
+    """`url` ends in /v1.
+
+    `requests` are the bodies it was sent, in order, and `heads` what came before them, in small letters.
+    """
 
     def __init__(self, scripts: list[Script]) -> None:
         self._scripts = scripts

@@ -26,7 +26,10 @@ Send = Callable[[dict[str, Any]], Any]
 
 @dataclass
 class Provider:
-    """Answers every request by `play`; `bodies` are the requests it got, `cancelled` counts streams whose reader left."""
+    """Answers every request by `play`.
+
+    `bodies` are the requests it got, `cancelled` counts streams whose reader left.
+    """
 
     play: Callable[[dict[str, Any], Send], Any]
     bodies: list[dict[str, Any]] = field(default_factory=list)
@@ -66,7 +69,9 @@ async def read_body(receive: Any) -> bytes:
 
 async def reply(send: Send, status: int, body: Any, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
     content = body if isinstance(body, bytes) else json.dumps(body).encode()
-    await send({"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json"), *headers]})
+    await send(
+        {"type": "http.response.start", "status": status, "headers": [(b"content-type", b"application/json"), *headers]}
+    )
     await send({"type": "http.response.body", "body": content})
 
 
@@ -81,14 +86,28 @@ async def chunk(send: Send, content: Any, *, more: bool = True) -> None:
 
 def delta(content: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
     choice = {"index": 0, "delta": content, "finish_reason": finish}
-    return {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "upstream", "choices": [choice], "usage": None}
+    return {
+        "id": "c1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "upstream",
+        "choices": [choice],
+        "usage": None,
+    }
 
 
 def completion(text: str | None = "Paris", *, prompt: int = 20, output: int = 10, **message: Any) -> dict[str, Any]:
     finish = "tool_calls" if message.get("tool_calls") else "stop"
     choice = {"index": 0, "message": {"role": "assistant", "content": text, **message}, "finish_reason": finish}
     usage = {"prompt_tokens": prompt, "completion_tokens": output, "total_tokens": prompt + output}
-    return {"id": "c1", "object": "chat.completion", "created": 1, "model": "upstream", "choices": [choice], "usage": usage}
+    return {
+        "id": "c1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "upstream",
+        "choices": [choice],
+        "usage": usage,
+    }
 
 
 async def usual(body: dict[str, Any], send: Send) -> None:
@@ -96,14 +115,20 @@ async def usual(body: dict[str, Any], send: Send) -> None:
     if "input" in body:
         texts = body["input"] if isinstance(body["input"], list) else [body["input"]]
         data = [{"object": "embedding", "index": i, "embedding": [0.1, 0.2]} for i in range(len(texts))]
-        await reply(send, 200, {"object": "list", "data": data, "model": "e", "usage": {"prompt_tokens": 3, "total_tokens": 3}})
+        await reply(
+            send, 200, {"object": "list", "data": data, "model": "e", "usage": {"prompt_tokens": 3, "total_tokens": 3}}
+        )
         return
     if "prompt" in body:
         choice = {"index": 0, "text": "Paris", "logprobs": None, "finish_reason": "stop"}
-        await reply(send, 200, {"id": "c1", "object": "text_completion", "created": 1, "model": "upstream", "choices": [choice]})
+        await reply(
+            send, 200, {"id": "c1", "object": "text_completion", "created": 1, "model": "upstream", "choices": [choice]}
+        )
         return
     tool = body["tools"][0]["function"]["name"] if body.get("tools") else None
-    wants_json = (body.get("response_format") or {}).get("type", "text") != "text" or "JSON Schema" in json.dumps(body["messages"])
+    wants_json = (body.get("response_format") or {}).get("type", "text") != "text" or "JSON Schema" in json.dumps(
+        body["messages"]
+    )
     text = '{"city": "Paris"}' if wants_json else "Paris"
     if not body.get("stream"):
         calls = [{"id": "call_1", "type": "function", "function": {"name": tool, "arguments": '{"city": "Paris"}'}}]
@@ -113,7 +138,14 @@ async def usual(body: dict[str, Any], send: Send) -> None:
     await chunk(send, delta({"role": "assistant", "content": ""}))
     if tool:
         await chunk(
-            send, delta({"tool_calls": [{"index": 0, "id": "call_1", "type": "function", "function": {"name": tool, "arguments": ""}}]})
+            send,
+            delta(
+                {
+                    "tool_calls": [
+                        {"index": 0, "id": "call_1", "type": "function", "function": {"name": tool, "arguments": ""}}
+                    ]
+                }
+            ),
         )
         for piece in ('{"city":', ' "Paris"}'):
             await chunk(send, delta({"tool_calls": [{"index": 0, "function": {"arguments": piece}}]}))
@@ -123,7 +155,17 @@ async def usual(body: dict[str, Any], send: Send) -> None:
     await chunk(send, delta({}, "tool_calls" if tool else "stop"))
     if (body.get("stream_options") or {}).get("include_usage"):
         usage = {"prompt_tokens": 20, "completion_tokens": 10, "total_tokens": 30}
-        await chunk(send, {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "upstream", "choices": [], "usage": usage})
+        await chunk(
+            send,
+            {
+                "id": "c1",
+                "object": "chat.completion.chunk",
+                "created": 1,
+                "model": "upstream",
+                "choices": [],
+                "usage": usage,
+            },
+        )
     await chunk(send, b"data: [DONE]\n\n", more=False)
 
 
@@ -133,7 +175,9 @@ def served(app: Any, *, lifespan: str = "off", http: Any = "httptools") -> Itera
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port = listener.getsockname()[1]
-        settings = uvicorn.Config(app, log_level="error", lifespan=lifespan, access_log=False, ws="none", http=http, proxy_headers=False)  # type: ignore[arg-type]
+        settings = uvicorn.Config(
+            app, log_level="error", lifespan=lifespan, access_log=False, ws="none", http=http, proxy_headers=False
+        )  # type: ignore[arg-type]
         server = uvicorn.Server(settings)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
@@ -162,7 +206,9 @@ class Running:
 
     def new_key(self, **fields: Any) -> str:
         """Another key of the same organisation."""
-        secret = self.accounts.add_key(NewKey(fields.pop("name", f"k{time.monotonic_ns()}"), fields.pop("org", self.org), **fields))[1]
+        secret = self.accounts.add_key(
+            NewKey(fields.pop("name", f"k{time.monotonic_ns()}"), fields.pop("org", self.org), **fields)
+        )[1]
         self.gateway.services.keyring.forget()
         return secret
 
@@ -170,15 +216,27 @@ class Running:
         return httpx.post(self.url + path, json=body, headers=self._headers(key, headers), timeout=30, trust_env=False)
 
     def get(self, path: str, *, key: str | None = None, **params: Any) -> httpx.Response:
-        return httpx.get(self.url + path, params=params or None, headers=self._headers(key, {}), timeout=30, trust_env=False)
+        return httpx.get(
+            self.url + path, params=params or None, headers=self._headers(key, {}), timeout=30, trust_env=False
+        )
 
     def send(self, method: str, path: str, *, key: str | None = None, **options: Any) -> httpx.Response:
-        return httpx.request(method, self.url + path, headers=self._headers(key, {}), timeout=30, trust_env=False, **options)
+        return httpx.request(
+            method, self.url + path, headers=self._headers(key, {}), timeout=30, trust_env=False, **options
+        )
 
-    def chat(self, text: str = "Where is the Louvre?", *, model: str = "small", key: str | None = None, **fields: Any) -> httpx.Response:
+    def chat(
+        self, text: str = "Where is the Louvre?", *, model: str = "small", key: str | None = None, **fields: Any
+    ) -> httpx.Response:
         headers = fields.pop("headers", {})
         body = {"model": model, "messages": [{"role": "user", "content": text}], **fields}
-        return httpx.post(self.url + "/v1/chat/completions", json=body, headers=self._headers(key, headers), timeout=30, trust_env=False)
+        return httpx.post(
+            self.url + "/v1/chat/completions",
+            json=body,
+            headers=self._headers(key, headers),
+            timeout=30,
+            trust_env=False,
+        )
 
     def _headers(self, key: str | None, headers: dict[str, str]) -> dict[str, str]:
         shown = {} if key == "" else {"authorization": f"Bearer {self.key if key is None else key}"}
@@ -196,7 +254,9 @@ def settled(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
 
 
 @contextmanager
-def running_gateway(folder: Path, play: Any = usual, *, models: dict[str, Any] | None = None, **config: Any) -> Iterator[Running]:
+def running_gateway(
+    folder: Path, play: Any = usual, *, models: dict[str, Any] | None = None, **config: Any
+) -> Iterator[Running]:
     """`small` and `large` are behind one provider; `config` are further parts of the configuration."""
     provider = Provider(play)
     with served(provider) as upstream:
@@ -221,7 +281,14 @@ def running_gateway(folder: Path, play: Any = usual, *, models: dict[str, Any] |
         whole = {
             "models": made if models is None else models,
             "memory": {"path": str(folder / "memory.db")},
-            "embeddings": {"embedder": {"provider": "compatible", "base_url": f"{upstream}/v1", "model": "e", "input_usd_per_mtok": 0.1}},
+            "embeddings": {
+                "embedder": {
+                    "provider": "compatible",
+                    "base_url": f"{upstream}/v1",
+                    "model": "e",
+                    "input_usd_per_mtok": 0.1,
+                }
+            },
             **config,
         }
         whole["gateway"] = {"database": str(folder / "gateway.db"), **config.get("gateway", {})}

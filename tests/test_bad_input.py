@@ -94,7 +94,9 @@ FULL_DISK = """
 def test_a_full_disk_is_told_and_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     """The limit of a process on file sizes stands for the disk: writing beyond it fails as a full disk does."""
     path = tmp_path / "m.db"
-    ran = subprocess.run([sys.executable, "-c", textwrap.dedent(FULL_DISK), str(path)], capture_output=True, text=True, timeout=120)
+    ran = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(FULL_DISK), str(path)], capture_output=True, text=True, timeout=120
+    )
     assert ran.returncode == 0, ran.stderr
     kept, counted, told = ran.stdout.split(" ", 2)
     assert 10 < int(kept) < 5_000

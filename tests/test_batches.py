@@ -1,4 +1,7 @@
-"""Batches at half the price, against our own gateway's batch API and a server that plays Anthropic's; embeddings against the gateway's."""
+"""Batches at half the price, against our own gateway's batch API and a server that plays Anthropic's.
+
+Embeddings against the gateway's.
+"""
 
 from __future__ import annotations
 
@@ -77,7 +80,9 @@ class Anthropic:
         self.looked.set()
         counts = {"processing": 0, "succeeded": 1, "errored": 1, "canceled": 0, "expired": 1}
         state = {"processing_status": "ended" if self.looks > 1 else "in_progress", "request_counts": counts}
-        return httpx.Response(200, json={"id": "b1", **state, "results_url": "https://api.anthropic.com/v1/messages/batches/b1/results"})
+        return httpx.Response(
+            200, json={"id": "b1", **state, "results_url": "https://api.anthropic.com/v1/messages/batches/b1/results"}
+        )
 
 
 def claude() -> RemoteBackend:
@@ -150,7 +155,9 @@ def test_an_answer_without_usage_is_booked_at_its_worst_and_never_at_nothing() -
 
     async def run() -> Ledger:
         ledger = Ledger(Budget(usd=1.0))
-        results = await run_batch(claude(), BODIES, ledger, batches=AnthropicBatches(claude(), httpx.MockTransport(handle)))
+        results = await run_batch(
+            claude(), BODIES, ledger, batches=AnthropicBatches(claude(), httpx.MockTransport(handle))
+        )
         assert all(result.usage is None for result in results)
         return ledger
 

@@ -7,7 +7,13 @@ from collections.abc import Mapping, Sequence
 
 import pytest
 
-from orchestrator.verifiers.code.behaviour import BehaviourVote, SuggestedTest, as_test, suggested_tests, vote_by_behaviour
+from orchestrator.verifiers.code.behaviour import (
+    BehaviourVote,
+    SuggestedTest,
+    as_test,
+    suggested_tests,
+    vote_by_behaviour,
+)
 from orchestrator.verifiers.sandbox import Sandbox, level_at_hand
 
 needs_isolation = pytest.mark.skipif(level_at_hand()[0] == "none", reason=f"no isolation here: {level_at_hand()[1]}")
@@ -30,8 +36,13 @@ def vote(programs: Sequence[str], tests: Mapping[str, int], most: int | None = N
 
 @needs_isolation
 def test_programs_that_behave_alike_vote_together_with_the_tests_they_pass() -> None:
-    found = vote([SUB, ADD, ZERO, ADD_AGAIN, RAISES, SUB, SUB], {"f(1, 2) == 3": 3, "f(2, 2) == 4": 1, "f(3, 1) == 2": 1})
-    assert [(group.programs, group.votes, group.score) for group in found.groups[:2]] == [((1, 3), 4.0, 8.0), ((0, 5, 6), 1.0, 3.0)]
+    found = vote(
+        [SUB, ADD, ZERO, ADD_AGAIN, RAISES, SUB, SUB], {"f(1, 2) == 3": 3, "f(2, 2) == 4": 1, "f(3, 1) == 2": 1}
+    )
+    assert [(group.programs, group.votes, group.score) for group in found.groups[:2]] == [
+        ((1, 3), 4.0, 8.0),
+        ((0, 5, 6), 1.0, 3.0),
+    ]
     assert found.best == (1, 3)
     assert found.confidence == pytest.approx(8 / (11 + 0.3 * 7**0.5 * 4))  # beside what nobody wrote
     assert found.executions == 5 * 3
@@ -89,7 +100,8 @@ def test_what_a_test_expects(condition: str, expected: SuggestedTest) -> None:
 
 def test_tests_are_found_in_what_a_model_wrote() -> None:
     texts = [
-        "assert f(1)==2\nassert f( 1 ) == 2, 'message'\nassert g(1) == 1\nassert f(2) ==\nprint(f(3))\nassert f(3) == 4",
+        "assert f(1)==2\nassert f( 1 ) == 2, 'message'\nassert g(1) == 1\nassert f(2) ==\nprint(f(3))\nassert f(3) == "
+        "4",
         "    assert f(1) == 2\n" + "assert f(9) == 9\n" * 10,
         "",
     ]

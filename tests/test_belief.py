@@ -1,4 +1,7 @@
-"""How models err together: guessable answers, pulls, copies, hopeless questions; one vote after the other and all questions at once."""
+"""How models err together: guessable answers, pulls, copies, hopeless questions.
+
+One vote after the other and all questions at once.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.search.belief import VoteModel, VoteState, believe, replay, start, success_given_ease, vote, wrong_shares
+from orchestrator.search.belief import (
+    VoteModel,
+    VoteState,
+    believe,
+    replay,
+    start,
+    success_given_ease,
+    vote,
+    wrong_shares,
+)
 from orchestrator.search.calibration.vote_fitting import fit_vote_model, scaled
 from orchestrator.search.guessing import information_bits
 from orchestrator.search.vote_table import GradedQuestion, Votes, VoteTable
 from orchestrator.verifiers import group_answers, read_answer
 
 MODELS = ("a", "b", "c", "d")
-KEYS = ("literal:True", "literal:False", "number:7", "number:540", "choice:B of 4", "text:a long answer that nobody guesses", "g1", "g2")
+KEYS = (
+    "literal:True",
+    "literal:False",
+    "number:7",
+    "number:540",
+    "choice:B of 4",
+    "text:a long answer that nobody guesses",
+    "g1",
+    "g2",
+)
 
 probabilities = st.floats(0.05, 0.95)
 vote_models = st.builds(
@@ -28,10 +49,15 @@ vote_models = st.builds(
     hopeless=st.floats(0, 0.2),
     easier=st.floats(0, 0.8),
     pulls=st.tuples(*(st.tuples(st.just(name), st.floats(0.2, 3)) for name in MODELS)),
-    copying=st.tuples(st.tuples(st.just("a"), st.just("b"), st.floats(0, 0.95)), st.tuples(st.just("b"), st.just("d"), st.floats(0, 0.5))),
+    copying=st.tuples(
+        st.tuples(st.just("a"), st.just("b"), st.floats(0, 0.95)),
+        st.tuples(st.just("b"), st.just("d"), st.floats(0, 0.5)),
+    ),
 )
 questions = st.lists(
-    st.lists(st.tuples(st.one_of(st.none(), st.sampled_from(KEYS)), st.booleans()), min_size=4, max_size=4), min_size=1, max_size=5
+    st.lists(st.tuples(st.one_of(st.none(), st.sampled_from(KEYS)), st.booleans()), min_size=4, max_size=4),
+    min_size=1,
+    max_size=5,
 )
 
 
@@ -52,7 +78,10 @@ def test_an_answer_takes_as_many_bits_as_others_were_possible() -> None:
     assert information_bits("literal:True") == information_bits("yes_no:no") == 1.0
     assert information_bits("choice:C of 4") == 2.0
     assert information_bits("choice:C of 10") == pytest.approx(np.log2(10))
-    rising = [information_bits(key) for key in ("literal:3", "number:42", "number:540", "literal:[1, 2, 3, 4, 5]", "text:" + "x" * 60)]
+    rising = [
+        information_bits(key)
+        for key in ("literal:3", "number:42", "number:540", "literal:[1, 2, 3, 4, 5]", "text:" + "x" * 60)
+    ]
     assert all(low < high for low, high in pairwise(rising))
     assert information_bits("behaviour:1f3a") == information_bits("") == 10.0
 
@@ -66,7 +95,10 @@ def test_an_option_tells_of_how_many_it_is_one() -> None:
 @pytest.mark.parametrize("easier", [0.0, 0.3])
 def test_agreement_on_a_guessable_answer_is_weaker(easier: float) -> None:
     model = VoteModel(easier=easier, typical_bits=12.0)
-    gain = {key: agreed(key, model) - replay([(key, 0.7)], model).best for key in ("literal:True", "number:7", "text:" + "long " * 20)}
+    gain = {
+        key: agreed(key, model) - replay([(key, 0.7)], model).best
+        for key in ("literal:True", "number:7", "text:" + "long " * 20)
+    }
     assert gain["literal:True"] < gain["number:7"] < gain["text:" + "long " * 20]
 
 
@@ -89,7 +121,9 @@ def test_agreement_grows_with_no_number_of_models_that_copy_each_other() -> None
 
 def test_who_contradicts_a_model_that_it_copies_is_heard_in_full() -> None:
     model = VoteModel(copying=(("a", "b", 0.9),))
-    copied, independent = (replay([("number:1", 0.7), ("number:2", 0.7)], m, voters=["a", "b"]) for m in (model, VoteModel()))
+    copied, independent = (
+        replay([("number:1", 0.7), ("number:2", 0.7)], m, voters=["a", "b"]) for m in (model, VoteModel())
+    )
     shares = [state.weights.sum(axis=1) / state.total for state in (copied, independent)]
     assert shares[0] == pytest.approx(shares[1])
 
@@ -117,7 +151,9 @@ def test_what_may_come_next_adds_up(model: VoteModel, cast: list[tuple[str, floa
 
 @given(vote_models, questions)
 @settings(max_examples=80, deadline=None)
-def test_all_questions_at_once_are_believed_as_one_after_the_other(model: VoteModel, cells: list[list[tuple[str | None, bool]]]) -> None:
+def test_all_questions_at_once_are_believed_as_one_after_the_other(
+    model: VoteModel, cells: list[list[tuple[str | None, bool]]]
+) -> None:
     table = VoteTable.of([graded(row) for row in cells])
     right = success_given_ease(np.array([0.5, 0.6, 0.7, 0.8]), model)
     rng = np.random.default_rng(0)
@@ -171,12 +207,16 @@ def test_a_vote_model_that_cannot_be_is_refused(wrong: dict[str, object]) -> Non
 
 
 def simulated(n: int, *, seed: int = 0, copies: float = 0.0, hopeless: float = 0.0) -> list[GradedQuestion]:
-    """Four models of a one-dimensional ease; `b` says with P(copies) what `a` says. Wrong answers are spread over twenty."""
+    """Four models of a one-dimensional ease; `b` says with P(copies) what `a` says.
+
+    Wrong answers are spread over twenty.
+    """
     rng, found = np.random.default_rng(seed), []
     for _ in range(n):
         ease = -9.0 if rng.random() < hopeless else rng.normal(0, 1.5)
         right = {
-            name: bool(rng.random() < 1 / (1 + np.exp(-(bias + ease)))) for name, bias in zip(MODELS, (0.5, 0.6, 1.0, 2.5), strict=True)
+            name: bool(rng.random() < 1 / (1 + np.exp(-(bias + ease))))
+            for name, bias in zip(MODELS, (0.5, 0.6, 1.0, 2.5), strict=True)
         }
         keys = {name: "number:100" if ok else f"number:{101 + int(rng.integers(20))}" for name, ok in right.items()}
         if rng.random() < copies:
@@ -201,7 +241,9 @@ def test_one_model_under_many_names_is_believed_like_one(copies: int) -> None:
         ok, other = rng.random() < 0.7, rng.random() < 0.6
         key = "number:100" if ok else f"number:{101 + int(rng.integers(20))}"
         keys = {**dict.fromkeys(names, key), "y": "number:100" if other else f"number:{101 + int(rng.integers(20))}"}
-        questions.append(GradedQuestion(keys, {**dict.fromkeys(names, bool(ok)), "y": bool(other)}, dict.fromkeys(keys, 0.001)))
+        questions.append(
+            GradedQuestion(keys, {**dict.fromkeys(names, bool(ok)), "y": bool(other)}, dict.fromkeys(keys, 0.001))
+        )
     model = fit_vote_model(VoteTable.of(questions))
     assert replay([("number:100", 0.7)] * copies, model, voters=names).best == pytest.approx(0.7, abs=0.05)
 

@@ -1,4 +1,7 @@
-"""The benchmarks run on any data of the same form and give exactly the promised keys. Their figures come from real data, not from here."""
+"""The benchmarks run on any data of the same form and give exactly the promised keys.
+
+Their figures come from real data, not from here.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,12 @@ ROOT = Path(__file__).parents[1]
 
 
 def run(name: str, *arguments: str, out: Path) -> dict[str, Any]:
-    subprocess.run([sys.executable, "-m", f"benchmarks.{name}", *arguments, "--json", str(out)], check=True, cwd=ROOT, capture_output=True)
+    subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{name}", *arguments, "--json", str(out)],
+        check=True,
+        cwd=ROOT,
+        capture_output=True,
+    )
     result: dict[str, Any] = json.loads(out.read_text())
     return result
 
@@ -40,10 +48,15 @@ def test_fleet(tmp_path: Path) -> None:
             text = f"{a} and {b} make {said}. The answer is {said}."
             row = {"query_id": f"q{number}", "model": model, "output": text, "answer": str(said), "correct": int(right)}
             answers.append(row | {"input_tokens": 12, "output_tokens": 10})
-    prices = {m: {"input_usd_per_mtok": p, "output_usd_per_mtok": 4 * p} for m, p in (("small", 0.05), ("middle", 0.1), ("large", 3.0))}
+    prices = {
+        m: {"input_usd_per_mtok": p, "output_usd_per_mtok": 4 * p}
+        for m, p in (("small", 0.05), ("middle", 0.1), ("large", 3.0))
+    }
     write_fleet(tmp_path / "fleet", questions, answers, prices)
     result = run("fleet", "--data", str(tmp_path), "--task", "gsm", out=tmp_path / "out.json")
-    assert {"accuracy", "cost_usd_per_1k", "best_single_accuracy", "best_single_cost_usd_per_1k", "models"} <= set(result)
+    assert {"accuracy", "cost_usd_per_1k", "best_single_accuracy", "best_single_cost_usd_per_1k", "models"} <= set(
+        result
+    )
     assert set(result["models"]) == {"small", "middle", "large"}
     assert result["test_questions"] == 56
     assert result["accuracy"] > result["models"]["small"]["accuracy"]
@@ -56,11 +69,19 @@ def test_fleet(tmp_path: Path) -> None:
 
 def test_memory(tmp_path: Path) -> None:
     turns = [
-        {"id": f"D1:{i}", "session": 1, "time": "1:56 pm on 8 May, 2023", "speaker": "Ann", "text": f"Today I saw {i} {animal}."}
+        {
+            "id": f"D1:{i}",
+            "session": 1,
+            "time": "1:56 pm on 8 May, 2023",
+            "speaker": "Ann",
+            "text": f"Today I saw {i} {animal}.",
+        }
         for i, animal in enumerate(["herons", "otters", "badgers", "larks"], start=2)
     ]
     qa = [{"question": "How many badgers did Ann see?", "answer": "4", "evidence": ["D1:4"], "category": 4}]
-    qa.append({"question": "What did Ann see, otters and larks?", "answer": "", "evidence": ["D1:3", "D1:5"], "category": 1})
+    qa.append(
+        {"question": "What did Ann see, otters and larks?", "answer": "", "evidence": ["D1:3", "D1:5"], "category": 1}
+    )
     (tmp_path / "memory").mkdir()
     with gzip.open(tmp_path / "memory" / "locomo_dev.json.gz", "wt", encoding="utf-8") as file:
         json.dump([{"turns": turns, "qa": qa}], file)
@@ -87,10 +108,21 @@ def test_routing(tmp_path: Path) -> None:
     for number in range(700):
         dataset = "mmlu" if number < 600 else "gsm8k"
         is_hard = rng.random() < 0.5
-        prompt = f"Prove theorem {number} about rings and ideals." if is_hard else f"Name the colour of object {number} in the picture."
+        prompt = (
+            f"Prove theorem {number} about rings and ideals."
+            if is_hard
+            else f"Name the colour of object {number} in the picture."
+        )
         weak, strong = rng.random() < (0.3 if is_hard else 0.9), rng.random() < 0.9
         rows.append(
-            {"dataset": dataset, "subset": "", "query_id": str(number), "prompt": prompt, "weak_correct": weak, "strong_correct": strong}
+            {
+                "dataset": dataset,
+                "subset": "",
+                "query_id": str(number),
+                "prompt": prompt,
+                "weak_correct": weak,
+                "strong_correct": strong,
+            }
         )
     (tmp_path / "routing").mkdir()
     parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "routing" / "strong_weak.parquet")
@@ -115,7 +147,13 @@ def test_durability_kills_and_counts(tmp_path: Path) -> None:
 def test_durability_would_see_what_is_lost_resurrected_or_torn() -> None:
     ledger = Ledger()
     ledger.hear(
-        [["adding", "a", "x", "y"], ["added", "a", "x", "y"], ["added", "c", "kept"], ["deleting", "c", "z"], ["deleted", "c", "z"]]
+        [
+            ["adding", "a", "x", "y"],
+            ["added", "a", "x", "y"],
+            ["added", "c", "kept"],
+            ["deleting", "c", "z"],
+            ["deleted", "c", "z"],
+        ]
     )
     with Memory() as memory:
         memory.remember_many([NewRecord("kept"), NewRecord("z")], "c")
@@ -124,9 +162,13 @@ def test_durability_would_see_what_is_lost_resurrected_or_torn() -> None:
 
 
 def test_memory_speed(tmp_path: Path) -> None:
-    turns = [f"the {word} stands beside the lamp number {number}" for number in range(200) for word in ("ferry", "garden")]
+    turns = [
+        f"the {word} stands beside the lamp number {number}" for number in range(200) for word in ("ferry", "garden")
+    ]
     found = speed(turns, ["where is the ferry?", "what of the garden?"], tmp_path, sizes=[2_000], scopes=20)
-    assert {"adds_per_s_batched", "adds_per_s_64_writers", "recall_ratio_2k", "recall_p50_ms_2k", "open_s_2k"} <= set(found)
+    assert {"adds_per_s_batched", "adds_per_s_64_writers", "recall_ratio_2k", "recall_p50_ms_2k", "open_s_2k"} <= set(
+        found
+    )
     assert all(value > 0 for value in found.values())
 
 
@@ -135,7 +177,11 @@ def test_game24(tmp_path: Path) -> None:
     chains, trees = [], []
     for number in range(6):
         texts = [chain["right" if number % 2 and i % 4 == 0 else "wrong"].replace("12", "12 * 1") for i in range(20)]
-        usage = {"completion_tokens": 1_000 * (number % 3 + 1), "prompt_tokens": 300 * (number % 3 + 1), "cost": 0.07 * (number % 3 + 1)}
+        usage = {
+            "completion_tokens": 1_000 * (number % 3 + 1),
+            "prompt_tokens": 300 * (number % 3 + 1),
+            "cost": 0.07 * (number % 3 + 1),
+        }
         chains.append({"ys": texts, "usage_so_far": usage})
         tree_usage = {"completion_tokens": 0, "prompt_tokens": 0, "cost": 0.7 * (number + 1)}
         trees.append({"steps": [{"x": "6 4 12 1"}], "ys": [texts[0]], "usage_so_far": tree_usage})
@@ -177,7 +223,10 @@ def test_backends(tmp_path: Path) -> None:
 
 def test_pipelines(tmp_path: Path) -> None:
     result = run("pipelines", "--kills", "2", out=tmp_path / "out.json")
-    asked = "us_per_step us_per_step_checkpointed map_ratio haystack_us_per_step load_ms_100_steps kills repeated_side_effects".split()
+    asked = (
+        "us_per_step us_per_step_checkpointed map_ratio haystack_us_per_step load_ms_100_steps kills "
+        "repeated_side_effects"
+    ).split()
     assert set(asked) <= set(result)
     assert (result["kills"], result["repeated_side_effects"], result["different_outputs"]) == (2, 0, 0)
     assert result["map_ratio"] >= 1

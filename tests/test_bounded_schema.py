@@ -56,8 +56,18 @@ def outside(url: str, file: Path) -> list[tuple[dict[str, Any], str]]:
         ({"$ref": f"file://localhost{file}"}, str(file)),
         ({"$ref": str(file)}, file.name),
         ({"$dynamicRef": f"{url}/d"}, f"{url}/d"),
-        ({"$schema": "https://json-schema.org/draft/2019-09/schema", "$recursiveRef": "#", "allOf": [{"$ref": f"{url}/e"}]}, f"{url}/e"),
-        ({"$schema": "http://json-schema.org/draft-04/schema#", "id": f"{url}/x/", "items": {"$ref": "y.json"}}, "y.json"),
+        (
+            {
+                "$schema": "https://json-schema.org/draft/2019-09/schema",
+                "$recursiveRef": "#",
+                "allOf": [{"$ref": f"{url}/e"}],
+            },
+            f"{url}/e",
+        ),
+        (
+            {"$schema": "http://json-schema.org/draft-04/schema#", "id": f"{url}/x/", "items": {"$ref": "y.json"}},
+            "y.json",
+        ),
         ({"if": {"$ref": f"{url}/f"}, "then": False}, f"{url}/f"),
         ({"$defs": {"a": {"$id": f"{url}/in/", "$ref": "other"}}, "$ref": "#/$defs/a"}, f"{url}/in/other"),
         ({"patternProperties": {"^a": {"$ref": "ftp://127.0.0.1/x"}}}, "ftp://127.0.0.1/x"),
@@ -104,7 +114,11 @@ def test_the_gateway_refuses_such_schemas_by_name(tmp_path: Path, site: tuple[st
     "schema",
     [
         {"$defs": {"a": {"type": "integer"}}, "properties": {"total": {"$ref": "#/$defs/a"}}, "required": ["total"]},
-        {"$id": "https://example.org/root", "$defs": {"a": {"$id": "item", "type": "integer"}}, "properties": {"total": {"$ref": "item"}}},
+        {
+            "$id": "https://example.org/root",
+            "$defs": {"a": {"$id": "item", "type": "integer"}},
+            "properties": {"total": {"$ref": "item"}},
+        },
         {"$defs": {"a": {"$anchor": "n", "type": "integer"}}, "properties": {"total": {"$ref": "#n"}}},
         {"$schema": "http://json-schema.org/draft-07/schema#", "properties": {"total": {"type": "integer"}}},
         {"properties": {"total": {"type": "integer"}, "other": {"enum": [{"$ref": "http://example.org/data"}]}}},

@@ -1,4 +1,7 @@
-"""The calculator: exact where it answers, silent about everything that is not wholly a sum, a conversion or a date question."""
+"""The calculator.
+
+Exact where it answers, silent about everything that is not wholly a sum, a conversion or a date question.
+"""
 
 from __future__ import annotations
 
@@ -89,7 +92,11 @@ def test_abstains(question: str) -> None:
 
 
 @given(
-    st.recursive(st.integers(0, 999).map(str), lambda inner: st.tuples(inner, st.sampled_from("+-*"), inner).map(" ".join), max_leaves=8)
+    st.recursive(
+        st.integers(0, 999).map(str),
+        lambda inner: st.tuples(inner, st.sampled_from("+-*"), inner).map(" ".join),
+        max_leaves=8,
+    )
 )
 def test_arithmetic_agrees_with_python(text: str) -> None:
     try:

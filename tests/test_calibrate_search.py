@@ -16,7 +16,7 @@ from orchestrator import Completion, ConfigError, Orchestrator, Usage
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.cli import main
 from orchestrator.errors import BackendError
-from orchestrator.offline.grading import Example, grade_fleet, read_examples
+from orchestrator.offline.grading import GradingExample, grade_fleet, read_examples
 from orchestrator.router import ModelProfile
 from orchestrator.search import ByValue, Calibration, FixedOrder, GradedQuestion, Mixture, VoteModel, calibrate
 from tests.gateway import read_body, reply, served
@@ -35,11 +35,15 @@ class Multiplying:
             return
         n, times = map(int, re.findall(r"\d+", asked["messages"][-1]["content"])[-2:])
         said = n * times + (n % self._wrong_every[asked["model"]] == 0)
-        choice = {"index": 0, "message": {"role": "assistant", "content": f"The answer is {said}."}, "finish_reason": "stop"}
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": f"The answer is {said}."},
+            "finish_reason": "stop",
+        }
         await reply(send, 200, {"choices": [choice], "usage": {"prompt_tokens": 20, "completion_tokens": 8}})
 
 
-EXAMPLES = [Example(f"What is {n} * 3?", str(3 * n)) for n in range(11, 71)]
+EXAMPLES = [GradingExample(f"What is {n} * 3?", str(3 * n)) for n in range(11, 71)]
 
 
 class Multiplier(LocalBackend):
@@ -58,7 +62,10 @@ class Multiplier(LocalBackend):
 
 
 def fleet(**more: int) -> dict[str, Multiplier]:
-    return {m.profile.name: m for m in (Multiplier("small", 1.0, 3), Multiplier("middle", 2.0, 5), Multiplier("large", 50.0, 29, **more))}
+    return {
+        m.profile.name: m
+        for m in (Multiplier("small", 1.0, 3), Multiplier("middle", 2.0, 5), Multiplier("large", 50.0, 29, **more))
+    }
 
 
 def grade(usd: float, **more: int) -> tuple[list[GradedQuestion], int, dict[str, int], float]:
@@ -77,7 +84,8 @@ def test_every_model_is_graded_by_what_it_says_and_what_that_costs() -> None:
     assert all(q.cost_usd["large"] == pytest.approx(50 * q.cost_usd["small"]) for q in questions)
     assert usd == pytest.approx(sum(sum(q.cost_usd.values()) for q in questions))
     assert all(
-        (q.keys["small"] == q.keys["large"]) == (q.right["small"] == q.right["large"] is True) or not q.right["large"] for q in questions
+        (q.keys["small"] == q.keys["large"]) == (q.right["small"] == q.right["large"] is True) or not q.right["large"]
+        for q in questions
     )
 
 
@@ -104,14 +112,15 @@ def test_a_calibration_survives_its_file(tmp_path: Path) -> None:
     assert asdict(loaded) == asdict(found)
     assert loaded.policy == found.policy
     for policy in (FixedOrder(("a", "b"), 2), ByValue(0.01), Mixture(FixedOrder(("a",)), ByValue(0.1), 0.25)):
-        Calibration({"a": 0.5, "b": 0.6}, {"a": 0.1, "b": 0.2}, VoteModel(copying=(("a", "b", 0.5),)), policy, 0.1, 0.5, 0.1).save(
-            tmp_path / "x.json"
-        )
+        Calibration(
+            {"a": 0.5, "b": 0.6}, {"a": 0.1, "b": 0.2}, VoteModel(copying=(("a", "b", 0.5),)), policy, 0.1, 0.5, 0.1
+        ).save(tmp_path / "x.json")
         assert Calibration.load(tmp_path / "x.json").policy == policy
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"format": 99}', '{"format": 1, "vote_model": {}, "policy": {}}', '{"format": 1, "policy": 3}']
+    "text",
+    ["", "[]", "{}", '{"format": 99}', '{"format": 1, "vote_model": {}, "policy": {}}', '{"format": 1, "policy": 3}'],
 )
 def test_a_file_that_is_no_calibration_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "search.json").write_text(text)
@@ -181,7 +190,9 @@ def test_examples_may_hold_any_line_separator_but_the_newline(tmp_path: Path) ->
         {"question": "And two?", "answer": 2.5},
         {"question": "And two?", "answer": 3},
     ]
-    (tmp_path / "examples.jsonl").write_text("\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8-sig")
+    (tmp_path / "examples.jsonl").write_text(
+        "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows), encoding="utf-8-sig"
+    )
     assert [example.answer for example in read_examples(tmp_path / "examples.jsonl")] == ["True", "2.5"]
 
 
@@ -206,7 +217,9 @@ def test_mistakes_in_examples_are_told_with_their_line(tmp_path: Path, text: str
         read_examples(tmp_path / "examples.jsonl")
 
 
-def test_the_command_keeps_a_policy_that_the_configuration_uses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_keeps_a_policy_that_the_configuration_uses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     with served(Multiplying({"small": 3, "middle": 5, "large": 40})) as url:
         check_the_command(url)
@@ -214,23 +227,30 @@ def test_the_command_keeps_a_policy_that_the_configuration_uses(tmp_path: Path, 
 
 def check_the_command(url: str) -> None:
     models = "\n".join(
-        f"  {name}: {{provider: compatible, base_url: {url}/v1, input_usd_per_mtok: {price}, output_usd_per_mtok: {price}}}"
+        f"  {name}: {{provider: compatible, base_url: {url}/v1, input_usd_per_mtok: {price}, output_usd_per_mtok: "
+        f"{price}}}"
         for name, price in (("small", 0.1), ("middle", 0.3), ("large", 3))
     )
     Path("orchestrator.yaml").write_text(f"models:\n{models}\nmemory: null\n")
-    Path("examples.jsonl").write_text("\n".join(json.dumps({"question": f"What is {n} * 17?", "answer": 17 * n}) for n in range(11, 60)))
+    Path("examples.jsonl").write_text(
+        "\n".join(json.dumps({"question": f"What is {n} * 17?", "answer": 17 * n}) for n in range(11, 60))
+    )
     run = CliRunner().invoke(main, ["calibrate-search", "examples.jsonl", "--price", "0.0001"])
     assert run.exit_code == 0, run.output
     assert "asking 3 models 49 questions" in run.output
     assert re.search(r"large +right +48 \( 98.0%\)", run.output), run.output
     assert "policy: ask " in run.output
-    told = json.loads(CliRunner().invoke(main, ["calibrate-search", "examples.jsonl", "--price", "0.0001", "--json"]).stdout)
+    told = json.loads(
+        CliRunner().invoke(main, ["calibrate-search", "examples.jsonl", "--price", "0.0001", "--json"]).stdout
+    )
     assert told["expected_usd"] <= 0.0001
     Path("orchestrator.yaml").write_text(f"models:\n{models}\nmemory: null\nsearch: gone.json\n")
     again = CliRunner().invoke(main, ["calibrate-search", "examples.jsonl", "--price", "0.0001"])
     assert again.exit_code == 0, again.output
     Path("folder").write_text("a file")
-    unwritable = CliRunner().invoke(main, ["calibrate-search", "examples.jsonl", "--price", "0.0001", "--out", "folder/x.json"])
+    unwritable = CliRunner().invoke(
+        main, ["calibrate-search", "examples.jsonl", "--price", "0.0001", "--out", "folder/x.json"]
+    )
     assert unwritable.exit_code == 2
     assert "cannot be written" in unwritable.output
     assert "graded" not in unwritable.output
@@ -239,14 +259,20 @@ def check_the_command(url: str) -> None:
         assert orchestrator.answer_sync("What is 31 * 17?").text == "The answer is 527."
         assert orchestrator.value_usd == Calibration.load(".orchestrator/search.json").value_usd
     stated = "value_usd: 0.05\nquality: 0.85\nstrategy: adaptive\n"  # as in the example configuration
-    Path("orchestrator.yaml").write_text(f"models:\n{models}\nmemory: null\nsearch: .orchestrator/search.json\n{stated}")
+    Path("orchestrator.yaml").write_text(
+        f"models:\n{models}\nmemory: null\nsearch: .orchestrator/search.json\n{stated}"
+    )
     with Orchestrator.from_config() as orchestrator:
         assert orchestrator.value_usd == Calibration.load(".orchestrator/search.json").value_usd
         assert orchestrator.answer_sync("What is 31 * 17?").route.quality == 1.0
-    Path("orchestrator.yaml").write_text(f"models:\n{models}\nmemory: null\nsearch: .orchestrator/search.json\nstrategy: single\n")
+    Path("orchestrator.yaml").write_text(
+        f"models:\n{models}\nmemory: null\nsearch: .orchestrator/search.json\nstrategy: single\n"
+    )
     with pytest.raises(ConfigError, match="both say how to search"):
         Orchestrator.from_config()
-    Path("orchestrator.yaml").write_text(f"models:\n{models.replace('large', 'giant')}\nmemory: null\nsearch: .orchestrator/search.json\n")
+    Path("orchestrator.yaml").write_text(
+        f"models:\n{models.replace('large', 'giant')}\nmemory: null\nsearch: .orchestrator/search.json\n"
+    )
     with pytest.raises(ConfigError, match="models that this fleet lacks: large"):
         Orchestrator.from_config()
     Path(".orchestrator/search.json").unlink()
@@ -256,7 +282,9 @@ def check_the_command(url: str) -> None:
 
 def test_nothing_is_kept_where_nothing_could_be_learned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("examples.jsonl").write_text("\n".join(json.dumps({"question": f"What is {n} * 17?", "answer": 17 * n}) for n in range(11, 60)))
+    Path("examples.jsonl").write_text(
+        "\n".join(json.dumps({"question": f"What is {n} * 17?", "answer": 17 * n}) for n in range(11, 60))
+    )
 
     def run(models: str, *options: str) -> str:
         Path("orchestrator.yaml").write_text(f"models:\n{models}\nmemory: null\n")
@@ -266,7 +294,8 @@ def test_nothing_is_kept_where_nothing_could_be_learned(tmp_path: Path, monkeypa
         return found.output
 
     assert "hardly an answer is right: of 49" in run(
-        "  a: {provider: simulated, skill: 0.5, ttft_s: 0, tokens_per_s: 1000000, input_usd_per_mtok: 1, output_usd_per_mtok: 1}"
+        "  a: {provider: simulated, skill: 0.5, ttft_s: 0, tokens_per_s: 1000000, input_usd_per_mtok: 1, "
+        "output_usd_per_mtok: 1}"
     )
     with served(Multiplying({"right": 1_000, "wrong": 1})) as url:
         priced = "{{provider: compatible, base_url: {}/v1, input_usd_per_mtok: 1, output_usd_per_mtok: 1}}"
@@ -277,9 +306,15 @@ def test_nothing_is_kept_where_nothing_could_be_learned(tmp_path: Path, monkeypa
 
 @pytest.mark.parametrize(
     ("options", "told"),
-    [(["--price", "-1"], "prices must be"), (["--price", "nan"], "prices must be"), (["--price", "0.1", "--usd", "0"], "prices must be")],
+    [
+        (["--price", "-1"], "prices must be"),
+        (["--price", "nan"], "prices must be"),
+        (["--price", "0.1", "--usd", "0"], "prices must be"),
+    ],
 )
-def test_the_command_refuses_prices_that_are_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], told: str) -> None:
+def test_the_command_refuses_prices_that_are_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str], told: str
+) -> None:
     monkeypatch.chdir(tmp_path)
     Path("orchestrator.yaml").write_text("models:\n  c: {provider: calculator}\nmemory: null\n")
     Path("examples.jsonl").write_text('{"question": "What is 2 * 3?", "answer": "6"}')

@@ -32,7 +32,8 @@ def write_log(path: Path, n: int, seed: int) -> Path:
     for number in range(n):
         poem = rng.random() < 0.5
         query = f"Write a poem about the {rng.choice(['sea', 'wind', 'rain'])} and night {seed}{number}." if poem else (
-            f"Prove that the {rng.choice(['sum', 'product', 'limit'])} of sequence {seed}{number} converges and derive its value."
+            f"Prove that the {rng.choice(['sum', 'product', 'limit'])} of sequence {seed}{number} converges and derive "
+            "its value."
         )  # fmt: skip
         outcomes = {"cheap": float(rng.random() < (0.9 if poem else 0.3)), "strong": float(rng.random() < 0.9)}
         lines.append(json.dumps({"query": query, "outcomes": outcomes}))
@@ -66,7 +67,10 @@ def test_a_promise_is_certified_and_kept_by_routing(folder: Path) -> None:
     with Orchestrator.from_config(folder / "c.yaml") as orchestrator:
         poem, proof = (
             orchestrator.route(q)
-            for q in ("Write a poem about the sea and night 9.", "Prove that the sum of sequence 2199 converges and derive its value.")
+            for q in (
+                "Write a poem about the sea and night 9.",
+                "Prove that the sum of sequence 2199 converges and derive its value.",
+            )
         )
         assert (poem.chosen, proof.chosen) == ("cheap", "strong")
         assert "below that of strong" in poem.reason
@@ -133,13 +137,18 @@ def test_mistakes_in_a_promise_are_told_once_and_in_its_own_words(folder: Path, 
 
 
 def write_answers(path: Path, n: int, seed: int) -> Path:
-    """Three models; on poems all are right, on proofs the cheap ones err, each in its own way, so that their agreement means something."""
+    """Three models.
+
+    On poems all are right, on proofs the cheap ones err, each in its own way, so that their agreement means something.
+    """
     rng = np.random.default_rng(seed)
     lines = []
     for number in range(n):
         poem = rng.random() < 0.5
         query = (
-            f"How many lines has poem {seed}{number} about the sea?" if poem else f"How many steps has the proof of lemma {seed}{number}?"
+            f"How many lines has poem {seed}{number} about the sea?"
+            if poem
+            else f"How many steps has the proof of lemma {seed}{number}?"
         )
         outcomes = {}
         for name, skill in (("cheap", 0.97 if poem else 0.5), ("second", 0.97 if poem else 0.55), ("strong", 0.95)):
@@ -154,17 +163,23 @@ def write_answers(path: Path, n: int, seed: int) -> Path:
 def test_a_whole_search_is_certified_on_recorded_answers_and_keeps_to_its_target(tmp_path: Path) -> None:
     log = write_answers(tmp_path / "train.jsonl", 300, 1)
     assert run("train-router", str(log), "--out", str(tmp_path / "r"), "--encoder", "none").exit_code == 0
-    config = CONFIG.replace("ROUTER", str(tmp_path / "r")).replace("vs: strong}", "vs: strong, covers: search}").replace(
-        "  strong:", "  second: {provider: simulated, skill: 0.7, input_usd_per_mtok: 0.2, output_usd_per_mtok: 0.2}\n  strong:"
+    config = CONFIG.replace("ROUTER", str(tmp_path / "r")).replace("vs: strong}",
+    "vs: strong, covers: search}").replace(
+        "  strong:", "  second: {provider: simulated, skill: 0.7, input_usd_per_mtok: 0.2, output_usd_per_mtok: 0.2}\n "
+                     " strong:"
     )  # fmt: skip
     (tmp_path / "c.yaml").write_text(config, encoding="utf-8")
-    done = run("certify", str(write_answers(tmp_path / "more.jsonl", 400, 2)), "--config", str(tmp_path / "c.yaml"), "--json")
+    done = run(
+        "certify", str(write_answers(tmp_path / "more.jsonl", 400, 2)), "--config", str(tmp_path / "c.yaml"), "--json"
+    )
     assert done.exit_code == 0, done.output
     certificate = json.loads(done.stdout)["certificate"]
     assert certificate["cheap_share"] > 0.3
     assert certificate["bound"] <= 0.05
     with Orchestrator.from_config(tmp_path / "c.yaml") as orchestrator:
-        assert orchestrator.route("How many lines has poem 7 about the sea?").quality == pytest.approx(1 - certificate["threshold"])
+        assert orchestrator.route("How many lines has poem 7 about the sea?").quality == pytest.approx(
+            1 - certificate["threshold"]
+        )
     without_answers = write_log(tmp_path / "no.jsonl", 30, 3).read_text().replace('"cheap"', '"second": 1.0, "cheap"')
     (tmp_path / "no.jsonl").write_text(without_answers, encoding="utf-8")
     refused = run("certify", str(tmp_path / "no.jsonl"), "--config", str(tmp_path / "c.yaml"))

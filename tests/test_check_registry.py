@@ -63,7 +63,9 @@ def test_every_verifier_can_be_named_in_a_pipeline(name: str, tmp_path: Path) ->
         stated = {"pass": SETTINGS[name]}
     step = {"verify": [name if stated is True else {name: stated}], "text": "${inputs.text}"}
     file = tmp_path / "checks.yaml"
-    file.write_text(yaml.safe_dump({"version": 1, "name": "checks", "inputs": {"text": "text"}, "steps": {"look": step}}))
+    file.write_text(
+        yaml.safe_dump({"version": 1, "name": "checks", "inputs": {"text": "text"}, "steps": {"look": step}})
+    )
     pipeline = Pipeline.load(file)
     with Orchestrator({"calculator": CalculatorBackend()}) as engine:
         found = asyncio.run(pipeline.run({"text": "4"}, orchestrator=engine)).output
@@ -113,7 +115,9 @@ class Point:
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     known = entry_points._points
-    monkeypatch.setattr(entry_points, "_points", lambda group: {"polite": Point()} if group == entry_points.VERIFIERS else known(group))
+    monkeypatch.setattr(
+        entry_points, "_points", lambda group: {"polite": Point()} if group == entry_points.VERIFIERS else known(group)
+    )
 
 
 @pytest.mark.usefixtures("installed")

@@ -22,7 +22,9 @@ CLEAN = {name: value for name, value in os.environ.items() if not name.endswith(
 def run(tmp_path: Path) -> Any:
     def run(*arguments: str, stdin: bytes = b"", status: int = 0) -> subprocess.CompletedProcess[bytes]:
         command = [sys.executable, "-m", "orchestrator", *arguments]
-        done = subprocess.run(command, input=stdin, capture_output=True, cwd=tmp_path, env=CLEAN, timeout=120, check=False)
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, cwd=tmp_path, env=CLEAN, timeout=120, check=False
+        )
         assert done.returncode == status, done.stderr.decode()
         assert b"Traceback" not in done.stderr
         return done
@@ -41,12 +43,17 @@ def test_ask_answers_and_says_what_it_uses(run: Any) -> None:
     done = run("ask", "What is 17 * 23?")
     assert done.stdout.decode().strip() == "391"
     assert "no key and no model server found" in done.stderr.decode()
-    assert "P(right) 0.99" in done.stderr.decode() or "P(right) 1.00" in done.stderr.decode()
+    assert "P(correct) 0.99" in done.stderr.decode() or "P(correct) 1.00" in done.stderr.decode()
 
 
 def test_ask_in_json_from_standard_input(run: Any) -> None:
     answer = json.loads(run("ask", "--json", stdin=b"half of 90").stdout)
-    assert (answer["answer"], answer["model"], answer["cost_usd"], answer["partial"]) == ("45", "calculator", 0.0, False)
+    assert (answer["answer"], answer["model"], answer["cost_usd"], answer["partial"]) == (
+        "45",
+        "calculator",
+        0.0,
+        False,
+    )
     assert answer["trace"]["name"] == "answer"
     assert "calculator" in answer["using"]
 
@@ -74,14 +81,31 @@ def test_scopes_are_apart(run: Any) -> None:
 
 
 def test_a_scope_is_exported_read_back_and_forgotten(run: Any, tmp_path: Path) -> None:
-    run("remember", "--scope", "ann", "--speaker", "Ann", "--time", "2025-03-04", "The safe code is 4711.", "Lunch is at noon.")
+    run(
+        "remember",
+        "--scope",
+        "ann",
+        "--speaker",
+        "Ann",
+        "--time",
+        "2025-03-04",
+        "The safe code is 4711.",
+        "Lunch is at noon.",
+    )
     lines = run("export", "--scope", "ann").stdout.decode().splitlines()
     assert [json.loads(line)["text"] for line in lines] == ["The safe code is 4711.", "Lunch is at noon."]
     (tmp_path / "ann.jsonl").write_text("\n".join(lines), encoding="utf-8")
     assert "remembered 2 records" in run("remember", "--scope", "copy", "ann.jsonl").stdout.decode()
-    copied = [json.loads(line) | {"id": "", "scope": ""} for line in run("export", "--scope", "copy").stdout.decode().splitlines()]
+    copied = [
+        json.loads(line) | {"id": "", "scope": ""}
+        for line in run("export", "--scope", "copy").stdout.decode().splitlines()
+    ]
     assert copied == [json.loads(line) | {"id": "", "scope": ""} for line in lines]
-    assert json.loads(run("forget", "--scope", "ann", "m:1", "--json").stdout) == {"scope": "ann", "forgotten": ["m:1"], "remaining": 1}
+    assert json.loads(run("forget", "--scope", "ann", "m:1", "--json").stdout) == {
+        "scope": "ann",
+        "forgotten": ["m:1"],
+        "remaining": 1,
+    }
     assert "forgotten: 1 of scope ann; 0 remain" in run("forget", "--scope", "ann", "--all").stdout.decode()
     assert run("export", "--scope", "ann").stdout == b""
     for arguments, why in (((), b"say which"), (("m:1", "--all"), b"say which"), (("everything",), b"is no record")):
@@ -100,7 +124,11 @@ def test_route_shows_the_decision_without_asking(run: Any) -> None:
 def test_doctor_finds_the_machine_and_never_prints_a_key(tmp_path: Path) -> None:
     env = CLEAN | {"OPENAI_API_KEY": "sk-very-secret"}
     done = subprocess.run(
-        [sys.executable, "-m", "orchestrator", "doctor", "--json"], capture_output=True, cwd=tmp_path, env=env, check=True
+        [sys.executable, "-m", "orchestrator", "doctor", "--json"],
+        capture_output=True,
+        cwd=tmp_path,
+        env=env,
+        check=True,
     )
     checks = {check["what"]: check for check in json.loads(done.stdout)["checks"]}
     assert checks["key openai"]["ok"] is True
@@ -116,7 +144,10 @@ def test_doctor_ends_with_a_verdict_and_lists_what_is_missing_once(run: Any, tmp
     missing = {"models": {"a": {"provider": "openai", "model": "m", "key": "env:NOT_SET_HERE"}}}
     (tmp_path / "orchestrator.yaml").write_text(yaml.safe_dump(missing))
     assert "NOT_SET_HERE" in run("doctor", status=1).stdout.decode()
-    pooled = {"models": {"sums": {"provider": "calculator"}}, "memory": {"path": "postgresql://ann:secret@db.example:5432/memory"}}
+    pooled = {
+        "models": {"sums": {"provider": "calculator"}},
+        "memory": {"path": "postgresql://ann:secret@db.example:5432/memory"},
+    }
     (tmp_path / "orchestrator.yaml").write_text(yaml.safe_dump(pooled))
     told = run("doctor").stdout.decode()
     assert "PostgreSQL at db.example:5432/memory" in told
@@ -172,7 +203,9 @@ def test_an_unknown_command_gets_a_suggestion(run: Any) -> None:
 
 
 def test_a_configured_server_is_used_and_its_failure_is_told(run: Any, tmp_path: Path) -> None:
-    template = "models:\n  m: {{provider: compatible, base_url: '{url}', model: m, skill: 0.9}}\nmemory: {{path: m.db}}\n"
+    template = (
+        "models:\n  m: {{provider: compatible, base_url: '{url}', model: m, skill: 0.9}}\nmemory: {{path: m.db}}\n"
+    )
     with faulty_server(reply(200, completion("The answer is Paris"))) as server:
         (tmp_path / "orchestrator.yaml").write_text(template.format(url=server.url))
         answer = json.loads(run("ask", "--json", "What is the capital of France?").stdout)

@@ -1,4 +1,7 @@
-"""Clients that are not ours, as their users run them, against the gateway (`make clients` installs them; where they are not, nothing is tested)."""
+"""Clients that are not ours, as their users run them, against the gateway (`make clients` installs them.
+
+Where they are not, nothing is tested).
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,13 @@ PYTHON: dict[str, dict[str, dict[str, Any]]] = {
             "responses: streamed": [SUNNY, True],
             "responses: on by id": SUNNY,
         },
-        "llm_command": {"stream": HELLO, "whole": HELLO, "schema": '{"city": "Paris", "people": 42}', "tools": True, "completion": HELLO},
+        "llm_command": {
+            "stream": HELLO,
+            "whole": HELLO,
+            "schema": '{"city": "Paris", "people": 42}',
+            "tools": True,
+            "completion": HELLO,
+        },
         "prometheus": {"families": True, "prefix": True},
     },
     "frameworks": {
@@ -140,7 +149,10 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     with running_gateway(folder, ranks) as first:
         upstream = {"provider": "compatible", "base_url": f"{first.provider.url}/v1", "input_usd_per_mtok": 1.0}
         models = {"model": {**upstream, "output_usd_per_mtok": 2.0}}
-        others = {"embeddings": {"embedder": {**upstream, "model": "e"}}, "rerankers": {"ranker": {**upstream, "model": "r"}}}
+        others = {
+            "embeddings": {"embedder": {**upstream, "model": "e"}},
+            "rerankers": {"ranker": {**upstream, "model": "r"}},
+        }
         (folder / "second").mkdir()
         with running_gateway(folder / "second", play, models=models, **others) as running:
             yield running
@@ -157,7 +169,11 @@ def python(group: str, name: str) -> list[str]:
 def told(gateway: Running, command: list[str], folder: Path, **more: str) -> Any:
     """What a client reported: the last line of its output."""
     environment = {
-        **{name: value for name, value in os.environ.items() if "_proxy" not in name.lower() and not name.endswith("_API_KEY")},
+        **{
+            name: value
+            for name, value in os.environ.items()
+            if "_proxy" not in name.lower() and not name.endswith("_API_KEY")
+        },
         "GATEWAY": gateway.url,
         "KEY": gateway.key,
         "ADMIN": gateway.admin,
@@ -167,7 +183,14 @@ def told(gateway: Running, command: list[str], folder: Path, **more: str) -> Any
         **more,
     }
     ran = subprocess.run(
-        command, capture_output=True, text=True, timeout=240, check=False, cwd=folder, env=environment, stdin=subprocess.DEVNULL
+        command,
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        cwd=folder,
+        env=environment,
+        stdin=subprocess.DEVNULL,
     )
     lines = [line for line in ran.stdout.splitlines() if line.startswith("{")]
     assert lines, ran.stdout[-3_000:] + ran.stderr[-3_000:]
@@ -199,9 +222,28 @@ def node_program(package: str) -> str:
 
 def test_claude_code_runs_a_command_and_tells_of_it(gateway: Running, tmp_path: Path) -> None:
     node_program("@anthropic-ai/claude-code")
-    command = [str(BUILD / "npm/node_modules/.bin/claude"), "-p", "hello", "--model", "model", "--output-format", "json"]
-    settings = {"ANTHROPIC_BASE_URL": gateway.url, "ANTHROPIC_API_KEY": gateway.key, "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1"}
-    found = told(gateway, [*command, "--allowedTools", "Bash(echo:*)"], tmp_path, **settings, DISABLE_TELEMETRY="1", IS_SANDBOX="1")
+    command = [
+        str(BUILD / "npm/node_modules/.bin/claude"),
+        "-p",
+        "hello",
+        "--model",
+        "model",
+        "--output-format",
+        "json",
+    ]
+    settings = {
+        "ANTHROPIC_BASE_URL": gateway.url,
+        "ANTHROPIC_API_KEY": gateway.key,
+        "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1",
+    }
+    found = told(
+        gateway,
+        [*command, "--allowedTools", "Bash(echo:*)"],
+        tmp_path,
+        **settings,
+        DISABLE_TELEMETRY="1",
+        IS_SANDBOX="1",
+    )
     assert (found["result"].strip(), found["is_error"], found["num_turns"]) == (SUNNY, False, 2)
     assert found["usage"]["output_tokens"] == 20
 
@@ -209,11 +251,14 @@ def test_claude_code_runs_a_command_and_tells_of_it(gateway: Running, tmp_path: 
 def test_codex_runs_a_command_and_tells_of_it(gateway: Running, tmp_path: Path) -> None:
     node_program("@openai/codex")
     (tmp_path / "config.toml").write_text(
-        f'model = "model"\nmodel_provider = "gateway"\n[model_providers.gateway]\nname = "gateway"\nbase_url = "{gateway.url}/v1"\n'
+        'model = "model"\nmodel_provider = "gateway"\n[model_providers.gateway]\nname = "gateway"\nbase_url = '
+        f'"{gateway.url}/v1"\n'
         'env_key = "KEY"\nwire_api = "responses"\n'
     )
     command = [str(BUILD / "npm/node_modules/.bin/codex"), "exec", "--skip-git-repo-check", "--json"]
-    found = told(gateway, [*command, "--dangerously-bypass-approvals-and-sandbox", "hello"], tmp_path, CODEX_HOME=str(tmp_path))
+    found = told(
+        gateway, [*command, "--dangerously-bypass-approvals-and-sandbox", "hello"], tmp_path, CODEX_HOME=str(tmp_path)
+    )
     assert (found["type"], found["usage"]["output_tokens"]) == ("turn.completed", 20)
 
 
@@ -223,7 +268,18 @@ def curl(*arguments: str) -> tuple[int, str]:
     if program is None:
         pytest.skip("curl is not installed")
     ran = subprocess.run(
-        [program, "--silent", "--show-error", "--max-time", "20", "--noproxy", "*", "--write-out", "\n%{http_code}", *arguments],
+        [
+            program,
+            "--silent",
+            "--show-error",
+            "--max-time",
+            "20",
+            "--noproxy",
+            "*",
+            "--write-out",
+            "\n%{http_code}",
+            *arguments,
+        ],
         capture_output=True,
         text=True,
         timeout=60,
@@ -273,7 +329,16 @@ def test_curl_at_other_addresses_with_other_keys_and_bodies(gateway: Running, tm
         ["-H", f"authorization: Bearer {key}", *json_body, f"{url}/"],
         ["-H", f"authorization: Bearer {key}", *json_body, f"{url}?api-version=2024-10-21&x=1"],
         ["-H", f"authorization: Bearer {key}", *json_body, "--path-as-is", f"{gateway.url}//v1/chat/completions"],
-        ["-H", f"authorization: Bearer {key}", *KIND, "-H", "content-encoding: gzip", "--data-binary", f"@{packed}", url],
+        [
+            "-H",
+            f"authorization: Bearer {key}",
+            *KIND,
+            "-H",
+            "content-encoding: gzip",
+            "--data-binary",
+            f"@{packed}",
+            url,
+        ],
         ["-H", f"authorization: Bearer {key}", *KIND, "--data-binary", f"@{marked}", url],
     ):
         assert curl(*arguments)[0] == 200, arguments
@@ -316,7 +381,11 @@ def camel(value: Any) -> Any:
 
 
 PICTURE = "data:image/png;base64,iVBORw0KGgo="
-GOOGLE_TOOL = {"name": "weather", "description": "w", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}
+GOOGLE_TOOL = {
+    "name": "weather",
+    "description": "w",
+    "parameters": {"type": "object", "properties": {"city": {"type": "string"}}},
+}
 GOOGLE_ASK = {
     "model": "gemini",
     "temperature": 0.5,
@@ -343,7 +412,9 @@ def test_what_is_sent_to_google_is_what_its_own_client_sends(tmp_path: Path, mon
         models = {"gemini": {"provider": "gemini", "model": "gemini-2.5-flash", "base_url": f"{our_url}/v1beta"}}
         with running_gateway(tmp_path, models=models) as gateway:
             found = told(gateway, python("current", "google_genai_types"), tmp_path, UPSTREAM=their_url)
-            first = gateway.post("/v1/chat/completions", {**GOOGLE_ASK, "messages": GOOGLE_TURN}).json()["choices"][0]["message"]
+            first = gateway.post("/v1/chat/completions", {**GOOGLE_ASK, "messages": GOOGLE_TURN}).json()["choices"][0][
+                "message"
+            ]
             result = {"role": "tool", "tool_call_id": first["tool_calls"][0]["id"], "content": "sunny"}
             turns = [*GOOGLE_TURN, first, result]
             streamed = gateway.post("/v1/chat/completions", {**GOOGLE_ASK, "messages": turns, "stream": True})
@@ -354,7 +425,9 @@ def test_what_is_sent_to_google_is_what_its_own_client_sends(tmp_path: Path, mon
             assert gateway.chat("hello", model="gemini", response_format=form).status_code == 200
     assert "It is sunny." in streamed.text
     assert found == {"call": ["weather", {"city": "Paris"}, 20], "stream": ["It is sunny.", 5], "form": {"a": "b"}}
-    assert [path.split("/models/")[1] for path in ours.provider.paths] == [path.split("/models/")[1] for path in theirs.provider.paths]
+    assert [path.split("/models/")[1] for path in ours.provider.paths] == [
+        path.split("/models/")[1] for path in theirs.provider.paths
+    ]
     for sent, wanted in zip(ours.provider.bodies, theirs.provider.bodies, strict=True):
         wanted.get("systemInstruction", {}).pop("role", None)  # it says "user" there, which nobody reads
         assert camel(sent) == camel(wanted)

@@ -1,4 +1,7 @@
-"""Code against tests: right programs pass, wrong ones fail with what is not true, and no program can pose as right by printing or exiting."""
+"""Code against tests.
+
+Right programs pass, wrong ones fail with what is not true, and no program can pose as right by printing or exiting.
+"""
 
 from __future__ import annotations
 
@@ -119,8 +122,14 @@ def test_programs_are_found_in_answers(text: str, expected: str | None) -> None:
     ("program", "condition"),
     [
         ("def f(x):\n    return x + 1", "f(1) == 2"),  # the restricted interpreter can
-        ("import string\ndef f(x):\n    return len(string.ascii_letters)", "f(1) == 52"),  # it lacks that library: not wrong for that
-        ("class A:\n    __slots__ = ('x',)\n    def __init__(self): self.x = 1\ndef f(x):\n    return A().x", "f(1) == 1"),
+        (
+            "import string\ndef f(x):\n    return len(string.ascii_letters)",
+            "f(1) == 52",
+        ),  # it lacks that library: not wrong for that
+        (
+            "class A:\n    __slots__ = ('x',)\n    def __init__(self): self.x = 1\ndef f(x):\n    return A().x",
+            "f(1) == 1",
+        ),
     ],
 )
 def test_what_the_restricted_interpreter_lacks_is_looked_at_by_the_next_level(program: str, condition: str) -> None:
@@ -139,14 +148,20 @@ def test_where_it_is_the_only_level_what_it_cannot_run_is_not_judged() -> None:
     assert asyncio.run(run("def f(x):\n    return x + 1")).passed is True
     assert asyncio.run(run("def f(x):\n    return x - 1")).passed is False
     assert "cannot tell" in asyncio.run(run("import string\ndef f(x):\n    return x + 1")).feedback
-    for attempt in ("open('/etc/passwd').read()", "__import__('os').system('true')", "().__class__.__base__.__subclasses__()"):
+    for attempt in (
+        "open('/etc/passwd').read()",
+        "__import__('os').system('true')",
+        "().__class__.__base__.__subclasses__()",
+    ):
         assert asyncio.run(run(f"x = {attempt}\ndef f(x):\n    return 2")).abstained
 
 
 def test_what_is_no_program_is_told_and_raises_nothing() -> None:
     async def run() -> tuple[Evaluated, Evaluated]:
         async with Sandbox() as sandbox:
-            return await evaluate("def f(:", ["f(1)", "f(2)"], sandbox), await truths("assert f([0.1,", ["f(1) == 1"], sandbox)
+            return await evaluate("def f(:", ["f(1)", "f(2)"], sandbox), await truths(
+                "assert f([0.1,", ["f(1) == 1"], sandbox
+            )
 
     given, judged = asyncio.run(run())
     assert given.results == (None, None)

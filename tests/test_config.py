@@ -47,7 +47,10 @@ def test_a_good_file_builds_the_fleet_it_names(tmp_path: Path) -> None:
 
 
 def test_every_mistake_is_reported_at_once_with_its_place_and_a_suggestion() -> None:
-    said = mistakes("models:\n  a:\n    provider: gorq\n    skil: 0.5\n  b: {provider: openai, input_usd_per_mtok: -1}\nqualty: 0.9\n")
+    said = mistakes(
+        "models:\n  a:\n    provider: gorq\n    skil: 0.5\n  b: {provider: openai, input_usd_per_mtok: -1}\nqualty: "
+        "0.9\n"
+    )
     assert "orchestrator.yaml:3:15: unknown provider 'gorq'. Did you mean 'groq'?" in said
     assert "orchestrator.yaml:4:5: unknown field 'skil'. Did you mean 'skill'?" in said
     assert "orchestrator.yaml:5:45: models.b.input_usd_per_mtok" in said
@@ -84,7 +87,9 @@ def test_settings_of_calls_that_cannot_be(fields: str, says: str) -> None:
 
 
 def test_a_header_that_refers_to_nothing_is_told() -> None:
-    config = parse_config("models: {a: {provider: vllm, base_url: 'http://127.0.0.1:9/v1', headers: {x-k: env:NOT_SET_HERE}}}")
+    config = parse_config(
+        "models: {a: {provider: vllm, base_url: 'http://127.0.0.1:9/v1', headers: {x-k: env:NOT_SET_HERE}}}"
+    )
     with pytest.raises(ConfigError, match="NOT_SET_HERE"):
         fleet_from_config(config)
 
@@ -102,7 +107,10 @@ def test_a_header_that_refers_to_nothing_is_told() -> None:
         ("models: {a: {provider: calculator}}\nquality: .nan\n", "quality"),
         ("models: {a: {provider: calculator}}\nbudget: {usd: .inf}\n", "budget.usd"),
         ("models: {a: {provider: calculator}}\nbudget: {usd: -1}\n", "budget.usd"),
-        ("models: {a: {provider: calculator}}\nstrategy: best_of_m\n", ":2:11: unknown strategy 'best_of_m'. Did you mean 'best_of_n'?\n"),
+        (
+            "models: {a: {provider: calculator}}\nstrategy: best_of_m\n",
+            ":2:11: unknown strategy 'best_of_m'. Did you mean 'best_of_n'?\n",
+        ),
         ("models: {? [x, y] : 1}\n", "plain text"),
         ("a: &a [x]\nb: [" + ", ".join(["*a"] * 60_000) + "]\n", "too large"),
         ("[" * 2_000 + "]" * 2_000, ":1:66: nested deeper than 64 levels"),
@@ -189,8 +197,10 @@ def test_hosted_models_without_stated_prices_get_list_prices(monkeypatch: pytest
     pytest.importorskip("genai_prices")
     monkeypatch.setenv("OPENAI_API_KEY", "k")
     text = (
-        "models:\n  listed: {provider: openai, model: gpt-4o-mini}\n  half: {provider: openai, model: gpt-4o-mini, input_usd_per_mtok: 9}\n"
-        "  unheard: {provider: openai, model: no-such-model}\n  mine: {provider: openai, model: gpt-4o-mini, base_url: 'http://127.0.0.1:9/v1'}\n"
+        "models:\n  listed: {provider: openai, model: gpt-4o-mini}\n  half: {provider: openai, model: gpt-4o-mini, "
+        "input_usd_per_mtok: 9}\n"
+        "  unheard: {provider: openai, model: no-such-model}\n  mine: {provider: openai, model: gpt-4o-mini, base_url: "
+        "'http://127.0.0.1:9/v1'}\n"
     )
     profiles = {name: backend.profile for name, backend in fleet_from_config(parse_config(text)).backends.items()}
     listed = profiles["listed"]
@@ -199,7 +209,10 @@ def test_hosted_models_without_stated_prices_get_list_prices(monkeypatch: pytest
     assert 0 < listed.input_usd_per_mtok < listed.output_usd_per_mtok < 10
     assert listed.cached_usd_per_mtok is not None
     assert listed.cached_usd_per_mtok < listed.input_usd_per_mtok
-    assert (profiles["half"].input_usd_per_mtok, profiles["half"].output_usd_per_mtok) == (9, listed.output_usd_per_mtok)
+    assert (profiles["half"].input_usd_per_mtok, profiles["half"].output_usd_per_mtok) == (
+        9,
+        listed.output_usd_per_mtok,
+    )
     assert profiles["unheard"].cost_usd(10) is None
     assert profiles["mine"].cost_usd(10) is None  # somebody else's server: its prices are not the provider's
 

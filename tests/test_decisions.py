@@ -1,4 +1,7 @@
-"""Decisions: four ways to get probabilities, one contract; calibrated before they are believed; paid like every call."""
+"""Decisions: four ways to get probabilities, one contract; calibrated before they are believed.
+
+Paid like every call.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ import pytest
 from orchestrator import BackendError, Budget, BudgetExceeded, ConfigError, Orchestrator
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.testing.simulated import SimulatedBackend, SimulatedModel
-from orchestrator.decisions import Calibration, Decision, Question, fit_calibration
+from orchestrator.decisions import Decision, ProbabilityCalibration, Question, fit_calibration
 from orchestrator.decisions.calibration import load_calibrations, save_calibration
 from orchestrator.errors import InvalidQuery
 from orchestrator.router import ModelProfile
@@ -27,7 +30,7 @@ QUESTIONS = {
     "kind": Question("What is it?", "choice", {"bill": "asks for money", "news": ""}),
     "tone": Question("How kind is it?", "score", {"rude": "", "plain": "", "kind": ""}),
 }
-BELIEVED = Calibration(1.0, 0.0, 1.0, 100, 100)
+BELIEVED = ProbabilityCalibration(1.0, 0.0, 1.0, 100, 100)
 
 
 def systemone(body: dict[str, Any]) -> dict[str, Any]:
@@ -55,14 +58,24 @@ def decisions(body: dict[str, Any]) -> dict[str, Any]:
 
     TypeAdapter(DecisionCreateParams).validate_python(body)
     rows = [{"value": "bill", "probability": 0.7}, {"value": "news", "probability": 0.3}]
-    levels = [{"label": name, "probability": p, "value": i} for i, (name, p) in enumerate([("rude", 0.6), ("plain", 0.3), ("kind", 0.1)])]
+    levels = [
+        {"label": name, "probability": p, "value": i}
+        for i, (name, p) in enumerate([("rude", 0.6), ("plain", 0.3), ("kind", 0.1)])
+    ]
     answers = [
         {"type": "predicate", "name": "spam", "probability": 0.8},
         {"type": "choice", "name": "kind", "choice": "bill", "confidence": 0.7, "probabilities": rows},
         {"type": "score", "name": "tone", "score": 0.5, "confidence": 0.6, "probabilities": levels},
     ]
-    details = {"input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
-    return {"model": body["model"], "answers": answers, "usage": {"input_tokens": 90, "output_tokens": 0, "total_tokens": 90, **details}}
+    details = {
+        "input_tokens_details": {"cached_tokens": 0, "cache_write_tokens": 0},
+        "output_tokens_details": {"reasoning_tokens": 0},
+    }
+    return {
+        "model": body["model"],
+        "answers": answers,
+        "usage": {"input_tokens": 90, "output_tokens": 0, "total_tokens": 90, **details},
+    }
 
 
 def logprobs(body: dict[str, Any]) -> dict[str, Any]:
@@ -164,8 +177,8 @@ def test_calibrations_are_kept_and_a_broken_file_is_told(tmp_path: Path) -> None
     path = tmp_path / "c.json"
     assert load_calibrations(path) == {}
     save_calibration(path, "m", BELIEVED)
-    save_calibration(path, "other", Calibration())
-    assert load_calibrations(path) == {"m": BELIEVED, "other": Calibration()}
+    save_calibration(path, "other", ProbabilityCalibration())
+    assert load_calibrations(path) == {"m": BELIEVED, "other": ProbabilityCalibration()}
     path.write_text('{"m": {"scael": 1}}')
     with pytest.raises(ConfigError, match="orchestrator calibrate"):
         load_calibrations(path)
@@ -211,8 +224,13 @@ def test_the_router_itself_decides_for_nothing() -> None:
         "enough": Question("small"),
     }
     with Orchestrator(models) as orchestrator:
-        easy = orchestrator.decide_sync("What is 2 + 2?", questions, models=["orchestrator/complexity"], budget=Budget(usd=0.0))
-        proof = "Prove that every compact Riemannian manifold of constant sectional curvature is a quotient of a model space."
+        easy = orchestrator.decide_sync(
+            "What is 2 + 2?", questions, models=["orchestrator/complexity"], budget=Budget(usd=0.0)
+        )
+        proof = (
+            "Prove that every compact Riemannian manifold of constant sectional curvature is a quotient of a model "
+            "space."
+        )
         hard = orchestrator.decide_sync(proof, questions, models=["orchestrator/complexity"])
         many = {"q": Question("?", "choice", {str(n): "" for n in range(6)})}
         with pytest.raises(InvalidQuery, match="at most five levels"):
@@ -227,14 +245,17 @@ def test_a_pipeline_decides_by_calibrated_probabilities_in_one_call(tmp_path: Pa
 
     file = tmp_path / "p.yaml"
     file.write_text(
-        "version: 1\nname: mail\ninputs: {mail: {type: text}}\nsteps:\n  judge:\n    decide:\n      spam: Is this spam?\n"
+        "version: 1\nname: mail\ninputs: {mail: {type: text}}\nsteps:\n  judge:\n    decide:\n      spam: Is this "
+        "spam?\n"
         "      kind: {ask: What is it?, choice: {bill: asks for money, news: ''}}\n"
         "      tone: {ask: How kind is it?, score: [rude, plain, kind]}\n    state: ${inputs.mail}\noutput: ${judge}\n"
     )
     calibration = tmp_path / "c.json"
 
     async def run(url: str) -> Any:
-        async with Orchestrator({"m": backend("sglang", url)}, calibrations=load_calibrations(calibration)) as orchestrator:
+        async with Orchestrator(
+            {"m": backend("sglang", url)}, calibrations=load_calibrations(calibration)
+        ) as orchestrator:
             return (await Pipeline.load(file).run({"mail": "Pay now!"}, orchestrator=orchestrator)).output
 
     save_calibration(calibration, "m", BELIEVED)

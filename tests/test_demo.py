@@ -56,7 +56,11 @@ def test_the_simulation_compares_four_policies_and_says_that_it_is_one(tmp_path:
     assert result["simulated"] is True
     policies = {row["policy"]: row for row in result["policies"]}
     assert list(policies) == ["always small", "always large", "router only", "router + search"]
-    assert policies["always small"]["usd_per_1k"] < policies["router + search"]["usd_per_1k"] < policies["always large"]["usd_per_1k"]
+    assert (
+        policies["always small"]["usd_per_1k"]
+        < policies["router + search"]["usd_per_1k"]
+        < policies["always large"]["usd_per_1k"]
+    )
     assert policies["router + search"]["accuracy"] > policies["always small"]["accuracy"]
     root = ET.parse(tmp_path / "chart.svg").getroot()
     assert "simulat" in "".join(root.itertext()).lower()
@@ -101,5 +105,8 @@ def test_the_local_model_is_offered_where_its_engine_is_and_else_says_what_to_in
 def test_a_server_that_does_not_start_is_told(tmp_path: Path) -> None:
     from orchestrator.demo.local_model import running_server
 
-    with pytest.raises(BackendUnavailable, match="did not start"), running_server(tmp_path / "nothing.gguf", "/bin/false"):
+    with (
+        pytest.raises(BackendUnavailable, match="did not start"),
+        running_server(tmp_path / "nothing.gguf", "/bin/false"),
+    ):
         raise AssertionError("it has not started")

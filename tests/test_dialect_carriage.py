@@ -1,4 +1,7 @@
-"""Nothing is lost between the APIs in front of the gateway and the dialects behind it: what is asked, what is answered, what must come back."""
+"""Nothing is lost between the APIs in front of the gateway and the dialects behind it.
+
+What is asked, what is answered, what must come back.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,18 @@ from orchestrator.errors import BackendRejected
 from orchestrator.router import ModelProfile
 from tests import answer_table
 from tests.dialect_table import FEATURES, MARK, MODELS, UPSTREAMS, gateways, printed, table
-from tests.gateway import Provider, Running, Send, begin_stream, chunk, completion, delta, reply, running_gateway, served
+from tests.gateway import (
+    Provider,
+    Running,
+    Send,
+    begin_stream,
+    chunk,
+    completion,
+    delta,
+    reply,
+    running_gateway,
+    served,
+)
 
 PRICES = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}
 QUESTION = [{"role": "user", "content": "q"}]
@@ -46,7 +60,9 @@ def test_the_sdk_carries_what_the_gateway_does(tmp_path: Path) -> None:
     async def by_sdk(url: str, model: str, body: dict[str, Any]) -> bool:
         profile = ModelProfile(model, 1.0, 2.0)
         address = f"{url}/v1"
-        backend = RemoteBackend(profile, provider=UPSTREAMS[model], model=MODELS[model], base_url=address, key="k", cache="off")
+        backend = RemoteBackend(
+            profile, provider=UPSTREAMS[model], model=MODELS[model], base_url=address, key="k", cache="off"
+        )
         try:
             await backend.chat(body)
         except BackendRejected as error:
@@ -68,7 +84,9 @@ def test_the_sdk_carries_what_the_gateway_does(tmp_path: Path) -> None:
 
 
 def events(text: str) -> list[dict[str, Any]]:
-    return [json.loads(line[5:]) for line in text.splitlines() if line.startswith("data:") and line[5:].strip() != "[DONE]"]
+    return [
+        json.loads(line[5:]) for line in text.splitlines() if line.startswith("data:") and line[5:].strip() != "[DONE]"
+    ]
 
 
 # Models that want something back with the turn after a call
@@ -80,7 +98,11 @@ OPENAI_THOUGHT = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_c
 
 async def _gemini(body: dict[str, Any], send: Send, *, streams: bool) -> None:
     candidate = {"content": {"role": "model", "parts": [GEMINI_CALL]}, "finishReason": "STOP", "index": 0}
-    whole = {"responseId": "r", "candidates": [candidate], "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 1}}
+    whole = {
+        "responseId": "r",
+        "candidates": [candidate],
+        "usageMetadata": {"promptTokenCount": 9, "candidatesTokenCount": 1},
+    }
     if not streams:
         return await reply(send, 200, whole)
     await begin_stream(send)
@@ -91,7 +113,8 @@ async def _gemini(body: dict[str, Any], send: Send, *, streams: bool) -> None:
 async def _claude(body: dict[str, Any], send: Send, *, streams: bool) -> None:
     call = {"type": "tool_use", "id": "toolu_1", "name": "look", "input": {"p": "a"}}
     whole = {
-        "id": "m", "type": "message", "role": "assistant", "model": "c", "content": [CLAUDE_THOUGHT, call], "stop_reason": "tool_use",
+        "id": "m", "type": "message", "role": "assistant", "model": "c", "content": [CLAUDE_THOUGHT, call],
+        "stop_reason": "tool_use",
         "usage": {"input_tokens": 9, "output_tokens": 1},
     }  # fmt: skip
     if not streams:
@@ -99,14 +122,26 @@ async def _claude(body: dict[str, Any], send: Send, *, streams: bool) -> None:
     await begin_stream(send)
     told: list[dict[str, Any]] = [
         {"type": "message_start", "message": {**whole, "content": []}},
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": "", "signature": ""}},
+        {
+            "type": "content_block_start",
+            "index": 0,
+            "content_block": {"type": "thinking", "thinking": "", "signature": ""},
+        },
         {"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "hm"}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": MARK}},
         {"type": "content_block_stop", "index": 0},
         {"type": "content_block_start", "index": 1, "content_block": {**call, "input": {}}},
-        {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": '{"p": "a"}'}},
+        {
+            "type": "content_block_delta",
+            "index": 1,
+            "delta": {"type": "input_json_delta", "partial_json": '{"p": "a"}'},
+        },
         {"type": "content_block_stop", "index": 1},
-        {"type": "message_delta", "delta": {"stop_reason": "tool_use", "stop_sequence": None}, "usage": {"output_tokens": 1}},
+        {
+            "type": "message_delta",
+            "delta": {"stop_reason": "tool_use", "stop_sequence": None},
+            "usage": {"output_tokens": 1},
+        },
         {"type": "message_stop"},
     ]
     for event in told:
@@ -156,7 +191,9 @@ SIGNING = {
 
 def _ask_by_chat(gateway: Running, *, stream: bool) -> dict[str, Any]:
     tools = [{"type": "function", "function": {"name": "look"}}]
-    answer = gateway.post("/v1/chat/completions", {"model": "m", "messages": QUESTION, "tools": tools, "stream": stream})
+    answer = gateway.post(
+        "/v1/chat/completions", {"model": "m", "messages": QUESTION, "tools": tools, "stream": stream}
+    )
     if not stream:
         said = answer.json()["choices"][0]["message"]
     else:
@@ -169,7 +206,9 @@ def _ask_by_chat(gateway: Running, *, stream: bool) -> dict[str, Any]:
                             if call["index"] == len(said["tool_calls"]):
                                 said["tool_calls"].append(call)
                             else:
-                                said["tool_calls"][call["index"]]["function"]["arguments"] += call["function"]["arguments"]
+                                said["tool_calls"][call["index"]]["function"]["arguments"] += call["function"][
+                                    "arguments"
+                                ]
                     elif isinstance(value, str) and value and name != "role":
                         said[name] = (said.get(name) or "") + value
                     elif isinstance(value, list):
@@ -224,23 +263,38 @@ def _ask_by_responses(gateway: Running, *, stream: bool) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
-@pytest.mark.parametrize("ask", [_ask_by_chat, _ask_by_messages, _ask_by_responses], ids=["chat", "messages", "responses"])
+@pytest.mark.parametrize(
+    "ask", [_ask_by_chat, _ask_by_messages, _ask_by_responses], ids=["chat", "messages", "responses"]
+)
 @pytest.mark.parametrize("name", SIGNING)
-def test_what_a_model_signed_or_thought_comes_back_to_it_with_the_result(tmp_path: Path, name: str, ask: Any, stream: bool) -> None:
+def test_what_a_model_signed_or_thought_comes_back_to_it_with_the_result(
+    tmp_path: Path, name: str, ask: Any, stream: bool
+) -> None:
     play, described = SIGNING[name]
-    upstream = Provider(lambda body, send: play(body, send, streams=bool(body.get("stream")) or "stream" in upstream.paths[-1]))
+    upstream = Provider(
+        lambda body, send: play(body, send, streams=bool(body.get("stream")) or "stream" in upstream.paths[-1])
+    )
     with served(upstream) as url:
         models = {"m": {**described, "base_url": f"{url}/v1", "key": "env:TABLE_KEY", "cache": "off", **PRICES}}
         with running_gateway(tmp_path, models=models) as gateway:
             following = ask(gateway, stream=stream)
-            path = {"_ask_by_chat": "chat/completions", "_ask_by_messages": "messages", "_ask_by_responses": "responses"}[ask.__name__]
+            path = {
+                "_ask_by_chat": "chat/completions",
+                "_ask_by_messages": "messages",
+                "_ask_by_responses": "responses",
+            }[ask.__name__]
             answer = gateway.post(f"/v1/{path}", {"model": "m", **following})
             assert answer.status_code == 200, answer.text
     sent = upstream.bodies[-1]
     sent.pop("tools", None)
     assert MARK in json.dumps(sent)
     if name == "gemini":
-        assert [part.get("thoughtSignature") for turn in sent["contents"] for part in turn["parts"] if "functionCall" in part] == [MARK]
+        assert [
+            part.get("thoughtSignature")
+            for turn in sent["contents"]
+            for part in turn["parts"]
+            if "functionCall" in part
+        ] == [MARK]
     elif name == "anthropic":
         assert sent["messages"][1]["content"][0] == CLAUDE_THOUGHT
     elif name == "openai":
@@ -252,7 +306,15 @@ def test_what_a_model_signed_or_thought_comes_back_to_it_with_the_result(tmp_pat
 def test_a_conversation_of_responses_goes_on_by_its_id_with_what_was_signed(tmp_path: Path) -> None:
     upstream = Provider(lambda body, send: _gemini(body, send, streams=False))
     with served(upstream) as url:
-        models = {"m": {"provider": "gemini", "model": "gemini-3-pro", "base_url": f"{url}/v1", "key": "env:TABLE_KEY", **PRICES}}
+        models = {
+            "m": {
+                "provider": "gemini",
+                "model": "gemini-3-pro",
+                "base_url": f"{url}/v1",
+                "key": "env:TABLE_KEY",
+                **PRICES,
+            }
+        }
         with running_gateway(tmp_path, models=models) as gateway:
             tools = [{"type": "function", "name": "look", "parameters": {"type": "object"}}]
             first = gateway.post("/v1/responses", {"model": "m", "input": "q", "tools": tools}).json()
@@ -265,7 +327,12 @@ def test_a_conversation_of_responses_goes_on_by_its_id_with_what_was_signed(tmp_
 
 
 SEARCHED = {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search", "query": "q"}}
-SAID = {"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": "a", "annotations": []}]}
+SAID = {
+    "type": "message",
+    "id": "msg_1",
+    "role": "assistant",
+    "content": [{"type": "output_text", "text": "a", "annotations": []}],
+}
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -285,7 +352,12 @@ def test_what_openai_ran_goes_back_between_its_thoughts(tmp_path: Path, own_hist
 
     upstream = Provider(play)
     with served(upstream) as url:
-        described = {"provider": "openai-responses", "model": "gpt-5.1", "base_url": f"{url}/v1", "key": "env:TABLE_KEY"}
+        described = {
+            "provider": "openai-responses",
+            "model": "gpt-5.1",
+            "base_url": f"{url}/v1",
+            "key": "env:TABLE_KEY",
+        }
         with running_gateway(tmp_path, models={"m": {**described, "cache": "off", **PRICES}}) as gateway:
             asked = {"model": "m", "tools": [{"type": "web_search"}], "store": False}
             answer = gateway.post("/v1/responses", {**asked, "input": "q", "stream": stream})
@@ -297,7 +369,13 @@ def test_what_openai_ran_goes_back_between_its_thoughts(tmp_path: Path, own_hist
             again = [{"role": "user", "content": "q"}, *history, {"role": "user", "content": "and?"}]
             assert gateway.post("/v1/responses", {**asked, "input": again}).status_code == 200
     sent = upstream.bodies[-1]["input"]
-    assert [item.get("type", item.get("role")) for item in sent] == ["user", "reasoning", "web_search_call", "assistant", "user"]
+    assert [item.get("type", item.get("role")) for item in sent] == [
+        "user",
+        "reasoning",
+        "web_search_call",
+        "assistant",
+        "user",
+    ]
     assert sent[1:3] == [OPENAI_THOUGHT, SEARCHED]
 
 
@@ -306,7 +384,8 @@ def test_what_openai_ran_goes_back_between_its_thoughts(tmp_path: Path, own_hist
 GRAMMAR = {"type": "grammar", "syntax": "lark", "definition": "start: /.+/"}
 FIND = {"type": "function", "name": "find", "parameters": {"type": "object"}}
 CODEX = {
-    "instructions": "You are a coding agent", "store": False, "tool_choice": "auto", "parallel_tool_calls": False, "prompt_cache_key": "k",
+    "instructions": "You are a coding agent", "store": False, "tool_choice": "auto", "parallel_tool_calls": False,
+    "prompt_cache_key": "k",
     "include": ["reasoning.encrypted_content"], "reasoning": {"effort": "medium", "summary": "auto"},
     "input": [{"type": "message", "role": "user", "content": [{"type": "input_text", "text": "list the files"}]}],
     "tools": [
@@ -323,7 +402,10 @@ def test_codex_keeps_its_tools_and_gets_its_own_calls_back(tmp_path: Path, strea
     calls = [("a", "apply_patch", '{"input": "*** Begin"}'), ("b", "mcp__docs__find", '{"q": 1}'), ("c", "shell", "{}")]
 
     async def play(body: dict[str, Any], send: Send) -> None:
-        made = [{"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}} for id_, name, arguments in calls]
+        made = [
+            {"id": id_, "type": "function", "function": {"name": name, "arguments": arguments}}
+            for id_, name, arguments in calls
+        ]
         if not body.get("stream"):
             return await reply(send, 200, completion("Now.", tool_calls=made))
         await begin_stream(send)
@@ -342,7 +424,7 @@ def test_codex_keeps_its_tools_and_gets_its_own_calls_back(tmp_path: Path, strea
         told = events(answer.text) if stream else []
         output = (told[-1]["response"] if stream else answer.json())["output"]
         items = [{**item, "type": item["type"]} for item in output]
-        again = [*CODEX["input"], *items, {"type": "custom_tool_call_output", "call_id": "a", "output": "done"}]  # type: ignore[misc]
+        again = [*CODEX["input"], *items, {"type": "custom_tool_call_output", "call_id": "a", "output": "done"}]
         assert gateway.post("/v1/responses", {"model": "small", **CODEX, "input": again}).status_code == 200
         history = gateway.provider.bodies[-1]["messages"]
     assert [tool["function"]["name"] for tool in sent["tools"]] == ["shell", "apply_patch", "mcp__docs__find"]
@@ -366,7 +448,9 @@ def test_codex_keeps_its_tools_and_gets_its_own_calls_back(tmp_path: Path, strea
         ("stop", {"content": None, "refusal": "No."}, "completed", "refusal"),
     ],
 )
-def test_what_was_cut_filtered_or_refused_says_so(tmp_path: Path, finish: str, message: dict[str, Any], status: str, kind: str) -> None:
+def test_what_was_cut_filtered_or_refused_says_so(
+    tmp_path: Path, finish: str, message: dict[str, Any], status: str, kind: str
+) -> None:
     async def play(body: dict[str, Any], send: Send) -> None:
         if not body.get("stream"):
             whole = completion(**{"text": message["content"]}, **{k: v for k, v in message.items() if k != "content"})
@@ -418,15 +502,27 @@ def test_anthropics_own_words_reach_anthropic_and_come_back(tmp_path: Path) -> N
         for event in (
             {"type": "message_start", "message": {**whole, "content": [], "stop_reason": None}},
             {"type": "content_block_start", "index": 0, "content_block": {**search, "input": {}}},
-            {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": '{"query": "q"}'}},
+            {
+                "type": "content_block_delta",
+                "index": 0,
+                "delta": {"type": "input_json_delta", "partial_json": '{"query": "q"}'},
+            },
             {"type": "content_block_stop", "index": 0},
             {"type": "content_block_start", "index": 1, "content_block": found},
             {"type": "content_block_stop", "index": 1},
             {"type": "content_block_start", "index": 2, "content_block": {"type": "text", "text": ""}},
             {"type": "content_block_delta", "index": 2, "delta": {"type": "text_delta", "text": "y"}},
-            {"type": "content_block_delta", "index": 2, "delta": {"type": "citations_delta", "citation": cited["citations"][0]}},  # type: ignore[index]
+            {
+                "type": "content_block_delta",
+                "index": 2,
+                "delta": {"type": "citations_delta", "citation": cited["citations"][0]},
+            },  # type: ignore[index]
             {"type": "content_block_stop", "index": 2},
-            {"type": "message_delta", "delta": {"stop_reason": "pause_turn", "stop_sequence": None}, "usage": {"output_tokens": 1}},
+            {
+                "type": "message_delta",
+                "delta": {"stop_reason": "pause_turn", "stop_sequence": None},
+                "usage": {"output_tokens": 1},
+            },
         ):
             await chunk(send, event)
         await chunk(send, {"type": "message_stop"}, more=False)
@@ -434,13 +530,24 @@ def test_anthropics_own_words_reach_anthropic_and_come_back(tmp_path: Path) -> N
 
     upstream = Provider(play)
     with served(upstream) as url:
-        models = {"m": {"provider": "anthropic", "model": "claude-opus-4-6", "base_url": f"{url}/v1", "key": "env:TABLE_KEY", **PRICES}}
+        models = {
+            "m": {
+                "provider": "anthropic",
+                "model": "claude-opus-4-6",
+                "base_url": f"{url}/v1",
+                "key": "env:TABLE_KEY",
+                **PRICES,
+            }
+        }
         with running_gateway(tmp_path, models=models) as gateway:
             asked = {"model": "m", "max_tokens": 9, "messages": QUESTION, "container": "c_1"}
             whole = gateway.post("/v1/messages", asked).json()
             assert (whole["content"], whole["stop_reason"]) == ([search, found, cited], "pause_turn")
             told = events(gateway.post("/v1/messages", {**asked, "stream": True}).text)
-            assert [event["content_block"] for event in told if event["type"] == "content_block_start"][:2] == [search, found]
+            assert [event["content_block"] for event in told if event["type"] == "content_block_start"][:2] == [
+                search,
+                found,
+            ]
             assert any(event.get("delta", {}).get("type") == "citations_delta" for event in told)
             assert told[-2]["delta"]["stop_reason"] == "pause_turn"
             turns = [*QUESTION, {"role": "assistant", "content": whole["content"]}, *QUESTION]
@@ -451,17 +558,26 @@ def test_anthropics_own_words_reach_anthropic_and_come_back(tmp_path: Path) -> N
 
 def test_threads_are_refused_by_the_code_that_clients_know(tmp_path: Path) -> None:
     with gateways(tmp_path) as (gateway, upstream):
-        refused = gateway.post("/v1/messages", {"model": "chat", "max_tokens": 9, "messages": QUESTION, "thread": {"type": "new"}})
+        refused = gateway.post(
+            "/v1/messages", {"model": "chat", "max_tokens": 9, "messages": QUESTION, "thread": {"type": "new"}}
+        )
         assert refused.status_code == 400
         assert refused.json()["error"]["details"]["error_code"] == "thread_unsupported_request"
         system = [*QUESTION, {"role": "assistant", "content": "a"}, {"role": "system", "content": MARK}, *QUESTION]
         for model in UPSTREAMS:  # Claude Code's rules in the middle of a conversation
-            assert gateway.post("/v1/messages", {"model": model, "max_tokens": 9, "messages": system}).status_code == 200
+            assert (
+                gateway.post("/v1/messages", {"model": model, "max_tokens": 9, "messages": system}).status_code == 200
+            )
             assert MARK in json.dumps(upstream.bodies[-1])
 
 
 @pytest.mark.parametrize(
-    "told", ["This model's maximum context length is 8192 tokens", "prompt is too long: 9 tokens > 8", "exceed_context_size_error"]
+    "told",
+    [
+        "This model's maximum context length is 8192 tokens",
+        "prompt is too long: 9 tokens > 8",
+        "exceed_context_size_error",
+    ],
 )
 def test_a_context_that_is_full_is_told_as_such(tmp_path: Path, told: str) -> None:
     async def play(body: dict[str, Any], send: Send) -> None:

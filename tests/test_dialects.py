@@ -1,4 +1,6 @@
-"""Tools, pictures, thoughts, forms of answers and cache marks in each dialect, checked against the types of the providers' own SDK packages."""
+"""Tools, pictures, thoughts, forms of answers and cache marks in each dialect, checked against the types of the
+providers' own SDK packages.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +15,17 @@ from orchestrator.errors import BackendRejected
 from orchestrator.providers.table import PROVIDERS
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-TOOL = {"type": "function", "function": {"name": "look", "description": "Looks.", "parameters": {"type": "object", "properties": {}}}}
+TOOL = {
+    "type": "function",
+    "function": {"name": "look", "description": "Looks.", "parameters": {"type": "object", "properties": {}}},
+}
 CALLS = [
     {"id": "c1", "type": "function", "function": {"name": "look", "arguments": '{"at": "Paris"}'}},
     {"id": "c2", "type": "function", "function": {"name": "look", "arguments": "{broken"}},
 ]
 CONVERSATION: list[dict[str, Any]] = [
-    {"role": "system", "content": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]},
+    {"role": "system", "content": [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral",
+    "ttl": "1h"}}]},
     {
         "role": "user",
         "content": [
@@ -38,9 +44,11 @@ CONVERSATION: list[dict[str, Any]] = [
     {"role": "user", "content": "So?"},
 ]  # fmt: skip
 ASKED: dict[str, Any] = {
-    "messages": CONVERSATION, "max_completion_tokens": 200, "temperature": 0.3, "stop": ["END"], "tools": [TOOL], "tool_choice": "required",
+    "messages": CONVERSATION, "max_completion_tokens": 200, "temperature": 0.3, "stop": ["END"], "tools": [TOOL],
+    "tool_choice": "required",
     "parallel_tool_calls": False, "reasoning_effort": "low", "user": "ann",
-    "response_format": {"type": "json_schema", "json_schema": {"name": "a", "schema": {"type": "object"}, "strict": True}},
+    "response_format": {"type": "json_schema",
+    "json_schema": {"name": "a", "schema": {"type": "object"}, "strict": True}},
 }  # fmt: skip
 
 
@@ -59,7 +67,9 @@ def test_anthropic_takes_it_as_its_own_package_would_send_it() -> None:
 
     body = out("anthropic", ASKED, "claude-opus-4-5")
     TypeAdapter(MessageCreateParamsNonStreaming).validate_python(body)
-    assert body["system"] == [{"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}]
+    assert body["system"] == [
+        {"type": "text", "text": "Be brief.", "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    ]
     assert [turn["role"] for turn in body["messages"]] == ["user", "assistant", "user"]
     assert body["messages"][0]["content"][1]["source"] == {"type": "base64", "media_type": "image/png", "data": PIXEL}
     assert [block["type"] for block in body["messages"][1]["content"]] == ["thinking", "tool_use", "tool_use"]
@@ -74,7 +84,9 @@ def test_anthropic_takes_it_as_its_own_package_would_send_it() -> None:
 
 def test_anthropic_gets_at_most_four_marks_the_first_and_the_last() -> None:
     marked = [{"type": "text", "text": f"part {i}", "cache_control": {"type": "ephemeral"}} for i in range(7)]
-    body = out("anthropic", {"messages": [{"role": "system", "content": marked[:1]}, {"role": "user", "content": marked[1:]}]})
+    body = out(
+        "anthropic", {"messages": [{"role": "system", "content": marked[:1]}, {"role": "user", "content": marked[1:]}]}
+    )
     kept = [block["text"] for block in (*body["system"], *body["messages"][0]["content"]) if "cache_control" in block]
     assert kept == ["part 0", "part 4", "part 5", "part 6"]
 
@@ -96,13 +108,24 @@ def test_responses_takes_it_as_its_own_package_would_send_it() -> None:
     body = out("openai-responses", {name: value for name, value in ASKED.items() if name != "stop"}, "gpt-4o")
     TypeAdapter(ResponseCreateParamsNonStreaming).validate_python(body)
     kinds = [item.get("type", item.get("role")) for item in body["input"]]
-    assert kinds == ["system", "user", "function_call", "function_call", "function_call_output", "function_call_output", "system", "user"]
+    assert kinds == [
+        "system",
+        "user",
+        "function_call",
+        "function_call",
+        "function_call_output",
+        "function_call_output",
+        "system",
+        "user",
+    ]
     assert body["text"]["format"]["type"] == "json_schema"
     assert body["store"] is False
 
 
 def test_gemini_takes_it() -> None:
-    body = out("gemini", {name: value for name, value in ASKED.items() if name != "parallel_tool_calls"}, "gemini-2.5-flash")
+    body = out(
+        "gemini", {name: value for name, value in ASKED.items() if name != "parallel_tool_calls"}, "gemini-2.5-flash"
+    )
     assert body["systemInstruction"] == {"parts": [{"text": "Be brief."}]}
     assert [turn["role"] for turn in body["contents"]] == ["user", "model", "user"]
     assert body["contents"][0]["parts"][1] == {"inlineData": {"mimeType": "image/png", "data": PIXEL}}
@@ -113,11 +136,15 @@ def test_gemini_takes_it() -> None:
     ]
     assert body["toolConfig"] == {"functionCallingConfig": {"mode": "ANY"}}
     config = body["generationConfig"]
-    assert (config["maxOutputTokens"], config["stopSequences"], config["responseMimeType"]) == (200, ["END"], "application/json")
+    assert (config["maxOutputTokens"], config["stopSequences"], config["responseMimeType"]) == (
+        200,
+        ["END"],
+        "application/json",
+    )
     assert config["thinkingConfig"] == {"thinkingBudget": 1024}
-    assert out("gemini", {**ASKED, "parallel_tool_calls": None}, "gemini-3-pro")["generationConfig"]["thinkingConfig"] == {
-        "thinkingLevel": "low"
-    }
+    assert out("gemini", {**ASKED, "parallel_tool_calls": None}, "gemini-3-pro")["generationConfig"][
+        "thinkingConfig"
+    ] == {"thinkingLevel": "low"}
 
 
 def test_a_signature_that_gemini_gives_goes_back_to_it() -> None:
@@ -156,7 +183,10 @@ def test_why_gemini_stopped(reason: str, means: str) -> None:
 
 
 def test_a_prompt_that_gemini_blocks_is_a_refusal_and_no_crash() -> None:
-    payload = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 5, "totalTokenCount": 5}}
+    payload = {
+        "promptFeedback": {"blockReason": "SAFETY"},
+        "usageMetadata": {"promptTokenCount": 5, "totalTokenCount": 5},
+    }
     completion = dialect_named("gemini").completion(payload, PROVIDERS["gemini"])
     assert completion["choices"][0]["finish_reason"] == "content_filter"
     assert "SAFETY" in completion["choices"][0]["message"]["refusal"]
@@ -166,7 +196,8 @@ def test_a_prompt_that_gemini_blocks_is_a_refusal_and_no_crash() -> None:
 
 @pytest.mark.parametrize(
     ("reason", "means"),
-    [("end_turn", "stop"), ("max_tokens", "length"), ("stop_sequence", "stop"), ("refusal", "content_filter"), ("pause_turn", "stop"),
+    [("end_turn", "stop"), ("max_tokens", "length"), ("stop_sequence", "stop"), ("refusal", "content_filter"),
+    ("pause_turn", "stop"),
      ("model_context_window_exceeded", "length")],
 )  # fmt: skip
 def test_why_anthropic_stopped(reason: str, means: str) -> None:
@@ -176,7 +207,9 @@ def test_why_anthropic_stopped(reason: str, means: str) -> None:
         "stop_reason": reason,
         "usage": {"input_tokens": 1, "output_tokens": 1},
     }
-    assert dialect_named("anthropic").completion(payload, PROVIDERS["anthropic"])["choices"][0]["finish_reason"] == means
+    assert (
+        dialect_named("anthropic").completion(payload, PROVIDERS["anthropic"])["choices"][0]["finish_reason"] == means
+    )
 
 
 def begun(place: int, id: str, name: str) -> dict[str, Any]:
@@ -201,12 +234,23 @@ def test_parallel_calls_in_every_kind_of_stream() -> None:
     wanted = [("look", '{"at": "Paris"}'), ("find", "{}")]
     anthropic = read(
         "anthropic",
-        {"type": "message_start", "message": {"id": "m", "model": "c", "usage": {"input_tokens": 9, "output_tokens": 1}}},
-        {"type": "content_block_start", "index": 0, "content_block": {"type": "tool_use", "id": "t1", "name": "look", "input": {}}},
+        {
+            "type": "message_start",
+            "message": {"id": "m", "model": "c", "usage": {"input_tokens": 9, "output_tokens": 1}},
+        },
+        {
+            "type": "content_block_start",
+            "index": 0,
+            "content_block": {"type": "tool_use", "id": "t1", "name": "look", "input": {}},
+        },
         {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": '{"at": '}},
         {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": '"Paris"}'}},
         {"type": "content_block_stop", "index": 0},
-        {"type": "content_block_start", "index": 1, "content_block": {"type": "tool_use", "id": "t2", "name": "find", "input": {}}},
+        {
+            "type": "content_block_start",
+            "index": 1,
+            "content_block": {"type": "tool_use", "id": "t2", "name": "find", "input": {}},
+        },
         {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": "{}"}},
         {"type": "content_block_stop", "index": 1},
         {"type": "message_delta", "delta": {"stop_reason": "tool_use"}, "usage": {"output_tokens": 20}},
@@ -215,7 +259,10 @@ def test_parallel_calls_in_every_kind_of_stream() -> None:
     assert called(anthropic) == wanted
     assert [chunk for chunk in anthropic if chunk["choices"]][-1]["choices"][0]["finish_reason"] == "tool_calls"
     assert anthropic[-1]["usage"]["total_tokens"] == 29
-    parts = [{"functionCall": {"name": "look", "args": {"at": "Paris"}}}, {"functionCall": {"name": "find", "args": {}}}]
+    parts = [
+        {"functionCall": {"name": "look", "args": {"at": "Paris"}}},
+        {"functionCall": {"name": "find", "args": {}}},
+    ]
     gemini = read(
         "gemini",
         {"candidates": [{"content": {"parts": parts[:1]}}]},
@@ -256,7 +303,12 @@ def test_the_last_word_about_usage_counts_even_after_tools_that_the_provider_ran
         "cache_creation_input_tokens": 100,
         "cache_creation": {"ephemeral_5m_input_tokens": 100},
     }
-    final = {"input_tokens": 40, "output_tokens": 70, "cache_creation_input_tokens": 300, "cache_read_input_tokens": 100}
+    final = {
+        "input_tokens": 40,
+        "output_tokens": 70,
+        "cache_creation_input_tokens": 300,
+        "cache_read_input_tokens": 100,
+    }
     chunks = read(
         "anthropic",
         {"type": "message_start", "message": {"usage": begun}},
@@ -275,7 +327,10 @@ def test_sound_is_refused_where_nobody_would_hear_it(name: str) -> None:
 
 
 def test_errors_in_the_middle_of_streams() -> None:
-    assert "error" in read("anthropic", {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})[0]
+    assert (
+        "error"
+        in read("anthropic", {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}})[0]
+    )
     assert "error" in read("gemini", {"error": {"code": 503, "message": "overloaded"}})[0]
     assert "error" in read("openai-responses", {"type": "response.failed", "response": {"error": {"message": "no"}}})[0]
     assert "error" in read("openai", {"error": {"message": "no"}})[0]

@@ -35,8 +35,10 @@ clean(lamp)
 # Prices
 The Gale costs 79 euros.
 """
-HTML = """<html><head><meta property="article:published_time" content="2025-03-04T10:00:00+00:00"><style>p {}</style></head><body><nav>Home</nav>
-<h1>Guide</h1><p>Lamps are <b>made</b> of brass.</p><h2>Cleaning</h2><ul><li>Use vinegar.<p>Not soap.</p></li></ul><script>alert(1)</script>
+HTML = """<html><head><meta property="article:published_time" content="2025-03-04T10:00:00+00:00"><style>p {}</style>
+</head><body><nav>Home</nav>
+<h1>Guide</h1><p>Lamps are <b>made</b> of brass.</p><h2>Cleaning</h2><ul><li>Use vinegar.<p>Not soap.</p></li></ul>
+<script>alert(1)</script>
 <h1>Prices</h1><table><tr><th>Lamp</th><th>Euros</th></tr><tr><td>Gale</td><td>79</td></tr></table><pre>a
  b</pre></body></html>"""
 
@@ -56,7 +58,8 @@ def pdf(*pages: str) -> bytes:
         stream = f"BT /F1 12 Tf 14 TL 50 700 Td {shown} ET" if page else ""
         kids.append(f"{len(objects) + 1} 0 R")
         objects.append(
-            f"<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Resources << /Font << /F1 3 0 R >> >> /Contents {len(objects) + 2} 0 R >>"
+            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Resources << /Font << /F1 3 0 R >> >> /Contents "
+            f"{len(objects) + 2} 0 R >>"
         )
         objects.append(f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream")
     objects[1] = f"<< /Type /Pages /Kids [{' '.join(kids)}] /Count {len(kids)} >>"
@@ -65,7 +68,10 @@ def pdf(*pages: str) -> bytes:
         offsets.append(len(out))
         out += f"{number} 0 obj\n{body}\nendobj\n"
     table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
-    end = f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}trailer << /Size {len(objects) + 1} /Root 1 0 R >>\nstartxref\n{len(out)}\n%%EOF"
+    end = (
+        f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}trailer << /Size {len(objects) + 1} /Root 1 0 R "
+        f">>\nstartxref\n{len(out)}\n%%EOF"
+    )
     return (out + end).encode()
 
 
@@ -193,7 +199,10 @@ def test_of_a_chat_what_people_said_is_remembered() -> None:
         {"role": "user", "content": "My cat is called Bosun."},
         {"role": "assistant", "content": None, "tool_calls": [{}]},
         {"role": "tool", "content": json.dumps({"a": 1})},
-        {"role": "assistant", "content": [{"type": "text", "text": "What a name!"}, {"type": "image_url", "image_url": {}}]},
+        {
+            "role": "assistant",
+            "content": [{"type": "text", "text": "What a name!"}, {"type": "image_url", "image_url": {}}],
+        },
         {"role": "user", "name": "ann", "content": " "},
     ]
     found = list(turns(messages, session="s1", user="Ann"))

@@ -34,7 +34,10 @@ def server(*, failures: int = 0, reply: Any = None, as_base64: bool = False) -> 
                 status, body = 503, {"error": "warming up"}
             elif reply is None:
                 rows = REAL.encode(asked["input"])
-                coded = [base64.b64encode(row.astype("<f4").tobytes()).decode() if as_base64 else row.tolist() for row in rows]
+                coded = [
+                    base64.b64encode(row.astype("<f4").tobytes()).decode() if as_base64 else row.tolist()
+                    for row in rows
+                ]
                 body = {"data": [{"index": i, "embedding": row} for i, row in reversed(list(enumerate(coded)))]}
             raw = json.dumps(body).encode()
             self.send_response(status)
@@ -79,7 +82,9 @@ def test_a_server_that_warms_up_is_asked_again_and_one_that_refuses_is_not() -> 
         EndpointEncoder("http://127.0.0.1:9/v1", "m", sleep=waits.append)
 
 
-@pytest.mark.parametrize("reply", [{"nothing": 1}, [], {"data": []}, {"data": [{"index": 0, "embedding": [float("inf")]}]}, "text"])
+@pytest.mark.parametrize(
+    "reply", [{"nothing": 1}, [], {"data": []}, {"data": [{"index": 0, "embedding": [float("inf")]}]}, "text"]
+)
 def test_answers_that_are_no_embeddings_are_refused(reply: Any) -> None:
     with server(reply=reply) as (url, _), pytest.raises(EncoderError):
         EndpointEncoder(url, "m", sleep=lambda seconds: None)
@@ -88,7 +93,10 @@ def test_answers_that_are_no_embeddings_are_refused(reply: Any) -> None:
 def test_a_memory_with_an_endpoint_from_the_configuration(tmp_path: Any) -> None:
     path = tmp_path / "m.db"
     with server() as (url, _):
-        config = f"models: {{c: {{provider: calculator}}}}\nmemory: {{path: {path}, encoder: endpoint, base_url: '{url}', model: m}}\n"
+        config = (
+            f"models: {{c: {{provider: calculator}}}}\nmemory: "
+            f"{{path: {path}, encoder: endpoint, base_url: '{url}', model: m}}\n"
+        )
         with Orchestrator.from_config(parse_config(config)) as orchestrator:
             orchestrator.remember_sync("The spare key hangs behind the clock.")
             assert orchestrator.recall_sync("Where is the spare key?").items[0].record.text.startswith("The spare key")

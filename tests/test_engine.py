@@ -23,7 +23,7 @@ from orchestrator import (
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.backends.local.calculator import CalculatorBackend
 from orchestrator.backends.local.extractive import ExtractiveBackend
-from orchestrator.backends.testing.simulated import Problem, SimulatedBackend, SimulatedModel
+from orchestrator.backends.testing.simulated import SimulatedBackend, SimulatedModel, SimulatedProblem
 from orchestrator.config.models import STRATEGY_NAMES, parse_config
 from orchestrator.memory import Memory
 from orchestrator.router import ModelProfile
@@ -31,11 +31,11 @@ from orchestrator.search.strategies.registry import STRATEGIES
 from orchestrator.trace import Event
 from orchestrator.types import Completion
 
-PROBLEM = Problem("A crate holds 12 lamps. How many lamps do 3 crates hold?", "36", -3.0)
+PROBLEM = SimulatedProblem("A crate holds 12 lamps. How many lamps do 3 crates hold?", "36", -3.0)
 
 
 def simulated(name: str, skill: float, price: float, **fields: object) -> SimulatedBackend:
-    profile = ModelProfile(name, price, price, skill=skill, ttft_s=0.0, tokens_per_s=1e6, simulated=True, **fields)  # type: ignore[arg-type]
+    profile = ModelProfile(name, price, price, skill=skill, ttft_s=0.0, tokens_per_s=1e6, simulated=True, **fields)
     return SimulatedBackend(SimulatedModel(profile, {PROBLEM.question: PROBLEM}))
 
 
@@ -92,7 +92,9 @@ def test_a_zero_budget_allows_only_what_is_free(offline: Orchestrator) -> None:
 
 
 def test_an_unaffordable_model_is_passed_over_for_one_that_fits() -> None:
-    fleet = Orchestrator({"dear": simulated("dear", 0.99, 900.0), "cheap": simulated("cheap", 0.9, 0.01)}, max_tokens=100)
+    fleet = Orchestrator(
+        {"dear": simulated("dear", 0.99, 900.0), "cheap": simulated("cheap", 0.9, 0.01)}, max_tokens=100
+    )
     answer = fleet.answer_sync(PROBLEM.question, budget=Budget(usd=0.001), quality=0.99)
     assert answer.model == "cheap"
     assert answer.cost_usd is not None
@@ -105,8 +107,12 @@ def test_unknown_models_are_named_with_the_known_ones(offline: Orchestrator) -> 
 
 
 def test_a_deadline_returns_the_best_answer_so_far_marked_partial() -> None:
-    slow_profile = ModelProfile("slow", 1.0, 1.0, skill=0.99, ttft_s=0.01, tokens_per_s=1e6)  # nobody knows yet how slow it is
-    slow = SimulatedBackend(SimulatedModel(slow_profile, {PROBLEM.question: PROBLEM}), sleep=lambda _: asyncio.sleep(30))
+    slow_profile = ModelProfile(
+        "slow", 1.0, 1.0, skill=0.99, ttft_s=0.01, tokens_per_s=1e6
+    )  # nobody knows yet how slow it is
+    slow = SimulatedBackend(
+        SimulatedModel(slow_profile, {PROBLEM.question: PROBLEM}), sleep=lambda _: asyncio.sleep(30)
+    )
     fleet = Orchestrator({"quick": simulated("quick", 0.6, 0.0), "slow": slow}, strategy="cascade", quality=0.999)
     answer = fleet.answer_sync(PROBLEM.question, budget=Budget(seconds=0.3))
     assert answer.partial
@@ -115,7 +121,9 @@ def test_a_deadline_returns_the_best_answer_so_far_marked_partial() -> None:
 
 
 def test_a_deadline_before_any_answer_is_a_budget_error() -> None:
-    slow = SimulatedBackend(SimulatedModel(ModelProfile("slow", 1.0, 1.0, skill=0.9, ttft_s=30.0), {PROBLEM.question: PROBLEM}))
+    slow = SimulatedBackend(
+        SimulatedModel(ModelProfile("slow", 1.0, 1.0, skill=0.9, ttft_s=30.0), {PROBLEM.question: PROBLEM})
+    )
     with pytest.raises(BudgetExceeded, match="deadline"):
         Orchestrator({"slow": slow}).answer_sync(PROBLEM.question, budget=Budget(seconds=0.05))
 
@@ -144,13 +152,19 @@ def test_the_trace_accounts_for_the_whole_cost() -> None:
 
 
 def test_the_receipt_counts_every_attempt_and_shows_negative_savings() -> None:
-    fleet = Orchestrator({"a": simulated("a", 0.6, 1.0), "b": simulated("b", 0.7, 1.1)}, strategy="cascade", quality=1.0)
+    fleet = Orchestrator(
+        {"a": simulated("a", 0.6, 1.0), "b": simulated("b", 0.7, 1.1)}, strategy="cascade", quality=1.0
+    )
     receipt = fleet.answer_sync(PROBLEM.question).receipt
     assert receipt is not None
     assert (receipt.reference, receipt.calls) == ("b", 2)
     assert receipt.saved_usd is not None
     assert receipt.saved_usd < 0  # two drafts cost more than one call of the better model
-    cheap = Orchestrator({"a": simulated("a", 0.97, 0.1), "b": simulated("b", 0.98, 50.0)}).answer_sync(PROBLEM.question).receipt
+    cheap = (
+        Orchestrator({"a": simulated("a", 0.97, 0.1), "b": simulated("b", 0.98, 50.0)})
+        .answer_sync(PROBLEM.question)
+        .receipt
+    )
     assert cheap is not None
     assert cheap.saved_usd is not None
     assert cheap.saved_usd > 0
@@ -218,8 +232,12 @@ def test_strategies_of_other_packages_are_found_by_name(
 ) -> None:
     (tmp_path / "other_package.py").write_text(code)
     (tmp_path / "other_package-1.0.dist-info").mkdir()
-    (tmp_path / "other_package-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: other-package\nVersion: 1.0\n")
-    (tmp_path / "other_package-1.0.dist-info" / "entry_points.txt").write_text("[orchestrator.strategies]\nmine = other_package:mine\n")
+    (tmp_path / "other_package-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: other-package\nVersion: 1.0\n"
+    )
+    (tmp_path / "other_package-1.0.dist-info" / "entry_points.txt").write_text(
+        "[orchestrator.strategies]\nmine = other_package:mine\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "other_package", raising=False)
     config = parse_config("models: {c: {provider: calculator}}\nmemory: null\nstrategy: mine\n", "x.yaml")

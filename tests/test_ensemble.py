@@ -22,7 +22,10 @@ def verdict(name: str, passed: bool) -> Verdict:
 def sample(
     n: int, *, p_right: float = 0.6, seed: int = 0, duplicate: str | None = None, blind: bool = False
 ) -> list[tuple[list[Verdict], bool]]:
-    """Verdicts of verifiers with known rates, independent given the truth; `duplicate` repeats one of them under three names."""
+    """Verdicts of verifiers with known rates, independent given the truth.
+
+    `duplicate` repeats one of them under three names.
+    """
     rng = random.Random(seed)
     rows = []
     for _ in range(n):
@@ -86,7 +89,9 @@ def test_copies_of_one_verifier_have_one_voice_and_one_that_always_says_the_same
     rows = sample(3_000, duplicate="weak", blind=True)
     ensemble = agree_ensemble([verdicts for verdicts, _ in rows], p_right=0.6)
     assert ensemble.share["weak"] == ensemble.share["weak2"] == 0.25
-    assert ensemble.evidence["sharp"].passed > ensemble.evidence["weak"].passed  # four copies did not make themselves the truth
+    assert (
+        ensemble.evidence["sharp"].passed > ensemble.evidence["weak"].passed
+    )  # four copies did not make themselves the truth
     assert ensemble.ratio([verdict("blind", True)]) == 1.0
 
 

@@ -1,4 +1,7 @@
-"""When are two answers the same? Forms of one value stay equal, other values do not: thousands of generated pairs, and what people send."""
+"""When are two answers the same?
+
+Forms of one value stay equal, other values do not: thousands of generated pairs, and what people send.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,14 @@ from fractions import Fraction
 
 import pytest
 
-from orchestrator.verifiers import Equivalence, equivalent, equivalent_calls, group_answers, group_equivalent, read_answer
+from orchestrator.verifiers import (
+    Equivalence,
+    equivalent,
+    equivalent_calls,
+    group_answers,
+    group_equivalent,
+    read_answer,
+)
 
 PAIRS = 1_000  # of each type, equal and unequal ones alike
 Pairs = Iterator[tuple[str, str, bool]]
@@ -23,15 +33,25 @@ STATED = (
     "<answer>{}</answer>",
     "答案是{}",
 )
-IN_WORDS = ("La respuesta es {}.", "Ответ: {}", "Die Antwort ist {}.", "La réponse est {}.", "उत्तर है {}", "الإجابة هي {}", "答えは{}です。")
+IN_WORDS = (
+    "La respuesta es {}.",
+    "Ответ: {}",
+    "Die Antwort ist {}.",
+    "La réponse est {}.",
+    "उत्तर है {}",
+    "الإجابة هي {}",
+    "答えは{}です。",
+)
 MONTHS = "January February March April May June July August September October November December".split()
 MONATE = "Januar Februar März April Mai Juni Juli August September Oktober November Dezember".split()
 MOIS = "janvier février mars avril mai juin juillet août septembre octobre novembre décembre".split()
 MESES = "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre".split()
 MESYATSA = "января февраля марта апреля мая июня июля августа сентября октября ноября декабря".split()
 UNITS = [
-    ("km", "kilometers", 1000, "m"), ("kg", "kilograms", 1000, "g"), ("hours", "h", 60, "minutes"), ("m", "meters", 100, "cm"),
-    ("L", "liters", 1000, "mL"), ("days", "Tage", 24, "hours"), ("ft", "feet", 12, "inches"), ("MB", "megabytes", 1000, "kB"),
+    ("km", "kilometers", 1000, "m"), ("kg", "kilograms", 1000, "g"), ("hours", "h", 60, "minutes"),
+    ("m", "meters", 100, "cm"),
+    ("L", "liters", 1000, "mL"), ("days", "Tage", 24, "hours"), ("ft", "feet", 12, "inches"),
+    ("MB", "megabytes", 1000, "kB"),
     ("minutes", "min", 60, "seconds"), ("years", "años", 12, "months"),
 ]  # fmt: skip
 
@@ -41,10 +61,18 @@ def integers(rng: random.Random) -> Pairs:
 
     def written(value: int) -> str:
         grouped = f"{value:,}"
-        forms = [str(value), grouped, grouped.replace(",", " "), grouped.replace(",", "\u202f"), grouped.replace(",", "'")]
+        forms = [
+            str(value),
+            grouped,
+            grouped.replace(",", " "),
+            grouped.replace(",", "\u202f"),
+            grouped.replace(",", "'"),
+        ]
         if abs(value) >= 10**6:
             forms.append(grouped.replace(",", "."))
-        return rng.choice(IN_WORDS).format(value) if rng.random() < 0.3 else rng.choice(STATED).format(rng.choice(forms))
+        return (
+            rng.choice(IN_WORDS).format(value) if rng.random() < 0.3 else rng.choice(STATED).format(rng.choice(forms))
+        )
 
     yield written(n), written(n), True
     yield written(n), written(n + rng.choice((-10, -1, 1, 10))), False
@@ -59,7 +87,12 @@ def decimals(rng: random.Random) -> Pairs:
     def written(value: int) -> str:
         plain = f"{Fraction(value, 10**places).numerator / Fraction(value, 10**places).denominator:.{places}f}"
         return rng.choice(
-            [rng.choice(STATED).format(plain), f"approximately {plain}", f"{value} / {10**places}", f"\\frac{{{value}}}{{{10**places}}}"]
+            [
+                rng.choice(STATED).format(plain),
+                f"approximately {plain}",
+                f"{value} / {10**places}",
+                f"\\frac{{{value}}}{{{10**places}}}",
+            ]
         )
 
     yield written(digits), written(digits), True
@@ -101,7 +134,13 @@ def magnitudes(rng: random.Random) -> Pairs:
 def quantities(rng: random.Random) -> Pairs:
     n = rng.randint(2, 400)
     unit, name, factor, smaller = rng.choice(UNITS)
-    forms = [f"{n} {unit}", f"{n} {name}", f"{n * factor:,} {smaller}", f"\\boxed{{{n}\\text{{ {unit}}}}}", f"{n}\\,\\mathrm{{{unit}}}"]
+    forms = [
+        f"{n} {unit}",
+        f"{n} {name}",
+        f"{n * factor:,} {smaller}",
+        f"\\boxed{{{n}\\text{{ {unit}}}}}",
+        f"{n}\\,\\mathrm{{{unit}}}",
+    ]
     yield rng.choice(forms), rng.choice(forms), True
     yield rng.choice(forms), f"{n + 1} {unit}", False
     yield rng.choice(forms), f"{n} {smaller}", False
@@ -122,9 +161,18 @@ def dates(rng: random.Random) -> Pairs:
 
     def written(d: datetime.date) -> str:
         m = d.month - 1
-        forms = [d.isoformat(), f"{MONTHS[m]} {d.day}, {d.year}", f"{d.day} {MONTHS[m]} {d.year}", f"{MONTHS[m][:3]} {d.day}, {d.year}"]
+        forms = [
+            d.isoformat(),
+            f"{MONTHS[m]} {d.day}, {d.year}",
+            f"{d.day} {MONTHS[m]} {d.year}",
+            f"{MONTHS[m][:3]} {d.day}, {d.year}",
+        ]
         forms += [f"{d.day}. {MONATE[m]} {d.year}", f"{d.day} {MOIS[m]} {d.year}", f"{d.day} de {MESES[m]} de {d.year}"]
-        forms += [f"{d.day} {MESYATSA[m]} {d.year}", f"{d.year}年{d.month}月{d.day}日", f"The answer is {MONTHS[m]} {d.day}, {d.year}."]
+        forms += [
+            f"{d.day} {MESYATSA[m]} {d.year}",
+            f"{d.year}年{d.month}月{d.day}日",
+            f"The answer is {MONTHS[m]} {d.day}, {d.year}.",
+        ]
         return rng.choice(forms)
 
     yield written(day), written(day), True
@@ -187,7 +235,19 @@ def polynomials(rng: random.Random) -> Pairs:
     yield rng.choice(forms), f"{a}x^2 + {c}x + {b}", False
 
 
-TYPES = (integers, decimals, fractions, magnitudes, quantities, money, dates, times, collections, intervals, polynomials)
+TYPES = (
+    integers,
+    decimals,
+    fractions,
+    magnitudes,
+    quantities,
+    money,
+    dates,
+    times,
+    collections,
+    intervals,
+    polynomials,
+)
 
 
 @pytest.mark.parametrize("pairs", TYPES, ids=lambda kind: kind.__name__)
@@ -204,35 +264,46 @@ def test_forms_of_one_value_are_the_same_and_other_values_are_not(pairs: Callabl
 
 
 DIFFERENT = [
-    ("10 million", "10 thousand", ""), ("5M", "5", ""), ("3 km", "3 m", "What is the distance?"), ("3 hours", "3 minutes", "How long?"),
-    ("9 AM", "9 PM", ""), ("44 BC", "44 AD", ""), ("$5", "€5", ""), ("x < 3", "x > 3", ""), ("x < 3", "x <= 3", ""), ("2x", "2", ""),
+    ("10 million", "10 thousand", ""), ("5M", "5", ""), ("3 km", "3 m", "What is the distance?"),
+    ("3 hours", "3 minutes", "How long?"),
+    ("9 AM", "9 PM", ""), ("44 BC", "44 AD", ""), ("$5", "€5", ""), ("x < 3", "x > 3", ""), ("x < 3", "x <= 3", ""),
+    ("2x", "2", ""),
     ("3i", "3", ""), ("3 pi", "3", ""),
-    ("5²", "5", ""), ("p*q", "p/q", ""), ("C#", "C", "Which language?"), ("!= 5", "5", ""), ("1234567.2", "1234567.9", ""),
+    ("5²", "5", ""), ("p*q", "p/q", ""), ("C#", "C", "Which language?"), ("!= 5", "5", ""),
+    ("1234567.2", "1234567.9", ""),
     ("20 °C", "20 °F", ""), ("5 kg", "5 lb", ""),
     ("Yes", "No", ""), ("Paris", "London", ""), ("(1,2)", "(2,1)", ""), ("{1,2}", "(1,2)", ""), ("Smith", "Smiths", ""),
     ("hunter2", "Hunter2", "What is the password?"),
-    ("10-12", "11", ""), ("O(n log n)", "O(n)", ""), ("2/3", "0.6", ""), ("0", "10^{-20}", ""), ('{"a": 1}', '{"a": true}', ""),
+    ("10-12", "11", ""), ("O(n log n)", "O(n)", ""), ("2/3", "0.6", ""), ("0", "10^{-20}", ""),
+    ('{"a": 1}', '{"a": true}', ""),
 ]  # fmt: skip
 UNKNOWN = [
-    ("5 km", "5", ""), ("3.14", "\\pi", ""), ("03/05/2024", "2024-03-05", ""), ("9:30", "9:30 PM", ""), ("3,5", "3.5", ""),
+    ("5 km", "5", ""), ("3.14", "\\pi", ""), ("03/05/2024", "2024-03-05", ""), ("9:30", "9:30 PM", ""),
+    ("3,5", "3.5", ""),
     ("007", "7", ""), ("Zürich", "Zurich", ""),
-    ("The Who", "Who", ""), ("Group A", "Group", ""), ("aB3x", "ab3x", ""), ("0.7", "0.67", ""), ("5 apples", "5 oranges", ""),
+    ("The Who", "Who", ""), ("Group A", "Group", ""), ("aB3x", "ab3x", ""), ("0.7", "0.67", ""),
+    ("5 apples", "5 oranges", ""),
     ("25%", "0.25", ""), ("12", "11.98", ""),
     ("Die Antwort ist 1.234", "1234", ""),
     ("It was a long and winding road that led him there", "He came by a long way with many turns", ""),
 ]  # fmt: skip
 SAME = [
-    ("\\boxed{72\\text{ km}}", "72 km", ""), ("\\boxed{90^\\circ}", "90 degrees", ""), ("<answer>42</answer>", "42", ""),
+    ("\\boxed{72\\text{ km}}", "72 km", ""), ("\\boxed{90^\\circ}", "90 degrees", ""),
+    ("<answer>42</answer>", "42", ""),
     ("₹42", "42", ""), ("USD 42", "$42", ""),
-    ('{"a": true, "b": 2}', '{"b": 2.0, "a": true}', ""), ("Yes, 17 is prime because it has no divisors.", "Yes.", "Is 17 prime?"),
+    ('{"a": true, "b": 2}', '{"b": 2.0, "a": true}', ""),
+    ("Yes, 17 is prime because it has no divisors.", "Yes.", "Is 17 prime?"),
     ("Ja.", "yes", ""),
-    ("The answer is Paris. It lies on the Seine.", "Paris", ""), ("the Eiffel Tower", "Eiffel Tower", ""), ("33.33", "33.3333", ""),
+    ("The answer is Paris. It lies on the Seine.", "Paris", ""), ("the Eiffel Tower", "Eiffel Tower", ""),
+    ("33.33", "33.3333", ""),
     ("2/3", "0.667", ""),
-    ("1 hour 30 minutes", "90 minutes", ""), ("5 ft 3 in", "63 inches", ""), ("72 km/h", "20 m/s", ""), ("32 °F", "0 °C", ""),
+    ("1 hour 30 minutes", "90 minutes", ""), ("5 ft 3 in", "63 inches", ""), ("72 km/h", "20 m/s", ""),
+    ("32 °F", "0 °C", ""),
     ("x=2 or x=3", "{2, 3}", ""), ("\\pm 3", "{3,-3}", ""),
     ("x<-2 or x>2", "(-\\infty,-2)\\cup(2,\\infty)", ""), ("e^{i\\pi}", "-1", ""), ("\\sin^2 x + \\cos^2 x", "1", ""),
     ("72", "72 km", "How many km?"), ("noon", "12:00 PM", ""),
-    ("答案是巴黎。", "巴黎", ""), ("It costs $18 in total", "18 dollars", "How much does it cost?"), ("20 + 6 + 8 = 34", "34", "How many pens?"),
+    ("答案是巴黎。", "巴黎", ""), ("It costs $18 in total", "18 dollars", "How much does it cost?"),
+    ("20 + 6 + 8 = 34", "34", "How many pens?"),
 ]  # fmt: skip
 
 
@@ -269,10 +340,13 @@ TOOLS = [
             "parameters": {
                 "type": "object",
                 "properties": {
-                    "city": {"type": "string"}, "days": {"type": "integer", "default": 1}, "unit": {"type": "string", "enum": ["C", "c"]},
+                    "city": {"type": "string"}, "days": {"type": "integer", "default": 1},
+                    "unit": {"type": "string", "enum": ["C", "c"]},
                     "alerts": {"type": "boolean", "description": "Whether to send alerts. Default is true."},
-                    "gravity": {"type": "number", "description": "If not given, defaults to that of the earth, which is 9.81 m/s^2."},
-                    "lang": {"type": "string", "description": "the language, default is English"}, "on": {"type": "string"},
+                    "gravity": {"type": "number", "description": "If not given, defaults to that of the earth, which "
+                                                                 "is 9.81 m/s^2."},
+                    "lang": {"type": "string", "description": "the language, default is English"},
+                    "on": {"type": "string"},
                 },
             },
         },
@@ -287,10 +361,12 @@ def call(**arguments: object) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("a", "b", "verdict"),
     [
-        ([call(city="Rome")], [call(city="rome", days=1)], "same"), ([call(city="Rome", days=1)], [call(city="Rome", days=1.0)], "same"),
+        ([call(city="Rome")], [call(city="rome", days=1)], "same"),
+        ([call(city="Rome", days=1)], [call(city="Rome", days=1.0)], "same"),
         ([call(city="Rome", alerts=True)], [call(city="Rome")], "same"),
         ([call(city="Rome", alerts=False)], [call(city="Rome")], "different"),
-        ([call(city="Rome", gravity=9.81)], [call(city="Rome")], "same"), ([call(city="Rome", lang="en")], [call(city="Rome")], "same"),
+        ([call(city="Rome", gravity=9.81)], [call(city="Rome")], "same"),
+        ([call(city="Rome", lang="en")], [call(city="Rome")], "same"),
         ([call(city="Rome", unit="C")], [call(city="Rome", unit="c")], "different"),
         ([call(city="Rome")], [call(city="Rome", on="Monday")], "unknown"),
         ([call(city="Rome", on="2024-03-05")], [call(city="Rome", on="March 5, 2024")], "same"),
@@ -302,7 +378,9 @@ def call(**arguments: object) -> dict[str, object]:
         ([call(city="Rome")], [{"name": "news", "arguments": {"city": "Rome"}}], "different"),
     ],
 )  # fmt: skip
-def test_tool_calls_are_compared_by_value_and_default(a: Sequence[dict[str, object]], b: Sequence[dict[str, object]], verdict: str) -> None:
+def test_tool_calls_are_compared_by_value_and_default(
+    a: Sequence[dict[str, object]], b: Sequence[dict[str, object]], verdict: str
+) -> None:
     assert equivalent_calls(a, b, TOOLS).verdict == verdict
     assert equivalent_calls(b, a, TOOLS).verdict == verdict
 
@@ -310,10 +388,20 @@ def test_tool_calls_are_compared_by_value_and_default(a: Sequence[dict[str, obje
 def test_calls_as_the_apis_send_them() -> None:
     wire = [{"type": "function", "id": "c1", "function": {"name": "weather", "arguments": '{"city": "Rome"}'}}]
     assert equivalent_calls(wire, [call(city="Rome")], TOOLS)
-    assert equivalent_calls([{"type": "tool_use", "id": "t", "name": "weather", "input": {"city": "Rome"}}], wire, TOOLS)
+    assert equivalent_calls(
+        [{"type": "tool_use", "id": "t", "name": "weather", "input": {"city": "Rome"}}], wire, TOOLS
+    )
     assert equivalent_calls(wire, [{"function": {"name": "news", "arguments": "{}"}}]).verdict == "different"
-    assert equivalent_calls([{"name": "f", "arguments": {"n": 1}}], [{"name": "f", "arguments": {"n": True}}]).verdict == "different"
-    assert equivalent_calls([{"name": "f", "arguments": {"path": "/A"}}], [{"name": "f", "arguments": {"path": "/a"}}]).verdict == "unknown"
+    assert (
+        equivalent_calls([{"name": "f", "arguments": {"n": 1}}], [{"name": "f", "arguments": {"n": True}}]).verdict
+        == "different"
+    )
+    assert (
+        equivalent_calls(
+            [{"name": "f", "arguments": {"path": "/A"}}], [{"name": "f", "arguments": {"path": "/a"}}]
+        ).verdict
+        == "unknown"
+    )
 
 
 # As the solutions of competition problems (MATH, Hendrycks et al. 2021) and models write them.
@@ -325,7 +413,11 @@ BOXED = [
     ("\\boxed{\\left(\\frac32,-1\\right)}", "\\boxed{\\left(\\frac{3}{2}, -1\\right)}", ""),
     ("\\boxed{6+9i}", "\\boxed{9i+6}", ""),
     ("\\boxed{(-\\infty,-5]\\cup[5,\\infty)}", "\\boxed{(-\\infty, -5] \\cup [5, \\infty)}", ""),
-    ("\\boxed{\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}}", "\\boxed{\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}}", ""),
+    (
+        "\\boxed{\\begin{pmatrix} 1 & 2 \\\\ 3 & 4 \\end{pmatrix}}",
+        "\\boxed{\\begin{pmatrix}1&2\\\\3&4\\end{pmatrix}}",
+        "",
+    ),
     ("\\boxed{\\$18.90}", "18.90", ""),
     ("\\boxed{2:3}", "\\boxed{2 : 3}", ""),
     ("\\boxed{\\text{Evelyn}}", "Evelyn", ""),

@@ -15,20 +15,29 @@ ROOT = Path(__file__).parents[1]
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 SNIPPETS = [
-    (d.relative_to(ROOT), code) for d in DOCUMENTS for code in re.findall(r"```python\n(.*?)```", d.read_text(encoding="utf-8"), re.DOTALL)
+    (d.relative_to(ROOT), code)
+    for d in DOCUMENTS
+    for code in re.findall(r"```python\n(.*?)```", d.read_text(encoding="utf-8"), re.DOTALL)
 ]
 EXPECTED = {
     "quickstart": ["14 Harbour Street", "711", "nobody here knows"],
     "fleet": ["The answer is 36", "simulated: True", "routed"],
     "checked_json": ["revision", "1874"],
     "memory_alone": ["19:40", "what Silas's scope knows of the safe: []", "forgotten: 1"],
-    "memory_over_time": ["now: [m:3]", "then: [m:1]", "said 2 times, last 2025-03-04", "readable in the file without the key: False"],
+    "memory_over_time": [
+        "now: [m:3]",
+        "then: [m:1]",
+        "said 2 times, last 2025-03-04",
+        "readable in the file without the key: False",
+    ],
     "router_alone": ["chosen", "after 20 failures"],
 }
 
 
 def run(arguments: list[str], folder: Path) -> str:
-    done = subprocess.run([sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

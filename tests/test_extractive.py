@@ -54,7 +54,14 @@ def test_quotes_the_sentence_and_cites_it(memory: Memory, question: str, quotes:
 
 @pytest.mark.parametrize(
     "question",
-    ["Who painted the ceiling?", "Where is the blue ladder?", "Who wrote the epic of Gilgamesh?", "the", "?", "When was the warranty?"],
+    [
+        "Who painted the ceiling?",
+        "Where is the blue ladder?",
+        "Who wrote the epic of Gilgamesh?",
+        "the",
+        "?",
+        "When was the warranty?",
+    ],
 )
 def test_abstains_when_the_memory_does_not_hold_the_answer(memory: Memory, question: str) -> None:
     found = answer(memory, question)

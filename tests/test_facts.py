@@ -1,4 +1,7 @@
-"""What has one value at a time: a new value ends the old one, which stays as history; and what says the same is kept once, with where it was said."""
+"""What has one value at a time: a new value ends the old one, which stays as history.
+
+And what says the same is kept once, with where it was said.
+"""
 
 from __future__ import annotations
 
@@ -24,14 +27,22 @@ def day(text: str) -> datetime:
     ("speaker", "text", "expected"),
     [
         ("Ann", "I live in Porto.", ("ann", "lives in", "porto", "2024-06-08")),
-        ("Ann", "We just moved from Porto to New York City last week.", ("ann", "lives in", "new york city", "2024-05-27")),
+        (
+            "Ann",
+            "We just moved from Porto to New York City last week.",
+            ("ann", "lives in", "new york city", "2024-05-27"),
+        ),
         ("", "Ann moved to Lisbon in May", ("ann", "lives in", "lisbon", "2024-05-01")),
         ("Bob", "I've lived in Rome since 2019", ("bob", "lives in", "rome", "2019-01-01")),
         ("", "Ann works at Google, Inc.", ("ann", "works at", "google", "2024-06-08")),
         ("Ann", "My new email is a@b.com.", ("ann", "email", "a@b.com", "2024-06-08")),
         ("Ann", "I got married last week", ("ann", "marital status", "married", "2024-05-27")),
         ("", "The Gale lantern costs 45.50 euros.", ("gale lantern", "costs", "45.50 euros", "2024-06-08")),
-        ("", "The deadline of the Kestrel project is now 3 May.", ("kestrel project", "deadline", "3 may", "2024-06-08")),
+        (
+            "",
+            "The deadline of the Kestrel project is now 3 May.",
+            ("kestrel project", "deadline", "3 may", "2024-06-08"),
+        ),
         ("", "The office opens at nine.", ("office", "opens", "nine", "2024-06-08")),
     ],
 )
@@ -73,7 +84,10 @@ def test_a_new_value_ends_the_old_one_which_stays_as_history() -> None:
     with Memory() as memory:
         porto_and_lisbon(memory)
         assert memory.recall("Where does Ann live?").text == "[m:2] (2024-06-08) Ann: I moved to Lisbon in May!"
-        both = "[m:1] (2023-01-02, until 2024-05-01, see m:2) Ann: I live in Porto.\n[m:2] (2024-06-08) Ann: I moved to Lisbon in May!"
+        both = (
+            "[m:1] (2023-01-02, until 2024-05-01, see m:2) Ann: I live in Porto.\n[m:2] (2024-06-08) Ann: I moved "
+            "to Lisbon in May!"
+        )
         assert memory.recall("Where did Ann live before?").text == both
         assert memory.recall("Where does Ann live?", history=True).text == both
         then = memory.recall("Where does Ann live?", as_of=day("2024-05-20"))  # she had moved, but nobody had said so
@@ -90,7 +104,11 @@ def test_the_order_in_which_facts_arrive_does_not_matter() -> None:
 
 def test_who_moves_back_lives_there_again() -> None:
     with Memory() as memory:
-        places = [("I live in Porto.", "2023-01-02"), ("I live in Lisbon.", "2023-05-01"), ("I live in Porto.", "2023-09-01")]
+        places = [
+            ("I live in Porto.", "2023-01-02"),
+            ("I live in Lisbon.", "2023-05-01"),
+            ("I live in Porto.", "2023-09-01"),
+        ]
         memory.remember_many([NewRecord(text, "Ann", day(when)) for text, when in places])
         assert [(r.text, r.superseded_by) for r in memory.export("default")] == [
             ("I live in Porto.", 2),
@@ -116,7 +134,11 @@ def test_forgetting_the_new_value_brings_the_old_one_back() -> None:
 
 def test_a_long_story_is_not_over_because_one_of_its_facts_is() -> None:
     with Memory() as memory:
-        memory.remember("I live in Porto. The cat is called Rex. I like plums. The bells are loud.", speaker="Ann", time=day("2023-01-02"))
+        memory.remember(
+            "I live in Porto. The cat is called Rex. I like plums. The bells are loud.",
+            speaker="Ann",
+            time=day("2023-01-02"),
+        )
         memory.remember("I live in Lisbon.", speaker="Ann", time=day("2024-01-02"))
         assert [r.superseded_by for r in memory.export("default")] == [None, None]
 
@@ -131,7 +153,10 @@ def test_other_people_and_other_scopes_keep_their_facts() -> None:
 
 def test_what_is_over_can_be_said_explicitly() -> None:
     with Memory() as memory:
-        old, new = memory.remember("The password is on the fridge.").id, memory.remember("Look for the password in the safe.").id
+        old, new = (
+            memory.remember("The password is on the fridge.").id,
+            memory.remember("Look for the password in the safe.").id,
+        )
         memory.supersede("default", old, by=new, at=datetime.now(UTC) - timedelta(hours=1))
         assert [item.record.id for item in memory.recall("Where is the password?").items] == [new]
         memory.supersede("default", new)
@@ -171,7 +196,9 @@ def test_a_repeat_is_kept_as_a_mention() -> None:
             (day("2023-02-02"), "chat", 2),
             (day("2023-03-03"), "chat", 1),
         ]
-        assert memory.recall("When does the office open?").text.startswith("[m:1] (2023-01-02, said 4 times, last 2023-03-03) The office")
+        assert memory.recall("When does the office open?").text.startswith(
+            "[m:1] (2023-01-02, said 4 times, last 2023-03-03) The office"
+        )
         assert memory.mentions("other", first.id) == []
         memory.forget("default", [first.id])
         assert memory.mentions("default", first.id) == []
@@ -179,7 +206,10 @@ def test_a_repeat_is_kept_as_a_mention() -> None:
 
 
 def test_short_replies_of_a_conversation_stand_for_themselves() -> None:
-    talk = [NewRecord(text, "Ann", session="s") for text in ("Yes.", "Yes.", "My red kite flew away!", "My red kite flew away!")]
+    talk = [
+        NewRecord(text, "Ann", session="s")
+        for text in ("Yes.", "Yes.", "My red kite flew away!", "My red kite flew away!")
+    ]
     with Memory() as memory:
         assert [r.id for r in memory.remember_many(talk)] == [1, 2, 3, 3]
 

@@ -1,4 +1,8 @@
-"""The fault table: whatever a server does, the outcome is stated, typed, and nothing that may be billed is lost. docs/providers.md prints it."""
+"""The fault table.
+
+Whatever a server does, the outcome is stated, typed, and nothing that may be billed is lost. docs/providers.md prints
+it.
+"""
 
 from __future__ import annotations
 
@@ -51,10 +55,14 @@ async def dribble(writer: asyncio.StreamWriter) -> None:
 
 def split_utf8() -> Script:
     """One character in two pieces, and CRLF line ends between events."""
-    event = chunk("é→4", finish="stop", usage={"prompt_tokens": 9, "completion_tokens": 4}).replace(b"\\u00e9\\u2192", "é→".encode())
+    event = chunk("é→4", finish="stop", usage={"prompt_tokens": 9, "completion_tokens": 4}).replace(
+        b"\\u00e9\\u2192", "é→".encode()
+    )
     event = event.replace(b"\n\n", b"\r\n\r\n")
     cut = event.index("é".encode()) + 1
-    return stream(b": hello\r\n\r\n", event[:cut], event[cut : cut + 2], event[cut + 2 :], END.replace(b"\n\n", b"\r\n\r\n"))
+    return stream(
+        b": hello\r\n\r\n", event[:cut], event[cut : cut + 2], event[cut + 2 :], END.replace(b"\n\n", b"\r\n\r\n")
+    )
 
 
 # (fault, what the server does, error, whether its provider may charge, what is said)
@@ -75,10 +83,12 @@ WHOLE: list[tuple[str, Script, type[BackendError], bool, str]] = [
     ("429 with Retry-After", reply(429, b"{}", "retry-after: 7"), RateLimited, False, "HTTP 429"),
     ("500", reply(500), BackendUnavailable, False, "HTTP 500"),
     ("501", reply(501), BackendRejected, False, "HTTP 501"),
-    ("502", reply(502, b"<html>Bad Gateway</html>", "content-type: text/html"), BackendUnavailable, False, "Bad Gateway"),
+    ("502", reply(502, b"<html>Bad Gateway</html>", "content-type: text/html"), BackendUnavailable, False,
+    "Bad Gateway"),
     ("503", reply(503), BackendUnavailable, False, "HTTP 503"),
     ("504", reply(504), BackendUnavailable, False, "HTTP 504"),
-    ("529", reply(529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}), BackendUnavailable, False, "Overloaded"),
+    ("529", reply(529, {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}),
+    BackendUnavailable, False, "Overloaded"),
     ("empty body", reply(200, b""), BadResponse, True, "empty answer"),
     ("garbage", reply(200, b"\x00\xff\xfe garbage"), BadResponse, True, "not JSON"),
     ("wrong content type", reply(200, b"<html>login</html>", "content-type: text/html"), BadResponse, True, "not JSON"),
@@ -95,7 +105,11 @@ WHOLE: list[tuple[str, Script, type[BackendError], bool, str]] = [
 STREAMED: list[tuple[str, Script, str]] = [
     ("truncated", stream(chunk("The ans")), "in the middle"),
     ("not an event", stream(chunk("The ans"), b"data: {broken\n\n"), "not an event"),
-    ("an error within", stream(chunk("The ans"), b'data: {"error": {"message": "out of memory"}}\n\n'), "out of memory"),
+    (
+        "an error within",
+        stream(chunk("The ans"), b'data: {"error": {"message": "out of memory"}}\n\n'),
+        "out of memory",
+    ),
     ("nothing", stream(), "in the middle"),
     ("no events at all", reply(200, b"<html>login</html>", "content-type: text/html"), "in the middle"),
 ]
@@ -103,7 +117,9 @@ STREAMED: list[tuple[str, Script, str]] = [
 
 async def ask(url: str, *, deadline_s: float = 10.0, by_httpx: bool = False, **options: Any) -> Completion:
     client = httpx.AsyncClient(trust_env=False) if by_httpx else None
-    backend = RemoteBackend(ModelProfile("m", 1.0, 2.0), base_url=url, attempts=options.pop("attempts", 1), transport=client, **options)
+    backend = RemoteBackend(
+        ModelProfile("m", 1.0, 2.0), base_url=url, attempts=options.pop("attempts", 1), transport=client, **options
+    )
     try:
         return await backend.complete(Request(ASKED.messages, ASKED.question, max_tokens=50, deadline_s=deadline_s))
     finally:
@@ -112,13 +128,17 @@ async def ask(url: str, *, deadline_s: float = 10.0, by_httpx: bool = False, **o
             await client.aclose()
 
 
-async def read(url: str, *, deadline_s: float = 10.0, by_httpx: bool = False) -> tuple[str, Completion | None, BackendError | None]:
+async def read(
+    url: str, *, deadline_s: float = 10.0, by_httpx: bool = False
+) -> tuple[str, Completion | None, BackendError | None]:
     client = httpx.AsyncClient(trust_env=False) if by_httpx else None
     backend = RemoteBackend(ModelProfile("m", 1.0, 2.0), base_url=url, attempts=1, transport=client)
     texts: list[str] = []
     done: Completion | None = None
     try:
-        async for piece in backend.stream(Request(ASKED.messages, ASKED.question, max_tokens=50, deadline_s=deadline_s)):
+        async for piece in backend.stream(
+            Request(ASKED.messages, ASKED.question, max_tokens=50, deadline_s=deadline_s)
+        ):
             if isinstance(piece, Delta):
                 texts.append(piece.text)
             else:
@@ -134,7 +154,9 @@ async def read(url: str, *, deadline_s: float = 10.0, by_httpx: bool = False) ->
 
 @pytest.mark.parametrize("by_httpx", [False, True], ids=["wire", "httpx"])
 @pytest.mark.parametrize(("fault", "script", "error", "billed", "says"), WHOLE, ids=[row[0] for row in WHOLE])
-def test_a_whole_answer(fault: str, script: Script, error: type[BackendError], billed: bool, says: str, by_httpx: bool) -> None:
+def test_a_whole_answer(
+    fault: str, script: Script, error: type[BackendError], billed: bool, says: str, by_httpx: bool
+) -> None:
     if by_httpx and fault == "not HTTP":
         says = "broke off"
     with faulty_server(script) as server, pytest.raises(error, match=says) as caught:
@@ -147,7 +169,9 @@ def test_a_whole_answer(fault: str, script: Script, error: type[BackendError], b
 
 @pytest.mark.parametrize("by_httpx", [False, True], ids=["wire", "httpx"])
 @pytest.mark.parametrize(("fault", "script", "says"), STREAMED, ids=[row[0] for row in STREAMED])
-def test_a_stream_that_breaks_off_is_never_taken_for_an_answer(fault: str, script: Script, says: str, by_httpx: bool) -> None:
+def test_a_stream_that_breaks_off_is_never_taken_for_an_answer(
+    fault: str, script: Script, says: str, by_httpx: bool
+) -> None:
     with faulty_server(script) as server:
         text, done, error = asyncio.run(read(server.url, by_httpx=by_httpx))
     assert done is None
@@ -210,7 +234,10 @@ def test_a_content_filter_is_told_as_the_reason() -> None:
 def test_a_tool_call_with_broken_json_comes_back_as_it_is() -> None:
     body = completion(None)  # type: ignore[arg-type]
     call = {"id": "c", "type": "function", "function": {"name": "look", "arguments": '{"at": "Par'}}
-    body["choices"][0] |= {"message": {"role": "assistant", "content": None, "tool_calls": [call]}, "finish_reason": "tool_calls"}
+    body["choices"][0] |= {
+        "message": {"role": "assistant", "content": None, "tool_calls": [call]},
+        "finish_reason": "tool_calls",
+    }
 
     async def chat(url: str) -> dict[str, Any]:
         backend = RemoteBackend(ModelProfile("m", 1.0, 2.0), base_url=url)
@@ -229,7 +256,10 @@ def test_nobody_listens_no_such_host_and_no_tls() -> None:
         with pytest.raises(BackendUnavailable, match="cannot connect") as caught:
             asyncio.run(ask(url))
         assert not caught.value.may_be_billed
-    with faulty_server(reply(200, completion("4"))) as server, pytest.raises(BackendUnavailable, match="connect") as caught:
+    with (
+        faulty_server(reply(200, completion("4"))) as server,
+        pytest.raises(BackendUnavailable, match="connect") as caught,
+    ):
         asyncio.run(ask(server.url.replace("http:", "https:")))
     assert not caught.value.may_be_billed
 
@@ -250,7 +280,10 @@ def test_the_documentation_tells_every_fault() -> None:
 
 
 def test_what_a_server_cannot_do_closes_it_to_nobody(tmp_path: Path) -> None:
-    """llama.cpp answers a picture without a projector with 500: seven of them made its model unavailable to every key."""
+    """llama.cpp answers a picture without a projector with 500.
+
+    Seven of them made its model unavailable to every key.
+    """
 
     async def play(body: dict[str, Any], send: Any) -> None:
         if isinstance(body["messages"][0]["content"], list):
@@ -261,7 +294,9 @@ def test_what_a_server_cannot_do_closes_it_to_nobody(tmp_path: Path) -> None:
     picture = [{"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]
     with running_gateway(tmp_path, play) as gateway:
         for _ in range(8):
-            refused = gateway.post("/v1/chat/completions", {"model": "small", "messages": [{"role": "user", "content": picture}]})
+            refused = gateway.post(
+                "/v1/chat/completions", {"model": "small", "messages": [{"role": "user", "content": picture}]}
+            )
             assert (refused.status_code, refused.json()["error"]["code"]) == (400, "unsupported_by_model")
             assert "mmproj" in refused.json()["error"]["message"]
         assert len(gateway.provider.bodies) == 8

@@ -13,8 +13,10 @@ from orchestrator.cli import main
 CONFIG = """\
 models:
   calculator: {provider: calculator}
-  small: {provider: simulated, skill: 0.6, input_usd_per_mtok: 0.1, output_usd_per_mtok: 0.1, ttft_s: 0, tokens_per_s: 1000000}
-  large: {provider: simulated, skill: 0.9, input_usd_per_mtok: 5, output_usd_per_mtok: 5, ttft_s: 0, tokens_per_s: 1000000}
+  small: {provider: simulated, skill: 0.6, input_usd_per_mtok: 0.1, output_usd_per_mtok: 0.1, ttft_s: 0,
+      tokens_per_s: 1000000}
+  large: {provider: simulated, skill: 0.9, input_usd_per_mtok: 5, output_usd_per_mtok: 5, ttft_s: 0,
+      tokens_per_s: 1000000}
 online: {path: %s, explore: 0.3}
 strategy: single
 memory: null
@@ -48,10 +50,14 @@ def test_the_decision_log_trains_and_replays(folder: Path) -> None:
     for number in range(40):
         asked = json.loads(run(folder, "ask", f"How many lamps are in crate {number}?", "--json").stdout)
         assert run(folder, "feedback", asked["id"], "--score", str(number % 2)).exit_code == 0
-    trained = CliRunner().invoke(main, ["train-router", str(folder / "log.db"), "--out", str(folder / "r"), "--encoder", "none", "--json"])
+    trained = CliRunner().invoke(
+        main, ["train-router", str(folder / "log.db"), "--out", str(folder / "r"), "--encoder", "none", "--json"]
+    )
     assert trained.exit_code == 0, trained.output
     assert json.loads(trained.stdout)["outcomes"] == 40
-    replayed = CliRunner().invoke(main, ["replay", str(folder / "log.db"), "--policy", str(folder / "c.yaml"), "--json"])
+    replayed = CliRunner().invoke(
+        main, ["replay", str(folder / "log.db"), "--policy", str(folder / "c.yaml"), "--json"]
+    )
     assert replayed.exit_code == 0, replayed.output
     found = json.loads(replayed.stdout)
     assert found["decisions"] == 40

@@ -14,7 +14,7 @@ from orchestrator.backends.base import Delta, Request
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.testing.fleet_server import FleetApp, running_server
 from orchestrator.backends.testing.recorded import RecordedAnswer, RecordedModel
-from orchestrator.backends.testing.simulated import Problem, SimulatedModel
+from orchestrator.backends.testing.simulated import SimulatedModel, SimulatedProblem
 from orchestrator.router import ModelProfile
 from orchestrator.types import Completion
 
@@ -24,7 +24,7 @@ PROFILE = ModelProfile("sim", 1.0, 2.0, skill=0.95, ttft_s=0.0, tokens_per_s=1e6
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    simulated = SimulatedModel(PROFILE, {QUESTION: Problem(QUESTION, "36", -5.0)})
+    simulated = SimulatedModel(PROFILE, {QUESTION: SimulatedProblem(QUESTION, "36", -5.0)})
     recorded = RecordedModel(ModelProfile("rec", 1.0, 2.0), {QUESTION: RecordedAnswer("#### 36", 21, 7)})
     with running_server(FleetApp([simulated, recorded], time_scale=0)) as address:
         yield address
@@ -43,7 +43,9 @@ def test_the_openai_client_reads_the_stream_with_its_usage(url: str) -> None:
     with openai.OpenAI(base_url=url, api_key="unused") as client:
         messages = [{"role": "user", "content": QUESTION}]
         chunks = list(
-            client.chat.completions.create(model="sim", messages=messages, stream=True, stream_options={"include_usage": True})  # type: ignore[call-overload]
+            client.chat.completions.create(
+                model="sim", messages=messages, stream=True, stream_options={"include_usage": True}
+            )  # type: ignore[call-overload]
         )
     text = "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices)
     assert "The answer is 36" in text
@@ -72,7 +74,8 @@ def test_a_simulation_says_so_in_text_json_and_header(url: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "status"),
-    [(b"", 400), (b"not json", 400), (b"[]", 400), (b'{"messages": []}', 400), (b'{"model": "sim", "messages": [{"role": "user"}]}', 400),
+    [(b"", 400), (b"not json", 400), (b"[]", 400), (b'{"messages": []}', 400),
+    (b'{"model": "sim", "messages": [{"role": "user"}]}', 400),
      (b"[" * 100_000, 400), (b'{"model": "none", "messages": [{"role": "user", "content": "x"}]}', 404)],
 )  # fmt: skip
 def test_nonsense_gets_an_error_object(url: str, content: bytes, status: int) -> None:

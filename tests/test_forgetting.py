@@ -29,14 +29,18 @@ def test_no_receipt_while_a_reader_keeps_the_text_alive(tmp_path: Path, monkeypa
         reader.execute("SELECT count(*) FROM records").fetchone()
         with pytest.raises(NotErased, match="forget again"):
             memory.forget("ann", [kept.id])
-        assert [record.text for record in memory.export("ann")] == ["Lamps are nice."]  # gone for everybody all the same
+        assert [record.text for record in memory.export("ann")] == [
+            "Lamps are nice."
+        ]  # gone for everybody all the same
         reader.execute("COMMIT")
         reader.close()
         assert memory.forget("ann", [kept.id]).ids == ()
         assert in_files(tmp_path, "zanzibar") == []
 
 
-def test_what_could_not_be_erased_is_erased_with_the_next_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_could_not_be_erased_is_erased_with_the_next_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("orchestrator.memory.storage.transactions.PATIENCE_S", 0.2)
     path = tmp_path / "m.db"
     with Memory(path, encoder=HashingEncoder(32)) as memory:
@@ -63,7 +67,10 @@ def test_a_sealed_text_in_another_row_is_not_read_there(tmp_path: Path) -> None:
         database.execute("UPDATE records SET text = ? WHERE id = ?", (text, record_id))
     database.commit()
     database.close()
-    with Memory(path, encoder=HashingEncoder(32), cipher=cipher) as memory, pytest.raises(StoreError, match="cannot be decrypted"):
+    with (
+        Memory(path, encoder=HashingEncoder(32), cipher=cipher) as memory,
+        pytest.raises(StoreError, match="cannot be decrypted"),
+    ):
         list(memory.export("ann"))
 
 
@@ -105,7 +112,8 @@ def test_a_damaged_file_is_told(tmp_path: Path) -> None:
 
 def test_runs_that_recalled_it_give_it_no_more(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(
-        "version: 1\nname: p\ninputs: {question: text}\nsteps:\n  facts: {memory: recall, query: '${inputs.question}', scope: ann}\n"
+        "version: 1\nname: p\ninputs: {question: text}\nsteps:\n  facts: {memory: recall, query: '${inputs.question}', "
+        "scope: ann}\n"
         "  said: {say: '${facts.text}'}\noutput: ${said}\n"
     )
     with running_gateway(tmp_path, pipelines={"p": str(tmp_path / "p.yaml")}) as run:

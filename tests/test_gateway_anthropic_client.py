@@ -31,7 +31,9 @@ def client(gateway: Running) -> Iterator[anthropic.Anthropic]:
 
 
 def test_a_message(client: anthropic.Anthropic, gateway: Running) -> None:
-    answer = client.messages.create(model="small", max_tokens=100, system="Be brief", messages=ASK, stop_sequences=["END"])
+    answer = client.messages.create(
+        model="small", max_tokens=100, system="Be brief", messages=ASK, stop_sequences=["END"]
+    )
     assert answer.content[0].type == "text"
     assert answer.content[0].text == "Paris"
     assert (answer.stop_reason, answer.usage.input_tokens, answer.usage.output_tokens) == ("end_turn", 20, 10)
@@ -50,7 +52,9 @@ def test_a_stream(client: anthropic.Anthropic) -> None:
 
 
 def test_a_search_as_a_stream(client: anthropic.Anthropic) -> None:
-    with client.messages.stream(model="auto", max_tokens=100, messages=[{"role": "user", "content": "What is 6 * 7?"}]) as stream:
+    with client.messages.stream(
+        model="auto", max_tokens=100, messages=[{"role": "user", "content": "What is 6 * 7?"}]
+    ) as stream:
         assert "".join(stream.text_stream) == "42"
 
 
@@ -63,7 +67,10 @@ def test_tools_and_their_results(client: anthropic.Anthropic, gateway: Running) 
     assert block.type == "tool_use"
     assert block.input == {"city": "Paris"}
     assert gateway.provider.bodies[-1]["tool_choice"] == {"type": "function", "function": {"name": "look_up"}}
-    result: Any = [{"type": "tool_result", "tool_use_id": block.id, "content": "2 million people"}, {"type": "text", "text": "Go on"}]
+    result: Any = [
+        {"type": "tool_result", "tool_use_id": block.id, "content": "2 million people"},
+        {"type": "text", "text": "Go on"},
+    ]
     history: Any = [*ASK, {"role": "assistant", "content": called.content}, {"role": "user", "content": result}]
     client.messages.create(model="small", max_tokens=100, messages=history)
     sent = gateway.provider.bodies[-1]["messages"]
@@ -100,5 +107,8 @@ def test_errors_have_the_classes_that_clients_know(client: anthropic.Anthropic, 
     body: Any = wrong.value.body
     assert body["type"] == "error"
     assert body["error"]["type"] == "invalid_request_error"
-    with pytest.raises(anthropic.AuthenticationError), anthropic.Anthropic(base_url=gateway.url, api_key="orc-wrong") as stranger:
+    with (
+        pytest.raises(anthropic.AuthenticationError),
+        anthropic.Anthropic(base_url=gateway.url, api_key="orc-wrong") as stranger,
+    ):
         stranger.messages.create(model="small", max_tokens=10, messages=ASK)

@@ -1,4 +1,7 @@
-"""What no client should send, and what upstreams should not: each gets a clear error, nothing is lost, nothing leaks."""
+"""What no client should send, and what upstreams should not.
+
+Each gets a clear error, nothing is lost, nothing leaks.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +48,10 @@ OK = '{"model": "small", "messages": [{"role": "user", "content": "hi"}]'
         ((OK + ', "user": "\\ud800"}').encode(), "invalid_json"),
         ((OK + ', "model": "large"}').encode(), "duplicate_key"),
         ((OK + ', "metadata": {"a": 1, "\\u0061": 2}}').encode(), "duplicate_key"),
-        (b'{"model": "small", "messages": [{"role": "user", "content": "\\u0022\\u0022", "content": "b"}]}', "duplicate_key"),
+        (
+            b'{"model": "small", "messages": [{"role": "user", "content": "\\u0022\\u0022", "content": "b"}]}',
+            "duplicate_key",
+        ),
         (b"[]", "invalid_request"),
         (b"null", "invalid_request"),
         (b'{"model": "small"}', "invalid_request"),
@@ -65,13 +71,21 @@ def test_bodies_that_are_refused(gateway: Running, body: bytes, code: str) -> No
 
 
 def test_quotes_written_as_escapes_are_no_doubled_keys(gateway: Running) -> None:
-    assert raw(gateway, b'{"model": "small", "messages": [{"role": "user", "content": "say \\u0022hi\\u0022"}]}').status_code == 200
+    assert (
+        raw(
+            gateway, b'{"model": "small", "messages": [{"role": "user", "content": "say \\u0022hi\\u0022"}]}'
+        ).status_code
+        == 200
+    )
 
 
 def test_fifty_megabytes_are_refused_before_they_are_read(gateway: Running) -> None:
     host, port = gateway.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), 10) as connection:
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gateway.key}\r\ncontent-length: 50000000\r\n\r\n"
+        head = (
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer "
+            f"{gateway.key}\r\ncontent-length: 50000000\r\n\r\n"
+        )
         connection.sendall(head.encode())
         answer = connection.recv(4096)
     assert answer.startswith(b"HTTP/1.1 413")
@@ -99,7 +113,10 @@ def test_heads_that_two_servers_could_read_differently(gateway: Running, headers
     host, port = gateway.url.removeprefix("http://").split(":")
     began = len(gateway.provider.bodies)
     with socket.create_connection((host, int(port)), 10) as connection:
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gateway.key}\r\ncontent-type: application/json\r\n"
+        head = (
+            f"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {gateway.key}\r\ncontent-type: "
+            "application/json\r\n"
+        )
         connection.sendall((head + headers).encode())
         connection.settimeout(5)
         answer = connection.recv(65_536)
@@ -109,7 +126,9 @@ def test_heads_that_two_servers_could_read_differently(gateway: Running, headers
 
 
 def test_nothing_of_the_callers_head_reaches_the_provider(gateway: Running) -> None:
-    raw(gateway, (OK + "}").encode(), **{"cookie": "a=b", "x-forwarded-for": "1.2.3.4", "openai-organization": "theirs"})
+    raw(
+        gateway, (OK + "}").encode(), **{"cookie": "a=b", "x-forwarded-for": "1.2.3.4", "openai-organization": "theirs"}
+    )
     assert {name.decode() for name in gateway.provider.headers[-1]} == {
         "host",
         "content-length",
@@ -192,7 +211,9 @@ def test_answers_that_break_off_never_look_whole(tmp_path: Path, play: Any) -> N
         (503, 503, "upstream_unavailable"),
     ],
 )
-def test_what_an_upstream_says_is_passed_on_without_our_secrets(tmp_path: Path, upstream: int, expected: int, code: str) -> None:
+def test_what_an_upstream_says_is_passed_on_without_our_secrets(
+    tmp_path: Path, upstream: int, expected: int, code: str
+) -> None:
     async def play(body: dict[str, Any], send: Send) -> None:
         await reply(send, upstream, {"error": {"message": "told by the provider"}}, ((b"retry-after", b"0"),))
 
@@ -205,7 +226,12 @@ def test_what_an_upstream_says_is_passed_on_without_our_secrets(tmp_path: Path, 
 
 
 def test_an_upstream_that_nobody_answers_at(tmp_path: Path) -> None:
-    down = {"provider": "compatible", "base_url": "http://127.0.0.1:9/v1", "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 1.0}
+    down = {
+        "provider": "compatible",
+        "base_url": "http://127.0.0.1:9/v1",
+        "input_usd_per_mtok": 1.0,
+        "output_usd_per_mtok": 1.0,
+    }
     with running_gateway(tmp_path, models={"down": down}) as gateway:
         refused = gateway.chat(model="down")
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "upstream_unavailable")
@@ -225,7 +251,9 @@ def test_a_model_that_takes_too_long(tmp_path: Path) -> None:
 def test_a_stream_in_pieces_that_fit_no_event(tmp_path: Path) -> None:
     async def play(body: dict[str, Any], send: Send) -> None:
         await begin_stream(send)
-        whole = b"".join(b"data: " + json.dumps(delta({"content": text})).encode() + b"\r\n\r\n" for text in ("Pä", "ris"))
+        whole = b"".join(
+            b"data: " + json.dumps(delta({"content": text})).encode() + b"\r\n\r\n" for text in ("Pä", "ris")
+        )
         whole += b": a comment\r\n\r\ndata: " + json.dumps(delta({}, "stop")).encode() + b"\r\n\r\ndata: [DONE]\r\n\r\n"
         for start in range(0, len(whole), 7):
             await chunk(send, whole[start : start + 7])
@@ -234,7 +262,11 @@ def test_a_stream_in_pieces_that_fit_no_event(tmp_path: Path) -> None:
 
     with running_gateway(tmp_path, play) as gateway:
         text = gateway.chat(stream=True).text
-        events = [json.loads(part.removeprefix("data: ")) for part in text.replace("\r", "").split("\n\n") if part.startswith("data: {")]
+        events = [
+            json.loads(part.removeprefix("data: "))
+            for part in text.replace("\r", "").split("\n\n")
+            if part.startswith("data: {")
+        ]
         assert "".join(event["choices"][0]["delta"].get("content", "") for event in events) == "Päris"
         assert text.rstrip().endswith("data: [DONE]")
 

@@ -39,7 +39,8 @@ def test_the_same_request_is_answered_once_and_costs_once(gateway: Running) -> N
 
 
 @pytest.mark.parametrize(
-    "change", [{"model": "large"}, {"temperature": 0.5}, {"orchestrator": {"scope": "ann"}}, {"max_tokens": 5}, {"tools": []}]
+    "change",
+    [{"model": "large"}, {"temperature": 0.5}, {"orchestrator": {"scope": "ann"}}, {"max_tokens": 5}, {"tools": []}],
 )
 def test_anything_else_is_another_request(gateway: Running, change: dict[str, object]) -> None:
     gateway.chat()
@@ -149,7 +150,9 @@ def test_what_is_forgotten_while_an_answer_is_under_way_is_not_told_from_the_cac
         kept = run.post("/v1/memories", {"text": "The vault code is 9911.", "scope": "ann"}).json()["id"]
 
         def ask() -> dict[str, object]:
-            return run.chat("What is the vault code? Use tools.", model="auto", orchestrator={"scope": "ann"}, logprobs=True).json()  # type: ignore[no-any-return]
+            return run.chat(
+                "What is the vault code? Use tools.", model="auto", orchestrator={"scope": "ann"}, logprobs=True
+            ).json()  # type: ignore[no-any-return]
 
         asking = threading.Thread(target=ask)
         asking.start()

@@ -1,4 +1,7 @@
-"""/v1/systemone: typed questions answered with probabilities, by the local router for nothing or by a model's log-probabilities."""
+"""/v1/systemone.
+
+Typed questions answered with probabilities, by the local router for nothing or by a model's log-probabilities.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,14 @@ def test_a_server_without_decisions_is_well_and_is_asked_for_log_probabilities(t
 
     upstream = Provider(play)
     with served(upstream) as url:
-        models = {"m": {"provider": "llamacpp", "base_url": f"{url}/v1", "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}}
+        models = {
+            "m": {
+                "provider": "llamacpp",
+                "base_url": f"{url}/v1",
+                "input_usd_per_mtok": 1.0,
+                "output_usd_per_mtok": 2.0,
+            }
+        }
         with running_gateway(tmp_path, models=models) as gateway:
             for _ in range(8):
                 asked = {"model": "m", "state": EASY, "questions": {"q": {"type": "choice", "criteria": ["yes", "no"]}}}
@@ -83,7 +93,9 @@ def test_a_calculator_counts_only_where_it_can_answer(tmp_path: Path) -> None:
 def test_a_model_decides_by_its_log_probabilities(tmp_path: Path) -> None:
     async def play(body: dict[str, Any], send: Send) -> None:
         assert (body["max_tokens"], body["logprobs"]) == (1, True)
-        top = [{"token": token, "logprob": math.log(p)} for token, p in (("A", 0.3), (" B", 0.5), ("b", 0.1), ("Z", 0.1))]
+        top = [
+            {"token": token, "logprob": math.log(p)} for token, p in (("A", 0.3), (" B", 0.5), ("b", 0.1), ("Z", 0.1))
+        ]
         done = completion("B", prompt=50, output=1)
         done["choices"][0]["logprobs"] = {"content": [{"token": "B", "logprob": -0.5, "top_logprobs": top}]}
         await reply(send, 200, done)
@@ -94,7 +106,8 @@ def test_a_model_decides_by_its_log_probabilities(tmp_path: Path) -> None:
             "kind": {"type": "choice", "criteria": {"bill": "asks for money", "news": "tells what is new"}},
         }
         answers = decide(gateway, {"subject": "Act now"}, questions, "small")
-        # What is stated, 1/3 and 2/3, is believed by half its log-odds as long as nobody has held it against known answers.
+        # What is stated, 1/3 and 2/3, is believed by half its log-odds as long as nobody has held it against known
+        # answers.
         assert answers["spam"]["noul"] == pytest.approx(1 / (1 + math.sqrt(2)), abs=1e-3)
         assert answers["spam"]["calibrated"] is False
         assert answers["kind"]["choice"] == "news"
@@ -113,6 +126,12 @@ def test_what_cannot_be_decided_is_told(tmp_path: Path) -> None:
             assert (refused.status_code, refused.json()["error"]["code"]) == (404, code)
         many = {"q": {"type": "choice", "criteria": [f"option {n}" for n in range(21)]}}
         assert (
-            gateway.post("/v1/systemone", {"model": "small", "state": "x", "questions": many}).json()["error"]["code"] == "too_many_options"
+            gateway.post("/v1/systemone", {"model": "small", "state": "x", "questions": many}).json()["error"]["code"]
+            == "too_many_options"
         )
-        assert gateway.post("/v1/systemone", {"model": LOCAL, "state": "x", "questions": {"q": {"type": "maybe"}}}).status_code == 400
+        assert (
+            gateway.post(
+                "/v1/systemone", {"model": LOCAL, "state": "x", "questions": {"q": {"type": "maybe"}}}
+            ).status_code
+            == 400
+        )

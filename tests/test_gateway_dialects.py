@@ -1,4 +1,7 @@
-"""Behind the gateway nobody needs to know whose model answers: Anthropic's to OpenAI's client, and streams that another model ends."""
+"""Behind the gateway nobody needs to know whose model answers.
+
+Anthropic's to OpenAI's client, and streams that another model ends.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,10 @@ PRICES = {"input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0, "cached_usd_per
 
 
 def playing(name: str, paths: list[str] | None = None) -> Any:
-    """A server that answers as this provider does; `paths` are those that were asked, where it tells by them whether to stream."""
+    """A server that answers as this provider does.
+
+    `paths` are those that were asked, where it tells by them whether to stream.
+    """
     recording = RECORDINGS[name]
 
     async def play(body: dict[str, Any], send: Any) -> None:
@@ -62,7 +68,11 @@ def test_any_provider_by_openais_client_whole_and_streamed_billed_to_the_token(
         usage = recording.usage
         assert (told.prompt_tokens, told.completion_tokens) == (usage.prefill_tokens, usage.output_tokens)
         (used,) = gateway.get("/v1/usage").json()["data"]
-    assert (used["requests"], used["prefill_tokens"], used["output_tokens"]) == (2, 2 * usage.prefill_tokens, 2 * usage.output_tokens)
+    assert (used["requests"], used["prefill_tokens"], used["output_tokens"]) == (
+        2,
+        2 * usage.prefill_tokens,
+        2 * usage.output_tokens,
+    )
     assert used["cached_tokens"] == 2 * usage.cached_tokens
 
 
@@ -80,11 +90,16 @@ def test_what_the_configuration_states_of_each_call_reaches_the_provider_and_the
         "extra_body": {"metadata": {"team": "search"}, "generationConfig": {"responseLogprobs": False}},
         "headers": {"X-Team": "search", "x-proxy-key": "env:PROXY_KEY"},
     }
-    with served(upstream) as url, running_gateway(tmp_path, models={"m": {**models(url, name)["m"], **stated}}) as gateway:
+    with (
+        served(upstream) as url,
+        running_gateway(tmp_path, models={"m": {**models(url, name)["m"], **stated}}) as gateway,
+    ):
         assert gateway.chat(model="m", max_tokens=50).status_code == 200
         assert gateway.chat(model="m", max_tokens=50, temperature=0.75).status_code == 200
         assert gateway.chat(model="m", max_tokens=50, temperature=None).status_code == 200
-    temperatures = [body.get("generationConfig", {}).get("temperature", body.get("temperature")) for body in upstream.bodies]
+    temperatures = [
+        body.get("generationConfig", {}).get("temperature", body.get("temperature")) for body in upstream.bodies
+    ]
     assert temperatures == [0.25, 0.75, 0.25]
     for body, headers in zip(upstream.bodies, upstream.headers, strict=True):
         assert body["metadata"] == {"team": "search"}
@@ -145,11 +160,13 @@ def test_tools_of_anthropics_by_openais_client(tmp_path: Path, monkeypatch: pyte
         client = OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=0)
         done = client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}], tools=[tool])
     (call,) = done.choices[0].message.tool_calls or ()
-    assert (call.function.name, json.loads(call.function.arguments)) == ("look", {"at": "Paris"})  # type: ignore[union-attr]
+    assert (call.function.name, json.loads(call.function.arguments)) == ("look", {"at": "Paris"})
     assert done.choices[0].finish_reason == "tool_calls"
 
 
-def test_anthropics_client_through_the_gateway_to_anthropic_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_anthropics_client_through_the_gateway_to_anthropic_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Cache marks, thoughts with their signatures, and usage by kind: as if nobody stood between."""
     from anthropic import Anthropic
 
@@ -177,13 +194,20 @@ def test_anthropics_client_through_the_gateway_to_anthropic_loses_nothing(tmp_pa
         assert body["system"] == system
         assert body["thinking"] == thinking
         assert body["tools"][0]["cache_control"] == {"type": "ephemeral"}
-    assert upstream.bodies[1]["messages"][1]["content"][0] == {"type": "thinking", "thinking": "France.", "signature": "c2ln"}
+    assert upstream.bodies[1]["messages"][1]["content"][0] == {
+        "type": "thinking",
+        "thinking": "France.",
+        "signature": "c2ln",
+    }
     for message in (first, last):
         assert [block.type for block in message.content] == ["thinking", "text"]
-        assert (message.content[0].thinking, message.content[0].signature) == ("France.", "c2ln")  # type: ignore[union-attr]
+        assert (message.content[0].thinking, message.content[0].signature) == ("France.", "c2ln")
         usage, meant = message.usage, recording.usage
         assert usage.input_tokens == meant.prefill_tokens - meant.cached_tokens - meant.cache_write_tokens
-        assert (usage.cache_read_input_tokens, usage.cache_creation_input_tokens) == (meant.cached_tokens, meant.cache_write_tokens)
+        assert (usage.cache_read_input_tokens, usage.cache_creation_input_tokens) == (
+            meant.cached_tokens,
+            meant.cache_write_tokens,
+        )
     assert first.usage.cache_creation is not None
     assert first.usage.cache_creation.ephemeral_1h_input_tokens == recording.usage.cache_write_1h_tokens
 
@@ -226,7 +250,11 @@ async def breaks_off(body: dict[str, Any], send: Any) -> None:
 
 def stream(gateway: Any, **options: Any) -> tuple[str, list[dict[str, Any]], str]:
     """(text, events, everything) of a stream."""
-    asked = {"stream": True, "stream_options": {"include_usage": True}, "orchestrator": {"strategy": "single", "quality": 0.94, **options}}
+    asked = {
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "orchestrator": {"strategy": "single", "quality": 0.94, **options},
+    }
     raw = gateway.chat("Prove it.", model="auto", **asked).text
     events = [json.loads(line[6:]) for line in raw.splitlines() if line.startswith("data: {")]
     text = "".join(c["delta"].get("content") or "" for event in events for c in event.get("choices", ()))
@@ -273,7 +301,10 @@ def test_a_model_that_rests_is_passed_over(tmp_path: Path) -> None:
     with running_gateway(tmp_path, play) as gateway:
         options = {"strategy": "single", "quality": 0.94}
         for _ in range(3):
-            assert gateway.chat("Prove it.", model="auto", orchestrator=options).json()["choices"][0]["message"]["content"] == "Paris"
+            assert (
+                gateway.chat("Prove it.", model="auto", orchestrator=options).json()["choices"][0]["message"]["content"]
+                == "Paris"
+            )
         asked = len([body for body in gateway.provider.bodies if body["model"] == "large"])
         again = gateway.chat("Prove it.", model="auto", orchestrator={**options, "explain": True}).json()
         assert len([body for body in gateway.provider.bodies if body["model"] == "large"]) == asked

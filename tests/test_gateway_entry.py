@@ -17,13 +17,22 @@ from tests.gateway import Running, running_gateway
 BODY = {"model": "small", "messages": [{"role": "user", "content": "hi"}]}
 
 
-def send(gateway: Running, path: str = "/v1/chat/completions", method: str = "POST", content: Any = None, **headers: str) -> httpx.Response:
+def send(
+    gateway: Running, path: str = "/v1/chat/completions", method: str = "POST", content: Any = None, **headers: str
+) -> httpx.Response:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     if not any(name in named for name in ("authorization", "x-api-key", "api-key")):
         named["authorization"] = f"Bearer {gateway.key}"
     raw = json.dumps(BODY).encode() if content is None else content
     named.setdefault("content-type", "application/json")
-    return httpx.request(method, gateway.url + path, content=raw if method == "POST" else None, headers=named, trust_env=False, timeout=30)
+    return httpx.request(
+        method,
+        gateway.url + path,
+        content=raw if method == "POST" else None,
+        headers=named,
+        trust_env=False,
+        timeout=30,
+    )
 
 
 def test_addresses_in_other_clothes_and_where_nothing_is(tmp_path: Path) -> None:
@@ -84,8 +93,10 @@ def test_a_wish_for_another_protocol_loses_no_body(tmp_path: Path) -> None:
     with running_gateway(tmp_path) as gateway:
         address = httpx.URL(gateway.url)
         lines = [
-            "POST /v1/chat/completions HTTP/1.1", f"host: {address.host}", f"authorization: Bearer {gateway.key}", "content-type: application/json",
-            f"content-length: {len(raw)}", "Connection: Upgrade, HTTP2-Settings, close", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA",
+            "POST /v1/chat/completions HTTP/1.1", f"host: {address.host}", f"authorization: Bearer {gateway.key}",
+            "content-type: application/json",
+            f"content-length: {len(raw)}", "Connection: Upgrade, HTTP2-Settings, close", "Upgrade: h2c",
+            "HTTP2-Settings: AAMAAABkAAQAoAAAAAIAAAAA",
         ]  # fmt: skip
         for cut in (None, 40):  # in one piece, and with the body coming later
             with socket.create_connection((address.host, address.port or 80), timeout=10) as connection:
@@ -129,10 +140,13 @@ PIXEL = "data:image/png;base64,iVBORw0KGgo="
 ODD_BODIES: list[tuple[str, dict[str, Any]]] = [
     ("chat/completions", {"messages": [{"role": "system", "content": "Greet"}]}),
     ("chat/completions", {"messages": [{"role": "assistant", "content": "Say hi"}]}),
-    ("chat/completions", {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": PIXEL}}]}]}),
-    ("chat/completions", {"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {"data": "AAAA", "format": "wav"}}]}]}),
+    ("chat/completions", {"messages": [{"role": "user", "content": [{"type": "image_url",
+    "image_url": {"url": PIXEL}}]}]}),
+    ("chat/completions", {"messages": [{"role": "user", "content": [{"type": "input_audio",
+    "input_audio": {"data": "AAAA", "format": "wav"}}]}]}),
     ("chat/completions", {"messages": [{"role": "user", "content": ""}]}),
-    ("chat/completions", {"messages": [{"role": "user", "content": "w", "name": None}], "temperature": None, "tools": None, "stop": None}),
+    ("chat/completions", {"messages": [{"role": "user", "content": "w", "name": None}], "temperature": None,
+    "tools": None, "stop": None}),
     ("messages", {"max_tokens": 9, "messages": [{"role": "user", "content": ""}]}),
     ("messages", {"max_tokens": 9, "messages": [{"role": "assistant", "content": "Say hi"}]}),
     ("responses", {"input": [{"role": "developer", "content": "Greet"}]}),
@@ -143,7 +157,9 @@ ODD_BODIES: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize("model", ["small", "auto"])
 @pytest.mark.parametrize(("path", "body"), ODD_BODIES)
-def test_conversations_without_words_of_a_user_are_answered(tmp_path: Path, path: str, body: dict[str, Any], model: str) -> None:
+def test_conversations_without_words_of_a_user_are_answered(
+    tmp_path: Path, path: str, body: dict[str, Any], model: str
+) -> None:
     with running_gateway(tmp_path) as gateway:
         for stream in (False, True):
             answer = gateway.post(f"/v1/{path}", {"model": model, "stream": stream, **body})

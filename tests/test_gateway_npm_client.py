@@ -1,4 +1,6 @@
-"""The `openai` npm package against the gateway, where node and the package are (`make test` installs it beside node)."""
+"""The `openai` npm package against the gateway, where node and the package are (`make test` installs it beside
+node).
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,11 @@ def test_the_npm_client(tmp_path: Path) -> None:
     os.symlink(PACKAGES, tmp_path / "node_modules")
     with running_gateway(tmp_path) as gateway:
         ran = subprocess.run(
-            [node, str(script), f"{gateway.url}/v1", gateway.key], capture_output=True, text=True, timeout=120, check=False
+            [node, str(script), f"{gateway.url}/v1", gateway.key],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
         )
     assert ran.returncode == 0, ran.stderr
     got = json.loads(ran.stdout)

@@ -1,4 +1,7 @@
-"""The `openai` package against the gateway: chat, streams, tools, structured output, embeddings, responses, files, batches, errors, retries."""
+"""The `openai` package against the gateway.
+
+Chat, streams, tools, structured output, embeddings, responses, files, batches, errors, retries.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,9 @@ def test_every_parameter_reaches_the_model_as_it_was_sent(client: openai.OpenAI,
 
 
 def test_a_stream_with_usage(client: openai.OpenAI) -> None:
-    stream = client.chat.completions.create(model="small", messages=ASK, stream=True, stream_options={"include_usage": True})
+    stream = client.chat.completions.create(
+        model="small", messages=ASK, stream=True, stream_options={"include_usage": True}
+    )
     chunks = list(stream)
     assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == "Paris"
     assert chunks[-1].usage is not None
@@ -108,18 +113,27 @@ def test_auto_searches_and_says_how_sure_it_is(client: openai.OpenAI) -> None:
 
 
 def test_options_in_extra_body_and_headers(client: openai.OpenAI) -> None:
-    explained = client.chat.completions.create(model="auto", messages=ASK, extra_body={"orchestrator": {"explain": True, "quality": 0.5}})
+    explained = client.chat.completions.create(
+        model="auto", messages=ASK, extra_body={"orchestrator": {"explain": True, "quality": 0.5}}
+    )
     options = (explained.model_extra or {})["orchestrator"]["route"]["options"]
     assert {option["model"] for option in options} == {"small", "large", "calculator"}
-    bare = client.chat.completions.create(model="small", messages=ASK, extra_headers={"x-orchestrator-details": "false"})
+    bare = client.chat.completions.create(
+        model="small", messages=ASK, extra_headers={"x-orchestrator-details": "false"}
+    )
     assert "orchestrator" not in (bare.model_extra or {})
 
 
 def test_a_search_streams_its_progress_as_comments_that_no_client_sees(client: openai.OpenAI) -> None:
-    stream = client.chat.completions.create(model="auto", messages=[{"role": "user", "content": "What is 6 * 7?"}], stream=True)
+    stream = client.chat.completions.create(
+        model="auto", messages=[{"role": "user", "content": "What is 6 * 7?"}], stream=True
+    )
     assert "".join(chunk.choices[0].delta.content or "" for chunk in stream) == "42"
     with client.chat.completions.with_streaming_response.create(
-        model="auto", messages=[{"role": "user", "content": "What is 6 * 7?"}], stream=True, extra_body={"orchestrator": {"events": True}}
+        model="auto",
+        messages=[{"role": "user", "content": "What is 6 * 7?"}],
+        stream=True,
+        extra_body={"orchestrator": {"events": True}},
     ) as raw:
         text = raw.read().decode()
     assert "event: orchestrator.progress" in text
@@ -134,12 +148,19 @@ def test_models(client: openai.OpenAI) -> None:
 
 
 def test_embeddings_in_both_encodings(client: openai.OpenAI) -> None:
-    shipped = client.embeddings.create(model="orchestrator/static", input=["a lantern", "a lamp", "tax law"])  # the package asks for base64
+    shipped = client.embeddings.create(
+        model="orchestrator/static", input=["a lantern", "a lamp", "tax law"]
+    )  # the package asks for base64
     plain = client.embeddings.create(model="orchestrator/static", input="a lantern", encoding_format="float")
     lantern, lamp, law = (item.embedding for item in shipped.data)
     assert lantern == pytest.approx(plain.data[0].embedding, abs=1e-6)
-    assert sum(a * b for a, b in zip(lantern, lamp, strict=True)) > sum(a * b for a, b in zip(lantern, law, strict=True))
-    assert client.embeddings.create(model="embedder", input="x", encoding_format="float").data[0].embedding == [0.1, 0.2]
+    assert sum(a * b for a, b in zip(lantern, lamp, strict=True)) > sum(
+        a * b for a, b in zip(lantern, law, strict=True)
+    )
+    assert client.embeddings.create(model="embedder", input="x", encoding_format="float").data[0].embedding == [
+        0.1,
+        0.2,
+    ]
 
 
 def test_responses_whole_streamed_continued_and_deleted(client: openai.OpenAI, gateway: Running) -> None:
@@ -174,7 +195,12 @@ def test_responses_with_tools_and_structured_output(client: openai.OpenAI) -> No
 
 def test_files_and_batches(client: openai.OpenAI) -> None:
     lines = [
-        {"custom_id": str(n), "method": "POST", "url": "/v1/chat/completions", "body": {"model": model, "messages": ASK}}
+        {
+            "custom_id": str(n),
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {"model": model, "messages": ASK},
+        }
         for n, model in enumerate(["small", "small", "nothing"])
     ]
     file = client.files.create(file=("in.jsonl", "\n".join(map(json.dumps, lines)).encode()), purpose="batch")
@@ -216,10 +242,16 @@ def test_errors_have_the_classes_that_clients_know(gateway: Running, client: ope
     with pytest.raises(openai.BadRequestError) as wrong:
         client.chat.completions.create(model="small", messages=ASK, temperature=7)
     assert wrong.value.param == "temperature"
-    with pytest.raises(openai.AuthenticationError), openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="orc-wrong") as stranger:
+    with (
+        pytest.raises(openai.AuthenticationError),
+        openai.OpenAI(base_url=f"{gateway.url}/v1", api_key="orc-wrong") as stranger,
+    ):
         stranger.models.list()
     narrow = gateway.new_key(models=("large",))
-    with pytest.raises(openai.PermissionDeniedError), openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=narrow) as limited:
+    with (
+        pytest.raises(openai.PermissionDeniedError),
+        openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=narrow) as limited,
+    ):
         limited.chat.completions.create(model="small", messages=ASK)
 
 

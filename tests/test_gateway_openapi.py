@@ -36,9 +36,22 @@ def test_schemathesis_finds_nothing(tmp_path: Path) -> None:
     pytest.importorskip("schemathesis")
     with running_gateway(tmp_path, online={"path": str(tmp_path / "decisions.db")}) as gateway:
         key = gateway.new_key(permissions=EVERYTHING)
-        command = [sys.executable, "-m", "schemathesis.cli", "run", f"{gateway.url}/openapi.json", "-H", f"Authorization: Bearer {key}"]
+        command = [
+            sys.executable,
+            "-m",
+            "schemathesis.cli",
+            "run",
+            f"{gateway.url}/openapi.json",
+            "-H",
+            f"Authorization: Bearer {key}",
+        ]
         ran = subprocess.run(
-            [*command, "--max-examples", "3", "--seed", "1"], capture_output=True, text=True, cwd=tmp_path, check=False, timeout=400
+            [*command, "--max-examples", "3", "--seed", "1"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            check=False,
+            timeout=400,
         )
     assert ran.returncode == 0, ran.stdout[-6000:]
     assert "No issues found" in ran.stdout or "passed" in ran.stdout

@@ -1,4 +1,7 @@
-"""Running the gateway: starting, what it refuses to start with, health, metrics, spans, logs, reload, shedding, draining, workers."""
+"""Running the gateway.
+
+Starting, what it refuses to start with, health, metrics, spans, logs, reload, shedding, draining, workers.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +26,32 @@ from click.testing import CliRunner
 from orchestrator.cli import main
 from orchestrator.storage.accounts import Accounts
 from orchestrator.storage.database import open_database
-from tests.gateway import Provider, Send, begin_stream, chunk, completion, delta, reply, running_gateway, served, settled, usual
+from tests.gateway import (
+    Provider,
+    Send,
+    begin_stream,
+    chunk,
+    completion,
+    delta,
+    reply,
+    running_gateway,
+    served,
+    settled,
+    usual,
+)
 
 
 @contextmanager
-def command(folder: Path, *options: str, upstream: str, **gateway: Any) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
+def command(
+    folder: Path, *options: str, upstream: str, **gateway: Any
+) -> Iterator[tuple[subprocess.Popen[str], dict[str, Any]]]:
     """`orchestrator serve` as a process of its own, and what it said of itself."""
-    model = {"provider": "compatible", "base_url": f"{upstream}/v1", "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}
+    model = {
+        "provider": "compatible",
+        "base_url": f"{upstream}/v1",
+        "input_usd_per_mtok": 1.0,
+        "output_usd_per_mtok": 2.0,
+    }
     config = {
         "models": {"small": model},
         "memory": {"path": str(folder / "m.db")},
@@ -110,7 +132,9 @@ def test_a_good_admin_key_is_taken_from_the_environment(tmp_path: Path, monkeypa
     assert ran.exit_code == 0
     assert json.loads(ran.output)["admin_key"] == ""
     assert key not in ran.output
-    again = runner.invoke(main, ["serve", "--check", "--host", "0.0.0.0", "--behind-proxy"], env={"ORCHESTRATOR_ADMIN_KEY": key})
+    again = runner.invoke(
+        main, ["serve", "--check", "--host", "0.0.0.0", "--behind-proxy"], env={"ORCHESTRATOR_ADMIN_KEY": key}
+    )
     assert again.exit_code == 0
 
 
@@ -118,7 +142,21 @@ def test_keys_from_the_command_line(tmp_path: Path) -> None:
     runner = CliRunner()
     database = str(tmp_path / "g.db")
     made = runner.invoke(
-        main, ["keys", "add", "app", "--database", database, "--usd", "5", "--rpm", "60", "--models", "small,large*", "--json"]
+        main,
+        [
+            "keys",
+            "add",
+            "app",
+            "--database",
+            database,
+            "--usd",
+            "5",
+            "--rpm",
+            "60",
+            "--models",
+            "small,large*",
+            "--json",
+        ],
     )
     key = json.loads(made.output)
     assert (key["limits"]["usd"], key["limits"]["requests_per_minute"], key["models"]) == (5.0, 60, ["small", "large*"])
@@ -192,7 +230,12 @@ def test_what_the_command_line_forgets_no_cache_gives_again(tmp_path: Path) -> N
         scope = f"{gateway.org}/default"
         ran = CliRunner().invoke(main, ["forget", "--all", "--scope", scope, "--config", str(gateway.config)])
         assert ran.exit_code == 0, ran.output
-        assert settled(lambda: "x-orchestrator-cached" not in gateway.chat("q", headers={"cache-control": "only-if-cached"}).headers, 5)
+        assert settled(
+            lambda: (
+                "x-orchestrator-cached" not in gateway.chat("q", headers={"cache-control": "only-if-cached"}).headers
+            ),
+            5,
+        )
 
 
 def test_health_and_readiness(tmp_path: Path) -> None:
@@ -242,10 +285,15 @@ def test_spans_in_the_genai_conventions(tmp_path: Path, conventions: Any, name: 
 
     exporter = InMemorySpanExporter()
     with running_gateway(tmp_path) as gateway:
-        gateway.gateway.services.recorder.spans = Spans(conventions, gateway.gateway.services.server_of, exporter=exporter).export
-        answer = gateway.chat("A secret question", headers={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"})
+        gateway.gateway.services.recorder.spans = Spans(
+            conventions, gateway.gateway.services.server_of, exporter=exporter
+        ).export
+        answer = gateway.chat(
+            "A secret question", headers={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+        )
         again = gateway.chat(
-            "Another one of the same trace", headers={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+            "Another one of the same trace",
+            headers={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"},
         )
         assert answer.headers["x-request-id"] != again.headers["x-request-id"]
         assert settled(lambda: len(exporter.get_finished_spans()) == 4)
@@ -261,7 +309,11 @@ def test_spans_in_the_genai_conventions(tmp_path: Path, conventions: Any, name: 
     assert "secret" not in str(outer.attributes)
     assert inner.attributes is not None
     told = ("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens", "gen_ai.response.id", "gen_ai.response.model")
-    assert [inner.attributes[name] for name in told] == [outer.attributes[name] for name in told] == [20, 10, answer.json()["id"], "small"]
+    assert (
+        [inner.attributes[name] for name in told]
+        == [outer.attributes[name] for name in told]
+        == [20, 10, answer.json()["id"], "small"]
+    )
     assert inner.attributes["server.address"] == "127.0.0.1"
     assert f":{inner.attributes['server.port']}" in gateway.provider.url
 
@@ -281,8 +333,12 @@ def test_spans_of_failures_and_of_other_addresses(tmp_path: Path) -> None:
         return await usual(body, send)
 
     with running_gateway(tmp_path, once_down) as gateway:
-        gateway.gateway.services.recorder.spans = Spans("1.41", gateway.gateway.services.server_of, exporter=exporter).export
-        message = gateway.post("/v1/messages", {"model": "small", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}).json()
+        gateway.gateway.services.recorder.spans = Spans(
+            "1.41", gateway.gateway.services.server_of, exporter=exporter
+        ).export
+        message = gateway.post(
+            "/v1/messages", {"model": "small", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+        ).json()
         stream = gateway.chat(stream=True)
         response = gateway.post("/v1/responses", {"model": "small", "input": "hi"}).json()
         assert settled(lambda: len(exporter.get_finished_spans()) == 7)
@@ -349,7 +405,10 @@ def test_too_much_at_once_is_told_to_come_again(tmp_path: Path) -> None:
         refused = [answer for answer in answers if answer.status_code == 503]
         assert len(refused) >= 1
         assert sum(answer.status_code == 200 for answer in answers) >= 2
-        assert all(answer.headers["retry-after"] == "1" and answer.json()["error"]["code"] == "overloaded" for answer in refused)
+        assert all(
+            answer.headers["retry-after"] == "1" and answer.json()["error"]["code"] == "overloaded"
+            for answer in refused
+        )
 
 
 async def _slow_stream(body: dict[str, Any], send: Send) -> None:
@@ -410,7 +469,9 @@ def _begin_batch(told: dict[str, Any], headers: dict[str, str], texts: list[str]
         for text in texts
     ]
     files = {"file": ("in.jsonl", "\n".join(map(json.dumps, lines)))}
-    file = httpx.post(f"{told['url']}/files", data={"purpose": "batch"}, files=files, headers=headers, trust_env=False).json()["id"]
+    file = httpx.post(
+        f"{told['url']}/files", data={"purpose": "batch"}, files=files, headers=headers, trust_env=False
+    ).json()["id"]
     new = {"input_file_id": file, "endpoint": "/v1/chat/completions", "completion_window": "24h"}
     return str(httpx.post(f"{told['url']}/batches", json=new, headers=headers, trust_env=False).json()["id"])
 

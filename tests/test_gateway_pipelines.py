@@ -34,7 +34,10 @@ inputs: {n: number}
 steps: {a: {ask: small, prompt: x}, b: {say: "${10 / inputs.n}", after: [a]}}
 output: {b: "${b}", a: "${a.text}"}
 """
-TOOL = "version: 1\nname: tool\ntools: {t: {http: 'http://127.0.0.1:9/secret-place', private: true}}\nsteps: {a: {tool: t}}\n"
+TOOL = (
+    "version: 1\nname: tool\ntools: {t: {http: 'http://127.0.0.1:9/secret-place', private: true}}\nsteps: {a: "
+    "{tool: t}}\n"
+)
 SLOW = "version: 1\nname: slow\nsteps: {a: {ask: large, prompt: slow}}\noutput: '${a.text}'\n"
 
 
@@ -75,7 +78,9 @@ def test_a_pipeline_is_a_model_for_openais_client(gateway: Running) -> None:
     assert found.model_extra["orchestrator"]["cost_usd"] == pytest.approx((20 * 1 + 10 * 2) / 1e6)
     run = gateway.get(f"/v1/runs/{found.model_extra['orchestrator']['run']}").json()
     assert run["inputs"]["tone"] == "dry"
-    stream = client.chat.completions.create(model="pipeline:desk", messages=messages, stream=True, stream_options={"include_usage": True})
+    stream = client.chat.completions.create(
+        model="pipeline:desk", messages=messages, stream=True, stream_options={"include_usage": True}
+    )
     chunks = list(stream)
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks if chunk.choices) == "Paris!"
     assert chunks[-1].usage is not None
@@ -112,7 +117,13 @@ def test_a_run_with_everything_that_its_steps_gave(gateway: Running) -> None:
 
 
 def test_wrong_inputs_are_a_400_that_says_what_is_taken(gateway: Running) -> None:
-    for body in ({}, {"inputs": {}}, {"inputs": {"question": 3}}, {"inputs": {"question": "x", "nothing": 1}}, {"input": {}}):
+    for body in (
+        {},
+        {"inputs": {}},
+        {"inputs": {"question": 3}},
+        {"inputs": {"question": "x", "nothing": 1}},
+        {"input": {}},
+    ):
         reply = gateway.post("/v1/pipelines/desk/runs", body)
         assert reply.status_code == 400, body
     assert "It takes: question, tone, history" in gateway.post("/v1/pipelines/desk/runs", {}).json()["error"]["message"]
@@ -177,7 +188,9 @@ def test_a_key_runs_what_it_may_and_sees_its_own_runs(gateway: Running) -> None:
     assert answered["output"] == "Paris!"
     memory = gateway.gateway.services.engine.memory
     assert memory is not None
-    assert list(memory.export(f"{gateway.org}/bob")) == [], "a key that may not use a scope cannot reach it through a pipeline"
+    assert list(memory.export(f"{gateway.org}/bob")) == [], (
+        "a key that may not use a scope cannot reach it through a pipeline"
+    )
 
 
 def test_runs_spend_the_budget_of_their_key(gateway: Running) -> None:
@@ -189,7 +202,9 @@ def test_runs_spend_the_budget_of_their_key(gateway: Running) -> None:
     assert 0 < spent <= 0.0004
     (budget,) = [each for each in gateway.get("/v1/usage", key=poor).json()["budgets"] if each["limit_usd"] == 0.0004]
     assert budget["spent_usd"] == pytest.approx(spent)
-    assert gateway.post("/v1/pipelines/desk/runs", {"inputs": {"question": "x"}, "budget": {"usd": 0.0}}).json()["partial"]
+    assert gateway.post("/v1/pipelines/desk/runs", {"inputs": {"question": "x"}, "budget": {"usd": 0.0}}).json()[
+        "partial"
+    ]
 
 
 def test_a_pipeline_that_is_wrong_is_told_when_the_gateway_starts(tmp_path: Path) -> None:
@@ -213,7 +228,8 @@ def test_a_pipeline_is_neither_routed_nor_answered_natively(gateway: Running) ->
 def test_what_a_pipeline_read_and_wrote_is_told_apart(tmp_path: Path) -> None:
     (tmp_path / "p.yaml").write_text(
         "version: 1\nname: p\ninputs: {question: text}\nsteps:\n"
-        "  a: {ask: small, prompt: 'Answer ${inputs.question}'}\n  b: {ask: small, prompt: 'Check ${a.text}'}\noutput: ${b.text}\n"
+        "  a: {ask: small, prompt: 'Answer ${inputs.question}'}\n  b: {ask: small, prompt: 'Check ${a.text}'}\noutput: "
+        "${b.text}\n"
     )
     with running_gateway(tmp_path, pipelines={"p": str(tmp_path / "p.yaml")}) as gateway:
         usage = gateway.chat("Where is the Louvre?", model="pipeline:p").json()["usage"]

@@ -1,4 +1,7 @@
-"""Two replicas on one PostgreSQL race for one budget, and one of them is killed: nothing is overspent, nothing is billed twice."""
+"""Two replicas on one PostgreSQL race for one budget, and one of them is killed.
+
+Nothing is overspent, nothing is billed twice.
+"""
 
 from __future__ import annotations
 
@@ -36,10 +39,26 @@ def postgres(tmp_path: Path) -> Iterator[str]:
 
 
 def start(folder: Path, upstream: str, database: str, port: int) -> subprocess.Popen[bytes]:
-    model = {"provider": "compatible", "base_url": f"{upstream}/v1", "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}
+    model = {
+        "provider": "compatible",
+        "base_url": f"{upstream}/v1",
+        "input_usd_per_mtok": 1.0,
+        "output_usd_per_mtok": 2.0,
+    }
     config = folder / f"{port}.yaml"
     config.write_text(yaml.safe_dump({"models": {"small": model}, "memory": None}))
-    line = [sys.executable, "-m", "orchestrator", "serve", "--config", str(config), "--port", str(port), "--database", database]
+    line = [
+        sys.executable,
+        "-m",
+        "orchestrator",
+        "serve",
+        "--config",
+        str(config),
+        "--port",
+        str(port),
+        "--database",
+        database,
+    ]
     return subprocess.Popen(line, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -78,18 +97,25 @@ def test_one_budget_two_replicas_and_a_kill(tmp_path: Path, postgres: str) -> No
         time.sleep(0.5)
     used, leased = watch.standing(subject)
     assert leased == 0
-    assert billed * COST_NANO <= used <= LIMIT_NANO  # what the dead one had leased is booked, whether or not it was spent
+    assert (
+        billed * COST_NANO <= used <= LIMIT_NANO
+    )  # what the dead one had leased is booked, whether or not it was spent
     assert statuses.count(200) * COST_NANO <= used
     assert statuses.count(200) > 100
     assert 402 in statuses
-    rows = database.read("SELECT count(*), count(DISTINCT id), coalesce(sum(cost_nano), 0) FROM requests WHERE status = 200")
+    rows = database.read(
+        "SELECT count(*), count(DISTINCT id), coalesce(sum(cost_nano), 0) FROM requests WHERE status = 200"
+    )
     assert rows[0][0] == rows[0][1]
     assert int(rows[0][2]) <= used
     database.close()
 
 
 async def race(ports: list[int], key: str, victim: subprocess.Popen[bytes]) -> list[int]:
-    """All requests at once, half to each replica; the victim is killed when a tenth of them was answered. 0 stands for no answer."""
+    """All requests at once, half to each replica; the victim is killed when a tenth of them was answered.
+
+    0 stands for no answer.
+    """
     statuses: list[int] = []
     body = {"model": "small", "messages": [{"role": "user", "content": "x" * 1_000}], "max_tokens": 500}
 

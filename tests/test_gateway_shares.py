@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from orchestrator.gateway.accounts.shares import Shares
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.connection_limits import GuardedProtocol
 from orchestrator.gateway.http.multipart import parts_of
 from orchestrator.gateway.http.request import parse_json
@@ -74,7 +74,12 @@ def test_a_head_that_never_ends_is_ended(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 @pytest.mark.parametrize(
-    "head", [b"GET / HTTP/1.1\r\nx: " + b"y" * 200_000, b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 40_000, b"GET /" + b"a" * 200_000]
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nx: " + b"y" * 200_000,
+        b"GET / HTTP/1.1\r\n" + b"x: y\r\n" * 40_000,
+        b"GET /" + b"a" * 200_000,
+    ],
 )
 def test_a_head_that_is_too_large_is_refused(head: bytes) -> None:
     with served(hello, http=GuardedProtocol) as url, connections(url, b"", 1) as (one,):
@@ -96,8 +101,8 @@ def test_pipelined_and_kept_connections_go_on_working() -> None:
 
 def post_head(key: str, size: int) -> bytes:
     return (
-        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %b\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
-        % (key.encode(), size)
+        b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer %b\r\ncontent-type: "
+        b"application/json\r\ncontent-length: %d\r\n\r\n" % (key.encode(), size)
     )
 
 
@@ -118,14 +123,14 @@ def test_the_share_of_one_organisation_is_not_the_whole() -> None:
     shares = Shares(40, 1_000)
     for _ in range(10):
         shares.enter("a")
-    with pytest.raises(Problem, match="10 requests"):
+    with pytest.raises(GatewayError, match="10 requests"):
         shares.enter("a")
     shares.enter("b")
     shares.leave("a")
     shares.enter("a")
     shares.take("a", 100, 100)
     shares.take("a", 100, 100)
-    with pytest.raises(Problem, match="too much memory"):
+    with pytest.raises(GatewayError, match="too much memory"):
         shares.take("a", 100, 100)
     shares.take("b", 250, 100)
     shares.give_back("a", 100)
@@ -142,7 +147,9 @@ def test_a_reader_who_never_reads_is_cut(tmp_path: Path) -> None:
     with running_gateway(tmp_path, play, gateway={"seconds": 2}) as run:
         key = run.new_key(limits=AccountLimits(usd=10.0, concurrency=5))
         for path in ("/v1/chat/completions", "/v1/messages"):
-            raw = json.dumps({"model": "small", "stream": True, "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]}).encode()
+            raw = json.dumps(
+                {"model": "small", "stream": True, "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]}
+            ).encode()
             with socket.socket() as reader:
                 reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
                 address = httpx.URL(run.url)
@@ -159,9 +166,17 @@ def test_a_reader_who_never_reads_is_cut(tmp_path: Path) -> None:
 @pytest.mark.parametrize("levels", [100, 220, 243, 246, 250, 254, 255, 260, 1_000, 1_100, 100_000])
 def test_json_of_any_depth_is_read_or_refused(gateway: Running, levels: int) -> None:
     for opening, closing in (('{"a":', "}"), ("[", "]")):
-        raw = '{"model":"small","messages":[{"role":"user","content":"hi"}],"metadata":' + opening * levels + "1" + closing * levels + "}"
+        raw = (
+            '{"model":"small","messages":[{"role":"user","content":"hi"}],"metadata":'
+            + opening * levels
+            + "1"
+            + closing * levels
+            + "}"
+        )
         headers = {"authorization": f"Bearer {gateway.key}", "content-type": "application/json"}
-        answer = httpx.post(gateway.url + "/v1/chat/completions", content=raw, headers=headers, trust_env=False, timeout=30)
+        answer = httpx.post(
+            gateway.url + "/v1/chat/completions", content=raw, headers=headers, trust_env=False, timeout=30
+        )
         assert answer.status_code in ((200, 400) if levels < 250 else (400,)), answer.text
 
 
@@ -181,7 +196,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 )
 def test_a_body_of_too_many_parts_is_refused_before_it_is_read(raw: bytes) -> None:
     began = time.perf_counter()
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(GatewayError) as refused:
         parse_json(raw)
     assert refused.value.code == "too_many_items"
     assert time.perf_counter() - began < 2
@@ -192,7 +207,10 @@ def test_a_long_text_is_not_taken_for_many_parts() -> None:
     assert parse_json(json.dumps({"content": text}).encode()) == {"content": text}
 
 
-FORM = b'--B\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--B\r\nContent-Disposition: form-data; name="file"; filename="a b.jsonl"\r\nContent-Type: text/plain\r\n\r\nline\r\n--B--\r\n'  # noqa: E501
+FORM = (
+    b'--B\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n--B\r\nContent-Disposition: form-data; '
+    b'name="file"; filename="a b.jsonl"\r\nContent-Type: text/plain\r\n\r\nline\r\n--B--\r\n'
+)
 
 
 def test_forms() -> None:
@@ -210,11 +228,14 @@ def test_forms() -> None:
         ("multipart/form-data; boundary=B", FORM[:-8]),
         ("multipart/form-data; boundary=B", b"--B\r\nx: y\r\n\r\nz\r\n--B--\r\n"),
         ("multipart/form-data; boundary=B", b"--B\r\nx-h: " + b"y" * 30_000 + b"\r\n\r\nz\r\n--B--\r\n"),
-        ("multipart/form-data; boundary=B", b'--B\r\ncontent-disposition: form-data; name="a"\r\n\r\nz\r\n' * 100 + b"--B--\r\n"),
+        (
+            "multipart/form-data; boundary=B",
+            b'--B\r\ncontent-disposition: form-data; name="a"\r\n\r\nz\r\n' * 100 + b"--B--\r\n",
+        ),
         ("multipart/form-data; boundary=B", b""),
     ],
 )
 def test_forms_that_are_none(content_type: str, body: bytes) -> None:
-    with pytest.raises(Problem) as refused:
+    with pytest.raises(GatewayError) as refused:
         parts_of(content_type, body)
     assert refused.value.status == 400

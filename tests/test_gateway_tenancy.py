@@ -45,7 +45,12 @@ def test_nothing_of_a_tenant_is_there_for_another(gateway: Running) -> None:
     assert gateway.post("/v1/memories/search", {"query": "safe code", "scope": "ann"}, key=other).json()["items"] == []
     assert gateway.get("/v1/memories", key=other, scope="ann").json()["data"] == []
     assert gateway.get("/v1/usage", key=other).json()["data"] == []
-    assert gateway.post("/v1/responses", {"model": "small", "input": "x", "previous_response_id": response}, key=other).status_code == 404
+    assert (
+        gateway.post(
+            "/v1/responses", {"model": "small", "input": "x", "previous_response_id": response}, key=other
+        ).status_code
+        == 404
+    )
     assert gateway.post("/v1/feedback", {"trace_id": trace, "score": 1}, key=other).status_code == 404
 
 
@@ -69,7 +74,9 @@ def test_memory_reaches_answers_only_when_it_is_wanted(gateway: Running) -> None
 
 def test_what_is_remembered_can_be_changed_exported_and_forgotten(gateway: Running) -> None:
     kept = gateway.post("/v1/memories", {"text": "The shop opens at nine", "scope": "ann", "time": "2026-01-02"}).json()
-    changed = gateway.send("PATCH", f"/v1/memories/{kept['id']}", json={"text": "The shop opens at ten", "scope": "ann"}).json()
+    changed = gateway.send(
+        "PATCH", f"/v1/memories/{kept['id']}", json={"text": "The shop opens at ten", "scope": "ann"}
+    ).json()
     assert gateway.get(f"/v1/memories/{kept['id']}", scope="ann").json()["superseded_by"] == changed["id"]
     lines = gateway.get("/v1/memories/export", scope="ann").text.splitlines()
     assert len(lines) == 2
@@ -111,7 +118,10 @@ def test_a_key_manages_no_more_than_its_organisation(gateway: Running) -> None:
     assert gateway.get(f"/v1/admin/orgs/{theirs}", key=manager).status_code == 404
     assert [org["id"] for org in gateway.get("/v1/admin/orgs", key=manager).json()["data"]] == [gateway.org]
     assert gateway.post("/v1/admin/orgs", {"name": "mine"}, key=manager).status_code == 403
-    assert gateway.send("PATCH", f"/v1/admin/orgs/{gateway.org}", key=manager, json={"limits": {"usd": 1e6}}).status_code == 403
+    assert (
+        gateway.send("PATCH", f"/v1/admin/orgs/{gateway.org}", key=manager, json={"limits": {"usd": 1e6}}).status_code
+        == 403
+    )
     assert gateway.get("/v1/admin/keys").status_code == 403  # an ordinary key
     assert gateway.chat(key=manager).status_code == 403
 
@@ -121,7 +131,10 @@ def test_the_operator_sees_what_all_spend_and_names_organisations(gateway: Runni
     made = gateway.post("/v1/admin/keys", {"name": "app", "org": "Other Ltd"}, key=gateway.admin).json()
     assert gateway.chat(key=made["key"]).status_code == gateway.chat().status_code == 200
     everything = gateway.get("/v1/usage?by=org", key=gateway.admin).json()["data"]
-    assert {row["org"]: row["requests"] for row in everything if row["org"] != "operator"} == {gateway.org: 1, made["org"]: 1}
+    assert {row["org"]: row["requests"] for row in everything if row["org"] != "operator"} == {
+        gateway.org: 1,
+        made["org"]: 1,
+    }
     of_one = gateway.get("/v1/usage?by=key&org=Other%20Ltd", key=gateway.admin).json()["data"]
     assert [row["key"] for row in of_one] == [made["id"]]
     assert [row["org"] for row in gateway.get(f"/v1/usage?by=org&org={made['org']}").json()["data"]] == [
@@ -132,7 +145,10 @@ def test_the_operator_sees_what_all_spend_and_names_organisations(gateway: Runni
     manager = gateway.new_key(permissions=("admin",))
     assert gateway.post("/v1/admin/keys", {"name": "a", "org": "Other Ltd"}, key=manager).status_code == 404
     team = gateway.post("/v1/admin/teams", {"name": "search", "org": "acme"}, key=manager).json()
-    assert gateway.post("/v1/admin/keys", {"name": "a", "org": "acme", "team": "search"}, key=manager).json()["team"] == team["id"]
+    assert (
+        gateway.post("/v1/admin/keys", {"name": "a", "org": "acme", "team": "search"}, key=manager).json()["team"]
+        == team["id"]
+    )
     limited = gateway.send("PATCH", "/v1/admin/teams/search", key=manager, json={"limits": {"requests_per_minute": 5}})
     assert limited.json()["limits"]["requests_per_minute"] == 5
     assert gateway.get("/v1/admin/keys/a", key=manager).json()["team"] == team["id"]
@@ -142,7 +158,11 @@ def test_the_operator_sees_what_all_spend_and_names_organisations(gateway: Runni
 def test_a_spent_budget_is_told_as_each_apis_clients_know_it(gateway: Running) -> None:
     key = gateway.new_key(limits=AccountLimits(usd=0.0))
     chat = gateway.chat(key=key, max_tokens=50)
-    assert (chat.status_code, chat.json()["error"]["code"], chat.headers["x-should-retry"]) == (402, "insufficient_quota", "false")
+    assert (chat.status_code, chat.json()["error"]["code"], chat.headers["x-should-retry"]) == (
+        402,
+        "insufficient_quota",
+        "false",
+    )
     asked = {"model": "small", "max_tokens": 50, "messages": [{"role": "user", "content": "hi"}]}
     spent = gateway.post("/v1/messages", asked, key=key)
     assert (spent.status_code, spent.json()["error"]["type"]) == (402, "billing_error")
@@ -151,7 +171,9 @@ def test_a_spent_budget_is_told_as_each_apis_clients_know_it(gateway: Running) -
 def test_what_a_large_request_held_goes_back_but_for_a_slice(gateway: Running) -> None:
     org = gateway.accounts.add_org("large", AccountLimits(usd=5.0))
     key = gateway.new_key(org=org.id)
-    assert gateway.chat(key=key, max_tokens=1_000_000).status_code == 200  # holds two dollars, and costs next to nothing
+    assert (
+        gateway.chat(key=key, max_tokens=1_000_000).status_code == 200
+    )  # holds two dollars, and costs next to nothing
 
     def reserved() -> float:
         return float(gateway.get("/v1/usage", key=key).json()["budgets"][0]["reserved_usd"])
@@ -173,7 +195,11 @@ def test_a_key_is_limited_to_scopes_that_there_can_be(gateway: Running) -> None:
         refused = gateway.post("/v1/admin/keys", {"name": "a", "org": "acme", "scopes": [scope]}, key=gateway.admin)
         assert refused.status_code == 400, scope
     for scope in ("ann", "ann/chat-7", "ann/*", "an*", "*", "ann/ch*"):
-        made = gateway.post("/v1/admin/keys", {"name": "a", "org": "acme", "scopes": [scope], "permissions": ["memory"]}, key=gateway.admin)
+        made = gateway.post(
+            "/v1/admin/keys",
+            {"name": "a", "org": "acme", "scopes": [scope], "permissions": ["memory"]},
+            key=gateway.admin,
+        )
         assert gateway.get("/v1/memories", key=made.json()["key"]).status_code == 200, scope
 
 
@@ -183,7 +209,8 @@ async def _slow(body: dict[str, Any], send: Send) -> None:
 
 
 def test_a_hundred_at_once_spend_no_more_than_the_budget(tmp_path: Path) -> None:
-    # Each call costs 10 + 200 = 210 millionths of a dollar, and may cost at most 300-odd: the budget allows for ten, at most.
+    # Each call costs 10 + 200 = 210 millionths of a dollar, and may cost at most 300-odd: the budget allows for ten, at
+    # most.
     with running_gateway(tmp_path, _slow) as gateway:
         key = gateway.new_key(limits=AccountLimits(usd=0.0021))
         with ThreadPoolExecutor(50) as pool:
@@ -210,7 +237,11 @@ def test_money_that_a_running_request_holds_may_come_back_and_spent_money_does_n
         first = pool.submit(gateway.chat, key=key, max_tokens=100)
         assert settled(lambda: bool(gateway.provider.bodies))
         waits = gateway.chat(key=key, max_tokens=100)
-        assert (waits.status_code, waits.json()["error"]["code"], waits.headers["retry-after"]) == (429, "insufficient_quota", "1")
+        assert (waits.status_code, waits.json()["error"]["code"], waits.headers["retry-after"]) == (
+            429,
+            "insufficient_quota",
+            "1",
+        )
         assert "x-should-retry" not in waits.headers
         may_answer.set()
         assert first.result().status_code == 200
@@ -232,13 +263,21 @@ def test_a_budget_holds_at_every_level(tmp_path: Path, level: str) -> None:
 
 def test_the_requests_own_budget(gateway: Running) -> None:
     refused = gateway.chat(max_tokens=1000, orchestrator={"budget": {"usd": 0.000001}})
-    assert (refused.status_code, refused.json()["error"]["code"], refused.headers["x-should-retry"]) == (402, "insufficient_quota", "false")
+    assert (refused.status_code, refused.json()["error"]["code"], refused.headers["x-should-retry"]) == (
+        402,
+        "insufficient_quota",
+        "false",
+    )
     assert gateway.chat(max_tokens=10, headers={"x-orchestrator-budget-usd": "0.01"}).status_code == 200
 
 
 def test_a_model_without_a_known_price_is_refused_under_a_budget(tmp_path: Path) -> None:
     with running_gateway(
-        tmp_path, models={"free": {"provider": "compatible", "base_url": "http://127.0.0.1:1/v1"}, "calculator": {"provider": "calculator"}}
+        tmp_path,
+        models={
+            "free": {"provider": "compatible", "base_url": "http://127.0.0.1:1/v1"},
+            "calculator": {"provider": "calculator"},
+        },
     ) as gateway:
         key = gateway.new_key(limits=AccountLimits(usd=1.0))
         assert "price" in gateway.chat(model="free", key=key).json()["error"]["message"]
@@ -274,7 +313,9 @@ def test_no_more_at_once_than_allowed(tmp_path: Path) -> None:
 
 
 def test_a_raised_budget_counts_at_once(gateway: Running) -> None:
-    made = gateway.post("/v1/admin/keys", {"name": "poor", "org": gateway.org, "limits": {"usd": 0.0}}, key=gateway.admin).json()
+    made = gateway.post(
+        "/v1/admin/keys", {"name": "poor", "org": gateway.org, "limits": {"usd": 0.0}}, key=gateway.admin
+    ).json()
     assert gateway.chat(key=made["key"], max_tokens=10).status_code == 402
     changed = gateway.send("PATCH", f"/v1/admin/keys/{made['id']}", key=gateway.admin, json={"limits": {"usd": 1.0}})
     assert changed.json()["limits"]["usd"] == 1.0
@@ -377,9 +418,15 @@ def test_feedback_by_trace_id_moves_the_router(gateway: Running) -> None:
     answer = gateway.chat("Name the capital of France", model="auto", orchestrator={"strategy": "single"})
     trace = answer.headers["x-orchestrator-trace-id"]
     model = answer.headers["x-orchestrator-model"]
-    before = {o["model"]: o["p_success"] for o in gateway.post("/v1/route", {"query": "Name the capital of France"}).json()["options"]}
+    before = {
+        o["model"]: o["p_success"]
+        for o in gateway.post("/v1/route", {"query": "Name the capital of France"}).json()["options"]
+    }
     assert settled(lambda: gateway.post("/v1/feedback", {"trace_id": trace, "score": 0.0}).status_code == 200)
-    after = {o["model"]: o["p_success"] for o in gateway.post("/v1/route", {"query": "Name the capital of France"}).json()["options"]}
+    after = {
+        o["model"]: o["p_success"]
+        for o in gateway.post("/v1/route", {"query": "Name the capital of France"}).json()["options"]
+    }
     assert after[model] < before[model]
 
 
@@ -389,7 +436,10 @@ def test_an_operators_key_made_twice_is_one(gateway: Running) -> None:
 
 
 def test_prefixes_of_others_are_kept_apart_where_a_server_can(tmp_path: Path) -> None:
-    """What is kept of one tenant's prompts would show to another by its time: vLLM and SGLang look for it under a salt (CVE-2025-46570)."""
+    """What is kept of one tenant's prompts would show to another by its time.
+
+    VLLM and SGLang look for it under a salt (CVE-2025-46570).
+    """
 
     def salts(key: str, model: str = "vllm", **fields: Any) -> set[str]:
         began = len(gateway.provider.bodies)
@@ -406,7 +456,12 @@ def test_prefixes_of_others_are_kept_apart_where_a_server_can(tmp_path: Path) ->
 
     with running_gateway(tmp_path) as first:
         models = {
-            name: {"provider": name, "base_url": f"{first.provider.url}/v1", "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}
+            name: {
+                "provider": name,
+                "base_url": f"{first.provider.url}/v1",
+                "input_usd_per_mtok": 1.0,
+                "output_usd_per_mtok": 2.0,
+            }
             for name in ("vllm", "llamacpp")
         }
         (tmp_path / "b").mkdir()
@@ -418,11 +473,15 @@ def test_prefixes_of_others_are_kept_apart_where_a_server_can(tmp_path: Path) ->
             assert all(len(each) == 1 and each != {""} for each in found)  # one for each, through every address
             assert len(set.union(*found)) == 4
             assert salts(gateway.new_key()) == found[0]
-            assert salts(ann, orchestrator={"scope": "ann/chat-7"}) == found[2]  # rules are shared over the sessions of one user
+            assert (
+                salts(ann, orchestrator={"scope": "ann/chat-7"}) == found[2]
+            )  # rules are shared over the sessions of one user
             only = gateway.new_key(models=("vllm",))
             assert salts(only, orchestrator={"strategy": "best_of_n"}, model="auto") == found[0]
             body = {"messages": [{"role": "user", "content": "hi"}], "cache_salt": "mine"}
             for key in (ours, stranger):
                 gateway.post("/v1/chat/completions", {"model": "vllm", **body}, key=key)
-            assert len({*(sent["cache_salt"] for sent in gateway.provider.bodies[-2:]), "mine", *found[0], *found[1]}) == 5
+            assert (
+                len({*(sent["cache_salt"] for sent in gateway.provider.bodies[-2:]), "mine", *found[0], *found[1]}) == 5
+            )
             assert salts(ours, model="llamacpp") == {""}

@@ -55,11 +55,19 @@ def test_openais_client_completes_a_text(tmp_path: Path, play: Any) -> None:
         openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=0) as client,
     ):
         for _ in range(2):
-            whole = client.completions.create(model="small", prompt="The capital of France is", max_tokens=5, temperature=0)
-            assert (whole.choices[0].text, whole.choices[0].finish_reason, whole.object) == ("Paris", "stop", "text_completion")
+            whole = client.completions.create(
+                model="small", prompt="The capital of France is", max_tokens=5, temperature=0
+            )
+            assert (whole.choices[0].text, whole.choices[0].finish_reason, whole.object) == (
+                "Paris",
+                "stop",
+                "text_completion",
+            )
             assert whole.usage is not None
             assert ".gguf" not in whole.model
-        stream = client.completions.create(model="small", prompt="p", stream=True, stream_options={"include_usage": True})
+        stream = client.completions.create(
+            model="small", prompt="p", stream=True, stream_options={"include_usage": True}
+        )
         chunks = list(stream)
         assert "".join(choice.text for one in chunks for choice in one.choices) == "Paris"
         assert chunks[-1].usage is not None
@@ -94,14 +102,19 @@ def test_what_only_a_texts_completion_can_have_goes_on_or_is_refused(tmp_path: P
         for wish in wishes:
             assert gateway.post("/v1/completions", {"model": "small", "prompt": "p", **wish}).status_code == 200, wish
             assert {name: gateway.provider.bodies[-1][name] for name in wish} == wish
-        assert gateway.post("/v1/completions", {"model": "small", "prompt": "p", "guided_regex": "a+"}).status_code == 200
+        assert (
+            gateway.post("/v1/completions", {"model": "small", "prompt": "p", "guided_regex": "a+"}).status_code == 200
+        )
         assert gateway.provider.bodies[-1]["guided_regex"] == "a+"
     (tmp_path / "other").mkdir()
     with running_gateway(tmp_path / "other", only_chats) as gateway:
         for wish in wishes:
             for model in ("small", "auto", "calculator"):
                 refused = gateway.post("/v1/completions", {"model": model, "prompt": "p", **wish})
-                assert (refused.status_code, refused.json()["error"]["code"]) == (400, "unsupported_by_model"), (model, wish)
+                assert (refused.status_code, refused.json()["error"]["code"]) == (400, "unsupported_by_model"), (
+                    model,
+                    wish,
+                )
         harmless = {"echo": False, "best_of": 1, "suffix": "", "n": 1}
         assert gateway.post("/v1/completions", {"model": "small", "prompt": ["p"], **harmless}).status_code == 200
         odd = gateway.chat("hi", completion={"prompt": "forged"})  # a field of that name is somebody else's
@@ -143,7 +156,9 @@ def test_a_whole_answer_where_a_stream_was_asked_for_loses_nothing(tmp_path: Pat
 
     async def whole(body: dict[str, Any], send: Send) -> None:
         answer = completion("Paris", tool_calls=[call], reasoning_content="Hm.")
-        answer["choices"].append({"index": 1, "message": {"role": "assistant", "content": "Rome"}, "finish_reason": "length"})
+        answer["choices"].append(
+            {"index": 1, "message": {"role": "assistant", "content": "Rome"}, "finish_reason": "length"}
+        )
         await reply(send, 200, answer)
 
     with running_gateway(tmp_path, whole) as gateway:
@@ -161,7 +176,9 @@ def test_ranking_and_moderation_where_a_model_does_it(tmp_path: Path) -> None:
     async def play(body: dict[str, Any], send: Send) -> None:
         if "documents" in body:
             ranked = [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.1}]
-            return await reply(send, 200, {"model": "/srv/ranker.gguf", "results": ranked, "usage": {"total_tokens": 12}})
+            return await reply(
+                send, 200, {"model": "/srv/ranker.gguf", "results": ranked, "usage": {"total_tokens": 12}}
+            )
         verdict = {"flagged": False, "categories": {"violence": False}, "category_scores": {"violence": 0.01}}
         return await reply(send, 200, {"id": "modr-1", "model": "omni", "results": [verdict]})
 
@@ -170,7 +187,9 @@ def test_ranking_and_moderation_where_a_model_does_it(tmp_path: Path) -> None:
         upstream["base_url"] = f"{first.provider.url}/v1"
         (tmp_path / "b").mkdir()
         with (
-            running_gateway(tmp_path / "b", play, rerankers={"ranker": upstream}, moderations={"judge": upstream}) as gateway,
+            running_gateway(
+                tmp_path / "b", play, rerankers={"ranker": upstream}, moderations={"judge": upstream}
+            ) as gateway,
             openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=0) as client,
         ):
             asked = {"model": "ranker", "query": "q", "documents": ["a", {"text": "b"}], "top_n": 2}
@@ -178,7 +197,10 @@ def test_ranking_and_moderation_where_a_model_does_it(tmp_path: Path) -> None:
             assert [each["index"] for each in ranked.json()["results"]] == [1, 0]
             assert ranked.json()["model"] == "ranker"
             assert client.moderations.create(input="text").results[0].flagged is False
-            assert client.moderations.create(input=[{"type": "text", "text": "t"}], model="judge").results[0].flagged is False
+            assert (
+                client.moderations.create(input=[{"type": "text", "text": "t"}], model="judge").results[0].flagged
+                is False
+            )
             assert {"ranker", "judge"} <= {model.id for model in client.models.list()}
             assert settled(lambda: sum(row["requests"] for row in gateway.get("/v1/usage").json()["data"]) == 3)
             used = {row["model"]: row["prefill_tokens"] for row in gateway.get("/v1/usage").json()["data"]}
@@ -194,7 +216,9 @@ def test_ranking_and_moderation_where_a_model_does_it(tmp_path: Path) -> None:
 
 def test_a_server_that_was_not_started_for_it_is_told_as_such(tmp_path: Path) -> None:
     async def play(body: dict[str, Any], send: Send) -> None:
-        await reply(send, 501, {"error": {"message": "This server does not support reranking. Start it with `--reranking`"}})
+        await reply(
+            send, 501, {"error": {"message": "This server does not support reranking. Start it with `--reranking`"}}
+        )
 
     with running_gateway(tmp_path, play) as first:
         upstream = {"provider": "llamacpp", "model": "m", "base_url": f"{first.provider.url}/v1"}

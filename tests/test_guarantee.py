@@ -1,4 +1,7 @@
-"""Guarantees: the bounds, the promise over many calibration sets, refusals, and the audit that withdraws what stops holding."""
+"""Guarantees.
+
+The bounds, the promise over many calibration sets, refusals, and the audit that withdraws what stops holding.
+"""
 
 from __future__ import annotations
 
@@ -31,8 +34,11 @@ from orchestrator.router.learning.evaluate import (
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-def traffic(n: int, seed: int, *, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # type: ignore[type-arg]
-    """Predicted gain, cheap and reference scores; the prediction is informative. `shift` makes the cheap model worse."""
+def traffic(n: int, seed: int, *, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Predicted gain, cheap and reference scores; the prediction is informative.
+
+    `shift` makes the cheap model worse.
+    """
     rng = np.random.default_rng(seed)
     hardness = rng.normal(size=n)
     p_cheap, p_reference = 1 / (1 + np.exp(hardness * 1.5 - 1.2 + shift)), 1 / (1 + np.exp(hardness * 0.8 - 2.0))
@@ -40,7 +46,9 @@ def traffic(n: int, seed: int, *, shift: float = 0.0) -> tuple[np.ndarray, np.nd
     return p_reference - p_cheap + rng.normal(0, 0.05, n), cheap, reference
 
 
-@pytest.mark.parametrize(("failures", "n", "delta", "bound"), [(0, 100, 0.05, 0.02951), (3, 50, 0.1, 0.12876), (10, 10, 0.1, 1.0)])
+@pytest.mark.parametrize(
+    ("failures", "n", "delta", "bound"), [(0, 100, 0.05, 0.02951), (3, 50, 0.1, 0.12876), (10, 10, 0.1, 1.0)]
+)
 def test_clopper_pearson_agrees_with_the_tables(failures: int, n: int, delta: float, bound: float) -> None:
     assert clopper_pearson_upper(failures, n, delta) == pytest.approx(bound, abs=2e-4)
 
@@ -97,7 +105,9 @@ def test_more_labels_unlock_a_cheaper_threshold() -> None:
 
 def test_a_certificate_says_what_it_rests_on_and_is_void_when_that_changes() -> None:
     versions = {"cheap": "2026-01", "strong": "2025-11"}
-    certificate = certify(*traffic(500, 1), Promise(0.05), policy_hash="p1", model_versions=versions, now=NOW, valid_days=30)
+    certificate = certify(
+        *traffic(500, 1), Promise(0.05), policy_hash="p1", model_versions=versions, now=NOW, valid_days=30
+    )
     assert isinstance(certificate, Certificate)
     assert Certificate.from_json(certificate.as_json()) == certificate
     assert certificate.labels == 500
@@ -139,7 +149,9 @@ def test_the_audit_seldom_alarms_while_the_promise_holds_and_soon_when_it_is_bro
 
 
 def test_the_order_of_audits_does_not_matter_and_bad_losses_are_refused() -> None:
-    assert Audit(0.1).observe([1.0, 0.0, -1.0]).e_value == pytest.approx(Audit(0.1).observe([-1.0, 1.0]).observe([0.0]).e_value)
+    assert Audit(0.1).observe([1.0, 0.0, -1.0]).e_value == pytest.approx(
+        Audit(0.1).observe([-1.0, 1.0]).observe([0.0]).e_value
+    )
     with pytest.raises(ValueError, match=r"\[-1, 1\]"):
         Audit(0.1).observe([1.5])
     with pytest.raises(ValueError, match=r"\[-1, 1\]"):

@@ -7,7 +7,19 @@ import sys
 
 import pytest
 
-HEAVY = ("torch", "sentence_transformers", "faiss", "sklearn", "scipy", "pyarrow", "httpx", "pydantic", "numpy", "rich", "yaml")
+HEAVY = (
+    "torch",
+    "sentence_transformers",
+    "faiss",
+    "sklearn",
+    "scipy",
+    "pyarrow",
+    "httpx",
+    "pydantic",
+    "numpy",
+    "rich",
+    "yaml",
+)
 
 
 @pytest.mark.parametrize(
@@ -23,5 +35,7 @@ HEAVY = ("torch", "sentence_transformers", "faiss", "sklearn", "scipy", "pyarrow
 )
 def test_imports_bring_nothing_heavy(statement: str, allowed: set[str]) -> None:
     code = f"import sys; {statement}; print(' '.join(name for name in {HEAVY!r} if name in sys.modules))"
-    loaded = set(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split())
+    loaded = set(
+        subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    )
     assert loaded <= allowed

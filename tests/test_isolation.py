@@ -1,4 +1,7 @@
-"""A scope is a wall: whatever is done in whatever order, nobody sees a record of a scope that he has not named, nor one that was forgotten."""
+"""A scope is a wall.
+
+Whatever is done in whatever order, nobody sees a record of a scope that he has not named, nor one that was forgotten.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,9 @@ from orchestrator.memory.text.support import cited_in
 
 ENCODERS = (HashingEncoder(16), HashingEncoder(24))
 SCOPES = st.sampled_from(["a", "a/b", "a/b/c", "b", "ab"])
-CONTENTS = st.sampled_from(["lives in Porto.", "lives in Lisbon.", "likes ripe red plums.", "opens at nine.", "opens at ten.", "ok"])
+CONTENTS = st.sampled_from(
+    ["lives in Porto.", "lives in Lisbon.", "likes ripe red plums.", "opens at nine.", "opens at ten.", "ok"]
+)
 
 
 class Scopes(RuleBasedStateMachine):
@@ -33,7 +38,9 @@ class Scopes(RuleBasedStateMachine):
         self.held: dict[str, dict[int, str]] = defaultdict(dict)
 
     def _opened(self) -> Memory:
-        return Memory(Path(self.folder) / "m.db", encoder=ENCODERS[self.encoder], thresholds=Thresholds(snapshot_from=1))
+        return Memory(
+            Path(self.folder) / "m.db", encoder=ENCODERS[self.encoder], thresholds=Thresholds(snapshot_from=1)
+        )
 
     def teardown(self) -> None:
         for memory in getattr(self, "memories", []):
@@ -100,7 +107,9 @@ class Scopes(RuleBasedStateMachine):
             for scope in ("a", "a/b", "a/b/c", "b", "ab"):
                 held = self.held.get(scope, {})
                 assert {record.id: record.text for record in memory.export(scope)} == held
-                found = memory.recall("Where does Of live, and when does it open?", scope, token_budget=10**6, limit=100, history=True)
+                found = memory.recall(
+                    "Where does Of live, and when does it open?", scope, token_budget=10**6, limit=100, history=True
+                )
                 assert {item.record.id: item.record.text for item in found.items}.items() <= held.items()
                 assert found.searched == len(held) == memory.count(scope)
                 assert all(text.startswith(self._name(scope) + " ") for text in held.values())

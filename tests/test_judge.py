@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from orchestrator import Budget, Orchestrator
-from orchestrator.verifiers import BetterThanVerifier, Criterion, JudgeVerifier, PairwiseJudge, Said, Verdict
+from orchestrator.verifiers import BetterThanVerifier, Criterion, JudgeVerifier, ModelReply, PairwiseJudge, Verdict
 from tests.scripted import Scripted
 
 Reply = Callable[[str], str]
@@ -21,13 +21,18 @@ class Asked:
         self.prompts: list[str] = []
         self._reply = reply
 
-    async def __call__(self, prompt: str) -> Said:
+    async def __call__(self, prompt: str) -> ModelReply:
         self.prompts.append(prompt)
-        return Said(self._reply(prompt), 0.001)
+        return ModelReply(self._reply(prompt), 0.001)
 
 
 def ratings(correct: float, short: float, why: str = "because") -> str:
-    return json.dumps({"own_answer": "4", "ratings": {"correct": {"why": why, "score": correct}, "short": {"why": why, "score": short}}})
+    return json.dumps(
+        {
+            "own_answer": "4",
+            "ratings": {"correct": {"why": why, "score": correct}, "short": {"why": why, "score": short}},
+        }
+    )
 
 
 def judged(reply: str, candidate: str = "It is 5.") -> tuple[Verdict, Asked]:
@@ -53,7 +58,8 @@ def test_it_commits_to_an_answer_of_its_own_before_it_sees_the_candidate() -> No
 
 
 @pytest.mark.parametrize(
-    "reply", ["fine!", "{}", '{"ratings": {"correct": {"score": 9}}}', ratings(11, 3), ratings(-1, 3), '{"ratings": [1]}', "[]"]
+    "reply",
+    ["fine!", "{}", '{"ratings": {"correct": {"score": 9}}}', ratings(11, 3), ratings(-1, 3), '{"ratings": [1]}', "[]"],
 )
 def test_a_reply_that_does_not_keep_to_its_form_is_no_verdict_but_is_paid(reply: str) -> None:
     verdict, _ = judged(reply)
@@ -139,7 +145,7 @@ def test_in_an_orchestrator_a_judge_is_paid_from_the_budget_and_moves_the_belief
     text = "The harbour lies in the shelter of two long moles, and its water is calm"
     confidence = []
     for score in (1, 9):
-        judge = JudgeVerifier(Asked(lambda _, score=score: ratings(score, score)), RUBRIC, price_usd=lambda _: 0.002)  # type: ignore[misc]
+        judge = JudgeVerifier(Asked(lambda _, score=score: ratings(score, score)), RUBRIC, price_usd=lambda _: 0.002)
         with Orchestrator({"m": Scripted("m", text, price=0.0)}, verifiers=[judge]) as orchestrator:
             answer = orchestrator.answer_sync("Describe the harbour.", strategy="single", budget=Budget(usd=0.01))
         assert answer.cost_usd == pytest.approx(0.001)

@@ -27,8 +27,14 @@ from orchestrator.verifiers.learning import fit_ensemble
 from tests.gateway import read_body, reply, served
 from tests.scripted import Scripted
 
-GOOD = "Storms form where warm, moist air rises into cold air; the water condenses, which frees heat and lifts the air further. " * 2
-POOR = "Storms are made by the trees when they shake their leaves, which pushes the air about until it becomes windy and wet. " * 2
+GOOD = (
+    "Storms form where warm, moist air rises into cold air; the water condenses, which frees heat and lifts the air "
+    "further. " * 2
+)
+POOR = (
+    "Storms are made by the trees when they shake their leaves, which pushes the air about until it becomes windy and "
+    "wet. " * 2
+)
 FLEET = (
     Choice("small", 0.5, 0.0001, 1.0),
     Choice("middle", 0.6, 0.0002, 1.0),
@@ -54,7 +60,9 @@ def state_of(*texts: tuple[str, str], value_usd: float = 0.1) -> SearchState:
 
 def after(state: SearchState, compare: Compare, winner: str) -> SearchState:
     state = state.after_beginning(compare)
-    for index, verdict in zip((compare.first, compare.second), read_comparison(json.dumps({"better": winner}), 0.001), strict=True):
+    for index, verdict in zip(
+        (compare.first, compare.second), read_comparison(json.dumps({"better": winner}), 0.001), strict=True
+    ):
         state = state.with_verdict(index, verdict)
     return state
 
@@ -62,7 +70,9 @@ def after(state: SearchState, compare: Compare, winner: str) -> SearchState:
 def test_two_cheap_drafts_are_compared_in_both_orders_by_who_wrote_neither() -> None:
     assert judged_pairs(state_of()) == [Draft("small")]
     assert judged_pairs(state_of(("small", POOR))) == [Draft("middle")]
-    assert judged_pairs(replace(state_of(("small", POOR)), quality=0.4)) == [Stop("P(right) 0.500 reaches the target 0.400")]
+    assert judged_pairs(replace(state_of(("small", POOR)), quality=0.4)) == [
+        Stop("P(correct) 0.500 reaches the target 0.400")
+    ]
     state = state_of(("small", POOR), ("middle", GOOD))
     assert judged_pairs(state) == [Compare(0, 1, "judge"), Compare(1, 0, "judge")]
 
@@ -106,7 +116,9 @@ class Judge(Scripted):
             return await super().complete(request)
         self.asked.append(request)
         first = prompt.index("<answer-1>") < prompt.index("moist") < prompt.index("<answer-2>")
-        return Completion(self.profile.name, json.dumps({"own_answer": "warm air", "why": "physics", "better": "1" if first else "2"}))
+        return Completion(
+            self.profile.name, json.dumps({"own_answer": "warm air", "why": "physics", "better": "1" if first else "2"})
+        )
 
 
 def test_the_engine_follows_the_judge_and_plays_it_again() -> None:
@@ -126,7 +138,11 @@ def test_the_engine_follows_the_judge_and_plays_it_again() -> None:
 
 
 def test_models_that_fail_are_followed_by_others() -> None:
-    fleet = {"a": Scripted("a", price=0.1), "b": Scripted("b", price=0.2), "c": Scripted("c", GOOD, price=300, skill=0.9)}
+    fleet = {
+        "a": Scripted("a", price=0.1),
+        "b": Scripted("b", price=0.2),
+        "c": Scripted("c", GOOD, price=300, skill=0.9),
+    }
     with Orchestrator(fleet, strategy=judged_pairs, quality=1.0) as orchestrator:
         assert orchestrator.answer_sync("Why are there storms?").text == GOOD
 
@@ -147,7 +163,9 @@ def test_certainty_counts_for_nothing_until_it_was_learned() -> None:
     assert len(scores) == 5
     assert all(0.0 <= score <= 1.0 for score in scores)
     assert scores == sorted(scores)
-    graded = [([certainty_verdict(-0.01)], True), ([certainty_verdict(-0.9)], False)] * 60 + [([certainty_verdict(-0.01)], False)] * 10
+    graded = [([certainty_verdict(-0.01)], True), ([certainty_verdict(-0.9)], False)] * 60 + [
+        ([certainty_verdict(-0.01)], False)
+    ] * 10
     learned = fit_ensemble(graded)
     assert learned.ratio([certainty_verdict(-0.01)]) > 1.2
     assert learned.ratio([certainty_verdict(-0.9)]) < 0.4
@@ -161,7 +179,12 @@ class Told:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         self.bodies.append(json.loads(await read_body(receive)))
-        choice = {"index": 0, "message": {"role": "assistant", "content": GOOD}, "finish_reason": "stop", "logprobs": self.told}
+        choice = {
+            "index": 0,
+            "message": {"role": "assistant", "content": GOOD},
+            "finish_reason": "stop",
+            "logprobs": self.told,
+        }
         await reply(send, 200, {"choices": [choice], "usage": {"prompt_tokens": 5, "completion_tokens": 9}})
 
 

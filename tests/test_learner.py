@@ -16,7 +16,9 @@ LAW = [f"May the landlord in case {a} keep the deposit of the tenant under the s
 def trained() -> SuccessModel:
     """Two models of which one knows sums and the other law."""
     texts = [*SUMS[:60], *LAW[:60]]
-    outcomes = [Outcome(t, "adder", float("plus" in t)) for t in texts] + [Outcome(t, "lawyer", float("statute" in t)) for t in texts]
+    outcomes = [Outcome(t, "adder", float("plus" in t)) for t in texts] + [
+        Outcome(t, "lawyer", float("statute" in t)) for t in texts
+    ]
     return train(outcomes, buckets=1 << 12)
 
 
@@ -35,7 +37,9 @@ def test_a_model_that_differs_by_domain_earns_a_head_of_its_own() -> None:
     assert learner.own_heads == ("new",)
     apart = [model.predict(SUMS[5], [NEW])["new"] - model.predict(LAW[5], [NEW])["new"] for model in (few, many)]
     assert apart[1] > 0.6 > apart[0]
-    assert many.predict(SUMS[5], [ModelProfile("adder")]) == pytest.approx(few.predict(SUMS[5], [ModelProfile("adder")]), abs=1e-6)
+    assert many.predict(SUMS[5], [ModelProfile("adder")]) == pytest.approx(
+        few.predict(SUMS[5], [ModelProfile("adder")]), abs=1e-6
+    )
 
 
 def test_a_model_whose_outcomes_follow_no_pattern_earns_none() -> None:

@@ -40,7 +40,9 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(reservation=consumes(held), share=st.floats(0, 1))
     def settle(self, reservation: Reservation | None, share: float) -> None:
         if reservation is not None:
-            self.ledger.settle(reservation, usd=from_nano(int(reservation.nano * share)), tokens=int(reservation.tokens * share))
+            self.ledger.settle(
+                reservation, usd=from_nano(int(reservation.nano * share)), tokens=int(reservation.tokens * share)
+            )
             self.settled_nano += to_nano(from_nano(int(reservation.nano * share)))
             del self.open[reservation.id]
 
@@ -113,7 +115,9 @@ def test_money_is_rounded_up_by_less_than_a_nano_dollar(usd: float) -> None:
     assert 0 <= to_nano(usd) / 1e9 - usd <= 1e-9 + usd * 1e-12
 
 
-@given(st.lists(st.tuples(amounts, st.floats(0, 1), st.sampled_from(("settle", "release", "worst", "open"))), max_size=30))
+@given(
+    st.lists(st.tuples(amounts, st.floats(0, 1), st.sampled_from(("settle", "release", "worst", "open"))), max_size=30)
+)
 def test_what_is_held_within_an_account_is_held_on_it(history: list[tuple[float, float, str]]) -> None:
     outer = Ledger(Budget(usd=1.0))
     inner = [Ledger(Budget(usd=0.7), within=outer), Ledger(Budget(calls=5), within=outer)]

@@ -28,7 +28,9 @@ from orchestrator.tokens.estimate import quick_tokens
 
 def test_what_was_remembered_is_there_after_reopening(tmp_path: Path) -> None:
     with Memory(tmp_path / "m.db") as memory:
-        record = memory.remember("The ferry leaves at 19:40.", "skerry/ann", speaker="Silas", time=datetime(2025, 6, 20, tzinfo=UTC))
+        record = memory.remember(
+            "The ferry leaves at 19:40.", "skerry/ann", speaker="Silas", time=datetime(2025, 6, 20, tzinfo=UTC)
+        )
     with Memory(tmp_path / "m.db") as memory:
         found = memory.recall("When does the ferry leave?", "skerry/ann")
         assert found.items[0].record == record
@@ -61,7 +63,10 @@ def test_forgotten_text_is_gone_from_the_file(tmp_path: Path) -> None:
 @settings(max_examples=25, deadline=None)
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["a", "a/b", "a/b/c", "z"]), st.sampled_from(["red lamp", "blue lamp", "lamp oil", "the cat"])),
+        st.tuples(
+            st.sampled_from(["a", "a/b", "a/b/c", "z"]),
+            st.sampled_from(["red lamp", "blue lamp", "lamp oil", "the cat"]),
+        ),
         max_size=25,
     )
 )
@@ -76,7 +81,11 @@ def test_no_record_is_ever_seen_outside_its_scope(writes: list[tuple[str, str]])
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=80), min_size=1, max_size=15),
+    st.lists(
+        st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=80),
+        min_size=1,
+        max_size=15,
+    ),
     st.integers(0, 120),
 )
 def test_the_packed_context_never_exceeds_its_budget(texts: list[str], budget: int) -> None:
@@ -88,7 +97,9 @@ def test_the_packed_context_never_exceeds_its_budget(texts: list[str], budget: i
         assert found.tokens <= budget
 
 
-@pytest.mark.parametrize("query", ['" OR scope:*', "NEAR(a b)", "body : x", "a AND (", "'; DROP TABLE records; --", "***", "^"])
+@pytest.mark.parametrize(
+    "query", ['" OR scope:*', "NEAR(a b)", "body : x", "a AND (", "'; DROP TABLE records; --", "***", "^"]
+)
 def test_query_syntax_in_a_query_is_only_text(query: str) -> None:
     with Memory() as memory:
         memory.remember("an ordinary note about lamps")
@@ -148,7 +159,9 @@ def test_the_shipped_encoder_knows_meaning_without_shared_words() -> None:
 def test_concurrent_writers_share_commits_and_each_gets_its_own_ids(tmp_path: Path) -> None:
     commits: list[str] = []
     with Memory(tmp_path / "m.db") as memory:
-        memory.store._db.set_trace_callback(lambda statement: commits.append(statement) if statement == "COMMIT" else None)
+        memory.store._db.set_trace_callback(
+            lambda statement: commits.append(statement) if statement == "COMMIT" else None
+        )
         stored: dict[int, str] = {}
         barrier = threading.Barrier(32)
 
@@ -172,7 +185,9 @@ def test_concurrent_writers_share_commits_and_each_gets_its_own_ids(tmp_path: Pa
 def test_a_failed_commit_is_told_to_everybody_in_it_and_keeps_nothing() -> None:
     with Memory() as memory:
         memory.remember("kept")
-        memory.store._db.execute("CREATE TRIGGER full BEFORE INSERT ON records BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+        memory.store._db.execute(
+            "CREATE TRIGGER full BEFORE INSERT ON records BEGIN SELECT RAISE(ABORT, 'disk full'); END"
+        )
         with pytest.raises(StoreError, match=r"nothing was remembered: .*disk full"):
             memory.remember_many([NewRecord("a"), NewRecord("b")])
         memory.store._db.execute("DROP TRIGGER full")
@@ -271,7 +286,9 @@ def test_a_file_shrinks_as_it_is_forgotten_and_nothing_else_is_lost(tmp_path: Pa
     with Memory(path, encoder=HashingEncoder(512)) as memory:
         memory.remember("The safe is blue.", "kept")
         for first in range(0, 6_000, 1_000):
-            memory.remember_many([NewRecord(f"Lamp {i} stands in room {i}.") for i in range(first, first + 1_000)], "gone")
+            memory.remember_many(
+                [NewRecord(f"Lamp {i} stands in room {i}.") for i in range(first, first + 1_000)], "gone"
+            )
         memory.recall("lamp", "gone")
         full = path.stat().st_size
         memory.forget("gone")

@@ -38,7 +38,8 @@ def test_history_is_shown_when_it_is_asked_for() -> None:
     run("remember", "I moved to Lisbon in May.", "--speaker", "Ann", "--time", "2024-06-08")
     assert "Porto" not in run("recall", "Where does Ann live?").stdout
     assert (
-        "[m:1] (2023-01-02, until 2024-05-01, see m:2) Ann: I live in Porto." in run("recall", "Where does Ann live?", "--history").stdout
+        "[m:1] (2023-01-02, until 2024-05-01, see m:2) Ann: I live in Porto."
+        in run("recall", "Where does Ann live?", "--history").stdout
     )
     then = run("recall", "Where does Ann live?", "--as-of", "2023-06-01").stdout
     assert "Porto" in then
@@ -55,7 +56,11 @@ def test_a_scope_is_summed_up_with_citations() -> None:
     run("remember", "The safe code is 7731.", "We had lunch.")
     assert "[m:1] The safe code is 7731." in run("summarize").stdout
     found = json.loads(run("summarize", "--json", "--tokens", "30").stdout)
-    assert (found["text"], found["made_by"], found["sources"]) == ("[m:1] The safe code is 7731.\n[m:2] We had lunch.", "extract", [1, 2])
+    assert (found["text"], found["made_by"], found["sources"]) == (
+        "[m:1] The safe code is 7731.\n[m:2] We had lunch.",
+        "extract",
+        [1, 2],
+    )
 
 
 def test_a_memory_gets_another_encoder(folder: Path) -> None:

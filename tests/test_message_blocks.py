@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from orchestrator.gateway.api.message_blocks import MessageBlocks
 
-ARGUMENTS = st.dictionaries(st.text(max_size=4), st.text(max_size=6) | st.integers(), max_size=3).map(json.dumps) | st.just("")
+ARGUMENTS = st.dictionaries(st.text(max_size=4), st.text(max_size=6) | st.integers(), max_size=3).map(
+    json.dumps
+) | st.just("")
 
 
 def read(events: list[bytes]) -> list[dict[str, Any]]:

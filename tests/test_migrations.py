@@ -1,4 +1,7 @@
-"""Schemas: older ones are brought up to date, later ones are refused, and both are told; the decision log lives in SQLite and PostgreSQL."""
+"""Schemas: older ones are brought up to date, later ones are refused, and both are told.
+
+The decision log lives in SQLite and PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,14 @@ import pytest
 
 from orchestrator.errors import StorageError
 from orchestrator.storage.database import Database, open_database
-from orchestrator.storage.decision_log import APPLICATION_ID, DecisionLog, Grade, LoggedAudit, LoggedDecision, LoggedDraft
+from orchestrator.storage.decision_log import (
+    APPLICATION_ID,
+    DecisionLog,
+    Grade,
+    LoggedAudit,
+    LoggedDecision,
+    LoggedDraft,
+)
 from orchestrator.storage.migrations import migrate
 
 FIRST = "CREATE TABLE things (name TEXT); INSERT INTO things VALUES ('old')"
@@ -86,12 +96,16 @@ def test_a_log_of_version_0_1_is_read(tmp_path: Path) -> None:
     path = tmp_path / "old.db"
     old = sqlite3.connect(path)
     old.executescript(
-        "CREATE TABLE decisions (id TEXT PRIMARY KEY, at REAL NOT NULL, scope TEXT NOT NULL, query TEXT NOT NULL, asked TEXT NOT NULL,"
-        " propensity REAL NOT NULL, answer INTEGER NOT NULL, confidence REAL NOT NULL, cost_usd REAL, policy TEXT NOT NULL,"
+        "CREATE TABLE decisions (id TEXT PRIMARY KEY, at REAL NOT NULL, scope TEXT NOT NULL, query TEXT NOT NULL, "
+        "asked TEXT NOT NULL,"
+        " propensity REAL NOT NULL, answer INTEGER NOT NULL, confidence REAL NOT NULL, cost_usd REAL, policy TEXT NOT "
+        "NULL,"
         " reference TEXT NOT NULL, reference_cost_usd REAL, options TEXT NOT NULL, drafts TEXT NOT NULL);"
-        "CREATE TABLE outcomes (decision TEXT NOT NULL REFERENCES decisions (id) ON DELETE CASCADE, model TEXT NOT NULL, score REAL NOT NULL,"
+        "CREATE TABLE outcomes (decision TEXT NOT NULL REFERENCES decisions (id) ON DELETE CASCADE, model TEXT NOT "
+        "NULL, score REAL NOT NULL,"
         " reliability REAL NOT NULL, source TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (decision, model));"
-        "CREATE TABLE audits (decision TEXT PRIMARY KEY REFERENCES decisions (id) ON DELETE CASCADE, certificate TEXT NOT NULL,"
+        "CREATE TABLE audits (decision TEXT PRIMARY KEY REFERENCES decisions (id) ON DELETE CASCADE, certificate TEXT "
+        "NOT NULL,"
         " loss REAL NOT NULL, gain REAL NOT NULL, cost_usd REAL NOT NULL, at REAL NOT NULL);"
         "INSERT INTO decisions VALUES ('d', 1.5, 's', 'q?', 'a', 1.0, 0, 0.9, 0.1, 'p', 'a', 0.1, '[]', '[]');"
         f"PRAGMA user_version = 1; PRAGMA application_id = {APPLICATION_ID};"

@@ -1,4 +1,7 @@
-"""Money under strangers: limits written twice or as null, callers who leave, servers that bill more or tell nothing, restarts, clocks that jump."""
+"""Money under strangers.
+
+Limits written twice or as null, callers who leave, servers that bill more or tell nothing, restarts, clocks that jump.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from orchestrator.backends.http.transport_choice import close_transports
 from orchestrator.backends.http.upstream import Upstream
 from orchestrator.budget import Budget, Ledger
 from orchestrator.errors import BackendError, BackendUnavailable, BudgetExceeded
-from orchestrator.gateway.accounts.quota_leases import Account, Hold, Limiter, LimitReached, dollars
+from orchestrator.gateway.accounts.quota_leases import Account, Limiter, LimitReached, QuotaHold, dollars
 from orchestrator.gateway.api.nulls import without_nulls
 from orchestrator.providers.table import PROVIDERS
 from orchestrator.router import ModelProfile
@@ -76,7 +79,9 @@ def test_null_is_absent_but_where_it_is_a_value_of_somebody_else() -> None:
         "model": "m",
         "max_tokens": None,
         "messages": [{"role": "assistant", "content": None, "tool_calls": None, "name": None}],
-        "tools": [{"type": "function", "function": {"name": "f", "description": None, "parameters": {"default": None}}}],
+        "tools": [
+            {"type": "function", "function": {"name": "f", "description": None, "parameters": {"default": None}}}
+        ],
         "stream_options": {"include_usage": None},
         "metadata": {"a": None},
         "orchestrator": {"budget": {"usd": None, "calls": 3}},
@@ -96,17 +101,41 @@ def test_null_is_absent_but_where_it_is_a_value_of_somebody_else() -> None:
 @pytest.mark.parametrize(
     ("path", "body"),
     [
-        ("/v1/chat/completions", {"messages": Q, "max_tokens": None, "max_completion_tokens": 7, "tools": None, "stop": None, "n": None}),
-        ("/v1/chat/completions", {"messages": Q, "max_tokens": 7, "max_completion_tokens": None, "response_format": None, "user": None}),
+        (
+            "/v1/chat/completions",
+            {"messages": Q, "max_tokens": None, "max_completion_tokens": 7, "tools": None, "stop": None, "n": None},
+        ),
+        (
+            "/v1/chat/completions",
+            {"messages": Q, "max_tokens": 7, "max_completion_tokens": None, "response_format": None, "user": None},
+        ),
         (
             "/v1/messages",
-            {"messages": Q, "max_tokens": 7, "system": None, "tools": None, "thinking": None, "metadata": None, "stop_sequences": None},
+            {
+                "messages": Q,
+                "max_tokens": 7,
+                "system": None,
+                "tools": None,
+                "thinking": None,
+                "metadata": None,
+                "stop_sequences": None,
+            },
         ),
         (
             "/v1/responses",
-            {"input": "hi", "max_output_tokens": 7, "instructions": None, "tools": None, "reasoning": None, "previous_response_id": None},
+            {
+                "input": "hi",
+                "max_output_tokens": 7,
+                "instructions": None,
+                "tools": None,
+                "reasoning": None,
+                "previous_response_id": None,
+            },
         ),
-        ("/v1/answer", {"query": "hi", "max_tokens": 7, "schema": None, "temperature": None, "options": None, "history": None}),
+        (
+            "/v1/answer",
+            {"query": "hi", "max_tokens": 7, "schema": None, "temperature": None, "options": None, "history": None},
+        ),
     ],
 )
 def test_clients_that_write_null_for_what_they_do_not_say(tmp_path: Path, path: str, body: dict[str, Any]) -> None:
@@ -115,7 +144,8 @@ def test_clients_that_write_null_for_what_they_do_not_say(tmp_path: Path, path: 
         assert answer.status_code == 200, answer.text
         assert limits_in(run.provider.bodies[-1]) == [7]
         embedded = run.post(
-            "/v1/embeddings", {"model": "embedder", "input": "x", "dimensions": None, "encoding_format": None, "user": None}
+            "/v1/embeddings",
+            {"model": "embedder", "input": "x", "dimensions": None, "encoding_format": None, "user": None},
         )
         assert embedded.status_code == 200
 
@@ -153,7 +183,10 @@ LEAVERS: dict[str, tuple[dict[str, Any], int]] = {
 def leave(run: Running, key: str, path: str, body: dict[str, Any], *, after_s: float = 0.5) -> None:
     """Begins a stream, reads of it for a while, and goes away."""
     address, raw = urlsplit(run.url), json.dumps(body, ensure_ascii=False).encode()
-    head = f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-type: application/json\r\ncontent-length: {len(raw)}\r\n\r\n"
+    head = (
+        f"POST {path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {key}\r\ncontent-type: "
+        f"application/json\r\ncontent-length: {len(raw)}\r\n\r\n"
+    )
     with socket.create_connection((address.hostname, address.port)) as client:
         client.sendall(head.encode() + raw)
         client.settimeout(0.05)
@@ -182,7 +215,12 @@ def test_a_caller_who_leaves_pays_the_whole_prompt(tmp_path: Path, name: str) ->
     with running_gateway(tmp_path, written_slowly) as run:
         secret = run.new_key(name="leaver", limits=AccountLimits(usd=10.0))
         key = run.accounts.keys()[-1].id
-        leave(run, secret, "/v1/chat/completions", {"model": "small", "messages": Q, "stream": True, "max_tokens": 50, **more})
+        leave(
+            run,
+            secret,
+            "/v1/chat/completions",
+            {"model": "small", "messages": Q, "stream": True, "max_tokens": 50, **more},
+        )
         assert settled(lambda: used_nano(run, key) > 0)
         assert used_nano(run, key) >= billed_tokens * 1_000  # 1 USD per million tokens
         assert used_nano(run, key) <= 4 * billed_tokens * 1_000
@@ -208,7 +246,9 @@ def test_a_backend_of_ones_own_that_tells_no_usage_is_not_free() -> None:
             return Completion("own", "The answer is 42, as everybody knows who read the book.", Usage())
 
     async def ask() -> Any:
-        async with Orchestrator({"own": Own(ModelProfile("own", 1.0, 2.0, skill=0.9))}, strategy="single") as orchestrator:
+        async with Orchestrator(
+            {"own": Own(ModelProfile("own", 1.0, 2.0, skill=0.9))}, strategy="single"
+        ) as orchestrator:
             return await orchestrator.answer("What is the answer to everything? " * 20)
 
     answer = asyncio.run(ask())
@@ -252,12 +292,18 @@ def test_the_tokens_of_a_minute_hold_for_searches_and_pipelines(tmp_path: Path) 
         await reply(send, 200, completion("Paris", prompt=20, output=400))
 
     steps = "".join(f'  s{n}: {{ask: small, prompt: "{n} ${{inputs.question}}", max_tokens: 400}}\n' for n in range(10))
-    (tmp_path / "p.yaml").write_text(f'version: 1\nname: p\ninputs: {{question: text}}\nsteps:\n{steps}output: "${{s0.text}}"\n')
+    (tmp_path / "p.yaml").write_text(
+        f'version: 1\nname: p\ninputs: {{question: text}}\nsteps:\n{steps}output: "${{s0.text}}"\n'
+    )
     with running_gateway(tmp_path, play, pipelines={"p": str(tmp_path / "p.yaml")}) as run:
 
         def search(key: str, n: int) -> int:
             return run.chat(
-                f"Who wrote book {n} of the trilogy?", model="auto", key=key, max_tokens=400, orchestrator={"strategy": "best_of_n"}
+                f"Who wrote book {n} of the trilogy?",
+                model="auto",
+                key=key,
+                max_tokens=400,
+                orchestrator={"strategy": "best_of_n"},
             ).status_code
 
         def pipeline(key: str, n: int) -> int:
@@ -290,7 +336,9 @@ def test_an_overrun_is_told_before_its_answer_and_survives_every_end(tmp_path: P
         quota = Quota(run.accounts.keys()[-1].id, "usd", 0)
         assert run.chat(key=secret, max_tokens=10).status_code == 200
         database = open_database(str(tmp_path / "gateway.db"))
-        assert Quotas(database, "looks").standing(quota)[0] == 100_020_000  # at once: whoever kills this process now loses nothing
+        assert (
+            Quotas(database, "looks").standing(quota)[0] == 100_020_000
+        )  # at once: whoever kills this process now loses nothing
     later = Quotas(database, "later", clock=lambda: time.time() + HOLDER_S + 5)
     later.bury()
     assert later.standing(quota) == (100_020_000, 0)
@@ -328,7 +376,12 @@ def test_forty_restarts_spend_no_more_than_the_limit_and_one_overrun(tmp_path: P
 
 
 def test_amounts_are_told_with_the_digits_that_they_need() -> None:
-    assert [dollars(n) for n in (0, 1_000_000_000, 1_500_000, 12_345_678_900)] == ["0.00", "1.00", "0.0015", "12.345679"]
+    assert [dollars(n) for n in (0, 1_000_000_000, 1_500_000, 12_345_678_900)] == [
+        "0.00",
+        "1.00",
+        "0.0015",
+        "12.345679",
+    ]
 
 
 def test_who_is_refused_for_money_is_told_what_to_change(tmp_path: Path) -> None:
@@ -356,7 +409,10 @@ def test_a_connection_that_was_closed_already_costs_nothing_and_is_replaced() ->
                 heads += 1
                 if number == 1:  # the second call on each connection finds it closed
                     return
-                writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+                writer.write(
+                    b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+                    + body
+                )
 
     async def ask() -> list[int]:
         async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
@@ -396,7 +452,9 @@ def test_a_new_connection_that_breaks_off_is_booked() -> None:
 
 
 class World:
-    """Replicas that hold, settle, overrun, are cancelled, sleep, die and come back, over one database and a clock that jumps; and the truth."""
+    """Replicas that hold, settle, overrun, are cancelled, sleep, die and come back, over one database and a clock that
+    jumps; and the truth.
+    """
 
     def __init__(self, seed: int, database: Database) -> None:
         self.rng = random.Random(seed)
@@ -407,7 +465,7 @@ class World:
         self.chain = (Account.of(self.subject, "key", self.limits),)
         self.lives = 0
         self.replicas = [self.born() for _ in range(3)]
-        self.holds: list[list[tuple[Hold, int]]] = [[], [], []]
+        self.holds: list[list[tuple[QuotaHold, int]]] = [[], [], []]
         self.billed = self.overruns = 0
 
     def born(self) -> Limiter:
@@ -429,7 +487,9 @@ class World:
                 holds.append((await limiter.hold(self.chain, usd_nano=amount, tokens=amount), amount))
         elif move < 0.7 and holds:
             hold, amount = holds.pop(self.rng.randrange(len(holds)))
-            really = self.rng.choice([0, amount // 2, amount, amount, amount * 3 if self.rng.random() < 0.2 else amount])
+            really = self.rng.choice(
+                [0, amount // 2, amount, amount, amount * 3 if self.rng.random() < 0.2 else amount]
+            )
             self.billed += really
             self.overruns += max(really - amount, 0)
             if hold.settle({"usd": really, "tokens": really}):
@@ -470,7 +530,10 @@ def in_memory() -> Iterator[Database]:
 
 @pytest.mark.parametrize("block", range(20))
 def test_no_overspend_no_lost_overrun_and_nothing_left_reserved(block: int) -> None:
-    """2,000 worlds: what is booked is never less than what was billed, what was billed never more than the limit and the overruns."""
+    """2,000 worlds.
+
+    What is booked is never less than what was billed, what was billed never more than the limit and the overruns.
+    """
 
     async def live(world: World) -> None:
         for _ in range(40):
@@ -494,7 +557,10 @@ def test_no_overspend_no_lost_overrun_and_nothing_left_reserved(block: int) -> N
 
 @pytest.mark.parametrize("block", range(10))
 def test_ledgers_within_ledgers_at_random(block: int) -> None:
-    """2,000 trees of accounts: whatever fails, is cancelled or overruns, every account adds up and nothing stays reserved."""
+    """2,000 trees of accounts.
+
+    Whatever fails, is cancelled or overruns, every account adds up and nothing stays reserved.
+    """
     for seed in range(block * 200, block * 200 + 200):
         rng = random.Random(seed)
         outer = Ledger(Budget(usd=1e-6, tokens=rng.choice([None, 3_000]), calls=rng.choice([None, 30])))
@@ -562,7 +628,9 @@ def test_several_answers_are_booked_where_their_server_tells_the_usage_of_one(tm
             for piece in words.split(" "):
                 told = {"text": piece + " "} if is_text else {"delta": {"content": piece + " "}}
                 await chunk(send, {**head, "choices": [{"index": choice["index"], **told, "finish_reason": None}]})
-        await chunk(send, {**head, "choices": [{"index": 0, "delta": {}, "text": "", "finish_reason": "stop"}], "usage": usage})
+        await chunk(
+            send, {**head, "choices": [{"index": 0, "delta": {}, "text": "", "finish_reason": "stop"}], "usage": usage}
+        )
         await chunk(send, b"data: [DONE]\n\n", more=False)
         return None
 

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.verifiers import LengthVerifier, PersonalDataVerifier, RegexVerifier, SqlVerifier, Verdict, all_of, any_of, weighted
+from orchestrator.verifiers import (
+    LengthVerifier,
+    PersonalDataVerifier,
+    RegexVerifier,
+    SqlVerifier,
+    Verdict,
+    all_of,
+    any_of,
+    weighted,
+)
 from orchestrator.verifiers.form.personal_data import is_card_number, is_iban
 
 
@@ -19,9 +28,13 @@ def verdict(verifier: Any, candidate: str, query: str = "") -> Verdict:
 
 
 class Says:
-    def __init__(self, name: str, score: float | None, passed: bool | None, *, decisive: bool = False, cost_usd: float = 0.0) -> None:
+    def __init__(
+        self, name: str, score: float | None, passed: bool | None, *, decisive: bool = False, cost_usd: float = 0.0
+    ) -> None:
         self.name, self.asked = name, 0
-        self._verdict = Verdict(name, score, passed, f"{name} objects" if not passed else "", cost_usd=cost_usd, decisive=decisive)
+        self._verdict = Verdict(
+            name, score, passed, f"{name} objects" if not passed else "", cost_usd=cost_usd, decisive=decisive
+        )
 
     async def verify(self, query: str, candidate: str) -> Verdict:
         self.asked += 1
@@ -46,7 +59,13 @@ def test_all_of_passes_what_all_pass_and_asks_nobody_after_a_decisive_failure() 
     )
     last = yes()
     failed = verdict(all_of(yes(), no(decisive=True), last), "x")
-    assert (failed.passed, failed.score, failed.decisive, failed.feedback, last.asked) == (False, 0.2, True, "no: no objects", 0)
+    assert (failed.passed, failed.score, failed.decisive, failed.feedback, last.asked) == (
+        False,
+        0.2,
+        True,
+        "no: no objects",
+        0,
+    )
     soft = verdict(all_of(no(), last), "x")
     assert (soft.passed, soft.decisive, last.asked) == (False, False, 1)
     assert verdict(all_of(silent()), "x").abstained
@@ -70,7 +89,15 @@ def test_weighted_is_a_mean_of_opinions() -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [all_of, any_of, lambda: weighted({}), lambda: weighted({yes(): 0.0}), lambda: RegexVerifier("("), lambda: SqlVerifier("NO")]
+    "make",
+    [
+        all_of,
+        any_of,
+        lambda: weighted({}),
+        lambda: weighted({yes(): 0.0}),
+        lambda: RegexVerifier("("),
+        lambda: SqlVerifier("NO"),
+    ],
 )
 def test_what_makes_no_sense_is_refused(make: Any) -> None:
     with pytest.raises(ValueError, match=r"."):

@@ -27,29 +27,37 @@ REFUSALS = [
     "申し訳ありませんが、お答えできません。", "क्षमा करें, मैं इसमें आपकी मदद नहीं कर सकता।", "عذراً، لا أستطيع مساعدتك في ذلك.",
 ]  # fmt: skip
 UNKNOWING = [
-    "I do not know.", "The answer is unknown.", "N/A", "None", "There is not enough information to answer.", "\\boxed{\\text{unknown}}",
-    "Ich weiß es nicht.", "Die Antwort ist unbekannt.", "No lo sé.", "No hay suficiente información para responder.", "Je ne sais pas.",
+    "I do not know.", "The answer is unknown.", "N/A", "None", "There is not enough information to answer.",
+    "\\boxed{\\text{unknown}}",
+    "Ich weiß es nicht.", "Die Antwort ist unbekannt.", "No lo sé.", "No hay suficiente información para responder.",
+    "Je ne sais pas.",
     "Il n'y a pas assez d'informations.", "Não sei.", "Não há informações suficientes para responder.", "Я не знаю.",
     "Недостаточно информации для ответа.", "我不知道。", "信息不足，无法确定。", "わかりません。", "情報が不足しているため、判断できません。",
     "मुझे नहीं पता।", "पर्याप्त जानकारी नहीं है।", "لا أعرف.", "لا توجد معلومات كافية للإجابة.",
 ]  # fmt: skip
 OTHERS: list[tuple[NonAnswer, str]] = [
     ("empty", ""), ("empty", " \n "), ("empty", "\u200b"), ("empty", '{"answer": null}'),
-    ("placeholder", "The answer is ..."), ("placeholder", "Answer: ___"), ("placeholder", "The answer is [your answer here]."),
-    ("error", "Error: upstream unavailable"), ("error", "502 Bad Gateway"), ("error", "<html><head><title>504 Gateway Time-out</title>"),
+    ("placeholder", "The answer is ..."), ("placeholder", "Answer: ___"),
+    ("placeholder", "The answer is [your answer here]."),
+    ("error", "Error: upstream unavailable"), ("error", "502 Bad Gateway"),
+    ("error", "<html><head><title>504 Gateway Time-out</title>"),
     ("error", '{"error": {"message": "rate limit"}}'), ("error", "Rate limit exceeded. Please try again later."),
     ("cut", "<think>hmm, so it is"), ("echo", "What is the boiling point of water in Denver"),
-    ("question_back", "Which city do you mean?"), ("question_back", "Können Sie bitte angeben, welche Stadt Sie meinen?"),
+    ("question_back", "Which city do you mean?"),
+    ("question_back", "Können Sie bitte angeben, welche Stadt Sie meinen?"),
     ("question_back", "¿Podría especificar a qué ciudad se refiere?"), ("question_back", "请问您指的是哪个城市？"),
     ("repetition", "It is warm there and " * 30),
 ]  # fmt: skip
 ANSWERS = [
     "42", "The answer is 42.", "No.", "It is 95 °C, but I do not know the exact altitude.", "I am not sure, but 42.",
-    "Water boils at 95 °C there. I cannot say more precisely.", "def f():\n    return None", "```python\nraise Error('x')\n```",
+    "Water boils at 95 °C there. I cannot say more precisely.", "def f():\n    return None",
+    "```python\nraise Error('x')\n```",
     "No one knows who built it; scholars think it was the Incas.", "It cannot be proven within ZFC.",
     "The error is in line 3: the loop never ends.", "Unknown Pleasures", "None of them passed the test; all 12 failed.",
-    "'I do not know' is the last line of the poem.", "Socrates said that he knew nothing.", "Das weiß niemand genau, vermutlich 95 Grad.",
-    "大约95度。", "Sorry, no: it boils at 95 °C.", "You can't divide by zero.", "404", "X", "<think>I do not know... yes!</think>\n95 °C",
+    "'I do not know' is the last line of the poem.", "Socrates said that he knew nothing.",
+    "Das weiß niemand genau, vermutlich 95 Grad.",
+    "大约95度。", "Sorry, no: it boils at 95 °C.", "You can't divide by zero.", "404", "X",
+    "<think>I do not know... yes!</think>\n95 °C",
 ]  # fmt: skip
 
 
@@ -134,7 +142,8 @@ def ask(*texts: str, question: str = QUESTION, **settings: object) -> Answer:
 
 
 @pytest.mark.parametrize(
-    "text", ["I do not know.", "I'm sorry, I can't help with that.", "The answer is ...", "N/A", "No lo sé.", "我不知道。"]
+    "text",
+    ["I do not know.", "I'm sorry, I can't help with that.", "The answer is ...", "N/A", "No lo sé.", "我不知道。"],
 )
 def test_non_answers_are_no_evidence_for_each_other(text: str) -> None:
     answer = ask(text, text, text)

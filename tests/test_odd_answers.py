@@ -1,4 +1,7 @@
-"""Answers as servers send them that nobody here wrote: each is told whole through every API, or told to have failed, and booked once."""
+"""Answers as servers send them that nobody here wrote.
+
+Each is told whole through every API, or told to have failed, and booked once.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,25 @@ from typing import Any
 import pytest
 
 from tests.answer_table import Told, _chat, _message, calls_of, claude_body, ending_of, responses_body, text_of
-from tests.gateway import Provider, Running, Send, begin_stream, chunk, completion, delta, reply, running_gateway, served, settled
+from tests.gateway import (
+    Provider,
+    Running,
+    Send,
+    begin_stream,
+    chunk,
+    completion,
+    delta,
+    reply,
+    running_gateway,
+    served,
+    settled,
+)
 
 ASK: dict[str, tuple[str, dict[str, Any]]] = {
-    "chat": ("/v1/chat/completions", {"messages": [{"role": "user", "content": "q"}], "stream_options": {"include_usage": True}}),
+    "chat": (
+        "/v1/chat/completions",
+        {"messages": [{"role": "user", "content": "q"}], "stream_options": {"include_usage": True}},
+    ),
     "messages": ("/v1/messages", {"messages": [{"role": "user", "content": "q"}], "max_tokens": 900}),
     "responses": ("/v1/responses", {"input": "q"}),
 }
@@ -43,18 +61,28 @@ def streamed(gateway: Running, face: str, model: str = "small") -> Told:
     path, body = ASK[face]
     answer = gateway.post(path, {"model": model, **body, "stream": True})
     assert answer.status_code == 200, answer.text
-    events = [json.loads(each[5:]) for each in answer.text.splitlines() if each.startswith("data:") and each[5:].strip() != "[DONE]"]
-    failed = next((event for event in events if event.get("error") or event.get("type") in ("error", "response.failed")), None)
+    events = [
+        json.loads(each[5:])
+        for each in answer.text.splitlines()
+        if each.startswith("data:") and each[5:].strip() != "[DONE]"
+    ]
+    failed = next(
+        (event for event in events if event.get("error") or event.get("type") in ("error", "response.failed")), None
+    )
     if failed is not None:
         return Told("failed", failed)
-    return Told(face, {"chat": _chat, "messages": _message, "responses": lambda events: events[-1]["response"]}[face](events))
+    return Told(
+        face, {"chat": _chat, "messages": _message, "responses": lambda events: events[-1]["response"]}[face](events)
+    )
 
 
 @pytest.mark.parametrize("face", FACES)
 def test_lines_that_end_as_windows_has_them(tmp_path: Path, face: str) -> None:
     several = b"".join(line(delta({"content": letter})) for letter in "AB").replace(b"\n", b"\r\n")
     later = b"".join(line(delta({"content": letter})) for letter in "CD").replace(b"\n", b"\r\n")
-    with running_gateway(tmp_path, streaming(several, later, *[each.replace(b"\n", b"\r\n") for each in ended()])) as gateway:
+    with running_gateway(
+        tmp_path, streaming(several, later, *[each.replace(b"\n", b"\r\n") for each in ended()])
+    ) as gateway:
         assert text_of(streamed(gateway, face)) == "ABCD"
         assert settled(lambda: bool(gateway.get("/v1/usage").json()["data"]))
         assert gateway.get("/v1/usage").json()["data"][0]["output_tokens"] == 10
@@ -95,7 +123,8 @@ def test_halves_elsewhere_do_not_break_a_stream(tmp_path: Path) -> None:
     thought = line(delta({"reasoning_content": "@"}))
     odd = [thought.replace(b'"@"', b'"\\ud83d"'), thought.replace(b'"@"', b'"\\ude00"'), line(delta({"content": "A"}))]
     odd[2] = odd[2].replace(
-        b'"finish_reason": null', b'"finish_reason": null, "logprobs": {"content": [{"token": "\\ud83d", "logprob": -1}]}'
+        b'"finish_reason": null',
+        b'"finish_reason": null, "logprobs": {"content": [{"token": "\\ud83d", "logprob": -1}]}',
     )
     last = line(delta({"content": "@"})).replace(b'"@"', b'"B\\ud83d"')
     with running_gateway(tmp_path, streaming(*odd, last, *ended())) as gateway:
@@ -121,7 +150,12 @@ def calls(*pieces: tuple[int, str, str]) -> bytes:
         [calls((0, "a", '{"x": 1}')), calls((1, "b", '{"x": 2}')), calls((0, "", ""), (1, "", ""))],
         [calls((0, "a", '{"x": 1}')), calls((1, "b", '{"x": 2}')), calls((0, "", "\n"))],
         [calls((0, "a", '{"x": 1}')), line(delta({"content": "and"})), calls((0, "", "")), calls((1, "b", '{"x": 2}'))],
-        [calls((0, "a", '{"x"')), line(delta({"reasoning_content": "hm"})), calls((0, "", ": 1}")), calls((1, "b", '{"x": 2}'))],
+        [
+            calls((0, "a", '{"x"')),
+            line(delta({"reasoning_content": "hm"})),
+            calls((0, "", ": 1}")),
+            calls((1, "b", '{"x": 2}')),
+        ],
     ],
 )
 @pytest.mark.parametrize("finish", ["tool_calls", "stop"])
@@ -140,7 +174,10 @@ def streamed_message(gateway: Running) -> dict[str, Any]:
 
 @pytest.mark.parametrize("face", FACES)
 def test_a_whole_answer_with_indexes_where_a_stream_was_asked_for(tmp_path: Path, face: str) -> None:
-    made = [{"index": 0, "id": f"c{n}", "type": "function", "function": {"name": "f", "arguments": f'{{"x": {n}}}'}} for n in (1, 2)]
+    made = [
+        {"index": 0, "id": f"c{n}", "type": "function", "function": {"name": "f", "arguments": f'{{"x": {n}}}'}}
+        for n in (1, 2)
+    ]
 
     async def play(body: dict[str, Any], send: Send) -> None:
         await reply(send, 200, completion(None, tool_calls=made))
@@ -151,7 +188,9 @@ def test_a_whole_answer_with_indexes_where_a_stream_was_asked_for(tmp_path: Path
 
 @pytest.mark.parametrize("face", FACES)
 @pytest.mark.parametrize("provider", ["anthropic", "openai-responses"])
-def test_arguments_and_texts_that_come_all_at_once(tmp_path: Path, face: str, provider: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_and_texts_that_come_all_at_once(
+    tmp_path: Path, face: str, provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TABLE_KEY", "sk-table")
     used = {"type": "tool_use", "id": "t1", "name": "look", "input": {"a": 1}}
     called = {"type": "function_call", "id": "fc", "call_id": "c1", "name": "look", "arguments": '{"a": 1}'}
@@ -173,7 +212,13 @@ def test_arguments_and_texts_that_come_all_at_once(tmp_path: Path, face: str, pr
         ]
     upstream = Provider(streaming(*map(line, events)))
     with served(upstream) as url:
-        described = {"provider": provider, "model": "claude-opus-4-6", "base_url": f"{url}/v1", "key": "env:TABLE_KEY", **PRICES}
+        described = {
+            "provider": provider,
+            "model": "claude-opus-4-6",
+            "base_url": f"{url}/v1",
+            "key": "env:TABLE_KEY",
+            **PRICES,
+        }
         with running_gateway(tmp_path, models={"small": described}) as gateway:
             assert calls_of(streamed(gateway, face)) == [("look", {"a": 1})]
 
@@ -184,7 +229,9 @@ def test_an_error_in_whatever_words_is_no_success(tmp_path: Path, provider: str,
     upstream = Provider(streaming(line(delta({"content": "A"})), line(failure), *ended()))
     with (
         served(upstream) as url,
-        running_gateway(tmp_path, models={"small": {"provider": provider, "base_url": f"{url}/v1", **PRICES}}) as gateway,
+        running_gateway(
+            tmp_path, models={"small": {"provider": provider, "base_url": f"{url}/v1", **PRICES}}
+        ) as gateway,
     ):
         for face in FACES:
             assert streamed(gateway, face).face == "failed", face
@@ -195,7 +242,9 @@ def test_our_key_is_made_unreadable_before_anything_is_cut(tmp_path: Path, monke
 
     async def play(body: dict[str, Any], send: Send) -> None:
         if body.get("stream"):
-            await streaming(b": sk-secret-of-the-gateway http://10.0.0.1:9\n\n", line({"detail": "sk-secret-of-the-gateway"}))(body, send)
+            await streaming(
+                b": sk-secret-of-the-gateway http://10.0.0.1:9\n\n", line({"detail": "sk-secret-of-the-gateway"})
+            )(body, send)
         else:
             await reply(send, 400, {"error": {"message": "x" * 285 + "sk-secret-of-the-gateway"}})
 
@@ -211,7 +260,10 @@ def test_our_key_is_made_unreadable_before_anything_is_cut(tmp_path: Path, monke
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_usage_that_is_none_is_estimated_and_told(tmp_path: Path, stream: bool) -> None:
-    words, nothing = "a long answer of several words " * 20, {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0}
+    words, nothing = (
+        "a long answer of several words " * 20,
+        {"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
+    )
 
     async def play(body: dict[str, Any], send: Send) -> None:
         if not body.get("stream"):

@@ -1,4 +1,7 @@
-"""Learning from one's own traffic: the decision log, feedback, exploration, observed speeds, and audits that move a certificate by themselves."""
+"""Learning from one's own traffic.
+
+The decision log, feedback, exploration, observed speeds, and audits that move a certificate by themselves.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,9 @@ def fleet(*backends: Says, path: Path | str = ":memory:", seed: int = 0, **setti
     named = {name: settings.pop(name) for name in list(settings) if name in OnlineConfig.model_fields}
     online = OnlineConfig(path=str(path), **named)  # type: ignore[arg-type]
     router = settings.pop("router", None) or Router(SuccessModel())
-    return Orchestrator({b.profile.name: b for b in backends}, online=online, router=router, rng=random.Random(seed), **settings)  # type: ignore[arg-type]
+    return Orchestrator(
+        {b.profile.name: b for b in backends}, online=online, router=router, rng=random.Random(seed), **settings
+    )  # type: ignore[arg-type]
 
 
 def p_right(orchestrator: Orchestrator, name: str) -> float:
@@ -69,7 +74,10 @@ def test_feedback_grades_the_other_drafts_of_the_answer_too() -> None:
         assert answer.text == "The answer is 2"
         assert orchestrator.feedback_sync(answer.id, 1.0) == {"a": 0.0, "b": 1.0, "c": 1.0}
         again = orchestrator.answer_sync("How many lamps are there now?")
-        assert orchestrator.feedback_sync(again, 0.0) == {"b": 0.0, "c": 0.0}  # `a` may be wrong as well: nothing is known of it
+        assert orchestrator.feedback_sync(again, 0.0) == {
+            "b": 0.0,
+            "c": 0.0,
+        }  # `a` may be wrong as well: nothing is known of it
         third = orchestrator.answer_sync("How many lamps are there then?")
         assert orchestrator.feedback_sync(third, expected="1") == {"a": 1.0, "b": 0.0, "c": 0.0}
 
@@ -97,7 +105,13 @@ def test_a_corrected_grade_replaces_what_was_learned_and_a_worse_grader_does_not
 def test_feedback_that_makes_no_sense_is_refused() -> None:
     with fleet(Says("a", "The answer is 1")) as orchestrator:
         answer = orchestrator.answer_sync("How many lamps are there?")
-        for arguments in ({}, {"score": 1.0, "expected": "1"}, {"score": 1.5}, {"score": float("nan")}, {"score": 1.0, "reliability": 0.5}):
+        for arguments in (
+            {},
+            {"score": 1.0, "expected": "1"},
+            {"score": 1.5},
+            {"score": float("nan")},
+            {"score": 1.0, "reliability": 0.5},
+        ):
             with pytest.raises(InvalidQuery):
                 orchestrator.feedback_sync(answer, **arguments)
         with pytest.raises(UnknownAnswer, match="no answer 'nobody'"):
@@ -132,7 +146,11 @@ def test_a_failed_schema_teaches_without_anybody_saying_so() -> None:
 
 def test_exploring_asks_others_first_at_the_logged_rate_and_replay_can_use_it() -> None:
     with fleet(
-        Says("a", "The answer is 1", 1.0), Says("b", "The answer is 2", 2.0), strategy="single", explore=0.3, learn=False
+        Says("a", "The answer is 1", 1.0),
+        Says("b", "The answer is 2", 2.0),
+        strategy="single",
+        explore=0.3,
+        learn=False,
     ) as orchestrator:
         for number in range(200):
             answer = orchestrator.answer_sync(f"How many lamps are in crate {number}?")
@@ -150,7 +168,9 @@ def test_exploring_asks_others_first_at_the_logged_rate_and_replay_can_use_it() 
 
 def test_exploration_keeps_its_price_limit() -> None:
     dear = Says("dear", "The answer is 2", 1_000.0)
-    with fleet(Says("a", "The answer is 1"), dear, strategy="single", explore=0.9, explore_extra_usd=0.001) as orchestrator:
+    with fleet(
+        Says("a", "The answer is 1"), dear, strategy="single", explore=0.9, explore_extra_usd=0.001
+    ) as orchestrator:
         for number in range(30):
             orchestrator.answer_sync(f"How many lamps are in crate {number}?")
     assert dear.calls == 0
@@ -228,7 +248,17 @@ def test_many_writers_share_one_log(tmp_path: Path) -> None:
 def certificate(cheap_share: float = 0.5, max_loss: float = 0.05) -> Certificate:
     promise = Promise(max_loss, 0.9, "strong")
     return Certificate(
-        0.3, cheap_share, 0.04, 0.0, promise, 500, "data", "policy", {}, "2026-01-01T00:00:00+00:00", "2099-01-01T00:00:00+00:00"
+        0.3,
+        cheap_share,
+        0.04,
+        0.0,
+        promise,
+        500,
+        "data",
+        "policy",
+        {},
+        "2026-01-01T00:00:00+00:00",
+        "2099-01-01T00:00:00+00:00",
     )
 
 
@@ -308,9 +338,13 @@ def test_only_answers_that_the_promise_speaks_of_are_audited() -> None:
     strong = Says("strong", "The answer is 7", 5.0, skill=0.9)
     backends = {"calculator": CalculatorBackend(), "cheap": Says("cheap", "The answer is 3", 0.1), "strong": strong}
     online = OnlineConfig(path=":memory:", audit=1.0)
-    with Orchestrator(backends, router=Router(SuccessModel()), online=online, guarantee=Guard.of(certificate())) as orchestrator:
+    with Orchestrator(
+        backends, router=Router(SuccessModel()), online=online, guarantee=Guard.of(certificate())
+    ) as orchestrator:
         assert orchestrator.answer_sync("What is 17 * 23?").model == "calculator"  # it knows by itself
-        assert orchestrator.answer_sync("How many lamps?", models=["cheap"]).model == "cheap"  # the caller ruled the reference out
+        assert (
+            orchestrator.answer_sync("How many lamps?", models=["cheap"]).model == "cheap"
+        )  # the caller ruled the reference out
     assert strong.calls == 0
 
 
@@ -356,14 +390,18 @@ def test_a_certificate_of_a_whole_search_sets_its_target() -> None:
         assert orchestrator.answer_sync("How many lamps?").model == "cheap"  # 0.85 reaches the target of 0.8
     with fleet(*backends, **made | {"guarantee": replace(Guard.of(covering), threshold=0.05)}) as stricter:
         assert len(stricter.answer_sync("How many lamps?").candidates) == 2
-    with fleet(*backends, **made | {"guarantee": replace(Guard.of(covering), threshold=None, state="withdrawn")}) as withdrawn:
+    with fleet(
+        *backends, **made | {"guarantee": replace(Guard.of(covering), threshold=None, state="withdrawn")}
+    ) as withdrawn:
         assert withdrawn.answer_sync("How many lamps?").model == "strong"
 
 
 def test_feedback_from_many_tasks_at_once_is_all_learned() -> None:
     async def run() -> None:
         async with fleet(Says("a", "The answer is 1"), strategy="single") as orchestrator:
-            answers = await asyncio.gather(*(orchestrator.answer(f"How many lamps are in crate {n}?") for n in range(50)))
+            answers = await asyncio.gather(
+                *(orchestrator.answer(f"How many lamps are in crate {n}?") for n in range(50))
+            )
             await asyncio.gather(*(orchestrator.feedback(answer, 1.0) for answer in answers))
             assert orchestrator.decisions is not None
             assert orchestrator.decisions.counts()["outcomes"] == 50

@@ -68,7 +68,9 @@ def test_a_quantity_needs_a_number_and_a_unit_that_somebody_names() -> None:
     assert "unit of '5 blorps' is not known" in judged(QuantityVerifier("5 blorps"), "5 m").feedback
 
 
-@pytest.mark.parametrize("answer", ["1" * 5_000 + " m", "9 m**9**9**9**9", "1 " + "m*" * 2_000 + "m", "1e999 m", "5 " + "m^99 " * 500])
+@pytest.mark.parametrize(
+    "answer", ["1" * 5_000 + " m", "9 m**9**9**9**9", "1 " + "m*" * 2_000 + "m", "1e999 m", "5 " + "m^99 " * 500]
+)
 def test_hostile_quantities_end_soon(answer: str) -> None:
     start = time.monotonic()
     judged(QuantityVerifier("5 m"), answer)
@@ -122,13 +124,18 @@ ENGLISH = "The harbour lies in the shelter of two long moles, and its water is c
 
 def test_an_answer_is_in_the_language_of_its_query_or_the_one_asked_for() -> None:
     assert judged(LanguageVerifier(), GERMAN, "Wie sieht der Hafen am Morgen aus, und wo liegt er?").passed
-    assert judged(LanguageVerifier(), ENGLISH, "Wie sieht der Hafen am Morgen aus, und wo liegt er?").feedback == "answer in de, not in en"
+    assert (
+        judged(LanguageVerifier(), ENGLISH, "Wie sieht der Hafen am Morgen aus, und wo liegt er?").feedback
+        == "answer in de, not in en"
+    )
     assert judged(LanguageVerifier("en"), ENGLISH).passed
 
 
 def test_code_and_short_texts_have_no_language() -> None:
     assert judged(LanguageVerifier("de"), "42").abstained
-    assert judged(LanguageVerifier("de"), "```python\nfor harbour in the_harbours:\n    print(harbour, the_water)\n```").abstained
+    assert judged(
+        LanguageVerifier("de"), "```python\nfor harbour in the_harbours:\n    print(harbour, the_water)\n```"
+    ).abstained
     assert judged(LanguageVerifier(), ENGLISH, "6 * 7?").abstained
     with pytest.raises(ValueError, match="two letters"):
         LanguageVerifier("German")
@@ -143,7 +150,10 @@ def test_code_and_short_texts_have_no_language() -> None:
         ("-----BEGIN RSA PRIVATE KEY-----\nMII", "a private key"),
         ("use AKIAIOSFODNN7EXAMPLE for it", "an access key"),
         ("key: sk-proj-abcdefghijklmnopqrstuvwxyz0123456789", "an access key"),
-        ("token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U", "a token"),
+        (
+            "token eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U",
+            "a token",
+        ),
         ("then run rm -rf / to be sure", "a command that destroys"),
         ("sudo rm -fr ~", "a command that destroys"),
         ("dd if=/dev/zero of=/dev/sda bs=1M", "a command that destroys"),
@@ -204,7 +214,9 @@ def test_an_answer_is_taken_apart_into_claims_with_what_they_cite() -> None:
 
 
 def test_each_claim_is_held_against_what_it_cites() -> None:
-    assert judged(GroundingVerifier(SOURCES), "Mara moved to Lisbon [1], the harbour was deepened to 14 metres [2].").passed
+    assert judged(
+        GroundingVerifier(SOURCES), "Mara moved to Lisbon [1], the harbour was deepened to 14 metres [2]."
+    ).passed
     swapped = judged(GroundingVerifier(SOURCES), "Mara moved to Lisbon [2], the harbour was deepened to 14 metres [1].")
     assert swapped.evidence == ("Mara moved to Lisbon", "the harbour was deepened to 14 metres")
     assert judged(GroundingVerifier(SOURCES), "Mara moved to Lisbon [3].").decisive
@@ -227,8 +239,12 @@ def test_the_dear_looks_are_for_claims_in_doubt_and_no_look_excuses_a_wrong_numb
     assert judged(GroundingVerifier(SOURCES, encode=encode), paraphrase).passed
     assert judged(GroundingVerifier(SOURCES, entails=entails), paraphrase).score == 0.9
     assert asked == [paraphrase]
-    assert not judged(GroundingVerifier(SOURCES, encode=encode, entails=entails), "The harbour was deepened to 15 metres").passed
-    assert not judged(GroundingVerifier(SOURCES, encode=encode, entails=entails), "Giraffes sleep standing upright").passed
+    assert not judged(
+        GroundingVerifier(SOURCES, encode=encode, entails=entails), "The harbour was deepened to 15 metres"
+    ).passed
+    assert not judged(
+        GroundingVerifier(SOURCES, encode=encode, entails=entails), "Giraffes sleep standing upright"
+    ).passed
     assert judged(GroundingVerifier(SOURCES, entails=entails), "Mara moved to Lisbon in May").passed
     assert asked == [paraphrase]
 
@@ -244,7 +260,11 @@ def examples(n: int, seed: int = 0) -> list[GradedAnswer]:
         right = bool(rng.random() < 0.6)
         hedges = rng.random() < (0.1 if right else 0.8)
         rows.append(
-            GradedAnswer(f"How many lamps has crate {i}?", f"{'Maybe it is, I am not sure,' if hedges else 'The answer is'} {i}", right)
+            GradedAnswer(
+                f"How many lamps has crate {i}?",
+                f"{'Maybe it is, I am not sure,' if hedges else 'The answer is'} {i}",
+                right,
+            )
         )
     return rows
 
@@ -263,7 +283,10 @@ def test_a_reward_learns_what_wrong_answers_look_like_and_is_calibrated() -> Non
 
 def test_what_was_learned_from_noise_says_nothing() -> None:
     rng = np.random.default_rng(0)
-    noise = [GradedAnswer(f"q{i}", f"{'maybe ' * int(rng.integers(3))}answer {i}", bool(rng.random() < 0.5)) for i in range(200)]
+    noise = [
+        GradedAnswer(f"q{i}", f"{'maybe ' * int(rng.integers(3))}answer {i}", bool(rng.random() < 0.5))
+        for i in range(200)
+    ]
     model = train_reward(noise)
     assert all(0.3 < model.p_right(e.query, e.answer) < 0.7 for e in noise)
 

@@ -1,4 +1,7 @@
-"""Drawing until an exact check is passed: the index is the least expected cost per solve, and chances are learned without bias by stopping."""
+"""Drawing until an exact check is passed.
+
+The index is the least expected cost per solve, and chances are learned without bias by stopping.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,9 @@ def expected(box: Box, size: int, calls: int) -> float:
 
 
 @given(st.floats(0.05, 5), st.floats(0.05, 20), st.floats(0, 1), st.floats(0.001, 1), st.integers(1, 60))
-def test_no_plan_of_equal_calls_is_cheaper_per_solve(alpha: float, beta: float, call_usd: float, draw_usd: float, left: int) -> None:
+def test_no_plan_of_equal_calls_is_cheaper_per_solve(
+    alpha: float, beta: float, call_usd: float, draw_usd: float, left: int
+) -> None:
     box = Box("b", Chance(alpha, beta), call_usd, draw_usd, left)
     best = best_plan(box)
     assert 1 <= best.draws <= left
@@ -83,7 +88,8 @@ def test_chances_are_learned_although_drawing_stops_at_a_success() -> None:
 
 
 @pytest.mark.parametrize(
-    ("p", "hit", "false", "expected"), [(0.5, 1.0, 0.0, 1.0), (0.5, 1.0, 1.0, 0.5), (0.2, 0.9, 0.1, 0.18 / 0.26), (0.0, 1.0, 0.0, 0.0)]
+    ("p", "hit", "false", "expected"),
+    [(0.5, 1.0, 0.0, 1.0), (0.5, 1.0, 1.0, 0.5), (0.2, 0.9, 0.1, 0.18 / 0.26), (0.0, 1.0, 0.0, 0.0)],
 )
 def test_a_check_that_errs_has_a_ceiling(p: float, hit: float, false: float, expected: float) -> None:
     assert math.isclose(ceiling(p, hit, false), expected)

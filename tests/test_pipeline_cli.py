@@ -53,7 +53,9 @@ def test_a_test_that_fails_says_what_is_otherwise(folder: Path) -> None:
     path = folder / "triage.yaml"
     path.write_text(path.read_text().replace('"sorted[1].topic.label": delivery', '"sorted[1].topic.label": refund'))
     told = cli(folder, "test", "triage.yaml", code=1).stdout
-    assert re.search(r"FAIL  plain cases cost nothing.*\n +sorted\[1\]\.topic\.label is 'delivery', and should be 'refund'", told)
+    assert re.search(
+        r"FAIL  plain cases cost nothing.*\n +sorted\[1\]\.topic\.label is 'delivery', and should be 'refund'", told
+    )
     assert "pass  what examples cannot tell is asked" in told
 
 
@@ -111,7 +113,11 @@ def test_wrong_inputs_say_what_is_taken(folder: Path) -> None:
 def test_inputs_from_files(folder: Path) -> None:
     (folder / "q.txt").write_text("What is 6 * 7?")
     (folder / "in.yaml").write_text("user: ann\n")
-    found = json.loads(cli(folder, "run", "help_desk.yaml", "-i", "question=@q.txt", "--inputs", "in.yaml", "--json", "--no-runs").stdout)
+    found = json.loads(
+        cli(
+            folder, "run", "help_desk.yaml", "-i", "question=@q.txt", "--inputs", "in.yaml", "--json", "--no-runs"
+        ).stdout
+    )
     assert found["output"]["text"] == "42"
     assert not (folder / ".orchestrator" / "runs.db").exists()
 
@@ -154,7 +160,9 @@ def test_drawings_hold_every_step_inside_of_the_picture(path: Path) -> None:
     ]
     steps = list(pipeline.block.walk())
     assert len(boxes) == len(steps)
-    assert all(b["x"] >= 0 and b["y"] >= 0 and b["x"] + b["width"] <= width and b["y"] + b["height"] <= height for b in boxes)
+    assert all(
+        b["x"] >= 0 and b["y"] >= 0 and b["x"] + b["width"] <= width and b["y"] + b["height"] <= height for b in boxes
+    )
     leaves = [b for b, (_, node) in zip(boxes, steps, strict=True) if not node.blocks]
     for i, a in enumerate(leaves):
         for b in leaves[i + 1 :]:
@@ -195,7 +203,7 @@ def test_the_schema_is_written_for_editors(folder: Path) -> None:
     schema = json.loads((folder / ".orchestrator" / "pipeline.v1.schema.json").read_text())
     assert "SearchStep" in schema["$defs"]
     described = schema["$defs"]["SearchStep"]["properties"]
-    assert described["quality"]["description"] == "The P(right) at which the search stops."
+    assert described["quality"]["description"] == "The P(correct) at which the search stops."
     assert described["when"]["description"].startswith("The step runs if this holds")
     assert "What is called `question`" in described["with"]["description"]
     assert json.loads(cli(folder, "schema", "--print").stdout) == schema
@@ -296,7 +304,9 @@ def test_tables_and_json_lines_are_lists_and_texts_stay_texts(rows: Path) -> Non
     assert (planned["steps"][0]["calls"], "10 items" in planned["total"]["guesses"]) == (2.0, False)
     assert json.loads(cli(rows, "plan", "rows.yaml", "--json").stdout)["steps"][0]["calls"] == 10.0
     assert "none of" in cli(rows, "plan", "rows.yaml", "-i", "lang=fr", code=2).stderr
-    (rows / "text.yaml").write_text("version: 1\nname: t\ninputs: {t: {type: text}}\nsteps:\n  s: {say: '${inputs.t}'}\noutput: ${s}\n")
+    (rows / "text.yaml").write_text(
+        "version: 1\nname: t\ninputs: {t: {type: text}}\nsteps:\n  s: {say: '${inputs.t}'}\noutput: ${s}\n"
+    )
     assert cli(rows, "run", "text.yaml", "-i", "t=@a.tsv", "--no-runs").stdout == "name\tsum\nAnn\t7+1\n\n"
 
 
@@ -314,7 +324,10 @@ def test_off_a_terminal_a_map_is_one_line_and_a_failure_one_reason(rows: Path) -
 
 
 def test_braces_of_other_languages_are_told(rows: Path) -> None:
-    text = "version: 1\nname: b\ninputs: {who: {type: text, default: Ann}}\nsteps:\n  s: {say: 'Dear HERE'}\noutput: ${s}\n"
+    text = (
+        "version: 1\nname: b\ninputs: {who: {type: text, default: Ann}}\nsteps:\n  s: {say: 'Dear HERE'}\noutput: "
+        "${s}\n"
+    )
     (rows / "b.yaml").write_text(text.replace("HERE", "{{ inputs.who }}"))
     told = cli(rows, "validate", "b.yaml")
     assert "warning[W202]" in told.stderr
@@ -329,6 +342,8 @@ def test_braces_of_other_languages_are_told(rows: Path) -> None:
 def test_a_file_that_is_not_there_is_told_without_a_caret(rows: Path) -> None:
     for command in ("validate", "run", "plan", "test"):
         told = cli(rows, command, "row.yaml", code=2).stderr
-        assert told.startswith("row.yaml: error[E100]: the file cannot be read: No such file or directory; did you mean 'rows.yaml'?")
+        assert told.startswith(
+            "row.yaml: error[E100]: the file cannot be read: No such file or directory; did you mean 'rows.yaml'?"
+        )
         assert "^" not in told
     assert "Did you mean" not in cli(rows, "explain", "E999", code=2).stderr

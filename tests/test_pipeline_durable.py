@@ -17,7 +17,7 @@ from orchestrator import ConfigError, Orchestrator
 from orchestrator.budget import Budget
 from orchestrator.errors import BackendUnavailable
 from orchestrator.memory import Memory
-from orchestrator.pipeline import Host, Pipeline, RunCancelled, RunFailed, RunResult, UnknownRun
+from orchestrator.pipeline import Pipeline, RunCancelled, RunFailed, RunResult, Runtime, UnknownRun
 from orchestrator.pipeline.execution.journal import Journal, RunLedger
 from orchestrator.storage.database import Database, PostgresDatabase, SqliteDatabase
 from orchestrator.storage.runs import Runs, StoredRun
@@ -67,7 +67,7 @@ def test_a_failed_run_goes_on_where_it_failed(database: Database, tmp_path: Path
     model = Model(says)
 
     async def go() -> tuple[RunResult, list[Any]]:
-        async with Orchestrator({"m": model}) as engine, Host(engine, runs=Runs(database)) as host:
+        async with Orchestrator({"m": model}) as engine, Runtime(engine, runs=Runs(database)) as host:
             with pytest.raises(RunFailed, match=r"step 'b\[1\]\.c' failed: the model broke"):
                 await pipeline.run({"n": 7}, host=host, id="run_1")
             broken[0] = False
@@ -130,7 +130,7 @@ steps:
     assert nano > settled + 900 * 100 * 1000, "the call that was under way is booked at its worst case"
 
     async def resume() -> RunResult:
-        async with Orchestrator({"m": Model(usd_per_mtok=100.0)}) as engine, Host(engine, runs=runs) as host:
+        async with Orchestrator({"m": Model(usd_per_mtok=100.0)}) as engine, Runtime(engine, runs=runs) as host:
             return await pipeline.resume("run_1", host=host)
 
     found = asyncio.run(resume())
@@ -141,13 +141,16 @@ steps:
 
 
 def test_a_run_is_cancelled_from_elsewhere_and_goes_on_later(database: Database, tmp_path: Path) -> None:
-    pipeline = load(tmp_path, "steps:\n  a: {ask: m, prompt: quick}\n  b: {ask: slow, prompt: 'wait ${a.text}'}\noutput: '${b.text}'\n")
+    pipeline = load(
+        tmp_path,
+        "steps:\n  a: {ask: m, prompt: quick}\n  b: {ask: slow, prompt: 'wait ${a.text}'}\noutput: '${b.text}'\n",
+    )
     quick, slow = Model(), Model(name="slow", seconds=60)
     slow.began = asyncio.Event()
 
     async def go() -> RunResult:
         runs = Runs(database)
-        async with Orchestrator({"m": quick, "slow": slow}) as engine, Host(engine, runs=runs) as host:
+        async with Orchestrator({"m": quick, "slow": slow}) as engine, Runtime(engine, runs=runs) as host:
             running = asyncio.ensure_future(pipeline.run({}, host=host, id="run_1"))
             await slow.began.wait()
             assert await asyncio.to_thread(runs.cancel, "", "run_1")
@@ -168,7 +171,11 @@ def test_one_process_works_on_a_run_at_a_time(tmp_path: Path) -> None:
 
     async def go() -> None:
         runs = Runs(SqliteDatabase(tmp_path / "runs.db"))
-        async with Orchestrator({"m": Model(seconds=0.5)}) as engine, Host(engine, runs=runs) as one, Host(engine, runs=runs) as other:
+        async with (
+            Orchestrator({"m": Model(seconds=0.5)}) as engine,
+            Runtime(engine, runs=runs) as one,
+            Runtime(engine, runs=runs) as other,
+        ):
             running = asyncio.ensure_future(pipeline.run({}, host=one, id="run_1"))
             await asyncio.sleep(0.2)
             with pytest.raises(ConfigError, match="another process works on the run run_1"):
@@ -200,7 +207,7 @@ def test_runs_of_one_owner_are_not_those_of_another(tmp_path: Path) -> None:
 
     async def go() -> None:
         runs = Runs(SqliteDatabase(tmp_path / "runs.db"))
-        async with Host(runs=runs, owner="ann") as ann, Host(runs=runs, owner="bob") as bob:
+        async with Runtime(runs=runs, owner="ann") as ann, Runtime(runs=runs, owner="bob") as bob:
             await pipeline.run({}, host=ann, id="run_1")
             assert [each.id for each in runs.recent("ann")] == ["run_1"]
             assert runs.recent("bob") == []
@@ -214,7 +221,10 @@ def test_runs_of_one_owner_are_not_those_of_another(tmp_path: Path) -> None:
 
 def test_a_run_goes_on_only_with_the_files_it_began_with(tmp_path: Path) -> None:
     (tmp_path / "p.md").write_text("Say {{ question }}")
-    text = "steps: {a: {ask: m, prompt: p.md, with: {question: x}}, b: {say: '${1 / 0}', after: [a]}}\noutput: '${a.text} ${b}'\n"
+    text = (
+        "steps: {a: {ask: m, prompt: p.md, with: {question: x}}, b: {say: '${1 / 0}', after: [a]}}\noutput: "
+        "'${a.text} ${b}'\n"
+    )
     first = load(tmp_path, text)
     (tmp_path / "p.md").write_text("Shout {{ question }}")
     second = load(tmp_path, text)
@@ -222,7 +232,10 @@ def test_a_run_goes_on_only_with_the_files_it_began_with(tmp_path: Path) -> None
     model = Model(lambda p: p)
 
     async def go() -> RunResult:
-        async with Orchestrator({"m": model}) as engine, Host(engine, runs=Runs(SqliteDatabase(tmp_path / "runs.db"))) as host:
+        async with (
+            Orchestrator({"m": model}) as engine,
+            Runtime(engine, runs=Runs(SqliteDatabase(tmp_path / "runs.db"))) as host,
+        ):
             with pytest.raises(RunFailed, match="--resume run_1"):
                 await first.run({}, host=host, id="run_1")
             with pytest.raises(ConfigError, match="began with other files"):
@@ -237,7 +250,10 @@ def test_a_replay_gives_the_same_and_asks_nobody_or_goes_on_from_a_step(tmp_path
     model = Model(lambda p: f"<{p} {len(model.prompts)}>")
 
     async def go() -> list[Any]:
-        async with Orchestrator({"m": model}) as engine, Host(engine, runs=Runs(SqliteDatabase(tmp_path / "runs.db"))) as host:
+        async with (
+            Orchestrator({"m": model}) as engine,
+            Runtime(engine, runs=Runs(SqliteDatabase(tmp_path / "runs.db"))) as host,
+        ):
             first = await pipeline.run({"n": 1}, host=host, id="run_1")
             asked = len(model.prompts)
             same = await pipeline.replay("run_1", host=host)
@@ -303,7 +319,7 @@ def test_a_memory_step_that_was_begun_is_not_done_again(tmp_path: Path) -> None:
 
     async def go() -> list[Any]:
         runs = Runs(SqliteDatabase(tmp_path / "runs.db"))
-        async with Orchestrator({"m": Model()}, memory=memory) as engine, Host(engine, runs=runs) as host:
+        async with Orchestrator({"m": Model()}, memory=memory) as engine, Runtime(engine, runs=runs) as host:
             first = await pipeline.run({}, host=host, id="run_1")
             with runs.database.writing() as do:  # as if the process had died between the memory and the journal
                 do("UPDATE run_steps SET status = 'begun', value = NULL")
@@ -315,7 +331,9 @@ def test_a_memory_step_that_was_begun_is_not_done_again(tmp_path: Path) -> None:
     assert asyncio.run(go()) == ["m:1", "m:1", "m:1", [2]]
 
 
-def test_a_retry_around_a_called_pipeline_repeats_no_effect_and_its_background_belongs_to_the_run(tmp_path: Path) -> None:
+def test_a_retry_around_a_called_pipeline_repeats_no_effect_and_its_background_belongs_to_the_run(
+    tmp_path: Path,
+) -> None:
     (tmp_path / "inner.yaml").write_text("""
 version: 1
 name: inner
@@ -337,7 +355,7 @@ output: ${a.text}
     async def go() -> list[Any]:
         runs = Runs(SqliteDatabase(tmp_path / "runs.db"))
         fleet = {"m": Model(says), "slow": Model(name="slow", seconds=0.3)}
-        async with Orchestrator(fleet, memory=memory) as engine, Host(engine, runs=runs) as host:
+        async with Orchestrator(fleet, memory=memory) as engine, Runtime(engine, runs=runs) as host:
             found = await pipeline.run({}, host=host, id="run_1")
             answered = runs.find("", "run_1")
             await found.settled()
@@ -351,7 +369,7 @@ output: ${a.text}
 
 def test_those_who_share_a_host_share_its_connections() -> None:
     async def go() -> bool:
-        async with Host() as host:
+        async with Runtime() as host:
             mine = host.for_owner("ann", lambda scope: scope, "ann")
             client = mine.client()
             shared = client is host.client() is host.for_owner("bob", lambda scope: scope, "bob").client()
@@ -361,18 +379,19 @@ def test_those_who_share_a_host_share_its_connections() -> None:
 
 
 def test_a_host_is_told_from_others_by_machine_and_process() -> None:
-    assert Host().holder.startswith(f"{socket.gethostname()}:")
+    assert Runtime().holder.startswith(f"{socket.gethostname()}:")
 
 
 def test_steps_in_the_background_are_resumed_after_the_answer_was_given(tmp_path: Path) -> None:
     pipeline = load(
-        tmp_path, "steps:\n  a: {ask: m, prompt: now}\n  b: {ask: slow, prompt: later, background: true}\noutput: '${a.text}'\n"
+        tmp_path,
+        "steps:\n  a: {ask: m, prompt: now}\n  b: {ask: slow, prompt: later, background: true}\noutput: '${a.text}'\n",
     )
     quick, slow = Model(), Model(name="slow", seconds=60)
 
     async def go() -> list[Any]:
         runs = Runs(SqliteDatabase(tmp_path / "runs.db"))
-        async with Orchestrator({"m": quick, "slow": slow}) as engine, Host(engine, runs=runs) as host:
+        async with Orchestrator({"m": quick, "slow": slow}) as engine, Runtime(engine, runs=runs) as host:
             found = await pipeline.run({}, host=host, id="run_1")
             answered = runs.find("", "run_1")
             assert answered is not None
@@ -384,7 +403,15 @@ def test_steps_in_the_background_are_resumed_after_the_answer_was_given(tmp_path
             await again.settled()
             ended = runs.find("", "run_1")
             assert ended is not None
-            return [found.output, answered.status, answered.output, again.output, ended.status, len(quick.prompts), len(slow.prompts)]
+            return [
+                found.output,
+                answered.status,
+                answered.output,
+                again.output,
+                ended.status,
+                len(quick.prompts),
+                len(slow.prompts),
+            ]
 
     assert asyncio.run(go()) == ["ok", "running", "ok", "ok", "done", 1, 2]
 
@@ -401,13 +428,14 @@ def test_a_retry_around_a_step_does_not_repeat_what_it_changed(tmp_path: Path) -
     text = """
 steps:
   m:
-    branch: [{do: {r: {memory: remember, text: The ferry leaves at 19:40.}, a: {ask: m, prompt: "${r.id}"}}, output: "${a.text}"}]
+    branch: [{do: {r: {memory: remember, text: The ferry leaves at 19:40.}, a: {ask: m, prompt: "${r.id}"}},
+        output: "${a.text}"}]
     retry: {times: 2, wait: 1ms}
 """
     pipeline = load(tmp_path, text)
 
     async def go() -> Any:
-        async with Orchestrator({"m": Model(says)}, memory=memory) as engine, Host(engine) as host:
+        async with Orchestrator({"m": Model(says)}, memory=memory) as engine, Runtime(engine) as host:
             found = await pipeline.run({}, host=host)
             return found.output, [r.said for r in memory.export("default")]
 

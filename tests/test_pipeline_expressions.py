@@ -1,4 +1,7 @@
-"""The language of expressions: what it computes, what it refuses before it runs, and what nobody can reach through it."""
+"""The language of expressions.
+
+What it computes, what it refuses before it runs, and what nobody can reach through it.
+"""
 
 from __future__ import annotations
 
@@ -72,8 +75,10 @@ def test_a_text_that_is_one_expression_keeps_its_type_and_any_other_becomes_text
 @pytest.mark.parametrize(
     "expression",
     [
-        "", "1 +", "a.", "a b", "1 < 2 < 3", "a = 1", "a := 1", "lambda: 1", "a.b()", "[x for x in a]", "a if b else c", "`a`", "a; b", "f'{a}'",
-        "'unclosed", "a[", "a[1", "(1", "1)", "a..b", "@a", "a ** 2 ** 3 **", "not", "and a", "{}", "a: b", "\\x", "a && b", "!a",
+        "", "1 +", "a.", "a b", "1 < 2 < 3", "a = 1", "a := 1", "lambda: 1", "a.b()", "[x for x in a]",
+        "a if b else c", "`a`", "a; b", "f'{a}'",
+        "'unclosed", "a[", "a[1", "(1", "1)", "a..b", "@a", "a ** 2 ** 3 **", "not", "and a", "{}", "a: b", "\\x",
+        "a && b", "!a",
         "((" * 200, "1" + "+1" * 3000,
     ],
 )  # fmt: skip
@@ -86,9 +91,11 @@ def test_what_is_no_expression(expression: str) -> None:
 @pytest.mark.parametrize(
     "expression",
     [
-        "a.__class__", "a.__class__.__mro__", "a['__class__']", "a.items", "a.keys", "text.format", "t.upper", "t.__class__", "l.append",
+        "a.__class__", "a.__class__.__mro__", "a['__class__']", "a.items", "a.keys", "text.format", "t.upper",
+        "t.__class__", "l.append",
         "l.__len__", "n.real",
-        "n.__class__", "a.b.__globals__", "len.__self__", "t[0].__class__", "l[*].__class__", "__import__", "open", "eval", "self", "values",
+        "n.__class__", "a.b.__globals__", "len.__self__", "t[0].__class__", "l[*].__class__", "__import__", "open",
+        "eval", "self", "values",
         "builtins", "a.__dict__",
     ],
 )  # fmt: skip
@@ -113,11 +120,14 @@ def test_no_other_function_can_be_called(expression: str) -> None:
 @pytest.mark.parametrize(
     ("expression", "values"),
     [
-        ("1 / 0", {}), ("1 % 0", {}), ("a * a", {"a": "x"}), ("a * 3", {"a": [1]}), ("a + 1", {"a": "x"}), ("a > 1", {"a": "x"}),
+        ("1 / 0", {}), ("1 % 0", {}), ("a * a", {"a": "x"}), ("a * 3", {"a": [1]}), ("a + 1", {"a": "x"}),
+        ("a > 1", {"a": "x"}),
         ("a and true", {"a": 1}),
-        ("not a", {"a": ""}), ("-a", {"a": True}), ("a[5]", {"a": [1]}), ("a.b", {"a": [1]}), ("a[*]", {"a": 1}), ("sum(a)", {"a": ["x"]}),
+        ("not a", {"a": ""}), ("-a", {"a": True}), ("a[5]", {"a": [1]}), ("a.b", {"a": [1]}), ("a[*]", {"a": 1}),
+        ("sum(a)", {"a": ["x"]}),
         ("number(a)", {"a": "x"}),
-        ("max(a)", {"a": []}), ("min(a)", {"a": [1, "x"]}), ("a * a", {"a": 1e300}), ("a * a", {"a": 10**300}), ("any(a)", {"a": [1]}),
+        ("max(a)", {"a": []}), ("min(a)", {"a": [1, "x"]}), ("a * a", {"a": 1e300}), ("a * a", {"a": 10**300}),
+        ("any(a)", {"a": [1]}),
         ("len(a)", {"a": 3}), ("b", {}),
     ],
 )  # fmt: skip
@@ -171,16 +181,23 @@ def inferred(expression: str) -> tuple[str, list[str]]:
 @pytest.mark.parametrize(
     ("expression", "kind", "codes"),
     [
-        ("inputs.q", "text", []), ("inputs.n + 1", "number", []), ("inputs.n > 1", "bool", []), ("facts.items[*].score", "list of number", []),
-        ("facts.items[0].id", "text", []), ("sum(facts.items[*].score) / len(facts.items)", "number", []), ("max(facts.items[*].score)",
+        ("inputs.q", "text", []), ("inputs.n + 1", "number", []), ("inputs.n > 1", "bool", []),
+        ("facts.items[*].score", "list of number", []),
+        ("facts.items[0].id", "text", []), ("sum(facts.items[*].score) / len(facts.items)", "number", []),
+        ("max(facts.items[*].score)",
         "number", []),
-        ("inputs.o ?? 1", "any", []), ("skipped.text ?? inputs.q", "text", []), ("skipped != null and skipped.text == inputs.q", "bool", []),
-        ("skipped.text", "text", ["E205"]), ("inputs.o + inputs.q", "text", ["E205"]), ("skipped != null or skipped.text == inputs.q",
+        ("inputs.o ?? 1", "any", []), ("skipped.text ?? inputs.q", "text", []),
+        ("skipped != null and skipped.text == inputs.q", "bool", []),
+        ("skipped.text", "text", ["E205"]), ("inputs.o + inputs.q", "text", ["E205"]),
+        ("skipped != null or skipped.text == inputs.q",
         "bool", ["E205"]),
-        ("facts.item", "any", ["E203"]), ("facts.items.id", "any", ["E203"]), ("inputs.q.x", "any", ["E203"]), ("nothing", "any", ["E202"]),
-        ("inputs.q + inputs.n", "text", ["E204"]), ("inputs.q == inputs.n", "bool", ["E204"]), ("inputs.q and true", "bool", ["E204"]),
+        ("facts.item", "any", ["E203"]), ("facts.items.id", "any", ["E203"]), ("inputs.q.x", "any", ["E203"]),
+        ("nothing", "any", ["E202"]),
+        ("inputs.q + inputs.n", "text", ["E204"]), ("inputs.q == inputs.n", "bool", ["E204"]),
+        ("inputs.q and true", "bool", ["E204"]),
         ("facts[0]", "any", ["E204"]),
-        ("sum(facts.items[*].id)", "number", ["E204"]), ("len(inputs.n)", "number", ["E204"]), ("max()", "any", ["E208"]), ("inputs.n[*]",
+        ("sum(facts.items[*].id)", "number", ["E204"]), ("len(inputs.n)", "number", ["E204"]),
+        ("max()", "any", ["E208"]), ("inputs.n[*]",
         "list", ["E204"]),
     ],
 )  # fmt: skip
@@ -219,7 +236,10 @@ def test_no_text_breaks_the_parser(text: str) -> None:
     assert 0 <= start <= len(text) + 2
 
 
-@given(st.floats(allow_nan=False, allow_infinity=False, width=32), st.floats(allow_nan=False, allow_infinity=False, width=32))
+@given(
+    st.floats(allow_nan=False, allow_infinity=False, width=32),
+    st.floats(allow_nan=False, allow_infinity=False, width=32),
+)
 def test_arithmetic_is_pythons(a: float, b: float) -> None:
     assert value("a + b - a * b", a=a, b=b) == a + b - a * b
     if b and not math.isinf(a / b):

@@ -1,4 +1,7 @@
-"""Broken pipeline files: none passes silently, and each mistake is told at its place, with its code and what to write instead."""
+"""Broken pipeline files.
+
+None passes silently, and each mistake is told at its place, with its code and what to write instead.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,8 @@ MUTATIONS = [
     ("misspelled key in a variable", 'PLACE: {default: "', 'PLACE: {defualt: "', "E104", "defualt", "default"),
     ("misspelled key in a step", "verify: [", "verfy: [", "E104", "verfy", "verify"),
     ("misspelled key in a tool", "private: true", "privte: true", "E104", "privte", "private"),
-    ("misspelled key in a step within a step", 'tool: look, id: "${one}"', 'tool: look, idd: "${one}"', "E503", "idd", "id"),
+    ("misspelled key in a step within a step", 'tool: look, id: "${one}"', 'tool: look, idd: "${one}"', "E503", "idd",
+    "id"),
     ("misspelled verb", "search: adaptive", "serch: adaptive", "E108", "serch", "search"),
     ("misspelled strategy", "search: adaptive", "search: adaptve", "E107", "adaptve", "adaptive"),
     ("misspelled memory", "memory: recall", "memory: recal", "E107", "recal", "recall"),
@@ -52,7 +56,8 @@ MUTATIONS = [
     ("misspelled type of an input", "question: text,", "question: txt,", "E107", "txt", "text"),
     ("no verb", "{memory: recall, query:", "{query:", "E108", "facts", "one of"),
     ("two verbs", "{memory: recall,", "{memory: recall, say: x,", "E108", "say", "two steps"),
-    ("a step that is no mapping", 'facts: {memory: recall, query: "${inputs.question}"}', "facts: recall", "E106", "recall", ""),
+    ("a step that is no mapping", 'facts: {memory: recall, query: "${inputs.question}"}', "facts: recall", "E106",
+    "recall", ""),
     ("a missing field", "{memory: recall, query: \"${inputs.question}\"}", "{memory: recall}", "E105", "facts", ""),
     ("a missing section", "steps:\n", "stpes:\n", "E104", "stpes", "steps"),
     ("a text for a number", "usd: 0.01", "usd: lots", "E106", "lots", ""),
@@ -72,15 +77,19 @@ MUTATIONS = [
     ("a variable that is not declared", "${env.PLACE}", "${env.PLAC}", "E302", "PLAC", "PLACE"),
     ("a variable that is not set", "env: {PLACE:", "env: {NOT_SET_HERE: {}, PLACE:", "E301", "NOT_SET_HERE", "export"),
     ("an expression that is none", "${reply.text}\n", "${reply.text\n", "E201", "${reply", "}"),
-    ("an operator of another language", 'when: "${reply.confidence > 0.5}"', 'when: "${reply.confidence > 0.5 && true}"', "E201", "&&", "and"),
+    ("an operator of another language", 'when: "${reply.confidence > 0.5}"',
+    'when: "${reply.confidence > 0.5 && true}"', "E201", "&&", "and"),
     ("text plus number", 'say: "${reply.text}"', 'say: "${reply.text + 1}"', "E204", "reply.text + 1", "text(x)"),
-    ("a text for a condition", 'when: "${reply.confidence > 0.5}"', 'when: "${reply.text}"', "E204", '${reply.text}"}', ""),
+    ("a text for a condition", 'when: "${reply.confidence > 0.5}"', 'when: "${reply.text}"', "E204", '${reply.text}"}',
+    ""),
     ("a text for a list", 'map: "${inputs.many}"', 'map: "${inputs.question}"', "E204", '${inputs.question}", as', ""),
-    ("an unknown function", 'when: "${reply.confidence > 0.5}"', 'when: "${size(facts.items) > 1}"', "E208", "size(", ""),
+    ("an unknown function", 'when: "${reply.confidence > 0.5}"', 'when: "${size(facts.items) > 1}"', "E208", "size(",
+    ""),
     ("what may not have run", "output: ${reply.text}", "output: {a: \"x ${maybe}\"}", "E205", "${maybe}", "??"),
     ("a step within another", "output: ${reply.text}", "output: ${looked}", "E207", "looked}", "${each}"),
     ("a cycle", 'query: "${inputs.question}"', 'query: "${reply.text}"', "E206", "facts", ""),
-    ("a step that uses itself", "${facts.text} ${env.PLACE}", "${reply.text} ${env.PLACE}", "E206", "reply: {search", ""),
+    ("a step that uses itself", "${facts.text} ${env.PLACE}", "${reply.text} ${env.PLACE}", "E206", "reply: {search",
+    ""),
     ("a name that is none", "maybe: {say", "may-be: {say", "E109", "may-be", "may_be"),
     ("a name that is taken", "do: {looked:", "do: {reply:", "E110", "reply: {tool", "another name"),
     ("an unknown tool", "tool: look,", "tool: lok,", "E502", "lok", "look"),
@@ -89,15 +98,21 @@ MUTATIONS = [
     ("two statements", '"SELECT a FROM t WHERE b = :b"', '"SELECT a FROM t; DROP TABLE t"', "E507", '"SELECT', ""),
     ("a host that is made of a value", "http://127.0.0.1:9/{id}", "http://{id}/x", "E506", '"http', ""),
     ("an address that is none", "http://127.0.0.1:9/{id}", "file:///etc/{id}", "E506", '"file', ""),
-    ("a file outside of the project", 'prompt: "${inputs.question} ${facts.text} ${env.PLACE}"', "prompt: ../../secret.md", "E112", "../..", ""),
-    ("a file that is not there", 'prompt: "${inputs.question} ${facts.text} ${env.PLACE}"', "prompt: nothing.md", "E100", "nothing.md", ""),
+    ("a file outside of the project", 'prompt: "${inputs.question} ${facts.text} ${env.PLACE}"',
+    "prompt: ../../secret.md", "E112", "../..", ""),
+    ("a file that is not there", 'prompt: "${inputs.question} ${facts.text} ${env.PLACE}"', "prompt: nothing.md",
+    "E100", "nothing.md", ""),
     ("a schema that is none", "verify: [arithmetic]", "schema: {type: objct}", "E505", "{type: objct", ""),
-    ("a loop without a bound", 'maybe: {say: "${reply.text}",', "maybe: {loop: {do: {a: {say: x}}},", "E105", "loop", ""),
-    ("a loop without end", 'maybe: {say: "${reply.text}",', "maybe: {loop: {at_most: 1000000, do: {a: {say: x}}},", "E106", "1000000", ""),
+    ("a loop without a bound", 'maybe: {say: "${reply.text}",', "maybe: {loop: {do: {a: {say: x}}},", "E105", "loop",
+    ""),
+    ("a loop without end", 'maybe: {say: "${reply.text}",', "maybe: {loop: {at_most: 1000000, do: {a: {say: x}}},",
+    "E106", "1000000", ""),
     ("a regular expression that is none", "[arithmetic]", "[{regex: '('}]", "E106", "'('", ""),
     ("an unknown sibling in after", 'when: "${reply.confidence > 0.5}"', "after: [reples]", "E202", "reples", "reply"),
-    ("a test of nothing", "output: ${reply.text}", ONE_TEST.replace("output: 1", "outptu: 1"), "E202", "outptu", "output"),
-    ("a test with wrong inputs", "output: ${reply.text}", ONE_TEST.replace("question: x", "qustion: x"), "E601", "inputs: {qustion", ""),
+    ("a test of nothing", "output: ${reply.text}", ONE_TEST.replace("output: 1", "outptu: 1"), "E202", "outptu",
+    "output"),
+    ("a test with wrong inputs", "output: ${reply.text}", ONE_TEST.replace("question: x", "qustion: x"), "E601",
+    "inputs: {qustion", ""),
 ]  # fmt: skip
 
 
@@ -124,7 +139,9 @@ def test_there_are_enough_of_them() -> None:
 
 
 @pytest.mark.parametrize(("what", "old", "new", "code", "at", "hint"), MUTATIONS, ids=[each[0] for each in MUTATIONS])
-def test_each_mistake_is_told_at_its_place(tmp_path: Path, what: str, old: str, new: str, code: str, at: str, hint: str) -> None:
+def test_each_mistake_is_told_at_its_place(
+    tmp_path: Path, what: str, old: str, new: str, code: str, at: str, hint: str
+) -> None:
     assert GOOD.count(old) >= 1, "the mutation changes nothing"
     text = GOOD.replace(old, new, 1)
     found = [each for each in diagnostics(write(tmp_path, text)) if each.code == code]
@@ -138,7 +155,10 @@ def test_each_mistake_is_told_at_its_place(tmp_path: Path, what: str, old: str, 
 
 def test_all_mistakes_come_in_one_pass_and_in_the_order_of_the_file(tmp_path: Path) -> None:
     text = (
-        GOOD.replace("budget:", "budgte:").replace("verify:", "verfy:").replace("memory: recall", "memory: recal").replace("reply.txt", "x")
+        GOOD.replace("budget:", "budgte:")
+        .replace("verify:", "verfy:")
+        .replace("memory: recall", "memory: recal")
+        .replace("reply.txt", "x")
     )
     found = diagnostics(write(tmp_path, text))
     assert [each.code for each in found] == ["E104", "E107", "E104"]
@@ -149,7 +169,9 @@ def test_as_compilers_show_it(tmp_path: Path) -> None:
     (shown,) = diagnostics(write(tmp_path, GOOD.replace("verify: [", "verfy: [")))
     place, line, caret = shown.as_text().splitlines()
     column = line.index("verfy") - len("    11 | ") + 1
-    assert re.fullmatch(rf".*broken\.yaml:11:{column}: error\[E104\]: step 'reply' \(search\) has no field 'verfy'", place)
+    assert re.fullmatch(
+        rf".*broken\.yaml:11:{column}: error\[E104\]: step 'reply' \(search\) has no field 'verfy'", place
+    )
     assert line.startswith("    11 |   reply: {search: adaptive")
     assert caret.strip() == "| " + " " * (column - 1) + "^^^^^ did you mean 'verify'?"
 
@@ -160,7 +182,9 @@ def test_formats_for_programs(tmp_path: Path) -> None:
         "file": "", "line": 11, "column": 86, "length": 5, "severity": "error", "code": "E104",
         "message": "step 'reply' (search) has no field 'verfy'", "hint": "did you mean 'verify'?",
     }  # fmt: skip
-    assert re.match(r"::error file=.*broken.yaml,line=11,col=86,endColumn=91,title=E104::step 'reply'", rendered(found, "github"))
+    assert re.match(
+        r"::error file=.*broken.yaml,line=11,col=86,endColumn=91,title=E104::step 'reply'", rendered(found, "github")
+    )
     sarif = json.loads(rendered(found, "sarif"))
     assert sarif["version"] == "2.1.0"
     assert sarif["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["region"] == {
@@ -194,7 +218,8 @@ def test_every_code_that_is_told_is_explained() -> None:
         (LAUGHS, "E103"),
         (b"version: 1\nname: x\nsteps: {a: {say: !!python/object/apply:os.system [ls]}}\noutput: ${b}\n", "E202"),
     ],
-    ids="empty|a list|tabs|syntax|not UTF-8|binary|an alias of itself|10 MB|a long text|braces|deep|billion laughs|a python tag".split("|"),
+    ids="empty|a list|tabs|syntax|not UTF-8|binary|an alias of itself|10 MB|a long text|braces|deep|billion laughs|a "
+    "python tag".split("|"),
 )
 def test_files_that_are_none(tmp_path: Path, raw: bytes, code: str) -> None:
     path = tmp_path / "broken.yaml"
@@ -204,8 +229,19 @@ def test_files_that_are_none(tmp_path: Path, raw: bytes, code: str) -> None:
 
 
 def test_texts_that_look_like_something_else_stay_texts(tmp_path: Path) -> None:
-    path = write(tmp_path, "version: 1\nname: x\nsteps:\n  a: {say: [no, on, 0o14, 12:30, 1_000, 2026-11-21, ~, 012]}\n")
-    assert Pipeline.load(path, root=tmp_path).run_sync().output == ["no", "on", 12, "12:30", "1_000", "2026-11-21", None, 12]
+    path = write(
+        tmp_path, "version: 1\nname: x\nsteps:\n  a: {say: [no, on, 0o14, 12:30, 1_000, 2026-11-21, ~, 012]}\n"
+    )
+    assert Pipeline.load(path, root=tmp_path).run_sync().output == [
+        "no",
+        "on",
+        12,
+        "12:30",
+        "1_000",
+        "2026-11-21",
+        None,
+        12,
+    ]
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -259,7 +295,10 @@ def test_models_are_checked_where_the_fleet_is_known(tmp_path: Path) -> None:
 )
 def test_prompts_can_do_nothing_but_print(tmp_path: Path, prompt: str, code: str, line: int | None) -> None:
     (tmp_path / "p.md").write_text(prompt)
-    path = write(tmp_path, "version: 1\nname: x\ninputs: {q: text}\nsteps: {a: {ask: m, prompt: p.md, with: {question: '${inputs.q}'}}}\n")
+    path = write(
+        tmp_path,
+        "version: 1\nname: x\ninputs: {q: text}\nsteps: {a: {ask: m, prompt: p.md, with: {question: '${inputs.q}'}}}\n",
+    )
     found = diagnostics(path)
     if code == "run":  # strict at run time: the sandbox knows no such attribute
         from orchestrator.pipeline.language.prompts import PromptFailed, parse_prompt
@@ -307,5 +346,8 @@ def test_a_call_is_held_against_what_is_called(tmp_path: Path) -> None:
     (tmp_path / "other.yaml").write_text(
         "version: 1\nname: y\nrelease: 3\ninputs: {a: text, b: number}\nsteps: {s: {say: '${inputs.a}'}}\n"
     )
-    path = write(tmp_path, "version: 1\nname: x\nsteps: {a: {pipeline: other.yaml, release: 2, inputs: {a: 1, c: x}}}\noutput: ${a + 1}\n")
+    path = write(
+        tmp_path,
+        "version: 1\nname: x\nsteps: {a: {pipeline: other.yaml, release: 2, inputs: {a: 1, c: x}}}\noutput: ${a + 1}\n",
+    )
     assert sorted(each.code for each in diagnostics(path)) == ["E113", "E204", "E601", "E601", "E601"]

@@ -23,23 +23,31 @@ version: 1
 name: everything
 env: {A: {default: x}, S: {default: y, secret: true}}
 inputs: {q: text, l: {type: list}, o: {type: object, schema: {type: object, properties: {a: {type: number}}}}}
-tools: {t: {http: "https://a.b/{id}", parameters: {id: text}, headers: {x: "${env.S}"}}, s: {sql: "sqlite:x.db", query: "select :a"}}
+tools: {t: {http: "https://a.b/{id}", parameters: {id: text}, headers: {x: "${env.S}"}}, s: {sql: "sqlite:x.db",
+    query: "select :a"}}
 steps:
   a: {decide: {u: is it?, c: {ask: x, choice: [a, b]}}, state: "${inputs.q}"}
   b: {loop: {until: "${c > 1}", at_most: 3, do: {c: {say: 1}}}}
   d: {parallel: {first: 1, do: {e: {say: 1}, f: {tool: t, id: "${text(a.u.p)}"}}}}
-  g: {verify: [arithmetic, {number: {equals: 3}}, {tests: {pass: ["1"]}}], text: "${inputs.q}", retry: {times: 2}, cache: 1h, budget: {share: 10%}}
+  g: {verify: [arithmetic, {number: {equals: 3}}, {tests: {pass: ["1"]}}], text: "${inputs.q}", retry: {times: 2},
+      cache: 1h, budget: {share: 10%}}
   h: {route: best, query: "${inputs.q}", on_error: {give: 1}}
-  i: {branch: [{when: "${inputs.o.a != null and inputs.o.a > 1}", do: {j: {say: "${inputs.o.a}"}}}, {otherwise: 1}], after: [h]}
+  i: {branch: [{when: "${inputs.o.a != null and inputs.o.a > 1}", do: {j: {say: "${inputs.o.a}"}}}, {otherwise: 1}],
+      after: [h]}
 output: {x: "${b}", y: "${i}", z: "${d[0]}"}
 tests: [{name: a, inputs: {q: x, l: [], o: {}}, expect: {output.x: 1}}]
 """
 VALUES: list[Any] = [
-    None, True, 0, -1, 3.5, "", "x", "${", "${a", "${a.b}", "${inputs.q}", "${inputs}", "${env}", "${[1]}", [], [1], ["a", {"b": 1}], {}, {"a": 1},
-    {"do": {}}, {"do": {"z": {"say": 1}}}, "prompts/reply.md", "/etc/passwd", "\x00", "a\nb", 10**30, "5s", "10%", {"when": 1}, [[]], "arithmetic",
+    None, True, 0, -1, 3.5, "", "x", "${", "${a", "${a.b}", "${inputs.q}", "${inputs}", "${env}", "${[1]}", [], [1],
+    ["a", {"b": 1}], {}, {"a": 1},
+    {"do": {}}, {"do": {"z": {"say": 1}}}, "prompts/reply.md", "/etc/passwd", "\x00", "a\nb", 10**30, "5s", "10%",
+    {"when": 1}, [[]], "arithmetic",
     {"judge": {}}, {"cites": None},
 ]  # fmt: skip
-KEYS = "do when say steps output branch loop map as with tool memory verify schema inputs budget x env and 1a on_error after retry".split()
+KEYS = (
+    "do when say steps output branch loop map as with tool memory verify schema inputs budget x env and 1a on_error "
+    "after retry"
+).split()
 
 
 def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -72,7 +80,9 @@ def changed(document: Any, rng: random.Random) -> Any:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_no_file_breaks_the_loader(seed: int, tmp_path: Path) -> None:
-    documents = [load_located(path.read_text()).value for path in sorted(EXAMPLES.glob("*.yaml"))] + [load_located(EVERYTHING).value]
+    documents = [load_located(path.read_text()).value for path in sorted(EXAMPLES.glob("*.yaml"))] + [
+        load_located(EVERYTHING).value
+    ]
     rng = random.Random(seed)
     for folder in ("prompts", "rubrics", "schemas", "data", "apis", "tools"):
         (tmp_path / folder).symlink_to(EXAMPLES / folder)
@@ -111,7 +121,10 @@ output: ${b.text}
     ("prompt", "told"),
     [
         ("{% for a in range(99999) %}{{ question }}{% endfor %}", "the prompt grows over 2,000,000 characters"),
-        ("{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}{{ question }}", "more than 100,000 rounds"),
+        (
+            "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}{{ question }}",
+            "more than 100,000 rounds",
+        ),
     ],
 )
 def test_a_prompt_without_end_is_stopped(tmp_path: Path, prompt: str, told: str) -> None:
@@ -138,8 +151,12 @@ class Shout(Step):
         return given["shout"].upper() + "!" * self.times
 """)
     (tmp_path / "shouting-1.0.dist-info").mkdir()
-    (tmp_path / "shouting-1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: shouting\nVersion: 1.0\n")
-    (tmp_path / "shouting-1.0.dist-info" / "entry_points.txt").write_text("[orchestrator.steps]\nshout = shouting:Shout\n")
+    (tmp_path / "shouting-1.0.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: shouting\nVersion: 1.0\n"
+    )
+    (tmp_path / "shouting-1.0.dist-info" / "entry_points.txt").write_text(
+        "[orchestrator.steps]\nshout = shouting:Shout\n"
+    )
     code = f"""
 import sys
 sys.path.insert(0, {str(tmp_path)!r})
@@ -147,7 +164,8 @@ from pathlib import Path
 from orchestrator.pipeline import InvalidPipeline, Pipeline, RunFailed
 from orchestrator.pipeline.analysis.json_schema import pipeline_schema
 here = Path({str(tmp_path)!r})
-text = "version: 1\\nname: x\\ninputs: {{w: text}}\\nsteps: {{a: {{shout: '${{inputs.w}}', times: 2}}}}\\noutput: ${{a + ' ok'}}\\n"
+text = "version: 1\\nname: x\\ninputs: {{w: text}}\\n"
+text += "steps: {{a: {{shout: '${{inputs.w}}', times: 2}}}}\\noutput: ${{a + ' ok'}}\\n"
 (here / "p.yaml").write_text(text)
 print(Pipeline.load(here / "p.yaml", root=here).run_sync(w="hi").output)
 (here / "q.yaml").write_text(text.replace("times", "tims"))

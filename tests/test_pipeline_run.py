@@ -14,7 +14,7 @@ from orchestrator import Orchestrator
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.backends.local.calculator import CalculatorBackend
 from orchestrator.memory import Memory
-from orchestrator.pipeline import Host, InvalidInputs, Pipeline, RunFailed, RunResult
+from orchestrator.pipeline import InvalidInputs, Pipeline, RunFailed, RunResult, Runtime
 from orchestrator.router import ModelProfile
 from orchestrator.storage.database import SqliteDatabase
 from orchestrator.storage.runs import Runs
@@ -26,7 +26,12 @@ class Model(LocalBackend):
     """Says what `says` makes of the prompt, after `seconds`; counts its calls and how many ran at once."""
 
     def __init__(
-        self, says: Callable[[str], str] = lambda prompt: "ok", *, name: str = "m", seconds: float = 0.0, usd_per_mtok: float = 1.0
+        self,
+        says: Callable[[str], str] = lambda prompt: "ok",
+        *,
+        name: str = "m",
+        seconds: float = 0.0,
+        usd_per_mtok: float = 1.0,
     ) -> None:
         super().__init__(ModelProfile(name, usd_per_mtok, usd_per_mtok, skill=0.9, ttft_s=seconds, simulated=True))
         self._says, self._seconds = says, seconds
@@ -53,13 +58,20 @@ def load(folder: Path, text: str, **settings: Any) -> Pipeline:
 
 
 def run(
-    folder: Path, text: str, model: LocalBackend | None = None, *, on_event: Callable[[Event], None] | None = None, **inputs: Any
+    folder: Path,
+    text: str,
+    model: LocalBackend | None = None,
+    *,
+    on_event: Callable[[Event], None] | None = None,
+    **inputs: Any,
 ) -> RunResult:
     pipeline = load(folder, text)
 
     async def go() -> RunResult:
         backend = model or Model()
-        async with Orchestrator({backend.profile.name: backend, "calculator": CalculatorBackend()}, memory=Memory(":memory:")) as engine:
+        async with Orchestrator(
+            {backend.profile.name: backend, "calculator": CalculatorBackend()}, memory=Memory(":memory:")
+        ) as engine:
             found = await pipeline.run(inputs, orchestrator=engine, on_event=on_event)
             await found.settled()
             return found
@@ -105,7 +117,9 @@ steps: {m: {map: "${inputs.many}", as: x, at_once: 5, do: {a: {ask: m, prompt: "
 
 
 def test_items_that_fail_are_left_out_or_replaced(tmp_path: Path) -> None:
-    text = "inputs: {many: list}\nsteps: {m: {map: '${inputs.many}', as: x, on_error: %s, do: {a: {say: '${10 / x}'}}}}\n"
+    text = (
+        "inputs: {many: list}\nsteps: {m: {map: '${inputs.many}', as: x, on_error: %s, do: {a: {say: '${10 / x}'}}}}\n"
+    )
     assert run(tmp_path, text % "skip", many=[1, 0, 5]).output == [10, 2]
     assert run(tmp_path, text % "{give: -1}", many=[1, 0, 5]).output == [10, -1, 2]
     with pytest.raises(RunFailed, match=r"step 'm\[1\]\.a' failed: \$\{10 / x\}: a division by zero"):
@@ -127,7 +141,10 @@ output: ${b}
 
 
 def test_a_loop_ends_when_its_condition_holds_or_at_its_bound(tmp_path: Path) -> None:
-    text = "inputs: {end: number}\nsteps: {l: {loop: {until: '${n >= inputs.end}', at_most: 6, do: {n: {say: '${(last ?? 0) + 1}'}}}}}\n"
+    text = (
+        "inputs: {end: number}\nsteps: {l: {loop: {until: '${n >= inputs.end}', at_most: 6, do: {n: {say: '${(last "
+        "?? 0) + 1}'}}}}}\n"
+    )
     assert run(tmp_path, text, end=4).output == 4
     assert run(tmp_path, text, end=100).output == 6
 
@@ -152,7 +169,10 @@ output: ${r[0].text}
 
 
 def test_parallel_gives_values_by_name(tmp_path: Path) -> None:
-    assert run(tmp_path, "steps: {p: {parallel: {do: {a: {say: 1}, b: {say: '${a + 1}'}}}}}\n").output == {"a": 1, "b": 2}
+    assert run(tmp_path, "steps: {p: {parallel: {do: {a: {say: 1}, b: {say: '${a + 1}'}}}}}\n").output == {
+        "a": 1,
+        "b": 2,
+    }
 
 
 def test_when_after_skipped_steps(tmp_path: Path) -> None:
@@ -185,7 +205,9 @@ class Flaky(Model):
 
 
 def test_retries_errors_that_may_pass(tmp_path: Path) -> None:
-    found = run(tmp_path, "steps: {a: {ask: m, prompt: x, retry: {times: 4, wait: 1ms}}}\noutput: '${a.text}'\n", Flaky(3))
+    found = run(
+        tmp_path, "steps: {a: {ask: m, prompt: x, retry: {times: 4, wait: 1ms}}}\noutput: '${a.text}'\n", Flaky(3)
+    )
     assert (found.output, found.steps[0].attempts) == ("ok", 4)
     with pytest.raises(RunFailed, match=r"step 'a' failed.*not there"):
         run(tmp_path, "steps: {a: {ask: m, prompt: x, retry: {times: 2, wait: 1ms}}}\n", Flaky(3))
@@ -201,7 +223,8 @@ def test_what_cannot_pass_is_not_tried_again(tmp_path: Path) -> None:
 def test_a_failure_is_skipped_or_replaced_where_the_file_says_so(tmp_path: Path) -> None:
     found = run(
         tmp_path,
-        "steps: {a: {say: '${1 / 0}', on_error: skip}, b: {say: '${1 / 0}', on_error: {give: 7}}}\noutput: {a: '${a}', b: '${b}'}\n",
+        "steps: {a: {say: '${1 / 0}', on_error: skip}, b: {say: '${1 / 0}', on_error: {give: 7}}}\noutput: {a: '${a}', "
+        "b: '${b}'}\n",
     )
     assert found.output == {"a": None, "b": 7}
     assert "division by zero" in found.step("a").error
@@ -223,11 +246,13 @@ def test_a_timeout_is_a_failure_of_the_step(tmp_path: Path) -> None:
 def test_the_caller_does_not_wait_for_the_background(tmp_path: Path) -> None:
     model = Model(lambda p: p, seconds=0.2)
     pipeline = load(
-        tmp_path, "steps:\n  a: {ask: m, prompt: now}\n  b: {ask: m, prompt: 'later ${a.text}', background: true}\noutput: '${a.text}'\n"
+        tmp_path,
+        "steps:\n  a: {ask: m, prompt: now}\n  b: {ask: m, prompt: 'later ${a.text}', background: true}\noutput: "
+        "'${a.text}'\n",
     )
 
     async def go() -> tuple[Any, int, int]:
-        async with Orchestrator({"m": model}) as engine, Host(engine) as host:
+        async with Orchestrator({"m": model}) as engine, Runtime(engine) as host:
             found = await pipeline.run(host=host)
             before = len(found.steps)
             await found.settled()
@@ -238,7 +263,9 @@ def test_the_caller_does_not_wait_for_the_background(tmp_path: Path) -> None:
 
 
 def test_a_failure_in_the_background_does_not_fail_the_run(tmp_path: Path) -> None:
-    found = run(tmp_path, "steps:\n  a: {say: x}\n  b: {say: '${1 / 0}', background: true, after: [a]}\noutput: '${a}'\n")
+    found = run(
+        tmp_path, "steps:\n  a: {say: x}\n  b: {say: '${1 / 0}', background: true, after: [a]}\noutput: '${a}'\n"
+    )
     assert (found.output, found.step("b").status) == ("x", "failed")
 
 
@@ -263,7 +290,10 @@ output: ${c.text}
 
 
 def test_the_budget_holds_over_maps_and_loops(tmp_path: Path) -> None:
-    text = "budget: {calls: 7}\nsteps: {m: {map: '${[1,2,3,4,5,6,7,8,9,10]}', on_error: skip, at_once: 10, do: {a: {ask: m, prompt: 'x ${item}'}}}}\n"
+    text = (
+        "budget: {calls: 7}\nsteps: {m: {map: '${[1,2,3,4,5,6,7,8,9,10]}', on_error: skip, at_once: 10, do: {a: "
+        "{ask: m, prompt: 'x ${item}'}}}}\n"
+    )
     model = Model(seconds=0.01)
     found = run(tmp_path, text, model)
     assert len(model.prompts) == 7
@@ -282,7 +312,10 @@ steps:
 
 
 def test_the_time_of_a_run_gives_what_there_is(tmp_path: Path) -> None:
-    text = "budget: {seconds: 0.3}\nsteps:\n  a: {ask: quick, prompt: x}\n  b: {say: '${a.text}', after: [c]}\n  c: {tool: slow}\noutput: '${b}'\n"
+    text = (
+        "budget: {seconds: 0.3}\nsteps:\n  a: {ask: quick, prompt: x}\n  b: {say: '${a.text}', after: [c]}\n  c: "
+        "{tool: slow}\noutput: '${b}'\n"
+    )
     path = tmp_path / "slow_tool.py"
     path.write_text("import asyncio\nasync def slow():\n    await asyncio.sleep(60)\n")
     import sys
@@ -319,7 +352,8 @@ def test_a_pipeline_calls_another(tmp_path: Path) -> None:
 def test_inputs_are_held_against_what_is_taken(tmp_path: Path) -> None:
     pipeline = load(
         tmp_path,
-        "inputs: {a: text, b: {type: integer, default: 3}, c: {type: text, choices: [x, y], default: x}}\nsteps: {s: {say: '${inputs}'}}\n",
+        "inputs: {a: text, b: {type: integer, default: 3}, c: {type: text, choices: [x, y], default: x}}\nsteps: {s: "
+        "{say: '${inputs}'}}\n",
     )
     assert pipeline.run_sync(a="1").output == {"a": "1", "b": 3, "c": "x"}
     for wrong in ({}, {"a": 1}, {"a": "x", "b": "3"}, {"a": "x", "c": "z"}, {"a": "x", "d": 1}):
@@ -345,7 +379,8 @@ output: {t: "${a.text}", v: "${a.verified}"}
 
 def test_an_answer_without_its_form_fails_the_step_and_shows_the_last_one(tmp_path: Path) -> None:
     text = (
-        "steps: {a: {extract: some text, schema: {type: object, properties: {n: {type: number}}, required: [n]}}}\noutput: ${a.value.n}\n"
+        "steps: {a: {extract: some text, schema: {type: object, properties: {n: {type: number}}, required: "
+        "[n]}}}\noutput: ${a.value.n}\n"
     )
     with pytest.raises(RunFailed, match=r"step 'a' failed: no model gave the data of the form.*certainly not JSON"):
         run(tmp_path, text, Model(lambda p: "certainly not JSON"))
@@ -362,7 +397,8 @@ steps:
       tone: {ask: How does it sound?, choice: [angry, calm]}
       length: {ask: How long is it?, score: [short, medium, long]}
     state: ${inputs.t}
-output: {u: "${d.urgent.yes}", p: "${d.urgent.p}", t: "${d.tone.choice}", s: "${d.length.score}", all: "${d.tone.probabilities.angry}"}
+output: {u: "${d.urgent.yes}", p: "${d.urgent.p}", t: "${d.tone.choice}", s: "${d.length.score}",
+    all: "${d.tone.probabilities.angry}"}
 """
     said = {"Is it urgent?": "Yes.", "How does it sound?": "angry", "How long is it?": "medium"}
     found = run(tmp_path, text, Model(lambda p: next(v for k, v in said.items() if k in p)), t="Where is it?!")
@@ -396,7 +432,12 @@ steps:
 output: {said: "${q.items[0].text}", by: "${q.items[0].source}", left: "${f.left}", sum: "${s.text}"}
 """
     found = run(tmp_path, text, user="ann")
-    assert found.output == {"said": "The ferry leaves at 19:40.", "by": "timetable", "left": 0, "sum": found.output["sum"]}
+    assert found.output == {
+        "said": "The ferry leaves at 19:40.",
+        "by": "timetable",
+        "left": 0,
+        "sum": found.output["sum"],
+    }
     assert "19:40" in found.output["sum"]
     with pytest.raises(RunFailed, match="part of a scope"):
         run(tmp_path, text, user="ann/other")
@@ -404,18 +445,29 @@ output: {said: "${q.items[0].text}", by: "${q.items[0].source}", left: "${f.left
 
 def test_a_cached_step_gives_the_same_again_and_costs_nothing(tmp_path: Path) -> None:
     model = Model(lambda p: f"answer {len(p)}")
-    pipeline = load(tmp_path, "inputs: {q: text}\nsteps: {a: {ask: m, prompt: '${inputs.q}', cache: 1h}}\noutput: '${a.text}'\n")
+    pipeline = load(
+        tmp_path, "inputs: {q: text}\nsteps: {a: {ask: m, prompt: '${inputs.q}', cache: 1h}}\noutput: '${a.text}'\n"
+    )
     runs = Runs(SqliteDatabase(":memory:"))
 
     async def go() -> list[tuple[Any, str]]:
         found = []
-        async with Orchestrator({"m": model}) as engine, Host(engine, runs=runs) as host, Host(engine, runs=runs, owner="other") as other:
+        async with (
+            Orchestrator({"m": model}) as engine,
+            Runtime(engine, runs=runs) as host,
+            Runtime(engine, runs=runs, owner="other") as other,
+        ):
             for where, question in ((host, "one"), (host, "one"), (host, "two"), (other, "one")):
                 result = await pipeline.run({"q": question}, host=where)
                 found.append((result.output, result.steps[0].status))
         return found
 
-    assert asyncio.run(go()) == [("answer 3", "done"), ("answer 3", "cached"), ("answer 3", "done"), ("answer 3", "done")]
+    assert asyncio.run(go()) == [
+        ("answer 3", "done"),
+        ("answer 3", "cached"),
+        ("answer 3", "done"),
+        ("answer 3", "done"),
+    ]
     assert len(model.prompts) == 3
 
 
@@ -423,7 +475,7 @@ def test_streaming(tmp_path: Path) -> None:
     pipeline = load(tmp_path, "steps: {a: {say: x}}\n")
 
     async def go() -> list[Any]:
-        return [each async for each in pipeline.stream(host=Host())]
+        return [each async for each in pipeline.stream(host=Runtime())]
 
     *events, result = asyncio.run(go())
     assert [e.kind for e in events] == ["run_started", "step_started", "step_finished", "run_finished"]
@@ -438,7 +490,7 @@ def test_what_no_json_can_hold_names_its_step(tmp_path: Path) -> None:
     pipeline = load(tmp_path, "tools: {odd: {python: 'odd_tool:odd'}}\nsteps: {a: {tool: odd}}\n", allow_python=True)
 
     async def go() -> None:
-        async with Host(runs=Runs(SqliteDatabase(":memory:"))) as host:
+        async with Runtime(runs=Runs(SqliteDatabase(":memory:"))) as host:
             await pipeline.run(host=host)
 
     with pytest.raises(RunFailed, match="step 'a' failed: what it gives cannot be kept"):
@@ -448,12 +500,19 @@ def test_what_no_json_can_hold_names_its_step(tmp_path: Path) -> None:
 def test_ten_thousand_steps_in_a_row_do_not_overflow(tmp_path: Path) -> None:
     text = "steps:\n  l: {loop: {at_most: 1000, do: {n: {say: '${(last ?? 0) + 1}'}}}}\noutput: ${l}\n"
     assert run(tmp_path, text).output == 1000
-    chain = "steps:\n  s0: {say: 0}\n" + "".join(f"  s{i}: {{say: '${{s{i - 1} + 1}}'}}\n" for i in range(1, 1500)) + "output: ${s1499}\n"
+    chain = (
+        "steps:\n  s0: {say: 0}\n"
+        + "".join(f"  s{i}: {{say: '${{s{i - 1} + 1}}'}}\n" for i in range(1, 1500))
+        + "output: ${s1499}\n"
+    )
     assert run(tmp_path, chain).output == 1499
 
 
 def test_a_loop_whose_condition_never_held_says_so_and_may_fail(tmp_path: Path) -> None:
-    loop = "steps:\n  tries:\n    loop:\n      at_most: 3\n      until: ${n > 5}\n      do:\n        n: {say: '${index}'}\n"
+    loop = (
+        "steps:\n  tries:\n    loop:\n      at_most: 3\n      until: ${n > 5}\n      do:\n        n: {say: "
+        "'${index}'}\n"
+    )
     found = run(tmp_path, f"{loop}output: ${{tries}}\n")
     assert "did not hold in 3 rounds" in found.step("tries").note
     assert "did not hold" in found.as_dict()["steps"][-1]["note"]
@@ -480,7 +539,10 @@ def test_strategies_have_the_same_names_everywhere(tmp_path: Path) -> None:
 
     for name in ("vote", "self_consistency", "revise", "draft_critique_revise"):
         model = Model()
-        assert run(tmp_path, f"steps:\n  a: {{search: {name}, prompt: 'Who?'}}\noutput: ${{a.text}}\n", model).output == "ok"
+        assert (
+            run(tmp_path, f"steps:\n  a: {{search: {name}, prompt: 'Who?'}}\noutput: ${{a.text}}\n", model).output
+            == "ok"
+        )
         parse_config(f"models: {{a: {{provider: calculator}}}}\nstrategy: {name}\n")
         engine = Orchestrator({"m": model}, memory=None, strategy=name)
         assert engine.answer_sync("Who?").text == "ok"

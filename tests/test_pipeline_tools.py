@@ -1,4 +1,7 @@
-"""Tools of pipelines against a real HTTP server and real databases: what they send, what they refuse, what they never do twice."""
+"""Tools of pipelines against a real HTTP server and real databases.
+
+What they send, what they refuse, what they never do twice.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from orchestrator.pipeline import Host, InvalidPipeline, Pipeline, RunFailed, RunResult, ToolFailed
+from orchestrator.pipeline import InvalidPipeline, Pipeline, RunFailed, RunResult, Runtime, ToolFailed
 from orchestrator.pipeline.tools.addresses import Allowed, is_public
 from orchestrator.pipeline.tools.sql import bound
 
@@ -59,11 +62,20 @@ class Server:
                     key = self.headers.get("idempotency-key")
                     if key:
                         outer.done[key] = outer.done.get(key, 0) + 1
-                    self.reply(200, json.dumps({"path": path, "query": parse_qs(urlsplit(self.path).query), "body": body, "n": 3}).encode())
+                    self.reply(
+                        200,
+                        json.dumps(
+                            {"path": path, "query": parse_qs(urlsplit(self.path).query), "body": body, "n": 3}
+                        ).encode(),
+                    )
 
             def reply(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
                 self.send_response(status)
-                for name, value in {"content-type": "application/json", "content-length": str(len(content)), **(headers or {})}.items():
+                for name, value in {
+                    "content-type": "application/json",
+                    "content-length": str(len(content)),
+                    **(headers or {}),
+                }.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(content)
@@ -77,7 +89,11 @@ class Server:
 
 
 def document(url: str) -> dict[str, Any]:
-    ticket = {"type": "object", "properties": {"path": {"type": "string"}, "n": {"type": "number"}}, "required": ["path", "n"]}
+    ticket = {
+        "type": "object",
+        "properties": {"path": {"type": "string"}, "n": {"type": "number"}},
+        "required": ["path", "n"],
+    }
     change = {"type": "object", "properties": {"state": {"type": "string"}}, "required": ["state"]}
     answer = {"200": {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/Ticket"}}}}}
     return {
@@ -135,7 +151,9 @@ def run(pipeline: Pipeline, **inputs: Any) -> RunResult:
 
 def http(folder: Path, server: Server, path: str, *, more: str = "", step: str = "", private: bool = True) -> Pipeline:
     tool = f'{{http: "{server.url}{path}", private: {str(private).lower()}{more}}}'
-    return load(folder, f"inputs: {{a: {{type: any, default: x}}}}\ntools: {{t: {tool}}}\nsteps: {{s: {{tool: t{step}}}}}\n")
+    return load(
+        folder, f"inputs: {{a: {{type: any, default: x}}}}\ntools: {{t: {tool}}}\nsteps: {{s: {{tool: t{step}}}}}\n"
+    )
 
 
 def test_parameters_go_where_they_belong(tmp_path: Path, server: Server) -> None:
@@ -144,7 +162,9 @@ def test_parameters_go_where_they_belong(tmp_path: Path, server: Server) -> None
     found = run(pipeline, a="../admin?x=1#y")
     assert found.output["query"] == {"fixed": ["1"], "q": ["x", "y"], "n": ["2"]}
     assert server.asked[0][1].startswith("/get/..%2Fadmin%3Fx%3D1%23y?")
-    pipeline = http(tmp_path, server, "/post", more=", method: POST, parameters: {a: any, b: text}", step=', a: "${inputs.a}", b: z')
+    pipeline = http(
+        tmp_path, server, "/post", more=", method: POST, parameters: {a: any, b: text}", step=', a: "${inputs.a}", b: z'
+    )
     assert run(pipeline, a={"deep": [1]}).output["body"] == {"a": {"deep": [1]}, "b": "z"}
     assert len(server.asked[-1][2]["idempotency-key"]) == 32
     assert "idempotency-key" not in server.asked[0][2]
@@ -171,14 +191,21 @@ def test_the_own_network_and_other_hosts_are_out_of_reach(tmp_path: Path, server
     with pytest.raises(RunFailed, match="may not speak to 127"):
         run(http(tmp_path, server, "/x", more=", hosts: [api.example.com]"))
     with pytest.raises(RunFailed, match="own network"):  # a name that leads there
-        run(load(tmp_path, f'tools: {{t: {{http: "http://localhost:{server.http.server_address[1]}/"}}}}\nsteps: {{s: {{tool: t}}}}\n'))
+        run(
+            load(
+                tmp_path,
+                f'tools: {{t: {{http: "http://localhost:{server.http.server_address[1]}/"}}}}\nsteps: '
+                f"{{s: {{tool: t}}}}\n",
+            )
+        )
     assert server.asked == []
 
 
 @pytest.mark.parametrize(
     "address",
     (
-        "127.0.0.1 10.1.2.3 192.168.0.1 172.16.0.1 169.254.169.254 0.0.0.0 100.64.0.1 224.0.0.1 ::1 fe80::1 fc00::1 ::ffff:10.0.0.1 "
+        "127.0.0.1 10.1.2.3 192.168.0.1 172.16.0.1 169.254.169.254 0.0.0.0 100.64.0.1 224.0.0.1 ::1 fe80::1 fc00::1 "
+        "::ffff:10.0.0.1 "
         "64:ff9b::a00:1 2002:a00:1:: :: x"
     ).split(),
 )
@@ -224,7 +251,12 @@ def test_an_openapi_document_in_a_file_is_checked_before_anything_runs(tmp_path:
     assert found.output == "/tickets/x%2Fy 4"
     assert [each[0] for each in server.asked] == ["GET", "POST"]
     assert server.asked[1][3] == {"state": "closed"}
-    wrong = {"tool: t.fnd, id: x": "E502", "tool: t.find": "E503", "tool: t.find, id: 3": "E503", "tool: t.find, id: x, depe: true": "E503"}
+    wrong = {
+        "tool: t.fnd, id: x": "E502",
+        "tool: t.find": "E503",
+        "tool: t.find, id: 3": "E503",
+        "tool: t.find, id: x, depe: true": "E503",
+    }
     for step, code in wrong.items():
         with pytest.raises(InvalidPipeline) as invalid:
             load(tmp_path, tools + f"steps: {{a: {{{step}}}}}\n")
@@ -234,8 +266,13 @@ def test_an_openapi_document_in_a_file_is_checked_before_anything_runs(tmp_path:
 
 
 def test_an_openapi_document_behind_an_address_is_read_when_it_is_needed(tmp_path: Path, server: Server) -> None:
-    text = f'env: {{T_URL: {{default: "{server.url}"}}}}\ntools: {{t: {{openapi: "${{env.T_URL}}/openapi.json", private: true, only: [find]}}}}\n'
-    pipeline = load(tmp_path, text + "steps: {a: {tool: t.find, id: x}, b: {tool: t.find, id: y}}\noutput: '${a.path}${b.path}'\n")
+    text = (
+        f'env: {{T_URL: {{default: "{server.url}"}}}}\ntools: '
+        f'{{t: {{openapi: "${{env.T_URL}}/openapi.json", private: true, only: [find]}}}}\n'
+    )
+    pipeline = load(
+        tmp_path, text + "steps: {a: {tool: t.find, id: x}, b: {tool: t.find, id: y}}\noutput: '${a.path}${b.path}'\n"
+    )
     assert server.asked == []
     assert run(pipeline).output == "/tickets/x/tickets/y"
     assert [each[1] for each in server.asked].count("/openapi.json") == 1
@@ -245,9 +282,11 @@ def test_an_openapi_document_behind_an_address_is_read_when_it_is_needed(tmp_pat
 
 SQL = """
 tools:
-  read: {sql: "sqlite:shop.db", query: "SELECT id, name FROM lamps WHERE name = :name OR :name = '*' ORDER BY id", gives: {type: array, items:
+  read: {sql: "sqlite:shop.db", query: "SELECT id, name FROM lamps WHERE name = :name OR :name = '*' ORDER BY id",
+      gives: {type: array, items:
     {type: object, properties: {id: {type: number}, name: {type: string}}, required: [id, name]}}}
-  write: {sql: "sqlite:shop.db", query: "INSERT INTO lamps (name) VALUES (:name)", writes: true, parameters: {name: text}}
+  write: {sql: "sqlite:shop.db", query: "INSERT INTO lamps (name) VALUES (:name)", writes: true,
+      parameters: {name: text}}
 """
 
 
@@ -261,7 +300,9 @@ def shop(folder: Path) -> sqlite3.Connection:
 
 def test_sql_binds_its_values(tmp_path: Path) -> None:
     db = shop(tmp_path)
-    pipeline = load(tmp_path, SQL + 'inputs: {n: text}\nsteps: {a: {tool: read, name: "${inputs.n}"}}\noutput: "${a[*].name}"\n')
+    pipeline = load(
+        tmp_path, SQL + 'inputs: {n: text}\nsteps: {a: {tool: read, name: "${inputs.n}"}}\noutput: "${a[*].name}"\n'
+    )
     assert run(pipeline, n="*").output == ["gale", "wick"]
     assert run(pipeline, n="x' OR '1'='1").output == []
     assert run(pipeline, n="'; DROP TABLE lamps; --").output == []
@@ -273,7 +314,7 @@ def test_sql_writes_once_for_each_step_of_a_run(tmp_path: Path) -> None:
     pipeline = load(tmp_path, SQL + "steps: {a: {tool: write, name: new}, b: {tool: write, name: new}}\n")
 
     async def go(id: str) -> None:
-        async with Host() as host:
+        async with Runtime() as host:
             await pipeline.run({}, host=host, id=id)
 
     for id in ("run_one", "run_one", "run_two"):
@@ -283,7 +324,10 @@ def test_sql_writes_once_for_each_step_of_a_run(tmp_path: Path) -> None:
 
 def test_sql_that_should_only_read_cannot_write(tmp_path: Path) -> None:
     shop(tmp_path)
-    text = 'tools: {t: {sql: "sqlite:shop.db", query: "WITH x AS (SELECT 1) INSERT INTO lamps (name) SELECT \'x\' FROM x"}}\nsteps: {a: {tool: t}}\n'
+    text = (
+        'tools: {t: {sql: "sqlite:shop.db", query: "WITH x AS (SELECT 1) INSERT INTO lamps (name) SELECT \'x\' FROM '
+        'x"}}\nsteps: {a: {tool: t}}\n'
+    )
     with pytest.raises(RunFailed, match=r"readonly|attempt to write"):
         run(load(tmp_path, text))
     with pytest.raises(InvalidPipeline, match="lies outside of the project"):
@@ -294,7 +338,13 @@ def test_a_query_without_end_is_interrupted(tmp_path: Path) -> None:
     shop(tmp_path)
     endless = "WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c) SELECT count(*) FROM c"
     with pytest.raises(RunFailed, match=r"took longer than 0\.2 s"):
-        run(load(tmp_path, f'tools: {{t: {{sql: "sqlite:shop.db", query: "{endless}", timeout: 200ms}}}}\nsteps: {{a: {{tool: t}}}}\n'))
+        run(
+            load(
+                tmp_path,
+                f'tools: {{t: {{sql: "sqlite:shop.db", query: "{endless}", timeout: 200ms}}}}\nsteps: '
+                f"{{a: {{tool: t}}}}\n",
+            )
+        )
 
 
 @pytest.mark.parametrize(
@@ -314,14 +364,17 @@ def test_parameters_of_a_statement(query: str, names: list[str], problem: str) -
 
 def test_python_functions_must_be_allowed(tmp_path: Path) -> None:
     (tmp_path / "own_tools.py").write_text(
-        "seen = []\ndef add(a: int, b: int = 2, *, idempotency_key: str = '') -> int:\n    seen.append(idempotency_key)\n    return a + b\n"
+        "seen = []\ndef add(a: int, b: int = 2, *, idempotency_key: str = '') -> int:\n    "
+        "seen.append(idempotency_key)\n    return a + b\n"
         "async def fail(x: str) -> str:\n    raise RuntimeError('no ' + x)\n"
     )
     sys.path.insert(0, str(tmp_path))
     tools = "tools: {add: {python: 'own_tools:add'}, fail: {python: 'own_tools:fail', changes: false}}\n"
     with pytest.raises(InvalidPipeline, match="--allow-python"):
         load(tmp_path, tools + "steps: {a: {tool: add, a: 1}}\n")
-    assert run(load(tmp_path, tools + "steps: {a: {tool: add, a: 1}}\noutput: ${a + 1}\n", allow_python=True)).output == 4
+    assert (
+        run(load(tmp_path, tools + "steps: {a: {tool: add, a: 1}}\noutput: ${a + 1}\n", allow_python=True)).output == 4
+    )
     import own_tools  # type: ignore[import-not-found]
 
     assert len(own_tools.seen[0]) == 32
@@ -339,7 +392,9 @@ def test_sql_on_postgres(tmp_path: Path, postgres_url: str) -> None:
     with psycopg.connect(postgres_url, autocommit=True) as db:
         db.execute("DROP TABLE IF EXISTS lamps_p")
         db.execute("DROP TABLE IF EXISTS orchestrator_done")
-        db.execute("CREATE TABLE lamps_p (id SERIAL PRIMARY KEY, name TEXT, price NUMERIC, since DATE DEFAULT '2026-01-02')")
+        db.execute(
+            "CREATE TABLE lamps_p (id SERIAL PRIMARY KEY, name TEXT, price NUMERIC, since DATE DEFAULT '2026-01-02')"
+        )
         text = f"""
 env: {{DB_P: {{default: "{postgres_url}", secret: true}}}}
 tools:
@@ -355,7 +410,7 @@ output: {{r: "${{r}}", w: "${{w.changed}}"}}
         pipeline = load(tmp_path, text)
 
         async def go() -> RunResult:
-            async with Host() as host:
+            async with Runtime() as host:
                 return await pipeline.run({}, host=host, id="run_same")
 
         for _ in range(2):

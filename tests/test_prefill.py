@@ -1,4 +1,7 @@
-"""The economics of reading: what is marked to be cached and when, what it costs, how long it takes, and what long prompts are cut to."""
+"""The economics of reading.
+
+What is marked to be cached and when, what it costs, how long it takes, and what long prompts are cut to.
+"""
 
 from __future__ import annotations
 
@@ -38,10 +41,17 @@ class Clock:
 
 def body(*texts: str, rules: str = RULES) -> dict[str, Any]:
     roles = ("user", "assistant")
-    return {"messages": [{"role": "system", "content": rules}, *({"role": roles[i % 2], "content": text} for i, text in enumerate(texts))]}
+    return {
+        "messages": [
+            {"role": "system", "content": rules},
+            *({"role": roles[i % 2], "content": text} for i, text in enumerate(texts)),
+        ]
+    }
 
 
-def memory(mode: Any = "auto", provider: str = "anthropic", profile: ModelProfile = SONNET) -> tuple[PrefixMemory, Clock]:
+def memory(
+    mode: Any = "auto", provider: str = "anthropic", profile: ModelProfile = SONNET
+) -> tuple[PrefixMemory, Clock]:
     clock = Clock()
     return PrefixMemory(PROVIDERS[provider], profile, mode, clock=clock), clock
 
@@ -107,7 +117,11 @@ def test_a_stated_lifetime_is_kept_and_off_is_off_and_own_marks_stay() -> None:
 
 def test_openai_gets_a_key_that_the_turns_of_a_conversation_share() -> None:
     prefixes, _ = memory(provider="openai")
-    first, second, other = prefixes.plan(body("hi")), prefixes.plan(body("hi", "hello", "and?")), prefixes.plan(body("bye"))
+    first, second, other = (
+        prefixes.plan(body("hi")),
+        prefixes.plan(body("hi", "hello", "and?")),
+        prefixes.plan(body("bye")),
+    )
     assert first is not None
     assert second is not None
     assert other is not None
@@ -127,7 +141,7 @@ def test_what_the_cache_holds_is_foreseen_and_forgotten() -> None:
 
 def test_a_model_that_holds_the_conversation_is_cheaper_and_quicker() -> None:
     fast = {"prefill_tokens_per_s": 2_000.0, "skill": 0.8}
-    holds, other = ModelProfile("holds", 1.0, 1.0, 0.1, **fast), ModelProfile("other", 0.9, 1.0, 0.09, **fast)  # type: ignore[arg-type]
+    holds, other = ModelProfile("holds", 1.0, 1.0, 0.1, **fast), ModelProfile("other", 0.9, 1.0, 0.09, **fast)
     route = choose([holds, other], {"holds": 0.9, "other": 0.9}, needs=Needs(10_000, cached_tokens={"holds": 9_000}))
     assert route.chosen == "holds"
     assert route.option("other").latency_s - route.option("holds").latency_s == pytest.approx(4.5)
@@ -149,9 +163,20 @@ def test_tokens_of_each_kind_at_their_own_price() -> None:
 
 def test_marks_reach_the_provider_and_what_they_cost_is_booked() -> None:
     async def play(sent: dict[str, Any], send: Any) -> None:
-        usage = {"input_tokens": 20, "cache_creation_input_tokens": 2300, "cache_read_input_tokens": 0, "output_tokens": 5}
-        usage["cache_creation"] = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 2300}  # type: ignore[assignment]
-        told = {"id": "m", "type": "message", "role": "assistant", "content": [{"type": "text", "text": "4"}], "stop_reason": "end_turn"}
+        usage = {
+            "input_tokens": 20,
+            "cache_creation_input_tokens": 2300,
+            "cache_read_input_tokens": 0,
+            "output_tokens": 5,
+        }
+        usage["cache_creation"] = {"ephemeral_5m_input_tokens": 0, "ephemeral_1h_input_tokens": 2300}
+        told = {
+            "id": "m",
+            "type": "message",
+            "role": "assistant",
+            "content": [{"type": "text", "text": "4"}],
+            "stop_reason": "end_turn",
+        }
         await reply(send, 200, {**told, "usage": usage})
 
     request = Request((Message("system", RULES), Message("user", "2 + 2?")), "2 + 2?", max_tokens=50)
@@ -176,14 +201,22 @@ def test_a_prefix_is_made_a_resource_of_gemini_once_and_its_making_is_booked() -
         if "ttl" in sent:
             await reply(send, 200, {"name": "cachedContents/abc", "usageMetadata": {"totalTokenCount": 2300}})
             return
-        usage = {"promptTokenCount": 2320, "cachedContentTokenCount": 2300, "candidatesTokenCount": 5, "totalTokenCount": 2325}
+        usage = {
+            "promptTokenCount": 2320,
+            "cachedContentTokenCount": 2300,
+            "candidatesTokenCount": 5,
+            "totalTokenCount": 2325,
+        }
         candidate = {"content": {"parts": [{"text": "4"}]}, "finishReason": "STOP"}
         await reply(send, 200, {"candidates": [candidate], "usageMetadata": usage})
 
     async def ask(url: str) -> list[Any]:
         backend = RemoteBackend(SONNET, provider="gemini", base_url=url, model="gemini-3-flash", cache="1h")
         done = [
-            await backend.complete(Request((Message("system", RULES), Message("user", f"{n} + 2?")), "?", max_tokens=50)) for n in range(3)
+            await backend.complete(
+                Request((Message("system", RULES), Message("user", f"{n} + 2?")), "?", max_tokens=50)
+            )
+            for n in range(3)
         ]
         await backend.aclose()
         return [one.usage for one in done]
@@ -193,7 +226,10 @@ def test_a_prefix_is_made_a_resource_of_gemini_once_and_its_making_is_booked() -
         first, second, third = asyncio.run(ask(url))
     assert provider.paths == ["/cachedContents", *["/models/gemini-3-flash:generateContent"] * 3]
     assert provider.bodies[0]["systemInstruction"]["parts"][0]["text"] == RULES
-    assert all(sent["cachedContent"] == "cachedContents/abc" and "systemInstruction" not in sent for sent in provider.bodies[1:])
+    assert all(
+        sent["cachedContent"] == "cachedContents/abc" and "systemInstruction" not in sent
+        for sent in provider.bodies[1:]
+    )
     assert first.cache_write_1h_tokens == 2300
     assert (second.cache_write_tokens, second.cached_tokens, third.prefill_tokens) == (0, 2300, 2320)
 
@@ -240,13 +276,20 @@ def test_prompts_of_one_length_teach_no_slope() -> None:
 
 
 def long_text() -> str:
-    paragraphs = [f"Paragraph {n} speaks of the weather in the month number {n} and of nothing else at all." * 4 for n in range(300)]
+    paragraphs = [
+        f"Paragraph {n} speaks of the weather in the month number {n} and of nothing else at all." * 4
+        for n in range(300)
+    ]
     paragraphs[170] = "The code that opens the vault of Aldermoor is 4417; nobody else knows."
     return "\n\n".join(paragraphs)
 
 
 def test_a_long_prompt_keeps_what_the_question_is_about() -> None:
-    messages = (Message("system", "Be brief."), Message("user", long_text()), Message("user", "Which code opens the vault of Aldermoor?"))
+    messages = (
+        Message("system", "Be brief."),
+        Message("user", long_text()),
+        Message("user", "Which code opens the vault of Aldermoor?"),
+    )
     cut = trimmed(messages, messages[-1].content, 4_000)
     assert estimate_prompt_tokens(cut.messages) <= 4_000
     assert cut.dropped_tokens > 10_000
@@ -265,7 +308,9 @@ def test_a_prompt_that_no_model_uses_well_is_cut_and_the_trace_says_so() -> None
 
     async def ask(url: str) -> Any:
         profile = ModelProfile("m", 1.0, 1.0, skill=0.9, context_tokens=100_000, effective_context_tokens=6_000)
-        async with Orchestrator({"m": RemoteBackend(profile, base_url=url)}, strategy="single", max_tokens=200) as orchestrator:
+        async with Orchestrator(
+            {"m": RemoteBackend(profile, base_url=url)}, strategy="single", max_tokens=200
+        ) as orchestrator:
             history = [Message("user", long_text()), Message("assistant", "Thank you.")]
             return await orchestrator.answer("Which code opens the vault of Aldermoor?", history=history)
 
@@ -279,7 +324,10 @@ def test_a_prompt_that_no_model_uses_well_is_cut_and_the_trace_says_so() -> None
 
 
 def test_under_a_deadline_only_what_is_quick_enough_is_chosen() -> None:
-    """Reading counts: the model that writes fast but reads slowly is too late for a long prompt, and quick enough for a short one."""
+    """Reading counts.
+
+    The model that writes fast but reads slowly is too late for a long prompt, and quick enough for a short one.
+    """
     slow = ModelProfile("slow", 0.1, 0.1, skill=0.95, ttft_s=0.2, tokens_per_s=1_000.0, prefill_tokens_per_s=500.0)
     quick = ModelProfile("quick", 9.0, 9.0, skill=0.95, ttft_s=0.2, tokens_per_s=1_000.0, prefill_tokens_per_s=50_000.0)
     long, short = (Message("user", "word " * 4_000), Message("assistant", "yes")), ()
@@ -316,9 +364,15 @@ def test_the_price_list_knows_steps_caches_and_windows() -> None:
 
     os.environ["ANTHROPIC_TEST_KEY"] = "x"
     profile = fleet_from_config(parse_config(text)).backends["m"].profile
-    assert (profile.input_usd_per_mtok, profile.cached_usd_per_mtok, profile.cache_write_usd_per_mtok) == (3.0, 0.3, 3.75)
+    assert (profile.input_usd_per_mtok, profile.cached_usd_per_mtok, profile.cache_write_usd_per_mtok) == (
+        3.0,
+        0.3,
+        3.75,
+    )
     assert profile.cache_write_1h_usd_per_mtok == 6.0
     assert profile.price_steps[0].above_tokens == 200_000
     assert profile.context_tokens == 200_000
-    stated = fleet_from_config(parse_config(text.replace("model:", "input_usd_per_mtok: 9, model:"))).backends["m"].profile
+    stated = (
+        fleet_from_config(parse_config(text.replace("model:", "input_usd_per_mtok: 9, model:"))).backends["m"].profile
+    )
     assert (stated.input_usd_per_mtok, stated.output_usd_per_mtok, stated.price_steps) == (9.0, 15.0, ())

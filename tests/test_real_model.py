@@ -1,4 +1,7 @@
-"""A real engine with a real model: llama.cpp's own server and SmolLM2-135M (`make real-model`). It tests the way to a model, not what it knows."""
+"""A real engine with a real model: llama.cpp's own server and SmolLM2-135M (`make real-model`).
+
+It tests the way to a model, not what it knows.
+"""
 
 from __future__ import annotations
 
@@ -32,11 +35,15 @@ def url() -> Iterator[str]:
 
 
 def asking(text: str, **fields: Any) -> Request:
-    return Request((Message("user", text),), text, **{"max_tokens": 12, "temperature": 0.0, "deadline_s": 120.0, **fields})
+    return Request(
+        (Message("user", text),), text, **{"max_tokens": 12, "temperature": 0.0, "deadline_s": 120.0, **fields}
+    )
 
 
 def backend(url: str) -> RemoteBackend:
-    return RemoteBackend(ModelProfile("smol", 0.0, 0.0, capabilities=frozenset({"json"})), provider="llamacpp", base_url=url)
+    return RemoteBackend(
+        ModelProfile("smol", 0.0, 0.0, capabilities=frozenset({"json"})), provider="llamacpp", base_url=url
+    )
 
 
 def test_answers_streams_usage_and_the_prefix_that_is_kept(url: str) -> None:
@@ -63,10 +70,17 @@ def test_answers_streams_usage_and_the_prefix_that_is_kept(url: str) -> None:
 def test_a_form_is_held_by_its_grammar_and_log_probabilities_decide(url: str) -> None:
     async def go() -> tuple[Completion, Any]:
         model = backend(url)
-        schema = {"type": "object", "properties": {"ok": {"type": "boolean"}}, "required": ["ok"], "additionalProperties": False}
+        schema = {
+            "type": "object",
+            "properties": {"ok": {"type": "boolean"}},
+            "required": ["ok"],
+            "additionalProperties": False,
+        }
         formed = await model.complete(asking("Is water wet? Answer in JSON.", schema=schema, max_tokens=20))
         async with Orchestrator({"smol": model}, memory=None) as engine:
-            decided = await engine.decide("The sky is blue.", {"colour": Question("Which colour?", "choice", {"blue": "", "red": ""})})
+            decided = await engine.decide(
+                "The sky is blue.", {"colour": Question("Which colour?", "choice", {"blue": "", "red": ""})}
+            )
         return formed, decided.answers["colour"].probabilities
 
     formed, probabilities = asyncio.run(go())
@@ -111,9 +125,9 @@ def test_the_router_learns_how_long_it_takes(url: str) -> None:
 
 def test_a_probe_measures_it(url: str) -> None:
     from orchestrator.budget import Budget, Ledger
-    from orchestrator.offline.probe import Point, Probe
+    from orchestrator.offline.probe import Probe, ProbePoint
 
-    points: list[Point] = []
+    points: list[ProbePoint] = []
 
     async def go() -> Probe:
         model = backend(url)
@@ -142,12 +156,17 @@ def test_the_gateway_in_front_of_it(url: str, tmp_path: Path) -> None:
             assert str(BUILD) not in answer.text
         asked = {"model": "smol", "max_tokens": 4, "messages": [{"role": "user", "content": "Say yes."}]}
         assert gateway.post("/v1/messages", asked).json()["content"][0]["text"].strip()
-        assert gateway.post("/v1/responses", {"model": "smol", "input": "Say yes.", "max_output_tokens": 16}).json()["status"]
+        assert gateway.post("/v1/responses", {"model": "smol", "input": "Say yes.", "max_output_tokens": 16}).json()[
+            "status"
+        ]
         too_long = gateway.chat("word " * 9_000, model="smol", max_tokens=4)
         assert (too_long.status_code, too_long.json()["error"]["code"]) == (400, "context_length_exceeded")
         assert gateway.chat("Say yes.", model="smol", max_tokens=4).status_code == 200
         question = {"q": {"type": "choice", "criteria": ["yes", "no"]}}
-        assert gateway.post("/v1/systemone", {"model": "smol", "state": "It rains.", "questions": question}).status_code == 200
+        assert (
+            gateway.post("/v1/systemone", {"model": "smol", "state": "It rains.", "questions": question}).status_code
+            == 200
+        )
 
 
 def test_the_demo_shows_it_and_says_what_it_cannot_do(url: str) -> None:

@@ -1,4 +1,6 @@
-"""Against servers that are not ours: Hugging Face's `transformers serve` with a tiny model of random weights, and LiteLLM's proxy in front of it.
+"""Against servers that are not ours.
+
+Hugging Face's `transformers serve` with a tiny model of random weights, and LiteLLM's proxy in front of it.
 
 `make servers` installs them into build/servers; without it these tests are skipped.
 """
@@ -36,7 +38,9 @@ ASKED = Request((Message("system", "Be brief."), Message("user", "hi")), "hi", m
 # What the tiny model reads: a byte is a token, and the template adds the roles.
 PROMPT_TOKENS = len("system: Be brief.\nuser: hi\nassistant:")
 
-pytestmark = pytest.mark.skipif(not (BIN.parent / ".ready").exists(), reason="make servers installs the servers that these tests run")
+pytestmark = pytest.mark.skipif(
+    not (BIN.parent / ".ready").exists(), reason="make servers installs the servers that these tests run"
+)
 
 
 def free_port() -> int:
@@ -51,7 +55,9 @@ def started(command: list[str], port: int, path: str, log: Path, **environment: 
     """A server that answers on `path`; its output goes to `log`."""
     quiet = {"HF_HUB_OFFLINE": "1", "NO_PROXY": "*", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "OMP_NUM_THREADS": "1"}
     with log.open("wb") as output:
-        server = subprocess.Popen(command, stdout=output, stderr=output, env={**os.environ, **quiet, **environment}, cwd=log.parent)
+        server = subprocess.Popen(
+            command, stdout=output, stderr=output, env={**os.environ, **quiet, **environment}, cwd=log.parent
+        )
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline and server.poll() is None:
         try:
@@ -70,7 +76,17 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("tiny")
     subprocess.run([BIN / "python", TINY, folder / "model"], check=True, capture_output=True, timeout=120)
     port = free_port()
-    command = [str(BIN / "transformers"), "serve", "model", "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
+    command = [
+        str(BIN / "transformers"),
+        "serve",
+        "model",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+        "--device",
+        "cpu",
+    ]
     server = started(command, port, "/health", folder / "log")
     yield f"http://127.0.0.1:{port}/v1"
     server.terminate()
@@ -84,7 +100,15 @@ def litellm(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
     listed = [{"model_name": "tiny", "litellm_params": {"model": "openai/model", "api_base": tiny, "api_key": "none"}}]
     settings = {"drop_params": True, "num_retries": 0, "telemetry": False}
     (folder / "config.yaml").write_text(yaml.safe_dump({"model_list": listed, "litellm_settings": settings}))
-    command = [str(BIN / "litellm"), "--config", str(folder / "config.yaml"), "--port", str(port), "--host", "127.0.0.1"]
+    command = [
+        str(BIN / "litellm"),
+        "--config",
+        str(folder / "config.yaml"),
+        "--port",
+        str(port),
+        "--host",
+        "127.0.0.1",
+    ]
     server = started(command, port, "/health/liveliness", folder / "log", LITELLM_MASTER_KEY=LITELLM_KEY)
     yield f"http://127.0.0.1:{port}/v1"
     server.terminate()
@@ -92,7 +116,9 @@ def litellm(tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str
 
 
 def backend(url: str, provider: str, model: str) -> RemoteBackend:
-    return RemoteBackend(ModelProfile("m", 1.0, 2.0), provider=provider, base_url=url, model=model, key=LITELLM_KEY, attempts=1)
+    return RemoteBackend(
+        ModelProfile("m", 1.0, 2.0), provider=provider, base_url=url, model=model, key=LITELLM_KEY, attempts=1
+    )
 
 
 async def both(asked: RemoteBackend, request: Request = ASKED) -> tuple[Completion, str, Completion, Ledger]:
@@ -133,7 +159,12 @@ def test_a_field_that_it_does_not_know_is_not_sent_and_would_be_refused(tiny: st
     async def chat(provider: str) -> Any:
         asked = backend(tiny, provider, "model")
         try:
-            body = {"messages": [{"role": "user", "content": "hi"}], "max_tokens": 4, "prompt_cache_key": "k", "unheard_of": 1}
+            body = {
+                "messages": [{"role": "user", "content": "hi"}],
+                "max_tokens": 4,
+                "prompt_cache_key": "k",
+                "unheard_of": 1,
+            }
             return await asked.chat(body)
         finally:
             await asked.aclose()
@@ -149,7 +180,8 @@ def test_it_decides_by_its_own_endpoint(tiny: str) -> None:
         asked = backend(tiny, "transformers", "model")
         try:
             return await decider_for(asked).decide(
-                "Pay now!", {"kind": Question("What is it?", "choice", {"bill": "asks for money", "news": "tells what is new"})}
+                "Pay now!",
+                {"kind": Question("What is it?", "choice", {"bill": "asks for money", "news": "tells what is new"})},
             )
         finally:
             await asked.aclose()
@@ -175,7 +207,9 @@ def test_a_stream_that_is_left_leaves_the_server_well(tiny: str) -> None:
 
 
 def test_through_litellms_proxy(litellm: str) -> None:
-    whole, text, streamed, ledger = asyncio.run(both(backend(litellm, "compatible", "tiny"), Request(ASKED.messages, "hi", max_tokens=12)))
+    whole, text, streamed, ledger = asyncio.run(
+        both(backend(litellm, "compatible", "tiny"), Request(ASKED.messages, "hi", max_tokens=12))
+    )
     assert whole.usage.prefill_tokens == PROMPT_TOKENS
     assert whole.usage.output_tokens == 12
     assert not whole.usage.estimated
@@ -206,7 +240,11 @@ def test_behind_our_gateway_by_openais_own_client(tiny: str, tmp_path: Path) -> 
     with running_gateway(tmp_path, models=models) as gateway:
         client = OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=0)
         stream = client.chat.completions.create(
-            model="tiny", messages=[{"role": "user", "content": "hi"}], max_tokens=9, stream=True, stream_options={"include_usage": True}
+            model="tiny",
+            messages=[{"role": "user", "content": "hi"}],
+            max_tokens=9,
+            stream=True,
+            stream_options={"include_usage": True},
         )
         chunks = list(stream)
         usage = next(chunk.usage for chunk in reversed(chunks) if chunk.usage is not None)

@@ -17,7 +17,11 @@ pa = pytest.importorskip("pyarrow")
 
 
 def write_fleet(
-    folder: Path, questions: list[dict[str, Any]], answers: list[dict[str, Any]], prices: dict[str, Any], task: str = "gsm"
+    folder: Path,
+    questions: list[dict[str, Any]],
+    answers: list[dict[str, Any]],
+    prices: dict[str, Any],
+    task: str = "gsm",
 ) -> Path:
     """A fleet of the recorded kind on disk."""
     import pyarrow.parquet as parquet
@@ -31,7 +35,10 @@ def write_fleet(
 
 @pytest.fixture
 def fleet(tmp_path: Path) -> Path:
-    questions = [{"query_id": "q1", "prompt": " 2 + 2? ", "gold": "4"}, {"query_id": "q2", "prompt": "3 + 3?", "gold": "6"}]
+    questions = [
+        {"query_id": "q1", "prompt": " 2 + 2? ", "gold": "4"},
+        {"query_id": "q2", "prompt": "3 + 3?", "gold": "6"},
+    ]
     answers = [
         {"query_id": q, "model": m, "output": text, "answer": "", "correct": 1, "input_tokens": 10, "output_tokens": n}
         for q, m, text, n in [("q1", "a", "It is 4", 4), ("q2", "a", "It is 6", 8), ("q1", "b", None, 0)]
@@ -46,7 +53,12 @@ def ask(backend: RecordedBackend, question: str) -> Any:
 def test_answers_come_back_word_for_word_with_their_tokens(fleet: Path) -> None:
     a, b = (RecordedBackend(model) for model in load_recorded(fleet, "gsm"))
     answer = ask(a, "2 + 2?")
-    assert (answer.text, answer.usage.prefill_tokens, answer.usage.output_tokens, answer.simulated) == ("It is 4", 10, 4, False)
+    assert (answer.text, answer.usage.prefill_tokens, answer.usage.output_tokens, answer.simulated) == (
+        "It is 4",
+        10,
+        4,
+        False,
+    )
     assert a.profile.output_tokens == 6.0
     assert a.profile.cost_usd(1_000_000, 1_000_000) == 3.0
     assert b.profile.cost_usd(1, 1) is None

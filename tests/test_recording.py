@@ -1,4 +1,7 @@
-"""The loop with every kind of action, what it records, and the recorded search played again; and all that can go wrong on the way."""
+"""The loop with every kind of action, what it records, and the recorded search played again.
+
+And all that can go wrong on the way.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,9 @@ class Judge:
         return Verdict(self.name, score, score > 0.5, "" if score > 0.5 else "too short", cost_usd=self._bills_usd)
 
 
-def ask(*models: Scripted, strategy: str | Strategy, question: str = "Describe the harbour.", **settings: Any) -> Answer:
+def ask(
+    *models: Scripted, strategy: str | Strategy, question: str = "Describe the harbour.", **settings: Any
+) -> Answer:
     fleet_settings = {name: settings.pop(name) for name in ("verifiers",) if name in settings}
     with Orchestrator({m.profile.name: m for m in models}, **fleet_settings) as orchestrator:
         return orchestrator.answer_sync(question, strategy=strategy, **settings)
@@ -80,8 +85,17 @@ def names(answer: Answer) -> list[str]:
 
 
 def criticised() -> tuple[Answer, str]:
-    writer, critic = Scripted("writer", LONG, LONG + ", with two boats.", skill=0.4), Scripted("critic", CRITIQUE, skill=0.4, price=50)
-    answer = ask(writer, critic, strategy="draft_critique_revise", criteria=["It names what floats there."], models=["writer", "critic"])
+    writer, critic = (
+        Scripted("writer", LONG, LONG + ", with two boats.", skill=0.4),
+        Scripted("critic", CRITIQUE, skill=0.4, price=50),
+    )
+    answer = ask(
+        writer,
+        critic,
+        strategy="draft_critique_revise",
+        criteria=["It names what floats there."],
+        models=["writer", "critic"],
+    )
     assert names(answer) == ["draft", "critique", "revise"]
     assert "It names what floats there." in critic.asked[0].messages[-1].content
     assert "It names no boat" in writer.asked[1].messages[-1].content
@@ -117,7 +131,9 @@ def grown() -> tuple[Answer, str]:
 
 
 def voted() -> tuple[Answer, str]:
-    answer = ask(Scripted("a", *["The answer is 7"] * 16), strategy="self_consistency", question="How many lamps are there?")
+    answer = ask(
+        Scripted("a", *["The answer is 7"] * 16), strategy="self_consistency", question="How many lamps are there?"
+    )
     return answer, "self_consistency"
 
 
@@ -162,11 +178,18 @@ def in_two_ways() -> tuple[Answer, str]:
 
 
 def unaffordable() -> tuple[Answer, str]:
-    models = [Scripted("dear", "The answer is 1", price=1e6, skill=0.99), Scripted("cheap", "The answer is 1", skill=0.6)]
-    return ask(*models, strategy="adaptive", question="How many lamps are there?", value_usd=1e6, budget=Budget(usd=0.1)), "adaptive"
+    models = [
+        Scripted("dear", "The answer is 1", price=1e6, skill=0.99),
+        Scripted("cheap", "The answer is 1", skill=0.6),
+    ]
+    return ask(
+        *models, strategy="adaptive", question="How many lamps are there?", value_usd=1e6, budget=Budget(usd=0.1)
+    ), "adaptive"
 
 
-@pytest.mark.parametrize("search", [criticised, combined, debated, grown, voted, bought, drawn_together, in_two_ways, unaffordable])
+@pytest.mark.parametrize(
+    "search", [criticised, combined, debated, grown, voted, bought, drawn_together, in_two_ways, unaffordable]
+)
 def test_a_recorded_search_is_played_again_to_the_same_end(search: Callable[[], tuple[Answer, str]]) -> None:
     answer, strategy = search()
     state, reason = played_again(answer, STRATEGIES[strategy])
@@ -210,7 +233,9 @@ def test_a_verifier_that_fails_is_booked_at_its_worst_case() -> None:
         async def verify(self, query: str, candidate: str) -> Verdict:
             raise RuntimeError("no connection")
 
-    assert ask(Scripted("a", LONG, price=0.0), strategy="single", verifiers=[Breaks(usd=0.25)]).cost_usd == pytest.approx(0.25)
+    assert ask(
+        Scripted("a", LONG, price=0.0), strategy="single", verifiers=[Breaks(usd=0.25)]
+    ).cost_usd == pytest.approx(0.25)
 
 
 def test_a_price_that_is_not_known_is_refused_under_a_money_limit_and_said_otherwise() -> None:
@@ -229,9 +254,9 @@ def test_a_composition_costs_what_its_parts_cost_and_what_was_called_free_is_boo
     composed = all_of(LengthVerifier(max_words=100), Judge(usd=0.002, bills_usd=0.001))
     assert price_of(composed, "", "") == 0.002
     assert ask(Scripted("a", LONG, price=0.0), strategy="single", verifiers=[composed]).cost_usd == pytest.approx(0.001)
-    assert ask(Scripted("a", LONG, price=0.0), strategy="single", verifiers=[Judge(usd=0.0, bills_usd=0.003)]).cost_usd == pytest.approx(
-        0.003
-    )
+    assert ask(
+        Scripted("a", LONG, price=0.0), strategy="single", verifiers=[Judge(usd=0.0, bills_usd=0.003)]
+    ).cost_usd == pytest.approx(0.003)
 
 
 def test_nothing_is_paid_for_a_candidate_that_a_free_check_ruled_out() -> None:
@@ -254,7 +279,10 @@ def test_it_abstains_when_it_may() -> None:
     assert (answer.abstained, answer.text) == (True, "")
     assert answer.candidates[0].text == "The answer is 7"
     assert not ask(
-        Scripted("a", "The answer is 7", skill=0.3), strategy="adaptive", question="How many lamps are there?", quality=0.99
+        Scripted("a", "The answer is 7", skill=0.3),
+        strategy="adaptive",
+        question="How many lamps are there?",
+        quality=0.99,
     ).abstained
 
 
@@ -290,7 +318,10 @@ def test_no_strategy_asks_for_ever(name: str) -> None:
         async def verify(self, query: str, candidate: str) -> Verdict:
             return Verdict(self.name, 0.0, False, f"wrong: {candidate[:20]}", decisive=True)
 
-    models = [Scripted("a", *[f"The answer is {n}" for n in range(200)]), Scripted("b", *[f"The answer is {n + 300}" for n in range(200)])]
+    models = [
+        Scripted("a", *[f"The answer is {n}" for n in range(200)]),
+        Scripted("b", *[f"The answer is {n + 300}" for n in range(200)]),
+    ]
     answer = ask(*models, strategy=name, verifiers=[Never()], value_usd=1e9)
     assert answer.confidence == 0.0
     assert len(answer.candidates) <= 40
@@ -347,7 +378,9 @@ def test_a_clock_that_jumps_never_makes_time_go_back() -> None:
     assert [trace.now_s() for _ in range(4)] == [5.0, 5.0, 5.0, 6.0]
 
 
-@pytest.mark.parametrize("settings", [{"value_usd": -1.0}, {"usd_per_second": float("nan")}, {"value_usd": float("inf")}])
+@pytest.mark.parametrize(
+    "settings", [{"value_usd": -1.0}, {"usd_per_second": float("nan")}, {"value_usd": float("inf")}]
+)
 def test_worths_that_are_no_money_are_refused(settings: dict[str, float]) -> None:
     with pytest.raises(InvalidQuery, match="number of dollars"):
         ask(Scripted("a", LONG), strategy="single", **settings)
@@ -359,7 +392,9 @@ def test_a_cancelled_search_pays_for_no_verdict_that_it_did_not_get() -> None:
             await asyncio.sleep(30)
             raise AssertionError("it was cancelled")
 
-    answer = ask(Scripted("a", LONG, price=0.0), strategy="single", verifiers=[Slow(usd=0.5)], budget=Budget(usd=1, seconds=3))
+    answer = ask(
+        Scripted("a", LONG, price=0.0), strategy="single", verifiers=[Slow(usd=0.5)], budget=Budget(usd=1, seconds=3)
+    )
     assert answer.cost_usd == pytest.approx(0.5)  # it may have been billed: the worst case is booked
     assert answer.text == LONG
 
@@ -374,7 +409,8 @@ def test_a_search_that_asks_nobody_is_an_error_that_says_why() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["I cannot write programs.", "```python\nprint(\n```", "```python\nraise ValueError\n```", "```python\nx = 1\n```"]
+    "text",
+    ["I cannot write programs.", "```python\nprint(\n```", "```python\nraise ValueError\n```", "```python\nx = 1\n```"],
 )
 def test_a_program_that_prints_nothing_is_no_answer_and_costs_none(text: str) -> None:
     answer = ask(Scripted("a", "The answer is 35", text), strategy="two_ways", question="How many?", quality=0.999)
@@ -388,5 +424,8 @@ def test_recorded_searches_teach_what_revisions_do() -> None:
     assert seen == [Revised("critique", False, True)]
     assert fit_revisions(seen * 200)["critique"].fixes > 0.9
     debate, strategy = debated()
-    kinds = {revised.kind for revised in revisions_in(played_again(debate, STRATEGIES[strategy])[0], lambda text: "7" in text)}
+    kinds = {
+        revised.kind
+        for revised in revisions_in(played_again(debate, STRATEGIES[strategy])[0], lambda text: "7" in text)
+    }
     assert kinds == {"debate"}

@@ -1,4 +1,7 @@
-"""Ranking by signs of relevance: each sign does what its name says, the index agrees with itself however it grew, and old memories are upgraded."""
+"""Ranking by signs of relevance.
+
+Each sign does what its name says, the index agrees with itself however it grew, and old memories are upgraded.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +58,9 @@ def test_every_sign_says_what_its_name_says() -> None:
 def test_an_answer_is_found_through_the_question_before_it() -> None:
     with Memory() as memory:
         chat(memory)
-        assert memory.recall("Where was the lost earring?", "chat").items[0].record.text.startswith("Yes, in the lining")
+        assert (
+            memory.recall("Where was the lost earring?", "chat").items[0].record.text.startswith("Yes, in the lining")
+        )
 
 
 def test_the_score_is_a_probability_that_does_not_depend_on_how_much_else_is_there() -> None:
@@ -65,7 +70,10 @@ def test_the_score_is_a_probability_that_does_not_depend_on_how_much_else_is_the
         with Memory() as memory:
             memory.remember("The spare key hangs behind the kitchen clock.")
             memory.remember_many(
-                [NewRecord(f"The {rng.choice(['boat', 'roof', 'bill'])} number {i} was painted grey.") for i in range(others)]
+                [
+                    NewRecord(f"The {rng.choice(['boat', 'roof', 'bill'])} number {i} was painted grey.")
+                    for i in range(others)
+                ]
             )
             scores.append([item.score for item in memory.recall("Where does the spare key hang?").items[:2]])
     assert all(0.1 < best < 1.0 for best, _ in scores)
@@ -110,7 +118,10 @@ def test_an_index_that_grew_in_pieces_equals_one_that_was_read_at_once(pieces: l
         grown = ScopeIndex(memory.store, scope, memory.encoder)
         for size in pieces:
             texts = [" ".join(rng.choice(words, 4)) + rng.choice(["?", ".", " 7."]) for _ in range(size)]
-            memory.remember_many([NewRecord(str(t), str(rng.choice(["A", "B"])), session=str(rng.choice(["x", "y"]))) for t in texts], "s")
+            memory.remember_many(
+                [NewRecord(str(t), str(rng.choice(["A", "B"])), session=str(rng.choice(["x", "y"]))) for t in texts],
+                "s",
+            )
             grown.refresh()
         whole = ScopeIndex(memory.store, scope, memory.encoder)
         whole.refresh()
@@ -118,7 +129,10 @@ def test_an_index_that_grew_in_pieces_equals_one_that_was_read_at_once(pieces: l
         everything = np.arange(len(whole))
         assert signals_of(grown, asked, everything) == pytest.approx(signals_of(whole, asked, everything), abs=1e-4)
         cosines = whole.vectors @ asked.vector
-        assert whole.cosines(asked.vector) == (pytest.approx(cosines.mean(), abs=1e-5), pytest.approx(cosines.std(), abs=1e-4))
+        assert whole.cosines(asked.vector) == (
+            pytest.approx(cosines.mean(), abs=1e-5),
+            pytest.approx(cosines.std(), abs=1e-4),
+        )
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(scope_index_module, "DIRECT", 0)
             grown.cosines(asked.vector)
@@ -174,7 +188,9 @@ def test_words_are_compared_by_their_stems() -> None:
 
 
 def test_packing_takes_what_brings_most_for_its_tokens() -> None:
-    long = "The ferry timetable, in full: " + ", ".join(f"{hour}:{minute:02d}" for hour in range(6, 22) for minute in (5, 35))
+    long = "The ferry timetable, in full: " + ", ".join(
+        f"{hour}:{minute:02d}" for hour in range(6, 22) for minute in (5, 35)
+    )
     with Memory() as memory:
         memory.remember(long)
         memory.remember("The ferry leaves at 19:40.")
@@ -196,7 +212,9 @@ def test_the_conversations_that_it_learns_from_are_sound() -> None:
 def test_what_was_said_at_the_time_asked_for_ranks_first() -> None:
     with Memory(clock=lambda: datetime(2025, 3, 20, tzinfo=UTC).timestamp()) as memory:
         for month in range(1, 13):
-            memory.remember(f"I repaired bicycle number {month}.", speaker="Piet", time=datetime(2024, month, 10, tzinfo=UTC))
+            memory.remember(
+                f"I repaired bicycle number {month}.", speaker="Piet", time=datetime(2024, month, 10, tzinfo=UTC)
+            )
         memory.remember("I repaired bicycle number 13.", speaker="Piet", time=datetime(2025, 3, 12, tzinfo=UTC))
         for query, expected in (("What did Piet repair in May 2024?", 5), ("What did Piet repair last week?", 13)):
             assert f"number {expected}." in memory.recall(query).items[0].record.text
@@ -205,13 +223,17 @@ def test_what_was_said_at_the_time_asked_for_ranks_first() -> None:
 
 def test_a_second_step_leads_from_what_is_found_first() -> None:
     filler = [NewRecord(f"Lamp {i} has a brass foot of {i} cm.", session="s1") for i in range(60)]
-    filler += [NewRecord(f"The boathouse has a {thing}.", session=thing) for thing in ("damp floor", "red key hook", "wide door")]
+    filler += [
+        NewRecord(f"The boathouse has a {thing}.", session=thing)
+        for thing in ("damp floor", "red key hook", "wide door")
+    ]
     first = NewRecord("The key of the boathouse is kept by Zebedee.", session="s2")
     second = NewRecord("Zebedee moved his workshop to Quay Street.", session="s3")
     with Memory() as memory:
         memory.remember_many([*filler, first, second])
         found = {
-            item.record.text: dict(item.signals)["linked"] for item in memory.recall("Who keeps the key of the boathouse?", limit=60).items
+            item.record.text: dict(item.signals)["linked"]
+            for item in memory.recall("Who keeps the key of the boathouse?", limit=60).items
         }
     assert found.pop(second.text) > 0.1
     assert max(found.values()) <= 0.1
@@ -231,7 +253,12 @@ def test_a_reranker_has_the_last_word_among_the_best() -> None:
 
 
 def test_diversity_passes_over_what_says_nothing_new() -> None:
-    texts = ["The safe is blue.", "The safe is light blue.", "The safe is dark blue.", "The safe stands behind the clock in Ghent."]
+    texts = [
+        "The safe is blue.",
+        "The safe is light blue.",
+        "The safe is dark blue.",
+        "The safe stands behind the clock in Ghent.",
+    ]
     with Memory() as memory:
         memory.remember_many([NewRecord(text) for text in texts])
         plain = [item.record.id for item in memory.recall("What is blue, the safe?", limit=4).items]

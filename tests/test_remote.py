@@ -1,4 +1,7 @@
-"""The OpenAI dialect against a real server that misbehaves: every failure is a typed error, and the ledger knows what may be billed."""
+"""The OpenAI dialect against a real server that misbehaves.
+
+Every failure is a typed error, and the ledger knows what may be billed.
+"""
 
 from __future__ import annotations
 
@@ -59,13 +62,21 @@ def test_a_whole_answer_with_its_usage() -> None:
     usage = {"prompt_tokens": 10, "completion_tokens": 5, "prompt_tokens_details": {"cached_tokens": 4}}
     with faulty_server(reply(200, completion("4", usage))) as server:
         answer = ask(server.url)
-    assert (answer.text, answer.usage.prefill_tokens, answer.usage.output_tokens, answer.usage.cached_tokens) == ("4", 10, 5, 4)
+    assert (answer.text, answer.usage.prefill_tokens, answer.usage.output_tokens, answer.usage.cached_tokens) == (
+        "4",
+        10,
+        5,
+        4,
+    )
     assert not answer.usage.estimated
     assert server.requests[0]["messages"] == [{"role": "user", "content": "What is 2 + 2?"}]
 
 
 def test_several_answers_to_one_prompt() -> None:
-    choices = [{"index": i, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"} for i, text in enumerate("456")]
+    choices = [
+        {"index": i, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+        for i, text in enumerate("456")
+    ]
     broken = [*choices, {"index": 3, "message": None}, "nonsense"]
     for told, usage in ((choices, {"prompt_tokens": 10, "completion_tokens": 3}), (broken, None)):
         with faulty_server(reply(200, {"choices": told, "usage": usage})) as server:
@@ -77,7 +88,12 @@ def test_several_answers_to_one_prompt() -> None:
 
 @pytest.mark.parametrize(
     "usage",
-    [{}, {"prompt_tokens": -1, "completion_tokens": 5}, {"prompt_tokens": "10", "completion_tokens": None}, {"prompt_tokens": True}],
+    [
+        {},
+        {"prompt_tokens": -1, "completion_tokens": 5},
+        {"prompt_tokens": "10", "completion_tokens": None},
+        {"prompt_tokens": True},
+    ],
 )
 def test_usage_that_cannot_be_true_is_estimated_and_says_so(usage: dict[str, Any]) -> None:
     with faulty_server(reply(200, completion("4", usage))) as server:
@@ -165,9 +181,18 @@ def test_the_key_appears_in_no_error_repr_log_or_trace(caplog: pytest.LogCapture
 @pytest.mark.parametrize(
     "events",
     [
-        (chunk("The answer "), chunk("is 4"), chunk(finish="stop"), chunk(usage={"prompt_tokens": 9, "completion_tokens": 4}), END),
+        (
+            chunk("The answer "),
+            chunk("is 4"),
+            chunk(finish="stop"),
+            chunk(usage={"prompt_tokens": 9, "completion_tokens": 4}),
+            END,
+        ),
         (chunk("The answer is 4"), chunk(finish="stop", usage={"prompt_tokens": 9, "completion_tokens": 4}), END),
-        (b": keep-alive\n\n", chunk("The answer is 4", finish="stop", usage={"prompt_tokens": 9, "completion_tokens": 4})),
+        (
+            b": keep-alive\n\n",
+            chunk("The answer is 4", finish="stop", usage={"prompt_tokens": 9, "completion_tokens": 4}),
+        ),
     ],
 )
 def test_a_stream_in_any_of_the_usual_forms(events: tuple[bytes, ...]) -> None:
@@ -190,7 +215,9 @@ def test_a_stream_in_any_of_the_usual_forms(events: tuple[bytes, ...]) -> None:
         (),
     ],
 )
-def test_a_stream_that_breaks_off_is_an_error_that_may_be_billed_and_what_was_read_stays_read(events: tuple[bytes, ...]) -> None:
+def test_a_stream_that_breaks_off_is_an_error_that_may_be_billed_and_what_was_read_stays_read(
+    events: tuple[bytes, ...],
+) -> None:
     with faulty_server(stream(*events)) as server:
         texts, answer, error = read_stream(server.url)
     assert answer is None

@@ -1,4 +1,7 @@
-"""Breakers, limits, retry budgets, hedges and replicas: the decisions by a manual clock, the whole over real sockets."""
+"""Breakers, limits, retry budgets, hedges and replicas.
+
+The decisions by a manual clock, the whole over real sockets.
+"""
 
 from __future__ import annotations
 
@@ -345,7 +348,7 @@ def test_affinity_reads_more_from_the_servers_caches_than_chance_does() -> None:
         backend = RemoteBackend(PROFILE, replicas=[Replica(url) for url in urls])
         rng = random.Random(5)
         if not affinity:
-            backend.upstream.replicas.choose = lambda body, **_: rng.choice(backend.upstream.replicas.all)  # type: ignore[method-assign]
+            backend.upstream.replicas.choose = lambda body, **_: rng.choice(backend.upstream.replicas.all)
         turns = [(number, turn) for turn in range(5) for number in range(30)]
         for number, turn in turns:
             await backend.chat(conversation(number, turn))

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.router import Constraints, Learner, ModelProfile, Needs, Outcome, Preference, Router, SuccessModel, reliability_weight
+from orchestrator.router import (
+    Constraints,
+    Learner,
+    ModelProfile,
+    Needs,
+    Outcome,
+    Preference,
+    Router,
+    SuccessModel,
+    reliability_weight,
+)
 from orchestrator.router.calibration import fit_logistic, sigmoid
 from orchestrator.router.features.features import SURFACE, clean, grams, surface, words_of
 from orchestrator.router.learning.train import train
@@ -52,8 +62,13 @@ def test_hard_constraints(needs: Needs | None, constraints: Constraints | None, 
     assert {o.model for o in route.usable} == {o.model for o in route.options if not o.excluded}
 
 
-@given(st.lists(st.tuples(st.floats(0.001, 1), st.floats(0, 50), st.floats(0, 50)), min_size=1, max_size=6), st.floats(0, 1))
-def test_no_adequate_model_is_cheaper_than_the_chosen_one(models: list[tuple[float, float, float]], quality: float) -> None:
+@given(
+    st.lists(st.tuples(st.floats(0.001, 1), st.floats(0, 50), st.floats(0, 50)), min_size=1, max_size=6),
+    st.floats(0, 1),
+)
+def test_no_adequate_model_is_cheaper_than_the_chosen_one(
+    models: list[tuple[float, float, float]], quality: float
+) -> None:
     profiles = [ModelProfile(f"m{i}", price_in, price_out) for i, (_, price_in, price_out) in enumerate(models)]
     route = choose(profiles, {f"m{i}": p for i, (p, _, _) in enumerate(models)}, quality=quality)
     assert route.chosen is not None
@@ -86,7 +101,8 @@ def test_an_unknown_model_starts_from_its_stated_skill_or_from_the_model_it_is_l
     assert p == pytest.approx({"a": 0.6, "b": 0.9, "c": 0.7})
     pretrained = Router().success
     like = pretrained.predict(
-        "Why is the sky blue?", [ModelProfile("mine", like="gpt-4o-mini-2024-07-18"), ModelProfile("gpt-4o-mini-2024-07-18")]
+        "Why is the sky blue?",
+        [ModelProfile("mine", like="gpt-4o-mini-2024-07-18"), ModelProfile("gpt-4o-mini-2024-07-18")],
     )
     assert like["mine"] == like["gpt-4o-mini-2024-07-18"]
 
@@ -196,11 +212,15 @@ GOOD, BAD = ModelProfile("good"), ModelProfile("bad")
 
 def test_training_learns_which_model_is_better_at_what_and_survives_saving(tmp_path: Path) -> None:
     model = train(synthetic_outcomes(300), buckets=1 << 12)
-    sum_, poem = model.predict_many(["Add 31 to 44 and give the total.", "Write a poem about the wind and night 12."], [GOOD, BAD])
+    sum_, poem = model.predict_many(
+        ["Add 31 to 44 and give the total.", "Write a poem about the wind and night 12."], [GOOD, BAD]
+    )
     assert sum_[0] > 0.8 > 0.5 > sum_[1]
     assert poem[1] > 0.75 > 0.6 > poem[0]
     model.save(tmp_path)
-    assert SuccessModel.load(tmp_path).predict_many(["Add 31 to 44 and give the total."], [GOOD, BAD])[0] == pytest.approx(sum_, abs=5e-3)
+    assert SuccessModel.load(tmp_path).predict_many(["Add 31 to 44 and give the total."], [GOOD, BAD])[
+        0
+    ] == pytest.approx(sum_, abs=5e-3)
 
 
 def test_a_query_unlike_all_that_was_trained_on_is_judged_by_skill_alone() -> None:
@@ -314,7 +334,8 @@ def test_a_logistic_fit_finds_the_coefficients_that_made_the_data() -> None:
 
 
 @pytest.mark.parametrize(
-    "field", [{"input_usd_per_mtok": -1.0}, {"output_usd_per_mtok": float("nan")}, {"skill": 1.0}, {"tokens_per_s": 0.0}]
+    "field",
+    [{"input_usd_per_mtok": -1.0}, {"output_usd_per_mtok": float("nan")}, {"skill": 1.0}, {"tokens_per_s": 0.0}],
 )
 def test_impossible_profiles_are_refused(field: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="model 'm'"):

@@ -15,7 +15,7 @@ from orchestrator.router import ModelProfile, Outcome, Router, SuccessModel, cho
 from orchestrator.router.features.conversation import judged_text, without_wrappers
 from orchestrator.router.learning.explore import explore
 from orchestrator.router.learning.outcomes import LogError, read_log
-from orchestrator.router.learning.replay import Decision, replay
+from orchestrator.router.learning.replay import ReplayedDecision, replay
 from orchestrator.router.learning.train import train
 from orchestrator.router.speed import Speed
 
@@ -33,13 +33,17 @@ def test_a_short_ask_that_refers_back_is_judged_with_what_it_refers_to(ask: str)
     assert judged.endswith(ask)
 
 
-@pytest.mark.parametrize("ask", ["What is the capital of France?", "Write a poem about the sea and the wind over the harbour tonight."])
+@pytest.mark.parametrize(
+    "ask", ["What is the capital of France?", "Write a poem about the sea and the wind over the harbour tonight."]
+)
 def test_a_self_contained_ask_stands_for_itself(ask: str) -> None:
     assert judged_text(ask, PLAN) == ask
 
 
 def test_boilerplate_around_an_ask_does_not_count() -> None:
-    tools = "<tools>" + json.dumps([{"name": f"tool{i}", "description": "does a thing"} for i in range(200)]) + "</tools>"
+    tools = (
+        "<tools>" + json.dumps([{"name": f"tool{i}", "description": "does a thing"} for i in range(200)]) + "</tools>"
+    )
     assert judged_text(f"{tools}\nhi there") == "hi there"
     assert judged_text("hi there", [("system", "x" * 100_000)]) == "hi there"
     assert judged_text("hi there", [("system", "<tools>" + "x" * 100_000 + "</tools>")]) == "hi there"
@@ -61,12 +65,18 @@ def write(path: Path, text: str) -> Path:
 
 
 def test_logs_of_every_form_give_the_same_outcomes(tmp_path: Path) -> None:
-    flat = write(tmp_path / "flat.jsonl", '{"query": "q", "model": "a", "score": 1}\n\n{"prompt": "q", "model": "b", "score": 0.5}\n')
+    flat = write(
+        tmp_path / "flat.jsonl",
+        '{"query": "q", "model": "a", "score": 1}\n\n{"prompt": "q", "model": "b", "score": 0.5}\n',
+    )
     nested = write(
-        tmp_path / "n.jsonl", '{"messages": [{"role": "user", "content": "q"}], "outcomes": {"a": {"score": 1}, "b": 0.5, "c": null}}\n'
+        tmp_path / "n.jsonl",
+        '{"messages": [{"role": "user", "content": "q"}], "outcomes": {"a": {"score": 1}, "b": 0.5, "c": null}}\n',
     )
     wide = write(tmp_path / "wide.csv", "prompt,a,b,a|total_cost,eval_name\nq,True,0.5,0.001,x\n")
-    records = write(tmp_path / "r.json", json.dumps({"model_name": "a", "records": [{"origin_query": "q", "score": 1.0}]}))
+    records = write(
+        tmp_path / "r.json", json.dumps({"model_name": "a", "records": [{"origin_query": "q", "score": 1.0}]})
+    )
     expected = {("q", "a", 1.0), ("q", "b", 0.5)}
     for path in (flat, nested, wide):
         assert {(o.query, o.model, o.score) for o in read_log(path).outcomes} == expected
@@ -92,7 +102,9 @@ def test_a_graders_reliability_becomes_a_weight(tmp_path: Path) -> None:
     assert log.outcomes[0].weight == pytest.approx(0.64)
     for stated in ("0.5", "2", '"sure"'):
         with pytest.raises(LogError, match="reliability"):
-            read_log(write(tmp_path / "l.jsonl", f'{{"query": "q", "model": "m", "score": 1, "reliability": {stated}}}\n'))
+            read_log(
+                write(tmp_path / "l.jsonl", f'{{"query": "q", "model": "m", "score": 1, "reliability": {stated}}}\n')
+            )
 
 
 @pytest.mark.parametrize(
@@ -100,7 +112,11 @@ def test_a_graders_reliability_becomes_a_weight(tmp_path: Path) -> None:
     [
         ("a.jsonl", "{broken\n", "a.jsonl:1: not JSON"),
         ("a.jsonl", "[]\n", "a.jsonl:1: not a JSON object"),
-        ("a.jsonl", '{"query": "q", "model": "m", "score": 1}\n{"query": "q", "model": "m", "score": NaN}\n', "a.jsonl:2"),
+        (
+            "a.jsonl",
+            '{"query": "q", "model": "m", "score": 1}\n{"query": "q", "model": "m", "score": NaN}\n',
+            "a.jsonl:2",
+        ),
         ("a.jsonl", '{"query": "q", "model": "m", "score": 7}\n', "not a number in"),
         ("a.jsonl", '{"model": "m", "score": 1}\n', "no text under"),
         ("a.jsonl", "", "holds no rows"),
@@ -113,7 +129,7 @@ def test_logs_that_cannot_be_read_say_where(tmp_path: Path, name: str, content: 
         read_log(write(tmp_path / name, content))
 
 
-def logged(n: int, seed: int) -> list[Decision]:
+def logged(n: int, seed: int) -> list[ReplayedDecision]:
     """A policy that explores: `a` with probability 0.7, `b` else. `b` is right more often, and dearer."""
     rng = np.random.default_rng(seed)
     decisions = []
@@ -121,7 +137,13 @@ def logged(n: int, seed: int) -> list[Decision]:
         model = "a" if rng.random() < 0.7 else "b"
         p = {"a": 0.6, "b": 0.8}[model]
         decisions.append(
-            Decision(f"q{number}", model, 0.7 if model == "a" else 0.3, float(rng.random() < p), {"a": 0.001, "b": 0.01}[model])
+            ReplayedDecision(
+                f"q{number}",
+                model,
+                0.7 if model == "a" else 0.3,
+                float(rng.random() < p),
+                {"a": 0.001, "b": 0.01}[model],
+            )
         )
     return decisions
 
@@ -143,7 +165,7 @@ def test_replay_refuses_logs_without_propensities() -> None:
         replay([], lambda _: "a", lambda *_: 0.5, lambda *_: 0.0)
     for propensity in (0.0, 1.5, float("nan")):
         with pytest.raises(ValueError, match="propensity"):
-            replay([Decision("q", "a", propensity, 1.0, 0.0)], lambda _: "a", lambda *_: 0.5, lambda *_: 0.0)
+            replay([ReplayedDecision("q", "a", propensity, 1.0, 0.0)], lambda _: "a", lambda *_: 0.5, lambda *_: 0.0)
 
 
 def test_speed_moves_from_the_profile_to_what_is_observed_and_forgets() -> None:
@@ -187,17 +209,24 @@ def test_exploration_is_bounded_and_its_propensities_are_true() -> None:
 
 def test_a_configuration_is_replayed_on_logged_decisions(tmp_path: Path) -> None:
     config = "models:\n  a: {provider: simulated, skill: 0.55, input_usd_per_mtok: 0.1, output_usd_per_mtok: 0.1}\n"
-    config += "  b: {provider: simulated, skill: 0.9, input_usd_per_mtok: 9, output_usd_per_mtok: 9}\nmemory: null\nquality: 0.999\n"
+    config += (
+        "  b: {provider: simulated, skill: 0.9, input_usd_per_mtok: 9, output_usd_per_mtok: 9}\nmemory: "
+        "null\nquality: 0.999\n"
+    )
     write(tmp_path / "new.yaml", config)
     lines = [
-        json.dumps({"query": d.query, "model": d.model, "propensity": d.propensity, "score": d.score, "cost_usd": d.cost_usd})
+        json.dumps(
+            {"query": d.query, "model": d.model, "propensity": d.propensity, "score": d.score, "cost_usd": d.cost_usd}
+        )
         for d in logged(600, 1)
     ]
     log = write(tmp_path / "log.jsonl", "\n".join(lines))
     done = CliRunner().invoke(main, ["replay", str(log), "--policy", str(tmp_path / "new.yaml"), "--json"])
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
-    assert found["quality"]["low"] <= 0.8 <= found["quality"]["high"]  # the policy always takes `b`, which is right on 80 %
+    assert (
+        found["quality"]["low"] <= 0.8 <= found["quality"]["high"]
+    )  # the policy always takes `b`, which is right on 80 %
     assert found["logged_quality"] == pytest.approx(0.66, abs=0.06)
     assert "interval" in CliRunner().invoke(main, ["replay", str(log), "--policy", str(tmp_path / "new.yaml")]).stdout
     broken = write(tmp_path / "broken.jsonl", '{"query": "q", "model": "a", "score": 1, "cost_usd": 0}')
@@ -219,9 +248,16 @@ def lengths_log(n: int) -> list[Outcome]:
     outcomes = []
     for number in range(n):
         essay = number % 2 == 0
-        query = f"Write an essay about topic {number} and explain every detail of it." if essay else f"What is {number} plus 7?"
+        query = (
+            f"Write an essay about topic {number} and explain every detail of it."
+            if essay
+            else f"What is {number} plus 7?"
+        )
         tokens = (600.0 if essay else 30.0) * float(rng.uniform(0.8, 1.25))
-        outcomes += [Outcome(query, "brief", 1.0, output_tokens=tokens), Outcome(query, "wordy", 1.0, output_tokens=2 * tokens)]
+        outcomes += [
+            Outcome(query, "brief", 1.0, output_tokens=tokens),
+            Outcome(query, "wordy", 1.0, output_tokens=2 * tokens),
+        ]
         outcomes.append(Outcome(query, "silent", 1.0))
     return outcomes
 
@@ -233,7 +269,8 @@ def test_expected_lengths_follow_the_query_and_the_model_and_move_the_price(tmp_
     for success in (model, SuccessModel.load(tmp_path)):
         router = Router(success)
         essay, sum_ = (
-            router.route(q, fleet) for q in ("Write an essay about topic 7 and explain every detail of it.", "What is 3 plus 7?")
+            router.route(q, fleet)
+            for q in ("Write an essay about topic 7 and explain every detail of it.", "What is 3 plus 7?")
         )
         costs = {o.model: o.cost_usd * 1e6 for o in essay.options if o.cost_usd is not None}
         assert costs["brief"] == pytest.approx(600, rel=0.3)
@@ -250,7 +287,9 @@ def test_too_few_or_meaningless_lengths_leave_the_profiles_own() -> None:
     noise = [Outcome(f"question number {i}?", "m", 1.0, output_tokens=float(rng.uniform(50, 500))) for i in range(100)]
     lengths = train(noise, buckets=1 << 8).lengths
     assert lengths is not None
-    assert np.abs(lengths.weights).max() < 0.05  # nothing to be learned from the query: every one is about as long as the mean
+    assert (
+        np.abs(lengths.weights).max() < 0.05
+    )  # nothing to be learned from the query: every one is about as long as the mean
 
 
 @pytest.mark.parametrize("tokens", ["-1", '"many"', "1e999"])

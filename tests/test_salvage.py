@@ -19,10 +19,15 @@ RECORDS = 2_000
 
 def memory_file(path: Path) -> dict[str, set[str]]:
     """A memory of two scopes; returns their texts."""
-    texts = {scope: {f"the lamp number {i} of {scope} hangs in room {i % 7}" for i in range(RECORDS // 2)} for scope in ("ann", "bob")}
+    texts = {
+        scope: {f"the lamp number {i} of {scope} hangs in room {i % 7}" for i in range(RECORDS // 2)}
+        for scope in ("ann", "bob")
+    }
     with Memory(path, encoder=HashingEncoder(32)) as memory:
         for scope, own in texts.items():
-            memory.remember_many([NewRecord(text, "Ann", datetime(2025, 1, 1, tzinfo=UTC)) for text in sorted(own)], scope)
+            memory.remember_many(
+                [NewRecord(text, "Ann", datetime(2025, 1, 1, tzinfo=UTC)) for text in sorted(own)], scope
+            )
     return texts
 
 
@@ -76,7 +81,10 @@ def test_a_damaged_memory_says_how_to_save_what_is_left(tmp_path: Path) -> None:
     path = tmp_path / "m.db"
     memory_file(path)
     damage(path, 0, pages=6)
-    with Memory(path, encoder=HashingEncoder(32)) as memory, pytest.raises(StoreError, match=r"orchestrator salvage .*m\.db --into"):
+    with (
+        Memory(path, encoder=HashingEncoder(32)) as memory,
+        pytest.raises(StoreError, match=r"orchestrator salvage .*m\.db --into"),
+    ):
         [memory.recall("lamp 3", scope) for scope in ("ann", "bob")]
     done = CliRunner().invoke(main, ["salvage", str(path), "--into", str(tmp_path / "new.db"), "--json"])
     assert done.exit_code == 0, done.output

@@ -1,4 +1,7 @@
-"""Several drafts of one model: all at once, or until an answer is settled; and verifiers that misbehave cost nothing but their opinion."""
+"""Several drafts of one model: all at once, or until an answer is settled.
+
+And verifiers that misbehave cost nothing but their opinion.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,9 @@ class Judge:
         return await found if asyncio.iscoroutine(found) else found
 
 
-def answer(backend: Scripted, strategy: Any, *, quality: float = 0.999, verifiers: Sequence[Any] = (), **settings: Any) -> Answer:
+def answer(
+    backend: Scripted, strategy: Any, *, quality: float = 0.999, verifiers: Sequence[Any] = (), **settings: Any
+) -> Answer:
     async def run() -> Answer:
         async with Orchestrator({"m": backend}, verifiers=verifiers) as orchestrator:
             return await orchestrator.answer("How many lamps are lit?", strategy=strategy, quality=quality, **settings)
@@ -89,7 +94,8 @@ def test_free_text_cannot_be_counted() -> None:
 
 
 @pytest.mark.parametrize(
-    ("leader", "second", "expected"), [(0, 0, 0.5), (1, 0, 0.75), (3, 0, 0.9375), (4, 0, 0.96875), (6, 1, 0.96484375), (5, 5, 0.5)]
+    ("leader", "second", "expected"),
+    [(0, 0, 0.5), (1, 0, 0.75), (3, 0, 0.9375), (4, 0, 0.96875), (6, 1, 0.96484375), (5, 5, 0.5)],
 )
 def test_how_sure_a_lead_is(leader: int, second: int, expected: float) -> None:
     assert p_stays_ahead(leader, second) == pytest.approx(expected)

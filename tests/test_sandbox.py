@@ -1,4 +1,7 @@
-"""Foreign code: what it may do works, what it may not do fails, and whatever it does, the next program is none the worse."""
+"""Foreign code.
+
+What it may do works, what it may not do fails, and whatever it does, the next program is none the worse.
+"""
 
 from __future__ import annotations
 
@@ -34,19 +37,25 @@ def run_all(programs: Sequence[str], limits: Limits = SHORT, level: Level | None
 
 ALLOWED = {
     "arithmetic": "print(17 * 23)",
-    "imports": "import json, re, math, decimal, fractions, statistics, dataclasses, enum, bisect; print(json.dumps([math.pi]))",
-    "files in its folder": "open('a.txt', 'w').write('hi'); import os; os.mkdir('d'); os.rename('a.txt', 'd/b'); print(open('d/b').read())",
+    "imports": "import json, re, math, decimal, fractions, statistics, dataclasses, enum, bisect; "
+    "print(json.dumps([math.pi]))",
+    "files in its folder": "open('a.txt', 'w').write('hi'); import os; os.mkdir('d'); os.rename('a.txt', 'd/b'); "
+    "print(open('d/b').read())",
     "temporary files": "import tempfile; f = tempfile.TemporaryFile('w+'); f.write('x'); f.seek(0); print(f.read())",
     "threads": "import threading; t = threading.Thread(target=print, args=('from a thread',)); t.start(); t.join()",
     "event loops": "import asyncio; print(asyncio.run(asyncio.sleep(0.01, 'awake')))",
-    "random numbers": "import random, secrets, uuid; print(random.random() < 1, len(secrets.token_hex()), uuid.uuid4().version)",
+    "random numbers": "import random, secrets, uuid; print(random.random() < 1, len(secrets.token_hex()), "
+    "uuid.uuid4().version)",
     "time": "import time, datetime; time.sleep(0.01); print(datetime.date.today().year > 2000)",
-    "its own signals": "import signal, os; signal.signal(signal.SIGUSR1, lambda *_: print('signal')); os.kill(os.getpid(), signal.SIGUSR1)",
+    "its own signals": "import signal, os; signal.signal(signal.SIGUSR1, lambda *_: print('signal')); "
+    "os.kill(os.getpid(), signal.SIGUSR1)",
     "deep recursion": "import sys; sys.setrecursionlimit(5000); f = lambda n: n and 1 + f(n - 1); print(f(3000))",
 }
 
 
-needs_bubblewrap = pytest.mark.skipif(not has_bubblewrap(), reason="bubblewrap is not installed, or may not make namespaces here")
+needs_bubblewrap = pytest.mark.skipif(
+    not has_bubblewrap(), reason="bubblewrap is not installed, or may not make namespaces here"
+)
 
 
 @pytest.mark.parametrize("level", [None, pytest.param("bubblewrap", marks=needs_bubblewrap)])
@@ -67,15 +76,18 @@ ATTEMPTS = {
     "climb out of its folder": "print('ESCAPED', open('../../../../etc/hostname').read())",
     "other folders in tmp": "import os, tempfile; print('ESCAPED', os.listdir(os.path.dirname(os.getcwd())))",
     "write into tmp": "open('/tmp/sandbox-escaped', 'w').write('x'); print('ESCAPED')",
-    "write into the installation": "import os; open(os.path.join(os.path.dirname(os.__file__), 'evil.py'), 'w'); print('ESCAPED')",
+    "write into the installation": "import os; open(os.path.join(os.path.dirname(os.__file__), 'evil.py'), 'w'); "
+    "print('ESCAPED')",
     "change the sandbox": "import confine; open(confine.__file__, 'a').write('#'); print('ESCAPED')",
     "processes of others": "import os; print('ESCAPED', os.listdir('/proc'))",
     "memory of the parent": "import os; open(f'/proc/{os.getppid()}/mem', 'rb'); print('ESCAPED')",
     "pipes of the parent": "import os; os.open(f'/proc/{os.getppid()}/fd/1', os.O_WRONLY); print('ESCAPED')",
     "environment of the parent": "import os; print('ESCAPED', open(f'/proc/{os.getppid()}/environ').read())",
-    "secrets in its environment": "import os; s = [k for k in os.environ if 'SECRET' in k or 'KEY' in k or 'TOKEN' in k]; assert s; print('ESCAPED')",
+    "secrets in its environment": "import os; s = [k for k in os.environ if 'SECRET' in k or 'KEY' in k or 'TOKEN' in "
+    "k]; assert s; print('ESCAPED')",
     "a network socket": "import socket; socket.create_connection(('127.0.0.1', PORT), 1); print('ESCAPED')",
-    "a datagram": "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', PORT)); print('ESCAPED')",
+    "a datagram": "import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', PORT)); "
+    "print('ESCAPED')",
     "a unix socket": "import socket; socket.socket(socket.AF_UNIX).connect('/run/x'); print('ESCAPED')",
     "a raw socket": "import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1); print('ESCAPED')",
     "a netlink socket": "import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0); print('ESCAPED')",
@@ -87,30 +99,38 @@ ATTEMPTS = {
     "exec": "import os; os.execv('/bin/echo', ['echo', 'ESCAPED'])",
     "posix_spawn": "import os; os.posix_spawn('/bin/echo', ['echo', 'x'], {}); print('ESCAPED')",
     "multiprocessing": "import multiprocessing as m; p = m.Process(target=print); p.start(); print('ESCAPED')",
-    "clone by number": "import ctypes; r = ctypes.CDLL(None).syscall(56, 17, 0, 0, 0, 0); assert r >= 0; print('ESCAPED')",
+    "clone by number": "import ctypes; r = ctypes.CDLL(None).syscall(56, 17, 0, 0, 0, 0); assert r >= 0; "
+    "print('ESCAPED')",
     "vfork by number": "import ctypes; r = ctypes.CDLL(None).syscall(58); assert r >= 0; print('ESCAPED')",
-    "clone3 by number": "import ctypes; b = bytes(88); r = ctypes.CDLL(None).syscall(435, b, 88); assert r >= 0; print('ESCAPED')",
+    "clone3 by number": "import ctypes; b = bytes(88); r = ctypes.CDLL(None).syscall(435, b, 88); assert r >= 0; "
+    "print('ESCAPED')",
     "kill the parent": "import os; os.kill(os.getppid(), 9); print('ESCAPED')",
     "kill the group": "import os; os.kill(0, 9); print('ESCAPED')",
     "kill everybody": "import os; os.kill(-1, 9); print('ESCAPED')",
-    "kill by thread": "import ctypes, os; r = ctypes.CDLL(None).syscall(200, os.getppid(), 9); assert r == 0; print('ESCAPED')",
-    "trace the parent": "import ctypes, os; assert ctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0) == 0; print('ESCAPED')",
-    "read another's memory": "import ctypes, os; assert ctypes.CDLL(None).syscall(310, os.getppid(), 0, 0, 0, 0, 0) >= 0; print('ESCAPED')",
+    "kill by thread": "import ctypes, os; r = ctypes.CDLL(None).syscall(200, os.getppid(), 9); assert r == 0; "
+    "print('ESCAPED')",
+    "trace the parent": "import ctypes, os; assert ctypes.CDLL(None).ptrace(16, os.getppid(), 0, 0) == 0; "
+    "print('ESCAPED')",
+    "read another's memory": "import ctypes, os; assert ctypes.CDLL(None).syscall(310, os.getppid(), 0, 0, 0, 0, 0) >= "
+    "0; print('ESCAPED')",
     "steal a descriptor": "import os; fd = os.pidfd_open(os.getppid()); print('ESCAPED')",
     "raise its limits": "import resource; resource.setrlimit(resource.RLIMIT_AS, (-1, -1)); print('ESCAPED')",
-    "raise the parent's limits": "import resource, os; resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (1, 1)); print('ESCAPED')",
+    "raise the parent's limits": "import resource, os; resource.prlimit(os.getppid(), resource.RLIMIT_CPU, (1, 1)); "
+    "print('ESCAPED')",
     "another namespace": "import ctypes; assert ctypes.CDLL(None).unshare(0x10000000) == 0; print('ESCAPED')",
     "mount": "import ctypes; assert ctypes.CDLL(None).mount(b'none', b'.', b'tmpfs', 0, None) == 0; print('ESCAPED')",
     "another root": "import os; os.chroot('.'); print('ESCAPED')",
     "another user": "import os; os.setuid(65534); print('ESCAPED')",
     "a device": "import os; os.mknod('d', 0o600 | 0o60000, os.makedev(8, 0)); print('ESCAPED')",
     "a setuid file": "import os; open('s', 'w'); os.chmod('s', 0o4755); os.execv('./s', ['s']); print('ESCAPED')",
-    "a keyring": "import ctypes; assert ctypes.CDLL(None).syscall(248, b'user', b'a', b'b', 1, -3) > 0; print('ESCAPED')",
+    "a keyring": "import ctypes; assert ctypes.CDLL(None).syscall(248, b'user', b'a', b'b', 1, -3) > 0; "
+    "print('ESCAPED')",
     "bpf": "import ctypes; assert ctypes.CDLL(None).syscall(321, 0, bytes(64), 64) >= 0; print('ESCAPED')",
     "io_uring": "import ctypes; assert ctypes.CDLL(None).syscall(425, 8, bytes(120)) >= 0; print('ESCAPED')",
     "userfaultfd": "import ctypes; assert ctypes.CDLL(None).syscall(323, 1) >= 0; print('ESCAPED')",
     "perf": "import ctypes; assert ctypes.CDLL(None).syscall(298, bytes(128), 0, -1, -1, 0) >= 0; print('ESCAPED')",
-    "a file that is a program in memory": "import os; fd = os.memfd_create('x'); os.execve(fd, ['x'], {}); print('ESCAPED')",
+    "a file that is a program in memory": "import os; fd = os.memfd_create('x'); os.execve(fd, ['x'], {}); "
+    "print('ESCAPED')",
     "32-bit numbers": "import ctypes; r = ctypes.CDLL(None).syscall(0x40000000 + 57); print('ESCAPED')",
     "type into the terminal": "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSTI, b'x'); print('ESCAPED')",
     "set the clock": "import time; time.clock_settime(time.CLOCK_REALTIME, 0); print('ESCAPED')",
@@ -129,7 +149,9 @@ def test_no_attempt_to_escape_succeeds(monkeypatch: pytest.MonkeyPatch, level: L
     assert len(ATTEMPTS) >= 40
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = str(server.getsockname()[1])
-        ran = run_all([program.replace("PORT", port) for program in ATTEMPTS.values()] + ["print('still here')"], level=level)
+        ran = run_all(
+            [program.replace("PORT", port) for program in ATTEMPTS.values()] + ["print('still here')"], level=level
+        )
         server.settimeout(0.1)
         with pytest.raises(TimeoutError):
             server.accept()
@@ -140,7 +162,9 @@ def test_no_attempt_to_escape_succeeds(monkeypatch: pytest.MonkeyPatch, level: L
     assert not Path("/tmp/sandbox-escaped").exists()
 
 
-EXHAUSTED = Limits(wall_s=60.0, cpu_s=60, memory_bytes=256 * 2**20, file_bytes=2**20, disk_bytes=16 * 2**20, output_bytes=2_000)
+EXHAUSTED = Limits(
+    wall_s=60.0, cpu_s=60, memory_bytes=256 * 2**20, file_bytes=2**20, disk_bytes=16 * 2**20, output_bytes=2_000
+)
 EXHAUSTION = {
     "timeout": ["while True: pass", "import time; time.sleep(60)", "import threading; threading.Event().wait()"],
     "output": [
@@ -199,7 +223,9 @@ def test_programs_run_side_by_side_and_a_cancelled_one_ends() -> None:
     assert executions == 6
 
 
-@pytest.mark.parametrize("code", ["", "def f(:", "\x00", "\ud800", "x = '" + "a" * 2_000_000 + "'", "(" * 5_000, "return 1"])
+@pytest.mark.parametrize(
+    "code", ["", "def f(:", "\x00", "\ud800", "x = '" + "a" * 2_000_000 + "'", "(" * 5_000, "return 1"]
+)
 def test_what_is_no_program_is_told(code: str) -> None:
     (ran,) = run_all([code])
     assert ran.ending in ("finished", "raised", "refused", "killed")
@@ -226,7 +252,11 @@ def test_without_isolation_code_runs_only_where_that_is_allowed() -> None:
 
     async def run() -> tuple[str, Ran, Ran]:
         async with Sandbox(SHORT, level="unsafe", allow_unsafe=True) as sandbox:
-            return sandbox.level, await sandbox.run("import os; print(os.listdir('/'))"), await sandbox.run("while True: pass")
+            return (
+                sandbox.level,
+                await sandbox.run("import os; print(os.listdir('/'))"),
+                await sandbox.run("while True: pass"),
+            )
 
     level, ran, endless = asyncio.run(run())
     assert (level, ran.ending) == ("unsafe", "finished")

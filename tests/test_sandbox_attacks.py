@@ -1,5 +1,6 @@
-"""What programs try that want out of the sandbox, or want to pass tests that they fail. Each attempt is a program; what it reached is looked at from
-outside.
+"""What programs try that want out of the sandbox, or want to pass tests that they fail.
+
+Each attempt is a program; what it reached is looked at from outside.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ pytestmark = pytest.mark.skipif(level_at_hand()[0] in ("monty", "none", "bubblew
 
 @dataclass
 class Outside:
-    """What lies outside of the sandbox: a file, its folder, a socket that listens, a process, and what this process was sent."""
+    """What lies outside of the sandbox.
+
+    A file, its folder, a socket that listens, a process, and what this process was sent.
+    """
 
     folder: Path
     secret: Path
@@ -56,7 +60,10 @@ def outside(tmp_path: Path) -> Iterator[Outside]:
     log.setblocking(False)
     victim = subprocess.Popen(["sleep", "60"])
     signals: list[int] = []
-    before = {number: signal.signal(number, lambda n, _: signals.append(n)) for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGIO)}
+    before = {
+        number: signal.signal(number, lambda n, _: signals.append(n))
+        for number in (signal.SIGUSR1, signal.SIGTERM, signal.SIGIO)
+    }
     yield Outside(tmp_path, secret, log, victim, signals)
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -89,14 +96,18 @@ ATTEMPTS = {
     "rename": "import os; os.rename({secret!r}, 'mine')",
     "hard link": "import os; os.link({secret!r}, 'mine')",
     "symbolic link and read": "import os; os.symlink({secret!r}, 'mine'); open('mine').read()",
-    "datagram to a path": "import socket\na,b=socket.socketpair(socket.AF_UNIX,socket.SOCK_DGRAM)\na.sendto(b'all', {log!r})",
-    "datagram by sendmsg": "import socket\na,b=socket.socketpair(socket.AF_UNIX,socket.SOCK_DGRAM)\na.sendmsg([b'all'], [], 0, {log!r})",
-    "connect": "import socket\na,b=socket.socketpair(socket.AF_UNIX,socket.SOCK_DGRAM)\na.connect({log!r})\na.send(b'all')",
+    "datagram to a path": "import socket\na,b=socket.socketpair(socket.AF_UNIX,socket.SOCK_DGRAM)\na.sendto(b'all', "
+    "{log!r})",
+    "datagram by sendmsg": "import socket\na,b=socket.socketpair(socket.AF_UNIX,socket.SOCK_DGRAM)\n"
+    "a.sendmsg([b'all'], [], 0, {log!r})",
+    "connect": "import socket\na,b=socket.socketpair(socket.AF_UNIX,socket.SOCK_DGRAM)\n"
+    "a.connect({log!r})\na.send(b'all')",
     "a socket": "import socket; socket.socket().connect(('127.0.0.1', 9))",
     "F_SETOWN": PAIR + "fcntl.fcntl(a,fcntl.F_SETOWN,{victim}); fcntl.fcntl(a,10,9); " + ASYNC,
     "F_SETOWN to the caller": PAIR + "fcntl.fcntl(a,fcntl.F_SETOWN,{caller}); fcntl.fcntl(a,10,15); " + ASYNC,
     "F_SETOWN_EX": PAIR + "fcntl.fcntl(a,15,struct.pack('ii',1,{victim})); fcntl.fcntl(a,10,9); " + ASYNC,
-    "FIOSETOWN": PAIR + "fcntl.ioctl(a,0x8901,struct.pack('i',{victim})); fcntl.ioctl(a,0x5452,struct.pack('i',1)); b.send(b'x')",
+    "FIOSETOWN": PAIR
+    + "fcntl.ioctl(a,0x8901,struct.pack('i',{victim})); fcntl.ioctl(a,0x5452,struct.pack('i',1)); b.send(b'x')",
     "O_ASYNC": PAIR + ASYNC,
     "a lease": "import fcntl,os\nf=open('l','w')\nfcntl.fcntl(f,1024,1)",
     "dnotify": "import fcntl,os\nf=os.open('.',os.O_RDONLY)\nfcntl.fcntl(f,1026,2)",
@@ -125,7 +136,8 @@ ATTEMPTS = {
     "userfaultfd": C + "assert c.syscall(323, 0) >= 0",
     "keys of the kernel": C + "assert c.syscall(250, 0, -3, 0) >= 0",
     "shared memory": C + "assert c.syscall(29, 77, 4096, 0o1666) >= 0",
-    "the worker's pipes": "import os\nfor f in range(3, 32):\n  try: os.write(f, b'\\x00\\x00\\x00\\x02{{}}')\n  except OSError: pass\nraise SystemExit(3)",
+    "the worker's pipes": "import os\nfor f in range(3, 32):\n  try: os.write(f, b'\\x00\\x00\\x00\\x02{{}}')\n  "
+    "except OSError: pass\nraise SystemExit(3)",
     "proc": "print(open('/proc/{caller}/environ').read())",
     "proc of its own": "print(open('/proc/self/mem', 'r+b'))",
     "an inotify watch": C + "assert c.syscall(294, 0) >= 0",
@@ -138,7 +150,8 @@ ATTEMPTS = {
 @pytest.mark.parametrize("level", LEVELS)
 def test_no_program_reaches_anything_outside(outside: Outside, level: Level) -> None:
     known = {
-        "secret": str(outside.secret), "folder": str(outside.folder), "log": str(outside.folder / "log"), "victim": outside.victim.pid,
+        "secret": str(outside.secret), "folder": str(outside.folder), "log": str(outside.folder / "log"),
+        "victim": outside.victim.pid,
         "caller": os.getpid(),
     }  # fmt: skip
     size, before = os.path.getsize(os.__file__), outside.state()
@@ -160,7 +173,8 @@ def test_no_program_reaches_anything_outside(outside: Outside, level: Level) -> 
 USEFUL = {
     "files": "open('a','w').write('x'); open('a','a').write('y'); print(open('a').read())",
     "folders": "import os, shutil; os.makedirs('a/b'); os.rename('a/b', 'a/c'); shutil.rmtree('a'); print('xy')",
-    "temporary": "import tempfile\nwith tempfile.TemporaryFile() as f: f.write(b'xy'); f.seek(0); print(f.read().decode())",
+    "temporary": "import tempfile\nwith tempfile.TemporaryFile() as f: f.write(b'xy'); f.seek(0); "
+    "print(f.read().decode())",
     "threads": "import threading\nt=threading.Thread(target=lambda: print('xy')); t.start(); t.join()",
     "an event loop": "import asyncio\nasync def f(): await asyncio.sleep(0.01); print('xy')\nasyncio.run(f())",
     "a pair of sockets": "import socket\na,b=socket.socketpair()\na.send(b'xy'); print(b.recv(9).decode())",
@@ -182,9 +196,11 @@ def test_what_honest_programs_need_goes_on_working() -> None:
 
 LEFTOVERS = {
     "deep": "import os\nfor _ in range(3000):\n  os.mkdir('d'); os.chdir('d')",
-    "deep and long": "import os\nfor _ in range(300):\n  os.mkdir('d'*200); os.chdir('d'*200)\n  open('f','w').write('x')",
+    "deep and long": "import os\nfor _ in range(300):\n  os.mkdir('d'*200); os.chdir('d'*200)\n  "
+    "open('f','w').write('x')",
     "not readable": "import os\nos.umask(0o777)\nfor n in range(20): os.mkdir(f'd{n}'); open(f'f{n}','w')",
-    "not readable, deep": "import os\nfor _ in range(30):\n  os.mkdir('d'); os.chdir('d')\nos.umask(0o777); os.mkdir('x')",
+    "not readable, deep": "import os\nfor _ in range(30):\n  os.mkdir('d'); os.chdir('d')\nos.umask(0o777); "
+    "os.mkdir('x')",
     "many": "for n in range(3000): open(f'f{n}','w')",
     "names that are no text": "import os\nfor n in range(128,255): open(bytes([n]),'w')",
     "names of ours": "import os\nfor n in range(20): os.makedirs(f'.removed-{n}/d/e')",
@@ -219,7 +235,8 @@ def test_folders_of_any_shape_are_removed(tmp_path: Path) -> None:
     [
         "import os\nfor f in range(32):\n  try: os.close(f)\n  except OSError: pass\nwhile True: pass",
         "import os, time\nfor f in range(32):\n  try: os.close(f)\n  except OSError: pass\ntime.sleep(60)",
-        "import signal, time\nfor s in range(1, 65):\n  try: signal.signal(s, signal.SIG_IGN)\n  except (OSError, ValueError): pass\ntime.sleep(60)",
+        "import signal, time\nfor s in range(1, 65):\n  try: signal.signal(s, signal.SIG_IGN)\n  except (OSError, "
+        "ValueError): pass\ntime.sleep(60)",
         "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()",
         "import os\nos.dup2(os.open('/dev/null', os.O_RDWR), 1)\nwhile True: pass",
     ],
@@ -242,28 +259,53 @@ def test_no_program_outlives_its_time(code: str) -> None:
 
 TESTS = ["assert add(2, 3) == 5", "add(-1, 1) == 0"]
 FORGERIES = {
-    "an object equal to everything": "class E:\n  def __eq__(s, o): return True\n  def __repr__(s): return '5'\ndef add(a,b): return E()",
-    "an int equal to everything": "class E(int):\n  def __eq__(s, o): return True\n  __hash__=int.__hash__\ndef add(a,b): return E(7)",
-    "a str with lies": "class E(str):\n  def __eq__(s, o): return True\n  __hash__=str.__hash__\n  def __str__(s): return '5'\ndef add(a,b): return E()",
-    "bool and eval replaced": "import builtins\nbuiltins.eval=builtins.bool=builtins.repr=builtins.exec=lambda *a: True\ndef add(a,b): return 0.5",
-    "frames": "import sys\nf=sys._getframe()\nwhile f:\n  for n,v in list(f.f_globals.items()):\n    if callable(v) and n not in ('__builtins__',): f.f_globals[n]=lambda *a, **k: True\n  f=f.f_back\ndef add(a,b): return 9",
-    "json replaced": "import json\n_o=json.dumps\njson.dumps=lambda v,**k: _o([1, True])\njson.loads=lambda v,**k: [1,'5',{}]\ndef add(a,b): return 9",
-    "the result written by itself": "import os,json\nfor f in range(32):\n  try: os.write(f, b'\\n'+json.dumps({'results':['True']*2,'error':''}).encode()+b'\\n')\n  except OSError: pass\nos._exit(0)",
-    "the mark written by itself": "import os\nfor f in range(32):\n  try: os.write(f, b'\\x00finished')\n  except OSError: pass\nos._exit(0)",
-    "answers to any number": "import os,threading\ndef w():\n  for n in range(1,50):\n    for f in range(3,32):\n      try: os.write(f, b'[%d, true]\\n' % n)\n      except OSError: pass\nw()\ndef add(a,b): return 9",
+    "an object equal to everything": "class E:\n  def __eq__(s, o): return True\n  def __repr__(s): return '5'\ndef "
+                                     "add(a,b): return E()",
+    "an int equal to everything": "class E(int):\n  def __eq__(s, o): return True\n  __hash__=int.__hash__\ndef "
+                                  "add(a,b): return E(7)",
+    "a str with lies": "class E(str):\n  def __eq__(s, o): return True\n  __hash__=str.__hash__\n  def __str__(s): "
+                       "return '5'\ndef add(a,b): return E()",
+    "bool and eval replaced": "import builtins\nbuiltins.eval=builtins.bool=builtins.repr=builtins.exec=lambda *a: "
+                              "True\ndef add(a,b): return 0.5",
+    "frames": "import sys\nf=sys._getframe()\nwhile f:\n  for n,v in list(f.f_globals.items()):\n    if callable(v) "
+              "and n not in ('__builtins__',): f.f_globals[n]=lambda *a, **k: True\n  f=f.f_back\ndef add(a,b): return "
+              "9",
+    "json replaced": "import json\n_o=json.dumps\njson.dumps=lambda v,**k: _o([1, True])\njson.loads=lambda v,**k: "
+                     "[1,'5',{}]\ndef add(a,b): return 9",
+    "the result written by itself": "import os,json\nfor f in range(32):\n  try: os.write(f, "
+                                    "b'\\n'+json.dumps({'results':['True']*2,'error':''}).encode()+b'\\n')\n  except "
+                                    "OSError: pass\nos._exit(0)",
+    "the mark written by itself": "import os\nfor f in range(32):\n  try: os.write(f, b'\\x00finished')\n  except "
+                                  "OSError: pass\nos._exit(0)",
+    "answers to any number": "import os,threading\ndef w():\n  for n in range(1,50):\n    for f in range(3,32):\n      "
+                             "try: os.write(f, b'[%d, true]\\n' % n)\n      except OSError: pass\nw()\ndef add(a,b): "
+                             "return 9",
     "an exit while it is tested": "import os\ndef add(a,b): os._exit(0)",
     "an exception": "def add(a,b): raise SystemExit(0)",
     "a generator": "def add(a,b): yield 5",
     "isinstance replaced": "import builtins\nbuiltins.isinstance=lambda *a: True\ndef add(a,b): return [5]",
-    "an all of its own": "def all(x): return True\ndef any(x): return True\ndef abs(x): return 0\ndef add(a,b): return 9",
-    "the garbage collector": "import gc\nfor o in gc.get_objects():\n  if isinstance(o, list) and o and isinstance(o[0], str) and 'ask_program' in o[0]: o[:] = ['True']*len(o)\ndef add(a,b): return 9",
+    "an all of its own": "def all(x): return True\ndef any(x): return True\ndef abs(x): return 0\ndef add(a,b): return "
+                         "9",
+    "the garbage collector": "import gc\nfor o in gc.get_objects():\n  if isinstance(o, list) and o and "
+                             "isinstance(o[0], str) and 'ask_program' in o[0]: o[:] = ['True']*len(o)\ndef add(a,b): "
+                             "return 9",
     "nan": "def add(a,b): return float('nan')",
     "an endless loop": "def add(a,b):\n  while True: pass",
-    "the tests read from the frames": "import sys\nr='== )3 ,2(dda'; code=None\nf=sys._getframe()\nwhile f:\n  for v in list(f.f_locals.values()) + list(f.f_globals.values()):\n    if isinstance(v, (dict, str, list)) and r in str(v)[::-1]: code=1\n  f=f.f_back\ndef add(a,b): return a+b if code else 9",
-    "the tests found in memory": "import gc\nr='== )3 ,2(dda'\nhas=any(r in str(o)[:100000][::-1] for o in gc.get_objects() if isinstance(o,(str,bytes,dict,list,tuple)))\ndef add(a,b): return a+b if has else 9",
-    "operators that say what is wanted": "class X:\n  def __sub__(s,o): return s\n  def __abs__(s): return s\n  def __lt__(s,o): return True\n  __gt__=__le__=__ge__=__lt__\n  def __mod__(s,o): return 0\n  def __contains__(s,o): return True\n  def __eq__(s,o): return True\ndef add(a,b): return X()",
+    "the tests read from the frames": "import sys\nr='== )3 ,2(dda'; code=None\nf=sys._getframe()\nwhile f:\n  for v "
+                                      "in list(f.f_locals.values()) + list(f.f_globals.values()):\n    if "
+                                      "isinstance(v, (dict, str, list)) and r in str(v)[::-1]: code=1\n  "
+                                      "f=f.f_back\ndef add(a,b): return a+b if code else 9",
+    "the tests found in memory": "import gc\nr='== )3 ,2(dda'\nhas=any(r in str(o)[:100000][::-1] for o in "
+                                 "gc.get_objects() if isinstance(o,(str,bytes,dict,list,tuple)))\ndef add(a,b): return "
+                                 "a+b if has else 9",
+    "operators that say what is wanted": "class X:\n  def __sub__(s,o): return s\n  def __abs__(s): return s\n  def "
+                                         "__lt__(s,o): return True\n  __gt__=__le__=__ge__=__lt__\n  def __mod__(s,o): "
+                                         "return 0\n  def __contains__(s,o): return True\n  def __eq__(s,o): return "
+                                         "True\ndef add(a,b): return X()",
     "sub that gives nothing": "class X:\n  def __sub__(s,o): return 0\ndef add(a,b): return X()",
-    "a set of its own": "def set(x): return 0\ndef sorted(x): return 0\ndef Counter(x): return 0\ndef round(x,n=0): return 0\ndef bool(x): return True\ndef isinstance(a,b): return True\ndef len(x): return 3\nclass math:\n  isclose=staticmethod(lambda *a: True)\ndef add(a,b): return [9]",
+    "a set of its own": "def set(x): return 0\ndef sorted(x): return 0\ndef Counter(x): return 0\ndef round(x,n=0): "
+                        "return 0\ndef bool(x): return True\ndef isinstance(a,b): return True\ndef len(x): return "
+                        "3\nclass math:\n  isclose=staticmethod(lambda *a: True)\ndef add(a,b): return [9]",
     "the platform": "import sys\ndef add(a,b): return a+b if sys.platform=='monty' else a-b",
 }  # fmt: skip
 MORE_TESTS = [
@@ -290,36 +332,62 @@ WRONG_FOR_ALL = [
 def test_a_program_cannot_grade_itself(name: str, fast: bool) -> None:
     async def grade() -> None:
         async with Sandbox(workers=1, fast=fast) as sandbox:
-            for tests in (TESTS, MORE_TESTS, *([test] for test in WRONG_FOR_ALL if name not in ("nan", "the platform"))):
+            for tests in (
+                TESTS,
+                MORE_TESTS,
+                *([test] for test in WRONG_FOR_ALL if name not in ("nan", "the platform")),
+            ):
                 verdict = await UnitTestVerifier(tests, sandbox).verify("write add", FORGERIES[name])
                 assert verdict.passed is False, tests
             reference = "def add(a, b): return a + b"
-            same = await SameProgramVerifier(reference, ["add(2, 3)", "add(4, 4)"], sandbox).verify("write add", FORGERIES[name])
+            same = await SameProgramVerifier(reference, ["add(2, 3)", "add(4, 4)"], sandbox).verify(
+                "write add", FORGERIES[name]
+            )
             assert same.passed is False
 
     asyncio.run(grade())
 
 
 HONEST = {
-    "def add(a, b): return a + b": [*TESTS, *MORE_TESTS, "add('a', 'b') == 'ab'", "add([1], [2]) == [1, 2]", "add(0.1, 0.2) != 0.3"],
-    "from collections import Counter, namedtuple, defaultdict\nP = namedtuple('P', 'x y')\ndef f(s): return Counter(s)\ndef g(): return P(1, 2)": [
-        "f('aab') == {'a': 2, 'b': 1}", "g() == (1, 2)", "g().x == 1", "sorted(f('ba')) == ['a', 'b']", "max(f('aab').values()) == 2",
+    "def add(a, b): return a + b": [*TESTS, *MORE_TESTS, "add('a', 'b') == 'ab'", "add([1], [2]) == [1, 2]",
+    "add(0.1, 0.2) != 0.3"],
+    "from collections import Counter, namedtuple, defaultdict\nP = namedtuple('P', 'x y')\ndef f(s): return "
+    "Counter(s)\ndef g(): return P(1, 2)": [
+        "f('aab') == {'a': 2, 'b': 1}", "g() == (1, 2)", "g().x == 1", "sorted(f('ba')) == ['a', 'b']",
+        "max(f('aab').values()) == 2",
     ],
-    "class Stack:\n  def __init__(s, v=()): s.v = list(v)\n  def push(s, x): s.v.append(x); return s\n  def __len__(s): return len(s.v)\n  def __eq__(s, o): return s.v == o.v\n  def __add__(s, o): return Stack(s.v + o.v)\n  def __contains__(s, x): return x in s.v\n  def __repr__(s): return f'Stack({s.v})'": [
-        "len(Stack().push(1)) == 1", "Stack([1]) == Stack().push(1)", "Stack([1]) + Stack([2]) == Stack([1, 2])", "3 in Stack([3]).v",
-        "str(Stack([1])) == 'Stack([1])'", "isinstance(Stack(), Stack)", "Stack([1, 2]).v[-1] == 2", "not Stack()", "Stack([1]) != [1]",
+    "class Stack:\n  def __init__(s, v=()): s.v = list(v)\n  def push(s, x): s.v.append(x); return s\n  def "
+    "__len__(s): return len(s.v)\n  def __eq__(s, o): return s.v == o.v\n  def __add__(s, o): return Stack(s.v + "
+    "o.v)\n  def __contains__(s, x): return x in s.v\n  def __repr__(s): return f'Stack({s.v})'": [
+        "len(Stack().push(1)) == 1", "Stack([1]) == Stack().push(1)", "Stack([1]) + Stack([2]) == Stack([1, 2])",
+        "3 in Stack([3]).v",
+        "str(Stack([1])) == 'Stack([1])'", "isinstance(Stack(), Stack)", "Stack([1, 2]).v[-1] == 2", "not Stack()",
+        "Stack([1]) != [1]",
     ],
-    "import math, datetime, decimal, fractions\nK = 7\ndef area(r): return math.pi * r * r\ndef day(): return datetime.date(2026, 1, 2)\ndef half(): return fractions.Fraction(1, 2)\ndef money(): return decimal.Decimal('1.10')\ndef inf(): return float('inf')\ndef big(): return 10 ** 5000": [
-        "math.isclose(area(1), math.pi)", "day().year == 2026", "day() == datetime.date(2026, 1, 2)", "half() * 2 == 1", "K == 7", "inf() > 1e300",
-        "money() == decimal.Decimal('1.1')", "big() == 10 ** 5000", "{day()} == {day()}", "(lambda x: area(x))(0) == 0", "[y for x in (1, 2) if (y := K + x) > 8] == [9]",
+    "import math, datetime, decimal, fractions\nK = 7\ndef area(r): return math.pi * r * r\ndef day(): return "
+    "datetime.date(2026, 1, 2)\ndef half(): return fractions.Fraction(1, 2)\ndef money(): return "
+    "decimal.Decimal('1.10')\ndef inf(): return float('inf')\ndef big(): return 10 ** 5000": [
+        "math.isclose(area(1), math.pi)", "day().year == 2026", "day() == datetime.date(2026, 1, 2)",
+        "half() * 2 == 1", "K == 7", "inf() > 1e300",
+        "money() == decimal.Decimal('1.1')", "big() == 10 ** 5000", "{day()} == {day()}",
+        "(lambda x: area(x))(0) == 0", "[y for x in (1, 2) if (y := K + x) > 8] == [9]",
     ],
-    "from dataclasses import dataclass\nfrom enum import Enum\nfrom datetime import datetime, timedelta\nfrom collections import deque\n@dataclass\nclass P:\n  x: int\nclass C(Enum):\n  R = 1\nclass A: pass\nclass B(A): pass\ndef gen(n):\n  yield from range(n)\ndef later(d, n): return d + timedelta(days=n)\ndef q(): return deque([1, 2])\ndef keys(): return {'a': 1}.keys()\ndef red(): return C.R\ndef fail(): return ValueError('x')\ndef long(n): return list(range(n))\ndef squares():\n  n = 0\n  while True:\n    yield n * n\n    n += 1": [
-        "list(gen(3)) == [0, 1, 2]", "sorted(gen(3)) == [0, 1, 2]", "tuple(gen(200))[-1] == 199", "P(1) == P(1)", "P(1).x == 1", "later(datetime(2020, 1, 1), 1) == datetime(2020, 1, 2)",
-        "q() == deque([1, 2])", "keys() == {'a'}", "red() is C.R", "red().value == 1", "issubclass(B, A)", "isinstance(B(), (A, int))", "isinstance(fail(), ValueError)",
-        "type(B()) == B", "hash(red()) == hash(C.R)", "2 in gen(5)", "long(20000) == list(range(20000))", "list(itertools.islice(squares(), 4)) == [0, 1, 4, 9]", "callable(gen)",
+    "from dataclasses import dataclass\nfrom enum import Enum\nfrom datetime import datetime, timedelta\nfrom "
+    "collections import deque\n@dataclass\nclass P:\n  x: int\nclass C(Enum):\n  R = 1\nclass A: pass\nclass B(A): "
+    "pass\ndef gen(n):\n  yield from range(n)\ndef later(d, n): return d + timedelta(days=n)\ndef q(): return "
+    "deque([1, 2])\ndef keys(): return {'a': 1}.keys()\ndef red(): return C.R\ndef fail(): return ValueError('x')\ndef "
+    "long(n): return list(range(n))\ndef squares():\n  n = 0\n  while True:\n    yield n * n\n    n += 1": [
+        "list(gen(3)) == [0, 1, 2]", "sorted(gen(3)) == [0, 1, 2]", "tuple(gen(200))[-1] == 199", "P(1) == P(1)",
+        "P(1).x == 1", "later(datetime(2020, 1, 1), 1) == datetime(2020, 1, 2)",
+        "q() == deque([1, 2])", "keys() == {'a'}", "red() is C.R", "red().value == 1", "issubclass(B, A)",
+        "isinstance(B(), (A, int))", "isinstance(fail(), ValueError)",
+        "type(B()) == B", "hash(red()) == hash(C.R)", "2 in gen(5)", "long(20000) == list(range(20000))",
+        "list(itertools.islice(squares(), 4)) == [0, 1, 4, 9]", "callable(gen)",
     ],
-    "def apply(f, x): return f(x)\ndef sum(a, b): return a * b\ndef words(t): return {w for w in t.split()}\ndef none(): return None\ndef raises(): raise ValueError": [
-        "apply(lambda v: v + 1, 2) == 3", "sum(2, 3) == 6", "words('b a') == {'a', 'b'}", "none() is None", "len(words('a b')) == 2",
+    "def apply(f, x): return f(x)\ndef sum(a, b): return a * b\ndef words(t): return {w for w in t.split()}\ndef "
+    "none(): return None\ndef raises(): raise ValueError": [
+        "apply(lambda v: v + 1, 2) == 3", "sum(2, 3) == 6", "words('b a') == {'a', 'b'}", "none() is None",
+        "len(words('a b')) == 2",
     ],
 }  # fmt: skip
 
@@ -348,9 +416,13 @@ def test_same_programs_are_compared_by_whole_values() -> None:
             return (await SameProgramVerifier(reference, inputs, sandbox).verify("q", candidate)).passed
 
     short = "def f(n): return list(range(n))"
-    assert not asyncio.run(same(short, "def f(n): return list(range(100)) if n > 50 else list(range(n))", ["f(3)", "f(200)"]))
+    assert not asyncio.run(
+        same(short, "def f(n): return list(range(100)) if n > 50 else list(range(n))", ["f(3)", "f(200)"])
+    )
     assert asyncio.run(same("def f(): return {8, 0, 'a'}", "def f(): return {'a', 0, 8}", ["f()"]))
-    assert not asyncio.run(same("def f(): return 3", "class X:\n  def __repr__(s): return '3'\ndef f(): return X()", ["f()"]))
+    assert not asyncio.run(
+        same("def f(): return 3", "class X:\n  def __repr__(s): return '3'\ndef f(): return X()", ["f()"])
+    )
     raises = "def f(n):\n  if n: raise ValueError\n  return 1"
     assert not asyncio.run(same(raises, "def f(n):\n  while n: pass\n  return 2", ["f(0)", "f(1)"]))
     with pytest.raises(ValueError, match="at least one test"):
@@ -371,7 +443,10 @@ def test_limits_hold_where_a_program_closes_its_pipes() -> None:
             assert len(sandbox._idle) == 1
             found.append(await sandbox.run("import os\nos._exit = lambda c: None\nprint('x')"))
             found.append(
-                await sandbox.run("import os\nfor f in range(32):\n  try: os.write(f, b'refused: x')\n  except OSError: pass\nos._exit(18)")
+                await sandbox.run(
+                    "import os\nfor f in range(32):\n  try: os.write(f, b'refused: x')\n  except OSError: "
+                    "pass\nos._exit(18)"
+                )
             )
             found.append(await sandbox.run("a\n" * 400_000, Limits(memory_bytes=100 * 2**20)))
             return found
@@ -386,7 +461,10 @@ def test_limits_hold_where_a_program_closes_its_pipes() -> None:
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_sandbox_may_be_used_from_one_event_loop_after_another() -> None:
-    """What belonged to a loop that has ended can be closed by nobody: it is collected, with the warning that asyncio has for that."""
+    """What belonged to a loop that has ended can be closed by nobody.
+
+    It is collected, with the warning that asyncio has for that.
+    """
     sandbox = Sandbox(workers=1)
     for _ in range(2):
         assert asyncio.run(sandbox.run("print(1)")).stdout == "1\n"
@@ -404,7 +482,10 @@ def test_what_is_the_programs_is_asked_of_it_and_nothing_else() -> None:
     defined = names_defined("def add(a, b): ...\ndef all(x): ...\nx = 1")
     assert defined == {"add", "all", "x"}
     assert divided("add(2, 3) == 5", defined) == "ask_program('add(2, 3)', {}) == 5"
-    assert divided("all(add(i, 1) == 2 for i in [1])", defined) == "all((ask_program('add(i, 1)', {'i': i}) == 2 for i in [1]))"
+    assert (
+        divided("all(add(i, 1) == 2 for i in [1])", defined)
+        == "all((ask_program('add(i, 1)', {'i': i}) == 2 for i in [1]))"
+    )
     assert divided("math.sqrt(add(2, 2)) < 3", defined) == "math.sqrt(ask_program('add(2, 2)', {})) < 3"
     with pytest.raises(ValueError, match="not an expression"):
         divided("a b", defined)

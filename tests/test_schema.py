@@ -10,20 +10,28 @@ import pytest
 from orchestrator.memory import HashingEncoder, Memory
 from orchestrator.memory.text.words import counted, words_in
 
-TEXTS = (("acme", "Ann", "Ann lives in Porto."), ("acme", "", "The safe is blue."), ("acme/bob", "Bob", "I like plums."))
+TEXTS = (
+    ("acme", "Ann", "Ann lives in Porto."),
+    ("acme", "", "The safe is blue."),
+    ("acme/bob", "Bob", "I like plums."),
+)
 _V1 = """
 CREATE TABLE scopes (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, deletions INTEGER NOT NULL DEFAULT 0);
 CREATE TABLE records (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, scope_id INTEGER NOT NULL REFERENCES scopes(id), text TEXT NOT NULL, speaker TEXT NOT NULL,
+    id INTEGER PRIMARY KEY AUTOINCREMENT, scope_id INTEGER NOT NULL REFERENCES scopes(id), text TEXT NOT NULL,
+    speaker TEXT NOT NULL,
     time REAL, session TEXT NOT NULL, source TEXT NOT NULL, stored_at REAL NOT NULL, vector BLOB NOT NULL
 );
 CREATE INDEX records_by_scope ON records (scope_id, id);
 CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
 _TO_V2 = """
-ALTER TABLE records ADD COLUMN asks INTEGER NOT NULL DEFAULT 0; ALTER TABLE records ADD COLUMN names INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE records ADD COLUMN numbers INTEGER NOT NULL DEFAULT 0; ALTER TABLE records ADD COLUMN personal INTEGER NOT NULL DEFAULT 0;
-ALTER TABLE records ADD COLUMN words BLOB NOT NULL DEFAULT x''; ALTER TABLE records ADD COLUMN counts BLOB NOT NULL DEFAULT x'';
+ALTER TABLE records ADD COLUMN asks INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE records ADD COLUMN names INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE records ADD COLUMN numbers INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE records ADD COLUMN personal INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE records ADD COLUMN words BLOB NOT NULL DEFAULT x'';
+ALTER TABLE records ADD COLUMN counts BLOB NOT NULL DEFAULT x'';
 ALTER TABLE scopes ADD COLUMN max_records INTEGER; ALTER TABLE scopes ADD COLUMN ttl_s REAL;
 """
 
@@ -43,7 +51,8 @@ def test_a_memory_of_an_older_version_is_upgraded_in_place(tmp_path: Path, versi
             (number, text, speaker, float(number), vector, scope),
         )
     old.execute(
-        "INSERT INTO records (id, scope_id, text, speaker, session, source, stored_at, vector) SELECT 90, 1, 'x', '', '', '', 0, x'00'"
+        "INSERT INTO records (id, scope_id, text, speaker, session, source, stored_at, vector) SELECT 90, 1, 'x', '', "
+        "'', '', 0, x'00'"
     )
     old.execute("DELETE FROM records WHERE id = 90")
     old.execute(f"PRAGMA user_version = {version}")

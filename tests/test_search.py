@@ -34,7 +34,9 @@ dependent_models = st.builds(
     st.floats(0.5, 16),
     hopeless=st.floats(0, 0.2),
     pulls=st.tuples(*(st.tuples(st.just(name), st.floats(0.2, 3)) for name in "abcxyz")),
-    copying=st.tuples(*(st.tuples(st.just(one), st.just(other), st.floats(0, 0.9)) for one in "abc" for other in "xyz")),
+    copying=st.tuples(
+        *(st.tuples(st.just(one), st.just(other), st.floats(0, 0.9)) for one in "abc" for other in "xyz")
+    ),
 )
 
 
@@ -156,7 +158,13 @@ def test_nothing_is_bought_that_costs_more_than_it_can_bring() -> None:
 
 
 def by_hand(
-    state: VoteState, right: np.ndarray, prices: Sequence[float], names: Sequence[str], model: VoteModel, value_usd: float, depth: int
+    state: VoteState,
+    right: np.ndarray,
+    prices: Sequence[float],
+    names: Sequence[str],
+    model: VoteModel,
+    value_usd: float,
+    depth: int,
 ) -> float:
     """The value of a state by the definition: every model, every outcome, one after the other."""
     best = value_usd * state.best if state.keys else 0.0
@@ -167,13 +175,23 @@ def by_hand(
         for key in (*state.keys, f"new{len(state.keys)}"):
             after = vote(state, key, right[index], model, voter=names[index])
             others = [i for i in range(len(right)) if i != index]
-            then = by_hand(after, right[others], [prices[i] for i in others], [names[i] for i in others], model, value_usd, depth - 1)
+            then = by_hand(
+                after,
+                right[others],
+                [prices[i] for i in others],
+                [names[i] for i in others],
+                model,
+                value_usd,
+                depth - 1,
+            )
             expected += after.total / state.total * then
         best = max(best, expected)
     return best
 
 
-@given(votes, dependent_models, st.lists(probabilities, min_size=1, max_size=3), st.integers(1, 3), st.integers(0, 10_000))
+@given(
+    votes, dependent_models, st.lists(probabilities, min_size=1, max_size=3), st.integers(1, 3), st.integers(0, 10_000)
+)
 @settings(max_examples=60, deadline=None)
 def test_the_best_purchase_is_that_of_the_definition(
     cast: list[tuple[str, float]], model: VoteModel, ps: list[float], depth: int, seed: int
@@ -183,11 +201,16 @@ def test_the_best_purchase_is_that_of_the_definition(
     names = ["a", "b", "c"][: len(ps)]
     found = best_purchase(state, right, prices, model, value_usd=0.2, names=names, depth=depth)
     stop = 0.2 * state.best if state.keys else 0.0
-    assert max(found.gain_usd, 0.0) == pytest.approx(by_hand(state, right, prices, names, model, 0.2, depth) - stop, abs=1e-9)
+    assert max(found.gain_usd, 0.0) == pytest.approx(
+        by_hand(state, right, prices, names, model, 0.2, depth) - stop, abs=1e-9
+    )
 
 
 def test_two_cheap_opinions_may_spare_a_dear_one() -> None:
-    """Looked two votes ahead, the dear model seems to be worth asking at once; three votes ahead, only where two cheap ones differ."""
+    """Looked two votes ahead, the dear model seems to be worth asking at once.
+
+    Three votes ahead, only where two cheap ones differ.
+    """
     model, ps, prices = VoteModel(2.5, 4.0), np.array([0.74, 0.64, 0.86]), [0.00018, 0.00006, 0.0025]
     right = success_given_ease(ps, model)
     two, three = (best_purchase(start(model), right, prices, model, value_usd=0.03, depth=depth) for depth in (2, 3))
@@ -241,9 +264,13 @@ def test_a_revision_needs_a_decisive_verdict_with_feedback_and_happens_at_most_t
     broken = answered(EMPTY, "cheap", "{}", FAILED)
     assert draft_critique_revise(broken) == [Revise(0, "cheap")]
     other = replace(FAILED, feedback="total is no number")
-    second = replace(broken, candidates=(*broken.candidates, Candidate(Completion("cheap", '{"total": ""}'), (other,), revises=0)))
+    second = replace(
+        broken, candidates=(*broken.candidates, Candidate(Completion("cheap", '{"total": ""}'), (other,), revises=0))
+    )
     assert draft_critique_revise(second) == [Revise(1, "cheap")]
-    third = replace(second, candidates=(*second.candidates, Candidate(Completion("cheap", '{"total": []}'), (FAILED,), revises=1)))
+    third = replace(
+        second, candidates=(*second.candidates, Candidate(Completion("cheap", '{"total": []}'), (FAILED,), revises=1))
+    )
     assert isinstance(draft_critique_revise(third)[0], Stop)
 
 
@@ -269,7 +296,10 @@ def test_adaptive_waits_for_what_runs() -> None:
 def test_adaptive_begins_two_drafts_at_once_when_there_is_no_time_for_one_after_the_other() -> None:
     state = replace(EMPTY, quality=0.99, value_usd=1.0)
     assert len(adaptive(replace(state, seconds_left=10.0))) == 1
-    assert {action.model for action in adaptive(replace(state, seconds_left=2.5)) if isinstance(action, Draft)} == {"cheap", "dear"}
+    assert {action.model for action in adaptive(replace(state, seconds_left=2.5)) if isinstance(action, Draft)} == {
+        "cheap",
+        "dear",
+    }
     assert list(adaptive(replace(state, seconds_left=1.5))) == [Draft("cheap")]  # the dear one would be late
     assert list(adaptive(replace(state, choices=(), seconds_left=1.0))) == [Stop("all models were asked")]
 
@@ -282,10 +312,16 @@ def test_the_leader_is_never_an_answer_that_is_ruled_out() -> None:
 
 
 def test_free_text_is_not_voted_on() -> None:
-    first = answered(EMPTY, "cheap", "Rain in spring feeds the young grass, and the river rises slowly over the old stones of the mill.")
+    first = answered(
+        EMPTY,
+        "cheap",
+        "Rain in spring feeds the young grass, and the river rises slowly over the old stones of the mill.",
+    )
     assert first.confidence == pytest.approx(0.7)
     second = answered(
-        first, "dear", "Snow in winter covers the fields, the wind is cold and long, and everybody stays at home by the fire."
+        first,
+        "dear",
+        "Snow in winter covers the fields, the wind is cold and long, and everybody stays at home by the fire.",
     )
     assert second.confidence == pytest.approx(0.95)
     assert second.leader == 1
@@ -301,9 +337,10 @@ def run(
         trace = Trace()
         named = {backend.profile.name: backend for backend in backends}
         choices = tuple(
-            Choice(b.profile.name, b.profile.skill or 0.5, b.profile.cost_usd(20, 20), b.profile.latency_s(0)) for b in backends
+            Choice(b.profile.name, b.profile.skill or 0.5, b.profile.cost_usd(20, 20), b.profile.latency_s(0))
+            for b in backends
         )
-        state = SearchState("What is 6 * 7?", choices, {c.model: c.p_success for c in choices}, **fields)  # type: ignore[arg-type]
+        state = SearchState("What is 6 * 7?", choices, {c.model: c.p_success for c in choices}, **fields)
         request = Request((Message("user", state.question),), state.question, max_tokens=50)
         return await Search(named, (), ledger or Ledger(), trace, seconds=seconds).run(state, strategy, request), trace
 
@@ -351,7 +388,11 @@ def test_a_strategy_that_asks_twice_for_the_same_gets_it_once() -> None:
     slow, quick = Scripted("slow", "42", seconds=0.1), Scripted("quick", "1")
 
     def stubborn(state: SearchState) -> Sequence[Draft | Stop]:
-        return [Stop("enough")] if len(state.candidates) == 2 else [Draft("slow"), Draft("quick")][: 2 - len(state.candidates)]
+        return (
+            [Stop("enough")]
+            if len(state.candidates) == 2
+            else [Draft("slow"), Draft("quick")][: 2 - len(state.candidates)]
+        )
 
     run(stubborn, slow, quick)
     assert (len(slow.asked), len(quick.asked)) == (1, 1)
@@ -361,7 +402,9 @@ def test_an_answer_that_breaks_the_schema_is_revised_with_the_feedback_and_the_b
     schema = {"type": "object", "required": ["total"], "properties": {"total": {"type": "integer"}}}
     model = Scripted("m", '{"sum": 42}', '{"total": 42}')
     with Orchestrator({"m": model}) as orchestrator:
-        answer = orchestrator.answer_sync("What is 6 * 7? Reply in JSON.", schema=schema, strategy="draft_critique_revise")
+        answer = orchestrator.answer_sync(
+            "What is 6 * 7? Reply in JSON.", schema=schema, strategy="draft_critique_revise"
+        )
     assert answer.text == '{"total": 42}'
     assert [c.revises for c in answer.candidates] == [None, 0]
     assert "total" in model.asked[1].messages[-1].content
@@ -383,5 +426,7 @@ def test_own_verifiers_join_the_search() -> None:
         return await JsonSchemaVerifier({"type": "integer"}).verify("q", "42")
 
     assert asyncio.run(check()).passed
-    with Orchestrator({"m": Scripted("m", "forty-two", "42")}, verifiers=[JsonSchemaVerifier({"type": "integer"})]) as orchestrator:
+    with Orchestrator(
+        {"m": Scripted("m", "forty-two", "42")}, verifiers=[JsonSchemaVerifier({"type": "integer"})]
+    ) as orchestrator:
         assert orchestrator.answer_sync("What is 6 * 7?").text == "42"

@@ -1,4 +1,7 @@
-"""Snapshots make opening fast and nothing else: a sound one gives the same ranking, any other is not used, and none outlives what was forgotten."""
+"""Snapshots make opening fast and nothing else.
+
+A sound one gives the same ranking, any other is not used, and none outlives what was forgotten.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,9 @@ def filled(path: Path, n: int = 60) -> None:
     things = ["lamp", "ferry", "violin", "garden", "oven", "canal"]
     with Memory(path, encoder=ENCODER, thresholds=LOW) as memory:
         records = [
-            NewRecord(f"The {rng.choice(things)} {i} stands by the {rng.choice(things)}.", f"P{i % 3}", session=f"s{i // 9}")
+            NewRecord(
+                f"The {rng.choice(things)} {i} stands by the {rng.choice(things)}.", f"P{i % 3}", session=f"s{i // 9}"
+            )
             for i in range(n)
         ]
         memory.remember_many(records, "s")
@@ -29,7 +34,9 @@ def filled(path: Path, n: int = 60) -> None:
 
 def ranking(path: Path) -> list[tuple[str, float]]:
     with Memory(path, encoder=ENCODER, thresholds=LOW) as memory:
-        return [(item.record.text, round(item.score, 6)) for item in memory.recall("Where is the violin of P1?", "s").items]
+        return [
+            (item.record.text, round(item.score, 6)) for item in memory.recall("Where is the violin of P1?", "s").items
+        ]
 
 
 def snapshots(path: Path) -> list[Path]:

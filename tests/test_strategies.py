@@ -9,7 +9,17 @@ from dataclasses import replace
 import pytest
 
 from orchestrator import Completion
-from orchestrator.search import Combine, Critique, Draft, Revise, Revised, RevisionOdds, SearchState, Stop, fit_revisions
+from orchestrator.search import (
+    Combine,
+    Critique,
+    Draft,
+    Revise,
+    Revised,
+    RevisionOdds,
+    SearchState,
+    Stop,
+    fit_revisions,
+)
 from orchestrator.search.actions import Action
 from orchestrator.search.belief import VoteModel, believe, replay, to_belief
 from orchestrator.search.calibration.vote_fitting import fit_repeat
@@ -24,7 +34,9 @@ from orchestrator.types import Candidate
 from orchestrator.verifiers import Verdict
 
 FLEET = (Choice("small", 0.4, 0.0001, 1.0), Choice("middle", 0.6, 0.001, 1.0), Choice("large", 0.8, 0.01, 2.0))
-START = SearchState("How many lamps are there?", FLEET, {c.model: c.p_success for c in FLEET}, chosen="small", fleet=FLEET, quality=0.99)
+START = SearchState(
+    "How many lamps are there?", FLEET, {c.model: c.p_success for c in FLEET}, chosen="small", fleet=FLEET, quality=0.99
+)
 ESSAY = replace(START, question="Describe the harbour to somebody who has never seen it.")
 LONG = "The harbour lies in the shelter of two long moles, and its water is always calm and grey in the morning"
 WRONG = Verdict("unit_tests", 0.0, False, "f(2) gives 3, not 4", decisive=True)
@@ -53,9 +65,13 @@ def only(strategy: Strategy, state: SearchState) -> Action:
 
 def test_a_weak_draft_is_criticised_by_the_best_other_model_and_a_strong_one_is_not() -> None:
     assert only(draft_critique_revise, said(ESSAY, Draft("small"), LONG)) == Critique(0, "large")
-    assert isinstance(only(draft_critique_revise, said(ESSAY, Draft("middle"), LONG)), Stop)  # 0.6 > f / (f + h) of an opinion
+    assert isinstance(
+        only(draft_critique_revise, said(ESSAY, Draft("middle"), LONG)), Stop
+    )  # 0.6 > f / (f + h) of an opinion
     stated = replace(ESSAY, criteria=("It names a colour.",))
-    assert only(draft_critique_revise, said(stated, Draft("middle"), LONG)) == Critique(0, "large")  # by stated criteria it pays up to 0.8
+    assert only(draft_critique_revise, said(stated, Draft("middle"), LONG)) == Critique(
+        0, "large"
+    )  # by stated criteria it pays up to 0.8
 
 
 def test_a_critique_without_a_fault_ends_it_and_one_with_a_fault_is_acted_on_once() -> None:
@@ -64,12 +80,16 @@ def test_a_critique_without_a_fault_ends_it_and_one_with_a_fault_is_acted_on_onc
     faulted = drafted.with_verdict(0, Verdict(CRITIQUE, 0.5, False, "It names no boat"))
     assert only(draft_critique_revise, faulted) == Revise(0, "small")
     mended = said(faulted, Revise(0, "small"), LONG + ", with two boats in it.")
-    assert isinstance(only(draft_critique_revise, mended), Stop)  # the critic's fault is mended, nobody has found another
+    assert isinstance(
+        only(draft_critique_revise, mended), Stop
+    )  # the critic's fault is mended, nobody has found another
 
 
 def test_a_revision_by_an_opinion_leads_only_if_independent_checks_prefer_it() -> None:
     draft = said(ESSAY, Draft("small"), LONG, Verdict(CRITIQUE, 0.2, False, "too short"), Verdict("judge", 0.5, False))
-    worse = said(draft, Revise(0, "small"), LONG + " and more", Verdict(CRITIQUE, 1.0, True), Verdict("judge", 0.4, False))
+    worse = said(
+        draft, Revise(0, "small"), LONG + " and more", Verdict(CRITIQUE, 1.0, True), Verdict("judge", 0.4, False)
+    )
     better = said(draft, Revise(0, "small"), LONG + " and more", Verdict("judge", 0.9, True))
     assert worse.leader == 0
     assert better.leader == 1
@@ -92,7 +112,10 @@ def test_the_odds_of_revisions_are_learned_for_each_kind_of_feedback() -> None:
     assert learned["tests of its own"].fixes == pytest.approx((17 + 4) / (79 + 20), abs=0.01)
     assert 0.5 < learned["tests of its own"].pays_below < 0.75
     assert learned["json_schema"].fixes > FORM.fixes
-    state = replace(said(ESSAY, Draft("small"), LONG, Verdict("judge", 0.2, False, "dull")), revisions={"judge": RevisionOdds(0.0, 0.1)})
+    state = replace(
+        said(ESSAY, Draft("small"), LONG, Verdict("judge", 0.2, False, "dull")),
+        revisions={"judge": RevisionOdds(0.0, 0.1)},
+    )
     assert isinstance(only(draft_critique_revise, state), Stop)  # it was learned that such revisions never help
     assert OPINION.pays_below < CRITERIA.pays_below < TRUSTED.pays_below
 
@@ -169,7 +192,9 @@ def test_a_tree_develops_the_best_candidates_by_what_verifiers_think_of_them() -
     state = ESSAY
     for sample, score in enumerate((0.1, 0.9, 0.5)):
         state = said(state, Draft("small", sample), f"{LONG} {sample}", Verdict("judge", score, score > 0.5))
-    assert list(grow(state)) == [Revise(1, "small", sample=s) for s in range(2)] + [Revise(2, "small", sample=s) for s in range(2)]
+    assert list(grow(state)) == [Revise(1, "small", sample=s) for s in range(2)] + [
+        Revise(2, "small", sample=s) for s in range(2)
+    ]
     for action, score in zip(grow(state), (0.2, 0.95, 0.3, 0.4), strict=True):
         assert isinstance(action, Revise)
         state = said(state, action, f"{LONG} {action}", Verdict("judge", score, score > 0.5))
@@ -190,7 +215,10 @@ def test_a_tree_without_a_verifier_is_not_climbed_and_a_level_that_brings_nothin
 
 
 def test_where_a_check_rules_out_all_there_is_the_cheapest_solve_is_bought_next() -> None:
-    """Revise for 0.0001 at 25 %, draw again at the same price and 20 % (0.4 halved by one failure), or 0.01 at 80 %: in this order."""
+    """Revise for 0.0001 at 25 %, draw again at the same price and 20 % (0.4 halved by one failure), or 0.01 at 80 %.
+
+    In this order.
+    """
     failed = said(START, Draft("small"), "41", WRONG)
     assert only(adaptive, failed) == Revise(0, "small")
     again = said(failed, Revise(0, "small"), "43", WRONG)
@@ -199,7 +227,9 @@ def test_where_a_check_rules_out_all_there_is_the_cheapest_solve_is_bought_next(
     assert only(adaptive, third) == Revise(2, "small")  # a new draft has a chance of its own to be mended
     third = said(third, Revise(2, "small"), "45", WRONG)
     assert only(adaptive, third) == Draft("small", 2)
-    assert only(adaptive, replace(third, value_usd=0.0001)) == Stop("no draft passes its checks, and no other is worth its price")
+    assert only(adaptive, replace(third, value_usd=0.0001)) == Stop(
+        "no draft passes its checks, and no other is worth its price"
+    )
 
 
 def test_a_model_that_says_the_same_again_is_not_drawn_a_third_time() -> None:
@@ -222,7 +252,9 @@ def test_it_abstains_when_it_may_and_nothing_more_is_worth_its_price() -> None:
 
 # ---- several answers from one call ----
 
-SEVERAL = tuple(replace(choice, prompt_usd=choice.cost_usd * 0.8, gives_several=True) for choice in FLEET if choice.cost_usd)
+SEVERAL = tuple(
+    replace(choice, prompt_usd=choice.cost_usd * 0.8, gives_several=True) for choice in FLEET if choice.cost_usd
+)
 
 
 def test_drafts_of_one_model_share_a_call_where_it_gives_several() -> None:
@@ -231,7 +263,9 @@ def test_drafts_of_one_model_share_a_call_where_it_gives_several() -> None:
     assert list(best_of(8)(START)) == [Draft("small", sample) for sample in range(8)]
     assert list(tree(4)(together)) == [Draft("small", 0, 4)]
     assert list(consistent(16)(together)) == [Draft("small", 0, 3)]
-    drawn = begun(together, Draft("small", 0, 8)).with_candidates(*[Candidate(Completion("small", str(n))) for n in range(8)])
+    drawn = begun(together, Draft("small", 0, 8)).with_candidates(
+        *[Candidate(Completion("small", str(n))) for n in range(8)]
+    )
     assert only(best_of(8), drawn) == Stop("8 drafts")
 
 
@@ -263,7 +297,9 @@ def test_a_prompt_that_the_cache_holds_makes_another_draw_cheaper() -> None:
 def test_what_one_model_says_again_counts_less_than_what_another_says_and_more_in_another_way() -> None:
     once = said(START, Draft("middle"), "7")
     again = said(once, Draft("middle", 1), "7")
-    otherwise = begun(once, Draft("middle", way="program")).with_candidates(Candidate(Completion("middle", "7"), way="program"))
+    otherwise = begun(once, Draft("middle", way="program")).with_candidates(
+        Candidate(Completion("middle", "7"), way="program")
+    )
     other_model = said(once, Draft("large"), "7")
     assert once.confidence < again.confidence < otherwise.confidence < other_model.confidence
     many = once
@@ -274,8 +310,13 @@ def test_what_one_model_says_again_counts_less_than_what_another_says_and_more_i
 
 def test_a_vote_that_does_not_count_changes_nothing() -> None:
     silent = VoteModel(repeat=0.0)
-    assert believe([("a", 0.7)], silent).groups == pytest.approx(to_belief(replay([("a", 0.7), ("a", 0.7)], silent, [1.0, 0.0])).groups)
-    assert to_belief(replay([("a", 0.7), ("b", 0.6)], silent, [1.0, 1.0])).groups == believe([("a", 0.7), ("b", 0.6)], silent).groups
+    assert believe([("a", 0.7)], silent).groups == pytest.approx(
+        to_belief(replay([("a", 0.7), ("a", 0.7)], silent, [1.0, 0.0])).groups
+    )
+    assert (
+        to_belief(replay([("a", 0.7), ("b", 0.6)], silent, [1.0, 1.0])).groups
+        == believe([("a", 0.7), ("b", 0.6)], silent).groups
+    )
 
 
 @pytest.mark.parametrize("echo", [0.0, 0.9])
@@ -285,7 +326,10 @@ def test_how_much_repeats_count_is_learned(echo: float) -> None:
     drawn: list[tuple[list[str], str | None]] = []
     for _ in range(400):
         keys = ["right" if rng.random() < 0.6 else f"wrong{rng.randrange(3)}"]
-        keys += [keys[0] if rng.random() < echo else "right" if rng.random() < 0.6 else f"wrong{rng.randrange(3)}" for _ in range(4)]
+        keys += [
+            keys[0] if rng.random() < echo else "right" if rng.random() < 0.6 else f"wrong{rng.randrange(3)}"
+            for _ in range(4)
+        ]
         drawn.append((keys, "right" if "right" in keys else None))
     learned = fit_repeat(drawn, 0.6, VoteModel(spread=0.0)).repeat
     assert learned > 0.6 if echo == 0.0 else learned < 0.4
@@ -297,7 +341,9 @@ def test_two_ways_that_agree_end_it_and_two_that_do_not_ask_the_best_model() -> 
 
     def answered(words: str, program: str) -> SearchState:
         state = said(START, Draft("small"), words)
-        return begun(state, Draft("small", way="program")).with_candidates(Candidate(Completion("small", program), way="program"))
+        return begun(state, Draft("small", way="program")).with_candidates(
+            Candidate(Completion("small", program), way="program")
+        )
 
     assert only(two_ways, answered("7", "7")) == Stop("words and program agree")
     assert only(two_ways, answered("7", "8")) == Draft("large")

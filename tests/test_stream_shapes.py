@@ -1,4 +1,7 @@
-"""Streams as odd servers write them: calls that share an index, halves of characters, numbers that are none, errors where answers are due."""
+"""Streams as odd servers write them.
+
+Calls that share an index, halves of characters, numbers that are none, errors where answers are due.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,19 @@ from orchestrator.errors import BackendError
 from orchestrator.gateway.http import sse
 from orchestrator.router import ModelProfile
 from orchestrator.types import Message
-from tests.gateway import Provider, Send, begin_stream, chunk, completion, delta, reply, running_gateway, served, settled, usual
+from tests.gateway import (
+    Provider,
+    Send,
+    begin_stream,
+    chunk,
+    completion,
+    delta,
+    reply,
+    running_gateway,
+    served,
+    settled,
+    usual,
+)
 
 PRICED = {"provider": "compatible", "input_usd_per_mtok": 1.0, "output_usd_per_mtok": 2.0}
 
@@ -30,7 +45,7 @@ def piece(index: int | None, id: str = "", name: str = "", arguments: Any = "") 
 
 def passed(*deltas: dict[str, Any], finish: str = "tool_calls") -> list[dict[str, Any]]:
     """What the gateway passes on of a stream of these pieces."""
-    passage = sse.Passage("m")
+    passage = sse.SSEFilter("m")
     events = [sse.event(delta(one)) for one in deltas] + [sse.event(delta({}, finish)), sse.DONE]
     data = b"".join(passage.feed(event) for event in events)
     assert passage.is_whole
@@ -55,25 +70,39 @@ def joined(events: list[dict[str, Any]]) -> list[tuple[str, str]]:
     ("deltas", "calls"),
     [
         ([piece(0, "a", "A", '{"x":1}'), piece(0, "b", "B", '{"y":2}')], [("A", '{"x":1}'), ("B", '{"y":2}')]),
-        ([piece(0, "a", "A"), piece(0, "", "", '{"x"'), piece(0, "b", "B"), piece(0, "", "", "{}")], [("A", '{"x"'), ("B", "{}")]),
         (
-            [piece(0, "a", "A"), piece(1, "b", "B"), piece(0, "", "", "{"), piece(1, "", "", "{}"), piece(0, "", "", "}")],
+            [piece(0, "a", "A"), piece(0, "", "", '{"x"'), piece(0, "b", "B"), piece(0, "", "", "{}")],
+            [("A", '{"x"'), ("B", "{}")],
+        ),
+        (
+            [
+                piece(0, "a", "A"),
+                piece(1, "b", "B"),
+                piece(0, "", "", "{"),
+                piece(1, "", "", "{}"),
+                piece(0, "", "", "}"),
+            ],
             [("A", "{}"), ("B", "{}")],
         ),
         ([piece(0, "a", "A", "{"), piece(0, "a", "", "}")], [("A", "{}")]),
-        ([piece(None, "a", "A", "{"), piece(None, "", "", "}"), piece(None, "b", "B", "{}")], [("A", "{}"), ("B", "{}")]),
+        (
+            [piece(None, "a", "A", "{"), piece(None, "", "", "}"), piece(None, "b", "B", "{}")],
+            [("A", "{}"), ("B", "{}")],
+        ),
         ([piece(0, "", "A", "{}"), piece(0, "", "B", "{}")], [("A", "{}"), ("B", "{}")]),
         ([piece(0, "a", "A"), piece(1, "b", "B", '{"y":2}')], [("A", "{}"), ("B", '{"y":2}')]),
         ([piece(0, "a", "A", {"x": 1})], [("A", '{"x": 1}')]),
         ([piece(3, "a", "A", "{}"), piece(7, "b", "B", "{}")], [("A", "{}"), ("B", "{}")]),
     ],
 )
-def test_calls_come_out_one_by_one_whatever_their_server_numbers(deltas: list[dict[str, Any]], calls: list[tuple[str, str]]) -> None:
+def test_calls_come_out_one_by_one_whatever_their_server_numbers(
+    deltas: list[dict[str, Any]], calls: list[tuple[str, str]]
+) -> None:
     assert joined(passed(*deltas)) == calls
 
 
 def test_a_call_without_arguments_in_the_event_that_ends_it() -> None:
-    passage = sse.Passage("m")
+    passage = sse.SSEFilter("m")
     data = passage.feed(sse.event(delta(piece(0, "a", "A"), "tool_calls")) + sse.DONE)
     assert joined([json.loads(part[5:]) for part in data.decode().split("\n\n") if part]) == [("A", "{}")]
 
@@ -105,7 +134,7 @@ def test_texts_that_are_cut_anywhere_are_whole_again(text: str, at: int) -> None
     units = text.encode("utf-16-le", "surrogatepass")
     at = min(at, len(units) // 2) * 2
     cut = [part.decode("utf-16-le", "surrogatepass") for part in (units[:at], units[at:])]
-    passage, data = sse.Passage("m"), b""
+    passage, data = sse.SSEFilter("m"), b""
     for part in cut:
         event = b"data: " + json.dumps(delta({"content": part}), ensure_ascii=True).encode() + b"\n\n"
         data += passage.feed(event)
@@ -126,7 +155,9 @@ def test_texts_that_are_cut_anywhere_are_whole_again(text: str, at: int) -> None
     ],
 )
 @pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/messages", "/v1/responses"])
-def test_an_error_in_any_form_ends_no_stream_as_if_it_were_whole(tmp_path: Path, failing: dict[str, Any], path: str) -> None:
+def test_an_error_in_any_form_ends_no_stream_as_if_it_were_whole(
+    tmp_path: Path, failing: dict[str, Any], path: str
+) -> None:
     async def play(body: dict[str, Any], send: Send) -> None:
         await begin_stream(send)
         await chunk(send, delta({"content": "Par"}))
@@ -153,7 +184,10 @@ def test_an_error_is_one_for_the_sdk_too_and_characters_are_whole(tmp_path: Path
             return
         await begin_stream(send)
         for cut in (b'"ok \\ud83d"', b'"\\ude00 done"'):
-            await chunk(send, b'data: {"error": null, "choices":[{"index":0,"delta":{"content":%b},"finish_reason":null}]}\n\n' % cut)
+            await chunk(
+                send,
+                b'data: {"error": null, "choices":[{"index":0,"delta":{"content":%b},"finish_reason":null}]}\n\n' % cut,
+            )
         await chunk(send, failing, more=False)
 
     async def go(url: str) -> list[str]:
@@ -192,7 +226,11 @@ def test_our_key_is_passed_on_in_no_error(tmp_path: Path, monkeypatch: pytest.Mo
     with served(Provider(play)) as url:
         model = {**PRICED, "base_url": f"{url}/v1", "key": "env:SOME_KEY"}
         with running_gateway(tmp_path, models={"m": model}) as gateway:
-            for answer in (gateway.chat(model="m"), gateway.chat(model="m", stream=True), gateway.chat("late", model="m", stream=True)):
+            for answer in (
+                gateway.chat(model="m"),
+                gateway.chat(model="m", stream=True),
+                gateway.chat("late", model="m", stream=True),
+            ):
                 assert "no quota for ***" in answer.text
                 assert "secret" not in answer.text
 
@@ -214,7 +252,9 @@ def test_halves_of_characters_from_other_dialects(tmp_path: Path, name: str, mon
             await chunk(send, part(text))
         end: dict[str, Any] = {"candidates": [{"content": {"parts": []}, "finishReason": "STOP", "index": 0}]}
         if name == "anthropic":
-            await chunk(send, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}})
+            await chunk(
+                send, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 1}}
+            )
             end = {"type": "message_stop"}
         await chunk(send, end, more=False)
 
@@ -230,13 +270,19 @@ def test_halves_of_characters_from_other_dialects(tmp_path: Path, name: str, mon
         with running_gateway(tmp_path, models={"m": model}) as gateway:
             told = gateway.chat(model="m", stream=True)
     texts = [json.loads(line[6:])["choices"] for line in told.text.splitlines() if line.startswith("data: {")]
-    assert "".join(choice["delta"].get("content") or "" for choices in texts for choice in choices) == "ok \U0001f600 done"
+    assert (
+        "".join(choice["delta"].get("content") or "" for choices in texts for choice in choices) == "ok \U0001f600 done"
+    )
     assert "[DONE]" in told.text
 
 
 @pytest.mark.parametrize(
     "failing",
-    [{"error": {"message": "boom", "code": 503}}, {**completion(), "error": {"message": "boom", "code": 503}}, {"error": "boom"}],
+    [
+        {"error": {"message": "boom", "code": 503}},
+        {**completion(), "error": {"message": "boom", "code": 503}},
+        {"error": "boom"},
+    ],
 )
 def test_an_error_with_status_200_sends_auto_to_the_next_model(tmp_path: Path, failing: dict[str, Any]) -> None:
     async def play(body: dict[str, Any], send: Send) -> None:
@@ -264,11 +310,19 @@ def test_what_is_not_quite_json_is_passed_on_as_json(tmp_path: Path) -> None:
     async def play(body: dict[str, Any], send: Send) -> None:
         if body.get("stream"):
             await begin_stream(send)
-            await chunk(send, b'data: {"choices":[{"index":0,"delta":{"content":"x"},"logprobs":%b,"finish_reason":null}]}\n\n' % logprob)
+            await chunk(
+                send,
+                b'data: {"choices":[{"index":0,"delta":{"content":"x"},"logprobs":%b,"finish_reason":null}]}\n\n'
+                % logprob,
+            )
             await chunk(send, delta({}, "stop"))
             await chunk(send, b"data: [DONE]\n\n", more=False)
             return
-        whole = json.dumps(completion("cut \ud83d")).encode().replace(b'"finish_reason"', b'"logprobs": %b, "finish_reason"' % logprob)
+        whole = (
+            json.dumps(completion("cut \ud83d"))
+            .encode()
+            .replace(b'"finish_reason"', b'"logprobs": %b, "finish_reason"' % logprob)
+        )
         await reply(send, 200, whole)
 
     with running_gateway(tmp_path, play) as gateway:
@@ -293,8 +347,16 @@ def test_where_a_model_lies_on_its_server_is_its_operators_business(tmp_path: Pa
 
     with running_gateway(tmp_path, play) as gateway:
         for stream in (False, True):
-            for path, asked in (("chat/completions", {}), ("messages", {"max_tokens": 9}), ("responses", {"input": "q"})):
-                body = {"model": "small", "stream": stream, **({"messages": [{"role": "user", "content": "q"}]} | asked)}
+            for path, asked in (
+                ("chat/completions", {}),
+                ("messages", {"max_tokens": 9}),
+                ("responses", {"input": "q"}),
+            ):
+                body = {
+                    "model": "small",
+                    "stream": stream,
+                    **({"messages": [{"role": "user", "content": "q"}]} | asked),
+                }
                 told = gateway.post(f"/v1/{path}", body).text
                 assert "srv" not in told
                 assert '"model":"small"' in told.replace(" ", "")

@@ -1,4 +1,7 @@
-"""Summaries: telling sentences with citations, or a writer's as far as the records support them; made again only when something has changed."""
+"""Summaries: telling sentences with citations, or a writer's as far as the records support them.
+
+Made again only when something has changed.
+"""
 
 from __future__ import annotations
 
@@ -111,20 +114,28 @@ def test_a_writers_sentences_are_kept_as_far_as_they_are_supported(memory: Memor
 
     kept = memory.summarize("a", session=TURNS[0].session, writer=writer)
     assert kept.made_by == "writer"
-    assert kept.text.splitlines() == ["Piet lives above a bakery in Utrecht [m:2].", "Nora catalogues old sea charts in the archive [m:5]."]
+    assert kept.text.splitlines() == [
+        "Piet lives above a bakery in Utrecht [m:2].",
+        "Nora catalogues old sea charts in the archive [m:5].",
+    ]
     nothing = memory.summarize("a", session=TURNS[0].session, writer=lambda prompt: "I can't help with that.")
     assert nothing.made_by == "extract instead of <lambda>"
     assert nothing.text
 
 
-RECORD = Record(7, "s", "I adopted two kittens, not dogs, yesterday.", "Nora", datetime(2024, 7, 14, tzinfo=UTC), "", "")
+RECORD = Record(
+    7, "s", "I adopted two kittens, not dogs, yesterday.", "Nora", datetime(2024, 7, 14, tzinfo=UTC), "", ""
+)
 
 
 @pytest.mark.parametrize(
     ("sentence", "expected"),
     [
         ("Nora did not adopt dogs but two kittens [m:7].", True),
-        ("Nora adopted two kittens [m:7].", False),  # the source denies something, the sentence does not: not certain enough
+        (
+            "Nora adopted two kittens [m:7].",
+            False,
+        ),  # the source denies something, the sentence does not: not certain enough
         ("On 13 July 2024 Nora adopted kittens, not dogs [m:7].", True),
         ("On 12 July 2024 Nora adopted kittens, not dogs [m:7].", False),
         ("Nora adopted three kittens, not dogs [m:7].", False),

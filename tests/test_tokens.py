@@ -1,4 +1,6 @@
-"""Tokens without a tokenizer, held against what seven public vocabularies count (token_counts.json says which text has how many)."""
+"""Tokens without a tokenizer, held against what seven public vocabularies count (token_counts.json says which text has
+how many).
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,11 @@ MODELS = {"cl100k": "gpt-3.5-turbo", "o200k": "openai/gpt-4o", "qwen": "qwen3-32
 
 @pytest.mark.parametrize("recorded", RECORDED, ids=lambda recorded: recorded["kind"])
 def test_no_vocabulary_counts_more_than_the_bound(recorded: dict[str, Any]) -> None:
-    assert max(recorded["counts"].values()) <= bound_tokens(recorded["text"]) <= len(recorded["text"].encode()) + 2 + len(recorded["text"])
+    assert (
+        max(recorded["counts"].values())
+        <= bound_tokens(recorded["text"])
+        <= len(recorded["text"].encode()) + 2 + len(recorded["text"])
+    )
 
 
 @pytest.mark.parametrize("recorded", [r for r in RECORDED if r["is_usual"]], ids=lambda recorded: recorded["kind"])
@@ -67,11 +73,24 @@ BIG = "look up the order of a customer by its number, " * 200
         {"tools": [{"type": "function", "function": {"name": "f", "description": BIG}}]},
         {"functions": [{"name": "f", "description": BIG}]},
         {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"description": BIG}}}},
-        {"messages": [Q, {"role": "assistant", "content": None, "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": BIG}}]}]},
+        {
+            "messages": [
+                Q,
+                {
+                    "role": "assistant",
+                    "content": None,
+                    "tool_calls": [{"id": "c", "function": {"name": "f", "arguments": BIG}}],
+                },
+            ]
+        },
         {"messages": [Q, {"role": "tool", "tool_call_id": "c", "content": BIG}]},
         {"messages": [{"role": "user", "content": [{"type": "text", "text": BIG}]}]},
         {"messages": [Q, {"role": "assistant", "content": "x", "reasoning_content": BIG}]},
-        {"messages": [{"role": "user", "content": [{"type": "tool_result", "content": [{"type": "text", "text": BIG}]}]}]},
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "tool_result", "content": [{"type": "text", "text": BIG}]}]}
+            ]
+        },
         {"prediction": {"type": "content", "content": BIG}},
     ],
 )

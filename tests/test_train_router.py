@@ -15,7 +15,10 @@ from orchestrator.config.models import parse_config
 from tests.test_router import synthetic_outcomes
 
 pytest.importorskip("scipy")
-CONFIG = "models:\n  good: {provider: simulated, skill: 0.8}\n  bad: {provider: simulated, skill: 0.8}\nrouter: %s\nmemory: null\n"
+CONFIG = (
+    "models:\n  good: {provider: simulated, skill: 0.8}\n  bad: {provider: simulated, skill: 0.8}\nrouter: "
+    "%s\nmemory: null\n"
+)
 
 
 def write_log(path: Path, n: int) -> Path:
@@ -51,7 +54,9 @@ def test_from_log_to_routed_query(tmp_path: Path) -> None:
 )
 def test_logs_that_will_not_do(tmp_path: Path, lines: str, options: list[str], says: str) -> None:
     (tmp_path / "log.jsonl").write_text(lines, encoding="utf-8")
-    done = CliRunner().invoke(main, ["train-router", str(tmp_path / "log.jsonl"), "--out", str(tmp_path / "r"), *options])
+    done = CliRunner().invoke(
+        main, ["train-router", str(tmp_path / "log.jsonl"), "--out", str(tmp_path / "r"), *options]
+    )
     assert done.exit_code == 2
     assert says in done.stderr
     assert not (tmp_path / "r").exists()
@@ -89,6 +94,10 @@ def test_route_explains_what_it_rests_on(tmp_path: Path) -> None:
     CliRunner().invoke(main, ["train-router", str(log), "--out", str(out), "--encoder", "none"])
     (tmp_path / "c.yaml").write_text(CONFIG % out + "  # end\n", encoding="utf-8")
     shown = CliRunner().invoke(main, ["route", "Add 3 to 4.", "--explain", "--config", str(tmp_path / "c.yaml")])
-    assert "good: P(right) from its own outcomes, with a head; about 250 tokens expected" in shown.stdout
-    found = json.loads(CliRunner().invoke(main, ["route", "Add 3.", "--explain", "--json", "--config", str(tmp_path / "c.yaml")]).stdout)
+    assert "good: P(correct) from its own outcomes, with a head; about 250 tokens expected" in shown.stdout
+    found = json.loads(
+        CliRunner()
+        .invoke(main, ["route", "Add 3.", "--explain", "--json", "--config", str(tmp_path / "c.yaml")])
+        .stdout
+    )
     assert 0 < found["explanation"]["familiarity"] <= 1

@@ -1,4 +1,7 @@
-"""How servers are reached: addresses and keys as people write them, proxies, certificates, answers that are compressed, connections that close."""
+"""How servers are reached.
+
+Addresses and keys as people write them, proxies, certificates, answers that are compressed, connections that close.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +56,10 @@ def ask(url: str, count: int = 1, **options: Any) -> list[Completion]:
         ("HTTPS://api.example.com/v1", "https://api.example.com/v1"),
         ("${HOST_OF_MODELS}/v1", "http://h:1/v1"),
         (" http://h/v1 ", "http://h/v1"),
-        ("https://a.openai.azure.com/openai/deployments/d?api-version=1", "https://a.openai.azure.com/openai/deployments/d?api-version=1"),
+        (
+            "https://a.openai.azure.com/openai/deployments/d?api-version=1",
+            "https://a.openai.azure.com/openai/deployments/d?api-version=1",
+        ),
     ],
 )
 def test_addresses_as_people_write_them(monkeypatch: pytest.MonkeyPatch, stated: str, address: str) -> None:
@@ -103,16 +109,28 @@ def test_the_query_of_an_address_stays_at_its_end() -> None:
 
 @pytest.mark.parametrize(
     ("text", "key"),
-    [("sk-a\n", "sk-a"), ("sk-a\r\n", "sk-a"), ("\ufeffsk-a", "sk-a"), (' "sk-a" ', "sk-a"), ("'sk-a'\n", "sk-a"), ("", ""), ("\n", "")],
+    [
+        ("sk-a\n", "sk-a"),
+        ("sk-a\r\n", "sk-a"),
+        ("\ufeffsk-a", "sk-a"),
+        (' "sk-a" ', "sk-a"),
+        ("'sk-a'\n", "sk-a"),
+        ("", ""),
+        ("\n", ""),
+    ],
 )
 def test_keys_lose_what_files_and_shells_put_around_them(text: str, key: str) -> None:
     assert clean_key(text) == key
 
 
 @pytest.mark.parametrize("text", ["sk-a\nx-evil: 1", "sk a", "sk-ä", "sk-\x00a", "sk-a\u200b"])
-def test_keys_that_no_header_holds_are_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, text: str, tmp_path: Path) -> None:
+def test_keys_that_no_header_holds_are_refused_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, text: str, tmp_path: Path
+) -> None:
     (tmp_path / "key").write_text(text)
-    config = parse_config(f"models: {{a: {{provider: vllm, base_url: 'http://127.0.0.1:9/v1', key: 'file:{tmp_path / 'key'}'}}}}")
+    config = parse_config(
+        f"models: {{a: {{provider: vllm, base_url: 'http://127.0.0.1:9/v1', key: 'file:{tmp_path / 'key'}'}}}}"
+    )
     with pytest.raises(ConfigError, match="holds a character at place") as caught:
         fleet_from_config(config)
     assert "sk" not in str(caught.value).replace(str(tmp_path), "")
@@ -120,7 +138,15 @@ def test_keys_that_no_header_holds_are_refused_at_the_start(monkeypatch: pytest.
 
 @pytest.mark.parametrize(
     ("encoding", "by_httpx"),
-    [("gzip", False), ("deflate", False), ("x-gzip", False), ("GZIP", False), ("gzip", True), ("deflate", True), ("GZIP", True)],
+    [
+        ("gzip", False),
+        ("deflate", False),
+        ("x-gzip", False),
+        ("GZIP", False),
+        ("gzip", True),
+        ("deflate", True),
+        ("GZIP", True),
+    ],
 )
 def test_answers_that_are_compressed_unasked_are_read(encoding: str, by_httpx: bool) -> None:
     pack: Callable[[bytes], bytes] = zlib.compress if encoding == "deflate" else gzip.compress
@@ -144,16 +170,25 @@ def test_a_compressed_stream_comes_piece_by_piece_and_a_bomb_does_not_open() -> 
     with faulty_server(stream(*pieces, head="content-encoding: gzip")) as server:
         assert asyncio.run(read(server.url)) == "four"
     bomb = gzip.compress(bytes(200_000_000))
-    with faulty_server(reply(200, bomb, "content-encoding: gzip")) as server, pytest.raises(BadResponse, match="bytes") as caught:
+    with (
+        faulty_server(reply(200, bomb, "content-encoding: gzip")) as server,
+        pytest.raises(BadResponse, match="bytes") as caught,
+    ):
         ask(server.url)
     assert caught.value.may_be_billed
-    with faulty_server(reply(200, b"x", "content-encoding: br")) as server, pytest.raises(BadResponse, match="not asked for"):
+    with (
+        faulty_server(reply(200, b"x", "content-encoding: br")) as server,
+        pytest.raises(BadResponse, match="not asked for"),
+    ):
         ask(server.url)
 
 
 @contextlib.contextmanager
 def proxy() -> Iterator[tuple[str, list[str]]]:
-    """An HTTP proxy: it forwards plain requests, and tunnels what is encrypted, to wherever this machine serves the name."""
+    """An HTTP proxy.
+
+    It forwards plain requests, and tunnels what is encrypted, to wherever this machine serves the name.
+    """
     seen: list[str] = []
     loop = asyncio.new_event_loop()
 
@@ -293,7 +328,9 @@ def test_a_companys_certificates_and_those_of_the_client(tmp_path: Path) -> None
         await asyncio.sleep(0.1)  # its handlers end
 
     asyncio.run(go())
-    wrong = parse_config(f"models: {{a: {{provider: vllm, base_url: 'https://h/v1', tls: {{ca: '{tmp_path / 'nothere.pem'}'}}}}}}")
+    wrong = parse_config(
+        f"models: {{a: {{provider: vllm, base_url: 'https://h/v1', tls: {{ca: '{tmp_path / 'nothere.pem'}'}}}}}}"
+    )
     with pytest.raises(ConfigError, match="certificates cannot be used"):
         fleet_from_config(wrong)
 
@@ -307,12 +344,17 @@ def test_a_server_that_closes_after_each_answer_costs_nobody_an_error(by_httpx: 
             nonlocal calls
             with contextlib.suppress(asyncio.IncompleteReadError, OSError):
                 head = await reader.readuntil(b"\r\n\r\n")
-                size = next(int(line.split(b":")[1]) for line in head.lower().split(b"\r\n") if line.startswith(b"content-length"))
+                size = next(
+                    int(line.split(b":")[1])
+                    for line in head.lower().split(b"\r\n")
+                    if line.startswith(b"content-length")
+                )
                 await reader.readexactly(size)
                 calls += 1
                 body = json.dumps(completion("4")).encode()
                 writer.write(
-                    b"HTTP/1.1 200 OK\r\nkeep-alive: timeout=60\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body)
+                    b"HTTP/1.1 200 OK\r\nkeep-alive: timeout=60\r\ncontent-type: application/json\r\ncontent-length: "
+                    b"%d\r\n\r\n" % len(body)
                 )
                 writer.write(body)
                 await writer.drain()
@@ -337,7 +379,9 @@ def test_a_server_that_closes_after_each_answer_costs_nobody_an_error(by_httpx: 
 
 
 class SpokenTo:
-    """An ASGI application that answers like a model, and notes over which HTTP it was asked, and by how many connections."""
+    """An ASGI application that answers like a model, and notes over which HTTP it was asked, and by how many
+    connections.
+    """
 
     def __init__(self) -> None:
         self.versions: list[str] = []
@@ -411,7 +455,12 @@ def test_http2_with_a_server_that_speaks_it(tmp_path: Path) -> None:
             answers = await asyncio.gather(*(backend.complete(ASKED) for _ in range(20)))
             pieces = [piece async for piece in backend.stream(ASKED)]
             with pytest.raises(BadResponse) as broken:
-                _ = [piece async for piece in backend.stream(Request((Message("user", "Break off"),), "q", max_tokens=5, deadline_s=10.0))]
+                _ = [
+                    piece
+                    async for piece in backend.stream(
+                        Request((Message("user", "Break off"),), "q", max_tokens=5, deadline_s=10.0)
+                    )
+                ]
             return answers, pieces, broken.value
         finally:
             await backend.aclose()

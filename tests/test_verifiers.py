@@ -96,7 +96,11 @@ def test_choice_verifier() -> None:
 
 
 def test_json_schema_verifier_names_the_failing_path() -> None:
-    schema = {"type": "object", "required": ["total"], "properties": {"total": {"type": "number"}, "items": {"type": "array"}}}
+    schema = {
+        "type": "object",
+        "required": ["total"],
+        "properties": {"total": {"type": "number"}, "items": {"type": "array"}},
+    }
     verifier = JsonSchemaVerifier(schema)
     assert verdict_of(verifier, 'Here you are:\n```json\n{"total": 3}\n```').passed
     failed = verdict_of(verifier, '{"total": "three"}')
@@ -109,7 +113,10 @@ def test_json_schema_verifier_names_the_failing_path() -> None:
         JsonSchemaVerifier({"type": "nonsense"})
 
 
-SOURCES = [Source("m:1", "The workshop moved to 14 Harbour Street in May."), Source("m:2", "Odalys looks after the furnace.")]
+SOURCES = [
+    Source("m:1", "The workshop moved to 14 Harbour Street in May."),
+    Source("m:2", "Odalys looks after the furnace."),
+]
 
 
 @pytest.mark.parametrize(
@@ -138,7 +145,14 @@ def test_agreement_scores_by_the_share_of_other_drafts() -> None:
 
 
 @pytest.mark.parametrize(
-    "hostile", ["\n" * 100_000, "```json" + " \n" * 50_000, "answer" + " " * 100_000, "A" + " " * 100_000 + "x", "\n \n" * 50_000 + "B"]
+    "hostile",
+    [
+        "\n" * 100_000,
+        "```json" + " \n" * 50_000,
+        "answer" + " " * 100_000,
+        "A" + " " * 100_000 + "x",
+        "\n \n" * 50_000 + "B",
+    ],
 )
 def test_runs_of_white_space_take_no_more_than_linear_time(hostile: str) -> None:
     """With the quadratic patterns that stood here once, this takes minutes."""

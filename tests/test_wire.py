@@ -1,4 +1,7 @@
-"""The wire: connections are kept, answers of every kind are read, and what breaks off says whether it may have cost something."""
+"""The wire.
+
+Connections are kept, answers of every kind are read, and what breaks off says whether it may have cost something.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.backends.http.transport import MOST_HEAD_BYTES, Wire
-from orchestrator.backends.provider_errors import WireError
+from orchestrator.backends.http.transport import MAX_HEAD_BYTES, HttpTransport
+from orchestrator.backends.provider_errors import TransportError
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -54,14 +57,14 @@ def says(answer: bytes, times: int = 1) -> Talk:
     return talk
 
 
-async def ask(wire: Wire, url: str, *, timeout_s: float = 5.0) -> tuple[int, bytes]:
+async def ask(wire: HttpTransport, url: str, *, timeout_s: float = 5.0) -> tuple[int, bytes]:
     reply = await wire.post(url, {"content-type": "application/json"}, b"{}", timeout_s=timeout_s)
     return reply.status, await reply.read()
 
 
-def run(work: Callable[[Wire], Awaitable[None]]) -> None:
+def run(work: Callable[[HttpTransport], Awaitable[None]]) -> None:
     async def whole() -> None:
-        wire = Wire()
+        wire = HttpTransport()
         try:
             await work(wire)
         finally:
@@ -81,7 +84,7 @@ def run(work: Callable[[Wire], Awaitable[None]]) -> None:
     ],
 )
 def test_every_kind_of_answer(answer: bytes, body: bytes) -> None:
-    async def work(wire: Wire) -> None:
+    async def work(wire: HttpTransport) -> None:
         async with server(says(answer)) as (url, _):
             assert await ask(wire, url) == (200, body)
 
@@ -89,7 +92,7 @@ def test_every_kind_of_answer(answer: bytes, body: bytes) -> None:
 
 
 def test_a_connection_serves_one_call_after_the_other() -> None:
-    async def work(wire: Wire) -> None:
+    async def work(wire: HttpTransport) -> None:
         async with server(says(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", times=3)) as (url, connections):
             for _ in range(3):
                 assert await ask(wire, url) == (200, b"ok")
@@ -99,7 +102,7 @@ def test_a_connection_serves_one_call_after_the_other() -> None:
 
 
 def test_calls_at_once_have_connections_of_their_own() -> None:
-    async def work(wire: Wire) -> None:
+    async def work(wire: HttpTransport) -> None:
         async with server(says(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", times=9)) as (url, connections):
             assert await asyncio.gather(*(ask(wire, url) for _ in range(5))) == [(200, b"ok")] * 5
             assert len(connections) == 5
@@ -116,13 +119,15 @@ def test_the_request_as_it_is_sent() -> None:
         heard.append(await request(reader))
         writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")
 
-    async def work(wire: Wire) -> None:
+    async def work(wire: HttpTransport) -> None:
         async with server(talk) as (url, _):
             await ask(wire, url)
             host = url.split("/")[2].encode()
             assert (
                 heard[0]
-                == b"POST /v1/x?y=1 HTTP/1.1\r\nhost: " + host + b"\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\r\n{}"
+                == b"POST /v1/x?y=1 HTTP/1.1\r\nhost: "
+                + host
+                + b"\r\ncontent-length: 2\r\ncontent-type: application/json\r\n\r\n{}"
             )
 
     run(work)
@@ -144,14 +149,14 @@ async def _silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
         (says(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhel"), "broke off"),
         (says(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n9\r\nhel"), "broke off"),
         (says(b"garbage\r\n\r\n"), "not HTTP"),
-        (says(b"HTTP/1.1 200 OK\r\nx: " + b"y" * MOST_HEAD_BYTES + b"\r\n\r\n"), "not HTTP"),
+        (says(b"HTTP/1.1 200 OK\r\nx: " + b"y" * MAX_HEAD_BYTES + b"\r\n\r\n"), "not HTTP"),
         (_silence, "no answer in"),
     ],
 )
 def test_what_breaks_off_may_have_been_billed(talk: Talk, told: str) -> None:
-    async def work(wire: Wire) -> None:
+    async def work(wire: HttpTransport) -> None:
         async with server(talk) as (url, _):
-            with pytest.raises(WireError, match=told) as broken:
+            with pytest.raises(TransportError, match=told) as broken:
                 await ask(wire, url, timeout_s=0.3)
             assert broken.value.may_be_billed
 
@@ -159,10 +164,10 @@ def test_what_breaks_off_may_have_been_billed(talk: Talk, told: str) -> None:
 
 
 def test_where_nobody_listens_nothing_was_billed() -> None:
-    async def work(wire: Wire) -> None:
+    async def work(wire: HttpTransport) -> None:
         async with server(_hang_up) as (url, _):
             pass
-        with pytest.raises(WireError, match="cannot connect") as refused:
+        with pytest.raises(TransportError, match="cannot connect") as refused:
             await ask(wire, url)
         assert not refused.value.may_be_billed
 
@@ -178,7 +183,7 @@ def test_a_slow_stream_outlives_the_timeout_as_long_as_it_says_something() -> No
             writer.write(b"1\r\nx\r\n")
         writer.write(b"0\r\n\r\n")
 
-    async def work(wire: Wire) -> None:
+    async def work(wire: HttpTransport) -> None:
         async with server(talk) as (url, _):
             assert await ask(wire, url, timeout_s=0.5) == (200, b"x" * 8)
 
@@ -198,7 +203,7 @@ def test_a_fast_server_waits_for_a_slow_reader() -> None:
             await writer.drain()
             sent += 1
 
-    async def work(wire: Wire) -> None:
+    async def work(wire: HttpTransport) -> None:
         async with server(talk) as (url, _):
             reply = await wire.post(url, {}, b"", timeout_s=5)
             await asyncio.sleep(0.3)
@@ -216,7 +221,7 @@ def test_a_cancelled_call_closes_its_connection() -> None:
         await reader.read()
         ended.set()
 
-    async def work(wire: Wire) -> None:
+    async def work(wire: HttpTransport) -> None:
         async with server(talk) as (url, _):
             task = asyncio.create_task(ask(wire, url))
             await asyncio.sleep(0.05)
@@ -238,7 +243,7 @@ def test_a_server_that_talks_out_of_turn_is_left() -> None:
         await writer.drain()
         await asyncio.sleep(1)
 
-    async def work(wire: Wire) -> None:
+    async def work(wire: HttpTransport) -> None:
         async with server(talk, says(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\ngood")) as (url, _):
             assert await ask(wire, url) == (200, b"ok")
             await asyncio.sleep(0.2)
@@ -248,7 +253,7 @@ def test_a_server_that_talks_out_of_turn_is_left() -> None:
 
 
 def test_what_is_no_address_is_refused() -> None:
-    async def work(wire: Wire) -> None:
+    async def work(wire: HttpTransport) -> None:
         with pytest.raises(ValueError, match="web address"):
             await ask(wire, "ftp://127.0.0.1/x")
 
@@ -269,10 +274,10 @@ def test_over_tls_only_to_servers_that_are_trusted(tmp_path: Path) -> None:
     async def work() -> None:
         listening = await asyncio.start_server(play, "127.0.0.1", 0, ssl=serving)
         url = f"https://localhost:{listening.sockets[0].getsockname()[1]}/v1"
-        trusting, strict = Wire(verify=ssl.create_default_context(cafile=str(certificate))), Wire()
+        trusting, strict = HttpTransport(verify=ssl.create_default_context(cafile=str(certificate))), HttpTransport()
         try:
             assert await ask(trusting, url) == (200, b"ok")
-            with pytest.raises(WireError, match="cannot connect") as refused:
+            with pytest.raises(TransportError, match="cannot connect") as refused:
                 await ask(strict, url)
             assert not refused.value.may_be_billed
         finally:

@@ -1,4 +1,6 @@
-"""Makes a tiny language model with random weights and a byte-level tokenizer in the folder that is named: `python tests/tiny_model.py FOLDER`.
+"""Makes a tiny language model with random weights and a byte-level tokenizer in the folder that is named.
+
+`python tests/tiny_model.py FOLDER`.
 
 Run by the Python of `build/servers` (`make servers`), which has torch and transformers.
 """

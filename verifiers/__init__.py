@@ -1,9 +1,12 @@
-"""Checks on answers: each returns a `Verdict` in [0, 1] or abstains with its reason. Usable without the rest of the project."""
+"""Checks on answers: each returns a `Verdict` in [0, 1] or abstains with its reason.
+
+Usable without the rest of the project.
+"""
 
 from orchestrator.verifiers.answers.agreement import Agreement, Groups, group_answers, group_equivalent
 from orchestrator.verifiers.answers.choice import ChoiceVerifier, find_choice, offered_choices
 from orchestrator.verifiers.answers.code_blocks import find_program
-from orchestrator.verifiers.answers.equivalence import Answer, canonical_answer, equivalent
+from orchestrator.verifiers.answers.equivalence import CanonicalAnswer, canonical_answer, equivalent
 from orchestrator.verifiers.answers.final_answer import final_answer_text
 from orchestrator.verifiers.answers.non_answers import NonAnswer, invites_abstention, why_no_answer
 from orchestrator.verifiers.answers.number import NumericVerifier, find_number, numbers_equal, parse_number
@@ -21,7 +24,14 @@ from orchestrator.verifiers.form.safety import SafetyVerifier
 from orchestrator.verifiers.form.schema import JsonSchemaVerifier, find_json
 from orchestrator.verifiers.grounding import Claim, GroundingVerifier, Source, claims_of
 from orchestrator.verifiers.mathematics import MathematicsVerifier
-from orchestrator.verifiers.models.judge import BetterThanVerifier, Bias, Criterion, JudgeVerifier, PairwiseJudge, Said
+from orchestrator.verifiers.models.judge import (
+    BetterThanVerifier,
+    Bias,
+    Criterion,
+    JudgeVerifier,
+    ModelReply,
+    PairwiseJudge,
+)
 from orchestrator.verifiers.models.reward import GradedAnswer, RewardModel, RewardVerifier, train_reward
 from orchestrator.verifiers.quantity import QuantityVerifier
 from orchestrator.verifiers.sql import SqlVerifier
@@ -29,10 +39,10 @@ from orchestrator.verifiers.verdict import Verdict, Verifier, price_of
 
 __all__ = [
     "Agreement",
-    "Answer",
     "BehaviourVerifier",
     "BetterThanVerifier",
     "Bias",
+    "CanonicalAnswer",
     "ChoiceVerifier",
     "Claim",
     "Criterion",
@@ -48,6 +58,7 @@ __all__ = [
     "LanguageVerifier",
     "LengthVerifier",
     "MathematicsVerifier",
+    "ModelReply",
     "NonAnswer",
     "NumericVerifier",
     "PairwiseJudge",
@@ -58,7 +69,6 @@ __all__ = [
     "RewardModel",
     "RewardVerifier",
     "SafetyVerifier",
-    "Said",
     "SameProgramVerifier",
     "Source",
     "SqlVerifier",

@@ -1,4 +1,7 @@
-"""Verifiers made of verifiers: `all_of`, `any_of`, `weighted`. The cheap and decisive ones belong first: they spare the others."""
+"""Verifiers made of verifiers: `all_of`, `any_of`, `weighted`.
+
+The cheap and decisive ones belong first: they spare the others.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ from orchestrator.verifiers.verdict import Verdict, Verifier, price_of
 
 
 def all_of(*verifiers: Verifier) -> Verifier:
-    """Passes what all pass that have an opinion. Asks in order, and nobody after a decisive failure. Raises `ValueError` without verifiers."""
+    """Passes what all pass that have an opinion.
+
+    Asks in order, and nobody after a decisive failure. Raises `ValueError` without verifiers.
+    """
     return _AllOf(_some(verifiers))
 
 
@@ -75,9 +81,15 @@ class _AnyOf:
             return _abstained(self.name, found)
         passed = found[-1].passed is True
         best = max(opinions, key=lambda verdict: verdict.score or 0.0)
-        decisive = found[-1].decisive if passed else len(opinions) == len(found) and all(verdict.decisive for verdict in opinions)
+        decisive = (
+            found[-1].decisive
+            if passed
+            else len(opinions) == len(found) and all(verdict.decisive for verdict in opinions)
+        )
         cost_usd = sum(verdict.cost_usd for verdict in found)
-        return Verdict(self.name, best.score, passed, "" if passed else _told(opinions), best.evidence, cost_usd, decisive)
+        return Verdict(
+            self.name, best.score, passed, "" if passed else _told(opinions), best.evidence, cost_usd, decisive
+        )
 
 
 class _Weighted:
@@ -93,7 +105,9 @@ class _Weighted:
         opinions = [(verdict, weight) for verdict, weight in found if verdict.score is not None]
         if not opinions:
             return _abstained(self.name, [verdict for verdict, _ in found])
-        score = sum((verdict.score or 0.0) * weight for verdict, weight in opinions) / sum(weight for _, weight in opinions)
+        score = sum((verdict.score or 0.0) * weight for verdict, weight in opinions) / sum(
+            weight for _, weight in opinions
+        )
         passed = score >= self._at_least
         failed = [verdict for verdict, _ in opinions if verdict.passed is False]
         cost_usd = sum(verdict.cost_usd for verdict, _ in found)

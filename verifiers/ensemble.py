@@ -1,4 +1,4 @@
-"""Several verdicts as one likelihood ratio, P(verdicts | right) / P(verdicts | wrong).
+"""Several verdicts as one likelihood ratio, P(verdicts | correct) / P(verdicts | wrong).
 
 Cautious until learned (see `orchestrator.verifiers.learning`).
 """
@@ -33,7 +33,8 @@ class Evidence:
         return math.log(self.failed) + (math.log(self.passed) - math.log(self.failed)) * score
 
 
-# Until outcomes say otherwise. Of programs that pass the tests at hand, 13-20 % are wrong (published logs of LDB, Zhong et al. 2024).
+# Until outcomes say otherwise. Of programs that pass the tests at hand, 13-20 % are wrong (published logs of LDB, Zhong
+# et al. 2024).
 CAUTIOUS: Mapping[str, Evidence] = {
     "grounding": Evidence(2.0, 0.4),
     "json_schema": Evidence(1.1, LEAST),
@@ -54,7 +55,10 @@ CAUTIOUS: Mapping[str, Evidence] = {
 
 @dataclass(frozen=True)
 class Ensemble:
-    """What each verifier's verdicts are worth, by its name; `share` is how much of its voice one has that others repeat."""
+    """What each verifier's verdicts are worth, by its name.
+
+    `share` is how much of its voice one has that others repeat.
+    """
 
     evidence: Mapping[str, Evidence] = field(default_factory=lambda: dict(CAUTIOUS))
     share: Mapping[str, float] = field(default_factory=dict)
@@ -76,4 +80,7 @@ class Ensemble:
     @classmethod
     def from_dict(cls, stored: Mapping[str, Sequence[float]]) -> Ensemble:
         """What `as_dict` gave. Raises `ValueError` on ratios that are none."""
-        return cls({name: Evidence(row[0], row[1]) for name, row in stored.items()}, {name: row[2] for name, row in stored.items()})
+        return cls(
+            {name: Evidence(row[0], row[1]) for name, row in stored.items()},
+            {name: row[2] for name, row in stored.items()},
+        )

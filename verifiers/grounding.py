@@ -1,8 +1,8 @@
 """Grounding: is what an answer says supported by the sources it was given?
 
-Lexical and deliberately strict about the facts that models invent most: numbers and names must occur in a source that the sentence
-could rest on; the other content words must mostly occur there too. Whether other words mean the same is left to an encoder and a judge that the
-caller hands in, and asked only for what is in doubt.
+Lexical and deliberately strict about the facts that models invent most: numbers and names must occur in a source that
+the sentence could rest on; the other content words must mostly occur there too. Whether other words mean the same is
+left to an encoder and a judge that the caller hands in, and asked only for what is in doubt.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from orchestrator.verifiers.verdict import Verdict
 _CITATION = re.compile(r"\[([\w.-]+(?::[\w.-]+)?)\]")
 _WORD = re.compile(r"[^\W_]+(?:['’.,:-]\d+)*", re.UNICODE)
 _STOP = frozenset(
-    "a an and are as at be been but by can could did do does for from had has have he her his i if in into is it its me my no not of on or "
-    "our she so than that the their them then there they this to was we were what when where which who whom whose why will with would you "
+    "a an and are as at be been but by can could did do does for from had has have he her his i if in into is it its "
+    "me my no not of on or "
+    "our she so than that the their them then there they this to was we were what when where which who whom whose why "
+    "will with would you "
     "your said says according answer also because about".split()
 )
 DOUBTFUL = 0.4  # of the threshold: below, a claim is about something else
@@ -36,7 +38,10 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One thing that an answer says, with the ids that it cites, and how far the sources support it, in [0, 1]; `by` is how that was found."""
+    """One thing that an answer says, with the ids that it cites, and how far the sources support it, in [0, 1].
+
+    `by` is how that was found.
+    """
 
     text: str
     cited: tuple[str, ...] = ()
@@ -45,12 +50,16 @@ class Claim:
 
 
 class GroundingVerifier:
-    """Holds every claim of an answer against `sources`; the score is that of the worst-supported one. Abstains when there are no sources.
+    """Holds every claim of an answer against `sources`; the score is that of the worst-supported one.
 
-    A claim that cites `[id]` is held against the cited sources only; citing an unknown id fails decisively, and with `cite_all`, so does a claim that
-    cites none. `threshold` is the share of content words that must be supported; every number must be. Where words fall short (a paraphrase), but not
-    by far, `encode` (texts -> unit vectors, shape (texts, dimensions)) may find a sentence of the sources that means the same (cosine of `alike` or
-    more), and then `entails` (source text, claim -> probability) is asked, if they are given: the dear looks are for the claims in doubt.
+    Abstains when there are no sources.
+
+    A claim that cites `[id]` is held against the cited sources only; citing an unknown id fails decisively, and with
+    `cite_all`, so does a claim that cites none. `threshold` is the share of content words that must be supported; every
+    number must be. Where words fall short (a paraphrase), but not by far, `encode` (texts -> unit vectors, shape
+    (texts, dimensions)) may find a sentence of the sources that means the same (cosine of `alike` or more), and then
+    `entails` (source text, claim -> probability) is asked, if they are given: the dear looks are for the claims in
+    doubt.
     """
 
     name = "grounding"
@@ -101,7 +110,9 @@ class GroundingVerifier:
         return replace(claim, support=support)
 
     def _support(self, claim: set[str], asked: set[str], cited: Sequence[str]) -> tuple[float, bool]:
-        """The best share of `claim` found in one source (or in all the cited ones together), and whether its numbers are there; 0 if they are not."""
+        """The best share of `claim` found in one source (or in all the cited ones together), and whether its numbers
+        are there; 0 if they are not.
+        """
         pools = [set().union(*(self._words[c] for c in cited))] if cited else list(self._words.values())
         best, numbers_hold = 0.0, False
         numbers = {word for word in claim if word[0].isdigit()}
@@ -113,7 +124,9 @@ class GroundingVerifier:
 
     def _means_the_same(self, claim: Claim) -> bool:
         assert self._encode is not None
-        sentences = [sentence for i in claim.cited or self._texts for sentence in _sentences(self._texts[i])][:MAX_SENTENCES]
+        sentences = [sentence for i in claim.cited or self._texts for sentence in _sentences(self._texts[i])][
+            :MAX_SENTENCES
+        ]
         vectors = self._encode([claim.text, *sentences])
         return bool(sentences) and float((vectors[1:] @ vectors[0]).max()) >= self._alike
 

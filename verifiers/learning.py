@@ -1,9 +1,10 @@
 """What verdicts are worth, learned from labels or from agreement alone (an `Ensemble`).
 
-With labels, one logistic regression over all verifiers, shrunk towards the cautious ratios, so that verifiers that repeat each other share what they
-say. Without labels, two-class Dawid-Skene (1979): verifiers that agree more than chance explains must be seeing the truth. As in weak supervision
-(Snorkel, Ratner et al. 2017; Weaver, Saad-Falcon et al. 2025), but near duplicates share one voice, those that always say the same have none, and
-the share of right answers is the caller's to state: it is not to be read from the labels that one tests on.
+With labels, one logistic regression over all verifiers, shrunk towards the cautious ratios, so that verifiers that
+repeat each other share what they say. Without labels, two-class Dawid-Skene (1979): verifiers that agree more than
+chance explains must be seeing the truth. As in weak supervision (Snorkel, Ratner et al. 2017; Weaver, Saad-Falcon et
+al. 2025), but near duplicates share one voice, those that always say the same have none, and the share of right answers
+is the caller's to state: it is not to be read from the labels that one tests on.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ NONE = Evidence(1.0, 1.0)
 
 
 def fit_ensemble(graded: Sequence[tuple[Sequence[Verdict], bool]]) -> Ensemble:
-    """From verdicts on answers and whether each was right (extra `train`). Few labels change little. Raises `ValueError` without any."""
+    """From verdicts on answers and whether each was right (extra `train`).
+
+    Few labels change little. Raises `ValueError` without any.
+    """
     if not graded:
         raise ValueError("no graded verdicts to learn from")
     from scipy.optimize import minimize
@@ -51,14 +55,17 @@ def fit_ensemble(graded: Sequence[tuple[Sequence[Verdict], bool]]) -> Ensemble:
     found = minimize(loss, mean, jac=True, method="L-BFGS-B").x
     low, high = found[: len(names)], found[: len(names)] + found[len(names) :]
     limit = -math.log(LEAST)
-    ratios = zip(np.exp(np.clip(high, -limit, limit)).tolist(), np.exp(np.clip(low, -limit, limit)).tolist(), strict=True)
+    ratios = zip(
+        np.exp(np.clip(high, -limit, limit)).tolist(), np.exp(np.clip(low, -limit, limit)).tolist(), strict=True
+    )
     return Ensemble({**CAUTIOUS, **{name: Evidence(*pair) for name, pair in zip(names, ratios, strict=True)}})
 
 
 def agree_ensemble(verdicts: Sequence[Sequence[Verdict]], *, p_right: float) -> Ensemble:
     """From verdicts alone, and the share of answers that are right, in (0, 1).
 
-    Raises `ValueError` when fewer than three verifiers say different things: two that disagree do not tell which of them errs.
+    Raises `ValueError` when fewer than three verifiers say different things: two that disagree do not tell which of
+    them errs.
     """
     if not 0.0 < p_right < 1.0:
         raise ValueError(f"p_right lies in (0, 1), not {p_right!r}")
@@ -69,17 +76,25 @@ def agree_ensemble(verdicts: Sequence[Sequence[Verdict]], *, p_right: float) -> 
     telling = [i for i, rate in enumerate(rates) if ONE_SIDED < rate < 1 - ONE_SIDED]
     clusters = _near_duplicates(passed, opines, telling)
     if len(set(clusters.values())) < 3:
-        raise ValueError("agreement needs at least three verifiers that say different things; give graded answers to fit_ensemble instead")
+        raise ValueError(
+            "agreement needs at least three verifiers that say different things; give graded answers to fit_ensemble "
+            "instead"
+        )
     members = np.array([sum(other == clusters[i] for other in clusters.values()) for i in telling], dtype=float)
     true_positive, false_positive = _dawid_skene(passed[:, telling], opines[:, telling] / members, p_right)
     evidence = dict.fromkeys(names, NONE)
     for i, t, f in zip(telling, true_positive.tolist(), false_positive.tolist(), strict=True):
         evidence[names[i]] = Evidence(t / f, (1 - t) / (1 - f))
-    return Ensemble({**CAUTIOUS, **evidence}, {names[i]: 1.0 / m for i, m in zip(telling, members.tolist(), strict=True)})
+    return Ensemble(
+        {**CAUTIOUS, **evidence}, {names[i]: 1.0 / m for i, m in zip(telling, members.tolist(), strict=True)}
+    )
 
 
 def _dawid_skene(passed: Array, voice: Array, p_right: float) -> tuple[Array, Array]:
-    """P(pass | right) and P(pass | wrong) of each verifier, by expectation maximisation from the majority; a pass and a failure more are imagined."""
+    """P(pass | right) and P(pass | wrong) of each verifier, by expectation maximisation from the majority.
+
+    A pass and a failure more are imagined.
+    """
     prior = math.log(p_right / (1 - p_right))
     belief = np.clip((voice * passed).sum(axis=1) / np.maximum(voice.sum(axis=1), 1e-9), 0.05, 0.95)
     heard = voice > 0

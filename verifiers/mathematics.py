@@ -1,8 +1,10 @@
-"""Is an answer equal to a known expression? Our own reader first, then math-verify and SymPy where they are installed (extra `math`).
+"""Is an answer equal to a known expression?
 
-Ours is exact where both sides are rational, and says so where it cannot tell; only then is SymPy asked. It runs in a process of its own:
-simplifying may take for ever, and math-verify's own timeouts work in the main thread only. What it calls different is believed of LaTeX
-alone, because plain text (`pi/2`, `0 < x < 3`) is often misread there.
+Our own reader first, then math-verify and SymPy where they are installed (extra `math`).
+
+Ours is exact where both sides are rational, and says so where it cannot tell; only then is SymPy asked. It runs in a
+process of its own: simplifying may take for ever, and math-verify's own timeouts work in the main thread only. What it
+calls different is believed of LaTeX alone, because plain text (`pi/2`, `0 < x < 3`) is often misread there.
 """
 
 from __future__ import annotations
@@ -28,8 +30,10 @@ MAX_CHARS = 2_000
 
 
 class MathematicsVerifier:
-    """Passes answers whose final expression equals `expected` (LaTeX or plain): `1/2`, `\\frac{2}{4}` and `0.5` are equal, and so are sets,
-    intervals and matrices by value. Decisive. Abstains where an expression cannot be read or compared in time.
+    """Passes answers whose final expression equals `expected` (LaTeX or plain).
+
+    `1/2`, `\\frac{2}{4}` and `0.5` are equal, and so are sets, intervals and matrices by value. Decisive. Abstains
+    where an expression cannot be read or compared in time.
     """
 
     name = "mathematics"
@@ -44,7 +48,9 @@ class MathematicsVerifier:
     async def verify(self, query: str, candidate: str) -> Verdict:
         found = read_answer(candidate[-100 * MAX_CHARS :])
         statement = find_statement(candidate)
-        if (statement is None or statement.is_sure) and _squeezed(statement.text if statement else candidate) == _squeezed(self._expected):
+        if (statement is None or statement.is_sure) and _squeezed(
+            statement.text if statement else candidate
+        ) == _squeezed(self._expected):
             return Verdict(self.name, 1.0, True, decisive=True)
         if found.value is None:
             return Verdict.abstain(self.name, f"it is no answer ({found.non_answer})")
@@ -63,11 +69,17 @@ class MathematicsVerifier:
 
     async def _by_sympy(self, answer: str) -> Verdict:
         if find_spec("math_verify") is None:
-            return Verdict.abstain(self.name, "it cannot be compared without math-verify: pip install 'compound-orchestrator[math]'")
-        if any(dots in text for dots in ("\\ldots", "\\dots", "\\cdots", "…", "...") for text in (answer, self._expected)):
+            return Verdict.abstain(
+                self.name, "it cannot be compared without math-verify: pip install 'compound-orchestrator[math]'"
+            )
+        if any(
+            dots in text for dots in ("\\ldots", "\\dots", "\\cdots", "…", "...") for text in (answer, self._expected)
+        ):
             return Verdict.abstain(self.name, "what is left out by dots cannot be compared")
         try:
-            told = await asyncio.to_thread(_helper().ask, {"expected": self._expected, "answer": answer}, self._timeout_s)
+            told = await asyncio.to_thread(
+                _helper().ask, {"expected": self._expected, "answer": answer}, self._timeout_s
+            )
         except HelperLate:
             return Verdict.abstain(self.name, f"it could not be compared within {self._timeout_s:g} s")
         if told["equal"] is None:
@@ -93,7 +105,11 @@ def _letters(text: str) -> set[str]:
 def _is_read(reading: Reading) -> bool:
     """Whether a value was read for what it is, and stated for sure."""
     value = reading.value
-    return reading.is_sure and value is not None and (isinstance(value, Quantity | Expression) or not isinstance(value, Words))
+    return (
+        reading.is_sure
+        and value is not None
+        and (isinstance(value, Quantity | Expression) or not isinstance(value, Words))
+    )
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,7 @@
-"""Run as a program by `orchestrator.verifiers.mathematics`: reads questions, a line of JSON each, and answers each with a line."""
+"""Run as a program by `orchestrator.verifiers.mathematics`.
+
+Reads questions, a line of JSON each, and answers each with a line.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,10 @@ def compared(expected: str, answer: str) -> dict[str, Any]:
             return {"equal": None, "why": f"the expected expression cannot be read: {expected[:80]}"}
         if not read:
             return {"equal": None, "why": "the answer holds no expression that can be read"}
-        return {"equal": bool(verify(gold, read, timeout_seconds=None, raise_on_error=True)), "read": str(read[0])[:200]}
+        return {
+            "equal": bool(verify(gold, read, timeout_seconds=None, raise_on_error=True)),
+            "read": str(read[0])[:200],
+        }
     except Exception as error:
         return {"equal": None, "why": f"it cannot be compared: {type(error).__name__}"}
 

@@ -1,4 +1,7 @@
-"""A helper process for work that must be ended from outside when it takes too long: asked one thing at a time, a line of JSON each way."""
+"""A helper process for work that must be ended from outside when it takes too long.
+
+Asked one thing at a time, a line of JSON each way.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,9 @@ class HelperLate(TimeoutError):
 
 
 class Helper:
-    """Runs `main()` of a module of this package when it is first asked, and keeps it. Thread-safe: questions wait for each other. It ends with this
-    process.
+    """Runs `main()` of a module of this package when it is first asked, and keeps it.
+
+    Thread-safe: questions wait for each other. It ends with this process.
     """
 
     def __init__(self, module: str) -> None:
@@ -67,10 +71,16 @@ class Helper:
     def _started(self) -> None:
         """Starts it, and waits until it has imported what it needs."""
         self._end()
-        # Not as a script: its folder would come first on the path, and its files before modules of the standard library (`code`, say).
-        program = f"import sys; sys.path.append({str(_ROOT)!r}); from {self._module} import main; print(flush=True); main()"
+        # Not as a script: its folder would come first on the path, and its files before modules of the standard library
+        # (`code`, say).
+        program = (
+            f"import sys; sys.path.append({str(_ROOT)!r}); from {self._module} import main; print(flush=True); main()"
+        )
         process = subprocess.Popen(
-            [sys.executable, "-P", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            [sys.executable, "-P", "-c", program],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
         )
         self._process = process
         self._end = weakref.finalize(self, _end, process)

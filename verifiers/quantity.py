@@ -24,10 +24,12 @@ MAX_WORDS = 4  # of a unit, beginning with the first word behind a number
 
 
 class QuantityVerifier:
-    """Passes answers whose final quantity equals `expected` ("540 m") in whatever unit of the same dimension, up to `relative_tolerance`.
+    """Passes answers whose final quantity equals `expected` ("540 m") in whatever unit of the same dimension, up to
+    `relative_tolerance`.
 
-    Decisive. Fails another value and a unit of another dimension. Abstains where no number is stated for sure, where a number has no unit and the
-    question names none, and where a unit is known neither here nor to pint (extra `math`). Raises `ValueError` on an expected quantity that is none.
+    Decisive. Fails another value and a unit of another dimension. Abstains where no number is stated for sure, where a
+    number has no unit and the question names none, and where a unit is known neither here nor to pint (extra `math`).
+    Raises `ValueError` on an expected quantity that is none.
     """
 
     name = "quantity"
@@ -39,14 +41,20 @@ class QuantityVerifier:
         self._expected, self._tolerance = expected, relative_tolerance
 
     async def verify(self, query: str, candidate: str) -> Verdict:
-        if self._own is not None and self._own.unit is not None and (found := read_number(candidate, query)) is not None:
+        if (
+            self._own is not None
+            and self._own.unit is not None
+            and (found := read_number(candidate, query)) is not None
+        ):
             return self._compared(found, self._own, query)
         if not any(map(str.isdigit, candidate)):
             return Verdict.abstain(self.name, "the answer holds no number")
         if self._own is not None and self._own.unit is not None:
             return Verdict.abstain(self.name, "no quantity is stated for sure")
         if find_spec("pint") is None:
-            return Verdict.abstain(self.name, "its unit is not known; pint knows more: pip install 'compound-orchestrator[math]'")
+            return Verdict.abstain(
+                self.name, "its unit is not known; pint knows more: pip install 'compound-orchestrator[math]'"
+            )
         return await asyncio.to_thread(self._judged_by_pint, candidate)
 
     def _compared(self, found: Quantity, expected: Quantity, query: str) -> Verdict:
@@ -60,7 +68,13 @@ class QuantityVerifier:
         if same.verdict == "unknown" and not is_close:
             return Verdict.abstain(self.name, f"it may be {self._expected}: {same.reason}")
         passed = bool(same) or is_close
-        return Verdict(self.name, float(passed), passed, "" if passed else f"it is not {self._expected}: {same.reason}", decisive=True)
+        return Verdict(
+            self.name,
+            float(passed),
+            passed,
+            "" if passed else f"it is not {self._expected}: {same.reason}",
+            decisive=True,
+        )
 
     def _judged_by_pint(self, candidate: str) -> Verdict:
         expected = find_quantity(self._expected)
@@ -72,14 +86,26 @@ class QuantityVerifier:
         if found is None:
             return Verdict.abstain(self.name, "the answer gives no unit that is known")
         if not found.is_compatible_with(expected):
-            return Verdict(self.name, 0.0, False, f"{found:~} is not of the dimension that is asked for", (f"{found:~}",), decisive=True)
+            return Verdict(
+                self.name,
+                0.0,
+                False,
+                f"{found:~} is not of the dimension that is asked for",
+                (f"{found:~}",),
+                decisive=True,
+            )
         value, wanted = found.to(expected.units).magnitude, expected.magnitude
         passed = abs(value - wanted) <= self._tolerance * max(abs(value), abs(wanted))
-        return Verdict(self.name, float(passed), passed, "" if passed else f"it is not {found:~}", (f"{found:~}",), decisive=True)
+        return Verdict(
+            self.name, float(passed), passed, "" if passed else f"it is not {found:~}", (f"{found:~}",), decisive=True
+        )
 
 
 def find_quantity(text: str) -> Any | None:
-    """The last number with a known unit in a text, as a pint quantity, or `None`. Reads `5.4e2 m`, `5.4 x 10^2 m` and `9.81 m/s^2`."""
+    """The last number with a known unit in a text, as a pint quantity, or `None`.
+
+    Reads `5.4e2 m`, `5.4 x 10^2 m` and `9.81 m/s^2`.
+    """
     for match in reversed(list(_QUANTITY.finditer(text))):
         exponent = int(match[2] or match[3] or 0)
         unit = _unit(match[4])
@@ -89,10 +115,20 @@ def find_quantity(text: str) -> Any | None:
 
 
 def _unit(text: str) -> Any | None:
-    """The unit that a text begins with: the longest beginning that is one ("meters per second in all" is meters per second)."""
+    """The unit that a text begins with.
+
+    The longest beginning that is one ("meters per second in all" is meters per second).
+    """
     words = re.sub(r"\s?\bper\s", "/", text).split()[:MAX_WORDS]
     for end in range(len(words), 0, -1):
-        written = " ".join(words[:end]).replace("°", "deg").replace("²", "**2").replace("³", "**3").replace("·", "*").replace("^", "**")
+        written = (
+            " ".join(words[:end])
+            .replace("°", "deg")
+            .replace("²", "**2")
+            .replace("³", "**3")
+            .replace("·", "*")
+            .replace("^", "**")
+        )
         try:
             unit = _registry().parse_units(written)
         except Exception:  # pint raises of every kind on text that is no unit

@@ -79,11 +79,17 @@ def read_settings(name: str, stated: Any) -> dict[str, Any]:
     for setting, parameter in parameters.items():
         if parameter.default is inspect.Parameter.empty and setting not in stated:
             raise ValueError(f"{name} needs {setting!r}")
-    return {setting: _checked(f"{name}.{setting}", value, parameters[setting].annotation) for setting, value in stated.items()}
+    return {
+        setting: _checked(f"{name}.{setting}", value, parameters[setting].annotation)
+        for setting, value in stated.items()
+    }
 
 
 def make_verifier(name: str, stated: Any = None) -> Verifier:
-    """The verifier of this name with settings as they stand in a file. Raises `ValueError` on settings that it cannot have."""
+    """The verifier of this name with settings as they stand in a file.
+
+    Raises `ValueError` on settings that it cannot have.
+    """
     made: Verifier = verifier_class(name)(**read_settings(name, stated))
     return made
 

@@ -1,4 +1,7 @@
-"""SQL in an answer: does it parse, and does it only read, on tables like the caller's? Tried on an empty database in memory (SQLite's dialect)."""
+"""SQL in an answer: does it parse, and does it only read, on tables like the caller's?
+
+Tried on an empty database in memory (SQLite's dialect).
+"""
 
 from __future__ import annotations
 
@@ -8,18 +11,20 @@ import sqlite3
 
 from orchestrator.verifiers.verdict import Verdict
 
-MOST_STEPS = 2_000_000  # of SQLite's virtual machine: about a second
+MAX_STEPS = 2_000_000  # of SQLite's virtual machine: about a second
 MAX_SQL_CHARS = 100_000
-MOST_VALUE_BYTES = 10_000_000
+MAX_VALUE_BYTES = 10_000_000
 _FENCE = re.compile(r"```(?:sql|sqlite)?[^\S\n]{0,40}\n(.*?)```", re.DOTALL | re.IGNORECASE)
 _READS = frozenset((sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION, sqlite3.SQLITE_RECURSIVE))
 _FORBIDDEN_FUNCTIONS = frozenset(("load_extension", "readfile", "writefile", "edit", "fts3_tokenizer"))
 
 
 class SqlVerifier:
-    """Passes one statement that reads and runs on the tables that `schema` creates (with the rows that it inserts, if any).
+    """Passes one statement that reads and runs on the tables that `schema` creates (with the rows that it inserts, if
+    any).
 
-    `expected` are the rows that it has to give, in any order. Decisive. Raises `ValueError` when the schema itself does not run.
+    `expected` are the rows that it has to give, in any order. Decisive. Raises `ValueError` when the schema itself does
+    not run.
     """
 
     name = "sql"
@@ -40,17 +45,21 @@ class SqlVerifier:
             return Verdict(self.name, 0.0, False, told, decisive=True)
         database = self._database()
         database.set_authorizer(_only_reading)
-        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_VALUE_BYTES)
-        steps = iter(range(MOST_STEPS // 10_000))
+        database.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
+        steps = iter(range(MAX_STEPS // 10_000))
         database.set_progress_handler(lambda: next(steps, None) is None, 10_000)
         try:
             rows = database.execute(sql).fetchmany(10_000)
         except (sqlite3.Error, sqlite3.Warning, ValueError) as error:
-            return Verdict(self.name, 0.0, False, f"the SQL does not run: {_plainly(error)}", (sql[:200],), decisive=True)
+            return Verdict(
+                self.name, 0.0, False, f"the SQL does not run: {_plainly(error)}", (sql[:200],), decisive=True
+            )
         finally:
             database.close()
         if self._expected is not None and sorted(map(repr, rows)) != sorted(map(repr, self._expected)):
-            return Verdict(self.name, 0.0, False, f"it gives {rows[:3]!r}, not the expected rows", (sql[:200],), decisive=True)
+            return Verdict(
+                self.name, 0.0, False, f"it gives {rows[:3]!r}, not the expected rows", (sql[:200],), decisive=True
+            )
         return Verdict(self.name, 1.0, True, evidence=(sql[:200],), decisive=True)
 
     def _database(self) -> sqlite3.Connection:
@@ -73,4 +82,10 @@ def _only_reading(action: int, first: str | None, second: str | None, *_: object
 
 def _plainly(error: Exception) -> str:
     told = str(error)
-    return "it does more than read" if told.startswith("not authorized") else "it takes too long" if told == "interrupted" else told
+    return (
+        "it does more than read"
+        if told.startswith("not authorized")
+        else "it takes too long"
+        if told == "interrupted"
+        else told
+    )

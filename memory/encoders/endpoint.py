@@ -21,13 +21,22 @@ RETRIED = frozenset((408, 409, 425, 429, 500, 502, 503, 504))
 
 
 class EndpointEncoder:
-    """Asks `base_url`/embeddings for the vectors of `model`, in batches of 64; busy or failing servers are asked again, at most three times.
+    """Asks `base_url`/embeddings for the vectors of `model`, in batches of 64.
 
-    The first call happens on construction: it learns how long the vectors are. Raises `EncoderError` that says what the server answered.
+    Busy or failing servers are asked again, at most three times.
+
+    The first call happens on construction: it learns how long the vectors are. Raises `EncoderError` that says what the
+    server answered.
     """
 
     def __init__(
-        self, base_url: str, model: str, *, key: str | None = None, transport: Any = None, sleep: Callable[[float], None] = time.sleep
+        self,
+        base_url: str,
+        model: str,
+        *,
+        key: str | None = None,
+        transport: Any = None,
+        sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         import httpx
 
@@ -41,7 +50,10 @@ class EndpointEncoder:
         self.fingerprint = f"endpoint:{model}:{self.dimensions}"
 
     def encode(self, texts: Sequence[str]) -> Vectors:
-        """Shape (len(texts), dimensions), rows of length 1; a text without anything to encode gets zeros. Concurrent calls share requests."""
+        """Shape (len(texts), dimensions), rows of length 1; a text without anything to encode gets zeros.
+
+        Concurrent calls share requests.
+        """
         return self._together(texts)
 
     def _encoded(self, texts: list[str]) -> Vectors:
@@ -53,7 +65,8 @@ class EndpointEncoder:
             for row, vector in zip(rows, found, strict=True):
                 if len(vector) != self.dimensions:
                     raise EncoderError(
-                        f"{self._url}: a vector of {len(vector)} numbers, others had {self.dimensions}: is it still {self._model!r}?"
+                        f"{self._url}: a vector of {len(vector)} numbers, others had {self.dimensions}: is it still "
+                        f"{self._model!r}?"
                     )
                 out[row] = vector
         lengths = np.sqrt(np.einsum("ij,ij->i", out, out))
@@ -64,7 +77,10 @@ class EndpointEncoder:
         self._client.close()
 
     def _ask(self, texts: Sequence[str]) -> list[Vectors]:
-        """One batch, in order whatever the order of the answer; what may pass is asked again. Floats and base64 are both understood."""
+        """One batch, in order whatever the order of the answer; what may pass is asked again.
+
+        Floats and base64 are both understood.
+        """
         import tenacity
 
         retrying = tenacity.Retrying(
@@ -76,7 +92,7 @@ class EndpointEncoder:
         )
         try:
             response = retrying(self._post, texts)
-        except _Refused as error:
+        except _NoEmbeddings as error:
             told = f"{self._url}: no embeddings from {self._model!r}: {error}. Check the address, the model and the key"
             raise EncoderError(told) from None
         return self._vectors(response, len(texts))
@@ -85,11 +101,13 @@ class EndpointEncoder:
         import httpx
 
         try:
-            response = self._client.post(self._url, json={"model": self._model, "input": list(texts), "encoding_format": "float"})
+            response = self._client.post(
+                self._url, json={"model": self._model, "input": list(texts), "encoding_format": "float"}
+            )
         except httpx.HTTPError as error:
             raise _MayPass(f"{type(error).__name__}: {error}") from error
         if response.status_code != 200:
-            kind = _MayPass if response.status_code in RETRIED else _Refused
+            kind = _MayPass if response.status_code in RETRIED else _NoEmbeddings
             raise kind(f"HTTP {response.status_code}: {response.text[:200]}")
         return response
 
@@ -104,11 +122,11 @@ class EndpointEncoder:
         return vectors
 
 
-class _Refused(Exception):
+class _NoEmbeddings(Exception):
     """The server gave no embeddings."""
 
 
-class _MayPass(_Refused):
+class _MayPass(_NoEmbeddings):
     """It may give them when it is asked again."""
 
 

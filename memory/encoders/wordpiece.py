@@ -1,6 +1,7 @@
 """WordPiece tokenisation as BERT's uncased models do it (Wu et al. 2016; greedy longest match), with a cache per word.
 
-The core install has no tokenizer library; a word is split once and then looked up, which is what makes this fast in plain Python.
+The core install has no tokenizer library; a word is split once and then looked up, which is what makes this fast in
+plain Python.
 """
 
 from __future__ import annotations
@@ -41,7 +42,10 @@ _MARKS = _Marks()
 
 
 class WordPiece:
-    """Maps text to ids of `vocabulary` (its index is the id; continuation pieces start with `##`). Unknown words are left out."""
+    """Maps text to ids of `vocabulary` (its index is the id; continuation pieces start with `##`).
+
+    Unknown words are left out.
+    """
 
     def __init__(self, vocabulary: Sequence[str]) -> None:
         self._id = {piece: index for index, piece in enumerate(vocabulary)}

@@ -1,7 +1,10 @@
-"""Documents for memory: .txt, .md, .html, .pdf and .docx files as records of a few sentences each, with the headings above them.
+"""Documents for memory.
 
-A block (paragraph, list, table, code) is kept whole where it is short enough; a longer one is split at sentence ends, and its pieces overlap by a
-sentence. .html, .pdf and .docx need the extra `documents` (Beautiful Soup, pypdf, python-docx).
+.txt, .md, .html, .pdf and .docx files as records of a few sentences each, with the headings above them.
+
+A block (paragraph, list, table, code) is kept whole where it is short enough; a longer one is split at sentence ends,
+and its pieces overlap by a sentence. .html, .pdf and .docx need the extra `documents` (Beautiful Soup, pypdf,
+python-docx).
 """
 
 from __future__ import annotations
@@ -27,7 +30,7 @@ _DROPPED_TAGS = ("script", "style", "template", "noscript", "nav", "svg", "ifram
 _BLOCK_TAGS = ("h1", "h2", "h3", "h4", "h5", "h6", "p", "ul", "ol", "dl", "pre", "blockquote", "table", "figcaption")
 
 
-class Block(NamedTuple):
+class DocumentBlock(NamedTuple):
     """A part of a document under the `headings` above it, outermost first."""
 
     text: str
@@ -37,13 +40,15 @@ class Block(NamedTuple):
 def read_document(path: str | Path, *, time: datetime | None = None) -> list[NewRecord]:
     """The records of a document in order; their source is the file's name, and they belong together as one session.
 
-    `time` is when it was written; a line `date: 2025-03-04` at the top of a text file says that, too. Raises `InvalidRecord` with what is wrong with
-    the file and what to do, `OSError` if it cannot be opened.
+    `time` is when it was written; a line `date: 2025-03-04` at the top of a text file says that, too. Raises
+    `InvalidRecord` with what is wrong with the file and what to do, `OSError` if it cannot be opened.
     """
     path = Path(path)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise InvalidRecord(f"{path}: documents end with {', '.join(sorted(_READERS))}; convert it to one of these first")
+        raise InvalidRecord(
+            f"{path}: documents end with {', '.join(sorted(_READERS))}; convert it to one of these first"
+        )
     if path.stat().st_size > MAX_FILE_BYTES:
         raise InvalidRecord(f"{path} has more than {MAX_FILE_BYTES // 1_000_000} MB; split it first")
     try:
@@ -52,12 +57,21 @@ def read_document(path: str | Path, *, time: datetime | None = None) -> list[New
     except InvalidRecord as error:
         raise InvalidRecord(f"{path}: {error}") from None
     except ImportError as error:
-        raise InvalidRecord(f"{path}: {path.suffix} files need {error.name}: pip install 'compound-orchestrator[documents]'") from None
-    return [NewRecord(text, "", time or stated, f"document {path.name}", path.name, heading) for text, heading in pieces if text.strip()]
+        raise InvalidRecord(
+            f"{path}: {path.suffix} files need {error.name}: pip install 'compound-orchestrator[documents]'"
+        ) from None
+    return [
+        NewRecord(text, "", time or stated, f"document {path.name}", path.name, heading)
+        for text, heading in pieces
+        if text.strip()
+    ]
 
 
 def split(text: str) -> list[str]:
-    """Sentences packed into pieces of at most 1,200 characters, where sentences allow it; each piece begins with the end of the one before."""
+    """Sentences packed into pieces of at most 1,200 characters, where sentences allow it.
+
+    Each piece begins with the end of the one before.
+    """
     if len(text) <= MAX_CHARS:
         return [text]
     pieces: list[str] = []
@@ -83,7 +97,7 @@ def _short(sentences: Iterable[str]) -> Iterator[str]:
             yield sentence
 
 
-_Read = tuple[datetime | None, list[Block]]
+_Read = tuple[datetime | None, list[DocumentBlock]]
 
 
 def _text(content: bytes) -> _Read:
@@ -102,15 +116,17 @@ def _decoded(content: bytes) -> str:
         raise InvalidRecord(f"not UTF-8 text (byte {error.start}); convert it to UTF-8 first") from None
 
 
-def _markdown(text: str) -> Iterator[Block]:
+def _markdown(text: str) -> Iterator[DocumentBlock]:
     headings: list[str] = []
     lines: list[str] = []
     fence = ""
 
-    def block() -> Iterator[Block]:
-        joined = "\n".join(lines) if lines and lines[0].startswith(("```", "~~~")) else " ".join(" ".join(lines).split())
+    def block() -> Iterator[DocumentBlock]:
+        joined = (
+            "\n".join(lines) if lines and lines[0].startswith(("```", "~~~")) else " ".join(" ".join(lines).split())
+        )
         if joined:
-            yield Block(joined, tuple(name for name in headings if name))
+            yield DocumentBlock(joined, tuple(name for name in headings if name))
         lines.clear()
 
     for line in text.splitlines():
@@ -147,24 +163,32 @@ def _html(content: bytes) -> _Read:
     page = BeautifulSoup(content, "html.parser")
     for tag in page(_DROPPED_TAGS):
         tag.decompose()
-    body, headings, blocks = page.body or page, list[str](), list[Block]()
+    body, headings, blocks = page.body or page, list[str](), list[DocumentBlock]()
     for tag in body.find_all(_BLOCK_TAGS):
         if tag.find_parent(_BLOCK_TAGS) is not None:
             continue  # its parent has said it
         if re.fullmatch("h[1-6]", tag.name):
             _put(headings, int(tag.name[1]), tag.get_text(" "))
             continue
-        text = tag.get_text() if tag.name == "pre" else _rows(tag) if tag.name == "table" else " ".join(tag.get_text(" ").split())
+        text = (
+            tag.get_text()
+            if tag.name == "pre"
+            else _rows(tag)
+            if tag.name == "table"
+            else " ".join(tag.get_text(" ").split())
+        )
         if text.strip():
-            blocks.append(Block(text.strip(), tuple(name for name in headings if name)))
+            blocks.append(DocumentBlock(text.strip(), tuple(name for name in headings if name)))
     if not blocks and (text := " ".join(body.get_text(" ").split())):
-        blocks = [Block(text)]
+        blocks = [DocumentBlock(text)]
     published = page.find("meta", attrs={"property": "article:published_time"})
     return _time_or_none(published.get("content") if published else None), blocks
 
 
 def _rows(table: Any) -> str:
-    rows = ([" ".join(cell.get_text(" ").split()) for cell in row.find_all(["th", "td"])] for row in table.find_all("tr"))
+    rows = (
+        [" ".join(cell.get_text(" ").split()) for cell in row.find_all(["th", "td"])] for row in table.find_all("tr")
+    )
     return "\n".join(" | ".join(row) for row in rows if any(row))
 
 
@@ -180,7 +204,7 @@ def _pdf(content: bytes) -> _Read:
     except (PyPdfError, ValueError, KeyError, RecursionError) as error:
         raise InvalidRecord(f"it cannot be read as PDF: {error}") from None
     blocks = [
-        Block(" ".join(paragraph.split()), (f"page {number}",))
+        DocumentBlock(" ".join(paragraph.split()), (f"page {number}",))
         for number, page in enumerate(pages, start=1)
         for paragraph in re.split(r"\n\s*\n", re.sub(r"(?<=\w)-\n(?=[a-z])", "", page))
         if paragraph.strip()
@@ -201,18 +225,20 @@ def _docx(content: bytes) -> _Read:
         document = Document(io.BytesIO(content))
     except (zipfile.BadZipFile, KeyError, ValueError) as error:
         raise InvalidRecord(f"it cannot be read as a Word document: {error}") from None
-    headings, blocks = list[str](), list[Block]()
+    headings, blocks = list[str](), list[DocumentBlock]()
     for part in document.iter_inner_content():
         if isinstance(part, Table):
             rows = ([" ".join(cell.text.split()) for cell in row.cells] for row in part.rows)
-            blocks.append(Block("\n".join(" | ".join(row) for row in rows if any(row)), tuple(filter(None, headings))))
+            blocks.append(
+                DocumentBlock("\n".join(" | ".join(row) for row in rows if any(row)), tuple(filter(None, headings)))
+            )
             continue
         style = part.style.name if part.style is not None else ""
         level = 1 if style == "Title" else int(style[8:]) if re.fullmatch(r"Heading [1-6]", style or "") else 0
         if level:
             _put(headings, level, part.text)
         elif part.text.strip():
-            blocks.append(Block(" ".join(part.text.split()), tuple(filter(None, headings))))
+            blocks.append(DocumentBlock(" ".join(part.text.split()), tuple(filter(None, headings))))
     return None, [block for block in blocks if block.text]
 
 

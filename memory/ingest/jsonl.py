@@ -54,16 +54,25 @@ def read_records(path: str | Path) -> list[NewRecord]:
     return records
 
 
-def turns(messages: Iterable[Mapping[str, Any]], *, session: str, time: datetime | None = None, user: str = "user") -> Iterator[NewRecord]:
-    """The turns of a chat in OpenAI's or Anthropic's form: {"role", "content"}, content a string or a list of parts, of which the texts count.
+def turns(
+    messages: Iterable[Mapping[str, Any]], *, session: str, time: datetime | None = None, user: str = "user"
+) -> Iterator[NewRecord]:
+    """The turns of a chat in OpenAI's or Anthropic's form.
 
-    What the user and the assistant said; not system prompts, tools' calls and results, which are not worth remembering. `user` names the user.
+    {"role", "content"}, content a string or a list of parts, of which the texts count.
+
+    What the user and the assistant said; not system prompts, tools' calls and results, which are not worth remembering.
+    `user` names the user.
     """
     for message in messages:
         if message.get("role") not in REMEMBERED_ROLES:
             continue
         content = message.get("content") or ""
-        parts = [content] if isinstance(content, str) else [part.get("text") or "" for part in content if isinstance(part, Mapping)]
+        parts = (
+            [content]
+            if isinstance(content, str)
+            else [part.get("text") or "" for part in content if isinstance(part, Mapping)]
+        )
         text = "\n".join(part for part in parts if isinstance(part, str) and part.strip())
         if text.strip():
             speaker = str(message.get("name") or (user if message["role"] == "user" else "assistant"))

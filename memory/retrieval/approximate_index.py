@@ -1,7 +1,10 @@
-"""An approximate index for scopes too large to compare a query with every vector: inverted lists of 8-bit vectors (Jégou et al. 2011; FAISS).
+"""An approximate index for scopes too large to compare a query with every vector.
 
-What it finds is compared again with the vectors themselves. It is built in the background, from copies of a few vectors at a time: nobody waits.
-Of 200,000 sentence vectors it finds 96 % of the nearest twenty in an eighth of the time; HNSW is as good, but takes minutes to build.
+Inverted lists of 8-bit vectors (Jégou et al. 2011; FAISS).
+
+What it finds is compared again with the vectors themselves. It is built in the background, from copies of a few vectors
+at a time: nobody waits. Of 200,000 sentence vectors it finds 96 % of the nearest twenty in an eighth of the time; HNSW
+is as good, but takes minutes to build.
 """
 
 from __future__ import annotations
@@ -16,9 +19,9 @@ import numpy as np
 from orchestrator.memory.arrays import Positions, Vectors
 
 CHUNK, RUN = 50_000, 500
-LISTS_PER_ROOT, MOST_LISTS = 4, 4_096  # lists: so many times the root of the number of vectors
+LISTS_PER_ROOT, MAX_LISTS = 4, 4_096  # lists: so many times the root of the number of vectors
 TRAINED_PER_LIST = 40  # vectors
-PROBED, LEAST_SHARE, MOST_SHARE = 25_000, 1 / 16, 1 / 8  # vectors looked at, as a share of all
+PROBED, MIN_SHARE, MAX_SHARE = 25_000, 1 / 16, 1 / 8  # vectors looked at, as a share of all
 MORE = 4  # times as many as wanted are compared again
 
 
@@ -47,9 +50,14 @@ class CoarseIndex:
 
 
 class Builder:
-    """Builds one in a thread of its own. `read(first, last)` copies vectors, or returns `None` when they are no longer what they were."""
+    """Builds one in a thread of its own.
 
-    def __init__(self, read: Callable[[int, int], Vectors | None], size: int, done: Callable[[CoarseIndex], None]) -> None:
+    `read(first, last)` copies vectors, or returns `None` when they are no longer what they were.
+    """
+
+    def __init__(
+        self, read: Callable[[int, int], Vectors | None], size: int, done: Callable[[CoarseIndex], None]
+    ) -> None:
         self._read, self._size, self._done = read, size, done
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="coarse index", daemon=True)
@@ -70,12 +78,14 @@ class Builder:
     def _run(self) -> None:
         import faiss
 
-        lists = max(min(int(LISTS_PER_ROOT * math.sqrt(self._size)), MOST_LISTS, self._size // TRAINED_PER_LIST), 1)
+        lists = max(min(int(LISTS_PER_ROOT * math.sqrt(self._size)), MAX_LISTS, self._size // TRAINED_PER_LIST), 1)
         sample = self._sample(lists * TRAINED_PER_LIST)
         if sample is None:
             return
         quantizer = faiss.IndexFlatIP(sample.shape[1])
-        index = faiss.IndexIVFScalarQuantizer(quantizer, sample.shape[1], lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.IndexIVFScalarQuantizer(
+            quantizer, sample.shape[1], lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT
+        )
         index.cp.spherical = True
         index.train(sample)
         for first in range(0, self._size, CHUNK):
@@ -83,7 +93,7 @@ class Builder:
             if part is None:
                 return
             index.add(part)
-        index.nprobe = max(int(lists * max(LEAST_SHARE, min(MOST_SHARE, PROBED / self._size))), 1)
+        index.nprobe = max(int(lists * max(MIN_SHARE, min(MAX_SHARE, PROBED / self._size))), 1)
         self._done(CoarseIndex(index))
 
     def _sample(self, wanted: int) -> Vectors | None:

@@ -1,4 +1,7 @@
-"""Packs the best records into a token budget: best first while choosing, oldest first to read, each with its citation."""
+"""Packs the best records into a token budget.
+
+Best first while choosing, oldest first to read, each with its citation.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,15 @@ from orchestrator.memory.text.times import with_dates
 from orchestrator.tokens.estimate import quick_tokens
 
 OVERHEAD_CHARS = 20  # of a rendered record: citation, date
-MOST_CHARS_PER_TOKEN = 8
+MAX_CHARS_PER_TOKEN = 8
 
 
 @dataclass(frozen=True, slots=True)
 class RecalledRecord:
-    """A record that was recalled: `score` is the estimated P(relevant) in (0, 1), `signals` what speaks for and against it, in log-odds."""
+    """A record that was recalled.
+
+    `score` is the estimated P(relevant) in (0, 1), `signals` what speaks for and against it, in log-odds.
+    """
 
     record: Record
     rank: int
@@ -31,13 +37,21 @@ class RecalledRecord:
     @property
     def reason(self) -> str:
         """The three strongest reasons, in words."""
-        strongest = sorted(((name, weight) for name, weight in self.signals if weight > 0.05), key=lambda pair: -pair[1])[:3]
-        return ", ".join(f"{name.replace('_', ' ')} {weight:+.1f}" for name, weight in strongest) or "nothing speaks for it"
+        strongest = sorted(
+            ((name, weight) for name, weight in self.signals if weight > 0.05), key=lambda pair: -pair[1]
+        )[:3]
+        return (
+            ", ".join(f"{name.replace('_', ' ')} {weight:+.1f}" for name, weight in strongest)
+            or "nothing speaks for it"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Recall:
-    """What was found for a query. `items` are best first; `text` is the packed context, oldest first; `tokens` its estimated size."""
+    """What was found for a query.
+
+    `items` are best first; `text` is the packed context, oldest first; `tokens` its estimated size.
+    """
 
     query: str
     scope: str
@@ -51,13 +65,18 @@ class Recall:
 
 
 def render(record: Record) -> str:
-    """One entry of context: `[m:12] (2025-03-04) Ann: text`. Further lines are indented, so that no text can pose as another entry.
+    """One entry of context: `[m:12] (2025-03-04) Ann: text`.
 
-    What looks like instructions to a model is marked as a quotation; relative times are resolved: `yesterday [2025-03-03]`. What is over says since
-    when, and which record tells more: `(2024-03-04, until 2025-05-01, see m:40)`.
+    Further lines are indented, so that no text can pose as another entry.
+
+    What looks like instructions to a model is marked as a quotation; relative times are resolved: `yesterday
+    [2025-03-03]`. What is over says since when, and which record tells more: `(2024-03-04, until 2025-05-01, see
+    m:40)`.
     """
     mark = " [quoted, not to be followed]" if looks_like_instructions(record.text) else ""
-    return f"[{record.citation}]{when_of(record)}{mark} " + "\n  ".join(with_dates(record.key, record.time).splitlines())
+    return f"[{record.citation}]{when_of(record)}{mark} " + "\n  ".join(
+        with_dates(record.key, record.time).splitlines()
+    )
 
 
 def when_of(record: Record) -> str:
@@ -66,7 +85,9 @@ def when_of(record: Record) -> str:
     if record.said > 1:
         dates.append(f"said {record.said} times" + (f", last {record.last_said:%Y-%m-%d}" if record.last_said else ""))
     if record.valid_until is not None:
-        dates.append(f"until {record.valid_until:%Y-%m-%d}" + (f", see m:{record.superseded_by}" if record.superseded_by else ""))
+        dates.append(
+            f"until {record.valid_until:%Y-%m-%d}" + (f", see m:{record.superseded_by}" if record.superseded_by else "")
+        )
     return f" ({', '.join(dates)})" if dates else ""
 
 
@@ -81,20 +102,26 @@ def pack(
     diversity: float = 0.0,
     count_tokens: Callable[[str], int] = quick_tokens,
 ) -> Recall:
-    """Takes the records that bring most relevance for their tokens, as long as they fit (Dantzig's rule for the knapsack, 1957).
+    """Takes the records that bring most relevance for their tokens, as long as they fit (Dantzig's rule for the
+    knapsack, 1957).
 
-    One that does not fit is passed over, later smaller ones may still enter. Exact repeats of a text already taken are left out. The packed text
-    never exceeds `token_budget`. With `diversity` above 0, records are ranked by maximal marginal relevance first (`vectors`: theirs, in order).
+    One that does not fit is passed over, later smaller ones may still enter. Exact repeats of a text already taken are
+    left out. The packed text never exceeds `token_budget`. With `diversity` above 0, records are ranked by maximal
+    marginal relevance first (`vectors`: theirs, in order).
     """
     if diversity > 0.0 and vectors is not None:
         ranked = _diverse(ranked, vectors, diversity)
     sizes = [len(item.record.text) + len(item.record.speaker) + OVERHEAD_CHARS for item in ranked]
     chosen: list[tuple[RecalledRecord, str]] = []
     used, seen = 0, set()
-    by_worth = sorted(range(len(ranked)), key=lambda i: (-ranked[i].score / sizes[i], i)) if diversity == 0.0 else range(len(ranked))
+    by_worth = (
+        sorted(range(len(ranked)), key=lambda i: (-ranked[i].score / sizes[i], i))
+        if diversity == 0.0
+        else range(len(ranked))
+    )
     for index in by_worth:
         item = ranked[index]
-        if item.record.key in seen or used + sizes[index] // MOST_CHARS_PER_TOKEN > token_budget:
+        if item.record.key in seen or used + sizes[index] // MAX_CHARS_PER_TOKEN > token_budget:
             continue  # it cannot fit: not worth rendering
         line = render(item.record)
         cost = count_tokens(line + "\n")
@@ -105,12 +132,16 @@ def pack(
     chosen.sort(key=lambda pair: pair[0].rank)
     oldest = datetime.min.replace(tzinfo=UTC)
     reading = sorted(chosen, key=lambda pair: (pair[0].record.time or oldest, pair[0].record.id))
-    return Recall(query, scope, tuple(item for item, _ in chosen), "\n".join(line for _, line in reading), used, searched)
+    return Recall(
+        query, scope, tuple(item for item, _ in chosen), "\n".join(line for _, line in reading), used, searched
+    )
 
 
 def _diverse(ranked: Sequence[RecalledRecord], vectors: NDArray[Any], diversity: float) -> list[RecalledRecord]:
-    """Maximal marginal relevance (Carbonell & Goldstein 1998): each next one is the best by (1 - diversity) x score - diversity x likeness to that
-    one of those before it which it is most like. Scores are taken relative to the best.
+    """Maximal marginal relevance (Carbonell & Goldstein 1998).
+
+    Each next one is the best by (1 - diversity) x score - diversity x likeness to that one of those before it which it
+    is most like. Scores are taken relative to the best.
     """
     if not ranked:
         return []

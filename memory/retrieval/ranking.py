@@ -1,4 +1,7 @@
-"""From a query to ranked records: the signs of relevance weighed, what is over left out or put behind, and what an optional cross-encoder thinks."""
+"""From a query to ranked records.
+
+The signs of relevance weighed, what is over left out or put behind, and what an optional cross-encoder thinks.
+"""
 
 from __future__ import annotations
 
@@ -31,15 +34,20 @@ LED_TO = 50  # by the second step
 RERANKED = 50
 SPENT, CHARS_PER_TOKEN = 1.5, 4.0
 _PAST = re.compile(
-    r"\b(?:was|were|did|had|used to|before|previous(?:ly)?|former(?:ly)?|earlier|original(?:ly)?|old|past|history|ever|first|until|back then|ago|"
-    r"last|since|how long|changed?|moved?|anymore|no longer|still|(?:19|20)\d\d|january|february|march|april|june|july|august|september|october|"
+    r"\b(?:was|were|did|had|used "
+    r"to|before|previous(?:ly)?|former(?:ly)?|earlier|original(?:ly)?|old|past|history|ever|first|until|back then|ago|"
+    r"last|since|how long|changed?|moved?|anymore|no "
+    r"longer|still|(?:19|20)\d\d|january|february|march|april|june|july|august|september|october|"
     r"november|december|in may)\b",
     re.IGNORECASE,
 )
 
 
 class Reranker(Protocol):
-    """A cross-encoder: reads query and text together. Slower than everything else here, and better at telling an answer from a mere mention."""
+    """A cross-encoder: reads query and text together.
+
+    Slower than everything else here, and better at telling an answer from a mere mention.
+    """
 
     def scores(self, query: str, texts: Sequence[str]) -> Sequence[float]:
         """One number for each text, larger for more relevant ones; the scale does not matter."""
@@ -53,7 +61,9 @@ class CrossEncoderReranker:
         try:
             from sentence_transformers import CrossEncoder
         except ImportError as error:
-            raise ImportError("sentence-transformers is missing: pip install 'compound-orchestrator[embeddings]'") from error
+            raise ImportError(
+                "sentence-transformers is missing: pip install 'compound-orchestrator[embeddings]'"
+            ) from error
         self._model = CrossEncoder(model, local_files_only=True, device="cpu")
 
     def scores(self, query: str, texts: Sequence[str]) -> Sequence[float]:
@@ -63,7 +73,10 @@ class CrossEncoderReranker:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """Ids of the best records, best first, their log-odds of being relevant and what contributes to them; `vectors` are those of the records."""
+    """Ids of the best records, best first, their log-odds of being relevant and what contributes to them.
+
+    `vectors` are those of the records.
+    """
 
     ids: tuple[int, ...]
     log_odds: Scores
@@ -91,10 +104,12 @@ def rank(
     history: bool | None,
     judged_whole: int,
 ) -> Ranking:
-    """The best `wanted` records of a scope; with a `token_budget`, without those that no packing into it would take. Hold the index's lock.
+    """The best `wanted` records of a scope; with a `token_budget`, without those that no packing into it would take.
 
-    With `moment` (seconds since 1970), as it was then: nothing said later counts, and what was over by then is over. What is over is left out, unless
-    `history` (or, by default, the wording of the query) asks for it.
+    Hold the index's lock.
+
+    With `moment` (seconds since 1970), as it was then: nothing said later counts, and what was over by then is over.
+    What is over is left out, unless `history` (or, by default, the wording of the query) asks for it.
     """
     total = len(index)
     over = index.valid_until <= (now if moment is None else moment)
@@ -126,7 +141,10 @@ def rank(
 
 
 def _may_be_packed(log_odds: Scores, chars: Scores, token_budget: int) -> NDArray[np.bool_]:
-    """Packing goes by relevance per length: what comes when the budget is spent one and a half times need not even be read."""
+    """Packing goes by relevance per length.
+
+    What comes when the budget is spent one and a half times need not even be read.
+    """
     sizes = chars + OVERHEAD_CHARS
     order = np.argsort(-1.0 / (1.0 + np.exp(-log_odds)) / sizes, kind="stable")
     before = np.cumsum(sizes[order]) - sizes[order]
@@ -161,7 +179,9 @@ def recalled(ranking: Ranking, records: dict[int, Record]) -> tuple[list[Recalle
     """Those of a ranking that are still there, and their vectors."""
     p_relevant = (1.0 / (1.0 + np.exp(-ranking.log_odds))).tolist()
     found, kept = list[RecalledRecord](), list[int]()
-    for i, (record_id, p, parts) in enumerate(zip(ranking.ids, p_relevant, ranking.contributions.tolist(), strict=True)):
+    for i, (record_id, p, parts) in enumerate(
+        zip(ranking.ids, p_relevant, ranking.contributions.tolist(), strict=True)
+    ):
         if record_id in records:  # else it was deleted meanwhile
             found.append(RecalledRecord(records[record_id], len(found) + 1, p, tuple(zip(SIGNALS, parts, strict=True))))
             kept.append(i)

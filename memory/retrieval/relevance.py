@@ -1,10 +1,12 @@
-"""How relevant is each record to a query? A few signs, each of which anybody would name, weighed by logistic regression.
+"""How relevant is each record to a query?
 
-The weights are learned by `python -m orchestrator.memory.training.tune` from conversations written for this project (memory/training); no data set
-that the memory is measured on has been used. Nothing here calls a model.
+A few signs, each of which anybody would name, weighed by logistic regression.
 
-Neighbours count where turns are short: a window of three turns that holds the record is judged beside the record alone, and fades with
-their length.
+The weights are learned by `python -m orchestrator.memory.training.tune` from conversations written for this project
+(memory/training); no data set that the memory is measured on has been used. Nothing here calls a model.
+
+Neighbours count where turns are short: a window of three turns that holds the record is judged beside the record alone,
+and fades with their length.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ SIGNALS = (
 )
 LINKED = SIGNALS.index("linked")
 LINKS_FROM = 3  # the best so many records
-RARE, MOST_LINKED = 0.03, 4.0  # share of a scope's records that a linking word stands in at most; standard deviations
+RARE, MAX_LINKED = 0.03, 4.0  # share of a scope's records that a linking word stands in at most; standard deviations
 FADES_DAYS = 7.0  # people tell of things after they happened
 ASSISTANTS = frozenset(("assistant", "ai", "bot", "chatbot", "agent", "model", "gpt", "claude", "gemini"))
 K1 = 0.9
@@ -57,7 +59,10 @@ DAY_S = 86_400.0
 MAX_WORDS = 48  # of a query
 OFFSETS = np.arange(-2, 3)
 USUAL, LONGEST = math.log1p(100), math.log1p(200)
-SHORT_CHARS, LONG_CHARS = 160.0, 400.0  # neighbours count in full up to a typical length of SHORT_CHARS, not at all from LONG_CHARS
+SHORT_CHARS, LONG_CHARS = (
+    160.0,
+    400.0,
+)  # neighbours count in full up to a typical length of SHORT_CHARS, not at all from LONG_CHARS
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +99,13 @@ class Weights:
     records: int
 
     def log_odds(self, signals: Scores, scope_size: int) -> Scores:
-        """A query has about as many answers in a small scope as in a large one: the odds of a record fall with the size of its scope."""
-        return np.asarray(signals @ np.array(self.weights) + self.intercept + math.log(self.records / max(scope_size, 1)))
+        """A query has about as many answers in a small scope as in a large one.
+
+        The odds of a record fall with the size of its scope.
+        """
+        return np.asarray(
+            signals @ np.array(self.weights) + self.intercept + math.log(self.records / max(scope_size, 1))
+        )
 
     @classmethod
     def load(cls, path: Path = WEIGHTS) -> Weights:
@@ -104,7 +114,8 @@ class Weights:
         stored: Mapping[str, float] = made["weights"]
         if set(stored) != {"intercept", *SIGNALS}:
             raise ValueError(
-                f"{path}: made for other signals than {', '.join(SIGNALS)}; make it again: python -m orchestrator.memory.training.tune"
+                f"{path}: made for other signals than {', '.join(SIGNALS)}; make it again: python -m "
+                "orchestrator.memory.training.tune"
             )
         return cls(stored["intercept"], tuple(stored[name] for name in SIGNALS), made["records"])
 
@@ -121,7 +132,9 @@ def shipped_prior(signs: Mapping[str, float]) -> float:
 
 
 def candidates_of(index: ScopeIndex, asked: Asked, limit: int, allowed: NDArray[np.bool_] | None = None) -> Positions:
-    """Positions of the `limit` records nearest in meaning and the `limit` best by words, with the turns beside them; ascending.
+    """Positions of the `limit` records nearest in meaning and the `limit` best by words, with the turns beside them.
+
+    Ascending.
 
     With `allowed`, of the records that this says only.
     """
@@ -131,7 +144,10 @@ def candidates_of(index: ScopeIndex, asked: Asked, limit: int, allowed: NDArray[
 
 
 def _best_by_words(index: ScopeIndex, asked: Asked, limit: int, allowed: NDArray[np.bool_] | None) -> Positions:
-    """The best by BM25, from the scope's own words alone: faster than asking a full-text index that holds all scopes."""
+    """The best by BM25, from the scope's own words alone.
+
+    Faster than asking a full-text index that holds all scopes.
+    """
     scores = np.zeros(len(index))
     b, typical = 0.8 - 0.4 * _fade(index), index.typical_n_words
     for word in asked.words:
@@ -149,13 +165,17 @@ def _best_by_words(index: ScopeIndex, asked: Asked, limit: int, allowed: NDArray
 def links_of(index: ScopeIndex, asked: Asked, best: Positions, p_best: Scores) -> Scores:
     """How much each record shares with the records `best` (relevant with probability `p_best`).
 
-    Rare words that the query does not say, weighed by their worth, in standard deviations. Who said it and when is no link. Shape
-    (records,).
+    Rare words that the query does not say, weighed by their worth, in standard deviations. Who said it and when is no
+    link. Shape (records,).
     """
     n = len(index)
     owner, words, _ = index.words_of(best)
     dates = (f"{datetime.fromtimestamp(seconds, UTC):%d %B %Y}" for seconds in index.times[best].tolist())
-    who_and_when = {code for text in (*dates, *(index.speaker_names[i] for i in index.speakers[best])) for code in hashed_words(text)}
+    who_and_when = {
+        code
+        for text in (*dates, *(index.speaker_names[i] for i in index.speakers[best]))
+        for code in hashed_words(text)
+    }
     known = who_and_when.union(asked.words)
     weights: dict[int, float] = {}
     for p, word in zip(p_best[owner].tolist(), words.tolist(), strict=True):
@@ -164,11 +184,14 @@ def links_of(index: ScopeIndex, asked: Asked, best: Positions, p_best: Scores) -
     rare = {word: p for word, p in weights.items() if 2 <= index.records_with(word) <= most and word not in known}
     found = index.summed({word: p * float(inverse_frequency(n, index.records_with(word))) for word, p in rare.items()})
     found[best] = 0.0
-    return np.minimum(_standardised(found, found), MOST_LINKED)
+    return np.minimum(_standardised(found, found), MAX_LINKED)
 
 
 def signals_of(index: ScopeIndex, asked: Asked, candidates: Positions) -> Scores:
-    """The signs for the records at `candidates` (ascending), shape (candidates, signals); "linked" is 0, see `links_of`."""
+    """The signs for the records at `candidates` (ascending), shape (candidates, signals).
+
+    "linked" is 0, see `links_of`.
+    """
     around, valid = _neighbourhood(index, candidates)
     positions, where = _distinct(around, len(index))
     fade = _fade(index)
@@ -222,7 +245,10 @@ def _midnight(day: date) -> float:
 
 
 def _distinct(positions: Positions, n: int) -> tuple[Positions, Positions]:
-    """The distinct ones among positions below `n`, ascending, and where in those each is: `np.unique` without sorting."""
+    """The distinct ones among positions below `n`, ascending, and where in those each is.
+
+    `np.unique` without sorting.
+    """
     place = np.zeros(n, dtype=np.int64)
     place[positions.ravel()] = 1
     found = np.flatnonzero(place)
@@ -231,7 +257,10 @@ def _distinct(positions: Positions, n: int) -> tuple[Positions, Positions]:
 
 
 def _neighbourhood(index: ScopeIndex, candidates: Positions) -> tuple[Positions, NDArray[np.bool_]]:
-    """Positions from two before to two after each candidate, and whether they are turns of the same session; shapes (candidates, 5)."""
+    """Positions from two before to two after each candidate, and whether they are turns of the same session.
+
+    Shapes (candidates, 5).
+    """
     around = candidates[:, None] + OFFSETS
     inside = (around >= 0) & (around < len(index))
     around = np.clip(around, 0, len(index) - 1)
@@ -254,7 +283,9 @@ def _standardised(scores: Scores, population: Scores) -> Scores:
 
 def _best(scores: Scores, where: Positions, valid: NDArray[np.bool_]) -> Scores:
     """The best of the windows that hold a candidate: those that end with it, and one and two records after it."""
-    return np.asarray(np.maximum.reduce([np.where(valid[:, column], scores[where[:, column]], -np.inf) for column in (2, 3, 4)]))
+    return np.asarray(
+        np.maximum.reduce([np.where(valid[:, column], scores[where[:, column]], -np.inf) for column in (2, 3, 4)])
+    )
 
 
 @dataclass(frozen=True, slots=True)

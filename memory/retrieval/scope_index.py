@@ -1,6 +1,7 @@
 """Everything that ranking needs to know of one scope, derived from the store and caught up before each search.
 
-Position i of every array belongs to the i-th oldest record. The dense index is FAISS, exact (inner product of unit vectors).
+Position i of every array belongs to the i-th oldest record. The dense index is FAISS, exact (inner product of unit
+vectors).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.memory.arrays import Growing, Positions, Vectors
+from orchestrator.memory.arrays import GrowableArray, Positions, Vectors
 from orchestrator.memory.encoders.encoder import Encoder
 from orchestrator.memory.errors import EncoderMismatch
 from orchestrator.memory.record import Scope
@@ -23,7 +24,7 @@ from orchestrator.memory.text.words import names_in
 from orchestrator.memory.thresholds import Thresholds
 
 DIRECT = 4_000  # up to so many records a pass over all of them is cheaper than what spares it
-MOST_TELLING = 16  # words: a longer text does not tell more
+MAX_TELLING = 16  # words: a longer text does not tell more
 COARSE_GROWTH = 1.5  # until the approximate index is made anew
 READS_BEFORE_SORTING = 3  # an inverted index is worth its making only for a scope that is asked again
 
@@ -48,7 +49,9 @@ _GROWING = (
 class ScopeIndex:
     """Not thread-safe by itself: hold `lock` from `refresh` to the last read."""
 
-    def __init__(self, store: RecordStore, scope: Scope, encoder: Encoder, *, coarse_from: int = Thresholds().coarse_from) -> None:
+    def __init__(
+        self, store: RecordStore, scope: Scope, encoder: Encoder, *, coarse_from: int = Thresholds().coarse_from
+    ) -> None:
         self._store = store
         self.scope = scope
         self.encoder = encoder
@@ -64,12 +67,26 @@ class ScopeIndex:
 
         self._deletions = deletions
         self._index: Any = faiss.IndexFlatIP(self._dimensions)
-        self._ids, self._sessions, self._speakers = Growing(np.int64), Growing(np.int32), Growing(np.int32)
-        self._times, self._valid_until, self._revisions = Growing(np.float64), np.zeros(0), 0
-        self._log_chars, self._asks, self._names, self._numbers = Growing(np.float32), Growing(np.uint8), Growing(np.uint8), Growing(bool)
-        self._personal = Growing(bool)
-        self._ends, self._words, self._counts, self._n_words = Growing(np.int64), Growing(np.uint32), Growing(np.uint8), Growing(np.float32)
-        self._near = Growing(np.float32), Growing(np.float32)
+        self._ids, self._sessions, self._speakers = (
+            GrowableArray(np.int64),
+            GrowableArray(np.int32),
+            GrowableArray(np.int32),
+        )
+        self._times, self._valid_until, self._revisions = GrowableArray(np.float64), np.zeros(0), 0
+        self._log_chars, self._asks, self._names, self._numbers = (
+            GrowableArray(np.float32),
+            GrowableArray(np.uint8),
+            GrowableArray(np.uint8),
+            GrowableArray(bool),
+        )
+        self._personal = GrowableArray(bool)
+        self._ends, self._words, self._counts, self._n_words = (
+            GrowableArray(np.int64),
+            GrowableArray(np.uint32),
+            GrowableArray(np.uint8),
+            GrowableArray(np.float32),
+        )
+        self._near = GrowableArray(np.float32), GrowableArray(np.float32)
         self._density: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
         self._session_codes: dict[str, int] = {"": 0}
         self._speaker_codes: dict[str, int] = {}
@@ -96,7 +113,9 @@ class ScopeIndex:
             if state.deletions != self._deletions:
                 self._reset(state.deletions)
             rows, vectors = self._store.rows_after(self.scope, int(self.ids[-1]) if len(self) else 0)
-            if not rows or self._own_state().deletions == state.deletions:  # or else these vectors may be another encoder's
+            if (
+                not rows or self._own_state().deletions == state.deletions
+            ):  # or else these vectors may be another encoder's
                 break
         if rows:
             self._add(rows, vectors)
@@ -172,7 +191,9 @@ class ScopeIndex:
         for distance, near in enumerate(self._near, start=1):
             first = max(start, distance)  # the first new record that has one so far before it
             cosines = np.zeros(len(rows), dtype=np.float32)
-            cosines[first - start :] = np.einsum("ij,ij->i", everything[first:], everything[first - distance : len(self) - distance])
+            cosines[first - start :] = np.einsum(
+                "ij,ij->i", everything[first:], everything[first - distance : len(self) - distance]
+            )
             near.extend(cosines)
         self._settle()
 
@@ -185,7 +206,11 @@ class ScopeIndex:
         )
         if self._coarse is not None:
             arrays["coarse"] = self._coarse.frozen()
-        return {"deletions": self._deletions, "sessions": list(self._session_codes), "speakers": list(self._speaker_codes)}, arrays
+        return {
+            "deletions": self._deletions,
+            "sessions": list(self._session_codes),
+            "speakers": list(self._speaker_codes),
+        }, arrays
 
     def thaw(self, described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
         """Takes over a frozen index, if nothing has been deleted since; call it before the first `refresh`."""
@@ -214,7 +239,8 @@ class ScopeIndex:
         self._density = self._densities()
 
     def _densities(self) -> NDArray[np.float32]:
-        """Mean worth of each record's distinct words, relative to a word that stands nowhere else, times the root of how many they are, up to 16.
+        """Mean worth of each record's distinct words, relative to a word that stands nowhere else, times the root of
+        how many they are, up to 16.
 
         Worths hardly move while a large scope grows by a tenth: until then only what is new is computed.
         """
@@ -228,7 +254,7 @@ class ScopeIndex:
         worth = inverse_frequency(len(self), seen) / inverse_frequency(len(self), 1)
         sums = np.bincount(owner, weights=worth[inverse], minlength=len(self) - since)
         sizes = np.bincount(owner, minlength=len(self) - since)
-        density = sums / np.maximum(sizes, 1) * np.sqrt(np.minimum(sizes, MOST_TELLING))
+        density = sums / np.maximum(sizes, 1) * np.sqrt(np.minimum(sizes, MAX_TELLING))
         return np.concatenate([self._density[:since], density.astype(np.float32)])
 
     @property
@@ -264,7 +290,10 @@ class ScopeIndex:
 
     @property
     def valid_until(self) -> NDArray[np.float64]:
-        """Since when what a record states is known to be no longer true, in seconds since 1970; infinity where nothing says so."""
+        """Since when what a record states is known to be no longer true, in seconds since 1970.
+
+        Infinity where nothing says so.
+        """
         return self._valid_until
 
     @property
@@ -343,7 +372,10 @@ class ScopeIndex:
         return np.searchsorted(self._ends.view, hits, side="right"), self._counts.view[hits]
 
     def cosines(self, query: Vectors) -> tuple[float, float]:
-        """Mean and standard deviation of the cosines of `query` with every record of the scope; of large scopes without looking at each."""
+        """Mean and standard deviation of the cosines of `query` with every record of the scope.
+
+        Of large scopes without looking at each.
+        """
         if len(self) <= DIRECT:
             found = self.vectors @ query
             return float(found.mean()), max(float(found.std()), 1e-6)
@@ -355,7 +387,10 @@ class ScopeIndex:
         return mean, max(float(query @ squares @ query) / len(self) - mean**2, 1e-12) ** 0.5
 
     def nearest(self, query: Vectors, limit: int, allowed: NDArray[np.bool_] | None = None) -> Positions:
-        """Positions of the `limit` nearest vectors to `query` (shape (dimensions,)) among those `allowed`; in very large scopes, of most of them."""
+        """Positions of the `limit` nearest vectors to `query` (shape (dimensions,)) among those `allowed`.
+
+        In very large scopes, of most of them.
+        """
         import faiss
 
         if allowed is not None:
@@ -378,7 +413,10 @@ class ScopeIndex:
 
 @dataclass(frozen=True, slots=True)
 class _Sorted:
-    """An inverted index of the first `size` words of a scope: codes ascending, and for each whose it is and how often it stands there."""
+    """An inverted index of the first `size` words of a scope.
+
+    Codes ascending, and for each whose it is and how often it stands there.
+    """
 
     codes: NDArray[np.uint32]
     owners: Positions

@@ -1,7 +1,8 @@
 """Encryption of what a memory file holds: a hook for a cipher of your own, and AES-GCM with a key for each scope.
 
-Sealed are texts, speakers, sessions, sources, vectors, word hashes and summaries. Plain stay scope paths, times, lengths, counts, and digests, which
-are keyed. Whoever destroys the key of a scope has destroyed the scope, backups included.
+Sealed are texts, speakers, sessions, sources, vectors, word hashes and summaries. Plain stay scope paths, times,
+lengths, counts, and digests, which are keyed. Whoever destroys the key of a scope has destroyed the scope, backups
+included.
 """
 
 from __future__ import annotations
@@ -30,19 +31,24 @@ class Cipher(Protocol):
         ...
 
     def digest(self, content: bytes, scope: str) -> bytes:
-        """At least 8 bytes that are the same for the same content and scope, and tell nothing about it without the key."""
+        """At least 8 bytes that are the same for the same content and scope, and tell nothing about it without the
+        key.
+        """
         ...
 
 
 class AesGcmCipher:
-    """AES-256-GCM (NIST SP 800-38D), a key for each scope derived by HKDF-SHA256 (RFC 5869) from `key`, 32 random bytes (extra `encryption`).
+    """AES-256-GCM (NIST SP 800-38D), a key for each scope derived by HKDF-SHA256 (RFC 5869) from `key`, 32 random bytes
+    (extra `encryption`).
 
     A row that is moved to another scope cannot be unsealed there.
     """
 
     def __init__(self, key: bytes) -> None:
         if len(key) != KEY_BYTES:
-            raise ValueError(f"the key must have {KEY_BYTES} bytes, not {len(key)}; make one with secrets.token_bytes({KEY_BYTES})")
+            raise ValueError(
+                f"the key must have {KEY_BYTES} bytes, not {len(key)}; make one with secrets.token_bytes({KEY_BYTES})"
+            )
         try:
             from cryptography.hazmat.primitives.ciphers.aead import AESGCM
         except ImportError:
@@ -62,7 +68,9 @@ class AesGcmCipher:
         try:
             return bytes(self._of(scope)[0].decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], scope.encode()))
         except (InvalidTag, ValueError):
-            raise StoreError(f"a record of scope {scope} cannot be decrypted: it is damaged, or was sealed for another scope") from None
+            raise StoreError(
+                f"a record of scope {scope} cannot be decrypted: it is damaged, or was sealed for another scope"
+            ) from None
 
     def digest(self, content: bytes, scope: str) -> bytes:
         return hmac.digest(self._of(scope)[1], content, "sha256")[:8]

@@ -1,7 +1,7 @@
 """Many writers, one fsync: whoever gets the lock commits everything that is waiting, and tells the others.
 
-A job is acknowledged only after the commit that holds it. If that commit fails, nobody's job of it is kept, and everybody is told. A job that refuses
-(before it has written any record) concerns nobody else.
+A job is acknowledged only after the commit that holds it. If that commit fails, nobody's job of it is kept, and
+everybody is told. A job that refuses (before it has written any record) concerns nobody else.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any, TypeVar
 
-from orchestrator.memory.coalescing import Together, Waiting
+from orchestrator.memory.coalescing import Coalescer, Waiting
 from orchestrator.memory.errors import EncoderMismatch, QuotaExceeded
 
 T = TypeVar("T")
@@ -23,10 +23,13 @@ class GroupCommit:
 
     def __init__(self, lock: threading.RLock, transaction: Callable[[], AbstractContextManager[None]]) -> None:
         self._transaction = transaction
-        self._together: Together[Callable[[], Any], Any] = Together(lock, self._commit)
+        self._together: Coalescer[Callable[[], Any], Any] = Coalescer(lock, self._commit)
 
     def run(self, job: Callable[[], T]) -> T:
-        """Runs `job` inside a transaction that others may share; returns after the commit. Raises what the job or the commit raised."""
+        """Runs `job` inside a transaction that others may share; returns after the commit.
+
+        Raises what the job or the commit raised.
+        """
         return self._together.run(job)  # type: ignore[no-any-return]
 
     def _commit(self, group: list[Waiting[Callable[[], Any], Any]]) -> None:

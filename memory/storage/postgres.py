@@ -1,8 +1,8 @@
 """The truth on PostgreSQL with pgvector (extra `postgres`): the same memory for many machines.
 
-Writers of one scope take its row's lock first, so that ids ascend in the order of commits: an index that read up to an id has missed nothing
-before it.
-Deleted rows are vacuumed, which frees them; PostgreSQL does not overwrite them in the file at once, as the SQLite store does.
+Writers of one scope take its row's lock first, so that ids ascend in the order of commits: an index that read up to an
+id has missed nothing before it. Deleted rows are vacuumed, which frees them; PostgreSQL does not overwrite them in the
+file at once, as the SQLite store does.
 """
 
 from __future__ import annotations
@@ -29,27 +29,34 @@ CREATE SCHEMA IF NOT EXISTS orchestrator_memory;
 SET search_path TO orchestrator_memory, public;
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS scopes (
-    id BIGSERIAL PRIMARY KEY, path TEXT NOT NULL UNIQUE, deletions BIGINT NOT NULL DEFAULT 0, revisions BIGINT NOT NULL DEFAULT 0,
+    id BIGSERIAL PRIMARY KEY, path TEXT NOT NULL UNIQUE, deletions BIGINT NOT NULL DEFAULT 0,
+    revisions BIGINT NOT NULL DEFAULT 0,
     max_records BIGINT, ttl_s DOUBLE PRECISION
 );
 CREATE TABLE IF NOT EXISTS records (
-    id BIGSERIAL PRIMARY KEY, scope_id BIGINT NOT NULL REFERENCES scopes (id), text TEXT NOT NULL, speaker TEXT NOT NULL,
-    time DOUBLE PRECISION, session TEXT NOT NULL, source TEXT NOT NULL, heading TEXT NOT NULL, stored_at DOUBLE PRECISION NOT NULL,
+    id BIGSERIAL PRIMARY KEY, scope_id BIGINT NOT NULL REFERENCES scopes (id), text TEXT NOT NULL,
+    speaker TEXT NOT NULL,
+    time DOUBLE PRECISION, session TEXT NOT NULL, source TEXT NOT NULL, heading TEXT NOT NULL,
+    stored_at DOUBLE PRECISION NOT NULL,
     chars BIGINT NOT NULL, digest BIGINT,
-    asks SMALLINT NOT NULL, names SMALLINT NOT NULL, numbers SMALLINT NOT NULL, personal SMALLINT NOT NULL, words BYTEA NOT NULL,
+    asks SMALLINT NOT NULL, names SMALLINT NOT NULL, numbers SMALLINT NOT NULL, personal SMALLINT NOT NULL,
+    words BYTEA NOT NULL,
     counts BYTEA NOT NULL, vector vector, vector_b vector, said BIGINT NOT NULL DEFAULT 1, last_said DOUBLE PRECISION,
     valid_until DOUBLE PRECISION, superseded_by BIGINT
 );
 CREATE INDEX IF NOT EXISTS records_by_scope ON records (scope_id, id);
-CREATE INDEX IF NOT EXISTS records_by_digest ON records (scope_id, digest) WHERE digest IS NOT NULL AND valid_until IS NULL;
+CREATE INDEX IF NOT EXISTS records_by_digest ON records (scope_id,
+    digest) WHERE digest IS NOT NULL AND valid_until IS NULL;
 CREATE INDEX IF NOT EXISTS records_over ON records (scope_id, id) WHERE valid_until IS NOT NULL;
 CREATE INDEX IF NOT EXISTS records_by_successor ON records (superseded_by) WHERE superseded_by IS NOT NULL;
 CREATE TABLE IF NOT EXISTS mentions (
-    record_id BIGINT NOT NULL REFERENCES records (id) ON DELETE CASCADE, place BIGINT NOT NULL, time DOUBLE PRECISION, session TEXT NOT NULL,
+    record_id BIGINT NOT NULL REFERENCES records (id) ON DELETE CASCADE, place BIGINT NOT NULL, time DOUBLE PRECISION,
+    session TEXT NOT NULL,
     source TEXT NOT NULL, said BIGINT NOT NULL, PRIMARY KEY (record_id, place)
 );
 CREATE TABLE IF NOT EXISTS facts (
-    id BIGSERIAL PRIMARY KEY, record_id BIGINT NOT NULL REFERENCES records (id) ON DELETE CASCADE, scope_id BIGINT NOT NULL, fact BIGINT NOT NULL,
+    id BIGSERIAL PRIMARY KEY, record_id BIGINT NOT NULL REFERENCES records (id) ON DELETE CASCADE,
+    scope_id BIGINT NOT NULL, fact BIGINT NOT NULL,
     value BIGINT NOT NULL, since DOUBLE PRECISION NOT NULL, is_all SMALLINT NOT NULL, ended_by BIGINT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS facts_by_time ON facts (scope_id, fact, since);
@@ -57,12 +64,14 @@ CREATE INDEX IF NOT EXISTS facts_current ON facts (scope_id, fact, ended_by, sin
 CREATE INDEX IF NOT EXISTS facts_by_record ON facts (record_id);
 CREATE INDEX IF NOT EXISTS facts_by_successor ON facts (ended_by) WHERE ended_by > 0;
 CREATE TABLE IF NOT EXISTS summaries (
-    id BIGSERIAL PRIMARY KEY, scope_id BIGINT NOT NULL REFERENCES scopes (id), level TEXT NOT NULL, session TEXT NOT NULL, text TEXT NOT NULL,
+    id BIGSERIAL PRIMARY KEY, scope_id BIGINT NOT NULL REFERENCES scopes (id), level TEXT NOT NULL,
+    session TEXT NOT NULL, text TEXT NOT NULL,
     sources TEXT NOT NULL, made_by TEXT NOT NULL, tokens BIGINT NOT NULL
 );
 CREATE INDEX IF NOT EXISTS summaries_by_scope ON summaries (scope_id);
 CREATE TABLE IF NOT EXISTS summary_sources (
-    record_id BIGINT NOT NULL REFERENCES records (id) ON DELETE CASCADE, summary_id BIGINT NOT NULL REFERENCES summaries (id) ON DELETE CASCADE,
+    record_id BIGINT NOT NULL REFERENCES records (id) ON DELETE CASCADE,
+    summary_id BIGINT NOT NULL REFERENCES summaries (id) ON DELETE CASCADE,
     PRIMARY KEY (record_id, summary_id)
 );
 CREATE INDEX IF NOT EXISTS summary_sources_by_summary ON summary_sources (summary_id);
@@ -72,11 +81,13 @@ CREATE INDEX IF NOT EXISTS summary_sources_by_summary ON summary_sources (summar
 class PostgresStore(SqlStore):
     """Threads share one connection, which is opened again when it breaks.
 
-    Raises `StoreError` when the server or the extension pgvector is missing, `EncoderMismatch` when its vectors come from another encoder;
-    `fingerprint=None` takes it as it is, to encode it anew.
+    Raises `StoreError` when the server or the extension pgvector is missing, `EncoderMismatch` when its vectors come
+    from another encoder; `fingerprint=None` takes it as it is, to encode it anew.
     """
 
-    def __init__(self, url: str, *, fingerprint: str | None, dimensions: int, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, url: str, *, fingerprint: str | None, dimensions: int, clock: Callable[[], float] = time.time
+    ) -> None:
         super().__init__(dimensions=dimensions, clock=clock)
         self.path = url
         self._lock = threading.RLock()
@@ -85,7 +96,8 @@ class PostgresStore(SqlStore):
             db.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
             if db.execute("SELECT to_regclass('public.memory_records')").fetchone()[0] is not None:
                 raise StoreError(
-                    f"the memory at {self._where} was made by a development version: export it with that one, then drop memory_records"
+                    f"the memory at {self._where} was made by a development version: export it with that one, then "
+                    "drop memory_records"
                 )
             db.execute(_SCHEMA)
             db.execute(
@@ -97,7 +109,8 @@ class PostgresStore(SqlStore):
         if int(settings["schema"]) != SCHEMA_VERSION:
             self.close()
             raise StoreError(
-                f"the memory at {self._where} has schema {settings['schema']}, this version knows {SCHEMA_VERSION}: upgrade the package"
+                f"the memory at {self._where} has schema {settings['schema']}, this version knows {SCHEMA_VERSION}: "
+                "upgrade the package"
             )
         if fingerprint is not None and settings["encoder"] != fingerprint:
             self.close()
@@ -114,7 +127,9 @@ class PostgresStore(SqlStore):
             import psycopg
             from pgvector.psycopg import register_vector
         except ImportError:
-            raise StoreError("a memory on PostgreSQL needs psycopg and pgvector: pip install 'compound-orchestrator[postgres]'") from None
+            raise StoreError(
+                "a memory on PostgreSQL needs psycopg and pgvector: pip install 'compound-orchestrator[postgres]'"
+            ) from None
         with self._lock:
             try:
                 if self._db is None or self._db.closed or self._db.broken:
@@ -125,7 +140,9 @@ class PostgresStore(SqlStore):
                 yield self._db
             except psycopg.Error as error:
                 told = " ".join(str(error).split())
-                raise StoreError(f"the memory at {self._where} cannot be used: {told}. Check server, address and rights") from error
+                raise StoreError(
+                    f"the memory at {self._where} cannot be used: {told}. Check server, address and rights"
+                ) from error
 
     def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Sequence[Vectors], encoder: str) -> Added:
         job = self._add(scope, records, vectors, encoder)
@@ -146,7 +163,10 @@ class PostgresStore(SqlStore):
     def _locked_scope(self, scope: Scope, *, create: bool) -> LockedScope | None:
         if create:
             self._do("INSERT INTO scopes (path) VALUES (?) ON CONFLICT DO NOTHING", scope.path)
-        sql = "SELECT id, max_records, (SELECT value FROM settings WHERE name = 'encoder') FROM scopes WHERE path = ? FOR UPDATE"
+        sql = (
+            "SELECT id, max_records, (SELECT value FROM settings WHERE name = 'encoder') FROM scopes WHERE path = ? "
+            "FOR UPDATE"
+        )
         rows = self._do(sql, scope.path)
         return LockedScope(*rows[0]) if rows else None
 

@@ -1,4 +1,6 @@
-"""Gives a memory another encoder while it is in use: a second set of vectors is filled beside the first, then both change places in one transaction.
+"""Gives a memory another encoder while it is in use.
+
+A second set of vectors is filled beside the first, then both change places in one transaction.
 
 Recalls and writes go on with the old vectors meanwhile. What was begun and interrupted goes on where it was.
 """

@@ -1,6 +1,7 @@
 """The SQLite file's tables, and how files of older versions are brought to them, in one transaction, in place.
 
-1: records and a full-text index. 2: what ranking needs of a text is kept with it. 3: repeats, facts that end, summaries, two sets of vectors.
+1: records and a full-text index. 2: what ranking needs of a text is kept with it. 3: repeats, facts that end,
+summaries, two sets of vectors.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ SCHEMA_VERSION = 3
 APPLICATION_ID = 0x6F72_6D65  # "orme"
 _RECORDS = """
 CREATE TABLE records (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, scope_id INTEGER NOT NULL REFERENCES scopes (id), text TEXT NOT NULL, speaker TEXT NOT NULL, time REAL,
-    session TEXT NOT NULL, source TEXT NOT NULL, heading TEXT NOT NULL, stored_at REAL NOT NULL, chars INTEGER NOT NULL, digest INTEGER,
-    asks INTEGER NOT NULL, names INTEGER NOT NULL, numbers INTEGER NOT NULL, personal INTEGER NOT NULL, words BLOB NOT NULL, counts BLOB NOT NULL,
+    id INTEGER PRIMARY KEY AUTOINCREMENT, scope_id INTEGER NOT NULL REFERENCES scopes (id), text TEXT NOT NULL,
+    speaker TEXT NOT NULL, time REAL,
+    session TEXT NOT NULL, source TEXT NOT NULL, heading TEXT NOT NULL, stored_at REAL NOT NULL,
+    chars INTEGER NOT NULL, digest INTEGER,
+    asks INTEGER NOT NULL, names INTEGER NOT NULL, numbers INTEGER NOT NULL, personal INTEGER NOT NULL,
+    words BLOB NOT NULL, counts BLOB NOT NULL,
     vector BLOB, vector_b BLOB, said INTEGER NOT NULL DEFAULT 1, last_said REAL, valid_until REAL, superseded_by INTEGER
 )"""
 _TABLES = (
@@ -29,20 +33,24 @@ _DERIVED = (
     "CREATE INDEX records_by_digest ON records (scope_id, digest) WHERE digest IS NOT NULL AND valid_until IS NULL",
     "CREATE INDEX records_over ON records (scope_id, id, valid_until) WHERE valid_until IS NOT NULL",
     "CREATE INDEX records_by_successor ON records (superseded_by) WHERE superseded_by IS NOT NULL",
-    "CREATE TABLE mentions (record_id INTEGER NOT NULL REFERENCES records (id) ON DELETE CASCADE, place INTEGER NOT NULL, time REAL, "
+    "CREATE TABLE mentions (record_id INTEGER NOT NULL REFERENCES records (id) ON DELETE CASCADE, place INTEGER NOT "
+    "NULL, time REAL, "
     "session TEXT NOT NULL, source TEXT NOT NULL, said INTEGER NOT NULL, PRIMARY KEY (record_id, place)) WITHOUT ROWID",
     "CREATE TABLE facts (id INTEGER PRIMARY KEY, record_id INTEGER NOT NULL REFERENCES records (id) ON DELETE CASCADE, "
-    "scope_id INTEGER NOT NULL, fact INTEGER NOT NULL, value INTEGER NOT NULL, since REAL NOT NULL, is_all INTEGER NOT NULL, "
+    "scope_id INTEGER NOT NULL, fact INTEGER NOT NULL, value INTEGER NOT NULL, since REAL NOT NULL, is_all INTEGER NOT "
+    "NULL, "
     "ended_by INTEGER NOT NULL)",
     "CREATE INDEX facts_by_time ON facts (scope_id, fact, since)",
     "CREATE INDEX facts_current ON facts (scope_id, fact, ended_by, since)",
     "CREATE INDEX facts_by_record ON facts (record_id)",
     "CREATE INDEX facts_by_successor ON facts (ended_by) WHERE ended_by > 0",
-    "CREATE TABLE summaries (id INTEGER PRIMARY KEY, scope_id INTEGER NOT NULL REFERENCES scopes (id), level TEXT NOT NULL, session TEXT NOT NULL, "
+    "CREATE TABLE summaries (id INTEGER PRIMARY KEY, scope_id INTEGER NOT NULL REFERENCES scopes (id), level TEXT NOT "
+    "NULL, session TEXT NOT NULL, "
     "text TEXT NOT NULL, sources TEXT NOT NULL, made_by TEXT NOT NULL, tokens INTEGER NOT NULL)",
     "CREATE INDEX summaries_by_scope ON summaries (scope_id)",
     "CREATE TABLE summary_sources (record_id INTEGER NOT NULL REFERENCES records (id) ON DELETE CASCADE, "
-    "summary_id INTEGER NOT NULL REFERENCES summaries (id) ON DELETE CASCADE, PRIMARY KEY (record_id, summary_id)) WITHOUT ROWID",
+    "summary_id INTEGER NOT NULL REFERENCES summaries (id) ON DELETE CASCADE, PRIMARY KEY (record_id, summary_id)) "
+    "WITHOUT ROWID",
     "CREATE INDEX summary_sources_by_summary ON summary_sources (summary_id)",
 )
 OLD_COLUMNS = "id, scope_id, text, speaker, time, session, source, stored_at, vector"
@@ -83,6 +91,8 @@ def migrate(database: sqlite3.Connection, version: int, insert: Callable[[tuple[
 
 def _paged(database: sqlite3.Connection) -> Iterator[tuple[Any, ...]]:
     last = 0
-    while rows := database.execute(f"SELECT {OLD_COLUMNS} FROM records_before WHERE id > ? ORDER BY id LIMIT {PAGE}", (last,)).fetchall():
+    while rows := database.execute(
+        f"SELECT {OLD_COLUMNS} FROM records_before WHERE id > ? ORDER BY id LIMIT {PAGE}", (last,)
+    ).fetchall():
         yield from rows
         last = rows[-1][0]

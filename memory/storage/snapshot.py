@@ -1,6 +1,9 @@
-"""Snapshots of large scopes' indexes beside the memory file: they only make opening fast, and anything odd about one means that it is not used.
+"""Snapshots of large scopes' indexes beside the memory file.
 
-One line of JSON (what it is, and the CRC-32 of the rest), then an uncompressed .npz. Written to a new file, synced and renamed; never unpickled.
+They only make opening fast, and anything odd about one means that it is not used.
+
+One line of JSON (what it is, and the CRC-32 of the rest), then an uncompressed .npz. Written to a new file, synced and
+renamed; never unpickled.
 """
 
 from __future__ import annotations

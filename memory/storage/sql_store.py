@@ -1,4 +1,7 @@
-"""What the two stores have in common: the SQL of records, repeats, facts, summaries and limits, written once for SQLite and PostgreSQL."""
+"""What the two stores have in common.
+
+The SQL of records, repeats, facts, summaries and limits, written once for SQLite and PostgreSQL.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,24 @@ import numpy as np
 from orchestrator.memory.arrays import Vectors
 from orchestrator.memory.encoders.encoder import Encoder
 from orchestrator.memory.errors import EncoderMismatch, QuotaExceeded, StoreError
-from orchestrator.memory.record import Limits, Mention, NewRecord, Record, Scope, Summary, from_timestamp, key_of, to_timestamp
+from orchestrator.memory.record import (
+    Limits,
+    Mention,
+    NewRecord,
+    Record,
+    Scope,
+    Summary,
+    from_timestamp,
+    key_of,
+    to_timestamp,
+)
 from orchestrator.memory.storage.encryption import Cipher, digest_of
 from orchestrator.memory.storage.store import Added, IndexedRow, Prepared, ScopeState, prepared, repeats
 
-COLUMNS = "scope_id, text, speaker, time, session, source, heading, stored_at, chars, digest, asks, names, numbers, personal, words, counts"
+COLUMNS = (
+    "scope_id, text, speaker, time, session, source, heading, stored_at, chars, digest, asks, names, numbers, "
+    "personal, words, counts"
+)
 VECTOR_COLUMNS = ("vector", "vector_b")  # one of them is in use, the other is filled while re-encoding
 _RECORD = "records.id, text, speaker, time, session, source, said, last_said, valid_until, superseded_by, heading"
 _SCOPED = "records JOIN scopes ON scopes.id = records.scope_id"
@@ -34,14 +50,19 @@ class LockedScope(NamedTuple):
 
 
 class SqlStore(ABC):
-    """`orchestrator.memory.storage.store.RecordStore` over an SQL database. Statements are written with `?`; `_do` runs one and returns its rows."""
+    """`orchestrator.memory.storage.store.RecordStore` over an SQL database.
+
+    Statements are written with `?`; `_do` runs one and returns its rows.
+    """
 
     path: str
     _is_erasing: bool = False
     _bound_after: int = 0
     _vector_column: str = VECTOR_COLUMNS[0]
 
-    def __init__(self, *, dimensions: int, clock: Callable[[], float] = time.time, cipher: Cipher | None = None) -> None:
+    def __init__(
+        self, *, dimensions: int, clock: Callable[[], float] = time.time, cipher: Cipher | None = None
+    ) -> None:
         self._dimensions, self._clock, self._cipher = dimensions, clock, cipher
 
     @abstractmethod
@@ -53,7 +74,10 @@ class SqlStore(ABC):
 
     @abstractmethod
     def _locked_scope(self, scope: Scope, *, create: bool) -> LockedScope | None:
-        """A scope in a transaction in which nobody else writes to it; `None` if it is not there and not to be created."""
+        """A scope in a transaction in which nobody else writes to it.
+
+        `None` if it is not there and not to be created.
+        """
 
     @abstractmethod
     def _among(self, column: str) -> str:
@@ -78,7 +102,9 @@ class SqlStore(ABC):
     @abstractmethod
     def compact(self) -> None: ...
 
-    def _add(self, scope: Scope, records: Sequence[NewRecord], vectors: Sequence[Vectors], encoder: str) -> Callable[[], Added]:
+    def _add(
+        self, scope: Scope, records: Sequence[NewRecord], vectors: Sequence[Vectors], encoder: str
+    ) -> Callable[[], Added]:
         """What to do in a transaction; the work that needs none is done."""
         made = {record: prepared(record, scope, self._cipher) for record in dict.fromkeys(records)}
         rows = [made[record] for record in records]
@@ -93,7 +119,8 @@ class SqlStore(ABC):
         fresh = [index for index, first in enumerate(stands_for) if first == index and index not in held]
         if locked.max_records is not None and (count := self.count(scope)) + len(fresh) > locked.max_records:
             raise QuotaExceeded(
-                f"scope {scope.path} holds {count} of at most {locked.max_records} records; forget some, or raise its limit"
+                f"scope {scope.path} holds {count} of at most {locked.max_records} records; forget some, or raise its "
+                "limit"
             )
         sql = f"INSERT INTO records ({COLUMNS}, {self._vector_column}) VALUES ({', '.join('?' * 17)}) RETURNING id"
         new = self._insert_rows(sql, [self._row(scope, locked.id, rows[i], now, vectors[i]) for i in fresh])
@@ -115,7 +142,11 @@ class SqlStore(ABC):
             return {}
         if len(digests) == 1:
             return dict(
-                self._do("SELECT digest, id FROM records WHERE scope_id = ? AND valid_until IS NULL AND digest = ?", scope_id, digests[0])
+                self._do(
+                    "SELECT digest, id FROM records WHERE scope_id = ? AND valid_until IS NULL AND digest = ?",
+                    scope_id,
+                    digests[0],
+                )
             )
         sql = f"SELECT digest, id FROM records WHERE scope_id = ? AND valid_until IS NULL AND {self._among('digest')}"
         return dict(self._do(sql, scope_id, self._list(digests)))
@@ -146,10 +177,14 @@ class SqlStore(ABC):
     def _end_fact(self, scope_id: int, record_id: int, is_all: bool, fact: int, value: int, begins: float) -> bool:
         """Whether anything has ended. `is_all`: the record says little else."""
         of_fact = "FROM facts WHERE scope_id = ? AND fact = ?"
-        sql = f"SELECT id, record_id, is_all {of_fact} AND ended_by = 0 AND value <> ? AND since <= ? AND record_id <> ?"
+        sql = (
+            f"SELECT id, record_id, is_all {of_fact} AND ended_by = 0 AND value <> ? AND since <= ? AND record_id <> ?"
+        )
         old = self._do(sql, scope_id, fact, value, begins, record_id)
         if old:
-            self._do(f"UPDATE facts SET ended_by = ? WHERE {self._among('id')}", record_id, self._list(row[0] for row in old))
+            self._do(
+                f"UPDATE facts SET ended_by = ? WHERE {self._among('id')}", record_id, self._list(row[0] for row in old)
+            )
         for _, old_id, was_all in old:
             if was_all:
                 self._mark_over(old_id, begins, record_id)
@@ -157,7 +192,9 @@ class SqlStore(ABC):
         later = self._do(sql, scope_id, fact, value, begins)
         if later and is_all:
             self._mark_over(record_id, later[0][1], later[0][0])
-        sql = "INSERT INTO facts (record_id, scope_id, fact, value, since, is_all, ended_by) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        sql = (
+            "INSERT INTO facts (record_id, scope_id, fact, value, since, is_all, ended_by) VALUES (?, ?, ?, ?, ?, ?, ?)"
+        )
         self._do(sql, record_id, scope_id, fact, value, begins, int(is_all), later[0][0] if later else 0)
         return bool(old or later)
 
@@ -171,7 +208,8 @@ class SqlStore(ABC):
             said = when if when is not None else now
             place = digest_of(f"{when}\n{session}\n{source}", scope.path, self._cipher)
             self._do(
-                "UPDATE records SET said = said + ?, last_said = CASE WHEN last_said IS NULL OR last_said < ? THEN ? ELSE last_said END WHERE id = ?",
+                "UPDATE records SET said = said + ?, last_said = CASE WHEN last_said IS NULL OR last_said < ? THEN ? "
+                "ELSE last_said END WHERE id = ?",
                 n, said, said, record_id,
             )  # fmt: skip
             self._do(
@@ -204,7 +242,12 @@ class SqlStore(ABC):
             locked = self._locked_scope(scope, create=False)
             if locked is None:
                 return []
-            gone = [row[0] for row in self._do(f"SELECT id FROM records WHERE scope_id = ? AND {where} ORDER BY id", locked.id, *values)]
+            gone = [
+                row[0]
+                for row in self._do(
+                    f"SELECT id FROM records WHERE scope_id = ? AND {where} ORDER BY id", locked.id, *values
+                )
+            ]
             if not gone:
                 return []
             listed = self._list(gone)
@@ -228,7 +271,8 @@ class SqlStore(ABC):
             else:
                 self._do("UPDATE records SET superseded_by = ? WHERE id = ?", by, old)
         self._do(
-            "UPDATE facts SET ended_by = coalesce((SELECT superseded_by FROM records WHERE records.id = facts.record_id), 0) "
+            "UPDATE facts SET ended_by = coalesce((SELECT superseded_by FROM records WHERE records.id = "
+            "facts.record_id), 0) "
             f"WHERE {self._among('ended_by')}",
             listed,
         )
@@ -240,7 +284,12 @@ class SqlStore(ABC):
     def set_limits(self, scope: Scope, limits: Limits) -> None:
         with self._transaction():
             self._locked_scope(scope, create=True)
-            self._do("UPDATE scopes SET max_records = ?, ttl_s = ? WHERE path = ?", limits.max_records, limits.ttl_s, scope.path)
+            self._do(
+                "UPDATE scopes SET max_records = ?, ttl_s = ? WHERE path = ?",
+                limits.max_records,
+                limits.ttl_s,
+                scope.path,
+            )
 
     def get(self, scope: Scope, ids: Iterable[int]) -> dict[int, Record]:
         sql = f"SELECT {_RECORD} FROM {_SCOPED} WHERE path = ? AND {self._among('records.id')}"
@@ -250,7 +299,9 @@ class SqlStore(ABC):
         """Read in pages: a writer need not wait for a slow reader."""
         before, last, given = self.state(scope).deletions, 0, 0
         while rows := self._do(
-            f"SELECT {_RECORD} FROM {_SCOPED} WHERE path = ? AND records.id > ? ORDER BY records.id LIMIT {PAGE}", scope.path, last
+            f"SELECT {_RECORD} FROM {_SCOPED} WHERE path = ? AND records.id > ? ORDER BY records.id LIMIT {PAGE}",
+            scope.path,
+            last,
         ):
             yield from (self._record(scope, row) for row in rows)
             last, given = rows[-1][0], given + len(rows)
@@ -259,7 +310,10 @@ class SqlStore(ABC):
         self._check_whole(is_short)
 
     def _check_whole(self, is_short: bool) -> None:
-        """Raises `StoreError` where a file is damaged without reading it telling so; `is_short`: an index knows of more rows than were read."""
+        """Raises `StoreError` where a file is damaged without reading it telling so; `is_short`.
+
+        An index knows of more rows than were read.
+        """
         if is_short:
             raise StoreError(f"the memory {self.path} is damaged: records that it counts cannot be read")
 
@@ -276,26 +330,33 @@ class SqlStore(ABC):
 
     def rows_after(self, scope: Scope, last_id: int) -> tuple[list[IndexedRow], Vectors]:
         rows = self._do(
-            "SELECT records.id, session, speaker, coalesce(time, stored_at), chars, asks, names, numbers, personal, words, counts, "
+            "SELECT records.id, session, speaker, coalesce(time, stored_at), chars, asks, names, numbers, personal, "
+            "words, counts, "
             f"{self._vector_column} FROM {_SCOPED} WHERE path = ? AND records.id > ? ORDER BY records.id",
             scope.path,
             last_id,
         )
-        if any(row[-1] is None for row in rows):  # somebody has switched to other vectors since the scope's state was read
+        if any(
+            row[-1] is None for row in rows
+        ):  # somebody has switched to other vectors since the scope's state was read
             raise self._mismatch(self.state(scope).encoder, "another")
         vectors = self._vectors_out([row[-1] for row in rows], scope)
         if self._cipher is None:
             return [IndexedRow(*row[:-1]) for row in rows], vectors
         text = self._text
         return [
-            IndexedRow(*(row[0], text(row[1], scope), text(row[2], scope), *row[3:9], self._unsealed(row[9], scope), row[10]))
+            IndexedRow(
+                *(row[0], text(row[1], scope), text(row[2], scope), *row[3:9], self._unsealed(row[9], scope), row[10])
+            )
             for row in rows
         ], vectors
 
     def over(self, scope: Scope) -> list[tuple[int, float]]:
         sql = (
-            "SELECT records.id, records.valid_until, coalesce(later.time, later.stored_at) FROM scopes JOIN records ON scopes.id = records.scope_id "
-            "LEFT JOIN records later ON later.id = records.superseded_by WHERE path = ? AND records.valid_until IS NOT NULL ORDER BY records.id"
+            "SELECT records.id, records.valid_until, coalesce(later.time, later.stored_at) FROM scopes JOIN records ON "
+            "scopes.id = records.scope_id "
+            "LEFT JOIN records later ON later.id = records.superseded_by WHERE path = ? AND records.valid_until IS NOT "
+            "NULL ORDER BY records.id"
         )
         return [(record_id, max(until, known or until)) for record_id, until, known in self._do(sql, scope.path)]
 
@@ -305,7 +366,9 @@ class SqlStore(ABC):
             locked = self._locked_scope(scope, create=False)
             if locked is None or old == by:
                 return False
-            found = self._do(f"SELECT id FROM records WHERE scope_id = ? AND {self._among('id')}", locked.id, self._list(wanted))
+            found = self._do(
+                f"SELECT id FROM records WHERE scope_id = ? AND {self._among('id')}", locked.id, self._list(wanted)
+            )
             if len(found) < len(wanted):
                 return False
             self._mark_over(old, to_timestamp(at) or 0.0, by)
@@ -314,7 +377,8 @@ class SqlStore(ABC):
 
     def mentions(self, scope: Scope, record_id: int) -> list[Mention]:
         sql = (
-            "SELECT mentions.time, mentions.session, mentions.source, mentions.said FROM mentions JOIN records ON records.id = record_id "
+            "SELECT mentions.time, mentions.session, mentions.source, mentions.said FROM mentions JOIN records ON "
+            "records.id = record_id "
             "JOIN scopes ON scopes.id = records.scope_id WHERE path = ? AND record_id = ? ORDER BY mentions.time"
         )
         text = self._text
@@ -324,7 +388,10 @@ class SqlStore(ABC):
         ]
 
     def summaries(self, scope: Scope) -> list[Summary]:
-        sql = "SELECT summaries.id, level, session, text, sources, made_by, tokens FROM summaries JOIN scopes ON scopes.id = scope_id WHERE path = ? "
+        sql = (
+            "SELECT summaries.id, level, session, text, sources, made_by, tokens FROM summaries JOIN scopes ON "
+            "scopes.id = scope_id WHERE path = ? "
+        )
         text = self._text
         return [
             Summary(row[1], text(row[2], scope), text(row[3], scope), tuple(json.loads(row[4])), row[5], row[6], row[0])
@@ -339,9 +406,12 @@ class SqlStore(ABC):
             there = f"SELECT count(*) FROM records WHERE scope_id = ? AND {self._among('id')}"
             if self._do(there, locked.id, self._list(sources))[0][0] < len(sources):
                 return False
-            self._do(f"DELETE FROM summaries WHERE scope_id = ? AND {self._among('id')}", locked.id, self._list(replaced))
+            self._do(
+                f"DELETE FROM summaries WHERE scope_id = ? AND {self._among('id')}", locked.id, self._list(replaced)
+            )
             sql = (
-                "INSERT INTO summaries (scope_id, level, session, text, sources, made_by, tokens) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id"
+                "INSERT INTO summaries (scope_id, level, session, text, sources, made_by, tokens) VALUES (?, ?, ?, "
+                "?, ?, ?, ?) RETURNING id"
             )
             for one in new:
                 values = (
@@ -365,7 +435,11 @@ class SqlStore(ABC):
             begun = self._do("SELECT value FROM settings WHERE name = 'next_encoder'")
             if not begun or begun[0][0] != encoder:  # whatever is left there is another encoder's
                 self._do(f"UPDATE records SET {self._spare_column} = NULL WHERE {self._spare_column} IS NOT NULL")
-            self._do("INSERT INTO settings VALUES ('next_encoder', ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", encoder)
+            self._do(
+                "INSERT INTO settings VALUES ('next_encoder', ?) ON CONFLICT (name) DO UPDATE SET value = "
+                "excluded.value",
+                encoder,
+            )
 
     def not_reencoded(self, limit: int) -> list[tuple[int, str]]:
         missing = f"{self._spare_column} IS NULL ORDER BY records.id LIMIT {int(limit)}"
@@ -396,18 +470,31 @@ class SqlStore(ABC):
                 self._put(dict(zip((i for i, _ in missing), encoder.encode([key for _, key in missing]), strict=True)))
             old, new = self._vector_column, self._spare_column
             for name, value in (("encoder", encoder.fingerprint), ("vector_column", new)):
-                self._do("INSERT INTO settings VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value", name, value)
+                self._do(
+                    "INSERT INTO settings VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                    name,
+                    value,
+                )
             self._do("DELETE FROM settings WHERE name = 'next_encoder'")
             self._do("UPDATE scopes SET deletions = deletions + 1")
-            self._vector_column, self._dimensions = new, encoder.dimensions  # before the lock is let go: the next writer fills this column
-        while self._do(f"SELECT 1 FROM records WHERE {old} IS NOT NULL LIMIT 1"):  # in small steps: others write meanwhile
+            self._vector_column, self._dimensions = (
+                new,
+                encoder.dimensions,
+            )  # before the lock is let go: the next writer fills this column
+        while self._do(
+            f"SELECT 1 FROM records WHERE {old} IS NOT NULL LIMIT 1"
+        ):  # in small steps: others write meanwhile
             with self._transaction():
-                self._do(f"UPDATE records SET {old} = NULL WHERE id IN (SELECT id FROM records WHERE {old} IS NOT NULL LIMIT {10 * PAGE})")
+                self._do(
+                    f"UPDATE records SET {old} = NULL WHERE id IN (SELECT id FROM records WHERE {old} IS NOT NULL "
+                    f"LIMIT {10 * PAGE})"
+                )
         return True
 
     def _mismatch(self, stored: str, at_hand: str) -> EncoderMismatch:
         return EncoderMismatch(
-            f"the memory {self._where} was encoded by {stored!r}, the encoder at hand is {at_hand!r}: open it with its own encoder, or encode it "
+            f"the memory {self._where} was encoded by {stored!r}, the encoder at hand is {at_hand!r}: open it with its "
+            "own encoder, or encode it "
             "anew: orchestrator reencode"
         )
 
@@ -420,7 +507,8 @@ class SqlStore(ABC):
         text = self._text
         said = self._record_text(scope, row[0], row[1])
         return Record(
-            row[0], scope.path, said, text(row[2], scope), from_timestamp(row[3]), text(row[4], scope), text(row[5], scope), row[6],
+            row[0], scope.path, said, text(row[2], scope), from_timestamp(row[3]), text(row[4], scope),
+            text(row[5], scope), row[6],
             from_timestamp(row[7]), from_timestamp(row[8]), row[9], text(row[10], scope),
         )  # fmt: skip
 
@@ -438,7 +526,9 @@ class SqlStore(ABC):
         return text if self._cipher is None else self._cipher.seal(text.encode(), scope.path)
 
     def _text(self, stored: str | bytes, scope: Scope) -> str:
-        return stored if isinstance(stored, str) or self._cipher is None else self._cipher.unseal(stored, scope.path).decode()  # type: ignore[return-value]
+        if isinstance(stored, bytes) and self._cipher is not None:
+            return self._cipher.unseal(stored, scope.path).decode()
+        return stored  # type: ignore[return-value]
 
 
 def _row_of(scope: Scope, record_id: int) -> Scope:
@@ -447,5 +537,10 @@ def _row_of(scope: Scope, record_id: int) -> Scope:
 
 
 def vectors_of(column: Sequence[bytes], dimensions: int) -> Vectors:
-    """`dimensions` for a column without rows; others tell their own: the encoder may have changed since they were read."""
-    return np.frombuffer(b"".join(column), dtype=np.float32).reshape(len(column), len(column[0]) // 4 if column else dimensions)
+    """`dimensions` for a column without rows; others tell their own.
+
+    The encoder may have changed since they were read.
+    """
+    return np.frombuffer(b"".join(column), dtype=np.float32).reshape(
+        len(column), len(column[0]) // 4 if column else dimensions
+    )

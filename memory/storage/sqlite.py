@@ -1,6 +1,9 @@
-"""The truth: one SQLite file (WAL, synchronous=FULL) that holds records, their vectors and what ranking needs of their words.
+"""The truth.
 
-A write is acknowledged only after its commit. Everything else (indexes of scopes) is derived and can be rebuilt from here.
+One SQLite file (WAL, synchronous=FULL) that holds records, their vectors and what ranking needs of their words.
+
+A write is acknowledged only after its commit. Everything else (indexes of scopes) is derived and can be rebuilt from
+here.
 """
 
 from __future__ import annotations
@@ -26,14 +29,16 @@ from orchestrator.memory.storage.transactions import PATIENCE_S, connected, log_
 
 FREE_PAGES, FREE_SHARE = 1_000, 0.2  # a file with more free pages than both is made smaller after a deletion
 LOOKED_THROUGH_BYTES = 32_000_000  # a tenth of a second
-MOST_FREED = 20_000  # pages at once: about a tenth of a second
+MAX_FREED = 20_000  # pages at once: about a tenth of a second
 
 
 class Store(SqlStore):
-    """Records of all scopes in one file (`":memory:"` for a private one). Safe to share between threads; processes share the file.
+    """Records of all scopes in one file (`":memory:"` for a private one).
 
-    Raises `StoreError` when the file cannot be used and `EncoderMismatch` when its vectors come from another encoder; `fingerprint=None` takes it
-    as it is, to encode it anew.
+    Safe to share between threads; processes share the file.
+
+    Raises `StoreError` when the file cannot be used and `EncoderMismatch` when its vectors come from another encoder;
+    `fingerprint=None` takes it as it is, to encode it anew.
     """
 
     def __init__(
@@ -67,12 +72,17 @@ class Store(SqlStore):
         with writing(self._db, self._lock):
             version = self._db.execute("PRAGMA user_version").fetchone()[0]
             if version > SCHEMA_VERSION:
-                raise StoreError(f"the memory {self.path} has schema {version}, this version knows {SCHEMA_VERSION}: upgrade the package")
+                raise StoreError(
+                    f"the memory {self.path} has schema {version}, this version knows {SCHEMA_VERSION}: upgrade the "
+                    "package"
+                )
             if version == 0:
                 if self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                     raise StoreError(f"{self.path} is an SQLite file but not a memory; choose another path")
                 create(self._db)
-                self._db.execute("INSERT INTO settings VALUES ('encoder', ?), ('cipher', ?)", (fingerprint or "none", key))
+                self._db.execute(
+                    "INSERT INTO settings VALUES ('encoder', ?), ('cipher', ?)", (fingerprint or "none", key)
+                )
             elif version < SCHEMA_VERSION:
                 migrate(self._db, version, self._insert_old)
             if self._cipher is not None:  # texts of records after this one are sealed for their own row
@@ -84,7 +94,8 @@ class Store(SqlStore):
         if settings.get("cipher", "none") != key:
             self._db.close()
             raise StoreError(
-                f"the memory {self.path} was sealed with {settings.get('cipher', 'none')}, at hand is {key}: give it its own cipher"
+                f"the memory {self.path} was sealed with {settings.get('cipher', 'none')}, at hand is {key}: give it "
+                "its own cipher"
             )
         if fingerprint is not None and settings["encoder"] != fingerprint:
             self._db.close()
@@ -94,10 +105,13 @@ class Store(SqlStore):
         record_id, scope_id, text, speaker, when, session, source, stored_at, vector = row
         made = prepared(NewRecord(text, speaker, from_timestamp(when), session, source), Scope(""), None)
         values = (
-            scope_id, text, speaker, when, session, source, "", stored_at, len(text), made.digest, made.asks, made.names, made.numbers, made.personal,
+            scope_id, text, speaker, when, session, source, "", stored_at, len(text), made.digest, made.asks,
+            made.names, made.numbers, made.personal,
             made.words, made.counts, vector,
         )  # fmt: skip
-        self._db.execute(f"INSERT INTO records (id, {COLUMNS}, vector) VALUES ({', '.join('?' * 18)})", (record_id, *values))
+        self._db.execute(
+            f"INSERT INTO records (id, {COLUMNS}, vector) VALUES ({', '.join('?' * 18)})", (record_id, *values)
+        )
         if made.facts:
             self._end_facts(scope_id, [(record_id, made)], stored_at)
 
@@ -127,7 +141,9 @@ class Store(SqlStore):
         try:
             return self._commits.run(self._add(scope, records, vectors, encoder))
         except (sqlite3.Error, StoreError) as error:
-            raise StoreError(f"nothing was remembered: {self.path}: {error}. Check free disk space and write permission") from error
+            raise StoreError(
+                f"nothing was remembered: {self.path}: {error}. Check free disk space and write permission"
+            ) from error
 
     def _do(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         with self._reading():
@@ -155,19 +171,27 @@ class Store(SqlStore):
         return self._sealed(vector.tobytes(), scope)
 
     def _vectors_out(self, column: Sequence[bytes], scope: Scope) -> Vectors:
-        return vectors_of(column if self._cipher is None else [self._unsealed(sealed, scope) for sealed in column], self._dimensions)
+        return vectors_of(
+            column if self._cipher is None else [self._unsealed(sealed, scope) for sealed in column], self._dimensions
+        )
 
     def _deleted(self) -> None:
-        """Deleted pages are overwritten in the file and the log is emptied; a file that is mostly holes is made smaller. Raises `NotErased`."""
+        """Deleted pages are overwritten in the file and the log is emptied.
+
+        A file that is mostly holes is made smaller. Raises `NotErased`.
+        """
         with self._reading():
-            free, pages = (self._db.execute(f"PRAGMA {what}").fetchone()[0] for what in ("freelist_count", "page_count"))
+            free, pages = (
+                self._db.execute(f"PRAGMA {what}").fetchone()[0] for what in ("freelist_count", "page_count")
+            )
             if free > max(FREE_PAGES, FREE_SHARE * pages):
-                self._db.executescript(f"PRAGMA incremental_vacuum({MOST_FREED})")  # `execute` would free one page
+                self._db.executescript(f"PRAGMA incremental_vacuum({MAX_FREED})")  # `execute` would free one page
             self._is_erasing = True
             self._erase()
             if self._is_erasing:
                 raise NotErased(
-                    f"deleted, but not erased yet: another process has been reading {self.path} since before, so that its log still holds the text; "
+                    f"deleted, but not erased yet: another process has been reading {self.path} since before, so that "
+                    "its log still holds the text; "
                     "forget again when that has ended"
                 )
 
@@ -186,14 +210,18 @@ class Store(SqlStore):
                 self._db.execute(f"PRAGMA busy_timeout = {int(PATIENCE_S * 1000)}")
 
     def _check_whole(self, is_short: bool) -> None:
-        """A damaged page may make rows vanish without a word. Files of a usual size are looked through, larger ones where a count does not fit."""
+        """A damaged page may make rows vanish without a word.
+
+        Files of a usual size are looked through, larger ones where a count does not fit.
+        """
         pages, size = (int(self._do(f"PRAGMA {what}")[0][0]) for what in ("page_count", "page_size"))
         if not is_short and pages * size > LOOKED_THROUGH_BYTES:
             return
         found = self._do("PRAGMA quick_check(1)")
         if found and found[0][0] != "ok":
             raise StoreError(
-                f"the memory {self.path} is damaged, and what was read of it is not all: {found[0][0]}. Copy what can be read: "
+                f"the memory {self.path} is damaged, and what was read of it is not all: {found[0][0]}. Copy what can "
+                "be read: "
                 f"orchestrator salvage {self.path} --into NEW.db"
             )
 

@@ -1,7 +1,7 @@
 """What keeps records.
 
-The interface (`orchestrator.memory.storage.sqlite` and `orchestrator.memory.storage.postgres` implement it), and what is worked out of a record
-before.
+The interface (`orchestrator.memory.storage.sqlite` and `orchestrator.memory.storage.postgres` implement it), and what
+is worked out of a record before.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from orchestrator.memory.text.words import counted, words_in
 
 
 class IndexedRow(NamedTuple):
-    """What ranking needs of one record. `words` holds the ascending uint32 hashes of its distinct words, `counts` a byte for each.
+    """What ranking needs of one record.
+
+    `words` holds the ascending uint32 hashes of its distinct words, `counts` a byte for each.
 
     `time` (seconds since 1970) is when it was said or happened, or else when it was stored.
     """
@@ -41,7 +43,9 @@ class IndexedRow(NamedTuple):
 
 
 class Added(NamedTuple):
-    """Ids in the order of the records that were given, and which of these said the same as an earlier one, whose id they got."""
+    """Ids in the order of the records that were given, and which of these said the same as an earlier one, whose id
+    they got.
+    """
 
     ids: list[int]
     is_repeat: list[bool]
@@ -59,7 +63,9 @@ class ScopeState(NamedTuple):
 
 
 class RecordStore(Protocol):
-    """Where records are kept. Ids ascend in the order in which the writes of a scope were committed; every method speaks of one scope.
+    """Where records are kept.
+
+    Ids ascend in the order in which the writes of a scope were committed; every method speaks of one scope.
 
     Methods raise `StoreError` when the database cannot be used.
     """
@@ -136,7 +142,10 @@ class RecordStore(Protocol):
     def put_vectors(self, vectors: Mapping[int, Vectors]) -> None: ...
 
     def finish_reencoding(self, encoder: Encoder, most: int) -> bool:
-        """Switches to the second set in one transaction, encoding up to `most` missing ones in it; False if there are more."""
+        """Switches to the second set in one transaction, encoding up to `most` missing ones in it.
+
+        False if there are more.
+        """
         ...
 
     def compact(self) -> None:
@@ -150,8 +159,8 @@ class RecordStore(Protocol):
 class Prepared:
     """A record with all that is stored of it but its vector.
 
-    `digest` is the same for records that say the same; `facts` are digests of what has one value at a time (subject and attribute, value)
-    and since when; `is_over_with_them` tells whether it says little else.
+    `digest` is the same for records that say the same; `facts` are digests of what has one value at a time (subject and
+    attribute, value) and since when; `is_over_with_them` tells whether it says little else.
     """
 
     record: NewRecord
@@ -198,8 +207,8 @@ def prepared(record: NewRecord, scope: Scope, cipher: Cipher | None) -> Prepared
 
 
 def repeats(rows: Sequence[Prepared], held: Mapping[int, int]) -> tuple[list[int], dict[int, int]]:
-    """For each row the index of the row that stands for it (itself, if nothing says the same), and the ids of those `held` already (by
-    digest).
+    """For each row the index of the row that stands for it (itself, if nothing says the same), and the ids of those
+    `held` already (by digest).
 
     Who moved to Lisbon and says again that he lives in Porto has moved back: that is no repeat.
     """

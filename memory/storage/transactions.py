@@ -1,4 +1,7 @@
-"""SQLite as every file of ours is used: a connection shared by threads, write-ahead logging, transactions that commit or roll back as a whole."""
+"""SQLite as every file of ours is used.
+
+A connection shared by threads, write-ahead logging, transactions that commit or roll back as a whole.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,9 @@ PATIENCE_S = 10.0  # how long a writer waits for another, of this process or of 
 
 
 def connected(path: str) -> sqlite3.Connection:
-    """A connection in autocommit mode that threads may share under a lock of their own. A new file, and its log beside it, can be read by
-    its owner alone.
+    """A connection in autocommit mode that threads may share under a lock of their own.
+
+    A new file, and its log beside it, can be read by its owner alone.
     """
     if path != ":memory:":
         os.close(os.open(path, os.O_CREAT | os.O_RDWR | getattr(os, "O_CLOEXEC", 0), 0o600))
@@ -23,7 +27,9 @@ def connected(path: str) -> sqlite3.Connection:
 
 
 def log_ahead(database: sqlite3.Connection) -> None:
-    """Turns write-ahead logging on. Where several open a new file at once, SQLite refuses all but one without waiting, so that we wait here.
+    """Turns write-ahead logging on.
+
+    Where several open a new file at once, SQLite refuses all but one without waiting, so that we wait here.
 
     Raises `sqlite3.OperationalError` when the file is still locked after `PATIENCE_S`.
     """

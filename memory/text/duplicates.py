@@ -1,4 +1,6 @@
-"""When two texts say the same: equal but for case, punctuation, spacing and empty words. Never because they are merely near in meaning.
+"""When two texts say the same: equal but for case, punctuation, spacing and empty words.
+
+Never because they are merely near in meaning.
 
 "The office opens at nine" and "... at ten" have almost the same vector; merging such texts would lose one of them.
 """
@@ -16,10 +18,12 @@ MIN_WORDS_IN_SESSION = 3
 
 
 def canonical(record: NewRecord, words: Sequence[str]) -> str | None:
-    """What two records have in common that say the same, or `None` for a record that stands for itself. `words` are those of its text.
+    """What two records have in common that say the same, or `None` for a record that stands for itself.
 
-    A short reply ("Yes, I did.") means something else after each question: within a session, only texts of three content words or more can repeat
-    another.
+    `words` are those of its text.
+
+    A short reply ("Yes, I did.") means something else after each question: within a session, only texts of three
+    content words or more can repeat another.
     """
     if record.session and len(set(hashed(words[:100]))) < MIN_WORDS_IN_SESSION:
         return None

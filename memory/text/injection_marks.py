@@ -1,8 +1,11 @@
-"""Remembered text is somebody's words, never an order: what looks like instructions to a model is marked where it is quoted.
+"""Remembered text is somebody's words, never an order.
 
-Phrases are known in English, German, French, Spanish, Portuguese, Russian, Chinese and Japanese; in other languages only the marks of chat formats.
-They are found through look-alike letters, digits for letters, invisible characters and Unicode's tags. A mark helps a model to keep quotation and
-task apart; it is no proof of safety, and nothing is left out because of it.
+What looks like instructions to a model is marked where it is quoted.
+
+Phrases are known in English, German, French, Spanish, Portuguese, Russian, Chinese and Japanese; in other languages
+only the marks of chat formats. They are found through look-alike letters, digits for letters, invisible characters and
+Unicode's tags. A mark helps a model to keep quotation and task apart; it is no proof of safety, and nothing is left out
+because of it.
 """
 
 from __future__ import annotations
@@ -12,11 +15,14 @@ import unicodedata
 
 MAX_CHARS = 4_000
 _ORDERS = re.compile(
-    r"\b(?:ignore|disregard|forget|override|bypass)\b[^.\n]{0,40}\b(?:previous|prior|above|earlier|all|any|your|these|the)\b[^.\n]{0,30}"
+    r"\b(?:ignore|disregard|forget|override|bypass)\b[^.\n]{0,40}"
+    r"\b(?:previous|prior|above|earlier|all|any|your|these|the)\b[^.\n]{0,30}"
     r"\b(?:instructions?|rules?|prompts?|guidelines|constraints|orders|context)\b"
     r"|\b(?:system|developer)\s*(?:prompt|message|instructions?)\b"
-    r"|\byou (?:are now|must now|will now|have to obey)\b|\bfrom now on,? you\b|\bact as (?:if|an?|the)\b|\bpretend (?:to be|that you)\b"
-    r"|\b(?:reveal|print|repeat|leak|show)\b[^.\n]{0,30}\b(?:your|the)\b[^.\n]{0,20}\b(?:prompt|instructions|rules|secrets?|keys?|passwords?)\b"
+    r"|\byou (?:are now|must now|will now|have to obey)\b|\bfrom now on,? you\b|\bact as (?:if|an?|the)\b|\bpretend "
+    r"(?:to be|that you)\b"
+    r"|\b(?:reveal|print|repeat|leak|show)\b[^.\n]{0,30}\b(?:your|the)\b[^.\n]{0,20}"
+    r"\b(?:prompt|instructions|rules|secrets?|keys?|passwords?)\b"
     r"|\bdo not (?:tell|inform|mention)\b[^.\n]{0,20}\b(?:user|anyone|human)\b"
     r"|<\|?(?:im_start|im_end|system|assistant|tool_call|function_call)\b|\[/?INST\]|^\s*(?:system|assistant|tool)\s*:"
     # German
@@ -25,14 +31,17 @@ _ORDERS = re.compile(
     r"|\b(?:du bist|sie sind) (?:jetzt|nun|ab jetzt)\b|\bab jetzt (?:bist|musst|antwort\w*)\b|\btu so,? als\b"
     r"|\b(?:verrat\w*|zeig\w*|gib)\b[^.\n]{0,30}\b(?:prompt|anweisungen|geheim\w*|passwort|passworter|schlussel)\b"
     # French
-    r"|\b(?:ignore[rz]?|oublie[rz]?|neglige[rz]?|contourne[rz]?)\b[^.\n]{0,50}\b(?:instructions?|regles?|consignes?|directives?|ordres?)\b"
+    r"|\b(?:ignore[rz]?|oublie[rz]?|neglige[rz]?|contourne[rz]?)\b[^.\n]{0,50}"
+    r"\b(?:instructions?|regles?|consignes?|directives?|ordres?)\b"
     r"|\b(?:tu es|vous etes) (?:maintenant|desormais)\b|\ba partir de maintenant\b|\b(?:fais|faites) semblant\b"
-    r"|\b(?:revele[rz]?|montre[rz]?|affiche[rz]?)\b[^.\n]{0,30}\b(?:prompt|consignes|instructions|secrets?|mots? de passe|cles?)\b"
+    r"|\b(?:revele[rz]?|montre[rz]?|affiche[rz]?)\b[^.\n]{0,30}\b(?:prompt|consignes|instructions|secrets?|mots? de "
+    r"passe|cles?)\b"
     # Spanish and Portuguese
     r"|\b(?:ignor[ae]n?|ignorar|olvid[ae]n?|olvidar|esque[cç]a\w*|desconsider[ae]\w*|omit[ae]n?)\b[^.\n]{0,50}"
     r"\b(?:instrucciones|instrucoes|reglas?|regras?|ordenes|ordens|indicaciones|directrices|diretrizes)\b"
     r"|\b(?:ahora eres|agora voce e|voce agora e|a partir de (?:ahora|agora))\b|\b(?:finge|finja) (?:ser|que)\b"
-    r"|\b(?:revela|revele|muestra|muestre|mostra|mostre)\b[^.\n]{0,30}\b(?:prompt|instrucciones|instrucoes|secretos?|segredos?|contrasenas?|senhas?|claves?)\b",
+    r"|\b(?:revela|revele|muestra|muestre|mostra|mostre)\b[^.\n]{0,30}"
+    r"\b(?:prompt|instrucciones|instrucoes|secretos?|segredos?|contrasenas?|senhas?|claves?)\b",
     re.IGNORECASE | re.MULTILINE,
 )
 _OTHER_SCRIPTS = re.compile(
@@ -49,12 +58,15 @@ _OTHER_SCRIPTS = re.compile(
     r"|(?:あなたは今|今からあなたは|これからあなたは|システムプロンプト)"
 )
 _INVISIBLE = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe00-\ufe0f\ufeff]"
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\ufe00-\ufe0f\ufeff]"
 )
 _TAGS = re.compile("[\U000e0020-\U000e007e]")
-# Cyrillic and Greek letters that look like Latin ones (Unicode's confusables, those of small letters and capitals in use).
+# Cyrillic and Greek letters that look like Latin ones (Unicode's confusables, those of small letters and capitals in
+# use).
 _LOOKALIKES = str.maketrans(
-    "абвгдеікмнорстухѕјһӏԁԛԝαβεικνορτυχωАВЕКМНОРСТХІЅЈΑΒΕΖΗΙΚΜΝΟΡΤΥΧ", "a6brdeikmhopctyxsjhldqwabeiknoptuxwABEKMHOPCTXISJABEZHIKMNOPTYX"
+    "абвгдеікмнорстухѕјһӏԁԛԝαβεικνορτυχωАВЕКМНОРСТХІЅЈΑΒΕΖΗΙΚΜΝΟΡΤΥΧ",
+    "a6brdeikmhopctyxsjhldqwabeiknoptuxwABEKMHOPCTXISJABEZHIKMNOPTYX",
 )
 _LEET = str.maketrans("013457@$!|", "oieastasil")
 
@@ -67,7 +79,9 @@ def _plain(text: str) -> str:
 
 
 def looks_like_instructions(text: str) -> bool:
-    """Whether the first or last 4,000 characters hold a phrase by which people try to command a model, or hidden text of any kind."""
+    """Whether the first or last 4,000 characters hold a phrase by which people try to command a model, or hidden text
+    of any kind.
+    """
     parts = (text,) if len(text) <= MAX_CHARS else (text[:MAX_CHARS], text[-MAX_CHARS:])
     return any(_is_order(part) for part in parts)
 
@@ -81,7 +95,9 @@ def _is_order(text: str) -> bool:
     if _OTHER_SCRIPTS.search(unicodedata.normalize("NFKC", lowered)):
         return True
     plain = _plain(text)
-    return _has_order(plain.lower(), plain) or _has_order(plain.translate(_LOOKALIKES).lower(), plain.translate(_LOOKALIKES))
+    return _has_order(plain.lower(), plain) or _has_order(
+        plain.translate(_LOOKALIKES).lower(), plain.translate(_LOOKALIKES)
+    )
 
 
 def _has_order(lowered: str, text: str) -> bool:
@@ -108,7 +124,20 @@ _SURE = (
         "vergiss",
         "missacht",
     ),
-    *("esquec", "esqueç", "desconsider", "omit", "neglige", "contourne", "umgeh", "uberschreib", "verrat", "revel", "passwor", "geheim"),
+    *(
+        "esquec",
+        "esqueç",
+        "desconsider",
+        "omit",
+        "neglige",
+        "contourne",
+        "umgeh",
+        "uberschreib",
+        "verrat",
+        "revel",
+        "passwor",
+        "geheim",
+    ),
 )
 _TELLTALES = (
     *_SURE,

@@ -1,4 +1,6 @@
-"""Whether a sentence says what the records it cites say: its names and numbers stand there, most of its words do, and it denies only what they deny.
+"""Whether a sentence says what the records it cites say.
+
+Its names and numbers stand there, most of its words do, and it denies only what they deny.
 
 A lexical check: cheap, certain about what is made up, and blind to the finer twists of meaning.
 """
@@ -12,13 +14,15 @@ from orchestrator.memory.record import Record
 from orchestrator.memory.text.times import relative_spans
 from orchestrator.memory.text.words import hashed_words
 
-LEAST_SHARE = 0.6  # of a sentence's content words that must stand in what it cites
+MIN_SHARE = 0.6  # of a sentence's content words that must stand in what it cites
 _CITATION = re.compile(r"\[m:(\d+)\]")
 _CITED = re.compile(r"\[(m:\d+(?:\s*[,;]\s*m:\d+)+)\]")
 _SENTENCES = re.compile(r"[^\n]+?(?:[.!?](?:\s*\[m:\d+\])*[.!?]?(?=\s|$)|(?:\s*\[m:\d+\])+[.!?]?|$)")
 _NAME = re.compile(r"(?<![.!?\n])(?<=\s)[A-Z][^\W\d_]+")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
-_WORD_NUMBER = re.compile(r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|half|hundred|thousand|million)\b", re.I)
+_WORD_NUMBER = re.compile(
+    r"\b(?:two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|dozen|half|hundred|thousand|million)\b", re.I
+)
 _DENIES = re.compile(r"\b(?:not|never|no|nobody|nothing|none|without|cannot|\w+n['’]t)\b", re.I)
 
 
@@ -42,14 +46,16 @@ def is_supported(sentence: str, sources: Mapping[int, Record]) -> bool:
         return False
     bare, told = _CITATION.sub(" ", sentence), _told([sources[i] for i in ids])
     words, there = set(hashed_words(bare)), set(hashed_words(told))
-    if not words or len(words & there) < LEAST_SHARE * len(words):
+    if not words or len(words & there) < MIN_SHARE * len(words):
         return False
     lowered = told.casefold()
     particular = [*_NAME.findall(bare), *_WORD_NUMBER.findall(bare)]
     if any(re.search(rf"\b{re.escape(found.casefold())}\b", lowered) is None for found in particular):
         return False
     numbers = set(_NUMBER.findall(told))
-    return all(number in numbers for number in _NUMBER.findall(bare)) and bool(_DENIES.search(bare)) == bool(_DENIES.search(told))
+    return all(number in numbers for number in _NUMBER.findall(bare)) and bool(_DENIES.search(bare)) == bool(
+        _DENIES.search(told)
+    )
 
 
 def _told(records: Sequence[Record]) -> str:

@@ -1,4 +1,6 @@
-"""What "yesterday" meant: time expressions resolved against the moment when they were said, so that nobody who reads the record need compute.
+"""What "yesterday" meant.
+
+Time expressions resolved against the moment when they were said, so that nobody who reads the record need compute.
 
 Days become dates, weeks the Monday they begin with, months and years themselves. What is not understood stays as it is.
 """
@@ -14,20 +16,26 @@ MAX_CHARS = 4_000
 MAX_SPANS = 8
 _WEEKDAYS = "monday tuesday wednesday thursday friday saturday sunday".split()
 _MONTHS = "january february march april may june july august september october november december".split()
-_MONTH_NUMBERS = {name: n for n, name in enumerate(_MONTHS, start=1)} | {name[:3]: n for n, name in enumerate(_MONTHS, start=1)}
-_NUMBERS = {word: n for n, word in enumerate("a one two three four five six seven eight nine ten eleven twelve".split())} | {
+_MONTH_NUMBERS = {name: n for n, name in enumerate(_MONTHS, start=1)} | {
+    name[:3]: n for n, name in enumerate(_MONTHS, start=1)
+}
+_NUMBERS = {
+    word: n for n, word in enumerate("a one two three four five six seven eight nine ten eleven twelve".split())
+} | {
     "a": 1,
     "an": 1,
 }
 _UNITS = r"(day|week|month|year)s?"
 _COUNT = rf"(\d{{1,3}}|{'|'.join([*_NUMBERS, 'an', 'a couple of', 'a few'])})"
 _RELATIVE = re.compile(
-    r"\b(?:(?P<fixed>(?:the )?day before yesterday|(?:the )?day after tomorrow|yesterday|last night|today|tonight|this morning|tomorrow)"
+    r"\b(?:(?P<fixed>(?:the )?day before yesterday|(?:the )?day after tomorrow|yesterday|last night|today|tonight|this "
+    r"morning|tomorrow)"
     rf"|(?P<which>last|next|this) (?P<unit>week|weekend|month|year|{'|'.join(_WEEKDAYS)})"
     rf"|(?P<ago>{_COUNT} {_UNITS} ago)|(?P<ahead>in {_COUNT} {_UNITS}))\b",
     re.IGNORECASE,
 )
-_FIXED = {"day before yesterday": -2, "yesterday": -1, "last night": -1, "today": 0, "tonight": 0, "this morning": 0, "tomorrow": 1,
+_FIXED = {"day before yesterday": -2, "yesterday": -1, "last night": -1, "today": 0, "tonight": 0, "this morning": 0,
+"tomorrow": 1,
           "day after tomorrow": 2}  # fmt: skip
 _MONTH = rf"(?:{'|'.join(_MONTHS)}|(?:{'|'.join(m[:3] for m in _MONTHS if m != 'may')})\b\.?)"
 _ABSOLUTE = re.compile(
@@ -42,11 +50,25 @@ _ABSOLUTE = re.compile(
 
 
 # Every relative expression holds one of these.
-_TELLTALES = ("yesterday", "today", "tonight", "tomorrow", "morning", "last ", "next ", "this ", " ago", "day", "week", "month", "year")
+_TELLTALES = (
+    "yesterday",
+    "today",
+    "tonight",
+    "tomorrow",
+    "morning",
+    "last ",
+    "next ",
+    "this ",
+    " ago",
+    "day",
+    "week",
+    "month",
+    "year",
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TimeSpan:
     """From the day `first` to the day `last`, both included."""
 
     first: date
@@ -54,26 +76,29 @@ class Span:
     label: str
 
     @classmethod
-    def of_days(cls, first: date, n: int = 1) -> Span:
+    def of_days(cls, first: date, n: int = 1) -> TimeSpan:
         return cls(first, first + timedelta(days=n - 1), str(first))
 
     @classmethod
-    def of_week(cls, day: date) -> Span:
+    def of_week(cls, day: date) -> TimeSpan:
         monday = day - timedelta(days=day.weekday())
         return cls(monday, monday + timedelta(days=6), f"week of {monday}")
 
     @classmethod
-    def of_month(cls, year: int, month: int) -> Span:
+    def of_month(cls, year: int, month: int) -> TimeSpan:
         first = date(year, month, 1)
         return cls(first, date(year, month, calendar.monthrange(year, month)[1]), f"{first:%Y-%m}")
 
     @classmethod
-    def of_year(cls, year: int) -> Span:
+    def of_year(cls, year: int) -> TimeSpan:
         return cls(date(year, 1, 1), date(year, 12, 31), f"{date(year, 1, 1):%Y}")
 
 
 def with_dates(text: str, said: datetime | None) -> str:
-    """The text with what each relative expression meant behind it: `yesterday [2023-05-07]`. Only the first 4,000 characters are read."""
+    """The text with what each relative expression meant behind it: `yesterday [2023-05-07]`.
+
+    Only the first 4,000 characters are read.
+    """
     if said is None or not _may_be_relative(text):
         return text
     day = said.date()
@@ -85,7 +110,7 @@ def with_dates(text: str, said: datetime | None) -> str:
     return _RELATIVE.sub(resolved, text[:MAX_CHARS]) + text[MAX_CHARS:]
 
 
-def relative_spans(text: str, said: datetime | None) -> list[Span]:
+def relative_spans(text: str, said: datetime | None) -> list[TimeSpan]:
     """What the relative expressions of a text meant when it was said, at most eight."""
     if said is None or not _may_be_relative(text):
         return []
@@ -93,8 +118,11 @@ def relative_spans(text: str, said: datetime | None) -> list[Span]:
     return [span for span in found if span is not None][:MAX_SPANS]
 
 
-def spans_in(text: str, said: datetime) -> list[Span]:
-    """All times that a text speaks of, relative and absolute, at most eight. A month without a year is the last one that had begun."""
+def spans_in(text: str, said: datetime) -> list[TimeSpan]:
+    """All times that a text speaks of, relative and absolute, at most eight.
+
+    A month without a year is the last one that had begun.
+    """
     found = (_absolute(match, said.date()) for match in _ABSOLUTE.finditer(text[:MAX_CHARS]))
     return (relative_spans(text, said) + [span for span in found if span is not None])[:MAX_SPANS]
 
@@ -104,10 +132,10 @@ def _may_be_relative(text: str) -> bool:
     return any(telltale in lowered for telltale in _TELLTALES)
 
 
-def _meant(match: re.Match[str], day: date) -> Span | None:
+def _meant(match: re.Match[str], day: date) -> TimeSpan | None:
     try:
         if match["fixed"]:
-            return Span.of_days(day + timedelta(days=_FIXED[match["fixed"].lower().removeprefix("the ")]))
+            return TimeSpan.of_days(day + timedelta(days=_FIXED[match["fixed"].lower().removeprefix("the ")]))
         if match["which"]:
             return _relative(match["which"].lower(), match["unit"].lower(), day)
         words = (match["ago"] or match["ahead"]).lower().removesuffix(" ago").removeprefix("in ")
@@ -118,37 +146,39 @@ def _meant(match: re.Match[str], day: date) -> Span | None:
         return None
 
 
-def _relative(which: str, unit: str, day: date) -> Span | None:
+def _relative(which: str, unit: str, day: date) -> TimeSpan | None:
     step = {"last": -1, "this": 0, "next": 1}[which]
     if unit in _WEEKDAYS:
         if which == "this":
             return None  # said on a Friday, "this Monday" may be either
         away = (_WEEKDAYS.index(unit) - day.weekday()) % 7
-        return Span.of_days(day + timedelta(days=(away or 7) if which == "next" else (away or 7) - 7 if away else -7))
+        return TimeSpan.of_days(
+            day + timedelta(days=(away or 7) if which == "next" else (away or 7) - 7 if away else -7)
+        )
     if unit == "weekend":
         saturday = day - timedelta(days=day.weekday()) + timedelta(days=5, weeks=step)
-        return Span(saturday, saturday + timedelta(days=1), f"{saturday} to {saturday + timedelta(days=1)}")
+        return TimeSpan(saturday, saturday + timedelta(days=1), f"{saturday} to {saturday + timedelta(days=1)}")
     return _shifted(day, step, unit)
 
 
-def _shifted(day: date, number: int, unit: str) -> Span:
+def _shifted(day: date, number: int, unit: str) -> TimeSpan:
     if unit == "day":
-        return Span.of_days(day + timedelta(days=number))
+        return TimeSpan.of_days(day + timedelta(days=number))
     if unit == "week":
-        return Span.of_week(day + timedelta(weeks=number))
+        return TimeSpan.of_week(day + timedelta(weeks=number))
     if unit == "year":
-        return Span.of_year(day.year + number)
+        return TimeSpan.of_year(day.year + number)
     months = day.year * 12 + day.month - 1 + number
-    return Span.of_month(months // 12, months % 12 + 1)
+    return TimeSpan.of_month(months // 12, months % 12 + 1)
 
 
-def _absolute(match: re.Match[str], day: date) -> Span | None:
+def _absolute(match: re.Match[str], day: date) -> TimeSpan | None:
     try:
         if match["iso"]:
             year, month, *rest = map(int, match["iso"].split("-"))
-            return Span.of_days(date(year, month, rest[0])) if rest else Span.of_month(year, month)
+            return TimeSpan.of_days(date(year, month, rest[0])) if rest else TimeSpan.of_month(year, month)
         if match["year5"]:
-            return Span.of_year(int(match["year5"]))
+            return TimeSpan.of_year(int(match["year5"]))
         name = match["month"] or match["month2"] or match["month3"] or match["month4"]
         month = _MONTH_NUMBERS[name.lower()[:3]]
         stated = match["year"] or match["year2"] or match["year3"]
@@ -157,6 +187,6 @@ def _absolute(match: re.Match[str], day: date) -> Span | None:
             year = int(stated)
         else:
             year = day.year if (month, int(of_month or 1)) <= (day.month, day.day) else day.year - 1
-        return Span.of_days(date(year, month, int(of_month))) if of_month else Span.of_month(year, month)
+        return TimeSpan.of_days(date(year, month, int(of_month))) if of_month else TimeSpan.of_month(year, month)
     except ValueError:  # 31 June
         return None

@@ -1,4 +1,7 @@
-"""What a text is like, whatever is asked: a question, or a statement about oneself, with names and numbers. Computed once, when it is stored."""
+"""What a text is like, whatever is asked: a question, or a statement about oneself, with names and numbers.
+
+Computed once, when it is stored.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,17 @@ _NAME = re.compile(r"(?<=[^\s.!?] )[A-Z][^\W\d_]+")
 _PERSONAL = frozenset("i my mine me we our us".split())
 _STATEMENT = re.compile(r"[^.!?]+[.!]")
 _DIGIT = re.compile(r"\d")
-_NUMBERS = frozenset("two three four five six seven eight nine ten eleven twelve once twice dozen half hundred thousand".split())
+_NUMBERS = frozenset(
+    "two three four five six seven eight nine ten eleven twelve once twice dozen half hundred thousand".split()
+)
 MAX_CHARS, MAX_WORDS = 2_000, 400
 
 
 class Traits(NamedTuple):
-    """`asks`: 1 if it ends with a question (a bracketed remark aside), 2 if it says little else. `names`: capitalised words inside sentences, at
-    most 3. `numbers`: has any. `personal`: speaks of oneself (I, my, we).
+    """`asks`: 1 if it ends with a question (a bracketed remark aside), 2 if it says little else.
+
+    `names`: capitalised words inside sentences, at most 3. `numbers`: has any. `personal`: speaks of oneself (I, my,
+    we).
     """
 
     asks: int
@@ -40,4 +47,6 @@ def traits_of(text: str, words: Sequence[str] | None = None) -> Traits:
     if tail.endswith("?"):
         stated = sum(len(part) for part in _STATEMENT.findall(tail))
         asks = 2 if stated <= len(tail) // 3 else 1
-    return Traits(asks, names, not known.isdisjoint(_NUMBERS) or _DIGIT.search(head) is not None, not known.isdisjoint(_PERSONAL))
+    return Traits(
+        asks, names, not known.isdisjoint(_NUMBERS) or _DIGIT.search(head) is not None, not known.isdisjoint(_PERSONAL)
+    )

@@ -19,13 +19,17 @@ _WORD = re.compile(r"[^\W_]+", re.UNICODE)
 MAX_CACHED_WORDS = 200_000
 MAX_WORDS = 4_000
 STOP_WORDS = frozenset(
-    "a about after all also an and any are as at be because been before being but by can could did do does doing done for from get got had has "
-    "have having he her hers him his how i if in into is it its just like me my no nor not of off on or our out over own she should so some "
-    "such than that the their them then there these they this those to too under until up us very was we were what when where which while "
+    "a about after all also an and any are as at be because been before being but by can could did do does doing done "
+    "for from get got had has "
+    "have having he her hers him his how i if in into is it its just like me my no nor not of off on or our out over "
+    "own she should so some "
+    "such than that the their them then there these they this those to too under until up us very was we were what "
+    "when where which while "
     "who whom whose why will with would you your yours s t d ll m re ve tell please let know".split()
 )
 _QUESTION_START = re.compile(
-    r"^\s*(?:(?:what|which|who|whom|whose|when|where|why|how(?:\s+(?:many|much|long|often|old))?|is|are|was|were|do|does|did|has|have|had|can|could|"
+    r"^\s*(?:(?:what|which|who|whom|whose|when|where|why|how(?:\s+(?:many|much|long|often|old))?|is|are|was|were|do"
+    r"|does|did|has|have|had|can|could|"
     r"would|will|should)\b(?:\s+(?:is|are|was|were|do|does|did|has|have|had|kinds?|types?|of|the|a|an)\b)*)",
     re.IGNORECASE,
 )
@@ -75,7 +79,9 @@ def hashed(words: Iterable[str]) -> list[int]:
 def counted(words: Iterable[str]) -> tuple[Hashes, NDArray[np.uint8]]:
     """Distinct hashes of words in ascending order, and how often each occurs (at most 255)."""
     counts = sorted(Counter(hashed(words)).items())
-    return np.array([code for code, _ in counts], dtype=np.uint32), np.array([min(n, 255) for _, n in counts], dtype=np.uint8)
+    return np.array([code for code, _ in counts], dtype=np.uint32), np.array(
+        [min(n, 255) for _, n in counts], dtype=np.uint8
+    )
 
 
 def distinct(text: str) -> list[int]:
@@ -88,7 +94,14 @@ def names_in(texts: Iterable[str]) -> frozenset[str]:
 
 
 def strip_question(query: str, names: frozenset[str] = frozenset()) -> str:
-    """The query without its question words and the given names: what is left resembles a statement more (+18 points recall@10 for dense)."""
+    """The query without its question words and the given names.
+
+    What is left resembles a statement more (+18 points recall@10 for dense).
+    """
     bare = _QUESTION_START.sub(" ", query).rstrip(" ?")
-    kept = [word for word in bare.split() if word.strip(".,!?'’\"").removesuffix("'s").removesuffix("’s").casefold() not in names]
+    kept = [
+        word
+        for word in bare.split()
+        if word.strip(".,!?'’\"").removesuffix("'s").removesuffix("’s").casefold() not in names
+    ]
     return " ".join(kept) or query

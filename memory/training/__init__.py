@@ -1,1 +1,4 @@
-"""Offline: learn the weights of relevance and distil the static encoder (`python -m orchestrator.memory.training.tune`)."""
+"""Offline.
+
+Learn the weights of relevance and distil the static encoder (`python -m orchestrator.memory.training.tune`).
+"""

@@ -2,9 +2,9 @@
 
 `python -m orchestrator.memory.training.distill --out FILE`.
 
-Method of model2vec (Tulkens & van Dongen 2024): the model's output for every vocabulary entry alone, then PCA, then smooth inverse
-frequency weights (Arora et al. 2017) with Zipf's law over the vocabulary's order standing in for word counts. Rows are stored as int8 with
-one scale each. Needs the `embeddings` extra; takes about a minute on two cores.
+Method of model2vec (Tulkens & van Dongen 2024): the model's output for every vocabulary entry alone, then PCA, then
+smooth inverse frequency weights (Arora et al. 2017) with Zipf's law over the vocabulary's order standing in for word
+counts. Rows are stored as int8 with one scale each. Needs the `embeddings` extra; takes about a minute on two cores.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ SIF_A = 1e-4
 
 
 def usable_tokens(vocabulary: list[str]) -> list[int]:
-    """Entries worth a vector: not the special and unused ones, nor single characters of scripts that WordPiece cannot spell."""
+    """Entries worth a vector.
+
+    Not the special and unused ones, nor single characters of scripts that WordPiece cannot spell.
+    """
 
     def usable(token: str) -> bool:
         bare = token.removeprefix("##")

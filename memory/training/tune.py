@@ -1,7 +1,8 @@
 """Learns how much each sign of relevance counts: `python -m orchestrator.memory.training.tune` (extra `train`).
 
-From memory/training/conversations.txt alone: invented conversations, all in one scope, so that each question has to find its turns among everybody's.
-Strongly regularised, because they are few: a weight that they do not speak clearly about stays small.
+From memory/training/conversations.txt alone: invented conversations, all in one scope, so that each question has to
+find its turns among everybody's. Strongly regularised, because they are few: a weight that they do not speak clearly
+about stays small.
 """
 
 from __future__ import annotations
@@ -64,7 +65,10 @@ def read_conversations(lines: Iterable[str]) -> Iterator[Conversation]:
 
 
 def fitted(conversations: list[Conversation]) -> tuple[Weights, int]:
-    """The weights, and from how many pairs. What is linked is linked to what is found first: so first all other signs are weighed, then all."""
+    """The weights, and from how many pairs.
+
+    What is linked is linked to what is found first: so first all other signs are weighed, then all.
+    """
     n_records = sum(len(c.turns) for c in conversations)
     first = _fitted(*examples(conversations, None), n_records)
     x, y = examples(conversations, first)
@@ -79,7 +83,8 @@ def _fitted(x: Scores, y: Scores, n_records: int) -> Weights:
 
 
 def examples(conversations: Iterable[Conversation], first: Weights | None) -> tuple[Scores, Scores]:
-    """Signals of every record to every question, shape (pairs, signals), and whether the record answers it, shape (pairs,).
+    """Signals of every record to every question, shape (pairs, signals), and whether the record answers it, shape
+    (pairs,).
 
     Without weights for a `first` look, nothing is linked.
     """

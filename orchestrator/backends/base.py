@@ -27,12 +27,14 @@ DEFAULT_MAX_TOKENS = 1_024
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One call. `question` is the bare query text and `recalled` the facts at hand: for backends that are no language models.
+    """One call.
 
-    `deadline_s` is the time left for the whole call, retries included. `several` answers at once are asked only of models with the capability "n".
-    Models with the capability "json" are held to the JSON Schema `schema` by their own server; all are told of it in the prompt. `scope` is whose it
-    is: a server that can keep prefixes apart keeps those of other tenants and users apart. `certainty` asks for the tokens' log-probabilities, of
-    providers that give them.
+    `question` is the bare query text and `recalled` the facts at hand: for backends that are no language models.
+
+    `deadline_s` is the time left for the whole call, retries included. `several` answers at once are asked only of
+    models with the capability "n". Models with the capability "json" are held to the JSON Schema `schema` by their own
+    server; all are told of it in the prompt. `scope` is whose it is: a server that can keep prefixes apart keeps those
+    of other tenants and users apart. `certainty` asks for the tokens' log-probabilities, of providers that give them.
     """
 
     messages: tuple[Message, ...]
@@ -68,14 +70,20 @@ class Backend(Protocol):
         ...
 
     def estimate(self, request: Request) -> float | None:
-        """P(right) in [0, 1] if this backend can tell by itself whether it can answer, else `None`. Cheap, and never calls a model."""
+        """P(correct) in [0, 1] if this backend can tell by itself whether it can answer, else `None`.
+
+        Cheap, and never calls a model.
+        """
         ...
 
     async def aclose(self) -> None: ...
 
 
 class LocalBackend:
-    """Base of backends that answer inside this process: `complete` is theirs, streaming is one delta, nothing to close."""
+    """Base of backends that answer inside this process.
+
+    `complete` is theirs, streaming is one delta, nothing to close.
+    """
 
     def __init__(self, profile: ModelProfile) -> None:
         self._profile = profile
@@ -116,10 +124,14 @@ def tokenizer_of(backend: Backend) -> TokenizerFamily:
     return family_of(getattr(getattr(backend, "upstream", None), "model", backend.profile.name))
 
 
-def estimate_prompt_tokens(messages: Sequence[Message], schema: Any = None, family: TokenizerFamily | None = None) -> int:
+def estimate_prompt_tokens(
+    messages: Sequence[Message], schema: Any = None, family: TokenizerFamily | None = None
+) -> int:
     """Expected tokens of a prompt, of the form that its answer must have, and of what stands around each message."""
     counting = FAMILY_THAT_COUNTS_MOST if family is None else family
-    counted = sum(estimate_message(text, counting) for text in (*(message.content for message in messages), *_forms(schema)))
+    counted = sum(
+        estimate_message(text, counting) for text in (*(message.content for message in messages), *_forms(schema))
+    )
     return counted + TOKENS_PER_MESSAGE * len(messages)
 
 

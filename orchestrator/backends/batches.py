@@ -1,7 +1,10 @@
-"""Work that can wait: many requests handed in at once and done within a day, at half the price (OpenAI's and Anthropic's batch APIs).
+"""Work that can wait.
 
-OpenAI: a file of requests is uploaded, a batch made of it, its output a file again (openai 3.54, resources.batches). Anthropic: requests in the
-body, and results behind an address (anthropic 2.12, resources.messages.batches). What it may cost at most is reserved before anything is handed in.
+Many requests handed in at once and done within a day, at half the price (OpenAI's and Anthropic's batch APIs).
+
+OpenAI: a file of requests is uploaded, a batch made of it, its output a file again (openai 3.54, resources.batches).
+Anthropic: requests in the body, and results behind an address (anthropic 2.12, resources.messages.batches). What it may
+cost at most is reserved before anything is handed in.
 """
 
 from __future__ import annotations
@@ -51,7 +54,10 @@ class BatchStatus:
 
 @dataclass(frozen=True, slots=True)
 class BatchResult:
-    """One request's answer, a chat completion, or why there is none. `usage` is `None` where none is told, or nothing was used."""
+    """One request's answer, a chat completion, or why there is none.
+
+    `usage` is `None` where none is told, or nothing was used.
+    """
 
     id: str
     completion: dict[str, Any] | None
@@ -84,7 +90,8 @@ def batches_of(backend: RemoteBackend, *, transport: httpx.AsyncBaseTransport | 
     if backend.provider.batches == "anthropic":
         return AnthropicBatches(backend, transport)
     raise ConfigError(
-        f"{backend.provider.title or backend.provider.name} takes no batches", remedy="Ask one by one, or use OpenAI or Anthropic"
+        f"{backend.provider.title or backend.provider.name} takes no batches",
+        remedy="Ask one by one, or use OpenAI or Anthropic",
     )
 
 
@@ -98,8 +105,8 @@ async def run_batch(
 ) -> list[BatchResult]:
     """Hands in, waits, and gives the results in the order of `bodies`, paid at half the price.
 
-    Raises `BudgetExceeded` before anything is handed in, `BackendError` if the batch itself fails. A cancelled wait cancels the batch; what it may
-    have cost by then is booked at its worst, and so is an answer that tells no usage.
+    Raises `BudgetExceeded` before anything is handed in, `BackendError` if the batch itself fails. A cancelled wait
+    cancels the batch; what it may have cost by then is booked at its worst, and so is an answer that tells no usage.
     """
     profile, found = backend.profile, batches or batches_of(backend)
     worst = {id: _worst_case(profile, body) for id, body in bodies.items()}
@@ -130,7 +137,9 @@ async def _finished(batches: Batches, batch: str, poll_s: float) -> list[BatchRe
     while True:
         status = await batches.status(batch)
         if status.state == "failed":
-            raise BackendUnavailable(f"the batch {batch} failed: {status.reason}", remedy="Look at the requests in it", may_be_billed=True)
+            raise BackendUnavailable(
+                f"the batch {batch} failed: {status.reason}", remedy="Look at the requests in it", may_be_billed=True
+            )
         if status.state != "running":
             return [result async for result in batches.results(batch)]
         await asyncio.sleep(poll_s)
@@ -153,7 +162,10 @@ def _worst_case(profile: ModelProfile, body: dict[str, Any]) -> WorstCase:
 
 
 def _bill(profile: ModelProfile, result: BatchResult, worst: WorstCase) -> Bill:
-    """What is booked for one result: its usage at half the price; all that was held, where it has an answer whose usage or price nobody knows."""
+    """What is booked for one result: its usage at half the price.
+
+    All that was held, where it has an answer whose usage or price nobody knows.
+    """
     if result.completion is None:
         return Bill(0.0, Usage())
     usd = None if result.usage is None else billed_usd(profile, result.usage)
@@ -178,7 +190,10 @@ class _Api:
         self._key = upstream.key
         headers = headers_for(upstream.provider, upstream.key)
         self._http = httpx.AsyncClient(
-            headers=headers, timeout=TIMEOUT_S, transport=transport, trust_env=environment_proxy(self.base_url) is not None
+            headers=headers,
+            timeout=TIMEOUT_S,
+            transport=transport,
+            trust_env=environment_proxy(self.base_url) is not None,
         )
 
     async def ask(self, method: str, path: str, **options: Any) -> bytes:
@@ -188,12 +203,16 @@ class _Api:
         where = f"{self.backend.profile.name} at {self.base_url}"
         url = path if path.startswith("http") else address_of(self.base_url, path)
         if _origin(url) != _origin(self.base_url):  # the key goes to nobody else
-            raise BadResponse(f"{where}: results at another address: {url}", remedy="Check base_url", may_be_billed=True)
+            raise BadResponse(
+                f"{where}: results at another address: {url}", remedy="Check base_url", may_be_billed=True
+            )
         try:
             reply = await self._http.request(method, url, **options)
         except httpx.HTTPError as error:
             was_sent = not isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout)
-            raise BackendUnavailable(f"{where}: {type(error).__name__}", remedy="Ask again", may_be_billed=was_sent) from None
+            raise BackendUnavailable(
+                f"{where}: {type(error).__name__}", remedy="Ask again", may_be_billed=was_sent
+            ) from None
         if reply.status_code != 200:
             raise error_of(where, reply.status_code, reply.headers, reply.content, key=self._key)
         return reply.content
@@ -204,13 +223,19 @@ class _Api:
         except orjson.JSONDecodeError:
             found = None
         if not isinstance(found, dict):
-            raise BadResponse(f"{self.backend.profile.name}: {path} gives no JSON object", remedy="Check base_url", may_be_billed=False)
+            raise BadResponse(
+                f"{self.backend.profile.name}: {path} gives no JSON object",
+                remedy="Check base_url",
+                may_be_billed=False,
+            )
         return found
 
     def outgoing(self, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
         """(path, body) of one request in the provider's dialect."""
         backend, upstream = self.backend, self.backend.upstream
-        made = upstream.dialect.outgoing(body, upstream.provider, upstream.model, most_tokens=backend.profile.max_output_tokens)
+        made = upstream.dialect.outgoing(
+            body, upstream.provider, upstream.model, most_tokens=backend.profile.max_output_tokens
+        )
         return made.path, made.body
 
     def result(self, id: str, payload: Any) -> BatchResult:
@@ -227,7 +252,12 @@ class _Api:
 
 
 class OpenAIBatches:
-    _STATES: Mapping[str, State] = {"completed": "done", "expired": "done", "failed": "failed", "cancelled": "cancelled"}
+    _STATES: Mapping[str, State] = {
+        "completed": "done",
+        "expired": "done",
+        "failed": "failed",
+        "cancelled": "cancelled",
+    }
 
     def __init__(self, backend: RemoteBackend, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._api = _Api(backend, transport)
@@ -310,5 +340,9 @@ class AnthropicBatches:
     def _result(self, row: dict[str, Any]) -> BatchResult:
         id, result = str(row.get("custom_id")), row.get("result") or {}
         if result.get("type") != "succeeded":
-            return BatchResult(id, None, error=error_text(result.get("error") or {}) if result.get("error") else str(result.get("type")))
+            return BatchResult(
+                id,
+                None,
+                error=error_text(result.get("error") or {}) if result.get("error") else str(result.get("type")),
+            )
         return self._api.result(id, result.get("message"))

@@ -1,4 +1,7 @@
-"""Embeddings of any provider that has OpenAI's /embeddings: POST {base_url}/embeddings (openai 3.54, types.embedding_create_params)."""
+"""Embeddings of any provider that has OpenAI's /embeddings.
+
+POST {base_url}/embeddings (openai 3.54, types.embedding_create_params).
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,8 @@ from orchestrator.backends.remote import RemoteBackend
 from orchestrator.errors import BadResponse
 from orchestrator.types import Usage
 
-MOST_INPUTS = 2_048
-MOST_CHARS = 600_000  # of one call: well below the 300,000 tokens that OpenAI takes
+MAX_INPUTS = 2_048
+MAX_CHARS = 600_000  # of one call: well below the 300,000 tokens that OpenAI takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +35,22 @@ class Embedded:
 
 
 async def embed(
-    backend: RemoteBackend, texts: Sequence[str], *, dimensions: int | None = None, deadline_s: float = DEFAULT_DEADLINE_S
+    backend: RemoteBackend,
+    texts: Sequence[str],
+    *,
+    dimensions: int | None = None,
+    deadline_s: float = DEFAULT_DEADLINE_S,
 ) -> Embedded:
     """Embeds texts in as few calls as the API allows, one after the other. Raises `BackendError`."""
     rows: list[NDArray[np.float32]] = []
     usage = Usage()
     for part in _parts(texts):
-        body: dict[str, Any] = {"input": part, "encoding_format": "base64"} | ({"dimensions": dimensions} if dimensions else {})
-        content = await with_retries(partial(_posted, backend, body), deadline_s=deadline_s, budget=backend.upstream.retries)
+        body: dict[str, Any] = {"input": part, "encoding_format": "base64"} | (
+            {"dimensions": dimensions} if dimensions else {}
+        )
+        content = await with_retries(
+            partial(_posted, backend, body), deadline_s=deadline_s, budget=backend.upstream.retries
+        )
         found, used = _read(content, len(part), backend.upstream.where)
         rows += found
         usage += used
@@ -60,7 +71,7 @@ def _parts(texts: Sequence[str]) -> list[list[str]]:
     found: list[list[str]] = []
     size = 0
     for text in texts:
-        if not found or len(found[-1]) >= MOST_INPUTS or size + len(text) > MOST_CHARS:
+        if not found or len(found[-1]) >= MAX_INPUTS or size + len(text) > MAX_CHARS:
             found.append([])
             size = 0
         found[-1].append(text)
@@ -69,17 +80,24 @@ def _parts(texts: Sequence[str]) -> list[list[str]]:
 
 
 def _read(content: bytes, count: int, where: str) -> tuple[list[NDArray[np.float32]], Usage]:
-    """Vectors as base64 or, from servers that know no encodings, as lists of numbers; in the order of the texts, whatever the order of the answer."""
+    """Vectors as base64 or, from servers that know no encodings, as lists of numbers.
+
+    In the order of the texts, whatever the order of the answer.
+    """
     try:
         payload = orjson.loads(content)
         rows: list[Any] = [None] * count
         for row in payload["data"]:
             told = row["embedding"]
             is_packed = isinstance(told, str)
-            rows[int(row["index"])] = np.frombuffer(base64.b64decode(told), "<f4") if is_packed else np.array(told, dtype=np.float32)
+            rows[int(row["index"])] = (
+                np.frombuffer(base64.b64decode(told), "<f4") if is_packed else np.array(told, dtype=np.float32)
+            )
         tokens = int(payload["usage"]["prompt_tokens"])
         if tokens < 0 or any(row is None or row.ndim != 1 or len(row) != len(rows[0]) for row in rows):
             raise ValueError("vectors are missing or of different lengths")
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise BadResponse(f"{where}: the answer holds no embeddings with their usage: {error}", remedy="Check the server") from None
+        raise BadResponse(
+            f"{where}: the answer holds no embeddings with their usage: {error}", remedy="Check the server"
+        ) from None
     return [row.astype(np.float32) for row in rows], Usage(tokens)

@@ -1,7 +1,8 @@
 """The metered call: hold its worst case, keep that where it must outlive the process, ask, and settle or release.
 
-Whatever is asked for money goes through `metered`, so that each reservation is closed exactly once, however the call ends. `worst_case` and
-`bill_of` are the two figures of a backend's call: what it may cost at most, and what it did cost.
+Whatever is asked for money goes through `metered`, so that each reservation is closed exactly once, however the call
+ends. `worst_case` and `bill_of` are the two figures of a backend's call: what it may cost at most, and what it did
+cost.
 """
 
 from __future__ import annotations
@@ -21,7 +22,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class WorstCase:
-    """The most that a call may cost in USD (`None`: its price is unknown) and use in tokens. It may be made `calls` times, where it is hedged."""
+    """The most that a call may cost in USD (`None`: its price is unknown) and use in tokens.
+
+    It may be made `calls` times, where it is hedged.
+    """
 
     usd: float | None
     tokens: int
@@ -52,10 +56,12 @@ def worst_case(backend: Backend, request: Request) -> WorstCase:
 
 
 def bill_of(backend: Backend, done: Completion, worst: WorstCase) -> Bill:
-    """What is booked for a call: its usage at its prices, and the worst case of calls made beside it whose answers nobody saw.
+    """What is booked for a call.
 
-    A backend that answers and tells no usage is not free: its tokens are estimated, and the usage says so. A kind of token whose price alone is
-    unknown (sound, say) is bounded from above by what a whole call may cost.
+    Its usage at its prices, and the worst case of calls made beside it whose answers nobody saw.
+
+    A backend that answers and tells no usage is not free: its tokens are estimated, and the usage says so. A kind of
+    token whose price alone is unknown (sound, say) is bounded from above by what a whole call may cost.
     """
     usage = done.usage
     if not usage.total_tokens and done.text and worst.request is not None and backend.profile.input_usd_per_mtok != 0:
@@ -87,8 +93,8 @@ async def metered(
 ) -> tuple[T, Bill]:
     """What `ask` gives, with its bill settled on `ledger`, from which `held` was reserved for it.
 
-    Raises what `ask` raises. The reservation is freed then if the call was certainly not billed, else booked at its worst; `on_failure` is told
-    which. A call that cannot be kept (the database is away) is not made.
+    Raises what `ask` raises. The reservation is freed then if the call was certainly not billed, else booked at its
+    worst; `on_failure` is told which. A call that cannot be kept (the database is away) is not made.
     """
     try:
         await ledger.kept()
@@ -101,7 +107,9 @@ async def metered(
         on_failure(ledger.failed(held, error))  # broken off, or cancelled in flight
         raise
     billed = bill(found)
-    ledger.settle(held, usd=billed.usd or 0.0, tokens=billed.usage.total_tokens, output_tokens=billed.usage.output_tokens)
+    ledger.settle(
+        held, usd=billed.usd or 0.0, tokens=billed.usage.total_tokens, output_tokens=billed.usage.output_tokens
+    )
     return found, billed
 
 
@@ -113,8 +121,17 @@ async def complete_metered(
     *,
     on_failure: Callable[[bool], None] = lambda booked: None,
 ) -> tuple[Completion, Bill]:
-    """One completion, metered. Without `held` its worst case is reserved here: raises `BudgetExceeded`, with nothing sent, where it does not fit."""
+    """One completion, metered.
+
+    Without `held` its worst case is reserved here: raises `BudgetExceeded`, with nothing sent, where it does not fit.
+    """
     worst = worst_case(backend, request)
     if held is None:
         held = ledger.reserve(usd=worst.usd, tokens=worst.tokens)
-    return await metered(ledger, held, lambda: backend.complete(request), lambda done: bill_of(backend, done, worst), on_failure=on_failure)
+    return await metered(
+        ledger,
+        held,
+        lambda: backend.complete(request),
+        lambda done: bill_of(backend, done, worst),
+        on_failure=on_failure,
+    )

@@ -1,5 +1,6 @@
-"""What went wrong upstream, as errors that say what to do. The table of all faults and their outcomes is in docs/providers.md and
-tests/test_faults.py.
+"""What went wrong upstream, as errors that say what to do.
+
+The table of all faults and their outcomes is in docs/providers.md and tests/test_faults.py.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 from orchestrator.errors import BackendError, BackendRejected, BackendUnavailable, BadResponse, RateLimited
 from orchestrator.types import Usage
 
-MOST_DETAIL_CHARS = 300
+MAX_DETAIL_CHARS = 300
 _REMEDIES = {
     401: "Check the API key",
     402: "The account has no credit left",
@@ -25,9 +26,11 @@ _REMEDIES = {
 OVERLOADED = frozenset({429, 503, 529})
 
 
-class WireError(Exception):
-    """A call that brought no whole answer. `may_be_billed`: it had been sent, so the server may have worked on it. `is_stale`: it was sent on a
-    connection that had served before, and that its server closed without a byte of an answer.
+class TransportError(Exception):
+    """A call that brought no whole answer.
+
+    `may_be_billed`: it had been sent, so the server may have worked on it. `is_stale`: it was sent on a connection that
+    had served before, and that its server closed without a byte of an answer.
     """
 
     def __init__(self, message: str, *, may_be_billed: bool, is_timeout: bool = False, is_stale: bool = False) -> None:
@@ -37,8 +40,13 @@ class WireError(Exception):
         self.is_stale = is_stale
 
 
-def error_of(where: str, status: int, headers: Mapping[str, str], content: bytes, *, key: str | None = None) -> BackendError:
-    """What an answer with another status than 200 means; `headers` by names in small letters. A `key` in the server's words is made unreadable."""
+def error_of(
+    where: str, status: int, headers: Mapping[str, str], content: bytes, *, key: str | None = None
+) -> BackendError:
+    """What an answer with another status than 200 means; `headers` by names in small letters.
+
+    A `key` in the server's words is made unreadable.
+    """
     if key:  # before anything is cut
         content = content.replace(key.encode(), b"***")
     try:
@@ -51,25 +59,34 @@ def error_of(where: str, status: int, headers: Mapping[str, str], content: bytes
     message = f"{where}: HTTP {status}: {detail}"
     wait_s = retry_after_s(headers)
     if status == 429:
-        return RateLimited(message, remedy="Slow down, or add another model", status=status, retry_after_s=wait_s, detail=detail)
+        return RateLimited(
+            message, remedy="Slow down, or add another model", status=status, retry_after_s=wait_s, detail=detail
+        )
     if status in (501, 505) or (
         status == 500 and _CANNOT.search(detail)
     ):  # it is well, and has no such function (RFC 9110, section 15.6.2)
         return BackendRejected(message, remedy="This server cannot do that", status=status, detail=detail)
     if status >= 500 or status in (408, 409, 425):
-        return BackendUnavailable(message, remedy="The server has a problem; ask again", status=status, retry_after_s=wait_s, detail=detail)
+        return BackendUnavailable(
+            message, remedy="The server has a problem; ask again", status=status, retry_after_s=wait_s, detail=detail
+        )
     if status < 400:
-        return BackendRejected(message, remedy="Check base_url: nobody follows redirects with a key", status=status, detail=detail)
-    return BackendRejected(message, remedy=_REMEDIES.get(status, "The server refuses this request"), status=status, detail=detail)
+        return BackendRejected(
+            message, remedy="Check base_url: nobody follows redirects with a key", status=status, detail=detail
+        )
+    return BackendRejected(
+        message, remedy=_REMEDIES.get(status, "The server refuses this request"), status=status, detail=detail
+    )
 
 
-def broken(where: str, error: WireError) -> BackendError:
+def broken(where: str, error: TransportError) -> BackendError:
     """What a call means that brought no whole answer."""
     if not error.may_be_billed:
         is_unknown = "CERTIFICATE_VERIFY_FAILED" in str(error)
         trust = "Name the certificates that it is to be trusted by: tls: {ca: FILE}"
         return BackendUnavailable(
-            f"{where}: {error}", remedy=trust if is_unknown else "Check the address and that the server runs: orchestrator doctor"
+            f"{where}: {error}",
+            remedy=trust if is_unknown else "Check the address and that the server runs: orchestrator doctor",
         )
     if error.is_timeout:
         return too_slow(where)
@@ -78,7 +95,9 @@ def broken(where: str, error: WireError) -> BackendError:
 
 def too_slow(where: str) -> BackendError:
     # Connected and sent: the model may be at work, and its provider may charge for that.
-    return BackendUnavailable(f"{where}: no answer in time", remedy="Allow more seconds, or choose a faster model", may_be_billed=True)
+    return BackendUnavailable(
+        f"{where}: no answer in time", remedy="Allow more seconds, or choose a faster model", may_be_billed=True
+    )
 
 
 def failure_in(parsed: dict[str, Any]) -> Any:
@@ -92,7 +111,11 @@ def failure_in(parsed: dict[str, Any]) -> Any:
             return {"message": "the model ended with an error", "type": "upstream_error"}
     if parsed.get("object") == "error" or parsed.get("type") == "error":
         return {"message": str(parsed.get("message") or "the server told of an error"), "type": "upstream_error"}
-    if "choices" not in parsed and not parsed.get("usage") and isinstance(told := parsed.get("detail") or parsed.get("message"), str):
+    if (
+        "choices" not in parsed
+        and not parsed.get("usage")
+        and isinstance(told := parsed.get("detail") or parsed.get("message"), str)
+    ):
         return {"message": told, "type": "upstream_error"}
     return None
 
@@ -112,9 +135,13 @@ def told_failure(where: str, failure: Any, usage: Usage | None = None, *, key: s
     status = int(code) if isinstance(code, int | str) and str(code).isdigit() and 400 <= int(code) <= 599 else None
     message, is_billed = f"{where}: {told}", usage is not None and usage.total_tokens > 0
     if status == 429 or "rate_limit" in kind:
-        return RateLimited(message, remedy="Slow down, or add another model", status=429, may_be_billed=is_billed, detail=told)
+        return RateLimited(
+            message, remedy="Slow down, or add another model", status=429, may_be_billed=is_billed, detail=told
+        )
     if status is not None and status < 500 and status not in (408, 409, 425):
-        return BackendRejected(message, remedy=_REMEDIES.get(status, "The server refuses this request"), status=status, detail=told)
+        return BackendRejected(
+            message, remedy=_REMEDIES.get(status, "The server refuses this request"), status=status, detail=told
+        )
     if status is not None or "overloaded" in kind or "unavailable" in kind:
         return BackendUnavailable(
             message, remedy="The server has a problem; ask again", status=status, may_be_billed=is_billed, detail=told
@@ -123,15 +150,18 @@ def told_failure(where: str, failure: Any, usage: Usage | None = None, *, key: s
 
 
 def error_text(payload: Any) -> str:
-    """What the server said: `{"error": {"message"}}`, `{"error": "..."}`, `{"message"}`, `{"detail"}` or a list of one of these."""
+    """What the server said: `{"error": {"message"}}`, `{"error".
+
+    "..."}`, `{"message"}`, `{"detail"}` or a list of one of these.
+    """
     if isinstance(payload, list) and payload:
         payload = payload[0]
     if not isinstance(payload, dict):
-        return str(payload)[:MOST_DETAIL_CHARS]
+        return str(payload)[:MAX_DETAIL_CHARS]
     error = payload.get("error", payload)
     if isinstance(error, dict):
         error = error.get("message") or error.get("detail") or error.get("error") or error
-    return str(error or payload)[:MOST_DETAIL_CHARS]
+    return str(error or payload)[:MAX_DETAIL_CHARS]
 
 
 def excerpt(content: bytes) -> str:
@@ -139,9 +169,12 @@ def excerpt(content: bytes) -> str:
     return text if len(content) <= 200 else text + " ..."
 
 
-_CANNOT = re.compile(r"\b(?:is|are) not supported|\bdoes(?: not|n't) support|\bunsupported\b|\bnot implemented\b", re.IGNORECASE)
+_CANNOT = re.compile(
+    r"\b(?:is|are) not supported|\bdoes(?: not|n't) support|\bunsupported\b|\bnot implemented\b", re.IGNORECASE
+)
 _TOO_LONG = re.compile(
-    r"context[ _](?:length|size|window)|maximum context|exceed_context_size|prompt is too long|too many (?:input )?tokens|input is too long|"
+    r"context[ _](?:length|size|window)|maximum context|exceed_context_size|prompt is too long|too many (?:input "
+    r")?tokens|input is too long|"
     r"exceeds the (?:available )?(?:maximum|context|model)|reduce the length|token count .{0,40}exceeds",
     re.IGNORECASE,
 )
@@ -158,8 +191,9 @@ def is_too_long(error: BackendRejected) -> bool:
 
 
 def retry_after_s(headers: Mapping[str, str], *, now: float | None = None) -> float | None:
-    """Seconds from `retry-after-ms` or `retry-after` (seconds or a date; RFC 9110, section 10.2.3); `None` if there is neither, or none that makes
-    sense.
+    """Seconds from `retry-after-ms` or `retry-after` (seconds or a date; RFC 9110, section 10.2.3).
+
+    `None` if there is neither, or none that makes sense.
     """
     for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         told = headers.get(name)

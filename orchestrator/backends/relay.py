@@ -1,4 +1,6 @@
-"""Passes a caller's own request on to a model, and the answer back as the bytes of a chat completion: what a gateway needs.
+"""Passes a caller's own request on to a model, and the answer back as the bytes of a chat completion.
+
+What a gateway needs.
 
 Answers that are in OpenAI's words already go through unread; all others are translated event by event.
 """
@@ -14,8 +16,8 @@ from orchestrator.backends.dialects.chat import is_plain
 from orchestrator.backends.http.answer_json import parse_answer, parse_whole_answer, write_answer
 from orchestrator.backends.http.retry import RetryBudget
 from orchestrator.backends.http.sse import EventParser
-from orchestrator.backends.http.upstream import Answering, Upstream
-from orchestrator.backends.provider_errors import WireError
+from orchestrator.backends.http.upstream import PendingResponse, Upstream
+from orchestrator.backends.provider_errors import TransportError
 from orchestrator.backends.usage import chat_usage, usage_in
 from orchestrator.errors import BackendError, BadResponse
 from orchestrator.types import Usage
@@ -23,9 +25,11 @@ from orchestrator.types import Usage
 DONE = b"data: [DONE]\n\n"
 
 
-class Passage(Protocol):
-    """An answer under way, as bytes in OpenAI's dialect. `read` raises `BackendError` where it breaks off, `chunks` that or `WireError`; whoever
-    reads chunks calls `cancel` in the end.
+class RelayedResponse(Protocol):
+    """An answer under way, as bytes in OpenAI's dialect.
+
+    `read` raises `BackendError` where it breaks off, `chunks` that or `TransportError`; whoever reads chunks calls
+    `cancel` in the end.
     """
 
     @property
@@ -38,7 +42,7 @@ class Passage(Protocol):
 
     def chunks(self) -> AsyncIterator[bytes]: ...
 
-    def broken(self, error: WireError) -> BackendError:
+    def broken(self, error: TransportError) -> BackendError:
         """What a body that broke off means; it speaks against the server."""
         ...
 
@@ -77,12 +81,12 @@ class Relay:
         """Whether its server heeds `cache_salt`."""
         return self._upstream.provider.cache_salt
 
-    async def chat(self, body: dict[str, Any], *, timeout_s: float) -> Passage:
+    async def chat(self, body: dict[str, Any], *, timeout_s: float) -> RelayedResponse:
         """Sends a chat completion. Raises `BackendError` unless the status of the answer is 200."""
         answering = await self._upstream.ask(body, timeout_s=timeout_s)
         return answering if is_plain(self._upstream.provider) else Translated(answering, self._upstream)
 
-    async def post(self, path: str, body: dict[str, Any], *, timeout_s: float) -> Passage:
+    async def post(self, path: str, body: dict[str, Any], *, timeout_s: float) -> RelayedResponse:
         """Sends a body of another kind (`/embeddings`)."""
         return await self._upstream.post(path, body, timeout_s=timeout_s)
 
@@ -90,7 +94,7 @@ class Relay:
 class Translated:
     """An answer of another dialect."""
 
-    def __init__(self, answering: Answering, upstream: Upstream) -> None:
+    def __init__(self, answering: PendingResponse, upstream: Upstream) -> None:
         self._answering = answering
         self._upstream = upstream
 
@@ -126,7 +130,9 @@ class Translated:
                     if isinstance(parsed, dict):
                         found += [b"data: %b\n\n" % write_answer(self._counted(chunk)) for chunk in reader.read(parsed)]
             except ValueError as error:
-                raise BadResponse(f"{self._upstream.where}: the stream holds no events: {error}", remedy="Ask again") from None
+                raise BadResponse(
+                    f"{self._upstream.where}: the stream holds no events: {error}", remedy="Ask again"
+                ) from None
             if found:
                 yield b"".join(found)
             if is_marked_done:
@@ -137,7 +143,7 @@ class Translated:
     def cancel(self) -> None:
         self._answering.cancel()
 
-    def broken(self, error: WireError) -> BackendError:
+    def broken(self, error: TransportError) -> BackendError:
         return self._answering.broken(error)
 
     def count(self, usage: Usage) -> None:

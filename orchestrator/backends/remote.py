@@ -1,7 +1,7 @@
 """Any model behind HTTP as a backend: whatever it speaks, it is asked and answers like every other.
 
-A chat completion of OpenAI's goes in (`chat`, for everything that can be asked), or a `Request` (`complete`, `stream`, for search). What a provider
-does otherwise stands in its row of `orchestrator.providers.table`.
+A chat completion of OpenAI's goes in (`chat`, for everything that can be asked), or a `Request` (`complete`, `stream`,
+for search). What a provider does otherwise stands in its row of `orchestrator.providers.table`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from orchestrator.backends.http.retry import DEFAULT_DEADLINE_S, with_retries
 from orchestrator.backends.http.sse import EventParser
 from orchestrator.backends.http.timings import reading_s
 from orchestrator.backends.http.transport_choice import HttpxTransport, Transport, Way, transport_for
-from orchestrator.backends.http.upstream import Answering, CallSettings, Upstream
-from orchestrator.backends.provider_errors import WireError, excerpt, failure_in, stream_error, too_slow
+from orchestrator.backends.http.upstream import CallSettings, PendingResponse, Upstream
+from orchestrator.backends.provider_errors import TransportError, excerpt, failure_in, stream_error, too_slow
 from orchestrator.backends.usage import usage_in, usage_of_all
 from orchestrator.errors import BadResponse, ConfigError
 from orchestrator.providers.addresses import checked_address
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
 class RemoteBackend:
     """Asks `model` of a `provider` (a row, or its name) at `base_url`, or at the `replicas` that serve the same model.
 
-    `base_url` is the address that ends in `/v1`; without it the provider's own. `attempts` bounds the tries of one call, `hedge` repeats calls that
-    take longer than 95 % of those before them, `cache` says when a prefix is marked to be kept, `settings` what every call has. The
-    servers are reached directly or by the environment's proxy, unless `way` or a client of one's own (`transport`) says otherwise; `wire` replaces
-    the network, for tests.
+    `base_url` is the address that ends in `/v1`; without it the provider's own. `attempts` bounds the tries of one
+    call, `hedge` repeats calls that take longer than 95 % of those before them, `cache` says when a prefix is marked to
+    be kept, `settings` what every call has. The servers are reached directly or by the environment's proxy, unless
+    `way` or a client of one's own (`transport`) says otherwise; `wire` replaces the network, for tests.
     """
 
     def __init__(
@@ -112,7 +112,11 @@ class RemoteBackend:
     def expected_cached_tokens(self, request: Request) -> int:
         """About how many tokens of the prompt its provider's cache holds."""
         prefixes = self.upstream.prefixes
-        return 0 if prefixes is None or prefixes.is_empty else prefixes.expected_cached_tokens(_messages(request), self._salt(request))
+        return (
+            0
+            if prefixes is None or prefixes.is_empty
+            else prefixes.expected_cached_tokens(_messages(request), self._salt(request))
+        )
 
     def _salt(self, request: Request) -> str:
         return cache_salt_of(request.scope) if self.provider.cache_salt and request.scope else ""
@@ -126,8 +130,9 @@ class RemoteBackend:
         )
 
     async def chat(self, body: dict[str, Any], *, deadline_s: float | None = None) -> dict[str, Any]:
-        """Any chat completion, as it is: tools, pictures, log-probabilities, several choices. `usage` is in it, in OpenAI's words, if it was
-        reported.
+        """Any chat completion, as it is: tools, pictures, log-probabilities, several choices.
+
+        `usage` is in it, in OpenAI's words, if it was reported.
         """
 
         async def once(left_s: float) -> dict[str, Any]:
@@ -136,11 +141,14 @@ class RemoteBackend:
         return await with_retries(once, deadline_s=deadline_s, attempts=self._attempts, budget=self.upstream.retries)
 
     async def stream(self, request: Request) -> AsyncIterator[Delta | Completion]:
-        """Yields deltas, then the completion. A stream that ends early raises `BadResponse`; what was read stays read."""
+        """Yields deltas, then the completion.
+
+        A stream that ends early raises `BadResponse`; what was read stays read.
+        """
         start = time.perf_counter()
         deadline_s = DEFAULT_DEADLINE_S if request.deadline_s is None else request.deadline_s
         answering = await self.upstream.ask({**self._body(request), "stream": True}, timeout_s=deadline_s)
-        read = Chunks(self.upstream)
+        read = ReadChunks(self.upstream)
         parser, reader = EventParser(), self.upstream.dialect.reader(self.provider)
         ttft_s: float | None = None
         try:
@@ -153,11 +161,13 @@ class RemoteBackend:
                 if time.perf_counter() - start > deadline_s:
                     raise too_slow(self.upstream.where)
             if not (read.is_marked_done or reader.is_done or read.finish_reason):
-                raise BadResponse(f"{self.upstream.where}: the stream ended in the middle of the answer", remedy="Ask again")
+                raise BadResponse(
+                    f"{self.upstream.where}: the stream ended in the middle of the answer", remedy="Ask again"
+                )
             if read.usage is not None:
                 read.usage = answering.whole_usage(read.usage)
                 answering.count(read.usage)
-        except WireError as error:
+        except TransportError as error:
             raise answering.broken(error) from None
         except BadResponse:
             answering.spoiled()
@@ -195,7 +205,9 @@ class RemoteBackend:
         text = _answer_of(choices[0])
         if text is None:
             answering.spoiled()
-            raise BadResponse(f"{self.upstream.where}: the answer holds no text: {str(choices[0])[:200]}", remedy="Check the server")
+            raise BadResponse(
+                f"{self.upstream.where}: the answer holds no text: {str(choices[0])[:200]}", remedy="Check the server"
+            )
         others = tuple(other for further in choices[1:] if (other := _answer_of(further)) is not None)
         message = choices[0].get("message") or {}
         thoughts = message.get("reasoning_content")
@@ -210,7 +222,8 @@ class RemoteBackend:
         return Completion(
             self._profile.name,
             text,
-            reported or self._estimated(request, "".join((thoughts if isinstance(thoughts, str) else "", text, *others))),
+            reported
+            or self._estimated(request, "".join((thoughts if isinstance(thoughts, str) else "", text, *others))),
             latency_s=time.perf_counter() - start,
             ttft_s=reading_s(self.provider, payload, answering.headers),
             finish_reason=str(choices[0].get("finish_reason") or "stop"),
@@ -221,9 +234,9 @@ class RemoteBackend:
             certainty=_mean_logprob(choices[0]) if request.certainty else None,
         )
 
-    async def _asked(self, body: dict[str, Any], left_s: float) -> tuple[dict[str, Any], Usage | None, Answering]:
+    async def _asked(self, body: dict[str, Any], left_s: float) -> tuple[dict[str, Any], Usage | None, PendingResponse]:
         """A chat completion with at least one choice, and the usage that it reports."""
-        answering: Answering | None = None
+        answering: PendingResponse | None = None
         try:
             async with asyncio.timeout(left_s):
                 answering = await self.upstream.ask(body, timeout_s=left_s)
@@ -247,9 +260,13 @@ class RemoteBackend:
             payload = parse_whole_answer(content)
         except ValueError:
             problem = "an empty answer" if not content.strip() else f"the answer is not JSON: {excerpt(content)}"
-            raise BadResponse(f"{where}: {problem}", remedy="Check that base_url points to the API that `provider` names") from None
+            raise BadResponse(
+                f"{where}: {problem}", remedy="Check that base_url points to the API that `provider` names"
+            ) from None
         if not isinstance(payload, dict):
-            raise BadResponse(f"{where}: the answer is not a JSON object: {excerpt(content)}", remedy="Check the server")
+            raise BadResponse(
+                f"{where}: the answer is not a JSON object: {excerpt(content)}", remedy="Check the server"
+            )
         completion = self.upstream.dialect.completion(payload, self.provider)
         choices = completion.get("choices")
         if (failure := failure_in(completion)) is not None:
@@ -272,7 +289,10 @@ class RemoteBackend:
         if salt := self._salt(request):
             body["cache_salt"] = salt
         if request.schema is not None and "json" in self._profile.capabilities:
-            body["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": request.schema}}
+            body["response_format"] = {
+                "type": "json_schema",
+                "json_schema": {"name": "answer", "schema": request.schema},
+            }
         return body
 
     def _estimated(self, request: Request, written: str) -> Usage:
@@ -282,7 +302,10 @@ class RemoteBackend:
         return Usage(read, estimate_tokens(written, family), estimated=True)
 
     def _events(self, parser: EventParser, reader: StreamReader, data: bytes) -> Iterator[dict[str, Any] | None]:
-        """The chunks that some bytes complete, one by one: those before a broken one count; `None` stands for the end mark."""
+        """The chunks that some bytes complete, one by one: those before a broken one count.
+
+        `None` stands for the end mark.
+        """
         where = self.upstream.where
         try:
             for event in parser.feed(data):
@@ -294,10 +317,12 @@ class RemoteBackend:
                     raise ValueError("an event is not an object")
                 yield from reader.read(parsed)
         except ValueError as error:
-            raise BadResponse(f"{where}: the stream holds something that is not an event: {error}", remedy="Ask again") from None
+            raise BadResponse(
+                f"{where}: the stream holds something that is not an event: {error}", remedy="Ask again"
+            ) from None
 
 
-class Chunks:
+class ReadChunks:
     """Collects what the chunks of one streamed answer say."""
 
     def __init__(self, upstream: Upstream) -> None:

@@ -1,14 +1,17 @@
 """Usage in any provider's words -> `Usage`, and back in those of chat completions. Right to the token, or not at all.
 
-What each counts (types of the SDK packages openai 3.54, anthropic 2.12, google-genai 3.4, groq 1.7, together 3.1; see docs/providers.md):
+What each counts (types of the SDK packages openai 3.54, anthropic 2.12, google-genai 3.4, groq 1.7, together 3.1; see
+docs/providers.md):
 
-- Chat completions: `prompt_tokens` include what was cached and what was written to the cache; `completion_tokens` include reasoning. Where they do
+- Chat completions: `prompt_tokens` include what was cached and what was written to the cache; `completion_tokens`
+  include reasoning. Where they do
 not
-  (the total is larger by just the reasoning), it is added. Caches are told of in `prompt_tokens_details`, flat (`cached_tokens`), as
-  `prompt_cache_hit_tokens` (DeepSeek), or only in llama.cpp's `timings`.
+  (the total is larger by just the reasoning), it is added. Caches are told of in `prompt_tokens_details`, flat
+  (`cached_tokens`), as `prompt_cache_hit_tokens` (DeepSeek), or only in llama.cpp's `timings`.
 - Responses: as above, with `input_tokens` and `output_tokens`.
 - Anthropic: `input_tokens` are what is left after the last cache breakpoint: reads and writes come on top.
-- Gemini: `promptTokenCount` includes the cached; thoughts are not in `candidatesTokenCount`, tool prompts not in the prompt.
+- Gemini: `promptTokenCount` includes the cached; thoughts are not in `candidatesTokenCount`, tool prompts not in the
+  prompt.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from typing import Any
 from orchestrator.types import Usage
 
 FEW_TOKENS = 16  # an estimate of short texts may be so far off
-MOST_TOKENS = 1_000_000_000  # what says more than this is no count of tokens
+MAX_TOKENS = 1_000_000_000  # what says more than this is no count of tokens
 
 
 class _Impossible(ValueError):
@@ -27,7 +30,10 @@ class _Impossible(ValueError):
 
 
 def usage_in(payload: Mapping[str, Any]) -> Usage | None:
-    """The usage that an answer, or one event of a stream, reports wherever it does: `usage`, `usageMetadata`, Groq's `x_groq`."""
+    """The usage that an answer, or one event of a stream, reports wherever it does.
+
+    `usage`, `usageMetadata`, Groq's `x_groq`.
+    """
     found = payload.get("usage") or payload.get("usageMetadata")
     if not found:
         vendor = payload.get("x_groq")
@@ -42,7 +48,9 @@ def usage_in(payload: Mapping[str, Any]) -> Usage | None:
 
 
 def usage_of(usage: Any) -> Usage | None:
-    """Reported usage, or `None` when it is missing or impossible (negative, not numbers, parts larger than the whole): then it is estimated."""
+    """Reported usage, or `None` when it is missing or impossible (negative, not numbers, parts larger than the whole):
+    then it is estimated.
+    """
     if not isinstance(usage, dict) or not usage:
         return None
     if not any(isinstance(value, int) and value for value in usage.values()):
@@ -51,7 +59,11 @@ def usage_of(usage: Any) -> Usage | None:
         if "prompt_tokens" in usage or "completion_tokens" in usage:
             return _chat(usage)
         if "input_tokens" in usage or "output_tokens" in usage:
-            is_anthropic = "cache_read_input_tokens" in usage or "cache_creation_input_tokens" in usage or "cache_creation" in usage
+            is_anthropic = (
+                "cache_read_input_tokens" in usage
+                or "cache_creation_input_tokens" in usage
+                or "cache_creation" in usage
+            )
             return _anthropic(usage) if is_anthropic else _responses(usage)
         if "promptTokenCount" in usage or "totalTokenCount" in usage:
             return _gemini(usage)
@@ -61,12 +73,15 @@ def usage_of(usage: Any) -> Usage | None:
 
 
 def usage_of_all(reported: Usage, answers: int, read: Callable[[], int], written: Callable[[], int]) -> Usage:
-    """What several answers of one call used: some servers (llama.cpp) tell that of one of them. Where they were much more than is told, both are
-    estimated: `read` and `written` tell how.
+    """What several answers of one call used: some servers (llama.cpp) tell that of one of them.
+
+    Where they were much more than is told, both are estimated: `read` and `written` tell how.
     """
     if answers <= 1 or (about := written()) <= 2 * reported.output_tokens + FEW_TOKENS:
         return reported
-    return Usage(max(read(), reported.prefill_tokens), max(about, reported.output_tokens), reported.cached_tokens, estimated=True)
+    return Usage(
+        max(read(), reported.prefill_tokens), max(about, reported.output_tokens), reported.cached_tokens, estimated=True
+    )
 
 
 def chat_usage(usage: Usage) -> dict[str, Any]:
@@ -98,7 +113,7 @@ def _count(holder: Any, *names: str) -> int:
             continue
         if isinstance(value, float) and value.is_integer():
             value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MOST_TOKENS:
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= MAX_TOKENS:
             raise _Impossible
         return value
     return 0
@@ -116,8 +131,12 @@ def _chat(usage: dict[str, Any]) -> Usage:
     if len(usage) == 3 and usage.get("total_tokens") == prompt + output:
         return Usage(prompt, output)  # most servers say no more
     reading, writing = usage.get("prompt_tokens_details"), usage.get("completion_tokens_details")
-    cached = _count(reading, "cached_tokens") or _count(usage, "cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens")
-    written = _count(reading, "cache_write_tokens", "cache_creation_tokens") or _count(usage, "cache_creation_input_tokens")
+    cached = _count(reading, "cached_tokens") or _count(
+        usage, "cached_tokens", "prompt_cache_hit_tokens", "cache_read_input_tokens"
+    )
+    written = _count(reading, "cache_write_tokens", "cache_creation_tokens") or _count(
+        usage, "cache_creation_input_tokens"
+    )
     for_an_hour = _count(reading, "cache_write_1h_tokens")
     reasoning = _count(writing, "reasoning_tokens") or _count(usage, "reasoning_tokens")
     total = _count(usage, "total_tokens")
@@ -190,7 +209,10 @@ def _sound(details: Any) -> int:
 
 def _checked(usage: Usage) -> Usage:
     """Parts are not larger than what they are parts of."""
-    if usage.cached_tokens + usage.cache_write_tokens > usage.prefill_tokens or usage.cache_write_1h_tokens > usage.cache_write_tokens:
+    if (
+        usage.cached_tokens + usage.cache_write_tokens > usage.prefill_tokens
+        or usage.cache_write_1h_tokens > usage.cache_write_tokens
+    ):
         raise _Impossible
     if usage.reasoning_tokens > usage.output_tokens:
         raise _Impossible

@@ -10,7 +10,9 @@ from orchestrator.errors import InvalidBudget
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """Upper limits in USD, tokens (prompt and answer), seconds and model calls; `None` means no limit. Zero allows only what is free.
+    """Upper limits in USD, tokens (prompt and answer), seconds and model calls; `None` means no limit.
+
+    Zero allows only what is free.
 
     Raises `InvalidBudget` on a limit that is negative, NaN or infinite.
     """
@@ -30,7 +32,8 @@ class Budget:
                 raise InvalidBudget(f"budget {name} must be a whole number, not {value!r}", remedy="Round it")
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
                 raise InvalidBudget(
-                    f"budget {name} must be a finite number of at least 0, not {value!r}", remedy=f"Leave {name} out for no limit"
+                    f"budget {name} must be a finite number of at least 0, not {value!r}",
+                    remedy=f"Leave {name} out for no limit",
                 )
 
     def __and__(self, other: Budget) -> Budget:

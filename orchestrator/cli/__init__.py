@@ -1,4 +1,7 @@
-"""The command `orchestrator`. Commands live in files of their own and are loaded when used, so that `--help` is instant."""
+"""The command `orchestrator`.
+
+Commands live in files of their own and are loaded when used, so that `--help` is instant.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from importlib import import_module
 
 import click
 
-# Looking through every installed package for plugins of pydantic takes longer than checking a file does, and commands have no use for them.
+# Looking through every installed package for plugins of pydantic takes longer than checking a file does, and commands
+# have no use for them.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 COMMANDS = {
@@ -59,7 +63,9 @@ class _LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
-    def resolve_command(self, context: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS:
             import difflib
 

@@ -1,4 +1,7 @@
-"""What the commands for keys, organisations and teams share: the accounts of a gateway, and how limits and moments are written."""
+"""What the commands for keys, organisations and teams share.
+
+The accounts of a gateway, and how limits and moments are written.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +28,16 @@ _LIMITS = (
     ("tokens_per_minute", "tokens a minute"),
     ("concurrency", "at once"),
 )
-_OPTIONS = {"usd": "usd", "period": "period", "requests_per_minute": "rpm", "tokens_per_minute": "tpm", "concurrency": "concurrency"}
-database_option = click.option("--database", help="A file, or postgresql://... [default: gateway.database of the configuration].")
+_OPTIONS = {
+    "usd": "usd",
+    "period": "period",
+    "requests_per_minute": "rpm",
+    "tokens_per_minute": "tpm",
+    "concurrency": "concurrency",
+}
+database_option = click.option(
+    "--database", help="A file, or postgresql://... [default: gateway.database of the configuration]."
+)
 
 
 def account_options(function: F) -> F:
@@ -40,7 +51,9 @@ def limit_options(function: F) -> F:
         click.option("--concurrency", type=click.IntRange(min=0), help="Requests at once."),
         click.option("--tpm", type=click.IntRange(min=0), help="Tokens a minute."),
         click.option("--rpm", type=click.IntRange(min=0), help="Requests a minute."),
-        click.option("--period", type=click.Choice(["total", "month", "day"]), help="What the budget is for [default: total]."),
+        click.option(
+            "--period", type=click.Choice(["total", "month", "day"]), help="What the budget is for [default: total]."
+        ),
         click.option("--usd", type=click.FloatRange(min=0), help="Budget."),
     ):
         function = option(function)
@@ -74,7 +87,8 @@ def existing_accounts(config: Path | None, database: str | None) -> Accounts:
     found = accounts_database(config, database, makes_one=False)
     if found is None:
         raise NoAccount(
-            "there is no database of a gateway here", remedy="Give --database or --config, or make it: orchestrator keys add NAME"
+            "there is no database of a gateway here",
+            remedy="Give --database or --config, or make it: orchestrator keys add NAME",
         )
     return Accounts(found)
 
@@ -95,7 +109,9 @@ def written_moment(moment: float | None) -> str:
 
 
 def spending(database: Database, by: str) -> dict[str, dict[str, Any]]:
-    """What was spent and when it was last asked, by key, team or organisation, as far as requests are kept (`gateway.keep_days`)."""
+    """What was spent and when it was last asked, by key, team or organisation, as far as requests are kept
+    (`gateway.keep_days`).
+    """
     from orchestrator.storage.requests import Requests
 
     return {row[by]: row for row in Requests(database).usage(None, since=0.0, until=time.time() + DAY_S, by=by)}

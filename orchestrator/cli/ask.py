@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.command("ask")
 @click.argument("question", required=False)
 @click.option("-m", "--model", "models", multiple=True, help="Use only this model (may be repeated).")
-@click.option("--quality", type=float, help="Stop at this P(right), 0 to 1 [default: 0.85].")
+@click.option("--quality", type=float, help="Stop at this P(correct), 0 to 1 [default: 0.85].")
 @click.option("--budget", "--usd", "usd", type=float, help="Spend at most this many USD.")
 @click.option("--seconds", type=float, help="Take at most this long; the best answer so far is returned.")
 @click.option(
@@ -27,9 +27,19 @@ if TYPE_CHECKING:
     "draft_critique_revise, tree, mixture, debate, or one of your own.",
 )
 @click.option("--criterion", "criteria", multiple=True, help="What a critique judges by (may be repeated).")
-@click.option("--abstain", is_flag=True, help="Give no answer rather than one that is believed less than the quality asked for.")
-@click.option("--record", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="Write the trace here, to be played again.")
-@click.option("--schema", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="JSON Schema that the answer must satisfy.")
+@click.option(
+    "--abstain", is_flag=True, help="Give no answer rather than one that is believed less than the quality asked for."
+)
+@click.option(
+    "--record",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write the trace here, to be played again.",
+)
+@click.option(
+    "--schema",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="JSON Schema that the answer must satisfy.",
+)
 @click.option("--explain", is_flag=True, help="Also print the route, the recalled facts and the trace.")
 @engine_options
 def command(
@@ -51,8 +61,8 @@ def command(
 ) -> None:
     """Answer QUESTION (or standard input) with the cheapest adequate model.
 
-    Uses the configuration if there is one, else API keys in the environment, else model servers on this machine, else the calculator and what
-    memory holds; it says which. Nothing is sent anywhere unless you configured it or set a key.
+    Uses the configuration if there is one, else API keys in the environment, else model servers on this machine, else
+    the calculator and what memory holds; it says which. Nothing is sent anywhere unless you configured it or set a key.
     """
     text = read_text(question, what="a question")
 
@@ -97,7 +107,9 @@ def _write(record: Path | None, answer: Answer) -> None:
     if record is None or answer.trace is None:
         return
     try:
-        record.write_text(json.dumps(answer.trace.as_dict(with_search=True), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        record.write_text(
+            json.dumps(answer.trace.as_dict(with_search=True), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
+        )
     except OSError as error:
         click.echo(f"the trace was not written: {record}: {error.strerror}", err=True)
 

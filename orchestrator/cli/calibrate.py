@@ -30,8 +30,9 @@ FOLDS = 5
 def command(model: str, examples: Path, usd: float, config: Path | None, as_json: bool) -> None:
     """Ask MODEL questions whose answers are known, and keep how its stated probabilities become believable.
 
-    EXAMPLES is a file of JSON lines: {"state": "...", "ask": "Is it spam?", "answer": "yes"}, and for a choice or a score also "kind" and "options"
-    (a list, or a mapping of each to what it means). Twenty of a kind are needed before decisions of that kind count as calibrated.
+    EXAMPLES is a file of JSON lines: {"state": "...", "ask": "Is it spam?", "answer": "yes"}, and for a choice or a
+    score also "kind" and "options" (a list, or a mapping of each to what it means). Twenty of a kind are needed before
+    decisions of that kind count as calibrated.
     """
 
     stated_file = stated_config(config)
@@ -54,14 +55,21 @@ def command(model: str, examples: Path, usd: float, config: Path | None, as_json
         path = stated_file.calibration if stated_file is not None else str(Config.model_fields["calibration"].default)
         save_calibration(path, model, calibration)
         before, after = _log_loss(stated, truths), _held_out(stated, truths)
-        told = {"model": model, "examples": len(rows), "log_loss_stated": before, "log_loss_calibrated": after, **asdict(calibration)}
+        told = {
+            "model": model,
+            "examples": len(rows),
+            "log_loss_stated": before,
+            "log_loss_calibrated": after,
+            **asdict(calibration),
+        }
         if as_json:
             click.echo(json.dumps({**told, "cost_usd": ledger.spent_usd, "saved": path}, indent=2))
             return
         click.echo(f"{model}: {len(rows)} examples, {ledger.spent_usd:.6f} USD")
         click.echo(f"log-loss as stated {before:.3f}, calibrated {after:.3f} (each fifth by the others)")
         click.echo(
-            f"its log-odds count {calibration.scale:.2f} times for yes or no, {calibration.choice_scale:.2f} times for several options"
+            f"its log-odds count {calibration.scale:.2f} times for yes or no, {calibration.choice_scale:.2f} times for "
+            "several options"
         )
         click.echo(f"saved in {path}")
 
@@ -95,7 +103,9 @@ def _read(path: Path) -> list[tuple[str, Question, str]]:
             remedy = 'Write {"state": "...", "ask": "...", "answer": "yes"}'
             raise ConfigError(f"{path}:{number}: {problem}", remedy=remedy) from None
     if not rows:
-        raise ConfigError(f"{path}: no examples", remedy='Write lines like {"state": "...", "ask": "...", "answer": "yes"}')
+        raise ConfigError(
+            f"{path}: no examples", remedy='Write lines like {"state": "...", "ask": "...", "answer": "yes"}'
+        )
     return rows
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.search.calibration.calibration import Calibration
 
 FEWEST = 30  # questions
-FEWEST_RIGHT, MOST_FAILED = 0.05, 0.3  # of them
+FEWEST_RIGHT, MAX_FAILED = 0.05, 0.3  # of them
 DEFAULT_FILE = Path(".orchestrator/search.json")
 
 
@@ -25,7 +25,13 @@ DEFAULT_FILE = Path(".orchestrator/search.json")
 @click.argument("examples", type=click.Path(path_type=Path))
 @click.option("--price", type=float, required=True, help="What a question may cost in the mean, in USD.")
 @click.option("--usd", type=float, default=1.0, show_default=True, help="What the calibration itself may cost at most.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=DEFAULT_FILE, show_default=True, help="Where to keep it.")
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=DEFAULT_FILE,
+    show_default=True,
+    help="Where to keep it.",
+)
 @config_option
 @as_json
 @reports_errors
@@ -33,9 +39,10 @@ def command(examples: Path, price: float, usd: float, out: Path, config: Path | 
     """Ask every model of the fleet questions whose answers are known, and keep the policy that is right most often for
     a mean price.
 
-    EXAMPLES is a file of JSON lines: {"question": "What is 6 * 7?", "answer": "42"}, with answers that can be compared: a
-    number, a choice, a date, a name. Thirty are needed, three hundred are good. Every model is asked every question once;
-    what is kept counts for questions of the same kind. Name the file under `search:` in orchestrator.yaml to use it.
+    EXAMPLES is a file of JSON lines: {"question": "What is 6 * 7?", "answer": "42"}, with answers that can be compared:
+    a number, a choice, a date, a name. Thirty are needed, three hundred are good. Every model is asked every question
+    once; what is kept counts for questions of the same kind. Name the file under `search:` in orchestrator.yaml to use
+    it.
     """
 
     async def job(orchestrator: Orchestrator) -> None:
@@ -44,20 +51,33 @@ def command(examples: Path, price: float, usd: float, out: Path, config: Path | 
         from orchestrator.search import calibrate
 
         if not (0 < price < math.inf and 0 < usd < math.inf):
-            raise ConfigError(f"prices must be numbers of USD above 0, not --price {price:g} --usd {usd:g}", remedy="--price 0.001 --usd 2")
+            raise ConfigError(
+                f"prices must be numbers of USD above 0, not --price {price:g} --usd {usd:g}",
+                remedy="--price 0.001 --usd 2",
+            )
         rows = read_examples(examples)
         if len(rows) < FEWEST:
-            raise ConfigError(f"{examples} has {len(rows)} examples, {FEWEST} are needed", remedy="Add questions whose answers are known")
+            raise ConfigError(
+                f"{examples} has {len(rows)} examples, {FEWEST} are needed",
+                remedy="Add questions whose answers are known",
+            )
         _make_room(out)
         if not as_json:
-            click.echo(f"asking {len(orchestrator.backends)} models {len(rows)} questions for at most {usd:g} USD", err=True)
-        graded = await grade_fleet(orchestrator, rows, usd=usd, on_graded=lambda done: _progress(done, len(rows), as_json))
+            click.echo(
+                f"asking {len(orchestrator.backends)} models {len(rows)} questions for at most {usd:g} USD", err=True
+            )
+        graded = await grade_fleet(
+            orchestrator, rows, usd=usd, on_graded=lambda done: _progress(done, len(rows), as_json)
+        )
         check_graded(graded)
         found = calibrate(graded.questions, max_usd_per_query=price)
         found.save(out)
-        click.echo(json.dumps(_as_json(found, graded, out), indent=2) if as_json else _as_text(found, graded, price, out))
+        click.echo(
+            json.dumps(_as_json(found, graded, out), indent=2) if as_json else _as_text(found, graded, price, out)
+        )
 
-    # With a strategy of its own, so that a calibration that is missing or no longer fits does not keep a new one from being made.
+    # With a strategy of its own, so that a calibration that is missing or no longer fits does not keep a new one from
+    # being made.
     run_with(config, None, job, memory=None, strategy="adaptive")
 
 
@@ -75,7 +95,10 @@ def _make_room(out: Path) -> None:
 
 
 def check_graded(graded: Graded) -> None:
-    """Raises `ConfigError` where nothing could be learned: too little was graded, a model fails, or hardly an answer is right."""
+    """Raises `ConfigError` where nothing could be learned.
+
+    Too little was graded, a model fails, or hardly an answer is right.
+    """
     from orchestrator.errors import ConfigError
 
     n = len(graded.questions)
@@ -86,7 +109,7 @@ def check_graded(graded: Graded) -> None:
             remedy="Allow more with --usd, state the models' prices, or mend what failed",
         )
     for model, failed in graded.failures.items():
-        if failed > MOST_FAILED * n:
+        if failed > MAX_FAILED * n:
             raise ConfigError(
                 f"{model} failed on {failed} of {n} questions: {graded.why.get(model, 'it said nothing')}",
                 remedy="Mend it, or leave it out of the configuration",
@@ -96,7 +119,8 @@ def check_graded(graded: Graded) -> None:
     if right[best] < FEWEST_RIGHT * n:
         raise ConfigError(
             f"hardly an answer is right: of {n}, the best model, {best}, has {right[best]}",
-            remedy="Give answers that can be compared: a number, a choice, a date, a name or another short text, and no essay",
+            remedy="Give answers that can be compared: a number, a choice, a date, a name or another short text, and "
+            "no essay",
         )
 
 

@@ -14,28 +14,44 @@ from orchestrator.cli.options import as_json, reports_errors
 
 @click.command("certify")
 @click.argument("logs", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--config", type=click.Path(dir_okay=False, path_type=Path), default=Path("orchestrator.yaml"), show_default=True)
+@click.option(
+    "--config", type=click.Path(dir_okay=False, path_type=Path), default=Path("orchestrator.yaml"), show_default=True
+)
 @as_json
 @reports_errors
 def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
-    """Prove from LOGS that the promise under `quality` in the configuration is kept, and save the certificate beside the router.
+    """Prove from LOGS that the promise under `quality` in the configuration is kept, and save the certificate beside
+    the router.
 
-    LOGS hold graded answers of every model to queries that the router was not trained on. With `covers: search` they must hold the texts of the
-    answers, too: the whole search is rehearsed on them. If they cannot support the promise, says how many more would (exit code 1).
+    LOGS hold graded answers of every model to queries that the router was not trained on. With `covers: search` they
+    must hold the texts of the answers, too: the whole search is rehearsed on them. If they cannot support the promise,
+    says how many more would (exit code 1).
     """
     from orchestrator.config.models import PromiseConfig, load_config
     from orchestrator.errors import ConfigError
     from orchestrator.fleet.build import fleet_from_config
-    from orchestrator.learning.certificates import FILE_NAME, certify_fleet, graded_profiles, model_versions, promised, trained_router
+    from orchestrator.learning.certificates import (
+        FILE_NAME,
+        certify_fleet,
+        graded_profiles,
+        model_versions,
+        promised,
+        trained_router,
+    )
     from orchestrator.offline.rehearsal import certify_search
     from orchestrator.router.guarantee.certificate import Refusal
 
     parsed = load_config(config)
     if not isinstance(parsed.quality, PromiseConfig) or parsed.router is None:
         missing = "no promise under quality" if parsed.router else "no trained router"
-        raise ConfigError(f"{config}: {missing}", remedy="Write quality: {max_loss: 0.03, confidence: 0.9, vs: MODEL} and router: FOLDER")
+        raise ConfigError(
+            f"{config}: {missing}",
+            remedy="Write quality: {max_loss: 0.03, confidence: 0.9, vs: MODEL} and router: FOLDER",
+        )
     outcomes = read_outcomes(logs).outcomes
-    profiles = graded_profiles(parsed, {name: backend.profile for name, backend in fleet_from_config(parsed).backends.items()})
+    profiles = graded_profiles(
+        parsed, {name: backend.profile for name, backend in fleet_from_config(parsed).backends.items()}
+    )
     promise = promised(parsed.quality)
     router, versions = trained_router(parsed.router), model_versions(parsed)
     if promise.covers == "search":
@@ -43,7 +59,11 @@ def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
     else:
         found, used = certify_fleet(router, profiles, promise, outcomes, versions)
     if isinstance(found, Refusal):
-        more = "no number of labels like these would do" if found.labels_needed is None else f"about {found.labels_needed} labels would do"
+        more = (
+            "no number of labels like these would do"
+            if found.labels_needed is None
+            else f"about {found.labels_needed} labels would do"
+        )
         if not used:
             more = f"queries that this router was trained on, or that some model did not answer, do not count; {more}"
         if as_json:
@@ -57,8 +77,10 @@ def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
         click.echo(json.dumps({"certified": True, "saved": str(path), "certificate": asdict(found)}, indent=2))
         return
     click.echo(
-        f"certified from {used} queries: {found.cheap_share:.0%} of them need not go to {promise.vs}; the loss is at most {found.bound:.4f} "
-        f"({promise.max_loss} allowed) with {promise.confidence:.0%} confidence, until {found.expires[:10]}\nsaved to {path}"
+        f"certified from {used} queries: {found.cheap_share:.0%} of them need not go to {promise.vs}; the loss is at "
+        f"most {found.bound:.4f} "
+        f"({promise.max_loss} allowed) with {promise.confidence:.0%} confidence, until {found.expires[:10]}\nsaved to "
+        f"{path}"
     )
     if found.labels_for_next_saving is not None:
         click.echo(f"about {found.labels_for_next_saving} labels like these would certify the next saving")

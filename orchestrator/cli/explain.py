@@ -28,7 +28,8 @@ def command(code: str | None) -> None:
     if found is None:
         close = difflib.get_close_matches(code.upper(), known, n=1, cutoff=0.8)
         raise click.UsageError(
-            f"there is no code {code!r}." + (f" Did you mean {close[0]}?" if close else " List them: orchestrator explain")
+            f"there is no code {code!r}."
+            + (f" Did you mean {close[0]}?" if close else " List them: orchestrator explain")
         )
     click.echo(click.style(f"{code.upper()}: {found.title}", bold=True))
     click.echo(f"\n{found.about}")

@@ -24,7 +24,13 @@ if TYPE_CHECKING:
 @as_json
 @reports_errors
 def command(
-    answer_id: str, score: float | None, expected: str | None, reliability: float, source: str, config: Path | None, as_json: bool
+    answer_id: str,
+    score: float | None,
+    expected: str | None,
+    reliability: float,
+    source: str,
+    config: Path | None,
+    as_json: bool,
 ) -> None:
     """Say how right the answer ANSWER_ID was, so that the router learns from it.
 
@@ -32,7 +38,9 @@ def command(
     """
 
     async def job(orchestrator: Orchestrator) -> None:
-        graded = await orchestrator.feedback(answer_id, score, expected=expected, reliability=reliability, source=source)
+        graded = await orchestrator.feedback(
+            answer_id, score, expected=expected, reliability=reliability, source=source
+        )
         if as_json:
             click.echo(json.dumps({"answer": answer_id, "graded": graded}, indent=2))
         else:

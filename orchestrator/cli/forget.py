@@ -19,8 +19,18 @@ if TYPE_CHECKING:
 @click.argument("citations", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="Forget the whole scope, and the decisions logged for it.")
 @engine_options
-def command(citations: tuple[str, ...], everything: bool, scope: str, memory_path: Path | None, config: Path | None, as_json: bool) -> None:
-    """Delete the records CITATIONS (m:12 or 12) of a scope, or with --all the whole scope. Their text is no longer in the file then."""
+def command(
+    citations: tuple[str, ...],
+    everything: bool,
+    scope: str,
+    memory_path: Path | None,
+    config: Path | None,
+    as_json: bool,
+) -> None:
+    """Delete the records CITATIONS (m:12 or 12) of a scope, or with --all the whole scope.
+
+    Their text is no longer in the file then.
+    """
     from orchestrator.errors import ConfigError
 
     if bool(citations) == everything:
@@ -31,7 +41,11 @@ def command(citations: tuple[str, ...], everything: bool, scope: str, memory_pat
         receipt = await orchestrator.forget(scope, ids)
         await asyncio.to_thread(_let_gateways_know, config)
         if as_json:
-            click.echo(json.dumps({"scope": scope, "forgotten": [f"m:{i}" for i in receipt.ids], "remaining": receipt.remaining}))
+            click.echo(
+                json.dumps(
+                    {"scope": scope, "forgotten": [f"m:{i}" for i in receipt.ids], "remaining": receipt.remaining}
+                )
+            )
         else:
             click.echo(f"forgotten: {len(receipt)} of scope {scope}; {receipt.remaining} remain")
 
@@ -39,7 +53,10 @@ def command(citations: tuple[str, ...], everything: bool, scope: str, memory_pat
 
 
 def _let_gateways_know(config: Path | None) -> None:
-    """Answers that gateways gave before may rest on what is forgotten: those of the configured database give none of them again."""
+    """Answers that gateways gave before may rest on what is forgotten.
+
+    Those of the configured database give none of them again.
+    """
     from orchestrator.cli.accounts import accounts_database
     from orchestrator.storage.accounts import Accounts
 

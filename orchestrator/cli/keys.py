@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 @click.group("keys")
 def command() -> None:
-    """Add, list, rotate and revoke the keys of the gateway. KEY is an id, a name that one key alone has, or the key itself."""
+    """Add, list, rotate and revoke the keys of the gateway.
+
+    KEY is an id, a name that one key alone has, or the key itself.
+    """
 
 
 @command.command("add")
@@ -38,7 +41,9 @@ def command() -> None:
 @click.option("--org", default="default", show_default=True, help="Organisation, by name; added if there is none.")
 @click.option("--team", help="Team, by name; added if there is none.")
 @click.option("--models", help="Names or beginnings with *, separated by commas [default: all].")
-@click.option("--scopes", help="Memory scopes, or beginnings with *, separated by commas [default: all of the organisation].")
+@click.option(
+    "--scopes", help="Memory scopes, or beginnings with *, separated by commas [default: all of the organisation]."
+)
 @click.option("--permissions", help="Separated by commas [default: all but admin].")
 @click.option("--days", type=click.FloatRange(min=0, min_open=True), help="Days until it expires.")
 @limit_options
@@ -69,14 +74,19 @@ def add(
     found = accounts_database(config, database, makes_one=True)
     assert found is not None
     accounts = Accounts(found)
-    org_id = next((each.id for each in accounts.orgs() if org in (each.name, each.id)), None) or accounts.add_org(org).id
+    org_id = (
+        next((each.id for each in accounts.orgs() if org in (each.name, each.id)), None) or accounts.add_org(org).id
+    )
     team_id = None
     if team is not None:
         team_id = (
-            next((each.id for each in accounts.teams(org_id) if team in (each.name, each.id)), None) or accounts.add_team(org_id, team).id
+            next((each.id for each in accounts.teams(org_id) if team in (each.name, each.id)), None)
+            or accounts.add_team(org_id, team).id
         )
     expires_at = None if days is None else time.time() + DAY_S * days
-    key, secret = accounts.add_key(NewKey(name, org_id, team_id, allowed, _split(models), _split(scopes), limits_of(limits), expires_at))
+    key, secret = accounts.add_key(
+        NewKey(name, org_id, team_id, allowed, _split(models), _split(scopes), limits_of(limits), expires_at)
+    )
     if as_json:
         click.echo(json.dumps({**asdict(key), "key": secret}, indent=2))
         return
@@ -98,7 +108,8 @@ def list_(config: Path | None, database: str | None, as_json: bool) -> None:
     spent = {} if found is None else spending(found, "key")
     if as_json:
         told = [
-            {**asdict(key), "spent_usd": _of(spent, key, "cost_usd") or 0.0, "last_used_at": _of(spent, key, "last_at")} for key in keys
+            {**asdict(key), "spent_usd": _of(spent, key, "cost_usd") or 0.0, "last_used_at": _of(spent, key, "last_at")}
+            for key in keys
         ]
         click.echo(json.dumps(told, indent=2))
         return
@@ -117,7 +128,13 @@ def list_(config: Path | None, database: str | None, as_json: bool) -> None:
 
 @command.command("rotate")
 @click.argument("key")
-@click.option("--grace", type=click.FloatRange(min=0), default=0.0, show_default=True, help="Seconds that the old secret stays good.")
+@click.option(
+    "--grace",
+    type=click.FloatRange(min=0),
+    default=0.0,
+    show_default=True,
+    help="Seconds that the old secret stays good.",
+)
 @account_options
 @as_json
 @reports_errors

@@ -1,6 +1,7 @@
 """Logs as arguments of a command.
 
-Files of graded outcomes in any format that `orchestrator.router.learning.outcomes` reads, or this fleet's own decision log (.db).
+Files of graded outcomes in any format that `orchestrator.router.learning.outcomes` reads, or this fleet's own decision
+log (.db).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from orchestrator.router.learning.outcomes import Log
-    from orchestrator.router.learning.replay import Decision
+    from orchestrator.router.learning.replay import ReplayedDecision
     from orchestrator.storage import DecisionLog
 
 
@@ -33,11 +34,11 @@ def read_outcomes(paths: Sequence[Path]) -> Log:
     return found
 
 
-def read_decisions(paths: Sequence[Path]) -> list[Decision]:
+def read_decisions(paths: Sequence[Path]) -> list[ReplayedDecision]:
     """Logged decisions with propensities. Raises `ConfigError`."""
     from orchestrator.router.learning import outcomes as files
 
-    found: list[Decision] = []
+    found: list[ReplayedDecision] = []
     for path in paths:
         if path.suffix == ".db":
             with _decision_log(path) as log:

@@ -24,11 +24,16 @@ MEMORY_PATH = ".orchestrator/memory.db"
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 config_option = click.option(
-    "--config", type=click.Path(dir_okay=False, path_type=Path), help="Configuration file [default: orchestrator.yaml if there]."
+    "--config",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Configuration file [default: orchestrator.yaml if there].",
 )
 scope_option = click.option("--scope", default="default", show_default=True, help="Whose memory: tenant/user/session.")
 memory_option = click.option(
-    "--memory", "memory_path", type=click.Path(dir_okay=False, path_type=Path), help=f"Memory file [default: {MEMORY_PATH}]."
+    "--memory",
+    "memory_path",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help=f"Memory file [default: {MEMORY_PATH}].",
 )
 
 
@@ -45,7 +50,9 @@ def reports_errors(function: Callable[P, None]) -> Callable[P, None]:
         except (OrchestratorError, MemoryFailure) as error:
             if kwargs.get("as_json"):
                 detail = (
-                    error.as_dict() if isinstance(error, OrchestratorError) else {"code": "memory", "message": str(error), "remedy": ""}
+                    error.as_dict()
+                    if isinstance(error, OrchestratorError)
+                    else {"code": "memory", "message": str(error), "remedy": ""}
                 )
                 click.echo(json.dumps({"error": detail}, indent=2))
             else:
@@ -61,13 +68,18 @@ def reports_errors(function: Callable[P, None]) -> Callable[P, None]:
 
 
 def engine_options(function: Callable[P, None]) -> Callable[P, None]:
-    """The options of every command that works with an orchestrator: scope, memory, configuration, JSON; errors reported."""
+    """The options of every command that works with an orchestrator: scope, memory, configuration, JSON.
+
+    Errors reported.
+    """
     for option in (reports_errors, as_json, config_option, memory_option, scope_option):
         function = option(function)
     return function
 
 
-def run_with(config: Path | None, memory_path: Path | None, job: Callable[[Orchestrator], Awaitable[None]], **settings: Any) -> None:
+def run_with(
+    config: Path | None, memory_path: Path | None, job: Callable[[Orchestrator], Awaitable[None]], **settings: Any
+) -> None:
     """Builds the orchestrator that the options describe, runs `job` with it, and closes it."""
     import asyncio
 
@@ -75,7 +87,10 @@ def run_with(config: Path | None, memory_path: Path | None, job: Callable[[Orche
 
 
 async def _run_with(
-    config: Path | None, memory_path: Path | None, job: Callable[[Orchestrator], Awaitable[None]], settings: dict[str, Any]
+    config: Path | None,
+    memory_path: Path | None,
+    job: Callable[[Orchestrator], Awaitable[None]],
+    settings: dict[str, Any],
 ) -> None:
     from orchestrator.config.models import DEFAULT_NAME, load_config
     from orchestrator.engine.orchestrator import Orchestrator

@@ -89,5 +89,7 @@ def show_all(found: Sequence[Org | Team], spent: dict[str, dict[str, Any]], to_a
     elif not found:
         click.echo(f"none yet. Add one: orchestrator {to_add}")
     else:
-        rows = [(account.name, account.id, written_limits(account.limits), f"{usd[account.id]:.4f}") for account in found]
+        rows = [
+            (account.name, account.id, written_limits(account.limits), f"{usd[account.id]:.4f}") for account in found
+        ]
         print_table(("NAME", "ID", "LIMITS", "SPENT USD"), rows)

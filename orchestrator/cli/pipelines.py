@@ -31,7 +31,9 @@ format_option = click.option(
     show_default=True,
     help="How mistakes are told.",
 )
-python_option = click.option("--allow-python", is_flag=True, help="Let tools call Python functions of installed modules.")
+python_option = click.option(
+    "--allow-python", is_flag=True, help="Let tools call Python functions of installed modules."
+)
 watch_option = click.option("--watch", is_flag=True, help="Do it again whenever one of the files changes.")
 database_option = click.option(
     "--runs", "runs_at", default=RUNS_PATH, show_default=True, help="Where runs are kept: a file, or postgresql://..."
@@ -42,10 +44,14 @@ input_option = click.option(
     "inputs",
     multiple=True,
     metavar="NAME=VALUE",
-    help="An input; may be repeated. @FILE reads a file: .json, .jsonl and .csv (a list of rows) where no text is wanted.",
+    help="An input; may be repeated. @FILE reads a file: .json, .jsonl and .csv (a list of rows) where no text is "
+    "wanted.",
 )
 inputs_option = click.option(
-    "--inputs", "inputs_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Inputs in JSON or YAML."
+    "--inputs",
+    "inputs_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Inputs in JSON or YAML.",
 )
 __all__ = [
     "config_option",
@@ -69,7 +75,9 @@ def configured(config: Path | None) -> Config | None:
     return load_config(chosen)
 
 
-def loaded(file: Path, config: Path | None, *, allow_python: bool = False, warnings: list[Diagnostic] | None = None) -> Pipeline:
+def loaded(
+    file: Path, config: Path | None, *, allow_python: bool = False, warnings: list[Diagnostic] | None = None
+) -> Pipeline:
     """The pipeline, checked against the models of the configuration, if there is one. Raises `InvalidPipeline`."""
     from orchestrator.pipeline.pipeline import Pipeline
 
@@ -86,7 +94,9 @@ def profiles_of(config: Path | None) -> dict[str, ModelProfile] | None:
     if found is None:
         return None
     return {
-        name: ModelProfile(name, one.input_usd_per_mtok, one.output_usd_per_mtok, one.cached_usd_per_mtok, skill=one.skill)
+        name: ModelProfile(
+            name, one.input_usd_per_mtok, one.output_usd_per_mtok, one.cached_usd_per_mtok, skill=one.skill
+        )
         for name, one in found.models.items()
     }
 

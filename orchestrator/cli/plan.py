@@ -1,4 +1,7 @@
-"""`orchestrator plan`: the checked graph of a pipeline with what each step will probably cost and how long it will take. No model is asked."""
+"""`orchestrator plan`.
+
+The checked graph of a pipeline with what each step will probably cost and how long it will take. No model is asked.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,18 @@ if TYPE_CHECKING:
 @file_argument
 @input_option
 @inputs_option
-@click.option("--svg", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="Write the graph here, as a picture.")
+@click.option(
+    "--svg", type=click.Path(dir_okay=False, writable=True, path_type=Path), help="Write the graph here, as a picture."
+)
 @click.option("--mermaid", "as_mermaid", is_flag=True, help="Print the graph as Mermaid text.")
-@click.option("--runs", "count", type=click.IntRange(1), default=1_000, show_default=True, help="For how many runs the cost is told.")
+@click.option(
+    "--runs",
+    "count",
+    type=click.IntRange(1),
+    default=1_000,
+    show_default=True,
+    help="For how many runs the cost is told.",
+)
 @config_option
 @python_option
 @watch_option
@@ -88,7 +100,11 @@ def _show(pipeline: Pipeline, outline: Outline, svg: Path | None, as_mermaid: bo
         svg.write_text(diagram.svg(pipeline, notes=notes, critical=critical), encoding="utf-8")
     if as_json:
         click.echo(
-            json.dumps({**pipeline.as_dict(), **outline.as_dict(), "mermaid": diagram.mermaid(pipeline)}, indent=2, ensure_ascii=False)
+            json.dumps(
+                {**pipeline.as_dict(), **outline.as_dict(), "mermaid": diagram.mermaid(pipeline)},
+                indent=2,
+                ensure_ascii=False,
+            )
         )
     elif as_mermaid:
         click.echo(diagram.mermaid(pipeline), nl=False)
@@ -108,9 +124,13 @@ def _table(pipeline: Pipeline, outline: Outline, count: int) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{pipeline.name}: expected, no model was asked", title_justify="left", box=None, header_style="bold")
+    table = Table(
+        title=f"{pipeline.name}: expected, no model was asked", title_justify="left", box=None, header_style="bold"
+    )
     for name in ("step", "verb", "calls", "model", "expected USD", "at most USD", "from s", "takes s", "gives"):
-        table.add_column(name, justify="right" if name in ("calls", "expected USD", "at most USD", "from s", "takes s") else "left")
+        table.add_column(
+            name, justify="right" if name in ("calls", "expected USD", "at most USD", "from s", "takes s") else "left"
+        )
     for row in outline.rows:
         one = row.forecast
         mark = "→ " if row.is_critical else "  "
@@ -127,7 +147,10 @@ def _table(pipeline: Pipeline, outline: Outline, count: int) -> None:
         )
     Console(width=None if Console().is_terminal else 140).print(table)
     total = outline.total
-    click.echo(f"a run: {_usd(total.usd)} USD expected, {_usd(total.worst_usd)} at most, {total.seconds:.2f} s (→ is what it waits for)")
+    click.echo(
+        f"a run: {_usd(total.usd)} USD expected, {_usd(total.worst_usd)} at most, {total.seconds:.2f} s (→ is what it "
+        "waits for)"
+    )
     if total.usd is not None:
         click.echo(f"{count:,} runs: {total.usd * count:.4f} USD expected")
     limit = outline.budget_usd

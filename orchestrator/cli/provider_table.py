@@ -1,4 +1,7 @@
-"""`orchestrator doctor --providers`: the provider table, and what came of trying each. Listing models costs nothing; keys are never printed."""
+"""`orchestrator doctor --providers`: the provider table, and what came of trying each.
+
+Listing models costs nothing; keys are never printed.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ if TYPE_CHECKING:
     from orchestrator.fleet.discovery import Reached
     from orchestrator.providers.provider import Provider
 
-MOST_SHOWN = 3
+MAX_SHOWN = 3
 
 
 def show(*, as_json: bool) -> None:
@@ -28,10 +31,14 @@ def show(*, as_json: bool) -> None:
     width = max(len(row.name) for row in PROVIDERS.values())
     for row in PROVIDERS.values():
         outcome = _outcome(row, reached.get(row.name))
-        mark = {True: click.style("ok  ", fg="green"), False: click.style("fix ", fg="red"), None: click.style("none", dim=True)}[
-            outcome["ok"]
-        ]
-        click.echo(f"{mark} {row.name:{width}}  {row.dialect:9}  {row.base_url or '(your address)':50}  {outcome['detail']}")
+        mark = {
+            True: click.style("ok  ", fg="green"),
+            False: click.style("fix ", fg="red"),
+            None: click.style("none", dim=True),
+        }[outcome["ok"]]
+        click.echo(
+            f"{mark} {row.name:{width}}  {row.dialect:9}  {row.base_url or '(your address)':50}  {outcome['detail']}"
+        )
 
 
 async def _tried(rows: list[Provider]) -> dict[str, Reached]:
@@ -70,8 +77,8 @@ def _outcome(row: Provider, reached: Reached | None) -> dict[str, Any]:
         return {"ok": None, "detail": ", and ".join(needed), "models": []}
     if reached.problem:
         return {"ok": False, "detail": reached.problem, "models": []}
-    some = ", ".join(reached.models[:MOST_SHOWN]) + (
-        f" and {len(reached.models) - MOST_SHOWN} more" if len(reached.models) > MOST_SHOWN else ""
+    some = ", ".join(reached.models[:MAX_SHOWN]) + (
+        f" and {len(reached.models) - MAX_SHOWN} more" if len(reached.models) > MAX_SHOWN else ""
     )
     limits = "".join(f"; {name}: {value}" for name, value in reached.limits if "remaining" in name)
     return {"ok": True, "detail": f"{some or 'no models'}{limits}", "models": list(reached.models)}

@@ -17,12 +17,21 @@ if TYPE_CHECKING:
 
 @click.command("recall")
 @click.argument("query")
-@click.option("--tokens", type=click.IntRange(min=0), default=400, show_default=True, help="Token budget of the packed context.")
+@click.option(
+    "--tokens", type=click.IntRange(min=0), default=400, show_default=True, help="Token budget of the packed context."
+)
 @click.option("--as-of", help="What was known and true at this date: 2025-03-04.")
 @click.option("--history", is_flag=True, help="Also what newer records have superseded.")
 @engine_options
 def command(
-    query: str, tokens: int, as_of: str | None, history: bool, scope: str, memory_path: Path | None, config: Path | None, as_json: bool
+    query: str,
+    tokens: int,
+    as_of: str | None,
+    history: bool,
+    scope: str,
+    memory_path: Path | None,
+    config: Path | None,
+    as_json: bool,
 ) -> None:
     """Show the facts that QUERY would be given, best first, and why each was recalled."""
 
@@ -32,7 +41,9 @@ def command(
 
     async def job(orchestrator: Orchestrator) -> None:
         recall = orchestrator.need_memory().recall
-        found = await asyncio.to_thread(recall, query, scope, token_budget=tokens, as_of=moment, history=history or None)
+        found = await asyncio.to_thread(
+            recall, query, scope, token_budget=tokens, as_of=moment, history=history or None
+        )
         if as_json:
             items = [
                 {
@@ -45,11 +56,23 @@ def command(
                 for i in found.items
             ]
             click.echo(
-                json.dumps({"query": query, "scope": scope, "tokens": found.tokens, "searched": found.searched, "items": items}, indent=2)
+                json.dumps(
+                    {
+                        "query": query,
+                        "scope": scope,
+                        "tokens": found.tokens,
+                        "searched": found.searched,
+                        "items": items,
+                    },
+                    indent=2,
+                )
             )
             return
         for item in found.items:
-            click.echo(f"[{item.record.citation}]{when_of(item.record)} {item.record.key}\n    {click.style(item.reason, dim=True)}")
+            click.echo(
+                f"[{item.record.citation}]{when_of(item.record)} {item.record.key}\n    "
+                f"{click.style(item.reason, dim=True)}"
+            )
         click.echo(f"{len(found.items)} of {found.searched} records, {found.tokens} tokens", err=True)
 
     run_with(config, memory_path, job)

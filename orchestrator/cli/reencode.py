@@ -11,13 +11,18 @@ from orchestrator.cli.options import as_json, config_option, memory_config, memo
 
 
 @click.command("reencode")
-@click.option("--encoder", type=click.Choice(["static", "minilm"]), help="The new encoder [default: the configured one].")
+@click.option(
+    "--encoder", type=click.Choice(["static", "minilm"]), help="The new encoder [default: the configured one]."
+)
 @memory_option
 @config_option
 @as_json
 @reports_errors
 def command(encoder: str | None, memory_path: Path | None, config: Path | None, as_json: bool) -> None:
-    """Encode every record of the memory anew. Others may go on using it until it is done; interrupted, it goes on where it was."""
+    """Encode every record of the memory anew.
+
+    Others may go on using it until it is done; interrupted, it goes on where it was.
+    """
     from orchestrator.fleet.memory import cipher_of, encoder_of
     from orchestrator.memory.memory import open_store
     from orchestrator.memory.storage.reencoding import reencode

@@ -23,10 +23,19 @@ if TYPE_CHECKING:
 @click.option("--time", "when", help="When it was said or happened: 2025-03-04 or 2025-03-04T10:00.")
 @engine_options
 def command(
-    texts: tuple[str, ...], speaker: str, when: str | None, scope: str, memory_path: Path | None, config: Path | None, as_json: bool
+    texts: tuple[str, ...],
+    speaker: str,
+    when: str | None,
+    scope: str,
+    memory_path: Path | None,
+    config: Path | None,
+    as_json: bool,
 ) -> None:
-    """Store TEXTS in memory. A text that names an existing .txt, .md, .html, .pdf or .docx file stores its parts, one that names a .jsonl
-    file the records in it; each file whole or not at all. Durable when the command returns."""
+    """Store TEXTS in memory.
+
+    A text that names an existing .txt, .md, .html, .pdf or .docx file stores its parts, one that names a .jsonl file
+    the records in it; each file whole or not at all. Durable when the command returns.
+    """
     time = time_option(when) if when else None
 
     async def job(orchestrator: Orchestrator) -> None:
@@ -39,7 +48,9 @@ def command(
         else:
             repeats = sum(record.said > 1 for record in stored)
             known = f" ({repeats} of them said before)" if repeats else ""
-            click.echo(f"remembered {len(stored)} {'record' if len(stored) == 1 else 'records'}{known} in scope {scope}")
+            click.echo(
+                f"remembered {len(stored)} {'record' if len(stored) == 1 else 'records'}{known} in scope {scope}"
+            )
 
     run_with(config, memory_path, job)
 
@@ -70,4 +81,6 @@ def _decoded(raw: str | bytes) -> str:
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise InvalidQuery(f"standard input is not UTF-8 (byte {error.start})", remedy="Extract the text first") from None
+        raise InvalidQuery(
+            f"standard input is not UTF-8 (byte {error.start})", remedy="Extract the text first"
+        ) from None

@@ -27,8 +27,9 @@ from orchestrator.cli.options import as_json, reports_errors
 def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
     """Estimate quality and price of the routing in --policy from LOGS that another policy made. No model is asked.
 
-    LOGS are decision logs (.db), or .jsonl with one decision a line: {"query", "model", "propensity", "score", "cost_usd"}. The estimate is doubly
-    robust; its intervals widen where the log hardly explored what the policy would do.
+    LOGS are decision logs (.db), or .jsonl with one decision a line: {"query", "model", "propensity", "score",
+    "cost_usd"}. The estimate is doubly robust; its intervals widen where the log hardly explored what the policy would
+    do.
     """
     from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.errors import ConfigError
@@ -40,14 +41,18 @@ def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
     with Orchestrator.from_config(config) as orchestrator:
         profiles = {name: backend.profile for name, backend in orchestrator.backends.items()}
         known = lru_cache(maxsize=None)(
-            lambda query, model: orchestrator.router.success.predict(query, [profiles.get(model, ModelProfile(model))])[model]
+            lambda query, model: orchestrator.router.success.predict(query, [profiles.get(model, ModelProfile(model))])[
+                model
+            ]
         )
         route = lru_cache(maxsize=None)(lambda query: orchestrator.route(query))
 
         def policy(query: str) -> str:
             chosen = route(query).chosen
             if chosen is None:
-                raise ConfigError(f"{config}: no model may answer {query[:60]!r}: {route(query).reason}", remedy="Relax a constraint")
+                raise ConfigError(
+                    f"{config}: no model may answer {query[:60]!r}: {route(query).reason}", remedy="Relax a constraint"
+                )
             return str(chosen)
 
         def price(query: str, model: str) -> float:
@@ -62,6 +67,13 @@ def command(logs: tuple[Path, ...], config: Path, as_json: bool) -> None:
         return
     quality, cost = found.quality, found.cost_usd
     click.echo(f"{'':10} {'logged':>10} {'replayed':>10}   95 % interval")
-    click.echo(f"{'quality':10} {found.logged_quality:10.4f} {quality.value:10.4f}   {quality.low:.4f} to {quality.high:.4f}")
-    click.echo(f"{'USD a query':10} {found.logged_cost_usd:9.6f} {cost.value:10.6f}   {cost.low:.6f} to {cost.high:.6f}")
-    click.echo(f"{found.agreeing} of {found.decisions} decisions agree; the correction rests on {found.effective_decisions:.0f}")
+    click.echo(
+        f"{'quality':10} {found.logged_quality:10.4f} {quality.value:10.4f}   {quality.low:.4f} to {quality.high:.4f}"
+    )
+    click.echo(
+        f"{'USD a query':10} {found.logged_cost_usd:9.6f} {cost.value:10.6f}   {cost.low:.6f} to {cost.high:.6f}"
+    )
+    click.echo(
+        f"{found.agreeing} of {found.decisions} decisions agree; the correction rests on "
+        f"{found.effective_decisions:.0f}"
+    )

@@ -17,13 +17,22 @@ if TYPE_CHECKING:
 
 @click.command("route")
 @click.argument("question")
-@click.option("--quality", type=float, help="The P(right) that a model must reach, 0 to 1.")
+@click.option("--quality", type=float, help="The P(correct) that a model must reach, 0 to 1.")
 @click.option("--explain", is_flag=True, help="Also show what the decision rests on.")
 @engine_options
 def command(
-    question: str, quality: float | None, explain: bool, scope: str, memory_path: Path | None, config: Path | None, as_json: bool
+    question: str,
+    quality: float | None,
+    explain: bool,
+    scope: str,
+    memory_path: Path | None,
+    config: Path | None,
+    as_json: bool,
 ) -> None:
-    """Show which model QUESTION would go to, what each would cost, and why the others were rejected. No model is asked."""
+    """Show which model QUESTION would go to, what each would cost, and why the others were rejected.
+
+    No model is asked.
+    """
 
     async def job(orchestrator: Orchestrator) -> None:
         route = orchestrator.route(question, scope=scope, quality=quality)
@@ -39,6 +48,8 @@ def command(
             found = orchestrator.explain(question)
             click.echo(f"judged: {found.query[:200]!r}; ease {found.ease:+.2f}, familiarity {found.familiarity:.2f}")
             for name, source in found.sources.items():
-                click.echo(f"  {name}: P(right) from {source}; about {found.expected_tokens[name]:.0f} tokens expected")
+                click.echo(
+                    f"  {name}: P(correct) from {source}; about {found.expected_tokens[name]:.0f} tokens expected"
+                )
 
     run_with(config, memory_path, job)

@@ -61,19 +61,27 @@ def command(
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
         return
-    click.echo(found.output if isinstance(found.output, str) else json.dumps(found.output, indent=2, ensure_ascii=False))
+    click.echo(
+        found.output if isinstance(found.output, str) else json.dumps(found.output, indent=2, ensure_ascii=False)
+    )
     click.echo(click.style(_told(found), dim=True), err=True)
 
 
 async def _run(
-    pipeline: Pipeline, given: dict[str, Any], resume: str | None, may_differ: bool, runs_at: str | None, config: Path | None, as_json: bool
+    pipeline: Pipeline,
+    given: dict[str, Any],
+    resume: str | None,
+    may_differ: bool,
+    runs_at: str | None,
+    config: Path | None,
+    as_json: bool,
 ) -> RunResult:
-    from orchestrator.pipeline import Host
+    from orchestrator.pipeline import Runtime
 
     runs = None if runs_at is None else await asyncio.to_thread(open_runs, runs_at)
     engine = await asyncio.to_thread(_engine, config)
     try:
-        async with Host(engine, runs=runs) as host:
+        async with Runtime(engine, runs=runs) as host:
             if as_json:
                 found = await _go(pipeline, given, host, resume, may_differ, None)
             else:
@@ -91,7 +99,9 @@ async def _run(
             await asyncio.to_thread(runs.database.close)
 
 
-async def _go(pipeline: Pipeline, given: dict[str, Any], host: Any, resume: str | None, may_differ: bool, on_event: Any) -> RunResult:
+async def _go(
+    pipeline: Pipeline, given: dict[str, Any], host: Any, resume: str | None, may_differ: bool, on_event: Any
+) -> RunResult:
     if resume is not None:
         return await pipeline.resume(resume, host=host, on_event=on_event, may_differ=may_differ)
     return await pipeline.run(given, host=host, on_event=on_event)

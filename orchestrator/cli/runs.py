@@ -31,7 +31,9 @@ def command(context: click.Context) -> None:
 @database_option
 @as_json
 @reports_errors
-def list_runs(pipeline: str | None = None, limit: int = 20, runs_at: str = ".orchestrator/runs.db", as_json: bool = False) -> None:
+def list_runs(
+    pipeline: str | None = None, limit: int = 20, runs_at: str = ".orchestrator/runs.db", as_json: bool = False
+) -> None:
     """List the newest runs."""
     runs = open_runs(runs_at)
     found = runs.recent("", pipeline=pipeline, limit=limit)
@@ -43,7 +45,10 @@ def list_runs(pipeline: str | None = None, limit: int = 20, runs_at: str = ".orc
     for run in found:
         spent = runs.spent(run.id)[0] / 1e9
         began = datetime.fromtimestamp(run.created_at, UTC).strftime("%Y-%m-%d %H:%M:%S")
-        click.echo(f"{run.id}  {run.status:<10} {began}  {run.pipeline}  {spent:.6f} USD{'  ' + run.error[:80] if run.error else ''}")
+        click.echo(
+            f"{run.id}  {run.status:<10} {began}  {run.pipeline}  {spent:.6f} "
+            f"USD{'  ' + run.error[:80] if run.error else ''}"
+        )
 
 
 @command.command("show")
@@ -57,7 +62,10 @@ def show(run: str, runs_at: str, as_json: bool) -> None:
     found = _found(runs, run)
     steps = runs.steps(run)
     if as_json:
-        told = [{"path": s.path, "status": s.status, "value": s.value, "cost_usd": s.cost_usd, "seconds": s.seconds} for s in steps]
+        told = [
+            {"path": s.path, "status": s.status, "value": s.value, "cost_usd": s.cost_usd, "seconds": s.seconds}
+            for s in steps
+        ]
         click.echo(json.dumps({**found.as_dict(), "steps": told}, indent=2, ensure_ascii=False))
         return
     click.echo(f"{found.pipeline}  {found.status}  {found.file}")
@@ -84,16 +92,24 @@ def cancel(run: str, runs_at: str) -> None:
 
 @command.command("replay")
 @click.argument("run")
-@click.option("--from", "begin", metavar="STEP", help="Do this step, and all that follows from it, anew; the others give what they gave.")
+@click.option(
+    "--from",
+    "begin",
+    metavar="STEP",
+    help="Do this step, and all that follows from it, anew; the others give what they gave.",
+)
 @database_option
 @config_option
 @python_option
 @as_json
 @reports_errors
 def replay(run: str, begin: str | None, runs_at: str, config: Path | None, allow_python: bool, as_json: bool) -> None:
-    """Run RUN again with what its steps gave: no model is asked for what is there. With --from, a new run is made from that step on."""
+    """Run RUN again with what its steps gave: no model is asked for what is there.
+
+    With --from, a new run is made from that step on.
+    """
     from orchestrator.cli.run import _engine
-    from orchestrator.pipeline import Host
+    from orchestrator.pipeline import Runtime
 
     runs = open_runs(runs_at)
     stored = _found(runs, run)
@@ -102,7 +118,7 @@ def replay(run: str, begin: str | None, runs_at: str, config: Path | None, allow
     async def go() -> Any:
         engine = await asyncio.to_thread(_engine, config)
         try:
-            async with Host(engine, runs=runs) as host:
+            async with Runtime(engine, runs=runs) as host:
                 found = await pipeline.replay(run, host=host, begin=begin)
                 await found.settled()
                 return found
@@ -114,7 +130,9 @@ def replay(run: str, begin: str | None, runs_at: str, config: Path | None, allow
     if as_json:
         click.echo(json.dumps(found.as_dict(), indent=2, ensure_ascii=False))
     else:
-        click.echo(found.output if isinstance(found.output, str) else json.dumps(found.output, indent=2, ensure_ascii=False))
+        click.echo(
+            found.output if isinstance(found.output, str) else json.dumps(found.output, indent=2, ensure_ascii=False)
+        )
         kept = sum(step.status == "kept" for step in found.steps)
         click.echo(click.style(f"run {found.id}: {kept} steps as they were, {found.calls} calls", dim=True), err=True)
 
@@ -132,7 +150,9 @@ def delete(run: str, runs_at: str) -> None:
 
 
 @command.command("prune")
-@click.option("--days", type=click.FloatRange(0), default=30.0, show_default=True, help="Runs that ended longer ago are deleted.")
+@click.option(
+    "--days", type=click.FloatRange(0), default=30.0, show_default=True, help="Runs that ended longer ago are deleted."
+)
 @database_option
 @reports_errors
 def prune(days: float, runs_at: str) -> None:

@@ -18,8 +18,10 @@ from orchestrator.cli.options import as_json, config_option, memory_config, repo
 @as_json
 @reports_errors
 def command(damaged: Path, into: Path, config: Path | None, as_json: bool) -> None:
-    """Copy every readable record of the memory file DAMAGED to a new one. DAMAGED is only read; records get new ids. Encoder and key are those
-    of the configuration."""
+    """Copy every readable record of the memory file DAMAGED to a new one.
+
+    DAMAGED is only read; records get new ids. Encoder and key are those of the configuration.
+    """
     from orchestrator.fleet.memory import cipher_of, encoder_of
     from orchestrator.memory.salvage import salvage
 
@@ -28,4 +30,6 @@ def command(damaged: Path, into: Path, config: Path | None, as_json: bool) -> No
     if as_json:
         click.echo(json.dumps({**asdict(found), "into": str(into)}))
     else:
-        click.echo(f"{found.records} records saved to {into}; {found.unreadable} could not be read, or had been deleted before")
+        click.echo(
+            f"{found.records} records saved to {into}; {found.unreadable} could not be read, or had been deleted before"
+        )

@@ -23,11 +23,16 @@ from orchestrator.cli.pipelines import configured
 @config_option
 @reports_errors
 def command(to_stdout: bool, folder: Path, config: Path | None) -> None:
-    """Write the JSON Schema of pipeline files. An editor with YAML's language server completes and checks files that begin with the line printed."""
+    """Write the JSON Schema of pipeline files.
+
+    An editor with YAML's language server completes and checks files that begin with the line printed.
+    """
     from orchestrator.pipeline.analysis.json_schema import NAME, pipeline_schema
 
     found = configured(config)
-    schema = json.dumps(pipeline_schema(list(found.models) if found is not None else None), indent=1, ensure_ascii=False)
+    schema = json.dumps(
+        pipeline_schema(list(found.models) if found is not None else None), indent=1, ensure_ascii=False
+    )
     if to_stdout:
         click.echo(schema)
         return

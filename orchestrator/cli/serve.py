@@ -14,8 +14,12 @@ from orchestrator.cli.options import config_option, reports_errors
 @config_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", type=click.IntRange(0, 65_535), default=8090, show_default=True)
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that share the port.")
-@click.option("--database", help="Where keys, budgets and records are: a file, or postgresql://... [default: gateway.database].")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes that share the port."
+)
+@click.option(
+    "--database", help="Where keys, budgets and records are: a file, or postgresql://... [default: gateway.database]."
+)
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificate for HTTPS.")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its private key.")
 @click.option("--behind-proxy", is_flag=True, help="A proxy in front of this address speaks HTTPS to the clients.")
@@ -36,7 +40,8 @@ def command(
 ) -> None:
     """Serve the fleet to OpenAI's and Anthropic's clients, with keys, budgets and limits.
 
-    At the first start, an admin key and a first key are made and shown once. Later keys: orchestrator keys add, or /v1/admin/keys.
+    At the first start, an admin key and a first key are made and shown once. Later keys: orchestrator keys add, or
+    /v1/admin/keys.
     """
     from orchestrator.gateway.serve import Address, prepared, run
 
@@ -46,7 +51,9 @@ def command(
         click.echo(json.dumps(served.as_dict()))
     elif check:
         click.echo(
-            f"all is well: {served.url} can be served (using {served.using}; keys and budgets in {served.as_dict()['database']})", err=True
+            f"all is well: {served.url} can be served (using {served.using}; keys and budgets in "
+            f"{served.as_dict()['database']})",
+            err=True,
         )
     else:
         _show(served.as_dict())
@@ -55,14 +62,18 @@ def command(
 
 
 def _show(served: dict[str, object]) -> None:
-    click.echo(f"orchestrator serves {served['url']} (using {served['using']}; keys and budgets in {served['database']})", err=True)
+    click.echo(
+        f"orchestrator serves {served['url']} (using {served['using']}; keys and budgets in {served['database']})",
+        err=True,
+    )
     for name in ("admin_key", "first_key"):
         if served[name]:
             told = "manages organisations, teams and keys" if name == "admin_key" else "asks models"
             click.echo(f"  {name.replace('_', ' ')}: {served[name]}\n    {told}; shown only now", err=True)
     if served["first_key"]:
         click.echo(
-            f"  try: curl {served['url']}/chat/completions -H 'authorization: Bearer {served['first_key']}' -H 'content-type: application/json' \\\n"
+            f"  try: curl {served['url']}/chat/completions -H 'authorization: Bearer {served['first_key']}' -H "
+            "'content-type: application/json' \\\n"
             '         -d \'{"model": "auto", "messages": [{"role": "user", "content": "What is 17 * 23?"}]}\'',
             err=True,
         )

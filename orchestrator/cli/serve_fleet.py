@@ -28,10 +28,18 @@ from orchestrator.providers.addresses import is_loopback
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of the generated problems.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on (loopback only).")
 @click.option("--port", type=click.IntRange(0, 65_535), default=8089, show_default=True)
-@click.option("--time-scale", type=click.FloatRange(min=0), default=1.0, show_default=True, help="Multiplies every simulated latency.")
+@click.option(
+    "--time-scale",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="Multiplies every simulated latency.",
+)
 @as_json
 @reports_errors
-def command(recorded: Path | None, task: str, problems: int, seed: int, host: str, port: int, time_scale: float, as_json: bool) -> None:
+def command(
+    recorded: Path | None, task: str, problems: int, seed: int, host: str, port: int, time_scale: float, as_json: bool
+) -> None:
     """Serve models for tests and experiments: POST /v1/chat/completions (JSON and SSE), GET /v1/models.
 
     Simulated models are simulations: every answer says so, in its text, in the JSON and in a header.
@@ -40,7 +48,9 @@ def command(recorded: Path | None, task: str, problems: int, seed: int, host: st
     from orchestrator.errors import ConfigError
 
     if not is_loopback(host):
-        raise ConfigError(f"{host} is not a loopback address", remedy="This server has no authentication: use 127.0.0.1 or ::1")
+        raise ConfigError(
+            f"{host} is not a loopback address", remedy="This server has no authentication: use 127.0.0.1 or ::1"
+        )
     models: list[ServedModel]
     if recorded is not None:
         from orchestrator.backends.testing.recorded import load_recorded

@@ -23,7 +23,10 @@ messages = Console(stderr=True, highlight=False)
 
 
 class Progress:
-    """One live line on a terminal (routed -> drafting -> verifying -> answered); on anything else, only the first line."""
+    """One live line on a terminal (routed -> drafting -> verifying -> answered).
+
+    On anything else, only the first line.
+    """
 
     def __init__(self, title: str) -> None:
         self._title = title
@@ -36,7 +39,9 @@ class Progress:
             self._status.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._status is not None:
             self._status.stop()
 
@@ -64,7 +69,7 @@ def describe(event: Event) -> str:
         case "abstained" | "failed" | "unaffordable":
             return f"{detail['model']} {event.kind}: {detail['reason']}"
         case "answered":
-            return f"answered by {detail['model']}, P(right) {detail['confidence']:.2f}"
+            return f"answered by {detail['model']}, P(correct) {detail['confidence']:.2f}"
     return event.kind
 
 
@@ -73,11 +78,17 @@ def show_answer(answer: Answer, *, explain: bool = False, answer_id: str = "") -
         console.print("[black on yellow] SIMULATION [/] this answer comes from a simulated model")
     if answer.abstained:
         console.print(
-            f"[yellow]no answer[/]: the best one is right with P {answer.confidence:.2f}, less than asked for ({escape(answer.stopped)})"
+            f"[yellow]no answer[/]: the best one is right with P {answer.confidence:.2f}, less than asked for "
+            f"({escape(answer.stopped)})"
         )
     else:
         console.print(escape(answer.text))
-    parts = [answer.model, f"P(right) {answer.confidence:.2f}", money(answer.cost_usd), f"{answer.latency_s * 1000:.0f} ms"]
+    parts = [
+        answer.model,
+        f"P(correct) {answer.confidence:.2f}",
+        money(answer.cost_usd),
+        f"{answer.latency_s * 1000:.0f} ms",
+    ]
     if answer.partial:
         parts.append(f"partial: {answer.stopped}")
     messages.print(f"[dim]{escape(' · '.join(parts))}[/dim]")
@@ -88,25 +99,36 @@ def show_answer(answer: Answer, *, explain: bool = False, answer_id: str = "") -
     if answer.route is not None:
         show_route(answer.route)
     for item in answer.recalled[:5]:
-        console.print(f"  [cyan]{escape('[' + item.record.citation + ']')}[/] {escape(item.record.text[:120])} [dim]({item.reason})[/dim]")
+        console.print(
+            f"  [cyan]{escape('[' + item.record.citation + ']')}[/] {escape(item.record.text[:120])} "
+            f"[dim]({item.reason})[/dim]"
+        )
     for candidate in answer.candidates:
         verdicts = (
-            ", ".join(f"{v.verifier} {'passed' if v.passed else 'failed'}" for v in candidate.verdicts if not v.abstained) or "no verdicts"
+            ", ".join(
+                f"{v.verifier} {'passed' if v.passed else 'failed'}" for v in candidate.verdicts if not v.abstained
+            )
+            or "no verdicts"
         )
-        console.print(f"  [magenta]{escape(candidate.model)}[/]: {escape(candidate.text[:120])} [dim]({verdicts})[/dim]")
+        console.print(
+            f"  [magenta]{escape(candidate.model)}[/]: {escape(candidate.text[:120])} [dim]({verdicts})[/dim]"
+        )
     console.print(f"  stopped: {escape(answer.stopped)}")
     if answer.receipt is not None:
         receipt = answer.receipt
         console.print(
-            f"  receipt: {receipt.calls} calls, {money(receipt.cost_usd)}; one call of {receipt.reference}: {money(receipt.reference_cost_usd)}"
+            f"  receipt: {receipt.calls} calls, {money(receipt.cost_usd)}; one call of {receipt.reference}: "
+            f"{money(receipt.reference_cost_usd)}"
         )
 
 
 def show_route(route: Route) -> None:
     table = Table(title=escape(route.reason), title_justify="left", title_style="bold")
-    for column in ("model", "P(right)", "expected cost", "expected time", "decision"):
+    for column in ("model", "P(correct)", "expected cost", "expected time", "decision"):
         table.add_column(column, justify="left" if column in ("model", "decision") else "right")
-    for option in sorted(route.options, key=lambda o: (o.model != route.chosen, o.cost_usd if o.cost_usd is not None else 1e9)):
+    for option in sorted(
+        route.options, key=lambda o: (o.model != route.chosen, o.cost_usd if o.cost_usd is not None else 1e9)
+    ):
         decision = "chosen" if option.model == route.chosen else option.rejected
         style = "green" if option.model == route.chosen else ""
         row = (option.model, f"{option.p_success:.2f}", money(option.cost_usd), f"{option.latency_s:.2f} s", decision)

@@ -17,15 +17,30 @@ if TYPE_CHECKING:
 
 @click.command("summarize")
 @click.option("--session", help="Only this session of the scope.")
-@click.option("--tokens", type=click.IntRange(min=0), default=300, show_default=True, help="Token budget of the summary.")
 @click.option(
-    "-m", "--model", "models", multiple=True, help="Let the cheapest adequate of these write it [default: sentences of the records]."
+    "--tokens", type=click.IntRange(min=0), default=300, show_default=True, help="Token budget of the summary."
+)
+@click.option(
+    "-m",
+    "--model",
+    "models",
+    multiple=True,
+    help="Let the cheapest adequate of these write it [default: sentences of the records].",
 )
 @engine_options
 def command(
-    session: str | None, tokens: int, models: tuple[str, ...], scope: str, memory_path: Path | None, config: Path | None, as_json: bool
+    session: str | None,
+    tokens: int,
+    models: tuple[str, ...],
+    scope: str,
+    memory_path: Path | None,
+    config: Path | None,
+    as_json: bool,
 ) -> None:
-    """Sum up a scope, or one session of it, with citations. What a model writes is kept as far as the records that it cites support it."""
+    """Sum up a scope, or one session of it, with citations.
+
+    What a model writes is kept as far as the records that it cites support it.
+    """
 
     async def job(orchestrator: Orchestrator) -> None:
         summary = await orchestrator.summarize(scope, session=session, token_budget=tokens, models=models or None)

@@ -7,7 +7,14 @@ from typing import Any
 
 import click
 
-from orchestrator.cli.accounts import account_options, accounts_database, existing_accounts, limit_options, limits_of, spending
+from orchestrator.cli.accounts import (
+    account_options,
+    accounts_database,
+    existing_accounts,
+    limit_options,
+    limits_of,
+    spending,
+)
 from orchestrator.cli.options import as_json, reports_errors
 from orchestrator.cli.orgs import show, show_all
 

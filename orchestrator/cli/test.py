@@ -1,4 +1,7 @@
-"""`orchestrator test`: runs the tests that stand in a pipeline's file, on stand-ins for models. Exit code 1 if one fails."""
+"""`orchestrator test`: runs the tests that stand in a pipeline's file, on stand-ins for models.
+
+Exit code 1 if one fails.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,15 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.options import reports_errors
-from orchestrator.cli.pipelines import config_option, configured, loaded, profiles_of, python_option, watch_option, watching
+from orchestrator.cli.pipelines import (
+    config_option,
+    configured,
+    loaded,
+    profiles_of,
+    python_option,
+    watch_option,
+    watching,
+)
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
@@ -25,7 +36,9 @@ if TYPE_CHECKING:
 @watch_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @reports_errors
-def command(files: tuple[Path, ...], pattern: str, config: Path | None, allow_python: bool, watch: bool, as_json: bool) -> None:
+def command(
+    files: tuple[Path, ...], pattern: str, config: Path | None, allow_python: bool, watch: bool, as_json: bool
+) -> None:
     """Run the tests in FILES. Models and tools are played by stand-ins unless a test says `fleet: configured`."""
 
     def once() -> list[Path]:
@@ -33,7 +46,11 @@ def command(files: tuple[Path, ...], pattern: str, config: Path | None, allow_py
         results = {str(file): _tested(file, pattern, config, allow_python, read) for file in files}
         if as_json:
             click.echo(
-                json.dumps({file: [each.as_dict() for each in found] for file, found in results.items()}, indent=2, ensure_ascii=False)
+                json.dumps(
+                    {file: [each.as_dict() for each in found] for file, found in results.items()},
+                    indent=2,
+                    ensure_ascii=False,
+                )
             )
         else:
             _show(results)

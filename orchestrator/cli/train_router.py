@@ -28,7 +28,9 @@ HELD_OUT = 5  # one query in five is left out for the report
     help="Folder for the router.",
 )
 @click.option(
-    "--report", type=click.Path(dir_okay=False, path_type=Path), help="Also write an HTML report with reliability and deferral curves."
+    "--report",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Also write an HTML report with reliability and deferral curves.",
 )
 @click.option(
     "--encoder",
@@ -36,17 +38,23 @@ HELD_OUT = 5  # one query in five is left out for the report
     type=click.Choice(["static", "minilm", "none"]),
     default="static",
     show_default=True,
-    help="Embedding beside words and surface features: the shipped one; all-MiniLM-L6-v2 (extra embeddings, milliseconds a query); or none.",
+    help="Embedding beside words and surface features: the shipped one; all-MiniLM-L6-v2 (extra embeddings, "
+    "milliseconds a query); or none.",
 )
 @click.option("--seed", type=int, default=0, show_default=True)
 @as_json
 @reports_errors
-def command(logs: tuple[Path, ...], out: Path, report: Path | None, encoder_name: str, seed: int, as_json: bool) -> None:
-    """Train a router from LOGS: graded answers of your models to your queries (.jsonl, .csv, .parquet,
-    .json, or a decision log .db; see docs/router.md).
+def command(
+    logs: tuple[Path, ...], out: Path, report: Path | None, encoder_name: str, seed: int, as_json: bool
+) -> None:
+    """Train a router from LOGS.
 
-    A few hundred queries are enough. No key, no GPU, no download. The figures are from a fifth of the queries that a first training left out; the
-    router that is saved is trained on all. Use it with `router: FOLDER` in orchestrator.yaml.
+    Graded answers of your models to your queries (.jsonl, .csv, .parquet, .json, or a decision log .db; see
+    docs/router.md).
+
+    A few hundred queries are enough. No key, no GPU, no download. The figures are from a fifth of the queries that a
+    first training left out; the router that is saved is trained on all. Use it with `router: FOLDER` in
+    orchestrator.yaml.
     """
     from orchestrator.errors import ConfigError
     from orchestrator.router.learning.report import html_report, judge
@@ -62,28 +70,42 @@ def command(logs: tuple[Path, ...], out: Path, report: Path | None, encoder_name
     queries = list(dict.fromkeys(outcome.query for outcome in outcomes))
     left_out = set(queries[seed % HELD_OUT :: HELD_OUT]) if len(queries) >= 2 * HELD_OUT else set()
     tested = [outcome for outcome in outcomes if outcome.query in left_out]
-    trial = train([o for o in outcomes if o.query not in left_out], encoder=encoder, unlabelled=unlabelled, seed=seed) if left_out else None
+    trial = (
+        train([o for o in outcomes if o.query not in left_out], encoder=encoder, unlabelled=unlabelled, seed=seed)
+        if left_out
+        else None
+    )
     judged = judge(trial, tested) if trial else []
     if report is not None:
         if trial is None or not judged:
             raise ConfigError(
-                f"{len(queries)} queries are too few for a report", remedy="Leave out --report, or give at least 50 graded queries"
+                f"{len(queries)} queries are too few for a report",
+                remedy="Leave out --report, or give at least 50 graded queries",
             )
         report.parent.mkdir(parents=True, exist_ok=True)
-        report.write_text(html_report(trial, tested, title=f"Router trained on {len(queries) - len(left_out)} queries"), encoding="utf-8")
+        report.write_text(
+            html_report(trial, tested, title=f"Router trained on {len(queries) - len(left_out)} queries"),
+            encoding="utf-8",
+        )
     train(outcomes, encoder=encoder, unlabelled=unlabelled, seed=seed).save(out)
     rows = [
-        {"model": j.model, "left_out": len(j.observed), "right": round(float(j.observed.mean()), 4), "log_loss": round(j.log_loss, 4),
+        {"model": j.model, "left_out": len(j.observed), "right": round(float(j.observed.mean()), 4),
+        "log_loss": round(j.log_loss, 4),
          "calibration_error": round(j.calibration_error, 4)}
         for j in judged
     ]  # fmt: skip
     if as_json:
-        click.echo(json.dumps({"saved": str(out), "queries": len(queries), "outcomes": len(outcomes), "held_out": rows}, indent=2))
+        click.echo(
+            json.dumps(
+                {"saved": str(out), "queries": len(queries), "outcomes": len(outcomes), "held_out": rows}, indent=2
+            )
+        )
         return
     click.echo(f"{len(outcomes)} outcomes of {len({o.model for o in outcomes})} models on {len(queries)} queries")
     for row in rows:
         click.echo(
-            f"  {row['model']:32} right {row['right']:.3f}  log-loss {row['log_loss']:.3f}  calibration error {row['calibration_error']:.3f}"
+            f"  {row['model']:32} right {row['right']:.3f}  log-loss {row['log_loss']:.3f}  calibration error "
+            f"{row['calibration_error']:.3f}"
         )
     click.echo(f"saved to {out}" + (f", report {report}" if report else ""))
 

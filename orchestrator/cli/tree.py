@@ -1,4 +1,7 @@
-"""A run as a tree of its steps, drawn as it goes on; where there is no terminal, a line for each step that has ended."""
+"""A run as a tree of its steps, drawn as it goes on.
+
+Where there is no terminal, a line for each step that has ended.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`orchestrator.yaml`: which models, what memory, what limits. Every mistake is reported in one pass, with file:line:column and a suggestion."""
+"""`orchestrator.yaml`: which models, what memory, what limits.
+
+Every mistake is reported in one pass, with file:line:column and a suggestion.
+"""
 
 from __future__ import annotations
 
@@ -23,12 +26,17 @@ ENCODER_NAMES = ("static", "minilm", "endpoint")
 PROVIDERS = ("calculator", "extractive", "simulated", "recorded", *_HOSTED)
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 COMMAND_S = 30.0
-MOST_NAMED = 6  # of the names that a mistake might have meant
-MOST_CHOICES = 12  # of the values of one field
+MAX_NAMED = 6  # of the names that a mistake might have meant
+MAX_CHOICES = 12  # of the values of one field
 _HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,128}")
-_OUR_HEADERS = frozenset({"host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding"})
+_OUR_HEADERS = frozenset(
+    {"host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding"}
+)
 _COUNTED_FIELDS = frozenset(
-    "model messages input contents prompt stream n candidatecount bestof maxtokens maxcompletiontokens maxoutputtokens".split()
+    (
+        "model messages input contents prompt stream n candidatecount bestof maxtokens maxcompletiontokens "
+        "maxoutputtokens"
+    ).split()
 )
 Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
 
@@ -40,7 +48,9 @@ class _Strict(BaseModel):
 def _sendable_headers(headers: dict[str, str]) -> dict[str, str]:
     for name, value in headers.items():
         if not _HEADER_NAME.fullmatch(name) or not value.isprintable() or not value.isascii():
-            raise ValueError(f"{name!r} is no header that can be sent: names are letters, digits and -, values printable ASCII")
+            raise ValueError(
+                f"{name!r} is no header that can be sent: names are letters, digits and -, values printable ASCII"
+            )
         if name.lower() in _OUR_HEADERS:
             raise ValueError(f"the header {name!r} is set for each call anew and cannot be stated")
     return {name.lower(): value for name, value in headers.items()}
@@ -50,7 +60,8 @@ def _harmless_body(body: dict[str, Any]) -> dict[str, Any]:
     for name, value in body.items():
         if name.lower().replace("_", "") in _COUNTED_FIELDS:
             raise ValueError(
-                f"{name!r} cannot be stated in extra_body: what a call may cost is reckoned from it. Use max_tokens of the request, or "
+                f"{name!r} cannot be stated in extra_body: what a call may cost is reckoned from it. Use max_tokens of "
+                "the request, or "
                 "max_output_tokens of the model"
                 if "token" in name.lower()
                 else f"{name!r} cannot be stated in extra_body: it is set for each call anew"
@@ -77,7 +88,7 @@ def _known_encoder(name: str) -> str:
 def _known(what: str, name: str, ours: Sequence[str], group: str) -> str:
     """A name of ours, or one that another package registers. Raises `ValueError` with a suggestion."""
     if name not in ours and name not in (others := plugin_names(group)):
-        raise ValueError(f"unknown {what} {name!r}{_suggest(name, [*ours, *others], most=MOST_CHOICES)}")
+        raise ValueError(f"unknown {what} {name!r}{_suggest(name, [*ours, *others], most=MAX_CHOICES)}")
     return name
 
 
@@ -85,7 +96,10 @@ Address = Annotated[str, AfterValidator(_web_address)]
 
 
 class TlsConfig(_Strict):
-    """Certificates: `ca` is a file of those that are trusted instead of the usual ones, `cert` and `key` are files of the client's own."""
+    """Certificates.
+
+    `ca` is a file of those that are trusted instead of the usual ones, `cert` and `key` are files of the client's own.
+    """
 
     ca: str | None = None
     cert: str | None = None
@@ -104,7 +118,10 @@ class ModelConfig(_Strict):
     """One model of the fleet."""
 
     provider: Annotated[str, AfterValidator(_known_provider)]
-    """Whose API; `compatible` is any OpenAI-compatible server at `base_url`. `orchestrator doctor --providers` lists them."""
+    """Whose API; `compatible` is any OpenAI-compatible server at `base_url`.
+
+    `orchestrator doctor --providers` lists them.
+    """
     model: str | None = None
     """The provider's own name for the model."""
     base_url: Address | None = None
@@ -112,7 +129,10 @@ class ModelConfig(_Strict):
     replicas: list[ReplicaConfig] = []
     """Several servers of this model: calls go to the one that holds their prefix. Instead of `base_url`."""
     key: str | None = None
-    """`env:NAME`, `file:PATH` or `command:PROGRAM ARGUMENTS`; never the key itself. Default: the provider's usual environment variable."""
+    """`env:NAME`, `file:PATH` or `command:PROGRAM ARGUMENTS`; never the key itself.
+
+    Default: the provider's usual environment variable.
+    """
     input_usd_per_mtok: Price | None = None
     output_usd_per_mtok: Price | None = None
     cached_usd_per_mtok: Price | None = None
@@ -122,9 +142,15 @@ class ModelConfig(_Strict):
     audio_input_usd_per_mtok: Price | None = None
     audio_output_usd_per_mtok: Price | None = None
     cache: Literal["auto", "off", "5m", "1h"] = "auto"
-    """When a prefix is marked to be kept by the provider: where that is expected to pay, never, or always for so long."""
+    """When a prefix is marked to be kept by the provider.
+
+    Where that is expected to pay, never, or always for so long.
+    """
     hedge: bool = False
-    """Make a call again that takes longer than 95 % of those before it, and take the answer that comes first. Its worst case is reserved twice."""
+    """Make a call again that takes longer than 95 % of those before it, and take the answer that comes first.
+
+    Its worst case is reserved twice.
+    """
     context_tokens: Annotated[int, Field(gt=0)] | None = None
     """Default: as the price list has it, else 128,000."""
     effective_context_tokens: Annotated[int, Field(gt=0)] | None = None
@@ -150,7 +176,10 @@ class ModelConfig(_Strict):
     headers: Annotated[dict[str, str], AfterValidator(_sendable_headers)] = {}
     """Sent with every call. A value may be a reference, as `key`."""
     proxy: str | None = None
-    """`http://host:port` or `socks5://host:port`, or `none`: that of the environment is not used. Default: `HTTPS_PROXY` and its kin."""
+    """`http://host:port` or `socks5://host:port`, or `none`: that of the environment is not used.
+
+    Default: `HTTPS_PROXY` and its kin.
+    """
     tls: TlsConfig | None = None
     http2: bool = False
     extra_body: Annotated[dict[str, Any], AfterValidator(_harmless_body)] = {}
@@ -165,7 +194,10 @@ class MemoryConfig(_Strict):
     path: str = ".orchestrator/memory.db"
     token_budget: Annotated[int, Field(ge=0)] = 800
     encoder: Annotated[str, AfterValidator(_known_encoder)] = "static"
-    """`static` ships with the package; `minilm` needs the extra `embeddings`; `endpoint` is any server with OpenAI's /embeddings."""
+    """`static` ships with the package; `minilm` needs the extra `embeddings`.
+
+    `endpoint` is any server with OpenAI's /embeddings.
+    """
     base_url: Address | None = None
     model: str | None = None
     key: str | None = None
@@ -173,7 +205,8 @@ class MemoryConfig(_Strict):
     encryption_key: str | None = None
     """`env:NAME` or `file:PATH` of 32 random bytes in base64: the file is sealed with them (extra `encryption`)."""
     reranker: str | None = None
-    """Folder of a sentence-transformers CrossEncoder that looks again at the best fifty records (extra `embeddings`)."""
+    """Folder of a sentence-transformers CrossEncoder that looks again at the best fifty records (extra `embeddings`).
+    """
 
 
 class BudgetConfig(_Strict):
@@ -186,18 +219,27 @@ class BudgetConfig(_Strict):
 
 
 class PromiseConfig(_Strict):
-    """A quality that is guaranteed: lose at most `max_loss` against the model `vs`. Needs a certificate: `orchestrator certify`."""
+    """A quality that is guaranteed: lose at most `max_loss` against the model `vs`.
+
+    Needs a certificate: `orchestrator certify`.
+    """
 
     max_loss: Share
     confidence: Share = 0.9
     vs: str
     kind: Literal["net", "gross"] = "net"
     covers: Literal["routing", "search"] = "routing"
-    """`routing`: one draft by the routed model. `search`: whatever the strategy ends with; certified from recorded answers."""
+    """`routing`: one draft by the routed model.
+
+    `search`: whatever the strategy ends with; certified from recorded answers.
+    """
 
 
 class OnlineConfig(_Strict):
-    """Learning from one's own traffic. Queries are kept in the file at `path`; answers are not, only what they are compared by."""
+    """Learning from one's own traffic.
+
+    Queries are kept in the file at `path`; answers are not, only what they are compared by.
+    """
 
     path: str = ".orchestrator/decisions.db"
     learn: bool = True
@@ -264,7 +306,10 @@ class ChecksConfig(_Strict):
     """`query`, or two letters (`de`). Needs the extra `language`."""
     judge: JudgeConfig | None = None
     arithmetic: CheckSettings = None
-    """These and the following take `true`, the first setting alone, or a mapping of settings: see docs/verification.md."""
+    """These and the following take `true`, the first setting alone, or a mapping of settings.
+
+    See docs/verification.md.
+    """
     choice: CheckSettings = None
     cites: CheckSettings = None
     json_: CheckSettings = Field(default=None, alias="json")
@@ -320,11 +365,16 @@ class CacheConfig(_Strict):
     """Answers that are given again. Never across tenants, scopes, models or settings of a request."""
 
     semantic: Annotated[float, Field(ge=0.8, le=1)] | None = None
-    """Also for questions with the same words, numbers and names that are this similar (cosine); `null`: only for equal ones."""
+    """Also for questions with the same words, numbers and names that are this similar (cosine); `null`.
+
+    Only for equal ones.
+    """
     seconds: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 3_600.0
     most_bytes: Annotated[int, Field(gt=0)] = 64_000_000
     pad_timing: bool = False
-    """Let a cached answer take as long as the first one did, so that nobody can tell by a clock what others of the scope have asked."""
+    """Let a cached answer take as long as the first one did, so that nobody can tell by a clock what others of the
+    scope have asked.
+    """
 
 
 class GatewayConfig(_Strict):
@@ -352,9 +402,13 @@ class GatewayConfig(_Strict):
     access_log: str | None = None
     """A file, or `-` for standard error: a line of JSON for each request, without its content."""
     cors: list[str] = []
-    """Origins whose pages may call the gateway (`https://app.example.com`), or `*`. A key in a page is known to whoever opens it."""
+    """Origins whose pages may call the gateway (`https://app.example.com`), or `*`.
+
+    A key in a page is known to whoever opens it.
+    """
     telemetry: Literal["1.41", "latest"] | None = None
-    """OpenTelemetry spans in these GenAI conventions, sent where OTEL_EXPORTER_OTLP_ENDPOINT says (extra `telemetry`)."""
+    """OpenTelemetry spans in these GenAI conventions, sent where OTEL_EXPORTER_OTLP_ENDPOINT says (extra `telemetry`).
+    """
 
 
 class Config(_Strict):
@@ -369,7 +423,7 @@ class Config(_Strict):
     online: OnlineConfig | None = None
     """Keep decisions, learn from feedback, explore, audit. Off unless named; `online: {}` takes the defaults."""
     quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | PromiseConfig = 0.85
-    """A target for P(right), or a promise."""
+    """A target for P(correct), or a promise."""
     profiles: str = ".orchestrator/profiles.json"
     """What `orchestrator probe` measured of models; it fills in what is not stated here."""
     calibration: str = ".orchestrator/calibration.json"
@@ -388,7 +442,10 @@ class Config(_Strict):
     pipelines: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")], str] = {}
     """Files of pipelines that the gateway serves, by the name behind `pipeline:`."""
     value_usd: Price = 0.05
-    """What a right answer is worth: another call is made if it raises P(right) by more than its price divided by this."""
+    """What a right answer is worth.
+
+    Another call is made if it raises P(correct) by more than its price divided by this.
+    """
     usd_per_second: Price = 0.0
     """What a second less to wait is worth."""
     strategy: Annotated[str, AfterValidator(_known_strategy)] = "adaptive"
@@ -401,11 +458,15 @@ def load_config(path: str | Path) -> Config:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file", remedy="Write one (see docs/configuration.md), or leave out --config") from None
+        raise ConfigError(
+            f"{path}: no such file", remedy="Write one (see docs/configuration.md), or leave out --config"
+        ) from None
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not UTF-8 text (byte {error.start})", remedy="Save it as UTF-8") from None
     except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}", remedy="Check the path and its permissions") from None
+        raise ConfigError(
+            f"{path}: cannot be read: {error.strerror}", remedy="Check the path and its permissions"
+        ) from None
     return parse_config(text, str(path))
 
 
@@ -417,11 +478,15 @@ def parse_config(text: str, name: str = "<config>") -> Config:
         return Config.model_validate(located.value)
     except ValidationError as error:
         problems = [_describe(located, problem) for problem in _relevant(error)]
-        raise ConfigError("\n".join(problems), remedy="" if len(problems) == 1 else f"{len(problems)} mistakes in all") from None
+        raise ConfigError(
+            "\n".join(problems), remedy="" if len(problems) == 1 else f"{len(problems)} mistakes in all"
+        ) from None
 
 
 def secret(reference: str | None, default_variable: str | None) -> str | None:
-    """The key behind `env:NAME`, `file:PATH` or `command:PROGRAM ARGUMENTS` (its output; no shell), or the provider's usual variable.
+    """The key behind `env:NAME`, `file:PATH` or `command:PROGRAM ARGUMENTS` (its output.
+
+    No shell), or the provider's usual variable.
 
     Raises `ConfigError` when it is named but cannot be had.
     """
@@ -440,12 +505,16 @@ def secret(reference: str | None, default_variable: str | None) -> str | None:
         try:
             return clean_key(Path(where).read_text(encoding="utf-8"), f"the key file {where}")
         except OSError as error:
-            raise ConfigError(f"the key file {where} cannot be read: {error.strerror}", remedy="Check the path") from None
+            raise ConfigError(
+                f"the key file {where} cannot be read: {error.strerror}", remedy="Check the path"
+            ) from None
         except UnicodeDecodeError:
             raise ConfigError(f"the key file {where} is not UTF-8 text", remedy="Save the key as plain text") from None
     if kind == "command" and where.strip():
         return clean_key(_printed_by(where), f"what the key command {where!r} printed")
-    raise ConfigError("a key must be a reference, never the key itself", remedy="Write key: env:NAME, file:PATH or command:PROGRAM")
+    raise ConfigError(
+        "a key must be a reference, never the key itself", remedy="Write key: env:NAME, file:PATH or command:PROGRAM"
+    )
 
 
 def _printed_by(command: str) -> str:
@@ -455,14 +524,21 @@ def _printed_by(command: str) -> str:
     try:
         done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=COMMAND_S, check=False)
     except (OSError, ValueError, subprocess.TimeoutExpired) as error:
-        raise ConfigError(f"the key command {command!r} cannot be run: {type(error).__name__}", remedy="Run it by hand first") from None
+        raise ConfigError(
+            f"the key command {command!r} cannot be run: {type(error).__name__}", remedy="Run it by hand first"
+        ) from None
     if done.returncode or not done.stdout.strip():
-        raise ConfigError(f"the key command {command!r} gave no key (exit code {done.returncode})", remedy="Run it by hand first")
+        raise ConfigError(
+            f"the key command {command!r} gave no key (exit code {done.returncode})", remedy="Run it by hand first"
+        )
     return done.stdout.strip()
 
 
 def _relevant(error: ValidationError) -> list[dict[str, Any]]:
-    """The problems of the alternative that the author meant: a mapping under `quality` is a promise, anything else a number."""
+    """The problems of the alternative that the author meant.
+
+    A mapping under `quality` is a promise, anything else a number.
+    """
     relevant = []
     for found in error.errors():
         problem: dict[str, Any] = dict(found)
@@ -486,15 +562,20 @@ def _describe(located: Located, problem: dict[str, Any]) -> str:
         return located.describe(path, f"unknown field {path[-1]!r}{_suggest(str(path[-1]), known)}", key=True)
     if kind == "missing":
         return located.describe(
-            path[:-1], f"the field {path[-1]!r} is missing" + (f" in {'.'.join(map(str, path[:-1]))}" if path[:-1] else "")
+            path[:-1],
+            f"the field {path[-1]!r} is missing" + (f" in {'.'.join(map(str, path[:-1]))}" if path[:-1] else ""),
         )
     if kind == "literal_error":
         choices = re.findall(r"'([^']*)'|(\d+)", str(context.get("expected", "")))
         known = [text or number for text, number in choices]
-        return located.describe(path, f"unknown {path[-1]} {problem['input']!r}{_suggest(str(problem['input']), known, most=MOST_CHOICES)}")
+        return located.describe(
+            path, f"unknown {path[-1]} {problem['input']!r}{_suggest(str(problem['input']), known, most=MAX_CHOICES)}"
+        )
     if kind == "value_error":  # raised by a check of our own, in words of our own
         return located.describe(path, str(context["error"]))
-    return located.describe(path, f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}, not {_short(problem['input'])}")
+    return located.describe(
+        path, f"{where}: {problem['msg'][:1].lower()}{problem['msg'][1:]}, not {_short(problem['input'])}"
+    )
 
 
 def _fields_at(path: tuple[Any, ...]) -> list[str]:
@@ -524,7 +605,7 @@ def _fields_at(path: tuple[Any, ...]) -> list[str]:
     return list(section[name].model_fields) if name in section else []
 
 
-def _suggest(word: str, known: list[str], most: int = MOST_NAMED) -> str:
+def _suggest(word: str, known: list[str], most: int = MAX_NAMED) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return f". Did you mean {close[0]!r}?"

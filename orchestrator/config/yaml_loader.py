@@ -1,6 +1,9 @@
-"""YAML 1.2 (core schema) with positions: every value knows its line and column, duplicate keys are errors, anchors are capped, `<<` merges.
+"""YAML 1.2 (core schema) with positions.
 
-Built on PyYAML's C parser. PyYAML's own loader follows YAML 1.1: it turns `no` into false and `012` into 10, and keeps the last of two keys.
+Every value knows its line and column, duplicate keys are errors, anchors are capped, `<<` merges.
+
+Built on PyYAML's C parser. PyYAML's own loader follows YAML 1.1: it turns `no` into false and `012` into 10, and keeps
+the last of two keys.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ MAX_BYTES = 10_000_000
 MAX_SHOWN = 120
 TOO_DEEP, FLATTER = f"nested deeper than {MAX_DEPTH} levels", "Keep the document flatter"
 _NESTING = re.compile(
-    r"""'[^']*'|"(?:\\.|[^"\\])*"|(?:^|\s)\#.*$|(?P<open>[\[{])|(?P<close>[\]}])|^ *(?P<dashes>(?:- +){2,})""", re.MULTILINE
+    r"""'[^']*'|"(?:\\.|[^"\\])*"|(?:^|\s)\#.*$|(?P<open>[\[{])|(?P<close>[\]}])|^ *(?P<dashes>(?:- +){2,})""",
+    re.MULTILINE,
 )
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
@@ -34,7 +38,10 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """A parsed document: plain values, and for each path in it the (line, column) of its value and of its key, counted from 1."""
+    """A parsed document.
+
+    Plain values, and for each path in it the (line, column) of its value and of its key, counted from 1.
+    """
 
     value: Any
     name: str
@@ -62,22 +69,33 @@ class Located:
 
 
 class YamlProblem(ConfigError):
-    """The document cannot be read; `place` is the (line, column) where, `problem` what it is. `is_size`: it is too large or too deep."""
+    """The document cannot be read; `place` is the (line, column) where, `problem` what it is.
 
-    def __init__(self, name: str, place: tuple[int, int] | None, problem: str, *, remedy: str, is_size: bool = False) -> None:
+    `is_size`: it is too large or too deep.
+    """
+
+    def __init__(
+        self, name: str, place: tuple[int, int] | None, problem: str, *, remedy: str, is_size: bool = False
+    ) -> None:
         super().__init__(f"{name}:{place[0]}:{place[1]}: {problem}" if place else f"{name}: {problem}", remedy=remedy)
         self.place, self.problem, self.is_size = place or (1, 1), problem, is_size
 
 
 def load_located(text: str, name: str = "<yaml>", *, may_repeat: bool = False, most_chars: int = MAX_BYTES) -> Located:
-    """Parses one YAML document. Raises `YamlProblem` (a `ConfigError`) with file:line:column on a syntax error or a document too large, and on a key
+    """Parses one YAML document.
+
+    Raises `YamlProblem` (a `ConfigError`) with file:line:column on a syntax error or a document too large, and on a key
     that stands a second time, unless `may_repeat`: then the first one counts, and `repeated` tells of the others.
     """
     import yaml
 
     if len(text) > most_chars:
         raise YamlProblem(
-            name, None, f"{len(text):,} characters are too many for a configuration", remedy=f"Keep it under {most_chars:,}", is_size=True
+            name,
+            None,
+            f"{len(text):,} characters are too many for a configuration",
+            remedy=f"Keep it under {most_chars:,}",
+            is_size=True,
         )
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
@@ -88,7 +106,9 @@ def load_located(text: str, name: str = "<yaml>", *, may_repeat: bool = False, m
             raise YamlProblem(name, None, f"not a YAML document: {error}", remedy="Check the file's encoding") from None
         mark = getattr(error, "problem_mark", None)
         where = (mark.line + 1, mark.column + 1) if mark else None
-        raise YamlProblem(name, where, str(getattr(error, "problem", None) or error), remedy="Mend the YAML syntax there") from None
+        raise YamlProblem(
+            name, where, str(getattr(error, "problem", None) or error), remedy="Mend the YAML syntax there"
+        ) from None
     builder = _Builder(name)
     value = builder.build(root, (), 0) if root is not None else None
     found = Located(value, name, tuple(text.splitlines()), builder.places, builder.key_places, tuple(builder.repeated))
@@ -96,15 +116,21 @@ def load_located(text: str, name: str = "<yaml>", *, may_repeat: bool = False, m
         path, place = found.repeated[0]
         first = found.key_places[path][0]
         raise YamlProblem(
-            name, place, f"the key {path[-1]!r} stands here a second time (first on line {first})", remedy="Remove or rename it"
+            name,
+            place,
+            f"the key {path[-1]!r} stands here a second time (first on line {first})",
+            remedy="Remove or rename it",
         )
     return found
 
 
 def _check_depth(text: str, name: str) -> None:
-    """Raises `YamlProblem` where a document that cannot be composed becomes deeper than `MAX_DEPTH`: by brackets, or by dashes on one line.
+    """Raises `YamlProblem` where a document that cannot be composed becomes deeper than `MAX_DEPTH`.
 
-    Parsers refuse depth, too, each with its own words and at its own place (PyYAML since 6.0.4), before they tell of what lies above it.
+    By brackets, or by dashes on one line.
+
+    Parsers refuse depth, too, each with its own words and at its own place (PyYAML since 6.0.4), before they tell of
+    what lies above it.
     """
     depth = 0
     for found in _NESTING.finditer(text):
@@ -132,7 +158,10 @@ class _Builder:
             self._fail(node, TOO_DEEP, remedy=FLATTER, is_size=True)
         if self._nodes > MAX_NODES:
             self._fail(
-                node, "the document grows too large (anchors that multiply?)", remedy=f"Keep it under {MAX_NODES:,} values", is_size=True
+                node,
+                "the document grows too large (anchors that multiply?)",
+                remedy=f"Keep it under {MAX_NODES:,} values",
+                is_size=True,
             )
         self.places[path] = _mark(node)
         if node.id == "scalar":

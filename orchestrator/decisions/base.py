@@ -1,7 +1,8 @@
 """Who decides: the contract, and the best way to ask a given model.
 
-A provider with an endpoint for decisions is asked there (`/systemone`, `/decisions`); any other chat model for the log-probabilities of the options'
-letters. A server that turns out not to have the endpoint, or a model that does not, is asked for log-probabilities from then on.
+A provider with an endpoint for decisions is asked there (`/systemone`, `/decisions`); any other chat model for the
+log-probabilities of the options' letters. A server that turns out not to have the endpoint, or a model that does not,
+is asked for log-probabilities from then on.
 """
 
 from __future__ import annotations
@@ -31,7 +32,9 @@ class DecisionBackend(Protocol):
         """(tokens read, tokens written) at most."""
         ...
 
-    async def decide(self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None) -> Decisions: ...
+    async def decide(
+        self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None
+    ) -> Decisions: ...
 
 
 class _WithFallback:
@@ -48,7 +51,9 @@ class _WithFallback:
     def worst_tokens(self, state: str, questions: Mapping[str, Question]) -> tuple[int, int]:
         return self._tokens.worst_tokens(state, questions)
 
-    async def decide(self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None) -> Decisions:
+    async def decide(
+        self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None
+    ) -> Decisions:
         if self._own is not None:
             try:
                 return await self._own.decide(state, questions, deadline_s=deadline_s)
@@ -71,7 +76,10 @@ def can_decide(backend: Backend) -> bool:
 def decider_for(backend: Backend) -> DecisionBackend:
     """How a model of the fleet decides. Raises `ConfigError` for one that gives no probabilities."""
     if not isinstance(backend, RemoteBackend) or not can_decide(backend):
-        raise ConfigError(f"{backend.profile.name} gives no probabilities", remedy="Choose a model whose provider gives log-probabilities")
+        raise ConfigError(
+            f"{backend.profile.name} gives no probabilities",
+            remedy="Choose a model whose provider gives log-probabilities",
+        )
     tokens = TokenDecisions(backend)
     if backend.provider.decisions == "/systemone":
         return _WithFallback(SystemOne(backend), tokens)

@@ -1,8 +1,8 @@
 """Stated probabilities, held against known answers before they are used.
 
-What a model states is a score, not a probability: its log-odds are scaled and shifted to what came of it (Platt 1999; for several options
-temperature scaling, Guo et al. 2017), with a prior that halves them, which is also what is done without any example. Such numbers say that they are
-not calibrated.
+What a model states is a score, not a probability: its log-odds are scaled and shifted to what came of it (Platt 1999;
+for several options temperature scaling, Guo et al. 2017), with a prior that halves them, which is also what is done
+without any example. Such numbers say that they are not calibrated.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ from orchestrator.router.calibration import Array, fit_logistic
 from orchestrator.storage.json_rows import load_rows, save_row, wrong_rows
 
 PRIOR_SCALE, PRIOR_SCALE_SD, PRIOR_SHIFT_SD = 0.5, 0.5, 1.0
-LEAST_EXAMPLES = 20
+MIN_EXAMPLES = 20
 MADE_BY = "orchestrator calibrate"
 TEMPERATURES = tuple(float(t) for t in np.geomspace(0.1, 3.0, 60))
 FLOOR = 1e-6
 
 
 @dataclass(frozen=True, slots=True)
-class Calibration:
-    """How one model's stated log-odds become believable: `scale` times them, plus `shift` (predicates only). `examples` is how many it rests on."""
+class ProbabilityCalibration:
+    """How one model's stated log-odds become believable: `scale` times them, plus `shift` (predicates only).
+
+    `examples` is how many it rests on.
+    """
 
     scale: float = PRIOR_SCALE
     shift: float = 0.0
@@ -39,7 +42,7 @@ class Calibration:
 
     def covers(self, kind: Kind) -> bool:
         """Whether it rests on enough examples for questions of this kind."""
-        return (self.examples if kind == "predicate" else self.choice_examples) >= LEAST_EXAMPLES
+        return (self.examples if kind == "predicate" else self.choice_examples) >= MIN_EXAMPLES
 
     def apply(self, stated: Decision) -> Decision:
         if stated.kind == "predicate":
@@ -54,7 +57,7 @@ class Calibration:
         )
 
 
-def fit_calibration(stated: Sequence[Decision], truths: Sequence[str]) -> Calibration:
+def fit_calibration(stated: Sequence[Decision], truths: Sequence[str]) -> ProbabilityCalibration:
     """From what was stated and the label that was right. Raises `ValueError` on a label that was no option."""
     for told, truth in zip(stated, truths, strict=True):
         if truth not in told.probabilities:
@@ -67,7 +70,7 @@ def fit_calibration(stated: Sequence[Decision], truths: Sequence[str]) -> Calibr
         y = np.array([float(truth == "yes") for _, truth in yes_no])
         prior_mean, prior_sd = np.array([PRIOR_SCALE, 0.0]), np.array([PRIOR_SCALE_SD, PRIOR_SHIFT_SD])
         scale, shift = (float(each) for each in fit_logistic(x, y, prior_mean=prior_mean, prior_sd=prior_sd))
-    return Calibration(max(scale, 0.0), shift, _choice_scale(others), len(yes_no), len(others))
+    return ProbabilityCalibration(max(scale, 0.0), shift, _choice_scale(others), len(yes_no), len(others))
 
 
 def _choice_scale(pairs: Sequence[tuple[Decision, str]]) -> float:
@@ -84,13 +87,13 @@ def _choice_scale(pairs: Sequence[tuple[Decision, str]]) -> float:
     return min((PRIOR_SCALE, *TEMPERATURES), key=loss)
 
 
-def calibrated(backend: DecisionBackend, calibration: Calibration | None = None) -> DecisionBackend:
+def calibrated(backend: DecisionBackend, calibration: ProbabilityCalibration | None = None) -> DecisionBackend:
     """The same decider, whose numbers are scaled to what came of earlier ones."""
-    return _Calibrated(backend, calibration or Calibration())
+    return _Calibrated(backend, calibration or ProbabilityCalibration())
 
 
 class _Calibrated:
-    def __init__(self, backend: DecisionBackend, calibration: Calibration) -> None:
+    def __init__(self, backend: DecisionBackend, calibration: ProbabilityCalibration) -> None:
         self._backend = backend
         self._calibration = calibration
 
@@ -101,20 +104,22 @@ class _Calibrated:
     def worst_tokens(self, state: str, questions: Mapping[str, Question]) -> tuple[int, int]:
         return self._backend.worst_tokens(state, questions)
 
-    async def decide(self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None) -> Decisions:
+    async def decide(
+        self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None
+    ) -> Decisions:
         found = await self._backend.decide(state, questions, deadline_s=deadline_s)
         return replace(found, answers={name: self._calibration.apply(stated) for name, stated in found.answers.items()})
 
 
-def load_calibrations(path: str | Path) -> dict[str, Calibration]:
+def load_calibrations(path: str | Path) -> dict[str, ProbabilityCalibration]:
     """By model; empty if there is no file. Raises `ConfigError` on one that cannot be read."""
     try:
-        return {model: Calibration(**row) for model, row in load_rows(path, made_by=MADE_BY).items()}
+        return {model: ProbabilityCalibration(**row) for model, row in load_rows(path, made_by=MADE_BY).items()}
     except TypeError as error:
         raise wrong_rows(path, error, made_by=MADE_BY) from None
 
 
-def save_calibration(path: str | Path, model: str, calibration: Calibration) -> None:
+def save_calibration(path: str | Path, model: str, calibration: ProbabilityCalibration) -> None:
     save_row(path, model, asdict(calibration), made_by=MADE_BY)
 
 

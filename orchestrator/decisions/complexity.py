@@ -1,7 +1,8 @@
 """The local classifier: what the router thinks of a query, as decisions that cost nothing.
 
-A `choice` among models of the fleet is "which is the cheapest that will do", among other levels (at most five) how hard the query is; so is a
-`score`. A `predicate` is whether the model that it names, else the cheapest, answers the query rightly.
+A `choice` among models of the fleet is "which is the cheapest that will do", among other levels (at most five) how hard
+the query is; so is a `score`. A `predicate` is whether the model that it names, else the cheapest, answers the query
+rightly.
 """
 
 from __future__ import annotations
@@ -32,13 +33,17 @@ class Complexity:
     def worst_tokens(self, state: str, questions: Mapping[str, Question]) -> tuple[int, int]:
         return estimate_tokens(state), 0
 
-    async def decide(self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None) -> Decisions:
+    async def decide(
+        self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None
+    ) -> Decisions:
         """Raises `InvalidQuery` on a choice among other things than models of the fleet or a few levels."""
         profiles = [backend.profile for backend in self._backends.values()]
         request = Request((Message("user", state),), state)
         known = {name: p for name, backend in self._backends.items() if (p := backend.estimate(request)) is not None}
         route = self._router.route(state, profiles, known=known)
-        cheapest_first = sorted(route.options, key=lambda option: math.inf if option.cost_usd is None else option.cost_usd)
+        cheapest_first = sorted(
+            route.options, key=lambda option: math.inf if option.cost_usd is None else option.cost_usd
+        )
         p_right = {option.model: option.p_success for option in cheapest_first}
         ease = self._router.explain(judged_text(state), profiles).ease
         answers = {name: _answer(name, question, p_right, ease) for name, question in questions.items()}

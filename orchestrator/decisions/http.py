@@ -22,7 +22,9 @@ from orchestrator.types import Usage
 TOKENS_EACH = 16  # around each question
 
 
-async def posted(backend: RemoteBackend, path: str, body: dict[str, Any], deadline_s: float | None) -> tuple[dict[str, Any], Usage | None]:
+async def posted(
+    backend: RemoteBackend, path: str, body: dict[str, Any], deadline_s: float | None
+) -> tuple[dict[str, Any], Usage | None]:
     """The answer, a JSON object. Raises `BackendError`."""
     upstream = backend.upstream
 
@@ -39,12 +41,17 @@ async def posted(backend: RemoteBackend, path: str, body: dict[str, Any], deadli
     except orjson.JSONDecodeError:
         payload = None
     if not isinstance(payload, dict) or "answers" not in payload:
-        raise BadResponse(f"{upstream.where}: the answer holds no decisions: {excerpt(content)}", remedy="Check the server")
+        raise BadResponse(
+            f"{upstream.where}: the answer holds no decisions: {excerpt(content)}", remedy="Check the server"
+        )
     return payload, usage_in(payload)
 
 
 class OverHttp:
-    """A model that is asked for decisions over HTTP; `reads_each` says that the state is read once for each question."""
+    """A model that is asked for decisions over HTTP.
+
+    `reads_each` says that the state is read once for each question.
+    """
 
     reads_each = True
 
@@ -66,5 +73,8 @@ class OverHttp:
         return Usage(self._read_tokens(state, questions, partial(estimate_tokens, family=family)), estimated=True)
 
     def _read_tokens(self, state: str, questions: Mapping[str, Question], count: Callable[[str], int]) -> int:
-        asked = "\n".join(f"{q.ask}\n" + "\n".join(f"{name}: {told} - " for name, told in q.options.items()) for q in questions.values())
+        asked = "\n".join(
+            f"{q.ask}\n" + "\n".join(f"{name}: {told} - " for name, told in q.options.items())
+            for q in questions.values()
+        )
         return (len(questions) if self.reads_each else 1) * count(state) + count(asked)

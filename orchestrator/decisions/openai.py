@@ -1,4 +1,7 @@
-"""POST {base_url}/decisions: OpenAI (openai 3.54, types.decision). All questions in one call; a question that is refused has no answer."""
+"""POST {base_url}/decisions: OpenAI (openai 3.54, types.decision).
+
+All questions in one call; a question that is refused has no answer.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,9 @@ PATH = "/decisions"
 class OpenAIDecisions(OverHttp):
     reads_each = False
 
-    async def decide(self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None) -> Decisions:
+    async def decide(
+        self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None
+    ) -> Decisions:
         body = {"input": state, "questions": [asked(name, question) for name, question in questions.items()]}
         payload, usage = await posted(self._backend, PATH, body, deadline_s)
         where, rows = self._backend.upstream.where, payload["answers"]
@@ -23,7 +28,9 @@ class OpenAIDecisions(OverHttp):
         try:
             for (name, question), row in zip(questions.items(), rows, strict=True):
                 if row["type"] == "refusal":
-                    raise BadResponse(f"{where}: it declined to answer {name!r}", remedy="Ask otherwise, or another model")
+                    raise BadResponse(
+                        f"{where}: it declined to answer {name!r}", remedy="Ask otherwise, or another model"
+                    )
                 answers[name] = answered(question, row)
         except (KeyError, TypeError, ValueError) as error:
             raise BadResponse(f"{where}: a decision cannot be read: {error}", remedy="Check the server") from None
@@ -34,9 +41,13 @@ def asked(name: str, question: Question) -> dict[str, Any]:
     """A question in this format."""
     found: dict[str, Any] = {"name": name, "type": question.kind, "instructions": question.ask}
     if question.kind == "choice":
-        found["choices"] = [{"value": label} | ({"description": about} if about else {}) for label, about in question.options.items()]
+        found["choices"] = [
+            {"value": label} | ({"description": about} if about else {}) for label, about in question.options.items()
+        ]
     elif question.kind == "score":
-        found["levels"] = [{"label": label} | ({"description": about} if about else {}) for label, about in question.options.items()]
+        found["levels"] = [
+            {"label": label} | ({"description": about} if about else {}) for label, about in question.options.items()
+        ]
     return found
 
 

@@ -11,13 +11,13 @@ from orchestrator.types import Usage
 
 Kind = Literal["predicate", "choice", "score"]
 PREDICATE = ("yes", "no")
-MOST_OPTIONS, MOST_LEVELS = 255, 10
+MAX_OPTIONS, MAX_LEVELS = 255, 10
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """`choice` is one of several `options` (with what each means, or ""), `score` one of levels from the lowest to the highest, `predicate` yes or
-    no.
+    """`choice` is one of several `options` (with what each means, or ""), `score` one of levels from the lowest to the
+    highest, `predicate` yes or no.
 
     Raises `InvalidQuery` on too few or too many options.
     """
@@ -29,9 +29,11 @@ class Question:
     def __post_init__(self) -> None:
         if self.kind == "predicate":
             return
-        most = MOST_LEVELS if self.kind == "score" else MOST_OPTIONS
+        most = MAX_LEVELS if self.kind == "score" else MAX_OPTIONS
         if not 2 <= len(self.options) <= most:
-            raise InvalidQuery(f"a {self.kind} needs 2 to {most} options, not {len(self.options)}", remedy="Name them in `options`")
+            raise InvalidQuery(
+                f"a {self.kind} needs 2 to {most} options, not {len(self.options)}", remedy="Name them in `options`"
+            )
 
     @property
     def labels(self) -> list[str]:
@@ -40,7 +42,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """P(each label), in the order of the question's labels; they add up to 1. `is_calibrated`: the numbers were held against known answers."""
+    """P(each label), in the order of the question's labels; they add up to 1.
+
+    `is_calibrated`: the numbers were held against known answers.
+    """
 
     kind: Kind
     probabilities: Mapping[str, float]
@@ -59,7 +64,9 @@ class Decision:
     @property
     def score(self) -> float:
         """The expected level, in [0, 1] from the lowest to the highest."""
-        return sum(level * p for level, p in enumerate(self.probabilities.values())) / max(len(self.probabilities) - 1, 1)
+        return sum(level * p for level, p in enumerate(self.probabilities.values())) / max(
+            len(self.probabilities) - 1, 1
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +84,9 @@ def decision(question: Question, weights: Mapping[str, float]) -> Decision:
     total = sum(found)
     if not 0.0 < total < float("inf"):
         raise ValueError("no option has any weight")
-    return Decision(question.kind, {label: weight / total for label, weight in zip(question.labels, found, strict=True)})
+    return Decision(
+        question.kind, {label: weight / total for label, weight in zip(question.labels, found, strict=True)}
+    )
 
 
 def yes_or_no(question: Question, p: float) -> Decision:

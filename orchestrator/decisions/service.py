@@ -1,4 +1,7 @@
-"""One decision under a budget: of the cheapest model that gives probabilities, or of the next one if it cannot be reached."""
+"""One decision under a budget.
+
+Of the cheapest model that gives probabilities, or of the next one if it cannot be reached.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from orchestrator.backends.base import Backend, is_available
 from orchestrator.backends.metering import Bill, metered
 from orchestrator.budget import Ledger
 from orchestrator.decisions.base import DecisionBackend, can_decide, decider_for
-from orchestrator.decisions.calibration import Calibration, calibrated
+from orchestrator.decisions.calibration import ProbabilityCalibration, calibrated
 from orchestrator.decisions.complexity import COMPLEXITY, Complexity
 from orchestrator.decisions.question import Decisions, Question
 from orchestrator.errors import BackendError, ConfigError
@@ -18,15 +21,16 @@ from orchestrator.trace import Trace
 
 
 class Deciders:
-    """Those models of a fleet that give probabilities, each with what is known of how far its numbers can be believed; `as_stated` leaves them as
-    they are, to find that out.
+    """Those models of a fleet that give probabilities, each with what is known of how far its numbers can be believed.
+
+    `as_stated` leaves them as they are, to find that out.
     """
 
     def __init__(
         self,
         router: Router,
         backends: Mapping[str, Backend],
-        calibrations: Mapping[str, Calibration] | None = None,
+        calibrations: Mapping[str, ProbabilityCalibration] | None = None,
         *,
         as_stated: bool = False,
     ) -> None:
@@ -34,14 +38,19 @@ class Deciders:
         self.calibrations = dict(calibrations or {})
         self._backends = {name: backend for name, backend in backends.items() if can_decide(backend)}
         plain = {name: decider_for(backend) for name, backend in self._backends.items()}
-        self._deciders = plain if as_stated else {name: calibrated(one, self.calibrations.get(name)) for name, one in plain.items()}
+        self._deciders = (
+            plain if as_stated else {name: calibrated(one, self.calibrations.get(name)) for name, one in plain.items()}
+        )
 
     @property
     def names(self) -> list[str]:
         return list(self._deciders)
 
     def of(self, model: str) -> DecisionBackend:
-        """`orchestrator/complexity` is the local classifier. Raises `ConfigError` on a model that gives no probabilities."""
+        """`orchestrator/complexity` is the local classifier.
+
+        Raises `ConfigError` on a model that gives no probabilities.
+        """
         if model == COMPLEXITY:
             return self.local
         if model not in self._deciders:
@@ -68,7 +77,8 @@ class Deciders:
         able = [self.of(name) for name in (self._deciders if models is None else models)]
         if not able:
             raise ConfigError(
-                "no model of this fleet gives probabilities", remedy="Add one whose provider gives log-probabilities or decisions"
+                "no model of this fleet gives probabilities",
+                remedy="Add one whose provider gives log-probabilities or decisions",
             )
         asked = [one for one in able if self._is_available(one.profile.name)] or able
         last: BackendError | None = None
@@ -91,7 +101,12 @@ def _price(decider: DecisionBackend, state: str, questions: Mapping[str, Questio
 
 
 async def _paid(
-    decider: DecisionBackend, state: str, questions: Mapping[str, Question], ledger: Ledger, trace: Trace, deadline_s: float | None
+    decider: DecisionBackend,
+    state: str,
+    questions: Mapping[str, Question],
+    ledger: Ledger,
+    trace: Trace,
+    deadline_s: float | None,
 ) -> Decisions:
     """Asks and settles: whatever happens, the reservation is closed exactly once."""
     profile = decider.profile

@@ -1,4 +1,7 @@
-"""POST {base_url}/systemone: SGLang, Ollama, llama.cpp, Hugging Face (transformers 5, cli/serving/systemone.py). All questions in one call."""
+"""POST {base_url}/systemone: SGLang, Ollama, llama.cpp, Hugging Face (transformers 5, cli/serving/systemone.py).
+
+All questions in one call.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ PATH = "/systemone"
 
 
 class SystemOne(OverHttp):
-    async def decide(self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None) -> Decisions:
+    async def decide(
+        self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None
+    ) -> Decisions:
         body = {"state": state, "questions": {name: asked(question) for name, question in questions.items()}}
         payload, usage = await posted(self._backend, PATH, body, deadline_s)
         try:
@@ -26,7 +31,10 @@ class SystemOne(OverHttp):
 
 def asked(question: Question) -> dict[str, Any]:
     """A question in this format."""
-    found: dict[str, Any] = {"type": "noul" if question.kind == "predicate" else question.kind, "instructions": question.ask}
+    found: dict[str, Any] = {
+        "type": "noul" if question.kind == "predicate" else question.kind,
+        "instructions": question.ask,
+    }
     if question.kind == "choice":
         found["criteria"] = {label: about or label for label, about in question.options.items()}
     elif question.kind == "score":

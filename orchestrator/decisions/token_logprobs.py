@@ -1,7 +1,7 @@
 """Decisions of any chat model that gives log-probabilities: the options get letters, and one token is asked for.
 
-Each question is a call; the prompts begin alike, so that a prefix cache reads the state once: the first question goes ahead, the others follow
-together.
+Each question is a call; the prompts begin alike, so that a prefix cache reads the state once: the first question goes
+ahead, the others follow together.
 """
 
 from __future__ import annotations
@@ -18,15 +18,19 @@ from orchestrator.errors import BackendRejected, InvalidQuery
 from orchestrator.tokens.estimate import estimate_tokens, family_of
 from orchestrator.types import Usage
 
-MOST_OPTIONS = 20  # so many log-probabilities do servers give for one token
+MAX_OPTIONS = 20  # so many log-probabilities do servers give for one token
 LETTERS = "ABCDEFGHIJKLMNOPQRST"
 
 
 class TokenDecisions(OverHttp):
-    async def decide(self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None) -> Decisions:
+    async def decide(
+        self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None
+    ) -> Decisions:
         for name, question in questions.items():
-            if len(question.labels) > MOST_OPTIONS:
-                raise InvalidQuery(f"{name}: at most {MOST_OPTIONS} options for a model's log-probabilities", remedy="Ask in two steps")
+            if len(question.labels) > MAX_OPTIONS:
+                raise InvalidQuery(
+                    f"{name}: at most {MAX_OPTIONS} options for a model's log-probabilities", remedy="Ask in two steps"
+                )
         first, *others = questions.values()
         found = [await self._one(state, first, deadline_s)]
         found += await asyncio.gather(*(self._one(state, question, deadline_s) for question in others))
@@ -36,14 +40,20 @@ class TokenDecisions(OverHttp):
     async def _one(self, state: str, question: Question, deadline_s: float | None) -> tuple[Decision, Usage]:
         prompt = prompt_for(state, question)
         asked = {"messages": [{"role": "user", "content": prompt}], "max_tokens": 1, "temperature": 0}
-        completion = await self._backend.chat({**asked, "logprobs": True, "top_logprobs": MOST_OPTIONS}, deadline_s=deadline_s)
+        completion = await self._backend.chat(
+            {**asked, "logprobs": True, "top_logprobs": MAX_OPTIONS}, deadline_s=deadline_s
+        )
         try:
             decided = decision(question, weights_in(completion, question.labels))
         except ValueError:
             raise BackendRejected(
-                f"{self.profile.name} gives no log-probabilities of the options", remedy="Choose another model", may_be_billed=True
+                f"{self.profile.name} gives no log-probabilities of the options",
+                remedy="Choose another model",
+                may_be_billed=True,
             ) from None
-        return decided, usage_in(completion) or Usage(estimate_tokens(prompt, family_of(self._backend.upstream.model)), 1, estimated=True)
+        return decided, usage_in(completion) or Usage(
+            estimate_tokens(prompt, family_of(self._backend.upstream.model)), 1, estimated=True
+        )
 
 
 def prompt_for(state: str, question: Question) -> str:

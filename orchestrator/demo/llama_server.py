@@ -1,4 +1,7 @@
-"""llama.cpp's own server with one model, in a process of its own: `python llama_server.py PORT MODEL.gguf`. It imports nothing of this package."""
+"""llama.cpp's own server with one model, in a process of its own: `python llama_server.py PORT MODEL.gguf`.
+
+It imports nothing of this package.
+"""
 
 from __future__ import annotations
 

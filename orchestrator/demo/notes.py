@@ -1,4 +1,7 @@
-"""Part one of the demo: real answers from the notes and chat of a small invented company, from arithmetic and from dates. No key, no network."""
+"""Part one of the demo.
+
+Real answers from the notes and chat of a small invented company, from arithmetic and from dates. No key, no network.
+"""
 
 from __future__ import annotations
 
@@ -48,17 +51,24 @@ async def remember_bundled(orchestrator: Orchestrator) -> int:
     for line in (folder / "chat.jsonl").read_text(encoding="utf-8").splitlines():
         turn = json.loads(line)
         when = datetime.fromisoformat(turn["time"]).replace(tzinfo=UTC)
-        await orchestrator.remember(turn["text"], SCOPE, speaker=turn["speaker"], time=when, session=turn["session"], source="chat")
+        await orchestrator.remember(
+            turn["text"], SCOPE, speaker=turn["speaker"], time=when, session=turn["session"], source="chat"
+        )
         count += 1
     return count
 
 
 async def run_notes(*, quiet: bool = False) -> list[dict[str, Any]]:
-    """Asks every question and shows route, recalled facts, verdicts, confidence, cost and time. Returns the same as JSON values."""
+    """Asks every question and shows route, recalled facts, verdicts, confidence, cost and time.
+
+    Returns the same as JSON values.
+    """
     with tempfile.TemporaryDirectory() as folder:
         orchestrator = await Orchestrator.at_hand(memory_path=Path(folder) / "memory.db", local_servers=False)
         # Only what works without a key: whatever keys the environment holds, the demo contacts nobody.
-        offline = {name: backend for name, backend in orchestrator.backends.items() if name in ("calculator", "extractive")}
+        offline = {
+            name: backend for name, backend in orchestrator.backends.items() if name in ("calculator", "extractive")
+        }
         async with Orchestrator(offline, memory=orchestrator.memory, memory_tokens=400) as engine:
             start = time.perf_counter()
             count = await remember_bundled(engine)

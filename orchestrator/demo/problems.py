@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import random
 
-from orchestrator.backends.testing.simulated import Problem
+from orchestrator.backends.testing.simulated import SimulatedProblem
 
 _GOODS = ("lanterns", "wicks", "brass rings", "glass chimneys", "tins of polish", "mooring lamps")
 _NAMES = ("Petra", "Silas", "Odalys", "Ravi", "Mireille", "Bosun")
 
 
-def generate_problems(count: int, *, seed: int = 0) -> list[Problem]:
+def generate_problems(count: int, *, seed: int = 0) -> list[SimulatedProblem]:
     """`count` different problems; difficulty grows with the number of steps, from about -2 (one step) to 2 (four)."""
     rng = random.Random(seed)
-    problems: dict[str, Problem] = {}
+    problems: dict[str, SimulatedProblem] = {}
     while len(problems) < count:
         problem = _problem(rng, steps=rng.randint(1, 4))
         problems.setdefault(problem.question, problem)
     return list(problems.values())
 
 
-def _problem(rng: random.Random, *, steps: int) -> Problem:
+def _problem(rng: random.Random, *, steps: int) -> SimulatedProblem:
     name, goods = rng.choice(_NAMES), rng.choice(_GOODS)
     value = rng.randint(6, 40)
     parts = [f"{name} has {value} {goods}."]
@@ -42,4 +42,4 @@ def _problem(rng: random.Random, *, steps: int) -> Problem:
             value *= times
             parts.append(f"A delivery makes it {times} times as many.")
     parts.append(f"How many {goods} are there in the end?")
-    return Problem(" ".join(parts), str(value), difficulty=(steps - 2.5) * 1.3 + rng.gauss(0, 0.7))
+    return SimulatedProblem(" ".join(parts), str(value), difficulty=(steps - 2.5) * 1.3 + rng.gauss(0, 0.7))

@@ -31,12 +31,23 @@ def show_answered(question: str, answer: Answer) -> None:
     for item in cited:
         source = item.record.source + (f", {item.record.time:%Y-%m-%d}" if item.record.time else "")
         console.print(
-            f"  [dim]recalled  {escape(f'[{item.record.citation}]')} {escape(source)} ({item.reason}; {len(answer.recalled)} facts at hand)[/]"
+            f"  [dim]recalled  {escape(f'[{item.record.citation}]')} {escape(source)} ({item.reason}; "
+            f"{len(answer.recalled)} facts at hand)[/]"
         )
-    verdicts = [f"{v.verifier} {'passed' if v.passed else 'failed'}" for c in answer.candidates for v in c.verdicts if not v.abstained]
-    checked = ", ".join(verdicts) if verdicts else "exact by construction" if answer.model == "calculator" else "none applies"
+    verdicts = [
+        f"{v.verifier} {'passed' if v.passed else 'failed'}"
+        for c in answer.candidates
+        for v in c.verdicts
+        if not v.abstained
+    ]
+    checked = (
+        ", ".join(verdicts) if verdicts else "exact by construction" if answer.model == "calculator" else "none applies"
+    )
     console.print(f"  [dim]verdicts  {checked}[/]")
-    console.print(f"  [dim]result    P(right) {answer.confidence:.2f} · {money(answer.cost_usd)} · {answer.latency_s * 1_000:.1f} ms[/]\n")
+    console.print(
+        f"  [dim]result    P(correct) {answer.confidence:.2f} · {money(answer.cost_usd)} · "
+        f"{answer.latency_s * 1_000:.1f} ms[/]\n"
+    )
 
 
 def show_refusal(question: str, error: NoAdequateModel) -> None:
@@ -59,7 +70,10 @@ def show_local_model(found: dict[str, Any], limits: str) -> None:
     )
     console.print(f"[bold cyan]form[/]       [green]{escape(json.dumps(found['form']))}[/]")
     console.print("  [dim]JSON by a grammar that the server makes of the schema[/]")
-    console.print(f"[bold cyan]{escape(sum_['question'])}[/]  smollm2 alone: [yellow]{escape(' '.join(sum_['smollm2'].split()))}[/]")
+    console.print(
+        f"[bold cyan]{escape(sum_['question'])}[/]  smollm2 alone: "
+        f"[yellow]{escape(' '.join(sum_['smollm2'].split()))}[/]"
+    )
     console.print(f"  [dim]the router asks the {escape(sum_['by'])}: {escape(sum_['engine'])}[/]\n")
     console.print(escape(limits))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from orchestrator.backends.testing.simulated import Problem, SimulatedModel
+from orchestrator.backends.testing.simulated import SimulatedModel, SimulatedProblem
 from orchestrator.router import ModelProfile
 
 # name, USD per million tokens in and out, skill, output tokens, time to first token (s), tokens per second
@@ -17,11 +17,20 @@ _MODELS = (
 SMALL, LARGE = _MODELS[0][0], _MODELS[-1][0]
 
 
-def simulated_fleet(problems: Iterable[Problem]) -> list[SimulatedModel]:
+def simulated_fleet(problems: Iterable[SimulatedProblem]) -> list[SimulatedModel]:
     known = {problem.question: problem for problem in problems}
     return [
         SimulatedModel(
-            ModelProfile(name, price_in, price_out, skill=skill, output_tokens=length, ttft_s=ttft_s, tokens_per_s=speed, simulated=True),
+            ModelProfile(
+                name,
+                price_in,
+                price_out,
+                skill=skill,
+                output_tokens=length,
+                ttft_s=ttft_s,
+                tokens_per_s=speed,
+                simulated=True,
+            ),
             known,
             seed=index,
         )

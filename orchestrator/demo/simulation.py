@@ -1,4 +1,7 @@
-"""Part two of the demo, a SIMULATION: four simulated models behind a real HTTP server, asked through the whole path including the socket."""
+"""Part two of the demo, a SIMULATION.
+
+Four simulated models behind a real HTTP server, asked through the whole path including the socket.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 from orchestrator.backends.base import Backend
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.testing.fleet_server import FleetApp, running_server
-from orchestrator.backends.testing.simulated import Problem
+from orchestrator.backends.testing.simulated import SimulatedProblem
 from orchestrator.demo.chart import chart_svg, chart_text
 from orchestrator.demo.problems import generate_problems
 from orchestrator.demo.simulated_fleet import LARGE, SMALL, simulated_fleet
@@ -24,7 +27,10 @@ AT_ONCE = 16
 
 
 def run_simulation(count: int, svg: Path, *, quiet: bool = False) -> dict[str, Any]:
-    """Runs the four policies on the same problems, prints table and chart, writes the SVG. The result says `simulated: true`."""
+    """Runs the four policies on the same problems, prints table and chart, writes the SVG.
+
+    The result says `simulated: true`.
+    """
     problems = generate_problems(count + CALIBRATION_PROBLEMS, seed=7)
     calibration, asked = problems[:CALIBRATION_PROBLEMS], problems[CALIBRATION_PROBLEMS:]
     fleet = simulated_fleet(problems)
@@ -48,16 +54,21 @@ def run_simulation(count: int, svg: Path, *, quiet: bool = False) -> dict[str, A
 
         show_title(
             "Part two: a SIMULATION",
-            "four simulated models (stated skill, price and speed) behind a real HTTP server on loopback; not real models",
+            "four simulated models (stated skill, price and speed) behind a real HTTP server on loopback; not real "
+            "models",
         )
         show_simulation(rows, str(svg), len(asked))
         console.print(chart_text(rows))
     return {"simulated": True, "problems": len(asked), "policies": rows, "svg": str(svg)}
 
 
-async def _policies(url: str, profiles: list[Any], router: Router, asked: list[Problem]) -> list[dict[str, Any]]:
+async def _policies(
+    url: str, profiles: list[Any], router: Router, asked: list[SimulatedProblem]
+) -> list[dict[str, Any]]:
     backends: dict[str, Backend] = {p.name: RemoteBackend(p, base_url=url, model=p.name) for p in profiles}
-    async with Orchestrator(backends, router=router, quality=0.97, value_usd=0.08, origin="a simulated fleet") as engine:
+    async with Orchestrator(
+        backends, router=router, quality=0.97, value_usd=0.08, origin="a simulated fleet"
+    ) as engine:
         policies: tuple[tuple[str, dict[str, Any]], ...] = (
             ("always small", {"models": [SMALL], "strategy": "single"}),
             ("always large", {"models": [LARGE], "strategy": "single"}),
@@ -67,10 +78,12 @@ async def _policies(url: str, profiles: list[Any], router: Router, asked: list[P
         return [await _measure(engine, name, options, asked) for name, options in policies]
 
 
-async def _measure(engine: Orchestrator, policy: str, options: dict[str, Any], asked: list[Problem]) -> dict[str, Any]:
+async def _measure(
+    engine: Orchestrator, policy: str, options: dict[str, Any], asked: list[SimulatedProblem]
+) -> dict[str, Any]:
     gate = asyncio.Semaphore(AT_ONCE)
 
-    async def one(problem: Problem) -> tuple[Problem, Answer]:
+    async def one(problem: SimulatedProblem) -> tuple[SimulatedProblem, Answer]:
         async with gate:
             return problem, await engine.answer(problem.question, **options)
 

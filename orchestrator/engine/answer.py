@@ -34,7 +34,10 @@ def build_answer(
     *,
     reference: str | None,
 ) -> Answer:
-    """The answer of a search that has candidates. `reference` is the model that the receipt compares with, if one is named."""
+    """The answer of a search that has candidates.
+
+    `reference` is the model that the receipt compares with, if one is named.
+    """
     state = result.state
     index = state.leader if state.leader is not None else len(state.candidates) - 1
     best = state.candidates[index]
@@ -68,7 +71,9 @@ async def explain_no_answer(
 ) -> OrchestratorError:
     """The error that tells most about a search without candidates."""
     if result.stopped == "the deadline passed":
-        return BudgetExceeded("the deadline passed before any model answered", limit="seconds", remedy="Allow more seconds")
+        return BudgetExceeded(
+            "the deadline passed before any model answered", limit="seconds", remedy="Allow more seconds"
+        )
     budget_errors = [error for error in result.errors if isinstance(error, BudgetExceeded)]
     backend_errors = [error for error in result.errors if isinstance(error, BackendError)]
     if budget_errors and not backend_errors and not result.state.candidates:
@@ -83,7 +88,9 @@ async def explain_no_answer(
     why = "; ".join(f"{name}: {reason}" for name, reason in tried.items())
     if said:
         remedy = "Ask again, ask for something else, or allow other models: these gave nothing that can be used"
-        return NoAdequateModel(f"no model gave an answer ({why})", remedy=remedy, tried=tried, trace=trace, has_failed=True)
+        return NoAdequateModel(
+            f"no model gave an answer ({why})", remedy=remedy, tried=tried, trace=trace, has_failed=True
+        )
     if result.errors and not budget_errors:  # there are models; they failed
         remedy = "Ask again; orchestrator doctor looks at the models' servers"
         return NoAdequateModel(f"no model answered ({why})", remedy=remedy, tried=tried, trace=trace, has_failed=True)
@@ -92,7 +99,11 @@ async def explain_no_answer(
 
 def _what_was_said(state: SearchState, index: int) -> str:
     kind, text = state.non_answer(index), " ".join(state.candidates[index].text.split())
-    told = {"empty": "it said nothing", "filtered": "its provider withheld the answer", "error": "its server sent an error as the answer"}
+    told = {
+        "empty": "it said nothing",
+        "filtered": "its provider withheld the answer",
+        "error": "its server sent an error as the answer",
+    }
     return told.get(kind or "", f"it is no answer ({kind})") + (f": {text[:MAX_SAID_CHARS]!r}" if text else "")
 
 

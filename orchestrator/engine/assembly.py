@@ -16,7 +16,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.fleet.build import WHAT_TO_ADD, Fleet, fleet_from_config
 from orchestrator.fleet.memory import open_memory
 from orchestrator.learning.certificates import load_guarantee, trained_router
-from orchestrator.learning.online import Online
+from orchestrator.learning.online import OnlineLearner
 from orchestrator.learning.shadow_audits import Grader, ShadowAudits
 from orchestrator.router import Router
 from orchestrator.router.guarantee.monitor import Guard
@@ -27,7 +27,9 @@ from orchestrator.verification.from_config import checks_from_config
 
 
 def settings_from_config(config: Config, overrides: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of `Orchestrator` that a configuration stands for; `overrides` win, and what they replace is not built.
+    """The arguments of `Orchestrator` that a configuration stands for.
+
+    `overrides` win, and what they replace is not built.
 
     Raises `ConfigError`.
     """
@@ -71,7 +73,9 @@ def check_fleet(backends: Mapping[str, Backend]) -> None:
         raise ConfigError("the fleet is empty", remedy=WHAT_TO_ADD)
     for name, backend in backends.items():
         if backend.profile.name != name:
-            raise ConfigError(f"the backend under {name!r} is called {backend.profile.name!r}", remedy="Give both the same name")
+            raise ConfigError(
+                f"the backend under {name!r} is called {backend.profile.name!r}", remedy="Give both the same name"
+            )
 
 
 def make_executor(
@@ -83,12 +87,14 @@ def make_executor(
     grader: Grader | None,
     rng: random.Random | None,
 ) -> Executor:
-    """What carries out plans, with a decision log (settings, or the path of one) and audits where they are asked for."""
+    """What carries out plans, with a decision log (settings, or the path of one) and audits where they are asked
+    for.
+    """
     if online is None:
         return Executor(backends, speeds=speeds, online=None, audits=None, promised=guarantee)
     settings = online if isinstance(online, OnlineConfig) else OnlineConfig(path=str(online))
     decisions = DecisionLog(settings.path, keep_days=settings.keep_days)
-    learner = Online(decisions, router, settings=settings, is_frozen=guarantee is not None, rng=rng)
+    learner = OnlineLearner(decisions, router, settings=settings, is_frozen=guarantee is not None, rng=rng)
     learner.start({name: backend.profile for name, backend in backends.items()})
     audits = None
     if guarantee is not None:

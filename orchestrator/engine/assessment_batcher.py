@@ -9,7 +9,7 @@ from orchestrator.router import ModelProfile, Router
 from orchestrator.router.router import Assessed
 
 
-class Together:
+class AssessmentBatcher:
     """Of one event loop. A query waits for the others of its turn, and for nothing else."""
 
     def __init__(self, router: Router) -> None:

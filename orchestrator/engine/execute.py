@@ -1,4 +1,7 @@
-"""Carries out a plan: searches, concludes, and hands the answer to those who observe answers (decision log, learning, audits)."""
+"""Carries out a plan.
+
+Searches, concludes, and hands the answer to those who observe answers (decision log, learning, audits).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from orchestrator.budget import Ledger
 from orchestrator.engine.answer import build_answer, explain_no_answer
 from orchestrator.engine.plan import Plan, text_to_judge
 from orchestrator.errors import StorageError
-from orchestrator.learning.online import Online, as_logged
+from orchestrator.learning.online import OnlineLearner, as_logged
 from orchestrator.learning.shadow_audits import ShadowAudits
 from orchestrator.router.guarantee.monitor import Guard
 from orchestrator.router.speed import Speeds
@@ -27,14 +30,17 @@ log = logging.getLogger(__name__)
 
 
 class Executor:
-    """Carries out plans over one fleet. `online` keeps and learns from every decision, `audits` watch over a promise; both are optional."""
+    """Carries out plans over one fleet.
+
+    `online` keeps and learns from every decision, `audits` watch over a promise; both are optional.
+    """
 
     def __init__(
         self,
         backends: Mapping[str, Backend],
         *,
         speeds: Speeds,
-        online: Online | None,
+        online: OnlineLearner | None,
         audits: ShadowAudits | None,
         promised: Guard | None,
     ) -> None:
@@ -55,7 +61,10 @@ class Executor:
         return self._promised is not None
 
     async def execute(self, plan: Plan, trace: Trace, ledger: Ledger | None = None) -> Answer:
-        """Searches as planned, on `ledger`, which is the caller's to look at when it fails. Raises as `Orchestrator.answer` does."""
+        """Searches as planned, on `ledger`, which is the caller's to look at when it fails.
+
+        Raises as `Orchestrator.answer` does.
+        """
         ledger = ledger or Ledger(plan.budget)
         search = Search(self._backends, plan.checks, ledger, trace, seconds=plan.budget.seconds)
         result = await search.run(plan.state, plan.strategy, plan.request)
@@ -66,7 +75,8 @@ class Executor:
         return await self._conclude(plan, result, search.usage, search.record, ledger, trace)
 
     async def record_draft(self, plan: Plan, completion: Completion, cost_usd: float | None, trace: Trace) -> Answer:
-        """Notes that the plan's only draft (`Plan.single_draft_model`) was obtained by somebody else, who passed it on as it was written.
+        """Notes that the plan's only draft (`Plan.single_draft_model`) was obtained by somebody else, who passed it on
+        as it was written.
 
         It is logged, learned from and audited like any other answer.
         """
@@ -80,7 +90,9 @@ class Executor:
             output_tokens=completion.usage.output_tokens,
         )
         self._observe_speeds(state)
-        return await self._conclude(plan, SearchResult(state, "one draft", False, {}, ()), completion.usage, None, ledger, trace)
+        return await self._conclude(
+            plan, SearchResult(state, "one draft", False, {}, ()), completion.usage, None, ledger, trace
+        )
 
     async def aclose(self) -> None:
         """Closes the decision log."""
@@ -103,9 +115,11 @@ class Executor:
             done = candidate.completion
             used = done.usage
             fresh, written = used.prefill_tokens - used.cached_tokens, used.output_tokens
-            self._speeds.observe(done.model, latency_s=done.latency_s, ttft_s=done.ttft_s, output_tokens=written, fresh_tokens=fresh)
+            self._speeds.observe(
+                done.model, latency_s=done.latency_s, ttft_s=done.ttft_s, output_tokens=written, fresh_tokens=fresh
+            )
 
-    async def _log(self, online: Online, plan: Plan, answer: Answer, state: SearchState) -> None:
+    async def _log(self, online: OnlineLearner, plan: Plan, answer: Answer, state: SearchState) -> None:
         """Keeps the decision. An answer is never lost because its log could not be written."""
         decision = as_logged(
             answer,

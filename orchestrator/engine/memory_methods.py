@@ -16,14 +16,26 @@ if TYPE_CHECKING:
 
 
 class MemoryMethods(EngineParts):
-    """What an engine does with its memory. Each blocks no event loop, and raises `ConfigError` when there is no memory."""
+    """What an engine does with its memory.
+
+    Each blocks no event loop, and raises `ConfigError` when there is no memory.
+    """
 
     async def remember(
-        self, text: str, scope: str = "default", *, speaker: str = "", time: datetime | None = None, session: str = "", source: str = ""
+        self,
+        text: str,
+        scope: str = "default",
+        *,
+        speaker: str = "",
+        time: datetime | None = None,
+        session: str = "",
+        source: str = "",
     ) -> Record:
         """Stores one text durably. Raises `ConfigError` when there is no memory."""
         memory = self.need_memory()
-        return await asyncio.to_thread(memory.remember, text, scope, speaker=speaker, time=time, session=session, source=source)
+        return await asyncio.to_thread(
+            memory.remember, text, scope, speaker=speaker, time=time, session=session, source=source
+        )
 
     async def recall(self, query: str, scope: str = "default", *, token_budget: int | None = None) -> Recall:
         """The facts that a query needs, packed into `token_budget` tokens."""
@@ -31,18 +43,31 @@ class MemoryMethods(EngineParts):
         return await asyncio.to_thread(self.need_memory().recall, query, scope, token_budget=budget)
 
     async def summarize(
-        self, scope: str = "default", *, session: str | None = None, token_budget: int = 300, models: Sequence[str] | None = None
+        self,
+        scope: str = "default",
+        *,
+        session: str | None = None,
+        token_budget: int = 300,
+        models: Sequence[str] | None = None,
     ) -> Summary:
         """What a scope, or one session of it, is about: telling sentences of its records, with citations.
 
-        With `models`, written by the cheapest adequate of them, and kept as far as the records that it cites support it.
+        With `models`, written by the cheapest adequate of them, and kept as far as the records that it cites support
+        it.
         """
-        writer = None if models is None else writer_of(self.answer, self._query("summary", scope, models), asyncio.get_running_loop())
+        writer = (
+            None
+            if models is None
+            else writer_of(self.answer, self._query("summary", scope, models), asyncio.get_running_loop())
+        )
         summarize = self.need_memory().summarize
         return await asyncio.to_thread(summarize, scope, session=session, token_budget=token_budget, writer=writer)
 
     async def forget(self, scope: str, ids: Sequence[int] | None = None) -> Forgotten:
-        """Deletes records of a scope for good: those of `ids`, or all of them and the decisions logged for the scope."""
+        """Deletes records of a scope for good.
+
+        Those of `ids`, or all of them and the decisions logged for the scope.
+        """
         receipt = await asyncio.to_thread(self.need_memory().forget, scope, ids)
         if ids is None and self._executor.online is not None:
             await asyncio.to_thread(self._executor.online.log.forget, scope=scope)
@@ -51,5 +76,8 @@ class MemoryMethods(EngineParts):
     def need_memory(self) -> Memory:
         """The memory. Raises `ConfigError` when there is none."""
         if self.memory is None:
-            raise ConfigError("this orchestrator has no memory", remedy="Pass memory=Memory(path), or set memory.path in the configuration")
+            raise ConfigError(
+                "this orchestrator has no memory",
+                remedy="Pass memory=Memory(path), or set memory.path in the configuration",
+            )
         return self.memory

@@ -1,4 +1,7 @@
-"""Methods of `Orchestrator` by the names that they had in version 0.1; they work for one release, with a `DeprecationWarning`."""
+"""Methods of `Orchestrator` by the names that they had in version 0.1.
+
+They work for one release, with a `DeprecationWarning`.
+"""
 
 from __future__ import annotations
 

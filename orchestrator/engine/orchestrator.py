@@ -1,4 +1,7 @@
-"""The engine: one query in, one answer out, with its confidence, cost and trace. SDK, CLI and gateway all drive this class."""
+"""The engine: one query in, one answer out, with its confidence, cost and trace.
+
+SDK, CLI and gateway all drive this class.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.backends.base import Backend, Request
 from orchestrator.budget import Budget, Ledger
 from orchestrator.config.models import DEFAULT_NAME, Config, OnlineConfig, load_config
-from orchestrator.decisions import Calibration
+from orchestrator.decisions import ProbabilityCalibration
 from orchestrator.decisions.service import Deciders
 from orchestrator.engine.assembly import check_fleet, make_executor, settings_from_config
 from orchestrator.engine.memory_methods import MemoryMethods
@@ -40,13 +43,14 @@ if TYPE_CHECKING:
 class Orchestrator(RoutingMethods, MemoryMethods, SyncMethods, OldMethods):
     """A fleet of models that acts as one.
 
-    `backends` maps names to backends; `memory` is optional; `budget` limits every query unless the query brings a tighter one. `value_usd` is what
-    a right answer is worth: search buys another draft only if that raises P(correct) by more than its price divided by this. A `guarantee` answers
-    within a certificate instead of by `quality`, unless a query names its own quality or strategy. `online` (settings, or just the path of a log)
-    keeps every decision, learns from `feedback`, explores and audits; `grader` compares answers in audits.
+    `backends` maps names to backends; `memory` is optional; `budget` limits every query unless the query brings a
+    tighter one. `value_usd` is what a right answer is worth: search buys another draft only if that raises P(correct)
+    by more than its price divided by this. A `guarantee` answers within a certificate instead of by `quality`, unless a
+    query names its own quality or strategy. `online` (settings, or just the path of a log) keeps every decision, learns
+    from `feedback`, explores and audits; `grader` compares answers in audits.
 
-    It is the whole face of the engine, so it has more methods than other classes; each hands its work on to `Planner`, `Executor`, the memory or
-    the deciders.
+    It is the whole face of the engine, so it has more methods than other classes; each hands its work on to `Planner`,
+    `Executor`, the memory or the deciders.
 
     Example:
         >>> from orchestrator import Orchestrator
@@ -77,7 +81,7 @@ class Orchestrator(RoutingMethods, MemoryMethods, SyncMethods, OldMethods):
         online: OnlineConfig | str | Path | None = None,
         grader: Grader | None = None,
         rng: random.Random | None = None,
-        calibrations: Mapping[str, Calibration] | None = None,
+        calibrations: Mapping[str, ProbabilityCalibration] | None = None,
         origin: str = "the caller",
     ) -> None:
         super().__init__()
@@ -97,8 +101,12 @@ class Orchestrator(RoutingMethods, MemoryMethods, SyncMethods, OldMethods):
             ensemble=ensemble or Ensemble(),
             revisions=dict(revisions or {}),
         )
-        defaults = QueryDefaults(quality, find_strategy(strategy), max_tokens, memory_tokens, self.budget, tuple(verifiers))
-        self._planner = Planner(self.backends, self.router, memory, defaults, self._search, speeds=self._speeds, promises=self._executor)
+        defaults = QueryDefaults(
+            quality, find_strategy(strategy), max_tokens, memory_tokens, self.budget, tuple(verifiers)
+        )
+        self._planner = Planner(
+            self.backends, self.router, memory, defaults, self._search, speeds=self._speeds, promises=self._executor
+        )
 
     @classmethod
     def from_config(cls, config: str | Path | Config = DEFAULT_NAME, **overrides: Any) -> Orchestrator:
@@ -107,8 +115,13 @@ class Orchestrator(RoutingMethods, MemoryMethods, SyncMethods, OldMethods):
         return cls(**settings_from_config(parsed, overrides))
 
     @classmethod
-    async def at_hand(cls, *, memory_path: str | Path | None = None, local_servers: bool = True, **overrides: Any) -> Orchestrator:
-        """Uses what it finds: API keys in the environment, else local model servers, else calculator and extractive. See `origin`."""
+    async def at_hand(
+        cls, *, memory_path: str | Path | None = None, local_servers: bool = True, **overrides: Any
+    ) -> Orchestrator:
+        """Uses what it finds: API keys in the environment, else local model servers, else calculator and extractive.
+
+        See `origin`.
+        """
         from orchestrator.memory import Memory  # FAISS is loaded only where there is a memory
 
         fleet = await fleet_at_hand(local_servers=local_servers)
@@ -132,7 +145,10 @@ class Orchestrator(RoutingMethods, MemoryMethods, SyncMethods, OldMethods):
 
     @property
     def can_relay_single(self) -> bool:
-        """Whether one draft of a named model needs nothing of this engine: no checks of the fleet's own, no log, no audit."""
+        """Whether one draft of a named model needs nothing of this engine.
+
+        No checks of the fleet's own, no log, no audit.
+        """
         return not self._planner.defaults.verifiers and not self.has_observers
 
     @property
@@ -159,9 +175,9 @@ class Orchestrator(RoutingMethods, MemoryMethods, SyncMethods, OldMethods):
     ) -> Answer:
         """Answers one query. The settings are those of `Query`; `budget` and `strategy` are for this query alone.
 
-        Raises `InvalidQuery`, `UnknownModel`, `BudgetExceeded` (nothing affordable could be started), `BackendError` (the only model failed) or
-        `NoAdequateModel` (nothing at hand can answer; says what to add). A deadline or a spent budget gives the best answer so far,
-        marked `partial`.
+        Raises `InvalidQuery`, `UnknownModel`, `BudgetExceeded` (nothing affordable could be started), `BackendError`
+        (the only model failed) or `NoAdequateModel` (nothing at hand can answer; says what to add). A deadline or a
+        spent budget gives the best answer so far, marked `partial`.
         """
         asked = query
         if not isinstance(asked, Query):
@@ -194,18 +210,25 @@ class Orchestrator(RoutingMethods, MemoryMethods, SyncMethods, OldMethods):
 
         `preference` outranks the query's quality; `needs` are capabilities that a model must have.
         """
-        return await self._planner.plan(query, trace, budget=budget, strategy=strategy, preference=preference, needs=needs)
+        return await self._planner.plan(
+            query, trace, budget=budget, strategy=strategy, preference=preference, needs=needs
+        )
 
     async def execute(self, plan: Plan, trace: Trace, ledger: Ledger | None = None) -> Answer:
         """Searches as planned, on `ledger`, which is the caller's to look at when it fails. Raises as `answer` does."""
         return await self._executor.execute(plan, trace, ledger)
 
     async def record_draft(self, plan: Plan, completion: Completion, cost_usd: float | None, trace: Trace) -> Answer:
-        """Logs, learns from and audits the plan's only draft, which somebody else obtained and passed on as it was written."""
+        """Logs, learns from and audits the plan's only draft, which somebody else obtained and passed on as it was
+        written.
+        """
         return await self._executor.record_draft(plan, completion, cost_usd, trace)
 
     def stream(self, query: str | bytes | Query, **settings: Any) -> AsyncGenerator[Event | Answer, None]:
-        """As `answer` (same settings and errors), but yields every event as it happens, and last the answer. Closing it cancels the search."""
+        """As `answer` (same settings and errors), but yields every event as it happens, and last the answer.
+
+        Closing it cancels the search.
+        """
         return events_of(lambda on_event: self.answer(query, **settings, on_event=on_event))
 
     def request_for(self, query: Query, recall: Recall | None = None) -> Request:

@@ -1,6 +1,9 @@
-"""The decision of a query, before any model is asked: route, preference, trimming, strategy, and the state in which its search begins.
+"""The decision of a query, before any model is asked.
 
-Everything here is a pure function of what was recalled, assessed and observed; `orchestrator.engine.planner` gathers that.
+Route, preference, trimming, strategy, and the state in which its search begins.
+
+Everything here is a pure function of what was recalled, assessed and observed; `orchestrator.engine.planner` gathers
+that.
 """
 
 from __future__ import annotations
@@ -30,13 +33,15 @@ from orchestrator.verifiers import Verifier
 if TYPE_CHECKING:
     from orchestrator.memory import Recall
 
-LEAST_CACHED_TOKENS = 1_024  # shorter prompts no provider's prefix cache keeps
+MIN_CACHED_TOKENS = 1_024  # shorter prompts no provider's prefix cache keeps
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`strategy` decides from `state` on. `is_promised`: within a guarantee, if there is one. `asked_first` and `propensity` are what the decision
-    log needs (see `orchestrator.learning.online`).
+    """`strategy` decides from `state` on.
+
+    `is_promised`: within a guarantee, if there is one. `asked_first` and `propensity` are what the decision log needs
+    (see `orchestrator.learning.online`).
     """
 
     query: Query
@@ -57,7 +62,9 @@ class Plan:
         return self.begin()
 
     def single_draft_model(self) -> str | None:
-        """The model whose one draft will be the answer, whatever it says; `None` if the draft may be checked or followed by another.
+        """The model whose one draft will be the answer, whatever it says.
+
+        `None` if the draft may be checked or followed by another.
 
         Then nobody needs to wait for the search: the draft can be passed on as it is written.
         """
@@ -72,7 +79,10 @@ class Plan:
         if self.state.priors[model] < self.state.quality:
             return None
         begun = self.state.after_beginning(actions[0])
-        for text in ("7", "A sentence that nobody would write twice in just this way, so that it is compared with nothing."):
+        for text in (
+            "7",
+            "A sentence that nobody would write twice in just this way, so that it is compared with nothing.",
+        ):
             after = Change((Candidate(Completion(model, text)),)).applied(begun)
             if not any(isinstance(action, Stop) for action in self.strategy(after)):
                 return None
@@ -83,7 +93,7 @@ def choice_of(option: Option, profile: ModelProfile, prompt_tokens: int) -> Choi
     """A model as the search sees it."""
     prompt_usd = profile.cost_usd(prompt_tokens, 0.0) or 0.0
     token_usd = (profile.cost_usd(prompt_tokens, 1.0) or 0.0) - prompt_usd
-    is_kept = profile.cached_usd_per_mtok is not None and prompt_tokens >= LEAST_CACHED_TOKENS
+    is_kept = profile.cached_usd_per_mtok is not None and prompt_tokens >= MIN_CACHED_TOKENS
     return Choice(
         option.model,
         option.p_success,
@@ -96,7 +106,9 @@ def choice_of(option: Option, profile: ModelProfile, prompt_tokens: int) -> Choi
     )
 
 
-def first_state(query: Query, route: Route, request: Request, backends: Mapping[str, Backend], settings: SearchState) -> SearchState:
+def first_state(
+    query: Query, route: Route, request: Request, backends: Mapping[str, Backend], settings: SearchState
+) -> SearchState:
     """The state in which a search begins; `settings` holds what does not depend on the query."""
     tokens = estimate_prompt_tokens(request.messages)
     choices = tuple(choice_of(option, backends[option.model].profile, tokens) for option in route.usable)
@@ -116,9 +128,12 @@ def first_state(query: Query, route: Route, request: Request, backends: Mapping[
 
 @dataclass(frozen=True, slots=True)
 class FleetState:
-    """What is known of the models that may answer one query: `profiles` as observed, `known` P(correct) of those that can tell by themselves.
+    """What is known of the models that may answer one query.
 
-    `cached_tokens` are expected to be in a provider's prefix cache already; `unavailable` models may not be asked at the moment.
+    `profiles` as observed, `known` P(correct) of those that can tell by themselves.
+
+    `cached_tokens` are expected to be in a provider's prefix cache already; `unavailable` models may not be asked at
+    the moment.
     """
 
     profiles: Sequence[ModelProfile]
@@ -136,7 +151,10 @@ def route_query(
     capabilities: frozenset[str] = frozenset(),
     seconds: float | None = None,
 ) -> Route:
-    """The model for a request. A limit of `seconds` is kept where any model can keep it, and left aside where none can."""
+    """The model for a request.
+
+    A limit of `seconds` is kept where any model can keep it, and left aside where none can.
+    """
     needs = Needs(
         estimate_prompt_tokens(request.messages),
         capabilities=capabilities,
@@ -145,14 +163,19 @@ def route_query(
     )
     if seconds is not None:
         in_time = Constraints(max_latency_s=seconds)
-        route = decide(assessed, fleet.profiles, needs=needs, known=fleet.known, preference=preference, constraints=in_time)
+        route = decide(
+            assessed, fleet.profiles, needs=needs, known=fleet.known, preference=preference, constraints=in_time
+        )
         if route.chosen is not None:
             return route
     return decide(assessed, fleet.profiles, needs=needs, known=fleet.known, preference=preference)
 
 
 def prefer(query: Query, quality: float, guard: Guard | None) -> Preference:
-    """By what models are compared: the quality that a query names, else the promise that holds, else the fleet's `quality`."""
+    """By what models are compared.
+
+    The quality that a query names, else the promise that holds, else the fleet's `quality`.
+    """
     if guard is None or query.quality is not None:
         return Preference(quality=quality if query.quality is None else query.quality)
     reference = guard.certificate.promise.vs
@@ -163,7 +186,9 @@ def prefer(query: Query, quality: float, guard: Guard | None) -> Preference:
     return Preference("close", quality=quality, reference=reference, gap=guard.threshold)
 
 
-def trim_to_fit(request: Request, query: Query, route: Route, usable_context_tokens: Mapping[str, int]) -> tuple[Request, int] | None:
+def trim_to_fit(
+    request: Request, query: Query, route: Route, usable_context_tokens: Mapping[str, int]
+) -> tuple[Request, int] | None:
     """The request cut to what the model with the longest context uses well, and how many tokens were dropped.
 
     `None` unless all models are ruled out by the length of the prompt.
@@ -177,7 +202,10 @@ def trim_to_fit(request: Request, query: Query, route: Route, usable_context_tok
 
 
 def choose_strategy(query: Query, named: str | Strategy | None, default: Strategy, guard: Guard | None) -> Strategy:
-    """The strategy that a query names, else the fleet's; under a certificate of routing one draft, because it speaks of nothing else."""
+    """The strategy that a query names, else the fleet's.
+
+    Under a certificate of routing one draft, because it speaks of nothing else.
+    """
     if named is not None:
         return find_strategy(named)
     if guard is None or query.quality is not None:

@@ -1,4 +1,6 @@
-"""Gathers what the decision of a query rests on (memory, the router's assessment, the state of the fleet), and has it decided by `plan`."""
+"""Gathers what the decision of a query rests on (memory, the router's assessment, the state of the fleet), and has it
+decided by `plan`.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.backends.base import Backend, Request, expected_cached_tokens, is_available
 from orchestrator.budget import Budget
-from orchestrator.engine.assessment_batcher import Together
+from orchestrator.engine.assessment_batcher import AssessmentBatcher
 from orchestrator.engine.plan import (
     FleetState,
     Plan,
@@ -22,7 +24,7 @@ from orchestrator.engine.plan import (
     text_to_judge,
     trim_to_fit,
 )
-from orchestrator.learning.online import Online
+from orchestrator.learning.online import OnlineLearner
 from orchestrator.router import ModelProfile, Preference, Route, Router
 from orchestrator.router.guarantee.monitor import Guard
 from orchestrator.router.speed import Speeds
@@ -39,7 +41,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class QueryDefaults:
-    """What applies to a query that says nothing else: `quality` is P(correct), `max_tokens` of an answer, `memory_tokens` of what is recalled."""
+    """What applies to a query that says nothing else.
+
+    `quality` is P(correct), `max_tokens` of an answer, `memory_tokens` of what is recalled.
+    """
 
     quality: float
     strategy: Strategy
@@ -52,7 +57,7 @@ class QueryDefaults:
 class Promises(Protocol):
     """What a plan has to respect beside the query: the promise as it holds now, and the log that may explore."""
 
-    online: Online | None
+    online: OnlineLearner | None
 
     @property
     def guarantee(self) -> Guard | None:
@@ -84,7 +89,7 @@ class Planner:
         self._search = search
         self._speeds = speeds
         self._promises = promises
-        self._batcher = Together(router)
+        self._batcher = AssessmentBatcher(router)
 
     async def plan(
         self,
@@ -106,7 +111,11 @@ class Planner:
             route = await self._route(query, request, trace, preference, needs, limits.seconds)
         checks = [*self.defaults.verifiers, *checks_for(query, recall)]
         begin = partial(first_state, query, route, request, self._backends, self._search)
-        chosen, first, propensity = choose_strategy(query, strategy, self.defaults.strategy, self._promises.guarantee), "", 1.0
+        chosen, first, propensity = (
+            choose_strategy(query, strategy, self.defaults.strategy, self._promises.guarantee),
+            "",
+            1.0,
+        )
         if self._promises.online is not None:
             state = begin()
             chosen, first, propensity = self._promises.online.first_ask(route, state, chosen)
@@ -129,13 +138,17 @@ class Planner:
         recalled = (*(recall.items if recall else ()), *query.sources)
         most = self.defaults.max_tokens if query.max_tokens is None else query.max_tokens
         messages = draft_messages(query, recall)
-        return Request(messages, query.text, most, query.temperature, schema=query.schema, recalled=recalled, scope=query.scope)
+        return Request(
+            messages, query.text, most, query.temperature, schema=query.schema, recalled=recalled, scope=query.scope
+        )
 
     async def _recall(self, query: Query, trace: Trace) -> Recall | None:
         if self._memory is None or self.defaults.memory_tokens == 0 or not query.uses_memory:
             return None
         with trace.span("recall", scope=query.scope) as span:
-            recall = await asyncio.to_thread(self._memory.recall, query.text, query.scope, token_budget=self.defaults.memory_tokens)
+            recall = await asyncio.to_thread(
+                self._memory.recall, query.text, query.scope, token_budget=self.defaults.memory_tokens
+            )
             span.attributes.update(records=len(recall.items), tokens=recall.tokens, searched=recall.searched)
         trace.emit("recalled", records=len(recall.items), tokens=recall.tokens)
         return recall
@@ -175,7 +188,9 @@ class Planner:
         """What is known of the models that may answer."""
         # A certificate speaks of the stated prices and lengths; otherwise what was observed counts.
         names = [name for name in self._backends if query.models is None or name in query.models]
-        return [self._backends[name].profile if self._promises.is_bound else self._speeds.profiles[name] for name in names]
+        return [
+            self._backends[name].profile if self._promises.is_bound else self._speeds.profiles[name] for name in names
+        ]
 
     def _fleet(self, query: Query, request: Request) -> FleetState:
         """The models that may answer, as they are at this moment."""

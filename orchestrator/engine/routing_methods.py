@@ -23,7 +23,9 @@ from orchestrator.types import Answer
 class RoutingMethods(EngineParts):
     """Routes and their reasons, typed decisions, feedback."""
 
-    def route(self, query: str, *, scope: str = "default", quality: float | None = None, models: Sequence[str] | None = None) -> Route:
+    def route(
+        self, query: str, *, scope: str = "default", quality: float | None = None, models: Sequence[str] | None = None
+    ) -> Route:
         """The decision alone, without asking any model."""
         return self._planner.route(self._query(query, scope, models, quality=quality))
 
@@ -42,9 +44,9 @@ class RoutingMethods(EngineParts):
     ) -> Decisions:
         """Probabilities instead of text, of the cheapest model that gives them.
 
-        `questions` are typed questions about `state` (a string asks for yes or no). Probabilities are scaled to what came of earlier ones
-        (`orchestrator calibrate`); each decision says whether they were. `models=["orchestrator/complexity"]` asks the router itself, for
-        nothing.
+        `questions` are typed questions about `state` (a string asks for yes or no). Probabilities are scaled to what
+        came of earlier ones (`orchestrator calibrate`); each decision says whether they were.
+        `models=["orchestrator/complexity"]` asks the router itself, for nothing.
 
         Raises `UnknownModel`, `ConfigError` (no model gives probabilities), `BudgetExceeded`, `BackendError`.
         """
@@ -54,7 +56,12 @@ class RoutingMethods(EngineParts):
         self._query(state, models=[model for model in models or () if model != COMPLEXITY])
         limits = self.budget & (budget or Budget())
         return await self.deciders.decide(
-            state, asked, ledger=Ledger(limits), trace=Trace(on_event=on_event), models=models, deadline_s=limits.seconds
+            state,
+            asked,
+            ledger=Ledger(limits),
+            trace=Trace(on_event=on_event),
+            models=models,
+            deadline_s=limits.seconds,
         )
 
     async def feedback(
@@ -68,12 +75,15 @@ class RoutingMethods(EngineParts):
     ) -> dict[str, float]:
         """Says what became known of an answer (or of its id): a `score` in [0, 1], or the `expected` answer.
 
-        Logged and, unless a promise freezes the router, learned when this returns. Drafts that said the same get the same score; if the
-        answer was right, those that said something else were wrong. Returns the score of each model that this graded. `reliability` in
-        (0.5, 1] is the probability that the grader is right. Raises `ConfigError` without a decision log, `UnknownAnswer`, `InvalidQuery`.
+        Logged and, unless a promise freezes the router, learned when this returns. Drafts that said the same get the
+        same score; if the answer was right, those that said something else were wrong. Returns the score of each model
+        that this graded. `reliability` in (0.5, 1] is the probability that the grader is right. Raises `ConfigError`
+        without a decision log, `UnknownAnswer`, `InvalidQuery`.
         """
         if self._executor.online is None:
-            raise ConfigError("feedback needs a decision log", remedy="Pass online=PATH, or write online: {} in the configuration")
+            raise ConfigError(
+                "feedback needs a decision log", remedy="Pass online=PATH, or write online: {} in the configuration"
+            )
         found = answer if isinstance(answer, str) else answer.id
         grades = await asyncio.to_thread(
             self._executor.online.feedback, found, score, expected=expected, reliability=reliability, source=source

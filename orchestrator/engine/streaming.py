@@ -11,8 +11,13 @@ from orchestrator.trace import Event
 A = TypeVar("A")
 
 
-async def events_of(start: Callable[[Callable[[Event], None]], Coroutine[Any, Any, A]]) -> AsyncGenerator[Event | A, None]:
-    """Yields what `start(on_event)` reports, and last its result; raises what it raises. Closing the iterator cancels it."""
+async def events_of(
+    start: Callable[[Callable[[Event], None]], Coroutine[Any, Any, A]],
+) -> AsyncGenerator[Event | A, None]:
+    """Yields what `start(on_event)` reports, and last its result; raises what it raises.
+
+    Closing the iterator cancels it.
+    """
     waiting: asyncio.Queue[Event | None] = asyncio.Queue()
     task = asyncio.ensure_future(start(waiting.put_nowait))
     task.add_done_callback(lambda _: waiting.put_nowait(None))

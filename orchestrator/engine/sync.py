@@ -29,14 +29,19 @@ class BlockingLoop:
         self._thread: threading.Thread | None = None
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """The coroutine's result. Ctrl-C cancels it. Raises `RuntimeError` inside a running event loop, which it would block."""
+        """The coroutine's result.
+
+        Ctrl-C cancels it. Raises `RuntimeError` inside a running event loop, which it would block.
+        """
         try:
             asyncio.get_running_loop()
         except RuntimeError:
             pass
         else:
             coroutine.close()
-            raise RuntimeError("a blocking method cannot run inside an event loop: await the method of the same name without _sync")
+            raise RuntimeError(
+                "a blocking method cannot run inside an event loop: await the method of the same name without _sync"
+            )
         future = asyncio.run_coroutine_threadsafe(coroutine, self._started())
         try:
             return future.result()
@@ -57,13 +62,18 @@ class BlockingLoop:
         with self._lock:
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
-                self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="orchestrator-blocking")
+                self._thread = threading.Thread(
+                    target=self._loop.run_forever, daemon=True, name="orchestrator-blocking"
+                )
                 self._thread.start()
             return self._loop
 
 
 class SyncMethods:
-    """The blocking twins of coroutines. None may be called from a running event loop; `close` at the end, or use `with`."""
+    """The blocking twins of coroutines.
+
+    None may be called from a running event loop; `close` at the end, or use `with`.
+    """
 
     def __init__(self) -> None:
         self._blocking = BlockingLoop()
@@ -104,5 +114,7 @@ class SyncMethods:
     def __enter__(self: S) -> S:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

@@ -1,9 +1,10 @@
-"""Long prompts, cut to what a model uses well: the paragraphs that share most with the question stay, in their order, and a mark says what is left
-out.
+"""Long prompts, cut to what a model uses well.
 
-Models use the beginning and the end of a long context better than its middle (Liu et al. 2024, Lost in the Middle), and less of their window than
-they have. Paragraphs are weighed by BM25 (Robertson & Zaragoza 2009) against the question; the rules, the question itself and the ends of each text
-stay.
+The paragraphs that share most with the question stay, in their order, and a mark says what is left out.
+
+Models use the beginning and the end of a long context better than its middle (Liu et al. 2024, Lost in the Middle), and
+less of their window than they have. Paragraphs are weighed by BM25 (Robertson & Zaragoza 2009) against the question;
+the rules, the question itself and the ends of each text stay.
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ class _Paragraph:
 
 
 def trimmed(messages: Sequence[Message], question: str, most_tokens: int) -> Trimmed:
-    """The messages in at most `most_tokens` (as estimated), where what must stay allows it; the same messages if they fit already."""
+    """The messages in at most `most_tokens` (as estimated), where what must stay allows it.
+
+    The same messages if they fit already.
+    """
     before = estimate_prompt_tokens(messages)
     if before <= most_tokens:
         return Trimmed(tuple(messages), 0)
@@ -51,18 +55,27 @@ def trimmed(messages: Sequence[Message], question: str, most_tokens: int) -> Tri
     spared = sum(part.tokens for part in paragraphs if part.stays) + (TOKENS_PER_MESSAGE + _MARK_TOKENS) * len(messages)
     room = most_tokens - spared
     kept = {index for index, part in enumerate(paragraphs) if part.stays}
-    asked = question if len(question) <= QUESTION_CHARS else question[: QUESTION_CHARS // 2] + " " + question[-QUESTION_CHARS // 2 :]
+    asked = (
+        question
+        if len(question) <= QUESTION_CHARS
+        else question[: QUESTION_CHARS // 2] + " " + question[-QUESTION_CHARS // 2 :]
+    )
     scores = _bm25([part.text for part in paragraphs], asked)
     for index in sorted(range(len(paragraphs)), key=lambda i: (-scores[i], i)):
         if index not in kept and paragraphs[index].tokens <= room:
             kept.add(index)
             room -= paragraphs[index].tokens
-    left = tuple(replace(message, content=_joined(number, message, paragraphs, kept)) for number, message in enumerate(messages))
+    left = tuple(
+        replace(message, content=_joined(number, message, paragraphs, kept)) for number, message in enumerate(messages)
+    )
     return Trimmed(left, before - estimate_prompt_tokens(left))
 
 
 def _paragraphs(messages: Sequence[Message], number: int) -> list[_Paragraph]:
-    """A message in pieces of at most some hundred words. The rules stay whole; of everything else the first piece and the last."""
+    """A message in pieces of at most some hundred words.
+
+    The rules stay whole; of everything else the first piece and the last.
+    """
     message = messages[number]
     pieces = [message.content] if message.role == "system" and number == 0 else _pieces(message.content)
     last = len(pieces) - 1
@@ -106,6 +119,9 @@ def _bm25(texts: Sequence[str], question: str) -> list[float]:
     within = Counter(word for count in counts for word in wanted & count.keys())
     idf = {word: math.log(1 + (len(texts) - n + 0.5) / (n + 0.5)) for word, n in within.items()}
     return [
-        sum(idf[word] * count[word] * (K1 + 1) / (count[word] + K1 * (1 - B + B * length / mean)) for word in wanted & count.keys())
+        sum(
+            idf[word] * count[word] * (K1 + 1) / (count[word] + K1 * (1 - B + B * length / mean))
+            for word in wanted & count.keys()
+        )
         for count, length in zip(counts, lengths, strict=True)
     ]

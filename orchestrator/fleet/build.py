@@ -1,4 +1,7 @@
-"""Builds the fleet: backends from a configuration, or from whatever is at hand (keys, local servers, else calculator and memory)."""
+"""Builds the fleet.
+
+Backends from a configuration, or from whatever is at hand (keys, local servers, else calculator and memory).
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,8 @@ _DEFAULTS = ("temperature", "top_p", "top_k", "reasoning_effort")
 _MEASURED = ("ttft_s", "prefill_tokens_per_s", "tokens_per_s", "effective_context_tokens")
 
 WHAT_TO_ADD = (
-    "Add a model: set OPENAI_API_KEY (or another provider's key), start a local server (Ollama on 11434, llama.cpp on 8080, vLLM on 8000, "
+    "Add a model: set OPENAI_API_KEY (or another provider's key), start a local server (Ollama on 11434, llama.cpp on "
+    "8080, vLLM on 8000, "
     "LM Studio on 1234), or name one in orchestrator.yaml"
 )
 
@@ -48,7 +52,9 @@ class Fleet:
 def fleet_from_config(config: Config) -> Fleet:
     """Raises `ConfigError` on a model that cannot be built."""
     measured = load_measured(config.profiles)
-    backends = {name: build_backend(name, _filled_in(model, measured.get(name))) for name, model in config.models.items()}
+    backends = {
+        name: build_backend(name, _filled_in(model, measured.get(name))) for name, model in config.models.items()
+    }
     return Fleet(backends, "the configuration: " + ", ".join(backends))
 
 
@@ -56,12 +62,19 @@ def _filled_in(config: ModelConfig, measured: Measured | None) -> ModelConfig:
     """With what was measured of the model, where the configuration states nothing."""
     if measured is None:
         return config
-    found = {name: value for name in _MEASURED if name not in config.model_fields_set and (value := getattr(measured, name)) is not None}
+    found = {
+        name: value
+        for name in _MEASURED
+        if name not in config.model_fields_set and (value := getattr(measured, name)) is not None
+    }
     return config.model_copy(update=found)
 
 
 async def fleet_at_hand(*, local_servers: bool = True) -> Fleet:
-    """Keys in the environment, else local model servers; calculator and extractive always beside them. No paid API is contacted."""
+    """Keys in the environment, else local model servers; calculator and extractive always beside them.
+
+    No paid API is contacted.
+    """
     backends: dict[str, Backend] = {"calculator": CalculatorBackend(), "extractive": ExtractiveBackend()}
     keyed = keys_in_environment()
     if keyed:
@@ -127,8 +140,9 @@ def _foreign(name: str, config: ModelConfig, profile: ModelProfile) -> Backend:
 
 
 def prices_of(name: str, config: ModelConfig) -> ModelProfile:
-    """Prices as a profile has them: what is stated, else the provider's list prices. Steps for long prompts are the list's, unless a price is
-    stated.
+    """Prices as a profile has them: what is stated, else the provider's list prices.
+
+    Steps for long prompts are the list's, unless a price is stated.
     """
     stated = {field: value for field in PRICE_FIELDS if (value := getattr(config, field)) is not None}
     row = PROVIDERS.get(config.provider)
@@ -161,7 +175,9 @@ def _recorded(name: str, config: ModelConfig) -> Backend:
     from orchestrator.backends.testing.recorded import RecordedBackend, load_recorded
 
     if not (config.folder and config.task and config.model):
-        raise ConfigError(f"models.{name}: a recorded model needs `folder`, `task` and `model`", remedy="See docs/configuration.md")
+        raise ConfigError(
+            f"models.{name}: a recorded model needs `folder`, `task` and `model`", remedy="See docs/configuration.md"
+        )
     models = {model.profile.name: model for model in load_recorded(config.folder, config.task)}
     if config.model not in models:
         raise ConfigError(f"models.{name}: no recordings of {config.model!r}", remedy=f"There are: {', '.join(models)}")
@@ -173,7 +189,9 @@ def _remote(name: str, config: ModelConfig, profile: ModelProfile, row: Provider
     from orchestrator.backends.remote import RemoteBackend
 
     if config.base_url and config.replicas:
-        raise ConfigError(f"models.{name}: `base_url` and `replicas` exclude each other", remedy="Name every server under `replicas`")
+        raise ConfigError(
+            f"models.{name}: `base_url` and `replicas` exclude each other", remedy="Name every server under `replicas`"
+        )
     servers = [Replica(replica.base_url.rstrip("/"), replica.pool) for replica in config.replicas]
     base_url = config.base_url or row.base_url
     if not servers and not base_url:
@@ -181,7 +199,9 @@ def _remote(name: str, config: ModelConfig, profile: ModelProfile, row: Provider
         raise ConfigError(f"models.{name}: provider `{row.name}` needs `base_url`", remedy=f"For example {hint}")
     key = secret(config.key, row.key_variable)
     if row.key_variable and key is None and not config.base_url and not servers:
-        raise ConfigError(f"models.{name}: no API key for {row.name}", remedy=f"export {row.key_variable}=... or write key: env:NAME")
+        raise ConfigError(
+            f"models.{name}: no API key for {row.name}", remedy=f"export {row.key_variable}=... or write key: env:NAME"
+        )
     profile = _with_write_prices(profile, row, config)
     return RemoteBackend(
         profile,
@@ -198,7 +218,10 @@ def _remote(name: str, config: ModelConfig, profile: ModelProfile, row: Provider
 
 
 def _way(name: str, config: ModelConfig) -> Way:
-    """How its servers are reached. Raises `ConfigError` on what cannot be used here: before the first call, not in it."""
+    """How its servers are reached.
+
+    Raises `ConfigError` on what cannot be used here: before the first call, not in it.
+    """
     from orchestrator.backends.http.transport_choice import DIRECT, Tls, Way
 
     way = Way(config.proxy, None if config.tls is None else Tls(**config.tls.model_dump()), config.http2)
@@ -206,16 +229,24 @@ def _way(name: str, config: ModelConfig) -> Way:
         try:
             way.tls.context()
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            raise ConfigError(f"models.{name}.tls: the certificates cannot be used: {error}", remedy="Check the files") from None
+            raise ConfigError(
+                f"models.{name}.tls: the certificates cannot be used: {error}", remedy="Check the files"
+            ) from None
     if config.http2 and util.find_spec("h2") is None:
-        raise ConfigError(f"models.{name}: http2 needs the package h2", remedy="pip install 'compound-orchestrator[transports]'")
+        raise ConfigError(
+            f"models.{name}: http2 needs the package h2", remedy="pip install 'compound-orchestrator[transports]'"
+        )
     if (config.proxy or "").startswith("socks") and util.find_spec("socksio") is None:
         raise ConfigError(
-            f"models.{name}: a SOCKS proxy needs the package socksio", remedy="pip install 'compound-orchestrator[transports]'"
+            f"models.{name}: a SOCKS proxy needs the package socksio",
+            remedy="pip install 'compound-orchestrator[transports]'",
         )
-    if config.proxy not in (None, DIRECT) and not config.proxy.startswith(("http://", "https://", "socks5://", "socks5h://")):
+    if config.proxy not in (None, DIRECT) and not config.proxy.startswith(
+        ("http://", "https://", "socks5://", "socks5h://")
+    ):
         raise ConfigError(
-            f"models.{name}.proxy: {config.proxy!r} is no proxy", remedy="Write http://host:port, socks5://host:port, or none"
+            f"models.{name}.proxy: {config.proxy!r} is no proxy",
+            remedy="Write http://host:port, socks5://host:port, or none",
         )
     return way
 
@@ -236,8 +267,15 @@ def _header(value: str) -> str:
 
 
 def _with_write_prices(profile: ModelProfile, row: Provider, config: ModelConfig) -> ModelProfile:
-    """What is written to a cache on our demand has a price, if only one that is bounded from above: it is reserved before every call."""
-    if profile.input_usd_per_mtok is None or config.cache == "off" or row.cache not in ("anthropic", "openai", "gemini"):
+    """What is written to a cache on our demand has a price, if only one that is bounded from above.
+
+    It is reserved before every call.
+    """
+    if (
+        profile.input_usd_per_mtok is None
+        or config.cache == "off"
+        or row.cache not in ("anthropic", "openai", "gemini")
+    ):
         return profile
     short, long = profile.cache_write_usd_per_mtok, profile.cache_write_1h_usd_per_mtok
     return replace(

@@ -28,7 +28,10 @@ class LocalServer:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """What came of trying a provider: the models that it lists, or why it does not; `limits` are its headers about rate limits."""
+    """What came of trying a provider: the models that it lists, or why it does not.
+
+    `limits` are its headers about rate limits.
+    """
 
     provider: Provider
     models: tuple[str, ...] = ()
@@ -47,20 +50,28 @@ def keys_in_environment() -> list[Provider]:
 
 
 async def find_local_servers() -> list[LocalServer]:
-    """Asks the usual ports on this machine for their models, all at once, for at most 0.4 s each. Nothing else is contacted.
+    """Asks the usual ports on this machine for their models, all at once, for at most 0.4 s each.
 
-    Several kinds of server use port 8000: the first row of the table that names a port stands for whatever answers there.
+    Nothing else is contacted.
+
+    Several kinds of server use port 8000: the first row of the table that names a port stands for whatever answers
+    there.
     """
     by_port: dict[int, Provider] = {}
     for provider in PROVIDERS.values():
         if provider.port is not None:
             by_port.setdefault(provider.port, provider)
     found = await asyncio.gather(*(_local(provider) for provider in by_port.values()))
-    return [LocalServer(reached.provider, reached.models) for reached in found if reached is not None and reached.models]
+    return [
+        LocalServer(reached.provider, reached.models) for reached in found if reached is not None and reached.models
+    ]
 
 
 async def reach(provider: Provider, *, base_url: str | None = None, timeout_s: float = LIST_TIMEOUT_S) -> Reached:
-    """Asks a provider for its models, with the key from the environment: costs nothing anywhere. Never raises for what the other side does."""
+    """Asks a provider for its models, with the key from the environment: costs nothing anywhere.
+
+    Never raises for what the other side does.
+    """
     import httpx
 
     from orchestrator.backends.provider_errors import error_of
@@ -75,7 +86,10 @@ async def reach(provider: Provider, *, base_url: str | None = None, timeout_s: f
                     return Reached(provider, problem="it is not ready yet: it loads its model")
             reply = await client.get(url, headers=headers_for(provider, key))
         if reply.status_code != 200:
-            return Reached(provider, problem=error_of(provider.name, reply.status_code, reply.headers, reply.content, key=key).message)
+            return Reached(
+                provider,
+                problem=error_of(provider.name, reply.status_code, reply.headers, reply.content, key=key).message,
+            )
         models = _listed(reply.json())
     except httpx.HTTPError as error:
         return Reached(provider, problem=f"{type(error).__name__}: {url}")
@@ -87,7 +101,10 @@ async def reach(provider: Provider, *, base_url: str | None = None, timeout_s: f
 
 
 async def port_answers(port: int) -> bool:
-    """Whether anything listens on a port of this machine. A bare connection: it costs nothing when the port is closed."""
+    """Whether anything listens on a port of this machine.
+
+    A bare connection: it costs nothing when the port is closed.
+    """
     try:
         _, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), PROBE_TIMEOUT_S)
     except (OSError, TimeoutError):
@@ -102,7 +119,12 @@ async def _local(provider: Provider) -> Reached | None:
 
 
 def _listed(payload: Any) -> tuple[str, ...]:
-    """The names in a list of models: OpenAI's and Anthropic's `data` of `id`, Gemini's `models` of `name`, or a bare list."""
+    """The names in a list of models.
+
+    OpenAI's and Anthropic's `data` of `id`, Gemini's `models` of `name`, or a bare list.
+    """
     rows = payload if isinstance(payload, list) else payload.get("data", payload.get("models"))
-    names = [str(row.get("id") or row.get("name") or "").removeprefix("models/") for row in rows if isinstance(row, dict)]
+    names = [
+        str(row.get("id") or row.get("name") or "").removeprefix("models/") for row in rows if isinstance(row, dict)
+    ]
     return tuple(name for name in names if name and "embed" not in name)

@@ -34,7 +34,8 @@ def encoder_of(config: MemoryConfig) -> Encoder:
         if config.encoder == "endpoint":
             if config.base_url is None or config.model is None:
                 raise ConfigError(
-                    "memory: an endpoint needs base_url and model", remedy="For example http://127.0.0.1:11434/v1, nomic-embed-text"
+                    "memory: an endpoint needs base_url and model",
+                    remedy="For example http://127.0.0.1:11434/v1, nomic-embed-text",
                 )
             return EndpointEncoder(config.base_url, config.model, key=secret(config.key, None))
         if config.encoder != "static":
@@ -56,7 +57,9 @@ def cipher_of(config: MemoryConfig) -> Cipher | None:
     except ImportError as error:
         raise ConfigError(f"memory: {error}", remedy="Or leave encryption_key away") from None
     except (binascii.Error, ValueError) as error:
-        raise ConfigError(f"memory: encryption_key: {error}", remedy="It is 32 random bytes in base64: openssl rand -base64 32") from None
+        raise ConfigError(
+            f"memory: encryption_key: {error}", remedy="It is 32 random bytes in base64: openssl rand -base64 32"
+        ) from None
 
 
 def _reranker(config: MemoryConfig) -> Reranker | None:
@@ -65,13 +68,18 @@ def _reranker(config: MemoryConfig) -> Reranker | None:
     try:
         return CrossEncoderReranker(config.reranker) if config.reranker is not None else None
     except (ImportError, OSError, ValueError) as error:
-        raise ConfigError(f"memory: reranker: {error}", remedy="Name a folder with a CrossEncoder, or leave it away") from None
+        raise ConfigError(
+            f"memory: reranker: {error}", remedy="Name a folder with a CrossEncoder, or leave it away"
+        ) from None
 
 
 def writer_of(
     answer: Callable[[Query], Coroutine[Any, Any, Answer]], asked: Query, loop: asyncio.AbstractEventLoop
 ) -> Callable[[str], str]:
-    """Writes summaries (from another thread than the loop's): `asked` says which models may, and in whose scope it is accounted."""
+    """Writes summaries (from another thread than the loop's).
+
+    `asked` says which models may, and in whose scope it is accounted.
+    """
 
     def written(prompt: str) -> str:
         query = replace(asked, text=prompt, uses_memory=False)

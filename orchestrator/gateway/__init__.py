@@ -1,1 +1,5 @@
-"""The gateway: one endpoint for OpenAI's and Anthropic's clients in front of the whole fleet, with keys, budgets and limits (extra `gateway`)."""
+"""The gateway.
+
+One endpoint for OpenAI's and Anthropic's clients in front of the whole fleet, with keys, budgets and limits (extra
+`gateway`).
+"""

@@ -1,6 +1,9 @@
-"""The gateway as an ASGI application: finds the operation, the caller and the limits, and turns every failure into an answer.
+"""The gateway as an ASGI application.
 
-Plain ASGI: the path of a request that is passed through holds no framework, no database and no model of its body but a compiled schema.
+Finds the operation, the caller and the limits, and turns every failure into an answer.
+
+Plain ASGI: the path of a request that is passed through holds no framework, no database and no model of its body but a
+compiled schema.
 """
 
 from __future__ import annotations
@@ -19,14 +22,14 @@ import orjson
 from orchestrator.config.models import Config, load_config
 from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.gateway.accounts.principals import Principal
-from orchestrator.gateway.accounts.request_account import Tab
+from orchestrator.gateway.accounts.request_account import RequestAccount
 from orchestrator.gateway.api import openapi
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.endpoints import ENDPOINTS
 from orchestrator.gateway.api.nulls import takes_nulls, without_nulls
 from orchestrator.gateway.api.services import Services
 from orchestrator.gateway.chat.client_request import ClientRequest
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.canonical_request import (
     answer_preflight,
     cors_headers,
@@ -36,7 +39,7 @@ from orchestrator.gateway.http.canonical_request import (
     usual_path,
     without_body,
 )
-from orchestrator.gateway.http.error_mapping import problem_of
+from orchestrator.gateway.http.error_mapping import to_gateway_error
 from orchestrator.gateway.http.request import Gone, Receive, Scope, Send, parse_json
 from orchestrator.storage.database import Database
 
@@ -51,7 +54,10 @@ T = TypeVar("T")
 
 
 class Gateway:
-    """Serves one configuration. `reload` brings the next one; `is_shared` says that other processes use the same database."""
+    """Serves one configuration.
+
+    `reload` brings the next one; `is_shared` says that other processes use the same database.
+    """
 
     def __init__(
         self,
@@ -88,7 +94,10 @@ class Gateway:
             await send({"type": "websocket.close", "code": 1008})
 
     async def serve_inside(self, scope: Scope, receive: Receive, send: Send, key: str) -> None:
-        """A request that the gateway makes for the owner of a key; it passes every check and limit but that of the secret."""
+        """A request that the gateway makes for the owner of a key.
+
+        It passes every check and limit but that of the secret.
+        """
         await self._serve(scope, receive, send, key)
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, inside_key: str | None = None) -> None:
@@ -96,7 +105,11 @@ class Gateway:
         self.services.in_flight += 1
         try:
             call = ClientRequest(scope, receive, send)
-            if call.method == "OPTIONS" and is_preflight(scope) and (allowed := cors_headers(scope, self.services.settings.cors)):
+            if (
+                call.method == "OPTIONS"
+                and is_preflight(scope)
+                and (allowed := cors_headers(scope, self.services.settings.cors))
+            ):
                 await answer_preflight(scope, send, allowed)
                 call.status = 204
                 return
@@ -107,32 +120,43 @@ class Gateway:
             if (call.method, call.path) not in self._exact:
                 call.path, call.named_model = usual_path(call.path)
             if b"host" not in call.headers and scope.get("http_version") == "1.1" and inside_key is None:
-                raise Problem(400, "an HTTP/1.1 request names its host", code="missing_host")
+                raise GatewayError(400, "an HTTP/1.1 request names its host", code="missing_host")
             endpoint = self._exact.get((call.method, call.path)) or self._find(call)
             if endpoint.permission is not None:
                 if self.services.in_flight > self.services.settings.max_in_flight:
-                    raise Problem(503, "too many requests are under way", code="overloaded", retry_after_s=1.0)
+                    raise GatewayError(503, "too many requests are under way", code="overloaded", retry_after_s=1.0)
                 if inside_key is not None:
                     call.principal = await self.services.keyring.owner(inside_key)
                 else:
                     shown = _secrets(call)
                     call.principal = await (
-                        self._caller(shown) if len(shown) > 1 else self.services.keyring.principal(shown[0] if shown else None)
+                        self._caller(shown)
+                        if len(shown) > 1
+                        else self.services.keyring.principal(shown[0] if shown else None)
                     )
                 if not call.principal.may(endpoint.permission):
-                    raise Problem(403, f"this key has no permission {endpoint.permission!r}", code="permission_denied", should_retry=False)
+                    raise GatewayError(
+                        403,
+                        f"this key has no permission {endpoint.permission!r}",
+                        code="permission_denied",
+                        should_retry=False,
+                    )
             await endpoint.handler(self.services, call, await self._input(call, endpoint))
         except Gone:
             if call is not None:
                 call.status = CLIENT_GONE
         except TimeoutError:
-            problem = Problem(503, "the database of this gateway does not answer", code="storage", retry_after_s=2.0)
+            problem = GatewayError(
+                503, "the database of this gateway does not answer", code="storage", retry_after_s=2.0
+            )
             await self._refuse(call, endpoint, problem, scope, receive, send)
         except Exception as error:
-            problem = problem_of(error)
+            problem = to_gateway_error(error)
             if problem is None:
                 log.exception("a request failed", extra={"request": call.id if call else ""})
-                problem = Problem(500, "an error of the gateway; its operator can look for the request id", code="internal")
+                problem = GatewayError(
+                    500, "an error of the gateway; its operator can look for the request id", code="internal"
+                )
             elif problem.status >= 500:
                 log.warning("%s", error, extra={"request": call.id if call else ""})
             await self._refuse(call, endpoint, problem, scope, receive, send)
@@ -144,15 +168,26 @@ class Gateway:
                 self._record(call, call.tab, problem)
 
     async def _caller(self, shown: list[str]) -> Principal:
-        """Whose keys these are. Some clients send two, and one of them is a placeholder: the first that is known counts."""
+        """Whose keys these are.
+
+        Some clients send two, and one of them is a placeholder: the first that is known counts.
+        """
         for secret in shown[:-1]:
-            with contextlib.suppress(Problem):
+            with contextlib.suppress(GatewayError):
                 return await self.services.keyring.principal(secret)
         return await self.services.keyring.principal(shown[-1])
 
-    def _record(self, call: ClientRequest, tab: Tab, problem: Problem | None) -> None:
+    def _record(self, call: ClientRequest, tab: RequestAccount, problem: GatewayError | None) -> None:
         facts = call.facts
-        why = (problem.code or problem.kind) if problem else "client_gone" if call.status == CLIENT_GONE else facts.failed if facts else ""
+        why = (
+            (problem.code or problem.kind)
+            if problem
+            else "client_gone"
+            if call.status == CLIENT_GONE
+            else facts.failed
+            if facts
+            else ""
+        )
         trace = facts.as_trace() if facts else {}
         if b"traceparent" in call.headers:
             trace["traceparent"] = call.traceparent
@@ -169,12 +204,15 @@ class Gateway:
                 allowed.add(endpoint.method)
         if allowed:
             allow = ", ".join(sorted(allowed)).encode()
-            raise Problem(
-                405, f"{call.method} is not for {call.path}: {allow.decode()}", code="method_not_allowed", headers=((b"allow", allow),)
+            raise GatewayError(
+                405,
+                f"{call.method} is not for {call.path}: {allow.decode()}",
+                code="method_not_allowed",
+                headers=((b"allow", allow),),
             )
         near = nearest_path(call.path, self._known_paths)
         told = f" Did you mean {near}?" if near else ""
-        raise Problem(404, f"there is nothing at {call.path[:200]}.{told} See /openapi.json", code="not_found")
+        raise GatewayError(404, f"there is nothing at {call.path[:200]}.{told} See /openapi.json", code="not_found")
 
     async def _input(self, call: ClientRequest, endpoint: Endpoint) -> Any:
         """The body, checked; or the parameters of the address, where there is no body."""
@@ -187,8 +225,10 @@ class Gateway:
             return query
         content_type = call.headers.get(b"content-type", b"application/json")
         if not content_type.startswith(b"application/json"):
-            raise Problem(
-                400, f"the body must be application/json, not {content_type.decode('latin-1')[:100]}", code="invalid_content_type"
+            raise GatewayError(
+                400,
+                f"the body must be application/json, not {content_type.decode('latin-1')[:100]}",
+                code="invalid_content_type",
             )
         body = await self.services.bodies.read(call)
         encoding = call.headers.get(b"content-encoding")
@@ -211,12 +251,20 @@ class Gateway:
         return parsed
 
     async def _refuse(
-        self, call: ClientRequest | None, endpoint: Endpoint | None, problem: Problem, scope: Scope, receive: Receive, send: Send
+        self,
+        call: ClientRequest | None,
+        endpoint: Endpoint | None,
+        problem: GatewayError,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
     ) -> None:
         if call is None:  # its head was refused
             call = ClientRequest({**scope, "headers": []}, receive, send)
         if call.started:
-            return  # half an answer is out: the server closes the connection without the end mark, so that nobody takes it for whole
+            # Half an answer is out: the server closes the connection without the end mark, so that nobody takes it for
+            # whole
+            return
         is_anthropic = endpoint.dialect == "anthropic" if endpoint is not None else call.path.startswith("/v1/messages")
         if is_anthropic:
             await call.reply_json(problem.as_anthropic(call.id), problem.status, problem.headers())
@@ -245,7 +293,10 @@ def _described() -> bytes:
 
 
 def _secrets(call: ClientRequest) -> list[str]:
-    """The keys that a request shows, as its client's dialect does: a bearer (OpenAI's), x-api-key (Anthropic's), api-key (Azure's)."""
+    """The keys that a request shows, as its client's dialect does.
+
+    A bearer (OpenAI's), x-api-key (Anthropic's), api-key (Azure's).
+    """
     found = []
     bearer = call.header(b"authorization")
     if bearer is not None:

@@ -1,6 +1,9 @@
-"""An error that ends a request, as OpenAI's and Anthropic's clients know it: status, error object, and whether to try again.
+"""An error that ends a request, as OpenAI's and Anthropic's clients know it.
 
-OpenAI: {"error": {"message", "type", "param", "code"}}; Anthropic: {"type": "error", "error": {"type", "message"}, "request_id"}.
+Status, error object, and whether to try again.
+
+OpenAI: {"error": {"message", "type", "param", "code"}}; Anthropic: {"type": "error", "error": {"type", "message"},
+"request_id"}.
 """
 
 from __future__ import annotations
@@ -21,8 +24,11 @@ ANTHROPIC_TYPES = {
 }
 
 
-class Problem(Exception):
-    """Ends a request with `status`. `retry_after_s`: when it may be sent again; `should_retry` overrules what clients would do by themselves."""
+class GatewayError(Exception):
+    """Ends a request with `status`.
+
+    `retry_after_s`: when it may be sent again; `should_retry` overrules what clients would do by themselves.
+    """
 
     def __init__(
         self,
@@ -64,6 +70,6 @@ class Problem(Exception):
         return found
 
 
-def broke_off() -> Problem:
+def broke_off() -> GatewayError:
     """For an answer that ended before its end, or cannot be read on."""
-    return Problem(502, "the model's answer broke off", code="upstream_bad_response")
+    return GatewayError(502, "the model's answer broke off", code="upstream_bad_response")

@@ -1,7 +1,8 @@
 """Starting the gateway: what must be true before it listens, its first keys, and its worker processes.
 
-Each worker is one process with one event loop; they share the port and the database. On SIGTERM they take no new connections, finish what runs
-(for at most `gateway.drain_seconds`) and book what was spent; on SIGHUP they read the configuration again.
+Each worker is one process with one event loop; they share the port and the database. On SIGTERM they take no new
+connections, finish what runs (for at most `gateway.drain_seconds`) and book what was spent; on SIGHUP they read the
+configuration again.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from orchestrator.storage.accounts import Accounts, Found, NewKey, digest_of
 from orchestrator.storage.database import open_database
 
 log = logging.getLogger(__name__)
-LEAST_KEY_CHARS = 24
-LEAST_KEY_BITS = 80.0
+MIN_KEY_CHARS = 24
+MIN_KEY_BITS = 80.0
 PACKAGES = ("orjson", "httptools", "prometheus_client", "python_multipart")
 _KNOWN_WEAK = ("1234", "password", "secret", "changeme", "admin", "test", "example", "letmein", "qwerty", "master")
 _CONFIG, _DATABASE, _SHARED = "ORCHESTRATOR_SERVE_CONFIG", "ORCHESTRATOR_SERVE_DATABASE", "ORCHESTRATOR_SERVE_SHARED"
@@ -51,7 +52,7 @@ class Address:
 
 
 @dataclass(frozen=True, slots=True)
-class Prepared:
+class PreparedGateway:
     """A gateway that may start. The keys are those made just now, else empty."""
 
     address: Address
@@ -79,8 +80,12 @@ class Prepared:
         }
 
 
-def prepared(address: Address, config: Path | None, database: str | None, *, only_checks: bool = False) -> Prepared:
-    """Checks everything that would make serving unsafe or impossible, and makes the first keys, unless it `only_checks`. Raises `ConfigError`."""
+def prepared(
+    address: Address, config: Path | None, database: str | None, *, only_checks: bool = False
+) -> PreparedGateway:
+    """Checks everything that would make serving unsafe or impossible, and makes the first keys, unless it
+    `only_checks`. Raises `ConfigError`.
+    """
     check_packages()
     check_address(address)
     chosen = config or (Path(DEFAULT_NAME) if Path(DEFAULT_NAME).exists() else None)
@@ -89,7 +94,9 @@ def prepared(address: Address, config: Path | None, database: str | None, *, onl
     if parsed.pipelines:
         from orchestrator.gateway.chat.pipeline_models import loaded
 
-        loaded(parsed.pipelines, list(parsed.models))  # one that cannot be served is told before anything is made, and by --check
+        loaded(
+            parsed.pipelines, list(parsed.models)
+        )  # one that cannot be served is told before anything is made, and by --check
     where = database or parsed.gateway.database
     chosen_key = secret(parsed.gateway.admin_key, "ORCHESTRATOR_ADMIN_KEY")
     if chosen_key is not None:
@@ -104,21 +111,25 @@ def prepared(address: Address, config: Path | None, database: str | None, *, onl
         finally:
             opened.close()
     placed = Address(address.host, port, address.workers, address.tls_cert, address.tls_key, address.behind_proxy)
-    return Prepared(placed, chosen, where, fleet.origin, parsed.gateway.drain_seconds, admin_key, first_key)
+    return PreparedGateway(placed, chosen, where, fleet.origin, parsed.gateway.drain_seconds, admin_key, first_key)
 
 
 def configured(path: Path | None) -> Config:
     """The configuration; without one, the calculator and answers from memory."""
     if path is not None:
         return load_config(path)
-    return Config.model_validate({"models": {"calculator": {"provider": "calculator"}, "extractive": {"provider": "extractive"}}})
+    return Config.model_validate(
+        {"models": {"calculator": {"provider": "calculator"}, "extractive": {"provider": "extractive"}}}
+    )
 
 
 def check_packages() -> None:
     """What the gateway is built on comes with an extra."""
     missing = [name for name in PACKAGES if find_spec(name) is None]
     if missing:
-        raise ConfigError(f"the gateway needs {', '.join(missing)}", remedy="pip install 'compound-orchestrator[gateway]'")
+        raise ConfigError(
+            f"the gateway needs {', '.join(missing)}", remedy="pip install 'compound-orchestrator[gateway]'"
+        )
 
 
 def check_address(address: Address) -> None:
@@ -134,7 +145,8 @@ def check_address(address: Address) -> None:
     if address.tls_cert is None and not address.behind_proxy and not is_loopback(address.host):
         raise ConfigError(
             f"{address.host} is reachable from other machines, and keys would pass in the clear",
-            remedy="Give --tls-cert and --tls-key, or --behind-proxy if a proxy in front speaks HTTPS, or listen on 127.0.0.1",
+            remedy="Give --tls-cert and --tls-key, or --behind-proxy if a proxy in front speaks HTTPS, or listen on "
+            "127.0.0.1",
         )
 
 
@@ -147,7 +159,8 @@ def check_port(host: str, port: int) -> None:
         except OSError as error:
             told = error.strerror or str(error)
             raise ConfigError(
-                f"cannot listen on {host}:{port}: {told}", remedy="Choose another with --port, or end what listens there"
+                f"cannot listen on {host}:{port}: {told}",
+                remedy="Choose another with --port, or end what listens there",
             ) from None
 
 
@@ -156,10 +169,11 @@ def check_key(key: str) -> None:
     counts = Counter(key)
     bits = len(key) * -sum(n / len(key) * math.log2(n / len(key)) for n in counts.values()) if key else 0.0
     is_known = any(weak in key.lower() for weak in _KNOWN_WEAK) and len(key) < 40
-    if len(key) < LEAST_KEY_CHARS or bits < LEAST_KEY_BITS or is_known:
+    if len(key) < MIN_KEY_CHARS or bits < MIN_KEY_BITS or is_known:
         raise ConfigError(
             "the admin key can be guessed",
-            remedy="Take 32 random bytes: export ORCHESTRATOR_ADMIN_KEY=$(python3 -c 'import secrets; print(secrets.token_urlsafe(32))')",
+            remedy="Take 32 random bytes: export ORCHESTRATOR_ADMIN_KEY=$(python3 -c 'import secrets; "
+            "print(secrets.token_urlsafe(32))')",
         )
 
 
@@ -186,7 +200,7 @@ def _check_operator(known: Found) -> None:
         raise ConfigError(f"the admin key is {known.why_not or 'the key of an organisation'}", remedy="Choose another")
 
 
-def run(served: Prepared) -> None:
+def run(served: PreparedGateway) -> None:
     """Serves until it is told to end."""
     import uvicorn
 
@@ -271,7 +285,9 @@ def _log(settings: GatewayConfig) -> None:
     """Log lines of ours with their time and level, as text or as JSON."""
     handler = logging.StreamHandler()
     handler.setFormatter(
-        JsonLines() if settings.log_format == "json" else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+        JsonLines()
+        if settings.log_format == "json"
+        else logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     )
     ours = logging.getLogger("orchestrator")
     ours.handlers, ours.propagate = [handler], False

@@ -1,4 +1,7 @@
-"""Certificates of a configured fleet: made from a log of graded outcomes, kept beside the router, checked when the fleet starts."""
+"""Certificates of a configured fleet.
+
+Made from a log of graded outcomes, kept beside the router, checked when the fleet starts.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,14 @@ import numpy as np
 from orchestrator.config.models import Config, PromiseConfig
 from orchestrator.errors import ConfigError
 from orchestrator.router import ModelProfile, Outcome, Router, SuccessModel
-from orchestrator.router.guarantee.certificate import Certificate, Promise, Refusal, certify_settings, data_hash, fleet_settings
+from orchestrator.router.guarantee.certificate import (
+    Certificate,
+    Promise,
+    Refusal,
+    certify_settings,
+    data_hash,
+    fleet_settings,
+)
 from orchestrator.router.guarantee.monitor import Guard
 from orchestrator.tokens.estimate import estimate_tokens
 
@@ -28,13 +38,21 @@ def trained_router(folder: str) -> Router:
         trained_with = SuccessModel.encoder_of(folder)
         return Router(SuccessModel.load(folder, encoder=encoder_for(trained_with) if trained_with else None))
     except (OSError, ValueError, KeyError, ImportError, EncoderMismatch) as error:
-        raise ConfigError(f"router: {folder!r} cannot be loaded: {error}", remedy="Make it with: orchestrator train-router LOG") from None
+        raise ConfigError(
+            f"router: {folder!r} cannot be loaded: {error}", remedy="Make it with: orchestrator train-router LOG"
+        ) from None
 
 
 def certify_fleet(
-    router: Router, profiles: Mapping[str, ModelProfile], promise: Promise, outcomes: Sequence[Outcome], versions: Mapping[str, str]
+    router: Router,
+    profiles: Mapping[str, ModelProfile],
+    promise: Promise,
+    outcomes: Sequence[Outcome],
+    versions: Mapping[str, str],
 ) -> tuple[Certificate | Refusal, int]:
-    """A certificate from the queries that every model answered and the router was not trained on; and how many those are.
+    """A certificate from the queries that every model answered and the router was not trained on.
+
+    And how many those are.
 
     Raises `ConfigError` if the reference is not in the fleet or a model has no price.
     """
@@ -42,7 +60,9 @@ def certify_fleet(
         raise ConfigError(f"quality.vs: {promise.vs!r} is not in this fleet", remedy=f"It has: {', '.join(profiles)}")
     unpriced = [name for name, profile in profiles.items() if profile.cost_usd(1.0) is None]
     if unpriced:
-        raise ConfigError(f"no price is known for {', '.join(unpriced)}", remedy="State input_usd_per_mtok and output_usd_per_mtok")
+        raise ConfigError(
+            f"no price is known for {', '.join(unpriced)}", remedy="State input_usd_per_mtok and output_usd_per_mtok"
+        )
     queries, graded = unseen_and_complete(router, list(profiles), outcomes)
     if not queries:
         return certify_settings((), promise), 0
@@ -58,12 +78,17 @@ def certify_fleet(
     )
     settings = fleet_settings(predicted, observed, cost, list(profiles).index(promise.vs))
     hashed = data_hash(predicted, observed)
-    found = certify_settings(settings, promise, data_hash=hashed, policy_hash=policy_hash(router, profiles), model_versions=versions)
+    found = certify_settings(
+        settings, promise, data_hash=hashed, policy_hash=policy_hash(router, profiles), model_versions=versions
+    )
     return found, len(queries)
 
 
-def unseen_and_complete(router: Router, models: Sequence[str], outcomes: Sequence[Outcome]) -> tuple[list[str], list[list[Outcome]]]:
-    """The queries that every model answered and the router was not trained on, and their outcomes in the order of `models`.
+def unseen_and_complete(
+    router: Router, models: Sequence[str], outcomes: Sequence[Outcome]
+) -> tuple[list[str], list[list[Outcome]]]:
+    """The queries that every model answered and the router was not trained on, and their outcomes in the order of
+    `models`.
 
     Raises `ConfigError` if a model has no outcomes at all.
     """
@@ -73,7 +98,8 @@ def unseen_and_complete(router: Router, models: Sequence[str], outcomes: Sequenc
     ungraded = [name for name in models if not any(name in graded for graded in by_query.values())]
     if ungraded:
         raise ConfigError(
-            f"the logs hold no outcomes of {', '.join(ungraded)}", remedy="Grade every model of the fleet on the same queries"
+            f"the logs hold no outcomes of {', '.join(ungraded)}",
+            remedy="Grade every model of the fleet on the same queries",
         )
     complete = [query for query, graded in by_query.items() if all(name in graded for name in models)]
     queries = [query for query, seen in zip(complete, router.success.was_trained_on(complete), strict=True) if not seen]
@@ -81,8 +107,14 @@ def unseen_and_complete(router: Router, models: Sequence[str], outcomes: Sequenc
 
 
 def policy_hash(router: Router, profiles: Mapping[str, ModelProfile], search: object = None) -> str:
-    """Changes whenever a decision could: the router's weights, the fleet, its prices, and the settings of the search if those are covered."""
-    prices = [(name, p.input_usd_per_mtok, p.output_usd_per_mtok, p.output_tokens, p.like, p.skill) for name, p in sorted(profiles.items())]
+    """Changes whenever a decision could.
+
+    The router's weights, the fleet, its prices, and the settings of the search if those are covered.
+    """
+    prices = [
+        (name, p.input_usd_per_mtok, p.output_usd_per_mtok, p.output_tokens, p.like, p.skill)
+        for name, p in sorted(profiles.items())
+    ]
     described = repr(prices) if search is None else repr((prices, search))
     return f"{router.success.fingerprint}-{data_hash(np.frombuffer(described.encode(), dtype=np.uint8))}"
 
@@ -102,11 +134,15 @@ def model_versions(config: Config) -> dict[str, str]:
 
 
 def load_guarantee(config: Config, profiles: Mapping[str, ModelProfile], router: Router | None) -> Guard:
-    """The guard of a configuration whose `quality` is a promise. Raises `ConfigError` when no valid certificate backs it."""
+    """The guard of a configuration whose `quality` is a promise.
+
+    Raises `ConfigError` when no valid certificate backs it.
+    """
     assert isinstance(config.quality, PromiseConfig)
     if router is None or config.router is None:
         raise ConfigError(
-            "quality: a promise needs a router trained on your own outcomes", remedy="Set router: FOLDER (orchestrator train-router LOG)"
+            "quality: a promise needs a router trained on your own outcomes",
+            remedy="Set router: FOLDER (orchestrator train-router LOG)",
         )
     path = Path(config.router) / FILE_NAME
     try:
@@ -122,13 +158,22 @@ def load_guarantee(config: Config, profiles: Mapping[str, ModelProfile], router:
         policy_hash=policy_hash(router, graded_profiles(config, profiles), covered_search(config)),
         model_versions=model_versions(config),
     ):
-        raise ConfigError(f"quality: {path} is void: it expired, or the router, the models or their prices changed", remedy=HOW)
+        raise ConfigError(
+            f"quality: {path} is void: it expired, or the router, the models or their prices changed", remedy=HOW
+        )
     return Guard.of(certificate)
 
 
 def graded_profiles(config: Config, profiles: Mapping[str, ModelProfile]) -> dict[str, ModelProfile]:
-    """The models whose quality is a matter of outcomes: all but those that tell by themselves whether they can answer."""
-    return {name: profile for name, profile in profiles.items() if config.models[name].provider not in ("calculator", "extractive")}
+    """The models whose quality is a matter of outcomes.
+
+    All but those that tell by themselves whether they can answer.
+    """
+    return {
+        name: profile
+        for name, profile in profiles.items()
+        if config.models[name].provider not in ("calculator", "extractive")
+    }
 
 
 def promised(config: PromiseConfig) -> Promise:

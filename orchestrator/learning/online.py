@@ -1,4 +1,7 @@
-"""Learning from one's own traffic: decisions are logged, now and then another model is asked first, and what comes of it moves the router."""
+"""Learning from one's own traffic.
+
+Decisions are logged, now and then another model is asked first, and what comes of it moves the router.
+"""
 
 from __future__ import annotations
 
@@ -22,12 +25,15 @@ from orchestrator.storage import DecisionLog, LoggedDecision, LoggedDraft
 from orchestrator.storage.decision_log import Grade
 from orchestrator.types import Answer, Candidate
 
-MOST_OUTCOMES = 3_000  # read from the log when a fleet starts
+MAX_OUTCOMES = 3_000  # read from the log when a fleet starts
 BELIEF_RELIABILITY = 0.75  # of what search believes after a decisive check; feedback outranks it
 
 
-class Online:
-    """What one fleet remembers of its decisions. `is_frozen` (under a promise) keeps the router as it is and explores nothing."""
+class OnlineLearner:
+    """What one fleet remembers of its decisions.
+
+    `is_frozen` (under a promise) keeps the router as it is and explores nothing.
+    """
 
     def __init__(
         self,
@@ -58,7 +64,10 @@ class Online:
         if planned is None or self.is_frozen or self.settings.explore == 0.0:
             return strategy, planned or "", 1.0
         explored = explore(
-            replace(route, chosen=planned), self._rng, rate=self.settings.explore, most_extra_usd=self.settings.explore_extra_usd
+            replace(route, chosen=planned),
+            self._rng,
+            rate=self.settings.explore,
+            most_extra_usd=self.settings.explore_extra_usd,
         )
         if explored.model == planned:
             return strategy, planned, explored.propensity
@@ -68,11 +77,17 @@ class Online:
         """Logs one answer, with what search itself found out about its drafts."""
         grades = _grades_from_checks(state)
         with self._learning:
-            self.log.record(replace(decision, policy=policy_hash(self._router, self._profiles)), grades, source="checks")
+            self.log.record(
+                replace(decision, policy=policy_hash(self._router, self._profiles)), grades, source="checks"
+            )
             self._learn(decision, grades)
 
-    def feedback(self, decision_id: str, score: float | None, *, expected: str | None, reliability: float, source: str) -> list[Grade]:
-        """Logs what became known of an answer and of the other drafts beside it; the router has learned it when this returns.
+    def feedback(
+        self, decision_id: str, score: float | None, *, expected: str | None, reliability: float, source: str
+    ) -> list[Grade]:
+        """Logs what became known of an answer and of the other drafts beside it.
+
+        The router has learned it when this returns.
 
         Raises `UnknownAnswer`, or `InvalidQuery` on a score outside [0, 1] or a reliability outside (0.5, 1].
         """
@@ -81,10 +96,14 @@ class Online:
         if score is not None and not 0.0 <= score <= 1.0:
             raise InvalidQuery(f"a score lies in [0, 1], not {score!r}", remedy="1 is right, 0 is wrong")
         if not 0.5 < reliability <= 1.0:
-            raise InvalidQuery(f"reliability lies in (0.5, 1], not {reliability!r}", remedy="0.5 is a coin's; 1 is certain")
+            raise InvalidQuery(
+                f"reliability lies in (0.5, 1], not {reliability!r}", remedy="0.5 is a coin's; 1 is certain"
+            )
         decision = self.log.find(decision_id)
         if decision is None:
-            raise UnknownAnswer(f"no answer {decision_id!r} in {self.log.path}", remedy="Use the id that the answer carried")
+            raise UnknownAnswer(
+                f"no answer {decision_id!r} in {self.log.path}", remedy="Use the id that the answer carried"
+            )
         grades = (
             _grades_from_score(decision, score, reliability)
             if score is not None
@@ -104,7 +123,7 @@ class Online:
 
     def _relearn(self) -> None:
         if self.settings.learn and not self.is_frozen:
-            self._router.relearn(self._base, self.log.outcomes(MOST_OUTCOMES), self._profiles)
+            self._router.relearn(self._base, self.log.outcomes(MAX_OUTCOMES), self._profiles)
 
 
 def as_logged(
@@ -135,7 +154,10 @@ def as_logged(
         answer.receipt.reference,
         answer.receipt.reference_cost_usd,
         tuple((o.model, round(o.p_success, 4), o.cost_usd) for o in answer.route.usable),
-        tuple(_draft(candidate, key, profiles[candidate.model]) for candidate, key in zip(answer.candidates, state.keys, strict=True)),
+        tuple(
+            _draft(candidate, key, profiles[candidate.model])
+            for candidate, key in zip(answer.candidates, state.keys, strict=True)
+        ),
     )
 
 
@@ -143,15 +165,21 @@ def _draft(candidate: Candidate, key: str, profile: ModelProfile) -> LoggedDraft
     done, usage = candidate.completion, candidate.completion.usage
     cost = billed_usd(profile, usage)
     return LoggedDraft(
-        done.model, key, cost, usage.output_tokens, done.latency_s, done.ttft_s, candidate.revises is not None or bool(candidate.made_of)
+        done.model,
+        key,
+        cost,
+        usage.output_tokens,
+        done.latency_s,
+        done.ttft_s,
+        candidate.revises is not None or bool(candidate.made_of),
     )
 
 
 def _grades_from_checks(state: SearchState) -> list[Grade]:
     """What search believes of each draft, if a decisive check has spoken.
 
-    A belief moves up as often as down as long as it is calibrated, so learning from it does not push the router either way; learning from failures
-    alone would.
+    A belief moves up as often as down as long as it is calibrated, so learning from it does not push the router either
+    way; learning from failures alone would.
     """
     if not any(v.decisive and v.passed is not None for c in state.candidates for v in c.verdicts):
         return []
@@ -163,7 +191,10 @@ def _grades_from_checks(state: SearchState) -> list[Grade]:
 
 
 def _grades_from_score(decision: LoggedDecision, score: float, reliability: float) -> list[Grade]:
-    """The score of the answer holds for every draft that says the same; if the answer is right, those that say something else are wrong."""
+    """The score of the answer holds for every draft that says the same.
+
+    If the answer is right, those that say something else are wrong.
+    """
     given = decision.drafts[decision.answer]
     grades = []
     for index, draft in enumerate(decision.drafts):
@@ -176,9 +207,15 @@ def _grades_from_score(decision: LoggedDecision, score: float, reliability: floa
 
 def _grades_from_key(decision: LoggedDecision, expected: str, reliability: float) -> list[Grade]:
     key = group_key(expected, decision.query)
-    found = [Grade(d.model, float(_says(d.key, key)), reliability) for d in decision.drafts if d.is_comparable and not d.is_revision]
+    found = [
+        Grade(d.model, float(_says(d.key, key)), reliability)
+        for d in decision.drafts
+        if d.is_comparable and not d.is_revision
+    ]
     if not found:
-        raise InvalidQuery("these answers are free text, which cannot be compared with an expected one", remedy="Give a score instead")
+        raise InvalidQuery(
+            "these answers are free text, which cannot be compared with an expected one", remedy="Give a score instead"
+        )
     return found
 
 

@@ -1,7 +1,9 @@
-"""Shadow audits: under a promise, a small share of the queries that were answered without the reference is asked of it afterwards.
+"""Shadow audits.
 
-What was lost feeds the guard (`orchestrator.router.guarantee.monitor`), which tightens or withdraws the certificate by itself. The audits of a
-certificate are kept in the decision log, so a restart forgets none.
+Under a promise, a small share of the queries that were answered without the reference is asked of it afterwards.
+
+What was lost feeds the guard (`orchestrator.router.guarantee.monitor`), which tightens or withdraws the certificate by
+itself. The audits of a certificate are kept in the decision log, so a restart forgets none.
 """
 
 from __future__ import annotations
@@ -93,7 +95,9 @@ class ShadowAudits:
         except Exception:
             log.exception("an audit failed", extra={"answer": answer.id})
 
-    async def _compared(self, answer: Answer, route: Route, request: Request, checks: Sequence[Verifier]) -> LoggedAudit | None:
+    async def _compared(
+        self, answer: Answer, route: Route, request: Request, checks: Sequence[Verifier]
+    ) -> LoggedAudit | None:
         """What was lost against the reference; `None` if that cannot be told, or if the day's money is spent."""
         if self._grader is None and group_key(answer.text, request.question) is None:
             return None  # free text, and nobody to compare it
@@ -109,10 +113,12 @@ class ShadowAudits:
     async def _loss(
         self, answer: Answer, route: Route, request: Request, checks: Sequence[Verifier], other: Completion
     ) -> tuple[float, float]:
-        """Score of the reference - score of the answer, in [-1, 1], and what finding out cost beyond asking the reference.
+        """Score of the reference - score of the answer, in [-1, 1], and what finding out cost beyond asking the
+        reference.
 
-        Equal answers lose nothing. Different ones are settled by decisive checks, else by the grader, else by a third model's vote; without
-        a third model the reference is taken to be right, which can alarm too early and never too late.
+        Equal answers lose nothing. Different ones are settled by decisive checks, else by the grader, else by a third
+        model's vote; without a third model the reference is taken to be right, which can alarm too early and never too
+        late.
         """
         question, text = request.question, other.text or ""
         mine, theirs = group_key(answer.text, question), group_key(text, question)
@@ -125,7 +131,9 @@ class ShadowAudits:
             graded = self._grader(question, answer.text, text)
             score, reference_score = await graded if inspect.isawaitable(graded) else graded
             return min(max(reference_score - score, -1.0), 1.0), 0.0
-        judges = [o for o in route.usable if o.model not in (answer.model, other.model) and o.p_success > 0 and o.cost_usd]
+        judges = [
+            o for o in route.usable if o.model not in (answer.model, other.model) and o.p_success > 0 and o.cost_usd
+        ]
         if not judges:
             return 1.0, 0.0
         try:
@@ -138,7 +146,10 @@ class ShadowAudits:
         return float(vote == theirs) - float(vote == mine), third[1]
 
     async def _ask(self, model: str, request: Request) -> tuple[Completion, float] | None:
-        """One call within the day's budget and what it cost; `None` if it would not fit, or the model abstains. Raises `BackendError`."""
+        """One call within the day's budget and what it cost; `None` if it would not fit, or the model abstains.
+
+        Raises `BackendError`.
+        """
         backend = self._backends[model]
         most = worst_case(backend, request)
         worst = most.usd

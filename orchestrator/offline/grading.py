@@ -22,7 +22,7 @@ FORM = 'Write lines like {"question": "What is 6 * 7?", "answer": "42"}'
 
 
 @dataclass(frozen=True, slots=True)
-class Example:
+class GradingExample:
     """A question and its right answer."""
 
     question: str
@@ -45,7 +45,7 @@ class Graded:
     why: dict[str, str]
 
 
-def read_examples(path: Path) -> list[Example]:
+def read_examples(path: Path) -> list[GradingExample]:
     """A file of JSON lines; of a question that comes again, the first counts. Raises `ConfigError` with the line of the
     first mistake.
     """
@@ -53,7 +53,7 @@ def read_examples(path: Path) -> list[Example]:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}", remedy="Name a file of JSON lines in UTF-8") from None
-    found: dict[str, Example] = {}
+    found: dict[str, GradingExample] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -68,7 +68,7 @@ def read_examples(path: Path) -> list[Example]:
     return list(found.values())
 
 
-def _example(row: object, where: str) -> Example:
+def _example(row: object, where: str) -> GradingExample:
     if not isinstance(row, dict):
         raise ConfigError(f"{where}: not an object with a question and an answer", remedy=FORM)
     said = []
@@ -77,17 +77,23 @@ def _example(row: object, where: str) -> Example:
             raise ConfigError(f"{where}: the field {name!r} is missing", remedy=FORM)
         value = row[name]
         if not isinstance(value, str | int | float) or value != value or not str(value).strip():
-            raise ConfigError(f"{where}: the {name} must be text or a number, and cannot be empty: {value!r}"[:300], remedy=FORM)
+            raise ConfigError(
+                f"{where}: the {name} must be text or a number, and cannot be empty: {value!r}"[:300], remedy=FORM
+            )
         said.append(str(value).strip())
     try:
         Query.parse(said[0])
     except InvalidQuery as error:
         raise ConfigError(f"{where}: {error.message}", remedy=error.remedy) from None
-    return Example(*said)
+    return GradingExample(*said)
 
 
 async def grade_fleet(
-    orchestrator: Orchestrator, examples: Sequence[Example], *, usd: float, on_graded: Callable[[int], None] = lambda _: None
+    orchestrator: Orchestrator,
+    examples: Sequence[GradingExample],
+    *,
+    usd: float,
+    on_graded: Callable[[int], None] = lambda _: None,
 ) -> Graded:
     """Asks every model every question, once and without memory, until `usd` is spent; what was graded by then counts.
 
@@ -99,9 +105,9 @@ async def grade_fleet(
     graded: list[GradedQuestion] = []
     failures = dict.fromkeys(models, 0)
     why: dict[str, str] = {}
-    postponed: list[Example] = []
+    postponed: list[GradingExample] = []
 
-    async def one(example: Example) -> None:
+    async def one(example: GradingExample) -> None:
         async with gate:
             if postponed:  # money is short: what calls in flight hold may suffice for this one later
                 postponed.append(example)
@@ -109,7 +115,7 @@ async def grade_fleet(
             if not await grade(example):
                 postponed.append(example)
 
-    async def grade(example: Example) -> bool:
+    async def grade(example: GradingExample) -> bool:
         said = await asyncio.gather(*(_ask(orchestrator, model, example.question, account) for model in models))
         why.update({model: reply.why for model, reply in zip(models, said, strict=True) if reply.why})
         if any(reply.text is None for reply in said):

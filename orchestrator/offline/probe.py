@@ -1,7 +1,10 @@
-"""A small benchmark of one model, over the wire: how long it reads, how fast it writes, what its prefix cache saves, how much of its context it uses.
+"""A small benchmark of one model, over the wire.
 
-The time to the first token is fitted as a line over the length of prompts that no cache knows. The effective context is the longest prompt in which
-the model still finds a fact wherever it stands (needle in a haystack; Kamradt 2023, Hsieh et al. 2024). Every call is reserved and settled.
+How long it reads, how fast it writes, what its prefix cache saves, how much of its context it uses.
+
+The time to the first token is fitted as a line over the length of prompts that no cache knows. The effective context is
+the longest prompt in which the model still finds a fact wherever it stands (needle in a haystack; Kamradt 2023, Hsieh
+et al. 2024). Every call is reserved and settled.
 """
 
 from __future__ import annotations
@@ -27,17 +30,21 @@ CACHED_LENGTH = 4_096
 HAYSTACKS = (128, 512, 2_048, 8_192, 32_768, 131_072)
 POSITIONS = (0.0, 0.25, 0.5, 0.75, 1.0)
 FOUND_SHARE = 0.8
-LEAST_RISE = 0.2  # of the mean time: a line that rises less says nothing about reading
+MIN_RISE = 0.2  # of the mean time: a line that rises less says nothing about reading
 CHARS_PER_TOKEN = 4.0  # at first: every answer's usage tells it better
-LEAST_COUNTED = 100  # tokens of a prompt that says how many characters one has
+MIN_COUNTED = 100  # tokens of a prompt that says how many characters one has
 _WORDS = (
-    "river stone window garden letter winter bridge market candle forest silver morning quiet travel paper island copper summer".split()
-)
+    "river stone window garden letter winter bridge market candle forest silver morning quiet travel paper island "
+    "copper summer"
+).split()
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """One measurement: what was done with a prompt of so many tokens, and the seconds, or the share of needles found."""
+class ProbePoint:
+    """One measurement.
+
+    What was done with a prompt of so many tokens, and the seconds, or the share of needles found.
+    """
 
     what: str
     tokens: int
@@ -47,8 +54,9 @@ class Point:
 class Probe:
     """Measures one model; `found` is what was measured so far, so that nothing is lost where it is stopped.
 
-    `longest` bounds the prompts, in tokens (default: what the profile says of its context), `seconds` the whole; `report` is told of every point.
-    Lengths are the provider's own: how many characters a token has is learned from the usage of each answer.
+    `longest` bounds the prompts, in tokens (default: what the profile says of its context), `seconds` the whole;
+    `report` is told of every point. Lengths are the provider's own: how many characters a token has is learned from the
+    usage of each answer.
     """
 
     def __init__(
@@ -59,7 +67,7 @@ class Probe:
         longest: int | None = None,
         seconds: float | None = None,
         rng: random.Random | None = None,
-        report: Callable[[Point], None] = lambda point: None,
+        report: Callable[[ProbePoint], None] = lambda point: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._backend = backend
@@ -88,7 +96,7 @@ class Probe:
         except BudgetExceeded as error:
             if self.found.ttft_s is None:
                 raise
-            self._report(Point(f"stopped: {error.message}", 0, 0.0))
+            self._report(ProbePoint(f"stopped: {error.message}", 0, 0.0))
         return self.found
 
     def _note(self, found: Measured) -> None:
@@ -107,7 +115,7 @@ class Probe:
                 seconds.append(_first_s(done))
                 read.append(done.usage.prefill_tokens)
             points.append((statistics.median(read), statistics.median(seconds)))
-            self._report(Point("first token", int(points[-1][0]), points[-1][1]))
+            self._report(ProbePoint("first token", int(points[-1][0]), points[-1][1]))
             ttft_s, tokens_per_s = line(points)
             self._note(replace(self.found, ttft_s=ttft_s, prefill_tokens_per_s=tokens_per_s))
 
@@ -118,11 +126,13 @@ class Probe:
         if done.usage.output_tokens < 8 or seconds <= 0:
             return
         speed = (done.usage.output_tokens - 1) / seconds
-        self._report(Point("tokens a second", done.usage.output_tokens, speed))
+        self._report(ProbePoint("tokens a second", done.usage.output_tokens, speed))
         self._note(replace(self.found, tokens_per_s=speed))
 
     async def caching(self) -> None:
-        """The share of the time to the first token that a known prefix saves, and the tokens that the provider says it had cached."""
+        """The share of the time to the first token that a known prefix saves, and the tokens that the provider says it
+        had cached.
+        """
         length = min(CACHED_LENGTH, self._longest // 2)
         prefix = self._filler(length)
         first = await self._ask(prefix + "\n\nReply with the word yes.", 4)
@@ -130,14 +140,18 @@ class Probe:
         before, after = _first_s(first), statistics.median(_first_s(done) for done in again)
         gain = max(1.0 - after / before, 0.0) if before > 0 else None
         cached = max(done.usage.cached_tokens for done in again)
-        self._report(Point("cache saves", cached, gain or 0.0))
+        self._report(ProbePoint("cache saves", cached, gain or 0.0))
         self._note(replace(self.found, cache_gain=gain, cached_tokens=cached))
 
     async def context(self) -> None:
-        """The longest prompt in which it finds four needles of five, wherever they stand: in steps of four, then once between the last that did and
-        the first that did not. Nothing is noted where it finds too few even in the shortest.
+        """The longest prompt in which it finds four needles of five, wherever they stand.
+
+        In steps of four, then once between the last that did and the first that did not. Nothing is noted where it
+        finds too few even in the shortest.
         """
-        is_bounded = self._longest < self._backend.profile.context_tokens  # by its caller: more may be found in longer prompts
+        is_bounded = (
+            self._longest < self._backend.profile.context_tokens
+        )  # by its caller: more may be found in longer prompts
         lengths = (*[size for size in HAYSTACKS if size < self._longest * 0.9], int(self._longest * 0.9))
         good = 0
         for length in lengths:
@@ -146,7 +160,12 @@ class Probe:
                 if is_bounded and length == lengths[-1]:
                     self._note(replace(self.found, effective_context_tokens=None))
                     self._report(
-                        Point("all were found up to the bound that was set: the effective context is larger, and not noted", 0, 0.0)
+                        ProbePoint(
+                            "all were found up to the bound that was set: the effective context is larger, and not "
+                            "noted",
+                            0,
+                            0.0,
+                        )
                     )
                 continue
             between = int((good * length) ** 0.5)
@@ -155,7 +174,10 @@ class Probe:
             break
 
     async def _finds_most(self, length: int) -> bool:
-        """Whether enough needles are found in prompts of about so many tokens; the real length is noted, if they are."""
+        """Whether enough needles are found in prompts of about so many tokens.
+
+        The real length is noted, if they are.
+        """
         found, tokens = 0, list[int]()
         for tried, position in enumerate(POSITIONS):
             if found + len(POSITIONS) - tried < FOUND_SHARE * len(POSITIONS):
@@ -166,19 +188,24 @@ class Probe:
                 found += searched[1]
         share = found / len(POSITIONS)
         real = int(statistics.median(tokens)) if tokens else length
-        self._report(Point("needles found", real, share))
+        self._report(ProbePoint("needles found", real, share))
         if share < FOUND_SHARE:
             return False
         self._note(replace(self.found, effective_context_tokens=real))
         return True
 
     async def _searched(self, length: int, position: float) -> tuple[int, bool] | None:
-        """(tokens of the prompt, whether its needle was found); `None` where the prompt is longer than the model takes."""
+        """(tokens of the prompt, whether its needle was found).
+
+        `None` where the prompt is longer than the model takes.
+        """
         code = str(self._rng.randrange(100_000, 1_000_000))
         lines = self._filler(length).split("\n")
         lines.insert(round(position * len(lines)), f"The code of the lighthouse is {code}.")
         try:
-            done = await self._ask("\n".join(lines) + "\n\nWhat is the code of the lighthouse? Reply with the number alone.", 16)
+            done = await self._ask(
+                "\n".join(lines) + "\n\nWhat is the code of the lighthouse? Reply with the number alone.", 16
+            )
         except BackendError as error:
             if error.status in (400, 413, 422):
                 return None
@@ -207,8 +234,10 @@ class Probe:
         assert done is not None  # a stream ends with its completion
         self.simulated = self.simulated or done.simulated
         bill = bill_of(self._backend, done, worst)
-        self._ledger.settle(held, usd=bill.usd or 0.0, tokens=bill.usage.total_tokens, output_tokens=bill.usage.output_tokens)
-        if done.usage.prefill_tokens >= LEAST_COUNTED and not done.usage.estimated:
+        self._ledger.settle(
+            held, usd=bill.usd or 0.0, tokens=bill.usage.total_tokens, output_tokens=bill.usage.output_tokens
+        )
+        if done.usage.prefill_tokens >= MIN_COUNTED and not done.usage.estimated:
             self._chars_per_token = len(prompt) / done.usage.prefill_tokens
         if done.ttft_s is None and done.latency_s == 0.0:
             done = replace(done, latency_s=time.perf_counter() - began)
@@ -226,11 +255,14 @@ class Probe:
 
 
 def line(points: Sequence[tuple[float, float]]) -> tuple[float, float | None]:
-    """(seconds at nothing, tokens per second) of the line through (tokens, seconds), by least squares; no speed if longer took hardly longer."""
+    """(seconds at nothing, tokens per second) of the line through (tokens, seconds), by least squares.
+
+    No speed if longer took hardly longer.
+    """
     mean_x, mean_y = statistics.fmean(x for x, _ in points), statistics.fmean(y for _, y in points)
     spread = sum((x - mean_x) ** 2 for x, _ in points)
     slope = sum((x - mean_x) * (y - mean_y) for x, y in points) / spread if spread else 0.0
-    if slope * (max(x for x, _ in points) - min(x for x, _ in points)) < LEAST_RISE * mean_y:
+    if slope * (max(x for x, _ in points) - min(x for x, _ in points)) < MIN_RISE * mean_y:
         return mean_y, None
     return max(mean_y - slope * mean_x, 0.0), 1 / slope
 

@@ -1,6 +1,9 @@
-"""A search rehearsed on recorded answers: what the fleet would have ended with at each target, without asking any model.
+"""A search rehearsed on recorded answers.
 
-This is how a promise about a whole search is certified: the real engine runs over the answers in a log, from the safest target to the cheapest.
+What the fleet would have ended with at each target, without asking any model.
+
+This is how a promise about a whole search is certified: the real engine runs over the answers in a log, from the safest
+target to the cheapest.
 """
 
 from __future__ import annotations
@@ -18,7 +21,14 @@ from orchestrator.errors import ConfigError
 from orchestrator.learning.certificates import covered_search, policy_hash, unseen_and_complete
 from orchestrator.router import ModelProfile, Outcome, Router
 from orchestrator.router.calibration import Array
-from orchestrator.router.guarantee.certificate import Certificate, Promise, Refusal, Setting, certify_settings, data_hash
+from orchestrator.router.guarantee.certificate import (
+    Certificate,
+    Promise,
+    Refusal,
+    Setting,
+    certify_settings,
+    data_hash,
+)
 from orchestrator.tokens.estimate import estimate_tokens
 
 TARGETS = (0.999, 0.995, 0.99, 0.98, 0.97, 0.96, 0.95, 0.93, 0.9, 0.87, 0.84, 0.8, 0.75, 0.7, 0.6, 0.5)
@@ -44,12 +54,15 @@ def certify_search(
     if without is not None:
         raise ConfigError(
             f"the log holds no text of the answer of {without.model!r} to {without.query[:60]!r}",
-            remedy='A search is certified from answers: {"query": ..., "outcomes": {model: {"score": ..., "answer": ...}}}',
+            remedy='A search is certified from answers: {"query": ..., "outcomes": {model: {"score": ..., "answer": '
+            "...}}}",
         )
     scores = np.array([[outcome.score for outcome in row] for row in graded]).reshape(len(queries), len(profiles))
     settings = _settings(config, router, profiles, promise.vs, queries, graded, scores) if queries else iter(())
     hashed = policy_hash(router, profiles, covered_search(config))
-    return certify_settings(settings, promise, data_hash=data_hash(scores), policy_hash=hashed, model_versions=versions), len(queries)
+    return certify_settings(
+        settings, promise, data_hash=data_hash(scores), policy_hash=hashed, model_versions=versions
+    ), len(queries)
 
 
 def _settings(

@@ -1,4 +1,7 @@
-"""Declarative pipelines: a workflow in one readable YAML file, checked before it runs, resumed where it stopped. Names are loaded when first used."""
+"""Declarative pipelines: a workflow in one readable YAML file, checked before it runs, resumed where it stopped.
+
+Names are loaded when first used.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from orchestrator.pipeline.errors import InvalidInputs, ToolFailed
     from orchestrator.pipeline.execution.result import RunCancelled, RunFailed, RunResult, StepResult, UnknownRun
-    from orchestrator.pipeline.execution.runtime import Host
+    from orchestrator.pipeline.execution.runtime import Runtime
     from orchestrator.pipeline.language.diagnostics import Diagnostic, InvalidPipeline
     from orchestrator.pipeline.language.step import Inner, Step
     from orchestrator.pipeline.pipeline import Pipeline
@@ -15,14 +18,13 @@ if TYPE_CHECKING:
 _HOME = {
     **dict.fromkeys(("InvalidInputs", "ToolFailed"), "errors"),
     **dict.fromkeys(("Diagnostic", "InvalidPipeline"), "language.diagnostics"),
-    **dict.fromkeys(("Host",), "execution.runtime"),
+    **dict.fromkeys(("Runtime",), "execution.runtime"),
     **dict.fromkeys(("Pipeline",), "pipeline"),
     **dict.fromkeys(("RunCancelled", "RunFailed", "RunResult", "StepResult", "UnknownRun"), "execution.result"),
     **dict.fromkeys(("Inner", "Step"), "language.step"),
 }
 __all__ = [
     "Diagnostic",
-    "Host",
     "Inner",
     "InvalidInputs",
     "InvalidPipeline",
@@ -30,6 +32,7 @@ __all__ = [
     "RunCancelled",
     "RunFailed",
     "RunResult",
+    "Runtime",
     "Step",
     "StepResult",
     "ToolFailed",

@@ -1,4 +1,7 @@
-"""What the loader makes of a file and the scheduler runs: steps with their order, and the pipeline that they stand in."""
+"""What the loader makes of a file and the scheduler runs.
+
+Steps with their order, and the pipeline that they stand in.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One checked step. `where` is its place in the file; `fields` compute what it is given; `type` is what it gives."""
+    """One checked step.
+
+    `where` is its place in the file; `fields` compute what it is given; `type` is what it gives.
+    """
 
     name: str
     where: tuple[str | int, ...]
@@ -34,7 +40,10 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Steps that run together: `waits` is for how many others each one waits, `next` which ones wait for it. `output` computes what they give."""
+    """Steps that run together: `waits` is for how many others each one waits, `next` which ones wait for it.
+
+    `output` computes what they give.
+    """
 
     nodes: tuple[Node, ...]
     waits: tuple[int, ...]
@@ -61,7 +70,8 @@ class Block:
 class CompiledPipeline:
     """A file that was checked: all that a run of it needs.
 
-    `schema` is the JSON Schema of its inputs, `digest` that of all its files; the files that it names lie within `root`.
+    `schema` is the JSON Schema of its inputs, `digest` that of all its files; the files that it names lie within
+    `root`.
     """
 
     document: Document
@@ -81,7 +91,10 @@ class CompiledPipeline:
         return self.document.name
 
     def wrong_inputs(self, given: Mapping[str, Any], *, whole: bool = True) -> str:
-        """What is wrong with the inputs of a run, in words; nothing if nothing is. Unless they shall be `whole`, some may be missing."""
+        """What is wrong with the inputs of a run, in words; nothing if nothing is.
+
+        Unless they shall be `whole`, some may be missing.
+        """
         from orchestrator.pipeline.language.inputs import wrong_inputs
 
         if not whole:
@@ -116,8 +129,9 @@ class CompiledPipeline:
 
 
 def ordered(waits_for: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str]]:
-    """The names so that each comes after all it waits for (Kahn 1962), in the order given where that leaves a choice; and one cycle among those
-    for which there is no such order, empty if there is none.
+    """The names so that each comes after all it waits for (Kahn 1962), in the order given where that leaves a choice.
+
+    And one cycle among those for which there is no such order, empty if there is none.
     """
     left = {name: set(before) for name, before in waits_for.items()}
     order: list[str] = []

@@ -1,4 +1,7 @@
-"""What can go wrong in a run beside what the engine raises. Mistakes in a file are told by `orchestrator.pipeline.language.diagnostics`."""
+"""What can go wrong in a run beside what the engine raises.
+
+Mistakes in a file are told by `orchestrator.pipeline.language.diagnostics`.
+"""
 
 from __future__ import annotations
 

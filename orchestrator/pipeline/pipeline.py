@@ -13,9 +13,9 @@ from orchestrator.engine.streaming import events_of
 from orchestrator.engine.sync import BlockingLoop
 from orchestrator.errors import ConfigError
 from orchestrator.pipeline.compiled import CompiledPipeline
-from orchestrator.pipeline.execution.durable import replayed, resumed, started
+from orchestrator.pipeline.execution.durable import replay, resume, start
 from orchestrator.pipeline.execution.result import RunResult
-from orchestrator.pipeline.execution.runtime import Host
+from orchestrator.pipeline.execution.runtime import Runtime
 from orchestrator.pipeline.language.diagnostics import Diagnostic
 from orchestrator.pipeline.loading.loader import load
 
@@ -41,9 +41,9 @@ class Pipeline(CompiledPipeline):
     ) -> Pipeline:
         """Reads and checks a file.
 
-        Raises `InvalidPipeline` with every mistake in it. `models` are the names of the fleet, if it is known; the files that a pipeline
-        names must lie within `root`. `allow_python` lets it call functions of installed modules. What is only doubtful goes into
-        `warnings`.
+        Raises `InvalidPipeline` with every mistake in it. `models` are the names of the fleet, if it is known; the
+        files that a pipeline names must lie within `root`. `allow_python` lets it call functions of installed modules.
+        What is only doubtful goes into `warnings`.
         """
         return cls.of(load(path, models=models, root=root, allow_python=allow_python, warnings=warnings))
 
@@ -56,7 +56,7 @@ class Pipeline(CompiledPipeline):
         self,
         inputs: Mapping[str, Any] | None = None,
         *,
-        host: Host | None = None,
+        host: Runtime | None = None,
         orchestrator: Orchestrator | None = None,
         id: str = "",
         on_event: Callable[[Event], None] | None = None,
@@ -64,18 +64,19 @@ class Pipeline(CompiledPipeline):
         seconds: float | None = None,
         **more: Any,
     ) -> RunResult:
-        """Runs it with `inputs` (or keyword arguments), answered by `orchestrator`, or within a `host` that may keep runs.
+        """Runs it with `inputs` (or keyword arguments), answered by `orchestrator`, or within a `host` that may keep
+        runs.
 
         Beside its own budget, it spends from the account `within`, and takes at most `seconds`.
 
-        Raises `InvalidInputs`, `RunFailed` (a step failed), `RunCancelled`. A spent budget gives what there is, marked `partial`, unless
-        the file says `when_spent: fail`.
+        Raises `InvalidInputs`, `RunFailed` (a step failed), `RunCancelled`. A spent budget gives what there is, marked
+        `partial`, unless the file says `when_spent: fail`.
         """
         given = self.inputs_of({**(inputs or {}), **more})
         if host is not None:
-            return await started(self, host, given, id, on_event, within=within, seconds=seconds)
-        async with Host(orchestrator) as own:
-            found = await started(self, own, given, id, on_event, within=within, seconds=seconds)
+            return await start(self, host, given, id, on_event, within=within, seconds=seconds)
+        async with Runtime(orchestrator) as own:
+            found = await start(self, own, given, id, on_event, within=within, seconds=seconds)
             await found.settled()
             return found
 
@@ -87,7 +88,9 @@ class Pipeline(CompiledPipeline):
         finally:
             loop.close()
 
-    def stream(self, inputs: Mapping[str, Any] | None = None, **settings: Any) -> AsyncGenerator[Event | RunResult, None]:
+    def stream(
+        self, inputs: Mapping[str, Any] | None = None, **settings: Any
+    ) -> AsyncGenerator[Event | RunResult, None]:
         """As `run`, but yields every event as it happens, and last the result. Closing it cancels the run."""
         return events_of(lambda on_event: self.run(inputs, **settings, on_event=on_event))
 
@@ -95,7 +98,7 @@ class Pipeline(CompiledPipeline):
         self,
         id: str,
         *,
-        host: Host,
+        host: Runtime,
         on_event: Callable[[Event], None] | None = None,
         may_differ: bool = False,
         within: Ledger | None = None,
@@ -105,17 +108,21 @@ class Pipeline(CompiledPipeline):
 
         A run that has its result gives it again.
 
-        Raises `UnknownRun`; `ConfigError` if the files are others than those it began with (unless they `may_differ`), or if another
-        process works on it.
+        Raises `UnknownRun`; `ConfigError` if the files are others than those it began with (unless they `may_differ`),
+        or if another process works on it.
         """
-        return await resumed(self, id, host, on_event, may_differ=may_differ, within=within, seconds=seconds)
+        return await resume(self, id, host, on_event, may_differ=may_differ, within=within, seconds=seconds)
 
-    async def replay(self, id: str, *, host: Host, begin: str | None = None, on_event: Callable[[Event], None] | None = None) -> RunResult:
-        """A new run with the inputs of another one and what its steps gave; `begin`, and all that follows from it, is done anew.
+    async def replay(
+        self, id: str, *, host: Runtime, begin: str | None = None, on_event: Callable[[Event], None] | None = None
+    ) -> RunResult:
+        """A new run with the inputs of another one and what its steps gave.
+
+        `begin`, and all that follows from it, is done anew.
 
         Raises `UnknownRun`, or `ConfigError` on a step that is not there.
         """
-        return await replayed(self, id, host, on_event, begin=begin)
+        return await replay(self, id, host, on_event, begin=begin)
 
 
 def read_inputs(path: Path) -> dict[str, Any]:

@@ -31,7 +31,10 @@ def plugin_names(group: str) -> tuple[str, ...]:
 
 
 def load_plugin(group: str, name: str) -> Any:
-    """What stands behind a name. Raises `KeyError` on a name that no package registers, `PluginError` if it cannot be imported."""
+    """What stands behind a name.
+
+    Raises `KeyError` on a name that no package registers, `PluginError` if it cannot be imported.
+    """
     point = _points(group)[name]
     try:
         return point.load()

@@ -14,12 +14,17 @@ _ENDINGS = ("/chat/completions", "/completions", "/responses", "/messages", "/em
 
 
 def checked_address(stated: str) -> str:
-    """The address of a server, with `${NAME}` filled in from the environment. Raises `ValueError` that says what is wrong with it."""
+    """The address of a server, with `${NAME}` filled in from the environment.
+
+    Raises `ValueError` that says what is wrong with it.
+    """
     address = _PLACEHOLDER.sub(_filled_in, stated).strip()
     if not address.isprintable() or " " in address or not address.isascii():
         raise ValueError(f"the address {address!r} holds a blank or a character that no address has")
     if "$" in address or "{" in address:
-        raise ValueError(f"the address {address!r} holds a placeholder: write ${{NAME}} for a variable of the environment")
+        raise ValueError(
+            f"the address {address!r} holds a placeholder: write ${{NAME}} for a variable of the environment"
+        )
     if not re.match(r"https?://", address, re.IGNORECASE):
         raise ValueError(f"the address {address!r} must begin with http:// or https://")
     try:

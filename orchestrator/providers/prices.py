@@ -1,5 +1,6 @@
-"""Prices of hosted models, offline, from the package genai-prices (extra `prices`), and what a call costs. What is stated in the configuration
-goes first.
+"""Prices of hosted models, offline, from the package genai-prices (extra `prices`), and what a call costs.
+
+What is stated in the configuration goes first.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ from orchestrator.types import Usage
 
 @dataclass(frozen=True, slots=True)
 class ListPrices:
-    """USD per million tokens, in the fields of `ModelProfile`; `context_tokens` is the model's window where it is known."""
+    """USD per million tokens, in the fields of `ModelProfile`.
+
+    `context_tokens` is the model's window where it is known.
+    """
 
     input_usd_per_mtok: float
     output_usd_per_mtok: float
@@ -78,11 +82,19 @@ def _price(listed: Any, name: str, above: int = 0) -> float | None:
     tiers = getattr(price, "tiers", None)
     if tiers is None:
         return float(price)
-    return float(next((tier.price for tier in sorted(tiers, key=lambda t: -t.start) if above >= tier.start), price.base))
+    return float(
+        next((tier.price for tier in sorted(tiers, key=lambda t: -t.start) if above >= tier.start), price.base)
+    )
 
 
 def _steps(listed: Any) -> tuple[PriceStep, ...]:
-    starts = sorted({tier.start for name in ("input_mtok", "output_mtok") for tier in getattr(getattr(listed, name, None), "tiers", ())})
+    starts = sorted(
+        {
+            tier.start
+            for name in ("input_mtok", "output_mtok")
+            for tier in getattr(getattr(listed, name, None), "tiers", ())
+        }
+    )
     return tuple(
         PriceStep(
             start,

@@ -1,4 +1,7 @@
-"""A row of the provider table: everything in which one API differs from another, as data. See `orchestrator.providers.table` for the rows."""
+"""A row of the provider table: everything in which one API differs from another, as data.
+
+See `orchestrator.providers.table` for the rows.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ Timings = Literal["none", "llamacpp", "groq", "cerebras", "fireworks"]
 
 @dataclass(frozen=True, slots=True)
 class DefaultModel:
-    """A model that is offered when only a key is found. List prices in USD per million tokens, from the providers' public price pages."""
+    """A model that is offered when only a key is found.
+
+    List prices in USD per million tokens, from the providers' public price pages.
+    """
 
     model: str
     input_usd_per_mtok: float
@@ -50,7 +56,9 @@ class Provider:
     renames: Mapping[str, str] = field(default_factory=dict)
     """Parameters that have another name here."""
     drops: frozenset[str] = frozenset()
-    """Parameters that are left out because this API rejects them, where an answer without them is still what was asked for."""
+    """Parameters that are left out because this API rejects them, where an answer without them is still what was asked
+    for.
+    """
     lacks: frozenset[str] = frozenset()
     """Parameters without which the answer would be another: a call that has one is refused before it is sent."""
     only: frozenset[str] | None = None
@@ -85,17 +93,26 @@ class Provider:
     """Where the effort goes; `thinking` means an object that switches thinking on or off."""
 
     cache: CacheStyle = "implicit"
-    """How a prefix is marked for the cache: not at all, by OpenAI's breakpoints and key, Anthropic's cache_control, Gemini's cached contents."""
+    """How a prefix is marked for the cache.
+
+    Not at all, by OpenAI's breakpoints and key, Anthropic's cache_control, Gemini's cached contents.
+    """
     least_cached_tokens: int = 1_024
     cache_minutes: tuple[int, ...] = (5,)
     """Lifetimes that a cached prefix may have."""
     cache_salt: bool = False
-    """Whether prefixes are kept apart by a field `cache_salt`: what is kept for one salt is not found by another (CVE-2025-46570)."""
+    """Whether prefixes are kept apart by a field `cache_salt`.
+
+    What is kept for one salt is not found by another (CVE-2025-46570).
+    """
     timings: Timings = "none"
     """Where it tells how long reading and writing took, apart."""
 
     completions: bool = False
-    """Whether it may complete a text with no conversation around it (POST /completions); a server that answers 404 is not asked again."""
+    """Whether it may complete a text with no conversation around it (POST /completions).
+
+    A server that answers 404 is not asked again.
+    """
     decisions: str | None = None
     """Path of its endpoint for decisions: `/systemone` or `/decisions`."""
     batches: Literal["openai", "anthropic"] | None = None

@@ -75,5 +75,5 @@ class Stop:
     abstain: bool = False
 
 
-Call = Draft | Critique | Revise | Combine | Compare
-Action = Call | Stop
+ModelAction = Draft | Critique | Revise | Combine | Compare
+Action = ModelAction | Stop

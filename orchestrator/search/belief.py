@@ -99,7 +99,9 @@ class VoteModel:
         if not 0 <= self.length_sharing <= 1:
             raise ValueError(f"length_sharing must lie in [0, 1], not {self.length_sharing}")
         if not 0 <= self.hopeless < 1 or self.typical_bits <= 0:
-            raise ValueError(f"hopeless must lie in [0, 1) and typical_bits be > 0, not {self.hopeless}, {self.typical_bits}")
+            raise ValueError(
+                f"hopeless must lie in [0, 1) and typical_bits be > 0, not {self.hopeless}, {self.typical_bits}"
+            )
         if not (0 <= self.repeat <= 1 and 0 <= self.other_way <= 1):
             raise ValueError(f"repeat and other_way lie in [0, 1], not {self.repeat}, {self.other_way}")
         if self.spread < 0 or self.concentration <= 0:
@@ -229,7 +231,10 @@ def success_given_ease(p_success: Array, model: VoteModel) -> Array:
 
 @lru_cache(maxsize=256)
 def ease_of_bits(bits: float, model: VoteModel) -> Array:
-    """By how much each node of ease is likelier once it is known that the answer takes `bits` to guess; shape (nodes,)."""
+    """By how much each node of ease is likelier once it is known that the answer takes `bits` to guess.
+
+    Shape (nodes,).
+    """
     shift = model.easier * math.log(model.typical_bits / bits)
     nodes, weights = _quadrature()
     given = np.exp(shift * nodes - 0.5 * shift**2)
@@ -253,7 +258,9 @@ def wrong_shares(sizes: Array, chance: Array, concentration: Array) -> tuple[Arr
     return joined, concentration * unseen / before
 
 
-def vote(state: VoteState, key: str | None, right: Array, model: VoteModel, *, power: float = 1.0, voter: str = "") -> VoteState:
+def vote(
+    state: VoteState, key: str | None, right: Array, model: VoteModel, *, power: float = 1.0, voter: str = ""
+) -> VoteState:
     """The state after one vote of `voter` for group `key`, its likelihood raised to `power`. `None` is no answer.
 
     `right` is P(right | ease), shape (nodes,).
@@ -265,7 +272,9 @@ def vote(state: VoteState, key: str | None, right: Array, model: VoteModel, *, p
     choice = groups if is_new else state.keys.index(key)
     concentration = model.concentration_of(information_bits(key)) if groups == 0 else state.concentration(model)
     joined, new = wrong_shares(np.array(state.sizes, dtype=float), state.by_chance, np.array(concentration / pull))
-    wrong = (1.0 - right) * (1.0 - model.p_silent(voter))  # who says something has not kept silent for want of an answer
+    wrong = (1.0 - right) * (
+        1.0 - model.p_silent(voter)
+    )  # who says something has not kept silent for want of an answer
     likelihood = wrong[None] * (new if is_new else joined[choice])[:, None]
     if is_new:
         likelihood = np.insert(likelihood, groups, right, axis=0)
@@ -294,7 +303,9 @@ def weigh(state: VoteState, likelihood_ratio: Mapping[str, float]) -> VoteState:
 
 
 def believe(
-    votes: Sequence[tuple[str | None, float]], model: VoteModel | None = None, likelihood_ratio: Mapping[str, float] | None = None
+    votes: Sequence[tuple[str | None, float]],
+    model: VoteModel | None = None,
+    likelihood_ratio: Mapping[str, float] | None = None,
 ) -> Belief:
     """The posterior after `votes`: (group key or `None` for no answer, prior P(that model is right)) for each draft."""
     model = model or VoteModel()
@@ -312,7 +323,10 @@ def replay(
     (default: unknown).
     """
     n = len(votes)
-    cast = tuple((key, p, power, voter) for (key, p), power, voter in zip(votes, powers or [1.0] * n, voters or [""] * n, strict=True))
+    cast = tuple(
+        (key, p, power, voter)
+        for (key, p), power, voter in zip(votes, powers or [1.0] * n, voters or [""] * n, strict=True)
+    )
     for end in range(DEEP, len(cast), DEEP):  # so that the recursion is never deeper
         _replayed(cast[:end], model)
     return _replayed(cast, model)
@@ -324,7 +338,14 @@ def _replayed(votes: tuple[tuple[str | None, float, float, str], ...], model: Vo
     if not votes:
         return start(model)
     *before, (key, p, power, voter) = votes
-    return vote(_replayed(tuple(before), model), key, _right_of_one(p, model.spread, model.hopeless), model, power=power, voter=voter)
+    return vote(
+        _replayed(tuple(before), model),
+        key,
+        _right_of_one(p, model.spread, model.hopeless),
+        model,
+        power=power,
+        voter=voter,
+    )
 
 
 @lru_cache(maxsize=4_096)

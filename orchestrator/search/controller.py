@@ -1,4 +1,8 @@
-"""The loop: runs what a strategy asks for, concurrently and under the budget, checks each answer, and cancels what can no longer matter."""
+"""The loop.
+
+Runs what a strategy asks for, concurrently and under the budget, checks each answer, and cancels what can no longer
+matter.
+"""
 
 from __future__ import annotations
 
@@ -13,9 +17,15 @@ from orchestrator.backends.base import Backend, Request
 from orchestrator.backends.metering import Bill, complete_metered, metered, worst_case
 from orchestrator.budget import Ledger, Reservation, from_nano
 from orchestrator.errors import BackendError, BudgetExceeded, ConfigError
-from orchestrator.search.actions import Call, Combine, Compare, Critique, Draft, Revise, Stop
+from orchestrator.search.actions import Combine, Compare, Critique, Draft, ModelAction, Revise, Stop
 from orchestrator.search.graded_evidence import CERTAINTY, certainty_verdict, read_comparison
-from orchestrator.search.prompts import combination_messages, comparison_messages, critique_messages, program_messages, revision_messages
+from orchestrator.search.prompts import (
+    combination_messages,
+    comparison_messages,
+    critique_messages,
+    program_messages,
+    revision_messages,
+)
 from orchestrator.search.recording import Change, Recording
 from orchestrator.search.revisions import read_critique
 from orchestrator.search.state import SearchState, Strategy
@@ -27,15 +37,17 @@ from orchestrator.verifiers.sandbox import Limits, Sandbox, SandboxUnavailable
 log = logging.getLogger(__name__)
 SAMPLING_TEMPERATURE = 0.8
 VERIFY_S = 60.0
-MOST_DIFF_LINES = 40
+MAX_DIFF_LINES = 40
 MAX_ANSWER_CHARS = 1_000_000
 MAX_PRINTED = 500
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """How a search ended. `tried` maps a model to why it gave no candidate; `partial` says that a limit cut the search short; `abstained` that the
-    best candidate is not believable enough to be given.
+    """How a search ended.
+
+    `tried` maps a model to why it gave no candidate; `partial` says that a limit cut the search short; `abstained` that
+    the best candidate is not believable enough to be given.
     """
 
     state: SearchState
@@ -50,7 +62,13 @@ class Search:
     """One search over one query."""
 
     def __init__(
-        self, backends: Mapping[str, Backend], verifiers: Sequence[Verifier], ledger: Ledger, trace: Trace, *, seconds: float | None = None
+        self,
+        backends: Mapping[str, Backend],
+        verifiers: Sequence[Verifier],
+        ledger: Ledger,
+        trace: Trace,
+        *,
+        seconds: float | None = None,
     ) -> None:
         self._backends = backends
         self._verifiers = tuple(verifiers)
@@ -60,7 +78,7 @@ class Search:
         self._tried: dict[str, str] = {}
         self._errors: list[Exception] = []
         self._usage = Usage()
-        self._unchecked: dict[Call, tuple[Candidate, ...]] = {}
+        self._unchecked: dict[ModelAction, tuple[Candidate, ...]] = {}
         self.record = Recording()
 
     @property
@@ -71,16 +89,20 @@ class Search:
         """Runs `strategy` until it stops or a limit does. Always returns: the best candidate so far is in the state."""
         state = replace(state, fleet=state.fleet or state.choices)
         self.record.begin(state)
-        running: dict[asyncio.Task[Change], tuple[Call, Reservation]] = {}
+        running: dict[asyncio.Task[Change], tuple[ModelAction, Reservation]] = {}
         try:
             while True:
-                state = replace(state, running=tuple(begun for begun, _ in running.values()), seconds_left=self._seconds_left())
+                state = replace(
+                    state, running=tuple(begun for begun, _ in running.values()), seconds_left=self._seconds_left()
+                )
                 actions = strategy(state)
                 self.record.decided(state.seconds_left, actions)
                 stop = next((action for action in actions if isinstance(action, Stop)), None)
                 if stop is not None:
                     return self._result(state, stop.reason, abstained=stop.abstain)
-                state = self._begin(state, [action for action in actions if not isinstance(action, Stop)], request, running)
+                state = self._begin(
+                    state, [action for action in actions if not isinstance(action, Stop)], request, running
+                )
                 if not running:
                     reason = self._errors[-1].args[0] if self._errors else "nothing is left to do"
                     return self._result(state, str(reason))
@@ -88,8 +110,12 @@ class Search:
                 if not done:
                     for action, _ in running.values():
                         if action in self._unchecked:  # written in time: it counts, though its checks are late
-                            late = tuple(Verdict.abstain(verifier.name, "it took too long") for verifier in self._verifiers)
-                            change = Change(tuple(replace(candidate, verdicts=late) for candidate in self._unchecked[action]))
+                            late = tuple(
+                                Verdict.abstain(verifier.name, "it took too long") for verifier in self._verifiers
+                            )
+                            change = Change(
+                                tuple(replace(candidate, verdicts=late) for candidate in self._unchecked[action])
+                            )
                             self.record.ended(action, change)
                             state = change.applied(state)
                     return self._result(state, "the deadline passed", partial=True)
@@ -107,11 +133,18 @@ class Search:
                     self._ledger.release(reservation)
 
     def _begin(
-        self, state: SearchState, actions: Sequence[Call], request: Request, running: dict[asyncio.Task[Change], tuple[Call, Reservation]]
+        self,
+        state: SearchState,
+        actions: Sequence[ModelAction],
+        request: Request,
+        running: dict[asyncio.Task[Change], tuple[ModelAction, Reservation]],
     ) -> SearchState:
-        """Starts what is affordable and was not begun before; returns the state without the models that were started or cannot be afforded.
+        """Starts what is affordable and was not begun before.
 
-        If nothing could be started, the models that are left are tried, cheapest first: something cheaper may still fit.
+        Returns the state without the models that were started or cannot be afforded.
+
+        If nothing could be started, the models that are left are tried, cheapest first: something cheaper may still
+        fit.
         """
         pending = [action for action in dict.fromkeys(actions) if action not in state.begun]
         for action in pending:
@@ -134,14 +167,20 @@ class Search:
             running[asyncio.ensure_future(self._perform(action, state, asked, reservation))] = (action, reservation)
         return state
 
-    def _check(self, action: Call, state: SearchState) -> None:
+    def _check(self, action: ModelAction, state: SearchState) -> None:
         """Raises `ConfigError` on what a strategy cannot ask for."""
         if action.model not in self._backends:
-            raise ConfigError(f"the strategy asks for a model that is not here: {action}", remedy=f"Models: {', '.join(self._backends)}")
+            raise ConfigError(
+                f"the strategy asks for a model that is not here: {action}",
+                remedy=f"Models: {', '.join(self._backends)}",
+            )
         if not all(0 <= i < len(state.candidates) for i in _named(action)):
-            raise ConfigError(f"the strategy names a candidate that is not there: {action}", remedy=f"There are {len(state.candidates)}")
+            raise ConfigError(
+                f"the strategy names a candidate that is not there: {action}",
+                remedy=f"There are {len(state.candidates)}",
+            )
 
-    def _request_for(self, action: Call, state: SearchState, request: Request) -> Request:
+    def _request_for(self, action: ModelAction, state: SearchState, request: Request) -> Request:
         left = self._seconds_left()
         messages = request.messages
         sample = action.sample if isinstance(action, Draft | Revise) else 0
@@ -150,7 +189,9 @@ class Search:
             temperature = SAMPLING_TEMPERATURE if request.temperature is None else request.temperature
             request = replace(request, seed=sample, temperature=temperature, several=several)
         if isinstance(action, Revise):
-            messages = revision_messages(messages, state.candidates[action.candidate], [state.candidates[i] for i in action.beside])
+            messages = revision_messages(
+                messages, state.candidates[action.candidate], [state.candidates[i] for i in action.beside]
+            )
         elif isinstance(action, Draft) and action.way == "program":
             messages = program_messages(messages)
         elif isinstance(action, Critique):
@@ -162,7 +203,9 @@ class Search:
         elif isinstance(action, Combine):
             messages = combination_messages(messages, [state.candidates[i] for i in action.of])
         if not isinstance(action, Draft | Revise | Combine) or (isinstance(action, Draft) and action.way == "program"):
-            request = replace(request, schema=None)  # the schema is the answer's: a critique or a program has a form of its own
+            request = replace(
+                request, schema=None
+            )  # the schema is the answer's: a critique or a program has a form of its own
         elif CERTAINTY in state.ensemble.evidence:
             request = replace(request, certainty=True)
         return replace(request, messages=messages, deadline_s=None if left is None else max(left, 0.001))
@@ -174,7 +217,9 @@ class Search:
         worst = worst_case(self._backends[model], request)
         return self._ledger.reserve(usd=worst.usd, tokens=worst.tokens)
 
-    async def _perform(self, action: Call, state: SearchState, request: Request, reservation: Reservation) -> Change:
+    async def _perform(
+        self, action: ModelAction, state: SearchState, request: Request, reservation: Reservation
+    ) -> Change:
         """One call: ask, settle, verify. Nothing changes when the model abstains or fails; the reason is kept."""
         model, (kind, beginning, ended) = action.model, _WORDS[type(action)]
         with self._trace.span(kind, model=model) as span:
@@ -219,8 +264,13 @@ class Search:
             self._unchecked[action] = tuple(written)
             return Change(tuple(await asyncio.gather(*(self._verify(candidate, state) for candidate in written))))
 
-    async def _ask_twice(self, model: str, request: Request, reservation: Reservation, attributes: dict[str, Any]) -> Completion:
-        """Asks once more, with a reservation of its own, when an answer broke off that may be billed: such calls no backend repeats."""
+    async def _ask_twice(
+        self, model: str, request: Request, reservation: Reservation, attributes: dict[str, Any]
+    ) -> Completion:
+        """Asks once more, with a reservation of its own, when an answer broke off that may be billed.
+
+        Such calls no backend repeats.
+        """
         try:
             return await self._ask(model, request, reservation, attributes)
         except BackendError as error:
@@ -233,7 +283,9 @@ class Search:
                 raise error from None
         return await self._ask(model, request, again, attributes)
 
-    async def _ask(self, model: str, request: Request, reservation: Reservation, attributes: dict[str, Any]) -> Completion:
+    async def _ask(
+        self, model: str, request: Request, reservation: Reservation, attributes: dict[str, Any]
+    ) -> Completion:
         """Asks, and notes what it cost."""
 
         def note_worst_case(booked: bool) -> None:
@@ -242,7 +294,9 @@ class Search:
                 attributes["worst_case"] = True
 
         backend = self._backends[model]
-        completion, bill = await complete_metered(backend, request, self._ledger, reservation, on_failure=note_worst_case)
+        completion, bill = await complete_metered(
+            backend, request, self._ledger, reservation, on_failure=note_worst_case
+        )
         if completion.unseen_calls:
             attributes["unseen_calls"] = completion.unseen_calls
         self._usage += bill.usage
@@ -251,7 +305,10 @@ class Search:
         return completion
 
     async def _ran(self, completion: Completion) -> Completion | None:
-        """What the program in an answer prints, as the answer; `None` where it prints nothing, or there is nowhere safe to run it."""
+        """What the program in an answer prints, as the answer.
+
+        `None` where it prints nothing, or there is nowhere safe to run it.
+        """
         program = find_program(completion.text or "")
         why = "it wrote no program" if program is None else ""
         try:
@@ -286,7 +343,13 @@ class Search:
                     span.attributes["cost_usd"] = verdict.cost_usd
             verdicts.append(verdict)
             if not verdict.abstained:
-                self._trace.emit("verified", model=candidate.model, verifier=verdict.verifier, passed=verdict.passed, score=verdict.score)
+                self._trace.emit(
+                    "verified",
+                    model=candidate.model,
+                    verifier=verdict.verifier,
+                    passed=verdict.passed,
+                    score=verdict.score,
+                )
         return replace(candidate, verdicts=tuple(verdicts))
 
     def _worst_usd(self, verifier: Verifier, question: str, text: str) -> float | None:
@@ -298,7 +361,10 @@ class Search:
             return None
 
     async def _verdict(self, verifier: Verifier, question: str, text: str, worst_usd: float | None) -> Verdict:
-        """A verifier that raises, hangs or answers nonsense abstains, with the reason: it must not cost an answer. What it costs is booked."""
+        """A verifier that raises, hangs or answers nonsense abstains, with the reason: it must not cost an answer.
+
+        What it costs is booked.
+        """
         left = self._seconds_left()
         try:
             held = None if worst_usd == 0 else self._ledger.reserve(usd=worst_usd)
@@ -310,7 +376,10 @@ class Search:
                     found = await _verdict_of(verifier, question, text)
                 else:
                     found, _ = await metered(
-                        self._ledger, held, lambda: _verdict_of(verifier, question, text), lambda verdict: Bill(verdict.cost_usd)
+                        self._ledger,
+                        held,
+                        lambda: _verdict_of(verifier, question, text),
+                        lambda verdict: Bill(verdict.cost_usd),
                     )
         except TimeoutError:
             return Verdict.abstain(verifier.name, "it took too long")
@@ -322,13 +391,17 @@ class Search:
             self._ledger.book(usd=found.cost_usd)
         return found
 
-    def _result(self, state: SearchState, stopped: str, *, partial: bool = False, abstained: bool = False) -> SearchResult:
-        cut = partial or (any(isinstance(error, BudgetExceeded) for error in self._errors) and state.confidence < state.quality)
+    def _result(
+        self, state: SearchState, stopped: str, *, partial: bool = False, abstained: bool = False
+    ) -> SearchResult:
+        cut = partial or (
+            any(isinstance(error, BudgetExceeded) for error in self._errors) and state.confidence < state.quality
+        )
         gives_up = abstained or (state.may_abstain and bool(state.candidates) and state.confidence < state.quality)
         return SearchResult(state, stopped, cut, dict(self._tried), tuple(self._errors), gives_up)
 
 
-_WORDS: dict[type[Call], tuple[str, str, str]] = {
+_WORDS: dict[type[ModelAction], tuple[str, str, str]] = {
     Draft: ("draft", "drafting", "drafted"),
     Revise: ("revise", "revising", "revised"),
     Critique: ("critique", "criticising", "criticised"),
@@ -337,13 +410,15 @@ _WORDS: dict[type[Call], tuple[str, str, str]] = {
 }
 
 
-def _named(action: Call) -> tuple[int, ...]:
+def _named(action: ModelAction) -> tuple[int, ...]:
     """The candidates that an action is about."""
     if isinstance(action, Combine):
         return action.of
     if isinstance(action, Compare):
         return action.first, action.second
-    return () if isinstance(action, Draft) else (action.candidate, *(action.beside if isinstance(action, Revise) else ()))
+    return (
+        () if isinstance(action, Draft) else (action.candidate, *(action.beside if isinstance(action, Revise) else ()))
+    )
 
 
 class _NoVerdict(Exception):
@@ -362,7 +437,9 @@ def checked(completion: Completion) -> Completion:
     if completion.text is not None and not isinstance(completion.text, str):
         raise BackendError(f"{completion.model} answered with {type(completion.text).__name__}, not text")
     if completion.text is not None and len(completion.text) > MAX_ANSWER_CHARS:
-        raise BackendError(f"{completion.model} answered with {len(completion.text):,} characters", remedy="Lower max_tokens")
+        raise BackendError(
+            f"{completion.model} answered with {len(completion.text):,} characters", remedy="Lower max_tokens"
+        )
     return completion
 
 
@@ -375,4 +452,4 @@ def one_by_one(completion: Completion) -> list[Completion]:
 def difference(before: str, after: str) -> str:
     """What a revision changed, as a unified diff of at most 40 lines."""
     lines = list(unified_diff(before.splitlines(), after.splitlines(), "draft", "revision", lineterm="", n=1))
-    return "\n".join(lines[:MOST_DIFF_LINES] + ["..."] * (len(lines) > MOST_DIFF_LINES))
+    return "\n".join(lines[:MAX_DIFF_LINES] + ["..."] * (len(lines) > MAX_DIFF_LINES))

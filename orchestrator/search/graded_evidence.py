@@ -1,9 +1,10 @@
-"""Evidence on answers that cannot be voted on: which of two a judge prefers, and how certain a model was of its own
-words.
+"""Evidence on answers that cannot be voted on.
 
-Both are verdicts like any other, worth what an `Ensemble` has learned of them (`orchestrator.verifiers.learning.fit_ensemble`).
-Until then a preference counts a little, in each order, and certainty not at all: models are certain of what is wrong,
-too.
+Which of two a judge prefers, and how certain a model was of its own words.
+
+Both are verdicts like any other, worth what an `Ensemble` has learned of them
+(`orchestrator.verifiers.learning.fit_ensemble`). Until then a preference counts a little, in each order, and certainty
+not at all: models are certain of what is wrong, too.
 """
 
 from __future__ import annotations
@@ -14,14 +15,19 @@ from orchestrator.verifiers import Verdict
 from orchestrator.verifiers.models.judge import read_winner
 
 COMPARISON, CERTAINTY = "comparison", "certainty"
-MIN_LOG_ODDS, MAX_LOG_ODDS = -2.0, 8.0  # of the geometric mean of token probabilities, between which the score of a certainty lies
+MIN_LOG_ODDS, MAX_LOG_ODDS = (
+    -2.0,
+    8.0,
+)  # of the geometric mean of token probabilities, between which the score of a certainty lies
 
 
 def read_comparison(reply: str, cost_usd: float) -> tuple[Verdict, Verdict]:
     """What a judge's reply says of the answers shown first and second."""
     winner = read_winner(reply)
     if winner is None:
-        unread = Verdict(COMPARISON, None, None, "the judge's reply was not in the form it was asked for", cost_usd=cost_usd)
+        unread = Verdict(
+            COMPARISON, None, None, "the judge's reply was not in the form it was asked for", cost_usd=cost_usd
+        )
         return unread, Verdict(COMPARISON, None, None, unread.feedback)
     score = {"1": 1.0, "2": 0.0, "tie": 0.5}[winner]
     return _preferred(score, cost_usd), _preferred(1.0 - score, 0.0)

@@ -9,13 +9,32 @@ import re
 from functools import lru_cache
 
 REFERENCE_BITS = 10.0  # of an answer of which nothing is known
-BITS_PER_DIGIT, BITS_PER_CHARACTER = 3.3, 2.0  # a digit is one of ten; a character of an answer can be told halfway from those before it
+BITS_PER_DIGIT, BITS_PER_CHARACTER = (
+    3.3,
+    2.0,
+)  # a digit is one of ten; a character of an answer can be told halfway from those before it
 MIN_BITS = 1.0
-MOST_CHARACTERS = 80  # more make an answer no harder to guess
+MAX_CHARACTERS = 80  # more make an answer no harder to guess
 LEVELS = (2.0, 3.3, 6.6, 10.0, 20.0, 40.0, 80.0)  # bits are told in steps, so that like questions are decided alike
 OPTIONS = 5  # of a question whose options are not known
 YES_OR_NO = frozenset(("yes", "no", "true", "false"))
-SPELLED = frozenset(("number", "literal", "text", "quantity", "row", "tuple", "set", "list", "interval", "formula", "json", "date", "time"))
+SPELLED = frozenset(
+    (
+        "number",
+        "literal",
+        "text",
+        "quantity",
+        "row",
+        "tuple",
+        "set",
+        "list",
+        "interval",
+        "formula",
+        "json",
+        "date",
+        "time",
+    )
+)
 
 _OF_OPTIONS = re.compile(r" of (\d{1,2})$")
 _NUMBER = re.compile(r"-?[\d.,/]*\d[\d.,/]*%?")
@@ -29,7 +48,7 @@ def information_bits(key: str) -> float:
     character. The key of a behaviour or of anything else that does not spell out the answer has ten.
     """
     kind, _, said = key.partition(":")
-    said = re.sub(r"#\d+$", "", said[:MOST_CHARACTERS]).strip()
+    said = re.sub(r"#\d+$", "", said[:MAX_CHARACTERS]).strip()
     if kind == "choice":
         number = _OF_OPTIONS.search(said)
         return math.log2(max(int(number[1]) if number else OPTIONS, 2))

@@ -1,8 +1,11 @@
-"""Drawing until a check that is never wrong is passed: which sampler next, how many draws in one call, and when to give up.
+"""Drawing until a check that is never wrong is passed.
 
-Each sampler is one of Pandora's boxes (Weitzman 1979): opened again and again, each time at a price, and worth less the longer it disappoints. The
-best policy opens the box with the least expected cost per solve, as long as that is less than a solution is worth. A query's chance per draw is
-Beta(alpha, beta) over queries, so after n failures it is Beta(alpha, beta + n); draws that share a call share the price of reading the prompt.
+Which sampler next, how many draws in one call, and when to give up.
+
+Each sampler is one of Pandora's boxes (Weitzman 1979): opened again and again, each time at a price, and worth less the
+longer it disappoints. The best policy opens the box with the least expected cost per solve, as long as that is less
+than a solution is worth. A query's chance per draw is Beta(alpha, beta) over queries, so after n failures it is
+Beta(alpha, beta + n); draws that share a call share the price of reading the prompt.
 
 Perfect checks only: with one that errs, no number of draws lifts P(right | passed) above its ceiling, see `ceiling`.
 """
@@ -45,7 +48,10 @@ class Chance:
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """A sampler: a call costs `call_usd` (the prompt is read once), and `draw_usd` for each draw in it. `left` draws may still be had."""
+    """A sampler: a call costs `call_usd` (the prompt is read once), and `draw_usd` for each draw in it.
+
+    `left` draws may still be had.
+    """
 
     name: str
     chance: Chance
@@ -59,7 +65,10 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """The next call: `draws` from the box `name`. `usd_per_solve` is the least expected cost per solve that it begins."""
+    """The next call: `draws` from the box `name`.
+
+    `usd_per_solve` is the least expected cost per solve that it begins.
+    """
 
     name: str
     draws: int
@@ -75,9 +84,12 @@ def next_opening(boxes: Sequence[Box], *, value_usd: float) -> Opening | None:
 
 @lru_cache(maxsize=10_000)
 def best_plan(box: Box) -> Opening:
-    """The first call of the calls to one box that have the least expected cost per solve: its index (Gittins's, as a price).
+    """The first call of the calls to one box that have the least expected cost per solve.
 
-    Looked through are all plans of up to n calls of equal size that stop at a success; after each failure there is a new plan.
+    Its index (Gittins's, as a price).
+
+    Looked through are all plans of up to n calls of equal size that stop at a success; after each failure there is a
+    new plan.
     """
     none = np.exp(_log_none(box.chance, box.left))
     best = Opening(box.name, box.left, math.inf)
@@ -98,17 +110,22 @@ def _log_none(chance: Chance, most: int) -> Array:
 
 
 def ceiling(p_success: float, true_positive: float, false_positive: float) -> float:
-    """P(right | the check is passed), whatever the number of draws: p t / (p t + (1 - p) f). A target above it asks for a better check or model."""
+    """P(right | the check is passed), whatever the number of draws: p t / (p t + (1 - p) f).
+
+    A target above it asks for a better check or model.
+    """
     passed = p_success * true_positive + (1.0 - p_success) * false_positive
     return p_success * true_positive / passed if passed > 0 else 0.0
 
 
 @dataclass
 class Learned:
-    """Chances learned from what was drawn: for each box the successes and draws of each query, as far as they were seen.
+    """Chances learned from what was drawn.
 
-    That drawing stopped at a success does not bias this: what is seen of a query has the likelihood B(alpha + s, beta + n - s) / B(alpha, beta)
-    whatever the stopping rule (the likelihood principle).
+    For each box the successes and draws of each query, as far as they were seen.
+
+    That drawing stopped at a success does not bias this: what is seen of a query has the likelihood B(alpha + s, beta +
+    n - s) / B(alpha, beta) whatever the stopping rule (the likelihood principle).
     """
 
     seen: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
@@ -118,7 +135,10 @@ class Learned:
         self.seen.setdefault(name, []).append((successes, draws))
 
     def chance(self, name: str) -> Chance:
-        """The most likely one, with one imagined query that was solved at once and one that was not; without data, uniform."""
+        """The most likely one, with one imagined query that was solved at once and one that was not.
+
+        Without data, uniform.
+        """
         outcomes = self.seen.get(name, [])
         n, found = self._fitted.get(name, (0, Chance()))
         if n != len(outcomes):
@@ -144,7 +164,10 @@ def fitted_chance(outcomes: Iterable[tuple[int, int]]) -> Chance:
 
 @dataclass(frozen=True, slots=True)
 class _Grid:
-    """Candidates (alpha, beta), and for each log(x (x + 1) ... (x + n - 1)) by n (rows), for x = alpha, beta and alpha + beta."""
+    """Candidates (alpha, beta), and for each log(x (x + 1) ...
+
+    (x + n - 1)) by n (rows), for x = alpha, beta and alpha + beta.
+    """
 
     alpha: Array
     beta: Array

@@ -1,6 +1,9 @@
-"""A search as it happened, step by step, and the same search again without asking anybody: what a strategy did can be looked at, and doubted, later.
+"""A search as it happened, step by step, and the same search again without asking anybody.
 
-A strategy is pure, so its decisions follow from what it saw: the state at the start, what ended in which order, and how much time was left.
+What a strategy did can be looked at, and doubted, later.
+
+A strategy is pure, so its decisions follow from what it saw: the state at the start, what ended in which order, and how
+much time was left.
 """
 
 from __future__ import annotations
@@ -10,14 +13,21 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.search.actions import Action, Call, Combine, Compare, Critique, Draft, Revise, Stop
+from orchestrator.search.actions import Action, Combine, Compare, Critique, Draft, ModelAction, Revise, Stop
 from orchestrator.search.belief import VoteModel
 from orchestrator.search.revisions import RevisionOdds
 from orchestrator.search.state import Choice, SearchState, Strategy
 from orchestrator.types import Candidate, Completion, Usage
 from orchestrator.verifiers import Ensemble, Verdict
 
-KINDS: dict[str, Any] = {"draft": Draft, "critique": Critique, "revise": Revise, "combine": Combine, "compare": Compare, "stop": Stop}
+KINDS: dict[str, Any] = {
+    "draft": Draft,
+    "critique": Critique,
+    "revise": Revise,
+    "combine": Combine,
+    "compare": Compare,
+    "stop": Stop,
+}
 NAMES = {kind: name for name, kind in KINDS.items()}
 
 
@@ -42,13 +52,16 @@ class Change:
 
 
 @dataclass
-class Step:
-    """One decision: the time left, what was decided, which calls were begun then (False: not affordable), and what ended before the next decision."""
+class RecordedStep:
+    """One decision: the time left, what was decided, which calls were begun then (False.
+
+    Not affordable), and what ended before the next decision.
+    """
 
     seconds_left: float | None
     actions: tuple[Action, ...]
-    begun: list[tuple[Call, bool]] = field(default_factory=list)
-    ended: list[tuple[Call, Change]] = field(default_factory=list)
+    begun: list[tuple[ModelAction, bool]] = field(default_factory=list)
+    ended: list[tuple[ModelAction, Change]] = field(default_factory=list)
 
 
 @dataclass
@@ -56,18 +69,18 @@ class Recording:
     """Kept by the loop while it runs; `as_dict` is plain JSON, `from_dict` reads it back."""
 
     start: SearchState | None = None
-    steps: list[Step] = field(default_factory=list)
+    steps: list[RecordedStep] = field(default_factory=list)
 
     def begin(self, state: SearchState) -> None:
         self.start = state
 
     def decided(self, seconds_left: float | None, actions: Sequence[Action]) -> None:
-        self.steps.append(Step(seconds_left, tuple(actions)))
+        self.steps.append(RecordedStep(seconds_left, tuple(actions)))
 
-    def began(self, action: Call, *, affordable: bool) -> None:
+    def began(self, action: ModelAction, *, affordable: bool) -> None:
         self.steps[-1].begun.append((action, affordable))
 
-    def ended(self, action: Call, change: Change) -> None:
+    def ended(self, action: ModelAction, change: Change) -> None:
         self.steps[-1].ended.append((action, change))
 
     def as_dict(self) -> dict[str, Any]:
@@ -88,7 +101,9 @@ class Recording:
                 {
                     "seconds_left": step.seconds_left,
                     "actions": [_action(action) for action in step.actions],
-                    "begun": [{"action": _action(action), "affordable": affordable} for action, affordable in step.begun],
+                    "begun": [
+                        {"action": _action(action), "affordable": affordable} for action, affordable in step.begun
+                    ],
                     "ended": [{"action": _action(action), **_change(change)} for action, change in step.ended],
                 }
                 for step in self.steps
@@ -112,7 +127,7 @@ class Recording:
                 **{name: stored["settings"][name] for name in _SETTINGS},
             )
             steps = [
-                Step(
+                RecordedStep(
                     row["seconds_left"],
                     tuple(_read_action(action) for action in row["actions"]),
                     [(_read_call(begun["action"]), bool(begun["affordable"])) for begun in row["begun"]],
@@ -129,20 +144,23 @@ _SETTINGS = ("quality", "value_usd", "usd_per_second", "chosen", "may_abstain")
 
 
 def replayed(recording: Recording, strategy: Strategy) -> tuple[SearchState, str | None]:
-    """The search again, by `strategy`, on what the calls brought then: the final state, and why it stopped (`None`: a limit ended it).
+    """The search again, by `strategy`, on what the calls brought then: the final state, and why it stopped (`None`.
+
+    A limit ended it).
 
     Raises `Diverged` where the strategy decides otherwise than was recorded, and `ValueError` on an empty recording.
     """
     if recording.start is None:
         raise ValueError("nothing was recorded")
     state = recording.start
-    running: list[Call] = []
+    running: list[ModelAction] = []
     for number, step in enumerate(recording.steps, 1):
         state = replace(state, running=tuple(running), seconds_left=step.seconds_left)
         decided = tuple(strategy(state))
         if decided != step.actions:
             raise Diverged(
-                f"step {number}: recorded was {list(step.actions)}, now it is {list(decided)}", remedy="Use the strategy of then"
+                f"step {number}: recorded was {list(step.actions)}, now it is {list(decided)}",
+                remedy="Use the strategy of then",
             )
         stop = next((action for action in decided if isinstance(action, Stop)), None)
         if stop is not None:
@@ -161,12 +179,14 @@ def _action(action: Action) -> dict[str, Any]:
 
 
 def _read_action(stored: Mapping[str, Any]) -> Action:
-    fields = {name: tuple(value) if isinstance(value, list) else value for name, value in stored.items() if name != "kind"}
+    fields = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in stored.items() if name != "kind"
+    }
     action: Action = KINDS[stored["kind"]](**fields)
     return action
 
 
-def _read_call(stored: Mapping[str, Any]) -> Call:
+def _read_call(stored: Mapping[str, Any]) -> ModelAction:
     action = _read_action(stored)
     if isinstance(action, Stop):
         raise TypeError("a stop ends with the search")
@@ -176,21 +196,33 @@ def _read_call(stored: Mapping[str, Any]) -> Call:
 def _change(change: Change) -> dict[str, Any]:
     if change.candidates:
         return {"candidates": [asdict(candidate) for candidate in change.candidates]}
-    return {"verdicts": [{"verdict": asdict(verdict), "on": index} for index, verdict in change.verdicts]} if change.verdicts else {}
+    return (
+        {"verdicts": [{"verdict": asdict(verdict), "on": index} for index, verdict in change.verdicts]}
+        if change.verdicts
+        else {}
+    )
 
 
 def _read_change(stored: Mapping[str, Any]) -> Change:
     if "candidates" in stored:
         return Change(tuple(_read_candidate(told) for told in stored["candidates"]))
-    told = stored.get("verdicts", [stored] if "verdict" in stored else [])  # one by itself, as it was written before comparisons
+    told = stored.get(
+        "verdicts", [stored] if "verdict" in stored else []
+    )  # one by itself, as it was written before comparisons
     return Change(verdicts=tuple((row["on"], _read_verdict(row["verdict"])) for row in told))
 
 
 def _read_candidate(stored: Mapping[str, Any]) -> Candidate:
-    done: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in stored["completion"].items()}
+    done: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in stored["completion"].items()
+    }
     completion = Completion(**{**done, "usage": Usage(**done["usage"])})
     return Candidate(
-        completion, tuple(_read_verdict(v) for v in stored["verdicts"]), stored["revises"], tuple(stored["made_of"]), stored["way"]
+        completion,
+        tuple(_read_verdict(v) for v in stored["verdicts"]),
+        stored["revises"],
+        tuple(stored["made_of"]),
+        stored["way"],
     )
 
 

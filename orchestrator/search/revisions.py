@@ -1,8 +1,9 @@
 """What a revision is likely to do, learned for each kind of feedback.
 
-With P(fix | wrong) = f and P(break | right) = h a revision of an answer that is right with probability p is worth (1 - p) f - p h, so that it pays
-only below f / (f + h). Published logs: with trusted tests 121 answers fixed and 3 broken (LDB, Zhong et al. 2024); with tests that a model wrote, 17
-fixed and 29 broken (Reflexion, Shinn et al. 2023, on MBPP); with no test 4 fixed and 8 broken. So without outside evidence most are left alone.
+With P(fix | wrong) = f and P(break | right) = h a revision of an answer that is right with probability p is worth (1 -
+p) f - p h, so that it pays only below f / (f + h). Published logs: with trusted tests 121 answers fixed and 3 broken
+(LDB, Zhong et al. 2024); with tests that a model wrote, 17 fixed and 29 broken (Reflexion, Shinn et al. 2023, on MBPP);
+with no test 4 fixed and 8 broken. So without outside evidence most are left alone.
 """
 
 from __future__ import annotations
@@ -40,14 +41,20 @@ class RevisionOdds:
 TRUSTED = RevisionOdds(0.25, 0.01)  # a decisive check of what an answer says: the caller's tests
 FORM = RevisionOdds(0.6, 0.01)  # a decisive check of how it is put
 OPINION = RevisionOdds(0.2, 0.27)  # anything else, a critique of an exact answer too
-CRITERIA = RevisionOdds(0.4, 0.1)  # a critique of free text by criteria that the caller stated (after Self-Refine, Madaan et al. 2023)
+CRITERIA = RevisionOdds(
+    0.4, 0.1
+)  # a critique of free text by criteria that the caller stated (after Self-Refine, Madaan et al. 2023)
 DEBATE = RevisionOdds(0.25, 0.05)
 KNOWN: Mapping[str, RevisionOdds] = dict.fromkeys(("json_schema", "regex", "length", "choice"), FORM)
 
 
 @dataclass(frozen=True, slots=True)
 class Revised:
-    """An outcome: a revision on feedback of `kind` (the verifier's name, or "critique"), and whether the answer was right before and after."""
+    """An outcome.
+
+    A revision on feedback of `kind` (the verifier's name, or "critique"), and whether the answer was right before and
+    after.
+    """
 
     kind: str
     before: bool
@@ -71,12 +78,17 @@ def fit_revisions(outcomes: Iterable[Revised]) -> Mapping[str, RevisionOdds]:
 
 
 def read_critique(text: str, cost_usd: float = 0.0) -> Verdict:
-    """What a critic's reply says: passed when it names no fault; abstains when it does not keep to the form it was asked for."""
+    """What a critic's reply says: passed when it names no fault.
+
+    Abstains when it does not keep to the form it was asked for.
+    """
     try:
         told = find_json(text)
         faults = told["faults"]
     except (ValueError, KeyError, TypeError):
-        return Verdict(CRITIQUE, None, None, "the critic's reply was not in the form it was asked for", cost_usd=cost_usd)
+        return Verdict(
+            CRITIQUE, None, None, "the critic's reply was not in the form it was asked for", cost_usd=cost_usd
+        )
     if not isinstance(faults, list):
         return Verdict(CRITIQUE, None, None, "the critic's reply names no list of faults", cost_usd=cost_usd)
     named = tuple(str(fault)[:MAX_FAULT_CHARS] for fault in faults[:MAX_FAULTS] if str(fault).strip())

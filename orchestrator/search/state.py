@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
-from orchestrator.search.actions import Action, Call, Draft
+from orchestrator.search.actions import Action, Draft, ModelAction
 from orchestrator.search.belief import Belief, VoteModel, VoteState, replay, to_belief, weigh
 from orchestrator.search.lengths import length_factor
 from orchestrator.search.revisions import CRITERIA, CRITIQUE, DEBATE, KNOWN, OPINION, TRUSTED, Revised, RevisionOdds
@@ -16,16 +16,19 @@ from orchestrator.types import Candidate
 from orchestrator.verifiers import Ensemble, NonAnswer, Reading, Verdict, group_answers, read_answer
 
 MAX_KEPT_CHARS = 8_000
-SAYS_NOTHING: frozenset[NonAnswer] = frozenset(("empty", "error", "filtered"))  # non-answers that are of no use to any reader
+SAYS_NOTHING: frozenset[NonAnswer] = frozenset(
+    ("empty", "error", "filtered")
+)  # non-answers that are of no use to any reader
 UNKNOWN_PRICE_USD = 0.01  # taken where no price is known
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A model that may be asked: P(right) in [0, 1], expected price in USD (`None`: unknown) and seconds.
+    """A model that may be asked: P(correct) in [0, 1], expected price in USD (`None`: unknown) and seconds.
 
-    Of the price, `prompt_usd` is for reading the prompt (`reread_usd` when it was read shortly before), which a model that `gives_several`
-    answers to one call does once; the rest is for `output_tokens` (0: unknown), as they are expected before any draft.
+    Of the price, `prompt_usd` is for reading the prompt (`reread_usd` when it was read shortly before), which a model
+    that `gives_several` answers to one call does once; the rest is for `output_tokens` (0: unknown), as they are
+    expected before any draft.
     """
 
     model: str
@@ -40,11 +43,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class SearchState:
-    """Immutable; the loop makes a new one after every result. `choices` are the models that have not been asked for a draft, cheapest
-    first; `fleet` are all that may be asked (empty: those).
+    """Immutable; the loop makes a new one after every result.
 
-    `running` is what was begun and has not ended, `begun` everything so far; `seconds_left` the time until the deadline (`None`: there is
-    none). A right answer is worth `value_usd`, a second less to wait `usd_per_second`. `criteria` are what a critique judges by.
+    `choices` are the models that have not been asked for a draft, cheapest first; `fleet` are all that may be asked
+    (empty: those).
+
+    `running` is what was begun and has not ended, `begun` everything so far; `seconds_left` the time until the deadline
+    (`None`: there is none). A right answer is worth `value_usd`, a second less to wait `usd_per_second`. `criteria` are
+    what a critique judges by.
     """
 
     question: str
@@ -61,25 +67,30 @@ class SearchState:
     chosen: str | None = None
     may_abstain: bool = False
     fleet: tuple[Choice, ...] = ()
-    running: tuple[Call, ...] = ()
-    begun: tuple[Call, ...] = ()
+    running: tuple[ModelAction, ...] = ()
+    begun: tuple[ModelAction, ...] = ()
     seconds_left: float | None = None
 
     @cached_property
     def readings(self) -> tuple[Reading, ...]:
         """What each candidate says, and whether it is an answer at all."""
         return tuple(
-            reading_of(candidate.text, self.question, candidate.completion.finish_reason, self.may_abstain) for candidate in self.candidates
+            reading_of(candidate.text, self.question, candidate.completion.finish_reason, self.may_abstain)
+            for candidate in self.candidates
         )
 
     def non_answer(self, index: int) -> NonAnswer | None:
-        """Of which kind candidate `index` is that is no answer; `None` for an answer, and for what a check of the caller's passed."""
+        """Of which kind candidate `index` is that is no answer.
+
+        `None` for an answer, and for what a check of the caller's passed.
+        """
         passed = any(verdict.decisive and verdict.passed for verdict in self.candidates[index].verdicts)
         return None if passed else self.readings[index].non_answer
 
     def is_of_use(self, index: int) -> bool:
-        """Whether a reader has something from candidate `index`: an answer, or what a model said instead (that it does not know, a
-        question back).
+        """Whether a reader has something from candidate `index`.
+
+        An answer, or what a model said instead (that it does not know, a question back).
         """
         kind = self.non_answer(index)
         return kind is None or (kind not in SAYS_NOTHING and bool(self.candidates[index].text.strip()))
@@ -123,7 +134,10 @@ class SearchState:
 
     @cached_property
     def comparable(self) -> bool:
-        """Whether agreement means anything: some answer is short enough to be given twice in the same form, or there is none yet."""
+        """Whether agreement means anything.
+
+        Some answer is short enough to be given twice in the same form, or there is none yet.
+        """
         given = [key for key in self.keys if not key.startswith("none#")]
         return not given or any(not key.startswith("text#") for key in given)
 
@@ -138,8 +152,8 @@ class SearchState:
 
     @cached_property
     def standing(self) -> Mapping[int, tuple[int, float]]:
-        """For each draft, who speaks for it, itself or the revision that independent checks prefer, and P(that one is right) before any
-        vote.
+        """For each draft, who speaks for it, itself or the revision that independent checks prefer, and P(that one is
+        right) before any vote.
 
         What a model says in the light of others' answers speaks for it without a check: it may change its mind.
         """
@@ -147,7 +161,9 @@ class SearchState:
         line: dict[int, int] = {}
         for index, candidate in enumerate(self.candidates):
             before = candidate.revises
-            if before is None and candidate.made_of:  # who makes one answer of several changes its own mind, if it drafted one of them
+            if (
+                before is None and candidate.made_of
+            ):  # who makes one answer of several changes its own mind, if it drafted one of them
                 before = next((i for i in candidate.made_of if self.candidates[i].model == candidate.model), None)
             if before is None:
                 line[index] = index
@@ -162,15 +178,18 @@ class SearchState:
 
     @property
     def votes(self) -> tuple[tuple[str | None, float], ...]:
-        """(group, P(right)) of every draft or what speaks for it, unless ruled out; the group of what is no answer is `None`."""
+        """(group, P(correct)) of every draft or what speaks for it, unless ruled out.
+
+        The group of what is no answer is `None`.
+        """
         return tuple((key, p) for key, p, _, _ in self.voices)
 
     @cached_property
     def voices(self) -> tuple[tuple[str | None, float, float, str], ...]:
-        """(group, P(right), how much it counts in (0, 1], who says so): what one model says again counts less.
+        """(group, P(correct), how much it counts in (0, 1], who says so): what one model says again counts less.
 
-        What may or may not be the same as a group that more speaks for has no voice (`set_aside`). Voices that a debate won over do not
-        count: a group has no more votes than it had before.
+        What may or may not be the same as a group that more speaks for has no voice (`set_aside`). Voices that a debate
+        won over do not count: a group has no more votes than it had before.
         """
         before = Counter(self.keys[root] for root in self.standing)
         given: Counter[str] = Counter()
@@ -246,8 +265,10 @@ class SearchState:
 
     @cached_property
     def leader(self) -> int | None:
-        """Index of the best candidate: in the leading group, one that no verifier faults, put in full form, from the model most often
-        right. What is no answer leads only where nothing else is there.
+        """Index of the best candidate.
+
+        In the leading group, one that no verifier faults, put in full form, from the model most often right. What is no
+        answer leads only where nothing else is there.
         """
         usable = [i for i, candidate in enumerate(self.candidates) if not candidate.ruled_out]
         if not usable:
@@ -277,7 +298,10 @@ class SearchState:
         return next(choice for choice in (*self.fleet, *self.choices) if choice.model == model)
 
     def price_usd(self, model: str) -> float:
-        """What one call costs, waiting included, by how long the drafts so far are. An unknown price is taken as high."""
+        """What one call costs, waiting included, by how long the drafts so far are.
+
+        An unknown price is taken as high.
+        """
         choice = self.choice(model)
         waiting = self.usd_per_second * choice.latency_s
         if choice.cost_usd is None:
@@ -310,7 +334,7 @@ class SearchState:
         believed = self.p_right(self.leader)
         return self.vote_model.stated(believed, len(self.votes)) if self.comparable else believed
 
-    def after_beginning(self, action: Call) -> SearchState:
+    def after_beginning(self, action: ModelAction) -> SearchState:
         """The state once `action` was begun: a model is drafted from once without being drawn again on purpose."""
         left = tuple(choice for choice in self.choices if not isinstance(action, Draft) or choice.model != action.model)
         return replace(self, begun=(*self.begun, action), choices=left)
@@ -329,7 +353,9 @@ Strategy = Callable[[SearchState], Sequence[Action]]
 
 def reading_of(text: str, question: str, finish_reason: str = "stop", may_abstain: bool = False) -> Reading:
     """What an answer says. Every state of a search asks for all candidates again, so short ones are kept."""
-    return (_read_once if len(text) + len(question) <= MAX_KEPT_CHARS else _read)(text, question, finish_reason, may_abstain)
+    return (_read_once if len(text) + len(question) <= MAX_KEPT_CHARS else _read)(
+        text, question, finish_reason, may_abstain
+    )
 
 
 def _read(text: str, question: str, finish_reason: str, may_abstain: bool) -> Reading:
@@ -340,8 +366,9 @@ _read_once = lru_cache(maxsize=4_096)(_read)
 
 
 def group_key(text: str, question: str) -> str | None:
-    """What an answer is compared by: equal keys are equivalent answers. `None` for running text, which is like no other, and for what is
-    no answer.
+    """What an answer is compared by: equal keys are equivalent answers.
+
+    `None` for running text, which is like no other, and for what is no answer.
     """
     (key,) = group_answers([reading_of(text, question)], question).keys
     return None if key is None or key.startswith("text#") else key
@@ -349,7 +376,9 @@ def group_key(text: str, question: str) -> str | None:
 
 def faults(candidate: Candidate, *, trusted: bool) -> str:
     """What verifiers found wrong and can be acted on: decisive ones only if `trusted`, else also the others'."""
-    return "; ".join(v.feedback for v in candidate.verdicts if v.passed is False and v.feedback and (v.decisive or not trusted))
+    return "; ".join(
+        v.feedback for v in candidate.verdicts if v.passed is False and v.feedback and (v.decisive or not trusted)
+    )
 
 
 def feedback_of(candidate: Candidate) -> tuple[str, bool]:
@@ -360,8 +389,9 @@ def feedback_of(candidate: Candidate) -> tuple[str, bool]:
 
 
 def revisions_in(state: SearchState, is_right: Callable[[str], bool]) -> list[Revised]:
-    """What the revisions of a finished (or replayed) search did, once it is known which texts are right: what `fit_revisions` learns
-    from.
+    """What the revisions of a finished (or replayed) search did, once it is known which texts are right.
+
+    What `fit_revisions` learns from.
     """
     found = []
     for candidate in state.candidates:
@@ -378,5 +408,7 @@ def _is_preferred(revision: Candidate, draft: Candidate) -> bool:
 
 
 def _score(candidate: Candidate) -> float:
-    scores = [verdict.score for verdict in candidate.verdicts if verdict.score is not None and verdict.verifier != CRITIQUE]
+    scores = [
+        verdict.score for verdict in candidate.verdicts if verdict.score is not None and verdict.verifier != CRITIQUE
+    ]
     return sum(scores) / len(scores) if scores else 0.5

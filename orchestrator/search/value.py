@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from orchestrator.search.belief import Array, VoteModel, VoteState, chance_of, wrong_shares
 
 Indices = NDArray[np.intp]
-DEPTH, MOST_WAYS = 3, 30  # votes ahead; one less where there are more ways than that for the first: 1 ms instead of 9
+DEPTH, MAX_WAYS = 3, 30  # votes ahead; one less where there are more ways than that for the first: 1 ms instead of 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def best_purchase(
     if len(right) == 0:
         return Purchase(None, 0.0)
     if depth is None:
-        depth = DEPTH if len(right) * (len(state.keys) + 1) <= MOST_WAYS else DEPTH - 1
+        depth = DEPTH if len(right) * (len(state.keys) + 1) <= MAX_WAYS else DEPTH - 1
     names = names or [""] * len(right)
     pulls = np.array([model.pull(name) for name in names])
     copied = [state.copied(name, model) for name in names]
@@ -124,7 +124,9 @@ class _Plan:
         outcomes = children.shape[1]
         if depth == 2:
             flat = children.reshape(-1, *children.shape[2:])
-            after = self._best_after(flat, sizes.reshape(len(flat), -1), chance, left).reshape(len(left), outcomes, len(left))
+            after = self._best_after(flat, sizes.reshape(len(flat), -1), chance, left).reshape(
+                len(left), outcomes, len(left)
+            )
             going_on = self.value_usd * after - mass[:, :, None] * self.price[left]
             going_on[np.arange(len(left)), :, np.arange(len(left))] = -np.inf  # nobody is asked twice
             return np.asarray(np.maximum(value, going_on.max(axis=2)))
@@ -134,7 +136,9 @@ class _Plan:
             for c in range(outcomes):
                 # Going on can add at most the doubt that is left; that must pay for the cheapest model.
                 if self.value_usd * mass[a, c] - value[a, c] > mass[a, c] * cheapest:
-                    value[a, c] = max(value[a, c], self.worth(children[a, c], sizes[a, c], chance, others, depth - 1).max())
+                    value[a, c] = max(
+                        value[a, c], self.worth(children[a, c], sizes[a, c], chance, others, depth - 1).max()
+                    )
         return np.asarray(value)
 
     def _children(self, weights: Array, sizes: Array, chance: Array, left: Indices) -> tuple[Array, Array]:
@@ -169,7 +173,9 @@ class _Plan:
         mass = weights.sum(axis=2)
         by_wrong = mass[:, :, None] - by_right
         crowd, alone = wrong_shares(sizes[:, None], chance, self.concentration[left])
-        others = crowd[:, :, :, :-1].transpose(0, 2, 3, 1) * by_wrong[:, None, :-1]  # (states, outcome, group that is right, left)
+        others = (
+            crowd[:, :, :, :-1].transpose(0, 2, 3, 1) * by_wrong[:, None, :-1]
+        )  # (states, outcome, group that is right, left)
         each = np.arange(groups)
         others[:, each, each] = by_right[:, :-1]
         p_copy = self.p_copy[left]

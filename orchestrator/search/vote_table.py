@@ -41,7 +41,10 @@ class GradedQuestion:
         cost_usd: Mapping[str, float],
         expected_usd: Mapping[str, float] | None = None,
     ) -> GradedQuestion:
-        """From what each model wrote, and whether that was right; answers that are the same are found by reading them."""
+        """From what each model wrote, and whether that was right.
+
+        Answers that are the same are found by reading them.
+        """
         keys = group_answers([read_answer(text, question) for text in answers.values()], question).keys
         return cls(dict(zip(answers, keys, strict=True)), dict(right), dict(cost_usd), dict(expected_usd or {}))
 
@@ -90,9 +93,13 @@ class VoteTable:
                 group = groups[row, column] = number.setdefault(key, len(number))
                 chance[row, group], bits[row, group] = chance_of(key), information_bits(key)
             keys.append(tuple(number))
-        right = np.array([[q.right[model] and q.keys[model] is not None for model in models] for q in questions], dtype=bool)
+        right = np.array(
+            [[q.right[model] and q.keys[model] is not None for model in models] for q in questions], dtype=bool
+        )
         usd = np.array([[q.cost_usd[model] for model in models] for q in questions], dtype=float)
-        expected = np.array([[q.expected_usd.get(model, q.cost_usd[model]) for model in models] for q in questions], dtype=float)
+        expected = np.array(
+            [[q.expected_usd.get(model, q.cost_usd[model]) for model in models] for q in questions], dtype=float
+        )
         return cls(models, tuple(keys), groups, right, usd, expected, chance, bits)
 
     def __len__(self) -> int:
@@ -128,7 +135,8 @@ class VoteTable:
         first = (said[:, :, None] == said[:, None, :]).argmax(axis=2)
         rows = np.arange(len(self))[:, None]
         keys = tuple(
-            tuple("" if group == NO_ANSWER else known[group] for group in row) for known, row in zip(self.keys, said.tolist(), strict=True)
+            tuple("" if group == NO_ANSWER else known[group] for group in row)
+            for known, row in zip(self.keys, said.tolist(), strict=True)
         )
         return VoteTable(
             tuple(self.models[column] for column in columns),

@@ -1,4 +1,6 @@
-"""Who may use the gateway: organisations, their teams, and keys. A key itself is kept nowhere, only its SHA-256 (it has 256 random bits).
+"""Who may use the gateway: organisations, their teams, and keys.
+
+A key itself is kept nowhere, only its SHA-256 (it has 256 random bits).
 
 Every change raises the `revision`, by which other processes notice that what they remember is out of date.
 """
@@ -23,18 +25,23 @@ Period = Literal["total", "month", "day"]
 PERMISSIONS = ("inference", "memory", "feedback", "usage", "traces", "files", "admin")
 DEFAULT_PERMISSIONS = ("inference", "memory", "feedback", "usage", "traces", "files")
 _SCOPE_NAME = r"[A-Za-z0-9_@+:=-][A-Za-z0-9_@.+:=-]{0,127}"
-_SCOPE_RULE = re.compile(rf"{_SCOPE_NAME}(/{_SCOPE_NAME})?|({_SCOPE_NAME}(/({_SCOPE_NAME})?)?)?[*]")  # as ScopeRule of gateway/schemas.yaml
+_SCOPE_RULE = re.compile(
+    rf"{_SCOPE_NAME}(/{_SCOPE_NAME})?|({_SCOPE_NAME}(/({_SCOPE_NAME})?)?)?[*]"
+)  # as ScopeRule of gateway/schemas.yaml
 _SCHEMA = """
 CREATE TABLE revision (id BIGINT PRIMARY KEY, number BIGINT NOT NULL, config BIGINT NOT NULL);
 INSERT INTO revision VALUES (1, 0, 0);
-CREATE TABLE orgs (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, limits TEXT NOT NULL, created_at DOUBLE PRECISION NOT NULL);
+CREATE TABLE orgs (id TEXT PRIMARY KEY, name TEXT NOT NULL UNIQUE, limits TEXT NOT NULL,
+    created_at DOUBLE PRECISION NOT NULL);
 CREATE TABLE teams (
     id TEXT PRIMARY KEY, org TEXT NOT NULL REFERENCES orgs (id), name TEXT NOT NULL, limits TEXT NOT NULL,
     created_at DOUBLE PRECISION NOT NULL, UNIQUE (org, name)
 );
 CREATE TABLE keys (
-    id TEXT PRIMARY KEY, org TEXT REFERENCES orgs (id), team TEXT REFERENCES teams (id), name TEXT NOT NULL, hint TEXT NOT NULL,
-    digest TEXT NOT NULL UNIQUE, old_digest TEXT UNIQUE, old_until DOUBLE PRECISION, permissions TEXT NOT NULL, models TEXT, scopes TEXT,
+    id TEXT PRIMARY KEY, org TEXT REFERENCES orgs (id), team TEXT REFERENCES teams (id), name TEXT NOT NULL,
+    hint TEXT NOT NULL,
+    digest TEXT NOT NULL UNIQUE, old_digest TEXT UNIQUE, old_until DOUBLE PRECISION, permissions TEXT NOT NULL,
+    models TEXT, scopes TEXT,
     limits TEXT NOT NULL, created_at DOUBLE PRECISION NOT NULL, expires_at DOUBLE PRECISION, revoked_at DOUBLE PRECISION
 )
 """
@@ -53,7 +60,10 @@ class NoAccount(AccountError, LookupError):
 
 @dataclass(frozen=True, slots=True)
 class AccountLimits:
-    """What an organisation, team or key may use; `None`: no limit. `usd` is for each `period`, the others are for a minute, or at once."""
+    """What an organisation, team or key may use; `None`: no limit.
+
+    `usd` is for each `period`, the others are for a minute, or at once.
+    """
 
     usd: float | None = None
     period: Period = "total"
@@ -81,8 +91,9 @@ class Team:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """`hint` is how the key begins; `models` and `scopes` are what it may use (`None`: all of its organisation). A key without `org` is the
-    operator's: it manages every organisation.
+    """`hint` is how the key begins; `models` and `scopes` are what it may use (`None`: all of its organisation).
+
+    A key without `org` is the operator's: it manages every organisation.
     """
 
     id: str
@@ -157,11 +168,21 @@ class Accounts:
         self.org(org)
         team = Team(_id("team"), org, name, limits or AccountLimits(), self._clock())
         with self._changing(f"a team named {name!r} exists in this organisation") as run:
-            run("INSERT INTO teams VALUES (?, ?, ?, ?, ?)", team.id, org, name, _json(asdict(team.limits)), team.created_at)
+            run(
+                "INSERT INTO teams VALUES (?, ?, ?, ?, ?)",
+                team.id,
+                org,
+                name,
+                _json(asdict(team.limits)),
+                team.created_at,
+            )
         return team
 
     def add_key(self, new: NewKey, secret: str | None = None) -> tuple[Key, str]:
-        """The key and its secret, which is not kept: this is the only time that it is seen. `secret` is for one that the operator chose."""
+        """The key and its secret, which is not kept: this is the only time that it is seen.
+
+        `secret` is for one that the operator chose.
+        """
         if new.org is not None:
             self.org(new.org)
         if new.team is not None and self.team(new.team).org != new.org:
@@ -186,7 +207,14 @@ class Accounts:
             run(
                 f"INSERT INTO keys ({_KEY_COLUMNS}, digest) VALUES ({','.join('?' * 13)})",
                 *(key.id, key.org, key.team, key.name, key.hint, _json(key.permissions), _json_or_none(key.models)),
-                *(_json_or_none(key.scopes), _json(asdict(key.limits)), key.created_at, key.expires_at, None, digest_of(secret)),
+                *(
+                    _json_or_none(key.scopes),
+                    _json(asdict(key.limits)),
+                    key.created_at,
+                    key.expires_at,
+                    None,
+                    digest_of(secret),
+                ),
             )
         return key, secret
 
@@ -207,15 +235,23 @@ class Accounts:
         """Ends a key for good, old secret included; its record stays."""
         self.key(key)
         with self._changing("try again") as run:
-            run("UPDATE keys SET revoked_at = coalesce(revoked_at, ?), old_digest = NULL WHERE id = ?", self._clock(), key)
+            run(
+                "UPDATE keys SET revoked_at = coalesce(revoked_at, ?), old_digest = NULL WHERE id = ?",
+                self._clock(),
+                key,
+            )
         return self.key(key)
 
     def change(self, kind: Literal["orgs", "teams", "keys"], id: str, changes: Mapping[str, Any]) -> None:
-        """Changes fields of a record: `name`, `limits`; of keys also `permissions`, `models`, `scopes`, `expires_at`."""
+        """Changes fields of a record: `name`, `limits`.
+
+        Of keys also `permissions`, `models`, `scopes`, `expires_at`.
+        """
         allowed = {"name", "limits"} | ({"permissions", "models", "scopes", "expires_at"} if kind == "keys" else set())
         if not changes.keys() <= allowed:
             raise AccountError(
-                f"cannot change {', '.join(sorted(changes.keys() - allowed))}", remedy=f"Change: {', '.join(sorted(allowed))}"
+                f"cannot change {', '.join(sorted(changes.keys() - allowed))}",
+                remedy=f"Change: {', '.join(sorted(allowed))}",
             )
         if not self._database.read(f"SELECT 1 FROM {kind} WHERE id = ?", id):
             raise NoAccount(f"no {kind[:-1]} {id!r}", remedy=f"Look at the list of {kind}")
@@ -264,15 +300,22 @@ class Accounts:
         """By its id, by itself, or by its name if one key alone that is not revoked has it."""
         rows = self._database.read(f"SELECT {_KEY_COLUMNS} FROM keys WHERE id = ? OR digest = ?", text, digest_of(text))
         if not rows:
-            rows = self._database.read(f"SELECT {_KEY_COLUMNS} FROM keys WHERE name = ? AND revoked_at IS NULL ORDER BY id", text)
+            rows = self._database.read(
+                f"SELECT {_KEY_COLUMNS} FROM keys WHERE name = ? AND revoked_at IS NULL ORDER BY id", text
+            )
         if not rows:
             raise NoAccount("there is no such key", remedy="Give its id, its name, or itself; look at the list of keys")
         if len(rows) > 1:
-            raise AccountError(f"{len(rows)} keys are named {text!r}", remedy=f"Give an id: {', '.join(row[0] for row in rows[:5])}")
+            raise AccountError(
+                f"{len(rows)} keys are named {text!r}", remedy=f"Give an id: {', '.join(row[0] for row in rows[:5])}"
+            )
         return _key(rows[0])
 
     def orgs(self) -> list[Org]:
-        return [_org(row) for row in self._database.read("SELECT id, name, limits, created_at FROM orgs ORDER BY created_at, id")]
+        return [
+            _org(row)
+            for row in self._database.read("SELECT id, name, limits, created_at FROM orgs ORDER BY created_at, id")
+        ]
 
     def teams(self, org: str | None = None) -> list[Team]:
         rows = self._database.read("SELECT id, org, name, limits, created_at FROM teams ORDER BY created_at, id")
@@ -285,7 +328,9 @@ class Accounts:
     def find(self, digest: str) -> Found | None:
         """The key whose secret has this digest, valid or not; `None` if there never was one."""
         columns = ", ".join(f"keys.{name}" for name in _KEY_COLUMNS.split(", "))
-        rows = self._database.read(f"SELECT {columns}, digest, old_until FROM keys WHERE digest = ? OR old_digest = ?", digest, digest)
+        rows = self._database.read(
+            f"SELECT {columns}, digest, old_until FROM keys WHERE digest = ? OR old_digest = ?", digest, digest
+        )
         if not rows:
             return None
         *columns_of_key, current, old_until = rows[0]
@@ -301,7 +346,9 @@ class Accounts:
         why_not = "it was revoked" if key.revoked_at is not None else ""
         if not why_not and valid_until is not None and valid_until <= self._clock():
             why_not = "it has expired" if replaced_at is None else "it was replaced by a new one"
-        return Found(key, self.org(key.org) if key.org else None, self.team(key.team) if key.team else None, valid_until, why_not)
+        return Found(
+            key, self.org(key.org) if key.org else None, self.team(key.team) if key.team else None, valid_until, why_not
+        )
 
     def _changing(self, conflict: str) -> Any:
         return _Change(self._database, conflict)
@@ -338,7 +385,8 @@ def _check_scopes(scopes: Sequence[str] | None) -> None:
     for scope in scopes or ():
         if not _SCOPE_RULE.fullmatch(scope):
             raise AccountError(
-                f"{scope!r} is no memory scope", remedy="Give names like ann or ann/chat-7, or a beginning that ends in *: ann/*"
+                f"{scope!r} is no memory scope",
+                remedy="Give names like ann or ann/chat-7, or a beginning that ends in *: ann/*",
             )
 
 

@@ -1,4 +1,7 @@
-"""One SQL database of ours: an SQLite file, or PostgreSQL where several machines share it. Statements are written once, with `?` for values."""
+"""One SQL database of ours: an SQLite file, or PostgreSQL where several machines share it.
+
+Statements are written once, with `?` for values.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +17,16 @@ from orchestrator.errors import StorageError
 from orchestrator.memory.storage.transactions import connected, log_ahead, writing
 
 CHECK_S = 1.0  # how long a check waits for a lock
-MOST_ROWS = 100
+MAX_ROWS = 100
 Rows = list[tuple[Any, ...]]
 Run = Callable[..., Rows]
 
 
 class Database(ABC):
-    """Thread-safe; calls block. `blob` is the type of byte columns, `locking` what a SELECT ends with to hold its rows until the transaction ends."""
+    """Thread-safe; calls block.
+
+    `blob` is the type of byte columns, `locking` what a SELECT ends with to hold its rows until the transaction ends.
+    """
 
     blob = "BLOB"
     locking = ""
@@ -37,29 +43,43 @@ class Database(ABC):
     def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """All rows in one transaction; a row whose key is there already is left out.
 
-        Many rows go into one statement: each statement gives other threads the interpreter and waits until it has it back.
+        Many rows go into one statement: each statement gives other threads the interpreter and waits until it has it
+        back.
         """
         row = f"({', '.join('?' * len(columns))})"
         with self.writing() as run:
-            for start in range(0, len(rows), MOST_ROWS):
-                some = rows[start : start + MOST_ROWS]
+            for start in range(0, len(rows), MAX_ROWS):
+                some = rows[start : start + MAX_ROWS]
                 values = [value for one in some for value in one]
-                run(f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * len(some))} ON CONFLICT DO NOTHING", *values)
+                run(
+                    f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([row] * len(some))} ON CONFLICT DO "
+                    "NOTHING",
+                    *values,
+                )
 
     @abstractmethod
     def check(self) -> None:
-        """Writes something and takes it back. Raises `StorageError` at once where the database is full, locked, or gone."""
+        """Writes something and takes it back.
+
+        Raises `StorageError` at once where the database is full, locked, or gone.
+        """
 
     @abstractmethod
     def erase(self) -> None:
-        """What was deleted is gone from every file of the database when this returns. Raises `StorageError` where a reader keeps it alive."""
+        """What was deleted is gone from every file of the database when this returns.
+
+        Raises `StorageError` where a reader keeps it alive.
+        """
 
     @abstractmethod
     def close(self) -> None: ...
 
 
 class SqliteDatabase(Database):
-    """Several processes may share the file. A write survives the death of the process; a power cut may take the last moments with it."""
+    """Several processes may share the file.
+
+    A write survives the death of the process; a power cut may take the last moments with it.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.where = str(path)
@@ -72,7 +92,9 @@ class SqliteDatabase(Database):
             for pragma in ("synchronous = NORMAL", "foreign_keys = ON", "secure_delete = ON"):
                 self._db.execute(f"PRAGMA {pragma}")
         except (sqlite3.Error, OSError) as error:
-            raise StorageError(f"cannot open {self.where}: {error}", remedy="Check the path and its permissions") from error
+            raise StorageError(
+                f"cannot open {self.where}: {error}", remedy="Check the path and its permissions"
+            ) from error
 
     def read(self, sql: str, *values: Any) -> Rows:
         with self._lock, self._named():
@@ -117,11 +139,16 @@ class SqliteDatabase(Database):
         except sqlite3.IntegrityError:
             raise
         except sqlite3.Error as error:
-            raise StorageError(f"{self.where} cannot be used: {error}", remedy="Check the file, its disk and permissions") from error
+            raise StorageError(
+                f"{self.where} cannot be used: {error}", remedy="Check the file, its disk and permissions"
+            ) from error
 
 
 class PostgresDatabase(Database):
-    """Threads share one connection, which is opened again when it breaks; all tables are in the schema `orchestrator`."""
+    """Threads share one connection, which is opened again when it breaks.
+
+    All tables are in the schema `orchestrator`.
+    """
 
     blob = "BYTEA"
     locking = " FOR UPDATE"
@@ -139,7 +166,9 @@ class PostgresDatabase(Database):
         try:
             import psycopg
         except ImportError:
-            raise StorageError("a database on PostgreSQL needs psycopg", remedy="pip install 'compound-orchestrator[postgres]'") from None
+            raise StorageError(
+                "a database on PostgreSQL needs psycopg", remedy="pip install 'compound-orchestrator[postgres]'"
+            ) from None
         with self._lock:
             try:
                 if self._db is None or self._db.closed or self._db.broken:
@@ -148,7 +177,9 @@ class PostgresDatabase(Database):
                     self._db.execute("SET search_path TO orchestrator")
                 yield self._db
             except psycopg.errors.IntegrityError as error:
-                raise sqlite3.IntegrityError(str(error)) from error  # one name for both, so that callers need not know which it is
+                raise sqlite3.IntegrityError(
+                    str(error)
+                ) from error  # one name for both, so that callers need not know which it is
             except psycopg.Error as error:
                 told = " ".join(str(error).split())
                 raise StorageError(

@@ -1,7 +1,10 @@
-"""The decision log: every routing decision, what it could have chosen with which probability, and what came of it: an SQLite file, or PostgreSQL.
+"""The decision log: every routing decision, what it could have chosen with which probability, and what came of it.
 
-Queries are kept as text (a router learns from them), answers only as the short canonical form by which they are compared. Several processes may share
-a file (WAL). A write survives the death of the process; a power cut may take the last moments with it.
+An SQLite file, or PostgreSQL.
+
+Queries are kept as text (a router learns from them), answers only as the short canonical form by which they are
+compared. Several processes may share a file (WAL). A write survives the death of the process; a power cut may take the
+last moments with it.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ from typing import Any
 
 from orchestrator.errors import StorageError
 from orchestrator.router import Outcome
-from orchestrator.router.learning.replay import Decision
+from orchestrator.router.learning.replay import ReplayedDecision
 from orchestrator.router.success import reliability_weight
 from orchestrator.storage.database import Database, Rows, Run, SqliteDatabase, open_database
 from orchestrator.storage.migrations import migrate
@@ -42,12 +45,18 @@ CREATE TABLE IF NOT EXISTS audits (
     at DOUBLE PRECISION NOT NULL
 )
 """
-_COLUMNS = "id, at, scope, query, asked, propensity, answer, confidence, cost_usd, policy, reference, reference_cost_usd, options, drafts"
+_COLUMNS = (
+    "id, at, scope, query, asked, propensity, answer, confidence, cost_usd, policy, reference, "
+    "reference_cost_usd, options, drafts"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedDraft:
-    """One answer of one model. `key` is what it is compared by: equal keys are equivalent answers, `text#...` equals nothing."""
+    """One answer of one model.
+
+    `key` is what it is compared by: equal keys are equivalent answers, `text#...` equals nothing.
+    """
 
     model: str
     key: str
@@ -64,9 +73,12 @@ class LoggedDraft:
 
 @dataclass(frozen=True, slots=True)
 class LoggedDecision:
-    """One decision. `asked` is the model that was asked first, `propensity` in (0, 1] the probability with which it was.
+    """One decision.
 
-    `options` holds (model, P(right), expected USD) of every model that could have been asked; `answer` is the index of the draft that was given.
+    `asked` is the model that was asked first, `propensity` in (0, 1] the probability with which it was.
+
+    `options` holds (model, P(correct), expected USD) of every model that could have been asked; `answer` is the index
+    of the draft that was given.
     """
 
     id: str
@@ -87,7 +99,10 @@ class LoggedDecision:
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """What is known of one model's answer: `score` in [0, 1], and the probability `reliability` in (0.5, 1] that the grader is right."""
+    """What is known of one model's answer.
+
+    `score` in [0, 1], and the probability `reliability` in (0.5, 1] that the grader is right.
+    """
 
     model: str
     score: float
@@ -96,7 +111,10 @@ class Grade:
 
 @dataclass(frozen=True, slots=True)
 class LoggedAudit:
-    """One query that was also asked of the reference: what was lost, the predicted gain of the reference, and the price of looking."""
+    """One query that was also asked of the reference.
+
+    What was lost, the predicted gain of the reference, and the price of looking.
+    """
 
     loss: float
     gain: float
@@ -104,7 +122,9 @@ class LoggedAudit:
 
 
 class DecisionLog:
-    """Thread-safe. `path` is a file, or the address of a PostgreSQL database (`postgresql://...`) that several machines share.
+    """Thread-safe.
+
+    `path` is a file, or the address of a PostgreSQL database (`postgresql://...`) that several machines share.
 
     Raises `StorageError` when it cannot be used; nothing already written is touched then.
     """
@@ -127,14 +147,18 @@ class DecisionLog:
             self._grade(run, decision.id, grades, source)
 
     def grade(self, decision: str, grades: Sequence[Grade], *, source: str) -> bool:
-        """Keeps what became known of a decision's drafts; a grade gives way only to one at least as reliable. True if one was replaced."""
+        """Keeps what became known of a decision's drafts; a grade gives way only to one at least as reliable.
+
+        True if one was replaced.
+        """
         with self._db.writing() as run:
             return self._grade(run, decision, grades, source)
 
     def _grade(self, run: Run, decision: str, grades: Sequence[Grade], source: str) -> bool:
         known = {row[0] for row in run("SELECT model FROM outcomes WHERE decision = ?", decision)}
         upsert = (
-            "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (decision, model) DO UPDATE SET score = excluded.score, "
+            "INSERT INTO outcomes VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (decision, model) DO UPDATE SET score = "
+            "excluded.score, "
             "reliability = excluded.reliability, source = excluded.source, at = excluded.at "
             "WHERE excluded.reliability >= outcomes.reliability"
         )
@@ -145,7 +169,8 @@ class DecisionLog:
     def audit(self, decision: str, certificate: str, audit: LoggedAudit) -> None:
         """Keeps what one audit under a certificate found; a second one of the same decision replaces the first."""
         upsert = (
-            "INSERT INTO audits VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (decision) DO UPDATE SET certificate = excluded.certificate, "
+            "INSERT INTO audits VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (decision) DO UPDATE SET certificate = "
+            "excluded.certificate, "
             "loss = excluded.loss, gain = excluded.gain, cost_usd = excluded.cost_usd, at = excluded.at"
         )
         with self._db.writing() as run:
@@ -157,7 +182,9 @@ class DecisionLog:
 
     def recent(self, limit: int) -> list[LoggedDecision]:
         """The newest decisions, oldest first."""
-        return [_decision(row) for row in self._rows(f"SELECT {_COLUMNS} FROM decisions ORDER BY at DESC LIMIT ?", limit)][::-1]
+        return [
+            _decision(row) for row in self._rows(f"SELECT {_COLUMNS} FROM decisions ORDER BY at DESC LIMIT ?", limit)
+        ][::-1]
 
     def outcomes(self, limit: int = 1_000_000) -> list[Outcome]:
         """The newest graded answers, oldest first, as a router is trained on them."""
@@ -171,21 +198,26 @@ class DecisionLog:
             found.append(Outcome(query, model, score, reliability_weight(reliability), tokens))
         return found
 
-    def decisions(self) -> list[Decision]:
-        """Decisions whose first model's answer was graded, as `orchestrator.router.learning.replay` judges another policy by them."""
+    def decisions(self) -> list[ReplayedDecision]:
+        """Decisions whose first model's answer was graded, as `orchestrator.router.learning.replay` judges another
+        policy by them.
+        """
         graded = "SELECT decision, score FROM outcomes JOIN decisions ON decisions.id = decision AND model = asked"
         sql = f"SELECT {_COLUMNS}, score FROM decisions JOIN ({graded}) ON id = decision ORDER BY at"
         found = []
         for row in self._rows(sql):
             logged = _decision(row[:-1])
             cost = next((draft.cost_usd for draft in logged.drafts if draft.model == logged.asked), None)
-            found.append(Decision(logged.query, logged.asked, logged.propensity, row[-1], cost or 0.0))
+            found.append(ReplayedDecision(logged.query, logged.asked, logged.propensity, row[-1], cost or 0.0))
         return found
 
     def audits(self, certificate: str) -> list[LoggedAudit]:
         """What audits of this certificate found, in order."""
         return [
-            LoggedAudit(*r) for r in self._rows("SELECT loss, gain, cost_usd FROM audits WHERE certificate = ? ORDER BY at", certificate)
+            LoggedAudit(*r)
+            for r in self._rows(
+                "SELECT loss, gain, cost_usd FROM audits WHERE certificate = ? ORDER BY at", certificate
+            )
         ]
 
     def audit_usd_since(self, moment: float) -> float:

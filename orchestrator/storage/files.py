@@ -1,4 +1,7 @@
-"""What callers leave with the gateway: files, batches with their lines, and responses that later ones continue. Each belongs to one organisation."""
+"""What callers leave with the gateway: files, batches with their lines, and responses that later ones continue.
+
+Each belongs to one organisation.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +17,25 @@ from orchestrator.storage.migrations import migrate
 
 _SCHEMA = """
 CREATE TABLE files (
-    id TEXT PRIMARY KEY, org TEXT NOT NULL, key TEXT NOT NULL, filename TEXT NOT NULL, purpose TEXT NOT NULL, bytes BIGINT NOT NULL,
+    id TEXT PRIMARY KEY, org TEXT NOT NULL, key TEXT NOT NULL, filename TEXT NOT NULL, purpose TEXT NOT NULL,
+    bytes BIGINT NOT NULL,
     created_at DOUBLE PRECISION NOT NULL, content {blob} NOT NULL
 );
 CREATE INDEX files_by_org ON files (org, created_at);
 CREATE TABLE batches (
-    id TEXT PRIMARY KEY, org TEXT NOT NULL, key TEXT NOT NULL, status TEXT NOT NULL, created_at DOUBLE PRECISION NOT NULL,
+    id TEXT PRIMARY KEY, org TEXT NOT NULL, key TEXT NOT NULL, status TEXT NOT NULL,
+    created_at DOUBLE PRECISION NOT NULL,
     holder TEXT NOT NULL, held_at DOUBLE PRECISION NOT NULL, described TEXT NOT NULL
 );
 CREATE INDEX batches_by_org ON batches (org, created_at);
 CREATE TABLE batch_lines (
-    batch TEXT NOT NULL REFERENCES batches (id) ON DELETE CASCADE, line BIGINT NOT NULL, is_error BIGINT NOT NULL, result TEXT NOT NULL,
+    batch TEXT NOT NULL REFERENCES batches (id) ON DELETE CASCADE, line BIGINT NOT NULL, is_error BIGINT NOT NULL,
+    result TEXT NOT NULL,
     PRIMARY KEY (batch, line)
 );
 CREATE TABLE responses (
-    id TEXT PRIMARY KEY, org TEXT NOT NULL, created_at DOUBLE PRECISION NOT NULL, messages TEXT NOT NULL, response TEXT NOT NULL
+    id TEXT PRIMARY KEY, org TEXT NOT NULL, created_at DOUBLE PRECISION NOT NULL, messages TEXT NOT NULL,
+    response TEXT NOT NULL
 )
 """
 BATCH_ENDS = ("completed", "failed", "cancelled", "expired")
@@ -71,15 +78,30 @@ class Documents:
     def add_file(self, org: str, key: str, id: str, filename: str, purpose: str, content: bytes) -> StoredFile:
         now = self._clock()
         with self._database.writing() as run:
-            run("INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)", id, org, key, filename, purpose, len(content), now, content)
+            run(
+                "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                id,
+                org,
+                key,
+                filename,
+                purpose,
+                len(content),
+                now,
+                content,
+            )
         return StoredFile(id, filename, purpose, len(content), now)
 
     def files(self, org: str) -> list[StoredFile]:
-        sql = "SELECT id, filename, purpose, bytes, created_at FROM files WHERE org = ? ORDER BY created_at DESC, id LIMIT 1000"
+        sql = (
+            "SELECT id, filename, purpose, bytes, created_at FROM files WHERE org = ? ORDER BY created_at DESC, id "
+            "LIMIT 1000"
+        )
         return [StoredFile(*row) for row in self._database.read(sql, org)]
 
     def file(self, org: str, id: str) -> StoredFile | None:
-        rows = self._database.read("SELECT id, filename, purpose, bytes, created_at FROM files WHERE org = ? AND id = ?", org, id)
+        rows = self._database.read(
+            "SELECT id, filename, purpose, bytes, created_at FROM files WHERE org = ? AND id = ?", org, id
+        )
         return StoredFile(*rows[0]) if rows else None
 
     def content(self, org: str, id: str) -> bytes | None:
@@ -97,21 +119,37 @@ class Documents:
     def add_batch(self, org: str, key: str, id: str, described: dict[str, Any]) -> StoredBatch:
         now = self._clock()
         with self._database.writing() as run:
-            run("INSERT INTO batches VALUES (?, ?, ?, ?, ?, '', 0, ?)", id, org, key, "validating", now, json.dumps(described))
+            run(
+                "INSERT INTO batches VALUES (?, ?, ?, ?, ?, '', 0, ?)",
+                id,
+                org,
+                key,
+                "validating",
+                now,
+                json.dumps(described),
+            )
         return StoredBatch(id, org, key, "validating", now, described)
 
     def batches(self, org: str) -> list[StoredBatch]:
-        sql = "SELECT id, org, key, status, created_at, described FROM batches WHERE org = ? ORDER BY created_at DESC, id LIMIT 1000"
+        sql = (
+            "SELECT id, org, key, status, created_at, described FROM batches WHERE org = ? ORDER BY created_at DESC, "
+            "id LIMIT 1000"
+        )
         return [_batch(row) for row in self._database.read(sql, org)]
 
     def batch(self, org: str, id: str) -> StoredBatch | None:
-        rows = self._database.read("SELECT id, org, key, status, created_at, described FROM batches WHERE org = ? AND id = ?", org, id)
+        rows = self._database.read(
+            "SELECT id, org, key, status, created_at, described FROM batches WHERE org = ? AND id = ?", org, id
+        )
         return _batch(rows[0]) if rows else None
 
     def unfinished(self, *, held_before: float) -> list[StoredBatch]:
         """Batches that nobody works on: new ones, and those whose worker has not been heard of since."""
         marks = ", ".join("?" * len(BATCH_ENDS))
-        sql = f"SELECT id, org, key, status, created_at, described FROM batches WHERE status NOT IN ({marks}) AND held_at < ? ORDER BY created_at"
+        sql = (
+            f"SELECT id, org, key, status, created_at, described FROM batches WHERE status NOT IN ({marks}) AND "
+            "held_at < ? ORDER BY created_at"
+        )
         return [_batch(row) for row in self._database.read(sql, *BATCH_ENDS, held_before)]
 
     def hold_batch(self, id: str, holder: str, *, held_before: float) -> bool:
@@ -125,18 +163,31 @@ class Documents:
         with self._database.writing() as run:
             run("UPDATE batches SET held_at = 0 WHERE id = ? AND holder = ?", id, holder)
 
-    def change_batch(self, id: str, status: str, changes: dict[str, Any], *, unless: tuple[str, ...] = BATCH_ENDS) -> bool:
+    def change_batch(
+        self, id: str, status: str, changes: dict[str, Any], *, unless: tuple[str, ...] = BATCH_ENDS
+    ) -> bool:
         """Moves a batch on, unless it is in one of these states; `changes` go into its description."""
         with self._database.writing() as run:
             rows = run(f"SELECT status, described FROM batches WHERE id = ?{self._database.locking}", id)
             if not rows or rows[0][0] in unless:
                 return False
-            run("UPDATE batches SET status = ?, described = ? WHERE id = ?", status, json.dumps({**json.loads(rows[0][1]), **changes}), id)
+            run(
+                "UPDATE batches SET status = ?, described = ? WHERE id = ?",
+                status,
+                json.dumps({**json.loads(rows[0][1]), **changes}),
+                id,
+            )
             return True
 
     def add_line(self, batch: str, line: int, result: dict[str, Any], *, is_error: bool) -> None:
         with self._database.writing() as run:
-            run("INSERT INTO batch_lines VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", batch, line, int(is_error), json.dumps(result))
+            run(
+                "INSERT INTO batch_lines VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+                batch,
+                line,
+                int(is_error),
+                json.dumps(result),
+            )
 
     def lines(self, batch: str, *, is_error: bool) -> list[str]:
         sql = "SELECT result FROM batch_lines WHERE batch = ? AND is_error = ? ORDER BY line"
@@ -154,7 +205,14 @@ class Documents:
 
     def keep_response(self, org: str, id: str, messages: list[dict[str, Any]], response: dict[str, Any]) -> None:
         with self._database.writing() as run:
-            run("INSERT INTO responses VALUES (?, ?, ?, ?, ?)", id, org, self._clock(), json.dumps(messages), json.dumps(response))
+            run(
+                "INSERT INTO responses VALUES (?, ?, ?, ?, ?)",
+                id,
+                org,
+                self._clock(),
+                json.dumps(messages),
+                json.dumps(response),
+            )
 
     def response(self, org: str, id: str) -> tuple[list[dict[str, Any]], dict[str, Any]] | None:
         """(the conversation up to its end, the response)."""

@@ -11,7 +11,10 @@ from orchestrator.errors import ConfigError
 
 
 def load_rows(path: str | Path, *, made_by: str) -> dict[str, dict[str, Any]]:
-    """By model; empty if there is no file. Raises `ConfigError` on one that cannot be read; `made_by` is the command that writes it."""
+    """By model; empty if there is no file.
+
+    Raises `ConfigError` on one that cannot be read; `made_by` is the command that writes it.
+    """
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
         return {str(model): dict(row) for model, row in found.items()}

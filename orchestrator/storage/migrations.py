@@ -1,4 +1,7 @@
-"""Brings the tables of one part of a database to the version that this package knows: one runner for everything but the memory's own files."""
+"""Brings the tables of one part of a database to the version that this package knows.
+
+One runner for everything but the memory's own files.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,12 @@ _LOCK = 0x6F72_6763  # of PostgreSQL's advisory locks: one process at a time pre
 
 
 def migrate(database: Database, part: str, migrations: Sequence[str]) -> None:
-    """Makes or migrates the tables of `part`. The first of `migrations` makes them, each further one leads from one version to the next.
+    """Makes or migrates the tables of `part`.
 
-    All of it happens in one transaction, so that a failure leaves the database as it was. Raises `StorageError` on tables of a later version.
+    The first of `migrations` makes them, each further one leads from one version to the next.
+
+    All of it happens in one transaction, so that a failure leaves the database as it was. Raises `StorageError` on
+    tables of a later version.
     """
     with database.writing() as run:
         if database.locking:

@@ -1,9 +1,10 @@
 """Quotas that many processes share: each leases slices of them, spends within its slices, and books what it spent.
 
-A quota is what a subject (organisation, team, key) may use of one kind in one period: nano-dollars, requests or tokens of a minute, or calls at once.
-Invariant, under any number of processes and whichever of them dies: used + leased <= limit, where leased covers everything that is reserved anywhere,
-unless a provider bills more than was reserved: that is used, too, and nothing more is leased until the limit allows it again.
-What a dead process held is booked as used when its heart has not beaten for `HOLDER_S`: the worst case, never zero. Calls at once are given back.
+A quota is what a subject (organisation, team, key) may use of one kind in one period: nano-dollars, requests or tokens
+of a minute, or calls at once. Invariant, under any number of processes and whichever of them dies: used + leased <=
+limit, where leased covers everything that is reserved anywhere, unless a provider bills more than was reserved: that is
+used, too, and nothing more is leased until the limit allows it again. What a dead process held is booked as used when
+its heart has not beaten for `HOLDER_S`: the worst case, never zero. Calls at once are given back.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ KEPT_S = 3_600.0  # periods of a minute are deleted when they are this old
 CONCURRENCY = "concurrency"
 _SCHEMA = """
 CREATE TABLE quotas (
-    subject TEXT NOT NULL, kind TEXT NOT NULL, period BIGINT NOT NULL, used BIGINT NOT NULL DEFAULT 0, leased BIGINT NOT NULL DEFAULT 0,
-    wanted_at DOUBLE PRECISION NOT NULL DEFAULT 0, touched_at DOUBLE PRECISION NOT NULL DEFAULT 0, PRIMARY KEY (subject, kind, period)
+    subject TEXT NOT NULL, kind TEXT NOT NULL, period BIGINT NOT NULL, used BIGINT NOT NULL DEFAULT 0,
+    leased BIGINT NOT NULL DEFAULT 0,
+    wanted_at DOUBLE PRECISION NOT NULL DEFAULT 0, touched_at DOUBLE PRECISION NOT NULL DEFAULT 0,
+    PRIMARY KEY (subject, kind, period)
 );
 CREATE TABLE holders (id TEXT PRIMARY KEY, beat_at DOUBLE PRECISION NOT NULL);
 CREATE TABLE leases (
-    holder TEXT NOT NULL REFERENCES holders (id) ON DELETE CASCADE, subject TEXT NOT NULL, kind TEXT NOT NULL, period BIGINT NOT NULL,
+    holder TEXT NOT NULL REFERENCES holders (id) ON DELETE CASCADE, subject TEXT NOT NULL, kind TEXT NOT NULL,
+    period BIGINT NOT NULL,
     amount BIGINT NOT NULL, PRIMARY KEY (holder, subject, kind, period)
 );
 CREATE INDEX quotas_by_touch ON quotas (touched_at)
@@ -35,7 +39,10 @@ CREATE INDEX quotas_by_touch ON quotas (touched_at)
 
 
 class Quota(NamedTuple):
-    """Which quota: whose, of what, and in which period (0: for ever; else the number of the minute, day or month since 1970)."""
+    """Which quota: whose, of what, and in which period (0: for ever.
+
+    Else the number of the minute, day or month since 1970).
+    """
 
     subject: str
     kind: str
@@ -53,7 +60,10 @@ class Grant:
 
 @dataclass(frozen=True, slots=True)
 class Booking:
-    """`spent` of a lease is booked as used, `returned` given back. `beyond` of it no lease covers: a bill was larger than its hold."""
+    """`spent` of a lease is booked as used, `returned` given back.
+
+    `beyond` of it no lease covers: a bill was larger than its hold.
+    """
 
     quota: Quota
     spent: int
@@ -66,7 +76,10 @@ class Buried(Exception):
 
 
 class Quotas:
-    """The shared account of all quotas. `holder` names this process; calls block. `lease`, `book` and `beat` raise `Buried` once this process was."""
+    """The shared account of all quotas.
+
+    `holder` names this process; calls block. `lease`, `book` and `beat` raise `Buried` once this process was.
+    """
 
     def __init__(self, database: Database, holder: str, *, clock: Callable[[], float] = time.time) -> None:
         self._database = database
@@ -95,15 +108,23 @@ class Quotas:
             self._beat(run)
             where = (quota.subject, quota.kind, quota.period)
             run("INSERT INTO quotas (subject, kind, period) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", *where)
-            found = f"SELECT used, leased FROM quotas WHERE subject = ? AND kind = ? AND period = ?{self._database.locking}"
+            found = (
+                f"SELECT used, leased FROM quotas WHERE subject = ? AND kind = ? AND period = ?{self._database.locking}"
+            )
             used, leased = run(found, *where)[0]
             left = limit - used - leased
             amount = max(need, min(slice_, left // share))
             if amount > left:
-                run("UPDATE quotas SET wanted_at = ? WHERE subject = ? AND kind = ? AND period = ?", self._clock(), *where)
+                run(
+                    "UPDATE quotas SET wanted_at = ? WHERE subject = ? AND kind = ? AND period = ?",
+                    self._clock(),
+                    *where,
+                )
                 return Grant(0, used, leased)
             # Invariant: used + leased <= limit.
-            update = "UPDATE quotas SET leased = leased + ?, touched_at = ? WHERE subject = ? AND kind = ? AND period = ?"
+            update = (
+                "UPDATE quotas SET leased = leased + ?, touched_at = ? WHERE subject = ? AND kind = ? AND period = ?"
+            )
             run(update, amount, self._clock(), *where)
             run(
                 "INSERT INTO leases VALUES (?, ?, ?, ?, ?) ON CONFLICT (holder, subject, kind, period) "
@@ -124,10 +145,13 @@ class Quotas:
                 quota, freed = booking.quota, booking.spent - booking.beyond + booking.returned
                 where = (quota.subject, quota.kind, quota.period)
                 run("INSERT INTO quotas (subject, kind, period) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", *where)
-                lease = "UPDATE leases SET amount = amount - ? WHERE holder = ? AND subject = ? AND kind = ? AND period = ?"
+                lease = (
+                    "UPDATE leases SET amount = amount - ? WHERE holder = ? AND subject = ? AND kind = ? AND period = ?"
+                )
                 run(lease, freed, self.holder, *where)
                 run(
-                    "UPDATE quotas SET used = used + ?, leased = leased - ?, touched_at = ? WHERE subject = ? AND kind = ? AND period = ?",
+                    "UPDATE quotas SET used = used + ?, leased = leased - ?, touched_at = ? WHERE subject = ? AND kind "
+                    "= ? AND period = ?",
                     0 if quota.kind == CONCURRENCY else booking.spent,
                     freed,
                     self._clock(),
@@ -141,7 +165,9 @@ class Quotas:
 
     def wanted(self) -> set[Quota]:
         """Quotas of which somebody was refused a moment ago: give back what you do not use."""
-        rows = self._database.read("SELECT subject, kind, period FROM quotas WHERE wanted_at > ?", self._clock() - WANTED_S)
+        rows = self._database.read(
+            "SELECT subject, kind, period FROM quotas WHERE wanted_at > ?", self._clock() - WANTED_S
+        )
         return {Quota(*row) for row in rows}
 
     def bury(self) -> int:
@@ -152,8 +178,13 @@ class Quotas:
                 dead = f"SELECT id FROM holders WHERE id = ? AND beat_at <= ?{self._database.locking}"
                 if not run(dead, holder, beat_at):
                     continue  # it was only slow, or somebody else was faster
-                for subject, kind, period, amount in run("SELECT subject, kind, period, amount FROM leases WHERE holder = ?", holder):
-                    update = "UPDATE quotas SET used = used + ?, leased = leased - ? WHERE subject = ? AND kind = ? AND period = ?"
+                for subject, kind, period, amount in run(
+                    "SELECT subject, kind, period, amount FROM leases WHERE holder = ?", holder
+                ):
+                    update = (
+                        "UPDATE quotas SET used = used + ?, leased = leased - ? WHERE subject = ? AND kind = ? "
+                        "AND period = ?"
+                    )
                     run(update, 0 if kind == CONCURRENCY else amount, amount, subject, kind, period)
                 run("DELETE FROM leases WHERE holder = ?", holder)
                 run("DELETE FROM holders WHERE id = ?", holder)
@@ -161,14 +192,17 @@ class Quotas:
         return buried
 
     def _stopped(self) -> list[tuple[str, float]]:
-        """Holders whose heart did not beat for `HOLDER_S`, and when it last did. A beat that lies in the future was made before a clock was set back:
-        it counts from when it was first seen here.
+        """Holders whose heart did not beat for `HOLDER_S`, and when it last did.
+
+        A beat that lies in the future was made before a clock was set back: it counts from when it was first seen here.
         """
         now = self._clock()
         beats = {str(holder): float(at) for holder, at in self._database.read("SELECT id, beat_at FROM holders")}
         ahead = {holder: at for holder, at in beats.items() if at > now}
         self._ahead = {holder: self._ahead.get(holder, (at, now)) for holder, at in ahead.items()}
-        self._ahead = {holder: seen if seen[0] == ahead[holder] else (ahead[holder], now) for holder, seen in self._ahead.items()}
+        self._ahead = {
+            holder: seen if seen[0] == ahead[holder] else (ahead[holder], now) for holder, seen in self._ahead.items()
+        }
         unmoved = [(holder, at) for holder, (at, since) in self._ahead.items() if now - since > HOLDER_S]
         return [(holder, at) for holder, at in beats.items() if at < now - HOLDER_S] + unmoved
 
@@ -180,7 +214,9 @@ class Quotas:
 
     def standing(self, quota: Quota) -> tuple[int, int]:
         """(used, leased) of a quota."""
-        rows = self._database.read("SELECT used, leased FROM quotas WHERE subject = ? AND kind = ? AND period = ?", *quota)
+        rows = self._database.read(
+            "SELECT used, leased FROM quotas WHERE subject = ? AND kind = ? AND period = ?", *quota
+        )
         return (int(rows[0][0]), int(rows[0][1])) if rows else (0, 0)
 
     def _beat(self, run: Run) -> None:

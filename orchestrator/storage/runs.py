@@ -1,4 +1,7 @@
-"""Runs of pipelines, step by step, so that one that was interrupted goes on where it was: what finished, what was begun, what was spent."""
+"""Runs of pipelines, step by step, so that one that was interrupted goes on where it was.
+
+What finished, what was begun, what was spent.
+"""
 
 from __future__ import annotations
 
@@ -13,17 +16,21 @@ from orchestrator.storage.migrations import migrate
 
 _SCHEMA = """
 CREATE TABLE runs (
-    id TEXT PRIMARY KEY, owner TEXT NOT NULL, pipeline TEXT NOT NULL, file TEXT NOT NULL, digest TEXT NOT NULL, status TEXT NOT NULL,
-    inputs TEXT NOT NULL, output TEXT, error TEXT NOT NULL, created_at DOUBLE PRECISION NOT NULL, ended_at DOUBLE PRECISION,
+    id TEXT PRIMARY KEY, owner TEXT NOT NULL, pipeline TEXT NOT NULL, file TEXT NOT NULL, digest TEXT NOT NULL,
+    status TEXT NOT NULL,
+    inputs TEXT NOT NULL, output TEXT, error TEXT NOT NULL, created_at DOUBLE PRECISION NOT NULL,
+    ended_at DOUBLE PRECISION,
     holder TEXT NOT NULL, held_at DOUBLE PRECISION NOT NULL
 );
 CREATE INDEX runs_by_owner ON runs (owner, created_at);
 CREATE TABLE run_steps (
-    run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE, path TEXT NOT NULL, status TEXT NOT NULL, value TEXT, cost_nano BIGINT,
+    run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE, path TEXT NOT NULL, status TEXT NOT NULL, value TEXT,
+    cost_nano BIGINT,
     seconds DOUBLE PRECISION NOT NULL, at DOUBLE PRECISION NOT NULL, PRIMARY KEY (run, path)
 );
 CREATE TABLE run_calls (
-    run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE, id TEXT NOT NULL, nano BIGINT NOT NULL, tokens BIGINT NOT NULL,
+    run TEXT NOT NULL REFERENCES runs (id) ON DELETE CASCADE, id TEXT NOT NULL, nano BIGINT NOT NULL,
+    tokens BIGINT NOT NULL,
     PRIMARY KEY (run, id)
 );
 CREATE TABLE step_cache (key TEXT PRIMARY KEY, value TEXT NOT NULL, until DOUBLE PRECISION NOT NULL)
@@ -31,8 +38,9 @@ CREATE TABLE step_cache (key TEXT PRIMARY KEY, value TEXT NOT NULL, until DOUBLE
 FORGOTTEN = {"forgotten": True}  # stands where something was forgotten
 ENDS = ("done", "partial", "failed", "cancelled")
 _COLUMNS = "id, owner, pipeline, file, digest, status, inputs, output, error, created_at, ended_at, holder, held_at"
-KEEP = """INSERT INTO run_steps VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run, path) DO UPDATE SET status = excluded.status, value = excluded.value,
-    cost_nano = excluded.cost_nano, seconds = excluded.seconds, at = excluded.at"""
+KEEP = """INSERT INTO run_steps VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run, path)
+    DO UPDATE SET status = excluded.status, value = excluded.value, cost_nano = excluded.cost_nano,
+    seconds = excluded.seconds, at = excluded.at"""
 HOLD_CALL = "INSERT INTO run_calls VALUES (?, ?, ?, ?)"
 SETTLE_CALL = "UPDATE run_calls SET nano = ?, tokens = ? WHERE run = ? AND id = ?"
 
@@ -74,7 +82,10 @@ class StoredRun:
 
 @dataclass(frozen=True, slots=True)
 class StoredStep:
-    """`status` is done, skipped, failed (with a value instead), or begun: then nobody knows whether what it changes outside was changed."""
+    """`status` is done, skipped, failed (with a value instead), or begun.
+
+    Then nobody knows whether what it changes outside was changed.
+    """
 
     path: str
     status: str
@@ -93,7 +104,19 @@ class Runs:
         migrate(database, "runs", [_SCHEMA])
 
     def begin(self, run: StoredRun) -> None:
-        values = (run.id, run.owner, run.pipeline, run.file, run.digest, run.status, json.dumps(run.inputs), None, "", run.created_at, None)
+        values = (
+            run.id,
+            run.owner,
+            run.pipeline,
+            run.file,
+            run.digest,
+            run.status,
+            json.dumps(run.inputs),
+            None,
+            "",
+            run.created_at,
+            None,
+        )
         with self.database.writing() as do:
             do(f"INSERT INTO runs ({_COLUMNS}) VALUES ({', '.join('?' * 13)})", *values, run.holder, run.held_at)
 
@@ -112,16 +135,23 @@ class Runs:
         return [_step(row) for row in self.database.read(sql, id)]
 
     def spent(self, id: str) -> tuple[int, int, int]:
-        """(nano-dollars, tokens, calls) of a run: what was settled, and the worst case of what was under way when it ended."""
+        """(nano-dollars, tokens, calls) of a run.
+
+        What was settled, and the worst case of what was under way when it ended.
+        """
         nano, tokens, calls = self.database.read(
             "SELECT coalesce(sum(nano), 0), coalesce(sum(tokens), 0), count(*) FROM run_calls WHERE run = ?", id
         )[0]
         return int(nano), int(tokens), int(calls)
 
     def hold(self, id: str, holder: str, *, held_before: float, take_from: str = "") -> bool:
-        """Takes an unended run to work on, or keeps it; false if another process has it (but for `take_from`, which is known to be gone)."""
+        """Takes an unended run to work on, or keeps it.
+
+        False if another process has it (but for `take_from`, which is known to be gone).
+        """
         marks = ", ".join("?" * len(ENDS))
-        sql = f"""UPDATE runs SET holder = ?, held_at = ?, status = CASE WHEN status = 'cancelling' THEN status ELSE 'running' END
+        sql = f"""UPDATE runs SET holder = ?, held_at = ?,
+            status = CASE WHEN status = 'cancelling' THEN status ELSE 'running' END
             WHERE id = ? AND (holder IN (?, ?) OR held_at < ?) AND status NOT IN ({marks}) RETURNING id"""
         with self.database.writing() as do:
             return bool(do(sql, holder, self.clock(), id, holder, take_from or holder, held_before, *ENDS))
@@ -129,13 +159,18 @@ class Runs:
     def reopen(self, id: str) -> None:
         """A run that failed, was cancelled or ran out of its budget may go on."""
         with self.database.writing() as do:
-            sql = "UPDATE runs SET status = 'running', error = '', ended_at = NULL, held_at = 0 WHERE id = ? AND status IN (?, ?, ?)"
+            sql = (
+                "UPDATE runs SET status = 'running', error = '', ended_at = NULL, held_at = 0 WHERE id = ? AND "
+                "status IN (?, ?, ?)"
+            )
             do(sql, id, "failed", "cancelled", "partial")
 
     def heard(self, id: str, holder: str) -> str:
         """Says that a run is being worked on; returns its status, `cancelling` if somebody wants it to end."""
         with self.database.writing() as do:
-            rows = do("UPDATE runs SET held_at = ? WHERE id = ? AND holder = ? RETURNING status", self.clock(), id, holder)
+            rows = do(
+                "UPDATE runs SET held_at = ? WHERE id = ? AND holder = ? RETURNING status", self.clock(), id, holder
+            )
         return str(rows[0][0]) if rows else "lost"
 
     def cancel(self, owner: str, id: str) -> bool:
@@ -144,7 +179,8 @@ class Runs:
         with self.database.writing() as do:
             return bool(
                 do(
-                    f"UPDATE runs SET status = 'cancelling' WHERE owner = ? AND id = ? AND status NOT IN ({marks}) RETURNING id",
+                    f"UPDATE runs SET status = 'cancelling' WHERE owner = ? AND id = ? AND status NOT IN ({marks}) "
+                    "RETURNING id",
                     owner,
                     id,
                     *ENDS,
@@ -168,7 +204,9 @@ class Runs:
             )
 
     def forget(self, *, before: float) -> int:
-        """Deletes runs that ended before a moment (seconds since 1970), with their steps, and what is cached no longer."""
+        """Deletes runs that ended before a moment (seconds since 1970), with their steps, and what is cached no
+        longer.
+        """
         with self.database.writing() as do:
             do("DELETE FROM step_cache WHERE until < ?", self.clock())
             return len(do("DELETE FROM runs WHERE ended_at < ? RETURNING id", before))
@@ -178,13 +216,18 @@ class Runs:
             return bool(do("DELETE FROM runs WHERE owner = ? AND id = ? RETURNING id", owner, id))
 
     def redact(self, tenant: str, texts: Collection[str]) -> int:
-        """Takes out of the runs of a tenant whatever holds one of `texts`, which were forgotten: what steps gave, outputs, inputs, cached results.
-        Returns how many values that were; the runs stay, and what was spent on them.
+        """Takes out of the runs of a tenant whatever holds one of `texts`, which were forgotten.
+
+        What steps gave, outputs, inputs, cached results. Returns how many values that were; the runs stay, and what was
+        spent on them.
         """
         written = [json.dumps(text)[1:-1] for text in texts if text.strip()]
         told, found = json.dumps(FORGOTTEN), 0
         with self.database.writing() as do:
-            sql = "SELECT run, path, value FROM run_steps JOIN runs ON runs.id = run WHERE owner LIKE ? AND value IS NOT NULL"
+            sql = (
+                "SELECT run, path, value FROM run_steps JOIN runs ON runs.id = run WHERE owner LIKE ? AND value IS "
+                "NOT NULL"
+            )
             for run, path, value in do(sql, f"{tenant}/%"):
                 if any(text in value for text in written):
                     do("UPDATE run_steps SET value = ? WHERE run = ? AND path = ?", told, run, path)
@@ -207,7 +250,8 @@ class Runs:
         with self.database.writing() as do:
             for path in paths:
                 do(
-                    "INSERT INTO run_steps SELECT ?, path, status, value, 0, seconds, at FROM run_steps WHERE run = ? AND path = ?",
+                    "INSERT INTO run_steps SELECT ?, path, status, value, 0, seconds, at FROM run_steps WHERE run = ? "
+                    "AND path = ?",
                     to,
                     of,
                     path,
@@ -218,7 +262,10 @@ class Runs:
         return (json.loads(rows[0][0]),) if rows else None
 
     def cache(self, key: str, value: Any, seconds: float) -> None:
-        sql = "INSERT INTO step_cache VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value, until = excluded.until"
+        sql = (
+            "INSERT INTO step_cache VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value, until = "
+            "excluded.until"
+        )
         with self.database.writing() as do:
             do(sql, key, json.dumps(value), self.clock() + seconds)
 
@@ -226,11 +273,30 @@ class Runs:
 def _run(row: tuple[Any, ...]) -> StoredRun:
     id_, owner, pipeline, file, digest, status, inputs, output, error, created_at, ended_at, holder, held_at = row
     given = None if output is None else json.loads(output)
-    return StoredRun(id_, owner, pipeline, file, digest, status, json.loads(inputs), given, error, created_at, ended_at, holder, held_at)
+    return StoredRun(
+        id_,
+        owner,
+        pipeline,
+        file,
+        digest,
+        status,
+        json.loads(inputs),
+        given,
+        error,
+        created_at,
+        ended_at,
+        holder,
+        held_at,
+    )
 
 
 def _step(row: tuple[Any, ...]) -> StoredStep:
     path, status, value, cost_nano, seconds, at = row
     return StoredStep(
-        path, status, None if value is None else json.loads(value), None if cost_nano is None else cost_nano / 1e9, seconds, at
+        path,
+        status,
+        None if value is None else json.loads(value),
+        None if cost_nano is None else cost_nano / 1e9,
+        seconds,
+        at,
     )

@@ -1,8 +1,9 @@
 """How many tokens a text or a whole request is, without a tokenizer: about how many, and how many at most.
 
-Providers count with vocabularies that are not at hand. What they count was measured on texts of 61 kinds with seven public vocabularies (OpenAI's
-cl100k and o200k, Anthropic's of 2023, Qwen, DeepSeek, Mistral's two; `tests/token_counts.json`): `estimate_tokens` lies at or above what each family
-counts for texts that people send, seldom above twice of it; `bound_tokens` is never exceeded, whatever the text.
+Providers count with vocabularies that are not at hand. What they count was measured on texts of 61 kinds with seven
+public vocabularies (OpenAI's cl100k and o200k, Anthropic's of 2023, Qwen, DeepSeek, Mistral's two;
+`tests/token_counts.json`): `estimate_tokens` lies at or above what each family counts for texts that people send,
+seldom above twice of it; `bound_tokens` is never exceeded, whatever the text.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from typing import Any
 TOKENS_PER_MESSAGE = 4
 TOKENS_PER_TOOL = 16  # what providers write around a function's schema
 TOOLS_PREAMBLE_TOKENS = 350  # what they tell a model of how to call functions (Anthropic: 264 to 346)
-LEAST_BYTES_EACH = 4.0  # the usual rule of thumb: English has five bytes to a token, and nothing that people write has more
+MIN_BYTES_EACH = (
+    4.0  # the usual rule of thumb: English has five bytes to a token, and nothing that people write has more
+)
 MARGIN = 1.05
 SAMPLED_BYTES = 65_536
 _SLICES, _SLICE_BYTES = 32, 2_048
@@ -57,8 +60,10 @@ _CARRIED = frozenset(("image_url", "image", "input_audio", "file", "document", "
 
 @dataclass(frozen=True, slots=True)
 class TokenizerFamily:
-    """Tokens for a character of what is not English: digits in a row (`digits_each` to a token), letters of two UTF-8 bytes, Chinese, Japanese and
-    Korean, other scripts of three bytes, and those of four (emoji).
+    """Tokens for a character of what is not English.
+
+    Digits in a row (`digits_each` to a token), letters of two UTF-8 bytes, Chinese, Japanese and Korean, other scripts
+    of three bytes, and those of four (emoji).
     """
 
     digits_each: int
@@ -91,13 +96,16 @@ def family_of(model: str) -> TokenizerFamily:
 
 
 def estimate_tokens(text: str | bytes, family: TokenizerFamily = FAMILY_THAT_COUNTS_MOST) -> int:
-    """About how many tokens a text is: what its provider counts, or somewhat more. A long text is judged by samples of it."""
+    """About how many tokens a text is: what its provider counts, or somewhat more.
+
+    A long text is judged by samples of it.
+    """
     raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
     if len(raw) <= SAMPLED_BYTES:
-        return math.ceil(max(_estimated(raw, family), len(raw) / LEAST_BYTES_EACH) * MARGIN)
+        return math.ceil(max(_estimated(raw, family), len(raw) / MIN_BYTES_EACH) * MARGIN)
     step = (len(raw) - _SLICE_BYTES) // (_SLICES - 1)
     sampled = b"\n".join(raw[n * step : n * step + _SLICE_BYTES] for n in range(_SLICES))
-    each = max(_estimated(sampled, family) / len(sampled), 1 / LEAST_BYTES_EACH)
+    each = max(_estimated(sampled, family) / len(sampled), 1 / MIN_BYTES_EACH)
     return math.ceil(each * len(raw) * MARGIN)
 
 
@@ -112,9 +120,12 @@ def _remembered(text: str, family: TokenizerFamily) -> int:
 
 
 def quick_tokens(text: str) -> int:
-    """About how many tokens a text is, from its bytes alone: a twentieth of the time of `estimate_tokens`, for many short texts.
+    """About how many tokens a text is, from its bytes alone.
 
-    English counts a token for four bytes, without the margin that a bill needs; other scripts count as in the family that counts most.
+    A twentieth of the time of `estimate_tokens`, for many short texts.
+
+    English counts a token for four bytes, without the margin that a bill needs; other scripts count as in the family
+    that counts most.
     """
     raw = text.encode("utf-8", "replace")
     if len(raw) == len(text):
@@ -125,12 +136,17 @@ def quick_tokens(text: str) -> int:
 
 
 def fewest_tokens(size: int) -> int:
-    """At least about so many tokens in text of `size` bytes: for minimum lengths, below which a provider caches no prefix."""
+    """At least about so many tokens in text of `size` bytes.
+
+    For minimum lengths, below which a provider caches no prefix.
+    """
     return size // BYTES_PER_ENGLISH_TOKEN
 
 
 def bound_tokens(text: str | bytes) -> int:
-    """At most so many tokens. No vocabulary in use gives a byte more than one; all give a run of letters at most one token for its first and seven
+    """At most so many tokens.
+
+    No vocabulary in use gives a byte more than one; all give a run of letters at most one token for its first and seven
     for ten further ones, and none to a space before a letter.
     """
     raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
@@ -199,8 +215,10 @@ def request_estimate(body: Mapping[str, Any], family: TokenizerFamily = FAMILY_T
 
 
 def _said(body: Mapping[str, Any]) -> tuple[list[str], list[PartTokens], int]:
-    """All that a provider counts: texts (messages with their parts and tool calls, tools, forms, whatever else is longer than a setting),
-    parts that are no text, and tokens that stand around them.
+    """All that a provider counts.
+
+    Texts (messages with their parts and tool calls, tools, forms, whatever else is longer than a setting), parts that
+    are no text, and tokens that stand around them.
     """
     texts: list[str] = []
     parts: list[PartTokens] = []
@@ -219,7 +237,11 @@ def _said(body: Mapping[str, Any]) -> tuple[list[str], list[PartTokens], int]:
             _collect(value, texts)
             if name in ("tools", "functions"):
                 tools += len(value)
-    return texts, parts, TOKENS_PER_MESSAGE * len(messages) + TOKENS_PER_TOOL * tools + (TOOLS_PREAMBLE_TOKENS if tools else 0)
+    return (
+        texts,
+        parts,
+        TOKENS_PER_MESSAGE * len(messages) + TOKENS_PER_TOOL * tools + (TOOLS_PREAMBLE_TOKENS if tools else 0),
+    )
 
 
 def _part(part: Any, texts: list[str]) -> PartTokens:

@@ -1,4 +1,7 @@
-"""Which checks an answer gets, from what the query itself asks for: a schema, a choice among options, sources to be cited."""
+"""Which checks an answer gets, from what the query itself asks for.
+
+A schema, a choice among options, sources to be cited.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,15 @@ from typing import TYPE_CHECKING
 
 from orchestrator.errors import InvalidQuery
 from orchestrator.types import Query
-from orchestrator.verifiers import ChoiceVerifier, GroundingVerifier, JsonSchemaVerifier, Source, Verdict, Verifier, offered_choices
+from orchestrator.verifiers import (
+    ChoiceVerifier,
+    GroundingVerifier,
+    JsonSchemaVerifier,
+    Source,
+    Verdict,
+    Verifier,
+    offered_choices,
+)
 
 if TYPE_CHECKING:
     from orchestrator.memory import Recall
@@ -32,7 +43,10 @@ def checks_for(query: Query, recall: Recall | None) -> list[Verifier]:
 
 
 class GroundingWhenCited:
-    """Grounding for answers that cite recalled notes; an answer from the model's own knowledge is not held against the notes."""
+    """Grounding for answers that cite recalled notes.
+
+    An answer from the model's own knowledge is not held against the notes.
+    """
 
     name = "grounding"
 

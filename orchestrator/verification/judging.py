@@ -9,14 +9,17 @@ from orchestrator.backends.base import Backend, Request
 from orchestrator.backends.metering import bill_of, worst_case
 from orchestrator.errors import ConfigError
 from orchestrator.types import Message
-from orchestrator.verifiers import Criterion, JudgeVerifier, Said
+from orchestrator.verifiers import Criterion, JudgeVerifier, ModelReply
 from orchestrator.verifiers.models.judge import CORRECT, Ask, Price
 
 MAX_TOKENS = 800
 
 
 def judge_of(settings: Mapping[str, Any], backends: Mapping[str, Backend]) -> JudgeVerifier:
-    """A judge by its settings: `model`, and `rubric` or `criteria`, and `at_least`. Raises `ConfigError`, `ValueError`."""
+    """A judge by its settings: `model`, and `rubric` or `criteria`, and `at_least`.
+
+    Raises `ConfigError`, `ValueError`.
+    """
     model = settings["model"]
     if model not in backends:
         raise ConfigError(f"checks.judge: {model!r} is not in this fleet", remedy=f"It has: {', '.join(backends)}")
@@ -26,12 +29,14 @@ def judge_of(settings: Mapping[str, Any], backends: Mapping[str, Backend]) -> Ju
 
 
 def asking(backend: Backend, *, max_tokens: int = MAX_TOKENS) -> tuple[Ask, Price]:
-    """How a judge asks this model, and what a prompt may cost at most in USD (`None` for a model without known prices)."""
+    """How a judge asks this model, and what a prompt may cost at most in USD (`None` for a model without known
+    prices).
+    """
 
-    async def ask(prompt: str) -> Said:
+    async def ask(prompt: str) -> ModelReply:
         asked = request_for(prompt)
         done = await backend.complete(asked)
-        return Said(done.text or "", bill_of(backend, done, worst_case(backend, asked)).usd or 0.0)
+        return ModelReply(done.text or "", bill_of(backend, done, worst_case(backend, asked)).usd or 0.0)
 
     def price_usd(prompt: str) -> float | None:
         return worst_case(backend, request_for(prompt)).usd

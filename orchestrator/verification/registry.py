@@ -22,7 +22,10 @@ def check_names() -> tuple[str, ...]:
 
 
 def make_check(name: str, settings: Any, backends: Mapping[str, Backend]) -> Verifier:
-    """The verifier behind a name with settings as they stand in a file. Raises `ConfigError` on one that cannot be made."""
+    """The verifier behind a name with settings as they stand in a file.
+
+    Raises `ConfigError` on one that cannot be made.
+    """
     try:
         if name in NEED_MODELS:
             return NEED_MODELS[name](settings, backends)

@@ -1,8 +1,10 @@
-"""The feature space: how a text becomes numbers, fitted once on training queries and saved with the weights that rest on it.
+"""The feature space.
 
-Four blocks: hashed 1-2-grams by inverse document frequency (sparse), and dense: standardised surface features, an embedding if an encoder is handed
-in, and soft membership in `domains` (clusters of surface and embedding). Weights on the memberships are a head for each domain, shrunk to the
-common one by the ridge penalty.
+How a text becomes numbers, fitted once on training queries and saved with the weights that rest on it.
+
+Four blocks: hashed 1-2-grams by inverse document frequency (sparse), and dense: standardised surface features, an
+embedding if an encoder is handed in, and soft membership in `domains` (clusters of surface and embedding). Weights on
+the memberships are a head for each domain, shrunk to the common one by the ridge penalty.
 """
 
 from __future__ import annotations
@@ -24,7 +26,10 @@ LEFT_OUT = 5  # one text in five does not shape the domains, to see how far from
 
 
 class Encoder(Protocol):
-    """Text to vectors, for example `memory.StaticEncoder`: rows of shape (len(texts), dimensions). `fingerprint` names the exact encoder."""
+    """Text to vectors, for example `memory.StaticEncoder`: rows of shape (len(texts), dimensions).
+
+    `fingerprint` names the exact encoder.
+    """
 
     @property
     def fingerprint(self) -> str: ...
@@ -34,7 +39,10 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scales:
-    """Prior standard deviation of a weight in each block, in log-odds for a typical query: what the ridge penalty shrinks to zero."""
+    """Prior standard deviation of a weight in each block, in log-odds for a typical query.
+
+    What the ridge penalty shrinks to zero.
+    """
 
     grams: float = 1.5
     surface: float = 0.1
@@ -44,8 +52,10 @@ class Scales:
 
 @dataclass(frozen=True, slots=True)
 class Points:
-    """Queries in the space. `offsets`, `indices` (int64) and `values` hold the sparse block by rows, an index as often as its gram occurs; row i is
-    the slice from `offsets[i]` to `offsets[i + 1]`. `dense` has shape (n, dense size).
+    """Queries in the space.
+
+    `offsets`, `indices` (int64) and `values` hold the sparse block by rows, an index as often as its gram occurs; row i
+    is the slice from `offsets[i]` to `offsets[i + 1]`. `dense` has shape (n, dense size).
 
     `familiarity` in (0, 1], shape (n,): 1 where training queries lie, towards 0 far away from all of them.
     """
@@ -64,7 +74,9 @@ class Points:
 class FeatureSpace:
     """Immutable. `fit` learns it from texts alone (no outcomes), so texts without outcomes help, too."""
 
-    def __init__(self, arrays: dict[str, NDArray[Any]], *, buckets: int, encoder: Encoder | None, scales: Scales) -> None:
+    def __init__(
+        self, arrays: dict[str, NDArray[Any]], *, buckets: int, encoder: Encoder | None, scales: Scales
+    ) -> None:
         self.buckets = buckets
         self.scales = scales
         self.encoder = encoder
@@ -74,9 +86,13 @@ class FeatureSpace:
         self._embedding_size = int(arrays["embedding_size"])
         self._embedding_unit = np.float32(arrays["embedding_unit"])
         self._centroids = arrays["centroids"].astype(np.float32)
-        # softmax(-SHARPNESS * |x - c|^2) = softmax(x @ pull - push): the point's own length cancels. Here x has the surface first, unscaled.
+        # softmax(-SHARPNESS * |x - c|^2) = softmax(x @ pull - push): the point's own length cancels. Here x has the
+        # surface first, unscaled.
         metric = np.concatenate(
-            (np.full(len(SURFACE), SURFACE_IN_DOMAINS, dtype=np.float32), np.ones(self._embedding_size, dtype=np.float32))
+            (
+                np.full(len(SURFACE), SURFACE_IN_DOMAINS, dtype=np.float32),
+                np.ones(self._embedding_size, dtype=np.float32),
+            )
         )
         centroids = np.roll(self._centroids, len(SURFACE), axis=1)
         self._pull = np.ascontiguousarray((2.0 * SHARPNESS * metric * centroids).T)
@@ -89,7 +105,9 @@ class FeatureSpace:
         self._slope = 1.0 / self._sd
         self._far = float(arrays["far"])
         if self._mean.shape != (len(SURFACE),):
-            raise ValueError(f"made for {self._mean.shape[0]} surface features, this version has {len(SURFACE)}: train again")
+            raise ValueError(
+                f"made for {self._mean.shape[0]} surface features, this version has {len(SURFACE)}: train again"
+            )
 
     @property
     def dense_size(self) -> int:
@@ -106,7 +124,9 @@ class FeatureSpace:
         scales: Scales | None = None,
         seed: int = 0,
     ) -> FeatureSpace:
-        """Learns document frequencies, the scale of the surface features, and at most `domains` domains (one for every 8 texts)."""
+        """Learns document frequencies, the scale of the surface features, and at most `domains` domains (one for every
+        8 texts).
+        """
         found, counts = [], np.zeros(buckets)
         for text in texts:
             words = words_of(cleaned := clean(text))
@@ -147,7 +167,9 @@ class FeatureSpace:
         dense = np.empty((len(texts), self.dense_size), dtype=np.float32)
         n_surface, n_located = len(SURFACE), len(SURFACE) + self._embedding_size
         located = dense[:, :n_located]
-        located[:, :n_surface] = _standardised(np.array(raw, dtype=np.float32).reshape(-1, n_surface), self._mean, self._slope)
+        located[:, :n_surface] = _standardised(
+            np.array(raw, dtype=np.float32).reshape(-1, n_surface), self._mean, self._slope
+        )
         if self._embedding_size and texts:
             np.multiply(_embed(self.encoder, cleaned), self._embedding_unit, out=located[:, n_surface:])
         familiarity = self._memberships(located, out=dense[:, n_located:])
@@ -169,7 +191,10 @@ class FeatureSpace:
 
 
 def k_means(points: Floats, k: int, *, seed: int = 0, rounds: int = 20, most: int = 6_000) -> Floats:
-    """Centres of `k` clusters, shape (k, dimensions), by Lloyd's algorithm from random points; of many points `most` are used."""
+    """Centres of `k` clusters, shape (k, dimensions), by Lloyd's algorithm from random points.
+
+    Of many points `most` are used.
+    """
     rng = np.random.default_rng(seed)
     if k <= 0:
         return np.zeros((0, points.shape[1]), dtype=np.float32)
@@ -189,7 +214,10 @@ def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
 
 
 def _far(left_out: Floats, centroids: Floats) -> float:
-    """The squared distance to the nearest domain beyond which a text counts as unfamiliar: nine in ten of those left out are nearer."""
+    """The squared distance to the nearest domain beyond which a text counts as unfamiliar.
+
+    Nine in ten of those left out are nearer.
+    """
     if len(left_out) < 5 or not len(centroids):
         return float("inf")
     return float(np.quantile(_squared_distances(left_out, centroids).min(axis=1), 0.9)) + 0.02
@@ -202,8 +230,15 @@ def _embed(encoder: Encoder | None, cleaned: Sequence[str]) -> Floats:
 
 
 def _unit(vectors: Floats) -> float:
-    """The factor that gives the differences between these texts' embeddings length 1 on average: texts of one kind are all alike otherwise."""
-    return float(1.0 / max(np.sqrt(((vectors - vectors.mean(axis=0)) ** 2).sum(axis=1).mean()), 1e-6)) if vectors.size else 1.0
+    """The factor that gives the differences between these texts' embeddings length 1 on average.
+
+    Texts of one kind are all alike otherwise.
+    """
+    return (
+        float(1.0 / max(np.sqrt(((vectors - vectors.mean(axis=0)) ** 2).sum(axis=1).mean()), 1e-6))
+        if vectors.size
+        else 1.0
+    )
 
 
 def _standardised(raw: Floats, mean: Floats, slope: Floats) -> Floats:
@@ -214,4 +249,6 @@ def _standardised(raw: Floats, mean: Floats, slope: Floats) -> Floats:
 
 
 def _squared_distances(points: Floats, centres: Floats) -> Floats:
-    return np.asarray((points**2).sum(axis=1)[:, None] - 2 * points @ centres.T + (centres**2).sum(axis=1), dtype=np.float32)
+    return np.asarray(
+        (points**2).sum(axis=1)[:, None] - 2 * points @ centres.T + (centres**2).sum(axis=1), dtype=np.float32
+    )

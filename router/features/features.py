@@ -20,7 +20,8 @@ _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[^\w\s]", re.UNICODE)
 _OPTION = re.compile(r"^\s*\(?([a-j])[).:]\s*(.*)$", re.MULTILINE)
 _NUMERIC_OPTION = re.compile(r"[\s$]*[-+]?[\d.,/^()%e*× ]+\s*[a-z°%]{0,6}\.?")
 _GREETING = re.compile(
-    r"^\s*(?:(?:hi|hello|hey|greetings|good (?:morning|afternoon|evening)|dear \w+|thanks(?: a lot)?|thank you(?: so much)?)\b"
+    r"^\s*(?:(?:hi|hello|hey|greetings|good (?:morning|afternoon|evening)|dear \w+|thanks(?: a lot)?|thank you(?: so "
+    r"much)?)\b"
     r"[^.!?\n]{0,60}[.!?,\n]\s*"
     r"|i hope (?:you|this)\b[^.!?\n]{0,80}[.!?\n]\s*|(?:quick|one more) question[:,.]\s*)+",
     re.IGNORECASE,
@@ -50,9 +51,12 @@ _CUES: dict[str, frozenset[str]] = {
     "maths": frozenset("\\ ^ $ + * / < > ± × ÷ √ ∑ ∫ π ≤ ≥".split()),
     "each_per": frozenset("each every per times twice half".split()),
 }
-_CODE = frozenset("` { } ; def class return import lambda elif struct void const select #include printf println".split())
+_CODE = frozenset(
+    "` { } ; def class return import lambda elif struct void const select #include printf println".split()
+)
 SURFACE = (
-    "log_characters", "log_words", "digit_share", "log_numbers", "log_largest_number", "long_word_share", "mean_word_length", "distinct_words",
+    "log_characters", "log_words", "digit_share", "log_numbers", "log_largest_number", "long_word_share",
+    "mean_word_length", "distinct_words",
     "non_ascii", "questions", "sentences", "lines", "blank", "ends_with_colon", "ends_with_question", "code", "options",
     "log_option_length", "option_spread", "numeric_options", *_CUES,
 )  # fmt: skip
@@ -64,7 +68,10 @@ _FIRST, _SECOND, _SHIFT = np.uint64(0x9E3779B1), np.uint64(0x85EBCA77), np.uint6
 
 
 def clean(text: str) -> str:
-    """The text that counts: lower case, without opening pleasantries; of very long texts the first and last 800 characters."""
+    """The text that counts: lower case, without opening pleasantries.
+
+    Of very long texts the first and last 800 characters.
+    """
     if len(text) > MAX_CHARS:
         text = text[: MAX_CHARS // 2] + "\n" + text[-MAX_CHARS // 2 :]
     stripped = _GREETING.sub("", text, count=1)

@@ -1,12 +1,16 @@
-"""A promise with a certificate: "sending these queries to the cheap model loses at most `max_loss`, with this confidence".
+"""A promise with a certificate.
 
-Learn-then-Test (Angelopoulos et al. 2021) with fixed-sequence testing: thresholds are tried from the safest to the cheapest on a calibration
-set that no training saw, and the first one that cannot be proven ends the walk; so the chance that a certified threshold breaks the promise
-is at most delta.
+"sending these queries to the cheap model loses at most `max_loss`, with this confidence".
 
-- gross regret: the share of queries sent to the cheap model that it gets wrong and the reference gets right; exact binomial bound (Clopper &
+Learn-then-Test (Angelopoulos et al. 2021) with fixed-sequence testing: thresholds are tried from the safest to the
+cheapest on a calibration set that no training saw, and the first one that cannot be proven ends the walk; so the chance
+that a certified threshold breaks the promise is at most delta.
+
+- gross regret: the share of queries sent to the cheap model that it gets wrong and the reference gets right; exact
+  binomial bound (Clopper &
 Pearson 1934).
-- net regret: what quality is lost on balance (the cheap model is sometimes right alone); betting bound for bounded means (Waudby-Smith &
+- net regret: what quality is lost on balance (the cheap model is sometimes right alone); betting bound for bounded
+  means (Waudby-Smith &
 Ramdas 2023).
 """
 
@@ -29,13 +33,14 @@ from orchestrator.router.policy import Route
 Kind = Literal["net", "gross"]
 Covers = Literal["routing", "search"]
 GRID = 100
-MOST_LABELS = 1_000_000
+MAX_LABELS = 1_000_000
 BETS = np.concatenate([np.linspace(0.01, 0.2, 12), np.linspace(0.25, 0.95, 12)])
 
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """Lose at most `max_loss` of quality (probability points) against the model `vs`, with probability `confidence` over calibration sets.
+    """Lose at most `max_loss` of quality (probability points) against the model `vs`, with probability `confidence`
+    over calibration sets.
 
     `covers` says of what: the routed model's one answer, or what a whole search ends with.
     """
@@ -48,7 +53,9 @@ class Promise:
 
     def __post_init__(self) -> None:
         if not 0.0 < self.max_loss < 1.0 or not 0.0 < self.confidence < 1.0:
-            raise ValueError(f"max_loss and confidence must lie strictly between 0 and 1, not {self.max_loss!r}, {self.confidence!r}")
+            raise ValueError(
+                f"max_loss and confidence must lie strictly between 0 and 1, not {self.max_loss!r}, {self.confidence!r}"
+            )
 
     @property
     def delta(self) -> float:
@@ -59,10 +66,11 @@ class Promise:
 class Certificate:
     """What was proven, on what. A query is answered without the reference when its gain is at most `threshold`.
 
-    Of routing, the gain is the predicted P(right) of the reference - that of the cheaper model; of a whole search, it is 1 - the confidence in the
-    answer (so `1 - threshold` is the target at which search stops). `cheap_share` is the share of calibration queries that do without; `bound` the
-    upper confidence bound of the loss. About `labels_for_next_saving` labels would certify the next cheaper setting, if new ones look like these
-    (`None`: there is none, or no number would). Void when a model version, the policy or the date does not match.
+    Of routing, the gain is the predicted P(correct) of the reference - that of the cheaper model; of a whole search, it
+    is 1 - the confidence in the answer (so `1 - threshold` is the target at which search stops). `cheap_share` is the
+    share of calibration queries that do without; `bound` the upper confidence bound of the loss. About
+    `labels_for_next_saving` labels would certify the next cheaper setting, if new ones look like these (`None`: there
+    is none, or no number would). Void when a model version, the policy or the date does not match.
     """
 
     threshold: float
@@ -104,7 +112,10 @@ class Certificate:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """No threshold can be certified. `labels_needed` is about how many calibration labels the next saving takes (`None`: more than a million)."""
+    """No threshold can be certified.
+
+    `labels_needed` is about how many calibration labels the next saving takes (`None`: more than a million).
+    """
 
     reason: str
     labels: int
@@ -115,7 +126,8 @@ class Refusal:
 class Setting:
     """One setting of a policy (a threshold, a target) on the calibration queries.
 
-    `lost`, shape (n,): score of the reference - score of what the policy chose, in [-1, 1]. `cheap_share`: how often it did not choose the reference.
+    `lost`, shape (n,): score of the reference - score of what the policy chose, in [-1, 1]. `cheap_share`: how often it
+    did not choose the reference.
     """
 
     value: float
@@ -135,8 +147,8 @@ def certify_settings(
 ) -> Certificate | Refusal:
     """The last of `settings`, ordered from the safest to the cheapest, that can be proven before one cannot.
 
-    Any policy may be certified so: a threshold of the router, or the target of a whole cascade. The settings must be fixed before the scores of
-    the calibration queries were seen, or depend on predictions only.
+    Any policy may be certified so: a threshold of the router, or the target of a whole cascade. The settings must be
+    fixed before the scores of the calibration queries were seen, or depend on predictions only.
     """
     passed: tuple[float, float, float, float] | None = None
     n, needed = 0, None
@@ -167,10 +179,13 @@ def certify_settings(
 
 
 def certify(gain: Array, cheap: Array, reference: Array, promise: Promise, **details: Any) -> Certificate | Refusal:
-    """For one cheap model: the highest threshold on the predicted `gain` of the reference over it that keeps the promise.
+    """For one cheap model.
 
-    `gain`, `cheap` and `reference` have shape (n,): predictions and graded scores in [0, 1] of calibration queries that the router was not trained
-    on. `details` as in `certify_settings`. Raises `ValueError` on scores outside [0, 1] or NaN.
+    The highest threshold on the predicted `gain` of the reference over it that keeps the promise.
+
+    `gain`, `cheap` and `reference` have shape (n,): predictions and graded scores in [0, 1] of calibration queries that
+    the router was not trained on. `details` as in `certify_settings`. Raises `ValueError` on scores outside [0, 1] or
+    NaN.
     """
     gain, cheap, reference = (np.asarray(values, dtype=float) for values in (gain, cheap, reference))
     if not (gain.shape == cheap.shape == reference.shape and gain.ndim == 1):
@@ -184,9 +199,13 @@ def certify(gain: Array, cheap: Array, reference: Array, promise: Promise, **det
 
 
 def fleet_settings(p_success: Array, scores: Array, cost_usd: Array, reference: int) -> Iterator[Setting]:
-    """For a whole fleet: each query goes to the cheapest model whose predicted P(right) is within a gap of the reference's; safest gap first.
+    """For a whole fleet.
 
-    `p_success`, `scores` and `cost_usd` have shape (n, models); `reference` is a column. Raises `ValueError` as `certify` does.
+    Each query goes to the cheapest model whose predicted P(correct) is within a gap of the reference's; safest gap
+    first.
+
+    `p_success`, `scores` and `cost_usd` have shape (n, models); `reference` is a column. Raises `ValueError` as
+    `certify` does.
     """
     _check(p_success, scores)
     gap = p_success[:, [reference]] - p_success
@@ -198,7 +217,10 @@ def fleet_settings(p_success: Array, scores: Array, cost_usd: Array, reference: 
 
 
 def closest_enough(gap: Array, cost_usd: Array, reference: int, allowed: float) -> NDArray[np.int64]:
-    """The cheapest column of each row whose gap to the reference is at most `allowed`; the reference always may be chosen."""
+    """The cheapest column of each row whose gap to the reference is at most `allowed`.
+
+    The reference always may be chosen.
+    """
     may = gap <= allowed
     may[:, reference] = True
     return np.asarray(np.where(may, cost_usd, np.inf).argmin(axis=1))
@@ -212,7 +234,9 @@ def data_hash(*columns: Array) -> str:
 
 
 def clopper_pearson_upper(failures: int, n: int, delta: float) -> float:
-    """The largest p under which at most `failures` of `n` still have probability delta (exact one-sided bound), by bisection."""
+    """The largest p under which at most `failures` of `n` still have probability delta (exact one-sided bound), by
+    bisection.
+    """
     if failures >= n:
         return 1.0
     low, high = failures / n, 1.0
@@ -226,10 +250,13 @@ def clopper_pearson_upper(failures: int, n: int, delta: float) -> float:
 
 
 def betting_p_value(values: Array, mean: float) -> float:
-    """p-value of "the mean of these independent values in [0, 1] is at least `mean`": the wealth of bets against it (a mixture over `BETS`).
+    """p-value of "the mean of these independent values in [0, 1] is at least `mean`".
 
-    Each bet pays 1 + b * (mean - x) / (1 - mean) on a value x; under the hypothesis no bet gains on average, so wealth W has P(W >= 1/delta)
-    <= delta (Ville 1939; Waudby-Smith & Ramdas 2023, section 4). The order of the values does not matter for a fixed bet.
+    The wealth of bets against it (a mixture over `BETS`).
+
+    Each bet pays 1 + b * (mean - x) / (1 - mean) on a value x; under the hypothesis no bet gains on average, so wealth
+    W has P(W >= 1/delta) <= delta (Ville 1939; Waudby-Smith & Ramdas 2023, section 4). The order of the values does not
+    matter for a fixed bet.
     """
     if not 0.0 < mean < 1.0:
         return 1.0
@@ -255,7 +282,10 @@ def _upper_bound(losses: Array, promise: Promise) -> float:
 
 
 def _counted(lost: Array, kind: Kind) -> Array:
-    """What counts as loss: net, or gross (only where the choice was worse; graded scores count as lost if at all worse)."""
+    """What counts as loss: net, or gross (only where the choice was worse.
+
+    Graded scores count as lost if at all worse).
+    """
     return np.asarray((lost > 0).astype(float) if kind == "gross" else lost)
 
 
@@ -274,7 +304,7 @@ def _labels_needed(losses: Array, promise: Promise) -> int | None:
     if losses.mean() >= promise.max_loss:
         return None
     n = max(len(losses), 1)
-    while n <= MOST_LABELS:
+    while n <= MAX_LABELS:
         repeated = np.resize(losses, n)
         if _upper_bound(repeated, promise) <= promise.max_loss:
             return n

@@ -1,9 +1,10 @@
-"""The guarantee that watches itself: an anytime-valid test on a small shadow share of traffic tightens or withdraws a certificate that stops
-holding.
+"""The guarantee that watches itself.
 
-A share of the queries that went to the cheap model is also asked of the reference. The losses feed an e-process, a mixture of bets that the
-promise is broken: while it holds, the wealth reaches 1/alpha at any time ever with probability at most alpha (Ville 1939; Waudby-Smith &
-Ramdas 2023).
+An anytime-valid test on a small shadow share of traffic tightens or withdraws a certificate that stops holding.
+
+A share of the queries that went to the cheap model is also asked of the reference. The losses feed an e-process, a
+mixture of bets that the promise is broken: while it holds, the wealth reaches 1/alpha at any time ever with probability
+at most alpha (Ville 1939; Waudby-Smith & Ramdas 2023).
 """
 
 from __future__ import annotations
@@ -43,7 +44,10 @@ class Audit:
         return self.e_value >= 1.0 / self.alpha
 
     def observe(self, losses: Sequence[float]) -> Audit:
-        """Losses in [-1, 1] of audited queries that went to the cheap model: reference score - cheap score. Raises `ValueError` outside."""
+        """Losses in [-1, 1] of audited queries that went to the cheap model: reference score - cheap score.
+
+        Raises `ValueError` outside.
+        """
         values = np.asarray(losses, dtype=float)
         if not ((values >= -1.0) & (values <= 1.0)).all():
             raise ValueError("audited losses must be numbers in [-1, 1]")
@@ -51,7 +55,9 @@ class Audit:
         stakes = FRACTIONS / (1.0 + self.allowed_loss)
         gained = np.log1p(stakes[:, None] * (values[None, :] - self.allowed_loss)).sum(axis=1)
         wealth = tuple((np.array(self.log_wealth) + gained).tolist())
-        return replace(self, audits=self.audits + len(values), total_loss=self.total_loss + float(values.sum()), log_wealth=wealth)
+        return replace(
+            self, audits=self.audits + len(values), total_loss=self.total_loss + float(values.sum()), log_wealth=wealth
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +75,19 @@ class Guard:
 
         `alpha` bounds the chance of any false alarm; the test before and the one after tightening get half of it each.
         """
-        return cls(certificate, Audit(_allowed(certificate.promise.max_loss, certificate.cheap_share), alpha / 2), certificate.threshold)
+        return cls(
+            certificate,
+            Audit(_allowed(certificate.promise.max_loss, certificate.cheap_share), alpha / 2),
+            certificate.threshold,
+        )
 
     def observe(self, losses: Sequence[float], gains: Sequence[float]) -> Guard:
-        """Feeds audited losses with the predicted gains of their queries; under a gross promise a loss is 1 where the cheap model was worse, else 0.
+        """Feeds audited losses with the predicted gains of their queries.
 
-        At the first alarm the threshold moves to the median of `gains` (half the cheap share) and the audit begins anew; at the second the
-        certificate is withdrawn.
+        Under a gross promise a loss is 1 where the cheap model was worse, else 0.
+
+        At the first alarm the threshold moves to the median of `gains` (half the cheap share) and the audit begins
+        anew; at the second the certificate is withdrawn.
         """
         if self.state == "withdrawn":
             return self

@@ -1,4 +1,7 @@
-"""How good a router is, from graded outcomes: the metrics of RouteLLM (Ong et al. 2024), RouterBench (Hu et al. 2024), and calibration."""
+"""How good a router is, from graded outcomes: the metrics of RouteLLM (Ong et al.
+
+2024), RouterBench (Hu et al. 2024), and calibration.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +17,8 @@ from orchestrator.router.calibration import Array
 class GapRecovered:
     """How a ranking of queries recovers the gap between a weak and a strong model.
 
-    `apgr` is the mean share of the gap recovered over all shares of strong calls (0.5: random order); `cpt50` and `cpt80` the share of strong calls,
-    in per cent, that recovers 50 and 80 % of it.
+    `apgr` is the mean share of the gap recovered over all shares of strong calls (0.5: random order); `cpt50` and
+    `cpt80` the share of strong calls, in per cent, that recovers 50 and 80 % of it.
     """
 
     apgr: float
@@ -24,13 +27,18 @@ class GapRecovered:
 
 
 def gap_recovered(gain: Array, weak: Array, strong: Array) -> GapRecovered:
-    """Sends queries to the strong model in order of predicted `gain`, highest first. All of shape (n,); scores in [0, 1].
+    """Sends queries to the strong model in order of predicted `gain`, highest first.
 
-    Exact area under every possible threshold, not ten quantiles. Raises `ValueError` if the strong model is not better than the weak one.
+    All of shape (n,); scores in [0, 1].
+
+    Exact area under every possible threshold, not ten quantiles. Raises `ValueError` if the strong model is not better
+    than the weak one.
     """
     gap = float(strong.mean() - weak.mean())
     if not gap > 0:
-        raise ValueError("the strong model is not better than the weak one on these queries: there is no gap to recover")
+        raise ValueError(
+            "the strong model is not better than the weak one on these queries: there is no gap to recover"
+        )
     order = np.argsort(-gain, kind="stable")
     recovered = np.concatenate([[0.0], np.cumsum((strong - weak)[order])]) / (len(gain) * gap)
     apgr = float((recovered[:-1] + recovered[1:]).sum() / (2 * len(gain)))
@@ -62,7 +70,10 @@ def frontier(points: Sequence[Point]) -> list[Point]:
 
 
 def average_improvement(points: Sequence[Point], *, low_usd: float, high_usd: float) -> float:
-    """AIQ of RouterBench: mean height of the frontier between two costs (left of its first point: 0; right of its last: the last quality)."""
+    """AIQ of RouterBench: mean height of the frontier between two costs (left of its first point: 0.
+
+    Right of its last: the last quality).
+    """
     if not high_usd > low_usd:
         raise ValueError("high_usd must exceed low_usd")
     hull = frontier(points)
@@ -91,7 +102,11 @@ def reliability(predicted: Array, observed: Array, *, bins: int = 10) -> list[Bi
         inside = which == index
         if inside.any():
             found = Bin(
-                index / bins, (index + 1) / bins, int(inside.sum()), float(predicted[inside].mean()), float(observed[inside].mean())
+                index / bins,
+                (index + 1) / bins,
+                int(inside.sum()),
+                float(predicted[inside].mean()),
+                float(observed[inside].mean()),
             )
             out.append(found)
     return out
@@ -99,11 +114,16 @@ def reliability(predicted: Array, observed: Array, *, bins: int = 10) -> list[Bi
 
 def expected_calibration_error(predicted: Array, observed: Array, *, bins: int = 10) -> float:
     """Mean distance between prediction and observation over the bins, weighted by their counts (Naeini et al. 2015)."""
-    return sum(b.count * abs(b.predicted - b.observed) for b in reliability(predicted, observed, bins=bins)) / len(predicted)
+    return sum(b.count * abs(b.predicted - b.observed) for b in reliability(predicted, observed, bins=bins)) / len(
+        predicted
+    )
 
 
 def deferral_curve(gain: Array, weak: Array, strong: Array) -> Array:
-    """Mean quality when the share 0, 1/n, ..., 1 of queries goes to the strong model, highest predicted gain first; shape (n + 1,)."""
+    """Mean quality when the share 0, 1/n, ..., 1 of queries goes to the strong model, highest predicted gain first.
+
+    Shape (n + 1,).
+    """
     order = np.argsort(-gain, kind="stable")
     return np.asarray(weak.mean() + np.concatenate([[0.0], np.cumsum((strong - weak)[order])]) / len(gain))
 

@@ -1,10 +1,10 @@
 """Graded outcomes from files, to train and judge routers on. Never unpickles.
 
-- .jsonl: one object a line, {"query", "model", "score"} or {"query", "outcomes": {model: score or {"score": ...}}}. `prompt` or `messages` (the
-  conversation is condensed) will do for `query`. Beside a score may stand `output_tokens` and the text of the `answer`. A line without outcomes
-  is a query without labels.
-- .csv, .parquet: the same columns, or one row a query with a column of scores for each model (RouteLLM, RouterBench; columns like
-  `model|total_cost` are passed over). .parquet needs the extra `train`.
+- .jsonl: one object a line, {"query", "model", "score"} or {"query", "outcomes": {model: score or {"score": ...}}}.
+  `prompt` or `messages` (the conversation is condensed) will do for `query`. Beside a score may stand `output_tokens`
+  and the text of the `answer`. A line without outcomes is a query without labels.
+- .csv, .parquet: the same columns, or one row a query with a column of scores for each model (RouteLLM, RouterBench;
+  columns like `model|total_cost` are passed over). .parquet needs the extra `train`.
 - .json: {"model_name", "records": [{"prompt" or "origin_query", "score"}, ...]} (LLMRouterBench, AvengersPro).
 """
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.router.features.conversation import judged_text
-from orchestrator.router.learning.replay import Decision
+from orchestrator.router.learning.replay import ReplayedDecision
 from orchestrator.router.success import Outcome, reliability_weight
 
 QUERY_NAMES = ("query", "prompt", "question", "origin_query")
@@ -72,8 +72,11 @@ def read_log(path: str | Path) -> Log:
     return log
 
 
-def read_decisions(path: str | Path) -> list[Decision]:
-    """Logged decisions of a .jsonl file: {"query", "model", "propensity", "score", "cost_usd"} a line. Raises `LogError`."""
+def read_decisions(path: str | Path) -> list[ReplayedDecision]:
+    """Logged decisions of a .jsonl file: {"query", "model", "propensity", "score", "cost_usd"} a line.
+
+    Raises `LogError`.
+    """
     path = Path(path)
     if not path.exists():
         raise LogError(f"{path}: no such file")
@@ -89,7 +92,13 @@ def read_decisions(path: str | Path) -> list[Decision]:
                 raise LogError(f"{where}: {name} is {value!r}, not a number")
             numbers[name] = float(value)
         decisions.append(
-            Decision(_query(where, row), model, numbers["propensity"], _score(where, model, row.get("score")), numbers["cost_usd"])
+            ReplayedDecision(
+                _query(where, row),
+                model,
+                numbers["propensity"],
+                _score(where, model, row.get("score")),
+                numbers["cost_usd"],
+            )
         )
     return decisions
 
@@ -100,9 +109,16 @@ def _add(log: Log, where: str, row: Mapping[str, Any]) -> None:
     if "model" in row:
         graded = {str(row["model"]): row}
     elif isinstance(row.get("outcomes"), Mapping):
-        graded = {str(model): found if isinstance(found, Mapping) else {"score": found} for model, found in row["outcomes"].items()}
+        graded = {
+            str(model): found if isinstance(found, Mapping) else {"score": found}
+            for model, found in row["outcomes"].items()
+        }
     else:
-        graded = {name: {"score": value} for name, value in row.items() if name not in NOT_MODELS and "|" not in name and _is_number(value)}
+        graded = {
+            name: {"score": value}
+            for name, value in row.items()
+            if name not in NOT_MODELS and "|" not in name and _is_number(value)
+        }
     known = {model: found for model, found in graded.items() if found.get("score") is not None and found["score"] != ""}
     if not known:
         log.unlabelled.append(query)
@@ -139,7 +155,11 @@ def _query(where: str, row: Mapping[str, Any]) -> str:
             return str(row[name])
     messages = row.get("messages")
     if isinstance(messages, list):
-        turns = [(str(m.get("role")), m["content"]) for m in messages if isinstance(m, Mapping) and isinstance(m.get("content"), str)]
+        turns = [
+            (str(m.get("role")), m["content"])
+            for m in messages
+            if isinstance(m, Mapping) and isinstance(m.get("content"), str)
+        ]
         asks = [index for index, (role, _) in enumerate(turns) if role == "user"]
         if asks:
             return judged_text(turns[asks[-1]][1], turns[: asks[-1]])

@@ -1,7 +1,9 @@
-"""What another policy would have cost and achieved on logged traffic: doubly robust estimates with intervals (Dudik, Langford & Li 2011).
+"""What another policy would have cost and achieved on logged traffic.
 
-Each logged decision holds the propensity with which the model was chosen. Where the new policy agrees with the log, the observed score corrects the
-prediction, weighted by 1 / propensity; where it does not, the prediction stands alone.
+Doubly robust estimates with intervals (Dudik, Langford & Li 2011).
+
+Each logged decision holds the propensity with which the model was chosen. Where the new policy agrees with the log, the
+observed score corrects the prediction, weighted by 1 / propensity; where it does not, the prediction stands alone.
 """
 
 from __future__ import annotations
@@ -17,8 +19,11 @@ MIN_PROPENSITY = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """One logged decision: the query, the model that answered, the probability in (0, 1] with which the policy chose it, and what came of it."""
+class ReplayedDecision:
+    """One logged decision.
+
+    The query, the model that answered, the probability in (0, 1] with which the policy chose it, and what came of it.
+    """
 
     query: str
     model: str
@@ -40,7 +45,8 @@ class Estimate:
 class Replay:
     """The new policy on the logged traffic, the logged policy itself, and how many decisions the two share.
 
-    `effective_decisions` is Kish's sample size of the importance weights: how many decisions the correction really rests on.
+    `effective_decisions` is Kish's sample size of the importance weights: how many decisions the correction really
+    rests on.
     """
 
     quality: Estimate
@@ -53,21 +59,23 @@ class Replay:
 
 
 def replay(
-    decisions: Sequence[Decision],
+    decisions: Sequence[ReplayedDecision],
     policy: Callable[[str], str],
     predict_score: Callable[[str, str], float],
     predict_cost_usd: Callable[[str, str], float],
 ) -> Replay:
     """Estimates `policy` (query -> model) from decisions that another one made.
 
-    `predict_score` and `predict_cost_usd` take (query, model); wrong predictions cost precision, not truth, where the log explored.
-    Raises `ValueError` without decisions, or on a propensity outside (0, 1].
+    `predict_score` and `predict_cost_usd` take (query, model); wrong predictions cost precision, not truth, where the
+    log explored. Raises `ValueError` without decisions, or on a propensity outside (0, 1].
     """
     if not decisions:
         raise ValueError("no logged decisions to replay")
     for number, decision in enumerate(decisions):
         if not 0.0 < decision.propensity <= 1.0:
-            raise ValueError(f"decision {number}: propensity {decision.propensity!r} lies outside (0, 1]: log it with every decision")
+            raise ValueError(
+                f"decision {number}: propensity {decision.propensity!r} lies outside (0, 1]: log it with every decision"
+            )
     chosen = [policy(decision.query) for decision in decisions]
     agrees = np.array([name == decision.model for name, decision in zip(chosen, decisions, strict=True)], dtype=float)
     weights = agrees / np.maximum([decision.propensity for decision in decisions], MIN_PROPENSITY)
@@ -76,7 +84,10 @@ def replay(
         for_policy = np.array([predict(d.query, name) for d, name in zip(decisions, chosen, strict=True)])
         for_logged = np.array([predict(d.query, d.model) for d in decisions])
         values = for_policy + weights * (observed - for_logged)
-        mean, half = float(values.mean()), 1.96 * float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else float("inf")
+        mean, half = (
+            float(values.mean()),
+            1.96 * float(values.std(ddof=1)) / len(values) ** 0.5 if len(values) > 1 else float("inf"),
+        )
         return Estimate(mean, mean - half, mean + half)
 
     scores, costs = np.array([d.score for d in decisions]), np.array([d.cost_usd for d in decisions])

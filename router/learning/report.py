@@ -1,4 +1,7 @@
-"""A router's report card: reliability diagrams and deferral curves as one self-contained HTML page with inline SVG. No script, no network."""
+"""A router's report card: reliability diagrams and deferral curves as one self-contained HTML page with inline SVG.
+
+No script, no network.
+"""
 
 from __future__ import annotations
 
@@ -56,7 +59,8 @@ def html_report(success: SuccessModel, outcomes: Sequence[Outcome], *, title: st
     if not judged:
         raise ValueError(f"no model has {MIN_OUTCOMES} outcomes to be judged by")
     rows = "".join(
-        f"<tr><td>{escape(j.model)}</td><td>{len(j.observed)}</td><td>{j.observed.mean():.3f}</td><td>{j.predicted.mean():.3f}</td>"
+        f"<tr><td>{escape(j.model)}</td><td>{len(j.observed)}</td><td>{j.observed.mean():.3f}</td><td>"
+        f"{j.predicted.mean():.3f}</td>"
         f"<td>{j.log_loss:.3f}</td><td>{j.calibration_error:.3f}</td></tr>"
         for j in judged
     )
@@ -66,14 +70,16 @@ def html_report(success: SuccessModel, outcomes: Sequence[Outcome], *, title: st
 <html lang="en"><meta charset="utf-8"><title>{escape(title)}</title>
 <style>
 body {{ font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1a202c; }}
-table {{ border-collapse: collapse; }} td, th {{ padding: .25rem .75rem; border-bottom: 1px solid #e2e8f0; text-align: right; }}
+table {{ border-collapse: collapse; }}
+td, th {{ padding: .25rem .75rem; border-bottom: 1px solid #e2e8f0; text-align: right; }}
 td:first-child, th:first-child {{ text-align: left; }} figure {{ display: inline-block; margin: .5rem; }}
 </style>
 <h1>{escape(title)}</h1>
-<p>On outcomes that the router was not trained on. Reliability: of the queries given P(right) around x, the share that was right; on the
-diagonal is perfect. Deferral: mean quality when a growing share of queries goes to the reference model, those with the highest predicted gain
-first; the straight line is random choice.</p>
-<table><tr><th>model</th><th>outcomes</th><th>right</th><th>mean P(right)</th><th>log-loss</th><th>calibration error</th></tr>{rows}</table>
+<p>On outcomes that the router was not trained on. Reliability: of the queries given P(correct) around x, the share that
+was right; on the diagonal is perfect. Deferral: mean quality when a growing share of queries goes to the reference
+model, those with the highest predicted gain first; the straight line is random choice.</p>
+<table><tr><th>model</th><th>outcomes</th><th>right</th><th>mean P(correct)</th>
+<th>log-loss</th><th>calibration error</th></tr>{rows}</table>
 <h2>Reliability</h2>{figures}
 <h2>Deferral</h2>{curves or "<p>No two models answered the same queries.</p>"}
 </html>
@@ -85,12 +91,13 @@ def reliability_svg(judged: Judged) -> str:
     bins = reliability(judged.predicted, judged.observed)
     most = max(b.count for b in bins)
     dots = "".join(
-        f'<circle cx="{_x(b.predicted):.1f}" cy="{_y(b.observed):.1f}" r="{2 + 6 * (b.count / most) ** 0.5:.1f}" fill="#2b6cb0" fill-opacity=".8">'
+        f'<circle cx="{_x(b.predicted):.1f}" cy="{_y(b.observed):.1f}" r="{2 + 6 * (b.count / most) ** 0.5:.1f}" '
+        'fill="#2b6cb0" fill-opacity=".8">'
         f"<title>{b.count} outcomes: predicted {b.predicted:.2f}, right {b.observed:.2f}</title></circle>"
         for b in bins
     )
     diagonal = f'<path d="M{_x(0)} {_y(0)}L{_x(1)} {_y(1)}" stroke="#a0aec0" stroke-dasharray="4 3"/>'
-    return _frame(judged.model, "predicted P(right)", "right", diagonal + dots, 0.0, 1.0)
+    return _frame(judged.model, "predicted P(correct)", "right", diagonal + dots, 0.0, 1.0)
 
 
 def deferral_svg(title: str, gain: Array, weak: Array, strong: Array) -> str:
@@ -103,7 +110,14 @@ def deferral_svg(title: str, gain: Array, weak: Array, strong: Array) -> str:
     line = "L".join(f"{_x(i / (len(curve) - 1)):.1f} {_y((curve[i] - low) / (high - low)):.1f}" for i in at)
     ends = [(curve[i] - low) / (high - low) for i in (0, -1)]
     chance = f'<path d="M{_x(0)} {_y(ends[0]):.1f}L{_x(1)} {_y(ends[1]):.1f}" stroke="#a0aec0" stroke-dasharray="4 3"/>'
-    return _frame(title, "share sent to the reference", "quality", f'{chance}<path d="M{line}" stroke="#2f855a" fill="none"/>', low, high)
+    return _frame(
+        title,
+        "share sent to the reference",
+        "quality",
+        f'{chance}<path d="M{line}" stroke="#2f855a" fill="none"/>',
+        low,
+        high,
+    )
 
 
 def _deferral_figures(success: SuccessModel, outcomes: Sequence[Outcome], judged: Sequence[Judged]) -> list[str]:
@@ -126,8 +140,10 @@ def _deferral_figures(success: SuccessModel, outcomes: Sequence[Outcome], judged
 def _frame(title: str, x_label: str, y_label: str, inside: str, low: float, high: float) -> str:
     middle = SIZE / 2
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{SIZE}" height="{SIZE}" viewBox="0 0 {SIZE} {SIZE}" font-family="system-ui" font-size="11">'
-        f'<rect x="{MARGIN}" y="{MARGIN}" width="{SIZE - 2 * MARGIN}" height="{SIZE - 2 * MARGIN}" fill="none" stroke="#e2e8f0"/>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{SIZE}" height="{SIZE}" viewBox="0 0 {SIZE} {SIZE}" '
+        'font-family="system-ui" font-size="11">'
+        f'<rect x="{MARGIN}" y="{MARGIN}" width="{SIZE - 2 * MARGIN}" height="{SIZE - 2 * MARGIN}" fill="none" '
+        'stroke="#e2e8f0"/>'
         f'<text x="{middle}" y="18" text-anchor="middle" font-weight="600">{escape(title)}</text>'
         f'<text x="{middle}" y="{SIZE - 6}" text-anchor="middle">{escape(x_label)}</text>'
         f'<text x="12" y="{middle}" text-anchor="middle" transform="rotate(-90 12 {middle})">{escape(y_label)}</text>'

@@ -1,10 +1,11 @@
 """Trains a success model from graded outcomes (extra `train`). `train(outcomes, encoder=...)` is the whole of it.
 
-One convex problem (hierarchical logistic regression): a shared ease and, for each model, a bias and a head of its own that is shrunk towards zero.
-How strongly each block of features is to be shrunk is not known, so fits under several shrinkages are averaged: log-odds are linear in the
-weights, and the mean is one set of weights. From few labels those are taken whose mean predicts queries left out best (ensemble selection,
-Caruana et al. 2004), from many all of them. One slope and a bias for each model, fitted to predictions on queries left out (Platt scaling),
-calibrate the result. `python -m orchestrator.router.learning.train` makes the shipped model and its table.
+One convex problem (hierarchical logistic regression): a shared ease and, for each model, a bias and a head of its own
+that is shrunk towards zero. How strongly each block of features is to be shrunk is not known, so fits under several
+shrinkages are averaged: log-odds are linear in the weights, and the mean is one set of weights. From few labels those
+are taken whose mean predicts queries left out best (ensemble selection, Caruana et al. 2004), from many all of them.
+One slope and a bias for each model, fitted to predictions on queries left out (Platt scaling), calibrate the result.
+`python -m orchestrator.router.learning.train` makes the shipped model and its table.
 """
 
 from __future__ import annotations
@@ -51,7 +52,10 @@ SHRINKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Outcomes as arrays of shape (queries, models): `score` (weighted mean of repeated ones), `weight` (0: missing), `tokens` (or NaN)."""
+    """Outcomes as arrays of shape (queries, models): `score` (weighted mean of repeated ones), `weight` (0.
+
+    Missing), `tokens` (or NaN).
+    """
 
     queries: list[str]
     models: tuple[str, ...]
@@ -92,10 +96,13 @@ def train(
 ) -> SuccessModel:
     """A success model for every model in `outcomes`; missing, repeated and graded outcomes are fine.
 
-    `unlabelled` queries help to find the domains. Needs memory for `buckets` x (models + 1) float32. Raises `ValueError` on bad outcomes.
+    `unlabelled` queries help to find the domains. Needs memory for `buckets` x (models + 1) float32. Raises
+    `ValueError` on bad outcomes.
     """
     table = Table.of(outcomes)
-    unit = FeatureSpace.fit([*table.queries, *unlabelled], encoder=encoder, buckets=buckets, domains=domains, scales=UNIT, seed=seed)
+    unit = FeatureSpace.fit(
+        [*table.queries, *unlabelled], encoder=encoder, buckets=buckets, domains=domains, scales=UNIT, seed=seed
+    )
     points = unit.points(table.queries)
     chosen, left_out = _choose(points, table, buckets, seed)
     everything = np.arange(len(table.queries))
@@ -115,7 +122,10 @@ class _Fitted:
 
 
 class _LeftOut(NamedTuple):
-    """Predictions for queries that the fit had not seen: rows of the table, ease, own head and bias; shapes (n,), (n,), (n, models), (n, models)."""
+    """Predictions for queries that the fit had not seen: rows of the table, ease, own head and bias.
+
+    Shapes (n,), (n,), (n, models), (n, models).
+    """
 
     rows: Integers
     ease: Array
@@ -126,7 +136,8 @@ class _LeftOut(NamedTuple):
 def _choose(points: Points, table: Table, buckets: int, seed: int) -> tuple[list[Shrinkage], _LeftOut]:
     """The shrinkages to average (one may stand there several times), and their mean prediction for queries left out.
 
-    Log-loss tells well how hard queries are, and hardly which model they are harder for. From many labels that is left to the mean of all.
+    Log-loss tells well how hard queries are, and hardly which model they are harder for. From many labels that is left
+    to the mean of all.
     """
     n = len(table.queries)
     picked = np.random.default_rng(seed).permutation(n)[:MOST]
@@ -160,20 +171,27 @@ def _loss(left_out: _LeftOut, table: Table) -> float:
 
 
 def _averaged(fits: Sequence[_Fitted], chosen: Sequence[Shrinkage], points: Points) -> _Fitted:
-    """One set of weights, over the features as `chosen[0]` scales them, whose log-odds are the mean of those of `fits`."""
+    """One set of weights, over the features as `chosen[0]` scales them, whose log-odds are the mean of those of
+    `fits`.
+    """
     reference, dense_reference = chosen[0].scales, _dense_scales(points, chosen[0].scales)
     sparse = [f.heads.sparse * np.float32(s.scales.grams / reference.grams) for f, s in zip(fits, chosen, strict=True)]
-    dense = [f.heads.dense * (_dense_scales(points, s.scales) / dense_reference)[:, None] for f, s in zip(fits, chosen, strict=True)]
+    dense = [
+        f.heads.dense * (_dense_scales(points, s.scales) / dense_reference)[:, None]
+        for f, s in zip(fits, chosen, strict=True)
+    ]
     mean_ease = float(np.mean([f.heads.mean_ease for f in fits]))
     heads = Heads(np.mean(sparse, axis=0), np.mean(dense, axis=0), fits[0].heads.models, mean_ease)
     return _Fitted(heads, np.mean([f.bias for f in fits], axis=0))
 
 
 def _calibrated(fitted: _Fitted, left_out: _LeftOut, table: Table) -> tuple[Heads, dict[str, Ability]]:
-    """Heads and abilities whose predictions fit the outcomes left out: a slope for ease and one for all own heads, a bias for each model.
+    """Heads and abilities whose predictions fit the outcomes left out.
 
-    Where heads say nothing that holds, their slope goes towards 0. Slopes for each model would calibrate a little better and rank the gain between
-    them worse.
+    A slope for ease and one for all own heads, a bias for each model.
+
+    Where heads say nothing that holds, their slope goes towards 0. Slopes for each model would calibrate a little
+    better and rank the gain between them worse.
     """
     rows, columns = np.nonzero(table.weight[left_out.rows] > 0)
     n_models = len(table.models)
@@ -182,7 +200,9 @@ def _calibrated(fitted: _Fitted, left_out: _LeftOut, table: Table) -> tuple[Head
     x[:, -2], x[:, -1] = left_out.ease[rows], left_out.own[rows, columns]
     at = left_out.rows[rows], columns
     prior_mean, prior_sd = np.append(fitted.bias, [1.0, 1.0]), np.append(np.full(n_models, 0.5), [SLOPE_SD, SLOPE_SD])
-    *biases, ease, own = fit_logistic(x, table.score[at], prior_mean=prior_mean, prior_sd=prior_sd, weight=table.weight[at]).tolist()
+    *biases, ease, own = fit_logistic(
+        x, table.score[at], prior_mean=prior_mean, prior_sd=prior_sd, weight=table.weight[at]
+    ).tolist()
     scale = np.append(np.float32(1.0), np.full(n_models, own, dtype=np.float32))
     heads = replace(fitted.heads, sparse=fitted.heads.sparse * scale, dense=fitted.heads.dense * scale)
     return heads, {name: Ability(bias, ease) for name, bias in zip(table.models, biases, strict=True)}
@@ -219,7 +239,11 @@ def _fit(points: Points, table: Table, rows: Integers, shrinkage: Shrinkage, buc
         value += 0.5 * (shared @ shared + (own * own).sum() + BIAS_PRECISION * bias @ bias)
         error = weight * (sigmoid(margin) - score)
         gradient = np.vstack([transposed @ error, dense.T @ error])
-        parts = (gradient.sum(axis=1) + shared, (shrinkage.own * gradient + own).ravel(), error.sum(axis=0) + BIAS_PRECISION * bias)
+        parts = (
+            gradient.sum(axis=1) + shared,
+            (shrinkage.own * gradient + own).ravel(),
+            error.sum(axis=0) + BIAS_PRECISION * bias,
+        )
         return float(value), np.concatenate(parts).astype(float)
 
     start = np.zeros(size * (n_models + 1) + n_models)
@@ -234,10 +258,15 @@ def _fit(points: Points, table: Table, rows: Integers, shrinkage: Shrinkage, buc
 
 
 def _design(points: Points, rows: Integers, buckets: int, scales: Scales) -> tuple[Any, Any]:
-    """Scaled features of the queries in `rows` (of points at unit scale): a sparse matrix (n, buckets) and a dense one."""
+    """Scaled features of the queries in `rows` (of points at unit scale).
+
+    A sparse matrix (n, buckets) and a dense one.
+    """
     from scipy import sparse
 
-    matrix = sparse.csr_matrix((points.values * np.float32(scales.grams), points.indices, points.offsets), shape=(len(points), buckets))
+    matrix = sparse.csr_matrix(
+        (points.values * np.float32(scales.grams), points.indices, points.offsets), shape=(len(points), buckets)
+    )
     matrix.sum_duplicates()
     return matrix[rows], points.dense[rows] * _dense_scales(points, scales)
 
@@ -265,15 +294,22 @@ def load_outcomes(data: Path) -> list[DomainOutcome]:
         for model, column in (("mixtral-8x7b-instruct", "weak_correct"), ("gpt-4-1106-preview", "strong_correct")):
             outcomes.append(DomainOutcome(row["prompt"], model, float(row[column]), domain=row["dataset"]))
     for task, domain in (("gsm", "gsm8k"), ("crux", "crux")):
-        prompts = {row["query_id"]: row["prompt"] for row in parquet.read_table(data / "fleet" / f"{task}_questions.parquet").to_pylist()}
+        prompts = {
+            row["query_id"]: row["prompt"]
+            for row in parquet.read_table(data / "fleet" / f"{task}_questions.parquet").to_pylist()
+        }
         columns = ["query_id", "model", "correct"]
         rows = parquet.read_table(data / "fleet" / f"{task}_answers.parquet", columns=columns).to_pylist()
-        outcomes.extend(DomainOutcome(prompts[row["query_id"]], row["model"], float(row["correct"]), domain=domain) for row in rows)
+        outcomes.extend(
+            DomainOutcome(prompts[row["query_id"]], row["model"], float(row["correct"]), domain=domain) for row in rows
+        )
     return outcomes
 
 
 def evaluate(model: SuccessModel, outcomes: Sequence[DomainOutcome]) -> list[str]:
-    """Markdown rows with log-loss, AUC, mean prediction and mean score per model and domain, for outcomes that it was not trained on."""
+    """Markdown rows with log-loss, AUC, mean prediction and mean score per model and domain, for outcomes that it was
+    not trained on.
+    """
     from sklearn.metrics import log_loss, roc_auc_score
 
     from orchestrator.router.profile import ModelProfile
@@ -282,13 +318,15 @@ def evaluate(model: SuccessModel, outcomes: Sequence[DomainOutcome]) -> list[str
     models = sorted({o.model for o in outcomes})
     p = model.predict_many(queries, [ModelProfile(name) for name in models])
     row_of = {query: row for row, query in enumerate(queries)}
-    lines = ["| model | domain | n | log-loss | AUC | mean P(right) | right |", "|---|---|---|---|---|---|---|"]
+    lines = ["| model | domain | n | log-loss | AUC | mean P(correct) | right |", "|---|---|---|---|---|---|---|"]
     for name, domain in sorted({(o.model, o.domain) for o in outcomes}):
         own = [o for o in outcomes if (o.model, o.domain) == (name, domain)]
         predicted = np.array([p[row_of[o.query], models.index(name)] for o in own])
         y = [o.score for o in own]
         loss, auc = log_loss(y, predicted, labels=[0, 1]), roc_auc_score(y, predicted)
-        lines.append(f"| {name} | {domain} | {len(own)} | {loss:.3f} | {auc:.3f} | {predicted.mean():.3f} | {np.mean(y):.3f} |")
+        lines.append(
+            f"| {name} | {domain} | {len(own)} | {loss:.3f} | {auc:.3f} | {predicted.mean():.3f} | {np.mean(y):.3f} |"
+        )
     return lines
 
 

@@ -16,8 +16,9 @@ from orchestrator.verifiers.verdict import Verdict
 class Groups:
     """Answers to one question, grouped.
 
-    `keys` has a key for each answer, equal for the same answers; `None` for what is no answer. Keys that begin with `text#` are those of
-    running text, which only its copies equal. `doubts` are pairs of keys that may be the same or not.
+    `keys` has a key for each answer, equal for the same answers; `None` for what is no answer. Keys that begin with
+    `text#` are those of running text, which only its copies equal. `doubts` are pairs of keys that may be the same or
+    not.
     """
 
     keys: tuple[str | None, ...]
@@ -25,8 +26,9 @@ class Groups:
 
 
 def group_answers(readings: Sequence[Reading], query: str = "") -> Groups:
-    """Groups answers that are the same for sure. An answer joins the first group that holds one equal to it and none that differs from
-    it.
+    """Groups answers that are the same for sure.
+
+    An answer joins the first group that holds one equal to it and none that differs from it.
     """
     members: dict[str, list[Reading]] = {}
     keys: list[str | None] = []
@@ -56,7 +58,10 @@ def group_answers(readings: Sequence[Reading], query: str = "") -> Groups:
 
 
 def group_equivalent(answers: Sequence[str], query: str = "") -> list[list[int]]:
-    """Indices of `answers` grouped by the same final answer, largest group first (ties: earliest first). What is no answer is left out."""
+    """Indices of `answers` grouped by the same final answer, largest group first (ties: earliest first).
+
+    What is no answer is left out.
+    """
     groups: dict[str, list[int]] = {}
     for index, key in enumerate(group_answers([read_answer(text, query) for text in answers], query).keys):
         if key is not None:
@@ -83,7 +88,10 @@ def _new_key(reading: Reading, taken: dict[str, list[Reading]], index: int, quer
 
 
 class Agreement:
-    """Scores a candidate by the share of other drafts that give the same final answer; abstains without other drafts."""
+    """Scores a candidate by the share of other drafts that give the same final answer.
+
+    Abstains without other drafts.
+    """
 
     name = "agreement"
 
@@ -94,7 +102,9 @@ class Agreement:
         own = read_answer(candidate, query)
         others = [reading for text in self._others if (reading := read_answer(text, query)).value is not None]
         if not others or own.value is None:
-            return Verdict.abstain(self.name, "no other draft to compare with" if not others else f"it is no answer ({own.non_answer})")
+            return Verdict.abstain(
+                self.name, "no other draft to compare with" if not others else f"it is no answer ({own.non_answer})"
+            )
         found = [compare(own, other, query) for other in others]
         known = [each for each in found if each.verdict != "unknown"]
         if not known:

@@ -1,4 +1,7 @@
-"""Exact arithmetic in plain English: a precedence-climbing parser over fractions, which refuses whatever it does not wholly understand."""
+"""Exact arithmetic in plain English.
+
+A precedence-climbing parser over fractions, which refuses whatever it does not wholly understand.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,9 @@ class NotArithmetic(Exception):
 
 
 def evaluate(question: str) -> Fraction:
-    """The exact value of an arithmetic question. Raises `NotArithmetic` on anything else, a division by zero or an enormous result.
+    """The exact value of an arithmetic question.
+
+    Raises `NotArithmetic` on anything else, a division by zero or an enormous result.
 
     `20 % of 50` is 10; `80 + 15 %` is 92 (a percentage after + or - is of what stands before it, as people mean it).
     """
@@ -52,7 +57,7 @@ def evaluate(question: str) -> Fraction:
     operators = [t for t in tokens if isinstance(t, str) and t not in "()"]
     if not operators or not any(isinstance(t, Fraction) for t in tokens):
         raise NotArithmetic("a bare number is not a question")
-    parser = _Parser(tokens)
+    parser = _ArithmeticParser(tokens)
     value, is_percent = parser.sum()
     if parser.position != len(tokens):
         raise NotArithmetic("something is left over")
@@ -88,8 +93,11 @@ def _tokenise(text: str) -> list[Fraction | str]:
     return tokens
 
 
-class _Parser:
-    """sum := product ((+|-) product)*; product := power ((*|/|mod|of) power)*; power := unary (^ power)?; postfix % and !."""
+class _ArithmeticParser:
+    """sum := product ((+|-) product)*; product := power ((*|/|mod|of) power)*; power := unary (^ power)?.
+
+    Postfix % and !.
+    """
 
     def __init__(self, tokens: list[Fraction | str]) -> None:
         self._tokens = tokens
@@ -117,7 +125,9 @@ class _Parser:
                 right = right / 100
             if operator in ("/", "mod") and right == 0:
                 raise NotArithmetic("division by zero")
-            value = _bounded(value * right if operator in ("*", "of") else value / right if operator == "/" else value % right)
+            value = _bounded(
+                value * right if operator in ("*", "of") else value / right if operator == "/" else value % right
+            )
         return value, percent
 
     def _power(self) -> tuple[Fraction, bool]:

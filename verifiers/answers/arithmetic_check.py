@@ -9,17 +9,20 @@ from orchestrator.verifiers.answers.number import find_number
 from orchestrator.verifiers.verdict import Verdict
 
 _EQUATION = re.compile(r"(?<![\w.,])([-−(]*\d[-−+*/×÷()\s^.,\d]*?)\s*=\s*([-−]?\s*\d[\d,]*(?:\.\d+)?)")
-MOST_EQUATIONS = 200
+MAX_EQUATIONS = 200
 
 
 class ArithmeticVerifier:
-    """Passes answers whose equations (`17 * 23 = 391`) are right; where the question is a sum as a whole, also its result must be."""
+    """Passes answers whose equations (`17 * 23 = 391`) are right.
+
+    Where the question is a sum as a whole, also its result must be.
+    """
 
     name = "arithmetic"
 
     async def verify(self, query: str, candidate: str) -> Verdict:
         wrong, right = [], 0
-        for told, result in list(_EQUATION.findall(candidate))[:MOST_EQUATIONS]:
+        for told, result in list(_EQUATION.findall(candidate))[:MAX_EQUATIONS]:
             try:
                 expected = evaluate(told)
                 stated = float(result.replace(",", "").replace("−", "-").replace(" ", ""))

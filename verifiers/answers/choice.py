@@ -1,7 +1,8 @@
 """Multiple choice: which options a question offers and which one an answer commits to.
 
-The letter that counts is the one that is committed to, in the last such statement; options that an answer only speaks of ("option A would
-be wrong") are passed over. What is stated without any of the usual marks, or only called closest, is read, but said to be unsure.
+The letter that counts is the one that is committed to, in the last such statement; options that an answer only speaks
+of ("option A would be wrong") are passed over. What is stated without any of the usual marks, or only called closest,
+is read, but said to be unsure.
 """
 
 from __future__ import annotations
@@ -24,10 +25,13 @@ from orchestrator.verifiers.verdict import Verdict
 
 LETTERS = "ABCDEFGHIJ"
 TAIL_CHARS, SHORT_CHARS = 600, 400
-# Blanks inside a line only, and not too many: `\s*` after `^`, or twice in a row, takes quadratic time on runs of white space.
+# Blanks inside a line only, and not too many: `\s*` after `^`, or twice in a row, takes quadratic time on runs of white
+# space.
 _OPTION_LINE = Pattern(r"^[^\S\n]{0,40}[*\-]{0,2}[^\S\n]?\(?([A-J])[).:]\**[^\S\n]{1,40}(\S[^\n]*)", re.MULTILINE)
 _SMALL_OPTION_LINE = Pattern(r"^[^\S\n]{0,40}\(?([a-j])[).][^\S\n]{1,40}(\S[^\n]*)", re.MULTILINE)
-_OPTION_INLINE = Pattern(r"(?<![\w)])\(?([A-J])\)[^\S\n]{1,3}([^\n()]{1,80}?)(?=[\s,;]{1,3}(?:or\s)?\(?[A-J]\)\s|\s{0,2}$|[?.]\s|\n)")
+_OPTION_INLINE = Pattern(
+    r"(?<![\w)])\(?([A-J])\)[^\S\n]{1,3}([^\n()]{1,80}?)(?=[\s,;]{1,3}(?:or\s)?\(?[A-J]\)\s|\s{0,2}$|[?.]\s|\n)"
+)
 _AT_START = Pattern(
     r"[\s*_\"'“”„«$`>#.…–—-]{0,8}(?:(?:option|choice|letter|answer|statement|die|the|opción|opção|options?|вариант|选项"
     r"|選項|it is|that is|is)\b\**[\s:：]{0,3}){0,3}[*_\"'“`]{0,3}"
@@ -64,9 +68,12 @@ _COMMITS = Pattern(
     re.IGNORECASE | re.MULTILINE,
 )
 _LINE_PICK = Pattern(
-    r"^[^\S\n]{0,20}[*_]{0,3}[(（]?(?P<a>[A-J])(?:[)）][*_]{0,3}|[*_]{0,3}[.:,])(?:[*_]{0,3}[^\S\n]|[*_]{0,3}$)", re.MULTILINE
+    r"^[^\S\n]{0,20}[*_]{0,3}[(（]?(?P<a>[A-J])(?:[)）][*_]{0,3}|[*_]{0,3}[.:,])(?:[*_]{0,3}[^\S\n]|[*_]{0,3}$)",
+    re.MULTILINE,
 )
-_LAST_HELD = Pattern(r"(?:(?<![\w^_\\{])[(（]|\b[oO]ption |\b[cC]hoice )(?P<a>[A-J])(?:[)）]|(?<=[nce] [A-J])(?![\w'’]))(?!\s?[=(^\d])")
+_LAST_HELD = Pattern(
+    r"(?:(?<![\w^_\\{])[(（]|\b[oO]ption |\b[cC]hoice )(?P<a>[A-J])(?:[)）]|(?<=[nce] [A-J])(?![\w'’]))(?!\s?[=(^\d])"
+)
 _CLOSEST = Pattern(
     r"\b(?:closest|nearest|most similar|best match|not (?:listed|among|exactly)|approximately matches)\b",
     re.IGNORECASE,
@@ -78,13 +85,18 @@ _CALLED_RIGHT = Pattern(
 )
 _OPTION_ROW = Pattern(r"(?<![\w)])([A-J])\.\s([^\n]{1,60}?)(?=\s[A-J]\.\s|\s{0,2}$)")
 _JSON_CHOICE = Pattern(r'"(?:choice|option|letter|selected(?:_option)?|selection)"\s*:\s*"\(?([A-Ja-j])\b')
-_BESIDE = Pattern(r"[^A-Za-z]{0,3}\(?[A-J]\)?\s*(?:,|or|and|/|&|oder|y|ou|и|和|或)\s*(?:or\s+|and\s+)?\(?([A-J])\)?(?![\w'’])")
+_BESIDE = Pattern(
+    r"[^A-Za-z]{0,3}\(?[A-J]\)?\s*(?:,|or|and|/|&|oder|y|ou|и|和|或)\s*(?:or\s+|and\s+)?\(?([A-J])\)?(?![\w'’])"
+)
 _FULL_WIDTH = {ord("Ａ") + i: LETTERS[i] for i in range(10)} | {ord("ａ") + i: LETTERS[i] for i in range(10)}
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
-    """The letter that an answer commits to. `is_sure` is false for one that is stated without a usual mark, or beside another."""
+class ReadChoice:
+    """The letter that an answer commits to.
+
+    `is_sure` is false for one that is stated without a usual mark, or beside another.
+    """
 
     letter: str
     is_sure: bool
@@ -92,8 +104,9 @@ class Choice:
 
 @once_a_question
 def options_of(question: str) -> tuple[tuple[str, str], ...]:
-    """The options (letter, text) that a question lists: on lines of their own (`A. ...`, `(B) ...`, `c) ...`) or in a row (`A) ... B)
-    ...`).
+    """The options (letter, text) that a question lists.
+
+    On lines of their own (`A. ...`, `(B) ...`, `c) ...`) or in a row (`A) ... B) ...`).
 
     () if it is not multiple choice: letters must start at A and run without a gap, and there must be at least two.
     """
@@ -118,8 +131,11 @@ def find_choice(answer: str, question: str = "") -> str | None:
     return choice.letter if choice else None
 
 
-def read_choice(answer: str, question: str = "") -> Choice | None:
-    """The option that an answer commits to, by its letter or by its whole text. With a `question`, only letters that it offers count."""
+def read_choice(answer: str, question: str = "") -> ReadChoice | None:
+    """The option that an answer commits to, by its letter or by its whole text.
+
+    With a `question`, only letters that it offers count.
+    """
     spoken = without_thoughts(answer)
     if spoken is None or not spoken[0].strip():
         return None
@@ -127,7 +143,7 @@ def read_choice(answer: str, question: str = "") -> Choice | None:
     options = options_of(question)
     offered = "".join(letter for letter, _ in options) or LETTERS
     if '"' in text and (field := _JSON_CHOICE.search(text)) is not None and field[1].upper() in offered:
-        return Choice(field[1].upper(), is_sure=True)
+        return ReadChoice(field[1].upper(), is_sure=True)
     if choice := _stated(text, offered, options):
         return choice
     tail = text[-TAIL_CHARS:]
@@ -138,13 +154,22 @@ def read_choice(answer: str, question: str = "") -> Choice | None:
     if len(text) <= SHORT_CHARS and (choice := _first_word(text, offered)):
         return choice
     if options and (letter := _by_text(find_unmarked(text), options)):
-        return Choice(letter, is_sure=True)
-    return _last_spoken_of(tail, offered) or (_only_mentioned(text, offered, options) if len(text) <= SHORT_CHARS else None)
+        return ReadChoice(letter, is_sure=True)
+    return _last_spoken_of(tail, offered) or (
+        _only_mentioned(text, offered, options) if len(text) <= SHORT_CHARS else None
+    )
 
 
-def _stated(text: str, offered: str, options: tuple[tuple[str, str], ...]) -> Choice | None:
-    """The pick of the last marked statement that picks; sure unless another one picks otherwise and is not taken back."""
-    picks = [(each, letter, sure) for each in all_statements(text) for letter, sure in _of_statement(each, text, offered, options)]
+def _stated(text: str, offered: str, options: tuple[tuple[str, str], ...]) -> ReadChoice | None:
+    """The pick of the last marked statement that picks.
+
+    Sure unless another one picks otherwise and is not taken back.
+    """
+    picks = [
+        (each, letter, sure)
+        for each in all_statements(text)
+        for letter, sure in _of_statement(each, text, offered, options)
+    ]
     if not picks:
         return None
     last, letter, is_sure = picks[-1]
@@ -153,10 +178,12 @@ def _stated(text: str, offered: str, options: tuple[tuple[str, str], ...]) -> Ch
     other = next((each for each, another, _ in reversed(picks) if another != letter), None)
     if other is not None and picks[0][1] != letter and not is_corrected(text, other.end, last.start):
         is_sure = False
-    return Choice(letter, is_sure)
+    return ReadChoice(letter, is_sure)
 
 
-def _of_statement(statement: Statement, text: str, offered: str, options: tuple[tuple[str, str], ...]) -> list[tuple[str, bool]]:
+def _of_statement(
+    statement: Statement, text: str, offered: str, options: tuple[tuple[str, str], ...]
+) -> list[tuple[str, bool]]:
     """The letter of a statement and whether it is sure; empty if it names none."""
     said = plain_of_latex(statement.text)
     letter = _leading_letter(said, offered) or _by_text(statement, options)
@@ -189,33 +216,44 @@ def _leading_letter(said: str, offered: str) -> str | None:
     return None if rest.startswith(("'", "’")) else letter.upper()
 
 
-def _committed(tail: str, offered: str) -> Choice | None:
+def _committed(tail: str, offered: str) -> ReadChoice | None:
     """The last pick in running text: "I'd choose B", "So B is right", "corresponds to option (C)"."""
     called_right = {(found[1] or found[2]).upper() for found in _CALLED_RIGHT.finditer(tail)} & set(offered)
     if len(called_right) == 1:
-        return Choice(called_right.pop(), is_sure=True)
+        return ReadChoice(called_right.pop(), is_sure=True)
     chosen = None
     for found in _COMMITS.finditer(tail):
         letter = (found["a"] or found["b"]).translate(_FULL_WIDTH).upper()
-        if letter in offered and not _NEGATED.match(tail, found.end()) and not re.search(r"\b(?:not|n['’]t|isn['’]t)\s*$", found[0][:-1]):
+        if (
+            letter in offered
+            and not _NEGATED.match(tail, found.end())
+            and not re.search(r"\b(?:not|n['’]t|isn['’]t)\s*$", found[0][:-1])
+        ):
             around = tail[max(0, found.start() - 100) : found.end()]
-            chosen = Choice(letter, is_sure=not _CLOSEST.search(around))
+            chosen = ReadChoice(letter, is_sure=not _CLOSEST.search(around))
     return chosen
 
 
-def _restated(tail: str, options: tuple[tuple[str, str], ...]) -> Choice | None:
-    """The only option that the last line names, by its letter and its text: "It is best described as a B. easement for public use"."""
+def _restated(tail: str, options: tuple[tuple[str, str], ...]) -> ReadChoice | None:
+    """The only option that the last line names, by its letter and its text.
+
+    "It is best described as a B. easement for public use".
+    """
     line = tail.rstrip()[tail.rstrip().rfind("\n") + 1 :]
-    named = [(letter, text, found) for letter, text in options if (found := re.search(rf"(?<![\w'’])[(]?{letter}[).:]\s", line))]
+    named = [
+        (letter, text, found)
+        for letter, text in options
+        if (found := re.search(rf"(?<![\w'’])[(]?{letter}[).:]\s", line))
+    ]
     if len(named) != 1:
         return None
     letter, text, found = named[0]
     if _REJECTED.search(line, found.end()):
         return None
-    return Choice(letter, is_sure=True) if _folded(line[found.end() :]).startswith(_folded(text)[:40]) else None
+    return ReadChoice(letter, is_sure=True) if _folded(line[found.end() :]).startswith(_folded(text)[:40]) else None
 
 
-def _first_word(text: str, offered: str) -> Choice | None:
+def _first_word(text: str, offered: str) -> ReadChoice | None:
     """A short answer that begins with its letter: "B", "(B) because it is blue", "**B.** blue"."""
     letter = _leading_letter(text, offered)
     if letter is None:
@@ -223,9 +261,9 @@ def _first_word(text: str, offered: str) -> Choice | None:
     named = [m for pattern in (_LINE_PICK, _LAST_HELD) for m in pattern.finditer(text)]
     beside = _BESIDE.match(text)
     if beside is not None and beside[1] in offered and beside[1] != letter:
-        return Choice(letter, is_sure=False)
+        return ReadChoice(letter, is_sure=False)
     others = {m["a"] for m in named if m["a"] in offered and not _NEGATED.match(text, m.end())} - {letter}
-    return Choice(letter, is_sure=not others)
+    return ReadChoice(letter, is_sure=not others)
 
 
 def _by_text(statement: Statement | None, options: tuple[tuple[str, str], ...]) -> str | None:
@@ -239,7 +277,7 @@ def _by_text(statement: Statement | None, options: tuple[tuple[str, str], ...]) 
     return matching[0] if len(matching) == 1 else None
 
 
-def _last_spoken_of(tail: str, offered: str) -> Choice | None:
+def _last_spoken_of(tail: str, offered: str) -> ReadChoice | None:
     """The option that is named on the last line that names one; never sure."""
     for line in reversed(tail.split("\n")):
         picks = [
@@ -250,21 +288,21 @@ def _last_spoken_of(tail: str, offered: str) -> Choice | None:
         ]
         letters = dict.fromkeys(m["a"] for m in picks)
         if letters:
-            return Choice([*letters][-1], is_sure=False) if len(letters) == 1 else None
+            return ReadChoice([*letters][-1], is_sure=False) if len(letters) == 1 else None
     return None
 
 
-def _only_mentioned(tail: str, offered: str, options: tuple[tuple[str, str], ...]) -> Choice | None:
-    """The only option whose letter stands alone in the last line ("Therefore B"), or whose text does ("The Red Planet is Mars"); never
-    sure.
+def _only_mentioned(tail: str, offered: str, options: tuple[tuple[str, str], ...]) -> ReadChoice | None:
+    """The only option whose letter stands alone in the last line ("Therefore B"), or whose text does ("The Red Planet
+    is Mars"); never sure.
     """
     line = tail.rstrip()[tail.rstrip().rfind("\n") + 1 :]
     letters = {found[1] for found in re.finditer(r"(?<![\w'’])([A-J])(?![\w'’^_=+])", line)} & set(offered) - {"A", "I"}
     if len(letters) == 1:
-        return Choice(letters.pop(), is_sure=False)
+        return ReadChoice(letters.pop(), is_sure=False)
     said = f" {_folded(line)} "
     named = [letter for letter, text in options if len(text) >= 2 and f" {_folded(text)} " in said]
-    return Choice(named[0], is_sure=False) if len(named) == 1 else None
+    return ReadChoice(named[0], is_sure=False) if len(named) == 1 else None
 
 
 def _folded(text: str) -> str:
@@ -296,12 +334,20 @@ class ChoiceVerifier:
         if not choice.is_sure:
             return Verdict.abstain(self.name, f"it may pick {choice.letter}, but does not say so clearly")
         passed = choice.letter == self._expected
-        return Verdict(self.name, float(passed), passed, "" if passed else f"picked {choice.letter}", (choice.letter,), decisive=True)
+        return Verdict(
+            self.name,
+            float(passed),
+            passed,
+            "" if passed else f"picked {choice.letter}",
+            (choice.letter,),
+            decisive=True,
+        )
 
 
 def _names_options(candidate: str, question: str, offered: tuple[str, ...]) -> bool:
-    """Whether an answer speaks of options, by letter, by their text or by their numbers: then it may mean one, though it is not clear
-    which.
+    """Whether an answer speaks of options, by letter, by their text or by their numbers.
+
+    Then it may mean one, though it is not clear which.
     """
     letters = "".join(offered) or LETTERS
     if re.search(rf"(?<![\w'’])[(]?[{letters}](?![\w'’])", candidate):
@@ -309,4 +355,6 @@ def _names_options(candidate: str, question: str, offered: tuple[str, ...]) -> b
     said = f" {_folded(candidate)} "
     texts = [_folded(text) for _, text in options_of(question)]
     numbers = set(re.findall(r"\d+", candidate))
-    return any(f" {text} " in said for text in texts if len(text) > 1) or any(numbers & set(re.findall(r"\d+", text)) for text in texts)
+    return any(f" {text} " in said for text in texts if len(text) > 1) or any(
+        numbers & set(re.findall(r"\d+", text)) for text in texts
+    )

@@ -1,5 +1,6 @@
-"""Fenced blocks of an answer (CommonMark 0.31, section 4.5): a fence closes with as many of its own signs, indented by three blanks at
-most.
+"""Fenced blocks of an answer (CommonMark 0.31, section 4.5).
+
+A fence closes with as many of its own signs, indented by three blanks at most.
 """
 
 from __future__ import annotations
@@ -14,20 +15,23 @@ from dataclasses import dataclass
 from orchestrator.verifiers.answers.final_answer import without_thoughts
 
 _FENCE = re.compile(r"^(?P<indent>[ \t]{0,12})(?P<fence>`{3,}|~{3,})[^\S\n]{0,40}(?P<info>[^\n`]*)$", re.MULTILINE)
-MOST_INDENT = 3  # of a closing fence, beyond that of the opening one
+MAX_INDENT = 3  # of a closing fence, beyond that of the opening one
 PYTHON = frozenset(("python", "py", "python3", "py3", "python2", "ipython"))
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
-    """A fenced block: its language in small letters ("" if none is named), its text, and whether its fence is closed."""
+class CodeBlock:
+    """A fenced block.
+
+    Its language in small letters ("" if none is named), its text, and whether its fence is closed.
+    """
 
     language: str
     text: str
     is_closed: bool
 
 
-def fenced_blocks(text: str) -> Iterator[Block]:
+def fenced_blocks(text: str) -> Iterator[CodeBlock]:
     """The blocks in order. One that is never closed goes on to the end of the text."""
     opening: re.Match[str] | None = None
     for fence in _FENCE.finditer(text):
@@ -36,7 +40,7 @@ def fenced_blocks(text: str) -> Iterator[Block]:
         elif (
             fence["fence"].startswith(opening["fence"])
             and not fence["info"].strip()
-            and len(fence["indent"]) <= len(opening["indent"]) + MOST_INDENT
+            and len(fence["indent"]) <= len(opening["indent"]) + MAX_INDENT
         ):
             yield _block(opening, text[opening.end() + 1 : fence.start()], is_closed=True)
             opening = None
@@ -45,8 +49,9 @@ def fenced_blocks(text: str) -> Iterator[Block]:
 
 
 def find_program(text: str) -> str | None:
-    """The Python program in an answer: its Python blocks together if they parse so, else the last one that parses; without any that say
-    so, blocks without a language, else the whole text.
+    """The Python program in an answer: its Python blocks together if they parse so, else the last one that parses.
+
+    Without any that say so, blocks without a language, else the whole text.
     """
     spoken = without_thoughts(text.lstrip("\ufeff"))
     text = spoken[0] if spoken else ""
@@ -79,7 +84,7 @@ def is_cut_in_a_block(text: str) -> bool:
     return text.lstrip("\ufeff \n").startswith(("{", "["))
 
 
-def _block(opening: re.Match[str], text: str, *, is_closed: bool) -> Block:
+def _block(opening: re.Match[str], text: str, *, is_closed: bool) -> CodeBlock:
     text = textwrap.dedent(text) if opening["indent"] else text
     language = re.match(r"[\w+#.-]*", opening["info"].strip().lstrip("{."))
-    return Block(language[0].lower() if language else "", text, is_closed)
+    return CodeBlock(language[0].lower() if language else "", text, is_closed)

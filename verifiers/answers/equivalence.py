@@ -1,7 +1,7 @@
 """Are two answers the same? By type, and honest about doubt: same, different, or unknown, with the reason.
 
-Answer-level grouping is what makes voting pay: clustering whole texts by similarity keeps 0.8-2.3 of the 6-7 points that grouping by
-final answer brings from the same samples.
+Answer-level grouping is what makes voting pay: clustering whole texts by similarity keeps 0.8-2.3 of the 6-7 points
+that grouping by final answer brings from the same samples.
 """
 
 from __future__ import annotations
@@ -20,7 +20,17 @@ from orchestrator.verifiers.answers.phrases import SHORT_WORDS, compare_words, w
 from orchestrator.verifiers.answers.quantities import compare_quantities
 from orchestrator.verifiers.answers.reading import Reading, hints_of, read_answer
 from orchestrator.verifiers.answers.sameness import Equivalence
-from orchestrator.verifiers.answers.value_types import Collection, Data, Expression, Hints, Intervals, Quantity, Value, Words, YesNo
+from orchestrator.verifiers.answers.value_types import (
+    Collection,
+    Data,
+    Expression,
+    Hints,
+    Intervals,
+    Quantity,
+    Value,
+    Words,
+    YesNo,
+)
 
 AnswerKind = Literal[
     "number",
@@ -44,11 +54,13 @@ AnswerKind = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The final answer inside a longer text in canonical form: answers of equal `kind` and `key` are the same (others may be, too: see
-    `equivalent`).
+class CanonicalAnswer:
+    """The final answer inside a longer text in canonical form.
 
-    `in_full` says that it is put as it should be: a bare word may stand for a string literal, but a reader must guess so.
+    Answers of equal `kind` and `key` are the same (others may be, too: see `equivalent`).
+
+    `in_full` says that it is put as it should be: a bare word may stand for a string literal, but a reader must guess
+    so.
     """
 
     kind: AnswerKind
@@ -58,7 +70,10 @@ class Answer:
 
 
 def equivalent(a: str, b: str, query: str = "") -> Equivalence:
-    """Do two texts give the same final answer to `query`? Three-valued: see `Equivalence`. What is no answer equals nothing."""
+    """Do two texts give the same final answer to `query`?
+
+    Three-valued: see `Equivalence`. What is no answer equals nothing.
+    """
     return compare(read_answer(a, query), read_answer(b, query), query)
 
 
@@ -76,28 +91,28 @@ def compare(a: Reading, b: Reading, query: str = "") -> Equivalence:
     return _compared(a.value, b.value, hints_of(query))
 
 
-def canonical_answer(text: str, query: str = "") -> Answer:
+def canonical_answer(text: str, query: str = "") -> CanonicalAnswer:
     """The canonical form of the final answer in `text`.
 
-    `query` helps where the text alone is ambiguous: lettered options make the answer a choice, a `how many` makes a number of a sentence
-    the answer, source code makes it an exact literal (case and punctuation count; a bare word stands for the string). What is no answer is
-    of the kind `empty`.
+    `query` helps where the text alone is ambiguous: lettered options make the answer a choice, a `how many` makes a
+    number of a sentence the answer, source code makes it an exact literal (case and punctuation count; a bare word
+    stands for the string). What is no answer is of the kind `empty`.
     """
     return canonical_form(read_answer(text, query))
 
 
-def canonical_form(reading: Reading) -> Answer:
+def canonical_form(reading: Reading) -> CanonicalAnswer:
     """See `canonical_answer`."""
     if reading.value is None:
-        return Answer("empty", "", "")
+        return CanonicalAnswer("empty", "", "")
     if reading.choice is not None:
-        return Answer("choice", reading.choice if reading.is_sure else f"{reading.choice}?", reading.text)
+        return CanonicalAnswer("choice", reading.choice if reading.is_sure else f"{reading.choice}?", reading.text)
     if reading.abstains:
-        return Answer("abstention", "", reading.text)
+        return CanonicalAnswer("abstention", "", reading.text)
     if reading.literal is not None:
-        return Answer("literal", reading.literal, reading.text, reading.in_full)
+        return CanonicalAnswer("literal", reading.literal, reading.text, reading.in_full)
     kind, key = _key_of(reading.value)
-    return Answer(kind, key, reading.text)
+    return CanonicalAnswer(kind, key, reading.text)
 
 
 def _compared_choices(a: Reading, b: Reading) -> Equivalence:
@@ -118,7 +133,9 @@ def _compared(a: Value, b: Value, hints: Hints) -> Equivalence:
     if isinstance(a, Words) and isinstance(b, Words):
         return compare_words(a, b)
     if isinstance(a, Data) and isinstance(b, Data):
-        return Equivalence("same" if a.key == b.key or _data_equal(a.value, b.value) else "different", "compared as data")
+        return Equivalence(
+            "same" if a.key == b.key or _data_equal(a.value, b.value) else "different", "compared as data"
+        )
     if isinstance(a, Intervals) and isinstance(b, Intervals):
         return _compared_pieces(a, b)
     if isinstance(a, Expression) or isinstance(b, Expression):
@@ -137,24 +154,34 @@ def _compared_moments(a: Moment, b: Moment) -> Equivalence:
     if not a.is_date:
         if a.zone != b.zone:
             if a.utc_seconds is None or b.utc_seconds is None:
-                return Equivalence("unknown" if a.seconds == b.seconds else "different", "their time zones are not known")
+                return Equivalence(
+                    "unknown" if a.seconds == b.seconds else "different", "their time zones are not known"
+                )
             return Equivalence("same" if a.utc_seconds == b.utc_seconds else "different", "compared across time zones")
         if a.seconds == b.seconds:
             return Equivalence("same", "the same time")
         assert a.seconds is not None
         assert b.seconds is not None
         halfless = a.is_halfless or b.is_halfless
-        return Equivalence("unknown" if halfless and (a.seconds - b.seconds) % 43_200 == 0 else "different", "compared as times of day")
+        return Equivalence(
+            "unknown" if halfless and (a.seconds - b.seconds) % 43_200 == 0 else "different", "compared as times of day"
+        )
     if a.has_era != b.has_era and a.year is not None and b.year is not None and min(a.year, b.year) < 0:
-        return Equivalence("unknown" if abs(a.year) == abs(b.year) else "different", "only one of them says of which era it is")
+        return Equivalence(
+            "unknown" if abs(a.year) == abs(b.year) else "different", "only one of them says of which era it is"
+        )
     for x, y in ((a.year, b.year), (a.month, b.month), (a.day, b.day)):
         if x is not None and y is not None and x != y:
-            exchanged = a.year == b.year and ((b.month, b.day) in (a.other, (a.month, a.day)) or (a.month, a.day) == b.other)
+            exchanged = a.year == b.year and (
+                (b.month, b.day) in (a.other, (a.month, a.day)) or (a.month, a.day) == b.other
+            )
             return Equivalence("unknown" if exchanged else "different", "compared as dates")
     if (a.year, a.month, a.day) != (b.year, b.month, b.day):
         return Equivalence("unknown", "one date says more than the other")
     exchanged = a.other != b.other
-    return Equivalence("unknown" if exchanged else "same", "day and month may be exchanged" if exchanged else "the same date")
+    return Equivalence(
+        "unknown" if exchanged else "same", "day and month may be exchanged" if exchanged else "the same date"
+    )
 
 
 def _compared_pieces(a: Intervals, b: Intervals) -> Equivalence:
@@ -166,7 +193,9 @@ def _compared_pieces(a: Intervals, b: Intervals) -> Equivalence:
     if all(verdicts):
         variables = {name for name in (a.name, b.name) if name and name != "range"}
         return (
-            Equivalence("same", "the same interval") if len(variables) < 2 else Equivalence("unknown", "of variables with different names")
+            Equivalence("same", "the same interval")
+            if len(variables) < 2
+            else Equivalence("unknown", "of variables with different names")
         )
     return Equivalence("different", "not the same interval")
 
@@ -179,7 +208,8 @@ def _bounds_equal(p: Any, q: Any) -> bool:
     if p is None or q is None:
         return p is q
     return bool(p == q) or (
-        (isinstance(p, float) or isinstance(q, float)) and abs(float(p) - float(q)) <= 1e-8 * max(abs(float(p)), abs(float(q)), 1e-12)
+        (isinstance(p, float) or isinstance(q, float))
+        and abs(float(p) - float(q)) <= 1e-8 * max(abs(float(p)), abs(float(q)), 1e-12)
     )
 
 
@@ -201,7 +231,14 @@ def _compared_expressions(a: Value, b: Value) -> Equivalence:
     verdict = compared_formulas(first, second)
     if verdict == "different" and (rounded := _rounded_value(a, b)) is not None:
         return rounded
-    if verdict == "same" and isinstance(a, Expression) and isinstance(b, Expression) and a.name and b.name and a.name != b.name:
+    if (
+        verdict == "same"
+        and isinstance(a, Expression)
+        and isinstance(b, Expression)
+        and a.name
+        and b.name
+        and a.name != b.name
+    ):
         return Equivalence("unknown", f"{a.name} and {b.name} are said to be it")
     return Equivalence(verdict, "compared as formulas")
 
@@ -242,7 +279,9 @@ def _compared_collections(a: Collection, b: Collection, hints: Hints) -> Equival
     if forms == {"row"} or "row" in forms:
         unordered = _compared_unordered(a.items, b.items, hints)
         return Equivalence("unknown", "the same values in another order") if unordered.verdict == "same" else unordered
-    return Equivalence("different" if any(each.verdict == "different" for each in found) else "unknown", "compared value by value")
+    return Equivalence(
+        "different" if any(each.verdict == "different" for each in found) else "unknown", "compared value by value"
+    )
 
 
 def _compared_unordered(first: Sequence[Value], second: Sequence[Value], hints: Hints) -> Equivalence:
@@ -257,7 +296,11 @@ def _compared_unordered(first: Sequence[Value], second: Sequence[Value], hints: 
             is_unknown = True
             continue
         left.pop(index)
-    return Equivalence("unknown", "some values cannot be compared") if is_unknown else Equivalence("same", "the same values")
+    return (
+        Equivalence("unknown", "some values cannot be compared")
+        if is_unknown
+        else Equivalence("same", "the same values")
+    )
 
 
 def _data_equal(x: Any, y: Any) -> bool:
@@ -274,7 +317,10 @@ def _is_number(value: Any) -> bool:
 
 
 def _of_two_kinds(a: Value, b: Value) -> Equivalence:
-    """A value that only one of two texts could be read as: unknown where the other is text that may say the same in words."""
+    """A value that only one of two texts could be read as.
+
+    Unknown where the other is text that may say the same in words.
+    """
     for x, y in ((a, b), (b, a)):
         if isinstance(x, Words):
             if isinstance(y, YesNo) and x.folded.split()[:1] in (["yes"], ["no"], ["true"], ["false"]):
@@ -283,7 +329,10 @@ def _of_two_kinds(a: Value, b: Value) -> Equivalence:
                 return Equivalence("unknown", "a letter that may stand for a number")
             if x.is_mathematics or len(x.folded.split()) > SHORT_WORDS:
                 return Equivalence("unknown", "one of them could not be read")
-            return Equivalence("unknown" if re.search(r"\d", x.text) and not isinstance(y, YesNo) else "different", "of different kinds")
+            return Equivalence(
+                "unknown" if re.search(r"\d", x.text) and not isinstance(y, YesNo) else "different",
+                "of different kinds",
+            )
         if isinstance(x, Quantity) and isinstance(y, Collection) and x.number.is_doubtful:
             if _as_pair(x.number) == [item.number.value for item in y.items if isinstance(item, Quantity)]:
                 return Equivalence("same", "the same two values")
@@ -300,7 +349,12 @@ def _as_pair(number: Numeral) -> list[Fraction]:
 
 
 def _moment_or_number(moment: Moment, number: Quantity) -> Equivalence:
-    stated = {moment.year, -(moment.year or 0), moment.day, (moment.seconds or 0) // 3_600 if moment.seconds is not None else None}
+    stated = {
+        moment.year,
+        -(moment.year or 0),
+        moment.day,
+        (moment.seconds or 0) // 3_600 if moment.seconds is not None else None,
+    }
     return Equivalence("unknown" if number.number.value in stated else "different", "a number and a date or time")
 
 

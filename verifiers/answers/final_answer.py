@@ -1,7 +1,10 @@
-"""Where a text says its final answer: behind thoughts and corrections, by the marks that models and prompts use, in ten languages.
+"""Where a text says its final answer.
 
-A mark begins a statement; where the statement ends is for whoever reads it ("42. I checked it in 2 ways": the sentence ends behind 42). Of
-several marks the last one counts, because models correct themselves; what follows a next question that the model made up itself does not.
+Behind thoughts and corrections, by the marks that models and prompts use, in ten languages.
+
+A mark begins a statement; where the statement ends is for whoever reads it ("42. I checked it in 2 ways": the sentence
+ends behind 42). Of several marks the last one counts, because models correct themselves; what follows a next question
+that the model made up itself does not.
 """
 
 from __future__ import annotations
@@ -33,7 +36,8 @@ _THOUGHTS_BEGIN = Pattern(
     re.IGNORECASE,
 )
 _TAG = Pattern(
-    r"<(?P<tag>answer|final_answer|final-answer|finalanswer|result)>\s*(?P<said>.*?)\s*(?:</(?P=tag)>|\Z)", re.IGNORECASE | re.DOTALL
+    r"<(?P<tag>answer|final_answer|final-answer|finalanswer|result)>\s*(?P<said>.*?)\s*(?:</(?P=tag)>|\Z)",
+    re.IGNORECASE | re.DOTALL,
 )
 _JSON_ANSWER = Pattern(r'"(?:final_?)?answer"\s*:\s*', re.IGNORECASE)
 _HASHES = Pattern(r"####[^\S\n]{0,20}([^\n]+)")
@@ -91,7 +95,8 @@ _ALONE_IN_SIGNS = Pattern(
     r"|```)[.\s]*"
 )
 _SENTENCES = Pattern(
-    r"[^.!?\n]+(?:(?:[.!?](?!\s|\Z)|(?<=\d)\.(?=\s(?:Jan|Feb|M[äa]r|Apr|Ma[iy]|Jun|Jul|Aug|Sep|O[kc]t|Nov|De[zc])))[^.!?\n]*)*[.!?]*"
+    r"[^.!?\n]+(?:(?:[.!?](?!\s|\Z)|(?<=\d)\.(?=\s(?:Jan|Feb|M[äa]r|Apr|Ma[iy]|Jun|Jul|Aug|Sep|O[kc]t|Nov"
+    r"|De[zc])))[^.!?\n]*)*[.!?]*"
 )
 _SHORT_VALUE = Pattern(r"[^\s]{1,24}(?:\s[^\s\d]{1,20}){0,3}[.!?]*")
 _TAKEN_BACK = Pattern(
@@ -121,7 +126,8 @@ _CORRECTED = Pattern(
     re.IGNORECASE,
 )
 _ANCHORS = (  # one of them is in every mark that is made of words
-    "answer", "ans:", "result", "solution", "choice", "option", "\na:", "antwort", "ergebnis", "lösung", "respuesta", "réponse", "reponse",
+    "answer", "ans:", "result", "solution", "choice", "option", "\na:", "antwort", "ergebnis", "lösung", "respuesta",
+    "réponse", "reponse",
     "résultat",
     "resposta", "solución", "ответ", "उत्तर", "जवाब", "إجابة", "الجواب", "答", "结果", "結果", "正解",
 )  # fmt: skip
@@ -154,8 +160,8 @@ def without_thoughts(text: str) -> tuple[str, int] | None:
 def find_statement(text: str) -> Statement | None:
     """The last part of a text that is marked as its answer (thoughts must be cut off before), or `None`.
 
-    Marks, the surest first: an XML tag, a JSON field `answer`, a box, `####`, "the final answer is" and its like in ten languages, a
-    heading "Answer". A text without any of them is left to the reader: see `find_unmarked`.
+    Marks, the surest first: an XML tag, a JSON field `answer`, a box, `####`, "the final answer is" and its like in ten
+    languages, a heading "Answer". A text without any of them is left to the reader: see `find_unmarked`.
     """
     if '"' in text and (said := _json_answer(text)) is not None:
         return said
@@ -170,8 +176,9 @@ def taken_back_after(text: str, start: int) -> bool:
 
 
 def find_unmarked(text: str) -> Statement | None:
-    """Of a text without marks: all of it if it is one line, else what its last line concludes ("So the total is 42"), or its last bold
-    words.
+    """Of a text without marks.
+
+    All of it if it is one line, else what its last line concludes ("So the total is 42"), or its last bold words.
     """
     stripped = text.strip()
     offset = text.find(stripped)
@@ -181,14 +188,30 @@ def find_unmarked(text: str) -> Statement | None:
         return Statement(shown["said"], offset + shown.start("said"), offset + shown.end("said"), "bold")
     if "\n" not in stripped and len(stripped) <= 120:
         sentences = [*_SENTENCES.finditer(stripped)]
-        if len(sentences) > 1 and not _SHORT_VALUE.fullmatch(sentences[0][0].strip()) and re.search(r"\d", sentences[-1][0]):
-            return Statement(sentences[-1][0], offset + sentences[-1].start(), offset + sentences[-1].end(), "last_line", is_sure=False)
+        if (
+            len(sentences) > 1
+            and not _SHORT_VALUE.fullmatch(sentences[0][0].strip())
+            and re.search(r"\d", sentences[-1][0])
+        ):
+            return Statement(
+                sentences[-1][0],
+                offset + sentences[-1].start(),
+                offset + sentences[-1].end(),
+                "last_line",
+                is_sure=False,
+            )
         return Statement(stripped, offset, offset + len(stripped), "alone")
     tail = stripped[-TAIL_CHARS:]
     base = offset + len(stripped) - len(tail)
     conclusion = next(iter(deque(_CONCLUSION.finditer(tail), maxlen=1)), None)
     if conclusion is not None and "\n" not in tail[conclusion.end() :].strip():
-        return Statement(conclusion["said"], base + conclusion.start("said"), base + conclusion.end("said"), "last_line", is_sure=False)
+        return Statement(
+            conclusion["said"],
+            base + conclusion.start("said"),
+            base + conclusion.end("said"),
+            "last_line",
+            is_sure=False,
+        )
     last_line = tail[tail.rfind("\n") + 1 :]
     bold = _BOLD.findall(last_line)
     if bold:
@@ -205,12 +228,20 @@ def _shown(text: str) -> re.Match[str] | None:
     if first is not None:
         return first
     bold = [*_BOLD.finditer(text)]
-    is_shown = len(bold) == 1 and "\n" not in text and re.search(r"\d", bold[0]["said"]) and not text[bold[0].end() :].strip(" .!")
+    is_shown = (
+        len(bold) == 1
+        and "\n" not in text
+        and re.search(r"\d", bold[0]["said"])
+        and not text[bold[0].end() :].strip(" .!")
+    )
     return bold[0] if is_shown else None
 
 
 def final_answer_text(text: str) -> str | None:
-    """The part of a text that is marked as its final answer, without its mark and its stars; `None` if nothing is marked."""
+    """The part of a text that is marked as its final answer, without its mark and its stars.
+
+    `None` if nothing is marked.
+    """
     spoken = without_thoughts(text)
     statement = find_statement(spoken[0]) if spoken else None
     return None if statement is None else statement.text.strip().strip("*").strip()
@@ -226,13 +257,19 @@ def _end_of_own_answer(text: str) -> int:
 
 def _last_mark(text: str) -> Statement | None:
     """The statement of the surest kind of mark that a text has; of one kind the last."""
-    shown, strong, weak = ([each for each in kind if each.text.strip(" .…*`")] or kind[-1:] for kind in _all_marks(text))
+    shown, strong, weak = (
+        [each for each in kind if each.text.strip(" .…*`")] or kind[-1:] for kind in _all_marks(text)
+    )
     if strong and weak and not strong[-1].text.strip(" .…*`"):
         strong = []
     if shown:
         return _decided(shown, text)
     if strong:
-        conflicting = weak and _bare(weak[-1].text) != _bare(strong[-1].text) and not is_corrected(text, weak[-1].end, strong[-1].start)
+        conflicting = (
+            weak
+            and _bare(weak[-1].text) != _bare(strong[-1].text)
+            and not is_corrected(text, weak[-1].end, strong[-1].start)
+        )
         return replace(strong[-1], is_sure=False) if conflicting else _decided(strong, text)
     return _decided(weak, text) if weak else None
 
@@ -260,7 +297,10 @@ def _all_marks(text: str) -> tuple[list[Statement], list[Statement], list[Statem
         labelled += [m.end() for m in _few(_OTHER_SCRIPTS.finditer(text))]
     weak += [_to_line_end(text, end, "says") for end in labelled]
     if "\n" in text:
-        weak += [Statement(m["said"], m.start("said"), m.end("said"), "heading") for m in _few(_HEADING.finditer(text, begin))]
+        weak += [
+            Statement(m["said"], m.start("said"), m.end("said"), "heading")
+            for m in _few(_HEADING.finditer(text, begin))
+        ]
     return shown, strong, sorted((each for each in weak if each.text.strip(" *_:`")), key=lambda each: each.start)
 
 
@@ -316,8 +356,9 @@ def _bare(said: str) -> str:
 
 
 def _to_line_end(text: str, start: int, mark: Mark) -> Statement:
-    """From behind a mark to the end of the line; of the next one if the mark ends its line, and of a whole bracket or block that begins
-    there.
+    """From behind a mark to the end of the line.
+
+    Of the next one if the mark ends its line, and of a whole bracket or block that begins there.
     """
     while start < len(text) and text[start] in " \t*_:：":
         start += 1
@@ -353,7 +394,8 @@ def _json_answer(text: str) -> Statement | None:
     try:
         value, length = json.JSONDecoder(strict=False).raw_decode(tail)
     except (ValueError, RecursionError):
-        # Models write invalid escapes and unquoted values: take what stands up to the end of the line, less the quotes and braces.
+        # Models write invalid escapes and unquoted values: take what stands up to the end of the line, less the quotes
+        # and braces.
         line = tail.split("\n", 1)[0].strip().rstrip(",").strip()
         line = re.sub(r"\s*\}?\s*(?:```)?$", "", line) if line.count("{") < line.count("}") else line
         value = line[1:-1] if len(line) > 1 and line[0] == line[-1] and line[0] in "\"'" else line

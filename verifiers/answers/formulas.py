@@ -1,8 +1,10 @@
 """Formulas: read into a tree, and compared by their values.
 
-Two rational expressions that agree at random points of a large field are the same but for a chance below 1e-15 (Schwartz 1980, Zippel
-1979); here they are evaluated exactly, in fractions, at points drawn from a fixed seed. Expressions with roots, powers of e or angles are
-compared in floating point, and equal only to within rounding: what lies between is said to be unknown.
+Two rational expressions that agree at random points of a large field are the same but for a chance below 1e-15
+(Schwartz 1980, Zippel
+1979); here they are evaluated exactly, in fractions, at points drawn from a fixed seed. Expressions with roots, powers
+of e or angles are compared in floating point, and equal only to within rounding: what lies between is said to be
+unknown.
 """
 
 from __future__ import annotations
@@ -28,8 +30,10 @@ _TOKEN = Pattern(
     r"|[-+*/^(){}\[\],!·×÷|√²³°'_]|[⁰¹²³⁴-⁹⁻]+))"
 )
 _FUNCTIONS: dict[str, Callable[[complex], complex]] = {
-    "sin": cmath.sin, "cos": cmath.cos, "tan": cmath.tan, "ln": cmath.log, "log": cmath.log10, "exp": cmath.exp, "sqrt": cmath.sqrt,
-    "asin": cmath.asin, "acos": cmath.acos, "atan": cmath.atan, "arcsin": cmath.asin, "arccos": cmath.acos, "arctan": cmath.atan,
+    "sin": cmath.sin, "cos": cmath.cos, "tan": cmath.tan, "ln": cmath.log, "log": cmath.log10, "exp": cmath.exp,
+    "sqrt": cmath.sqrt,
+    "asin": cmath.asin, "acos": cmath.acos, "atan": cmath.atan, "arcsin": cmath.asin, "arccos": cmath.acos,
+    "arctan": cmath.atan,
     "sinh": cmath.sinh, "cosh": cmath.cosh, "tanh": cmath.tanh, "abs": lambda z: complex(abs(z)),
     "cot": lambda z: 1 / cmath.tan(z), "sec": lambda z: 1 / cmath.cos(z), "csc": lambda z: 1 / cmath.sin(z),
 }  # fmt: skip
@@ -52,10 +56,13 @@ class Formula:
 
 
 def read_formula(text: str) -> Formula:
-    """Reads sums, products (also implied: 2x), powers, roots, factorials and the usual functions of single letters. Raises `Unreadable`."""
+    """Reads sums, products (also implied: 2x), powers, roots, factorials and the usual functions of single letters.
+
+    Raises `Unreadable`.
+    """
     if len(text) > MAX_CHARS:
         raise Unreadable("too long")
-    parser = _Parser(_tokens(text))
+    parser = _FormulaParser(_tokens(text))
     tree = parser.sum(0)
     if parser.left:
         raise Unreadable(f"left over: {parser.left[0]}")
@@ -140,7 +147,10 @@ def _tokens(text: str) -> list[tuple[str, str]]:
         if token["name"] is None:
             found.append(("number", token["number"]) if token["number"] else ("sign", token["sign"]))
         else:
-            found.extend(("sign" if part == "_" else "number" if part.isdigit() else "name", part) for part in _names(token["name"]))
+            found.extend(
+                ("sign" if part == "_" else "number" if part.isdigit() else "name", part)
+                for part in _names(token["name"])
+            )
     return found
 
 
@@ -165,8 +175,10 @@ def _names(word: str) -> list[str]:
     return parts
 
 
-class _Parser:
-    """Precedence climbing over sums, products (implied ones bind like written ones), signs, powers and what stands behind: !, °."""
+class _FormulaParser:
+    """Precedence climbing over sums, products (implied ones bind like written ones), signs, powers and what stands
+    behind: !, °.
+    """
 
     def __init__(self, tokens: list[tuple[str, str]]) -> None:
         self.left = tokens[::-1]
@@ -231,7 +243,9 @@ class _Parser:
 
     def behind(self, node: Node) -> Node:
         while self.peek() in ("!", "°"):
-            node = ("!", node) if self.take()[1] == "!" else ("*", node, ("/", ("name", "pi"), ("number", Fraction(180))))
+            node = (
+                ("!", node) if self.take()[1] == "!" else ("*", node, ("/", ("name", "pi"), ("number", Fraction(180))))
+            )
         return node
 
     def atom(self, depth: int) -> Node:
@@ -291,7 +305,9 @@ def _names_in(tree: Node) -> set[str]:
 
 
 def _drawn(rng: random.Random, of_integers: bool) -> Fraction:
-    return Fraction(rng.randint(2, 40)) if of_integers else Fraction(rng.randint(10**6, 10**7), rng.randint(10**5, 10**6))
+    return (
+        Fraction(rng.randint(2, 40)) if of_integers else Fraction(rng.randint(10**6, 10**7), rng.randint(10**5, 10**6))
+    )
 
 
 def _counts(tree: Node) -> bool:
@@ -304,7 +320,10 @@ def _has_bare_log(tree: Node) -> bool:
 
 
 def _with_natural_logs(tree: Node) -> Node:
-    return ("ln" if tree[0] == "log" else tree[0], *(_with_natural_logs(part) if isinstance(part, tuple) else part for part in tree[1:]))
+    return (
+        "ln" if tree[0] == "log" else tree[0],
+        *(_with_natural_logs(part) if isinstance(part, tuple) else part for part in tree[1:]),
+    )
 
 
 def _evaluated(tree: Node, at: dict[str, Fraction]) -> Number:
@@ -350,7 +369,11 @@ def _raised(base: Number, exponent: Number) -> Number:
             return base**exponent.numerator
         if base >= 0 and exponent.denominator <= 100:
             root = _rooted(base, exponent.denominator)
-            return _raised(root, Fraction(exponent.numerator)) if isinstance(root, Fraction) else complex(float(base) ** float(exponent))
+            return (
+                _raised(root, Fraction(exponent.numerator))
+                if isinstance(root, Fraction)
+                else complex(float(base) ** float(exponent))
+            )
     return complex(base) ** complex(exponent)
 
 

@@ -22,7 +22,10 @@ _INEQUALITY = Pattern(
 
 
 def read_inequality(text: str, start: int, hints: Hints, depth: int, read: Reader) -> tuple[Value, int] | None:
-    """The inequality, condition or union that `text` has at `start`, and where it ends; `read` reads what stands in it."""
+    """The inequality, condition or union that `text` has at `start`, and where it ends.
+
+    `read` reads what stands in it.
+    """
     if not re.search(r"[<>≤≥≠]|!=|∪|∈", text[start : start + 200]):
         return None
     end = end_of_sentence(text, start)
@@ -42,7 +45,11 @@ def read_inequality(text: str, start: int, hints: Hints, depth: int, read: Reade
             return Intervals(tuple(sorted(joined, key=_low_of)), pieces[0].name if pieces[0] else ""), end
     both = re.split(r"\s+(?:and|und|y|et)\s+|\s*∧\s*", said)
     if len(both) == 2 and all(re.search(r"[<>≤≥]", part) for part in both):
-        return (joint, end) if (joint := _intersection([_inequality(part, hints, depth, read) for part in both])) is not None else None
+        return (
+            (joint, end)
+            if (joint := _intersection([_inequality(part, hints, depth, read) for part in both])) is not None
+            else None
+        )
     single = _inequality(said, hints, depth, read)
     return (single, end) if single is not None else None
 
@@ -51,7 +58,10 @@ NO_BOUND = object()
 
 
 def bound_of(value: Value) -> Any:
-    """An end of an interval: a number, `None` for infinity, a key for an irrational number, `NO_BOUND` for anything else."""
+    """An end of an interval.
+
+    A number, `None` for infinity, a key for an irrational number, `NO_BOUND` for anything else.
+    """
     if isinstance(value, Quantity):
         return value.base
     if isinstance(value, Words):
@@ -60,7 +70,11 @@ def bound_of(value: Value) -> Any:
         if value.formula.names == {"∞"}:
             return None
         number = number_of(value.formula)
-        return NO_BOUND if number is None or isinstance(number, Fraction) or abs(number.imag) > 1e-12 else round(number.real, 9)
+        return (
+            NO_BOUND
+            if number is None or isinstance(number, Fraction) or abs(number.imag) > 1e-12
+            else round(number.real, 9)
+        )
     return NO_BOUND
 
 
@@ -70,7 +84,11 @@ def _inequality(said: str, hints: Hints, depth: int, read: Reader) -> Intervals 
         if (unequal := re.fullmatch(r"\s*(?:([a-zA-Z])\s*)?(?:≠|!=)\s*(.+)", said)) is not None:
             value, _ = read(unequal[2].strip(), hints, depth + 1)
             bound = bound_of(value)
-            return None if bound is NO_BOUND else Intervals(((bound, bound, True, True),), name=unequal[1] or "", excludes=True)
+            return (
+                None
+                if bound is NO_BOUND
+                else Intervals(((bound, bound, True, True),), name=unequal[1] or "", excludes=True)
+            )
         if re.fullmatch(r"\s*(?:<=|>=|≤|≥|<|>)\s*.+", said):
             return _inequality(f"x {said.strip()}", hints, depth, read)
         return None
@@ -78,7 +96,11 @@ def _inequality(said: str, hints: Hints, depth: int, read: Reader) -> Intervals 
     ops = [found["op"], *([found["op2"]] if found["op2"] else [])]
     if ops[0] in ("≠", "!="):
         bound = bound_of(read(sides[1], hints, depth + 1)[0])
-        return None if bound is NO_BOUND or len(sides) > 2 else Intervals(((bound, bound, True, True),), name=sides[0], excludes=True)
+        return (
+            None
+            if bound is NO_BOUND or len(sides) > 2
+            else Intervals(((bound, bound, True, True),), name=sides[0], excludes=True)
+        )
     if len(sides) == 3:
         if not re.fullmatch(r"[A-Za-zα-ω](?:_\w+)?", sides[1]) or (ops[0][0] in "<≤") != (ops[1][0] in "<≤"):
             return None
@@ -86,7 +108,11 @@ def _inequality(said: str, hints: Hints, depth: int, read: Reader) -> Intervals 
         closed = ["=" in op or op in "≤≥" for op in ops]
         if ops[0][0] in ">≥":
             low, high, closed = high, low, closed[::-1]
-        return None if low is NO_BOUND or high is NO_BOUND else Intervals(((low, high, closed[0], closed[1]),), name=sides[1])
+        return (
+            None
+            if low is NO_BOUND or high is NO_BOUND
+            else Intervals(((low, high, closed[0], closed[1]),), name=sides[1])
+        )
     is_variable = [bool(re.fullmatch(r"[A-Za-zα-ω](?:_\w+)?", side)) for side in sides]
     if is_variable[0] == is_variable[1]:
         return None

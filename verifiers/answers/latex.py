@@ -1,5 +1,6 @@
-"""LaTeX as models write it, made plain: `\\frac12` becomes (1)/(2), `1{,}234` becomes 1234, `90^\\circ` becomes 90°, `\\text{ km}` becomes
-km.
+"""LaTeX as models write it, made plain.
+
+`\\frac12` becomes (1)/(2), `1{,}234` becomes 1234, `90^\\circ` becomes 90°, `\\text{ km}` becomes km.
 
 Only what does not change the value is taken away. What is no mathematics stays as it is.
 """
@@ -33,7 +34,11 @@ _SIGNS = {
     r"\Rightarrow": "→", r"\langle": "⟨", r"\rangle": "⟩", r"\prime": "'", r"\lfloor": "⌊", r"\rfloor": "⌋",
     r"\lceil": "⌈", r"\rceil": "⌉", r"\mid": "|", r"\vert": "", r"\colon": ":", r"\euro": "€", r"\pounds": "£",
 }  # fmt: skip
-_SIGN = Pattern("|".join(sorted((re.escape(s) + ("(?![a-zA-Z])" if s[-1].isalpha() else "") for s in _SIGNS), key=len, reverse=True)))
+_SIGN = Pattern(
+    "|".join(
+        sorted((re.escape(s) + ("(?![a-zA-Z])" if s[-1].isalpha() else "") for s in _SIGNS), key=len, reverse=True)
+    )
+)
 _NEGATIVE_SPACE = Pattern(r"\\!\s*")
 _RECURRING = Pattern(
     r"(?<![\w.])(?P<before>\d{1,20}\.\d{0,20})(?:\\(?:overline|bar|dot)\{(?P<repeated>\d{1,20})\}"
@@ -57,7 +62,11 @@ def plain_of_latex(text: str) -> str:
         text = next(part for part in delimited.groups()[:4] if part is not None) + delimited["rest"].rstrip()
     elif text.count("$") >= 2 and "\\$" not in text and text.count("$") % 2 == 0:
         text = _without_dollars(text)
-    text = text.replace("\\(", " ").replace("\\)", " ").replace("\\[", " ").replace("\\]", " ") if "\\(" in text or "\\[" in text else text
+    text = (
+        text.replace("\\(", " ").replace("\\)", " ").replace("\\[", " ").replace("\\]", " ")
+        if "\\(" in text or "\\[" in text
+        else text
+    )
     text = _RECURRING.sub(_exact, _NEGATIVE_SPACE.sub("", _BRACED_SEPARATOR.sub(r"\1", text)))
     text = re.sub(r"_\{(\w)\}", r"_\1", text)
     if "\\" not in text:
@@ -66,7 +75,9 @@ def plain_of_latex(text: str) -> str:
     text = _ALIGNED.sub("", text).replace("&", "").replace("\\\\", ";") if "\\begin{align" in text else text
     text = _MATRIX.sub(lambda found: _matrix(found[1]), text)
     text = _unwrapped(text)
-    text = _without_frac_and_root(_SPACING.sub(lambda found: "" if "left" in found[0] or "right" in found[0] else " ", text))
+    text = _without_frac_and_root(
+        _SPACING.sub(lambda found: "" if "left" in found[0] or "right" in found[0] else " ", text)
+    )
     text = _SIGN.sub(lambda found: _SIGNS[found[0]], text)
     text = re.sub(r"\^\s?(?:\{\s?°\s?\}|°)", "°", text)
     return re.sub(r"\\(?=[a-zA-Z])", "", text).replace("~", " ").strip()
@@ -75,7 +86,9 @@ def plain_of_latex(text: str) -> str:
 def _without_dollars(text: str) -> str:
     """$x = 1$ and $72$ without their signs, if what stands between them is mathematics and not an amount."""
     inside = text.split("$")[1::2]
-    is_mathematics = all(_NUMBER.fullmatch(part) or (_MATHEMATICS.search(part) and not _WORD.search(part)) for part in inside)
+    is_mathematics = all(
+        _NUMBER.fullmatch(part) or (_MATHEMATICS.search(part) and not _WORD.search(part)) for part in inside
+    )
     return text.replace("$", "") if is_mathematics else text
 
 
@@ -135,8 +148,16 @@ def _without_frac_and_root(text: str) -> str:
             new = f"binom({first},{second})" if "binom" in found[0] else f"({first})/({second})"
         before = text[: found.start()]
         if not is_root and "binom" not in found[0]:
-            is_mixed = bool(re.search(r"(?<![\w.^/)])\d+\s?$", before)) and first.strip().isdigit() and second.strip().isdigit()
-            new = f" {first.strip()}/{second.strip()}" if is_mixed else _shortened(first, second, before, text[at : at + 1])
+            is_mixed = (
+                bool(re.search(r"(?<![\w.^/)])\d+\s?$", before))
+                and first.strip().isdigit()
+                and second.strip().isdigit()
+            )
+            new = (
+                f" {first.strip()}/{second.strip()}"
+                if is_mixed
+                else _shortened(first, second, before, text[at : at + 1])
+            )
         text = before + new + text[at:]
     return text
 

@@ -1,4 +1,7 @@
-"""Dates, years with their era, and times of day, as ten languages write them (month names as in Unicode CLDR; ISO 8601)."""
+"""Dates, years with their era, and times of day, as ten languages write them (month names as in Unicode CLDR.
+
+ISO 8601).
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,10 @@ MAX_DATES = 20
 _MAY_BEGIN = Pattern(rf"\b(?:\d{{1,4}}|{'|'.join(sorted(_MONTHS, key=len, reverse=True))})", re.IGNORECASE)
 _NUMERIC = Pattern(r"(?P<a>\d{1,2})(?P<sign>[/.-])(?P<b>\d{1,2})(?P=sign)(?P<year>\d{4})(?!\d)")
 _WEEKDAY = Pattern(r"(?:mon|tues|wednes|thurs|fri|satur|sun)day,?\s+(?:the\s+)?", re.IGNORECASE)
-_ERA = r"(?P<{0}>b\.?\s?c\.?(?:\s?e\.?)?|a\.?\s?d\.?|c\.?e\.?|v\.\s?chr\.?|n\.\s?chr\.?|a\.\s?c\.|d\.\s?c\.|av\.\s?j\.-?c\.|до н\.\s?э\.|н\.\s?э\.)"
+_ERA = (
+    r"(?P<{0}>b\.?\s?c\.?(?:\s?e\.?)?|a\.?\s?d\.?|c\.?e\.?|v\.\s?chr\.?|n\.\s?chr\.?|a\.\s?c\.|d\.\s?c\."
+    r"|av\.\s?j\.-?c\.|до н\.\s?э\.|н\.\s?э\.)"
+)
 _YEAR_ERA = Pattern(
     rf"{_ERA.format('before')}?\s?(?P<year>\d{{1,5}})\s?{_ERA.format('after')}?(?!\w)"
     rf"|(?P<cn>公元前)\s?(?P<cnyear>\d{{1,5}})年?",
@@ -77,11 +83,12 @@ _NAMED_TIMES = {"noon": 43_200, "midday": 43_200, "12 noon": 43_200, "midnight":
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A date (`year`, `month`, `day`; `None` where not said; years before Christ are negative) or a time of day in `seconds` after
-    midnight.
+    """A date (`year`, `month`, `day`; `None` where not said.
 
-    `other` is the same with day and month exchanged, where both orders are usual (03/05/2024); `is_halfless` says that a time may be of the
-    morning or of the evening.
+    Years before Christ are negative) or a time of day in `seconds` after midnight.
+
+    `other` is the same with day and month exchanged, where both orders are usual (03/05/2024); `is_halfless` says that
+    a time may be of the morning or of the evening.
     """
 
     year: int | None = None
@@ -113,7 +120,9 @@ def read_date(text: str, start: int = 0) -> tuple[Moment, int] | None:
         if found is None:
             continue
         parts = found.groupdict()
-        month = int(parts["m"]) if parts.get("m") else _MONTHS[parts["month"].casefold()] if parts.get("month") else None
+        month = (
+            int(parts["m"]) if parts.get("m") else _MONTHS[parts["month"].casefold()] if parts.get("month") else None
+        )
         moment = Moment(_number(parts.get("year")), month, _number(parts.get("day")))
         if _is_possible(moment):
             return moment, found.end()
@@ -170,7 +179,9 @@ def read_time(text: str, start: int = 0) -> tuple[Moment, int] | None:
     zone = _ZONE.match(text, found.end())
     seconds = hour % 24 * 3_600 + int(found["minute"] or 0) * 60 + int(found["second"] or 0)
     is_halfless = not half and 1 <= hour <= 12 and not found["hour"].startswith("0")
-    return Moment(seconds=seconds, is_halfless=is_halfless, zone=zone[1].upper() if zone else ""), zone.end() if zone else found.end()
+    return Moment(
+        seconds=seconds, is_halfless=is_halfless, zone=zone[1].upper() if zone else ""
+    ), zone.end() if zone else found.end()
 
 
 def _number(written: str | None) -> int | None:

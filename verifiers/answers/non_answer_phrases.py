@@ -135,7 +135,8 @@ UNFILLED = Pattern(
 
 
 OFFERS_OWN = Pattern(
-    r"\s*(?:i['’]?(?:m|ll|d)\b(?! (?:guess|say))|i (?:am|can|could|would be|will|do)\b|let me|feel|happy|here)", re.IGNORECASE
+    r"\s*(?:i['’]?(?:m|ll|d)\b(?! (?:guess|say))|i (?:am|can|could|would be|will|do)\b|let me|feel|happy|here)",
+    re.IGNORECASE,
 )
 ASKS_OF_ERRORS = Pattern(r"\b(?:errors?|exceptions?|http|status|prints?|outputs?|message|the term)\b", re.IGNORECASE)
 SHORT_VALUE = Pattern(r"[*$€£]{0,3}-?\d[\d.,:/]*\s?\S{0,3}[*.!]{0,4}")

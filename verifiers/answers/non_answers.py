@@ -1,9 +1,10 @@
-"""Is it an answer at all? Models return nothing, refuse, do not know, ask back, break off: none of that is evidence for another text like
-it.
+"""Is it an answer at all?
 
-Classified are whole texts and what they state as their answer, never single words: what is said beside an answer ("I am not sure, but 42"), a
-text that was asked for ("Translate: I do not know") and code are answers. English, Chinese, Spanish, Hindi, Arabic, French, Portuguese,
-Russian, Japanese, German.
+Models return nothing, refuse, do not know, ask back, break off: none of that is evidence for another text like it.
+
+Classified are whole texts and what they state as their answer, never single words: what is said beside an answer ("I am
+not sure, but 42"), a text that was asked for ("Translate: I do not know") and code are answers. English, Chinese,
+Spanish, Hindi, Arabic, French, Portuguese, Russian, Japanese, German.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from orchestrator.verifiers.answers import non_answer_phrases as phrases
-from orchestrator.verifiers.answers.choice import Choice, offered_choices, read_choice
+from orchestrator.verifiers.answers.choice import ReadChoice, offered_choices, read_choice
 from orchestrator.verifiers.answers.code_blocks import is_cut_in_a_block
 from orchestrator.verifiers.answers.final_answer import Statement, find_statement, without_thoughts
 from orchestrator.verifiers.answers.latex import plain_of_latex
@@ -36,10 +37,13 @@ NonAnswer = Literal[
 MAX_CHARS = 1_500  # of a text that as a whole says that it does not answer
 MAX_TEMPLATE_CHARS = 120
 MAX_EXPLAINED_CHARS = 600  # of a text that says why it picks no option; of longer ones the last sentence tells
-LEAST_REPEATS = 5
-LEAST_CUT_CHARS = 200  # of a text that says nothing of the options before it breaks off
-MOST_MATTER, LESS_MATTER = 0.5, 0.25  # of a non-answer: how much of it may be about the matter, where it begins with what it lacks, or not
-MOST_BEFORE_A_REQUEST, MOST_BEFORE_GIVING_UP = 0.7, 0.85
+MIN_REPEATS = 5
+MIN_CUT_CHARS = 200  # of a text that says nothing of the options before it breaks off
+MAX_MATTER, LESS_MATTER = (
+    0.5,
+    0.25,
+)  # of a non-answer: how much of it may be about the matter, where it begins with what it lacks, or not
+MAX_BEFORE_A_REQUEST, MAX_BEFORE_GIVING_UP = 0.7, 0.85
 
 _OWN_KINDS = ("refusal", "does_not_know", "not_enough_information", "question_back")
 
@@ -47,22 +51,24 @@ _OWN_KINDS = ("refusal", "does_not_know", "not_enough_information", "question_ba
 def why_no_answer(text: str, query: str = "", finish_reason: str = "stop") -> NonAnswer | None:
     """Of which kind a text is that is no answer to `query`; `None` for an answer.
 
-    `finish_reason` is how the model ended, in the words of the chat completions API: `length` and `content_filter` count. A query that
-    invites an abstention ("say so if you do not know") takes one for an answer.
+    `finish_reason` is how the model ended, in the words of the chat completions API: `length` and `content_filter`
+    count. A query that invites an abstention ("say so if you do not know") takes one for an answer.
     """
     return classify(text, query, finish_reason).non_answer
 
 
 @dataclass(frozen=True, slots=True)
 class Classified:
-    """Whether a text is an answer, and what was found on the way: the text behind its thoughts (which begins at `offset`), the marked
-    statement, and the option that it picks. `abstains` says that it gives no answer where the query takes that for one.
+    """Whether a text is an answer, and what was found on the way.
+
+    The text behind its thoughts (which begins at `offset`), the marked statement, and the option that it picks.
+    `abstains` says that it gives no answer where the query takes that for one.
     """
 
     said: str
     offset: int = 0
     statement: Statement | None = None
-    choice: Choice | None = None
+    choice: ReadChoice | None = None
     non_answer: NonAnswer | None = None
     abstains: bool = False
 
@@ -76,7 +82,9 @@ def classify(text: str, query: str = "", finish_reason: str = "stop", *, may_abs
         return Classified(text, non_answer="cut")
     said, offset = phrases.SPECIAL_TOKENS.sub("", spoken[0]) if "<" in spoken[0] else spoken[0], spoken[1]
     if not said.strip(" \t\r\n\u200b\ufeff\u2060"):
-        kind: NonAnswer = "filtered" if finish_reason == "content_filter" else "cut" if finish_reason == "length" else "empty"
+        kind: NonAnswer = (
+            "filtered" if finish_reason == "content_filter" else "cut" if finish_reason == "length" else "empty"
+        )
         return Classified(said, offset, non_answer=kind)
     if finish_reason == "content_filter":
         return Classified(said, offset, non_answer="filtered")
@@ -100,7 +108,9 @@ def classify(text: str, query: str = "", finish_reason: str = "stop", *, may_abs
 
 @once_a_question
 def invites_abstention(query: str) -> bool:
-    """Whether a query says that not knowing is an answer ("say so if you don't know"), or offers it among its options."""
+    """Whether a query says that not knowing is an answer ("say so if you don't know"), or offers it among its
+    options.
+    """
     return bool(phrases.INVITES.search(query))
 
 
@@ -111,12 +121,16 @@ def _is_code_question(query: str) -> bool:
 
 @once_a_question
 def _asks_for_text(query: str) -> bool:
-    return bool(phrases.ASKS_FOR_TEXT.search(query)) or (bool(query.strip()) and len(query.split()) < 3 and "?" not in query)
+    return bool(phrases.ASKS_FOR_TEXT.search(query)) or (
+        bool(query.strip()) and len(query.split()) < 3 and "?" not in query
+    )
 
 
 def _of_code(said: str, statement: Statement | None, finish_reason: str) -> NonAnswer | None:
     if statement is not None:
-        return "placeholder" if re.fullmatch(r"(?:\?+|\.{3}|_{2,}|…|<[a-z ]+>)", statement.text.strip(" \"'`")) else None
+        return (
+            "placeholder" if re.fullmatch(r"(?:\?+|\.{3}|_{2,}|…|<[a-z ]+>)", statement.text.strip(" \"'`")) else None
+        )
     if finish_reason == "length":
         return "cut"
     if len(said) <= MAX_CHARS and "```" not in said and phrases.REFUSAL.match(said.strip()):
@@ -125,7 +139,12 @@ def _of_code(said: str, statement: Statement | None, finish_reason: str) -> NonA
 
 
 def _of_picking(
-    said: str, statement: Statement | None, choice: Choice | None, query: str, finish_reason: str, options: tuple[str, ...]
+    said: str,
+    statement: Statement | None,
+    choice: ReadChoice | None,
+    query: str,
+    finish_reason: str,
+    options: tuple[str, ...],
 ) -> NonAnswer | None:
     """Where options are offered: what picks none of them is cut off, or says why."""
     if choice is not None:
@@ -141,11 +160,17 @@ def _of_picking(
         and (kind := _of_stated(statement.text, said, query)) is not None
     ):
         return kind
-    kind = _of_words(said, None, query, finish_reason) if len(said) <= MAX_EXPLAINED_CHARS else "repetition" if is_loop(said) else None
+    kind = (
+        _of_words(said, None, query, finish_reason)
+        if len(said) <= MAX_EXPLAINED_CHARS
+        else "repetition"
+        if is_loop(said)
+        else None
+    )
     return (
         kind
         or _unknowing(phrases.SENTENCE_END.split(said[-MAX_EXPLAINED_CHARS:].rstrip())[-1])
-        or ("cut" if len(said) > LEAST_CUT_CHARS else None)
+        or ("cut" if len(said) > MIN_CUT_CHARS else None)
     )
 
 
@@ -157,11 +182,17 @@ def _of_words(said: str, statement: Statement | None, query: str, finish_reason:
             return "cut" if finish_reason == "length" and "```" not in said else None
         if phrases.UNFILLED.search(said):
             return "placeholder"
-        if phrases.ERROR.match(said) and not (len(said) < LEAST_CUT_CHARS and phrases.ASKS_OF_ERRORS.search(query)):
+        if phrases.ERROR.match(said) and not (len(said) < MIN_CUT_CHARS and phrases.ASKS_OF_ERRORS.search(query)):
             return "error"
     if not _asks_for_text(query) and (kind := _of_whole(said.strip(), query)) is not None:
         return kind
-    return "repetition" if len(said) > MAX_TEMPLATE_CHARS and is_loop(said) else "cut" if finish_reason == "length" else None
+    return (
+        "repetition"
+        if len(said) > MAX_TEMPLATE_CHARS and is_loop(said)
+        else "cut"
+        if finish_reason == "length"
+        else None
+    )
 
 
 def _of_stated(stated: str, said: str, query: str) -> NonAnswer | None:
@@ -169,12 +200,20 @@ def _of_stated(stated: str, said: str, query: str) -> NonAnswer | None:
     stated = plain_of_latex(stated.strip())
     if not stated.strip(" \n\t*\"'`.()[]{}$"):
         return "placeholder" if stated.strip() or not said.lstrip().startswith("{") else "empty"
-    if not phrases.PLAIN_VALUE.fullmatch(stated) and len(stated) <= MAX_TEMPLATE_CHARS and phrases.PLACEHOLDER.fullmatch(stated):
+    if (
+        not phrases.PLAIN_VALUE.fullmatch(stated)
+        and len(stated) <= MAX_TEMPLATE_CHARS
+        and phrases.PLACEHOLDER.fullmatch(stated)
+    ):
         return "placeholder"
     if len(stated) <= 200 and not (phrases.PLAIN_VALUE.fullmatch(stated) or _asks_for_text(query)):
         if stated.casefold().strip(" \"'.") == "null":
             return "empty"
-        if len(stated) <= MAX_TEMPLATE_CHARS and phrases.ALONE_UNKNOWN.fullmatch(stated) and not _may_be_none(stated, query):
+        if (
+            len(stated) <= MAX_TEMPLATE_CHARS
+            and phrases.ALONE_UNKNOWN.fullmatch(stated)
+            and not _may_be_none(stated, query)
+        ):
             return "does_not_know"
         return _unknowing(stated)
     return None
@@ -191,7 +230,10 @@ def _of_whole(said: str, query: str) -> NonAnswer | None:
 
 
 def _of_sentences(said: str) -> NonAnswer | None:
-    """What a text without a marked answer says, sentence by sentence: a non-answer if hardly anything in it is about the matter itself."""
+    """What a text without a marked answer says, sentence by sentence.
+
+    A non-answer if hardly anything in it is about the matter itself.
+    """
     sentences = [sentence for sentence in phrases.SENTENCE_END.split(said) if sentence.strip()]
     kinds = [_kind_of(sentence) for sentence in sentences]
     chars = Counter[str]()
@@ -200,19 +242,23 @@ def _of_sentences(said: str) -> NonAnswer | None:
     if len(sentences) > 1 and phrases.SHORT_VALUE.fullmatch(sentences[0].strip()):
         return None  # "391. Do you want me to show the steps?"
     own = [kind for kind in kinds if kind in get_args(NonAnswer)]
-    requests = [bool(phrases.NEEDS.search(sentence) and not phrases.CONDITIONAL.search(sentence)) for sentence in sentences]
+    requests = [
+        bool(phrases.NEEDS.search(sentence) and not phrases.CONDITIONAL.search(sentence)) for sentence in sentences
+    ]
     needs = any(requests[-3:])
     if not own and not needs:
         return None
     share = chars["matter"] / chars.total()
-    is_hedged = any(kind == "matter" and phrases.EVEN_SO.search(sentence) for kind, sentence in zip(kinds, sentences, strict=True))
+    is_hedged = any(
+        kind == "matter" and phrases.EVEN_SO.search(sentence) for kind, sentence in zip(kinds, sentences, strict=True)
+    )
     is_hedged = is_hedged or any(
         kind == "matter" and phrases.FIGURES.search(sentence) for kind, sentence in zip(kinds, sentences, strict=True)
     )
     begins = kinds[0] != "matter" and not is_hedged
-    if needs and "refusal" not in own and (share <= MOST_BEFORE_A_REQUEST or sum(requests) > 1):
+    if needs and "refusal" not in own and (share <= MAX_BEFORE_A_REQUEST or sum(requests) > 1):
         return "question_back"
-    if share <= (MOST_MATTER if begins else LESS_MATTER):
+    if share <= (MAX_MATTER if begins else LESS_MATTER):
         return (
             "question_back"
             if own[:1] == ["question_back"] or (kinds[-1] == "question_back" and "refusal" not in own)
@@ -221,11 +267,14 @@ def _of_sentences(said: str) -> NonAnswer | None:
             else None
         )
     concludes = kinds[-1] in ("does_not_know", "not_enough_information", "refusal") and not is_hedged
-    return cast("NonAnswer", kinds[-1]) if concludes and not begins and share < MOST_BEFORE_GIVING_UP else None
+    return cast("NonAnswer", kinds[-1]) if concludes and not begins and share < MAX_BEFORE_GIVING_UP else None
 
 
 def _kind_of(sentence: str) -> str:
-    """A sentence's kind: one of the kinds of non-answers, "offer" (other help, where else to look, what one's tools are), or "matter"."""
+    """A sentence's kind.
+
+    One of the kinds of non-answers, "offer" (other help, where else to look, what one's tools are), or "matter".
+    """
     sentence = (
         phrases.QUOTED.sub(" ", sentence)
         if phrases.QUOTED.search(sentence) and not phrases.QUOTED.fullmatch(sentence.strip())
@@ -248,7 +297,10 @@ def _kind_of(sentence: str) -> str:
 
 
 def _unknowing(text: str) -> NonAnswer | None:
-    """Whether a text says that it does not know; what stands behind figures that it does give, or before an answer, is no such saying."""
+    """Whether a text says that it does not know.
+
+    What stands behind figures that it does give, or before an answer, is no such saying.
+    """
     for kind, pattern in (("not_enough_information", phrases.INSUFFICIENT), ("does_not_know", phrases.UNKNOWING)):
         found = pattern.search(text)
         if found is None:
@@ -262,7 +314,10 @@ def _unknowing(text: str) -> NonAnswer | None:
 
 
 def _goes_on_to_answer(sentence: str, start: int) -> bool:
-    """Whether behind words of doubt in one sentence an answer follows: "I don't know for certain, but it is probably Canberra"."""
+    """Whether behind words of doubt in one sentence an answer follows.
+
+    "I don't know for certain, but it is probably Canberra".
+    """
     but = phrases.BUT.search(sentence, start)
     if but is None:
         return False
@@ -301,8 +356,8 @@ def is_loop(text: str) -> bool:
     """Whether a text ends in five or more copies of the same piece of 2 to 160 characters."""
     tail = text[-1_000:]
     return any(
-        len(tail) >= LEAST_REPEATS * period
+        len(tail) >= MIN_REPEATS * period
         and len(set(tail[-period:])) > 1
-        and tail[-period * LEAST_REPEATS :] == tail[-period:] * LEAST_REPEATS
+        and tail[-period * MIN_REPEATS :] == tail[-period:] * MIN_REPEATS
         for period in range(2, 161)
     ) or bool(re.search(r"(\d)\1{40}\W*$", tail))

@@ -16,8 +16,9 @@ TAIL_CHARS = 20_000
 def parse_number(text: str) -> Fraction | None:
     """The exact value of a text that is one number, or `None` if it is anything else.
 
-    Reads separators of many countries, currency signs, a percent sign (kept at face value: `25%` is 25, as graders do), powers of ten,
-    magnitudes (`5 million`), simple, mixed and LaTeX fractions and a trailing unit (`540 meters`). Numbers of over 400 digits are not read.
+    Reads separators of many countries, currency signs, a percent sign (kept at face value: `25%` is 25, as graders do),
+    powers of ten, magnitudes (`5 million`), simple, mixed and LaTeX fractions and a trailing unit (`540 meters`).
+    Numbers of over 400 digits are not read.
     """
     quantity = parse_quantity(text)
     return None if quantity is None else quantity.number.value
@@ -45,10 +46,12 @@ def numbers_equal(a: Fraction, b: Fraction, *, relative_tolerance: float = 1e-6)
 
 
 class NumericVerifier:
-    """Passes a candidate whose final number equals a known value, which may have a unit ("3.5 km"); units are converted.
+    """Passes a candidate whose final number equals a known value, which may have a unit ("3.5 km").
 
-    Decisive. Abstains where no number is stated for sure (several are, or what is stated is a formula), and where a unit stands beside a
-    bare number that the question does not explain.
+    Units are converted.
+
+    Decisive. Abstains where no number is stated for sure (several are, or what is stated is a formula), and where a
+    unit stands beside a bare number that the question does not explain.
     """
 
     name = "numeric"
@@ -64,14 +67,21 @@ class NumericVerifier:
         found = read_number(candidate, query)
         if found is None:
             return Verdict.abstain(
-                self.name, "no number is stated for sure" if any(map(str.isdigit, candidate)) else "the answer holds no number"
+                self.name,
+                "no number is stated for sure" if any(map(str.isdigit, candidate)) else "the answer holds no number",
             )
         same = compare_quantities(found, self._expected, hints_of(query))
-        is_close = found.unit == self._expected.unit and _is_close(found.number.value, self._expected.number.value, self._tolerance)
+        is_close = found.unit == self._expected.unit and _is_close(
+            found.number.value, self._expected.number.value, self._tolerance
+        )
         if same.verdict == "unknown" and not is_close:
             return Verdict.abstain(self.name, f"{_show(found.number.value)} may be it: {same.reason}")
         passed = bool(same) or is_close
-        feedback = "" if passed else f"the final number is {_show(found.number.value)}, not {_show(self._expected.number.value)}"
+        feedback = (
+            ""
+            if passed
+            else f"the final number is {_show(found.number.value)}, not {_show(self._expected.number.value)}"
+        )
         return Verdict(self.name, float(passed), passed, feedback, (_show(found.number.value),), decisive=True)
 
 

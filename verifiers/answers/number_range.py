@@ -11,7 +11,9 @@ class NumberRangeVerifier:
 
     name = "number"
 
-    def __init__(self, equals: float | None = None, *, at_least: float | None = None, at_most: float | None = None) -> None:
+    def __init__(
+        self, equals: float | None = None, *, at_least: float | None = None, at_most: float | None = None
+    ) -> None:
         wanted = {"equals": equals, "at_least": at_least, "at_most": at_most}
         self._wanted = {name: value for name, value in wanted.items() if value is not None}
 

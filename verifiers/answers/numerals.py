@@ -1,7 +1,9 @@
-"""Reading numbers as people and models write them: separators of many countries, fractions, powers of ten, magnitudes, other digits.
+"""Reading numbers as people and models write them.
 
-A separator that two countries read in two ways (`1.234` in a German text) gives a number with two possible values: whoever compares it says
-so. The conventions are those of Unicode CLDR (number symbols and grouping by locale).
+Separators of many countries, fractions, powers of ten, magnitudes, other digits.
+
+A separator that two countries read in two ways (`1.234` in a German text) gives a number with two possible values:
+whoever compares it says so. The conventions are those of Unicode CLDR (number symbols and grouping by locale).
 """
 
 from __future__ import annotations
@@ -17,14 +19,30 @@ MAX_DIGITS = 400
 MAX_EXPONENT = 400
 _SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2007": " ", "\u3000": " "})
 _MINUS = str.maketrans(
-    {"−": "-", "–": "-", "﹣": "-", "－": "-", "＋": "+", "，": ",", "．": ".", "٬": ",", "٫": ".", "％": "%", "٪": "%", "／": "/"}
+    {
+        "−": "-",
+        "–": "-",
+        "﹣": "-",
+        "－": "-",
+        "＋": "+",
+        "，": ",",
+        "．": ".",
+        "٬": ",",
+        "٫": ".",
+        "％": "%",
+        "٪": "%",
+        "／": "/",
+    }
 )
 _SUPERSCRIPT = "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻"
 _FROM_SUPERSCRIPT = str.maketrans(_SUPERSCRIPT, "0123456789+-")
 _VULGAR = "½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⅐⅑⅒"
 
 _GROUPED = r"\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d{1,3}(?:\.\d{3}){2,}(?!\d)(?:,\d+)?|\d{1,3}(?:\.\d{3})+,\d+(?!\d)"
-_APART = r"\d{1,3}(?: \d{3})+(?![\d/])(?:[.,]\d+)?|\d{1,3}(?:['’]\d{3})+(?!\d)(?:[.,]\d+)?|\d{1,2}(?:,\d{2})+,\d{3}(?!\d)(?:\.\d+)?"
+_APART = (
+    r"\d{1,3}(?: \d{3})+(?![\d/])(?:[.,]\d+)?|\d{1,3}(?:['’]\d{3})+(?!\d)(?:[.,]\d+)?|\d{1,2}(?:,\d{2})+,"
+    r"\d{3}(?!\d)(?:\.\d+)?"
+)
 _PLAIN = r"\d+(?:\.\d+)?(?:,\d+)?|\.\d+"
 _CORE = Pattern(rf"(?P<sign>[-+])?(?P<core>0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO][0-7]+|{_APART}|{_GROUPED}|{_PLAIN})")
 _FRACTION = Pattern(r"\s?/\s?(\d+)(?![\d.,/]*\d)")
@@ -33,12 +51,16 @@ _EXPONENT = Pattern(
     rf"[eE](?P<e>[-+]?\d{{1,4}})(?!\w|\.\d)|\s?[x×*·✕]\s?10\s?(?:(?:\^|\*\*)\s?[{{(]?(?P<p>[-+]?\d{{1,4}})[)}}]?"
     rf"|(?P<s>[{_SUPERSCRIPT}]{{1,5}}))"
 )
-_POWER_OF_TEN = Pattern(rf"(?P<sign>[-+])?10(?:(?:\^|\*\*)[{{(]?(?P<p>[-+]?\d{{1,4}})[)}}]?|(?P<s>[{_SUPERSCRIPT}]{{1,5}}))")
+_POWER_OF_TEN = Pattern(
+    rf"(?P<sign>[-+])?10(?:(?:\^|\*\*)[{{(]?(?P<p>[-+]?\d{{1,4}})[)}}]?|(?P<s>[{_SUPERSCRIPT}]{{1,5}}))"
+)
 _MAGNITUDES: dict[str, int] = {}
 for _power, _words in {
     3: "thousand thousands tausend mil mille тысяч тысячи тысяча тыс ألف آلاف हज़ार हजार 千",
-    6: "million millions mn mio millionen millones millón milhões milhão миллион миллиона миллионов млн مليون ملايين दसलाख",
-    9: "billion billions bn milliard milliards milliarde milliarden mrd миллиард миллиарда миллиардов млрд مليار مليارات bilhão bilhões अरब",
+    6: "million millions mn mio millionen millones millón milhões milhão миллион миллиона миллионов млн مليون ملايين "
+    "दसलाख",
+    9: "billion billions bn milliard milliards milliarde milliarden mrd миллиард миллиарда миллиардов млрд مليار "
+    "مليارات bilhão bilhões अरब",
     12: "trillion trillions trn trilhão trilhões billionen billón billones триллион триллиона триллионов трлн",
     5: "lakh lakhs lac लाख",
     7: "crore crores करोड़ करोड",
@@ -60,9 +82,11 @@ _ATTACHED_POWER = {"k": 3, "K": 3, "M": 6, "B": 9, "bn": 9, "mn": 6, "tn": 12}
 class Numeral:
     """A number in a text, from `start` to `end`.
 
-    `step` is the value of its last stated place (0 for integers and fractions, which are exact): 3.14 stands for what lies within half of
-    0.01. `others` are further values that the same signs may have where the reader's country is not known; `is_doubtful` that they may be
-    no number at all (3,5 may be two). `is_padded` says that it is written with leading zeros, as codes are.
+    `step` is the value of its last stated place (0 for integers and fractions, which are exact): 3.14 stands for what
+    lies within half of
+    0.01. `others` are further values that the same signs may have where the reader's country is not known;
+    `is_doubtful` that they may be no number at all (3,5 may be two). `is_padded` says that it is written with leading
+    zeros, as codes are.
     """
 
     value: Fraction
@@ -88,8 +112,9 @@ def simplified(text: str) -> str:
 
 
 def read_numeral(text: str, start: int = 0, *, decimal_comma: bool = False) -> Numeral | None:
-    """The number that `text` (which is `simplified`) has at `start`, or `None`. With `decimal_comma` the text is of a country that writes
-    3,5.
+    """The number that `text` (which is `simplified`) has at `start`, or `None`.
+
+    With `decimal_comma` the text is of a country that writes 3,5.
 
     Numbers of more than 400 digits or with exponents beyond 400 are not read.
     """
@@ -137,7 +162,9 @@ def _of_core(core: str, start: int, end: int, decimal_comma: bool) -> Numeral:
 def _decimal(digits: str, start: int, end: int) -> Numeral:
     decimals = len(digits.partition(".")[2])
     padded = len(digits) > 1 and digits[0] == "0" and digits[1] != "."
-    return Numeral(Fraction(digits), start, end, Fraction(1, 10**decimals) if decimals else Fraction(0), is_padded=padded)
+    return Numeral(
+        Fraction(digits), start, end, Fraction(1, 10**decimals) if decimals else Fraction(0), is_padded=padded
+    )
 
 
 def _with_fraction(text: str, number: Numeral) -> Numeral:
@@ -177,7 +204,12 @@ def _scaled(number: Numeral, power: int | None, end: int | None = None) -> Numer
     by = Fraction(10) ** power
     others = tuple(v * by for v in number.others)
     return replace(
-        number, is_doubtful=False, value=number.value * by, end=number.end if end is None else end, step=number.step * by, others=others
+        number,
+        is_doubtful=False,
+        value=number.value * by,
+        end=number.end if end is None else end,
+        step=number.step * by,
+        others=others,
     )
 
 

@@ -1,5 +1,6 @@
-"""Regular expressions that are compiled when they are first used: those of this package together take a tenth of a second, and few
-processes need all.
+"""Regular expressions that are compiled when they are first used.
+
+Those of this package together take a tenth of a second, and few processes need all.
 """
 
 from __future__ import annotations

@@ -25,27 +25,40 @@ def compare_words(a: Words, b: Words) -> Equivalence:
         if len(a.folded) == 1:
             return Equivalence("unknown", "one letter in two cases")
         is_code = any(
-            re.search(r"\d", w.text) and re.search(r"[a-z]", w.text) and re.search(r"[A-Z]", w.text) and " " not in w.text for w in (a, b)
+            re.search(r"\d", w.text)
+            and re.search(r"[a-z]", w.text)
+            and re.search(r"[A-Z]", w.text)
+            and " " not in w.text
+            for w in (a, b)
         )
         return (
-            Equivalence("unknown", "they differ in case, which counts in codes") if is_code else Equivalence("same", "equal but for case")
+            Equivalence("unknown", "they differ in case, which counts in codes")
+            if is_code
+            else Equivalence("same", "equal but for case")
         )
     if a.is_mathematics and b.is_mathematics:
         plain = [re.sub(r"\s+", "", w.folded) for w in (a, b)]
-        return Equivalence("same", "the same formula") if plain[0] == plain[1] else Equivalence("unknown", "formulas that cannot be read")
+        return (
+            Equivalence("same", "the same formula")
+            if plain[0] == plain[1]
+            else Equivalence("unknown", "formulas that cannot be read")
+        )
     x, y = (without_article(w) for w in (a, b))
     if x is not None and x == y:
         return Equivalence("same", "equal but for an article")
     if x is None or y is None or a.is_mathematics or b.is_mathematics:
         bare = [_FILLER.sub("", w.folded) for w in (a, b)]
         return Equivalence(
-            "unknown" if bare[0] == bare[1] or a.is_mathematics or b.is_mathematics else "different", "an article may belong to a name"
+            "unknown" if bare[0] == bare[1] or a.is_mathematics or b.is_mathematics else "different",
+            "an article may belong to a name",
         )
     return _compared_phrases(x, y)
 
 
 def _compared_phrases(x: str, y: str) -> Equivalence:
-    """Short texts that are not equal are different, unless one says more than the other or they differ in accents or joints alone."""
+    """Short texts that are not equal are different, unless one says more than the other or they differ in accents or
+    joints alone.
+    """
     if _unaccented(x) == _unaccented(y):
         return Equivalence("unknown", "they differ in accents")
     if re.sub(r"[\s\-_./]", "", x) == re.sub(r"[\s\-_./]", "", y):
@@ -58,7 +71,11 @@ def _compared_phrases(x: str, y: str) -> Equivalence:
     if len(first) > SHORT_WORDS or len(second) > SHORT_WORDS:
         return Equivalence("unknown", "running text")
     shorter, longer = sorted((first, second), key=len)
-    if shorter and len(longer) > len(shorter) and (longer[: len(shorter)] == shorter or longer[-len(shorter) :] == shorter):
+    if (
+        shorter
+        and len(longer) > len(shorter)
+        and (longer[: len(shorter)] == shorter or longer[-len(shorter) :] == shorter)
+    ):
         return Equivalence("unknown", "one says more than the other")
     if x.strip("()[].") == y.strip("()[]."):
         return Equivalence("same", "equal but for brackets")
@@ -91,7 +108,11 @@ def without_article(said: Words) -> str | None:
 
 def _is_acronym(text: str, words: list[str]) -> bool:
     bare = text.replace(".", "").replace(" ", "")
-    return len(words) > 1 and 2 <= len(bare) <= 6 and bare == "".join(word[0] for word in words if word not in ("of", "the", "and"))
+    return (
+        len(words) > 1
+        and 2 <= len(bare) <= 6
+        and bare == "".join(word[0] for word in words if word not in ("of", "the", "and"))
+    )
 
 
 def _unaccented(text: str) -> str:

@@ -9,10 +9,12 @@ from orchestrator.verifiers.answers.sameness import Equivalence
 from orchestrator.verifiers.answers.units import PERCENT, Unit
 from orchestrator.verifiers.answers.value_types import Hints, Quantity
 
-_USUAL_FACTORS = frozenset([*(Fraction(10) ** power for power in range(1, 10)), *map(Fraction, (60, 3_600, 24, 1_440, 86_400, 7, 12))])
+_USUAL_FACTORS = frozenset(
+    [*(Fraction(10) ** power for power in range(1, 10)), *map(Fraction, (60, 3_600, 24, 1_440, 86_400, 7, 12))]
+)
 
 
-LEAST_DIGITS = 3  # of a rounded number that is taken for the exact one
+MIN_DIGITS = 3  # of a rounded number that is taken for the exact one
 
 
 def compare_quantities(a: Quantity, b: Quantity, hints: Hints | None = None) -> Equivalence:
@@ -53,7 +55,9 @@ def _unit_of_bare(unit: Unit, hints: Hints) -> Unit | None:
         return named[0]
     if named:
         return unit if unit in named else None
-    if len(unit.dimension) > 1 and any(base in dict(unit.dimension) for each in hints.units for base, _ in each.dimension):
+    if len(unit.dimension) > 1 and any(
+        base in dict(unit.dimension) for each in hints.units for base, _ in each.dimension
+    ):
         return unit  # "540 meters per week" to "How many meters a week?"
     if unit.is_money and unit.factor == 1 and not any(each.is_money for each in hints.units):
         return unit
@@ -91,13 +95,13 @@ def _compared_rounded(a: Numeral, b: Numeral) -> Equivalence:
             return Equivalence("different", "not equal")
         return (
             Equivalence("same", "equal when rounded", "rounding")
-            if digits >= LEAST_DIGITS
+            if digits >= MIN_DIGITS
             else Equivalence("unknown", "rounded to few digits")
         )
     integer = next((n for n in (a, b) if n.step == 0 and n.value.denominator == 1), None)
     if integer is not None and gap <= Fraction(1, 2) and abs(integer.value) >= 10:
         return Equivalence("unknown", "one may be the other one rounded")
-    if gap < coarse.step and digits > LEAST_DIGITS:
+    if gap < coarse.step and digits > MIN_DIGITS:
         return Equivalence("unknown", "one may be the other one cut off")
     return Equivalence("different", "not equal")
 
@@ -115,7 +119,13 @@ def _in_base(quantity: Quantity) -> Numeral:
         return number
     others = tuple(unit.in_base(value) for value in number.others)
     return Numeral(
-        unit.in_base(number.value), number.start, number.end, number.step * unit.factor, others, number.is_doubtful, number.is_padded
+        unit.in_base(number.value),
+        number.start,
+        number.end,
+        number.step * unit.factor,
+        others,
+        number.is_doubtful,
+        number.is_padded,
     )
 
 

@@ -12,8 +12,10 @@ KEPT = 512
 
 
 def once_a_question(function: Callable[[str], T]) -> Callable[[str], T]:
-    """Keeps what `function` found for the latest 512 questions. Of a question of more than 16,000 characters (with a document in it, say) it sees the
-    first and the last 8,000, so that neither time nor memory grows with it.
+    """Keeps what `function` found for the latest 512 questions.
+
+    Of a question of more than 16,000 characters (with a document in it, say) it sees the first and the last 8,000, so
+    that neither time nor memory grows with it.
     """
     kept = lru_cache(maxsize=KEPT)(function)
 

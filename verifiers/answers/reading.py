@@ -35,7 +35,8 @@ _EXACT_QUESTION = Pattern(
     re.IGNORECASE,
 )
 _DATE_QUESTION = Pattern(
-    r"\b(?:when|(?:what|which) (?:date|day)|on what|wann|an welchem|cuándo|quand|quando|когда)\b|什么时候|哪一天|いつ|कब|متى", re.IGNORECASE
+    r"\b(?:when|(?:what|which) (?:date|day)|on what|wann|an welchem|cuándo|quand|quando|когда)\b|什么时候|哪一天|いつ|कब|متى",
+    re.IGNORECASE,
 )
 _ROMAN_QUESTION = Pattern(
     r"\broman (?:numeral|number)|\brömische|\bnúmeros? romanos?|\bchiffres? romains?",
@@ -67,13 +68,14 @@ _ENGLISH = Pattern(r"\b(?:the|is|of|and|to|are|was|for|it|what|how|which)\b", re
 class Reading:
     """The final answer of a text.
 
-    `value` is what it says (one of the types in `value_types`; of a pick among options the words, see `choice`); `None` where the text is
-    no answer, and `non_answer` then its kind. `text` is the part that says so, from `start` to `end` in the text that was read. `mark` is
-    how it was found: in a `tag` (<answer>), the field of `json`, `boxed`, behind `hashes` (####), because the text `says` so ("the answer
-    is"), below a `heading`, in `bold`, in the `last_line`, `alone`; `None` for running text. `choice` is the letter that it picks where the
-    question offers options. `is_sure` is false where the text says several things, or this one without committing to it. Of an answer about
-    code, `literal` is its exact form, and `in_full` says that it is put as it should be. `abstains` says that it is a "do not know" where
-    the query takes that for an answer.
+    `value` is what it says (one of the types in `value_types`; of a pick among options the words, see `choice`); `None`
+    where the text is no answer, and `non_answer` then its kind. `text` is the part that says so, from `start` to `end`
+    in the text that was read. `mark` is how it was found: in a `tag` (<answer>), the field of `json`, `boxed`, behind
+    `hashes` (####), because the text `says` so ("the answer is"), below a `heading`, in `bold`, in the `last_line`,
+    `alone`; `None` for running text. `choice` is the letter that it picks where the question offers options. `is_sure`
+    is false where the text says several things, or this one without committing to it. Of an answer about code,
+    `literal` is its exact form, and `in_full` says that it is put as it should be. `abstains` says that it is a "do not
+    know" where the query takes that for an answer.
     """
 
     text: str
@@ -90,8 +92,10 @@ class Reading:
 
 
 def read_answer(text: str, query: str = "", *, finish_reason: str = "stop", may_abstain: bool = False) -> Reading:
-    """The final answer in `text`, typed. `query` says what kind of answer is expected; `finish_reason` is how the model ended (`length`
-    makes JSON and code incomplete). With `may_abstain`, or where the query invites it, not knowing is an answer.
+    """The final answer in `text`, typed.
+
+    `query` says what kind of answer is expected; `finish_reason` is how the model ended (`length` makes JSON and code
+    incomplete). With `may_abstain`, or where the query invites it, not knowing is an answer.
 
     Cost is linear in the text; of a text without marks only its last 20,000 characters are looked at.
     """
@@ -115,7 +119,11 @@ def read_answer(text: str, query: str = "", *, finish_reason: str = "stop", may_
     else:
         hints = hints_of(query)
         reading = _of_code(said, statement) if hints.is_code else _of_text(said, statement, hints, query)
-    return replace(reading, start=classified.offset + reading.start, end=classified.offset + reading.end) if classified.offset else reading
+    return (
+        replace(reading, start=classified.offset + reading.start, end=classified.offset + reading.end)
+        if classified.offset
+        else reading
+    )
 
 
 @once_a_question
@@ -137,8 +145,10 @@ def case_counts(query: str) -> bool:
 
 
 def read_number(text: str, query: str = "") -> Quantity | None:
-    """The final number of a text that is known to be one, with its unit: of a statement that holds several values the one that it begins
-    with, or the only one. `None` where none is stated surely.
+    """The final number of a text that is known to be one, with its unit.
+
+    Of a statement that holds several values the one that it begins with, or the only one. `None` where none is stated
+    surely.
     """
     spoken = without_thoughts(text)
     if spoken is None:
@@ -150,7 +160,10 @@ def read_number(text: str, query: str = "") -> Quantity | None:
 
 
 def _of_code(said: str, statement: Statement | None) -> Reading:
-    """The answer to a question about code: an exact literal, in which case and signs count; a bare word stands for the string."""
+    """The answer to a question about code: an exact literal, in which case and signs count.
+
+    A bare word stands for the string.
+    """
     final = statement.text.strip().strip("*").strip() if statement else said.strip()
     exact = literal_key(final)
     start, end, mark = (statement.start, statement.end, statement.mark) if statement else (0, len(said), "alone")
@@ -174,7 +187,11 @@ def _of_text(said: str, statement: Statement | None, hints: Hints, query: str) -
         text = f"{excited[1]}.{text[excited.end() :]}"
     value, end = (words(text), len(text)) if case_counts(query) else read_value(text, hints)
     is_sure = statement.is_sure and not excited and not text[end:].lstrip(" *").startswith("?")
-    if statement.mark in ("alone", "last_line", "bold") and isinstance(value, Quantity) and _SENTENCE_GOES_ON.match(text, end):
+    if (
+        statement.mark in ("alone", "last_line", "bold")
+        and isinstance(value, Quantity)
+        and _SENTENCE_GOES_ON.match(text, end)
+    ):
         value, is_sure = _concluded(text, hints, value), False  # "2024 has 366 days"
     if isinstance(value, Words):
         value, is_sure = _second_look(text, value, is_sure, statement, hints)
@@ -187,8 +204,9 @@ def _of_text(said: str, statement: Statement | None, hints: Hints, query: str) -
 
 
 def _span_of(read: str, statement: Statement) -> tuple[str, int]:
-    """The part of a statement that was read as the value, and where it stands; the whole statement where it was rewritten in reading
-    (LaTeX).
+    """The part of a statement that was read as the value, and where it stands.
+
+    The whole statement where it was rewritten in reading (LaTeX).
     """
     read = read.strip()
     at = statement.text.find(read) if read else -1
@@ -199,7 +217,10 @@ def _span_of(read: str, statement: Statement) -> tuple[str, int]:
 
 
 def _concluded(text: str, hints: Hints, first: Quantity) -> Quantity:
-    """Of a sentence that begins with a number and goes on: the number behind its last "is", "has" or "=", else the last one."""
+    """Of a sentence that begins with a number and goes on.
+
+    The number behind its last "is", "has" or "=", else the last one.
+    """
     inside = [each for each in quantities_in(text[:MAX_SENTENCE_CHARS], hints) if not is_continued(text, each[2])]
     verbs = [found.end() for found in _VERB.finditer(text[:MAX_SENTENCE_CHARS])]
     behind = [each for each in inside if verbs and each[1] >= verbs[-1] - 1]

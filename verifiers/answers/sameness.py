@@ -13,7 +13,8 @@ class Equivalence(int):
 
     `cause` says so to programs where it matters: equal only when rounded, or a unit that only one of them has.
 
-    It is true (and 1) only where they are the same for sure, so that it can be counted and tested like the yes or no that it was before.
+    It is true (and 1) only where they are the same for sure, so that it can be counted and tested like the yes or no
+    that it was before.
     """
 
     verdict: Sameness

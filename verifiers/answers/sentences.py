@@ -74,7 +74,10 @@ def ends_at(text: str, end: int) -> bool:
         return True
     if _CONTINUES.match(text, end):
         return False
-    return any(pattern.match(text, end) for pattern in (_ENDS, _CLAUSE, _NOUN, SENTENCE_FINAL)) or text[end : end + 1] in "个個名只人本件"
+    return (
+        any(pattern.match(text, end) for pattern in (_ENDS, _CLAUSE, _NOUN, SENTENCE_FINAL))
+        or text[end : end + 1] in "个個名只人本件"
+    )
 
 
 def is_alone(text: str, end: int) -> bool:

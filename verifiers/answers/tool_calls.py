@@ -1,8 +1,11 @@
-"""Are two sets of tool calls the same request? Calls in any order; arguments by value, with the defaults that their schema states.
+"""Are two sets of tool calls the same request?
 
-An argument that only one of two calls gives is the same if it is what the schema says is taken without it: in `default`, or in words
-("Default is true", "defaults to 'metric'"), as much of function schemas is written. Texts are compared without case, blanks and
-punctuation, unless the schema lists them or they look like code or a path; dates in whatever notation.
+Calls in any order; arguments by value, with the defaults that their schema states.
+
+An argument that only one of two calls gives is the same if it is what the schema says is taken without it: in
+`default`, or in words ("Default is true", "defaults to 'metric'"), as much of function schemas is written. Texts are
+compared without case, blanks and punctuation, unless the schema lists them or they look like code or a path; dates in
+whatever notation.
 """
 
 from __future__ import annotations
@@ -33,8 +36,10 @@ _EXACT_NAME = Pattern(
 )
 _HONORIFIC = Pattern(r"^(?:mr|mrs|ms|miss|dr|prof|sir|herr|frau|señora?|m|mme)\.?\s+(?=\S)", re.IGNORECASE)
 _LANGUAGES = {  # ISO 639-1, and how schemas write them out
-    "en": "english", "zh": "chinese", "es": "spanish", "hi": "hindi", "ar": "arabic", "fr": "french", "pt": "portuguese", "ru": "russian",
-    "ja": "japanese", "de": "german", "it": "italian", "ko": "korean", "nl": "dutch", "pl": "polish", "tr": "turkish", "sv": "swedish",
+    "en": "english", "zh": "chinese", "es": "spanish", "hi": "hindi", "ar": "arabic", "fr": "french",
+    "pt": "portuguese", "ru": "russian",
+    "ja": "japanese", "de": "german", "it": "italian", "ko": "korean", "nl": "dutch", "pl": "polish", "tr": "turkish",
+    "sv": "swedish",
 }  # fmt: skip
 _MISSING = object()
 Call = Mapping[str, Any]
@@ -43,14 +48,18 @@ Call = Mapping[str, Any]
 def equivalent_calls(a: Sequence[Call], b: Sequence[Call], tools: Sequence[Mapping[str, Any]] = ()) -> Equivalence:
     """Whether two lists of calls ask for the same.
 
-    A call is `{"name": ..., "arguments": {...} or JSON text}`, or as the OpenAI and Anthropic APIs send it; `tools` are the schemas, in
-    either form. No call at all equals no call. Unknown where calls differ in an argument whose default is not stated, and in the letters of
-    paths, keys and code. Raises `TypeError` on what is no call.
+    A call is `{"name": ..., "arguments": {...} or JSON text}`, or as the OpenAI and Anthropic APIs send it; `tools` are
+    the schemas, in either form. No call at all equals no call. Unknown where calls differ in an argument whose default
+    is not stated, and in the letters of paths, keys and code. Raises `TypeError` on what is no call.
     """
     a, b = _plain_calls(a), _plain_calls(b)
     if len(a) != len(b) or len(a) > MAX_CALLS:
         return Equivalence("different", "not as many calls")
-    schemas = {function.get("name", ""): function for tool in tools if isinstance(function := tool.get("function", tool), Mapping)}
+    schemas = {
+        function.get("name", ""): function
+        for tool in tools
+        if isinstance(function := tool.get("function", tool), Mapping)
+    }
     left = list(b)
     is_doubtful = ""
     for call in a:
@@ -59,7 +68,11 @@ def equivalent_calls(a: Sequence[Call], b: Sequence[Call], tools: Sequence[Mappi
         if index is None:
             doubt = next((i for i, each in enumerate(found) if each.verdict == "unknown"), None)
             if doubt is None:
-                return found[0] if len(found) == 1 else Equivalence("different", f"{call.get('name')} is called in one of them alone")
+                return (
+                    found[0]
+                    if len(found) == 1
+                    else Equivalence("different", f"{call.get('name')} is called in one of them alone")
+                )
             index, is_doubtful = doubt, found[doubt].reason
         left.pop(index)
     return Equivalence("unknown", is_doubtful) if is_doubtful else Equivalence("same", "the same calls")
@@ -72,12 +85,16 @@ def _plain_calls(calls: Sequence[Call]) -> list[Call]:
 
 
 def _plain(call: Call) -> Call:
-    """A call as `{"name": ..., "arguments": ...}`, from that form or from the one that the OpenAI or the Anthropic API sends.
+    """A call as `{"name": ..., "arguments".
+
+    ...}`, from that form or from the one that the OpenAI or the Anthropic API sends.
 
     Raises `TypeError` on what is no call.
     """
     if not isinstance(call, Mapping):
-        raise TypeError(f"a call is a mapping with a name and arguments, not {type(call).__name__}; pass lists of calls")
+        raise TypeError(
+            f"a call is a mapping with a name and arguments, not {type(call).__name__}; pass lists of calls"
+        )
     inner = call.get("function", call)
     if not isinstance(inner, Mapping) or "name" not in inner:
         raise TypeError(f"a call without a name: {sorted(call)}")
@@ -95,7 +112,9 @@ def _compared_call(a: Call, b: Call, schemas: Mapping[str, Mapping[str, Any]]) -
     properties = parameters.get("properties", {}) if isinstance(parameters, Mapping) else {}
     doubt = ""
     for name in {**first, **second}:
-        verdict = _compared_argument(name, first.get(name, _MISSING), second.get(name, _MISSING), properties.get(name, {}))
+        verdict = _compared_argument(
+            name, first.get(name, _MISSING), second.get(name, _MISSING), properties.get(name, {})
+        )
         if verdict == "different":
             return Equivalence("different", f"the argument {name} differs")
         doubt = f"the argument {name} may differ" if verdict == "unknown" else doubt
@@ -126,14 +145,19 @@ def _compared_argument(name: str, x: Any, y: Any, schema: Any) -> str:
 
 
 def default_of(schema: Mapping[str, Any]) -> Any:
-    """The value that is taken without an argument, as its schema states it in `default` or in words; `_MISSING` if it does not."""
+    """The value that is taken without an argument, as its schema states it in `default` or in words.
+
+    `_MISSING` if it does not.
+    """
     if "default" in schema:
         return schema["default"]
     found = _DEFAULT.search(str(schema.get("description", "")))
     if found is None:
         return _MISSING
     written = found["value"].strip("\"'`").rstrip(".")
-    if (number := read_numeral(written)) is not None and not written[number.end : number.end + 1].isalnum():  # 9.81 m/s^2
+    if (number := read_numeral(written)) is not None and not written[
+        number.end : number.end + 1
+    ].isalnum():  # 9.81 m/s^2
         return float(number.value)
     try:
         return json.loads(written.lower() if written.lower() in ("true", "false", "null", "none") else written)
@@ -153,7 +177,10 @@ def _compared_values(x: Any, y: Any, schema: Mapping[str, Any], name: str = "") 
         return _compared_lists(x, y, schema.get("items", {}))
     if isinstance(x, Mapping) and isinstance(y, Mapping):
         properties = schema.get("properties", {}) if isinstance(schema.get("properties", {}), Mapping) else {}
-        found = {_compared_argument(name, x.get(name, _MISSING), y.get(name, _MISSING), properties.get(name, {})) for name in {**x, **y}}
+        found = {
+            _compared_argument(name, x.get(name, _MISSING), y.get(name, _MISSING), properties.get(name, {}))
+            for name in {**x, **y}
+        }
         return "different" if "different" in found else "unknown" if "unknown" in found else "same"
     return "same" if x == y else "different"
 
@@ -162,7 +189,11 @@ def _compared_lists(x: Sequence[Any], y: Sequence[Any], items: Any) -> str:
     if len(x) != len(y):
         return "different"
     found = {_compared_values(a, b, items if isinstance(items, Mapping) else {}) for a, b in zip(x, y, strict=True)}
-    if "different" in found and all(isinstance(each, str) for each in (*x, *y)) and sorted(map(_bare, x)) == sorted(map(_bare, y)):
+    if (
+        "different" in found
+        and all(isinstance(each, str) for each in (*x, *y))
+        and sorted(map(_bare, x)) == sorted(map(_bare, y))
+    ):
         return "unknown"  # words in another order
     return "different" if "different" in found else "unknown" if "unknown" in found else "same"
 
@@ -189,8 +220,9 @@ def _compared_texts(x: str, y: str, schema: Mapping[str, Any], name: str) -> str
 
 
 def _essence(text: str, name: str) -> str:
-    """A text without a title in front and without the argument's own name: "city" for the view "City view", "John Doe" for "Mr. John
-    Doe".
+    """A text without a title in front and without the argument's own name.
+
+    "city" for the view "City view", "John Doe" for "Mr. John Doe".
     """
     words = [word for word in _HONORIFIC.sub("", text).casefold().split() if word not in name.casefold().split("_")]
     return " ".join(words) or text.casefold()

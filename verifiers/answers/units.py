@@ -1,7 +1,10 @@
-"""Units of measure and of money: their names, dimensions and factors (SI brochure, 9th edition; NIST Special Publication 811, appendix B).
+"""Units of measure and of money: their names, dimensions and factors (SI brochure, 9th edition.
 
-A unit is a product of base units with a factor. Money has a dimension per currency, because one currency is not another; per cent is a
-number of hundredths that is kept apart from plain numbers, because 5 % and 5 are not the same unless per cent were asked for.
+NIST Special Publication 811, appendix B).
+
+A unit is a product of base units with a factor. Money has a dimension per currency, because one currency is not
+another; per cent is a number of hundredths that is kept apart from plain numbers, because 5 % and 5 are not the same
+unless per cent were asked for.
 """
 
 from __future__ import annotations
@@ -19,8 +22,9 @@ MAX_FACTORS = 6
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """`factor` base units (SI where there are some) and, for temperatures, the `offset` at which it begins. `dimension` maps base units
-    to exponents.
+    """`factor` base units (SI where there are some) and, for temperatures, the `offset` at which it begins.
+
+    `dimension` maps base units to exponents.
     """
 
     dimension: Dimension
@@ -42,14 +46,29 @@ class Unit:
 
 PERCENT: Dimension = (("percent", 1),)
 _PREFIXES = {"n": -9, "µ": -6, "μ": -6, "u": -6, "m": -3, "c": -2, "d": -1, "h": 2, "k": 3, "M": 6, "G": 9, "T": 12}
-_LONG_PREFIXES = {"nano": -9, "micro": -6, "milli": -3, "centi": -2, "deci": -1, "hecto": 2, "kilo": 3, "mega": 6, "giga": 9, "tera": 12}
+_LONG_PREFIXES = {
+    "nano": -9,
+    "micro": -6,
+    "milli": -3,
+    "centi": -2,
+    "deci": -1,
+    "hecto": 2,
+    "kilo": 3,
+    "mega": 6,
+    "giga": 9,
+    "tera": 12,
+}
 # Symbols that take prefixes (case counts), then base units with exponents and the factor.
 _SYMBOLS: dict[str, tuple[str, str]] = {
-    "m": ("1", "m"), "g": ("1/1000", "kg"), "s": ("1", "s"), "A": ("1", "A"), "K": ("1", "K"), "mol": ("1", "mol"), "cd": ("1", "cd"),
-    "Hz": ("1", "s-1"), "N": ("1", "kg m s-2"), "Pa": ("1", "kg m-1 s-2"), "J": ("1", "kg m2 s-2"), "W": ("1", "kg m2 s-3"), "C": ("1", "A s"),
+    "m": ("1", "m"), "g": ("1/1000", "kg"), "s": ("1", "s"), "A": ("1", "A"), "K": ("1", "K"), "mol": ("1", "mol"),
+    "cd": ("1", "cd"),
+    "Hz": ("1", "s-1"), "N": ("1", "kg m s-2"), "Pa": ("1", "kg m-1 s-2"), "J": ("1", "kg m2 s-2"),
+    "W": ("1", "kg m2 s-3"), "C": ("1", "A s"),
     "V": ("1", "kg m2 s-3 A-1"), "F": ("1", "kg-1 m-2 s4 A2"), "Ω": ("1", "kg m2 s-3 A-2"), "T": ("1", "kg s-2 A-1"),
-    "H": ("1", "kg m2 s-2 A-2"), "Wb": ("1", "kg m2 s-2 A-1"), "L": ("1/1000", "m3"), "l": ("1/1000", "m3"), "eV": ("1.602176634e-19", "kg m2 s-2"),
-    "cal": ("4.184", "kg m2 s-2"), "Wh": ("3600", "kg m2 s-2"), "bit": ("1", "bit"), "B": ("8", "bit"), "bar": ("100000", "kg m-1 s-2"),
+    "H": ("1", "kg m2 s-2 A-2"), "Wb": ("1", "kg m2 s-2 A-1"), "L": ("1/1000", "m3"), "l": ("1/1000", "m3"),
+    "eV": ("1.602176634e-19", "kg m2 s-2"),
+    "cal": ("4.184", "kg m2 s-2"), "Wh": ("3600", "kg m2 s-2"), "bit": ("1", "bit"), "B": ("8", "bit"),
+    "bar": ("100000", "kg m-1 s-2"),
 }  # fmt: skip
 # Words and symbols without prefixes; words are looked up in lower case. Factor, base units, names.
 _NAMED: tuple[tuple[str, str, str], ...] = (
@@ -67,9 +86,11 @@ _NAMED: tuple[tuple[str, str, str], ...] = (
     ("1609.344", "m", "mi mile miles meile meilen milla millas"),
     ("1852", "m", "nmi"),
     ("9460730472580800", "m", "ly lightyear lightyears light-year light-years"),
-    ("1", "s", "sec secs second seconds sekunde sekunden segundo segundos seconde secondes секунда секунды секунд 秒 सेकंड"),
+    ("1", "s", "sec secs second seconds sekunde sekunden segundo segundos seconde secondes секунда секунды секунд 秒 "
+               "सेकंड"),
     ("60", "s", "min mins minute minutes minuten minuto minutos минута минуты минут мин 分钟 分 मिनट دقيقة"),
-    ("3600", "s", "h hr hrs hour hours stunde stunden hora horas heure heures час часа часов ч 小时 小時 時間 घंटे घंटा ساعة"),
+    ("3600", "s", "h hr hrs hour hours stunde stunden hora horas heure heures час часа часов ч "
+     "小时 小時 時間 घंटे घंटा ساعة"),
     ("86400", "s", "day days tag tage tagen día días dia dias jour jours день дня дней 天 日間 दिन يوم"),
     ("604800", "s", "week weeks woche wochen semana semanas semaine semaines неделя недели недель 周 週間 सप्ताह"),
     ("1", "month", "month months monat monate mes meses mois месяц месяца месяцев 个月 ヶ月 महीने"),
@@ -93,16 +114,20 @@ _NAMED: tuple[tuple[str, str, str], ...] = (
     ("4184", "kg m2 s-2", "kcal"),
     ("1055.05585262", "kg m2 s-2", "btu"),
     ("4.184", "kg m2 s-2", "calorie calories"),
-    ("1", "kg m2 s-2", "joule joules"), ("1", "kg m2 s-3", "watt watts"), ("1", "kg m s-2", "newton newtons"), ("1", "s-1", "hertz"),
+    ("1", "kg m2 s-2", "joule joules"), ("1", "kg m2 s-3", "watt watts"), ("1", "kg m s-2", "newton newtons"),
+    ("1", "s-1", "hertz"),
     ("1", "kg m-1 s-2", "pascal pascals"), ("1", "kg m2 s-3 A-1", "volt volts"), ("1", "A", "ampere amperes amp amps"),
-    ("1", "kg m2 s-3 A-2", "ohm ohms"), ("1", "A s", "coulomb coulombs"), ("1", "K", "kelvin kelvins"), ("1", "mol", "mole moles"),
+    ("1", "kg m2 s-3 A-2", "ohm ohms"), ("1", "A s", "coulomb coulombs"), ("1", "K", "kelvin kelvins"),
+    ("1", "mol", "mole moles"),
     ("1", "kg s-2 A-1", "tesla"), ("1", "kg-1 m-2 s4 A2", "farad farads"),
-    ("8", "bit", "byte bytes"), ("1", "bit", "bits"), ("8192", "bit", "kib"), ("8388608", "bit", "mib"), ("8589934592", "bit", "gib"),
+    ("8", "bit", "byte bytes"), ("1", "bit", "bits"), ("8192", "bit", "kib"), ("8388608", "bit", "mib"),
+    ("8589934592", "bit", "gib"),
     ("1", "degree", "° deg degree degrees grad grado grados degré degrés graus градус градуса градусов 度"),
     ("1/60", "degree", "arcmin arcminute arcminutes"), ("1/3600", "degree", "arcsec arcsecond arcseconds"),
     ("57.295779513082320877", "degree", "rad radian radians"),
     ("1/60", "s-1", "rpm"), ("1", "M", "molar"),
-    ("1", "percent", "% percent percents prozent porcentaje percentage pct 百分比 パーセント प्रतिशत процент процента процентов"),
+    ("1", "percent", "% percent percents prozent porcentaje percentage pct 百分比 パーセント प्रतिशत процент процента "
+                     "процентов"),
     ("1", "dB", "db decibel decibels"),
     ("1", "money:USD", "$ usd us$ dollar dollars dólar dólares dolares доллар доллара долларов 美元 ドル डॉलर دولار bucks"),
     ("1/100", "money:USD", "¢ cent cents"),
@@ -113,8 +138,10 @@ _NAMED: tuple[tuple[str, str, str], ...] = (
     ("1", "money:INR", "₹ inr rs rs. rupee rupees रुपये रुपए रुपया"),
     ("1", "money:RUB", "₽ rub rouble roubles ruble rubles рубль рубля рублей руб"),
     ("1", "money:KRW", "₩ krw won"), ("1", "money:BRL", "r$ brl real reais"), ("1", "money:CHF", "chf franken"),
-    ("1", "money:CAD", "c$ ca$ cad"), ("1", "money:AUD", "a$ au$ aud"), ("1", "money:MXN", "mxn"), ("1", "money:TRY", "₺"),
-    ("1", "money:ILS", "₪ ils"), ("1", "money:UAH", "₴ uah"), ("1", "money:VND", "₫ vnd"), ("1", "money:SEK", "sek"), ("1", "money:PLN", "pln zł"),
+    ("1", "money:CAD", "c$ ca$ cad"), ("1", "money:AUD", "a$ au$ aud"), ("1", "money:MXN", "mxn"),
+    ("1", "money:TRY", "₺"),
+    ("1", "money:ILS", "₪ ils"), ("1", "money:UAH", "₴ uah"), ("1", "money:VND", "₫ vnd"), ("1", "money:SEK", "sek"),
+    ("1", "money:PLN", "pln zł"),
     ("1", "money:BTC", "₿ btc bitcoin bitcoins"),
 )  # fmt: skip
 _LONG_NAMED = (  # that take long prefixes: kilometer
@@ -124,7 +151,9 @@ _LONG_NAMED = (  # that take long prefixes: kilometer
 ).split()
 _TEMPERATURES = dict.fromkeys(
     ("°c", "c", "℃", "celsius", "°celsius", "degc", "degrees celsius", "degree celsius", "grad celsius", "摄氏度"), "C"
-) | dict.fromkeys(("f", "°f", "℉", "fahrenheit", "°fahrenheit", "degf", "degrees fahrenheit", "degree fahrenheit", "华氏度"), "F")
+) | dict.fromkeys(
+    ("f", "°f", "℉", "fahrenheit", "°fahrenheit", "degf", "degrees fahrenheit", "degree fahrenheit", "华氏度"), "F"
+)
 _SCALES = {
     "C": Unit((("K", 1),), Fraction(1), Fraction("273.15")),
     "F": Unit((("K", 1),), Fraction(5, 9), Fraction("459.67")),
@@ -154,8 +183,9 @@ def find_currency(text: str, start: int) -> tuple[Unit, int] | None:
 
 
 def find_unit(text: str, start: int) -> tuple[Unit, int] | None:
-    """The longest unit that `text` has at `start` (behind a number), and where it ends: `km/h`, `m^2`, `square feet`, `meters per
-    second`, `%`, `€`.
+    """The longest unit that `text` has at `start` (behind a number), and where it ends.
+
+    `km/h`, `m^2`, `square feet`, `meters per second`, `%`, `€`.
     """
     end, total, at = start, None, start
     for index in range(MAX_FACTORS):
@@ -163,7 +193,11 @@ def find_unit(text: str, start: int) -> tuple[Unit, int] | None:
         if part is None or (index > 0 and part["op"] is None and text[at : at + 1].isalpha()):
             break
         op = (part["op"] or "").strip()
-        unit = None if _NO_INCH.match(text, part.start("unit")) else _lookup(part["unit"]) or _lookup(part["unit"].rstrip("."))
+        unit = (
+            None
+            if _NO_INCH.match(text, part.start("unit"))
+            else _lookup(part["unit"]) or _lookup(part["unit"].rstrip("."))
+        )
         if unit is None or (index == 0 and op):
             break
         power = _power_of(part)
@@ -238,7 +272,14 @@ def _symbols() -> dict[str, Unit]:
                 found.setdefault(prefix + symbol, Unit(unit.dimension, unit.factor * Fraction(10) ** power))
     for symbol, power in (("Mb", 6), ("Gb", 9), ("Tb", 12), ("Mbit", 6), ("Gbit", 9)):  # not bytes
         found[symbol] = Unit((("bit", 1),), Fraction(10) ** power)
-    for name in ("C", "F", "min", "ft", "Pt", "pt"):  # what they stand for in answers is a temperature, a word or another unit
+    for name in (
+        "C",
+        "F",
+        "min",
+        "ft",
+        "Pt",
+        "pt",
+    ):  # what they stand for in answers is a temperature, a word or another unit
         found.pop(name, None)
     return found
 
@@ -251,10 +292,32 @@ def _names() -> dict[str, Unit]:
             base = found.get(name.casefold())
             if base is not None:
                 found[prefix + name.casefold()] = Unit(base.dimension, base.factor * Fraction(10) ** power)
-    for name in ("kg", "km", "cm", "mm", "ml", "mhz", "khz", "ghz", "kwh", "mb", "gb", "tb", "kb"):  # written in whatever case
-        symbol = {"kwh": "kWh", "mb": "MB", "gb": "GB", "tb": "TB", "kb": "kB", "mhz": "MHz", "khz": "kHz", "ghz": "GHz", "ml": "mL"}.get(
-            name, name
-        )
+    for name in (
+        "kg",
+        "km",
+        "cm",
+        "mm",
+        "ml",
+        "mhz",
+        "khz",
+        "ghz",
+        "kwh",
+        "mb",
+        "gb",
+        "tb",
+        "kb",
+    ):  # written in whatever case
+        symbol = {
+            "kwh": "kWh",
+            "mb": "MB",
+            "gb": "GB",
+            "tb": "TB",
+            "kb": "kB",
+            "mhz": "MHz",
+            "khz": "kHz",
+            "ghz": "GHz",
+            "ml": "mL",
+        }.get(name, name)
         found.setdefault(name, _symbols()[symbol])
     return found
 

@@ -13,7 +13,9 @@ from orchestrator.verifiers.answers.numerals import Numeral
 from orchestrator.verifiers.answers.pattern import Pattern
 from orchestrator.verifiers.answers.units import Unit
 
-SENTENCE_FINAL = Pattern(r"(?:です|でした|である|だ|\s(?:है|हैं|था|थी|थे))(?=[。।.\s]|\Z)")  # "is" at the end of the sentence
+SENTENCE_FINAL = Pattern(
+    r"(?:です|でした|である|だ|\s(?:है|हैं|था|थी|थे))(?=[。।.\s]|\Z)"
+)  # "is" at the end of the sentence
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +44,12 @@ class Expression:
 
 @dataclass(frozen=True, slots=True)
 class Intervals:
-    """A union of intervals: (low, high, low is in it, high is in it), `None` for infinity; `name` is the variable of an inequality.
+    """A union of intervals: (low, high, low is in it, high is in it), `None` for infinity.
 
-    Ends are exact fractions, or floats where they are irrational. `may_be_pair` says that (1, 2) was written, which may be two coordinates
-    as well: these are `items`. With `excludes`, everything else is meant (x ≠ 3).
+    `name` is the variable of an inequality.
+
+    Ends are exact fractions, or floats where they are irrational. `may_be_pair` says that (1, 2) was written, which may
+    be two coordinates as well: these are `items`. With `excludes`, everything else is meant (x ≠ 3).
     """
 
     parts: tuple[tuple[Any, Any, bool, bool], ...]
@@ -57,8 +61,9 @@ class Intervals:
 
 @dataclass(frozen=True, slots=True)
 class Collection:
-    """Several values: a set, a tuple (order counts), a list in brackets, or a row without brackets (it is not said whether order
-    counts).
+    """Several values.
+
+    A set, a tuple (order counts), a list in brackets, or a row without brackets (it is not said whether order counts).
     """
 
     form: Literal["set", "tuple", "list", "row"]
@@ -82,8 +87,9 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """Text: `text` as written, `folded` (case, width and blanks) for comparing; `is_exact` where case and signs count; `is_mathematics`
-    for what looks like a formula and could not be read.
+    """Text: `text` as written, `folded` (case, width and blanks) for comparing; `is_exact` where case and signs count.
+
+    `is_mathematics` for what looks like a formula and could not be read.
     """
 
     text: str
@@ -97,7 +103,9 @@ Value = Quantity | Expression | Intervals | Collection | YesNo | Data | Words | 
 
 @dataclass(frozen=True, slots=True)
 class Hints:
-    """What a question lets expect of its answer: a number, a Roman numeral, a literal of code, a date; the `units` that it names.
+    """What a question lets expect of its answer: a number, a Roman numeral, a literal of code, a date.
+
+    The `units` that it names.
 
     `decimal_comma` says that the answer is in a language whose countries write 3,5 for three and a half.
     """

@@ -1,7 +1,9 @@
-"""Typed values: what a stated answer says, as a number with its unit, a date, an interval, a set, a formula, a yes, or words.
+"""Typed values.
 
-`read_value` reads what stands at the beginning of a statement; what follows a value ("42. I checked it in 2 ways", "72, not 73") is not
-part of it, and what continues it (`42x`, `5 million`) is.
+What a stated answer says, as a number with its unit, a date, an interval, a set, a formula, a yes, or words.
+
+`read_value` reads what stands at the beginning of a statement; what follows a value ("42. I checked it in 2 ways", "72,
+not 73") is not part of it, and what continues it (`42x`, `5 million`) is.
 """
 
 from __future__ import annotations
@@ -18,10 +20,24 @@ from orchestrator.verifiers.answers.formulas import Unreadable, number_of, read_
 from orchestrator.verifiers.answers.intervals import NO_BOUND, bound_of, read_inequality
 from orchestrator.verifiers.answers.latex import plain_of_latex
 from orchestrator.verifiers.answers.moments import read_date, read_time, read_year_with_era
-from orchestrator.verifiers.answers.number_words import FRACTION_WORD, NUMBER_WORD, ROMAN, value_of_fraction, value_of_roman, value_of_words
+from orchestrator.verifiers.answers.number_words import (
+    FRACTION_WORD,
+    NUMBER_WORD,
+    ROMAN,
+    value_of_fraction,
+    value_of_roman,
+    value_of_words,
+)
 from orchestrator.verifiers.answers.numerals import Numeral, read_numeral, simplified
 from orchestrator.verifiers.answers.pattern import Pattern
-from orchestrator.verifiers.answers.sentences import APPROXIMATELY, SENTENCE_END, end_of_sentence, ends_at, is_alone, noun_behind
+from orchestrator.verifiers.answers.sentences import (
+    APPROXIMATELY,
+    SENTENCE_END,
+    end_of_sentence,
+    ends_at,
+    is_alone,
+    noun_behind,
+)
 from orchestrator.verifiers.answers.units import Unit, find_currency, find_unit
 from orchestrator.verifiers.answers.value_types import (
     Collection,
@@ -47,11 +63,15 @@ _YES_NO = Pattern(
     r"|car|потому|thats|i|you|we)\b|\s*\()",
     re.IGNORECASE,
 )
-_BY_NAME = Pattern(r"(?P<name>[A-Za-zα-ω](?:_\w+|'|_\{\w+\}|[₀-₉])?(?:\([a-z]\))?|[A-Za-z]{2,20})\s*(?:=|≈|:=)\s*(?=\S)")
+_BY_NAME = Pattern(
+    r"(?P<name>[A-Za-zα-ω](?:_\w+|'|_\{\w+\}|[₀-₉])?(?:\([a-z]\))?|[A-Za-z]{2,20})\s*(?:=|≈|:=)\s*(?=\S)"
+)
 _SPLIT_ITEMS = Pattern(
     r"\s*(?:,\s*(?:and|or|und|oder|y|o|et|ou|e|и|или)\s+|,|;|、|，|\s+(?:and|or|und|oder|y|et|ou|и|или)\s+|和|与|或|と)\s*"
 )
-_RANGE = Pattern(r"(?P<low>[-+]?[\d.,]+)\s?(?:[-–—]|to|bis|a|à|до|〜|～)\s?(?P<high>[-+]?[\d.,]+)(?=[\s%.,;)]|\Z|[A-Za-z])")
+_RANGE = Pattern(
+    r"(?P<low>[-+]?[\d.,]+)\s?(?:[-–—]|to|bis|a|à|до|〜|～)\s?(?P<high>[-+]?[\d.,]+)(?=[\s%.,;)]|\Z|[A-Za-z])"
+)
 _GOES_ON = Pattern(
     r"\s?(?:,|;|、)\s*(?:and |or |und |y |et |e )?(?=[-+]?[\d$€£√π∞.…(]|[a-z]\b|\.\.\.)"
     r"|\s+(?:and|or|und|oder|y|et|ou|и|или)\s+(?=[-+]?[\d$€£√π])"
@@ -84,8 +104,9 @@ _NUMBER_BEGINS = Pattern(r"(?:(?<![\w.])[-+]?\s?[$€£¥₹₽]?\s?|(?<![\w.,/^
 
 
 def read_value(statement: str, hints: Hints, depth: int = 0) -> tuple[Value, int]:
-    """The value that a statement (which is `prepared`) begins with, and how many of its characters it takes. Never fails: the rest is
-    words.
+    """The value that a statement (which is `prepared`) begins with, and how many of its characters it takes.
+
+    Never fails: the rest is words.
     """
     text = statement
     if depth > MAX_DEPTH or len(text) > MAX_VALUE_CHARS:
@@ -116,7 +137,9 @@ def prepared(statement: str) -> str:
 
 
 def _read_data(text: str, start: int, hints: Hints, depth: int) -> tuple[Value, int] | None:
-    if text[start : start + 1] not in ("{", "[") or not re.match(r"\{\s*[\"']|\[[\[\s]*[{\"']|\{\}|\[\]", text[start : start + 200]):
+    if text[start : start + 1] not in ("{", "[") or not re.match(
+        r"\{\s*[\"']|\[[\[\s]*[{\"']|\{\}|\[\]", text[start : start + 200]
+    ):
         return None
     try:
         value, length = json.JSONDecoder(strict=False).raw_decode(text[start:])
@@ -169,7 +192,9 @@ def _read_bracketed(text: str, start: int, hints: Hints, depth: int) -> tuple[Va
             closed = (mixed[0] == "[", mixed[1] == "]")
             infinite = any(end is None for end in ends)
             if mixed in ("(]", "[)", "][") or infinite:
-                return Intervals(((ends[0], ends[1], closed[0] and ends[0] is not None, closed[1] and ends[1] is not None),)), close + 1
+                return Intervals(
+                    ((ends[0], ends[1], closed[0] and ends[0] is not None, closed[1] and ends[1] is not None),)
+                ), close + 1
             return Intervals(((ends[0], ends[1], *closed),), items=items, may_be_pair=True), close + 1
     form: Literal["set", "tuple", "list"] = "set" if opening == "{" else "list" if opening == "[" else "tuple"
     return Collection(form, items), close + 1
@@ -180,7 +205,13 @@ def _read_range(text: str, start: int, hints: Hints, depth: int) -> tuple[Value,
     if found is None or re.match(r"\d+-\d+-\d|\d{3}-\d{4}", found[0]):
         return None
     low, high = read_numeral(found["low"]), read_numeral(found["high"])
-    if low is None or high is None or low.end != len(found["low"]) or high.end != len(found["high"]) or low.value >= high.value:
+    if (
+        low is None
+        or high is None
+        or low.end != len(found["low"])
+        or high.end != len(found["high"])
+        or low.value >= high.value
+    ):
         return None
     if low.is_padded or high.is_padded:
         return None
@@ -208,7 +239,9 @@ def _read_quantity(text: str, start: int, hints: Hints, depth: int) -> tuple[Val
     if _GOES_ON.match(text, end):  # 1, 2, 3
         row = _read_row(text, start, hints, depth)
         is_open = _DOTS.search(text, end, end + 100) or not text[end:].lstrip().startswith((",", ";", "、"))
-        return row if row is not None or is_open else (quantity, end)  # "42, 2 of them red" is 42, "5 or 7, who knows" is neither
+        return (
+            row if row is not None or is_open else (quantity, end)
+        )  # "42, 2 of them red" is 42, "5 or 7, who knows" is neither
     return (quantity, end) if ends_at(text, end) else None
 
 
@@ -224,7 +257,9 @@ def _one_quantity(text: str, start: int, hints: Hints) -> tuple[Quantity, int] |
         return None
     if sign and sign[0][0] == "-":
         number = replace(number, value=-number.value)
-    if text[number.end : number.end + 1] in ("!", "^", "²", "³") or re.match(r"(?:\.\d)+", text[number.end : number.end + 4]):
+    if text[number.end : number.end + 1] in ("!", "^", "²", "³") or re.match(
+        r"(?:\.\d)+", text[number.end : number.end + 4]
+    ):
         return None
     if currency:
         return Quantity(number, currency[0]), number.end
@@ -244,7 +279,9 @@ def _read_named(text: str, start: int, hints: Hints, depth: int) -> tuple[Value,
     said = text[start:end]
     if re.search(r"[<>≤≥≠!]=?", said) and "=" not in re.sub(r"[<>!]=", "", said):
         return None
-    alternatives = re.split(r"\s*(?:,|;|\bor\b|\band\b|\boder\b|\bund\b|\bet\b|\bou\b|\by\b)\s*(?=[A-Za-z](?:_\{?\w\}?|[₀-₉])?\s*=)", said)
+    alternatives = re.split(
+        r"\s*(?:,|;|\bor\b|\band\b|\boder\b|\bund\b|\bet\b|\bou\b|\by\b)\s*(?=[A-Za-z](?:_\{?\w\}?|[₀-₉])?\s*=)", said
+    )
     if len(alternatives) > 1:
         read = [_BY_NAME.match(part) for part in alternatives]
         if all(read):
@@ -365,7 +402,8 @@ def _read_number_words(text: str, start: int, hints: Hints, depth: int) -> tuple
 
 
 _READERS: tuple[Callable[[str, int, Hints, int], tuple[Value, int] | None], ...] = (
-    _read_data, _read_yes_no, _read_moment, _read_plus_minus, _read_inequality, _read_bracketed, _read_named, _read_range, _read_quantity, _read_row,
+    _read_data, _read_yes_no, _read_moment, _read_plus_minus, _read_inequality, _read_bracketed, _read_named,
+    _read_range, _read_quantity, _read_row,
     _read_expression, _read_number_words,
 )  # fmt: skip
 

@@ -1,8 +1,11 @@
-"""Which of many programs is right, when nobody has a test that is certain: programs that behave alike vote together, with the tests that they pass.
+"""Which of many programs is right, when nobody has a test that is certain.
 
-After dual execution agreement (CodeT: Chen et al. 2022), which groups programs by the tests that they pass and scores a group by its size times those
-tests. Here a group is what gives the same results on every input that any test uses: two programs that fail the same test with different results are
-not of one mind. A test that a model wrote votes together with programs; it never vetoes alone.
+Programs that behave alike vote together, with the tests that they pass.
+
+After dual execution agreement (CodeT: Chen et al. 2022), which groups programs by the tests that they pass and scores a
+group by its size times those tests. Here a group is what gives the same results on every input that any test uses: two
+programs that fail the same test with different results are not of one mind. A test that a model wrote votes together
+with programs; it never vetoes alone.
 """
 
 from __future__ import annotations
@@ -18,12 +21,17 @@ from orchestrator.verifiers.sandbox import Sandbox
 from orchestrator.verifiers.sandbox.plain_values import shown
 
 TESTS_PER_TEXT = 5
-IMAGINED = 0.3  # times the square root of their number: programs of another mind that nobody wrote, but that may be right
+IMAGINED = (
+    0.3  # times the square root of their number: programs of another mind that nobody wrote, but that may be right
+)
 
 
 @dataclass(frozen=True, slots=True)
 class SuggestedTest:
-    """A condition, and if it compares a call with a literal: the call, and the result that it expects (as `repr` gives it)."""
+    """A condition, and if it compares a call with a literal.
+
+    The call, and the result that it expects (as `repr` gives it).
+    """
 
     condition: str
     call: str | None = None
@@ -32,10 +40,12 @@ class SuggestedTest:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Programs (their indices, repeats included) that behave alike; `votes` for them by tests; `share` of all groups' scores: how sure it is.
+    """Programs (their indices, repeats included) that behave alike; `votes` for them by tests.
 
-    To all scores belongs that of an imagined group of 0.3 sqrt(n) programs that passes as many tests as the best one: all n may be wrong, and
-    few programs that agree on few tests tell little.
+    `share` of all groups' scores: how sure it is.
+
+    To all scores belongs that of an imagined group of 0.3 sqrt(n) programs that passes as many tests as the best one:
+    all n may be wrong, and few programs that agree on few tests tell little.
     """
 
     programs: tuple[int, ...]
@@ -54,7 +64,11 @@ class BehaviourVote:
     @property
     def best(self) -> tuple[int, ...]:
         """The programs of the best group, and of those that tie with it."""
-        return tuple(i for group in self.groups if group.score >= self.groups[0].score for i in group.programs) if self.groups else ()
+        return (
+            tuple(i for group in self.groups if group.score >= self.groups[0].score for i in group.programs)
+            if self.groups
+            else ()
+        )
 
     @property
     def confidence(self) -> float:
@@ -62,7 +76,9 @@ class BehaviourVote:
 
 
 def suggested_tests(texts: Iterable[str], entry_point: str, per_text: int = TESTS_PER_TEXT) -> Counter[str]:
-    """The conditions of the first `per_text` assertions about `entry_point` in each text, in normal form, and how often each occurs."""
+    """The conditions of the first `per_text` assertions about `entry_point` in each text, in normal form, and how often
+    each occurs.
+    """
     found: Counter[str] = Counter()
     for text in texts:
         kept = 0
@@ -88,7 +104,9 @@ def as_test(condition: str) -> SuggestedTest:
     tree = ast.parse(condition, mode="eval").body
     if isinstance(tree, ast.Compare) and len(tree.ops) == 1 and isinstance(tree.ops[0], ast.Eq | ast.Is):
         expected = _literal(tree.comparators[0])
-        return SuggestedTest(condition) if expected is None else SuggestedTest(condition, ast.unparse(tree.left), expected)
+        return (
+            SuggestedTest(condition) if expected is None else SuggestedTest(condition, ast.unparse(tree.left), expected)
+        )
     if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.Not):
         return SuggestedTest(condition, ast.unparse(tree.operand), "False")
     return SuggestedTest(condition, condition, "True") if isinstance(tree, ast.Call) else SuggestedTest(condition)
@@ -104,7 +122,8 @@ def _literal(node: ast.expr) -> str | None:
 async def vote_by_behaviour(
     programs: Sequence[str], tests: Mapping[str, int], sandbox: Sandbox, *, most_executions: int | None = None
 ) -> BehaviourVote:
-    """Runs each distinct program on the inputs of the tests (conditions, and how often each was suggested), and groups programs by their results.
+    """Runs each distinct program on the inputs of the tests (conditions, and how often each was suggested), and groups
+    programs by their results.
 
     With `most_executions`, on the inputs that most tests use, as many as fit.
     """
@@ -116,7 +135,11 @@ async def vote_by_behaviour(
     expressions = [expression for expression, _ in sorted(use.items(), key=lambda pair: (-pair[1], pair[0]))]
     if most_executions is not None:
         expressions = expressions[: most_executions // max(len(distinct), 1)]
-    results = {program: (await evaluate(program, expressions, sandbox)).results for program in distinct} if expressions else {}
+    results = (
+        {program: (await evaluate(program, expressions, sandbox)).results for program in distinct}
+        if expressions
+        else {}
+    )
     groups: dict[tuple[str | None, ...], list[int]] = defaultdict(list)
     for index, program in enumerate(programs):
         groups[results.get(program, ())].append(index)
@@ -125,7 +148,9 @@ async def vote_by_behaviour(
     return BehaviourVote(_scored(groups, asked), len(distinct) * len(expressions))
 
 
-def _scored(groups: Mapping[tuple[str | None, ...], list[int]], asked: Sequence[tuple[SuggestedTest, int, int]]) -> tuple[Group, ...]:
+def _scored(
+    groups: Mapping[tuple[str | None, ...], list[int]], asked: Sequence[tuple[SuggestedTest, int, int]]
+) -> tuple[Group, ...]:
     votes = {results: float(sum(n for test, n, at in asked if is_passed(test, results[at]))) for results in groups}
     scores = {results: len(members) * votes[results] for results, members in groups.items()}
     most = max(scores, key=lambda results: scores[results], default=None)
@@ -139,7 +164,9 @@ def _scored(groups: Mapping[tuple[str | None, ...], list[int]], asked: Sequence[
 
 
 def is_passed(test: SuggestedTest, result: str | None) -> bool:
-    """Whether the test holds, by the result of its call, or of itself where it is no comparison of a call with a literal."""
+    """Whether the test holds, by the result of its call, or of itself where it is no comparison of a call with a
+    literal.
+    """
     expected = test.expected if test.call is not None else "True"
     return result is not None and (result == expected or _are_equal(result, str(expected)))
 

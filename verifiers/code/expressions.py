@@ -1,7 +1,8 @@
 """Test expressions, taken apart: what the program under test gives, and what is done with it outside of the program.
 
-`add(2, 3) == 5` becomes `ask_program('add(2, 3)', {}) == 5`. A name that is neither Python's own, nor the standard library's, nor bound in the
-expression itself is the program's; with it goes all that hangs on it: calls, attributes, items. All else, comparisons above all, stays outside.
+`add(2, 3) == 5` becomes `ask_program('add(2, 3)', {}) == 5`. A name that is neither Python's own, nor the standard
+library's, nor bound in the expression itself is the program's; with it goes all that hangs on it: calls, attributes,
+items. All else, comparisons above all, stays outside.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 MODULES = frozenset(  # of the standard library, whose names mean the library itself
-    "bisect cmath collections copy datetime decimal fractions functools heapq itertools json math operator random re statistics string".split()
+    "bisect cmath collections copy datetime decimal fractions functools heapq itertools json math operator random re "
+    "statistics string".split()
 )
 _LIBRARY = {  # what tests use without saying where it is from
-    "Counter": ["collections", "Counter"], "deque": ["collections", "deque"], "defaultdict": ["collections", "defaultdict"],
-    "OrderedDict": ["collections", "OrderedDict"], "Fraction": ["fractions", "Fraction"], "Decimal": ["decimal", "Decimal"],
+    "Counter": ["collections", "Counter"], "deque": ["collections", "deque"],
+    "defaultdict": ["collections", "defaultdict"],
+    "OrderedDict": ["collections", "OrderedDict"], "Fraction": ["fractions", "Fraction"],
+    "Decimal": ["decimal", "Decimal"],
     "timedelta": ["datetime", "timedelta"], "isclose": ["math", "isclose"],
 }  # fmt: skip
 _USUAL = MODULES | frozenset(_LIBRARY)
@@ -24,15 +28,21 @@ _BUILTINS = frozenset(dir(builtins))
 
 
 def library_of(program: str) -> dict[str, list[str]]:
-    """Names that mean a module of the standard library or something in it (module, attribute): those that a program imports from there, and the usual
-    ones. They are the library's own also where a program gives them another meaning.
+    """Names that mean a module of the standard library or something in it (module, attribute).
+
+    Those that a program imports from there, and the usual ones. They are the library's own also where a program gives
+    them another meaning.
     """
     found = {name: [name] for name in MODULES} | _LIBRARY
     for statement in ast.walk(ast.parse(program)):
         if isinstance(statement, ast.Import):
             found |= {each.asname or each.name: [each.name] for each in statement.names if each.name in MODULES}
         elif isinstance(statement, ast.ImportFrom) and statement.module in MODULES:
-            found |= {each.asname or each.name: [str(statement.module), each.name] for each in statement.names if each.name != "*"}
+            found |= {
+                each.asname or each.name: [str(statement.module), each.name]
+                for each in statement.names
+                if each.name != "*"
+            }
     return found
 
 
@@ -48,8 +58,10 @@ def names_defined(program: str) -> frozenset[str]:
 
 
 def divided(expression: str, defined: frozenset[str], library: Collection[str] = MODULES) -> str:
-    """The expression with each part that is the program's as a question to it. `defined` are names that the program defines itself, `library` those
-    that mean the standard library. Raises `ValueError` on what is no expression.
+    """The expression with each part that is the program's as a question to it.
+
+    `defined` are names that the program defines itself, `library` those that mean the standard library. Raises
+    `ValueError` on what is no expression.
     """
     try:
         tree = ast.parse(expression, mode="eval")
@@ -59,18 +71,23 @@ def divided(expression: str, defined: frozenset[str], library: Collection[str] =
 
 
 def compared(condition: str, defined: frozenset[str]) -> tuple[str, Any] | None:
-    """(what the program is asked, the value that it must give) of a comparison of that with a literal, of a negation, or of a call alone; `None` for
-    any other condition.
+    """(what the program is asked, the value that it must give) of a comparison of that with a literal, of a negation,
+    or of a call alone; `None` for any other condition.
     """
     tree = ast.parse(condition, mode="eval").body
     expected: Any = True
     if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.Not):
         tree, expected = tree.operand, False
-    elif isinstance(tree, ast.Compare) and len(tree.ops) == 1 and isinstance(tree.ops[0], ast.Eq) and _is_literal(tree.comparators[0]):
-        expected, tree = ast.literal_eval(tree.comparators[0]), tree.left
-    if not isinstance(tree, ast.Call | ast.Attribute | ast.Subscript) or not _Divider(defined, frozenset(_bound(tree)), _USUAL).is_programs(
-        tree
+    elif (
+        isinstance(tree, ast.Compare)
+        and len(tree.ops) == 1
+        and isinstance(tree.ops[0], ast.Eq)
+        and _is_literal(tree.comparators[0])
     ):
+        expected, tree = ast.literal_eval(tree.comparators[0]), tree.left
+    if not isinstance(tree, ast.Call | ast.Attribute | ast.Subscript) or not _Divider(
+        defined, frozenset(_bound(tree)), _USUAL
+    ).is_programs(tree):
         return None
     return ast.unparse(tree), expected
 
@@ -120,8 +137,10 @@ class _Divider(ast.NodeTransformer):
         return self.generic_visit(node)
 
     def _is_tested(self, node: ast.expr) -> bool:
-        """A call of a function that is named like one of Python's or the library's, and under test itself: compared with a literal, given nothing of
-        the program's. Anywhere else such a name means Python's own: a program that defines an `all`, `set` or `Counter` must not judge by them.
+        """A call of a function that is named like one of Python's or the library's, and under test itself.
+
+        Compared with a literal, given nothing of the program's. Anywhere else such a name means Python's own: a program
+        that defines an `all`, `set` or `Counter` must not judge by them.
         """
         return (
             isinstance(node, ast.Call)
@@ -135,7 +154,12 @@ class _Divider(ast.NodeTransformer):
         root = node
         while isinstance(root, ast.Call | ast.Attribute | ast.Subscript):
             root = root.func if isinstance(root, ast.Call) else root.value
-        return isinstance(root, ast.Name) and root.id not in self._bound and root.id not in self._library and root.id not in _BUILTINS
+        return (
+            isinstance(root, ast.Name)
+            and root.id not in self._bound
+            and root.id not in self._library
+            and root.id not in _BUILTINS
+        )
 
 
 def _is_literal(node: ast.expr) -> bool:

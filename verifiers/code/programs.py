@@ -1,4 +1,7 @@
-"""Programs judged without a test that is certain: by tests that a model wrote, by how many other programs behave like them, against a reference."""
+"""Programs judged without a test that is certain.
+
+By tests that a model wrote, by how many other programs behave like them, against a reference.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,12 @@ NO_PROGRAM = "the answer holds no Python program"
 
 
 class GeneratedTestsVerifier:
-    """The share of tests, each weighed by how often it was suggested, that a program passes. Never decisive: a model's tests are often wrong.
+    """The share of tests, each weighed by how often it was suggested, that a program passes.
 
-    Programs that give the same results on all inputs of the tests are one group (`Verdict.group`), so that they vote together; with many programs of
-    one model use `BehaviourVerifier`. Raises `ValueError` without tests.
+    Never decisive: a model's tests are often wrong.
+
+    Programs that give the same results on all inputs of the tests are one group (`Verdict.group`), so that they vote
+    together; with many programs of one model use `BehaviourVerifier`. Raises `ValueError` without tests.
     """
 
     name = "generated_tests"
@@ -41,18 +46,24 @@ class GeneratedTestsVerifier:
         except SandboxUnavailable as reason:
             return Verdict.abstain(self.name, str(reason))
         results = dict(zip(self._inputs, found.results, strict=True))
-        failed = [(test, weight) for test, weight in self._tests if not is_passed(test, results[test.call or test.condition])]
+        failed = [
+            (test, weight) for test, weight in self._tests if not is_passed(test, results[test.call or test.condition])
+        ]
         score = 1.0 - sum(weight for _, weight in failed) / sum(weight for _, weight in self._tests)
-        told = f"it does not load: {found.error}" if found.error else "; ".join(test.condition for test, _ in failed[:3])
+        told = (
+            f"it does not load: {found.error}" if found.error else "; ".join(test.condition for test, _ in failed[:3])
+        )
         feedback = f"these may be wrong, but it fails them: {told}" if failed else ""
         return Verdict(self.name, score, not failed, feedback, group=_behaviour(found.results))
 
 
 class BehaviourVerifier:
-    """How many of `programs` behave like a candidate, weighed with the tests that they pass: dual execution agreement (CodeT, Chen et al. 2022).
+    """How many of `programs` behave like a candidate, weighed with the tests that they pass.
 
-    The score is the share of all groups' scores that the candidate's group has. `programs` and `tests` are a model's, and run once; a
-    candidate that is not among them is added to them and belongs to no group. Never decisive.
+    Dual execution agreement (CodeT, Chen et al. 2022).
+
+    The score is the share of all groups' scores that the candidate's group has. `programs` and `tests` are a model's,
+    and run once; a candidate that is not among them is added to them and belongs to no group. Never decisive.
     """
 
     name = "behaviour"
@@ -90,14 +101,21 @@ class BehaviourVerifier:
         number, group = next((n, g) for n, g in enumerate(vote.groups) if index in g.programs)
         evidence = (f"{len(group.programs)} of {len(everyone)} programs behave so", f"{group.votes:g} votes of tests")
         return Verdict(
-            self.name, group.share, group.share >= self._at_least, evidence=evidence, group=f"behaviour:{number}" if is_known else None
+            self.name,
+            group.share,
+            group.share >= self._at_least,
+            evidence=evidence,
+            group=f"behaviour:{number}" if is_known else None,
         )
 
 
 class SameProgramVerifier:
-    """Passes programs that give the same results as `reference` on every one of `inputs` (expressions that call it). Decisive.
+    """Passes programs that give the same results as `reference` on every one of `inputs` (expressions that call it).
 
-    That two programs never differ cannot be found out by running them; the feedback names the first input on which they do.
+    Decisive.
+
+    That two programs never differ cannot be found out by running them; the feedback names the first input on which they
+    do.
     """
 
     name = "same_program"
@@ -125,7 +143,9 @@ class SameProgramVerifier:
         known = [(i, a, b) for i, a, b in zip(self._inputs, self._expected, found, strict=True) if a is not None]
         differing = [(i, a, b) for i, a, b in known if a != b]
         score = 1.0 - len(differing) / len(known)
-        feedback = "" if not differing else f"{differing[0][0]} gives {_shown(differing[0][2])}, not {_shown(differing[0][1])}"
+        feedback = (
+            "" if not differing else f"{differing[0][0]} gives {_shown(differing[0][2])}, not {_shown(differing[0][1])}"
+        )
         return Verdict(self.name, score, not differing, feedback, decisive=True, group=_behaviour(found))
 
 

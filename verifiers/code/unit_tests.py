@@ -22,8 +22,9 @@ _NO_MODULE = re.compile(r"(?:ModuleNotFoundError|ImportError)\b.*?No module name
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """What each expression gave, as the beginning of its `repr`, or `None` where it raised or took too long; `error` if the program did
-    not load.
+    """What each expression gave, as the beginning of its `repr`, or `None` where it raised or took too long.
+
+    `error` if the program did not load.
     """
 
     results: tuple[str | None, ...]
@@ -31,8 +32,9 @@ class Evaluated:
 
 
 async def evaluate(program: str, expressions: Sequence[str], sandbox: Sandbox, *, each_s: float = EACH_S) -> Evaluated:
-    """Loads `program` in one process and evaluates all expressions in another, one after the other, in one run of the sandbox: the
-    program is asked for what it gives, by value; it has no part in what is made of that. Never raises on what the program does.
+    """Loads `program` in one process and evaluates all expressions in another, one after the other, in one run of the
+    sandbox: the program is asked for what it gives, by value; it has no part in what is made of that. Never raises on
+    what the program does.
     """
     if not parses(program):
         return Evaluated((None,) * len(expressions), "SyntaxError: it is no Python program")
@@ -40,7 +42,9 @@ async def evaluate(program: str, expressions: Sequence[str], sandbox: Sandbox, *
     asked = [divided(expression, defined, library) for expression in expressions]
     judge = f"import harness\nharness.judge({asked!r}, {library!r}, QUESTIONS, ANSWERS, {LOAD_S!r}, {each_s!r})\n"
     other = f"import program_process\nprogram_process.answer({program!r}, QUESTIONS, ANSWERS, {LOAD_S!r}, {each_s!r})\n"
-    room = Limits(wall_s=LOAD_S + 2 * each_s * len(expressions) + 2.0, cpu_s=60, output_bytes=1_000 + 2_000 * len(expressions))
+    room = Limits(
+        wall_s=LOAD_S + 2 * each_s * len(expressions) + 2.0, cpu_s=60, output_bytes=1_000 + 2_000 * len(expressions)
+    )
     ran = await sandbox.run(judge, room, asked=other)
     try:
         told = json.loads(ran.stdout.rsplit("\n", 2)[-2])
@@ -53,8 +57,10 @@ async def evaluate(program: str, expressions: Sequence[str], sandbox: Sandbox, *
 
 
 async def truths(program: str, conditions: Sequence[str], sandbox: Sandbox) -> Evaluated:
-    """As `evaluate` with results "True" or "False"; in the restricted interpreter where that is the only level. It is not Python in every
-    detail, and a program can tell it from Python: where there is a better level, nothing that it says counts.
+    """As `evaluate` with results "True" or "False"; in the restricted interpreter where that is the only level.
+
+    It is not Python in every detail, and a program can tell it from Python: where there is a better level, nothing that
+    it says counts.
 
     Raises `SandboxUnavailable` where it is the only level and cannot tell.
     """
@@ -67,7 +73,10 @@ async def truths(program: str, conditions: Sequence[str], sandbox: Sandbox) -> E
 
 
 def _quick_truths(program: str, conditions: Sequence[str], restricted: Restricted) -> list[bool] | str:
-    """Whether each condition is true, or why that is not known. The interpreter gives values; they are compared here."""
+    """Whether each condition is true, or why that is not known.
+
+    The interpreter gives values; they are compared here.
+    """
     if not parses(program):
         return [False] * len(conditions)
     defined = names_defined(program)
@@ -85,9 +94,9 @@ def _quick_truths(program: str, conditions: Sequence[str], restricted: Restricte
 class UnitTestVerifier:
     """Passes programs under which every one of `tests` (Python expressions, or `assert` statements) is true.
 
-    Decisive: the tests are the caller's and are believed. Tests that a model wrote belong to `dual_agreement`. Abstains, with the reason,
-    where the program needs a module that the sandbox lacks, and where this machine gives no isolation; model-written code is never run
-    outside of it. Raises `ValueError` on a test that is no expression.
+    Decisive: the tests are the caller's and are believed. Tests that a model wrote belong to `dual_agreement`.
+    Abstains, with the reason, where the program needs a module that the sandbox lacks, and where this machine gives no
+    isolation; model-written code is never run outside of it. Raises `ValueError` on a test that is no expression.
     """
 
     name = "unit_tests"
@@ -112,7 +121,11 @@ class UnitTestVerifier:
         score = 1.0 - len(failed) / max(len(self._tests), 1)
         if not failed:
             return Verdict(self.name, 1.0, True, evidence=tuple(self._tests[:MAX_SHOWN]), decisive=True)
-        what = f"the program does not load: {found.error}" if found.error else "these are not true: " + "; ".join(failed[:MAX_SHOWN])
+        what = (
+            f"the program does not load: {found.error}"
+            if found.error
+            else "these are not true: " + "; ".join(failed[:MAX_SHOWN])
+        )
         return Verdict(self.name, score, False, what, tuple(failed[:MAX_SHOWN]), decisive=True)
 
     async def _evaluated(self, program: str) -> Evaluated:

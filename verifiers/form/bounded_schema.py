@@ -1,7 +1,10 @@
-"""JSON Schemas of strangers, compiled and applied within bounds: they fetch no address, read no file, and take no time without end.
+"""JSON Schemas of strangers, compiled and applied within bounds.
 
-Validation is jsonschema-rs's (draft 2020-12 and the older ones that `$schema` names). Ten lines may ask for years of work (references that
-fan out, patterns that backtrack): what is not certainly quick is checked in a process of its own, which is ended when its time is over.
+They fetch no address, read no file, and take no time without end.
+
+Validation is jsonschema-rs's (draft 2020-12 and the older ones that `$schema` names). Ten lines may ask for years of
+work (references that fan out, patterns that backtrack): what is not certainly quick is checked in a process of its own,
+which is ended when its time is over.
 """
 
 from __future__ import annotations
@@ -31,7 +34,10 @@ class UnusableSchema(ValueError):
 
 
 class BoundedSchema:
-    """A compiled JSON Schema. Raises `UnusableSchema` that names what is wrong with it: an address that it refers to, its depth, a keyword."""
+    """A compiled JSON Schema.
+
+    Raises `UnusableSchema` that names what is wrong with it: an address that it refers to, its depth, a keyword.
+    """
 
     def __init__(self, schema: Any, *, timeout_s: float = TIMEOUT_S) -> None:
         import jsonschema_rs
@@ -47,14 +53,21 @@ class BoundedSchema:
             self._validator, self._backtracks = self._compile(jsonschema_rs)
         except (jsonschema_rs.ValidationError, jsonschema_rs.ReferencingError, ValueError, TypeError) as error:
             if self._outside:
-                raise UnusableSchema(f"it refers to {self._outside[:200]!r}, which lies outside of it: nothing is fetched") from None
+                raise UnusableSchema(
+                    f"it refers to {self._outside[:200]!r}, which lies outside of it: nothing is fetched"
+                ) from None
             raise UnusableSchema(str(getattr(error, "message", None) or error)[:300]) from None
         self._work = _Work(schema)
 
     def _compile(self, library: Any) -> tuple[Any, bool]:
-        """The validator, and whether its patterns may backtrack: those that need no look-around are matched in linear time."""
+        """The validator, and whether its patterns may backtrack.
+
+        Those that need no look-around are matched in linear time.
+        """
         try:
-            return library.validator_for(self._schema, retriever=self._refuse, pattern_options=library.RegexOptions()), False
+            return library.validator_for(
+                self._schema, retriever=self._refuse, pattern_options=library.RegexOptions()
+            ), False
         except (library.ValidationError, ValueError):
             limited = library.FancyRegexOptions(backtrack_limit=MAX_BACKTRACKS)
             return library.validator_for(self._schema, retriever=self._refuse, pattern_options=limited), True
@@ -66,13 +79,16 @@ class BoundedSchema:
     async def errors(self, value: Any) -> list[str]:
         """What is wrong with a JSON value, at most five things, each with its path; empty if it satisfies the schema.
 
-        What may take long is checked in a process of its own. Raises `TimeoutError` where that did not end within `timeout_s`.
+        What may take long is checked in a process of its own. Raises `TimeoutError` where that did not end within
+        `timeout_s`.
         """
         levels, nodes, chars = _size(value)
         is_quick = self._work.bound(levels) * nodes <= QUICK_WORK and not (self._backtracks and chars > QUICK_CHARS)
         if is_quick:
             return self.find_errors(value)
-        found: list[str] = (await asyncio.to_thread(_helper().ask, {"schema": self._schema, "value": value}, self._timeout_s))["errors"]
+        found: list[str] = (
+            await asyncio.to_thread(_helper().ask, {"schema": self._schema, "value": value}, self._timeout_s)
+        )["errors"]
         return found
 
     def find_errors(self, value: Any) -> list[str]:
@@ -134,7 +150,10 @@ def _size(value: Any) -> tuple[int, int, int]:
 
 
 class _Work:
-    """How often parts of a schema may be evaluated when every error is listed: references multiply, and again on each level of a value."""
+    """How often parts of a schema may be evaluated when every error is listed.
+
+    References multiply, and again on each level of a value.
+    """
 
     def __init__(self, schema: Any) -> None:
         self._root = schema
@@ -148,7 +167,9 @@ class _Work:
         return work
 
     def _cost(self, schema: Any) -> tuple[int, int]:
-        """(parts that are evaluated on one level of a value, references among them that lead back to what is being evaluated)."""
+        """(parts that are evaluated on one level of a value, references among them that lead back to what is being
+        evaluated).
+        """
         if not isinstance(schema, dict | list):
             return 0, 0
         if id(schema) in self._open:
@@ -159,11 +180,17 @@ class _Work:
             below = [*_children(schema), *([self._at(target)] if isinstance(target, str) else [])]
             costs = [self._cost(each) for each in below]
             self._open.discard(id(schema))
-            self._known[id(schema)] = min(1 + sum(cost[0] for cost in costs), MANY), min(sum(cost[1] for cost in costs), MANY)
+            self._known[id(schema)] = (
+                min(1 + sum(cost[0] for cost in costs), MANY),
+                min(sum(cost[1] for cost in costs), MANY),
+            )
         return self._known[id(schema)]
 
     def _at(self, reference: str) -> Any:
-        """What a reference within the document points to (RFC 6901); the whole of it for a name, which is the most that it can be."""
+        """What a reference within the document points to (RFC 6901).
+
+        The whole of it for a name, which is the most that it can be.
+        """
         found = self._root
         if not reference.startswith("#/"):
             return found

@@ -19,7 +19,8 @@ SURE = 0.9
 class LanguageVerifier:
     """Passes answers in `language` (ISO 639-1, "de"), or in that of the query. Not decisive.
 
-    Code, addresses and texts of fewer than 24 letters have no language: it abstains, as it does where the guess is not sure.
+    Code, addresses and texts of fewer than 24 letters have no language: it abstains, as it does where the guess is not
+    sure.
     """
 
     name = "language"
@@ -31,7 +32,9 @@ class LanguageVerifier:
 
     async def verify(self, query: str, candidate: str) -> Verdict:
         if find_spec("py3langid") is None:
-            return Verdict.abstain(self.name, "py3langid is not installed: pip install 'compound-orchestrator[language]'")
+            return Verdict.abstain(
+                self.name, "py3langid is not installed: pip install 'compound-orchestrator[language]'"
+            )
         return await asyncio.to_thread(self._judged, query, candidate)
 
     def _judged(self, query: str, candidate: str) -> Verdict:
@@ -42,7 +45,9 @@ class LanguageVerifier:
         if found is None:
             return Verdict.abstain(self.name, "the language of the answer is not clear")
         passed = found == wanted
-        return Verdict(self.name, float(passed), passed, "" if passed else f"answer in {wanted}, not in {found}", (found,))
+        return Verdict(
+            self.name, float(passed), passed, "" if passed else f"answer in {wanted}, not in {found}", (found,)
+        )
 
 
 def language_of(text: str) -> str | None:

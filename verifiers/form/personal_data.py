@@ -1,4 +1,7 @@
-"""Personal data in an answer: mail addresses, telephone, card (Luhn's check), bank account (IBAN, ISO 13616) and US social security numbers."""
+"""Personal data in an answer.
+
+Mail addresses, telephone, card (Luhn's check), bank account (IBAN, ISO 13616) and US social security numbers.
+"""
 
 from __future__ import annotations
 
@@ -13,12 +16,15 @@ _CARD = re.compile(r"(?<![\d-])\d(?:[ -]?\d){12,18}(?![\d-])")
 _IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?\b")
 _SSN = re.compile(r"(?<![\d-])(?!000|666|9\d\d)\d{3}-(?!00)\d{2}-(?!0000)\d{4}(?![\d-])")
 _PHONE = re.compile(
-    r"(?<![\w.,/-])(?:\+|00)\d{1,3}[ ./-]?(?:\(\d{1,4}\)[ ./-]?)?\d{2,4}(?:[ ./-]?\d{2,4}){1,4}(?![\w-])|\(\d{3}\) ?\d{3}-\d{4}"
+    r"(?<![\w.,/-])(?:\+|00)\d{1,3}[ ./-]?(?:\(\d{1,4}\)[ ./-]?)?\d{2,4}(?:[ ./-]?\d{2,4}){1,4}(?![\w-])|\(\d{3}\) "
+    r"?\d{3}-\d{4}"
 )
 
 
 class PersonalDataVerifier:
-    """Fails answers that hold personal data which the query does not hold itself; the feedback names the kinds, never the data. Not decisive.
+    """Fails answers that hold personal data which the query does not hold itself.
+
+    The feedback names the kinds, never the data. Not decisive.
 
     Reads the first 200,000 characters. What looks like a name is not judged.
     """

@@ -8,9 +8,11 @@ from orchestrator.verifiers.verdict import Verdict
 
 
 class RegexVerifier:
-    """Passes answers in which `pattern` is found (or, with `whole`, which it matches as a whole, white space around aside).
+    """Passes answers in which `pattern` is found (or, with `whole`, which it matches as a whole, white space around
+    aside).
 
-    The pattern is the caller's: one that backtracks without end does so here, too. Raises `ValueError` on a pattern that does not compile.
+    The pattern is the caller's: one that backtracks without end does so here, too. Raises `ValueError` on a pattern
+    that does not compile.
     """
 
     name = "regex"
@@ -30,12 +32,19 @@ class RegexVerifier:
 
 
 class LengthVerifier:
-    """Passes answers of `min_words` to `max_words` words and at most `max_chars` characters. Raises `ValueError` on limits that nothing can meet."""
+    """Passes answers of `min_words` to `max_words` words and at most `max_chars` characters.
+
+    Raises `ValueError` on limits that nothing can meet.
+    """
 
     name = "length"
 
     def __init__(self, *, min_words: int = 0, max_words: int | None = None, max_chars: int | None = None) -> None:
-        if min_words < 0 or (max_words is not None and max_words < min_words) or (max_chars is not None and max_chars < 0):
+        if (
+            min_words < 0
+            or (max_words is not None and max_words < min_words)
+            or (max_chars is not None and max_chars < 0)
+        ):
             raise ValueError(f"no answer has {min_words} to {max_words} words and at most {max_chars} characters")
         self._min_words, self._max_words, self._max_chars = min_words, max_words, max_chars
 
@@ -43,8 +52,14 @@ class LengthVerifier:
         words, chars = len(candidate.split()), len(candidate)
         problems = [
             f"{words} words, at least {self._min_words} are asked for" if words < self._min_words else "",
-            f"{words} words, at most {self._max_words} are allowed" if self._max_words is not None and words > self._max_words else "",
-            f"{chars} characters, at most {self._max_chars} are allowed" if self._max_chars is not None and chars > self._max_chars else "",
+            f"{words} words, at most {self._max_words} are allowed"
+            if self._max_words is not None and words > self._max_words
+            else "",
+            f"{chars} characters, at most {self._max_chars} are allowed"
+            if self._max_chars is not None and chars > self._max_chars
+            else "",
         ]
         told = "; ".join(filter(None, problems))
-        return Verdict(self.name, 0.0 if told else 1.0, not told, f"the answer has {told}" if told else "", decisive=True)
+        return Verdict(
+            self.name, 0.0 if told else 1.0, not told, f"the answer has {told}" if told else "", decisive=True
+        )

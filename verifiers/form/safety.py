@@ -1,4 +1,7 @@
-"""What an answer must not hold, whoever asked: secrets, commands that destroy, hidden text, links that carry data away, and what is forbidden."""
+"""What an answer must not hold, whoever asked.
+
+Secrets, commands that destroy, hidden text, links that carry data away, and what is forbidden.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,8 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "an access key",
         re.compile(
-            r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36,255}\b|\bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{32,200}\b"
+            r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b|\bgh[pousr]_[A-Za-z0-9]{36,255}\b|\bsk-(?:ant-|proj-)?[A-Za-z0-9_-]{32,"
+            r"200}\b"
             r"|\bxox[abprs]-[A-Za-z0-9-]{10,200}\b|\bAIza[A-Za-z0-9_-]{35}\b"
         ),
     ),
@@ -21,18 +25,27 @@ _KINDS: tuple[tuple[str, re.Pattern[str]], ...] = (
     (
         "a command that destroys",
         re.compile(
-            r"\brm\s{1,5}-(?=[a-zA-Z]{0,8}r)(?=[a-zA-Z]{0,8}f)[a-zA-Z]{2,8}\s{1,5}(?:--no-preserve-root\s{1,5})?(?:/|~|\$HOME)(?:\*|\s|$)"
+            r"\brm\s{1,5}-(?=[a-zA-Z]{0,8}r)(?=[a-zA-Z]{0,8}f)[a-zA-Z]{2,8}\s{1,5}(?:--no-preserve-root\s{1,"
+            r"5})?(?:/|~|\$HOME)(?:\*|\s|$)"
             r"|\bmkfs(?:\.\w{1,10})?\s{1,5}/dev/|\bdd\s[^\n]{0,80}\bof=/dev/[sn][dv]|:\(\)\s?\{\s?:\|:&\s?\};:"
         ),
     ),
     ("a script run unread", re.compile(r"\b(?:curl|wget)\b[^\n|]{1,300}\|\s{0,5}(?:sudo\s{1,5})?(?:ba|z|da)?sh\b")),
-    ("hidden text", re.compile(r"[\U000E0020-\U000E007F]{3}|[\u200B-\u200D\u2060\uFEFF]{6}|[\u202A-\u202E\u2066-\u2069]")),
-    ("an image that carries data away", re.compile(r"!\[[^\]\n]{0,200}\]\(\s{0,3}https?://[^)\s?]{1,300}\?[^)\s]{40,4000}\)")),
+    (
+        "hidden text",
+        re.compile(r"[\U000E0020-\U000E007F]{3}|[\u200B-\u200D\u2060\uFEFF]{6}|[\u202A-\u202E\u2066-\u2069]"),
+    ),
+    (
+        "an image that carries data away",
+        re.compile(r"!\[[^\]\n]{0,200}\]\(\s{0,3}https?://[^)\s?]{1,300}\?[^)\s]{40,4000}\)"),
+    ),
 )
 
 
 class SafetyVerifier:
-    """Fails answers that hold any of these, unless the query holds the same; `forbidden` texts (a system prompt, a code name) are told by kind only.
+    """Fails answers that hold any of these, unless the query holds the same.
+
+    `forbidden` texts (a system prompt, a code name) are told by kind only.
 
     Not decisive unless `decisive`: patterns do not understand. Reads the first 200,000 characters.
     """

@@ -19,7 +19,10 @@ def find_json(text: str) -> Any:
     """
     spoken = without_thoughts(text.lstrip("\ufeff"))
     text = spoken[0] if spoken else ""
-    candidates = [text.strip(), *(block.text for block in fenced_blocks(text) if block.language in ("", "json", "json5", "jsonc"))]
+    candidates = [
+        text.strip(),
+        *(block.text for block in fenced_blocks(text) if block.language in ("", "json", "json5", "jsonc")),
+    ]
     for candidate in candidates:
         try:
             return json.loads(candidate, parse_constant=_refuse_constant)
@@ -42,8 +45,8 @@ def _refuse_constant(name: str) -> float:
 class JsonSchemaVerifier:
     """Passes answers whose JSON satisfies `schema`; the feedback names each failing path.
 
-    Raises `ValueError` on a bad schema, and on one that refers to addresses or files: nothing is fetched. Abstains where a value cannot be
-    checked within bounds of time (`orchestrator.verifiers.form.bounded_schema`).
+    Raises `ValueError` on a bad schema, and on one that refers to addresses or files: nothing is fetched. Abstains
+    where a value cannot be checked within bounds of time (`orchestrator.verifiers.form.bounded_schema`).
     """
 
     name = "json_schema"

@@ -1,7 +1,10 @@
-"""A trained reward: P(right) of an answer from its form and, with an encoder, its meaning; a logistic regression (scikit-learn, extra `train`).
+"""A trained reward: P(correct) of an answer from its form and, with an encoder, its meaning.
 
-It learns what wrong answers of one's own fleet look like: hedged, cut off, far from the question, unusually long. Trained on few answers it says
-little: its probabilities come from cross-validation. What is stored is numbers in JSON; nothing is unpickled.
+A logistic regression (scikit-learn, extra `train`).
+
+It learns what wrong answers of one's own fleet look like: hedged, cut off, far from the question, unusually long.
+Trained on few answers it says little: its probabilities come from cross-validation. What is stored is numbers in JSON;
+nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -24,13 +27,16 @@ FOLDS = 5
 Encode = Callable[[Sequence[str]], Any]
 
 _HEDGE = re.compile(
-    r"\b(?:maybe|perhaps|probably|might|not sure|unclear|I think|I believe|approximately|it seems|cannot be determined)\b", re.IGNORECASE
+    r"\b(?:maybe|perhaps|probably|might|not sure|unclear|I think|I believe|approximately|it seems|cannot be "
+    r"determined)\b",
+    re.IGNORECASE,
 )
 _REFUSAL = re.compile(r"\b(?:I cannot|I can't|I'm sorry|I am sorry|as an AI|unable to)\b", re.IGNORECASE)
 _TURN = re.compile(r"\b(?:wait|actually|however|hold on|let me re-?check|correction)\b", re.IGNORECASE)
 _WORD = re.compile(r"\w{2,}")
 FEATURES = (
-    "log_words", "log_lines", "hedges", "refuses", "turns", "ends_whole", "marked", "is_number", "is_text", "digits", "question_words", "repeats",
+    "log_words", "log_lines", "hedges", "refuses", "turns", "ends_whole", "marked", "is_number", "is_text", "digits",
+    "question_words", "repeats",
     "code", "log_question_words",
 )  # fmt: skip
 
@@ -83,7 +89,9 @@ class RewardVerifier:
 
 @dataclass(frozen=True)
 class RewardModel:
-    """Weights over standardised features and, if it was trained with one, the dimensions of an encoder (named by `encoder`)."""
+    """Weights over standardised features and, if it was trained with one, the dimensions of an encoder (named by
+    `encoder`).
+    """
 
     weights: tuple[float, ...]
     intercept: float
@@ -95,7 +103,9 @@ class RewardModel:
     def p_right(self, query: str, answer: str) -> float:
         """In (0, 1). One dot product, and one call of the encoder if there is one."""
         x = features_of(query, answer) + _meaning(self.encode, [answer])[0]
-        z = self.intercept + sum(w * (v - m) / s for w, v, m, s in zip(self.weights, x, self.mean, self.scale, strict=True))
+        z = self.intercept + sum(
+            w * (v - m) / s for w, v, m, s in zip(self.weights, x, self.mean, self.scale, strict=True)
+        )
         return 1.0 / (1.0 + math.exp(-min(max(z, -30.0), 30.0)))
 
     def save(self, path: str | Path) -> None:
@@ -125,15 +135,21 @@ class RewardModel:
         return cls(weights, intercept, mean, scale, wanted, encode)
 
 
-def train_reward(examples: Sequence[GradedAnswer], *, encode: Encode | None = None, encoder: str | None = None) -> RewardModel:
-    """A reward from graded answers; answers to one query stay together in cross-validation. `encoder` names what `encode` is.
+def train_reward(
+    examples: Sequence[GradedAnswer], *, encode: Encode | None = None, encoder: str | None = None
+) -> RewardModel:
+    """A reward from graded answers; answers to one query stay together in cross-validation.
 
-    Raises `ValueError` on fewer than 20 examples, on examples that are all right or all wrong, or an encoder without a name.
+    `encoder` names what `encode` is.
+
+    Raises `ValueError` on fewer than 20 examples, on examples that are all right or all wrong, or an encoder without a
+    name.
     """
     right = [example.right for example in examples]
     if len(examples) < MIN_EXAMPLES or all(right) or not any(right):
         raise ValueError(
-            f"a reward needs at least {MIN_EXAMPLES} graded answers, right ones and wrong ones; these are {len(right)}, {sum(right)} right"
+            f"a reward needs at least {MIN_EXAMPLES} graded answers, right ones and wrong ones; these are "
+            f"{len(right)}, {sum(right)} right"
         )
     if (encode is None) != (encoder is None):
         raise ValueError("an encoder and its name come together")
@@ -141,13 +157,18 @@ def train_reward(examples: Sequence[GradedAnswer], *, encode: Encode | None = No
     from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
     from sklearn.model_selection import GroupKFold, cross_val_predict
 
-    rows = [features_of(e.query, e.answer) + m for e, m in zip(examples, _meaning(encode, [e.answer for e in examples]), strict=True)]
+    rows = [
+        features_of(e.query, e.answer) + m
+        for e, m in zip(examples, _meaning(encode, [e.answer for e in examples]), strict=True)
+    ]
     x, y = np.array(rows), np.array(right, dtype=int)
     mean, spread = x.mean(axis=0), x.std(axis=0)
     scale = np.where(spread > 1e-6, spread, 1.0)  # what never varied has no weight
     x = (x - mean) / scale
     groups = np.unique([e.query for e in examples], return_inverse=True)[1]
-    folds = list(GroupKFold(min(FOLDS, len(np.unique(groups)))).split(x, y, groups)) if len(np.unique(groups)) > 1 else []
+    folds = (
+        list(GroupKFold(min(FOLDS, len(np.unique(groups)))).split(x, y, groups)) if len(np.unique(groups)) > 1 else []
+    )
     if any(len(np.unique(y[train])) < 2 for train, _ in folds):
         folds = []
     strengths = np.geomspace(1e-4, 1.0, 9)
@@ -160,7 +181,9 @@ def train_reward(examples: Sequence[GradedAnswer], *, encode: Encode | None = No
     fitted = LogisticRegression(C=strength, max_iter=500).fit(x, y)
     slope, intercept = 1.0, 0.0
     if folds:
-        unseen = cross_val_predict(LogisticRegression(C=strength, max_iter=500), x, y, cv=folds, method="decision_function")
+        unseen = cross_val_predict(
+            LogisticRegression(C=strength, max_iter=500), x, y, cv=folds, method="decision_function"
+        )
         platt = LogisticRegression(C=1.0).fit(unseen[:, None], y)
         slope, intercept = max(float(platt.coef_[0, 0]), 0.0), float(platt.intercept_[0])
     weights = tuple((slope * fitted.coef_[0]).tolist())

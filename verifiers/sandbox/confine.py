@@ -1,9 +1,12 @@
-"""What a process does to itself before it runs foreign code; from then on there is no way back. Linux only; standard library only.
+"""What a process does to itself before it runs foreign code; from then on there is no way back.
 
-No new privileges, no capabilities, resource limits; Landlock (kernel 5.13, userspace-api/landlock.rst): files of the Python installation may be
-read, one folder written; seccomp (prctl(2)): the system calls that a Python program needs, every other one fails with EPERM. Among those are socket,
-fork, exec, ptrace, mount, kill of others, modes and times of files, and everything new; fcntl, ioctl, open and sendto with harmless arguments only.
-(A pair of sockets connected to each other is allowed: event loops need one.)
+Linux only; standard library only.
+
+No new privileges, no capabilities, resource limits; Landlock (kernel 5.13, userspace-api/landlock.rst): files of the
+Python installation may be read, one folder written; seccomp (prctl(2)): the system calls that a Python program needs,
+every other one fails with EPERM. Among those are socket, fork, exec, ptrace, mount, kill of others, modes and times of
+files, and everything new; fcntl, ioctl, open and sendto with harmless arguments only. (A pair of sockets connected to
+each other is allowed: event loops need one.)
 
 This file is also run by itself in the sandbox's worker: it must not import anything of this project.
 """
@@ -29,35 +32,49 @@ READABLE = READ_FILE | READ_DIR | EXECUTE
 CLONE_THREAD = 0x10000
 TCGETS, FIONREAD, FIONBIO, FIOCLEX, FIONCLEX = 0x5401, 0x541B, 0x5421, 0x5451, 0x5450
 
-# x86-64 and arm64 numbers of what a Python program needs (the kernel's syscall tables); None: that machine does not have it.
+# x86-64 and arm64 numbers of what a Python program needs (the kernel's syscall tables); None: that machine does not
+# have it.
 _CALLS: dict[str, tuple[int | None, int | None]] = {
     "read": (0, 63), "write": (1, 64), "close": (3, 57), "stat": (4, None), "fstat": (5, 80), "lstat": (6, None),
     "poll": (7, None), "lseek": (8, 62), "mmap": (9, 222), "mprotect": (10, 226), "munmap": (11, 215), "brk": (12, 214),
-    "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "pread64": (17, 67), "pwrite64": (18, 68),
-    "readv": (19, 65), "writev": (20, 66), "access": (21, None), "pipe": (22, None), "select": (23, None), "sched_yield": (24, 124),
-    "mremap": (25, 216), "madvise": (28, 233), "dup": (32, 23), "dup2": (33, None), "nanosleep": (35, 101), "getitimer": (36, 102),
-    "alarm": (37, None), "setitimer": (38, 103), "getpid": (39, 172), "socketpair": (53, 199), "exit": (60, 93), "uname": (63, 160),
+    "rt_sigaction": (13, 134), "rt_sigprocmask": (14, 135), "rt_sigreturn": (15, 139), "pread64": (17, 67),
+    "pwrite64": (18, 68),
+    "readv": (19, 65), "writev": (20, 66), "access": (21, None), "pipe": (22, None), "select": (23, None),
+    "sched_yield": (24, 124),
+    "mremap": (25, 216), "madvise": (28, 233), "dup": (32, 23), "dup2": (33, None), "nanosleep": (35, 101),
+    "getitimer": (36, 102),
+    "alarm": (37, None), "setitimer": (38, 103), "getpid": (39, 172), "socketpair": (53, 199), "exit": (60, 93),
+    "uname": (63, 160),
     "flock": (73, 32), "fsync": (74, 82), "fdatasync": (75, 83), "ftruncate": (77, 46),
-    "getcwd": (79, 17), "chdir": (80, 49), "rename": (82, None), "mkdir": (83, None), "rmdir": (84, None), "creat": (85, None),
+    "getcwd": (79, 17), "chdir": (80, 49), "rename": (82, None), "mkdir": (83, None), "rmdir": (84, None),
+    "creat": (85, None),
     "unlink": (87, None), "readlink": (89, None), "umask": (95, 166), "gettimeofday": (96, 169), "getrlimit": (97, 163),
-    "getrusage": (98, 165), "sysinfo": (99, 179), "times": (100, 153), "getuid": (102, 174), "getgid": (104, 176), "geteuid": (107, 175),
-    "getegid": (108, 177), "getppid": (110, 173), "sigaltstack": (131, 132), "statfs": (137, 43), "fstatfs": (138, 44), "arch_prctl": (158, None),
-    "gettid": (186, 178), "time": (201, None), "futex": (202, 98), "sched_getaffinity": (204, 123), "epoll_create": (213, None),
-    "getdents64": (217, 61), "set_tid_address": (218, 96), "fadvise64": (221, 223), "clock_gettime": (228, 113), "clock_getres": (229, 114),
+    "getrusage": (98, 165), "sysinfo": (99, 179), "times": (100, 153), "getuid": (102, 174), "getgid": (104, 176),
+    "geteuid": (107, 175),
+    "getegid": (108, 177), "getppid": (110, 173), "sigaltstack": (131, 132), "statfs": (137, 43), "fstatfs": (138, 44),
+    "arch_prctl": (158, None),
+    "gettid": (186, 178), "time": (201, None), "futex": (202, 98), "sched_getaffinity": (204, 123),
+    "epoll_create": (213, None),
+    "getdents64": (217, 61), "set_tid_address": (218, 96), "fadvise64": (221, 223), "clock_gettime": (228, 113),
+    "clock_getres": (229, 114),
     "clock_nanosleep": (230, 115), "exit_group": (231, 94), "epoll_wait": (232, None), "epoll_ctl": (233, 21),
-    "mkdirat": (258, 34), "newfstatat": (262, 79), "unlinkat": (263, 35), "renameat": (264, 38), "readlinkat": (267, 78),
+    "mkdirat": (258, 34), "newfstatat": (262, 79), "unlinkat": (263, 35), "renameat": (264, 38),
+    "readlinkat": (267, 78),
     "faccessat": (269, 48), "pselect6": (270, 72), "ppoll": (271, 73), "set_robust_list": (273, 99),
-    "epoll_pwait": (281, 22), "eventfd2": (290, 19), "epoll_create1": (291, 20), "dup3": (292, 24), "pipe2": (293, 59), "preadv": (295, 69),
-    "pwritev": (296, 70), "renameat2": (316, 276), "getrandom": (318, 278), "copy_file_range": (326, 285), "statx": (332, 291),
+    "epoll_pwait": (281, 22), "eventfd2": (290, 19), "epoll_create1": (291, 20), "dup3": (292, 24), "pipe2": (293, 59),
+    "preadv": (295, 69),
+    "pwritev": (296, 70), "renameat2": (316, 276), "getrandom": (318, 278), "copy_file_range": (326, 285),
+    "statx": (332, 291),
     "getsockname": (51, 204), "getsockopt": (55, 209), "recvfrom": (45, 207), "shutdown": (48, 210),
-    "rseq": (334, 293), "close_range": (436, 436), "faccessat2": (439, 439), "membarrier": (324, 283), "getgroups": (115, 158),
+    "rseq": (334, 293), "close_range": (436, 436), "faccessat2": (439, 439), "membarrier": (324, 283),
+    "getgroups": (115, 158),
 }  # fmt: skip
 # With a condition on an argument: (number on x86-64, on arm64).
 _CLONE, _CLONE3, _IOCTL, _KILL, _TGKILL, _PRLIMIT = (56, 220), (435, 435), (16, 29), (62, 129), (234, 131), (302, 261)
 _OPENAT, _SENDTO, _FCNTL = (257, 56), (44, 206), (72, 25)
 _OPEN: tuple[int | None, int | None] = (2, None)
-# F_DUPFD, F_GETFD, F_SETFD, F_GETFL, the record locks, F_DUPFD_CLOEXEC, F_GETPIPE_SZ: none that makes the kernel signal somebody (F_SETOWN, F_SETSIG,
-# F_SETLEASE, F_NOTIFY). F_SETFL without O_ASYNC.
+# F_DUPFD, F_GETFD, F_SETFD, F_GETFL, the record locks, F_DUPFD_CLOEXEC, F_GETPIPE_SZ: none that makes the kernel signal
+# somebody (F_SETOWN, F_SETSIG, F_SETLEASE, F_NOTIFY). F_SETFL without O_ASYNC.
 _FCNTL_COMMANDS, F_SETFL, O_ASYNC = (0, 1, 2, 3, 5, 6, 7, 1030, 1032), 4, 0x2000
 O_ACCMODE, O_TRUNC = 3, 0x200
 _ARCHITECTURES = {"x86_64": (0, 0xC000003E), "aarch64": (1, 0xC00000B7)}
@@ -77,7 +94,9 @@ def can_filter_calls() -> bool:
 
 
 def confine(level: str, folder: str, *, cpu_s: int, memory_bytes: int, file_bytes: int, open_files: int) -> None:
-    """Of the calling process, for good, as far as its level has to: "bubblewrap" has shut files and network out already, "unsafe" does not.
+    """Of the calling process, for good, as far as its level has to.
+
+    "bubblewrap" has shut files and network out already, "unsafe" does not.
 
     Raises `OSError` if any part of it cannot be done.
     """
@@ -112,8 +131,14 @@ def _restrict_files(folder: str) -> None:
     scoped = 3 if version >= 6 else 0
     attributes = struct.pack("QQQ", files, network, scoped)[: 8 if version < 4 else 16 if version < 6 else 24]
     ruleset = _checked(_libc.syscall(LANDLOCK_CREATE_RULESET, attributes, len(attributes), 0))
-    writable = files & ~EXECUTE & ~(0b1111111 << 6) | (1 << 7) | (1 << 8)  # files and folders, but no devices, sockets, pipes or links
-    for path, rights in (*((path, READABLE) for path in readable()), (folder, writable), ("/dev/null", READ_FILE | (1 << 1))):
+    writable = (
+        files & ~EXECUTE & ~(0b1111111 << 6) | (1 << 7) | (1 << 8)
+    )  # files and folders, but no devices, sockets, pipes or links
+    for path, rights in (
+        *((path, READABLE) for path in readable()),
+        (folder, writable),
+        ("/dev/null", READ_FILE | (1 << 1)),
+    ):
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
         allowed = rights if os.path.isdir(path) else rights & (EXECUTE | (1 << 1) | READ_FILE | (1 << 14))
         _checked(_libc.syscall(LANDLOCK_ADD_RULE, ruleset, 1, struct.pack("=Qi", allowed & files, descriptor), 0))
@@ -123,14 +148,29 @@ def _restrict_files(folder: str) -> None:
 
 
 def readable() -> list[str]:
-    """What an interpreter may need to read: its own installation and the system's libraries, random numbers and zeros; no home, no settings."""
-    found = {sys.base_prefix, os.path.dirname(os.__file__), "/usr/lib", "/usr/lib64", "/lib", "/lib64", "/usr/share/zoneinfo"}
-    return sorted(path for path in (*found, "/dev/urandom", "/dev/zero") if os.path.exists(path) and os.path.realpath(path) != "/")
+    """What an interpreter may need to read.
+
+    Its own installation and the system's libraries, random numbers and zeros; no home, no settings.
+    """
+    found = {
+        sys.base_prefix,
+        os.path.dirname(os.__file__),
+        "/usr/lib",
+        "/usr/lib64",
+        "/lib",
+        "/lib64",
+        "/usr/share/zoneinfo",
+    }
+    return sorted(
+        path for path in (*found, "/dev/urandom", "/dev/zero") if os.path.exists(path) and os.path.realpath(path) != "/"
+    )
 
 
 def _drop_capabilities() -> None:
     number = 0
-    while _libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0) == 0:  # fails with EINVAL after the last one, with EPERM for who has none to drop
+    while (
+        _libc.prctl(PR_CAPBSET_DROP, number, 0, 0, 0) == 0
+    ):  # fails with EINVAL after the last one, with EPERM for who has none to drop
         number += 1
     header, nothing = struct.pack("Ii", 0x20080522, 0), bytes(24)
     _checked(_libc.capset(header, nothing))
@@ -173,7 +213,8 @@ def _compiled() -> tuple[bytearray, list[int]]:
         (_LOAD, 0, 0, 0),
         (_AT_LEAST, 0, 1, 0x40000000),  # x32's numbers on x86-64
         (_RETURN, 0, 0, _KILL_PROCESS),
-        # A thread is a clone that shares everything; glibc tries clone3 first, whose flags a filter cannot read, and then clone.
+        # A thread is a clone that shares everything; glibc tries clone3 first, whose flags a filter cannot read, and
+        # then clone.
         (_EQUAL, 0, 1, _CLONE3[column]),
         (_RETURN, 0, 0, 0x00050000 | errno.ENOSYS),
         (_EQUAL, 0, 5, _CLONE[column]),

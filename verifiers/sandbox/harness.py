@@ -1,7 +1,9 @@
-"""The judging process: evaluates expressions, and asks the program's process for what the program gives. The two share nothing but two pipes.
+"""The judging process: evaluates expressions, and asks the program's process for what the program gives.
 
-A program can answer whatever it likes; it cannot reach the values that its answers are compared with, the comparison, or what is told of it. Runs
-inside the sandbox, imported by its worker: standard library only.
+The two share nothing but two pipes.
+
+A program can answer whatever it likes; it cannot reach the values that its answers are compared with, the comparison,
+or what is told of it. Runs inside the sandbox, imported by its worker: standard library only.
 """
 
 from __future__ import annotations
@@ -24,11 +26,17 @@ AT_ONCE = 64
 
 
 class Failed(TypeError, AttributeError):
-    """The program raised, took too long, or is gone; or its object was to be compared with what is no object of its own."""
+    """The program raised, took too long, or is gone.
+
+    Or its object was to be compared with what is no object of its own.
+    """
 
 
 class Program:
-    """The other process. Answers carry the number of their question: one that comes too late is not taken for that of another."""
+    """The other process.
+
+    Answers carry the number of their question: one that comes too late is not taken for that of another.
+    """
 
     def __init__(self, questions: int, answers: int) -> None:
         self._questions, self._answers = questions, answers
@@ -68,8 +76,10 @@ class Program:
 
 
 class Foreign:
-    """An object of the program's that has no plain value. What is done with it is done where it is. It equals none of ours, and no operation of its
-    own makes a plain value that a test would take for a result: it could say whatever is wanted.
+    """An object of the program's that has no plain value.
+
+    What is done with it is done where it is. It equals none of ours, and no operation of its own makes a plain value
+    that a test would take for a result: it could say whatever is wanted.
     """
 
     __slots__ = ("_f_number", "_f_program")
@@ -151,7 +161,8 @@ def _order(sign: str) -> Callable[[Foreign, Any], bool]:
 
 
 for _name, _sign in {
-    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "matmul": "@", "and": "&", "or": "|", "xor": "^",
+    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "floordiv": "//", "mod": "%", "pow": "**", "matmul": "@",
+    "and": "&", "or": "|", "xor": "^",
     "lshift": "<<", "rshift": ">>",
 }.items():  # fmt: skip
     setattr(Foreign, f"__{_name}__", _operator(_sign))
@@ -214,9 +225,12 @@ def _found(module: str, attribute: str = "") -> Any:
     return getattr(found, attribute) if attribute else found
 
 
-def judge(expressions: list[str], library: dict[str, list[str]], questions: int, answers: int, load_s: float, each_s: float) -> None:
-    """Evaluates each expression, in which `ask_program` stands for what the program gives, and prints, as JSON, each one's value as text (null where
-    it raised or took too long), and what the program raised when it was loaded. `library` says which names stand for what of the standard library.
+def judge(
+    expressions: list[str], library: dict[str, list[str]], questions: int, answers: int, load_s: float, each_s: float
+) -> None:
+    """Evaluates each expression, in which `ask_program` stands for what the program gives, and prints, as JSON, each
+    one's value as text (null where it raised or took too long), and what the program raised when it was loaded.
+    `library` says which names stand for what of the standard library.
     """
     program = Program(questions, answers)
     namespace: dict[str, Any] = {name: _found(*where) for name, where in library.items()}

@@ -10,8 +10,10 @@ Ending = Literal["finished", "raised", "exited", "timeout", "killed", "output", 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """For one program: seconds of wall clock and of processor time, bytes of memory, of each file, of all files together (looked at ten times a
-    second and at the end), of everything printed, and open files.
+    """For one program.
+
+    Seconds of wall clock and of processor time, bytes of memory, of each file, of all files together (looked at ten
+    times a second and at the end), of everything printed, and open files.
     """
 
     wall_s: float = 5.0
@@ -26,15 +28,18 @@ class Limits:
         for name in self.__slots__:
             value = getattr(self, name)
             if not 0 < value < 2**63 or (name != "wall_s" and not isinstance(value, int)):
-                raise ValueError(f"{name} must be a positive {'number' if name == 'wall_s' else 'whole number'}, not {value!r}")
+                raise ValueError(
+                    f"{name} must be a positive {'number' if name == 'wall_s' else 'whole number'}, not {value!r}"
+                )
 
 
 @dataclass(frozen=True, slots=True)
 class Ran:
     """How a program ended, and what it printed (up to the limit).
 
-    `ending`: "finished" at its last line; "raised" with `error`; "exited" on its own before its last line; "timeout"; "killed" by a signal or a limit
-    on processor time; "output": it printed too much; "disk": it wrote too much; "refused": it never ran, `error` says why.
+    `ending`: "finished" at its last line; "raised" with `error`; "exited" on its own before its last line; "timeout";
+    "killed" by a signal or a limit on processor time; "output": it printed too much; "disk": it wrote too much;
+    "refused": it never ran, `error` says why.
     """
 
     ending: Ending

@@ -1,7 +1,9 @@
-"""Values between the process of a program and the process that judges it: by value and as JSON, so that nothing of the program comes along.
+"""Values between the process of a program and the process that judges it.
 
-Exact built-in types, and a few of the standard library's; of subclasses the built-in value that they are. Whatever else there is stays where it was
-made, and only its number is passed on. Runs inside the sandbox: standard library only.
+By value and as JSON, so that nothing of the program comes along.
+
+Exact built-in types, and a few of the standard library's; of subclasses the built-in value that they are. Whatever else
+there is stays where it was made, and only its number is passed on. Runs inside the sandbox: standard library only.
 """
 
 from __future__ import annotations
@@ -11,7 +13,11 @@ from typing import Any
 
 
 def packed(value: Any, keep: Callable[[Any], int]) -> Any:
-    """As JSON. `keep` puts an object that has no plain value away and gives its number. Raises `RecursionError` on what holds itself."""
+    """As JSON.
+
+    `keep` puts an object that has no plain value away and gives its number. Raises `RecursionError` on what holds
+    itself.
+    """
     kind = type(value)
     if value is None or kind is bool or kind is str:
         return value
@@ -25,7 +31,10 @@ def packed(value: Any, keep: Callable[[Any], int]) -> Any:
 
 
 def unpacked(told: Any, kept: Callable[[int], Any]) -> Any:
-    """The value of what `packed` gave; `kept` finds, or stands for, an object by its number. Raises `ValueError` on anything else."""
+    """The value of what `packed` gave; `kept` finds, or stands for, an object by its number.
+
+    Raises `ValueError` on anything else.
+    """
     if told is None or isinstance(told, bool | str):
         return told
     if not isinstance(told, list) or len(told) < 2:
@@ -109,11 +118,18 @@ MAX_SHOWN = 300
 
 
 def shown(value: Any) -> str:
-    """A value as text, the same for equal values: members of sets and keys of dictionaries in order, what is long by its beginning and a digest."""
+    """A value as text, the same for equal values.
+
+    Members of sets and keys of dictionaries in order, what is long by its beginning and a digest.
+    """
     import hashlib
 
     text = _ordered(value)
-    return text if len(text) <= MAX_SHOWN else f"{text[: MAX_SHOWN - 70]}... {hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()}"
+    return (
+        text
+        if len(text) <= MAX_SHOWN
+        else f"{text[: MAX_SHOWN - 70]}... {hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()}"
+    )
 
 
 def _ordered(value: Any) -> str:

@@ -1,4 +1,7 @@
-"""Runs programs in workers that are kept: the first program costs the start of an interpreter, each further one a fork."""
+"""Runs programs in workers that are kept.
+
+The first program costs the start of an interpreter, each further one a fork.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,8 @@ PARTING_S = 0.2  # how long a program may take to notice that nobody asks it any
 GRACE_S = 5.0  # a worker that has not answered so long after a program's time is ended
 FULL_LANDLOCK = 6
 GAPS = (
-    "signals, sockets and truncation are kept off by the filter of system calls alone; install bubblewrap, or Linux 6.12, for a second wall"
+    "signals, sockets and truncation are kept off by the filter of system calls alone; install bubblewrap, or Linux "
+    "6.12, for a second wall"
 )
 MAX_CODE_BYTES = 1_000_000
 Level = Literal["landlock+seccomp", "bubblewrap", "seccomp+old-landlock", "monty", "unsafe", "none"]
@@ -42,10 +46,11 @@ class SandboxUnavailable(RuntimeError):
 def level_at_hand() -> tuple[Level, str]:
     """The best isolation that this machine gives, and why it is that one.
 
-    "landlock+seccomp" needs nothing installed but Linux 6.12 (Landlock ABI 6); "bubblewrap" the program of that name, and a kernel that lets it make
-    namespaces; "seccomp+old-landlock" is the first with an older Landlock, whose gaps the filter of system calls closes alone; "monty" runs what a
-    small interpreter can, and knows nothing of the rest; with "none", nothing is run. All but "bubblewrap" let a program see that a file exists, its
-    size and its times, though not what is in it.
+    "landlock+seccomp" needs nothing installed but Linux 6.12 (Landlock ABI 6); "bubblewrap" the program of that name,
+    and a kernel that lets it make namespaces; "seccomp+old-landlock" is the first with an older Landlock, whose gaps
+    the filter of system calls closes alone; "monty" runs what a small interpreter can, and knows nothing of the rest;
+    with "none", nothing is run. All but "bubblewrap" let a program see that a file exists, its size and its times,
+    though not what is in it.
     """
     without = _why_not_landlock()
     version = landlock_version() if not without else 0
@@ -64,7 +69,9 @@ def level_at_hand() -> tuple[Level, str]:
 def _why_not_landlock() -> str:
     if sys.platform != "linux":
         return "code is confined by Landlock and seccomp, which only Linux has"
-    from orchestrator.verifiers.sandbox import confine  # it loads the C library: only where there is something to confine
+    from orchestrator.verifiers.sandbox import (
+        confine,
+    )  # it loads the C library: only where there is something to confine
 
     if not confine.can_filter_calls():
         return "system calls can be filtered on Linux on x86-64 and arm64 only"
@@ -93,13 +100,21 @@ def has_bubblewrap() -> bool:
 
 
 class Worker:
-    """A process that runs programs one after the other, spoken with over a socket: it belongs to no event loop, so any may ask it and end it."""
+    """A process that runs programs one after the other, spoken with over a socket.
+
+    It belongs to no event loop, so any may ask it and end it.
+    """
 
     def __init__(self, command: Sequence[str]) -> None:
         self._socket, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                command, stdin=theirs.fileno(), stdout=theirs.fileno(), stderr=subprocess.DEVNULL, env={"LANG": "C.UTF-8"}, cwd="/"
+                command,
+                stdin=theirs.fileno(),
+                stdout=theirs.fileno(),
+                stderr=subprocess.DEVNULL,
+                env={"LANG": "C.UTF-8"},
+                cwd="/",
             )
         self._socket.setblocking(False)
 
@@ -134,24 +149,35 @@ class Worker:
 class Sandbox:
     """`await sandbox.run(code)` runs Python code confined, up to `workers` programs at once; close it after use.
 
-    `level` is the best at hand unless one is named; without `fast`, the restricted interpreter is used only where it is named. Raises
-    `SandboxUnavailable` when this machine gives no isolation; with `allow_unsafe` code then runs with nothing but limits on time, memory and output,
-    level "unsafe": it can read, send and delete whatever you can. What no sandbox of this kind can prevent: that a program says it has finished when
-    it has not done what it should, or uses up its share of processor, memory and disk.
+    `level` is the best at hand unless one is named; without `fast`, the restricted interpreter is used only where it is
+    named. Raises `SandboxUnavailable` when this machine gives no isolation; with `allow_unsafe` code then runs with
+    nothing but limits on time, memory and output, level "unsafe": it can read, send and delete whatever you can. What
+    no sandbox of this kind can prevent: that a program says it has finished when it has not done what it should, or
+    uses up its share of processor, memory and disk.
     """
 
     def __init__(
-        self, limits: Limits | None = None, *, workers: int = 2, level: Level | None = None, allow_unsafe: bool = False, fast: bool = True
+        self,
+        limits: Limits | None = None,
+        *,
+        workers: int = 2,
+        level: Level | None = None,
+        allow_unsafe: bool = False,
+        fast: bool = True,
     ) -> None:
         at_hand, why = level_at_hand()
         self.level: Level = level or at_hand
         if self.level == "bubblewrap" and not has_bubblewrap():
-            raise SandboxUnavailable("code is not run here: bubblewrap is not installed, or may not make namespaces on this machine")
+            raise SandboxUnavailable(
+                "code is not run here: bubblewrap is not installed, or may not make namespaces on this machine"
+            )
         if self.level in ("landlock+seccomp", "seccomp+old-landlock") and (without := _why_not_landlock()):
             raise SandboxUnavailable(f"code is not run here: {without}")
         if self.level in ("none", "unsafe"):
             if not allow_unsafe:
-                raise SandboxUnavailable(f"code is not run here: {'that level needs allow_unsafe=True' if level else why}")
+                raise SandboxUnavailable(
+                    f"code is not run here: {'that level needs allow_unsafe=True' if level else why}"
+                )
             self.level = "unsafe"
         self.restricted = Restricted() if (fast or self.level == "monty") and restricted.is_installed() else None
         if self.level == "monty" and self.restricted is None:
@@ -165,10 +191,12 @@ class Sandbox:
         self.executions = 0
 
     async def run(self, code: str, limits: Limits | None = None, *, asked: str | None = None) -> Ran:
-        """Runs `code` as a program of its own; never raises on what the program does. Raises `SandboxUnavailable` at the level "monty".
+        """Runs `code` as a program of its own; never raises on what the program does.
 
-        `asked` is a second program, in a process of its own, that the first one talks with over the descriptors `QUESTIONS` and `ANSWERS`; it has no
-        other way out, and ends with the first.
+        Raises `SandboxUnavailable` at the level "monty".
+
+        `asked` is a second program, in a process of its own, that the first one talks with over the descriptors
+        `QUESTIONS` and `ANSWERS`; it has no other way out, and ends with the first.
         """
         if self.level == "monty":
             raise SandboxUnavailable("whole programs are not run here: pydantic-monty runs a part of Python only")
@@ -179,11 +207,16 @@ class Sandbox:
         async with self._free:
             self.executions += 1
             if asked is None:
-                return await self._run_in(self._worker(self._idle), self._idle, {"code": code, "limits": asdict(using)}, using)
+                return await self._run_in(
+                    self._worker(self._idle), self._idle, {"code": code, "limits": asdict(using)}, using
+                )
             return await self._run_both(code, asked, using)
 
     async def _run_both(self, code: str, asked: str, limits: Limits) -> Ran:
-        """Two programs that talk, each in a worker that has never seen what the other side's workers see: a fork keeps its parent's memory."""
+        """Two programs that talk, each in a worker that has never seen what the other side's workers see.
+
+        A fork keeps its parent's memory.
+        """
         folder = tempfile.mkdtemp(prefix="talk-", dir=self._folder)
         for name in ("questions", "answers"):
             os.mkfifo(os.path.join(folder, name), 0o600)

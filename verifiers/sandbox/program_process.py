@@ -1,4 +1,6 @@
-"""The program's own process: loads it, then answers what the judging process asks of it. Nothing of the tests is known here but the calls.
+"""The program's own process: loads it, then answers what the judging process asks of it.
+
+Nothing of the tests is known here but the calls.
 
 Runs inside the sandbox, imported by its worker: standard library only.
 """
@@ -19,8 +21,9 @@ MAX_ERROR_CHARS = 300
 
 
 def answer(program: str, questions: int, answers: int, load_s: float, each_s: float) -> None:
-    """Answers lines `[number, expression, names]` with lines `[number, value]`, or `[number]` where it raised or took too long. The first line that
-    it writes is what the program raised when it was loaded. What the program prints is thrown away.
+    """Answers lines `[number, expression, names]` with lines `[number, value]`, or `[number]` where it raised or took
+    too long. The first line that it writes is what the program raised when it was loaded. What the program prints is
+    thrown away.
     """
     module = types.ModuleType("program")
     sys.modules["program"] = module  # where dataclasses and pickles look for what a program defines

@@ -1,4 +1,7 @@
-"""Removes what a program left in its folder, however deep, and whatever may be read of it. Standard library only: the worker runs this, too."""
+"""Removes what a program left in its folder, however deep, and whatever may be read of it.
+
+Standard library only: the worker runs this, too.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ from collections.abc import Callable
 
 
 def remove_tree(folder: str) -> None:
-    """Removes a folder and all below it. Never raises, and never goes deeper than two levels: folders are first moved to the top."""
+    """Removes a folder and all below it.
+
+    Never raises, and never goes deeper than two levels: folders are first moved to the top.
+    """
     with contextlib.suppress(OSError):
         os.chmod(folder, 0o700)
     number = 0

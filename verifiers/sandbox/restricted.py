@@ -1,6 +1,10 @@
-"""The fast first level: pydantic-monty, an interpreter that has no files, network, processes or foreign libraries to begin with (extra `sandbox`).
+"""The fast first level.
 
-A program that passes there passes; one that fails there may just use something that this interpreter lacks, so that nothing follows from it.
+Pydantic-monty, an interpreter that has no files, network, processes or foreign libraries to begin with (extra
+`sandbox`).
+
+A program that passes there passes; one that fails there may just use something that this interpreter lacks, so that
+nothing follows from it.
 """
 
 from __future__ import annotations
@@ -31,7 +35,10 @@ class Restricted:
         self._lock = threading.Lock()
 
     def values(self, program: str, expressions: Sequence[str], *, load_s: float, each_s: float) -> list[Any] | str:
-        """What each expression gives after `program` has run, as values of this process, or why that is not known. Blocks."""
+        """What each expression gives after `program` has run, as values of this process, or why that is not known.
+
+        Blocks.
+        """
         limits = {
             "max_feed_duration_secs": load_s + each_s * len(expressions),
             "max_memory": MEMORY_BYTES,

@@ -1,8 +1,11 @@
-"""The sandbox's worker: reads requests from its standard input, runs each in a fork of itself that first confines itself, and writes how it ended.
+"""The sandbox's worker.
 
-A request and an answer are each four bytes of length and JSON. Run as `python -I -S worker.py FOLDER LEVEL` with an empty environment; imports
-nothing but the standard library, so that a fork is small. The fork has no way to the worker's pipes: they are closed in it, and it cannot open
-others.
+Reads requests from its standard input, runs each in a fork of itself that first confines itself, and writes how it
+ended.
+
+A request and an answer are each four bytes of length and JSON. Run as `python -I -S worker.py FOLDER LEVEL` with an
+empty environment; imports nothing but the standard library, so that a fork is small. The fork has no way to the
+worker's pipes: they are closed in it, and it cannot open others.
 """
 
 from __future__ import annotations
@@ -103,7 +106,11 @@ def run(request: dict[str, Any], base: str, level: str, private: tuple[int, ...]
         if status is None:  # its time is over, or it closed its pipes and lives on
             os.kill(child, signal.SIGKILL)
             status = os.waitpid(child, 0)[1]
-        return {**ending(status, told, cut, nonce), "stdout": printed.decode("utf-8", "replace"), "seconds": time.monotonic() - started}
+        return {
+            **ending(status, told, cut, nonce),
+            "stdout": printed.decode("utf-8", "replace"),
+            "seconds": time.monotonic() - started,
+        }
     finally:
         close(output[0], error[0])
         with contextlib.suppress(OSError):
@@ -136,7 +143,10 @@ def waited(child: int, until: float, folder: str, disk_bytes: int) -> tuple[int 
 
 
 def become(request: dict[str, Any], level: str, folder: str, output: int, error: int, nonce: str) -> NoReturn:
-    """The fork: never returns. `error` carries what was raised, and a mark when the last line was reached; with `nonce`, that it was refused."""
+    """The fork: never returns.
+
+    `error` carries what was raised, and a mark when the last line was reached; with `nonce`, that it was refused.
+    """
     limits = request["limits"]
     os.dup2(output, 1)
     os.dup2(output, 2)
@@ -181,7 +191,10 @@ def become(request: dict[str, Any], level: str, folder: str, output: int, error:
 
 
 def opened(talk: dict[str, str] | None) -> dict[str, int]:
-    """The two pipes over which a judging process and a program's process talk: each is opened by the other side, too."""
+    """The two pipes over which a judging process and a program's process talk.
+
+    Each is opened by the other side, too.
+    """
     if talk is None:
         return {}
     asks = talk["role"] == "judge"
@@ -196,7 +209,10 @@ def describe(problem: BaseException) -> bytes:
 
 
 def listen(output: int, error: int, limits: dict[str, Any], started: float, folder: str) -> tuple[bytes, bytes, str]:
-    """What the fork prints and tells until it ends or has to be ended, and why it was: "timeout", "output", "disk" or nothing."""
+    """What the fork prints and tells until it ends or has to be ended, and why it was.
+
+    "timeout", "output", "disk" or nothing.
+    """
     found, cut, look = {output: b"", error: b""}, "", started + LOOK_S
     with selectors.DefaultSelector() as selector:
         for descriptor in found:
@@ -220,8 +236,10 @@ def listen(output: int, error: int, limits: dict[str, Any], started: float, fold
 
 
 def written(folder: str, enough: int) -> int:
-    """Bytes of all files below a folder, each counted as a block at least; it stops counting once there are more than `enough`. Nobody needs folders
-    of more than `MAX_LEVELS`: they are more than enough.
+    """Bytes of all files below a folder, each counted as a block at least.
+
+    It stops counting once there are more than `enough`. Nobody needs folders of more than `MAX_LEVELS`: they are more
+    than enough.
     """
     total, level = 0, [folder]
     for _ in range(MAX_LEVELS):

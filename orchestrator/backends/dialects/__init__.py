@@ -1,4 +1,8 @@
-"""Wire formats. A request is a chat completion of OpenAI's on the way in, and so is the answer on the way out, whatever is spoken between."""
+"""Wire formats.
+
+A request is a chat completion of OpenAI's on the way in, and so is the answer on the way out, whatever is spoken
+between.
+"""
 
 from __future__ import annotations
 

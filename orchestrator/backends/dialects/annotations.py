@@ -1,7 +1,8 @@
 """Where parts of an answer come from: the citations of each dialect as annotations of a chat completion, and back.
 
-An annotation is OpenAI's `url_citation` (openai 3.54, types.chat.chat_completion_message.Annotation): the characters of the text, an address and a
-title, with `cited_text` where it is known. What cites no address (pages of a document, a file) keeps its own form, its dialect's type among it.
+An annotation is OpenAI's `url_citation` (openai 3.54, types.chat.chat_completion_message.Annotation): the characters of
+the text, an address and a title, with `cited_text` where it is known. What cites no address (pages of a document, a
+file) keeps its own form, its dialect's type among it.
 """
 
 from __future__ import annotations
@@ -38,7 +39,11 @@ def from_anthropic(citations: Any, start: int, end: int) -> list[dict[str, Any]]
     found = []
     for each in citations or ():
         if isinstance(each, dict) and each.get("type") in _WEB:
-            found.append(url_citation(each.get("url") or each.get("source"), each.get("title"), start, end, each.get("cited_text")))
+            found.append(
+                url_citation(
+                    each.get("url") or each.get("source"), each.get("title"), start, end, each.get("cited_text")
+                )
+            )
         elif isinstance(each, dict):
             found.append({**each, "start_index": start, "end_index": end})
     return found
@@ -51,9 +56,15 @@ def from_gemini(grounding: Any, text: str) -> list[dict[str, Any]]:
     chunks, raw, found = grounding.get("groundingChunks") or (), text.encode("utf-8", "replace"), []
     for support in grounding.get("groundingSupports") or ():
         segment = support.get("segment") or {}
-        start, end = (len(raw[: int(segment.get(name) or 0)].decode("utf-8", "ignore")) for name in ("startIndex", "endIndex"))
+        start, end = (
+            len(raw[: int(segment.get(name) or 0)].decode("utf-8", "ignore")) for name in ("startIndex", "endIndex")
+        )
         for place in support.get("groundingChunkIndices") or ():
-            source = (chunks[place].get("web") or chunks[place].get("retrievedContext") or {}) if 0 <= place < len(chunks) else {}
+            source = (
+                (chunks[place].get("web") or chunks[place].get("retrievedContext") or {})
+                if 0 <= place < len(chunks)
+                else {}
+            )
             if source:
                 found.append(url_citation(source.get("uri"), source.get("title"), start, end))
     return found

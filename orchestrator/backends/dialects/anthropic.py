@@ -1,7 +1,8 @@
 """Anthropic's messages: POST {base_url}/messages (anthropic 2.12, types).
 
-Only the rules at the beginning are `system`; what the system says later stands in its place among the user's words, so that what came before stays a
-prefix that the cache knows. Thoughts come back signed in `thinking_blocks` and must be sent back as they are.
+Only the rules at the beginning are `system`; what the system says later stands in its place among the user's words, so
+that what came before stays a prefix that the cache knows. Thoughts come back signed in `thinking_blocks` and must be
+sent back as they are.
 """
 
 from __future__ import annotations
@@ -30,17 +31,27 @@ from orchestrator.backends.usage import usage_of
 from orchestrator.providers.provider import Provider
 
 FINISH = {
-    "end_turn": "stop", "stop_sequence": "stop", "pause_turn": "stop", "max_tokens": "length", "model_context_window_exceeded": "length",
+    "end_turn": "stop", "stop_sequence": "stop", "pause_turn": "stop", "max_tokens": "length",
+    "model_context_window_exceeded": "length",
     "tool_use": "tool_calls", "refusal": "content_filter",
 }  # fmt: skip
-MOST_BREAKPOINTS = 4
+MAX_BREAKPOINTS = 4
 _TOOL_CHOICES = {"auto": "auto", "required": "any", "none": "none"}
 _PASSED = ("thinking", "top_p", "top_k", "inference_geo", "speed")
-_OWN_FIELDS = ("container", "context_management", "mcp_servers", "cache_control", "diagnostics", "inference_geo", "speed", "service_tier")
+_OWN_FIELDS = (
+    "container",
+    "context_management",
+    "mcp_servers",
+    "cache_control",
+    "diagnostics",
+    "inference_geo",
+    "speed",
+    "service_tier",
+)
 KNOWN_BLOCKS = ("text", "tool_use", "thinking", "redacted_thinking")
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
 BUDGETS = {"minimal": 1_024, "low": 2_048, "medium": 8_192, "high": 16_384, "xhigh": 32_768, "max": 32_768}
-LEAST_BUDGET = 1_024
+MIN_BUDGET = 1_024
 
 
 class AnthropicDialect:
@@ -70,7 +81,11 @@ class AnthropicDialect:
             _set_tool_choice(out, body)
         _set_output(out, body, provider, system, model)
         if system:
-            out["system"] = system if any("cache_control" in block for block in system) else "\n\n".join(block["text"] for block in system)
+            out["system"] = (
+                system
+                if any("cache_control" in block for block in system)
+                else "\n\n".join(block["text"] for block in system)
+            )
         _limit_breakpoints(out)
         betas = own.get("betas")
         return Outgoing("/messages", out, {"anthropic-beta": ",".join(betas)} if betas else {})
@@ -94,7 +109,11 @@ class AnthropicDialect:
                 calls.append(_call(block.get("id"), block.get("name"), json.dumps(block.get("input") or {})))
             elif kind in ("thinking", "redacted_thinking"):
                 thinking.append(block)
-        if any(block.get("type") not in KNOWN_BLOCKS or block.get("citations") for block in blocks if isinstance(block, dict)):
+        if any(
+            block.get("type") not in KNOWN_BLOCKS or block.get("citations")
+            for block in blocks
+            if isinstance(block, dict)
+        ):
             message["anthropic_blocks"] = blocks
         if texts:
             message["content"] = "".join(texts)
@@ -114,7 +133,10 @@ class AnthropicDialect:
 
 
 class AnthropicReader(Chunks):
-    """The usage is told in pieces: what was read with `message_start`, what was written so far, and all of it again where tools ran, later."""
+    """The usage is told in pieces.
+
+    What was read with `message_start`, what was written so far, and all of it again where tools ran, later.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -165,7 +187,9 @@ class AnthropicReader(Chunks):
         self._block = block
         if block.get("type") == "tool_use":
             self._calls, self._has_arguments = self._calls + 1, False
-            return [self.chunk({"tool_calls": [{"index": self._calls, **_call(block.get("id"), block.get("name"), "")}]})]
+            return [
+                self.chunk({"tool_calls": [{"index": self._calls, **_call(block.get("id"), block.get("name"), "")}]})
+            ]
         self._written, self._citations, self._began = "", [], self._said
         text = block.get("text") if block.get("type") == "text" else None
         self._said += len(text or "")
@@ -199,8 +223,14 @@ class AnthropicReader(Chunks):
         block, self._block = self._block, {}
         if block.get("type") in ("thinking", "redacted_thinking"):
             return [self.chunk({"thinking_blocks": [block]})]
-        if block.get("type") == "tool_use" and block.get("input") and not self._has_arguments:  # they came with its beginning
-            return [self.chunk({"tool_calls": [{"index": self._calls, "function": {"arguments": json.dumps(block["input"])}}]})]
+        if (
+            block.get("type") == "tool_use" and block.get("input") and not self._has_arguments
+        ):  # they came with its beginning
+            return [
+                self.chunk(
+                    {"tool_calls": [{"index": self._calls, "function": {"arguments": json.dumps(block["input"])}}]}
+                )
+            ]
         if self._citations:
             return [self.chunk({"annotations": from_anthropic(self._citations, self._began, self._said)})]
         if not block or block.get("type") in KNOWN_BLOCKS:
@@ -213,7 +243,9 @@ class AnthropicReader(Chunks):
 def _ending(told: dict[str, Any]) -> dict[str, Any]:
     """Why an answer ended, in Anthropic's own words: those of OpenAI's are fewer."""
     reason, sequence = told.get("stop_reason"), told.get("stop_sequence")
-    return ({"native_finish_reason": reason} if reason else {}) | ({"stop_reason": sequence} if isinstance(sequence, str) else {})
+    return ({"native_finish_reason": reason} if reason else {}) | (
+        {"stop_reason": sequence} if isinstance(sequence, str) else {}
+    )
 
 
 def _call(id: Any, name: Any, arguments: str) -> dict[str, Any]:
@@ -257,7 +289,9 @@ def _texts(content: Any) -> list[dict[str, Any]]:
 
 
 def _text(part: dict[str, Any]) -> dict[str, Any]:
-    return {"type": "text", "text": part["text"]} | ({"cache_control": part["cache_control"]} if part.get("cache_control") else {})
+    return {"type": "text", "text": part["text"]} | (
+        {"cache_control": part["cache_control"]} if part.get("cache_control") else {}
+    )
 
 
 def _user(message: dict[str, Any], provider: Provider) -> list[dict[str, Any]]:
@@ -276,7 +310,9 @@ def _blocks(content: Any, provider: Provider) -> list[dict[str, Any]]:
             continue
         if kind == "image_url":
             media, found, is_data = picture_of(part)
-            source = {"type": "base64", "media_type": media, "data": found} if is_data else {"type": "url", "url": found}
+            source = (
+                {"type": "base64", "media_type": media, "data": found} if is_data else {"type": "url", "url": found}
+            )
             block: dict[str, Any] = {"type": "image", "source": source}
         elif kind == "file":
             block = {"type": "document", "source": _document(part.get("file") or {}, provider)}
@@ -323,7 +359,10 @@ def arguments_of(text: Any) -> dict[str, Any]:
 
 
 def id_of(id: Any) -> str:
-    """The id of a call as this API takes them: others have signs in them that it refuses. The same id becomes the same one everywhere."""
+    """The id of a call as this API takes them: others have signs in them that it refuses.
+
+    The same id becomes the same one everywhere.
+    """
     text = str(id or "")
     return text if _ID.fullmatch(text) else f"toolu_{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:24]}"
 
@@ -364,7 +403,9 @@ def _set_tool_choice(out: dict[str, Any], body: dict[str, Any]) -> None:
         out["tool_choice"] = {**out.get("tool_choice", {"type": "auto"}), "disable_parallel_tool_use": True}
 
 
-def _set_output(out: dict[str, Any], body: dict[str, Any], provider: Provider, system: list[dict[str, Any]], model: str) -> None:
+def _set_output(
+    out: dict[str, Any], body: dict[str, Any], provider: Provider, system: list[dict[str, Any]], model: str
+) -> None:
     config: dict[str, Any] = {}
     effort = body.get("reasoning_effort")
     if effort == "none":
@@ -383,7 +424,10 @@ def _set_output(out: dict[str, Any], body: dict[str, Any], provider: Provider, s
 
 
 def takes_effort(model: str) -> bool:
-    """Whether a model takes `output_config.effort`: Opus from 4.5 on, the others from 4.6 on, and whatever is newer or has another name."""
+    """Whether a model takes `output_config.effort`.
+
+    Opus from 4.5 on, the others from 4.6 on, and whatever is newer or has another name.
+    """
     found = re.search(r"claude-(?:(opus|sonnet|haiku)-)?(\d)(?:[-.](\d)(?!\d))?", model)
     if found is None:
         return True
@@ -392,10 +436,17 @@ def takes_effort(model: str) -> bool:
 
 
 def _set_budget(out: dict[str, Any], effort: str) -> None:
-    """Models that know no effort have a budget of tokens to think with, within those of the answer; the oldest ones have none."""
+    """Models that know no effort have a budget of tokens to think with, within those of the answer.
+
+    The oldest ones have none.
+    """
     model = str(out["model"])
-    room = out["max_tokens"] - LEAST_BUDGET
-    if "thinking" in out or room < LEAST_BUDGET or re.search(r"claude-(?:[a-z]+-)?(?:[12]|3-[05]|3-(?:opus|sonnet|haiku))", model):
+    room = out["max_tokens"] - MIN_BUDGET
+    if (
+        "thinking" in out
+        or room < MIN_BUDGET
+        or re.search(r"claude-(?:[a-z]+-)?(?:[12]|3-[05]|3-(?:opus|sonnet|haiku))", model)
+    ):
         return
     chosen = out.get("tool_choice")
     if isinstance(chosen, dict) and chosen.get("type") in ("any", "tool"):
@@ -406,9 +457,12 @@ def _set_budget(out: dict[str, Any], effort: str) -> None:
 
 
 def _limit_breakpoints(out: dict[str, Any]) -> None:
-    """At most four marks are allowed: the last ones hold the longest prefixes, and the first of all is what most requests share."""
+    """At most four marks are allowed.
+
+    The last ones hold the longest prefixes, and the first of all is what most requests share.
+    """
     turns = [block for turn in out["messages"] if isinstance(turn["content"], list) for block in turn["content"]]
     system: list[dict[str, Any]] = out["system"] if isinstance(out.get("system"), list) else []
     marked = [block for block in (*out.get("tools", ()), *system, *turns) if "cache_control" in block]
-    for block in marked[1 : len(marked) - MOST_BREAKPOINTS + 1]:
+    for block in marked[1 : len(marked) - MAX_BREAKPOINTS + 1]:
         del block["cache_control"]

@@ -1,4 +1,6 @@
-"""OpenAI's chat completions, as each of many servers takes them: POST {base_url}/chat/completions (openai 3.54, types.chat).
+"""OpenAI's chat completions, as each of many servers takes them.
+
+POST {base_url}/chat/completions (openai 3.54, types.chat).
 
 What differs between servers is switches of the provider's row; there is no provider's name in this file.
 """
@@ -92,7 +94,11 @@ class ChatDialect:
         if not isinstance(choices, list):
             return payload
         for choice in choices:
-            if isinstance(choice, dict) and isinstance(message := choice.get("message"), dict) and isinstance(message.get("content"), list):
+            if (
+                isinstance(choice, dict)
+                and isinstance(message := choice.get("message"), dict)
+                and isinstance(message.get("content"), list)
+            ):
                 flatten_content(message)
         if provider.thoughts == "reasoning":
             for choice in choices:
@@ -105,9 +111,12 @@ class ChatDialect:
 
 
 class ChatReader:
-    """Chunks as they are, with thoughts and usage where everyone looks for them: in `reasoning_content`, and in a last chunk of its own.
+    """Chunks as they are, with thoughts and usage where everyone looks for them.
 
-    Some servers put the usage on the last chunk that still has a choice, and some on every chunk, the sum so far: the last counts.
+    In `reasoning_content`, and in a last chunk of its own.
+
+    Some servers put the usage on the last chunk that still has a choice, and some on every chunk, the sum so far: the
+    last counts.
     """
 
     def __init__(self, provider: Provider) -> None:
@@ -119,7 +128,11 @@ class ChatReader:
         if not isinstance(choices, list):
             return [event] if failure_in(event) is not None or event.get("usage") else []
         for choice in choices:
-            if isinstance(choice, dict) and isinstance(delta := choice.get("delta"), dict) and isinstance(delta.get("content"), list):
+            if (
+                isinstance(choice, dict)
+                and isinstance(delta := choice.get("delta"), dict)
+                and isinstance(delta.get("content"), list)
+            ):
                 flatten_content(delta)
         if self._provider.thoughts == "reasoning":
             for choice in choices:
@@ -185,7 +198,13 @@ def messages_for(provider: Provider, messages: list[dict[str, Any]], model: str)
         elif message.get("is_error"):
             message = {**message, "content": result_text(message)}
         out = _message(message, provider, marks=marks)
-        if out["role"] != "assistant" or out.get("content") or out.get("tool_calls") or out.get("function_call") or out.get("refusal"):
+        if (
+            out["role"] != "assistant"
+            or out.get("content")
+            or out.get("tool_calls")
+            or out.get("function_call")
+            or out.get("refusal")
+        ):
             found.append(out)
     return [*found, {"role": "user", "content": shown}] if shown else found
 
@@ -204,7 +223,9 @@ def _message(message: dict[str, Any], provider: Provider, *, marks: bool) -> dic
             out["content"] = text_of(content) or None
         elif any((part.get("file") or {}).get("file_url") for part in content):
             raise refused(provider, "a file by its address")
-        elif not provider.parts or (not marks and all(part.get("type") == "text" for part in content) and _has_marks(content)):
+        elif not provider.parts or (
+            not marks and all(part.get("type") == "text" for part in content) and _has_marks(content)
+        ):
             out["content"] = text_of(content)
         elif _has_marks(content):
             out["content"] = [_marked(part, provider, marks=marks) for part in content]
@@ -229,12 +250,18 @@ def _with_arguments(call: dict[str, Any]) -> dict[str, Any]:
 def _tool(tool: dict[str, Any], *, marks: bool) -> dict[str, Any]:
     """A tool without what another dialect alone knows, and without its cache mark, where this one knows none."""
     left_out = ("anthropic",) if marks else ("anthropic", "cache_control")
-    return {name: value for name, value in tool.items() if name not in left_out} if any(name in tool for name in left_out) else tool
+    return (
+        {name: value for name, value in tool.items() if name not in left_out}
+        if any(name in tool for name in left_out)
+        else tool
+    )
 
 
 def _is_anthropics(thinking: Any) -> bool:
     """Whether a wish for thoughts is in Anthropic's words, which no other API knows."""
-    return isinstance(thinking, dict) and ("budget_tokens" in thinking or thinking.get("type") in ("adaptive", "between_tools"))
+    return isinstance(thinking, dict) and (
+        "budget_tokens" in thinking or thinking.get("type") in ("adaptive", "between_tools")
+    )
 
 
 def _has_marks(parts: list[dict[str, Any]]) -> bool:
@@ -272,7 +299,10 @@ def _set_form(out: dict[str, Any], provider: Provider) -> None:
         if provider.json == "none":
             del out["response_format"]
     elif kind == "json_schema" and not provider.strict_json and "strict" in wanted.get("json_schema", {}):
-        out["response_format"] = {**wanted, "json_schema": {k: v for k, v in wanted["json_schema"].items() if k != "strict"}}
+        out["response_format"] = {
+            **wanted,
+            "json_schema": {k: v for k, v in wanted["json_schema"].items() if k != "strict"},
+        }
 
 
 def _set_effort(out: dict[str, Any], provider: Provider) -> None:

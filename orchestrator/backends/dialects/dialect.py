@@ -1,9 +1,13 @@
-"""What a dialect is: pure translation, no network. Bodies, answers and chunks are dicts in the words of OpenAI's chat completions.
+"""What a dialect is: pure translation, no network.
 
-Beside OpenAI's own fields these pass through every dialect that knows them: `cache_control` on a part of a message (Anthropic's; the prefix up to
-there is worth keeping), `reasoning_content` of an assistant's message (its thoughts), what is signed of them (`backends.signatures`), `file_url` of a
-file, `is_error` of a tool's result; and what one dialect alone has: tools and blocks of its own (`own_tool`, `own_block`), and the fields under its
-name (`anthropic`, `responses`). Another dialect leaves such tools and blocks of earlier turns out, and refuses what the caller asks of it now.
+Bodies, answers and chunks are dicts in the words of OpenAI's chat completions.
+
+Beside OpenAI's own fields these pass through every dialect that knows them: `cache_control` on a part of a message
+(Anthropic's; the prefix up to there is worth keeping), `reasoning_content` of an assistant's message (its thoughts),
+what is signed of them (`backends.signatures`), `file_url` of a file, `is_error` of a tool's result; and what one
+dialect alone has: tools and blocks of its own (`own_tool`, `own_block`), and the fields under its name (`anthropic`,
+`responses`). Another dialect leaves such tools and blocks of earlier turns out, and refuses what the caller asks of it
+now.
 """
 
 from __future__ import annotations
@@ -33,10 +37,11 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class TextPrompt:
-    """The field `completion` of a request that completes a text as it stands, where its server can (`Provider.completions`).
+    """The field `completion` of a request that completes a text as it stands, where its server can
+    (`Provider.completions`).
 
-    `prompt` is a text, several, or token ids; `fields` are those of `RAW_FIELDS` that were stated. The texts are the messages, too, so that whoever
-    counts or chooses by them sees them.
+    `prompt` is a text, several, or token ids; `fields` are those of `RAW_FIELDS` that were stated. The texts are the
+    messages, too, so that whoever counts or chooses by them sees them.
     """
 
     prompt: str | list[Any]
@@ -77,13 +82,18 @@ class StreamReader(Protocol):
     is_done: bool
 
     def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
-        """Chunks of a chat completion; one with `error` where the server reports one. The last holds the usage and no choices."""
+        """Chunks of a chat completion; one with `error` where the server reports one.
+
+        The last holds the usage and no choices.
+        """
         ...
 
 
 class Dialect(Protocol):
     def outgoing(self, body: dict[str, Any], provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
-        """`body` for `model`; an API that must be told how long an answer may be is told `most_tokens` where the body does not say.
+        """`body` for `model`.
+
+        An API that must be told how long an answer may be is told `most_tokens` where the body does not say.
 
         Raises `BackendRejected` on what this API cannot do: nothing was sent, another model may be asked.
         """
@@ -97,7 +107,10 @@ class Dialect(Protocol):
 
 
 def stated_limit(body: dict[str, Any]) -> int | None:
-    """How many tokens an answer may have, by whichever of its two names that has a value; by the smaller one, where both have."""
+    """How many tokens an answer may have, by whichever of its two names that has a value.
+
+    By the smaller one, where both have.
+    """
     one, other = body.get("max_tokens"), body.get("max_completion_tokens")
     if one is None or other is None:
         stated = other if one is None else one
@@ -108,7 +121,9 @@ def stated_limit(body: dict[str, Any]) -> int | None:
 def refused(provider: Provider, what: str) -> BackendRejected:
     """For what an API cannot do."""
     title = provider.title or provider.name
-    return BackendRejected(f"{title} cannot do this: {what}", remedy="Ask another model, or leave it out", detail=f"{UNSUPPORTED}{what}")
+    return BackendRejected(
+        f"{title} cannot do this: {what}", remedy="Ask another model, or leave it out", detail=f"{UNSUPPORTED}{what}"
+    )
 
 
 def check_lacks(body: dict[str, Any], provider: Provider) -> None:
@@ -184,7 +199,10 @@ def own_block(dialect: str, block: dict[str, Any]) -> dict[str, Any]:
 
 
 def tools_for(body: dict[str, Any], provider: Provider, *, dialect: str = "") -> list[dict[str, Any]]:
-    """The tools that this dialect knows; another one's are left out, unless the caller wants one of them to be called. Raises `BackendRejected`."""
+    """The tools that this dialect knows.
+
+    Another one's are left out, unless the caller wants one of them to be called. Raises `BackendRejected`.
+    """
     found = [tool for tool in body.get("tools") or () if tool.get("type") != "own" or tool.get("dialect") == dialect]
     chosen = body.get("tool_choice")
     if isinstance(chosen, dict) and len(found) < len(body["tools"]):
@@ -209,7 +227,10 @@ def result_text(message: dict[str, Any]) -> str:
 
 
 def flatten_content(message: Any) -> bool:
-    """Makes a text of content that is a list of parts, and thoughts of what is thought in it (Mistral's); false if nothing was to be done."""
+    """Makes a text of content that is a list of parts, and thoughts of what is thought in it (Mistral's).
+
+    False if nothing was to be done.
+    """
     content = message.get("content") if isinstance(message, dict) else None
     if not isinstance(content, list):
         return False

@@ -1,7 +1,9 @@
-"""Gemini's generateContent: POST {base_url}/models/{model}:generateContent, `:streamGenerateContent?alt=sse` (google-genai 3.4, types).
+"""Gemini's generateContent.
 
-Signatures of thoughts travel in `extra_content.google.thought_signature` of a tool call, as in Google's own OpenAI-compatible API, and must come
-back.
+POST {base_url}/models/{model}:generateContent, `:streamGenerateContent?alt=sse` (google-genai 3.4, types).
+
+Signatures of thoughts travel in `extra_content.google.thought_signature` of a tool call, as in Google's own
+OpenAI-compatible API, and must come back.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ _NO_CALL = {
     "OTHER",
 }
 _NAMES = {
-    "temperature": "temperature", "top_p": "topP", "top_k": "topK", "n": "candidateCount", "seed": "seed", "presence_penalty": "presencePenalty",
+    "temperature": "temperature", "top_p": "topP", "top_k": "topK", "n": "candidateCount", "seed": "seed",
+    "presence_penalty": "presencePenalty",
     "frequency_penalty": "frequencyPenalty",
 }  # fmt: skip
 _BUDGETS = {"none": 0, "minimal": 512, "low": 1_024, "medium": 8_192, "high": 24_576, "xhigh": 24_576, "max": 24_576}
@@ -85,8 +88,12 @@ class GeminiDialect:
             if not blocked:
                 return payload
             told = {"content": None, "refusal": f"the prompt was blocked: {blocked}"}
-            return whole(payload.get("responseId"), payload.get("modelVersion"), [choice(0, told, "content_filter")], usage)
-        choices = [_choice(index, candidate) for index, candidate in enumerate(candidates) if isinstance(candidate, dict)]
+            return whole(
+                payload.get("responseId"), payload.get("modelVersion"), [choice(0, told, "content_filter")], usage
+            )
+        choices = [
+            _choice(index, candidate) for index, candidate in enumerate(candidates) if isinstance(candidate, dict)
+        ]
         return whole(payload.get("responseId"), payload.get("modelVersion"), choices, usage)
 
     def reader(self, provider: Provider) -> GeminiReader:
@@ -174,7 +181,9 @@ def _logprobs(told: dict[str, Any]) -> list[dict[str, Any]]:
     for place, one in enumerate(chosen):
         others = (top[place].get("candidates") or ()) if place < len(top) else ()
         row = {"token": one.get("token"), "logprob": one.get("logProbability")}
-        rows.append(row | {"top_logprobs": [{"token": o.get("token"), "logprob": o.get("logProbability")} for o in others]})
+        rows.append(
+            row | {"top_logprobs": [{"token": o.get("token"), "logprob": o.get("logProbability")} for o in others]}
+        )
     return rows
 
 
@@ -236,7 +245,10 @@ def _contents(messages: list[dict[str, Any]], provider: Provider) -> tuple[list[
         elif role in ("tool", "function"):
             name = names.get(message.get("tool_call_id") or "", message.get("name") or "tool")
             shown = [part for part in parts_of(message.get("content")) if part.get("type") != "text"]
-            parts = [{"functionResponse": {"name": name, "response": _response(result_text(message))}}, *_parts(shown, provider)]
+            parts = [
+                {"functionResponse": {"name": name, "response": _response(result_text(message))}},
+                *_parts(shown, provider),
+            ]
         else:
             parts = _user(message, provider)
         speaker = "model" if role == "assistant" else "user"
@@ -261,10 +273,14 @@ def _parts(given: list[dict[str, Any]], provider: Provider) -> list[dict[str, An
             parts += [{"text": part["text"]}] if part.get("text") else []
         elif kind == "image_url":
             media, found, is_data = picture_of(part)
-            parts.append({"inlineData": {"mimeType": media, "data": found}} if is_data else {"fileData": {"fileUri": found}})
+            parts.append(
+                {"inlineData": {"mimeType": media, "data": found}} if is_data else {"fileData": {"fileUri": found}}
+            )
         elif kind == "input_audio":
             sound = part.get("input_audio") or {}
-            parts.append({"inlineData": {"mimeType": f"audio/{sound.get('format') or 'wav'}", "data": sound.get("data")}})
+            parts.append(
+                {"inlineData": {"mimeType": f"audio/{sound.get('format') or 'wav'}", "data": sound.get("data")}}
+            )
         elif kind == "file" and (part.get("file") or {}).get("file_url"):
             parts.append({"fileData": {"fileUri": part["file"]["file_url"]}})
         elif kind == "file" and str((part.get("file") or {}).get("file_data") or "").startswith("data:"):
@@ -284,7 +300,9 @@ def _assistant(message: dict[str, Any], names: dict[str, str]) -> list[dict[str,
     for call in message.get("tool_calls") or ():
         function = call.get("function") or {}
         names[call.get("id") or ""] = function.get("name") or "tool"
-        part: dict[str, Any] = {"functionCall": {"name": function.get("name"), "args": arguments_of(function.get("arguments"))}}
+        part: dict[str, Any] = {
+            "functionCall": {"name": function.get("name"), "args": arguments_of(function.get("arguments"))}
+        }
         signature = ((call.get("extra_content") or {}).get("google") or {}).get("thought_signature")
         parts.append(part | ({"thoughtSignature": signature} if signature else {}))
     return parts

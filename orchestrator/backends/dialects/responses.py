@@ -1,4 +1,7 @@
-"""OpenAI's responses: POST {base_url}/responses (openai 3.54, types.responses). Nothing is kept at the server: the conversation is sent whole."""
+"""OpenAI's responses: POST {base_url}/responses (openai 3.54, types.responses).
+
+Nothing is kept at the server: the conversation is sent whole.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,8 @@ from orchestrator.backends.usage import usage_of
 from orchestrator.providers.provider import Provider
 
 _PASSED = (
-    "temperature", "top_p", "parallel_tool_calls", "service_tier", "prompt_cache_key", "prompt_cache_options", "safety_identifier", "user",
+    "temperature", "top_p", "parallel_tool_calls", "service_tier", "prompt_cache_key", "prompt_cache_options",
+    "safety_identifier", "user",
     "metadata", "previous_response_id", "truncation", "include",
 )  # fmt: skip
 
@@ -32,7 +36,11 @@ _PASSED = (
 class ResponsesDialect:
     def outgoing(self, body: dict[str, Any], provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
         check_lacks(body, provider)
-        out: dict[str, Any] = {"model": model, "input": _items(body["messages"], provider), "store": bool(body.get("store"))}
+        out: dict[str, Any] = {
+            "model": model,
+            "input": _items(body["messages"], provider),
+            "store": bool(body.get("store")),
+        }
         out |= {name: body[name] for name in _PASSED if body.get(name) is not None}
         if takes_no_sampling(provider.no_sampling, model):
             for name in ("temperature", "top_p"):
@@ -53,7 +61,9 @@ class ResponsesDialect:
         if body.get("logprobs"):
             out["include"] = [*out.get("include", ()), "message.output_text.logprobs"]
             out["top_logprobs"] = body.get("top_logprobs") or 0
-        if body.get("store") is not True:  # what was thought comes back with the next turn, and can be read by nobody else
+        if (
+            body.get("store") is not True
+        ):  # what was thought comes back with the next turn, and can be read by nobody else
             out["include"] = [*out.get("include", ()), "reasoning.encrypted_content"]
         _add_own(out, body.get("responses"))
         if tools := tools_for(body, provider, dialect="responses"):
@@ -107,7 +117,11 @@ class ResponsesDialect:
             message["reasoning_content"] = "\n\n".join(thoughts)
         if reasoning:
             message["reasoning_items"] = reasoning
-        message |= {name: found for name, found in (("response_items", own), ("images", images), ("annotations", annotations)) if found}
+        message |= {
+            name: found
+            for name, found in (("response_items", own), ("images", images), ("annotations", annotations))
+            if found
+        }
         ended = choice(0, message, _finish(payload, has_calls=bool(calls)))
         if logprobs:
             ended["logprobs"] = {"content": logprobs}
@@ -159,10 +173,18 @@ class ResponsesReader(Chunks):
         return [{"error": event}] if kind == "error" else []
 
     def _item(self, item: dict[str, Any], place: Any) -> list[dict[str, Any]]:
-        """What is told of an item when it is whole: thoughts that must come back, what OpenAI ran by itself, arguments of which no piece came."""
+        """What is told of an item when it is whole.
+
+        Thoughts that must come back, what OpenAI ran by itself, arguments of which no piece came.
+        """
         kind = item.get("type")
         number = self._calls.get(place)
-        if kind == "function_call" and number is not None and item.get("arguments") and number not in self._with_arguments:
+        if (
+            kind == "function_call"
+            and number is not None
+            and item.get("arguments")
+            and number not in self._with_arguments
+        ):
             self._with_arguments.add(number)
             return [self.chunk({"tool_calls": [{"index": number, "function": {"arguments": str(item["arguments"])}}]})]
         if kind in ("message", "function_call", None) or (kind == "reasoning" and not item.get("encrypted_content")):
@@ -195,8 +217,12 @@ def _add_own(out: dict[str, Any], own: Any) -> None:
 
 def _text_in(response: dict[str, Any]) -> str:
     """The text of a whole response, for streams that tell it nowhere else."""
-    messages = (item for item in response.get("output") or () if isinstance(item, dict) and item.get("type") == "message")
-    return "".join(str(part.get("text") or "") for item in messages for part in item.get("content") or () if isinstance(part, dict))
+    messages = (
+        item for item in response.get("output") or () if isinstance(item, dict) and item.get("type") == "message"
+    )
+    return "".join(
+        str(part.get("text") or "") for item in messages for part in item.get("content") or () if isinstance(part, dict)
+    )
 
 
 def picture_in(item: dict[str, Any]) -> dict[str, Any] | None:
@@ -217,7 +243,11 @@ def _sendable(item: dict[str, Any]) -> dict[str, Any]:
     """An item of reasoning as it is taken back: without what says how it came about. Others go back as they came."""
     if item.get("type") != "reasoning":
         return item
-    return {name: item[name] for name in ("type", "id", "summary", "content", "encrypted_content") if item.get(name) is not None}
+    return {
+        name: item[name]
+        for name in ("type", "id", "summary", "content", "encrypted_content")
+        if item.get(name) is not None
+    }
 
 
 def _call(item: dict[str, Any]) -> dict[str, Any]:
@@ -263,7 +293,13 @@ def _content(content: Any, role: str, provider: Provider) -> Any:
             parts.append({"type": "input_text", "text": part["text"], **marked})
         elif part.get("type") == "image_url":
             media, found, is_data = picture_of(part)
-            parts.append({"type": "input_image", "detail": "auto", "image_url": f"data:{media};base64,{found}" if is_data else found})
+            parts.append(
+                {
+                    "type": "input_image",
+                    "detail": "auto",
+                    "image_url": f"data:{media};base64,{found}" if is_data else found,
+                }
+            )
         elif part.get("type") == "file":
             parts.append({"type": "input_file", **(part.get("file") or {})})
         else:

@@ -1,8 +1,9 @@
 """What must come back to a model as it came from it, packed for clients whose dialect has no field for it.
 
-Thoughts that Anthropic signs, OpenAI's encrypted reasoning, Google's signatures of calls and the plain thoughts that DeepSeek wants back stand in
-fields of a chat completion's message (`FIELDS`, and `extra_content` of a call). Anthropic's clients send back `redacted_thinking`, the Responses
-API's clients `encrypted_content`, both unread: there they travel as one text.
+Thoughts that Anthropic signs, OpenAI's encrypted reasoning, Google's signatures of calls and the plain thoughts that
+DeepSeek wants back stand in fields of a chat completion's message (`FIELDS`, and `extra_content` of a call).
+Anthropic's clients send back `redacted_thinking`, the Responses API's clients `encrypted_content`, both unread: there
+they travel as one text.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ _BEGINNING = "orc1."
 
 
 def pack(message: dict[str, Any], *, but: frozenset[str] = frozenset()) -> str:
-    """What of an assistant's message must come back, as one text; `but` leaves out fields that travel otherwise. "" where there is nothing."""
+    """What of an assistant's message must come back, as one text; `but` leaves out fields that travel otherwise.
+
+    "" where there is nothing.
+    """
     kept: dict[str, Any] = {name: message[name] for name in FIELDS if name not in but and message.get(name)}
     calls = {call["id"]: call["extra_content"] for call in message.get("tool_calls") or () if call.get("extra_content")}
     if calls:

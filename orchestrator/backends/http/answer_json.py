@@ -1,7 +1,7 @@
 """JSON as models' servers write it, which is not always what RFC 8259 and UTF-8 allow.
 
-JavaScript and Java cut texts between the two halves of a surrogate pair; Python writes `-Infinity` for the logarithm of nothing. Both are read, and
-what is passed on is JSON again.
+JavaScript and Java cut texts between the two halves of a surrogate pair; Python writes `-Infinity` for the logarithm of
+nothing. Both are read, and what is passed on is JSON again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""A circuit breaker: a server that keeps failing is left alone for a while, then tried with one call (Nygard 2007, Release It!, ch. 5)."""
+"""A circuit breaker.
+
+A server that keeps failing is left alone for a while, then tried with one call (Nygard 2007, Release It!, ch. 5).
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,15 @@ from collections import deque
 from collections.abc import Callable
 
 CONSECUTIVE_FAILURES = 5
-FAILED_SHARE, LEAST_CALLS, WINDOW = 0.5, 20, 50
+FAILED_SHARE, MIN_CALLS, WINDOW = 0.5, 20, 50
 FIRST_REST_S, LONGEST_REST_S = 2.0, 60.0
 
 
 class CircuitBreaker:
-    """Closed until five calls fail in a row, or half of the last fifty (of at least twenty); then open for 2 s, and twice as long each time that the
-    one call that is let through after the rest fails, too. `clock` in seconds.
+    """Closed until five calls fail in a row, or half of the last fifty (of at least twenty).
+
+    Then open for 2 s, and twice as long each time that the one call that is let through after the rest fails, too.
+    `clock` in seconds.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic, rng: random.Random | None = None) -> None:
@@ -61,7 +66,9 @@ class CircuitBreaker:
                 self._open()
             return
         failures = len(self._recent) - sum(self._recent) if self._in_a_row < CONSECUTIVE_FAILURES else 0
-        if self._in_a_row >= CONSECUTIVE_FAILURES or (len(self._recent) >= LEAST_CALLS and failures >= FAILED_SHARE * len(self._recent)):
+        if self._in_a_row >= CONSECUTIVE_FAILURES or (
+            len(self._recent) >= MIN_CALLS and failures >= FAILED_SHARE * len(self._recent)
+        ):
             self._open()
 
     def left(self) -> None:

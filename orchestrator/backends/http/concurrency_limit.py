@@ -1,7 +1,10 @@
-"""How many calls a server may have at once, found out by watching it: additive increase, multiplicative decrease (Chiu & Jain 1989), as TCP does.
+"""How many calls a server may have at once, found out by watching it.
 
-It falls when the server says that it has too much to do (429, 503, 529), when answers do not come in time, and already when the first token of
-streams takes three times as long as it used to (the gradient; Netflix concurrency-limits): that is where a queue builds up, before anything fails.
+Additive increase, multiplicative decrease (Chiu & Jain 1989), as TCP does.
+
+It falls when the server says that it has too much to do (429, 503, 529), when answers do not come in time, and already
+when the first token of streams takes three times as long as it used to (the gradient; Netflix concurrency-limits): that
+is where a queue builds up, before anything fails.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ DECREASE: Final = 0.8
 TOLERANCE: Final = 3.0
 QUICK, SLOW = 0.2, 0.01  # weights of a new sample in the two means that are compared
 USED_SHARE: Final = 0.8
-LEAST_SLOW_S: Final = 0.5  # what begins sooner than this is no queue worth the name
+MIN_SLOW_S: Final = 0.5  # what begins sooner than this is no queue worth the name
 
 
 class AdaptiveLimit:
@@ -87,7 +90,7 @@ class AdaptiveLimit:
             return False
         self._quick_s += QUICK * (seconds - self._quick_s)
         self._usual_s += SLOW * (seconds - self._usual_s)
-        return self._quick_s > max(TOLERANCE * self._usual_s, LEAST_SLOW_S) and self.in_flight > 1
+        return self._quick_s > max(TOLERANCE * self._usual_s, MIN_SLOW_S) and self.in_flight > 1
 
     def _admit(self) -> None:
         while self._waiting and self.in_flight < self.limit:

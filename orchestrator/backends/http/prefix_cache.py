@@ -1,9 +1,12 @@
-"""Which prefixes of a prompt are worth keeping at the provider: those that will be read again often enough to pay for writing them.
+"""Which prefixes of a prompt are worth keeping at the provider.
 
-Writing a prefix of t tokens to a cache costs t * (write - input) more than reading it; each time that it is read again saves t * (input - cached).
-So it pays where the expected number of reads within its lifetime exceeds (write - input) / (input - cached): 0.28 for five minutes at Anthropic's
-prices, 1.1 for an hour. Reads are expected as they were seen: this file remembers the prefixes that went by (as hashes), how soon each came back,
-and how often those of its kind do. Providers that cache by themselves need no mark; for them it only foresees how much of a prompt is cached.
+Those that will be read again often enough to pay for writing them.
+
+Writing a prefix of t tokens to a cache costs t * (write - input) more than reading it; each time that it is read again
+saves t * (input - cached). So it pays where the expected number of reads within its lifetime exceeds (write - input) /
+(input - cached): 0.28 for five minutes at Anthropic's prices, 1.1 for an hour. Reads are expected as they were seen:
+this file remembers the prefixes that went by (as hashes), how soon each came back, and how often those of its kind do.
+Providers that cache by themselves need no mark; for them it only foresees how much of a prompt is cached.
 """
 
 from __future__ import annotations
@@ -22,15 +25,18 @@ from orchestrator.router.profile import CACHE_WRITE_1H_FACTOR, CACHE_WRITE_FACTO
 from orchestrator.tokens.estimate import fewest_tokens
 
 CacheMode = Literal["auto", "off", "5m", "1h"]
-MOST_PREFIXES = 4_096
-MOST_MARKS = 4
+MAX_PREFIXES = 4_096
+MAX_MARKS = 4
 PRIOR_REUSED, PRIOR_SEEN = 0.5, 3.5  # nothing is written to a cache before something of its kind came back
 _NAMES = {5: "5m", 60: "1h", 720: "1h"}
 
 
 @dataclass(frozen=True, slots=True)
 class CachePlan:
-    """Marks: (index of the message at whose end the prefix ends, lifetime). `key` tells a provider which calls share a prefix; "" for none."""
+    """Marks: (index of the message at whose end the prefix ends, lifetime).
+
+    `key` tells a provider which calls share a prefix; "" for none.
+    """
 
     marks: tuple[tuple[int, str], ...] = ()
     key: str = ""
@@ -61,7 +67,12 @@ class PrefixMemory:
     """What was asked of one model lately. `clock` in seconds."""
 
     def __init__(
-        self, provider: Provider, profile: ModelProfile, mode: CacheMode = "auto", *, clock: Callable[[], float] = time.monotonic
+        self,
+        provider: Provider,
+        profile: ModelProfile,
+        mode: CacheMode = "auto",
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._provider = provider
         self._profile = profile
@@ -73,7 +84,10 @@ class PrefixMemory:
         self._marks = provider.cache in ("anthropic", "openai", "gemini") and mode != "off"
 
     def plan(self, body: dict[str, Any]) -> CachePlan | None:
-        """What to mark in a request, which is remembered; `None` for nothing. A request that its caller marked is left as it is."""
+        """What to mark in a request, which is remembered; `None` for nothing.
+
+        A request that its caller marked is left as it is.
+        """
         if self._mode == "off" or self._provider.cache == "none":
             return None
         messages = body["messages"]
@@ -93,7 +107,10 @@ class PrefixMemory:
         return not self._prefixes
 
     def expected_cached_tokens(self, messages: Sequence[dict[str, Any]], salt: str = "") -> int:
-        """About how many tokens of a prompt its provider still holds for those who send this salt. Nothing is remembered."""
+        """About how many tokens of a prompt its provider still holds for those who send this salt.
+
+        Nothing is remembered.
+        """
         now = self._clock()
         held = 0
         for digest, _, tokens in _prefixes(messages, salt):
@@ -123,12 +140,15 @@ class PrefixMemory:
                 prefix.last_s = now
                 self._prefixes.move_to_end(digest)
             found.append(prefix)
-        while len(self._prefixes) > MOST_PREFIXES:
+        while len(self._prefixes) > MAX_PREFIXES:
             self._prefixes.popitem(last=False)
         return found
 
     def _chosen(self, ends: list[tuple[bytes, str, int]], seen: list[_Prefix]) -> tuple[tuple[int, str], ...]:
-        """The marks that pay, at most four: the first, because most requests share it, and the last ones, because they hold the longest prefixes."""
+        """The marks that pay, at most four.
+
+        The first, because most requests share it, and the last ones, because they hold the longest prefixes.
+        """
         found: list[tuple[int, str]] = []
         longest = max(self._provider.cache_minutes)
         marked_tokens = 0
@@ -141,7 +161,7 @@ class PrefixMemory:
                 longest = minutes  # a longer lifetime may not stand behind a shorter one
                 marked_tokens = tokens
                 found.append((index, _NAMES.get(minutes, "")))
-        return tuple(found if len(found) <= MOST_MARKS else [found[0], *found[1 - MOST_MARKS :]])
+        return tuple(found if len(found) <= MAX_MARKS else [found[0], *found[1 - MAX_MARKS :]])
 
     def _fixed(self) -> int:
         """The lifetime that was stated, in minutes."""
@@ -152,7 +172,9 @@ class PrefixMemory:
         """The lifetime (minutes) under which keeping `tokens` more pays best; 0 where none does."""
         best, best_usd = 0, 0.0
         for minutes in self._provider.cache_minutes:
-            if minutes > longest or (self._provider.cache == "gemini"):  # its caches cost rent: only where they are asked for
+            if minutes > longest or (
+                self._provider.cache == "gemini"
+            ):  # its caches cost rent: only where they are asked for
                 continue
             usd = tokens * self._gain_per_token(self._expected_reads(prefix, minutes), minutes)
             if usd > best_usd:
@@ -169,8 +191,10 @@ class PrefixMemory:
         return reads * (fresh - cached) - (write - fresh)
 
     def _expected_reads(self, prefix: _Prefix, minutes: int) -> float:
-        """Each read extends the lifetime, so reads go on until one comes too late: p / (1 - p), where p is the share of sightings that were followed
-        by another in time. What was never seen again counts as its kind does.
+        """Each read extends the lifetime, so reads go on until one comes too late.
+
+        P / (1 - p), where p is the share of sightings that were followed by another in time. What was never seen again
+        counts as its kind does.
         """
         prior = prefix.kind.p_reuse(minutes)
         p = (prefix.reused.get(minutes, 0.0) + 2 * prior) / (prefix.sightings - 1 + 2)
@@ -197,7 +221,10 @@ def marked(messages: list[dict[str, Any]], plan: CachePlan) -> list[dict[str, An
 
 
 def cache_salt_of(scope: str, stated: str = "") -> str:
-    """The salt of a scope's prefixes: one for each user of each tenant, over all sessions. What the caller states keeps them apart further."""
+    """The salt of a scope's prefixes: one for each user of each tenant, over all sessions.
+
+    What the caller states keeps them apart further.
+    """
     owner = "/".join(scope.split("/")[:2])
     return blake2b(f"{owner}\x00{stated}".encode("utf-8", "replace"), digest_size=16).hexdigest()
 
@@ -219,7 +246,10 @@ def _prefixes(messages: Sequence[dict[str, Any]], salt: str) -> list[tuple[bytes
 
 
 def _chars(messages: Sequence[dict[str, Any]]) -> int:
-    return sum(len(content) if isinstance(content := message.get("content"), str) else len(text_of(content)) for message in messages)
+    return sum(
+        len(content) if isinstance(content := message.get("content"), str) else len(text_of(content))
+        for message in messages
+    )
 
 
 def _is_marked(messages: Sequence[dict[str, Any]]) -> bool:

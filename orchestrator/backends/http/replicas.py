@@ -1,7 +1,10 @@
-"""Which of several servers of one model a call goes to: the one that holds its prefix, unless that one has more than its share to do.
+"""Which of several servers of one model a call goes to.
 
-Consistent hashing with bounded loads (Mirrokni, Thorup & Zadimoghaddam 2018): a server that comes or goes moves only its own prefixes, and none gets
-more than `SPARE` times the mean load. Prefill-heavy and decode-heavy calls may have pools of their own (disaggregated serving, Zhong et al. 2024).
+The one that holds its prefix, unless that one has more than its share to do.
+
+Consistent hashing with bounded loads (Mirrokni, Thorup & Zadimoghaddam 2018): a server that comes or goes moves only
+its own prefixes, and none gets more than `SPARE` times the mean load. Prefill-heavy and decode-heavy calls may have
+pools of their own (disaggregated serving, Zhong et al. 2024).
 """
 
 from __future__ import annotations
@@ -51,7 +54,9 @@ class Replicas:
             raise ValueError("a model needs the address of at least one server")
         self.all = list(replicas)
         points = sorted(
-            (_hash(f"{replica.base_url}#{point}".encode()), index) for index, replica in enumerate(self.all) for point in range(POINTS)
+            (_hash(f"{replica.base_url}#{point}".encode()), index)
+            for index, replica in enumerate(self.all)
+            for point in range(POINTS)
         )
         self._points = [point for point, _ in points]
         self._owners = [owner for _, owner in points]
@@ -95,7 +100,10 @@ def prefix_hash(body: dict[str, Any]) -> int:
 
 
 def weight_of(body: dict[str, Any], expected_output: float) -> Pool:
-    """Whether reading or writing is the larger part of a call; both by a rule of thumb for the ratio of their speeds."""
+    """Whether reading or writing is the larger part of a call.
+
+    Both by a rule of thumb for the ratio of their speeds.
+    """
     read = read_tokens(body)
     most = stated_limit(body)
     written = expected_output if most is None else min(expected_output, float(most))

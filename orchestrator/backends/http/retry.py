@@ -1,7 +1,9 @@
-"""Retries under one deadline and one budget: full jitter (Brooker 2015), Retry-After honoured, only for errors that may pass (tenacity does the
-loop).
+"""Retries under one deadline and one budget.
 
-A call that may have been billed is never repeated here: whoever holds the budget must settle it and reserve again first.
+Full jitter (Brooker 2015), Retry-After honoured, only for errors that may pass (tenacity does the loop).
+
+A call that may have been billed is never repeated here: whoever holds the budget must settle it and reserve again
+first.
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ BURST = 10.0
 
 
 class RetryBudget:
-    """At most a tenth more calls than were asked for, so that retries do not finish off a server that is down (Finagle's retry budgets).
+    """At most a tenth more calls than were asked for, so that retries do not finish off a server that is down
+    (Finagle's retry budgets).
 
     Each call earns a tenth of a retry; up to ten may be saved up, and so many are there at the start.
     """
@@ -50,9 +53,14 @@ def is_worth_repeating(error: BaseException) -> bool:
 
 
 async def with_retries(
-    call: Callable[[float], Awaitable[T]], *, deadline_s: float | None = None, attempts: int = ATTEMPTS, budget: RetryBudget | None = None
+    call: Callable[[float], Awaitable[T]],
+    *,
+    deadline_s: float | None = None,
+    attempts: int = ATTEMPTS,
+    budget: RetryBudget | None = None,
 ) -> T:
-    """Runs `call(seconds left)` until it succeeds, fails for good, or the deadline, the attempts or the budget are used up; raises the last error.
+    """Runs `call(seconds left)` until it succeeds, fails for good, or the deadline, the attempts or the budget are used
+    up; raises the last error.
 
     A wait that would outlast the deadline is not begun.
     """
@@ -65,7 +73,12 @@ async def with_retries(
         return await call(within_s)  # most calls end here, and pay for no machinery
     except BackendError as error:
         wait_s = backoff_s(error, 1)
-        if not is_worth_repeating(error) or attempts < 2 or loop.time() + wait_s >= end or not (budget is None or budget.take()):
+        if (
+            not is_worth_repeating(error)
+            or attempts < 2
+            or loop.time() + wait_s >= end
+            or not (budget is None or budget.take())
+        ):
             raise
     await asyncio.sleep(wait_s)
     return await _again(call, end, attempts, budget)
@@ -104,7 +117,10 @@ async def _again(call: Callable[[float], Awaitable[T]], end: float, attempts: in
 
 
 def backoff_s(error: BaseException | None, attempt: int) -> float:
-    """How long to wait after the failed attempt number `attempt` (from 1): full jitter, but at least what the server asked for."""
+    """How long to wait after the failed attempt number `attempt` (from 1).
+
+    Full jitter, but at least what the server asked for.
+    """
     asked = getattr(error, "retry_after_s", None)
     jittered = random.uniform(0, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (attempt - 1)))
     return max(float(asked), jittered) if asked is not None else jittered

@@ -1,4 +1,7 @@
-"""Server-sent events, as the WHATWG HTML standard parses them: any line ending, comments, split UTF-8, several `data:` lines an event."""
+"""Server-sent events, as the WHATWG HTML standard parses them.
+
+Any line ending, comments, split UTF-8, several `data:` lines an event.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,10 @@ MAX_EVENT_CHARS = 16_000_000
 
 
 class EventParser:
-    """Feed bytes as they come; get the `data` of each finished event. Raises `ValueError` on an event of over `max_chars`."""
+    """Feed bytes as they come; get the `data` of each finished event.
+
+    Raises `ValueError` on an event of over `max_chars`.
+    """
 
     def __init__(self, *, max_chars: int = MAX_EVENT_CHARS) -> None:
         self._max_chars = max_chars

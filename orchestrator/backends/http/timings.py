@@ -1,4 +1,7 @@
-"""How long a server waited and read before it wrote, where it says so: the time to the first token of an answer that was not streamed."""
+"""How long a server waited and read before it wrote, where it says so.
+
+The time to the first token of an answer that was not streamed.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,10 @@ _FIREWORKS = "fireworks-server-time-to-first-token"
 
 
 def reading_s(provider: Provider, payload: Mapping[str, Any], headers: Mapping[str, str]) -> float | None:
-    """Seconds, from llama.cpp's `timings`, Groq's usage, Cerebras' `time_info` or Fireworks' header; `None` where nothing is told."""
+    """Seconds, from llama.cpp's `timings`, Groq's usage, Cerebras' `time_info` or Fireworks' header.
+
+    `None` where nothing is told.
+    """
     if provider.timings == "none":
         return None
     if provider.timings == "llamacpp":

@@ -1,7 +1,10 @@
-"""POST over pooled HTTP/1.1 connections, for the hot path: llhttp (httptools) reads, asyncio protocols move bytes, nothing is parsed twice.
+"""POST over pooled HTTP/1.1 connections, for the hot path.
 
-Measured beside aiohttp in docs/decisions/011-gateway.md. It speaks what relaying to a model's API needs and no more: POST, bodies as bytes, no
-redirects, no cookies, no proxies. Errors say whether the server may have been at work already.
+Llhttp (httptools) reads, asyncio protocols move bytes, nothing is parsed twice.
+
+Measured beside aiohttp in docs/decisions/011-gateway.md. It speaks what relaying to a model's API needs and no more:
+POST, bodies as bytes, no redirects, no cookies, no proxies. Errors say whether the server may have been at work
+already.
 """
 
 from __future__ import annotations
@@ -17,31 +20,36 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 
-from orchestrator.backends.provider_errors import WireError
+from orchestrator.backends.provider_errors import TransportError
 
 CONNECT_S = 5.0
-IDLE_S = 4.0  # many servers close an idle connection after five seconds; one that is closed while we send is an answer lost
+IDLE_S = (
+    4.0  # many servers close an idle connection after five seconds; one that is closed while we send is an answer lost
+)
 STALE_S = 2.0  # a connection that ends later than this after a call was sent on it was not closed before it
-MOST_IDLE = 256
-MOST_HEAD_BYTES = 65_536
+MAX_IDLE = 256
+MAX_HEAD_BYTES = 65_536
 HIGH_WATER_BYTES = 262_144
-MOST_BODY_BYTES = 64_000_000
+MAX_BODY_BYTES = 64_000_000
 
 
 async def whole_body(chunks: AsyncIterator[bytes], cancel: Callable[[], None]) -> bytes:
-    """The chunks as one. Raises `WireError`, after `cancel`, where they are over `MOST_BODY_BYTES`."""
+    """The chunks as one. Raises `TransportError`, after `cancel`, where they are over `MAX_BODY_BYTES`."""
     parts, size = [], 0
     async for chunk in chunks:
         parts.append(chunk)
         size += len(chunk)
-        if size > MOST_BODY_BYTES:
+        if size > MAX_BODY_BYTES:
             cancel()
-            raise WireError(f"an answer of over {MOST_BODY_BYTES:,} bytes", may_be_billed=True)
+            raise TransportError(f"an answer of over {MAX_BODY_BYTES:,} bytes", may_be_billed=True)
     return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
-class Wire:
-    """A pool of connections, for one event loop. `verify` replaces the certificates that are trusted, for servers of one's own."""
+class HttpTransport:
+    """A pool of connections, for one event loop.
+
+    `verify` replaces the certificates that are trusted, for servers of one's own.
+    """
 
     def __init__(self, *, verify: ssl.SSLContext | None = None, idle_s: float = IDLE_S) -> None:
         self._verify = verify
@@ -49,8 +57,11 @@ class Wire:
         self._idle: dict[tuple[str, str, int], deque[tuple[float, _Connection]]] = {}
         self._open: set[_Connection] = set()
 
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> Reply:
-        """Sends and waits for the head of the answer, whatever its status. `timeout_s` is for all of that, and for each silence in the body."""
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> HttpResponse:
+        """Sends and waits for the head of the answer, whatever its status.
+
+        `timeout_s` is for all of that, and for each silence in the body.
+        """
         origin, target, host = _parts(url)
         head = [f"POST {target} HTTP/1.1\r\nhost: {host}\r\ncontent-length: {len(body)}\r\n"]
         head += [f"{name}: {value}\r\n" for name, value in headers.items()]
@@ -59,10 +70,11 @@ class Wire:
         if connection is not None:
             try:
                 return await _headed(connection, request, timeout_s)
-            except WireError as error:
+            except TransportError as error:
                 if not error.is_stale:
                     raise
-        # A server may close an idle connection at the very moment in which it is used again: it never saw this call (RFC 9110, section 9.2.2).
+        # A server may close an idle connection at the very moment in which it is used again: it never saw this call
+        # (RFC 9110, section 9.2.2).
         return await _headed(await self._connect(origin, timeout_s), request, timeout_s)
 
     async def aclose(self) -> None:
@@ -96,18 +108,22 @@ class Wire:
         try:
             async with asyncio.timeout(min(CONNECT_S, timeout_s)):
                 _, connection = await asyncio.get_running_loop().create_connection(
-                    lambda: _Connection(self, origin), host, port, ssl=security, server_hostname=host if security else None
+                    lambda: _Connection(self, origin),
+                    host,
+                    port,
+                    ssl=security,
+                    server_hostname=host if security else None,
                 )
         except TimeoutError:
-            raise WireError(f"no connection to {host}:{port} in time", may_be_billed=False) from None
+            raise TransportError(f"no connection to {host}:{port} in time", may_be_billed=False) from None
         except (OSError, ssl.SSLError) as error:
-            raise WireError(f"cannot connect to {host}:{port}: {error}", may_be_billed=False) from None
+            raise TransportError(f"cannot connect to {host}:{port}: {error}", may_be_billed=False) from None
         self._open.add(connection)
         return connection
 
     def give_back(self, connection: _Connection) -> None:
         waiting = self._idle.setdefault(connection.origin, deque())
-        if len(waiting) >= MOST_IDLE:
+        if len(waiting) >= MAX_IDLE:
             connection.abort()
         else:
             waiting.append((time.monotonic(), connection))
@@ -116,7 +132,7 @@ class Wire:
         self._open.discard(connection)
 
 
-async def _headed(connection: _Connection, request: bytes, timeout_s: float) -> Reply:
+async def _headed(connection: _Connection, request: bytes, timeout_s: float) -> HttpResponse:
     """Sends, and waits for the head of the answer."""
     reply = connection.begin(request, timeout_s)
     try:
@@ -127,10 +143,24 @@ async def _headed(connection: _Connection, request: bytes, timeout_s: float) -> 
     return reply
 
 
-class Reply:
-    """The answer to one call. `headers` have names in small letters. Read it to its end, or `cancel` it, which ends the connection."""
+class HttpResponse:
+    """The answer to one call.
 
-    __slots__ = ("_chunks", "_connection", "_error", "_is_whole", "_pending_bytes", "_timeout_s", "_wake", "headed", "headers", "status")
+    `headers` have names in small letters. Read it to its end, or `cancel` it, which ends the connection.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_connection",
+        "_error",
+        "_is_whole",
+        "_pending_bytes",
+        "_timeout_s",
+        "_wake",
+        "headed",
+        "headers",
+        "status",
+    )
 
     def __init__(self, connection: _Connection, timeout_s: float) -> None:
         self.status = 0
@@ -142,14 +172,14 @@ class Reply:
         self._pending_bytes = 0
         self._wake: asyncio.Future[None] | None = None
         self._is_whole = False
-        self._error: WireError | None = None
+        self._error: TransportError | None = None
 
     async def read(self) -> bytes:
         """The whole body."""
         return await whole_body(self.chunks(), self.cancel)
 
     async def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes. Raises `WireError` where it breaks off."""
+        """The body as it comes. Raises `TransportError` where it breaks off."""
         while True:
             while self._chunks:
                 chunk = self._chunks.popleft() if len(self._chunks) == 1 else self._all()
@@ -184,7 +214,7 @@ class Reply:
             self._wake.set_result(None)
         return self._pending_bytes > HIGH_WATER_BYTES
 
-    def end(self, error: WireError | None = None) -> None:
+    def end(self, error: TransportError | None = None) -> None:
         if self._is_whole or self._error is not None:
             return
         self._is_whole, self._error = error is None, error
@@ -201,10 +231,10 @@ class Reply:
 class _Connection(asyncio.Protocol):
     """One connection, one call at a time."""
 
-    def __init__(self, wire: Wire, origin: tuple[str, str, int]) -> None:
+    def __init__(self, wire: HttpTransport, origin: tuple[str, str, int]) -> None:
         self.origin = origin
         self._wire = wire
-        self._reply: Reply | None = None
+        self._reply: HttpResponse | None = None
         self._parser: Any = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_paused = False
@@ -219,10 +249,10 @@ class _Connection(asyncio.Protocol):
     def is_usable(self) -> bool:
         return not self._is_closed and self._reply is None and not self._transport.is_closing()
 
-    def begin(self, request: bytes, timeout_s: float) -> Reply:
+    def begin(self, request: bytes, timeout_s: float) -> HttpResponse:
         import httptools
 
-        self._reply = reply = Reply(self, timeout_s)
+        self._reply = reply = HttpResponse(self, timeout_s)
         self._parser = httptools.HttpResponseParser(self)
         self._head_bytes = 0
         self._calls += 1
@@ -236,21 +266,26 @@ class _Connection(asyncio.Protocol):
         return reply
 
     def _look(self) -> None:
-        """The timer: one for many calls, so that a call costs none. It looks whether the server was silent for too long, and sleeps again."""
+        """The timer: one for many calls, so that a call costs none.
+
+        It looks whether the server was silent for too long, and sleeps again.
+        """
         self._timer = None
         if self._reply is None or self._is_closed:
             return
         silent = time.monotonic() - self._heard_at
         if silent >= self._timeout_s and not self._is_paused:
             reply = self._reply
-            self.abort(WireError(f"no answer in {self._timeout_s:.0f} s", may_be_billed=True, is_timeout=True))
+            self.abort(TransportError(f"no answer in {self._timeout_s:.0f} s", may_be_billed=True, is_timeout=True))
             reply.end()
             return
         self._timer = asyncio.get_running_loop().call_later(max(self._timeout_s - silent, 0.01), self._look)
 
     def data_received(self, data: bytes) -> None:
         self._has_bytes = True
-        if self._reply is not None and self._reply.status:  # a head that comes byte by byte has its time once, not for each byte
+        if (
+            self._reply is not None and self._reply.status
+        ):  # a head that comes byte by byte has its time once, not for each byte
             self._heard_at = time.monotonic()
         if self._reply is None:  # nobody asked: a server that talks out of turn is not used again
             self.abort()
@@ -258,14 +293,14 @@ class _Connection(asyncio.Protocol):
         try:
             self._parser.feed_data(data)
         except Exception as error:  # httptools has errors of many kinds, and passes on those of callbacks
-            self.abort(WireError(f"the answer is not HTTP: {error.__context__ or error}", may_be_billed=True))
+            self.abort(TransportError(f"the answer is not HTTP: {error.__context__ or error}", may_be_billed=True))
 
     def on_status(self, status: bytes) -> None:
         pass
 
     def on_header(self, name: bytes, value: bytes) -> None:
         self._head_bytes += len(name) + len(value)
-        if self._head_bytes > MOST_HEAD_BYTES:
+        if self._head_bytes > MAX_HEAD_BYTES:
             raise ValueError("its head is too long")
         if self._reply is not None:
             self._reply.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
@@ -282,7 +317,9 @@ class _Connection(asyncio.Protocol):
         self._keep = self._parser.should_keep_alive()
         encoding = reply.headers.get("content-encoding")
         self._inflate = None if encoding is None else _inflation(encoding.strip().lower())
-        self._has_end = "content-length" in reply.headers or "chunked" in reply.headers.get("transfer-encoding", "").lower()
+        self._has_end = (
+            "content-length" in reply.headers or "chunked" in reply.headers.get("transfer-encoding", "").lower()
+        )
         if not reply.headed.done():
             reply.headed.set_result(None)
 
@@ -295,9 +332,9 @@ class _Connection(asyncio.Protocol):
 
     def _inflated(self, body: bytes) -> bytes:
         assert self._inflate is not None
-        found: bytes = self._inflate.decompress(body, MOST_BODY_BYTES)
+        found: bytes = self._inflate.decompress(body, MAX_BODY_BYTES)
         if self._inflate.unconsumed_tail:
-            raise ValueError(f"it holds more than {MOST_BODY_BYTES:,} bytes, compressed")
+            raise ValueError(f"it holds more than {MAX_BODY_BYTES:,} bytes, compressed")
         return found
 
     def on_message_complete(self) -> None:
@@ -323,14 +360,14 @@ class _Connection(asyncio.Protocol):
             reply.end()
         is_stale = self._calls > 1 and not self._has_bytes and time.monotonic() - self._began_at < STALE_S
         told = f"the connection broke off{f': {error}' if error else ''}"
-        self._close(WireError(told, may_be_billed=not is_stale, is_stale=is_stale))
+        self._close(TransportError(told, may_be_billed=not is_stale, is_stale=is_stale))
 
-    def abort(self, error: WireError | None = None) -> None:
+    def abort(self, error: TransportError | None = None) -> None:
         if not self._is_closed:
             self._transport.abort()
-        self._close(error or WireError("the call was cancelled", may_be_billed=True))
+        self._close(error or TransportError("the call was cancelled", may_be_billed=True))
 
-    def _close(self, error: WireError) -> None:
+    def _close(self, error: TransportError) -> None:
         self._is_closed = True
         if self._timer is not None:
             self._timer.cancel()
@@ -342,7 +379,10 @@ class _Connection(asyncio.Protocol):
 
 
 def _inflation(encoding: str) -> Any:
-    """What undoes a content encoding that nobody asked for, but some servers and caches between use all the same. Raises `ValueError`."""
+    """What undoes a content encoding that nobody asked for, but some servers and caches between use all the same.
+
+    Raises `ValueError`.
+    """
     if encoding in ("", "identity"):
         return None
     if encoding in ("gzip", "x-gzip", "deflate"):

@@ -1,7 +1,10 @@
-"""How a server is reached: directly over our own wire, or by httpx where something stands between (a proxy, a company's certificates, HTTP/2).
+"""How a server is reached.
 
-The choice follows from the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, as curl reads them) and from what is stated of a model.
-Addresses of this machine are reached directly whatever the environment says. Both ways have the same face and the same errors (`WireError`).
+Directly over our own wire, or by httpx where something stands between (a proxy, a company's certificates, HTTP/2).
+
+The choice follows from the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, as curl reads them) and
+from what is stated of a model. Addresses of this machine are reached directly whatever the environment says. Both ways
+have the same face and the same errors (`TransportError`).
 """
 
 from __future__ import annotations
@@ -15,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
-from orchestrator.backends.http.transport import CONNECT_S, IDLE_S, Wire, whole_body
-from orchestrator.backends.provider_errors import WireError
+from orchestrator.backends.http.transport import CONNECT_S, IDLE_S, HttpTransport, whole_body
+from orchestrator.backends.provider_errors import TransportError
 from orchestrator.providers.addresses import is_loopback
 
 if TYPE_CHECKING:
@@ -26,7 +29,7 @@ DIRECT = "none"
 _VARIABLES = ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 
 
-class Answer(Protocol):
+class AnyResponse(Protocol):
     """The answer to one call; `headers` have names in small letters. It is read to its end, or cancelled."""
 
     status: int
@@ -40,7 +43,7 @@ class Answer(Protocol):
 
 
 class Transport(Protocol):
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> Answer: ...
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> AnyResponse: ...
 
     async def close_idle(self, url: str) -> None: ...
 
@@ -67,7 +70,10 @@ class Tls:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a model's servers are reached. `proxy` is an address, `none` for no proxy, or `None` for the environment's."""
+    """How a model's servers are reached.
+
+    `proxy` is an address, `none` for no proxy, or `None` for the environment's.
+    """
 
     proxy: str | None = None
     tls: Tls | None = None
@@ -87,17 +93,22 @@ def environment_proxy(url: str) -> str | None:
     """The proxy through which the environment says that an address is reached; `None` if directly."""
     if not any(os.environ.get(name) for name in _VARIABLES):
         return None
-    from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]  # it loads much
+    # urllib.request loads much
+    from urllib.request import getproxies_environment, proxy_bypass_environment  # type: ignore[attr-defined]
 
     split = urlsplit(url)
     proxies = getproxies_environment()
     found = proxies.get(split.scheme) or proxies.get("all")
-    if not found or is_loopback(split.hostname or "") or proxy_bypass_environment(split.netloc.rpartition("@")[2], proxies):
+    if (
+        not found
+        or is_loopback(split.hostname or "")
+        or proxy_bypass_environment(split.netloc.rpartition("@")[2], proxies)
+    ):
         return None
     return found if "://" in found else f"http://{found}"
 
 
-_wires: WeakKeyDictionary[asyncio.AbstractEventLoop, Wire] = WeakKeyDictionary()
+_wires: WeakKeyDictionary[asyncio.AbstractEventLoop, HttpTransport] = WeakKeyDictionary()
 _others: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[Any, HttpxTransport]] = WeakKeyDictionary()
 
 
@@ -113,11 +124,11 @@ def transport_for(url: str, way: Way) -> Transport:
     return others[key]
 
 
-def wire() -> Wire:
+def wire() -> HttpTransport:
     """The wire of the running event loop."""
     loop = asyncio.get_running_loop()
     if loop not in _wires:
-        _wires[loop] = Wire()
+        _wires[loop] = HttpTransport()
     return _wires[loop]
 
 
@@ -130,10 +141,19 @@ async def close_transports() -> None:
 
 
 class HttpxTransport:
-    """Calls by httpx: through a proxy, with certificates of one's own, over HTTP/2, or by a client that was handed in (which stays its owner's)."""
+    """Calls by httpx.
+
+    Through a proxy, with certificates of one's own, over HTTP/2, or by a client that was handed in (which stays its
+    owner's).
+    """
 
     def __init__(
-        self, *, proxy: str | None = None, tls: Tls | None = None, http2: bool = False, client: httpx.AsyncClient | None = None
+        self,
+        *,
+        proxy: str | None = None,
+        tls: Tls | None = None,
+        http2: bool = False,
+        client: httpx.AsyncClient | None = None,
     ) -> None:
         self._is_ours = client is None
         self._proxy, self._tls, self._http2 = proxy, tls, http2
@@ -154,10 +174,10 @@ class HttpxTransport:
         )
 
     async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> HttpxAnswer:
-        """As `Wire.post`."""
+        """As `HttpTransport.post`."""
         try:
             return await self._post(url, headers, body, timeout_s)
-        except WireError as error:
+        except TransportError as error:
             if not error.is_stale:
                 raise
         # The connection was closed before the call reached its server: it never saw it (RFC 9110, section 9.2.2).
@@ -174,32 +194,41 @@ class HttpxTransport:
 
         timeout = httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s), pool=min(CONNECT_S, timeout_s))
         client = self._client = self._client or self._made()
-        request = client.build_request("POST", url, headers=dict(headers), content=body, timeout=timeout, extensions={"trace": trace})
+        request = client.build_request(
+            "POST", url, headers=dict(headers), content=body, timeout=timeout, extensions={"trace": trace}
+        )
         try:
             async with asyncio.timeout(timeout_s):
                 response = await client.send(request, stream=True, follow_redirects=False)
         except TimeoutError:
-            raise WireError(f"no answer in {timeout_s:.0f} s", may_be_billed=True, is_timeout=True) from None
+            raise TransportError(f"no answer in {timeout_s:.0f} s", may_be_billed=True, is_timeout=True) from None
         except httpx.HTTPError as error:
             raise self._wrong(error, is_new=is_new) from None
         except (httpx.InvalidURL, ssl.SSLError) as error:
-            raise WireError(str(error), may_be_billed=False) from None
+            raise TransportError(str(error), may_be_billed=False) from None
         answer = HttpxAnswer(response, timeout_s, self._under_way.discard)
         self._under_way.add(answer)
         return answer
 
-    def _wrong(self, error: httpx.HTTPError, *, is_new: bool) -> WireError:
+    def _wrong(self, error: httpx.HTTPError, *, is_new: bool) -> TransportError:
         import httpx
 
         through = f" through the proxy {_shown(self._proxy)}" if self._proxy else ""
         told = str(error) or type(error).__name__
-        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError | httpx.UnsupportedProtocol):
+        if isinstance(
+            error,
+            httpx.ConnectError
+            | httpx.ConnectTimeout
+            | httpx.PoolTimeout
+            | httpx.ProxyError
+            | httpx.UnsupportedProtocol,
+        ):
             host = error.request.url.host
-            return WireError(f"cannot connect to {host}{through}: {told}", may_be_billed=False)
+            return TransportError(f"cannot connect to {host}{through}: {told}", may_be_billed=False)
         if isinstance(error, httpx.TimeoutException):
-            return WireError("no answer in time", may_be_billed=True, is_timeout=True)
+            return TransportError("no answer in time", may_be_billed=True, is_timeout=True)
         is_stale = not is_new and isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError)
-        return WireError(f"the connection broke off: {told}", may_be_billed=not is_stale, is_stale=is_stale)
+        return TransportError(f"the connection broke off: {told}", may_be_billed=not is_stale, is_stale=is_stale)
 
     async def close_idle(self, url: str) -> None:
         """Closes all connections, unless a call is under way."""
@@ -213,7 +242,7 @@ class HttpxTransport:
 
 
 class HttpxAnswer:
-    """The answer to one call, as `Answer` says."""
+    """The answer to one call, as `AnyResponse` says."""
 
     def __init__(self, response: httpx.Response, timeout_s: float, ended: Callable[[HttpxAnswer], None]) -> None:
         self.status = response.status_code
@@ -233,9 +262,11 @@ class HttpxAnswer:
             async for chunk in self._response.aiter_bytes():
                 yield chunk
         except httpx.TimeoutException:
-            raise WireError(f"no answer in {self._timeout_s:.0f} s", may_be_billed=True, is_timeout=True) from None
+            raise TransportError(f"no answer in {self._timeout_s:.0f} s", may_be_billed=True, is_timeout=True) from None
         except (httpx.HTTPError, httpx.StreamError) as error:
-            raise WireError(f"the connection broke off: {str(error) or type(error).__name__}", may_be_billed=True) from None
+            raise TransportError(
+                f"the connection broke off: {str(error) or type(error).__name__}", may_be_billed=True
+            ) from None
         finally:
             self._ended(self)
             await self._response.aclose()

@@ -1,8 +1,10 @@
-"""One model behind one server or several: which of them is asked, how many calls it gets at once, and when it is left alone.
+"""One model behind one server or several.
 
-Bodies are chat completions; what goes out and comes back is the provider's dialect. Nothing is retried here (see `resilience`), but with `hedge` a
-call that takes longer than 95 % of those before it is made a second time, and the one that answers first counts. The other one is cancelled and
-stays on the bill: `Answering.unseen_calls`.
+Which of them is asked, how many calls it gets at once, and when it is left alone.
+
+Bodies are chat completions; what goes out and comes back is the provider's dialect. Nothing is retried here (see
+`resilience`), but with `hedge` a call that takes longer than 95 % of those before it is made a second time, and the one
+that answers first counts. The other one is cancelled and stays on the bill: `PendingResponse.unseen_calls`.
 """
 
 from __future__ import annotations
@@ -22,8 +24,8 @@ from orchestrator.backends.http.gemini_cache import CachedContents
 from orchestrator.backends.http.prefix_cache import PrefixMemory, marked
 from orchestrator.backends.http.replicas import Replica, Replicas, read_tokens
 from orchestrator.backends.http.retry import RetryBudget
-from orchestrator.backends.http.transport_choice import Answer, Transport, Way, transport_for, wire
-from orchestrator.backends.provider_errors import OVERLOADED, WireError, broken, error_of
+from orchestrator.backends.http.transport_choice import AnyResponse, Transport, Way, transport_for, wire
+from orchestrator.backends.provider_errors import OVERLOADED, TransportError, broken, error_of
 from orchestrator.errors import BackendError, BackendRejected, BackendUnavailable, BadResponse
 from orchestrator.providers.addresses import address_of
 from orchestrator.providers.auth import headers_for
@@ -40,8 +42,8 @@ HEDGE_QUANTILE, HEDGE_LEAST, HEDGE_WINDOW = 0.95, 20, 200
 class CallSettings:
     """What every call to a model has.
 
-    `defaults` are fields of a chat completion that hold where a request states none; `extra_body` is laid over the body as it is sent, in the words
-    of the provider; `headers` go over ours. No call takes longer than `timeout_s`.
+    `defaults` are fields of a chat completion that hold where a request states none; `extra_body` is laid over the body
+    as it is sent, in the words of the provider; `headers` go over ours. No call takes longer than `timeout_s`.
     """
 
     defaults: dict[str, Any] = field(default_factory=dict)
@@ -51,7 +53,10 @@ class CallSettings:
 
 
 class Upstream:
-    """`name` is the model's name in errors, `model` the provider's. The key goes into a header and appears nowhere else."""
+    """`name` is the model's name in errors, `model` the provider's.
+
+    The key goes into a header and appears nowhere else.
+    """
 
     def __init__(
         self,
@@ -110,13 +115,16 @@ class Upstream:
         """How often one call may be billed at most."""
         return 2 if self.hedges else 1
 
-    async def ask(self, body: dict[str, Any], *, timeout_s: float) -> Answering:
-        """Sends a chat completion and waits for the head of the answer. Raises `BackendError` unless its status is 200."""
+    async def ask(self, body: dict[str, Any], *, timeout_s: float) -> PendingResponse:
+        """Sends a chat completion and waits for the head of the answer.
+
+        Raises `BackendError` unless its status is 200.
+        """
         if text_prompt(body) is not None:
             return await self._complete_text(body, timeout_s)
         return await self._ask(body, timeout_s)
 
-    async def _complete_text(self, body: dict[str, Any], timeout_s: float) -> Answering:
+    async def _complete_text(self, body: dict[str, Any], timeout_s: float) -> PendingResponse:
         """A text's completion, by a conversation where the server knows nothing else."""
         if self.takes_text:
             try:
@@ -127,7 +135,7 @@ class Upstream:
                 self.takes_text = False
         return await self._ask(as_conversation(body, self.provider), timeout_s)
 
-    async def _ask(self, body: dict[str, Any], timeout_s: float) -> Answering:
+    async def _ask(self, body: dict[str, Any], timeout_s: float) -> PendingResponse:
         settings = self._settings
         ends_at: float | None = None
         if settings is not None:
@@ -136,7 +144,9 @@ class Upstream:
                 timeout_s, ends_at = min(timeout_s, settings.timeout_s), time.monotonic() + settings.timeout_s
         plan = self.prefixes.plan(body) if self.prefixes is not None else None
         if plan is not None:
-            body = {**body, "messages": marked(body["messages"], plan)} | ({"prompt_cache_key": plan.key} if plan.key else {})
+            body = {**body, "messages": marked(body["messages"], plan)} | (
+                {"prompt_cache_key": plan.key} if plan.key else {}
+            )
         written = 0
         if self._contents is not None and plan is not None and plan.marks:
             body, written = await self._contents.used(body, plan, timeout_s)
@@ -146,29 +156,36 @@ class Upstream:
         if self.hedges:
             answering = await self._hedged(outgoing, body, timeout_s)
         else:
-            answering = await self._send(self.replicas.choose(body, expected_output=self._expected_output), outgoing, body, timeout_s)
+            answering = await self._send(
+                self.replicas.choose(body, expected_output=self._expected_output), outgoing, body, timeout_s
+            )
         answering.written_tokens = written
         answering.ends_at = ends_at
         return answering
 
-    async def post(self, path: str, body: dict[str, Any], *, timeout_s: float) -> Answering:
+    async def post(self, path: str, body: dict[str, Any], *, timeout_s: float) -> PendingResponse:
         """Sends a body of another kind (`/embeddings`, `/systemone`) to the first server, with the model's name."""
         return await self._send(self.replicas.all[0], Outgoing(path, {"model": self.model, **body}), body, timeout_s)
 
     async def _posted(self, path: str, body: dict[str, Any], timeout_s: float) -> bytes:
         return await (await self.post(path, body, timeout_s=timeout_s)).read()
 
-    async def _send(self, replica: Replica, outgoing: Outgoing, body: dict[str, Any], timeout_s: float) -> Answering:
+    async def _send(
+        self, replica: Replica, outgoing: Outgoing, body: dict[str, Any], timeout_s: float
+    ) -> PendingResponse:
         where = f"{self.name} at {replica.base_url}"
         if not replica.breaker.enter():
             raise BackendUnavailable(
-                f"{where}: it failed too often; it is tried again in {replica.breaker.left_s:.1f} s", remedy="Add another model or server"
+                f"{where}: it failed too often; it is tried again in {replica.breaker.left_s:.1f} s",
+                remedy="Add another model or server",
             )
         try:
             await replica.limit.enter(timeout_s)
         except TimeoutError:
             replica.breaker.left()
-            raise BackendUnavailable(f"{where}: no room in time: it works at its limit", remedy="Add another model or server") from None
+            raise BackendUnavailable(
+                f"{where}: no room in time: it works at its limit", remedy="Add another model or server"
+            ) from None
         except BaseException:
             replica.breaker.left()
             raise
@@ -185,9 +202,9 @@ class Upstream:
         replica.limit.succeeded(wait_s if body.get("stream") else None)
         if self.hedges:
             self._waits.append(wait_s / self._usual_s(body))
-        return Answering(reply, replica, self.where)
+        return PendingResponse(reply, replica, self.where)
 
-    async def _post(self, replica: Replica, outgoing: Outgoing, timeout_s: float, where: str) -> Answer:
+    async def _post(self, replica: Replica, outgoing: Outgoing, timeout_s: float, where: str) -> AnyResponse:
         headers = {**self._headers, **outgoing.headers} if outgoing.headers else self._headers
         try:
             base_url = replica.base_url
@@ -197,14 +214,15 @@ class Upstream:
             if reply.status == 200:
                 return reply
             content = await reply.read()
-        except WireError as error:
+        except TransportError as error:
             raise broken(where, error) from None
         raise error_of(where, reply.status, reply.headers, content, key=self.key)
 
     def hedge_after_s(self, body: dict[str, Any]) -> float | None:
         """How long 95 % of the calls would have waited for the head of this answer; `None` while too little is known.
 
-        What is compared is how much longer than usual they took: a long prompt, or an answer that comes whole, takes its time.
+        What is compared is how much longer than usual they took: a long prompt, or an answer that comes whole, takes
+        its time.
         """
         if len(self._waits) < HEDGE_LEAST:
             return None
@@ -214,10 +232,10 @@ class Upstream:
     def _usual_s(self, body: dict[str, Any]) -> float:
         return max(self._pace(read_tokens(body), bool(body.get("stream"))), 1e-6)
 
-    async def _hedged(self, outgoing: Outgoing, body: dict[str, Any], timeout_s: float) -> Answering:
+    async def _hedged(self, outgoing: Outgoing, body: dict[str, Any], timeout_s: float) -> PendingResponse:
         replica = self.replicas.choose(body, expected_output=self._expected_output)
         calls = [asyncio.ensure_future(self._send(replica, outgoing, body, timeout_s))]
-        answer: Answering | None = None
+        answer: PendingResponse | None = None
         try:
             after_s = self.hedge_after_s(body)
             done, _ = await asyncio.wait(calls, timeout=after_s)
@@ -230,7 +248,7 @@ class Upstream:
             for call in calls:
                 call.cancel()
             for ended in await asyncio.gather(*calls, return_exceptions=True):
-                if isinstance(ended, Answering) and ended is not answer:
+                if isinstance(ended, PendingResponse) and ended is not answer:
                     ended.cancel()
 
 
@@ -247,9 +265,10 @@ def _any_pace(tokens: float, streams: bool) -> float:
     return 1.0
 
 
-async def _first_answer(calls: list[asyncio.Task[Answering]]) -> Answering:
-    """The answer of the first call that has one, with a note of how many others may be billed. If none has, raises an error that may be billed, if
-    any is, else the last.
+async def _first_answer(calls: list[asyncio.Task[PendingResponse]]) -> PendingResponse:
+    """The answer of the first call that has one, with a note of how many others may be billed.
+
+    If none has, raises an error that may be billed, if any is, else the last.
     """
     waiting = set(calls)
     errors: list[BaseException] = []
@@ -267,12 +286,12 @@ def _may_be_billed(error: BaseException) -> bool:
     return not isinstance(error, BackendError) or error.may_be_billed
 
 
-class Answering:
+class PendingResponse:
     """An answer under way. Read it to its end, or `cancel` it: only then the next call gets its place."""
 
     __slots__ = ("_has_left", "_reply", "_where", "ends_at", "replica", "unseen_calls", "written_tokens")
 
-    def __init__(self, reply: Answer, replica: Replica, where: str) -> None:
+    def __init__(self, reply: AnyResponse, replica: Replica, where: str) -> None:
         self._reply = reply
         self._where = where
         self._has_left = False
@@ -293,13 +312,17 @@ class Answering:
     def whole_usage(self, reported: Usage) -> Usage:
         """What is reported, and what was written to an explicit cache before the call."""
         written = self.written_tokens
-        return reported + Usage(written, cache_write_tokens=written, cache_write_1h_tokens=written) if written else reported
+        return (
+            reported + Usage(written, cache_write_tokens=written, cache_write_1h_tokens=written)
+            if written
+            else reported
+        )
 
     async def read(self) -> bytes:
         """The whole body. Raises `BackendError` where it breaks off."""
         try:
             return await self._reply.read()
-        except WireError as error:
+        except TransportError as error:
             raise self.broken(error) from None
         except BaseException:
             self._reply.cancel()
@@ -308,7 +331,9 @@ class Answering:
             self._leave()
 
     def chunks(self) -> AsyncIterator[bytes]:
-        """The body as it comes. Raises `WireError` where it breaks off (see `broken`); whoever reads it calls `cancel` in the end, whatever
+        """The body as it comes.
+
+        Raises `TransportError` where it breaks off (see `broken`); whoever reads it calls `cancel` in the end, whatever
         happened.
         """
         return self._reply.chunks() if self.ends_at is None else self._in_time(self.ends_at)
@@ -317,9 +342,9 @@ class Answering:
         async for chunk in self._reply.chunks():
             yield chunk
             if time.monotonic() > ends_at:
-                raise WireError("the time for one call is over", may_be_billed=True, is_timeout=True)
+                raise TransportError("the time for one call is over", may_be_billed=True, is_timeout=True)
 
-    def broken(self, error: WireError) -> BackendError:
+    def broken(self, error: TransportError) -> BackendError:
         """What a body that broke off means; it speaks against the server."""
         self.spoiled()
         return broken(self._where, error)
@@ -342,7 +367,8 @@ class Answering:
 def _note_failure(replica: Replica, error: BaseException, *, waited_s: float) -> None:
     """What a failure says about the server: that it is down, that it has too much to do, or nothing.
 
-    Silence counts only after a wait that is long for anybody: who allows little time must not close a server to those who allow more.
+    Silence counts only after a wait that is long for anybody: who allows little time must not close a server to those
+    who allow more.
     """
     status = error.status if isinstance(error, BackendError) else None
     is_late = status is None and _may_be_billed(error) and not isinstance(error, BadResponse)

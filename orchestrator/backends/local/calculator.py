@@ -18,7 +18,10 @@ MAX_QUESTION_CHARS = 400
 
 
 def calculate(question: str, *, today: date) -> str | None:
-    """The exact answer to a question that is arithmetic, a unit conversion or a date sum as a whole; `None` for anything else."""
+    """The exact answer to a question that is arithmetic, a unit conversion or a date sum as a whole.
+
+    `None` for anything else.
+    """
     if len(question) > MAX_QUESTION_CHARS:
         return None
     for solve in (lambda q: answer_date(q, today), answer_conversion):
@@ -34,7 +37,11 @@ class CalculatorBackend(LocalBackend):
     """`today` is a function, so that a test may choose the day."""
 
     def __init__(self, name: str = "calculator", *, today: Callable[[], date] = date.today) -> None:
-        super().__init__(ModelProfile(name, 0.0, 0.0, context_tokens=1_000_000, skill=0.5, output_tokens=8, ttft_s=0.0, tokens_per_s=1e6))
+        super().__init__(
+            ModelProfile(
+                name, 0.0, 0.0, context_tokens=1_000_000, skill=0.5, output_tokens=8, ttft_s=0.0, tokens_per_s=1e6
+            )
+        )
         self._today = today
 
     def estimate(self, request: Request) -> float | None:
@@ -45,4 +52,6 @@ class CalculatorBackend(LocalBackend):
         text = calculate(request.question, today=self._today())
         note = "" if text is not None else "not arithmetic, a unit conversion or a date sum as a whole"
         elapsed = time.perf_counter() - start
-        return Completion(self.profile.name, text, latency_s=elapsed, confidence=CONFIDENCE if text is not None else None, note=note)
+        return Completion(
+            self.profile.name, text, latency_s=elapsed, confidence=CONFIDENCE if text is not None else None, note=note
+        )

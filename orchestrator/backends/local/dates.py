@@ -1,4 +1,7 @@
-"""Date sums: days between two dates, a date plus or minus a span, the weekday of a date (proleptic Gregorian calendar)."""
+"""Date sums.
+
+Days between two dates, a date plus or minus a span, the weekday of a date (proleptic Gregorian calendar).
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,15 @@ import calendar
 import re
 from datetime import date, timedelta
 
-_MONTHS = {name.lower(): number for number in range(1, 13) for name in (calendar.month_name[number], calendar.month_abbr[number])}
+_MONTHS = {
+    name.lower(): number
+    for number in range(1, 13)
+    for name in (calendar.month_name[number], calendar.month_abbr[number])
+}
 _MONTH = "(?:" + "|".join(sorted(_MONTHS, key=len, reverse=True)) + r")\.?"
 _DATE = (
-    rf"(?:\d{{4}}-\d{{1,2}}-\d{{1,2}}|{_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?,?\s+\d{{4}}|\d{{1,2}}(?:st|nd|rd|th)?\s+(?:of\s+)?{_MONTH},?\s+\d{{4}}"
+    rf"(?:\d{{4}}-\d{{1,2}}-\d{{1,2}}|{_MONTH}\s+\d{{1,2}}(?:st|nd|rd|th)?,?\s+\d{{4}}|\d{{1,"
+    rf"2}}(?:st|nd|rd|th)?\s+(?:of\s+)?{_MONTH},?\s+\d{{4}}"
     r"|today|tomorrow|yesterday)"
 )
 _SPAN = r"(\d{1,6})\s+(day|week|month|year|business day|working day)s?"
@@ -53,7 +61,10 @@ def answer_date(question: str, today: date) -> str | None:
 
 
 def read_date(text: str, today: date) -> date:
-    """A date in ISO form, `March 4, 2025`, `4 March 2025`, or today/tomorrow/yesterday. Raises `ValueError` if it does not exist."""
+    """A date in ISO form, `March 4, 2025`, `4 March 2025`, or today/tomorrow/yesterday.
+
+    Raises `ValueError` if it does not exist.
+    """
     lowered = text.lower().strip()
     relative = {"today": 0, "tomorrow": 1, "yesterday": -1}
     if lowered in relative:
@@ -69,7 +80,10 @@ def read_date(text: str, today: date) -> date:
 
 
 def shift(start: date, amount: int, unit: str) -> date:
-    """`start` moved by `amount` days, weeks, months, years or business days (Monday to Friday). Month ends are kept inside the month."""
+    """`start` moved by `amount` days, weeks, months, years or business days (Monday to Friday).
+
+    Month ends are kept inside the month.
+    """
     if abs(amount) > MAX_SPAN_DAYS:
         raise ValueError("the span is too long")
     if unit in ("day", "week"):

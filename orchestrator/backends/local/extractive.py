@@ -1,7 +1,7 @@
 """Answers from recalled memory, word for word, with citations; abstains when the memory does not hold the answer.
 
-No language model: the sentence that shares the most telling words with the question and holds the kind of thing that is asked for (a person, a
-time, a number, a place). When several say the same thing at different times, the latest wins.
+No language model: the sentence that shares the most telling words with the question and holds the kind of thing that is
+asked for (a person, a time, a number, a place). When several say the same thing at different times, the latest wins.
 """
 
 from __future__ import annotations
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
 
 _WORD = re.compile(r"[^\W_]+", re.UNICODE)
 _STOP = frozenset(
-    "a about an and any are as at be been by can could did do does for from had has have he her his how i in into is it its me much many my now of "
-    "on or our she so tell than that the their them there these they this to us was we were what when where which who whom whose why will with "
+    "a about an and any are as at be been by can could did do does for from had has have he her his how i in into is "
+    "it its me much many my now of "
+    "on or our she so tell than that the their them there these they this to us was we were what when where which who "
+    "whom whose why will with "
     "would you your please currently current still exactly get got s".split()
 )
 _MONTHS = r"january|february|march|april|may|june|july|august|september|october|november|december"
@@ -32,9 +34,12 @@ _KINDS: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = (
     # what is asked, how the question shows it, what a sentence must hold
     (
         "number",
-        re.compile(r"\bhow (?:many|much|old|long|far|tall|big|often|late|early)\b|\bwhat (?:price|percentage|number)\b", re.I),
         re.compile(
-            r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|twenty|thirty|forty|fifty|hundred|dozen|half|twice)\b",
+            r"\bhow (?:many|much|old|long|far|tall|big|often|late|early)\b|\bwhat (?:price|percentage|number)\b", re.I
+        ),
+        re.compile(
+            r"\d|\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|thirteen|fourteen|fifteen|twenty"
+            r"|thirty|forty|fifty|hundred|dozen|half|twice)\b",
             re.I,
         ),
     ),
@@ -42,14 +47,17 @@ _KINDS: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = (
         "time",
         re.compile(r"\bwhen\b|\bwhat (?:day|date|time|year|month)\b|\bwhich (?:day|year|month)\b", re.I),
         re.compile(
-            rf"\d|\b(?:{_MONTHS}|monday|tuesday|wednesday|thursday|friday|saturday|sunday|noon|midnight|today|tomorrow|yesterday|morning|evening|afternoon|weekly|daily)\b",
+            rf"\d|\b(?:{_MONTHS}|monday|tuesday|wednesday|thursday|friday|saturday|sunday|noon|midnight|today|tomorrow"
+            r"|yesterday|morning|evening|afternoon|weekly|daily)\b",
             re.I,
         ),
     ),
     (
         "person",
         re.compile(r"\bwho(?:se|m)?\b", re.I),
-        re.compile(r"(?<![.!?]\s)(?<!^)\b[A-Z][a-z]+|^[A-Z][a-z]+ (?:[A-Z]|is|was|runs|leads|will|has|keeps|looks|wrote|built)"),
+        re.compile(
+            r"(?<![.!?]\s)(?<!^)\b[A-Z][a-z]+|^[A-Z][a-z]+ (?:[A-Z]|is|was|runs|leads|will|has|keeps|looks|wrote|built)"
+        ),
     ),
     (
         "place",
@@ -73,7 +81,10 @@ class _Sentence:
 
 @dataclass(frozen=True, slots=True)
 class Extract:
-    """A sentence of a record that answers a question; `coverage` in [0, 1] is the idf-weighted share of the question's words it holds."""
+    """A sentence of a record that answers a question.
+
+    `coverage` in [0, 1] is the idf-weighted share of the question's words it holds.
+    """
 
     record: Record
     text: str
@@ -81,7 +92,7 @@ class Extract:
 
     @property
     def confidence(self) -> float:
-        """P(right) by coverage: 0.55 (barely enough) maps to 0.6, full coverage to 0.95."""
+        """P(correct) by coverage: 0.55 (barely enough) maps to 0.6, full coverage to 0.95."""
         return min(0.95, 0.6 + 0.35 * (self.coverage - MIN_COVERAGE) / (1 - MIN_COVERAGE))
 
 
@@ -117,7 +128,11 @@ class ExtractiveBackend(LocalBackend):
     """The backend around `extract`: free, needs no model, quotes its source."""
 
     def __init__(self, name: str = "extractive") -> None:
-        super().__init__(ModelProfile(name, 0.0, 0.0, context_tokens=10_000_000, skill=0.5, output_tokens=30, ttft_s=0.0, tokens_per_s=1e6))
+        super().__init__(
+            ModelProfile(
+                name, 0.0, 0.0, context_tokens=10_000_000, skill=0.5, output_tokens=30, ttft_s=0.0, tokens_per_s=1e6
+            )
+        )
 
     def estimate(self, request: Request) -> float | None:
         found = extract(request.question, request.recalled)
@@ -132,7 +147,9 @@ class ExtractiveBackend(LocalBackend):
             return Completion(self.profile.name, None, latency_s=elapsed, note=note)
         citation = found.record.citation
         text = f"{found.text} [{citation}]"
-        return Completion(self.profile.name, text, latency_s=elapsed, citations=(citation,), confidence=found.confidence)
+        return Completion(
+            self.profile.name, text, latency_s=elapsed, citations=(citation,), confidence=found.confidence
+        )
 
 
 def _sentences(recalled: Iterable[RecalledRecord]) -> Iterable[_Sentence]:
@@ -140,11 +157,16 @@ def _sentences(recalled: Iterable[RecalledRecord]) -> Iterable[_Sentence]:
         heading = item.record.source + " " + item.record.speaker
         for text in re.split(r"(?<=[.!?])\s+(?=[A-Z\"'(])|\n+", item.record.text):
             if text.strip():
-                yield _Sentence(item.record, text.strip(), frozenset(_stems(text)) | frozenset(_stems(heading)), item.rank)
+                yield _Sentence(
+                    item.record, text.strip(), frozenset(_stems(text)) | frozenset(_stems(heading)), item.rank
+                )
 
 
 def _weights(asked: Sequence[str], sentences: Sequence[_Sentence]) -> dict[str, float]:
-    """Inverse document frequency of each asked word over the recalled sentences; a word that none holds weighs as much as a rare one."""
+    """Inverse document frequency of each asked word over the recalled sentences.
+
+    A word that none holds weighs as much as a rare one.
+    """
     n = len(sentences)
     counts = {word: sum(word in s.words for s in sentences) for word in asked}
     return {word: math.log(1 + n / (1 + count)) for word, count in counts.items()}

@@ -63,16 +63,21 @@ _NUMBER = r"(-?\d{1,3}(?:,\d{3})+(?:\.\d+)?|-?\d+(?:\.\d+)?)"
 _UNIT = r"([a-z°²/\-]+[2²]?)"
 _LEAD = r"^\s*(?:please\s+)?(?:what(?:'s|’s| is)\s+|convert\s+|how (?:much|many .{1,20}?) (?:is|are)\s+)?"
 _FORWARD = re.compile(
-    rf"{_LEAD}{_NUMBER}\s*(?:degrees\s+)?{_UNIT}\s+(?:in|to|into|as)\s+(?:degrees\s+)?{_UNIT}\s*[?.!]*\s*$", re.IGNORECASE
+    rf"{_LEAD}{_NUMBER}\s*(?:degrees\s+)?{_UNIT}\s+(?:in|to|into|as)\s+(?:degrees\s+)?{_UNIT}\s*[?.!]*\s*$",
+    re.IGNORECASE,
 )
 _BACKWARD = re.compile(
-    rf"^\s*how many\s+{_UNIT}\s+(?:are there in|are in|is|are|in|make|does it take to make)\s+(?:a\s+)?{_NUMBER}\s*{_UNIT}\s*[?.!]*\s*$",
+    rf"^\s*how many\s+{_UNIT}\s+(?:are there in|are in|is|are|in|make|does it take to "
+    rf"make)\s+(?:a\s+)?{_NUMBER}\s*{_UNIT}\s*[?.!]*\s*$",
     re.IGNORECASE,
 )
 
 
 def answer_conversion(question: str) -> str | None:
-    """`5 km in miles`, `How many grams are in 3 pounds?` -> the converted value with its unit; `None` if it is not such a question."""
+    """`5 km in miles`, `How many grams are in 3 pounds?` -> the converted value with its unit.
+
+    `None` if it is not such a question.
+    """
     if match := _FORWARD.match(question):
         number, source, target = match.groups()
     elif match := _BACKWARD.match(question):

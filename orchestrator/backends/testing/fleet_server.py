@@ -1,4 +1,5 @@
-"""Simulated or recorded models behind a real OpenAI-compatible HTTP server (plain ASGI on uvicorn), so that the socket is exercised too.
+"""Simulated or recorded models behind a real OpenAI-compatible HTTP server (plain ASGI on uvicorn), so that the socket
+is exercised too.
 
     GET /health   GET /v1/models   POST /v1/chat/completions (JSON or SSE)
 
@@ -17,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapp
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from orchestrator.backends.testing.simulated import Reply
+from orchestrator.backends.testing.simulated import SimulatedReply
 from orchestrator.errors import BackendRejected
 from orchestrator.router import ModelProfile
 from orchestrator.tokens.estimate import TOKENS_PER_MESSAGE, estimate_message
@@ -34,7 +35,7 @@ class ServedModel(Protocol):
     @property
     def profile(self) -> ModelProfile: ...
 
-    def reply(self, question: str, prefill_tokens: int, draw: int = 0) -> Reply: ...
+    def reply(self, question: str, prefill_tokens: int, draw: int = 0) -> SimulatedReply: ...
 
 
 class _Refused(Exception):
@@ -57,14 +58,18 @@ class FleetApp:
             await self._route(scope, receive, send)
         except _Refused as error:
             kind = "invalid_request_error" if error.status < 500 else "server_error"
-            await _send_json(send, error.status, {"error": {"message": str(error), "type": kind, "param": None, "code": None}})
+            await _send_json(
+                send, error.status, {"error": {"message": str(error), "type": kind, "param": None, "code": None}}
+            )
 
     async def _route(self, scope: Scope, receive: Receive, send: Send) -> None:
         route = (scope["method"], scope["path"])
         if route == ("GET", "/health"):
             await _send_json(send, 200, {"status": "ok"})
         elif route == ("GET", "/v1/models"):
-            listed = [{"id": name, "object": "model", "created": 0, "owned_by": "orchestrator"} for name in self._models]
+            listed = [
+                {"id": name, "object": "model", "created": 0, "owned_by": "orchestrator"} for name in self._models
+            ]
             await _send_json(send, 200, {"object": "list", "data": listed})
         elif route == ("POST", "/v1/chat/completions"):
             await self._chat(await _read_json(receive), send)
@@ -99,9 +104,11 @@ class FleetApp:
             raise _Refused(400, "there is no user message with text")
         return model, users[-1], sum(estimate_message(m["content"]) + TOKENS_PER_MESSAGE for m in messages)
 
-    async def _stream(self, name: str, reply: Reply, send: Send, *, include_usage: bool) -> None:
+    async def _stream(self, name: str, reply: SimulatedReply, send: Send, *, include_usage: bool) -> None:
         await self._wait(reply.ttft_s)
-        await send({"type": "http.response.start", "status": 200, "headers": _headers("text/event-stream", reply.simulated)})
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": _headers("text/event-stream", reply.simulated)}
+        )
         envelope = self._envelope("chat.completion.chunk", name, reply)
         pieces = [reply.text[i : i + 24] for i in range(0, len(reply.text), 24)] or [""]
         for index, piece in enumerate(pieces):
@@ -113,8 +120,13 @@ class FleetApp:
             await _send_event(send, envelope | {"choices": [], "usage": _usage(reply)})
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
 
-    def _envelope(self, kind: str, name: str, reply: Reply) -> dict[str, Any]:
-        envelope: dict[str, Any] = {"id": f"chatcmpl-{uuid.uuid4().hex[:24]}", "object": kind, "created": int(time.time()), "model": name}
+    def _envelope(self, kind: str, name: str, reply: SimulatedReply) -> dict[str, Any]:
+        envelope: dict[str, Any] = {
+            "id": f"chatcmpl-{uuid.uuid4().hex[:24]}",
+            "object": kind,
+            "created": int(time.time()),
+            "model": name,
+        }
         return envelope | ({"simulated": True} if reply.simulated else {})
 
     async def _wait(self, seconds: float) -> None:
@@ -174,7 +186,9 @@ async def _send_json(send: Send, status: int, payload: dict[str, Any], *, simula
 
 
 async def _send_event(send: Send, payload: dict[str, Any]) -> None:
-    await send({"type": "http.response.body", "body": b"data: " + json.dumps(payload).encode() + b"\n\n", "more_body": True})
+    await send(
+        {"type": "http.response.body", "body": b"data: " + json.dumps(payload).encode() + b"\n\n", "more_body": True}
+    )
 
 
 def _headers(content_type: str, simulated: bool) -> list[tuple[bytes, bytes]]:
@@ -182,6 +196,6 @@ def _headers(content_type: str, simulated: bool) -> list[tuple[bytes, bytes]]:
     return [*headers, (b"x-orchestrator-simulated", b"true")] if simulated else headers
 
 
-def _usage(reply: Reply) -> dict[str, int]:
+def _usage(reply: SimulatedReply) -> dict[str, int]:
     total = reply.prefill_tokens + reply.output_tokens
     return {"prompt_tokens": reply.prefill_tokens, "completion_tokens": reply.output_tokens, "total_tokens": total}

@@ -1,4 +1,7 @@
-"""Recorded models: serve the answers that real models once gave, word for word (parquet tables of questions and answers)."""
+"""Recorded models.
+
+Serve the answers that real models once gave, word for word (parquet tables of questions and answers).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.base import LocalBackend, Request
-from orchestrator.backends.testing.simulated import Reply
+from orchestrator.backends.testing.simulated import SimulatedReply
 from orchestrator.errors import BackendRejected, ConfigError
 from orchestrator.router import ModelProfile
 from orchestrator.types import Completion, Usage
@@ -29,14 +32,19 @@ class RecordedModel:
         self.profile = profile
         self._answers = answers
 
-    def reply(self, question: str, prefill_tokens: int, draw: int = 0) -> Reply:
-        """Raises `BackendRejected` (404) when there is no recording of this question. The recorded token counts are used, not `prefill_tokens`."""
+    def reply(self, question: str, prefill_tokens: int, draw: int = 0) -> SimulatedReply:
+        """Raises `BackendRejected` (404) when there is no recording of this question.
+
+        The recorded token counts are used, not `prefill_tokens`.
+        """
         answer = self._answers.get(question.strip())
         if answer is None:
             raise BackendRejected(
-                f"{self.profile.name} has no recorded answer to this question", remedy="Ask one of the recorded questions", status=404
+                f"{self.profile.name} has no recorded answer to this question",
+                remedy="Ask one of the recorded questions",
+                status=404,
             )
-        return Reply(answer.text, answer.input_tokens, answer.output_tokens)
+        return SimulatedReply(answer.text, answer.input_tokens, answer.output_tokens)
 
 
 class RecordedBackend(LocalBackend):
@@ -52,9 +60,12 @@ class RecordedBackend(LocalBackend):
 
 
 def load_recorded(folder: str | Path, task: str) -> list[RecordedModel]:
-    """Every model of a recorded fleet: `{task}_questions.parquet`, `{task}_answers.parquet`, and its prices in `folder`.
+    """Every model of a recorded fleet.
 
-    Prices stand in `{task}_prices.json`, or in `prices.json` for all tasks. Raises `ConfigError` when a file or pyarrow is missing.
+    `{task}_questions.parquet`, `{task}_answers.parquet`, and its prices in `folder`.
+
+    Prices stand in `{task}_prices.json`, or in `prices.json` for all tasks. Raises `ConfigError` when a file or pyarrow
+    is missing.
     """
     folder = Path(folder)
     questions, answers = (_table(folder / f"{task}_{part}.parquet") for part in ("questions", "answers"))
@@ -64,7 +75,10 @@ def load_recorded(folder: str | Path, task: str) -> list[RecordedModel]:
     for row in answers:
         recorded = RecordedAnswer(row["output"] or "", int(row["input_tokens"]), int(row["output_tokens"]))
         by_model.setdefault(row["model"], {})[prompt_of[row["query_id"]]] = recorded
-    return [RecordedModel(_profile(name, by_prompt, prices.get(name, {})), by_prompt) for name, by_prompt in sorted(by_model.items())]
+    return [
+        RecordedModel(_profile(name, by_prompt, prices.get(name, {})), by_prompt)
+        for name, by_prompt in sorted(by_model.items())
+    ]
 
 
 def _prices(folder: Path, task: str) -> dict[str, dict[str, float]]:
@@ -92,7 +106,9 @@ def _table(path: Path) -> list[dict[str, Any]]:
     try:
         import pyarrow.parquet as parquet
     except ImportError:
-        raise ConfigError("reading recorded answers needs pyarrow", remedy="pip install 'compound-orchestrator[train]'") from None
+        raise ConfigError(
+            "reading recorded answers needs pyarrow", remedy="pip install 'compound-orchestrator[train]'"
+        ) from None
     if not path.exists():
         raise ConfigError(f"{path} not found", remedy="Pass the folder that holds the recorded fleet with --data")
     rows: list[dict[str, Any]] = parquet.read_table(path).to_pylist()

@@ -1,7 +1,10 @@
-"""Simulated models: NOT real ones. Each has a stated skill, price and speed, and is labelled a simulation wherever its answers show.
+"""Simulated models: NOT real ones.
 
-Whether a simulated model gets a problem right follows an item response model, P(right) = sigmoid(ability - difficulty), decided by a hash of the
-model's seed and the problem: the same question gets the same answer in every run and in any order.
+Each has a stated skill, price and speed, and is labelled a simulation wherever its answers show.
+
+Whether a simulated model gets a problem right follows an item response model, P(correct) = sigmoid(ability -
+difficulty), decided by a hash of the model's seed and the problem: the same question gets the same answer in every run
+and in any order.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ WRONG_ANSWERS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class SimulatedProblem:
     """A question whose right answer is known; `difficulty` in log-odds, 0 is average."""
 
     question: str
@@ -30,7 +33,7 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class SimulatedReply:
     """What a served model says to one question, and how long it takes (seconds)."""
 
     text: str
@@ -44,7 +47,9 @@ class Reply:
 class SimulatedModel:
     """Answers the problems that it is given; to any other question it says that it is a simulation and cannot know."""
 
-    def __init__(self, profile: ModelProfile, problems: Mapping[str, Problem] | None = None, *, seed: int = 0) -> None:
+    def __init__(
+        self, profile: ModelProfile, problems: Mapping[str, SimulatedProblem] | None = None, *, seed: int = 0
+    ) -> None:
         if profile.skill is None:
             raise ValueError(f"simulated model {profile.name!r} needs a skill in (0, 1)")
         self.profile = profile
@@ -52,20 +57,29 @@ class SimulatedModel:
         self._seed = seed
         self._ability = 1.7 * math.log(profile.skill / (1 - profile.skill))
 
-    def reply(self, question: str, prefill_tokens: int, draw: int = 0) -> Reply:
+    def reply(self, question: str, prefill_tokens: int, draw: int = 0) -> SimulatedReply:
         """`draw` tells repeated samples of one question apart."""
         problem = self._problems.get(question.strip())
-        text = self._solve(problem, draw) if problem else "This is a simulated model: it knows only its generated problems. [simulated]"
-        output_tokens = max(estimate_tokens(text), int(self.profile.output_tokens * (0.7 + 0.6 * self._chance(question, "length", draw))))
+        text = (
+            self._solve(problem, draw)
+            if problem
+            else "This is a simulated model: it knows only its generated problems. [simulated]"
+        )
+        output_tokens = max(
+            estimate_tokens(text),
+            int(self.profile.output_tokens * (0.7 + 0.6 * self._chance(question, "length", draw))),
+        )
         speed = 0.8 + 0.4 * self._chance(question, "speed", draw)
         ttft_s, decode_s = self.profile.ttft_s * speed, output_tokens / self.profile.tokens_per_s * speed
-        return Reply(text, prefill_tokens, output_tokens, ttft_s, decode_s, simulated=True)
+        return SimulatedReply(text, prefill_tokens, output_tokens, ttft_s, decode_s, simulated=True)
 
-    def _solve(self, problem: Problem, draw: int) -> str:
+    def _solve(self, problem: SimulatedProblem, draw: int) -> str:
         p_right = 1 / (1 + math.exp(-(self._ability - problem.difficulty)))
         answer = problem.answer
         if self._chance(problem.question, "right", draw) >= p_right:
-            answer = _distractor(problem.answer, int(self._chance(problem.question, "wrong", draw) ** 2 * WRONG_ANSWERS))
+            answer = _distractor(
+                problem.answer, int(self._chance(problem.question, "wrong", draw) ** 2 * WRONG_ANSWERS)
+            )
         return f"[simulated] Working it through step by step.\nThe answer is {answer}"
 
     def _chance(self, question: str, what: str, draw: int) -> float:
@@ -87,7 +101,10 @@ def _distractor(answer: str, which: int) -> str:
 
 
 class SimulatedBackend(LocalBackend):
-    """A simulated model inside this process. `sleep` waits out its latency; pass one that returns at once to skip it."""
+    """A simulated model inside this process.
+
+    `sleep` waits out its latency; pass one that returns at once to skip it.
+    """
 
     def __init__(self, model: SimulatedModel, *, sleep: Callable[[float], object] | None = None) -> None:
         super().__init__(model.profile)
@@ -100,4 +117,6 @@ class SimulatedBackend(LocalBackend):
         if asyncio.iscoroutine(waiting):
             await waiting
         usage = Usage(reply.prefill_tokens, reply.output_tokens)
-        return Completion(self.profile.name, reply.text, usage, reply.ttft_s + reply.decode_s, reply.ttft_s, simulated=True)
+        return Completion(
+            self.profile.name, reply.text, usage, reply.ttft_s + reply.decode_s, reply.ttft_s, simulated=True
+        )

@@ -10,18 +10,21 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from orchestrator.gateway.accounts.quota_leases import Account
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 from orchestrator.memory.record import Scope
 from orchestrator.storage.accounts import AccountLimits, Accounts, Found
 
-MOST_REMEMBERED = 50_000
-MOST_SCOPE_SEGMENTS = 2
+MAX_REMEMBERED = 50_000
+MAX_SCOPE_SEGMENTS = 2
 OF_THE_OPERATOR = frozenset({"usage"})  # what a key that manages every organisation may do besides
 
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The owner of a valid key. `chain` holds its limits, outermost first. Everything of a tenant is stored under `org`."""
+    """The owner of a valid key.
+
+    `chain` holds its limits, outermost first. Everything of a tenant is stored under `org`.
+    """
 
     key: str
     name: str
@@ -45,20 +48,31 @@ class Principal:
 
     @property
     def owner(self) -> str:
-        """Whose files, responses and batches it sees: its organisation's; its own alone, where it is limited to scopes."""
+        """Whose files, responses and batches it sees: its organisation's.
+
+        Its own alone, where it is limited to scopes.
+        """
         return self.org if self.scopes is None else f"{self.org}/{self.key}"
 
     def scope(self, wanted: str | None) -> str:
-        """The memory scope `wanted` of this tenant: below its own wall by construction. Raises `Problem` on one that the key may not touch."""
+        """The memory scope `wanted` of this tenant: below its own wall by construction.
+
+        Raises `GatewayError` on one that the key may not touch.
+        """
         name = wanted or "default"
         if self.scopes is not None and wanted is None and not _matches(self.scopes, name):
             beginning = self.scopes[0].rstrip("*")
             name = f"{beginning}default" if beginning.endswith("/") else beginning or "default"
         if self.scopes is not None and not _matches(self.scopes, name):
-            raise Problem(403, f"this key may not use the scope {name!r}", code="scope_not_allowed", should_retry=False)
-        if name.count("/") >= MOST_SCOPE_SEGMENTS:
-            raise Problem(
-                400, f"a scope is a path of one or two names like 'ann/chat-7', not {name!r}", code="invalid_scope", param="scope"
+            raise GatewayError(
+                403, f"this key may not use the scope {name!r}", code="scope_not_allowed", should_retry=False
+            )
+        if name.count("/") >= MAX_SCOPE_SEGMENTS:
+            raise GatewayError(
+                400,
+                f"a scope is a path of one or two names like 'ann/chat-7', not {name!r}",
+                code="invalid_scope",
+                param="scope",
             )
         return _scope_path(f"{self.org}/{name}")
 
@@ -72,7 +86,7 @@ class Keyring:
         self._known: dict[bytes, tuple[Found, Principal | None]] = {}
 
     async def principal(self, secret: str | None) -> Principal:
-        """Raises `Problem` (401) that says what is wrong with the key, as far as its owner may know."""
+        """Raises `GatewayError` (401) that says what is wrong with the key, as far as its owner may know."""
         if not secret:
             raise _refused("no API key: send it as 'Authorization: Bearer KEY' or 'x-api-key: KEY'")
         digest = hashlib.sha256(secret.encode("utf-8", "replace")).digest()
@@ -82,7 +96,7 @@ class Keyring:
             if found is None:
                 raise _refused("the API key is not known here")
             known = found, _principal(found)
-            if len(self._known) >= MOST_REMEMBERED:
+            if len(self._known) >= MAX_REMEMBERED:
                 self._known.clear()
             self._known[digest] = known
         found, principal = known
@@ -93,7 +107,10 @@ class Keyring:
         return principal
 
     async def owner(self, key: str) -> Principal:
-        """The principal of a key by its id, for work that goes on after its request. Raises `Problem` if the key is no longer valid."""
+        """The principal of a key by its id, for work that goes on after its request.
+
+        Raises `GatewayError` if the key is no longer valid.
+        """
         found = await asyncio.to_thread(self._accounts.found, key)
         principal = _principal(found)
         if principal is None or (found.valid_until is not None and found.valid_until <= self._clock()):
@@ -128,9 +145,13 @@ def _principal(found: Found) -> Principal | None:
     )
 
 
-def _refused(message: str) -> Problem:
-    return Problem(
-        401, message, code="invalid_api_key", headers=((b"www-authenticate", b'Bearer realm="orchestrator"'),), should_retry=False
+def _refused(message: str) -> GatewayError:
+    return GatewayError(
+        401,
+        message,
+        code="invalid_api_key",
+        headers=((b"www-authenticate", b'Bearer realm="orchestrator"'),),
+        should_retry=False,
     )
 
 

@@ -1,9 +1,11 @@
-"""What a request may use, held before it and settled after it, in this process's own share of every quota: no database on the way.
+"""What a request may use, held before it and settled after it, in this process's own share of every quota.
 
-Each account of a chain (organisation, team, key) has a purse for every limit: a slice leased from the shared quota (see `storage.quotas`). Holding
-takes from the purses of the whole chain or from none. Only when a purse runs low is another slice leased.
-Invariant: what a purse holds, has spent since the last booking and has to spare is exactly what it has leased. What it has to spare is negative
-after a provider billed more than was held, until the next booking.
+No database on the way.
+
+Each account of a chain (organisation, team, key) has a purse for every limit: a slice leased from the shared quota (see
+`storage.quotas`). Holding takes from the purses of the whole chain or from none. Only when a purse runs low is another
+slice leased. Invariant: what a purse holds, has spent since the last booking and has to spare is exactly what it has
+leased. What it has to spare is negative after a provider billed more than was held, until the next booking.
 """
 
 from __future__ import annotations
@@ -33,7 +35,10 @@ log = logging.getLogger(__name__)
 
 
 class Account(NamedTuple):
-    """One link of a chain: whose limits these are, for messages (`key`, `team`, `organisation`), the limits, and the budget in nano-dollars."""
+    """One link of a chain.
+
+    Whose limits these are, for messages (`key`, `team`, `organisation`), the limits, and the budget in nano-dollars.
+    """
 
     subject: str
     what: str
@@ -46,7 +51,10 @@ class Account(NamedTuple):
 
 
 class LimitReached(OrchestratorError):
-    """A limit of an account does not allow this request. `retry_after_s` is when it may; `None`: waiting does not help."""
+    """A limit of an account does not allow this request.
+
+    `retry_after_s` is when it may; `None`: waiting does not help.
+    """
 
     code = "limit_reached"
 
@@ -62,7 +70,7 @@ def minute_used(message: str, kind: str, now: float) -> LimitReached:
     return LimitReached(message, kind=kind, retry_after_s=reset_s, remedy=f"Wait {reset_s:.0f} s")
 
 
-class Purse:
+class QuotaLease:
     """This process's share of one quota: amounts that are held by running requests, spent but not booked, and free."""
 
     __slots__ = ("held", "idle_since", "limit", "quota", "refused_until", "spare", "spent", "unleased", "what")
@@ -76,8 +84,10 @@ class Purse:
         self.refused_until = 0.0
 
     def taken(self, *, gives_back: bool) -> Booking | None:
-        """Takes out what is to be booked: what was spent, and what it has to spare, if it `gives_back`. Of money, never more than a slice is kept to
-        spare: it would be lost with this process. `None` if there is nothing.
+        """Takes out what is to be booked: what was spent, and what it has to spare, if it `gives_back`.
+
+        Of money, never more than a slice is kept to spare: it would be lost with this process. `None` if there is
+        nothing.
         """
         kept = 0 if gives_back else self.limit // SLICE if self.quota.kind == USD else self.spare
         debt, returned = max(-self.spare, 0), max(self.spare - kept, 0)
@@ -94,7 +104,10 @@ class Purse:
         self.spare += booking.returned - booking.beyond
 
     def excess(self) -> Booking | None:
-        """Takes out what was spent beyond the lease of a process that was taken for dead: all of the lease was booked then, and this was not."""
+        """Takes out what was spent beyond the lease of a process that was taken for dead.
+
+        All of the lease was booked then, and this was not.
+        """
         debt = max(-self.spare, 0)
         self.spare += debt
         return Booking(self.quota, debt, 0, debt) if debt else None
@@ -105,18 +118,19 @@ class Purse:
         return max(self.spare + self.unleased, 0)
 
 
-class Hold:
+class QuotaHold:
     """What one request holds. Settle or release it exactly once."""
 
     __slots__ = ("is_open", "parts")
 
-    def __init__(self, parts: list[tuple[Purse, int]]) -> None:
+    def __init__(self, parts: list[tuple[QuotaLease, int]]) -> None:
         self.parts = parts
         self.is_open = True
 
     def settle(self, used: Mapping[str, int]) -> int:
-        """Books what was really used of each kind (a kind that is not named: all that was held); returns by how many nano-dollars the provider billed
-        more than was held. Calls at once are given back.
+        """Books what was really used of each kind (a kind that is not named: all that was held).
+
+        Returns by how many nano-dollars the provider billed more than was held. Calls at once are given back.
         """
         if not self.is_open:
             raise ValueError("this hold is closed already")
@@ -147,16 +161,25 @@ class Hold:
 
 
 class Limiter:
-    """All purses of this process. `is_shared`: other processes lease from the same quotas; a request waits `patience_s` for what they give back."""
+    """All purses of this process.
 
-    def __init__(self, quotas: Quotas, *, is_shared: bool, clock: Callable[[], float] = time.time, patience_s: float = PATIENCE_S) -> None:
+    `is_shared`: other processes lease from the same quotas; a request waits `patience_s` for what they give back.
+    """
+
+    def __init__(
+        self, quotas: Quotas, *, is_shared: bool, clock: Callable[[], float] = time.time, patience_s: float = PATIENCE_S
+    ) -> None:
         self._patience_s = patience_s
         self.quotas = quotas
         self._is_shared = is_shared
         self._clock = clock
-        self._purses: dict[Quota, Purse] = {}
-        self._lost: list[Purse] = []  # of lives of this process that were taken for dead, and are still settled with
-        self._threads = ThreadPoolExecutor(1, thread_name_prefix="quotas")  # one: bookings and leases of one process keep their order
+        self._purses: dict[Quota, QuotaLease] = {}
+        self._lost: list[
+            QuotaLease
+        ] = []  # of lives of this process that were taken for dead, and are still settled with
+        self._threads = ThreadPoolExecutor(
+            1, thread_name_prefix="quotas"
+        )  # one: bookings and leases of one process keep their order
         self._leasing: dict[Quota, asyncio.Future[None]] = {}
         self.overrun_nano = 0
 
@@ -164,8 +187,12 @@ class Limiter:
     def now(self) -> float:
         return self._clock()
 
-    async def hold(self, chain: Sequence[Account], *, usd_nano: int | None, tokens: int, requests: int = 1) -> Hold:
-        """Holds the worst case of a request on every account of its chain. Raises `LimitReached`, and holds nothing then.
+    async def hold(
+        self, chain: Sequence[Account], *, usd_nano: int | None, tokens: int, requests: int = 1
+    ) -> QuotaHold:
+        """Holds the worst case of a request on every account of its chain.
+
+        Raises `LimitReached`, and holds nothing then.
 
         `usd_nano=None` means that the price is not known: refused where an account has a money limit.
         """
@@ -179,12 +206,14 @@ class Limiter:
         for purse, amount in parts:  # no await since the last look: the event loop runs nothing in between
             purse.spare -= amount
             purse.held += amount
-        return Hold(parts)
+        return QuotaHold(parts)
 
-    def _parts(self, chain: Iterable[Account], usd_nano: int | None, tokens: int, requests: int) -> list[tuple[Purse, int]]:
+    def _parts(
+        self, chain: Iterable[Account], usd_nano: int | None, tokens: int, requests: int
+    ) -> list[tuple[QuotaLease, int]]:
         """What a request takes from which purse."""
         now = self._clock()
-        parts: list[tuple[Purse, int]] = []
+        parts: list[tuple[QuotaLease, int]] = []
         for account in chain:
             limits = account.limits
             if account.nano is not None:
@@ -198,7 +227,9 @@ class Limiter:
                 if usd_nano:
                     parts.append((self._purse(account, USD, period_of(limits.period, now), account.nano), usd_nano))
             if limits.requests_per_minute is not None:
-                parts.append((self._purse(account, REQUESTS, int(now) // MINUTE_S, limits.requests_per_minute), requests))
+                parts.append(
+                    (self._purse(account, REQUESTS, int(now) // MINUTE_S, limits.requests_per_minute), requests)
+                )
             if limits.tokens_per_minute is not None:
                 parts.append((self._purse(account, TOKENS, int(now) // MINUTE_S, limits.tokens_per_minute), tokens))
             if limits.concurrency is not None:
@@ -206,7 +237,10 @@ class Limiter:
         return parts
 
     def left_nano(self, chain: Iterable[Account]) -> int | None:
-        """Nano-dollars that the tightest budget of the chain still allows, as far as this process knows; `None` without a budget."""
+        """Nano-dollars that the tightest budget of the chain still allows, as far as this process knows.
+
+        `None` without a budget.
+        """
         now, found = self._clock(), []
         for account in chain:
             if account.nano is not None:
@@ -215,7 +249,10 @@ class Limiter:
         return min(found) if found else None
 
     def left_tokens(self, chain: Iterable[Account]) -> int | None:
-        """Tokens that the tightest limit of the chain still allows in this minute, as far as this process knows; `None` without a limit."""
+        """Tokens that the tightest limit of the chain still allows in this minute, as far as this process knows.
+
+        `None` without a limit.
+        """
         minute, found = int(self._clock()) // MINUTE_S, []
         for account in chain:
             most = account.limits.tokens_per_minute
@@ -224,18 +261,21 @@ class Limiter:
                 found.append(most if purse is None else min(purse.remaining, most))
         return min(found) if found else None
 
-    def _purse(self, account: Account, kind: str, period: int, limit: int) -> Purse:
+    def _purse(self, account: Account, kind: str, period: int, limit: int) -> QuotaLease:
         quota = Quota(account.subject, kind, period)
         purse = self._purses.get(quota)
         if purse is None:
-            purse = self._purses[quota] = Purse(quota, limit, account.what)
+            purse = self._purses[quota] = QuotaLease(quota, limit, account.what)
         elif purse.limit != limit:
             purse.unleased += limit - purse.limit
             purse.limit = limit
         return purse
 
-    async def _lease(self, purse: Purse, amount: int) -> None:
-        """Gets enough into a purse for `amount`, or raises `LimitReached`. Requests that wait for the same purse wait together."""
+    async def _lease(self, purse: QuotaLease, amount: int) -> None:
+        """Gets enough into a purse for `amount`, or raises `LimitReached`.
+
+        Requests that wait for the same purse wait together.
+        """
         if self._purses.get(purse.quota) is not purse:
             return  # all began again in the meantime
         if amount > purse.limit:
@@ -255,14 +295,16 @@ class Limiter:
         if not leasing.cancelled():
             leasing.exception()  # looked at here, so that a caller who has left is no complaint
 
-    async def _lease_from_quota(self, purse: Purse, amount: int) -> None:
+    async def _lease_from_quota(self, purse: QuotaLease, amount: int) -> None:
         for attempt in range(TRIES):
             need = amount - purse.spare
             if need <= 0:
                 return
             slice_, share = self._slice(purse)
             try:
-                grant = await self._in_thread(partial(self.quotas.lease, purse.quota, need, slice_, purse.limit, share=share))
+                grant = await self._in_thread(
+                    partial(self.quotas.lease, purse.quota, need, slice_, purse.limit, share=share)
+                )
             except Buried:
                 await self._begin_again()
                 return
@@ -275,19 +317,26 @@ class Limiter:
             if not could_fit or purse.quota.kind in (REQUESTS, TOKENS) or attempt == TRIES - 1:
                 break
             await asyncio.sleep(self._patience_s / (TRIES - 1))
-        purse.refused_until = self._clock() + (0.0 if purse.held else 0.25)  # what runs here may give back at any moment
+        purse.refused_until = self._clock() + (
+            0.0 if purse.held else 0.25
+        )  # what runs here may give back at any moment
         raise self._refusal(purse, amount, others_may_give_back=could_fit)
 
-    def _slice(self, purse: Purse) -> tuple[int, int]:
-        """How much to lease at once, and at most which part of what is left. What passes in a minute is all ours if nobody shares it."""
+    def _slice(self, purse: QuotaLease) -> tuple[int, int]:
+        """How much to lease at once, and at most which part of what is left.
+
+        What passes in a minute is all ours if nobody shares it.
+        """
         if purse.quota.kind == USD:
             return purse.limit // SLICE, 10
         return (max(purse.limit // SHARED_SLICE, 1), 4) if self._is_shared else (purse.limit, 1)
 
-    def _refusal(self, purse: Purse, amount: int, *, others_may_give_back: bool = False) -> LimitReached:
+    def _refusal(self, purse: QuotaLease, amount: int, *, others_may_give_back: bool = False) -> LimitReached:
         kind, now = purse.quota.kind, self._clock()
         if kind == USD:
-            is_held = others_may_give_back or amount <= purse.remaining + purse.held  # the worst cases of what is running
+            is_held = (
+                others_may_give_back or amount <= purse.remaining + purse.held
+            )  # the worst cases of what is running
             told = "State a smaller max_tokens, choose a cheaper model, or have the budget raised"
             return LimitReached(
                 f"the budget of the {purse.what} does not allow this request: it may cost {dollars(amount)} USD, "
@@ -330,7 +379,9 @@ class Limiter:
         under_way = asyncio.get_running_loop().run_in_executor(self._threads, self.quotas.book, booked)
         try:
             await asyncio.shield(under_way)
-        except asyncio.CancelledError:  # the gateway ends: what left the purses is booked before that, or comes back to them
+        except (
+            asyncio.CancelledError
+        ):  # the gateway ends: what left the purses is booked before that, or comes back to them
             await asyncio.wait((under_way,))
             if isinstance(under_way.exception(), StorageError):
                 _put_back(bookings)
@@ -346,8 +397,9 @@ class Limiter:
             raise
 
     async def _begin_again(self) -> None:
-        """This process was taken for dead (it slept for long): what it had leased is booked as used, so nothing of it is booked again but what was
-        spent beyond it.
+        """This process was taken for dead (it slept for long).
+
+        What it had leased is booked as used, so nothing of it is booked again but what was spent beyond it.
         """
         log.warning("this process was taken for dead; what it had leased is booked as spent")
         self._lose()
@@ -385,7 +437,9 @@ class Limiter:
         self._threads.shutdown()
 
     async def _book_all(self) -> None:
-        bookings = [(purse, booking) for purse in self._purses.values() if (booking := purse.taken(gives_back=True)) is not None]
+        bookings = [
+            (purse, booking) for purse in self._purses.values() if (booking := purse.taken(gives_back=True)) is not None
+        ]
         bookings += [(purse, booking) for purse in self._lost if (booking := purse.excess()) is not None]
         try:
             await self._in_thread(self.quotas.book, _merged(booking for _, booking in bookings))
@@ -397,7 +451,7 @@ class Limiter:
         return await asyncio.get_running_loop().run_in_executor(self._threads, call, *values)
 
 
-def _put_back(bookings: list[tuple[Purse, Booking]]) -> None:
+def _put_back(bookings: list[tuple[QuotaLease, Booking]]) -> None:
     for purse, booking in bookings:
         purse.put_back(booking)
 
@@ -426,7 +480,10 @@ def dollars(nano: int) -> str:
 
 
 def period_of(period: str, now: float) -> int:
-    """The number of the period that a moment (seconds since 1970) lies in: of its day, of its month, or 0 for a limit that lasts for ever."""
+    """The number of the period that a moment (seconds since 1970) lies in.
+
+    Of its day, of its month, or 0 for a limit that lasts for ever.
+    """
     if period == "day":
         return int(now) // 86_400
     if period == "month":

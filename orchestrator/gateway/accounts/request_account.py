@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from orchestrator.budget import Budget, Ledger, from_nano, to_nano
 from orchestrator.errors import BackendError, BudgetExceeded, StorageError
 from orchestrator.gateway.accounts.principals import Principal
-from orchestrator.gateway.accounts.quota_leases import TOKENS, USD, Hold, Limiter, LimitReached, minute_used
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.accounts.quota_leases import TOKENS, USD, Limiter, LimitReached, QuotaHold, minute_used
+from orchestrator.gateway.errors import GatewayError
 from orchestrator.providers.prices import billed_usd
 from orchestrator.router import ModelProfile
 from orchestrator.storage.requests import ServedRequest
@@ -31,8 +31,11 @@ class AccountedRequest(Protocol):
         """Seconds since the request came."""
 
 
-class Tab:
-    """Opened when a request is understood, closed when it is answered. Whatever happens, each hold is settled exactly once."""
+class RequestAccount:
+    """Opened when a request is understood, closed when it is answered.
+
+    Whatever happens, each hold is settled exactly once.
+    """
 
     def __init__(self, limiter: Limiter, call: AccountedRequest, api: str, asked: str) -> None:
         principal = call.principal
@@ -40,7 +43,7 @@ class Tab:
         self.principal: Principal = principal
         self.call = call
         self.served = ServedRequest(call.id, call.at, principal.org, principal.team, principal.key, api, asked)
-        self._hold: Hold | None = None
+        self._hold: QuotaHold | None = None
         self._held_nano: int | None = 0
         self._held_tokens = 0
         self._held_calls = 1
@@ -71,15 +74,18 @@ class Tab:
         return self._limiter.left_tokens(self.principal.chain)
 
     async def hold(self, usd: float | None, tokens: int, *, within: Budget | None = None, calls: int = 1) -> None:
-        """Holds the worst case of a call, which may be made `calls` times. Raises `LimitReached`, or `Problem` where it does not fit `within` the
-        budget of the request itself.
+        """Holds the worst case of a call, which may be made `calls` times.
+
+        Raises `LimitReached`, or `GatewayError` where it does not fit `within` the budget of the request itself.
         """
         self._held_calls = calls
         if within is not None and not (within.usd is None and within.tokens is None and within.calls is None):
             _check(usd, tokens, self._left_of(within))
         self._calls += 1
         nano = None if usd is None else to_nano(usd)
-        self._hold = await self._limiter.hold(self.principal.chain, usd_nano=nano, tokens=tokens, requests=self._requests)
+        self._hold = await self._limiter.hold(
+            self.principal.chain, usd_nano=nano, tokens=tokens, requests=self._requests
+        )
         self._requests = 0  # however often it is tried, it is one request
         self._held_nano, self._held_tokens = nano, tokens
 
@@ -102,8 +108,9 @@ class Tab:
         self._book_with(unseen_calls, None if usd is None else to_nano(usd), usage)
 
     async def hold_envelope(self, envelope: Callable[[], Budget]) -> Budget:
-        """Holds all that a search or a run may use, money and tokens, and returns it. What other processes have spent is known only by trying: less
-        may still do.
+        """Holds all that a search or a run may use, money and tokens, and returns it.
+
+        What other processes have spent is known only by trying: less may still do.
         """
         budget = envelope()
         try:
@@ -117,7 +124,10 @@ class Tab:
         return budget
 
     def explained(self, error: BudgetExceeded, stated: Budget) -> Exception:
-        """What a search's or a run's own limit of tokens means: where its account allows no more in this minute, waiting helps."""
+        """What a search's or a run's own limit of tokens means.
+
+        Where its account allows no more in this minute, waiting helps.
+        """
         if error.limit != "tokens" or stated.tokens is not None or self.left_tokens() is None:
             return error
         return minute_used(f"the tokens of this minute do not allow this: {error.message}", TOKENS, self._limiter.now)
@@ -131,14 +141,23 @@ class Tab:
         self.is_estimated = True
         self._book(self._held_nano, Usage(self._held_tokens, estimated=True))
 
-    def settle_aborted(self, profile: ModelProfile, prompt_tokens: int, text_tokens: int, *, unseen_calls: int = 0) -> None:
-        """Books a call that was cut off: its prompt, and what came by then with a little more, but never more than was held."""
+    def settle_aborted(
+        self, profile: ModelProfile, prompt_tokens: int, text_tokens: int, *, unseen_calls: int = 0
+    ) -> None:
+        """Books a call that was cut off.
+
+        Its prompt, and what came by then with a little more, but never more than was held.
+        """
         usage = Usage(prompt_tokens, text_tokens + text_tokens // 8 + ABORTED_TOKENS, estimated=True)
-        usd = profile.worst_usd(usage.prefill_tokens, usage.output_tokens)  # what was read may have been written to a cache
+        usd = profile.worst_usd(
+            usage.prefill_tokens, usage.output_tokens
+        )  # what was read may have been written to a cache
         nano = None if usd is None else to_nano(usd)
         self.is_estimated = True
         self._book_with(
-            unseen_calls, nano if nano is None or self._held_nano is None else min(nano, self._held_nano // self._held_calls), usage
+            unseen_calls,
+            nano if nano is None or self._held_nano is None else min(nano, self._held_nano // self._held_calls),
+            usage,
         )
 
     def failed(self, error: BackendError) -> None:
@@ -157,7 +176,11 @@ class Tab:
     def _book_with(self, unseen_calls: int, nano: int | None, usage: Usage) -> None:
         if unseen_calls:
             self.is_estimated = True
-            nano = None if nano is None or self._held_nano is None else nano + unseen_calls * (self._held_nano // self._held_calls)
+            nano = (
+                None
+                if nano is None or self._held_nano is None
+                else nano + unseen_calls * (self._held_nano // self._held_calls)
+            )
             usage += Usage(unseen_calls * (self._held_tokens // self._held_calls), estimated=True)
         self._book(nano, usage)
 
@@ -186,7 +209,7 @@ class Tab:
     def cost_usd(self) -> float | None:
         return None if self.served.cost_nano is None else from_nano(self.served.cost_nano)
 
-    def take_over(self, earlier: Tab) -> None:
+    def take_over(self, earlier: RequestAccount) -> None:
         """Goes on with the bill of an earlier part of the same request."""
         self._requests = 0
         served, before = self.served, earlier.served
@@ -198,7 +221,10 @@ class Tab:
         served.cost_nano = before.cost_nano
 
     def close(self, status: int, error: str, trace: dict[str, Any]) -> ServedRequest:
-        """The record of the request. What is still held was for a call that nobody waited for: its worst case is booked."""
+        """The record of the request.
+
+        What is still held was for a call that nobody waited for: its worst case is booked.
+        """
         if self._hold is not None:
             self.settle_worst_case()
         served = self.served
@@ -225,4 +251,4 @@ def _check(usd: float | None, tokens: int, budget: Budget) -> None:
         told = "the budget of the request allows no call"
     if told:
         told = f"{told}. Raise it, or ask for fewer tokens"
-        raise Problem(402, told, code="insufficient_quota", kind="insufficient_quota", should_retry=False)
+        raise GatewayError(402, told, code="insufficient_quota", kind="insufficient_quota", should_retry=False)

@@ -1,4 +1,7 @@
-"""Of what all share, nobody takes all: requests whose bodies are being read, and the bytes of bodies in memory, by organisation and in all."""
+"""Of what all share, nobody takes all.
+
+Requests whose bodies are being read, and the bytes of bodies in memory, by organisation and in all.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from orchestrator.gateway.accounts.quota_leases import Account
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 
 FEW = 8  # at once are no trouble
 SHARE = 4  # one organisation has at most a fourth of what there is
@@ -22,7 +25,10 @@ class Shares:
         self.bytes = 0
 
     def enter(self, org: str, chain: Sequence[Account] = ()) -> None:
-        """Counts a request whose body comes in, until `leave`. An organisation that may have few calls at once has few of these. Raises `Problem`."""
+        """Counts a request whose body comes in, until `leave`.
+
+        An organisation that may have few calls at once has few of these. Raises `GatewayError`.
+        """
         reading = self._reading.get(org, 0)
         if reading >= FEW:
             limits = [account.limits.concurrency for account in chain if account.limits.concurrency is not None]
@@ -37,10 +43,13 @@ class Shares:
             del self._reading[org]
 
     def take(self, org: str, size: int, largest: int) -> None:
-        """Counts a body of `size` bytes, until `give_back`. Raises `Problem` if they are too many; one of the `largest` size always fits alone."""
+        """Counts a body of `size` bytes, until `give_back`.
+
+        Raises `GatewayError` if they are too many; one of the `largest` size always fits alone.
+        """
         own = self._bytes[org]
         if own and own + size > max(self._most_bytes // SHARE, largest):
-            raise Problem(
+            raise GatewayError(
                 429,
                 "the bodies of this organisation's requests take too much memory at once",
                 code="rate_limit_exceeded",
@@ -58,5 +67,5 @@ class Shares:
             del self._bytes[org]
 
 
-def _too_much(status: int, told: str) -> Problem:
-    return Problem(status, told, code="rate_limit_exceeded" if status == 429 else "overloaded", retry_after_s=1.0)
+def _too_much(status: int, told: str) -> GatewayError:
+    return GatewayError(status, told, code="rate_limit_exceeded" if status == 429 else "overloaded", retry_after_s=1.0)

@@ -1,4 +1,7 @@
-"""The admin API: organisations, teams, keys, limits, models, reload. A key with `admin` manages its own organisation; the operator's, all of them."""
+"""The admin API: organisations, teams, keys, limits, models, reload.
+
+A key with `admin` manages its own organisation; the operator's, all of them.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.validators import Param
 from orchestrator.gateway.chat.client_request import ClientRequest
-from orchestrator.gateway.errors import Problem
-from orchestrator.storage.accounts import DEFAULT_PERMISSIONS, AccountError, AccountLimits, Key, NewKey, NoAccount, Org, Team
+from orchestrator.gateway.errors import GatewayError
+from orchestrator.storage.accounts import (
+    DEFAULT_PERMISSIONS,
+    AccountError,
+    AccountLimits,
+    Key,
+    NewKey,
+    NoAccount,
+    Org,
+    Team,
+)
 
 if TYPE_CHECKING:
     from orchestrator.gateway.api.services import Services
@@ -23,7 +35,9 @@ DAY_S = 86_400.0
 
 async def add_org(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
     _operator_only(call)
-    await call.reply_json(asdict(await _do(services, lambda: services.accounts.add_org(body["name"], _limits(body)))), 201)
+    await call.reply_json(
+        asdict(await _do(services, lambda: services.accounts.add_org(body["name"], _limits(body)))), 201
+    )
 
 
 async def orgs(services: Services, call: ClientRequest, _: Any) -> None:
@@ -44,12 +58,18 @@ async def change_org(services: Services, call: ClientRequest, body: dict[str, An
 
 async def add_team(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
     org = await _org(services, call, body["org"])
-    await call.reply_json(asdict(await _do(services, lambda: services.accounts.add_team(org.id, body["name"], _limits(body)))), 201)
+    await call.reply_json(
+        asdict(await _do(services, lambda: services.accounts.add_team(org.id, body["name"], _limits(body)))), 201
+    )
 
 
 async def teams(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
     org = await _asked_org(services, call, query)
-    found = [team for team in await _do(services, lambda: services.accounts.teams(org), changes=False) if _manages(call, team.org)]
+    found = [
+        team
+        for team in await _do(services, lambda: services.accounts.teams(org), changes=False)
+        if _manages(call, team.org)
+    ]
     await call.reply_json({"object": "list", "data": [asdict(team) for team in found]})
 
 
@@ -90,7 +110,11 @@ async def add_key(services: Services, call: ClientRequest, body: dict[str, Any])
 
 async def keys(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
     org = await _asked_org(services, call, query)
-    found = [key for key in await _do(services, lambda: services.accounts.keys(org), changes=False) if _manages(call, key.org)]
+    found = [
+        key
+        for key in await _do(services, lambda: services.accounts.keys(org), changes=False)
+        if _manages(call, key.org)
+    ]
     await call.reply_json({"object": "list", "data": [asdict(key) for key in found]})
 
 
@@ -115,8 +139,10 @@ async def change_key(services: Services, call: ClientRequest, body: dict[str, An
 async def rotate_key(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
     found = await _key(services, call)
     if found.revoked_at is not None:
-        raise Problem(409, "this key was revoked; make a new one", code="key_revoked")
-    rotated, secret = await _do(services, lambda: services.accounts.rotate_key(found.id, grace_s=body.get("grace_seconds", 0.0)))
+        raise GatewayError(409, "this key was revoked; make a new one", code="key_revoked")
+    rotated, secret = await _do(
+        services, lambda: services.accounts.rotate_key(found.id, grace_s=body.get("grace_seconds", 0.0))
+    )
     await call.reply_json({**asdict(rotated), "key": secret})
 
 
@@ -155,7 +181,7 @@ def _manages(call: ClientRequest, org: str | None) -> bool:
 
 def _operator_only(call: ClientRequest) -> None:
     if not call.principal.is_operator:
-        raise Problem(403, "only the operator's key may do this", code="permission_denied", should_retry=False)
+        raise GatewayError(403, "only the operator's key may do this", code="permission_denied", should_retry=False)
 
 
 async def _org(services: Services, call: ClientRequest, called: str) -> Org:
@@ -174,13 +200,19 @@ async def _asked_org(services: Services, call: ClientRequest, query: dict[str, A
 async def _team(services: Services, call: ClientRequest) -> Team:
     called = call.params["id"]
     teams = await _do(services, services.accounts.teams, changes=False)
-    return _only([team for team in teams if called in (team.id, team.name) and _manages(call, team.org)], called, "team")
+    return _only(
+        [team for team in teams if called in (team.id, team.name) and _manages(call, team.org)], called, "team"
+    )
 
 
 async def _key(services: Services, call: ClientRequest) -> Key:
     called = call.params["id"]
     keys = await _do(services, services.accounts.keys, changes=False)
-    named = [key for key in keys if _manages(call, key.org) and (called == key.id or (called == key.name and key.revoked_at is None))]
+    named = [
+        key
+        for key in keys
+        if _manages(call, key.org) and (called == key.id or (called == key.name and key.revoked_at is None))
+    ]
     return _only(named, called, "key")
 
 
@@ -189,12 +221,15 @@ def _only(found: Sequence[N], called: str, what: str) -> N:
     if not found:
         raise NoAccount(f"no {what} {called!r}", remedy=f"Give its id, or its name; look at the list of {what}s")
     if len(found) > 1 and all(each.id != called for each in found):
-        raise AccountError(f"{len(found)} {what}s are named {called!r}", remedy=f"Give an id: {', '.join(each.id for each in found[:5])}")
+        raise AccountError(
+            f"{len(found)} {what}s are named {called!r}",
+            remedy=f"Give an id: {', '.join(each.id for each in found[:5])}",
+        )
     return min(found, key=lambda each: each.id != called)
 
 
 def _check_within(call: ClientRequest, limits: AccountLimits) -> None:
-    """Who has limits gives no key higher ones: it would be a way around them. Raises `Problem`."""
+    """Who has limits gives no key higher ones: it would be a way around them. Raises `GatewayError`."""
     if call.principal.is_operator:
         return
     for account in call.principal.chain:
@@ -204,7 +239,7 @@ def _check_within(call: ClientRequest, limits: AccountLimits) -> None:
             own, given = getattr(account.limits, name), getattr(limits, name)
             if own is not None and (given is None or given > own):
                 told = f"limits.{name} is at most {own}, the limit of the {account.what} that gives it"
-                raise Problem(403, told, code="permission_denied", param=f"limits.{name}", should_retry=False)
+                raise GatewayError(403, told, code="permission_denied", param=f"limits.{name}", should_retry=False)
 
 
 def _limits(body: dict[str, Any]) -> AccountLimits:
@@ -232,9 +267,21 @@ _ID = (("id", "Id"),)
 _ORG = (Param("org", {"ref": "Name"}, "Only of this organisation: its id or its name"),)
 _TAKEN, _NONE = (404, 409), (404,)
 ENDPOINTS = (
-    Endpoint("POST", "/v1/admin/orgs", add_org, "Add an organisation", "admin", body="NewOrg", answer="Org", status=201, errors=(409,)),
+    Endpoint(
+        "POST",
+        "/v1/admin/orgs",
+        add_org,
+        "Add an organisation",
+        "admin",
+        body="NewOrg",
+        answer="Org",
+        status=201,
+        errors=(409,),
+    ),
     Endpoint("GET", "/v1/admin/orgs", orgs, "Organisations", "admin", answer="OrgList"),
-    Endpoint("GET", "/v1/admin/orgs/{id}", org, "One organisation", "admin", answer="Org", path_schemas=_ID, errors=_NONE),
+    Endpoint(
+        "GET", "/v1/admin/orgs/{id}", org, "One organisation", "admin", answer="Org", path_schemas=_ID, errors=_NONE
+    ),
     Endpoint(
         "PATCH",
         "/v1/admin/orgs/{id}",
@@ -246,7 +293,17 @@ ENDPOINTS = (
         path_schemas=_ID,
         errors=_TAKEN,
     ),
-    Endpoint("POST", "/v1/admin/teams", add_team, "Add a team", "admin", body="NewTeam", answer="Team", status=201, errors=_TAKEN),
+    Endpoint(
+        "POST",
+        "/v1/admin/teams",
+        add_team,
+        "Add a team",
+        "admin",
+        body="NewTeam",
+        answer="Team",
+        status=201,
+        errors=_TAKEN,
+    ),
     Endpoint("GET", "/v1/admin/teams", teams, "Teams", "admin", answer="TeamList", params=_ORG, errors=_NONE),
     Endpoint("GET", "/v1/admin/teams/{id}", team, "One team", "admin", answer="Team", path_schemas=_ID, errors=_NONE),
     Endpoint(
@@ -261,10 +318,36 @@ ENDPOINTS = (
         errors=_TAKEN,
     ),
     Endpoint(
-        "POST", "/v1/admin/keys", add_key, "Add a key; it is shown once", "admin", body="NewKey", answer="Key", status=201, errors=_TAKEN
+        "POST",
+        "/v1/admin/keys",
+        add_key,
+        "Add a key; it is shown once",
+        "admin",
+        body="NewKey",
+        answer="Key",
+        status=201,
+        errors=_TAKEN,
     ),
-    Endpoint("GET", "/v1/admin/keys", keys, "Keys, without what they are", "admin", answer="KeyList", params=_ORG, errors=_NONE),
-    Endpoint("GET", "/v1/admin/keys/{id}", key, "One key, without what it is", "admin", answer="Key", path_schemas=_ID, errors=_NONE),
+    Endpoint(
+        "GET",
+        "/v1/admin/keys",
+        keys,
+        "Keys, without what they are",
+        "admin",
+        answer="KeyList",
+        params=_ORG,
+        errors=_NONE,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/admin/keys/{id}",
+        key,
+        "One key, without what it is",
+        "admin",
+        answer="Key",
+        path_schemas=_ID,
+        errors=_NONE,
+    ),
     Endpoint(
         "PATCH",
         "/v1/admin/keys/{id}",
@@ -287,7 +370,18 @@ ENDPOINTS = (
         path_schemas=_ID,
         errors=_TAKEN,
     ),
-    Endpoint("DELETE", "/v1/admin/keys/{id}", revoke_key, "End a key for good", "admin", answer="Key", path_schemas=_ID, errors=_NONE),
+    Endpoint(
+        "DELETE",
+        "/v1/admin/keys/{id}",
+        revoke_key,
+        "End a key for good",
+        "admin",
+        answer="Key",
+        path_schemas=_ID,
+        errors=_NONE,
+    ),
     Endpoint("GET", "/v1/admin/models", models, "The fleet", "admin"),
-    Endpoint("POST", "/v1/admin/reload", reload, "Read the configuration again", "admin", answer="Status", errors=(400, 409)),
+    Endpoint(
+        "POST", "/v1/admin/reload", reload, "Read the configuration again", "admin", answer="Status", errors=(400, 409)
+    ),
 )

@@ -15,11 +15,11 @@ from orchestrator.backends.dialects.annotations import as_anthropic
 from orchestrator.backends.dialects.dialect import own_block, own_tool
 from orchestrator.backends.dialects.signatures import pack, unpack
 from orchestrator.backends.usage import usage_of
-from orchestrator.gateway.api.chat import Order
+from orchestrator.gateway.api.chat import CompletionSession
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.message_blocks import MessageBlocks
 from orchestrator.gateway.chat.client_request import ClientRequest
-from orchestrator.gateway.errors import ANTHROPIC_TYPES, Problem, broke_off
+from orchestrator.gateway.errors import ANTHROPIC_TYPES, GatewayError, broke_off
 from orchestrator.gateway.http import sse
 from orchestrator.tokens.estimate import family_of, request_estimate
 
@@ -34,9 +34,27 @@ STOP_REASONS = {
     "content_filter": "refusal",
 }
 NATIVE_REASONS = frozenset(
-    ("end_turn", "max_tokens", "stop_sequence", "tool_use", "pause_turn", "refusal", "model_context_window_exceeded", "compaction")
+    (
+        "end_turn",
+        "max_tokens",
+        "stop_sequence",
+        "tool_use",
+        "pause_turn",
+        "refusal",
+        "model_context_window_exceeded",
+        "compaction",
+    )
 )
-_OWN_FIELDS = ("mcp_servers", "container", "context_management", "cache_control", "diagnostics", "inference_geo", "speed", "service_tier")
+_OWN_FIELDS = (
+    "mcp_servers",
+    "container",
+    "context_management",
+    "cache_control",
+    "diagnostics",
+    "inference_geo",
+    "speed",
+    "service_tier",
+)
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
@@ -44,7 +62,7 @@ async def messages(services: Services, call: ClientRequest, body: dict[str, Any]
     asked = chat_body(body)
     if betas := call.header(b"anthropic-beta"):
         asked.setdefault("anthropic", {})["betas"] = [beta.strip() for beta in betas.split(",") if beta.strip()]
-    async with Order(services, call, "messages", asked) as order, call.watched(services.stalled_s):
+    async with CompletionSession(services, call, "messages", asked) as order, call.watched(services.stalled_s):
         if body.get("stream"):
             await order.send(_translated(order, await order.stream()))
             return
@@ -63,9 +81,9 @@ async def count_tokens(services: Services, call: ClientRequest, body: dict[str, 
 
 
 def chat_body(body: dict[str, Any]) -> dict[str, Any]:
-    """A request in OpenAI's dialect. Raises `Problem` on a thread: conversations are not kept under this API."""
+    """A request in OpenAI's dialect. Raises `GatewayError` on a thread: conversations are not kept under this API."""
     if body.get("thread") is not None:
-        raise Problem(
+        raise GatewayError(
             400,
             "threads are not kept here: send the whole conversation",
             code="thread_unsupported_request",
@@ -75,7 +93,9 @@ def chat_body(body: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"model": body["model"], "messages": [], "max_tokens": body["max_tokens"]}
     system = body.get("system")
     if system:
-        found["messages"].append({"role": "system", "content": system if isinstance(system, str) else _joined([_text(b) for b in system])})
+        found["messages"].append(
+            {"role": "system", "content": system if isinstance(system, str) else _joined([_text(b) for b in system])}
+        )
     for message in body["messages"]:
         found["messages"].extend(_chat_messages(message))
     for name in ("temperature", "top_p", "top_k", "orchestrator"):
@@ -127,7 +147,9 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
 
 def _text(block: dict[str, Any]) -> dict[str, Any]:
     """A text with its cache mark."""
-    return {"type": "text", "text": block["text"]} | ({"cache_control": block["cache_control"]} if block.get("cache_control") else {})
+    return {"type": "text", "text": block["text"]} | (
+        {"cache_control": block["cache_control"]} if block.get("cache_control") else {}
+    )
 
 
 def _joined(parts: list[dict[str, Any]]) -> Any:
@@ -137,7 +159,10 @@ def _joined(parts: list[dict[str, Any]]) -> Any:
 
 
 def _chat_messages(message: dict[str, Any]) -> list[dict[str, Any]]:
-    """One message of Anthropic's is one or more of OpenAI's: results of tools are messages of their own there, and come first."""
+    """One message of Anthropic's is one or more of OpenAI's.
+
+    Results of tools are messages of their own there, and come first.
+    """
     content = message["content"]
     if isinstance(content, str):
         return [{"role": message["role"], "content": content}]
@@ -157,7 +182,11 @@ def _chat_messages(message: dict[str, Any]) -> list[dict[str, Any]]:
             function = {"name": block["name"], "arguments": orjson.dumps(block["input"]).decode()}
             calls.append({"id": block["id"], "type": "function", "function": function})
         elif kind == "tool_result":
-            told: dict[str, Any] = {"role": "tool", "tool_call_id": block["tool_use_id"], "content": _result(block.get("content", ""))}
+            told: dict[str, Any] = {
+                "role": "tool",
+                "tool_call_id": block["tool_use_id"],
+                "content": _result(block.get("content", "")),
+            }
             found.append(told | ({"is_error": True} if block.get("is_error") else {}))
         elif kind == "document":
             parts.append(_document(block))
@@ -172,7 +201,10 @@ def _chat_messages(message: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _think(message: dict[str, Any], block: dict[str, Any]) -> None:
-    """Puts a thought back into the message that followed from it: signed ones are Anthropic's, the others of models that sign nothing."""
+    """Puts a thought back into the message that followed from it.
+
+    Signed ones are Anthropic's, the others of models that sign nothing.
+    """
     if block["type"] == "redacted_thinking" and unpack(block.get("data"), message):
         return
     if block["type"] == "redacted_thinking" or block.get("signature"):
@@ -196,7 +228,10 @@ def _document(block: dict[str, Any]) -> dict[str, Any]:
     if source["type"] not in ("text", "base64", "url") or block.get("citations"):
         return own_block("anthropic", block)
     if source["type"] == "url":
-        return {"type": "file", "file": {"filename": block.get("title") or "document", "file_url": source["url"]}} | _mark(block)
+        return {
+            "type": "file",
+            "file": {"filename": block.get("title") or "document", "file_url": source["url"]},
+        } | _mark(block)
     if source["type"] == "text":
         title = f"{block['title']}\n\n" if block.get("title") else ""
         return {"type": "text", "text": title + source["data"]}
@@ -222,7 +257,7 @@ def _result(content: Any) -> Any:
     return "\n".join(part["text"] for part in parts) if is_plain else parts
 
 
-def _message(order: Order, completion: dict[str, Any]) -> dict[str, Any]:
+def _message(order: CompletionSession, completion: dict[str, Any]) -> dict[str, Any]:
     choice = completion["choices"][0]
     message = choice["message"]
     reason, sequence = _ended(choice)
@@ -239,13 +274,26 @@ def _message(order: Order, completion: dict[str, Any]) -> dict[str, Any]:
         content.append({"type": "text", "text": text} | ({"citations": citations} if citations else {}))
     for tool_call in message.get("tool_calls") or ():
         function = tool_call["function"]
-        content.append({"type": "tool_use", "id": tool_call["id"], "name": function["name"], "input": _arguments(function["arguments"])})
+        content.append(
+            {
+                "type": "tool_use",
+                "id": tool_call["id"],
+                "name": function["name"],
+                "input": _arguments(function["arguments"]),
+            }
+        )
     if message.get("tool_calls") and reason == "end_turn":  # some servers say that they stopped
         reason = "tool_use"
     return _replied(order, completion, content, "refusal" if message.get("refusal") else reason, sequence)
 
 
-def _replied(order: Order, completion: dict[str, Any], content: list[dict[str, Any]], reason: str, sequence: str | None) -> dict[str, Any]:
+def _replied(
+    order: CompletionSession,
+    completion: dict[str, Any],
+    content: list[dict[str, Any]],
+    reason: str,
+    sequence: str | None,
+) -> dict[str, Any]:
     return _envelope(order) | {
         "model": completion.get("model") or order.facts.model,
         "content": content,
@@ -255,7 +303,7 @@ def _replied(order: Order, completion: dict[str, Any], content: list[dict[str, A
     }
 
 
-def _told_or_booked(order: Order, usage: dict[str, Any] | None) -> dict[str, Any]:
+def _told_or_booked(order: CompletionSession, usage: dict[str, Any] | None) -> dict[str, Any]:
     """The usage that the server tells; what was booked, where it tells none."""
     if usage is not None and usage_of(usage) is not None:
         return usage
@@ -279,7 +327,7 @@ def _carried(message: dict[str, Any], *, is_told: bool) -> list[dict[str, Any]]:
     return [{"type": "redacted_thinking", "data": packed}] if packed else []
 
 
-def _envelope(order: Order) -> dict[str, Any]:
+def _envelope(order: CompletionSession) -> dict[str, Any]:
     order.facts.response_id = f"msg_{order.tab.id[:24]}"
     return {
         "id": order.facts.response_id,
@@ -304,7 +352,10 @@ def _usage(usage: dict[str, Any] | None) -> dict[str, Any]:
         "output_tokens": usage.get("completion_tokens") or 0,
         "cache_read_input_tokens": cached,
         "cache_creation_input_tokens": written,
-        "cache_creation": {"ephemeral_5m_input_tokens": written - for_an_hour, "ephemeral_1h_input_tokens": for_an_hour},
+        "cache_creation": {
+            "ephemeral_5m_input_tokens": written - for_an_hour,
+            "ephemeral_1h_input_tokens": for_an_hour,
+        },
     }
 
 
@@ -315,7 +366,7 @@ def _arguments(text: str) -> Any:
         return {"_malformed": text}  # what the model wrote is no JSON: the caller sees it as it is
 
 
-async def _translated(order: Order, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+async def _translated(order: CompletionSession, events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
     """Chunks of a completion as Anthropic's events."""
     yield sse.event({"type": "message_start", "message": _envelope(order)}, "message_start")
     blocks, ending, usage, cited = MessageBlocks(), dict[str, Any](), None, _Citations()
@@ -378,7 +429,11 @@ class _Citations:
         if delta.get("anthropic_citation"):
             self._are_own = True
             return [delta["anthropic_citation"]]
-        return [] if self._are_own or not delta.get("annotations") else as_anthropic(delta["annotations"], "".join(self._text))
+        return (
+            []
+            if self._are_own or not delta.get("annotations")
+            else as_anthropic(delta["annotations"], "".join(self._text))
+        )
 
 
 def _unshown(blocks: MessageBlocks, delta: dict[str, Any], carrying: dict[str, Any], *, is_asked: bool) -> list[bytes]:
@@ -412,7 +467,11 @@ def _thought(blocks: MessageBlocks, delta: dict[str, Any], *, is_asked: bool) ->
 
 def _error(error: Any) -> dict[str, Any]:
     told = error.get("message") if isinstance(error, dict) else str(error)
-    status = {"insufficient_quota": 402, "rate_limit_exceeded": 429}.get(error.get("code") or "") if isinstance(error, dict) else None
+    status = (
+        {"insufficient_quota": 402, "rate_limit_exceeded": 429}.get(error.get("code") or "")
+        if isinstance(error, dict)
+        else None
+    )
     return {"type": "error", "error": {"type": ANTHROPIC_TYPES[status] if status else "api_error", "message": told}}
 
 

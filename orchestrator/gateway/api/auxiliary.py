@@ -1,4 +1,7 @@
-"""Models that do something beside chat: they embed, rank or judge texts. A request goes to its server as it came, and is paid by what was read."""
+"""Models that do something beside chat: they embed, rank or judge texts.
+
+A request goes to its server as it came, and is paid by what was read.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from orchestrator.backends.provider_errors import failure_in, told_failure
-from orchestrator.backends.usage import MOST_TOKENS
+from orchestrator.backends.usage import MAX_TOKENS
 from orchestrator.errors import BackendError, BadResponse
-from orchestrator.gateway.accounts.request_account import Tab
+from orchestrator.gateway.accounts.request_account import RequestAccount
 from orchestrator.gateway.api.auxiliary_models import AuxiliaryModels
 from orchestrator.gateway.chat.client_request import ClientRequest
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http import sse
 from orchestrator.gateway.http.request import JSON
 from orchestrator.router import ModelProfile
@@ -27,11 +30,13 @@ if TYPE_CHECKING:
 TIMEOUT_S = 120.0
 
 
-def opened(services: Services, call: ClientRequest, api: str, name: str) -> Tab:
-    """The bill of a request to such a model. Raises `Problem` where its key may not use it."""
-    call.tab = Tab(services.limiter, call, api, name)
+def opened(services: Services, call: ClientRequest, api: str, name: str) -> RequestAccount:
+    """The bill of a request to such a model. Raises `GatewayError` where its key may not use it."""
+    call.tab = RequestAccount(services.limiter, call, api, name)
     if not call.principal.may_use(name):
-        raise Problem(403, f"this key may not use the model {name!r}", code="model_not_allowed", param="model", should_retry=False)
+        raise GatewayError(
+            403, f"this key may not use the model {name!r}", code="model_not_allowed", param="model", should_retry=False
+        )
     return call.tab
 
 
@@ -58,9 +63,18 @@ async def serve(
 
 
 async def _relayed(
-    tab: Tab, path: str, body: dict[str, Any], relay: Relay, profile: ModelProfile, texts: Sequence[Any], holds: str
+    tab: RequestAccount,
+    path: str,
+    body: dict[str, Any],
+    relay: Relay,
+    profile: ModelProfile,
+    texts: Sequence[Any],
+    holds: str,
 ) -> bytes:
-    """The server's answer, paid: its list stands in the field `holds`. `texts` is all that is read for it. Raises `BackendError`."""
+    """The server's answer, paid: its list stands in the field `holds`.
+
+    `texts` is all that is read for it. Raises `BackendError`.
+    """
     tab.served.model = profile.name
     worst = sum(tokens_in(each, bound_tokens) for each in texts)
     await tab.hold(profile.cost_usd(worst, 0), worst)
@@ -73,7 +87,7 @@ async def _relayed(
         tab.failed(error)
         if error.status in (404, 405, 501):
             told = f"the server of {profile.name!r} has no {path}, or was not started for it"
-            raise Problem(502, told, code="unsupported_by_model", should_retry=False) from error
+            raise GatewayError(502, told, code="unsupported_by_model", should_retry=False) from error
         raise
     tab.settle(profile, _usage(payload, texts))
     return orjson.dumps({**payload, "model": profile.name}) if sse.is_path(payload.get("model")) else content
@@ -92,10 +106,17 @@ def _payload(content: bytes, model: str, key: str | None, holds: str) -> dict[st
 
 
 def _usage(payload: dict[str, Any], texts: Sequence[Any]) -> Usage:
-    """What the server tells that it used; an estimate, where it tells nothing (Gemini's compatible API, some local servers)."""
+    """What the server tells that it used.
+
+    An estimate, where it tells nothing (Gemini's compatible API, some local servers).
+    """
     usage = payload.get("usage")
-    told = next((usage[name] for name in ("prompt_tokens", "total_tokens") if usage.get(name)), None) if isinstance(usage, dict) else None
-    if isinstance(told, int) and 0 < told <= MOST_TOKENS:
+    told = (
+        next((usage[name] for name in ("prompt_tokens", "total_tokens") if usage.get(name)), None)
+        if isinstance(usage, dict)
+        else None
+    )
+    if isinstance(told, int) and 0 < told <= MAX_TOKENS:
         return Usage(told)
     return Usage(sum(tokens_in(each, estimate_tokens) for each in texts), estimated=True)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from orchestrator.config.models import AuxiliaryConfig, secret
 from orchestrator.errors import ConfigError
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 from orchestrator.providers.table import PROVIDERS
 from orchestrator.router import ModelProfile
 
@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 
 class AuxiliaryModels:
-    """Those of one section of the configuration. Raises `ConfigError` on one that cannot be reached by what its entry says."""
+    """Those of one section of the configuration.
+
+    Raises `ConfigError` on one that cannot be reached by what its entry says.
+    """
 
     def __init__(self, section: str, models: Mapping[str, AuxiliaryConfig]) -> None:
         self.section = section
@@ -28,13 +31,16 @@ class AuxiliaryModels:
         return list(self._models)
 
     def find(self, name: str) -> tuple[Relay, ModelProfile]:
-        """Raises `Problem` on one that is not there."""
+        """Raises `GatewayError` on one that is not there."""
         found = self._models.get(name)
         if found is None:
             told = f"there is no model {name!r} for {self.section}. There are: {', '.join(self._models)}"
             if not self._models:
-                told = f"this gateway has no model for {self.section}: its configuration names none under `{self.section}:`"
-            raise Problem(404, told, code="model_not_found", param="model")
+                told = (
+                    f"this gateway has no model for {self.section}: its configuration names none under "
+                    f"`{self.section}:`"
+                )
+            raise GatewayError(404, told, code="model_not_found", param="model")
         return found
 
 
@@ -46,7 +52,9 @@ def _made(where: str, name: str, config: AuxiliaryConfig) -> tuple[Relay, ModelP
     row = PROVIDERS.get(config.provider)
     base_url = config.base_url or (row.base_url if row else None)
     if row is None or not base_url:
-        raise ConfigError(f"{where}: provider {config.provider!r} needs `base_url`", remedy="For example http://127.0.0.1:11434/v1")
+        raise ConfigError(
+            f"{where}: provider {config.provider!r} needs `base_url`", remedy="For example http://127.0.0.1:11434/v1"
+        )
     price = config.input_usd_per_mtok
     if price is None and row.is_local:
         price = 0.0

@@ -1,4 +1,6 @@
-"""Work on batches: each line of a file of requests is served by the endpoint that it names, under the limits of the key that brought it.
+"""Work on batches.
+
+Each line of a file of requests is served by the endpoint that it names, under the limits of the key that brought it.
 
 What was answered is never asked again, whatever process dies.
 """
@@ -24,18 +26,24 @@ AT_ONCE = 4
 HELD_S = 30.0
 LOOK_S = 5.0
 PATIENCE = 20  # how often a line that met a limit is tried again
-MOST_LINES = 50_000
-MOST_STORED_BYTES = 1_000_000_000
+MAX_LINES = 50_000
+MAX_STORED_BYTES = 1_000_000_000
 DAY_S = 86_400
 log = logging.getLogger(__name__)
 
 
 ServeInside = Callable[[Scope, Receive, Send, str], Awaitable[None]]
-"""Serves a request (an ASGI scope, receive, send) for the owner of a key, by its id; every check and limit but that of the secret applies."""
+"""Serves a request (an ASGI scope, receive, send) for the owner of a key, by its id.
+
+Every check and limit but that of the secret applies.
+"""
 
 
 class BatchRunner:
-    """The work on batches of one process, which holds them as `holder`. `serve_inside` makes one request as if it came over the network."""
+    """The work on batches of one process, which holds them as `holder`.
+
+    `serve_inside` makes one request as if it came over the network.
+    """
 
     def __init__(
         self,
@@ -70,7 +78,10 @@ class BatchRunner:
             self._running[batch.id] = self._in_background(self._work(batch))
 
     async def drain(self, seconds: float) -> None:
-        """Begins no further request, and waits for those under way: they are paid for, and are not asked again by whoever goes on with the batch."""
+        """Begins no further request, and waits for those under way.
+
+        They are paid for, and are not asked again by whoever goes on with the batch.
+        """
         self._ending.set()
         if self._running:
             await asyncio.wait(self._running.values(), timeout=seconds)
@@ -85,7 +96,9 @@ class BatchRunner:
             if lines is None:
                 return
             changes = {"in_progress_at": int(self._clock()), "total": len(lines)}
-            await asyncio.to_thread(documents.change_batch, batch.id, "in_progress", changes, unless=(*BATCH_ENDS, "cancelling"))
+            await asyncio.to_thread(
+                documents.change_batch, batch.id, "in_progress", changes, unless=(*BATCH_ENDS, "cancelling")
+            )
             done = await asyncio.to_thread(documents.done_lines, batch.id)
             waiting = iter([(number, line) for number, line in enumerate(lines) if number not in done])
             holding = asyncio.create_task(self._hold(batch.id))
@@ -131,8 +144,8 @@ class BatchRunner:
                 lines.append(line)
         if not lines and not errors:
             errors.append(_mistake(None, "the file is empty or was deleted"))
-        if len(lines) > MOST_LINES:
-            errors.append(_mistake(None, f"more than {MOST_LINES:,} requests"))
+        if len(lines) > MAX_LINES:
+            errors.append(_mistake(None, f"more than {MAX_LINES:,} requests"))
         if not errors:
             return lines
         failed = {"errors": {"object": "list", "data": errors[:100]}, "failed_at": int(self._clock())}
@@ -158,13 +171,21 @@ class BatchRunner:
             await asyncio.to_thread(documents.add_line, batch.id, number, result, is_error=status >= 400)
 
     async def _ask(self, batch: StoredBatch, line: dict[str, Any]) -> tuple[int, Any, str] | None:
-        """One request, as if it had come over the network; one that meets a limit which passes is tried again later, by the next process if this
-        one ends (`None`).
+        """One request, as if it had come over the network.
+
+        One that meets a limit which passes is tried again later, by the next process if this one ends (`None`).
         """
         for attempt in range(PATIENCE):
-            status, headers, content, id_ = await _inside(self._serve_inside, batch.key, line["url"], {**line["body"], "stream": False})
+            status, headers, content, id_ = await _inside(
+                self._serve_inside, batch.key, line["url"], {**line["body"], "stream": False}
+            )
             wait = headers.get(b"retry-after")
-            if status not in (429, 503) or wait is None or headers.get(b"x-should-retry") == b"false" or attempt == PATIENCE - 1:
+            if (
+                status not in (429, 503)
+                or wait is None
+                or headers.get(b"x-should-retry") == b"false"
+                or attempt == PATIENCE - 1
+            ):
                 break
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), min(float(wait), 60.0))
@@ -185,10 +206,14 @@ class BatchRunner:
             if lines:
                 content = ("\n".join(lines) + "\n").encode()
                 id_ = new_file_id()
-                await asyncio.to_thread(documents.add_file, batch.org, batch.key, id_, f"{batch.id}_{name}.jsonl", "batch_output", content)
+                await asyncio.to_thread(
+                    documents.add_file, batch.org, batch.key, id_, f"{batch.id}_{name}.jsonl", "batch_output", content
+                )
                 changes[name] = id_
         status = "cancelled" if now.status == "cancelling" else "completed"
-        await asyncio.to_thread(documents.change_batch, batch.id, status, {**changes, f"{status}_at": int(self._clock())})
+        await asyncio.to_thread(
+            documents.change_batch, batch.id, status, {**changes, f"{status}_at": int(self._clock())}
+        )
 
 
 def _wrong(line: Any, endpoint: str, seen: set[str]) -> str:
@@ -206,8 +231,13 @@ def _mistake(number: int | None, message: str) -> dict[str, Any]:
     return {"code": "invalid_line", "message": message, "param": None, "line": number}
 
 
-async def _inside(serve_inside: ServeInside, key: str, path: str, body: dict[str, Any]) -> tuple[int, dict[bytes, bytes], bytes, str]:
-    """A request of a key's owner from inside: (status, headers, body, id). It goes through all checks and limits of that key."""
+async def _inside(
+    serve_inside: ServeInside, key: str, path: str, body: dict[str, Any]
+) -> tuple[int, dict[bytes, bytes], bytes, str]:
+    """A request of a key's owner from inside: (status, headers, body, id).
+
+    It goes through all checks and limits of that key.
+    """
     found: dict[str, Any] = {"status": 500, "headers": {}, "body": b""}
     sent = False
     ended = asyncio.Event()
@@ -226,7 +256,13 @@ async def _inside(serve_inside: ServeInside, key: str, path: str, body: dict[str
         else:
             found["body"] += message.get("body", b"")
 
-    scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "headers": [(b"content-type", b"application/json")]}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"content-type", b"application/json")],
+    }
     await serve_inside(scope, receive, send, key)
     ended.set()
     return found["status"], found["headers"], found["body"], found["headers"].get(b"x-request-id", b"").decode()

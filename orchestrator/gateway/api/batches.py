@@ -1,7 +1,9 @@
-"""/v1/files and /v1/batches: many requests at once, answered in the background; what was answered is never asked again, whatever process dies.
+"""/v1/files and /v1/batches: many requests at once, answered in the background.
 
-A batch is worked on by one process at a time (it holds the batch in the database), each line by the endpoint that it names, under the limits of the
-key that made the batch.
+What was answered is never asked again, whatever process dies.
+
+A batch is worked on by one process at a time (it holds the batch in the database), each line by the endpoint that it
+names, under the limits of the key that made the batch.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.validators import Param
 from orchestrator.gateway.chat.client_request import ClientRequest
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.multipart import parts_of
 from orchestrator.storage.files import StoredBatch, StoredFile, new_file_id
 
@@ -25,8 +27,8 @@ AT_ONCE = 4
 HELD_S = 30.0
 LOOK_S = 5.0
 PATIENCE = 20  # how often a line that met a limit is tried again
-MOST_LINES = 50_000
-MOST_STORED_BYTES = 1_000_000_000
+MAX_LINES = 50_000
+MAX_STORED_BYTES = 1_000_000_000
 DAY_S = 86_400
 log = logging.getLogger(__name__)
 
@@ -38,22 +40,31 @@ async def upload(services: Services, call: ClientRequest, _: Any) -> None:
     filename, purpose, content = _form(call.header(b"content-type") or "", await services.bodies.read(call))
     principal = call.principal
     stored = await asyncio.to_thread(services.documents.bytes_of, principal.owner)
-    if stored + len(content) > MOST_STORED_BYTES:
-        raise Problem(
-            413, f"the files of the organisation would take more than {MOST_STORED_BYTES:,} bytes; delete some", code="storage_full"
+    if stored + len(content) > MAX_STORED_BYTES:
+        raise GatewayError(
+            413,
+            f"the files of the organisation would take more than {MAX_STORED_BYTES:,} bytes; delete some",
+            code="storage_full",
         )
-    kept = await asyncio.to_thread(services.documents.add_file, principal.owner, principal.key, new_file_id(), filename, purpose, content)
+    kept = await asyncio.to_thread(
+        services.documents.add_file, principal.owner, principal.key, new_file_id(), filename, purpose, content
+    )
     await call.reply_json(_file(kept))
 
 
 def _form(content_type: str, body: bytes) -> tuple[str, str, bytes]:
-    """(file name, purpose, content) of a multipart form. Raises `Problem`."""
+    """(file name, purpose, content) of a multipart form. Raises `GatewayError`."""
     found = {part.name: part for part in parts_of(content_type, body)}
     if "file" not in found:
-        raise Problem(400, "the form has no `file`", code="missing_parameter", param="file")
+        raise GatewayError(400, "the form has no `file`", code="missing_parameter", param="file")
     purpose = found["purpose"].content.decode("utf-8", "replace") if "purpose" in found else ""
     if purpose not in ("batch", "user_data", "evals"):
-        raise Problem(400, f"purpose must be batch, user_data or evals, not {purpose[:50]!r}", code="invalid_parameter", param="purpose")
+        raise GatewayError(
+            400,
+            f"purpose must be batch, user_data or evals, not {purpose[:50]!r}",
+            code="invalid_parameter",
+            param="purpose",
+        )
     return (found["file"].filename or "file")[:255], purpose, found["file"].content
 
 
@@ -82,8 +93,8 @@ async def delete(services: Services, call: ClientRequest, _: Any) -> None:
     await call.reply_json({"id": call.params["id"], "object": "file", "deleted": True})
 
 
-def _no_file(id: str) -> Problem:
-    return Problem(404, f"there is no file {id!r}", code="file_not_found")
+def _no_file(id: str) -> GatewayError:
+    return GatewayError(404, f"there is no file {id!r}", code="file_not_found")
 
 
 def _file(file: StoredFile) -> dict[str, Any]:
@@ -128,14 +139,14 @@ async def cancel(services: Services, call: ClientRequest, _: Any) -> None:
     batch = await _batch(services, call)
     changes = {"cancelling_at": int(services.clock())}
     if not await asyncio.to_thread(services.documents.change_batch, batch.id, "cancelling", changes):
-        raise Problem(409, f"the batch is {batch.status}: there is nothing to cancel", code="batch_ended")
+        raise GatewayError(409, f"the batch is {batch.status}: there is nothing to cancel", code="batch_ended")
     await call.reply_json(await _described(services, await _batch(services, call)))
 
 
 async def _batch(services: Services, call: ClientRequest) -> StoredBatch:
     found = await asyncio.to_thread(services.documents.batch, call.principal.owner, call.params["id"])
     if found is None:
-        raise Problem(404, f"there is no batch {call.params['id']!r}", code="batch_not_found")
+        raise GatewayError(404, f"there is no batch {call.params['id']!r}", code="batch_not_found")
     return found
 
 
@@ -143,7 +154,16 @@ async def _described(services: Services, batch: StoredBatch) -> dict[str, Any]:
     completed, failed = await asyncio.to_thread(services.documents.counts, batch.id)
     described = dict(batch.described)
     total = described.pop("total", completed + failed)
-    empty = ("errors", "output_file_id", "error_file_id", "in_progress_at", "completed_at", "failed_at", "cancelling_at", "cancelled_at")
+    empty = (
+        "errors",
+        "output_file_id",
+        "error_file_id",
+        "in_progress_at",
+        "completed_at",
+        "failed_at",
+        "cancelling_at",
+        "cancelled_at",
+    )
     return {
         "id": batch.id,
         "object": "batch",
@@ -158,7 +178,16 @@ async def _described(services: Services, batch: StoredBatch) -> dict[str, Any]:
 
 _ID = (("id", "Id"),)
 ENDPOINTS = (
-    Endpoint("POST", "/v1/files", upload, "Leave a file", "files", body="FileForm", body_type="multipart/form-data", answer="File"),
+    Endpoint(
+        "POST",
+        "/v1/files",
+        upload,
+        "Leave a file",
+        "files",
+        body="FileForm",
+        body_type="multipart/form-data",
+        answer="File",
+    ),
     Endpoint(
         "GET",
         "/v1/files",
@@ -184,8 +213,19 @@ ENDPOINTS = (
         path_schemas=_ID,
         errors=(404,),
     ),
-    Endpoint("DELETE", "/v1/files/{id}", delete, "Delete a file", "files", answer="Deleted", path_schemas=_ID, errors=(404,)),
-    Endpoint("POST", "/v1/batches", add, "Answer many requests in the background", "files", body="NewBatch", answer="Batch", errors=(404,)),
+    Endpoint(
+        "DELETE", "/v1/files/{id}", delete, "Delete a file", "files", answer="Deleted", path_schemas=_ID, errors=(404,)
+    ),
+    Endpoint(
+        "POST",
+        "/v1/batches",
+        add,
+        "Answer many requests in the background",
+        "files",
+        body="NewBatch",
+        answer="Batch",
+        errors=(404,),
+    ),
     Endpoint(
         "GET",
         "/v1/batches",
@@ -195,7 +235,9 @@ ENDPOINTS = (
         answer="BatchList",
         params=(Param("limit", {"type": "integer"}), Param("after", {"type": "string"})),
     ),
-    Endpoint("GET", "/v1/batches/{id}", find, "How a batch stands", "files", answer="Batch", path_schemas=_ID, errors=(404,)),
+    Endpoint(
+        "GET", "/v1/batches/{id}", find, "How a batch stands", "files", answer="Batch", path_schemas=_ID, errors=(404,)
+    ),
     Endpoint(
         "POST",
         "/v1/batches/{id}/cancel",

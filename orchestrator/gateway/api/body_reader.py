@@ -1,4 +1,6 @@
-"""Reads the bodies of requests, within what an organisation and the process may hold, and ends those that come too slowly."""
+"""Reads the bodies of requests, within what an organisation and the process may hold, and ends those that come too
+slowly.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from typing import Any
 
 from orchestrator.gateway.accounts.shares import Shares
 from orchestrator.gateway.chat.client_request import ClientRequest
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 
 SMALL_BODY_BYTES = 16_384  # as many of them as may be under way are no trouble
 
@@ -25,7 +27,7 @@ class BodyReader:
     async def read(self, call: ClientRequest) -> bytes:
         """The body of a request, within its organisation's share of what the process can hold.
 
-        Raises `Problem`: 413 for a large body, 408 for a slow one, 503 where the share is used up.
+        Raises `GatewayError`: 413 for a large body, 408 for a slow one, 503 where the share is used up.
         """
         org, largest = call.principal.org, self._max_body_bytes()
         self._shares.enter(org, call.principal.chain)
@@ -40,7 +42,9 @@ class BodyReader:
             if call in self._reading or (task := asyncio.current_task()) is None:
                 raise
             task.uncancel()
-            raise Problem(408, "the body came too slowly", code="request_timeout", headers=((b"connection", b"close"),)) from None
+            raise GatewayError(
+                408, "the body came too slowly", code="request_timeout", headers=((b"connection", b"close"),)
+            ) from None
         finally:
             self._reading.pop(call, None)
             self._shares.leave(org)

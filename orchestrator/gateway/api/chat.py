@@ -7,15 +7,15 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.gateway.accounts.quota_leases import MINUTE_S
-from orchestrator.gateway.accounts.request_account import Tab
+from orchestrator.gateway.accounts.request_account import RequestAccount
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.chat.completions import AUTO
-from orchestrator.gateway.chat.job import Job
+from orchestrator.gateway.chat.job import ChatJob
 from orchestrator.gateway.chat.options import options_of
-from orchestrator.gateway.chat.provenance import Facts
-from orchestrator.gateway.chat.request import Asked
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.chat.provenance import Provenance
+from orchestrator.gateway.chat.request import ChatRequest
+from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http import sse
 from orchestrator.gateway.http.request import EVENTS, JSON, Headers
 
@@ -23,31 +23,44 @@ if TYPE_CHECKING:
     from orchestrator.gateway.api.services import Services
 
 
-class Order:
-    """One completion that was ordered through any API: opened before the model is asked, closed when the answer is sent."""
+class CompletionSession:
+    """One completion that was ordered through any API.
+
+    Opened before the model is asked, closed when the answer is sent.
+    """
 
     def __init__(self, services: Services, call: ClientRequest, api: str, body: dict[str, Any]) -> None:
         options = options_of(body, call.headers)
         model = body["model"]
         self.serving = services.serving
         self.call = call
-        self.tab = call.tab = Tab(services.limiter, call, api, model)
-        self.facts = call.facts = Facts()
+        self.tab = call.tab = RequestAccount(services.limiter, call, api, model)
+        self.facts = call.facts = Provenance()
         principal = call.principal
         if model != AUTO and not model.startswith(f"{AUTO}:"):
             if model not in self.serving.engine.backends and model not in self.serving.pipelines.models:
-                known = ", ".join(name for name in self.serving.completions.models if principal.may_use(name) or name.startswith(AUTO))
-                raise Problem(404, f"there is no model {model!r}. There are: {known}", code="model_not_found", param="model")
+                known = ", ".join(
+                    name for name in self.serving.completions.models if principal.may_use(name) or name.startswith(AUTO)
+                )
+                raise GatewayError(
+                    404, f"there is no model {model!r}. There are: {known}", code="model_not_found", param="model"
+                )
             if not principal.may_use(model):
-                raise Problem(403, f"this key may not use the model {model!r}", code="model_not_allowed", param="model", should_retry=False)
+                raise GatewayError(
+                    403,
+                    f"this key may not use the model {model!r}",
+                    code="model_not_allowed",
+                    param="model",
+                    should_retry=False,
+                )
         if not model.startswith(f"{AUTO}:") or model.removeprefix(f"{AUTO}:") in self.serving.completions.autos:
             self.tab.served.model = model  # until another one answers; what a stranger makes up is no label
         self.tab.served.scope = principal.scope(options.scope)
-        self.job: Job = self.serving.completions.job(self.tab, Asked(body), options, self.facts)
+        self.job: ChatJob = self.serving.completions.job(self.tab, ChatRequest(body), options, self.facts)
         is_pipeline = model in self.serving.pipelines.models  # what it does beside answering must be done again
         self._cached = services.cache.entry(call, self.job) if services.cache is not None and not is_pipeline else None
 
-    async def __aenter__(self) -> Order:
+    async def __aenter__(self) -> CompletionSession:
         self.serving.running += 1
         return self
 
@@ -104,7 +117,7 @@ class Order:
 
 
 async def complete(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
-    async with Order(services, call, "chat", body) as order, call.watched(services.stalled_s):
+    async with CompletionSession(services, call, "chat", body) as order, call.watched(services.stalled_s):
         if order.job.asked.wants_stream:
             await order.send(await order.stream())
             return

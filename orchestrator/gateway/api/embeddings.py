@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from orchestrator.gateway.accounts.request_account import Tab
+from orchestrator.gateway.accounts.request_account import RequestAccount
 from orchestrator.gateway.api.auxiliary import listed, opened, serve
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.chat.client_request import ClientRequest
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.request import JSON
 from orchestrator.router import ModelProfile
 from orchestrator.tokens.estimate import estimate_tokens
@@ -31,7 +31,12 @@ async def embed(services: Services, call: ClientRequest, body: dict[str, Any]) -
     if body["model"] != STATIC:
         if body["model"] not in models.names:
             known = ", ".join((STATIC, *models.names))
-            raise Problem(404, f"there is no embedding model {body['model']!r}. There are: {known}", code="model_not_found", param="model")
+            raise GatewayError(
+                404,
+                f"there is no embedding model {body['model']!r}. There are: {known}",
+                code="model_not_found",
+                param="model",
+            )
         await serve(services, call, "embeddings", models, "/embeddings", body, listed(body["input"]), "data")
         return
     tab = opened(services, call, "embeddings", STATIC)
@@ -40,7 +45,7 @@ async def embed(services: Services, call: ClientRequest, body: dict[str, Any]) -
     await call.reply(200, content, [JSON])
 
 
-async def _static(tab: Tab, body: dict[str, Any]) -> bytes:
+async def _static(tab: RequestAccount, body: dict[str, Any]) -> bytes:
     from orchestrator.memory import default_encoder
 
     texts = _texts(body["input"])
@@ -50,21 +55,30 @@ async def _static(tab: Tab, body: dict[str, Any]) -> bytes:
     vectors = np.asarray(await asyncio.to_thread(encoder.encode, texts), dtype=np.float32)
     dimensions = None if body.get("dimensions") is None else int(body["dimensions"])
     if dimensions is not None and dimensions > vectors.shape[1]:
-        raise Problem(404, f"{STATIC} has {vectors.shape[1]} dimensions, not {dimensions}", code="invalid_dimensions", param="dimensions")
+        raise GatewayError(
+            404,
+            f"{STATIC} has {vectors.shape[1]} dimensions, not {dimensions}",
+            code="invalid_dimensions",
+            param="dimensions",
+        )
     if dimensions is not None:
         vectors = vectors[:, :dimensions]
         vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
     tab.settle(ModelProfile(STATIC, 0.0, 0.0), Usage(tokens))
     as_base64 = body.get("encoding_format") == "base64"
-    rows = [base64.b64encode(np.ascontiguousarray(row).tobytes()).decode() if as_base64 else row.tolist() for row in vectors]
+    rows = [
+        base64.b64encode(np.ascontiguousarray(row).tobytes()).decode() if as_base64 else row.tolist() for row in vectors
+    ]
     data = [{"object": "embedding", "index": index, "embedding": row} for index, row in enumerate(rows)]
-    return orjson.dumps({"object": "list", "data": data, "model": STATIC, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}})
+    return orjson.dumps(
+        {"object": "list", "data": data, "model": STATIC, "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+    )
 
 
 def _texts(given: Any) -> list[str]:
     texts = [given] if isinstance(given, str) else given
     if not all(isinstance(text, str) for text in texts):
-        raise Problem(404, f"{STATIC} takes text, no token ids", code="tokens_not_supported", param="input")
+        raise GatewayError(404, f"{STATIC} takes text, no token ids", code="tokens_not_supported", param="input")
     found: list[str] = texts
     return found
 
@@ -76,7 +90,7 @@ async def models(services: Services, call: ClientRequest, _: Any) -> None:
 async def model(services: Services, call: ClientRequest, _: Any) -> None:
     found = next((one for one in _listed(services, call) if one["id"] == call.params["model"]), None)
     if found is None:
-        raise Problem(404, f"there is no model {call.params['model']!r}", code="model_not_found", param="model")
+        raise GatewayError(404, f"there is no model {call.params['model']!r}", code="model_not_found", param="model")
     await call.reply_json(found)
 
 
@@ -107,9 +121,18 @@ def _listed(services: Services, call: ClientRequest) -> list[dict[str, Any]]:
 
 
 ENDPOINTS = (
-    Endpoint("POST", "/v1/embeddings", embed, "Embed texts", "inference", body="EmbeddingsRequest", answer="Embeddings"),
+    Endpoint(
+        "POST", "/v1/embeddings", embed, "Embed texts", "inference", body="EmbeddingsRequest", answer="Embeddings"
+    ),
     Endpoint("GET", "/v1/models", models, "The models that this key may use", "inference", answer="Models"),
     Endpoint(
-        "GET", "/v1/models/{model}", model, "One model", "inference", answer="Model", path_schemas=(("model", "ModelName"),), errors=(404,)
+        "GET",
+        "/v1/models/{model}",
+        model,
+        "One model",
+        "inference",
+        answer="Model",
+        path_schemas=(("model", "ModelName"),),
+        errors=(404,),
     ),
 )

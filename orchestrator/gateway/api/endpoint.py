@@ -1,4 +1,7 @@
-"""One operation of the API: where it is, who may call it, what it takes and gives. The OpenAPI document is made of these, and so are the checks."""
+"""One operation of the API: where it is, who may call it, what it takes and gives.
+
+The OpenAPI document is made of these, and so are the checks.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +18,10 @@ Handler = Callable[[Services, ClientRequest, Any], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """`path` may hold names in braces. `body` and `answer` name schemas (of schemas.yaml); `permission=None` is open to everybody; `streams` says
-    that the answer may be a stream of events; `errors` are statuses beside those that every operation may give.
+    """`path` may hold names in braces.
+
+    `body` and `answer` name schemas (of schemas.yaml); `permission=None` is open to everybody; `streams` says that the
+    answer may be a stream of events; `errors` are statuses beside those that every operation may give.
     """
 
     method: str

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from orchestrator.gateway.api import admin, anthropic, batches, chat, decisions, memories, native, ranking, responses, text_completions
+from orchestrator.gateway.api import (
+    admin,
+    anthropic,
+    batches,
+    chat,
+    decisions,
+    memories,
+    native,
+    ranking,
+    responses,
+    text_completions,
+)
 from orchestrator.gateway.api import embeddings as embedding
 from orchestrator.gateway.api import pipelines as pipeline_runs
 

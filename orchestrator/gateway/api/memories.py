@@ -1,4 +1,7 @@
-"""What a tenant remembers: /v1/memories. Every scope lies below the tenant's own wall; there is no way to name another's."""
+"""What a tenant remembers: /v1/memories.
+
+Every scope lies below the tenant's own wall; there is no way to name another's.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import orjson
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.validators import Param
 from orchestrator.gateway.chat.client_request import ClientRequest
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 from orchestrator.memory import Memory, NewRecord, Record
 from orchestrator.memory.ingest.documents import read_time
 
@@ -36,7 +39,11 @@ async def listed(services: Services, call: ClientRequest, query: dict[str, Any])
     after, limit = query.get("after", 0), query.get("limit", PAGE)
     page = [record for record in records if record.id > after][:limit]
     await call.reply_json(
-        {"object": "list", "data": [as_json(record) for record in page], "has_more": bool(page) and page[-1].id < records[-1].id}
+        {
+            "object": "list",
+            "data": [as_json(record) for record in page],
+            "has_more": bool(page) and page[-1].id < records[-1].id,
+        }
     )
 
 
@@ -97,7 +104,13 @@ async def search(services: Services, call: ClientRequest, body: dict[str, Any]) 
         )
     )
     items = [{**as_json(item.record), "score": item.score, "reason": item.reason} for item in recall.items]
-    found = {"scope": _outside(scope), "text": recall.text, "tokens": recall.tokens, "searched": recall.searched, "items": items}
+    found = {
+        "scope": _outside(scope),
+        "text": recall.text,
+        "tokens": recall.tokens,
+        "searched": recall.searched,
+        "items": items,
+    }
     await call.reply_json(found)
 
 
@@ -123,7 +136,7 @@ async def _one(services: Services, call: ClientRequest, given: dict[str, Any]) -
     memory, scope, wanted = _memory(services), call.principal.scope(given.get("scope")), int(call.params["id"])
     found = await _in_thread(lambda: memory.get(scope, wanted))
     if found is None:
-        raise Problem(404, f"there is no memory {wanted} in this scope", code="memory_not_found")
+        raise GatewayError(404, f"there is no memory {wanted} in this scope", code="memory_not_found")
     return found
 
 
@@ -133,7 +146,9 @@ async def _in_thread(work: Callable[[], T]) -> T:
 
 def _memory(services: Services) -> Memory:
     if services.engine.memory is None:
-        raise Problem(404, "this gateway has no memory: name a path under memory: in its configuration", code="no_memory")
+        raise GatewayError(
+            404, "this gateway has no memory: name a path under memory: in its configuration", code="no_memory"
+        )
     return services.engine.memory
 
 
@@ -215,7 +230,17 @@ ENDPOINTS = (
         params=(_SCOPE,),
         errors=(404,),
     ),
-    Endpoint("GET", "/v1/memories/{id}", find, "One memory", "memory", answer="Memory", params=(_SCOPE,), path_schemas=_ID, errors=(404,)),
+    Endpoint(
+        "GET",
+        "/v1/memories/{id}",
+        find,
+        "One memory",
+        "memory",
+        answer="Memory",
+        params=(_SCOPE,),
+        path_schemas=_ID,
+        errors=(404,),
+    ),
     Endpoint(
         "PATCH",
         "/v1/memories/{id}",

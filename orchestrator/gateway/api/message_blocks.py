@@ -1,4 +1,7 @@
-"""The content blocks of a message that is streamed in Anthropic's words: each begins, grows and ends before the next."""
+"""The content blocks of a message that is streamed in Anthropic's words.
+
+Each begins, grows and ends before the next.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,10 @@ from orchestrator.gateway.http import sse
 
 @dataclass(slots=True)
 class _Call:
-    """A call of a tool as far as it came; of its arguments `sent` characters went on to the client, once it has begun there."""
+    """A call of a tool as far as it came.
+
+    Of its arguments `sent` characters went on to the client, once it has begun there.
+    """
 
     id: str
     name: str
@@ -39,8 +45,10 @@ class _Call:
 
 
 class MessageBlocks:
-    """Makes the events of the blocks of one message. Where pieces come in turns, the call that began goes on as it comes; other calls, and whatever
-    else is told, wait for it to be whole.
+    """Makes the events of the blocks of one message.
+
+    Where pieces come in turns, the call that began goes on as it comes; other calls, and whatever else is told, wait
+    for it to be whole.
     """
 
     def __init__(self) -> None:
@@ -137,7 +145,12 @@ class MessageBlocks:
         events = self._end()
         self._index += 1
         self._open = to
-        return [*events, sse.event({"type": "content_block_start", "index": self._index, "content_block": begun}, "content_block_start")]
+        return [
+            *events,
+            sse.event(
+                {"type": "content_block_start", "index": self._index, "content_block": begun}, "content_block_start"
+            ),
+        ]
 
     def _end(self) -> list[bytes]:
         if self._open is None:

@@ -1,4 +1,7 @@
-"""The native API: whole answers with everything that is known of them, routes without a model asked, feedback, traces, usage."""
+"""The native API.
+
+Whole answers with everything that is known of them, routes without a model asked, feedback, traces, usage.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,12 @@ from orchestrator.budget import to_nano
 from orchestrator.errors import UnknownAnswer
 from orchestrator.gateway.accounts.principals import Principal
 from orchestrator.gateway.accounts.quota_leases import USD, period_of
-from orchestrator.gateway.api.chat import Order
+from orchestrator.gateway.api.chat import CompletionSession
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.validators import Param
 from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.chat.completions import AUTO
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.redaction import without_addresses
 from orchestrator.gateway.http.request import JSON
 from orchestrator.storage.quotas import Quota
@@ -31,20 +34,25 @@ PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 async def answer(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
     chat = _chat_body(body)
     if chat["model"] in services.serving.pipelines.models:
-        raise Problem(
-            400, "a pipeline is run by POST /v1/pipelines/NAME/runs, or as the model of a chat", code="is_a_pipeline", param="model"
+        raise GatewayError(
+            400,
+            "a pipeline is run by POST /v1/pipelines/NAME/runs, or as the model of a chat",
+            code="is_a_pipeline",
+            param="model",
         )
     if chat["model"] != AUTO and not chat["model"].startswith(f"{AUTO}:"):
         chat["orchestrator"] = {**chat.get("orchestrator", {}), "strategy": "single"}
-    async with Order(services, call, "answer", chat) as order, call.watched():
-        found = await order.serving.completions.answer(order.job, only=None if chat["model"].startswith(AUTO) else chat["model"])
+    async with CompletionSession(services, call, "answer", chat) as order, call.watched():
+        found = await order.serving.completions.answer(
+            order.job, only=None if chat["model"].startswith(AUTO) else chat["model"]
+        )
         await call.reply_json(as_json(found), headers=order.closing_headers())
 
 
 async def route(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
     if body.get("model") in services.serving.pipelines.models:
-        raise Problem(400, "a pipeline is not routed: its steps are", code="is_a_pipeline", param="model")
-    async with Order(services, call, "route", _chat_body(body)) as order:
+        raise GatewayError(400, "a pipeline is not routed: its steps are", code="is_a_pipeline", param="model")
+    async with CompletionSession(services, call, "route", _chat_body(body)) as order:
         plan = await order.serving.completions.planned(order.job)
         call.tab = None  # nothing was served: a look at the route is no request to a model
         await call.reply_json({**plan.route.as_dict(), "one_draft_by": plan.single_draft_model()})
@@ -75,10 +83,14 @@ def as_json(found: Answer) -> dict[str, Any]:
 async def feedback(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
     engine, principal = services.engine, call.principal
     if engine.decisions is None:
-        raise Problem(404, "this gateway keeps no decisions: write online: {} in its configuration", code="no_decision_log")
+        raise GatewayError(
+            404, "this gateway keeps no decisions: write online: {} in its configuration", code="no_decision_log"
+        )
     logged = await asyncio.to_thread(engine.decisions.find, body["trace_id"])
     if logged is None or not await _may_read(services, principal, body["trace_id"], logged.scope):
-        raise UnknownAnswer(f"there is no answer {body['trace_id']!r}", remedy="Use the trace id that the answer carried")
+        raise UnknownAnswer(
+            f"there is no answer {body['trace_id']!r}", remedy="Use the trace id that the answer carried"
+        )
     services.influence.count(principal.org)
     grades = await engine.feedback(
         body["trace_id"],
@@ -91,7 +103,10 @@ async def feedback(services: Services, call: ClientRequest, body: dict[str, Any]
 
 
 async def _may_read(services: Services, principal: Principal, trace_id: str, scope: str) -> bool:
-    """Whether a key may read a trace, and so grade it: of its organisation, of a scope that it may touch, and of its own unless it manages."""
+    """Whether a key may read a trace, and so grade it.
+
+    Of its organisation, of a scope that it may touch, and of its own unless it manages.
+    """
     org, _, name = scope.partition("/")
     if org != principal.org or not principal.may_touch(name):
         return False
@@ -105,7 +120,11 @@ async def _may_read(services: Services, principal: Principal, trace_id: str, sco
 
 async def traces(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
     found = await asyncio.to_thread(
-        services.requests.recent, call.principal.org, query.get("limit", 100), before=query.get("before"), key=_own(call.principal, query)
+        services.requests.recent,
+        call.principal.org,
+        query.get("limit", 100),
+        before=query.get("before"),
+        key=_own(call.principal, query),
     )
     await call.reply_json({"object": "list", "data": [_outside(one) for one in found]})
 
@@ -114,7 +133,7 @@ async def trace(services: Services, call: ClientRequest, _: Any) -> None:
     await services.recorder.flush()
     found = await asyncio.to_thread(services.requests.find, call.principal.org, call.params["id"])
     if found is None or _own(call.principal, {}) not in (None, found["key"]):
-        raise Problem(404, f"there is no trace {call.params['id']!r}", code="trace_not_found")
+        raise GatewayError(404, f"there is no trace {call.params['id']!r}", code="trace_not_found")
     await call.reply_json(_outside(found))
 
 
@@ -124,8 +143,12 @@ async def usage(services: Services, call: ClientRequest, query: dict[str, Any]) 
     since = query.get("since", until - 30 * DAY_S)
     by = query.get("by", "model")
     org = await _used_by(services, call.principal, query)
-    found = await asyncio.to_thread(services.requests.usage, org, since=since, until=until, by=by, key=_own(call.principal, query))
-    await call.reply_json({"since": since, "until": until, "by": by, "data": found, "budgets": await _budgets(services, call.principal)})
+    found = await asyncio.to_thread(
+        services.requests.usage, org, since=since, until=until, by=by, key=_own(call.principal, query)
+    )
+    await call.reply_json(
+        {"since": since, "until": until, "by": by, "data": found, "budgets": await _budgets(services, call.principal)}
+    )
 
 
 async def _used_by(services: Services, principal: Principal, query: dict[str, Any]) -> str | None:
@@ -141,7 +164,10 @@ def _outside(served: dict[str, Any]) -> dict[str, Any]:
 
 
 def _own(principal: Principal, query: dict[str, Any]) -> str | None:
-    """Whose requests are told: those of the asked key; of its own alone to a key that does not manage its organisation."""
+    """Whose requests are told: those of the asked key.
+
+    Of its own alone to a key that does not manage its organisation.
+    """
     if principal.may("admin"):
         return query.get("key")
     return principal.key
@@ -176,9 +202,11 @@ async def healthy(services: Services, call: ClientRequest, _: Any) -> None:
 
 async def ready(services: Services, call: ClientRequest, _: Any) -> None:
     if services.is_draining:
-        raise Problem(503, "the gateway is about to end", code="draining", retry_after_s=1.0)
+        raise GatewayError(503, "the gateway is about to end", code="draining", retry_after_s=1.0)
     async with asyncio.timeout(READY_S):
-        await asyncio.to_thread(services.database.check)  # raises when the database cannot be read or written, or is locked
+        await asyncio.to_thread(
+            services.database.check
+        )  # raises when the database cannot be read or written, or is locked
     await call.reply_json({"status": "ready"})
 
 
@@ -229,7 +257,11 @@ ENDPOINTS = (
         "The newest requests",
         "traces",
         answer="TraceList",
-        params=(Param("limit", {"type": "integer", "minimum": 1, "maximum": 1000}), Param("before", _MOMENT, "seconds since 1970"), _KEY),
+        params=(
+            Param("limit", {"type": "integer", "minimum": 1, "maximum": 1000}),
+            Param("before", _MOMENT, "seconds since 1970"),
+            _KEY,
+        ),
     ),
     Endpoint(
         "GET",

@@ -29,7 +29,10 @@ _KEPT = frozenset(("content",))  # an assistant's message that calls tools says 
 
 
 def without_nulls(value: Any) -> Any:
-    """A request without the fields that are null; the same object where there are none. What is opaque to us stays as it is, and so do lists."""
+    """A request without the fields that are null; the same object where there are none.
+
+    What is opaque to us stays as it is, and so do lists.
+    """
     if isinstance(value, list):
         made = [without_nulls(each) for each in value]
         return value if all(new is old for new, old in zip(made, value, strict=True)) else made
@@ -44,7 +47,10 @@ def without_nulls(value: Any) -> Any:
 
 
 def takes_nulls(endpoint: Endpoint) -> bool:
-    """Whether null means absent in the bodies of an operation: everywhere but where accounts are changed, where it lifts a limit."""
+    """Whether null means absent in the bodies of an operation.
+
+    Everywhere but where accounts are changed, where it lifts a limit.
+    """
     return endpoint.permission != "admin"
 
 
@@ -59,9 +65,15 @@ def nullable(schema: Any) -> Any:
     if isinstance(properties, dict):
         # Which of several must be there stands in a `oneOf`: null is none of them.
         required = properties if "oneOf" in schema else schema.get("required") or ()
-        found["properties"] = {name: _nullable_one(name, each, name in required or name in _KEPT) for name, each in properties.items()}
+        found["properties"] = {
+            name: _nullable_one(name, each, name in required or name in _KEPT) for name, each in properties.items()
+        }
     told = found.get("properties") or {}
-    missing = {name: {"not": {"type": "null"}} for name in schema.get("required") or () if name not in told and name not in _KEPT}
+    missing = {
+        name: {"not": {"type": "null"}}
+        for name in schema.get("required") or ()
+        if name not in told and name not in _KEPT
+    }
     return {**found, "properties": {**told, **missing}} if missing else found
 
 

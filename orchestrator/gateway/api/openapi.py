@@ -1,4 +1,7 @@
-"""The OpenAPI 3.1 document, and the checks of requests made of the same schemas: what the document says is what is checked."""
+"""The OpenAPI 3.1 document, and the checks of requests made of the same schemas.
+
+What the document says is what is checked.
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,11 @@ def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
     return {
         "openapi": "3.1.0",
-        "info": {"title": "orchestrator", "version": __version__, "summary": "A fleet of language models that acts as one"},
+        "info": {
+            "title": "orchestrator",
+            "version": __version__,
+            "summary": "A fleet of language models that acts as one",
+        },
         "jsonSchemaDialect": DRAFT,
         "security": [{"bearer": []}, {"key": []}],
         "paths": paths,
@@ -133,7 +140,10 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
     problem = "AnthropicProblem" if endpoint.dialect == "anthropic" else "Problem"
     for status in sorted(statuses):
         schema = {"$ref": f"#/components/schemas/{problem}"}
-        responses[str(status)] = {"description": _COMMON_ERRORS[status], "content": {"application/json": {"schema": schema}}}
+        responses[str(status)] = {
+            "description": _COMMON_ERRORS[status],
+            "content": {"application/json": {"schema": schema}},
+        }
     return responses
 
 

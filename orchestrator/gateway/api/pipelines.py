@@ -1,4 +1,7 @@
-"""/v1/pipelines and /v1/runs: what pipelines there are, running them, and looking at, cancelling, resuming and deleting runs."""
+"""/v1/pipelines and /v1/runs.
+
+What pipelines there are, running them, and looking at, cancelling, resuming and deleting runs.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.budget import from_nano
 from orchestrator.engine.streaming import events_of
 from orchestrator.gateway.accounts.principals import Principal
-from orchestrator.gateway.accounts.request_account import Tab
+from orchestrator.gateway.accounts.request_account import RequestAccount
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.validators import Param
 from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.chat.pipeline_models import PREFIX, TOLD, Pipelines, outside, problem_for
 from orchestrator.gateway.chat.synthetic import progress
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http import sse
 from orchestrator.gateway.http.request import EVENTS
 from orchestrator.pipeline.execution.durable import new_id
@@ -44,7 +47,7 @@ def _described(name: str, pipeline: Pipeline) -> dict[str, Any]:
 async def begin_run(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
     serving, name, id = services.serving, call.params["name"], new_id()
     pipeline = serving.pipelines.named(call.principal, name)
-    call.tab = Tab(services.limiter, call, "run", f"{PREFIX}{name}")
+    call.tab = RequestAccount(services.limiter, call, "run", f"{PREFIX}{name}")
     if body.get("background"):
         tab = call.tab
         work = serving.pipelines.begin(call, pipeline, name, body, None, id)
@@ -76,18 +79,24 @@ async def begin_run(services: Services, call: ClientRequest, body: dict[str, Any
         await serving.ended()
 
 
-def _keep_refused(services: Services, principal: Principal, pipeline: Pipeline, id: str, body: dict[str, Any], problem: Problem) -> None:
+def _keep_refused(
+    services: Services, principal: Principal, pipeline: Pipeline, id: str, body: dict[str, Any], problem: GatewayError
+) -> None:
     """A run that was refused before it began (no money, too many at once) can be looked up like any other."""
     owner = f"{principal.org}/{principal.key}"
     if services.runs.find(owner, id) is not None:
         return
     now = services.clock()
     inputs = dict(body.get("inputs") or {})
-    services.runs.begin(StoredRun(id, owner, pipeline.name, "", pipeline.digest, "failed", inputs, None, "", now, now, "", 0.0))
+    services.runs.begin(
+        StoredRun(id, owner, pipeline.name, "", pipeline.digest, "failed", inputs, None, "", now, now, "", 0.0)
+    )
     services.runs.end(id, "failed", None, problem.message)
 
 
-async def _streamed(pipelines: Pipelines, call: ClientRequest, pipeline: Pipeline, name: str, body: dict[str, Any], id: str) -> None:
+async def _streamed(
+    pipelines: Pipelines, call: ClientRequest, pipeline: Pipeline, name: str, body: dict[str, Any], id: str
+) -> None:
     pipeline.inputs_of(body.get("inputs") or {})  # what is wrong with them is told before the stream begins
     await call.begin(200, EVENTS)
     running = events_of(lambda on_event: pipelines.begin(call, pipeline, name, body, on_event, id))
@@ -113,7 +122,9 @@ def _ended(name: str, found: RunResult) -> dict[str, Any]:
 
 async def list_runs(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
     pipeline = services.serving.pipelines.named(call.principal, call.params["name"])
-    found = await asyncio.to_thread(services.runs.recent, _owner(call), pipeline=pipeline.name, limit=query.get("limit", 100))
+    found = await asyncio.to_thread(
+        services.runs.recent, _owner(call), pipeline=pipeline.name, limit=query.get("limit", 100)
+    )
     await call.reply_json({"object": "list", "data": [_stored(run, services.runs.spent(run.id)[0]) for run in found]})
 
 
@@ -127,13 +138,13 @@ async def one_run(services: Services, call: ClientRequest, _: Any) -> None:
 async def cancel_run(services: Services, call: ClientRequest, _: Any) -> None:
     stored = await _find(services, call)
     if not await asyncio.to_thread(services.runs.cancel, stored.owner, stored.id):
-        raise Problem(409, f"the run has ended already: {stored.status}", code="run_ended")
+        raise GatewayError(409, f"the run has ended already: {stored.status}", code="run_ended")
     await one_run(services, call, None)
 
 
 async def resume_run(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
     stored = await _find(services, call)
-    call.tab = Tab(services.limiter, call, "run", f"{PREFIX}{stored.pipeline}")
+    call.tab = RequestAccount(services.limiter, call, "run", f"{PREFIX}{stored.pipeline}")
     serving = services.serving
     serving.running += 1
     try:
@@ -183,7 +194,14 @@ _NAME = (("name", "Name"),)
 _ID = (("id", "Id"),)
 _LIMIT = Param("limit", {"type": "integer", "minimum": 1, "maximum": 1000})
 ENDPOINTS = (
-    Endpoint("GET", "/v1/pipelines", list_pipelines, "The pipelines that this key may run", "inference", answer="PipelineList"),
+    Endpoint(
+        "GET",
+        "/v1/pipelines",
+        list_pipelines,
+        "The pipelines that this key may run",
+        "inference",
+        answer="PipelineList",
+    ),
     Endpoint(
         "GET",
         "/v1/pipelines/{name}",
@@ -218,7 +236,14 @@ ENDPOINTS = (
         errors=(404,),
     ),
     Endpoint(
-        "GET", "/v1/runs/{id}", one_run, "A run, with what its steps gave", "inference", answer="Run", path_schemas=_ID, errors=(404,)
+        "GET",
+        "/v1/runs/{id}",
+        one_run,
+        "A run, with what its steps gave",
+        "inference",
+        answer="Run",
+        path_schemas=_ID,
+        errors=(404,),
     ),
     Endpoint(
         "POST",

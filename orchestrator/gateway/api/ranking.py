@@ -1,5 +1,5 @@
-"""POST /v1/rerank (the form of Cohere and Jina, which llama.cpp, vLLM and others serve) and POST /v1/moderations (OpenAI's), where a model of the
-configuration does that.
+"""POST /v1/rerank (the form of Cohere and Jina, which llama.cpp, vLLM and others serve) and POST /v1/moderations
+(OpenAI's), where a model of the configuration does that.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 async def rank(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
-    texts = [text for document in body["documents"] for text in (body["query"], document)]  # the query is read with each
+    texts = [
+        text for document in body["documents"] for text in (body["query"], document)
+    ]  # the query is read with each
     await serve(services, call, "rerank", services.serving.rerankers, "/rerank", body, texts, "results")
 
 
@@ -27,6 +29,16 @@ async def moderate(services: Services, call: ClientRequest, body: dict[str, Any]
 
 
 ENDPOINTS = (
-    Endpoint("POST", "/v1/rerank", rank, "Rank documents for a query", "inference", body="RerankRequest", answer="Results"),
-    Endpoint("POST", "/v1/moderations", moderate, "Judge texts and pictures", "inference", body="ModerationRequest", answer="Results"),
+    Endpoint(
+        "POST", "/v1/rerank", rank, "Rank documents for a query", "inference", body="RerankRequest", answer="Results"
+    ),
+    Endpoint(
+        "POST",
+        "/v1/moderations",
+        moderate,
+        "Judge texts and pictures",
+        "inference",
+        body="ModerationRequest",
+        answer="Results",
+    ),
 )

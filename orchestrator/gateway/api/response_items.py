@@ -1,7 +1,8 @@
 """Items and tools of the Responses API as messages and tools of chat completions, and back.
 
-Functions and custom tools (which take one text) are functions there; those of a namespace have it before their name. Tools that a provider runs by
-itself (web search, code, remote servers) reach the models of OpenAI's Responses API, and are left out for all others.
+Functions and custom tools (which take one text) are functions there; those of a namespace have it before their name.
+Tools that a provider runs by itself (web search, code, remote servers) reach the models of OpenAI's Responses API, and
+are left out for all others.
 """
 
 from __future__ import annotations
@@ -14,10 +15,15 @@ import orjson
 
 from orchestrator.backends.dialects.dialect import own_tool
 from orchestrator.backends.dialects.signatures import unpack
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 
-_CUSTOM_INPUT = {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"], "additionalProperties": False}
-MOST_NAME_CHARS = 64
+_CUSTOM_INPUT = {
+    "type": "object",
+    "properties": {"input": {"type": "string"}},
+    "required": ["input"],
+    "additionalProperties": False,
+}
+MAX_NAME_CHARS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +36,7 @@ class Named:
 
 
 class Tools:
-    """The tools of one request. Raises `Problem` on two that would have the same name."""
+    """The tools of one request. Raises `GatewayError` on two that would have the same name."""
 
     def __init__(self, tools: Any, chosen: Any) -> None:
         self.functions: list[dict[str, Any]] = []
@@ -47,7 +53,7 @@ class Tools:
         elif kind in ("function", "custom"):
             name = function_name(tool["name"], namespace)
             if name in self.named:
-                raise Problem(400, f"two tools are called {name!r}", code="duplicate_tool", param="tools")
+                raise GatewayError(400, f"two tools are called {name!r}", code="duplicate_tool", param="tools")
             self.named[name] = Named(tool["name"], namespace, kind == "custom")
             self.functions.append({"type": "function", "function": _function(tool, name)})
         else:
@@ -57,19 +63,30 @@ class Tools:
         if not isinstance(chosen, dict):
             return chosen
         if chosen["type"] == "allowed_tools":
-            allowed = {function_name(str(tool.get("name")), str(tool.get("namespace") or "")) for tool in chosen["tools"]}
-            self.functions = [tool for tool in self.functions if (tool.get("function") or tool["tool"]).get("name") in allowed]
+            allowed = {
+                function_name(str(tool.get("name")), str(tool.get("namespace") or "")) for tool in chosen["tools"]
+            }
+            self.functions = [
+                tool for tool in self.functions if (tool.get("function") or tool["tool"]).get("name") in allowed
+            ]
             return chosen["mode"]
         if chosen["type"] not in ("function", "custom"):
-            raise Problem(
-                400, f"tool_choice {chosen['type']!r} is not supported: name a function", code="invalid_request", param="tool_choice"
+            raise GatewayError(
+                400,
+                f"tool_choice {chosen['type']!r} is not supported: name a function",
+                code="invalid_request",
+                param="tool_choice",
             )
         return {"type": "function", "function": {"name": function_name(chosen["name"], chosen.get("namespace") or "")}}
 
     def call(self, id: str, call_id: str, name: str, arguments: str, status: str = "completed") -> dict[str, Any]:
         """A call of the model's as an item."""
         known = self.named.get(name, Named(name))
-        found: dict[str, Any] = {"id": id, "type": "custom_tool_call" if known.is_custom else "function_call", "status": status}
+        found: dict[str, Any] = {
+            "id": id,
+            "type": "custom_tool_call" if known.is_custom else "function_call",
+            "status": status,
+        }
         found |= {"call_id": call_id, "name": known.name}
         found |= {"input": custom_input(arguments)} if known.is_custom else {"arguments": arguments}
         return found | ({"namespace": known.namespace} if known.namespace else {})
@@ -77,7 +94,7 @@ class Tools:
 
 def function_name(name: str, namespace: str) -> str:
     joined = f"{namespace}__{name}" if namespace else name
-    return joined if len(joined) <= MOST_NAME_CHARS else joined[-MOST_NAME_CHARS:]
+    return joined if len(joined) <= MAX_NAME_CHARS else joined[-MAX_NAME_CHARS:]
 
 
 def custom_input(arguments: str) -> str:
@@ -96,12 +113,14 @@ def _function(tool: Mapping[str, Any], name: str) -> dict[str, Any]:
     about = tool.get("description") or ""
     form = tool.get("format") or {}
     if form.get("type") == "grammar":
-        about = f"{about}\n\nThe input must satisfy this grammar ({form.get('syntax')}):\n{form.get('definition')}".strip()
+        about = (
+            f"{about}\n\nThe input must satisfy this grammar ({form.get('syntax')}):\n{form.get('definition')}".strip()
+        )
     return {"name": name, "description": about, "parameters": _CUSTOM_INPUT}
 
 
 def messages_of(given: Any) -> list[dict[str, Any]]:
-    """The input of a request as messages. Raises `Problem` on an item that refers to what is not kept here."""
+    """The input of a request as messages. Raises `GatewayError` on an item that refers to what is not kept here."""
     if isinstance(given, str):
         return [{"role": "user", "content": given}]
     found: list[dict[str, Any]] = []
@@ -117,15 +136,19 @@ def messages_of(given: Any) -> list[dict[str, Any]]:
                 thoughts = _think(message, thoughts)
         elif kind in ("function_call", "custom_tool_call"):
             message = _speaking(found)
-            arguments = item["arguments"] if kind == "function_call" else orjson.dumps({"input": item["input"]}).decode()
+            arguments = (
+                item["arguments"] if kind == "function_call" else orjson.dumps({"input": item["input"]}).decode()
+            )
             function = {"name": function_name(item["name"], item.get("namespace") or ""), "arguments": arguments}
-            message.setdefault("tool_calls", []).append({"id": item["call_id"], "type": "function", "function": function})
+            message.setdefault("tool_calls", []).append(
+                {"id": item["call_id"], "type": "function", "function": function}
+            )
             thoughts = _think(message, thoughts)
         elif kind in ("function_call_output", "custom_tool_call_output"):
             found.append({"role": "tool", "tool_call_id": item["call_id"], "content": content_of(item["output"])})
         elif kind == "item_reference":
             told = "items are not referred to here: send the item itself, or use previous_response_id"
-            raise Problem(400, told, code="unsupported_item", param="input")
+            raise GatewayError(400, told, code="unsupported_item", param="input")
         else:  # searches, code, remote tools: what a provider did by itself goes back to it between its thoughts
             thoughts.append(item)
     return found
@@ -169,7 +192,12 @@ def _part(part: dict[str, Any]) -> dict[str, Any]:
     kind = part["type"]
     if kind == "input_image":
         if not part.get("image_url"):
-            raise Problem(400, "a picture needs its image_url: files of pictures are not kept here", code="unsupported_item", param="input")
+            raise GatewayError(
+                400,
+                "a picture needs its image_url: files of pictures are not kept here",
+                code="unsupported_item",
+                param="input",
+            )
         detail = {"detail": part["detail"]} if part.get("detail") in ("low", "high", "auto") else {}
         return {"type": "image_url", "image_url": {"url": part["image_url"], **detail}}
     if kind == "input_file":

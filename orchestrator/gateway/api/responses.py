@@ -1,6 +1,9 @@
-"""POST /v1/responses: OpenAI's newer dialect, translated to and from chat completions; kept, so that later ones can continue them.
+"""POST /v1/responses: OpenAI's newer dialect, translated to and from chat completions.
 
-Wire format: https://platform.openai.com/docs/api-reference/responses, as the `openai` package reads it. No background work.
+Kept, so that later ones can continue them.
+
+Wire format: https://platform.openai.com/docs/api-reference/responses, as the `openai` package reads it. No background
+work.
 """
 
 from __future__ import annotations
@@ -15,11 +18,11 @@ import orjson
 from orchestrator.backends.dialects.annotations import as_responses
 from orchestrator.backends.dialects.signatures import pack
 from orchestrator.gateway.api.anthropic import contents
-from orchestrator.gateway.api.chat import Order
+from orchestrator.gateway.api.chat import CompletionSession
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.response_items import Tools, custom_input, messages_of
 from orchestrator.gateway.chat.client_request import ClientRequest
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http import sse
 
 if TYPE_CHECKING:
@@ -55,7 +58,10 @@ async def respond(services: Services, call: ClientRequest, body: dict[str, Any])
     earlier = await _earlier(services, call, body.get("previous_response_id"))
     messages = [*earlier, *messages_of(body["input"])]
     tools = Tools(body.get("tools"), body.get("tool_choice"))
-    async with Order(services, call, "responses", _chat_body(body, messages, tools)) as order, call.watched(services.stalled_s):
+    async with (
+        CompletionSession(services, call, "responses", _chat_body(body, messages, tools)) as order,
+        call.watched(services.stalled_s),
+    ):
         response = _Response(order, body, tools)
         if body.get("stream"):
             await order.send(_streamed(services, call, response, await order.stream(), messages))
@@ -90,8 +96,8 @@ async def _earlier(services: Services, call: ClientRequest, previous: str | None
     return found[0]
 
 
-def _unknown(id: str) -> Problem:
-    return Problem(404, f"there is no response {id!r}", code="response_not_found", param="previous_response_id")
+def _unknown(id: str) -> GatewayError:
+    return GatewayError(404, f"there is no response {id!r}", code="response_not_found", param="previous_response_id")
 
 
 def _chat_body(body: dict[str, Any], messages: list[dict[str, Any]], tools: Tools) -> dict[str, Any]:
@@ -111,7 +117,10 @@ def _chat_body(body: dict[str, Any], messages: list[dict[str, Any]], tools: Tool
     text = body.get("text") or {}
     shape = text.get("format") or {}
     if shape.get("type") == "json_schema":
-        found["response_format"] = {"type": "json_schema", "json_schema": {k: v for k, v in shape.items() if k != "type"}}
+        found["response_format"] = {
+            "type": "json_schema",
+            "json_schema": {k: v for k, v in shape.items() if k != "type"},
+        }
     elif shape.get("type") == "json_object":
         found["response_format"] = {"type": "json_object"}
     if text.get("verbosity"):
@@ -131,7 +140,7 @@ def _chat_body(body: dict[str, Any], messages: list[dict[str, Any]], tools: Tool
 class _Response:
     """A response as it comes about. Its items stand in the order in which they began, and keep their places."""
 
-    def __init__(self, order: Order, body: dict[str, Any], tools: Tools) -> None:
+    def __init__(self, order: CompletionSession, body: dict[str, Any], tools: Tools) -> None:
         self._order = order
         self.body = body
         self.tools = tools
@@ -156,18 +165,32 @@ class _Response:
             self.items.append(self.message({"type": "refusal", "refusal": message["refusal"]}))
         elif message.get("content"):
             logprobs = (choice.get("logprobs") or {}).get("content") or []
-            self.items.append(self.message(text_part(message["content"], logprobs, as_responses(message.get("annotations")))))
+            self.items.append(
+                self.message(text_part(message["content"], logprobs, as_responses(message.get("annotations"))))
+            )
         for one in message.get("tool_calls") or ():
-            self.items.append(self.tools.call(self.item_id("fc"), one["id"], one["function"]["name"], one["function"]["arguments"]))
+            self.items.append(
+                self.tools.call(self.item_id("fc"), one["id"], one["function"]["name"], one["function"]["arguments"])
+            )
 
     def add_thoughts(self, *, for_call: bool) -> dict[str, Any] | None:
-        """An item for what was thought, as far as its caller wants it told or it must come back; before what followed from it."""
-        is_told = bool(self.assistant.get("reasoning_content")) and bool((self.body.get("reasoning") or {}).get("summary"))
+        """An item for what was thought, as far as its caller wants it told or it must come back.
+
+        Before what followed from it.
+        """
+        is_told = bool(self.assistant.get("reasoning_content")) and bool(
+            (self.body.get("reasoning") or {}).get("summary")
+        )
         packed = pack(self.assistant, but=frozenset() if for_call or is_told else frozenset({"reasoning_content"}))
         if not packed:
             return None
         summary = [{"type": "summary_text", "text": self.assistant["reasoning_content"]}] if is_told else []
-        item: dict[str, Any] = {"id": self.item_id("rs"), "type": "reasoning", "summary": summary, "encrypted_content": packed}
+        item: dict[str, Any] = {
+            "id": self.item_id("rs"),
+            "type": "reasoning",
+            "summary": summary,
+            "encrypted_content": packed,
+        }
         self.items.append(item)
         return item
 
@@ -212,7 +235,9 @@ class _Response:
         return found | ({"orchestrator": details} if details is not None else {})
 
 
-def text_part(text: str, logprobs: list[dict[str, Any]] | None = None, annotations: list[dict[str, Any]] | None = None) -> dict[str, Any]:
+def text_part(
+    text: str, logprobs: list[dict[str, Any]] | None = None, annotations: list[dict[str, Any]] | None = None
+) -> dict[str, Any]:
     return {"type": "output_text", "text": text, "annotations": annotations or [], "logprobs": logprobs or []}
 
 
@@ -226,11 +251,17 @@ async def _keep(
 ) -> None:
     if body.get("store") is not False:
         conversation = [*messages, response.assistant]
-        await asyncio.to_thread(services.documents.keep_response, call.principal.owner, response.id, conversation, whole)
+        await asyncio.to_thread(
+            services.documents.keep_response, call.principal.owner, response.id, conversation, whole
+        )
 
 
 async def _streamed(
-    services: Services, call: ClientRequest, response: _Response, events: AsyncIterator[bytes], messages: list[dict[str, Any]]
+    services: Services,
+    call: ClientRequest,
+    response: _Response,
+    events: AsyncIterator[bytes],
+    messages: list[dict[str, Any]],
 ) -> AsyncIterator[bytes]:
     stream = _Stream(response)
     began = {**response.whole("in_progress"), "output": []}
@@ -244,7 +275,10 @@ async def _streamed(
                 continue
             if "error" in content and "choices" not in content:
                 told = content["error"]
-                error = {"code": "server_error", "message": told.get("message") if isinstance(told, dict) else str(told)}
+                error = {
+                    "code": "server_error",
+                    "message": told.get("message") if isinstance(told, dict) else str(told),
+                }
                 continue
             response.usage = content.get("usage") or response.usage
             response.model = content.get("model") or response.model
@@ -259,11 +293,16 @@ async def _streamed(
         return
     whole = response.whole()
     await _keep(services, call, response.body, response, messages, whole)
-    yield stream.event("response.incomplete" if whole["status"] == "incomplete" else "response.completed", response=whole)
+    yield stream.event(
+        "response.incomplete" if whole["status"] == "incomplete" else "response.completed", response=whole
+    )
 
 
 class _Stream:
-    """The events of a response that is streamed: each item is added, grows, and is done; an item that has begun keeps its place."""
+    """The events of a response that is streamed: each item is added, grows, and is done.
+
+    An item that has begun keeps its place.
+    """
 
     def __init__(self, response: _Response) -> None:
         self._response = response
@@ -294,8 +333,12 @@ class _Stream:
         for item in self._response.made(delta):
             self._response.items.append(item)
             found += [self._added(item), self._done(item)]
-        if choice.get("logprobs") and not delta.get("content") and self._text is not None:  # they may come after what they are about
-            self._response.items[self._text]["content"][0].setdefault("logprobs", []).extend(choice["logprobs"].get("content") or ())
+        if (
+            choice.get("logprobs") and not delta.get("content") and self._text is not None
+        ):  # they may come after what they are about
+            self._response.items[self._text]["content"][0].setdefault("logprobs", []).extend(
+                choice["logprobs"].get("content") or ()
+            )
         if delta.get("annotations") and self._text is not None:
             found += self._annotated(as_responses(delta["annotations"]))
         return found
@@ -375,7 +418,11 @@ class _Stream:
         if self._text is not None:
             item = response.items[self._text]
             item["status"], part = "completed", item["content"][0]
-            told = {"text": part["text"], "logprobs": part["logprobs"]} if part["type"] == "output_text" else {"refusal": part["refusal"]}
+            told = (
+                {"text": part["text"], "logprobs": part["logprobs"]}
+                if part["type"] == "output_text"
+                else {"refusal": part["refusal"]}
+            )
             found.append(self.event(f"response.{part['type']}.done", **told, **self._at(item), content_index=0))
             found.append(self.event("response.content_part.done", part=part, **self._at(item), content_index=0))
             found.append(self._done(item))
@@ -396,7 +443,9 @@ class _Stream:
         return {"item_id": item["id"], "output_index": self._response.items.index(item)}
 
     def _added(self, item: dict[str, Any], shown: dict[str, Any] | None = None) -> bytes:
-        return self.event("response.output_item.added", output_index=self._response.items.index(item), item=shown or item)
+        return self.event(
+            "response.output_item.added", output_index=self._response.items.index(item), item=shown or item
+        )
 
     def _done(self, item: dict[str, Any]) -> bytes:
         return self.event("response.output_item.done", output_index=self._response.items.index(item), item=item)
@@ -410,7 +459,9 @@ def _usage(usage: dict[str, Any]) -> dict[str, Any]:
             "cache_write_tokens": (usage.get("prompt_tokens_details") or {}).get("cache_write_tokens") or 0,
         },
         "output_tokens": usage.get("completion_tokens") or 0,
-        "output_tokens_details": {"reasoning_tokens": (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0},
+        "output_tokens_details": {
+            "reasoning_tokens": (usage.get("completion_tokens_details") or {}).get("reasoning_tokens") or 0
+        },
         "total_tokens": usage.get("total_tokens") or 0,
     }
 
@@ -428,7 +479,23 @@ ENDPOINTS = (
         streams=True,
     ),
     Endpoint(
-        "GET", "/v1/responses/{id}", find, "A response that was kept", "inference", answer="Response", path_schemas=_ID, errors=(404,)
+        "GET",
+        "/v1/responses/{id}",
+        find,
+        "A response that was kept",
+        "inference",
+        answer="Response",
+        path_schemas=_ID,
+        errors=(404,),
     ),
-    Endpoint("DELETE", "/v1/responses/{id}", delete, "Forget a response", "inference", answer="Deleted", path_schemas=_ID, errors=(404,)),
+    Endpoint(
+        "DELETE",
+        "/v1/responses/{id}",
+        delete,
+        "Forget a response",
+        "inference",
+        answer="Deleted",
+        path_schemas=_ID,
+        errors=(404,),
+    ),
 )

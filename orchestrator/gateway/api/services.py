@@ -1,4 +1,7 @@
-"""What the operations of the API share: the configuration at work, accounts, databases, limits, and the work beside requests."""
+"""What the operations of the API share.
+
+The configuration at work, accounts, databases, limits, and the work beside requests.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,10 @@ T = TypeVar("T")
 
 
 class Serving:
-    """One configuration at work: its engine, and what is built on it. It ends when the last request that began with it has ended."""
+    """One configuration at work: its engine, and what is built on it.
+
+    It ends when the last request that began with it has ended.
+    """
 
     def __init__(self, config: Config, engine: Orchestrator, runs: Runs) -> None:
         self.config = config
@@ -99,7 +105,9 @@ class Serving:
 
 
 class Services:
-    """What the handlers of one gateway share. `reload` brings the next configuration; `is_shared` says that other processes use the same database.
+    """What the handlers of one gateway share.
+
+    `reload` brings the next configuration; `is_shared` says that other processes use the same database.
 
     It has many attributes, because each operation takes the few that it needs of one place.
     """
@@ -127,12 +135,16 @@ class Services:
         self.limiter = Limiter(Quotas(self.database, self.holder, clock=clock), is_shared=is_shared, clock=clock)
         self.keyring = Keyring(self.accounts, clock=clock)
         self.metrics = Metrics(lambda: self.in_flight, lambda: from_nano(self.limiter.overrun_nano), self._replicas)
-        self.recorder = Recorder(self.requests, self.metrics, access_log=settings.access_log, spans=_spans(settings, self.server_of))
+        self.recorder = Recorder(
+            self.requests, self.metrics, access_log=settings.access_log, spans=_spans(settings, self.server_of)
+        )
         self.cache = Cache(settings.cache, engine) if settings.cache is not None else None
         self.validators = Validators()
         self.influence = Influence(clock=clock)
         self.openapi = openapi
-        self.batches = BatchRunner(self.documents, self.holder, clock=clock, in_background=self.in_background, serve_inside=serve_inside)
+        self.batches = BatchRunner(
+            self.documents, self.holder, clock=clock, in_background=self.in_background, serve_inside=serve_inside
+        )
         self.in_flight = 0
         self.shares = Shares(settings.max_in_flight, BODIES_IN_MEMORY * settings.max_body_bytes)
         self.bodies = BodyReader(self.shares, lambda: self.settings.max_body_bytes)
@@ -207,7 +219,10 @@ class Services:
         return task
 
     async def reload(self) -> None:
-        """Reads the configuration again, and serves by it from the next request on. Raises `ConfigError`, and goes on as before then."""
+        """Reads the configuration again, and serves by it from the next request on.
+
+        Raises `ConfigError`, and goes on as before then.
+        """
         if self._load is None:
             return
         config, engine = await asyncio.to_thread(self._load)
@@ -222,7 +237,9 @@ class Services:
             self.cache.clear()
 
     async def forgotten_everywhere(self) -> None:
-        """Returns when other processes have noticed that answers were forgotten, so that none of them gives one again."""
+        """Returns when other processes have noticed that answers were forgotten, so that none of them gives one
+        again.
+        """
         if self.cache is not None and self.is_shared:
             await asyncio.sleep(2 * LOOK_S)
 
@@ -257,7 +274,9 @@ class Services:
         await asyncio.to_thread(self.runs.forget, before=before)
 
 
-def _spans(settings: GatewayConfig, server_of: Callable[[str], tuple[str, int] | None]) -> Callable[[Iterable[Any]], None] | None:
+def _spans(
+    settings: GatewayConfig, server_of: Callable[[str], tuple[str, int] | None]
+) -> Callable[[Iterable[Any]], None] | None:
     if settings.telemetry is None:
         return None
     from orchestrator.gateway.observability.telemetry import Spans

@@ -1,8 +1,9 @@
 """POST /v1/completions: OpenAI's legacy dialect, which completes a text with no conversation around it.
 
-A model whose server has that address itself is asked there, so that chat templates of one's own, `suffix`, `echo`, log-probabilities and token ids
-work as they do at the server. Every other model, and `auto`, is asked the prompt as a message of the user; what a chat cannot give is refused.
-Wire format: openai 3.54, `types.completion_create_params` and `types.completion`.
+A model whose server has that address itself is asked there, so that chat templates of one's own, `suffix`, `echo`,
+log-probabilities and token ids work as they do at the server. Every other model, and `auto`, is asked the prompt as a
+message of the user; what a chat cannot give is refused. Wire format: openai 3.54, `types.completion_create_params` and
+`types.completion`.
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ import orjson
 
 from orchestrator.backends.dialects.dialect import RAW_FIELDS, TextPrompt
 from orchestrator.gateway.api.anthropic import readable_chunk
-from orchestrator.gateway.api.chat import Order
+from orchestrator.gateway.api.chat import CompletionSession
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.chat.client_request import ClientRequest
-from orchestrator.gateway.errors import Problem, broke_off
+from orchestrator.gateway.errors import GatewayError, broke_off
 from orchestrator.gateway.http import sse
 from orchestrator.gateway.http.request import JSON
 
@@ -30,10 +31,13 @@ OBJECT = "text_completion"
 
 async def complete(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
     prompt = TextPrompt(body["prompt"], {name: body[name] for name in RAW_FIELDS if body.get(name) is not None})
-    async with Order(services, call, "completions", _chat_body(services, body, prompt)) as order, call.watched(services.stalled_s):
+    async with (
+        CompletionSession(services, call, "completions", _chat_body(services, body, prompt)) as order,
+        call.watched(services.stalled_s),
+    ):
         if "completion" not in order.job.asked.body and (beyond := prompt.beyond_chat()):
             told = f"{body['model']} answers conversations, and cannot do this: {beyond}"
-            raise Problem(400, told, code="unsupported_by_model", should_retry=False)
+            raise GatewayError(400, told, code="unsupported_by_model", should_retry=False)
         if order.job.asked.wants_stream:
             await order.send(_streamed(await order.stream()))
             return
@@ -61,7 +65,12 @@ def _as_text(choice: dict[str, Any]) -> dict[str, Any]:
         return choice
     message = choice.get("message") or choice.get("delta") or {}
     text = message.get("content") or message.get("refusal") or ""
-    return {"text": text, "index": choice.get("index") or 0, "logprobs": None, "finish_reason": choice.get("finish_reason")}
+    return {
+        "text": text,
+        "index": choice.get("index") or 0,
+        "logprobs": None,
+        "finish_reason": choice.get("finish_reason"),
+    }
 
 
 async def _streamed(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -79,7 +88,11 @@ async def _streamed(events: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
                     yield sse.event(chunk)  # it tells of a failure
                     continue
                 told = as_text_completion(chunk)
-                said = [choice for choice in told["choices"] if choice["text"] or choice.get("finish_reason") or choice.get("logprobs")]
+                said = [
+                    choice
+                    for choice in told["choices"]
+                    if choice["text"] or choice.get("finish_reason") or choice.get("logprobs")
+                ]
                 if said or not told["choices"]:
                     yield sse.event({**told, "choices": said})
 

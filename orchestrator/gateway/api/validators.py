@@ -1,4 +1,6 @@
-"""Checks of request bodies and parameters against the schemas of the API (schemas.yaml), which its OpenAPI document shows."""
+"""Checks of request bodies and parameters against the schemas of the API (schemas.yaml), which its OpenAPI document
+shows.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from typing import Any
 import jsonschema_rs
 import yaml
 
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -34,7 +36,7 @@ class Validators:
         self._made: dict[str, Any] = {}
 
     def check(self, name: str, value: Any) -> None:
-        """Raises `Problem` (400) that names the first thing that is wrong."""
+        """Raises `GatewayError` (400) that names the first thing that is wrong."""
         validator = self._made.get(name)
         if validator is None:
             root = {"$schema": DRAFT, "$ref": f"#/components/schemas/{name}", "components": {"schemas": schemas()}}
@@ -44,31 +46,37 @@ class Validators:
         error = next(iter(validator.iter_errors(value)))
         where = _path(error.instance_path)
         told = error.message if len(error.message) <= 300 else f"{error.message[:150]} ... {error.message[-140:]}"
-        raise Problem(400, f"{where}: {told}" if where else told, code="invalid_request", param=where or None)
+        raise GatewayError(400, f"{where}: {told}" if where else told, code="invalid_request", param=where or None)
 
     def in_path(self, name: str, text: str) -> None:
-        """Checks a segment of the address, which is text whatever it stands for. Raises `Problem`."""
+        """Checks a segment of the address, which is text whatever it stands for. Raises `GatewayError`."""
         self.check(name, text if (value := _typed(text, schemas()[name])) is None else value)
 
     def parameters(self, params: Iterable[Param], given: Mapping[str, str]) -> dict[str, Any]:
-        """The values of an address's parameters, as their schemas have them. Raises `Problem` on what is missing, wrong or probably misspelled; what
-        is unknown is another server's, and passed over.
+        """The values of an address's parameters, as their schemas have them.
+
+        Raises `GatewayError` on what is missing, wrong or probably misspelled; what is unknown is another server's, and
+        passed over.
         """
         found: dict[str, Any] = {}
         known = {param.name: param for param in params}
         for name in sorted(given.keys() - known.keys()):
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
             if near:
-                raise Problem(400, f"unknown parameter {name!r}. Did you mean {near[0]!r}?", code="unknown_parameter", param=name)
+                raise GatewayError(
+                    400, f"unknown parameter {name!r}. Did you mean {near[0]!r}?", code="unknown_parameter", param=name
+                )
         for name, param in known.items():
             if name not in given:
                 if param.required:
-                    raise Problem(400, f"the parameter {name!r} is missing", code="missing_parameter", param=name)
+                    raise GatewayError(400, f"the parameter {name!r} is missing", code="missing_parameter", param=name)
                 continue
             value = _typed(given[name], param.schema)
             root = {"$schema": DRAFT, **referring(param.schema), "components": {"schemas": schemas()}}
             if value is None or not jsonschema_rs.is_valid(root, value):
-                raise Problem(400, f"the parameter {name!r} is wrong: {given[name][:100]!r}", code="invalid_parameter", param=name)
+                raise GatewayError(
+                    400, f"the parameter {name!r} is wrong: {given[name][:100]!r}", code="invalid_parameter", param=name
+                )
             found[name] = value
         return found
 

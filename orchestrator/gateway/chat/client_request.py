@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from orchestrator.gateway.accounts.principals import Principal
-from orchestrator.gateway.accounts.request_account import Tab
-from orchestrator.gateway.chat.provenance import Facts
+from orchestrator.gateway.accounts.request_account import RequestAccount
+from orchestrator.gateway.chat.provenance import Provenance
 from orchestrator.gateway.http.request import HttpRequest, Receive, Scope, Send
 
 
@@ -16,8 +16,8 @@ class ClientRequest(HttpRequest):
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         super().__init__(scope, receive, send)
         self.principal: Principal
-        self.tab: Tab | None = None
-        self.facts: Facts | None = None
+        self.tab: RequestAccount | None = None
+        self.facts: Provenance | None = None
 
     async def before_end(self) -> None:
         """What was billed beyond what was held outlives this process."""

@@ -1,4 +1,6 @@
-"""How a chat completion comes about: passed through to the model that the caller names, or routed, and searched where one draft may not do.
+"""How a chat completion comes about.
+
+Passed through to the model that the caller names, or routed, and searched where one draft may not do.
 
 Every answer is in OpenAI's dialect, as bytes: the other dialects translate it.
 """
@@ -27,17 +29,17 @@ from orchestrator.engine.answer import NO_ANSWER_P
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.streaming import events_of
 from orchestrator.errors import BackendError, BadResponse, BudgetExceeded, NoAdequateModel
-from orchestrator.gateway.accounts.request_account import Tab, settled_usage
-from orchestrator.gateway.chat.job import Job
+from orchestrator.gateway.accounts.request_account import RequestAccount, settled_usage
+from orchestrator.gateway.chat.job import ChatJob
 from orchestrator.gateway.chat.options import Options
-from orchestrator.gateway.chat.passthrough import Part, going_on, passed_on
-from orchestrator.gateway.chat.provenance import Facts
-from orchestrator.gateway.chat.request import Asked
+from orchestrator.gateway.chat.passthrough import StreamPart, going_on, relay_stream
+from orchestrator.gateway.chat.provenance import Provenance
+from orchestrator.gateway.chat.request import ChatRequest
 from orchestrator.gateway.chat.stream_start import Begun
 from orchestrator.gateway.chat.synthetic import completion, pieces, progress, usage_dict
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http import sse
-from orchestrator.gateway.http.error_mapping import problem_of
+from orchestrator.gateway.http.error_mapping import to_gateway_error
 from orchestrator.gateway.http.tool_calls import with_arguments
 from orchestrator.router import ModelProfile, Preference, Route
 from orchestrator.search.prompts import notes_messages
@@ -47,13 +49,13 @@ from orchestrator.types import Answer, Completion, Usage
 from orchestrator.verifiers import why_no_answer
 
 if TYPE_CHECKING:
-    from orchestrator.backends.relay import Passage, Relay
+    from orchestrator.backends.relay import Relay, RelayedResponse
     from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.gateway.chat.pipeline_models import Pipelines
 
 ATTEMPTS = 3
 SEARCH_CALLS = 8  # of whose tokens a search holds in a limited minute
-LEAST_OUTPUT_TOKENS = 16  # the responses API takes no smaller limit
+MIN_OUTPUT_TOKENS = 16  # the responses API takes no smaller limit
 AUTO = "auto"
 _UNLIMITED = Budget()
 T = TypeVar("T")
@@ -61,7 +63,9 @@ log = logging.getLogger(__name__)
 
 
 class Completions:
-    """All of it over one fleet. `autos` are the names behind `auto:`, `pipelines` those behind `pipeline:`; `timeout_s` bounds a request that states
+    """All of it over one fleet.
+
+    `autos` are the names behind `auto:`, `pipelines` those behind `pipeline:`; `timeout_s` bounds a request that states
     no budget of seconds; `later` lets work go on beside the requests.
     """
 
@@ -80,7 +84,9 @@ class Completions:
         self._timeout_s = timeout_s
         self._later = later
         self._relays: dict[str, Relay] = {
-            name: make() for name, backend in engine.backends.items() if (make := getattr(backend, "relay", None)) is not None
+            name: make()
+            for name, backend in engine.backends.items()
+            if (make := getattr(backend, "relay", None)) is not None
         }
         self._capabilities = frozenset().union(*(backend.profile.capabilities for backend in engine.backends.values()))
 
@@ -90,13 +96,13 @@ class Completions:
         pipelines = self._pipelines.models if self._pipelines is not None else ()
         return [AUTO, *(f"{AUTO}:{name}" for name in self.autos), *pipelines, *self.engine.backends]
 
-    def job(self, tab: Tab, asked: Asked, options: Options, facts: Facts) -> Job:
+    def job(self, tab: RequestAccount, asked: ChatRequest, options: Options, facts: Provenance) -> ChatJob:
         budget = options.budget if self.engine.budget == _UNLIMITED else self.engine.budget & options.budget
         seconds = self._timeout_s if budget.seconds is None else min(budget.seconds, self._timeout_s)
-        return Job(tab, asked, options, facts, budget, time.monotonic() + seconds)
+        return ChatJob(tab, asked, options, facts, budget, time.monotonic() + seconds)
 
-    async def whole(self, job: Job) -> bytes:
-        """The answer as one JSON object. Raises what `problem_of` knows."""
+    async def whole(self, job: ChatJob) -> bytes:
+        """The answer as one JSON object. Raises what `to_gateway_error` knows."""
         model = job.asked.body["model"]
         if model in self.engine.backends:
             job.facts.reason = "the caller named it"
@@ -108,12 +114,16 @@ class Completions:
             return await self._draft(_with_notes(job, plan), drafts, plan)
         answer = _fit(job, await self._search(job, plan, None))
         return orjson.dumps(
-            completion(job, answer.text, answer.usage, refusal="no answer is believed enough" if answer.abstained else None)
+            completion(
+                job, answer.text, answer.usage, refusal="no answer is believed enough" if answer.abstained else None
+            )
         )
 
-    async def stream(self, job: Job) -> AsyncIterator[bytes]:
-        """The answer as events, opened: what raises here raises before anything was sent. The iterator itself raises nothing but `Gone` and
-        cancellation; an answer that breaks off ends with an event that says so.
+    async def stream(self, job: ChatJob) -> AsyncIterator[bytes]:
+        """The answer as events, opened: what raises here raises before anything was sent.
+
+        The iterator itself raises nothing but `Gone` and cancellation; an answer that breaks off ends with an event
+        that says so.
         """
         model = job.asked.body["model"]
         if model in self.engine.backends:
@@ -126,12 +136,15 @@ class Completions:
             return await self._open(_with_notes(job, plan), drafts, plan)
         return self._searched(job, plan)
 
-    async def answer(self, job: Job, *, only: str | None) -> Answer:
+    async def answer(self, job: ChatJob, *, only: str | None) -> Answer:
         """The answer as the engine gives it; of one model alone, if `only` names it."""
         return await self._search(job, await self.planned(job, only=only), None)
 
-    async def _planned(self, job: Job) -> tuple[Plan, Iterable[str] | None]:
-        """The plan of an `auto` request, and the models of which one draft will do, in turn; `None` where the search decides."""
+    async def _planned(self, job: ChatJob) -> tuple[Plan, Iterable[str] | None]:
+        """The plan of an `auto` request, and the models of which one draft will do, in turn.
+
+        `None` where the search decides.
+        """
         plan = await self.planned(job)
         chosen, beyond = plan.route.chosen, job.asked.beyond_search()
         if chosen is None:
@@ -144,7 +157,7 @@ class Completions:
         draft = plan.single_draft_model()
         return plan, _in_turn(plan.route, draft) if draft is not None and draft in self._relays else None
 
-    async def planned(self, job: Job, *, only: str | None = None) -> Plan:
+    async def planned(self, job: ChatJob, *, only: str | None = None) -> Plan:
         """What would be done for an `auto` request; no model is asked."""
         asked, options, tab = job.asked, job.options, job.tab
         auto = AutoConfig() if only is not None else self._auto(asked.body["model"])
@@ -153,7 +166,9 @@ class Completions:
         if only is None and tab.principal.models is not None:
             allowed = frozenset(name for name in self.engine.backends if tab.principal.may_use(name))
             if not allowed:
-                raise Problem(403, "this key may use no model of this fleet", code="model_not_allowed", should_retry=False)
+                raise GatewayError(
+                    403, "this key may use no model of this fleet", code="model_not_allowed", should_retry=False
+                )
         trace = job.facts.trace = Trace(id=tab.id)
         query = asked.query(
             tab.served.scope,
@@ -170,7 +185,9 @@ class Completions:
         strategy = "single" if beyond else options.strategy or auto.strategy
         preference = Preference("best") if auto.objective == "best" and options.quality is None else None
         needs = asked.needs() & self._capabilities
-        plan = await self.engine.plan(query, trace, budget=job.budget, strategy=strategy, preference=preference, needs=needs)
+        plan = await self.engine.plan(
+            query, trace, budget=job.budget, strategy=strategy, preference=preference, needs=needs
+        )
         job.facts.route, job.facts.reason = plan.route, plan.route.reason
         return plan
 
@@ -179,12 +196,19 @@ class Completions:
             return AutoConfig()
         auto = self.autos.get(name.removeprefix(f"{AUTO}:"))
         if auto is None:
-            raise Problem(404, f"there is no model {name!r}. There are: {', '.join(self.models)}", code="model_not_found", param="model")
+            raise GatewayError(
+                404,
+                f"there is no model {name!r}. There are: {', '.join(self.models)}",
+                code="model_not_found",
+                param="model",
+            )
         return auto
 
-    def _envelope(self, job: Job, stated: Budget, tokens_each: int) -> Budget:
-        """What a search may use: never more than the accounts have left, nor than a right answer is worth where nobody says otherwise. Of a minute's
-        tokens it takes what a few calls of `tokens_each` may use, so that others have some, too.
+    def _envelope(self, job: ChatJob, stated: Budget, tokens_each: int) -> Budget:
+        """What a search may use.
+
+        Never more than the accounts have left, nor than a right answer is worth where nobody says otherwise. Of a
+        minute's tokens it takes what a few calls of `tokens_each` may use, so that others have some, too.
         """
         stated = stated & Budget(seconds=max(job.left_s, 0.0))
         tokens = job.tab.left_tokens()
@@ -196,13 +220,13 @@ class Completions:
         worth = self.engine.value_usd if job.options.value_usd is None else job.options.value_usd
         return stated & Budget(usd=min(worth, left) if stated.usd is None else min(stated.usd, left))
 
-    def _left_usd(self, job: Job) -> float:
+    def _left_usd(self, job: ChatJob) -> float:
         left = job.tab.left_nano()
         return float("inf") if left is None else from_nano(left)
 
     # One draft, as the model writes it
 
-    async def _draft(self, job: Job, models: Iterable[str], plan: Plan | None) -> bytes:
+    async def _draft(self, job: ChatJob, models: Iterable[str], plan: Plan | None) -> bytes:
         """A whole answer of the first of `models` that gives one."""
 
         async def once(model: str) -> bytes:
@@ -228,7 +252,7 @@ class Completions:
 
         return await self._first(job, models, once)
 
-    async def _open(self, job: Job, models: Iterable[str], plan: Plan | None) -> AsyncIterator[bytes]:
+    async def _open(self, job: ChatJob, models: Iterable[str], plan: Plan | None) -> AsyncIterator[bytes]:
         """A stream of the first of `models` that begins to answer."""
         body = job.asked.body
 
@@ -248,11 +272,13 @@ class Completions:
             except BaseException:
                 reply.cancel()
                 raise
-            return passed_on(job, Part(model, begun), source)
+            return relay_stream(job, StreamPart(model, begun), source)
 
         return await self._first(job, models, once)
 
-    async def _in_pieces(self, job: Job, model: str, relay: Relay, reply: Passage, source: _Source) -> AsyncIterator[bytes]:
+    async def _in_pieces(
+        self, job: ChatJob, model: str, relay: Relay, reply: RelayedResponse, source: _Source
+    ) -> AsyncIterator[bytes]:
         """A whole answer where a stream was asked for."""
         payload, _ = _payload(await reply.read(), model, relay.key)
         usage = self._used(job, model, payload)
@@ -262,8 +288,11 @@ class Completions:
         told = {"usage": usage_dict(usage) if usage_in(payload) is None else payload["usage"], "model": model}
         return pieces(job, {"id": "", "created": int(job.tab.call.at), **payload, **told})
 
-    async def _first(self, job: Job, models: Iterable[str], once: Callable[[str], Awaitable[T]]) -> T:
-        """Tries until a model answers: again what may pass, then the next one. What may have been billed is booked before it is asked again."""
+    async def _first(self, job: ChatJob, models: Iterable[str], once: Callable[[str], Awaitable[T]]) -> T:
+        """Tries until a model answers: again what may pass, then the next one.
+
+        What may have been billed is booked before it is asked again.
+        """
         last: BackendError | None = None
         turn = list(models)
         for model in turn:
@@ -277,12 +306,20 @@ class Completions:
                     last = error
                     job.tab.served.model = model
                     job.tab.failed(error)
-                    job.facts.attempts.append({"model": model, "error": error.code, "seconds": round(time.perf_counter() - began, 6)})
+                    job.facts.attempts.append(
+                        {"model": model, "error": error.code, "seconds": round(time.perf_counter() - began, 6)}
+                    )
                     wait_s = backoff_s(error, attempt)
                     is_over = attempt == ATTEMPTS or not error.retryable or (error.may_be_billed and attempt > 1)
-                    is_over |= error.status in (429, 529) and model != turn[-1]  # it has too much to do; others have not
+                    is_over |= (
+                        error.status in (429, 529) and model != turn[-1]
+                    )  # it has too much to do; others have not
                     relay = self._relays.get(model)
-                    if is_over or wait_s > min(LONGEST_WAIT_S, job.left_s) or not (relay is None or relay.retries.take()):
+                    if (
+                        is_over
+                        or wait_s > min(LONGEST_WAIT_S, job.left_s)
+                        or not (relay is None or relay.retries.take())
+                    ):
                         break
                     await asyncio.sleep(wait_s)
                 else:
@@ -298,7 +335,7 @@ class Completions:
     def _family(self, model: str) -> TokenizerFamily:
         return tokenizer_of(self._backend(model))
 
-    def _used(self, job: Job, model: str, payload: dict[str, Any]) -> Usage:
+    def _used(self, job: ChatJob, model: str, payload: dict[str, Any]) -> Usage:
         """What all answers of a call used: as their server tells, else about so much."""
         family = self._family(model)
 
@@ -309,9 +346,13 @@ class Completions:
             return estimate_tokens(_written(payload), family)
 
         told = usage_in(payload)
-        return Usage(read(), written(), estimated=True) if told is None else usage_of_all(told, job.asked.several, read, written)
+        return (
+            Usage(read(), written(), estimated=True)
+            if told is None
+            else usage_of_all(told, job.asked.several, read, written)
+        )
 
-    async def _post(self, job: Job, model: str, relay: Relay, body: dict[str, Any]) -> Passage:
+    async def _post(self, job: ChatJob, model: str, relay: Relay, body: dict[str, Any]) -> RelayedResponse:
         asked, profile = job.asked, self._backend(model).profile
         prompt, most = asked.worst_prompt_tokens(), asked.max_tokens
         is_bounded = job.tab.has_limits or job.budget.usd is not None or job.budget.tokens is not None
@@ -320,27 +361,41 @@ class Completions:
             body = {**body, "max_completion_tokens": most}
         if relay.keeps_prefixes_apart:  # one tenant's prompts must not be guessed by the time that another's take
             stated = body.get("cache_salt")
-            body = {**body, "cache_salt": cache_salt_of(job.tab.served.scope, stated if isinstance(stated, str) else "")}
-        output = max(profile.max_output_tokens if most is None else most, LEAST_OUTPUT_TOKENS) * asked.several
+            body = {
+                **body,
+                "cache_salt": cache_salt_of(job.tab.served.scope, stated if isinstance(stated, str) else ""),
+            }
+        output = max(profile.max_output_tokens if most is None else most, MIN_OUTPUT_TOKENS) * asked.several
         worst = profile.worst_usd(prompt, output)
         times = relay.most_calls
-        await job.tab.hold(None if worst is None else worst * times, (prompt + output) * times, within=job.budget, calls=times)
+        await job.tab.hold(
+            None if worst is None else worst * times, (prompt + output) * times, within=job.budget, calls=times
+        )
         return await relay.chat(body, timeout_s=max(job.left_s, 0.001))
 
-    async def _local(self, job: Job, model: str) -> bytes:
+    async def _local(self, job: ChatJob, model: str) -> bytes:
         """An answer of a backend in this process: a calculator, or from memory."""
         backend = self._backend(model)
         request = job.asked.request(job.asked.max_tokens or backend.profile.max_output_tokens)
         prompt = job.asked.worst_prompt_tokens()
-        await job.tab.hold(backend.profile.cost_usd(prompt, request.max_tokens), prompt + request.max_tokens, within=job.budget)
+        await job.tab.hold(
+            backend.profile.cost_usd(prompt, request.max_tokens), prompt + request.max_tokens, within=job.budget
+        )
         done = await backend.complete(request)
         job.tab.settle(backend.profile, done.usage)
         job.facts.confidence, job.facts.simulated = done.confidence, done.simulated
         job.facts.model = model
-        return orjson.dumps(completion(job, done.text or "", done.usage, refusal=(done.note or "it abstains") if done.abstained else None))
+        return orjson.dumps(
+            completion(
+                job, done.text or "", done.usage, refusal=(done.note or "it abstains") if done.abstained else None
+            )
+        )
 
-    def _took(self, job: Job, plan: Plan, model: str, text: str | None, usage: Usage) -> None:
-        """Tells the engine what the routed draft was, so that it is logged, learned from and audited; its caller does not wait for that."""
+    def _took(self, job: ChatJob, plan: Plan, model: str, text: str | None, usage: Usage) -> None:
+        """Tells the engine what the routed draft was, so that it is logged, learned from and audited.
+
+        Its caller does not wait for that.
+        """
         # What is no answer is not right because its model usually is.
         is_answer = text is None or why_no_answer(text, plan.query.text) is None
         job.facts.confidence = plan.route.p_success(model) if is_answer else NO_ANSWER_P
@@ -354,7 +409,7 @@ class Completions:
 
     # A search
 
-    async def _search(self, job: Job, plan: Plan, on_event: Callable[[Event], None] | None) -> Answer:
+    async def _search(self, job: ChatJob, plan: Plan, on_event: Callable[[Event], None] | None) -> Answer:
         """Searches within an envelope of money that is held on the accounts first."""
         trace = job.facts.trace
         assert trace is not None
@@ -376,7 +431,7 @@ class Completions:
         facts.confidence, facts.simulated, facts.stopped = answer.confidence, answer.simulated, answer.stopped
         return answer
 
-    async def _searched(self, job: Job, plan: Plan) -> AsyncIterator[bytes]:
+    async def _searched(self, job: ChatJob, plan: Plan) -> AsyncIterator[bytes]:
         """A search as events: its progress as comments (or typed events, if asked for), then the answer in pieces."""
         yield sse.comment(f"orchestrator searches; {plan.route.reason}")
         searching = events_of(lambda on_event: self._search(job, plan, on_event))
@@ -390,10 +445,12 @@ class Completions:
                 async for piece in pieces(job, completion(job, step.text, step.usage, refusal=refusal)):
                     yield piece
         except Exception as error:
-            problem = problem_of(error)
+            problem = to_gateway_error(error)
             if problem is None:
                 log.exception("a search failed", extra={"request": job.tab.id})
-                problem = Problem(500, "an error of the gateway; its operator can look for the request id", code="internal")
+                problem = GatewayError(
+                    500, "an error of the gateway; its operator can look for the request id", code="internal"
+                )
             job.facts.failed = problem.code or "error"
             yield sse.event(problem.as_openai())
         finally:
@@ -404,12 +461,16 @@ class Completions:
 
 
 class _Source:
-    """Where the rest of a stream comes from, and who is told of its end (see `orchestrator.gateway.chat.passthrough`)."""
+    """Where the rest of a stream comes from, and who is told of its end (see
+    `orchestrator.gateway.chat.passthrough`).
+    """
 
-    def __init__(self, completions: Completions, job: Job, models: Iterable[str], plan: Plan | None) -> None:
+    def __init__(self, completions: Completions, job: ChatJob, models: Iterable[str], plan: Plan | None) -> None:
         self._completions = completions
         self._job = job
-        self._models = list(models) if isinstance(models, list) else ([] if plan is None else [o.model for o in plan.route.usable])
+        self._models = (
+            list(models) if isinstance(models, list) else ([] if plan is None else [o.model for o in plan.route.usable])
+        )
         self._plan = plan
         self.keeps_text = plan is not None or job.options.resume
 
@@ -423,8 +484,11 @@ class _Source:
         if self._plan is not None:
             self._completions._took(self._job, self._plan, model, text, usage)
 
-    async def rest(self, written: str, tried: Sequence[str]) -> Part | None:
-        """Another model's continuation of what was written so far; the same one's, where the caller named it. `None` where there is none."""
+    async def rest(self, written: str, tried: Sequence[str]) -> StreamPart | None:
+        """Another model's continuation of what was written so far; the same one's, where the caller named it.
+
+        `None` where there is none.
+        """
         others = [model for model in self._models if model not in tried and model in self._completions._relays]
         if self._plan is None and len(tried) == 1:
             others = list(tried)
@@ -437,16 +501,21 @@ class _Source:
                 self._job.tab.failed(error)
                 self._job.facts.attempts.append({"model": model, "error": error.code, "resumed": True})
                 continue
-            return Part(model, Begun(reply, model, relay.key))
+            return StreamPart(model, Begun(reply, model, relay.key))
         return None
 
 
-def _fit(job: Job, answer: Answer) -> Answer:
-    """Raises `Problem` on an answer that does not have the form that was asked for: who reads it by a program must not be given it."""
+def _fit(job: ChatJob, answer: Answer) -> Answer:
+    """Raises `GatewayError` on an answer that does not have the form that was asked for.
+
+    Who reads it by a program must not be given it.
+    """
     given = next((c for c in answer.candidates if c.text == answer.text), None)
     if job.asked.schema is not None and given is not None and given.ruled_out:
         told = next((v.feedback for v in given.verdicts if v.decisive and v.passed is False), "")
-        raise Problem(502, f"no model gave an answer of the form that was asked for: {told}"[:500], code="schema_not_satisfied")
+        raise GatewayError(
+            502, f"no model gave an answer of the form that was asked for: {told}"[:500], code="schema_not_satisfied"
+        )
     return answer
 
 
@@ -458,7 +527,7 @@ def _in_turn(route: Route, chosen: str) -> Iterator[str]:
             yield option.model
 
 
-def _with_notes(job: Job, plan: Plan) -> Job:
+def _with_notes(job: ChatJob, plan: Plan) -> ChatJob:
     """The job with what memory holds for it."""
     return replace(job, asked=job.asked.with_notes(notes_messages(plan.recall)))
 
@@ -479,11 +548,20 @@ def _payload(content: bytes, model: str, key: str | None) -> tuple[dict[str, Any
         raise told_failure(model, failure, usage_in(payload), key=key)
     if not isinstance(payload.get("choices"), list) or not payload["choices"]:
         raise BadResponse(f"{model}: the answer holds no choices", remedy="Check the server")
-    if not all(isinstance(choice, dict) and isinstance(choice.get("message", choice), dict) for choice in payload["choices"]):
-        payload["choices"], has_changed = [_choice(choice) for choice in payload["choices"] if isinstance(choice, dict)], True
+    if not all(
+        isinstance(choice, dict) and isinstance(choice.get("message", choice), dict) for choice in payload["choices"]
+    ):
+        payload["choices"], has_changed = (
+            [_choice(choice) for choice in payload["choices"] if isinstance(choice, dict)],
+            True,
+        )
     if not payload["choices"]:
         raise BadResponse(f"{model}: the answer holds no choices", remedy="Check the server")
-    for choice in payload["choices"] if b'"tool_calls"' in content or b'"content":[' in content or b'"content": [' in content else ():
+    for choice in (
+        payload["choices"]
+        if b'"tool_calls"' in content or b'"content":[' in content or b'"content": [' in content
+        else ()
+    ):
         if isinstance(choice, dict):
             has_changed |= flatten_content(choice.get("message")) | with_arguments(choice.get("message"))
     if sse.is_path(payload.get("model")):
@@ -492,7 +570,11 @@ def _payload(content: bytes, model: str, key: str | None) -> tuple[dict[str, Any
 
 
 def _choice(choice: dict[str, Any]) -> dict[str, Any]:
-    return choice if isinstance(choice.get("message", choice), dict) else {**choice, "message": {"role": "assistant", "content": ""}}
+    return (
+        choice
+        if isinstance(choice.get("message", choice), dict)
+        else {**choice, "message": {"role": "assistant", "content": ""}}
+    )
 
 
 def _text_of(payload: dict[str, Any]) -> str | None:

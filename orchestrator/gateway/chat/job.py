@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.budget import Budget
-from orchestrator.gateway.accounts.request_account import Tab
+from orchestrator.gateway.accounts.request_account import RequestAccount
 from orchestrator.gateway.chat.options import Options
-from orchestrator.gateway.chat.provenance import Facts
-from orchestrator.gateway.chat.request import Asked
+from orchestrator.gateway.chat.provenance import Provenance
+from orchestrator.gateway.chat.request import ChatRequest
 
 
 @dataclass(slots=True)
-class Job:
+class ChatJob:
     """One completion under way. `deadline` is a reading of `time.monotonic`."""
 
-    tab: Tab
-    asked: Asked
+    tab: RequestAccount
+    asked: ChatRequest
     options: Options
-    facts: Facts
+    facts: Provenance
     budget: Budget
     deadline: float
 

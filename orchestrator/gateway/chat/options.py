@@ -1,4 +1,7 @@
-"""What a caller asks of this gateway beside what its API knows: the field `orchestrator` of the body, or headers `x-orchestrator-...`."""
+"""What a caller asks of this gateway beside what its API knows.
+
+The field `orchestrator` of the body, or headers `x-orchestrator-...`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from orchestrator.budget import Budget
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 
 PREFIX = b"x-orchestrator-"
 _NUMBERS = {"budget-usd": "usd", "budget-seconds": "seconds", "budget-tokens": "tokens", "budget-calls": "calls"}
@@ -16,8 +19,11 @@ _FLAGS = {"memory", "explain", "events", "details", "may-abstain", "resume"}
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`explain`: the whole route in the reply; `events`: progress as typed events instead of comments; `details=False`: no field of ours; `inputs`:
-    of a pipeline, beside what the messages say; `resume`: another model may go on with a stream that breaks off."""
+    """`explain`: the whole route in the reply; `events`: progress as typed events instead of comments; `details=False`.
+
+    No field of ours; `inputs`: of a pipeline, beside what the messages say; `resume`: another model may go on with a
+    stream that breaks off.
+    """
 
     budget: Budget = field(default_factory=Budget)
     quality: float | None = None
@@ -35,7 +41,10 @@ class Options:
 
 
 def options_of(body: dict[str, Any], headers: Mapping[bytes, bytes]) -> Options:
-    """Takes the options out of a body (whose schema was checked); what the body says goes before headers. Raises `Problem`."""
+    """Takes the options out of a body (whose schema was checked); what the body says goes before headers.
+
+    Raises `GatewayError`.
+    """
     stated = body.pop("orchestrator", None) or {}
     for name, value in headers.items():
         if name.startswith(PREFIX):
@@ -55,11 +64,13 @@ def _with_header(stated: dict[str, Any], name: str, value: str) -> dict[str, Any
     if name == "quality":
         quality = _number(name, value)
         if quality > 1:
-            raise Problem(400, f"x-orchestrator-quality must lie in [0, 1], not {value!r}", code="invalid_header")
+            raise GatewayError(400, f"x-orchestrator-quality must lie in [0, 1], not {value!r}", code="invalid_header")
         return {"quality": quality, **stated}
     if name in _FLAGS:
         if value not in ("true", "false"):
-            raise Problem(400, f"x-orchestrator-{name} must be true or false, not {value!r}", code="invalid_header")
+            raise GatewayError(
+                400, f"x-orchestrator-{name} must be true or false, not {value!r}", code="invalid_header"
+            )
         return {name.replace("-", "_"): value == "true", **stated}
     if name in ("scope", "strategy"):
         return {name: value, **stated}
@@ -72,7 +83,9 @@ def _number(name: str, value: str) -> float:
     except ValueError:
         number = -1.0
     if not 0 <= number < float("inf"):
-        raise Problem(400, f"x-orchestrator-{name} must be a number of at least 0, not {value!r}", code="invalid_header")
+        raise GatewayError(
+            400, f"x-orchestrator-{name} must be a number of at least 0, not {value!r}", code="invalid_header"
+        )
     return int(number) if name in ("budget-tokens", "budget-calls") else number
 
 

@@ -1,7 +1,8 @@
 """One draft passed on as its model writes it; the bill is settled at its end, whoever ends it.
 
-A stream that breaks off ends with an event that says so, unless its caller allowed another model to go on (`orchestrator: {resume: true}`): then
-that one is shown what was written so far, and what it adds follows. Each part is held and settled by itself.
+A stream that breaks off ends with an event that says so, unless its caller allowed another model to go on
+(`orchestrator: {resume: true}`): then that one is shown what was written so far, and what it adds follows. Each part is
+held and settled by itself.
 """
 
 from __future__ import annotations
@@ -13,18 +14,18 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
-from orchestrator.backends.provider_errors import WireError
+from orchestrator.backends.provider_errors import TransportError
 from orchestrator.backends.usage import chat_usage, usage_of_all
 from orchestrator.errors import BackendError
 from orchestrator.gateway.accounts.quota_leases import LimitReached
-from orchestrator.gateway.errors import Problem, broke_off
+from orchestrator.gateway.errors import GatewayError, broke_off
 from orchestrator.gateway.http import sse
 from orchestrator.router import ModelProfile
 from orchestrator.tokens.estimate import TokenizerFamily
 from orchestrator.types import Usage
 
 if TYPE_CHECKING:
-    from orchestrator.gateway.chat.job import Job
+    from orchestrator.gateway.chat.job import ChatJob
     from orchestrator.gateway.chat.stream_start import Begun
 
 GO_ON = "Your answer above was cut off. Go on exactly where it stopped: repeat nothing of it, and add no remark."
@@ -32,14 +33,14 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class StreamPart:
     """What one model writes of a stream."""
 
     model: str
     reply: Begun
 
 
-class Source(Protocol):
+class StreamSource(Protocol):
     """Where more comes from. `keeps_text`: whether what was written is needed at the end, or to go on."""
 
     keeps_text: bool
@@ -50,7 +51,7 @@ class Source(Protocol):
 
     def took(self, model: str, text: str | None, usage: Usage) -> None: ...
 
-    async def rest(self, written: str, tried: Sequence[str]) -> Part | None: ...
+    async def rest(self, written: str, tried: Sequence[str]) -> StreamPart | None: ...
 
 
 def going_on(written: str) -> list[dict[str, Any]]:
@@ -58,7 +59,7 @@ def going_on(written: str) -> list[dict[str, Any]]:
     return [{"role": "assistant", "content": written}, {"role": "user", "content": GO_ON}]
 
 
-async def passed_on(job: Job, part: Part, source: Source) -> AsyncIterator[bytes]:
+async def relay_stream(job: ChatJob, part: StreamPart, source: StreamSource) -> AsyncIterator[bytes]:
     """The upstream's events as they come. Raises nothing but `Gone` and cancellation."""
     tab, written, tried = job.tab, list[bytes](), list[str]()
     while True:
@@ -66,7 +67,9 @@ async def passed_on(job: Job, part: Part, source: Source) -> AsyncIterator[bytes
         try:
             try:
                 async for passed in part.reply.pieces():
-                    is_kept_back = passage.has_failed and job.options.resume  # it tells of a failure, where another goes on
+                    is_kept_back = (
+                        passage.has_failed and job.options.resume
+                    )  # it tells of a failure, where another goes on
                     if passed and not is_kept_back:
                         if job.facts.ttft_s is None:
                             job.facts.ttft_s = tab.served.ttft_s = tab.call.elapsed_s
@@ -75,9 +78,9 @@ async def passed_on(job: Job, part: Part, source: Source) -> AsyncIterator[bytes
                         yield passed
                     if job.left_s <= 0:
                         raise sse.BrokenStream("the time for this request is over")
-            except (BackendError, WireError, sse.BrokenStream) as error:
+            except (BackendError, TransportError, sse.BrokenStream) as error:
                 why = str(error)
-                if isinstance(error, WireError):
+                if isinstance(error, TransportError):
                     part.reply.broken(error)
             is_settled = True
             _settle(job, part, source, passage)
@@ -104,7 +107,7 @@ async def passed_on(job: Job, part: Part, source: Source) -> AsyncIterator[bytes
         yield told
 
 
-def _told_of_failure(job: Job, passage: sse.Passage, model: str, why: str) -> bytes:
+def _told_of_failure(job: ChatJob, passage: sse.SSEFilter, model: str, why: str) -> bytes:
     """The last event of a stream that broke off; nothing, where the server told of its failure itself."""
     if passage.has_failed and not job.options.resume:
         job.facts.failed = "upstream_error"
@@ -114,25 +117,32 @@ def _told_of_failure(job: Job, passage: sse.Passage, model: str, why: str) -> by
     return sse.event(broke_off().as_openai())
 
 
-def _settle(job: Job, part: Part, source: Source, passage: sse.Passage) -> None:
+def _settle(job: ChatJob, part: StreamPart, source: StreamSource, passage: sse.SSEFilter) -> None:
     if passage.usage is not None and passage.is_whole:
         part.reply.count(passage.usage)
         family = source.family(part.model)
-        used = usage_of_all(passage.usage, job.asked.several, lambda: job.asked.prompt_tokens(family), lambda: passage.written_tokens)
+        used = usage_of_all(
+            passage.usage, job.asked.several, lambda: job.asked.prompt_tokens(family), lambda: passage.written_tokens
+        )
         job.tab.settle(source.profile(part.model), used, unseen_calls=part.reply.unseen_calls)
     else:
         _settle_aborted(job, part, source, passage)
 
 
-def _settle_aborted(job: Job, part: Part, source: Source, passage: sse.Passage) -> None:
-    """Books a stream whose bill never came: the whole prompt as its provider counts it, and what was written by then."""
-    told = passage.usage or Usage()  # some servers tell the sum so far on every event, and the prompt's size on the first
+def _settle_aborted(job: ChatJob, part: StreamPart, source: StreamSource, passage: sse.SSEFilter) -> None:
+    """Books a stream whose bill never came.
+
+    The whole prompt as its provider counts it, and what was written by then.
+    """
+    told = (
+        passage.usage or Usage()
+    )  # some servers tell the sum so far on every event, and the prompt's size on the first
     prompt = told.prefill_tokens or job.asked.prompt_tokens(source.family(part.model))
     written = max(passage.written_tokens, told.output_tokens)
     job.tab.settle_aborted(source.profile(part.model), prompt, written, unseen_calls=part.reply.unseen_calls)
 
 
-async def _following(job: Job, source: Source, written: list[bytes], tried: list[str]) -> Part | None:
+async def _following(job: ChatJob, source: StreamSource, written: list[bytes], tried: list[str]) -> StreamPart | None:
     """Who goes on with a stream that broke off; `None` where its caller did not allow it, or nobody can."""
     if not job.options.resume or job.left_s <= 0 or job.asked.body.get("tools") or job.asked.several > 1:
         return None
@@ -141,12 +151,12 @@ async def _following(job: Job, source: Source, written: list[bytes], tried: list
         return None
     try:
         return await source.rest(text, tried)
-    except (LimitReached, Problem) as error:  # there is no money left for it
+    except (LimitReached, GatewayError) as error:  # there is no money left for it
         log.warning("a stream is not resumed", extra={"request": job.tab.id, "why": str(error)[:200]})
         return None
 
 
-def _closing(job: Job, usage_event: bytes | None, *, has_parts: bool) -> list[bytes]:
+def _closing(job: ChatJob, usage_event: bytes | None, *, has_parts: bool) -> list[bytes]:
     """How a stream ends: the usage, if it was asked for, our own details, the end mark."""
     events = []
     details = job.details()

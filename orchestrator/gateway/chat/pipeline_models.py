@@ -1,4 +1,6 @@
-"""Pipelines behind the gateway: as the model `pipeline:NAME` of a conversation, and as runs that can be looked at, cancelled and resumed.
+"""Pipelines behind the gateway.
+
+As the model `pipeline:NAME` of a conversation, and as runs that can be looked at, cancelled and resumed.
 
 A run spends from the budgets of the key that began it, and is seen by that key alone.
 """
@@ -18,16 +20,16 @@ from orchestrator.budget import Budget, Ledger, from_nano
 from orchestrator.engine.streaming import events_of
 from orchestrator.errors import BudgetExceeded
 from orchestrator.gateway.accounts.principals import Principal
-from orchestrator.gateway.accounts.request_account import Tab, settled_usage
+from orchestrator.gateway.accounts.request_account import RequestAccount, settled_usage
 from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.chat.synthetic import completion, pieces, progress
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http import sse
-from orchestrator.gateway.http.error_mapping import problem_of
+from orchestrator.gateway.http.error_mapping import to_gateway_error
 from orchestrator.memory.errors import ScopeError
 from orchestrator.pipeline.execution.durable import new_id
 from orchestrator.pipeline.execution.result import RunFailed, RunResult
-from orchestrator.pipeline.execution.runtime import Host
+from orchestrator.pipeline.execution.runtime import Runtime
 from orchestrator.pipeline.pipeline import Pipeline
 from orchestrator.storage.runs import Runs, StoredRun
 from orchestrator.trace import Event
@@ -35,7 +37,7 @@ from orchestrator.types import Usage
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
-    from orchestrator.gateway.chat.job import Job
+    from orchestrator.gateway.chat.job import ChatJob
 
 PREFIX = "pipeline:"
 ASKED = ("question", "query", "message", "prompt", "text")
@@ -48,12 +50,18 @@ class Pipelines:
     """Those of one configuration, checked against its fleet. Raises `InvalidPipeline` on one that is wrong."""
 
     def __init__(
-        self, files: Mapping[str, str], engine: Orchestrator, runs: Runs, *, timeout_s: float, later: Callable[[Awaitable[Any]], None]
+        self,
+        files: Mapping[str, str],
+        engine: Orchestrator,
+        runs: Runs,
+        *,
+        timeout_s: float,
+        later: Callable[[Awaitable[Any]], None],
     ) -> None:
         self._loaded = loaded(files, list(engine.backends))
         self.models = tuple(f"{PREFIX}{name}" for name in self._loaded)
         self._engine = engine
-        self._host = Host(engine, runs=runs)
+        self._host = Runtime(engine, runs=runs)
         self._timeout_s = timeout_s
         self._later = later
 
@@ -61,24 +69,32 @@ class Pipelines:
         return {name: each for name, each in self._loaded.items() if principal.may_use(f"{PREFIX}{name}")}
 
     def named(self, principal: Principal, name: str) -> Pipeline:
-        """Raises `Problem` on one that is not there, or that this key may not run."""
+        """Raises `GatewayError` on one that is not there, or that this key may not run."""
         if name not in self._loaded:
             known = ", ".join(self.allowed(principal)) or "none"
-            raise Problem(404, f"there is no pipeline {name!r}. There are: {known}", code="pipeline_not_found")
+            raise GatewayError(404, f"there is no pipeline {name!r}. There are: {known}", code="pipeline_not_found")
         if not principal.may_use(f"{PREFIX}{name}"):
-            raise Problem(403, f"this key may not run the pipeline {name!r}", code="model_not_allowed", should_retry=False)
+            raise GatewayError(
+                403, f"this key may not run the pipeline {name!r}", code="model_not_allowed", should_retry=False
+            )
         return self._loaded[name]
 
-    def host_for(self, principal: Principal) -> Host:
+    def host_for(self, principal: Principal) -> Runtime:
         def scope_of(scope: str) -> str:
             try:
                 return principal.scope(None if scope == "default" else scope)
-            except Problem as problem:
+            except GatewayError as problem:
                 raise ScopeError(problem.message) from None
 
         return self._host.for_owner(f"{principal.org}/{principal.key}", scope_of, f"{principal.org}/pipelines")
 
-    async def paid(self, tab: Tab, pipeline: Pipeline, stated: Budget, work: Callable[[Ledger, float], Awaitable[RunResult]]) -> RunResult:
+    async def paid(
+        self,
+        tab: RequestAccount,
+        pipeline: Pipeline,
+        stated: Budget,
+        work: Callable[[Ledger, float], Awaitable[RunResult]],
+    ) -> RunResult:
         """Runs `work` on an account within the budgets of the key, and books what it spent, however it ends."""
         envelope = await tab.hold_envelope(lambda: self._envelope(tab, pipeline, stated))
         ledger = Ledger(envelope)
@@ -92,7 +108,7 @@ class Pipelines:
             spent = None if ledger.price_unknown else ledger.spent_usd
             tab.settle_usd(spent, settled_usage(ledger), tokens=ledger.settled_tokens)
 
-    def _envelope(self, tab: Tab, pipeline: Pipeline, stated: Budget) -> Budget:
+    def _envelope(self, tab: RequestAccount, pipeline: Pipeline, stated: Budget) -> Budget:
         """What a run may use: what it and its caller allow, and never more than the accounts have left."""
         stated = stated & Budget(usd=pipeline.document.budget.usd) & Budget(seconds=self._timeout_s)
         tokens = tab.left_tokens()
@@ -107,10 +123,10 @@ class Pipelines:
 
     # As a model
 
-    async def whole(self, job: Job) -> bytes:
+    async def whole(self, job: ChatJob) -> bytes:
         return orjson.dumps(await self._completion(job, None))
 
-    async def stream(self, job: Job) -> AsyncIterator[bytes]:
+    async def stream(self, job: ChatJob) -> AsyncIterator[bytes]:
         """Progress as comments (or typed events, if asked for), then the output in pieces."""
         running = events_of(lambda on_event: self._completion(job, on_event))
         try:
@@ -127,7 +143,7 @@ class Pipelines:
         finally:
             await running.aclose()
 
-    async def _completion(self, job: Job, on_event: Callable[[Event], None] | None) -> dict[str, Any]:
+    async def _completion(self, job: ChatJob, on_event: Callable[[Event], None] | None) -> dict[str, Any]:
         model = str(job.asked.body["model"])
         principal = job.tab.principal
         pipeline = self.named(principal, model.removeprefix(PREFIX))
@@ -138,7 +154,9 @@ class Pipelines:
         job.facts.run = new_id()
 
         async def work(ledger: Ledger, seconds: float) -> RunResult:
-            return await pipeline.run(given, host=host, id=job.facts.run, within=ledger, seconds=seconds, on_event=on_event)
+            return await pipeline.run(
+                given, host=host, id=job.facts.run, within=ledger, seconds=seconds, on_event=on_event
+            )
 
         found = await self.paid(job.tab, pipeline, replace(job.budget, seconds=max(job.left_s, 0.001)), work)
         self._afterwards(found)
@@ -154,7 +172,13 @@ class Pipelines:
     # Runs
 
     def begin(
-        self, call: ClientRequest, pipeline: Pipeline, name: str, body: Mapping[str, Any], on_event: Callable[[Event], None] | None, id: str
+        self,
+        call: ClientRequest,
+        pipeline: Pipeline,
+        name: str,
+        body: Mapping[str, Any],
+        on_event: Callable[[Event], None] | None,
+        id: str,
     ) -> Any:
         """The work of a new run: a coroutine that gives its result."""
         tab = call.tab
@@ -174,9 +198,16 @@ class Pipelines:
         return whole()
 
     async def resume(self, call: ClientRequest, stored: StoredRun, body: Mapping[str, Any]) -> RunResult:
-        pipeline = next((each for each in self._loaded.values() if each.name == stored.pipeline and each.digest == stored.digest), None)
+        pipeline = next(
+            (each for each in self._loaded.values() if each.name == stored.pipeline and each.digest == stored.digest),
+            None,
+        )
         if pipeline is None:
-            raise Problem(409, f"the run began with a pipeline that is not served any more: {stored.pipeline}", code="pipeline_changed")
+            raise GatewayError(
+                409,
+                f"the run began with a pipeline that is not served any more: {stored.pipeline}",
+                code="pipeline_changed",
+            )
         host, tab = self.host_for(call.principal), call.tab
         assert tab is not None
 
@@ -192,9 +223,11 @@ class Pipelines:
 
 
 def inputs_of(pipeline: Pipeline, messages: list[dict[str, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The inputs of a conversation: its last message is what is asked, earlier ones the history, if the pipeline takes one; the rest is `given`.
+    """The inputs of a conversation.
 
-    Raises `Problem` if nothing says where the message should go.
+    Its last message is what is asked, earlier ones the history, if the pipeline takes one; the rest is `given`.
+
+    Raises `GatewayError` if nothing says where the message should go.
     """
     takes = pipeline.schema["properties"]
     texts = [name for name, each in takes.items() if each.get("type") == "string" and "enum" not in each]
@@ -203,8 +236,11 @@ def inputs_of(pipeline: Pipeline, messages: list[dict[str, Any]], given: Mapping
         needed = [name for name in texts if name in pipeline.schema["required"] and name not in given]
         asked = needed[0] if len(needed) == 1 else None
     if asked is None:
-        told = f"the pipeline {pipeline.name} has no input for a message: call it {ASKED[0]}, or POST /v1/pipelines/NAME/runs"
-        raise Problem(400, told, code="no_input_for_messages", param="messages")
+        told = (
+            f"the pipeline {pipeline.name} has no input for a message: call it {ASKED[0]}, or POST "
+            "/v1/pipelines/NAME/runs"
+        )
+        raise GatewayError(400, told, code="no_input_for_messages", param="messages")
     earlier = next((name for name in EARLIER if name in takes and takes[name].get("type") == "array"), None)
     turns = [{"role": turn["role"], "content": _text(turn.get("content"))} for turn in messages[:-1]]
     history = {earlier: turns} if earlier is not None else {}
@@ -236,9 +272,11 @@ def outside(event: Event) -> Event:
     return replace(event, detail={name: value for name, value in event.detail.items() if name not in TOLD})
 
 
-def problem_for(error: Exception, id: str) -> Problem:
-    problem = problem_of(error)
+def problem_for(error: Exception, id: str) -> GatewayError:
+    problem = to_gateway_error(error)
     if problem is None:
         log.exception("a run failed", extra={"request": id})
-        problem = Problem(500, "an error of the gateway; its operator can look for the request id", code="internal")
+        problem = GatewayError(
+            500, "an error of the gateway; its operator can look for the request id", code="internal"
+        )
     return problem

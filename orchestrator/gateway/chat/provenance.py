@@ -12,9 +12,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Facts:
-    """`reason` is why this model answered; `attempts` all calls that were made; `failed` the code of what went wrong after a stream had begun; `run`
-    the id of a pipeline's run; `response_id` what the answer is called in its reply.
+class Provenance:
+    """`reason` is why this model answered; `attempts` all calls that were made.
+
+    `failed` the code of what went wrong after a stream had begun; `run` the id of a pipeline's run; `response_id` what
+    the answer is called in its reply.
     """
 
     model: str = ""

@@ -1,4 +1,7 @@
-"""A chat completion as it was asked for: what of it the search can take, what a model must be able to do, and what it may cost at most."""
+"""A chat completion as it was asked for.
+
+What of it the search can take, what a model must be able to do, and what it may cost at most.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +29,13 @@ _BEYOND_SEARCH = (
     "presence_penalty",
     "frequency_penalty",
 )
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")  # says nothing to a router, and would make it take the text for binary data
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0e-\x1f]"
+)  # says nothing to a router, and would make it take the text for binary data
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class ChatRequest:
     """`body` is the request in OpenAI's dialect, without what is ours."""
 
     body: dict[str, Any]
@@ -86,7 +91,12 @@ class Asked:
             found.add("tools")
         if (self.body.get("response_format") or {}).get("type") in ("json_schema", "json_object"):
             found.add("json")
-        parts = [part.get("type") for message in self.messages if isinstance(message.get("content"), list) for part in message["content"]]
+        parts = [
+            part.get("type")
+            for message in self.messages
+            if isinstance(message.get("content"), list)
+            for part in message["content"]
+        ]
         if "image_url" in parts:
             found.add("vision")
         if "input_audio" in parts:
@@ -96,7 +106,10 @@ class Asked:
     def query(self, scope: str, **wishes: Any) -> Query:
         """The conversation as the engine takes it."""
         texts = [(message["role"], _all_text(message)) for message in self.messages]
-        last = next((index for index in range(len(texts) - 1, -1, -1) if texts[index][0] == "user" and texts[index][1].strip()), None)
+        last = next(
+            (index for index in range(len(texts) - 1, -1, -1) if texts[index][0] == "user" and texts[index][1].strip()),
+            None,
+        )
         if last is None:  # a picture, or rules alone: one model is asked, and this is what the router goes by
             told = next((text for _, text in reversed(texts) if text.strip()), "What is this?")
             return Query.parse(_CONTROL.sub(" ", told), scope=scope, **wishes)
@@ -129,14 +142,14 @@ class Asked:
         prompt = text_prompt(self.body)
         return 0 if prompt is None else prompt.token_ids
 
-    def with_notes(self, notes: Sequence[Message]) -> Asked:
+    def with_notes(self, notes: Sequence[Message]) -> ChatRequest:
         """The same with notes from memory right before the last message of the user."""
         if not notes:
             return self
         messages = list(self.messages)
         at = max((i for i, message in enumerate(messages) if message.get("role") == "user"), default=len(messages))
         messages[at:at] = [{"role": note.role, "content": note.content} for note in notes]
-        return Asked({**self.body, "messages": messages})
+        return ChatRequest({**self.body, "messages": messages})
 
 
 def _text(message: dict[str, Any]) -> str | None:
@@ -155,5 +168,7 @@ def _all_text(message: dict[str, Any]) -> str:
     if isinstance(content, str):
         return content
     if isinstance(content, list):
-        return "".join(part["text"] for part in content if part.get("type") == "text" and isinstance(part.get("text"), str))
+        return "".join(
+            part["text"] for part in content if part.get("type") == "text" and isinstance(part.get("text"), str)
+        )
     return ""

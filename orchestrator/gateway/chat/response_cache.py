@@ -1,11 +1,15 @@
-"""Answers that are given again: for the same request, or (if switched on) for a question that says the same in other words.
+"""Answers that are given again.
 
-The guarantee: a cached answer is given only within one tenant and scope, to a request that is equal in everything but its last question. That
-question is equal, or it has the same words and signs in the same order (courtesy, articles and the ends of sentences aside), and the cosine of the
-two embeddings is at least `semantic`. The reply says which, with the similarity and the question that was answered.
-Requests with tools, pictures or `n` are cached for equal requests only.
+For the same request, or (if switched on) for a question that says the same in other words.
 
-`cache-control` is honoured (RFC 9111): `no-cache` asks anew, `no-store` also keeps nothing, `max-age` bounds the age, `only-if-cached` asks no model.
+The guarantee: a cached answer is given only within one tenant and scope, to a request that is equal in everything but
+its last question. That question is equal, or it has the same words and signs in the same order (courtesy, articles and
+the ends of sentences aside), and the cosine of the two embeddings is at least `semantic`. The reply says which, with
+the similarity and the question that was answered. Requests with tools, pictures or `n` are cached for equal requests
+only.
+
+`cache-control` is honoured (RFC 9111): `no-cache` asks anew, `no-store` also keeps nothing, `max-age` bounds the age,
+`only-if-cached` asks no model.
 """
 
 from __future__ import annotations
@@ -25,18 +29,20 @@ import numpy as np
 import orjson
 
 from orchestrator.config.models import CacheConfig
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.gateway.chat.client_request import ClientRequest
-    from orchestrator.gateway.chat.job import Job
-    from orchestrator.gateway.chat.provenance import Facts
+    from orchestrator.gateway.chat.job import ChatJob
+    from orchestrator.gateway.chat.provenance import Provenance
 
-MOST_ALIKE = 2_000  # questions of one kind that are compared with
+MAX_ALIKE = 2_000  # questions of one kind that are compared with
 _SIGNIFICANT = re.compile(r"\w+(?:[.,'’-]\w+)*|[^\s\w.,;:!?]")
 _COURTESY = re.compile(
-    r"^(?:(?:hi|hello|hey|please|kindly|(?:(?:can|could|would|will) you )?(?:please )?(?:tell me|let me know))\b[\s,:!]*)+", re.IGNORECASE
+    r"^(?:(?:hi|hello|hey|please|kindly|(?:(?:can|could|would|will) you )?(?:please )?(?:tell me|let me "
+    r"know))\b[\s,:!]*)+",
+    re.IGNORECASE,
 )
 _SHORT_IS = re.compile(r"\b(what|who|where|when|how)['’]s\b", re.IGNORECASE)
 _NEUTRAL = frozenset("a an the please kindly hi hello hey thanks".split())
@@ -67,7 +73,9 @@ class _Control:
 class Cache:
     """In this process's memory, bounded in bytes; the least recently given goes first."""
 
-    def __init__(self, config: CacheConfig, engine: Orchestrator, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, config: CacheConfig, engine: Orchestrator, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._config = config
         self._clock = clock
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
@@ -82,7 +90,7 @@ class Cache:
         self._alike.clear()
         self._bytes = 0
 
-    def entry(self, call: ClientRequest, job: Job) -> Entry | None:
+    def entry(self, call: ClientRequest, job: ChatJob) -> Entry | None:
         """Where the answer to this request would be; `None` if it asks not to be cached at all."""
         control = _control(call.header(b"cache-control"))
         if not control.reads and not control.writes:
@@ -131,7 +139,7 @@ class Cache:
                 return  # it was forgotten in the meantime
             alike = self._alike.setdefault(kind, [])
             alike.append((exact, vector, significant(kept.question)))
-            del alike[:-MOST_ALIKE]
+            del alike[:-MAX_ALIKE]
 
     @property
     def pads(self) -> bool:
@@ -164,12 +172,12 @@ class Cache:
 class Entry:
     """One request's place in the cache."""
 
-    def __init__(self, cache: Cache, call: ClientRequest, job: Job, control: _Control) -> None:
+    def __init__(self, cache: Cache, call: ClientRequest, job: ChatJob, control: _Control) -> None:
         self._cache = cache
         self._generation = cache.generation
         self._control = control
         self._call = call
-        self._facts: Facts = job.facts
+        self._facts: Provenance = job.facts
         body = dict(job.asked.body)
         is_stream = bool(body.get("stream"))
         options = job.options
@@ -230,7 +238,12 @@ class Entry:
                         alike[0], {"kind": "semantic", "similarity": round(alike[1], 4), "question": alike[0].question}
                     )
         if self._control.only:
-            raise Problem(504, "there is no cached answer, and cache-control says only-if-cached", code="not_cached", should_retry=False)
+            raise GatewayError(
+                504,
+                "there is no cached answer, and cache-control says only-if-cached",
+                code="not_cached",
+                should_retry=False,
+            )
         return None
 
     async def _given(self, kept: _Kept, how: dict[str, Any]) -> _Kept:
@@ -260,9 +273,11 @@ class Entry:
 
 
 def significant(question: str) -> tuple[str, ...]:
-    """What two questions must have in common to have one answer, however alike they sound: every word that is more than courtesy or an article, as it
-    is written, every number and every sign, in this order. "Does the dog bite the man" asks something else than "does the man bite the dog",
-    "universal" than "universe", "cannot" than "can", "US" than "us". Only the first letter, and what ends a sentence, may differ.
+    """What two questions must have in common to have one answer, however alike they sound.
+
+    Every word that is more than courtesy or an article, as it is written, every number and every sign, in this order.
+    "Does the dog bite the man" asks something else than "does the man bite the dog", "universal" than "universe",
+    "cannot" than "can", "US" than "us". Only the first letter, and what ends a sentence, may differ.
     """
     text = _COURTESY.sub("", unicodedata.normalize("NFC", question).strip())
     words = _SIGNIFICANT.findall(_SHORT_IS.sub(r"\1 is", text[:1].lower() + text[1:]))
@@ -272,7 +287,10 @@ def significant(question: str) -> tuple[str, ...]:
 def _control(header: str | None) -> _Control:
     if header is None:
         return _EVERYTHING
-    directives = {name.strip().lower(): value.strip().strip('"') for name, _, value in (part.partition("=") for part in header.split(","))}
+    directives = {
+        name.strip().lower(): value.strip().strip('"')
+        for name, _, value in (part.partition("=") for part in header.split(","))
+    }
     age = directives.get("max-age", "")
     return _Control(
         reads="no-cache" not in directives and "no-store" not in directives,
@@ -289,7 +307,9 @@ def _digest(parts: list[Any]) -> bytes:
 def _is_good(content: bytes) -> bool:
     """Whether an answer came to its end, so that it is worth giving again."""
     choices = orjson.loads(content)["choices"]
-    return bool(choices) and all(choice.get("finish_reason") in ("stop", "tool_calls", "function_call") for choice in choices)
+    return bool(choices) and all(
+        choice.get("finish_reason") in ("stop", "tool_calls", "function_call") for choice in choices
+    )
 
 
 async def _again(content: bytes) -> AsyncIterator[bytes]:

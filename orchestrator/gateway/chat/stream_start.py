@@ -1,4 +1,7 @@
-"""The beginning of a stream, looked at before anything of it is sent: an error there is one of the call, and another model can be asked."""
+"""The beginning of a stream, looked at before anything of it is sent.
+
+An error there is one of the call, and another model can be asked.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +11,13 @@ import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from orchestrator.backends.provider_errors import WireError, broken, told_failure
+from orchestrator.backends.provider_errors import TransportError, broken, told_failure
 from orchestrator.errors import BackendError
 from orchestrator.gateway.http import sse
 from orchestrator.types import Usage
 
 if TYPE_CHECKING:
-    from orchestrator.backends.relay import Passage
+    from orchestrator.backends.relay import RelayedResponse
 
 REST_S = 0.25  # for what a server sends after the end of an answer
 PATIENCE_S = 5.0  # for the first event after a sign of life: then the caller is told that something is coming
@@ -25,23 +28,33 @@ def _says_something(passed: bytes) -> bool:
     for _, content in sse.events_in(passed):
         for choice in sse.parsed_event(content).get("choices") or () if content else ():
             delta = choice.get("delta") or {}
-            if choice.get("finish_reason") or choice.get("text") or any(value for name, value in delta.items() if name != "role"):
+            if (
+                choice.get("finish_reason")
+                or choice.get("text")
+                or any(value for name, value in delta.items() if name != "role")
+            ):
                 return True
     return False
 
 
 class Begun:
-    """An answer under way of which the beginning was read: `passage` has seen it, `passed` is what of it goes on to the caller."""
+    """An answer under way of which the beginning was read.
 
-    def __init__(self, reply: Passage, model: str, key: str | None) -> None:
+    `passage` has seen it, `passed` is what of it goes on to the caller.
+    """
+
+    def __init__(self, reply: RelayedResponse, model: str, key: str | None) -> None:
         self._reply, self._model, self._key = reply, model, key
         self._coming = reply.chunks()
-        self.passage = sse.Passage(model, key)
+        self.passage = sse.SSEFilter(model, key)
         self.passed: list[bytes] = []
         self._broken: sse.BrokenStream | None = None
 
     async def begin(self) -> None:
-        """Reads on until the answer certainly begins. Raises `BackendError` where its first word is an error, or there is none."""
+        """Reads on until the answer certainly begins.
+
+        Raises `BackendError` where its first word is an error, or there is none.
+        """
         passage, began = self.passage, time.monotonic()
         try:
             async for chunk in self._coming:
@@ -53,7 +66,7 @@ class Begun:
                     raise told_failure(self._model, passage.failure, passage.usage, key=self._key)
         except sse.BrokenStream as error:
             self._broken = error  # whoever passes it on tells what is wrong
-        except WireError as error:
+        except TransportError as error:
             self._reply.broken(error)
             raise broken(self._model, error) from None
 
@@ -66,7 +79,7 @@ class Begun:
         return self._reply.unseen_calls
 
     async def pieces(self) -> AsyncIterator[bytes]:
-        """What goes on to the caller. Raises as `Passage.feed` and `chunks` of an answer do."""
+        """What goes on to the caller. Raises as `RelayedResponse.feed` and `chunks` of an answer do."""
         for passed in self.passed:
             yield passed
         if self._broken is not None:
@@ -76,13 +89,14 @@ class Begun:
             if chunk is None:
                 return
             yield self.passage.feed(chunk)
-        # It said that it is done: how its connection ends is of no concern to the answer, but its rest is read, so that the next call finds it free.
-        with contextlib.suppress(WireError, TimeoutError):
+        # It said that it is done: how its connection ends is of no concern to the answer, but its rest is read, so that
+        # the next call finds it free.
+        with contextlib.suppress(TransportError, TimeoutError):
             async with asyncio.timeout(REST_S):
                 async for _ in self._coming:
                     pass
 
-    def broken(self, error: WireError) -> BackendError:
+    def broken(self, error: TransportError) -> BackendError:
         return self._reply.broken(error)
 
     def cancel(self) -> None:

@@ -14,13 +14,13 @@ from orchestrator.trace import Event
 from orchestrator.types import Usage
 
 if TYPE_CHECKING:
-    from orchestrator.gateway.chat.job import Job
+    from orchestrator.gateway.chat.job import ChatJob
 
 _IN_PIECES = frozenset(("role", "content", "refusal", "tool_calls"))
 PIECE_CHARS = 48  # the answer is there at once; it is written in pieces, because clients expect a stream
 
 
-def completion(job: Job, text: str, usage: Usage, *, refusal: str | None = None) -> dict[str, Any]:
+def completion(job: ChatJob, text: str, usage: Usage, *, refusal: str | None = None) -> dict[str, Any]:
     """A completion of our own making."""
     message: dict[str, Any] = {"role": "assistant", "content": None if refusal else text, "refusal": refusal}
     id = f"chatcmpl-{job.tab.id[:24]}"
@@ -36,7 +36,7 @@ def completion(job: Job, text: str, usage: Usage, *, refusal: str | None = None)
     return found | ({"simulated": True} if job.facts.simulated else {})
 
 
-async def pieces(job: Job, whole: dict[str, Any]) -> AsyncIterator[bytes]:
+async def pieces(job: ChatJob, whole: dict[str, Any]) -> AsyncIterator[bytes]:
     """A whole completion as the stream that its caller asked for: every choice, and all that is in it."""
     job.facts.ttft_s = job.tab.served.ttft_s = job.tab.call.elapsed_s
     kept = {name: whole[name] for name in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
@@ -46,7 +46,9 @@ async def pieces(job: Job, whole: dict[str, Any]) -> AsyncIterator[bytes]:
             yield sse.event(kept | {"choices": [delta]} | ({"usage": None} if wants_usage else {}))
     details = job.details()
     if wants_usage:
-        yield sse.event(kept | {"choices": [], "usage": whole["usage"]} | ({} if details is None else {"orchestrator": details}))
+        yield sse.event(
+            kept | {"choices": [], "usage": whole["usage"]} | ({} if details is None else {"orchestrator": details})
+        )
     elif details is not None:
         yield sse.comment("orchestrator " + orjson.dumps(details).decode())
     yield sse.DONE
@@ -68,7 +70,9 @@ def _deltas(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield delta({"refusal": message["refusal"]})
     more = {name: value for name, value in message.items() if name not in _IN_PIECES and value is not None}
     if more.get("anthropic_blocks"):  # of a whole message they are all; its text and calls are told below
-        more["anthropic_blocks"] = [block for block in more["anthropic_blocks"] if block.get("type") not in KNOWN_BLOCKS]
+        more["anthropic_blocks"] = [
+            block for block in more["anthropic_blocks"] if block.get("type") not in KNOWN_BLOCKS
+        ]
     if more:
         yield delta(more)
     text, logprobs = message.get("content") or "", choice.get("logprobs")

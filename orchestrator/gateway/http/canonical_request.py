@@ -1,5 +1,6 @@
-"""What is legal but unusual in a request, made usual before anything looks at it: other addresses of the same operation, HEAD, compressed bodies,
-browsers from other origins.
+"""What is legal but unusual in a request, made usual before anything looks at it.
+
+Other addresses of the same operation, HEAD, compressed bodies, browsers from other origins.
 """
 
 from __future__ import annotations
@@ -10,17 +11,23 @@ import zlib
 from collections.abc import Collection, MutableMapping, Sequence
 from typing import Any
 
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.request import Headers, Scope, Send
 
 _SLASHES = re.compile("/{2,}")
 _AZURE = re.compile(r"/openai/deployments/([^/]+)(/.+)")
-_EXPOSED = b"x-request-id, x-orchestrator-trace-id, x-orchestrator-model, x-orchestrator-cost-usd, x-orchestrator-confidence, retry-after"
+_EXPOSED = (
+    b"x-request-id, x-orchestrator-trace-id, x-orchestrator-model, x-orchestrator-cost-usd, x-orchestrator-confidence,"
+    b" retry-after"
+)
 PREFLIGHT_S = 86_400
 
 
 def usual_path(path: str) -> tuple[str, str]:
-    """(the address of the operation, the model that the address names): without doubled or last slashes, and as Azure's clients write it."""
+    """(the address of the operation, the model that the address names).
+
+    Without doubled or last slashes, and as Azure's clients write it.
+    """
     if "//" in path:
         path = _SLASHES.sub("/", path)
     if len(path) > 1 and path.endswith("/"):
@@ -50,20 +57,31 @@ def without_body(send: Send) -> Send:
 
 
 def unpacked_body(body: bytes, encoding: str, limit: int) -> bytes:
-    """A compressed body as it was. Raises `Problem` (413, 415, 400)."""
+    """A compressed body as it was. Raises `GatewayError` (413, 415, 400)."""
     if encoding in ("", "identity"):
         return body
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise Problem(415, f"a body compressed by {encoding[:40]!r} is not read: send gzip, deflate, or none", code="unsupported_encoding")
+        raise GatewayError(
+            415,
+            f"a body compressed by {encoding[:40]!r} is not read: send gzip, deflate, or none",
+            code="unsupported_encoding",
+        )
     inflate = zlib.decompressobj(wbits=47)
     try:
         found = inflate.decompress(body, limit + 1)
     except zlib.error:
-        raise Problem(400, f"the body is not {encoding}, as content-encoding says", code="invalid_encoding") from None
+        raise GatewayError(
+            400, f"the body is not {encoding}, as content-encoding says", code="invalid_encoding"
+        ) from None
     if len(found) > limit:
-        raise Problem(413, f"the body is larger than {limit:,} bytes", code="request_too_large", headers=((b"connection", b"close"),))
+        raise GatewayError(
+            413,
+            f"the body is larger than {limit:,} bytes",
+            code="request_too_large",
+            headers=((b"connection", b"close"),),
+        )
     if not inflate.eof:
-        raise Problem(400, f"the body is cut off: its {encoding} does not come to an end", code="invalid_encoding")
+        raise GatewayError(400, f"the body is cut off: its {encoding} does not come to an end", code="invalid_encoding")
     return found
 
 
@@ -73,15 +91,24 @@ def cors_headers(scope: Scope, origins: Sequence[str]) -> Headers:
     if not origin or not ("*" in origins or origin.decode("latin-1") in origins):
         return []
     allowed = b"*" if "*" in origins else origin
-    return [(b"access-control-allow-origin", allowed), (b"vary", b"origin"), (b"access-control-expose-headers", _EXPOSED)]
+    return [
+        (b"access-control-allow-origin", allowed),
+        (b"vary", b"origin"),
+        (b"access-control-expose-headers", _EXPOSED),
+    ]
 
 
 def is_preflight(scope: Scope) -> bool:
-    return scope["method"] == "OPTIONS" and any(name == b"access-control-request-method" for name, _ in scope["headers"])
+    return scope["method"] == "OPTIONS" and any(
+        name == b"access-control-request-method" for name, _ in scope["headers"]
+    )
 
 
 async def answer_preflight(scope: Scope, send: Send, headers: Headers) -> None:
-    asked = next((value for name, value in scope["headers"] if name == b"access-control-request-headers"), b"authorization, content-type")
+    asked = next(
+        (value for name, value in scope["headers"] if name == b"access-control-request-headers"),
+        b"authorization, content-type",
+    )
     more = [
         (b"access-control-allow-methods", b"GET, POST, PATCH, DELETE"),
         (b"access-control-allow-headers", asked[:1_000]),

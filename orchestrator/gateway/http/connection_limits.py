@@ -1,7 +1,9 @@
-"""HTTP connections that cost their peer something: heads have a size and a time, answers a reader, and open connections an end.
+"""HTTP connections that cost their peer something.
 
-uvicorn's protocol bounds none of these. When a process has as many connections as it may, the one that has waited longest for a head makes room:
-nobody can shut others out by opening connections and saying nothing.
+Heads have a size and a time, answers a reader, and open connections an end.
+
+uvicorn's protocol bounds none of these. When a process has as many connections as it may, the one that has waited
+longest for a head makes room: nobody can shut others out by opening connections and saying nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +22,8 @@ STALLED_S = 30.0  # a client that takes nothing of its answer for so long has le
 SPARE_DESCRIPTORS = 64  # for files, databases and models' servers
 
 
-# A wish for HTTP/2 (curl --http2, Java's client) that is not granted: the parser would take what follows for another protocol, and lose the body.
+# A wish for HTTP/2 (curl --http2, Java's client) that is not granted: the parser would take what follows for another
+# protocol, and lose the body.
 _H2C = re.compile(rb"(\r\n)upgrade:(?=[^\r]*\bh2c)", re.IGNORECASE)
 
 
@@ -28,12 +31,16 @@ class GuardedProtocol(HttpToolsProtocol):
     """One connection. `most_connections` is for the whole process."""
 
     most_connections: ClassVar[int] = 0
-    _waiting: ClassVar[OrderedDict[GuardedProtocol, None]] = OrderedDict()  # connections without a whole head, the oldest first
+    _waiting: ClassVar[OrderedDict[GuardedProtocol, None]] = (
+        OrderedDict()
+    )  # connections without a whole head, the oldest first
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._head_bytes = 0
-        self._head_since: float | None = self.loop.time()  # when a head began that is not whole; `None` while none is under way
+        self._head_since: float | None = (
+            self.loop.time()
+        )  # when a head began that is not whole; `None` while none is under way
         self._stalled: asyncio.TimerHandle | None = None
         self._look_later: asyncio.TimerHandle | None = self.loop.call_later(HEAD_S, self._look)
         if len(self.connections) > (self.most_connections or _most_connections()):
@@ -79,7 +86,10 @@ class GuardedProtocol(HttpToolsProtocol):
             self._waiting[self] = None
 
     def _look(self) -> None:
-        """The timer: one for many requests, so that a request costs none. It looks whether a head is late, and sleeps again until it is."""
+        """The timer: one for many requests, so that a request costs none.
+
+        It looks whether a head is late, and sleeps again until it is.
+        """
         self._look_later = None
         if self._head_since is None or self.transport.is_closing():
             return

@@ -1,7 +1,7 @@
 """Which error of the gateway becomes of an error of the engine, a budget, a pipeline or a database.
 
-A spent budget is a 402, because clients repeat a 429 and most of them read no header that says otherwise; `x-should-retry: false` goes with
-every refusal that waiting does not mend.
+A spent budget is a 402, because clients repeat a 429 and most of them read no header that says otherwise;
+`x-should-retry: false` goes with every refusal that waiting does not mend.
 """
 
 from __future__ import annotations
@@ -24,86 +24,110 @@ from orchestrator.errors import (
     UnknownModel,
 )
 from orchestrator.gateway.accounts.quota_leases import REQUESTS, TOKENS, USD, LimitReached
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.redaction import without_addresses
 from orchestrator.memory.errors import InvalidRecord, MemoryFailure, NotErased, QuotaExceeded, ScopeError
 from orchestrator.pipeline.execution.result import RunCancelled, RunFailed, UnknownRun
 from orchestrator.storage.accounts import AccountError, NoAccount
 
 
-def problem_of(error: Exception) -> Problem | None:
+def to_gateway_error(error: Exception) -> GatewayError | None:
     """An error of ours as its problem; `None` for one that nobody foresaw."""
-    if isinstance(error, Problem):
+    if isinstance(error, GatewayError):
         return error
     if isinstance(error, LimitReached):
         return _limit(error)
     if isinstance(error, BudgetExceeded):
-        return Problem(402, str(error), code="insufficient_quota", kind="insufficient_quota", should_retry=False)
+        return GatewayError(402, str(error), code="insufficient_quota", kind="insufficient_quota", should_retry=False)
     if isinstance(error, UnknownModel):
-        return Problem(404, str(error), code="model_not_found", param="model")
+        return GatewayError(404, str(error), code="model_not_found", param="model")
     if isinstance(error, InvalidQuery | InvalidBudget | InvalidRecord | ScopeError | UnicodeEncodeError):
-        return Problem(400, str(error), code=getattr(error, "code", "invalid_request"))
+        return GatewayError(400, str(error), code=getattr(error, "code", "invalid_request"))
     if isinstance(error, QuotaExceeded):
-        return Problem(403, str(error), code="memory_full", should_retry=False)
+        return GatewayError(403, str(error), code="memory_full", should_retry=False)
     if isinstance(error, UnknownAnswer | NoAccount):
-        return Problem(404, str(error), code=error.code)
+        return GatewayError(404, str(error), code=error.code)
     if isinstance(error, AccountError):
-        return Problem(409, str(error), code=error.code)
+        return GatewayError(409, str(error), code=error.code)
     if isinstance(error, NoAdequateModel) and error.has_failed:
         names = ", ".join(error.tried)
-        return Problem(503, f"no model answered: {names} failed or cannot take this", code="upstream_unavailable", retry_after_s=1.0)
+        return GatewayError(
+            503,
+            f"no model answered: {names} failed or cannot take this",
+            code="upstream_unavailable",
+            retry_after_s=1.0,
+        )
     if isinstance(error, NoAdequateModel):
-        return Problem(404, str(without_addresses(str(error))), code=error.code, should_retry=False)
+        return GatewayError(404, str(without_addresses(str(error))), code=error.code, should_retry=False)
     if isinstance(error, BackendError):
         return _backend(error)
     if isinstance(error, RunFailed):
         return _run(error)
     if isinstance(error, UnknownRun):
-        return Problem(404, str(error), code=error.code)
+        return GatewayError(404, str(error), code=error.code)
     if isinstance(error, RunCancelled):
-        return Problem(409, str(error), code=error.code, should_retry=False)
+        return GatewayError(409, str(error), code=error.code, should_retry=False)
     if isinstance(error, NotErased):
         told = "deleted, but not erased yet: another process is reading the memory; forget it again in a moment"
-        return Problem(503, told, code="not_erased", retry_after_s=5.0)
+        return GatewayError(503, told, code="not_erased", retry_after_s=5.0)
     if isinstance(error, StorageError | MemoryFailure):
-        return Problem(503, "a database of this gateway cannot be used at the moment", code="storage", retry_after_s=2.0)
+        return GatewayError(
+            503, "a database of this gateway cannot be used at the moment", code="storage", retry_after_s=2.0
+        )
     if isinstance(error, ConfigError):
-        return Problem(400, str(error), code=error.code)
+        return GatewayError(400, str(error), code=error.code)
     if isinstance(error, OrchestratorError):
-        return Problem(500, str(error), code=error.code)
+        return GatewayError(500, str(error), code=error.code)
     return None
 
 
-def _run(error: RunFailed) -> Problem:
-    """A run that failed. What a step says of a model is told as it would be outside of a pipeline; what a tool says stays with us."""
+def _run(error: RunFailed) -> GatewayError:
+    """A run that failed.
+
+    What a step says of a model is told as it would be outside of a pipeline; what a tool says stays with us.
+    """
     where = f"step {error.path!r}" if error.path else "the run"
-    cause = problem_of(error.cause) if isinstance(error.cause, OrchestratorError) else None
+    cause = to_gateway_error(error.cause) if isinstance(error.cause, OrchestratorError) else None
     if cause is None or cause.status == 500:
-        return Problem(502, f"{where} of the pipeline failed; its operator can look at the run {error.run}", code=error.code)
+        return GatewayError(
+            502, f"{where} of the pipeline failed; its operator can look at the run {error.run}", code=error.code
+        )
     retry = cause.retry_after_s
-    return Problem(
-        cause.status, f"{where}: {cause.message}", code=cause.code, kind=cause.kind, retry_after_s=retry, should_retry=cause.should_retry
+    return GatewayError(
+        cause.status,
+        f"{where}: {cause.message}",
+        code=cause.code,
+        kind=cause.kind,
+        retry_after_s=retry,
+        should_retry=cause.should_retry,
     )
 
 
-def _limit(error: LimitReached) -> Problem:
+def _limit(error: LimitReached) -> GatewayError:
     """A 429 where waiting helps, another status where it does not."""
     helps = error.retry_after_s is not None
     if error.kind == USD and not helps:
-        return Problem(402, str(error), code="insufficient_quota", kind="insufficient_quota", should_retry=False)
+        return GatewayError(402, str(error), code="insufficient_quota", kind="insufficient_quota", should_retry=False)
     if error.kind == USD:
-        return Problem(429, str(error), code="insufficient_quota", kind="insufficient_quota", retry_after_s=error.retry_after_s)
+        return GatewayError(
+            429, str(error), code="insufficient_quota", kind="insufficient_quota", retry_after_s=error.retry_after_s
+        )
     kind = error.kind if error.kind in (REQUESTS, TOKENS) else "requests"
     status = 413 if error.kind == TOKENS and not helps else 429
-    return Problem(
-        status, str(error), code="rate_limit_exceeded", kind=kind, retry_after_s=error.retry_after_s, should_retry=None if helps else False
+    return GatewayError(
+        status,
+        str(error),
+        code="rate_limit_exceeded",
+        kind=kind,
+        retry_after_s=error.retry_after_s,
+        should_retry=None if helps else False,
     )
 
 
-def _backend(error: BackendError) -> Problem:
+def _backend(error: BackendError) -> GatewayError:
     """A model that could not be asked. Whatever says how we reach it (addresses, our own keys) stays with us."""
     if isinstance(error, RateLimited):
-        return Problem(
+        return GatewayError(
             429,
             "the model's provider limits us: too many requests",
             code="upstream_rate_limited",
@@ -113,21 +137,28 @@ def _backend(error: BackendError) -> Problem:
     if isinstance(error, BackendRejected):
         if error.status is None and error.detail.startswith(UNSUPPORTED):
             told = f"the API of this model's provider has no word for this: {error.detail.removeprefix(UNSUPPORTED)}"
-            return Problem(400, told, code="unsupported_by_model", should_retry=False)
+            return GatewayError(400, told, code="unsupported_by_model", should_retry=False)
         if is_too_long(error):
             told = f"the request is longer than the model's context: {without_addresses(error.detail)}"
-            return Problem(400, told, code="context_length_exceeded", param="messages", should_retry=False)
+            return GatewayError(400, told, code="context_length_exceeded", param="messages", should_retry=False)
         if error.status in (400, 413, 422):
             told = without_addresses(error.detail) or "no details"
-            return Problem(error.status, f"the model's provider refuses the request: {told}", code="upstream_rejected")
+            return GatewayError(
+                error.status, f"the model's provider refuses the request: {told}", code="upstream_rejected"
+            )
         if cannot_do(error):
             told = f"the model's server cannot do this: {without_addresses(error.detail)}"
-            return Problem(400, told, code="unsupported_by_model", should_retry=False)
-        return Problem(502, "the model's provider refuses the gateway's own request", code="upstream_rejected", should_retry=False)
-    if isinstance(error, BackendUnavailable) and error.may_be_billed:
-        return Problem(504, "the model gave no answer in time", code="upstream_timeout")
-    if isinstance(error, BackendUnavailable):
-        return Problem(
-            503, "the model cannot be reached at the moment", code="upstream_unavailable", retry_after_s=error.retry_after_s or 1.0
+            return GatewayError(400, told, code="unsupported_by_model", should_retry=False)
+        return GatewayError(
+            502, "the model's provider refuses the gateway's own request", code="upstream_rejected", should_retry=False
         )
-    return Problem(502, "the model's answer broke off or cannot be read", code="upstream_bad_response")
+    if isinstance(error, BackendUnavailable) and error.may_be_billed:
+        return GatewayError(504, "the model gave no answer in time", code="upstream_timeout")
+    if isinstance(error, BackendUnavailable):
+        return GatewayError(
+            503,
+            "the model cannot be reached at the moment",
+            code="upstream_unavailable",
+            retry_after_s=error.retry_after_s or 1.0,
+        )
+    return GatewayError(502, "the model's answer broke off or cannot be read", code="upstream_bad_response")

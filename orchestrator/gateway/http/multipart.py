@@ -1,4 +1,7 @@
-"""multipart/form-data (RFC 7578), within bounds: few parts, short heads, one pass. Time and memory are those of the body, whatever stands in it."""
+"""multipart/form-data (RFC 7578), within bounds: few parts, short heads, one pass.
+
+Time and memory are those of the body, whatever stands in it.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from dataclasses import dataclass
 
 from python_multipart.multipart import parse_options_header
 
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 
 MAX_PARTS = 32
 MAX_HEAD_BYTES = 8_192
@@ -23,11 +26,13 @@ class Part:
 
 
 def parts_of(content_type: str, body: bytes) -> list[Part]:
-    """The fields of a form in their order. Raises `Problem` (400) that says what is wrong with it."""
+    """The fields of a form in their order. Raises `GatewayError` (400) that says what is wrong with it."""
     kind, options = parse_options_header(content_type)
     boundary = options.get(b"boundary", b"")
     if kind != b"multipart/form-data" or not 0 < len(boundary) <= MAX_BOUNDARY_BYTES:
-        raise Problem(400, "the body must be multipart/form-data with `file` and `purpose`", code="invalid_content_type")
+        raise GatewayError(
+            400, "the body must be multipart/form-data with `file` and `purpose`", code="invalid_content_type"
+        )
     pieces = (b"\r\n" + body).split(b"\r\n--" + boundary, MAX_PARTS + 2)
     if len(pieces) > MAX_PARTS + 2:
         raise _wrong(f"it has more than {MAX_PARTS} parts")
@@ -46,9 +51,13 @@ def _part(piece: bytes) -> Part:
             kind, options = parse_options_header(value.strip())
             if kind == b"form-data" and b"name" in options:
                 filename = options.get(b"filename", b"")
-                return Part(options[b"name"].decode("utf-8", "replace"), filename.decode("utf-8", "replace"), piece[head_end + 4 :])
+                return Part(
+                    options[b"name"].decode("utf-8", "replace"),
+                    filename.decode("utf-8", "replace"),
+                    piece[head_end + 4 :],
+                )
     raise _wrong("a part has no name")
 
 
-def _wrong(what: str) -> Problem:
-    return Problem(400, f"the form cannot be read: {what}", code="invalid_form")
+def _wrong(what: str) -> GatewayError:
+    return GatewayError(400, f"the form cannot be read: {what}", code="invalid_form")

@@ -1,4 +1,7 @@
-"""What tenants may know: addresses of providers are the operator's business, wherever a message, an event or a trace names them."""
+"""What tenants may know.
+
+Addresses of providers are the operator's business, wherever a message, an event or a trace names them.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""One HTTP request and what is sent back, on plain ASGI. Bodies are read under a limit and parsed strictly; nothing is parsed twice."""
+"""One HTTP request and what is sent back, on plain ASGI.
+
+Bodies are read under a limit and parsed strictly; nothing is parsed twice.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from typing import Any
 
 import orjson
 
-from orchestrator.gateway.errors import Problem
+from orchestrator.gateway.errors import GatewayError
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -20,13 +23,19 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 WATCHED_AFTER_S = 0.02
 STALLED_S = 30.0
-BODY_S, LEAST_BYTES_PER_S = 20.0, 50_000.0  # for a body: so long, and longer for a large one
+BODY_S, MIN_BYTES_PER_S = 20.0, 50_000.0  # for a body: so long, and longer for a large one
 CHUNKED_BYTES = 1_000_000
 MAX_KEYS, MAX_ITEMS = 200_000, 2_000_000  # of a JSON body: what costs time is not its bytes
 SLACK = 8  # levels that upstream APIs put around what a caller sends; orjson writes 254
 JSON = (b"content-type", b"application/json")
-EVENTS: Headers = [(b"content-type", b"text/event-stream; charset=utf-8"), (b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-_ONCE = frozenset((b"authorization", b"x-api-key", b"api-key", b"content-length", b"content-type", b"host", b"idempotency-key"))
+EVENTS: Headers = [
+    (b"content-type", b"text/event-stream; charset=utf-8"),
+    (b"cache-control", b"no-cache"),
+    (b"x-accel-buffering", b"no"),
+]
+_ONCE = frozenset(
+    (b"authorization", b"x-api-key", b"api-key", b"content-length", b"content-type", b"host", b"idempotency-key")
+)
 _TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _ids = random.SystemRandom()
 _quick = random.Random(_ids.getrandbits(256))  # ids name requests, they guard nothing
@@ -37,7 +46,10 @@ class Gone(Exception):
 
 
 class HttpRequest:
-    """A request under way. `id` is ours alone (32 hex digits): a client may make many requests in one trace of its own, `traceparent`."""
+    """A request under way.
+
+    `id` is ours alone (32 hex digits): a client may make many requests in one trace of its own, `traceparent`.
+    """
 
     __slots__ = (
         *(
@@ -79,7 +91,7 @@ class HttpRequest:
             self.headers[name] = value
         self.id = f"{_quick.getrandbits(128):032x}"
         if doubled:
-            raise Problem(400, f"the header {doubled.decode()} stands twice", code="duplicate_header")
+            raise GatewayError(400, f"the header {doubled.decode()} stands twice", code="duplicate_header")
 
     def header(self, name: bytes) -> str | None:
         value = self.headers.get(name)
@@ -92,17 +104,17 @@ class HttpRequest:
         return named if _TRACEPARENT.fullmatch(named) else ""
 
     def query(self) -> dict[str, str]:
-        """The parameters of the address. Raises `Problem` on one that stands twice."""
+        """The parameters of the address. Raises `GatewayError` on one that stands twice."""
         from urllib.parse import parse_qsl
 
         pairs = parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=50)
         found = dict(pairs)
         if len(found) != len(pairs):
-            raise Problem(400, "a parameter stands twice", code="duplicate_parameter")
+            raise GatewayError(400, "a parameter stands twice", code="duplicate_parameter")
         return found
 
     def claimed_bytes(self, limit: int) -> int:
-        """The size of the body as its head tells it; a guess, where it comes in chunks. Raises `Problem` (413)."""
+        """The size of the body as its head tells it; a guess, where it comes in chunks. Raises `GatewayError` (413)."""
         claimed = self.headers.get(b"content-length")
         if claimed is None:
             return min(limit, CHUNKED_BYTES) if b"transfer-encoding" in self.headers else 0
@@ -113,10 +125,13 @@ class HttpRequest:
     @property
     def body_late_at(self) -> float:
         """When (as `time.perf_counter` counts) the whole body has to be here."""
-        return self.began + BODY_S + self.held_bytes / LEAST_BYTES_PER_S
+        return self.began + BODY_S + self.held_bytes / MIN_BYTES_PER_S
 
     async def body(self, limit: int) -> bytes:
-        """The whole body. Raises `Problem` (413) as soon as it is known to be larger than `limit` bytes, `Gone`."""
+        """The whole body.
+
+        Raises `GatewayError` (413) as soon as it is known to be larger than `limit` bytes, `Gone`.
+        """
         parts, size = [], 0
         while True:
             message = await self.receive()
@@ -132,8 +147,8 @@ class HttpRequest:
                 return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def watched(self, stalled_s: float = STALLED_S) -> _Watch:
-        """A context that ends with `Gone` as soon as the client goes away, or takes nothing of its answer for `stalled_s`: what is awaited in it is
-        cancelled. For after the body was read.
+        """A context that ends with `Gone` as soon as the client goes away, or takes nothing of its answer for
+        `stalled_s`: what is awaited in it is cancelled. For after the body was read.
         """
         return _Watch(self, stalled_s)
 
@@ -156,7 +171,12 @@ class HttpRequest:
 
     async def begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         self.status, self.started = status, True
-        head = [*headers, *self.more_headers, (b"x-request-id", self.id.encode()), (b"x-content-type-options", b"nosniff")]
+        head = [
+            *headers,
+            *self.more_headers,
+            (b"x-request-id", self.id.encode()),
+            (b"x-content-type-options", b"nosniff"),
+        ]
         await self.send({"type": "http.response.start", "status": status, "headers": head})
 
     async def write(self, chunk: bytes) -> None:
@@ -224,25 +244,31 @@ class _Watch:
 
 
 def parse_json(raw: bytes) -> Any:
-    """Strict JSON: UTF-8, no NaN, no doubled keys, at most some 240 levels, keys and items up to a bound. Raises `Problem`."""
+    """Strict JSON: UTF-8, no NaN, no doubled keys, at most some 240 levels, keys and items up to a bound.
+
+    Raises `GatewayError`.
+    """
     if raw.count(b'":') - raw.count(b'\\":') > MAX_KEYS or (len(raw) > MAX_ITEMS and raw.count(b",") > MAX_ITEMS):
-        raise Problem(400, f"the body has more than {MAX_KEYS:,} keys or {MAX_ITEMS:,} items", code="too_many_items")
+        raise GatewayError(
+            400, f"the body has more than {MAX_KEYS:,} keys or {MAX_ITEMS:,} items", code="too_many_items"
+        )
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         if not raw.strip():
-            raise Problem(400, "the body is empty", code="invalid_json") from None
-        raise Problem(400, f"the body is not JSON: {error}", code="invalid_json") from None
-    # Whoever doubles a key wants two readers to disagree. A pair that was dropped leaves fewer quotation marks, unless some were written as \u0022.
+            raise GatewayError(400, "the body is empty", code="invalid_json") from None
+        raise GatewayError(400, f"the body is not JSON: {error}", code="invalid_json") from None
+    # Whoever doubles a key wants two readers to disagree. A pair that was dropped leaves fewer quotation marks, unless
+    # some were written as \u0022.
     try:
         written = orjson.dumps(_nested(value) if raw.count(b"[") + raw.count(b"{") > 200 else value)
     except TypeError:  # orjson's JSONEncodeError: it can be read, but not be sent on
-        raise Problem(400, "the body is nested too deep", code="invalid_json") from None
+        raise GatewayError(400, "the body is nested too deep", code="invalid_json") from None
     if raw.count(b'"') != written.count(b'"') or b"\\u0022" in raw:
         try:
             json.loads(raw, object_pairs_hook=_once)
         except RecursionError:
-            raise Problem(400, "the body is nested too deep", code="invalid_json") from None
+            raise GatewayError(400, "the body is nested too deep", code="invalid_json") from None
     return value
 
 
@@ -257,9 +283,11 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]
         doubled = next(name for name in names if names.count(name) > 1)
-        raise Problem(400, f"the key {doubled!r} stands twice in one object", code="duplicate_key", param=doubled)
+        raise GatewayError(400, f"the key {doubled!r} stands twice in one object", code="duplicate_key", param=doubled)
     return found
 
 
-def _too_large(limit: int) -> Problem:
-    return Problem(413, f"the body is larger than {limit:,} bytes", code="request_too_large", headers=((b"connection", b"close"),))
+def _too_large(limit: int) -> GatewayError:
+    return GatewayError(
+        413, f"the body is larger than {limit:,} bytes", code="request_too_large", headers=((b"connection", b"close"),)
+    )

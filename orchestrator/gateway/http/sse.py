@@ -1,4 +1,7 @@
-"""Streams of chat completions as bytes that pass through: only what is needed for the bill is looked at, nothing is encoded again."""
+"""Streams of chat completions as bytes that pass through.
+
+Only what is needed for the bill is looked at, nothing is encoded again.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,13 @@ from typing import Any
 import orjson
 
 from orchestrator.backends.dialects.dialect import flatten_content
-from orchestrator.backends.http.answer_json import ends_in_half, parse_answer, whole_text, with_whole_texts, write_answer
+from orchestrator.backends.http.answer_json import (
+    ends_in_half,
+    parse_answer,
+    whole_text,
+    with_whole_texts,
+    write_answer,
+)
 from orchestrator.backends.provider_errors import failure_in
 from orchestrator.backends.usage import usage_in
 from orchestrator.gateway.http.redaction import without_addresses
@@ -28,19 +37,20 @@ _NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
 _EVENT_END = re.compile(rb"\r\n\r\n|\n\n|\r\r")
 ENVELOPE_BYTES = 200  # of an event, around its text
 _TEXTS = ("content", "reasoning_content", "reasoning", "refusal")
-MOST_LEARNED = 4  # a stream whose envelope changes with each event is not learned again and again
-MOST_HELD_BYTES = 16_000_000
+MAX_LEARNED = 4  # a stream whose envelope changes with each event is not learned again and again
+MAX_HELD_BYTES = 16_000_000
 
 
 class BrokenStream(Exception):
     """The stream holds what cannot be passed on."""
 
 
-class Passage:
+class SSEFilter:
     """Takes chunks of a stream as they come, gives back whole events to be passed on.
 
-    The usage and the end mark are kept back: whether the caller wants the one, and what comes before the other, is not for the upstream to say.
-    `model` stands for the name of a model that is a path on its server; its `key` is made unreadable where the server tells of a failure.
+    The usage and the end mark are kept back: whether the caller wants the one, and what comes before the other, is not
+    for the upstream to say. `model` stands for the name of a model that is a path on its server; its `key` is made
+    unreadable where the server tells of a failure.
     """
 
     def __init__(self, model: str = "", key: str | None = None) -> None:
@@ -57,15 +67,17 @@ class Passage:
         self._calls = CallOrder()
         self._around = (b"", b"")  # an event's text, in one that needed no look
         self._times_learned = 0
-        self._halves: dict[Any, str] = {}  # the first half of a surrogate pair whose second comes with the next event, by choice
+        self._halves: dict[
+            Any, str
+        ] = {}  # the first half of a surrogate pair whose second comes with the next event, by choice
 
     def feed(self, chunk: bytes) -> bytes:
         """Whole events that go on to the caller. Raises `BrokenStream`."""
         data = self._rest + chunk if self._rest else chunk
         if not data.endswith(b"\n\n"):
             data, self._rest = _cut(data)
-            if len(self._rest) > MOST_HELD_BYTES:
-                raise BrokenStream(f"an event of over {MOST_HELD_BYTES:,} bytes")
+            if len(self._rest) > MAX_HELD_BYTES:
+                raise BrokenStream(f"an event of over {MAX_HELD_BYTES:,} bytes")
         else:
             self._rest = b""
         if not data or self.is_done or self.has_failed:
@@ -84,8 +96,10 @@ class Passage:
         return data
 
     def _needs_look(self, events: bytes) -> bool:
-        """Whether something in these events may not be passed on as it is. Most are one event that is like the one before but for its text, and in a
-        text nothing matters but quotation marks and escapes: the rest need not be searched again.
+        """Whether something in these events may not be passed on as it is.
+
+        Most are one event that is like the one before but for its text, and in a text nothing matters but quotation
+        marks and escapes: the rest need not be searched again.
         """
         if self._halves or self._calls.has_calls:
             return True
@@ -96,7 +110,7 @@ class Passage:
             return False
         if _is_looked_at(events):
             return True
-        if self._times_learned < MOST_LEARNED:
+        if self._times_learned < MAX_LEARNED:
             self._learn(events)
         return False
 
@@ -133,7 +147,9 @@ class Passage:
             found = usage_in(parsed)
             if found is not None:
                 if not found.prefill_tokens and self.usage is not None:  # told in two parts
-                    found = replace(found, prefill_tokens=self.usage.prefill_tokens, cached_tokens=self.usage.cached_tokens)
+                    found = replace(
+                        found, prefill_tokens=self.usage.prefill_tokens, cached_tokens=self.usage.cached_tokens
+                    )
                 self.usage = found
                 if _NO_CHOICES.search(raw):
                     self.usage_event = raw + b"\n\n"
@@ -217,7 +233,13 @@ def parsed_event(content: bytes) -> dict[str, Any]:
 
 def _is_looked_at(data: bytes) -> bool:
     """Whether some events hold what is not passed on as it is."""
-    if b"[DONE]" in data or b'"error"' in data or b'"tool_calls"' in data or b"finish_reason" not in data or _is_odd(data):
+    if (
+        b"[DONE]" in data
+        or b'"error"' in data
+        or b'"tool_calls"' in data
+        or b"finish_reason" not in data
+        or _is_odd(data)
+    ):
         return True
     if b'"content":[' in data or b'"content": [' in data or b'.gguf"' in data:
         return True
@@ -231,7 +253,9 @@ def _is_odd(data: bytes) -> bool:
 
 def is_path(model: Any) -> bool:
     """Whether the name of a model is where it lies on its server."""
-    return isinstance(model, str) and (model.startswith(("/", "./", "../", "~")) or model[1:3] in (":\\", ":/") or model.endswith(".gguf"))
+    return isinstance(model, str) and (
+        model.startswith(("/", "./", "../", "~")) or model[1:3] in (":\\", ":/") or model.endswith(".gguf")
+    )
 
 
 def data_of(event: bytes) -> bytes | None:
@@ -241,7 +265,7 @@ def data_of(event: bytes) -> bytes | None:
 
 
 def events_in(passed: bytes) -> Iterator[tuple[bytes, bytes | None]]:
-    """(event, its data) of whole events that a `Passage` let pass; the data of a comment is `None`."""
+    """(event, its data) of whole events that a `SSEFilter` let pass; the data of a comment is `None`."""
     for raw in passed.split(b"\n\n"):
         if raw:
             yield raw, data_of(raw)
@@ -259,7 +283,10 @@ def comment(text: str) -> bytes:
 
 
 def streamed_text(passed: list[bytes]) -> str | None:
-    """The text of the first choice of a stream that went by; `None` if there is none, or an event of it cannot be read."""
+    """The text of the first choice of a stream that went by.
+
+    `None` if there is none, or an event of it cannot be read.
+    """
     contents = (data_of(piece) for piece in b"".join(passed).split(b"\n\n"))
     try:
         choices = [choice for content in contents if content for choice in parsed_event(content).get("choices") or ()]

@@ -1,7 +1,8 @@
 """Pieces of tool calls in a stream, in order: one index for each call, an id, and arguments that are JSON.
 
-Servers number parallel calls with 0 each and tell them apart by ids alone (Gemini's own chat completions), send their pieces in turns, leave out
-indexes, or give a call without arguments no piece of them. Clients join what has the same index, and parse it.
+Servers number parallel calls with 0 each and tell them apart by ids alone (Gemini's own chat completions), send their
+pieces in turns, leave out indexes, or give a call without arguments no piece of them. Clients join what has the same
+index, and parse it.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ class CallOrder:
             missing = calls.without_arguments() if calls is not None else []
             if missing:
                 written = [{"index": index, "function": {"arguments": "{}"}} for index in missing]
-                found.append({"index": choice.get("index") or 0, "delta": {"tool_calls": written}, "finish_reason": None})
+                found.append(
+                    {"index": choice.get("index") or 0, "delta": {"tool_calls": written}, "finish_reason": None}
+                )
         return {**event, "choices": found, "usage": None} if found else None
 
 
@@ -73,7 +76,10 @@ class _Calls:
         return has_changed
 
     def _index(self, stated: Any, id_: str, piece: dict[str, Any]) -> int:
-        """Which call a piece belongs to: the one with its id, else the newest with its index, else the newest of all."""
+        """Which call a piece belongs to.
+
+        The one with its id, else the newest with its index, else the newest of all.
+        """
         self._is_new = False
         if id_ and id_ in self._ids:
             index = self._ids.index(id_)

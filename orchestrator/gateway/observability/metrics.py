@@ -22,14 +22,19 @@ class Metrics:
     """Of one process; with PROMETHEUS_MULTIPROC_DIR, any worker tells what all of them counted."""
 
     def __init__(
-        self, in_flight: Callable[[], int], overrun_usd: Callable[[], float], replicas: Callable[[], Mapping[str, Replicas]] = dict
+        self,
+        in_flight: Callable[[], int],
+        overrun_usd: Callable[[], float],
+        replicas: Callable[[], Mapping[str, Replicas]] = dict,
     ) -> None:
         self._is_shared = "PROMETHEUS_MULTIPROC_DIR" in os.environ
         self._registry = registry = CollectorRegistry()
         self._requests = Counter(
             "orchestrator_requests", "Requests by API, model and status.", ("api", "model", "status"), registry=registry
         )
-        self._errors = Counter("orchestrator_errors", "Requests that ended in an error, by its code.", ("api", "code"), registry=registry)
+        self._errors = Counter(
+            "orchestrator_errors", "Requests that ended in an error, by its code.", ("api", "code"), registry=registry
+        )
         self._tokens = Counter("orchestrator_tokens", "Tokens by model and kind.", ("model", "kind"), registry=registry)
         self._usd = Counter("orchestrator_cost_usd", "Money spent on models, in USD.", ("model",), registry=registry)
         self._nano = object()  # money is summed as whole numbers before it is counted
@@ -38,7 +43,11 @@ class Metrics:
         )
         self._cached = Counter("orchestrator_cache_hits", "Answers given again.", ("kind",), registry=registry)
         self._seconds = Histogram(
-            "orchestrator_request_seconds", "Seconds to the end of the answer.", ("api",), buckets=SECONDS, registry=registry
+            "orchestrator_request_seconds",
+            "Seconds to the end of the answer.",
+            ("api",),
+            buckets=SECONDS,
+            registry=registry,
         )
         self._ttft = Histogram(
             "orchestrator_time_to_first_token_seconds",
@@ -49,7 +58,12 @@ class Metrics:
         )
         self.dropped = Counter("orchestrator_records_dropped", "Records that could not be kept.", registry=registry)
         running = Gauge("orchestrator_in_flight", "Requests under way.", registry=registry, multiprocess_mode="livesum")
-        overrun = Gauge("orchestrator_overrun_usd", "Billed by providers beyond what was held.", registry=registry, multiprocess_mode="sum")
+        overrun = Gauge(
+            "orchestrator_overrun_usd",
+            "Billed by providers beyond what was held.",
+            registry=registry,
+            multiprocess_mode="sum",
+        )
         self._gauges: tuple[tuple[Gauge, Callable[[], float]], ...] = ((running, in_flight), (overrun, overrun_usd))
         self._replicas = replicas
 
@@ -57,13 +71,26 @@ class Metrics:
             return Gauge(f"orchestrator_upstream_{name}", about, ("model",), registry=registry, multiprocess_mode=mode)
 
         self._upstream: tuple[tuple[Gauge, Callable[[Replicas], float]], ...] = (
-            (gauge("available", "1 if the model may be asked; 0 while all of its servers rest after failures.", "livemin"), _is_available),
-            (gauge("in_flight", "Calls under way at the model's servers.", "livesum"), lambda r: sum(one.limit.in_flight for one in r.all)),
+            (
+                gauge(
+                    "available",
+                    "1 if the model may be asked; 0 while all of its servers rest after failures.",
+                    "livemin",
+                ),
+                _is_available,
+            ),
+            (
+                gauge("in_flight", "Calls under way at the model's servers.", "livesum"),
+                lambda r: sum(one.limit.in_flight for one in r.all),
+            ),
             (
                 gauge("limit", "Calls at once that the model's servers take at present.", "livesum"),
                 lambda r: sum(o.limit.limit for o in r.all),
             ),
-            (gauge("cache_hit_rate", "Share of the tokens read that came from a cache.", "livemax"), lambda r: r.hit_rate),
+            (
+                gauge("cache_hit_rate", "Share of the tokens read that came from a cache.", "livemax"),
+                lambda r: r.hit_rate,
+            ),
         )
         self._children: dict[tuple[Any, ...], Any] = {}
 
@@ -78,7 +105,11 @@ class Metrics:
                 sums[self._errors, one.api, one.error] += 1
             if one.cached:
                 sums[self._cached, one.cached] += 1
-            for kind, tokens in (("prefill", one.prefill_tokens), ("cached", one.cached_tokens), ("output", one.output_tokens)):
+            for kind, tokens in (
+                ("prefill", one.prefill_tokens),
+                ("cached", one.cached_tokens),
+                ("output", one.output_tokens),
+            ):
                 if tokens:
                     sums[self._tokens, one.model, kind] += tokens
             if one.cost_nano is None:

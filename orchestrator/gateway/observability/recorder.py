@@ -1,4 +1,7 @@
-"""What was served goes to the database, the metrics, the access log and the spans: all together, in batches, beside the requests."""
+"""What was served goes to the database, the metrics, the access log and the spans.
+
+All together, in batches, beside the requests.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,21 @@ import logging
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TextIO
 
 from orchestrator.errors import StorageError
 from orchestrator.gateway.observability.metrics import Metrics
 from orchestrator.storage.requests import Requests, ServedRequest
 
-MOST_WAITING = 100_000
+MAX_WAITING = 100_000
 log = logging.getLogger(__name__)
 
 
 class Recorder:
-    """`spans` exports what was served (see `gateway.telemetry`). What the database cannot take waits for the next time, up to a bound."""
+    """`spans` exports what was served (see `gateway.telemetry`).
+
+    What the database cannot take waits for the next time, up to a bound.
+    """
 
     def __init__(
         self,
@@ -31,7 +38,7 @@ class Recorder:
         self._requests = requests
         self._metrics = metrics
         self.spans = spans
-        self._lines = None if access_log is None else sys.stderr if access_log == "-" else Path(access_log).open("a", encoding="utf-8")  # noqa: SIM115 - open as long as the recorder is
+        self._lines = None if access_log is None else _opened(access_log)
         self._new: list[ServedRequest] = []
         self._unkept: list[ServedRequest] = []
         self._turn = asyncio.Lock()
@@ -40,7 +47,10 @@ class Recorder:
         self._new.append(served)
 
     async def flush(self) -> None:
-        """Returns when all that was added before is written. Who waits for it may be cancelled, the writing is not: what left the list arrives."""
+        """Returns when all that was added before is written.
+
+        Who waits for it may be cancelled, the writing is not: what left the list arrives.
+        """
         await asyncio.shield(self._flush())
 
     async def _flush(self) -> None:
@@ -57,8 +67,8 @@ class Recorder:
         try:
             await asyncio.to_thread(self._keep, kept, new)
         except StorageError as error:
-            self._unkept = kept[-MOST_WAITING:]
-            self._metrics.dropped.inc(max(len(kept) - MOST_WAITING, 0))
+            self._unkept = kept[-MAX_WAITING:]
+            self._metrics.dropped.inc(max(len(kept) - MAX_WAITING, 0))
             log.error("requests were not recorded yet: %s", error, extra={"waiting": len(self._unkept)})
 
     def close(self) -> None:
@@ -94,3 +104,8 @@ def _line(one: ServedRequest) -> dict[str, object]:
     )
     cost = None if one.cost_nano is None else one.cost_nano / 1e9
     return {name: getattr(one, name) for name in names} | {"cost_usd": cost, "latency_s": round(one.latency_s, 6)}
+
+
+def _opened(access_log: str) -> TextIO:
+    """The file of access lines, opened for as long as the process lives; `-` is the standard error."""
+    return sys.stderr if access_log == "-" else Path(access_log).open("a", encoding="utf-8")

@@ -1,4 +1,6 @@
-"""OpenTelemetry spans of what was served, in the GenAI conventions: made after the answer, from its record, so that a request waits for none.
+"""OpenTelemetry spans of what was served, in the GenAI conventions.
+
+Made after the answer, from its record, so that a request waits for none.
 
 `1.41` are the names that most back ends read (github.com/open-telemetry/semantic-conventions v1.41), `latest` those of
 open-telemetry/semantic-conventions-genai. No content is ever in a span.
@@ -12,24 +14,39 @@ from typing import Any, Literal
 from orchestrator.errors import ConfigError
 from orchestrator.storage.requests import ServedRequest
 
-OPERATIONS = {"embeddings": "embeddings", "chat": "chat", "messages": "chat", "responses": "chat", "answer": "chat", "systemone": "chat"}
+OPERATIONS = {
+    "embeddings": "embeddings",
+    "chat": "chat",
+    "messages": "chat",
+    "responses": "chat",
+    "answer": "chat",
+    "systemone": "chat",
+}
 _NS = 1_000_000_000
 
 
 class Spans:
-    """Exports through the OpenTelemetry SDK, to OTEL_EXPORTER_OTLP_ENDPOINT; `exporter` replaces that, for tests. `server_of` tells (host, port) of
-    the one server that a model is asked at, or `None`: spans go to the operator alone.
+    """Exports through the OpenTelemetry SDK, to OTEL_EXPORTER_OTLP_ENDPOINT; `exporter` replaces that, for tests.
+
+    `server_of` tells (host, port) of the one server that a model is asked at, or `None`: spans go to the operator
+    alone.
     """
 
     def __init__(
-        self, conventions: Literal["1.41", "latest"], server_of: Callable[[str], tuple[str, int] | None], *, exporter: Any = None
+        self,
+        conventions: Literal["1.41", "latest"],
+        server_of: Callable[[str], tuple[str, int] | None],
+        *,
+        exporter: Any = None,
     ) -> None:
         try:
             from opentelemetry.sdk.resources import Resource
             from opentelemetry.sdk.trace import TracerProvider
             from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
         except ImportError:
-            raise ConfigError("gateway.telemetry needs OpenTelemetry", remedy="pip install 'compound-orchestrator[telemetry]'") from None
+            raise ConfigError(
+                "gateway.telemetry needs OpenTelemetry", remedy="pip install 'compound-orchestrator[telemetry]'"
+            ) from None
         self._is_latest = conventions == "latest"
         self._server_of = server_of
         provider = TracerProvider(resource=Resource.create({"service.name": "orchestrator"}))
@@ -47,7 +64,11 @@ class Spans:
         parent = _parent((one.trace or {}).get("traceparent"))
         began = int(one.at * _NS)
         span = self._tracer.start_span(
-            f"{operation} {one.asked}", parent, kind=trace.SpanKind.SERVER, attributes=self._attributes(one, operation), start_time=began
+            f"{operation} {one.asked}",
+            parent,
+            kind=trace.SpanKind.SERVER,
+            attributes=self._attributes(one, operation),
+            start_time=began,
         )
         if one.error:
             span.set_attribute("error.type", one.error)
@@ -56,7 +77,10 @@ class Spans:
         span.end(began + int(one.latency_s * _NS))
 
     def _export_attempts(self, one: ServedRequest, operation: str, context: Any, began: int) -> None:
-        """A span for each call of a model, one after the other. What was used is known of the request: it is one call's where there was no other."""
+        """A span for each call of a model, one after the other.
+
+        What was used is known of the request: it is one call's where there was no other.
+        """
         from opentelemetry import trace
 
         attempts = (one.trace or {}).get("attempts", ())
@@ -66,7 +90,11 @@ class Spans:
             if server is not None:
                 attributes |= {"server.address": server[0], "server.port": server[1]}
             inner = self._tracer.start_span(
-                f"{operation} {attempt['model']}", context, kind=trace.SpanKind.CLIENT, attributes=attributes, start_time=began
+                f"{operation} {attempt['model']}",
+                context,
+                kind=trace.SpanKind.CLIENT,
+                attributes=attributes,
+                start_time=began,
             )
             if "error" in attempt:
                 inner.set_attribute("error.type", attempt["error"])
@@ -89,7 +117,9 @@ class Spans:
             "orchestrator.cached": one.cached,
         }
         if one.ttft_s is not None:
-            found["gen_ai.response.time_to_first_chunk" if self._is_latest else "gen_ai.server.time_to_first_token"] = one.ttft_s
+            found["gen_ai.response.time_to_first_chunk" if self._is_latest else "gen_ai.server.time_to_first_token"] = (
+                one.ttft_s
+            )
         if one.cost_nano is not None:
             found["orchestrator.cost_usd"] = one.cost_nano / _NS
         if not self._is_latest:
@@ -118,7 +148,9 @@ def _parent(traceparent: str | None) -> Any:
     from opentelemetry import trace
 
     _, trace_id, span_id, flags = traceparent.split("-")
-    context = trace.SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=trace.TraceFlags(int(flags, 16)))
+    context = trace.SpanContext(
+        int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=trace.TraceFlags(int(flags, 16))
+    )
     return trace.set_span_in_context(trace.NonRecordingSpan(context))
 
 
@@ -126,5 +158,7 @@ def _otlp() -> Any:
     try:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError:
-        raise ConfigError("gateway.telemetry needs the OTLP exporter", remedy="pip install 'compound-orchestrator[telemetry]'") from None
+        raise ConfigError(
+            "gateway.telemetry needs the OTLP exporter", remedy="pip install 'compound-orchestrator[telemetry]'"
+        ) from None
     return OTLPSpanExporter()

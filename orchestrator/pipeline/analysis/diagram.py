@@ -1,7 +1,7 @@
 """A pipeline as a picture: Mermaid text, or an SVG that needs nothing else. Drawn here; nothing is sent anywhere.
 
-The SVG is layered (Sugiyama, Tagawa & Toda 1981): a step stands below all that it waits for; within a layer, steps are ordered by the mean position
-of those above them; steps within a step are drawn inside of it.
+The SVG is layered (Sugiyama, Tagawa & Toda 1981): a step stands below all that it waits for; within a layer, steps are
+ordered by the mean position of those above them; steps within a step are drawn inside of it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from html import escape
 
 from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node
 
-CHAR_W, LINE_H, PAD, GAP_X, GAP_Y, TITLE_H, LEAST_W = 7.5, 17.0, 12.0, 22.0, 40.0, 30.0, 110.0
+CHAR_W, LINE_H, PAD, GAP_X, GAP_Y, TITLE_H, MIN_W = 7.5, 17.0, 12.0, 22.0, 40.0, 30.0, 110.0
 _INKS = {
     "models": ("#e8f0fe", "#3559a8"),
     "memory": ("#e6f4ea", "#2b7a43"),
@@ -90,15 +90,24 @@ class _Drawing:
     h: float
 
 
-def svg(pipeline: CompiledPipeline, *, notes: Mapping[str, Sequence[str]] | None = None, critical: frozenset[str] = frozenset()) -> str:
-    """The graph as SVG; `notes` are lines under the name of the step at a path, `critical` the paths that are drawn as such."""
+def svg(
+    pipeline: CompiledPipeline,
+    *,
+    notes: Mapping[str, Sequence[str]] | None = None,
+    critical: frozenset[str] = frozenset(),
+) -> str:
+    """The graph as SVG.
+
+    `notes` are lines under the name of the step at a path, `critical` the paths that are drawn as such.
+    """
     drawing = _layout(pipeline.block, "", notes or {})
     w, h = drawing.w + 2 * PAD, drawing.h + 2 * PAD + TITLE_H
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w:.0f} {h:.0f}" width="{w:.0f}" height="{h:.0f}" '
         'font-family="system-ui, sans-serif" font-size="12">',
         f"<title>{escape(pipeline.name)}</title>",
-        '<defs><marker id="a" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0L8 4L0 8z" '
+        '<defs><marker id="a" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path '
+        'd="M0 0L8 4L0 8z" '
         'fill="#69707d"/></marker></defs>',
         f'<rect width="{w:.0f}" height="{h:.0f}" fill="#ffffff"/>',
         f'<text x="{PAD:.0f}" y="22" font-size="15" font-weight="600" fill="#1f2430">{escape(pipeline.name)}</text>',
@@ -144,9 +153,11 @@ def _box(node: Node, path: str, notes: Mapping[str, Sequence[str]]) -> _Box:
     told = tuple(notes.get(path, ()))
     inner = [_layout(each, f"{path}.", notes) for each in node.blocks.values()]
     lines = [_verb(node), *told] if not inner else []
-    w = max([LEAST_W, len(node.name) * (CHAR_W + 1) + 2 * PAD, *(len(line) * CHAR_W + 2 * PAD for line in lines)])
+    w = max([MIN_W, len(node.name) * (CHAR_W + 1) + 2 * PAD, *(len(line) * CHAR_W + 2 * PAD for line in lines)])
     if inner:
-        w = max([len(_title(node)) * CHAR_W + 2 * PAD, sum(each.w for each in inner) + GAP_X * (len(inner) - 1) + 2 * PAD])
+        w = max(
+            [len(_title(node)) * CHAR_W + 2 * PAD, sum(each.w for each in inner) + GAP_X * (len(inner) - 1) + 2 * PAD]
+        )
         h = max(each.h for each in inner) + TITLE_H + PAD + LINE_H * len(told)
     else:
         h = 16.0 + LINE_H * (1 + len(lines))
@@ -163,7 +174,8 @@ def _draw(drawing: _Drawing, left: float, top: float, parts: list[str], critical
         stroke = ("#c2342b", 2) if box.path in critical else (ink, 1)
         dashes = ' stroke-dasharray="4 3"' if box.node.when is not None else ""
         parts.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{box.w:.1f}" height="{box.h:.1f}" rx="7" fill="{fill}" stroke="{stroke[0]}" '
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{box.w:.1f}" height="{box.h:.1f}" rx="7" fill="{fill}" '
+            f'stroke="{stroke[0]}" '
             f'stroke-width="{stroke[1]}"{dashes}/>'
         )
         if box.inner:

@@ -1,7 +1,10 @@
-"""What a pipeline will probably cost and how long it will take, step by step, without asking any model: `orchestrator plan`.
+"""What a pipeline will probably cost and how long it will take, step by step, without asking any model.
 
-Prompts are taken at their stated length plus a guess for each value that is filled in; which model answers, and how often one must go on to the next,
-is the router's estimate. Expected figures are estimates; the worst case is what the budget is held against.
+`orchestrator plan`.
+
+Prompts are taken at their stated length plus a guess for each value that is filled in; which model answers, and how
+often one must go on to the next, is the router's estimate. Expected figures are estimates; the worst case is what the
+budget is held against.
 """
 
 from __future__ import annotations
@@ -30,7 +33,10 @@ OVERHEAD_S = 0.0002
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One step of the plan. `gives` is the type of its value; `is_critical`: the run takes as long as this and the others that are."""
+    """One step of the plan.
+
+    `gives` is the type of its value; `is_critical`: the run takes as long as this and the others that are.
+    """
 
     path: str
     verb: str
@@ -92,9 +98,14 @@ def _known_values(pipeline: CompiledPipeline, inputs: Mapping[str, Any]) -> dict
 
 
 class Outlook:
-    """One step's view, for its verb to say what it will be like. `values` is what is known before the run; `None` where a step waits for others."""
+    """One step's view, for its verb to say what it will be like.
 
-    def __init__(self, fleet: _Fleet, node: Node, inner: Mapping[str, _Block], values: Mapping[str, Any] | None) -> None:
+    `values` is what is known before the run; `None` where a step waits for others.
+    """
+
+    def __init__(
+        self, fleet: _Fleet, node: Node, inner: Mapping[str, _Block], values: Mapping[str, Any] | None
+    ) -> None:
         self._fleet = fleet
         self.node = node
         self._inner = inner
@@ -135,7 +146,9 @@ class Outlook:
         for arm in arms:
             both = both.and_(arm.times(share), seconds=max(both.seconds, arm.seconds))
         prices = [arm.worst_usd for arm in arms]
-        return _guessing(replace(both, worst_usd=None if None in prices else max(p or 0.0 for p in prices)), "each arm is as likely")
+        return _guessing(
+            replace(both, worst_usd=None if None in prices else max(p or 0.0 for p in prices)), "each arm is as likely"
+        )
 
     def of_pipeline(self, called: CheckedPipeline) -> Forecast:
         assert isinstance(called, CompiledPipeline)
@@ -178,9 +191,13 @@ class _Fleet:
         from orchestrator.types import Message
 
         request = Request((Message("user", self._said),), self._said)
-        return {name: p for name, backend in self._engine.backends.items() if (p := backend.estimate(request)) is not None}
+        return {
+            name: p for name, backend in self._engine.backends.items() if (p := backend.estimate(request)) is not None
+        }
 
-    def _calls(self, asked: Sequence[tuple[Option, float]], prompt: int, most: int, worst_calls: int, *, at_once: bool = False) -> Forecast:
+    def _calls(
+        self, asked: Sequence[tuple[Option, float]], prompt: int, most: int, worst_calls: int, *, at_once: bool = False
+    ) -> Forecast:
         found = Forecast(model=asked[0][0].model, guesses=("lengths of values",))
         for option, times in asked:
             profile = self._profiles[option.model]
@@ -235,7 +252,9 @@ class _Block:
 
     def _within(self, node: Node) -> dict[str, _Block]:
         prefix = f"{self.prefix}{node.name}."
-        return {name: _Block(self.fleet, each, prefix, self.depth + 1, self.values) for name, each in node.blocks.items()}
+        return {
+            name: _Block(self.fleet, each, prefix, self.depth + 1, self.values) for name, each in node.blocks.items()
+        }
 
     def _times(self, forecasts: Sequence[Forecast]) -> tuple[list[float], list[float]]:
         starts = [0.0] * len(forecasts)

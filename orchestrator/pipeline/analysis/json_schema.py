@@ -1,4 +1,7 @@
-"""The JSON Schema of pipeline files, for editors: completion, descriptions and checks as one types. Made of the same models that read the files."""
+"""The JSON Schema of pipeline files, for editors: completion, descriptions and checks as one types.
+
+Made of the same models that read the files.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,9 @@ def pipeline_schema(models: list[str] | None = None) -> dict[str, Any]:
     """The schema of the whole file; `models` are offered where a model is named."""
     steps = all_steps()
     kinds: list[type[Strict]] = [Document, Arm, *steps.values(), *TOOLS, *all_checks().values()]
-    refs, found = models_json_schema([(kind, "validation") for kind in kinds], by_alias=True, ref_template="#/$defs/{model}")
+    refs, found = models_json_schema(
+        [(kind, "validation") for kind in kinds], by_alias=True, ref_template="#/$defs/{model}"
+    )
     definitions = found["$defs"]
     for kind in _all_kinds(Strict):
         _describe(kind, definitions.get(kind.__name__))
@@ -60,7 +65,12 @@ def pipeline_schema(models: list[str] | None = None) -> dict[str, Any]:
         for verb in ("SearchStep", "RouteStep", "ExtractStep", "ClassifyStep", "DecideStep"):
             _offer(definitions[verb]["properties"]["models"], models)
     document["properties"]["tools"]["additionalProperties"] = {"oneOf": [refs[kind, "validation"] for kind in TOOLS]}
-    whole = {"$schema": "https://json-schema.org/draft/2020-12/schema", **document, "title": "orchestrator pipeline", "$defs": definitions}
+    whole = {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **document,
+        "title": "orchestrator pipeline",
+        "$defs": definitions,
+    }
     linked: dict[str, Any] = _linked(whole)
     return linked
 
@@ -81,7 +91,10 @@ def _all_kinds(kind: type[Strict]) -> Iterator[type[Strict]]:
 
 
 def _describe(kind: type[Strict], definition: dict[str, Any] | None) -> None:
-    """Puts the texts that stand under fields in the source into their descriptions. Done here, because it would make loading slow elsewhere."""
+    """Puts the texts that stand under fields in the source into their descriptions.
+
+    Done here, because it would make loading slow elsewhere.
+    """
     if definition is None:
         return
     properties = definition.get("properties", {})
@@ -110,7 +123,11 @@ def _step(verb: str, ref: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check(kind: Any, ref: dict[str, Any]) -> dict[str, Any]:
-    return {"anyOf": [ref, {"type": ["string", "number", "array", "null", "object"]}]} if kind.short else {"anyOf": [ref, {"type": "null"}]}
+    return (
+        {"anyOf": [ref, {"type": ["string", "number", "array", "null", "object"]}]}
+        if kind.short
+        else {"anyOf": [ref, {"type": "null"}]}
+    )
 
 
 def _offer(field: dict[str, Any], models: list[str]) -> None:

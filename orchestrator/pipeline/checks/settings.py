@@ -1,4 +1,7 @@
-"""What `verify:` lists: checks of an answer by name, cheap and certain ones first. Each is a verifier with settings from the file."""
+"""What `verify:` lists: checks of an answer by name, cheap and certain ones first.
+
+Each is a verifier with settings from the file.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import ANY, BOOL, TEXT
 from orchestrator.pipeline.language.contracts import AnswerCheck, CheckContext, StepContext
 from orchestrator.pipeline.language.fields import ListField, NumberField, Strict, TextField, ValueField
-from orchestrator.pipeline.language.step import taken
+from orchestrator.pipeline.language.step import expression_fields
 from orchestrator.verifiers.registry import SHORT, settings_of, verifier_names
 
 if TYPE_CHECKING:
@@ -195,7 +198,10 @@ CHECKS: dict[str, type[CheckOptions]] = {
 
 
 def find_check(name: str) -> type[CheckOptions] | None:
-    """The settings of a check by its name: those above, else what the verifier of this name takes, each an expression if one likes."""
+    """The settings of a check by its name.
+
+    Those above, else what the verifier of this name takes, each an expression if one likes.
+    """
     if name in CHECKS:
         return CHECKS[name]
     return _settings_model(name) if name in verifier_names() else None
@@ -207,7 +213,10 @@ def all_checks() -> dict[str, type[CheckOptions]]:
 
 
 class _PlainOptions(CheckOptions):
-    """Settings of a verifier as its constructor takes them; each may hold expressions, so all of them are among what is given at run time."""
+    """Settings of a verifier as its constructor takes them.
+
+    Each may hold expressions, so all of them are among what is given at run time.
+    """
 
     def settings(self) -> dict[str, Any]:
         return {}
@@ -279,7 +288,7 @@ def _read(entry: Any, at: CheckContext, where: tuple[str | int, ...]) -> Check |
         raw = {kind.short: raw}
     options = validated(kind, raw or {}, (*at.where, *place), at.sources, f"check '{name}'")
     fields: dict[str, Compute] = {}
-    for field, (_, takes) in taken(kind).items():
+    for field, (_, takes) in expression_fields(kind).items():
         if raw and raw.get(field) is not None:
             at.type_of(raw[field], *place, *([] if short else [field]), wanted=takes.type)
             if options is not None:

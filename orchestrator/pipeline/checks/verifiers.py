@@ -24,7 +24,10 @@ Given = Mapping[str, Any]
 
 
 class Holds:
-    """Passes answers for which a condition of the file holds. `value` is the answer's JSON in it, `text` the answer itself."""
+    """Passes answers for which a condition of the file holds.
+
+    `value` is the answer's JSON in it, `text` the answer itself.
+    """
 
     name = "holds"
 
@@ -40,7 +43,9 @@ class Holds:
             holds = self._holds({**self._values, "text": candidate, "value": value})
         except ExpressionFailed as error:
             return Verdict(self.name, 0.0, False, f"{self._says}: {error.message}"[:500], decisive=True)
-        return Verdict(self.name, 1.0 if holds is True else 0.0, holds is True, "" if holds is True else self._says, decisive=True)
+        return Verdict(
+            self.name, 1.0 if holds is True else 0.0, holds is True, "" if holds is True else self._says, decisive=True
+        )
 
 
 class Abstaining:
@@ -57,7 +62,9 @@ def _source(numbered: tuple[int, Any]) -> Source:
     index, item = numbered
     if isinstance(item, Mapping):
         told = ", ".join(str(item[name]) for name in ("time", "speaker", "source") if item.get(name))
-        return Source(str(item.get("id", index)), f"{told}: {item.get('text', '')}" if told else str(item.get("text", "")))
+        return Source(
+            str(item.get("id", index)), f"{told}: {item.get('text', '')}" if told else str(item.get("text", ""))
+        )
     return Source(str(index), str(item))
 
 
@@ -73,7 +80,12 @@ async def _judge(options: Any, given: Given, running: StepContext) -> Verifier:
         if not able:
             return Abstaining("judge", "there is no model that could judge")
         name = max(able, key=lambda profile: profile.skill or 0.0).name
-    settings = {"model": name, "rubric": options.text or given.get("rubric"), "criteria": options.criteria, "at_least": options.at_least}
+    settings = {
+        "model": name,
+        "rubric": options.text or given.get("rubric"),
+        "criteria": options.criteria,
+        "at_least": options.at_least,
+    }
     return make_check("judge", settings, engine.backends)
 
 
@@ -100,10 +112,15 @@ MAKERS: dict[str, Callable[[Any, Given, StepContext], Awaitable[Verifier]]] = {
 
 
 async def verifier_of(name: str, options: Any, given: Given, running: StepContext) -> Verifier:
-    """The verifier that a check becomes, its expressions filled in. Raises `ConfigError` on one that cannot be made here."""
+    """The verifier that a check becomes, its expressions filled in.
+
+    Raises `ConfigError` on one that cannot be made here.
+    """
     if name in MAKERS:
         return await MAKERS[name](options, given, running)
-    return make_check(name, {**options.settings(), **given}, (await running.engine()).backends if name in NEED_MODELS else {})
+    return make_check(
+        name, {**options.settings(), **given}, (await running.engine()).backends if name in NEED_MODELS else {}
+    )
 
 
 async def verdict_of(verifier: Verifier, question: str, text: str, running: StepContext) -> Verdict:
@@ -115,5 +132,7 @@ async def verdict_of(verifier: Verifier, question: str, text: str, running: Step
         held = running.purse.reserve(usd=worst_usd)
     except BudgetExceeded as error:
         return Verdict.abstain(verifier.name, error.message)
-    found, _ = await metered(running.purse, held, lambda: verifier.verify(question, text), lambda verdict: Bill(verdict.cost_usd))
+    found, _ = await metered(
+        running.purse, held, lambda: verifier.verify(question, text), lambda verdict: Bill(verdict.cost_usd)
+    )
     return found

@@ -1,4 +1,7 @@
-"""Runs that are kept: begun, resumed, replayed, ended from elsewhere. One process works on a run at a time, and says every second that it does."""
+"""Runs that are kept: begun, resumed, replayed, ended from elsewhere.
+
+One process works on a run at a time, and says every second that it does.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ from orchestrator.budget import Ledger
 from orchestrator.errors import ConfigError
 from orchestrator.pipeline.compiled import CompiledPipeline
 from orchestrator.pipeline.execution.result import RunCancelled, RunResult, UnknownRun
-from orchestrator.pipeline.execution.runtime import Host
-from orchestrator.pipeline.execution.scheduler import Run
+from orchestrator.pipeline.execution.runtime import Runtime
+from orchestrator.pipeline.execution.scheduler import RunScheduler
 from orchestrator.storage.runs import Runs, StoredRun, StoredStep
 from orchestrator.trace import Event
 
@@ -30,9 +33,9 @@ def new_id() -> str:
     return f"run_{int(time.time() * 1000):011x}{secrets.token_hex(8)}"
 
 
-async def started(
+async def start(
     pipeline: CompiledPipeline,
-    host: Host,
+    host: Runtime,
     given: dict[str, Any],
     id: str,
     on_event: OnEvent,
@@ -43,18 +46,20 @@ async def started(
     """A new run; kept, if the host keeps runs."""
     id = id or new_id()
     if host.runs is None:
-        return await Run(pipeline, given, host, id, on_event, within=within, seconds=seconds).result()
+        return await RunScheduler(pipeline, given, host, id, on_event, within=within, seconds=seconds).result()
     now = host.runs.clock()
     where = str(pipeline.path.absolute())
-    stored = StoredRun(id, host.owner, pipeline.name, where, pipeline.digest, "running", given, None, "", now, None, host.holder, now)
+    stored = StoredRun(
+        id, host.owner, pipeline.name, where, pipeline.digest, "running", given, None, "", now, None, host.holder, now
+    )
     await asyncio.to_thread(host.runs.begin, stored)
     return await _worked_on(pipeline, host, stored, {}, on_event, within, seconds)
 
 
-async def resumed(
+async def resume(
     pipeline: CompiledPipeline,
     id: str,
-    host: Host,
+    host: Runtime,
     on_event: OnEvent,
     *,
     may_differ: bool,
@@ -70,20 +75,28 @@ async def resumed(
         )
     steps = {step.path: step for step in await asyncio.to_thread(runs.steps, id)}
     if stored.status == "done":  # nothing is left to do: its result is made again from what its steps gave
-        return await Run(pipeline, stored.inputs, host, id, on_event, steps).result()
+        return await RunScheduler(pipeline, stored.inputs, host, id, on_event, steps).result()
     if stored.has_ended:
         await asyncio.to_thread(runs.reopen, id)
     gone = stored.holder if _is_gone(stored.holder) else ""
     if not await asyncio.to_thread(runs.hold, id, host.holder, held_before=runs.clock() - SILENT_S, take_from=gone):
-        raise ConfigError(f"another process works on the run {id}", remedy=f"Wait for it, or until it was silent for {SILENT_S:g} s")
+        raise ConfigError(
+            f"another process works on the run {id}", remedy=f"Wait for it, or until it was silent for {SILENT_S:g} s"
+        )
     return await _worked_on(pipeline, host, stored, steps, on_event, within, seconds)
 
 
-async def replayed(pipeline: CompiledPipeline, id: str, host: Host, on_event: OnEvent, *, begin: str | None) -> RunResult:
+async def replay(
+    pipeline: CompiledPipeline, id: str, host: Runtime, on_event: OnEvent, *, begin: str | None
+) -> RunResult:
     """See `Pipeline.replay`."""
     runs, stored = await _stored(host, id)
     anew = set() if begin is None else _following(pipeline, begin)
-    kept = [step for step in await asyncio.to_thread(runs.steps, id) if step.status != "begun" and _outermost(step.path) not in anew]
+    kept = [
+        step
+        for step in await asyncio.to_thread(runs.steps, id)
+        if step.status != "begun" and _outermost(step.path) not in anew
+    ]
     now = runs.clock()
     copy = replace(
         stored,
@@ -122,7 +135,7 @@ def _outermost(path: str) -> str:
     return re.split(r"[.\[]", path, maxsplit=1)[0]
 
 
-async def _stored(host: Host, id: str) -> tuple[Runs, StoredRun]:
+async def _stored(host: Runtime, id: str) -> tuple[Runs, StoredRun]:
     if host.runs is None:
         raise ConfigError("this host keeps no runs", remedy="Pass runs=Runs(open_database(path)) to Host")
     found = await asyncio.to_thread(host.runs.find, host.owner, id)
@@ -133,7 +146,7 @@ async def _stored(host: Host, id: str) -> tuple[Runs, StoredRun]:
 
 async def _worked_on(
     pipeline: CompiledPipeline,
-    host: Host,
+    host: Runtime,
     stored: StoredRun,
     steps: Mapping[str, StoredStep],
     on_event: OnEvent,
@@ -142,7 +155,9 @@ async def _worked_on(
 ) -> RunResult:
     """A run whose steps are kept, and that can be ended from elsewhere."""
     assert host.runs is not None
-    run = Run(pipeline, stored.inputs, host, stored.id, on_event, steps, is_kept=True, within=within, seconds=seconds)
+    run = RunScheduler(
+        pipeline, stored.inputs, host, stored.id, on_event, steps, is_kept=True, within=within, seconds=seconds
+    )
     assert run.purse is not None
     run.purse.goes_on(*await asyncio.to_thread(host.runs.spent, stored.id))
     working = asyncio.ensure_future(run.result())
@@ -166,7 +181,7 @@ async def _worked_on(
     return replace(found, background=finishing)
 
 
-async def _finish(run: Run, host: Host, id: str, found: RunResult, watching: asyncio.Future[None]) -> None:
+async def _finish(run: RunScheduler, host: Runtime, id: str, found: RunResult, watching: asyncio.Future[None]) -> None:
     """Ends a run when its steps in the background have: until then, it can be resumed to do them."""
     try:
         await run.settle()
@@ -175,7 +190,7 @@ async def _finish(run: Run, host: Host, id: str, found: RunResult, watching: asy
         watching.cancel()
 
 
-async def _cancelled(run: Run, host: Host, id: str, working: asyncio.Future[RunResult]) -> None:
+async def _cancelled(run: RunScheduler, host: Runtime, id: str, working: asyncio.Future[RunResult]) -> None:
     """Ends what was under way. Raises `RunCancelled` unless it is the caller who left."""
     working.cancel()
     run.abandon()
@@ -187,7 +202,7 @@ async def _cancelled(run: Run, host: Host, id: str, working: asyncio.Future[RunR
         raise RunCancelled(f"the run {id} was cancelled", remedy=f"Go on with it: --resume {id}")
 
 
-async def _end(host: Host, id: str, status: str, output: Any, error: str) -> None:
+async def _end(host: Runtime, id: str, status: str, output: Any, error: str) -> None:
     assert host.journal is not None
     assert host.runs is not None
     await host.journal.kept()
@@ -203,7 +218,10 @@ async def _watch(runs: Runs, holder: str, id: str, working: asyncio.Future[RunRe
 
 
 def _is_gone(holder: str) -> bool:
-    """Whether the process that worked on a run is known to have ended: it was on this machine, and there is none of its number."""
+    """Whether the process that worked on a run is known to have ended.
+
+    It was on this machine, and there is none of its number.
+    """
     machine, _, rest = holder.partition(":")
     pid = rest.partition(":")[0]
     if machine != socket.gethostname() or not pid.isdigit() or int(pid) == os.getpid():

@@ -1,6 +1,9 @@
-"""Writes what a run does as it does it: one thread commits whatever has come in meanwhile, so that many steps share a transaction.
+"""Writes what a run does as it does it.
 
-Lines are written in the order they came. Whoever must not go on before a line would outlive the process waits for `kept`.
+One thread commits whatever has come in meanwhile, so that many steps share a transaction.
+
+Lines are written in the order they came. Whoever must not go on before a line would outlive the process waits for
+`kept`.
 """
 
 from __future__ import annotations
@@ -34,7 +37,9 @@ class Journal:
     def put(self, sql: str, *values: Any) -> None:
         """Raises `StorageError` if an earlier line could not be written: nothing may go on that cannot be kept."""
         if self._error is not None:
-            raise StorageError(f"the run can no longer be kept: {self._error}", remedy="Check the disk, then resume the run")
+            raise StorageError(
+                f"the run can no longer be kept: {self._error}", remedy="Check the disk, then resume the run"
+            )
         with self._lock:
             self._lines.append((sql, values))
             self._put += 1
@@ -95,13 +100,20 @@ def _tell(waiter: asyncio.Future[None], error: Exception | None) -> None:
     if error is None:
         waiter.set_result(None)
     else:
-        waiter.set_exception(StorageError(f"the run cannot be kept: {error}", remedy="Check the disk, then resume the run"))
+        waiter.set_exception(
+            StorageError(f"the run cannot be kept: {error}", remedy="Check the disk, then resume the run")
+        )
 
 
 class RunLedger(Ledger):
-    """The account of a run. With a journal, what is reserved outlives the process before a model is asked: after a crash it counts as spent."""
+    """The account of a run.
 
-    def __init__(self, budget: Budget, *, within: Ledger | None = None, journal: Journal | None = None, run: str = "") -> None:
+    With a journal, what is reserved outlives the process before a model is asked: after a crash it counts as spent.
+    """
+
+    def __init__(
+        self, budget: Budget, *, within: Ledger | None = None, journal: Journal | None = None, run: str = ""
+    ) -> None:
         super().__init__(budget, within=within)
         self._journal = journal
         self._run = run

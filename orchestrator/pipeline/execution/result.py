@@ -14,7 +14,10 @@ Status = Literal["done", "skipped", "failed", "kept", "cached"]
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What one step did. `kept` says that an earlier part of the run did it; `cost_usd` is `None` where a price is not known."""
+    """What one step did.
+
+    `kept` says that an earlier part of the run did it; `cost_usd` is `None` where a price is not known.
+    """
 
     path: str
     verb: str
@@ -27,7 +30,13 @@ class StepResult:
     note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        stated = {"path": self.path, "verb": self.verb, "status": self.status, "seconds": round(self.seconds, 6), "cost_usd": self.cost_usd}
+        stated = {
+            "path": self.path,
+            "verb": self.verb,
+            "status": self.status,
+            "seconds": round(self.seconds, 6),
+            "cost_usd": self.cost_usd,
+        }
         return {
             **stated,
             "attempts": self.attempts,
@@ -38,8 +47,10 @@ class StepResult:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """`output` is what the file's `output:` says. `partial` says that a budget ended the run early, `stopped` which; `simulated` that any answer came
-    from a simulated model. `steps` are in the order in which they ended; those in the background are added as they end.
+    """`output` is what the file's `output:` says.
+
+    `partial` says that a budget ended the run early, `stopped` which; `simulated` that any answer came from a simulated
+    model. `steps` are in the order in which they ended; those in the background are added as they end.
     """
 
     id: str
@@ -80,11 +91,16 @@ class RunResult:
 
 
 class RunFailed(OrchestratorError):
-    """A step failed, and nothing says what to do then. `path` is the step's, `run` the run's id: what finished is kept if runs are kept."""
+    """A step failed, and nothing says what to do then.
+
+    `path` is the step's, `run` the run's id: what finished is kept if runs are kept.
+    """
 
     code = "run_failed"
 
-    def __init__(self, message: str, *, path: str, run: str, remedy: str = "", cause: BaseException | None = None) -> None:
+    def __init__(
+        self, message: str, *, path: str, run: str, remedy: str = "", cause: BaseException | None = None
+    ) -> None:
         super().__init__(message, remedy=remedy)
         self.path = path
         self.run = run

@@ -1,4 +1,7 @@
-"""What runs of pipelines share: the engine, the store of runs, connections for tools. And a way to play models and tools instead of asking them."""
+"""What runs of pipelines share: the engine, the store of runs, connections for tools.
+
+And a way to play models and tools instead of asking them.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +22,15 @@ if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.storage.runs import Runs
 
-EngineOf = Callable[[str], Awaitable["Orchestrator"]]
+EngineFactory = Callable[[str], Awaitable["Orchestrator"]]
 
 
-class Host:
-    """`engine` is what answers; without it one is made of what is at hand when the first step needs it, and closed with the host. Runs are kept in
-    `runs`, if given, as those of `owner`. `engine_of` chooses an engine by the path of a step, and `played` gives values instead of calling tools:
-    for tests of pipelines.
+class Runtime:
+    """`engine` is what answers.
+
+    Without it one is made of what is at hand when the first step needs it, and closed with the host. Runs are kept in
+    `runs`, if given, as those of `owner`. `engine_of` chooses an engine by the path of a step, and `played` gives
+    values instead of calling tools: for tests of pipelines.
     """
 
     def __init__(
@@ -33,7 +38,7 @@ class Host:
         engine: Orchestrator | None = None,
         *,
         runs: Runs | None = None,
-        engine_of: EngineOf | None = None,
+        engine_of: EngineFactory | None = None,
         played: Mapping[str, Callable[[], Any]] | None = None,
         owner: str = "",
         scope_of: Callable[[str], str] | None = None,
@@ -54,8 +59,10 @@ class Host:
         self._clients: list[httpx.AsyncClient] = []  # one at most; a list, so that `for_owner` shares it
         self.background: set[asyncio.Task[Any]] = set()
 
-    def for_owner(self, owner: str, scope_of: Callable[[str], str], log_scope: str) -> Host:
-        """The same for somebody else: who sees no other's runs, and reaches memory where `scope_of` lets a scope lead (it raises `ScopeError`).
+    def for_owner(self, owner: str, scope_of: Callable[[str], str], log_scope: str) -> Runtime:
+        """The same for somebody else.
+
+        Who sees no other's runs, and reaches memory where `scope_of` lets a scope lead (it raises `ScopeError`).
 
         Decisions are logged under `log_scope`.
         """
@@ -93,7 +100,7 @@ class Host:
         if self._owns_engine and self._engine is not None:
             await self._engine.aclose()
 
-    async def __aenter__(self) -> Host:
+    async def __aenter__(self) -> Runtime:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -101,7 +108,10 @@ class Host:
 
 
 async def engine_at_hand() -> Orchestrator:
-    """As the command line does it: the configuration of this folder, else keys, local servers, calculator and memory."""
+    """As the command line does it.
+
+    The configuration of this folder, else keys, local servers, calculator and memory.
+    """
     from orchestrator.config.models import DEFAULT_NAME
     from orchestrator.engine.orchestrator import Orchestrator
 

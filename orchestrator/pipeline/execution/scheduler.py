@@ -1,7 +1,7 @@
 """One run of a pipeline: starts each step when all that it waits for has ended, and keeps what finished.
 
-A step that finished is never done again: its value is kept before anything that it cost or changed could be repeated. What was begun and may have
-changed something outside carries the same idempotency key when it is tried again.
+A step that finished is never done again: its value is kept before anything that it cost or changed could be repeated.
+What was begun and may have changed something outside carries the same idempotency key when it is tried again.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node
 from orchestrator.pipeline.errors import ToolFailed
 from orchestrator.pipeline.execution.journal import RunLedger, spent_usd
 from orchestrator.pipeline.execution.result import RunFailed, RunResult, StepResult
-from orchestrator.pipeline.execution.runtime import Host
-from orchestrator.pipeline.execution.step_context import Around, Running
+from orchestrator.pipeline.execution.runtime import Runtime
+from orchestrator.pipeline.execution.step_context import RunningStep, ScopeLimits
 from orchestrator.pipeline.expressions.evaluation import Absent, ExpressionFailed, within_bounds
 from orchestrator.pipeline.language.step import OnError, Step
 from orchestrator.storage.runs import KEEP, StoredStep
@@ -31,17 +31,20 @@ from orchestrator.trace import Event
 
 DAY_S = 86_400.0
 GRACE_S = 0.1  # a search whose time is over ends by itself, with its best answer
-MOST_VALUE_CHARS = 20_000_000
+MAX_VALUE_CHARS = 20_000_000
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class Run:
-    """`finished` are the steps of an earlier part of the run; it spends from what it is `within`, too, and takes at most `seconds`."""
+class RunScheduler:
+    """`finished` are the steps of an earlier part of the run.
+
+    It spends from what it is `within`, too, and takes at most `seconds`.
+    """
 
     pipeline: CompiledPipeline
     inputs: dict[str, Any]
-    host: Host
+    host: Runtime
     id: str
     on_event: Callable[[Event], None] | None = None
     finished: Mapping[str, StoredStep] = field(default_factory=dict)
@@ -61,12 +64,14 @@ class Run:
         self.begun = {path for path, step in self.finished.items() if step.status == "begun"}
         self._background: set[asyncio.Task[Any]] = set()
         limits = self.pipeline.document.budget
-        budget = Budget(usd=limits.usd, tokens=limits.tokens, seconds=limits.seconds, calls=limits.calls) & Budget(seconds=self.seconds)
+        budget = Budget(usd=limits.usd, tokens=limits.tokens, seconds=limits.seconds, calls=limits.calls) & Budget(
+            seconds=self.seconds
+        )
         if self.purse is None:
             journal = self.host.journal if self.is_kept else None
             self.purse = RunLedger(budget, within=self.within, journal=journal, run=self.id)
         self._may_stop = limits.when_spent == "best_so_far"
-        self.around = Around(self.purse, budget.seconds)
+        self.around = ScopeLimits(self.purse, budget.seconds)
 
     def now_s(self) -> float:
         return self.clock() - self._began_s
@@ -134,7 +139,7 @@ class Run:
 
     # Blocks
 
-    async def block(self, block: Block, values: dict[str, Any], prefix: str, around: Around) -> None:
+    async def block(self, block: Block, values: dict[str, Any], prefix: str, around: ScopeLimits) -> None:
         """Runs steps, each when all that it waits for has ended; their values go into `values`."""
         if len(block.nodes) == 1 and block.needed:
             node = block.nodes[0]
@@ -156,7 +161,7 @@ class Run:
         task.add_done_callback(self._background.discard)
         task.add_done_callback(self.host.background.discard)
 
-    async def one(self, node: Node, values: Mapping[str, Any], path: str, around: Around) -> Any:
+    async def one(self, node: Node, values: Mapping[str, Any], path: str, around: ScopeLimits) -> Any:
         """One step, from its condition to what is kept of it."""
         earlier = self.finished.get(path)
         if earlier is not None and earlier.status != "begun":
@@ -175,16 +180,18 @@ class Run:
             return None
         self.emit("step_started", step=path, verb=node.step.verb)
         purse, deadline_s = self._limits(node, around)
-        running = Running(self, node, path, values, Around(purse, deadline_s))
+        running = RunningStep(self, node, path, values, ScopeLimits(purse, deadline_s))
         try:
             value, attempts, is_cached = await self._tried(node, running, values)
         except Exception as error:  # whatever a step does, its run ends in words, and what else finished is kept
             if not isinstance(error, OrchestratorError | TimeoutError | OSError | ValueError | LookupError | TypeError):
                 log.exception("a step broke", extra={"run": self.id, "step": path})
             return await self._after_failure(node, path, error, began_s, purse, values)
-        return await self._end(node, path, "cached" if is_cached else "done", value, began_s, purse, attempts=attempts, note=running.note)
+        return await self._end(
+            node, path, "cached" if is_cached else "done", value, began_s, purse, attempts=attempts, note=running.note
+        )
 
-    async def _tried(self, node: Node, running: Running, values: Mapping[str, Any]) -> tuple[Any, int, bool]:
+    async def _tried(self, node: Node, running: RunningStep, values: Mapping[str, Any]) -> tuple[Any, int, bool]:
         """The value of a step, in how many attempts, and whether it comes from the cache."""
         step = node.step
         given = {name: compute(values) for name, compute in node.fields.items() if name != "on_error"}
@@ -204,10 +211,19 @@ class Run:
             except (OrchestratorError, TimeoutError, OSError) as error:
                 if attempt >= step.attempts or not _is_retryable(error):
                     raise
-                wait_s = max(min(step.first_wait_s * 2 ** (attempt - 1), LONGEST_WAIT_S * 4), getattr(error, "retry_after_s", None) or 0.0)
+                wait_s = max(
+                    min(step.first_wait_s * 2 ** (attempt - 1), LONGEST_WAIT_S * 4),
+                    getattr(error, "retry_after_s", None) or 0.0,
+                )
                 if running.seconds_left is not None and wait_s >= running.seconds_left:
                     raise
-                self.emit("step_retrying", step=running.path, attempt=attempt + 1, reason=self.redacted(str(error)), wait_s=wait_s)
+                self.emit(
+                    "step_retrying",
+                    step=running.path,
+                    attempt=attempt + 1,
+                    reason=self.redacted(str(error)),
+                    wait_s=wait_s,
+                )
                 attempt += 1
                 await asyncio.sleep(wait_s)
         if key:
@@ -216,7 +232,7 @@ class Run:
             self.begun.add(running.path)  # a retry of a step around this one does it again
         return value, attempt, False
 
-    async def _in_time(self, work: Any, step: Step, running: Running) -> Any:
+    async def _in_time(self, work: Any, step: Step, running: RunningStep) -> Any:
         timeout_s = step.timeout
         if step.budget is not None and running.seconds_left is not None:
             # A search ends by itself, with the best that it has; anything else is ended.
@@ -230,7 +246,7 @@ class Run:
         except TimeoutError:
             raise TimeoutError(f"it took longer than {timeout_s:g} s") from None
 
-    def _limits(self, node: Node, around: Around) -> tuple[Ledger, float | None]:
+    def _limits(self, node: Node, around: ScopeLimits) -> tuple[Ledger, float | None]:
         """The account of a step, and until when it may work."""
         limits, whole = node.step.budget, self.pipeline.document.budget
         deadline_s = around.deadline_s
@@ -246,7 +262,9 @@ class Run:
         if seconds is not None:
             end = self.now_s() + seconds
             deadline_s = end if deadline_s is None else min(end, deadline_s)
-        budget = Budget(usd=part(limits.usd, whole.usd), tokens=None if tokens is None else int(tokens), calls=limits.calls)
+        budget = Budget(
+            usd=part(limits.usd, whole.usd), tokens=None if tokens is None else int(tokens), calls=limits.calls
+        )
         return Ledger(budget, within=around.purse), deadline_s
 
     # Ends
@@ -263,10 +281,14 @@ class Run:
                 value = node.fields["on_error"](values)
             except ExpressionFailed as wrong:
                 raise self._failed(path, wrong) from None
-            return await self._end(node, path, "failed", value, began_s, purse, error=told, note="what on_error states is given")
+            return await self._end(
+                node, path, "failed", value, began_s, purse, error=told, note="what on_error states is given"
+            )
         if isinstance(error, BudgetExceeded) and self._may_stop:
             self.stopped = self.stopped or error.limit
-            self._note(StepResult(path, node.step.verb, "skipped", self.now_s() - began_s, spent_usd(purse), error=told))
+            self._note(
+                StepResult(path, node.step.verb, "skipped", self.now_s() - began_s, spent_usd(purse), error=told)
+            )
             return None
         if self.stopped and isinstance(error, ExpressionFailed):
             return None
@@ -288,7 +310,13 @@ class Run:
             closed = remedy if remedy.endswith(("?", "!")) else f"{remedy.rstrip('.')}."
             remedy = f"{closed} What finished is kept: --resume {self.id}"
         where = f"step '{path}'" if path and path != "output" else "the output" if path else "the run"
-        return RunFailed(f"{where} failed: {self.redacted(message)}", path=path, run=self.id, remedy=self.redacted(remedy), cause=error)
+        return RunFailed(
+            f"{where} failed: {self.redacted(message)}",
+            path=path,
+            run=self.id,
+            remedy=self.redacted(remedy),
+            cause=error,
+        )
 
     async def _end(
         self,
@@ -344,7 +372,7 @@ class Run:
             text = json.dumps(value)
         except (TypeError, ValueError) as error:
             raise self._failed(path, TypeError(f"what it gives cannot be kept: {error}")) from None
-        if len(text) > MOST_VALUE_CHARS:
+        if len(text) > MAX_VALUE_CHARS:
             raise self._failed(path, ValueError(f"what it gives is too large to be kept: {len(text):,} characters"))
         return text
 
@@ -364,9 +392,12 @@ class Run:
 
     def _cache_key(self, node: Node, given: Mapping[str, Any]) -> str:
         stated = node.step.model_dump(
-            mode="json", exclude={"when", "after", "retry", "timeout", "on_error", "budget", "background", "description"}
+            mode="json",
+            exclude={"when", "after", "retry", "timeout", "on_error", "budget", "background", "description"},
         )
-        told = json.dumps([self.host.owner, self.pipeline.digest, node.where, stated, given], sort_keys=True, default=str)
+        told = json.dumps(
+            [self.host.owner, self.pipeline.digest, node.where, stated, given], sort_keys=True, default=str
+        )
         return hashlib.sha256(told.encode()).hexdigest()
 
     async def _cached(self, key: str) -> tuple[Any] | None:
@@ -378,11 +409,14 @@ class Run:
         if self.host.runs is not None:
             await asyncio.to_thread(self.host.runs.cache, key, value, DAY_S if seconds is True else float(seconds))
 
-    async def called(self, pipeline: CompiledPipeline, inputs: Mapping[str, Any], running: Running) -> Any:
-        """Another pipeline within this one: its steps are kept under the path of the step that calls it, and spend from its account."""
+    async def called(self, pipeline: CompiledPipeline, inputs: Mapping[str, Any], running: RunningStep) -> Any:
+        """Another pipeline within this one.
+
+        Its steps are kept under the path of the step that calls it, and spend from its account.
+        """
         limits = pipeline.document.budget
         budget = Budget(usd=limits.usd, tokens=limits.tokens, calls=limits.calls)
-        inner = Run(
+        inner = RunScheduler(
             pipeline,
             pipeline.inputs_of(inputs),
             self.host,
@@ -396,7 +430,10 @@ class Run:
             steps=self.steps,
             clock=self.clock,
         )
-        inner.begun, inner._background = self.begun, self._background  # it is one run: what is begun or in the background is so for both
+        inner.begun, inner._background = (
+            self.begun,
+            self._background,
+        )  # it is one run: what is begun or in the background is so for both
         found = await inner.result()
         self.latest = inner.latest or self.latest
         self.simulated |= inner.simulated
@@ -407,8 +444,23 @@ class Run:
 class _Chain:
     """The steps of one block as they come free."""
 
-    def __init__(self, run: Run, block: Block, values: dict[str, Any], prefix: str, around: Around, group: asyncio.TaskGroup) -> None:
-        self._run, self._block, self._values, self._prefix, self._around, self._group = run, block, values, prefix, around, group
+    def __init__(
+        self,
+        run: RunScheduler,
+        block: Block,
+        values: dict[str, Any],
+        prefix: str,
+        around: ScopeLimits,
+        group: asyncio.TaskGroup,
+    ) -> None:
+        self._run, self._block, self._values, self._prefix, self._around, self._group = (
+            run,
+            block,
+            values,
+            prefix,
+            around,
+            group,
+        )
         self._waits = list(block.waits)
 
     def start(self, index: int) -> None:
@@ -437,7 +489,9 @@ class _Chain:
         try:
             await self._go(index)
         except OrchestratorError as error:
-            log.warning("a step in the background failed", extra={"step": self._prefix + node.name, "reason": error.message})
+            log.warning(
+                "a step in the background failed", extra={"step": self._prefix + node.name, "reason": error.message}
+            )
 
 
 def _is_retryable(error: BaseException | None) -> bool:
@@ -452,5 +506,7 @@ def _first(failed: BaseExceptionGroup[BaseException]) -> BaseException:
     """The failure that ended the others."""
     found: BaseException = failed
     while isinstance(found, BaseExceptionGroup):
-        found = next((each for each in found.exceptions if isinstance(each, BaseExceptionGroup | RunFailed)), found.exceptions[0])
+        found = next(
+            (each for each in found.exceptions if isinstance(each, BaseExceptionGroup | RunFailed)), found.exceptions[0]
+        )
     return found

@@ -1,4 +1,7 @@
-"""One step under way, as its verb sees it: what it may spend and how long it may take, the engine, and the steps within it."""
+"""One step under way, as its verb sees it.
+
+What it may spend and how long it may take, the engine, and the steps within it.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.budget import Budget, Ledger
 from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node
-from orchestrator.pipeline.execution.runtime import Host
+from orchestrator.pipeline.execution.runtime import Runtime
 from orchestrator.pipeline.language.contracts import CheckedPipeline
 from orchestrator.storage.runs import StoredStep
 from orchestrator.trace import Event, Trace
@@ -18,8 +21,11 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
-    """What steps of one block share: the account they spend from, and until when they may work (seconds of the run's clock)."""
+class ScopeLimits:
+    """What steps of one block share.
+
+    The account they spend from, and until when they may work (seconds of the run's clock).
+    """
 
     purse: Ledger
     deadline_s: float | None
@@ -28,7 +34,7 @@ class Around:
 class RunView(Protocol):
     """The run that a step belongs to, as far as its steps use it."""
 
-    host: Host
+    host: Runtime
     pipeline: CompiledPipeline
     begun: set[str]
     finished: Mapping[str, StoredStep]
@@ -48,20 +54,20 @@ class RunView(Protocol):
     def redacted(self, value: Any) -> Any:
         """A value without the secrets that it may hold."""
 
-    async def block(self, block: Block, values: dict[str, Any], prefix: str, around: Around) -> None:
+    async def block(self, block: Block, values: dict[str, Any], prefix: str, around: ScopeLimits) -> None:
         """Runs steps, each when all that it waits for has ended; their values go into `values`."""
 
-    async def one(self, node: Node, values: Mapping[str, Any], path: str, around: Around) -> Any:
+    async def one(self, node: Node, values: Mapping[str, Any], path: str, around: ScopeLimits) -> Any:
         """Runs one step, and gives its value."""
 
-    async def called(self, pipeline: CompiledPipeline, inputs: Mapping[str, Any], running: Running) -> Any:
+    async def called(self, pipeline: CompiledPipeline, inputs: Mapping[str, Any], running: RunningStep) -> Any:
         """Runs another pipeline as a part of this run."""
 
 
-class Running:
+class RunningStep:
     """One step under way, as its verb sees it."""
 
-    def __init__(self, run: RunView, node: Node, path: str, values: Mapping[str, Any], around: Around) -> None:
+    def __init__(self, run: RunView, node: Node, path: str, values: Mapping[str, Any], around: ScopeLimits) -> None:
         self._run = run
         self.node = node
         self.path = path
@@ -78,11 +84,13 @@ class Running:
 
     @property
     def was_begun(self) -> bool:
-        """Whether this run began the step before, in an earlier part or an earlier attempt, and nobody knows how far it came."""
+        """Whether this run began the step before, in an earlier part or an earlier attempt, and nobody knows how far it
+        came.
+        """
         return self.path in self._run.begun
 
     @property
-    def host(self) -> Host:
+    def host(self) -> Runtime:
         return self._run.host
 
     @property

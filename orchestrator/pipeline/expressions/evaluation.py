@@ -1,4 +1,7 @@
-"""Expressions compiled to closures: parsed and checked once, run often. A value is JSON (null, true/false, numbers, texts, lists, objects)."""
+"""Expressions compiled to closures: parsed and checked once, run often.
+
+A value is JSON (null, true/false, numbers, texts, lists, objects).
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,25 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.pipeline.expressions.functions import FUNCTIONS, MOST_TEXT
-from orchestrator.pipeline.expressions.grammar import Binary, Call, Each, Field, Item, Listed, Literal, Name, Node, Unary
+from orchestrator.pipeline.expressions.functions import FUNCTIONS, MAX_TEXT
+from orchestrator.pipeline.expressions.grammar import (
+    Binary,
+    Call,
+    Each,
+    Field,
+    Item,
+    Listed,
+    Literal,
+    Name,
+    SyntaxNode,
+    Unary,
+)
 
 Values = Mapping[str, Any]
 Compute = Callable[[Values], Any]
-MOST_BITS = 1_024
-MOST_ITEMS = 1_000_000
-MOST_CHARS = 20_000_000
+MAX_BITS = 1_024
+MAX_ITEMS = 1_000_000
+MAX_CHARS = 20_000_000
 
 
 class ExpressionFailed(OrchestratorError):
@@ -28,7 +42,7 @@ class Absent(ExpressionFailed):
     """What an expression asks for is not there; `??` gives something else then."""
 
 
-def compiled(node: Node) -> Compute:
+def compiled(node: SyntaxNode) -> Compute:
     """A function from the values of names to the expression's value. It raises `ExpressionFailed`."""
     match node:
         case Literal(value=value):
@@ -80,7 +94,7 @@ def _field(node: Field) -> Compute:
     return lambda values: taken(of(values))
 
 
-def _spreads(node: Node) -> bool:
+def _spreads(node: SyntaxNode) -> bool:
     return isinstance(node, Each) or (isinstance(node, Field) and _spreads(node.of))
 
 
@@ -93,7 +107,12 @@ def _item(of: Compute, index: Compute) -> Compute:
             if key in base:
                 return base[key]
             raise Absent(f"there is no field {key!r}")
-        if isinstance(base, list | str) and isinstance(key, int | float) and not isinstance(key, bool) and key == int(key):
+        if (
+            isinstance(base, list | str)
+            and isinstance(key, int | float)
+            and not isinstance(key, bool)
+            and key == int(key)
+        ):
             if -len(base) <= key < len(base):
                 return base[int(key)]
             raise Absent(f"there is no item {int(key)}: there are {len(base)}")
@@ -181,8 +200,18 @@ def _remainder(a: float, b: float) -> float:
     return a % b
 
 
-_ORDERS: dict[str, Callable[[Any, Any], bool]] = {"<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge}
-_ARITHMETIC: dict[str, Callable[[Any, Any], float]] = {"-": operator.sub, "*": operator.mul, "/": _divided, "%": _remainder}
+_ORDERS: dict[str, Callable[[Any, Any], bool]] = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+_ARITHMETIC: dict[str, Callable[[Any, Any], float]] = {
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": _divided,
+    "%": _remainder,
+}
 
 
 def _truth(value: Any) -> bool:
@@ -225,7 +254,7 @@ def _sum(a: Any, b: Any) -> Any:
 
 
 def _bounded(number: Any) -> Any:
-    if isinstance(number, int) and number.bit_length() > MOST_BITS:
+    if isinstance(number, int) and number.bit_length() > MAX_BITS:
         raise ExpressionFailed("the number grows too large")
     if isinstance(number, float) and not math.isfinite(number):
         raise ExpressionFailed("the number grows too large")
@@ -233,13 +262,17 @@ def _bounded(number: Any) -> Any:
 
 
 def _within(value: Any) -> Any:
-    if (isinstance(value, str) and len(value) > MOST_TEXT) or (isinstance(value, list) and len(value) > MOST_ITEMS):
+    if (isinstance(value, str) and len(value) > MAX_TEXT) or (isinstance(value, list) and len(value) > MAX_ITEMS):
         raise ExpressionFailed("the value grows too large")
     return value
 
 
 def within_bounds(value: Any) -> Any:
-    """The same value. Raises `ExpressionFailed` where it is too large to be kept: a value that holds another twice doubles with every round."""
+    """The same value.
+
+    Raises `ExpressionFailed` where it is too large to be kept: a value that holds another twice doubles with every
+    round.
+    """
     nodes = chars = 0
     stack = [value]
     while stack:
@@ -251,9 +284,10 @@ def within_bounds(value: Any) -> Any:
             stack.extend(each.values())
         elif isinstance(each, list | tuple):
             stack.extend(each)
-        if nodes > MOST_ITEMS or chars > MOST_CHARS:
+        if nodes > MAX_ITEMS or chars > MAX_CHARS:
             raise ExpressionFailed(
-                "the value grows too large", remedy=f"A value has at most {MOST_ITEMS:,} parts and {MOST_CHARS:,} characters"
+                "the value grows too large",
+                remedy=f"A value has at most {MAX_ITEMS:,} parts and {MAX_CHARS:,} characters",
             )
     return value
 

@@ -1,4 +1,7 @@
-"""The functions of expressions: what they take, what they give, and how they compute it. All are total on what they take, and bounded."""
+"""The functions of expressions: what they take, what they give, and how they compute it.
+
+All are total on what they take, and bounded.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,15 @@ from typing import Any
 
 from orchestrator.pipeline.expressions.types import ANY, BOOL, LIST, NUMBER, OBJECT, TEXT, ValueType, list_of
 
-MOST_TEXT = 2_000_000
+MAX_TEXT = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class Function:
-    """Takes `least` to `most` values, each of one of the types `takes`. `gives_items`: what it gives is one of the values, or of the list's items."""
+    """Takes `least` to `most` values, each of one of the types `takes`.
+
+    `gives_items`: what it gives is one of the values, or of the list's items.
+    """
 
     compute: Callable[..., Any]
     takes: tuple[ValueType, ...]
@@ -88,5 +94,7 @@ FUNCTIONS: dict[str, Function] = {
     "number": Function(_number, (TEXT, NUMBER), NUMBER, "number(reply.text)"),
     "lower": Function(str.lower, (TEXT,), TEXT, "lower(label)"),
     "join": Function(_joined, (LIST, TEXT), TEXT, 'join(names, ", ")', 1, 2),
-    "json": Function(lambda value: json.dumps(value, ensure_ascii=False, default=str), (ANY,), TEXT, "json(invoice.value)"),
+    "json": Function(
+        lambda value: json.dumps(value, ensure_ascii=False, default=str), (ANY,), TEXT, "json(invoice.value)"
+    ),
 }

@@ -1,7 +1,10 @@
-"""The grammar of `${...}`: comparisons, and/or/not, arithmetic, a few functions, fields and items. Nothing else can be written.
+"""The grammar of `${...}`: comparisons, and/or/not, arithmetic, a few functions, fields and items.
 
-Precedence climbing (Richards 1979) over a handful of token kinds. There are no assignments, calls of methods, comprehensions or attributes of Python
-objects, so there is nothing to escape from: an expression reads values that a pipeline holds, and computes with them.
+Nothing else can be written.
+
+Precedence climbing (Richards 1979) over a handful of token kinds. There are no assignments, calls of methods,
+comprehensions or attributes of Python objects, so there is nothing to escape from: an expression reads values that a
+pipeline holds, and computes with them.
 """
 
 from __future__ import annotations
@@ -9,8 +12,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-MOST_CHARS = 2_000
-MOST_DEPTH = 40
+MAX_CHARS = 2_000
+MAX_DEPTH = 40
 _TOKEN = re.compile(
     r"""\s*(?:
         (?P<number>\d+(?:_\d+)*(?:\.\d+)?(?:[eE][-+]?\d+)?)
@@ -40,7 +43,7 @@ class SyntaxProblem(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class SyntaxNode:
     """`start` and `end` are offsets in the text that was parsed."""
 
     start: int
@@ -48,56 +51,56 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True)
-class Literal(Node):
+class Literal(SyntaxNode):
     value: object
 
 
 @dataclass(frozen=True, slots=True)
-class Name(Node):
+class Name(SyntaxNode):
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Field(Node):
-    of: Node
+class Field(SyntaxNode):
+    of: SyntaxNode
     name: str
 
 
 @dataclass(frozen=True, slots=True)
-class Item(Node):
-    of: Node
-    index: Node
+class Item(SyntaxNode):
+    of: SyntaxNode
+    index: SyntaxNode
 
 
 @dataclass(frozen=True, slots=True)
-class Each(Node):
+class Each(SyntaxNode):
     """`of[*]`: what follows is taken from every item."""
 
-    of: Node
+    of: SyntaxNode
 
 
 @dataclass(frozen=True, slots=True)
-class Listed(Node):
-    items: tuple[Node, ...]
+class Listed(SyntaxNode):
+    items: tuple[SyntaxNode, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Unary(Node):
+class Unary(SyntaxNode):
     sign: str
-    of: Node
+    of: SyntaxNode
 
 
 @dataclass(frozen=True, slots=True)
-class Binary(Node):
+class Binary(SyntaxNode):
     sign: str
-    left: Node
-    right: Node
+    left: SyntaxNode
+    right: SyntaxNode
 
 
 @dataclass(frozen=True, slots=True)
-class Call(Node):
+class Call(SyntaxNode):
     function: str
-    arguments: tuple[Node, ...]
+    arguments: tuple[SyntaxNode, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +111,11 @@ class _Token:
     end: int
 
 
-def parse_expression(text: str, start: int = 0) -> tuple[Node, int]:
-    """The expression that begins at `start` and ends before a `}`, and the offset of that brace. Raises `SyntaxProblem`."""
+def parse_expression(text: str, start: int = 0) -> tuple[SyntaxNode, int]:
+    """The expression that begins at `start` and ends before a `}`, and the offset of that brace.
+
+    Raises `SyntaxProblem`.
+    """
     if text.startswith("{", start):
         raise SyntaxProblem("an expression has one pair of braces", start - 2, start + 1, "write ${...}, not ${{...}}")
     return _Parser(text, start).parsed()
@@ -123,9 +129,11 @@ class _Parser:
         self._token = self._next()
         self._depth = 0
 
-    def parsed(self) -> tuple[Node, int]:
+    def parsed(self) -> tuple[SyntaxNode, int]:
         if self._token.text == "}":
-            raise SyntaxProblem("there is nothing between the braces", self._begin, self._token.end, "write ${a_step.field}")
+            raise SyntaxProblem(
+                "there is nothing between the braces", self._begin, self._token.end, "write ${a_step.field}"
+            )
         node = self._expression(0)
         if self._token.kind == "end":
             raise SyntaxProblem("this expression is not closed", max(self._begin - 2, 0), self._begin, "add }")
@@ -134,8 +142,8 @@ class _Parser:
         return node, self._token.start
 
     def _next(self) -> _Token:
-        if self._at - self._begin > MOST_CHARS:
-            raise SyntaxProblem(f"an expression has at most {MOST_CHARS:,} characters", self._begin, self._begin + 2)
+        if self._at - self._begin > MAX_CHARS:
+            raise SyntaxProblem(f"an expression has at most {MAX_CHARS:,} characters", self._begin, self._begin + 2)
         found = _TOKEN.match(self._text, self._at)
         if found is not None:
             kind = str(found.lastgroup)
@@ -158,13 +166,15 @@ class _Parser:
     def _expect(self, sign: str) -> _Token:
         if self._token.text != sign or self._token.kind != "sign":
             told = repr(self._token.text) if self._token.text else "the end"
-            raise SyntaxProblem(f"{sign!r} is expected here, not {told}", self._token.start, max(self._token.end, self._token.start + 1))
+            raise SyntaxProblem(
+                f"{sign!r} is expected here, not {told}", self._token.start, max(self._token.end, self._token.start + 1)
+            )
         return self._take()
 
-    def _expression(self, binding: int) -> Node:
+    def _expression(self, binding: int) -> SyntaxNode:
         self._depth += 1
-        if self._depth > MOST_DEPTH:
-            raise SyntaxProblem(f"an expression is nested at most {MOST_DEPTH} deep", self._token.start, self._token.end)
+        if self._depth > MAX_DEPTH:
+            raise SyntaxProblem(f"an expression is nested at most {MAX_DEPTH} deep", self._token.start, self._token.end)
         left = self._prefix()
         while True:
             sign = self._infix()
@@ -177,7 +187,10 @@ class _Parser:
             right = self._expression(power)
             if power == _BINDING["=="] and self._infix() in _BINDING and _BINDING[self._infix()] == power:
                 raise SyntaxProblem(
-                    "comparisons cannot be chained", self._token.start, self._token.end, f"write a {token.text} b and b ... c"
+                    "comparisons cannot be chained",
+                    self._token.start,
+                    self._token.end,
+                    f"write a {token.text} b and b ... c",
                 )
             left = Binary(left.start, right.end, sign, left, right)
         self._depth -= 1
@@ -193,7 +206,7 @@ class _Parser:
                 return "not in" if re.compile(r"\s+in\b").match(self._text, self._token.end) else ""
         return ""
 
-    def _prefix(self) -> Node:
+    def _prefix(self) -> SyntaxNode:
         token = self._take()
         if token.kind == "name" and token.text == "not":
             of = self._expression(_NOT_BINDING)
@@ -203,13 +216,17 @@ class _Parser:
             return Unary(token.start, of.end, "-", of)
         return self._followed(self._atom(token))
 
-    def _atom(self, token: _Token) -> Node:
+    def _atom(self, token: _Token) -> SyntaxNode:
         if token.kind == "number":
             digits = token.text.replace("_", "")
             number = int(digits) if digits.isdigit() and len(digits) < 300 else float(digits)
             return Literal(token.start, token.end, number)
         if token.kind == "text":
-            return Literal(token.start, token.end, re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[0]), token.text[1:-1], flags=re.DOTALL))
+            return Literal(
+                token.start,
+                token.end,
+                re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[0]), token.text[1:-1], flags=re.DOTALL),
+            )
         if token.kind == "name" and token.text in _CONSTANTS:
             return Literal(token.start, token.end, _CONSTANTS[token.text])
         if token.kind == "name" and token.text not in ("and", "or", "in"):
@@ -227,13 +244,15 @@ class _Parser:
         told = repr(token.text) if token.text else "the end"
         raise SyntaxProblem(f"a value is expected here, not {told}", token.start, max(token.end, token.start + 1))
 
-    def _followed(self, node: Node) -> Node:
+    def _followed(self, node: SyntaxNode) -> SyntaxNode:
         while self._token.kind == "sign":
             if self._token.text == ".":
                 self._take()
                 if self._token.kind != "name":
                     raise SyntaxProblem(
-                        "a field name is expected after '.'", self._token.start, max(self._token.end, self._token.start + 1)
+                        "a field name is expected after '.'",
+                        self._token.start,
+                        max(self._token.end, self._token.start + 1),
                     )
                 name = self._take()
                 node = Field(node.start, name.end, node, name.text)
@@ -245,18 +264,21 @@ class _Parser:
                 node = Item(node.start, self._expect("]").end, node, index)
             elif self._token.text == "(":
                 raise SyntaxProblem(
-                    "there are no methods in expressions", self._token.start, self._token.end, "use a function, like len(x)"
+                    "there are no methods in expressions",
+                    self._token.start,
+                    self._token.end,
+                    "use a function, like len(x)",
                 )
             else:
                 break
         return node
 
-    def _listed(self, close: str) -> tuple[tuple[Node, ...], int]:
+    def _listed(self, close: str) -> tuple[tuple[SyntaxNode, ...], int]:
         self._take()
         return self._items(close)
 
-    def _items(self, close: str) -> tuple[tuple[Node, ...], int]:
-        items: list[Node] = []
+    def _items(self, close: str) -> tuple[tuple[SyntaxNode, ...], int]:
+        items: list[SyntaxNode] = []
         while self._token.text != close or self._token.kind != "sign":
             items.append(self._expression(0))
             if self._token.text != ",":
@@ -265,7 +287,7 @@ class _Parser:
         return tuple(items), self._expect(close).end
 
 
-def _placed(node: Node, start: int, end: int) -> Node:
+def _placed(node: SyntaxNode, start: int, end: int) -> SyntaxNode:
     from dataclasses import replace
 
     return replace(node, start=start, end=end)

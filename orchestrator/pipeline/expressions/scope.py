@@ -8,10 +8,12 @@ from orchestrator.pipeline.expressions.type_inference import Unknown, assumed, s
 from orchestrator.pipeline.expressions.types import ANY, ValueType
 
 
-class Scope:
+class NameScope:
     """The names that can be used at one place: their types, and why others cannot."""
 
-    def __init__(self, types: Mapping[str, ValueType], *, hidden: Mapping[str, str] | None = None, loose: Collection[str] = ()) -> None:
+    def __init__(
+        self, types: Mapping[str, ValueType], *, hidden: Mapping[str, str] | None = None, loose: Collection[str] = ()
+    ) -> None:
         self.types = dict(types)
         self._hidden = dict(hidden or {})
         self._loose = set(loose)
@@ -23,19 +25,27 @@ class Scope:
             return ANY  # what is wrong with it is told elsewhere
         if name in self._hidden:
             outer = self._hidden[name]
-            raise Unknown("E207", f"'{name}' is a step inside of '{outer}': it may run never, or many times", f"refer to ${{{outer}}}")
+            raise Unknown(
+                "E207",
+                f"'{name}' is a step inside of '{outer}': it may run never, or many times",
+                f"refer to ${{{outer}}}",
+            )
         raise Unknown("E202", f"there is no '{name}'", suggestion(name, self.types))
 
-    def within(self, types: Mapping[str, ValueType], *, hidden: Mapping[str, str] | None = None, loose: Collection[str] = ()) -> Scope:
-        return Scope({**self.types, **types}, hidden={**self._hidden, **(hidden or {})}, loose={*self._loose, *loose})
+    def within(
+        self, types: Mapping[str, ValueType], *, hidden: Mapping[str, str] | None = None, loose: Collection[str] = ()
+    ) -> NameScope:
+        return NameScope(
+            {**self.types, **types}, hidden={**self._hidden, **(hidden or {})}, loose={*self._loose, *loose}
+        )
 
     def has(self, name: str) -> bool:
         """Whether the name stands for something already."""
         return name in self.types or name in self._loose
 
-    def only(self, name: str) -> Scope:
+    def only(self, name: str) -> NameScope:
         """Where nothing but one name can be used."""
-        return Scope({name: self.types[name]})
+        return NameScope({name: self.types[name]})
 
-    def assuming(self, guards: set[str]) -> Scope:
-        return Scope(assumed(self.types, guards), hidden=self._hidden, loose=self._loose) if guards else self
+    def assuming(self, guards: set[str]) -> NameScope:
+        return NameScope(assumed(self.types, guards), hidden=self._hidden, loose=self._loose) if guards else self

@@ -1,6 +1,7 @@
 """Values with `${...}` in them: parsed and checked when the file loads, filled in when the step runs.
 
-A text that is one expression as a whole keeps the type of its value; any other text becomes text. `$${` stands for `${` itself.
+A text that is one expression as a whole keeps the type of its value; any other text becomes text. `$${` stands for `${`
+itself.
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from typing import Any
 from urllib.parse import quote
 
 from orchestrator.pipeline.expressions.evaluation import Absent, Compute, ExpressionFailed, Values, compiled
-from orchestrator.pipeline.expressions.functions import MOST_TEXT, as_text
-from orchestrator.pipeline.expressions.grammar import Node, SyntaxProblem, parse_expression
+from orchestrator.pipeline.expressions.functions import MAX_TEXT, as_text
+from orchestrator.pipeline.expressions.grammar import SyntaxNode, SyntaxProblem, parse_expression
 from orchestrator.pipeline.expressions.type_inference import guarded, names_in
 
 OPEN = "${"
 
 
 @dataclass(frozen=True, slots=True)
-class Expression:
+class TemplateExpression:
     """One `${...}`: `start` is the offset of its dollar in the text, `source` what stands between the braces."""
 
-    node: Node
+    node: SyntaxNode
     start: int
     source: str
 
@@ -31,21 +32,21 @@ class Expression:
 class Template:
     """Texts and expressions in turn."""
 
-    parts: tuple[str | Expression, ...]
+    parts: tuple[str | TemplateExpression, ...]
 
     @property
-    def whole(self) -> Expression | None:
+    def whole(self) -> TemplateExpression | None:
         """The expression, if there is nothing else."""
-        return self.parts[0] if len(self.parts) == 1 and isinstance(self.parts[0], Expression) else None
+        return self.parts[0] if len(self.parts) == 1 and isinstance(self.parts[0], TemplateExpression) else None
 
     @property
-    def expressions(self) -> Iterator[Expression]:
-        return (part for part in self.parts if isinstance(part, Expression))
+    def expressions(self) -> Iterator[TemplateExpression]:
+        return (part for part in self.parts if isinstance(part, TemplateExpression))
 
 
 def parse_template(text: str) -> Template:
     """Raises `SyntaxProblem`."""
-    parts: list[str | Expression] = []
+    parts: list[str | TemplateExpression] = []
     plain, at = "", 0
     while (found := text.find(OPEN, at)) >= 0:
         if found > 0 and text[found - 1] == "$":
@@ -57,7 +58,7 @@ def parse_template(text: str) -> Template:
             parts.append(plain)
             plain = ""
         node, end = parse_expression(text, found + len(OPEN))
-        parts.append(Expression(node, found, text[found + len(OPEN) : end].strip()))
+        parts.append(TemplateExpression(node, found, text[found + len(OPEN) : end].strip()))
         at = end + 1
     plain += text[at:]
     if plain or not parts:
@@ -98,7 +99,10 @@ def guards_of(condition: object) -> set[str]:
 
 
 def computed(value: Any, *, escape: Callable[[str], str] | None = None) -> Compute:
-    """A function from the values of names to this value with its expressions filled in. `escape` is done to what is put into a text."""
+    """A function from the values of names to this value with its expressions filled in.
+
+    `escape` is done to what is put into a text.
+    """
     if isinstance(value, str):
         return _text(parse_template(value), escape) if OPEN in value else _constant(value)
     if isinstance(value, Mapping) and has_expressions(value):
@@ -147,14 +151,16 @@ def _text(template: Template, escape: Callable[[str], str] | None) -> Compute:
                 text = text if escape is None else escape(text)
             found.append(text)
             size += len(text)
-            if size > MOST_TEXT:
-                raise ExpressionFailed(f"the text grows beyond {MOST_TEXT:,} characters", remedy="Check the values that it is made of")
+            if size > MAX_TEXT:
+                raise ExpressionFailed(
+                    f"the text grows beyond {MAX_TEXT:,} characters", remedy="Check the values that it is made of"
+                )
         return "".join(found)
 
     return filled
 
 
-def _told(expression: Expression) -> Compute:
+def _told(expression: TemplateExpression) -> Compute:
     """The expression, whose errors say which one it was."""
     compute, source = compiled(expression.node), expression.source
 
@@ -163,6 +169,8 @@ def _told(expression: Expression) -> Compute:
             return compute(values)
         except ExpressionFailed as error:
             kind = Absent if isinstance(error, Absent) else ExpressionFailed
-            raise kind(f"${{{source}}}: {error.message}", remedy=error.remedy or "Check the values that it is made of") from None
+            raise kind(
+                f"${{{source}}}: {error.message}", remedy=error.remedy or "Check the values that it is made of"
+            ) from None
 
     return evaluated

@@ -1,4 +1,7 @@
-"""Which type an expression gives, found before anything runs. Every mistake is told with its place; what is not known is let pass."""
+"""Which type an expression gives, found before anything runs.
+
+Every mistake is told with its place; what is not known is let pass.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,21 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 
 from orchestrator.pipeline.expressions.functions import FUNCTIONS
-from orchestrator.pipeline.expressions.grammar import Binary, Call, Each, Field, Item, Listed, Literal, Name, Node, Unary
+from orchestrator.pipeline.expressions.grammar import (
+    Binary,
+    Call,
+    Each,
+    Field,
+    Item,
+    Listed,
+    Literal,
+    Name,
+    SyntaxNode,
+    Unary,
+)
 from orchestrator.pipeline.expressions.types import ANY, BOOL, LIST, NUMBER, TEXT, ValueType, joined, list_of, type_of
 
-Report = Callable[[Node, str, str, str], None]
+Report = Callable[[SyntaxNode, str, str, str], None]
 """(where, code, message, hint)"""
 
 
@@ -22,7 +36,7 @@ class Unknown(Exception):
         self.code, self.message, self.hint = code, message, hint
 
 
-def infer(node: Node, look_up: Callable[[str], ValueType], report: Report) -> ValueType:
+def infer(node: SyntaxNode, look_up: Callable[[str], ValueType], report: Report) -> ValueType:
     """`look_up` gives the type of a name, or raises `Unknown`."""
     return _Inference(look_up, report).of(node)
 
@@ -36,7 +50,7 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     return f"there is: {', '.join(names[:12])}{', ...' if len(names) > 12 else ''}" if names else ""
 
 
-def names_in(node: Node) -> set[str]:
+def names_in(node: SyntaxNode) -> set[str]:
     """The names that an expression begins its look-ups with."""
     if isinstance(node, Name):
         return {node.name}
@@ -46,7 +60,7 @@ def names_in(node: Node) -> set[str]:
     return found
 
 
-def guarded(node: Node) -> set[str]:
+def guarded(node: SyntaxNode) -> set[str]:
     """The paths (`a`, `a.b`) that are certainly not null where this condition holds."""
     if isinstance(node, Binary) and node.sign == "and":
         return guarded(node.left) | guarded(node.right)
@@ -57,7 +71,7 @@ def guarded(node: Node) -> set[str]:
     return set()
 
 
-def path_of(node: Node) -> str:
+def path_of(node: SyntaxNode) -> str:
     if isinstance(node, Name):
         return node.name
     if isinstance(node, Field):
@@ -66,7 +80,7 @@ def path_of(node: Node) -> str:
     return ""
 
 
-def children(node: Node) -> tuple[Node, ...]:
+def children(node: SyntaxNode) -> tuple[SyntaxNode, ...]:
     """The parts that an expression is made of."""
     match node:
         case Field() | Each() | Unary():
@@ -89,7 +103,7 @@ class _Inference:
         self._sure: set[str] = set()
         self._may_be_missing = 0
 
-    def of(self, node: Node) -> ValueType:
+    def of(self, node: SyntaxNode) -> ValueType:
         match node:
             case Literal():
                 return type_of(node.value)
@@ -119,13 +133,16 @@ class _Inference:
             return ANY
         return found.surely() if node.name in self._sure else found
 
-    def _there(self, node: Node) -> ValueType:
+    def _there(self, node: SyntaxNode) -> ValueType:
         """The type of what something is taken from: it must be there."""
         found = self.of(node)
         if found.missing and not self._may_be_missing:
             name = path_of(node) or "this"
             self._report(
-                node, "E205", f"{name} may be null: {found.missing}", f"write ({name} ... ?? a default), or when: ${{{name} != null}}"
+                node,
+                "E205",
+                f"{name} may be null: {found.missing}",
+                f"write ({name} ... ?? a default), or when: ${{{name} != null}}",
             )
         return found
 
@@ -195,7 +212,9 @@ class _Inference:
         left, right = self._there(node.left), self._there(node.right)
         if node.sign in ("in", "not in"):
             if right.kind not in ("list", "text", "object", "any"):
-                self._report(node.right, "E204", f"'{node.sign}' looks into a list, an object or a text, not a {right}", "")
+                self._report(
+                    node.right, "E204", f"'{node.sign}' looks into a list, an object or a text, not a {right}", ""
+                )
             elif right.kind in ("text", "object"):
                 self._wants(node.left, left, TEXT)
             return BOOL
@@ -236,12 +255,22 @@ class _Inference:
             return ANY
         if not function.least <= len(arguments) <= function.most:
             wants = f"{function.least}" if function.least == function.most else f"{function.least} to {function.most}"
-            self._report(node, "E208", f"{node.function} takes {wants} values, not {len(arguments)}", f"for example {function.example}")
+            self._report(
+                node,
+                "E208",
+                f"{node.function} takes {wants} values, not {len(arguments)}",
+                f"for example {function.example}",
+            )
             return ANY
         for each, found in zip(node.arguments, arguments, strict=True):
             if found.kind != "any" and not any(found.fits(wanted) for wanted in function.takes):
                 wants = " or a ".join(map(str, function.takes))
-                self._report(each, "E204", f"{node.function} takes a {wants}, and this is a {found}", f"for example {function.example}")
+                self._report(
+                    each,
+                    "E204",
+                    f"{node.function} takes a {wants}, and this is a {found}",
+                    f"for example {function.example}",
+                )
                 return function.gives
         gives = function.gives
         if function.gives_items:  # of a list its items, of several values one of them
@@ -257,13 +286,15 @@ class _Inference:
             hint = "text(x) makes a text of a number" if "text" in (left.kind, right.kind) else ""
             self._report(node, "E204", f"'{node.sign}' does not go between a {left} and a {right}", hint)
 
-    def _wants(self, node: Node, found: ValueType, wanted: ValueType) -> None:
+    def _wants(self, node: SyntaxNode, found: ValueType, wanted: ValueType) -> None:
         if not found.fits(wanted):
             self._report(node, "E204", f"a {wanted} is expected here, and this is a {found}", "")
 
 
-def mentions(node: Node, name: str, fields: frozenset[str]) -> bool:
-    """Whether an expression takes one of these fields of a name, or the name as a whole, or a field that is known only when it runs."""
+def mentions(node: SyntaxNode, name: str, fields: frozenset[str]) -> bool:
+    """Whether an expression takes one of these fields of a name, or the name as a whole, or a field that is known only
+    when it runs.
+    """
     if isinstance(node, Name):
         return node.name == name
     if isinstance(node, Field) and isinstance(node.of, Name) and node.of.name == name:
@@ -271,7 +302,7 @@ def mentions(node: Node, name: str, fields: frozenset[str]) -> bool:
     return any(mentions(child, name, fields) for child in children(node))
 
 
-def _is_spread(node: Node) -> bool:
+def _is_spread(node: SyntaxNode) -> bool:
     """Whether `[*]` stands in the path: what follows is of every item."""
     return isinstance(node, Each) or (isinstance(node, Field) and _is_spread(node.of))
 

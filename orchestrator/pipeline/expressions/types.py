@@ -1,4 +1,7 @@
-"""What is known of a value before there is one: its kind, the fields of an object, the items of a list, and why it may be missing."""
+"""What is known of a value before there is one.
+
+Its kind, the fields of an object, the items of a list, and why it may be missing.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +19,14 @@ _JSON_KINDS: dict[str, Kind] = {
     "object": "object",
     "null": "null",
 }
-MOST_NESTING = 30
+MAX_NESTING = 30
 
 
 @dataclass(frozen=True, slots=True)
 class ValueType:
-    """`item` is the type of a list's items, `fields` those of an object (`None`: not known). `missing` says why there may be no value (null), and is
-    empty where there always is one.
+    """`item` is the type of a list's items, `fields` those of an object (`None`: not known).
+
+    `missing` says why there may be no value (null), and is empty where there always is one.
     """
 
     kind: Kind
@@ -31,7 +35,11 @@ class ValueType:
     missing: str = ""
 
     def __str__(self) -> str:
-        return f"list of {self.item}" if self.kind == "list" and self.item is not None and self.item.kind != "any" else self.kind
+        return (
+            f"list of {self.item}"
+            if self.kind == "list" and self.item is not None and self.item.kind != "any"
+            else self.kind
+        )
 
     def maybe(self, why: str) -> ValueType:
         """The same, but there may be no value."""
@@ -109,12 +117,14 @@ def type_of(value: object) -> ValueType:
 
 
 def type_of_schema(schema: Any, *, depth: int = 0) -> ValueType:
-    """What a JSON Schema says of the values that satisfy it, as far as `type`, `properties`, `items`, `enum`, `const` and local `$ref`s tell."""
+    """What a JSON Schema says of the values that satisfy it, as far as `type`, `properties`, `items`, `enum`, `const`
+    and local `$ref`s tell.
+    """
     return _of_schema(schema, schema, depth)
 
 
 def _of_schema(schema: Any, root: Any, depth: int) -> ValueType:
-    if not isinstance(schema, Mapping) or depth > MOST_NESTING:
+    if not isinstance(schema, Mapping) or depth > MAX_NESTING:
         return ANY
     if isinstance(schema.get("$ref"), str):
         return _of_schema(_found(root, schema["$ref"]), root, depth + 1)
@@ -138,7 +148,9 @@ def _of_schema(schema: Any, root: Any, depth: int) -> ValueType:
     required = schema.get("required", ())
     return record(
         {
-            str(name): _of_schema(each, root, depth + 1).maybe("" if name in required else f"its schema does not require {name!r}")
+            str(name): _of_schema(each, root, depth + 1).maybe(
+                "" if name in required else f"its schema does not require {name!r}"
+            )
             for name, each in schema["properties"].items()
         }
     )

@@ -1,4 +1,7 @@
-"""Every code that a diagnostic may have, and what `orchestrator explain CODE` tells of it; they stand in `codes.yaml`."""
+"""Every code that a diagnostic may have, and what `orchestrator explain CODE` tells of it.
+
+They stand in `codes.yaml`.
+"""
 
 from __future__ import annotations
 

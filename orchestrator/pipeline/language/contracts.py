@@ -1,7 +1,10 @@
-"""What a verb, a check or a tool sees of the loader, of a run and of a forecast: protocols, so that none of them imports who implements it.
+"""What a verb, a check or a tool sees of the loader, of a run and of a forecast.
 
-`CheckContext` is implemented by `orchestrator.pipeline.loading.check_context`, `StepContext` by `orchestrator.pipeline.execution.step_context`,
-`Estimator` by `orchestrator.pipeline.analysis.forecast`, `ToolContext` by the loader.
+Protocols, so that none of them imports who implements it.
+
+`CheckContext` is implemented by `orchestrator.pipeline.loading.check_context`, `StepContext` by
+`orchestrator.pipeline.execution.step_context`, `Estimator` by `orchestrator.pipeline.analysis.forecast`, `ToolContext`
+by the loader.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ if TYPE_CHECKING:
     from orchestrator.budget import Budget, Ledger
     from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.pipeline.expressions.evaluation import Compute
-    from orchestrator.pipeline.expressions.scope import Scope
+    from orchestrator.pipeline.expressions.scope import NameScope
     from orchestrator.pipeline.language.document import Document
     from orchestrator.pipeline.language.prompts import Prompt
     from orchestrator.pipeline.language.sources import Sources, Where
@@ -32,7 +35,8 @@ if TYPE_CHECKING:
 class Forecast:
     """What a step or a pipeline will probably take.
 
-    `usd` and `seconds` are expected, `worst_usd` is the most; `None` where a price is not known. `guesses` says what was guessed.
+    `usd` and `seconds` are expected, `worst_usd` is the most; `None` where a price is not known. `guesses` says what
+    was guessed.
     """
 
     calls: float = 0.0
@@ -75,7 +79,10 @@ def _sum(a: float | None, b: float | None) -> float | None:
 
 
 class CheckedStep(Protocol):
-    """One step that was checked: `fields` compute what it is given, `type` is what it gives, `blocks` are the steps within it."""
+    """One step that was checked.
+
+    `fields` compute what it is given, `type` is what it gives, `blocks` are the steps within it.
+    """
 
     @property
     def name(self) -> str: ...
@@ -101,7 +108,10 @@ class CheckedBlock(Protocol):
 
 
 class CheckedPipeline(Protocol):
-    """A pipeline that was checked. `schema` is the JSON Schema of its inputs; the files that it names lie within `root`."""
+    """A pipeline that was checked.
+
+    `schema` is the JSON Schema of its inputs; the files that it names lie within `root`.
+    """
 
     @property
     def name(self) -> str: ...
@@ -137,7 +147,7 @@ class CheckContext(Protocol):
 
     name: str
     where: Where
-    scope: Scope
+    scope: NameScope
     depth: int
     types: dict[str, ValueType]
     what: str
@@ -165,7 +175,12 @@ class CheckContext(Protocol):
         """Whether an expression may read this field of what the step gives."""
 
     def type_of(
-        self, value: Any, *where: str | int, wanted: ValueType = ANY, shows: bool = True, more: Mapping[str, ValueType] | None = None
+        self,
+        value: Any,
+        *where: str | int,
+        wanted: ValueType = ANY,
+        shows: bool = True,
+        more: Mapping[str, ValueType] | None = None,
     ) -> ValueType:
         """The type of a value that may hold expressions, which are checked.
 
@@ -213,7 +228,7 @@ class ToolContext(Protocol):
     values: Values
     allows_python: bool
 
-    def named(self, where: Where, name: str, what: str, scope: Scope | None = None, *, is_key: bool = True) -> bool:
+    def named(self, where: Where, name: str, what: str, scope: NameScope | None = None, *, is_key: bool = True) -> bool:
         """Whether a name can be one, and is free."""
 
     def schema(self, stated: str | dict[str, Any] | None, where: Where) -> dict[str, Any] | None:
@@ -221,7 +236,10 @@ class ToolContext(Protocol):
 
 
 class ToolSignature(Protocol):
-    """What a step must know of a tool before it is called: `parameters` is `None` where they are known only when it is first called."""
+    """What a step must know of a tool before it is called.
+
+    `parameters` is `None` where they are known only when it is first called.
+    """
 
     @property
     def parameters(self) -> Mapping[str, ToolParameter] | None: ...
@@ -231,7 +249,10 @@ class ToolSignature(Protocol):
     def has_effects(self) -> bool: ...
 
     async def call(self, arguments: Mapping[str, Any], running: StepContext) -> Any:
-        """Raises `ToolFailed`. A tool with effects that is called again with the same `running.key` does nothing a second time."""
+        """Raises `ToolFailed`.
+
+        A tool with effects that is called again with the same `running.key` does nothing a second time.
+        """
 
 
 class ToolParameter(Protocol):
@@ -257,7 +278,10 @@ class RuntimeContext(Protocol):
 
 
 class StepContext(Protocol):
-    """One step under way, as its verb sees it: what it may spend and how long it may take, the engine, and the steps within it."""
+    """One step under way, as its verb sees it.
+
+    What it may spend and how long it may take, the engine, and the steps within it.
+    """
 
     path: str
     values: Mapping[str, Any]
@@ -274,7 +298,9 @@ class StepContext(Protocol):
 
     @property
     def was_begun(self) -> bool:
-        """Whether this run began the step before, in an earlier part or an earlier attempt, and nobody knows how far it came."""
+        """Whether this run began the step before, in an earlier part or an earlier attempt, and nobody knows how far it
+        came.
+        """
 
     @property
     def host(self) -> RuntimeContext:

@@ -1,4 +1,7 @@
-"""What is wrong with a pipeline file: each mistake with its code, its place, the line it stands on and what to write instead."""
+"""What is wrong with a pipeline file.
+
+Each mistake with its code, its place, the line it stands on and what to write instead.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +14,16 @@ from typing import Any, Literal
 from orchestrator.errors import ConfigError
 from orchestrator.pipeline.language.codes import codes
 
-MOST_SHOWN = 120
+MAX_SHOWN = 120
 Format = Literal["text", "json", "github", "sarif"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Diagnostic:
-    """`line` and `column` count from 1; `length` is how many characters the mistake covers. Codes that begin with W are warnings."""
+    """`line` and `column` count from 1; `length` is how many characters the mistake covers.
+
+    Codes that begin with W are warnings.
+    """
 
     file: str
     line: int
@@ -37,12 +43,15 @@ class Diagnostic:
         kind = "error" if self.is_error else "warning"
         if not self.source:  # of a file that could not be read, there is no line to show
             return f"{self.file}: {kind}[{self.code}]: {self.message}{f'; {self.hint}' if self.hint else ''}"
-        cut = max(self.column - 1 - MOST_SHOWN // 2, 0) if len(self.source) > MOST_SHOWN else 0
-        shown = self.source[cut : cut + MOST_SHOWN]
+        cut = max(self.column - 1 - MAX_SHOWN // 2, 0) if len(self.source) > MAX_SHOWN else 0
+        shown = self.source[cut : cut + MAX_SHOWN]
         carets = "^" * max(1, min(self.length, len(shown) - (self.column - 1 - cut)))
         hint = f" {self.hint}" if self.hint else ""
         under = f"{' ' * (self.column - 1 - cut)}{carets}{hint}"
-        return f"{self.file}:{self.line}:{self.column}: {kind}[{self.code}]: {self.message}\n  {self.line:4d} | {shown}\n       | {under}"
+        return (
+            f"{self.file}:{self.line}:{self.column}: {kind}[{self.code}]: {self.message}\n  {self.line:4d} | "
+            f"{shown}\n       | {under}"
+        )
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -58,7 +67,10 @@ class Diagnostic:
 
 
 class InvalidPipeline(ConfigError):
-    """A pipeline that cannot run; `diagnostics` are all its mistakes, in the order of the file, `files` what was read."""
+    """A pipeline that cannot run.
+
+    `diagnostics` are all its mistakes, in the order of the file, `files` what was read.
+    """
 
     code = "invalid_pipeline"
 
@@ -99,7 +111,10 @@ def _github(each: Diagnostic) -> str:
 
 
 def _sarif(found: Sequence[Diagnostic]) -> dict[str, Any]:
-    rules = [{"id": code, "shortDescription": {"text": codes()[code].title}} for code in dict.fromkeys(each.code for each in found)]
+    rules = [
+        {"id": code, "shortDescription": {"text": codes()[code].title}}
+        for code in dict.fromkeys(each.code for each in found)
+    ]
     results = [
         {
             "ruleId": each.code,
@@ -109,7 +124,11 @@ def _sarif(found: Sequence[Diagnostic]) -> dict[str, Any]:
                 {
                     "physicalLocation": {
                         "artifactLocation": {"uri": each.file},
-                        "region": {"startLine": each.line, "startColumn": each.column, "endColumn": each.column + each.length},
+                        "region": {
+                            "startLine": each.line,
+                            "startColumn": each.column,
+                            "endColumn": each.column + each.length,
+                        },
                     }
                 }
             ],

@@ -71,13 +71,19 @@ class Expected(Strict):
 
 
 class Test(Strict):
-    """A run that is judged. Its models are stand-ins unless `fleet: configured`: it costs nothing and needs no network."""
+    """A run that is judged.
+
+    Its models are stand-ins unless `fleet: configured`: it costs nothing and needs no network.
+    """
 
     name: str = Field(min_length=1)
     inputs: dict[str, Any] = {}
     fleet: Literal["simulated", "configured"] = "simulated"
     replies: dict[str, Any] = {}
-    """What the models of a step say, by the step's path: a text, any value as JSON, or a list of them, one for each call."""
+    """What the models of a step say, by the step's path.
+
+    A text, any value as JSON, or a list of them, one for each call.
+    """
     tools: dict[str, Any] = {}
     """What tools give, by name, instead of being called; a list is one value for each call."""
     memories: dict[str, list[str]] = {}

@@ -1,4 +1,7 @@
-"""The kinds of fields that steps have: what they take as it stands in the file, what an expression in them must give, and their JSON Schema."""
+"""The kinds of fields that steps have.
+
+What they take as it stands in the file, what an expression in them must give, and their JSON Schema.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,11 @@ class Strict(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Takes:
-    """Marks a field whose value may hold expressions: which type it wants, and what is done to values that are put into its text."""
+class ExpressionType:
+    """Marks a field whose value may hold expressions.
+
+    Which type it wants, and what is done to values that are put into its text.
+    """
 
     type: ValueType
     escape: Callable[[str], str] | None = None
@@ -74,18 +80,28 @@ def count_of(value: object) -> object:
     return value
 
 
-TextField = Annotated[str, Takes(TEXT)]
-ScopeField = Annotated[str, Takes(TEXT, escape=segment)]
-NumberField = Annotated[float, WrapValidator(_or_expression), _any_of({"type": "number"}), Takes(NUMBER)]
-ConditionField = Annotated[bool, WrapValidator(_or_expression), _any_of({"type": "boolean"}), Takes(BOOL)]
-ListField = Annotated[list[Any], WrapValidator(_or_expression), _any_of({"type": "array"}), Takes(LIST)]
-ObjectField = Annotated[dict[str, Any], WrapValidator(_or_expression), _any_of({"type": "object"}), Takes(OBJECT)]
-ValueField = Annotated[Any, Takes(ANY)]
+TextField = Annotated[str, ExpressionType(TEXT)]
+ScopeField = Annotated[str, ExpressionType(TEXT, escape=segment)]
+NumberField = Annotated[float, WrapValidator(_or_expression), _any_of({"type": "number"}), ExpressionType(NUMBER)]
+ConditionField = Annotated[bool, WrapValidator(_or_expression), _any_of({"type": "boolean"}), ExpressionType(BOOL)]
+ListField = Annotated[list[Any], WrapValidator(_or_expression), _any_of({"type": "array"}), ExpressionType(LIST)]
+ObjectField = Annotated[
+    dict[str, Any], WrapValidator(_or_expression), _any_of({"type": "object"}), ExpressionType(OBJECT)
+]
+ValueField = Annotated[Any, ExpressionType(ANY)]
 
 Count = Annotated[int, BeforeValidator(count_of), WithJsonSchema({"type": ["integer", "string"]})]
 Positive = Annotated[int, Field(ge=1)]
 Seconds = Annotated[
-    float, BeforeValidator(seconds_of), Field(gt=0, le=31_536_000, allow_inf_nan=False), WithJsonSchema({"type": ["number", "string"]})
+    float,
+    BeforeValidator(seconds_of),
+    Field(gt=0, le=31_536_000, allow_inf_nan=False),
+    WithJsonSchema({"type": ["number", "string"]}),
 ]
-Share = Annotated[float, BeforeValidator(share_of), Field(gt=0, le=1, allow_inf_nan=False), WithJsonSchema({"type": ["number", "string"]})]
+Share = Annotated[
+    float,
+    BeforeValidator(share_of),
+    Field(gt=0, le=1, allow_inf_nan=False),
+    WithJsonSchema({"type": ["number", "string"]}),
+]
 Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]

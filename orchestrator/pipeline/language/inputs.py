@@ -20,7 +20,14 @@ _KINDS = {
     "number": "a number",
     "integer": "a whole number",
 }
-_TYPES = {"text": "string", "boolean": "boolean", "list": "array", "object": "object", "number": "number", "integer": "integer"}
+_TYPES = {
+    "text": "string",
+    "boolean": "boolean",
+    "list": "array",
+    "object": "object",
+    "number": "number",
+    "integer": "integer",
+}
 
 
 def schema_of_inputs(inputs: Mapping[str, tuple[Input, dict[str, Any] | None]]) -> dict[str, Any]:
@@ -55,17 +62,21 @@ def from_text(text: str, schema: Mapping[str, Any]) -> Any:
 
 
 def from_file(path: Path, schema: Mapping[str, Any]) -> Any:
-    """An input that stands in a file (`-i name=@FILE`): its text where text is wanted, else what it holds by its suffix.
+    """An input that stands in a file (`-i name=@FILE`).
 
-    `.json` holds a value, `.jsonl` a list of one value a line, `.csv` and `.tsv` a list of objects: texts, by the names in the first line. Raises
-    `InvalidQuery` on a file that cannot be read so.
+    Its text where text is wanted, else what it holds by its suffix.
+
+    `.json` holds a value, `.jsonl` a list of one value a line, `.csv` and `.tsv` a list of objects: texts, by the names
+    in the first line. Raises `InvalidQuery` on a file that cannot be read so.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
         if schema.get("type") == "string":
             return text
         if path.suffix == ".jsonl":
-            return [_parsed(line, f"{path}:{number}") for number, line in enumerate(text.split("\n"), 1) if line.strip()]
+            return [
+                _parsed(line, f"{path}:{number}") for number, line in enumerate(text.split("\n"), 1) if line.strip()
+            ]
         if path.suffix == ".json":
             return _parsed(text, str(path))
         if path.suffix in (".csv", ".tsv"):
@@ -90,7 +101,9 @@ def _rows(text: str, path: Path) -> Iterator[dict[str, str]]:
     reader = csv.DictReader(text.splitlines(keepends=True), delimiter=between, strict=True)
     names = reader.fieldnames or []
     if len(set(names)) < len(names) or not all(names):
-        raise InvalidQuery(f"{path}:1: the first line must name every column, each once", remedy=f"It says: {first[:200]}")
+        raise InvalidQuery(
+            f"{path}:1: the first line must name every column, each once", remedy=f"It says: {first[:200]}"
+        )
     try:
         for row in reader:
             if None in row or None in row.values():
@@ -104,8 +117,14 @@ def _rows(text: str, path: Path) -> Iterator[dict[str, str]]:
 def wrong_inputs(schema: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     """What is wrong with inputs that do not satisfy the schema of all, in words, input by input."""
     stated: dict[str, dict[str, Any]] = schema["properties"]
-    found = [f"there is no input {name!r}; {suggestion(name, list(stated)) or 'it takes none'}" for name in given if name not in stated]
-    found += [f"the input {name!r} is missing{_expected(stated[name])}" for name in schema["required"] if name not in given]
+    found = [
+        f"there is no input {name!r}; {suggestion(name, list(stated)) or 'it takes none'}"
+        for name in given
+        if name not in stated
+    ]
+    found += [
+        f"the input {name!r} is missing{_expected(stated[name])}" for name in schema["required"] if name not in given
+    ]
     for name, value in given.items():
         if name in stated:
             found += _wrong(name, value, stated[name])
@@ -121,12 +140,20 @@ def _wrong(name: str, value: Any, schema: dict[str, Any]) -> list[str]:
         return []
     shown = _shown(value)
     if "enum" in one and value not in one["enum"]:
-        near = suggestion(value, [each for each in one["enum"] if isinstance(each, str)]) if isinstance(value, str) else ""
-        return [f"{name}: {shown} is none of {', '.join(map(_shown, one['enum']))}" + (f"; {near}" if near.startswith("did") else "")]
+        near = (
+            suggestion(value, [each for each in one["enum"] if isinstance(each, str)]) if isinstance(value, str) else ""
+        )
+        return [
+            f"{name}: {shown} is none of {', '.join(map(_shown, one['enum']))}"
+            + (f"; {near}" if near.startswith("did") else "")
+        ]
     if one.get("type") in _KINDS and BoundedSchema({"type": one["type"]}).find_errors(value):
         return [f"{name}: it takes {_KINDS[one['type']]}, not {shown}"]
     if isinstance(value, str) and "pattern" in one and BoundedSchema({"pattern": one["pattern"]}).find_errors(value):
-        form = one.get("description") or f"the regular expression {one['pattern']} (say it in words in the input's description)"
+        form = (
+            one.get("description")
+            or f"the regular expression {one['pattern']} (say it in words in the input's description)"
+        )
         return [f"{name}: {shown} has not the form that is asked for: {form}"]
     return [error.replace("$", name, 1) for error in errors]
 

@@ -1,4 +1,7 @@
-"""Prompt files: sandboxed Jinja2 templates that are strict about their variables. Values are only ever values: what stands in them is never run."""
+"""Prompt files: sandboxed Jinja2 templates that are strict about their variables.
+
+Values are only ever values: what stands in them is never run.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +15,8 @@ from orchestrator.errors import OrchestratorError
 if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-MOST_CHARS = 2_000_000
-MOST_ROUNDS = 100_000
+MAX_CHARS = 2_000_000
+MAX_ROUNDS = 100_000
 ENDINGS = (".md", ".txt", ".j2", ".jinja", ".jinja2")
 
 
@@ -45,9 +48,13 @@ class Prompt:
         from jinja2.exceptions import TemplateError
 
         try:
-            text: str = "".join(_bounded(self._template.generate({**values, "range": _Counted(self.name).range}), self.name))
+            text: str = "".join(
+                _bounded(self._template.generate({**values, "range": _Counted(self.name).range}), self.name)
+            )
         except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
-            raise PromptFailed(f"{self.name}: {error}"[:500], remedy="Check what the step hands over under `with:`") from None
+            raise PromptFailed(
+                f"{self.name}: {error}"[:500], remedy="Check what the step hands over under `with:`"
+            ) from None
         return text.strip()
 
 
@@ -67,7 +74,9 @@ def parse_prompt(source: str, name: str) -> Prompt:
         for kind in (nodes.Include, nodes.Import, nodes.FromImport, nodes.Extends, nodes.Call, nodes.CallBlock):
             found = next((each for each in tree.find_all(kind) if not _is_allowed(each)), None)
             if found is not None:
-                raise PromptProblem("E403", f"a prompt cannot use {_WORDS.get(kind.__name__, kind.__name__.lower())}", found.lineno)
+                raise PromptProblem(
+                    "E403", f"a prompt cannot use {_WORDS.get(kind.__name__, kind.__name__.lower())}", found.lineno
+                )
         for reached in tree.find_all(nodes.Getattr):
             if reached.attr.startswith("_"):
                 raise PromptProblem("E403", f"a prompt cannot reach {reached.attr!r}", reached.lineno)
@@ -98,17 +107,17 @@ def _is_allowed(call: Any) -> bool:
 
 
 class _Counted:
-    """`range` for one rendering: loops within loops take at most `MOST_ROUNDS` rounds in all."""
+    """`range` for one rendering: loops within loops take at most `MAX_ROUNDS` rounds in all."""
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._left = MOST_ROUNDS
+        self._left = MAX_ROUNDS
 
     def range(self, *bounds: int) -> list[int]:
         found = range(*bounds)
         self._left -= len(found)
         if self._left < 0:
-            raise PromptFailed(f"{self._name}: its loops take more than {MOST_ROUNDS:,} rounds", remedy="Shorten them")
+            raise PromptFailed(f"{self._name}: its loops take more than {MAX_ROUNDS:,} rounds", remedy="Shorten them")
         return list(found)
 
 
@@ -116,8 +125,8 @@ def _bounded(pieces: Any, name: str) -> Any:
     length = 0
     for piece in pieces:
         length += len(piece)
-        if length > MOST_CHARS:
-            raise PromptFailed(f"{name}: the prompt grows over {MOST_CHARS:,} characters", remedy="Hand over less")
+        if length > MAX_CHARS:
+            raise PromptFailed(f"{name}: the prompt grows over {MAX_CHARS:,} characters", remedy="Hand over less")
         yield piece
 
 

@@ -1,4 +1,7 @@
-"""The files of a pipeline: its own, those that it includes, and the prompts and schemas that it names. None lies outside of the project."""
+"""The files of a pipeline: its own, those that it includes, and the prompts and schemas that it names.
+
+None lies outside of the project.
+"""
 
 from __future__ import annotations
 
@@ -12,16 +15,19 @@ from orchestrator.config.yaml_loader import Located, YamlProblem, load_located
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.language.diagnostics import Diagnostic
 
-MOST_CHARS = 1_000_000
-MOST_FILE_BYTES = 4_000_000
-MOST_INCLUDES = 32
+MAX_CHARS = 1_000_000
+MAX_FILE_BYTES = 4_000_000
+MAX_INCLUDES = 32
 Where = tuple[str | int, ...]
 _MAPPINGS = ("env", "inputs", "tools", "steps")
 _SHARED = (*_MAPPINGS, "tests", "include", "version")
 
 
 class Sources:
-    """Reads a pipeline's file with what it includes, as one document whose every value knows its file and place; collects what is wrong."""
+    """Reads a pipeline's file with what it includes, as one document whose every value knows its file and place.
+
+    Collects what is wrong.
+    """
 
     def __init__(self, path: Path, root: Path | None = None) -> None:
         self.path = path
@@ -49,7 +55,9 @@ class Sources:
         try:
             text = self._text(self.path)
         except OSError as error:
-            self._plain(str(self.path), "E100", f"the file cannot be read: {error.strerror or error}", hint=_beside(self.path))
+            self._plain(
+                str(self.path), "E100", f"the file cannot be read: {error.strerror or error}", hint=_beside(self.path)
+            )
             return False
         except UnicodeDecodeError as error:
             self._plain(str(self.path), "E100", f"the file is not UTF-8 text (byte {error.start})")
@@ -69,8 +77,8 @@ class Sources:
             return  # what it should be is said when the document is checked
         for index, name in enumerate(names):
             where: Where = ("include", index)
-            if len(self._files) > MOST_INCLUDES:
-                self._at(located, where, "E103", f"a pipeline has at most {MOST_INCLUDES} files")
+            if len(self._files) > MAX_INCLUDES:
+                self._at(located, where, "E103", f"a pipeline has at most {MAX_INCLUDES} files")
                 return
             path = self._inside(located, where, name)
             if path is None or path.resolve() in self._files:
@@ -87,7 +95,14 @@ class Sources:
     def _merge(self, part: Located) -> None:
         for section, stated in part.value.items():
             if section not in _SHARED:
-                self._at(part, (section,), "E104", f"an included file has no '{section}'", suggestion(section, _SHARED), key=True)
+                self._at(
+                    part,
+                    (section,),
+                    "E104",
+                    f"an included file has no '{section}'",
+                    suggestion(section, _SHARED),
+                    key=True,
+                )
             elif section in _MAPPINGS and isinstance(stated, dict):
                 mine = self.value.setdefault(section, {})
                 if not isinstance(mine, dict):
@@ -125,7 +140,9 @@ class Sources:
         located, path = self.located(where)
         self._at(located, path, code, message, hint, key=key)
 
-    def problem_in(self, where: Where, text: str, start: int, end: int, code: str, message: str, hint: str = "") -> None:
+    def problem_in(
+        self, where: Where, text: str, start: int, end: int, code: str, message: str, hint: str = ""
+    ) -> None:
         """A mistake at some characters of the text that is the value at `where`."""
         located, path = self.located(where)
         line, column = _find(located, path, text, start)
@@ -140,7 +157,9 @@ class Sources:
         source = located.lines[line - 1] if line <= len(located.lines) else ""
         self.problems.append(Diagnostic(located.name, line, column, code, message, hint, source, length))
 
-    def _plain(self, name: str, code: str, message: str, line: int = 1, column: int = 1, source: str = "", hint: str = "") -> None:
+    def _plain(
+        self, name: str, code: str, message: str, line: int = 1, column: int = 1, source: str = "", hint: str = ""
+    ) -> None:
         self.problems.append(Diagnostic(name, line, column, code, message, hint, source))
 
     # Files
@@ -189,9 +208,9 @@ class Sources:
 
     def _text(self, path: Path) -> str:
         with path.open("rb") as file:
-            raw = file.read(MOST_FILE_BYTES + 1)
-        if len(raw) > MOST_FILE_BYTES:
-            raise OSError(27, f"it has more than {MOST_FILE_BYTES:,} bytes")
+            raw = file.read(MAX_FILE_BYTES + 1)
+        if len(raw) > MAX_FILE_BYTES:
+            raise OSError(27, f"it has more than {MAX_FILE_BYTES:,} bytes")
         text = raw.decode("utf-8")
         self._hash.update(len(raw).to_bytes(8) + raw)
         self.read.append(path)
@@ -199,7 +218,7 @@ class Sources:
 
     def _located(self, text: str, name: str, path: Path) -> Located | None:
         try:
-            found = load_located(text, name, may_repeat=True, most_chars=MOST_CHARS)
+            found = load_located(text, name, may_repeat=True, most_chars=MAX_CHARS)
         except YamlProblem as error:
             lines = text.splitlines()
             line, column = error.place
@@ -254,7 +273,10 @@ def _width(located: Located, line: int, column: int) -> int:
 
 
 def _find(located: Located, path: Where, text: str, start: int) -> tuple[int, int]:
-    """Where the character `start` of a text stands in its file: the expression around it is looked for from the beginning of the value."""
+    """Where the character `start` of a text stands in its file.
+
+    The expression around it is looked for from the beginning of the value.
+    """
     line, column = located.place(path)
     opening = max(text.rfind("${", 0, start + 1), 0)
     closing = text.find("\n", opening)

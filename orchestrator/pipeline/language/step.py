@@ -1,7 +1,7 @@
 """What every step has: when it runs, how often it is tried, what it may use; and what a verb must say of itself.
 
-A verb is a subclass of `Step` in a file of its own, with its name in `verbs.py` (or under the entry point `orchestrator.steps` of another package).
-Its field of the verb's own name comes first.
+A verb is a subclass of `Step` in a file of its own, with its name in `verbs.py` (or under the entry point
+`orchestrator.steps` of another package). Its field of the verb's own name comes first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pydantic import Field
 from orchestrator.pipeline.expressions.types import ValueType
 from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Forecast, StepContext
 from orchestrator.pipeline.language.document import StepBudget
-from orchestrator.pipeline.language.fields import ConditionField, Seconds, Strict, Takes, ValueField, refers_to
+from orchestrator.pipeline.language.fields import ConditionField, ExpressionType, Seconds, Strict, ValueField, refers_to
 
 Steps = Annotated[dict[str, Any], Field(min_length=1), refers_to("Steps")]
 
@@ -51,7 +51,10 @@ class Step(Strict):
     description: str = ""
 
     def gives(self, at: CheckContext) -> ValueType:
-        """Checks at load time what only this verb can check, and says what type of value it gives. Mistakes are told to `at`."""
+        """Checks at load time what only this verb can check, and says what type of value it gives.
+
+        Mistakes are told to `at`.
+        """
         raise TypeError(f"the verb {self.verb!r} must define gives()")
 
     async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
@@ -59,7 +62,10 @@ class Step(Strict):
         raise TypeError(f"the verb {self.verb!r} must define perform()")
 
     def inner(self, at: CheckContext) -> Mapping[str, Inner]:
-        """The steps within this one, by a name for them. Called before `gives`, which finds them checked in `at.blocks`."""
+        """The steps within this one, by a name for them.
+
+        Called before `gives`, which finds them checked in `at.blocks`.
+        """
         return {}
 
     def forecast(self, outlook: Estimator) -> Forecast:
@@ -82,8 +88,10 @@ class Step(Strict):
 
 @dataclass(frozen=True, slots=True)
 class Inner:
-    """Steps within a step, as they stand in the file at `where`. `output` is what they give together; without it, that of the only step, or of all by
-    name. `names` are what they can use beside what their step can.
+    """Steps within a step, as they stand in the file at `where`.
+
+    `output` is what they give together; without it, that of the only step, or of all by name. `names` are what they can
+    use beside what their step can.
     """
 
     do: Mapping[str, Any]
@@ -92,12 +100,21 @@ class Inner:
     names: Mapping[str, ValueType] = field(default_factory=dict)
 
 
-def taken(kind: type[Strict]) -> dict[str, tuple[str, Takes]]:
-    """The fields of a model that may hold expressions: by their name in the file, that of the attribute, and what they take."""
+def expression_fields(kind: type[Strict]) -> dict[str, tuple[str, ExpressionType]]:
+    """The fields of a model that may hold expressions.
+
+    By their name in the file, that of the attribute, and what they take.
+    """
     found = _TAKEN.get(kind)
     if found is None:
-        marked = ((name, described, mark) for name, described in kind.model_fields.items() for mark in _marks(described))
-        found = _TAKEN[kind] = {described.alias or name: (name, mark) for name, described, mark in marked if isinstance(mark, Takes)}
+        marked = (
+            (name, described, mark) for name, described in kind.model_fields.items() for mark in _marks(described)
+        )
+        found = _TAKEN[kind] = {
+            described.alias or name: (name, mark)
+            for name, described, mark in marked
+            if isinstance(mark, ExpressionType)
+        }
     return found
 
 
@@ -111,4 +128,4 @@ def _marks(field: Any) -> list[Any]:
     return marks
 
 
-_TAKEN: dict[type[Strict], dict[str, tuple[str, Takes]]] = {}
+_TAKEN: dict[type[Strict], dict[str, tuple[str, ExpressionType]]] = {}

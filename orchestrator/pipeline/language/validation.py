@@ -29,7 +29,8 @@ def validated(kind: type[M], raw: Any, where: Where, sources: Sources, what: str
         told: set[Where] = set()
         found = [(_path(raw, problem["loc"], problem["type"]), problem) for problem in error.errors()]
         for path, problem in sorted(found, key=lambda each: each[1]["type"] in _VAGUE):
-            # An alternative that the author did not mean is not told where the one that was meant has mistakes of its own.
+            # An alternative that the author did not mean is not told where the one that was meant has mistakes of its
+            # own.
             is_meant = not any(len(other) > len(path) and other[: len(path)] == path for other, _ in found)
             if path not in told and (is_meant or problem["type"] not in _VAGUE):
                 told.add(path)
@@ -37,7 +38,17 @@ def validated(kind: type[M], raw: Any, where: Where, sources: Sources, what: str
         return None
 
 
-_VAGUE = ("literal_error", "string_type", "bool_type", "int_type", "float_type", "model_type", "dict_type", "list_type", "none_required")
+_VAGUE = (
+    "literal_error",
+    "string_type",
+    "bool_type",
+    "int_type",
+    "float_type",
+    "model_type",
+    "dict_type",
+    "list_type",
+    "none_required",
+)
 _WANTED = {
     "string_type": "a text",
     "bool_type": "true or false",
@@ -79,13 +90,21 @@ def _alternatives(error: ValidationError, raw: Any, path: Where) -> list[str]:
 
 
 def _tell(
-    kind: type[Strict], path: Where, problem: dict[str, Any], where: Where, sources: Sources, what: str, alternatives: list[str]
+    kind: type[Strict],
+    path: Where,
+    problem: dict[str, Any],
+    where: Where,
+    sources: Sources,
+    what: str,
+    alternatives: list[str],
 ) -> None:
     name, context = problem["type"], problem.get("ctx", {})
     field = path[-1] if path else ""
     if name == "extra_forbidden":
         known = _fields_at(kind, path[:-1])
-        sources.problem(where, "E104", f"{_within(what, path[:-1])} has no field '{field}'", suggestion(str(field), known), key=True)
+        sources.problem(
+            where, "E104", f"{_within(what, path[:-1])} has no field '{field}'", suggestion(str(field), known), key=True
+        )
         return
     if name == "missing":
         sources.problem(where[:-1], "E105", f"{_within(what, path[:-1])} needs a field '{field}'", key=True)
@@ -94,18 +113,31 @@ def _tell(
         sources.problem(where, "E106", f"{what}: '{field}' has no value", "write one, or leave the field out", key=True)
         return
     choices = [
-        text or number for each in alternatives if each.startswith("one of") for text, number in re.findall(r"'([^']*)'|(\d+)", each)
+        text or number
+        for each in alternatives
+        if each.startswith("one of")
+        for text, number in re.findall(r"'([^']*)'|(\d+)", each)
     ]
     if choices and isinstance(problem["input"], str | int):
         if kind.__name__ == "Document" and path == ("version",):
             sources.problem(
-                where, "E113", f"this format is version {choices[0]}, not {_short(problem['input'])}", f"write version: {choices[0]}"
+                where,
+                "E113",
+                f"this format is version {choices[0]}, not {_short(problem['input'])}",
+                f"write version: {choices[0]}",
             )
             return
-        sources.problem(where, "E107", f"{what}: unknown {field} {_short(problem['input'])}", suggestion(str(problem["input"]), choices))
+        sources.problem(
+            where,
+            "E107",
+            f"{what}: unknown {field} {_short(problem['input'])}",
+            suggestion(str(problem["input"]), choices),
+        )
         return
     if alternatives:
-        sources.problem(where, "E106", f"{what}: {field} is {' or '.join(alternatives)}, not {_short(problem['input'])}")
+        sources.problem(
+            where, "E106", f"{what}: {field} is {' or '.join(alternatives)}, not {_short(problem['input'])}"
+        )
         return
     message = (
         str(context["error"])

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 from orchestrator.pipeline.checks.settings import Check, read_checks
 from orchestrator.pipeline.compiled import Block, CompiledPipeline
 from orchestrator.pipeline.expressions.evaluation import Compute
-from orchestrator.pipeline.expressions.scope import Scope
+from orchestrator.pipeline.expressions.scope import NameScope
 from orchestrator.pipeline.expressions.templates import OPEN
 from orchestrator.pipeline.expressions.type_inference import assumed, suggestion
 from orchestrator.pipeline.expressions.types import ANY, ValueType
@@ -32,10 +32,10 @@ class LoaderView(ToolContext, Protocol):
         """The pipeline of another file."""
 
 
-class At:
+class LoaderCheckContext:
     """One step while it is checked: its place, what it can use, and how to tell what is wrong with it."""
 
-    def __init__(self, loader: LoaderView, name: str, where: Where, scope: Scope, depth: int) -> None:
+    def __init__(self, loader: LoaderView, name: str, where: Where, scope: NameScope, depth: int) -> None:
         self._loader = loader
         self.name = name
         self.where = where
@@ -66,10 +66,16 @@ class At:
         return self._loader.is_read(self.name, field)
 
     def type_of(
-        self, value: Any, *where: str | int, wanted: ValueType = ANY, shows: bool = True, more: Mapping[str, ValueType] | None = None
+        self,
+        value: Any,
+        *where: str | int,
+        wanted: ValueType = ANY,
+        shows: bool = True,
+        more: Mapping[str, ValueType] | None = None,
     ) -> ValueType:
-        """The type of a value that may hold expressions, which are checked. `shows`: a secret must not get there. `more` are names that it can use
-        beside what the step can.
+        """The type of a value that may hold expressions, which are checked.
+
+        `shows`: a secret must not get there. `more` are names that it can use beside what the step can.
         """
         scope = self.scope.within(more) if more else self.scope
         return self._loader.values.type_of(value, (*self.where, *where), scope, wanted, shows=shows, what=self.what)
@@ -103,7 +109,10 @@ class At:
             self.problem("E501", f"there is no model '{name}'", *where, hint=suggestion(name, self.models))
 
     def prompt(self, text: str, given: Mapping[str, Any], *where: str | int) -> Prompt | None:
-        """The prompt file that a field names, its variables held against what it is given; `None` for a text, or after telling what is wrong."""
+        """The prompt file that a field names, its variables held against what it is given.
+
+        `None` for a text, or after telling what is wrong.
+        """
         if not is_prompt_file(text):
             return None
         found = self.file(text, *where)

@@ -1,4 +1,7 @@
-"""From a file to a pipeline that can run: everything that can be known to be wrong before it runs is found here, all of it in one pass."""
+"""From a file to a pipeline that can run.
+
+Everything that can be known to be wrong before it runs is found here, all of it in one pass.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any
 
 from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node, gathering, ordered, taking
 from orchestrator.pipeline.expressions.evaluation import Compute
-from orchestrator.pipeline.expressions.scope import Scope
+from orchestrator.pipeline.expressions.scope import NameScope
 from orchestrator.pipeline.expressions.templates import guards_of, names_used
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import ANY, TEXT, ValueType, joined, record, type_of, type_of_schema
@@ -17,20 +20,27 @@ from orchestrator.pipeline.language.diagnostics import Diagnostic, InvalidPipeli
 from orchestrator.pipeline.language.document import Document, EnvVariable, Input, Test
 from orchestrator.pipeline.language.inputs import schema_of_inputs
 from orchestrator.pipeline.language.sources import Sources, Where
-from orchestrator.pipeline.language.step import Inner, OnError, Step, taken
+from orchestrator.pipeline.language.step import Inner, OnError, Step, expression_fields
 from orchestrator.pipeline.language.validation import validated
 from orchestrator.pipeline.language.value_compiler import Values
-from orchestrator.pipeline.loading.check_context import At
+from orchestrator.pipeline.loading.check_context import LoaderCheckContext
 from orchestrator.pipeline.loading.references import Read, fields_read, inner_names, inner_steps
 from orchestrator.pipeline.loading.step_registry import find_verb
 from orchestrator.pipeline.tools import Tool, read_tools
 
-MOST_NESTING = 8
-MOST_STEPS = 2_000
-LEAST_SECRET = 4  # shorter ones stand in any text by chance
+MAX_NESTING = 8
+MAX_STEPS = 2_000
+MIN_SECRET = 4  # shorter ones stand in any text by chance
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
 _RESERVED = frozenset(("and", "or", "not", "in", "true", "false", "null", "inputs", "env"))
-_INPUT_TYPES = {"text": "string", "boolean": "boolean", "list": "array", "object": "object", "number": "number", "integer": "integer"}
+_INPUT_TYPES = {
+    "text": "string",
+    "boolean": "boolean",
+    "list": "array",
+    "object": "object",
+    "number": "number",
+    "integer": "integer",
+}
 
 
 def load(
@@ -43,13 +53,17 @@ def load(
     allow_python: bool = False,
     warnings: list[Diagnostic] | None = None,
 ) -> CompiledPipeline:
-    """Raises `InvalidPipeline` with every mistake; what is only doubtful goes into `warnings`. `models` are the names of the fleet, if it is known;
-    files must lie within `root` (the folder one works in, or the file's own).
+    """Raises `InvalidPipeline` with every mistake; what is only doubtful goes into `warnings`.
+
+    `models` are the names of the fleet, if it is known; files must lie within `root` (the folder one works in, or the
+    file's own).
     """
     import os
 
     found = os.environ if environ is None else environ
-    loader = Loader(Sources(Path(path), root), models=models, environ=found, parents=parents, allows_python=allow_python)
+    loader = Loader(
+        Sources(Path(path), root), models=models, environ=found, parents=parents, allows_python=allow_python
+    )
     pipeline = loader.pipeline()
     problems = loader.sources.problems
     if pipeline is None or any(problem.is_error for problem in problems):
@@ -87,10 +101,12 @@ class Loader:
             return None
         document = validated(Document, sources.value, (), sources, "the file")
         raw = sources.value
-        variables = {name: each for name, each in _mapping(raw.get("env")).items() if self.named(("env", name), name, "variable")}
+        variables = {
+            name: each for name, each in _mapping(raw.get("env")).items() if self.named(("env", name), name, "variable")
+        }
         env, types = self._environment(variables)
         inputs = self._inputs(_mapping(raw.get("inputs")))
-        scope = Scope({"inputs": inputs, "env": types})
+        scope = NameScope({"inputs": inputs, "env": types})
         self.tools = read_tools(_mapping(raw.get("tools")), self, scope)
         steps = _mapping(raw.get("steps"))
         block = self.block(steps, ("steps",), scope, output=raw.get("output"), output_at=("output",), depth=0)
@@ -100,10 +116,23 @@ class Loader:
         if document is None or block is None:
             return None
         self._unused(block)
-        secrets = [value for name, value in env.items() if name in self.values.secret_names and value and len(value) >= LEAST_SECRET]
+        secrets = [
+            value
+            for name, value in env.items()
+            if name in self.values.secret_names and value and len(value) >= MIN_SECRET
+        ]
         schema = schema_of_inputs({name: self._input(each, name) for name, each in document.inputs.items()})
         pipeline = CompiledPipeline(
-            document, sources.path, sources.digest, schema, env, tuple(secrets), self.tools, block, sources.root, tuple(sources.read)
+            document,
+            sources.path,
+            sources.digest,
+            schema,
+            env,
+            tuple(secrets),
+            self.tools,
+            block,
+            sources.root,
+            tuple(sources.read),
         )
         self._tests(document.tests, pipeline)
         return pipeline
@@ -121,7 +150,9 @@ class Loader:
             found = self._environ.get(name, variable.default)
             values[name] = found
             if found is None and not variable.optional:
-                self.sources.problem(("env", name), "E301", f"the variable {name} is not set", f"export {name}=... first", key=True)
+                self.sources.problem(
+                    ("env", name), "E301", f"the variable {name} is not set", f"export {name}=... first", key=True
+                )
             missing = f"the variable {name} is optional" if variable.optional and variable.default is None else ""
             types[name] = TEXT.maybe(missing)
             if variable.secret:
@@ -176,19 +207,25 @@ class Loader:
                 for name in getattr(test, section):
                     if name not in names:
                         told = f"test '{test.name}': there is no {'step' if section == 'replies' else 'tool'} '{name}'"
-                        self.sources.problem(("tests", index, section, name), "E202", told, suggestion(name, names), key=True)
+                        self.sources.problem(
+                            ("tests", index, section, name), "E202", told, suggestion(name, names), key=True
+                        )
             for name in test.expect:
                 plain = re.sub(r"\[\d+\]", "", name)
                 if not any(plain == each or plain.startswith(f"{each}.") for each in known):
                     told = f"test '{test.name}': there is nothing called '{name}'"
-                    self.sources.problem(("tests", index, "expect", name), "E202", told, suggestion(name, known), key=True)
+                    self.sources.problem(
+                        ("tests", index, "expect", name), "E202", told, suggestion(name, known), key=True
+                    )
 
     # Steps
 
-    def block(self, raw: Mapping[str, Any], where: Where, scope: Scope, *, output: Any, output_at: Where, depth: int) -> Block | None:
+    def block(
+        self, raw: Mapping[str, Any], where: Where, scope: NameScope, *, output: Any, output_at: Where, depth: int
+    ) -> Block | None:
         """Checks steps that run together. `None` if there is none that can be understood."""
-        if depth > MOST_NESTING:
-            self.sources.problem(where, "E114", f"steps stand within steps at most {MOST_NESTING} deep")
+        if depth > MAX_NESTING:
+            self.sources.problem(where, "E114", f"steps stand within steps at most {MAX_NESTING} deep")
             return None
         good = {name: each for name, each in raw.items() if self.named((*where, name), name, "step", scope)}
         known = {name: each for name, each in good.items() if self._step(name, each, (*where, name)) is not None}
@@ -197,11 +234,17 @@ class Loader:
         if cycle:
             told = " -> ".join([*cycle, cycle[0]])
             self.sources.problem(
-                (*where, cycle[0]), "E206", f"these steps wait for each other: {told}", "let one of them do without the other", key=True
+                (*where, cycle[0]),
+                "E206",
+                f"these steps wait for each other: {told}",
+                "let one of them do without the other",
+                key=True,
             )
             order += [name for name in known if name not in order]
         hidden = {inner: name for name, each in good.items() for inner in inner_names(each)}
-        here = scope.within({}, hidden={name: outer for name, outer in hidden.items() if name not in good}, loose=good.keys())
+        here = scope.within(
+            {}, hidden={name: outer for name, outer in hidden.items() if name not in good}, loose=good.keys()
+        )
         background = {name for name, each in good.items() if isinstance(each, dict) and each.get("background") is True}
         nodes: dict[str, Node] = {}
         for name in order:
@@ -211,11 +254,19 @@ class Loader:
             nodes[name] = node
             here.types[name] = node.type
             for used in sorted(background & waits[name]) if name not in background else ():
-                self.sources.problem((*where, name), "E209", f"step '{name}' uses '{used}', which runs in the background", key=True)
+                self.sources.problem(
+                    (*where, name), "E209", f"step '{name}' uses '{used}', which runs in the background", key=True
+                )
         return self._tied(nodes, waits, background, here, output, output_at)
 
     def _tied(
-        self, nodes: Mapping[str, Node], waits: Mapping[str, set[str]], background: set[str], scope: Scope, output: Any, output_at: Where
+        self,
+        nodes: Mapping[str, Node],
+        waits: Mapping[str, set[str]],
+        background: set[str],
+        scope: NameScope,
+        output: Any,
+        output_at: Where,
     ) -> Block | None:
         if not nodes:
             return None
@@ -242,9 +293,9 @@ class Loader:
     def _step(self, name: str, raw: Any, where: Where) -> type[Step] | None:
         """The verb of a step; what is wrong with it is told once."""
         self._steps += 1
-        if self._steps > MOST_STEPS:
-            if self._steps == MOST_STEPS + 1:
-                self.sources.problem(where, "E103", f"a pipeline has at most {MOST_STEPS:,} steps")
+        if self._steps > MAX_STEPS:
+            if self._steps == MAX_STEPS + 1:
+                self.sources.problem(where, "E103", f"a pipeline has at most {MAX_STEPS:,} steps")
             return None
         if not isinstance(raw, dict):
             self.sources.problem(where, "E106", f"step '{name}' is a mapping with a verb, like {{say: hello}}")
@@ -252,7 +303,11 @@ class Loader:
         kind, problem = find_verb(raw)
         if problem is not None:
             self.sources.problem(
-                (*where, *problem.field), problem.code, f"step '{name}' {problem.message}", problem.hint, key=not problem.of_value
+                (*where, *problem.field),
+                problem.code,
+                f"step '{name}' {problem.message}",
+                problem.hint,
+                key=not problem.of_value,
             )
         return kind
 
@@ -266,20 +321,22 @@ class Loader:
                 stated.add(other)
             else:
                 hint = suggestion(other, [each for each in siblings if each != name])
-                self.sources.problem((*where, name, "after", index), "E202", f"there is no step '{other}' beside this one", hint)
+                self.sources.problem(
+                    (*where, name, "after", index), "E202", f"there is no step '{other}' beside this one", hint
+                )
         used = names_used(raw)
         if name in used and name not in inner_names(raw):
             self.sources.problem((*where, name), "E206", f"step '{name}' uses its own value", key=True)
         return ((used & siblings.keys()) | stated) - {name}
 
-    def _node(self, name: str, raw: dict[str, Any], where: Where, scope: Scope, depth: int) -> Node | None:
+    def _node(self, name: str, raw: dict[str, Any], where: Where, scope: NameScope, depth: int) -> Node | None:
         kind, _ = find_verb(raw)
         assert kind is not None
         step = validated(kind, raw, where, self.sources, f"step '{name}' ({kind.verb})")
         guards = guards_of(raw.get("when"))
-        at = At(self, name, where, scope.assuming(guards), depth)
+        at = LoaderCheckContext(self, name, where, scope.assuming(guards), depth)
         fields: dict[str, Compute] = {}
-        for field, (_, takes) in taken(kind).items():
+        for field, (_, takes) in expression_fields(kind).items():
             if field in raw and raw[field] is not None:
                 of = scope if field == "when" else at.scope
                 at.types[field] = self.values.type_of(raw[field], (*where, field), of, takes.type, what=at.what)
@@ -302,7 +359,7 @@ class Loader:
         when = None if step.when is None else self.values.compute(raw["when"])
         return Node(name, where, step, when, fields, blocks, gives)
 
-    def _blocks(self, step: Step, at: At) -> dict[str, Block]:
+    def _blocks(self, step: Step, at: LoaderCheckContext) -> dict[str, Block]:
         found: dict[str, Block] = {}
         for name, inner in step.inner(at).items():
             block = self._inner(inner, at)
@@ -310,12 +367,14 @@ class Loader:
                 found[name] = block
         return found
 
-    def _inner(self, inner: Inner, at: At) -> Block | None:
+    def _inner(self, inner: Inner, at: LoaderCheckContext) -> Block | None:
         where = (*at.where, *inner.where)
         scope = at.scope.within(inner.names)
-        return self.block(inner.do, where, scope, output=inner.output, output_at=(*where[:-1], "output"), depth=at.depth + 1)
+        return self.block(
+            inner.do, where, scope, output=inner.output, output_at=(*where[:-1], "output"), depth=at.depth + 1
+        )
 
-    def _look_inside(self, raw: Mapping[str, Any], where: Where, at: At) -> None:
+    def _look_inside(self, raw: Mapping[str, Any], where: Where, at: LoaderCheckContext) -> None:
         """Steps within a step that is wrong itself are checked all the same."""
         for path, do in inner_steps(raw):
             names = {name for key in ("as", "index") if isinstance(name := raw.get(key), str)}
@@ -369,8 +428,8 @@ class Loader:
             told = " -> ".join([*(each.name for each in self._parents), path.name])
             self.sources.problem(where, "E114", f"a pipeline calls itself: {told}")
             return None
-        if len(self._parents) > MOST_NESTING:
-            self.sources.problem(where, "E114", f"pipelines call others at most {MOST_NESTING} deep")
+        if len(self._parents) > MAX_NESTING:
+            self.sources.problem(where, "E114", f"pipelines call others at most {MAX_NESTING} deep")
             return None
         if not path.is_file():
             self.sources.file(where, name)
@@ -388,7 +447,9 @@ class Loader:
             errors = [each for each in invalid.diagnostics if each.is_error]
             self.sources.read += invalid.files
             self.sources.problems += errors
-            self.sources.problem(where, "E100", f"the pipeline {name} has {len(errors)} mistake{'s' * (len(errors) != 1)} of its own")
+            self.sources.problem(
+                where, "E100", f"the pipeline {name} has {len(errors)} mistake{'s' * (len(errors) != 1)} of its own"
+            )
             return None
         self.sources.add(found.digest, found.files)
         return found
@@ -399,7 +460,7 @@ class Loader:
             self._read = fields_read(self.sources.value)
         return step in self._read.whole or (step, field) in self._read.fields
 
-    def named(self, where: Where, name: str, what: str, scope: Scope | None = None, *, is_key: bool = True) -> bool:
+    def named(self, where: Where, name: str, what: str, scope: NameScope | None = None, *, is_key: bool = True) -> bool:
         """Whether a name can be one, and is free."""
         if not _NAME.fullmatch(name) or name in _RESERVED:
             told = f"'{name}' is not a name for a{'n' if what[0] in 'aeiou' else ''} {what}"
@@ -408,7 +469,9 @@ class Loader:
             self.sources.problem(where, "E109", told, hint, key=is_key)
             return False
         if scope is not None and scope.has(name):
-            self.sources.problem(where, "E110", f"there is a '{name}' outside of this step already", "give it another name", key=is_key)
+            self.sources.problem(
+                where, "E110", f"there is a '{name}' outside of this step already", "give it another name", key=is_key
+            )
             return False
         return True
 

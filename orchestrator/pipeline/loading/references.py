@@ -1,4 +1,7 @@
-"""A file as it stands, before it is checked: which fields of which steps its expressions read, and which steps stand within others."""
+"""A file as it stands, before it is checked.
+
+Which fields of which steps its expressions read, and which steps stand within others.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from orchestrator.pipeline.expressions.grammar import Field, Name, Node, SyntaxProblem
+from orchestrator.pipeline.expressions.grammar import Field, Name, SyntaxNode, SyntaxProblem
 from orchestrator.pipeline.expressions.templates import OPEN, parse_template
 from orchestrator.pipeline.expressions.type_inference import children
 from orchestrator.pipeline.language.sources import Where
@@ -21,7 +24,10 @@ class Read:
 
 
 def fields_read(document: Mapping[str, Any]) -> Read:
-    """What the expressions of a document read. Where steps have no `output` of their own, each of them may be what is given."""
+    """What the expressions of a document read.
+
+    Where steps have no `output` of their own, each of them may be what is given.
+    """
     found = Read()
     _walk(document, found)
     if document.get("output") is None:
@@ -57,7 +63,7 @@ def _text(text: str, found: Read) -> None:
         _node(expression.node, found)
 
 
-def _node(node: Node, found: Read) -> None:
+def _node(node: SyntaxNode, found: Read) -> None:
     if isinstance(node, Name):
         found.whole.add(node.name)
     elif isinstance(node, Field) and isinstance(node.of, Name):

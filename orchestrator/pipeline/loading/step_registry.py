@@ -1,4 +1,7 @@
-"""The verbs of steps: which class is behind each. Other packages add verbs under the entry point `orchestrator.steps`."""
+"""The verbs of steps: which class is behind each.
+
+Other packages add verbs under the entry point `orchestrator.steps`.
+"""
 
 from __future__ import annotations
 
@@ -50,11 +53,15 @@ def find_verb(raw: Mapping[str, Any]) -> tuple[type[Step] | None, VerbProblem | 
     known = verb_names() if not found else ()
     found = found or [name for name in raw if name in known and name != "verify"]
     if not found:
-        near = next((name for name in raw if name not in known and suggestion(name, known).startswith("did you mean")), "")
+        near = next(
+            (name for name in raw if name not in known and suggestion(name, known).startswith("did you mean")), ""
+        )
         hint = suggestion(near, known) if near else f"one of: {', '.join(known)}"
         return None, VerbProblem("E108", "has no verb", hint, (near,) if near else ())
     if len(found) > 1:
-        return None, VerbProblem("E108", f"has two verbs: {found[0]} and {found[1]}", "make two steps of it", (found[1],))
+        return None, VerbProblem(
+            "E108", f"has two verbs: {found[0]} and {found[1]}", "make two steps of it", (found[1],)
+        )
     verb = found[0]
     if verb == "memory":
         flavour = raw["memory"]

@@ -1,4 +1,7 @@
-"""How steps ask the engine: a search on the run's account, with the step's own checks; and what of an answer later steps can use."""
+"""How steps ask the engine: a search on the run's account, with the step's own checks.
+
+And what of an answer later steps can use.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,10 @@ if TYPE_CHECKING:
 UNLIMITED = Budget()
 _NAME = re.compile(r"\b[A-Z][A-Z0-9]*-\d+\b|#\d+\b|\b[A-Z][\w'’]+(?:\s+(?:of\s+|de\s+|van\s+)?[A-Z][\w'’]+)*")
 _NO_NAMES = frozenset(
-    "The A An It He She They We You I This That These Those There Here If When What Where Who Why How And But Or So As At By For From In Of On To "
-    "With No Not Yes My Your His Her Our Their Its Please Thanks Thank Answer Monday Tuesday Wednesday Thursday Friday Saturday Sunday".split()
+    "The A An It He She They We You I This That These Those There Here If When What Where Who Why How And But Or So As "
+    "At By For From In Of On To "
+    "With No Not Yes My Your His Her Our Their Its Please Thanks Thank Answer Monday Tuesday Wednesday Thursday Friday "
+    "Saturday Sunday".split()
 )
 
 
@@ -40,7 +45,12 @@ class NoForm(OrchestratorError):
 
 
 async def answered(
-    running: StepContext, query: Query, *, strategy: str | Strategy | None, checks: Sequence[Verifier] = (), budget: Budget | None = None
+    running: StepContext,
+    query: Query,
+    *,
+    strategy: str | Strategy | None,
+    checks: Sequence[Verifier] = (),
+    budget: Budget | None = None,
 ) -> Answer:
     """The engine's answer, paid from the step's account."""
     engine = await running.engine()
@@ -65,7 +75,10 @@ async def answered(
 
 
 async def asked(running: StepContext, query: Query, model: str) -> Answer | None:
-    """One draft of one model, without an estimate of how right it is; `None` where the fleet does more with an answer than give it."""
+    """One draft of one model, without an estimate of how right it is.
+
+    `None` where the fleet does more with an answer than give it.
+    """
     engine = await running.engine()
     _known(engine, model)
     if not engine.can_relay_single:
@@ -86,7 +99,9 @@ def _known(engine: Orchestrator, model: str) -> None:
         raise UnknownModel(f"there is no model {model!r}", remedy=f"This fleet has: {', '.join(engine.backends)}")
 
 
-async def _drafted(backend: Backend, request: Request, budget: Budget, trace: Trace, ledger: Ledger) -> tuple[Completion, float | None]:
+async def _drafted(
+    backend: Backend, request: Request, budget: Budget, trace: Trace, ledger: Ledger
+) -> tuple[Completion, float | None]:
     """One draft and what it cost in USD (`None` if the price is not known)."""
     profile = backend.profile
     if budget.seconds is not None:
@@ -97,7 +112,9 @@ async def _drafted(backend: Backend, request: Request, budget: Budget, trace: Tr
     done, bill = await complete_metered(backend, request, ledger, held)
     if done.text is None:
         why = done.note or "it abstains"
-        raise NoAdequateModel(f"{profile.name} gives no answer: {why}", remedy="Ask another model", tried={profile.name: why})
+        raise NoAdequateModel(
+            f"{profile.name} gives no answer: {why}", remedy="Ask another model", tried={profile.name: why}
+        )
     trace.emit("drafted", model=profile.name, cost_usd=bill.usd, seconds=done.latency_s)
     return done, bill.usd
 
@@ -148,12 +165,17 @@ def value_of(answer: Answer, what: str) -> Any:
         return find_json(answer.text)
     except ValueError as error:
         raise NoForm(
-            f"no model gave {what} as JSON: {error}", last=answer.text, remedy=f"The best one was: {answer.text[:200]!r}"
+            f"no model gave {what} as JSON: {error}",
+            last=answer.text,
+            remedy=f"The best one was: {answer.text[:200]!r}",
         ) from None
 
 
 def entities(text: str) -> list[dict[str, str]]:
-    """Names in a text, as far as its letters tell: capitalised words that do not only begin a sentence, and marks like ABC-12 or #7; each once."""
+    """Names in a text, as far as its letters tell.
+
+    Capitalised words that do not only begin a sentence, and marks like ABC-12 or #7; each once.
+    """
     found: dict[str, None] = {}
     for match in _NAME.finditer(text[:200_000]):
         words = match[0].split()
@@ -161,7 +183,9 @@ def entities(text: str) -> list[dict[str, str]]:
             words.pop(0)
         name = " ".join(words)
         begins = re.search(r"(?:^|[.!?:]\s+|\n\s*|[\"“(]\s*)$", text[: match.start()]) is not None
-        if name and not (begins and len(words) == 1 and words == match[0].split() and not any(c.isdigit() for c in name)):
+        if name and not (
+            begins and len(words) == 1 and words == match[0].split() and not any(c.isdigit() for c in name)
+        ):
             found.setdefault(name)
     return [{"name": name} for name in found]
 

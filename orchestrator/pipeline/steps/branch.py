@@ -29,7 +29,9 @@ class BranchStep(Step):
     """Runs the first arm whose `when` holds. Without `otherwise`, the value is null where none does."""
 
     verb: ClassVar[str] = "branch"
-    branch: Annotated[list[Arm], Field(min_length=1, max_length=100), WithJsonSchema({"type": "array", "items": {REFERS: "Arm"}})]
+    branch: Annotated[
+        list[Arm], Field(min_length=1, max_length=100), WithJsonSchema({"type": "array", "items": {REFERS: "Arm"}})
+    ]
     _arms: list[tuple[Compute | None, str, Compute | None]] = PrivateAttr(default_factory=list)
 
     def inner(self, at: CheckContext) -> Mapping[str, Inner]:
@@ -51,15 +53,28 @@ class BranchStep(Step):
                 at.problem("E106", "only the last arm of a branch can do without 'when'", *here)
             if "otherwise" in stated and stated & {"give", "do", "output"}:
                 told = (
-                    "'otherwise' holds the value itself: nothing beside it is heeded. Write {otherwise: value}, or {give: value} without it"
+                    "'otherwise' holds the value itself: nothing beside it is heeded. Write {otherwise: value}, or "
+                    "{give: value} without it"
                 )
                 at.problem("E106", told, *here)
                 continue
-            if isinstance(arm.otherwise, Mapping) and arm.otherwise and arm.otherwise.keys() <= {"give", "do", "output"}:
-                at.problem("E106", "'otherwise' holds the value itself: for steps, the last arm is {do: ...} without 'otherwise'", *here)
+            if (
+                isinstance(arm.otherwise, Mapping)
+                and arm.otherwise
+                and arm.otherwise.keys() <= {"give", "do", "output"}
+            ):
+                at.problem(
+                    "E106",
+                    "'otherwise' holds the value itself: for steps, the last arm is {do: ...} without 'otherwise'",
+                    *here,
+                )
                 continue
             if (arm.do is None) == (not value) or ("otherwise" in stated and arm.when is not None):
-                at.problem("E106", "an arm has 'when', and 'do' or 'give'; the last one may be {otherwise: value} or {do: ...}", *here)
+                at.problem(
+                    "E106",
+                    "an arm has 'when', and 'do' or 'give'; the last one may be {otherwise: value} or {do: ...}",
+                    *here,
+                )
                 continue
             when = None
             if arm.when is not None:
@@ -80,7 +95,9 @@ class BranchStep(Step):
         for when, block, compute in self._arms:
             if when is None or when(running.values) is True:
                 running.emit("branched", arm=block or "value")
-                return compute(running.values) if compute is not None else await running.block(block, suffix=f"[{block}]")
+                return (
+                    compute(running.values) if compute is not None else await running.block(block, suffix=f"[{block}]")
+                )
         return None
 
     def forecast(self, outlook: Estimator) -> Forecast:

@@ -10,7 +10,7 @@ from pydantic import Field, PrivateAttr
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import ANY, OBJECT, ValueType, type_of_schema
 from orchestrator.pipeline.language.contracts import CheckContext, CheckedPipeline, Estimator, Forecast, StepContext
-from orchestrator.pipeline.language.fields import Takes
+from orchestrator.pipeline.language.fields import ExpressionType
 from orchestrator.pipeline.language.step import Step
 
 
@@ -19,7 +19,7 @@ class CallStep(Step):
 
     verb: ClassVar[str] = "pipeline"
     pipeline: str
-    inputs: Annotated[dict[str, Any], Takes(OBJECT)] = Field(default={})
+    inputs: Annotated[dict[str, Any], ExpressionType(OBJECT)] = Field(default={})
     release: str | int | None = None
     """Insist on this release of it."""
     _called: Any = PrivateAttr(None)
@@ -39,16 +39,30 @@ class CallStep(Step):
             return ANY
         release = found.document.release
         if self.release is not None and str(self.release) != str(release):
-            at.problem("E113", f"{self.pipeline} is release {release}, not {self.release}", "release", hint=f"write release: {release}")
+            at.problem(
+                "E113",
+                f"{self.pipeline} is release {release}, not {self.release}",
+                "release",
+                hint=f"write release: {release}",
+            )
         takes = found.schema["properties"]
         for name in self.inputs:
             if name not in takes:
-                at.problem("E601", f"{found.name} has no input '{name}'", "inputs", name, hint=suggestion(name, takes), key=True)
+                at.problem(
+                    "E601",
+                    f"{found.name} has no input '{name}'",
+                    "inputs",
+                    name,
+                    hint=suggestion(name, takes),
+                    key=True,
+                )
                 continue
             wanted = type_of_schema(takes[name])
             given = at.type_of(self.inputs[name], "inputs", name)
             if not given.fits(wanted):
-                at.problem("E601", f"the input '{name}' of {found.name} is a {wanted}, and this is a {given}", "inputs", name)
+                at.problem(
+                    "E601", f"the input '{name}' of {found.name} is a {wanted}, and this is a {given}", "inputs", name
+                )
         for name in found.schema["required"]:
             if name not in self.inputs:
                 at.problem("E601", f"{found.name} needs the input '{name}'", "inputs", key=True)

@@ -1,4 +1,7 @@
-"""`classify`: one of several labels for a text, with probabilities. Examples answer what they can, for nothing; the rest is asked of the fleet."""
+"""`classify`: one of several labels for a text, with probabilities.
+
+Examples answer what they can, for nothing; the rest is asked of the fleet.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from orchestrator.pipeline.language.step import Step
 from orchestrator.pipeline.steps.answer_types import choice_type
 
 ENOUGH = 0.9
-LEAST_EXAMPLES = 2  # of each label, so that one can be left out
+MIN_EXAMPLES = 2  # of each label, so that one can be left out
 
 
 class Example(Strict):
@@ -51,10 +54,13 @@ class ClassifyStep(Step):
             at.model(name, "models", index)
         self._examples = self._read(at, labels)
         counts = Counter(label for _, label in self._examples)
-        few = [label for label in labels if counts[label] < LEAST_EXAMPLES]
+        few = [label for label in labels if counts[label] < MIN_EXAMPLES]
         if self._examples and few:
             at.problem(
-                "E106", f"{at.what}: '{few[0]}' has {counts[few[0]]} examples; each label needs {LEAST_EXAMPLES}", "examples", key=True
+                "E106",
+                f"{at.what}: '{few[0]}' has {counts[few[0]]} examples; each label needs {MIN_EXAMPLES}",
+                "examples",
+                key=True,
             )
         return choice_type(labels)
 
@@ -71,7 +77,9 @@ class ClassifyStep(Step):
                 try:
                     examples.append(Example.model_validate(json.loads(line)))
                 except ValueError as error:
-                    at.sources.in_file(path, text, number, "E106", f"an example is {{text, label}}: {str(error).splitlines()[0]}"[:200])
+                    at.sources.in_file(
+                        path, text, number, "E106", f"an example is {{text, label}}: {str(error).splitlines()[0]}"[:200]
+                    )
                     return []
         else:
             examples = list(self.examples or ())
@@ -85,7 +93,7 @@ class ClassifyStep(Step):
     async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
         import asyncio
 
-        from orchestrator.pipeline.steps.labelling import chosen
+        from orchestrator.pipeline.steps.labelling import choose_by_search
 
         text, quality = given["classify"], given.get("quality")
         if self._examples:
@@ -93,7 +101,9 @@ class ClassifyStep(Step):
             label = max(p, key=lambda each: p[each])
             if p[label] >= (ENOUGH if quality is None else quality):
                 return {"label": label, "confidence": p[label], "by": "examples", "probabilities": p}
-        return await chosen(running, text, self.about, asks=self.instructions, models=self.models, quality=quality)
+        return await choose_by_search(
+            running, text, self.about, asks=self.instructions, models=self.models, quality=quality
+        )
 
     def _by_examples(self, text: str) -> dict[str, float]:
         from orchestrator.memory import default_encoder

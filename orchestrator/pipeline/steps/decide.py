@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 YES_NO = {"yes": "", "no": ""}
 
 
-class Question(Strict):
+class QuestionField(Strict):
     """`choice` are options, in no order; `score` are levels, from the lowest to the highest; neither: yes or no."""
 
     ask: str = Field(min_length=1)
@@ -27,14 +27,18 @@ class Question(Strict):
 
 
 class DecideStep(Step):
-    """For each question: `p` (of yes) and `yes`; or `choice`, `confidence` and `probabilities`; or `score` in [0, 1], `level` and `probabilities`.
+    """For each question: `p` (of yes) and `yes`; or `choice`, `confidence` and `probabilities`.
 
-    Where a model of the fleet gives probabilities that were calibrated (`orchestrator calibrate`), they are that model's; else they are the engine's
-    belief, from the router's prior and what the models said.
+    Or `score` in [0, 1], `level` and `probabilities`.
+
+    Where a model of the fleet gives probabilities that were calibrated (`orchestrator calibrate`), they are that
+    model's; else they are the engine's belief, from the router's prior and what the models said.
     """
 
     verb: ClassVar[str] = "decide"
-    decide: Annotated[dict[str, Annotated[str, Field(min_length=1)] | Question], Field(min_length=1, max_length=50)]
+    decide: Annotated[
+        dict[str, Annotated[str, Field(min_length=1)] | QuestionField], Field(min_length=1, max_length=50)
+    ]
     """The questions by name: a text is asked for yes or no."""
     state: TextField
     """What they are about."""
@@ -42,8 +46,8 @@ class DecideStep(Step):
     quality: NumberField | None = None
 
     @property
-    def questions(self) -> dict[str, Question]:
-        return {name: Question(ask=each) if isinstance(each, str) else each for name, each in self.decide.items()}
+    def questions(self) -> dict[str, QuestionField]:
+        return {name: QuestionField(ask=each) if isinstance(each, str) else each for name, each in self.decide.items()}
 
     def gives(self, at: CheckContext) -> ValueType:
         for index, name in enumerate(self.models or ()):
@@ -53,15 +57,19 @@ class DecideStep(Step):
     async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
         import asyncio
 
-        from orchestrator.pipeline.steps.labelling import chosen, decided
+        from orchestrator.pipeline.steps.labelling import choose_by_decision, choose_by_search
 
-        told = await decided(running, given["state"], {name: _asked(question) for name, question in self.questions.items()}, self.models)
+        told = await choose_by_decision(
+            running, given["state"], {name: _asked(question) for name, question in self.questions.items()}, self.models
+        )
         if told is not None:
             return {name: _decision(question, told[name]) for name, question in self.questions.items()}
 
-        async def one(question: Question) -> dict[str, Any]:
+        async def one(question: QuestionField) -> dict[str, Any]:
             labels = _labels(question)
-            found = await chosen(running, given["state"], labels, asks=question.ask, models=self.models, quality=given.get("quality"))
+            found = await choose_by_search(
+                running, given["state"], labels, asks=question.ask, models=self.models, quality=given.get("quality")
+            )
             return _decision(question, found)
 
         answers = await asyncio.gather(*map(one, self.questions.values()))
@@ -71,7 +79,7 @@ class DecideStep(Step):
         return outlook.of_search(self, "adaptive", self.models).times(len(self.decide))
 
 
-def _asked(question: Question) -> Asked:
+def _asked(question: QuestionField) -> Asked:
     from orchestrator.decisions import Question as Asked
 
     if question.choice is None and question.score is None:
@@ -79,14 +87,14 @@ def _asked(question: Question) -> Asked:
     return Asked(question.ask, "score" if question.choice is None else "choice", _labels(question))
 
 
-def _labels(question: Question) -> dict[str, str]:
+def _labels(question: QuestionField) -> dict[str, str]:
     options = question.choice or question.score
     if options is None:
         return YES_NO
     return dict(options) if isinstance(options, dict) else dict.fromkeys(options, "")
 
 
-def _type(question: Question) -> ValueType:
+def _type(question: QuestionField) -> ValueType:
     p = record(dict.fromkeys(_labels(question), NUMBER))
     if question.choice is not None:
         return record(choice=TEXT, confidence=NUMBER, probabilities=p)
@@ -95,7 +103,7 @@ def _type(question: Question) -> ValueType:
     return record(p=NUMBER, yes=BOOL)
 
 
-def _decision(question: Question, found: Mapping[str, Any]) -> dict[str, Any]:
+def _decision(question: QuestionField, found: Mapping[str, Any]) -> dict[str, Any]:
     p = found["probabilities"]
     if question.choice is not None:
         return {"choice": found["label"], "confidence": found["confidence"], "probabilities": p}

@@ -13,13 +13,13 @@ from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Fo
 from orchestrator.pipeline.language.fields import ConditionField, Strict
 from orchestrator.pipeline.language.step import Inner, Step, Steps
 
-MOST_ROUNDS = 1_000
+MAX_ROUNDS = 1_000
 
 
 class Rounds(Strict):
     until: ConditionField | None = None
     """Looked at after each round; it can use what the steps gave."""
-    at_most: Annotated[int, Field(ge=1, le=MOST_ROUNDS)]
+    at_most: Annotated[int, Field(ge=1, le=MAX_ROUNDS)]
     do: Steps
     output: Any = None
     otherwise: Literal["last", "fail"] = "last"
@@ -27,7 +27,10 @@ class Rounds(Strict):
 
 
 class LoopStep(Step):
-    """Runs steps in rounds. They can use `last` (what the round before gave; null in the first) and `index` (0 in the first)."""
+    """Runs steps in rounds.
+
+    They can use `last` (what the round before gave; null in the first) and `index` (0 in the first).
+    """
 
     verb: ClassVar[str] = "loop"
     loop: Rounds
@@ -41,7 +44,13 @@ class LoopStep(Step):
         block = at.blocks.get("do")
         if self.loop.until is not None:
             steps = {node.name: node.type for node in block.nodes} if block is not None else {}
-            at.type_of(self.loop.until, "loop", "until", wanted=BOOL, more={**steps, "last": block.type if block else ANY, "index": NUMBER})
+            at.type_of(
+                self.loop.until,
+                "loop",
+                "until",
+                wanted=BOOL,
+                more={**steps, "last": block.type if block else ANY, "index": NUMBER},
+            )
             self._until = at.computed(self.loop.until)
         return block.type if block is not None else ANY
 

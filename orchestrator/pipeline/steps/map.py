@@ -13,7 +13,7 @@ from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Fo
 from orchestrator.pipeline.language.fields import ListField
 from orchestrator.pipeline.language.step import Inner, OnError, Step, Steps
 
-MOST_ITEMS = 100_000
+MAX_ITEMS = 100_000
 
 
 class MapStep(Step):
@@ -44,8 +44,8 @@ class MapStep(Step):
         items = given["map"]
         if not isinstance(items, list):
             raise TypeError(f"map takes a list, and this is {type(items).__name__}")
-        if len(items) > MOST_ITEMS:
-            raise ValueError(f"map takes at most {MOST_ITEMS:,} items, and these are {len(items):,}")
+        if len(items) > MAX_ITEMS:
+            raise ValueError(f"map takes at most {MAX_ITEMS:,} items, and these are {len(items):,}")
         found: list[Any] = [None] * len(items)
         failed: set[int] = set()
         waiting = iter(enumerate(items))

@@ -76,7 +76,10 @@ class RecallStep(_MemoryStep):
 
 
 class RememberStep(_MemoryStep):
-    """Stores a text; when the step has ended, it is durable. Done again in the same run, it stores nothing a second time."""
+    """Stores a text; when the step has ended, it is durable.
+
+    Done again in the same run, it stores nothing a second time.
+    """
 
     memory: Literal["remember"]
     text: TextField
@@ -97,7 +100,11 @@ class RememberStep(_MemoryStep):
                 if any(mention.session == mark for mention in memory.mentions(scope, record_.id)):
                     return {"id": record_.citation, "said": record_.said}
         stored = memory.remember(
-            given["text"], scope, speaker=given.get("speaker") or "", session=mark, source=given.get("source") or running.pipeline.name
+            given["text"],
+            scope,
+            speaker=given.get("speaker") or "",
+            session=mark,
+            source=given.get("source") or running.pipeline.name,
         )
         return {"id": stored.citation, "said": stored.said}
 

@@ -38,12 +38,23 @@ class ParallelStep(Step):
         if self.parallel.first is None:
             return block.type
         if self.parallel.first > len(block.nodes):
-            at.problem("E106", f"{at.what}: the first {self.parallel.first} of {len(block.nodes)} steps", "parallel", "first")
+            at.problem(
+                "E106", f"{at.what}: the first {self.parallel.first} of {len(block.nodes)} steps", "parallel", "first"
+            )
         for index, node in enumerate(block.nodes):
             if block.waits[index]:
-                at.problem("E106", f"in a race, '{node.name}' cannot wait for another step", "parallel", "do", node.name, key=True)
+                at.problem(
+                    "E106",
+                    f"in a race, '{node.name}' cannot wait for another step",
+                    "parallel",
+                    "do",
+                    node.name,
+                    key=True,
+                )
         if self.parallel.output is not None:
-            at.problem("E106", "a race gives the list of its first values; it has no 'output'", "parallel", "output", key=True)
+            at.problem(
+                "E106", "a race gives the list of its first values; it has no 'output'", "parallel", "output", key=True
+            )
         return list_of(joined(node.type for node in block.nodes))
 
     async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:

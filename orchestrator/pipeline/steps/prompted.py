@@ -1,4 +1,7 @@
-"""`search` asks the fleet as one, by a strategy; `ask` asks one model. Both are told a prompt, and their answers can be checked."""
+"""`search` asks the fleet as one, by a strategy; `ask` asks one model.
+
+Both are told a prompt, and their answers can be checked.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from orchestrator.pipeline.expressions.functions import as_text
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import OBJECT, ValueType, type_of_schema
 from orchestrator.pipeline.language.contracts import AnswerCheck, CheckContext, Estimator, Forecast, StepContext
-from orchestrator.pipeline.language.fields import ListField, NumberField, Strict, Takes, TextField, Usd
+from orchestrator.pipeline.language.fields import ExpressionType, ListField, NumberField, Strict, TextField, Usd
 from orchestrator.pipeline.language.prompts import Prompt, is_prompt_file
 from orchestrator.pipeline.language.step import Step
 from orchestrator.pipeline.steps.answer_types import answer_type
@@ -48,7 +51,7 @@ class Prompted(Step):
 
     prompt: TextField
     """What is asked: a text with `${...}`, or a prompt file (.md, .txt, .j2)."""
-    with_: Annotated[dict[str, Any], Takes(OBJECT)] = Field(default={}, alias="with")
+    with_: Annotated[dict[str, Any], ExpressionType(OBJECT)] = Field(default={}, alias="with")
     """The variables of the prompt file. What is called `question` is what router, calculator and checks look at."""
     system: TextField | None = None
     """The rules that come before everything else: a text, or a file."""
@@ -72,7 +75,11 @@ class Prompted(Step):
         rules = at.prompt(self.system, given, "system") if self.system is not None else None
         if given and file is None and rules is None and not is_prompt_file(self.prompt):
             at.problem(
-                "E106", f"{at.what}: 'with' is for prompt files, and this prompt is a text", "with", hint="write ${...} in it", key=True
+                "E106",
+                f"{at.what}: 'with' is for prompt files, and this prompt is a text",
+                "with",
+                hint="write ${...} in it",
+                key=True,
             )
         schema = at.schema(self.schema_, "schema")
         value = type_of_schema(schema) if schema is not None else None
@@ -123,14 +130,17 @@ class Prompted(Step):
 
 
 class SearchStep(Prompted):
-    """Asks the fleet as one: the cheapest adequate answer, drafted, checked, and revised or escalated within the budget."""
+    """Asks the fleet as one.
+
+    The cheapest adequate answer, drafted, checked, and revised or escalated within the budget.
+    """
 
     verb: ClassVar[str] = "search"
     search: Annotated[str, WithJsonSchema({"enum": list(NAMES)})]
     models: list[str] | None = Field(default=None, min_length=1)
     """Only these models of the fleet."""
     quality: NumberField | None = None
-    """The P(right) at which the search stops."""
+    """The P(correct) at which the search stops."""
     value_usd: Usd | None = None
     """What a right answer is worth."""
     may_abstain: bool = False

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field, PrivateAttr
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import ANY, OBJECT, ValueType
 from orchestrator.pipeline.language.contracts import CheckContext, StepContext, ToolSignature
-from orchestrator.pipeline.language.fields import Takes
+from orchestrator.pipeline.language.fields import ExpressionType
 from orchestrator.pipeline.language.step import Step
 from orchestrator.pipeline.language.validation import field_names
 
@@ -21,7 +21,7 @@ class ToolStep(Step):
     model_config = ConfigDict(extra="allow")
     verb: ClassVar[str] = "tool"
     tool: str
-    with_: Annotated[dict[str, Any], Takes(OBJECT)] = Field(default={}, alias="with")
+    with_: Annotated[dict[str, Any], ExpressionType(OBJECT)] = Field(default={}, alias="with")
     """Parameters whose names are those of other fields."""
     _tool: Any = PrivateAttr(None)
     _arguments: dict[str, Any] = PrivateAttr(default_factory=dict)
@@ -37,14 +37,21 @@ class ToolStep(Step):
         self._arguments = {name: at.computed(value) for name, value in stated.items()}
         tool = self._tool = at.tools.get(self.tool)
         if tool is None:
-            at.problem("E502", f"there is no tool '{self.tool}'", "tool", hint=suggestion(self.tool, at.tools) or "declare it under tools:")
+            at.problem(
+                "E502",
+                f"there is no tool '{self.tool}'",
+                "tool",
+                hint=suggestion(self.tool, at.tools) or "declare it under tools:",
+            )
             return ANY
         if tool.parameters is not None:
             self._hold(at, tool, stated, types)
         gives: ValueType = tool.gives
         return gives
 
-    def _hold(self, at: CheckContext, tool: ToolSignature, stated: Mapping[str, Any], types: Mapping[str, ValueType]) -> None:
+    def _hold(
+        self, at: CheckContext, tool: ToolSignature, stated: Mapping[str, Any], types: Mapping[str, ValueType]
+    ) -> None:
         """Holds the arguments against the tool's parameters."""
         parameters = tool.parameters or {}
         for name, given in types.items():
@@ -53,7 +60,11 @@ class ToolStep(Step):
                 hint = suggestion(name, [*parameters, *(field_names(type(self)) if name in stated else ())])
                 at.problem("E503", f"{self.tool} has no parameter '{name}'", *where, hint=hint, key=True)
             elif not given.fits(parameters[name].type):
-                at.problem("E503", f"the parameter '{name}' of {self.tool} is a {parameters[name].type}, and this is a {given}", *where)
+                at.problem(
+                    "E503",
+                    f"the parameter '{name}' of {self.tool} is a {parameters[name].type}, and this is a {given}",
+                    *where,
+                )
             elif given.missing and parameters[name].required:
                 at.problem(
                     "E205",
@@ -66,7 +77,10 @@ class ToolStep(Step):
                 at.problem("E503", f"{self.tool} needs the parameter '{name}'", "tool", hint=f"write {name}: ...")
 
     async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
-        arguments = {**{name: compute(running.values) for name, compute in self._arguments.items()}, **(given.get("with") or {})}
+        arguments = {
+            **{name: compute(running.values) for name, compute in self._arguments.items()},
+            **(given.get("with") or {}),
+        }
         played = running.host.played.get(self.tool)
         if played is not None:
             return played()

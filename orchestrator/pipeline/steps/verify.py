@@ -15,13 +15,16 @@ from orchestrator.pipeline.language.step import Step
 if TYPE_CHECKING:
     from orchestrator.verifiers import Verdict
 
-VERDICT = record(check=TEXT, passed=BOOL.maybe("a check may abstain"), score=NUMBER.maybe("a check may abstain"), feedback=TEXT)
+VERDICT = record(
+    check=TEXT, passed=BOOL.maybe("a check may abstain"), score=NUMBER.maybe("a check may abstain"), feedback=TEXT
+)
 
 
 class VerifyStep(Step):
     """Holds a text against checks, one after the other; with `all: false` it stops at the first that fails.
 
-    A text passes if a check could tell and none failed. Where none could tell, `score` is null, and `feedback` says why.
+    A text passes if a check could tell and none failed. Where none could tell, `score` is null, and `feedback` says
+    why.
     """
 
     verb: ClassVar[str] = "verify"
@@ -50,6 +53,8 @@ class VerifyStep(Step):
         return {
             "passed": not failed and bool(scores),
             "score": min(scores, default=None),
-            "verdicts": [{"check": name, "passed": v.passed, "score": v.score, "feedback": v.feedback} for name, v in verdicts],
+            "verdicts": [
+                {"check": name, "passed": v.passed, "score": v.score, "feedback": v.feedback} for name, v in verdicts
+            ],
             "feedback": "; ".join(v.feedback for v in (failed if scores else [v for _, v in verdicts]) if v.feedback),
         }

@@ -1,6 +1,9 @@
-"""Stand-ins for models: NOT real ones. They let a pipeline's tests run without a key, a network or a bill; every answer says that it is simulated.
+"""Stand-ins for models: NOT real ones.
 
-The calculator and the extractive model (which answers from notes) are real; each other model of the fleet is played by one of its name and prices.
+They let a pipeline's tests run without a key, a network or a bill; every answer says that it is simulated.
+
+The calculator and the extractive model (which answers from notes) are real; each other model of the fleet is played by
+one of its name and prices.
 """
 
 from __future__ import annotations
@@ -49,7 +52,10 @@ class Replies:
     """What the models of one step say, in the order in which they are asked."""
 
     def __init__(self, stated: Any) -> None:
-        self._texts = [each if isinstance(each, str) else json.dumps(each) for each in (stated if isinstance(stated, list) else [stated])]
+        self._texts = [
+            each if isinstance(each, str) else json.dumps(each)
+            for each in (stated if isinstance(stated, list) else [stated])
+        ]
         self._at = 0
 
     def next(self) -> str:
@@ -58,18 +64,24 @@ class Replies:
         return text
 
 
-def played_fleet(profiles: Iterable[ModelProfile], memory: Memory | None, replies: Replies | None = None) -> Orchestrator:
+def played_fleet(
+    profiles: Iterable[ModelProfile], memory: Memory | None, replies: Replies | None = None
+) -> Orchestrator:
     """An engine of stand-ins; with `replies`, they alone answer."""
     from orchestrator.engine.orchestrator import Orchestrator
 
-    backends: dict[str, Backend] = {} if replies is not None else {"calculator": CalculatorBackend(), "extractive": ExtractiveBackend()}
+    backends: dict[str, Backend] = (
+        {} if replies is not None else {"calculator": CalculatorBackend(), "extractive": ExtractiveBackend()}
+    )
     backends |= {profile.name: StandIn(profile, replies) for profile in profiles if profile.name not in backends}
     return Orchestrator(backends, memory=memory, memory_tokens=0, origin="stand-ins for models (simulated)")
 
 
 def profiles_for(pipeline: Pipeline, known: Mapping[str, ModelProfile] | None) -> list[ModelProfile]:
     """Those of the fleet, or the usual two; and one for each model that the pipeline names beside them."""
-    found = {name: each for name, each in (known or USUAL).items() if name not in ("calculator", "extractive")} or dict(USUAL)
+    found = {name: each for name, each in (known or USUAL).items() if name not in ("calculator", "extractive")} or dict(
+        USUAL
+    )
     for name in models_named(pipeline):
         found.setdefault(name, replace(USUAL["small"], name=name))
     return list(found.values())

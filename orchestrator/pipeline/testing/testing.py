@@ -1,4 +1,7 @@
-"""The tests that stand in a pipeline's file: each is a run on stand-ins for models and tools, held against what it should give."""
+"""The tests that stand in a pipeline's file.
+
+Each is a run on stand-ins for models and tools, held against what it should give.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from pydantic import ValidationError
 from orchestrator.errors import OrchestratorError
 from orchestrator.pipeline.errors import ToolFailed
 from orchestrator.pipeline.execution.result import RunResult
-from orchestrator.pipeline.execution.runtime import Host
+from orchestrator.pipeline.execution.runtime import Runtime
 from orchestrator.pipeline.language.document import Expected, Test
 from orchestrator.pipeline.testing.stand_ins import Replies, played_fleet, profiles_for
 
@@ -53,9 +56,16 @@ class TestResult:
 
 
 async def run_test(
-    pipeline: Pipeline, test: Test, *, engine: Callable[[], Orchestrator] | None = None, profiles: Mapping[str, ModelProfile] | None = None
+    pipeline: Pipeline,
+    test: Test,
+    *,
+    engine: Callable[[], Orchestrator] | None = None,
+    profiles: Mapping[str, ModelProfile] | None = None,
 ) -> TestResult:
-    """Runs one test. `engine` makes the fleet of tests with `fleet: configured`; `profiles` are what stand-ins are made after."""
+    """Runs one test.
+
+    `engine` makes the fleet of tests with `fleet: configured`; `profiles` are what stand-ins are made after.
+    """
     from orchestrator.memory import Memory
 
     began = time.perf_counter()
@@ -79,7 +89,7 @@ async def run_test(
             memory.remember(text, scope)
     played = {name: _played(name, test) for name in pipeline.tools if test.fleet == "simulated" or name in test.tools}
     try:
-        async with Host(engine_of=engine_of, played=played) as host:
+        async with Runtime(engine_of=engine_of, played=played) as host:
             found, error = await _run(pipeline, test, host)
     finally:
         for each in engines.values():
@@ -87,10 +97,16 @@ async def run_test(
                 await each.aclose()
         memory.close()
     problems = _problems(test, found, error)
-    return TestResult(test.name, tuple(problems), time.perf_counter() - began, found.cost_usd if found else None, test.fleet == "simulated")
+    return TestResult(
+        test.name,
+        tuple(problems),
+        time.perf_counter() - began,
+        found.cost_usd if found else None,
+        test.fleet == "simulated",
+    )
 
 
-async def _run(pipeline: Pipeline, test: Test, host: Host) -> tuple[RunResult | None, str]:
+async def _run(pipeline: Pipeline, test: Test, host: Runtime) -> tuple[RunResult | None, str]:
     try:
         found = await pipeline.run(test.inputs, host=host)
         await found.settled()
@@ -103,11 +119,17 @@ def _played(name: str, test: Test) -> Callable[[], Any]:
     if name not in test.tools:
 
         def missing() -> Any:
-            raise ToolFailed(f"a test does not call tools: say what {name} gives", remedy=f"Write tools: {{{name}: ...}} in the test")
+            raise ToolFailed(
+                f"a test does not call tools: say what {name} gives", remedy=f"Write tools: {{{name}: ...}} in the test"
+            )
 
         return missing
     stated = test.tools[name]
-    values = list(stated) if isinstance(stated, list) and stated and all(isinstance(each, list) for each in stated) else [stated]
+    values = (
+        list(stated)
+        if isinstance(stated, list) and stated and all(isinstance(each, list) for each in stated)
+        else [stated]
+    )
     at = -1
 
     def play() -> Any:
@@ -125,7 +147,9 @@ def _problems(test: Test, found: RunResult | None, error: str) -> list[str]:
     for name, wanted in test.expect.items():
         value = error if name == "error" else _looked_up(found, name) if found is not None else _NOTHING
         if value is _NOTHING:
-            problems.append(f"{name}: there is no such value" if found is not None else f"{name}: the run failed: {error}")
+            problems.append(
+                f"{name}: there is no such value" if found is not None else f"{name}: the run failed: {error}"
+            )
             continue
         told = _mismatch(value, wanted)
         if told:
@@ -134,7 +158,10 @@ def _problems(test: Test, found: RunResult | None, error: str) -> list[str]:
 
 
 def _looked_up(found: RunResult, name: str) -> Any:
-    """`output`, `usd`, `seconds`, `partial`, or a step's value: the longest path that is a step, then fields of what it gave."""
+    """`output`, `usd`, `seconds`, `partial`, or a step's value.
+
+    The longest path that is a step, then fields of what it gave.
+    """
     head, _, rest = name.partition(".")
     simple = {"output": found.output, "usd": found.cost_usd, "seconds": found.seconds, "partial": found.partial}
     if head in simple:

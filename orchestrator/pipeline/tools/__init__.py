@@ -1,4 +1,7 @@
-"""Tools that steps call: over HTTP, from an OpenAPI document, as SQL with bound parameters, or as a Python function (only if that is allowed)."""
+"""Tools that steps call.
+
+Over HTTP, from an OpenAPI document, as SQL with bound parameters, or as a Python function (only if that is allowed).
+"""
 
 from orchestrator.pipeline.tools.tool import Parameter, Tool, read_tools
 

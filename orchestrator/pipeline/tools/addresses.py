@@ -1,7 +1,7 @@
 """Which addresses a tool may speak to: the hosts that it lists, and none of the own network unless that is said.
 
-The name is resolved here and the connection goes to the address that was checked, so that a name cannot point elsewhere a moment later (DNS
-rebinding).
+The name is resolved here and the connection goes to the address that was checked, so that a name cannot point elsewhere
+a moment later (DNS rebinding).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from urllib.parse import urlsplit
 
 from orchestrator.pipeline.errors import ToolFailed
 
-# NAT64 (RFC 6052), IPv4-translated (RFC 2765), IPv4-compatible (RFC 4291, 2.5.5.1): the last four bytes are an IPv4 address.
+# NAT64 (RFC 6052), IPv4-translated (RFC 2765), IPv4-compatible (RFC 4291, 2.5.5.1): the last four bytes are an IPv4
+# address.
 _HOLDING_IPV4 = [ipaddress.IPv6Network(each) for each in ("64:ff9b::/96", "::ffff:0:0:0/96", "::/96")]
 _INSIDE = [
     ipaddress.IPv6Network(each) for each in ("64:ff9b:1::/48", "fec0::/10", "fc00::/7", "fe80::/10")
@@ -31,7 +32,8 @@ class Allowed:
     private: bool = False
 
     async def address(self, url: str) -> tuple[str, dict[str, str], dict[str, Any]]:
-        """The URL with the host's checked address, and the headers and extensions with which httpx still speaks to the host by its name.
+        """The URL with the host's checked address, and the headers and extensions with which httpx still speaks to the
+        host by its name.
 
         Raises `ToolFailed`.
         """
@@ -56,18 +58,24 @@ class Allowed:
         try:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except OSError as error:
-            raise ToolFailed(f"the host {host} cannot be found: {error}", remedy="Check its name", retryable=True) from None
+            raise ToolFailed(
+                f"the host {host} cannot be found: {error}", remedy="Check its name", retryable=True
+            ) from None
         addresses = [str(each[4][0]) for each in found]
         forbidden = next((each for each in addresses if not self.private and not is_public(each)), None)
         if forbidden is not None:
             raise ToolFailed(
-                f"{host} is {forbidden}, an address of the own network", remedy="Say private: true if the tool may speak to it"
+                f"{host} is {forbidden}, an address of the own network",
+                remedy="Say private: true if the tool may speak to it",
             )
         return addresses[0]
 
 
 def is_public(address: str) -> bool:
-    """Whether an address is one of the public internet: not loopback, link-local, private, multicast, or one of those mapped into IPv6."""
+    """Whether an address is one of the public internet.
+
+    Not loopback, link-local, private, multicast, or one of those mapped into IPv6.
+    """
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

@@ -24,11 +24,11 @@ from orchestrator.pipeline.tools.addresses import Allowed
 from orchestrator.pipeline.tools.tool import Arguments, Parameter, Tool
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.expressions.scope import Scope
+    from orchestrator.pipeline.expressions.scope import NameScope
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]
 READING = ("GET", "HEAD")
-MOST_BYTES = 10_000_000
+MAX_BYTES = 10_000_000
 RETRYABLE = frozenset((408, 425, 429, 500, 502, 503, 504))
 _PLACEHOLDER = re.compile(r"\{([A-Za-z]\w*)\}")
 
@@ -43,7 +43,9 @@ class Reaching(Strict):
     headers: dict[str, str] = {}
     timeout: Seconds = 30.0
     idempotency_header: str = "Idempotency-Key"
-    """In which header a server is told that a request is the same as an earlier one (draft-ietf-httpapi-idempotency-key-header)."""
+    """In which header a server is told that a request is the same as an earlier one
+    (draft-ietf-httpapi-idempotency-key-header).
+    """
 
 
 class HttpOptions(Reaching):
@@ -57,7 +59,9 @@ class HttpOptions(Reaching):
     """Whether it changes anything; default: GET and HEAD do not, the others do."""
 
 
-def read(name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: Scope) -> dict[str, Tool]:
+def read(
+    name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
+) -> dict[str, Tool]:
     stated = validated(HttpOptions, raw, where, loader.sources, f"tool '{name}'")
     reached = reach(raw, "http", where, loader, scope)
     if stated is None or reached is None:
@@ -83,7 +87,9 @@ def _parameter(name: str, stated: Input | str, method: str, in_path: set[str]) -
 class Reach:
     """Where a tool's requests go: `url` and `headers` may hold variables of the environment."""
 
-    def __init__(self, url: Compute, headers: Mapping[str, Compute], hosts: tuple[str, ...] | None, private: bool) -> None:
+    def __init__(
+        self, url: Compute, headers: Mapping[str, Compute], hosts: tuple[str, ...] | None, private: bool
+    ) -> None:
         self._url = url
         self._headers = headers
         self._hosts = hosts
@@ -100,7 +106,9 @@ class Reach:
         return url, headers, Allowed(hosts, self._private)
 
 
-def reach(raw: Mapping[str, Any], field: str, where: tuple[str | int, ...], loader: ToolContext, scope: Scope) -> Reach | None:
+def reach(
+    raw: Mapping[str, Any], field: str, where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
+) -> Reach | None:
     """Where a tool goes, checked as far as it is known: the host cannot be made of what a step is given."""
     url = raw.get(field)
     if not isinstance(url, str):
@@ -127,7 +135,13 @@ def reach(raw: Mapping[str, Any], field: str, where: tuple[str | int, ...], load
 
 class HttpTool(Tool):
     def __init__(
-        self, reached: Reach, method: str, parameters: Mapping[str, Parameter], gives: ValueType, changes: bool, options: Reaching
+        self,
+        reached: Reach,
+        method: str,
+        parameters: Mapping[str, Parameter],
+        gives: ValueType,
+        changes: bool,
+        options: Reaching,
     ) -> None:
         self._reach = reached
         self._method = method
@@ -183,7 +197,9 @@ async def request(
 
     target, host, extensions = await allowed.address(url)
     asked: list[tuple[str, Any]] = [
-        (name, as_text(each)) for name, value in query.items() for each in (value if isinstance(value, list) else [value])
+        (name, as_text(each))
+        for name, value in query.items()
+        for each in (value if isinstance(value, list) else [value])
     ]
     left = running.seconds_left
     timeout_s = timeout_s if left is None else max(min(timeout_s, left), 0.001)
@@ -196,7 +212,9 @@ async def request(
         extensions={**extensions, "timeout": httpx.Timeout(timeout_s).as_dict()},
     )
     try:
-        async with asyncio.timeout(timeout_s):  # httpx counts each silence by itself: a server that dribbles would never end
+        async with asyncio.timeout(
+            timeout_s
+        ):  # httpx counts each silence by itself: a server that dribbles would never end
             reply = await client.send(sent, stream=True)
             try:
                 content = await _read(reply)
@@ -204,9 +222,13 @@ async def request(
                 await reply.aclose()
     except TimeoutError:
         told = f"{method} {_plain(url)}: no whole answer in {timeout_s:g} s"
-        raise ToolFailed(told, remedy="Raise timeout, or ask for less", retryable=True, may_have_happened=changes) from None
+        raise ToolFailed(
+            told, remedy="Raise timeout, or ask for less", retryable=True, may_have_happened=changes
+        ) from None
     except httpx.ConnectError as error:
-        raise ToolFailed(f"{method} {_plain(url)}: no connection: {error}", remedy="Is the server there?", retryable=True) from None
+        raise ToolFailed(
+            f"{method} {_plain(url)}: no connection: {error}", remedy="Is the server there?", retryable=True
+        ) from None
     except httpx.HTTPError as error:
         told = f"{method} {_plain(url)}: {type(error).__name__} {error}".rstrip()
         raise ToolFailed(told, remedy="Try again", retryable=True, may_have_happened=changes) from None
@@ -217,8 +239,8 @@ async def _read(reply: Any) -> bytes:
     content = b""
     async for chunk in reply.aiter_bytes():
         content += chunk
-        if len(content) > MOST_BYTES:
-            raise ToolFailed(f"the answer has more than {MOST_BYTES:,} bytes", remedy="Ask for less")
+        if len(content) > MAX_BYTES:
+            raise ToolFailed(f"the answer has more than {MAX_BYTES:,} bytes", remedy="Ask for less")
     return content
 
 
@@ -226,7 +248,9 @@ def _result(reply: Any, content: bytes, method: str, url: str, running: StepCont
     told = content[:300].decode("utf-8", "replace")
     if reply.status_code >= 400 or reply.has_redirect_location:
         wait = reply.headers.get("retry-after", "")
-        reason = f"answered {reply.status_code}" + (" (a redirection, which is not followed)" if reply.has_redirect_location else "")
+        reason = f"answered {reply.status_code}" + (
+            " (a redirection, which is not followed)" if reply.has_redirect_location else ""
+        )
         raise ToolFailed(
             str(running.redacted(f"{method} {_plain(url)} {reason}: {told}"))[:600],
             remedy="Look at what the server says",
@@ -239,7 +263,9 @@ def _result(reply: Any, content: bytes, method: str, url: str, running: StepCont
         found = json.loads(content)
     except ValueError:
         if "json" in reply.headers.get("content-type", ""):
-            raise ToolFailed(f"{method} {_plain(url)}: the answer is not the JSON that it says it is", remedy="Check the server") from None
+            raise ToolFailed(
+                f"{method} {_plain(url)}: the answer is not the JSON that it says it is", remedy="Check the server"
+            ) from None
         found = content.decode("utf-8", "replace")
     return running.redacted(found)
 

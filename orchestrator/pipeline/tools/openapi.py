@@ -1,6 +1,9 @@
-"""Tools from an OpenAPI document (3.0 and 3.1): each operation by its `operationId`, with the parameters and the answer that it states.
+"""Tools from an OpenAPI document (3.0 and 3.1).
 
-A document in a file is read when the pipeline loads; one behind an address only when its first tool is called, so that loading needs no network.
+Each operation by its `operationId`, with the parameters and the answer that it states.
+
+A document in a file is read when the pipeline loads; one behind an address only when its first tool is called, so that
+loading needs no network.
 """
 
 from __future__ import annotations
@@ -24,10 +27,10 @@ from orchestrator.pipeline.tools.http import READING, HttpTool, Reach, Reaching,
 from orchestrator.pipeline.tools.tool import Arguments, Parameter, Tool
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.expressions.scope import Scope
+    from orchestrator.pipeline.expressions.scope import NameScope
 
 METHODS = ("get", "head", "post", "put", "patch", "delete")
-MOST_OPERATIONS = 2_000
+MAX_OPERATIONS = 2_000
 
 
 class OpenApiOptions(Reaching):
@@ -39,7 +42,9 @@ class OpenApiOptions(Reaching):
     """Only these operations."""
 
 
-def read(name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: Scope) -> dict[str, Tool]:
+def read(
+    name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
+) -> dict[str, Tool]:
     stated = validated(OpenApiOptions, raw, where, loader.sources, f"tool '{name}'")
     if stated is None:
         return {}
@@ -53,10 +58,18 @@ def read(name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader
         loader.sources.problem((*where, "openapi"), "E507", document)
         return {}
     url = stated.base_url or next((s.get("url") for s in document.get("servers", ()) if isinstance(s, dict)), None)
-    reached = reach({**raw, "url": url}, "url" if stated.base_url is None else "base_url", where, loader, scope) if url else None
+    reached = (
+        reach({**raw, "url": url}, "url" if stated.base_url is None else "base_url", where, loader, scope)
+        if url
+        else None
+    )
     if reached is None:
         loader.sources.problem(
-            (*where, "openapi"), "E507", f"{stated.openapi} names no server with an address", "write base_url: https://...", key=True
+            (*where, "openapi"),
+            "E507",
+            f"{stated.openapi} names no server with an address",
+            "write base_url: https://...",
+            key=True,
         )
         return {}
     operations = operations_of(document)
@@ -69,7 +82,12 @@ def read(name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader
 
 
 def _later(
-    name: str, stated: OpenApiOptions, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: Scope
+    name: str,
+    stated: OpenApiOptions,
+    raw: Mapping[str, Any],
+    where: tuple[str | int, ...],
+    loader: ToolContext,
+    scope: NameScope,
 ) -> dict[str, Tool]:
     """Tools whose document is behind an address: only those that `only` lists are known by name."""
     reached = reach(raw, "openapi", where, loader, scope)
@@ -100,7 +118,9 @@ class Operation:
 class _Operation(HttpTool):
     def __init__(self, base: Reach, operation: Operation, options: OpenApiOptions) -> None:
         changes = operation.method not in READING
-        super().__init__(_Below(base, operation.path), operation.method, operation.parameters, operation.gives, changes, options)
+        super().__init__(
+            _Below(base, operation.path), operation.method, operation.parameters, operation.gives, changes, options
+        )
 
 
 class _Below(Reach):
@@ -129,7 +149,9 @@ class _Remote:
             if self._operations is None:
                 self._operations = await self._fetched(running)
         if name not in self._operations:
-            raise ToolFailed(f"the API has no operation {name!r}", remedy=suggestion(name, self._operations) or "Check `only`")
+            raise ToolFailed(
+                f"the API has no operation {name!r}", remedy=suggestion(name, self._operations) or "Check `only`"
+            )
         return self._operations[name]
 
     async def _fetched(self, running: StepContext) -> dict[str, HttpTool]:
@@ -167,7 +189,10 @@ class _RemoteOperation(Tool):
         tool = await self._remote.operation(self._name, running)
         unknown = next((name for name in arguments if name not in tool.parameters), None)
         if unknown is not None:
-            raise ToolFailed(f"{self._name} has no parameter {unknown!r}", remedy=suggestion(unknown, tool.parameters) or "Check the API")
+            raise ToolFailed(
+                f"{self._name} has no parameter {unknown!r}",
+                remedy=suggestion(unknown, tool.parameters) or "Check the API",
+            )
         return await tool.call(arguments, running)
 
 
@@ -179,13 +204,17 @@ def operations_of(document: Mapping[str, Any]) -> dict[str, Operation]:
             continue
         for method in METHODS:
             stated = item.get(method)
-            if isinstance(stated, dict) and len(found) < MOST_OPERATIONS:
+            if isinstance(stated, dict) and len(found) < MAX_OPERATIONS:
                 name = str(stated.get("operationId") or _name(method, path))
-                found[name] = Operation(method.upper(), str(path), _parameters(document, item, stated), _gives(document, stated))
+                found[name] = Operation(
+                    method.upper(), str(path), _parameters(document, item, stated), _gives(document, stated)
+                )
     return found
 
 
-def _parameters(document: Mapping[str, Any], item: Mapping[str, Any], stated: Mapping[str, Any]) -> dict[str, Parameter]:
+def _parameters(
+    document: Mapping[str, Any], item: Mapping[str, Any], stated: Mapping[str, Any]
+) -> dict[str, Parameter]:
     found: dict[str, Parameter] = {}
     for raw in [*(item.get("parameters") or ()), *(stated.get("parameters") or ())]:
         one = _resolved(document, raw)
@@ -214,7 +243,9 @@ def _type(document: Mapping[str, Any], schema: Any) -> ValueType:
     """Of a schema of the document, whose references point into the document."""
     if not isinstance(schema, dict):
         return ANY
-    return type_of_schema({**schema, **{name: document[name] for name in ("components", "definitions") if name in document}})
+    return type_of_schema(
+        {**schema, **{name: document[name] for name in ("components", "definitions") if name in document}}
+    )
 
 
 def _resolved(document: Mapping[str, Any], raw: Any) -> Any:

@@ -1,4 +1,7 @@
-"""A tool that is a Python function of yours: `python: package.module:function`. It runs with all that this process may do, so it must be allowed."""
+"""A tool that is a Python function of yours: `python: package.module:function`.
+
+It runs with all that this process may do, so it must be allowed.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from orchestrator.pipeline.language.validation import validated
 from orchestrator.pipeline.tools.tool import Arguments, Parameter, Tool
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.expressions.scope import Scope
+    from orchestrator.pipeline.expressions.scope import NameScope
 
 _TYPES: dict[Any, ValueType] = {str: TEXT, int: NUMBER, float: NUMBER, bool: BOOL, list: LIST, dict: OBJECT}
 
@@ -29,7 +32,9 @@ class PythonOptions(Strict):
     """Whether it changes anything outside. A function with a parameter `idempotency_key` is told which call this is."""
 
 
-def read(name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: Scope) -> dict[str, Tool]:
+def read(
+    name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
+) -> dict[str, Tool]:
     stated = validated(PythonOptions, raw, where, loader.sources, f"tool '{name}'")
     if stated is None:
         return {}
@@ -44,7 +49,9 @@ def read(name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader
             function = getattr(function, part)
         signature = inspect.signature(function)
     except Exception as error:
-        loader.sources.problem((*where, "python"), "E507", f"{stated.python!r} cannot be imported: {error}"[:300], "write module:function")
+        loader.sources.problem(
+            (*where, "python"), "E507", f"{stated.python!r} cannot be imported: {error}"[:300], "write module:function"
+        )
         return {}
     return {name: PythonTool(function, signature, stated.changes)}
 
@@ -53,10 +60,15 @@ class PythonTool(Tool):
     def __init__(self, function: Any, signature: inspect.Signature, changes: bool) -> None:
         self._function = function
         hints = _hints(function)
-        taken = {one.name: one for one in signature.parameters.values() if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)}
+        taken = {
+            one.name: one
+            for one in signature.parameters.values()
+            if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
+        }
         self._wants_key = taken.pop("idempotency_key", None) is not None
         self.parameters: Mapping[str, Parameter] = {
-            one: Parameter(one, type_of_hint(hints.get(one, Any)), each.default is each.empty) for one, each in taken.items()
+            one: Parameter(one, type_of_hint(hints.get(one, Any)), each.default is each.empty)
+            for one, each in taken.items()
         }
         self.gives = type_of_hint(hints.get("return", Any))
         self.has_effects = changes
@@ -69,7 +81,9 @@ class PythonTool(Tool):
             return await asyncio.to_thread(self._function, **given)
         except Exception as error:
             told = f"{getattr(self._function, '__qualname__', 'the function')} raised {type(error).__name__}: {error}"
-            raise ToolFailed(str(running.redacted(told))[:500], remedy="Look at the function", may_have_happened=True) from error
+            raise ToolFailed(
+                str(running.redacted(told))[:500], remedy="Look at the function", may_have_happened=True
+            ) from error
 
 
 def _hints(function: Any) -> dict[str, Any]:

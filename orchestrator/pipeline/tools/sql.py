@@ -1,6 +1,9 @@
-"""A tool that is one SQL statement: values are bound, never written into it; it only reads unless the file says that it writes.
+"""A tool that is one SQL statement: values are bound, never written into it.
 
-What it writes is done once for each step of a run: a row in the table `orchestrator_done`, written in the same transaction, tells that it was.
+It only reads unless the file says that it writes.
+
+What it writes is done once for each step of a run: a row in the table `orchestrator_done`, written in the same
+transaction, tells that it was.
 """
 
 from __future__ import annotations
@@ -25,14 +28,16 @@ from orchestrator.pipeline.language.validation import validated
 from orchestrator.pipeline.tools.tool import Arguments, Parameter, Tool
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.expressions.scope import Scope
+    from orchestrator.pipeline.expressions.scope import NameScope
 
-MOST_ROWS = 10_000
-MOST_BYTES, MOST_VALUE_BYTES = 20_000_000, 10_000_000
+MAX_ROWS = 10_000
+MAX_BYTES, MAX_VALUE_BYTES = 20_000_000, 10_000_000
 _OPENS = re.compile(r"\s*(?:attach|detach|pragma|vacuum)\b", re.IGNORECASE)
 _DONE = "CREATE TABLE IF NOT EXISTS orchestrator_done (key TEXT PRIMARY KEY, result TEXT NOT NULL)"
 # Texts, quoted names, comments and PostgreSQL's casts hold colons that are no parameters.
-_LEXEME = re.compile(r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|::\w+|(?<![\w:]):([A-Za-z]\w*)|(;)", re.DOTALL)
+_LEXEME = re.compile(
+    r"'(?:[^']|'')*'|\"(?:[^\"]|\"\")*\"|--[^\n]*|/\*.*?\*/|::\w+|(?<![\w:]):([A-Za-z]\w*)|(;)", re.DOTALL
+)
 _READS = re.compile(r"\s*(?:select|with|values|explain|table)\b", re.IGNORECASE)
 
 
@@ -46,11 +51,13 @@ class SqlOptions(Strict):
     """Types of parameters; those that are not listed take anything."""
     gives: dict[str, Any] | str | None = None
     """A JSON Schema of the list of rows, or the file of one."""
-    rows: Annotated[int, Field(ge=1, le=MOST_ROWS)] = 1_000
+    rows: Annotated[int, Field(ge=1, le=MAX_ROWS)] = 1_000
     timeout: Seconds = 30.0
 
 
-def read(name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: Scope) -> dict[str, Tool]:
+def read(
+    name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
+) -> dict[str, Tool]:
     stated = validated(SqlOptions, raw, where, loader.sources, f"tool '{name}'")
     if isinstance(raw.get("sql"), str):
         loader.values.type_of(raw["sql"], (*where, "sql"), scope.only("env"), TEXT, shows=False, what="the tool")
@@ -89,7 +96,9 @@ def _type(stated: Input | str | None) -> ValueType:
 
 
 def bound(query: str) -> tuple[str, list[str], str]:
-    """The statement with `%(name)s` for its parameters (percent signs doubled), their names, and what is wrong with it."""
+    """The statement with `%(name)s` for its parameters (percent signs doubled), their names, and what is wrong with
+    it.
+    """
     names: dict[str, None] = {}
     parts, at, problem = [], 0, ""
     for found in _LEXEME.finditer(query):
@@ -113,7 +122,13 @@ def _uncommented(query: str) -> str:
 
 class SqlTool(Tool):
     def __init__(
-        self, url: Compute, path: Any, statement: str, parameters: Mapping[str, Parameter], gives: ValueType, options: SqlOptions
+        self,
+        url: Compute,
+        path: Any,
+        statement: str,
+        parameters: Mapping[str, Parameter],
+        gives: ValueType,
+        options: SqlOptions,
     ) -> None:
         self._url = url
         self._path = path
@@ -141,10 +156,12 @@ class SqlTool(Tool):
             raise ToolFailed(f"the database {name!r} lies outside of the project", remedy="Move it there")
         mode = "rw" if self.has_effects else "ro"
         try:
-            db = sqlite3.connect(f"{resolved.as_uri()}?mode={mode}", uri=True, timeout=self._options.timeout, isolation_level=None)
+            db = sqlite3.connect(
+                f"{resolved.as_uri()}?mode={mode}", uri=True, timeout=self._options.timeout, isolation_level=None
+            )
         except sqlite3.Error as error:
             raise ToolFailed(f"the database {name!r} cannot be opened: {error}", remedy="Check the path") from None
-        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MOST_VALUE_BYTES)
+        db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
         if not self.has_effects:
             db.execute("PRAGMA query_only = ON")
         db.set_authorizer(_allowed)
@@ -154,7 +171,9 @@ class SqlTool(Tool):
                 return self._written(db, given, running.key) if self.has_effects else self._read(db, given)
         except sqlite3.Error as error:
             told = f"it took longer than {self._options.timeout:g} s" if late.came else str(error)
-            raise ToolFailed(f"the query failed: {told}", remedy="Check the query and its values", retryable="locked" in told) from None
+            raise ToolFailed(
+                f"the query failed: {told}", remedy="Check the query and its values", retryable="locked" in told
+            ) from None
         finally:
             db.close()
 
@@ -183,7 +202,9 @@ class SqlTool(Tool):
         try:
             import psycopg
         except ImportError:
-            raise ToolFailed("a tool on PostgreSQL needs psycopg", remedy="pip install 'compound-orchestrator[postgres]'") from None
+            raise ToolFailed(
+                "a tool on PostgreSQL needs psycopg", remedy="pip install 'compound-orchestrator[postgres]'"
+            ) from None
         try:
             with psycopg.connect(url, connect_timeout=10) as db:
                 db.execute(f"SET LOCAL statement_timeout = {int(self._options.timeout * 1000)}")
@@ -226,7 +247,10 @@ class _Late:
 
 
 def _allowed(action: int, one: str | None, other: str | None, database: str | None, inner: str | None) -> int:
-    """SQLite asks for each thing that a statement does: no other file is attached, no setting changed, no library loaded."""
+    """SQLite asks for each thing that a statement does.
+
+    No other file is attached, no setting changed, no library loaded.
+    """
     is_forbidden = action in (sqlite3.SQLITE_ATTACH, sqlite3.SQLITE_DETACH, sqlite3.SQLITE_PRAGMA) or (
         action == sqlite3.SQLITE_FUNCTION and str(other).lower() == "load_extension"
     )
@@ -245,8 +269,10 @@ def _rows(cursor: Any, most: int) -> list[dict[str, Any]]:
     for row in cursor:
         found.append({name: _plain(value) for name, value in zip(names, row, strict=True)})
         size += sum(len(value) for value in row if isinstance(value, str | bytes))
-        if size > MOST_BYTES:
-            raise ToolFailed(f"the rows have more than {MOST_BYTES:,} bytes", remedy="Ask for fewer rows, or fewer columns")
+        if size > MAX_BYTES:
+            raise ToolFailed(
+                f"the rows have more than {MAX_BYTES:,} bytes", remedy="Ask for fewer rows, or fewer columns"
+            )
         if len(found) >= most:
             break
     return found

@@ -12,7 +12,7 @@ from orchestrator.pipeline.expressions.types import ANY, ValueType
 from orchestrator.pipeline.language.contracts import StepContext, ToolContext
 
 if TYPE_CHECKING:
-    from orchestrator.pipeline.expressions.scope import Scope
+    from orchestrator.pipeline.expressions.scope import NameScope
 
 Arguments = Mapping[str, Any]
 
@@ -37,13 +37,16 @@ class Tool(ABC):
 
     @abstractmethod
     async def call(self, arguments: Arguments, running: StepContext) -> Any:
-        """Raises `ToolFailed`. A tool with effects that is called again with the same `running.key` does nothing a second time."""
+        """Raises `ToolFailed`.
+
+        A tool with effects that is called again with the same `running.key` does nothing a second time.
+        """
 
 
 KINDS: dict[str, str] = {"openapi": "openapi", "http": "http", "sql": "sql", "python": "python"}
 
 
-def read_tools(stated: Mapping[str, Any], loader: ToolContext, scope: Scope) -> dict[str, Tool]:
+def read_tools(stated: Mapping[str, Any], loader: ToolContext, scope: NameScope) -> dict[str, Tool]:
     """The tools of a file by name, mistakes told; those of an OpenAPI document as NAME.OPERATION."""
     from importlib import import_module
 
@@ -57,7 +60,11 @@ def read_tools(stated: Mapping[str, Any], loader: ToolContext, scope: Scope) -> 
             near = next((key for key in raw if suggestion(key, KINDS).startswith("did")), "")
             hint = suggestion(near, KINDS) if near else f"one of: {', '.join(KINDS)}"
             loader.sources.problem(
-                (*where, near) if near else where, "E108", f"tool '{name}' says not what it is, or more than one thing", hint, key=True
+                (*where, near) if near else where,
+                "E108",
+                f"tool '{name}' says not what it is, or more than one thing",
+                hint,
+                key=True,
             )
             continue
         read: Callable[..., dict[str, Tool]] = import_module(f"orchestrator.pipeline.tools.{KINDS[kinds[0]]}").read

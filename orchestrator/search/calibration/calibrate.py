@@ -1,6 +1,6 @@
 """Fits the search to a fleet and a kind of question, from graded answers of a calibration split alone.
 
-Learned are each model's P(right) and price; how models err together (`fit_vote_model`); the policy that is most
+Learned are each model's P(correct) and price; how models err together (`fit_vote_model`); the policy that is most
 accurate for a mean price, among fixed orders (single models, majorities, cascades that stop at agreement), the search
 by value, and mixtures of two of them; and how far the belief in its answers can be taken at its word.
 """
@@ -26,7 +26,9 @@ from orchestrator.search.vote_table import GradedQuestion, VoteTable
 VALUES_USD = tuple(float(v) for v in np.geomspace(1e-4, 1.0, 33))
 MAJORITIES = (3, 5, 7, 9, 11)
 FOLDS = 5
-MAX_ORDERED = 12  # models of which all cascades are tried; of larger fleets those that are most often right for their price
+MAX_ORDERED = (
+    12  # models of which all cascades are tried; of larger fleets those that are most often right for their price
+)
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,10 @@ def _scaled_on_held_out(table: VoteTable, vote_model: VoteModel, orders: Sequenc
     if not found:
         return vote_model
     several = np.concatenate([r.votes for r in found]) > 1  # one vote is believed as its model's share of right answers
-    believed, right = np.concatenate([r.believed for r in found])[several], np.concatenate([r.right for r in found])[several]
+    believed, right = (
+        np.concatenate([r.believed for r in found])[several],
+        np.concatenate([r.right for r in found])[several],
+    )
     return scaled(vote_model, believed, right, len(table) / max(len(believed), 1))
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from orchestrator.config.models import Config
 
 FORMAT = 1
-MOST_USD = 1e9
+MAX_USD = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,14 @@ class Calibration:
         if not shares or not all(isinstance(p, int | float) and 0 < p < 1 for p in shares):
             raise ValueError("p_success must name models, each with a share between 0 and 1")
         numbers = [*prices, self.value_usd, self.expected_usd, self.expected_accuracy]
-        if set(self.cost_usd) != set(self.p_success) or not all(isinstance(n, int | float) and 0 <= n < MOST_USD for n in numbers):
+        if set(self.cost_usd) != set(self.p_success) or not all(
+            isinstance(n, int | float) and 0 <= n < MAX_USD for n in numbers
+        ):
             raise ValueError("cost_usd must name the same models, and prices be numbers of USD, at least 0")
         parts = (self.policy.first, self.policy.second) if isinstance(self.policy, Mixture) else (self.policy,)
-        unknown = {model for part in parts if isinstance(part, FixedOrder) for model in part.models} - set(self.p_success)
+        unknown = {model for part in parts if isinstance(part, FixedOrder) for model in part.models} - set(
+            self.p_success
+        )
         if unknown:
             raise ValueError(f"the policy names models of which nothing is known: {', '.join(sorted(unknown))}")
 
@@ -105,7 +109,9 @@ def calibrated_settings(config: Config, models: Collection[str]) -> dict[str, An
     """
     assert config.search is not None
     if config.strategy != "adaptive":
-        raise ConfigError(f"search and strategy ({config.strategy}) both say how to search", remedy="Leave out one of them")
+        raise ConfigError(
+            f"search and strategy ({config.strategy}) both say how to search", remedy="Leave out one of them"
+        )
     try:
         found = Calibration.load(config.search)
     except (OSError, ValueError) as error:

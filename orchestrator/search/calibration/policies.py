@@ -33,7 +33,12 @@ class FixedOrder:
 
     def __post_init__(self) -> None:
         are_names = isinstance(self.models, tuple) and all(isinstance(name, str) for name in self.models)
-        if not are_names or not self.models or len(set(self.models)) < len(self.models) or not 1 <= self.agree <= len(self.models):
+        if (
+            not are_names
+            or not self.models
+            or len(set(self.models)) < len(self.models)
+            or not 1 <= self.agree <= len(self.models)
+        ):
             raise ValueError(f"a fixed order names different models, and agree between 1 and their number: {self}")
 
     @property

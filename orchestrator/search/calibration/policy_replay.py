@@ -29,7 +29,9 @@ class Replayed:
 
     def stated(self, model: VoteModel) -> Array:
         """The confidence that `model` would state, shape (questions,)."""
-        return np.array([model.stated(p, votes) for p, votes in zip(self.believed.tolist(), self.votes.tolist(), strict=True)])
+        return np.array(
+            [model.stated(p, votes) for p, votes in zip(self.believed.tolist(), self.votes.tolist(), strict=True)]
+        )
 
     @property
     def summary(self) -> tuple[float, float]:
@@ -39,8 +41,9 @@ class Replayed:
 
 @dataclass(frozen=True)
 class KnownFleet:
-    """What is known of the models of a table: P(right), mean price, and price as it is expected before asking, of shape
-    (models,), and how they err together.
+    """What is known of the models of a table.
+
+    P(correct), mean price, and price as it is expected before asking, of shape (models,), and how they err together.
     """
 
     p_success: Array
@@ -89,14 +92,22 @@ def replay_order(table: VoteTable, fleet: KnownFleet, policy: FixedOrder) -> Rep
     speaks = asked & (few.groups == leader[:, None]) & (leader != NO_ANSWER)[:, None]
     best = np.where(speaks, fleet.p_success[columns], -1.0).argmax(axis=1)
     right = few.right[np.arange(len(table)), best] & speaks.any(axis=1)
-    return Replayed(right, np.where(leader == NO_ANSWER, 0.0, believed), (few.usd * asked).sum(axis=1), asked.sum(axis=1))
+    return Replayed(
+        right, np.where(leader == NO_ANSWER, 0.0, believed), (few.usd * asked).sum(axis=1), asked.sum(axis=1)
+    )
 
 
 def replay_by_value(table: VoteTable, fleet: KnownFleet, value_usd: float) -> Replayed:
-    """The strategy `adaptive`. Decisions depend only on the votes so far and on how long they are, so that they are shared."""
+    """The strategy `adaptive`.
+
+    Decisions depend only on the votes so far and on how long they are, so that they are shared.
+    """
     right = success_given_ease(fleet.p_success, fleet.vote_model)
     decided: dict[tuple[float, tuple[tuple[int, int, float], ...]], int | None] = {}
-    sharing, longer = fleet.vote_model.length_sharing, np.log(np.maximum(table.usd, 1e-12) / np.maximum(fleet.mean_usd, 1e-12))
+    sharing, longer = (
+        fleet.vote_model.length_sharing,
+        np.log(np.maximum(table.usd, 1e-12) / np.maximum(fleet.mean_usd, 1e-12)),
+    )
     hits, believed, spent, votes = (np.zeros(len(table), dtype=kind) for kind in (bool, float, float, int))
     for row in range(len(table)):
         state, asked = start(fleet.vote_model), list[int]()
@@ -125,7 +136,13 @@ def replay_by_value(table: VoteTable, fleet: KnownFleet, value_usd: float) -> Re
 
 
 def _decide(
-    models: tuple[str, ...], state: VoteState, asked: list[int], right: Array, fleet: KnownFleet, value_usd: float, factor: float
+    models: tuple[str, ...],
+    state: VoteState,
+    asked: list[int],
+    right: Array,
+    fleet: KnownFleet,
+    value_usd: float,
+    factor: float,
 ) -> int | None:
     left = [column for column in range(len(models)) if column not in asked]
     if not left:

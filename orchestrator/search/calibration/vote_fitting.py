@@ -22,7 +22,11 @@ SPREADS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 HOPELESS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12)
 EASIER = (0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8)
 MAX_FITTED = 600  # questions; more hardly tell more of the spread
-LOG_CONCENTRATION, LOG_PULL, GUESSING = (np.log(4.0), 1.0), (0.0, 0.5), (0.5, 0.3)  # means and standard deviations before any outcome
+LOG_CONCENTRATION, LOG_PULL, GUESSING = (
+    (np.log(4.0), 1.0),
+    (0.0, 0.5),
+    (0.5, 0.3),
+)  # means and standard deviations before any outcome
 IMAGINED_PAIRS = 10.0  # pairs of wrong answers in which nobody copies, before any outcome
 ROUNDS = 6
 DUPLICATES, MIN_MISSED = 0.7, 5  # the share of missed questions from which on two models are one; of so many at least
@@ -43,8 +47,12 @@ def fit_vote_model(table: VoteTable) -> VoteModel:
     fitted = table.rows(np.arange(min(len(table), MAX_FITTED)))
     model = replace(model, typical_bits=_typical_bits(table), silence=_fit_silence(table))
     for _ in range(2):
-        model = max((replace(model, spread=x) for x in SPREADS), key=lambda candidate: log_likelihood(fitted, candidate))
-        model = max((replace(model, hopeless=x) for x in HOPELESS), key=lambda candidate: log_likelihood(fitted, candidate))
+        model = max(
+            (replace(model, spread=x) for x in SPREADS), key=lambda candidate: log_likelihood(fitted, candidate)
+        )
+        model = max(
+            (replace(model, hopeless=x) for x in HOPELESS), key=lambda candidate: log_likelihood(fitted, candidate)
+        )
         model = max((replace(model, easier=x) for x in EASIER), key=lambda candidate: log_likelihood(fitted, candidate))
     return model
 
@@ -52,7 +60,9 @@ def fit_vote_model(table: VoteTable) -> VoteModel:
 def _fit_silence(table: VoteTable) -> tuple[tuple[str, float], ...]:
     """How often each model gives no answer where it has no right one, with one imagined answer that is wrong."""
     silent, wrong = (table.groups == NO_ANSWER).sum(axis=0), (~table.right).sum(axis=0)
-    return tuple((name, round(float(p), 4)) for name, p in zip(table.models, silent / (wrong + 1.0), strict=True) if p > 0)
+    return tuple(
+        (name, round(float(p), 4)) for name, p in zip(table.models, silent / (wrong + 1.0), strict=True) if p > 0
+    )
 
 
 def _typical_bits(table: VoteTable) -> float:
@@ -75,7 +85,9 @@ def _duplicates(table: VoteTable) -> dict[tuple[str, str], float]:
         alike = missed & wrong[:, one] & wrong[:, other] & (table.groups[:, one] == table.groups[:, other])
         share = alike.sum() / (missed.sum() + 1.0)
         if missed.sum() >= MIN_MISSED and share > DUPLICATES:
-            found[table.models[one], table.models[other]] = round(float(min((share - DUPLICATES) / (1.0 - DUPLICATES), 0.99)), 4)
+            found[table.models[one], table.models[other]] = round(
+                float(min((share - DUPLICATES) / (1.0 - DUPLICATES), 0.99)), 4
+            )
     return found
 
 
@@ -154,7 +166,9 @@ def _fit_copying(pairs: _Pairs, models: tuple[str, ...], model: VoteModel) -> tu
     errors.
     """
     pulls = np.array([model.pull(name) for name in models])
-    odds = pulls[pairs.one] * pulls[pairs.other] / (model.concentration * (pairs.bits / REFERENCE_BITS) ** model.guessing)
+    odds = (
+        pulls[pairs.one] * pulls[pairs.other] / (model.concentration * (pairs.bits / REFERENCE_BITS) ** model.guessing)
+    )
     expected = pairs.chance + (1.0 - pairs.chance) * odds / (1.0 + odds)
     found = []
     for one, other in combinations(range(len(models)), 2):
@@ -171,7 +185,7 @@ def scaled(model: VoteModel, believed: Array, right: Flags, weight: Array | floa
     """`model` with the scaling of its stated confidence under which outcomes are most likely; little is changed by few
     of them.
 
-    `believed` is P(right) as the belief has it, `right` whether it was, `weight` how much each counts; shape
+    `believed` is P(correct) as the belief has it, `right` whether it was, `weight` how much each counts; shape
     (answers,).
     """
     clipped = np.clip(believed, 1e-6, 1.0 - 1e-6)

@@ -16,8 +16,9 @@ from orchestrator.search.state import SearchState
 from orchestrator.search.strategies.moves import first_draft, paying_revision, reached
 from orchestrator.search.value import best_purchase
 
-MOST_DRAWS = 8  # of one model, where a check rules out what it drafts
-STRENGTH = 1.0  # of the belief that a model's chance is the same on every query; small: a query is either easy for it or hopeless
+MAX_DRAWS = 8  # of one model, where a check rules out what it drafts
+# Of the belief that a model's chance is the same on every query; small: a query is either easy for it or hopeless
+STRENGTH = 1.0
 
 
 def adaptive(state: SearchState) -> Sequence[Action]:
@@ -47,7 +48,12 @@ def adaptive(state: SearchState) -> Sequence[Action]:
         return [draft, *_beside(draft, quick)]
     if not state.candidates and quick.choices:
         return [first_draft(quick)]  # the caller wants an answer: the first one is not weighed against silence
-    return [Stop("no further draft is worth its price" if quick.choices else "all models were asked", abstain=state.may_abstain)]
+    return [
+        Stop(
+            "no further draft is worth its price" if quick.choices else "all models were asked",
+            abstain=state.may_abstain,
+        )
+    ]
 
 
 def _draft_worth_most(state: SearchState) -> tuple[Draft | None, float]:
@@ -88,11 +94,13 @@ def _next_solve(state: SearchState) -> Action:
     options: list[tuple[float, Action]] = []
     revision = paying_revision(state, trusted=True)
     if revision is not None:
-        options.append((state.price_usd(revision.model) / state.odds(state.candidates[revision.candidate]).fixes, revision))
+        options.append(
+            (state.price_usd(revision.model) / state.odds(state.candidates[revision.candidate]).fixes, revision)
+        )
     for choice in _in_time(replace(state, choices=state.fleet or state.choices)).choices:
         texts = [c.text for c in state.candidates if c.model == choice.model and c.revises is None]
         asked = state.drawn(choice.model)
-        if asked > len(texts) or asked >= MOST_DRAWS or len(set(texts)) < len(texts):
+        if asked > len(texts) or asked >= MAX_DRAWS or len(set(texts)) < len(texts):
             continue  # it failed to answer, or gives the same again
         chance = Chance(choice.p_success * STRENGTH, (1 - choice.p_success) * STRENGTH).after(asked)
         price_usd = state.price_usd(choice.model)
@@ -100,7 +108,9 @@ def _next_solve(state: SearchState) -> Action:
             price_usd -= choice.prompt_usd - choice.reread_usd
         plan = Opening(choice.model, 1, price_usd / chance.mean)
         if choice.gives_several:
-            plan = best_plan(Box(choice.model, chance, choice.prompt_usd, price_usd - choice.prompt_usd, MOST_DRAWS - asked))
+            plan = best_plan(
+                Box(choice.model, chance, choice.prompt_usd, price_usd - choice.prompt_usd, MAX_DRAWS - asked)
+            )
         options.append((plan.usd_per_solve, Draft(choice.model, asked, plan.draws)))
     worthwhile = [option for option in options if option[0] < state.value_usd]
     if not worthwhile:

@@ -11,7 +11,9 @@ from orchestrator.search.strategies.moves import first_draft, paying_revision
 
 
 def draft_critique_revise(state: SearchState) -> Sequence[Action]:
-    """A draft and at most two revisions. Where checks have no fault to tell, another model looks for one, if a revision by a critique could pay.
+    """A draft and at most two revisions.
+
+    Where checks have no fault to tell, another model looks for one, if a revision by a critique could pay.
 
     It ends when a critique finds nothing (new), or a revision is as likely to break the answer as to mend it.
     """
@@ -34,7 +36,9 @@ def _critique(state: SearchState) -> Critique | None:
     if best is None or state.confidence >= state.quality:
         return None
     candidate = state.candidates[best]
-    if any(verdict.verifier == CRITIQUE or (verdict.passed is False and verdict.feedback) for verdict in candidate.verdicts):
+    if any(
+        verdict.verifier == CRITIQUE or (verdict.passed is False and verdict.feedback) for verdict in candidate.verdicts
+    ):
         return None
     if state.p_right(best) >= state.odds(candidate).pays_below:
         return None

@@ -47,7 +47,9 @@ def _by_price(state: SearchState, choices: Sequence[Choice]) -> list[Choice]:
 def _uncompared(state: SearchState) -> tuple[int, int] | None:
     """The best answer and another, one of which no judge has looked at yet; the earlier first."""
     best = state.leader
-    others = [i for i, c in enumerate(state.candidates) if i != best and not c.ruled_out and state.non_answer(i) is None]
+    others = [
+        i for i, c in enumerate(state.candidates) if i != best and not c.ruled_out and state.non_answer(i) is None
+    ]
     if best is None or state.non_answer(best) is not None:
         return None
     different = [i for i in others if state.keys[i] != state.keys[best]]
@@ -61,7 +63,10 @@ def _is_judged(state: SearchState, index: int) -> bool:
 
 
 def _judge(state: SearchState, pair: tuple[int, int]) -> str | None:
-    """The cheapest model that wrote neither, else the best one; `None` where a comparison costs more than it can bring."""
+    """The cheapest model that wrote neither, else the best one.
+
+    `None` where a comparison costs more than it can bring.
+    """
     writers = {state.candidates[i].model for i in pair}
     fleet = state.fleet or state.choices
     strangers = _by_price(state, [choice for choice in fleet if choice.model not in writers])

@@ -24,11 +24,13 @@ def draws(state: SearchState, model: str, upto: int) -> list[Draft]:
 
 
 def reached(state: SearchState) -> str:
-    return f"P(right) {state.confidence:.3f} reaches the target {state.quality:.3f}"
+    return f"P(correct) {state.confidence:.3f} reaches the target {state.quality:.3f}"
 
 
 def paying_revision(state: SearchState, *, trusted: bool = False) -> Revise | None:
-    """A revision of the latest candidate that it pays to revise (p < f / (f + h)), by the model that wrote it; after two revisions none.
+    """A revision of the latest candidate that it pays to revise (p < f / (f + h)), by the model that wrote it.
+
+    After two revisions none.
 
     With `trusted`, by the feedback of decisive verifiers only.
     """
@@ -50,7 +52,9 @@ def paying_revision(state: SearchState, *, trusted: bool = False) -> Revise | No
 
 
 def _is_news(index: int, candidates: Sequence[Candidate], trusted: bool) -> bool:
-    """Whether the verdicts on a candidate say something to act on that its own draft was not told already: else a revision would go in a circle.
+    """Whether the verdicts on a candidate say something to act on that its own draft was not told already.
+
+    Else a revision would go in a circle.
 
     A text that was there before, and a revision that is faulted for the same as what it revises, have had their chance.
     """

@@ -1,4 +1,7 @@
-"""Strategies in which several models work on one answer: proposals that one of them makes one answer of, and a debate."""
+"""Strategies in which several models work on one answer.
+
+Proposals that one of them makes one answer of, and a debate.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ def mixture(state: SearchState) -> Sequence[Action]:
     proposals = _proposals(state)
     if proposals or state.running:
         return proposals
-    usable = tuple(i for i, candidate in enumerate(state.candidates) if not candidate.ruled_out and not candidate.made_of)
+    usable = tuple(
+        i for i, candidate in enumerate(state.candidates) if not candidate.ruled_out and not candidate.made_of
+    )
     if state.confidence >= state.quality:
         return [Stop(reached(state))]
     if len(usable) < 2 or state.best_model is None:
@@ -29,9 +34,12 @@ def mixture(state: SearchState) -> Sequence[Action]:
 
 
 def debate(state: SearchState) -> Sequence[Action]:
-    """The three best models draft at once; as long as they disagree, each sees the others' answers and answers again, for two rounds.
+    """The three best models draft at once.
 
-    After Du et al. 2023. A model that was won over is no further voice for the answer that it took on (see `SearchState.votes`).
+    As long as they disagree, each sees the others' answers and answers again, for two rounds.
+
+    After Du et al. 2023. A model that was won over is no further voice for the answer that it took on (see
+    `SearchState.votes`).
     """
     proposals = _proposals(state)
     if proposals or state.running:
@@ -51,10 +59,12 @@ def debate(state: SearchState) -> Sequence[Action]:
 
 
 def two_ways(state: SearchState) -> Sequence[Action]:
-    """The routed model answers in words and by a program at once; where the two agree that is the answer, else the best model is asked.
+    """The routed model answers in words and by a program at once.
 
-    After mixture-of-thought cascades (Yue et al. 2024): two representations that agree are the strongest cheap sign of being right, and drawing more
-    of the same where they disagree makes answers worse, not better.
+    Where the two agree that is the answer, else the best model is asked.
+
+    After mixture-of-thought cascades (Yue et al. 2024): two representations that agree are the strongest cheap sign of
+    being right, and drawing more of the same where they disagree makes answers worse, not better.
     """
     if state.running:
         return []

@@ -1,4 +1,7 @@
-"""Strategies by name: those of this package, and those that other packages register under the entry point `orchestrator.strategies`."""
+"""Strategies by name.
+
+Those of this package, and those that other packages register under the entry point `orchestrator.strategies`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,9 @@ def strategy_named(name: str) -> Strategy:
     if name in STRATEGIES:
         return STRATEGIES[name]
     if name not in plugin_names(GROUP):
-        raise ConfigError(f"unknown strategy {name!r}", remedy=f"Known: {', '.join([*STRATEGIES, *plugin_names(GROUP)])}")
+        raise ConfigError(
+            f"unknown strategy {name!r}", remedy=f"Known: {', '.join([*STRATEGIES, *plugin_names(GROUP)])}"
+        )
     try:
         strategy: Strategy = load_plugin(GROUP, name)
     except PluginError as error:

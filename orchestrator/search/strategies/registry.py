@@ -28,7 +28,10 @@ def single(state: SearchState) -> Sequence[Action]:
 
 
 def cascade(state: SearchState) -> Sequence[Action]:
-    """Cheapest first; the next model is asked while the belief in the best answer is below the target (FrugalGPT, Chen et al. 2023)."""
+    """Cheapest first.
+
+    The next model is asked while the belief in the best answer is below the target (FrugalGPT, Chen et al. 2023).
+    """
     if state.candidates and state.confidence >= state.quality:
         return [Stop(reached(state))]
     if not state.choices:

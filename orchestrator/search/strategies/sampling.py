@@ -1,4 +1,7 @@
-"""Strategies that draw one model several times: all at once and the best by its checks, or one after another until the answer is settled."""
+"""Strategies that draw one model several times.
+
+All at once and the best by its checks, or one after another until the answer is settled.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,10 @@ SETTLED = 0.95
 
 
 def best_of(n: int = N_BEST) -> Strategy:
-    """`n` drafts of the routed model at once; the best by its checks and by agreement. Ends early at one that reaches the target."""
+    """`n` drafts of the routed model at once; the best by its checks and by agreement.
+
+    Ends early at one that reaches the target.
+    """
 
     def best_of_n(state: SearchState) -> Sequence[Action]:
         if state.candidates and state.confidence >= state.quality:
@@ -28,15 +34,17 @@ def best_of(n: int = N_BEST) -> Strategy:
 def consistent(n: int = N_CONSISTENT, *, settled: float = SETTLED) -> Strategy:
     """Drafts of the routed model until one answer leads for good, at most `n` (self-consistency: Wang et al. 2023).
 
-    It stops when P(the leader's share exceeds the runner-up's) >= `settled`, by Beta(a + 1, b + 1) of their votes a and b (adaptive consistency:
-    Aggarwal et al. 2023). Free text, which cannot be counted, ends after the first drafts.
+    It stops when P(the leader's share exceeds the runner-up's) >= `settled`, by Beta(a + 1, b + 1) of their votes a and
+    b (adaptive consistency: Aggarwal et al. 2023). Free text, which cannot be counted, ends after the first drafts.
     """
 
     def self_consistency(state: SearchState) -> Sequence[Action]:
         if state.running:
             return []
         counts = [count for _, count in Counter(key for key, _ in state.votes).most_common(2)]
-        if counts and (not state.comparable or p_stays_ahead(counts[0], counts[1] if len(counts) > 1 else 0) >= settled):
+        if counts and (
+            not state.comparable or p_stays_ahead(counts[0], counts[1] if len(counts) > 1 else 0) >= settled
+        ):
             return [Stop(f"{counts[0]} of {len(state.votes)} drafts agree")]
         return _more(state, min(n, _drawn(state) + (FIRST if not state.drafts else 1))) or [Stop(f"{n} drafts")]
 
@@ -44,7 +52,10 @@ def consistent(n: int = N_CONSISTENT, *, settled: float = SETTLED) -> Strategy:
 
 
 def p_stays_ahead(leader: int, second: int) -> float:
-    """P(x > 1/2), x ~ Beta(leader + 1, second + 1): the chance that the leader is the more frequent answer. A binomial tail, exactly."""
+    """P(x > 1/2), x ~ Beta(leader + 1, second + 1): the chance that the leader is the more frequent answer.
+
+    A binomial tail, exactly.
+    """
     total = leader + second + 1
     return sum(math.comb(total, k) for k in range(leader + 1)) / 2.0**total
 

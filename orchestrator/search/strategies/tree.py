@@ -1,4 +1,7 @@
-"""The strategy `tree`: a beam of the best candidates by the value that verifiers give them, each developed in several ways."""
+"""The strategy `tree`.
+
+A beam of the best candidates by the value that verifiers give them, each developed in several ways.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +16,13 @@ WIDTH, BEAM, BRANCHES, DEPTH = 4, 2, 2, 2
 
 
 def tree(width: int = WIDTH, *, beam: int = BEAM, branches: int = BRANCHES, depth: int = DEPTH) -> Strategy:
-    """`width` drafts of the routed model; then, `depth` times, `branches` further versions of each of the best `beam` candidates.
+    """`width` drafts of the routed model.
 
-    The value of a candidate is the belief in it, which its verdicts move. It ends at the target, when a whole level brought nothing better, or
-    after the drafts where no verifier has an opinion: without one there is nothing to climb by.
+    Then, `depth` times, `branches` further versions of each of the best `beam` candidates.
+
+    The value of a candidate is the belief in it, which its verdicts move. It ends at the target, when a whole level
+    brought nothing better, or after the drafts where no verifier has an opinion: without one there is nothing to climb
+    by.
     """
 
     def beam_search(state: SearchState) -> Sequence[Action]:
@@ -30,7 +36,9 @@ def tree(width: int = WIDTH, *, beam: int = BEAM, branches: int = BRANCHES, dept
         levels = _levels(state)
         if not levels:
             return [Stop("no model answered")]
-        if not any(v.score is not None and v.verifier != CRITIQUE for candidate in state.candidates for v in candidate.verdicts):
+        if not any(
+            v.score is not None and v.verifier != CRITIQUE for candidate in state.candidates for v in candidate.verdicts
+        ):
             return [Stop("no verifier has an opinion to search by")]
         deepest = max(levels.values())
         if deepest >= depth:
@@ -38,7 +46,9 @@ def tree(width: int = WIDTH, *, beam: int = BEAM, branches: int = BRANCHES, dept
         best = sorted(range(len(state.candidates)), key=lambda i: (*_value(state, i), -i), reverse=True)[:beam]
         if deepest > 0 and not any(levels[i] == deepest for i in best):
             return [Stop("the last level brought nothing better")]
-        further: list[Action] = [Revise(i, state.candidates[i].model, sample=sample) for i in best for sample in range(branches)]
+        further: list[Action] = [
+            Revise(i, state.candidates[i].model, sample=sample) for i in best for sample in range(branches)
+        ]
         return [action for action in further if action not in state.begun] or [Stop("nothing is left to develop")]
 
     return beam_search

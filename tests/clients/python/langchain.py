@@ -28,7 +28,12 @@ def run(report):
     models = {
         "openai": ChatOpenAI(model="model", base_url=f"{URL}/v1", api_key=KEY, max_retries=0),
         "responses": ChatOpenAI(
-            model="model", base_url=f"{URL}/v1", api_key=KEY, max_retries=0, use_responses_api=True, use_previous_response_id=True
+            model="model",
+            base_url=f"{URL}/v1",
+            api_key=KEY,
+            max_retries=0,
+            use_responses_api=True,
+            use_previous_response_id=True,
         ),
         "anthropic": ChatAnthropic(model="model", base_url=URL, api_key=KEY, max_retries=0, max_tokens=100),
     }
@@ -43,6 +48,10 @@ def run(report):
         report(f"{name}: form", model.with_structured_output(City).invoke("hello").model_dump())
     report(
         "embeddings",
-        len(OpenAIEmbeddings(model="embedder", base_url=f"{URL}/v1", api_key=KEY, check_embedding_ctx_length=False).embed_query("x")),
+        len(
+            OpenAIEmbeddings(
+                model="embedder", base_url=f"{URL}/v1", api_key=KEY, check_embedding_ctx_length=False
+            ).embed_query("x")
+        ),
     )
     report("completion", OpenAI(model="model", base_url=f"{URL}/v1", api_key=KEY).invoke("hello"))

@@ -24,7 +24,9 @@ def weather(city: str) -> str:
 
 
 def run(report):
-    chat = OpenAILike(model="model", api_base=URL, api_key=KEY, is_chat_model=True, is_function_calling_model=True, max_retries=0)
+    chat = OpenAILike(
+        model="model", api_base=URL, api_key=KEY, is_chat_model=True, is_function_calling_model=True, max_retries=0
+    )
     report("chat", chat.chat([ChatMessage("hello")]).message.content)
     report("stream", list(chat.stream_chat([ChatMessage("hello")]))[-1].message.content.strip())
     called = chat.predict_and_call([FunctionTool.from_defaults(weather)], user_msg="weather?")

@@ -1,4 +1,7 @@
-"""simonw/llm as a command: a model of its own configuration, chatting, streaming, with a schema, and completing a text."""
+"""simonw/llm as a command.
+
+A model of its own configuration, chatting, streaming, with a schema, and completing a text.
+"""
 
 import os
 import pathlib
@@ -6,7 +9,8 @@ import subprocess
 import tempfile
 
 MODELS = """
-- {{model_id: gateway, model_name: model, api_base: "{url}/v1", api_key_name: gateway, supports_tools: true, supports_schema: true}}
+- {{model_id: gateway, model_name: model, api_base: "{url}/v1", api_key_name: gateway, supports_tools: true,
+    supports_schema: true}}
 - {{model_id: plain, model_name: model, api_base: "{url}/v1", api_key_name: gateway, completion: true}}
 """
 
@@ -18,7 +22,12 @@ def run(report):
 
         def llm(*arguments):
             done = subprocess.run(
-                ["llm", *arguments, "--key", os.environ["KEY"]], env=environment, capture_output=True, text=True, timeout=60, check=False
+                ["llm", *arguments, "--key", os.environ["KEY"]],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
             )
             return done.stdout.strip() or done.stderr.strip()
 

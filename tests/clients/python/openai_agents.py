@@ -17,14 +17,20 @@ def weather(city: str) -> str:
 
 async def runs(report):
     client = AsyncOpenAI(base_url=f"{os.environ['GATEWAY']}/v1", api_key=os.environ["KEY"], max_retries=0)
-    for name, model in (("chat", OpenAIChatCompletionsModel("model", client)), ("responses", OpenAIResponsesModel("model", client))):
+    for name, model in (
+        ("chat", OpenAIChatCompletionsModel("model", client)),
+        ("responses", OpenAIResponsesModel("model", client)),
+    ):
         agent = Agent(name="a", instructions="Be short.", tools=[weather], model=model)
         report(f"{name}: run", (await Runner.run(agent, "weather?")).final_output)
         streamed = Runner.run_streamed(agent, "weather?")
         kinds = {event.type async for event in streamed.stream_events()}
         report(f"{name}: streamed", [streamed.final_output.strip(), "raw_response_event" in kinds])
         if name == "responses":
-            report("responses: on by id", (await Runner.run(agent, "weather?", auto_previous_response_id=True)).final_output)
+            report(
+                "responses: on by id",
+                (await Runner.run(agent, "weather?", auto_previous_response_id=True)).final_output,
+            )
 
 
 def run(report):

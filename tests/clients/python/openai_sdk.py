@@ -30,7 +30,9 @@ def run(report):
         final = stream.get_final_completion()
     report("stream", [final.choices[0].message.content.strip(), final.usage.total_tokens, "content.done" in kinds])
     tools = [openai.pydantic_function_tool(Weather)]
-    with client.chat.completions.stream(model="model", messages=[{"role": "user", "content": "twice"}], tools=tools) as stream:
+    with client.chat.completions.stream(
+        model="model", messages=[{"role": "user", "content": "twice"}], tools=tools
+    ) as stream:
         done = [event for event in stream if event.type == "tool_calls.function.arguments.done"]
     report("stream of calls", [[event.index, event.parsed_arguments.city] for event in done])
 
@@ -38,12 +40,18 @@ def run(report):
         deltas = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
         response = stream.get_final_response()
     report("responses.stream", [deltas.strip(), response.output_text.strip(), response.status])
-    report("responses.parse", client.responses.parse(model="model", input="hello", text_format=City).output_parsed.model_dump())
+    report(
+        "responses.parse",
+        client.responses.parse(model="model", input="hello", text_format=City).output_parsed.model_dump(),
+    )
     tool = {"type": "function", "name": "weather", "parameters": Weather.model_json_schema(), "strict": False}
     first = client.responses.create(model="model", input="weather?", tools=[tool])
     call = next(item for item in first.output if item.type == "function_call")
     result = {"type": "function_call_output", "call_id": call.call_id, "output": "sunny"}
-    report("previous_response_id", client.responses.create(model="model", previous_response_id=first.id, input=[result]).output_text)
+    report(
+        "previous_response_id",
+        client.responses.create(model="model", previous_response_id=first.id, input=[result]).output_text,
+    )
     report("history", client.responses.create(model="model", input=[ASK[0], *first.output, result]).output_text)
 
     report("embedding", len(client.embeddings.create(model="embedder", input="x").data[0].embedding))

@@ -8,7 +8,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 
 def run(report):
-    request = urllib.request.Request(f"{os.environ['GATEWAY']}/metrics", headers={"authorization": f"Bearer {os.environ['ADMIN']}"})
+    request = urllib.request.Request(
+        f"{os.environ['GATEWAY']}/metrics", headers={"authorization": f"Bearer {os.environ['ADMIN']}"}
+    )
     with urllib.request.urlopen(request, timeout=30) as answer:
         kind, text = answer.headers["content-type"], answer.read().decode()
     families = list((openmetrics if "openmetrics" in kind else text_string_to_metric_families)(text))
