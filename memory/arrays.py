@@ -23,9 +23,11 @@ class GrowableArray:
 
     @property
     def view(self) -> NDArray[Any]:
+        """The values, as an array that shares their memory."""
         return self._room[: self._size]
 
     def extend(self, values: NDArray[Any]) -> None:
+        """Appends values; the room doubles when it is full."""
         needed = self._size + len(values)
         if needed > len(self._room):
             room = np.empty(max(needed, 2 * len(self._room)), dtype=self._room.dtype)

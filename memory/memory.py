@@ -78,10 +78,12 @@ class Memory:
 
     @property
     def encoder(self) -> Encoder:
+        """What turns texts into vectors."""
         return self._encoder
 
     @property
     def store(self) -> RecordStore:
+        """Where records are kept."""
         return self._store
 
     def remember(
@@ -242,6 +244,7 @@ class Memory:
         self._store.set_limits(Scope.parse(scope), Limits(max_records, ttl.total_seconds() if ttl else None))
 
     def limits(self, scope: str | Scope) -> Limits:
+        """The limits of a scope."""
         return self._store.limits(Scope.parse(scope))
 
     def export(self, scope: str | Scope) -> Iterator[Record]:
@@ -257,6 +260,7 @@ class Memory:
         return self._store.get(where, [record_id]).get(record_id)
 
     def count(self, scope: str | Scope = DEFAULT_SCOPE) -> int:
+        """How many records there are, in a scope or in all."""
         where = Scope.parse(scope)
         self._expire(where)
         return self._store.count(where)

@@ -77,6 +77,7 @@ class Record:
 
     @property
     def citation(self) -> str:
+        """How an answer cites the record: `m:12`."""
         return f"m:{self.id}"
 
     @property
@@ -86,6 +87,7 @@ class Record:
 
 
 def key_of(speaker: str, heading: str, text: str) -> str:
+    """What a record is searched and compared by: speaker, heading and text."""
     before = ", ".join(part for part in (speaker, heading) if part)
     return f"{before}: {text}" if before else text
 
@@ -166,6 +168,7 @@ def check_text(text: object) -> None:
 
 
 def check_encodable(text: str, field: str) -> None:
+    """Raises `InvalidRecord` on text that cannot be stored."""
     if "\x00" in text:
         raise InvalidRecord(f"{field} holds a NUL character: binary data cannot be remembered; extract its text first")
     try:
@@ -177,10 +180,12 @@ def check_encodable(text: str, field: str) -> None:
 
 
 def to_timestamp(time: datetime | None) -> float | None:
+    """Seconds since 1970; a time without a zone is taken as UTC."""
     if time is None:
         return None
     return (time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp()
 
 
 def from_timestamp(seconds: float | None) -> datetime | None:
+    """A time in UTC."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -34,30 +34,43 @@ class OrchestratorError(Exception):
         self.remedy = remedy
 
     def as_dict(self) -> dict[str, Any]:
+        """Code, message and remedy, as JSON values."""
         return {"code": self.code, "message": self.message, "remedy": self.remedy}
 
 
 class ConfigError(OrchestratorError):
+    """A configuration, or arguments, that cannot work."""
+
     code = "config"
 
 
 class InvalidQuery(OrchestratorError, ValueError):
+    """A query that cannot be answered as it was asked."""
+
     code = "invalid_query"
 
 
 class InvalidBudget(OrchestratorError, ValueError):
+    """A budget that is no budget."""
+
     code = "invalid_budget"
 
 
 class UnknownModel(OrchestratorError, LookupError):
+    """A model that this fleet does not have."""
+
     code = "unknown_model"
 
 
 class UnknownAnswer(OrchestratorError, LookupError):
+    """An answer that nobody knows of."""
+
     code = "unknown_answer"
 
 
 class StorageError(OrchestratorError):
+    """A database or file that cannot be used."""
+
     code = "storage"
 
 
@@ -98,6 +111,7 @@ class NoAdequateModel(OrchestratorError):
         self.has_failed = has_failed
 
     def as_dict(self) -> dict[str, Any]:
+        """As every error, with what each model that was tried said."""
         return {**super().as_dict(), "tried": self.tried}
 
 
@@ -131,20 +145,28 @@ class BackendError(OrchestratorError):
 
 
 class BackendUnavailable(BackendError):
+    """No server of the model could be reached, or none answered in time."""
+
     code = "backend_unavailable"
     retryable = True
 
 
 class RateLimited(BackendError):
+    """The provider asks to be called less often."""
+
     code = "rate_limited"
     retryable = True
 
 
 class BackendRejected(BackendError):
+    """The provider refuses the request; asking again changes nothing."""
+
     code = "backend_rejected"
 
 
 class BadResponse(BackendError):
+    """An answer that cannot be read, or that broke off."""
+
     code = "bad_response"
     retryable = True
 

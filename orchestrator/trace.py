@@ -21,6 +21,7 @@ class Span:
     children: list[Span] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
+        """The span and those within it as JSON values."""
         out: dict[str, Any] = {
             "name": self.name,
             "start_s": round(self.start_s, 6),
@@ -49,7 +50,8 @@ class Event:
 class Recorded(Protocol):
     """What can be kept with a trace to be replayed."""
 
-    def as_dict(self) -> dict[str, Any]: ...
+    def as_dict(self) -> dict[str, Any]:
+        """The record as JSON values."""
 
 
 class Trace:
@@ -77,6 +79,7 @@ class Trace:
         self._latest_s = 0.0
 
     def now_s(self) -> float:
+        """Seconds since the trace began; never less than before."""
         self._latest_s = max(self._latest_s, self._clock() - self._began)
         return self._latest_s
 
@@ -94,12 +97,14 @@ class Trace:
             span.end_s = self.now_s()
 
     def emit(self, kind: str, **detail: Any) -> None:
+        """Tells whoever listens of something, and notes it."""
         event = Event(kind, self.now_s(), detail)
         self.events.append(event)
         if self.on_event is not None:
             self.on_event(event)
 
     def finish(self, **attributes: Any) -> None:
+        """Ends the trace."""
         self.root.end_s = self.now_s()
         self.root.attributes.update(attributes)
 

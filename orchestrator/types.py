@@ -24,6 +24,8 @@ _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
 @dataclass(frozen=True, slots=True)
 class Message:
+    """One turn of a conversation."""
+
     role: Role
     content: str
 
@@ -125,6 +127,7 @@ class Usage:
 
     @property
     def total_tokens(self) -> int:
+        """What was read and written."""
         return self.prefill_tokens + self.output_tokens
 
     def __add__(self, other: Usage) -> Usage:
@@ -170,6 +173,7 @@ class Completion:
 
     @property
     def abstained(self) -> bool:
+        """Whether the model gave no answer."""
         return self.text is None
 
 
@@ -190,10 +194,12 @@ class Candidate:
 
     @property
     def model(self) -> str:
+        """The model that wrote it."""
         return self.completion.model
 
     @property
     def text(self) -> str:
+        """The text of the answer; empty where there is none."""
         return self.completion.text or ""
 
     @property
@@ -234,6 +240,7 @@ class Receipt:
 
     @property
     def saved_usd(self) -> float | None:
+        """What was saved against the reference in USD; negative where it cost more."""
         return (
             None
             if self.reference_cost_usd is None or self.cost_usd is None

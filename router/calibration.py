@@ -12,6 +12,7 @@ Array = NDArray[np.float64]
 
 
 def sigmoid(x: Array) -> Array:
+    """The logistic function, for arrays, without overflow."""
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * x)))
 
 

@@ -117,6 +117,7 @@ class Route:
 
     @property
     def quality(self) -> float:
+        """The quality that was asked for, as P(correct)."""
         return self.preference.quality
 
     @cached_property
@@ -147,6 +148,7 @@ class Route:
         }
 
     def option(self, model: str) -> Option:
+        """What is known of a model in this decision. Raises `StopIteration` on one that was not weighed."""
         return next(option for option in self.options if option.model == model)
 
     def _why_not(self, weighed: _Weighed, best: _Weighed | None) -> str:

@@ -41,6 +41,7 @@ class Speed:
 
     @classmethod
     def of(cls, profile: ModelProfile) -> Speed:
+        """What a profile states, as observations of a small weight."""
         w = PRIOR_WEIGHT
         return cls(w, w * profile.ttft_s, w * profile.output_tokens / profile.tokens_per_s, w * profile.output_tokens)
 

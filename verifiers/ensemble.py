@@ -30,6 +30,7 @@ class Evidence:
             raise ValueError(f"likelihood ratios are positive numbers, not {self.passed}, {self.failed}")
 
     def log_ratio(self, score: float) -> float:
+        """The log likelihood ratio of a score, interpolated between failed and passed."""
         return math.log(self.failed) + (math.log(self.passed) - math.log(self.failed)) * score
 
 
@@ -75,6 +76,7 @@ class Ensemble:
         return math.exp(sum(told))
 
     def as_dict(self) -> dict[str, Any]:
+        """The weights as JSON values."""
         return {name: [e.passed, e.failed, self.share.get(name, 1.0)] for name, e in sorted(self.evidence.items())}
 
     @classmethod

@@ -80,6 +80,7 @@ class GroundingVerifier:
         self._encode, self._alike, self._entails = encode, alike, entails
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Looks up every claim of the answer in the sources."""
         if not self._words:
             return Verdict.abstain(self.name, "no sources were given")
         claims = claims_of(candidate)

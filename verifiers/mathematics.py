@@ -46,6 +46,7 @@ class MathematicsVerifier:
         self._reading = Reading(expected, 0, len(expected), "alone", value)
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Compares the formula that the answer states with the expected one."""
         found = read_answer(candidate[-100 * MAX_CHARS :])
         statement = find_statement(candidate)
         if (statement is None or statement.is_sure) and _squeezed(

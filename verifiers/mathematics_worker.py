@@ -20,6 +20,7 @@ _WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{4,}")
 
 
 def compared(expected: str, answer: str) -> dict[str, Any]:
+    """Whether two formulas are the same, as math-verify reads them."""
     try:
         gold = parse(_marked(expected), parsing_timeout=None, raise_on_error=True)
         read = parse(_marked(answer), parsing_timeout=None, raise_on_error=True)
@@ -41,6 +42,7 @@ def _marked(text: str) -> str:
 
 
 def main() -> None:
+    """Answers questions from standard input until it ends."""
     logging.disable(logging.CRITICAL)
     bound_memory(MEMORY_BYTES)
     for line in sys.stdin:

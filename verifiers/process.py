@@ -65,6 +65,7 @@ class Helper:
             late.cancel()
 
     def close(self) -> None:
+        """Ends the process; the next question starts another."""
         self._end()
         self._process = None
 

@@ -41,6 +41,7 @@ class QuantityVerifier:
         self._expected, self._tolerance = expected, relative_tolerance
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Compares the quantity that the answer states with the expected one, in any unit."""
         if (
             self._own is not None
             and self._own.unit is not None

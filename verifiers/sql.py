@@ -37,6 +37,7 @@ class SqlVerifier:
             raise ValueError(f"the schema does not run: {error}") from None
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Runs the statement in the answer on an empty database with the schema."""
         return await asyncio.to_thread(self._verify, find_sql(candidate))
 
     def _verify(self, sql: str) -> Verdict:

@@ -32,6 +32,7 @@ class Verdict:
 
     @property
     def abstained(self) -> bool:
+        """Whether the verifier has no opinion."""
         return self.score is None
 
     @classmethod
@@ -47,9 +48,11 @@ class Verifier(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What verdicts are known by."""
 
-    async def verify(self, query: str, candidate: str) -> Verdict: ...
+    async def verify(self, query: str, candidate: str) -> Verdict:
+        """Judges a candidate answer to a query. Must not raise on a bad answer: that is a failed verdict."""
 
 
 def price_of(verifier: Verifier, query: str, candidate: str) -> float | None:

@@ -29,10 +29,12 @@ class Encoder(Protocol):
     """Turns texts into unit vectors. `fingerprint` changes whenever the vectors would; a memory refuses to mix two."""
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Names the encoder and its weights: vectors of different fingerprints cannot be compared."""
 
     @property
-    def dimensions(self) -> int: ...
+    def dimensions(self) -> int:
+        """Length of a vector."""
 
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Shape (len(texts), dimensions), float32, each row of length 1 (or 0 for a text without known tokens)."""
@@ -58,6 +60,7 @@ class StaticEncoder:
         self.fingerprint = f"static:{hashlib.sha256(self._rows.tobytes()).hexdigest()[:16]}:{self.dimensions}"
 
     def encode(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors of texts, shape (texts, dimensions), float32; a text without known words is all zeros."""
         out = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         for index, text in enumerate(texts):
             ids = self._wordpiece.ids(text[:MAX_ENCODED_CHARS])
@@ -77,6 +80,7 @@ class HashingEncoder:
         self.fingerprint = f"hashing:1:{dimensions}"
 
     def encode(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors of texts, shape (texts, dimensions), float32: each word adds to a place that its hash names."""
         out = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         for index, text in enumerate(texts):
             for word in re.findall(r"\w+", text[:MAX_ENCODED_CHARS].casefold()):
@@ -121,6 +125,7 @@ class SentenceTransformerEncoder:
         )
 
     def encode(self, texts: Sequence[str]) -> Vectors:
+        """Unit vectors of texts, shape (texts, dimensions), float32; concurrent calls share one batch."""
         return self._together(texts)
 
     def _encoded(self, texts: list[str]) -> Vectors:

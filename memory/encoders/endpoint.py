@@ -74,6 +74,7 @@ class EndpointEncoder:
         return out
 
     def close(self) -> None:
+        """Closes connections."""
         self._client.close()
 
     def _ask(self, texts: Sequence[str]) -> list[Vectors]:

@@ -38,12 +38,14 @@ class CoarseIndex:
         return np.asarray(found[0][found[0] >= 0], dtype=np.int64)
 
     def frozen(self) -> Vectors:
+        """The index as bytes, to be stored."""
         import faiss
 
         return np.asarray(faiss.serialize_index(self._index))
 
     @classmethod
     def thawed(cls, saved: Any) -> CoarseIndex:
+        """The index in bytes that were stored."""
         import faiss
 
         return cls(faiss.deserialize_index(np.ascontiguousarray(saved)))
@@ -65,9 +67,11 @@ class Builder:
 
     @property
     def is_running(self) -> bool:
+        """Whether the index is still being built."""
         return self._thread.is_alive()
 
     def wait(self) -> None:
+        """Returns when the index is built."""
         self._thread.join()
 
     def stop(self) -> None:

@@ -67,6 +67,7 @@ class CrossEncoderReranker:
         self._model = CrossEncoder(model, local_files_only=True, device="cpu")
 
     def scores(self, query: str, texts: Sequence[str]) -> Sequence[float]:
+        """How relevant each text is to the query; higher is better."""
         found: list[float] = np.asarray(self._model.predict([(query, text) for text in texts])).ravel().tolist()
         return found
 
@@ -85,6 +86,7 @@ class Ranking:
 
     @classmethod
     def empty(cls) -> Ranking:
+        """A ranking without records."""
         return cls((), np.zeros(0), np.zeros((0, len(SIGNALS))), np.zeros((0, 0), dtype=np.float32))
 
 

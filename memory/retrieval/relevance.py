@@ -122,6 +122,7 @@ class Weights:
 
 @lru_cache(maxsize=1)
 def shipped_weights() -> Weights:
+    """The weights that come with the package."""
     return Weights.load()
 
 

@@ -154,6 +154,7 @@ class ScopeIndex:
             self._builder.wait()
 
     def stop(self) -> None:
+        """Ends the building of an index in the background."""
         if self._builder is not None:
             self._builder.stop()
 
@@ -259,6 +260,7 @@ class ScopeIndex:
 
     @property
     def ids(self) -> Positions:
+        """Ids of the records, in the order of the index."""
         return self._ids.view
 
     @property
@@ -281,6 +283,7 @@ class ScopeIndex:
 
     @property
     def speaker_names(self) -> list[str]:
+        """Names of speakers; codes are positions in it."""
         return list(self._speaker_codes)
 
     @property
@@ -308,14 +311,17 @@ class ScopeIndex:
 
     @property
     def names(self) -> NDArray[np.uint8]:
+        """How many names each record holds."""
         return self._names.view
 
     @property
     def numbers(self) -> NDArray[np.bool_]:
+        """Whether each record holds a number."""
         return self._numbers.view
 
     @property
     def personal(self) -> NDArray[np.bool_]:
+        """Whether each record speaks of its speaker."""
         return self._personal.view
 
     @property

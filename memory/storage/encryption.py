@@ -22,9 +22,11 @@ class Cipher(Protocol):
     """Seals bytes for one scope. `fingerprint` tells keys apart without telling the key: a memory refuses another."""
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Names the key without telling it: a memory is opened only with the same one."""
 
-    def seal(self, plain: bytes, scope: str) -> bytes: ...
+    def seal(self, plain: bytes, scope: str) -> bytes:
+        """Encrypts, bound to a scope: it can be read back in that scope alone."""
 
     def unseal(self, sealed: bytes, scope: str) -> bytes:
         """Raises `StoreError` on what was not sealed with this key for this scope."""
@@ -59,10 +61,12 @@ class AesGcmCipher:
         self._of = lru_cache(maxsize=10_000)(self._derived)
 
     def seal(self, plain: bytes, scope: str) -> bytes:
+        """Encrypts with AES-GCM; the scope is authenticated with it."""
         nonce = os.urandom(NONCE_BYTES)
         return nonce + bytes(self._of(scope)[0].encrypt(nonce, plain, scope.encode()))
 
     def unseal(self, sealed: bytes, scope: str) -> bytes:
+        """Decrypts. Raises `StoreError` where key or scope are others."""
         from cryptography.exceptions import InvalidTag
 
         try:
@@ -73,6 +77,7 @@ class AesGcmCipher:
             ) from None
 
     def digest(self, content: bytes, scope: str) -> bytes:
+        """The first eight bytes of a keyed hash."""
         return hmac.digest(self._of(scope)[1], content, "sha256")[:8]
 
     def _derived(self, scope: str) -> tuple[Any, bytes]:

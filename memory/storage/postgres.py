@@ -145,6 +145,7 @@ class PostgresStore(SqlStore):
                 ) from error
 
     def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Sequence[Vectors], encoder: str) -> Added:
+        """Stores records in one transaction."""
         job = self._add(scope, records, vectors, encoder)
         with self._transaction():
             return job()
@@ -198,9 +199,11 @@ class PostgresStore(SqlStore):
         self._do("VACUUM records")
 
     def compact(self) -> None:
+        """Rewrites the table without what was deleted."""
         self._do("VACUUM FULL records")
 
     def close(self) -> None:
+        """Closes the connection."""
         with self._lock:
             if self._db is not None:
                 self._db.close()

@@ -58,6 +58,7 @@ PAGE = 500
 
 
 def create(database: sqlite3.Connection) -> None:
+    """Makes the tables of this version in an empty file."""
     for statement in (*_TABLES, *_DERIVED):
         database.execute(statement)
     database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")

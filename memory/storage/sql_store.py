@@ -44,6 +44,8 @@ PAGE = 500
 
 
 class LockedScope(NamedTuple):
+    """A scope that is locked until the transaction ends."""
+
     id: int
     max_records: int | None
     encoder: str
@@ -100,7 +102,8 @@ class SqlStore(ABC):
         """After a deletion was committed: what it takes that nothing is left of it."""
 
     @abstractmethod
-    def compact(self) -> None: ...
+    def compact(self) -> None:
+        """Gives back the room of what was deleted."""
 
     def _add(
         self, scope: Scope, records: Sequence[NewRecord], vectors: Sequence[Vectors], encoder: str
@@ -219,11 +222,13 @@ class SqlStore(ABC):
             )  # fmt: skip
 
     def delete(self, scope: Scope, ids: Sequence[int] | None) -> list[int]:
+        """Deletes records (all when `ids` is `None`); returns the ids of those that were there."""
         if ids is None:
             return self._delete(scope, "1 = 1", ())
         return self._delete(scope, self._among("id"), (self._list(ids),))
 
     def expire(self, scope: Scope) -> list[int]:
+        """Deletes records that are older than the scope keeps them; returns their ids."""
         ttl_s = self.limits(scope).ttl_s
         if ttl_s is None:
             return []
@@ -278,10 +283,12 @@ class SqlStore(ABC):
         )
 
     def limits(self, scope: Scope) -> Limits:
+        """The limits of a scope."""
         rows = self._do("SELECT max_records, ttl_s FROM scopes WHERE path = ?", scope.path)
         return Limits(*rows[0]) if rows else Limits()
 
     def set_limits(self, scope: Scope, limits: Limits) -> None:
+        """Sets the limits of a scope."""
         with self._transaction():
             self._locked_scope(scope, create=True)
             self._do(
@@ -292,6 +299,7 @@ class SqlStore(ABC):
             )
 
     def get(self, scope: Scope, ids: Iterable[int]) -> dict[int, Record]:
+        """Records by their ids; those that are not there are left out."""
         sql = f"SELECT {_RECORD} FROM {_SCOPED} WHERE path = ? AND {self._among('records.id')}"
         return {row[0]: self._record(scope, row) for row in self._do(sql, scope.path, self._list(ids))}
 
@@ -318,17 +326,21 @@ class SqlStore(ABC):
             raise StoreError(f"the memory {self.path} is damaged: records that it counts cannot be read")
 
     def count(self, scope: Scope) -> int:
+        """How many records a scope holds."""
         return int(self._do(f"SELECT count(*) FROM {_SCOPED} WHERE path = ?", scope.path)[0][0])
 
     def scopes(self) -> list[str]:
+        """The paths of all scopes that were ever used."""
         return [row[0] for row in self._do("SELECT path FROM scopes ORDER BY path")]
 
     def state(self, scope: Scope) -> ScopeState:
+        """What an index of the scope is held against."""
         sql = "SELECT deletions, revisions, value FROM settings LEFT JOIN scopes ON path = ? WHERE name = 'encoder'"
         deletions, revisions, encoder = self._do(sql, scope.path)[0]
         return ScopeState(deletions or 0, revisions or 0, encoder)
 
     def rows_after(self, scope: Scope, last_id: int) -> tuple[list[IndexedRow], Vectors]:
+        """The rows and vectors of records with ids above `last_id`, as an index needs them."""
         rows = self._do(
             "SELECT records.id, session, speaker, coalesce(time, stored_at), chars, asks, names, numbers, personal, "
             "words, counts, "
@@ -352,6 +364,7 @@ class SqlStore(ABC):
         ], vectors
 
     def over(self, scope: Scope) -> list[tuple[int, float]]:
+        """Records that are over, and since when."""
         sql = (
             "SELECT records.id, records.valid_until, coalesce(later.time, later.stored_at) FROM scopes JOIN records ON "
             "scopes.id = records.scope_id "
@@ -361,6 +374,7 @@ class SqlStore(ABC):
         return [(record_id, max(until, known or until)) for record_id, until, known in self._do(sql, scope.path)]
 
     def supersede(self, scope: Scope, old: int, by: int | None, at: datetime) -> bool:
+        """Marks a record as over, by another one or since a moment. False if one of them is not there."""
         wanted = [old] if by is None else [old, by]
         with self._transaction():
             locked = self._locked_scope(scope, create=False)
@@ -376,6 +390,7 @@ class SqlStore(ABC):
         return True
 
     def mentions(self, scope: Scope, record_id: int) -> list[Mention]:
+        """When and where a record was said again."""
         sql = (
             "SELECT mentions.time, mentions.session, mentions.source, mentions.said FROM mentions JOIN records ON "
             "records.id = record_id "
@@ -388,6 +403,7 @@ class SqlStore(ABC):
         ]
 
     def summaries(self, scope: Scope) -> list[Summary]:
+        """The stored summaries of a scope."""
         sql = (
             "SELECT summaries.id, level, session, text, sources, made_by, tokens FROM summaries JOIN scopes ON "
             "scopes.id = scope_id WHERE path = ? "
@@ -399,6 +415,7 @@ class SqlStore(ABC):
         ]
 
     def save_summaries(self, scope: Scope, new: Sequence[Summary], replaced: Sequence[int]) -> bool:
+        """Stores summaries in place of others. False, with nothing stored, if a record that they rest on is gone."""
         with self._transaction():
             locked = self._locked_scope(scope, create=True)
             assert locked is not None
@@ -431,6 +448,7 @@ class SqlStore(ABC):
         return VECTOR_COLUMNS[1 - VECTOR_COLUMNS.index(self._vector_column)]
 
     def start_reencoding(self, encoder: str) -> None:
+        """Begins to give all records vectors of another encoder."""
         with self._transaction():
             begun = self._do("SELECT value FROM settings WHERE name = 'next_encoder'")
             if not begun or begun[0][0] != encoder:  # whatever is left there is another encoder's
@@ -442,6 +460,7 @@ class SqlStore(ABC):
             )
 
     def not_reencoded(self, limit: int) -> list[tuple[int, str]]:
+        """Records that have no vector of the next encoder yet."""
         missing = f"{self._spare_column} IS NULL ORDER BY records.id LIMIT {int(limit)}"
         sql = f"SELECT records.id, path, speaker, heading, text FROM {_SCOPED} WHERE {missing}"
         found = [(row[0], Scope(row[1]), row[2:]) for row in self._do(sql)]
@@ -452,6 +471,7 @@ class SqlStore(ABC):
         ]
 
     def put_vectors(self, vectors: Mapping[int, Vectors]) -> None:
+        """Stores vectors of the next encoder."""
         with self._transaction():
             self._put(vectors)
 
@@ -462,6 +482,7 @@ class SqlStore(ABC):
             self._do(f"UPDATE records SET {self._spare_column} = ? WHERE id = ?", value, record_id)
 
     def finish_reencoding(self, encoder: Encoder, most: int) -> bool:
+        """Makes the next encoder the current one, unless more than `most` records lack its vectors."""
         with self._transaction():
             missing = self.not_reencoded(most + 1)
             if len(missing) > most:

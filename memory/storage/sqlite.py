@@ -226,11 +226,13 @@ class Store(SqlStore):
             )
 
     def compact(self) -> None:
+        """Rewrites the file without what was deleted."""
         with self._reading():
             self._db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect for files of older versions now
             self._db.execute("VACUUM")
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
+        """Closes the file."""
         with self._lock:
             self._db.close()

@@ -88,9 +88,11 @@ class RecordStore(Protocol):
         """Removes the records that have outlived the scope's time to live; returns their ids."""
         ...
 
-    def limits(self, scope: Scope) -> Limits: ...
+    def limits(self, scope: Scope) -> Limits:
+        """The limits of a scope."""
 
-    def set_limits(self, scope: Scope, limits: Limits) -> None: ...
+    def set_limits(self, scope: Scope, limits: Limits) -> None:
+        """Sets the limits of a scope."""
 
     def get(self, scope: Scope, ids: Iterable[int]) -> dict[int, Record]:
         """The records of `scope` among `ids`; ids of other scopes are not found."""
@@ -100,11 +102,14 @@ class RecordStore(Protocol):
         """Every record of `scope` in order of insertion."""
         ...
 
-    def count(self, scope: Scope) -> int: ...
+    def count(self, scope: Scope) -> int:
+        """How many records a scope holds."""
 
-    def scopes(self) -> list[str]: ...
+    def scopes(self) -> list[str]:
+        """The paths of all scopes."""
 
-    def state(self, scope: Scope) -> ScopeState: ...
+    def state(self, scope: Scope) -> ScopeState:
+        """What an index of the scope is held against."""
 
     def rows_after(self, scope: Scope, last_id: int) -> tuple[list[IndexedRow], Vectors]:
         """What ranking needs of the records of `scope` added after `last_id`, and their vectors."""
@@ -122,7 +127,8 @@ class RecordStore(Protocol):
         """Where and when a record was said again."""
         ...
 
-    def summaries(self, scope: Scope) -> list[Summary]: ...
+    def summaries(self, scope: Scope) -> list[Summary]:
+        """The stored summaries of a scope."""
 
     def save_summaries(self, scope: Scope, new: Sequence[Summary], replaced: Sequence[int]) -> bool:
         """Stores `new` in place of those with the ids `replaced`.
@@ -139,7 +145,8 @@ class RecordStore(Protocol):
         """Ids and keys (as they are encoded) of records that lack a second vector."""
         ...
 
-    def put_vectors(self, vectors: Mapping[int, Vectors]) -> None: ...
+    def put_vectors(self, vectors: Mapping[int, Vectors]) -> None:
+        """Stores vectors of the next encoder."""
 
     def finish_reencoding(self, encoder: Encoder, most: int) -> bool:
         """Switches to the second set in one transaction, encoding up to `most` missing ones in it.
@@ -152,7 +159,8 @@ class RecordStore(Protocol):
         """Gives the space of deleted records back to the file system."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Closes the store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +185,7 @@ class Prepared:
 
 
 def prepared(record: NewRecord, scope: Scope, cipher: Cipher | None) -> Prepared:
+    """A record with everything that is stored of it but its vector."""
     spoken = words_in(record.text)
     said = canonical(record, spoken)
     traits = traits_of(record.text, spoken)

@@ -37,10 +37,12 @@ def supported_part(text: str, sources: Mapping[int, Record]) -> list[str]:
 
 
 def sentences_of(text: str) -> list[str]:
+    """The sentences of a summary, without bullets."""
     return [found.strip(" -*•\t") for found in _SENTENCES.findall(_separate(text)) if found.strip(" -*•\t")]
 
 
 def is_supported(sentence: str, sources: Mapping[int, Record]) -> bool:
+    """Whether the cited records say what a sentence says, by its content words."""
     ids = cited_in(sentence)
     if not ids or any(i not in sources for i in ids):
         return False

@@ -77,20 +77,24 @@ class TimeSpan:
 
     @classmethod
     def of_days(cls, first: date, n: int = 1) -> TimeSpan:
+        """So many days from a first one."""
         return cls(first, first + timedelta(days=n - 1), str(first))
 
     @classmethod
     def of_week(cls, day: date) -> TimeSpan:
+        """The week of a day, from Monday."""
         monday = day - timedelta(days=day.weekday())
         return cls(monday, monday + timedelta(days=6), f"week of {monday}")
 
     @classmethod
     def of_month(cls, year: int, month: int) -> TimeSpan:
+        """A month."""
         first = date(year, month, 1)
         return cls(first, date(year, month, calendar.monthrange(year, month)[1]), f"{first:%Y-%m}")
 
     @classmethod
     def of_year(cls, year: int) -> TimeSpan:
+        """A year."""
         return cls(date(year, 1, 1), date(year, 12, 31), f"{date(year, 1, 1):%Y}")
 
 

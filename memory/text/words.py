@@ -73,6 +73,7 @@ def hashed_words(text: str) -> list[int]:
 
 
 def hashed(words: Iterable[str]) -> list[int]:
+    """Hashes of words; those that carry no content are left out."""
     return [code for code in map(_HASHED.__getitem__, words) if code]
 
 
@@ -85,6 +86,7 @@ def counted(words: Iterable[str]) -> tuple[Hashes, NDArray[np.uint8]]:
 
 
 def distinct(text: str) -> list[int]:
+    """Hashes of the content words of a text, each once."""
     return list(dict.fromkeys(hashed_words(text)))
 
 

@@ -60,6 +60,7 @@ def reduce_and_weight(outputs: NDArray[np.float32], ranks: NDArray[np.int64], di
 
 
 def save(path: Path, vocabulary: list[str], rows: NDArray[np.float32]) -> None:
+    """Writes the vectors in 8 bits, with a scale for each row."""
     scales = np.maximum(np.abs(rows).max(axis=1), 1e-8) / 127
     quantised = np.clip(np.rint(rows / scales[:, None]), -127, 127).astype(np.int8)
     packed = np.frombuffer("\n".join(vocabulary).encode(), dtype=np.uint8)
@@ -68,6 +69,7 @@ def save(path: Path, vocabulary: list[str], rows: NDArray[np.float32]) -> None:
 
 
 def main() -> None:
+    """The command line: distils a model and writes its vectors."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=STATIC_WEIGHTS)
     parser.add_argument("--dimensions", type=int, default=256)

@@ -109,6 +109,7 @@ def examples(conversations: Iterable[Conversation], first: Weights | None) -> tu
 
 
 def main() -> None:
+    """The command line: learns the weights and writes them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     arguments = parser.parse_args()

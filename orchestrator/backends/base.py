@@ -61,9 +61,11 @@ class Backend(Protocol):
     """Asks one model. Errors are `BackendError` subclasses; abstaining is a completion whose text is `None`."""
 
     @property
-    def profile(self) -> ModelProfile: ...
+    def profile(self) -> ModelProfile:
+        """What is known of the model: name, prices, context, capabilities."""
 
-    async def complete(self, request: Request) -> Completion: ...
+    async def complete(self, request: Request) -> Completion:
+        """One answer. Raises a `BackendError`; a backend that abstains answers with the text `None`."""
 
     def stream(self, request: Request) -> AsyncIterator[Delta | Completion]:
         """Yields deltas, then exactly one `Completion` that holds the whole text and the usage."""
@@ -76,7 +78,8 @@ class Backend(Protocol):
         """
         ...
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Closes connections and files."""
 
 
 class LocalBackend:
@@ -90,22 +93,27 @@ class LocalBackend:
 
     @property
     def profile(self) -> ModelProfile:
+        """What is known of the model: name, prices, context, capabilities."""
         return self._profile
 
     async def complete(self, request: Request) -> Completion:
+        """One answer, made in this process. Subclasses define it."""
         raise TypeError(f"{type(self).__name__} must define complete()")
 
     async def stream(self, request: Request) -> AsyncIterator[Delta | Completion]:
+        """The whole answer as one delta, then the completion."""
         completion = await self.complete(request)
         if completion.text:
             yield Delta(completion.text)
         yield completion
 
     def estimate(self, request: Request) -> float | None:
+        """`None`: it cannot tell by itself whether it can answer."""
         return None
 
     async def aclose(self) -> None:
-        return None
+        """Nothing is open."""
+        return
 
 
 def is_available(backend: Backend) -> bool:

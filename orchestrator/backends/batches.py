@@ -72,15 +72,18 @@ class Batches(Protocol):
         """Hands in chat completions, by ids of the caller's; the batch's id."""
         ...
 
-    async def status(self, batch: str) -> BatchStatus: ...
+    async def status(self, batch: str) -> BatchStatus:
+        """How far a batch is."""
 
     def results(self, batch: str) -> AsyncIterator[BatchResult]:
         """In no order."""
         ...
 
-    async def cancel(self, batch: str) -> None: ...
+    async def cancel(self, batch: str) -> None:
+        """Ends a batch; what was answered by then stays."""
 
-    async def aclose(self) -> None: ...
+    async def aclose(self) -> None:
+        """Closes connections."""
 
 
 def batches_of(backend: RemoteBackend, *, transport: httpx.AsyncBaseTransport | None = None) -> Batches:
@@ -252,6 +255,11 @@ class _Api:
 
 
 class OpenAIBatches:
+    """Batches of OpenAI.
+
+    A file of requests, a batch made of it, its output a file again (openai 3.54, resources.batches).
+    """
+
     _STATES: Mapping[str, State] = {
         "completed": "done",
         "expired": "done",
@@ -263,6 +271,7 @@ class OpenAIBatches:
         self._api = _Api(backend, transport)
 
     async def submit(self, bodies: Mapping[str, dict[str, Any]]) -> str:
+        """Uploads the requests as a file and makes a batch of it; its id."""
         lines = []
         endpoint = ""
         for id, body in bodies.items():
@@ -275,6 +284,7 @@ class OpenAIBatches:
         return str((await self._api.json("POST", "/batches", json=made_of))["id"])
 
     async def status(self, batch: str) -> BatchStatus:
+        """How far a batch is, as OpenAI tells it."""
         found = await self._api.json("GET", f"/batches/{batch}")
         counts = found.get("request_counts") or {}
         errors = ((found.get("errors") or {}).get("data") or [{}])[0]
@@ -287,6 +297,7 @@ class OpenAIBatches:
         )
 
     async def results(self, batch: str) -> AsyncIterator[BatchResult]:
+        """The answers of both files, that of results and that of errors."""
         found = await self._api.json("GET", f"/batches/{batch}")
         for file in (found.get("output_file_id"), found.get("error_file_id")):
             if not file:
@@ -296,9 +307,11 @@ class OpenAIBatches:
                     yield self._result(orjson.loads(line))
 
     async def cancel(self, batch: str) -> None:
+        """Cancels a batch."""
         await self._api.json("POST", f"/batches/{batch}/cancel")
 
     async def aclose(self) -> None:
+        """Closes connections."""
         await self._api.aclose()
 
     def _result(self, row: dict[str, Any]) -> BatchResult:
@@ -309,14 +322,21 @@ class OpenAIBatches:
 
 
 class AnthropicBatches:
+    """Batches of Anthropic.
+
+    Requests in the body, results behind an address (anthropic 2.12, resources.messages.batches).
+    """
+
     def __init__(self, backend: RemoteBackend, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._api = _Api(backend, transport)
 
     async def submit(self, bodies: Mapping[str, dict[str, Any]]) -> str:
+        """Hands in all requests in one call; the batch's id."""
         requests = [{"custom_id": id, "params": self._api.outgoing(body)[1]} for id, body in bodies.items()]
         return str((await self._api.json("POST", "/messages/batches", json={"requests": requests}))["id"])
 
     async def status(self, batch: str) -> BatchStatus:
+        """How far a batch is, as Anthropic tells it."""
         found = await self._api.json("GET", f"/messages/batches/{batch}")
         counts = found.get("request_counts") or {}
         failed = sum(counts.get(name) or 0 for name in ("errored", "canceled", "expired"))
@@ -325,6 +345,7 @@ class AnthropicBatches:
         return BatchStatus(state, done, failed, done + failed + (counts.get("processing") or 0))
 
     async def results(self, batch: str) -> AsyncIterator[BatchResult]:
+        """The answers, a line of JSON each, in no order."""
         found = await self._api.json("GET", f"/messages/batches/{batch}")
         where = found.get("results_url") or f"/messages/batches/{batch}/results"
         for line in (await self._api.ask("GET", where)).splitlines():
@@ -332,9 +353,11 @@ class AnthropicBatches:
                 yield self._result(orjson.loads(line))
 
     async def cancel(self, batch: str) -> None:
+        """Cancels a batch."""
         await self._api.json("POST", f"/messages/batches/{batch}/cancel")
 
     async def aclose(self) -> None:
+        """Closes connections."""
         await self._api.aclose()
 
     def _result(self, row: dict[str, Any]) -> BatchResult:

@@ -34,10 +34,12 @@ class WorstCase:
 
     @property
     def usd_each(self) -> float:
+        """The most that one of the calls may cost, in USD."""
         return (self.usd or 0.0) / self.calls
 
     @property
     def tokens_each(self) -> int:
+        """The most that one of the calls may use, in tokens."""
         return self.tokens // self.calls
 
 
@@ -50,6 +52,7 @@ class Bill:
 
 
 def worst_case(backend: Backend, request: Request) -> WorstCase:
+    """What one request may cost and use at most, hedged calls included."""
     prompt, output = worst_case_prompt_tokens(request.messages, request.schema), request.max_tokens * request.several
     usd, calls = backend.profile.worst_usd(prompt, output), int(getattr(backend, "most_calls", 1))
     return WorstCase(None if usd is None else usd * calls, (prompt + output) * calls, calls, request)

@@ -94,6 +94,7 @@ def broken(where: str, error: TransportError) -> BackendError:
 
 
 def too_slow(where: str) -> BackendError:
+    """The error of a call that took too long."""
     # Connected and sent: the model may be at work, and its provider may charge for that.
     return BackendUnavailable(
         f"{where}: no answer in time", remedy="Allow more seconds, or choose a faster model", may_be_billed=True
@@ -165,6 +166,7 @@ def error_text(payload: Any) -> str:
 
 
 def excerpt(content: bytes) -> str:
+    """The beginning of a body, for messages."""
     text = content[:200].decode("utf-8", "replace").strip()
     return text if len(content) <= 200 else text + " ..."
 

@@ -33,20 +33,25 @@ class RelayedResponse(Protocol):
     """
 
     @property
-    def headers(self) -> dict[str, str]: ...
+    def headers(self) -> dict[str, str]:
+        """The headers of the answer, names in small letters."""
 
     @property
-    def unseen_calls(self) -> int: ...
+    def unseen_calls(self) -> int:
+        """Calls made beside this one whose answers nobody reads."""
 
-    async def read(self) -> bytes: ...
+    async def read(self) -> bytes:
+        """The whole answer as bytes of a chat completion."""
 
-    def chunks(self) -> AsyncIterator[bytes]: ...
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The answer as it is written, as server-sent events of chat completions."""
 
     def broken(self, error: TransportError) -> BackendError:
         """What a body that broke off means; it speaks against the server."""
         ...
 
-    def cancel(self) -> None: ...
+    def cancel(self) -> None:
+        """Ends the call; nothing more is read."""
 
     def count(self, usage: Usage) -> None:
         """Notes what the server read, and how much of it from its cache."""
@@ -61,6 +66,7 @@ class Relay:
 
     @property
     def retries(self) -> RetryBudget:
+        """How many more calls may be made than were asked for."""
         return self._upstream.retries
 
     @property
@@ -70,10 +76,12 @@ class Relay:
 
     @property
     def most_calls(self) -> int:
+        """How many calls one request may become, where it is hedged."""
         return self._upstream.most_calls
 
     @property
     def is_available(self) -> bool:
+        """Whether any server of the model may be asked."""
         return self._upstream.replicas.is_available
 
     @property
@@ -100,13 +108,16 @@ class Translated:
 
     @property
     def headers(self) -> dict[str, str]:
+        """The headers of the answer, names in small letters."""
         return self._answering.headers
 
     @property
     def unseen_calls(self) -> int:
+        """Calls made beside this one whose answers nobody reads."""
         return self._answering.unseen_calls
 
     async def read(self) -> bytes:
+        """The whole answer, translated into a chat completion."""
         content = await self._answering.read()
         try:
             payload = parse_whole_answer(content)
@@ -117,6 +128,7 @@ class Translated:
         return orjson.dumps(self._counted(self._upstream.dialect.completion(payload, self._upstream.provider)))
 
     async def chunks(self) -> AsyncIterator[bytes]:
+        """The answer as it is written, translated into server-sent events of chat completions."""
         parser, reader = EventParser(), self._upstream.dialect.reader(self._upstream.provider)
         is_marked_done = False
         async for data in self._answering.chunks():
@@ -141,12 +153,15 @@ class Translated:
             yield DONE
 
     def cancel(self) -> None:
+        """Ends the call; nothing more is read."""
         self._answering.cancel()
 
     def broken(self, error: TransportError) -> BackendError:
+        """What a broken connection means for the caller."""
         return self._answering.broken(error)
 
     def count(self, usage: Usage) -> None:
+        """Tells the upstream what the call used, for its caches and limits."""
         self._answering.count(usage)
 
     def _counted(self, payload: dict[str, Any]) -> dict[str, Any]:

@@ -87,10 +87,12 @@ class RemoteBackend:
 
     @property
     def profile(self) -> ModelProfile:
+        """What is known of the model: name, prices, context, capabilities."""
         return self._profile
 
     @property
     def provider(self) -> Provider:
+        """The row of the provider table that says how its API is spoken."""
         return self.upstream.provider
 
     @property
@@ -107,6 +109,7 @@ class RemoteBackend:
         return f"RemoteBackend({self._profile.name!r}, {self.provider.name!r}, model={self.upstream.model!r})"
 
     def estimate(self, request: Request) -> float | None:
+        """`None`: a remote model cannot tell by itself whether it can answer."""
         return None
 
     def expected_cached_tokens(self, request: Request) -> int:
@@ -122,6 +125,7 @@ class RemoteBackend:
         return cache_salt_of(request.scope) if self.provider.cache_salt and request.scope else ""
 
     async def complete(self, request: Request) -> Completion:
+        """One answer, retried where that may help and costs nothing twice. Raises a `BackendError`."""
         return await with_retries(
             lambda left_s: self._complete_once(request, left_s),
             deadline_s=request.deadline_s,
@@ -337,10 +341,12 @@ class ReadChunks:
 
     @property
     def text(self) -> str:
+        """All that was written so far."""
         return "".join(self._parts)
 
     @property
     def thoughts(self) -> str:
+        """All of the reasoning that was shown so far."""
         return "".join(self._thoughts)
 
     def texts(self, chunks: Iterator[dict[str, Any] | None]) -> Iterator[str]:

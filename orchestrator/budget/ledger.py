@@ -48,11 +48,13 @@ class Ledger:
 
     @property
     def reserved_nano(self) -> int:
+        """What is held for calls under way, in nano-dollars."""
         with self._lock:
             return self._held_nano
 
     @property
     def spent_usd(self) -> float:
+        """What was settled so far, in USD."""
         return from_nano(self.settled_nano)
 
     def remaining_usd(self) -> float | None:

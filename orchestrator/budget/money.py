@@ -20,4 +20,5 @@ def to_nano(usd: float | Decimal) -> int:
 
 
 def from_nano(nano: int) -> float:
+    """Nano-dollars as USD."""
     return nano / NANO

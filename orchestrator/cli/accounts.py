@@ -105,6 +105,7 @@ def written_limits(limits: AccountLimits) -> str:
 
 
 def written_moment(moment: float | None) -> str:
+    """A moment (seconds since 1970) as people write it, in UTC; empty for `None`."""
     return "" if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M")
 
 

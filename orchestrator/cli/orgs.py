@@ -74,6 +74,7 @@ def limit(org: str, config: Path | None, database: str | None, as_json: bool, **
 
 
 def show(account: Org | Team, *, as_json: bool) -> None:
+    """Prints one account."""
     told = (
         json.dumps(asdict(account), indent=2)
         if as_json
@@ -83,6 +84,7 @@ def show(account: Org | Team, *, as_json: bool) -> None:
 
 
 def show_all(found: Sequence[Org | Team], spent: dict[str, dict[str, Any]], to_add: str, *, as_json: bool) -> None:
+    """Prints accounts as a table or as JSON, with what each has spent."""
     usd = {account.id: spent[account.id]["cost_usd"] if account.id in spent else 0.0 for account in found}
     if as_json:
         click.echo(json.dumps([{**asdict(account), "spent_usd": usd[account.id]} for account in found], indent=2))

@@ -46,6 +46,7 @@ class Progress:
             self._status.stop()
 
     def event(self, event: Event) -> None:
+        """Shows one event of a search as it happens."""
         line = describe(event)
         if self._status is not None and line:
             messages.print(f"[dim]{event.at_s:6.2f} s  {escape(line)}[/dim]")
@@ -74,6 +75,7 @@ def describe(event: Event) -> str:
 
 
 def show_answer(answer: Answer, *, explain: bool = False, answer_id: str = "") -> None:
+    """Prints an answer with what it rests on."""
     if answer.simulated:
         console.print("[black on yellow] SIMULATION [/] this answer comes from a simulated model")
     if answer.abstained:
@@ -123,6 +125,7 @@ def show_answer(answer: Answer, *, explain: bool = False, answer_id: str = "") -
 
 
 def show_route(route: Route) -> None:
+    """Prints a route with every model that was weighed."""
     table = Table(title=escape(route.reason), title_justify="left", title_style="bold")
     for column in ("model", "P(correct)", "expected cost", "expected time", "decision"):
         table.add_column(column, justify="left" if column in ("model", "decision") else "right")

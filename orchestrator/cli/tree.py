@@ -52,6 +52,7 @@ class Tree:
         self._tell_failures(with_reasons=kind is None)  # whoever catches the error tells its reason
 
     def event(self, event: Event) -> None:
+        """Shows one event of a run in the tree of its steps."""
         path = str(event.detail.get("step", ""))
         plain = re.sub(r"\[\d+\]", "", path)
         if plain not in self._state:

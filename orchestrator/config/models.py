@@ -191,6 +191,8 @@ class ModelConfig(_Strict):
 
 
 class MemoryConfig(_Strict):
+    """Memory: where it is kept, how texts become vectors, and how much of it a query is given."""
+
     path: str = ".orchestrator/memory.db"
     token_budget: Annotated[int, Field(ge=0)] = 800
     encoder: Annotated[str, AfterValidator(_known_encoder)] = "static"
@@ -255,12 +257,16 @@ class OnlineConfig(_Strict):
 
 
 class LengthConfig(_Strict):
+    """Limits on the length of an answer."""
+
     min_words: Annotated[int, Field(ge=0)] = 0
     max_words: Annotated[int, Field(ge=0)] | None = None
     max_chars: Annotated[int, Field(ge=0)] | None = None
 
 
 class SafetyConfig(_Strict):
+    """What no answer may hold."""
+
     forbidden: list[str] = []
     """Texts that no answer may hold, a system prompt for example."""
     decisive: bool = False
@@ -268,6 +274,8 @@ class SafetyConfig(_Strict):
 
 
 class JudgeConfig(_Strict):
+    """A model of the fleet that judges answers."""
+
     model: str
     """A model of this fleet."""
     criteria: dict[str, str] = {}
@@ -471,6 +479,7 @@ def load_config(path: str | Path) -> Config:
 
 
 def parse_config(text: str, name: str = "<config>") -> Config:
+    """The configuration in a text. Raises `ConfigError` with file, line and column of every mistake."""
     located = load_located(text, name)
     if not isinstance(located.value, dict):
         raise ConfigError(f"{name}:1:1: the file is empty or not a mapping", remedy="Start with `models:`")

@@ -26,7 +26,8 @@ class DecisionBackend(Protocol):
     """Answers all questions about one state. Errors are `BackendError` subclasses."""
 
     @property
-    def profile(self) -> ModelProfile: ...
+    def profile(self) -> ModelProfile:
+        """What is known of the model that decides."""
 
     def worst_tokens(self, state: str, questions: Mapping[str, Question]) -> tuple[int, int]:
         """(tokens read, tokens written) at most."""
@@ -34,7 +35,8 @@ class DecisionBackend(Protocol):
 
     async def decide(
         self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None
-    ) -> Decisions: ...
+    ) -> Decisions:
+        """Probabilities for every question about a state. Raises a `BackendError`."""
 
 
 class _WithFallback:

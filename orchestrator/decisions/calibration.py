@@ -45,6 +45,7 @@ class ProbabilityCalibration:
         return (self.examples if kind == "predicate" else self.choice_examples) >= MIN_EXAMPLES
 
     def apply(self, stated: Decision) -> Decision:
+        """The probabilities of a decision, scaled to what came of earlier ones."""
         if stated.kind == "predicate":
             p = _sigmoid(self.scale * _logit(stated.p) + self.shift)
             return Decision("predicate", {"yes": p, "no": 1.0 - p}, self.covers("predicate"))
@@ -120,6 +121,7 @@ def load_calibrations(path: str | Path) -> dict[str, ProbabilityCalibration]:
 
 
 def save_calibration(path: str | Path, model: str, calibration: ProbabilityCalibration) -> None:
+    """Keeps the calibration of a model in a file of rows."""
     save_row(path, model, asdict(calibration), made_by=MADE_BY)
 
 

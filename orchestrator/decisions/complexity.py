@@ -31,6 +31,7 @@ class Complexity:
         self.profile = ModelProfile(COMPLEXITY, 0.0, 0.0)
 
     def worst_tokens(self, state: str, questions: Mapping[str, Question]) -> tuple[int, int]:
+        """The most that a decision reads and writes, in tokens."""
         return estimate_tokens(state), 0
 
     async def decide(

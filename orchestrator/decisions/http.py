@@ -60,6 +60,7 @@ class OverHttp:
 
     @property
     def profile(self) -> ModelProfile:
+        """What is known of the model that decides."""
         return self._backend.profile
 
     def worst_tokens(self, state: str, questions: Mapping[str, Question]) -> tuple[int, int]:

@@ -16,11 +16,14 @@ PATH = "/decisions"
 
 
 class OpenAIDecisions(OverHttp):
+    """Decisions of OpenAI's endpoint."""
+
     reads_each = False
 
     async def decide(
         self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None
     ) -> Decisions:
+        """Asks all questions in one call."""
         body = {"input": state, "questions": [asked(name, question) for name, question in questions.items()]}
         payload, usage = await posted(self._backend, PATH, body, deadline_s)
         where, rows = self._backend.upstream.where, payload["answers"]
@@ -52,6 +55,7 @@ def asked(name: str, question: Question) -> dict[str, Any]:
 
 
 def answered(question: Question, row: Mapping[str, Any]) -> Decision:
+    """The decision in a row of the answer."""
     if question.kind == "predicate":
         return yes_or_no(question, float(row["probability"]))
     name = "value" if question.kind == "choice" else "label"

@@ -37,6 +37,7 @@ class Question:
 
     @property
     def labels(self) -> list[str]:
+        """The options of a question; yes and no where it names none."""
         return list(PREDICATE) if self.kind == "predicate" else list(self.options)
 
 

@@ -44,6 +44,7 @@ class Deciders:
 
     @property
     def names(self) -> list[str]:
+        """The models that can decide."""
         return list(self._deciders)
 
     def of(self, model: str) -> DecisionBackend:

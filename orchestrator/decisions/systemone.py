@@ -16,9 +16,12 @@ PATH = "/systemone"
 
 
 class SystemOne(OverHttp):
+    """Decisions of servers with /systemone."""
+
     async def decide(
         self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None
     ) -> Decisions:
+        """Asks all questions in one call."""
         body = {"state": state, "questions": {name: asked(question) for name, question in questions.items()}}
         payload, usage = await posted(self._backend, PATH, body, deadline_s)
         try:

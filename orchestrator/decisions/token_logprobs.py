@@ -23,9 +23,12 @@ LETTERS = "ABCDEFGHIJKLMNOPQRST"
 
 
 class TokenDecisions(OverHttp):
+    """Decisions of a chat model that gives log-probabilities: one token for each question."""
+
     async def decide(
         self, state: str, questions: Mapping[str, Question], *, deadline_s: float | None = None
     ) -> Decisions:
+        """Asks the first question alone, so that the others find its prefix in the cache."""
         for name, question in questions.items():
             if len(question.labels) > MAX_OPTIONS:
                 raise InvalidQuery(

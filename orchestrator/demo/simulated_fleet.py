@@ -18,6 +18,7 @@ SMALL, LARGE = _MODELS[0][0], _MODELS[-1][0]
 
 
 def simulated_fleet(problems: Iterable[SimulatedProblem]) -> list[SimulatedModel]:
+    """Models of three sizes and prices that solve generated problems; all answers are marked as simulated."""
     known = {problem.question: problem for problem in problems}
     return [
         SimulatedModel(

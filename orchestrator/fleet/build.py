@@ -93,6 +93,7 @@ async def fleet_at_hand(*, local_servers: bool = True) -> Fleet:
 
 
 def build_backend(name: str, config: ModelConfig) -> Backend:
+    """The backend that a model of the configuration stands for. Raises `ConfigError`."""
     row = PROVIDERS.get(config.provider)
     prices = prices_of(name, config)
     profile = ModelProfile(

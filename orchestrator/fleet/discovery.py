@@ -40,6 +40,7 @@ class Reached:
 
 
 def key_of(provider: Provider) -> str | None:
+    """The key of a provider in the environment; `None` where it is not set, or empty."""
     found = os.environ.get(provider.key_variable) if provider.key_variable else None
     return clean_key(found) or None if found is not None else None
 

@@ -26,6 +26,7 @@ def open_memory(config: MemoryConfig) -> Memory:
 
 
 def encoder_of(config: MemoryConfig) -> Encoder:
+    """The encoder that the configuration names. Raises `ConfigError` where it cannot be had."""
     from orchestrator.memory import EncoderError, EndpointEncoder, SentenceTransformerEncoder, default_encoder
 
     try:
@@ -47,6 +48,7 @@ def encoder_of(config: MemoryConfig) -> Encoder:
 
 
 def cipher_of(config: MemoryConfig) -> Cipher | None:
+    """The cipher of the key that the configuration names; `None` without one. Raises `ConfigError`."""
     from orchestrator.memory import AesGcmCipher
 
     key = secret(config.encryption_key, None)

@@ -53,14 +53,17 @@ class GatewayError(Exception):
         self.extra_headers = headers
 
     def as_openai(self) -> dict[str, Any]:
+        """The error as OpenAI's clients read it."""
         return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
 
     def as_anthropic(self, request_id: str) -> dict[str, Any]:
+        """The error as Anthropic's clients read it."""
         kind = ANTHROPIC_TYPES.get(self.status, "api_error" if self.status >= 500 else "invalid_request_error")
         details = {"details": {"error_code": self.code}} if self.code else {}
         return {"type": "error", "error": {"type": kind, "message": self.message, **details}, "request_id": request_id}
 
     def headers(self) -> list[tuple[bytes, bytes]]:
+        """The headers that say whether and when to try again."""
         found = list(self.extra_headers)
         if self.retry_after_s is not None:
             found.append((b"retry-after", str(max(math.ceil(self.retry_after_s), 1)).encode()))

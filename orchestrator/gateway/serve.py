@@ -65,11 +65,13 @@ class PreparedGateway:
 
     @property
     def url(self) -> str:
+        """The address that the gateway listens at."""
         scheme = "https" if self.address.tls_cert else "http"
         host = f"[{self.address.host}]" if ":" in self.address.host else self.address.host
         return f"{scheme}://{host}:{self.address.port}/v1"
 
     def as_dict(self) -> dict[str, Any]:
+        """What is told when it listens, as JSON values."""
         return {
             "url": self.url,
             "using": self.using,
@@ -298,6 +300,7 @@ class JsonLines(logging.Formatter):
     """One object a line: time (ISO 8601), level, logger, message, and what happened to it."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """A log record as one line of JSON."""
         told = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),

@@ -177,4 +177,5 @@ def graded_profiles(config: Config, profiles: Mapping[str, ModelProfile]) -> dic
 
 
 def promised(config: PromiseConfig) -> Promise:
+    """The promise that a configuration states."""
     return Promise(config.max_loss, config.confidence, config.vs, config.kind, config.covers)

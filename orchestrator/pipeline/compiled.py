@@ -88,6 +88,7 @@ class CompiledPipeline:
 
     @property
     def name(self) -> str:
+        """The name that the file states."""
         return self.document.name
 
     def wrong_inputs(self, given: Mapping[str, Any], *, whole: bool = True) -> str:

@@ -123,6 +123,7 @@ class Provider:
 
     @property
     def capabilities(self) -> frozenset[str]:
+        """What every model of the provider can do."""
         found = {"n"} if self.several else set()
         if self.logprobs:
             found.add("logprobs")
@@ -130,4 +131,5 @@ class Provider:
 
     @property
     def is_local(self) -> bool:
+        """Whether it is a server that people run on their own machine."""
         return self.port is not None

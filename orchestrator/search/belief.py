@@ -155,10 +155,12 @@ class Belief:
 
     @property
     def leader(self) -> str | None:
+        """The group that is believed most; `None` without answers."""
         return max(self.groups, key=lambda key: self.groups[key]) if self.groups else None
 
     @property
     def confidence(self) -> float:
+        """P(correct) of the group that is believed most."""
         return max(self.groups.values(), default=0.0)
 
 
@@ -178,6 +180,7 @@ class VoteState:
 
     @property
     def total(self) -> float:
+        """The weight of all groups together."""
         return float(self.weights.sum())
 
     @property
@@ -354,6 +357,7 @@ def _right_of_one(p: float, spread: float, hopeless: float) -> Array:
 
 
 def to_belief(state: VoteState) -> Belief:
+    """The belief that a state of votes stands for."""
     total = state.total
     if total <= 0:
         return Belief(dict.fromkeys(state.keys, 0.0), 1.0)

@@ -83,6 +83,7 @@ class Search:
 
     @property
     def usage(self) -> Usage:
+        """What the calls used so far."""
         return self._usage
 
     async def run(self, state: SearchState, strategy: Strategy, request: Request) -> SearchResult:

@@ -35,9 +35,11 @@ class Chance:
 
     @property
     def mean(self) -> float:
+        """The expected chance of a draw."""
         return self.alpha / (self.alpha + self.beta)
 
     def after(self, failures: int) -> Chance:
+        """The chance after draws that failed."""
         return Chance(self.alpha, self.beta + failures)
 
     def p_solve(self, draws: int) -> float:
@@ -60,6 +62,7 @@ class Box:
     left: int
 
     def price_usd(self, draws: int) -> float:
+        """What so many draws in one call cost, in USD."""
         return self.call_usd + draws * self.draw_usd
 
 
@@ -132,6 +135,7 @@ class Learned:
     _fitted: dict[str, tuple[int, Chance]] = field(default_factory=dict)
 
     def observe(self, name: str, successes: int, draws: int) -> None:
+        """Notes draws from a sampler and how many of them passed."""
         self.seen.setdefault(name, []).append((successes, draws))
 
     def chance(self, name: str) -> Chance:

@@ -45,6 +45,7 @@ class Change:
     verdicts: tuple[tuple[int, Verdict], ...] = ()
 
     def applied(self, state: SearchState) -> SearchState:
+        """The state with what the change brought."""
         state = state.with_candidates(*self.candidates)
         for index, verdict in self.verdicts:
             state = state.with_verdict(index, verdict)
@@ -72,18 +73,23 @@ class Recording:
     steps: list[RecordedStep] = field(default_factory=list)
 
     def begin(self, state: SearchState) -> None:
+        """Notes the state in which the search began."""
         self.start = state
 
     def decided(self, seconds_left: float | None, actions: Sequence[Action]) -> None:
+        """Notes what the strategy decided, and when."""
         self.steps.append(RecordedStep(seconds_left, tuple(actions)))
 
     def began(self, action: ModelAction, *, affordable: bool) -> None:
+        """Notes that an action was begun, or could not be afforded."""
         self.steps[-1].begun.append((action, affordable))
 
     def ended(self, action: ModelAction, change: Change) -> None:
+        """Notes what an action brought."""
         self.steps[-1].ended.append((action, change))
 
     def as_dict(self) -> dict[str, Any]:
+        """The search as JSON values; empty if it never began."""
         if self.start is None:
             return {}
         start = self.start

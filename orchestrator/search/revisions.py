@@ -35,6 +35,7 @@ class RevisionOdds:
 
     @property
     def pays_below(self) -> float:
+        """Revising pays for candidates that are believed less than this."""
         return self.fixes / (self.fixes + self.breaks) if self.fixes > 0 else 0.0
 
 

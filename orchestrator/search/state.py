@@ -218,6 +218,7 @@ class SearchState:
         return tuple(cast)
 
     def prior(self, candidate: Candidate) -> float:
+        """P(correct) of a candidate before anything is compared: its own, else its model's."""
         own = candidate.completion.confidence
         return own if own is not None else self.priors.get(candidate.model, 0.5)
 
@@ -241,11 +242,13 @@ class SearchState:
 
     @cached_property
     def vote_state(self) -> VoteState:
+        """The votes so far, weighed."""
         powers, voters = [power for _, _, power, _ in self.voices], [voter for *_, voter in self.voices]
         return weigh(replay(self.votes, self.vote_model, powers, voters), self.likelihood_ratio)
 
     @cached_property
     def belief(self) -> Belief:
+        """How much each group of equivalent answers is believed."""
         if not self.candidates:
             return Belief()
         if self.comparable:
@@ -295,6 +298,7 @@ class SearchState:
         return max(everyone, key=lambda choice: choice.p_success).model if everyone else None
 
     def choice(self, model: str) -> Choice:
+        """What is known of a model in this search."""
         return next(choice for choice in (*self.fleet, *self.choices) if choice.model == model)
 
     def price_usd(self, model: str) -> float:
@@ -329,6 +333,7 @@ class SearchState:
 
     @property
     def confidence(self) -> float:
+        """P(correct) of the leading candidate."""
         if self.leader is None:
             return 0.0
         believed = self.p_right(self.leader)
@@ -340,6 +345,7 @@ class SearchState:
         return replace(self, begun=(*self.begun, action), choices=left)
 
     def with_candidates(self, *candidates: Candidate) -> SearchState:
+        """The state with further candidates."""
         return replace(self, candidates=(*self.candidates, *candidates))
 
     def with_verdict(self, index: int, verdict: Verdict) -> SearchState:

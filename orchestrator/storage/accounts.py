@@ -55,6 +55,8 @@ class AccountError(OrchestratorError):
 
 
 class NoAccount(AccountError, LookupError):
+    """An account that is not there."""
+
     code = "no_account"
 
 
@@ -74,6 +76,8 @@ class AccountLimits:
 
 @dataclass(frozen=True, slots=True)
 class Org:
+    """An organisation."""
+
     id: str
     name: str
     limits: AccountLimits
@@ -82,6 +86,8 @@ class Org:
 
 @dataclass(frozen=True, slots=True)
 class Team:
+    """A team of an organisation."""
+
     id: str
     org: str
     name: str
@@ -159,12 +165,14 @@ class Accounts:
             run("UPDATE revision SET config = config + 1")
 
     def add_org(self, name: str, limits: AccountLimits | None = None) -> Org:
+        """Adds an organisation. Raises `AccountError` on a name that is taken."""
         org = Org(_id("org"), name, limits or AccountLimits(), self._clock())
         with self._changing(f"an organisation named {name!r} exists") as run:
             run("INSERT INTO orgs VALUES (?, ?, ?, ?)", org.id, name, _json(asdict(org.limits)), org.created_at)
         return org
 
     def add_team(self, org: str, name: str, limits: AccountLimits | None = None) -> Team:
+        """Adds a team. Raises `AccountError` on a name that is taken."""
         self.org(org)
         team = Team(_id("team"), org, name, limits or AccountLimits(), self._clock())
         with self._changing(f"a team named {name!r} exists in this organisation") as run:
@@ -263,18 +271,21 @@ class Accounts:
                 run(f"UPDATE {kind} SET {name} = ? WHERE id = ?", _json(stored) if is_json else stored, id)
 
     def org(self, id: str) -> Org:
+        """An organisation. Raises `NoAccount`."""
         rows = self._database.read("SELECT id, name, limits, created_at FROM orgs WHERE id = ?", id)
         if not rows:
             raise NoAccount(f"no organisation {id!r}", remedy="Look at the list of organisations")
         return _org(rows[0])
 
     def team(self, id: str) -> Team:
+        """A team. Raises `NoAccount`."""
         rows = self._database.read("SELECT id, org, name, limits, created_at FROM teams WHERE id = ?", id)
         if not rows:
             raise NoAccount(f"no team {id!r}", remedy="Look at the list of teams")
         return _team(rows[0])
 
     def key(self, id: str) -> Key:
+        """A key. Raises `NoAccount`."""
         rows = self._database.read(f"SELECT {_KEY_COLUMNS} FROM keys WHERE id = ?", id)
         if not rows:
             raise NoAccount(f"no key {id!r}", remedy="Look at the list of keys")
@@ -312,16 +323,19 @@ class Accounts:
         return _key(rows[0])
 
     def orgs(self) -> list[Org]:
+        """All organisations, the oldest first."""
         return [
             _org(row)
             for row in self._database.read("SELECT id, name, limits, created_at FROM orgs ORDER BY created_at, id")
         ]
 
     def teams(self, org: str | None = None) -> list[Team]:
+        """The teams of an organisation, the oldest first."""
         rows = self._database.read("SELECT id, org, name, limits, created_at FROM teams ORDER BY created_at, id")
         return [team for row in rows if org in (None, (team := _team(row)).org)]
 
     def keys(self, org: str | None = None) -> list[Key]:
+        """The keys of an organisation, or all."""
         rows = self._database.read(f"SELECT {_KEY_COLUMNS} FROM keys ORDER BY created_at, id")
         return [key for row in rows if org in (None, (key := _key(row)).org)]
 
@@ -378,6 +392,7 @@ def new_secret() -> str:
 
 
 def digest_of(secret: str) -> str:
+    """What is stored of a secret: its SHA-256."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).hexdigest()
 
 

@@ -72,7 +72,8 @@ class Database(ABC):
         """
 
     @abstractmethod
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Closes connections."""
 
 
 class SqliteDatabase(Database):
@@ -129,6 +130,7 @@ class SqliteDatabase(Database):
             )
 
     def close(self) -> None:
+        """Closes the file."""
         with self._lock:
             self._db.close()
 
@@ -208,6 +210,7 @@ class PostgresDatabase(Database):
         """Old versions of rows are the server's to clean (autovacuum)."""
 
     def close(self) -> None:
+        """Closes the connection."""
         with self._lock:
             if self._db is not None:
                 self._db.close()

@@ -68,6 +68,7 @@ class LoggedDraft:
 
     @property
     def is_comparable(self) -> bool:
+        """Whether other answers can be equal to it."""
         return not self.key.startswith("text#")
 
 
@@ -177,6 +178,7 @@ class DecisionLog:
             run(upsert, decision, certificate, audit.loss, audit.gain, audit.cost_usd, time.time())
 
     def find(self, decision: str) -> LoggedDecision | None:
+        """A decision by its id; `None` if it is not there."""
         rows = self._rows(f"SELECT {_COLUMNS} FROM decisions WHERE id = ?", decision)
         return _decision(rows[0]) if rows else None
 

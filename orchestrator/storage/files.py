@@ -48,6 +48,8 @@ def new_file_id() -> str:
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
+    """What is known of a stored file."""
+
     id: str
     filename: str
     purpose: str
@@ -76,6 +78,7 @@ class Documents:
         migrate(database, "documents", [_SCHEMA.format(blob=database.blob)])
 
     def add_file(self, org: str, key: str, id: str, filename: str, purpose: str, content: bytes) -> StoredFile:
+        """Stores a file."""
         now = self._clock()
         with self._database.writing() as run:
             run(
@@ -92,6 +95,7 @@ class Documents:
         return StoredFile(id, filename, purpose, len(content), now)
 
     def files(self, org: str) -> list[StoredFile]:
+        """The files of an organisation, the newest first."""
         sql = (
             "SELECT id, filename, purpose, bytes, created_at FROM files WHERE org = ? ORDER BY created_at DESC, id "
             "LIMIT 1000"
@@ -99,16 +103,19 @@ class Documents:
         return [StoredFile(*row) for row in self._database.read(sql, org)]
 
     def file(self, org: str, id: str) -> StoredFile | None:
+        """A file of an organisation; `None` if it is not there."""
         rows = self._database.read(
             "SELECT id, filename, purpose, bytes, created_at FROM files WHERE org = ? AND id = ?", org, id
         )
         return StoredFile(*rows[0]) if rows else None
 
     def content(self, org: str, id: str) -> bytes | None:
+        """The content of a file; `None` if it is not there."""
         rows = self._database.read("SELECT content FROM files WHERE org = ? AND id = ?", org, id)
         return bytes(rows[0][0]) if rows else None
 
     def delete_file(self, org: str, id: str) -> bool:
+        """Deletes a file. False if it is not there."""
         with self._database.writing() as run:
             return bool(run("DELETE FROM files WHERE org = ? AND id = ? RETURNING id", org, id))
 
@@ -117,6 +124,7 @@ class Documents:
         return int(self._database.read("SELECT coalesce(sum(bytes), 0) FROM files WHERE org = ?", org)[0][0])
 
     def add_batch(self, org: str, key: str, id: str, described: dict[str, Any]) -> StoredBatch:
+        """Stores a batch that is to be worked on."""
         now = self._clock()
         with self._database.writing() as run:
             run(
@@ -131,6 +139,7 @@ class Documents:
         return StoredBatch(id, org, key, "validating", now, described)
 
     def batches(self, org: str) -> list[StoredBatch]:
+        """The batches of an organisation, the newest first."""
         sql = (
             "SELECT id, org, key, status, created_at, described FROM batches WHERE org = ? ORDER BY created_at DESC, "
             "id LIMIT 1000"
@@ -138,6 +147,7 @@ class Documents:
         return [_batch(row) for row in self._database.read(sql, org)]
 
     def batch(self, org: str, id: str) -> StoredBatch | None:
+        """A batch of an organisation; `None` if it is not there."""
         rows = self._database.read(
             "SELECT id, org, key, status, created_at, described FROM batches WHERE org = ? AND id = ?", org, id
         )
@@ -180,6 +190,7 @@ class Documents:
             return True
 
     def add_line(self, batch: str, line: int, result: dict[str, Any], *, is_error: bool) -> None:
+        """Stores what a line of a batch gave; a second time changes nothing."""
         with self._database.writing() as run:
             run(
                 "INSERT INTO batch_lines VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
@@ -190,10 +201,12 @@ class Documents:
             )
 
     def lines(self, batch: str, *, is_error: bool) -> list[str]:
+        """What the lines of a batch gave, in their order."""
         sql = "SELECT result FROM batch_lines WHERE batch = ? AND is_error = ? ORDER BY line"
         return [row[0] for row in self._database.read(sql, batch, int(is_error))]
 
     def done_lines(self, batch: str) -> set[int]:
+        """The numbers of the lines that are done."""
         return {int(row[0]) for row in self._database.read("SELECT line FROM batch_lines WHERE batch = ?", batch)}
 
     def counts(self, batch: str) -> tuple[int, int]:
@@ -204,6 +217,7 @@ class Documents:
         return int(rows.get(0, 0)), int(rows.get(1, 0))
 
     def keep_response(self, org: str, id: str, messages: list[dict[str, Any]], response: dict[str, Any]) -> None:
+        """Stores a response with the conversation that led to it."""
         with self._database.writing() as run:
             run(
                 "INSERT INTO responses VALUES (?, ?, ?, ?, ?)",
@@ -225,6 +239,7 @@ class Documents:
             run("DELETE FROM responses WHERE created_at < ?", before)
 
     def delete_response(self, org: str, id: str) -> bool:
+        """Deletes a response. False if it is not there."""
         with self._database.writing() as run:
             return bool(run("DELETE FROM responses WHERE org = ? AND id = ? RETURNING id", org, id))
 

@@ -91,6 +91,7 @@ class Quotas:
 
     @property
     def holder(self) -> str:
+        """The name under which this process leases quota."""
         return f"{self._name}.{self._lives}"
 
     def revive(self) -> None:

@@ -85,6 +85,7 @@ class Requests:
         )
 
     def find(self, org: str, id: str) -> dict[str, Any] | None:
+        """A request by its id; `None` if it is not there."""
         rows = self._database.read(f"SELECT {_LIST} FROM requests WHERE org = ? AND id = ?", org, id)
         return _described(rows[0]) if rows else None
 
@@ -139,6 +140,7 @@ class Requests:
         ]
 
     def forget(self, *, before: float) -> None:
+        """Deletes what is older than a moment."""
         with self._database.writing() as run:
             run("DELETE FROM requests WHERE at < ?", before)
 

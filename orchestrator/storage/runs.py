@@ -65,9 +65,11 @@ class StoredRun:
 
     @property
     def has_ended(self) -> bool:
+        """Whether nothing more happens in it."""
         return self.status in ENDS
 
     def as_dict(self) -> dict[str, Any]:
+        """The run as JSON values."""
         return {
             "id": self.id,
             "pipeline": self.pipeline,
@@ -104,6 +106,7 @@ class Runs:
         migrate(database, "runs", [_SCHEMA])
 
     def begin(self, run: StoredRun) -> None:
+        """Stores a run that begins."""
         values = (
             run.id,
             run.owner,
@@ -121,6 +124,7 @@ class Runs:
             do(f"INSERT INTO runs ({_COLUMNS}) VALUES ({', '.join('?' * 13)})", *values, run.holder, run.held_at)
 
     def find(self, owner: str, id: str) -> StoredRun | None:
+        """A run of an owner; `None` if it is not there."""
         rows = self.database.read(f"SELECT {_COLUMNS} FROM runs WHERE owner = ? AND id = ?", owner, id)
         return _run(rows[0]) if rows else None
 
@@ -131,6 +135,7 @@ class Runs:
         return [_run(row) for row in self.database.read(sql, owner, *values, limit)]
 
     def steps(self, id: str) -> list[StoredStep]:
+        """The steps of a run, in the order in which they finished."""
         sql = "SELECT path, status, value, cost_nano, seconds, at FROM run_steps WHERE run = ? ORDER BY at, path"
         return [_step(row) for row in self.database.read(sql, id)]
 
@@ -193,6 +198,7 @@ class Runs:
             do("UPDATE runs SET output = ? WHERE id = ?", json.dumps(output), id)
 
     def end(self, id: str, status: str, output: Any, error: str) -> None:
+        """Notes how a run ended."""
         with self.database.writing() as do:
             do(
                 "UPDATE runs SET status = ?, output = ?, error = ?, ended_at = ? WHERE id = ?",
@@ -212,6 +218,7 @@ class Runs:
             return len(do("DELETE FROM runs WHERE ended_at < ? RETURNING id", before))
 
     def delete(self, owner: str, id: str) -> bool:
+        """Deletes a run. False if it is not there."""
         with self.database.writing() as do:
             return bool(do("DELETE FROM runs WHERE owner = ? AND id = ? RETURNING id", owner, id))
 
@@ -258,10 +265,12 @@ class Runs:
                 )
 
     def cached(self, key: str) -> tuple[Any] | None:
+        """The value that a step gave for these inputs, in a tuple; `None` if none is kept."""
         rows = self.database.read("SELECT value FROM step_cache WHERE key = ? AND until > ?", key, self.clock())
         return (json.loads(rows[0][0]),) if rows else None
 
     def cache(self, key: str, value: Any, seconds: float) -> None:
+        """Keeps the value that a step gave, for so many seconds."""
         sql = (
             "INSERT INTO step_cache VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value, until = "
             "excluded.until"

@@ -54,6 +54,7 @@ class GroundingWhenCited:
         self._verifier = GroundingVerifier(sources)
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Holds the answer against the notes, if it cites any."""
         if "[m:" not in candidate:
             return Verdict.abstain(self.name, "the answer cites no recalled note")
         return await self._verifier.verify(query, candidate)

@@ -32,9 +32,11 @@ class Encoder(Protocol):
     """
 
     @property
-    def fingerprint(self) -> str: ...
+    def fingerprint(self) -> str:
+        """Names the encoder and its weights."""
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]: ...
+    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """Unit vectors of texts, shape (texts, dimensions), float32."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +113,7 @@ class FeatureSpace:
 
     @property
     def dense_size(self) -> int:
+        """Number of features that are not hashed words."""
         return len(SURFACE) + self._embedding_size + len(self._centroids)
 
     @classmethod

@@ -59,6 +59,7 @@ class Promise:
 
     @property
     def delta(self) -> float:
+        """How improbable a broken promise may be: 1 - confidence."""
         return 1.0 - self.confidence
 
 
@@ -88,6 +89,7 @@ class Certificate:
 
     @property
     def id(self) -> str:
+        """Names the certificate by what it rests on and when it was issued."""
         return f"{self.policy_hash}-{self.data_hash}-{self.issued}"
 
     def gain(self, route: Route, model: str, confidence: float) -> float:
@@ -102,10 +104,12 @@ class Certificate:
         return same and now < datetime.fromisoformat(self.expires)
 
     def as_json(self) -> str:
+        """The certificate as text that `from_json` reads."""
         return json.dumps(asdict(self), indent=1, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> Certificate:
+        """The certificate in a text."""
         fields = json.loads(text)
         return cls(**{**fields, "promise": Promise(**fields["promise"])})
 
@@ -227,6 +231,7 @@ def closest_enough(gap: Array, cost_usd: Array, reference: int, allowed: float) 
 
 
 def data_hash(*columns: Array) -> str:
+    """Identifies data: equal for equal columns."""
     digest = hashlib.sha256()
     for column in columns:
         digest.update(np.ascontiguousarray(column, dtype=float).tobytes())

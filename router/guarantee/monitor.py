@@ -41,6 +41,7 @@ class Audit:
 
     @property
     def is_alarm(self) -> bool:
+        """Whether the promise is refuted at level `alpha` (Ville's inequality)."""
         return self.e_value >= 1.0 / self.alpha
 
     def observe(self, losses: Sequence[float]) -> Audit:
@@ -101,6 +102,7 @@ class Guard:
         return replace(self, audit=Audit(allowed, self.audit.alpha), threshold=tighter, state="tightened")
 
     def sends_cheap(self, gain: float) -> bool:
+        """Whether a query with this predicted gain of the reference goes to the cheaper model."""
         return self.threshold is not None and gain <= self.threshold
 
 

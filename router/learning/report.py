@@ -30,11 +30,13 @@ class Judged:
 
     @property
     def log_loss(self) -> float:
+        """Mean negative log-likelihood of the outcomes, in nats."""
         p = np.clip(self.predicted, 1e-9, 1 - 1e-9)
         return float(-(self.observed * np.log(p) + (1 - self.observed) * np.log(1 - p)).mean())
 
     @property
     def calibration_error(self) -> float:
+        """Expected calibration error, in [0, 1]."""
         return expected_calibration_error(self.predicted, self.observed)
 
 

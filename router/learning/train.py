@@ -331,6 +331,7 @@ def evaluate(model: SuccessModel, outcomes: Sequence[DomainOutcome]) -> list[str
 
 
 def main() -> None:
+    """The command line: trains the shipped router and writes its report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--out", type=Path, default=PRETRAINED)

@@ -99,6 +99,7 @@ class Agreement:
         self._others = tuple(others)
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Scores an answer by the share of the others that say the same."""
         own = read_answer(candidate, query)
         others = [reading for text in self._others if (reading := read_answer(text, query)).value is not None]
         if not others or own.value is None:

@@ -21,6 +21,7 @@ class ArithmeticVerifier:
     name = "arithmetic"
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Evaluates every equation in the answer, and the question if it is a sum."""
         wrong, right = [], 0
         for told, result in list(_EQUATION.findall(candidate))[:MAX_EQUATIONS]:
             try:

@@ -321,6 +321,7 @@ class ChoiceVerifier:
         self._expected = expected.strip().strip("().").upper() if expected else None
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Fails answers that pick no option; compares with the expected one where it is known."""
         offered = offered_choices(query)
         if not offered and self._expected is None:
             return Verdict.abstain(self.name, "the question offers no lettered options")

@@ -108,6 +108,7 @@ class Moment:
 
     @property
     def is_date(self) -> bool:
+        """Whether it is a date without a time."""
         return self.seconds is None
 
 

@@ -64,6 +64,7 @@ class NumericVerifier:
         self._tolerance = relative_tolerance
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Compares the number that the answer states with the expected one."""
         found = read_number(candidate, query)
         if found is None:
             return Verdict.abstain(

@@ -18,6 +18,7 @@ class NumberRangeVerifier:
         self._wanted = {name: value for name, value in wanted.items() if value is not None}
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Compares the last number of the answer with the limits."""
         found = find_number(candidate)
         if found is None:
             return Verdict(self.name, 0.0, False, "there is no number in it", decisive=True)

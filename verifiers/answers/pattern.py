@@ -21,22 +21,29 @@ class Pattern:
         return re.compile(self._source, self._flags)
 
     def search(self, text: str, *span: int) -> re.Match[str] | None:
+        """As `re.Pattern.search`."""
         return self._compiled.search(text, *span)
 
     def match(self, text: str, *span: int) -> re.Match[str] | None:
+        """As `re.Pattern.match`."""
         return self._compiled.match(text, *span)
 
     def fullmatch(self, text: str, *span: int) -> re.Match[str] | None:
+        """As `re.Pattern.fullmatch`."""
         return self._compiled.fullmatch(text, *span)
 
     def finditer(self, text: str, *span: int) -> Iterator[re.Match[str]]:
+        """As `re.Pattern.finditer`."""
         return self._compiled.finditer(text, *span)
 
     def findall(self, text: str, *span: int) -> list[str]:
+        """As `re.Pattern.findall`."""
         return self._compiled.findall(text, *span)
 
     def split(self, text: str, maxsplit: int = 0) -> list[str]:
+        """As `re.Pattern.split`."""
         return self._compiled.split(text, maxsplit)
 
     def sub(self, new: str | Callable[[re.Match[str]], str], text: str) -> str:
+        """As `re.Pattern.sub`."""
         return self._compiled.sub(new, text)

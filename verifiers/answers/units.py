@@ -33,10 +33,12 @@ class Unit:
 
     @property
     def is_money(self) -> bool:
+        """Whether it is a currency."""
         return len(self.dimension) == 1 and self.dimension[0][0].startswith("money:") and self.dimension[0][1] == 1
 
     @property
     def is_percent(self) -> bool:
+        """Whether it is a share of a hundred."""
         return self.dimension == PERCENT
 
     def in_base(self, value: Fraction) -> Fraction:

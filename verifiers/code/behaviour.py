@@ -72,6 +72,7 @@ class BehaviourVote:
 
     @property
     def confidence(self) -> float:
+        """The share of votes of the group that leads."""
         return self.groups[0].share if self.groups else 0.0
 
 
@@ -101,6 +102,7 @@ def _condition(line: str, entry_point: str) -> str | None:
 
 
 def as_test(condition: str) -> SuggestedTest:
+    """A condition as a test: an expression with the value that it should have."""
     tree = ast.parse(condition, mode="eval").body
     if isinstance(tree, ast.Compare) and len(tree.ops) == 1 and isinstance(tree.ops[0], ast.Eq | ast.Is):
         expected = _literal(tree.comparators[0])

@@ -38,6 +38,7 @@ class GeneratedTestsVerifier:
         self._sandbox = sandbox
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Runs the suggested tests and scores by the weight of those that pass."""
         program = find_program(candidate)
         if program is None:
             return Verdict(self.name, 0.0, False, NO_PROGRAM, decisive=True)
@@ -83,6 +84,7 @@ class BehaviourVerifier:
         self._voting = asyncio.Lock()
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Scores by the share of programs that do the same on the same inputs."""
         program = find_program(candidate)
         if program is None:
             return Verdict(self.name, 0.0, False, NO_PROGRAM, decisive=True)
@@ -128,6 +130,7 @@ class SameProgramVerifier:
         self._expected: tuple[str | None, ...] | None = None
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Passes programs that are the same text but for names, comments and layout."""
         program = find_program(candidate)
         if program is None:
             return Verdict(self.name, 0.0, False, NO_PROGRAM, decisive=True)

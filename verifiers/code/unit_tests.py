@@ -108,6 +108,7 @@ class UnitTestVerifier:
         self._sandbox = sandbox
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Runs the tests in the sandbox."""
         program = find_program(candidate)
         if program is None:
             return Verdict(self.name, 0.0, False, "the answer holds no Python program", decisive=True)

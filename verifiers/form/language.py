@@ -31,6 +31,7 @@ class LanguageVerifier:
         self._language = language
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Detects the language of the answer; abstains where it is not clear."""
         if find_spec("py3langid") is None:
             return Verdict.abstain(
                 self.name, "py3langid is not installed: pip install 'compound-orchestrator[language]'"

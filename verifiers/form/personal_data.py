@@ -32,6 +32,7 @@ class PersonalDataVerifier:
     name = "personal_data"
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Looks for personal data that the query does not hold."""
         kinds = sorted({kind for kind, text in personal_data(candidate[:MAX_CHARS]) if text not in query})
         if kinds:
             return Verdict(self.name, 0.0, False, f"the answer holds personal data: {', '.join(kinds)}")

@@ -25,6 +25,7 @@ class RegexVerifier:
         self._whole = whole
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Looks for the pattern, or for the pattern as a whole answer."""
         found = self._pattern.fullmatch(candidate.strip()) if self._whole else self._pattern.search(candidate)
         if found is None:
             return Verdict(self.name, 0.0, False, f"the answer must match {self._pattern.pattern!r}", decisive=True)
@@ -49,6 +50,7 @@ class LengthVerifier:
         self._min_words, self._max_words, self._max_chars = min_words, max_words, max_chars
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Counts words and characters."""
         words, chars = len(candidate.split()), len(candidate)
         problems = [
             f"{words} words, at least {self._min_words} are asked for" if words < self._min_words else "",

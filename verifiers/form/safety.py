@@ -59,6 +59,7 @@ class SafetyVerifier:
         self._decisive = decisive
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Looks for what is unsafe or forbidden and not in the query."""
         text = candidate[:MAX_CHARS]
         kinds = list(dict.fromkeys(kind for kind, found in unsafe(text) if found not in query))
         folded = " ".join(text.casefold().split())

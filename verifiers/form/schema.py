@@ -58,6 +58,7 @@ class JsonSchemaVerifier:
             raise ValueError(f"not a usable JSON Schema: {error}") from error
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Finds the JSON in the answer and validates it."""
         try:
             value = find_json(candidate)
         except ValueError as error:

@@ -77,9 +77,11 @@ class JudgeVerifier:
         self._ask, self._criteria, self._at_least, self._price = ask, tuple(criteria), at_least, price_usd
 
     def price_usd(self, query: str, candidate: str) -> float | None:
+        """What one judgement may cost at most, in USD; `None` if that is not known."""
         return 0.0 if self._price is None else self._price(self._prompt(query, candidate))
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Asks the judge to rate the answer by each criterion."""
         reply = await self._ask(self._prompt(query, candidate))
         try:
             told = find_json(reply.text)["ratings"]
@@ -172,6 +174,7 @@ class PairwiseJudge:
         self.bias = Bias()
 
     async def compare(self, query: str, first: str, second: str) -> PairPreference:
+        """Asks which of two answers is better, in both orders, so that the place of an answer does not count."""
         forward = await self._ask(self._prompt(query, first, second))
         backward = await self._ask(self._prompt(query, second, first))
         cost_usd = forward.cost_usd + backward.cost_usd
@@ -208,10 +211,12 @@ class BetterThanVerifier:
         self._judge, self._reference, self._price = judge, reference, price_usd
 
     def price_usd(self, query: str, candidate: str) -> float | None:
+        """What the two comparisons may cost at most, in USD; `None` if that is not known."""
         once = 0.0 if self._price is None else self._price(query + candidate + self._reference)
         return None if once is None else 2 * once
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Scores 1.0 where the judge prefers the answer to the reference, 0.5 where it cannot tell."""
         found = await self._judge.compare(query, candidate, self._reference)
         score = {"first": 1.0, None: 0.5, "second": 0.0}[found.better]
         return Verdict(self.name, score, found.better == "first", cost_usd=found.cost_usd)

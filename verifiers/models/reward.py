@@ -83,6 +83,7 @@ class RewardVerifier:
         self._model, self._at_least = model, at_least
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Predicts P(correct) from features of the answer."""
         p = self._model.p_right(query, candidate)
         return Verdict(self.name, p, p >= self._at_least)
 
@@ -109,6 +110,7 @@ class RewardModel:
         return 1.0 / (1.0 + math.exp(-min(max(z, -30.0), 30.0)))
 
     def save(self, path: str | Path) -> None:
+        """Writes the model as JSON."""
         stored = {
             "format": FORMAT,
             "features": list(FEATURES),

@@ -90,6 +90,7 @@ def landlock_version() -> int:
 
 
 def can_filter_calls() -> bool:
+    """Whether system calls can be filtered on this machine (Linux with seccomp)."""
     return sys.platform == "linux" and platform.machine() in _ARCHITECTURES
 
 

@@ -44,6 +44,7 @@ class Program:
         self._rest = b""
 
     def line(self) -> Any:
+        """The next line that the program's process writes."""
         while b"\n" not in self._rest:
             part = os.read(self._answers, 65_536)
             if not part or len(self._rest) > MAX_LINE_BYTES:
@@ -210,6 +211,7 @@ ABOUT = ("isinstance", "issubclass", "type", "callable", "hasattr", "getattr", "
 
 
 def evaluated(expressions: list[str], namespace: dict[str, Any], each_s: float) -> Iterator[str | None]:
+    """The value of each expression as text; `None` for those that took too long."""
     times_late = 0
     for expression in expressions:
         if times_late == MAX_LATE:

@@ -49,4 +49,5 @@ class Ran:
 
     @property
     def finished(self) -> bool:
+        """Whether the program came to its end by itself."""
         return self.ending == "finished"

@@ -259,6 +259,7 @@ class Sandbox:
             self._loop, self._free = loop, asyncio.Semaphore(self._workers)
 
     async def close(self) -> None:
+        """Ends all worker processes."""
         self._is_closed = True
         for worker in (*self._idle, *self._programs):
             worker.end()

@@ -20,6 +20,7 @@ STEPS_DEEP = 500
 
 
 def is_installed() -> bool:
+    """Whether pydantic-monty is installed."""
     return find_spec("pydantic_monty") is not None
 
 
@@ -52,4 +53,5 @@ class Restricted:
             return f"{type(error).__name__}: {error}"[:300]
 
     def close(self) -> None:
+        """Ends what was opened."""
         self._stack.close()

@@ -58,6 +58,7 @@ EXIT = os._exit  # as it was before a program could replace it
 
 
 def main() -> None:
+    """Serves requests of the pool until its pipe closes."""
     base, level = sys.argv[1:3]
     requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     null = os.open(os.devnull, os.O_RDWR)
@@ -68,6 +69,7 @@ def main() -> None:
 
 
 def read(stream: BinaryIO) -> dict[str, Any] | None:
+    """The next request; `None` when the pipe is closed."""
     header = stream.read(4)
     if len(header) < 4:
         return None
@@ -76,6 +78,7 @@ def read(stream: BinaryIO) -> dict[str, Any] | None:
 
 
 def write(stream: BinaryIO, answer: dict[str, Any]) -> None:
+    """Sends an answer."""
     body = json.dumps(answer).encode()
     stream.write(struct.pack("!I", len(body)) + body)
     stream.flush()
@@ -119,6 +122,7 @@ def run(request: dict[str, Any], base: str, level: str, private: tuple[int, ...]
 
 
 def close(*descriptors: int) -> None:
+    """Closes file descriptors."""
     for descriptor in descriptors:
         if descriptor >= 0:
             os.close(descriptor)
@@ -204,6 +208,7 @@ def opened(talk: dict[str, str] | None) -> dict[str, int]:
 
 
 def describe(problem: BaseException) -> bytes:
+    """The last line of a traceback, as bytes of a bounded length."""
     lines = traceback.format_exception_only(type(problem), problem)
     return "".join(lines).strip()[:MAX_ERROR_CHARS].encode("utf-8", "replace")
 
@@ -261,6 +266,7 @@ def written(folder: str, enough: int) -> int:
 
 
 def ending(status: int, told: bytes, cut: str, nonce: str) -> dict[str, str]:
+    """How a program ended, in words."""
     text = told.decode("utf-8", "replace")
     if cut:
         return {"ending": cut, "error": ""}

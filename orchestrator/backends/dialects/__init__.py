@@ -13,6 +13,7 @@ __all__ = ["Dialect", "Outgoing", "StreamReader", "dialect_named"]
 
 
 def dialect_named(name: DialectName) -> Dialect:
+    """The dialect of this name; its module is loaded when it is first needed."""
     if name == "chat":
         from orchestrator.backends.dialects.chat import ChatDialect
 

@@ -55,7 +55,13 @@ MIN_BUDGET = 1_024
 
 
 class AnthropicDialect:
+    """Anthropic's messages API (anthropic 2.12)."""
+
     def outgoing(self, body: dict[str, Any], provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
+        """The request of a chat completion as messages and blocks.
+
+        Raises `BackendRejected` on what has no word there.
+        """
         check_lacks(body, provider)
         most = stated_limit(body) or most_tokens
         system, turns = _turns(body["messages"], provider)
@@ -91,6 +97,7 @@ class AnthropicDialect:
         return Outgoing("/messages", out, {"anthropic-beta": ",".join(betas)} if betas else {})
 
     def completion(self, payload: dict[str, Any], provider: Provider) -> dict[str, Any]:
+        """A message as a chat completion; what is no message is given back as it is."""
         blocks = payload.get("content")
         if not isinstance(blocks, list):
             return payload
@@ -129,6 +136,7 @@ class AnthropicDialect:
         return whole(payload.get("id"), payload.get("model"), [ended], usage_of(payload.get("usage")))
 
     def reader(self, provider: Provider) -> AnthropicReader:
+        """Reads one stream."""
         return AnthropicReader()
 
 
@@ -149,6 +157,7 @@ class AnthropicReader(Chunks):
         self._has_arguments = False
 
     def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+        """The chunks of a chat completion that one event of the stream stands for."""
         kind = event.get("type")
         if kind == "content_block_delta":
             return self._delta(event.get("delta") or {})

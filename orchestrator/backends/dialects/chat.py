@@ -46,7 +46,13 @@ _OWN_MESSAGE_FIELDS = (
 
 
 class ChatDialect:
+    """OpenAI's chat completions, and what compatible servers make of them."""
+
     def outgoing(self, body: dict[str, Any], provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
+        """The body with what its provider calls otherwise, or does not take.
+
+        Raises `BackendRejected` on what it lacks.
+        """
         check_lacks(body, provider)
         out = {**body, "model": model}
         most = stated_limit(body)
@@ -90,6 +96,7 @@ class ChatDialect:
         return Outgoing("/chat/completions", out)
 
     def completion(self, payload: dict[str, Any], provider: Provider) -> dict[str, Any]:
+        """The answer with what compatible servers write otherwise put right."""
         choices = payload.get("choices")
         if not isinstance(choices, list):
             return payload
@@ -107,6 +114,7 @@ class ChatDialect:
         return payload
 
     def reader(self, provider: Provider) -> ChatReader:
+        """Reads one stream."""
         return ChatReader(provider)
 
 
@@ -124,6 +132,7 @@ class ChatReader:
         self.is_done = False
 
     def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+        """An event of the stream with what compatible servers write otherwise put right."""
         choices = event.get("choices")
         if not isinstance(choices, list):
             return [event] if failure_in(event) is not None or event.get("usage") else []
@@ -174,6 +183,7 @@ def is_plain(provider: Provider) -> bool:
 
 
 def messages_for(provider: Provider, messages: list[dict[str, Any]], model: str) -> list[dict[str, Any]]:
+    """Messages as a provider's chat completions take them: roles, cache marks and reasoning included."""
     marks = provider.cache == "anthropic" or (provider.cache == "openai" and _has_breakpoints(model))
     found: list[dict[str, Any]] = []
     shown: list[dict[str, Any]] = []  # what tools gave beside text: this dialect takes it from the user alone
@@ -327,6 +337,7 @@ def _set_sampling(out: dict[str, Any], provider: Provider, model: str) -> None:
 
 @lru_cache(maxsize=256)
 def takes_no_sampling(pattern: str, model: str) -> bool:
+    """Whether a model whose name fits `pattern` refuses temperature and the like."""
     return re.search(pattern, model) is not None
 
 

@@ -49,6 +49,7 @@ class TextPrompt:
 
     @property
     def texts(self) -> list[str]:
+        """The prompts that are text; others are lists of tokens."""
         given = self.prompt if isinstance(self.prompt, list) else [self.prompt]
         return [each for each in given if isinstance(each, str)]
 
@@ -90,6 +91,8 @@ class StreamReader(Protocol):
 
 
 class Dialect(Protocol):
+    """One wire format: chat completions of OpenAI's go in and come out, whatever is spoken between."""
+
     def outgoing(self, body: dict[str, Any], provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
         """`body` for `model`.
 
@@ -103,7 +106,8 @@ class Dialect(Protocol):
         """An answer as a chat completion. What is no answer comes back without `choices`."""
         ...
 
-    def reader(self, provider: Provider) -> StreamReader: ...
+    def reader(self, provider: Provider) -> StreamReader:
+        """Reads the events of one stream; a new one for each."""
 
 
 def stated_limit(body: dict[str, Any]) -> int | None:
@@ -168,6 +172,7 @@ def whole(payload_id: Any, model: Any, choices: list[dict[str, Any]], usage: Usa
 
 
 def choice(index: int, message: dict[str, Any], finish: str | None) -> dict[str, Any]:
+    """One choice of a chat completion."""
     return {"index": index, "message": {"role": "assistant", **message}, "finish_reason": finish or "stop"}
 
 
@@ -179,9 +184,11 @@ class Chunks:
         self.model = ""
 
     def chunk(self, delta: dict[str, Any], finish: str | None = None, index: int = 0) -> dict[str, Any]:
+        """One chunk of a streamed chat completion."""
         return self._around([{"index": index, "delta": delta, "finish_reason": finish}])
 
     def usage(self, usage: Usage) -> dict[str, Any]:
+        """The chunk that tells the usage at the end of a stream."""
         return self._around([]) | {"usage": chat_usage(usage)}
 
     def _around(self, choices: list[dict[str, Any]]) -> dict[str, Any]:

@@ -52,7 +52,13 @@ _MODES = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
 
 
 class GeminiDialect:
+    """Google's Gemini API (generateContent)."""
+
     def outgoing(self, body: dict[str, Any], provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
+        """The request of a chat completion as contents and parts.
+
+        Raises `BackendRejected` on what has no word there.
+        """
         check_lacks(body, provider)
         system, contents = _contents(body["messages"], provider)
         if not contents and system:
@@ -81,6 +87,7 @@ class GeminiDialect:
         return Outgoing(f"/models/{model}:{verb}", out)
 
     def completion(self, payload: dict[str, Any], provider: Provider) -> dict[str, Any]:
+        """An answer with candidates as a chat completion."""
         candidates = payload.get("candidates")
         usage = usage_of(payload.get("usageMetadata"))
         if not isinstance(candidates, list) or not candidates:
@@ -97,6 +104,7 @@ class GeminiDialect:
         return whole(payload.get("responseId"), payload.get("modelVersion"), choices, usage)
 
     def reader(self, provider: Provider) -> GeminiReader:
+        """Reads one stream."""
         return GeminiReader()
 
 
@@ -111,6 +119,7 @@ class GeminiReader(Chunks):
         self._has_begun = False
 
     def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+        """The chunks of a chat completion that one event of the stream stands for."""
         if "error" in event:
             return [{"error": event["error"]}]
         self.id, self.model = str(event.get("responseId") or self.id), str(event.get("modelVersion") or self.model)

@@ -34,7 +34,10 @@ _PASSED = (
 
 
 class ResponsesDialect:
+    """OpenAI's Responses API."""
+
     def outgoing(self, body: dict[str, Any], provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
+        """The request of a chat completion as items. Raises `BackendRejected` on what has no word there."""
         check_lacks(body, provider)
         out: dict[str, Any] = {
             "model": model,
@@ -78,6 +81,7 @@ class ResponsesDialect:
         return Outgoing("/responses", out)
 
     def completion(self, payload: dict[str, Any], provider: Provider) -> dict[str, Any]:
+        """A response as a chat completion; a failed one as its error."""
         items = payload.get("output")
         if not isinstance(items, list) or payload.get("status") == "failed":
             return {"error": payload.get("error") or payload}
@@ -128,10 +132,13 @@ class ResponsesDialect:
         return whole(payload.get("id"), payload.get("model"), [ended], usage_of(payload.get("usage")))
 
     def reader(self, provider: Provider) -> ResponsesReader:
+        """Reads one stream."""
         return ResponsesReader()
 
 
 class ResponsesReader(Chunks):
+    """Reads the typed events of a streamed response."""
+
     def __init__(self) -> None:
         super().__init__()
         self.is_done = False
@@ -140,6 +147,7 @@ class ResponsesReader(Chunks):
         self._has_text = False
 
     def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+        """The chunks of a chat completion that one event of the stream stands for."""
         kind = str(event.get("type") or "")
         if kind == "response.output_text.delta":
             self._has_text = True

@@ -51,6 +51,7 @@ class CircuitBreaker:
         return True
 
     def succeeded(self) -> None:
+        """A call was answered."""
         self._recent.append(True)
         self._in_a_row = 0
         if self._opened_at is not None:
@@ -58,6 +59,7 @@ class CircuitBreaker:
             self._recent.clear()
 
     def failed(self) -> None:
+        """A call failed in a way that says something of the server."""
         self._recent.append(False)
         self._in_a_row += 1
         if self._opened_at is not None:

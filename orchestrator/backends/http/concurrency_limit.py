@@ -35,10 +35,12 @@ class AdaptiveLimit:
 
     @property
     def limit(self) -> int:
+        """How many calls may be under way at once, as learned so far."""
         return max(int(self._limit), LEAST)
 
     @property
     def has_room(self) -> bool:
+        """Whether a call may begin at once."""
         return self.in_flight < self.limit and not self._waiting
 
     async def enter(self, timeout_s: float) -> None:
@@ -59,6 +61,7 @@ class AdaptiveLimit:
             raise
 
     def leave(self) -> None:
+        """A call has ended: the next one that waits may begin."""
         self.in_flight -= 1
         self._admit()
 

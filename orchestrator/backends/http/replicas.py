@@ -79,6 +79,7 @@ class Replicas:
 
     @property
     def is_available(self) -> bool:
+        """Whether any server of the model may be asked."""
         return any(not replica.breaker.is_open for replica in self.all)
 
     @property

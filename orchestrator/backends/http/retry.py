@@ -37,6 +37,7 @@ class RetryBudget:
         self._saved = burst
 
     def called(self) -> None:
+        """A call was made, which earns a part of a retry."""
         if self._saved < self._burst:
             self._saved = min(self._saved + self._share, self._burst)
 
@@ -49,6 +50,7 @@ class RetryBudget:
 
 
 def is_worth_repeating(error: BaseException) -> bool:
+    """Whether asking again may help, and certainly costs nothing twice."""
     return isinstance(error, BackendError) and error.retryable and not error.may_be_billed
 
 

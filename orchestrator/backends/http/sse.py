@@ -25,6 +25,7 @@ class EventParser:
         self._after_cr = False
 
     def feed(self, chunk: bytes) -> list[str]:
+        """The data of every event that is whole with this chunk (WHATWG HTML, 9.2 server-sent events)."""
         text = self._decoder.decode(chunk)
         if self._after_cr and text:  # the LF of a CRLF that was split between two chunks
             text = text.removeprefix("\n")

@@ -78,6 +78,7 @@ class HttpTransport:
         return await _headed(await self._connect(origin, timeout_s), request, timeout_s)
 
     async def aclose(self) -> None:
+        """Ends every connection, at work or idle."""
         for connection in list(self._open):
             connection.abort()
         self._idle.clear()
@@ -122,6 +123,7 @@ class HttpTransport:
         return connection
 
     def give_back(self, connection: _Connection) -> None:
+        """Keeps a connection for the next call to the same server."""
         waiting = self._idle.setdefault(connection.origin, deque())
         if len(waiting) >= MAX_IDLE:
             connection.abort()
@@ -129,6 +131,7 @@ class HttpTransport:
             waiting.append((time.monotonic(), connection))
 
     def lost(self, connection: _Connection) -> None:
+        """Forgets a connection that has ended."""
         self._open.discard(connection)
 
 
@@ -215,6 +218,7 @@ class HttpResponse:
         return self._pending_bytes > HIGH_WATER_BYTES
 
     def end(self, error: TransportError | None = None) -> None:
+        """The body is whole, or an error has ended it."""
         if self._is_whole or self._error is not None:
             return
         self._is_whole, self._error = error is None, error

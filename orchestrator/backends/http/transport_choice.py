@@ -35,19 +35,27 @@ class AnyResponse(Protocol):
     status: int
     headers: dict[str, str]
 
-    async def read(self) -> bytes: ...
+    async def read(self) -> bytes:
+        """The whole body. Raises `TransportError`."""
 
-    def chunks(self) -> AsyncIterator[bytes]: ...
+    def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises `TransportError`."""
 
-    def cancel(self) -> None: ...
+    def cancel(self) -> None:
+        """Ends the call; nothing more is read."""
 
 
 class Transport(Protocol):
-    async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> AnyResponse: ...
+    """How requests are sent: over our own connections, or by httpx."""
 
-    async def close_idle(self, url: str) -> None: ...
+    async def post(self, url: str, headers: Mapping[str, str], body: bytes, *, timeout_s: float) -> AnyResponse:
+        """Sends a request; returns when the head of the answer is there. Raises `TransportError`."""
 
-    async def aclose(self) -> None: ...
+    async def close_idle(self, url: str) -> None:
+        """Closes the connections to a server that nobody uses."""
+
+    async def aclose(self) -> None:
+        """Closes all connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +92,7 @@ class Way:
         return self.tls is None and not self.http2 and self.proxy_for(url) is None
 
     def proxy_for(self, url: str) -> str | None:
+        """The proxy for an address: what is stated, else what the environment says; `None` to go directly."""
         if self.proxy is not None:
             return None if self.proxy == DIRECT else self.proxy
         return environment_proxy(url)
@@ -236,6 +245,7 @@ class HttpxTransport:
             await self.aclose()
 
     async def aclose(self) -> None:
+        """Closes the client, if it was opened here."""
         if self._is_ours and self._client is not None:
             await self._client.aclose()
             self._client = None
@@ -253,9 +263,11 @@ class HttpxAnswer:
         self._closing: asyncio.Task[None] | None = None
 
     async def read(self) -> bytes:
+        """The whole body. Raises `TransportError`."""
         return await whole_body(self.chunks(), self.cancel)
 
     async def chunks(self) -> AsyncIterator[bytes]:
+        """The body as it comes. Raises `TransportError`."""
         import httpx
 
         try:
@@ -272,6 +284,7 @@ class HttpxAnswer:
             await self._response.aclose()
 
     def cancel(self) -> None:
+        """Ends the call; nothing more is read."""
         self._ended(self)
         if not self._response.is_closed and self._closing is None:
             self._closing = asyncio.ensure_future(self._response.aclose())

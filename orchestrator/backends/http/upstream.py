@@ -108,6 +108,7 @@ class Upstream:
 
     @property
     def where(self) -> str:
+        """The model and the address of its first server, for messages."""
         return f"{self.name} at {self.replicas.all[0].base_url}"
 
     @property
@@ -302,6 +303,7 @@ class PendingResponse:
 
     @property
     def headers(self) -> dict[str, str]:
+        """The headers of the answer, names in small letters."""
         return self._reply.headers
 
     def count(self, usage: Usage) -> None:

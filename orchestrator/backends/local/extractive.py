@@ -135,10 +135,12 @@ class ExtractiveBackend(LocalBackend):
         )
 
     def estimate(self, request: Request) -> float | None:
+        """P(correct) of what can be quoted from the recalled records; 0.0 where nothing can."""
         found = extract(request.question, request.recalled)
         return 0.0 if found is None else found.confidence
 
     async def complete(self, request: Request) -> Completion:
+        """A quotation from the recalled records with its source; abstains where none answers."""
         start = time.perf_counter()
         found = extract(request.question, request.recalled)
         elapsed = time.perf_counter() - start

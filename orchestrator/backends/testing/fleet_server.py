@@ -33,9 +33,11 @@ class ServedModel(Protocol):
     """What the server needs of a model."""
 
     @property
-    def profile(self) -> ModelProfile: ...
+    def profile(self) -> ModelProfile:
+        """What is known of the model."""
 
-    def reply(self, question: str, prefill_tokens: int, draw: int = 0) -> SimulatedReply: ...
+    def reply(self, question: str, prefill_tokens: int, draw: int = 0) -> SimulatedReply:
+        """What the model says to a question; `draw` tells repeated samples apart."""
 
 
 class _Refused(Exception):

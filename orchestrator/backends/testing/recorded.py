@@ -20,6 +20,8 @@ from orchestrator.types import Completion, Usage
 
 @dataclass(frozen=True, slots=True)
 class RecordedAnswer:
+    """What a model said to one question when it was recorded, with its tokens."""
+
     text: str
     input_tokens: int
     output_tokens: int
@@ -55,6 +57,7 @@ class RecordedBackend(LocalBackend):
         self._model = model
 
     async def complete(self, request: Request) -> Completion:
+        """The recorded answer, as fast as it was."""
         reply = self._model.reply(request.question, 0)
         return Completion(self.profile.name, reply.text, Usage(reply.prefill_tokens, reply.output_tokens))
 

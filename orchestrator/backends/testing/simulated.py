@@ -112,6 +112,7 @@ class SimulatedBackend(LocalBackend):
         self._sleep = sleep or asyncio.sleep
 
     async def complete(self, request: Request) -> Completion:
+        """The simulated answer, after the time that the model would have taken."""
         reply = self._model.reply(request.question, estimate_prompt_tokens(request.messages), request.seed or 0)
         waiting = self._sleep(reply.ttft_s + reply.decode_s)
         if asyncio.iscoroutine(waiting):

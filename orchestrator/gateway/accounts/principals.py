@@ -37,9 +37,11 @@ class Principal:
     is_operator: bool = False
 
     def may(self, permission: str) -> bool:
+        """Whether the key has a permission."""
         return permission in self.permissions
 
     def may_use(self, model: str) -> bool:
+        """Whether the key may use a model."""
         return self.models is None or _matches(self.models, model)
 
     def may_touch(self, scope: str) -> bool:

@@ -47,6 +47,7 @@ class Account(NamedTuple):
 
     @classmethod
     def of(cls, subject: str, what: str, limits: AccountLimits) -> Account:
+        """The account of a subject under its limits."""
         return cls(subject, what, limits, None if limits.usd is None else to_nano(limits.usd))
 
 
@@ -185,6 +186,7 @@ class Limiter:
 
     @property
     def now(self) -> float:
+        """Seconds since 1970, by the limiter's clock."""
         return self._clock()
 
     async def hold(

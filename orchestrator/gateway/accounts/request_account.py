@@ -54,6 +54,7 @@ class RequestAccount:
 
     @property
     def id(self) -> str:
+        """The id of the request."""
         return self.call.id
 
     @property
@@ -207,6 +208,7 @@ class RequestAccount:
 
     @property
     def cost_usd(self) -> float | None:
+        """What the request has cost so far in USD; `None` where a price is unknown."""
         return None if self.served.cost_nano is None else from_nano(self.served.cost_nano)
 
     def take_over(self, earlier: RequestAccount) -> None:

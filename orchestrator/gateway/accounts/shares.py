@@ -38,6 +38,7 @@ class Shares:
         self._reading[org] = reading + 1
 
     def leave(self, org: str) -> None:
+        """A request of the organisation has read its body."""
         self._reading[org] -= 1
         if not self._reading[org]:
             del self._reading[org]
@@ -61,6 +62,7 @@ class Shares:
         self.bytes += size
 
     def give_back(self, org: str, size: int) -> None:
+        """The bytes of a body are no longer in memory."""
         self.bytes -= size
         self._bytes[org] -= size
         if not self._bytes[org]:

@@ -34,6 +34,7 @@ DAY_S = 86_400.0
 
 
 async def add_org(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """Adds an organisation (operators only)."""
     _operator_only(call)
     await call.reply_json(
         asdict(await _do(services, lambda: services.accounts.add_org(body["name"], _limits(body)))), 201
@@ -41,15 +42,18 @@ async def add_org(services: Services, call: ClientRequest, body: dict[str, Any])
 
 
 async def orgs(services: Services, call: ClientRequest, _: Any) -> None:
+    """Lists the organisations that the key manages."""
     found = [org for org in await _do(services, services.accounts.orgs, changes=False) if _manages(call, org.id)]
     await call.reply_json({"object": "list", "data": [asdict(org) for org in found]})
 
 
 async def org(services: Services, call: ClientRequest, _: Any) -> None:
+    """Shows one organisation."""
     await call.reply_json(asdict(await _org(services, call, call.params["id"])))
 
 
 async def change_org(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """Changes the name or limits of an organisation (operators only)."""
     found = await _org(services, call, call.params["id"])
     _operator_only(call)  # nobody raises the limits that were set for them
     await _do(services, lambda: services.accounts.change("orgs", found.id, _changes(body, found.limits)))
@@ -57,6 +61,7 @@ async def change_org(services: Services, call: ClientRequest, body: dict[str, An
 
 
 async def add_team(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """Adds a team to an organisation."""
     org = await _org(services, call, body["org"])
     await call.reply_json(
         asdict(await _do(services, lambda: services.accounts.add_team(org.id, body["name"], _limits(body)))), 201
@@ -64,6 +69,7 @@ async def add_team(services: Services, call: ClientRequest, body: dict[str, Any]
 
 
 async def teams(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+    """Lists the teams of an organisation."""
     org = await _asked_org(services, call, query)
     found = [
         team
@@ -74,10 +80,12 @@ async def teams(services: Services, call: ClientRequest, query: dict[str, Any]) 
 
 
 async def team(services: Services, call: ClientRequest, _: Any) -> None:
+    """Shows one team."""
     await call.reply_json(asdict(await _team(services, call)))
 
 
 async def change_team(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """Changes the name or limits of a team."""
     found = await _team(services, call)
     if found.id == call.principal.team and "limits" in body:
         _operator_only(call)  # nobody raises the limits that were set for them
@@ -86,6 +94,7 @@ async def change_team(services: Services, call: ClientRequest, body: dict[str, A
 
 
 async def add_key(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """Adds a key; its secret is shown this once."""
     org = await _org(services, call, body["org"])
     team = (
         None
@@ -109,6 +118,7 @@ async def add_key(services: Services, call: ClientRequest, body: dict[str, Any])
 
 
 async def keys(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+    """Lists the keys of an organisation."""
     org = await _asked_org(services, call, query)
     found = [
         key
@@ -119,10 +129,12 @@ async def keys(services: Services, call: ClientRequest, query: dict[str, Any]) -
 
 
 async def key(services: Services, call: ClientRequest, _: Any) -> None:
+    """Shows one key."""
     await call.reply_json(asdict(await _key(services, call)))
 
 
 async def change_key(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """Changes what a key may do and spend."""
     found = await _key(services, call)
     changes = _changes(body, found.limits)
     if found.id == call.principal.key and ("limits" in body or "team" in body):
@@ -137,6 +149,7 @@ async def change_key(services: Services, call: ClientRequest, body: dict[str, An
 
 
 async def rotate_key(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """Gives a key a new secret; the old one may go on for a while."""
     found = await _key(services, call)
     if found.revoked_at is not None:
         raise GatewayError(409, "this key was revoked; make a new one", code="key_revoked")
@@ -147,6 +160,7 @@ async def rotate_key(services: Services, call: ClientRequest, body: dict[str, An
 
 
 async def revoke_key(services: Services, call: ClientRequest, _: Any) -> None:
+    """Revokes a key."""
     found = await _key(services, call)
     await call.reply_json(asdict(await _do(services, lambda: services.accounts.revoke_key(found.id))))
 
@@ -161,6 +175,7 @@ async def models(services: Services, call: ClientRequest, _: Any) -> None:
 
 
 async def reload(services: Services, call: ClientRequest, _: Any) -> None:
+    """Reads the configuration again (operators only)."""
     _operator_only(call)
     await services.reload()  # here first: a mistake is told to who asked, and nobody changes over
     await asyncio.to_thread(services.accounts.ask_for_reload)

@@ -59,6 +59,7 @@ _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
 async def messages(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """Anthropic's messages: translated to a chat completion, and its answer back."""
     asked = chat_body(body)
     if betas := call.header(b"anthropic-beta"):
         asked.setdefault("anthropic", {})["betas"] = [beta.strip() for beta in betas.split(",") if beta.strip()]

@@ -74,6 +74,7 @@ class BatchRunner:
             await asyncio.sleep(LOOK_S)
 
     def begin(self, batch: StoredBatch) -> None:
+        """Works on a batch, unless it is worked on already or the process ends."""
         if batch.id not in self._running and not self._ending.is_set():
             self._running[batch.id] = self._in_background(self._work(batch))
 

@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 
 async def upload(services: Services, call: ClientRequest, _: Any) -> None:
+    """Stores a file that a form brings."""
     filename, purpose, content = _form(call.header(b"content-type") or "", await services.bodies.read(call))
     principal = call.principal
     stored = await asyncio.to_thread(services.documents.bytes_of, principal.owner)
@@ -69,11 +70,13 @@ def _form(content_type: str, body: bytes) -> tuple[str, str, bytes]:
 
 
 async def files(services: Services, call: ClientRequest, _: Any) -> None:
+    """Lists the files of an organisation."""
     found = await asyncio.to_thread(services.documents.files, call.principal.owner)
     await call.reply_json({"object": "list", "data": [_file(file) for file in found], "has_more": False})
 
 
 async def file(services: Services, call: ClientRequest, _: Any) -> None:
+    """Describes one file."""
     found = await asyncio.to_thread(services.documents.file, call.principal.owner, call.params["id"])
     if found is None:
         raise _no_file(call.params["id"])
@@ -81,6 +84,7 @@ async def file(services: Services, call: ClientRequest, _: Any) -> None:
 
 
 async def content(services: Services, call: ClientRequest, _: Any) -> None:
+    """Gives the content of a file."""
     found = await asyncio.to_thread(services.documents.content, call.principal.owner, call.params["id"])
     if found is None:
         raise _no_file(call.params["id"])
@@ -88,6 +92,7 @@ async def content(services: Services, call: ClientRequest, _: Any) -> None:
 
 
 async def delete(services: Services, call: ClientRequest, _: Any) -> None:
+    """Deletes a file."""
     if not await asyncio.to_thread(services.documents.delete_file, call.principal.owner, call.params["id"]):
         raise _no_file(call.params["id"])
     await call.reply_json({"id": call.params["id"], "object": "file", "deleted": True})
@@ -106,6 +111,7 @@ def _file(file: StoredFile) -> dict[str, Any]:
 
 
 async def add(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """Begins a batch of the requests in a file."""
     principal = call.principal
     if await asyncio.to_thread(services.documents.file, principal.owner, body["input_file_id"]) is None:
         raise _no_file(body["input_file_id"])
@@ -118,6 +124,7 @@ async def add(services: Services, call: ClientRequest, body: dict[str, Any]) -> 
 
 
 async def listed(services: Services, call: ClientRequest, _: Any) -> None:
+    """Lists the batches of an organisation."""
     found = await asyncio.to_thread(services.documents.batches, call.principal.owner)
     data = [await _described(services, batch) for batch in found]
     await call.reply_json(
@@ -132,10 +139,12 @@ async def listed(services: Services, call: ClientRequest, _: Any) -> None:
 
 
 async def find(services: Services, call: ClientRequest, _: Any) -> None:
+    """Describes one batch."""
     await call.reply_json(await _described(services, await _batch(services, call)))
 
 
 async def cancel(services: Services, call: ClientRequest, _: Any) -> None:
+    """Ends a batch; requests under way are finished."""
     batch = await _batch(services, call)
     changes = {"cancelling_at": int(services.clock())}
     if not await asyncio.to_thread(services.documents.change_batch, batch.id, "cancelling", changes):

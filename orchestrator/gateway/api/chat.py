@@ -74,6 +74,7 @@ class CompletionSession:
         return await self._cached.whole(lambda: self.serving.completions.whole(self.job))
 
     async def stream(self) -> AsyncIterator[bytes]:
+        """The answer as events: from the cache, or as it is made."""
         if self._cached is None:
             return await self.serving.completions.stream(self.job)
         return await self._cached.stream(lambda: self.serving.completions.stream(self.job))
@@ -117,6 +118,7 @@ class CompletionSession:
 
 
 async def complete(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """OpenAI's chat completions."""
     async with CompletionSession(services, call, "chat", body) as order, call.watched(services.stalled_s):
         if order.job.asked.wants_stream:
             await order.send(await order.stream())

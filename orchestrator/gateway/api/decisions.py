@@ -32,6 +32,7 @@ TIMEOUT_S = 120.0
 
 
 async def decide(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """OpenAI's decisions: probabilities instead of text."""
     state = body["state"] if isinstance(body["state"], str) else orjson.dumps(body["state"]).decode()
     if body["model"] == COMPLEXITY:
         answers, usage = await _locally(services, call, state, body["questions"])

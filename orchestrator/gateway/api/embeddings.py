@@ -27,6 +27,7 @@ STATIC = "orchestrator/static"
 
 
 async def embed(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """OpenAI's embeddings, by the encoder that comes with the package or by a model of the configuration."""
     models = services.serving.embedders
     if body["model"] != STATIC:
         if body["model"] not in models.names:
@@ -84,10 +85,12 @@ def _texts(given: Any) -> list[str]:
 
 
 async def models(services: Services, call: ClientRequest, _: Any) -> None:
+    """Lists the models that the key may use."""
     await call.reply_json({"object": "list", "data": _listed(services, call)})
 
 
 async def model(services: Services, call: ClientRequest, _: Any) -> None:
+    """Describes one model."""
     found = next((one for one in _listed(services, call) if one["id"] == call.params["model"]), None)
     if found is None:
         raise GatewayError(404, f"there is no model {call.params['model']!r}", code="model_not_found", param="model")

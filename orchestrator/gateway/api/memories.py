@@ -26,6 +26,7 @@ PAGE = 500
 
 
 async def remember(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """Stores a text in a scope of the key's organisation."""
     memory, scope = _memory(services), call.principal.scope(body.get("scope"))
     time = read_time(body["time"]) if "time" in body else None
     new = NewRecord(body["text"], body.get("speaker", ""), time, body.get("session", ""), body.get("source", ""))
@@ -35,6 +36,7 @@ async def remember(services: Services, call: ClientRequest, body: dict[str, Any]
 
 
 async def listed(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+    """Lists the records of a scope."""
     records = await _records(services, call, query)
     after, limit = query.get("after", 0), query.get("limit", PAGE)
     page = [record for record in records if record.id > after][:limit]
@@ -48,6 +50,7 @@ async def listed(services: Services, call: ClientRequest, query: dict[str, Any])
 
 
 async def find(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+    """Shows one record."""
     await call.reply_json(as_json(await _one(services, call, query)))
 
 
@@ -63,11 +66,13 @@ async def change(services: Services, call: ClientRequest, body: dict[str, Any]) 
 
 
 async def forget_one(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+    """Forgets one record."""
     await _one(services, call, query)
     await _forget(services, call, query, [int(call.params["id"])])
 
 
 async def forget_scope(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+    """Forgets a whole scope."""
     await _forget(services, call, query, None)
 
 
@@ -92,6 +97,7 @@ def _texts(memory: Memory, scope: str, ids: list[int] | None) -> set[str]:
 
 
 async def search(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """Recalls what a query needs, packed into a token budget."""
     memory, scope = _memory(services), call.principal.scope(body.get("scope"))
     recall = await asyncio.to_thread(
         lambda: memory.recall(
@@ -115,6 +121,7 @@ async def search(services: Services, call: ClientRequest, body: dict[str, Any]) 
 
 
 async def export(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+    """All records of a scope, as lines of JSON."""
     records = await _records(services, call, query)
     lines = b"".join(orjson.dumps(as_json(record)) + b"\n" for record in records)
     await call.reply(200, lines, [(b"content-type", b"application/x-ndjson")])
@@ -153,6 +160,7 @@ def _memory(services: Services) -> Memory:
 
 
 def as_json(record: Record) -> dict[str, Any]:
+    """A record as JSON values, its scope as the tenant writes it."""
     return {
         "id": record.id,
         "scope": _outside(record.scope),

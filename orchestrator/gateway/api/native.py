@@ -32,6 +32,7 @@ PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 async def answer(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """Answers a question, with everything that is known of the answer."""
     chat = _chat_body(body)
     if chat["model"] in services.serving.pipelines.models:
         raise GatewayError(
@@ -50,6 +51,7 @@ async def answer(services: Services, call: ClientRequest, body: dict[str, Any]) 
 
 
 async def route(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """Shows which model would be asked, and why; none is."""
     if body.get("model") in services.serving.pipelines.models:
         raise GatewayError(400, "a pipeline is not routed: its steps are", code="is_a_pipeline", param="model")
     async with CompletionSession(services, call, "route", _chat_body(body)) as order:
@@ -81,6 +83,7 @@ def as_json(found: Answer) -> dict[str, Any]:
 
 
 async def feedback(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """Says how right an answer was; the router learns from it."""
     engine, principal = services.engine, call.principal
     if engine.decisions is None:
         raise GatewayError(
@@ -119,6 +122,7 @@ async def _may_read(services: Services, principal: Principal, trace_id: str, sco
 
 
 async def traces(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+    """Lists the requests of an organisation, the newest first."""
     found = await asyncio.to_thread(
         services.requests.recent,
         call.principal.org,
@@ -130,6 +134,7 @@ async def traces(services: Services, call: ClientRequest, query: dict[str, Any])
 
 
 async def trace(services: Services, call: ClientRequest, _: Any) -> None:
+    """Shows one request with its trace."""
     await services.recorder.flush()
     found = await asyncio.to_thread(services.requests.find, call.principal.org, call.params["id"])
     if found is None or _own(call.principal, {}) not in (None, found["key"]):
@@ -138,6 +143,7 @@ async def trace(services: Services, call: ClientRequest, _: Any) -> None:
 
 
 async def usage(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+    """Sums up what was used, by key, team and model."""
     await services.recorder.flush()
     until = query.get("until", services.clock() + 1)
     since = query.get("since", until - 30 * DAY_S)
@@ -197,10 +203,12 @@ async def _budgets(services: Services, principal: Principal) -> list[dict[str, A
 
 
 async def healthy(services: Services, call: ClientRequest, _: Any) -> None:
+    """The process is alive."""
     await call.reply_json({"status": "ok"})
 
 
 async def ready(services: Services, call: ClientRequest, _: Any) -> None:
+    """The process can serve: its database can be read and written."""
     if services.is_draining:
         raise GatewayError(503, "the gateway is about to end", code="draining", retry_after_s=1.0)
     async with asyncio.timeout(READY_S):
@@ -211,11 +219,13 @@ async def ready(services: Services, call: ClientRequest, _: Any) -> None:
 
 
 async def metrics(services: Services, call: ClientRequest, _: Any) -> None:
+    """Metrics in Prometheus' text format."""
     await services.recorder.flush()
     await call.reply(200, services.metrics.text(), [(b"content-type", PROMETHEUS.encode())])
 
 
 async def described(services: Services, call: ClientRequest, _: Any) -> None:
+    """The OpenAPI document."""
     await call.reply(200, services.openapi(), [JSON])
 
 

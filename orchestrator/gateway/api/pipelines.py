@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 
 
 async def list_pipelines(services: Services, call: ClientRequest, _: Any) -> None:
+    """Lists the pipelines that the key may run."""
     found = services.serving.pipelines.allowed(call.principal)
     await call.reply_json({"object": "list", "data": [_described(name, each) for name, each in found.items()]})
 
 
 async def one_pipeline(services: Services, call: ClientRequest, _: Any) -> None:
+    """Describes one pipeline: what it takes and which steps it has."""
     name = call.params["name"]
     await call.reply_json(_described(name, services.serving.pipelines.named(call.principal, name)))
 
@@ -45,6 +47,7 @@ def _described(name: str, pipeline: Pipeline) -> dict[str, Any]:
 
 
 async def begin_run(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """Begins a run, and gives its result or its events."""
     serving, name, id = services.serving, call.params["name"], new_id()
     pipeline = serving.pipelines.named(call.principal, name)
     call.tab = RequestAccount(services.limiter, call, "run", f"{PREFIX}{name}")
@@ -121,6 +124,7 @@ def _ended(name: str, found: RunResult) -> dict[str, Any]:
 
 
 async def list_runs(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+    """Lists the runs of a pipeline."""
     pipeline = services.serving.pipelines.named(call.principal, call.params["name"])
     found = await asyncio.to_thread(
         services.runs.recent, _owner(call), pipeline=pipeline.name, limit=query.get("limit", 100)
@@ -129,6 +133,7 @@ async def list_runs(services: Services, call: ClientRequest, query: dict[str, An
 
 
 async def one_run(services: Services, call: ClientRequest, _: Any) -> None:
+    """Shows one run with its steps."""
     stored = await _find(services, call)
     steps = await asyncio.to_thread(services.runs.steps, stored.id)
     nano = (await asyncio.to_thread(services.runs.spent, stored.id))[0]
@@ -136,6 +141,7 @@ async def one_run(services: Services, call: ClientRequest, _: Any) -> None:
 
 
 async def cancel_run(services: Services, call: ClientRequest, _: Any) -> None:
+    """Ends a run."""
     stored = await _find(services, call)
     if not await asyncio.to_thread(services.runs.cancel, stored.owner, stored.id):
         raise GatewayError(409, f"the run has ended already: {stored.status}", code="run_ended")
@@ -143,6 +149,7 @@ async def cancel_run(services: Services, call: ClientRequest, _: Any) -> None:
 
 
 async def resume_run(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """Goes on with a run that was interrupted."""
     stored = await _find(services, call)
     call.tab = RequestAccount(services.limiter, call, "run", f"{PREFIX}{stored.pipeline}")
     serving = services.serving
@@ -156,6 +163,7 @@ async def resume_run(services: Services, call: ClientRequest, body: dict[str, An
 
 
 async def delete_run(services: Services, call: ClientRequest, _: Any) -> None:
+    """Deletes a run with everything that was kept of it."""
     stored = await _find(services, call)
     await asyncio.to_thread(services.runs.delete, stored.owner, stored.id)
     await asyncio.to_thread(services.database.erase)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 
 async def rank(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """Ranks documents by a query, in the form of Cohere and Jina."""
     texts = [
         text for document in body["documents"] for text in (body["query"], document)
     ]  # the query is read with each
@@ -22,6 +23,7 @@ async def rank(services: Services, call: ClientRequest, body: dict[str, Any]) ->
 
 
 async def moderate(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """OpenAI's moderations, by a model of the configuration."""
     models = services.serving.moderations
     if body.get("model") is None:  # OpenAI's clients may leave it out
         body = {**body, "model": next(iter(models.names), "")}

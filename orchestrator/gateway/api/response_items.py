@@ -93,6 +93,7 @@ class Tools:
 
 
 def function_name(name: str, namespace: str) -> str:
+    """The name of a function as chat completions allow it: at most 64 characters."""
     joined = f"{namespace}__{name}" if namespace else name
     return joined if len(joined) <= MAX_NAME_CHARS else joined[-MAX_NAME_CHARS:]
 

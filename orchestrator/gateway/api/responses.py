@@ -55,6 +55,7 @@ _LOGPROBS = "message.output_text.logprobs"
 
 
 async def respond(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """OpenAI's Responses API: translated to a chat completion, and its answer back."""
     earlier = await _earlier(services, call, body.get("previous_response_id"))
     messages = [*earlier, *messages_of(body["input"])]
     tools = Tools(body.get("tools"), body.get("tool_choice"))
@@ -74,6 +75,7 @@ async def respond(services: Services, call: ClientRequest, body: dict[str, Any])
 
 
 async def find(services: Services, call: ClientRequest, _: Any) -> None:
+    """Shows a response that was stored."""
     found = await asyncio.to_thread(services.documents.response, call.principal.owner, call.params["id"])
     if found is None:
         raise _unknown(call.params["id"])
@@ -81,6 +83,7 @@ async def find(services: Services, call: ClientRequest, _: Any) -> None:
 
 
 async def delete(services: Services, call: ClientRequest, _: Any) -> None:
+    """Deletes a response that was stored."""
     if not await asyncio.to_thread(services.documents.delete_response, call.principal.owner, call.params["id"]):
         raise _unknown(call.params["id"])
     await asyncio.to_thread(services.database.erase)
@@ -238,6 +241,7 @@ class _Response:
 def text_part(
     text: str, logprobs: list[dict[str, Any]] | None = None, annotations: list[dict[str, Any]] | None = None
 ) -> dict[str, Any]:
+    """The text of an answer as a part of an output item."""
     return {"type": "output_text", "text": text, "annotations": annotations or [], "logprobs": logprobs or []}
 
 

@@ -94,6 +94,7 @@ class Serving:
         await self._close_if_idle()
 
     async def ended(self) -> None:
+        """A request that began with this configuration has ended."""
         self.running -= 1
         if self._is_over:
             await self._close_if_idle()
@@ -159,6 +160,7 @@ class Services:
 
     @property
     def settings(self) -> GatewayConfig:
+        """The gateway's section of the configuration at work."""
         return self.serving.config.gateway
 
     @property
@@ -168,6 +170,7 @@ class Services:
 
     @property
     def engine(self) -> Orchestrator:
+        """The engine at work."""
         return self.serving.engine
 
     def _replicas(self) -> dict[str, Replicas]:

@@ -30,6 +30,7 @@ OBJECT = "text_completion"
 
 
 async def complete(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+    """OpenAI's legacy completions."""
     prompt = TextPrompt(body["prompt"], {name: body[name] for name in RAW_FIELDS if body.get(name) is not None})
     async with (
         CompletionSession(services, call, "completions", _chat_body(services, body, prompt)) as order,

@@ -90,6 +90,7 @@ def schemas() -> dict[str, Any]:
 
 
 def referring(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema, or a reference to the one that it names."""
     return {"$ref": f"#/components/schemas/{schema['ref']}"} if "ref" in schema else schema
 
 

@@ -97,6 +97,7 @@ class Completions:
         return [AUTO, *(f"{AUTO}:{name}" for name in self.autos), *pipelines, *self.engine.backends]
 
     def job(self, tab: RequestAccount, asked: ChatRequest, options: Options, facts: Provenance) -> ChatJob:
+        """One completion under the limits of the engine, the caller and the gateway."""
         budget = options.budget if self.engine.budget == _UNLIMITED else self.engine.budget & options.budget
         seconds = self._timeout_s if budget.seconds is None else min(budget.seconds, self._timeout_s)
         return ChatJob(tab, asked, options, facts, budget, time.monotonic() + seconds)

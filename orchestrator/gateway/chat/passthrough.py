@@ -45,13 +45,17 @@ class StreamSource(Protocol):
 
     keeps_text: bool
 
-    def profile(self, model: str) -> ModelProfile: ...
+    def profile(self, model: str) -> ModelProfile:
+        """What is known of a model."""
 
-    def family(self, model: str) -> TokenizerFamily: ...
+    def family(self, model: str) -> TokenizerFamily:
+        """How a model counts tokens."""
 
-    def took(self, model: str, text: str | None, usage: Usage) -> None: ...
+    def took(self, model: str, text: str | None, usage: Usage) -> None:
+        """A model has written its part: `text` where it was kept."""
 
-    async def rest(self, written: str, tried: Sequence[str]) -> StreamPart | None: ...
+    async def rest(self, written: str, tried: Sequence[str]) -> StreamPart | None:
+        """Another model's continuation of what was written; `None` where there is none."""
 
 
 def going_on(written: str) -> list[dict[str, Any]]:

@@ -66,6 +66,7 @@ class Pipelines:
         self._later = later
 
     def allowed(self, principal: Principal) -> dict[str, Pipeline]:
+        """The pipelines that a key may run, by name."""
         return {name: each for name, each in self._loaded.items() if principal.may_use(f"{PREFIX}{name}")}
 
     def named(self, principal: Principal, name: str) -> Pipeline:
@@ -80,6 +81,8 @@ class Pipelines:
         return self._loaded[name]
 
     def host_for(self, principal: Principal) -> Runtime:
+        """What runs of a key share: its own runs, and the scopes of its organisation."""
+
         def scope_of(scope: str) -> str:
             try:
                 return principal.scope(None if scope == "default" else scope)
@@ -124,6 +127,7 @@ class Pipelines:
     # As a model
 
     async def whole(self, job: ChatJob) -> bytes:
+        """The output of a run as one chat completion."""
         return orjson.dumps(await self._completion(job, None))
 
     async def stream(self, job: ChatJob) -> AsyncIterator[bytes]:
@@ -198,6 +202,7 @@ class Pipelines:
         return whole()
 
     async def resume(self, call: ClientRequest, stored: StoredRun, body: Mapping[str, Any]) -> RunResult:
+        """Goes on with a run. Raises `GatewayError` where its file is gone or changed."""
         pipeline = next(
             (each for each in self._loaded.values() if each.name == stored.pipeline and each.digest == stored.digest),
             None,
@@ -219,6 +224,7 @@ class Pipelines:
         return found
 
     async def aclose(self) -> None:
+        """Ends what runs share."""
         await self._host.aclose()
 
 
@@ -273,6 +279,7 @@ def outside(event: Event) -> Event:
 
 
 def problem_for(error: Exception, id: str) -> GatewayError:
+    """The error that a caller is told of a failed run."""
     problem = to_gateway_error(error)
     if problem is None:
         log.exception("a run failed", extra={"request": id})

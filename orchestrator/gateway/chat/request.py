@@ -42,11 +42,13 @@ class ChatRequest:
 
     @property
     def messages(self) -> list[dict[str, Any]]:
+        """The messages, as the body states them."""
         found: list[dict[str, Any]] = self.body["messages"]
         return found
 
     @property
     def max_tokens(self) -> int | None:
+        """The longest answer that the caller allows, in tokens; `None` if it says nothing."""
         return stated_limit(self.body)
 
     @property
@@ -57,10 +59,12 @@ class ChatRequest:
 
     @property
     def wants_stream(self) -> bool:
+        """Whether the answer shall come as events."""
         return bool(self.body.get("stream"))
 
     @property
     def wants_usage(self) -> bool:
+        """Whether the stream shall end with its usage."""
         return bool((self.body.get("stream_options") or {}).get("include_usage"))
 
     @property

@@ -98,6 +98,7 @@ class Cache:
         return Entry(self, call, job, control)
 
     def find(self, exact: bytes, max_age_s: float) -> _Kept | None:
+        """What is kept for exactly this request and is not older than `max_age_s`."""
         kept = self._kept.get(exact)
         if kept is None:
             return None
@@ -125,6 +126,7 @@ class Cache:
         return (kept, best[0]) if kept and best else None
 
     async def keep(self, exact: bytes, kind: bytes | None, kept: _Kept) -> None:
+        """Keeps an answer; one that would fill a quarter of the cache is not kept."""
         if len(kept.content) > self._config.most_bytes // 4:
             return
         if exact in self._kept:
@@ -143,13 +145,16 @@ class Cache:
 
     @property
     def pads(self) -> bool:
+        """Whether answers from the cache take as long as their first making did."""
         return self._config.pad_timing
 
     @property
     def is_semantic(self) -> bool:
+        """Whether questions that say the same in other words are given the same answer."""
         return self._config.semantic is not None
 
     def now(self) -> float:
+        """Seconds, by the cache's clock."""
         return self._clock()
 
     def _drop(self, exact: bytes) -> None:
@@ -202,6 +207,7 @@ class Entry:
         self._is_stream = is_stream
 
     async def whole(self, make: Callable[[], Awaitable[bytes]]) -> bytes:
+        """The answer from the cache, or as `make` gives it, which is kept."""
         kept = await self._found()
         if kept is not None:
             return kept.content
@@ -211,6 +217,7 @@ class Entry:
         return content
 
     async def stream(self, make: Callable[[], Awaitable[AsyncIterator[bytes]]]) -> AsyncIterator[bytes]:
+        """The answer as events, from the cache, or as `make` gives them, which are kept at their end."""
         kept = await self._found()
         if kept is not None:
             return _again(kept.content)

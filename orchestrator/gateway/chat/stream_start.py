@@ -72,10 +72,12 @@ class Begun:
 
     @property
     def headers(self) -> dict[str, str]:
+        """The headers of the answer, names in small letters."""
         return self._reply.headers
 
     @property
     def unseen_calls(self) -> int:
+        """Calls made beside this one whose answers nobody reads."""
         return self._reply.unseen_calls
 
     async def pieces(self) -> AsyncIterator[bytes]:
@@ -97,10 +99,13 @@ class Begun:
                     pass
 
     def broken(self, error: TransportError) -> BackendError:
+        """What a broken connection means for the caller."""
         return self._reply.broken(error)
 
     def cancel(self) -> None:
+        """Ends the call; nothing more is read."""
         self._reply.cancel()
 
     def count(self, usage: Usage) -> None:
+        """Tells the upstream what the call used."""
         self._reply.count(usage)

@@ -87,6 +87,7 @@ def _deltas(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def progress(step: Event, *, typed: bool) -> bytes:
+    """An event of a search: as a comment, or typed where the caller asked for it."""
     detail = without_addresses(step.detail)
     if typed:
         return sse.event({"kind": step.kind, "at_s": round(step.at_s, 4), **detail}, "orchestrator.progress")

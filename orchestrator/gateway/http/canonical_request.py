@@ -99,12 +99,14 @@ def cors_headers(scope: Scope, origins: Sequence[str]) -> Headers:
 
 
 def is_preflight(scope: Scope) -> bool:
+    """Whether a browser asks if it may send a request (CORS)."""
     return scope["method"] == "OPTIONS" and any(
         name == b"access-control-request-method" for name, _ in scope["headers"]
     )
 
 
 async def answer_preflight(scope: Scope, send: Send, headers: Headers) -> None:
+    """Says what a browser may send."""
     asked = next(
         (value for name, value in scope["headers"] if name == b"access-control-request-headers"),
         b"authorization, content-type",

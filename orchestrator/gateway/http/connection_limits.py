@@ -36,6 +36,7 @@ class GuardedProtocol(HttpToolsProtocol):
     )  # connections without a whole head, the oldest first
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected."""
         super().connection_made(transport)
         self._head_bytes = 0
         self._head_since: float | None = (
@@ -53,6 +54,7 @@ class GuardedProtocol(HttpToolsProtocol):
             oldest.transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        """A client has gone."""
         self._waiting.pop(self, None)
         for timer in (self._look_later, self._stalled):
             if timer is not None:
@@ -60,6 +62,7 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        """Bytes have come; a head that grows beyond its bound ends the connection."""
         if self in self._waiting:
             self._head_bytes += len(data)
             if self._head_since is None:  # the first bytes of a further request on the same connection
@@ -73,6 +76,7 @@ class GuardedProtocol(HttpToolsProtocol):
             self._refuse(b"431 Request Header Fields Too Large")
 
     def on_headers_complete(self) -> None:
+        """The head is whole; one that is too large is refused."""
         self._waiting.pop(self, None)
         is_large, self._head_bytes, self._head_since = self._head_bytes > MAX_HEAD_BYTES + BODY_WITH_HEAD_BYTES, 0, None
         if is_large:
@@ -81,6 +85,7 @@ class GuardedProtocol(HttpToolsProtocol):
             super().on_headers_complete()
 
     def on_response_complete(self) -> None:
+        """An answer is out; the next head is waited for."""
         super().on_response_complete()
         if not self.transport.is_closing():
             self._waiting[self] = None
@@ -104,11 +109,13 @@ class GuardedProtocol(HttpToolsProtocol):
         self.transport.close()
 
     def pause_writing(self) -> None:
+        """The client does not read: after a while the connection is ended."""
         super().pause_writing()
         if self._stalled is None:
             self._stalled = self.loop.call_later(STALLED_S, self.transport.abort)
 
     def resume_writing(self) -> None:
+        """The client reads again."""
         super().resume_writing()
         if self._stalled is not None:
             self._stalled.cancel()

@@ -94,6 +94,7 @@ class HttpRequest:
             raise GatewayError(400, f"the header {doubled.decode()} stands twice", code="duplicate_header")
 
     def header(self, name: bytes) -> str | None:
+        """A header by its name in small letters."""
         value = self.headers.get(name)
         return None if value is None else value.decode("latin-1")
 
@@ -167,9 +168,11 @@ class HttpRequest:
         await self.send({"type": "http.response.body", "body": body})
 
     async def reply_json(self, value: Any, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+        """Sends a whole answer as JSON."""
         await self.reply(status, orjson.dumps(value), (JSON, *headers))
 
     async def begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        """Sends the head of an answer."""
         self.status, self.started = status, True
         head = [
             *headers,
@@ -180,16 +183,19 @@ class HttpRequest:
         await self.send({"type": "http.response.start", "status": status, "headers": head})
 
     async def write(self, chunk: bytes) -> None:
+        """Sends a part of the body; returns when the client has room for it."""
         self.writing_since = time.perf_counter()
         await self.send({"type": "http.response.body", "body": chunk, "more_body": True})
         self.writing_since = 0.0
 
     async def end(self) -> None:
+        """Ends the body."""
         await self.before_end()
         await self.send({"type": "http.response.body", "body": b""})
 
     @property
     def elapsed_s(self) -> float:
+        """Seconds since the request came."""
         return time.perf_counter() - self.began
 
 

@@ -19,6 +19,7 @@ class CallOrder:
 
     @property
     def has_calls(self) -> bool:
+        """Whether the stream holds tool calls."""
         return bool(self._choices)
 
     def put_in_order(self, event: dict[str, Any]) -> bool:

@@ -95,6 +95,7 @@ class Metrics:
         self._children: dict[tuple[Any, ...], Any] = {}
 
     def count(self, served: Iterable[ServedRequest]) -> None:
+        """Counts requests that were served."""
         sums: Tally[tuple[Any, ...]] = Tally()
         for one in served:
             sums[self._requests, one.api, one.model, str(one.status)] += 1

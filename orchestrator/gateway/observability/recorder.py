@@ -44,6 +44,7 @@ class Recorder:
         self._turn = asyncio.Lock()
 
     def add(self, served: ServedRequest) -> None:
+        """Takes the record of a request; it is written soon after."""
         self._new.append(served)
 
     async def flush(self) -> None:
@@ -72,6 +73,7 @@ class Recorder:
             log.error("requests were not recorded yet: %s", error, extra={"waiting": len(self._unkept)})
 
     def close(self) -> None:
+        """Closes the file of access lines."""
         if self._lines is not None and self._lines is not sys.stderr:
             self._lines.close()
 

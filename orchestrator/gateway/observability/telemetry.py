@@ -54,6 +54,7 @@ class Spans:
         self._tracer = provider.get_tracer("orchestrator.gateway")
 
     def export(self, served: Iterable[ServedRequest]) -> None:
+        """Exports requests as spans of OpenTelemetry."""
         for one in served:
             self._export(one)
 

@@ -57,6 +57,8 @@ class Outline:
     budget_usd: float | None
 
     def as_dict(self) -> dict[str, Any]:
+        """The plan as JSON values."""
+
         def told(one: Forecast) -> dict[str, Any]:
             return {
                 "calls": round(one.calls, 2),
@@ -112,12 +114,15 @@ class Outlook:
         self._values = values
 
     def of_search(self, step: Step, strategy: str, models: Sequence[str] | None) -> Forecast:
+        """One search by a strategy."""
         return self._fleet.search(_said(step), strategy, models, getattr(step, "max_tokens", None))
 
     def of_block(self) -> Forecast:
+        """The steps within the step, once."""
         return next((block.whole for block in self._inner.values()), Forecast())
 
     def of_map(self, step: Any, at_once: int) -> Forecast:
+        """The steps within it for every item; their number is guessed where it is not known."""
         items = step.map if isinstance(step.map, list) else self._known("map")
         count = len(items) if isinstance(items, list) else GUESSED_ITEMS
         found = self.of_block().times(count, rounds=math.ceil(count / at_once))
@@ -133,11 +138,13 @@ class Outlook:
             return None
 
     def of_loop(self, most: int, has_end: bool) -> Forecast:
+        """The steps within it: half of the rounds are expected where a condition ends them."""
         rounds = (most + 1) / 2 if has_end else most
         found = self.of_block().times(rounds, worst=most, rounds=rounds)
         return _guessing(found, f"{rounds:g} of {most} rounds") if has_end else found
 
     def of_branch(self) -> Forecast:
+        """One of the arms: each is taken to be as likely."""
         arms = [block.whole for block in self._inner.values()]
         if not arms:
             return Forecast()
@@ -151,6 +158,7 @@ class Outlook:
         )
 
     def of_pipeline(self, called: CheckedPipeline) -> Forecast:
+        """Another pipeline, its inputs unknown."""
         assert isinstance(called, CompiledPipeline)
         return _Block(self._fleet, called.block, "", 0, None).whole
 

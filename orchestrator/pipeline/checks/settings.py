@@ -93,6 +93,7 @@ class JsonOptions(CheckOptions):
 
     @property
     def read(self) -> dict[str, Any]:
+        """The schema, read from the file if the check names one."""
         return self._schema or {}
 
     def look(self, at: CheckContext, where: tuple[str | int, ...]) -> None:
@@ -110,6 +111,7 @@ class HoldsOptions(CheckOptions):
 
     @property
     def compute(self) -> Compute:
+        """The condition as a function from the values of names."""
         found: Compute = self._compute
         return found
 
@@ -121,6 +123,8 @@ class HoldsOptions(CheckOptions):
 
 
 class RegexOptions(CheckOptions):
+    """The answer, or a part of it, has a form."""
+
     short: ClassVar[str] = "pattern"
     pattern: str
     whole: bool = False
@@ -133,6 +137,8 @@ class RegexOptions(CheckOptions):
 
 
 class LengthOptions(CheckOptions):
+    """The answer is not too short or too long."""
+
     short: ClassVar[str] = "max_words"
     min_words: Annotated[int, Field(ge=0)] = 0
     max_words: Annotated[int, Field(ge=0)] | None = None
@@ -140,6 +146,8 @@ class LengthOptions(CheckOptions):
 
 
 class LanguageOptions(CheckOptions):
+    """The answer is in a language."""
+
     short: ClassVar[str] = "of"
     of: str = "query"
     """`query`, or two letters: `de`. Needs the extra `language`."""
@@ -153,6 +161,8 @@ class PersonalDataOptions(CheckOptions):
 
 
 class SafetyOptions(CheckOptions):
+    """The answer holds nothing unsafe, and no text that is forbidden."""
+
     short: ClassVar[str] = "forbidden"
     forbidden: list[str] = []
     decisive: bool = True
@@ -243,6 +253,7 @@ class Check:
     fields: Mapping[str, Compute]
 
     def given(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings that are expressions, with their values."""
         return {name: compute(values) for name, compute in self.fields.items()}
 
     async def verifier(self, running: StepContext) -> Verifier:

@@ -35,6 +35,7 @@ class Holds:
         self._holds, self._values, self._says = holds, values, says
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Evaluates the condition on the answer's text and JSON."""
         try:
             value = find_json(candidate)
         except ValueError:
@@ -55,6 +56,7 @@ class Abstaining:
         self.name, self._why = name, why
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Abstains, with the reason."""
         return Verdict.abstain(self.name, self._why)
 
 

@@ -30,6 +30,7 @@ class StepResult:
     note: str = ""
 
     def as_dict(self) -> dict[str, Any]:
+        """The step as JSON values."""
         stated = {
             "path": self.path,
             "verb": self.verb,
@@ -77,6 +78,7 @@ class RunResult:
             await asyncio.shield(self.background)
 
     def as_dict(self, *, with_steps: bool = True) -> dict[str, Any]:
+        """The result as JSON values; with `with_steps` every step, too."""
         told = {
             "id": self.id,
             "output": self.output,
@@ -107,12 +109,17 @@ class RunFailed(OrchestratorError):
         self.cause = cause
 
     def as_dict(self) -> dict[str, Any]:
+        """As every error, with the step and the run."""
         return {**super().as_dict(), "step": self.path, "run": self.run}
 
 
 class RunCancelled(OrchestratorError):
+    """A run was ended from elsewhere."""
+
     code = "run_cancelled"
 
 
 class UnknownRun(OrchestratorError, LookupError):
+    """A run that nobody knows of."""
+
     code = "unknown_run"

@@ -74,12 +74,15 @@ class RunScheduler:
         self.around = ScopeLimits(self.purse, budget.seconds)
 
     def now_s(self) -> float:
+        """Seconds since the run began."""
         return self.clock() - self._began_s
 
     def key_of(self, path: str) -> str:
+        """Identifies the step at a path in this run: an idempotency key."""
         return hashlib.sha256(f"{self.id}\n{path}".encode()).hexdigest()[:32]
 
     def emit(self, kind: str, **detail: Any) -> None:
+        """Tells whoever looks at the run of something."""
         if self.on_event is not None:
             self.on_event(Event(kind, self.now_s(), detail))
 
@@ -155,6 +158,7 @@ class RunScheduler:
             raise _first(failed) from None
 
     def in_background(self, work: Any) -> None:
+        """Lets work go on beside the run."""
         task = asyncio.ensure_future(work)
         self._background.add(task)
         self.host.background.add(task)
@@ -377,6 +381,7 @@ class RunScheduler:
         return text
 
     def redacted(self, value: Any) -> Any:
+        """A value with secrets of the environment replaced."""
         secrets = self.pipeline.secrets
         if not secrets:
             return value

@@ -91,10 +91,12 @@ class RunningStep:
 
     @property
     def host(self) -> Runtime:
+        """What all runs share."""
         return self._run.host
 
     @property
     def pipeline(self) -> CompiledPipeline:
+        """The pipeline that the step stands in."""
         return self._run.pipeline
 
     @property
@@ -104,6 +106,7 @@ class RunningStep:
 
     @property
     def seconds_left(self) -> float | None:
+        """How long it may still take; `None` without a limit."""
         end = self.around.deadline_s
         return None if end is None else max(end - self._run.now_s(), 0.0)
 
@@ -113,6 +116,7 @@ class RunningStep:
         return Budget(usd=self.purse.remaining_usd(), seconds=self.seconds_left)
 
     async def engine(self) -> Orchestrator:
+        """The engine that answers for this step."""
         return await self._run.host.engine(self.path)
 
     def trace(self) -> Trace:
@@ -122,6 +126,7 @@ class RunningStep:
         return Trace(on_event=lambda event: self.emit(event.kind, **event.detail))
 
     def emit(self, kind: str, **detail: Any) -> None:
+        """Tells whoever looks at the run of something."""
         self._run.emit(kind, step=self.path, **detail)
 
     def answered(self, text: str, *, simulated: bool) -> None:

@@ -52,22 +52,30 @@ class SyntaxNode:
 
 @dataclass(frozen=True, slots=True)
 class Literal(SyntaxNode):
+    """A constant."""
+
     value: object
 
 
 @dataclass(frozen=True, slots=True)
 class Name(SyntaxNode):
+    """A name of the scope."""
+
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Field(SyntaxNode):
+    """A field of a value: `of.name`."""
+
     of: SyntaxNode
     name: str
 
 
 @dataclass(frozen=True, slots=True)
 class Item(SyntaxNode):
+    """An item of a list or object: `of[index]`."""
+
     of: SyntaxNode
     index: SyntaxNode
 
@@ -81,17 +89,23 @@ class Each(SyntaxNode):
 
 @dataclass(frozen=True, slots=True)
 class Listed(SyntaxNode):
+    """A list."""
+
     items: tuple[SyntaxNode, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Unary(SyntaxNode):
+    """An operator before its operand."""
+
     sign: str
     of: SyntaxNode
 
 
 @dataclass(frozen=True, slots=True)
 class Binary(SyntaxNode):
+    """An operator between two operands."""
+
     sign: str
     left: SyntaxNode
     right: SyntaxNode
@@ -99,6 +113,8 @@ class Binary(SyntaxNode):
 
 @dataclass(frozen=True, slots=True)
 class Call(SyntaxNode):
+    """A call of a function."""
+
     function: str
     arguments: tuple[SyntaxNode, ...]
 

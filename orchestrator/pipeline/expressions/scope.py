@@ -19,6 +19,7 @@ class NameScope:
         self._loose = set(loose)
 
     def look_up(self, name: str) -> ValueType:
+        """The type of a name. Raises `LookupError` with a suggestion on one that is not there."""
         if name in self.types:
             return self.types[name]
         if name in self._loose:
@@ -35,6 +36,7 @@ class NameScope:
     def within(
         self, types: Mapping[str, ValueType], *, hidden: Mapping[str, str] | None = None, loose: Collection[str] = ()
     ) -> NameScope:
+        """The scope with further names, for steps within a step."""
         return NameScope(
             {**self.types, **types}, hidden={**self._hidden, **(hidden or {})}, loose={*self._loose, *loose}
         )
@@ -48,4 +50,5 @@ class NameScope:
         return NameScope({name: self.types[name]})
 
     def assuming(self, guards: set[str]) -> NameScope:
+        """The scope where conditions hold: what they guard is not null."""
         return NameScope(assumed(self.types, guards), hidden=self._hidden, loose=self._loose) if guards else self

@@ -41,6 +41,7 @@ class Template:
 
     @property
     def expressions(self) -> Iterator[TemplateExpression]:
+        """The expressions in the template, in order."""
         return (part for part in self.parts if isinstance(part, TemplateExpression))
 
 
@@ -67,6 +68,7 @@ def parse_template(text: str) -> Template:
 
 
 def has_expressions(value: object) -> bool:
+    """Whether a value of a file holds any expression."""
     if isinstance(value, str):
         return OPEN in value
     if isinstance(value, Mapping):

@@ -72,6 +72,7 @@ def guarded(node: SyntaxNode) -> set[str]:
 
 
 def path_of(node: SyntaxNode) -> str:
+    """The dotted path that an expression names; empty if it is none."""
     if isinstance(node, Name):
         return node.name
     if isinstance(node, Field):

@@ -46,6 +46,7 @@ class ValueType:
         return self if self.missing or not why else replace(self, missing=why)
 
     def surely(self) -> ValueType:
+        """The type without the possibility of null."""
         return replace(self, missing="") if self.missing else self
 
     def fits(self, wanted: ValueType) -> bool:
@@ -69,6 +70,7 @@ OBJECT = ValueType("object")
 
 
 def list_of(item: ValueType) -> ValueType:
+    """The type of a list of such items."""
     return ValueType("list", item=item)
 
 

@@ -22,6 +22,7 @@ class Code:
 
 @cache
 def codes() -> dict[str, Code]:
+    """Every code of a mistake with its explanation."""
     from orchestrator.config.yaml_loader import load_located
 
     stated = load_located(Path(__file__).with_name("codes.yaml").read_text(encoding="utf-8"), "codes.yaml").value

@@ -85,26 +85,40 @@ class CheckedStep(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name of the step."""
+
     @property
-    def fields(self) -> Mapping[str, Compute]: ...
+    def fields(self) -> Mapping[str, Compute]:
+        """The fields that may hold expressions, as functions."""
+
     @property
-    def blocks(self) -> Mapping[str, CheckedBlock]: ...
+    def blocks(self) -> Mapping[str, CheckedBlock]:
+        """The steps within the step."""
+
     @property
-    def type(self) -> ValueType: ...
+    def type(self) -> ValueType:
+        """What the step gives."""
 
 
 class CheckedBlock(Protocol):
     """Steps that run together: `waits` is for how many others each one waits; `output` computes what they give."""
 
     @property
-    def nodes(self) -> Sequence[CheckedStep]: ...
+    def nodes(self) -> Sequence[CheckedStep]:
+        """The steps, in an order in which each follows all that it waits for."""
+
     @property
-    def waits(self) -> Sequence[int]: ...
+    def waits(self) -> Sequence[int]:
+        """For how many others each step waits."""
+
     @property
-    def output(self) -> Compute: ...
+    def output(self) -> Compute:
+        """Computes what the steps give together."""
+
     @property
-    def type(self) -> ValueType: ...
+    def type(self) -> ValueType:
+        """What the steps give together."""
 
 
 class CheckedPipeline(Protocol):
@@ -114,26 +128,40 @@ class CheckedPipeline(Protocol):
     """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name that the file states."""
+
     @property
-    def document(self) -> Document: ...
+    def document(self) -> Document:
+        """The document of the file."""
+
     @property
-    def path(self) -> Path: ...
+    def path(self) -> Path:
+        """The file."""
+
     @property
-    def root(self) -> Path: ...
+    def root(self) -> Path:
+        """Where the files that it names must lie."""
+
     @property
-    def schema(self) -> dict[str, Any]: ...
+    def schema(self) -> dict[str, Any]:
+        """The JSON Schema of its inputs."""
+
     @property
-    def env(self) -> Mapping[str, str | None]: ...
+    def env(self) -> Mapping[str, str | None]:
+        """The variables of the environment that it takes."""
+
     @property
-    def block(self) -> CheckedBlock: ...
+    def block(self) -> CheckedBlock:
+        """Its steps."""
 
 
 class AnswerCheck(Protocol):
     """One check of a step's answer, with its settings."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name of the check."""
 
     def given(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """The settings that may hold expressions, with their values."""
@@ -242,11 +270,16 @@ class ToolSignature(Protocol):
     """
 
     @property
-    def parameters(self) -> Mapping[str, ToolParameter] | None: ...
+    def parameters(self) -> Mapping[str, ToolParameter] | None:
+        """The parameters by name; `None` where they are not known yet."""
+
     @property
-    def gives(self) -> ValueType: ...
+    def gives(self) -> ValueType:
+        """What the tool gives."""
+
     @property
-    def has_effects(self) -> bool: ...
+    def has_effects(self) -> bool:
+        """Whether it changes something outside of the run."""
 
     async def call(self, arguments: Mapping[str, Any], running: StepContext) -> Any:
         """Raises `ToolFailed`.
@@ -259,11 +292,16 @@ class ToolParameter(Protocol):
     """One parameter of a tool."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The name of the parameter."""
+
     @property
-    def type(self) -> ValueType: ...
+    def type(self) -> ValueType:
+        """What it takes."""
+
     @property
-    def required(self) -> bool: ...
+    def required(self) -> bool:
+        """Whether it must be given."""
 
 
 class RuntimeContext(Protocol):

@@ -36,6 +36,7 @@ class Diagnostic:
 
     @property
     def is_error(self) -> bool:
+        """Whether it keeps the pipeline from running; others are warnings."""
         return not self.code.startswith("W")
 
     def as_text(self) -> str:
@@ -54,6 +55,7 @@ class Diagnostic:
         )
 
     def as_dict(self) -> dict[str, Any]:
+        """The mistake as JSON values."""
         return {
             "file": self.file,
             "line": self.line,
@@ -80,6 +82,7 @@ class InvalidPipeline(ConfigError):
         super().__init__(rendered(self.diagnostics))
 
     def as_dict(self) -> dict[str, Any]:
+        """As every error, with every mistake."""
         return {**super().as_dict(), "diagnostics": [each.as_dict() for each in self.diagnostics]}
 
 

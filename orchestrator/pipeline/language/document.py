@@ -35,6 +35,7 @@ class Input(Strict):
 
     @property
     def is_required(self) -> bool:
+        """Whether a run must state it: it has no default."""
         return "default" not in self.model_fields_set
 
 

@@ -46,6 +46,7 @@ def refers_to(name: str) -> WithJsonSchema:
 
 
 def is_expression(value: object) -> bool:
+    """Whether a value is one expression, and nothing else."""
     return isinstance(value, str) and value.startswith(OPEN)
 
 

@@ -137,6 +137,7 @@ class Sources:
         return self._main, where
 
     def problem(self, where: Where, code: str, message: str, hint: str = "", *, key: bool = False) -> None:
+        """Tells of a mistake at a place in the file."""
         located, path = self.located(where)
         self._at(located, path, code, message, hint, key=key)
 
@@ -174,6 +175,7 @@ class Sources:
         return None if text is None else (found, text)
 
     def path_of(self, where: Where, name: str) -> Path | None:
+        """The path of a file that is named at a place; `None` after telling that it lies outside."""
         located, path = self.located(where)
         return self._inside(located, path, name)
 

@@ -34,6 +34,8 @@ class OnError(Strict):
 
 
 class Step(Strict):
+    """What every step has; verbs are its subclasses."""
+
     verb: ClassVar[str]
     when: ConditionField | None = None
     """The step runs if this holds; otherwise its value is null."""
@@ -79,10 +81,12 @@ class Step(Strict):
 
     @property
     def attempts(self) -> int:
+        """How often it is tried in all."""
         return 1 if self.retry is None else self.retry if isinstance(self.retry, int) else self.retry.times
 
     @property
     def first_wait_s(self) -> float:
+        """Seconds before the second try."""
         return self.retry.wait if isinstance(self.retry, Retry) else 0.5
 
 

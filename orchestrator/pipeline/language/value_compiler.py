@@ -43,6 +43,7 @@ class Values:
         shows: bool = True,
         what: str = "this",
     ) -> ValueType:
+        """The type of a value that may hold expressions; mistakes in them are told."""
         found = self._type_of(value, where, scope, shows=shows, what=what)
         if not found.surely().fits(wanted):
             if isinstance(value, str) and OPEN in value:

@@ -48,17 +48,21 @@ class LoaderCheckContext:
 
     @property
     def models(self) -> Collection[str] | None:
+        """The names of the fleet, if it is known."""
         return self._loader.models
 
     @property
     def tools(self) -> Mapping[str, Tool]:
+        """The tools of the file by name."""
         return self._loader.tools
 
     @property
     def sources(self) -> Sources:
+        """The file and those that it names."""
         return self._loader.sources
 
     def problem(self, code: str, message: str, *where: str | int, hint: str = "", key: bool = False) -> None:
+        """Tells of a mistake at a place within the step."""
         self._loader.sources.problem((*self.where, *where), code, message, hint, key=key)
 
     def is_read(self, field: str) -> bool:
@@ -101,6 +105,7 @@ class LoaderCheckContext:
         return found
 
     def file(self, name: str, *where: str | int) -> tuple[Path, str] | None:
+        """The path and text of a file that a field names; `None` after telling what is wrong."""
         return self._loader.sources.file((*self.where, *where), name)
 
     def model(self, name: str, *where: str | int) -> None:
@@ -137,10 +142,13 @@ class LoaderCheckContext:
         return prompt
 
     def schema(self, stated: str | dict[str, Any] | None, *where: str | int) -> dict[str, Any] | None:
+        """A JSON Schema that stands in the file, or in one that it names."""
         return self._loader.schema(stated, (*self.where, *where))
 
     def checks(self, stated: Sequence[Any], *where: str | int) -> list[Check]:
+        """The checks that a field lists."""
         return read_checks(stated, self, where)
 
     def pipeline(self, name: str, *where: str | int) -> CompiledPipeline | None:
+        """The pipeline of another file; `None` after telling what is wrong."""
         return self._loader.called((*self.where, *where), name)

@@ -96,6 +96,7 @@ class Loader:
         self._read: Read | None = None
 
     def pipeline(self) -> CompiledPipeline | None:
+        """The file, checked; `None` if nothing of it can be understood."""
         sources = self.sources
         if not sources.load():
             return None

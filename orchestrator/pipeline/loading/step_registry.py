@@ -38,6 +38,8 @@ MEMORY = {"recall": "RecallStep", "remember": "RememberStep", "forget": "ForgetS
 
 @dataclass(frozen=True, slots=True)
 class VerbProblem:
+    """What is wrong with the verb of a step."""
+
     code: str
     message: str
     hint: str
@@ -74,6 +76,7 @@ def find_verb(raw: Mapping[str, Any]) -> tuple[type[Step] | None, VerbProblem | 
 
 @cache
 def verb_names() -> tuple[str, ...]:
+    """All verbs, those of other packages too."""
     return (*VERBS, "memory", *_points())
 
 

@@ -26,6 +26,7 @@ class CallStep(Step):
 
     @property
     def called(self) -> CheckedPipeline:
+        """The pipeline that it calls."""
         found: CheckedPipeline = self._called
         return found
 

@@ -23,6 +23,8 @@ MIN_EXAMPLES = 2  # of each label, so that one can be left out
 
 
 class Example(Strict):
+    """A text with its label."""
+
     text: str = Field(min_length=1)
     label: str
 
@@ -46,6 +48,7 @@ class ClassifyStep(Step):
 
     @property
     def about(self) -> dict[str, str]:
+        """What each label means, if the file says so."""
         return dict(self.labels) if isinstance(self.labels, dict) else dict.fromkeys(self.labels, "")
 
     def gives(self, at: CheckContext) -> ValueType:

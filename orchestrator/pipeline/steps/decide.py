@@ -47,6 +47,7 @@ class DecideStep(Step):
 
     @property
     def questions(self) -> dict[str, QuestionField]:
+        """The questions by name."""
         return {name: QuestionField(ask=each) if isinstance(each, str) else each for name, each in self.decide.items()}
 
     def gives(self, at: CheckContext) -> ValueType:

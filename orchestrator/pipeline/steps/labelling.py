@@ -52,6 +52,7 @@ class Centroids:
         """Share of the examples that the others tell rightly."""
 
     def probabilities(self, text: str) -> dict[str, float]:
+        """How probable each label is, by likeness to its examples."""
         vector = np.asarray(self._encoder.encode([text]), dtype=np.float64)[0]
         likeness = self._centroids @ vector
         known = min(max(float(likeness.max()) / max(self._familiar, 1e-9), 0.0), 1.0) * self._trusted
@@ -140,6 +141,7 @@ class OneOf:
         self._labels = list(labels)
 
     async def verify(self, query: str, candidate: str) -> Verdict:
+        """Passes answers that name exactly one of the labels."""
         found = label_in(candidate, self._labels)
         if found is None:
             return Verdict(self.name, 0.0, False, f"reply with one of: {', '.join(self._labels)}", decisive=True)

@@ -17,6 +17,8 @@ MAX_ROUNDS = 1_000
 
 
 class Rounds(Strict):
+    """How often the steps are repeated."""
+
     until: ConditionField | None = None
     """Looked at after each round; it can use what the steps gave."""
     at_most: Annotated[int, Field(ge=1, le=MAX_ROUNDS)]

@@ -21,6 +21,8 @@ ITEM = record(id=TEXT, text=TEXT, time=TEXT.maybe("a memory may have no time"), 
 
 
 class MemoryStepFailed(OrchestratorError):
+    """Memory refused what a step asked of it."""
+
     code = "memory"
 
 
@@ -60,6 +62,7 @@ class RecallStep(_MemoryStep):
         return record(text=TEXT, items=list_of(ITEM), tokens=NUMBER)
 
     def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: StepContext) -> Any:
+        """Recalls, and gives the text and the records."""
         found = memory.recall(given["query"], scope, token_budget=self.tokens, limit=self.limit)
         items = [
             {
@@ -94,6 +97,7 @@ class RememberStep(_MemoryStep):
         return record(id=TEXT, said=NUMBER)
 
     def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: StepContext) -> Any:
+        """Remembers, once for each step of a run however often it is tried."""
         mark = f"run:{hashlib.sha256(running.key.encode()).hexdigest()[:16]}"
         if running.was_begun:
             for record_ in memory.export(scope):
@@ -127,6 +131,7 @@ class ForgetStep(_MemoryStep):
         return record(forgotten=NUMBER, left=NUMBER)
 
     def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: StepContext) -> Any:
+        """Forgets records, or the whole scope."""
         stated = given.get("ids")
         ids = None if stated is None else [int(str(each).removeprefix("m:")) for each in stated]
         receipt = memory.forget(scope, ids)
@@ -144,5 +149,6 @@ class SummarizeStep(_MemoryStep):
         return record(text=TEXT, sources=list_of(TEXT))
 
     def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: StepContext) -> Any:
+        """Sums up, and gives text and sources."""
         found = memory.summarize(scope, session=given.get("session"), token_budget=self.tokens)
         return {"text": found.text, "sources": [f"m:{each}" for each in found.sources]}

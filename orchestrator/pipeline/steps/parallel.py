@@ -15,6 +15,8 @@ from orchestrator.pipeline.language.step import Inner, Step, Steps
 
 
 class Lanes(Strict):
+    """Steps side by side."""
+
     do: Steps
     first: Annotated[int, Field(ge=1)] | None = None
     """End when so many have given a value; the others are cancelled. What fails does not count."""

@@ -90,9 +90,11 @@ class Prompted(Step):
 
     @property
     def ready(self) -> Ready:
+        """What was made of the fields when the file was checked."""
         return self._ready
 
     def query(self, running: StepContext, given: Mapping[str, Any], **more: Any) -> Query:
+        """The query that the fields make."""
         from orchestrator.pipeline.steps.asking import notes_of
         from orchestrator.types import Query
 
@@ -118,6 +120,7 @@ class Prompted(Step):
         )
 
     async def answer(self, running: StepContext, query: Query, strategy: str) -> dict[str, Any]:
+        """Searches, and gives the answer as later steps see it."""
         from orchestrator.pipeline.steps.asking import answered, as_value, value_of
 
         ready = self._ready

@@ -40,9 +40,11 @@ class StandIn(LocalBackend):
         self._replies = replies
 
     def estimate(self, request: Request) -> float | None:
+        """`None` where the test says what the model answers, so that it is asked."""
         return None if self._replies is not None else 0.3
 
     async def complete(self, request: Request) -> Completion:
+        """The next reply that the test states, marked as simulated."""
         text = UNTOLD if self._replies is None else self._replies.next()
         usage = Usage(estimate_prompt_tokens(request.messages), max(estimate_tokens(text), 1))
         return Completion(self.profile.name, text, usage, 0.0, 0.0, simulated=True)
@@ -59,6 +61,7 @@ class Replies:
         self._at = 0
 
     def next(self) -> str:
+        """The next reply; the last one again when there are no more."""
         text = self._texts[min(self._at, len(self._texts) - 1)]
         self._at += 1
         return text

@@ -42,9 +42,11 @@ class TestResult:
 
     @property
     def passed(self) -> bool:
+        """Whether everything was as the test expects."""
         return not self.problems
 
     def as_dict(self) -> dict[str, Any]:
+        """The result as JSON values."""
         return {
             "name": self.name,
             "passed": self.passed,

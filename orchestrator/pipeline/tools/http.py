@@ -49,6 +49,8 @@ class Reaching(Strict):
 
 
 class HttpOptions(Reaching):
+    """A tool that is one HTTP request."""
+
     http: str
     """The address; {name} stands for a parameter."""
     method: Method = "GET"
@@ -62,6 +64,7 @@ class HttpOptions(Reaching):
 def read(
     name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
 ) -> dict[str, Tool]:
+    """The tool of an entry, mistakes told."""
     stated = validated(HttpOptions, raw, where, loader.sources, f"tool '{name}'")
     reached = reach(raw, "http", where, loader, scope)
     if stated is None or reached is None:
@@ -134,6 +137,8 @@ def reach(
 
 
 class HttpTool(Tool):
+    """Calls one address."""
+
     def __init__(
         self,
         reached: Reach,

@@ -34,6 +34,8 @@ MAX_OPERATIONS = 2_000
 
 
 class OpenApiOptions(Reaching):
+    """Tools of an OpenAPI document."""
+
     openapi: str
     """The document: a file, or an address."""
     base_url: str | None = None
@@ -45,6 +47,7 @@ class OpenApiOptions(Reaching):
 def read(
     name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
 ) -> dict[str, Tool]:
+    """The tools of the document's operations, mistakes told."""
     stated = validated(OpenApiOptions, raw, where, loader.sources, f"tool '{name}'")
     if stated is None:
         return {}

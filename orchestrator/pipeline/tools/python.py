@@ -27,6 +27,8 @@ _TYPES: dict[Any, ValueType] = {str: TEXT, int: NUMBER, float: NUMBER, bool: BOO
 
 
 class PythonOptions(Strict):
+    """A tool that is a Python function."""
+
     python: str
     changes: bool = True
     """Whether it changes anything outside. A function with a parameter `idempotency_key` is told which call this is."""
@@ -35,6 +37,7 @@ class PythonOptions(Strict):
 def read(
     name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
 ) -> dict[str, Tool]:
+    """The tool of an entry, mistakes told."""
     stated = validated(PythonOptions, raw, where, loader.sources, f"tool '{name}'")
     if stated is None:
         return {}
@@ -57,6 +60,8 @@ def read(
 
 
 class PythonTool(Tool):
+    """Calls a Python function."""
+
     def __init__(self, function: Any, signature: inspect.Signature, changes: bool) -> None:
         self._function = function
         hints = _hints(function)

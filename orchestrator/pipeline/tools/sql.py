@@ -42,6 +42,8 @@ _READS = re.compile(r"\s*(?:select|with|values|explain|table)\b", re.IGNORECASE)
 
 
 class SqlOptions(Strict):
+    """A tool that is one SQL statement."""
+
     sql: str
     """The database: `sqlite:FILE`, or `postgresql://...` (from the environment)."""
     query: str
@@ -58,6 +60,7 @@ class SqlOptions(Strict):
 def read(
     name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
 ) -> dict[str, Tool]:
+    """The tool of an entry, mistakes told."""
     stated = validated(SqlOptions, raw, where, loader.sources, f"tool '{name}'")
     if isinstance(raw.get("sql"), str):
         loader.values.type_of(raw["sql"], (*where, "sql"), scope.only("env"), TEXT, shows=False, what="the tool")
@@ -121,6 +124,8 @@ def _uncommented(query: str) -> str:
 
 
 class SqlTool(Tool):
+    """Runs one statement with bound parameters."""
+
     def __init__(
         self,
         url: Compute,

@@ -12,6 +12,7 @@ MAX_REVISIONS = 2
 
 
 def first_draft(state: SearchState) -> Draft | Stop:
+    """The first draft, of the model that the route chose."""
     return Stop("no model is left to ask") if state.first_model is None else Draft(state.first_model)
 
 
@@ -24,6 +25,7 @@ def draws(state: SearchState, model: str, upto: int) -> list[Draft]:
 
 
 def reached(state: SearchState) -> str:
+    """Says that the target is reached."""
     return f"P(correct) {state.confidence:.3f} reaches the target {state.quality:.3f}"
 
 
