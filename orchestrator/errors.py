@@ -22,6 +22,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from orchestrator.jsontypes import JsonObject
+
 
 class OrchestratorError(Exception):
     """Base of all errors. `remedy` is one sentence that says what to do next."""
@@ -33,7 +35,7 @@ class OrchestratorError(Exception):
         self.message = message
         self.remedy = remedy
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """Code, message and remedy, as JSON values."""
         return {"code": self.code, "message": self.message, "remedy": self.remedy}
 
@@ -110,7 +112,7 @@ class NoAdequateModel(OrchestratorError):
         self.trace = trace
         self.has_failed = has_failed
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """As every error, with what each model that was tried said."""
         return {**super().as_dict(), "tried": self.tried}
 

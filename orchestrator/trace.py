@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from orchestrator.jsontypes import JsonObject, JsonValue
+
 
 @dataclass(slots=True)
 class Span:
@@ -20,7 +22,7 @@ class Span:
     attributes: dict[str, Any] = field(default_factory=dict)
     children: list[Span] = field(default_factory=list)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """The span and those within it as JSON values."""
         out: dict[str, Any] = {
             "name": self.name,
@@ -50,7 +52,7 @@ class Event:
 class Recorded(Protocol):
     """What can be kept with a trace to be replayed."""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """The record as JSON values."""
 
 
@@ -84,7 +86,7 @@ class Trace:
         return self._latest_s
 
     @contextmanager
-    def span(self, name: str, parent: Span | None = None, **attributes: Any) -> Iterator[Span]:
+    def span(self, name: str, parent: Span | None = None, **attributes: JsonValue) -> Iterator[Span]:
         """A step that lasts as long as the block; an exception is noted on it and passes on."""
         span = Span(name, self.now_s(), attributes=attributes)
         (parent or self.root).children.append(span)
@@ -96,19 +98,19 @@ class Trace:
         finally:
             span.end_s = self.now_s()
 
-    def emit(self, kind: str, **detail: Any) -> None:
+    def emit(self, kind: str, **detail: JsonValue) -> None:
         """Tells whoever listens of something, and notes it."""
         event = Event(kind, self.now_s(), detail)
         self.events.append(event)
         if self.on_event is not None:
             self.on_event(event)
 
-    def finish(self, **attributes: Any) -> None:
+    def finish(self, **attributes: JsonValue) -> None:
         """Ends the trace."""
         self.root.end_s = self.now_s()
         self.root.attributes.update(attributes)
 
-    def as_dict(self, *, with_search: bool = False) -> dict[str, Any]:
+    def as_dict(self, *, with_search: bool = False) -> JsonObject:
         """The tree as JSON; with `with_search` also what a replay of the search needs, texts of answers included."""
         searched = {"search": self.search.as_dict()} if with_search and self.search is not None else {}
         return {"id": self.id, **self.root.as_dict(), **searched}

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.errors import InvalidQuery
+from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
     from orchestrator.memory import RecalledRecord
@@ -207,7 +208,7 @@ class Candidate:
         """A decisive verifier failed it."""
         return any(verdict.decisive and verdict.passed is False for verdict in self.verdicts)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """The candidate as JSON values, with its verdicts."""
         verdicts = [
             {
@@ -281,7 +282,7 @@ class Answer:
         """What `Orchestrator.feedback` knows this answer by: the id of its trace."""
         return self.trace.id if self.trace else ""
 
-    def as_dict(self, *, detail: Detail = "full") -> dict[str, Any]:
+    def as_dict(self, *, detail: Detail = "full") -> JsonObject:
         """The answer as JSON values.
 
         `brief` is what a step of a pipeline or a log needs of it, `standard` adds usage, receipt, route and trace,

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
+from orchestrator.jsontypes import JsonObject
 from orchestrator.router.profile import ModelProfile
 
 Objective = Literal["cheapest", "best", "utility", "close"]
@@ -137,7 +138,7 @@ class Route:
         """P(correct) of a model that was weighed."""
         return next(weighed.p for weighed in self.weighed if weighed.model == model)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """The whole decision as JSON values."""
         return {
             "chosen": self.chosen,

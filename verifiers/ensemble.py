@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
+from orchestrator.jsontypes import JsonObject
 from orchestrator.verifiers.verdict import Verdict
 
 LEAST = 1e-3  # no ratio that is not decisive is further from 1
@@ -75,7 +75,7 @@ class Ensemble:
         )
         return math.exp(sum(told))
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """The weights as JSON values."""
         return {name: [e.passed, e.failed, self.share.get(name, 1.0)] for name, e in sorted(self.evidence.items())}
 

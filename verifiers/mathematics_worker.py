@@ -9,17 +9,17 @@ import json
 import logging
 import re
 import sys
-from typing import Any
 
 from math_verify import parse, verify
 
+from orchestrator.jsontypes import JsonObject
 from orchestrator.verifiers.process import bound_memory
 
 MEMORY_BYTES = 4 * 2**30
 _WORD = re.compile(r"(?<![\\A-Za-z{])[A-Za-z]{4,}")
 
 
-def compared(expected: str, answer: str) -> dict[str, Any]:
+def compared(expected: str, answer: str) -> JsonObject:
     """Whether two formulas are the same, as math-verify reads them."""
     try:
         gold = parse(_marked(expected), parsing_timeout=None, raise_on_error=True)

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from orchestrator.jsontypes import JsonObject
+
 _ROOT = Path(__file__).parents[2]
 START_S = 20.0  # for importing libraries
 
@@ -35,7 +37,7 @@ class Helper:
         self._process: subprocess.Popen[bytes] | None = None
         self._end: Callable[[], object] = lambda: None
 
-    def ask(self, question: dict[str, Any], timeout_s: float) -> dict[str, Any]:
+    def ask(self, question: JsonObject, timeout_s: float) -> JsonObject:
         """Blocks. Raises `HelperLate`, also when the helper dies over the question."""
         with self._lock:
             if self._process is None or self._process.poll() is not None:

@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.plugins.entry_points import VERIFIERS as GROUP
 from orchestrator.plugins.entry_points import load_plugin, plugin_names
 from orchestrator.verifiers.verdict import Verifier
@@ -59,7 +60,7 @@ def settings_of(name: str) -> dict[str, inspect.Parameter]:
     return {each.name: each.replace(annotation=hints.get(each.name, Any)) for each in found}
 
 
-def read_settings(name: str, stated: Any) -> dict[str, Any]:
+def read_settings(name: str, stated: JsonValue) -> JsonObject:
     """Settings as they stand in a file, checked: `true` for none, a value alone for the first one, or a mapping.
 
     Raises `ValueError` that says which setting is wrong or missing, and what there is.
@@ -85,7 +86,7 @@ def read_settings(name: str, stated: Any) -> dict[str, Any]:
     }
 
 
-def make_verifier(name: str, stated: Any = None) -> Verifier:
+def make_verifier(name: str, stated: JsonValue = None) -> Verifier:
     """The verifier of this name with settings as they stand in a file.
 
     Raises `ValueError` on settings that it cannot have.

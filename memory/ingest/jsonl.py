@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
+from orchestrator.jsontypes import JsonMapping
 from orchestrator.memory.errors import InvalidRecord
 from orchestrator.memory.record import NewRecord, Record
 
@@ -55,7 +55,7 @@ def read_records(path: str | Path) -> list[NewRecord]:
 
 
 def turns(
-    messages: Iterable[Mapping[str, Any]], *, session: str, time: datetime | None = None, user: str = "user"
+    messages: Iterable[JsonMapping], *, session: str, time: datetime | None = None, user: str = "user"
 ) -> Iterator[NewRecord]:
     """The turns of a chat in OpenAI's or Anthropic's form.
 

@@ -44,7 +44,7 @@ class CoarseIndex:
         return np.asarray(faiss.serialize_index(self._index))
 
     @classmethod
-    def thawed(cls, saved: Any) -> CoarseIndex:
+    def thawed(cls, saved: Vectors) -> CoarseIndex:
         """The index in bytes that were stored."""
         import faiss
 

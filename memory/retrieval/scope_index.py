@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.jsontypes import JsonMapping, JsonObject
 from orchestrator.memory.arrays import GrowableArray, Positions, Vectors
 from orchestrator.memory.encoders.encoder import Encoder
 from orchestrator.memory.errors import EncoderMismatch
@@ -198,7 +199,7 @@ class ScopeIndex:
             near.extend(cosines)
         self._settle()
 
-    def frozen(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    def frozen(self) -> tuple[JsonObject, dict[str, NDArray[Any]]]:
         """Everything that `thaw` needs to begin where this index is: a description of JSON values, and arrays."""
         arrays = {name: getattr(self, f"_{name}").view for name in _GROWING}
         arrays |= {"vectors": self.vectors, "near1": self.near[0], "near2": self.near[1], "density": self._density}
@@ -213,7 +214,7 @@ class ScopeIndex:
             "speakers": list(self._speaker_codes),
         }, arrays
 
-    def thaw(self, described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    def thaw(self, described: JsonMapping, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Takes over a frozen index, if nothing has been deleted since; call it before the first `refresh`."""
         if described["deletions"] != self._store.state(self.scope).deletions or len(arrays["vectors"]) == 0:
             return

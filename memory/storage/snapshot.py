@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.jsontypes import JsonMapping, JsonObject
 from orchestrator.memory.errors import StoreError
 from orchestrator.memory.record import Scope
 from orchestrator.memory.storage.encryption import Cipher
@@ -37,7 +38,7 @@ class Snapshots:
         self._folder = Path(f"{memory_file}.indexes")
         self._cipher = cipher
 
-    def save(self, scope: Scope, described: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    def save(self, scope: Scope, described: JsonMapping, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Replaces the scope's snapshot in one step. A snapshot that cannot be written is logged and done without."""
         content, plain = io.BytesIO(), dict[str, Any](arrays)
         np.savez(content, **plain)
@@ -60,7 +61,7 @@ class Snapshots:
             log.warning("no snapshot was written", extra={"path": str(path), "reason": str(error)})
             self.drop(scope)
 
-    def load(self, scope: Scope) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
+    def load(self, scope: Scope) -> tuple[JsonObject, dict[str, NDArray[Any]]] | None:
         """What was saved, or `None` if there is no sound snapshot."""
         path = self._path(scope)
         try:

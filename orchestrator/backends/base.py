@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
+from orchestrator.jsontypes import JsonValue
 from orchestrator.router import ModelProfile
 from orchestrator.tokens.estimate import (
     FAMILY_THAT_COUNTS_MOST,
@@ -133,7 +134,7 @@ def tokenizer_of(backend: Backend) -> TokenizerFamily:
 
 
 def estimate_prompt_tokens(
-    messages: Sequence[Message], schema: Any = None, family: TokenizerFamily | None = None
+    messages: Sequence[Message], schema: JsonValue = None, family: TokenizerFamily | None = None
 ) -> int:
     """Expected tokens of a prompt, of the form that its answer must have, and of what stands around each message."""
     counting = FAMILY_THAT_COUNTS_MOST if family is None else family
@@ -143,7 +144,7 @@ def estimate_prompt_tokens(
     return counted + TOKENS_PER_MESSAGE * len(messages)
 
 
-def worst_case_prompt_tokens(messages: Sequence[Message], schema: Any = None) -> int:
+def worst_case_prompt_tokens(messages: Sequence[Message], schema: JsonValue = None) -> int:
     """What a prompt may at most cost."""
     text = "\n".join([*(message.content for message in messages), *_forms(schema)])
     return bound_tokens(text) + 2 * TOKENS_PER_MESSAGE * len(messages)

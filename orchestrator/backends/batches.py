@@ -25,6 +25,7 @@ from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.usage import usage_in
 from orchestrator.budget import Ledger
 from orchestrator.errors import BackendError, BackendUnavailable, BadResponse, ConfigError
+from orchestrator.jsontypes import JsonObject
 from orchestrator.providers.addresses import address_of
 from orchestrator.providers.auth import headers_for
 from orchestrator.providers.prices import billed_usd
@@ -68,7 +69,7 @@ class BatchResult:
 class Batches(Protocol):
     """The batches of one model. Errors are `BackendError` subclasses."""
 
-    async def submit(self, bodies: Mapping[str, dict[str, Any]]) -> str:
+    async def submit(self, bodies: Mapping[str, JsonObject]) -> str:
         """Hands in chat completions, by ids of the caller's; the batch's id."""
         ...
 
@@ -100,7 +101,7 @@ def batches_of(backend: RemoteBackend, *, transport: httpx.AsyncBaseTransport | 
 
 async def run_batch(
     backend: RemoteBackend,
-    bodies: Mapping[str, dict[str, Any]],
+    bodies: Mapping[str, JsonObject],
     ledger: Ledger,
     *,
     batches: Batches | None = None,
@@ -156,7 +157,7 @@ async def _quietly_cancelled(batches: Batches, batch: str) -> None:
         await batches.cancel(batch)
 
 
-def _worst_case(profile: ModelProfile, body: dict[str, Any]) -> WorstCase:
+def _worst_case(profile: ModelProfile, body: JsonObject) -> WorstCase:
     """What one request may cost at most, in a batch."""
     stated = stated_limit(body)
     read, written = request_bound(body), (stated or profile.max_output_tokens) * int(body.get("n") or 1)
@@ -220,7 +221,7 @@ class _Api:
             raise error_of(where, reply.status_code, reply.headers, reply.content, key=self._key)
         return reply.content
 
-    async def json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+    async def json(self, method: str, path: str, **options: Any) -> JsonObject:
         try:
             found = orjson.loads(await self.ask(method, path, **options))
         except orjson.JSONDecodeError:
@@ -233,7 +234,7 @@ class _Api:
             )
         return found
 
-    def outgoing(self, body: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    def outgoing(self, body: JsonObject) -> tuple[str, JsonObject]:
         """(path, body) of one request in the provider's dialect."""
         backend, upstream = self.backend, self.backend.upstream
         made = upstream.dialect.outgoing(
@@ -270,7 +271,7 @@ class OpenAIBatches:
     def __init__(self, backend: RemoteBackend, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._api = _Api(backend, transport)
 
-    async def submit(self, bodies: Mapping[str, dict[str, Any]]) -> str:
+    async def submit(self, bodies: Mapping[str, JsonObject]) -> str:
         """Uploads the requests as a file and makes a batch of it; its id."""
         lines = []
         endpoint = ""
@@ -314,7 +315,7 @@ class OpenAIBatches:
         """Closes connections."""
         await self._api.aclose()
 
-    def _result(self, row: dict[str, Any]) -> BatchResult:
+    def _result(self, row: JsonObject) -> BatchResult:
         id, response = str(row.get("custom_id")), row.get("response") or {}
         if row.get("error") or response.get("status_code") != 200:
             return BatchResult(id, None, error=error_text(row.get("error") or response.get("body") or {}))
@@ -330,7 +331,7 @@ class AnthropicBatches:
     def __init__(self, backend: RemoteBackend, transport: httpx.AsyncBaseTransport | None = None) -> None:
         self._api = _Api(backend, transport)
 
-    async def submit(self, bodies: Mapping[str, dict[str, Any]]) -> str:
+    async def submit(self, bodies: Mapping[str, JsonObject]) -> str:
         """Hands in all requests in one call; the batch's id."""
         requests = [{"custom_id": id, "params": self._api.outgoing(body)[1]} for id, body in bodies.items()]
         return str((await self._api.json("POST", "/messages/batches", json={"requests": requests}))["id"])
@@ -360,7 +361,7 @@ class AnthropicBatches:
         """Closes connections."""
         await self._api.aclose()
 
-    def _result(self, row: dict[str, Any]) -> BatchResult:
+    def _result(self, row: JsonObject) -> BatchResult:
         id, result = str(row.get("custom_id")), row.get("result") or {}
         if result.get("type") != "succeeded":
             return BatchResult(

@@ -20,6 +20,7 @@ from orchestrator.backends.http.retry import DEFAULT_DEADLINE_S, with_retries
 from orchestrator.backends.provider_errors import too_slow
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.errors import BadResponse
+from orchestrator.jsontypes import JsonObject
 from orchestrator.types import Usage
 
 MAX_INPUTS = 2_048
@@ -58,7 +59,7 @@ async def embed(
     return Embedded(vectors, usage)
 
 
-async def _posted(backend: RemoteBackend, body: dict[str, Any], left_s: float) -> bytes:
+async def _posted(backend: RemoteBackend, body: JsonObject, left_s: float) -> bytes:
     try:
         async with asyncio.timeout(left_s):
             return await (await backend.upstream.post("/embeddings", body, timeout_s=left_s)).read()

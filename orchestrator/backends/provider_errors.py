@@ -10,9 +10,9 @@ import re
 import time
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Any
 
 from orchestrator.errors import BackendError, BackendRejected, BackendUnavailable, BadResponse, RateLimited
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.types import Usage
 
 MAX_DETAIL_CHARS = 300
@@ -101,7 +101,7 @@ def too_slow(where: str) -> BackendError:
     )
 
 
-def failure_in(parsed: dict[str, Any]) -> Any:
+def failure_in(parsed: JsonObject) -> JsonValue:
     """What an event or an answer says of a failure, wherever it stands; `None` if it says nothing."""
     if parsed.get("error"):
         return parsed["error"]
@@ -121,13 +121,13 @@ def failure_in(parsed: dict[str, Any]) -> Any:
     return None
 
 
-def stream_error(where: str, error: Any, *, key: str | None = None) -> BackendError:
+def stream_error(where: str, error: JsonValue, *, key: str | None = None) -> BackendError:
     """What a server reports in the middle of a stream, or with a status of 200."""
     told = error_text({"error": error})
     return BadResponse(f"{where}: {told.replace(key, '***') if key else told}", remedy="Ask again")
 
 
-def told_failure(where: str, failure: Any, usage: Usage | None = None, *, key: str | None = None) -> BackendError:
+def told_failure(where: str, failure: JsonValue, usage: Usage | None = None, *, key: str | None = None) -> BackendError:
     """What a server says of a failure with a status of 200: in an answer, or as the first event of a stream."""
     told = error_text({"error": failure})
     told = told.replace(key, "***") if key else told
@@ -150,7 +150,7 @@ def told_failure(where: str, failure: Any, usage: Usage | None = None, *, key: s
     return BadResponse(message, remedy="Ask again")
 
 
-def error_text(payload: Any) -> str:
+def error_text(payload: JsonValue) -> str:
     """What the server said: `{"error": {"message"}}`, `{"error".
 
     "..."}`, `{"message"}`, `{"detail"}` or a list of one of these.

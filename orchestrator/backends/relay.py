@@ -8,7 +8,7 @@ Answers that are in OpenAI's words already go through unread; all others are tra
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any, Protocol
+from typing import Protocol
 
 import orjson
 
@@ -20,6 +20,7 @@ from orchestrator.backends.http.upstream import PendingResponse, Upstream
 from orchestrator.backends.provider_errors import TransportError
 from orchestrator.backends.usage import chat_usage, usage_in
 from orchestrator.errors import BackendError, BadResponse
+from orchestrator.jsontypes import JsonObject
 from orchestrator.types import Usage
 
 DONE = b"data: [DONE]\n\n"
@@ -89,12 +90,12 @@ class Relay:
         """Whether its server heeds `cache_salt`."""
         return self._upstream.provider.cache_salt
 
-    async def chat(self, body: dict[str, Any], *, timeout_s: float) -> RelayedResponse:
+    async def chat(self, body: JsonObject, *, timeout_s: float) -> RelayedResponse:
         """Sends a chat completion. Raises `BackendError` unless the status of the answer is 200."""
         answering = await self._upstream.ask(body, timeout_s=timeout_s)
         return answering if is_plain(self._upstream.provider) else Translated(answering, self._upstream)
 
-    async def post(self, path: str, body: dict[str, Any], *, timeout_s: float) -> RelayedResponse:
+    async def post(self, path: str, body: JsonObject, *, timeout_s: float) -> RelayedResponse:
         """Sends a body of another kind (`/embeddings`)."""
         return await self._upstream.post(path, body, timeout_s=timeout_s)
 
@@ -164,7 +165,7 @@ class Translated:
         """Tells the upstream what the call used, for its caches and limits."""
         self._answering.count(usage)
 
-    def _counted(self, payload: dict[str, Any]) -> dict[str, Any]:
+    def _counted(self, payload: JsonObject) -> JsonObject:
         """With what was written to an explicit cache before the call."""
         usage = usage_in(payload) if self._answering.written_tokens else None
         return payload if usage is None else {**payload, "usage": chat_usage(self._answering.whole_usage(usage))}

@@ -24,6 +24,7 @@ from orchestrator.backends.http.upstream import CallSettings, PendingResponse, U
 from orchestrator.backends.provider_errors import TransportError, excerpt, failure_in, stream_error, too_slow
 from orchestrator.backends.usage import usage_in, usage_of_all
 from orchestrator.errors import BadResponse, ConfigError
+from orchestrator.jsontypes import JsonObject
 from orchestrator.providers.addresses import checked_address
 from orchestrator.providers.provider import Provider
 from orchestrator.providers.table import PROVIDERS
@@ -133,13 +134,13 @@ class RemoteBackend:
             budget=self.upstream.retries,
         )
 
-    async def chat(self, body: dict[str, Any], *, deadline_s: float | None = None) -> dict[str, Any]:
+    async def chat(self, body: JsonObject, *, deadline_s: float | None = None) -> JsonObject:
         """Any chat completion, as it is: tools, pictures, log-probabilities, several choices.
 
         `usage` is in it, in OpenAI's words, if it was reported.
         """
 
-        async def once(left_s: float) -> dict[str, Any]:
+        async def once(left_s: float) -> JsonObject:
             return (await self._asked(body, left_s))[0]
 
         return await with_retries(once, deadline_s=deadline_s, attempts=self._attempts, budget=self.upstream.retries)
@@ -238,7 +239,7 @@ class RemoteBackend:
             certainty=_mean_logprob(choices[0]) if request.certainty else None,
         )
 
-    async def _asked(self, body: dict[str, Any], left_s: float) -> tuple[dict[str, Any], Usage | None, PendingResponse]:
+    async def _asked(self, body: JsonObject, left_s: float) -> tuple[JsonObject, Usage | None, PendingResponse]:
         """A chat completion with at least one choice, and the usage that it reports."""
         answering: PendingResponse | None = None
         try:
@@ -258,7 +259,7 @@ class RemoteBackend:
             answering.count(usage)
         return completion, usage, answering
 
-    def _completion(self, content: bytes) -> dict[str, Any]:
+    def _completion(self, content: bytes) -> JsonObject:
         where = self.upstream.where
         try:
             payload = parse_whole_answer(content)
@@ -279,7 +280,7 @@ class RemoteBackend:
             raise BadResponse(f"{where}: the answer holds no choices: {excerpt(content)}", remedy="Check the server")
         return completion
 
-    def _body(self, request: Request) -> dict[str, Any]:
+    def _body(self, request: Request) -> JsonObject:
         most = min(request.max_tokens, self._profile.max_output_tokens)
         body: dict[str, Any] = {"messages": _messages(request), "max_tokens": most}
         if request.temperature is not None:
@@ -305,7 +306,7 @@ class RemoteBackend:
         read = estimate_prompt_tokens(request.messages, request.schema, family)
         return Usage(read, estimate_tokens(written, family), estimated=True)
 
-    def _events(self, parser: EventParser, reader: StreamReader, data: bytes) -> Iterator[dict[str, Any] | None]:
+    def _events(self, parser: EventParser, reader: StreamReader, data: bytes) -> Iterator[JsonObject | None]:
         """The chunks that some bytes complete, one by one: those before a broken one count.
 
         `None` stands for the end mark.
@@ -349,7 +350,7 @@ class ReadChunks:
         """All of the reasoning that was shown so far."""
         return "".join(self._thoughts)
 
-    def texts(self, chunks: Iterator[dict[str, Any] | None]) -> Iterator[str]:
+    def texts(self, chunks: Iterator[JsonObject | None]) -> Iterator[str]:
         """The new texts in some chunks."""
         for chunk in chunks:
             if chunk is None:
@@ -367,7 +368,7 @@ class ReadChunks:
             text, self._half = text[:-1], text[-1]
         return whole_text(text)
 
-    def _read(self, chunk: dict[str, Any]) -> str | None:
+    def _read(self, chunk: JsonObject) -> str | None:
         if (failure := failure_in(chunk)) is not None:
             raise stream_error(self._upstream.where, failure, key=self._upstream.key)
         self.usage = usage_in(chunk) or self.usage
@@ -394,7 +395,7 @@ def _address(stated: str) -> str:
         raise ConfigError(str(error), remedy="For example http://127.0.0.1:8000/v1") from None
 
 
-def _messages(request: Request) -> list[dict[str, Any]]:
+def _messages(request: Request) -> list[JsonObject]:
     return [{"role": message.role, "content": message.content} for message in request.messages]
 
 
@@ -407,7 +408,7 @@ def _answer_of(choice: Any) -> str | None:
     return message["refusal"] if text is None and isinstance(message.get("refusal"), str) else text
 
 
-def _mean_logprob(choice: dict[str, Any]) -> float | None:
+def _mean_logprob(choice: JsonObject) -> float | None:
     """The mean natural log-probability of a choice's tokens; `None` where they are not given."""
     told = choice.get("logprobs")
     content = told.get("content") if isinstance(told, dict) else None

@@ -16,9 +16,10 @@ not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.types import Usage
 
 FEW_TOKENS = 16  # an estimate of short texts may be so far off
@@ -29,7 +30,7 @@ class _Impossible(ValueError):
     """A count that is no count."""
 
 
-def usage_in(payload: Mapping[str, Any]) -> Usage | None:
+def usage_in(payload: JsonMapping) -> Usage | None:
     """The usage that an answer, or one event of a stream, reports wherever it does.
 
     `usage`, `usageMetadata`, Groq's `x_groq`.
@@ -47,7 +48,7 @@ def usage_in(payload: Mapping[str, Any]) -> Usage | None:
     return usage
 
 
-def usage_of(usage: Any) -> Usage | None:
+def usage_of(usage: JsonValue) -> Usage | None:
     """Reported usage, or `None` when it is missing or impossible (negative, not numbers, parts larger than the whole):
     then it is estimated.
     """
@@ -84,7 +85,7 @@ def usage_of_all(reported: Usage, answers: int, read: Callable[[], int], written
     )
 
 
-def chat_usage(usage: Usage) -> dict[str, Any]:
+def chat_usage(usage: Usage) -> JsonObject:
     """In the words of chat completions; one hour's cache writes stand beside the standard names."""
     found: dict[str, Any] = {
         "prompt_tokens": usage.prefill_tokens,
@@ -119,14 +120,14 @@ def _count(holder: Any, *names: str) -> int:
     return 0
 
 
-def _whole(usage: dict[str, Any], prompt: str, output: str) -> tuple[int, int]:
+def _whole(usage: JsonObject, prompt: str, output: str) -> tuple[int, int]:
     """(tokens read, tokens written) of which both must be there: one alone is no bill."""
     if usage.get(prompt) is None or usage.get(output) is None:
         raise _Impossible
     return _count(usage, prompt), _count(usage, output)
 
 
-def _chat(usage: dict[str, Any]) -> Usage:
+def _chat(usage: JsonObject) -> Usage:
     prompt, output = _whole(usage, "prompt_tokens", "completion_tokens")
     if len(usage) == 3 and usage.get("total_tokens") == prompt + output:
         return Usage(prompt, output)  # most servers say no more
@@ -153,7 +154,7 @@ def _chat(usage: dict[str, Any]) -> Usage:
     )  # fmt: skip
 
 
-def _responses(usage: dict[str, Any]) -> Usage:
+def _responses(usage: JsonObject) -> Usage:
     prompt, output = _whole(usage, "input_tokens", "output_tokens")
     reading, writing = usage.get("input_tokens_details"), usage.get("output_tokens_details")
     return _checked(
@@ -167,7 +168,7 @@ def _responses(usage: dict[str, Any]) -> Usage:
     )
 
 
-def _anthropic(usage: dict[str, Any]) -> Usage:
+def _anthropic(usage: JsonObject) -> Usage:
     fresh, output = _whole(usage, "input_tokens", "output_tokens")
     cached, written = _count(usage, "cache_read_input_tokens"), _count(usage, "cache_creation_input_tokens")
     split = usage.get("cache_creation")
@@ -185,7 +186,7 @@ def _anthropic(usage: dict[str, Any]) -> Usage:
     )
 
 
-def _gemini(usage: dict[str, Any]) -> Usage:
+def _gemini(usage: JsonObject) -> Usage:
     prompt, thoughts = _count(usage, "promptTokenCount"), _count(usage, "thoughtsTokenCount")
     tools = _count(usage, "toolUsePromptTokenCount")
     written = _count(usage, "candidatesTokenCount", "responseTokenCount")

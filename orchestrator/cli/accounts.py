@@ -10,11 +10,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
 from orchestrator.cli.options import config_option
+from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
     from orchestrator.storage.accounts import AccountLimits, Accounts
@@ -60,7 +61,7 @@ def limit_options(function: F) -> F:
     return function
 
 
-def limits_of(options: dict[str, Any], before: AccountLimits | None = None) -> AccountLimits:
+def limits_of(options: JsonObject, before: AccountLimits | None = None) -> AccountLimits:
     """The limits that `limit_options` state; what they do not state stays as it was before."""
     from orchestrator.storage.accounts import AccountLimits
 
@@ -109,7 +110,7 @@ def written_moment(moment: float | None) -> str:
     return "" if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M")
 
 
-def spending(database: Database, by: str) -> dict[str, dict[str, Any]]:
+def spending(database: Database, by: str) -> dict[str, JsonObject]:
     """What was spent and when it was last asked, by key, team or organisation, as far as requests are kept
     (`gateway.keep_days`).
     """

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.options import engine_options, read_text, run_with
+from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
@@ -94,7 +95,7 @@ def command(
     run_with(config, memory_path, job)
 
 
-def answer_dict(answer: Answer) -> dict[str, Any]:
+def answer_dict(answer: Answer) -> JsonObject:
     """An answer as JSON values, as `ask --json` prints it."""
     stated = answer.as_dict(detail="standard")
     usage = {name: stated["usage"][name] for name in ("prefill_tokens", "output_tokens")}
@@ -114,7 +115,7 @@ def _write(record: Path | None, answer: Answer) -> None:
         click.echo(f"the trace was not written: {record}: {error.strerror}", err=True)
 
 
-def _read_schema(path: Path | None) -> dict[str, Any] | None:
+def _read_schema(path: Path | None) -> JsonObject | None:
     if path is None:
         return None
     from orchestrator.errors import InvalidQuery

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.cli.options import as_json, config_option, reports_errors, run_with
+from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
@@ -134,7 +135,7 @@ def _progress(done: int, of: int, as_json: bool) -> None:
         click.echo(f"{done} of {of} questions graded", err=True)
 
 
-def _as_json(found: Calibration, graded: Graded, out: Path) -> dict[str, Any]:
+def _as_json(found: Calibration, graded: Graded, out: Path) -> JsonObject:
     return {
         "questions": len(graded.questions),
         "left": graded.left,

@@ -23,6 +23,7 @@ from orchestrator.cli.accounts import (
     written_moment,
 )
 from orchestrator.cli.options import as_json, reports_errors
+from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
     from orchestrator.storage.accounts import Key
@@ -165,7 +166,7 @@ def _state(key: Key) -> str:
     return f"{'expired' if key.expires_at <= time.time() else 'valid until'} {written_moment(key.expires_at)}"
 
 
-def _of(spent: dict[str, dict[str, Any]], key: Key, what: str) -> Any:
+def _of(spent: dict[str, JsonObject], key: Key, what: str) -> Any:
     return spent[key.id][what] if key.id in spent else None
 
 

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec
 
 import click
 
+from orchestrator.jsontypes import JsonObject
+
 if TYPE_CHECKING:
     from orchestrator.config.models import Config, MemoryConfig
     from orchestrator.engine.orchestrator import Orchestrator
@@ -90,7 +92,7 @@ async def _run_with(
     config: Path | None,
     memory_path: Path | None,
     job: Callable[[Orchestrator], Awaitable[None]],
-    settings: dict[str, Any],
+    settings: JsonObject,
 ) -> None:
     from orchestrator.config.models import DEFAULT_NAME, load_config
     from orchestrator.engine.orchestrator import Orchestrator

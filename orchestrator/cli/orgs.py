@@ -21,6 +21,7 @@ from orchestrator.cli.accounts import (
     written_limits,
 )
 from orchestrator.cli.options import as_json, reports_errors
+from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
     from orchestrator.storage.accounts import Org, Team
@@ -83,7 +84,7 @@ def show(account: Org | Team, *, as_json: bool) -> None:
     click.echo(told)
 
 
-def show_all(found: Sequence[Org | Team], spent: dict[str, dict[str, Any]], to_add: str, *, as_json: bool) -> None:
+def show_all(found: Sequence[Org | Team], spent: dict[str, JsonObject], to_add: str, *, as_json: bool) -> None:
     """Prints accounts as a table or as JSON, with what each has spent."""
     usd = {account.id: spent[account.id]["cost_usd"] if account.id in spent else 0.0 for account in found}
     if as_json:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from orchestrator.cli.options import config_option
 from orchestrator.config.names import DEFAULT_NAME
+from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
     from orchestrator.config.models import Config
@@ -101,7 +102,7 @@ def profiles_of(config: Path | None) -> dict[str, ModelProfile] | None:
     }
 
 
-def read_inputs(pipeline: Pipeline, stated: tuple[str, ...], file: Path | None) -> dict[str, Any]:
+def read_inputs(pipeline: Pipeline, stated: tuple[str, ...], file: Path | None) -> JsonObject:
     """The inputs that the options give. Raises `InvalidInputs` or `click.UsageError`."""
     from orchestrator.pipeline.language.inputs import from_file, from_text
     from orchestrator.pipeline.pipeline import read_inputs as all_from_file

@@ -25,6 +25,7 @@ from orchestrator.cli.pipelines import (
     watch_option,
     watching,
 )
+from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
     from orchestrator.pipeline import Diagnostic, Pipeline
@@ -79,7 +80,7 @@ def command(
     watching(watch, file, once)
 
 
-def _outlined(pipeline: Pipeline, given: dict[str, Any], config: Path | None) -> Outline:
+def _outlined(pipeline: Pipeline, given: JsonObject, config: Path | None) -> Outline:
     from orchestrator.pipeline.analysis.forecast import outlined
 
     found: list[Outline] = []

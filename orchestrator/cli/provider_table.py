@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
+
+from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
     from orchestrator.fleet.discovery import Reached
@@ -54,7 +56,7 @@ async def _tried(rows: list[Provider]) -> dict[str, Reached]:
     return {row.name: reached for row, reached in zip(rows, found, strict=True) if reached is not None}
 
 
-def _row(row: Provider) -> dict[str, Any]:
+def _row(row: Provider) -> JsonObject:
     return {
         "name": row.name,
         "title": row.title,
@@ -68,7 +70,7 @@ def _row(row: Provider) -> dict[str, Any]:
     }
 
 
-def _outcome(row: Provider, reached: Reached | None) -> dict[str, Any]:
+def _outcome(row: Provider, reached: Reached | None) -> JsonObject:
     if reached is None:
         if row.port is not None:
             return {"ok": None, "detail": f"nothing answers on port {row.port}", "models": []}

@@ -22,6 +22,7 @@ from orchestrator.cli.pipelines import (
     read_inputs,
     show_mistakes,
 )
+from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
@@ -69,7 +70,7 @@ def command(
 
 async def _run(
     pipeline: Pipeline,
-    given: dict[str, Any],
+    given: JsonObject,
     resume: str | None,
     may_differ: bool,
     runs_at: str | None,
@@ -100,7 +101,7 @@ async def _run(
 
 
 async def _go(
-    pipeline: Pipeline, given: dict[str, Any], host: Any, resume: str | None, may_differ: bool, on_event: Any
+    pipeline: Pipeline, given: JsonObject, host: Any, resume: str | None, may_differ: bool, on_event: Any
 ) -> RunResult:
     if resume is not None:
         return await pipeline.resume(resume, host=host, on_event=on_event, may_differ=may_differ)

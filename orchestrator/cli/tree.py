@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestrator.jsontypes import JsonObject
+
 if TYPE_CHECKING:
     from orchestrator.pipeline import Pipeline
     from orchestrator.trace import Event
@@ -69,7 +71,7 @@ class Tree:
         if self._live is not None:
             self._live.update(self._drawn())
 
-    def _ended(self, plain: str, path: str, detail: dict[str, Any]) -> None:
+    def _ended(self, plain: str, path: str, detail: JsonObject) -> None:
         self._state[plain] = str(detail["status"])
         self._times[plain] = self._times.get(plain, 0) + 1
         cost = detail.get("cost_usd")
@@ -80,7 +82,7 @@ class Tree:
         if self._live is None:
             self._print(path, detail)
 
-    def _print(self, path: str, detail: dict[str, Any]) -> None:
+    def _print(self, path: str, detail: JsonObject) -> None:
         """A line for each step, but of those that run many times only for what failed; and each reason once."""
         error, note = str(detail.get("error") or ""), str(detail.get("note") or "")
         mark, colour = MARKS.get(str(detail["status"]), MARKS["done"])

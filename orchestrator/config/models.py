@@ -18,6 +18,7 @@ from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
 from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_NAMES
 from orchestrator.config.yaml_loader import Located, load_located
 from orchestrator.errors import ConfigError
+from orchestrator.jsontypes import JsonObject
 from orchestrator.plugins.entry_points import BACKENDS, ENCODERS, STRATEGIES, plugin_names
 from orchestrator.providers.table import PROVIDERS as _HOSTED
 from orchestrator.verifiers.registry import read_settings, verifier_names
@@ -56,7 +57,7 @@ def _sendable_headers(headers: dict[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def _harmless_body(body: dict[str, Any]) -> dict[str, Any]:
+def _harmless_body(body: JsonObject) -> JsonObject:
     for name, value in body.items():
         if name.lower().replace("_", "") in _COUNTED_FIELDS:
             raise ValueError(
@@ -292,7 +293,7 @@ def _usable_settings(stated: Any, about: ValidationInfo) -> Any:
     return stated
 
 
-def _known_plugins(stated: dict[str, Any]) -> dict[str, Any]:
+def _known_plugins(stated: JsonObject) -> JsonObject:
     for name, settings in stated.items():
         if name not in verifier_names():
             raise ValueError(f"no package registers a verifier {name!r}{_suggest(name, list(verifier_names()))}")
@@ -330,7 +331,7 @@ class ChecksConfig(_Strict):
     plugins: Annotated[dict[str, Any], AfterValidator(_known_plugins)] = {}
     """Verifiers of other packages, by the names that they register, with their settings."""
 
-    def stated(self) -> dict[str, Any]:
+    def stated(self) -> JsonObject:
         """The checks that are asked for, by name, with their settings."""
         found: dict[str, Any] = {}
         for field, described in type(self).model_fields.items():
@@ -543,7 +544,7 @@ def _printed_by(command: str) -> str:
     return done.stdout.strip()
 
 
-def _relevant(error: ValidationError) -> list[dict[str, Any]]:
+def _relevant(error: ValidationError) -> list[JsonObject]:
     """The problems of the alternative that the author meant.
 
     A mapping under `quality` is a promise, anything else a number.
@@ -562,7 +563,7 @@ def _relevant(error: ValidationError) -> list[dict[str, Any]]:
     return relevant
 
 
-def _describe(located: Located, problem: dict[str, Any]) -> str:
+def _describe(located: Located, problem: JsonObject) -> str:
     path = tuple(part for part in problem["loc"] if not (isinstance(part, str) and part == "[key]"))
     kind, context = problem["type"], problem.get("ctx", {})
     where = ".".join(map(str, path))

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.errors import ConfigError
+from orchestrator.jsontypes import JsonObject
 
 MAX_NODES = 100_000
 MAX_DEPTH = 64
@@ -185,7 +186,7 @@ class _Builder:
             self._merge(mapping, path, depth, out)
         return out
 
-    def _merge(self, mapping: Any, path: Path, depth: int, into: dict[str, Any]) -> None:
+    def _merge(self, mapping: Any, path: Path, depth: int, into: JsonObject) -> None:
         """`<<: *anchor`: what the mapping says of keys that are not there yet."""
         if mapping.id != "mapping":
             self._fail(mapping, "<< merges mappings only")

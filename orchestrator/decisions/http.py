@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
 
 import orjson
 
@@ -15,6 +14,7 @@ from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.usage import usage_in
 from orchestrator.decisions.question import Question
 from orchestrator.errors import BadResponse
+from orchestrator.jsontypes import JsonObject
 from orchestrator.router import ModelProfile
 from orchestrator.tokens.estimate import bound_tokens, estimate_tokens, family_of
 from orchestrator.types import Usage
@@ -23,8 +23,8 @@ TOKENS_EACH = 16  # around each question
 
 
 async def posted(
-    backend: RemoteBackend, path: str, body: dict[str, Any], deadline_s: float | None
-) -> tuple[dict[str, Any], Usage | None]:
+    backend: RemoteBackend, path: str, body: JsonObject, deadline_s: float | None
+) -> tuple[JsonObject, Usage | None]:
     """The answer, a JSON object. Raises `BackendError`."""
     upstream = backend.upstream
 

@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.decisions.http import OverHttp, posted
 from orchestrator.decisions.question import Decision, Decisions, Question, decision, yes_or_no
 from orchestrator.errors import BadResponse
+from orchestrator.jsontypes import JsonMapping, JsonObject
 
 PATH = "/decisions"
 
@@ -40,7 +41,7 @@ class OpenAIDecisions(OverHttp):
         return Decisions(answers, usage or self.estimated(state, questions), self.profile.name)
 
 
-def asked(name: str, question: Question) -> dict[str, Any]:
+def asked(name: str, question: Question) -> JsonObject:
     """A question in this format."""
     found: dict[str, Any] = {"name": name, "type": question.kind, "instructions": question.ask}
     if question.kind == "choice":
@@ -54,7 +55,7 @@ def asked(name: str, question: Question) -> dict[str, Any]:
     return found
 
 
-def answered(question: Question, row: Mapping[str, Any]) -> Decision:
+def answered(question: Question, row: JsonMapping) -> Decision:
     """The decision in a row of the answer."""
     if question.kind == "predicate":
         return yes_or_no(question, float(row["probability"]))

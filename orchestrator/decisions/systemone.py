@@ -11,6 +11,7 @@ from typing import Any
 from orchestrator.decisions.http import OverHttp, posted
 from orchestrator.decisions.question import Decision, Decisions, Question, decision, yes_or_no
 from orchestrator.errors import BadResponse
+from orchestrator.jsontypes import JsonMapping, JsonObject
 
 PATH = "/systemone"
 
@@ -32,7 +33,7 @@ class SystemOne(OverHttp):
         return Decisions(answers, usage or self.estimated(state, questions), self.profile.name)
 
 
-def asked(question: Question) -> dict[str, Any]:
+def asked(question: Question) -> JsonObject:
     """A question in this format."""
     found: dict[str, Any] = {
         "type": "noul" if question.kind == "predicate" else question.kind,
@@ -45,7 +46,7 @@ def asked(question: Question) -> dict[str, Any]:
     return found
 
 
-def answered(question: Question, answer: Mapping[str, Any]) -> Decision:
+def answered(question: Question, answer: JsonMapping) -> Decision:
     """An answer in this format. Raises `KeyError`, `TypeError` or `ValueError` on what is none."""
     if question.kind == "predicate":
         return yes_or_no(question, float(answer["noul"]))

@@ -9,12 +9,12 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from orchestrator.backends.usage import usage_in
 from orchestrator.decisions.http import OverHttp
 from orchestrator.decisions.question import Decision, Decisions, Question, decision
 from orchestrator.errors import BackendRejected, InvalidQuery
+from orchestrator.jsontypes import JsonMapping
 from orchestrator.tokens.estimate import estimate_tokens, family_of
 from orchestrator.types import Usage
 
@@ -69,7 +69,7 @@ def prompt_for(state: str, question: Question) -> str:
     return f"{state}\n\n{question.ask or 'Which one fits?'}\n" + "\n".join(lines) + "\nAnswer with one letter."
 
 
-def weights_in(completion: Mapping[str, Any], labels: list[str]) -> dict[str, float]:
+def weights_in(completion: JsonMapping, labels: list[str]) -> dict[str, float]:
     """The probability of each option's letter as the first token. Raises `ValueError` where none is told."""
     found = dict.fromkeys(labels, 0.0)
     try:

@@ -6,14 +6,15 @@ import math
 from collections.abc import Sequence
 from html import escape
 from itertools import pairwise
-from typing import Any
+
+from orchestrator.jsontypes import JsonObject
 
 WIDTH, HEIGHT, MARGIN = 640, 360, 64
 LABEL_HEIGHT = 20
 COLOURS = ("#8a94a6", "#c05621", "#2b6cb0", "#2f855a")
 
 
-def chart_text(rows: Sequence[dict[str, Any]], *, width: int = 36) -> str:
+def chart_text(rows: Sequence[JsonObject], *, width: int = 36) -> str:
     """Two bars a policy: accuracy, and cost relative to the dearest."""
     dearest = max(row["usd_per_1k"] for row in rows) or 1.0
     lines = []
@@ -24,7 +25,7 @@ def chart_text(rows: Sequence[dict[str, Any]], *, width: int = 36) -> str:
     return "\n".join(lines)
 
 
-def chart_svg(rows: Sequence[dict[str, Any]]) -> str:
+def chart_svg(rows: Sequence[JsonObject]) -> str:
     """Scatter of accuracy (linear) over cost (logarithmic), labelled a simulation."""
     costs = [math.log10(max(row["usd_per_1k"], 1e-6)) for row in rows]
     accuracies: list[float] = [row["accuracy"] for row in rows]

@@ -22,7 +22,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import util
 from pathlib import Path
-from typing import Any
 
 from orchestrator.backends.base import Delta, Request
 from orchestrator.backends.local.calculator import CalculatorBackend
@@ -30,6 +29,7 @@ from orchestrator.backends.remote import RemoteBackend
 from orchestrator.demo.notes import bundled_folder
 from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.errors import BackendUnavailable, ConfigError
+from orchestrator.jsontypes import JsonObject
 from orchestrator.router import ModelProfile
 from orchestrator.types import Completion, Message
 
@@ -130,7 +130,7 @@ def running_server(weights: Path, python: str = sys.executable) -> Iterator[str]
         server.wait()
 
 
-def run_local_model(weights: Path, *, quiet: bool = False) -> dict[str, Any]:
+def run_local_model(weights: Path, *, quiet: bool = False) -> JsonObject:
     """Shows what is said and measured, and returns the same as JSON values."""
     if not quiet:
         from orchestrator.demo.screen import show_title
@@ -147,7 +147,7 @@ def run_local_model(weights: Path, *, quiet: bool = False) -> dict[str, Any]:
     return {"model": weights.name, "simulated": False, **found, "limits": LIMITS}
 
 
-async def try_model(url: str) -> dict[str, Any]:
+async def try_model(url: str) -> JsonObject:
     """What the model at `url` says and how long it takes: a stream, a kept prefix, a form, a sum. Times in seconds."""
     profile = ModelProfile("smollm2", 0.0, 0.0, None, CONTEXT_TOKENS, frozenset({"json"}), 0.1)
     model = RemoteBackend(profile, provider="llamacpp", base_url=url)
@@ -179,7 +179,7 @@ async def try_model(url: str) -> dict[str, Any]:
     }
 
 
-def _speed(done: Completion) -> dict[str, Any]:
+def _speed(done: Completion) -> JsonObject:
     writing_s = done.latency_s - (done.ttft_s or 0.0)
     speed = (done.usage.output_tokens - 1) / writing_s if writing_s > 0 else None
     return {"ttft_s": done.ttft_s, "tokens_per_s": speed, "output_tokens": done.usage.output_tokens}

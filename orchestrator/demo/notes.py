@@ -11,10 +11,10 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.errors import NoAdequateModel
+from orchestrator.jsontypes import JsonObject
 from orchestrator.memory.ingest.documents import read_document
 
 SCOPE = "moth-and-marlow"
@@ -58,7 +58,7 @@ async def remember_bundled(orchestrator: Orchestrator) -> int:
     return count
 
 
-async def run_notes(*, quiet: bool = False) -> list[dict[str, Any]]:
+async def run_notes(*, quiet: bool = False) -> list[JsonObject]:
     """Asks every question and shows route, recalled facts, verdicts, confidence, cost and time.
 
     Returns the same as JSON values.
@@ -82,7 +82,7 @@ async def run_notes(*, quiet: bool = False) -> list[dict[str, Any]]:
             return [await _ask(engine, question, quiet=quiet) for question in QUESTIONS]
 
 
-async def _ask(engine: Orchestrator, question: str, *, quiet: bool) -> dict[str, Any]:
+async def _ask(engine: Orchestrator, question: str, *, quiet: bool) -> JsonObject:
     try:
         answer = await engine.answer(question, scope=SCOPE)
     except NoAdequateModel as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from orchestrator.budget.format import money
 from orchestrator.errors import NoAdequateModel
+from orchestrator.jsontypes import JsonObject
 from orchestrator.types import Answer
 
 console = Console(highlight=False)
@@ -61,7 +61,7 @@ def show_refusal(question: str, error: NoAdequateModel) -> None:
     console.print(f"  [dim]{escape(error.remedy)}[/]\n")
 
 
-def show_local_model(found: dict[str, Any], limits: str) -> None:
+def show_local_model(found: JsonObject, limits: str) -> None:
     """Prints what was measured of the real model."""
     streamed, prefix, sum_ = found["streamed"], found["prefix"], found["calculation"]
     speed = f"{streamed['tokens_per_s']:.0f} tokens a second" if streamed["tokens_per_s"] else "too short to measure"

@@ -18,6 +18,7 @@ from orchestrator.demo.chart import chart_svg, chart_text
 from orchestrator.demo.problems import generate_problems
 from orchestrator.demo.simulated_fleet import LARGE, SMALL, simulated_fleet
 from orchestrator.engine.orchestrator import Orchestrator
+from orchestrator.jsontypes import JsonObject
 from orchestrator.router import Outcome, Router
 from orchestrator.types import Answer
 from orchestrator.verifiers import equivalent
@@ -26,7 +27,7 @@ CALIBRATION_PROBLEMS = 120
 AT_ONCE = 16
 
 
-def run_simulation(count: int, svg: Path, *, quiet: bool = False) -> dict[str, Any]:
+def run_simulation(count: int, svg: Path, *, quiet: bool = False) -> JsonObject:
     """Runs the four policies on the same problems, prints table and chart, writes the SVG.
 
     The result says `simulated: true`.
@@ -62,9 +63,7 @@ def run_simulation(count: int, svg: Path, *, quiet: bool = False) -> dict[str, A
     return {"simulated": True, "problems": len(asked), "policies": rows, "svg": str(svg)}
 
 
-async def _policies(
-    url: str, profiles: list[Any], router: Router, asked: list[SimulatedProblem]
-) -> list[dict[str, Any]]:
+async def _policies(url: str, profiles: list[Any], router: Router, asked: list[SimulatedProblem]) -> list[JsonObject]:
     backends: dict[str, Backend] = {p.name: RemoteBackend(p, base_url=url, model=p.name) for p in profiles}
     async with Orchestrator(
         backends, router=router, quality=0.97, value_usd=0.08, origin="a simulated fleet"
@@ -78,9 +77,7 @@ async def _policies(
         return [await _measure(engine, name, options, asked) for name, options in policies]
 
 
-async def _measure(
-    engine: Orchestrator, policy: str, options: dict[str, Any], asked: list[SimulatedProblem]
-) -> dict[str, Any]:
+async def _measure(engine: Orchestrator, policy: str, options: JsonObject, asked: list[SimulatedProblem]) -> JsonObject:
     gate = asyncio.Semaphore(AT_ONCE)
 
     async def one(problem: SimulatedProblem) -> tuple[SimulatedProblem, Answer]:

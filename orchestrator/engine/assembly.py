@@ -15,6 +15,7 @@ from orchestrator.engine.execute import Executor
 from orchestrator.errors import ConfigError
 from orchestrator.fleet.build import WHAT_TO_ADD, Fleet, fleet_from_config
 from orchestrator.fleet.memory import open_memory
+from orchestrator.jsontypes import JsonObject
 from orchestrator.learning.certificates import load_guarantee, trained_router
 from orchestrator.learning.online import OnlineLearner
 from orchestrator.learning.shadow_audits import Grader, ShadowAudits
@@ -26,7 +27,7 @@ from orchestrator.storage import DecisionLog
 from orchestrator.verification.from_config import checks_from_config
 
 
-def settings_from_config(config: Config, overrides: dict[str, Any]) -> dict[str, Any]:
+def settings_from_config(config: Config, overrides: JsonObject) -> JsonObject:
     """The arguments of `Orchestrator` that a configuration stands for.
 
     `overrides` win, and what they replace is not built.
@@ -49,7 +50,7 @@ def settings_from_config(config: Config, overrides: dict[str, Any]) -> dict[str,
     return {**settings, **overrides}
 
 
-def _plain_settings(config: Config, fleet: Fleet) -> dict[str, Any]:
+def _plain_settings(config: Config, fleet: Fleet) -> JsonObject:
     """What a configuration states as it is needed."""
     return {
         "router": None,

@@ -24,6 +24,7 @@ from orchestrator.engine.routing_methods import RoutingMethods
 from orchestrator.engine.streaming import events_of
 from orchestrator.engine.sync import SyncMethods
 from orchestrator.fleet.build import fleet_at_hand
+from orchestrator.jsontypes import JsonObject
 from orchestrator.learning.shadow_audits import Grader
 from orchestrator.router import Preference, Router
 from orchestrator.router.guarantee.monitor import Guard
@@ -162,7 +163,7 @@ class Orchestrator(RoutingMethods, MemoryMethods, SyncMethods, OldMethods):
         *,
         history: Sequence[Message] = (),
         scope: str = "default",
-        schema: dict[str, Any] | None = None,
+        schema: JsonObject | None = None,
         quality: float | None = None,
         budget: Budget | None = None,
         strategy: str | Strategy | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from orchestrator.trace import Event
 
@@ -12,7 +12,7 @@ A = TypeVar("A")
 
 
 async def events_of(
-    start: Callable[[Callable[[Event], None]], Coroutine[Any, Any, A]],
+    start: Callable[[Callable[[Event], None]], Coroutine[None, None, A]],
 ) -> AsyncGenerator[Event | A, None]:
     """Yields what `start(on_event)` reports, and last its result; raises what it raises.
 

@@ -28,7 +28,7 @@ class BlockingLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
-    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+    def run(self, coroutine: Coroutine[None, None, T]) -> T:
         """The coroutine's result.
 
         Ctrl-C cancels it. Raises `RuntimeError` inside a running event loop, which it would block.

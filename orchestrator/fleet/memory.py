@@ -7,7 +7,7 @@ import base64
 import binascii
 from collections.abc import Callable, Coroutine
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.config.models import MemoryConfig, secret
 from orchestrator.errors import ConfigError
@@ -76,7 +76,7 @@ def _reranker(config: MemoryConfig) -> Reranker | None:
 
 
 def writer_of(
-    answer: Callable[[Query], Coroutine[Any, Any, Answer]], asked: Query, loop: asyncio.AbstractEventLoop
+    answer: Callable[[Query], Coroutine[None, None, Answer]], asked: Query, loop: asyncio.AbstractEventLoop
 ) -> Callable[[str], str]:
     """Writes summaries (from another thread than the loop's).
 

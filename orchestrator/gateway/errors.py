@@ -9,7 +9,8 @@ OpenAI: {"error": {"message", "type", "param", "code"}}; Anthropic: {"type": "er
 from __future__ import annotations
 
 import math
-from typing import Any
+
+from orchestrator.jsontypes import JsonObject
 
 ANTHROPIC_TYPES = {
     400: "invalid_request_error",
@@ -52,11 +53,11 @@ class GatewayError(Exception):
         self.should_retry = should_retry
         self.extra_headers = headers
 
-    def as_openai(self) -> dict[str, Any]:
+    def as_openai(self) -> JsonObject:
         """The error as OpenAI's clients read it."""
         return {"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}}
 
-    def as_anthropic(self, request_id: str) -> dict[str, Any]:
+    def as_anthropic(self, request_id: str) -> JsonObject:
         """The error as Anthropic's clients read it."""
         kind = ANTHROPIC_TYPES.get(self.status, "api_error" if self.status >= 500 else "invalid_request_error")
         details = {"details": {"error_code": self.code}} if self.code else {}

@@ -27,6 +27,7 @@ from typing import Any
 from orchestrator.config.models import DEFAULT_NAME, Config, GatewayConfig, load_config, secret
 from orchestrator.errors import ConfigError
 from orchestrator.fleet.build import fleet_from_config
+from orchestrator.jsontypes import JsonObject
 from orchestrator.providers.addresses import is_loopback
 from orchestrator.storage.accounts import Accounts, Found, NewKey, digest_of
 from orchestrator.storage.database import open_database
@@ -70,7 +71,7 @@ class PreparedGateway:
         host = f"[{self.address.host}]" if ":" in self.address.host else self.address.host
         return f"{scheme}://{host}:{self.address.port}/v1"
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """What is told when it listens, as JSON values."""
         return {
             "url": self.url,

@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.jsontypes import JsonMapping, JsonObject
 from orchestrator.pipeline.errors import InvalidInputs
 from orchestrator.pipeline.expressions.evaluation import Compute
 from orchestrator.pipeline.expressions.types import ValueType
@@ -91,7 +92,7 @@ class CompiledPipeline:
         """The name that the file states."""
         return self.document.name
 
-    def wrong_inputs(self, given: Mapping[str, Any], *, whole: bool = True) -> str:
+    def wrong_inputs(self, given: JsonMapping, *, whole: bool = True) -> str:
         """What is wrong with the inputs of a run, in words; nothing if nothing is.
 
         Unless they shall be `whole`, some may be missing.
@@ -103,7 +104,7 @@ class CompiledPipeline:
         errors = self._checked.find_errors(dict(given))
         return "; ".join(wrong_inputs(self.schema, given) or errors) if errors else ""
 
-    def inputs_of(self, given: Mapping[str, Any], *, whole: bool = True) -> dict[str, Any]:
+    def inputs_of(self, given: JsonMapping, *, whole: bool = True) -> JsonObject:
         """The inputs with their defaults. Raises `InvalidInputs`."""
         problem = self.wrong_inputs(given, whole=whole)
         if problem:
@@ -118,7 +119,7 @@ class CompiledPipeline:
 
         return BoundedSchema(self.schema)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """What one must know to call it."""
         return {
             "name": self.name,

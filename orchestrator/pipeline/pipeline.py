@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, Callable, Collection, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from orchestrator.config.yaml_loader import load_located
 from orchestrator.engine.streaming import events_of
 from orchestrator.engine.sync import BlockingLoop
 from orchestrator.errors import ConfigError
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.compiled import CompiledPipeline
 from orchestrator.pipeline.execution.durable import replay, resume, start
 from orchestrator.pipeline.execution.result import RunResult
@@ -54,7 +55,7 @@ class Pipeline(CompiledPipeline):
 
     async def run(
         self,
-        inputs: Mapping[str, Any] | None = None,
+        inputs: JsonMapping | None = None,
         *,
         host: Runtime | None = None,
         orchestrator: Orchestrator | None = None,
@@ -62,7 +63,7 @@ class Pipeline(CompiledPipeline):
         on_event: Callable[[Event], None] | None = None,
         within: Ledger | None = None,
         seconds: float | None = None,
-        **more: Any,
+        **more: JsonValue,
     ) -> RunResult:
         """Runs it with `inputs` (or keyword arguments), answered by `orchestrator`, or within a `host` that may keep
         runs.
@@ -80,7 +81,7 @@ class Pipeline(CompiledPipeline):
             await found.settled()
             return found
 
-    def run_sync(self, inputs: Mapping[str, Any] | None = None, **settings: Any) -> RunResult:
+    def run_sync(self, inputs: JsonMapping | None = None, **settings: Any) -> RunResult:
         """`run` for scripts. Must not be called from a running event loop."""
         loop = BlockingLoop()
         try:
@@ -88,9 +89,7 @@ class Pipeline(CompiledPipeline):
         finally:
             loop.close()
 
-    def stream(
-        self, inputs: Mapping[str, Any] | None = None, **settings: Any
-    ) -> AsyncGenerator[Event | RunResult, None]:
+    def stream(self, inputs: JsonMapping | None = None, **settings: Any) -> AsyncGenerator[Event | RunResult, None]:
         """As `run`, but yields every event as it happens, and last the result. Closing it cancels the run."""
         return events_of(lambda on_event: self.run(inputs, **settings, on_event=on_event))
 
@@ -125,7 +124,7 @@ class Pipeline(CompiledPipeline):
         return await replay(self, id, host, on_event, begin=begin)
 
 
-def read_inputs(path: Path) -> dict[str, Any]:
+def read_inputs(path: Path) -> JsonObject:
     """Inputs from a file of JSON or YAML. Raises `ConfigError`."""
     try:
         text = path.read_text(encoding="utf-8")

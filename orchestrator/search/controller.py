@@ -11,12 +11,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import unified_diff
-from typing import Any
 
 from orchestrator.backends.base import Backend, Request
 from orchestrator.backends.metering import Bill, complete_metered, metered, worst_case
 from orchestrator.budget import Ledger, Reservation, from_nano
 from orchestrator.errors import BackendError, BudgetExceeded, ConfigError
+from orchestrator.jsontypes import JsonObject
 from orchestrator.search.actions import Combine, Compare, Critique, Draft, ModelAction, Revise, Stop
 from orchestrator.search.graded_evidence import CERTAINTY, certainty_verdict, read_comparison
 from orchestrator.search.prompts import (
@@ -266,7 +266,7 @@ class Search:
             return Change(tuple(await asyncio.gather(*(self._verify(candidate, state) for candidate in written))))
 
     async def _ask_twice(
-        self, model: str, request: Request, reservation: Reservation, attributes: dict[str, Any]
+        self, model: str, request: Request, reservation: Reservation, attributes: JsonObject
     ) -> Completion:
         """Asks once more, with a reservation of its own, when an answer broke off that may be billed.
 
@@ -284,9 +284,7 @@ class Search:
                 raise error from None
         return await self._ask(model, request, again, attributes)
 
-    async def _ask(
-        self, model: str, request: Request, reservation: Reservation, attributes: dict[str, Any]
-    ) -> Completion:
+    async def _ask(self, model: str, request: Request, reservation: Reservation, attributes: JsonObject) -> Completion:
         """Asks, and notes what it cost."""
 
         def note_worst_case(booked: bool) -> None:

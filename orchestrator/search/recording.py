@@ -8,11 +8,12 @@ much time was left.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.jsontypes import JsonMapping, JsonObject
 from orchestrator.search.actions import Action, Combine, Compare, Critique, Draft, ModelAction, Revise, Stop
 from orchestrator.search.belief import VoteModel
 from orchestrator.search.revisions import RevisionOdds
@@ -88,7 +89,7 @@ class Recording:
         """Notes what an action brought."""
         self.steps[-1].ended.append((action, change))
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """The search as JSON values; empty if it never began."""
         if self.start is None:
             return {}
@@ -117,7 +118,7 @@ class Recording:
         }
 
     @classmethod
-    def from_dict(cls, stored: Mapping[str, Any]) -> Recording:
+    def from_dict(cls, stored: JsonMapping) -> Recording:
         """Raises `ValueError` on what `as_dict` did not make."""
         try:
             fleet = {row["model"]: Choice(**row) for row in stored["fleet"]}
@@ -180,11 +181,11 @@ def replayed(recording: Recording, strategy: Strategy) -> tuple[SearchState, str
     return state, None
 
 
-def _action(action: Action) -> dict[str, Any]:
+def _action(action: Action) -> JsonObject:
     return {"kind": NAMES[type(action)], **asdict(action)}
 
 
-def _read_action(stored: Mapping[str, Any]) -> Action:
+def _read_action(stored: JsonMapping) -> Action:
     fields = {
         name: tuple(value) if isinstance(value, list) else value for name, value in stored.items() if name != "kind"
     }
@@ -192,14 +193,14 @@ def _read_action(stored: Mapping[str, Any]) -> Action:
     return action
 
 
-def _read_call(stored: Mapping[str, Any]) -> ModelAction:
+def _read_call(stored: JsonMapping) -> ModelAction:
     action = _read_action(stored)
     if isinstance(action, Stop):
         raise TypeError("a stop ends with the search")
     return action
 
 
-def _change(change: Change) -> dict[str, Any]:
+def _change(change: Change) -> JsonObject:
     if change.candidates:
         return {"candidates": [asdict(candidate) for candidate in change.candidates]}
     return (
@@ -209,7 +210,7 @@ def _change(change: Change) -> dict[str, Any]:
     )
 
 
-def _read_change(stored: Mapping[str, Any]) -> Change:
+def _read_change(stored: JsonMapping) -> Change:
     if "candidates" in stored:
         return Change(tuple(_read_candidate(told) for told in stored["candidates"]))
     told = stored.get(
@@ -218,7 +219,7 @@ def _read_change(stored: Mapping[str, Any]) -> Change:
     return Change(verdicts=tuple((row["on"], _read_verdict(row["verdict"])) for row in told))
 
 
-def _read_candidate(stored: Mapping[str, Any]) -> Candidate:
+def _read_candidate(stored: JsonMapping) -> Candidate:
     done: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in stored["completion"].items()
     }
@@ -232,5 +233,5 @@ def _read_candidate(stored: Mapping[str, Any]) -> Candidate:
     )
 
 
-def _read_verdict(stored: Mapping[str, Any]) -> Verdict:
+def _read_verdict(stored: JsonMapping) -> Verdict:
     return Verdict(**{**stored, "evidence": tuple(stored["evidence"])})

@@ -13,11 +13,12 @@ import re
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.jsontypes import JsonMapping
 from orchestrator.storage.database import Database, Run
 from orchestrator.storage.migrations import migrate
 
@@ -250,7 +251,7 @@ class Accounts:
             )
         return self.key(key)
 
-    def change(self, kind: Literal["orgs", "teams", "keys"], id: str, changes: Mapping[str, Any]) -> None:
+    def change(self, kind: Literal["orgs", "teams", "keys"], id: str, changes: JsonMapping) -> None:
         """Changes fields of a record: `name`, `limits`.
 
         Of keys also `permissions`, `models`, `scopes`, `expires_at`.

@@ -9,17 +9,19 @@ import sqlite3
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import StorageError
+from orchestrator.jsontypes import JsonValue
 from orchestrator.memory.storage.transactions import connected, log_ahead, writing
 
 CHECK_S = 1.0  # how long a check waits for a lock
 MAX_ROWS = 100
 Rows = list[tuple[Any, ...]]
 Run = Callable[..., Rows]
+SqlValue = str | int | float | bytes | None
 
 
 class Database(ABC):
@@ -33,14 +35,14 @@ class Database(ABC):
     where = ""
 
     @abstractmethod
-    def read(self, sql: str, *values: Any) -> Rows:
+    def read(self, sql: str, *values: SqlValue) -> Rows:
         """Rows of one query."""
 
     @abstractmethod
-    def writing(self) -> Any:
+    def writing(self) -> AbstractContextManager[Run]:
         """A context that gives `run(sql, *values)`, all of which is committed at its end, or nothing if it raises."""
 
-    def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    def insert_many(self, table: str, columns: Sequence[str], rows: Sequence[Sequence[JsonValue]]) -> None:
         """All rows in one transaction; a row whose key is there already is left out.
 
         Many rows go into one statement: each statement gives other threads the interpreter and waits until it has it
@@ -97,7 +99,7 @@ class SqliteDatabase(Database):
                 f"cannot open {self.where}: {error}", remedy="Check the path and its permissions"
             ) from error
 
-    def read(self, sql: str, *values: Any) -> Rows:
+    def read(self, sql: str, *values: SqlValue) -> Rows:
         with self._lock, self._named():
             return self._db.execute(sql, values).fetchall()
 
@@ -188,7 +190,7 @@ class PostgresDatabase(Database):
                     f"the database at {self.where} cannot be used: {told}", remedy="Check server, address, rights"
                 ) from error
 
-    def read(self, sql: str, *values: Any) -> Rows:
+    def read(self, sql: str, *values: SqlValue) -> Rows:
         with self._using() as db:
             return list(db.execute(_percent(sql), values).fetchall())
 
@@ -196,7 +198,7 @@ class PostgresDatabase(Database):
     def writing(self) -> Iterator[Run]:
         with self._using() as db, db.transaction():
 
-            def run(sql: str, *values: Any) -> Rows:
+            def run(sql: str, *values: SqlValue) -> Rows:
                 done = db.execute(_percent(sql), values)
                 return list(done.fetchall()) if done.description is not None else []
 

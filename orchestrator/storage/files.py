@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.jsontypes import JsonObject
 from orchestrator.storage.database import Database
 from orchestrator.storage.migrations import migrate
 
@@ -123,7 +124,7 @@ class Documents:
         """How much an organisation has left here."""
         return int(self._database.read("SELECT coalesce(sum(bytes), 0) FROM files WHERE org = ?", org)[0][0])
 
-    def add_batch(self, org: str, key: str, id: str, described: dict[str, Any]) -> StoredBatch:
+    def add_batch(self, org: str, key: str, id: str, described: JsonObject) -> StoredBatch:
         """Stores a batch that is to be worked on."""
         now = self._clock()
         with self._database.writing() as run:
@@ -173,9 +174,7 @@ class Documents:
         with self._database.writing() as run:
             run("UPDATE batches SET held_at = 0 WHERE id = ? AND holder = ?", id, holder)
 
-    def change_batch(
-        self, id: str, status: str, changes: dict[str, Any], *, unless: tuple[str, ...] = BATCH_ENDS
-    ) -> bool:
+    def change_batch(self, id: str, status: str, changes: JsonObject, *, unless: tuple[str, ...] = BATCH_ENDS) -> bool:
         """Moves a batch on, unless it is in one of these states; `changes` go into its description."""
         with self._database.writing() as run:
             rows = run(f"SELECT status, described FROM batches WHERE id = ?{self._database.locking}", id)
@@ -189,7 +188,7 @@ class Documents:
             )
             return True
 
-    def add_line(self, batch: str, line: int, result: dict[str, Any], *, is_error: bool) -> None:
+    def add_line(self, batch: str, line: int, result: JsonObject, *, is_error: bool) -> None:
         """Stores what a line of a batch gave; a second time changes nothing."""
         with self._database.writing() as run:
             run(
@@ -216,7 +215,7 @@ class Documents:
         )
         return int(rows.get(0, 0)), int(rows.get(1, 0))
 
-    def keep_response(self, org: str, id: str, messages: list[dict[str, Any]], response: dict[str, Any]) -> None:
+    def keep_response(self, org: str, id: str, messages: list[JsonObject], response: JsonObject) -> None:
         """Stores a response with the conversation that led to it."""
         with self._database.writing() as run:
             run(
@@ -228,7 +227,7 @@ class Documents:
                 json.dumps(response),
             )
 
-    def response(self, org: str, id: str) -> tuple[list[dict[str, Any]], dict[str, Any]] | None:
+    def response(self, org: str, id: str) -> tuple[list[JsonObject], JsonObject] | None:
         """(the conversation up to its end, the response)."""
         rows = self._database.read("SELECT messages, response FROM responses WHERE org = ? AND id = ?", org, id)
         return (json.loads(rows[0][0]), json.loads(rows[0][1])) if rows else None

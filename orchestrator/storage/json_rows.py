@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from orchestrator.errors import ConfigError
+from orchestrator.jsontypes import JsonMapping, JsonObject
 
 
-def load_rows(path: str | Path, *, made_by: str) -> dict[str, dict[str, Any]]:
+def load_rows(path: str | Path, *, made_by: str) -> dict[str, JsonObject]:
     """By model; empty if there is no file.
 
     Raises `ConfigError` on one that cannot be read; `made_by` is the command that writes it.
@@ -29,7 +28,7 @@ def wrong_rows(path: str | Path, error: Exception, *, made_by: str) -> ConfigErr
     return ConfigError(f"{path}: not a file of {made_by}: {error}", remedy=f"Make it again: {made_by}")
 
 
-def save_row(path: str | Path, model: str, row: Mapping[str, Any], *, made_by: str) -> None:
+def save_row(path: str | Path, model: str, row: JsonMapping, *, made_by: str) -> None:
     """Adds or replaces one row; the file is replaced at once, so that nobody reads half of it."""
     path = Path(path)
     found = load_rows(path, made_by=made_by) | {model: dict(row)}

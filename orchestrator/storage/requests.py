@@ -15,7 +15,8 @@ from typing import Any
 import orjson
 
 from orchestrator.budget import from_nano
-from orchestrator.storage.database import Database
+from orchestrator.jsontypes import JsonObject
+from orchestrator.storage.database import Database, SqlValue
 from orchestrator.storage.migrations import migrate
 
 _SCHEMA = """
@@ -84,21 +85,19 @@ class Requests:
             "requests", _COLUMNS, [[*_plain(one), orjson.dumps(one.trace or {}).decode()] for one in served]
         )
 
-    def find(self, org: str, id: str) -> dict[str, Any] | None:
+    def find(self, org: str, id: str) -> JsonObject | None:
         """A request by its id; `None` if it is not there."""
         rows = self._database.read(f"SELECT {_LIST} FROM requests WHERE org = ? AND id = ?", org, id)
         return _described(rows[0]) if rows else None
 
-    def recent(
-        self, org: str, limit: int, *, before: float | None = None, key: str | None = None
-    ) -> list[dict[str, Any]]:
+    def recent(self, org: str, limit: int, *, before: float | None = None, key: str | None = None) -> list[JsonObject]:
         """The newest first, without their traces."""
         sql = (
             f"SELECT {_LIST} FROM requests WHERE org = ? AND at < ?"
             + (" AND key = ?" if key else "")
             + " ORDER BY at DESC LIMIT ?"
         )
-        values = [org, self._clock() + 1 if before is None else before, *([key] if key else []), limit]
+        values: list[SqlValue] = [org, self._clock() + 1 if before is None else before, *([key] if key else []), limit]
         found = [_described(row) for row in self._database.read(sql, *values)]
         for one in found:
             del one["trace"]
@@ -106,7 +105,7 @@ class Requests:
 
     def usage(
         self, org: str | None, *, since: float, until: float, by: str, key: str | None = None
-    ) -> list[dict[str, Any]]:
+    ) -> list[JsonObject]:
         """Sums for each value of `by`: org, model, key, team, api or day; of one organisation, or of all (`None`.
 
         For the operator alone). `unpriced` counts requests whose cost is not known, `last_at` is when the last of them
@@ -115,13 +114,14 @@ class Requests:
         group = _GROUPS[by]
         only = {"org": org, "key": key}
         where = "".join(f" AND {name} = ?" for name, value in only.items() if value is not None)
+        values: list[SqlValue] = [since, until, *(value for value in only.values() if value is not None)]
         rows = self._database.read(
             f"SELECT {group}, count(*), sum(CASE WHEN error = '' THEN 0 ELSE 1 END), sum(prefill_tokens), "
             "sum(cached_tokens), "
             "sum(output_tokens), coalesce(sum(cost_nano), 0), sum(CASE WHEN cost_nano IS NULL THEN 1 ELSE 0 END), "
             "sum(latency_s), max(at) "
             f"FROM requests WHERE at >= ? AND at < ?{where} GROUP BY 1 ORDER BY 1",
-            *[since, until, *(value for value in only.values() if value is not None)],
+            *values,
         )
         return [
             {
@@ -145,7 +145,7 @@ class Requests:
             run("DELETE FROM requests WHERE at < ?", before)
 
 
-def _described(row: tuple[Any, ...]) -> dict[str, Any]:
+def _described(row: tuple[Any, ...]) -> JsonObject:
     found = dict(zip(_COLUMNS, row, strict=True))
     nano = found.pop("cost_nano")
     return {**found, "cost_usd": None if nano is None else from_nano(int(nano)), "trace": json.loads(found["trace"])}

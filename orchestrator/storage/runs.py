@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.storage.database import Database
 from orchestrator.storage.migrations import migrate
 
@@ -68,7 +69,7 @@ class StoredRun:
         """Whether nothing more happens in it."""
         return self.status in ENDS
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """The run as JSON values."""
         return {
             "id": self.id,
@@ -192,12 +193,12 @@ class Runs:
                 )
             )
 
-    def answered(self, id: str, output: Any) -> None:
+    def answered(self, id: str, output: JsonValue) -> None:
         """Keeps the output of a run whose steps in the background go on."""
         with self.database.writing() as do:
             do("UPDATE runs SET output = ? WHERE id = ?", json.dumps(output), id)
 
-    def end(self, id: str, status: str, output: Any, error: str) -> None:
+    def end(self, id: str, status: str, output: JsonValue, error: str) -> None:
         """Notes how a run ended."""
         with self.database.writing() as do:
             do(
@@ -264,12 +265,12 @@ class Runs:
                     path,
                 )
 
-    def cached(self, key: str) -> tuple[Any] | None:
+    def cached(self, key: str) -> tuple[JsonValue] | None:
         """The value that a step gave for these inputs, in a tuple; `None` if none is kept."""
         rows = self.database.read("SELECT value FROM step_cache WHERE key = ? AND until > ?", key, self.clock())
         return (json.loads(rows[0][0]),) if rows else None
 
-    def cache(self, key: str, value: Any, seconds: float) -> None:
+    def cache(self, key: str, value: JsonValue, seconds: float) -> None:
         """Keeps the value that a step gave, for so many seconds."""
         sql = (
             "INSERT INTO step_cache VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value, until = "

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from orchestrator.jsontypes import JsonMapping
+
 TOKENS_PER_MESSAGE = 4
 TOKENS_PER_TOOL = 16  # what providers write around a function's schema
 TOOLS_PREAMBLE_TOKENS = 350  # what they tell a model of how to call functions (Anthropic: 264 to 346)
@@ -202,19 +204,19 @@ def _foreign_tokens(raw: bytes, family: TokenizerFamily) -> float:
     return sum(count * weight for count, weight in zip(counts, weights, strict=True))
 
 
-def request_bound(body: Mapping[str, Any]) -> int:
+def request_bound(body: JsonMapping) -> int:
     """At most so many tokens are read for a chat completion's request."""
     texts, parts, around = _said(body)
     return sum(part.most for part in parts) + 2 * around + bound_tokens("\n".join(texts))
 
 
-def request_estimate(body: Mapping[str, Any], family: TokenizerFamily = FAMILY_THAT_COUNTS_MOST) -> int:
+def request_estimate(body: JsonMapping, family: TokenizerFamily = FAMILY_THAT_COUNTS_MOST) -> int:
     """About how many tokens a provider counts of a chat completion's request."""
     texts, parts, around = _said(body)
     return sum(part.about for part in parts) + around + estimate_tokens("\n".join(texts), family)
 
 
-def _said(body: Mapping[str, Any]) -> tuple[list[str], list[PartTokens], int]:
+def _said(body: JsonMapping) -> tuple[list[str], list[PartTokens], int]:
     """All that a provider counts.
 
     Texts (messages with their parts and tool calls, tools, forms, whatever else is longer than a setting), parts that

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from orchestrator.backends.base import Backend, Request
 from orchestrator.backends.metering import bill_of, worst_case
 from orchestrator.errors import ConfigError
+from orchestrator.jsontypes import JsonMapping
 from orchestrator.types import Message
 from orchestrator.verifiers import Criterion, JudgeVerifier, ModelReply
 from orchestrator.verifiers.models.judge import CORRECT, Ask, Price
@@ -15,7 +15,7 @@ from orchestrator.verifiers.models.judge import CORRECT, Ask, Price
 MAX_TOKENS = 800
 
 
-def judge_of(settings: Mapping[str, Any], backends: Mapping[str, Backend]) -> JudgeVerifier:
+def judge_of(settings: JsonMapping, backends: Mapping[str, Backend]) -> JudgeVerifier:
     """A judge by its settings: `model`, and `rubric` or `criteria`, and `at_least`.
 
     Raises `ConfigError`, `ValueError`.

@@ -7,6 +7,7 @@ from typing import Any
 
 from orchestrator.backends.base import Backend
 from orchestrator.errors import ConfigError
+from orchestrator.jsontypes import JsonValue
 from orchestrator.plugins.entry_points import PluginError
 from orchestrator.verification.judging import judge_of
 from orchestrator.verifiers import Verifier
@@ -21,7 +22,7 @@ def check_names() -> tuple[str, ...]:
     return (*verifier_names(), *NEED_MODELS)
 
 
-def make_check(name: str, settings: Any, backends: Mapping[str, Backend]) -> Verifier:
+def make_check(name: str, settings: JsonValue, backends: Mapping[str, Backend]) -> Verifier:
     """The verifier behind a name with settings as they stand in a file.
 
     Raises `ConfigError` on one that cannot be made.

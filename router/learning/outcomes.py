@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.jsontypes import JsonMapping
 from orchestrator.router.features.conversation import judged_text
 from orchestrator.router.learning.replay import ReplayedDecision
 from orchestrator.router.success import Outcome, reliability_weight
@@ -103,7 +104,7 @@ def read_decisions(path: str | Path) -> list[ReplayedDecision]:
     return decisions
 
 
-def _add(log: Log, where: str, row: Mapping[str, Any]) -> None:
+def _add(log: Log, where: str, row: JsonMapping) -> None:
     query = _query(where, row)
     graded: dict[str, Mapping[str, Any]]
     if "model" in row:
@@ -136,7 +137,7 @@ def _add(log: Log, where: str, row: Mapping[str, Any]) -> None:
         )
 
 
-def _tokens(where: str, model: str, found: Mapping[str, Any]) -> float | None:
+def _tokens(where: str, model: str, found: JsonMapping) -> float | None:
     value = next((found[name] for name in TOKEN_NAMES if found.get(name) not in (None, "")), None)
     if value is None:
         return None
@@ -149,7 +150,7 @@ def _tokens(where: str, model: str, found: Mapping[str, Any]) -> float | None:
     return tokens
 
 
-def _query(where: str, row: Mapping[str, Any]) -> str:
+def _query(where: str, row: JsonMapping) -> str:
     for name in QUERY_NAMES:
         if isinstance(row.get(name), str) and row[name].strip():
             return str(row[name])
@@ -178,7 +179,7 @@ def _score(where: str, model: str, value: Any) -> float:
     return score
 
 
-def _weight(where: str, row: Mapping[str, Any]) -> float:
+def _weight(where: str, row: JsonMapping) -> float:
     """What the row's grader is worth: `reliability` is the probability that it is right, 1 if it is not stated."""
     stated = row.get("reliability")
     if stated is None or stated == "":
@@ -199,7 +200,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)
 
 
-def _jsonl(path: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
+def _jsonl(path: Path) -> Iterable[tuple[str, JsonMapping]]:
     with path.open(encoding="utf-8") as lines:
         for number, line in enumerate(lines, start=1):
             if not line.strip():
@@ -213,13 +214,13 @@ def _jsonl(path: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
             yield f"{path}:{number}", row
 
 
-def _csv(path: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
+def _csv(path: Path) -> Iterable[tuple[str, JsonMapping]]:
     with path.open(encoding="utf-8", newline="") as file:
         for number, row in enumerate(csv.DictReader(file), start=2):
             yield f"{path}:{number}", row
 
 
-def _parquet(path: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
+def _parquet(path: Path) -> Iterable[tuple[str, JsonMapping]]:
     try:
         import pyarrow.parquet as parquet
     except ImportError:
@@ -228,7 +229,7 @@ def _parquet(path: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
         yield f"{path}, row {number}", row
 
 
-def _records(path: Path) -> Iterable[tuple[str, Mapping[str, Any]]]:
+def _records(path: Path) -> Iterable[tuple[str, JsonMapping]]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
+from orchestrator.jsontypes import JsonValue
 from orchestrator.verifiers.answers.formulas import number_of
 from orchestrator.verifiers.answers.pattern import Pattern
 from orchestrator.verifiers.answers.sentences import end_of_sentence
@@ -57,7 +58,7 @@ def read_inequality(text: str, start: int, hints: Hints, depth: int, read: Reade
 NO_BOUND = object()
 
 
-def bound_of(value: Value) -> Any:
+def bound_of(value: Value) -> JsonValue:
     """An end of an interval.
 
     A number, `None` for infinity, a key for an irrational number, `NO_BOUND` for anything else.

@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.verifiers.answers.equivalence import equivalent
 from orchestrator.verifiers.answers.numerals import read_numeral
 from orchestrator.verifiers.answers.pattern import Pattern
@@ -45,7 +46,7 @@ _MISSING = object()
 Call = Mapping[str, Any]
 
 
-def equivalent_calls(a: Sequence[Call], b: Sequence[Call], tools: Sequence[Mapping[str, Any]] = ()) -> Equivalence:
+def equivalent_calls(a: Sequence[Call], b: Sequence[Call], tools: Sequence[JsonMapping] = ()) -> Equivalence:
     """Whether two lists of calls ask for the same.
 
     A call is `{"name": ..., "arguments": {...} or JSON text}`, or as the OpenAI and Anthropic APIs send it; `tools` are
@@ -101,7 +102,7 @@ def _plain(call: Call) -> Call:
     return {"name": inner["name"], "arguments": inner.get("arguments", inner.get("input", {}))}
 
 
-def _compared_call(a: Call, b: Call, schemas: Mapping[str, Mapping[str, Any]]) -> Equivalence:
+def _compared_call(a: Call, b: Call, schemas: Mapping[str, JsonMapping]) -> Equivalence:
     if a.get("name") != b.get("name"):
         return Equivalence("different", f"{a.get('name')} and {b.get('name')} are called")
     first, second = _arguments(a), _arguments(b)
@@ -121,7 +122,7 @@ def _compared_call(a: Call, b: Call, schemas: Mapping[str, Mapping[str, Any]]) -
     return Equivalence("unknown", doubt) if doubt else Equivalence("same", "the same call")
 
 
-def _arguments(call: Call) -> dict[str, Any] | None:
+def _arguments(call: Call) -> JsonObject | None:
     given = call.get("arguments", {})
     if isinstance(given, str):
         try:
@@ -144,7 +145,7 @@ def _compared_argument(name: str, x: Any, y: Any, schema: Any) -> str:
     return _compared_values(x, y, schema, name)
 
 
-def default_of(schema: Mapping[str, Any]) -> Any:
+def default_of(schema: JsonMapping) -> JsonValue:
     """The value that is taken without an argument, as its schema states it in `default` or in words.
 
     `_MISSING` if it does not.
@@ -165,7 +166,7 @@ def default_of(schema: Mapping[str, Any]) -> Any:
         return written
 
 
-def _compared_values(x: Any, y: Any, schema: Mapping[str, Any], name: str = "") -> str:
+def _compared_values(x: Any, y: Any, schema: JsonMapping, name: str = "") -> str:
     if isinstance(x, bool) or isinstance(y, bool):
         flags = _as_flag(x), _as_flag(y)
         return "same" if isinstance(flags[0], bool) and flags[0] is flags[1] else "different"
@@ -198,7 +199,7 @@ def _compared_lists(x: Sequence[Any], y: Sequence[Any], items: Any) -> str:
     return "different" if "different" in found else "unknown" if "unknown" in found else "same"
 
 
-def _compared_texts(x: str, y: str, schema: Mapping[str, Any], name: str) -> str:
+def _compared_texts(x: str, y: str, schema: JsonMapping, name: str) -> str:
     if x == y:
         return "same"
     listed = [str(each) for each in schema.get("enum", ())] if isinstance(schema.get("enum"), list) else []

@@ -12,6 +12,8 @@ import builtins
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from orchestrator.jsontypes import JsonValue
+
 MODULES = frozenset(  # of the standard library, whose names mean the library itself
     "bisect cmath collections copy datetime decimal fractions functools heapq itertools json math operator random re "
     "statistics string".split()
@@ -92,7 +94,7 @@ def compared(condition: str, defined: frozenset[str]) -> tuple[str, Any] | None:
     return ast.unparse(tree), expected
 
 
-def is_plain(value: Any) -> bool:
+def is_plain(value: JsonValue) -> bool:
     """Whether a value is of built-in types alone, so that comparing it asks nobody else."""
     if value is None or type(value) in (bool, int, float, complex, str, bytes):
         return True

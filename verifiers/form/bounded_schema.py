@@ -15,6 +15,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
+from orchestrator.jsontypes import JsonValue
 from orchestrator.verifiers.process import Helper
 
 MAX_LEVELS = 100
@@ -76,7 +77,7 @@ class BoundedSchema:
         self._outside = uri
         raise UnusableSchema(uri)
 
-    async def errors(self, value: Any) -> list[str]:
+    async def errors(self, value: JsonValue) -> list[str]:
         """What is wrong with a JSON value, at most five things, each with its path; empty if it satisfies the schema.
 
         What may take long is checked in a process of its own. Raises `TimeoutError` where that did not end within
@@ -91,7 +92,7 @@ class BoundedSchema:
         )["errors"]
         return found
 
-    def find_errors(self, value: Any) -> list[str]:
+    def find_errors(self, value: JsonValue) -> list[str]:
         """`errors` without the process: for schemas of one's own."""
         if self._validator.is_valid(value):
             return []

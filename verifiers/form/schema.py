@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any
 
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.verifiers.answers.code_blocks import fenced_blocks
 from orchestrator.verifiers.answers.final_answer import without_thoughts
 from orchestrator.verifiers.form.bounded_schema import BoundedSchema, UnusableSchema
 from orchestrator.verifiers.verdict import Verdict
 
 
-def find_json(text: str) -> Any:
+def find_json(text: str) -> JsonValue:
     """The JSON value in an answer: the whole text, a fenced block, or the first value that starts with `{` or `[`.
 
     Raises `ValueError` when there is none. `NaN` and infinities are refused, as RFC 8259 does.
@@ -51,7 +51,7 @@ class JsonSchemaVerifier:
 
     name = "json_schema"
 
-    def __init__(self, schema: dict[str, Any]) -> None:
+    def __init__(self, schema: JsonObject) -> None:
         try:
             self._schema = BoundedSchema(schema)
         except UnusableSchema as error:

@@ -7,12 +7,12 @@ file) keeps its own form, its dialect's type among it.
 
 from __future__ import annotations
 
-from typing import Any
+from orchestrator.jsontypes import JsonObject, JsonValue
 
 _WEB = ("web_search_result_location", "search_result_location")
 
 
-def url_citation(url: Any, title: Any, start: int, end: int, cited: Any = None) -> dict[str, Any]:
+def url_citation(url: JsonValue, title: JsonValue, start: int, end: int, cited: JsonValue = None) -> JsonObject:
     """An annotation of an address; `start` and `end` count characters of the answer's text, the end not included."""
     found = {"url": str(url or ""), "title": str(title or ""), "start_index": start, "end_index": end}
     if isinstance(cited, str):
@@ -20,7 +20,7 @@ def url_citation(url: Any, title: Any, start: int, end: int, cited: Any = None) 
     return {"type": "url_citation", "url_citation": found}
 
 
-def from_responses(annotations: Any, offset: int = 0) -> list[dict[str, Any]]:
+def from_responses(annotations: JsonValue, offset: int = 0) -> list[JsonObject]:
     """Those of one part of a message, whose text begins `offset` characters after the message's."""
     found = []
     for each in annotations or ():
@@ -34,7 +34,7 @@ def from_responses(annotations: Any, offset: int = 0) -> list[dict[str, Any]]:
     return found
 
 
-def from_anthropic(citations: Any, start: int, end: int) -> list[dict[str, Any]]:
+def from_anthropic(citations: JsonValue, start: int, end: int) -> list[JsonObject]:
     """Those of one block of text, which stands between two characters of the whole."""
     found = []
     for each in citations or ():
@@ -49,7 +49,7 @@ def from_anthropic(citations: Any, start: int, end: int) -> list[dict[str, Any]]
     return found
 
 
-def from_gemini(grounding: Any, text: str) -> list[dict[str, Any]]:
+def from_gemini(grounding: JsonValue, text: str) -> list[JsonObject]:
     """Of `groundingMetadata`, whose segments are counted in bytes of UTF-8."""
     if not isinstance(grounding, dict):
         return []
@@ -70,7 +70,7 @@ def from_gemini(grounding: Any, text: str) -> list[dict[str, Any]]:
     return found
 
 
-def as_responses(annotations: Any) -> list[dict[str, Any]]:
+def as_responses(annotations: JsonValue) -> list[JsonObject]:
     """As a part of a message of the responses API has them."""
     return [
         {"type": "url_citation", **each["url_citation"]} if isinstance(each.get("url_citation"), dict) else each
@@ -79,7 +79,7 @@ def as_responses(annotations: Any) -> list[dict[str, Any]]:
     ]
 
 
-def as_anthropic(annotations: Any, text: str) -> list[dict[str, Any]]:
+def as_anthropic(annotations: JsonValue, text: str) -> list[JsonObject]:
     """As a block of text has them; `text` is that of the answer."""
     found = []
     for each in annotations or ():

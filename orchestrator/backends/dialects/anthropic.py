@@ -28,6 +28,7 @@ from orchestrator.backends.dialects.dialect import (
     whole,
 )
 from orchestrator.backends.usage import usage_of
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.providers.provider import Provider
 
 FINISH = {
@@ -57,7 +58,7 @@ MIN_BUDGET = 1_024
 class AnthropicDialect:
     """Anthropic's messages API (anthropic 2.12)."""
 
-    def outgoing(self, body: dict[str, Any], provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
+    def outgoing(self, body: JsonObject, provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
         """The request of a chat completion as messages and blocks.
 
         Raises `BackendRejected` on what has no word there.
@@ -96,7 +97,7 @@ class AnthropicDialect:
         betas = own.get("betas")
         return Outgoing("/messages", out, {"anthropic-beta": ",".join(betas)} if betas else {})
 
-    def completion(self, payload: dict[str, Any], provider: Provider) -> dict[str, Any]:
+    def completion(self, payload: JsonObject, provider: Provider) -> JsonObject:
         """A message as a chat completion; what is no message is given back as it is."""
         blocks = payload.get("content")
         if not isinstance(blocks, list):
@@ -156,7 +157,7 @@ class AnthropicReader(Chunks):
         self._citations: list[Any] = []
         self._has_arguments = False
 
-    def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+    def read(self, event: JsonObject) -> list[JsonObject]:
         """The chunks of a chat completion that one event of the stream stands for."""
         kind = event.get("type")
         if kind == "content_block_delta":
@@ -183,7 +184,7 @@ class AnthropicReader(Chunks):
             return self._so_far()
         return [{"error": event.get("error") or event}] if kind == "error" else []
 
-    def _so_far(self) -> list[dict[str, Any]]:
+    def _so_far(self) -> list[JsonObject]:
         """What was used by now: a stream that breaks off is paid, too."""
         usage = usage_of(self._usage)
         return [self.usage(usage)] if usage is not None else []
@@ -192,7 +193,7 @@ class AnthropicReader(Chunks):
         if isinstance(usage, dict):
             self._usage |= {name: value for name, value in usage.items() if value is not None}
 
-    def _begun(self, block: dict[str, Any]) -> list[dict[str, Any]]:
+    def _begun(self, block: JsonObject) -> list[JsonObject]:
         self._block = block
         if block.get("type") == "tool_use":
             self._calls, self._has_arguments = self._calls + 1, False
@@ -204,7 +205,7 @@ class AnthropicReader(Chunks):
         self._said += len(text or "")
         return [self.chunk({"content": text})] if text else []
 
-    def _delta(self, delta: dict[str, Any]) -> list[dict[str, Any]]:
+    def _delta(self, delta: JsonObject) -> list[JsonObject]:
         kind = delta.get("type")
         if kind == "text_delta":
             text = delta.get("text") or ""
@@ -228,7 +229,7 @@ class AnthropicReader(Chunks):
             self._block["signature"] = str(self._block.get("signature") or "") + str(delta.get("signature") or "")
         return []
 
-    def _ended(self) -> list[dict[str, Any]]:
+    def _ended(self) -> list[JsonObject]:
         block, self._block = self._block, {}
         if block.get("type") in ("thinking", "redacted_thinking"):
             return [self.chunk({"thinking_blocks": [block]})]
@@ -249,7 +250,7 @@ class AnthropicReader(Chunks):
         return [self.chunk({"anthropic_blocks": [block]})]
 
 
-def _ending(told: dict[str, Any]) -> dict[str, Any]:
+def _ending(told: JsonObject) -> JsonObject:
     """Why an answer ended, in Anthropic's own words: those of OpenAI's are fewer."""
     reason, sequence = told.get("stop_reason"), told.get("stop_sequence")
     return ({"native_finish_reason": reason} if reason else {}) | (
@@ -257,11 +258,11 @@ def _ending(told: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _call(id: Any, name: Any, arguments: str) -> dict[str, Any]:
+def _call(id: Any, name: Any, arguments: str) -> JsonObject:
     return {"id": str(id or ""), "type": "function", "function": {"name": str(name or ""), "arguments": arguments}}
 
 
-def _turns(messages: list[dict[str, Any]], provider: Provider) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _turns(messages: list[JsonObject], provider: Provider) -> tuple[list[JsonObject], list[JsonObject]]:
     """(blocks of the system's rules, turns in which user and assistant alternate)."""
     system: list[dict[str, Any]] = []
     turns: list[dict[str, Any]] = []
@@ -292,22 +293,22 @@ def _turns(messages: list[dict[str, Any]], provider: Provider) -> tuple[list[dic
     return system, turns
 
 
-def _texts(content: Any) -> list[dict[str, Any]]:
+def _texts(content: Any) -> list[JsonObject]:
     """Texts as blocks; blanks alone are no text for this API."""
     return [_text(part) for part in parts_of(content) if isinstance(part.get("text"), str) and part["text"].strip()]
 
 
-def _text(part: dict[str, Any]) -> dict[str, Any]:
+def _text(part: JsonObject) -> JsonObject:
     return {"type": "text", "text": part["text"]} | (
         {"cache_control": part["cache_control"]} if part.get("cache_control") else {}
     )
 
 
-def _user(message: dict[str, Any], provider: Provider) -> list[dict[str, Any]]:
+def _user(message: JsonObject, provider: Provider) -> list[JsonObject]:
     return _blocks(message.get("content"), provider)
 
 
-def _blocks(content: Any, provider: Provider) -> list[dict[str, Any]]:
+def _blocks(content: Any, provider: Provider) -> list[JsonObject]:
     blocks: list[dict[str, Any]] = []
     for part in parts_of(content, dialect="anthropic"):
         kind = part.get("type")
@@ -331,7 +332,7 @@ def _blocks(content: Any, provider: Provider) -> list[dict[str, Any]]:
     return blocks
 
 
-def _document(file: dict[str, Any], provider: Provider) -> dict[str, Any]:
+def _document(file: JsonObject, provider: Provider) -> JsonObject:
     if file.get("file_url"):
         return {"type": "url", "url": file["file_url"]}
     data = str(file.get("file_data") or "")
@@ -341,7 +342,7 @@ def _document(file: dict[str, Any], provider: Provider) -> dict[str, Any]:
     return {"type": "base64", "media_type": head.partition(";")[0] or "application/pdf", "data": content}
 
 
-def _assistant(message: dict[str, Any]) -> list[dict[str, Any]]:
+def _assistant(message: JsonObject) -> list[JsonObject]:
     blocks = [block for block in message.get("thinking_blocks") or () if isinstance(block, dict)]
     for part in parts_of(message.get("content"), dialect="anthropic"):
         blocks += [part["block"]] if part.get("type") == "own" else _texts([part])
@@ -358,7 +359,7 @@ def _assistant(message: dict[str, Any]) -> list[dict[str, Any]]:
     return blocks
 
 
-def arguments_of(text: Any) -> dict[str, Any]:
+def arguments_of(text: JsonValue) -> JsonObject:
     """The arguments of a call; what is no JSON object is passed on as it is, under `arguments`."""
     try:
         found = json.loads(text or "{}")
@@ -367,7 +368,7 @@ def arguments_of(text: Any) -> dict[str, Any]:
     return found if isinstance(found, dict) else {"arguments": found}
 
 
-def id_of(id: Any) -> str:
+def id_of(id: JsonValue) -> str:
     """The id of a call as this API takes them: others have signs in them that it refuses.
 
     The same id becomes the same one everywhere.
@@ -376,7 +377,7 @@ def id_of(id: Any) -> str:
     return text if _ID.fullmatch(text) else f"toolu_{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:24]}"
 
 
-def _result(message: dict[str, Any], provider: Provider) -> list[dict[str, Any]]:
+def _result(message: JsonObject, provider: Provider) -> list[JsonObject]:
     content = message.get("content")
     blocks = _blocks(content, provider)
     is_text = all(block.keys() == {"type", "text"} for block in blocks)
@@ -389,7 +390,7 @@ def _result(message: dict[str, Any], provider: Provider) -> list[dict[str, Any]]
     return [told]
 
 
-def _tool(tool: dict[str, Any], provider: Provider) -> dict[str, Any]:
+def _tool(tool: JsonObject, provider: Provider) -> JsonObject:
     if tool.get("type") == "own":
         own: dict[str, Any] = tool["tool"]
         return own
@@ -402,7 +403,7 @@ def _tool(tool: dict[str, Any], provider: Provider) -> dict[str, Any]:
     return {**more, **found} | ({"cache_control": tool["cache_control"]} if tool.get("cache_control") else {})
 
 
-def _set_tool_choice(out: dict[str, Any], body: dict[str, Any]) -> None:
+def _set_tool_choice(out: JsonObject, body: JsonObject) -> None:
     chosen = body.get("tool_choice")
     if isinstance(chosen, dict):
         out["tool_choice"] = {"type": "tool", "name": (chosen.get("function") or chosen).get("name")}
@@ -412,9 +413,7 @@ def _set_tool_choice(out: dict[str, Any], body: dict[str, Any]) -> None:
         out["tool_choice"] = {**out.get("tool_choice", {"type": "auto"}), "disable_parallel_tool_use": True}
 
 
-def _set_output(
-    out: dict[str, Any], body: dict[str, Any], provider: Provider, system: list[dict[str, Any]], model: str
-) -> None:
+def _set_output(out: JsonObject, body: JsonObject, provider: Provider, system: list[JsonObject], model: str) -> None:
     config: dict[str, Any] = {}
     effort = body.get("reasoning_effort")
     if effort == "none":
@@ -444,7 +443,7 @@ def takes_effort(model: str) -> bool:
     return version >= ((4, 5) if found[1] == "opus" else (4, 6))
 
 
-def _set_budget(out: dict[str, Any], effort: str) -> None:
+def _set_budget(out: JsonObject, effort: str) -> None:
     """Models that know no effort have a budget of tokens to think with, within those of the answer.
 
     The oldest ones have none.
@@ -465,7 +464,7 @@ def _set_budget(out: dict[str, Any], effort: str) -> None:
         out.pop(name, None)  # thinking excludes them
 
 
-def _limit_breakpoints(out: dict[str, Any]) -> None:
+def _limit_breakpoints(out: JsonObject) -> None:
     """At most four marks are allowed.
 
     The last ones hold the longest prefixes, and the first of all is what most requests share.

@@ -29,6 +29,7 @@ from orchestrator.backends.dialects.dialect import (
 )
 from orchestrator.backends.provider_errors import failure_in
 from orchestrator.backends.usage import chat_usage, usage_in
+from orchestrator.jsontypes import JsonObject
 from orchestrator.providers.provider import Provider
 
 _PLAIN_ROLES = ("user", "assistant", "system")
@@ -48,7 +49,7 @@ _OWN_MESSAGE_FIELDS = (
 class ChatDialect:
     """OpenAI's chat completions, and what compatible servers make of them."""
 
-    def outgoing(self, body: dict[str, Any], provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
+    def outgoing(self, body: JsonObject, provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
         """The body with what its provider calls otherwise, or does not take.
 
         Raises `BackendRejected` on what it lacks.
@@ -95,7 +96,7 @@ class ChatDialect:
             out = {name: value for name, value in out.items() if name in provider.only}
         return Outgoing("/chat/completions", out)
 
-    def completion(self, payload: dict[str, Any], provider: Provider) -> dict[str, Any]:
+    def completion(self, payload: JsonObject, provider: Provider) -> JsonObject:
         """The answer with what compatible servers write otherwise put right."""
         choices = payload.get("choices")
         if not isinstance(choices, list):
@@ -131,7 +132,7 @@ class ChatReader:
         self._provider = provider
         self.is_done = False
 
-    def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+    def read(self, event: JsonObject) -> list[JsonObject]:
         """An event of the stream with what compatible servers write otherwise put right."""
         choices = event.get("choices")
         if not isinstance(choices, list):
@@ -155,7 +156,7 @@ class ChatReader:
         return [{**event, "usage": chat_usage(usage)}]
 
 
-def _text_completion(out: dict[str, Any], prompt: TextPrompt, most: int | None, provider: Provider) -> Outgoing:
+def _text_completion(out: JsonObject, prompt: TextPrompt, most: int | None, provider: Provider) -> Outgoing:
     """POST {base_url}/completions: the text as it stands, and whatever its caller says of it."""
     del out["messages"], out["completion"]
     out |= {"prompt": prompt.prompt, **prompt.fields} | ({"max_tokens": most} if most is not None else {})
@@ -167,7 +168,7 @@ def _text_completion(out: dict[str, Any], prompt: TextPrompt, most: int | None, 
     )
 
 
-def _set_stream(out: dict[str, Any], provider: Provider) -> None:
+def _set_stream(out: JsonObject, provider: Provider) -> None:
     """A stream tells its usage, where it can be told to."""
     if not out.get("stream"):
         return
@@ -182,7 +183,7 @@ def is_plain(provider: Provider) -> bool:
     return provider.dialect == "chat" and provider.thoughts != "reasoning" and provider.timings != "groq"
 
 
-def messages_for(provider: Provider, messages: list[dict[str, Any]], model: str) -> list[dict[str, Any]]:
+def messages_for(provider: Provider, messages: list[JsonObject], model: str) -> list[JsonObject]:
     """Messages as a provider's chat completions take them: roles, cache marks and reasoning included."""
     marks = provider.cache == "anthropic" or (provider.cache == "openai" and _has_breakpoints(model))
     found: list[dict[str, Any]] = []
@@ -219,7 +220,7 @@ def messages_for(provider: Provider, messages: list[dict[str, Any]], model: str)
     return [*found, {"role": "user", "content": shown}] if shown else found
 
 
-def _message(message: dict[str, Any], provider: Provider, *, marks: bool) -> dict[str, Any]:
+def _message(message: JsonObject, provider: Provider, *, marks: bool) -> JsonObject:
     """A message as this server takes it; the same object where nothing needs to change."""
     content = message.get("content")
     if isinstance(content, str) and len(message) == 2 and message["role"] != "developer":
@@ -251,13 +252,13 @@ def _message(message: dict[str, Any], provider: Provider, *, marks: bool) -> dic
     return out
 
 
-def _with_arguments(call: dict[str, Any]) -> dict[str, Any]:
+def _with_arguments(call: JsonObject) -> JsonObject:
     """A call whose arguments are JSON, also where there are none: chat templates parse them."""
     function = call.get("function") or {}
     return call if function.get("arguments") else {**call, "function": {**function, "arguments": "{}"}}
 
 
-def _tool(tool: dict[str, Any], *, marks: bool) -> dict[str, Any]:
+def _tool(tool: JsonObject, *, marks: bool) -> JsonObject:
     """A tool without what another dialect alone knows, and without its cache mark, where this one knows none."""
     left_out = ("anthropic",) if marks else ("anthropic", "cache_control")
     return (
@@ -274,11 +275,11 @@ def _is_anthropics(thinking: Any) -> bool:
     )
 
 
-def _has_marks(parts: list[dict[str, Any]]) -> bool:
+def _has_marks(parts: list[JsonObject]) -> bool:
     return any("cache_control" in part for part in parts)
 
 
-def _marked(part: dict[str, Any], provider: Provider, *, marks: bool) -> dict[str, Any]:
+def _marked(part: JsonObject, provider: Provider, *, marks: bool) -> JsonObject:
     """A part with its cache mark in this provider's words."""
     if "cache_control" not in part or (marks and provider.cache == "anthropic"):
         return part
@@ -296,7 +297,7 @@ def _has_breakpoints(model: str) -> bool:
     return found is not None and (int(found[1]), int(found[2] or 0)) >= (5, 6)
 
 
-def _set_form(out: dict[str, Any], provider: Provider) -> None:
+def _set_form(out: JsonObject, provider: Provider) -> None:
     """The form of the answer as far as this server holds a model to it; the model is told of the rest."""
     wanted = out["response_format"]
     kind = wanted.get("type") if isinstance(wanted, dict) else None
@@ -315,7 +316,7 @@ def _set_form(out: dict[str, Any], provider: Provider) -> None:
         }
 
 
-def _set_effort(out: dict[str, Any], provider: Provider) -> None:
+def _set_effort(out: JsonObject, provider: Provider) -> None:
     effort = out.pop("reasoning_effort")
     if not effort:
         return
@@ -326,7 +327,7 @@ def _set_effort(out: dict[str, Any], provider: Provider) -> None:
         out[provider.effort_field] = named
 
 
-def _set_sampling(out: dict[str, Any], provider: Provider, model: str) -> None:
+def _set_sampling(out: JsonObject, provider: Provider, model: str) -> None:
     if provider.no_sampling and takes_no_sampling(provider.no_sampling, model):
         for name in _SAMPLING:
             out.pop(name, None)
@@ -341,7 +342,7 @@ def takes_no_sampling(pattern: str, model: str) -> bool:
     return re.search(pattern, model) is not None
 
 
-def _rename(out: dict[str, Any], name: str, value: str) -> None:
+def _rename(out: JsonObject, name: str, value: str) -> None:
     if value:
         out[name] = value
     else:

@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from orchestrator.backends.usage import chat_usage
 from orchestrator.errors import BackendRejected
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.providers.provider import Provider
 from orchestrator.types import Usage
 
@@ -82,7 +83,7 @@ class StreamReader(Protocol):
 
     is_done: bool
 
-    def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+    def read(self, event: JsonObject) -> list[JsonObject]:
         """Chunks of a chat completion; one with `error` where the server reports one.
 
         The last holds the usage and no choices.
@@ -93,7 +94,7 @@ class StreamReader(Protocol):
 class Dialect(Protocol):
     """One wire format: chat completions of OpenAI's go in and come out, whatever is spoken between."""
 
-    def outgoing(self, body: dict[str, Any], provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
+    def outgoing(self, body: JsonObject, provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
         """`body` for `model`.
 
         An API that must be told how long an answer may be is told `most_tokens` where the body does not say.
@@ -102,7 +103,7 @@ class Dialect(Protocol):
         """
         ...
 
-    def completion(self, payload: dict[str, Any], provider: Provider) -> dict[str, Any]:
+    def completion(self, payload: JsonObject, provider: Provider) -> JsonObject:
         """An answer as a chat completion. What is no answer comes back without `choices`."""
         ...
 
@@ -110,7 +111,7 @@ class Dialect(Protocol):
         """Reads the events of one stream; a new one for each."""
 
 
-def stated_limit(body: dict[str, Any]) -> int | None:
+def stated_limit(body: JsonObject) -> int | None:
     """How many tokens an answer may have, by whichever of its two names that has a value.
 
     By the smaller one, where both have.
@@ -130,7 +131,7 @@ def refused(provider: Provider, what: str) -> BackendRejected:
     )
 
 
-def check_lacks(body: dict[str, Any], provider: Provider) -> None:
+def check_lacks(body: JsonObject, provider: Provider) -> None:
     """Raises `BackendRejected` if `body` asks for what would silently be missing from the answer."""
     several = body.get("n") or 1
     most = 1 if "n" in provider.lacks else provider.most_choices
@@ -143,13 +144,13 @@ def check_lacks(body: dict[str, Any], provider: Provider) -> None:
             raise refused(provider, name)
 
 
-def text_prompt(body: dict[str, Any]) -> TextPrompt | None:
+def text_prompt(body: JsonObject) -> TextPrompt | None:
     """What is to be completed as it stands; `None` for a conversation."""
     prompt = body.get("completion")
     return prompt if isinstance(prompt, TextPrompt) else None
 
 
-def as_conversation(body: dict[str, Any], provider: Provider) -> dict[str, Any]:
+def as_conversation(body: JsonObject, provider: Provider) -> JsonObject:
     """A text's completion as a message of the user. Raises `BackendRejected` on what a conversation cannot give."""
     prompt = text_prompt(body)
     if prompt is not None and (beyond := prompt.beyond_chat()):
@@ -157,7 +158,7 @@ def as_conversation(body: dict[str, Any], provider: Provider) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name != "completion"}
 
 
-def whole(payload_id: Any, model: Any, choices: list[dict[str, Any]], usage: Usage | None) -> dict[str, Any]:
+def whole(payload_id: JsonValue, model: JsonValue, choices: list[JsonObject], usage: Usage | None) -> JsonObject:
     """A chat completion."""
     found: dict[str, Any] = {
         "id": str(payload_id or ""),
@@ -171,7 +172,7 @@ def whole(payload_id: Any, model: Any, choices: list[dict[str, Any]], usage: Usa
     return found
 
 
-def choice(index: int, message: dict[str, Any], finish: str | None) -> dict[str, Any]:
+def choice(index: int, message: JsonObject, finish: str | None) -> JsonObject:
     """One choice of a chat completion."""
     return {"index": index, "message": {"role": "assistant", **message}, "finish_reason": finish or "stop"}
 
@@ -183,29 +184,29 @@ class Chunks:
         self.id = ""
         self.model = ""
 
-    def chunk(self, delta: dict[str, Any], finish: str | None = None, index: int = 0) -> dict[str, Any]:
+    def chunk(self, delta: JsonObject, finish: str | None = None, index: int = 0) -> JsonObject:
         """One chunk of a streamed chat completion."""
         return self._around([{"index": index, "delta": delta, "finish_reason": finish}])
 
-    def usage(self, usage: Usage) -> dict[str, Any]:
+    def usage(self, usage: Usage) -> JsonObject:
         """The chunk that tells the usage at the end of a stream."""
         return self._around([]) | {"usage": chat_usage(usage)}
 
-    def _around(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+    def _around(self, choices: list[JsonObject]) -> JsonObject:
         return {"id": self.id, "object": "chat.completion.chunk", "created": 0, "model": self.model, "choices": choices}
 
 
-def own_tool(dialect: str, tool: dict[str, Any]) -> dict[str, Any]:
+def own_tool(dialect: str, tool: JsonObject) -> JsonObject:
     """A tool that only one dialect knows: its provider runs it."""
     return {"type": "own", "dialect": dialect, "tool": tool}
 
 
-def own_block(dialect: str, block: dict[str, Any]) -> dict[str, Any]:
+def own_block(dialect: str, block: JsonObject) -> JsonObject:
     """A part of a message that only one dialect knows."""
     return {"type": "own", "dialect": dialect, "block": block}
 
 
-def tools_for(body: dict[str, Any], provider: Provider, *, dialect: str = "") -> list[dict[str, Any]]:
+def tools_for(body: JsonObject, provider: Provider, *, dialect: str = "") -> list[JsonObject]:
     """The tools that this dialect knows.
 
     Another one's are left out, unless the caller wants one of them to be called. Raises `BackendRejected`.
@@ -219,7 +220,7 @@ def tools_for(body: dict[str, Any], provider: Provider, *, dialect: str = "") ->
     return found
 
 
-def parts_of(content: Any, *, dialect: str = "") -> list[dict[str, Any]]:
+def parts_of(content: JsonValue, *, dialect: str = "") -> list[JsonObject]:
     """A message's content as parts, without what another dialect alone knows."""
     if isinstance(content, str):
         return [{"type": "text", "text": content}] if content else []
@@ -227,13 +228,13 @@ def parts_of(content: Any, *, dialect: str = "") -> list[dict[str, Any]]:
     return [part for part in parts if part.get("type") != "own" or part.get("dialect") == dialect]
 
 
-def result_text(message: dict[str, Any]) -> str:
+def result_text(message: JsonObject) -> str:
     """The text of a tool's result; of a failure it says so."""
     text = text_of(message.get("content"))
     return f"Error: {text}" if message.get("is_error") else text
 
 
-def flatten_content(message: Any) -> bool:
+def flatten_content(message: JsonValue) -> bool:
     """Makes a text of content that is a list of parts, and thoughts of what is thought in it (Mistral's).
 
     False if nothing was to be done.
@@ -255,7 +256,7 @@ def flatten_content(message: Any) -> bool:
     return True
 
 
-def json_instruction(response_format: dict[str, Any]) -> str:
+def json_instruction(response_format: JsonObject) -> str:
     """For a model whose server cannot hold it to a form: what it is told."""
     import json
 
@@ -265,7 +266,7 @@ def json_instruction(response_format: dict[str, Any]) -> str:
     return "Answer with one JSON object, and nothing else."
 
 
-def text_of(content: Any) -> str:
+def text_of(content: JsonValue) -> str:
     """The text of a message's content: text, or a list of parts."""
     if isinstance(content, str):
         return content
@@ -274,7 +275,7 @@ def text_of(content: Any) -> str:
     return ""
 
 
-def picture_of(part: dict[str, Any]) -> tuple[str, str, bool]:
+def picture_of(part: JsonObject) -> tuple[str, str, bool]:
     """(media type, base64 data or address, whether it is data) of an `image_url` part."""
     given = part.get("image_url")
     url = given.get("url") if isinstance(given, dict) else given

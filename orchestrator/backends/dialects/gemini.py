@@ -29,6 +29,7 @@ from orchestrator.backends.dialects.dialect import (
     whole,
 )
 from orchestrator.backends.usage import usage_of
+from orchestrator.jsontypes import JsonObject
 from orchestrator.providers.provider import Provider
 
 _STOPPED = {"STOP", "FINISH_REASON_UNSPECIFIED"}
@@ -54,7 +55,7 @@ _MODES = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
 class GeminiDialect:
     """Google's Gemini API (generateContent)."""
 
-    def outgoing(self, body: dict[str, Any], provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
+    def outgoing(self, body: JsonObject, provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
         """The request of a chat completion as contents and parts.
 
         Raises `BackendRejected` on what has no word there.
@@ -86,7 +87,7 @@ class GeminiDialect:
         verb = "streamGenerateContent?alt=sse" if body.get("stream") else "generateContent"
         return Outgoing(f"/models/{model}:{verb}", out)
 
-    def completion(self, payload: dict[str, Any], provider: Provider) -> dict[str, Any]:
+    def completion(self, payload: JsonObject, provider: Provider) -> JsonObject:
         """An answer with candidates as a chat completion."""
         candidates = payload.get("candidates")
         usage = usage_of(payload.get("usageMetadata"))
@@ -118,7 +119,7 @@ class GeminiReader(Chunks):
         self._said: dict[int, str] = {}
         self._has_begun = False
 
-    def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+    def read(self, event: JsonObject) -> list[JsonObject]:
         """The chunks of a chat completion that one event of the stream stands for."""
         if "error" in event:
             return [{"error": event["error"]}]
@@ -136,7 +137,7 @@ class GeminiReader(Chunks):
             found.append(self.usage(usage))
         return found
 
-    def _candidate(self, candidate: dict[str, Any]) -> list[dict[str, Any]]:
+    def _candidate(self, candidate: JsonObject) -> list[JsonObject]:
         index = candidate.get("index") or 0
         message = _message((candidate.get("content") or {}).get("parts") or ())
         begun = self._calls.get(index, 0)
@@ -161,7 +162,7 @@ class GeminiReader(Chunks):
         return [found]
 
 
-def prefix(body: dict[str, Any], provider: Provider) -> dict[str, Any]:
+def prefix(body: JsonObject, provider: Provider) -> JsonObject:
     """The beginning of a conversation, as a resource to be cached holds it."""
     system, contents = _contents(body["messages"], provider)
     found: dict[str, Any] = {"contents": contents} if contents else {}
@@ -173,7 +174,7 @@ def prefix(body: dict[str, Any], provider: Provider) -> dict[str, Any]:
     return found
 
 
-def _choice(index: int, candidate: dict[str, Any]) -> dict[str, Any]:
+def _choice(index: int, candidate: JsonObject) -> JsonObject:
     message = _message((candidate.get("content") or {}).get("parts") or ())
     if annotations := from_gemini(candidate.get("groundingMetadata"), message.get("content") or ""):
         message["annotations"] = annotations
@@ -184,7 +185,7 @@ def _choice(index: int, candidate: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _logprobs(told: dict[str, Any]) -> list[dict[str, Any]]:
+def _logprobs(told: JsonObject) -> list[JsonObject]:
     top, chosen = told.get("topCandidates") or (), told.get("chosenCandidates") or ()
     rows = []
     for place, one in enumerate(chosen):
@@ -202,7 +203,7 @@ def _finish(reason: Any, *, has_calls: bool) -> str:
     return "length" if reason in _LONG else "stop" if reason in _NO_CALL else "content_filter"
 
 
-def _message(parts: Any) -> dict[str, Any]:
+def _message(parts: Any) -> JsonObject:
     """A message of the assistant, of parts."""
     texts: list[str] = []
     thoughts: list[str] = []
@@ -240,7 +241,7 @@ def _message(parts: Any) -> dict[str, Any]:
     return message
 
 
-def _contents(messages: list[dict[str, Any]], provider: Provider) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _contents(messages: list[JsonObject], provider: Provider) -> tuple[list[JsonObject], list[JsonObject]]:
     system: list[dict[str, Any]] = []
     contents: list[dict[str, Any]] = []
     names: dict[str, str] = {}
@@ -270,11 +271,11 @@ def _contents(messages: list[dict[str, Any]], provider: Provider) -> tuple[list[
     return [part for part in system if part["text"]], contents
 
 
-def _user(message: dict[str, Any], provider: Provider) -> list[dict[str, Any]]:
+def _user(message: JsonObject, provider: Provider) -> list[JsonObject]:
     return _parts(parts_of(message.get("content")), provider)
 
 
-def _parts(given: list[dict[str, Any]], provider: Provider) -> list[dict[str, Any]]:
+def _parts(given: list[JsonObject], provider: Provider) -> list[JsonObject]:
     parts: list[dict[str, Any]] = []
     for part in given:
         kind = part.get("type")
@@ -300,7 +301,7 @@ def _parts(given: list[dict[str, Any]], provider: Provider) -> list[dict[str, An
     return parts
 
 
-def _assistant(message: dict[str, Any], names: dict[str, str]) -> list[dict[str, Any]]:
+def _assistant(message: JsonObject, names: dict[str, str]) -> list[JsonObject]:
     text = text_of(message.get("content"))
     parts: list[dict[str, Any]] = [{"text": text}] if text else []
     signed = ((message.get("extra_content") or {}).get("google") or {}).get("thought_signature")
@@ -317,7 +318,7 @@ def _assistant(message: dict[str, Any], names: dict[str, str]) -> list[dict[str,
     return parts
 
 
-def _response(text: str) -> dict[str, Any]:
+def _response(text: str) -> JsonObject:
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -325,7 +326,7 @@ def _response(text: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {"result": found}
 
 
-def _set_form(config: dict[str, Any], body: dict[str, Any]) -> None:
+def _set_form(config: JsonObject, body: JsonObject) -> None:
     wanted = body.get("response_format") or {}
     if wanted.get("type") in ("json_schema", "json_object"):
         config["responseMimeType"] = "application/json"
@@ -333,7 +334,7 @@ def _set_form(config: dict[str, Any], body: dict[str, Any]) -> None:
         config["responseJsonSchema"] = wanted["json_schema"].get("schema") or {}
 
 
-def _set_thinking(config: dict[str, Any], body: dict[str, Any], model: str) -> None:
+def _set_thinking(config: JsonObject, body: JsonObject, model: str) -> None:
     effort = body.get("reasoning_effort")
     if not effort:
         return
@@ -343,7 +344,7 @@ def _set_thinking(config: dict[str, Any], body: dict[str, Any], model: str) -> N
         config["thinkingConfig"] = {"thinkingLevel": _LEVELS.get(effort, effort)}
 
 
-def _tools(tools: list[dict[str, Any]]) -> dict[str, Any]:
+def _tools(tools: list[JsonObject]) -> JsonObject:
     declared = []
     for tool in tools:
         function = tool.get("function") or {}
@@ -352,7 +353,7 @@ def _tools(tools: list[dict[str, Any]]) -> dict[str, Any]:
     return {"functionDeclarations": declared}
 
 
-def _set_tool_choice(out: dict[str, Any], chosen: Any) -> None:
+def _set_tool_choice(out: JsonObject, chosen: Any) -> None:
     if isinstance(chosen, dict):
         calling = {"mode": "ANY", "allowedFunctionNames": [(chosen.get("function") or chosen).get("name")]}
         out["toolConfig"] = {"functionCallingConfig": calling}

@@ -24,6 +24,7 @@ from orchestrator.backends.dialects.dialect import (
     whole,
 )
 from orchestrator.backends.usage import usage_of
+from orchestrator.jsontypes import JsonObject
 from orchestrator.providers.provider import Provider
 
 _PASSED = (
@@ -36,7 +37,7 @@ _PASSED = (
 class ResponsesDialect:
     """OpenAI's Responses API."""
 
-    def outgoing(self, body: dict[str, Any], provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
+    def outgoing(self, body: JsonObject, provider: Provider, model: str, *, most_tokens: int) -> Outgoing:
         """The request of a chat completion as items. Raises `BackendRejected` on what has no word there."""
         check_lacks(body, provider)
         out: dict[str, Any] = {
@@ -80,7 +81,7 @@ class ResponsesDialect:
             out["stream"] = True
         return Outgoing("/responses", out)
 
-    def completion(self, payload: dict[str, Any], provider: Provider) -> dict[str, Any]:
+    def completion(self, payload: JsonObject, provider: Provider) -> JsonObject:
         """A response as a chat completion; a failed one as its error."""
         items = payload.get("output")
         if not isinstance(items, list) or payload.get("status") == "failed":
@@ -146,7 +147,7 @@ class ResponsesReader(Chunks):
         self._with_arguments: set[int] = set()
         self._has_text = False
 
-    def read(self, event: dict[str, Any]) -> list[dict[str, Any]]:
+    def read(self, event: JsonObject) -> list[JsonObject]:
         """The chunks of a chat completion that one event of the stream stands for."""
         kind = str(event.get("type") or "")
         if kind == "response.output_text.delta":
@@ -180,7 +181,7 @@ class ResponsesReader(Chunks):
             return [{"error": (event.get("response") or {}).get("error") or {"message": "the response failed"}}]
         return [{"error": event}] if kind == "error" else []
 
-    def _item(self, item: dict[str, Any], place: Any) -> list[dict[str, Any]]:
+    def _item(self, item: JsonObject, place: Any) -> list[JsonObject]:
         """What is told of an item when it is whole.
 
         Thoughts that must come back, what OpenAI ran by itself, arguments of which no piece came.
@@ -201,7 +202,7 @@ class ResponsesReader(Chunks):
         shown = {} if kind == "reasoning" else {"response_items": [item]} if picture is None else {"images": [picture]}
         return [self.chunk({"reasoning_items": [item], **shown})]
 
-    def _ended(self, response: dict[str, Any]) -> list[dict[str, Any]]:
+    def _ended(self, response: JsonObject) -> list[JsonObject]:
         self.is_done = True
         text = "" if self._has_text else _text_in(response)
         found = [self.chunk({"content": text})] if text else []
@@ -210,7 +211,7 @@ class ResponsesReader(Chunks):
         return [*found, self.usage(usage)] if usage is not None else found
 
 
-def _add_own(out: dict[str, Any], own: Any) -> None:
+def _add_own(out: JsonObject, own: Any) -> None:
     """What this API alone knows of a request, beside what every other has a word for."""
     if not isinstance(own, dict):
         return
@@ -223,7 +224,7 @@ def _add_own(out: dict[str, Any], own: Any) -> None:
         out["include"] = list(dict.fromkeys([*out.get("include", ()), *own["include"]]))
 
 
-def _text_in(response: dict[str, Any]) -> str:
+def _text_in(response: JsonObject) -> str:
     """The text of a whole response, for streams that tell it nowhere else."""
     messages = (
         item for item in response.get("output") or () if isinstance(item, dict) and item.get("type") == "message"
@@ -233,21 +234,21 @@ def _text_in(response: dict[str, Any]) -> str:
     )
 
 
-def picture_in(item: dict[str, Any]) -> dict[str, Any] | None:
+def picture_in(item: JsonObject) -> JsonObject | None:
     """The picture that OpenAI made, as a part of a message; `None` where the item is none."""
     if item.get("type") != "image_generation_call" or not isinstance(item.get("result"), str):
         return None
     return {"type": "image_url", "id": item.get("id"), "image_url": {"url": f"data:image/png;base64,{item['result']}"}}
 
 
-def _tool(tool: dict[str, Any]) -> dict[str, Any]:
+def _tool(tool: JsonObject) -> JsonObject:
     if tool.get("type") == "own":
         own: dict[str, Any] = tool["tool"]
         return own
     return {"type": "function", **tool["function"]} if tool.get("type") == "function" else tool
 
 
-def _sendable(item: dict[str, Any]) -> dict[str, Any]:
+def _sendable(item: JsonObject) -> JsonObject:
     """An item of reasoning as it is taken back: without what says how it came about. Others go back as they came."""
     if item.get("type") != "reasoning":
         return item
@@ -258,19 +259,19 @@ def _sendable(item: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _call(item: dict[str, Any]) -> dict[str, Any]:
+def _call(item: JsonObject) -> JsonObject:
     function = {"name": str(item.get("name") or ""), "arguments": str(item.get("arguments") or "")}
     return {"id": str(item.get("call_id") or item.get("id") or ""), "type": "function", "function": function}
 
 
-def _finish(response: dict[str, Any], *, has_calls: bool) -> str:
+def _finish(response: JsonObject, *, has_calls: bool) -> str:
     if response.get("status") == "incomplete":
         reason = (response.get("incomplete_details") or {}).get("reason")
         return "content_filter" if reason == "content_filter" else "length"
     return "tool_calls" if has_calls else "stop"
 
 
-def _items(messages: list[dict[str, Any]], provider: Provider) -> list[dict[str, Any]]:
+def _items(messages: list[JsonObject], provider: Provider) -> list[JsonObject]:
     items: list[dict[str, Any]] = []
     for message in messages:
         role = message["role"]

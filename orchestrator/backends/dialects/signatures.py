@@ -13,11 +13,13 @@ import binascii
 import json
 from typing import Any
 
+from orchestrator.jsontypes import JsonObject, JsonValue
+
 FIELDS = {"thinking_blocks": list, "reasoning_items": list, "reasoning_content": str, "extra_content": dict}
 _BEGINNING = "orc1."
 
 
-def pack(message: dict[str, Any], *, but: frozenset[str] = frozenset()) -> str:
+def pack(message: JsonObject, *, but: frozenset[str] = frozenset()) -> str:
     """What of an assistant's message must come back, as one text; `but` leaves out fields that travel otherwise.
 
     "" where there is nothing.
@@ -31,7 +33,7 @@ def pack(message: dict[str, Any], *, but: frozenset[str] = frozenset()) -> str:
     return _BEGINNING + base64.urlsafe_b64encode(json.dumps(kept, separators=(",", ":")).encode()).decode()
 
 
-def unpack(text: Any, message: dict[str, Any]) -> bool:
+def unpack(text: JsonValue, message: JsonObject) -> bool:
     """Puts what was packed back into an assistant's message; false if the text is nothing of ours."""
     if not isinstance(text, str) or not text.startswith(_BEGINNING):
         return False

@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 import math
 import re
-from typing import Any
 
 import orjson
+
+from orchestrator.jsontypes import JsonValue
 
 NO_CHANCE = -9999.0  # what OpenAI writes for the logarithm of a probability that is too small to be told
 _HIGH, _LOW = (0xD800, 0xDC00), (0xDC00, 0xE000)
@@ -19,7 +20,7 @@ _HALF = re.compile("[\ud800-\udfff]")
 _CONSTANTS = {"-Infinity": NO_CHANCE, "Infinity": -NO_CHANCE, "NaN": None}
 
 
-def parse_answer(content: bytes | str) -> Any:
+def parse_answer(content: bytes | str) -> JsonValue:
     """A value; halves of surrogate pairs stand in its texts as they came. Raises `ValueError` on what is no JSON."""
     try:
         return orjson.loads(content)
@@ -32,12 +33,12 @@ def parse_answer(content: bytes | str) -> Any:
         raise ValueError("it is nested too deep") from None
 
 
-def parse_whole_answer(content: bytes | str) -> Any:
+def parse_whole_answer(content: bytes | str) -> JsonValue:
     """As `parse_answer`, with whole texts: a half of a surrogate pair that nothing completes is U+FFFD."""
     return with_whole_texts(parse_answer(content))
 
 
-def write_answer(value: Any) -> bytes:
+def write_answer(value: JsonValue) -> bytes:
     """A value as JSON; halves of surrogate pairs are escaped, as they came."""
     try:
         return orjson.dumps(value)
@@ -60,7 +61,7 @@ def _finite(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def with_whole_texts(value: Any) -> Any:
+def with_whole_texts(value: JsonValue) -> JsonValue:
     """A value whose texts hold no halves of characters."""
     if isinstance(value, str):
         return whole_text(value)

@@ -20,6 +20,7 @@ import orjson
 from orchestrator.backends.dialects import gemini
 from orchestrator.backends.http.prefix_cache import CachePlan
 from orchestrator.errors import BackendError
+from orchestrator.jsontypes import JsonObject
 from orchestrator.providers.provider import Provider
 
 Post = Callable[[str, dict[str, Any], float], Awaitable[bytes]]
@@ -42,7 +43,7 @@ class CachedContents:
         self._clock = clock
         self._names: OrderedDict[bytes, tuple[str, float]] = OrderedDict()
 
-    async def used(self, body: dict[str, Any], plan: CachePlan, timeout_s: float) -> tuple[dict[str, Any], int]:
+    async def used(self, body: JsonObject, plan: CachePlan, timeout_s: float) -> tuple[JsonObject, int]:
         """(the body that names a cached prefix instead of sending it, tokens written to the cache for it).
 
         The same body where it cannot.
@@ -76,7 +77,7 @@ class CachedContents:
         left = {field: value for field, value in body.items() if field not in _OF_THE_PREFIX}
         return {**left, "messages": messages[end:], "cached_content": name}, written
 
-    async def _make(self, prefix: dict[str, Any], timeout_s: float) -> tuple[str, int]:
+    async def _make(self, prefix: JsonObject, timeout_s: float) -> tuple[str, int]:
         """(the resource's name, its tokens)."""
         content = await self._post(
             "/cachedContents",

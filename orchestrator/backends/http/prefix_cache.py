@@ -16,10 +16,11 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Literal
 
 from orchestrator.backends.dialects.dialect import text_of
 from orchestrator.backends.http.replicas import prefix_hash
+from orchestrator.jsontypes import JsonObject
 from orchestrator.providers.provider import Provider
 from orchestrator.router.profile import CACHE_WRITE_1H_FACTOR, CACHE_WRITE_FACTOR, ModelProfile
 from orchestrator.tokens.estimate import fewest_tokens
@@ -83,7 +84,7 @@ class PrefixMemory:
         self._least_chars = provider.least_cached_tokens  # a character is at most four bytes, and those are a token
         self._marks = provider.cache in ("anthropic", "openai", "gemini") and mode != "off"
 
-    def plan(self, body: dict[str, Any]) -> CachePlan | None:
+    def plan(self, body: JsonObject) -> CachePlan | None:
         """What to mark in a request, which is remembered; `None` for nothing.
 
         A request that its caller marked is left as it is.
@@ -106,7 +107,7 @@ class PrefixMemory:
         """Whether nothing is remembered yet."""
         return not self._prefixes
 
-    def expected_cached_tokens(self, messages: Sequence[dict[str, Any]], salt: str = "") -> int:
+    def expected_cached_tokens(self, messages: Sequence[JsonObject], salt: str = "") -> int:
         """About how many tokens of a prompt its provider still holds for those who send this salt.
 
         Nothing is remembered.
@@ -201,7 +202,7 @@ class PrefixMemory:
         return p / max(1.0 - p, 0.02)
 
 
-def marked(messages: list[dict[str, Any]], plan: CachePlan) -> list[dict[str, Any]]:
+def marked(messages: list[JsonObject], plan: CachePlan) -> list[JsonObject]:
     """The messages with `cache_control` at the end of each prefix that is to be kept."""
     out = list(messages)
     for index, ttl in plan.marks:
@@ -229,7 +230,7 @@ def cache_salt_of(scope: str, stated: str = "") -> str:
     return blake2b(f"{owner}\x00{stated}".encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
-def _prefixes(messages: Sequence[dict[str, Any]], salt: str) -> list[tuple[bytes, str, int]]:
+def _prefixes(messages: Sequence[JsonObject], salt: str) -> list[tuple[bytes, str, int]]:
     """(hash, kind, tokens) of the prefix that ends with each message."""
     digest, size = blake2b(salt.encode("utf-8", "replace"), digest_size=12), 0
     found: list[tuple[bytes, str, int]] = []
@@ -245,14 +246,14 @@ def _prefixes(messages: Sequence[dict[str, Any]], salt: str) -> list[tuple[bytes
     return found
 
 
-def _chars(messages: Sequence[dict[str, Any]]) -> int:
+def _chars(messages: Sequence[JsonObject]) -> int:
     return sum(
         len(content) if isinstance(content := message.get("content"), str) else len(text_of(content))
         for message in messages
     )
 
 
-def _is_marked(messages: Sequence[dict[str, Any]]) -> bool:
+def _is_marked(messages: Sequence[JsonObject]) -> bool:
     return any(
         "cache_control" in part or "prompt_cache_breakpoint" in part
         for message in messages

@@ -14,11 +14,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Literal
+from typing import Literal
 
 from orchestrator.backends.dialects.dialect import stated_limit, text_of
 from orchestrator.backends.http.circuit_breaker import CircuitBreaker
 from orchestrator.backends.http.concurrency_limit import AdaptiveLimit
+from orchestrator.jsontypes import JsonObject
 from orchestrator.tokens.estimate import estimate_message
 
 Pool = Literal["any", "prefill", "decode"]
@@ -61,7 +62,7 @@ class Replicas:
         self._points = [point for point, _ in points]
         self._owners = [owner for _, owner in points]
 
-    def choose(self, body: dict[str, Any], *, expected_output: float, without: Replica | None = None) -> Replica:
+    def choose(self, body: JsonObject, *, expected_output: float, without: Replica | None = None) -> Replica:
         """The server for a call; one whose circuit is open only when all are."""
         if len(self.all) == 1:
             return self.all[0]
@@ -89,7 +90,7 @@ class Replicas:
         return sum(replica.cached_tokens for replica in self.all) / read if read else 0.0
 
 
-def prefix_hash(body: dict[str, Any]) -> int:
+def prefix_hash(body: JsonObject) -> int:
     """The same for all turns of a conversation, and for all questions about one long text that stands first."""
     digest = blake2b(digest_size=8)
     for message in body["messages"]:
@@ -100,7 +101,7 @@ def prefix_hash(body: dict[str, Any]) -> int:
     return int.from_bytes(digest.digest())
 
 
-def weight_of(body: dict[str, Any], expected_output: float) -> Pool:
+def weight_of(body: JsonObject, expected_output: float) -> Pool:
     """Whether reading or writing is the larger part of a call.
 
     Both by a rule of thumb for the ratio of their speeds.
@@ -111,7 +112,7 @@ def weight_of(body: dict[str, Any], expected_output: float) -> Pool:
     return "prefill" if read > PREFILL_HEAVY * max(written, 1.0) else "decode"
 
 
-def read_tokens(body: dict[str, Any]) -> float:
+def read_tokens(body: JsonObject) -> float:
     """About how many tokens a body has to read."""
     return float(sum(estimate_message(text_of(message.get("content"))) for message in body.get("messages", ())))
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.jsontypes import JsonMapping
 from orchestrator.providers.provider import Provider
 
 _FIREWORKS = "fireworks-server-time-to-first-token"
 
 
-def reading_s(provider: Provider, payload: Mapping[str, Any], headers: Mapping[str, str]) -> float | None:
+def reading_s(provider: Provider, payload: JsonMapping, headers: Mapping[str, str]) -> float | None:
     """Seconds, from llama.cpp's `timings`, Groq's usage, Cerebras' `time_info` or Fireworks' header.
 
     `None` where nothing is told.

@@ -27,6 +27,7 @@ from orchestrator.backends.http.retry import RetryBudget
 from orchestrator.backends.http.transport_choice import AnyResponse, Transport, Way, transport_for, wire
 from orchestrator.backends.provider_errors import OVERLOADED, TransportError, broken, error_of
 from orchestrator.errors import BackendError, BackendRejected, BackendUnavailable, BadResponse
+from orchestrator.jsontypes import JsonObject
 from orchestrator.providers.addresses import address_of
 from orchestrator.providers.auth import headers_for
 from orchestrator.providers.provider import Provider
@@ -116,7 +117,7 @@ class Upstream:
         """How often one call may be billed at most."""
         return 2 if self.hedges else 1
 
-    async def ask(self, body: dict[str, Any], *, timeout_s: float) -> PendingResponse:
+    async def ask(self, body: JsonObject, *, timeout_s: float) -> PendingResponse:
         """Sends a chat completion and waits for the head of the answer.
 
         Raises `BackendError` unless its status is 200.
@@ -125,7 +126,7 @@ class Upstream:
             return await self._complete_text(body, timeout_s)
         return await self._ask(body, timeout_s)
 
-    async def _complete_text(self, body: dict[str, Any], timeout_s: float) -> PendingResponse:
+    async def _complete_text(self, body: JsonObject, timeout_s: float) -> PendingResponse:
         """A text's completion, by a conversation where the server knows nothing else."""
         if self.takes_text:
             try:
@@ -136,7 +137,7 @@ class Upstream:
                 self.takes_text = False
         return await self._ask(as_conversation(body, self.provider), timeout_s)
 
-    async def _ask(self, body: dict[str, Any], timeout_s: float) -> PendingResponse:
+    async def _ask(self, body: JsonObject, timeout_s: float) -> PendingResponse:
         settings = self._settings
         ends_at: float | None = None
         if settings is not None:
@@ -164,16 +165,14 @@ class Upstream:
         answering.ends_at = ends_at
         return answering
 
-    async def post(self, path: str, body: dict[str, Any], *, timeout_s: float) -> PendingResponse:
+    async def post(self, path: str, body: JsonObject, *, timeout_s: float) -> PendingResponse:
         """Sends a body of another kind (`/embeddings`, `/systemone`) to the first server, with the model's name."""
         return await self._send(self.replicas.all[0], Outgoing(path, {"model": self.model, **body}), body, timeout_s)
 
-    async def _posted(self, path: str, body: dict[str, Any], timeout_s: float) -> bytes:
+    async def _posted(self, path: str, body: JsonObject, timeout_s: float) -> bytes:
         return await (await self.post(path, body, timeout_s=timeout_s)).read()
 
-    async def _send(
-        self, replica: Replica, outgoing: Outgoing, body: dict[str, Any], timeout_s: float
-    ) -> PendingResponse:
+    async def _send(self, replica: Replica, outgoing: Outgoing, body: JsonObject, timeout_s: float) -> PendingResponse:
         where = f"{self.name} at {replica.base_url}"
         if not replica.breaker.enter():
             raise BackendUnavailable(
@@ -219,7 +218,7 @@ class Upstream:
             raise broken(where, error) from None
         raise error_of(where, reply.status, reply.headers, content, key=self.key)
 
-    def hedge_after_s(self, body: dict[str, Any]) -> float | None:
+    def hedge_after_s(self, body: JsonObject) -> float | None:
         """How long 95 % of the calls would have waited for the head of this answer; `None` while too little is known.
 
         What is compared is how much longer than usual they took: a long prompt, or an answer that comes whole, takes
@@ -230,10 +229,10 @@ class Upstream:
         ordered = sorted(self._waits)
         return ordered[min(int(HEDGE_QUANTILE * len(ordered)), len(ordered) - 1)] * self._usual_s(body)
 
-    def _usual_s(self, body: dict[str, Any]) -> float:
+    def _usual_s(self, body: JsonObject) -> float:
         return max(self._pace(read_tokens(body), bool(body.get("stream"))), 1e-6)
 
-    async def _hedged(self, outgoing: Outgoing, body: dict[str, Any], timeout_s: float) -> PendingResponse:
+    async def _hedged(self, outgoing: Outgoing, body: JsonObject, timeout_s: float) -> PendingResponse:
         replica = self.replicas.choose(body, expected_output=self._expected_output)
         calls = [asyncio.ensure_future(self._send(replica, outgoing, body, timeout_s))]
         answer: PendingResponse | None = None
@@ -253,7 +252,7 @@ class Upstream:
                     ended.cancel()
 
 
-def _laid_over(body: dict[str, Any], extra: dict[str, Any]) -> dict[str, Any]:
+def _laid_over(body: JsonObject, extra: JsonObject) -> JsonObject:
     """A body with further fields; objects are merged, anything else is replaced."""
     merged = dict(body)
     for name, value in extra.items():

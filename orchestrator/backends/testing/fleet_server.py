@@ -20,6 +20,7 @@ from typing import Any, Protocol
 
 from orchestrator.backends.testing.simulated import SimulatedReply
 from orchestrator.errors import BackendRejected
+from orchestrator.jsontypes import JsonObject
 from orchestrator.router import ModelProfile
 from orchestrator.tokens.estimate import TOKENS_PER_MESSAGE, estimate_message
 
@@ -122,7 +123,7 @@ class FleetApp:
             await _send_event(send, envelope | {"choices": [], "usage": _usage(reply)})
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
 
-    def _envelope(self, kind: str, name: str, reply: SimulatedReply) -> dict[str, Any]:
+    def _envelope(self, kind: str, name: str, reply: SimulatedReply) -> JsonObject:
         envelope: dict[str, Any] = {
             "id": f"chatcmpl-{uuid.uuid4().hex[:24]}",
             "object": kind,
@@ -137,7 +138,7 @@ class FleetApp:
 
 
 @contextmanager
-def running_server(app: Any, *, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+def running_server(app: Callable[..., object], *, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     """Serves `app` from a thread of this process while the block runs; yields the base URL that ends in `/v1`."""
     import uvicorn
 
@@ -180,14 +181,14 @@ async def _read_json(receive: Receive) -> Any:
         raise _Refused(400, "the body is not JSON") from None
 
 
-async def _send_json(send: Send, status: int, payload: dict[str, Any], *, simulated: bool = False) -> None:
+async def _send_json(send: Send, status: int, payload: JsonObject, *, simulated: bool = False) -> None:
     body = json.dumps(payload).encode()
     headers = [*_headers("application/json", simulated), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-async def _send_event(send: Send, payload: dict[str, Any]) -> None:
+async def _send_event(send: Send, payload: JsonObject) -> None:
     await send(
         {"type": "http.response.body", "body": b"data: " + json.dumps(payload).encode() + b"\n\n", "more_body": True}
     )

@@ -14,6 +14,7 @@ from typing import Any
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.backends.testing.simulated import SimulatedReply
 from orchestrator.errors import BackendRejected, ConfigError
+from orchestrator.jsontypes import JsonObject
 from orchestrator.router import ModelProfile
 from orchestrator.types import Completion, Usage
 
@@ -105,7 +106,7 @@ def _profile(name: str, answers: Mapping[str, RecordedAnswer], prices: Mapping[s
     )
 
 
-def _table(path: Path) -> list[dict[str, Any]]:
+def _table(path: Path) -> list[JsonObject]:
     try:
         import pyarrow.parquet as parquet
     except ImportError:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 from orchestrator.budget import Budget, Ledger, from_nano, to_nano
 from orchestrator.errors import BackendError, BudgetExceeded, StorageError
 from orchestrator.gateway.accounts.principals import Principal
 from orchestrator.gateway.accounts.quota_leases import TOKENS, USD, Limiter, LimitReached, QuotaHold, minute_used
 from orchestrator.gateway.errors import GatewayError
+from orchestrator.jsontypes import JsonObject
 from orchestrator.providers.prices import billed_usd
 from orchestrator.router import ModelProfile
 from orchestrator.storage.requests import ServedRequest
@@ -222,7 +223,7 @@ class RequestAccount:
         )
         served.cost_nano = before.cost_nano
 
-    def close(self, status: int, error: str, trace: dict[str, Any]) -> ServedRequest:
+    def close(self, status: int, error: str, trace: JsonObject) -> ServedRequest:
         """The record of the request.
 
         What is still held was for a call that nobody waited for: its worst case is booked.

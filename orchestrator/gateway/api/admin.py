@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.validators import Param
 from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.errors import GatewayError
+from orchestrator.jsontypes import JsonObject
 from orchestrator.storage.accounts import (
     DEFAULT_PERMISSIONS,
     AccountError,
@@ -33,7 +34,7 @@ N = TypeVar("N", Team, Key)
 DAY_S = 86_400.0
 
 
-async def add_org(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def add_org(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """Adds an organisation (operators only)."""
     _operator_only(call)
     await call.reply_json(
@@ -41,18 +42,18 @@ async def add_org(services: Services, call: ClientRequest, body: dict[str, Any])
     )
 
 
-async def orgs(services: Services, call: ClientRequest, _: Any) -> None:
+async def orgs(services: Services, call: ClientRequest, _: object) -> None:
     """Lists the organisations that the key manages."""
     found = [org for org in await _do(services, services.accounts.orgs, changes=False) if _manages(call, org.id)]
     await call.reply_json({"object": "list", "data": [asdict(org) for org in found]})
 
 
-async def org(services: Services, call: ClientRequest, _: Any) -> None:
+async def org(services: Services, call: ClientRequest, _: object) -> None:
     """Shows one organisation."""
     await call.reply_json(asdict(await _org(services, call, call.params["id"])))
 
 
-async def change_org(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def change_org(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """Changes the name or limits of an organisation (operators only)."""
     found = await _org(services, call, call.params["id"])
     _operator_only(call)  # nobody raises the limits that were set for them
@@ -60,7 +61,7 @@ async def change_org(services: Services, call: ClientRequest, body: dict[str, An
     await call.reply_json(asdict(await _org(services, call, found.id)))
 
 
-async def add_team(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def add_team(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """Adds a team to an organisation."""
     org = await _org(services, call, body["org"])
     await call.reply_json(
@@ -68,7 +69,7 @@ async def add_team(services: Services, call: ClientRequest, body: dict[str, Any]
     )
 
 
-async def teams(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+async def teams(services: Services, call: ClientRequest, query: JsonObject) -> None:
     """Lists the teams of an organisation."""
     org = await _asked_org(services, call, query)
     found = [
@@ -79,12 +80,12 @@ async def teams(services: Services, call: ClientRequest, query: dict[str, Any]) 
     await call.reply_json({"object": "list", "data": [asdict(team) for team in found]})
 
 
-async def team(services: Services, call: ClientRequest, _: Any) -> None:
+async def team(services: Services, call: ClientRequest, _: object) -> None:
     """Shows one team."""
     await call.reply_json(asdict(await _team(services, call)))
 
 
-async def change_team(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def change_team(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """Changes the name or limits of a team."""
     found = await _team(services, call)
     if found.id == call.principal.team and "limits" in body:
@@ -93,7 +94,7 @@ async def change_team(services: Services, call: ClientRequest, body: dict[str, A
     await call.reply_json(asdict(await _team(services, call)))
 
 
-async def add_key(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def add_key(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """Adds a key; its secret is shown this once."""
     org = await _org(services, call, body["org"])
     team = (
@@ -117,7 +118,7 @@ async def add_key(services: Services, call: ClientRequest, body: dict[str, Any])
     await call.reply_json({**asdict(key), "key": secret}, 201)
 
 
-async def keys(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+async def keys(services: Services, call: ClientRequest, query: JsonObject) -> None:
     """Lists the keys of an organisation."""
     org = await _asked_org(services, call, query)
     found = [
@@ -128,12 +129,12 @@ async def keys(services: Services, call: ClientRequest, query: dict[str, Any]) -
     await call.reply_json({"object": "list", "data": [asdict(key) for key in found]})
 
 
-async def key(services: Services, call: ClientRequest, _: Any) -> None:
+async def key(services: Services, call: ClientRequest, _: object) -> None:
     """Shows one key."""
     await call.reply_json(asdict(await _key(services, call)))
 
 
-async def change_key(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def change_key(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """Changes what a key may do and spend."""
     found = await _key(services, call)
     changes = _changes(body, found.limits)
@@ -148,7 +149,7 @@ async def change_key(services: Services, call: ClientRequest, body: dict[str, An
     await call.reply_json(asdict(await _key(services, call)))
 
 
-async def rotate_key(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def rotate_key(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """Gives a key a new secret; the old one may go on for a while."""
     found = await _key(services, call)
     if found.revoked_at is not None:
@@ -159,13 +160,13 @@ async def rotate_key(services: Services, call: ClientRequest, body: dict[str, An
     await call.reply_json({**asdict(rotated), "key": secret})
 
 
-async def revoke_key(services: Services, call: ClientRequest, _: Any) -> None:
+async def revoke_key(services: Services, call: ClientRequest, _: object) -> None:
     """Revokes a key."""
     found = await _key(services, call)
     await call.reply_json(asdict(await _do(services, lambda: services.accounts.revoke_key(found.id))))
 
 
-async def models(services: Services, call: ClientRequest, _: Any) -> None:
+async def models(services: Services, call: ClientRequest, _: object) -> None:
     """The fleet with its prices and what was observed of it; no address, no key."""
     found = []
     for name, backend in services.engine.backends.items():
@@ -174,7 +175,7 @@ async def models(services: Services, call: ClientRequest, _: Any) -> None:
     await call.reply_json({"object": "list", "data": found, "using": services.engine.origin})
 
 
-async def reload(services: Services, call: ClientRequest, _: Any) -> None:
+async def reload(services: Services, call: ClientRequest, _: object) -> None:
     """Reads the configuration again (operators only)."""
     _operator_only(call)
     await services.reload()  # here first: a mistake is told to who asked, and nobody changes over
@@ -207,7 +208,7 @@ async def _org(services: Services, call: ClientRequest, called: str) -> Org:
     return found
 
 
-async def _asked_org(services: Services, call: ClientRequest, query: dict[str, Any]) -> str | None:
+async def _asked_org(services: Services, call: ClientRequest, query: JsonObject) -> str | None:
     """The id of the organisation that a list shall be of; `None` for all that the caller manages."""
     return (await _org(services, call, query["org"])).id if "org" in query else None
 
@@ -257,11 +258,11 @@ def _check_within(call: ClientRequest, limits: AccountLimits) -> None:
                 raise GatewayError(403, told, code="permission_denied", param=f"limits.{name}", should_retry=False)
 
 
-def _limits(body: dict[str, Any]) -> AccountLimits:
+def _limits(body: JsonObject) -> AccountLimits:
     return AccountLimits(**body.get("limits", {}))
 
 
-def _changes(body: dict[str, Any], limits: AccountLimits) -> dict[str, Any]:
+def _changes(body: JsonObject, limits: AccountLimits) -> JsonObject:
     """What is to be changed; limits that are not named stay."""
     changes = dict(body)
     if "limits" in changes:
@@ -269,7 +270,7 @@ def _changes(body: dict[str, Any], limits: AccountLimits) -> dict[str, Any]:
     return changes
 
 
-def _expiry(services: Services, body: dict[str, Any]) -> float | None:
+def _expiry(services: Services, body: JsonObject) -> float | None:
     days = body.get("expires_in_days")
     return None if days is None else services.clock() + DAY_S * days
 

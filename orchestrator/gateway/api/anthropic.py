@@ -21,6 +21,7 @@ from orchestrator.gateway.api.message_blocks import MessageBlocks
 from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.errors import ANTHROPIC_TYPES, GatewayError, broke_off
 from orchestrator.gateway.http import sse
+from orchestrator.jsontypes import JsonObject
 from orchestrator.tokens.estimate import family_of, request_estimate
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ _OWN_FIELDS = (
 _TOOL_CHOICES = {"auto": "auto", "any": "required", "none": "none"}
 
 
-async def messages(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def messages(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """Anthropic's messages: translated to a chat completion, and its answer back."""
     asked = chat_body(body)
     if betas := call.header(b"anthropic-beta"):
@@ -75,13 +76,13 @@ async def messages(services: Services, call: ClientRequest, body: dict[str, Any]
         await call.reply_json(reply, headers=[*order.closing_headers(), (b"request-id", call.id.encode())])
 
 
-async def count_tokens(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def count_tokens(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """An estimate, as good as one without the model's own tokenizer can be; no model is asked."""
     asked = chat_body({**body, "max_tokens": 1})
     await call.reply_json({"input_tokens": request_estimate(asked, family_of(body["model"]))})
 
 
-def chat_body(body: dict[str, Any]) -> dict[str, Any]:
+def chat_body(body: JsonObject) -> JsonObject:
     """A request in OpenAI's dialect. Raises `GatewayError` on a thread: conversations are not kept under this API."""
     if body.get("thread") is not None:
         raise GatewayError(
@@ -134,7 +135,7 @@ def chat_body(body: dict[str, Any]) -> dict[str, Any]:
 _TOOL_FIELDS = frozenset(("type", "name", "description", "input_schema", "strict", "cache_control"))
 
 
-def _tool(tool: dict[str, Any]) -> dict[str, Any]:
+def _tool(tool: JsonObject) -> JsonObject:
     if tool.get("type") not in (None, "custom"):
         return own_tool("anthropic", tool)
     function = {"name": tool["name"], "parameters": tool.get("input_schema") or {"type": "object"}}
@@ -146,20 +147,20 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
     return found | ({"cache_control": tool["cache_control"]} if tool.get("cache_control") else {})
 
 
-def _text(block: dict[str, Any]) -> dict[str, Any]:
+def _text(block: JsonObject) -> JsonObject:
     """A text with its cache mark."""
     return {"type": "text", "text": block["text"]} | (
         {"cache_control": block["cache_control"]} if block.get("cache_control") else {}
     )
 
 
-def _joined(parts: list[dict[str, Any]]) -> Any:
+def _joined(parts: list[JsonObject]) -> Any:
     """Parts of a message: as one text, where they are nothing else and none is marked for the cache."""
     is_plain = all(part["type"] == "text" and "cache_control" not in part for part in parts)
     return "\n\n".join(part["text"] for part in parts) if is_plain else parts
 
 
-def _chat_messages(message: dict[str, Any]) -> list[dict[str, Any]]:
+def _chat_messages(message: JsonObject) -> list[JsonObject]:
     """One message of Anthropic's is one or more of OpenAI's.
 
     Results of tools are messages of their own there, and come first.
@@ -201,7 +202,7 @@ def _chat_messages(message: dict[str, Any]) -> list[dict[str, Any]]:
     return found
 
 
-def _think(message: dict[str, Any], block: dict[str, Any]) -> None:
+def _think(message: JsonObject, block: JsonObject) -> None:
     """Puts a thought back into the message that followed from it.
 
     Signed ones are Anthropic's, the others of models that sign nothing.
@@ -214,17 +215,17 @@ def _think(message: dict[str, Any], block: dict[str, Any]) -> None:
         message["reasoning_content"] = (message.get("reasoning_content") or "") + block["thinking"]
 
 
-def _picture(block: dict[str, Any]) -> dict[str, Any]:
+def _picture(block: JsonObject) -> JsonObject:
     source = block["source"]
     url = source["url"] if source["type"] == "url" else f"data:{source['media_type']};base64,{source['data']}"
     return {"type": "image_url", "image_url": {"url": url}} | _mark(block)
 
 
-def _mark(block: dict[str, Any]) -> dict[str, Any]:
+def _mark(block: JsonObject) -> JsonObject:
     return {"cache_control": block["cache_control"]} if block.get("cache_control") else {}
 
 
-def _document(block: dict[str, Any]) -> dict[str, Any]:
+def _document(block: JsonObject) -> JsonObject:
     source = block["source"]
     if source["type"] not in ("text", "base64", "url") or block.get("citations"):
         return own_block("anthropic", block)
@@ -258,7 +259,7 @@ def _result(content: Any) -> Any:
     return "\n".join(part["text"] for part in parts) if is_plain else parts
 
 
-def _message(order: CompletionSession, completion: dict[str, Any]) -> dict[str, Any]:
+def _message(order: CompletionSession, completion: JsonObject) -> JsonObject:
     choice = completion["choices"][0]
     message = choice["message"]
     reason, sequence = _ended(choice)
@@ -290,11 +291,11 @@ def _message(order: CompletionSession, completion: dict[str, Any]) -> dict[str, 
 
 def _replied(
     order: CompletionSession,
-    completion: dict[str, Any],
-    content: list[dict[str, Any]],
+    completion: JsonObject,
+    content: list[JsonObject],
     reason: str,
     sequence: str | None,
-) -> dict[str, Any]:
+) -> JsonObject:
     return _envelope(order) | {
         "model": completion.get("model") or order.facts.model,
         "content": content,
@@ -304,7 +305,7 @@ def _replied(
     }
 
 
-def _told_or_booked(order: CompletionSession, usage: dict[str, Any] | None) -> dict[str, Any]:
+def _told_or_booked(order: CompletionSession, usage: JsonObject | None) -> JsonObject:
     """The usage that the server tells; what was booked, where it tells none."""
     if usage is not None and usage_of(usage) is not None:
         return usage
@@ -312,7 +313,7 @@ def _told_or_booked(order: CompletionSession, usage: dict[str, Any] | None) -> d
     return {"prompt_tokens": served.prefill_tokens, "completion_tokens": served.output_tokens}
 
 
-def _ended(choice: dict[str, Any]) -> tuple[str, str | None]:
+def _ended(choice: JsonObject) -> tuple[str, str | None]:
     """(why an answer ended, the text at which it was stopped if it is known)."""
     native, sequence = choice.get("native_finish_reason"), choice.get("stop_reason")
     reason = native if native in NATIVE_REASONS else STOP_REASONS.get(choice.get("finish_reason") or "stop", "end_turn")
@@ -321,14 +322,14 @@ def _ended(choice: dict[str, Any]) -> tuple[str, str | None]:
     return reason, None
 
 
-def _carried(message: dict[str, Any], *, is_told: bool) -> list[dict[str, Any]]:
+def _carried(message: JsonObject, *, is_told: bool) -> list[JsonObject]:
     """A block for what must come back to the model and has no place of its own: its client sends it back unread."""
     but = {"thinking_blocks"} | ({"reasoning_content"} if is_told or not message.get("tool_calls") else set())
     packed = pack(message, but=frozenset(but))
     return [{"type": "redacted_thinking", "data": packed}] if packed else []
 
 
-def _envelope(order: CompletionSession) -> dict[str, Any]:
+def _envelope(order: CompletionSession) -> JsonObject:
     order.facts.response_id = f"msg_{order.tab.id[:24]}"
     return {
         "id": order.facts.response_id,
@@ -342,7 +343,7 @@ def _envelope(order: CompletionSession) -> dict[str, Any]:
     }
 
 
-def _usage(usage: dict[str, Any] | None) -> dict[str, Any]:
+def _usage(usage: JsonObject | None) -> JsonObject:
     """Anthropic's input tokens are those that no cache held."""
     usage = usage or {}
     details = usage.get("prompt_tokens_details") or {}
@@ -424,7 +425,7 @@ class _Citations:
         self._text: list[str] = []
         self._are_own = False
 
-    def take(self, delta: dict[str, Any]) -> list[dict[str, Any]]:
+    def take(self, delta: JsonObject) -> list[JsonObject]:
         if isinstance(delta.get("content"), str):
             self._text.append(delta["content"])
         if delta.get("anthropic_citation"):
@@ -437,7 +438,7 @@ class _Citations:
         )
 
 
-def _unshown(blocks: MessageBlocks, delta: dict[str, Any], carrying: dict[str, Any], *, is_asked: bool) -> list[bytes]:
+def _unshown(blocks: MessageBlocks, delta: JsonObject, carrying: JsonObject, *, is_asked: bool) -> list[bytes]:
     """Blocks of Anthropic's own, as they came, and before a call what must come back with it."""
     events: list[bytes] = []
     for block in delta.get("anthropic_blocks") or ():
@@ -456,7 +457,7 @@ def _unshown(blocks: MessageBlocks, delta: dict[str, Any], carrying: dict[str, A
     return events
 
 
-def _thought(blocks: MessageBlocks, delta: dict[str, Any], *, is_asked: bool) -> list[bytes]:
+def _thought(blocks: MessageBlocks, delta: JsonObject, *, is_asked: bool) -> list[bytes]:
     """Pieces of thoughts, for a caller who asked for them."""
     if not is_asked:
         return []
@@ -466,7 +467,7 @@ def _thought(blocks: MessageBlocks, delta: dict[str, Any], *, is_asked: bool) ->
     return events
 
 
-def _error(error: Any) -> dict[str, Any]:
+def _error(error: Any) -> JsonObject:
     told = error.get("message") if isinstance(error, dict) else str(error)
     status = (
         {"insufficient_quota": 402, "rate_limit_exceeded": 429}.get(error.get("code") or "")
@@ -476,7 +477,7 @@ def _error(error: Any) -> dict[str, Any]:
     return {"type": "error", "error": {"type": ANTHROPIC_TYPES[status] if status else "api_error", "message": told}}
 
 
-async def contents(events: AsyncIterator[bytes]) -> AsyncGenerator[dict[str, Any] | None]:
+async def contents(events: AsyncIterator[bytes]) -> AsyncGenerator[JsonObject | None]:
     """The chunks of a stream, parsed; `None` for a comment. The end mark is left out."""
     async with aclosing(events):  # type: ignore[type-var]
         async for piece in events:
@@ -490,7 +491,7 @@ async def contents(events: AsyncIterator[bytes]) -> AsyncGenerator[dict[str, Any
                         return
 
 
-def readable_chunk(content: bytes) -> dict[str, Any] | None:
+def readable_chunk(content: bytes) -> JsonObject | None:
     """A chunk of a stream; `None` for what is no JSON object."""
     try:
         return sse.parsed_event(content)

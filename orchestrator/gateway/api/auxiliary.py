@@ -19,6 +19,7 @@ from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http import sse
 from orchestrator.gateway.http.request import JSON
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.router import ModelProfile
 from orchestrator.tokens.estimate import bound_tokens, estimate_tokens
 from orchestrator.types import Usage
@@ -46,8 +47,8 @@ async def serve(
     api: str,
     models: AuxiliaryModels,
     path: str,
-    body: dict[str, Any],
-    texts: Sequence[Any],
+    body: JsonObject,
+    texts: Sequence[JsonValue],
     holds: str,
 ) -> None:
     """Passes a request on to the model that it names, and the answer back."""
@@ -65,7 +66,7 @@ async def serve(
 async def _relayed(
     tab: RequestAccount,
     path: str,
-    body: dict[str, Any],
+    body: JsonObject,
     relay: Relay,
     profile: ModelProfile,
     texts: Sequence[Any],
@@ -93,7 +94,7 @@ async def _relayed(
     return orjson.dumps({**payload, "model": profile.name}) if sse.is_path(payload.get("model")) else content
 
 
-def _payload(content: bytes, model: str, key: str | None, holds: str) -> dict[str, Any]:
+def _payload(content: bytes, model: str, key: str | None, holds: str) -> JsonObject:
     try:
         payload = orjson.loads(content)
     except orjson.JSONDecodeError:
@@ -105,7 +106,7 @@ def _payload(content: bytes, model: str, key: str | None, holds: str) -> dict[st
     return payload
 
 
-def _usage(payload: dict[str, Any], texts: Sequence[Any]) -> Usage:
+def _usage(payload: JsonObject, texts: Sequence[Any]) -> Usage:
     """What the server tells that it used.
 
     An estimate, where it tells nothing (Gemini's compatible API, some local servers).
@@ -121,7 +122,7 @@ def _usage(payload: dict[str, Any], texts: Sequence[Any]) -> Usage:
     return Usage(sum(tokens_in(each, estimate_tokens) for each in texts), estimated=True)
 
 
-def tokens_in(each: Any, count: Callable[[str], int]) -> int:
+def tokens_in(each: JsonValue, count: Callable[[str], int]) -> int:
     """Tokens of one input: a text, a token id, a list of them, or an object with texts in it."""
     if isinstance(each, str):
         return count(each)
@@ -130,6 +131,6 @@ def tokens_in(each: Any, count: Callable[[str], int]) -> int:
     return count(orjson.dumps(each).decode()) if isinstance(each, dict) else 1
 
 
-def listed(given: Any) -> list[Any]:
+def listed(given: JsonValue) -> list[JsonValue]:
     """An input as a list: many APIs take one alone."""
     return given if isinstance(given, list) else [given]

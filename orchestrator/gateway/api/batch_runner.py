@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from orchestrator.gateway.http.request import Receive, Scope, Send
+from orchestrator.jsontypes import JsonObject
 from orchestrator.storage.files import BATCH_ENDS, Documents, StoredBatch, new_file_id
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class BatchRunner:
         holder: str,
         *,
         clock: Callable[[], float],
-        in_background: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
+        in_background: Callable[[Coroutine[None, None, None]], asyncio.Task[None]],
         serve_inside: ServeInside,
     ) -> None:
         self._documents = documents
@@ -123,7 +124,7 @@ class BatchRunner:
             await asyncio.sleep(HELD_S / 3)
             await asyncio.to_thread(self._documents.hold_batch, id, self._holder, held_before=0.0)
 
-    async def _lines(self, batch: StoredBatch) -> list[dict[str, Any]] | None:
+    async def _lines(self, batch: StoredBatch) -> list[JsonObject] | None:
         """The requests of a batch; `None` if its file is not one, which is noted as its failure."""
         content = await asyncio.to_thread(self._documents.content, batch.org, batch.described["input_file_id"])
         errors: list[dict[str, Any]] = []
@@ -171,7 +172,7 @@ class BatchRunner:
             }
             await asyncio.to_thread(documents.add_line, batch.id, number, result, is_error=status >= 400)
 
-    async def _ask(self, batch: StoredBatch, line: dict[str, Any]) -> tuple[int, Any, str] | None:
+    async def _ask(self, batch: StoredBatch, line: JsonObject) -> tuple[int, Any, str] | None:
         """One request, as if it had come over the network.
 
         One that meets a limit which passes is tried again later, by the next process if this one ends (`None`).
@@ -228,12 +229,12 @@ def _wrong(line: Any, endpoint: str, seen: set[str]) -> str:
     return "" if isinstance(line.get("body"), dict) else "the body is missing"
 
 
-def _mistake(number: int | None, message: str) -> dict[str, Any]:
+def _mistake(number: int | None, message: str) -> JsonObject:
     return {"code": "invalid_line", "message": message, "param": None, "line": number}
 
 
 async def _inside(
-    serve_inside: ServeInside, key: str, path: str, body: dict[str, Any]
+    serve_inside: ServeInside, key: str, path: str, body: JsonObject
 ) -> tuple[int, dict[bytes, bytes], bytes, str]:
     """A request of a key's owner from inside: (status, headers, body, id).
 
@@ -243,7 +244,7 @@ async def _inside(
     sent = False
     ended = asyncio.Event()
 
-    async def receive() -> dict[str, Any]:
+    async def receive() -> JsonObject:
         nonlocal sent
         if not sent:
             sent = True

@@ -11,13 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.validators import Param
 from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.multipart import parts_of
+from orchestrator.jsontypes import JsonObject
 from orchestrator.storage.files import StoredBatch, StoredFile, new_file_id
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ log = logging.getLogger(__name__)
 # Files
 
 
-async def upload(services: Services, call: ClientRequest, _: Any) -> None:
+async def upload(services: Services, call: ClientRequest, _: object) -> None:
     """Stores a file that a form brings."""
     filename, purpose, content = _form(call.header(b"content-type") or "", await services.bodies.read(call))
     principal = call.principal
@@ -69,13 +70,13 @@ def _form(content_type: str, body: bytes) -> tuple[str, str, bytes]:
     return (found["file"].filename or "file")[:255], purpose, found["file"].content
 
 
-async def files(services: Services, call: ClientRequest, _: Any) -> None:
+async def files(services: Services, call: ClientRequest, _: object) -> None:
     """Lists the files of an organisation."""
     found = await asyncio.to_thread(services.documents.files, call.principal.owner)
     await call.reply_json({"object": "list", "data": [_file(file) for file in found], "has_more": False})
 
 
-async def file(services: Services, call: ClientRequest, _: Any) -> None:
+async def file(services: Services, call: ClientRequest, _: object) -> None:
     """Describes one file."""
     found = await asyncio.to_thread(services.documents.file, call.principal.owner, call.params["id"])
     if found is None:
@@ -83,7 +84,7 @@ async def file(services: Services, call: ClientRequest, _: Any) -> None:
     await call.reply_json(_file(found))
 
 
-async def content(services: Services, call: ClientRequest, _: Any) -> None:
+async def content(services: Services, call: ClientRequest, _: object) -> None:
     """Gives the content of a file."""
     found = await asyncio.to_thread(services.documents.content, call.principal.owner, call.params["id"])
     if found is None:
@@ -91,7 +92,7 @@ async def content(services: Services, call: ClientRequest, _: Any) -> None:
     await call.reply(200, found, [(b"content-type", b"application/octet-stream")])
 
 
-async def delete(services: Services, call: ClientRequest, _: Any) -> None:
+async def delete(services: Services, call: ClientRequest, _: object) -> None:
     """Deletes a file."""
     if not await asyncio.to_thread(services.documents.delete_file, call.principal.owner, call.params["id"]):
         raise _no_file(call.params["id"])
@@ -102,7 +103,7 @@ def _no_file(id: str) -> GatewayError:
     return GatewayError(404, f"there is no file {id!r}", code="file_not_found")
 
 
-def _file(file: StoredFile) -> dict[str, Any]:
+def _file(file: StoredFile) -> JsonObject:
     kept = {"id": file.id, "object": "file", "bytes": file.bytes, "created_at": int(file.created_at)}
     return {**kept, "filename": file.filename, "purpose": file.purpose, "status": "processed"}
 
@@ -110,7 +111,7 @@ def _file(file: StoredFile) -> dict[str, Any]:
 # Batches
 
 
-async def add(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def add(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """Begins a batch of the requests in a file."""
     principal = call.principal
     if await asyncio.to_thread(services.documents.file, principal.owner, body["input_file_id"]) is None:
@@ -123,7 +124,7 @@ async def add(services: Services, call: ClientRequest, body: dict[str, Any]) -> 
     await call.reply_json(await _described(services, batch))
 
 
-async def listed(services: Services, call: ClientRequest, _: Any) -> None:
+async def listed(services: Services, call: ClientRequest, _: object) -> None:
     """Lists the batches of an organisation."""
     found = await asyncio.to_thread(services.documents.batches, call.principal.owner)
     data = [await _described(services, batch) for batch in found]
@@ -138,12 +139,12 @@ async def listed(services: Services, call: ClientRequest, _: Any) -> None:
     )
 
 
-async def find(services: Services, call: ClientRequest, _: Any) -> None:
+async def find(services: Services, call: ClientRequest, _: object) -> None:
     """Describes one batch."""
     await call.reply_json(await _described(services, await _batch(services, call)))
 
 
-async def cancel(services: Services, call: ClientRequest, _: Any) -> None:
+async def cancel(services: Services, call: ClientRequest, _: object) -> None:
     """Ends a batch; requests under way are finished."""
     batch = await _batch(services, call)
     changes = {"cancelling_at": int(services.clock())}
@@ -159,7 +160,7 @@ async def _batch(services: Services, call: ClientRequest) -> StoredBatch:
     return found
 
 
-async def _described(services: Services, batch: StoredBatch) -> dict[str, Any]:
+async def _described(services: Services, batch: StoredBatch) -> JsonObject:
     completed, failed = await asyncio.to_thread(services.documents.counts, batch.id)
     described = dict(batch.described)
     total = described.pop("total", completed + failed)

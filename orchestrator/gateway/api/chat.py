@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.gateway.accounts.quota_leases import MINUTE_S
 from orchestrator.gateway.accounts.request_account import RequestAccount
@@ -18,6 +18,7 @@ from orchestrator.gateway.chat.request import ChatRequest
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http import sse
 from orchestrator.gateway.http.request import EVENTS, JSON, Headers
+from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
     from orchestrator.gateway.api.services import Services
@@ -29,7 +30,7 @@ class CompletionSession:
     Opened before the model is asked, closed when the answer is sent.
     """
 
-    def __init__(self, services: Services, call: ClientRequest, api: str, body: dict[str, Any]) -> None:
+    def __init__(self, services: Services, call: ClientRequest, api: str, body: JsonObject) -> None:
         options = options_of(body, call.headers)
         model = body["model"]
         self.serving = services.serving
@@ -103,7 +104,7 @@ class CompletionSession:
             found.append((b"x-orchestrator-confidence", f"{self.facts.confidence:.4f}".encode()))
         return found
 
-    def details(self) -> dict[str, Any] | None:
+    def details(self) -> JsonObject | None:
         """The field `orchestrator` of the answer; `None` if its caller wants none."""
         return self.job.details()
 
@@ -117,7 +118,7 @@ class CompletionSession:
         await call.end()
 
 
-async def complete(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def complete(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """OpenAI's chat completions."""
     async with CompletionSession(services, call, "chat", body) as order, call.watched(services.stalled_s):
         if order.job.asked.wants_stream:

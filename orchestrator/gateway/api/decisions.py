@@ -10,7 +10,7 @@ Wire format: SGLang's and Ollama's /v1/systemone of autumn 2026.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -23,6 +23,7 @@ from orchestrator.gateway.accounts.request_account import RequestAccount
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.errors import GatewayError
+from orchestrator.jsontypes import JsonObject
 from orchestrator.types import Usage
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 TIMEOUT_S = 120.0
 
 
-async def decide(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def decide(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """OpenAI's decisions: probabilities instead of text."""
     state = body["state"] if isinstance(body["state"], str) else orjson.dumps(body["state"]).decode()
     if body["model"] == COMPLEXITY:
@@ -42,9 +43,7 @@ async def decide(services: Services, call: ClientRequest, body: dict[str, Any]) 
     await call.reply_json({"model": body["model"], "answers": answers, "usage": tokens})
 
 
-async def _locally(
-    services: Services, call: ClientRequest, state: str, asked: dict[str, Any]
-) -> tuple[dict[str, Any], Usage]:
+async def _locally(services: Services, call: ClientRequest, state: str, asked: JsonObject) -> tuple[JsonObject, Usage]:
     tab = call.tab = RequestAccount(services.limiter, call, "systemone", COMPLEXITY)
     decider = services.engine.deciders.local
     try:
@@ -58,7 +57,7 @@ async def _locally(
     return {name: _told(decision) for name, decision in found.answers.items()}, found.usage
 
 
-def _choice(p: dict[str, float]) -> dict[str, Any]:
+def _choice(p: dict[str, float]) -> JsonObject:
     best = max(p, key=lambda option: p[option])
     return {
         "choice": best,
@@ -67,7 +66,7 @@ def _choice(p: dict[str, float]) -> dict[str, Any]:
     }
 
 
-def _score(legend: list[str], p: list[float]) -> dict[str, Any]:
+def _score(legend: list[str], p: list[float]) -> JsonObject:
     mean = sum(index * value for index, value in enumerate(p)) / max(len(p) - 1, 1)
     return {
         "score": round(mean, 4),
@@ -77,14 +76,12 @@ def _score(legend: list[str], p: list[float]) -> dict[str, Any]:
     }
 
 
-def _about_a_model(asked: dict[str, Any]) -> dict[str, Any]:
+def _about_a_model(asked: JsonObject) -> JsonObject:
     """A predicate whose criteria name the model that it is about."""
     return {**asked, "instructions": asked["criteria"]} if isinstance(asked.get("criteria"), str) else asked
 
 
-async def _by_model(
-    services: Services, call: ClientRequest, body: dict[str, Any], state: str
-) -> tuple[dict[str, Any], Usage]:
+async def _by_model(services: Services, call: ClientRequest, body: JsonObject, state: str) -> tuple[JsonObject, Usage]:
     """Asked at the provider's own endpoint for decisions, or for log-probabilities.
 
     The numbers are calibrated as far as examples allow.
@@ -128,7 +125,7 @@ async def _by_model(
     return {name: _told(decision) for name, decision in found.answers.items()}, found.usage
 
 
-def _question(asked: dict[str, Any], *, most: int = MAX_OPTIONS) -> Question:
+def _question(asked: JsonObject, *, most: int = MAX_OPTIONS) -> Question:
     criteria = asked.get("criteria")
     ask = asked.get("instructions") or (criteria if isinstance(criteria, str) else "")
     if asked["type"] == "noul":
@@ -143,7 +140,7 @@ def _question(asked: dict[str, Any], *, most: int = MAX_OPTIONS) -> Question:
     return Question(ask, asked["type"], options)
 
 
-def _told(decision: Decision) -> dict[str, Any]:
+def _told(decision: Decision) -> JsonObject:
     if decision.kind == "predicate":
         found = {"noul": round(decision.p, 4)}
     elif decision.kind == "choice":

@@ -16,6 +16,7 @@ from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.request import JSON
+from orchestrator.jsontypes import JsonObject
 from orchestrator.router import ModelProfile
 from orchestrator.tokens.estimate import estimate_tokens
 from orchestrator.types import Usage
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 STATIC = "orchestrator/static"
 
 
-async def embed(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def embed(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """OpenAI's embeddings, by the encoder that comes with the package or by a model of the configuration."""
     models = services.serving.embedders
     if body["model"] != STATIC:
@@ -46,7 +47,7 @@ async def embed(services: Services, call: ClientRequest, body: dict[str, Any]) -
     await call.reply(200, content, [JSON])
 
 
-async def _static(tab: RequestAccount, body: dict[str, Any]) -> bytes:
+async def _static(tab: RequestAccount, body: JsonObject) -> bytes:
     from orchestrator.memory import default_encoder
 
     texts = _texts(body["input"])
@@ -84,12 +85,12 @@ def _texts(given: Any) -> list[str]:
     return found
 
 
-async def models(services: Services, call: ClientRequest, _: Any) -> None:
+async def models(services: Services, call: ClientRequest, _: object) -> None:
     """Lists the models that the key may use."""
     await call.reply_json({"object": "list", "data": _listed(services, call)})
 
 
-async def model(services: Services, call: ClientRequest, _: Any) -> None:
+async def model(services: Services, call: ClientRequest, _: object) -> None:
     """Describes one model."""
     found = next((one for one in _listed(services, call) if one["id"] == call.params["model"]), None)
     if found is None:
@@ -100,7 +101,7 @@ async def model(services: Services, call: ClientRequest, _: Any) -> None:
 _STARTED = int(time.time())
 
 
-def _listed(services: Services, call: ClientRequest) -> list[dict[str, Any]]:
+def _listed(services: Services, call: ClientRequest) -> list[JsonObject]:
     """What this caller may ask for, in OpenAI's words and with what is known of each model."""
     serving = services.serving
     found = []

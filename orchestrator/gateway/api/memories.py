@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import orjson
 
@@ -15,6 +15,7 @@ from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.validators import Param
 from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.errors import GatewayError
+from orchestrator.jsontypes import JsonObject
 from orchestrator.memory import Memory, NewRecord, Record
 from orchestrator.memory.ingest.documents import read_time
 
@@ -25,7 +26,7 @@ T = TypeVar("T")
 PAGE = 500
 
 
-async def remember(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def remember(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """Stores a text in a scope of the key's organisation."""
     memory, scope = _memory(services), call.principal.scope(body.get("scope"))
     time = read_time(body["time"]) if "time" in body else None
@@ -35,7 +36,7 @@ async def remember(services: Services, call: ClientRequest, body: dict[str, Any]
     await call.reply_json(as_json(kept[0]), 201)
 
 
-async def listed(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+async def listed(services: Services, call: ClientRequest, query: JsonObject) -> None:
     """Lists the records of a scope."""
     records = await _records(services, call, query)
     after, limit = query.get("after", 0), query.get("limit", PAGE)
@@ -49,12 +50,12 @@ async def listed(services: Services, call: ClientRequest, query: dict[str, Any])
     )
 
 
-async def find(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+async def find(services: Services, call: ClientRequest, query: JsonObject) -> None:
     """Shows one record."""
     await call.reply_json(as_json(await _one(services, call, query)))
 
 
-async def change(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def change(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """The new text is a new record that supersedes the old one, which stays as history."""
     old, memory, scope = await _one(services, call, body), _memory(services), call.principal.scope(body.get("scope"))
     new = NewRecord(body["text"], old.speaker, None, old.session, old.source)
@@ -65,18 +66,18 @@ async def change(services: Services, call: ClientRequest, body: dict[str, Any]) 
     await call.reply_json(as_json(kept))
 
 
-async def forget_one(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+async def forget_one(services: Services, call: ClientRequest, query: JsonObject) -> None:
     """Forgets one record."""
     await _one(services, call, query)
     await _forget(services, call, query, [int(call.params["id"])])
 
 
-async def forget_scope(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+async def forget_scope(services: Services, call: ClientRequest, query: JsonObject) -> None:
     """Forgets a whole scope."""
     await _forget(services, call, query, None)
 
 
-async def _forget(services: Services, call: ClientRequest, query: dict[str, Any], ids: list[int] | None) -> None:
+async def _forget(services: Services, call: ClientRequest, query: JsonObject, ids: list[int] | None) -> None:
     memory, scope = _memory(services), call.principal.scope(query.get("scope"))
     texts = await _in_thread(lambda: _texts(memory, scope, ids))
     try:
@@ -96,7 +97,7 @@ def _texts(memory: Memory, scope: str, ids: list[int] | None) -> set[str]:
     return {record.text for one in ids if (record := memory.get(scope, one)) is not None}
 
 
-async def search(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def search(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """Recalls what a query needs, packed into a token budget."""
     memory, scope = _memory(services), call.principal.scope(body.get("scope"))
     recall = await asyncio.to_thread(
@@ -120,7 +121,7 @@ async def search(services: Services, call: ClientRequest, body: dict[str, Any]) 
     await call.reply_json(found)
 
 
-async def export(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+async def export(services: Services, call: ClientRequest, query: JsonObject) -> None:
     """All records of a scope, as lines of JSON."""
     records = await _records(services, call, query)
     lines = b"".join(orjson.dumps(as_json(record)) + b"\n" for record in records)
@@ -134,12 +135,12 @@ async def _changed(services: Services) -> None:
         await asyncio.to_thread(services.accounts.announce)
 
 
-async def _records(services: Services, call: ClientRequest, query: dict[str, Any]) -> list[Record]:
+async def _records(services: Services, call: ClientRequest, query: JsonObject) -> list[Record]:
     memory, scope = _memory(services), call.principal.scope(query.get("scope"))
     return await _in_thread(lambda: list(memory.export(scope)))
 
 
-async def _one(services: Services, call: ClientRequest, given: dict[str, Any]) -> Record:
+async def _one(services: Services, call: ClientRequest, given: JsonObject) -> Record:
     memory, scope, wanted = _memory(services), call.principal.scope(given.get("scope")), int(call.params["id"])
     found = await _in_thread(lambda: memory.get(scope, wanted))
     if found is None:
@@ -159,7 +160,7 @@ def _memory(services: Services) -> Memory:
     return services.engine.memory
 
 
-def as_json(record: Record) -> dict[str, Any]:
+def as_json(record: Record) -> JsonObject:
     """A record as JSON values, its scope as the tenant writes it."""
     return {
         "id": record.id,

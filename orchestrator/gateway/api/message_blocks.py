@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import orjson
 
 from orchestrator.gateway.http import sse
+from orchestrator.jsontypes import JsonObject
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class MessageBlocks:
         events = self._switch(("thinking", 0), {"type": "thinking", "thinking": "", "signature": ""})
         return [*events, self._delta({"type": "thinking_delta", "thinking": piece})]
 
-    def signed(self, block: dict[str, Any]) -> list[bytes]:
+    def signed(self, block: JsonObject) -> list[bytes]:
         """The end of a thought, as its provider signed it."""
         if self._must_wait(partial(self.signed, block)):
             return []
@@ -85,7 +85,7 @@ class MessageBlocks:
             return [*events, *self._end()]
         return [self._delta({"type": "signature_delta", "signature": block.get("signature") or ""}), *self._end()]
 
-    def tool(self, number: int, call: dict[str, Any]) -> list[bytes]:
+    def tool(self, number: int, call: JsonObject) -> list[bytes]:
         """A piece of the call of this number; the first has its id and name."""
         function = call.get("function") or {}
         told = self._calls.setdefault(number, _Call(call.get("id") or f"toolu_{number}", function.get("name") or ""))
@@ -97,13 +97,13 @@ class MessageBlocks:
             return []
         return self._called(number)
 
-    def whole(self, block: dict[str, Any]) -> list[bytes]:
+    def whole(self, block: JsonObject) -> list[bytes]:
         """A block that comes at once."""
         if self._must_wait(partial(self.whole, block)):
             return []
         return [*self._switch(("whole", self._index + 1), block), *self._end()]
 
-    def cited(self, citations: list[dict[str, Any]]) -> list[bytes]:
+    def cited(self, citations: list[JsonObject]) -> list[bytes]:
         """What the text that is being written cites; nothing, where none is."""
         if self._open is None or self._open[0] != "text":
             return []
@@ -135,11 +135,11 @@ class MessageBlocks:
         piece, call.sent, call.has_begun = call.arguments[call.sent :], len(call.arguments), True
         return [*events, self._delta({"type": "input_json_delta", "partial_json": piece})] if piece else events
 
-    def _switch(self, to: tuple[str, int], begun: dict[str, Any]) -> list[bytes]:
+    def _switch(self, to: tuple[str, int], begun: JsonObject) -> list[bytes]:
         """Goes on with another block; calls that wait come before it."""
         return [] if self._open == to else [*self.close(), *self._begin(to, begun)]
 
-    def _begin(self, to: tuple[str, int], begun: dict[str, Any]) -> list[bytes]:
+    def _begin(self, to: tuple[str, int], begun: JsonObject) -> list[bytes]:
         if self._open == to:
             return []
         events = self._end()
@@ -158,5 +158,5 @@ class MessageBlocks:
         self._open = None
         return [sse.event({"type": "content_block_stop", "index": self._index}, "content_block_stop")]
 
-    def _delta(self, delta: dict[str, Any]) -> bytes:
+    def _delta(self, delta: JsonObject) -> bytes:
         return sse.event({"type": "content_block_delta", "index": self._index, "delta": delta}, "content_block_delta")

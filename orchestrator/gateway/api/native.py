@@ -6,7 +6,7 @@ Whole answers with everything that is known of them, routes without a model aske
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.budget import to_nano
 from orchestrator.errors import UnknownAnswer
@@ -20,6 +20,7 @@ from orchestrator.gateway.chat.completions import AUTO
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.redaction import without_addresses
 from orchestrator.gateway.http.request import JSON
+from orchestrator.jsontypes import JsonObject
 from orchestrator.storage.quotas import Quota
 from orchestrator.types import Answer
 
@@ -31,7 +32,7 @@ READY_S = 3.0
 PROMETHEUS = "text/plain; version=0.0.4; charset=utf-8"
 
 
-async def answer(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def answer(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """Answers a question, with everything that is known of the answer."""
     chat = _chat_body(body)
     if chat["model"] in services.serving.pipelines.models:
@@ -50,7 +51,7 @@ async def answer(services: Services, call: ClientRequest, body: dict[str, Any]) 
         await call.reply_json(as_json(found), headers=order.closing_headers())
 
 
-async def route(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def route(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """Shows which model would be asked, and why; none is."""
     if body.get("model") in services.serving.pipelines.models:
         raise GatewayError(400, "a pipeline is not routed: its steps are", code="is_a_pipeline", param="model")
@@ -60,7 +61,7 @@ async def route(services: Services, call: ClientRequest, body: dict[str, Any]) -
         await call.reply_json({**plan.route.as_dict(), "one_draft_by": plan.single_draft_model()})
 
 
-def _chat_body(body: dict[str, Any]) -> dict[str, Any]:
+def _chat_body(body: JsonObject) -> JsonObject:
     """A native request as the completions take it."""
     shape = (
         {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": body["schema"]}}}
@@ -76,13 +77,13 @@ def _chat_body(body: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def as_json(found: Answer) -> dict[str, Any]:
+def as_json(found: Answer) -> JsonObject:
     """An answer with everything that is known of it; addresses of servers are the operator's business."""
     stated = found.as_dict()
     return stated | {"trace": without_addresses(stated["trace"]) if stated["trace"] else None}
 
 
-async def feedback(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def feedback(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """Says how right an answer was; the router learns from it."""
     engine, principal = services.engine, call.principal
     if engine.decisions is None:
@@ -121,7 +122,7 @@ async def _may_read(services: Services, principal: Principal, trace_id: str, sco
     return found is not None and found["key"] == own
 
 
-async def traces(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+async def traces(services: Services, call: ClientRequest, query: JsonObject) -> None:
     """Lists the requests of an organisation, the newest first."""
     found = await asyncio.to_thread(
         services.requests.recent,
@@ -133,7 +134,7 @@ async def traces(services: Services, call: ClientRequest, query: dict[str, Any])
     await call.reply_json({"object": "list", "data": [_outside(one) for one in found]})
 
 
-async def trace(services: Services, call: ClientRequest, _: Any) -> None:
+async def trace(services: Services, call: ClientRequest, _: object) -> None:
     """Shows one request with its trace."""
     await services.recorder.flush()
     found = await asyncio.to_thread(services.requests.find, call.principal.org, call.params["id"])
@@ -142,7 +143,7 @@ async def trace(services: Services, call: ClientRequest, _: Any) -> None:
     await call.reply_json(_outside(found))
 
 
-async def usage(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+async def usage(services: Services, call: ClientRequest, query: JsonObject) -> None:
     """Sums up what was used, by key, team and model."""
     await services.recorder.flush()
     until = query.get("until", services.clock() + 1)
@@ -157,19 +158,19 @@ async def usage(services: Services, call: ClientRequest, query: dict[str, Any]) 
     )
 
 
-async def _used_by(services: Services, principal: Principal, query: dict[str, Any]) -> str | None:
+async def _used_by(services: Services, principal: Principal, query: JsonObject) -> str | None:
     """Whose usage is told: the caller's organisation's; to the operator that of the asked one, or of all (`None`)."""
     if not principal.is_operator:
         return principal.org
     return (await asyncio.to_thread(services.accounts.org_called, query["org"])).id if "org" in query else None
 
 
-def _outside(served: dict[str, Any]) -> dict[str, Any]:
+def _outside(served: JsonObject) -> JsonObject:
     """A request as its tenant knows it: scopes without their wall."""
     return without_addresses({**served, "scope": served["scope"].partition("/")[2]})  # type: ignore[no-any-return]
 
 
-def _own(principal: Principal, query: dict[str, Any]) -> str | None:
+def _own(principal: Principal, query: JsonObject) -> str | None:
     """Whose requests are told: those of the asked key.
 
     Of its own alone to a key that does not manage its organisation.
@@ -179,7 +180,7 @@ def _own(principal: Principal, query: dict[str, Any]) -> str | None:
     return principal.key
 
 
-async def _budgets(services: Services, principal: Principal) -> list[dict[str, Any]]:
+async def _budgets(services: Services, principal: Principal) -> list[JsonObject]:
     """How the budgets above this caller stand."""
     found, now = [], services.clock()
     await services.limiter.book()
@@ -202,12 +203,12 @@ async def _budgets(services: Services, principal: Principal) -> list[dict[str, A
     return found
 
 
-async def healthy(services: Services, call: ClientRequest, _: Any) -> None:
+async def healthy(services: Services, call: ClientRequest, _: object) -> None:
     """The process is alive."""
     await call.reply_json({"status": "ok"})
 
 
-async def ready(services: Services, call: ClientRequest, _: Any) -> None:
+async def ready(services: Services, call: ClientRequest, _: object) -> None:
     """The process can serve: its database can be read and written."""
     if services.is_draining:
         raise GatewayError(503, "the gateway is about to end", code="draining", retry_after_s=1.0)
@@ -218,13 +219,13 @@ async def ready(services: Services, call: ClientRequest, _: Any) -> None:
     await call.reply_json({"status": "ready"})
 
 
-async def metrics(services: Services, call: ClientRequest, _: Any) -> None:
+async def metrics(services: Services, call: ClientRequest, _: object) -> None:
     """Metrics in Prometheus' text format."""
     await services.recorder.flush()
     await call.reply(200, services.metrics.text(), [(b"content-type", PROMETHEUS.encode())])
 
 
-async def described(services: Services, call: ClientRequest, _: Any) -> None:
+async def described(services: Services, call: ClientRequest, _: object) -> None:
     """The OpenAPI document."""
     await call.reply(200, services.openapi(), [JSON])
 

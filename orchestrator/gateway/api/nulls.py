@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.jsontypes import JsonValue
+
 if TYPE_CHECKING:
     from orchestrator.gateway.api.endpoint import Endpoint
 
@@ -28,7 +30,7 @@ _OPAQUE = frozenset(
 _KEPT = frozenset(("content",))  # an assistant's message that calls tools says null, and some servers insist on it
 
 
-def without_nulls(value: Any) -> Any:
+def without_nulls(value: JsonValue) -> JsonValue:
     """A request without the fields that are null; the same object where there are none.
 
     What is opaque to us stays as it is, and so do lists.
@@ -54,7 +56,7 @@ def takes_nulls(endpoint: Endpoint) -> bool:
     return endpoint.permission != "admin"
 
 
-def nullable(schema: Any) -> Any:
+def nullable(schema: JsonValue) -> JsonValue:
     """A JSON Schema as requests may be written that are read `without_nulls`: what need not be there may be null."""
     if isinstance(schema, list):
         return [nullable(each) for each in schema]

@@ -15,6 +15,7 @@ from orchestrator import __version__
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.nulls import nullable, takes_nulls
 from orchestrator.gateway.api.validators import DRAFT, referring, schemas
+from orchestrator.jsontypes import JsonObject
 
 _REFERENCE = re.compile(r'"#/components/schemas/(\w+)"')
 _COMMON_ERRORS = {
@@ -37,7 +38,7 @@ _BODY_ERRORS = (400, 413, 415)
 _MODEL_ERRORS = (402, 404, 422, 429, 502, 503, 504)
 
 
-def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
+def document(endpoints: Iterable[Endpoint]) -> JsonObject:
     """The whole document."""
     paths: dict[str, dict[str, Any]] = {}
     endpoints = list(endpoints)
@@ -63,7 +64,7 @@ def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     }
 
 
-def _as_requests_may_be(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+def _as_requests_may_be(endpoints: Sequence[Endpoint]) -> JsonObject:
     """All schemas; those of bodies in which null means absent say so."""
     with_nulls = _reached(endpoint.body for endpoint in endpoints if endpoint.body and takes_nulls(endpoint))
     others = _reached(endpoint.body for endpoint in endpoints if endpoint.body and not takes_nulls(endpoint))
@@ -83,7 +84,7 @@ def _reached(names: Iterable[str]) -> set[str]:
     return found
 
 
-def _operation(endpoint: Endpoint) -> dict[str, Any]:
+def _operation(endpoint: Endpoint) -> JsonObject:
     operation: dict[str, Any] = {
         "operationId": _name(endpoint),
         "summary": endpoint.summary,
@@ -115,7 +116,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     return operation
 
 
-def _responses(endpoint: Endpoint) -> dict[str, Any]:
+def _responses(endpoint: Endpoint) -> JsonObject:
     content: dict[str, Any] = {}
     if endpoint.answer:
         content[endpoint.answer_type] = {"schema": {"$ref": f"#/components/schemas/{endpoint.answer}"}}

@@ -6,7 +6,7 @@ What pipelines there are, running them, and looking at, cancelling, resuming and
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.budget import from_nano
 from orchestrator.engine.streaming import events_of
@@ -20,6 +20,7 @@ from orchestrator.gateway.chat.synthetic import progress
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http import sse
 from orchestrator.gateway.http.request import EVENTS
+from orchestrator.jsontypes import JsonObject
 from orchestrator.pipeline.execution.durable import new_id
 from orchestrator.pipeline.execution.result import RunResult, UnknownRun
 from orchestrator.pipeline.pipeline import Pipeline
@@ -30,23 +31,23 @@ if TYPE_CHECKING:
     from orchestrator.gateway.api.services import Services
 
 
-async def list_pipelines(services: Services, call: ClientRequest, _: Any) -> None:
+async def list_pipelines(services: Services, call: ClientRequest, _: object) -> None:
     """Lists the pipelines that the key may run."""
     found = services.serving.pipelines.allowed(call.principal)
     await call.reply_json({"object": "list", "data": [_described(name, each) for name, each in found.items()]})
 
 
-async def one_pipeline(services: Services, call: ClientRequest, _: Any) -> None:
+async def one_pipeline(services: Services, call: ClientRequest, _: object) -> None:
     """Describes one pipeline: what it takes and which steps it has."""
     name = call.params["name"]
     await call.reply_json(_described(name, services.serving.pipelines.named(call.principal, name)))
 
 
-def _described(name: str, pipeline: Pipeline) -> dict[str, Any]:
+def _described(name: str, pipeline: Pipeline) -> JsonObject:
     return {**pipeline.as_dict(), "name": name, "model": f"{PREFIX}{name}"}
 
 
-async def begin_run(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def begin_run(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """Begins a run, and gives its result or its events."""
     serving, name, id = services.serving, call.params["name"], new_id()
     pipeline = serving.pipelines.named(call.principal, name)
@@ -83,7 +84,7 @@ async def begin_run(services: Services, call: ClientRequest, body: dict[str, Any
 
 
 def _keep_refused(
-    services: Services, principal: Principal, pipeline: Pipeline, id: str, body: dict[str, Any], problem: GatewayError
+    services: Services, principal: Principal, pipeline: Pipeline, id: str, body: JsonObject, problem: GatewayError
 ) -> None:
     """A run that was refused before it began (no money, too many at once) can be looked up like any other."""
     owner = f"{principal.org}/{principal.key}"
@@ -98,7 +99,7 @@ def _keep_refused(
 
 
 async def _streamed(
-    pipelines: Pipelines, call: ClientRequest, pipeline: Pipeline, name: str, body: dict[str, Any], id: str
+    pipelines: Pipelines, call: ClientRequest, pipeline: Pipeline, name: str, body: JsonObject, id: str
 ) -> None:
     pipeline.inputs_of(body.get("inputs") or {})  # what is wrong with them is told before the stream begins
     await call.begin(200, EVENTS)
@@ -117,13 +118,13 @@ async def _streamed(
     await call.end()
 
 
-def _ended(name: str, found: RunResult) -> dict[str, Any]:
+def _ended(name: str, found: RunResult) -> JsonObject:
     told = found.as_dict()
     told["steps"] = [{key: value for key, value in step.items() if key not in TOLD} for step in told["steps"]]
     return {**told, "pipeline": name, "status": "partial" if found.partial else "done"}
 
 
-async def list_runs(services: Services, call: ClientRequest, query: dict[str, Any]) -> None:
+async def list_runs(services: Services, call: ClientRequest, query: JsonObject) -> None:
     """Lists the runs of a pipeline."""
     pipeline = services.serving.pipelines.named(call.principal, call.params["name"])
     found = await asyncio.to_thread(
@@ -132,7 +133,7 @@ async def list_runs(services: Services, call: ClientRequest, query: dict[str, An
     await call.reply_json({"object": "list", "data": [_stored(run, services.runs.spent(run.id)[0]) for run in found]})
 
 
-async def one_run(services: Services, call: ClientRequest, _: Any) -> None:
+async def one_run(services: Services, call: ClientRequest, _: object) -> None:
     """Shows one run with its steps."""
     stored = await _find(services, call)
     steps = await asyncio.to_thread(services.runs.steps, stored.id)
@@ -140,7 +141,7 @@ async def one_run(services: Services, call: ClientRequest, _: Any) -> None:
     await call.reply_json({**_stored(stored, nano), "steps": [_step(step) for step in steps]})
 
 
-async def cancel_run(services: Services, call: ClientRequest, _: Any) -> None:
+async def cancel_run(services: Services, call: ClientRequest, _: object) -> None:
     """Ends a run."""
     stored = await _find(services, call)
     if not await asyncio.to_thread(services.runs.cancel, stored.owner, stored.id):
@@ -148,7 +149,7 @@ async def cancel_run(services: Services, call: ClientRequest, _: Any) -> None:
     await one_run(services, call, None)
 
 
-async def resume_run(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def resume_run(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """Goes on with a run that was interrupted."""
     stored = await _find(services, call)
     call.tab = RequestAccount(services.limiter, call, "run", f"{PREFIX}{stored.pipeline}")
@@ -162,7 +163,7 @@ async def resume_run(services: Services, call: ClientRequest, body: dict[str, An
         await serving.ended()
 
 
-async def delete_run(services: Services, call: ClientRequest, _: Any) -> None:
+async def delete_run(services: Services, call: ClientRequest, _: object) -> None:
     """Deletes a run with everything that was kept of it."""
     stored = await _find(services, call)
     await asyncio.to_thread(services.runs.delete, stored.owner, stored.id)
@@ -181,13 +182,13 @@ async def _find(services: Services, call: ClientRequest) -> StoredRun:
     return found
 
 
-def _stored(run: StoredRun, nano: int) -> dict[str, Any]:
+def _stored(run: StoredRun, nano: int) -> JsonObject:
     told = run.as_dict()
     told["error"] = run.error.split(": ", 1)[0]
     return {**told, "cost_usd": from_nano(nano)}
 
 
-def _step(step: StoredStep) -> dict[str, Any]:
+def _step(step: StoredStep) -> JsonObject:
     return {
         "path": step.path,
         "status": step.status,

@@ -4,17 +4,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.gateway.api.auxiliary import listed, serve
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.chat.client_request import ClientRequest
+from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
     from orchestrator.gateway.api.services import Services
 
 
-async def rank(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def rank(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """Ranks documents by a query, in the form of Cohere and Jina."""
     texts = [
         text for document in body["documents"] for text in (body["query"], document)
@@ -22,7 +23,7 @@ async def rank(services: Services, call: ClientRequest, body: dict[str, Any]) ->
     await serve(services, call, "rerank", services.serving.rerankers, "/rerank", body, texts, "results")
 
 
-async def moderate(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def moderate(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """OpenAI's moderations, by a model of the configuration."""
     models = services.serving.moderations
     if body.get("model") is None:  # OpenAI's clients may leave it out

@@ -7,7 +7,6 @@ are left out for all others.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ import orjson
 from orchestrator.backends.dialects.dialect import own_tool
 from orchestrator.backends.dialects.signatures import unpack
 from orchestrator.gateway.errors import GatewayError
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 
 _CUSTOM_INPUT = {
     "type": "object",
@@ -45,7 +45,7 @@ class Tools:
             self._add(tool, "")
         self.choice = self._choice(chosen)
 
-    def _add(self, tool: Mapping[str, Any], namespace: str) -> None:
+    def _add(self, tool: JsonMapping, namespace: str) -> None:
         kind = tool["type"]
         if kind == "namespace":
             for inner in tool["tools"]:
@@ -79,7 +79,7 @@ class Tools:
             )
         return {"type": "function", "function": {"name": function_name(chosen["name"], chosen.get("namespace") or "")}}
 
-    def call(self, id: str, call_id: str, name: str, arguments: str, status: str = "completed") -> dict[str, Any]:
+    def call(self, id: str, call_id: str, name: str, arguments: str, status: str = "completed") -> JsonObject:
         """A call of the model's as an item."""
         known = self.named.get(name, Named(name))
         found: dict[str, Any] = {
@@ -107,7 +107,7 @@ def custom_input(arguments: str) -> str:
     return found["input"] if isinstance(found, dict) and isinstance(found.get("input"), str) else arguments
 
 
-def _function(tool: Mapping[str, Any], name: str) -> dict[str, Any]:
+def _function(tool: JsonMapping, name: str) -> JsonObject:
     if tool["type"] == "function":
         kept = {key: tool[key] for key in ("description", "parameters", "strict") if tool.get(key) is not None}
         return {"name": name, **kept}
@@ -120,7 +120,7 @@ def _function(tool: Mapping[str, Any], name: str) -> dict[str, Any]:
     return {"name": name, "description": about, "parameters": _CUSTOM_INPUT}
 
 
-def messages_of(given: Any) -> list[dict[str, Any]]:
+def messages_of(given: JsonValue) -> list[JsonObject]:
     """The input of a request as messages. Raises `GatewayError` on an item that refers to what is not kept here."""
     if isinstance(given, str):
         return [{"role": "user", "content": given}]
@@ -155,14 +155,14 @@ def messages_of(given: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _speaking(found: list[dict[str, Any]]) -> dict[str, Any]:
+def _speaking(found: list[JsonObject]) -> JsonObject:
     """The assistant's message that a call belongs to: the last one, if nobody spoke since."""
     if not found or found[-1]["role"] != "assistant":
         found.append({"role": "assistant", "content": None})
     return found[-1]
 
 
-def _think(message: dict[str, Any], thoughts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _think(message: JsonObject, thoughts: list[JsonObject]) -> list[JsonObject]:
     """Puts thoughts back into the message that followed from them, as their model wants them."""
     for item in thoughts:
         if item["type"] != "reasoning":
@@ -180,7 +180,7 @@ def _think(message: dict[str, Any], thoughts: list[dict[str, Any]]) -> list[dict
     return []
 
 
-def content_of(content: Any) -> Any:
+def content_of(content: JsonValue) -> JsonValue:
     """Content of an item as that of a message."""
     if isinstance(content, str):
         return content
@@ -189,7 +189,7 @@ def content_of(content: Any) -> Any:
     return "".join(part["text"] for part in parts) if is_text else parts
 
 
-def _part(part: dict[str, Any]) -> dict[str, Any]:
+def _part(part: JsonObject) -> JsonObject:
     kind = part["type"]
     if kind == "input_image":
         if not part.get("image_url"):

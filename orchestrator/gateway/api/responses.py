@@ -24,6 +24,7 @@ from orchestrator.gateway.api.response_items import Tools, custom_input, message
 from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http import sse
+from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
     from orchestrator.gateway.api.services import Services
@@ -54,7 +55,7 @@ _OWN = ("reasoning", "truncation", "include", "metadata", "max_tool_calls")
 _LOGPROBS = "message.output_text.logprobs"
 
 
-async def respond(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def respond(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """OpenAI's Responses API: translated to a chat completion, and its answer back."""
     earlier = await _earlier(services, call, body.get("previous_response_id"))
     messages = [*earlier, *messages_of(body["input"])]
@@ -74,7 +75,7 @@ async def respond(services: Services, call: ClientRequest, body: dict[str, Any])
         await call.reply_json(whole, headers=order.closing_headers())
 
 
-async def find(services: Services, call: ClientRequest, _: Any) -> None:
+async def find(services: Services, call: ClientRequest, _: object) -> None:
     """Shows a response that was stored."""
     found = await asyncio.to_thread(services.documents.response, call.principal.owner, call.params["id"])
     if found is None:
@@ -82,7 +83,7 @@ async def find(services: Services, call: ClientRequest, _: Any) -> None:
     await call.reply_json(found[1])
 
 
-async def delete(services: Services, call: ClientRequest, _: Any) -> None:
+async def delete(services: Services, call: ClientRequest, _: object) -> None:
     """Deletes a response that was stored."""
     if not await asyncio.to_thread(services.documents.delete_response, call.principal.owner, call.params["id"]):
         raise _unknown(call.params["id"])
@@ -90,7 +91,7 @@ async def delete(services: Services, call: ClientRequest, _: Any) -> None:
     await call.reply_json({"id": call.params["id"], "object": "response", "deleted": True})
 
 
-async def _earlier(services: Services, call: ClientRequest, previous: str | None) -> list[dict[str, Any]]:
+async def _earlier(services: Services, call: ClientRequest, previous: str | None) -> list[JsonObject]:
     if previous is None:
         return []
     found = await asyncio.to_thread(services.documents.response, call.principal.owner, previous)
@@ -103,7 +104,7 @@ def _unknown(id: str) -> GatewayError:
     return GatewayError(404, f"there is no response {id!r}", code="response_not_found", param="previous_response_id")
 
 
-def _chat_body(body: dict[str, Any], messages: list[dict[str, Any]], tools: Tools) -> dict[str, Any]:
+def _chat_body(body: JsonObject, messages: list[JsonObject], tools: Tools) -> JsonObject:
     """A request in the dialect of chat completions."""
     instructions = body.get("instructions")
     found: dict[str, Any] = {
@@ -143,7 +144,7 @@ def _chat_body(body: dict[str, Any], messages: list[dict[str, Any]], tools: Tool
 class _Response:
     """A response as it comes about. Its items stand in the order in which they began, and keep their places."""
 
-    def __init__(self, order: CompletionSession, body: dict[str, Any], tools: Tools) -> None:
+    def __init__(self, order: CompletionSession, body: JsonObject, tools: Tools) -> None:
         self._order = order
         self.body = body
         self.tools = tools
@@ -155,7 +156,7 @@ class _Response:
         self.finish = "stop"
         self.usage: dict[str, Any] | None = None
 
-    def take(self, completion: dict[str, Any]) -> None:
+    def take(self, completion: JsonObject) -> None:
         choice = completion["choices"][0]
         message = choice["message"]
         self.model = completion.get("model") or ""
@@ -176,7 +177,7 @@ class _Response:
                 self.tools.call(self.item_id("fc"), one["id"], one["function"]["name"], one["function"]["arguments"])
             )
 
-    def add_thoughts(self, *, for_call: bool) -> dict[str, Any] | None:
+    def add_thoughts(self, *, for_call: bool) -> JsonObject | None:
         """An item for what was thought, as far as its caller wants it told or it must come back.
 
         Before what followed from it.
@@ -197,7 +198,7 @@ class _Response:
         self.items.append(item)
         return item
 
-    def made(self, message: dict[str, Any]) -> list[dict[str, Any]]:
+    def made(self, message: JsonObject) -> list[JsonObject]:
         """Items of what its provider ran by itself, and of pictures that the model made."""
         found: list[dict[str, Any]] = list(message.get("response_items") or ())
         for number, picture in enumerate(message.get("images") or ()):
@@ -209,11 +210,11 @@ class _Response:
     def item_id(self, kind: str) -> str:
         return f"{kind}_{self._order.tab.id[:20]}_{len(self.items)}"
 
-    def message(self, part: dict[str, Any] | None, status: str = "completed") -> dict[str, Any]:
+    def message(self, part: JsonObject | None, status: str = "completed") -> JsonObject:
         content = [] if part is None else [part]
         return {"id": self.item_id("msg"), "type": "message", "role": "assistant", "status": status, "content": content}
 
-    def whole(self, status: str = "", error: dict[str, Any] | None = None) -> dict[str, Any]:
+    def whole(self, status: str = "", error: JsonObject | None = None) -> JsonObject:
         cut = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(self.finish)
         if cut and not status:
             for item in self.items[-1:]:
@@ -239,8 +240,8 @@ class _Response:
 
 
 def text_part(
-    text: str, logprobs: list[dict[str, Any]] | None = None, annotations: list[dict[str, Any]] | None = None
-) -> dict[str, Any]:
+    text: str, logprobs: list[JsonObject] | None = None, annotations: list[JsonObject] | None = None
+) -> JsonObject:
     """The text of an answer as a part of an output item."""
     return {"type": "output_text", "text": text, "annotations": annotations or [], "logprobs": logprobs or []}
 
@@ -248,10 +249,10 @@ def text_part(
 async def _keep(
     services: Services,
     call: ClientRequest,
-    body: dict[str, Any],
+    body: JsonObject,
     response: _Response,
-    messages: list[dict[str, Any]],
-    whole: dict[str, Any],
+    messages: list[JsonObject],
+    whole: JsonObject,
 ) -> None:
     if body.get("store") is not False:
         conversation = [*messages, response.assistant]
@@ -265,7 +266,7 @@ async def _streamed(
     call: ClientRequest,
     response: _Response,
     events: AsyncIterator[bytes],
-    messages: list[dict[str, Any]],
+    messages: list[JsonObject],
 ) -> AsyncIterator[bytes]:
     stream = _Stream(response)
     began = {**response.whole("in_progress"), "output": []}
@@ -319,7 +320,7 @@ class _Stream:
         self._number += 1
         return sse.event({"type": kind, "sequence_number": self._number - 1, **fields}, kind)
 
-    def take(self, choice: dict[str, Any]) -> list[bytes]:
+    def take(self, choice: JsonObject) -> list[bytes]:
         delta, assistant = choice.get("delta") or {}, self._response.assistant
         if delta.get("reasoning_content"):
             assistant["reasoning_content"] = (assistant.get("reasoning_content") or "") + delta["reasoning_content"]
@@ -347,7 +348,7 @@ class _Stream:
             found += self._annotated(as_responses(delta["annotations"]))
         return found
 
-    def _annotated(self, annotations: list[dict[str, Any]]) -> list[bytes]:
+    def _annotated(self, annotations: list[JsonObject]) -> list[bytes]:
         assert self._text is not None
         item, found = self._response.items[self._text], list[bytes]()
         known: list[dict[str, Any]] = item["content"][0].setdefault("annotations", [])
@@ -367,7 +368,7 @@ class _Stream:
         self._has_thoughts = True
         return [self._added(item, {**item, "encrypted_content": None}), self._done(item)]
 
-    def _said(self, name: str, kind: str, text: str, logprobs: list[dict[str, Any]]) -> list[bytes]:
+    def _said(self, name: str, kind: str, text: str, logprobs: list[JsonObject]) -> list[bytes]:
         response, found = self._response, list[bytes]()
         part = text_part("") if name == "content" else {"type": "refusal", "refusal": ""}
         if self._text is None:
@@ -390,7 +391,7 @@ class _Stream:
             said["logprobs"] += logprobs
         return [*found, self.event(f"response.{kind}.delta", delta=text, **more, **self._at(item), content_index=0)]
 
-    def _called(self, call: dict[str, Any]) -> list[bytes]:
+    def _called(self, call: JsonObject) -> list[bytes]:
         response, function, number = self._response, call.get("function") or {}, call.get("index") or 0
         calls: list[dict[str, Any]] = response.assistant.setdefault("tool_calls", [])
         found: list[bytes] = []
@@ -443,19 +444,19 @@ class _Stream:
             found.append(self._done(item))
         return found
 
-    def _at(self, item: dict[str, Any]) -> dict[str, Any]:
+    def _at(self, item: JsonObject) -> JsonObject:
         return {"item_id": item["id"], "output_index": self._response.items.index(item)}
 
-    def _added(self, item: dict[str, Any], shown: dict[str, Any] | None = None) -> bytes:
+    def _added(self, item: JsonObject, shown: JsonObject | None = None) -> bytes:
         return self.event(
             "response.output_item.added", output_index=self._response.items.index(item), item=shown or item
         )
 
-    def _done(self, item: dict[str, Any]) -> bytes:
+    def _done(self, item: JsonObject) -> bytes:
         return self.event("response.output_item.done", output_index=self._response.items.index(item), item=item)
 
 
-def _usage(usage: dict[str, Any]) -> dict[str, Any]:
+def _usage(usage: JsonObject) -> JsonObject:
     return {
         "input_tokens": usage.get("prompt_tokens") or 0,
         "input_tokens_details": {

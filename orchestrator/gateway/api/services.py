@@ -214,7 +214,7 @@ class Services:
         self.recorder.close()
         self.database.close()
 
-    def in_background(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def in_background(self, work: Coroutine[None, None, T]) -> asyncio.Task[T]:
         """Lets it run beside the requests; it is cancelled when the gateway ends."""
         task = asyncio.create_task(work)
         self._background.add(task)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -22,6 +22,7 @@ from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.errors import GatewayError, broke_off
 from orchestrator.gateway.http import sse
 from orchestrator.gateway.http.request import JSON
+from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
     from orchestrator.gateway.api.services import Services
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 OBJECT = "text_completion"
 
 
-async def complete(services: Services, call: ClientRequest, body: dict[str, Any]) -> None:
+async def complete(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """OpenAI's legacy completions."""
     prompt = TextPrompt(body["prompt"], {name: body[name] for name in RAW_FIELDS if body.get(name) is not None})
     async with (
@@ -48,7 +49,7 @@ async def complete(services: Services, call: ClientRequest, body: dict[str, Any]
         await call.reply(200, content, [JSON, *order.closing_headers()])
 
 
-def _chat_body(services: Services, body: dict[str, Any], prompt: TextPrompt) -> dict[str, Any]:
+def _chat_body(services: Services, body: JsonObject, prompt: TextPrompt) -> JsonObject:
     """The request as a chat completion, with `completion` beside it where the model's server can complete texts."""
     chat = {name: value for name, value in body.items() if name not in RAW_FIELDS and name != "prompt"}
     chat["messages"] = [{"role": "user", "content": text} for text in prompt.texts] or [{"role": "user", "content": ""}]
@@ -56,12 +57,12 @@ def _chat_body(services: Services, body: dict[str, Any], prompt: TextPrompt) -> 
     return {**chat, "completion": prompt} if upstream is not None and upstream.takes_text else chat
 
 
-def as_text_completion(payload: dict[str, Any]) -> dict[str, Any]:
+def as_text_completion(payload: JsonObject) -> JsonObject:
     """A chat completion, or a chunk of one, in the words of this dialect. What is in them already stays as it is."""
     return {**payload, "object": OBJECT, "choices": [_as_text(choice) for choice in payload.get("choices") or ()]}
 
 
-def _as_text(choice: dict[str, Any]) -> dict[str, Any]:
+def _as_text(choice: JsonObject) -> JsonObject:
     if "text" in choice:
         return choice
     message = choice.get("message") or choice.get("delta") or {}

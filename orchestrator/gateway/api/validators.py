@@ -15,6 +15,7 @@ import jsonschema_rs
 import yaml
 
 from orchestrator.gateway.errors import GatewayError
+from orchestrator.jsontypes import JsonObject, JsonValue
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 
@@ -35,7 +36,7 @@ class Validators:
     def __init__(self) -> None:
         self._made: dict[str, Any] = {}
 
-    def check(self, name: str, value: Any) -> None:
+    def check(self, name: str, value: JsonValue) -> None:
         """Raises `GatewayError` (400) that names the first thing that is wrong."""
         validator = self._made.get(name)
         if validator is None:
@@ -52,7 +53,7 @@ class Validators:
         """Checks a segment of the address, which is text whatever it stands for. Raises `GatewayError`."""
         self.check(name, text if (value := _typed(text, schemas()[name])) is None else value)
 
-    def parameters(self, params: Iterable[Param], given: Mapping[str, str]) -> dict[str, Any]:
+    def parameters(self, params: Iterable[Param], given: Mapping[str, str]) -> JsonObject:
         """The values of an address's parameters, as their schemas have them.
 
         Raises `GatewayError` on what is missing, wrong or probably misspelled; what is unknown is another server's, and
@@ -82,14 +83,14 @@ class Validators:
 
 
 @lru_cache(maxsize=1)
-def schemas() -> dict[str, Any]:
+def schemas() -> JsonObject:
     """Every schema by its name."""
     text = files("orchestrator.gateway.api").joinpath("schemas.yaml").read_text(encoding="utf-8")
     loaded: dict[str, Any] = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     return loaded
 
 
-def referring(schema: dict[str, Any]) -> dict[str, Any]:
+def referring(schema: JsonObject) -> JsonObject:
     """A schema, or a reference to the one that it names."""
     return {"$ref": f"#/components/schemas/{schema['ref']}"} if "ref" in schema else schema
 
@@ -98,7 +99,7 @@ def _path(path: Iterable[str | int]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
-def _typed(text: str, schema: dict[str, Any]) -> Any:
+def _typed(text: str, schema: JsonObject) -> Any:
     kind = schema.get("type", "string")
     try:
         if kind == "integer":

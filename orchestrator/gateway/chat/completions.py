@@ -41,6 +41,7 @@ from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http import sse
 from orchestrator.gateway.http.error_mapping import to_gateway_error
 from orchestrator.gateway.http.tool_calls import with_arguments
+from orchestrator.jsontypes import JsonObject
 from orchestrator.router import ModelProfile, Preference, Route
 from orchestrator.search.prompts import notes_messages
 from orchestrator.tokens.estimate import TokenizerFamily, estimate_tokens
@@ -336,7 +337,7 @@ class Completions:
     def _family(self, model: str) -> TokenizerFamily:
         return tokenizer_of(self._backend(model))
 
-    def _used(self, job: ChatJob, model: str, payload: dict[str, Any]) -> Usage:
+    def _used(self, job: ChatJob, model: str, payload: JsonObject) -> Usage:
         """What all answers of a call used: as their server tells, else about so much."""
         family = self._family(model)
 
@@ -353,7 +354,7 @@ class Completions:
             else usage_of_all(told, job.asked.several, read, written)
         )
 
-    async def _post(self, job: ChatJob, model: str, relay: Relay, body: dict[str, Any]) -> RelayedResponse:
+    async def _post(self, job: ChatJob, model: str, relay: Relay, body: JsonObject) -> RelayedResponse:
         asked, profile = job.asked, self._backend(model).profile
         prompt, most = asked.worst_prompt_tokens(), asked.max_tokens
         is_bounded = job.tab.has_limits or job.budget.usd is not None or job.budget.tokens is not None
@@ -533,7 +534,7 @@ def _with_notes(job: ChatJob, plan: Plan) -> ChatJob:
     return replace(job, asked=job.asked.with_notes(notes_messages(plan.recall)))
 
 
-def _payload(content: bytes, model: str, key: str | None) -> tuple[dict[str, Any], bool]:
+def _payload(content: bytes, model: str, key: str | None) -> tuple[JsonObject, bool]:
     """A whole answer as clients can read it, and whether it is another than its server gave. Raises `BackendError`."""
     has_changed = False
     try:
@@ -570,7 +571,7 @@ def _payload(content: bytes, model: str, key: str | None) -> tuple[dict[str, Any
     return payload, has_changed
 
 
-def _choice(choice: dict[str, Any]) -> dict[str, Any]:
+def _choice(choice: JsonObject) -> JsonObject:
     return (
         choice
         if isinstance(choice.get("message", choice), dict)
@@ -578,14 +579,14 @@ def _choice(choice: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _text_of(payload: dict[str, Any]) -> str | None:
+def _text_of(payload: JsonObject) -> str | None:
     choices = payload["choices"]
     message = choices[0].get("message") if choices and isinstance(choices[0], dict) else None
     content = message.get("content") if isinstance(message, dict) else None
     return content if isinstance(content, str) else None
 
 
-def _written(payload: dict[str, Any]) -> str:
+def _written(payload: JsonObject) -> str:
     """All that a model wrote in an answer: texts, thoughts, calls, of every choice."""
     choices = (choice for choice in payload["choices"] if isinstance(choice, dict))
     return "\n".join(orjson.dumps(choice.get("message") or choice.get("text")).decode() for choice in choices)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from orchestrator.budget import Budget
 from orchestrator.gateway.accounts.request_account import RequestAccount
 from orchestrator.gateway.chat.options import Options
 from orchestrator.gateway.chat.provenance import Provenance
 from orchestrator.gateway.chat.request import ChatRequest
+from orchestrator.jsontypes import JsonObject
 
 
 @dataclass(slots=True)
@@ -29,7 +29,7 @@ class ChatJob:
         """Seconds until the deadline; negative after it."""
         return self.deadline - time.monotonic()
 
-    def details(self) -> dict[str, Any] | None:
+    def details(self) -> JsonObject | None:
         """The field `orchestrator` of a reply; `None` where the caller does not ask for it."""
         if not self.options.details:
             return None

@@ -11,6 +11,7 @@ from typing import Any
 
 from orchestrator.budget import Budget
 from orchestrator.gateway.errors import GatewayError
+from orchestrator.jsontypes import JsonObject
 
 PREFIX = b"x-orchestrator-"
 _NUMBERS = {"budget-usd": "usd", "budget-seconds": "seconds", "budget-tokens": "tokens", "budget-calls": "calls"}
@@ -40,7 +41,7 @@ class Options:
     resume: bool = False
 
 
-def options_of(body: dict[str, Any], headers: Mapping[bytes, bytes]) -> Options:
+def options_of(body: JsonObject, headers: Mapping[bytes, bytes]) -> Options:
     """Takes the options out of a body (whose schema was checked); what the body says goes before headers.
 
     Raises `GatewayError`.
@@ -57,7 +58,7 @@ def options_of(body: dict[str, Any], headers: Mapping[bytes, bytes]) -> Options:
     return Options(Budget(**stated.get("budget", {})), **fields)
 
 
-def _with_header(stated: dict[str, Any], name: str, value: str) -> dict[str, Any]:
+def _with_header(stated: JsonObject, name: str, value: str) -> JsonObject:
     if name in _NUMBERS:
         field = _NUMBERS[name]
         return {**stated, "budget": {field: _number(name, value), **stated.get("budget", {})}}

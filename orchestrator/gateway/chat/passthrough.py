@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import orjson
 
@@ -20,6 +20,7 @@ from orchestrator.errors import BackendError
 from orchestrator.gateway.accounts.quota_leases import LimitReached
 from orchestrator.gateway.errors import GatewayError, broke_off
 from orchestrator.gateway.http import sse
+from orchestrator.jsontypes import JsonObject
 from orchestrator.router import ModelProfile
 from orchestrator.tokens.estimate import TokenizerFamily
 from orchestrator.types import Usage
@@ -58,7 +59,7 @@ class StreamSource(Protocol):
         """Another model's continuation of what was written; `None` where there is none."""
 
 
-def going_on(written: str) -> list[dict[str, Any]]:
+def going_on(written: str) -> list[JsonObject]:
     """The messages that ask for the rest of an answer."""
     return [{"role": "assistant", "content": written}, {"role": "user", "content": GO_ON}]
 

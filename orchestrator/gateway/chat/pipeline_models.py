@@ -26,6 +26,7 @@ from orchestrator.gateway.chat.synthetic import completion, pieces, progress
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http import sse
 from orchestrator.gateway.http.error_mapping import to_gateway_error
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.memory.errors import ScopeError
 from orchestrator.pipeline.execution.durable import new_id
 from orchestrator.pipeline.execution.result import RunFailed, RunResult
@@ -147,7 +148,7 @@ class Pipelines:
         finally:
             await running.aclose()
 
-    async def _completion(self, job: ChatJob, on_event: Callable[[Event], None] | None) -> dict[str, Any]:
+    async def _completion(self, job: ChatJob, on_event: Callable[[Event], None] | None) -> JsonObject:
         model = str(job.asked.body["model"])
         principal = job.tab.principal
         pipeline = self.named(principal, model.removeprefix(PREFIX))
@@ -180,10 +181,10 @@ class Pipelines:
         call: ClientRequest,
         pipeline: Pipeline,
         name: str,
-        body: Mapping[str, Any],
+        body: JsonMapping,
         on_event: Callable[[Event], None] | None,
         id: str,
-    ) -> Any:
+    ) -> JsonValue:
         """The work of a new run: a coroutine that gives its result."""
         tab = call.tab
         assert tab is not None
@@ -201,7 +202,7 @@ class Pipelines:
 
         return whole()
 
-    async def resume(self, call: ClientRequest, stored: StoredRun, body: Mapping[str, Any]) -> RunResult:
+    async def resume(self, call: ClientRequest, stored: StoredRun, body: JsonMapping) -> RunResult:
         """Goes on with a run. Raises `GatewayError` where its file is gone or changed."""
         pipeline = next(
             (each for each in self._loaded.values() if each.name == stored.pipeline and each.digest == stored.digest),
@@ -228,7 +229,7 @@ class Pipelines:
         await self._host.aclose()
 
 
-def inputs_of(pipeline: Pipeline, messages: list[dict[str, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
+def inputs_of(pipeline: Pipeline, messages: list[JsonObject], given: JsonMapping) -> JsonObject:
     """The inputs of a conversation.
 
     Its last message is what is asked, earlier ones the history, if the pipeline takes one; the rest is `given`.
@@ -259,7 +260,7 @@ def _text(content: Any) -> str:
     return content or ""
 
 
-def as_text(output: Any) -> str:
+def as_text(output: JsonValue) -> str:
     """An output as the content of a message."""
     return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
 

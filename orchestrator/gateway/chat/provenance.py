@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.router import Route
 
 if TYPE_CHECKING:
@@ -33,12 +34,12 @@ class Provenance:
     run: str = ""
     response_id: str = ""
 
-    def name_response(self, id: Any) -> None:
+    def name_response(self, id: JsonValue) -> None:
         """The name that the answer's server gave it, where the API in front gives it none."""
         if not self.response_id and isinstance(id, str):
             self.response_id = id
 
-    def as_dict(self, *, cost_usd: float | None, request_id: str, explain: bool) -> dict[str, Any]:
+    def as_dict(self, *, cost_usd: float | None, request_id: str, explain: bool) -> JsonObject:
         """The field `orchestrator` of a reply."""
         route: dict[str, Any] = {"chosen": self.model, "reason": self.reason}
         if explain and self.route is not None:
@@ -65,7 +66,7 @@ class Provenance:
             found["run"] = self.run
         return found
 
-    def as_trace(self) -> dict[str, Any]:
+    def as_trace(self) -> JsonObject:
         """What is kept of it."""
         kept: dict[str, Any] = {"model": self.model, "reason": self.reason, "attempts": self.attempts}
         for name in ("confidence", "stopped", "failed", "run", "response_id"):

@@ -12,6 +12,7 @@ from typing import Any
 
 from orchestrator.backends.base import Request
 from orchestrator.backends.dialects.dialect import stated_limit, text_prompt
+from orchestrator.jsontypes import JsonObject
 from orchestrator.tokens.estimate import FAMILY_THAT_COUNTS_MOST, TokenizerFamily, request_bound, request_estimate
 from orchestrator.types import Message, Query
 
@@ -41,7 +42,7 @@ class ChatRequest:
     body: dict[str, Any]
 
     @property
-    def messages(self) -> list[dict[str, Any]]:
+    def messages(self) -> list[JsonObject]:
         """The messages, as the body states them."""
         found: list[dict[str, Any]] = self.body["messages"]
         return found
@@ -68,7 +69,7 @@ class ChatRequest:
         return bool((self.body.get("stream_options") or {}).get("include_usage"))
 
     @property
-    def schema(self) -> dict[str, Any] | None:
+    def schema(self) -> JsonObject | None:
         """The JSON Schema that the answer must satisfy."""
         wanted = self.body.get("response_format") or {}
         if wanted.get("type") == "json_schema":
@@ -156,7 +157,7 @@ class ChatRequest:
         return ChatRequest({**self.body, "messages": messages})
 
 
-def _text(message: dict[str, Any]) -> str | None:
+def _text(message: JsonObject) -> str | None:
     """The text of a message; `None` if it is more than text."""
     content = message.get("content")
     if isinstance(content, str):
@@ -166,7 +167,7 @@ def _text(message: dict[str, Any]) -> str | None:
     return None
 
 
-def _all_text(message: dict[str, Any]) -> str:
+def _all_text(message: JsonObject) -> str:
     """All text in a message, whatever else is in it."""
     content = message.get("content")
     if isinstance(content, str):

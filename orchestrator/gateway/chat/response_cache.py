@@ -30,6 +30,7 @@ import orjson
 
 from orchestrator.config.models import CacheConfig
 from orchestrator.gateway.errors import GatewayError
+from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
@@ -253,7 +254,7 @@ class Entry:
             )
         return None
 
-    async def _given(self, kept: _Kept, how: dict[str, Any]) -> _Kept:
+    async def _given(self, kept: _Kept, how: JsonObject) -> _Kept:
         if self._cache.pads:
             await asyncio.sleep(max(kept.took_s - self._call.elapsed_s, 0.0))
         facts = self._facts

@@ -10,6 +10,7 @@ import orjson
 from orchestrator.backends.dialects.anthropic import KNOWN_BLOCKS
 from orchestrator.gateway.http import sse
 from orchestrator.gateway.http.redaction import without_addresses
+from orchestrator.jsontypes import JsonObject
 from orchestrator.trace import Event
 from orchestrator.types import Usage
 
@@ -20,7 +21,7 @@ _IN_PIECES = frozenset(("role", "content", "refusal", "tool_calls"))
 PIECE_CHARS = 48  # the answer is there at once; it is written in pieces, because clients expect a stream
 
 
-def completion(job: ChatJob, text: str, usage: Usage, *, refusal: str | None = None) -> dict[str, Any]:
+def completion(job: ChatJob, text: str, usage: Usage, *, refusal: str | None = None) -> JsonObject:
     """A completion of our own making."""
     message: dict[str, Any] = {"role": "assistant", "content": None if refusal else text, "refusal": refusal}
     id = f"chatcmpl-{job.tab.id[:24]}"
@@ -36,7 +37,7 @@ def completion(job: ChatJob, text: str, usage: Usage, *, refusal: str | None = N
     return found | ({"simulated": True} if job.facts.simulated else {})
 
 
-async def pieces(job: ChatJob, whole: dict[str, Any]) -> AsyncIterator[bytes]:
+async def pieces(job: ChatJob, whole: JsonObject) -> AsyncIterator[bytes]:
     """A whole completion as the stream that its caller asked for: every choice, and all that is in it."""
     job.facts.ttft_s = job.tab.served.ttft_s = job.tab.call.elapsed_s
     kept = {name: whole[name] for name in ("id", "created", "model")} | {"object": "chat.completion.chunk"}
@@ -54,11 +55,11 @@ async def pieces(job: ChatJob, whole: dict[str, Any]) -> AsyncIterator[bytes]:
     yield sse.DONE
 
 
-def _deltas(choice: dict[str, Any]) -> Iterator[dict[str, Any]]:
+def _deltas(choice: JsonObject) -> Iterator[JsonObject]:
     """The choices of chunks that make up one choice of a whole answer."""
     place, finish = choice.get("index") or 0, choice.get("finish_reason") or "stop"
 
-    def delta(fields: dict[str, Any], finish: str | None = None, logprobs: Any = None) -> dict[str, Any]:
+    def delta(fields: JsonObject, finish: str | None = None, logprobs: Any = None) -> JsonObject:
         return {"index": place, "delta": fields, "logprobs": logprobs, "finish_reason": finish}
 
     if "text" in choice:  # a text's completion
@@ -95,7 +96,7 @@ def progress(step: Event, *, typed: bool) -> bytes:
     return sse.comment(f"{step.kind} {told}"[:300])
 
 
-def usage_dict(usage: Usage) -> dict[str, Any]:
+def usage_dict(usage: Usage) -> JsonObject:
     """Usage in OpenAI's words."""
     return {
         "prompt_tokens": usage.prefill_tokens,

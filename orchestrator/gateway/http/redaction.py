@@ -6,13 +6,14 @@ Addresses of providers are the operator's business, wherever a message, an event
 from __future__ import annotations
 
 import re
-from typing import Any
+
+from orchestrator.jsontypes import JsonValue
 
 _ADDRESS = re.compile(r"(?:\s+at)?\s*\bhttps?://[^\s;,)\"'>\]]*[^\s;,:.)\"'>\]]", re.IGNORECASE)
 _PEER = re.compile(r"\b(cannot connect to|no connection to) \S+?(?=:? |$)")
 
 
-def without_addresses(value: Any) -> Any:
+def without_addresses(value: JsonValue) -> JsonValue:
     """The same text, or the same JSON value with its texts, without addresses."""
     if isinstance(value, str):
         return _PEER.sub(r"\1 its server", _ADDRESS.sub("", value)) if "://" in value or "connect" in value else value

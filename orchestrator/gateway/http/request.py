@@ -16,6 +16,7 @@ from typing import Any
 import orjson
 
 from orchestrator.gateway.errors import GatewayError
+from orchestrator.jsontypes import JsonObject, JsonValue
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -167,7 +168,9 @@ class HttpRequest:
         await self.begin(status, [*headers, (b"content-length", b"%d" % len(body))])
         await self.send({"type": "http.response.body", "body": body})
 
-    async def reply_json(self, value: Any, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
+    async def reply_json(
+        self, value: JsonValue, status: int = 200, headers: Iterable[tuple[bytes, bytes]] = ()
+    ) -> None:
         """Sends a whole answer as JSON."""
         await self.reply(status, orjson.dumps(value), (JSON, *headers))
 
@@ -249,7 +252,7 @@ class _Watch:
             raise Gone from None
 
 
-def parse_json(raw: bytes) -> Any:
+def parse_json(raw: bytes) -> JsonValue:
     """Strict JSON: UTF-8, no NaN, no doubled keys, at most some 240 levels, keys and items up to a bound.
 
     Raises `GatewayError`.
@@ -284,7 +287,7 @@ def _nested(value: Any) -> Any:
     return value
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _once(pairs: list[tuple[str, Any]]) -> JsonObject:
     found = dict(pairs)
     if len(found) != len(pairs):
         names = [name for name, _ in pairs]

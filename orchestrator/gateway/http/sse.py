@@ -24,6 +24,7 @@ from orchestrator.backends.provider_errors import failure_in
 from orchestrator.backends.usage import usage_in
 from orchestrator.gateway.http.redaction import without_addresses
 from orchestrator.gateway.http.tool_calls import CallOrder
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.types import Usage
 
 _ASCII = bytes(range(128))
@@ -157,7 +158,7 @@ class SSEFilter:
             passed.append(raw + b"\n\n")
         return passed
 
-    def _mended(self, raw: bytes, content: bytes, parsed: dict[str, Any]) -> bytes:
+    def _mended(self, raw: bytes, content: bytes, parsed: JsonObject) -> bytes:
         """An event as clients can read it: the same bytes, where nothing is odd about it."""
         choices, has_changed = parsed.get("choices"), False
         if isinstance(choices, list) and not all(isinstance(choice, dict) for choice in choices):
@@ -175,7 +176,7 @@ class SSEFilter:
         mended = event(parsed).removesuffix(b"\n\n") if has_changed else raw
         return mended if missing is None else event(missing) + mended
 
-    def _complete_texts(self, parsed: dict[str, Any]) -> None:
+    def _complete_texts(self, parsed: JsonObject) -> None:
         for choice in parsed.get("choices") or ():
             if not isinstance(choice, dict):
                 continue
@@ -191,7 +192,7 @@ class SSEFilter:
             if choice.get("logprobs"):
                 choice["logprobs"] = with_whole_texts(choice["logprobs"])
 
-    def _join(self, holder: dict[str, Any], name: str, place: Any, is_last: bool) -> None:
+    def _join(self, holder: JsonObject, name: str, place: Any, is_last: bool) -> None:
         """A piece of a text, put together with the half of a character that ended the one before."""
         text = holder.get(name)
         if not isinstance(text, str):
@@ -220,7 +221,7 @@ class SSEFilter:
         return (self.is_done or bool(self.finish_reason)) and not self.has_failed
 
 
-def parsed_event(content: bytes) -> dict[str, Any]:
+def parsed_event(content: bytes) -> JsonObject:
     """Raises `BrokenStream` on what is no JSON object."""
     try:
         parsed = parse_answer(content)
@@ -251,7 +252,7 @@ def _is_odd(data: bytes) -> bool:
     return b"\\ud" in data or b"\\uD" in data or b"Infinity" in data or b"NaN" in data
 
 
-def is_path(model: Any) -> bool:
+def is_path(model: JsonValue) -> bool:
     """Whether the name of a model is where it lies on its server."""
     return isinstance(model, str) and (
         model.startswith(("/", "./", "../", "~")) or model[1:3] in (":\\", ":/") or model.endswith(".gguf")
@@ -271,7 +272,7 @@ def events_in(passed: bytes) -> Iterator[tuple[bytes, bytes | None]]:
             yield raw, data_of(raw)
 
 
-def event(value: Any, name: str = "") -> bytes:
+def event(value: JsonValue, name: str = "") -> bytes:
     """One event with a JSON value."""
     head = b"event: %b\n" % name.encode() if name else b""
     return head + b"data: " + write_answer(value) + b"\n\n"
@@ -296,7 +297,7 @@ def streamed_text(passed: list[bytes]) -> str | None:
     return "".join(text for text in texts if isinstance(text, str)) or None
 
 
-def spliced(event: bytes, name: str, value: Any) -> bytes:
+def spliced(event: bytes, name: str, value: JsonValue) -> bytes:
     """A JSON object, or an event of one, with one more field, without encoding it again."""
     end = event.rindex(b"}")
     return event[:end] + b',"%b":' % name.encode() + orjson.dumps(value) + event[end:]

@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from orchestrator.jsontypes import JsonObject, JsonValue
+
 
 class CallOrder:
     """The calls of one stream, by choice."""
@@ -22,7 +24,7 @@ class CallOrder:
         """Whether the stream holds tool calls."""
         return bool(self._choices)
 
-    def put_in_order(self, event: dict[str, Any]) -> bool:
+    def put_in_order(self, event: JsonObject) -> bool:
         """Numbers the calls of an event anew; false if nothing was to be changed."""
         has_changed = False
         for choice in event.get("choices") or ():
@@ -35,7 +37,7 @@ class CallOrder:
                 has_changed |= any(changed)
         return has_changed
 
-    def completed(self, event: dict[str, Any]) -> dict[str, Any] | None:
+    def completed(self, event: JsonObject) -> JsonObject | None:
         """What is missing before an event that ends choices: `{}` for calls without a piece of their arguments."""
         ended = [c for c in event.get("choices") or () if isinstance(c, dict) and c.get("finish_reason")]
         found = []
@@ -56,7 +58,7 @@ class _Calls:
         self._has_arguments: list[bool] = []
         self._latest: dict[Any, int] = {}  # by the server's own index: the newest call that has it
 
-    def piece(self, piece: dict[str, Any], *, is_last: bool) -> bool:
+    def piece(self, piece: JsonObject, *, is_last: bool) -> bool:
         """Puts one piece in order; `is_last` if its choice ends with it. False if nothing was to be changed."""
         stated, id_ = piece.get("index"), piece.get("id")
         index = self._index(stated, id_ if isinstance(id_, str) else "", piece)
@@ -76,7 +78,7 @@ class _Calls:
             has_changed = True
         return has_changed
 
-    def _index(self, stated: Any, id_: str, piece: dict[str, Any]) -> int:
+    def _index(self, stated: Any, id_: str, piece: JsonObject) -> int:
         """Which call a piece belongs to.
 
         The one with its id, else the newest with its index, else the newest of all.
@@ -96,7 +98,7 @@ class _Calls:
         self._latest[stated] = index
         return index
 
-    def _begins(self, stated: Any, piece: dict[str, Any]) -> bool:
+    def _begins(self, stated: Any, piece: JsonObject) -> bool:
         """Whether a piece without an id begins a call: it has a name, and the call before has arguments already."""
         return bool((piece.get("function") or {}).get("name")) and self._has_arguments[self._latest[stated]]
 
@@ -107,7 +109,7 @@ class _Calls:
         return missing
 
 
-def with_arguments(message: Any) -> bool:
+def with_arguments(message: JsonValue) -> bool:
     """Gives the calls of a whole message arguments that are JSON texts; false if nothing was to be changed."""
     calls = message.get("tool_calls") if isinstance(message, dict) else None
     has_changed = False

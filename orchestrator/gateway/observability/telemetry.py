@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
 from orchestrator.errors import ConfigError
+from orchestrator.jsontypes import JsonObject
 from orchestrator.storage.requests import ServedRequest
 
 OPERATIONS = {
@@ -105,7 +106,7 @@ class Spans:
             began += int(attempt["seconds"] * _NS)
             inner.end(began)
 
-    def _attributes(self, one: ServedRequest, operation: str) -> dict[str, Any]:
+    def _attributes(self, one: ServedRequest, operation: str) -> JsonObject:
         found: dict[str, Any] = {
             "gen_ai.operation.name": operation,
             "gen_ai.provider.name": "orchestrator",
@@ -128,7 +129,7 @@ class Spans:
         return found
 
 
-def _answered(one: ServedRequest) -> dict[str, Any]:
+def _answered(one: ServedRequest) -> JsonObject:
     """What is told of an answer: who gave it, its name, what it used."""
     found: dict[str, Any] = {
         "gen_ai.response.model": one.model,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.config.names import STRATEGY_ALIASES
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node
 from orchestrator.pipeline.language.contracts import CheckedPipeline, Forecast
 from orchestrator.pipeline.language.step import Step
@@ -56,10 +57,10 @@ class Outline:
     total: Forecast
     budget_usd: float | None
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """The plan as JSON values."""
 
-        def told(one: Forecast) -> dict[str, Any]:
+        def told(one: Forecast) -> JsonObject:
             return {
                 "calls": round(one.calls, 2),
                 "prefill_tokens": round(one.prefill_tokens),
@@ -86,14 +87,14 @@ class Outline:
         return {"steps": rows, "total": told(self.total), "budget_usd": self.budget_usd}
 
 
-def outlined(pipeline: CompiledPipeline, engine: Orchestrator, inputs: Mapping[str, Any] | None = None) -> Outline:
+def outlined(pipeline: CompiledPipeline, engine: Orchestrator, inputs: JsonMapping | None = None) -> Outline:
     """The plan of a pipeline on a fleet; `inputs`, where they are known, are what the router looks at."""
     said = " ".join(value for value in (inputs or {}).values() if isinstance(value, str))
     block = _Block(_Fleet(engine, said), pipeline.block, "", 0, _known_values(pipeline, inputs or {}))
     return Outline(tuple(block.rows), block.whole, pipeline.document.budget.usd)
 
 
-def _known_values(pipeline: CompiledPipeline, inputs: Mapping[str, Any]) -> dict[str, Any]:
+def _known_values(pipeline: CompiledPipeline, inputs: JsonMapping) -> JsonObject:
     """What a run begins with, as far as it is known."""
     defaults = {name: one["default"] for name, one in pipeline.schema["properties"].items() if "default" in one}
     return {"inputs": {**defaults, **inputs}, "env": pipeline.env}
@@ -105,9 +106,7 @@ class Outlook:
     `values` is what is known before the run; `None` where a step waits for others.
     """
 
-    def __init__(
-        self, fleet: _Fleet, node: Node, inner: Mapping[str, _Block], values: Mapping[str, Any] | None
-    ) -> None:
+    def __init__(self, fleet: _Fleet, node: Node, inner: Mapping[str, _Block], values: JsonMapping | None) -> None:
         self._fleet = fleet
         self.node = node
         self._inner = inner
@@ -121,7 +120,7 @@ class Outlook:
         """The steps within the step, once."""
         return next((block.whole for block in self._inner.values()), Forecast())
 
-    def of_map(self, step: Any, at_once: int) -> Forecast:
+    def of_map(self, step: JsonValue, at_once: int) -> Forecast:
         """The steps within it for every item; their number is guessed where it is not known."""
         items = step.map if isinstance(step.map, list) else self._known("map")
         count = len(items) if isinstance(items, list) else GUESSED_ITEMS

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from orchestrator.jsontypes import JsonObject
 from orchestrator.pipeline.checks.settings import all_checks
 from orchestrator.pipeline.language.document import VERSION, Document
 from orchestrator.pipeline.language.fields import REFERS, Strict
@@ -28,7 +29,7 @@ NAME = f"pipeline.v{VERSION}.schema.json"
 TOOLS = (HttpOptions, OpenApiOptions, SqlOptions, PythonOptions)
 
 
-def pipeline_schema(models: list[str] | None = None) -> dict[str, Any]:
+def pipeline_schema(models: list[str] | None = None) -> JsonObject:
     """The schema of the whole file; `models` are offered where a model is named."""
     steps = all_steps()
     kinds: list[type[Strict]] = [Document, Arm, *steps.values(), *TOOLS, *all_checks().values()]
@@ -90,7 +91,7 @@ def _all_kinds(kind: type[Strict]) -> Iterator[type[Strict]]:
         yield from _all_kinds(each)
 
 
-def _describe(kind: type[Strict], definition: dict[str, Any] | None) -> None:
+def _describe(kind: type[Strict], definition: JsonObject | None) -> None:
     """Puts the texts that stand under fields in the source into their descriptions.
 
     Done here, because it would make loading slow elsewhere.
@@ -115,14 +116,14 @@ def _describe(kind: type[Strict], definition: dict[str, Any] | None) -> None:
                     properties[name].setdefault("description", " ".join(told.value.value.split()))
 
 
-def _step(verb: str, ref: dict[str, Any]) -> dict[str, Any]:
+def _step(verb: str, ref: JsonObject) -> JsonObject:
     """A step is of the kind of its verb."""
     word, _, flavour = verb.partition(" ")
     stated = {"properties": {word: {"const": flavour}}} if flavour else {}
     return {**ref, "required": [word], **stated}
 
 
-def _check(kind: Any, ref: dict[str, Any]) -> dict[str, Any]:
+def _check(kind: Any, ref: JsonObject) -> JsonObject:
     return (
         {"anyOf": [ref, {"type": ["string", "number", "array", "null", "object"]}]}
         if kind.short
@@ -130,7 +131,7 @@ def _check(kind: Any, ref: dict[str, Any]) -> dict[str, Any]:
     )
 
 
-def _offer(field: dict[str, Any], models: list[str]) -> None:
+def _offer(field: JsonObject, models: list[str]) -> None:
     for part in field.get("anyOf", []):
         if part.get("type") == "array":
             part["items"] = {"anyOf": [{"enum": models}, {"type": "string"}]}

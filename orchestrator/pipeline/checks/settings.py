@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr, create_model
 
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.checks.verifiers import verifier_of
 from orchestrator.pipeline.expressions.evaluation import Compute
 from orchestrator.pipeline.expressions.type_inference import suggestion
@@ -36,7 +37,7 @@ class CheckOptions(Strict):
     def look(self, at: CheckContext, where: tuple[str | int, ...]) -> None:
         """Checks at load time what only this check can."""
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JsonObject:
         """The settings that are stated, as the check is made of them."""
         return self.model_dump(exclude_unset=True, by_alias=False)
 
@@ -92,7 +93,7 @@ class JsonOptions(CheckOptions):
     _schema: dict[str, Any] | None = PrivateAttr(None)
 
     @property
-    def read(self) -> dict[str, Any]:
+    def read(self) -> JsonObject:
         """The schema, read from the file if the check names one."""
         return self._schema or {}
 
@@ -152,7 +153,7 @@ class LanguageOptions(CheckOptions):
     of: str = "query"
     """`query`, or two letters: `de`. Needs the extra `language`."""
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JsonObject:
         return {} if self.of == "query" else {"language": self.of}
 
 
@@ -167,7 +168,7 @@ class SafetyOptions(CheckOptions):
     forbidden: list[str] = []
     decisive: bool = True
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JsonObject:
         return {"forbidden": self.forbidden, "decisive": self.decisive}
 
 
@@ -187,7 +188,7 @@ class TestsOptions(CheckOptions):
     pass_: ListField = Field(alias="pass")
     """Expressions, or `assert` statements."""
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JsonObject:
         return {}
 
 
@@ -228,7 +229,7 @@ class _PlainOptions(CheckOptions):
     Each may hold expressions, so all of them are among what is given at run time.
     """
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JsonObject:
         return {}
 
 
@@ -252,7 +253,7 @@ class Check:
     options: CheckOptions
     fields: Mapping[str, Compute]
 
-    def given(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def given(self, values: JsonMapping) -> JsonObject:
         """The settings that are expressions, with their values."""
         return {name: compute(values) for name, compute in self.fields.items()}
 
@@ -261,7 +262,7 @@ class Check:
         return await verifier_of(self.name, self.options, self.given(running.values), running)
 
 
-def read_checks(stated: Sequence[Any], at: CheckContext, where: tuple[str | int, ...]) -> list[Check]:
+def read_checks(stated: Sequence[JsonValue], at: CheckContext, where: tuple[str | int, ...]) -> list[Check]:
     """The checks of a list, mistakes told."""
     found = []
     for index, entry in enumerate(stated):
@@ -310,6 +311,6 @@ def _read(entry: Any, at: CheckContext, where: tuple[str | int, ...]) -> Check |
     return Check(name, options, fields)
 
 
-def sources_of(checks: Sequence[AnswerCheck], values: Mapping[str, Any]) -> Any:
+def sources_of(checks: Sequence[AnswerCheck], values: JsonMapping) -> JsonValue:
     """What the answer may cite, for models that answer from notes."""
     return next((check.given(values).get("sources") for check in checks if check.name == "cites"), None)

@@ -7,6 +7,7 @@ from typing import Any
 
 from orchestrator.backends.metering import Bill, metered
 from orchestrator.errors import BudgetExceeded
+from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.evaluation import Compute, ExpressionFailed
 from orchestrator.pipeline.language.contracts import StepContext
 from orchestrator.verification.registry import NEED_MODELS, make_check
@@ -31,7 +32,7 @@ class Holds:
 
     name = "holds"
 
-    def __init__(self, holds: Compute, values: Mapping[str, Any], says: str) -> None:
+    def __init__(self, holds: Compute, values: JsonMapping, says: str) -> None:
         self._holds, self._values, self._says = holds, values, says
 
     async def verify(self, query: str, candidate: str) -> Verdict:
@@ -113,7 +114,7 @@ MAKERS: dict[str, Callable[[Any, Given, StepContext], Awaitable[Verifier]]] = {
 """Checks that need more of a step than their settings. All others are made of their settings alone."""
 
 
-async def verifier_of(name: str, options: Any, given: Given, running: StepContext) -> Verifier:
+async def verifier_of(name: str, options: JsonValue, given: Given, running: StepContext) -> Verifier:
     """The verifier that a check becomes, its expressions filled in.
 
     Raises `ConfigError` on one that cannot be made here.

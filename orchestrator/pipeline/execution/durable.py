@@ -17,6 +17,7 @@ from typing import Any
 
 from orchestrator.budget import Ledger
 from orchestrator.errors import ConfigError
+from orchestrator.jsontypes import JsonObject
 from orchestrator.pipeline.compiled import CompiledPipeline
 from orchestrator.pipeline.execution.result import RunCancelled, RunResult, UnknownRun
 from orchestrator.pipeline.execution.runtime import Runtime
@@ -36,7 +37,7 @@ def new_id() -> str:
 async def start(
     pipeline: CompiledPipeline,
     host: Runtime,
-    given: dict[str, Any],
+    given: JsonObject,
     id: str,
     on_event: OnEvent,
     *,

@@ -15,6 +15,7 @@ from typing import Any
 
 from orchestrator.budget import Budget, Ledger, Reservation, from_nano
 from orchestrator.errors import StorageError
+from orchestrator.storage.database import SqlValue
 from orchestrator.storage.runs import HOLD_CALL, SETTLE_CALL, Runs
 
 _Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
@@ -34,7 +35,7 @@ class Journal:
         self._is_over = False
         self._thread: threading.Thread | None = None
 
-    def put(self, sql: str, *values: Any) -> None:
+    def put(self, sql: str, *values: SqlValue) -> None:
         """Raises `StorageError` if an earlier line could not be written: nothing may go on that cannot be kept."""
         if self._error is not None:
             raise StorageError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.jsontypes import JsonObject
 
 Status = Literal["done", "skipped", "failed", "kept", "cached"]
 
@@ -29,7 +30,7 @@ class StepResult:
     error: str = ""
     note: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """The step as JSON values."""
         stated = {
             "path": self.path,
@@ -77,7 +78,7 @@ class RunResult:
         if self.background is not None:
             await asyncio.shield(self.background)
 
-    def as_dict(self, *, with_steps: bool = True) -> dict[str, Any]:
+    def as_dict(self, *, with_steps: bool = True) -> JsonObject:
         """The result as JSON values; with `with_steps` every step, too."""
         told = {
             "id": self.id,
@@ -108,7 +109,7 @@ class RunFailed(OrchestratorError):
         self.run = run
         self.cause = cause
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """As every error, with the step and the run."""
         return {**super().as_dict(), "step": self.path, "run": self.run}
 

@@ -18,6 +18,7 @@ from typing import Any
 from orchestrator.backends.http.retry import LONGEST_WAIT_S
 from orchestrator.budget import Budget, Ledger, from_nano
 from orchestrator.errors import BudgetExceeded, OrchestratorError
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node
 from orchestrator.pipeline.errors import ToolFailed
 from orchestrator.pipeline.execution.journal import RunLedger, spent_usd
@@ -81,7 +82,7 @@ class RunScheduler:
         """Identifies the step at a path in this run: an idempotency key."""
         return hashlib.sha256(f"{self.id}\n{path}".encode()).hexdigest()[:32]
 
-    def emit(self, kind: str, **detail: Any) -> None:
+    def emit(self, kind: str, **detail: JsonValue) -> None:
         """Tells whoever looks at the run of something."""
         if self.on_event is not None:
             self.on_event(Event(kind, self.now_s(), detail))
@@ -108,7 +109,7 @@ class RunScheduler:
         self.emit("run_finished", run=self.id, cost_usd=found.cost_usd, seconds=found.seconds, partial=found.partial)
         return found
 
-    async def _output(self, values: dict[str, Any]) -> Any:
+    async def _output(self, values: JsonObject) -> Any:
         block = self.pipeline.block
         try:
             limit = self.around.deadline_s
@@ -142,7 +143,7 @@ class RunScheduler:
 
     # Blocks
 
-    async def block(self, block: Block, values: dict[str, Any], prefix: str, around: ScopeLimits) -> None:
+    async def block(self, block: Block, values: JsonObject, prefix: str, around: ScopeLimits) -> None:
         """Runs steps, each when all that it waits for has ended; their values go into `values`."""
         if len(block.nodes) == 1 and block.needed:
             node = block.nodes[0]
@@ -165,7 +166,7 @@ class RunScheduler:
         task.add_done_callback(self._background.discard)
         task.add_done_callback(self.host.background.discard)
 
-    async def one(self, node: Node, values: Mapping[str, Any], path: str, around: ScopeLimits) -> Any:
+    async def one(self, node: Node, values: JsonMapping, path: str, around: ScopeLimits) -> JsonValue:
         """One step, from its condition to what is kept of it."""
         earlier = self.finished.get(path)
         if earlier is not None and earlier.status != "begun":
@@ -195,7 +196,7 @@ class RunScheduler:
             node, path, "cached" if is_cached else "done", value, began_s, purse, attempts=attempts, note=running.note
         )
 
-    async def _tried(self, node: Node, running: RunningStep, values: Mapping[str, Any]) -> tuple[Any, int, bool]:
+    async def _tried(self, node: Node, running: RunningStep, values: JsonMapping) -> tuple[Any, int, bool]:
         """The value of a step, in how many attempts, and whether it comes from the cache."""
         step = node.step
         given = {name: compute(values) for name, compute in node.fields.items() if name != "on_error"}
@@ -274,7 +275,7 @@ class RunScheduler:
     # Ends
 
     async def _after_failure(
-        self, node: Node, path: str, error: Exception, began_s: float, purse: Ledger, values: Mapping[str, Any]
+        self, node: Node, path: str, error: Exception, began_s: float, purse: Ledger, values: JsonMapping
     ) -> Any:
         told = self.redacted(str(error) or type(error).__name__)
         instead = node.step.on_error
@@ -380,7 +381,7 @@ class RunScheduler:
             raise self._failed(path, ValueError(f"what it gives is too large to be kept: {len(text):,} characters"))
         return text
 
-    def redacted(self, value: Any) -> Any:
+    def redacted(self, value: JsonValue) -> JsonValue:
         """A value with secrets of the environment replaced."""
         secrets = self.pipeline.secrets
         if not secrets:
@@ -395,7 +396,7 @@ class RunScheduler:
 
     # Cache
 
-    def _cache_key(self, node: Node, given: Mapping[str, Any]) -> str:
+    def _cache_key(self, node: Node, given: JsonMapping) -> str:
         stated = node.step.model_dump(
             mode="json",
             exclude={"when", "after", "retry", "timeout", "on_error", "budget", "background", "description"},
@@ -414,7 +415,7 @@ class RunScheduler:
         if self.host.runs is not None:
             await asyncio.to_thread(self.host.runs.cache, key, value, DAY_S if seconds is True else float(seconds))
 
-    async def called(self, pipeline: CompiledPipeline, inputs: Mapping[str, Any], running: RunningStep) -> Any:
+    async def called(self, pipeline: CompiledPipeline, inputs: JsonMapping, running: RunningStep) -> JsonValue:
         """Another pipeline within this one.
 
         Its steps are kept under the path of the step that calls it, and spend from its account.
@@ -453,7 +454,7 @@ class _Chain:
         self,
         run: RunScheduler,
         block: Block,
-        values: dict[str, Any],
+        values: JsonObject,
         prefix: str,
         around: ScopeLimits,
         group: asyncio.TaskGroup,

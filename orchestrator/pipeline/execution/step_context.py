@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from orchestrator.budget import Budget, Ledger
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node
 from orchestrator.pipeline.execution.runtime import Runtime
 from orchestrator.pipeline.language.contracts import CheckedPipeline
@@ -48,26 +49,26 @@ class RunView(Protocol):
     def key_of(self, path: str) -> str:
         """Identifies the step at a path in this run."""
 
-    def emit(self, kind: str, **detail: Any) -> None:
+    def emit(self, kind: str, **detail: JsonValue) -> None:
         """Tells whoever looks at the run of something."""
 
-    def redacted(self, value: Any) -> Any:
+    def redacted(self, value: JsonValue) -> JsonValue:
         """A value without the secrets that it may hold."""
 
-    async def block(self, block: Block, values: dict[str, Any], prefix: str, around: ScopeLimits) -> None:
+    async def block(self, block: Block, values: JsonObject, prefix: str, around: ScopeLimits) -> None:
         """Runs steps, each when all that it waits for has ended; their values go into `values`."""
 
-    async def one(self, node: Node, values: Mapping[str, Any], path: str, around: ScopeLimits) -> Any:
+    async def one(self, node: Node, values: JsonMapping, path: str, around: ScopeLimits) -> JsonValue:
         """Runs one step, and gives its value."""
 
-    async def called(self, pipeline: CompiledPipeline, inputs: Mapping[str, Any], running: RunningStep) -> Any:
+    async def called(self, pipeline: CompiledPipeline, inputs: JsonMapping, running: RunningStep) -> JsonValue:
         """Runs another pipeline as a part of this run."""
 
 
 class RunningStep:
     """One step under way, as its verb sees it."""
 
-    def __init__(self, run: RunView, node: Node, path: str, values: Mapping[str, Any], around: ScopeLimits) -> None:
+    def __init__(self, run: RunView, node: Node, path: str, values: JsonMapping, around: ScopeLimits) -> None:
         self._run = run
         self.node = node
         self.path = path
@@ -125,7 +126,7 @@ class RunningStep:
             return Trace()
         return Trace(on_event=lambda event: self.emit(event.kind, **event.detail))
 
-    def emit(self, kind: str, **detail: Any) -> None:
+    def emit(self, kind: str, **detail: JsonValue) -> None:
         """Tells whoever looks at the run of something."""
         self._run.emit(kind, step=self.path, **detail)
 
@@ -134,28 +135,28 @@ class RunningStep:
         self._run.latest = text
         self._run.simulated |= simulated
 
-    def redacted(self, value: Any) -> Any:
+    def redacted(self, value: JsonValue) -> JsonValue:
         """A value from outside without the secrets that it may hold."""
         return self._run.redacted(value)
 
-    async def block(self, name: str, *, suffix: str = "", more: Mapping[str, Any] | None = None) -> Any:
+    async def block(self, name: str, *, suffix: str = "", more: JsonMapping | None = None) -> JsonValue:
         """Runs the steps within this one, and gives their output."""
         values = await self.inside(name, suffix=suffix, more=more)
         return self.node.blocks[name].output(values)
 
-    async def inside(self, name: str, *, suffix: str = "", more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    async def inside(self, name: str, *, suffix: str = "", more: JsonMapping | None = None) -> JsonObject:
         """Runs the steps within this one, and gives their values by name."""
         values = {**self.values, **(more or {})}
         await self._run.block(self.node.blocks[name], values, f"{self.path}{suffix}.", self.around)
         return values
 
-    async def alone(self, name: str, index: int, values: dict[str, Any]) -> Any:
+    async def alone(self, name: str, index: int, values: JsonObject) -> JsonValue:
         """Runs one of the steps within this one."""
         node = self.node.blocks[name].nodes[index]
         value = values[node.name] = await self._run.one(node, values, f"{self.path}.{node.name}", self.around)
         return value
 
-    async def call(self, pipeline: CheckedPipeline, inputs: Mapping[str, Any]) -> Any:
+    async def call(self, pipeline: CheckedPipeline, inputs: JsonMapping) -> JsonValue:
         """Runs another pipeline as a part of this run."""
         assert isinstance(pipeline, CompiledPipeline)
         return await self._run.called(pipeline, inputs, self)

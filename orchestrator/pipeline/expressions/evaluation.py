@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.jsontypes import JsonValue
 from orchestrator.pipeline.expressions.functions import FUNCTIONS, MAX_TEXT
 from orchestrator.pipeline.expressions.grammar import (
     Binary,
@@ -267,7 +268,7 @@ def _within(value: Any) -> Any:
     return value
 
 
-def within_bounds(value: Any) -> Any:
+def within_bounds(value: JsonValue) -> JsonValue:
     """The same value.
 
     Raises `ExpressionFailed` where it is too large to be kept: a value that holds another twice doubles with every

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
+from orchestrator.jsontypes import JsonValue
 from orchestrator.pipeline.expressions.evaluation import Absent, Compute, ExpressionFailed, Values, compiled
 from orchestrator.pipeline.expressions.functions import MAX_TEXT, as_text
 from orchestrator.pipeline.expressions.grammar import SyntaxNode, SyntaxProblem, parse_expression
@@ -100,7 +101,7 @@ def guards_of(condition: object) -> set[str]:
     return guarded(whole.node) if whole is not None else set()
 
 
-def computed(value: Any, *, escape: Callable[[str], str] | None = None) -> Compute:
+def computed(value: JsonValue, *, escape: Callable[[str], str] | None = None) -> Compute:
     """A function from the values of names to this value with its expressions filled in.
 
     `escape` is done to what is put into a text.

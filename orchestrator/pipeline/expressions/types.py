@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from orchestrator.jsontypes import JsonValue
+
 Kind = Literal["any", "null", "bool", "number", "text", "list", "object"]
 _JSON_KINDS: dict[str, Kind] = {
     "string": "text",
@@ -118,7 +120,7 @@ def type_of(value: object) -> ValueType:
     return ANY
 
 
-def type_of_schema(schema: Any, *, depth: int = 0) -> ValueType:
+def type_of_schema(schema: JsonValue, *, depth: int = 0) -> ValueType:
     """What a JSON Schema says of the values that satisfy it, as far as `type`, `properties`, `items`, `enum`, `const`
     and local `$ref`s tell.
     """

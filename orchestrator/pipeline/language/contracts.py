@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.expressions.types import ANY, ValueType
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ class CheckedPipeline(Protocol):
         """Where the files that it names must lie."""
 
     @property
-    def schema(self) -> dict[str, Any]:
+    def schema(self) -> JsonObject:
         """The JSON Schema of its inputs."""
 
     @property
@@ -163,7 +164,7 @@ class AnswerCheck(Protocol):
     def name(self) -> str:
         """The name of the check."""
 
-    def given(self, values: Mapping[str, Any]) -> dict[str, Any]:
+    def given(self, values: JsonMapping) -> JsonObject:
         """The settings that may hold expressions, with their values."""
 
     async def verifier(self, running: StepContext) -> Verifier:
@@ -204,7 +205,7 @@ class CheckContext(Protocol):
 
     def type_of(
         self,
-        value: Any,
+        value: JsonValue,
         *where: str | int,
         wanted: ValueType = ANY,
         shows: bool = True,
@@ -215,7 +216,7 @@ class CheckContext(Protocol):
         `shows`: a secret must not get there. `more` are names that it can use beside what the step can.
         """
 
-    def computed(self, value: Any) -> Compute:
+    def computed(self, value: JsonValue) -> Compute:
         """A function from the values of names to this value."""
 
     def assumed(self, guards: set[str]) -> dict[str, ValueType]:
@@ -224,7 +225,7 @@ class CheckContext(Protocol):
     def name_for(self, field: str, name: str) -> None:
         """Checks a name that a field brings in for the steps within."""
 
-    def raw_at(self, where: Where) -> Any:
+    def raw_at(self, where: Where) -> JsonValue:
         """What stands in the step at a place."""
 
     def file(self, name: str, *where: str | int) -> tuple[Path, str] | None:
@@ -233,16 +234,16 @@ class CheckContext(Protocol):
     def model(self, name: str, *where: str | int) -> None:
         """Tells of a model that the fleet does not have, if the fleet is known."""
 
-    def prompt(self, text: str, given: Mapping[str, Any], *where: str | int) -> Prompt | None:
+    def prompt(self, text: str, given: JsonMapping, *where: str | int) -> Prompt | None:
         """The prompt file that a field names, its variables held against what it is given.
 
         `None` for a text, or after telling what is wrong.
         """
 
-    def schema(self, stated: str | dict[str, Any] | None, *where: str | int) -> dict[str, Any] | None:
+    def schema(self, stated: str | JsonObject | None, *where: str | int) -> JsonObject | None:
         """A JSON Schema that stands in the file, or in one that it names."""
 
-    def checks(self, stated: Sequence[Any], *where: str | int) -> Sequence[AnswerCheck]:
+    def checks(self, stated: Sequence[JsonValue], *where: str | int) -> Sequence[AnswerCheck]:
         """The checks that a field lists."""
 
     def pipeline(self, name: str, *where: str | int) -> CheckedPipeline | None:
@@ -259,7 +260,7 @@ class ToolContext(Protocol):
     def named(self, where: Where, name: str, what: str, scope: NameScope | None = None, *, is_key: bool = True) -> bool:
         """Whether a name can be one, and is free."""
 
-    def schema(self, stated: str | dict[str, Any] | None, where: Where) -> dict[str, Any] | None:
+    def schema(self, stated: str | JsonObject | None, where: Where) -> JsonObject | None:
         """A JSON Schema that stands in the file, or in one that it names."""
 
 
@@ -281,7 +282,7 @@ class ToolSignature(Protocol):
     def has_effects(self) -> bool:
         """Whether it changes something outside of the run."""
 
-    async def call(self, arguments: Mapping[str, Any], running: StepContext) -> Any:
+    async def call(self, arguments: JsonMapping, running: StepContext) -> JsonValue:
         """Raises `ToolFailed`.
 
         A tool with effects that is called again with the same `running.key` does nothing a second time.
@@ -366,25 +367,25 @@ class StepContext(Protocol):
     def trace(self) -> Trace:
         """A trace whose events are the run's, too."""
 
-    def emit(self, kind: str, **detail: Any) -> None:
+    def emit(self, kind: str, **detail: JsonValue) -> None:
         """Tells whoever looks at the run of something."""
 
     def answered(self, text: str, *, simulated: bool) -> None:
         """Notes the newest answer of a model: what there is to give if the budget ends the run."""
 
-    def redacted(self, value: Any) -> Any:
+    def redacted(self, value: JsonValue) -> JsonValue:
         """A value from outside without the secrets that it may hold."""
 
-    async def block(self, name: str, *, suffix: str = "", more: Mapping[str, Any] | None = None) -> Any:
+    async def block(self, name: str, *, suffix: str = "", more: JsonMapping | None = None) -> JsonValue:
         """Runs the steps within this one, and gives their output."""
 
-    async def inside(self, name: str, *, suffix: str = "", more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    async def inside(self, name: str, *, suffix: str = "", more: JsonMapping | None = None) -> JsonObject:
         """Runs the steps within this one, and gives their values by name."""
 
-    async def alone(self, name: str, index: int, values: dict[str, Any]) -> Any:
+    async def alone(self, name: str, index: int, values: JsonObject) -> JsonValue:
         """Runs one of the steps within this one."""
 
-    async def call(self, pipeline: CheckedPipeline, inputs: Mapping[str, Any]) -> Any:
+    async def call(self, pipeline: CheckedPipeline, inputs: JsonMapping) -> JsonValue:
         """Runs another pipeline as a part of this run."""
 
     def keeps(self, path: str) -> bool:
@@ -394,13 +395,13 @@ class StepContext(Protocol):
 class Estimator(Protocol):
     """A forecast as one step's verb sees it."""
 
-    def of_search(self, step: Any, strategy: str, models: Sequence[str] | None) -> Forecast:
+    def of_search(self, step: JsonValue, strategy: str, models: Sequence[str] | None) -> Forecast:
         """One search by a strategy over some models (all of the fleet when `None`)."""
 
     def of_block(self) -> Forecast:
         """The steps within the step, once."""
 
-    def of_map(self, step: Any, at_once: int) -> Forecast:
+    def of_map(self, step: JsonValue, at_once: int) -> Forecast:
         """The steps within it for every item of the field `map`."""
 
     def of_loop(self, most: int, has_end: bool) -> Forecast:

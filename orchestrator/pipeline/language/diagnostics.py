@@ -9,9 +9,10 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from orchestrator.errors import ConfigError
+from orchestrator.jsontypes import JsonObject
 from orchestrator.pipeline.language.codes import codes
 
 MAX_SHOWN = 120
@@ -54,7 +55,7 @@ class Diagnostic:
             f"{shown}\n       | {under}"
         )
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """The mistake as JSON values."""
         return {
             "file": self.file,
@@ -81,7 +82,7 @@ class InvalidPipeline(ConfigError):
         self.files = tuple(files)
         super().__init__(rendered(self.diagnostics))
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """As every error, with every mistake."""
         return {**super().as_dict(), "diagnostics": [each.as_dict() for each in self.diagnostics]}
 
@@ -113,7 +114,7 @@ def _github(each: Diagnostic) -> str:
     return f"::{level} {place},title={each.code}::{told}"
 
 
-def _sarif(found: Sequence[Diagnostic]) -> dict[str, Any]:
+def _sarif(found: Sequence[Diagnostic]) -> JsonObject:
     rules = [
         {"id": code, "shortDescription": {"text": codes()[code].title}}
         for code in dict.fromkeys(each.code for each in found)

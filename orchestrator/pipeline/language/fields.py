@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, WrapValidator
 
+from orchestrator.jsontypes import JsonObject
 from orchestrator.pipeline.expressions.templates import OPEN, segment
 from orchestrator.pipeline.expressions.types import ANY, BOOL, LIST, NUMBER, OBJECT, TEXT, ValueType
 
@@ -54,7 +55,7 @@ def _or_expression(value: Any, handler: Callable[[Any], Any]) -> Any:
     return value if is_expression(value) else handler(value)
 
 
-def _any_of(schema: dict[str, Any]) -> WithJsonSchema:
+def _any_of(schema: JsonObject) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [schema, EXPRESSION]})
 
 

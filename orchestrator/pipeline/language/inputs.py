@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import InvalidQuery
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.language.document import Input
 
@@ -30,7 +31,7 @@ _TYPES = {
 }
 
 
-def schema_of_inputs(inputs: Mapping[str, tuple[Input, dict[str, Any] | None]]) -> dict[str, Any]:
+def schema_of_inputs(inputs: Mapping[str, tuple[Input, JsonObject | None]]) -> JsonObject:
     """The JSON Schema of all inputs together; an input's own schema comes beside it."""
     properties: dict[str, Any] = {}
     for name, (one, schema) in inputs.items():
@@ -50,7 +51,7 @@ def schema_of_inputs(inputs: Mapping[str, tuple[Input, dict[str, Any] | None]]) 
     return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
 
 
-def from_text(text: str, schema: Mapping[str, Any]) -> Any:
+def from_text(text: str, schema: JsonMapping) -> JsonValue:
     """An input as it was typed (`-i name=value`): text where text is wanted, else the JSON that it is."""
     kinds = schema.get("type")
     if kinds == "string" or (kinds is None and "enum" in schema and text in schema["enum"]):
@@ -61,7 +62,7 @@ def from_text(text: str, schema: Mapping[str, Any]) -> Any:
         return text
 
 
-def from_file(path: Path, schema: Mapping[str, Any]) -> Any:
+def from_file(path: Path, schema: JsonMapping) -> JsonValue:
     """An input that stands in a file (`-i name=@FILE`).
 
     Its text where text is wanted, else what it holds by its suffix.
@@ -114,7 +115,7 @@ def _rows(text: str, path: Path) -> Iterator[dict[str, str]]:
         raise InvalidQuery(f"{path}:{reader.line_num}: not CSV: {error}", remedy="Mend it there") from None
 
 
-def wrong_inputs(schema: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+def wrong_inputs(schema: JsonMapping, given: JsonMapping) -> list[str]:
     """What is wrong with inputs that do not satisfy the schema of all, in words, input by input."""
     stated: dict[str, dict[str, Any]] = schema["properties"]
     found = [
@@ -131,7 +132,7 @@ def wrong_inputs(schema: Mapping[str, Any], given: Mapping[str, Any]) -> list[st
     return found
 
 
-def _wrong(name: str, value: Any, schema: dict[str, Any]) -> list[str]:
+def _wrong(name: str, value: Any, schema: JsonObject) -> list[str]:
     from orchestrator.verifiers.form.bounded_schema import BoundedSchema
 
     one = schema["anyOf"][0] if "anyOf" in schema and len(schema["anyOf"]) == 2 else schema
@@ -158,7 +159,7 @@ def _wrong(name: str, value: Any, schema: dict[str, Any]) -> list[str]:
     return [error.replace("$", name, 1) for error in errors]
 
 
-def _expected(schema: Mapping[str, Any]) -> str:
+def _expected(schema: JsonMapping) -> str:
     kind = _KINDS.get(schema.get("type", ""), "")
     return "".join(f": {each}" for each in (kind, schema.get("description", "")) if each)
 

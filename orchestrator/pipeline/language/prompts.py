@@ -5,12 +5,12 @@ Values are only ever values: what stands in them is never run.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.jsontypes import JsonMapping
 
 if TYPE_CHECKING:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -43,7 +43,7 @@ class Prompt:
     variables: frozenset[str]
     _template: Any
 
-    def render(self, values: Mapping[str, Any]) -> str:
+    def render(self, values: JsonMapping) -> str:
         """Raises `PromptFailed`."""
         from jinja2.exceptions import TemplateError
 

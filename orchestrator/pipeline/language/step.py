@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.types import ValueType
 from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Forecast, StepContext
 from orchestrator.pipeline.language.document import StepBudget
@@ -59,7 +60,7 @@ class Step(Strict):
         """
         raise TypeError(f"the verb {self.verb!r} must define gives()")
 
-    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
         """Does it. `given` are the fields that may hold expressions, with their values; the result is JSON."""
         raise TypeError(f"the verb {self.verb!r} must define perform()")
 

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.language.fields import Strict
 from orchestrator.pipeline.language.sources import Sources, Where
@@ -21,7 +22,7 @@ def field_names(kind: type[Strict]) -> list[str]:
     return [field.alias or name for name, field in kind.model_fields.items() if name not in _NOT_FIELDS]
 
 
-def validated(kind: type[M], raw: Any, where: Where, sources: Sources, what: str) -> M | None:
+def validated(kind: type[M], raw: JsonValue, where: Where, sources: Sources, what: str) -> M | None:
     """The model of `raw`, or `None` after every mistake in it was told. `what` it is, in words."""
     try:
         return kind.model_validate(raw)
@@ -92,7 +93,7 @@ def _alternatives(error: ValidationError, raw: Any, path: Where) -> list[str]:
 def _tell(
     kind: type[Strict],
     path: Where,
-    problem: dict[str, Any],
+    problem: JsonObject,
     where: Where,
     sources: Sources,
     what: str,

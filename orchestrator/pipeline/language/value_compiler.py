@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.jsontypes import JsonValue
 from orchestrator.pipeline.expressions.evaluation import Compute
 from orchestrator.pipeline.expressions.grammar import Field, Name, SyntaxProblem
 from orchestrator.pipeline.expressions.grammar import SyntaxNode as Expr
@@ -35,7 +36,7 @@ class Values:
 
     def type_of(
         self,
-        value: Any,
+        value: JsonValue,
         where: Where,
         scope: NameScope,
         wanted: ValueType = ANY,
@@ -115,7 +116,7 @@ class Values:
         self.used_env |= _env_of(node)
         return scope.look_up
 
-    def compute(self, value: Any, takes: ExpressionType | None = None) -> Compute:
+    def compute(self, value: JsonValue, takes: ExpressionType | None = None) -> Compute:
         """A function that gives the value; of a value that was found wrong, one that is never called."""
         try:
             return computed(value, escape=takes.escape if takes else None)

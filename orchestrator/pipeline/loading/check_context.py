@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.checks.settings import Check, read_checks
 from orchestrator.pipeline.compiled import Block, CompiledPipeline
 from orchestrator.pipeline.expressions.evaluation import Compute
@@ -71,7 +72,7 @@ class LoaderCheckContext:
 
     def type_of(
         self,
-        value: Any,
+        value: JsonValue,
         *where: str | int,
         wanted: ValueType = ANY,
         shows: bool = True,
@@ -84,7 +85,7 @@ class LoaderCheckContext:
         scope = self.scope.within(more) if more else self.scope
         return self._loader.values.type_of(value, (*self.where, *where), scope, wanted, shows=shows, what=self.what)
 
-    def computed(self, value: Any) -> Compute:
+    def computed(self, value: JsonValue) -> Compute:
         """A function from the values of names to this value."""
         return self._loader.values.compute(value)
 
@@ -97,7 +98,7 @@ class LoaderCheckContext:
         """Checks a name that a field brings in for the steps within."""
         self._loader.named((*self.where, field), name, "value", self.scope, is_key=False)
 
-    def raw_at(self, where: Where) -> Any:
+    def raw_at(self, where: Where) -> JsonValue:
         """What stands in the step at a place."""
         found: Any = self.sources.value
         for part in (*self.where, *where):
@@ -113,7 +114,7 @@ class LoaderCheckContext:
         if self.models is not None and OPEN not in name and name not in self.models:
             self.problem("E501", f"there is no model '{name}'", *where, hint=suggestion(name, self.models))
 
-    def prompt(self, text: str, given: Mapping[str, Any], *where: str | int) -> Prompt | None:
+    def prompt(self, text: str, given: JsonMapping, *where: str | int) -> Prompt | None:
         """The prompt file that a field names, its variables held against what it is given.
 
         `None` for a text, or after telling what is wrong.
@@ -141,11 +142,11 @@ class LoaderCheckContext:
                 self.problem("W402", f"{text} does not use '{name}'", "with", name, key=True)
         return prompt
 
-    def schema(self, stated: str | dict[str, Any] | None, *where: str | int) -> dict[str, Any] | None:
+    def schema(self, stated: str | JsonObject | None, *where: str | int) -> JsonObject | None:
         """A JSON Schema that stands in the file, or in one that it names."""
         return self._loader.schema(stated, (*self.where, *where))
 
-    def checks(self, stated: Sequence[Any], *where: str | int) -> list[Check]:
+    def checks(self, stated: Sequence[JsonValue], *where: str | int) -> list[Check]:
         """The checks that a field lists."""
         return read_checks(stated, self, where)
 

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node, gathering, ordered, taking
 from orchestrator.pipeline.expressions.evaluation import Compute
 from orchestrator.pipeline.expressions.scope import NameScope
@@ -140,7 +141,7 @@ class Loader:
 
     # Sections
 
-    def _environment(self, variables: Mapping[str, Any]) -> tuple[dict[str, str | None], ValueType]:
+    def _environment(self, variables: JsonMapping) -> tuple[dict[str, str | None], ValueType]:
         values: dict[str, str | None] = {}
         types: dict[str, ValueType] = {}
         for name, stated in variables.items():
@@ -160,7 +161,7 @@ class Loader:
                 self.values.secret_names |= {name}
         return values, record(types)
 
-    def _inputs(self, stated: Mapping[str, Any]) -> ValueType:
+    def _inputs(self, stated: JsonMapping) -> ValueType:
         types: dict[str, ValueType] = {}
         for name, each in stated.items():
             if not self.named(("inputs", name), name, "input"):
@@ -183,7 +184,7 @@ class Loader:
             self.sources.problem(("inputs", name, "default"), "E106", f"input '{name}': the default is no {found}")
         return found
 
-    def _input(self, stated: Input | str, name: str) -> tuple[Input, dict[str, Any] | None]:
+    def _input(self, stated: Input | str, name: str) -> tuple[Input, JsonObject | None]:
         one = Input.model_validate({"type": stated}) if isinstance(stated, str) else stated
         return one, self.schema(one.schema_, ("inputs", name, "schema"))
 
@@ -222,7 +223,7 @@ class Loader:
     # Steps
 
     def block(
-        self, raw: Mapping[str, Any], where: Where, scope: NameScope, *, output: Any, output_at: Where, depth: int
+        self, raw: JsonMapping, where: Where, scope: NameScope, *, output: JsonValue, output_at: Where, depth: int
     ) -> Block | None:
         """Checks steps that run together. `None` if there is none that can be understood."""
         if depth > MAX_NESTING:
@@ -312,7 +313,7 @@ class Loader:
             )
         return kind
 
-    def _waits_for(self, name: str, raw: dict[str, Any], siblings: Mapping[str, Any], where: Where) -> set[str]:
+    def _waits_for(self, name: str, raw: JsonObject, siblings: JsonMapping, where: Where) -> set[str]:
         after = raw.get("after")
         stated: set[str] = set()
         for index, other in enumerate(after if isinstance(after, list) else ()):
@@ -330,7 +331,7 @@ class Loader:
             self.sources.problem((*where, name), "E206", f"step '{name}' uses its own value", key=True)
         return ((used & siblings.keys()) | stated) - {name}
 
-    def _node(self, name: str, raw: dict[str, Any], where: Where, scope: NameScope, depth: int) -> Node | None:
+    def _node(self, name: str, raw: JsonObject, where: Where, scope: NameScope, depth: int) -> Node | None:
         kind, _ = find_verb(raw)
         assert kind is not None
         step = validated(kind, raw, where, self.sources, f"step '{name}' ({kind.verb})")
@@ -375,7 +376,7 @@ class Loader:
             inner.do, where, scope, output=inner.output, output_at=(*where[:-1], "output"), depth=at.depth + 1
         )
 
-    def _look_inside(self, raw: Mapping[str, Any], where: Where, at: LoaderCheckContext) -> None:
+    def _look_inside(self, raw: JsonMapping, where: Where, at: LoaderCheckContext) -> None:
         """Steps within a step that is wrong itself are checked all the same."""
         for path, do in inner_steps(raw):
             names = {name for key in ("as", "index") if isinstance(name := raw.get(key), str)}
@@ -394,7 +395,7 @@ class Loader:
             if node.name not in used and node.name not in after and not _has_effects(node):
                 self.sources.problem(node.where, "W201", f"nothing uses what step '{node.name}' gives", key=True)
 
-    def schema(self, stated: str | dict[str, Any] | None, where: Where) -> dict[str, Any] | None:
+    def schema(self, stated: str | JsonObject | None, where: Where) -> JsonObject | None:
         """A JSON Schema that stands in the file, or in one that it names."""
         import json
 
@@ -477,7 +478,7 @@ class Loader:
         return True
 
 
-def _mapping(value: Any) -> dict[str, Any]:
+def _mapping(value: Any) -> JsonObject:
     return value if isinstance(value, dict) else {}
 
 

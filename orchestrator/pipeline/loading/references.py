@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.expressions.grammar import Field, Name, SyntaxNode, SyntaxProblem
 from orchestrator.pipeline.expressions.templates import OPEN, parse_template
 from orchestrator.pipeline.expressions.type_inference import children
@@ -23,7 +24,7 @@ class Read:
     fields: set[tuple[str, str]] = field(default_factory=set)
 
 
-def fields_read(document: Mapping[str, Any]) -> Read:
+def fields_read(document: JsonMapping) -> Read:
     """What the expressions of a document read.
 
     Where steps have no `output` of their own, each of them may be what is given.
@@ -73,7 +74,7 @@ def _node(node: SyntaxNode, found: Read) -> None:
             _node(child, found)
 
 
-def inner_steps(raw: Any) -> list[tuple[Where, dict[str, Any]]]:
+def inner_steps(raw: JsonValue) -> list[tuple[Where, JsonObject]]:
     """Where steps stand within a step: under `do`, in it or in its parts."""
     found: list[tuple[Where, dict[str, Any]]] = []
     if isinstance(raw, dict):
@@ -88,7 +89,7 @@ def inner_steps(raw: Any) -> list[tuple[Where, dict[str, Any]]]:
     return found
 
 
-def inner_names(raw: Any) -> set[str]:
+def inner_names(raw: JsonValue) -> set[str]:
     """The names of all steps within a step."""
     names: set[str] = set()
     for _, do in inner_steps(raw):

@@ -5,13 +5,13 @@ Other packages add verbs under the entry point `orchestrator.steps`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import Any
 
 from orchestrator.errors import ConfigError
+from orchestrator.jsontypes import JsonMapping
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.language.step import Step
 from orchestrator.plugins.entry_points import STEPS as GROUP
@@ -47,7 +47,7 @@ class VerbProblem:
     of_value: bool = False
 
 
-def find_verb(raw: Mapping[str, Any]) -> tuple[type[Step] | None, VerbProblem | None]:
+def find_verb(raw: JsonMapping) -> tuple[type[Step] | None, VerbProblem | None]:
     """The class of a step by the verb that it has. Raises nothing: what is wrong is the second value."""
     found = [name for name in raw if name in VERBS or name == "memory"]
     if "verify" in found and (len(found) > 1 or "text" not in raw):

@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.backends.base import Backend, Request
 from orchestrator.backends.metering import complete_metered, worst_case
 from orchestrator.budget import Budget, Ledger
 from orchestrator.errors import NoAdequateModel, OrchestratorError, UnknownModel
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.pipeline.language.contracts import StepContext
 from orchestrator.types import Answer, Completion, Query
 from orchestrator.verifiers import Verifier, find_json
@@ -136,7 +137,7 @@ def _answer(done: Completion, p: float, cost: float | None, trace: Trace) -> Ans
     )
 
 
-def as_value(answer: Answer) -> dict[str, Any]:
+def as_value(answer: Answer) -> JsonObject:
     """An answer as later steps see it."""
     chosen = next((candidate for candidate in answer.candidates if candidate.text == answer.text), None)
     verdicts = chosen.verdicts if chosen is not None else ()
@@ -151,7 +152,7 @@ def as_value(answer: Answer) -> dict[str, Any]:
     }
 
 
-def value_of(answer: Answer, what: str) -> Any:
+def value_of(answer: Answer, what: str) -> JsonValue:
     """The JSON in an answer that had to have a form. Raises `NoForm` with what was wrong with the best one."""
     chosen = next((candidate for candidate in answer.candidates if candidate.text == answer.text), None)
     if chosen is not None and chosen.ruled_out:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr, WithJsonSchema
 
+from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.evaluation import Compute
 from orchestrator.pipeline.expressions.templates import guards_of
 from orchestrator.pipeline.expressions.types import BOOL, NULL, ValueType, joined
@@ -91,7 +92,7 @@ class BranchStep(Step):
         found = joined(types)
         return found if has_last else found.maybe(f"no arm of '{at.name}' may hold, and it has no 'otherwise'")
 
-    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
         for when, block, compute in self._arms:
             if when is None or when(running.values) is True:
                 running.emit("branched", arm=block or "value")

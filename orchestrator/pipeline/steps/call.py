@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
+from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import ANY, OBJECT, ValueType, type_of_schema
 from orchestrator.pipeline.language.contracts import CheckContext, CheckedPipeline, Estimator, Forecast, StepContext
@@ -69,7 +69,7 @@ class CallStep(Step):
                 at.problem("E601", f"{found.name} needs the input '{name}'", "inputs", key=True)
         return found.block.type
 
-    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
         return await running.call(self.called, given.get("inputs") or {})
 
     def forecast(self, outlook: Estimator) -> Forecast:

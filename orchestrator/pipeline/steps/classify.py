@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
+from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.types import ValueType
 from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Forecast, StepContext
 from orchestrator.pipeline.language.fields import NumberField, Strict, TextField
@@ -93,7 +93,7 @@ class ClassifyStep(Step):
                 return []
         return [(example.text, example.label) for example in examples]
 
-    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
         import asyncio
 
         from orchestrator.pipeline.steps.labelling import choose_by_search

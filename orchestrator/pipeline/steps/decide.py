@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.expressions.types import BOOL, NUMBER, TEXT, ValueType, record
 from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Forecast, StepContext
 from orchestrator.pipeline.language.fields import NumberField, Strict, TextField
@@ -55,7 +55,7 @@ class DecideStep(Step):
             at.model(name, "models", index)
         return record({name: _type(question) for name, question in self.questions.items()})
 
-    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
         import asyncio
 
         from orchestrator.pipeline.steps.labelling import choose_by_decision, choose_by_search
@@ -66,7 +66,7 @@ class DecideStep(Step):
         if told is not None:
             return {name: _decision(question, told[name]) for name, question in self.questions.items()}
 
-        async def one(question: QuestionField) -> dict[str, Any]:
+        async def one(question: QuestionField) -> JsonObject:
             labels = _labels(question)
             found = await choose_by_search(
                 running, given["state"], labels, asks=question.ask, models=self.models, quality=given.get("quality")
@@ -104,7 +104,7 @@ def _type(question: QuestionField) -> ValueType:
     return record(p=NUMBER, yes=BOOL)
 
 
-def _decision(question: QuestionField, found: Mapping[str, Any]) -> dict[str, Any]:
+def _decision(question: QuestionField, found: JsonMapping) -> JsonObject:
     p = found["probabilities"]
     if question.choice is not None:
         return {"choice": found["label"], "confidence": found["confidence"], "probabilities": p}

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
+from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.types import ANY, ValueType, type_of_schema
 from orchestrator.pipeline.language.contracts import AnswerCheck, CheckContext, Estimator, Forecast, StepContext
 from orchestrator.pipeline.language.fields import NumberField, TextField
@@ -46,7 +47,7 @@ class ExtractStep(Step):
         self._checks = at.checks(self.verify, "verify")
         return answer_type(value)
 
-    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
         from orchestrator.pipeline.steps.asking import answered, as_value, value_of
         from orchestrator.types import Query
 

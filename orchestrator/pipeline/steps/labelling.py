@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from orchestrator.budget import Ledger
+from orchestrator.jsontypes import JsonObject
 from orchestrator.pipeline.language.contracts import StepContext
 from orchestrator.pipeline.steps.asking import answered
 from orchestrator.types import Answer, Query
@@ -88,7 +89,7 @@ async def choose_by_search(
     asks: str,
     models: Sequence[str] | None,
     quality: float | None,
-) -> dict[str, Any]:
+) -> JsonObject:
     """A label by the fleet: the engine's belief in what it chose; what other models said shares the rest."""
     listed = "\n".join(f"- {label}" + (f": {about}" if about else "") for label, about in labels.items())
     query = Query.parse(
@@ -105,7 +106,7 @@ async def choose_by_search(
 
 async def choose_by_decision(
     running: StepContext, text: str, questions: Mapping[str, Question], models: Sequence[str] | None
-) -> dict[str, dict[str, Any]] | None:
+) -> dict[str, JsonObject] | None:
     """The same by probabilities that a model states, of the cheapest whose numbers are calibrated for such questions.
 
     `None` where there is none.
@@ -166,7 +167,7 @@ def label_in(text: str, labels: Sequence[str]) -> str | None:
     return found[0] if len(found) == 1 else None
 
 
-def spread_confidence(answer: Answer, labels: Sequence[str]) -> dict[str, Any]:
+def spread_confidence(answer: Answer, labels: Sequence[str]) -> JsonObject:
     """Probabilities from an answer.
 
     Its own confidence, and the rest among what else was said, then among all others.

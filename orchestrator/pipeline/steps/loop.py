@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
+from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.evaluation import Compute, ExpressionFailed, within_bounds
 from orchestrator.pipeline.expressions.types import ANY, BOOL, NUMBER, ValueType
 from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Forecast, StepContext
@@ -56,7 +57,7 @@ class LoopStep(Step):
             self._until = at.computed(self.loop.until)
         return block.type if block is not None else ANY
 
-    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
         last: Any = None
         for index in range(self.loop.at_most):
             more = {"last": last, "index": index}

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.types import ANY, LIST, NUMBER, ValueType, joined, list_of
 from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Forecast, StepContext
 from orchestrator.pipeline.language.fields import ListField
@@ -40,7 +41,7 @@ class MapStep(Step):
             item = joined([item, at.type_of(self.on_error.give, "on_error", "give")])
         return list_of(item)
 
-    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
         items = given["map"]
         if not isinstance(items, list):
             raise TypeError(f"map takes a list, and this is {type(items).__name__}")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.types import NUMBER, TEXT, ValueType, list_of, record
 from orchestrator.pipeline.language.contracts import CheckContext, StepContext
 from orchestrator.pipeline.language.fields import Count, ListField, ScopeField, TextField
@@ -34,7 +34,7 @@ class _MemoryStep(Step):
     async def _memory(self, running: StepContext) -> Memory:
         return (await running.engine()).need_memory()
 
-    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: JsonMapping) -> Any:
         import asyncio
 
         from orchestrator.memory import MemoryFailure
@@ -46,7 +46,7 @@ class _MemoryStep(Step):
         except (MemoryFailure, KeyError, ValueError) as error:
             raise MemoryStepFailed(str(error), remedy="Check scope and values of the step") from None
 
-    def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: StepContext) -> Any:
+    def done(self, memory: Memory, scope: str, given: JsonMapping, running: StepContext) -> Any:
         raise TypeError("a memory step must define done()")
 
 
@@ -61,7 +61,7 @@ class RecallStep(_MemoryStep):
     def gives(self, at: CheckContext) -> ValueType:
         return record(text=TEXT, items=list_of(ITEM), tokens=NUMBER)
 
-    def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: StepContext) -> Any:
+    def done(self, memory: Memory, scope: str, given: JsonMapping, running: StepContext) -> JsonValue:
         """Recalls, and gives the text and the records."""
         found = memory.recall(given["query"], scope, token_budget=self.tokens, limit=self.limit)
         items = [
@@ -96,7 +96,7 @@ class RememberStep(_MemoryStep):
     def gives(self, at: CheckContext) -> ValueType:
         return record(id=TEXT, said=NUMBER)
 
-    def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: StepContext) -> Any:
+    def done(self, memory: Memory, scope: str, given: JsonMapping, running: StepContext) -> JsonValue:
         """Remembers, once for each step of a run however often it is tried."""
         mark = f"run:{hashlib.sha256(running.key.encode()).hexdigest()[:16]}"
         if running.was_begun:
@@ -130,7 +130,7 @@ class ForgetStep(_MemoryStep):
             at.problem("E106", f"{at.what}: say which ids to forget, or everything: true", key=True)
         return record(forgotten=NUMBER, left=NUMBER)
 
-    def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: StepContext) -> Any:
+    def done(self, memory: Memory, scope: str, given: JsonMapping, running: StepContext) -> JsonValue:
         """Forgets records, or the whole scope."""
         stated = given.get("ids")
         ids = None if stated is None else [int(str(each).removeprefix("m:")) for each in stated]
@@ -148,7 +148,7 @@ class SummarizeStep(_MemoryStep):
     def gives(self, at: CheckContext) -> ValueType:
         return record(text=TEXT, sources=list_of(TEXT))
 
-    def done(self, memory: Memory, scope: str, given: Mapping[str, Any], running: StepContext) -> Any:
+    def done(self, memory: Memory, scope: str, given: JsonMapping, running: StepContext) -> JsonValue:
         """Sums up, and gives text and sources."""
         found = memory.summarize(scope, session=given.get("session"), token_budget=self.tokens)
         return {"text": found.text, "sources": [f"m:{each}" for each in found.sources]}

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.types import ANY, ValueType, joined, list_of
 from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Forecast, StepContext
 from orchestrator.pipeline.language.fields import Strict
@@ -59,7 +60,7 @@ class ParallelStep(Step):
             )
         return list_of(joined(node.type for node in block.nodes))
 
-    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
         if self.parallel.first is None:
             return await running.block("do")
         return await _race(running, self.parallel.first, self.parallel.at_once)

@@ -5,13 +5,13 @@ Both are told a prompt, and their answers can be checked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, WithJsonSchema
 
 from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_NAMES
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.checks.settings import sources_of
 from orchestrator.pipeline.expressions.functions import as_text
 from orchestrator.pipeline.expressions.type_inference import suggestion
@@ -93,7 +93,7 @@ class Prompted(Step):
         """What was made of the fields when the file was checked."""
         return self._ready
 
-    def query(self, running: StepContext, given: Mapping[str, Any], **more: Any) -> Query:
+    def query(self, running: StepContext, given: JsonMapping, **more: Any) -> Query:
         """The query that the fields make."""
         from orchestrator.pipeline.steps.asking import notes_of
         from orchestrator.types import Query
@@ -119,7 +119,7 @@ class Prompted(Step):
             **more,
         )
 
-    async def answer(self, running: StepContext, query: Query, strategy: str) -> dict[str, Any]:
+    async def answer(self, running: StepContext, query: Query, strategy: str) -> JsonObject:
         """Searches, and gives the answer as later steps see it."""
         from orchestrator.pipeline.steps.asking import answered, as_value, value_of
 
@@ -161,7 +161,7 @@ class SearchStep(Prompted):
             at.model(name, "models", index)
         return super().gives(at)
 
-    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
         models = None if self.models is None else frozenset(self.models)
         more = {"quality": given.get("quality"), "value_usd": self.value_usd, "may_abstain": self.may_abstain}
         return await self.answer(running, self.query(running, given, models=models, **more), self.search)
@@ -184,7 +184,7 @@ class AskStep(Prompted):
         self._is_plain = not self._ready.checks and self._ready.schema is None and not at.is_read("confidence")
         return gives
 
-    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
         model = given["ask"]
         query = self.query(running, given, models=frozenset([model]))
         if self._is_plain:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
+from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.types import BOOL, NUMBER, TEXT, ValueType, record
 from orchestrator.pipeline.language.contracts import CheckContext, StepContext
 from orchestrator.pipeline.language.fields import NumberField, TextField
@@ -35,7 +35,7 @@ class RouteStep(Step):
             reason=TEXT,
         )
 
-    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
         import asyncio
 
         engine = await running.engine()

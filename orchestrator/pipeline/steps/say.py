@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
+from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.types import ValueType
 from orchestrator.pipeline.language.contracts import CheckContext, StepContext
 from orchestrator.pipeline.language.fields import ValueField
@@ -20,5 +20,5 @@ class SayStep(Step):
     def gives(self, at: CheckContext) -> ValueType:
         return at.types.get("say") or at.type_of(self.say, "say")
 
-    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
         return given.get("say")

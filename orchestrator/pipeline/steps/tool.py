@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import ConfigDict, Field, PrivateAttr
 
+from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import ANY, OBJECT, ValueType
 from orchestrator.pipeline.language.contracts import CheckContext, StepContext, ToolSignature
@@ -49,9 +50,7 @@ class ToolStep(Step):
         gives: ValueType = tool.gives
         return gives
 
-    def _hold(
-        self, at: CheckContext, tool: ToolSignature, stated: Mapping[str, Any], types: Mapping[str, ValueType]
-    ) -> None:
+    def _hold(self, at: CheckContext, tool: ToolSignature, stated: JsonMapping, types: Mapping[str, ValueType]) -> None:
         """Holds the arguments against the tool's parameters."""
         parameters = tool.parameters or {}
         for name, given in types.items():
@@ -76,7 +75,7 @@ class ToolStep(Step):
             if parameter.required and name not in types:
                 at.problem("E503", f"{self.tool} needs the parameter '{name}'", "tool", hint=f"write {name}: ...")
 
-    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
         arguments = {
             **{name: compute(running.values) for name, compute in self._arguments.items()},
             **(given.get("with") or {}),

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
+from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.types import BOOL, NUMBER, TEXT, ValueType, list_of, record
 from orchestrator.pipeline.language.contracts import AnswerCheck, CheckContext, StepContext
 from orchestrator.pipeline.language.fields import TextField
@@ -39,7 +40,7 @@ class VerifyStep(Step):
         self._checks = at.checks(self.verify, "verify")
         return record(passed=BOOL, score=NUMBER.maybe("no check could tell"), verdicts=list_of(VERDICT), feedback=TEXT)
 
-    async def perform(self, running: StepContext, given: Mapping[str, Any]) -> Any:
+    async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
         from orchestrator.pipeline.checks.verifiers import verdict_of
 
         question, text = given.get("question") or "", given["text"]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from orchestrator.errors import OrchestratorError
+from orchestrator.jsontypes import JsonObject
 from orchestrator.pipeline.errors import ToolFailed
 from orchestrator.pipeline.execution.result import RunResult
 from orchestrator.pipeline.execution.runtime import Runtime
@@ -45,7 +46,7 @@ class TestResult:
         """Whether everything was as the test expects."""
         return not self.problems
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> JsonObject:
         """The result as JSON values."""
         return {
             "name": self.name,

@@ -10,9 +10,9 @@ import asyncio
 import ipaddress
 import socket
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
+from orchestrator.jsontypes import JsonObject
 from orchestrator.pipeline.errors import ToolFailed
 
 # NAT64 (RFC 6052), IPv4-translated (RFC 2765), IPv4-compatible (RFC 4291, 2.5.5.1): the last four bytes are an IPv4
@@ -31,7 +31,7 @@ class Allowed:
     hosts: tuple[str, ...]
     private: bool = False
 
-    async def address(self, url: str) -> tuple[str, dict[str, str], dict[str, Any]]:
+    async def address(self, url: str) -> tuple[str, dict[str, str], JsonObject]:
         """The URL with the host's checked address, and the headers and extensions with which httpx still speaks to the
         host by its name.
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
+from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.errors import ToolFailed
 from orchestrator.pipeline.expressions.evaluation import Compute, ExpressionFailed
 from orchestrator.pipeline.expressions.functions import as_text
@@ -62,7 +63,7 @@ class HttpOptions(Reaching):
 
 
 def read(
-    name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
+    name: str, raw: JsonMapping, where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
 ) -> dict[str, Tool]:
     """The tool of an entry, mistakes told."""
     stated = validated(HttpOptions, raw, where, loader.sources, f"tool '{name}'")
@@ -98,7 +99,7 @@ class Reach:
         self._hosts = hosts
         self._private = private
 
-    def stated(self, values: Mapping[str, Any]) -> tuple[str, dict[str, str], Allowed]:
+    def stated(self, values: JsonMapping) -> tuple[str, dict[str, str], Allowed]:
         """(the address, headers, which hosts are allowed)."""
         try:
             url = str(self._url(values))
@@ -110,7 +111,7 @@ class Reach:
 
 
 def reach(
-    raw: Mapping[str, Any], field: str, where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
+    raw: JsonMapping, field: str, where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
 ) -> Reach | None:
     """Where a tool goes, checked as far as it is known: the host cannot be made of what a step is given."""
     url = raw.get(field)
@@ -155,7 +156,7 @@ class HttpTool(Tool):
         self.has_effects = changes
         self._options = options
 
-    async def call(self, arguments: Arguments, running: StepContext) -> Any:
+    async def call(self, arguments: Arguments, running: StepContext) -> JsonValue:
         url, headers, allowed = self._reach.stated({"env": running.pipeline.env})
         if self.has_effects:
             headers[self._options.idempotency_header] = running.key
@@ -179,7 +180,7 @@ class HttpTool(Tool):
         )
 
 
-def _in_path(name: str, given: Mapping[str, Any]) -> str:
+def _in_path(name: str, given: JsonMapping) -> str:
     try:
         return percent_encoded(as_text(given[name]))
     except (KeyError, ExpressionFailed) as error:
@@ -192,11 +193,11 @@ async def request(
     method: str,
     url: str,
     headers: Mapping[str, str],
-    query: Mapping[str, Any],
-    body: Any,
+    query: JsonMapping,
+    body: JsonValue,
     timeout_s: float,
     changes: bool,
-) -> Any:
+) -> JsonValue:
     """Sends one request and reads what comes back, as JSON if it is. Raises `ToolFailed`."""
     import httpx
 

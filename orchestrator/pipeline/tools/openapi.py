@@ -16,6 +16,7 @@ from urllib.parse import urljoin
 
 from pydantic import Field
 
+from orchestrator.jsontypes import JsonMapping, JsonObject
 from orchestrator.pipeline.errors import ToolFailed
 from orchestrator.pipeline.expressions.evaluation import Compute
 from orchestrator.pipeline.expressions.templates import OPEN
@@ -45,7 +46,7 @@ class OpenApiOptions(Reaching):
 
 
 def read(
-    name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
+    name: str, raw: JsonMapping, where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
 ) -> dict[str, Tool]:
     """The tools of the document's operations, mistakes told."""
     stated = validated(OpenApiOptions, raw, where, loader.sources, f"tool '{name}'")
@@ -87,7 +88,7 @@ def read(
 def _later(
     name: str,
     stated: OpenApiOptions,
-    raw: Mapping[str, Any],
+    raw: JsonMapping,
     where: tuple[str | int, ...],
     loader: ToolContext,
     scope: NameScope,
@@ -132,7 +133,7 @@ class _Below(Reach):
     def __init__(self, base: Reach, path: str) -> None:
         self._base, self._path = base, path
 
-    def stated(self, values: Mapping[str, Any]) -> Any:
+    def stated(self, values: JsonMapping) -> Any:
         url, headers, allowed = self._base.stated(values)
         return url.rstrip("/") + self._path, headers, allowed
 
@@ -173,7 +174,7 @@ class _Fixed(Reach):
     def __init__(self, url: str, headers: dict[str, str], allowed: Any) -> None:
         self._stated = (url, headers, allowed)
 
-    def stated(self, values: Mapping[str, Any]) -> Any:
+    def stated(self, values: JsonMapping) -> Any:
         url, headers, allowed = self._stated
         return url, dict(headers), allowed
 
@@ -199,7 +200,7 @@ class _RemoteOperation(Tool):
         return await tool.call(arguments, running)
 
 
-def operations_of(document: Mapping[str, Any]) -> dict[str, Operation]:
+def operations_of(document: JsonMapping) -> dict[str, Operation]:
     """The operations of a document by their ids; one without an id is called by its method and path: `get_tickets`."""
     found: dict[str, Operation] = {}
     for path, item in (document.get("paths") or {}).items():
@@ -215,9 +216,7 @@ def operations_of(document: Mapping[str, Any]) -> dict[str, Operation]:
     return found
 
 
-def _parameters(
-    document: Mapping[str, Any], item: Mapping[str, Any], stated: Mapping[str, Any]
-) -> dict[str, Parameter]:
+def _parameters(document: JsonMapping, item: JsonMapping, stated: JsonMapping) -> dict[str, Parameter]:
     found: dict[str, Parameter] = {}
     for raw in [*(item.get("parameters") or ()), *(stated.get("parameters") or ())]:
         one = _resolved(document, raw)
@@ -233,7 +232,7 @@ def _parameters(
     return found
 
 
-def _gives(document: Mapping[str, Any], stated: Mapping[str, Any]) -> ValueType:
+def _gives(document: JsonMapping, stated: JsonMapping) -> ValueType:
     for status, raw in (stated.get("responses") or {}).items():
         if str(status).startswith("2"):
             answer = _resolved(document, raw) or {}
@@ -242,7 +241,7 @@ def _gives(document: Mapping[str, Any], stated: Mapping[str, Any]) -> ValueType:
     return ANY
 
 
-def _type(document: Mapping[str, Any], schema: Any) -> ValueType:
+def _type(document: JsonMapping, schema: Any) -> ValueType:
     """Of a schema of the document, whose references point into the document."""
     if not isinstance(schema, dict):
         return ANY
@@ -251,7 +250,7 @@ def _type(document: Mapping[str, Any], schema: Any) -> ValueType:
     )
 
 
-def _resolved(document: Mapping[str, Any], raw: Any) -> Any:
+def _resolved(document: JsonMapping, raw: Any) -> Any:
     for _ in range(10):
         if not (isinstance(raw, dict) and isinstance(raw.get("$ref"), str) and raw["$ref"].startswith("#/")):
             return raw
@@ -266,7 +265,7 @@ def _name(method: str, path: Any) -> str:
     return "_".join([method, *(part.strip("{}") for part in str(path).split("/") if part)])
 
 
-def _parsed(text: str, name: str) -> dict[str, Any] | str:
+def _parsed(text: str, name: str) -> JsonObject | str:
     """The document, or what is wrong with it."""
     from orchestrator.config.yaml_loader import load_located
     from orchestrator.errors import ConfigError

@@ -13,6 +13,7 @@ import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.errors import ToolFailed
 from orchestrator.pipeline.expressions.types import ANY, BOOL, LIST, NUMBER, OBJECT, TEXT, ValueType, list_of
 from orchestrator.pipeline.language.contracts import StepContext, ToolContext
@@ -35,7 +36,7 @@ class PythonOptions(Strict):
 
 
 def read(
-    name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
+    name: str, raw: JsonMapping, where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
 ) -> dict[str, Tool]:
     """The tool of an entry, mistakes told."""
     stated = validated(PythonOptions, raw, where, loader.sources, f"tool '{name}'")
@@ -78,7 +79,7 @@ class PythonTool(Tool):
         self.gives = type_of_hint(hints.get("return", Any))
         self.has_effects = changes
 
-    async def call(self, arguments: Arguments, running: StepContext) -> Any:
+    async def call(self, arguments: Arguments, running: StepContext) -> JsonValue:
         given = {**arguments, **({"idempotency_key": running.key} if self._wants_key else {})}
         try:
             if inspect.iscoroutinefunction(self._function):
@@ -91,7 +92,7 @@ class PythonTool(Tool):
             ) from error
 
 
-def _hints(function: Any) -> dict[str, Any]:
+def _hints(function: Any) -> JsonObject:
     try:
         return typing.get_type_hints(function)
     except Exception:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.errors import ToolFailed
 from orchestrator.pipeline.expressions.evaluation import Compute, ExpressionFailed
 from orchestrator.pipeline.expressions.templates import OPEN
@@ -58,7 +59,7 @@ class SqlOptions(Strict):
 
 
 def read(
-    name: str, raw: Mapping[str, Any], where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
+    name: str, raw: JsonMapping, where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
 ) -> dict[str, Tool]:
     """The tool of an entry, mistakes told."""
     stated = validated(SqlOptions, raw, where, loader.sources, f"tool '{name}'")
@@ -143,7 +144,7 @@ class SqlTool(Tool):
         self.has_effects = options.writes
         self._options = options
 
-    async def call(self, arguments: Arguments, running: StepContext) -> Any:
+    async def call(self, arguments: Arguments, running: StepContext) -> JsonValue:
         try:
             url = str(self._url({"env": running.pipeline.env}))
         except ExpressionFailed as error:
@@ -153,7 +154,7 @@ class SqlTool(Tool):
         found = await asyncio.to_thread(done, url, given, running)
         return running.redacted(found)
 
-    def _on_sqlite(self, url: str, given: dict[str, Any], running: StepContext) -> Any:
+    def _on_sqlite(self, url: str, given: JsonObject, running: StepContext) -> Any:
         name = url.removeprefix("sqlite:").removeprefix("//")
         path = self._path or (running.pipeline.path.parent / name)
         resolved = path.resolve()
@@ -182,11 +183,11 @@ class SqlTool(Tool):
         finally:
             db.close()
 
-    def _read(self, db: sqlite3.Connection, given: dict[str, Any]) -> list[dict[str, Any]]:
+    def _read(self, db: sqlite3.Connection, given: JsonObject) -> list[JsonObject]:
         cursor = db.execute(_for_sqlite(self._statement), given)
         return _rows(cursor, self._options.rows)
 
-    def _written(self, db: sqlite3.Connection, given: dict[str, Any], key: str) -> Any:
+    def _written(self, db: sqlite3.Connection, given: JsonObject, key: str) -> Any:
         db.execute("BEGIN IMMEDIATE")
         try:
             db.execute(_DONE)
@@ -203,7 +204,7 @@ class SqlTool(Tool):
             raise
         return changed
 
-    def _on_postgres(self, url: str, given: dict[str, Any], running: StepContext) -> Any:
+    def _on_postgres(self, url: str, given: JsonObject, running: StepContext) -> Any:
         try:
             import psycopg
         except ImportError:
@@ -266,7 +267,7 @@ def _for_sqlite(statement: str) -> str:
     return re.sub(r"%\((\w+)\)s", r":\1", statement).replace("%%", "%")
 
 
-def _rows(cursor: Any, most: int) -> list[dict[str, Any]]:
+def _rows(cursor: Any, most: int) -> list[JsonObject]:
     if cursor.description is None:
         return []
     names = [column[0] for column in cursor.description]

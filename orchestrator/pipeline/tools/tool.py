@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import ANY, ValueType
 from orchestrator.pipeline.language.contracts import StepContext, ToolContext
@@ -36,7 +37,7 @@ class Tool(ABC):
     has_effects: bool
 
     @abstractmethod
-    async def call(self, arguments: Arguments, running: StepContext) -> Any:
+    async def call(self, arguments: Arguments, running: StepContext) -> JsonValue:
         """Raises `ToolFailed`.
 
         A tool with effects that is called again with the same `running.key` does nothing a second time.
@@ -46,7 +47,7 @@ class Tool(ABC):
 KINDS: dict[str, str] = {"openapi": "openapi", "http": "http", "sql": "sql", "python": "python"}
 
 
-def read_tools(stated: Mapping[str, Any], loader: ToolContext, scope: NameScope) -> dict[str, Tool]:
+def read_tools(stated: JsonMapping, loader: ToolContext, scope: NameScope) -> dict[str, Tool]:
     """The tools of a file by name, mistakes told; those of an OpenAPI document as NAME.OPERATION."""
     from importlib import import_module
 

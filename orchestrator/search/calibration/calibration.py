@@ -6,9 +6,10 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.errors import ConfigError
+from orchestrator.jsontypes import JsonMapping, JsonObject
 from orchestrator.router import Router, SuccessModel
 from orchestrator.router.calibration import logit
 from orchestrator.router.success import Ability
@@ -67,7 +68,7 @@ class Calibration:
         return Router(SuccessModel(abilities={name: Ability(logit(p), 0.0) for name, p in self.p_success.items()}))
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JsonObject:
         """What an `Orchestrator` takes: `Orchestrator(backends, **calibration.settings)`.
 
         The quality is 1, so that the policy alone says when to stop.
@@ -102,7 +103,7 @@ class Calibration:
             raise ValueError(f"{path}: not a calibration of the search: {error}") from None
 
 
-def calibrated_settings(config: Config, models: Collection[str]) -> dict[str, Any]:
+def calibrated_settings(config: Config, models: Collection[str]) -> JsonObject:
     """The settings in the file that a configuration names under `search`: they decide on strategy, value and quality.
 
     Raises `ConfigError` where the file cannot be used with these models, or another strategy is named beside it.
@@ -127,20 +128,20 @@ def calibrated_settings(config: Config, models: Collection[str]) -> dict[str, An
     return found.settings
 
 
-def _policy_to_json(policy: Policy) -> dict[str, Any]:
+def _policy_to_json(policy: Policy) -> JsonObject:
     if isinstance(policy, Mixture):
         return {"share": policy.share, "first": _policy_to_json(policy.first), "second": _policy_to_json(policy.second)}
     return asdict(policy)
 
 
-def _policy_from_json(stored: Mapping[str, Any]) -> Policy:
+def _policy_from_json(stored: JsonMapping) -> Policy:
     if "share" in stored:
         first, second = (_simple_from_json(stored[name]) for name in ("first", "second"))
         return Mixture(first, second, float(stored["share"]))
     return _simple_from_json(stored)
 
 
-def _simple_from_json(stored: Mapping[str, Any]) -> FixedOrder | ByValue:
+def _simple_from_json(stored: JsonMapping) -> FixedOrder | ByValue:
     if "value_usd" in stored:
         return ByValue(float(stored["value_usd"]))
     if not isinstance(stored["models"], list) or not isinstance(stored["agree"], int):
