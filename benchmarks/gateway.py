@@ -26,7 +26,8 @@ from typing import Any
 
 from benchmarks.http_load import CHUNKS, Load, free_port, process, request_bytes, run_load
 from benchmarks.output import write_json
-from orchestrator.storage.accounts import AccountLimits, Accounts, NewKey
+from orchestrator.storage.account_types import AccountLimits, NewKey
+from orchestrator.storage.accounts import Accounts
 from orchestrator.storage.database import open_database
 
 SERVER_CORE, LOAD_CORE = 0, 1

@@ -319,8 +319,20 @@ NAMES: dict[str, dict[str, str]] = {
         "LEAST_SLOW_S": "orchestrator.backends.http.concurrency_limit:MIN_SLOW_S",
     },
     "orchestrator.backends.dialects.anthropic": {
-        "LEAST_BUDGET": "orchestrator.backends.dialects.anthropic:MIN_BUDGET",
-        "MOST_BREAKPOINTS": "orchestrator.backends.dialects.anthropic:MAX_BREAKPOINTS",
+        "AnthropicReader": "orchestrator.backends.dialects.anthropic_stream:AnthropicReader",
+        "BUDGETS": "orchestrator.backends.dialects.anthropic_options:BUDGETS",
+        "FINISH": "orchestrator.backends.dialects.anthropic_stream:FINISH",
+        "KNOWN_BLOCKS": "orchestrator.backends.dialects.anthropic_stream:KNOWN_BLOCKS",
+        "LEAST_BUDGET": "orchestrator.backends.dialects.anthropic_options:MIN_BUDGET",
+        "MOST_BREAKPOINTS": "orchestrator.backends.dialects.anthropic_options:MAX_BREAKPOINTS",
+        "arguments_of": "orchestrator.backends.dialects.anthropic_stream:arguments_of",
+        "takes_effort": "orchestrator.backends.dialects.anthropic_options:takes_effort",
+    },
+    "orchestrator.backends.dialects.chat": {
+        "ChatReader": "orchestrator.backends.dialects.chat_stream:ChatReader",
+    },
+    "orchestrator.backends.dialects.gemini": {
+        "GeminiReader": "orchestrator.backends.dialects.gemini_stream:GeminiReader",
     },
     "orchestrator.backends.embeddings": {
         "MOST_CHARS": "orchestrator.backends.embeddings:MAX_CHARS",
@@ -333,7 +345,7 @@ NAMES: dict[str, dict[str, str]] = {
         "Passage": "orchestrator.backends.relay:RelayedResponse",
     },
     "orchestrator.backends.remote": {
-        "Chunks": "orchestrator.backends.remote:ReadChunks",
+        "Chunks": "orchestrator.backends.remote_answers:ReadChunks",
     },
     "orchestrator.backends.simulated": {
         "Problem": "orchestrator.backends.testing.simulated:SimulatedProblem",
@@ -356,6 +368,15 @@ NAMES: dict[str, dict[str, str]] = {
         "Wire": "orchestrator.backends.http.transport:HttpTransport",
         "WireError": "orchestrator.backends.provider_errors:TransportError",
     },
+    "orchestrator.batches": {
+        "AnthropicBatches": "orchestrator.backends.provider_batches:AnthropicBatches",
+        "BatchResult": "orchestrator.backends.provider_batches:BatchResult",
+        "BatchStatus": "orchestrator.backends.provider_batches:BatchStatus",
+        "Batches": "orchestrator.backends.provider_batches:Batches",
+        "OpenAIBatches": "orchestrator.backends.provider_batches:OpenAIBatches",
+        "State": "orchestrator.backends.provider_batches:State",
+        "TIMEOUT_S": "orchestrator.backends.provider_batches:TIMEOUT_S",
+    },
     "orchestrator.budget.money": {
         "MOST_BY_FLOAT": "orchestrator.budget.money:MAX_BY_FLOAT",
     },
@@ -370,32 +391,32 @@ NAMES: dict[str, dict[str, str]] = {
         "why_no_answer": "orchestrator.engine.answer:explain_no_answer",
     },
     "orchestrator.config": {
-        "Address": "orchestrator.config.models:Address",
+        "Address": "orchestrator.config.fields:Address",
         "AutoConfig": "orchestrator.config.models:AutoConfig",
         "AuxiliaryConfig": "orchestrator.config.models:AuxiliaryConfig",
         "BudgetConfig": "orchestrator.config.models:BudgetConfig",
-        "COMMAND_S": "orchestrator.config.models:COMMAND_S",
+        "COMMAND_S": "orchestrator.config.secrets:COMMAND_S",
         "CacheConfig": "orchestrator.config.models:CacheConfig",
-        "ChecksConfig": "orchestrator.config.models:ChecksConfig",
+        "ChecksConfig": "orchestrator.config.checks:ChecksConfig",
         "Config": "orchestrator.config.models:Config",
         "GatewayConfig": "orchestrator.config.models:GatewayConfig",
-        "JudgeConfig": "orchestrator.config.models:JudgeConfig",
-        "LengthConfig": "orchestrator.config.models:LengthConfig",
-        "MOST_CHOICES": "orchestrator.config.models:MAX_CHOICES",
-        "MOST_NAMED": "orchestrator.config.models:MAX_NAMED",
+        "JudgeConfig": "orchestrator.config.checks:JudgeConfig",
+        "LengthConfig": "orchestrator.config.checks:LengthConfig",
+        "MOST_CHOICES": "orchestrator.config.suggestions:MAX_CHOICES",
+        "MOST_NAMED": "orchestrator.config.suggestions:MAX_NAMED",
         "MemoryConfig": "orchestrator.config.models:MemoryConfig",
-        "ModelConfig": "orchestrator.config.models:ModelConfig",
+        "ModelConfig": "orchestrator.config.model_entry:ModelConfig",
         "OnlineConfig": "orchestrator.config.models:OnlineConfig",
-        "PROVIDERS": "orchestrator.config.models:PROVIDERS",
-        "Price": "orchestrator.config.models:Price",
+        "PROVIDERS": "orchestrator.config.fields:PROVIDERS",
+        "Price": "orchestrator.config.fields:Price",
         "PromiseConfig": "orchestrator.config.models:PromiseConfig",
-        "ReplicaConfig": "orchestrator.config.models:ReplicaConfig",
-        "SafetyConfig": "orchestrator.config.models:SafetyConfig",
-        "Share": "orchestrator.config.models:Share",
-        "TlsConfig": "orchestrator.config.models:TlsConfig",
+        "ReplicaConfig": "orchestrator.config.model_entry:ReplicaConfig",
+        "SafetyConfig": "orchestrator.config.checks:SafetyConfig",
+        "Share": "orchestrator.config.fields:Share",
+        "TlsConfig": "orchestrator.config.model_entry:TlsConfig",
         "load_config": "orchestrator.config.models:load_config",
         "parse_config": "orchestrator.config.models:parse_config",
-        "secret": "orchestrator.config.models:secret",
+        "secret": "orchestrator.config.secrets:secret",
     },
     "orchestrator.decisions": {
         "Calibration": "orchestrator.decisions.calibration:ProbabilityCalibration",
@@ -418,6 +439,13 @@ NAMES: dict[str, dict[str, str]] = {
         "fleet_at_hand": "orchestrator.fleet.build:fleet_at_hand",
         "fleet_from_config": "orchestrator.fleet.build:fleet_from_config",
         "prices_of": "orchestrator.fleet.build:prices_of",
+    },
+    "orchestrator.gateway.anthropic": {
+        "NATIVE_REASONS": "orchestrator.gateway.api.anthropic_reply:NATIVE_REASONS",
+        "STOP_REASONS": "orchestrator.gateway.api.anthropic_reply:STOP_REASONS",
+        "chat_body": "orchestrator.gateway.api.anthropic_request:chat_body",
+        "contents": "orchestrator.gateway.api.anthropic_reply:contents",
+        "readable_chunk": "orchestrator.gateway.api.anthropic_reply:readable_chunk",
     },
     "orchestrator.gateway.api.batch_runner": {
         "MOST_LINES": "orchestrator.gateway.api.batch_runner:MAX_LINES",
@@ -507,6 +535,9 @@ NAMES: dict[str, dict[str, str]] = {
     },
     "orchestrator.gateway.response_items": {
         "MOST_NAME_CHARS": "orchestrator.gateway.api.response_items:MAX_NAME_CHARS",
+    },
+    "orchestrator.gateway.responses": {
+        "text_part": "orchestrator.gateway.api.response_object:text_part",
     },
     "orchestrator.gateway.serve": {
         "LEAST_KEY_BITS": "orchestrator.gateway.serve:MIN_KEY_BITS",
@@ -619,7 +650,7 @@ NAMES: dict[str, dict[str, str]] = {
         "Takes": "orchestrator.pipeline.language.fields:ExpressionType",
     },
     "orchestrator.pipeline.forecast": {
-        "Forecast": "orchestrator.pipeline.language.contracts:Forecast",
+        "Forecast": "orchestrator.pipeline.language.estimates:Forecast",
     },
     "orchestrator.pipeline.functions": {
         "MOST_TEXT": "orchestrator.pipeline.expressions.functions:MAX_TEXT",
@@ -633,6 +664,12 @@ NAMES: dict[str, dict[str, str]] = {
         "replayed": "orchestrator.pipeline.execution.durable:replay",
         "resumed": "orchestrator.pipeline.execution.durable:resume",
         "started": "orchestrator.pipeline.execution.durable:start",
+    },
+    "orchestrator.pipeline.language.contracts": {
+        "CheckedBlock": "orchestrator.pipeline.language.checked:CheckedBlock",
+        "CheckedPipeline": "orchestrator.pipeline.language.checked:CheckedPipeline",
+        "CheckedStep": "orchestrator.pipeline.language.checked:CheckedStep",
+        "Forecast": "orchestrator.pipeline.language.estimates:Forecast",
     },
     "orchestrator.pipeline.loading": {
         "LEAST_SECRET": "orchestrator.pipeline.loading.loader:MIN_SECRET",
@@ -769,6 +806,11 @@ NAMES: dict[str, dict[str, str]] = {
     "orchestrator.search.adaptive": {
         "MOST_DRAWS": "orchestrator.search.strategies.adaptive:MAX_DRAWS",
     },
+    "orchestrator.search.belief": {
+        "MOST": "orchestrator.search.vote_model:MOST",
+        "TABLES": "orchestrator.search.vote_model:TABLES",
+        "VoteModel": "orchestrator.search.vote_model:VoteModel",
+    },
     "orchestrator.search.calibration": {
         "Calibration": "orchestrator.search.calibration.calibration:Calibration",
         "FORMAT": "orchestrator.search.calibration.calibration:FORMAT",
@@ -789,6 +831,19 @@ NAMES: dict[str, dict[str, str]] = {
         "cascade": "orchestrator.search.strategies.registry:cascade",
         "single": "orchestrator.search.strategies.registry:single",
         "starting_with": "orchestrator.search.strategies.registry:starting_with",
+    },
+    "orchestrator.storage.accounts": {
+        "AccountError": "orchestrator.storage.account_types:AccountError",
+        "AccountLimits": "orchestrator.storage.account_types:AccountLimits",
+        "DEFAULT_PERMISSIONS": "orchestrator.storage.account_types:DEFAULT_PERMISSIONS",
+        "Found": "orchestrator.storage.account_types:Found",
+        "Key": "orchestrator.storage.account_types:Key",
+        "NewKey": "orchestrator.storage.account_types:NewKey",
+        "NoAccount": "orchestrator.storage.account_types:NoAccount",
+        "Org": "orchestrator.storage.account_types:Org",
+        "PERMISSIONS": "orchestrator.storage.account_types:PERMISSIONS",
+        "Period": "orchestrator.storage.account_types:Period",
+        "Team": "orchestrator.storage.account_types:Team",
     },
     "orchestrator.storage.database": {
         "MOST_ROWS": "orchestrator.storage.database:MAX_ROWS",
@@ -824,6 +879,7 @@ NAMES: dict[str, dict[str, str]] = {
     },
     "orchestrator.verifiers.answers.choice": {
         "Choice": "orchestrator.verifiers.answers.choice:ReadChoice",
+        "LETTERS": "orchestrator.verifiers.answers.choice_patterns:LETTERS",
     },
     "orchestrator.verifiers.answers.code_blocks": {
         "Block": "orchestrator.verifiers.answers.code_blocks:CodeBlock",
@@ -920,6 +976,7 @@ NAMES: dict[str, dict[str, str]] = {
     },
     "verifiers.answers.choice": {
         "Choice": "orchestrator.verifiers.answers.choice:ReadChoice",
+        "LETTERS": "orchestrator.verifiers.answers.choice_patterns:LETTERS",
     },
     "verifiers.answers.code_blocks": {
         "Block": "orchestrator.verifiers.answers.code_blocks:CodeBlock",

@@ -19,7 +19,8 @@ import yaml
 
 from orchestrator.gateway.app import Gateway, build
 from orchestrator.gateway.http.connection_limits import GuardedProtocol
-from orchestrator.storage.accounts import Accounts, NewKey
+from orchestrator.storage.account_types import NewKey
+from orchestrator.storage.accounts import Accounts
 
 Send = Callable[[dict[str, Any]], Any]
 

@@ -15,8 +15,9 @@ import numpy as np
 import pytest
 
 from orchestrator import BackendError, Budget, BudgetExceeded, ConfigError
-from orchestrator.backends.batches import AnthropicBatches, OpenAIBatches, batches_of, run_batch
+from orchestrator.backends.batches import batches_of, run_batch
 from orchestrator.backends.embeddings import embed
+from orchestrator.backends.provider_batches import AnthropicBatches, OpenAIBatches
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.budget import Ledger
 from orchestrator.errors import BadResponse

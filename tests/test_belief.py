@@ -13,18 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.search.belief import (
-    VoteModel,
-    VoteState,
-    believe,
-    replay,
-    start,
-    success_given_ease,
-    vote,
-    wrong_shares,
-)
+from orchestrator.search.belief import VoteState, believe, replay, start, success_given_ease, vote, wrong_shares
 from orchestrator.search.calibration.vote_fitting import fit_vote_model, scaled
 from orchestrator.search.guessing import information_bits
+from orchestrator.search.vote_model import VoteModel
 from orchestrator.search.vote_table import GradedQuestion, Votes, VoteTable
 from orchestrator.verifiers import group_answers, read_answer
 

@@ -11,7 +11,8 @@ import yaml
 
 from orchestrator import Orchestrator, Pipeline
 from orchestrator.backends.local.calculator import CalculatorBackend
-from orchestrator.config.models import ChecksConfig, Config, parse_config
+from orchestrator.config.checks import ChecksConfig
+from orchestrator.config.models import Config, parse_config
 from orchestrator.errors import ConfigError
 from orchestrator.pipeline import InvalidPipeline
 from orchestrator.plugins import entry_points

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.storage.accounts import AccountLimits
+from orchestrator.storage.account_types import AccountLimits
 from tests.clients.model import play
 from tests.gateway import Provider, Running, Send, begin_stream, chunk, reply, running_gateway, served
 

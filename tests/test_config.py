@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from orchestrator import ConfigError, Orchestrator
-from orchestrator.config.models import load_config, parse_config, secret
+from orchestrator.config.models import load_config, parse_config
+from orchestrator.config.secrets import secret
 from orchestrator.config.yaml_loader import load_located
 from orchestrator.fleet.build import fleet_from_config
 from orchestrator.verification.from_config import checks_from_config

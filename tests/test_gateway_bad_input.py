@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from orchestrator.storage.accounts import AccountLimits
+from orchestrator.storage.account_types import AccountLimits
 from tests.gateway import Running, Send, begin_stream, chunk, completion, delta, reply, running_gateway, settled
 
 

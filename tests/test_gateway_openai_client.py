@@ -16,7 +16,7 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from orchestrator.storage.accounts import AccountLimits
+from orchestrator.storage.account_types import AccountLimits
 from tests.gateway import Running, Send, begin_stream, completion, delta, reply, running_gateway, usual
 from tests.gateway import chunk as gateway_chunk
 

@@ -12,7 +12,7 @@ from openai import OpenAI
 
 from orchestrator.errors import ConfigError
 from orchestrator.gateway.app import build
-from orchestrator.storage.accounts import AccountLimits
+from orchestrator.storage.account_types import AccountLimits
 from tests.gateway import Running, running_gateway, settled, usual
 
 DESK = """\

@@ -19,7 +19,8 @@ import aiohttp
 import pytest
 import yaml
 
-from orchestrator.storage.accounts import AccountLimits, Accounts, NewKey
+from orchestrator.storage.account_types import AccountLimits, NewKey
+from orchestrator.storage.accounts import Accounts
 from orchestrator.storage.database import open_database
 from orchestrator.storage.quotas import HOLDER_S, Quota, Quotas
 from tests.gateway import Provider, Send, completion, reply, served, settled

@@ -18,7 +18,7 @@ from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.connection_limits import GuardedProtocol
 from orchestrator.gateway.http.multipart import parts_of
 from orchestrator.gateway.http.request import parse_json
-from orchestrator.storage.accounts import AccountLimits
+from orchestrator.storage.account_types import AccountLimits
 from tests.gateway import Running, begin_stream, chunk, delta, running_gateway, served, settled
 
 

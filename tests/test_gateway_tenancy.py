@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from orchestrator.storage.accounts import AccountLimits, NewKey
+from orchestrator.storage.account_types import AccountLimits, NewKey
 from tests.gateway import Running, Send, begin_stream, chunk, completion, delta, reply, running_gateway, settled
 
 

@@ -13,7 +13,7 @@ from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.redaction import without_addresses
 from orchestrator.memory.text.injection_marks import looks_like_instructions
 from orchestrator.pipeline.tools.addresses import is_public
-from orchestrator.storage.accounts import AccountLimits
+from orchestrator.storage.account_types import AccountLimits
 from tests.gateway import reply, running_gateway, settled
 
 

@@ -31,7 +31,7 @@ from orchestrator.gateway.accounts.quota_leases import Account, Limiter, LimitRe
 from orchestrator.gateway.api.nulls import without_nulls
 from orchestrator.providers.table import PROVIDERS
 from orchestrator.router import ModelProfile
-from orchestrator.storage.accounts import AccountLimits
+from orchestrator.storage.account_types import AccountLimits
 from orchestrator.storage.database import Database, open_database
 from orchestrator.storage.quotas import CONCURRENCY, HOLDER_S, Quota, Quotas
 from orchestrator.types import Completion, Usage

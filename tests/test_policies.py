@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from orchestrator import Completion, Orchestrator
 from orchestrator.search.actions import Draft, Stop
-from orchestrator.search.belief import VoteModel
 from orchestrator.search.calibration.calibrate import calibrate, compare_policies
 from orchestrator.search.calibration.policies import ByValue, FixedOrder, Mixture, strategy_of
 from orchestrator.search.calibration.policy_choice import best_within, estimate, repeatable_share, upper_hull
@@ -24,6 +23,7 @@ from orchestrator.search.calibration.policy_replay import (
 )
 from orchestrator.search.lengths import fit_sharing, length_factor
 from orchestrator.search.state import Choice, SearchState
+from orchestrator.search.vote_model import VoteModel
 from orchestrator.search.vote_table import GradedQuestion, VoteTable
 from orchestrator.types import Candidate, Usage
 from orchestrator.verifiers import Verdict

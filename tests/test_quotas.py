@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from orchestrator.gateway.accounts.quota_leases import Account, Limiter, LimitReached
-from orchestrator.storage.accounts import AccountLimits
+from orchestrator.storage.account_types import AccountLimits
 from orchestrator.storage.database import Database, open_database
 from orchestrator.storage.quotas import CONCURRENCY, HOLDER_S, Booking, Buried, Quota, Quotas
 

@@ -15,11 +15,12 @@ from orchestrator import Budget, Completion, Message, Orchestrator
 from orchestrator.backends.base import Request
 from orchestrator.budget import Ledger
 from orchestrator.search.actions import Draft, Revise, Stop
-from orchestrator.search.belief import VoteModel, VoteState, believe, replay, start, success_given_ease, vote
+from orchestrator.search.belief import VoteState, believe, replay, start, success_given_ease, vote
 from orchestrator.search.controller import Search, SearchResult
 from orchestrator.search.state import Choice, SearchState, Strategy
 from orchestrator.search.strategies.registry import adaptive, cascade, draft_critique_revise, single
 from orchestrator.search.value import best_purchase
+from orchestrator.search.vote_model import VoteModel
 from orchestrator.trace import Trace
 from orchestrator.types import Candidate
 from orchestrator.verifiers import JsonSchemaVerifier, Verdict

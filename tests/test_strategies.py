@@ -21,7 +21,7 @@ from orchestrator.search import (
     fit_revisions,
 )
 from orchestrator.search.actions import Action
-from orchestrator.search.belief import VoteModel, believe, replay, to_belief
+from orchestrator.search.belief import believe, replay, to_belief
 from orchestrator.search.calibration.vote_fitting import fit_repeat
 from orchestrator.search.revisions import CRITERIA, CRITIQUE, FORM, OPINION, TRUSTED, read_critique
 from orchestrator.search.state import Choice, Strategy
@@ -30,6 +30,7 @@ from orchestrator.search.strategies.critique import draft_critique_revise
 from orchestrator.search.strategies.panel import debate, mixture, two_ways
 from orchestrator.search.strategies.sampling import best_of, consistent
 from orchestrator.search.strategies.tree import tree
+from orchestrator.search.vote_model import VoteModel
 from orchestrator.types import Candidate
 from orchestrator.verifiers import Verdict
 

@@ -7,13 +7,12 @@ for search). What a provider does otherwise stands in its row of `orchestrator.p
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.backends.base import Delta, Request, estimate_prompt_tokens
-from orchestrator.backends.http.answer_json import ends_in_half, parse_answer, parse_whole_answer, whole_text
+from orchestrator.backends.http.answer_json import parse_answer, parse_whole_answer
 from orchestrator.backends.http.prefix_cache import CacheMode, PrefixMemory, cache_salt_of
 from orchestrator.backends.http.replicas import Replica
 from orchestrator.backends.http.retry import DEFAULT_DEADLINE_S, with_retries
@@ -22,6 +21,7 @@ from orchestrator.backends.http.timings import reading_s
 from orchestrator.backends.http.transport_choice import HttpxTransport, Transport, Way, transport_for
 from orchestrator.backends.http.upstream import CallSettings, PendingResponse, Upstream
 from orchestrator.backends.provider_errors import TransportError, excerpt, failure_in, stream_error, too_slow
+from orchestrator.backends.remote_answers import ReadChunks, answer_of, mean_logprob
 from orchestrator.backends.usage import usage_in, usage_of_all
 from orchestrator.errors import BadResponse, ConfigError
 from orchestrator.jsontypes import JsonObject
@@ -207,13 +207,13 @@ class RemoteBackend:
         start = time.perf_counter()
         payload, reported, answering = await self._asked(self._body(request), left_s)
         choices: list[dict[str, Any]] = payload["choices"]
-        text = _answer_of(choices[0])
+        text = answer_of(choices[0])
         if text is None:
             answering.spoiled()
             raise BadResponse(
                 f"{self.upstream.where}: the answer holds no text: {str(choices[0])[:200]}", remedy="Check the server"
             )
-        others = tuple(other for further in choices[1:] if (other := _answer_of(further)) is not None)
+        others = tuple(other for further in choices[1:] if (other := answer_of(further)) is not None)
         message = choices[0].get("message") or {}
         thoughts = message.get("reasoning_content")
         if reported is not None:
@@ -236,7 +236,7 @@ class RemoteBackend:
             others=others,
             thoughts=thoughts if isinstance(thoughts, str) else "",
             unseen_calls=answering.unseen_calls,
-            certainty=_mean_logprob(choices[0]) if request.certainty else None,
+            certainty=mean_logprob(choices[0]) if request.certainty else None,
         )
 
     async def _asked(self, body: JsonObject, left_s: float) -> tuple[JsonObject, Usage | None, PendingResponse]:
@@ -327,67 +327,6 @@ class RemoteBackend:
             ) from None
 
 
-class ReadChunks:
-    """Collects what the chunks of one streamed answer say."""
-
-    def __init__(self, upstream: Upstream) -> None:
-        self._upstream = upstream
-        self._parts: list[str] = []
-        self._thoughts: list[str] = []
-        self.usage: Usage | None = None
-        self.finish_reason: str | None = None
-        self.is_marked_done = False
-        self.is_simulated = False
-        self._half = ""
-
-    @property
-    def text(self) -> str:
-        """All that was written so far."""
-        return "".join(self._parts)
-
-    @property
-    def thoughts(self) -> str:
-        """All of the reasoning that was shown so far."""
-        return "".join(self._thoughts)
-
-    def texts(self, chunks: Iterator[JsonObject | None]) -> Iterator[str]:
-        """The new texts in some chunks."""
-        for chunk in chunks:
-            if chunk is None:
-                self.is_marked_done = True
-                return
-            text = self._read(chunk)
-            if text:
-                self._parts.append(text)
-                yield text
-
-    def _whole(self, text: str) -> str:
-        """A piece of text, put together with the half of a character that ended the one before."""
-        text, self._half = self._half + text, ""
-        if ends_in_half(text):
-            text, self._half = text[:-1], text[-1]
-        return whole_text(text)
-
-    def _read(self, chunk: JsonObject) -> str | None:
-        if (failure := failure_in(chunk)) is not None:
-            raise stream_error(self._upstream.where, failure, key=self._upstream.key)
-        self.usage = usage_in(chunk) or self.usage
-        self.is_simulated = self.is_simulated or bool(chunk.get("simulated"))
-        choices = chunk.get("choices")
-        choice = choices[0] if isinstance(choices, list) and choices and isinstance(choices[0], dict) else None
-        if choice is None or choice.get("index"):
-            return None
-        if choice.get("finish_reason"):
-            self.finish_reason = str(choice["finish_reason"])
-        delta = choice.get("delta")
-        if not isinstance(delta, dict):
-            return None
-        if isinstance(delta.get("reasoning_content"), str):
-            self._thoughts.append(delta["reasoning_content"])
-        text = self._whole(_text_of(delta.get("content")) or "")
-        return text or (delta["refusal"] if isinstance(delta.get("refusal"), str) else None)
-
-
 def _address(stated: str) -> str:
     try:
         return checked_address(stated)
@@ -397,30 +336,3 @@ def _address(stated: str) -> str:
 
 def _messages(request: Request) -> list[JsonObject]:
     return [{"role": message.role, "content": message.content} for message in request.messages]
-
-
-def _answer_of(choice: Any) -> str | None:
-    """The text of a choice, or why the model refuses to give one."""
-    message = choice.get("message") if isinstance(choice, dict) else None
-    if not isinstance(message, dict):
-        return None
-    text = _text_of(message.get("content"))
-    return message["refusal"] if text is None and isinstance(message.get("refusal"), str) else text
-
-
-def _mean_logprob(choice: JsonObject) -> float | None:
-    """The mean natural log-probability of a choice's tokens; `None` where they are not given."""
-    told = choice.get("logprobs")
-    content = told.get("content") if isinstance(told, dict) else None
-    values = [row.get("logprob") for row in content if isinstance(row, dict)] if isinstance(content, list) else []
-    known = [min(float(value), 0.0) for value in values if isinstance(value, int | float) and math.isfinite(value)]
-    return sum(known) / len(known) if known else None
-
-
-def _text_of(content: Any) -> str | None:
-    """Message content is text, or a list of parts (Mistral and newer OpenAI models)."""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list):
-        return "".join(part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str))
-    return None

@@ -18,7 +18,8 @@ from orchestrator.cli.options import config_option
 from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
-    from orchestrator.storage.accounts import AccountLimits, Accounts
+    from orchestrator.storage.account_types import AccountLimits
+    from orchestrator.storage.accounts import Accounts
     from orchestrator.storage.database import Database
 
 F = TypeVar("F", bound=Callable[..., None])
@@ -63,7 +64,7 @@ def limit_options(function: F) -> F:
 
 def limits_of(options: JsonObject, before: AccountLimits | None = None) -> AccountLimits:
     """The limits that `limit_options` state; what they do not state stays as it was before."""
-    from orchestrator.storage.accounts import AccountLimits
+    from orchestrator.storage.account_types import AccountLimits
 
     stated = {name: options[option] for name, option in _OPTIONS.items() if options[option] is not None}
     return replace(before or AccountLimits(), **stated)
@@ -83,7 +84,8 @@ def accounts_database(config: Path | None, database: str | None, *, makes_one: b
 
 def existing_accounts(config: Path | None, database: str | None) -> Accounts:
     """Raises `NoAccount` where there is no database."""
-    from orchestrator.storage.accounts import Accounts, NoAccount
+    from orchestrator.storage.account_types import NoAccount
+    from orchestrator.storage.accounts import Accounts
 
     found = accounts_database(config, database, makes_one=False)
     if found is None:

@@ -26,7 +26,7 @@ from orchestrator.cli.options import as_json, reports_errors
 from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
-    from orchestrator.storage.accounts import Key
+    from orchestrator.storage.account_types import Key
 
 
 @click.group("keys")
@@ -66,7 +66,8 @@ def add(
 ) -> None:
     """Add the key NAME and show it, this once: on standard output the key alone, its id beside it."""
     from orchestrator.errors import InvalidQuery
-    from orchestrator.storage.accounts import DEFAULT_PERMISSIONS, PERMISSIONS, Accounts, NewKey
+    from orchestrator.storage.account_types import DEFAULT_PERMISSIONS, PERMISSIONS, NewKey
+    from orchestrator.storage.accounts import Accounts
 
     allowed = _split(permissions) or DEFAULT_PERMISSIONS
     unknown = set(allowed) - set(PERMISSIONS)

@@ -24,7 +24,7 @@ from orchestrator.cli.options import as_json, reports_errors
 from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
-    from orchestrator.storage.accounts import Org, Team
+    from orchestrator.storage.account_types import Org, Team
 
 
 @click.group("orgs")

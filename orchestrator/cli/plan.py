@@ -30,7 +30,7 @@ from orchestrator.jsontypes import JsonObject
 if TYPE_CHECKING:
     from orchestrator.pipeline import Diagnostic, Pipeline
     from orchestrator.pipeline.analysis.forecast import Outline
-    from orchestrator.pipeline.language.contracts import Forecast
+    from orchestrator.pipeline.language.estimates import Forecast
 
 
 @click.command("plan")

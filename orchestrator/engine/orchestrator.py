@@ -29,9 +29,9 @@ from orchestrator.learning.shadow_audits import Grader
 from orchestrator.router import Preference, Router
 from orchestrator.router.guarantee.monitor import Guard
 from orchestrator.router.speed import Speeds
-from orchestrator.search.belief import VoteModel
 from orchestrator.search.revisions import RevisionOdds
 from orchestrator.search.state import SearchState, Strategy
+from orchestrator.search.vote_model import VoteModel
 from orchestrator.storage import DecisionLog
 from orchestrator.trace import Event, Trace
 from orchestrator.types import Answer, Completion, Message, Query

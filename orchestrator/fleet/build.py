@@ -14,7 +14,9 @@ from urllib.parse import urlsplit
 from orchestrator.backends.base import Backend
 from orchestrator.backends.local.calculator import CalculatorBackend
 from orchestrator.backends.local.extractive import ExtractiveBackend
-from orchestrator.config.models import Config, ModelConfig, secret
+from orchestrator.config.model_entry import ModelConfig
+from orchestrator.config.models import Config
+from orchestrator.config.secrets import secret
 from orchestrator.errors import ConfigError
 from orchestrator.fleet.discovery import LocalServer, find_local_servers, keys_in_environment
 from orchestrator.fleet.measured_profiles import Measured, load_measured

@@ -9,7 +9,8 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from orchestrator.config.models import MemoryConfig, secret
+from orchestrator.config.models import MemoryConfig
+from orchestrator.config.secrets import secret
 from orchestrator.errors import ConfigError
 from orchestrator.plugins.entry_points import ENCODERS, load_plugin
 from orchestrator.types import Answer, Query

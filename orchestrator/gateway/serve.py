@@ -24,12 +24,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from orchestrator.config.models import DEFAULT_NAME, Config, GatewayConfig, load_config, secret
+from orchestrator.config.models import DEFAULT_NAME, Config, GatewayConfig, load_config
+from orchestrator.config.secrets import secret
 from orchestrator.errors import ConfigError
 from orchestrator.fleet.build import fleet_from_config
 from orchestrator.jsontypes import JsonObject
 from orchestrator.providers.addresses import is_loopback
-from orchestrator.storage.accounts import Accounts, Found, NewKey, digest_of
+from orchestrator.storage.account_types import Found, NewKey
+from orchestrator.storage.accounts import Accounts, digest_of
 from orchestrator.storage.database import open_database
 
 log = logging.getLogger(__name__)

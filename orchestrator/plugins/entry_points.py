@@ -8,7 +8,6 @@ Nothing is imported before it is used by its name.
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,7 +46,6 @@ def where_from(group: str, name: str) -> str:
     return _points(group)[name].value
 
 
-@cache
 def _points(group: str) -> dict[str, EntryPoint]:
     from importlib import metadata  # reading what is installed takes milliseconds, and most processes need none of it
 

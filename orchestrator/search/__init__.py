@@ -1,7 +1,7 @@
 """Search: which drafts, checks and revisions to buy, and when to stop. Strategies are pure; one loop does the I/O."""
 
 from orchestrator.search.actions import Action, Combine, Compare, Critique, Draft, Revise, Stop
-from orchestrator.search.belief import Belief, VoteModel, believe
+from orchestrator.search.belief import Belief, believe
 from orchestrator.search.calibration.calibrate import calibrate, compare_policies
 from orchestrator.search.calibration.calibration import Calibration
 from orchestrator.search.calibration.policies import ByValue, FixedOrder, Mixture, strategy_of
@@ -11,6 +11,7 @@ from orchestrator.search.recording import Diverged, Recording, replayed
 from orchestrator.search.revisions import Revised, RevisionOdds, fit_revisions
 from orchestrator.search.state import Choice, SearchState, Strategy, revisions_in
 from orchestrator.search.strategies.registry import STRATEGIES
+from orchestrator.search.vote_model import VoteModel
 from orchestrator.search.vote_table import GradedQuestion
 
 __all__ = [

@@ -15,9 +15,9 @@ from typing import Any
 from orchestrator.errors import OrchestratorError
 from orchestrator.jsontypes import JsonMapping, JsonObject
 from orchestrator.search.actions import Action, Combine, Compare, Critique, Draft, ModelAction, Revise, Stop
-from orchestrator.search.belief import VoteModel
 from orchestrator.search.revisions import RevisionOdds
 from orchestrator.search.state import Choice, SearchState, Strategy
+from orchestrator.search.vote_model import VoteModel
 from orchestrator.types import Candidate, Completion, Usage
 from orchestrator.verifiers import Ensemble, Verdict
 

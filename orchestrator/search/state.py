@@ -9,9 +9,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
 from orchestrator.search.actions import Action, Draft, ModelAction
-from orchestrator.search.belief import Belief, VoteModel, VoteState, replay, to_belief, weigh
+from orchestrator.search.belief import Belief, VoteState, replay, to_belief, weigh
 from orchestrator.search.lengths import length_factor
 from orchestrator.search.revisions import CRITERIA, CRITIQUE, DEBATE, KNOWN, OPINION, TRUSTED, Revised, RevisionOdds
+from orchestrator.search.vote_model import VoteModel
 from orchestrator.types import Candidate
 from orchestrator.verifiers import Ensemble, NonAnswer, Reading, Verdict, group_answers, read_answer
 

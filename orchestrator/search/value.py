@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.search.belief import Array, VoteModel, VoteState, chance_of, wrong_shares
+from orchestrator.search.belief import Array, VoteState, chance_of, wrong_shares
+from orchestrator.search.vote_model import VoteModel
 
 Indices = NDArray[np.intp]
 DEPTH, MAX_WAYS = 3, 30  # votes ahead; one less where there are more ways than that for the first: 1 ms instead of 9

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.search.belief import Array, VoteModel, chance_of, ease_of_bits, start, wrong_shares
+from orchestrator.search.belief import Array, chance_of, ease_of_bits, start, wrong_shares
 from orchestrator.search.guessing import information_bits
+from orchestrator.search.vote_model import VoteModel
 from orchestrator.verifiers import group_answers, read_answer
 
 Indices = NDArray[np.intp]

@@ -8,23 +8,33 @@ Every change raises the `revision`, by which other processes notice that what th
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any, Literal
 
-from orchestrator.errors import OrchestratorError
 from orchestrator.jsontypes import JsonMapping
+from orchestrator.storage.account_types import (
+    AccountError,
+    AccountLimits,
+    Found,
+    Key,
+    NewKey,
+    NoAccount,
+    Org,
+    Team,
+    json_or_none,
+    key_of_row,
+    org_of_row,
+    team_of_row,
+    to_json,
+)
 from orchestrator.storage.database import Database, Run
 from orchestrator.storage.migrations import migrate
 
-Period = Literal["total", "month", "day"]
-PERMISSIONS = ("inference", "memory", "feedback", "usage", "traces", "files", "admin")
-DEFAULT_PERMISSIONS = ("inference", "memory", "feedback", "usage", "traces", "files")
 _SCOPE_NAME = r"[A-Za-z0-9_@+:=-][A-Za-z0-9_@.+:=-]{0,127}"
 _SCOPE_RULE = re.compile(
     rf"{_SCOPE_NAME}(/{_SCOPE_NAME})?|({_SCOPE_NAME}(/({_SCOPE_NAME})?)?)?[*]"
@@ -47,99 +57,6 @@ CREATE TABLE keys (
 )
 """
 _KEY_COLUMNS = "id, org, team, name, hint, permissions, models, scopes, limits, created_at, expires_at, revoked_at"
-
-
-class AccountError(OrchestratorError):
-    """What was asked of the accounts cannot be done: a name that is taken, or something that does not exist."""
-
-    code = "account"
-
-
-class NoAccount(AccountError, LookupError):
-    """An account that is not there."""
-
-    code = "no_account"
-
-
-@dataclass(frozen=True, slots=True)
-class AccountLimits:
-    """What an organisation, team or key may use; `None`: no limit.
-
-    `usd` is for each `period`, the others are for a minute, or at once.
-    """
-
-    usd: float | None = None
-    period: Period = "total"
-    requests_per_minute: int | None = None
-    tokens_per_minute: int | None = None
-    concurrency: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Org:
-    """An organisation."""
-
-    id: str
-    name: str
-    limits: AccountLimits
-    created_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Team:
-    """A team of an organisation."""
-
-    id: str
-    org: str
-    name: str
-    limits: AccountLimits
-    created_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """`hint` is how the key begins; `models` and `scopes` are what it may use (`None`: all of its organisation).
-
-    A key without `org` is the operator's: it manages every organisation.
-    """
-
-    id: str
-    org: str | None
-    team: str | None
-    name: str
-    hint: str
-    permissions: tuple[str, ...]
-    models: tuple[str, ...] | None
-    scopes: tuple[str, ...] | None
-    limits: AccountLimits
-    created_at: float
-    expires_at: float | None
-    revoked_at: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class NewKey:
-    """What a key shall be. `models` may hold names and prefixes that end in `*`; so may `scopes`."""
-
-    name: str
-    org: str | None
-    team: str | None = None
-    permissions: tuple[str, ...] = DEFAULT_PERMISSIONS
-    models: tuple[str, ...] | None = None
-    scopes: tuple[str, ...] | None = None
-    limits: AccountLimits = field(default_factory=AccountLimits)
-    expires_at: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A key as it was presented, with whom it belongs to; `why_not` says why it is refused."""
-
-    key: Key
-    org: Org | None
-    team: Team | None
-    valid_until: float | None
-    why_not: str = ""
 
 
 class Accounts:
@@ -169,7 +86,7 @@ class Accounts:
         """Adds an organisation. Raises `AccountError` on a name that is taken."""
         org = Org(_id("org"), name, limits or AccountLimits(), self._clock())
         with self._changing(f"an organisation named {name!r} exists") as run:
-            run("INSERT INTO orgs VALUES (?, ?, ?, ?)", org.id, name, _json(asdict(org.limits)), org.created_at)
+            run("INSERT INTO orgs VALUES (?, ?, ?, ?)", org.id, name, to_json(asdict(org.limits)), org.created_at)
         return org
 
     def add_team(self, org: str, name: str, limits: AccountLimits | None = None) -> Team:
@@ -182,7 +99,7 @@ class Accounts:
                 team.id,
                 org,
                 name,
-                _json(asdict(team.limits)),
+                to_json(asdict(team.limits)),
                 team.created_at,
             )
         return team
@@ -215,10 +132,10 @@ class Accounts:
         with self._changing("this key exists already") as run:
             run(
                 f"INSERT INTO keys ({_KEY_COLUMNS}, digest) VALUES ({','.join('?' * 13)})",
-                *(key.id, key.org, key.team, key.name, key.hint, _json(key.permissions), _json_or_none(key.models)),
+                *(key.id, key.org, key.team, key.name, key.hint, to_json(key.permissions), json_or_none(key.models)),
                 *(
-                    _json_or_none(key.scopes),
-                    _json(asdict(key.limits)),
+                    json_or_none(key.scopes),
+                    to_json(asdict(key.limits)),
                     key.created_at,
                     key.expires_at,
                     None,
@@ -269,28 +186,28 @@ class Accounts:
             for name, value in changes.items():
                 stored = asdict(value) if isinstance(value, AccountLimits) else value
                 is_json = name in ("limits", "permissions", "models", "scopes") and stored is not None
-                run(f"UPDATE {kind} SET {name} = ? WHERE id = ?", _json(stored) if is_json else stored, id)
+                run(f"UPDATE {kind} SET {name} = ? WHERE id = ?", to_json(stored) if is_json else stored, id)
 
     def org(self, id: str) -> Org:
         """An organisation. Raises `NoAccount`."""
         rows = self._database.read("SELECT id, name, limits, created_at FROM orgs WHERE id = ?", id)
         if not rows:
             raise NoAccount(f"no organisation {id!r}", remedy="Look at the list of organisations")
-        return _org(rows[0])
+        return org_of_row(rows[0])
 
     def team(self, id: str) -> Team:
         """A team. Raises `NoAccount`."""
         rows = self._database.read("SELECT id, org, name, limits, created_at FROM teams WHERE id = ?", id)
         if not rows:
             raise NoAccount(f"no team {id!r}", remedy="Look at the list of teams")
-        return _team(rows[0])
+        return team_of_row(rows[0])
 
     def key(self, id: str) -> Key:
         """A key. Raises `NoAccount`."""
         rows = self._database.read(f"SELECT {_KEY_COLUMNS} FROM keys WHERE id = ?", id)
         if not rows:
             raise NoAccount(f"no key {id!r}", remedy="Look at the list of keys")
-        return _key(rows[0])
+        return key_of_row(rows[0])
 
     def org_called(self, text: str) -> Org:
         """By its id or its name."""
@@ -299,7 +216,7 @@ class Accounts:
         )
         if not rows:
             raise NoAccount(f"no organisation {text!r}", remedy="Look at the list of organisations")
-        return _org(rows[0])
+        return org_of_row(rows[0])
 
     def team_called(self, org: str, text: str) -> Team:
         """By its id or its name in an organisation."""
@@ -321,24 +238,24 @@ class Accounts:
             raise AccountError(
                 f"{len(rows)} keys are named {text!r}", remedy=f"Give an id: {', '.join(row[0] for row in rows[:5])}"
             )
-        return _key(rows[0])
+        return key_of_row(rows[0])
 
     def orgs(self) -> list[Org]:
         """All organisations, the oldest first."""
         return [
-            _org(row)
+            org_of_row(row)
             for row in self._database.read("SELECT id, name, limits, created_at FROM orgs ORDER BY created_at, id")
         ]
 
     def teams(self, org: str | None = None) -> list[Team]:
         """The teams of an organisation, the oldest first."""
         rows = self._database.read("SELECT id, org, name, limits, created_at FROM teams ORDER BY created_at, id")
-        return [team for row in rows if org in (None, (team := _team(row)).org)]
+        return [team for row in rows if org in (None, (team := team_of_row(row)).org)]
 
     def keys(self, org: str | None = None) -> list[Key]:
         """The keys of an organisation, or all."""
         rows = self._database.read(f"SELECT {_KEY_COLUMNS} FROM keys ORDER BY created_at, id")
-        return [key for row in rows if org in (None, (key := _key(row)).org)]
+        return [key for row in rows if org in (None, (key := key_of_row(row)).org)]
 
     def find(self, digest: str) -> Found | None:
         """The key whose secret has this digest, valid or not; `None` if there never was one."""
@@ -349,7 +266,7 @@ class Accounts:
         if not rows:
             return None
         *columns_of_key, current, old_until = rows[0]
-        return self._found(_key(columns_of_key), None if current == digest else old_until)
+        return self._found(key_of_row(columns_of_key), None if current == digest else old_until)
 
     def found(self, id: str) -> Found:
         """A key by its id, valid or not, with whom it belongs to."""
@@ -408,37 +325,3 @@ def _check_scopes(scopes: Sequence[str] | None) -> None:
 
 def _id(kind: str) -> str:
     return f"{kind}_{secrets.token_hex(8)}"
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value)
-
-
-def _json_or_none(value: Any) -> str | None:
-    return None if value is None else json.dumps(value)
-
-
-def _org(row: Sequence[Any]) -> Org:
-    return Org(row[0], row[1], AccountLimits(**json.loads(row[2])), row[3])
-
-
-def _team(row: Sequence[Any]) -> Team:
-    return Team(row[0], row[1], row[2], AccountLimits(**json.loads(row[3])), row[4])
-
-
-def _key(row: Sequence[Any]) -> Key:
-    id_, org, team, name, hint, permissions, models, scopes, limits, created_at, expires_at, revoked_at = row
-    return Key(
-        id_,
-        org,
-        team,
-        name,
-        hint,
-        tuple(json.loads(permissions)),
-        None if models is None else tuple(json.loads(models)),
-        None if scopes is None else tuple(json.loads(scopes)),
-        AccountLimits(**json.loads(limits)),
-        created_at,
-        expires_at,
-        revoked_at,
-    )

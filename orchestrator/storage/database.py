@@ -19,7 +19,8 @@ from orchestrator.memory.storage.transactions import connected, log_ahead, writi
 
 CHECK_S = 1.0  # how long a check waits for a lock
 MAX_ROWS = 100
-Rows = list[tuple[Any, ...]]
+Row = tuple[Any, ...]
+Rows = list[Row]
 Run = Callable[..., Rows]
 SqlValue = str | int | float | bytes | None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from orchestrator.backends.base import Backend
-from orchestrator.config.models import ChecksConfig
+from orchestrator.config.checks import ChecksConfig
 from orchestrator.verification.registry import make_check
 from orchestrator.verifiers import Verifier
 

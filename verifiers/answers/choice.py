@@ -10,6 +10,25 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from orchestrator.verifiers.answers.choice_patterns import (
+    AT_START,
+    BESIDE,
+    CALLED_RIGHT,
+    CLOSEST,
+    COMMITS,
+    FULL_WIDTH,
+    JSON_CHOICE,
+    LAST_HELD,
+    LETTERS,
+    LINE_PICK,
+    NEGATED,
+    OPTION_INLINE,
+    OPTION_LINE,
+    OPTION_ROW,
+    REJECTED,
+    SMALL_OPTION_LINE,
+    WORDS_FOLLOW,
+)
 from orchestrator.verifiers.answers.final_answer import (
     Statement,
     all_statements,
@@ -19,76 +38,10 @@ from orchestrator.verifiers.answers.final_answer import (
     without_thoughts,
 )
 from orchestrator.verifiers.answers.latex import plain_of_latex
-from orchestrator.verifiers.answers.pattern import Pattern
 from orchestrator.verifiers.answers.questions import once_a_question
 from orchestrator.verifiers.verdict import Verdict
 
-LETTERS = "ABCDEFGHIJ"
 TAIL_CHARS, SHORT_CHARS = 600, 400
-# Blanks inside a line only, and not too many: `\s*` after `^`, or twice in a row, takes quadratic time on runs of white
-# space.
-_OPTION_LINE = Pattern(r"^[^\S\n]{0,40}[*\-]{0,2}[^\S\n]?\(?([A-J])[).:]\**[^\S\n]{1,40}(\S[^\n]*)", re.MULTILINE)
-_SMALL_OPTION_LINE = Pattern(r"^[^\S\n]{0,40}\(?([a-j])[).][^\S\n]{1,40}(\S[^\n]*)", re.MULTILINE)
-_OPTION_INLINE = Pattern(
-    r"(?<![\w)])\(?([A-J])\)[^\S\n]{1,3}([^\n()]{1,80}?)(?=[\s,;]{1,3}(?:or\s)?\(?[A-J]\)\s|\s{0,2}$|[?.]\s|\n)"
-)
-_AT_START = Pattern(
-    r"[\s*_\"'“”„«$`>#.…–—-]{0,8}(?:(?:option|choice|letter|answer|statement|die|the|opción|opção|options?|вариант|选项"
-    r"|選項|it is|that is|is)\b\**[\s:：]{0,3}){0,3}[*_\"'“`]{0,3}"
-    r"(?:[(\[（{]\s?(?P<held>[A-Ja-jａ-ｊＡ-Ｊ])\s?(?:[)\]）}]|\Z)|(?P<upper>[A-JＡ-Ｊ])|(?P<lower>[a-j]))(?P<rest>.*)",
-    re.DOTALL | re.IGNORECASE,
-)
-_WORDS_FOLLOW = Pattern(
-    r"['’]|\s+(?!because\b|since\b|as\b|and\b|or\b|is\b|with\b|which\b|would\b|was\b|in\b|for\b|by\b|based\b|given\b"
-    r"|according\b|due\b|\W)\w"
-)
-_NEGATED = Pattern(
-    r"[)\]*_.\s]{0,4}(?:(?:is|was|would be|are|seems|looks)\s+(?:also\s+)?(?:not\b|incorrect|wrong|false"
-    r"|a distractor|invalid|ruled out|eliminated|implausible|too\b)"
-    r"|(?:,|but|which|and)?\s*(?:but\s+)?(?:it|that|this|which)\s+(?:is|was)\s+(?:also\s+)?(?:not\b|incorrect|wrong"
-    r"|false)|can(?:not|['’]t)\b|does(?:n['’]t| not)\b|isn['’]t|would be (?:wrong|incorrect))",
-    re.IGNORECASE,
-)
-_COMMITS = Pattern(
-    r"(?:(?:\b(?:choose|chose|pick|select|selecting|go with|going with|opt for|answer with|corresponds? to|matches"
-    r"|match"
-    r"|equivalent to|best (?:answer|option|choice|fit|match|description)[^.\n]{0,60} is|must be|has to be|should be"
-    r"|(?:correct|right|best|closest|appropriate|suitable|likely|accurate|final)\s+(?:\w+\s){0,2}?(?:one|option"
-    r"|choice|answer|letter)?\s?(?:is|:|would be)"
-    r"|(?:option|choice) that [^.\n]{0,80}? is|choice is|option is|would be|wähle|nehme|elijo|escolho|choisis|выбираю"
-    r"|правильный ответ|correct|selected option|opción correcta|letra|alternativa|gabarito|antwort|réponse|respuesta"
-    r"|correta)"
-    r"|选择|选项|选|選項|選択肢|選|答案】|विकल्प|उत्तर|الخيار(?:\sالصحيح)?(?:\sهو)?)\s{0,3}[:：]?\s{0,3}(?:option|choice|letter"
-    r"|answer|opción|opção|вариант"
-    r"|选项)?\s{0,2}[*_\"']{0,3}[(（]?\s?(?P<a>[A-JＡ-Ｊ])(?![\w'’])(?![^\S\n](?!because|since|as\b|\W)[a-z])[)）]?"
-    r"|(?:\b(?:option|choice|answer|letter|so|thus|therefore|hence)|^)[\s,:]{1,3}(?:option\s+"
-    r"|choice\s+)?[*_]{0,3}[(]?(?P<b>[A-J])[)]?[*_]{0,3}\s+(?:is|ist|es|est|é)\s+(?:the\s+|therefore\s+|thus\s+"
-    r"|clearly\s+|definitely\s+|our\s+|la\s+|a\s+|die\s+)?(?:only\s+|most\s+|best\s+)?(?:right|correct|answer|best"
-    r"|true|closest|appropriate|likely|accurate|richtig|correcta|correcte|correta|solution|choice|option))",
-    re.IGNORECASE | re.MULTILINE,
-)
-_LINE_PICK = Pattern(
-    r"^[^\S\n]{0,20}[*_]{0,3}[(（]?(?P<a>[A-J])(?:[)）][*_]{0,3}|[*_]{0,3}[.:,])(?:[*_]{0,3}[^\S\n]|[*_]{0,3}$)",
-    re.MULTILINE,
-)
-_LAST_HELD = Pattern(
-    r"(?:(?<![\w^_\\{])[(（]|\b[oO]ption |\b[cC]hoice )(?P<a>[A-J])(?:[)）]|(?<=[nce] [A-J])(?![\w'’]))(?!\s?[=(^\d])"
-)
-_CLOSEST = Pattern(
-    r"\b(?:closest|nearest|most similar|best match|not (?:listed|among|exactly)|approximately matches)\b",
-    re.IGNORECASE,
-)
-_REJECTED = Pattern(r"\b(?:incorrect|wrong|false|not)\b|✗|❌", re.IGNORECASE)
-_CALLED_RIGHT = Pattern(
-    r"^\W{0,6}([A-J])[).:][^\n]*[-–—:(]\s*(?:correct|right|true|✓|✅)\W*$|^\W{0,6}([A-J])[).:][^\n]*(?:✓|✅)",
-    re.IGNORECASE | re.MULTILINE,
-)
-_OPTION_ROW = Pattern(r"(?<![\w)])([A-J])\.\s([^\n]{1,60}?)(?=\s[A-J]\.\s|\s{0,2}$)")
-_JSON_CHOICE = Pattern(r'"(?:choice|option|letter|selected(?:_option)?|selection)"\s*:\s*"\(?([A-Ja-j])\b')
-_BESIDE = Pattern(
-    r"[^A-Za-z]{0,3}\(?[A-J]\)?\s*(?:,|or|and|/|&|oder|y|ou|и|和|或)\s*(?:or\s+|and\s+)?\(?([A-J])\)?(?![\w'’])"
-)
-_FULL_WIDTH = {ord("Ａ") + i: LETTERS[i] for i in range(10)} | {ord("ａ") + i: LETTERS[i] for i in range(10)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +63,7 @@ def options_of(question: str) -> tuple[tuple[str, str], ...]:
 
     () if it is not multiple choice: letters must start at A and run without a gap, and there must be at least two.
     """
-    for pattern, least in ((_OPTION_LINE, 2), (_SMALL_OPTION_LINE, 2), (_OPTION_INLINE, 2), (_OPTION_ROW, 3)):
+    for pattern, least in ((OPTION_LINE, 2), (SMALL_OPTION_LINE, 2), (OPTION_INLINE, 2), (OPTION_ROW, 3)):
         found: dict[str, str] = {}
         for option in pattern.finditer(question):
             found.setdefault(option[1].upper(), option[2].strip())
@@ -142,7 +95,7 @@ def read_choice(answer: str, question: str = "") -> ReadChoice | None:
     text = spoken[0]
     options = options_of(question)
     offered = "".join(letter for letter, _ in options) or LETTERS
-    if '"' in text and (field := _JSON_CHOICE.search(text)) is not None and field[1].upper() in offered:
+    if '"' in text and (field := JSON_CHOICE.search(text)) is not None and field[1].upper() in offered:
         return ReadChoice(field[1].upper(), is_sure=True)
     if choice := _stated(text, offered, options):
         return choice
@@ -193,44 +146,44 @@ def _of_statement(
         letter = found[1] if found else None
     if letter is None:
         return []
-    beside = _BESIDE.match(said)
+    beside = BESIDE.match(said)
     is_several = beside is not None and beside[1] in offered and beside[1] != letter
     line = text[max(0, statement.start - 40) : statement.start]
-    return [(letter, not is_several and not _CLOSEST.search(line[line.rfind(". ") + 1 :]))]
+    return [(letter, not is_several and not CLOSEST.search(line[line.rfind(". ") + 1 :]))]
 
 
 def _leading_letter(said: str, offered: str) -> str | None:
-    found = _AT_START.match(said)
+    found = AT_START.match(said)
     if found is None:
         return None
-    letter = (found["held"] or found["upper"] or found["lower"] or "").translate(_FULL_WIDTH)
+    letter = (found["held"] or found["upper"] or found["lower"] or "").translate(FULL_WIDTH)
     rest = found["rest"]
-    if letter.upper() not in offered or _NEGATED.match(rest):
+    if letter.upper() not in offered or NEGATED.match(rest):
         return None
     if found["held"]:
         return letter.upper()
     if re.match(r"[A-Za-z\d_^²³=+/]|-\w|\s?[?？]", rest):
         return None
-    if (letter.islower() or letter in "AI") and _WORDS_FOLLOW.match(rest):
+    if (letter.islower() or letter in "AI") and WORDS_FOLLOW.match(rest):
         return None
     return None if rest.startswith(("'", "’")) else letter.upper()
 
 
 def _committed(tail: str, offered: str) -> ReadChoice | None:
     """The last pick in running text: "I'd choose B", "So B is right", "corresponds to option (C)"."""
-    called_right = {(found[1] or found[2]).upper() for found in _CALLED_RIGHT.finditer(tail)} & set(offered)
+    called_right = {(found[1] or found[2]).upper() for found in CALLED_RIGHT.finditer(tail)} & set(offered)
     if len(called_right) == 1:
         return ReadChoice(called_right.pop(), is_sure=True)
     chosen = None
-    for found in _COMMITS.finditer(tail):
-        letter = (found["a"] or found["b"]).translate(_FULL_WIDTH).upper()
+    for found in COMMITS.finditer(tail):
+        letter = (found["a"] or found["b"]).translate(FULL_WIDTH).upper()
         if (
             letter in offered
-            and not _NEGATED.match(tail, found.end())
+            and not NEGATED.match(tail, found.end())
             and not re.search(r"\b(?:not|n['’]t|isn['’]t)\s*$", found[0][:-1])
         ):
             around = tail[max(0, found.start() - 100) : found.end()]
-            chosen = ReadChoice(letter, is_sure=not _CLOSEST.search(around))
+            chosen = ReadChoice(letter, is_sure=not CLOSEST.search(around))
     return chosen
 
 
@@ -248,7 +201,7 @@ def _restated(tail: str, options: tuple[tuple[str, str], ...]) -> ReadChoice | N
     if len(named) != 1:
         return None
     letter, text, found = named[0]
-    if _REJECTED.search(line, found.end()):
+    if REJECTED.search(line, found.end()):
         return None
     return ReadChoice(letter, is_sure=True) if _folded(line[found.end() :]).startswith(_folded(text)[:40]) else None
 
@@ -258,11 +211,11 @@ def _first_word(text: str, offered: str) -> ReadChoice | None:
     letter = _leading_letter(text, offered)
     if letter is None:
         return None
-    named = [m for pattern in (_LINE_PICK, _LAST_HELD) for m in pattern.finditer(text)]
-    beside = _BESIDE.match(text)
+    named = [m for pattern in (LINE_PICK, LAST_HELD) for m in pattern.finditer(text)]
+    beside = BESIDE.match(text)
     if beside is not None and beside[1] in offered and beside[1] != letter:
         return ReadChoice(letter, is_sure=False)
-    others = {m["a"] for m in named if m["a"] in offered and not _NEGATED.match(text, m.end())} - {letter}
+    others = {m["a"] for m in named if m["a"] in offered and not NEGATED.match(text, m.end())} - {letter}
     return ReadChoice(letter, is_sure=not others)
 
 
@@ -282,9 +235,9 @@ def _last_spoken_of(tail: str, offered: str) -> ReadChoice | None:
     for line in reversed(tail.split("\n")):
         picks = [
             m
-            for pattern in (_LINE_PICK, _LAST_HELD)
+            for pattern in (LINE_PICK, LAST_HELD)
             for m in pattern.finditer(line)
-            if m["a"] in offered and not _NEGATED.match(line, m.end())
+            if m["a"] in offered and not NEGATED.match(line, m.end())
         ]
         letters = dict.fromkeys(m["a"] for m in picks)
         if letters:

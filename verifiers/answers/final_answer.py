@@ -16,121 +16,36 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from orchestrator.verifiers.answers.final_answer_patterns import (
+    ALONE_IN_SIGNS,
+    ANCHORS,
+    BOLD,
+    BOLD_LINE,
+    BOX,
+    CONCLUSION,
+    CORRECTED,
+    HASHES,
+    HEADING,
+    JSON_ANSWER,
+    LINE_LABEL,
+    NEXT_QUESTION,
+    OTHER_SCRIPTS,
+    SAYS,
+    SENTENCES,
+    SHORT_VALUE,
+    SUMMARY,
+    TAG,
+    TAKEN_BACK,
+    THOUGHTS_BEGIN,
+    THOUGHTS_END,
+)
 from orchestrator.verifiers.answers.latex import braced
-from orchestrator.verifiers.answers.pattern import Pattern
 
 Mark = Literal["tag", "json", "boxed", "hashes", "says", "heading", "bold", "last_line", "alone"]
 MAX_STATEMENT_CHARS = 20_000
 TAIL_CHARS = 20_000
 MAX_BOXES = 50  # of a text, the last ones
 LEAD_CHARS = 60  # of words in front of "answer" that belong to the mark
-
-_THOUGHTS_END = Pattern(
-    r"</(?:think|thinking|thought|thoughts|reasoning|scratchpad|reflection)>|\[/THINK\]|◁/think▷"
-    r"|<\|channel\|>final<\|message\|>",
-    re.IGNORECASE,
-)
-_THOUGHTS_BEGIN = Pattern(
-    r"^\s*(?:<(?:think|thinking|thought|thoughts|reasoning|scratchpad)>|\[THINK\]|◁think▷"
-    r"|<\|channel\|>analysis<\|message\|>)",
-    re.IGNORECASE,
-)
-_TAG = Pattern(
-    r"<(?P<tag>answer|final_answer|final-answer|finalanswer|result)>\s*(?P<said>.*?)\s*(?:</(?P=tag)>|\Z)",
-    re.IGNORECASE | re.DOTALL,
-)
-_JSON_ANSWER = Pattern(r'"(?:final_?)?answer"\s*:\s*', re.IGNORECASE)
-_HASHES = Pattern(r"####[^\S\n]{0,20}([^\n]+)")
-_IS = (
-    r"\**[^\S\n]{0,3}(?::|=|(?:is|was|are|ist|lautet|es|est|é|eh|is therefore|should be|would be|must be|will be)\b"
-    r"(?:[^\S\n]{0,3}(?:then|thus|therefore|simply|just|exactly|approximately|about|indeed|clearly|donc|also|portanto"
-    r"|por lo tanto|entonces)\b,?)?)"
-)
-_FINAL = (
-    r"final\s+(?:answer|result)|endgültige\s+(?:antwort|ergebnis)|endergebnis|respuesta\s+final|réponse\s+finale"
-    r"|resposta\s+final|resultado\s+final"
-    r"|résultat\s+final"
-)
-_USUAL = (
-    r"(?:the|my|our|correct|right|best)\s+(?:(?:correct|right|best|final|numerical|overall|most\s+likely|only|short"
-    r"|closest)\s+){0,2}"
-    r"(?:answer|solution|result|choice|option)(?:\s+(?:to|for|of)\s+(?:the|this|your|part|question)\b[^\n.:]{0,60})?"
-    r"|(?:die|richtige|korrekte)\s+(?:richtige\s+|korrekte\s+)?(?:antwort|lösung)|das\s+ergebnis|(?:la"
-    r"|el)\s+(?:respuesta|resultado)"
-    r"(?:\s+(?:correcta|correcto))?|la\s+(?:bonne\s+)?réponse(?:\s+(?:correcte|exacte))?|le\s+résultat"
-    r"|(?:a|o)\s+(?:resposta|resultado)(?:\s+(?:correta|correto|certa))?"
-)
-_SAYS = Pattern(rf"\b(?P<strong>(?:the\s+|my\s+)?(?:{_FINAL}))\b{_IS}|\b(?:{_USUAL}){_IS}", re.IGNORECASE)
-_LINE_LABEL = Pattern(
-    r"(?:^[^\w\n]{0,8}|(?<=[.!?。])[^\S\n]{1,3}\**)(?:short\s+|correct\s+|final\s+)?(?:answer|ans|a|antwort|lösung"
-    r"|ergebnis|respuesta|réponse|reponse"
-    r"|resposta|solución|resultado|ответ|उत्तर|जवाब|"
-    r"الإجابة|الجواب|答|答案|正确答案|最终答案|答え|回答|解答|正解)(?:\s+(?:finale?|correcta))?\**[^\S\n]{0,3}[:：=]\**",
-    re.IGNORECASE | re.MULTILINE,
-)
-_OTHER_SCRIPTS = Pattern(
-    r"(?:(?:最终|正确|所以|因此|故|最后)?的?(?:答案|结果|結果|正解|答え|回答|解答)(?:は|是|为|為|应该是|应为|就是|[:：=])[:：]?"
-    r"|(?:правильный\s+|окончательный\s+)?ответ(?:\s*[:：—–-]|\s+(?:равен|будет|таков)\b:?)"
-    r"|(?:सही\s+|अंतिम\s+)?(?:उत्तर|जवाब)\s*(?:है|[:：]|(?=\s[^\n।]{1,60}\s(?:है|हैं)\b))|(?:الإجابة"
-    r"|الجواب)(?:\s+(?:النهائية|الصحيحة|النهائي"
-    r"|الصحيح))?\s*(?:هي|هو|[:：]))\**",
-    re.IGNORECASE,
-)
-_HEADING = Pattern(
-    r"^[^\S\n]{0,3}(?:#{1,6}[^\S\n]{0,3}|\*\*)\W{0,3}(?:the\s+)?(?:final\s+|short\s+)?(?:answer|antwort"
-    r"|respuesta(?:\s+final)?|réponse(?:\s+finale)?|resposta|ответ|答案|答え|result)"
-    r"\W{0,4}[^\S\n]{0,5}\n+[^\S\n]{0,5}(?P<said>[^\n]+)",
-    re.IGNORECASE | re.MULTILINE,
-)
-_CONCLUSION = Pattern(
-    r"(?:^|[.!?。\n]\s{0,5})(?:so|thus|therefore|hence|consequently|in conclusion|also|deshalb|daher|por lo tanto"
-    r"|por tanto|donc|portanto|logo|итак|следовательно|因此|所以|よって|したがって)\b,?\s"
-    r"[^\n.]{0,160}?(?:\bis|\bare|\bequals?|\bist|\bes|\best|\bé|=|是|为|は|must be|should be|have|has|makes?|costs?"
-    r"|takes?|needs?|earns?|gets?|spends?|pays?)\s(?P<said>[^\n]+)",
-    re.IGNORECASE,
-)
-_BOLD_LINE = Pattern(r"\*\*(?P<said>[^*\n]{1,80})\*\*[^\S\n]*(?=\n|\Z)")
-_ALONE_IN_SIGNS = Pattern(
-    r"(?:\$\$|\\\[|\\begin\{equation\*?\}|```\w*\n)\s*(?P<said>[^\n$]{1,200}?)\s*(?:\$\$|\\\]|\\end\{equation\*?\}"
-    r"|```)[.\s]*"
-)
-_SENTENCES = Pattern(
-    r"[^.!?\n]+(?:(?:[.!?](?!\s|\Z)|(?<=\d)\.(?=\s(?:Jan|Feb|M[äa]r|Apr|Ma[iy]|Jun|Jul|Aug|Sep|O[kc]t|Nov"
-    r"|De[zc])))[^.!?\n]*)*[.!?]*"
-)
-_SHORT_VALUE = Pattern(r"[^\s]{1,24}(?:\s[^\s\d]{1,20}){0,3}[.!?]*")
-_TAKEN_BACK = Pattern(
-    r"(?:\b(?:wait|actually,|correction|i made an? (?:mistake|error)|that(?:['’]s| is| was) (?:wrong|incorrect"
-    r"|not right|a mistake)|let me (?:re|double|correct|fix|try again)|scratch that|sorry,"
-    r"|oops|hmm)"
-    r"|\?\s+no\b|(?:no|nein|non|não|нет),\s+(?:it|that|the|wait)|等等|不对|更正|訂正|いや、)",
-    re.IGNORECASE,
-)
-_BOX = Pattern(r"\\f?boxed\s?(?=\{)|\\fbox\s?(?=\{)")
-_BOLD = Pattern(r"\*\*(?P<said>[^*\n]{1,200})\*\*")
-_NEXT_QUESTION = Pattern(
-    r"\n[^\S\n]{0,9}(?:\n|#{1,4}\s|\*\*)[^\w\n]{0,4}(?:(?:next|new|another)\s+)?(?:question|problem|q|user|human"
-    r"|frage|pregunta|问题)\s{0,2}\d{0,3}\W{0,3}[:：]",
-    re.IGNORECASE,
-)
-_SUMMARY = Pattern(  # of the answers to several questions, behind the one to this
-    r"\n[^\S\n]{0,9}(?:now,?\s+|so,?\s+|finally,?\s+)?(?:(?:let['’]s|let us|we can|i will)\s?)?(?:(?:combin\w+"
-    r"|summari[sz]\w+|consider\w+|collect\w+|putting)\s(?:\w+\s){0,4}answers?\b|总结|综上)",
-    re.IGNORECASE,
-)
-_CORRECTED = Pattern(
-    r"\b(?:wait|actually|correction|correcting|mistake|however|no,|sorry|oops|hmm|let me|re-?check|recalculat"
-    r"|re-?evaluat|re-?consider|not right|wrong|"
-    r"incorrect|revise|double[- ]check|nein|moment|korrektur|perdón|espera|corrección|attend|correction|pardon"
-    r"|desculp|corrig|подожд|исправ|ошиб|等等|更正|不对|訂正)",
-    re.IGNORECASE,
-)
-_ANCHORS = (  # one of them is in every mark that is made of words
-    "answer", "ans:", "result", "solution", "choice", "option", "\na:", "antwort", "ergebnis", "lösung", "respuesta",
-    "réponse", "reponse",
-    "résultat",
-    "resposta", "solución", "ответ", "उत्तर", "जवाब", "إجابة", "الجواب", "答", "结果", "結果", "正解",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,10 +66,10 @@ def without_thoughts(text: str) -> tuple[str, int] | None:
     """The part of a text behind its thoughts, and where it begins; `None` if the thoughts have no end."""
     if "<" not in text and "[" not in text and "◁" not in text:
         return text, 0
-    ends = [found.end() for found in _THOUGHTS_END.finditer(text)]
+    ends = [found.end() for found in THOUGHTS_END.finditer(text)]
     if ends:
         return text[ends[-1] :], ends[-1]
-    return None if _THOUGHTS_BEGIN.match(text) else (text, 0)
+    return None if THOUGHTS_BEGIN.match(text) else (text, 0)
 
 
 def find_statement(text: str) -> Statement | None:
@@ -172,7 +87,7 @@ def find_statement(text: str) -> Statement | None:
 
 def taken_back_after(text: str, start: int) -> bool:
     """Whether something is taken back in the text behind `start`, without a new mark."""
-    return bool(_TAKEN_BACK.search(text, start))
+    return bool(TAKEN_BACK.search(text, start))
 
 
 def find_unmarked(text: str) -> Statement | None:
@@ -182,15 +97,15 @@ def find_unmarked(text: str) -> Statement | None:
     """
     stripped = text.strip()
     offset = text.find(stripped)
-    if (alone := _ALONE_IN_SIGNS.fullmatch(stripped)) is not None:
+    if (alone := ALONE_IN_SIGNS.fullmatch(stripped)) is not None:
         return Statement(alone["said"], offset + alone.start("said"), offset + alone.end("said"), "alone")
     if (shown := _shown(stripped)) is not None:
         return Statement(shown["said"], offset + shown.start("said"), offset + shown.end("said"), "bold")
     if "\n" not in stripped and len(stripped) <= 120:
-        sentences = [*_SENTENCES.finditer(stripped)]
+        sentences = [*SENTENCES.finditer(stripped)]
         if (
             len(sentences) > 1
-            and not _SHORT_VALUE.fullmatch(sentences[0][0].strip())
+            and not SHORT_VALUE.fullmatch(sentences[0][0].strip())
             and re.search(r"\d", sentences[-1][0])
         ):
             return Statement(
@@ -203,7 +118,7 @@ def find_unmarked(text: str) -> Statement | None:
         return Statement(stripped, offset, offset + len(stripped), "alone")
     tail = stripped[-TAIL_CHARS:]
     base = offset + len(stripped) - len(tail)
-    conclusion = next(iter(deque(_CONCLUSION.finditer(tail), maxlen=1)), None)
+    conclusion = next(iter(deque(CONCLUSION.finditer(tail), maxlen=1)), None)
     if conclusion is not None and "\n" not in tail[conclusion.end() :].strip():
         return Statement(
             conclusion["said"],
@@ -213,7 +128,7 @@ def find_unmarked(text: str) -> Statement | None:
             is_sure=False,
         )
     last_line = tail[tail.rfind("\n") + 1 :]
-    bold = _BOLD.findall(last_line)
+    bold = BOLD.findall(last_line)
     if bold:
         start = base + tail.rfind(bold[-1])
         return Statement(bold[-1], start, start + len(bold[-1]), "bold", is_sure=len(bold) == 1)
@@ -224,10 +139,10 @@ def _shown(text: str) -> re.Match[str] | None:
     """The only bold words of a text, where they hold a number and end a line or a sentence, or are the first line."""
     if "**" not in text:
         return None
-    first = _BOLD_LINE.match(text)
+    first = BOLD_LINE.match(text)
     if first is not None:
         return first
-    bold = [*_BOLD.finditer(text)]
+    bold = [*BOLD.finditer(text)]
     is_shown = (
         len(bold) == 1
         and "\n" not in text
@@ -251,7 +166,7 @@ def _end_of_own_answer(text: str) -> int:
     """Where a text goes on with questions of its own making, or sums up answers to several."""
     if "\n" not in text:
         return len(text)
-    ends = [found.start() for pattern in (_NEXT_QUESTION, _SUMMARY) if (found := pattern.search(text))]
+    ends = [found.start() for pattern in (NEXT_QUESTION, SUMMARY) if (found := pattern.search(text))]
     return min(ends, default=len(text))
 
 
@@ -278,28 +193,27 @@ def _all_marks(text: str) -> tuple[list[Statement], list[Statement], list[Statem
     """Statements in tags, boxes and behind ####; those called final; the other ones. Each in order."""
     shown: list[Statement] = []
     if "<" in text:
-        shown += [Statement(m["said"], m.start("said"), m.end("said"), "tag") for m in _TAG.finditer(text)]
+        shown += [Statement(m["said"], m.start("said"), m.end("said"), "tag") for m in TAG.finditer(text)]
     if "\\boxed" in text or "\\fbox" in text:
         shown += _boxed(text)
     if "####" in text:
-        shown += [Statement(m[1], m.start(1), m.end(1), "hashes") for m in _HASHES.finditer(text)]
+        shown += [Statement(m[1], m.start(1), m.end(1), "hashes") for m in HASHES.finditer(text)]
     begin = _first_anchor(text)
     if begin is None:
         return shown, [], []
     strong: list[Statement] = []
     weak: list[Statement] = []
-    for m in _few(_SAYS.finditer(text, begin)):
+    for m in _few(SAYS.finditer(text, begin)):
         said = _to_line_end(text, m.end(), "says")
         if said.text.strip(" *_:`"):
             (weak if m["strong"] is None else strong).append(said)
-    labelled = [m.end() for m in _few(_LINE_LABEL.finditer(text, begin))]
+    labelled = [m.end() for m in _few(LINE_LABEL.finditer(text, begin))]
     if not text.isascii():
-        labelled += [m.end() for m in _few(_OTHER_SCRIPTS.finditer(text))]
+        labelled += [m.end() for m in _few(OTHER_SCRIPTS.finditer(text))]
     weak += [_to_line_end(text, end, "says") for end in labelled]
     if "\n" in text:
         weak += [
-            Statement(m["said"], m.start("said"), m.end("said"), "heading")
-            for m in _few(_HEADING.finditer(text, begin))
+            Statement(m["said"], m.start("said"), m.end("said"), "heading") for m in _few(HEADING.finditer(text, begin))
         ]
     return shown, strong, sorted((each for each in weak if each.text.strip(" *_:`")), key=lambda each: each.start)
 
@@ -317,7 +231,7 @@ def all_statements(text: str) -> list[Statement]:
 
 def is_corrected(text: str, start: int, end: int) -> bool:
     """Whether between two places of a text something is taken back."""
-    return bool(_CORRECTED.search(text, start, end))
+    return bool(CORRECTED.search(text, start, end))
 
 
 def _few(marks: Iterator[re.Match[str]]) -> list[re.Match[str]]:
@@ -330,15 +244,15 @@ def _first_anchor(text: str) -> int | None:
     """Where the first mark that is made of words may begin; `None` if there is none."""
     lowered = text.lower() if text.isascii() else text.casefold()
     if len(lowered) != len(text):  # a letter that has no single small one
-        return 0 if any(word in lowered for word in _ANCHORS) else None
-    at = min((position for word in _ANCHORS if (position := lowered.find(word)) >= 0), default=None)
+        return 0 if any(word in lowered for word in ANCHORS) else None
+    at = min((position for word in ANCHORS if (position := lowered.find(word)) >= 0), default=None)
     return None if at is None else max(lowered.rfind("\n", 0, at) + 1, at - LEAD_CHARS, 0)
 
 
 def _decided(found: list[Statement], text: str) -> Statement:
     """The last of the statements; sure if all say the same or the last one corrects."""
     last = found[-1]
-    if _TAKEN_BACK.search(text, last.start + len(last.text[:3])):
+    if TAKEN_BACK.search(text, last.start + len(last.text[:3])):
         last = replace(last, is_sure=False)
     if len(found) == 1 or _bare(found[0].text) == _bare(last.text):
         return last
@@ -378,7 +292,7 @@ def _to_line_end(text: str, start: int, mark: Mark) -> Statement:
 
 def _boxed(text: str) -> list[Statement]:
     found = []
-    for match in [*_BOX.finditer(text)][-MAX_BOXES:]:
+    for match in [*BOX.finditer(text)][-MAX_BOXES:]:
         close = braced(text, match.end())
         if close is not None:
             found.append(Statement(text[match.end() + 1 : close], match.end() + 1, close, "boxed"))
@@ -386,7 +300,7 @@ def _boxed(text: str) -> list[Statement]:
 
 
 def _json_answer(text: str) -> Statement | None:
-    matches = list(_JSON_ANSWER.finditer(text))
+    matches = list(JSON_ANSWER.finditer(text))
     if not matches:
         return None
     start = matches[-1].end()

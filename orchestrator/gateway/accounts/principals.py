@@ -12,7 +12,8 @@ from functools import lru_cache
 from orchestrator.gateway.accounts.quota_leases import Account
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.memory.record import Scope
-from orchestrator.storage.accounts import AccountLimits, Accounts, Found
+from orchestrator.storage.account_types import AccountLimits, Found
+from orchestrator.storage.accounts import Accounts
 
 MAX_REMEMBERED = 50_000
 MAX_SCOPE_SEGMENTS = 2

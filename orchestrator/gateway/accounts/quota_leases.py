@@ -21,7 +21,7 @@ from typing import NamedTuple, TypeVar
 
 from orchestrator.budget import from_nano, to_nano
 from orchestrator.errors import OrchestratorError, StorageError
-from orchestrator.storage.accounts import AccountLimits
+from orchestrator.storage.account_types import AccountLimits
 from orchestrator.storage.quotas import CONCURRENCY, Booking, Buried, Quota, Quotas
 
 USD, REQUESTS, TOKENS = "usd", "requests", "tokens"

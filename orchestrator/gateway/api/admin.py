@@ -15,7 +15,7 @@ from orchestrator.gateway.api.validators import Param
 from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.jsontypes import JsonObject
-from orchestrator.storage.accounts import (
+from orchestrator.storage.account_types import (
     DEFAULT_PERMISSIONS,
     AccountError,
     AccountLimits,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from orchestrator.config.models import AuxiliaryConfig, secret
+from orchestrator.config.models import AuxiliaryConfig
+from orchestrator.config.secrets import secret
 from orchestrator.errors import ConfigError
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.providers.table import PROVIDERS

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from orchestrator.backends.dialects.dialect import RAW_FIELDS, TextPrompt
-from orchestrator.gateway.api.anthropic import readable_chunk
+from orchestrator.gateway.api.anthropic_reply import readable_chunk
 from orchestrator.gateway.api.chat import CompletionSession
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.chat.client_request import ClientRequest

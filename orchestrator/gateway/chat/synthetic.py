@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from orchestrator.backends.dialects.anthropic import KNOWN_BLOCKS
+from orchestrator.backends.dialects.anthropic_stream import KNOWN_BLOCKS
 from orchestrator.gateway.http import sse
 from orchestrator.gateway.http.redaction import without_addresses
 from orchestrator.jsontypes import JsonObject

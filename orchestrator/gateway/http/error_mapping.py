@@ -28,7 +28,7 @@ from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.redaction import without_addresses
 from orchestrator.memory.errors import InvalidRecord, MemoryFailure, NotErased, QuotaExceeded, ScopeError
 from orchestrator.pipeline.execution.result import RunCancelled, RunFailed, UnknownRun
-from orchestrator.storage.accounts import AccountError, NoAccount
+from orchestrator.storage.account_types import AccountError, NoAccount
 
 
 def to_gateway_error(error: Exception) -> GatewayError | None:

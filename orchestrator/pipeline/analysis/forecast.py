@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 from orchestrator.config.names import STRATEGY_ALIASES
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node
-from orchestrator.pipeline.language.contracts import CheckedPipeline, Forecast
+from orchestrator.pipeline.language.checked import CheckedPipeline
+from orchestrator.pipeline.language.estimates import Forecast
 from orchestrator.pipeline.language.step import Step
 from orchestrator.router import Needs, Preference
 from orchestrator.tokens.estimate import estimate_tokens

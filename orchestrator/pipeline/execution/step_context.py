@@ -13,7 +13,7 @@ from orchestrator.budget import Budget, Ledger
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node
 from orchestrator.pipeline.execution.runtime import Runtime
-from orchestrator.pipeline.language.contracts import CheckedPipeline
+from orchestrator.pipeline.language.checked import CheckedPipeline
 from orchestrator.storage.runs import StoredStep
 from orchestrator.trace import Event, Trace
 

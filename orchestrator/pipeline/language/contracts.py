@@ -10,12 +10,13 @@ by the loader.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.expressions.types import ANY, ValueType
+from orchestrator.pipeline.language.checked import CheckedBlock, CheckedPipeline, CheckedStep
+from orchestrator.pipeline.language.estimates import Forecast
 
 if TYPE_CHECKING:
     import httpx
@@ -24,137 +25,11 @@ if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.pipeline.expressions.evaluation import Compute
     from orchestrator.pipeline.expressions.scope import NameScope
-    from orchestrator.pipeline.language.document import Document
     from orchestrator.pipeline.language.prompts import Prompt
     from orchestrator.pipeline.language.sources import Sources, Where
     from orchestrator.pipeline.language.value_compiler import Values
     from orchestrator.trace import Trace
     from orchestrator.verifiers import Verifier
-
-
-@dataclass(frozen=True, slots=True)
-class Forecast:
-    """What a step or a pipeline will probably take.
-
-    `usd` and `seconds` are expected, `worst_usd` is the most; `None` where a price is not known. `guesses` says what
-    was guessed.
-    """
-
-    calls: float = 0.0
-    prefill_tokens: float = 0.0
-    output_tokens: float = 0.0
-    usd: float | None = 0.0
-    worst_usd: float | None = 0.0
-    seconds: float = 0.0
-    model: str = ""
-    guesses: tuple[str, ...] = ()
-
-    def and_(self, other: Forecast, *, seconds: float) -> Forecast:
-        """Both; how long they take together is the caller's to say."""
-        return Forecast(
-            self.calls + other.calls,
-            self.prefill_tokens + other.prefill_tokens,
-            self.output_tokens + other.output_tokens,
-            _sum(self.usd, other.usd),
-            _sum(self.worst_usd, other.worst_usd),
-            seconds,
-            self.model or other.model,
-            tuple(dict.fromkeys([*self.guesses, *other.guesses])),
-        )
-
-    def times(self, count: float, *, worst: float | None = None, rounds: float = 1.0) -> Forecast:
-        """So many of it, at most `worst`, in so many rounds one after the other."""
-        return replace(
-            self,
-            calls=self.calls * count,
-            prefill_tokens=self.prefill_tokens * count,
-            output_tokens=self.output_tokens * count,
-            usd=None if self.usd is None else self.usd * count,
-            worst_usd=None if self.worst_usd is None else self.worst_usd * (count if worst is None else worst),
-            seconds=self.seconds * rounds,
-        )
-
-
-def _sum(a: float | None, b: float | None) -> float | None:
-    return None if a is None or b is None else a + b
-
-
-class CheckedStep(Protocol):
-    """One step that was checked.
-
-    `fields` compute what it is given, `type` is what it gives, `blocks` are the steps within it.
-    """
-
-    @property
-    def name(self) -> str:
-        """The name of the step."""
-
-    @property
-    def fields(self) -> Mapping[str, Compute]:
-        """The fields that may hold expressions, as functions."""
-
-    @property
-    def blocks(self) -> Mapping[str, CheckedBlock]:
-        """The steps within the step."""
-
-    @property
-    def type(self) -> ValueType:
-        """What the step gives."""
-
-
-class CheckedBlock(Protocol):
-    """Steps that run together: `waits` is for how many others each one waits; `output` computes what they give."""
-
-    @property
-    def nodes(self) -> Sequence[CheckedStep]:
-        """The steps, in an order in which each follows all that it waits for."""
-
-    @property
-    def waits(self) -> Sequence[int]:
-        """For how many others each step waits."""
-
-    @property
-    def output(self) -> Compute:
-        """Computes what the steps give together."""
-
-    @property
-    def type(self) -> ValueType:
-        """What the steps give together."""
-
-
-class CheckedPipeline(Protocol):
-    """A pipeline that was checked.
-
-    `schema` is the JSON Schema of its inputs; the files that it names lie within `root`.
-    """
-
-    @property
-    def name(self) -> str:
-        """The name that the file states."""
-
-    @property
-    def document(self) -> Document:
-        """The document of the file."""
-
-    @property
-    def path(self) -> Path:
-        """The file."""
-
-    @property
-    def root(self) -> Path:
-        """Where the files that it names must lie."""
-
-    @property
-    def schema(self) -> JsonObject:
-        """The JSON Schema of its inputs."""
-
-    @property
-    def env(self) -> Mapping[str, str | None]:
-        """The variables of the environment that it takes."""
-
-    @property
-    def block(self) -> CheckedBlock:
-        """Its steps."""
 
 
 class AnswerCheck(Protocol):

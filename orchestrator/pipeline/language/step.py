@@ -14,8 +14,9 @@ from pydantic import Field
 
 from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.types import ValueType
-from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Forecast, StepContext
+from orchestrator.pipeline.language.contracts import CheckContext, Estimator, StepContext
 from orchestrator.pipeline.language.document import StepBudget
+from orchestrator.pipeline.language.estimates import Forecast
 from orchestrator.pipeline.language.fields import ConditionField, ExpressionType, Seconds, Strict, ValueField, refers_to
 
 Steps = Annotated[dict[str, Any], Field(min_length=1), refers_to("Steps")]

@@ -11,7 +11,8 @@ from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.evaluation import Compute
 from orchestrator.pipeline.expressions.templates import guards_of
 from orchestrator.pipeline.expressions.types import BOOL, NULL, ValueType, joined
-from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Forecast, StepContext
+from orchestrator.pipeline.language.contracts import CheckContext, Estimator, StepContext
+from orchestrator.pipeline.language.estimates import Forecast
 from orchestrator.pipeline.language.fields import REFERS, ConditionField, Strict
 from orchestrator.pipeline.language.step import Inner, Step, Steps
 

@@ -9,7 +9,9 @@ from pydantic import Field, PrivateAttr
 from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import ANY, OBJECT, ValueType, type_of_schema
-from orchestrator.pipeline.language.contracts import CheckContext, CheckedPipeline, Estimator, Forecast, StepContext
+from orchestrator.pipeline.language.checked import CheckedPipeline
+from orchestrator.pipeline.language.contracts import CheckContext, Estimator, StepContext
+from orchestrator.pipeline.language.estimates import Forecast
 from orchestrator.pipeline.language.fields import ExpressionType
 from orchestrator.pipeline.language.step import Step
 

@@ -13,7 +13,8 @@ from pydantic import Field, PrivateAttr
 
 from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.types import ValueType
-from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Forecast, StepContext
+from orchestrator.pipeline.language.contracts import CheckContext, Estimator, StepContext
+from orchestrator.pipeline.language.estimates import Forecast
 from orchestrator.pipeline.language.fields import NumberField, Strict, TextField
 from orchestrator.pipeline.language.step import Step
 from orchestrator.pipeline.steps.answer_types import choice_type

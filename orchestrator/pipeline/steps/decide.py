@@ -8,7 +8,8 @@ from pydantic import Field
 
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.expressions.types import BOOL, NUMBER, TEXT, ValueType, record
-from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Forecast, StepContext
+from orchestrator.pipeline.language.contracts import CheckContext, Estimator, StepContext
+from orchestrator.pipeline.language.estimates import Forecast
 from orchestrator.pipeline.language.fields import NumberField, Strict, TextField
 from orchestrator.pipeline.language.step import Step
 

@@ -9,7 +9,8 @@ from pydantic import Field, PrivateAttr
 
 from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.types import ANY, ValueType, type_of_schema
-from orchestrator.pipeline.language.contracts import AnswerCheck, CheckContext, Estimator, Forecast, StepContext
+from orchestrator.pipeline.language.contracts import AnswerCheck, CheckContext, Estimator, StepContext
+from orchestrator.pipeline.language.estimates import Forecast
 from orchestrator.pipeline.language.fields import NumberField, TextField
 from orchestrator.pipeline.language.step import Step
 from orchestrator.pipeline.steps.answer_types import answer_type

@@ -10,7 +10,8 @@ from pydantic import Field, PrivateAttr
 from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.evaluation import Compute, ExpressionFailed, within_bounds
 from orchestrator.pipeline.expressions.types import ANY, BOOL, NUMBER, ValueType
-from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Forecast, StepContext
+from orchestrator.pipeline.language.contracts import CheckContext, Estimator, StepContext
+from orchestrator.pipeline.language.estimates import Forecast
 from orchestrator.pipeline.language.fields import ConditionField, Strict
 from orchestrator.pipeline.language.step import Inner, Step, Steps
 

@@ -10,7 +10,8 @@ from pydantic import Field
 from orchestrator.errors import OrchestratorError
 from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.types import ANY, LIST, NUMBER, ValueType, joined, list_of
-from orchestrator.pipeline.language.contracts import CheckContext, Estimator, Forecast, StepContext
+from orchestrator.pipeline.language.contracts import CheckContext, Estimator, StepContext
+from orchestrator.pipeline.language.estimates import Forecast
 from orchestrator.pipeline.language.fields import ListField
 from orchestrator.pipeline.language.step import Inner, OnError, Step, Steps
 

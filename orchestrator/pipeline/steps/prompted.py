@@ -16,7 +16,8 @@ from orchestrator.pipeline.checks.settings import sources_of
 from orchestrator.pipeline.expressions.functions import as_text
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import OBJECT, ValueType, type_of_schema
-from orchestrator.pipeline.language.contracts import AnswerCheck, CheckContext, Estimator, Forecast, StepContext
+from orchestrator.pipeline.language.contracts import AnswerCheck, CheckContext, Estimator, StepContext
+from orchestrator.pipeline.language.estimates import Forecast
 from orchestrator.pipeline.language.fields import ExpressionType, ListField, NumberField, Strict, TextField, Usd
 from orchestrator.pipeline.language.prompts import Prompt, is_prompt_file
 from orchestrator.pipeline.language.step import Step

@@ -14,13 +14,13 @@ from itertools import combinations
 
 import numpy as np
 
-from orchestrator.search.belief import VoteModel
 from orchestrator.search.calibration.calibration import Calibration
 from orchestrator.search.calibration.policies import ByValue, FixedOrder, Mixture, Policy
 from orchestrator.search.calibration.policy_choice import Tried, best_within, estimate
 from orchestrator.search.calibration.policy_replay import KnownFleet, Replayed, replay_by_value, replay_order
 from orchestrator.search.calibration.vote_fitting import fit_vote_model, scaled
 from orchestrator.search.lengths import fit_sharing
+from orchestrator.search.vote_model import VoteModel
 from orchestrator.search.vote_table import GradedQuestion, VoteTable
 
 VALUES_USD = tuple(float(v) for v in np.geomspace(1e-4, 1.0, 33))

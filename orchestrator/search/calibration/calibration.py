@@ -13,9 +13,9 @@ from orchestrator.jsontypes import JsonMapping, JsonObject
 from orchestrator.router import Router, SuccessModel
 from orchestrator.router.calibration import logit
 from orchestrator.router.success import Ability
-from orchestrator.search.belief import VoteModel
 from orchestrator.search.calibration.policies import ByValue, FixedOrder, Mixture, Policy, strategy_of
 from orchestrator.search.state import Strategy
+from orchestrator.search.vote_model import VoteModel
 
 if TYPE_CHECKING:
     from orchestrator.config.models import Config

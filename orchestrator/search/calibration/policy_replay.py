@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.search.belief import Array, VoteModel, VoteState, start, success_given_ease, vote
+from orchestrator.search.belief import Array, VoteState, start, success_given_ease, vote
 from orchestrator.search.calibration.policies import ByValue, FixedOrder, Policy
 from orchestrator.search.lengths import length_factor
 from orchestrator.search.value import best_purchase
+from orchestrator.search.vote_model import VoteModel
 from orchestrator.search.vote_table import NO_ANSWER, Flags, Indices, Votes, VoteTable
 
 

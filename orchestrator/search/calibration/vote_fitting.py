@@ -14,8 +14,9 @@ from itertools import combinations
 import numpy as np
 
 from orchestrator.router.calibration import fit_logistic, sigmoid
-from orchestrator.search.belief import Array, VoteModel, start, success_given_ease, vote
+from orchestrator.search.belief import Array, start, success_given_ease, vote
 from orchestrator.search.guessing import REFERENCE_BITS
+from orchestrator.search.vote_model import VoteModel
 from orchestrator.search.vote_table import NO_ANSWER, Flags, Votes, VoteTable
 
 SPREADS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)

@@ -1,0 +1,56 @@
+"""Kinds of values that sections of the configuration share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
+from orchestrator.config.suggestions import MAX_CHOICES, suggest
+from orchestrator.plugins.entry_points import BACKENDS, ENCODERS, plugin_names
+from orchestrator.providers.table import PROVIDERS as _HOSTED
+
+ENCODER_NAMES = ("static", "minilm", "endpoint")
+
+
+PROVIDERS = ("calculator", "extractive", "simulated", "recorded", *_HOSTED)
+
+
+Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+Share = Annotated[float, Field(gt=0, lt=1, allow_inf_nan=False)]
+
+
+class Strict(BaseModel):
+    """Base of every section: no unknown fields, and nothing changes after it was read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+
+def _web_address(stated: str) -> str:
+    from orchestrator.providers.addresses import checked_address
+
+    return checked_address(stated)
+
+
+def known_provider(name: str) -> str:
+    """A provider of the table, or one that another package registers. Raises `ValueError` with a suggestion."""
+    return _known("provider", name, PROVIDERS, BACKENDS)
+
+
+def known_encoder(name: str) -> str:
+    """An encoder of ours, or one that another package registers. Raises `ValueError` with a suggestion."""
+    return _known("encoder", name, ENCODER_NAMES, ENCODERS)
+
+
+def _known(what: str, name: str, ours: Sequence[str], group: str) -> str:
+    """A name of ours, or one that another package registers. Raises `ValueError` with a suggestion."""
+    if name not in ours and name not in (others := plugin_names(group)):
+        raise ValueError(f"unknown {what} {name!r}{suggest(name, [*ours, *others], most=MAX_CHOICES)}")
+    return name
+
+
+Address = Annotated[str, AfterValidator(_web_address)]

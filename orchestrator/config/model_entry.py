@@ -1,0 +1,148 @@
+"""One model of the fleet, as the configuration states it."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field
+
+from orchestrator.config.fields import Address, Price, Share, Strict, known_provider
+from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
+from orchestrator.jsontypes import JsonObject
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9-]{1,128}")
+
+
+_OUR_HEADERS = frozenset(
+    {"host", "content-length", "content-type", "transfer-encoding", "connection", "accept-encoding"}
+)
+
+
+_COUNTED_FIELDS = frozenset(
+    (
+        "model messages input contents prompt stream n candidatecount bestof maxtokens maxcompletiontokens "
+        "maxoutputtokens"
+    ).split()
+)
+
+
+def _sendable_headers(headers: dict[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or not value.isprintable() or not value.isascii():
+            raise ValueError(
+                f"{name!r} is no header that can be sent: names are letters, digits and -, values printable ASCII"
+            )
+        if name.lower() in _OUR_HEADERS:
+            raise ValueError(f"the header {name!r} is set for each call anew and cannot be stated")
+    return {name.lower(): value for name, value in headers.items()}
+
+
+def _harmless_body(body: JsonObject) -> JsonObject:
+    for name, value in body.items():
+        if name.lower().replace("_", "") in _COUNTED_FIELDS:
+            raise ValueError(
+                f"{name!r} cannot be stated in extra_body: what a call may cost is reckoned from it. Use max_tokens of "
+                "the request, or "
+                "max_output_tokens of the model"
+                if "token" in name.lower()
+                else f"{name!r} cannot be stated in extra_body: it is set for each call anew"
+            )
+        if isinstance(value, dict):
+            _harmless_body(value)
+    return body
+
+
+class TlsConfig(Strict):
+    """Certificates.
+
+    `ca` is a file of those that are trusted instead of the usual ones, `cert` and `key` are files of the client's own.
+    """
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+
+
+class ReplicaConfig(Strict):
+    """One of several servers of the same model."""
+
+    base_url: Address
+    pool: Literal["any", "prefill", "decode"] = "any"
+    """Which calls it is for: those that are mostly reading, mostly writing, or all."""
+
+
+class ModelConfig(Strict):
+    """One model of the fleet."""
+
+    provider: Annotated[str, AfterValidator(known_provider)]
+    """Whose API; `compatible` is any OpenAI-compatible server at `base_url`.
+
+    `orchestrator doctor --providers` lists them.
+    """
+    model: str | None = None
+    """The provider's own name for the model."""
+    base_url: Address | None = None
+    """`${NAME}` in it is a variable of the environment."""
+    replicas: list[ReplicaConfig] = []
+    """Several servers of this model: calls go to the one that holds their prefix. Instead of `base_url`."""
+    key: str | None = None
+    """`env:NAME`, `file:PATH` or `command:PROGRAM ARGUMENTS`; never the key itself.
+
+    Default: the provider's usual environment variable.
+    """
+    input_usd_per_mtok: Price | None = None
+    output_usd_per_mtok: Price | None = None
+    cached_usd_per_mtok: Price | None = None
+    cache_write_usd_per_mtok: Price | None = None
+    """What the provider takes for writing a prefix to its cache for five minutes (OpenAI: thirty)."""
+    cache_write_1h_usd_per_mtok: Price | None = None
+    audio_input_usd_per_mtok: Price | None = None
+    audio_output_usd_per_mtok: Price | None = None
+    cache: Literal["auto", "off", "5m", "1h"] = "auto"
+    """When a prefix is marked to be kept by the provider.
+
+    Where that is expected to pay, never, or always for so long.
+    """
+    hedge: bool = False
+    """Make a call again that takes longer than 95 % of those before it, and take the answer that comes first.
+
+    Its worst case is reserved twice.
+    """
+    context_tokens: Annotated[int, Field(gt=0)] | None = None
+    """Default: as the price list has it, else 128,000."""
+    effective_context_tokens: Annotated[int, Field(gt=0)] | None = None
+    """How much of it the model uses well (`orchestrator probe`); longer prompts are trimmed to what matters."""
+    capabilities: list[str] = []
+    skill: Share | None = None
+    """Expected share of right answers, in (0, 1)."""
+    like: str | None = None
+    output_tokens: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 250.0
+    max_output_tokens: Annotated[int, Field(gt=0)] = 8_192
+    """The longest answer; what a caller of the gateway who has a budget but states no `max_tokens` is held to."""
+    ttft_s: Price = 0.5
+    tokens_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 60.0
+    prefill_tokens_per_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """How fast it reads what no cache holds (`orchestrator probe`)."""
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    """This and the next three hold for requests that state none of their own."""
+    top_p: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    top_k: Annotated[int, Field(ge=1)] | None = None
+    reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
+    timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """The longest that one call may take."""
+    headers: Annotated[dict[str, str], AfterValidator(_sendable_headers)] = {}
+    """Sent with every call. A value may be a reference, as `key`."""
+    proxy: str | None = None
+    """`http://host:port` or `socks5://host:port`, or `none`: that of the environment is not used.
+
+    Default: `HTTPS_PROXY` and its kin.
+    """
+    tls: TlsConfig | None = None
+    http2: bool = False
+    extra_body: Annotated[dict[str, Any], AfterValidator(_harmless_body)] = {}
+    """Laid over the body of every call, in the words of the provider."""
+    folder: str | None = None
+    """Recorded models: the folder of the recordings."""
+    task: str | None = None
+    """Recorded models: which recordings (`gsm`, `crux`)."""

@@ -1,0 +1,23 @@
+"""What a mistyped name probably means."""
+
+from __future__ import annotations
+
+import difflib
+
+from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
+
+MAX_NAMED = 6  # of the names that a mistake might have meant
+
+
+MAX_CHOICES = 12  # of the values of one field
+
+
+def suggest(word: str, known: list[str], most: int = MAX_NAMED) -> str:
+    """The end of a message about an unknown name: what was probably meant, or what there is."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if close:
+        return f". Did you mean {close[0]!r}?"
+    beginnings = sorted(known, key=lambda name: -difflib.SequenceMatcher(None, word, name).ratio())
+    if len(known) <= most:
+        return f". Known: {', '.join(known)}" if known else ""
+    return f". Known are {', '.join(beginnings[:most])} and {len(known) - most} more: docs/configuration.md"
