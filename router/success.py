@@ -118,9 +118,8 @@ class SuccessModel:
         folder = Path(folder)
         stored = json.loads((folder / "router.json").read_text(encoding="utf-8"))
         if stored.get("format") != FORMAT:
-            raise ValueError(
-                f"{folder}: a router of format {stored.get('format')!r}, this version reads {FORMAT}: train again"
-            )
+            message = f"{folder}: a router of format {stored.get('format')!r}, this version reads {FORMAT}: train again"
+            raise ValueError(message)
         wanted = stored["encoder"]
         if wanted is not None and (encoder is None or encoder.fingerprint != wanted):
             given = "none was given" if encoder is None else f"{encoder.fingerprint!r} was given"

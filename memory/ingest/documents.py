@@ -46,9 +46,8 @@ def read_document(path: str | Path, *, time: datetime | None = None) -> list[New
     path = Path(path)
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
-        raise InvalidRecord(
-            f"{path}: documents end with {', '.join(sorted(_READERS))}; convert it to one of these first"
-        )
+        message = f"{path}: documents end with {', '.join(sorted(_READERS))}; convert it to one of these first"
+        raise InvalidRecord(message)
     if path.stat().st_size > MAX_FILE_BYTES:
         raise InvalidRecord(f"{path} has more than {MAX_FILE_BYTES // 1_000_000} MB; split it first")
     try:
@@ -57,9 +56,8 @@ def read_document(path: str | Path, *, time: datetime | None = None) -> list[New
     except InvalidRecord as error:
         raise InvalidRecord(f"{path}: {error}") from None
     except ImportError as error:
-        raise InvalidRecord(
-            f"{path}: {path.suffix} files need {error.name}: pip install 'compound-orchestrator[documents]'"
-        ) from None
+        message = f"{path}: {path.suffix} files need {error.name}: pip install 'compound-orchestrator[documents]'"
+        raise InvalidRecord(message) from None
     return [
         NewRecord(text, "", time or stated, f"document {path.name}", path.name, heading)
         for text, heading in pieces

@@ -21,6 +21,7 @@ from orchestrator.backends.http.timings import reading_s
 from orchestrator.backends.http.transport_choice import HttpxTransport, Transport, Way, transport_for
 from orchestrator.backends.http.upstream import CallSettings, PendingResponse, Upstream
 from orchestrator.backends.provider_errors import TransportError, excerpt, failure_in, stream_error, too_slow
+from orchestrator.backends.relay import Relay
 from orchestrator.backends.remote_answers import ReadChunks, answer_of, mean_logprob
 from orchestrator.backends.usage import usage_in, usage_of_all
 from orchestrator.errors import BadResponse, ConfigError
@@ -193,8 +194,6 @@ class RemoteBackend:
 
     def relay(self) -> Relay:
         """Another way to the same model: requests passed on as they are, and answers as bytes."""
-        from orchestrator.backends.relay import Relay
-
         return Relay(self.upstream)
 
     async def aclose(self) -> None:

@@ -103,9 +103,8 @@ def _read(path: Path) -> list[tuple[str, Question, str]]:
             remedy = 'Write {"state": "...", "ask": "...", "answer": "yes"}'
             raise ConfigError(f"{path}:{number}: {problem}", remedy=remedy) from None
     if not rows:
-        raise ConfigError(
-            f"{path}: no examples", remedy='Write lines like {"state": "...", "ask": "...", "answer": "yes"}'
-        )
+        message = f"{path}: no examples"
+        raise ConfigError(message, remedy='Write lines like {"state": "...", "ask": "...", "answer": "yes"}')
     return rows
 
 

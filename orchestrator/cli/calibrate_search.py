@@ -52,16 +52,12 @@ def command(examples: Path, price: float, usd: float, out: Path, config: Path | 
         from orchestrator.search import calibrate
 
         if not (0 < price < math.inf and 0 < usd < math.inf):
-            raise ConfigError(
-                f"prices must be numbers of USD above 0, not --price {price:g} --usd {usd:g}",
-                remedy="--price 0.001 --usd 2",
-            )
+            message = f"prices must be numbers of USD above 0, not --price {price:g} --usd {usd:g}"
+            raise ConfigError(message, remedy="--price 0.001 --usd 2")
         rows = read_examples(examples)
         if len(rows) < FEWEST:
-            raise ConfigError(
-                f"{examples} has {len(rows)} examples, {FEWEST} are needed",
-                remedy="Add questions whose answers are known",
-            )
+            message = f"{examples} has {len(rows)} examples, {FEWEST} are needed"
+            raise ConfigError(message, remedy="Add questions whose answers are known")
         _make_room(out)
         if not as_json:
             click.echo(
@@ -111,10 +107,8 @@ def check_graded(graded: Graded) -> None:
         )
     for model, failed in graded.failures.items():
         if failed > MAX_FAILED * n:
-            raise ConfigError(
-                f"{model} failed on {failed} of {n} questions: {graded.why.get(model, 'it said nothing')}",
-                remedy="Mend it, or leave it out of the configuration",
-            )
+            message = f"{model} failed on {failed} of {n} questions: {graded.why.get(model, 'it said nothing')}"
+            raise ConfigError(message, remedy="Mend it, or leave it out of the configuration")
     right = observed_right(graded)
     best = max(right, key=lambda model: right[model])
     if right[best] < FEWEST_RIGHT * n:

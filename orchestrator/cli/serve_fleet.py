@@ -48,9 +48,8 @@ def command(
     from orchestrator.errors import ConfigError
 
     if not is_loopback(host):
-        raise ConfigError(
-            f"{host} is not a loopback address", remedy="This server has no authentication: use 127.0.0.1 or ::1"
-        )
+        message = f"{host} is not a loopback address"
+        raise ConfigError(message, remedy="This server has no authentication: use 127.0.0.1 or ::1")
     models: list[ServedModel]
     if recorded is not None:
         from orchestrator.backends.testing.recorded import load_recorded

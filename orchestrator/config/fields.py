@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
 from orchestrator.config.suggestions import MAX_CHOICES, suggest
 from orchestrator.plugins.entry_points import BACKENDS, ENCODERS, plugin_names
+from orchestrator.providers.addresses import checked_address
 from orchestrator.providers.table import PROVIDERS as _HOSTED
 
 ENCODER_NAMES = ("static", "minilm", "endpoint")
@@ -31,8 +32,6 @@ class Strict(BaseModel):
 
 
 def _web_address(stated: str) -> str:
-    from orchestrator.providers.addresses import checked_address
-
     return checked_address(stated)
 
 

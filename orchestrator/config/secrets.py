@@ -7,6 +7,7 @@ from pathlib import Path
 
 from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
 from orchestrator.errors import ConfigError
+from orchestrator.providers.credentials import clean_key
 
 COMMAND_S = 30.0
 
@@ -18,8 +19,6 @@ def secret(reference: str | None, default_variable: str | None) -> str | None:
 
     Raises `ConfigError` when it is named but cannot be had.
     """
-    from orchestrator.providers.credentials import clean_key
-
     if reference is None:
         found = os.environ.get(default_variable) if default_variable else None
         return (clean_key(found, f"the environment variable {default_variable}") or None) if found is not None else None
@@ -33,16 +32,14 @@ def secret(reference: str | None, default_variable: str | None) -> str | None:
         try:
             return clean_key(Path(where).read_text(encoding="utf-8"), f"the key file {where}")
         except OSError as error:
-            raise ConfigError(
-                f"the key file {where} cannot be read: {error.strerror}", remedy="Check the path"
-            ) from None
+            message = f"the key file {where} cannot be read: {error.strerror}"
+            raise ConfigError(message, remedy="Check the path") from None
         except UnicodeDecodeError:
             raise ConfigError(f"the key file {where} is not UTF-8 text", remedy="Save the key as plain text") from None
     if kind == "command" and where.strip():
         return clean_key(_printed_by(where), f"what the key command {where!r} printed")
-    raise ConfigError(
-        "a key must be a reference, never the key itself", remedy="Write key: env:NAME, file:PATH or command:PROGRAM"
-    )
+    message = "a key must be a reference, never the key itself"
+    raise ConfigError(message, remedy="Write key: env:NAME, file:PATH or command:PROGRAM")
 
 
 def _printed_by(command: str) -> str:

@@ -77,10 +77,8 @@ class Deciders:
         """Raises `ConfigError` where no model can, `BudgetExceeded`, or the last model's `BackendError`."""
         able = [self.of(name) for name in (self._deciders if models is None else models)]
         if not able:
-            raise ConfigError(
-                "no model of this fleet gives probabilities",
-                remedy="Add one whose provider gives log-probabilities or decisions",
-            )
+            message = "no model of this fleet gives probabilities"
+            raise ConfigError(message, remedy="Add one whose provider gives log-probabilities or decisions")
         asked = [one for one in able if self._is_available(one.profile.name)] or able
         last: BackendError | None = None
         for one in sorted(asked, key=lambda each: _price(each, state, questions)):

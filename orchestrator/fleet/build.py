@@ -192,9 +192,8 @@ def _remote(name: str, config: ModelConfig, profile: ModelProfile, row: Provider
     from orchestrator.backends.remote import RemoteBackend
 
     if config.base_url and config.replicas:
-        raise ConfigError(
-            f"models.{name}: `base_url` and `replicas` exclude each other", remedy="Name every server under `replicas`"
-        )
+        message = f"models.{name}: `base_url` and `replicas` exclude each other"
+        raise ConfigError(message, remedy="Name every server under `replicas`")
     servers = [Replica(replica.base_url.rstrip("/"), replica.pool) for replica in config.replicas]
     base_url = config.base_url or row.base_url
     if not servers and not base_url:
@@ -202,9 +201,8 @@ def _remote(name: str, config: ModelConfig, profile: ModelProfile, row: Provider
         raise ConfigError(f"models.{name}: provider `{row.name}` needs `base_url`", remedy=f"For example {hint}")
     key = secret(config.key, row.key_variable)
     if row.key_variable and key is None and not config.base_url and not servers:
-        raise ConfigError(
-            f"models.{name}: no API key for {row.name}", remedy=f"export {row.key_variable}=... or write key: env:NAME"
-        )
+        message = f"models.{name}: no API key for {row.name}"
+        raise ConfigError(message, remedy=f"export {row.key_variable}=... or write key: env:NAME")
     profile = _with_write_prices(profile, row, config)
     return RemoteBackend(
         profile,
@@ -232,25 +230,19 @@ def _way(name: str, config: ModelConfig) -> Way:
         try:
             way.tls.context()
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            raise ConfigError(
-                f"models.{name}.tls: the certificates cannot be used: {error}", remedy="Check the files"
-            ) from None
+            message = f"models.{name}.tls: the certificates cannot be used: {error}"
+            raise ConfigError(message, remedy="Check the files") from None
     if config.http2 and util.find_spec("h2") is None:
-        raise ConfigError(
-            f"models.{name}: http2 needs the package h2", remedy="pip install 'compound-orchestrator[transports]'"
-        )
+        message = f"models.{name}: http2 needs the package h2"
+        raise ConfigError(message, remedy="pip install 'compound-orchestrator[transports]'")
     if (config.proxy or "").startswith("socks") and util.find_spec("socksio") is None:
-        raise ConfigError(
-            f"models.{name}: a SOCKS proxy needs the package socksio",
-            remedy="pip install 'compound-orchestrator[transports]'",
-        )
+        message = f"models.{name}: a SOCKS proxy needs the package socksio"
+        raise ConfigError(message, remedy="pip install 'compound-orchestrator[transports]'")
     if config.proxy not in (None, DIRECT) and not config.proxy.startswith(
         ("http://", "https://", "socks5://", "socks5h://")
     ):
-        raise ConfigError(
-            f"models.{name}.proxy: {config.proxy!r} is no proxy",
-            remedy="Write http://host:port, socks5://host:port, or none",
-        )
+        message = f"models.{name}.proxy: {config.proxy!r} is no proxy"
+        raise ConfigError(message, remedy="Write http://host:port, socks5://host:port, or none")
     return way
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.backends.http.transport_choice import environment_proxy
+from orchestrator.backends.provider_errors import error_of
 from orchestrator.providers.addresses import address_of
 from orchestrator.providers.auth import headers_for
 from orchestrator.providers.credentials import clean_key
@@ -74,8 +75,6 @@ async def reach(provider: Provider, *, base_url: str | None = None, timeout_s: f
     Never raises for what the other side does.
     """
     import httpx
-
-    from orchestrator.backends.provider_errors import error_of
 
     at = (base_url or provider.base_url).rstrip("/")
     url, key = address_of(at, provider.models_path), key_of(provider)

@@ -140,10 +140,8 @@ def load_guarantee(config: Config, profiles: Mapping[str, ModelProfile], router:
     """
     assert isinstance(config.quality, PromiseConfig)
     if router is None or config.router is None:
-        raise ConfigError(
-            "quality: a promise needs a router trained on your own outcomes",
-            remedy="Set router: FOLDER (orchestrator train-router LOG)",
-        )
+        message = "quality: a promise needs a router trained on your own outcomes"
+        raise ConfigError(message, remedy="Set router: FOLDER (orchestrator train-router LOG)")
     path = Path(config.router) / FILE_NAME
     try:
         certificate = Certificate.from_json(path.read_text(encoding="utf-8"))
@@ -158,9 +156,8 @@ def load_guarantee(config: Config, profiles: Mapping[str, ModelProfile], router:
         policy_hash=policy_hash(router, graded_profiles(config, profiles), covered_search(config)),
         model_versions=model_versions(config),
     ):
-        raise ConfigError(
-            f"quality: {path} is void: it expired, or the router, the models or their prices changed", remedy=HOW
-        )
+        message = f"quality: {path} is void: it expired, or the router, the models or their prices changed"
+        raise ConfigError(message, remedy=HOW)
     return Guard.of(certificate)
 
 

@@ -96,14 +96,12 @@ class OnlineLearner:
         if score is not None and not 0.0 <= score <= 1.0:
             raise InvalidQuery(f"a score lies in [0, 1], not {score!r}", remedy="1 is right, 0 is wrong")
         if not 0.5 < reliability <= 1.0:
-            raise InvalidQuery(
-                f"reliability lies in (0.5, 1], not {reliability!r}", remedy="0.5 is a coin's; 1 is certain"
-            )
+            message = f"reliability lies in (0.5, 1], not {reliability!r}"
+            raise InvalidQuery(message, remedy="0.5 is a coin's; 1 is certain")
         decision = self.log.find(decision_id)
         if decision is None:
-            raise UnknownAnswer(
-                f"no answer {decision_id!r} in {self.log.path}", remedy="Use the id that the answer carried"
-            )
+            message = f"no answer {decision_id!r} in {self.log.path}"
+            raise UnknownAnswer(message, remedy="Use the id that the answer carried")
         grades = (
             _grades_from_score(decision, score, reliability)
             if score is not None

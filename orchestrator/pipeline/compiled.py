@@ -17,7 +17,9 @@ from orchestrator.pipeline.expressions.evaluation import Compute
 from orchestrator.pipeline.expressions.types import ValueType
 from orchestrator.pipeline.language.contracts import ToolSignature
 from orchestrator.pipeline.language.document import Document
+from orchestrator.pipeline.language.inputs import wrong_inputs
 from orchestrator.pipeline.language.step import Step
+from orchestrator.verifiers.form.bounded_schema import BoundedSchema
 
 if TYPE_CHECKING:
     from orchestrator.verifiers.form.bounded_schema import BoundedSchema
@@ -97,8 +99,6 @@ class CompiledPipeline:
 
         Unless they shall be `whole`, some may be missing.
         """
-        from orchestrator.pipeline.language.inputs import wrong_inputs
-
         if not whole:
             return "; ".join(wrong_inputs({**self.schema, "required": []}, given))
         errors = self._checked.find_errors(dict(given))
@@ -115,8 +115,6 @@ class CompiledPipeline:
 
     @cached_property
     def _checked(self) -> BoundedSchema:
-        from orchestrator.verifiers.form.bounded_schema import BoundedSchema
-
         return BoundedSchema(self.schema)
 
     def as_dict(self) -> JsonObject:

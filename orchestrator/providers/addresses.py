@@ -22,9 +22,8 @@ def checked_address(stated: str) -> str:
     if not address.isprintable() or " " in address or not address.isascii():
         raise ValueError(f"the address {address!r} holds a blank or a character that no address has")
     if "$" in address or "{" in address:
-        raise ValueError(
-            f"the address {address!r} holds a placeholder: write ${{NAME}} for a variable of the environment"
-        )
+        message = f"the address {address!r} holds a placeholder: write ${{NAME}} for a variable of the environment"
+        raise ValueError(message)
     if not re.match(r"https?://", address, re.IGNORECASE):
         raise ValueError(f"the address {address!r} must begin with http:// or https://")
     try:

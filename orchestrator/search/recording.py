@@ -165,10 +165,8 @@ def replayed(recording: Recording, strategy: Strategy) -> tuple[SearchState, str
         state = replace(state, running=tuple(running), seconds_left=step.seconds_left)
         decided = tuple(strategy(state))
         if decided != step.actions:
-            raise Diverged(
-                f"step {number}: recorded was {list(step.actions)}, now it is {list(decided)}",
-                remedy="Use the strategy of then",
-            )
+            message = f"step {number}: recorded was {list(step.actions)}, now it is {list(decided)}"
+            raise Diverged(message, remedy="Use the strategy of then")
         stop = next((action for action in decided if isinstance(action, Stop)), None)
         if stop is not None:
             return state, stop.reason

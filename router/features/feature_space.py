@@ -107,9 +107,8 @@ class FeatureSpace:
         self._slope = 1.0 / self._sd
         self._far = float(arrays["far"])
         if self._mean.shape != (len(SURFACE),):
-            raise ValueError(
-                f"made for {self._mean.shape[0]} surface features, this version has {len(SURFACE)}: train again"
-            )
+            message = f"made for {self._mean.shape[0]} surface features, this version has {len(SURFACE)}: train again"
+            raise ValueError(message)
 
     @property
     def dense_size(self) -> int:

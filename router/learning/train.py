@@ -22,6 +22,7 @@ from orchestrator.router.calibration import Array, fit_logistic, sigmoid
 from orchestrator.router.features.feature_space import Encoder, FeatureSpace, Points, Scales
 from orchestrator.router.features.features import SURFACE, Integers
 from orchestrator.router.length import fit_lengths
+from orchestrator.router.profile import ModelProfile
 from orchestrator.router.success import PRETRAINED, Ability, Heads, Outcome, SuccessModel, query_hashes
 
 BIAS_PRECISION = 0.01
@@ -311,8 +312,6 @@ def evaluate(model: SuccessModel, outcomes: Sequence[DomainOutcome]) -> list[str
     not trained on.
     """
     from sklearn.metrics import log_loss, roc_auc_score
-
-    from orchestrator.router.profile import ModelProfile
 
     queries = list(dict.fromkeys(o.query for o in outcomes))
     models = sorted({o.model for o in outcomes})

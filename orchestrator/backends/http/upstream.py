@@ -175,17 +175,14 @@ class Upstream:
     async def _send(self, replica: Replica, outgoing: Outgoing, body: JsonObject, timeout_s: float) -> PendingResponse:
         where = f"{self.name} at {replica.base_url}"
         if not replica.breaker.enter():
-            raise BackendUnavailable(
-                f"{where}: it failed too often; it is tried again in {replica.breaker.left_s:.1f} s",
-                remedy="Add another model or server",
-            )
+            message = f"{where}: it failed too often; it is tried again in {replica.breaker.left_s:.1f} s"
+            raise BackendUnavailable(message, remedy="Add another model or server")
         try:
             await replica.limit.enter(timeout_s)
         except TimeoutError:
             replica.breaker.left()
-            raise BackendUnavailable(
-                f"{where}: no room in time: it works at its limit", remedy="Add another model or server"
-            ) from None
+            message = f"{where}: no room in time: it works at its limit"
+            raise BackendUnavailable(message, remedy="Add another model or server") from None
         except BaseException:
             replica.breaker.left()
             raise

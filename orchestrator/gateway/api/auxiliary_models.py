@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from orchestrator.backends.http.replicas import Replica
+from orchestrator.backends.http.upstream import Upstream
+from orchestrator.backends.relay import Relay
 from orchestrator.config.models import AuxiliaryConfig
 from orchestrator.config.secrets import secret
 from orchestrator.errors import ConfigError
@@ -46,10 +49,6 @@ class AuxiliaryModels:
 
 
 def _made(where: str, name: str, config: AuxiliaryConfig) -> tuple[Relay, ModelProfile]:
-    from orchestrator.backends.http.replicas import Replica
-    from orchestrator.backends.http.upstream import Upstream
-    from orchestrator.backends.relay import Relay
-
     row = PROVIDERS.get(config.provider)
     base_url = config.base_url or (row.base_url if row else None)
     if row is None or not base_url:

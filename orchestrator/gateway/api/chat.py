@@ -43,17 +43,11 @@ class CompletionSession:
                 known = ", ".join(
                     name for name in self.serving.completions.models if principal.may_use(name) or name.startswith(AUTO)
                 )
-                raise GatewayError(
-                    404, f"there is no model {model!r}. There are: {known}", code="model_not_found", param="model"
-                )
+                message = f"there is no model {model!r}. There are: {known}"
+                raise GatewayError(404, message, code="model_not_found", param="model")
             if not principal.may_use(model):
-                raise GatewayError(
-                    403,
-                    f"this key may not use the model {model!r}",
-                    code="model_not_allowed",
-                    param="model",
-                    should_retry=False,
-                )
+                message = f"this key may not use the model {model!r}"
+                raise GatewayError(403, message, code="model_not_allowed", param="model", should_retry=False)
         if not model.startswith(f"{AUTO}:") or model.removeprefix(f"{AUTO}:") in self.serving.completions.autos:
             self.tab.served.model = model  # until another one answers; what a stranger makes up is no label
         self.tab.served.scope = principal.scope(options.scope)

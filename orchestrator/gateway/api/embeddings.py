@@ -57,12 +57,8 @@ async def _static(tab: RequestAccount, body: JsonObject) -> bytes:
     vectors = np.asarray(await asyncio.to_thread(encoder.encode, texts), dtype=np.float32)
     dimensions = None if body.get("dimensions") is None else int(body["dimensions"])
     if dimensions is not None and dimensions > vectors.shape[1]:
-        raise GatewayError(
-            404,
-            f"{STATIC} has {vectors.shape[1]} dimensions, not {dimensions}",
-            code="invalid_dimensions",
-            param="dimensions",
-        )
+        message = f"{STATIC} has {vectors.shape[1]} dimensions, not {dimensions}"
+        raise GatewayError(404, message, code="invalid_dimensions", param="dimensions")
     if dimensions is not None:
         vectors = vectors[:, :dimensions]
         vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)

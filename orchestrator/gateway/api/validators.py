@@ -64,9 +64,8 @@ class Validators:
         for name in sorted(given.keys() - known.keys()):
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
             if near:
-                raise GatewayError(
-                    400, f"unknown parameter {name!r}. Did you mean {near[0]!r}?", code="unknown_parameter", param=name
-                )
+                message = f"unknown parameter {name!r}. Did you mean {near[0]!r}?"
+                raise GatewayError(400, message, code="unknown_parameter", param=name)
         for name, param in known.items():
             if name not in given:
                 if param.required:
@@ -75,9 +74,8 @@ class Validators:
             value = _typed(given[name], param.schema)
             root = {"$schema": DRAFT, **referring(param.schema), "components": {"schemas": schemas()}}
             if value is None or not jsonschema_rs.is_valid(root, value):
-                raise GatewayError(
-                    400, f"the parameter {name!r} is wrong: {given[name][:100]!r}", code="invalid_parameter", param=name
-                )
+                message = f"the parameter {name!r} is wrong: {given[name][:100]!r}"
+                raise GatewayError(400, message, code="invalid_parameter", param=name)
             found[name] = value
         return found
 

@@ -168,9 +168,8 @@ class Completions:
         if only is None and tab.principal.models is not None:
             allowed = frozenset(name for name in self.engine.backends if tab.principal.may_use(name))
             if not allowed:
-                raise GatewayError(
-                    403, "this key may use no model of this fleet", code="model_not_allowed", should_retry=False
-                )
+                message = "this key may use no model of this fleet"
+                raise GatewayError(403, message, code="model_not_allowed", should_retry=False)
         trace = job.facts.trace = Trace(id=tab.id)
         query = asked.query(
             tab.served.scope,

@@ -61,25 +61,17 @@ def unpacked_body(body: bytes, encoding: str, limit: int) -> bytes:
     if encoding in ("", "identity"):
         return body
     if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise GatewayError(
-            415,
-            f"a body compressed by {encoding[:40]!r} is not read: send gzip, deflate, or none",
-            code="unsupported_encoding",
-        )
+        message = f"a body compressed by {encoding[:40]!r} is not read: send gzip, deflate, or none"
+        raise GatewayError(415, message, code="unsupported_encoding")
     inflate = zlib.decompressobj(wbits=47)
     try:
         found = inflate.decompress(body, limit + 1)
     except zlib.error:
-        raise GatewayError(
-            400, f"the body is not {encoding}, as content-encoding says", code="invalid_encoding"
-        ) from None
+        message = f"the body is not {encoding}, as content-encoding says"
+        raise GatewayError(400, message, code="invalid_encoding") from None
     if len(found) > limit:
-        raise GatewayError(
-            413,
-            f"the body is larger than {limit:,} bytes",
-            code="request_too_large",
-            headers=((b"connection", b"close"),),
-        )
+        message = f"the body is larger than {limit:,} bytes"
+        raise GatewayError(413, message, code="request_too_large", headers=((b"connection", b"close"),))
     if not inflate.eof:
         raise GatewayError(400, f"the body is cut off: its {encoding} does not come to an end", code="invalid_encoding")
     return found

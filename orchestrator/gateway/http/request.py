@@ -258,9 +258,8 @@ def parse_json(raw: bytes) -> JsonValue:
     Raises `GatewayError`.
     """
     if raw.count(b'":') - raw.count(b'\\":') > MAX_KEYS or (len(raw) > MAX_ITEMS and raw.count(b",") > MAX_ITEMS):
-        raise GatewayError(
-            400, f"the body has more than {MAX_KEYS:,} keys or {MAX_ITEMS:,} items", code="too_many_items"
-        )
+        message = f"the body has more than {MAX_KEYS:,} keys or {MAX_ITEMS:,} items"
+        raise GatewayError(400, message, code="too_many_items")
     try:
         value = orjson.loads(raw)
     except orjson.JSONDecodeError as error:

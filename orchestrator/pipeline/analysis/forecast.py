@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.backends.base import Request
 from orchestrator.config.names import STRATEGY_ALIASES
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node
@@ -22,6 +23,7 @@ from orchestrator.pipeline.language.estimates import Forecast
 from orchestrator.pipeline.language.step import Step
 from orchestrator.router import Needs, Preference
 from orchestrator.tokens.estimate import estimate_tokens
+from orchestrator.types import Message
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
@@ -195,9 +197,6 @@ class _Fleet:
 
     def _known(self) -> dict[str, float]:
         """Models that can tell by themselves: the text is not known yet, so they are taken not to be able to answer."""
-        from orchestrator.backends.base import Request
-        from orchestrator.types import Message
-
         request = Request((Message("user", self._said),), self._said)
         return {
             name: p for name, backend in self._engine.backends.items() if (p := backend.estimate(request)) is not None

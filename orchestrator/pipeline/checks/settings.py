@@ -21,7 +21,9 @@ from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import ANY, BOOL, TEXT
 from orchestrator.pipeline.language.contracts import AnswerCheck, CheckContext, StepContext
 from orchestrator.pipeline.language.fields import ListField, NumberField, Strict, TextField, ValueField
+from orchestrator.pipeline.language.prompts import is_prompt_file
 from orchestrator.pipeline.language.step import expression_fields
+from orchestrator.pipeline.language.validation import validated
 from orchestrator.verifiers.registry import SHORT, settings_of, verifier_names
 
 if TYPE_CHECKING:
@@ -74,8 +76,6 @@ class JudgeOptions(CheckOptions):
         return self._text
 
     def look(self, at: CheckContext, where: tuple[str | int, ...]) -> None:
-        from orchestrator.pipeline.language.prompts import is_prompt_file
-
         if self.rubric is not None and self.criteria:
             at.problem("E107", "a judge has a rubric or criteria, not both", *where, "criteria", key=True)
         if self.rubric is not None and is_prompt_file(self.rubric):
@@ -273,8 +273,6 @@ def read_checks(stated: Sequence[JsonValue], at: CheckContext, where: tuple[str 
 
 
 def _read(entry: Any, at: CheckContext, where: tuple[str | int, ...]) -> Check | None:
-    from orchestrator.pipeline.language.validation import validated
-
     raw: Any = {}
     if isinstance(entry, str):
         name, place = entry, where

@@ -70,10 +70,8 @@ async def resume(
     """See `Pipeline.resume`."""
     runs, stored = await _stored(host, id)
     if stored.digest != pipeline.digest and not may_differ:
-        raise ConfigError(
-            f"the run {id} began with other files: {stored.pipeline} was changed since",
-            remedy="Bring them back, start anew, or resume with --changed",
-        )
+        message = f"the run {id} began with other files: {stored.pipeline} was changed since"
+        raise ConfigError(message, remedy="Bring them back, start anew, or resume with --changed")
     steps = {step.path: step for step in await asyncio.to_thread(runs.steps, id)}
     if stored.status == "done":  # nothing is left to do: its result is made again from what its steps gave
         return await RunScheduler(pipeline, stored.inputs, host, id, on_event, steps).result()
@@ -81,9 +79,8 @@ async def resume(
         await asyncio.to_thread(runs.reopen, id)
     gone = stored.holder if _is_gone(stored.holder) else ""
     if not await asyncio.to_thread(runs.hold, id, host.holder, held_before=runs.clock() - SILENT_S, take_from=gone):
-        raise ConfigError(
-            f"another process works on the run {id}", remedy=f"Wait for it, or until it was silent for {SILENT_S:g} s"
-        )
+        message = f"another process works on the run {id}"
+        raise ConfigError(message, remedy=f"Wait for it, or until it was silent for {SILENT_S:g} s")
     return await _worked_on(pipeline, host, stored, steps, on_event, within, seconds)
 
 

@@ -265,11 +265,8 @@ class _Parser:
             if self._token.text == ".":
                 self._take()
                 if self._token.kind != "name":
-                    raise SyntaxProblem(
-                        "a field name is expected after '.'",
-                        self._token.start,
-                        max(self._token.end, self._token.start + 1),
-                    )
+                    message = "a field name is expected after '.'"
+                    raise SyntaxProblem(message, self._token.start, max(self._token.end, self._token.start + 1))
                 name = self._take()
                 node = Field(node.start, name.end, node, name.text)
             elif self._token.text == "[*]":
@@ -279,12 +276,8 @@ class _Parser:
                 index = self._expression(0)
                 node = Item(node.start, self._expect("]").end, node, index)
             elif self._token.text == "(":
-                raise SyntaxProblem(
-                    "there are no methods in expressions",
-                    self._token.start,
-                    self._token.end,
-                    "use a function, like len(x)",
-                )
+                message = "there are no methods in expressions"
+                raise SyntaxProblem(message, self._token.start, self._token.end, "use a function, like len(x)")
             else:
                 break
         return node

@@ -12,6 +12,7 @@ from orchestrator.errors import InvalidQuery
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.language.document import Input
+from orchestrator.verifiers.form.bounded_schema import BoundedSchema
 
 _KINDS = {
     "string": "a text",
@@ -133,8 +134,6 @@ def wrong_inputs(schema: JsonMapping, given: JsonMapping) -> list[str]:
 
 
 def _wrong(name: str, value: Any, schema: JsonObject) -> list[str]:
-    from orchestrator.verifiers.form.bounded_schema import BoundedSchema
-
     one = schema["anyOf"][0] if "anyOf" in schema and len(schema["anyOf"]) == 2 else schema
     errors = BoundedSchema(schema).find_errors(value)
     if not errors:

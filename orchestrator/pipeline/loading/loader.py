@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.config.yaml_loader import load_located
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node, gathering, ordered, taking
 from orchestrator.pipeline.expressions.evaluation import Compute
@@ -28,6 +29,7 @@ from orchestrator.pipeline.loading.check_context import LoaderCheckContext
 from orchestrator.pipeline.loading.references import Read, fields_read, inner_names, inner_steps
 from orchestrator.pipeline.loading.step_registry import find_verb
 from orchestrator.pipeline.tools import Tool, read_tools
+from orchestrator.verifiers.form.bounded_schema import BoundedSchema, UnusableSchema
 
 MAX_NESTING = 8
 MAX_STEPS = 2_000
@@ -398,9 +400,6 @@ class Loader:
     def schema(self, stated: str | JsonObject | None, where: Where) -> JsonObject | None:
         """A JSON Schema that stands in the file, or in one that it names."""
         import json
-
-        from orchestrator.config.yaml_loader import load_located
-        from orchestrator.verifiers.form.bounded_schema import BoundedSchema, UnusableSchema
 
         if stated is None:
             return None

@@ -15,6 +15,7 @@ from orchestrator.backends.metering import complete_metered, worst_case
 from orchestrator.budget import Budget, Ledger
 from orchestrator.errors import NoAdequateModel, OrchestratorError, UnknownModel
 from orchestrator.jsontypes import JsonObject, JsonValue
+from orchestrator.memory.ingest.documents import read_time
 from orchestrator.pipeline.language.contracts import StepContext
 from orchestrator.types import Answer, Completion, Query
 from orchestrator.verifiers import Verifier, find_json
@@ -201,7 +202,6 @@ def notes_of(items: object) -> tuple[RecalledRecord, ...]:
     if not isinstance(items, list) or not items:
         return ()
     from orchestrator.memory import RecalledRecord, Record
-    from orchestrator.memory.ingest.documents import read_time
 
     found = []
     for rank, item in enumerate(items, start=1):

@@ -18,6 +18,7 @@ from orchestrator.pipeline.language.estimates import Forecast
 from orchestrator.pipeline.language.fields import NumberField, Strict, TextField
 from orchestrator.pipeline.language.step import Step
 from orchestrator.pipeline.steps.answer_types import choice_type
+from orchestrator.pipeline.steps.labelling import Centroids, choose_by_search
 
 ENOUGH = 0.9
 MIN_EXAMPLES = 2  # of each label, so that one can be left out
@@ -97,8 +98,6 @@ class ClassifyStep(Step):
     async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
         import asyncio
 
-        from orchestrator.pipeline.steps.labelling import choose_by_search
-
         text, quality = given["classify"], given.get("quality")
         if self._examples:
             p = await asyncio.to_thread(self._by_examples, text)
@@ -111,7 +110,6 @@ class ClassifyStep(Step):
 
     def _by_examples(self, text: str) -> dict[str, float]:
         from orchestrator.memory import default_encoder
-        from orchestrator.pipeline.steps.labelling import Centroids
 
         if self._centroids is None:
             self._centroids = Centroids(default_encoder(), list(self.about), self._examples)

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from orchestrator.decisions import Question as Asked
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.expressions.types import BOOL, NUMBER, TEXT, ValueType, record
 from orchestrator.pipeline.language.contracts import CheckContext, Estimator, StepContext
 from orchestrator.pipeline.language.estimates import Forecast
 from orchestrator.pipeline.language.fields import NumberField, Strict, TextField
 from orchestrator.pipeline.language.step import Step
+from orchestrator.pipeline.steps.labelling import choose_by_decision, choose_by_search
 
 if TYPE_CHECKING:
     from orchestrator.decisions import Question as Asked
@@ -59,8 +61,6 @@ class DecideStep(Step):
     async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
         import asyncio
 
-        from orchestrator.pipeline.steps.labelling import choose_by_decision, choose_by_search
-
         told = await choose_by_decision(
             running, given["state"], {name: _asked(question) for name, question in self.questions.items()}, self.models
         )
@@ -82,8 +82,6 @@ class DecideStep(Step):
 
 
 def _asked(question: QuestionField) -> Asked:
-    from orchestrator.decisions import Question as Asked
-
     if question.choice is None and question.score is None:
         return Asked(question.ask)
     return Asked(question.ask, "score" if question.choice is None else "choice", _labels(question))

@@ -14,6 +14,8 @@ from orchestrator.pipeline.language.estimates import Forecast
 from orchestrator.pipeline.language.fields import NumberField, TextField
 from orchestrator.pipeline.language.step import Step
 from orchestrator.pipeline.steps.answer_types import answer_type
+from orchestrator.pipeline.steps.asking import answered, as_value, value_of
+from orchestrator.types import Query
 
 RULES = (
     "You extract data from a text. Take everything from the text and nothing from elsewhere; what the text does not "
@@ -49,9 +51,6 @@ class ExtractStep(Step):
         return answer_type(value)
 
     async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
-        from orchestrator.pipeline.steps.asking import answered, as_value, value_of
-        from orchestrator.types import Query
-
         asked = given.get("instructions") or "Extract the data."
         query = Query.parse(
             f"{asked}\n\n<text>\n{given['extract']}\n</text>",

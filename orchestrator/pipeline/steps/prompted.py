@@ -22,7 +22,9 @@ from orchestrator.pipeline.language.fields import ExpressionType, ListField, Num
 from orchestrator.pipeline.language.prompts import Prompt, is_prompt_file
 from orchestrator.pipeline.language.step import Step
 from orchestrator.pipeline.steps.answer_types import answer_type
+from orchestrator.pipeline.steps.asking import answered, as_value, notes_of, value_of
 from orchestrator.plugins.entry_points import STRATEGIES, plugin_names
+from orchestrator.types import Message, Query
 
 if TYPE_CHECKING:
     from orchestrator.types import Message, Query
@@ -96,9 +98,6 @@ class Prompted(Step):
 
     def query(self, running: StepContext, given: JsonMapping, **more: Any) -> Query:
         """The query that the fields make."""
-        from orchestrator.pipeline.steps.asking import notes_of
-        from orchestrator.types import Query
-
         ready = self._ready
         variables = given.get("with") or {}
         prompt = ready.file.render(variables) if ready.file is not None else given["prompt"]
@@ -122,8 +121,6 @@ class Prompted(Step):
 
     async def answer(self, running: StepContext, query: Query, strategy: str) -> JsonObject:
         """Searches, and gives the answer as later steps see it."""
-        from orchestrator.pipeline.steps.asking import answered, as_value, value_of
-
         ready = self._ready
         checks = [await check.verifier(running) for check in ready.checks]
         found = await answered(running, query, strategy=strategy, checks=checks)
@@ -201,7 +198,5 @@ class AskStep(Prompted):
 
 
 def _turns(history: Any) -> list[Message]:
-    from orchestrator.types import Message
-
     turns = [Turn.model_validate({"role": turn.get("role"), "content": turn.get("content")}) for turn in history or ()]
     return [Message(turn.role, turn.content) for turn in turns]

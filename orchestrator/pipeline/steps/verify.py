@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field, PrivateAttr
 
 from orchestrator.jsontypes import JsonMapping, JsonValue
+from orchestrator.pipeline.checks.verifiers import verdict_of
 from orchestrator.pipeline.expressions.types import BOOL, NUMBER, TEXT, ValueType, list_of, record
 from orchestrator.pipeline.language.contracts import AnswerCheck, CheckContext, StepContext
 from orchestrator.pipeline.language.fields import TextField
@@ -41,8 +42,6 @@ class VerifyStep(Step):
         return record(passed=BOOL, score=NUMBER.maybe("no check could tell"), verdicts=list_of(VERDICT), feedback=TEXT)
 
     async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
-        from orchestrator.pipeline.checks.verifiers import verdict_of
-
         question, text = given.get("question") or "", given["text"]
         verdicts: list[tuple[str, Verdict]] = []
         for check in self._checks:

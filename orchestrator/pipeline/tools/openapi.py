@@ -16,6 +16,8 @@ from urllib.parse import urljoin
 
 from pydantic import Field
 
+from orchestrator.config.yaml_loader import load_located
+from orchestrator.errors import ConfigError
 from orchestrator.jsontypes import JsonMapping, JsonObject
 from orchestrator.pipeline.errors import ToolFailed
 from orchestrator.pipeline.expressions.evaluation import Compute
@@ -267,9 +269,6 @@ def _name(method: str, path: Any) -> str:
 
 def _parsed(text: str, name: str) -> JsonObject | str:
     """The document, or what is wrong with it."""
-    from orchestrator.config.yaml_loader import load_located
-    from orchestrator.errors import ConfigError
-
     try:
         found = json.loads(text) if text.lstrip().startswith("{") else load_located(text, name).value
     except (ValueError, ConfigError) as error:

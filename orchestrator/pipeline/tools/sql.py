@@ -177,9 +177,8 @@ class SqlTool(Tool):
                 return self._written(db, given, running.key) if self.has_effects else self._read(db, given)
         except sqlite3.Error as error:
             told = f"it took longer than {self._options.timeout:g} s" if late.came else str(error)
-            raise ToolFailed(
-                f"the query failed: {told}", remedy="Check the query and its values", retryable="locked" in told
-            ) from None
+            message = f"the query failed: {told}"
+            raise ToolFailed(message, remedy="Check the query and its values", retryable="locked" in told) from None
         finally:
             db.close()
 
