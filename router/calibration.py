@@ -1,6 +1,6 @@
-"""Small logistic fits: Platt scaling and model parameters from few outcomes (Newton's method with a Gaussian prior.
+"""Small logistic fits: Platt scaling (1999), and model parameters from few outcomes.
 
-Platt 1999).
+Fitted by Newton's method with a Gaussian prior.
 """
 
 from __future__ import annotations

@@ -15,10 +15,10 @@ from orchestrator.router.success import Outcome, SuccessModel
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """`ease` in log-odds (0: a query of average ease), `familiarity` in (0, 1] (1.
+    """What a decision rests on: for each model where its P(correct) comes from and how much it is expected to write.
 
-    Like the training queries), and for each model where its P(correct) comes from and how many tokens it is expected to
-    write.
+    `ease` is in log-odds, 0 for a query of average ease; `familiarity` is in (0, 1], 1 for one like the training
+    queries.
     """
 
     query: str

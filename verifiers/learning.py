@@ -85,9 +85,8 @@ def agree_ensemble(verdicts: Sequence[Sequence[Verdict]], *, p_right: float) -> 
     evidence = dict.fromkeys(names, NONE)
     for i, t, f in zip(telling, true_positive.tolist(), false_positive.tolist(), strict=True):
         evidence[names[i]] = Evidence(t / f, (1 - t) / (1 - f))
-    return Ensemble(
-        {**CAUTIOUS, **evidence}, {names[i]: 1.0 / m for i, m in zip(telling, members.tolist(), strict=True)}
-    )
+    shares = {names[i]: 1.0 / m for i, m in zip(telling, members.tolist(), strict=True)}
+    return Ensemble({**CAUTIOUS, **evidence}, shares)
 
 
 def _dawid_skene(passed: Array, voice: Array, p_right: float) -> tuple[Array, Array]:

@@ -70,9 +70,9 @@ class StaticEncoder:
 
 
 class HashingEncoder:
-    """Signed feature hashing of words and character trigrams (Weinberger et al.
+    """Signed feature hashing of words and character trigrams, for any language, with no weights.
 
-    2009): works for any language, with no weights.
+    After Weinberger et al. (2009).
     """
 
     def __init__(self, dimensions: int = 512) -> None:

@@ -423,13 +423,10 @@ class SqlStore(ABC):
             there = f"SELECT count(*) FROM records WHERE scope_id = ? AND {self._among('id')}"
             if self._do(there, locked.id, self._list(sources))[0][0] < len(sources):
                 return False
-            self._do(
-                f"DELETE FROM summaries WHERE scope_id = ? AND {self._among('id')}", locked.id, self._list(replaced)
-            )
-            sql = (
-                "INSERT INTO summaries (scope_id, level, session, text, sources, made_by, tokens) VALUES (?, ?, ?, "
-                "?, ?, ?, ?) RETURNING id"
-            )
+            gone = f"DELETE FROM summaries WHERE scope_id = ? AND {self._among('id')}"
+            self._do(gone, locked.id, self._list(replaced))
+            columns = "scope_id, level, session, text, sources, made_by, tokens"
+            sql = f"INSERT INTO summaries ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING id"
             for one in new:
                 values = (
                     self._sealed_text(one.session, scope),

@@ -96,8 +96,8 @@ async def metered(
 ) -> tuple[T, Bill]:
     """What `ask` gives, with its bill settled on `ledger`, from which `held` was reserved for it.
 
-    Raises what `ask` raises. The reservation is freed then if the call was certainly not billed, else booked at its
-    worst; `on_failure` is told which. A call that cannot be kept (the database is away) is not made.
+    Raises what `ask` raises: the reservation is freed then if the call was not billed, else booked at its worst, and
+    `on_failure` is told which. A call that cannot be kept (the database is away) is not made.
     """
     try:
         await ledger.kept()
@@ -110,10 +110,13 @@ async def metered(
         on_failure(ledger.failed(held, error))  # broken off, or cancelled in flight
         raise
     billed = bill(found)
-    ledger.settle(
-        held, usd=billed.usd or 0.0, tokens=billed.usage.total_tokens, output_tokens=billed.usage.output_tokens
-    )
+    _settle(ledger, held, billed)
     return found, billed
+
+
+def _settle(ledger: Ledger, held: Reservation, bill: Bill) -> None:
+    usage = bill.usage
+    ledger.settle(held, usd=bill.usd or 0.0, tokens=usage.total_tokens, output_tokens=usage.output_tokens)
 
 
 async def complete_metered(

@@ -51,18 +51,14 @@ def reports_errors(function: Callable[P, None]) -> Callable[P, None]:
             function(*args, **kwargs)
         except (OrchestratorError, MemoryFailure) as error:
             if kwargs.get("as_json"):
-                detail = (
-                    error.as_dict()
-                    if isinstance(error, OrchestratorError)
-                    else {"code": "memory", "message": str(error), "remedy": ""}
-                )
+                plain = {"code": "memory", "message": str(error), "remedy": ""}
+                detail = error.as_dict() if isinstance(error, OrchestratorError) else plain
                 click.echo(json.dumps({"error": detail}, indent=2))
             else:
                 told = "" if hasattr(error, "diagnostics") else f"{click.style('error', fg='red', bold=True)}: "
                 click.echo(f"{told}{error}", err=True)
-            raise SystemExit(
-                2 if isinstance(error, ConfigError | InvalidQuery | InvalidBudget | UnknownModel | MemoryFailure) else 1
-            ) from None
+            is_mistake = isinstance(error, ConfigError | InvalidQuery | InvalidBudget | UnknownModel | MemoryFailure)
+            raise SystemExit(2 if is_mistake else 1) from None
         except KeyboardInterrupt:
             raise SystemExit(130) from None
 

@@ -13,11 +13,9 @@ COMMAND_S = 30.0
 
 
 def secret(reference: str | None, default_variable: str | None) -> str | None:
-    """The key behind `env:NAME`, `file:PATH` or `command:PROGRAM ARGUMENTS` (its output.
+    """The key behind a reference, else that of the provider's usual variable.
 
-    No shell), or the provider's usual variable.
-
-    Raises `ConfigError` when it is named but cannot be had.
+    A reference is `env:NAME`, `file:PATH` or `command:PROGRAM ARGUMENTS` (no shell). Raises `ConfigError`.
     """
     if reference is None:
         found = os.environ.get(default_variable) if default_variable else None

@@ -100,10 +100,7 @@ def _folder() -> Path:
 
 @contextmanager
 def running_server(weights: Path, python: str = sys.executable) -> Iterator[str]:
-    """A server of its own process while the block runs; yields its address.
-
-    Raises `BackendUnavailable` if it does not become ready.
-    """
+    """A server of its own process while the block runs; yields its address. Raises `BackendUnavailable`."""
     import httpx
 
     with socket.socket() as free:

@@ -42,9 +42,8 @@ def show_answered(question: str, answer: Answer) -> None:
         for v in c.verdicts
         if not v.abstained
     ]
-    checked = (
-        ", ".join(verdicts) if verdicts else "exact by construction" if answer.model == "calculator" else "none applies"
-    )
+    unchecked = "exact by construction" if answer.model == "calculator" else "none applies"
+    checked = ", ".join(verdicts) or unchecked
     console.print(f"  [dim]verdicts  {checked}[/]")
     console.print(
         f"  [dim]result    P(correct) {answer.confidence:.2f} · {money(answer.cost_usd)} · "

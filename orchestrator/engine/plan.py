@@ -151,10 +151,7 @@ def route_query(
     capabilities: frozenset[str] = frozenset(),
     seconds: float | None = None,
 ) -> Route:
-    """The model for a request.
-
-    A limit of `seconds` is kept where any model can keep it, and left aside where none can.
-    """
+    """The model for a request. A limit of `seconds` is left aside only where no model can keep it."""
     needs = Needs(
         estimate_prompt_tokens(request.messages),
         capabilities=capabilities,

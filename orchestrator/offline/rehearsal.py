@@ -35,6 +35,9 @@ TARGETS = (0.999, 0.995, 0.99, 0.98, 0.97, 0.96, 0.95, 0.93, 0.9, 0.87, 0.84, 0.
 AT_ONCE = 64
 
 
+ANSWERS_NEEDED = 'Certify a search from answers: {"query": ..., "outcomes": {model: {"score": ..., "answer": ...}}}'
+
+
 def certify_search(
     config: Config,
     router: Router,
@@ -52,11 +55,8 @@ def certify_search(
     queries, graded = unseen_and_complete(router, list(profiles), outcomes)
     without = next((outcome for row in graded for outcome in row if outcome.answer is None), None)
     if without is not None:
-        raise ConfigError(
-            f"the log holds no text of the answer of {without.model!r} to {without.query[:60]!r}",
-            remedy='A search is certified from answers: {"query": ..., "outcomes": {model: {"score": ..., "answer": '
-            "...}}}",
-        )
+        message = f"the log holds no text of the answer of {without.model!r} to {without.query[:60]!r}"
+        raise ConfigError(message, remedy=ANSWERS_NEEDED)
     scores = np.array([[outcome.score for outcome in row] for row in graded]).reshape(len(queries), len(profiles))
     settings = _settings(config, router, profiles, promise.vs, queries, graded, scores) if queries else iter(())
     hashed = policy_hash(router, profiles, covered_search(config))

@@ -65,13 +65,11 @@ class Pipeline(CompiledPipeline):
         seconds: float | None = None,
         **more: JsonValue,
     ) -> RunResult:
-        """Runs it with `inputs` (or keyword arguments), answered by `orchestrator`, or within a `host` that may keep
-        runs.
+        """Runs it with `inputs` (or keyword arguments), answered by `orchestrator`, or within a `host` that keeps runs.
 
-        Beside its own budget, it spends from the account `within`, and takes at most `seconds`.
-
-        Raises `InvalidInputs`, `RunFailed` (a step failed), `RunCancelled`. A spent budget gives what there is, marked
-        `partial`, unless the file says `when_spent: fail`.
+        Beside its own budget, it spends from the account `within`, and takes at most `seconds`. Raises `InvalidInputs`,
+        `RunFailed` (a step failed), `RunCancelled`. A spent budget gives what there is, marked `partial`, unless the
+        file says `when_spent: fail`.
         """
         given = self.inputs_of({**(inputs or {}), **more})
         if host is not None:

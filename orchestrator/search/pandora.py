@@ -168,9 +168,9 @@ def fitted_chance(outcomes: Iterable[tuple[int, int]]) -> Chance:
 
 @dataclass(frozen=True, slots=True)
 class _Grid:
-    """Candidates (alpha, beta), and for each log(x (x + 1) ...
+    """Candidates (alpha, beta) of a distribution of chances.
 
-    (x + n - 1)) by n (rows), for x = alpha, beta and alpha + beta.
+    For each also log(x (x + 1) ... (x + n - 1)) by n (rows), for x = alpha, beta and alpha + beta.
     """
 
     alpha: Array

@@ -55,9 +55,9 @@ class Change:
 
 @dataclass
 class RecordedStep:
-    """One decision: the time left, what was decided, which calls were begun then (False.
+    """One decision: the time left, what was decided, and what ended before the next decision.
 
-    Not affordable), and what ended before the next decision.
+    `begun` are the calls that were to begin then, with False for one that was not affordable.
     """
 
     seconds_left: float | None
@@ -104,17 +104,7 @@ class Recording:
             "vote_model": asdict(start.vote_model),
             "ensemble": start.ensemble.as_dict(),
             "revisions": {kind: asdict(odds) for kind, odds in start.revisions.items()},
-            "steps": [
-                {
-                    "seconds_left": step.seconds_left,
-                    "actions": [_action(action) for action in step.actions],
-                    "begun": [
-                        {"action": _action(action), "affordable": affordable} for action, affordable in step.begun
-                    ],
-                    "ended": [{"action": _action(action), **_change(change)} for action, change in step.ended],
-                }
-                for step in self.steps
-            ],
+            "steps": [_step(step) for step in self.steps],
         }
 
     @classmethod
@@ -133,15 +123,7 @@ class Recording:
                 criteria=tuple(stored["criteria"]),
                 **{name: stored["settings"][name] for name in _SETTINGS},
             )
-            steps = [
-                RecordedStep(
-                    row["seconds_left"],
-                    tuple(_read_action(action) for action in row["actions"]),
-                    [(_read_call(begun["action"]), bool(begun["affordable"])) for begun in row["begun"]],
-                    [(_read_call(ended["action"]), _read_change(ended)) for ended in row["ended"]],
-                )
-                for row in stored["steps"]
-            ]
+            steps = [_read_step(row) for row in stored["steps"]]
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"not a recorded search: {type(error).__name__}: {error}") from None
         return cls(start, steps)
@@ -150,12 +132,29 @@ class Recording:
 _SETTINGS = ("quality", "value_usd", "usd_per_second", "chosen", "may_abstain")
 
 
+def _step(step: RecordedStep) -> JsonObject:
+    return {
+        "seconds_left": step.seconds_left,
+        "actions": [_action(action) for action in step.actions],
+        "begun": [{"action": _action(action), "affordable": affordable} for action, affordable in step.begun],
+        "ended": [{"action": _action(action), **_change(change)} for action, change in step.ended],
+    }
+
+
+def _read_step(row: JsonMapping) -> RecordedStep:
+    return RecordedStep(
+        row["seconds_left"],
+        tuple(_read_action(action) for action in row["actions"]),
+        [(_read_call(begun["action"]), bool(begun["affordable"])) for begun in row["begun"]],
+        [(_read_call(ended["action"]), _read_change(ended)) for ended in row["ended"]],
+    )
+
+
 def replayed(recording: Recording, strategy: Strategy) -> tuple[SearchState, str | None]:
-    """The search again, by `strategy`, on what the calls brought then: the final state, and why it stopped (`None`.
+    """The search again, by `strategy`, on what the calls brought then.
 
-    A limit ended it).
-
-    Raises `Diverged` where the strategy decides otherwise than was recorded, and `ValueError` on an empty recording.
+    Gives the final state and why the search stopped; `None` where a limit ended it. Raises `Diverged` where the
+    strategy decides otherwise than was recorded, and `ValueError` on an empty recording.
     """
     if recording.start is None:
         raise ValueError("nothing was recorded")

@@ -125,9 +125,8 @@ class _Plan:
         outcomes = children.shape[1]
         if depth == 2:
             flat = children.reshape(-1, *children.shape[2:])
-            after = self._best_after(flat, sizes.reshape(len(flat), -1), chance, left).reshape(
-                len(left), outcomes, len(left)
-            )
+            after = self._best_after(flat, sizes.reshape(len(flat), -1), chance, left)
+            after = after.reshape(len(left), outcomes, len(left))
             going_on = self.value_usd * after - mass[:, :, None] * self.price[left]
             going_on[np.arange(len(left)), :, np.arange(len(left))] = -np.inf  # nobody is asked twice
             return np.asarray(np.maximum(value, going_on.max(axis=2)))
@@ -137,9 +136,8 @@ class _Plan:
             for c in range(outcomes):
                 # Going on can add at most the doubt that is left; that must pay for the cheapest model.
                 if self.value_usd * mass[a, c] - value[a, c] > mass[a, c] * cheapest:
-                    value[a, c] = max(
-                        value[a, c], self.worth(children[a, c], sizes[a, c], chance, others, depth - 1).max()
-                    )
+                    worth = self.worth(children[a, c], sizes[a, c], chance, others, depth - 1)
+                    value[a, c] = max(value[a, c], worth.max())
         return np.asarray(value)
 
     def _children(self, weights: Array, sizes: Array, chance: Array, left: Indices) -> tuple[Array, Array]:

@@ -39,9 +39,9 @@ CREATE INDEX quotas_by_touch ON quotas (touched_at)
 
 
 class Quota(NamedTuple):
-    """Which quota: whose, of what, and in which period (0: for ever.
+    """Which quota: whose, of what, and in which period.
 
-    Else the number of the minute, day or month since 1970).
+    A period is 0 for ever, else the number of the minute, day or month since 1970.
     """
 
     subject: str

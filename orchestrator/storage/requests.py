@@ -106,10 +106,10 @@ class Requests:
     def usage(
         self, org: str | None, *, since: float, until: float, by: str, key: str | None = None
     ) -> list[JsonObject]:
-        """Sums for each value of `by`: org, model, key, team, api or day; of one organisation, or of all (`None`.
+        """Sums for each value of `by`: org, model, key, team, api or day.
 
-        For the operator alone). `unpriced` counts requests whose cost is not known, `last_at` is when the last of them
-        began.
+        Of one organisation, or of all (`None`: for the operator alone). `unpriced` counts requests whose cost is not
+        known, `last_at` is when the last of them began.
         """
         group = _GROUPS[by]
         only = {"org": org, "key": key}

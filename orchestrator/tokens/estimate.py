@@ -217,11 +217,7 @@ def request_estimate(body: JsonMapping, family: TokenizerFamily = FAMILY_THAT_CO
 
 
 def _said(body: JsonMapping) -> tuple[list[str], list[PartTokens], int]:
-    """All that a provider counts.
-
-    Texts (messages with their parts and tool calls, tools, forms, whatever else is longer than a setting), parts that
-    are no text, and tokens that stand around them.
-    """
+    """All that a provider counts: texts, parts that are no text, and the tokens that stand around them."""
     texts: list[str] = []
     parts: list[PartTokens] = []
     messages = body.get("messages") or ()

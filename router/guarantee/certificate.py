@@ -287,9 +287,9 @@ def _upper_bound(losses: Array, promise: Promise) -> float:
 
 
 def _counted(lost: Array, kind: Kind) -> Array:
-    """What counts as loss: net, or gross (only where the choice was worse.
+    """What counts as loss: net, or gross (only where the choice was worse).
 
-    Graded scores count as lost if at all worse).
+    Graded scores count as lost if they are at all worse.
     """
     return np.asarray((lost > 0).astype(float) if kind == "gross" else lost)
 

@@ -1,6 +1,6 @@
-"""How good a router is, from graded outcomes: the metrics of RouteLLM (Ong et al.
+"""How good a router is, from graded outcomes.
 
-2024), RouterBench (Hu et al. 2024), and calibration.
+The metrics of RouteLLM (Ong et al. 2024) and RouterBench (Hu et al. 2024), and calibration.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ def frontier(points: Sequence[Point]) -> list[Point]:
 
 
 def average_improvement(points: Sequence[Point], *, low_usd: float, high_usd: float) -> float:
-    """AIQ of RouterBench: mean height of the frontier between two costs (left of its first point: 0.
+    """AIQ of RouterBench: the mean height of the frontier between two costs.
 
-    Right of its last: the last quality).
+    Left of its first point it is 0, right of its last the last quality.
     """
     if not high_usd > low_usd:
         raise ValueError("high_usd must exceed low_usd")

@@ -53,9 +53,9 @@ SHRINKAGES = (
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Outcomes as arrays of shape (queries, models): `score` (weighted mean of repeated ones), `weight` (0.
+    """Outcomes as arrays of shape (queries, models).
 
-    Missing), `tokens` (or NaN).
+    `score` is the weighted mean of repeated outcomes, `weight` is 0 where there is none, `tokens` may be NaN.
     """
 
     queries: list[str]
@@ -97,13 +97,11 @@ def train(
 ) -> SuccessModel:
     """A success model for every model in `outcomes`; missing, repeated and graded outcomes are fine.
 
-    `unlabelled` queries help to find the domains. Needs memory for `buckets` x (models + 1) float32. Raises
-    `ValueError` on bad outcomes.
+    `unlabelled` queries help to find the domains. Takes `buckets` x (models + 1) x 4 bytes. Raises `ValueError`.
     """
     table = Table.of(outcomes)
-    unit = FeatureSpace.fit(
-        [*table.queries, *unlabelled], encoder=encoder, buckets=buckets, domains=domains, scales=UNIT, seed=seed
-    )
+    texts = [*table.queries, *unlabelled]
+    unit = FeatureSpace.fit(texts, encoder=encoder, buckets=buckets, domains=domains, scales=UNIT, seed=seed)
     points = unit.points(table.queries)
     chosen, left_out = _choose(points, table, buckets, seed)
     everything = np.arange(len(table.queries))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 
 from orchestrator.verifiers.answers.arithmetic import NotArithmetic, evaluate
 from orchestrator.verifiers.answers.number import find_number
@@ -35,19 +36,21 @@ class ArithmeticVerifier:
                 wrong.append(f"{told.strip()} is {float(expected):g}, not {result}")
             else:
                 right += 1
-        try:
-            asked = evaluate(query)
-        except NotArithmetic:
-            asked = None
-        if asked is not None:
-            found = find_number(candidate)
-            if found != asked:
-                wrong.append(f"the result is {float(asked):g}")
-            else:
-                right += 1
+        asked = _result_of(query)
+        if asked is not None and find_number(candidate) != asked:
+            wrong.append(f"the result is {float(asked):g}")
+        right += asked is not None and not wrong
         if not wrong and not right:
             return Verdict.abstain(self.name, "there is no arithmetic in it")
         return Verdict(self.name, 0.0 if wrong else 1.0, not wrong, "; ".join(wrong)[:500], decisive=True)
+
+
+def _result_of(query: str) -> Fraction | None:
+    """The result of a question that is a sum as a whole."""
+    try:
+        return evaluate(query)
+    except NotArithmetic:
+        return None
 
 
 def _decimals(number: str) -> int:

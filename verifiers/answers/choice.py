@@ -108,9 +108,8 @@ def read_choice(answer: str, question: str = "") -> ReadChoice | None:
         return choice
     if options and (letter := _by_text(find_unmarked(text), options)):
         return ReadChoice(letter, is_sure=True)
-    return _last_spoken_of(tail, offered) or (
-        _only_mentioned(text, offered, options) if len(text) <= SHORT_CHARS else None
-    )
+    mentioned = _only_mentioned(text, offered, options) if len(text) <= SHORT_CHARS else None
+    return _last_spoken_of(tail, offered) or mentioned
 
 
 def _stated(text: str, offered: str, options: tuple[tuple[str, str], ...]) -> ReadChoice | None:

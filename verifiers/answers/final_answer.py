@@ -212,9 +212,8 @@ def _all_marks(text: str) -> tuple[list[Statement], list[Statement], list[Statem
         labelled += [m.end() for m in _few(OTHER_SCRIPTS.finditer(text))]
     weak += [_to_line_end(text, end, "says") for end in labelled]
     if "\n" in text:
-        weak += [
-            Statement(m["said"], m.start("said"), m.end("said"), "heading") for m in _few(HEADING.finditer(text, begin))
-        ]
+        headings = _few(HEADING.finditer(text, begin))
+        weak += [Statement(m["said"], m.start("said"), m.end("said"), "heading") for m in headings]
     return shown, strong, sorted((each for each in weak if each.text.strip(" *_:`")), key=lambda each: each.start)
 
 

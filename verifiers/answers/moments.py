@@ -1,6 +1,6 @@
-"""Dates, years with their era, and times of day, as ten languages write them (month names as in Unicode CLDR.
+"""Dates, years with their era, and times of day, as ten languages write them.
 
-ISO 8601).
+Names of months as in Unicode CLDR; ISO 8601.
 """
 
 from __future__ import annotations
@@ -83,9 +83,10 @@ _NAMED_TIMES = {"noon": 43_200, "midday": 43_200, "12 noon": 43_200, "midnight":
 
 @dataclass(frozen=True, slots=True)
 class Moment:
-    """A date (`year`, `month`, `day`; `None` where not said.
+    """A date or a time of day.
 
-    Years before Christ are negative) or a time of day in `seconds` after midnight.
+    `year`, `month` and `day` are `None` where not said, years before Christ are negative; `seconds` count from
+    midnight.
 
     `other` is the same with day and month exchanged, where both orders are usual (03/05/2024); `is_halfless` says that
     a time may be of the morning or of the evening.

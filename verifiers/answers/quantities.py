@@ -20,8 +20,7 @@ MIN_DIGITS = 3  # of a rounded number that is taken for the exact one
 def compare_quantities(a: Quantity, b: Quantity, hints: Hints | None = None) -> Equivalence:
     """Whether two numbers, with their units, are the same; a bare number takes the unit that the question names."""
     hints = hints or Hints()
-    doubt = ""
-    x, y = a, b
+    x, y, doubt = a, b, ""
     if (a.unit is None) != (b.unit is None):
         bare, other = (a, b) if a.unit is None else (b, a)
         unit = other.unit

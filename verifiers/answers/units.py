@@ -1,6 +1,6 @@
-"""Units of measure and of money: their names, dimensions and factors (SI brochure, 9th edition.
+"""Units of measure and of money: their names, dimensions and factors.
 
-NIST Special Publication 811, appendix B).
+SI brochure, 9th edition; NIST Special Publication 811, appendix B.
 
 A unit is a product of base units with a factor. Money has a dimension per currency, because one currency is not
 another; per cent is a number of hundredths that is kept apart from plain numbers, because 5 % and 5 are not the same

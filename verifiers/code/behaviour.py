@@ -124,10 +124,10 @@ def _literal(node: ast.expr) -> str | None:
 async def vote_by_behaviour(
     programs: Sequence[str], tests: Mapping[str, int], sandbox: Sandbox, *, most_executions: int | None = None
 ) -> BehaviourVote:
-    """Runs each distinct program on the inputs of the tests (conditions, and how often each was suggested), and groups
-    programs by their results.
+    """Runs each distinct program on the inputs of the tests, and groups programs by their results.
 
-    With `most_executions`, on the inputs that most tests use, as many as fit.
+    `tests` are conditions, and how often each was suggested. With `most_executions`, on the inputs that most tests use,
+    as many as fit.
     """
     known = {condition: as_test(condition) for condition in tests}
     use: Counter[str] = Counter()
@@ -137,11 +137,8 @@ async def vote_by_behaviour(
     expressions = [expression for expression, _ in sorted(use.items(), key=lambda pair: (-pair[1], pair[0]))]
     if most_executions is not None:
         expressions = expressions[: most_executions // max(len(distinct), 1)]
-    results = (
-        {program: (await evaluate(program, expressions, sandbox)).results for program in distinct}
-        if expressions
-        else {}
-    )
+    ran = distinct if expressions else []
+    results = {program: (await evaluate(program, expressions, sandbox)).results for program in ran}
     groups: dict[tuple[str | None, ...], list[int]] = defaultdict(list)
     for index, program in enumerate(programs):
         groups[results.get(program, ())].append(index)

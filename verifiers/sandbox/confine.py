@@ -95,11 +95,9 @@ def can_filter_calls() -> bool:
 
 
 def confine(level: str, folder: str, *, cpu_s: int, memory_bytes: int, file_bytes: int, open_files: int) -> None:
-    """Of the calling process, for good, as far as its level has to.
+    """Confines the calling process for good, as far as its level has to. Raises `OSError` where that fails.
 
     "bubblewrap" has shut files and network out already, "unsafe" does not.
-
-    Raises `OSError` if any part of it cannot be done.
     """
     for what, limit in (
         (resource.RLIMIT_CORE, 0),

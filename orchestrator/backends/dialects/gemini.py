@@ -135,18 +135,14 @@ def _contents(messages: list[JsonObject], provider: Provider) -> tuple[list[Json
         elif role in ("tool", "function"):
             name = names.get(message.get("tool_call_id") or "", message.get("name") or "tool")
             shown = [part for part in parts_of(message.get("content")) if part.get("type") != "text"]
-            parts = [
-                {"functionResponse": {"name": name, "response": _response(result_text(message))}},
-                *_parts(shown, provider),
-            ]
+            result = {"name": name, "response": _response(result_text(message))}
+            parts = [{"functionResponse": result}, *_parts(shown, provider)]
         else:
             parts = _user(message, provider)
         speaker = "model" if role == "assistant" else "user"
-        if not parts:
-            continue
-        if contents and contents[-1]["role"] == speaker:
+        if parts and contents and contents[-1]["role"] == speaker:
             contents[-1]["parts"] += parts
-        else:
+        elif parts:
             contents.append({"role": speaker, "parts": parts})
     return [part for part in system if part["text"]], contents
 

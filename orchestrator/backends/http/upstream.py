@@ -146,9 +146,8 @@ class Upstream:
                 timeout_s, ends_at = min(timeout_s, settings.timeout_s), time.monotonic() + settings.timeout_s
         plan = self.prefixes.plan(body) if self.prefixes is not None else None
         if plan is not None:
-            body = {**body, "messages": marked(body["messages"], plan)} | (
-                {"prompt_cache_key": plan.key} if plan.key else {}
-            )
+            keyed = {"prompt_cache_key": plan.key} if plan.key else {}
+            body = {**body, "messages": marked(body["messages"], plan), **keyed}
         written = 0
         if self._contents is not None and plan is not None and plan.marks:
             body, written = await self._contents.used(body, plan, timeout_s)
@@ -158,9 +157,8 @@ class Upstream:
         if self.hedges:
             answering = await self._hedged(outgoing, body, timeout_s)
         else:
-            answering = await self._send(
-                self.replicas.choose(body, expected_output=self._expected_output), outgoing, body, timeout_s
-            )
+            replica = self.replicas.choose(body, expected_output=self._expected_output)
+            answering = await self._send(replica, outgoing, body, timeout_s)
         answering.written_tokens = written
         answering.ends_at = ends_at
         return answering

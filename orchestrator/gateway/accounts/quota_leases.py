@@ -229,9 +229,8 @@ class Limiter:
                 if usd_nano:
                     parts.append((self._purse(account, USD, period_of(limits.period, now), account.nano), usd_nano))
             if limits.requests_per_minute is not None:
-                parts.append(
-                    (self._purse(account, REQUESTS, int(now) // MINUTE_S, limits.requests_per_minute), requests)
-                )
+                purse = self._purse(account, REQUESTS, int(now) // MINUTE_S, limits.requests_per_minute)
+                parts.append((purse, requests))
             if limits.tokens_per_minute is not None:
                 parts.append((self._purse(account, TOKENS, int(now) // MINUTE_S, limits.tokens_per_minute), tokens))
             if limits.concurrency is not None:

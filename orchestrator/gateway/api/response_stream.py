@@ -8,7 +8,7 @@ from orchestrator.backends.dialects.annotations import as_responses
 from orchestrator.gateway.api.response_items import custom_input
 from orchestrator.gateway.api.response_object import ResponseObject, text_part
 from orchestrator.gateway.http import sse
-from orchestrator.jsontypes import JsonObject
+from orchestrator.jsontypes import JsonObject, JsonValue
 
 if TYPE_CHECKING:
     pass
@@ -27,7 +27,7 @@ class ResponseStream:
         self._calls: dict[int, int] = {}  # the places of calls
         self._has_thoughts = False
 
-    def event(self, kind: str, **fields: Any) -> bytes:
+    def event(self, kind: str, **fields: JsonValue) -> bytes:
         """One typed event of the stream."""
         self._number += 1
         return sse.event({"type": kind, "sequence_number": self._number - 1, **fields}, kind)
@@ -51,12 +51,10 @@ class ResponseStream:
         for item in self._response.made(delta):
             self._response.items.append(item)
             found += [self._added(item), self._done(item)]
-        if (
-            choice.get("logprobs") and not delta.get("content") and self._text is not None
-        ):  # they may come after what they are about
-            self._response.items[self._text]["content"][0].setdefault("logprobs", []).extend(
-                choice["logprobs"].get("content") or ()
-            )
+        is_late = choice.get("logprobs") and not delta.get("content")  # after what they are about
+        if is_late and self._text is not None:
+            part = self._response.items[self._text]["content"][0]
+            part.setdefault("logprobs", []).extend(choice["logprobs"].get("content") or ())
         if delta.get("annotations") and self._text is not None:
             found += self._annotated(as_responses(delta["annotations"]))
         return found
@@ -136,11 +134,8 @@ class ResponseStream:
         if self._text is not None:
             item = response.items[self._text]
             item["status"], part = "completed", item["content"][0]
-            told = (
-                {"text": part["text"], "logprobs": part["logprobs"]}
-                if part["type"] == "output_text"
-                else {"refusal": part["refusal"]}
-            )
+            names = ("text", "logprobs") if part["type"] == "output_text" else ("refusal",)
+            told = {name: part[name] for name in names}
             found.append(self.event(f"response.{part['type']}.done", **told, **self._at(item), content_index=0))
             found.append(self.event("response.content_part.done", part=part, **self._at(item), content_index=0))
             found.append(self._done(item))

@@ -187,15 +187,10 @@ class Entry:
         body = dict(job.asked.body)
         is_stream = bool(body.get("stream"))
         options = job.options
-        wishes = (
-            options.quality,
-            options.memory,
-            options.strategy,
-            options.may_abstain,
-            options.value_usd,
-            options.criteria,
-            options.explain,
-        )
+        wishes = [
+            getattr(options, name)
+            for name in ("quality", "memory", "strategy", "may_abstain", "value_usd", "criteria", "explain")
+        ]
         fixed = [job.tab.principal.org, job.tab.served.scope, job.tab.principal.models, wishes]
         self._exact = _digest([*fixed, body])
         self._kind: bytes | None = None

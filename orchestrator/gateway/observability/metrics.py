@@ -106,11 +106,8 @@ class Metrics:
                 sums[self._errors, one.api, one.error] += 1
             if one.cached:
                 sums[self._cached, one.cached] += 1
-            for kind, tokens in (
-                ("prefill", one.prefill_tokens),
-                ("cached", one.cached_tokens),
-                ("output", one.output_tokens),
-            ):
+            kinds = {"prefill": one.prefill_tokens, "cached": one.cached_tokens, "output": one.output_tokens}
+            for kind, tokens in kinds.items():
                 if tokens:
                     sums[self._tokens, one.model, kind] += tokens
             if one.cost_nano is None:

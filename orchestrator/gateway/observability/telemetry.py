@@ -91,13 +91,8 @@ class Spans:
             server = self._server_of(attempt["model"])
             if server is not None:
                 attributes |= {"server.address": server[0], "server.port": server[1]}
-            inner = self._tracer.start_span(
-                f"{operation} {attempt['model']}",
-                context,
-                kind=trace.SpanKind.CLIENT,
-                attributes=attributes,
-                start_time=began,
-            )
+            name, kind = f"{operation} {attempt['model']}", trace.SpanKind.CLIENT
+            inner = self._tracer.start_span(name, context, kind=kind, attributes=attributes, start_time=began)
             if "error" in attempt:
                 inner.set_attribute("error.type", attempt["error"])
                 inner.set_status(trace.Status(trace.StatusCode.ERROR))

@@ -62,19 +62,6 @@ class Outline:
 
     def as_dict(self) -> JsonObject:
         """The plan as JSON values."""
-
-        def told(one: Forecast) -> JsonObject:
-            return {
-                "calls": round(one.calls, 2),
-                "prefill_tokens": round(one.prefill_tokens),
-                "output_tokens": round(one.output_tokens),
-                "usd": one.usd,
-                "worst_usd": one.worst_usd,
-                "seconds": round(one.seconds, 3),
-                "model": one.model,
-                "guesses": list(one.guesses),
-            }
-
         rows = [
             {
                 "path": row.path,
@@ -83,11 +70,24 @@ class Outline:
                 "critical": row.is_critical,
                 "gives": row.gives,
                 "needs": list(row.needs),
-                **told(row.forecast),
+                **_figures(row.forecast),
             }
             for row in self.rows
         ]
-        return {"steps": rows, "total": told(self.total), "budget_usd": self.budget_usd}
+        return {"steps": rows, "total": _figures(self.total), "budget_usd": self.budget_usd}
+
+
+def _figures(one: Forecast) -> JsonObject:
+    return {
+        "calls": round(one.calls, 2),
+        "prefill_tokens": round(one.prefill_tokens),
+        "output_tokens": round(one.output_tokens),
+        "usd": one.usd,
+        "worst_usd": one.worst_usd,
+        "seconds": round(one.seconds, 3),
+        "model": one.model,
+        "guesses": list(one.guesses),
+    }
 
 
 def outlined(pipeline: CompiledPipeline, engine: Orchestrator, inputs: JsonMapping | None = None) -> Outline:

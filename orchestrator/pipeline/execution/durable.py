@@ -90,11 +90,8 @@ async def replay(
     """See `Pipeline.replay`."""
     runs, stored = await _stored(host, id)
     anew = set() if begin is None else _following(pipeline, begin)
-    kept = [
-        step
-        for step in await asyncio.to_thread(runs.steps, id)
-        if step.status != "begun" and _outermost(step.path) not in anew
-    ]
+    steps = await asyncio.to_thread(runs.steps, id)
+    kept = [step for step in steps if step.status != "begun" and _outermost(step.path) not in anew]
     now = runs.clock()
     copy = replace(
         stored,

@@ -286,14 +286,12 @@ class RunScheduler:
                 value = node.fields["on_error"](values)
             except ExpressionFailed as wrong:
                 raise self._failed(path, wrong) from None
-            return await self._end(
-                node, path, "failed", value, began_s, purse, error=told, note="what on_error states is given"
-            )
+            note = "what on_error states is given"
+            return await self._end(node, path, "failed", value, began_s, purse, error=told, note=note)
         if isinstance(error, BudgetExceeded) and self._may_stop:
             self.stopped = self.stopped or error.limit
-            self._note(
-                StepResult(path, node.step.verb, "skipped", self.now_s() - began_s, spent_usd(purse), error=told)
-            )
+            seconds = self.now_s() - began_s
+            self._note(StepResult(path, node.step.verb, "skipped", seconds, spent_usd(purse), error=told))
             return None
         if self.stopped and isinstance(error, ExpressionFailed):
             return None

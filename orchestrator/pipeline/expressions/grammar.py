@@ -238,11 +238,8 @@ class _Parser:
             number = int(digits) if digits.isdigit() and len(digits) < 300 else float(digits)
             return Literal(token.start, token.end, number)
         if token.kind == "text":
-            return Literal(
-                token.start,
-                token.end,
-                re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[0]), token.text[1:-1], flags=re.DOTALL),
-            )
+            text = re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[0]), token.text[1:-1], flags=re.DOTALL)
+            return Literal(token.start, token.end, text)
         if token.kind == "name" and token.text in _CONSTANTS:
             return Literal(token.start, token.end, _CONSTANTS[token.text])
         if token.kind == "name" and token.text not in ("and", "or", "in"):

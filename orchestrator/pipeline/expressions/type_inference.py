@@ -200,6 +200,14 @@ class _Inference:
         self._wants(node.of, found, wanted)
         return wanted
 
+    def _membership(self, node: Binary, left: ValueType, right: ValueType) -> ValueType:
+        if right.kind not in ("list", "text", "object", "any"):
+            told = f"'{node.sign}' looks into a list, an object or a text, not a {right}"
+            self._report(node.right, "E204", told, "")
+        elif right.kind in ("text", "object"):
+            self._wants(node.left, left, TEXT)
+        return BOOL
+
     def _binary(self, node: Binary) -> ValueType:
         if node.sign == "??":
             return self._otherwise(node)
@@ -214,7 +222,7 @@ class _Inference:
         if node.sign in ("in", "not in"):
             if right.kind not in ("list", "text", "object", "any"):
                 self._report(
-                    node.right, "E204", f"'{node.sign}' looks into a list, an object or a text, not a {right}", ""
+                    node.right, "E204", f"'{node.sign}' looks into lists, objects and texts, not a {right}", ""
                 )
             elif right.kind in ("text", "object"):
                 self._wants(node.left, left, TEXT)

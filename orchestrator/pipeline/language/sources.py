@@ -95,14 +95,8 @@ class Sources:
     def _merge(self, part: Located) -> None:
         for section, stated in part.value.items():
             if section not in _SHARED:
-                self._at(
-                    part,
-                    (section,),
-                    "E104",
-                    f"an included file has no '{section}'",
-                    suggestion(section, _SHARED),
-                    key=True,
-                )
+                told = f"an included file has no '{section}'"
+                self._at(part, (section,), "E104", told, suggestion(section, _SHARED), key=True)
             elif section in _MAPPINGS and isinstance(stated, dict):
                 mine = self.value.setdefault(section, {})
                 if not isinstance(mine, dict):

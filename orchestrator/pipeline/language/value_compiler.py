@@ -48,19 +48,12 @@ class Values:
         found = self._type_of(value, where, scope, shows=shows, what=what)
         if not found.surely().fits(wanted):
             if isinstance(value, str) and OPEN in value:
-                self.sources.problem_in(
-                    where,
-                    value,
-                    0,
-                    len(value),
-                    "E204",
-                    f"{what}: '{where[-1]}' takes a {wanted}, and this is a {found}",
-                )
+                told = f"{what}: '{where[-1]}' takes a {wanted}, and this is a {found}"
+                self.sources.problem_in(where, value, 0, len(value), "E204", told)
         elif found.missing and wanted.kind != "any" and found.kind != "null" and isinstance(value, str):
             hint = 'add ?? and what to take instead, or a when: with "!= null"'
-            self.sources.problem_in(
-                where, value, 0, len(value), "E205", f"{what}: '{where[-1]}' may be null: {found.missing}", hint
-            )
+            told = f"{what}: '{where[-1]}' may be null: {found.missing}"
+            self.sources.problem_in(where, value, 0, len(value), "E205", told, hint)
         return found
 
     def _type_of(self, value: Any, where: Where, scope: NameScope, *, shows: bool, what: str) -> ValueType:
@@ -94,9 +87,8 @@ class Values:
             found = infer(expression.node, self._noting(scope, expression.node), report)
             if shows and self.secret_names and mentions(expression.node, "env", self.secret_names):
                 told = f"{what}: a secret would be shown here"
-                self.sources.problem_in(
-                    where, text, expression.start, expression.start + 2, "E303", told, "secrets go to tools only"
-                )
+                start, hint = expression.start, "secrets go to tools only"
+                self.sources.problem_in(where, text, start, start + 2, "E303", told, hint)
             if template.whole is None and found.missing and found.kind != "null":
                 told = f"this may be null: {found.missing}"
                 hint = "add ?? and what to take instead"

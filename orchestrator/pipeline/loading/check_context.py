@@ -131,12 +131,8 @@ class LoaderCheckContext:
             self.sources.in_file(path, source, problem.line, problem.code, problem.message)
             return None
         for variable in sorted(prompt.variables - given.keys()):
-            self.problem(
-                "E402",
-                f"{text} uses '{variable}', which it is not given",
-                *where,
-                hint=suggestion(variable, given) or "list it under with:",
-            )
+            hint = suggestion(variable, given) or "list it under with:"
+            self.problem("E402", f"{text} uses '{variable}', which it is not given", *where, hint=hint)
         for name in given:
             if name not in prompt.variables and name != "question":
                 self.problem("W402", f"{text} does not use '{name}'", "with", name, key=True)

@@ -5,6 +5,7 @@ Everything that can be known to be wrong before it runs is found here, all of it
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -61,12 +62,9 @@ def load(
     `models` are the names of the fleet, if it is known; files must lie within `root` (the folder one works in, or the
     file's own).
     """
-    import os
-
     found = os.environ if environ is None else environ
-    loader = Loader(
-        Sources(Path(path), root), models=models, environ=found, parents=parents, allows_python=allow_python
-    )
+    sources = Sources(Path(path), root)
+    loader = Loader(sources, models=models, environ=found, parents=parents, allows_python=allow_python)
     pipeline = loader.pipeline()
     problems = loader.sources.problems
     if pipeline is None or any(problem.is_error for problem in problems):

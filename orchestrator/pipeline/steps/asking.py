@@ -68,10 +68,9 @@ async def answered(
         answer = await engine.execute(plan, trace, ledger)
     else:  # nothing is to be searched, and nothing to be believed but the router's estimate
         done, cost = await _drafted(engine.backends[model], plan.request, plan.budget, trace, ledger)
+        answer = _answer(done, plan.route.p_success(model), cost, trace)
         if engine.has_observers:
             answer = await engine.record_draft(plan, done, cost, trace)
-        else:
-            answer = _answer(done, plan.route.p_success(model), cost, trace)
     running.answered(answer.text, simulated=answer.simulated)
     return answer
 

@@ -119,9 +119,8 @@ async def choose_by_decision(
     if not able:
         return None
     ledger = Ledger(engine.budget & running.budget, within=running.purse)
-    found = await engine.deciders.decide(
-        text, questions, ledger=ledger, trace=running.trace(), models=able, deadline_s=running.budget.seconds
-    )
+    seconds, trace = running.budget.seconds, running.trace()
+    found = await engine.deciders.decide(text, questions, ledger=ledger, trace=trace, models=able, deadline_s=seconds)
     return {
         name: {
             "label": one.choice,

@@ -162,9 +162,8 @@ class SqlTool(Tool):
             raise ToolFailed(f"the database {name!r} lies outside of the project", remedy="Move it there")
         mode = "rw" if self.has_effects else "ro"
         try:
-            db = sqlite3.connect(
-                f"{resolved.as_uri()}?mode={mode}", uri=True, timeout=self._options.timeout, isolation_level=None
-            )
+            address = f"{resolved.as_uri()}?mode={mode}"
+            db = sqlite3.connect(address, uri=True, timeout=self._options.timeout, isolation_level=None)
         except sqlite3.Error as error:
             raise ToolFailed(f"the database {name!r} cannot be opened: {error}", remedy="Check the path") from None
         db.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_VALUE_BYTES)
