@@ -172,9 +172,7 @@ def _read_inequality(text: str, start: int, hints: Hints, depth: int) -> tuple[V
 
 def _read_bracketed(text: str, start: int, hints: Hints, depth: int) -> tuple[Value, int] | None:
     opening = text[start : start + 1]
-    if not opening or (opening not in _OPEN and opening not in "]"):
-        return None
-    close = _closing(text, start)
+    close = _closing(text, start) if opening and (opening in _OPEN or opening == "]") else None
     if close is None or not ends_at(text, close + 1):
         return None
     inner = text[start + 1 : close]
@@ -192,9 +190,8 @@ def _read_bracketed(text: str, start: int, hints: Hints, depth: int) -> tuple[Va
             closed = (mixed[0] == "[", mixed[1] == "]")
             infinite = any(end is None for end in ends)
             if mixed in ("(]", "[)", "][") or infinite:
-                return Intervals(
-                    ((ends[0], ends[1], closed[0] and ends[0] is not None, closed[1] and ends[1] is not None),)
-                ), close + 1
+                is_closed = (closed[0] and ends[0] is not None, closed[1] and ends[1] is not None)
+                return Intervals(((ends[0], ends[1], *is_closed),)), close + 1
             return Intervals(((ends[0], ends[1], *closed),), items=items, may_be_pair=True), close + 1
     form: Literal["set", "tuple", "list"] = "set" if opening == "{" else "list" if opening == "[" else "tuple"
     return Collection(form, items), close + 1

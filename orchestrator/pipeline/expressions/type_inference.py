@@ -220,13 +220,7 @@ class _Inference:
             return BOOL
         left, right = self._there(node.left), self._there(node.right)
         if node.sign in ("in", "not in"):
-            if right.kind not in ("list", "text", "object", "any"):
-                self._report(
-                    node.right, "E204", f"'{node.sign}' looks into lists, objects and texts, not a {right}", ""
-                )
-            elif right.kind in ("text", "object"):
-                self._wants(node.left, left, TEXT)
-            return BOOL
+            return self._membership(node, left, right)
         if node.sign in ("<", "<=", ">", ">="):
             self._alike(node, left, right, ("number", "text"))
             return BOOL
