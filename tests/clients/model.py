@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.gateway import Send, begin_stream, chunk, completion, delta, reply
+from tests.support.gateway import Send, begin_stream, chunk, completion, delta, reply
 
 SHELLS = ("Bash", "exec_command", "shell_command", "shell")  # what a coding agent offers beside thirty other tools
 COMMAND = "echo sunny in Paris"

@@ -1,0 +1,1 @@
+"""Servers, models and recordings that tests share."""
