@@ -57,6 +57,7 @@ class EncodedTogether:
         self._together: Coalescer[Sequence[str], Vectors] = Coalescer(threading.Lock(), self._work)
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
+        """Vectors of `texts`, encoded together with those of other threads that ask meanwhile."""
         return self._together.run(texts)
 
     def _work(self, group: list[Waiting[Sequence[str], Vectors]]) -> None:

@@ -30,9 +30,9 @@ MAX_CHARS = 2_000
 
 
 class MathematicsVerifier:
-    """Passes answers whose final expression equals `expected` (LaTeX or plain).
+    r"""Passes answers whose final expression equals `expected` (LaTeX or plain).
 
-    `1/2`, `\\frac{2}{4}` and `0.5` are equal, and so are sets, intervals and matrices by value. Decisive. Abstains
+    `1/2`, `\frac{2}{4}` and `0.5` are equal, and so are sets, intervals and matrices by value. Decisive. Abstains
     where an expression cannot be read or compared in time.
     """
 

@@ -150,5 +150,5 @@ def worst_case_prompt_tokens(messages: Sequence[Message], schema: JsonValue = No
     return bound_tokens(text) + 2 * TOKENS_PER_MESSAGE * len(messages)
 
 
-def _forms(schema: Any) -> list[str]:
+def _forms(schema: JsonValue) -> list[str]:
     return [] if schema is None else [orjson.dumps(schema).decode()]

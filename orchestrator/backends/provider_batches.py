@@ -18,7 +18,7 @@ from orchestrator.backends.provider_errors import error_of, error_text
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.backends.usage import usage_in
 from orchestrator.errors import BackendUnavailable, BadResponse
-from orchestrator.jsontypes import JsonObject
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.providers.addresses import address_of
 from orchestrator.providers.auth import headers_for
 from orchestrator.types import Usage
@@ -143,7 +143,7 @@ class _Api:
         )
         return made.path, made.body
 
-    def result(self, id: str, payload: Any) -> BatchResult:
+    def result(self, id: str, payload: JsonValue) -> BatchResult:
         """One answer in the provider's dialect."""
         if not isinstance(payload, dict):
             return BatchResult(id, None, error="no answer")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.backends.http.answer_json import ends_in_half, whole_text
 from orchestrator.backends.http.upstream import Upstream
@@ -96,7 +96,7 @@ def mean_logprob(choice: JsonObject) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _text_of(content: Any) -> str | None:
+def _text_of(content: JsonValue) -> str | None:
     """Message content is text, or a list of parts (Mistral and newer OpenAI models)."""
     if isinstance(content, str):
         return content

@@ -49,8 +49,9 @@ def usage_in(payload: JsonMapping) -> Usage | None:
 
 
 def usage_of(usage: JsonValue) -> Usage | None:
-    """Reported usage, or `None` when it is missing or impossible (negative, not numbers, parts larger than the whole):
-    then it is estimated.
+    """Reported usage, or `None` when it is missing or impossible (negative, not numbers, parts larger than the whole).
+
+    Then it is estimated.
     """
     if not isinstance(usage, dict) or not usage:
         return None
@@ -104,7 +105,7 @@ def chat_usage(usage: Usage) -> JsonObject:
     return found
 
 
-def _count(holder: Any, *names: str) -> int:
+def _count(holder: JsonValue, *names: str) -> int:
     """The first of `names` that is there, else 0. Raises `_Impossible` on what is no count."""
     if not isinstance(holder, dict):
         return 0
@@ -203,7 +204,7 @@ def _gemini(usage: JsonObject) -> Usage:
     )
 
 
-def _sound(details: Any) -> int:
+def _sound(details: JsonValue) -> int:
     rows = details if isinstance(details, list) else []
     return sum(_count(row, "tokenCount") for row in rows if isinstance(row, dict) and row.get("modality") == "AUDIO")
 

@@ -78,7 +78,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="compound-orchestrator", prog_name="orchestrator")
 def main() -> None:
-    """A fleet of language models that acts as one: cheaper than the best of them, and right more often.
+    r"""A fleet of language models that acts as one: cheaper than the best of them, and right more often.
 
     \b
     Try:  orchestrator demo

@@ -34,7 +34,6 @@ def command(model: str, examples: Path, usd: float, config: Path | None, as_json
     score also "kind" and "options" (a list, or a mapping of each to what it means). Twenty of a kind are needed before
     decisions of that kind count as calibrated.
     """
-
     stated_file = stated_config(config)
 
     async def job(orchestrator: Orchestrator) -> None:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 @reports_errors
 def command(scope: str, memory_path: Path | None, config: Path | None) -> None:
     """Print every record of a scope as JSON lines, in order; `orchestrator remember FILE.jsonl` reads them back."""
-
     from orchestrator.memory.ingest.jsonl import as_json
 
     async def job(orchestrator: Orchestrator) -> None:

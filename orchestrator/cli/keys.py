@@ -23,7 +23,7 @@ from orchestrator.cli.accounts import (
     written_moment,
 )
 from orchestrator.cli.options import as_json, reports_errors
-from orchestrator.jsontypes import JsonObject
+from orchestrator.jsontypes import JsonObject, JsonValue
 
 if TYPE_CHECKING:
     from orchestrator.storage.account_types import Key
@@ -167,7 +167,7 @@ def _state(key: Key) -> str:
     return f"{'expired' if key.expires_at <= time.time() else 'valid until'} {written_moment(key.expires_at)}"
 
 
-def _of(spent: dict[str, JsonObject], key: Key, what: str) -> Any:
+def _of(spent: dict[str, JsonObject], key: Key, what: str) -> JsonValue:
     return spent[key.id][what] if key.id in spent else None
 
 

@@ -47,7 +47,6 @@ def command(
     context it really uses. The figures go into its profile, where the configuration does not state them; where it is
     stopped (Ctrl-C, --seconds, --usd), those measured by then. Progress is told on standard error.
     """
-
     stated = stated_config(config)
 
     async def job(orchestrator: Orchestrator) -> None:

@@ -34,7 +34,6 @@ def command(
     as_json: bool,
 ) -> None:
     """Show the facts that QUERY would be given, best first, and why each was recalled."""
-
     from orchestrator.memory.retrieval.packing import when_of
 
     moment = time_option(as_of) if as_of else None

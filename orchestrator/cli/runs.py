@@ -12,6 +12,7 @@ import click
 
 from orchestrator.cli.options import as_json, config_option, reports_errors
 from orchestrator.cli.pipelines import database_option, loaded, open_runs, python_option
+from orchestrator.jsontypes import JsonValue
 
 if TYPE_CHECKING:
     from orchestrator.storage.runs import Runs, StoredRun
@@ -171,6 +172,6 @@ def _found(runs: Runs, id: str) -> StoredRun:
     return found
 
 
-def _short(value: Any, most: int = 100) -> str:
+def _short(value: JsonValue, most: int = 100) -> str:
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= most else f"{text[: most - 3]}..."

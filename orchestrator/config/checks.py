@@ -9,7 +9,7 @@ from pydantic import AfterValidator, BaseModel, Field, ValidationInfo
 from orchestrator.config.fields import Share, Strict
 from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
 from orchestrator.config.suggestions import suggest
-from orchestrator.jsontypes import JsonObject
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.verifiers.registry import read_settings, verifier_names
 
 
@@ -42,7 +42,7 @@ class JudgeConfig(Strict):
     at_least: Share = 0.7
 
 
-def _usable_settings(stated: Any, about: ValidationInfo) -> Any:
+def _usable_settings(stated: JsonValue, about: ValidationInfo) -> JsonValue:
     """Settings of the check that a field is named after."""
     if stated is not None and stated is not False:
         read_settings(str(about.field_name).rstrip("_"), stated)

@@ -19,7 +19,7 @@ from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_NAMES
 from orchestrator.config.suggestions import MAX_CHOICES, suggest
 from orchestrator.config.yaml_loader import Located, load_located
 from orchestrator.errors import ConfigError
-from orchestrator.jsontypes import JsonObject
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.plugins.entry_points import STRATEGIES, plugin_names
 
 
@@ -310,6 +310,6 @@ def _fields_at(path: tuple[Any, ...]) -> list[str]:
     return list(section[name].model_fields) if name in section else []
 
 
-def _short(value: Any) -> str:
+def _short(value: JsonValue) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass
-from typing import Any
 
 from orchestrator.backends.http.transport_choice import environment_proxy
 from orchestrator.backends.provider_errors import error_of
+from orchestrator.jsontypes import JsonValue
 from orchestrator.providers.addresses import address_of
 from orchestrator.providers.auth import headers_for
 from orchestrator.providers.credentials import clean_key
@@ -118,7 +118,7 @@ async def _local(provider: Provider) -> Reached | None:
     return await reach(provider, timeout_s=PROBE_TIMEOUT_S) if await port_answers(provider.port) else None
 
 
-def _listed(payload: Any) -> tuple[str, ...]:
+def _listed(payload: JsonValue) -> tuple[str, ...]:
     """The names in a list of models.
 
     OpenAI's and Anthropic's `data` of `id`, Gemini's `models` of `name`, or a bare list.

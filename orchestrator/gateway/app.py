@@ -15,7 +15,7 @@ import re
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import orjson
 
@@ -41,6 +41,7 @@ from orchestrator.gateway.http.canonical_request import (
 )
 from orchestrator.gateway.http.error_mapping import to_gateway_error
 from orchestrator.gateway.http.request import Gone, Receive, Scope, Send, parse_json
+from orchestrator.jsontypes import JsonValue
 from orchestrator.storage.database import Database
 
 FLUSH_S, BOOK_S, LOOK_S, BURY_S, TIDY_S = 0.25, 0.5, 1.0, 5.0, 3_600.0
@@ -86,6 +87,7 @@ class Gateway:
     # ASGI
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request, or start and end with the server (ASGI)."""
         if scope["type"] == "http":
             await self._serve(scope, receive, send)
         elif scope["type"] == "lifespan":
@@ -214,7 +216,7 @@ class Gateway:
         told = f" Did you mean {near}?" if near else ""
         raise GatewayError(404, f"there is nothing at {call.path[:200]}.{told} See /openapi.json", code="not_found")
 
-    async def _input(self, call: ClientRequest, endpoint: Endpoint) -> Any:
+    async def _input(self, call: ClientRequest, endpoint: Endpoint) -> JsonValue:
         """The body, checked; or the parameters of the address, where there is no body."""
         for name, schema in endpoint.path_schemas:
             self.services.validators.in_path(schema, call.params[name])
@@ -241,7 +243,7 @@ class Gateway:
             return self._parsed(body, endpoint, call)
         return await asyncio.to_thread(self._parsed, body, endpoint, call)
 
-    def _parsed(self, body: bytes, endpoint: Endpoint, call: ClientRequest) -> Any:
+    def _parsed(self, body: bytes, endpoint: Endpoint, call: ClientRequest) -> JsonValue:
         parsed = parse_json(body.removeprefix(b"\xef\xbb\xbf"))
         if call.named_model and isinstance(parsed, dict):
             parsed.setdefault("model", call.named_model)

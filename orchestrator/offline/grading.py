@@ -46,8 +46,9 @@ class Graded:
 
 
 def read_examples(path: Path) -> list[GradingExample]:
-    """A file of JSON lines; of a question that comes again, the first counts. Raises `ConfigError` with the line of the
-    first mistake.
+    """A file of JSON lines; of a question that comes again, the first counts.
+
+    Raises `ConfigError` with the line of the first mistake.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
@@ -138,8 +139,9 @@ async def grade_fleet(
 
 
 class _Reply(NamedTuple):
-    """What a model says, "" where it fails, `None` where it is not affordable; what that cost, and was expected to
-    cost.
+    """What a model says, "" where it fails, `None` where it is not affordable.
+
+    What that cost, and was expected to cost.
     """
 
     text: str | None

@@ -1,4 +1,6 @@
-"""One lookup for all kinds of plugins. Another package names what it adds in its pyproject.toml:
+"""One lookup for all kinds of plugins.
+
+Another package names what it adds in its pyproject.toml:
 
     [project.entry-points."orchestrator.verifiers"]
     polite = "my_package:PoliteVerifier"

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
+from orchestrator.jsontypes import JsonValue
 from orchestrator.router import ModelProfile
 from orchestrator.router.profile import PriceStep
 from orchestrator.types import Usage
@@ -74,7 +74,7 @@ def list_prices(provider: str, model: str) -> ListPrices | None:
     )
 
 
-def _price(listed: Any, name: str, above: int = 0) -> float | None:
+def _price(listed: JsonValue, name: str, above: int = 0) -> float | None:
     """A price for prompts of more than `above` tokens."""
     price = getattr(listed, name, None)
     if price is None:
@@ -87,7 +87,7 @@ def _price(listed: Any, name: str, above: int = 0) -> float | None:
     )
 
 
-def _steps(listed: Any) -> tuple[PriceStep, ...]:
+def _steps(listed: JsonValue) -> tuple[PriceStep, ...]:
     starts = sorted(
         {
             tier.start

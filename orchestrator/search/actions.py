@@ -9,8 +9,9 @@ from orchestrator.types import Way
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """Ask `model` for an answer of its own. Those of `sample` 1 and above are drawn with some randomness: the model has
-    been asked already.
+    """Ask `model` for an answer of its own.
+
+    Those of `sample` 1 and above are drawn with some randomness: the model has been asked already.
 
     One call may bring `several` answers, the samples from `sample` on: the prompt is read and paid once. With
     `way="program"` the model writes a program that prints the answer, which the sandbox runs.
@@ -24,8 +25,9 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class Critique:
-    """Ask `model` what is wrong with candidate number `candidate`, by the criteria of the query. What it finds is a
-    verdict, never decisive.
+    """Ask `model` what is wrong with candidate number `candidate`, by the criteria of the query.
+
+    What it finds is a verdict, never decisive.
     """
 
     candidate: int
@@ -55,9 +57,10 @@ class Combine:
 
 @dataclass(frozen=True, slots=True)
 class Compare:
-    """Ask `model` which of two candidates answers the question better; `first` is shown first. Two, one in each order,
-    make one comparison: a preference that turns with the order speaks for nobody. What it finds are verdicts on both,
-    never decisive.
+    """Ask `model` which of two candidates answers the question better; `first` is shown first.
+
+    Two, one in each order, make one comparison: a preference that turns with the order speaks for nobody. What it
+    finds are verdicts on both, never decisive.
     """
 
     first: int
@@ -67,8 +70,9 @@ class Compare:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """Nothing more is worth buying; `reason` goes into the answer. With `abstain`, the best candidate is not believable
-    enough to be given.
+    """Nothing more is worth buying; `reason` goes into the answer.
+
+    With `abstain`, the best candidate is not believable enough to be given.
     """
 
     reason: str

@@ -69,8 +69,9 @@ class Belief:
 
 @dataclass(frozen=True)
 class VoteState:
-    """Unnormalised weights of every hypothesis after some votes, shape (groups + 1, nodes); the last row is "none of
-    them".
+    """Unnormalised weights of every hypothesis after some votes, shape (groups + 1, nodes).
+
+    The last row is "none of them".
 
     `keys`, `sizes` (summed pulls of those who voted for it) and `voters` (their names) belong to the groups in order of
     appearance.
@@ -225,8 +226,9 @@ def replay(
     powers: Sequence[float] | None = None,
     voters: Sequence[str] | None = None,
 ) -> VoteState:
-    """The state after `votes`; `powers` are how much each counts (default: fully), `voters` the models that cast them
-    (default: unknown).
+    """The state after `votes`.
+
+    `powers` are how much each counts (default: fully), `voters` the models that cast them (default: unknown).
     """
     n = len(votes)
     cast = tuple(

@@ -1,5 +1,6 @@
-"""How hard an answer is to hit by chance: the bits that it takes to tell it from the other answers that the question
-might have.
+"""How hard an answer is to hit by chance.
+
+The bits that it takes to tell it from the other answers that the question might have.
 """
 
 from __future__ import annotations

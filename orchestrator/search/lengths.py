@@ -1,5 +1,6 @@
-"""What the next model will cost, by how long the drafts so far are: long drafts come of questions that need long
-answers.
+"""What the next model will cost, by how long the drafts so far are.
+
+Long drafts come of questions that need long answers.
 
 The logarithm of how much longer a draft is than its model's usual ones has two parts, one of the question and one of
 the draft, both normal. `sharing` is the question's share of the variance (the intraclass correlation; Shrout & Fleiss

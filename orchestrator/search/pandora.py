@@ -106,7 +106,7 @@ def best_plan(box: Box) -> Opening:
 
 
 def _log_none(chance: Chance, most: int) -> Array:
-    """log P(the first n draws all fail), for n from 0 to `most`."""
+    """Log P(the first n draws all fail), for n from 0 to `most`."""
     n = np.arange(most)
     steps = np.log((chance.beta + n) / (chance.alpha + chance.beta + n))
     return np.concatenate([[0.0], np.cumsum(steps)])

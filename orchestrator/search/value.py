@@ -164,8 +164,9 @@ class _Plan:
         return same, new
 
     def _best_after(self, weights: Array, sizes: Array, chance: Array, left: Indices) -> Array:
-        """P(way to the state, and the leading group right after one more vote), for states of as many groups each;
-        shape (states, left).
+        """P(way to the state, and the leading group right after one more vote), for states of as many groups each.
+
+        Shape (states, left).
         """
         groups = sizes.shape[1]
         by_right = weights @ self.right[left].T  # (states, hypotheses, left)

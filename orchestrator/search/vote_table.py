@@ -21,8 +21,9 @@ NO_ANSWER = -1
 
 @dataclass(frozen=True, slots=True)
 class GradedQuestion:
-    """One calibration question: for each model the group key of its answer (`None`: it is none), whether it was right,
-    and what it cost.
+    """One calibration question.
+
+    For each model the group key of its answer (`None`: it is none), whether it was right, and what it cost.
 
     `expected_usd` is what the engine expected it to cost before asking (empty: what it cost): decisions are made on
     that.
@@ -151,8 +152,9 @@ class VoteTable:
         )
 
     def right_hypotheses(self) -> Flags:
-        """Which groups are right, and last whether none is; shape (questions, models + 1). Graders sometimes call two
-        forms right.
+        """Which groups are right, and last whether none is; shape (questions, models + 1).
+
+        Graders sometimes call two forms right.
         """
         questions, models = self.groups.shape
         found = np.zeros((questions, models + 1), dtype=bool)
@@ -163,8 +165,9 @@ class VoteTable:
 
 
 class Votes:
-    """Votes on all rows of a table, model by model: the weights of every hypothesis, shape (questions, models + 1,
-    nodes).
+    """Votes on all rows of a table, model by model.
+
+    The weights of every hypothesis, shape (questions, models + 1, nodes).
 
     Rows of groups that nobody voted for yet are zero; the last is "none of them". See `belief.vote`.
     """

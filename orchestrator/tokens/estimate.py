@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from orchestrator.jsontypes import JsonMapping
+from orchestrator.jsontypes import JsonMapping, JsonValue
 
 TOKENS_PER_MESSAGE = 4
 TOKENS_PER_TOOL = 16  # what providers write around a function's schema
@@ -242,7 +242,7 @@ def _said(body: JsonMapping) -> tuple[list[str], list[PartTokens], int]:
     )
 
 
-def _part(part: Any, texts: list[str]) -> PartTokens:
+def _part(part: JsonValue, texts: list[str]) -> PartTokens:
     """What a part of a message's content counts beside its texts."""
     if not isinstance(part, dict):
         _collect(part, texts)
@@ -258,7 +258,7 @@ def _part(part: Any, texts: list[str]) -> PartTokens:
     return PartTokens(0, 0)
 
 
-def _longest(value: Any) -> int:
+def _longest(value: JsonValue) -> int:
     """Characters of the longest text in a value."""
     if isinstance(value, str):
         return len(value)
@@ -266,7 +266,7 @@ def _longest(value: Any) -> int:
     return max(map(_longest, children), default=0)
 
 
-def _collect(value: Any, texts: list[str]) -> None:
+def _collect(value: JsonValue, texts: list[str]) -> None:
     """Every text and number within a value, names included, as they would stand in JSON."""
     stack = [value]
     while stack:

@@ -140,7 +140,7 @@ def _union(said: str, hints: Hints, depth: int, read: Reader) -> Intervals | Non
 
 
 def _intersection(pieces: list[Intervals | None]) -> Intervals | None:
-    """x >= -2 and x <= 3: one bound from below and one from above."""
+    """X >= -2 and x <= 3: one bound from below and one from above."""
     first, second = pieces
     if first is None or second is None or first.name != second.name or first.excludes or second.excludes:
         return None

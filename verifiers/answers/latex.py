@@ -1,6 +1,6 @@
-"""LaTeX as models write it, made plain.
+r"""LaTeX as models write it, made plain.
 
-`\\frac12` becomes (1)/(2), `1{,}234` becomes 1234, `90^\\circ` becomes 90°, `\\text{ km}` becomes km.
+`\frac12` becomes (1)/(2), `1{,}234` becomes 1234, `90^\circ` becomes 90°, `\text{ km}` becomes km.
 
 Only what does not change the value is taken away. What is no mathematics stays as it is.
 """
@@ -93,7 +93,7 @@ def _without_dollars(text: str) -> str:
 
 
 def _exact(found: re.Match[str]) -> str:
-    """0.1\\overline{6} as the fraction 15/90."""
+    r"""0.1\overline{6} as the fraction 15/90."""
     before, repeated = found["before"], found["repeated"] or found["held"]
     whole, _, places = before.partition(".")
     bottom = 10 ** len(places) * (10 ** len(repeated) - 1)
@@ -116,7 +116,7 @@ def braced(text: str, start: int) -> int | None:
 
 
 def _unwrapped(text: str) -> str:
-    """\\text{ km} and \\mathbf{x} stand for what is in them."""
+    r"""\text{ km} and \mathbf{x} stand for what is in them."""
     for _ in range(MAX_DEPTH):
         found = _WRAPPERS.search(text)
         if found is None:

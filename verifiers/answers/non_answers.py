@@ -329,7 +329,7 @@ def _goes_on_to_answer(sentence: str, start: int) -> bool:
 
 
 def _may_be_none(said: str, query: str) -> bool:
-    """ "None" answers a question for how many, for which of several, or for a value of a language."""
+    """An answer of "None" fits a question for how many, for which of several, or for a value of a language."""
     is_none = bool(re.fullmatch(r"\W*(?:none|null|nil|nan|undefined|无|n\s?/\s?a|pass|-+)\W*", said, re.IGNORECASE))
     return is_none and bool(
         re.search(

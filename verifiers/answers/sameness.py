@@ -22,6 +22,7 @@ class Equivalence(int):
     cause: Cause
 
     def __new__(cls, verdict: Sameness, reason: str = "", cause: Cause = "") -> Equivalence:
+        """The truth value is whether the verdict is "same"."""
         made = super().__new__(cls, verdict == "same")
         made.verdict, made.reason, made.cause = verdict, reason, cause
         return made

@@ -248,7 +248,7 @@ def _argument(number: int, *, high: bool = False) -> tuple[int, int, int, int]:
 
 
 def _sending(call: int) -> list[tuple[int, int, int, int]]:
-    """sendto without an address, which is send: on a socket that is connected already."""
+    """Sendto without an address, which is send: on a socket that is connected already."""
     return [
         (_EQUAL, 0, 6, call),
         _argument(4),
@@ -261,7 +261,7 @@ def _sending(call: int) -> list[tuple[int, int, int, int]]:
 
 
 def _file_control(call: int) -> list[tuple[int, int, int, int]]:
-    """fcntl's harmless commands."""
+    """Fcntl's harmless commands."""
     allowed = len(_FCNTL_COMMANDS)
     tests = [(_EQUAL, allowed - i + 4, 0, command) for i, command in enumerate(_FCNTL_COMMANDS)]
     return [

@@ -128,6 +128,7 @@ class Foreign:
         return self._f_asked("one[other]", key)
 
     def __call__(self, *given: Any, **named: Any) -> Any:
+        """What the program's object gives when it is called."""
         return self._f_program.ask("one(*given, **named)", {"one": self, "given": given, "named": named})
 
     def _f_asked(self, expression: str, other: Any = None) -> Any:

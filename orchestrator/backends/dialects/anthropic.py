@@ -169,7 +169,7 @@ def _turns(messages: list[JsonObject], provider: Provider) -> tuple[list[JsonObj
     return system, turns
 
 
-def _texts(content: Any) -> list[JsonObject]:
+def _texts(content: JsonValue) -> list[JsonObject]:
     """Texts as blocks; blanks alone are no text for this API."""
     return [_text(part) for part in parts_of(content) if isinstance(part.get("text"), str) and part["text"].strip()]
 
@@ -184,7 +184,7 @@ def _user(message: JsonObject, provider: Provider) -> list[JsonObject]:
     return _blocks(message.get("content"), provider)
 
 
-def _blocks(content: Any, provider: Provider) -> list[JsonObject]:
+def _blocks(content: JsonValue, provider: Provider) -> list[JsonObject]:
     blocks: list[dict[str, Any]] = []
     for part in parts_of(content, dialect="anthropic"):
         kind = part.get("type")

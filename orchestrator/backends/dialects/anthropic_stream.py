@@ -70,7 +70,7 @@ class AnthropicReader(Chunks):
         usage = usage_of(self._usage)
         return [self.usage(usage)] if usage is not None else []
 
-    def _count(self, usage: Any) -> None:
+    def _count(self, usage: JsonValue) -> None:
         if isinstance(usage, dict):
             self._usage |= {name: value for name, value in usage.items() if value is not None}
 

@@ -28,7 +28,7 @@ from orchestrator.backends.dialects.dialect import (
     text_prompt,
     tools_for,
 )
-from orchestrator.jsontypes import JsonObject
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.providers.provider import Provider
 
 _PLAIN_ROLES = ("user", "assistant", "system")
@@ -230,7 +230,7 @@ def _tool(tool: JsonObject, *, marks: bool) -> JsonObject:
     )
 
 
-def _is_anthropics(thinking: Any) -> bool:
+def _is_anthropics(thinking: JsonValue) -> bool:
     """Whether a wish for thoughts is in Anthropic's words, which no other API knows."""
     return isinstance(thinking, dict) and (
         "budget_tokens" in thinking or thinking.get("type") in ("adaptive", "between_tools")

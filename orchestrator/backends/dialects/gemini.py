@@ -28,7 +28,7 @@ from orchestrator.backends.dialects.dialect import (
 )
 from orchestrator.backends.dialects.gemini_stream import GeminiReader, read_finish, read_logprobs, read_message
 from orchestrator.backends.usage import usage_of
-from orchestrator.jsontypes import JsonObject
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.providers.provider import Provider
 
 _NAMES = {
@@ -229,7 +229,7 @@ def _tools(tools: list[JsonObject]) -> JsonObject:
     return {"functionDeclarations": declared}
 
 
-def _set_tool_choice(out: JsonObject, chosen: Any) -> None:
+def _set_tool_choice(out: JsonObject, chosen: JsonValue) -> None:
     if isinstance(chosen, dict):
         calling = {"mode": "ANY", "allowedFunctionNames": [(chosen.get("function") or chosen).get("name")]}
         out["toolConfig"] = {"functionCallingConfig": calling}

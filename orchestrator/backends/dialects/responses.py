@@ -24,7 +24,7 @@ from orchestrator.backends.dialects.dialect import (
     whole,
 )
 from orchestrator.backends.usage import usage_of
-from orchestrator.jsontypes import JsonObject
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.providers.provider import Provider
 
 _PASSED = (
@@ -181,7 +181,7 @@ class ResponsesReader(Chunks):
             return [{"error": (event.get("response") or {}).get("error") or {"message": "the response failed"}}]
         return [{"error": event}] if kind == "error" else []
 
-    def _item(self, item: JsonObject, place: Any) -> list[JsonObject]:
+    def _item(self, item: JsonObject, place: JsonValue) -> list[JsonObject]:
         """What is told of an item when it is whole.
 
         Thoughts that must come back, what OpenAI ran by itself, arguments of which no piece came.
@@ -211,7 +211,7 @@ class ResponsesReader(Chunks):
         return [*found, self.usage(usage)] if usage is not None else found
 
 
-def _add_own(out: JsonObject, own: Any) -> None:
+def _add_own(out: JsonObject, own: JsonValue) -> None:
     """What this API alone knows of a request, beside what every other has a word for."""
     if not isinstance(own, dict):
         return
@@ -290,7 +290,7 @@ def _items(messages: list[JsonObject], provider: Provider) -> list[JsonObject]:
     return items
 
 
-def _content(content: Any, role: str, provider: Provider) -> Any:
+def _content(content: JsonValue, role: str, provider: Provider) -> JsonValue:
     if isinstance(content, str):
         return content
     if role == "assistant":

@@ -6,9 +6,8 @@ The time to the first token of an answer that was not streamed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from orchestrator.jsontypes import JsonMapping
+from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.providers.provider import Provider
 
 _FIREWORKS = "fireworks-server-time-to-first-token"
@@ -30,7 +29,7 @@ def reading_s(provider: Provider, payload: JsonMapping, headers: Mapping[str, st
     return _sum(headers, _FIREWORKS)
 
 
-def _sum(holder: Any, *names: str, scale: float = 1.0) -> float | None:
+def _sum(holder: JsonValue, *names: str, scale: float = 1.0) -> float | None:
     if not isinstance(holder, Mapping):
         return None
     found = [holder[name] for name in names if name in holder]

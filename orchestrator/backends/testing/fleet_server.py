@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from orchestrator.backends.testing.simulated import SimulatedReply
 from orchestrator.errors import BackendRejected
-from orchestrator.jsontypes import JsonObject
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.router import ModelProfile
 from orchestrator.tokens.estimate import TOKENS_PER_MESSAGE, estimate_message
 
@@ -55,6 +55,7 @@ class FleetApp:
         self._time_scale = time_scale
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request (ASGI)."""
         if scope["type"] != "http":
             return
         try:
@@ -79,7 +80,7 @@ class FleetApp:
         else:
             raise _Refused(404, f"no such endpoint: {scope['method']} {scope['path']}")
 
-    async def _chat(self, body: Any, send: Send) -> None:
+    async def _chat(self, body: JsonValue, send: Send) -> None:
         model, question, prompt_tokens = self._parse(body)
         try:
             reply = model.reply(question, prompt_tokens, int(body.get("seed") or 0))
@@ -95,7 +96,7 @@ class FleetApp:
         payload |= {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": _usage(reply)}
         await _send_json(send, 200, payload, simulated=reply.simulated)
 
-    def _parse(self, body: Any) -> tuple[ServedModel, str, int]:
+    def _parse(self, body: JsonValue) -> tuple[ServedModel, str, int]:
         if not isinstance(body, dict) or not isinstance(body.get("messages"), list) or not body["messages"]:
             raise _Refused(400, "the body must be a JSON object with a non-empty list of messages")
         model = self._models.get(str(body.get("model")))
@@ -165,7 +166,7 @@ def serve(app: FleetApp, *, host: str, port: int) -> None:
     uvicorn.run(app, host=host, port=port, log_level="warning", lifespan="off", access_log=False, ws="none")
 
 
-async def _read_json(receive: Receive) -> Any:
+async def _read_json(receive: Receive) -> JsonValue:
     body, more = bytearray(), True
     while more:
         message = await receive()

@@ -15,7 +15,7 @@ from orchestrator.gateway.api.chat import CompletionSession
 from orchestrator.gateway.api.message_blocks import MessageBlocks
 from orchestrator.gateway.errors import ANTHROPIC_TYPES, broke_off
 from orchestrator.gateway.http import sse
-from orchestrator.jsontypes import JsonObject
+from orchestrator.jsontypes import JsonObject, JsonValue
 
 if TYPE_CHECKING:
     pass
@@ -147,7 +147,7 @@ def _usage(usage: JsonObject | None) -> JsonObject:
     }
 
 
-def _arguments(text: str) -> Any:
+def _arguments(text: str) -> JsonValue:
     try:
         return orjson.loads(text) if text else {}
     except orjson.JSONDecodeError:
@@ -253,7 +253,7 @@ def _thought(blocks: MessageBlocks, delta: JsonObject, *, is_asked: bool) -> lis
     return events
 
 
-def _error(error: Any) -> JsonObject:
+def _error(error: JsonValue) -> JsonObject:
     told = error.get("message") if isinstance(error, dict) else str(error)
     status = (
         {"insufficient_quota": 402, "rate_limit_exceeded": 429}.get(error.get("code") or "")

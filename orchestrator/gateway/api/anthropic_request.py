@@ -9,7 +9,7 @@ import orjson
 from orchestrator.backends.dialects.dialect import own_block, own_tool
 from orchestrator.backends.dialects.signatures import unpack
 from orchestrator.gateway.errors import GatewayError
-from orchestrator.jsontypes import JsonObject
+from orchestrator.jsontypes import JsonObject, JsonValue
 
 if TYPE_CHECKING:
     pass
@@ -102,7 +102,7 @@ def _text(block: JsonObject) -> JsonObject:
     )
 
 
-def _joined(parts: list[JsonObject]) -> Any:
+def _joined(parts: list[JsonObject]) -> JsonValue:
     """Parts of a message: as one text, where they are nothing else and none is marked for the cache."""
     is_plain = all(part["type"] == "text" and "cache_control" not in part for part in parts)
     return "\n\n".join(part["text"] for part in parts) if is_plain else parts
@@ -189,7 +189,7 @@ def _document(block: JsonObject) -> JsonObject:
     return {"type": "file", "file": {"filename": block.get("title") or "document", "file_data": data}} | _mark(block)
 
 
-def _result(content: Any) -> Any:
+def _result(content: JsonValue) -> JsonValue:
     """What a tool gave: as one text, where it is nothing else."""
     if isinstance(content, str):
         return content

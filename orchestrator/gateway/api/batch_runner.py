@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 
 from orchestrator.gateway.http.request import Receive, Scope, Send
-from orchestrator.jsontypes import JsonObject
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.storage.files import BATCH_ENDS, Documents, StoredBatch, new_file_id
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ class BatchRunner:
         )
 
 
-def _wrong(line: Any, endpoint: str, seen: set[str]) -> str:
+def _wrong(line: JsonValue, endpoint: str, seen: set[str]) -> str:
     """What is wrong with a line of a batch's file; "" if nothing is."""
     if not isinstance(line, dict) or not isinstance(line.get("custom_id"), str) or not line["custom_id"]:
         return "a line is an object with a custom_id"
@@ -252,7 +252,7 @@ async def _inside(
         await ended.wait()
         return {"type": "http.disconnect"}
 
-    async def send(message: Any) -> None:
+    async def send(message: JsonValue) -> None:
         if message["type"] == "http.response.start":
             found["status"], found["headers"] = message["status"], dict(message["headers"])
         else:

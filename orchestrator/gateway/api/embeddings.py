@@ -16,7 +16,7 @@ from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.request import JSON
-from orchestrator.jsontypes import JsonObject
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.router import ModelProfile
 from orchestrator.tokens.estimate import estimate_tokens
 from orchestrator.types import Usage
@@ -73,7 +73,7 @@ async def _static(tab: RequestAccount, body: JsonObject) -> bytes:
     )
 
 
-def _texts(given: Any) -> list[str]:
+def _texts(given: JsonValue) -> list[str]:
     texts = [given] if isinstance(given, str) else given
     if not all(isinstance(text, str) for text in texts):
         raise GatewayError(404, f"{STATIC} takes text, no token ids", code="tokens_not_supported", param="input")

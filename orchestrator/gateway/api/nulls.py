@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.jsontypes import JsonValue
 
@@ -79,11 +79,11 @@ def nullable(schema: JsonValue) -> JsonValue:
     return {**found, "properties": {**told, **missing}} if missing else found
 
 
-def _nullable_one(name: str, schema: Any, must_be: bool) -> Any:
+def _nullable_one(name: str, schema: JsonValue, must_be: bool) -> JsonValue:
     made = schema if name in _OPAQUE else nullable(schema)
     return made if must_be else {"anyOf": [made, {"type": "null"}]}
 
 
-def _is_turns(name: str, value: Any) -> bool:
+def _is_turns(name: str, value: JsonValue) -> bool:
     """Whether an `input` is a conversation (of the responses API), and no input of a tool."""
     return name == "input" and isinstance(value, list)

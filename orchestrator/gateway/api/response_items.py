@@ -38,7 +38,7 @@ class Named:
 class Tools:
     """The tools of one request. Raises `GatewayError` on two that would have the same name."""
 
-    def __init__(self, tools: Any, chosen: Any) -> None:
+    def __init__(self, tools: JsonValue, chosen: JsonValue) -> None:
         self.functions: list[dict[str, Any]] = []
         self.named: dict[str, Named] = {}
         for tool in tools or ():
@@ -59,7 +59,7 @@ class Tools:
         else:
             self.functions.append(own_tool("responses", dict(tool)))
 
-    def _choice(self, chosen: Any) -> Any:
+    def _choice(self, chosen: JsonValue) -> JsonValue:
         if not isinstance(chosen, dict):
             return chosen
         if chosen["type"] == "allowed_tools":

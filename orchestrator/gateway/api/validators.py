@@ -97,7 +97,7 @@ def _path(path: Iterable[str | int]) -> str:
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
-def _typed(text: str, schema: JsonObject) -> Any:
+def _typed(text: str, schema: JsonObject) -> JsonValue:
     kind = schema.get("type", "string")
     try:
         if kind == "integer":

@@ -254,7 +254,7 @@ def inputs_of(pipeline: Pipeline, messages: list[JsonObject], given: JsonMapping
     return {asked: _text(messages[-1].get("content")), **history, **given}
 
 
-def _text(content: Any) -> str:
+def _text(content: JsonValue) -> str:
     if isinstance(content, list):
         return "\n".join(part["text"] for part in content if part.get("type") == "text")
     return content or ""

@@ -10,7 +10,7 @@ import orjson
 from orchestrator.backends.dialects.anthropic_stream import KNOWN_BLOCKS
 from orchestrator.gateway.http import sse
 from orchestrator.gateway.http.redaction import without_addresses
-from orchestrator.jsontypes import JsonObject
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.trace import Event
 from orchestrator.types import Usage
 
@@ -59,7 +59,7 @@ def _deltas(choice: JsonObject) -> Iterator[JsonObject]:
     """The choices of chunks that make up one choice of a whole answer."""
     place, finish = choice.get("index") or 0, choice.get("finish_reason") or "stop"
 
-    def delta(fields: JsonObject, finish: str | None = None, logprobs: Any = None) -> JsonObject:
+    def delta(fields: JsonObject, finish: str | None = None, logprobs: JsonValue = None) -> JsonObject:
         return {"index": place, "delta": fields, "logprobs": logprobs, "finish_reason": finish}
 
     if "text" in choice:  # a text's completion

@@ -11,6 +11,7 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from types import TracebackType
 from typing import Any
 
 import orjson
@@ -238,7 +239,9 @@ class _Watch:
         if not leaving.cancelled() and self._task is not None:
             self._task.cancel()
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: Any) -> None:
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._timer.cancel()
         if self._watching is not None:
             self._watching.cancel()
@@ -280,7 +283,7 @@ def parse_json(raw: bytes) -> JsonValue:
     return value
 
 
-def _nested(value: Any) -> Any:
+def _nested(value: JsonValue) -> JsonValue:
     for _ in range(SLACK):
         value = [value]
     return value

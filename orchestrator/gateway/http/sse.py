@@ -192,7 +192,7 @@ class SSEFilter:
             if choice.get("logprobs"):
                 choice["logprobs"] = with_whole_texts(choice["logprobs"])
 
-    def _join(self, holder: JsonObject, name: str, place: Any, is_last: bool) -> None:
+    def _join(self, holder: JsonObject, name: str, place: JsonValue, is_last: bool) -> None:
         """A piece of a text, put together with the half of a character that ended the one before."""
         text = holder.get(name)
         if not isinstance(text, str):

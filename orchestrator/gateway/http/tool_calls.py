@@ -78,7 +78,7 @@ class _Calls:
             has_changed = True
         return has_changed
 
-    def _index(self, stated: Any, id_: str, piece: JsonObject) -> int:
+    def _index(self, stated: JsonValue, id_: str, piece: JsonObject) -> int:
         """Which call a piece belongs to.
 
         The one with its id, else the newest with its index, else the newest of all.
@@ -98,7 +98,7 @@ class _Calls:
         self._latest[stated] = index
         return index
 
-    def _begins(self, stated: Any, piece: JsonObject) -> bool:
+    def _begins(self, stated: JsonValue, piece: JsonObject) -> bool:
         """Whether a piece without an id begins a call: it has a name, and the call before has arguments already."""
         return bool((piece.get("function") or {}).get("name")) and self._has_arguments[self._latest[stated]]
 

@@ -40,8 +40,9 @@ class Comparison:
     tried: tuple[Tried, ...]
 
     def choose(self, max_usd_per_query: float) -> Calibration:
-        """The policy that is estimated to be most accurate within a mean price in USD. Raises `ValueError` on a price
-        that is none.
+        """The policy that is estimated to be most accurate within a mean price in USD.
+
+        Raises `ValueError` on a price that is none.
         """
         _check_limit(max_usd_per_query)
         table, fleet = self.table, self.fleet
@@ -67,6 +68,7 @@ def calibrate(questions: Sequence[GradedQuestion], *, max_usd_per_query: float) 
 
 def compare_policies(questions: Sequence[GradedQuestion], *, max_usd_per_query: float) -> Comparison:
     """Tries all fixed orders, and the search by rising values up to the first that costs more than `max_usd_per_query`.
+
     Raises as `calibrate`.
     """
     _check_limit(max_usd_per_query)
@@ -137,8 +139,9 @@ def fixed_orders(table: VoteTable) -> Iterator[FixedOrder]:
 
 
 def _worth_ordering(table: VoteTable) -> list[int]:
-    """At most `MAX_ORDERED` models: in turn the most accurate, and the most accurate of those that cost at most half as
-    much as the last.
+    """At most `MAX_ORDERED` models.
+
+    In turn the most accurate, and the most accurate of those that cost at most half as much as the last.
     """
     left = list(range(len(table.models)))
     chosen: list[int] = []

@@ -96,8 +96,9 @@ Policy = FixedOrder | ByValue | Mixture
 
 
 def strategy_of(policy: Policy, *, usual_usd: float | None = None) -> Strategy:
-    """The strategy that follows `policy`; a query to which a right answer is worth something else than `usual_usd` is
-    searched by that value.
+    """The strategy that follows `policy`.
+
+    A query to which a right answer is worth something else than `usual_usd` is searched by that value.
 
     Where a fixed order cannot be followed, it goes on as `adaptive`: an answer that a check rules out, free text (which
     nobody can agree on), models of which none is here or answers.

@@ -40,8 +40,9 @@ class Tried:
 def estimate(
     policies: Sequence[FixedOrder | ByValue], replays: Sequence[Replayed], stated: Sequence[Array], *, seed: int = 0
 ) -> list[Tried]:
-    """The policies with their estimated accuracy. `stated` is the scaled belief of each in its answers, shape
-    (questions,).
+    """The policies with their estimated accuracy.
+
+    `stated` is the scaled belief of each in its answers, shape (questions,).
     """
     missed = np.array([found.right - p for found, p in zip(replays, stated, strict=True)])  # (policies, questions)
     kind = np.array([isinstance(policy, ByValue) for policy in policies])
@@ -75,8 +76,9 @@ def repeatable_share(missed: Array, *, seed: int = 0) -> float:
 
 
 def upper_hull(tried: Sequence[Tried]) -> list[Tried]:
-    """Those that no mixture of two others beats, from the cheapest to the most accurate; none that is hardly more
-    accurate than the last.
+    """Those that no mixture of two others beats, from the cheapest to the most accurate.
+
+    None that is hardly more accurate than the last.
     """
     by_point = {Point(t.usd, t.accuracy): t for t in reversed(tried)}
     hull = [by_point[point] for point in frontier(list(by_point))]
@@ -88,8 +90,9 @@ def upper_hull(tried: Sequence[Tried]) -> list[Tried]:
 
 
 def best_within(tried: Sequence[Tried], max_usd: float) -> tuple[Policy, list[tuple[Tried, float]]]:
-    """The most accurate policy whose mean price is at most `max_usd`, or the cheapest; and what it consists of, with
-    shares that sum to 1.
+    """The most accurate policy whose mean price is at most `max_usd`, or the cheapest.
+
+    And what it consists of, with shares that sum to 1.
     """
     hull = upper_hull(tried)
     below = [point for point in hull if point.usd <= max_usd] or hull[:1]

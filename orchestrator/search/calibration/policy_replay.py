@@ -1,5 +1,6 @@
-"""What a policy would have done with graded answers: who is asked, what is then believed, whether that was right, and
-what it cost.
+"""What a policy would have done with graded answers.
+
+Who is asked, what is then believed, whether that was right, and what it cost.
 """
 
 from __future__ import annotations

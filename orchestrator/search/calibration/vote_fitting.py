@@ -73,8 +73,9 @@ def _typical_bits(table: VoteTable) -> float:
 
 
 def _duplicates(table: VoteTable) -> dict[tuple[str, str], float]:
-    """Pairs that are wrong on the same questions, and say the same there: one model under two names, or another's
-    answers sold on.
+    """Pairs that are wrong on the same questions, and say the same there.
+
+    One model under two names, or another's answers sold on.
 
     Models that only err alike are often wrong alone; of all questions that one of two strong models misses, both miss
     half at most.
@@ -103,8 +104,9 @@ def log_likelihood(table: VoteTable, model: VoteModel) -> float:
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Pairs of wrong answers to one question: columns of both models, whether they said the same, bits and chance of
-    what they said.
+    """Pairs of wrong answers to one question.
+
+    Columns of both models, whether they said the same, bits and chance of what they said.
 
     `weight` counts a wrong answer once, however many others it is paired with.
     """
@@ -183,8 +185,9 @@ def _fit_copying(pairs: _Pairs, models: tuple[str, ...], model: VoteModel) -> tu
 
 
 def scaled(model: VoteModel, believed: Array, right: Flags, weight: Array | float = 1.0) -> VoteModel:
-    """`model` with the scaling of its stated confidence under which outcomes are most likely; little is changed by few
-    of them.
+    """`model` with the scaling of its stated confidence under which outcomes are most likely.
+
+    Little is changed by few of them.
 
     `believed` is P(correct) as the belief has it, `right` whether it was, `weight` how much each counts; shape
     (answers,).

@@ -1,5 +1,6 @@
-"""The strategy `adaptive`, the default: the draft or revision with the best expected gain per price, until nothing is
-worth its price.
+"""The strategy `adaptive`, the default.
+
+The draft or revision with the best expected gain per price, until nothing is worth its price.
 """
 
 from __future__ import annotations
@@ -22,8 +23,9 @@ STRENGTH = 1.0
 
 
 def adaptive(state: SearchState) -> Sequence[Action]:
-    """Buys what promises most for its price; stops at the target or when nothing is worth its price, then abstains if
-    it may.
+    """Buys what promises most for its price.
+
+    Stops at the target or when nothing is worth its price, then abstains if it may.
 
     Where decisive checks rule out all there is, the next draw is the one with the least expected price per solve (see
     `pandora`). When the deadline leaves no time for a second draft after the first, both are begun at once.

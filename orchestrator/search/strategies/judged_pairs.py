@@ -1,5 +1,6 @@
-"""The strategy `judged_pairs`: for answers that cannot be voted on, a judge says which of two is better, cheap models
-first.
+"""The strategy `judged_pairs`.
+
+For answers that cannot be voted on, a judge says which of two is better, cheap models first.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ FIRST, MAX_DRAFTS = 2, 3  # drafts before a comparison, and in all
 
 
 def judged_pairs(state: SearchState) -> Sequence[Action]:
-    """Drafts by the two cheapest models; a model that wrote neither compares them in both orders; a third draft where
-    that may pay.
+    """Drafts by the two cheapest models.
+
+    A model that wrote neither compares them in both orders; a third draft where that may pay.
 
     A judge's preferences are evidence as good as the ensemble has learned (`fit_ensemble`), never a decision; one that
     turns with the order cancels out. Answers that are short enough to agree are searched as by `adaptive`.
