@@ -424,7 +424,7 @@ def open_store(
 ) -> RecordStore:
     """The store at a path or address. Without a fingerprint, whatever encoder it has: only to encode it anew."""
     if str(path).startswith(("postgresql://", "postgres://")):
-        from orchestrator.memory.storage.postgres import PostgresStore
+        from orchestrator.memory.storage.postgres import PostgresStore  # numpy
 
         if cipher is not None:
             raise StoreError("a cipher is for memories in files; on PostgreSQL, let the server encrypt its disk")

@@ -33,7 +33,7 @@ def fit_ensemble(graded: Sequence[tuple[Sequence[Verdict], bool]]) -> Ensemble:
     """
     if not graded:
         raise ValueError("no graded verdicts to learn from")
-    from scipy.optimize import minimize
+    from scipy.optimize import minimize  # optional and heavy: extra `train`
 
     names = _names([verdicts for verdicts, _ in graded])
     opines, scores = _matrix([verdicts for verdicts, _ in graded], names)

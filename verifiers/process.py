@@ -95,7 +95,7 @@ class Helper:
 def bound_memory(bytes_: int) -> None:
     """Bounds the memory of this process, where the system can do that."""
     with contextlib.suppress(ImportError, ValueError, OSError):
-        import resource
+        import resource  # not on Windows
 
         resource.setrlimit(resource.RLIMIT_AS, (bytes_, bytes_))
 

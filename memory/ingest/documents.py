@@ -156,7 +156,7 @@ def _put(headings: list[str], level: int, name: str) -> None:
 
 
 def _html(content: bytes) -> _Read:
-    from bs4 import BeautifulSoup
+    from bs4 import BeautifulSoup  # optional: extra `documents`
 
     page = BeautifulSoup(content, "html.parser")
     for tag in page(_DROPPED_TAGS):
@@ -191,7 +191,7 @@ def _rows(table: Any) -> str:
 
 
 def _pdf(content: bytes) -> _Read:
-    from pypdf import PdfReader
+    from pypdf import PdfReader  # optional: extra `documents`
     from pypdf.errors import PyPdfError
 
     try:
@@ -213,7 +213,7 @@ def _pdf(content: bytes) -> _Read:
 
 
 def _docx(content: bytes) -> _Read:
-    from docx import Document
+    from docx import Document  # optional: extra `documents`
     from docx.table import Table
 
     try:

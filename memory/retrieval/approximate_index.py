@@ -39,14 +39,14 @@ class CoarseIndex:
 
     def frozen(self) -> Vectors:
         """The index as bytes, to be stored."""
-        import faiss
+        import faiss  # heavy
 
         return np.asarray(faiss.serialize_index(self._index))
 
     @classmethod
     def thawed(cls, saved: Vectors) -> CoarseIndex:
         """The index in bytes that were stored."""
-        import faiss
+        import faiss  # heavy
 
         return cls(faiss.deserialize_index(np.ascontiguousarray(saved)))
 
@@ -80,7 +80,7 @@ class Builder:
         self._thread.join()
 
     def _run(self) -> None:
-        import faiss
+        import faiss  # heavy
 
         lists = max(min(int(LISTS_PER_ROOT * math.sqrt(self._size)), MAX_LISTS, self._size // TRAINED_PER_LIST), 1)
         sample = self._sample(lists * TRAINED_PER_LIST)

@@ -59,7 +59,7 @@ class CrossEncoderReranker:
 
     def __init__(self, model: str) -> None:
         try:
-            from sentence_transformers import CrossEncoder
+            from sentence_transformers import CrossEncoder  # optional and heavy: extra `embeddings`
         except ImportError as error:
             raise ImportError(
                 "sentence-transformers is missing: pip install 'compound-orchestrator[embeddings]'"

@@ -64,7 +64,7 @@ class ScopeIndex:
         self._reset(0)
 
     def _reset(self, deletions: int) -> None:
-        import faiss
+        import faiss  # heavy
 
         self._deletions = deletions
         self._index: Any = faiss.IndexFlatIP(self._dimensions)
@@ -267,7 +267,7 @@ class ScopeIndex:
     @property
     def vectors(self) -> Vectors:
         """Shape (records, dimensions), float32: FAISS's own storage, not a copy."""
-        import faiss
+        import faiss  # heavy
 
         flat = faiss.rev_swig_ptr(self._index.get_xb(), self._index.ntotal * self._dimensions)
         return np.asarray(flat.reshape(self._index.ntotal, self._dimensions))
@@ -398,7 +398,7 @@ class ScopeIndex:
 
         In very large scopes, of most of them.
         """
-        import faiss
+        import faiss  # heavy
 
         if allowed is not None:
             among = np.flatnonzero(allowed)

@@ -52,7 +52,7 @@ class AesGcmCipher:
                 f"the key must have {KEY_BYTES} bytes, not {len(key)}; make one with secrets.token_bytes({KEY_BYTES})"
             )
         try:
-            from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+            from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # optional: extra `encryption`
         except ImportError:
             raise ImportError("AES-GCM needs cryptography: pip install 'compound-orchestrator[encryption]'") from None
         self._aead = AESGCM
@@ -67,7 +67,7 @@ class AesGcmCipher:
 
     def unseal(self, sealed: bytes, scope: str) -> bytes:
         """Decrypts. Raises `StoreError` where key or scope are others."""
-        from cryptography.exceptions import InvalidTag
+        from cryptography.exceptions import InvalidTag  # optional: extra `encryption`
 
         try:
             return bytes(self._of(scope)[0].decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], scope.encode()))

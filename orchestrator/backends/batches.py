@@ -10,6 +10,7 @@ cost at most is reserved before anything is handed in.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -96,8 +97,6 @@ async def _finished(batches: Batches, batch: str, poll_s: float) -> list[BatchRe
 
 
 async def _quietly_cancelled(batches: Batches, batch: str) -> None:
-    import contextlib
-
     with contextlib.suppress(Exception):  # whoever waited is gone: there is nobody to tell
         await batches.cancel(batch)
 

@@ -87,7 +87,7 @@ class _Api:
     """HTTP with the provider's key, for calls that are no completions."""
 
     def __init__(self, backend: RemoteBackend, transport: httpx.AsyncBaseTransport | None) -> None:
-        import httpx
+        import httpx  # heavy: 60 ms
 
         upstream = backend.upstream
         self.backend = backend
@@ -103,7 +103,7 @@ class _Api:
 
     async def ask(self, method: str, path: str, **options: Any) -> bytes:
         """The body of an answer with status 200. Raises `BackendError`."""
-        import httpx
+        import httpx  # heavy: 60 ms
 
         where = f"{self.backend.profile.name} at {self.base_url}"
         url = path if path.startswith("http") else address_of(self.base_url, path)

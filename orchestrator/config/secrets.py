@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from pathlib import Path
 
 from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
@@ -41,8 +42,7 @@ def secret(reference: str | None, default_variable: str | None) -> str | None:
 
 
 def _printed_by(command: str) -> str:
-    import shlex
-    import subprocess
+    import subprocess  # heavy, and rarely needed
 
     try:
         done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=COMMAND_S, check=False)

@@ -88,7 +88,7 @@ def load_located(text: str, name: str = "<yaml>", *, may_repeat: bool = False, m
     Raises `YamlProblem` (a `ConfigError`) with file:line:column on a syntax error or a document too large, and on a key
     that stands a second time, unless `may_repeat`: then the first one counts, and `repeated` tells of the others.
     """
-    import yaml
+    import yaml  # heavy
 
     if len(text) > most_chars:
         raise YamlProblem(

@@ -167,7 +167,7 @@ def _is_on_this_machine(row: Provider, config: ModelConfig) -> bool:
 
 
 def _simulated(name: str, profile: ModelProfile) -> Backend:
-    from orchestrator.backends.testing.simulated import SimulatedBackend, SimulatedModel
+    from orchestrator.backends.testing.simulated import SimulatedBackend, SimulatedModel  # numpy
 
     if profile.skill is None:
         raise ConfigError(f"models.{name}: a simulated model needs `skill`", remedy="For example skill: 0.7")
@@ -175,7 +175,7 @@ def _simulated(name: str, profile: ModelProfile) -> Backend:
 
 
 def _recorded(name: str, config: ModelConfig) -> Backend:
-    from orchestrator.backends.testing.recorded import RecordedBackend, load_recorded
+    from orchestrator.backends.testing.recorded import RecordedBackend, load_recorded  # numpy
 
     if not (config.folder and config.task and config.model):
         raise ConfigError(
@@ -188,7 +188,7 @@ def _recorded(name: str, config: ModelConfig) -> Backend:
 
 
 def _remote(name: str, config: ModelConfig, profile: ModelProfile, row: Provider) -> Backend:
-    from orchestrator.backends.http.replicas import Replica
+    from orchestrator.backends.http.replicas import Replica  # the HTTP client
     from orchestrator.backends.remote import RemoteBackend
 
     if config.base_url and config.replicas:
@@ -223,7 +223,7 @@ def _way(name: str, config: ModelConfig) -> Way:
 
     Raises `ConfigError` on what cannot be used here: before the first call, not in it.
     """
-    from orchestrator.backends.http.transport_choice import DIRECT, Tls, Way
+    from orchestrator.backends.http.transport_choice import DIRECT, Tls, Way  # the HTTP client
 
     way = Way(config.proxy, None if config.tls is None else Tls(**config.tls.model_dump()), config.http2)
     if way.tls is not None:
@@ -247,7 +247,7 @@ def _way(name: str, config: ModelConfig) -> Way:
 
 
 def _call_settings(config: ModelConfig) -> CallSettings | None:
-    from orchestrator.backends.http.upstream import CallSettings
+    from orchestrator.backends.http.upstream import CallSettings  # the HTTP client
 
     defaults = {name: value for name in _DEFAULTS if (value := getattr(config, name)) is not None}
     headers = {name: _header(value) for name, value in config.headers.items()}
@@ -294,7 +294,7 @@ def _default_backend(provider: Provider, default: DefaultModel) -> Backend:
 
 
 def _local_backend(name: str, server: LocalServer, model: str) -> Backend:
-    from orchestrator.backends.remote import RemoteBackend
+    from orchestrator.backends.remote import RemoteBackend  # the HTTP client
 
     profile = ModelProfile(name, 0.0, 0.0, capabilities=server.provider.capabilities, skill=0.7)
     return RemoteBackend(profile, provider=server.provider, model=model)

@@ -74,7 +74,7 @@ async def reach(provider: Provider, *, base_url: str | None = None, timeout_s: f
 
     Never raises for what the other side does.
     """
-    import httpx
+    import httpx  # heavy: 60 ms
 
     at = (base_url or provider.base_url).rstrip("/")
     url, key = address_of(at, provider.models_path), key_of(provider)

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 def open_memory(config: MemoryConfig) -> Memory:
     """Raises `ConfigError` when its encoder cannot be had, `memory.MemoryFailure` when the file cannot be used."""
-    from orchestrator.memory import Memory
+    from orchestrator.memory import Memory  # numpy
 
     return Memory(config.path, encoder=encoder_of(config), cipher=cipher_of(config), reranker=_reranker(config))
 
 
 def encoder_of(config: MemoryConfig) -> Encoder:
     """The encoder that the configuration names. Raises `ConfigError` where it cannot be had."""
-    from orchestrator.memory import EncoderError, EndpointEncoder, SentenceTransformerEncoder, default_encoder
+    from orchestrator.memory import EncoderError, EndpointEncoder, SentenceTransformerEncoder, default_encoder  # numpy
 
     try:
         if config.encoder == "minilm":
@@ -50,7 +50,7 @@ def encoder_of(config: MemoryConfig) -> Encoder:
 
 def cipher_of(config: MemoryConfig) -> Cipher | None:
     """The cipher of the key that the configuration names; `None` without one. Raises `ConfigError`."""
-    from orchestrator.memory import AesGcmCipher
+    from orchestrator.memory import AesGcmCipher  # numpy
 
     key = secret(config.encryption_key, None)
     if key is None:
@@ -66,7 +66,7 @@ def cipher_of(config: MemoryConfig) -> Cipher | None:
 
 
 def _reranker(config: MemoryConfig) -> Reranker | None:
-    from orchestrator.memory import CrossEncoderReranker
+    from orchestrator.memory import CrossEncoderReranker  # numpy
 
     try:
         return CrossEncoderReranker(config.reranker) if config.reranker is not None else None

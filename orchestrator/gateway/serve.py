@@ -97,7 +97,7 @@ def prepared(
     parsed = configured(chosen)
     fleet = fleet_from_config(parsed)
     if parsed.pipelines:
-        from orchestrator.gateway.chat.pipeline_models import loaded
+        from orchestrator.gateway.chat.pipeline_models import loaded  # pipelines, where there are any
 
         loaded(
             parsed.pipelines, list(parsed.models)
@@ -207,9 +207,9 @@ def _check_operator(known: Found) -> None:
 
 def run(served: PreparedGateway) -> None:
     """Serves until it is told to end."""
-    import uvicorn
+    import uvicorn  # heavy
 
-    from orchestrator.gateway.http.connection_limits import GuardedProtocol
+    from orchestrator.gateway.http.connection_limits import GuardedProtocol  # uvicorn
 
     address = served.address
     environment = {
@@ -245,7 +245,7 @@ def run(served: PreparedGateway) -> None:
         if address.workers == 1:
             uvicorn.Server(config).run()
             return
-        from uvicorn.supervisors import Multiprocess
+        from uvicorn.supervisors import Multiprocess  # heavy
 
         class Workers(Multiprocess):
             """On SIGHUP, workers that serve are not replaced by ones that could not start."""
@@ -266,8 +266,8 @@ def run(served: PreparedGateway) -> None:
 
 def application() -> Any:
     """The application of one worker, from what `run` left in the environment."""
-    from orchestrator.engine.orchestrator import Orchestrator
-    from orchestrator.gateway.app import Gateway
+    from orchestrator.engine.orchestrator import Orchestrator  # the whole engine
+    from orchestrator.gateway.app import Gateway  # the whole gateway
 
     path = Path(os.environ[_CONFIG]) if os.environ.get(_CONFIG) else None
 

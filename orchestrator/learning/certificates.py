@@ -32,7 +32,7 @@ HOW = "Make one with: orchestrator certify LOG"
 
 def trained_router(folder: str) -> Router:
     """The router in `folder`. Raises `ConfigError`."""
-    from orchestrator.memory import EncoderMismatch, encoder_for
+    from orchestrator.memory import EncoderMismatch, encoder_for  # numpy
 
     try:
         trained_with = SuccessModel.encoder_of(folder)

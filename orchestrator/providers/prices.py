@@ -49,7 +49,7 @@ def billed_usd(profile: ModelProfile, usage: Usage) -> float | None:
 def list_prices(provider: str, model: str) -> ListPrices | None:
     """What the provider's public price list says; `None` if it does not know the model, or without the extra."""
     try:
-        from genai_prices import Usage as Counted
+        from genai_prices import Usage as Counted  # optional: extra `prices`
         from genai_prices import calc_price
     except ImportError:
         return None

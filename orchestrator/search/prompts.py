@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -31,8 +32,6 @@ def draft_messages(query: Query, recall: Recall | None) -> tuple[Message, ...]:
     """
     messages = [Message("system", SYSTEM if query.system is None else query.system)]
     if query.schema is not None:
-        import json
-
         messages.append(
             Message(
                 "system", "Answer with one JSON value that satisfies this JSON Schema:\n" + json.dumps(query.schema)

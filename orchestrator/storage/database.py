@@ -169,7 +169,7 @@ class PostgresDatabase(Database):
     @contextmanager
     def _using(self) -> Iterator[Any]:
         try:
-            import psycopg
+            import psycopg  # optional: extra `postgres`
         except ImportError:
             raise StorageError(
                 "a database on PostgreSQL needs psycopg", remedy="pip install 'compound-orchestrator[postgres]'"

@@ -35,7 +35,7 @@ def checks_for(query: Query, recall: Recall | None) -> list[Verifier]:
     if offered_choices(query.text):
         checks.append(ChoiceVerifier())
     if recall:
-        from orchestrator.memory.retrieval.packing import render
+        from orchestrator.memory.retrieval.packing import render  # numpy
 
         # As the model was given them: with their dates, and with what "yesterday" meant.
         checks.append(GroundingWhenCited([Source(item.record.citation, render(item.record)) for item in recall.items]))

@@ -222,7 +222,7 @@ def _csv(path: Path) -> Iterable[tuple[str, JsonMapping]]:
 
 def _parquet(path: Path) -> Iterable[tuple[str, JsonMapping]]:
     try:
-        import pyarrow.parquet as parquet
+        import pyarrow.parquet as parquet  # optional and heavy: extra `train`
     except ImportError:
         raise LogError(f"{path}: reading parquet needs the extra `train`") from None
     for number, row in enumerate(parquet.read_table(path).to_pylist()):

@@ -216,7 +216,7 @@ def _scores(fitted: _Fitted, points: Points, rows: Integers, shrinkage: Shrinkag
 
 def _fit(points: Points, table: Table, rows: Integers, shrinkage: Shrinkage, buckets: int) -> _Fitted:
     """Maximum a posteriori weights from the queries in `rows`, by L-BFGS."""
-    from scipy.optimize import minimize
+    from scipy.optimize import minimize  # optional and heavy: extra `train`
 
     sparse, dense = _design(points, rows, buckets, shrinkage.scales)
     active = np.unique(sparse.indices)
@@ -261,7 +261,7 @@ def _design(points: Points, rows: Integers, buckets: int, scales: Scales) -> tup
 
     A sparse matrix (n, buckets) and a dense one.
     """
-    from scipy import sparse
+    from scipy import sparse  # optional and heavy: extra `train`
 
     matrix = sparse.csr_matrix(
         (points.values * np.float32(scales.grams), points.indices, points.offsets), shape=(len(points), buckets)
@@ -286,7 +286,7 @@ class DomainOutcome(Outcome):
 
 def load_outcomes(data: Path) -> list[DomainOutcome]:
     """The recorded outcomes behind the shipped model: routing/strong_weak.parquet and fleet/*.parquet."""
-    import pyarrow.parquet as parquet
+    import pyarrow.parquet as parquet  # optional and heavy: extra `train`
 
     outcomes = []
     for row in parquet.read_table(data / "routing" / "strong_weak.parquet").to_pylist():
@@ -309,7 +309,7 @@ def evaluate(model: SuccessModel, outcomes: Sequence[DomainOutcome]) -> list[str
     """Markdown rows with log-loss, AUC, mean prediction and mean score per model and domain, for outcomes that it was
     not trained on.
     """
-    from sklearn.metrics import log_loss, roc_auc_score
+    from sklearn.metrics import log_loss, roc_auc_score  # optional and heavy: extra `train`
 
     queries = list(dict.fromkeys(o.query for o in outcomes))
     models = sorted({o.model for o in outcomes})

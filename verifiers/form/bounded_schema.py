@@ -41,7 +41,7 @@ class BoundedSchema:
     """
 
     def __init__(self, schema: Any, *, timeout_s: float = TIMEOUT_S) -> None:
-        import jsonschema_rs
+        import jsonschema_rs  # heavy
 
         if not isinstance(schema, dict | bool):
             raise UnusableSchema(f"a JSON Schema is an object, not {type(schema).__name__}")

@@ -62,6 +62,6 @@ def language_of(text: str) -> str | None:
 
 @lru_cache(maxsize=1)
 def _identifier() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+    from py3langid.langid import MODEL_FILE, LanguageIdentifier  # optional: extra `language`
 
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)

@@ -155,8 +155,8 @@ def train_reward(
         )
     if (encode is None) != (encoder is None):
         raise ValueError("an encoder and its name come together")
-    import numpy as np
-    from sklearn.linear_model import LogisticRegression, LogisticRegressionCV
+    import numpy as np  # heavy
+    from sklearn.linear_model import LogisticRegression, LogisticRegressionCV  # optional and heavy: extra `train`
     from sklearn.model_selection import GroupKFold, cross_val_predict
 
     rows = [

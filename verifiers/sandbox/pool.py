@@ -69,6 +69,7 @@ def level_at_hand() -> tuple[Level, str]:
 def _why_not_landlock() -> str:
     if sys.platform != "linux":
         return "code is confined by Landlock and seccomp, which only Linux has"
+    # Ctypes.
     from orchestrator.verifiers.sandbox import (
         confine,
     )  # it loads the C library: only where there is something to confine
@@ -82,7 +83,7 @@ def _why_not_landlock() -> str:
 
 def landlock_version() -> int:
     """The kernel's Landlock ABI; 0 without Landlock."""
-    from orchestrator.verifiers.sandbox import confine
+    from orchestrator.verifiers.sandbox import confine  # ctypes
 
     return confine.landlock_version()
 
@@ -282,7 +283,7 @@ class Sandbox:
 
 def _bubble(folder: str | None) -> list[str]:
     """The command before the command: namespaces of its own, Python's installation to read, and `folder` to write."""
-    from orchestrator.verifiers.sandbox import confine
+    from orchestrator.verifiers.sandbox import confine  # ctypes
 
     readable = {*confine.readable(), "/bin", "/usr/bin", os.path.dirname(WORKER), os.path.dirname(PYTHON)}
     files = [part for path in sorted(readable) if os.path.isdir(path) for part in ("--ro-bind", path, path)]

@@ -28,7 +28,7 @@ class Restricted:
     """Keeps its worker processes until it is closed. Thread-safe; every program has a session of its own."""
 
     def __init__(self) -> None:
-        import pydantic_monty
+        import pydantic_monty  # optional: extra `sandbox`
 
         self._error: type[Exception] = pydantic_monty.MontyError
         self._stack = ExitStack()

@@ -12,6 +12,7 @@ now.
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -258,8 +259,6 @@ def flatten_content(message: JsonValue) -> bool:
 
 def json_instruction(response_format: JsonObject) -> str:
     """For a model whose server cannot hold it to a form: what it is told."""
-    import json
-
     if response_format.get("type") == "json_schema":
         schema = response_format.get("json_schema", {}).get("schema") or {}
         return "Answer with one JSON value that satisfies this JSON Schema, and nothing else:\n" + json.dumps(schema)

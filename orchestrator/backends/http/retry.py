@@ -88,7 +88,7 @@ async def with_retries(
 
 async def _again(call: Callable[[float], Awaitable[T]], end: float, attempts: int, budget: RetryBudget | None) -> T:
     """The second try and those after it."""
-    import tenacity
+    import tenacity  # needed after a failure only
 
     loop = asyncio.get_running_loop()
 

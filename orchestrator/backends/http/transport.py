@@ -254,7 +254,7 @@ class _Connection(asyncio.Protocol):
         return not self._is_closed and self._reply is None and not self._transport.is_closing()
 
     def begin(self, request: bytes, timeout_s: float) -> HttpResponse:
-        import httptools
+        import httptools  # needed where a connection opens
 
         self._reply = reply = HttpResponse(self, timeout_s)
         self._parser = httptools.HttpResponseParser(self)
@@ -407,6 +407,6 @@ def _parts(url: str) -> tuple[tuple[str, str, int], str, str]:
 
 @lru_cache(maxsize=1)
 def _default_security() -> ssl.SSLContext:
-    import certifi
+    import certifi  # needed with TLS only
 
     return ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where())

@@ -68,7 +68,7 @@ class Tls:
 
     def context(self) -> ssl.SSLContext:
         """Raises `OSError`, `ssl.SSLError` on files that cannot be used."""
-        import certifi
+        import certifi  # needed with TLS only
 
         context = ssl.create_default_context(cafile=self.ca or certifi.where())
         if self.cert is not None:
@@ -170,7 +170,7 @@ class HttpxTransport:
         self._client = client
 
     def _made(self) -> httpx.AsyncClient:
-        import httpx
+        import httpx  # heavy: 60 ms
 
         return httpx.AsyncClient(
             proxy=self._proxy,
@@ -193,7 +193,7 @@ class HttpxTransport:
         return await self._post(url, headers, body, timeout_s)
 
     async def _post(self, url: str, headers: Mapping[str, str], body: bytes, timeout_s: float) -> HttpxAnswer:
-        import httpx
+        import httpx  # heavy: 60 ms
 
         is_new = False
 
@@ -220,7 +220,7 @@ class HttpxTransport:
         return answer
 
     def _wrong(self, error: httpx.HTTPError, *, is_new: bool) -> TransportError:
-        import httpx
+        import httpx  # heavy: 60 ms
 
         through = f" through the proxy {_shown(self._proxy)}" if self._proxy else ""
         told = str(error) or type(error).__name__
@@ -268,7 +268,7 @@ class HttpxAnswer:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes. Raises `TransportError`."""
-        import httpx
+        import httpx  # heavy: 60 ms
 
         try:
             async for chunk in self._response.aiter_bytes():

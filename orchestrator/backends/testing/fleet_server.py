@@ -141,7 +141,7 @@ class FleetApp:
 @contextmanager
 def running_server(app: Callable[..., object], *, host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     """Serves `app` from a thread of this process while the block runs; yields the base URL that ends in `/v1`."""
-    import uvicorn
+    import uvicorn  # heavy
 
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -161,7 +161,7 @@ def running_server(app: Callable[..., object], *, host: str = "127.0.0.1", port:
 
 def serve(app: FleetApp, *, host: str, port: int) -> None:
     """Serves until interrupted."""
-    import uvicorn
+    import uvicorn  # heavy
 
     uvicorn.run(app, host=host, port=port, log_level="warning", lifespan="off", access_log=False, ws="none")
 

@@ -108,7 +108,7 @@ def _profile(name: str, answers: Mapping[str, RecordedAnswer], prices: Mapping[s
 
 def _table(path: Path) -> list[JsonObject]:
     try:
-        import pyarrow.parquet as parquet
+        import pyarrow.parquet as parquet  # optional and heavy: extra `train`
     except ImportError:
         raise ConfigError(
             "reading recorded answers needs pyarrow", remedy="pip install 'compound-orchestrator[train]'"

@@ -48,7 +48,7 @@ async def embed(services: Services, call: ClientRequest, body: JsonObject) -> No
 
 
 async def _static(tab: RequestAccount, body: JsonObject) -> bytes:
-    from orchestrator.memory import default_encoder
+    from orchestrator.memory import default_encoder  # numpy
 
     texts = _texts(body["input"])
     tokens = sum(map(estimate_tokens, texts))

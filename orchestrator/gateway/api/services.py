@@ -282,7 +282,7 @@ def _spans(
 ) -> Callable[[Iterable[Any]], None] | None:
     if settings.telemetry is None:
         return None
-    from orchestrator.gateway.observability.telemetry import Spans
+    from orchestrator.gateway.observability.telemetry import Spans  # optional: extra `telemetry`
 
     return Spans(settings.telemetry, server_of).export
 

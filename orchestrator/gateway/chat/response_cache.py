@@ -167,7 +167,7 @@ class Cache:
                 del self._alike[kept.scope_key]
 
     async def _encoded(self, text: str) -> Any:
-        from orchestrator.memory import default_encoder
+        from orchestrator.memory import default_encoder  # numpy
 
         if self._encoder is None:
             self._encoder = await asyncio.to_thread(default_encoder)

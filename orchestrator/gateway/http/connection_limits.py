@@ -125,7 +125,7 @@ class GuardedProtocol(HttpToolsProtocol):
 def _most_connections() -> int:
     """As many as this process may have files, less what it needs itself."""
     try:
-        import resource
+        import resource  # not on Windows
 
         soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     except (ImportError, OSError):

@@ -13,6 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from types import TracebackType
 from typing import Any
+from urllib.parse import parse_qsl
 
 import orjson
 
@@ -108,8 +109,6 @@ class HttpRequest:
 
     def query(self) -> dict[str, str]:
         """The parameters of the address. Raises `GatewayError` on one that stands twice."""
-        from urllib.parse import parse_qsl
-
         pairs = parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True, max_num_fields=50)
         found = dict(pairs)
         if len(found) != len(pairs):

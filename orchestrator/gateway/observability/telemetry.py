@@ -41,7 +41,7 @@ class Spans:
         exporter: Any = None,
     ) -> None:
         try:
-            from opentelemetry.sdk.resources import Resource
+            from opentelemetry.sdk.resources import Resource  # optional: extra `telemetry`
             from opentelemetry.sdk.trace import TracerProvider
             from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
         except ImportError:
@@ -60,7 +60,7 @@ class Spans:
             self._export(one)
 
     def _export(self, one: ServedRequest) -> None:
-        from opentelemetry import trace
+        from opentelemetry import trace  # optional: extra `telemetry`
 
         operation = OPERATIONS.get(one.api, one.api)
         parent = _parent((one.trace or {}).get("traceparent"))
@@ -83,7 +83,7 @@ class Spans:
 
         What was used is known of the request: it is one call's where there was no other.
         """
-        from opentelemetry import trace
+        from opentelemetry import trace  # optional: extra `telemetry`
 
         attempts = (one.trace or {}).get("attempts", ())
         for attempt in attempts:
@@ -142,7 +142,7 @@ def _parent(traceparent: str | None) -> Any:
     """The client's own span, if it named one."""
     if not traceparent:
         return None
-    from opentelemetry import trace
+    from opentelemetry import trace  # optional: extra `telemetry`
 
     _, trace_id, span_id, flags = traceparent.split("-")
     context = trace.SpanContext(
@@ -153,6 +153,7 @@ def _parent(traceparent: str | None) -> Any:
 
 def _otlp() -> Any:
     try:
+        # Optional: extra `telemetry`.
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     except ImportError:
         raise ConfigError(

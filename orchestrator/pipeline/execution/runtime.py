@@ -84,7 +84,7 @@ class Runtime:
     def client(self) -> httpx.AsyncClient:
         """The connections of tools. Redirects are not followed: they could lead where a tool may not go."""
         if not self._clients:
-            import httpx
+            import httpx  # heavy: 60 ms
 
             self._clients.append(httpx.AsyncClient(follow_redirects=False, trust_env=False, transport=self._transport))
         return self._clients[0]
@@ -112,8 +112,8 @@ async def engine_at_hand() -> Orchestrator:
 
     The configuration of this folder, else keys, local servers, calculator and memory.
     """
-    from orchestrator.config.models import DEFAULT_NAME
-    from orchestrator.engine.orchestrator import Orchestrator
+    from orchestrator.config.models import DEFAULT_NAME  # pydantic and YAML
+    from orchestrator.engine.orchestrator import Orchestrator  # the whole engine
 
     if await asyncio.to_thread(Path(DEFAULT_NAME).exists):
         return await asyncio.to_thread(Orchestrator.from_config, DEFAULT_NAME)

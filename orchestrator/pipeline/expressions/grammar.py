@@ -10,7 +10,7 @@ pipeline holds, and computes with them.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 MAX_CHARS = 2_000
 MAX_DEPTH = 40
@@ -294,6 +294,4 @@ class _Parser:
 
 
 def _placed(node: SyntaxNode, start: int, end: int) -> SyntaxNode:
-    from dataclasses import replace
-
     return replace(node, start=start, end=end)

@@ -23,7 +23,7 @@ class Code:
 @cache
 def codes() -> dict[str, Code]:
     """Every code of a mistake with its explanation."""
-    from orchestrator.config.yaml_loader import load_located
+    from orchestrator.config.yaml_loader import load_located  # pydantic and YAML
 
     stated = load_located(Path(__file__).with_name("codes.yaml").read_text(encoding="utf-8"), "codes.yaml").value
     return {name: Code(**each) for name, each in stated.items()}

@@ -45,7 +45,7 @@ class Prompt:
 
     def render(self, values: JsonMapping) -> str:
         """Raises `PromptFailed`."""
-        from jinja2.exceptions import TemplateError
+        from jinja2.exceptions import TemplateError  # heavy
 
         try:
             text: str = "".join(
@@ -65,7 +65,7 @@ def is_prompt_file(text: str) -> bool:
 
 def parse_prompt(source: str, name: str) -> Prompt:
     """Raises `PromptProblem`."""
-    from jinja2 import meta, nodes
+    from jinja2 import meta, nodes  # heavy
     from jinja2.exceptions import TemplateSyntaxError
 
     environment = _environment()
@@ -132,7 +132,7 @@ def _bounded(pieces: Any, name: str) -> Any:
 
 @cache
 def _environment() -> ImmutableSandboxedEnvironment:
-    from jinja2 import StrictUndefined
+    from jinja2 import StrictUndefined  # heavy
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     environment = ImmutableSandboxedEnvironment(

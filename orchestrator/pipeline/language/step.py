@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -126,8 +126,6 @@ def expression_fields(kind: type[Strict]) -> dict[str, tuple[str, ExpressionType
 
 def _marks(field: Any) -> list[Any]:
     """The marks on a field, also inside of `X | None`."""
-    from typing import get_args
-
     marks = list(field.metadata)
     for part in get_args(field.annotation):
         marks += getattr(part, "__metadata__", ())

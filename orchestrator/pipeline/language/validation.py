@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import ValidationError
 
@@ -170,8 +170,6 @@ def _fields_at(kind: type[Strict], path: Where) -> list[str]:
 
 
 def _model_in(annotation: Any) -> Any:
-    from typing import get_args
-
     if isinstance(annotation, type) and issubclass(annotation, Strict):
         return annotation
     return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)

@@ -5,6 +5,7 @@ Everything that can be known to be wrong before it runs is found here, all of it
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Collection, Mapping, Sequence
@@ -190,7 +191,7 @@ class Loader:
 
     def _quiet(self, kind: Any, stated: Any) -> Any:
         """The model of a part whose mistakes the check of the whole document has told already."""
-        from pydantic import ValidationError
+        from pydantic import ValidationError  # heavy
 
         try:
             return kind.model_validate(stated)
@@ -397,8 +398,6 @@ class Loader:
 
     def schema(self, stated: str | JsonObject | None, where: Where) -> JsonObject | None:
         """A JSON Schema that stands in the file, or in one that it names."""
-        import json
-
         if stated is None:
             return None
         found: Any = stated

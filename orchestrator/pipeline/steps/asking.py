@@ -200,7 +200,7 @@ def notes_of(items: object) -> tuple[RecalledRecord, ...]:
     """Recalled records from what a recall step gave, for models that answer from notes."""
     if not isinstance(items, list) or not items:
         return ()
-    from orchestrator.memory import RecalledRecord, Record
+    from orchestrator.memory import RecalledRecord, Record  # numpy
 
     found = []
     for rank, item in enumerate(items, start=1):

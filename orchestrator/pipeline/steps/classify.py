@@ -96,7 +96,7 @@ class ClassifyStep(Step):
         return [(example.text, example.label) for example in examples]
 
     async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
-        import asyncio
+        import asyncio  # heavy, and not needed to check a file
 
         text, quality = given["classify"], given.get("quality")
         if self._examples:
@@ -109,7 +109,7 @@ class ClassifyStep(Step):
         )
 
     def _by_examples(self, text: str) -> dict[str, float]:
-        from orchestrator.memory import default_encoder
+        from orchestrator.memory import default_encoder  # numpy
 
         if self._centroids is None:
             self._centroids = Centroids(default_encoder(), list(self.about), self._examples)

@@ -59,7 +59,7 @@ class DecideStep(Step):
         return record({name: _type(question) for name, question in self.questions.items()})
 
     async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
-        import asyncio
+        import asyncio  # heavy, and not needed to check a file
 
         told = await choose_by_decision(
             running, given["state"], {name: _asked(question) for name, question in self.questions.items()}, self.models

@@ -78,7 +78,7 @@ class MapStep(Step):
 
 
 async def _together(work: list[Any]) -> None:
-    import asyncio
+    import asyncio  # heavy, and not needed to check a file
 
     if len(work) == 1:
         await work[0]

@@ -35,9 +35,9 @@ class _MemoryStep(Step):
         return (await running.engine()).need_memory()
 
     async def perform(self, running: StepContext, given: JsonMapping) -> Any:
-        import asyncio
+        import asyncio  # heavy, and not needed to check a file
 
-        from orchestrator.memory import MemoryFailure
+        from orchestrator.memory import MemoryFailure  # numpy
 
         memory = await self._memory(running)
         try:

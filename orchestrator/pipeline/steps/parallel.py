@@ -72,7 +72,7 @@ class ParallelStep(Step):
 
 async def _race(running: StepContext, first: int, at_once: int) -> list[Any]:
     """The values that come first; those that an earlier part of the run had count as first."""
-    import asyncio
+    import asyncio  # heavy, and not needed to check a file
 
     nodes = running.node.blocks["do"].nodes
     order = sorted(range(len(nodes)), key=lambda index: not running.keeps(f"{running.path}.{nodes[index].name}"))

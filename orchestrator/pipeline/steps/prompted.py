@@ -186,7 +186,7 @@ class AskStep(Prompted):
         model = given["ask"]
         query = self.query(running, given, models=frozenset([model]))
         if self._is_plain:
-            from orchestrator.pipeline.steps.asking import as_value, asked
+            from orchestrator.pipeline.steps.asking import as_value, asked  # numpy
 
             found = await asked(running, query, model)
             if found is not None:

@@ -36,7 +36,7 @@ class RouteStep(Step):
         )
 
     async def perform(self, running: StepContext, given: JsonMapping) -> JsonValue:
-        import asyncio
+        import asyncio  # heavy, and not needed to check a file
 
         engine = await running.engine()
         quality = 1.0 if self.route == "best" else given.get("quality")

@@ -71,7 +71,7 @@ def played_fleet(
     profiles: Iterable[ModelProfile], memory: Memory | None, replies: Replies | None = None
 ) -> Orchestrator:
     """An engine of stand-ins; with `replies`, they alone answer."""
-    from orchestrator.engine.orchestrator import Orchestrator
+    from orchestrator.engine.orchestrator import Orchestrator  # the whole engine
 
     backends: dict[str, Backend] = (
         {} if replies is not None else {"calculator": CalculatorBackend(), "extractive": ExtractiveBackend()}

@@ -69,7 +69,7 @@ async def run_test(
 
     `engine` makes the fleet of tests with `fleet: configured`; `profiles` are what stand-ins are made after.
     """
-    from orchestrator.memory import Memory
+    from orchestrator.memory import Memory  # numpy
 
     began = time.perf_counter()
     memory = Memory(":memory:")

@@ -199,7 +199,7 @@ async def request(
     changes: bool,
 ) -> JsonValue:
     """Sends one request and reads what comes back, as JSON if it is. Raises `ToolFailed`."""
-    import httpx
+    import httpx  # heavy: 60 ms
 
     target, host, extensions = await allowed.address(url)
     asked: list[tuple[str, Any]] = [

@@ -12,6 +12,7 @@ import asyncio
 import json
 import re
 import sqlite3
+import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -204,7 +205,7 @@ class SqlTool(Tool):
 
     def _on_postgres(self, url: str, given: JsonObject, running: StepContext) -> Any:
         try:
-            import psycopg
+            import psycopg  # optional: extra `postgres`
         except ImportError:
             raise ToolFailed(
                 "a tool on PostgreSQL needs psycopg", remedy="pip install 'compound-orchestrator[postgres]'"
@@ -231,8 +232,6 @@ class _Late:
     """Interrupts a connection when a query takes too long."""
 
     def __init__(self, db: sqlite3.Connection, seconds: float) -> None:
-        import threading
-
         self.came = False
         self._db = db
         self._timer = threading.Timer(seconds, self._interrupt)

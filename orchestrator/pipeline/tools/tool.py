@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.jsontypes import JsonMapping, JsonValue
@@ -49,8 +50,6 @@ KINDS: dict[str, str] = {"openapi": "openapi", "http": "http", "sql": "sql", "py
 
 def read_tools(stated: JsonMapping, loader: ToolContext, scope: NameScope) -> dict[str, Tool]:
     """The tools of a file by name, mistakes told; those of an OpenAPI document as NAME.OPERATION."""
-    from importlib import import_module
-
     found: dict[str, Tool] = {}
     for name, raw in stated.items():
         where = ("tools", name)

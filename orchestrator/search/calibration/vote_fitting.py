@@ -139,7 +139,7 @@ def _fit_coincidence(pairs: _Pairs, models: tuple[str, ...], known: VoteModel) -
 
     P(two wrong answers coincide without copying) = chance + (1 - chance) pull pull' / (pull pull' + concentration).
     """
-    from scipy.optimize import minimize
+    from scipy.optimize import minimize  # optional and heavy: extra `train`
 
     n = len(models)
     log_bits = np.log(pairs.bits / REFERENCE_BITS)
