@@ -5,8 +5,7 @@ The first draft breaks the schema, the verifier says how, the revision mends it.
 
 import asyncio
 
-from orchestrator import Completion, Orchestrator
-from orchestrator.backends.base import LocalBackend, Request
+from orchestrator import Completion, LocalBackend, Orchestrator, Request
 from orchestrator.router import ModelProfile
 
 SCHEMA = {

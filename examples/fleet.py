@@ -5,11 +5,9 @@ The models are SIMULATED; with real ones only `base_url`, `key` and prices chang
 
 import asyncio
 
-from orchestrator import Budget, Event, Orchestrator
-from orchestrator.backends.remote import RemoteBackend
-from orchestrator.backends.testing.fleet_server import FleetApp, running_server
-from orchestrator.backends.testing.simulated import SimulatedModel, SimulatedProblem
+from orchestrator import Budget, Event, Orchestrator, RemoteBackend
 from orchestrator.router import ModelProfile
+from orchestrator.testing import FleetApp, SimulatedModel, SimulatedProblem, running_server
 
 PROBLEM = SimulatedProblem("A crate holds 12 lamps. How many lamps do 3 crates hold?", "36", difficulty=0.5)
 SMALL = ModelProfile(

@@ -2,9 +2,7 @@
 
 from datetime import datetime
 
-from orchestrator import NoAdequateModel, Orchestrator
-from orchestrator.backends.local.calculator import CalculatorBackend
-from orchestrator.backends.local.extractive import ExtractiveBackend
+from orchestrator import CalculatorBackend, ExtractiveBackend, NoAdequateModel, Orchestrator
 from orchestrator.memory import Memory
 
 with Orchestrator(

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ScopeError,
         StoreError,
     )
+    from orchestrator.memory.ingest.jsonl import turns
     from orchestrator.memory.memory import Memory
     from orchestrator.memory.record import Forgotten, Limits, Mention, NewRecord, Record, Scope, Summary
     from orchestrator.memory.retrieval.packing import Recall, RecalledRecord
@@ -55,6 +56,7 @@ _HOME = {
         ),
         "errors",
     ),
+    **dict.fromkeys(("turns",), "ingest.jsonl"),
     **dict.fromkeys(("Memory",), "memory"),
     **dict.fromkeys(("Recall", "RecalledRecord"), "retrieval.packing"),
     **dict.fromkeys(("CrossEncoderReranker", "Reranker"), "retrieval.ranking"),
@@ -93,12 +95,13 @@ __all__ = [
     "Thresholds",
     "default_encoder",
     "encoder_for",
+    "turns",
 ]
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
-        raise AttributeError(f"module 'memory' has no attribute {name!r}")
+        raise AttributeError(f"module 'orchestrator.memory' has no attribute {name!r}")
     from importlib import import_module
 
     found = globals()[name] = getattr(import_module(f"orchestrator.memory.{_HOME[name]}"), name)

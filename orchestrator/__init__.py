@@ -10,6 +10,10 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import _deprecated
 
 if TYPE_CHECKING:
+    from orchestrator.backends.base import Backend, LocalBackend, Request
+    from orchestrator.backends.local.calculator import CalculatorBackend
+    from orchestrator.backends.local.extractive import ExtractiveBackend
+    from orchestrator.backends.remote import RemoteBackend
     from orchestrator.budget import Budget, Ledger
     from orchestrator.config.models import Config, OnlineConfig, load_config
     from orchestrator.engine.orchestrator import Orchestrator
@@ -25,14 +29,28 @@ if TYPE_CHECKING:
         UnknownAnswer,
         UnknownModel,
     )
+    from orchestrator.memory import Memory, NewRecord
     from orchestrator.pipeline import InvalidPipeline, Pipeline, RunFailed, RunResult
+    from orchestrator.router import Constraints, ModelProfile, Outcome, Preference, Router
+    from orchestrator.storage.database import open_database
+    from orchestrator.storage.runs import Runs
     from orchestrator.trace import Event, Trace
     from orchestrator.types import Answer, Candidate, Completion, Message, Query, Receipt, Usage
+    from orchestrator.verifiers import Verdict, Verifier
 
 _deprecated.install()
 
 __version__ = "0.1.0"
 _HOME = {
+    **dict.fromkeys(("Backend", "LocalBackend", "Request"), "backends.base"),
+    "CalculatorBackend": "backends.local.calculator",
+    "ExtractiveBackend": "backends.local.extractive",
+    "RemoteBackend": "backends.remote",
+    **dict.fromkeys(("Memory", "NewRecord"), "memory"),
+    **dict.fromkeys(("Constraints", "ModelProfile", "Outcome", "Preference", "Router"), "router"),
+    "open_database": "storage.database",
+    "Runs": "storage.runs",
+    **dict.fromkeys(("Verdict", "Verifier"), "verifiers"),
     **dict.fromkeys(("Budget", "Ledger"), "budget"),
     **dict.fromkeys(("Config", "OnlineConfig", "load_config"), "config.models"),
     "Orchestrator": "engine.orchestrator",
@@ -57,34 +75,51 @@ _HOME = {
 }
 __all__ = [
     "Answer",
+    "Backend",
     "BackendError",
     "Budget",
     "BudgetExceeded",
+    "CalculatorBackend",
     "Candidate",
     "Completion",
     "Config",
     "ConfigError",
+    "Constraints",
     "Event",
+    "ExtractiveBackend",
     "InvalidBudget",
     "InvalidPipeline",
     "InvalidQuery",
     "Ledger",
+    "LocalBackend",
+    "Memory",
     "Message",
+    "ModelProfile",
+    "NewRecord",
     "NoAdequateModel",
     "OnlineConfig",
     "Orchestrator",
     "OrchestratorError",
+    "Outcome",
     "Pipeline",
+    "Preference",
     "Query",
     "Receipt",
+    "RemoteBackend",
+    "Request",
+    "Router",
     "RunFailed",
     "RunResult",
+    "Runs",
     "StorageError",
     "Trace",
     "UnknownAnswer",
     "UnknownModel",
     "Usage",
+    "Verdict",
+    "Verifier",
     "load_config",
+    "open_database",
 ]
 
 
@@ -95,3 +130,7 @@ def __getattr__(name: str) -> Any:
 
     found = globals()[name] = getattr(import_module(f"orchestrator.{_HOME[name]}"), name)
     return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

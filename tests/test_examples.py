@@ -35,10 +35,10 @@ EXPECTED = {
 
 
 def run(arguments: list[str], folder: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments], cwd=folder, capture_output=True, text=True, timeout=120, check=False
-    )
+    command = [sys.executable, "-W", "always::DeprecationWarning", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
+    assert "the old name goes in orchestrator" not in done.stderr
     return done.stdout
 
 

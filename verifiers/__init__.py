@@ -23,6 +23,7 @@ from orchestrator.verifiers.form.regex_length import LengthVerifier, RegexVerifi
 from orchestrator.verifiers.form.safety import SafetyVerifier
 from orchestrator.verifiers.form.schema import JsonSchemaVerifier, find_json
 from orchestrator.verifiers.grounding import Claim, GroundingVerifier, Source, claims_of
+from orchestrator.verifiers.learning import agree_ensemble, fit_ensemble
 from orchestrator.verifiers.mathematics import MathematicsVerifier
 from orchestrator.verifiers.models.judge import (
     BetterThanVerifier,
@@ -34,6 +35,7 @@ from orchestrator.verifiers.models.judge import (
 )
 from orchestrator.verifiers.models.reward import GradedAnswer, RewardModel, RewardVerifier, train_reward
 from orchestrator.verifiers.quantity import QuantityVerifier
+from orchestrator.verifiers.sandbox import Sandbox, level_at_hand
 from orchestrator.verifiers.sql import SqlVerifier
 from orchestrator.verifiers.verdict import Verdict, Verifier, price_of
 
@@ -70,11 +72,13 @@ __all__ = [
     "RewardVerifier",
     "SafetyVerifier",
     "SameProgramVerifier",
+    "Sandbox",
     "Source",
     "SqlVerifier",
     "UnitTestVerifier",
     "Verdict",
     "Verifier",
+    "agree_ensemble",
     "all_of",
     "any_of",
     "canonical_answer",
@@ -86,9 +90,11 @@ __all__ = [
     "find_json",
     "find_number",
     "find_program",
+    "fit_ensemble",
     "group_answers",
     "group_equivalent",
     "invites_abstention",
+    "level_at_hand",
     "numbers_equal",
     "offered_choices",
     "parse_number",

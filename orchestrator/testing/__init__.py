@@ -6,7 +6,7 @@ All of them cost nothing and ask nobody; what a simulated model says is marked a
 from orchestrator.backends.testing.fleet_server import FleetApp, running_server
 from orchestrator.backends.testing.recorded import RecordedBackend
 from orchestrator.backends.testing.scripted import ScriptedBackend
-from orchestrator.backends.testing.simulated import SimulatedBackend, SimulatedModel
+from orchestrator.backends.testing.simulated import SimulatedBackend, SimulatedModel, SimulatedProblem
 
 __all__ = [
     "FleetApp",
@@ -14,5 +14,6 @@ __all__ = [
     "ScriptedBackend",
     "SimulatedBackend",
     "SimulatedModel",
+    "SimulatedProblem",
     "running_server",
 ]
