@@ -59,7 +59,7 @@ def command(providers: bool, as_json: bool) -> None:
         show(as_json=as_json)
         return
     config, stated = _configuration()
-    base = [*_machine(), _network(), stated, _decision_log(config), _memory(config)]
+    base = [*_machine(), _network(), stated, _decision_log(config), _memory(config), *_plugins()]
     extras, keys, servers = list(_extras()), list(_keys()), list(_servers())
     verdict = _verdict(
         config, [check for check in (*base, *extras, *keys, *servers) if check.ok is False], keys, servers
@@ -175,6 +175,21 @@ def _network() -> Finding:
         True,
         (", ".join(told) + " (this machine directly)" if told else "providers are reached directly") + beside,
     )
+
+
+def _plugins() -> Iterator[Finding]:
+    """What other packages add, and whether it can be imported."""
+    from orchestrator.plugins.entry_points import GROUPS, PluginError, load_plugin, plugin_names, where_from
+
+    for group in GROUPS:
+        kind = group.rpartition(".")[2]
+        for name in plugin_names(group):
+            try:
+                load_plugin(group, name)
+            except PluginError as error:
+                yield Finding(f"{kind} plugin", False, f"{error}. Reinstall its package")
+            else:
+                yield Finding(f"{kind} plugin", True, f"{name} ({where_from(group, name)})")
 
 
 def _extras() -> Iterator[Finding]:

@@ -10,6 +10,7 @@ from orchestrator.config.fields import Share, Strict
 from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
 from orchestrator.config.suggestions import suggest
 from orchestrator.jsontypes import JsonObject, JsonValue
+from orchestrator.plugins.entry_points import PluginError
 from orchestrator.verifiers.registry import read_settings, verifier_names
 
 
@@ -53,7 +54,10 @@ def _known_plugins(stated: JsonObject) -> JsonObject:
     for name, settings in stated.items():
         if name not in verifier_names():
             raise ValueError(f"no package registers a verifier {name!r}{suggest(name, list(verifier_names()))}")
-        read_settings(name, settings)
+        try:
+            read_settings(name, settings)
+        except PluginError as error:
+            raise ValueError(f"the verifier {error}. Reinstall its package") from None
     return stated
 
 

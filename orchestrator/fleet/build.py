@@ -20,7 +20,7 @@ from orchestrator.config.secrets import secret
 from orchestrator.errors import ConfigError
 from orchestrator.fleet.discovery import LocalServer, find_local_servers, keys_in_environment
 from orchestrator.fleet.measured_profiles import Measured, load_measured
-from orchestrator.plugins.entry_points import BACKENDS, PluginError, load_plugin
+from orchestrator.plugins.entry_points import BACKENDS, PluginError, make_plugin
 from orchestrator.providers.addresses import is_loopback
 from orchestrator.providers.prices import list_prices
 from orchestrator.providers.provider import DefaultModel, Provider
@@ -136,9 +136,11 @@ def build_backend(name: str, config: ModelConfig) -> Backend:
 def _foreign(name: str, config: ModelConfig, profile: ModelProfile) -> Backend:
     """A backend of another package, which makes it of the model's configuration and profile."""
     try:
-        made: Backend = load_plugin(BACKENDS, config.provider)(config, profile)
+        made: Backend = make_plugin(BACKENDS, config.provider, config, profile)
     except PluginError as error:
-        raise ConfigError(f"models.{name}: the provider {error}", remedy="Reinstall its package") from None
+        raise ConfigError(
+            f"models.{name}: the provider {error}", remedy="Look at its package"
+        ) from None
     return made
 
 

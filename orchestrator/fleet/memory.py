@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from orchestrator.config.models import MemoryConfig
 from orchestrator.config.secrets import secret
 from orchestrator.errors import ConfigError
-from orchestrator.plugins.entry_points import ENCODERS, load_plugin
+from orchestrator.plugins.entry_points import ENCODERS, make_plugin
 from orchestrator.types import Answer, Query
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def encoder_of(config: MemoryConfig) -> Encoder:
                 )
             return EndpointEncoder(config.base_url, config.model, key=secret(config.key, None))
         if config.encoder != "static":
-            encoder: Encoder = load_plugin(ENCODERS, config.encoder)()
+            encoder: Encoder = make_plugin(ENCODERS, config.encoder)
             return encoder
     except (ImportError, EncoderError) as error:
         raise ConfigError(f"memory: {error}", remedy="Or use encoder: static") from None

@@ -20,6 +20,7 @@ ENCODERS = "orchestrator.encoders"
 BACKENDS = "orchestrator.backends"
 STRATEGIES = "orchestrator.strategies"
 STEPS = "orchestrator.steps"
+GROUPS = (VERIFIERS, ENCODERS, BACKENDS, STRATEGIES, STEPS)
 
 
 class PluginError(ImportError):
@@ -39,8 +40,24 @@ def load_plugin(group: str, name: str) -> Any:
     point = _points(group)[name]
     try:
         return point.load()
-    except (ImportError, AttributeError) as error:
-        raise PluginError(f"{name!r} ({point.value}) cannot be loaded: {error}") from error
+    except Exception as error:  # the code of another package may raise anything while it is imported
+        raise PluginError(f"{name!r} ({point.value}) cannot be loaded: {_told(error)}") from error
+
+
+def make_plugin(group: str, name: str, *arguments: object) -> Any:
+    """What the function or class behind a name makes of `arguments`.
+
+    Raises `KeyError` on a name that no package registers, `PluginError` if it cannot be imported or called.
+    """
+    maker = load_plugin(group, name)
+    try:
+        return maker(*arguments)
+    except Exception as error:  # nor is it known what its functions raise
+        raise PluginError(f"{name!r} ({where_from(group, name)}) cannot be made: {_told(error)}") from error
+
+
+def _told(error: Exception) -> str:
+    return str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
 
 
 def where_from(group: str, name: str) -> str:

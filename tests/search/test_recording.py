@@ -147,6 +147,7 @@ class Several(Scripted):
 
     def __init__(self, name: str, *texts: str) -> None:
         super().__init__(name, *texts)
+        self._texts = texts
         self._profile = replace(self._profile, capabilities=frozenset({"n"}))
 
     async def complete(self, request: Request) -> Completion:

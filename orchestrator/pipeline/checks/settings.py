@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr, create_model
 
+from orchestrator.errors import ConfigError
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.checks.verifiers import verifier_of
 from orchestrator.pipeline.expressions.evaluation import Compute
@@ -24,6 +25,7 @@ from orchestrator.pipeline.language.fields import ListField, NumberField, Strict
 from orchestrator.pipeline.language.prompts import is_prompt_file
 from orchestrator.pipeline.language.step import expression_fields
 from orchestrator.pipeline.language.validation import validated
+from orchestrator.plugins.entry_points import PluginError
 from orchestrator.verifiers.registry import SHORT, settings_of, verifier_names
 
 if TYPE_CHECKING:
@@ -236,12 +238,16 @@ class _PlainOptions(CheckOptions):
 @cache
 def _settings_model(name: str) -> type[CheckOptions]:
     fields: dict[str, Any] = {}
-    for setting, parameter in settings_of(name).items():
+    try:
+        settings = settings_of(name)
+    except PluginError as error:
+        raise ConfigError(f"the check {error}", remedy="Reinstall its package") from None
+    for setting, parameter in settings.items():
         is_required = parameter.default is Parameter.empty
         kind = ValueField if is_required else ValueField | None
         fields[f"{setting}_"] = (kind, Field(alias=setting) if is_required else Field(default=None, alias=setting))
     made = create_model(f"{name.title()}Options", __base__=_PlainOptions, **fields)
-    made.short = SHORT.get(name) or next(iter(settings_of(name)), "")
+    made.short = SHORT.get(name) or next(iter(settings), "")
     return made
 
 
