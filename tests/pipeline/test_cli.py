@@ -34,7 +34,8 @@ def folder(tmp_path: Path) -> Path:
 def cli(folder: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "orchestrator", *arguments]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == code, (done.stdout, done.stderr)
+    if done.returncode != code:
+        pytest.fail(f"{' '.join(arguments)} ended with {done.returncode}: {done.stdout}\n{done.stderr}")
     return done
 
 
