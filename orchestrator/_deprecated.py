@@ -305,6 +305,7 @@ NAMES: dict[str, dict[str, str]] = {
         "Together": "orchestrator.memory.coalescing:Coalescer",
     },
     "orchestrator.backends.base": {
+        "DEFAULT_MAX_TOKENS": "orchestrator.config.defaults:MAX_TOKENS",
         "REMEMBERED_CHARS": "orchestrator.tokens.estimate:REMEMBERED_CHARS",
     },
     "orchestrator.backends.cached_contents": {

@@ -3,6 +3,8 @@
 Usable without the rest of the project.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from orchestrator.verifiers.answers.agreement import Agreement, Groups, group_answers, group_equivalent
 from orchestrator.verifiers.answers.choice import ChoiceVerifier, find_choice, offered_choices
 from orchestrator.verifiers.answers.code_blocks import find_program
@@ -23,7 +25,6 @@ from orchestrator.verifiers.form.regex_length import LengthVerifier, RegexVerifi
 from orchestrator.verifiers.form.safety import SafetyVerifier
 from orchestrator.verifiers.form.schema import JsonSchemaVerifier, find_json
 from orchestrator.verifiers.grounding import Claim, GroundingVerifier, Source, claims_of
-from orchestrator.verifiers.learning import agree_ensemble, fit_ensemble
 from orchestrator.verifiers.mathematics import MathematicsVerifier
 from orchestrator.verifiers.models.judge import (
     BetterThanVerifier,
@@ -38,6 +39,9 @@ from orchestrator.verifiers.quantity import QuantityVerifier
 from orchestrator.verifiers.sandbox import Sandbox, level_at_hand
 from orchestrator.verifiers.sql import SqlVerifier
 from orchestrator.verifiers.verdict import Verdict, Verifier, price_of
+
+if TYPE_CHECKING:
+    from orchestrator.verifiers.learning import agree_ensemble, fit_ensemble
 
 __all__ = [
     "Agreement",
@@ -104,6 +108,15 @@ __all__ = [
     "weighted",
     "why_no_answer",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in ("agree_ensemble", "fit_ensemble"):
+        raise AttributeError(f"module 'orchestrator.verifiers' has no attribute {name!r}")
+    from orchestrator.verifiers import learning  # numpy
+
+    return getattr(learning, name)
+
 
 if __name__ == "verifiers":  # the old name of this package, which a checkout on the path still offers
     from importlib import import_module

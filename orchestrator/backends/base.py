@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
+from orchestrator.config import defaults
 from orchestrator.jsontypes import JsonValue
 from orchestrator.router import ModelProfile
 from orchestrator.tokens.estimate import (
@@ -22,8 +23,6 @@ from orchestrator.types import Completion, Message
 
 if TYPE_CHECKING:
     from orchestrator.memory import RecalledRecord
-
-DEFAULT_MAX_TOKENS = 1_024
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Request:
 
     messages: tuple[Message, ...]
     question: str
-    max_tokens: int = DEFAULT_MAX_TOKENS
+    max_tokens: int = defaults.MAX_TOKENS
     temperature: float | None = None
     seed: int | None = None
     several: int = 1

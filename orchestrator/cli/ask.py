@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from orchestrator.cli.options import engine_options, read_text, run_with
+from orchestrator.config import defaults
 from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @click.command("ask")
 @click.argument("question", required=False)
 @click.option("-m", "--model", "models", multiple=True, help="Use only this model (may be repeated).")
-@click.option("--quality", type=float, help="Stop at this P(correct), 0 to 1 [default: 0.85].")
+@click.option("--quality", type=float, help=f"Stop at this P(correct), 0 to 1 [default: {defaults.QUALITY}].")
 @click.option("--budget", "--usd", "usd", type=float, help="Spend at most this many USD.")
 @click.option("--seconds", type=float, help="Take at most this long; the best answer so far is returned.")
 @click.option(

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, Field, ValidationError
 
+from orchestrator.config import defaults
 from orchestrator.config.checks import ChecksConfig, JudgeConfig, LengthConfig, SafetyConfig
 from orchestrator.config.fields import PROVIDERS, Address, Price, Share, Strict, known_encoder
 from orchestrator.config.model_entry import ModelConfig, ReplicaConfig, TlsConfig
@@ -27,7 +28,7 @@ class MemoryConfig(Strict):
     """Memory: where it is kept, how texts become vectors, and how much of it a query is given."""
 
     path: str = ".orchestrator/memory.db"
-    token_budget: Annotated[int, Field(ge=0)] = 800
+    token_budget: Annotated[int, Field(ge=0)] = defaults.MEMORY_TOKENS
     encoder: Annotated[str, AfterValidator(known_encoder)] = "static"
     """`static` ships with the package; `minilm` needs the extra `embeddings`.
 
@@ -177,7 +178,7 @@ class Config(Strict):
     budget: BudgetConfig = BudgetConfig()
     online: OnlineConfig | None = None
     """Keep decisions, learn from feedback, explore, audit. Off unless named; `online: {}` takes the defaults."""
-    quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | PromiseConfig = 0.85
+    quality: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] | PromiseConfig = defaults.QUALITY
     """A target for P(correct), or a promise."""
     profiles: str = ".orchestrator/profiles.json"
     """What `orchestrator probe` measured of models; it fills in what is not stated here."""
@@ -196,15 +197,15 @@ class Config(Strict):
     gateway: GatewayConfig = GatewayConfig()
     pipelines: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")], str] = {}
     """Files of pipelines that the gateway serves, by the name behind `pipeline:`."""
-    value_usd: Price = 0.05
+    value_usd: Price = defaults.VALUE_USD
     """What a right answer is worth.
 
     Another call is made if it raises P(correct) by more than its price divided by this.
     """
     usd_per_second: Price = 0.0
     """What a second less to wait is worth."""
-    strategy: Annotated[str, AfterValidator(_known_strategy)] = "adaptive"
-    max_tokens: Annotated[int, Field(gt=0)] = 1_024
+    strategy: Annotated[str, AfterValidator(_known_strategy)] = defaults.STRATEGY
+    max_tokens: Annotated[int, Field(gt=0)] = defaults.MAX_TOKENS
 
 
 def load_config(path: str | Path) -> Config:

@@ -9,6 +9,7 @@ from typing import Any
 
 from orchestrator.backends.base import Backend
 from orchestrator.budget import Budget
+from orchestrator.config import defaults
 from orchestrator.config.models import Config, OnlineConfig, PromiseConfig
 from orchestrator.decisions.calibration import load_calibrations
 from orchestrator.engine.execute import Executor
@@ -56,7 +57,7 @@ def _plain_settings(config: Config, fleet: Fleet) -> JsonObject:
         "router": None,
         "memory": None,
         "budget": Budget(**config.budget.model_dump()),
-        "quality": config.quality if isinstance(config.quality, float) else 0.85,
+        "quality": config.quality if isinstance(config.quality, float) else defaults.QUALITY,
         "value_usd": config.value_usd,
         "usd_per_second": config.usd_per_second,
         "strategy": config.strategy,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.backends.base import Backend, Request
 from orchestrator.budget import Budget, Ledger
+from orchestrator.config import defaults
 from orchestrator.config.models import DEFAULT_NAME, Config, OnlineConfig, load_config
 from orchestrator.decisions import ProbabilityCalibration
 from orchestrator.decisions.service import Deciders
@@ -68,12 +69,12 @@ class Orchestrator(RoutingMethods, MemoryMethods, SyncMethods, OldMethods):
         memory: Memory | None = None,
         router: Router | None = None,
         budget: Budget | None = None,
-        quality: float = 0.85,
+        quality: float = defaults.QUALITY,
         guarantee: Guard | None = None,
-        value_usd: float = 0.05,
-        strategy: str | Strategy = "adaptive",
-        max_tokens: int = 1_024,
-        memory_tokens: int = 800,
+        value_usd: float = defaults.VALUE_USD,
+        strategy: str | Strategy = defaults.STRATEGY,
+        max_tokens: int = defaults.MAX_TOKENS,
+        memory_tokens: int = defaults.MEMORY_TOKENS,
         vote_model: VoteModel | None = None,
         verifiers: Sequence[Verifier] = (),
         ensemble: Ensemble | None = None,

@@ -138,9 +138,7 @@ def _foreign(name: str, config: ModelConfig, profile: ModelProfile) -> Backend:
     try:
         made: Backend = make_plugin(BACKENDS, config.provider, config, profile)
     except PluginError as error:
-        raise ConfigError(
-            f"models.{name}: the provider {error}", remedy="Look at its package"
-        ) from None
+        raise ConfigError(f"models.{name}: the provider {error}", remedy="Look at its package") from None
     return made
 
 

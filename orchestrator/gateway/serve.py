@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from orchestrator.config.models import DEFAULT_NAME, Config, GatewayConfig, load_config
 from orchestrator.config.secrets import secret
@@ -33,6 +33,9 @@ from orchestrator.providers.addresses import is_loopback
 from orchestrator.storage.account_types import Found, NewKey
 from orchestrator.storage.accounts import Accounts, digest_of
 from orchestrator.storage.database import open_database
+
+if TYPE_CHECKING:
+    from orchestrator.gateway.app import Gateway
 
 log = logging.getLogger(__name__)
 MIN_KEY_CHARS = 24
@@ -264,7 +267,7 @@ def run(served: PreparedGateway) -> None:
         Workers(config, **given).run()
 
 
-def application() -> Any:
+def application() -> Gateway:
     """The application of one worker, from what `run` left in the environment."""
     from orchestrator.engine.orchestrator import Orchestrator  # the whole engine
     from orchestrator.gateway.app import Gateway  # the whole gateway

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 
+from orchestrator.config import defaults
 from orchestrator.search.actions import Action, Draft, ModelAction
 from orchestrator.search.belief import Belief, VoteState, replay, to_belief, weigh
 from orchestrator.search.lengths import length_factor
@@ -58,8 +59,8 @@ class SearchState:
     choices: tuple[Choice, ...]
     priors: dict[str, float]
     candidates: tuple[Candidate, ...] = ()
-    quality: float = 0.85
-    value_usd: float = 0.05
+    quality: float = defaults.QUALITY
+    value_usd: float = defaults.VALUE_USD
     usd_per_second: float = 0.0
     vote_model: VoteModel = field(default_factory=VoteModel)
     ensemble: Ensemble = field(default_factory=Ensemble)

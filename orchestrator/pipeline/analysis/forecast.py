@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.backends.base import Request
+from orchestrator.config import defaults
 from orchestrator.config.names import STRATEGY_ALIASES
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node
@@ -177,13 +178,17 @@ class _Fleet:
         if not profiles:
             return _guessing(Forecast(calls=1, usd=None, worst_usd=None), "models that are not in this fleet")
         route = self._engine.router.route(
-            self._said or text, profiles, needs=Needs(prompt), preference=Preference(quality=0.85), known=self._known()
+            self._said or text,
+            profiles,
+            needs=Needs(prompt),
+            preference=Preference(quality=defaults.QUALITY),
+            known=self._known(),
         )
         options = sorted(route.usable, key=lambda option: math.inf if option.cost_usd is None else option.cost_usd)
         if not options:
             return _guessing(Forecast(calls=1, usd=None, worst_usd=None), "no model may take this")
         chosen = next(option for option in options if option.model == route.chosen)
-        most = max_tokens or 1_024
+        most = max_tokens or defaults.MAX_TOKENS
         strategy = STRATEGY_ALIASES.get(strategy, strategy)
         if strategy == "single":
             return self._calls([(chosen, 1.0)], prompt, most, 1)

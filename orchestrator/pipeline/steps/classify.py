@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
+from orchestrator.config import defaults
 from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.types import ValueType
 from orchestrator.pipeline.language.contracts import CheckContext, Estimator, StepContext
@@ -117,4 +118,4 @@ class ClassifyStep(Step):
         return found
 
     def forecast(self, outlook: Estimator) -> Forecast:
-        return outlook.of_search(self, "adaptive", self.models)
+        return outlook.of_search(self, defaults.STRATEGY, self.models)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from orchestrator.config import defaults
 from orchestrator.decisions import Question as Asked
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.expressions.types import BOOL, NUMBER, TEXT, ValueType, record
@@ -78,7 +79,7 @@ class DecideStep(Step):
         return dict(zip(self.questions, answers, strict=True))
 
     def forecast(self, outlook: Estimator) -> Forecast:
-        return outlook.of_search(self, "adaptive", self.models).times(len(self.decide))
+        return outlook.of_search(self, defaults.STRATEGY, self.models).times(len(self.decide))
 
 
 def _asked(question: QuestionField) -> Asked:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field, PrivateAttr
 
+from orchestrator.config import defaults
 from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.types import ANY, ValueType, type_of_schema
 from orchestrator.pipeline.language.contracts import AnswerCheck, CheckContext, Estimator, StepContext
@@ -67,4 +68,4 @@ class ExtractStep(Step):
         return {**as_value(answer), "value": value_of(answer, "the data")}
 
     def forecast(self, outlook: Estimator) -> Forecast:
-        return outlook.of_search(self, "adaptive", self.models)
+        return outlook.of_search(self, defaults.STRATEGY, self.models)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from orchestrator.config import defaults
 from orchestrator.errors import OrchestratorError
 from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.types import NUMBER, TEXT, ValueType, list_of, record
@@ -55,7 +56,7 @@ class RecallStep(_MemoryStep):
 
     memory: Literal["recall"]
     query: TextField
-    tokens: Annotated[Count, Field(ge=0)] = 800
+    tokens: Annotated[Count, Field(ge=0)] = defaults.MEMORY_TOKENS
     limit: Annotated[int, Field(ge=1)] | None = None
 
     def gives(self, at: CheckContext) -> ValueType:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from orchestrator.config import defaults
 from orchestrator.errors import ConfigError
 from orchestrator.jsontypes import JsonMapping, JsonObject
 from orchestrator.router import Router, SuccessModel
@@ -109,7 +110,7 @@ def calibrated_settings(config: Config, models: Collection[str]) -> JsonObject:
     Raises `ConfigError` where the file cannot be used with these models, or another strategy is named beside it.
     """
     assert config.search is not None
-    if config.strategy != "adaptive":
+    if config.strategy != defaults.STRATEGY:
         raise ConfigError(
             f"search and strategy ({config.strategy}) both say how to search", remedy="Leave out one of them"
         )
