@@ -4,10 +4,9 @@ What each counts (types of the SDK packages openai 3.54, anthropic 2.12, google-
 docs/providers.md):
 
 - Chat completions: `prompt_tokens` include what was cached and what was written to the cache; `completion_tokens`
-  include reasoning. Where they do
-not
-  (the total is larger by just the reasoning), it is added. Caches are told of in `prompt_tokens_details`, flat
-  (`cached_tokens`), as `prompt_cache_hit_tokens` (DeepSeek), or only in llama.cpp's `timings`.
+  include reasoning. Where they do not (the total is larger by just the reasoning), it is added. Caches are told of in
+  `prompt_tokens_details`, flat (`cached_tokens`), as `prompt_cache_hit_tokens` (DeepSeek), or only in llama.cpp's
+  `timings`.
 - Responses: as above, with `input_tokens` and `output_tokens`.
 - Anthropic: `input_tokens` are what is left after the last cache breakpoint: reads and writes come on top.
 - Gemini: `promptTokenCount` includes the cached; thoughts are not in `candidatesTokenCount`, tool prompts not in the

@@ -259,7 +259,7 @@ def _decision_log(config: Config | None) -> Finding:
         return Finding(
             "decision log", None, "off: online: {} in the configuration keeps decisions and learns from feedback"
         )
-    if not Path(config.online.path).exists():
+    if "://" not in config.online.path and not Path(config.online.path).exists():
         return Finding("decision log", True, f"{config.online.path} (new)")
     try:
         log = DecisionLog(config.online.path)

@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from orchestrator.gateway.accounts.quota_leases import MINUTE_S
 from orchestrator.gateway.accounts.request_account import RequestAccount
 from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.chat.client_request import ClientRequest
@@ -17,6 +16,7 @@ from orchestrator.gateway.chat.provenance import Provenance
 from orchestrator.gateway.chat.request import ChatRequest
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http import sse
+from orchestrator.gateway.http.rate_limit_headers import rate_limit_headers
 from orchestrator.gateway.http.request import EVENTS, JSON, Headers
 from orchestrator.jsontypes import JsonObject
 
@@ -81,12 +81,7 @@ class CompletionSession:
             found.append((b"x-orchestrator-model", self.facts.model.encode("utf-8", "replace")))
         if self.facts.cached:
             found.append((b"x-orchestrator-cached", self.facts.cached["kind"].encode()))
-        for kind, limit, remaining in self.tab.limits():
-            name = kind.encode()
-            found.append((b"x-ratelimit-limit-" + name, b"%d" % limit))
-            found.append((b"x-ratelimit-remaining-" + name, b"%d" % remaining))
-            found.append((b"x-ratelimit-reset-" + name, b"%ds" % (MINUTE_S - int(self.call.at) % MINUTE_S)))
-        return found
+        return [*found, *rate_limit_headers(self.tab.limits(), self.call.at)]
 
     def closing_headers(self) -> Headers:
         """What is known only at the end."""
