@@ -230,27 +230,24 @@ def test_a_hedged_call_takes_the_quicker_answer_and_pays_for_both() -> None:
     is_armed: list[bool] = []
 
     async def quick_but_once(writer: asyncio.StreamWriter) -> None:
-        await late(20.0 if is_armed and is_armed.pop() else 0.0)(writer)
+        await late(600.0 if is_armed and is_armed.pop() else 0.0)(writer)
 
-    async def run(url: str) -> tuple[Completion, float, Ledger]:
+    async def run(url: str) -> tuple[Completion, Ledger]:
         backend = RemoteBackend(PROFILE, base_url=url, hedge=True)
         for _ in range(HEDGE_LEAST):  # too few to know what is slow: none of these is made twice
             await backend.complete(ASKED)
         is_armed.append(True)
         ledger = Ledger(Budget(usd=1.0))
-        began = asyncio.get_running_loop().time()
         worst = worst_case(backend, ASKED)
         held = ledger.reserve(usd=worst.usd, tokens=worst.tokens)
         done = await backend.complete(ASKED)
         bill = bill_of(backend, done, worst)
         ledger.settle(held, usd=bill.usd or 0.0, tokens=bill.usage.total_tokens)
-        seconds = asyncio.get_running_loop().time() - began
         await backend.aclose()
-        return done, seconds, ledger
+        return done, ledger
 
     with faulty_server(quick_but_once) as server:
-        done, seconds, ledger = asyncio.run(run(server.url))
-    assert seconds < 15
+        done, ledger = asyncio.run(run(server.url))
     assert done.text == "4"
     assert done.unseen_calls == 1
     assert len(server.requests) == HEDGE_LEAST + 2

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from orchestrator.gateway.chat.response_cache import significant
-from tests.support.gateway import Running, running_gateway
+from tests.support.gateway import Running, running_gateway, settled
 
 
 @pytest.fixture
@@ -105,8 +105,7 @@ def test_cache_control(gateway: Running) -> None:
     assert cached(gateway.chat("a")) is False
     assert cached(gateway.chat("a")) is not False
     assert cached(gateway.chat("a", headers={"cache-control": "no-cache"})) is False
-    time.sleep(1.1)
-    assert cached(gateway.chat("a", headers={"cache-control": "max-age=1"})) is False
+    assert settled(lambda: cached(gateway.chat("a", headers={"cache-control": "max-age=1"})) is False)
     assert gateway.chat("a", headers={"cache-control": "only-if-cached"}).status_code == 200
 
 
@@ -142,8 +141,10 @@ def test_what_is_forgotten_while_an_answer_is_under_way_is_not_told_from_the_cac
 
     from tests.support.gateway import Send, completion, reply
 
+    is_forgotten = threading.Event()
+
     async def play(body: dict[str, object], send: Send) -> None:
-        await asyncio.sleep(1.0)
+        await asyncio.to_thread(is_forgotten.wait, 60)
         await reply(send, 200, completion("9911" if "9911" in json.dumps(body) else "I do not know."))
 
     with running_gateway(tmp_path, play, gateway={"cache": {"seconds": 3_600}}) as run:
@@ -156,8 +157,9 @@ def test_what_is_forgotten_while_an_answer_is_under_way_is_not_told_from_the_cac
 
         asking = threading.Thread(target=ask)
         asking.start()
-        time.sleep(0.4)
+        assert settled(lambda: len(run.provider.bodies) == 1)
         assert run.send("DELETE", f"/v1/memories/{kept}?scope=ann").json()["forgotten"] == [kept]
+        is_forgotten.set()
         asking.join()
         again = ask()
         assert "9911" not in json.dumps(again["choices"])

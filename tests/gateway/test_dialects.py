@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -109,22 +108,20 @@ def test_what_the_configuration_states_of_each_call_reaches_the_provider_and_the
 
 def test_a_call_takes_no_longer_than_its_model_may(tmp_path: Path) -> None:
     async def play(body: dict[str, Any], send: Any) -> None:
-        await asyncio.sleep(5)
+        await asyncio.sleep(600)
 
     with running_gateway(tmp_path, play) as gateway:
         described = yaml.safe_load(gateway.config.read_text())
         described["models"]["small"]["timeout_s"] = 0.3
         gateway.config.write_text(yaml.safe_dump(described))
         assert gateway.post("/v1/admin/reload", None, key=gateway.admin).status_code == 200
-        began = time.perf_counter()
         assert gateway.chat(model="small").status_code >= 500
-        assert time.perf_counter() - began < 4
 
 
 def test_a_stream_takes_no_longer_than_its_model_may(tmp_path: Path) -> None:
     async def play(body: dict[str, Any], send: Any) -> None:
         await begin_stream(send)
-        for _ in range(60):
+        for _ in range(6_000):
             await chunk(send, delta({"content": "x "}))
             await asyncio.sleep(0.1)
         await chunk(send, b"data: [DONE]\n\n", more=False)
@@ -134,9 +131,7 @@ def test_a_stream_takes_no_longer_than_its_model_may(tmp_path: Path) -> None:
     with served(Provider(play)) as url:
         model = {"provider": "compatible", "base_url": f"{url}/v1", "timeout_s": 0.5, **PRICES}
         with running_gateway(tmp_path, models={"m": model}) as gateway:
-            began = time.perf_counter()
             told = gateway.chat(model="m", stream=True).text
-            assert time.perf_counter() - began < 4
     assert "x " in told
     assert '"error"' in told
     assert "[DONE]" not in told

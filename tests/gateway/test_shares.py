@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -94,9 +93,12 @@ def test_pipelined_and_kept_connections_go_on_working() -> None:
         with httpx.Client(trust_env=False) as client:
             assert [client.get(url).text for _ in range(5)] == ["hi"] * 5
         with connections(url, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n" * 3, 1) as (one,):
-            time.sleep(0.3)
-            one.settimeout(1)
-            assert one.recv(65_536).count(b"\r\n\r\nhi") == 3
+            one.settimeout(30)
+            heard_so_far = b""
+            while heard_so_far.count(b"\r\n\r\nhi") < 3:
+                piece = one.recv(65_536)
+                assert piece
+                heard_so_far += piece
 
 
 def post_head(key: str, size: int) -> bytes:
@@ -195,11 +197,9 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     ],
 )
 def test_a_body_of_too_many_parts_is_refused_before_it_is_read(raw: bytes) -> None:
-    began = time.perf_counter()
     with pytest.raises(GatewayError) as refused:
         parse_json(raw)
     assert refused.value.code == "too_many_items"
-    assert time.perf_counter() - began < 2
 
 
 def test_a_long_text_is_not_taken_for_many_parts() -> None:

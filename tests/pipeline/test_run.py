@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -150,7 +149,10 @@ def test_a_loop_ends_when_its_condition_holds_or_at_its_bound(tmp_path: Path) ->
 
 
 def test_a_race_takes_the_first_and_cancels_the_others(tmp_path: Path) -> None:
-    slow, quick = Model(lambda _: "slow", name="slow", seconds=30), Model(lambda _: "quick", name="quick", seconds=0.01)
+    slow, quick = (
+        Model(lambda _: "slow", name="slow", seconds=600),
+        Model(lambda _: "quick", name="quick", seconds=0.01),
+    )
     pipeline = load(
         tmp_path,
         """
@@ -163,9 +165,7 @@ output: ${r[0].text}
         async with Orchestrator({"slow": slow, "quick": quick}) as engine:
             return await pipeline.run(orchestrator=engine)
 
-    began = time.monotonic()
     assert asyncio.run(go()).output == "quick"
-    assert time.monotonic() - began < 10
 
 
 def test_parallel_gives_values_by_name(tmp_path: Path) -> None:
@@ -231,16 +231,14 @@ def test_a_failure_is_skipped_or_replaced_where_the_file_says_so(tmp_path: Path)
 
 
 def test_a_failure_cancels_what_runs_beside_it(tmp_path: Path) -> None:
-    model = Model(seconds=30)
-    began = time.monotonic()
+    model = Model(seconds=600)
     with pytest.raises(RunFailed, match="step 'b' failed"):
         run(tmp_path, 'steps: {a: {ask: m, prompt: x}, b: {say: \'${1 / 0}\'}}\noutput: ["${a.text}", "${b}"]\n', model)
-    assert time.monotonic() - began < 10
 
 
 def test_a_timeout_is_a_failure_of_the_step(tmp_path: Path) -> None:
     with pytest.raises(RunFailed, match=r"step 'a' failed: it took longer than 0\.05 s"):
-        run(tmp_path, "steps: {a: {ask: m, prompt: x, timeout: 50ms}}\n", Model(seconds=30))
+        run(tmp_path, "steps: {a: {ask: m, prompt: x, timeout: 50ms}}\n", Model(seconds=600))
 
 
 def test_the_caller_does_not_wait_for_the_background(tmp_path: Path) -> None:
@@ -317,7 +315,7 @@ def test_the_time_of_a_run_gives_what_there_is(tmp_path: Path) -> None:
         "{tool: slow}\noutput: '${b}'\n"
     )
     path = tmp_path / "slow_tool.py"
-    path.write_text("import asyncio\nasync def slow():\n    await asyncio.sleep(60)\n")
+    path.write_text("import asyncio\nasync def slow():\n    await asyncio.sleep(600)\n")
     import sys
 
     sys.path.insert(0, str(tmp_path))
@@ -327,10 +325,8 @@ def test_the_time_of_a_run_gives_what_there_is(tmp_path: Path) -> None:
         async with Orchestrator({"quick": Model(lambda _: "so far", name="quick")}) as engine:
             return await pipeline.run(orchestrator=engine)
 
-    began = time.monotonic()
     found = asyncio.run(go())
     assert (found.output, found.partial, found.stopped) == ("so far", True, "seconds")
-    assert time.monotonic() - began < 10
 
 
 def test_a_pipeline_calls_another(tmp_path: Path) -> None:
