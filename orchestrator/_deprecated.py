@@ -13,6 +13,7 @@ from types import CodeType, ModuleType
 from typing import Any
 
 REMOVED_IN = "0.3"
+FACES = ("orchestrator", *(f"orchestrator.{each}" for each in ("pipeline", "memory", "router", "verifiers", "search")))
 PACKAGES = ("router", "memory", "verifiers")
 
 # Old module -> new module. Modules of the three packages are written with the name that they had: `memory.coarse`.
@@ -1044,13 +1045,23 @@ def _resolve(module: str, name: str) -> Any:
 
     moved = NAMES.get(module, {}).get(name)
     if moved is not None:
-        _warn(f"{module}.{name}", moved.replace(":", "."))
-        home, _, name = moved.partition(":")
-        return getattr(import_module(home), name)
+        home, _, new_name = moved.partition(":")
+        found = getattr(import_module(home), new_name)
+        _warn(f"{module}.{name}", f"{_public_home(new_name, found) or home}.{new_name}")
+        return found
     home = new_module(module)
     if home == module:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     return getattr(import_module(home), name)
+
+
+def _public_home(name: str, found: object) -> str:
+    """The package whose documented names hold `found`, of those that are loaded; "" if there is none."""
+    for package in FACES:
+        face = sys.modules.get(package)
+        if face is not None and name in getattr(face, "__all__", ()) and getattr(face, name, None) is found:
+            return package
+    return ""
 
 
 def _warn(old: str, new: str) -> None:
@@ -1060,8 +1071,9 @@ def _warn(old: str, new: str) -> None:
     while frame.f_back is not None and _only_imports(frame.f_code.co_filename, frame.f_globals.get("__name__")):
         frame = frame.f_back
     registry = frame.f_globals.setdefault("__warningregistry__", {})
+    user = frame.f_globals.get("__name__")  # Python shows such warnings by default where this is `__main__`
     message = f"{old} is now {new}; the old name goes in orchestrator {REMOVED_IN}"
-    warnings.warn_explicit(message, DeprecationWarning, frame.f_code.co_filename, frame.f_lineno, registry=registry)
+    warnings.warn_explicit(message, DeprecationWarning, frame.f_code.co_filename, frame.f_lineno, user, registry)
 
 
 def _only_imports(path: str, module: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from orchestrator.errors import InvalidQuery
 from orchestrator.jsontypes import JsonObject
@@ -288,6 +288,8 @@ class Answer:
         `brief` is what a step of a pipeline or a log needs of it, `standard` adds usage, receipt, route and trace,
         `full` also what was recalled and every candidate with its verdicts.
         """
+        if detail not in get_args(Detail):
+            raise ValueError(f"detail is one of {', '.join(get_args(Detail))}, not {detail!r}")
         found: dict[str, Any] = {
             "id": self.id,
             "text": self.text,

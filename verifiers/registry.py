@@ -14,7 +14,7 @@ from typing import Any
 
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.plugins.entry_points import VERIFIERS as GROUP
-from orchestrator.plugins.entry_points import load_plugin, plugin_names
+from orchestrator.plugins.entry_points import PluginError, load_plugin, plugin_names, where_from
 from orchestrator.verifiers.verdict import Verifier
 
 VERIFIERS: dict[str, str] = {
@@ -34,6 +34,12 @@ VERIFIERS: dict[str, str] = {
     "sql": "sql:SqlVerifier",
     "tests": "code.unit_tests:UnitTestVerifier",
 }
+SCHEMA_KEYWORDS = frozenset(
+    "$schema $id $ref $defs definitions type enum const properties patternProperties additionalProperties required "
+    "propertyNames minProperties maxProperties dependentRequired dependentSchemas unevaluatedProperties items "
+    "prefixItems contains minItems maxItems uniqueItems unevaluatedItems minLength maxLength pattern format minimum "
+    "maximum exclusiveMinimum exclusiveMaximum multipleOf allOf anyOf oneOf not if then else title description".split()
+)
 SHORT = {"length": "max_words", "safety": "forbidden"}
 """The setting that is meant where a value stands alone, if it is not the first one."""
 
@@ -68,7 +74,7 @@ def read_settings(name: str, stated: JsonValue) -> JsonObject:
     parameters = settings_of(name)
     if stated is True or stated is None:
         stated = {}
-    elif not isinstance(stated, Mapping) or (name == "json" and "schema" not in stated):
+    elif not isinstance(stated, Mapping) or (name == "json" and is_schema(stated)):
         if not parameters:
             raise ValueError(f"{name} has no settings; write {name}: true")
         stated = {SHORT.get(name) or next(iter(parameters)): stated}
@@ -86,12 +92,21 @@ def read_settings(name: str, stated: JsonValue) -> JsonObject:
     }
 
 
+def is_schema(stated: Mapping[str, JsonValue]) -> bool:
+    """Whether a mapping is a JSON Schema itself, and not settings with one under `schema`."""
+    return not stated or (not stated.keys() & {"schema"} and bool(stated.keys() & SCHEMA_KEYWORDS))
+
+
 def make_verifier(name: str, stated: JsonValue = None) -> Verifier:
     """The verifier of this name with settings as they stand in a file.
 
     Raises `ValueError` on settings that it cannot have.
     """
     made: Verifier = verifier_class(name)(**read_settings(name, stated))
+    for attribute in ("name", "verify"):
+        if not hasattr(made, attribute):
+            told = f"makes a {type(made).__name__}, which has no {attribute!r}"
+            raise PluginError(f"{name!r} ({where_from(GROUP, name)}) {told}")
     return made
 
 
@@ -104,9 +119,14 @@ def _checked(where: str, value: Any, annotation: Any) -> Any:
         return TypeAdapter(annotation, config=config).validate_python(value)
     except ValidationError as error:
         first = error.errors()[0]
-        raise ValueError(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}, not {str(value)[:80]!r}") from None
+        raise ValueError(f"{where}: {first['msg'][:1].lower()}{first['msg'][1:]}, not {_short(value)}") from None
 
 
 def _is_own_model(annotation: Any) -> bool:
     """Whether a type brings a configuration of its own, so that none may be given beside it."""
     return hasattr(annotation, "__dataclass_fields__") or hasattr(annotation, "model_fields")
+
+
+def _short(value: JsonValue) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 80 else f"{shown[:79]}…"

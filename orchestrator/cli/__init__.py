@@ -78,10 +78,10 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="compound-orchestrator", prog_name="orchestrator")
 def main() -> None:
-    r"""A fleet of language models that acts as one: cheaper than the best of them, and right more often.
+    """A fleet of language models that acts as one: cheaper than the best of them, and right more often.
 
     \b
     Try:  orchestrator demo
           orchestrator ask "What is 15% of 80?"
           orchestrator remember notes/*.md && orchestrator ask "When do we open?"
-    """
+    """  # noqa: D301 - click keeps the lines of a paragraph that begins with this character

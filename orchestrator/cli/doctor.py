@@ -11,7 +11,7 @@ import os
 import platform
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata, util
 from pathlib import Path
@@ -32,6 +32,11 @@ _EXTRAS = (  # extra, a package that it brings, what it is for
     ("documents", "pypdf", "memories from PDF, Word and HTML"),
     ("math", "math_verify", "formulas are compared by value"),
     ("postgres", "psycopg", "memory and gateway in PostgreSQL"),
+    ("language", "py3langid", "the check for an answer's language"),
+    ("encryption", "cryptography", "memories encrypted"),
+    ("train", "sklearn", "routers, certificates and ensembles from graded answers"),
+    ("transports", "h2", "HTTP/2 and SOCKS proxies"),
+    ("telemetry", "opentelemetry", "spans of the gateway"),
 )
 _INDENT = 22
 
@@ -110,7 +115,7 @@ def _verdict(config: Config | None, broken: list[Finding], keys: list[Finding], 
     from orchestrator.fleet.discovery import keys_in_environment
 
     if broken:
-        return Finding("verdict", False, f"mend {' and '.join(check.what for check in broken)} first")
+        return Finding("verdict", False, f"mend {' and '.join(dict.fromkeys(check.what for check in broken))} first")
     if config is not None:
         return Finding(
             "verdict", True, "ready, with the models of orchestrator.yaml. Try: orchestrator ask 'Where is the Louvre?'"
@@ -179,17 +184,36 @@ def _network() -> Finding:
 
 def _plugins() -> Iterator[Finding]:
     """What other packages add, and whether it can be imported."""
-    from orchestrator.plugins.entry_points import GROUPS, PluginError, load_plugin, plugin_names, where_from
+    from orchestrator.config.fields import ENCODER_NAMES
+    from orchestrator.config.names import STRATEGY_NAMES
+    from orchestrator.errors import ConfigError
+    from orchestrator.pipeline.loading.step_registry import VERBS, foreign_verb
+    from orchestrator.plugins import entry_points as plugins
+    from orchestrator.providers.table import PROVIDERS
+    from orchestrator.verifiers.registry import VERIFIERS
 
-    for group in GROUPS:
-        kind = group.rpartition(".")[2]
-        for name in plugin_names(group):
+    ours: dict[str, Collection[str]] = {
+        plugins.VERIFIERS: VERIFIERS,
+        plugins.ENCODERS: ENCODER_NAMES,
+        plugins.BACKENDS: PROVIDERS,
+        plugins.STRATEGIES: STRATEGY_NAMES,
+        plugins.STEPS: VERBS,
+    }
+    for group in plugins.GROUPS:
+        what = f"{group.rpartition('.')[2]} plugin"
+        for name in plugins.plugin_names(group):
+            if name in ours[group]:
+                yield Finding(what, False, f"{name!r} is never used: it is a name of ours")
+                continue
             try:
-                load_plugin(group, name)
-            except PluginError as error:
-                yield Finding(f"{kind} plugin", False, f"{error}. Reinstall its package")
+                if group == plugins.STEPS:
+                    foreign_verb(name)
+                else:
+                    plugins.load_plugin(group, name)
+            except (plugins.PluginError, ConfigError) as error:
+                yield Finding(what, False, f"{error}. Look at its package, or reinstall it")
             else:
-                yield Finding(f"{kind} plugin", True, f"{name} ({where_from(group, name)})")
+                yield Finding(what, True, f"{name} ({plugins.where_from(group, name)})")
 
 
 def _extras() -> Iterator[Finding]:

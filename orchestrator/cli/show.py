@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from orchestrator.router import Route
     from orchestrator.types import Answer
+    from orchestrator.verifiers import Verdict
 
 console = Console(highlight=False)
 messages = Console(stderr=True, highlight=False)
@@ -74,6 +75,12 @@ def describe(event: Event) -> str:
     return event.kind
 
 
+def _failed_checks(answer: Answer) -> list[Verdict]:
+    """The decisive verdicts that the answer given has failed: it is shown because there is no better one."""
+    given = next((each for each in answer.candidates if each.text == answer.text), None)
+    return [] if given is None else [v for v in given.verdicts if v.decisive and v.passed is False]
+
+
 def show_answer(answer: Answer, *, explain: bool = False, answer_id: str = "") -> None:
     """Prints an answer with what it rests on."""
     if answer.simulated:
@@ -94,6 +101,8 @@ def show_answer(answer: Answer, *, explain: bool = False, answer_id: str = "") -
     if answer.partial:
         parts.append(f"partial: {answer.stopped}")
     messages.print(f"[dim]{escape(' · '.join(parts))}[/dim]")
+    for verdict in _failed_checks(answer):
+        messages.print(f"[yellow]fails the check {verdict.verifier}[/]: {escape(verdict.feedback)}")
     if answer_id:
         messages.print(f"[dim]right or wrong? orchestrator feedback {answer_id} --score 1[/dim]")
     if not explain:

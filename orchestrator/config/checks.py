@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationInfo
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, create_model
 
 from orchestrator.config.fields import Share, Strict
 from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
 from orchestrator.config.suggestions import suggest
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.plugins.entry_points import PluginError
-from orchestrator.verifiers.registry import read_settings, verifier_names
+from orchestrator.verifiers.registry import VERIFIERS, make_verifier, verifier_names
 
 
 class LengthConfig(Strict):
@@ -44,50 +45,72 @@ class JudgeConfig(Strict):
 
 
 def _usable_settings(stated: JsonValue, about: ValidationInfo) -> JsonValue:
-    """Settings of the check that a field is named after."""
+    """Settings of the check that a field is named after, tried by making it."""
     if stated is not None and stated is not False:
-        read_settings(str(about.field_name).rstrip("_"), stated)
+        _try(str(about.field_name).rstrip("_"), stated)
     return stated
+
+
+def _try(name: str, settings: JsonValue) -> None:
+    """Raises `ValueError` on settings with which a verifier cannot be made."""
+    try:
+        make_verifier(name, settings)
+    except PluginError as error:
+        raise ValueError(f"the verifier {error}. Look at its package") from None
+    except ImportError:
+        return  # told where it is used, with the extra that brings it
+    except ValueError:
+        raise
+    except Exception as error:  # what a verifier of another package raises on its settings
+        raise ValueError(f"{name} cannot be made: {type(error).__name__}: {error}") from None
+
+
+def _pattern(stated: str) -> str:
+    try:
+        re.compile(stated)
+    except re.error as error:
+        raise ValueError(f"not a regular expression: {error}") from None
+    return stated
+
+
+def _alone(setting: str) -> BeforeValidator:
+    """A value alone is the setting that is usually meant; `true` takes the defaults."""
+
+    def read(stated: JsonValue) -> JsonValue:
+        if stated is True:
+            return {}
+        is_whole = stated is None or stated is False or isinstance(stated, dict | BaseModel)
+        return stated if is_whole else {setting: stated}
+
+    return BeforeValidator(read)
 
 
 def _known_plugins(stated: JsonObject) -> JsonObject:
     for name, settings in stated.items():
-        if name not in verifier_names():
-            raise ValueError(f"no package registers a verifier {name!r}{suggest(name, list(verifier_names()))}")
-        try:
-            read_settings(name, settings)
-        except PluginError as error:
-            raise ValueError(f"the verifier {error}. Reinstall its package") from None
+        if name in VERIFIERS:
+            raise ValueError(
+                f"{name!r} is a check of ours, which no package can replace: write it under checks: itself"
+            )
+        others = [each for each in verifier_names() if each not in VERIFIERS]
+        if name not in others:
+            raise ValueError(f"no package registers a verifier {name!r}{suggest(name, others)}")
+        _try(name, settings)
     return stated
 
 
 CheckSettings = Annotated[Any, AfterValidator(_usable_settings)]
 
 
-class ChecksConfig(Strict):
+class _StatedChecks(Strict):
     """What every answer is checked for, beside what a query asks for itself (a schema, options, sources)."""
 
-    regex: str | None = None
-    length: LengthConfig | None = None
+    regex: Annotated[str, AfterValidator(_pattern)] | None = None
+    length: Annotated[LengthConfig | None, _alone("max_words")] = None
     personal_data: bool = False
-    safety: SafetyConfig | None = None
+    safety: Annotated[SafetyConfig | None, _alone("forbidden")] = None
     language: str | None = None
     """`query`, or two letters (`de`). Needs the extra `language`."""
     judge: JudgeConfig | None = None
-    arithmetic: CheckSettings = None
-    """These and the following take `true`, the first setting alone, or a mapping of settings.
-
-    See docs/verification.md.
-    """
-    choice: CheckSettings = None
-    cites: CheckSettings = None
-    json_: CheckSettings = Field(default=None, alias="json")
-    mathematics: CheckSettings = None
-    number: CheckSettings = None
-    numeric: CheckSettings = None
-    quantity: CheckSettings = None
-    sql: CheckSettings = None
-    tests: CheckSettings = None
     plugins: Annotated[dict[str, Any], AfterValidator(_known_plugins)] = {}
     """Verifiers of other packages, by the names that they register, with their settings."""
 
@@ -101,3 +124,20 @@ class ChecksConfig(Strict):
         if found.get("language") == "query":
             found["language"] = True
         return found | self.plugins
+
+
+def _with_every_verifier() -> type[_StatedChecks]:
+    """A field for each verifier that has none yet: `true`, the first setting alone, or a mapping of settings."""
+    fields: dict[str, Any] = {}
+    for name in VERIFIERS:
+        if name in _StatedChecks.model_fields:
+            continue
+        clashes = hasattr(Strict, name)  # `json` is a method of pydantic's models
+        fields[f"{name}_" if clashes else name] = (CheckSettings, Field(default=None, alias=name if clashes else None))
+    return create_model("ChecksConfig", __base__=_StatedChecks, __doc__=_StatedChecks.__doc__, **fields)
+
+
+if TYPE_CHECKING:
+    ChecksConfig = _StatedChecks
+else:
+    ChecksConfig = _with_every_verifier()

@@ -286,7 +286,7 @@ def _describe(located: Located, problem: JsonObject) -> str:
 
 def _fields_at(path: tuple[Any, ...]) -> list[str]:
     if not path:
-        return list(Config.model_fields)
+        return _named(Config)
     section: dict[str, type[BaseModel]] = {
         "models": ModelConfig,
         "memory": MemoryConfig,
@@ -306,11 +306,16 @@ def _fields_at(path: tuple[Any, ...]) -> list[str]:
     }
     within: dict[str, type[BaseModel]] = {"tls": TlsConfig, "replicas": ReplicaConfig}
     if path[0] == "models" and len(path) > 2 and path[2] in within:
-        return list(within[path[2]].model_fields)
+        return _named(within[path[2]])
     name = ".".join(map(str, path[:2])) if path[0] in ("checks", "gateway") else path[0]
-    return list(section[name].model_fields) if name in section else []
+    return _named(section[name]) if name in section else []
 
 
 def _short(value: JsonValue) -> str:
     text = repr(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _named(section: type[BaseModel]) -> list[str]:
+    """The fields of a section as they stand in the file."""
+    return [described.alias or name for name, described in section.model_fields.items()]

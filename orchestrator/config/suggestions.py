@@ -17,7 +17,7 @@ def suggest(word: str, known: list[str], most: int = MAX_NAMED) -> str:
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return f". Did you mean {close[0]!r}?"
-    beginnings = sorted(known, key=lambda name: -difflib.SequenceMatcher(None, word, name).ratio())
+    beginnings = sorted(known, key=lambda name: (-difflib.SequenceMatcher(None, word, name).ratio(), name))
     if len(known) <= most:
         return f". Known: {', '.join(known)}" if known else ""
     return f". Known are {', '.join(beginnings[:most])} and {len(known) - most} more: docs/configuration.md"

@@ -133,10 +133,13 @@ def build_backend(name: str, config: ModelConfig) -> Backend:
     return _remote(name, config, profile, PROVIDERS[config.provider])
 
 
+BACKEND_NEEDS = ("profile", "complete", "stream", "estimate", "aclose")
+
+
 def _foreign(name: str, config: ModelConfig, profile: ModelProfile) -> Backend:
     """A backend of another package, which makes it of the model's configuration and profile."""
     try:
-        made: Backend = make_plugin(BACKENDS, config.provider, config, profile)
+        made: Backend = make_plugin(BACKENDS, config.provider, config, profile, needs=BACKEND_NEEDS)
     except PluginError as error:
         raise ConfigError(f"models.{name}: the provider {error}", remedy="Look at its package") from None
     return made

@@ -41,7 +41,7 @@ def encoder_of(config: MemoryConfig) -> Encoder:
                 )
             return EndpointEncoder(config.base_url, config.model, key=secret(config.key, None))
         if config.encoder != "static":
-            encoder: Encoder = make_plugin(ENCODERS, config.encoder)
+            encoder: Encoder = make_plugin(ENCODERS, config.encoder, needs=("fingerprint", "dimensions", "encode"))
             return encoder
     except (ImportError, EncoderError) as error:
         raise ConfigError(f"memory: {error}", remedy="Or use encoder: static") from None

@@ -32,28 +32,37 @@ def plugin_names(group: str) -> tuple[str, ...]:
     return tuple(sorted(_points(group)))
 
 
-def load_plugin(group: str, name: str) -> Any:
+def load_plugin(group: str, name: str, *, is_called: bool = True) -> Any:
     """What stands behind a name.
 
-    Raises `KeyError` on a name that no package registers, `PluginError` if it cannot be imported.
+    Raises `KeyError` on a name that no package registers, `PluginError` if it cannot be imported, or not be called
+    though it `is_called`.
     """
     point = _points(group)[name]
     try:
-        return point.load()
+        found = point.load()
     except Exception as error:  # the code of another package may raise anything while it is imported
         raise PluginError(f"{name!r} ({point.value}) cannot be loaded: {_told(error)}") from error
+    if is_called and not callable(found):
+        raise PluginError(f"{name!r} ({point.value}) is neither a class nor a function")
+    return found
 
 
-def make_plugin(group: str, name: str, *arguments: object) -> Any:
-    """What the function or class behind a name makes of `arguments`.
+def make_plugin(group: str, name: str, *arguments: object, needs: tuple[str, ...] = ()) -> Any:
+    """What the function or class behind a name makes of `arguments`; it has the attributes that it `needs`.
 
-    Raises `KeyError` on a name that no package registers, `PluginError` if it cannot be imported or called.
+    Raises `KeyError` on a name that no package registers, `PluginError` on one that cannot be imported or called, or
+    that makes something else.
     """
     maker = load_plugin(group, name)
     try:
-        return maker(*arguments)
+        made = maker(*arguments)
     except Exception as error:  # nor is it known what its functions raise
         raise PluginError(f"{name!r} ({where_from(group, name)}) cannot be made: {_told(error)}") from error
+    if missing := [attribute for attribute in needs if not hasattr(made, attribute)]:
+        told = f"makes a {type(made).__name__}, which has no {missing[0]!r}"
+        raise PluginError(f"{name!r} ({where_from(group, name)}) {told}")
+    return made
 
 
 def _told(error: Exception) -> str:

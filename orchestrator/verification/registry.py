@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from typing import Any
 
 from orchestrator.backends.base import Backend
@@ -15,6 +16,8 @@ from orchestrator.verifiers.registry import make_verifier, verifier_names
 
 NEED_MODELS: dict[str, Callable[[Mapping[str, Any], Mapping[str, Backend]], Verifier]] = {"judge": judge_of}
 """Checks that ask a model of the fleet."""
+NEED_PACKAGES = {"language": "py3langid"}
+"""Checks that pass nothing and fail nothing without a package, which an extra of the check's name brings."""
 
 
 def check_names() -> tuple[str, ...]:
@@ -27,6 +30,9 @@ def make_check(name: str, settings: JsonValue, backends: Mapping[str, Backend]) 
 
     Raises `ConfigError` on one that cannot be made.
     """
+    if name in NEED_PACKAGES and find_spec(NEED_PACKAGES[name]) is None:
+        remedy = f"pip install 'compound-orchestrator[{name}]'"
+        raise ConfigError(f"the check {name!r} needs {NEED_PACKAGES[name]}", remedy=remedy)
     try:
         if name in NEED_MODELS:
             return NEED_MODELS[name](settings, backends)

@@ -240,7 +240,6 @@ checks:
     assert verdict.cost_usd > 0
     for wrong, says in (
         ("judge: {model: other}", "'other' is not in this fleet"),
-        ('regex: "("', "not a regular expression"),
         ("language: German", "two letters"),
         ("length: {min_words: 9, max_words: 3}", "no answer has"),
     ):
@@ -248,6 +247,21 @@ checks:
         assert broken.checks is not None
         with pytest.raises(ConfigError, match=says):
             checks_from_config(broken.checks, fleet.backends)
+    for wrong, says in (
+        ('regex: "("', r":2:17: not a regular expression"),
+        ("tests: {tests: []}", r":2:17: name at least one test"),
+        ("json: {shema: {type: string}}", r"json has no setting 'shema'. Did you mean 'schema'"),
+        ("jsn: {type: string}", r"unknown field 'jsn'. Did you mean 'json'"),
+        ("numeric: [4]", "input should be"),
+    ):
+        with pytest.raises(ConfigError, match=says):
+            parse_config("models: {m: {provider: simulated, skill: 0.7}}\nchecks: {" + wrong + "}")
+    alone = parse_config(
+        "models: {m: {provider: simulated, skill: 0.7}}\n"
+        "checks: {length: 3, safety: true, personal_data: true, json: {type: string}}"
+    )
+    assert alone.checks is not None
+    assert len(checks_from_config(alone.checks, fleet.backends)) == 4
     with pytest.raises(ConfigError, match=r"unknown field 'max_word'. Did you mean 'max_words'"):
         parse_config("models: {m: {provider: simulated, skill: 0.7}}\nchecks: {length: {max_word: 3}}")
 

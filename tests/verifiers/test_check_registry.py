@@ -80,6 +80,7 @@ def test_every_verifier_can_be_named_in_a_pipeline(name: str, tmp_path: Path) ->
         ({"mathematics": True}, "mathematics needs 'expected'"),
         ({"numeric": {"expected": [1]}}, "numeric.expected"),
         ({"plugins": {"polite": True}}, "no package registers a verifier 'polite'"),
+        ({"plugins": {"regex": "1"}}, "'regex' is a check of ours"),
     ],
 )
 def test_wrong_settings_are_told_with_their_place(stated: dict[str, Any], told: str) -> None:

@@ -125,9 +125,9 @@ def _step(verb: str, ref: JsonObject) -> JsonObject:
 
 def _check(kind: Any, ref: JsonObject) -> JsonObject:
     return (
-        {"anyOf": [ref, {"type": ["string", "number", "array", "null", "object"]}]}
+        {"anyOf": [ref, {"type": ["string", "number", "array", "null", "object", "boolean"]}]}
         if kind.short
-        else {"anyOf": [ref, {"type": "null"}]}
+        else {"anyOf": [ref, {"type": "null"}, {"const": True}]}
     )
 
 

@@ -26,7 +26,7 @@ from orchestrator.pipeline.language.prompts import is_prompt_file
 from orchestrator.pipeline.language.step import expression_fields
 from orchestrator.pipeline.language.validation import validated
 from orchestrator.plugins.entry_points import PluginError
-from orchestrator.verifiers.registry import SHORT, settings_of, verifier_names
+from orchestrator.verifiers.registry import SHORT, is_schema, settings_of, verifier_names
 
 if TYPE_CHECKING:
     from orchestrator.verifiers import Verifier
@@ -299,7 +299,8 @@ def _read(entry: Any, at: CheckContext, where: tuple[str | int, ...]) -> Check |
             key=place != where,
         )
         return None
-    short = not isinstance(raw, dict) or (kind is JsonOptions and "schema" not in raw)
+    raw = {} if raw is True else raw  # `personal_data: true` is the check alone, as in the configuration
+    short = not isinstance(raw, dict) or (kind is JsonOptions and is_schema(raw))
     if short and raw is not None and kind.short:
         raw = {kind.short: raw}
     options = validated(kind, raw or {}, (*at.where, *place), at.sources, f"check '{name}'")

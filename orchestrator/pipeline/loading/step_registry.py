@@ -71,7 +71,7 @@ def find_verb(raw: JsonMapping) -> tuple[type[Step] | None, VerbProblem | None]:
             told = f"(memory): unknown memory {flavour!r}"
             return None, VerbProblem("E107", told, suggestion(str(flavour), MEMORY), ("memory",), of_value=True)
         return _loaded(f"memory:{MEMORY[flavour]}"), None
-    return _loaded(VERBS[verb]) if verb in VERBS else _foreign(verb), None
+    return _loaded(VERBS[verb]) if verb in VERBS else foreign_verb(verb), None
 
 
 @cache
@@ -84,7 +84,7 @@ def all_steps() -> dict[str, type[Step]]:
     """Every verb, those of memory by their two words."""
     found = {verb: _loaded(where) for verb, where in VERBS.items()}
     found |= {f"memory {flavour}": _loaded(f"memory:{name}") for flavour, name in MEMORY.items()}
-    return found | {verb: _foreign(verb) for verb in _points()}
+    return found | {verb: foreign_verb(verb) for verb in _points()}
 
 
 def _points() -> tuple[str, ...]:
@@ -93,15 +93,19 @@ def _points() -> tuple[str, ...]:
 
 
 @cache
-def _foreign(verb: str) -> type[Step]:
+def foreign_verb(verb: str) -> type[Step]:
+    """The step of another package behind a verb. Raises `ConfigError` on one that is none."""
     try:
-        found: Any = load_plugin(GROUP, verb)
+        found: Any = load_plugin(GROUP, verb, is_called=False)
     except PluginError as error:
         raise ConfigError(f"the verb {error}", remedy="Reinstall its package") from None
     if not (isinstance(found, type) and issubclass(found, Step)):
         told = f"the verb {verb!r} ({where_from(GROUP, verb)}) is no Step"
         raise ConfigError(told, remedy="Derive it from orchestrator.pipeline.Step")
     kind: type[Step] = found
+    if kind.verb != verb:
+        told = f"the verb {verb!r} ({where_from(GROUP, verb)}) says that its verb is {kind.verb!r}"
+        raise ConfigError(told, remedy="Give the entry point and the class the same name")
     return kind
 
 

@@ -23,7 +23,7 @@ def strategy_named(name: str) -> Strategy:
             f"unknown strategy {name!r}", remedy=f"Known: {', '.join([*STRATEGIES, *plugin_names(GROUP)])}"
         )
     try:
-        strategy: Strategy = load_plugin(GROUP, name)
+        strategy: Strategy = load_plugin(GROUP, name, is_called=False)
     except PluginError as error:
         raise ConfigError(f"the strategy {error}", remedy="Reinstall its package") from None
     if not callable(strategy):
