@@ -280,6 +280,11 @@ MODULES: dict[str, str] = {
 
 # Old module -> old name -> "new module:new name", for names that did not keep both their name and their file.
 NAMES: dict[str, dict[str, str]] = {
+    "memory.coarse": {
+        "LEAST_SHARE": "orchestrator.memory.retrieval.approximate_index:MIN_SHARE",
+        "MOST_LISTS": "orchestrator.memory.retrieval.approximate_index:MAX_LISTS",
+        "MOST_SHARE": "orchestrator.memory.retrieval.approximate_index:MAX_SHARE",
+    },
     "memory.documents": {
         "Block": "orchestrator.memory.ingest.documents:DocumentBlock",
     },
@@ -289,6 +294,9 @@ NAMES: dict[str, dict[str, str]] = {
     "memory.packing": {
         "MOST_CHARS_PER_TOKEN": "orchestrator.memory.retrieval.packing:MAX_CHARS_PER_TOKEN",
         "estimate_tokens": "orchestrator.tokens.estimate:quick_tokens",
+    },
+    "memory.relevance": {
+        "MOST_LINKED": "orchestrator.memory.retrieval.relevance:MAX_LINKED",
     },
     "memory.scope_index": {
         "MOST_TELLING": "orchestrator.memory.retrieval.scope_index:MAX_TELLING",
@@ -308,6 +316,9 @@ NAMES: dict[str, dict[str, str]] = {
     "orchestrator.backends.base": {
         "DEFAULT_MAX_TOKENS": "orchestrator.config.defaults:MAX_TOKENS",
         "REMEMBERED_CHARS": "orchestrator.tokens.estimate:REMEMBERED_CHARS",
+    },
+    "orchestrator.backends.breaker": {
+        "LEAST_CALLS": "orchestrator.backends.http.circuit_breaker:MIN_CALLS",
     },
     "orchestrator.backends.cached_contents": {
         "MOST_CACHES": "orchestrator.backends.http.gemini_cache:MAX_CACHES",
@@ -382,6 +393,9 @@ NAMES: dict[str, dict[str, str]] = {
     "orchestrator.budget.money": {
         "MOST_BY_FLOAT": "orchestrator.budget.money:MAX_BY_FLOAT",
     },
+    "orchestrator.cli.calibrate_search": {
+        "MOST_FAILED": "orchestrator.cli.calibrate_search:MAX_FAILED",
+    },
     "orchestrator.cli.doctor": {
         "Check": "orchestrator.cli.doctor:Finding",
     },
@@ -401,6 +415,7 @@ NAMES: dict[str, dict[str, str]] = {
         "CacheConfig": "orchestrator.config.models:CacheConfig",
         "ChecksConfig": "orchestrator.config.checks:ChecksConfig",
         "Config": "orchestrator.config.models:Config",
+        "DEFAULT_NAME": "orchestrator.config.names:DEFAULT_NAME",
         "GatewayConfig": "orchestrator.config.models:GatewayConfig",
         "JudgeConfig": "orchestrator.config.checks:JudgeConfig",
         "LengthConfig": "orchestrator.config.checks:LengthConfig",
@@ -413,6 +428,9 @@ NAMES: dict[str, dict[str, str]] = {
         "Price": "orchestrator.config.fields:Price",
         "PromiseConfig": "orchestrator.config.models:PromiseConfig",
         "ReplicaConfig": "orchestrator.config.model_entry:ReplicaConfig",
+        "STRATEGY_ALIASES": "orchestrator.config.names:STRATEGY_ALIASES",
+        "STRATEGY_GROUP": "orchestrator.config.names:STRATEGY_GROUP",
+        "STRATEGY_NAMES": "orchestrator.config.names:STRATEGY_NAMES",
         "SafetyConfig": "orchestrator.config.checks:SafetyConfig",
         "Share": "orchestrator.config.fields:Share",
         "TlsConfig": "orchestrator.config.model_entry:TlsConfig",
@@ -426,6 +444,10 @@ NAMES: dict[str, dict[str, str]] = {
     "orchestrator.decisions.calibration": {
         "Calibration": "orchestrator.decisions.calibration:ProbabilityCalibration",
         "LEAST_EXAMPLES": "orchestrator.decisions.calibration:MIN_EXAMPLES",
+    },
+    "orchestrator.decisions.question": {
+        "MOST_LEVELS": "orchestrator.decisions.question:MAX_LEVELS",
+        "MOST_OPTIONS": "orchestrator.decisions.question:MAX_OPTIONS",
     },
     "orchestrator.decisions.tokens": {
         "MOST_OPTIONS": "orchestrator.decisions.token_logprobs:MAX_OPTIONS",
@@ -492,12 +514,16 @@ NAMES: dict[str, dict[str, str]] = {
         "Facts": "orchestrator.gateway.chat.provenance:Provenance",
     },
     "orchestrator.gateway.http": {
+        "BODY_S": "orchestrator.gateway.http.request:BODY_S",
         "CHUNKED_BYTES": "orchestrator.gateway.http.request:CHUNKED_BYTES",
         "Call": "orchestrator.gateway.chat.client_request:ClientRequest",
         "EVENTS": "orchestrator.gateway.http.request:EVENTS",
         "Gone": "orchestrator.gateway.http.request:Gone",
         "Headers": "orchestrator.gateway.http.request:Headers",
         "JSON": "orchestrator.gateway.http.request:JSON",
+        "LEAST_BYTES_PER_S": "orchestrator.gateway.http.request:MIN_BYTES_PER_S",
+        "MAX_ITEMS": "orchestrator.gateway.http.request:MAX_ITEMS",
+        "MAX_KEYS": "orchestrator.gateway.http.request:MAX_KEYS",
         "Receive": "orchestrator.gateway.http.request:Receive",
         "SLACK": "orchestrator.gateway.http.request:SLACK",
         "STALLED_S": "orchestrator.gateway.http.request:STALLED_S",
@@ -643,6 +669,9 @@ NAMES: dict[str, dict[str, str]] = {
     "orchestrator.pipeline.diagnostics": {
         "MOST_SHOWN": "orchestrator.pipeline.language.diagnostics:MAX_SHOWN",
     },
+    "orchestrator.pipeline.diagram": {
+        "LEAST_W": "orchestrator.pipeline.analysis.diagram:MIN_W",
+    },
     "orchestrator.pipeline.evaluation": {
         "MOST_BITS": "orchestrator.pipeline.expressions.evaluation:MAX_BITS",
         "MOST_CHARS": "orchestrator.pipeline.expressions.evaluation:MAX_CHARS",
@@ -737,7 +766,9 @@ NAMES: dict[str, dict[str, str]] = {
         "MOST_OPERATIONS": "orchestrator.pipeline.tools.openapi:MAX_OPERATIONS",
     },
     "orchestrator.pipeline.tools.sql": {
+        "MOST_BYTES": "orchestrator.pipeline.tools.sql:MAX_BYTES",
         "MOST_ROWS": "orchestrator.pipeline.tools.sql:MAX_ROWS",
+        "MOST_VALUE_BYTES": "orchestrator.pipeline.tools.sql:MAX_VALUE_BYTES",
     },
     "orchestrator.pipeline.valuetypes": {
         "MOST_NESTING": "orchestrator.pipeline.expressions.types:MAX_NESTING",
@@ -834,6 +865,9 @@ NAMES: dict[str, dict[str, str]] = {
         "single": "orchestrator.search.strategies.registry:single",
         "starting_with": "orchestrator.search.strategies.registry:starting_with",
     },
+    "orchestrator.search.value": {
+        "MOST_WAYS": "orchestrator.search.value:MAX_WAYS",
+    },
     "orchestrator.storage.accounts": {
         "AccountError": "orchestrator.storage.account_types:AccountError",
         "AccountLimits": "orchestrator.storage.account_types:AccountLimits",
@@ -904,7 +938,9 @@ NAMES: dict[str, dict[str, str]] = {
         "LEAST_DIGITS": "orchestrator.verifiers.answers.quantities:MIN_DIGITS",
     },
     "orchestrator.verifiers.code": {
+        "EACH_S": "orchestrator.verifiers.code.unit_tests:EACH_S",
         "Evaluated": "orchestrator.verifiers.code.unit_tests:Evaluated",
+        "LOAD_S": "orchestrator.verifiers.code.unit_tests:LOAD_S",
         "MAX_SHOWN": "orchestrator.verifiers.code.unit_tests:MAX_SHOWN",
         "UnitTestVerifier": "orchestrator.verifiers.code.unit_tests:UnitTestVerifier",
         "evaluate": "orchestrator.verifiers.code.unit_tests:evaluate",
@@ -995,7 +1031,9 @@ NAMES: dict[str, dict[str, str]] = {
         "LEAST_DIGITS": "orchestrator.verifiers.answers.quantities:MIN_DIGITS",
     },
     "verifiers.code": {
+        "EACH_S": "orchestrator.verifiers.code.unit_tests:EACH_S",
         "Evaluated": "orchestrator.verifiers.code.unit_tests:Evaluated",
+        "LOAD_S": "orchestrator.verifiers.code.unit_tests:LOAD_S",
         "MAX_SHOWN": "orchestrator.verifiers.code.unit_tests:MAX_SHOWN",
         "UnitTestVerifier": "orchestrator.verifiers.code.unit_tests:UnitTestVerifier",
         "evaluate": "orchestrator.verifiers.code.unit_tests:evaluate",
@@ -1081,18 +1119,60 @@ def _only_imports(path: str, module: object) -> bool:
     return path == __file__ or path.startswith("<frozen importlib") or module in PACKAGES
 
 
+def _spec_without_import(name: str) -> ModuleSpec | None:
+    """The spec of one of our modules. Imports no parent: whoever looks for a module holds the lock of all imports."""
+    first, *parts = name.split(".")
+    found = sys.modules[first].__spec__
+    for part in parts:
+        if found is None or found.submodule_search_locations is None:
+            return None
+        first = f"{first}.{part}"
+        found = PathFinder.find_spec(first, list(found.submodule_search_locations))
+    return found
+
+
+def _all_names(old: str, module: ModuleType) -> list[str]:
+    """What `from old import *` gives."""
+    public = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
+    return sorted({*public, *NAMES.get(old, {})})
+
+
 class _OldModule(ModuleType):
-    """Stands at an old path and hands out what is at the new one."""
+    """Stands at an old path, hands out what is at the new one, and passes on what is set, as tests do."""
 
     def __getattr__(self, name: str) -> Any:
-        if name.startswith("__") and name != "__all__":
+        if name == "__all__":
+            from importlib import import_module
+
+            return _all_names(self.__name__, import_module(new_module(self.__name__)))
+        if name.startswith("__"):
             raise AttributeError(name)
         return _resolve(self.__name__, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name.startswith("__") or isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+        else:
+            setattr(*_new_place(self.__name__, name), value)
+
+    def __delattr__(self, name: str) -> None:
+        if name in vars(self):
+            super().__delattr__(name)
+        else:
+            delattr(*_new_place(self.__name__, name))
 
     def __dir__(self) -> list[str]:
         from importlib import import_module
 
         return sorted({*NAMES.get(self.__name__, {}), *dir(import_module(new_module(self.__name__)))})
+
+
+def _new_place(module: str, name: str) -> tuple[ModuleType, str]:
+    """The module that holds what stood at `module.name`, and its name there."""
+    from importlib import import_module
+
+    home, _, new_name = NAMES.get(module, {}).get(name, f"{new_module(module)}:{name}").partition(":")
+    return import_module(home), new_name
 
 
 class _OldPaths:
@@ -1107,9 +1187,7 @@ class _OldPaths:
         new = new_module(name)
         if new == name:
             return None
-        from importlib.util import find_spec
-
-        found = find_spec(new)
+        found = _spec_without_import(new)
         if found is None:
             return None
         package = found.submodule_search_locations is not None
@@ -1155,6 +1233,7 @@ class _OldNames:
                 return before(missing)
 
             module.__dict__["__getattr__"] = get
+            module.__dict__.setdefault("__all__", _all_names(name, module))
 
         spec.loader.exec_module = exec_module  # type: ignore[method-assign]
         return spec

@@ -40,6 +40,7 @@ SCHEMA_KEYWORDS = frozenset(
     "prefixItems contains minItems maxItems uniqueItems unevaluatedItems minLength maxLength pattern format minimum "
     "maximum exclusiveMinimum exclusiveMaximum multipleOf allOf anyOf oneOf not if then else title description".split()
 )
+NAMED = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)  # what a file can state by name
 SHORT = {"length": "max_words", "safety": "forbidden"}
 """The setting that is meant where a value stands alone, if it is not the first one."""
 
@@ -61,8 +62,11 @@ def settings_of(name: str) -> dict[str, inspect.Parameter]:
     """The settings of a verifier by their names: the parameters of its constructor, with their types resolved."""
     made = verifier_class(name)
     function = vars(made).get("__init__", made) if isinstance(made, type) else made
-    hints = typing.get_type_hints(function)
-    found = inspect.signature(made).parameters.values()
+    try:
+        hints = typing.get_type_hints(function)
+    except (NameError, TypeError, AttributeError):  # annotations of another package that cannot be resolved here
+        hints = {}
+    found = (each for each in inspect.signature(made).parameters.values() if each.kind in NAMED)
     return {each.name: each.replace(annotation=hints.get(each.name, Any)) for each in found}
 
 

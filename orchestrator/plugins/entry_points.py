@@ -41,7 +41,7 @@ def load_plugin(group: str, name: str, *, is_called: bool = True) -> Any:
     point = _points(group)[name]
     try:
         found = point.load()
-    except Exception as error:  # the code of another package may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # the code of another package may raise anything while it is imported
         raise PluginError(f"{name!r} ({point.value}) cannot be loaded: {_told(error)}") from error
     if is_called and not callable(found):
         raise PluginError(f"{name!r} ({point.value}) is neither a class nor a function")
@@ -57,7 +57,7 @@ def make_plugin(group: str, name: str, *arguments: object, needs: tuple[str, ...
     maker = load_plugin(group, name)
     try:
         made = maker(*arguments)
-    except Exception as error:  # nor is it known what its functions raise
+    except (Exception, SystemExit) as error:  # nor is it known what its functions raise
         raise PluginError(f"{name!r} ({where_from(group, name)}) cannot be made: {_told(error)}") from error
     if missing := [attribute for attribute in needs if not hasattr(made, attribute)]:
         told = f"makes a {type(made).__name__}, which has no {missing[0]!r}"
@@ -65,7 +65,7 @@ def make_plugin(group: str, name: str, *arguments: object, needs: tuple[str, ...
     return made
 
 
-def _told(error: Exception) -> str:
+def _told(error: BaseException) -> str:
     return str(error) if isinstance(error, ImportError) else f"{type(error).__name__}: {error}"
 
 

@@ -5,11 +5,14 @@ Those of this package, and those that other packages register under the entry po
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from orchestrator.config.names import STRATEGY_ALIASES
 from orchestrator.errors import ConfigError
 from orchestrator.plugins.entry_points import STRATEGIES as GROUP
 from orchestrator.plugins.entry_points import PluginError, load_plugin, plugin_names, where_from
-from orchestrator.search.state import Strategy
+from orchestrator.search.actions import Action
+from orchestrator.search.state import SearchState, Strategy
 from orchestrator.search.strategies.registry import STRATEGIES
 
 
@@ -29,4 +32,12 @@ def strategy_named(name: str) -> Strategy:
     if not callable(strategy):
         told = f"the strategy {name!r} ({where_from(GROUP, name)}) is no function"
         raise ConfigError(told, remedy="It takes a SearchState, returns actions")
-    return strategy
+
+    def checked(state: SearchState) -> Sequence[Action]:
+        actions = strategy(state)
+        if not isinstance(actions, Sequence):
+            told = f"the strategy {name!r} ({where_from(GROUP, name)}) returned {actions!r}, no list of actions"
+            raise ConfigError(told, remedy="An empty list waits; Stop(...) ends")
+        return actions
+
+    return checked
