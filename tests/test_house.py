@@ -54,3 +54,7 @@ def test_circles_are_found_through_types_and_deferred_imports(small: Path) -> No
     assert found["class_names_twice"] == 1
     assert found["any_in_signatures"] == 3
     assert found["max_line"] == 209
+
+
+def test_the_facade_of_the_engine_stays_one() -> None:
+    assert len((ROOT / "orchestrator" / "engine" / "orchestrator.py").read_text().splitlines()) <= 250

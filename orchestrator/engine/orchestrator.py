@@ -55,8 +55,7 @@ class Orchestrator(RoutingMethods, MemoryMethods, SyncMethods, OldMethods):
     `Executor`, the memory or the deciders.
 
     Example:
-        >>> from orchestrator import Orchestrator
-        >>> from orchestrator.backends.local.calculator import CalculatorBackend
+        >>> from orchestrator import CalculatorBackend, Orchestrator
         >>> with Orchestrator({"calculator": CalculatorBackend()}) as fleet:
         ...     fleet.answer_sync("What is 17 * 23?").text
         '391'
@@ -147,10 +146,7 @@ class Orchestrator(RoutingMethods, MemoryMethods, SyncMethods, OldMethods):
 
     @property
     def can_relay_single(self) -> bool:
-        """Whether one draft of a named model needs nothing of this engine.
-
-        No checks of the fleet's own, no log, no audit.
-        """
+        """Whether one draft of a named model needs nothing of this engine: no checks of its own, no log, no audit."""
         return not self._planner.defaults.verifiers and not self.has_observers
 
     @property
@@ -221,9 +217,7 @@ class Orchestrator(RoutingMethods, MemoryMethods, SyncMethods, OldMethods):
         return await self._executor.execute(plan, trace, ledger)
 
     async def record_draft(self, plan: Plan, completion: Completion, cost_usd: float | None, trace: Trace) -> Answer:
-        """Logs, learns from and audits the plan's only draft, which somebody else obtained and passed on as it was
-        written.
-        """
+        """Logs, learns from and audits the plan's only draft, which somebody else obtained and passed on."""
         return await self._executor.record_draft(plan, completion, cost_usd, trace)
 
     def stream(self, query: str | bytes | Query, **settings: Any) -> AsyncGenerator[Event | Answer, None]:
