@@ -32,6 +32,11 @@ class Coalescer(Generic[J, R]):
         self._work = work
         self._waiting: deque[Waiting[J, R]] = deque()
 
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for the next group."""
+        return len(self._waiting)
+
     def run(self, job: J) -> R:
         """Returns when the job is done, or raises what it raised."""
         mine: Waiting[J, R] = Waiting(job)
@@ -55,6 +60,11 @@ class EncodedTogether:
     def __init__(self, encode: Callable[[list[str]], Vectors]) -> None:
         self._encode = encode
         self._together: Coalescer[Sequence[str], Vectors] = Coalescer(threading.Lock(), self._work)
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for the next batch."""
+        return self._together.waiting
 
     def __call__(self, texts: Sequence[str]) -> Vectors:
         """Vectors of `texts`, encoded together with those of other threads that ask meanwhile."""

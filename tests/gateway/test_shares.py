@@ -159,7 +159,7 @@ def test_a_reader_who_never_reads_is_cut(tmp_path: Path) -> None:
                 reader.sendall(post_head(key, len(raw)).replace(b"/v1/chat/completions", path.encode()) + raw)
                 assert settled(lambda: run.gateway.services.in_flight == 1)
                 assert settled(lambda: run.gateway.services.in_flight == 0, 10)
-        assert all(purse.held == 0 for purse in run.gateway.services.limiter._purses.values())
+        assert run.gateway.services.limiter.held == 0
 
 
 # ---- Bodies ----

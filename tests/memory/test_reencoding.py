@@ -176,7 +176,7 @@ def test_concurrent_encodings_share_batches_and_only_the_culprit_fails() -> None
     threads += [threading.Thread(target=ask, args=texts) for texts in (("1", "2"), ("bad",), ("3",))]
     for thread in threads[1:]:
         thread.start()
-    while len(together._together._waiting) < 3:
+    while together.waiting < 3:
         time.sleep(0.001)
     go_on.set()
     for thread in threads:

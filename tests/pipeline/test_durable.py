@@ -159,7 +159,7 @@ def test_a_run_is_cancelled_from_elsewhere_and_goes_on_later(database: Database,
             stored = runs.find("", "run_1")
             assert stored is not None
             assert (stored.status, stored.error) == ("cancelled", "it was cancelled")
-            slow._seconds = 0.0
+            slow.seconds = 0.0
             return await pipeline.resume("run_1", host=host)
 
     found = asyncio.run(go())
@@ -398,7 +398,7 @@ def test_steps_in_the_background_are_resumed_after_the_answer_was_given(tmp_path
             for task in list(host.background):  # as if the process ended
                 task.cancel()
             await asyncio.gather(*host.background, return_exceptions=True)
-            slow._seconds = 0.0
+            slow.seconds = 0.0
             again = await pipeline.resume("run_1", host=host)
             await again.settled()
             ended = runs.find("", "run_1")

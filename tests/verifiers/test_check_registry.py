@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from orchestrator.config.checks import ChecksConfig
 from orchestrator.config.models import Config, parse_config
 from orchestrator.errors import ConfigError
 from orchestrator.pipeline import InvalidPipeline
-from orchestrator.plugins import entry_points
+from orchestrator.plugins.entry_points import VERIFIERS as VERIFIERS_GROUP
 from orchestrator.verification.from_config import checks_from_config
 from orchestrator.verification.registry import check_names, make_check
 from orchestrator.verifiers import Verdict
@@ -108,7 +110,7 @@ class Polite:
 
 
 class Point:
-    value = "my_package:Polite"
+    name, value = "polite", "my_package:Polite"
 
     def load(self) -> type[Polite]:
         return Polite
@@ -116,10 +118,12 @@ class Point:
 
 @pytest.fixture
 def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = entry_points._points
-    monkeypatch.setattr(
-        entry_points, "_points", lambda group: {"polite": Point()} if group == entry_points.VERIFIERS else known(group)
-    )
+    known = metadata.entry_points
+
+    def found(*, group: str) -> Sequence[Any]:
+        return [Point()] if group == VERIFIERS_GROUP else known(group=group)
+
+    monkeypatch.setattr(metadata, "entry_points", found)
 
 
 @pytest.mark.usefixtures("installed")

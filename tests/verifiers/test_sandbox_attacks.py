@@ -211,9 +211,9 @@ def test_whatever_a_program_leaves_is_removed_and_the_worker_lives_on() -> None:
         async with Sandbox(workers=1) as sandbox:
             for name, code in LEFTOVERS.items():
                 await sandbox.run(code, Limits(wall_s=4.0))
-                assert os.listdir(sandbox._folder) == [], name
+                assert os.listdir(sandbox.folder) == [], name
             assert (await sandbox.run("print('alive')")).stdout == "alive\n"
-            assert len(sandbox._idle) == 1
+            assert sandbox.idle_workers == 1
 
     asyncio.run(run())
 
@@ -435,7 +435,7 @@ def test_limits_hold_where_a_program_closes_its_pipes() -> None:
                 await sandbox.run(many, Limits(disk_bytes=2**20)),
             ]  # a slow disk makes no more folders in its time
             found.append(await sandbox.run("import os; os.kill(os.getpid(), 40)"))
-            assert len(sandbox._idle) == 1
+            assert sandbox.idle_workers == 1
             found.append(await sandbox.run("import os\nos._exit = lambda c: None\nprint('x')"))
             found.append(
                 await sandbox.run(

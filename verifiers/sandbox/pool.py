@@ -184,12 +184,17 @@ class Sandbox:
         if self.level == "monty" and self.restricted is None:
             raise SandboxUnavailable("code is not run here: pydantic-monty is not installed (extra `sandbox`)")
         self._limits = limits or Limits()
-        self._folder = tempfile.mkdtemp(prefix="sandbox-")
+        self.folder = tempfile.mkdtemp(prefix="sandbox-")
         self._workers, self._is_closed = workers, False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._idle: list[Worker] = []
         self._programs: list[Worker] = []  # that never see what programs are judged by
         self.executions = 0
+
+    @property
+    def idle_workers(self) -> int:
+        """How many workers wait for a program."""
+        return len(self._idle)
 
     async def run(self, code: str, limits: Limits | None = None, *, asked: str | None = None) -> Ran:
         """Runs `code` as a program of its own; never raises on what the program does.
@@ -218,7 +223,7 @@ class Sandbox:
 
         A fork keeps its parent's memory.
         """
-        folder = tempfile.mkdtemp(prefix="talk-", dir=self._folder)
+        folder = tempfile.mkdtemp(prefix="talk-", dir=self.folder)
         for name in ("questions", "answers"):
             os.mkfifo(os.path.join(folder, name), 0o600)
         judge, other = (
@@ -268,7 +273,7 @@ class Sandbox:
         if self.restricted is not None:
             self.restricted.close()
             self.restricted = None
-        await asyncio.to_thread(remove_tree, self._folder)
+        await asyncio.to_thread(remove_tree, self.folder)
 
     async def __aenter__(self) -> Sandbox:
         return self
@@ -277,8 +282,8 @@ class Sandbox:
         await self.close()
 
     def _started(self) -> Worker:
-        python = [PYTHON, "-I", "-S", "-B", str(WORKER), self._folder, self.level]
-        return Worker([*_bubble(self._folder), *python] if self.level == "bubblewrap" else python)
+        python = [PYTHON, "-I", "-S", "-B", str(WORKER), self.folder, self.level]
+        return Worker([*_bubble(self.folder), *python] if self.level == "bubblewrap" else python)
 
 
 def _bubble(folder: str | None) -> list[str]:

@@ -49,7 +49,7 @@ class ScriptedBackend(LocalBackend):
         made = ModelProfile(name, price, price, skill=skill, ttft_s=seconds, tokens_per_s=1e6)
         super().__init__(profile or made)
         self._replies: Sequence[Reply | Callable[[Request], Reply]] = replies
-        self._seconds = seconds
+        self.seconds = seconds
         self._usage = usage
         self.asked: list[Request] = []
         self.cancelled = False
@@ -59,7 +59,7 @@ class ScriptedBackend(LocalBackend):
         self.asked.append(request)
         number = len(self.asked)
         try:
-            await asyncio.sleep(self._seconds)
+            await asyncio.sleep(self.seconds)
         except asyncio.CancelledError:
             self.cancelled = True
             raise

@@ -2,9 +2,9 @@
 
 No database on the way.
 
-Each account of a chain (organisation, team, key) has a purse for every limit: a slice leased from the shared quota (see
-`storage.quotas`). Holding takes from the purses of the whole chain or from none. Only when a purse runs low is another
-slice leased. Invariant: what a purse holds, has spent since the last booking and has to spare is exactly what it has
+Each account of a chain (organisation, team, key) has a lease for every limit: a slice leased from the shared quota (see
+`storage.quotas`). Holding takes from the leases of the whole chain or from none. Only when a lease runs low is another
+slice leased. Invariant: what a lease holds, has spent since the last booking and has to spare is exactly what it has
 leased. What it has to spare is negative after a provider billed more than was held, until the next booking.
 """
 
@@ -137,12 +137,12 @@ class QuotaHold:
             raise ValueError("this hold is closed already")
         self.is_open = False
         overrun = 0
-        for purse, amount in self.parts:
-            kind = purse.quota.kind
+        for lease, amount in self.parts:
+            kind = lease.quota.kind
             really = 0 if kind == CONCURRENCY else used.get(kind, amount)
-            purse.held -= amount
-            purse.spent += really
-            purse.spare += amount - really
+            lease.held -= amount
+            lease.spent += really
+            lease.spare += amount - really
             if kind == USD:
                 overrun = max(overrun, really - amount)
         return overrun
@@ -150,10 +150,10 @@ class QuotaHold:
     def standing(self) -> list[tuple[str, int, int]]:
         """(kind, limit, what is left) of the tightest quotas of requests and of tokens that it counts against."""
         found: dict[str, tuple[str, int, int]] = {}
-        for purse, _ in self.parts:
-            kind = purse.quota.kind
-            if kind in (REQUESTS, TOKENS) and (kind not in found or purse.remaining < found[kind][2]):
-                found[kind] = kind, purse.limit, purse.remaining
+        for lease, _ in self.parts:
+            kind = lease.quota.kind
+            if kind in (REQUESTS, TOKENS) and (kind not in found or lease.remaining < found[kind][2]):
+                found[kind] = kind, lease.limit, lease.remaining
         return list(found.values())
 
     def release(self) -> None:
@@ -162,7 +162,7 @@ class QuotaHold:
 
 
 class Limiter:
-    """All purses of this process.
+    """All leases of this process.
 
     `is_shared`: other processes lease from the same quotas; a request waits `patience_s` for what they give back.
     """
@@ -174,7 +174,7 @@ class Limiter:
         self.quotas = quotas
         self._is_shared = is_shared
         self._clock = clock
-        self._purses: dict[Quota, QuotaLease] = {}
+        self._leases: dict[Quota, QuotaLease] = {}
         self._lost: list[
             QuotaLease
         ] = []  # of lives of this process that were taken for dead, and are still settled with
@@ -183,6 +183,11 @@ class Limiter:
         )  # one: bookings and leases of one process keep their order
         self._leasing: dict[Quota, asyncio.Future[None]] = {}
         self.overrun_nano = 0
+
+    @property
+    def held(self) -> int:
+        """What running requests hold of all leases, in the units of each (billionths of a USD, tokens)."""
+        return sum(lease.held for lease in self._leases.values())
 
     @property
     def now(self) -> float:
@@ -200,20 +205,20 @@ class Limiter:
         """
         while True:
             parts = self._parts(chain, usd_nano, tokens, requests)
-            short = [(purse, amount) for purse, amount in parts if purse.spare < amount]
+            short = [(lease, amount) for lease, amount in parts if lease.spare < amount]
             if not short:
                 break
-            for purse, amount in short:
-                await self._lease(purse, amount)
-        for purse, amount in parts:  # no await since the last look: the event loop runs nothing in between
-            purse.spare -= amount
-            purse.held += amount
+            for lease, amount in short:
+                await self._lease(lease, amount)
+        for lease, amount in parts:  # no await since the last look: the event loop runs nothing in between
+            lease.spare -= amount
+            lease.held += amount
         return QuotaHold(parts)
 
     def _parts(
         self, chain: Iterable[Account], usd_nano: int | None, tokens: int, requests: int
     ) -> list[tuple[QuotaLease, int]]:
-        """What a request takes from which purse."""
+        """What a request takes from which lease."""
         now = self._clock()
         parts: list[tuple[QuotaLease, int]] = []
         for account in chain:
@@ -227,14 +232,14 @@ class Limiter:
                         remedy="State its prices in the configuration",
                     )
                 if usd_nano:
-                    parts.append((self._purse(account, USD, period_of(limits.period, now), account.nano), usd_nano))
+                    parts.append((self._lease_of(account, USD, period_of(limits.period, now), account.nano), usd_nano))
             if limits.requests_per_minute is not None:
-                purse = self._purse(account, REQUESTS, int(now) // MINUTE_S, limits.requests_per_minute)
-                parts.append((purse, requests))
+                lease = self._lease_of(account, REQUESTS, int(now) // MINUTE_S, limits.requests_per_minute)
+                parts.append((lease, requests))
             if limits.tokens_per_minute is not None:
-                parts.append((self._purse(account, TOKENS, int(now) // MINUTE_S, limits.tokens_per_minute), tokens))
+                parts.append((self._lease_of(account, TOKENS, int(now) // MINUTE_S, limits.tokens_per_minute), tokens))
             if limits.concurrency is not None:
-                parts.append((self._purse(account, CONCURRENCY, 0, limits.concurrency), 1))
+                parts.append((self._lease_of(account, CONCURRENCY, 0, limits.concurrency), 1))
         return parts
 
     def left_nano(self, chain: Iterable[Account]) -> int | None:
@@ -245,8 +250,8 @@ class Limiter:
         now, found = self._clock(), []
         for account in chain:
             if account.nano is not None:
-                purse = self._purses.get(Quota(account.subject, USD, period_of(account.limits.period, now)))
-                found.append(account.nano if purse is None else min(purse.remaining, account.nano))
+                lease = self._leases.get(Quota(account.subject, USD, period_of(account.limits.period, now)))
+                found.append(account.nano if lease is None else min(lease.remaining, account.nano))
         return min(found) if found else None
 
     def left_tokens(self, chain: Iterable[Account]) -> int | None:
@@ -258,90 +263,90 @@ class Limiter:
         for account in chain:
             most = account.limits.tokens_per_minute
             if most is not None:
-                purse = self._purses.get(Quota(account.subject, TOKENS, minute))
-                found.append(most if purse is None else min(purse.remaining, most))
+                lease = self._leases.get(Quota(account.subject, TOKENS, minute))
+                found.append(most if lease is None else min(lease.remaining, most))
         return min(found) if found else None
 
-    def _purse(self, account: Account, kind: str, period: int, limit: int) -> QuotaLease:
+    def _lease_of(self, account: Account, kind: str, period: int, limit: int) -> QuotaLease:
         quota = Quota(account.subject, kind, period)
-        purse = self._purses.get(quota)
-        if purse is None:
-            purse = self._purses[quota] = QuotaLease(quota, limit, account.what)
-        elif purse.limit != limit:
-            purse.unleased += limit - purse.limit
-            purse.limit = limit
-        return purse
+        lease = self._leases.get(quota)
+        if lease is None:
+            lease = self._leases[quota] = QuotaLease(quota, limit, account.what)
+        elif lease.limit != limit:
+            lease.unleased += limit - lease.limit
+            lease.limit = limit
+        return lease
 
-    async def _lease(self, purse: QuotaLease, amount: int) -> None:
-        """Gets enough into a purse for `amount`, or raises `LimitReached`.
+    async def _lease(self, lease: QuotaLease, amount: int) -> None:
+        """Gets enough into a lease for `amount`, or raises `LimitReached`.
 
-        Requests that wait for the same purse wait together.
+        Requests that wait for the same lease wait together.
         """
-        if self._purses.get(purse.quota) is not purse:
+        if self._leases.get(lease.quota) is not lease:
             return  # all began again in the meantime
-        if amount > purse.limit:
-            raise self._refusal(purse, amount)
-        running = self._leasing.get(purse.quota)
+        if amount > lease.limit:
+            raise self._refusal(lease, amount)
+        running = self._leasing.get(lease.quota)
         if running is not None:
             await asyncio.wait((running,))  # whatever comes of it, each looks again for itself
             return
-        if self._clock() < purse.refused_until:
-            raise self._refusal(purse, amount)
-        leasing = self._leasing[purse.quota] = asyncio.ensure_future(self._lease_from_quota(purse, amount))
-        leasing.add_done_callback(partial(self._leased, purse.quota))
-        await asyncio.shield(leasing)  # it goes on when its caller leaves: what was granted must reach the purse
+        if self._clock() < lease.refused_until:
+            raise self._refusal(lease, amount)
+        leasing = self._leasing[lease.quota] = asyncio.ensure_future(self._lease_from_quota(lease, amount))
+        leasing.add_done_callback(partial(self._leased, lease.quota))
+        await asyncio.shield(leasing)  # it goes on when its caller leaves: what was granted must reach the lease
 
     def _leased(self, quota: Quota, leasing: asyncio.Future[None]) -> None:
         del self._leasing[quota]
         if not leasing.cancelled():
             leasing.exception()  # looked at here, so that a caller who has left is no complaint
 
-    async def _lease_from_quota(self, purse: QuotaLease, amount: int) -> None:
+    async def _lease_from_quota(self, lease: QuotaLease, amount: int) -> None:
         for attempt in range(TRIES):
-            need = amount - purse.spare
+            need = amount - lease.spare
             if need <= 0:
                 return
-            slice_, share = self._slice(purse)
+            slice_, share = self._slice(lease)
             try:
                 grant = await self._in_thread(
-                    partial(self.quotas.lease, purse.quota, need, slice_, purse.limit, share=share)
+                    partial(self.quotas.lease, lease.quota, need, slice_, lease.limit, share=share)
                 )
             except Buried:
                 await self._begin_again()
                 return
-            purse.unleased = purse.limit - grant.used - grant.leased
+            lease.unleased = lease.limit - grant.used - grant.leased
             if grant.amount:
-                purse.spare += grant.amount
+                lease.spare += grant.amount
                 return
-            others = grant.leased - purse.held - purse.spare - purse.spent
-            could_fit = self._is_shared and grant.used + purse.held + purse.spent + amount <= purse.limit and others > 0
-            if not could_fit or purse.quota.kind in (REQUESTS, TOKENS) or attempt == TRIES - 1:
+            others = grant.leased - lease.held - lease.spare - lease.spent
+            could_fit = self._is_shared and grant.used + lease.held + lease.spent + amount <= lease.limit and others > 0
+            if not could_fit or lease.quota.kind in (REQUESTS, TOKENS) or attempt == TRIES - 1:
                 break
             await asyncio.sleep(self._patience_s / (TRIES - 1))
-        purse.refused_until = self._clock() + (
-            0.0 if purse.held else 0.25
+        lease.refused_until = self._clock() + (
+            0.0 if lease.held else 0.25
         )  # what runs here may give back at any moment
-        raise self._refusal(purse, amount, others_may_give_back=could_fit)
+        raise self._refusal(lease, amount, others_may_give_back=could_fit)
 
-    def _slice(self, purse: QuotaLease) -> tuple[int, int]:
+    def _slice(self, lease: QuotaLease) -> tuple[int, int]:
         """How much to lease at once, and at most which part of what is left.
 
         What passes in a minute is all ours if nobody shares it.
         """
-        if purse.quota.kind == USD:
-            return purse.limit // SLICE, 10
-        return (max(purse.limit // SHARED_SLICE, 1), 4) if self._is_shared else (purse.limit, 1)
+        if lease.quota.kind == USD:
+            return lease.limit // SLICE, 10
+        return (max(lease.limit // SHARED_SLICE, 1), 4) if self._is_shared else (lease.limit, 1)
 
-    def _refusal(self, purse: QuotaLease, amount: int, *, others_may_give_back: bool = False) -> LimitReached:
-        kind, now = purse.quota.kind, self._clock()
+    def _refusal(self, lease: QuotaLease, amount: int, *, others_may_give_back: bool = False) -> LimitReached:
+        kind, now = lease.quota.kind, self._clock()
         if kind == USD:
             is_held = (
-                others_may_give_back or amount <= purse.remaining + purse.held
+                others_may_give_back or amount <= lease.remaining + lease.held
             )  # the worst cases of what is running
             told = "State a smaller max_tokens, choose a cheaper model, or have the budget raised"
             return LimitReached(
-                f"the budget of the {purse.what} does not allow this request: it may cost {dollars(amount)} USD, "
-                f"{dollars(max(purse.remaining, 0))} of {dollars(purse.limit)} are left"
+                f"the budget of the {lease.what} does not allow this request: it may cost {dollars(amount)} USD, "
+                f"{dollars(max(lease.remaining, 0))} of {dollars(lease.limit)} are left"
                 + (", and requests that are running may give some back" if is_held else ""),
                 kind=USD,
                 retry_after_s=1.0 if is_held else None,
@@ -349,40 +354,40 @@ class Limiter:
             )
         if kind == CONCURRENCY:
             return LimitReached(
-                f"the {purse.what} has {purse.limit} requests running, which is its limit",
+                f"the {lease.what} has {lease.limit} requests running, which is its limit",
                 kind=kind,
                 retry_after_s=1.0,
                 remedy="Wait for one to end",
             )
-        if amount > purse.limit:
+        if amount > lease.limit:
             return LimitReached(
-                f"this request may use {amount:,} {kind}, the limit of the {purse.what} is {purse.limit:,} a minute",
+                f"this request may use {amount:,} {kind}, the limit of the {lease.what} is {lease.limit:,} a minute",
                 kind=kind,
                 retry_after_s=None,
                 remedy="Ask for fewer tokens (max_tokens)",
             )
-        return minute_used(f"the {purse.what} has used its {purse.limit:,} {kind} of this minute", kind, now)
+        return minute_used(f"the {lease.what} has used its {lease.limit:,} {kind} of this minute", kind, now)
 
     async def book(self) -> None:
         """Books what was spent since the last time, and gives back what others want or what is over."""
         wanted = await self._in_thread(self.quotas.wanted) if self._is_shared else set()
         bookings, now = [], self._clock()
-        for purse in list(self._purses.values()):
-            is_past = _is_past(purse.quota, now)
-            booking = purse.taken(gives_back=purse.quota in wanted or is_past)
+        for lease in list(self._leases.values()):
+            is_past = _is_past(lease.quota, now)
+            booking = lease.taken(gives_back=lease.quota in wanted or is_past)
             if booking is not None:
-                bookings.append((purse, booking))
-            elif is_past and not purse.held and not purse.spare:
-                del self._purses[purse.quota]
-        self._lost = [purse for purse in self._lost if purse.held or purse.spare < 0]
-        bookings += [(purse, booking) for purse in self._lost if (booking := purse.excess()) is not None]
+                bookings.append((lease, booking))
+            elif is_past and not lease.held and not lease.spare:
+                del self._leases[lease.quota]
+        self._lost = [lease for lease in self._lost if lease.held or lease.spare < 0]
+        bookings += [(lease, booking) for lease in self._lost if (booking := lease.excess()) is not None]
         booked = _merged(booking for _, booking in bookings)
         under_way = asyncio.get_running_loop().run_in_executor(self._threads, self.quotas.book, booked)
         try:
             await asyncio.shield(under_way)
         except (
             asyncio.CancelledError
-        ):  # the gateway ends: what left the purses is booked before that, or comes back to them
+        ):  # the gateway ends: what left the leases is booked before that, or comes back to them
             await asyncio.wait((under_way,))
             if isinstance(under_way.exception(), StorageError):
                 _put_back(bookings)
@@ -409,7 +414,7 @@ class Limiter:
 
     async def _book_excess(self) -> None:
         """What was spent beyond the leases of lives that were taken for dead."""
-        bookings = [(purse, booking) for purse in self._lost if (booking := purse.excess()) is not None]
+        bookings = [(lease, booking) for lease in self._lost if (booking := lease.excess()) is not None]
         if bookings:
             try:
                 await self._in_thread(self.quotas.book, _merged(booking for _, booking in bookings))
@@ -418,8 +423,8 @@ class Limiter:
                 raise
 
     def _lose(self) -> None:
-        self._lost += self._purses.values()
-        self._purses = {}
+        self._lost += self._leases.values()
+        self._leases = {}
 
     async def bury(self) -> None:
         """Books what processes held that died, and clears old minutes."""
@@ -439,9 +444,9 @@ class Limiter:
 
     async def _book_all(self) -> None:
         bookings = [
-            (purse, booking) for purse in self._purses.values() if (booking := purse.taken(gives_back=True)) is not None
+            (lease, booking) for lease in self._leases.values() if (booking := lease.taken(gives_back=True)) is not None
         ]
-        bookings += [(purse, booking) for purse in self._lost if (booking := purse.excess()) is not None]
+        bookings += [(lease, booking) for lease in self._lost if (booking := lease.excess()) is not None]
         try:
             await self._in_thread(self.quotas.book, _merged(booking for _, booking in bookings))
         except (Buried, StorageError):
@@ -453,8 +458,8 @@ class Limiter:
 
 
 def _put_back(bookings: list[tuple[QuotaLease, Booking]]) -> None:
-    for purse, booking in bookings:
-        purse.put_back(booking)
+    for lease, booking in bookings:
+        lease.put_back(booking)
 
 
 def _merged(bookings: Iterable[Booking]) -> list[Booking]:
