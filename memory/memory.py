@@ -53,6 +53,9 @@ class Memory:
     `path` is an SQLite file (created when missing; `":memory:"` for none), or `postgresql://...` (extra `postgres`) for
     a memory that many machines share. `cipher` seals what a file holds. `reranker` looks again at the best fifty
     records of each recall. `clock` gives seconds since 1970. Errors are `memory.MemoryFailure` subclasses.
+
+    It is the whole face of the memory, so it has more methods than other classes; each hands its work to the store, the
+    indexes or the ranking.
     """
 
     def __init__(

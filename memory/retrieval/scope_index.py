@@ -48,7 +48,11 @@ _GROWING = (
 
 
 class ScopeIndex:
-    """Not thread-safe by itself: hold `lock` from `refresh` to the last read."""
+    """Not thread-safe by itself: hold `lock` from `refresh` to the last read.
+
+    It has more attributes than other classes because each is one column over the same rows, which grow and are dropped
+    together.
+    """
 
     def __init__(
         self, store: RecordStore, scope: Scope, encoder: Encoder, *, coarse_from: int = Thresholds().coarse_from

@@ -55,6 +55,8 @@ class SqlStore(ABC):
     """`orchestrator.memory.storage.store.RecordStore` over an SQL database.
 
     Statements are written with `?`; `_do` runs one and returns its rows.
+
+    It has more methods than other classes: the operations of `RecordStore`, and their SQL, which two databases share.
     """
 
     path: str

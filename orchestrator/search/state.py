@@ -53,6 +53,8 @@ class SearchState:
     `running` is what was begun and has not ended, `begun` everything so far; `seconds_left` the time until the deadline
     (`None`: there is none). A right answer is worth `value_usd`, a second less to wait `usd_per_second`. `criteria` are
     what a critique judges by.
+
+    It has more methods than other classes: what strategies, which are pure, can ask about a search.
     """
 
     question: str

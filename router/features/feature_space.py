@@ -74,7 +74,10 @@ class Points:
 
 
 class FeatureSpace:
-    """Immutable. `fit` learns it from texts alone (no outcomes), so texts without outcomes help, too."""
+    """Immutable. `fit` learns it from texts alone (no outcomes), so texts without outcomes help, too.
+
+    Its attributes are the learned parameters, kept in one file.
+    """
 
     def __init__(
         self, arrays: dict[str, NDArray[Any]], *, buckets: int, encoder: Encoder | None, scales: Scales

@@ -233,7 +233,10 @@ class HttpResponse:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, one call at a time."""
+    """One connection, one call at a time.
+
+    Its attributes are the state of one exchange, which the parser's callbacks fill piece by piece.
+    """
 
     def __init__(self, wire: HttpTransport, origin: tuple[str, str, int]) -> None:
         self.origin = origin

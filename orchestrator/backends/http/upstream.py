@@ -57,6 +57,8 @@ class Upstream:
     """`name` is the model's name in errors, `model` the provider's.
 
     The key goes into a header and appears nowhere else.
+
+    It has more attributes than other classes: all that a call to one model needs is decided once, here.
     """
 
     def __init__(

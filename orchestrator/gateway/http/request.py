@@ -52,6 +52,8 @@ class HttpRequest:
     """A request under way.
 
     `id` is ours alone (32 hex digits): a client may make many requests in one trace of its own, `traceparent`.
+
+    It has more attributes than other classes: what ASGI says of a request, and how far its answer is.
     """
 
     __slots__ = (

@@ -52,6 +52,8 @@ class SSEFilter:
     The usage and the end mark are kept back: whether the caller wants the one, and what comes before the other, is not
     for the upstream to say. `model` stands for the name of a model that is a path on its server; its `key` is made
     unreadable where the server tells of a failure.
+
+    Its attributes are what of an answer is known so far; the calls of tools are gathered elsewhere (`tool_calls`).
     """
 
     def __init__(self, model: str = "", key: str | None = None) -> None:

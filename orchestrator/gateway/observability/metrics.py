@@ -19,7 +19,10 @@ SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 40, 80)
 
 
 class Metrics:
-    """Of one process; with PROMETHEUS_MULTIPROC_DIR, any worker tells what all of them counted."""
+    """Of one process; with PROMETHEUS_MULTIPROC_DIR, any worker tells what all of them counted.
+
+    An attribute for each metric.
+    """
 
     def __init__(
         self,

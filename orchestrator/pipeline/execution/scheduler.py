@@ -41,6 +41,9 @@ class RunScheduler:
     """`finished` are the steps of an earlier part of the run.
 
     It spends from what it is `within`, too, and takes at most `seconds`.
+
+    It has more methods than other classes, because how steps start, wait, fail, repeat and are cancelled is one state
+    machine; what a step may see of it is `StepContext`.
     """
 
     pipeline: CompiledPipeline
