@@ -196,11 +196,18 @@ def test_a_probe_that_is_interrupted_tells_and_keeps_what_it_measured(tmp_path: 
     with served(model(hangs_on="lighthouse")) as url:
         config = written(tmp_path, url)
         command = [sys.executable, "-m", "orchestrator", "probe", "m", "--config", str(config), "--usd", "1", "--json"]
-        ran = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
-        assert ran.stderr is not None
-        first = ran.stderr.readline()
-        ran.send_signal(signal.SIGINT)
-        output, _ = ran.communicate(timeout=60)
+        with subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=tmp_path,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a shell ignores it in the background
+        ) as ran:
+            assert ran.stderr is not None
+            first = ran.stderr.readline()
+            ran.send_signal(signal.SIGINT)
+            output, _ = ran.communicate(timeout=60)
     assert first.startswith("first token")
     assert ran.returncode == 130
     told = json.loads(output)
