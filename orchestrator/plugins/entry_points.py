@@ -10,6 +10,8 @@ Nothing is imported before it is used by its name.
 
 from __future__ import annotations
 
+import sys
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -75,6 +77,12 @@ def where_from(group: str, name: str) -> str:
 
 
 def _points(group: str) -> dict[str, EntryPoint]:
-    from importlib import metadata  # reading what is installed takes milliseconds, and most processes need none of it
+    return _installed(group, tuple(sys.path))
+
+
+@lru_cache(maxsize=len(GROUPS))
+def _installed(group: str, path: tuple[str, ...]) -> dict[str, EntryPoint]:
+    """The entry points of a kind that are installed on `path`: reading them takes milliseconds, and queries ask."""
+    from importlib import metadata  # most processes need none of it
 
     return {point.name: point for point in metadata.entry_points(group=group)}

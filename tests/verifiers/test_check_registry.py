@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from importlib import metadata
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +16,8 @@ from orchestrator.config.checks import ChecksConfig
 from orchestrator.config.models import Config, parse_config
 from orchestrator.errors import ConfigError
 from orchestrator.pipeline import InvalidPipeline
-from orchestrator.plugins.entry_points import VERIFIERS as VERIFIERS_GROUP
 from orchestrator.verification.from_config import checks_from_config
 from orchestrator.verification.registry import check_names, make_check
-from orchestrator.verifiers import Verdict
 from orchestrator.verifiers.registry import VERIFIERS, verifier_names
 
 SETTINGS: dict[str, Any] = {
@@ -99,6 +96,10 @@ def test_unknown_checks_are_told_in_a_pipeline(tmp_path: Path) -> None:
     assert "mathematics" in str(raised.value)
 
 
+POLITE = """
+from orchestrator.verifiers import Verdict
+
+
 class Polite:
     name = "polite"
 
@@ -109,21 +110,26 @@ class Polite:
         return Verdict(self.name, float(self._word in candidate), self._word in candidate)
 
 
-class Point:
-    name, value = "polite", "my_package:Polite"
-
-    def load(self) -> type[Polite]:
-        return Polite
+number = 5
+"""
+ENTRIES = """
+[orchestrator.verifiers]
+polite = polite_package:Polite
+number_five = polite_package:number
+[orchestrator.steps]
+number_verb = polite_package:number
+"""
 
 
 @pytest.fixture
-def installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = metadata.entry_points
-
-    def found(*, group: str) -> Sequence[Any]:
-        return [Point()] if group == VERIFIERS_GROUP else known(group=group)
-
-    monkeypatch.setattr(metadata, "entry_points", found)
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package as an installer leaves it."""
+    info = tmp_path / "site" / "polite_package-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info.parent / "polite_package.py").write_text(POLITE)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: polite-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(ENTRIES)
+    monkeypatch.syspath_prepend(info.parent)
 
 
 @pytest.mark.usefixtures("installed")
@@ -133,3 +139,20 @@ def test_a_verifier_of_another_package_is_one_like_ours() -> None:
     (made,) = checks_from_config(configured({"plugins": {"polite": "kindly"}}).checks or ChecksConfig(), {})
     assert asyncio.run(made.verify("?", "kindly do")).passed
     assert not asyncio.run(make_check("polite", {}, {}).verify("?", "do it")).passed
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ("{verify: [number_five], text: hello}", "is neither a class nor a function"),
+        ("{verify: [{number_five: 3}], text: hello}", "is neither a class nor a function"),
+        ("{number_verb: hello}", "is no Step"),
+    ],
+)
+def test_a_plugin_that_cannot_be_used_is_told_with_its_place(step: str, told: str, tmp_path: Path) -> None:
+    file = tmp_path / "plugin.yaml"
+    file.write_text(f"version: 1\nname: plugin\nsteps:\n  look: {step}\n")
+    with pytest.raises(InvalidPipeline) as raised:
+        Pipeline.load(file)
+    assert re.search(rf"plugin.yaml:4:\d+: .*{told}", str(raised.value))

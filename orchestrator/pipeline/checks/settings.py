@@ -278,6 +278,17 @@ def read_checks(stated: Sequence[JsonValue], at: CheckContext, where: tuple[str 
     return found
 
 
+def _find(name: str) -> tuple[type[CheckOptions] | None, str, str]:
+    """The settings of a check; if there are none, what is wrong with its name and what to do."""
+    try:
+        kind = find_check(name)
+    except ConfigError as error:
+        return None, error.message, error.remedy
+    if kind is None:
+        return None, f"there is no check '{name}'", suggestion(name, [*CHECKS, *verifier_names()])
+    return kind, "", ""
+
+
 def _read(entry: Any, at: CheckContext, where: tuple[str | int, ...]) -> Check | None:
     raw: Any = {}
     if isinstance(entry, str):
@@ -288,16 +299,9 @@ def _read(entry: Any, at: CheckContext, where: tuple[str | int, ...]) -> Check |
     else:
         at.problem("E504", "a check is a name, or a name with settings: {judge: {rubric: ...}}", *where)
         return None
-    kind = find_check(name)
+    kind, wrong, hint = _find(name)
     if kind is None:
-        at.problem(
-            "E504",
-            f"there is no check '{name}'",
-            *where,
-            *([name] if place != where else []),
-            hint=suggestion(name, [*CHECKS, *verifier_names()]),
-            key=place != where,
-        )
+        at.problem("E504", wrong, *place, hint=hint, key=place != where)
         return None
     raw = {} if raw is True else raw  # `personal_data: true` is the check alone, as in the configuration
     short = not isinstance(raw, dict) or (kind is JsonOptions and is_schema(raw))

@@ -71,10 +71,16 @@ def find_verb(raw: JsonMapping) -> tuple[type[Step] | None, VerbProblem | None]:
             told = f"(memory): unknown memory {flavour!r}"
             return None, VerbProblem("E107", told, suggestion(str(flavour), MEMORY), ("memory",), of_value=True)
         return _loaded(f"memory:{MEMORY[flavour]}"), None
-    return _loaded(VERBS[verb]) if verb in VERBS else foreign_verb(verb), None
+    return (_loaded(VERBS[verb]), None) if verb in VERBS else _find_foreign(verb)
 
 
-@cache
+def _find_foreign(verb: str) -> tuple[type[Step] | None, VerbProblem | None]:
+    try:
+        return foreign_verb(verb), None
+    except ConfigError as error:
+        return None, VerbProblem("E108", f"has a verb that cannot be used: {error.message}", error.remedy, (verb,))
+
+
 def verb_names() -> tuple[str, ...]:
     """All verbs, those of other packages too."""
     return (*VERBS, "memory", *_points())
