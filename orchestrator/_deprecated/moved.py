@@ -1,22 +1,7 @@
-"""Old import paths: they work for one release, with a `DeprecationWarning` that names the new path.
-
-Registered when `orchestrator` is imported, behind everything else that finds modules, so that a user's own `memory.py`
-always wins.
-"""
+"""What has moved since 0.1: old modules and names, and where each is now."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
-from importlib.machinery import ModuleSpec, PathFinder
-from types import CodeType, ModuleType
-from typing import Any
-
-REMOVED_IN = "0.3"
-FACES = ("orchestrator", *(f"orchestrator.{each}" for each in ("pipeline", "memory", "router", "verifiers", "search")))
-PACKAGES = ("router", "memory", "verifiers")
-
-# Old module -> new module. Modules of the three packages are written with the name that they had: `memory.coarse`.
 MODULES: dict[str, str] = {
     "memory.coarse": "orchestrator.memory.retrieval.approximate_index",
     "memory.distill": "orchestrator.memory.training.distill",
@@ -134,37 +119,6 @@ MODULES: dict[str, str] = {
     "orchestrator.judging": "orchestrator.verification.from_config",
     "orchestrator.kept_rows": "orchestrator.storage.json_rows",
     "orchestrator.located_yaml": "orchestrator.config.yaml_loader",
-    "orchestrator.memory.coarse": "orchestrator.memory.retrieval.approximate_index",
-    "orchestrator.memory.distill": "orchestrator.memory.training.distill",
-    "orchestrator.memory.documents": "orchestrator.memory.ingest.documents",
-    "orchestrator.memory.duplicates": "orchestrator.memory.text.duplicates",
-    "orchestrator.memory.encoder": "orchestrator.memory.encoders.encoder",
-    "orchestrator.memory.endpoint": "orchestrator.memory.encoders.endpoint",
-    "orchestrator.memory.facts": "orchestrator.memory.text.facts",
-    "orchestrator.memory.group_commit": "orchestrator.memory.storage.group_commit",
-    "orchestrator.memory.growing": "orchestrator.memory.arrays",
-    "orchestrator.memory.jsonl": "orchestrator.memory.ingest.jsonl",
-    "orchestrator.memory.packing": "orchestrator.memory.retrieval.packing",
-    "orchestrator.memory.postgres": "orchestrator.memory.storage.postgres",
-    "orchestrator.memory.ranking": "orchestrator.memory.retrieval.ranking",
-    "orchestrator.memory.reencoding": "orchestrator.memory.storage.reencoding",
-    "orchestrator.memory.relevance": "orchestrator.memory.retrieval.relevance",
-    "orchestrator.memory.schema": "orchestrator.memory.storage.schema",
-    "orchestrator.memory.scope_index": "orchestrator.memory.retrieval.scope_index",
-    "orchestrator.memory.sealing": "orchestrator.memory.storage.encryption",
-    "orchestrator.memory.snapshot": "orchestrator.memory.storage.snapshot",
-    "orchestrator.memory.sql_store": "orchestrator.memory.storage.sql_store",
-    "orchestrator.memory.sqlite_store": "orchestrator.memory.storage.sqlite",
-    "orchestrator.memory.store": "orchestrator.memory.storage.store",
-    "orchestrator.memory.supported": "orchestrator.memory.text.support",
-    "orchestrator.memory.times": "orchestrator.memory.text.times",
-    "orchestrator.memory.together": "orchestrator.memory.coalescing",
-    "orchestrator.memory.traits": "orchestrator.memory.text.traits",
-    "orchestrator.memory.transactions": "orchestrator.memory.storage.transactions",
-    "orchestrator.memory.tune": "orchestrator.memory.training.tune",
-    "orchestrator.memory.untrusted": "orchestrator.memory.text.injection_marks",
-    "orchestrator.memory.wordpiece": "orchestrator.memory.encoders.wordpiece",
-    "orchestrator.memory.words": "orchestrator.memory.text.words",
     "orchestrator.names": "orchestrator.config.names",
     "orchestrator.online": "orchestrator.learning.online",
     "orchestrator.pipeline.answers": "orchestrator.pipeline.steps.answer_types",
@@ -207,16 +161,6 @@ MODULES: dict[str, str] = {
     "orchestrator.provider": "orchestrator.providers.provider",
     "orchestrator.recollection": "orchestrator.fleet.memory",
     "orchestrator.rehearsal": "orchestrator.offline.rehearsal",
-    "orchestrator.router.audit": "orchestrator.router.guarantee.monitor",
-    "orchestrator.router.conversation": "orchestrator.router.features.conversation",
-    "orchestrator.router.evaluate": "orchestrator.router.learning.evaluate",
-    "orchestrator.router.explore": "orchestrator.router.learning.explore",
-    "orchestrator.router.learner": "orchestrator.router.learning.learner",
-    "orchestrator.router.log": "orchestrator.router.learning.outcomes",
-    "orchestrator.router.replay": "orchestrator.router.learning.replay",
-    "orchestrator.router.report": "orchestrator.router.learning.report",
-    "orchestrator.router.space": "orchestrator.router.features.feature_space",
-    "orchestrator.router.train": "orchestrator.router.learning.train",
     "orchestrator.search.adaptive": "orchestrator.search.strategies.adaptive",
     "orchestrator.search.calibrate": "orchestrator.search.calibration.calibrate",
     "orchestrator.search.comparing": "orchestrator.search.strategies.judged_pairs",
@@ -238,18 +182,6 @@ MODULES: dict[str, str] = {
     "orchestrator.streaming": "orchestrator.engine.streaming",
     "orchestrator.together": "orchestrator.engine.assessment_batcher",
     "orchestrator.trimming": "orchestrator.engine.trimming",
-    "orchestrator.verifiers.behaviour": "orchestrator.verifiers.code.behaviour",
-    "orchestrator.verifiers.bounded_schema": "orchestrator.verifiers.form.bounded_schema",
-    "orchestrator.verifiers.bounded_schema_helper": "orchestrator.verifiers.form.bounded_schema_worker",
-    "orchestrator.verifiers.expressions": "orchestrator.verifiers.code.expressions",
-    "orchestrator.verifiers.judge": "orchestrator.verifiers.models.judge",
-    "orchestrator.verifiers.language": "orchestrator.verifiers.form.language",
-    "orchestrator.verifiers.mathematics_helper": "orchestrator.verifiers.mathematics_worker",
-    "orchestrator.verifiers.personal": "orchestrator.verifiers.form.personal_data",
-    "orchestrator.verifiers.programs": "orchestrator.verifiers.code.programs",
-    "orchestrator.verifiers.reward": "orchestrator.verifiers.models.reward",
-    "orchestrator.verifiers.safety": "orchestrator.verifiers.form.safety",
-    "orchestrator.verifiers.schema": "orchestrator.verifiers.form.schema",
     "router.audit": "orchestrator.router.guarantee.monitor",
     "router.conversation": "orchestrator.router.features.conversation",
     "router.evaluate": "orchestrator.router.learning.evaluate",
@@ -277,8 +209,8 @@ MODULES: dict[str, str] = {
     "verifiers.safety": "orchestrator.verifiers.form.safety",
     "verifiers.schema": "orchestrator.verifiers.form.schema",
 }
+"""Old module: new module. Those of the three packages are written with the name that they had: `memory.coarse`."""
 
-# Old module -> old name -> "new module:new name", for names that did not keep both their name and their file.
 NAMES: dict[str, dict[str, str]] = {
     "memory.coarse": {
         "LEAST_SHARE": "orchestrator.memory.retrieval.approximate_index:MIN_SHARE",
@@ -588,45 +520,6 @@ NAMES: dict[str, dict[str, str]] = {
         "asking": "orchestrator.verification.judging:asking",
         "criteria_of": "orchestrator.verification.judging:criteria_of",
     },
-    "orchestrator.memory.coarse": {
-        "LEAST_SHARE": "orchestrator.memory.retrieval.approximate_index:MIN_SHARE",
-        "MOST_LISTS": "orchestrator.memory.retrieval.approximate_index:MAX_LISTS",
-        "MOST_SHARE": "orchestrator.memory.retrieval.approximate_index:MAX_SHARE",
-    },
-    "orchestrator.memory.documents": {
-        "Block": "orchestrator.memory.ingest.documents:DocumentBlock",
-    },
-    "orchestrator.memory.endpoint": {
-        "_Refused": "orchestrator.memory.encoders.endpoint:_NoEmbeddings",
-    },
-    "orchestrator.memory.growing": {
-        "Growing": "orchestrator.memory.arrays:GrowableArray",
-    },
-    "orchestrator.memory.packing": {
-        "MOST_CHARS_PER_TOKEN": "orchestrator.memory.retrieval.packing:MAX_CHARS_PER_TOKEN",
-        "estimate_tokens": "orchestrator.tokens.estimate:quick_tokens",
-    },
-    "orchestrator.memory.relevance": {
-        "MOST_LINKED": "orchestrator.memory.retrieval.relevance:MAX_LINKED",
-    },
-    "orchestrator.memory.scope_index": {
-        "MOST_TELLING": "orchestrator.memory.retrieval.scope_index:MAX_TELLING",
-    },
-    "orchestrator.memory.sqlite_store": {
-        "MOST_FREED": "orchestrator.memory.storage.sqlite:MAX_FREED",
-    },
-    "orchestrator.memory.summaries": {
-        "_Sentence": "orchestrator.memory.summaries:_SummarySentence",
-    },
-    "orchestrator.memory.supported": {
-        "LEAST_SHARE": "orchestrator.memory.text.support:MIN_SHARE",
-    },
-    "orchestrator.memory.times": {
-        "Span": "orchestrator.memory.text.times:TimeSpan",
-    },
-    "orchestrator.memory.together": {
-        "Together": "orchestrator.memory.coalescing:Coalescer",
-    },
     "orchestrator.online": {
         "MOST_OUTCOMES": "orchestrator.learning.online:MAX_OUTCOMES",
         "Online": "orchestrator.learning.online:OnlineLearner",
@@ -787,52 +680,6 @@ NAMES: dict[str, dict[str, str]] = {
     "orchestrator.providers": {
         "PROVIDERS": "orchestrator.providers.table:PROVIDERS",
     },
-    "orchestrator.router.conversation": {
-        "MOST_CONTEXT_CHARS": "orchestrator.router.features.conversation:MAX_CONTEXT_CHARS",
-        "MOST_SYSTEM_CHARS": "orchestrator.router.features.conversation:MAX_SYSTEM_CHARS",
-    },
-    "orchestrator.router.features": {
-        "Floats": "orchestrator.router.features.features:Floats",
-        "Integers": "orchestrator.router.features.features:Integers",
-        "MAX_CACHED_WORDS": "orchestrator.router.features.features:MAX_CACHED_WORDS",
-        "MAX_CHARS": "orchestrator.router.features.features:MAX_CHARS",
-        "SURFACE": "orchestrator.router.features.features:SURFACE",
-        "clean": "orchestrator.router.features.features:clean",
-        "grams": "orchestrator.router.features.features:grams",
-        "surface": "orchestrator.router.features.features:surface",
-        "words_of": "orchestrator.router.features.features:words_of",
-    },
-    "orchestrator.router.guarantee": {
-        "BETS": "orchestrator.router.guarantee.certificate:BETS",
-        "Certificate": "orchestrator.router.guarantee.certificate:Certificate",
-        "Covers": "orchestrator.router.guarantee.certificate:Covers",
-        "GRID": "orchestrator.router.guarantee.certificate:GRID",
-        "Kind": "orchestrator.router.guarantee.certificate:Kind",
-        "MOST_LABELS": "orchestrator.router.guarantee.certificate:MAX_LABELS",
-        "Promise": "orchestrator.router.guarantee.certificate:Promise",
-        "Refusal": "orchestrator.router.guarantee.certificate:Refusal",
-        "Setting": "orchestrator.router.guarantee.certificate:Setting",
-        "betting_p_value": "orchestrator.router.guarantee.certificate:betting_p_value",
-        "certify": "orchestrator.router.guarantee.certificate:certify",
-        "certify_settings": "orchestrator.router.guarantee.certificate:certify_settings",
-        "clopper_pearson_upper": "orchestrator.router.guarantee.certificate:clopper_pearson_upper",
-        "closest_enough": "orchestrator.router.guarantee.certificate:closest_enough",
-        "data_hash": "orchestrator.router.guarantee.certificate:data_hash",
-        "fleet_settings": "orchestrator.router.guarantee.certificate:fleet_settings",
-    },
-    "orchestrator.router.learner": {
-        "MOST_OUTCOMES": "orchestrator.router.learning.learner:MAX_OUTCOMES",
-    },
-    "orchestrator.router.replay": {
-        "Decision": "orchestrator.router.learning.replay:ReplayedDecision",
-    },
-    "orchestrator.router.speed": {
-        "LEAST_FOR_LINE": "orchestrator.router.speed:MIN_FOR_LINE",
-        "LEAST_SPREAD": "orchestrator.router.speed:MIN_SPREAD",
-    },
-    "orchestrator.router.success": {
-        "MOST_FLEETS": "orchestrator.router.success:MAX_FLEETS",
-    },
     "orchestrator.search.actions": {
         "Call": "orchestrator.search.actions:ModelAction",
     },
@@ -905,59 +752,6 @@ NAMES: dict[str, dict[str, str]] = {
         "family_of": "orchestrator.tokens.estimate:family_of",
         "request_bound": "orchestrator.tokens.estimate:request_bound",
         "request_estimate": "orchestrator.tokens.estimate:request_estimate",
-    },
-    "orchestrator.verifiers": {
-        "Answer": "orchestrator.verifiers.answers.equivalence:CanonicalAnswer",
-        "Said": "orchestrator.verifiers.models.judge:ModelReply",
-    },
-    "orchestrator.verifiers.answers.arithmetic_check": {
-        "MOST_EQUATIONS": "orchestrator.verifiers.answers.arithmetic_check:MAX_EQUATIONS",
-    },
-    "orchestrator.verifiers.answers.choice": {
-        "Choice": "orchestrator.verifiers.answers.choice:ReadChoice",
-        "LETTERS": "orchestrator.verifiers.answers.choice_patterns:LETTERS",
-    },
-    "orchestrator.verifiers.answers.code_blocks": {
-        "Block": "orchestrator.verifiers.answers.code_blocks:CodeBlock",
-        "MOST_INDENT": "orchestrator.verifiers.answers.code_blocks:MAX_INDENT",
-    },
-    "orchestrator.verifiers.answers.equivalence": {
-        "Answer": "orchestrator.verifiers.answers.equivalence:CanonicalAnswer",
-    },
-    "orchestrator.verifiers.answers.formulas": {
-        "_Parser": "orchestrator.verifiers.answers.formulas:_FormulaParser",
-    },
-    "orchestrator.verifiers.answers.non_answers": {
-        "LEAST_CUT_CHARS": "orchestrator.verifiers.answers.non_answers:MIN_CUT_CHARS",
-        "LEAST_REPEATS": "orchestrator.verifiers.answers.non_answers:MIN_REPEATS",
-        "MOST_BEFORE_A_REQUEST": "orchestrator.verifiers.answers.non_answers:MAX_BEFORE_A_REQUEST",
-        "MOST_BEFORE_GIVING_UP": "orchestrator.verifiers.answers.non_answers:MAX_BEFORE_GIVING_UP",
-        "MOST_MATTER": "orchestrator.verifiers.answers.non_answers:MAX_MATTER",
-    },
-    "orchestrator.verifiers.answers.quantities": {
-        "LEAST_DIGITS": "orchestrator.verifiers.answers.quantities:MIN_DIGITS",
-    },
-    "orchestrator.verifiers.code": {
-        "EACH_S": "orchestrator.verifiers.code.unit_tests:EACH_S",
-        "Evaluated": "orchestrator.verifiers.code.unit_tests:Evaluated",
-        "LOAD_S": "orchestrator.verifiers.code.unit_tests:LOAD_S",
-        "MAX_SHOWN": "orchestrator.verifiers.code.unit_tests:MAX_SHOWN",
-        "UnitTestVerifier": "orchestrator.verifiers.code.unit_tests:UnitTestVerifier",
-        "evaluate": "orchestrator.verifiers.code.unit_tests:evaluate",
-        "expression_of": "orchestrator.verifiers.code.unit_tests:expression_of",
-        "truths": "orchestrator.verifiers.code.unit_tests:truths",
-    },
-    "orchestrator.verifiers.form": {
-        "LengthVerifier": "orchestrator.verifiers.form.regex_length:LengthVerifier",
-        "RegexVerifier": "orchestrator.verifiers.form.regex_length:RegexVerifier",
-    },
-    "orchestrator.verifiers.judge": {
-        "Preference": "orchestrator.verifiers.models.judge:PairPreference",
-        "Said": "orchestrator.verifiers.models.judge:ModelReply",
-    },
-    "orchestrator.verifiers.sql": {
-        "MOST_STEPS": "orchestrator.verifiers.sql:MAX_STEPS",
-        "MOST_VALUE_BYTES": "orchestrator.verifiers.sql:MAX_VALUE_BYTES",
     },
     "router.conversation": {
         "MOST_CONTEXT_CHARS": "orchestrator.router.features.conversation:MAX_CONTEXT_CHARS",
@@ -1053,187 +847,4 @@ NAMES: dict[str, dict[str, str]] = {
         "MOST_VALUE_BYTES": "orchestrator.verifiers.sql:MAX_VALUE_BYTES",
     },
 }
-
-
-def install() -> None:
-    """Makes old paths importable in this process, and old names in modules that stayed where they were."""
-    if not any(isinstance(finder, _OldPaths) for finder in sys.meta_path):
-        sys.meta_path.append(_OldPaths())
-        sys.meta_path.insert(0, _OldNames())
-
-
-def replace_package(old: str) -> None:
-    """Puts `orchestrator.<old>` in the place of the package `old`, which a checkout on the path still offers."""
-    spec = _OldPaths().find_spec(old)
-    assert spec is not None
-    sys.modules[old] = module = _OldModule(old)
-    module.__spec__, module.__path__ = spec, []
-    _warn(old, new_module(old))
-
-
-def new_module(old: str) -> str:
-    """The path of the module that stood at `old`; its own if it has not moved."""
-    if old in MODULES:
-        return MODULES[old]
-    return f"orchestrator.{old}" if old.partition(".")[0] in PACKAGES else old
-
-
-def _resolve(module: str, name: str) -> Any:
-    from importlib import import_module
-
-    moved = NAMES.get(module, {}).get(name)
-    if moved is not None:
-        home, _, new_name = moved.partition(":")
-        found = getattr(import_module(home), new_name)
-        _warn(f"{module}.{name}", f"{_public_home(new_name, found) or home}.{new_name}")
-        return found
-    home = new_module(module)
-    if home == module:
-        raise AttributeError(f"module {module!r} has no attribute {name!r}")
-    return getattr(import_module(home), name)
-
-
-def _public_home(name: str, found: object) -> str:
-    """The package whose documented names hold `found`, of those that are loaded; "" if there is none."""
-    for package in FACES:
-        face = sys.modules.get(package)
-        if face is not None and name in getattr(face, "__all__", ()) and getattr(face, name, None) is found:
-            return package
-    return ""
-
-
-def _warn(old: str, new: str) -> None:
-    import warnings
-
-    frame = sys._getframe(1)
-    while frame.f_back is not None and _only_imports(frame.f_code.co_filename, frame.f_globals.get("__name__")):
-        frame = frame.f_back
-    registry = frame.f_globals.setdefault("__warningregistry__", {})
-    user = frame.f_globals.get("__name__")  # Python shows such warnings by default where this is `__main__`
-    message = f"{old} is now {new}; the old name goes in orchestrator {REMOVED_IN}"
-    warnings.warn_explicit(message, DeprecationWarning, frame.f_code.co_filename, frame.f_lineno, user, registry)
-
-
-def _only_imports(path: str, module: object) -> bool:
-    """Whether a frame is the import system, this file, or a package loaded by its old name: not who used the name."""
-    return path == __file__ or path.startswith("<frozen importlib") or module in PACKAGES
-
-
-def _spec_without_import(name: str) -> ModuleSpec | None:
-    """The spec of one of our modules. Imports no parent: whoever looks for a module holds the lock of all imports."""
-    first, *parts = name.split(".")
-    found = sys.modules[first].__spec__
-    for part in parts:
-        if found is None or found.submodule_search_locations is None:
-            return None
-        first = f"{first}.{part}"
-        found = PathFinder.find_spec(first, list(found.submodule_search_locations))
-    return found
-
-
-def _all_names(old: str, module: ModuleType) -> list[str]:
-    """What `from old import *` gives."""
-    public = getattr(module, "__all__", None) or [name for name in vars(module) if not name.startswith("_")]
-    return sorted({*public, *NAMES.get(old, {})})
-
-
-class _OldModule(ModuleType):
-    """Stands at an old path, hands out what is at the new one, and passes on what is set, as tests do."""
-
-    def __getattr__(self, name: str) -> Any:
-        if name == "__all__":
-            from importlib import import_module
-
-            return _all_names(self.__name__, import_module(new_module(self.__name__)))
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return _resolve(self.__name__, name)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        if name.startswith("__") or isinstance(value, ModuleType):
-            super().__setattr__(name, value)
-        else:
-            setattr(*_new_place(self.__name__, name), value)
-
-    def __delattr__(self, name: str) -> None:
-        if name in vars(self):
-            super().__delattr__(name)
-        else:
-            delattr(*_new_place(self.__name__, name))
-
-    def __dir__(self) -> list[str]:
-        from importlib import import_module
-
-        return sorted({*NAMES.get(self.__name__, {}), *dir(import_module(new_module(self.__name__)))})
-
-
-def _new_place(module: str, name: str) -> tuple[ModuleType, str]:
-    """The module that holds what stood at `module.name`, and its name there."""
-    from importlib import import_module
-
-    home, _, new_name = NAMES.get(module, {}).get(name, f"{new_module(module)}:{name}").partition(":")
-    return import_module(home), new_name
-
-
-class _OldPaths:
-    """Finds and loads what has moved (`importlib.abc.MetaPathFinder` and `Loader`)."""
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        top = name.partition(".")[0]
-        if top not in PACKAGES and top != "orchestrator":
-            return None
-        new = new_module(name)
-        if new == name:
-            return None
-        found = _spec_without_import(new)
-        if found is None:
-            return None
-        package = found.submodule_search_locations is not None
-        return ModuleSpec(name, self, origin=found.origin, is_package=package)  # type: ignore[arg-type]
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return _OldModule(spec.name)
-
-    def exec_module(self, module: ModuleType) -> None:
-        _warn(module.__name__, new_module(module.__name__))
-
-    def get_code(self, name: str) -> CodeType | None:
-        """For `python -m old.path`, which runs the code of the new path."""
-        from importlib.util import find_spec
-
-        spec = find_spec(new_module(name))
-        found: CodeType | None = None
-        if spec is not None and spec.loader is not None:
-            found = spec.loader.get_code(spec.name)  # type: ignore[attr-defined]
-        return found
-
-
-class _OldNames:
-    """Lets modules that lost a name resolve it: they are found and loaded as ever, and get a `__getattr__` then."""
-
-    def find_spec(
-        self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if name not in NAMES or name in MODULES or not name.startswith("orchestrator"):
-            return None
-        spec = PathFinder.find_spec(name, path, target)
-        if spec is None or spec.loader is None:
-            return None
-        load = spec.loader.exec_module
-
-        def exec_module(module: ModuleType) -> None:
-            load(module)
-            before = module.__dict__.get("__getattr__")
-
-            def get(missing: str) -> Any:
-                if before is None or missing in NAMES[name]:
-                    return _resolve(name, missing)
-                return before(missing)
-
-            module.__dict__["__getattr__"] = get
-            module.__dict__.setdefault("__all__", _all_names(name, module))
-
-        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
-        return spec
+"""Old module: its names that are elsewhere, or called otherwise, as `new module:new name`."""
