@@ -14,7 +14,7 @@ from typing import Any
 
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.plugins.entry_points import VERIFIERS as GROUP
-from orchestrator.plugins.entry_points import PluginError, load_plugin, plugin_names, where_from
+from orchestrator.plugins.entry_points import load_plugin, make_plugin, plugin_names
 from orchestrator.verifiers.verdict import Verifier
 
 VERIFIERS: dict[str, str] = {
@@ -98,19 +98,19 @@ def read_settings(name: str, stated: JsonValue) -> JsonObject:
 
 def is_schema(stated: Mapping[str, JsonValue]) -> bool:
     """Whether a mapping is a JSON Schema itself, and not settings with one under `schema`."""
-    return not stated or (not stated.keys() & {"schema"} and bool(stated.keys() & SCHEMA_KEYWORDS))
+    return not stated or ("schema" not in stated and bool(stated.keys() & SCHEMA_KEYWORDS))
 
 
 def make_verifier(name: str, stated: JsonValue = None) -> Verifier:
     """The verifier of this name with settings as they stand in a file.
 
-    Raises `ValueError` on settings that it cannot have.
+    Raises `ValueError` on settings that it cannot have, `PluginError` on one of another package that cannot be made.
     """
-    made: Verifier = verifier_class(name)(**read_settings(name, stated))
-    for attribute in ("name", "verify"):
-        if not hasattr(made, attribute):
-            told = f"makes a {type(made).__name__}, which has no {attribute!r}"
-            raise PluginError(f"{name!r} ({where_from(GROUP, name)}) {told}")
+    settings = read_settings(name, stated)
+    if name not in VERIFIERS:
+        foreign: Verifier = make_plugin(GROUP, name, needs=("name", "verify"), settings=settings)
+        return foreign
+    made: Verifier = verifier_class(name)(**settings)
     return made
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from orchestrator._deprecated import REMOVED_IN
 from orchestrator.budget import Ledger
 from orchestrator.engine.plan import Plan
 from orchestrator.trace import Trace
@@ -38,6 +39,6 @@ class OldMethods:
         return bool(self._now("asks_plainly", "can_relay_single"))
 
     def _now(self, old: str, new: str) -> Any:
-        message = f"Orchestrator.{old} is now {new}; the old name goes in orchestrator 0.3"
+        message = f"Orchestrator.{old} is now {new}; the old name goes in orchestrator {REMOVED_IN}"
         warnings.warn(message, DeprecationWarning, stacklevel=3)
         return getattr(self, new)

@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from importlib.metadata import EntryPoint
 
 VERIFIERS = "orchestrator.verifiers"
@@ -34,31 +35,32 @@ def plugin_names(group: str) -> tuple[str, ...]:
     return tuple(sorted(_points(group)))
 
 
-def load_plugin(group: str, name: str, *, is_called: bool = True) -> Any:
-    """What stands behind a name.
+def load_plugin(group: str, name: str) -> Any:
+    """The class or function behind a name.
 
-    Raises `KeyError` on a name that no package registers, `PluginError` if it cannot be imported, or not be called
-    though it `is_called`.
+    Raises `KeyError` on a name that no package registers, `PluginError` on what cannot be imported or called.
     """
     point = _points(group)[name]
     try:
         found = point.load()
     except (Exception, SystemExit) as error:  # the code of another package may raise anything while it is imported
         raise PluginError(f"{name!r} ({point.value}) cannot be loaded: {_told(error)}") from error
-    if is_called and not callable(found):
+    if not callable(found):
         raise PluginError(f"{name!r} ({point.value}) is neither a class nor a function")
     return found
 
 
-def make_plugin(group: str, name: str, *arguments: object, needs: tuple[str, ...] = ()) -> Any:
-    """What the function or class behind a name makes of `arguments`; it has the attributes that it `needs`.
+def make_plugin(
+    group: str, name: str, *arguments: object, needs: tuple[str, ...] = (), settings: Mapping[str, object] | None = None
+) -> Any:
+    """What the function or class behind a name makes of `arguments` and `settings`; it has the attributes in `needs`.
 
     Raises `KeyError` on a name that no package registers, `PluginError` on one that cannot be imported or called, or
     that makes something else.
     """
     maker = load_plugin(group, name)
     try:
-        made = maker(*arguments)
+        made = maker(*arguments, **(settings or {}))
     except (Exception, SystemExit) as error:  # nor is it known what its functions raise
         raise PluginError(f"{name!r} ({where_from(group, name)}) cannot be made: {_told(error)}") from error
     if missing := [attribute for attribute in needs if not hasattr(made, attribute)]:

@@ -223,7 +223,7 @@ def test_a_stream_raises_what_answering_raises_and_closing_it_cancels_the_search
     ("code", "told"),
     [
         ("from orchestrator.search.strategies.registry import cascade as mine", None),
-        ("mine = 7", "is no function"),
+        ("mine = 7", "is neither a class nor a function"),
         ("yours = 7", "cannot be loaded: .*mine"),
     ],
 )

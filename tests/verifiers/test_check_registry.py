@@ -117,7 +117,7 @@ ENTRIES = """
 polite = polite_package:Polite
 number_five = polite_package:number
 [orchestrator.steps]
-number_verb = polite_package:number
+wrong_verb = polite_package:Polite
 """
 
 
@@ -147,7 +147,7 @@ def test_a_verifier_of_another_package_is_one_like_ours() -> None:
     [
         ("{verify: [number_five], text: hello}", "is neither a class nor a function"),
         ("{verify: [{number_five: 3}], text: hello}", "is neither a class nor a function"),
-        ("{number_verb: hello}", "is no Step"),
+        ("{wrong_verb: hello}", "is no Step"),
     ],
 )
 def test_a_plugin_that_cannot_be_used_is_told_with_its_place(step: str, told: str, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def _points() -> tuple[str, ...]:
 def foreign_verb(verb: str) -> type[Step]:
     """The step of another package behind a verb. Raises `ConfigError` on one that is none."""
     try:
-        found: Any = load_plugin(GROUP, verb, is_called=False)
+        found: Any = load_plugin(GROUP, verb)
     except PluginError as error:
         raise ConfigError(f"the verb {error}", remedy="Reinstall its package") from None
     if not (isinstance(found, type) and issubclass(found, Step)):

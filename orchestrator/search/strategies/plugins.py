@@ -26,12 +26,9 @@ def strategy_named(name: str) -> Strategy:
             f"unknown strategy {name!r}", remedy=f"Known: {', '.join([*STRATEGIES, *plugin_names(GROUP)])}"
         )
     try:
-        strategy: Strategy = load_plugin(GROUP, name, is_called=False)
+        strategy: Strategy = load_plugin(GROUP, name)
     except PluginError as error:
-        raise ConfigError(f"the strategy {error}", remedy="Reinstall its package") from None
-    if not callable(strategy):
-        told = f"the strategy {name!r} ({where_from(GROUP, name)}) is no function"
-        raise ConfigError(told, remedy="It takes a SearchState, returns actions")
+        raise ConfigError(f"the strategy {error}", remedy="Look at its package, or reinstall it") from None
 
     def checked(state: SearchState) -> Sequence[Action]:
         actions = strategy(state)
