@@ -277,6 +277,8 @@ def _describe(located: Located, problem: JsonObject) -> str:
         return located.describe(
             path, f"unknown {path[-1]} {problem['input']!r}{suggest(str(problem['input']), known, most=MAX_CHOICES)}"
         )
+    if kind in ("model_type", "dict_type"):
+        return located.describe(path, f"{where} holds names with values, `name: value`, not {_short(problem['input'])}")
     if kind == "value_error":  # raised by a check of our own, in words of our own
         return located.describe(path, str(context["error"]))
     return located.describe(

@@ -253,6 +253,7 @@ checks:
         ("json: {shema: {type: string}}", r"json has no setting 'shema'. Did you mean 'schema'"),
         ("jsn: {type: string}", r"unknown field 'jsn'. Did you mean 'json'"),
         ("numeric: [4]", "input should be"),
+        ("judge: small", r":2:17: checks.judge holds names with values, `name: value`, not 'small'"),
     ):
         with pytest.raises(ConfigError, match=says):
             parse_config("models: {m: {provider: simulated, skill: 0.7}}\nchecks: {" + wrong + "}")
