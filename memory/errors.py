@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from orchestrator.errors import OrchestratorError
 
-class MemoryFailure(Exception):
+
+class MemoryFailure(OrchestratorError):
     """Base of this package's errors (Python already has a `MemoryError` of another meaning)."""
+
+    code = "memory"
 
 
 class InvalidRecord(MemoryFailure, ValueError):

@@ -6,6 +6,7 @@ Synchronous and thread-safe; no model call anywhere.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -78,6 +79,10 @@ class Memory:
         self._snapshots = Snapshots(path, cipher) if is_file else None
         self._indexes: dict[str, ScopeIndex] = {}
         self._lock = threading.Lock()
+        self._where = re.sub(r"(?<=://)[^/@]*@", "", str(path))  # without the password of a database
+
+    def __repr__(self) -> str:
+        return f"Memory({self._where!r})"
 
     @property
     def encoder(self) -> Encoder:

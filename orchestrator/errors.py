@@ -4,8 +4,12 @@ Each error has a stable `code`, says what happened and where, and what to do nex
 
 OrchestratorError
 ├── ConfigError            the configuration is missing or wrong (file:line:column)
+├── InvalidArgument        a value or a keyword that a method of the SDK does not take
+├── BlockingCall           a blocking method was called inside an event loop
+├── NotAwaited             a result was used before it was awaited
 ├── InvalidQuery           the query itself cannot be used
 ├── InvalidBudget          a limit is negative, NaN or not a number
+├── InvalidAnswer          the text of an answer is not the value that was asked for
 ├── BudgetExceeded         the next call could overspend; carries the best answer so far
 ├── NoAdequateModel        nothing at hand can answer; says what to add
 ├── UnknownModel           a name that is not in the fleet
@@ -16,13 +20,31 @@ OrchestratorError
     ├── RateLimited          429                                      (retryable)
     ├── BackendRejected      4xx: the request or the key is wrong
     └── BadResponse          the answer cannot be read: garbage, truncated, empty (retryable)
+
+Other packages of this project add to it: `memory.MemoryFailure` with `ScopeError`, `InvalidRecord` and `StoreError`,
+`pipeline.RunFailed` and `InvalidPipeline`, `verifiers.sandbox.SandboxUnavailable`, `plugins.PluginError`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from orchestrator.jsontypes import JsonObject
+
+
+def closest(word: str, known: Iterable[str], *, cutoff: float = 0.6) -> str | None:
+    """The name that a mistyped one probably means; `None` if none is similar enough (a ratio in [0, 1])."""
+    from difflib import get_close_matches  # only who mistypes waits for it
+
+    return next(iter(get_close_matches(word, list(known), n=1, cutoff=cutoff)), None)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: what was probably meant, or all that there is."""
+    names = list(known)
+    close = closest(word, names)
+    return f"Did you mean {close!r}?" if close is not None else f"Known: {', '.join(names)}"
 
 
 class OrchestratorError(Exception):
@@ -46,6 +68,24 @@ class ConfigError(OrchestratorError):
     code = "config"
 
 
+class InvalidArgument(OrchestratorError, TypeError, ValueError):
+    """A value or a keyword that a method of the SDK does not take."""
+
+    code = "invalid_argument"
+
+
+class BlockingCall(OrchestratorError, RuntimeError):
+    """A blocking method was called where it would stop a running event loop."""
+
+    code = "blocking_call"
+
+
+class NotAwaited(OrchestratorError, AttributeError, TypeError):
+    """The result of a coroutine was used before it was awaited."""
+
+    code = "not_awaited"
+
+
 class InvalidQuery(OrchestratorError, ValueError):
     """A query that cannot be answered as it was asked."""
 
@@ -56,6 +96,16 @@ class InvalidBudget(OrchestratorError, ValueError):
     """A budget that is no budget."""
 
     code = "invalid_budget"
+
+
+class InvalidAnswer(OrchestratorError, ValueError):
+    """The text of an answer is not the value that was asked for; `text` is what the model said."""
+
+    code = "invalid_answer"
+
+    def __init__(self, message: str, *, text: str, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.text = text
 
 
 class UnknownModel(OrchestratorError, LookupError):

@@ -67,7 +67,9 @@ def test_parameters_of_public_functions_are_still_accepted() -> None:
     missing = []
     for owner, parameters in NAMES["parameters"].items():
         accepted = _parameters(_resolve(owner))
-        missing += [f"{owner}({name})" for name in parameters.split() if name not in accepted]
+        missing += [
+            f"{owner}({name})" for name in parameters.split() if name not in accepted and not name.startswith("**")
+        ]  # nobody passes that by its name
     assert missing == []
 
 

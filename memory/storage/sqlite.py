@@ -134,6 +134,8 @@ class Store(SqlStore):
     def _explained(self, what: str, error: Exception) -> str:
         if "malformed" in str(error) or "corrupt" in str(error):
             return f"{what} {self.path}: {error}. Copy what can be read: orchestrator salvage {self.path} --into NEW.db"
+        if "closed database" in str(error):
+            return f"the memory {self.path} is closed. Open it again: Memory({str(self.path)!r})"
         return f"{what} {self.path}: {error}. Check that it is a memory file and that the folder is writable"
 
     def add(self, scope: Scope, records: Sequence[NewRecord], vectors: Sequence[Vectors], encoder: str) -> Added:

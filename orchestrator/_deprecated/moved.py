@@ -72,7 +72,7 @@ MODULES: dict[str, str] = {
     "orchestrator.decisions.deciding": "orchestrator.decisions.service",
     "orchestrator.decisions.posting": "orchestrator.decisions.http",
     "orchestrator.decisions.tokens": "orchestrator.decisions.token_logprobs",
-    "orchestrator.format": "orchestrator.budget.format",
+    "orchestrator.format": "orchestrator.types.format",
     "orchestrator.gateway.admin": "orchestrator.gateway.api.admin",
     "orchestrator.gateway.anthropic": "orchestrator.gateway.api.anthropic",
     "orchestrator.gateway.asked": "orchestrator.gateway.chat.request",
@@ -679,6 +679,9 @@ NAMES: dict[str, dict[str, str]] = {
     },
     "orchestrator.providers": {
         "PROVIDERS": "orchestrator.providers.table:PROVIDERS",
+    },
+    "orchestrator.search.prompts": {
+        "SYSTEM": "orchestrator.search.prompts:FORM",
     },
     "orchestrator.search.actions": {
         "Call": "orchestrator.search.actions:ModelAction",

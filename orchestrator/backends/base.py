@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
 
 from orchestrator.config import defaults
-from orchestrator.jsontypes import JsonValue
+from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.router import ModelProfile
 from orchestrator.tokens.estimate import (
     FAMILY_THAT_COUNTS_MOST,
@@ -18,11 +18,16 @@ from orchestrator.tokens.estimate import (
     bound_tokens,
     estimate_message,
     family_of,
+    request_bound,
+    request_estimate,
 )
 from orchestrator.types import Completion, Message
 
 if TYPE_CHECKING:
     from orchestrator.memory import RecalledRecord
+
+
+PART_CAPABILITIES: Mapping[str, str] = {"image_url": "vision", "input_audio": "audio"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,8 @@ class Request:
     models with the capability "n". Models with the capability "json" are held to the JSON Schema `schema` by their own
     server; all are told of it in the prompt. `scope` is whose it is: a server that can keep prefixes apart keeps those
     of other tenants and users apart. `certainty` asks for the tokens' log-probabilities, of providers that give them.
+    `stop`, `reasoning`, `extra_body` and `parts` are those of `Query`; `timeout_s` is the longest that one try may take
+    and `retries` how many follow it (`None`: as the backend has it).
     """
 
     messages: tuple[Message, ...]
@@ -48,6 +55,12 @@ class Request:
     recalled: Sequence[RecalledRecord] = field(default=())
     scope: str = ""
     certainty: bool = False
+    stop: tuple[str, ...] = ()
+    reasoning: str | None = None
+    extra_body: JsonObject | None = None
+    timeout_s: float | None = None
+    retries: int | None = None
+    parts: tuple[JsonObject, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,16 +150,43 @@ def estimate_prompt_tokens(
 ) -> int:
     """Expected tokens of a prompt, of the form that its answer must have, and of what stands around each message."""
     counting = FAMILY_THAT_COUNTS_MOST if family is None else family
-    counted = sum(
-        estimate_message(text, counting) for text in (*(message.content for message in messages), *_forms(schema))
-    )
+    texts = (*(message.content for message in messages if message.wire is None), *_forms(schema))
+    counted = sum(estimate_message(text, counting) for text in texts)
+    if (rich := _rich(messages)) is not None:
+        counted += request_estimate(rich, counting)
     return counted + TOKENS_PER_MESSAGE * len(messages)
 
 
 def worst_case_prompt_tokens(messages: Sequence[Message], schema: JsonValue = None) -> int:
     """What a prompt may at most cost."""
-    text = "\n".join([*(message.content for message in messages), *_forms(schema)])
-    return bound_tokens(text) + 2 * TOKENS_PER_MESSAGE * len(messages)
+    text = "\n".join([*(message.content for message in messages if message.wire is None), *_forms(schema)])
+    rich = _rich(messages)
+    beside = 0 if rich is None else request_bound(rich)
+    return bound_tokens(text) + beside + 2 * TOKENS_PER_MESSAGE * len(messages)
+
+
+def needed_capabilities(kinds: Iterable[str]) -> frozenset[str]:
+    """What a model must be able to take in, by the types of parts in OpenAI's form."""
+    return frozenset(PART_CAPABILITIES[kind] for kind in kinds if kind in PART_CAPABILITIES)
+
+
+def part_kinds(messages: Iterable[Message]) -> Iterator[str]:
+    """The type of each part of messages that are more than text."""
+    for message in messages:
+        content = None if message.wire is None else message.wire.get("content")
+        if isinstance(content, list | tuple):
+            yield from (part["type"] for part in content)
+
+
+def as_wire(message: Message) -> JsonObject:
+    """The message in OpenAI's form."""
+    return {"role": message.role, "content": message.content} if message.wire is None else message.wire
+
+
+def _rich(messages: Sequence[Message]) -> JsonObject | None:
+    """The messages that are more than text, as the body of a request."""
+    found = [message.wire for message in messages if message.wire is not None]
+    return {"messages": found} if found else None
 
 
 def _forms(schema: JsonValue) -> list[str]:

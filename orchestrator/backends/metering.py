@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from orchestrator.backends.base import Backend, Request, estimate_prompt_tokens, tokenizer_of, worst_case_prompt_tokens
 from orchestrator.budget import Ledger, Reservation
+from orchestrator.errors import BadResponse
 from orchestrator.providers.prices import billed_usd
 from orchestrator.tokens.estimate import estimate_tokens
 from orchestrator.types import Completion, Usage
@@ -126,8 +127,9 @@ async def complete_metered(
     held: Reservation | None = None,
     *,
     on_failure: Callable[[bool], None] = lambda booked: None,
+    on_text: Callable[[str], None] | None = None,
 ) -> tuple[Completion, Bill]:
-    """One completion, metered.
+    """One completion, metered; with `on_text` it is streamed, and each piece of its text told as it comes.
 
     Without `held` its worst case is reserved here: raises `BudgetExceeded`, with nothing sent, where it does not fit.
     """
@@ -137,7 +139,26 @@ async def complete_metered(
     return await metered(
         ledger,
         held,
-        lambda: backend.complete(request),
+        lambda: backend.complete(request) if on_text is None else _streamed(backend, request, on_text),
         lambda done: bill_of(backend, done, worst),
         on_failure=on_failure,
     )
+
+
+async def _streamed(backend: Backend, request: Request, on_text: Callable[[str], None]) -> Completion:
+    """The completion at the end of a stream. Raises `BadResponse` where there is none."""
+    done: Completion | None = None
+    pieces = backend.stream(request)
+    try:
+        async for piece in pieces:
+            if isinstance(piece, Completion):
+                done = piece
+            elif piece.text:
+                on_text(piece.text)
+    finally:
+        close = getattr(pieces, "aclose", None)  # a generator, usually: what it holds is given back now
+        if close is not None:
+            await close()
+    if done is None:
+        raise BadResponse(f"the stream of {backend.profile.name} ended without an answer", remedy="Ask again")
+    return done

@@ -23,6 +23,7 @@ _REMEDIES = {
     404: "Check base_url and the model's name",
     413: "Send less, or choose a model with a longer context",
 }
+_NO_NAME = ("name resolution", "Name or service", "nodename nor servname", "getaddrinfo", "No address associated")
 OVERLOADED = frozenset({429, 503, 529})
 
 
@@ -41,11 +42,17 @@ class TransportError(Exception):
 
 
 def error_of(
-    where: str, status: int, headers: Mapping[str, str], content: bytes, *, key: str | None = None
+    where: str,
+    status: int,
+    headers: Mapping[str, str],
+    content: bytes,
+    *,
+    key: str | None = None,
+    key_variable: str | None = None,
 ) -> BackendError:
     """What an answer with another status than 200 means; `headers` by names in small letters.
 
-    A `key` in the server's words is made unreadable.
+    A `key` in the server's words is made unreadable; `key_variable` is where it is usually set.
     """
     if key:  # before anything is cut
         content = content.replace(key.encode(), b"***")
@@ -74,20 +81,22 @@ def error_of(
         return BackendRejected(
             message, remedy="Check base_url: nobody follows redirects with a key", status=status, detail=detail
         )
-    return BackendRejected(
-        message, remedy=_REMEDIES.get(status, "The server refuses this request"), status=status, detail=detail
-    )
+    remedy = _REMEDIES.get(status, "The server refuses this request")
+    if status == 401 and key_variable:
+        remedy = f"Check the API key: {key_variable} is {'another one' if key else 'not set'}, or it was revoked"
+    return BackendRejected(message, remedy=remedy, status=status, detail=detail)
 
 
 def broken(where: str, error: TransportError) -> BackendError:
     """What a call means that brought no whole answer."""
     if not error.may_be_billed:
         is_unknown = "CERTIFICATE_VERIFY_FAILED" in str(error)
-        trust = "Name the certificates that it is to be trusted by: tls: {ca: FILE}"
-        return BackendUnavailable(
-            f"{where}: {error}",
-            remedy=trust if is_unknown else "Check the address and that the server runs: orchestrator doctor",
-        )
+        remedy = "Check the address and that the server runs: orchestrator doctor"
+        if is_unknown:
+            remedy = "Name the certificates that it is to be trusted by: tls: {ca: FILE}"
+        elif any(sign in str(error) for sign in _NO_NAME):
+            remedy = "Check the network, the host's name and HTTPS_PROXY: orchestrator doctor --providers tries each"
+        return BackendUnavailable(f"{where}: {error}", remedy=remedy)
     if error.is_timeout:
         return too_slow(where)
     return BadResponse(f"{where}: {error}", remedy="Ask again")

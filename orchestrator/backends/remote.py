@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.backends.base import Delta, Request, estimate_prompt_tokens
+from orchestrator.backends.base import Delta, Request, as_wire, estimate_prompt_tokens
 from orchestrator.backends.http.answer_json import parse_answer, parse_whole_answer
 from orchestrator.backends.http.prefix_cache import CacheMode, PrefixMemory, cache_salt_of
 from orchestrator.backends.http.replicas import Replica
@@ -131,7 +131,7 @@ class RemoteBackend:
         return await with_retries(
             lambda left_s: self._complete_once(request, left_s),
             deadline_s=request.deadline_s,
-            attempts=self._attempts,
+            attempts=self._attempts_for(request),
             budget=self.upstream.retries,
         )
 
@@ -149,11 +149,20 @@ class RemoteBackend:
     async def stream(self, request: Request) -> AsyncIterator[Delta | Completion]:
         """Yields deltas, then the completion.
 
-        A stream that ends early raises `BadResponse`; what was read stays read.
+        Its beginning is retried like a `complete`. A stream that ends early raises `BadResponse`; what was read stays
+        read.
         """
-        start = time.perf_counter()
         deadline_s = DEFAULT_DEADLINE_S if request.deadline_s is None else request.deadline_s
-        answering = await self.upstream.ask({**self._body(request), "stream": True}, timeout_s=deadline_s)
+        if request.timeout_s is not None:
+            deadline_s = min(deadline_s, request.timeout_s)
+        start = time.perf_counter()
+        body = {**self._body(request), "stream": True}
+        answering = await with_retries(
+            lambda left_s: self.upstream.ask(body, timeout_s=left_s, extra=request.extra_body),
+            deadline_s=deadline_s,
+            attempts=self._attempts_for(request),
+            budget=self.upstream.retries,
+        )
         read = ReadChunks(self.upstream)
         parser, reader = EventParser(), self.upstream.dialect.reader(self.provider)
         ttft_s: float | None = None
@@ -174,7 +183,7 @@ class RemoteBackend:
                 read.usage = answering.whole_usage(read.usage)
                 answering.count(read.usage)
         except TransportError as error:
-            raise answering.broken(error) from None
+            raise answering.broken(error) from error
         except BadResponse:
             answering.spoiled()
             raise
@@ -204,7 +213,8 @@ class RemoteBackend:
 
     async def _complete_once(self, request: Request, left_s: float) -> Completion:
         start = time.perf_counter()
-        payload, reported, answering = await self._asked(self._body(request), left_s)
+        left_s = left_s if request.timeout_s is None else min(left_s, request.timeout_s)
+        payload, reported, answering = await self._asked(self._body(request), left_s, extra=request.extra_body)
         choices: list[dict[str, Any]] = payload["choices"]
         text = answer_of(choices[0])
         if text is None:
@@ -238,15 +248,17 @@ class RemoteBackend:
             certainty=mean_logprob(choices[0]) if request.certainty else None,
         )
 
-    async def _asked(self, body: JsonObject, left_s: float) -> tuple[JsonObject, Usage | None, PendingResponse]:
+    async def _asked(
+        self, body: JsonObject, left_s: float, *, extra: JsonObject | None = None
+    ) -> tuple[JsonObject, Usage | None, PendingResponse]:
         """A chat completion with at least one choice, and the usage that it reports."""
         answering: PendingResponse | None = None
         try:
             async with asyncio.timeout(left_s):
-                answering = await self.upstream.ask(body, timeout_s=left_s)
+                answering = await self.upstream.ask(body, timeout_s=left_s, extra=extra)
                 content = await answering.read()
-        except TimeoutError:
-            raise too_slow(self.upstream.where) from None
+        except TimeoutError as error:
+            raise too_slow(self.upstream.where) from error
         try:
             completion = self._completion(content)
         except BadResponse:
@@ -286,18 +298,29 @@ class RemoteBackend:
             body["temperature"] = request.temperature
         if request.seed is not None and "seed" not in self.provider.lacks:
             body["seed"] = request.seed
+        if request.stop:
+            body["stop"] = list(request.stop)
+        if request.reasoning is not None:
+            body["reasoning_effort"] = request.reasoning
         if request.several > 1:
             body["n"] = request.several
         if request.certainty and self.provider.logprobs:
             body["logprobs"] = True
         if salt := self._salt(request):
             body["cache_salt"] = salt
-        if request.schema is not None and "json" in self._profile.capabilities:
+        if request.schema is not None and "json" in self._profile.capabilities and self._takes_schema(request.schema):
             body["response_format"] = {
                 "type": "json_schema",
                 "json_schema": {"name": "answer", "schema": request.schema},
             }
         return body
+
+    def _takes_schema(self, schema: JsonObject) -> bool:
+        """Hosted providers hold a model to objects only: any other value is asked for in the prompt, and checked."""
+        return self.provider.is_local or schema.get("type", "object") == "object"
+
+    def _attempts_for(self, request: Request) -> int:
+        return self._attempts if request.retries is None else request.retries + 1
 
     def _estimated(self, request: Request, written: str) -> Usage:
         """About what a call used whose server does not tell it."""
@@ -334,4 +357,4 @@ def _address(stated: str) -> str:
 
 
 def _messages(request: Request) -> list[JsonObject]:
-    return [{"role": message.role, "content": message.content} for message in request.messages]
+    return [as_wire(message) for message in request.messages]

@@ -106,14 +106,14 @@ class Ledger:
                 raise BudgetExceeded(
                     f"a call may cost {from_nano(nano):.6f} USD, {left:.6f} are left",
                     limit="usd",
-                    remedy="Raise budget.usd",
+                    remedy="Raise budget.usd, or lower max_tokens: the longest answer is held back before a call",
                 )
             if self.budget.tokens is not None and self.settled_tokens + held_tokens + tokens > self.budget.tokens:
                 left_tokens = max(self.budget.tokens - self.settled_tokens - held_tokens, 0)
                 raise BudgetExceeded(
                     f"a call may use {tokens} tokens, {left_tokens} are left",
                     limit="tokens",
-                    remedy="Raise budget.tokens",
+                    remedy="Raise budget.tokens, or lower max_tokens",
                 )
             if self.budget.calls is not None and self.calls + len(self._open) >= self.budget.calls:
                 raise BudgetExceeded(

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from orchestrator.errors import InvalidBudget
+from orchestrator.errors import InvalidBudget, did_you_mean
+
+LIMITS = ("usd", "tokens", "seconds", "calls")
+_MONEY = re.compile(r"\s*\$?\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(?:usd|dollars?|\$)?\s*", re.IGNORECASE)
+_WAYS = 'budget=0.02 or "$0.02" is two cents a query; {"usd": 0.02, "seconds": 10} limits both'
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Budget:
     """Upper limits in USD, tokens (prompt and answer), seconds and model calls; `None` means no limit.
 
@@ -36,6 +42,28 @@ class Budget:
                     remedy=f"Leave {name} out for no limit",
                 )
 
+    def __repr__(self) -> str:
+        stated = [f"{name}={value!r}" for name in LIMITS if (value := getattr(self, name)) is not None]
+        return f"Budget({', '.join(stated)})"
+
+    @classmethod
+    def parse(cls, stated: object) -> Budget:
+        """A budget from what people write: a number or text of dollars, a mapping of limits, or `None` for no limit.
+
+        Raises `InvalidBudget` with what to write.
+        """
+        if isinstance(stated, Budget):
+            return stated
+        if stated is None:
+            return cls()
+        if isinstance(stated, Mapping):
+            for name in stated:
+                if name not in LIMITS:
+                    raise InvalidBudget(f"a budget has no limit {name!r}", remedy=did_you_mean(str(name), LIMITS))
+            limits = {**stated, "usd": _usd(stated["usd"])} if "usd" in stated else dict(stated)
+            return cls(**limits)
+        return cls(usd=_usd(stated))
+
     def __and__(self, other: Budget) -> Budget:
         """The tighter of two budgets in every respect."""
 
@@ -49,3 +77,16 @@ class Budget:
             tighter(self.seconds, other.seconds),
             None if calls is None else int(calls),
         )
+
+
+BudgetLike = Budget | float | str | Mapping[str, float | str | None]
+"""What stands for a budget where one is asked for; see `Budget.parse`."""
+
+
+def _usd(stated: object) -> float | None:
+    if stated is None or (isinstance(stated, int | float) and not isinstance(stated, bool)):
+        return stated
+    read = _MONEY.fullmatch(stated) if isinstance(stated, str) else None
+    if read is None:
+        raise InvalidBudget(f"{stated!r} is no amount of dollars", remedy=f"Write {_WAYS}")
+    return float(read[1])

@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestrator.budget.format import money
 from orchestrator.trace import Event
+from orchestrator.types.format import money
 
 if TYPE_CHECKING:
     from rich.status import Status

@@ -38,7 +38,8 @@ def _sendable_headers(headers: dict[str, str]) -> dict[str, str]:
     return {name.lower(): value for name, value in headers.items()}
 
 
-def _harmless_body(body: JsonObject) -> JsonObject:
+def harmless_body(body: JsonObject) -> JsonObject:
+    """Further fields of a call's body. Raises `ValueError` on one from which the cost of the call is reckoned."""
     for name, value in body.items():
         if name.lower().replace("_", "") in _COUNTED_FIELDS:
             raise ValueError(
@@ -49,7 +50,7 @@ def _harmless_body(body: JsonObject) -> JsonObject:
                 else f"{name!r} cannot be stated in extra_body: it is set for each call anew"
             )
         if isinstance(value, dict):
-            _harmless_body(value)
+            harmless_body(value)
     return body
 
 
@@ -131,6 +132,10 @@ class ModelConfig(Strict):
     reasoning_effort: Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"] | None = None
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     """The longest that one call may take."""
+    retries: Annotated[int, Field(ge=0, le=20)] = 2
+    """How often a call that failed without an answer is made again, where that costs nothing twice."""
+    rpm: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """At most so many calls a minute are sent: what comes beyond waits, or goes to another model if it cannot wait."""
     headers: Annotated[dict[str, str], AfterValidator(_sendable_headers)] = {}
     """Sent with every call. A value may be a reference, as `key`."""
     proxy: str | None = None
@@ -140,7 +145,7 @@ class ModelConfig(Strict):
     """
     tls: TlsConfig | None = None
     http2: bool = False
-    extra_body: Annotated[dict[str, Any], AfterValidator(_harmless_body)] = {}
+    extra_body: Annotated[dict[str, Any], AfterValidator(harmless_body)] = {}
     """Laid over the body of every call, in the words of the provider."""
     folder: str | None = None
     """Recorded models: the folder of the recordings."""

@@ -6,6 +6,7 @@ Every mistake is reported in one pass, with file:line:column and a suggestion.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -18,9 +19,9 @@ from orchestrator.config.model_entry import ModelConfig, ReplicaConfig, TlsConfi
 from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
 from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_NAMES
 from orchestrator.config.suggestions import MAX_CHOICES, suggest
-from orchestrator.config.yaml_loader import Located, load_located
+from orchestrator.config.yaml_loader import Located, Unlocated, load_located
 from orchestrator.errors import ConfigError
-from orchestrator.jsontypes import JsonObject, JsonValue
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.plugins.entry_points import STRATEGIES, plugin_names
 
 
@@ -205,7 +206,26 @@ class Config(Strict):
     usd_per_second: Price = 0.0
     """What a second less to wait is worth."""
     strategy: Annotated[str, AfterValidator(_known_strategy)] = defaults.STRATEGY
+    fallbacks: list[str] = []
+    """Models of this file that are asked, in this order, only when the others failed."""
     max_tokens: Annotated[int, Field(gt=0)] = defaults.MAX_TOKENS
+
+
+def read_config(stated: str | Path | JsonMapping | Config) -> Config:
+    """A configuration from its file, from the same words as a mapping, or as it is.
+
+    Raises `ConfigError` that lists every mistake in it.
+    """
+    if isinstance(stated, Config):
+        return stated
+    if isinstance(stated, str | Path):
+        return load_config(stated)
+    if not isinstance(stated, Mapping):
+        raise ConfigError(
+            f"a configuration must be a path, a dict or a Config, not {type(stated).__name__}",
+            remedy='Orchestrator.from_config("orchestrator.yaml")',
+        )
+    return _validated(Unlocated(dict(stated)))
 
 
 def load_config(path: str | Path) -> Config:
@@ -231,13 +251,28 @@ def parse_config(text: str, name: str = "<config>") -> Config:
     located = load_located(text, name)
     if not isinstance(located.value, dict):
         raise ConfigError(f"{name}:1:1: the file is empty or not a mapping", remedy="Start with `models:`")
+    return _validated(located)
+
+
+def _validated(located: Located | Unlocated) -> Config:
     try:
-        return Config.model_validate(located.value)
+        config = Config.model_validate(located.value)
+        problems = list(_unknown_fallbacks(located, config))
     except ValidationError as error:
         problems = [_describe(located, problem) for problem in _relevant(error)]
+    if problems:
         raise ConfigError(
             "\n".join(problems), remedy="" if len(problems) == 1 else f"{len(problems)} mistakes in all"
         ) from None
+    return config
+
+
+def _unknown_fallbacks(located: Located | Unlocated, config: Config) -> Iterator[str]:
+    for number, name in enumerate(config.fallbacks):
+        if name not in config.models:
+            yield located.describe(("fallbacks", number), f"unknown model {name!r}{suggest(name, list(config.models))}")
+    if config.fallbacks and set(config.fallbacks) >= config.models.keys():
+        yield located.describe(("fallbacks",), "every model is a fallback: leave at least one out")
 
 
 def _relevant(error: ValidationError) -> list[JsonObject]:
@@ -259,7 +294,7 @@ def _relevant(error: ValidationError) -> list[JsonObject]:
     return relevant
 
 
-def _describe(located: Located, problem: JsonObject) -> str:
+def _describe(located: Located | Unlocated, problem: JsonObject) -> str:
     path = tuple(part for part in problem["loc"] if not (isinstance(part, str) and part == "[key]"))
     kind, context = problem["type"], problem.get("ctx", {})
     where = ".".join(map(str, path))

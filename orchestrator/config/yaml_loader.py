@@ -69,6 +69,18 @@ class Located:
         return f"{self.name}:{line}:{column}: {problem}\n  {line:4d} | {shown}\n       | {' ' * (column - 1 - cut)}^"
 
 
+@dataclass(frozen=True, slots=True)
+class Unlocated:
+    """Plain values that stand in no file: a mistake is told with its path."""
+
+    value: Any
+
+    def describe(self, path: Path, problem: str, *, key: bool = False) -> str:
+        """`config.models.fast: problem`."""
+        within = path[:-1] if key else path
+        return f"{'.'.join(map(str, ('config', *within)))}: {problem}"
+
+
 class YamlProblem(ConfigError):
     """The document cannot be read; `place` is the (line, column) where, `problem` what it is.
 

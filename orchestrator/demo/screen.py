@@ -9,10 +9,10 @@ from rich.markup import escape
 from rich.rule import Rule
 from rich.table import Table
 
-from orchestrator.budget.format import money
 from orchestrator.errors import NoAdequateModel
 from orchestrator.jsontypes import JsonObject
 from orchestrator.types import Answer
+from orchestrator.types.format import money
 
 console = Console(highlight=False)
 

@@ -93,8 +93,14 @@ async def explain_no_answer(
         )
     if result.errors and not budget_errors:  # there are models; they failed
         remedy = "Ask again; orchestrator doctor looks at the models' servers"
+        if not backend_errors:  # an error of Python: it is in the backend's own code
+            remedy = f"Mend the backend of {', '.join(result.tried)}: the log holds the traceback"
         return NoAdequateModel(f"no model answered ({why})", remedy=remedy, tried=tried, trace=trace, has_failed=True)
-    return NoAdequateModel(f"no adequate model for this query ({why})", remedy=WHAT_TO_ADD, tried=tried, trace=trace)
+    if budget_errors:
+        why, remedy = f"no affordable model for this query ({why})", budget_errors[-1].remedy
+    else:
+        why, remedy = f"no adequate model for this query ({why})", WHAT_TO_ADD
+    return NoAdequateModel(why, remedy=remedy, tried=tried, trace=trace)
 
 
 def _what_was_said(state: SearchState, index: int) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from orchestrator.backends.base import Backend
 from orchestrator.budget import Ledger
 from orchestrator.engine.answer import build_answer, explain_no_answer
-from orchestrator.engine.plan import Plan, text_to_judge
+from orchestrator.engine.plan import Plan, is_shown_live, text_to_judge
 from orchestrator.errors import StorageError
 from orchestrator.learning.online import OnlineLearner, as_logged
 from orchestrator.learning.shadow_audits import ShadowAudits
@@ -21,6 +21,7 @@ from orchestrator.router.guarantee.monitor import Guard
 from orchestrator.router.speed import Speeds
 from orchestrator.search.actions import Draft
 from orchestrator.search.controller import Search, SearchResult
+from orchestrator.search.live_text import LiveText
 from orchestrator.search.recording import Change, Recording
 from orchestrator.search.state import SearchState
 from orchestrator.trace import Trace
@@ -60,18 +61,23 @@ class Executor:
         """Whether the fleet was set up under a promise, which speaks of stated prices and lengths."""
         return self._promised is not None
 
-    async def execute(self, plan: Plan, trace: Trace, ledger: Ledger | None = None) -> Answer:
+    async def execute(
+        self, plan: Plan, trace: Trace, ledger: Ledger | None = None, live: LiveText | None = None
+    ) -> Answer:
         """Searches as planned, on `ledger`, which is the caller's to look at when it fails.
 
-        Raises as `Orchestrator.answer` does.
+        `live` shows text as it is written. Raises as `Orchestrator.answer` does.
         """
         ledger = ledger or Ledger(plan.budget)
-        search = Search(self._backends, plan.checks, ledger, trace, seconds=plan.budget.seconds)
+        if live is not None:
+            live.is_on = is_shown_live(plan, keeps=live.keeps)
+        search = Search(self._backends, plan.checks, ledger, trace, seconds=plan.budget.seconds, live=live)
         result = await search.run(plan.state, plan.strategy, plan.request)
         self._observe_speeds(result.state)
         if not any(map(result.state.is_of_use, range(len(result.state.candidates)))):
             trace.finish(error="no answer")
-            raise await explain_no_answer(self._backends, plan.request, plan.route, result, trace)
+            error = await explain_no_answer(self._backends, plan.request, plan.route, result, trace)
+            raise error from next((each for each in reversed(result.errors) if each is not error), error.__cause__)
         return await self._conclude(plan, result, search.usage, search.record, ledger, trace)
 
     async def record_draft(self, plan: Plan, completion: Completion, cost_usd: float | None, trace: Trace) -> Answer:

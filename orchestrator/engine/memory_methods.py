@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from orchestrator.engine.calls import tells_mistakes
 from orchestrator.engine.parts import EngineParts
+from orchestrator.engine.sync import blocking
 from orchestrator.errors import ConfigError
 from orchestrator.fleet.memory import writer_of
 
@@ -21,6 +23,7 @@ class MemoryMethods(EngineParts):
     Each blocks no event loop, and raises `ConfigError` when there is no memory.
     """
 
+    @tells_mistakes()
     async def remember(
         self,
         text: str,
@@ -37,11 +40,13 @@ class MemoryMethods(EngineParts):
             memory.remember, text, scope, speaker=speaker, time=time, session=session, source=source
         )
 
+    @tells_mistakes()
     async def recall(self, query: str, scope: str = "default", *, token_budget: int | None = None) -> Recall:
         """The facts that a query needs, packed into `token_budget` tokens."""
         budget = self._planner.defaults.memory_tokens if token_budget is None else token_budget
         return await asyncio.to_thread(self.need_memory().recall, query, scope, token_budget=budget)
 
+    @tells_mistakes()
     async def summarize(
         self,
         scope: str = "default",
@@ -63,6 +68,7 @@ class MemoryMethods(EngineParts):
         summarize = self.need_memory().summarize
         return await asyncio.to_thread(summarize, scope, session=session, token_budget=token_budget, writer=writer)
 
+    @tells_mistakes()
     async def forget(self, scope: str, ids: Sequence[int] | None = None) -> Forgotten:
         """Deletes records of a scope for good.
 
@@ -73,11 +79,16 @@ class MemoryMethods(EngineParts):
             await asyncio.to_thread(self._executor.online.log.forget, scope=scope)
         return receipt
 
+    remember_sync = blocking(remember)
+    recall_sync = blocking(recall)
+    summarize_sync = blocking(summarize)
+    forget_sync = blocking(forget)
+
     def need_memory(self) -> Memory:
         """The memory. Raises `ConfigError` when there is none."""
         if self.memory is None:
             raise ConfigError(
                 "this orchestrator has no memory",
-                remedy="Pass memory=Memory(path), or set memory.path in the configuration",
+                remedy='Pass memory="memory.db", or set memory.path in the configuration',
             )
         return self.memory

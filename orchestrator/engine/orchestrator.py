@@ -5,129 +5,101 @@ SDK, CLI and gateway all drive this class.
 
 from __future__ import annotations
 
-import random
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Unpack
 
-from orchestrator.backends.base import Backend, Request
-from orchestrator.budget import Budget, Ledger
-from orchestrator.config import defaults
-from orchestrator.config.models import DEFAULT_NAME, Config, OnlineConfig, load_config
-from orchestrator.decisions import ProbabilityCalibration
+from orchestrator.backends.base import Request
+from orchestrator.budget import Budget, BudgetLike, Ledger
+from orchestrator.config.models import DEFAULT_NAME, Config, read_config
 from orchestrator.decisions.service import Deciders
-from orchestrator.engine.assembly import check_fleet, make_executor, settings_from_config
+from orchestrator.engine.answer_methods import AnswerMethods
+from orchestrator.engine.assembly import assemble, settings_from_config
+from orchestrator.engine.calls import keywords_of, shows_settings, unknown_keyword
+from orchestrator.engine.fleet_settings import FLEET_SETTINGS, FleetSettings
 from orchestrator.engine.memory_methods import MemoryMethods
 from orchestrator.engine.old_methods import OldMethods
-from orchestrator.engine.plan import Plan, find_strategy
-from orchestrator.engine.planner import Planner, QueryDefaults
+from orchestrator.engine.plan import Plan
 from orchestrator.engine.routing_methods import RoutingMethods
-from orchestrator.engine.streaming import events_of
-from orchestrator.engine.sync import SyncMethods
 from orchestrator.fleet.build import fleet_at_hand
-from orchestrator.jsontypes import JsonObject
-from orchestrator.learning.shadow_audits import Grader
-from orchestrator.router import Preference, Router
+from orchestrator.jsontypes import JsonMapping
+from orchestrator.router import Preference
 from orchestrator.router.guarantee.monitor import Guard
-from orchestrator.router.speed import Speeds
-from orchestrator.search.revisions import RevisionOdds
-from orchestrator.search.state import SearchState, Strategy
-from orchestrator.search.vote_model import VoteModel
+from orchestrator.search.live_text import LiveText
+from orchestrator.search.state import Strategy
 from orchestrator.storage import DecisionLog
-from orchestrator.trace import Event, Trace
-from orchestrator.types import Answer, Completion, Message, Query
-from orchestrator.verifiers import Ensemble, Verifier
+from orchestrator.trace import Trace
+from orchestrator.types import Answer, Completion, Query
 
 if TYPE_CHECKING:
-    from orchestrator.memory import Memory, Recall
+    from orchestrator.fleet.named import ModelLike
+    from orchestrator.memory import Recall
 
 
-class Orchestrator(RoutingMethods, MemoryMethods, SyncMethods, OldMethods):
+class Orchestrator(AnswerMethods, RoutingMethods, MemoryMethods, OldMethods):
     """A fleet of models that acts as one.
 
-    `backends` maps names to backends; `memory` is optional; `budget` limits every query unless the query brings a
-    tighter one. `value_usd` is what a right answer is worth: search buys another draft only if that raises P(correct)
-    by more than its price divided by this. A `guarantee` answers within a certificate instead of by `quality`, unless a
-    query names its own quality or strategy. `online` (settings, or just the path of a log) keeps every decision, learns
-    from `feedback`, explores and audits; `grader` compares answers in audits.
+    It is the whole face of the engine, so it has more methods than other classes; each hands its work on to the
+    planner, the executor, the memory or the deciders.
 
-    It is the whole face of the engine, so it has more methods than other classes; each hands its work on to `Planner`,
-    `Executor`, the memory or the deciders.
+    Args:
+        *models: Models by name (`"openai/gpt-5-mini"`), `Model`s with settings, backends, or mappings from the names
+            that the fleet gives them to any of these.
+        **settings: Whatever `FleetSettings` lists.
+
+    Raises:
+        InvalidArgument: A setting is of another kind than it must be, or there is none of that name.
+        UnknownModel: A name that no provider lists; it says what was probably meant.
+        ConfigError: A key is missing, or a price that a budget needs.
 
     Example:
-        >>> from orchestrator import CalculatorBackend, Orchestrator
-        >>> with Orchestrator({"calculator": CalculatorBackend()}) as fleet:
+        >>> from orchestrator import Orchestrator
+        >>> with Orchestrator("calculator", budget=0.02) as fleet:
         ...     fleet.answer_sync("What is 17 * 23?").text
         '391'
     """
 
-    def __init__(
-        self,
-        backends: Mapping[str, Backend],
-        *,
-        memory: Memory | None = None,
-        router: Router | None = None,
-        budget: Budget | None = None,
-        quality: float = defaults.QUALITY,
-        guarantee: Guard | None = None,
-        value_usd: float = defaults.VALUE_USD,
-        strategy: str | Strategy = defaults.STRATEGY,
-        max_tokens: int = defaults.MAX_TOKENS,
-        memory_tokens: int = defaults.MEMORY_TOKENS,
-        vote_model: VoteModel | None = None,
-        verifiers: Sequence[Verifier] = (),
-        ensemble: Ensemble | None = None,
-        revisions: Mapping[str, RevisionOdds] | None = None,
-        usd_per_second: float = 0.0,
-        online: OnlineConfig | str | Path | None = None,
-        grader: Grader | None = None,
-        rng: random.Random | None = None,
-        calibrations: Mapping[str, ProbabilityCalibration] | None = None,
-        origin: str = "the caller",
-    ) -> None:
+    @shows_settings(FLEET_SETTINGS)
+    def __init__(self, *models: ModelLike | Mapping[str, ModelLike], **settings: Unpack[FleetSettings]) -> None:
         super().__init__()
-        check_fleet(backends)
-        self.backends, self.memory, self.router = dict(backends), memory, router or Router()
-        self.budget, self.origin = budget or Budget(), origin
-        self.deciders = Deciders(self.router, self.backends, calibrations)
-        self._speeds = Speeds(backend.profile for backend in backends.values())
-        self._executor = make_executor(self.backends, self.router, self._speeds, guarantee, online, grader, rng)
-        self._search = SearchState(
-            "",
-            (),
-            {},
-            value_usd=value_usd,
-            usd_per_second=usd_per_second,
-            vote_model=vote_model or VoteModel(),
-            ensemble=ensemble or Ensemble(),
-            revisions=dict(revisions or {}),
-        )
-        defaults = QueryDefaults(
-            quality, find_strategy(strategy), max_tokens, memory_tokens, self.budget, tuple(verifiers)
-        )
-        self._planner = Planner(
-            self.backends, self.router, memory, defaults, self._search, speeds=self._speeds, promises=self._executor
-        )
+        if not settings.keys() <= _KEYWORDS:
+            raise unknown_keyword("Orchestrator", settings, _KEYWORDS)
+        parts = assemble(models, settings)
+        self.backends, self.memory, self.router, self.budget = parts.backends, parts.memory, parts.router, parts.budget
+        self.fallbacks, self.on_event = parts.fallbacks, settings.get("on_event")
+        self.origin = settings.get("origin") or "the caller"
+        self.deciders = Deciders(self.router, self.backends, settings.get("calibrations"))
+        self._speeds, self._executor, self._search = parts.speeds, parts.executor, parts.search
+        self._planner = parts.planner
 
     @classmethod
-    def from_config(cls, config: str | Path | Config = DEFAULT_NAME, **overrides: Any) -> Orchestrator:
-        """Builds everything that a configuration names. Raises `ConfigError`."""
-        parsed = config if isinstance(config, Config) else load_config(config)
-        return cls(**settings_from_config(parsed, overrides))
+    def from_config(
+        cls, config: str | Path | JsonMapping | Config = DEFAULT_NAME, **overrides: Unpack[FleetSettings]
+    ) -> Orchestrator:
+        """Builds everything that a configuration names: a file, the same words as a dict, or a `Config`.
+
+        `overrides` win. Raises `ConfigError` that lists every mistake.
+        """
+        if not overrides.keys() <= _KEYWORDS:
+            raise unknown_keyword("from_config", overrides, _KEYWORDS)
+        return cls(**settings_from_config(read_config(config), overrides))
 
     @classmethod
     async def at_hand(
-        cls, *, memory_path: str | Path | None = None, local_servers: bool = True, **overrides: Any
+        cls, *, memory_path: str | Path | None = None, local_servers: bool = True, **overrides: Unpack[FleetSettings]
     ) -> Orchestrator:
         """Uses what it finds: API keys in the environment, else local model servers, else calculator and extractive.
 
         See `origin`.
         """
-        from orchestrator.memory import Memory  # FAISS is loaded only where there is a memory
-
         fleet = await fleet_at_hand(local_servers=local_servers)
-        memory = Memory(memory_path) if memory_path is not None else None
-        return cls(fleet.backends, **{"memory": memory, "origin": fleet.origin, **overrides})
+        found: FleetSettings = {"memory": memory_path, "origin": fleet.origin}
+        found.update(overrides)
+        return cls(fleet.backends, **found)
+
+    def __repr__(self) -> str:
+        beside = [] if self.memory is None else [f"memory={self.memory!r}"]
+        return f"Orchestrator({', '.join([*map(repr, self.backends), *beside])})"
 
     @property
     def guarantee(self) -> Guard | None:
@@ -154,52 +126,12 @@ class Orchestrator(RoutingMethods, MemoryMethods, SyncMethods, OldMethods):
         """The decision log, if this fleet keeps one."""
         return self._executor.online.log if self._executor.online else None
 
-    async def answer(
-        self,
-        query: str | bytes | Query,
-        *,
-        history: Sequence[Message] = (),
-        scope: str = "default",
-        schema: JsonObject | None = None,
-        quality: float | None = None,
-        budget: Budget | None = None,
-        strategy: str | Strategy | None = None,
-        models: Sequence[str] | None = None,
-        criteria: Sequence[str] = (),
-        value_usd: float | None = None,
-        usd_per_second: float | None = None,
-        may_abstain: bool = False,
-        on_event: Callable[[Event], None] | None = None,
-    ) -> Answer:
-        """Answers one query. The settings are those of `Query`; `budget` and `strategy` are for this query alone.
-
-        Raises `InvalidQuery`, `UnknownModel`, `BudgetExceeded` (nothing affordable could be started), `BackendError`
-        (the only model failed) or `NoAdequateModel` (nothing at hand can answer; says what to add). A deadline or a
-        spent budget gives the best answer so far, marked `partial`.
-        """
-        asked = query
-        if not isinstance(asked, Query):
-            asked = self._query(
-                query,
-                scope,
-                models,
-                history=tuple(history),
-                schema=schema,
-                quality=quality,
-                criteria=tuple(criteria),
-                value_usd=value_usd,
-                usd_per_second=usd_per_second,
-                may_abstain=may_abstain,
-            )
-        trace = Trace(on_event=on_event)
-        return await self.execute(await self.plan(asked, trace, budget=budget, strategy=strategy), trace)
-
     async def plan(
         self,
         query: Query,
         trace: Trace,
         *,
-        budget: Budget | None = None,
+        budget: BudgetLike | None = None,
         strategy: str | Strategy | None = None,
         preference: Preference | None = None,
         needs: frozenset[str] = frozenset(),
@@ -208,28 +140,27 @@ class Orchestrator(RoutingMethods, MemoryMethods, SyncMethods, OldMethods):
 
         `preference` outranks the query's quality; `needs` are capabilities that a model must have.
         """
+        limits = None if budget is None else Budget.parse(budget)
         return await self._planner.plan(
-            query, trace, budget=budget, strategy=strategy, preference=preference, needs=needs
+            query, trace, budget=limits, strategy=strategy, preference=preference, needs=needs
         )
 
-    async def execute(self, plan: Plan, trace: Trace, ledger: Ledger | None = None) -> Answer:
-        """Searches as planned, on `ledger`, which is the caller's to look at when it fails. Raises as `answer` does."""
-        return await self._executor.execute(plan, trace, ledger)
+    async def execute(
+        self, plan: Plan, trace: Trace, ledger: Ledger | None = None, live: LiveText | None = None
+    ) -> Answer:
+        """Searches as planned, on `ledger`, which is the caller's to look at when it fails.
+
+        `live` shows text as it is written. Raises as `answer` does.
+        """
+        return await self._executor.execute(plan, trace, ledger, live)
 
     async def record_draft(self, plan: Plan, completion: Completion, cost_usd: float | None, trace: Trace) -> Answer:
         """Logs, learns from and audits the plan's only draft, which somebody else obtained and passed on."""
         return await self._executor.record_draft(plan, completion, cost_usd, trace)
 
-    def stream(self, query: str | bytes | Query, **settings: Any) -> AsyncGenerator[Event | Answer, None]:
-        """As `answer` (same settings and errors), but yields every event as it happens, and last the answer.
-
-        Closing it cancels the search.
-        """
-        return events_of(lambda on_event: self.answer(query, **settings, on_event=on_event))
-
-    def request_for(self, query: Query, recall: Recall | None = None) -> Request:
-        """What a model is asked first."""
-        return self._planner.request_for(query, recall)
+    def request_for(self, query: Query, recall: Recall | None = None, *, are_compared: bool = True) -> Request:
+        """What a model is asked first; `are_compared` says whether other drafts may stand beside its own."""
+        return self._planner.request_for(query, recall, are_compared=are_compared)
 
     async def aclose(self) -> None:
         """Waits for running audits, then closes connections, the memory and the decision log."""
@@ -246,3 +177,6 @@ class Orchestrator(RoutingMethods, MemoryMethods, SyncMethods, OldMethods):
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+_KEYWORDS = keywords_of(Orchestrator.__init__, FLEET_SETTINGS)

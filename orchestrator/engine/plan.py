@@ -28,6 +28,7 @@ from orchestrator.search.strategies.adaptive import adaptive
 from orchestrator.search.strategies.plugins import strategy_named
 from orchestrator.search.strategies.registry import STRATEGIES, single
 from orchestrator.types import Candidate, Completion, Query
+from orchestrator.verification.from_query import GroundingWhenCited
 from orchestrator.verifiers import Verifier
 
 if TYPE_CHECKING:
@@ -87,6 +88,23 @@ class Plan:
             if not any(isinstance(action, Stop) for action in self.strategy(after)):
                 return None
         return model
+
+
+def is_shown_live(plan: Plan, *, keeps: bool) -> bool:
+    """Whether the route is one draft, whose text may be shown as it is written.
+
+    Not where the answer may be withheld, is JSON, or may well be beaten: the strategy begins with one draft that is
+    believed enough already. Where what is shown is kept, the caller must have asked for no check that could rule it
+    out.
+    """
+    if plan.query.may_abstain or plan.query.schema is not None or plan.route.chosen is None:
+        return False
+    if keeps and any(not isinstance(check, GroundingWhenCited) for check in plan.checks):
+        return False
+    actions = list(plan.strategy(plan.state))
+    if len(actions) != 1 or not isinstance(actions[0], Draft) or actions[0].several > 1:
+        return False
+    return plan.strategy is single or plan.state.priors[actions[0].model] >= plan.state.quality
 
 
 def choice_of(option: Option, profile: ModelProfile, prompt_tokens: int) -> Choice:
@@ -184,16 +202,17 @@ def prefer(query: Query, quality: float, guard: Guard | None) -> Preference:
 
 
 def trim_to_fit(
-    request: Request, query: Query, route: Route, usable_context_tokens: Mapping[str, int]
+    request: Request, query: Query, route: Route, prompt_tokens: Mapping[str, int]
 ) -> tuple[Request, int] | None:
     """The request cut to what the model with the longest context uses well, and how many tokens were dropped.
 
-    `None` unless all models are ruled out by the length of the prompt.
+    `prompt_tokens` is how long a prompt each model may have. `None` unless all models are ruled out by the length of
+    the prompt.
     """
     too_long = [weighed.model for weighed in route.weighed if set(weighed.broken) == {"context"}]
     if not too_long:
         return None
-    room = max(usable_context_tokens[name] for name in too_long) - request.max_tokens
+    room = max(prompt_tokens[name] for name in too_long)
     fitting = trimmed(request.messages, query.text, room)
     return (replace(request, messages=fitting.messages), fitting.dropped_tokens) if fitting.dropped_tokens else None
 

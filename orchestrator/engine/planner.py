@@ -5,12 +5,20 @@ decided by `plan`.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from orchestrator.backends.base import Backend, Request, expected_cached_tokens, is_available
+from orchestrator.backends.base import (
+    Backend,
+    Request,
+    expected_cached_tokens,
+    is_available,
+    needed_capabilities,
+    part_kinds,
+)
 from orchestrator.budget import Budget
 from orchestrator.engine.assessment_batcher import AssessmentBatcher
 from orchestrator.engine.plan import (
@@ -30,6 +38,7 @@ from orchestrator.router.guarantee.monitor import Guard
 from orchestrator.router.speed import Speeds
 from orchestrator.search.prompts import draft_messages
 from orchestrator.search.state import SearchState, Strategy
+from orchestrator.search.strategies.registry import single
 from orchestrator.trace import Trace
 from orchestrator.types import Query
 from orchestrator.verification.from_query import checks_for
@@ -43,7 +52,8 @@ if TYPE_CHECKING:
 class QueryDefaults:
     """What applies to a query that says nothing else.
 
-    `quality` is P(correct), `max_tokens` of an answer, `memory_tokens` of what is recalled.
+    `quality` is P(correct), `max_tokens` of an answer, `memory_tokens` of what is recalled. `fallbacks` are not routed
+    to. `timeout_s` and `retries` are those of one call.
     """
 
     quality: float
@@ -52,6 +62,9 @@ class QueryDefaults:
     memory_tokens: int
     budget: Budget
     verifiers: tuple[Verifier, ...]
+    fallbacks: frozenset[str] = frozenset()
+    timeout_s: float | None = None
+    retries: int | None = None
 
 
 class Promises(Protocol):
@@ -90,6 +103,7 @@ class Planner:
         self._speeds = speeds
         self._promises = promises
         self._batcher = AssessmentBatcher(router)
+        self._capabilities = frozenset().union(*(each.profile.capabilities for each in backends.values()))
 
     async def plan(
         self,
@@ -102,8 +116,10 @@ class Planner:
         needs: frozenset[str] = frozenset(),
     ) -> Plan:
         """See `Orchestrator.plan`."""
+        chosen = choose_strategy(query, strategy, self.defaults.strategy, self._promises.guarantee)
         recall = await self._recall(query, trace)
-        request = self.request_for(query, recall)
+        request = self.request_for(query, recall, are_compared=chosen is not single)
+        needs |= needed_capabilities(part_kinds(request.messages)) & self._capabilities
         limits = self.defaults.budget & (budget or Budget())
         route = await self._route(query, request, trace, preference, needs, limits.seconds)
         if route.chosen is None and (fitting := self._trim(query, request, route, trace)) is not None:
@@ -111,11 +127,7 @@ class Planner:
             route = await self._route(query, request, trace, preference, needs, limits.seconds)
         checks = [*self.defaults.verifiers, *checks_for(query, recall)]
         begin = partial(first_state, query, route, request, self._backends, self._search)
-        chosen, first, propensity = (
-            choose_strategy(query, strategy, self.defaults.strategy, self._promises.guarantee),
-            "",
-            1.0,
-        )
+        first, propensity = "", 1.0
         if self._promises.online is not None:
             state = begin()
             chosen, first, propensity = self._promises.online.first_ask(route, state, chosen)
@@ -133,13 +145,23 @@ class Planner:
         assessed = self._router.assess([text_to_judge(query)], fleet.profiles)[0]
         return route_query(assessed, request, fleet, self._preference(query))
 
-    def request_for(self, query: Query, recall: Recall | None = None) -> Request:
-        """What a model is asked first."""
-        recalled = (*(recall.items if recall else ()), *query.sources)
-        most = self.defaults.max_tokens if query.max_tokens is None else query.max_tokens
-        messages = draft_messages(query, recall)
+    def request_for(self, query: Query, recall: Recall | None = None, *, are_compared: bool = True) -> Request:
+        """What a model is asked first; `are_compared` says whether other drafts may stand beside its own."""
         return Request(
-            messages, query.text, most, query.temperature, schema=query.schema, recalled=recalled, scope=query.scope
+            draft_messages(query, recall, are_compared=are_compared),
+            query.text,
+            self.defaults.max_tokens if query.max_tokens is None else query.max_tokens,
+            query.temperature,
+            seed=query.seed,
+            schema=query.schema,
+            recalled=(*(recall.items if recall else ()), *query.sources),
+            scope=query.scope,
+            stop=query.stop,
+            reasoning=query.reasoning,
+            extra_body=query.extra_body,
+            timeout_s=self.defaults.timeout_s if query.timeout_s is None else query.timeout_s,
+            retries=self.defaults.retries if query.retries is None else query.retries,
+            parts=query.parts,
         )
 
     async def _recall(self, query: Query, trace: Trace) -> Recall | None:
@@ -172,7 +194,10 @@ class Planner:
         return route
 
     def _trim(self, query: Query, request: Request, route: Route, trace: Trace) -> Request | None:
-        usable = {name: profile.usable_context_tokens for name, profile in self._speeds.profiles.items()}
+        usable = {
+            name: profile.usable_context_tokens - max(request.max_tokens, math.ceil(profile.output_tokens))
+            for name, profile in self._speeds.profiles.items()
+        }
         trimmed = trim_to_fit(request, query, route, usable)
         if trimmed is None:
             return None
@@ -187,14 +212,17 @@ class Planner:
     def _profiles(self, query: Query) -> Sequence[ModelProfile]:
         """What is known of the models that may answer."""
         # A certificate speaks of the stated prices and lengths; otherwise what was observed counts.
-        names = [name for name in self._backends if query.models is None or name in query.models]
+        names = [name for name in self._backends if self._may_answer(name, query)]
         return [
             self._backends[name].profile if self._promises.is_bound else self._speeds.profiles[name] for name in names
         ]
 
+    def _may_answer(self, name: str, query: Query) -> bool:
+        return name not in self.defaults.fallbacks if query.models is None else name in query.models
+
     def _fleet(self, query: Query, request: Request) -> FleetState:
         """The models that may answer, as they are at this moment."""
-        allowed = {name: each for name, each in self._backends.items() if query.models is None or name in query.models}
+        allowed = {name: each for name, each in self._backends.items() if self._may_answer(name, query)}
         return FleetState(
             self._profiles(query),
             {name: p for name, backend in allowed.items() if (p := backend.estimate(request)) is not None},

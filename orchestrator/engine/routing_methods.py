@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 
-from orchestrator.budget import Budget, Ledger
+from orchestrator.budget import Budget, BudgetLike, Ledger
 from orchestrator.decisions import Decisions, Question
 from orchestrator.decisions.complexity import COMPLEXITY
+from orchestrator.engine.calls import tells_mistakes
 from orchestrator.engine.parts import EngineParts
+from orchestrator.engine.sync import blocking
 from orchestrator.errors import ConfigError, InvalidQuery
 from orchestrator.router import Route
 from orchestrator.router.features.conversation import judged_text
@@ -33,13 +35,14 @@ class RoutingMethods(EngineParts):
         """What the router's decision about this query rests on."""
         return self.router.explain(judged_text(query), [self._speeds.profiles[name] for name in self.backends])
 
+    @tells_mistakes()
     async def decide(
         self,
         state: str,
         questions: Mapping[str, Question | str],
         *,
         models: Sequence[str] | None = None,
-        budget: Budget | None = None,
+        budget: BudgetLike | None = None,
         on_event: Callable[[Event], None] | None = None,
     ) -> Decisions:
         """Probabilities instead of text, of the cheapest model that gives them.
@@ -53,8 +56,8 @@ class RoutingMethods(EngineParts):
         asked = {name: Question(one) if isinstance(one, str) else one for name, one in questions.items()}
         if not asked:
             raise InvalidQuery("nothing is asked", remedy='Pass questions={"urgent": "Is this urgent?"}')
-        self._query(state, models=[model for model in models or () if model != COMPLEXITY])
-        limits = self.budget & (budget or Budget())
+        self._query(state, models=[model for model in models or () if model != COMPLEXITY] or None)
+        limits = self.budget & Budget.parse(budget)
         return await self.deciders.decide(
             state,
             asked,
@@ -64,6 +67,7 @@ class RoutingMethods(EngineParts):
             deadline_s=limits.seconds,
         )
 
+    @tells_mistakes()
     async def feedback(
         self,
         answer: Answer | str,
@@ -89,3 +93,6 @@ class RoutingMethods(EngineParts):
             self._executor.online.feedback, found, score, expected=expected, reliability=reliability, source=source
         )
         return {grade.model: grade.score for grade in grades}
+
+    decide_sync = blocking(decide)
+    feedback_sync = blocking(feedback)

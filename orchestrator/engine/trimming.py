@@ -24,6 +24,7 @@ PARAGRAPH_CHARS = 800
 QUESTION_CHARS = 2_000
 MARK = "[... left out: {} paragraphs ...]"
 _MARK_TOKENS = 12
+MAX_TRIES = 4
 _WORD = re.compile(r"\w+")
 
 
@@ -53,22 +54,34 @@ def trimmed(messages: Sequence[Message], question: str, most_tokens: int) -> Tri
         return Trimmed(tuple(messages), 0)
     paragraphs = [part for index in range(len(messages)) for part in _paragraphs(messages, index)]
     spared = sum(part.tokens for part in paragraphs if part.stays) + (TOKENS_PER_MESSAGE + _MARK_TOKENS) * len(messages)
-    room = most_tokens - spared
-    kept = {index for index, part in enumerate(paragraphs) if part.stays}
     asked = (
         question
         if len(question) <= QUESTION_CHARS
         else question[: QUESTION_CHARS // 2] + " " + question[-QUESTION_CHARS // 2 :]
     )
     scores = _bm25([part.text for part in paragraphs], asked)
+    room = most_tokens - spared
+    for _ in range(MAX_TRIES):
+        kept = _chosen(paragraphs, scores, room)
+        left = tuple(
+            replace(message, content=_joined(number, message, paragraphs, kept))
+            for number, message in enumerate(messages)
+        )
+        over = estimate_prompt_tokens(left) - most_tokens  # a whole is not counted as the sum of its parts
+        if over <= 0:
+            break
+        room -= over
+    return Trimmed(left, before - estimate_prompt_tokens(left))
+
+
+def _chosen(paragraphs: Sequence[_Paragraph], scores: Sequence[float], room: int) -> set[int]:
+    """The paragraphs that stay, and the best of the others in `room` tokens."""
+    kept = {index for index, part in enumerate(paragraphs) if part.stays}
     for index in sorted(range(len(paragraphs)), key=lambda i: (-scores[i], i)):
         if index not in kept and paragraphs[index].tokens <= room:
             kept.add(index)
             room -= paragraphs[index].tokens
-    left = tuple(
-        replace(message, content=_joined(number, message, paragraphs, kept)) for number, message in enumerate(messages)
-    )
-    return Trimmed(left, before - estimate_prompt_tokens(left))
+    return kept
 
 
 def _paragraphs(messages: Sequence[Message], number: int) -> list[_Paragraph]:
@@ -77,7 +90,8 @@ def _paragraphs(messages: Sequence[Message], number: int) -> list[_Paragraph]:
     The rules stay whole; of everything else the first piece and the last.
     """
     message = messages[number]
-    pieces = [message.content] if message.role == "system" and number == 0 else _pieces(message.content)
+    stays_whole = (message.role == "system" and number == 0) or message.wire is not None
+    pieces = [message.content] if stays_whole else _pieces(message.content)
     last = len(pieces) - 1
     return [_Paragraph(number, piece, estimate_tokens(piece), index in (0, last)) for index, piece in enumerate(pieces)]
 

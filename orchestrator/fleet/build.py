@@ -22,6 +22,7 @@ from orchestrator.fleet.discovery import LocalServer, find_local_servers, keys_i
 from orchestrator.fleet.measured_profiles import Measured, load_measured
 from orchestrator.plugins.entry_points import BACKENDS, PluginError, make_plugin
 from orchestrator.providers.addresses import is_loopback
+from orchestrator.providers.credentials import clean_key
 from orchestrator.providers.prices import list_prices
 from orchestrator.providers.provider import DefaultModel, Provider
 from orchestrator.providers.table import PROVIDERS
@@ -94,8 +95,11 @@ async def fleet_at_hand(*, local_servers: bool = True) -> Fleet:
     return Fleet(backends, "no key and no model server found: calculator and extractive (answers from memory) only")
 
 
-def build_backend(name: str, config: ModelConfig) -> Backend:
-    """The backend that a model of the configuration stands for. Raises `ConfigError`."""
+def build_backend(name: str, config: ModelConfig, *, api_key: str | None = None) -> Backend:
+    """The backend that a model of the configuration stands for. Raises `ConfigError`.
+
+    `api_key` is the key itself, where the program holds it; else the configuration says where it is found.
+    """
     row = PROVIDERS.get(config.provider)
     prices = prices_of(name, config)
     profile = ModelProfile(
@@ -130,7 +134,7 @@ def build_backend(name: str, config: ModelConfig) -> Backend:
         return _recorded(name, config)
     if config.provider not in PROVIDERS:
         return _foreign(name, config, profile)
-    return _remote(name, config, profile, PROVIDERS[config.provider])
+    return _remote(name, config, profile, PROVIDERS[config.provider], api_key)
 
 
 BACKEND_NEEDS = ("profile", "complete", "stream", "estimate", "aclose")
@@ -190,7 +194,9 @@ def _recorded(name: str, config: ModelConfig) -> Backend:
     return RecordedBackend(models[config.model])
 
 
-def _remote(name: str, config: ModelConfig, profile: ModelProfile, row: Provider) -> Backend:
+def _remote(
+    name: str, config: ModelConfig, profile: ModelProfile, row: Provider, api_key: str | None = None
+) -> Backend:
     from orchestrator.backends.http.replicas import Replica  # the HTTP client
     from orchestrator.backends.remote import RemoteBackend
 
@@ -202,7 +208,7 @@ def _remote(name: str, config: ModelConfig, profile: ModelProfile, row: Provider
     if not servers and not base_url:
         hint = "https://NAME.openai.azure.com/openai/v1" if row.name == "azure" else "http://127.0.0.1:8000/v1"
         raise ConfigError(f"models.{name}: provider `{row.name}` needs `base_url`", remedy=f"For example {hint}")
-    key = secret(config.key, row.key_variable)
+    key = secret(config.key, row.key_variable) if api_key is None else clean_key(api_key, f"the api_key of {name}")
     if row.key_variable and key is None and not config.base_url and not servers:
         message = f"models.{name}: no API key for {row.name}"
         raise ConfigError(message, remedy=f"export {row.key_variable}=... or write key: env:NAME")
@@ -214,6 +220,7 @@ def _remote(name: str, config: ModelConfig, profile: ModelProfile, row: Provider
         model=config.model or name,
         key=key,
         replicas=servers,
+        attempts=config.retries + 1,
         hedge=config.hedge,
         cache=config.cache,
         settings=_call_settings(config),
@@ -254,9 +261,9 @@ def _call_settings(config: ModelConfig) -> CallSettings | None:
 
     defaults = {name: value for name in _DEFAULTS if (value := getattr(config, name)) is not None}
     headers = {name: _header(value) for name, value in config.headers.items()}
-    if not (defaults or headers or config.extra_body or config.timeout_s):
+    if not (defaults or headers or config.extra_body or config.timeout_s or config.rpm):
         return None
-    return CallSettings(defaults, config.extra_body, headers, config.timeout_s)
+    return CallSettings(defaults, config.extra_body, headers, config.timeout_s, config.rpm)
 
 
 def _header(value: str) -> str:

@@ -6,11 +6,11 @@ import json
 from collections.abc import AsyncGenerator, Callable, Collection
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from orchestrator.config.yaml_loader import load_located
 from orchestrator.engine.streaming import events_of
-from orchestrator.engine.sync import BlockingLoop
+from orchestrator.engine.sync import blocking_once
 from orchestrator.errors import ConfigError
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.compiled import CompiledPipeline
@@ -79,17 +79,26 @@ class Pipeline(CompiledPipeline):
             await found.settled()
             return found
 
-    def run_sync(self, inputs: JsonMapping | None = None, **settings: Any) -> RunResult:
-        """`run` for scripts. Must not be called from a running event loop."""
-        loop = BlockingLoop()
-        try:
-            return loop.run(self.run(inputs, **settings))
-        finally:
-            loop.close()
+    run_sync = blocking_once(run)
 
-    def stream(self, inputs: JsonMapping | None = None, **settings: Any) -> AsyncGenerator[Event | RunResult, None]:
+    def stream(
+        self,
+        inputs: JsonMapping | None = None,
+        *,
+        host: Runtime | None = None,
+        orchestrator: Orchestrator | None = None,
+        id: str = "",
+        within: Ledger | None = None,
+        seconds: float | None = None,
+        **more: JsonValue,
+    ) -> AsyncGenerator[Event | RunResult, None]:
         """As `run`, but yields every event as it happens, and last the result. Closing it cancels the run."""
-        return events_of(lambda on_event: self.run(inputs, **settings, on_event=on_event))
+        given = {**(inputs or {}), **more}
+        return events_of(
+            lambda on_event: self.run(
+                given, host=host, orchestrator=orchestrator, id=id, on_event=on_event, within=within, seconds=seconds
+            )
+        )
 
     async def resume(
         self,

@@ -14,6 +14,8 @@ import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.errors import OrchestratorError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from importlib.metadata import EntryPoint
@@ -26,8 +28,10 @@ STEPS = "orchestrator.steps"
 GROUPS = (VERIFIERS, ENCODERS, BACKENDS, STRATEGIES, STEPS)
 
 
-class PluginError(ImportError):
+class PluginError(OrchestratorError, ImportError):
     """A plugin that is installed cannot be used."""
+
+    code = "plugin"
 
 
 def plugin_names(group: str) -> tuple[str, ...]:

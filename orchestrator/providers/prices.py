@@ -1,4 +1,4 @@
-"""Prices of hosted models, offline, from the package genai-prices (extra `prices`), and what a call costs.
+"""Prices of hosted models, offline, from the package genai-prices (extra `prices`) or a table, and what a call costs.
 
 What is stated in the configuration goes first.
 """
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from orchestrator.jsontypes import JsonValue
+from orchestrator.providers.models import known_model
 from orchestrator.router import ModelProfile
 from orchestrator.router.profile import PriceStep
 from orchestrator.types import Usage
@@ -47,16 +48,16 @@ def billed_usd(profile: ModelProfile, usage: Usage) -> float | None:
 
 @lru_cache(maxsize=256)
 def list_prices(provider: str, model: str) -> ListPrices | None:
-    """What the provider's public price list says; `None` if it does not know the model, or without the extra."""
+    """What the provider's public price list says, or our own table; `None` if both do not know the model."""
     try:
         from genai_prices import Usage as Counted  # optional: extra `prices`
         from genai_prices import calc_price
     except ImportError:
-        return None
+        return _from_table(provider, model)
     try:
         found = calc_price(Counted(input_tokens=1), model, provider_id=provider)
     except (LookupError, ValueError):
-        return None
+        return _from_table(provider, model)
     listed = found.model_price
     reading, writing = _price(listed, "input_mtok"), _price(listed, "output_mtok")
     if reading is None or writing is None:
@@ -71,6 +72,16 @@ def list_prices(provider: str, model: str) -> ListPrices | None:
         _price(listed, "output_audio_mtok"),
         _steps(listed),
         getattr(found.model, "context_window", None),
+    )
+
+
+def _from_table(provider: str, model: str) -> ListPrices | None:
+    row = known_model(provider, model)
+    if row is None:
+        return None
+    cached, window = row.cached_usd_per_mtok, row.context_tokens
+    return ListPrices(
+        row.input_usd_per_mtok, row.output_usd_per_mtok, cached, None, None, None, None, (), context_tokens=window
     )
 
 

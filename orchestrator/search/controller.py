@@ -19,6 +19,7 @@ from orchestrator.errors import BackendError, BudgetExceeded, ConfigError
 from orchestrator.jsontypes import JsonObject
 from orchestrator.search.actions import Combine, Compare, Critique, Draft, ModelAction, Revise, Stop
 from orchestrator.search.graded_evidence import CERTAINTY, certainty_verdict, read_comparison
+from orchestrator.search.live_text import LiveText
 from orchestrator.search.prompts import (
     combination_messages,
     comparison_messages,
@@ -69,8 +70,10 @@ class Search:
         trace: Trace,
         *,
         seconds: float | None = None,
+        live: LiveText | None = None,
     ) -> None:
         self._backends = backends
+        self._live = live
         self._verifiers = tuple(verifiers)
         self._ledger = ledger
         self._trace = trace
@@ -91,6 +94,8 @@ class Search:
         state = replace(state, fleet=state.fleet or state.choices)
         self.record.begin(state)
         running: dict[asyncio.Task[Change], tuple[ModelAction, Reservation]] = {}
+        if self._seconds_left() == 0.0:  # nothing can be answered in no time: nothing is sent
+            return self._result(state, "the deadline passed", partial=True)
         try:
             while True:
                 state = replace(
@@ -125,6 +130,8 @@ class Search:
                     change = task.result()
                     self.record.ended(action, change)
                     state = change.applied(state)
+                if self._live is not None and self._live.must_keep:
+                    return self._result(state, "its text was shown as it was written")
         finally:
             for task in running:
                 task.cancel()
@@ -165,7 +172,12 @@ class Search:
                     pending.append(Draft(state.choices[0].model))
                 continue
             self.record.began(action, affordable=True)
-            running[asyncio.ensure_future(self._perform(action, state, asked, reservation))] = (action, reservation)
+            is_alone = not pending and not running
+            live = self._live if self._live and self._live.shows(action, state, is_alone=is_alone) else None
+            running[asyncio.ensure_future(self._perform(action, state, asked, reservation, live))] = (
+                action,
+                reservation,
+            )
         return state
 
     def _check(self, action: ModelAction, state: SearchState) -> None:
@@ -188,7 +200,8 @@ class Search:
         several = action.several if isinstance(action, Draft) else 1
         if sample or several > 1:
             temperature = SAMPLING_TEMPERATURE if request.temperature is None else request.temperature
-            request = replace(request, seed=sample, temperature=temperature, several=several)
+            seed = sample if request.seed is None else request.seed + sample
+            request = replace(request, seed=seed, temperature=temperature, several=several)
         if isinstance(action, Revise):
             messages = revision_messages(
                 messages, state.candidates[action.candidate], [state.candidates[i] for i in action.beside]
@@ -196,17 +209,16 @@ class Search:
         elif isinstance(action, Draft) and action.way == "program":
             messages = program_messages(messages)
         elif isinstance(action, Critique):
-            messages = critique_messages(request.question, state.candidates[action.candidate], state.criteria)
+            candidate = state.candidates[action.candidate]
+            messages = critique_messages(request.question, candidate, state.criteria, request.parts)
         elif isinstance(action, Compare):
-            messages = comparison_messages(
-                request.question, state.candidates[action.first], state.candidates[action.second], state.criteria
-            )
+            pair = state.candidates[action.first], state.candidates[action.second]
+            messages = comparison_messages(request.question, *pair, state.criteria, request.parts)
         elif isinstance(action, Combine):
             messages = combination_messages(messages, [state.candidates[i] for i in action.of])
         if not isinstance(action, Draft | Revise | Combine) or (isinstance(action, Draft) and action.way == "program"):
-            request = replace(
-                request, schema=None
-            )  # the schema is the answer's: a critique or a program has a form of its own
+            # Schema and stops are the answer's: a critique or a program has a form of its own.
+            request = replace(request, schema=None, stop=())
         elif CERTAINTY in state.ensemble.evidence:
             request = replace(request, certainty=True)
         return replace(request, messages=messages, deadline_s=None if left is None else max(left, 0.001))
@@ -219,7 +231,12 @@ class Search:
         return self._ledger.reserve(usd=worst.usd, tokens=worst.tokens)
 
     async def _perform(
-        self, action: ModelAction, state: SearchState, request: Request, reservation: Reservation
+        self,
+        action: ModelAction,
+        state: SearchState,
+        request: Request,
+        reservation: Reservation,
+        live: LiveText | None = None,
     ) -> Change:
         """One call: ask, settle, verify. Nothing changes when the model abstains or fails; the reason is kept."""
         model, (kind, beginning, ended) = action.model, _WORDS[type(action)]
@@ -227,7 +244,7 @@ class Search:
             self._trace.emit(beginning, model=model)
             span.attributes["cost_usd"] = 0.0
             try:
-                completion = checked(await self._ask_twice(model, request, reservation, span.attributes))
+                completion = checked(await self._ask_twice(model, request, reservation, span.attributes, live))
             except Exception as error:  # whatever a backend does, it must not cost the answers of others
                 reason = error.message if isinstance(error, BackendError) else f"{type(error).__name__}: {error}"[:500]
                 if not isinstance(error, BackendError):
@@ -266,25 +283,39 @@ class Search:
             return Change(tuple(await asyncio.gather(*(self._verify(candidate, state) for candidate in written))))
 
     async def _ask_twice(
-        self, model: str, request: Request, reservation: Reservation, attributes: JsonObject
+        self,
+        model: str,
+        request: Request,
+        reservation: Reservation,
+        attributes: JsonObject,
+        live: LiveText | None = None,
     ) -> Completion:
         """Asks once more, with a reservation of its own, when an answer broke off that may be billed.
 
         Such calls no backend repeats.
         """
         try:
-            return await self._ask(model, request, reservation, attributes)
+            return await self._ask(model, request, reservation, attributes, live)
         except BackendError as error:
             if not (error.retryable and error.may_be_billed) or self._seconds_left() == 0.0:
+                raise
+            if live is not None and live.must_keep:
                 raise
             self._trace.emit("failed", model=model, reason=f"{error.message}; asking once more")
             try:
                 again = self._reserve(model, request)
             except BudgetExceeded:
                 raise error from None
-        return await self._ask(model, request, again, attributes)
+        return await self._ask(model, request, again, attributes, live)
 
-    async def _ask(self, model: str, request: Request, reservation: Reservation, attributes: JsonObject) -> Completion:
+    async def _ask(
+        self,
+        model: str,
+        request: Request,
+        reservation: Reservation,
+        attributes: JsonObject,
+        live: LiveText | None = None,
+    ) -> Completion:
         """Asks, and notes what it cost."""
 
         def note_worst_case(booked: bool) -> None:
@@ -293,8 +324,11 @@ class Search:
                 attributes["worst_case"] = True
 
         backend = self._backends[model]
+        if live is not None:
+            live.begin(model)
+        on_text = None if live is None else live.add
         completion, bill = await complete_metered(
-            backend, request, self._ledger, reservation, on_failure=note_worst_case
+            backend, request, self._ledger, reservation, on_failure=note_worst_case, on_text=on_text
         )
         if completion.unseen_calls:
             attributes["unseen_calls"] = completion.unseen_calls

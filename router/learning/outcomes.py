@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from orchestrator.errors import OrchestratorError
 from orchestrator.jsontypes import JsonMapping
 from orchestrator.router.features.conversation import judged_text
 from orchestrator.router.learning.replay import ReplayedDecision
@@ -45,8 +46,10 @@ NOT_MODELS = frozenset(
 )
 
 
-class LogError(ValueError):
+class LogError(OrchestratorError, ValueError):
     """A log that cannot be read: says which file and row, and what is wrong."""
+
+    code = "outcomes"
 
 
 @dataclass(slots=True)

@@ -354,7 +354,7 @@ def test_what_stays_the_same_stands_first() -> None:
 
     one, two = asyncio.run(plan("first question")), asyncio.run(plan("second question"))
     assert one[:-1] == two[:-1]
-    assert [message.role for message in one] == ["system", "system", "user", "user"]
+    assert [message.role for message in one] == ["system", "user", "user"]
 
 
 def test_the_price_list_knows_steps_caches_and_windows() -> None:

@@ -271,9 +271,9 @@ def test_a_spent_budget_gives_the_best_so_far_or_fails(tmp_path: Path) -> None:
     text = """
 budget: {usd: 0.002, when_spent: %s}
 steps:
-  a: {ask: m, prompt: first, max_tokens: 900}
-  b: {ask: m, prompt: "second ${a.text}", max_tokens: 900}
-  c: {ask: m, prompt: "third ${b.text}", max_tokens: 900}
+  a: {ask: m, prompt: first, max_tokens: 1000}
+  b: {ask: m, prompt: "second ${a.text}", max_tokens: 1000}
+  c: {ask: m, prompt: "third ${b.text}", max_tokens: 1000}
 output: ${c.text}
 """
     model = Model(lambda prompt: f"answer to {prompt[:6]}", usd_per_mtok=2.0)

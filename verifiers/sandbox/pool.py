@@ -20,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
+from orchestrator.errors import OrchestratorError
 from orchestrator.verifiers.sandbox import restricted
 from orchestrator.verifiers.sandbox.limits import Limits, Ran
 from orchestrator.verifiers.sandbox.removal import remove_tree
@@ -38,8 +39,10 @@ MAX_CODE_BYTES = 1_000_000
 Level = Literal["landlock+seccomp", "bubblewrap", "seccomp+old-landlock", "monty", "unsafe", "none"]
 
 
-class SandboxUnavailable(RuntimeError):
+class SandboxUnavailable(OrchestratorError, RuntimeError):
     """This machine gives no isolation that is enough to run foreign code; nothing was run."""
+
+    code = "sandbox_unavailable"
 
 
 @lru_cache(maxsize=1)

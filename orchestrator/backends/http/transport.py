@@ -115,10 +115,10 @@ class HttpTransport:
                     ssl=security,
                     server_hostname=host if security else None,
                 )
-        except TimeoutError:
-            raise TransportError(f"no connection to {host}:{port} in time", may_be_billed=False) from None
+        except TimeoutError as error:
+            raise TransportError(f"no connection to {host}:{port} in time", may_be_billed=False) from error
         except (OSError, ssl.SSLError) as error:
-            raise TransportError(f"cannot connect to {host}:{port}: {error}", may_be_billed=False) from None
+            raise TransportError(f"cannot connect to {host}:{port}: {error}", may_be_billed=False) from error
         self._open.add(connection)
         return connection
 

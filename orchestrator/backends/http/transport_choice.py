@@ -209,12 +209,12 @@ class HttpxTransport:
         try:
             async with asyncio.timeout(timeout_s):
                 response = await client.send(request, stream=True, follow_redirects=False)
-        except TimeoutError:
-            raise TransportError(f"no answer in {timeout_s:.0f} s", may_be_billed=True, is_timeout=True) from None
+        except TimeoutError as error:
+            raise TransportError(f"no answer in {timeout_s:.0f} s", may_be_billed=True, is_timeout=True) from error
         except httpx.HTTPError as error:
-            raise self._wrong(error, is_new=is_new) from None
+            raise self._wrong(error, is_new=is_new) from error
         except (httpx.InvalidURL, ssl.SSLError) as error:
-            raise TransportError(str(error), may_be_billed=False) from None
+            raise TransportError(str(error), may_be_billed=False) from error
         answer = HttpxAnswer(response, timeout_s, self._under_way.discard)
         self._under_way.add(answer)
         return answer

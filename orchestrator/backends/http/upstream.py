@@ -21,6 +21,7 @@ import orjson
 from orchestrator.backends.dialects import Outgoing, dialect_named
 from orchestrator.backends.dialects.dialect import as_conversation, text_prompt
 from orchestrator.backends.http.gemini_cache import CachedContents
+from orchestrator.backends.http.pacer import Pacer
 from orchestrator.backends.http.prefix_cache import PrefixMemory, marked
 from orchestrator.backends.http.replicas import Replica, Replicas, read_tokens
 from orchestrator.backends.http.retry import RetryBudget
@@ -44,13 +45,15 @@ class CallSettings:
     """What every call to a model has.
 
     `defaults` are fields of a chat completion that hold where a request states none; `extra_body` is laid over the body
-    as it is sent, in the words of the provider; `headers` go over ours. No call takes longer than `timeout_s`.
+    as it is sent, in the words of the provider; `headers` go over ours. No call takes longer than `timeout_s`; at most
+    `rpm` are sent a minute.
     """
 
     defaults: dict[str, Any] = field(default_factory=dict)
     extra_body: dict[str, Any] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     timeout_s: float | None = None
+    rpm: float | None = None
 
 
 class Upstream:
@@ -96,6 +99,7 @@ class Upstream:
             **({} if settings is None else settings.headers),
         }
         self._settings = settings
+        self._pacer = None if settings is None or settings.rpm is None else Pacer(settings.rpm)
         self._expected_output = expected_output
         self._most_tokens = most_tokens
         self.prefixes = prefixes
@@ -119,14 +123,15 @@ class Upstream:
         """How often one call may be billed at most."""
         return 2 if self.hedges else 1
 
-    async def ask(self, body: JsonObject, *, timeout_s: float) -> PendingResponse:
+    async def ask(self, body: JsonObject, *, timeout_s: float, extra: JsonObject | None = None) -> PendingResponse:
         """Sends a chat completion and waits for the head of the answer.
 
-        Raises `BackendError` unless its status is 200.
+        `extra` is laid over the body as it is sent, in the words of the provider. Raises `BackendError` unless its
+        status is 200.
         """
         if text_prompt(body) is not None:
             return await self._complete_text(body, timeout_s)
-        return await self._ask(body, timeout_s)
+        return await self._ask(body, timeout_s, extra)
 
     async def _complete_text(self, body: JsonObject, timeout_s: float) -> PendingResponse:
         """A text's completion, by a conversation where the server knows nothing else."""
@@ -139,13 +144,15 @@ class Upstream:
                 self.takes_text = False
         return await self._ask(as_conversation(body, self.provider), timeout_s)
 
-    async def _ask(self, body: JsonObject, timeout_s: float) -> PendingResponse:
+    async def _ask(self, body: JsonObject, timeout_s: float, extra: JsonObject | None = None) -> PendingResponse:
         settings = self._settings
         ends_at: float | None = None
         if settings is not None:
             body = {**settings.defaults, **body}
             if settings.timeout_s is not None:
                 timeout_s, ends_at = min(timeout_s, settings.timeout_s), time.monotonic() + settings.timeout_s
+        if self._pacer is not None:
+            timeout_s -= await self._pacer.enter(timeout_s, self.where)
         plan = self.prefixes.plan(body) if self.prefixes is not None else None
         if plan is not None:
             keyed = {"prompt_cache_key": plan.key} if plan.key else {}
@@ -156,6 +163,8 @@ class Upstream:
         outgoing = self.dialect.outgoing(body, self.provider, self.model, most_tokens=self._most_tokens)
         if settings is not None and settings.extra_body:
             outgoing = replace(outgoing, body=_laid_over(outgoing.body, settings.extra_body))
+        if extra:
+            outgoing = replace(outgoing, body=_laid_over(outgoing.body, extra))
         if self.hedges:
             answering = await self._hedged(outgoing, body, timeout_s)
         else:
@@ -212,8 +221,9 @@ class Upstream:
                 return reply
             content = await reply.read()
         except TransportError as error:
-            raise broken(where, error) from None
-        raise error_of(where, reply.status, reply.headers, content, key=self.key)
+            raise broken(where, error) from error
+        variable = self.provider.key_variable
+        raise error_of(where, reply.status, reply.headers, content, key=self.key, key_variable=variable)
 
     def hedge_after_s(self, body: JsonObject) -> float | None:
         """How long 95 % of the calls would have waited for the head of this answer; `None` while too little is known.
@@ -321,7 +331,7 @@ class PendingResponse:
         try:
             return await self._reply.read()
         except TransportError as error:
-            raise self.broken(error) from None
+            raise self.broken(error) from error
         except BaseException:
             self._reply.cancel()
             raise

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from orchestrator.backends.base import Request
+from orchestrator.backends.base import Request, needed_capabilities
 from orchestrator.backends.dialects.dialect import stated_limit, text_prompt
 from orchestrator.jsontypes import JsonObject
 from orchestrator.tokens.estimate import FAMILY_THAT_COUNTS_MOST, TokenizerFamily, request_bound, request_estimate
@@ -96,17 +96,13 @@ class ChatRequest:
             found.add("tools")
         if (self.body.get("response_format") or {}).get("type") in ("json_schema", "json_object"):
             found.add("json")
-        parts = [
-            part.get("type")
+        kinds = (
+            str(part.get("type"))
             for message in self.messages
             if isinstance(message.get("content"), list)
             for part in message["content"]
-        ]
-        if "image_url" in parts:
-            found.add("vision")
-        if "input_audio" in parts:
-            found.add("audio")
-        return frozenset(found)
+        )
+        return frozenset(found) | needed_capabilities(kinds)
 
     def query(self, scope: str, **wishes: Any) -> Query:
         """The conversation as the engine takes it."""

@@ -90,7 +90,9 @@ async def asked(running: StepContext, query: Query, model: str) -> Answer | None
     else:
         budget = engine.budget & running.budget
         ledger = Ledger(budget, within=running.purse)
-    done, cost = await _drafted(engine.backends[model], engine.request_for(query), budget, trace, ledger)
+    done, cost = await _drafted(
+        engine.backends[model], engine.request_for(query, are_compared=False), budget, trace, ledger
+    )
     running.answered(done.text or "", simulated=done.simulated)
     return _answer(done, done.confidence or 0.0, cost, trace)
 

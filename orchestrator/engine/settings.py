@@ -1,0 +1,289 @@
+"""Everything that one query can be asked with, under one name in every method that asks."""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypedDict
+
+from orchestrator.backends.base import Backend
+from orchestrator.budget import Budget, BudgetLike
+from orchestrator.config.model_entry import harmless_body
+from orchestrator.engine.plan import find_strategy
+from orchestrator.errors import InvalidArgument, InvalidQuery, UnknownModel
+from orchestrator.fleet.named import known_names
+from orchestrator.jsontypes import JsonObject
+from orchestrator.search.state import Strategy
+from orchestrator.trace import Event
+from orchestrator.types import Message, Query
+from orchestrator.types.query import Reasoning
+from orchestrator.verifiers import find_json
+
+MessageLike = Message | Mapping[str, Any]
+MAX_ATTACHMENT_BYTES = 50_000_000
+
+
+class QuerySettings(TypedDict, total=False):
+    """The settings of one query; what is left out is as the fleet has it."""
+
+    messages: Sequence[MessageLike]
+    """The conversation in OpenAI's form, instead of a query; its last message is the user's."""
+    history: Sequence[MessageLike]
+    """What was said before the query, oldest first."""
+    attachments: Sequence[str | Path | bytes]
+    """Pictures and files beside the query: paths, addresses (https:) or the bytes of a picture."""
+    system: str
+    """The rules that stand before the conversation."""
+    scope: str
+    """Whose memory this is: `tenant/user/session`."""
+    schema: JsonObject | type[Any] | None
+    """A JSON Schema (or a pydantic model) that the answer must satisfy; see `Answer.value`."""
+    output: type[Any] | None
+    """A pydantic model, dataclass or other type that the answer is to be; see `Answer.value`."""
+    quality: float
+    """P(correct) in [0, 1] at which the search stops."""
+    budget: BudgetLike | None
+    """Limits of this query, beside those of the fleet: `0.02`, `"$0.02"`, `{"usd": 0.02, "seconds": 10}`."""
+    strategy: str | Strategy | None
+    """How the answer is searched for; `single` asks one model once."""
+    models: Sequence[str] | None
+    """The models that may answer."""
+    fallbacks: Sequence[str]
+    """Models that are asked, in this order, when the others failed."""
+    uses_memory: bool
+    """Whether memory is asked for what this query needs."""
+    criteria: Sequence[str]
+    """What a critique judges by."""
+    value_usd: float | None
+    """What a right answer is worth, in USD."""
+    usd_per_second: float | None
+    """What a second less to wait is worth, in USD."""
+    may_abstain: bool
+    """Whether an answer that is believed less than `quality` is withheld."""
+    max_tokens: int | None
+    """The longest answer, in tokens."""
+    temperature: float | None
+    """In [0, 2], of every draft."""
+    stop: str | Sequence[str]
+    """Texts at which a model stops writing."""
+    seed: int | None
+    """Makes drafts repeatable, of providers that take one."""
+    reasoning: Reasoning | None
+    """How much a model may reason before it answers."""
+    extra_body: JsonObject | None
+    """Further fields of every call's body, in the words of the provider."""
+    metadata: Mapping[str, str | int | float | bool] | None
+    """Labels of your own: in the trace and in telemetry, seen by no model."""
+    timeout: float | None
+    """The longest that one try of a call to a model may take, in seconds."""
+    retries: int | None
+    """How often a call that failed without an answer is made again."""
+    on_event: Callable[[Event], None] | None
+    """Told of everything that happens, as it happens."""
+
+
+SETTINGS = QuerySettings.__annotations__
+_NOT_OF_QUERY = frozenset(
+    ("messages", "attachments", "output", "budget", "strategy", "fallbacks", "timeout", "on_event")
+)
+UNLIMITED = Budget()
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedQuery:
+    """A query with what holds for it alone. `reads` makes a value of the answer's text."""
+
+    query: Query
+    budget: Budget = UNLIMITED
+    strategy: str | Strategy | None = None
+    fallbacks: tuple[str, ...] | None = None
+    on_event: Callable[[Event], None] | None = None
+    reads: Callable[[str], Any] | None = None
+
+
+def read_settings(
+    query: str | bytes | Query | Sequence[MessageLike] | None, settings: QuerySettings, backends: Mapping[str, Backend]
+) -> PreparedQuery:
+    """What a caller asks for, checked.
+
+    Raises `InvalidQuery`, `InvalidBudget`, `InvalidArgument`, `UnknownModel`, or `ConfigError` on what is no strategy.
+    """
+    stated: dict[str, Any] = {
+        name: value for name, value in settings.items() if value is not None and name not in _NOT_OF_QUERY
+    }
+    if (messages := settings.get("messages")) is not None:
+        if query is not None:
+            raise InvalidArgument(
+                "a query and messages are both given", remedy="Put the query into messages, as the last one"
+            )
+        query = messages
+    if query is None:
+        raise InvalidQuery("nothing is asked", remedy="Pass a query, or messages=[...]")
+    if (attachments := settings.get("attachments")) is not None:
+        stated["parts"] = tuple(map(attachment_part, _listed("attachments", attachments)))
+    if (timeout := settings.get("timeout")) is not None:
+        stated["timeout_s"] = timeout
+    reads = _reader(settings, stated)
+    if isinstance(query, Query):
+        made = _with(query, stated) if stated else query
+    else:
+        made = Query.parse(query, **stated)
+    if made.extra_body is not None:
+        _check_body(made.extra_body)
+    check_models(made.models, backends)
+    fallbacks = settings.get("fallbacks")
+    if fallbacks is not None:
+        fallbacks = tuple(_listed("fallbacks", fallbacks))
+        check_models(fallbacks, backends)
+    strategy = settings.get("strategy")
+    if strategy is not None:
+        strategy = check_strategy(strategy)
+    on_event = settings.get("on_event")
+    if on_event is not None and not callable(on_event):
+        raise InvalidArgument(
+            f"on_event must be a function, not {type(on_event).__name__}", remedy="Pass a function that takes an Event"
+        )
+    stated_budget = settings.get("budget")
+    budget = UNLIMITED if stated_budget is None else Budget.parse(stated_budget)
+    return PreparedQuery(made, budget, strategy, fallbacks, on_event, reads)
+
+
+def check_models(names: Sequence[str] | frozenset[str] | None, backends: Mapping[str, Backend]) -> None:
+    """Raises `UnknownModel`, with what was probably meant, on a name that the fleet does not have."""
+    for name in names or ():
+        if name not in backends:
+            raise UnknownModel(f"this fleet has no model {name!r}", remedy=known_names(backends, name))
+
+
+def check_strategy(strategy: object) -> str | Strategy:
+    """Raises `InvalidArgument` or `ConfigError` on what is no strategy."""
+    if callable(strategy):
+        return strategy
+    if isinstance(strategy, str):
+        return find_strategy(strategy)
+    raise InvalidArgument(
+        f"a strategy must be a name or a function, not {type(strategy).__name__}", remedy='For example "single"'
+    )
+
+
+def attachment_part(stated: object) -> JsonObject:
+    """A picture, a sound or another file as part of a message in OpenAI's form.
+
+    A path is read and sent inside the message, the address of a picture as it is. Raises `InvalidArgument`.
+    """
+    if isinstance(stated, bytes | bytearray):
+        return _file_part("attachment", _kind_of_bytes(bytes(stated)), bytes(stated))
+    if isinstance(stated, str) and stated.startswith(("https://", "http://", "data:image/")):
+        return {"type": "image_url", "image_url": {"url": stated}}
+    if not isinstance(stated, str | Path):
+        raise InvalidArgument(
+            f"an attachment must be a path, an address or bytes, not {type(stated).__name__}",
+            remedy='attachments=["picture.png"]',
+        )
+    path = Path(stated)
+    try:
+        if path.stat().st_size > MAX_ATTACHMENT_BYTES:
+            raise InvalidArgument(
+                f"the attachment {path} has more than {MAX_ATTACHMENT_BYTES:,} bytes",
+                remedy="Make it smaller, or remember it and ask about it",
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise InvalidArgument(
+            f"the attachment {path} cannot be read: {error.strerror}", remedy="Check the path"
+        ) from error
+    kind = mimetypes.guess_type(path.name)[0] or _kind_of_bytes(content)
+    return _file_part(path.name, kind, content)
+
+
+def _file_part(name: str, kind: str, content: bytes) -> JsonObject:
+    encoded = base64.b64encode(content).decode()
+    if kind.startswith("image/"):
+        return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{encoded}"}}
+    if kind in ("audio/wav", "audio/x-wav", "audio/mpeg"):
+        return {
+            "type": "input_audio",
+            "input_audio": {"data": encoded, "format": "mp3" if kind == "audio/mpeg" else "wav"},
+        }
+    if kind.startswith("text/"):
+        try:
+            return {"type": "text", "text": f"{name}:\n\n{content.decode('utf-8')}"}
+        except UnicodeDecodeError:
+            raise InvalidArgument(f"the attachment {name} is not UTF-8 text", remedy="Save it as UTF-8") from None
+    return {"type": "file", "file": {"filename": name, "file_data": f"data:{kind};base64,{encoded}"}}
+
+
+def _kind_of_bytes(content: bytes) -> str:
+    """A media type by the first bytes (the signatures of the formats' own specifications)."""
+    for start, kind in (
+        (b"\x89PNG\r\n", "image/png"),
+        (b"\xff\xd8\xff", "image/jpeg"),
+        (b"GIF8", "image/gif"),
+        (b"%PDF-", "application/pdf"),
+    ):
+        if content.startswith(start):
+            return kind
+    if content[:4] == b"RIFF":
+        return "image/webp" if content[8:12] == b"WEBP" else "audio/wav"
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return "application/octet-stream"
+    return "text/plain"
+
+
+def _with(query: Query, stated: dict[str, Any]) -> Query:
+    """A query with some of its settings replaced: read as raw input is."""
+    kept = {name: getattr(query, name) for name in Query.__slots__ if name != "text"}
+    return Query.parse(query.text, **{**kept, **stated})
+
+
+def _listed(name: str, stated: object) -> Sequence[Any]:
+    if isinstance(stated, str | bytes | Path):
+        return [stated]
+    if not isinstance(stated, Sequence):
+        raise InvalidArgument(f"{name} must be a list, not {type(stated).__name__}", remedy=f"{name}=[...]")
+    return stated
+
+
+def _check_body(body: JsonObject) -> None:
+    try:
+        harmless_body(body)
+    except ValueError as error:
+        raise InvalidArgument(f"extra_body: {error}", remedy="Use the setting of that name") from None
+
+
+def _reader(settings: QuerySettings, stated: dict[str, Any]) -> Callable[[str], Any] | None:
+    """What makes a value of the answer's text; `output` also states the schema."""
+    output = settings.get("output")
+    schema = settings.get("schema")
+    if output is None and isinstance(schema, type):
+        output = schema
+    if output is None:
+        return None if schema is None else find_json
+    from pydantic import TypeAdapter, ValidationError  # only who asks for a type waits for it
+    from pydantic.errors import PydanticUserError
+
+    if schema is not None and schema is not output:
+        raise InvalidArgument("a schema and an output are both given", remedy="Leave out schema")
+    try:
+        adapter = TypeAdapter(output)
+        stated["schema"] = adapter.json_schema()
+    except (PydanticUserError, TypeError) as error:
+        told = str(error).partition("\n")[0]
+        raise InvalidArgument(
+            f"output={output!r} is no type that has a JSON Schema: {told}", remedy="Pass a pydantic model"
+        ) from None
+
+    def read(text: str) -> object:
+        try:
+            return adapter.validate_python(find_json(text))
+        except ValidationError as error:
+            raise ValueError(
+                "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            ) from error
+
+    return read

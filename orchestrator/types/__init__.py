@@ -1,0 +1,24 @@
+"""The values that pass between the parts: messages, queries, completions, candidates and answers. Immutable."""
+
+from orchestrator.types.answer import Answer, Detail
+from orchestrator.types.candidate import Candidate, Receipt, Way
+from orchestrator.types.completion import Completion, Usage
+from orchestrator.types.message import Message, Role
+from orchestrator.types.query import MAX_QUERY_CHARS, Query
+from orchestrator.types.stream import TextDelta, TextRevised
+
+__all__ = [
+    "MAX_QUERY_CHARS",
+    "Answer",
+    "Candidate",
+    "Completion",
+    "Detail",
+    "Message",
+    "Query",
+    "Receipt",
+    "Role",
+    "TextDelta",
+    "TextRevised",
+    "Usage",
+    "Way",
+]
