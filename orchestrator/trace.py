@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import Any, Protocol
 
 from orchestrator.jsontypes import JsonObject, JsonValue
@@ -56,6 +56,26 @@ class Recorded(Protocol):
         """The record as JSON values."""
 
 
+class SpanBlock:
+    """The block of a span: `with trace.span(...) as span`."""
+
+    __slots__ = ("_span", "_trace")
+
+    def __init__(self, span: Span, trace: Trace) -> None:
+        self._span = span
+        self._trace = trace
+
+    def __enter__(self) -> Span:
+        return self._span
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._span.attributes["error"] = f"{type(error).__name__}: {error}"[:500]
+        self._span.end_s = self._trace.now_s()
+
+
 class Trace:
     """Collects spans and passes events on; time never goes back, even if `clock` (seconds) does.
 
@@ -85,18 +105,11 @@ class Trace:
         self._latest_s = max(self._latest_s, self._clock() - self._began)
         return self._latest_s
 
-    @contextmanager
-    def span(self, name: str, parent: Span | None = None, **attributes: JsonValue) -> Iterator[Span]:
+    def span(self, name: str, parent: Span | None = None, **attributes: JsonValue) -> SpanBlock:
         """A step that lasts as long as the block; an exception is noted on it and passes on."""
         span = Span(name, self.now_s(), attributes=attributes)
         (parent or self.root).children.append(span)
-        try:
-            yield span
-        except BaseException as error:
-            span.attributes["error"] = f"{type(error).__name__}: {error}"[:500]
-            raise
-        finally:
-            span.end_s = self.now_s()
+        return SpanBlock(span, self)
 
     def emit(self, kind: str, **detail: JsonValue) -> None:
         """Tells whoever listens of something, and notes it."""

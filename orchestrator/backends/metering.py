@@ -32,6 +32,7 @@ class WorstCase:
     tokens: int
     calls: int = 1
     request: Request | None = None
+    """What it is the worst case of."""
 
     @property
     def usd_each(self) -> float:
@@ -122,7 +123,7 @@ def _settle(ledger: Ledger, held: Reservation, bill: Bill) -> None:
 
 async def complete_metered(
     backend: Backend,
-    request: Request,
+    request: Request | WorstCase,
     ledger: Ledger,
     held: Reservation | None = None,
     *,
@@ -131,15 +132,18 @@ async def complete_metered(
 ) -> tuple[Completion, Bill]:
     """One completion, metered; with `on_text` it is streamed, and each piece of its text told as it comes.
 
-    Without `held` its worst case is reserved here: raises `BudgetExceeded`, with nothing sent, where it does not fit.
+    A `request` whose worst case is known already may be given as that. Without `held` its worst case is reserved here:
+    raises `BudgetExceeded`, with nothing sent, where it does not fit.
     """
-    worst = worst_case(backend, request)
+    worst = request if isinstance(request, WorstCase) else worst_case(backend, request)
+    asked = worst.request
+    assert asked is not None
     if held is None:
         held = ledger.reserve(usd=worst.usd, tokens=worst.tokens)
     return await metered(
         ledger,
         held,
-        lambda: backend.complete(request) if on_text is None else _streamed(backend, request, on_text),
+        lambda: backend.complete(asked) if on_text is None else _streamed(backend, asked, on_text),
         lambda done: bill_of(backend, done, worst),
         on_failure=on_failure,
     )

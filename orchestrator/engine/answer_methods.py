@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
-from orchestrator.budget import Ledger
-from orchestrator.engine.calls import keywords_of, tells_mistakes, unknown_keyword
+from orchestrator.budget import Budget, Ledger
+from orchestrator.engine.batch import AnswerBatch, BatchProgress, BatchRun, check_batch
+from orchestrator.engine.calls import keywords_of, shows_settings, tells_mistakes, unknown_keyword
 from orchestrator.engine.fallbacks import answer_with_fallbacks
 from orchestrator.engine.parts import EngineParts
 from orchestrator.engine.settings import SETTINGS, MessageLike, PreparedQuery, QuerySettings, read_settings
 from orchestrator.engine.streaming import AnswerStream, Progress, events_of
 from orchestrator.engine.sync import blocking, blocking_stream
 from orchestrator.errors import NoAdequateModel, OrchestratorError
+from orchestrator.jsontypes import JsonMapping
 from orchestrator.search.live_text import LiveText
 from orchestrator.trace import Event, Trace
 from orchestrator.types import Answer, Query, TextDelta, TextRevised
@@ -54,6 +56,7 @@ class AnswerMethods(EngineParts):
         """
         return await self._answered(read_settings(query, settings, self.backends))
 
+    @shows_settings(SETTINGS)
     def stream(self, query: QueryLike = None, **settings: Unpack[QuerySettings]) -> AnswerStream[Progress]:
         """As `answer` (same settings and errors), but yields what happens as it happens, and last the `Answer`.
 
@@ -66,6 +69,7 @@ class AnswerMethods(EngineParts):
         asked = self._asked("stream", query, settings)
         return AnswerStream(self._progress(asked, keeps=False), lambda item: item, "stream")
 
+    @shows_settings(SETTINGS)
     def stream_text(self, query: QueryLike = None, **settings: Unpack[QuerySettings]) -> AnswerStream[str]:
         """As `stream`, but yields strings only, which joined are the answer's text.
 
@@ -79,7 +83,56 @@ class AnswerMethods(EngineParts):
             "stream_text",
         )
 
+    @shows_settings(SETTINGS)
+    def answer_many(
+        self,
+        queries: Iterable[QueryLike | JsonMapping] | AsyncIterable[QueryLike | JsonMapping],
+        *,
+        concurrency: int = 16,
+        ordered: bool = True,
+        on_progress: Callable[[BatchProgress], None] | None = None,
+        **settings: Unpack[QuerySettings],
+    ) -> AnswerBatch:
+        """Answers many queries, `concurrency` at once, with one budget over all.
+
+        Awaited, it gives the list of all results in the order of the queries; with `async for` it yields them as they
+        come, in order or, with `ordered=False`, as they are completed. A query that fails costs no other its answer:
+        its result holds the error.
+
+        Args:
+            queries: Any iterable, an asynchronous one too, of what `answer` takes, or of rows like
+                `{"query": "...", "scope": "..."}` with settings of their own. It is read as fast as it is answered.
+            concurrency: How many are answered at once.
+            ordered: Whether results come in the order of the queries.
+            on_progress: Told after each query how far the batch is.
+            **settings: Whatever `QuerySettings` lists, for every query; `budget` is for the whole batch.
+
+        Raises:
+            InvalidArgument: The queries or a setting are of another kind than they must be.
+        """
+        check_batch(queries, concurrency, on_progress)
+        if not settings.keys() <= _KEYWORDS:
+            raise unknown_keyword("answer_many", settings, _BATCH_KEYWORDS)
+        budget = Budget.parse(settings.pop("budget", None))
+
+        def ask(asked: PreparedQuery, ledger: Ledger) -> Awaitable[Answer]:
+            return self._answered(asked, within=ledger)
+
+        return AnswerBatch(
+            lambda: BatchRun(
+                queries,
+                settings,
+                self.backends,
+                ask,
+                budget=budget,
+                concurrency=concurrency,
+                ordered=ordered,
+                on_progress=on_progress,
+            ).results()
+        )
+
     answer_sync = blocking(answer)
+    answer_many_sync = blocking(answer_many)
     stream_sync = blocking_stream(stream)
     stream_text_sync = blocking_stream(stream_text)
 
@@ -147,6 +200,7 @@ class AnswerMethods(EngineParts):
 
 
 _KEYWORDS = keywords_of(AnswerMethods.stream, SETTINGS)
+_BATCH_KEYWORDS = keywords_of(AnswerMethods.answer_many, SETTINGS)
 
 
 def _both(

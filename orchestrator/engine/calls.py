@@ -92,8 +92,11 @@ def shows_settings(settings: Mapping[str, object]) -> Callable[[F], F]:
         stated = inspect.signature(function)
         own = [each for each in stated.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
         further = [
-            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=kind)
+            inspect.Parameter(
+                name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=getattr(kind, "__forward_arg__", kind)
+            )
             for name, kind in settings.items()
+            if name not in stated.parameters
         ]
         function.__signature__ = stated.replace(parameters=[*own, *further])  # type: ignore[attr-defined]
         return function

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from orchestrator.backends.base import Backend, Request, estimate_prompt_tokens
@@ -28,6 +27,7 @@ from orchestrator.search.strategies.adaptive import adaptive
 from orchestrator.search.strategies.plugins import strategy_named
 from orchestrator.search.strategies.registry import STRATEGIES, single
 from orchestrator.types import Candidate, Completion, Query
+from orchestrator.types.lazy import lazy
 from orchestrator.verification.from_query import GroundingWhenCited
 from orchestrator.verifiers import Verifier
 
@@ -57,7 +57,7 @@ class Plan:
     asked_first: str = ""
     propensity: float = 1.0
 
-    @cached_property
+    @lazy
     def state(self) -> SearchState:
         """Where a search begins; made when it is first looked at, because one draft needs none."""
         return self.begin()
@@ -130,8 +130,7 @@ def first_state(
     """The state in which a search begins; `settings` holds what does not depend on the query."""
     tokens = estimate_prompt_tokens(request.messages)
     choices = tuple(choice_of(option, backends[option.model].profile, tokens) for option in route.usable)
-    return replace(
-        settings,
+    return settings.changed(
         question=query.text,
         choices=choices,
         priors={choice.model: choice.p_success for choice in choices},

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from functools import wraps
 from types import TracebackType
 from typing import Concatenate, ParamSpec, TypeVar
@@ -123,15 +123,15 @@ class SyncMethods:
         self.close()
 
 
-def blocking(method: Callable[Concatenate[S, P], Coroutine[None, None, T]]) -> Callable[Concatenate[S, P], T]:
-    """The blocking twin of a coroutine method: the same arguments, the same result."""
+def blocking(method: Callable[Concatenate[S, P], Awaitable[T]]) -> Callable[Concatenate[S, P], T]:
+    """The blocking twin of a method whose result is awaited: the same arguments, the same result."""
     name = method.__name__
 
     @wraps(method)
     def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
         if _is_in_loop():
             raise _would_block(f"{name}_sync", name)
-        found: T = self._blocking.run(getattr(self, name)(*args, **kwargs), f"{name}_sync")
+        found: T = self._blocking.run(_awaited(getattr(self, name)(*args, **kwargs)), f"{name}_sync")
         return found
 
     _name_twin(call, name)
@@ -171,6 +171,10 @@ def blocking_stream(
 
     _name_twin(call, name)
     return call
+
+
+async def _awaited(result: Awaitable[T]) -> T:
+    return await result
 
 
 def _name_twin(call: Callable[..., object], name: str) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import unified_diff
 
 from orchestrator.backends.base import Backend, Request
-from orchestrator.backends.metering import Bill, complete_metered, metered, worst_case
+from orchestrator.backends.metering import Bill, WorstCase, complete_metered, metered, worst_case
 from orchestrator.budget import Ledger, Reservation, from_nano
 from orchestrator.errors import BackendError, BudgetExceeded, ConfigError
 from orchestrator.jsontypes import JsonObject
@@ -59,6 +59,9 @@ class SearchResult:
     abstained: bool = False
 
 
+Begun = tuple[Coroutine[None, None, Change], ModelAction, Reservation]
+
+
 class Search:
     """One search over one query."""
 
@@ -91,24 +94,31 @@ class Search:
 
     async def run(self, state: SearchState, strategy: Strategy, request: Request) -> SearchResult:
         """Runs `strategy` until it stops or a limit does. Always returns: the best candidate so far is in the state."""
-        state = replace(state, fleet=state.fleet or state.choices)
+        state = state.changed(fleet=state.fleet or state.choices)
         self.record.begin(state)
         running: dict[asyncio.Task[Change], tuple[ModelAction, Reservation]] = {}
         if self._seconds_left() == 0.0:  # nothing can be answered in no time: nothing is sent
             return self._result(state, "the deadline passed", partial=True)
         try:
             while True:
-                state = replace(
-                    state, running=tuple(begun for begun, _ in running.values()), seconds_left=self._seconds_left()
+                state = state.changed(
+                    running=tuple(begun for begun, _ in running.values()), seconds_left=self._seconds_left()
                 )
                 actions = strategy(state)
                 self.record.decided(state.seconds_left, actions)
                 stop = next((action for action in actions if isinstance(action, Stop)), None)
                 if stop is not None:
                     return self._result(state, stop.reason, abstained=stop.abstain)
-                state = self._begin(
-                    state, [action for action in actions if not isinstance(action, Stop)], request, running
+                if self._live is not None and self._live.must_keep:
+                    return self._result(state, "its text was shown as it was written")
+                state, begun = self._begin(
+                    state, [action for action in actions if not isinstance(action, Stop)], request, bool(running)
                 )
+                if len(begun) == 1 and not running and self._seconds is None:  # nothing to wait for beside it
+                    state = await self._alone(*begun[0], state)
+                    continue
+                for call, action, reservation in begun:
+                    running[asyncio.ensure_future(call)] = (action, reservation)
                 if not running:
                     reason = self._errors[-1].args[0] if self._errors else "nothing is left to do"
                     return self._result(state, str(reason))
@@ -130,55 +140,56 @@ class Search:
                     change = task.result()
                     self.record.ended(action, change)
                     state = change.applied(state)
-                if self._live is not None and self._live.must_keep:
-                    return self._result(state, "its text was shown as it was written")
         finally:
             for task in running:
                 task.cancel()
-            await asyncio.gather(*running, return_exceptions=True)
+            if running:
+                await asyncio.gather(*running, return_exceptions=True)
             for _, reservation in running.values():
                 if self._ledger.is_open(reservation):  # cancelled before its first step: nothing was sent
                     self._ledger.release(reservation)
 
-    def _begin(
-        self,
-        state: SearchState,
-        actions: Sequence[ModelAction],
-        request: Request,
-        running: dict[asyncio.Task[Change], tuple[ModelAction, Reservation]],
+    async def _alone(
+        self, call: Coroutine[None, None, Change], action: ModelAction, reservation: Reservation, state: SearchState
     ) -> SearchState:
-        """Starts what is affordable and was not begun before.
+        """The state after one action, with no task of its own."""
+        change = await call
+        self.record.ended(action, change)
+        return change.applied(state)
 
-        Returns the state without the models that were started or cannot be afforded.
+    def _begin(
+        self, state: SearchState, actions: Sequence[ModelAction], request: Request, is_running: bool
+    ) -> tuple[SearchState, list[Begun]]:
+        """Begins what is affordable and was not begun before.
 
-        If nothing could be started, the models that are left are tried, cheapest first: something cheaper may still
-        fit.
+        Returns the state without the models that were begun or cannot be afforded, and the calls to be made.
+
+        If nothing could be begun, the models that are left are tried, cheapest first: something cheaper may still fit.
         """
         pending = [action for action in dict.fromkeys(actions) if action not in state.begun]
+        begun: list[Begun] = []
         for action in pending:
             self._check(action, state)
         while pending:
             action = pending.pop(0)
             asked = self._request_for(action, state, request)
             state = state.after_beginning(action)
+            worst = worst_case(self._backends[action.model], asked)
             try:
-                reservation = self._reserve(action.model, asked)
+                reservation = self._ledger.reserve(usd=worst.usd, tokens=worst.tokens)
             except BudgetExceeded as error:
                 self.record.began(action, affordable=False)
                 self._tried[action.model] = error.message
                 self._errors.append(error)
                 self._trace.emit("unaffordable", model=action.model, reason=error.message)
-                if not pending and not running and state.choices:
+                if not pending and not begun and not is_running and state.choices:
                     pending.append(Draft(state.choices[0].model))
                 continue
             self.record.began(action, affordable=True)
-            is_alone = not pending and not running
+            is_alone = not pending and not begun and not is_running
             live = self._live if self._live and self._live.shows(action, state, is_alone=is_alone) else None
-            running[asyncio.ensure_future(self._perform(action, state, asked, reservation, live))] = (
-                action,
-                reservation,
-            )
-        return state
+            begun.append((self._perform(action, state, worst, reservation, live), action, reservation))
+        return state, begun
 
     def _check(self, action: ModelAction, state: SearchState) -> None:
         """Raises `ConfigError` on what a strategy cannot ask for."""
@@ -221,20 +232,18 @@ class Search:
             request = replace(request, schema=None, stop=())
         elif CERTAINTY in state.ensemble.evidence:
             request = replace(request, certainty=True)
+        if left is None and messages is request.messages and request.deadline_s is None:
+            return request
         return replace(request, messages=messages, deadline_s=None if left is None else max(left, 0.001))
 
     def _seconds_left(self) -> float | None:
         return None if self._seconds is None else max(self._seconds - self._trace.now_s(), 0.0)
 
-    def _reserve(self, model: str, request: Request) -> Reservation:
-        worst = worst_case(self._backends[model], request)
-        return self._ledger.reserve(usd=worst.usd, tokens=worst.tokens)
-
     async def _perform(
         self,
         action: ModelAction,
         state: SearchState,
-        request: Request,
+        worst: WorstCase,
         reservation: Reservation,
         live: LiveText | None = None,
     ) -> Change:
@@ -244,7 +253,7 @@ class Search:
             self._trace.emit(beginning, model=model)
             span.attributes["cost_usd"] = 0.0
             try:
-                completion = checked(await self._ask_twice(model, request, reservation, span.attributes, live))
+                completion = checked(await self._ask_twice(model, worst, reservation, span.attributes, live))
             except Exception as error:  # whatever a backend does, it must not cost the answers of others
                 reason = error.message if isinstance(error, BackendError) else f"{type(error).__name__}: {error}"[:500]
                 if not isinstance(error, BackendError):
@@ -280,12 +289,14 @@ class Search:
             else:
                 written = [Candidate(each) for each in one_by_one(completion)]
             self._unchecked[action] = tuple(written)
+            if len(written) == 1:  # the usual case needs no tasks
+                return Change((await self._verify(written[0], state),))
             return Change(tuple(await asyncio.gather(*(self._verify(candidate, state) for candidate in written))))
 
     async def _ask_twice(
         self,
         model: str,
-        request: Request,
+        worst: WorstCase,
         reservation: Reservation,
         attributes: JsonObject,
         live: LiveText | None = None,
@@ -295,7 +306,7 @@ class Search:
         Such calls no backend repeats.
         """
         try:
-            return await self._ask(model, request, reservation, attributes, live)
+            return await self._ask(model, worst, reservation, attributes, live)
         except BackendError as error:
             if not (error.retryable and error.may_be_billed) or self._seconds_left() == 0.0:
                 raise
@@ -303,15 +314,15 @@ class Search:
                 raise
             self._trace.emit("failed", model=model, reason=f"{error.message}; asking once more")
             try:
-                again = self._reserve(model, request)
+                again = self._ledger.reserve(usd=worst.usd, tokens=worst.tokens)
             except BudgetExceeded:
                 raise error from None
-        return await self._ask(model, request, again, attributes, live)
+        return await self._ask(model, worst, again, attributes, live)
 
     async def _ask(
         self,
         model: str,
-        request: Request,
+        worst: WorstCase,
         reservation: Reservation,
         attributes: JsonObject,
         live: LiveText | None = None,
@@ -328,7 +339,7 @@ class Search:
             live.begin(model)
         on_text = None if live is None else live.add
         completion, bill = await complete_metered(
-            backend, request, self._ledger, reservation, on_failure=note_worst_case, on_text=on_text
+            backend, worst, self._ledger, reservation, on_failure=note_worst_case, on_text=on_text
         )
         if completion.unseen_calls:
             attributes["unseen_calls"] = completion.unseen_calls
@@ -383,7 +394,7 @@ class Search:
                     passed=verdict.passed,
                     score=verdict.score,
                 )
-        return replace(candidate, verdicts=tuple(verdicts))
+        return replace(candidate, verdicts=tuple(verdicts)) if verdicts else candidate
 
     def _worst_usd(self, verifier: Verifier, question: str, text: str) -> float | None:
         """What a verdict may cost at most; a verifier that cannot even say that has no known price."""
