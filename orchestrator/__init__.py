@@ -16,26 +16,49 @@ if TYPE_CHECKING:
     from orchestrator.backends.remote import RemoteBackend
     from orchestrator.budget import Budget, Ledger
     from orchestrator.config.models import Config, OnlineConfig, load_config
+    from orchestrator.engine.batch import AnswerBatch, BatchProgress, BatchResult
+    from orchestrator.engine.fleet_settings import FleetSettings
     from orchestrator.engine.orchestrator import Orchestrator
+    from orchestrator.engine.settings import QuerySettings
+    from orchestrator.engine.streaming import AnswerStream
     from orchestrator.errors import (
         BackendError,
+        BackendRejected,
+        BackendUnavailable,
+        BadResponse,
+        BlockingCall,
         BudgetExceeded,
         ConfigError,
+        InvalidAnswer,
+        InvalidArgument,
         InvalidBudget,
         InvalidQuery,
         NoAdequateModel,
+        NotAwaited,
         OrchestratorError,
+        RateLimited,
         StorageError,
         UnknownAnswer,
         UnknownModel,
     )
+    from orchestrator.fleet.named import Model
     from orchestrator.memory import Memory, NewRecord
     from orchestrator.pipeline import InvalidPipeline, Pipeline, RunFailed, RunResult
     from orchestrator.router import Constraints, ModelProfile, Outcome, Preference, Router
     from orchestrator.storage.database import open_database
     from orchestrator.storage.runs import Runs
     from orchestrator.trace import Event, Trace
-    from orchestrator.types import Answer, Candidate, Completion, Message, Query, Receipt, Usage
+    from orchestrator.types import (
+        Answer,
+        Candidate,
+        Completion,
+        Message,
+        Query,
+        Receipt,
+        TextDelta,
+        TextRevised,
+        Usage,
+    )
     from orchestrator.verifiers import Verdict, Verifier
 
 _deprecated.install()
@@ -53,30 +76,54 @@ _HOME = {
     **dict.fromkeys(("Verdict", "Verifier"), "verifiers"),
     **dict.fromkeys(("Budget", "Ledger"), "budget"),
     **dict.fromkeys(("Config", "OnlineConfig", "load_config"), "config.models"),
+    **dict.fromkeys(("AnswerBatch", "BatchProgress", "BatchResult"), "engine.batch"),
+    "FleetSettings": "engine.fleet_settings",
     "Orchestrator": "engine.orchestrator",
+    "QuerySettings": "engine.settings",
+    "AnswerStream": "engine.streaming",
     **dict.fromkeys(
         (
             "BackendError",
+            "BackendRejected",
+            "BackendUnavailable",
+            "BadResponse",
+            "BlockingCall",
             "BudgetExceeded",
             "ConfigError",
+            "InvalidAnswer",
+            "InvalidArgument",
             "InvalidBudget",
             "InvalidQuery",
             "NoAdequateModel",
+            "NotAwaited",
             "OrchestratorError",
+            "RateLimited",
             "StorageError",
             "UnknownAnswer",
             "UnknownModel",
         ),
         "errors",
     ),
+    "Model": "fleet.named",
     **dict.fromkeys(("InvalidPipeline", "Pipeline", "RunFailed", "RunResult"), "pipeline"),
     **dict.fromkeys(("Event", "Trace"), "trace"),
-    **dict.fromkeys(("Answer", "Candidate", "Completion", "Message", "Query", "Receipt", "Usage"), "types"),
+    **dict.fromkeys(
+        ("Answer", "Candidate", "Completion", "Message", "Query", "Receipt", "TextDelta", "TextRevised", "Usage"),
+        "types",
+    ),
 }
 __all__ = [
     "Answer",
+    "AnswerBatch",
+    "AnswerStream",
     "Backend",
     "BackendError",
+    "BackendRejected",
+    "BackendUnavailable",
+    "BadResponse",
+    "BatchProgress",
+    "BatchResult",
+    "BlockingCall",
     "Budget",
     "BudgetExceeded",
     "CalculatorBackend",
@@ -87,6 +134,9 @@ __all__ = [
     "Constraints",
     "Event",
     "ExtractiveBackend",
+    "FleetSettings",
+    "InvalidAnswer",
+    "InvalidArgument",
     "InvalidBudget",
     "InvalidPipeline",
     "InvalidQuery",
@@ -94,9 +144,11 @@ __all__ = [
     "LocalBackend",
     "Memory",
     "Message",
+    "Model",
     "ModelProfile",
     "NewRecord",
     "NoAdequateModel",
+    "NotAwaited",
     "OnlineConfig",
     "Orchestrator",
     "OrchestratorError",
@@ -104,6 +156,8 @@ __all__ = [
     "Pipeline",
     "Preference",
     "Query",
+    "QuerySettings",
+    "RateLimited",
     "Receipt",
     "RemoteBackend",
     "Request",
@@ -112,6 +166,8 @@ __all__ = [
     "RunResult",
     "Runs",
     "StorageError",
+    "TextDelta",
+    "TextRevised",
     "Trace",
     "UnknownAnswer",
     "UnknownModel",
@@ -133,4 +189,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted(__all__)

@@ -157,15 +157,16 @@ class AnswerMethods(EngineParts):
         trace = Trace(on_event=_both(asked.on_event, self.on_event))
         if asked.query.metadata:
             trace.root.attributes["metadata"] = dict(asked.query.metadata)
+        parent = None if self.telemetry is None else self.telemetry.context()
         try:
             answer = await answer_with_fallbacks(self, asked, trace, within=within, live=live)
         except NoAdequateModel as error:
-            self._observed(trace, error)
+            self._observed(trace, parent, error)
             raise await self._with_scopes(error, asked.query) from error.__cause__
         except BaseException as error:
-            self._observed(trace, error)
+            self._observed(trace, parent, error)
             raise
-        self._observed(trace, None)
+        self._observed(trace, parent)
         return answer if asked.reads is None else replace(answer, reads=asked.reads)
 
     async def _with_scopes(self, error: NoAdequateModel, query: Query) -> NoAdequateModel:
@@ -188,13 +189,17 @@ class AnswerMethods(EngineParts):
         remedy = f"The scope {query.scope!r} of the memory holds nothing; there are: {there}. Ask with scope=..."
         return NoAdequateModel(error.message, remedy=remedy, tried=error.tried, trace=error.trace)
 
-    def _observed(self, trace: Trace, error: BaseException | None) -> None:
-        """Logs that a query was answered, or why not, without a word of its content."""
+    def _observed(self, trace: Trace, parent: object, error: BaseException | None = None) -> None:
+        """Logs that a query was answered, or why not, and makes its spans, without a word of its content."""
+        failed = "" if error is None else getattr(error, "code", type(error).__name__)
+        if self.telemetry is not None:
+            metadata = trace.root.attributes.get("metadata", {})
+            self.telemetry.export_query(trace, parent, metadata=metadata, error=failed)
         if log.isEnabledFor(logging.INFO):
             facts = {name: trace.root.attributes.get(name) for name in ("model", "confidence", "cost_usd")}
-            failed = None if error is None else getattr(error, "code", type(error).__name__)
             log.info(
-                "answered" if error is None else f"not answered: {failed}",
+                "not answered: %s" if failed else "answered%s",
+                failed,
                 extra={"answer_id": trace.id, "seconds": round(trace.now_s(), 4), "error": failed, **facts},
             )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from orchestrator.budget import BudgetLike
 from orchestrator.config.models import OnlineConfig
@@ -17,6 +17,7 @@ from orchestrator.router.guarantee.monitor import Guard
 from orchestrator.search.revisions import RevisionOdds
 from orchestrator.search.state import Strategy
 from orchestrator.search.vote_model import VoteModel
+from orchestrator.telemetry import Telemetry
 from orchestrator.trace import Event
 from orchestrator.verifiers import Ensemble, Verifier
 
@@ -74,6 +75,8 @@ class FleetSettings(TypedDict, total=False):
     """The longest that one try of a call to a model may take, in seconds; for the whole query: `budget`."""
     retries: int | None
     """How often a call that failed without an answer is made again."""
+    telemetry: Telemetry | bool | Literal["1.41", "latest"] | None
+    """OpenTelemetry spans of every query and run, to the program's own tracer provider (extra `telemetry`)."""
     on_event: Callable[[Event], None] | None
     """Told of everything that happens in every query, as it happens."""
 

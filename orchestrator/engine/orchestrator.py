@@ -28,6 +28,7 @@ from orchestrator.router.guarantee.monitor import Guard
 from orchestrator.search.live_text import LiveText
 from orchestrator.search.state import Strategy
 from orchestrator.storage import DecisionLog
+from orchestrator.telemetry import Telemetry
 from orchestrator.trace import Trace
 from orchestrator.types import Answer, Completion, Query
 
@@ -67,6 +68,7 @@ class Orchestrator(AnswerMethods, RoutingMethods, MemoryMethods, OldMethods):
         parts = assemble(models, settings)
         self.backends, self.memory, self.router, self.budget = parts.backends, parts.memory, parts.router, parts.budget
         self.fallbacks, self.on_event = parts.fallbacks, settings.get("on_event")
+        self.telemetry = Telemetry.parse(settings.get("telemetry"))
         self.origin = settings.get("origin") or "the caller"
         self.deciders = Deciders(self.router, self.backends, settings.get("calibrations"))
         self._speeds, self._executor, self._search = parts.speeds, parts.executor, parts.search

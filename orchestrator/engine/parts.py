@@ -17,6 +17,7 @@ from orchestrator.router import Preference, Router
 from orchestrator.router.speed import Speeds
 from orchestrator.search.live_text import LiveText
 from orchestrator.search.state import Strategy
+from orchestrator.telemetry import Telemetry
 from orchestrator.trace import Event, Trace
 from orchestrator.types import Answer, Query
 
@@ -34,6 +35,7 @@ class EngineParts(SyncMethods):
     deciders: Deciders
     fallbacks: tuple[str, ...]
     on_event: Callable[[Event], None] | None
+    telemetry: Telemetry | None
     _planner: Planner
     _executor: Executor
     _speeds: Speeds

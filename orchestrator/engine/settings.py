@@ -119,6 +119,11 @@ def read_settings(
             raise InvalidArgument(
                 "a query and messages are both given", remedy="Put the query into messages, as the last one"
             )
+        if isinstance(messages, str | bytes) or not isinstance(messages, Sequence):
+            raise InvalidQuery(
+                f"messages must be a list of messages, not {type(messages).__name__}",
+                remedy='Write [{"role": "user", "content": "..."}]',
+            )
         query = messages
     if query is None:
         raise InvalidQuery("nothing is asked", remedy="Pass a query, or messages=[...]")

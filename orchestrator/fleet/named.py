@@ -171,6 +171,11 @@ def _connected(name: str | None, model: object) -> Backend:
         return Model(model).connect(name)
     if isinstance(model, Model):
         return model.connect(name)
+    if isinstance(model, type):
+        raise InvalidArgument(
+            f"a model of the fleet is the class {model.__name__}, not a backend",
+            remedy=f"Make one: {model.__name__}()",
+        )
     if callable(getattr(model, "complete", None)) and hasattr(model, "profile"):
         return model  # type: ignore[return-value]
     what = "nothing (None)" if model is None else f"{type(model).__name__}"

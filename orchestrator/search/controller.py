@@ -267,7 +267,14 @@ class Search:
                 self._tried[model] = completion.note or "abstained"
                 self._trace.emit("abstained", model=model, reason=completion.note)
                 return Change()
-            self._trace.emit(ended, model=model, cost_usd=span.attributes["cost_usd"], seconds=completion.latency_s)
+            self._trace.emit(
+                ended,
+                model=model,
+                cost_usd=span.attributes["cost_usd"],
+                seconds=completion.latency_s,
+                prefill_tokens=span.attributes["prefill_tokens"],
+                output_tokens=span.attributes["output_tokens"],
+            )
             if isinstance(action, Critique):
                 verdict = read_critique(completion.text or "", span.attributes["cost_usd"])
                 span.attributes["feedback"] = verdict.feedback[:300]

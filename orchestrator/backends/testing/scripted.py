@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
-from orchestrator.backends.base import LocalBackend, Request
+from orchestrator.backends.base import Delta, LocalBackend, Request
 from orchestrator.errors import BackendUnavailable
 from orchestrator.router import ModelProfile
 from orchestrator.types import Completion, Usage
@@ -19,12 +19,13 @@ class ScriptedBackend(LocalBackend):
 
     Args:
         name: The name of the model in its fleet.
-        replies: Texts, completions or exceptions in the order of the calls, or one function from the request to any of
-            these. `None` abstains. Without any, every call fails with `BackendUnavailable`.
+        replies: Texts, completions or exceptions in the order of the calls, a list of these, or one function from the
+            request to any of these. `None` abstains. Without any, every call fails with `BackendUnavailable`.
         seconds: How long a call takes.
         price: USD per million tokens, read and written alike.
         skill: Expected share of right answers, in (0, 1).
         usage: What every call uses.
+        delta_chars: A stream gives so many characters at once; the whole text by default.
 
     Example:
         >>> from orchestrator import Orchestrator
@@ -39,16 +40,23 @@ class ScriptedBackend(LocalBackend):
     def __init__(
         self,
         name: str,
-        *replies: Reply | Callable[[Request], Reply],
+        *replies: Reply | Callable[[Request], Reply] | Sequence[Reply],
         seconds: float = 0.0,
         price: float | None = 1.0,
         skill: float | None = 0.8,
         usage: Usage = TEN_EACH,
         profile: ModelProfile | None = None,
+        delta_chars: int | None = None,
     ) -> None:
         made = ModelProfile(name, price, price, skill=skill, ttft_s=seconds, tokens_per_s=1e6)
         super().__init__(profile or made)
-        self._replies: Sequence[Reply | Callable[[Request], Reply]] = replies
+        self._replies: list[Reply | Callable[[Request], Reply]] = []
+        for reply in replies:
+            if isinstance(reply, list | tuple):
+                self._replies += reply
+            else:
+                self._replies.append(reply)  # type: ignore[arg-type]
+        self._delta_chars = delta_chars
         self.seconds = seconds
         self._usage = usage
         self.asked: list[Request] = []
@@ -70,3 +78,13 @@ class ScriptedBackend(LocalBackend):
         if isinstance(said, Exception):
             raise said
         return said if isinstance(said, Completion) else Completion(self.profile.name, said, self._usage)
+
+    async def stream(self, request: Request) -> AsyncIterator[Delta | Completion]:
+        """The reply in pieces of `delta_chars` characters, then the completion."""
+        done = await self.complete(request)
+        text = done.text or ""
+        step = self._delta_chars or max(len(text), 1)
+        for at in range(0, len(text), step):
+            yield Delta(text[at : at + step])
+            await asyncio.sleep(0)
+        yield done

@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, Literal
 
-from orchestrator.errors import ConfigError
 from orchestrator.jsontypes import JsonObject
 from orchestrator.storage.requests import ServedRequest
+from orchestrator.telemetry import Telemetry, response_attributes
+from orchestrator.telemetry.spans import NS
 
 OPERATIONS = {
     "embeddings": "embeddings",
@@ -23,7 +24,6 @@ OPERATIONS = {
     "answer": "chat",
     "systemone": "chat",
 }
-_NS = 1_000_000_000
 
 
 class Spans:
@@ -40,19 +40,10 @@ class Spans:
         *,
         exporter: Any = None,
     ) -> None:
-        try:
-            from opentelemetry.sdk.resources import Resource  # optional: extra `telemetry`
-            from opentelemetry.sdk.trace import TracerProvider
-            from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
-        except ImportError:
-            raise ConfigError(
-                "gateway.telemetry needs OpenTelemetry", remedy="pip install 'compound-orchestrator[telemetry]'"
-            ) from None
-        self._is_latest = conventions == "latest"
+        self._bridge = Telemetry(conventions, exporter=exporter, owns=True)
+        self._is_latest = self._bridge.is_latest
         self._server_of = server_of
-        provider = TracerProvider(resource=Resource.create({"service.name": "orchestrator"}))
-        provider.add_span_processor(BatchSpanProcessor(_otlp()) if exporter is None else SimpleSpanProcessor(exporter))
-        self._tracer = provider.get_tracer("orchestrator.gateway")
+        self._tracer = self._bridge.tracer
 
     def export(self, served: Iterable[ServedRequest]) -> None:
         """Exports requests as spans of OpenTelemetry."""
@@ -64,7 +55,7 @@ class Spans:
 
         operation = OPERATIONS.get(one.api, one.api)
         parent = _parent((one.trace or {}).get("traceparent"))
-        began = int(one.at * _NS)
+        began = int(one.at * NS)
         span = self._tracer.start_span(
             f"{operation} {one.asked}",
             parent,
@@ -72,34 +63,25 @@ class Spans:
             attributes=self._attributes(one, operation),
             start_time=began,
         )
-        if one.error:
-            span.set_attribute("error.type", one.error)
-            span.set_status(trace.Status(trace.StatusCode.ERROR))
-        self._export_attempts(one, operation, trace.set_span_in_context(span), began)
-        span.end(began + int(one.latency_s * _NS))
+        self._export_attempts(one, operation, self._bridge.within(span), began)
+        self._bridge.end(span, began + int(one.latency_s * NS), one.error)
 
     def _export_attempts(self, one: ServedRequest, operation: str, context: Any, began: int) -> None:
         """A span for each call of a model, one after the other.
 
         What was used is known of the request: it is one call's where there was no other.
         """
-        from opentelemetry import trace  # optional: extra `telemetry`
-
         attempts = (one.trace or {}).get("attempts", ())
         for attempt in attempts:
             attributes = {"gen_ai.operation.name": operation, "gen_ai.request.model": attempt["model"]}
             server = self._server_of(attempt["model"])
             if server is not None:
                 attributes |= {"server.address": server[0], "server.port": server[1]}
-            name, kind = f"{operation} {attempt['model']}", trace.SpanKind.CLIENT
-            inner = self._tracer.start_span(name, context, kind=kind, attributes=attributes, start_time=began)
-            if "error" in attempt:
-                inner.set_attribute("error.type", attempt["error"])
-                inner.set_status(trace.Status(trace.StatusCode.ERROR))
-            elif all("error" in other for other in attempts if other is not attempt):
-                inner.set_attributes(_answered(one))
-            began += int(attempt["seconds"] * _NS)
-            inner.end(began)
+            if all("error" in other for other in attempts if other is not attempt) and "error" not in attempt:
+                attributes |= _answered(one)
+            inner = self._bridge.start(f"{operation} {attempt['model']}", context, attributes, began, calls=True)
+            began += int(attempt["seconds"] * NS)
+            self._bridge.end(inner, began, attempt.get("error", ""))
 
     def _attributes(self, one: ServedRequest, operation: str) -> JsonObject:
         found: dict[str, Any] = {
@@ -118,7 +100,7 @@ class Spans:
                 one.ttft_s
             )
         if one.cost_nano is not None:
-            found["orchestrator.cost_usd"] = one.cost_nano / _NS
+            found["orchestrator.cost_usd"] = one.cost_nano / NS
         if not self._is_latest:
             found["gen_ai.system"] = "orchestrator"
         return found
@@ -126,13 +108,7 @@ class Spans:
 
 def _answered(one: ServedRequest) -> JsonObject:
     """What is told of an answer: who gave it, its name, what it used."""
-    found: dict[str, Any] = {
-        "gen_ai.response.model": one.model,
-        "gen_ai.usage.input_tokens": one.prefill_tokens,
-        "gen_ai.usage.output_tokens": one.output_tokens,
-    }
-    if one.cached_tokens:
-        found["gen_ai.usage.cache_read.input_tokens"] = one.cached_tokens
+    found = response_attributes(one.model, one.prefill_tokens, one.output_tokens, one.cached_tokens)
     if (one.trace or {}).get("response_id"):
         found["gen_ai.response.id"] = (one.trace or {})["response_id"]
     return found
@@ -149,14 +125,3 @@ def _parent(traceparent: str | None) -> Any:
         int(trace_id, 16), int(span_id, 16), is_remote=True, trace_flags=trace.TraceFlags(int(flags, 16))
     )
     return trace.set_span_in_context(trace.NonRecordingSpan(context))
-
-
-def _otlp() -> Any:
-    try:
-        # Optional: extra `telemetry`.
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    except ImportError:
-        raise ConfigError(
-            "gateway.telemetry needs the OTLP exporter", remedy="pip install 'compound-orchestrator[telemetry]'"
-        ) from None
-    return OTLPSpanExporter()

@@ -44,8 +44,23 @@ async def start(
     within: Ledger | None = None,
     seconds: float | None = None,
 ) -> RunResult:
-    """A new run; kept, if the host keeps runs."""
+    """A new run; kept, if the host keeps runs, and with spans, if it makes some."""
     id = id or new_id()
+    if host.telemetry is None:
+        return await _started(pipeline, host, given, id, on_event, within, seconds)
+    with host.telemetry.run(on_event) as tell:
+        return await _started(pipeline, host, given, id, tell, within, seconds)
+
+
+async def _started(
+    pipeline: CompiledPipeline,
+    host: Runtime,
+    given: JsonObject,
+    id: str,
+    on_event: OnEvent,
+    within: Ledger | None,
+    seconds: float | None,
+) -> RunResult:
     if host.runs is None:
         return await RunScheduler(pipeline, given, host, id, on_event, within=within, seconds=seconds).result()
     now = host.runs.clock()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.storage.runs import Runs
+    from orchestrator.telemetry import Telemetry
 
 EngineFactory = Callable[[str], Awaitable["Orchestrator"]]
 
@@ -69,6 +70,11 @@ class Runtime:
         found = copy.copy(self)
         found.owner, found.scope_of, found.log_scope = owner, scope_of, log_scope
         return found
+
+    @property
+    def telemetry(self) -> Telemetry | None:
+        """What makes spans of runs: the engine's, if it was given."""
+        return None if self._engine is None else self._engine.telemetry
 
     async def engine(self, path: str) -> Orchestrator:
         """The engine for the step at a path. Raises `ConfigError`."""

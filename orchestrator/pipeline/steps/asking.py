@@ -118,7 +118,14 @@ async def _drafted(
         raise NoAdequateModel(
             f"{profile.name} gives no answer: {why}", remedy="Ask another model", tried={profile.name: why}
         )
-    trace.emit("drafted", model=profile.name, cost_usd=bill.usd, seconds=done.latency_s)
+    trace.emit(
+        "drafted",
+        model=profile.name,
+        cost_usd=bill.usd,
+        seconds=done.latency_s,
+        prefill_tokens=bill.usage.prefill_tokens,
+        output_tokens=bill.usage.output_tokens,
+    )
     return done, bill.usd
 
 
