@@ -50,6 +50,8 @@ lint: $(VENV)/.dev
 
 types: $(VENV)/.dev
 	$(BIN)/mypy
+	$(BIN)/mypy --strict examples/*.py
+	$(BIN)/basedpyright
 
 unit: $(VENV)/.dev | build/node/node_modules/openai
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile

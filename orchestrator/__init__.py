@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from orchestrator.backends.remote import RemoteBackend
     from orchestrator.budget import Budget, Ledger
     from orchestrator.config.models import Config, OnlineConfig, load_config
-    from orchestrator.engine.batch import AnswerBatch, BatchProgress, BatchResult
+    from orchestrator.engine.batch import AnswerBatch, BatchProgress, QueryResult
     from orchestrator.engine.fleet_settings import FleetSettings
     from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.engine.settings import QuerySettings
@@ -76,7 +76,7 @@ _HOME = {
     **dict.fromkeys(("Verdict", "Verifier"), "verifiers"),
     **dict.fromkeys(("Budget", "Ledger"), "budget"),
     **dict.fromkeys(("Config", "OnlineConfig", "load_config"), "config.models"),
-    **dict.fromkeys(("AnswerBatch", "BatchProgress", "BatchResult"), "engine.batch"),
+    **dict.fromkeys(("AnswerBatch", "BatchProgress", "QueryResult"), "engine.batch"),
     "FleetSettings": "engine.fleet_settings",
     "Orchestrator": "engine.orchestrator",
     "QuerySettings": "engine.settings",
@@ -122,7 +122,6 @@ __all__ = [
     "BackendUnavailable",
     "BadResponse",
     "BatchProgress",
-    "BatchResult",
     "BlockingCall",
     "Budget",
     "BudgetExceeded",
@@ -156,6 +155,7 @@ __all__ = [
     "Pipeline",
     "Preference",
     "Query",
+    "QueryResult",
     "QuerySettings",
     "RateLimited",
     "Receipt",

@@ -24,6 +24,7 @@ from orchestrator.cli import main
 NAMES: dict[str, dict[str, str]] = json.loads((Path(__file__).parent / "public_names.json").read_text(encoding="utf-8"))
 
 REMOVED = {
+    "orchestrator.cli.show:show_answer": "an answer is printed from its stream: Printer and show_facts",
     "orchestrator.storage.database:prepare": "made tables of one version only; migrations.migrate takes all of them",
 }
 

@@ -1,6 +1,9 @@
 """The command `orchestrator`.
 
 Commands live in files of their own and are loaded when used, so that `--help` is instant.
+
+Exit codes: 0 answered or done, 1 no answer (no adequate model, budget, backend) or something is broken, 2 wrong use
+(options, configuration, query), 130 interrupted.
 """
 
 from __future__ import annotations
@@ -13,39 +16,91 @@ import click
 # Looking through every installed package for plugins of pydantic takes longer than checking a file does, and commands
 # have no use for them.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+MAX_WIDTH = 120
 
-COMMANDS = {
-    "ask": "Answer a question with the cheapest adequate model.",
-    "remember": "Store a text or files in memory.",
-    "recall": "Show what memory holds for a query.",
-    "summarize": "Sum up a scope of memory, with citations.",
-    "forget": "Delete memories for good.",
-    "export": "Print what memory holds of a scope, as JSON lines.",
-    "reencode": "Give a memory another encoder, while it is in use.",
-    "salvage": "Copy what can be read of a damaged memory to a new one.",
-    "feedback": "Say how right an answer was; the router learns from it.",
-    "run": "Run a pipeline, and resume one that was interrupted.",
-    "plan": "Show a pipeline's steps, with what they will cost and take.",
-    "validate": "Check a pipeline: every mistake, with its place.",
-    "test": "Run the tests that stand in a pipeline's file.",
-    "runs": "List, show, cancel, replay and delete runs of pipelines.",
-    "schema": "Write the JSON Schema of pipelines, for editors.",
-    "explain": "Explain the code of a mistake, for example E104.",
-    "route": "Show which model would be asked, and why.",
-    "train-router": "Train a router from graded outcomes of your own.",
-    "certify": "Prove from graded outcomes that routing keeps a promised quality.",
-    "replay": "Estimate another configuration on logged decisions.",
-    "serve": "Serve the fleet to OpenAI's and Anthropic's clients, with keys and budgets.",
-    "keys": "Add, list, rotate and revoke the keys of the gateway.",
-    "orgs": "Add, list and limit the organisations of the gateway.",
-    "teams": "Add, list and limit the teams of an organisation.",
-    "probe": "Measure a model: reading, writing, prefix cache, effective context.",
-    "calibrate": "Hold a model's stated probabilities against known answers.",
-    "calibrate-search": "Find the best policy for a price on questions whose answers are known.",
-    "demo": "Run the main job offline: real answers, then a simulated fleet.",
-    "doctor": "Check this machine: Python, packages, keys, servers, memory.",
-    "serve-fleet": "Serve simulated or recorded models as an OpenAI-compatible server.",
+GROUPS: dict[str, dict[str, tuple[str, str]]] = {
+    "Start": {
+        "init": ("Write a commented orchestrator.yaml for the keys and servers at hand.", "orchestrator init"),
+        "doctor": ("Check this machine, and say what to do next.", "orchestrator doctor"),
+        "demo": ("Run the main job offline: real answers, then a simulated fleet.", "orchestrator demo"),
+        "config": ("Check the configuration: every mistake, with its place.", "orchestrator config check"),
+    },
+    "Ask": {
+        "ask": (
+            "Answer a question with the cheapest adequate model.",
+            'orchestrator ask "What is in this picture?" -a picture.png',
+        ),
+        "route": (
+            "Show which model would be asked, and why.",
+            'orchestrator route "Prove that 2 is irrational" --explain',
+        ),
+        "models": ("Show the fleet: prices, windows, health, skill.", "orchestrator models"),
+        "feedback": ("Say how right an answer was; the router learns from it.", "orchestrator feedback ID --score 1"),
+    },
+    "Remember": {
+        "remember": ("Store a text or files in memory.", "orchestrator remember notes/*.md --scope shop/ann"),
+        "recall": ("Show what memory holds for a query.", 'orchestrator recall "opening hours"'),
+        "scopes": ("List the scopes of memory.", "orchestrator scopes"),
+        "summarize": ("Sum up a scope of memory, with citations.", "orchestrator summarize --scope shop/ann"),
+        "forget": ("Delete memories for good.", "orchestrator forget m:12"),
+        "export": ("Print what memory holds of a scope, as JSON lines.", "orchestrator export --scope shop/ann"),
+        "reencode": ("Give a memory another encoder, while it is in use.", "orchestrator reencode"),
+        "salvage": (
+            "Copy what can be read of a damaged memory to a new one.",
+            "orchestrator salvage memory.db --into new.db",
+        ),
+    },
+    "Pipelines": {
+        "run": (
+            "Run a pipeline, and resume one that was interrupted.",
+            'orchestrator run help_desk.yaml -i question="Is it open?"',
+        ),
+        "plan": ("Show a pipeline's steps, with what they will cost and take.", "orchestrator plan help_desk.yaml"),
+        "validate": ("Check a pipeline: every mistake, with its place.", "orchestrator validate help_desk.yaml"),
+        "test": ("Run the tests that stand in a pipeline's file.", "orchestrator test help_desk.yaml"),
+        "runs": ("List, show, cancel, replay and delete runs of pipelines.", "orchestrator runs"),
+        "schema": ("Write the JSON Schema of pipelines, for editors.", "orchestrator schema"),
+        "explain": ("Explain the code of a mistake.", "orchestrator explain E104"),
+    },
+    "Gateway": {
+        "serve": (
+            "Serve the fleet to OpenAI's and Anthropic's clients, with keys and budgets.",
+            "orchestrator serve --port 8000",
+        ),
+        "keys": (
+            "Add, list, rotate and revoke the keys of the gateway.",
+            "orchestrator keys add app --usd 5 --rpm 600",
+        ),
+        "orgs": ("Add, list and limit the organisations of the gateway.", "orchestrator orgs add acme --usd 100"),
+        "teams": ("Add, list and limit the teams of an organisation.", "orchestrator teams add acme search"),
+    },
+    "Measure and learn": {
+        "probe": ("Measure a model: reading, writing, prefix cache, effective context.", "orchestrator probe small"),
+        "calibrate": (
+            "Hold a model's stated probabilities against known answers.",
+            "orchestrator calibrate small examples.jsonl",
+        ),
+        "calibrate-search": (
+            "Find the best policy for a price on questions whose answers are known.",
+            "orchestrator calibrate-search examples.jsonl --price 0.001",
+        ),
+        "train-router": ("Train a router from graded outcomes of your own.", "orchestrator train-router log.jsonl"),
+        "certify": (
+            "Prove from graded outcomes that routing keeps a promised quality.",
+            "orchestrator certify log.jsonl --max-loss 0.03",
+        ),
+        "replay": (
+            "Estimate another configuration on logged decisions.",
+            "orchestrator replay log.jsonl --policy new.yaml",
+        ),
+        "serve-fleet": (
+            "Serve simulated or recorded models as an OpenAI-compatible server.",
+            "orchestrator serve-fleet --port 9000",
+        ),
+    },
 }
+COMMANDS = {name: about for commands in GROUPS.values() for name, (about, _) in commands.items()}
+EXAMPLES = {name: example for commands in GROUPS.values() for name, (_, example) in commands.items()}
 
 
 class _LazyGroup(click.Group):
@@ -57,27 +112,36 @@ class _LazyGroup(click.Group):
             return None
         command = import_module(f"orchestrator.cli.{name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
+        if command.epilog is None:
+            command.epilog = f"\b\nExample:  {EXAMPLES[name]}"
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, about) for name, (about, _) in commands.items()], col_max=18)
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_paragraph()
+        formatter.write_text("orchestrator COMMAND --help has an example of each.")
 
     def resolve_command(
         self, context: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if args and args[0] not in COMMANDS:
-            import difflib
+            from orchestrator.errors import closest
 
-            close = difflib.get_close_matches(args[0], COMMANDS, n=1)
-            hint = f" Did you mean '{close[0]}'?" if close else f' To ask a question: orchestrator ask "{args[0]} ..."'
+            close = closest(args[0], COMMANDS)
+            hint = f" Did you mean '{close}'?" if close else f' To ask a question: orchestrator ask "{args[0]} ..."'
             context.fail(f"no command '{args[0]}'.{hint}")
         return super().resolve_command(context, args)
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": MAX_WIDTH})
 @click.version_option(package_name="compound-orchestrator", prog_name="orchestrator")
-def main() -> None:
+@click.option("-q", "--quiet", is_flag=True, help="Print results only: no progress, no hints.")
+@click.pass_context
+def main(context: click.Context, quiet: bool) -> None:
     """A fleet of language models that acts as one: cheaper than the best of them, and right more often.
 
     \b
@@ -85,3 +149,9 @@ def main() -> None:
           orchestrator ask "What is 15% of 80?"
           orchestrator remember notes/*.md && orchestrator ask "When do we open?"
     """  # noqa: D301 - click keeps the lines of a paragraph that begins with this character
+    if os.environ.get("NO_COLOR"):  # no-color.org
+        context.color = False
+    if quiet:
+        from orchestrator.cli.options import be_quiet
+
+        be_quiet()

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from orchestrator.cli.options import engine_options, read_text, run_with
+from orchestrator.cli.options import engine_options, piped_in, read_text, run_with, usd_option
 from orchestrator.config import defaults
 from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
+    from orchestrator.engine.settings import QuerySettings
     from orchestrator.types import Answer
 
 
 @click.command("ask")
 @click.argument("question", required=False)
 @click.option("-m", "--model", "models", multiple=True, help="Use only this model (may be repeated).")
+@click.option("-s", "--system", help="The rules that stand before the question.")
+@click.option(
+    "-a", "--attach", "attachments", multiple=True, metavar="FILE|URL", help="A picture or file (may be repeated)."
+)
+@click.option(
+    "--schema", metavar="FILE|JSON", help="JSON Schema that the answer must satisfy: a file, or the schema itself."
+)
 @click.option("--quality", type=float, help=f"Stop at this P(correct), 0 to 1 [default: {defaults.QUALITY}].")
-@click.option("--budget", "--usd", "usd", type=float, help="Spend at most this many USD.")
+@usd_option
 @click.option("--seconds", type=float, help="Take at most this long; the best answer so far is returned.")
+@click.option("--max-tokens", type=int, help="The longest answer, in tokens.")
+@click.option("--temperature", type=float, help="0 to 2; 0 is the most predictable.")
 @click.option(
     "--strategy",
     help="How to search: adaptive, single, cascade, best_of_n, self_consistency, two_ways, judged_pairs, "
@@ -33,67 +45,85 @@ if TYPE_CHECKING:
     "--abstain", is_flag=True, help="Give no answer rather than one that is believed less than the quality asked for."
 )
 @click.option(
+    "--save",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Also write the answer's text to this file.",
+)
+@click.option(
     "--record",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     help="Write the trace here, to be played again.",
 )
-@click.option(
-    "--schema",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="JSON Schema that the answer must satisfy.",
-)
-@click.option("--explain", is_flag=True, help="Also print the route, the recalled facts and the trace.")
+@click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, on a terminal too.")
+@click.option("--explain", is_flag=True, help="Also tell what was done, and why.")
 @engine_options
 def command(
     question: str | None,
     models: tuple[str, ...],
-    quality: float | None,
+    attachments: tuple[str, ...],
+    save: Path | None,
+    record: Path | None,
+    no_stream: bool,
+    explain: bool,
+    schema: str | None,
+    abstain: bool,
     usd: float | None,
     seconds: float | None,
-    strategy: str | None,
-    criteria: tuple[str, ...],
-    abstain: bool,
-    record: Path | None,
-    schema: Path | None,
-    explain: bool,
-    scope: str,
     memory_path: Path | None,
     config: Path | None,
     as_json: bool,
+    **settings: Any,
 ) -> None:
-    """Answer QUESTION (or standard input) with the cheapest adequate model.
+    """Answer QUESTION with the cheapest adequate model. What is piped in is the question, or is put below it.
 
     Uses the configuration if there is one, else API keys in the environment, else model servers on this machine, else
     the calculator and what memory holds; it says which. Nothing is sent anywhere unless you configured it or set a key.
+
+    On a terminal the answer is printed as it is written; elsewhere when it is whole.
     """
-    text = read_text(question, what="a question")
+    text = _question(question)
+    wishes: QuerySettings = {
+        **settings,  # type: ignore[typeddict-item]
+        "budget": {"usd": usd, "seconds": seconds},
+        "models": list(models) or None,
+        "attachments": list(attachments),
+        "schema": _read_schema(schema),
+        "may_abstain": abstain,
+    }
 
     async def job(orchestrator: Orchestrator) -> None:
-        from orchestrator.budget import Budget
-
-        options: dict[str, Any] = {
-            "scope": scope,
-            "quality": quality,
-            "budget": Budget(usd=usd, seconds=seconds),
-            "strategy": strategy,
-            "models": list(models) or None,
-            "schema": _read_schema(schema),
-            "criteria": criteria,
-            "may_abstain": abstain,
-        }
         if as_json:
-            answer = await orchestrator.answer(text, **options)
-            _write(record, answer)
+            answer = await orchestrator.answer(text, **wishes)
             click.echo(json.dumps({"using": orchestrator.origin, **answer_dict(answer)}, indent=2, ensure_ascii=False))
-            return
-        from orchestrator.cli.show import Progress, show_answer
-
-        with Progress(f"using {orchestrator.origin}") as progress:
-            answer = await orchestrator.answer(text, on_event=progress.event, **options)
-        _write(record, answer)
-        show_answer(answer, explain=explain, answer_id=answer.id if orchestrator.decisions else "")
+        else:
+            answer = await _shown(orchestrator, text, wishes, streams=sys.stdout.isatty() and not no_stream)
+            if explain:
+                click.echo(f"\n{answer.explain()}")
+        _write(record, "trace", lambda: json.dumps(_trace(answer), indent=1, ensure_ascii=False))
+        _write(save, "answer", lambda: answer.text)
 
     run_with(config, memory_path, job)
+
+
+async def _shown(orchestrator: Orchestrator, text: str | bytes, wishes: QuerySettings, *, streams: bool) -> Answer:
+    """Asks, and prints progress, the text and what it rests on."""
+    from orchestrator.cli.show import Printer, Progress, show_facts
+
+    with Progress(f"using {orchestrator.origin}") as progress:
+        printer = Printer(progress, streams=streams)
+        async for item in orchestrator.stream(text, **wishes):
+            printer.take(item)
+    answer = printer.finish()
+    show_facts(answer, answer_id=answer.id if orchestrator.decisions else "")
+    return answer
+
+
+def _question(argument: str | None) -> str | bytes:
+    """The argument, what is piped in, or both: the argument above what it asks about."""
+    if argument is None or argument == "-":
+        return read_text(argument, what="a question")
+    piped = piped_in()
+    return f"{argument}\n\n{piped}" if piped.strip() else argument
 
 
 def answer_dict(answer: Answer) -> JsonObject:
@@ -104,27 +134,37 @@ def answer_dict(answer: Answer) -> JsonObject:
     return {"id": stated["id"], "answer": stated.pop("text")} | stated | rounded | {"usage": usage}
 
 
-def _write(record: Path | None, answer: Answer) -> None:
-    """The trace with its search; an answer is not lost because that cannot be written."""
-    if record is None or answer.trace is None:
+def _trace(answer: Answer) -> JsonObject:
+    return {} if answer.trace is None else answer.trace.as_dict(with_search=True)
+
+
+def _write(path: Path | None, what: str, text: Callable[[], str]) -> None:
+    """Writes a file; an answer is not lost because that cannot be done."""
+    if path is None:
         return
     try:
-        record.write_text(
-            json.dumps(answer.trace.as_dict(with_search=True), indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-        )
+        path.write_text(text() + "\n", encoding="utf-8")
     except OSError as error:
-        click.echo(f"the trace was not written: {record}: {error.strerror}", err=True)
+        click.echo(f"the {what} was not written: {path}: {error.strerror}", err=True)
 
 
-def _read_schema(path: Path | None) -> JsonObject | None:
-    if path is None:
+def _read_schema(stated: str | None) -> JsonObject | None:
+    """A JSON Schema, or the file that holds it. Raises `InvalidQuery`."""
+    if stated is None:
         return None
     from orchestrator.errors import InvalidQuery
 
+    text = stated
+    if not stated.lstrip().startswith("{"):
+        try:
+            text = Path(stated).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            told = getattr(error, "strerror", None) or "it is not UTF-8 text"
+            raise InvalidQuery(f"the schema {stated} cannot be read: {told}", remedy="Check the path") from None
     try:
-        schema = json.loads(path.read_text(encoding="utf-8"))
+        schema = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise InvalidQuery(f"{path} is not JSON: {error}", remedy="Mend the schema file") from None
+        raise InvalidQuery(f"the schema is not JSON: {error}", remedy="Mend it there") from None
     if not isinstance(schema, dict):
-        raise InvalidQuery(f"{path} is not a JSON object", remedy="Give a JSON Schema")
+        raise InvalidQuery("the schema is not a JSON object", remedy='Give a JSON Schema: {"type": "object"}')
     return schema

@@ -36,7 +36,7 @@ _EXTRAS = (  # extra, a package that it brings, what it is for
     ("encryption", "cryptography", "memories encrypted"),
     ("train", "sklearn", "routers, certificates and ensembles from graded answers"),
     ("transports", "h2", "HTTP/2 and SOCKS proxies"),
-    ("telemetry", "opentelemetry", "spans of the gateway"),
+    ("telemetry", "opentelemetry", "spans of queries, runs and requests"),
 )
 _INDENT = 22
 
@@ -64,7 +64,8 @@ def command(providers: bool, as_json: bool) -> None:
         show(as_json=as_json)
         return
     config, stated = _configuration()
-    base = [*_machine(), _network(), stated, _decision_log(config), _memory(config), *_plugins()]
+    needed = list(_needed_extras(config))
+    base = [*_machine(), _network(), stated, *needed, _decision_log(config), _memory(config), *_plugins()]
     extras, keys, servers = list(_extras()), list(_keys()), list(_servers())
     verdict = _verdict(
         config, [check for check in (*base, *extras, *keys, *servers) if check.ok is False], keys, servers
@@ -134,12 +135,11 @@ def _verdict(config: Config | None, broken: list[Finding], keys: list[Finding], 
         return Finding(
             "verdict",
             None,
-            "a key is set, but which models it shall be used for is not: name them in orchestrator.yaml "
-            "(docs/configuration.md)",
+            "a key is set, but which models it shall be used for is not: orchestrator init --model PROVIDER/MODEL",
         )
     told = (
-        "no language model yet: set a key, start a model server, or write orchestrator.yaml "
-        "(docs/configuration.md). Without: orchestrator demo"
+        "no language model yet: set a key or start a model server, then orchestrator init writes orchestrator.yaml. "
+        "Without: orchestrator demo"
     )
     return Finding("verdict", None, told)
 
@@ -224,6 +224,30 @@ def _extras() -> Iterator[Finding]:
             is_there or None,
             purpose if is_there else f"optional: pip install 'compound-orchestrator[{extra}]'",
         )
+
+
+def _needed_extras(config: Config | None) -> Iterator[Finding]:
+    """What the configuration asks for and this installation lacks."""
+    if config is None:
+        return
+    memory, checks = config.memory, config.checks
+    models = config.models.values()
+    postgres = "postgres://", "postgresql://"
+    asked = {
+        "embeddings": memory is not None and (memory.encoder == "minilm" or memory.reranker is not None),
+        "encryption": memory is not None and memory.encryption_key is not None,
+        "language": checks is not None and checks.language is not None,
+        "math": checks is not None and "mathematics" in checks.stated(),
+        "postgres": config.gateway.database.startswith(postgres)
+        or (memory is not None and memory.path.startswith(postgres)),
+        "telemetry": config.gateway.telemetry is not None,
+        "transports": any(model.http2 or (model.proxy or "").startswith("socks") for model in models),
+    }
+    packages = {extra: package for extra, package, _ in _EXTRAS}
+    for extra, is_asked in asked.items():
+        if is_asked and util.find_spec(packages[extra]) is None:
+            told = f"orchestrator.yaml needs it: pip install 'compound-orchestrator[{extra}]'"
+            yield Finding(f"{extra} extra", False, told)
 
 
 def _keys() -> Iterator[Finding]:

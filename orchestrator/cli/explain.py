@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import json
+from dataclasses import asdict
 
 import click
 
-from orchestrator.cli.options import reports_errors
+from orchestrator.cli.options import as_json, reports_errors
 
 
 @click.command("explain")
 @click.argument("code", required=False)
+@as_json
 @reports_errors
-def command(code: str | None) -> None:
+def command(code: str | None, as_json: bool) -> None:
     """Explain CODE, for example E104: what it means, what one writes by mistake, and what is meant.
 
     Without a code, all are listed. The codes are those that validate, plan, run and test print.
@@ -20,6 +23,11 @@ def command(code: str | None) -> None:
     from orchestrator.pipeline.language.codes import codes
 
     known = codes()
+    if as_json:
+        told = [{"code": name, **asdict(each)} for name, each in known.items() if code in (None, name)]
+        click.echo(json.dumps(told, indent=2, ensure_ascii=False))
+        if told:
+            return
     if code is None:
         for name, each in known.items():
             click.echo(f"{name}  {each.title}")

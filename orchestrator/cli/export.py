@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.options import as_json as json_option
 from orchestrator.cli.options import config_option, memory_option, reports_errors, run_with, scope_option
 
 if TYPE_CHECKING:
@@ -17,13 +18,21 @@ if TYPE_CHECKING:
 @scope_option
 @memory_option
 @config_option
+@json_option
 @reports_errors
-def command(scope: str, memory_path: Path | None, config: Path | None) -> None:
-    """Print every record of a scope as JSON lines, in order; `orchestrator remember FILE.jsonl` reads them back."""
-    from orchestrator.memory.ingest.jsonl import as_json
+def command(scope: str, memory_path: Path | None, config: Path | None, as_json: bool) -> None:
+    """Print every record of a scope as JSON lines, in order; `orchestrator remember FILE.jsonl` reads them back.
+
+    With --json all of it is one list.
+    """
+    from orchestrator.memory.ingest.jsonl import as_json as line_of
 
     async def job(orchestrator: Orchestrator) -> None:
-        for record in orchestrator.need_memory().export(scope):
-            click.echo(as_json(record))
+        lines = (line_of(record) for record in orchestrator.need_memory().export(scope))
+        if as_json:
+            click.echo(f"[{','.join(lines)}]")
+            return
+        for line in lines:
+            click.echo(line)
 
     run_with(config, memory_path, job)

@@ -6,7 +6,11 @@ Exit codes: 0 answered, 1 no answer (no adequate model, budget, backend), 2 wron
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import stat
 import sys
+import textwrap
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import wraps
@@ -20,11 +24,24 @@ from orchestrator.jsontypes import JsonObject
 if TYPE_CHECKING:
     from orchestrator.config.models import Config, MemoryConfig
     from orchestrator.engine.orchestrator import Orchestrator
+    from orchestrator.errors import OrchestratorError
 
 P = ParamSpec("P")
 MEMORY_PATH = ".orchestrator/memory.db"
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+MAX_ERROR_LINES = 3
+
+
+def _set_quiet(context: click.Context, option: click.Parameter, is_quiet: bool) -> None:
+    if is_quiet:
+        be_quiet()
+
+
+quiet_option = click.option(
+    "-q", "--quiet", is_flag=True, expose_value=False, callback=_set_quiet, help="Print the result only."
+)
+usd_option = click.option("--usd", "--budget", "usd", type=float, help="Spend at most this many USD.")
 config_option = click.option(
     "--config",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -39,26 +56,76 @@ memory_option = click.option(
 )
 
 
+_QUIET: list[bool] = []  # what `--quiet` says, for the whole process
+
+
+def be_quiet() -> None:
+    """Prints results and errors only, from now on."""
+    _QUIET.append(True)
+
+
+def hint(text: str) -> None:
+    """Prints something beside the result, on standard error; nothing with `--quiet`."""
+    if not _QUIET:
+        click.echo(click.style(text, dim=True), err=True)
+
+
+def is_quiet() -> bool:
+    """Whether only results are printed."""
+    return bool(_QUIET)
+
+
+def error_lines(message: str, remedy: str, width: int) -> list[str]:
+    """An error in at most three lines of `width` characters: what happened, and one remedy.
+
+    A message of several lines (mistakes in a file, each with its place) stays as it is.
+    """
+    if "\n" in message:
+        return [*message.splitlines(), *([remedy] if remedy else [])]
+    helps = textwrap.wrap(remedy, width, max_lines=MAX_ERROR_LINES - 1, placeholder=" ...")
+    first = f"error: {message}{'' if message.endswith(('.', '?', '!')) else '.'}"
+    told = textwrap.wrap(first, width, max_lines=MAX_ERROR_LINES - len(helps), placeholder=" ...")
+    return [*told, *helps]
+
+
+def show_error(error: OrchestratorError) -> None:
+    """Prints an error for people, on standard error."""
+    if hasattr(error, "diagnostics"):
+        click.echo(str(error), err=True)
+        return
+    if not sys.stderr.isatty():  # a log, or a program that looks for words
+        click.echo(f"error: {error}", err=True)
+        return
+    lines = error_lines(error.message, error.remedy, max(shutil.get_terminal_size().columns, 40))
+    if lines[0].startswith("error:"):
+        lines[0] = click.style("error", fg="red", bold=True) + lines[0].removeprefix("error")
+    click.echo("\n".join(lines), err=True)
+
+
 def reports_errors(function: Callable[P, None]) -> Callable[P, None]:
     """Turns our errors into a clear line (or, with --json, an object) and an exit code."""
 
     @wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
-        from orchestrator.errors import ConfigError, InvalidBudget, InvalidQuery, OrchestratorError, UnknownModel
+        from orchestrator.errors import (
+            ConfigError,
+            InvalidArgument,
+            InvalidBudget,
+            InvalidQuery,
+            OrchestratorError,
+            UnknownModel,
+        )
         from orchestrator.memory.errors import MemoryFailure
 
         try:
             function(*args, **kwargs)
-        except (OrchestratorError, MemoryFailure) as error:
+        except OrchestratorError as error:
             if kwargs.get("as_json"):
-                plain = {"code": "memory", "message": str(error), "remedy": ""}
-                detail = error.as_dict() if isinstance(error, OrchestratorError) else plain
-                click.echo(json.dumps({"error": detail}, indent=2))
+                click.echo(json.dumps({"error": error.as_dict()}, indent=2))
             else:
-                told = "" if hasattr(error, "diagnostics") else f"{click.style('error', fg='red', bold=True)}: "
-                click.echo(f"{told}{error}", err=True)
-            is_mistake = isinstance(error, ConfigError | InvalidQuery | InvalidBudget | UnknownModel | MemoryFailure)
-            raise SystemExit(2 if is_mistake else 1) from None
+                show_error(error)
+            mistakes = (ConfigError, InvalidArgument, InvalidQuery, InvalidBudget, UnknownModel, MemoryFailure)
+            raise SystemExit(2 if isinstance(error, mistakes) else 1) from None
         except KeyboardInterrupt:
             raise SystemExit(130) from None
 
@@ -70,7 +137,7 @@ def engine_options(function: Callable[P, None]) -> Callable[P, None]:
 
     Errors reported.
     """
-    for option in (reports_errors, as_json, config_option, memory_option, scope_option):
+    for option in (reports_errors, quiet_option, as_json, config_option, memory_option, scope_option):
         function = option(function)
     return function
 
@@ -136,6 +203,28 @@ def time_option(text: str) -> datetime:
         return read_time(text)
     except InvalidRecord as error:
         raise InvalidQuery(str(error)) from None
+
+
+def piped_in() -> str:
+    """The text that is piped or redirected into the command; "" where nothing is.
+
+    Raises `InvalidQuery` on what is no UTF-8.
+    """
+    from orchestrator.errors import InvalidQuery
+
+    try:
+        mode = os.fstat(sys.stdin.fileno()).st_mode
+    except (OSError, ValueError):  # closed, or not a file at all
+        return ""
+    if not (stat.S_ISFIFO(mode) or stat.S_ISREG(mode)):
+        return ""
+    content = sys.stdin.buffer.read()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidQuery(
+            f"what is piped in is not UTF-8 (byte {error.start})", remedy="Attach it as a file: -a FILE"
+        ) from None
 
 
 def read_text(argument: str | None, *, what: str) -> str | bytes:

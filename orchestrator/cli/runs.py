@@ -80,14 +80,18 @@ def show(run: str, runs_at: str, as_json: bool) -> None:
 @command.command("cancel")
 @click.argument("run")
 @database_option
+@as_json
 @reports_errors
-def cancel(run: str, runs_at: str) -> None:
+def cancel(run: str, runs_at: str, as_json: bool) -> None:
     """Ask the process that works on RUN to end it. It can be resumed later."""
     runs = open_runs(runs_at)
     found = _found(runs, run)
-    if found.has_ended:
+    is_asked = not found.has_ended and runs.cancel("", run)
+    if as_json:
+        click.echo(json.dumps({"run": run, "status": found.status, "is_asked_to_end": is_asked}))
+    elif found.has_ended:
         click.echo(f"{run} has ended already: {found.status}")
-    elif runs.cancel("", run):
+    elif is_asked:
         click.echo(f"{run} is asked to end")
 
 
@@ -141,13 +145,14 @@ def replay(run: str, begin: str | None, runs_at: str, config: Path | None, allow
 @command.command("delete")
 @click.argument("run")
 @database_option
+@as_json
 @reports_errors
-def delete(run: str, runs_at: str) -> None:
+def delete(run: str, runs_at: str, as_json: bool) -> None:
     """Delete RUN and what its steps gave, for good."""
     runs = open_runs(runs_at)
     _found(runs, run)
     runs.delete("", run)
-    click.echo(f"{run} is deleted")
+    click.echo(json.dumps({"deleted": run}) if as_json else f"{run} is deleted")
 
 
 @command.command("prune")
@@ -155,12 +160,13 @@ def delete(run: str, runs_at: str) -> None:
     "--days", type=click.FloatRange(0), default=30.0, show_default=True, help="Runs that ended longer ago are deleted."
 )
 @database_option
+@as_json
 @reports_errors
-def prune(days: float, runs_at: str) -> None:
+def prune(days: float, runs_at: str, as_json: bool) -> None:
     """Delete old runs, with what their steps gave, and what is cached no longer."""
     runs = open_runs(runs_at)
     count = runs.forget(before=runs.clock() - 86_400 * days)
-    click.echo(f"{count} run{'s' * (count != 1)} deleted")
+    click.echo(json.dumps({"deleted": count}) if as_json else f"{count} run{'s' * (count != 1)} deleted")
 
 
 def _found(runs: Runs, id: str) -> StoredRun:

@@ -12,7 +12,7 @@ from orchestrator.cli.pipelines import configured
 
 
 @click.command("schema")
-@click.option("--print", "to_stdout", is_flag=True, help="Print it instead of writing it.")
+@click.option("--print", "--json", "to_stdout", is_flag=True, help="Print it instead of writing it.")
 @click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import re
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+import click
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from orchestrator.cli.options import is_quiet
 from orchestrator.trace import Event
+from orchestrator.types import Answer, TextDelta, TextRevised
 from orchestrator.types.format import money
 
 if TYPE_CHECKING:
     from rich.status import Status
 
     from orchestrator.router import Route
-    from orchestrator.types import Answer
     from orchestrator.verifiers import Verdict
 
 console = Console(highlight=False)
 messages = Console(stderr=True, highlight=False)
+MAX_NAME = 32  # characters of a model's name that a table keeps on one line
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Progress:
@@ -34,6 +39,8 @@ class Progress:
         self._status: Status | None = None
 
     def __enter__(self) -> Progress:
+        if is_quiet():
+            return self
         messages.print(f"[dim]{escape(self._title)}[/dim]")
         if messages.is_terminal:
             self._status = messages.status("routing")
@@ -43,8 +50,13 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Takes the live line away."""
         if self._status is not None:
             self._status.stop()
+            self._status = None
 
     def event(self, event: Event) -> None:
         """Shows one event of a search as it happens."""
@@ -81,17 +93,60 @@ def _failed_checks(answer: Answer) -> list[Verdict]:
     return [] if given is None else [v for v in given.verdicts if v.decisive and v.passed is False]
 
 
-def show_answer(answer: Answer, *, explain: bool = False, answer_id: str = "") -> None:
-    """Prints an answer with what it rests on."""
-    if answer.simulated:
-        console.print("[black on yellow] SIMULATION [/] this answer comes from a simulated model")
-    if answer.abstained:
-        console.print(
-            f"[yellow]no answer[/]: the best one is right with P {answer.confidence:.2f}, less than asked for "
-            f"({escape(answer.stopped)})"
-        )
-    else:
-        console.print(escape(answer.text))
+class Printer:
+    """Prints an answer from its stream: as it is written where it `streams`, else when it is whole."""
+
+    def __init__(self, progress: Progress, *, streams: bool) -> None:
+        self._progress = progress
+        self._streams = streams
+        self._has_text = False
+        self._answer: Answer | None = None
+
+    def take(self, item: Event | TextDelta | TextRevised | Answer) -> None:
+        """The next item of the stream."""
+        if isinstance(item, Event):
+            self._progress.event(item)
+        elif isinstance(item, TextDelta):
+            if self._streams:
+                self._progress.stop()
+                self._has_text = True
+                click.echo(printable(item.text), nl=False)
+        elif isinstance(item, TextRevised):
+            if self._streams:
+                self._has_text = False
+                click.echo()
+                messages.print(f"[yellow]a better answer than the one above was found[/] ({escape(item.reason)}):")
+        else:
+            self._answer = item
+
+    def finish(self) -> Answer:
+        """Prints what is left to print; the answer."""
+        self._progress.stop()
+        assert self._answer is not None
+        answer = self._answer
+        if answer.abstained:
+            told = f"no answer: the best one is right with P {answer.confidence:.2f}, less than asked for"
+            click.echo(f"{told} ({answer.stopped})")
+        elif self._has_text:
+            click.echo()
+        else:
+            click.echo(printable(answer.text) if self._streams else answer.text)
+        return answer
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: without the control characters with which a model, or a note, could take it over."""
+    return _CONTROLS.sub("", text)
+
+
+def show_facts(answer: Answer, *, answer_id: str = "") -> None:
+    """Prints what an answer rests on, beside it."""
+    if answer.simulated:  # this is never left out
+        messages.print("[black on yellow] SIMULATION [/] this answer comes from a simulated model")
+    for verdict in _failed_checks(answer):
+        messages.print(f"[yellow]fails the check {verdict.verifier}[/]: {escape(verdict.feedback)}")
+    if is_quiet():
+        return
     parts = [
         answer.model,
         f"P(correct) {answer.confidence:.2f}",
@@ -101,43 +156,17 @@ def show_answer(answer: Answer, *, explain: bool = False, answer_id: str = "") -
     if answer.partial:
         parts.append(f"partial: {answer.stopped}")
     messages.print(f"[dim]{escape(' · '.join(parts))}[/dim]")
-    for verdict in _failed_checks(answer):
-        messages.print(f"[yellow]fails the check {verdict.verifier}[/]: {escape(verdict.feedback)}")
     if answer_id:
         messages.print(f"[dim]right or wrong? orchestrator feedback {answer_id} --score 1[/dim]")
-    if not explain:
-        return
-    if answer.route is not None:
-        show_route(answer.route)
-    for item in answer.recalled[:5]:
-        console.print(
-            f"  [cyan]{escape('[' + item.record.citation + ']')}[/] {escape(item.record.text[:120])} "
-            f"[dim]({item.reason})[/dim]"
-        )
-    for candidate in answer.candidates:
-        verdicts = (
-            ", ".join(
-                f"{v.verifier} {'passed' if v.passed else 'failed'}" for v in candidate.verdicts if not v.abstained
-            )
-            or "no verdicts"
-        )
-        console.print(
-            f"  [magenta]{escape(candidate.model)}[/]: {escape(candidate.text[:120])} [dim]({verdicts})[/dim]"
-        )
-    console.print(f"  stopped: {escape(answer.stopped)}")
-    if answer.receipt is not None:
-        receipt = answer.receipt
-        console.print(
-            f"  receipt: {receipt.calls} calls, {money(receipt.cost_usd)}; one call of {receipt.reference}: "
-            f"{money(receipt.reference_cost_usd)}"
-        )
 
 
 def show_route(route: Route) -> None:
     """Prints a route with every model that was weighed."""
     table = Table(title=escape(route.reason), title_justify="left", title_style="bold")
-    for column in ("model", "P(correct)", "expected cost", "expected time", "decision"):
-        table.add_column(column, justify="left" if column in ("model", "decision") else "right")
+    table.add_column("model", overflow="fold", min_width=min(longest_name(route), MAX_NAME))
+    for column in ("P(correct)", "expected cost", "expected time"):
+        table.add_column(column, justify="right")
+    table.add_column("decision", overflow="fold")
     for option in sorted(
         route.options, key=lambda o: (o.model != route.chosen, o.cost_usd if o.cost_usd is not None else 1e9)
     ):
@@ -146,3 +175,8 @@ def show_route(route: Route) -> None:
         row = (option.model, f"{option.p_success:.2f}", money(option.cost_usd), f"{option.latency_s:.2f} s", decision)
         table.add_row(*map(escape, row), style=style)
     console.print(table)
+
+
+def longest_name(route: Route) -> int:
+    """How many characters the longest name of a model has."""
+    return max((len(option.model) for option in route.options), default=0)

@@ -27,11 +27,13 @@ if TYPE_CHECKING:
 @file_argument
 @config_option
 @format_option
+@click.option("--json", "in_json", is_flag=True, help="The same as --format json.")
 @python_option
 @watch_option
 @reports_errors
-def command(file: Path, config: Path | None, form: Format, allow_python: bool, watch: bool) -> None:
+def command(file: Path, config: Path | None, form: Format, in_json: bool, allow_python: bool, watch: bool) -> None:
     """Check FILE: what is wrong with it, where, and what to write instead. Nothing is run and no model is asked."""
+    form = "json" if in_json else form
     watching(watch, file, lambda: _once(file, config, form, allow_python))
 
 

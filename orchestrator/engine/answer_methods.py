@@ -23,6 +23,8 @@ from orchestrator.trace import Event, Trace
 from orchestrator.types import Answer, Query, TextDelta, TextRevised
 
 if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
     pass
 
 log = logging.getLogger("orchestrator")
@@ -189,7 +191,7 @@ class AnswerMethods(EngineParts):
         remedy = f"The scope {query.scope!r} of the memory holds nothing; there are: {there}. Ask with scope=..."
         return NoAdequateModel(error.message, remedy=remedy, tried=error.tried, trace=error.trace)
 
-    def _observed(self, trace: Trace, parent: object, error: BaseException | None = None) -> None:
+    def _observed(self, trace: Trace, parent: Context | None, error: BaseException | None = None) -> None:
         """Logs that a query was answered, or why not, and makes its spans, without a word of its content."""
         failed = "" if error is None else getattr(error, "code", type(error).__name__)
         if self.telemetry is not None:

@@ -30,7 +30,7 @@ WINDOW = 4  # how many times `concurrency` results may wait for an earlier one
 
 
 @dataclass(frozen=True, slots=True)
-class BatchResult:
+class QueryResult:
     """What came of one query: `index` is its place in the batch; either `answer` or `error` is there."""
 
     index: int
@@ -39,7 +39,7 @@ class BatchResult:
     error: Exception | None = None
 
     def __repr__(self) -> str:
-        return f"BatchResult({self.index}, {self.answer if self.error is None else self.error!r:.100})"
+        return f"QueryResult({self.index}, {self.answer if self.error is None else self.error!r:.100})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +62,17 @@ class AnswerBatch:
     Closing it, or leaving the loop, cancels what is under way; what was answered by then has been given.
     """
 
-    def __init__(self, results: Callable[[], AsyncIterator[BatchResult]]) -> None:
+    def __init__(self, results: Callable[[], AsyncIterator[QueryResult]]) -> None:
         self._results = results
-        self._iterator: AsyncIterator[BatchResult] | None = None
+        self._iterator: AsyncIterator[QueryResult] | None = None
 
-    def __await__(self) -> Generator[Any, Any, list[BatchResult]]:
+    def __await__(self) -> Generator[Any, Any, list[QueryResult]]:
         return self._all().__await__()
 
-    async def _all(self) -> list[BatchResult]:
+    async def _all(self) -> list[QueryResult]:
         return sorted([result async for result in self], key=lambda result: result.index)
 
-    def __aiter__(self) -> AsyncIterator[BatchResult]:
+    def __aiter__(self) -> AsyncIterator[QueryResult]:
         if self._iterator is None:
             self._iterator = self._results()
         return self._iterator
@@ -136,22 +136,22 @@ class BatchRun:
         self._concurrency = concurrency
         self._ordered = ordered
         self._on_progress = on_progress
-        self._done: asyncio.Queue[BatchResult | Exception | None] = asyncio.Queue()
+        self._done: asyncio.Queue[QueryResult | Exception | None] = asyncio.Queue()
         self._room = asyncio.Semaphore(WINDOW * concurrency)
         self._turn = asyncio.Lock()  # an asynchronous source can be asked for one query at a time
         self._began = time.monotonic()
         self._count = self._failed = 0
 
-    async def results(self) -> AsyncIterator[BatchResult]:
+    async def results(self) -> AsyncIterator[QueryResult]:
         """Each query's result. Raises what the source of the queries raises, after the results before it."""
         workers = [asyncio.ensure_future(self._work()) for _ in range(self._concurrency)]
-        waiting: dict[int, BatchResult] = {}
+        waiting: dict[int, QueryResult] = {}
         expected, running = 0, len(workers)
         failure: Exception | None = None
         try:
             while running:
                 ended = await self._done.get()
-                if not isinstance(ended, BatchResult):
+                if not isinstance(ended, QueryResult):
                     running -= 1
                     failure = ended or failure
                     continue
@@ -191,7 +191,7 @@ class BatchRun:
         async with self._turn:
             return await anext(self._asynchronous, END)
 
-    async def _result(self, index: int, stated: object) -> BatchResult:
+    async def _result(self, index: int, stated: object) -> QueryResult:
         try:
             asked = self._prepared(stated)
             if self._budget.seconds is not None:
@@ -201,9 +201,9 @@ class BatchRun:
                         "the time of the whole batch is over", limit="seconds", remedy="Allow more seconds"
                     )
                 asked = replace(asked, budget=asked.budget & Budget(seconds=left))
-            return BatchResult(index, stated, await self._ask(asked, self._ledger))
+            return QueryResult(index, stated, await self._ask(asked, self._ledger))
         except Exception as error:  # whatever one query does, it must not cost the answers of others
-            return BatchResult(index, stated, error=error)
+            return QueryResult(index, stated, error=error)
 
     def _prepared(self, stated: object) -> PreparedQuery:
         settings = self._settings
@@ -217,7 +217,7 @@ class BatchRun:
             stated = stated.get("query")
         return read_settings(cast("str", stated), settings, self._backends)
 
-    def _note(self, result: BatchResult) -> None:
+    def _note(self, result: QueryResult) -> None:
         self._count += 1
         self._failed += result.error is not None
         if self._on_progress is not None:
@@ -225,7 +225,7 @@ class BatchRun:
             self._on_progress(BatchProgress(self._count, self._failed, self._total, spent, seconds))
 
 
-def _ready(waiting: dict[int, BatchResult], expected: int) -> Iterator[BatchResult]:
+def _ready(waiting: dict[int, QueryResult], expected: int) -> Iterator[QueryResult]:
     while expected in waiting:
         yield waiting.pop(expected)
         expected += 1

@@ -38,9 +38,8 @@ _DEFAULTS = ("temperature", "top_p", "top_k", "reasoning_effort")
 _MEASURED = ("ttft_s", "prefill_tokens_per_s", "tokens_per_s", "effective_context_tokens")
 
 WHAT_TO_ADD = (
-    "Add a model: set OPENAI_API_KEY (or another provider's key), start a local server (Ollama on 11434, llama.cpp on "
-    "8080, vLLM on 8000, "
-    "LM Studio on 1234), or name one in orchestrator.yaml"
+    "Add a model: set OPENAI_API_KEY or another provider's key, start a local server (Ollama, llama.cpp, vLLM, "
+    "LM Studio), or run orchestrator init"
 )
 
 

@@ -69,15 +69,17 @@ async def find_local_servers() -> list[LocalServer]:
     ]
 
 
-async def reach(provider: Provider, *, base_url: str | None = None, timeout_s: float = LIST_TIMEOUT_S) -> Reached:
-    """Asks a provider for its models, with the key from the environment: costs nothing anywhere.
+async def reach(
+    provider: Provider, *, base_url: str | None = None, timeout_s: float = LIST_TIMEOUT_S, key: str | None = None
+) -> Reached:
+    """Asks a provider for its models, with `key` or the one from the environment: costs nothing anywhere.
 
     Never raises for what the other side does.
     """
     import httpx  # heavy: 60 ms
 
     at = (base_url or provider.base_url).rstrip("/")
-    url, key = address_of(at, provider.models_path), key_of(provider)
+    url, key = address_of(at, provider.models_path), key or key_of(provider)
     try:
         async with httpx.AsyncClient(timeout=timeout_s, trust_env=environment_proxy(at) is not None) as client:
             if provider.health_path is not None:

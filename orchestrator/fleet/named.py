@@ -95,7 +95,7 @@ class Model:
         Nothing is contacted. Raises `UnknownModel` with what was probably meant, and `ConfigError` where a key is
         missing or a setting cannot be used.
         """
-        provider, model = _split(self.name)
+        provider, model = split_name(self.name)
         fleet_name = alias or self.alias or self.name
         if provider in ALONE:
             return build_backend(fleet_name, ModelConfig(provider=provider))
@@ -185,7 +185,7 @@ def _connected(name: str | None, model: object) -> Backend:
     )
 
 
-def _split(name: str) -> tuple[str, str]:
+def split_name(name: str) -> tuple[str, str]:
     """Provider and model of a name. Raises `UnknownModel` with what was probably meant."""
     if name in ALONE:
         return name, name

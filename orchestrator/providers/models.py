@@ -70,8 +70,8 @@ _ROWS: Mapping[str, tuple[KnownModel, ...]] = {
         KnownModel("llama-3.1-8b-instant", 131_072, 0.05, None, 0.08),
     ),
     "deepseek": (
-        KnownModel("deepseek-flash", 1_000_000, 0.15, 0.003, 0.6),
-        KnownModel("deepseek-v4-pro", 1_000_000, 0.66, 0.022, 1.98),
+        KnownModel("deepseek-flash", 1_000_000, 0.3, 0.006, 1.2),
+        KnownModel("deepseek-v4-pro", 1_000_000, 1.32, 0.044, 3.96),
     ),
     "x-ai": (
         KnownModel("grok-4.3", 1_000_000, 1.25, 0.2, 2.5),

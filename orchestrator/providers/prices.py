@@ -6,7 +6,9 @@ What is stated in the configuration goes first.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import lru_cache
+from typing import Any
 
 from orchestrator.jsontypes import JsonValue
 from orchestrator.providers.models import known_model
@@ -58,7 +60,7 @@ def list_prices(provider: str, model: str) -> ListPrices | None:
         found = calc_price(Counted(input_tokens=1), model, provider_id=provider)
     except (LookupError, ValueError):
         return _from_table(provider, model)
-    listed = found.model_price
+    listed = _dearest(found.model)
     reading, writing = _price(listed, "input_mtok"), _price(listed, "output_mtok")
     if reading is None or writing is None:
         return None
@@ -73,6 +75,13 @@ def list_prices(provider: str, model: str) -> ListPrices | None:
         _steps(listed),
         getattr(found.model, "context_window", None),
     )
+
+
+def _dearest(model: Any) -> Any:
+    """Its prices at the hour of the day at which they are highest: a bound must hold at every hour."""
+    now = datetime.now(UTC)
+    hours = [now] if not isinstance(model.prices, list) else [now.replace(hour=hour) for hour in range(24)]
+    return max((model.get_prices(at) for at in hours), key=lambda prices: _price(prices, "output_mtok") or 0.0)
 
 
 def _from_table(provider: str, model: str) -> ListPrices | None:

@@ -8,13 +8,19 @@ open-telemetry/semantic-conventions-genai. No prompt, answer or feedback is ever
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from orchestrator.errors import ConfigError, InvalidArgument
-from orchestrator.jsontypes import JsonObject
+from orchestrator.jsontypes import JsonMapping, JsonObject
 from orchestrator.trace import Event, Span, Trace
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.trace import Span as OtelSpan
+    from opentelemetry.trace import Tracer
 
 Conventions = Literal["1.41", "latest"]
 NS = 1_000_000_000
@@ -34,7 +40,9 @@ class Telemetry:
     Raises `ConfigError` where OpenTelemetry is not installed (extra `telemetry`).
     """
 
-    def __init__(self, conventions: Conventions = "1.41", *, exporter: Any = None, owns: bool = False) -> None:
+    def __init__(
+        self, conventions: Conventions = "1.41", *, exporter: SpanExporter | None = None, owns: bool = False
+    ) -> None:
         self.is_latest = conventions == "latest"
         self.tracer = _own_tracer(exporter) if owns or exporter is not None else _global_tracer()
 
@@ -57,13 +65,13 @@ class Telemetry:
             remedy='telemetry=True, "1.41" or "latest"',
         )
 
-    def context(self) -> Any:
+    def context(self) -> Context:
         """Where a span that begins now belongs: within the caller's span."""
         from opentelemetry import context  # optional: extra `telemetry`
 
         return context.get_current()
 
-    def export_query(self, trace: Trace, parent: Any, *, metadata: Mapping[str, Any], error: str = "") -> None:
+    def export_query(self, trace: Trace, parent: Context | None, *, metadata: JsonMapping, error: str = "") -> None:
         """A span for a query that has ended, and within it one for each step and each call of a model."""
         attributes: dict[str, Any] = {
             "gen_ai.operation.name": "invoke_agent",
@@ -101,7 +109,9 @@ class Telemetry:
             raise
         spans.close()
 
-    def start(self, name: str, parent: Any, attributes: JsonObject, at_ns: int, *, calls: bool = False) -> Any:
+    def start(
+        self, name: str, parent: Context | None, attributes: JsonObject, at_ns: int, *, calls: bool = False
+    ) -> OtelSpan:
         """A span that began at `at_ns`; one that `calls` a model is a client's."""
         from opentelemetry import trace  # optional: extra `telemetry`
 
@@ -109,13 +119,13 @@ class Telemetry:
         plain = {key: value for key, value in attributes.items() if value is not None}
         return self.tracer.start_span(name, parent, kind=kind, attributes=plain, start_time=at_ns)
 
-    def within(self, span: Any) -> Any:
+    def within(self, span: OtelSpan) -> Context:
         """The place of spans that belong to this one."""
         from opentelemetry import trace  # optional: extra `telemetry`
 
         return trace.set_span_in_context(span)
 
-    def end(self, span: Any, at_ns: int, error: str = "") -> None:
+    def end(self, span: OtelSpan, at_ns: int, error: str = "") -> None:
         """Ends a span, with the code of the error that it ended in."""
         if error:
             from opentelemetry import trace  # optional: extra `telemetry`
@@ -124,7 +134,7 @@ class Telemetry:
             span.set_status(trace.Status(trace.StatusCode.ERROR))
         span.end(at_ns)
 
-    def _export_step(self, step: Span, parent: Any, began: int) -> None:
+    def _export_step(self, step: Span, parent: Context, began: int) -> None:
         at, end = began + int(step.start_s * NS), began + int((step.end_s or step.start_s) * NS)
         failed = "failed" if "error" in step.attributes else ""
         if step.name in _CALLS:
@@ -150,11 +160,11 @@ class Telemetry:
 class _RunSpans:
     """Spans of one run, made from its events."""
 
-    def __init__(self, telemetry: Telemetry, parent: Any) -> None:
+    def __init__(self, telemetry: Telemetry, parent: Context) -> None:
         self._telemetry = telemetry
         self._parent = parent
-        self._run: Any = None
-        self._steps: dict[str, Any] = {}
+        self._run: OtelSpan | None = None
+        self._steps: dict[str, OtelSpan] = {}
 
     def event(self, event: Event) -> None:
         """Takes one event of the run."""
@@ -192,7 +202,7 @@ class _RunSpans:
         parent = self._telemetry.within(self._steps[path])
         self._telemetry.end(self._telemetry.start(f"chat {model}", parent, attributes, at, calls=True), now)
 
-    def _above(self, path: str) -> Any:
+    def _above(self, path: str) -> Context:
         """The span of the nearest step around this one, else the run's."""
         while path:
             path = path.rpartition(".")[0]
@@ -218,7 +228,7 @@ def _kept(span: Span) -> JsonObject:
     return {f"orchestrator.{name}": value for name, value in span.attributes.items() if name in _KEPT}
 
 
-def _global_tracer() -> Any:
+def _global_tracer() -> Tracer:
     try:
         from opentelemetry import trace  # optional: extra `telemetry`
     except ImportError:
@@ -226,7 +236,7 @@ def _global_tracer() -> Any:
     return trace.get_tracer("orchestrator")
 
 
-def _own_tracer(exporter: Any) -> Any:
+def _own_tracer(exporter: SpanExporter | None) -> Tracer:
     try:
         from opentelemetry.sdk.resources import Resource  # optional: extra `telemetry`
         from opentelemetry.sdk.trace import TracerProvider

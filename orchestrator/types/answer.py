@@ -182,8 +182,8 @@ def _sentences(answer: Answer) -> Iterator[str]:
     if answer.receipt is not None:
         receipt = answer.receipt
         yield (
-            f"It cost {money(receipt.cost_usd)} for {_count(receipt.calls, 'call')}; one call of {receipt.reference} "
-            f"would have cost {money(receipt.reference_cost_usd)}."
+            f"{_count(receipt.calls, 'call')}: {money(receipt.cost_usd)}; one call of {receipt.reference}: "
+            f"{money(receipt.reference_cost_usd)}."
         )
 
 

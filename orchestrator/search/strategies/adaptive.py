@@ -41,6 +41,8 @@ def adaptive(state: SearchState) -> Sequence[Action]:
         sure = [choice for choice in state.choices if choice.cost_usd == 0 and choice.p_success >= state.quality]
         if sure:
             return [Draft(sure[0].model)]
+        if len(state.choices) == 1 and not state.begun:
+            return [Draft(state.choices[0].model)]  # nothing to choose from: the first draft is made in any case
     quick = _in_time(state)
     draft, gain_usd = _draft_worth_most(quick)
     revision, revision_gain_usd = _revision_worth(state)

@@ -1,0 +1,45 @@
+"""`orchestrator config`: is the configuration right, and what does it amount to?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from orchestrator.cli.options import as_json, config_option, reports_errors
+
+
+@click.group("config")
+def command() -> None:
+    """Check orchestrator.yaml, and show where it is looked for."""
+
+
+@command.command("check")
+@config_option
+@as_json
+@reports_errors
+def check(config: Path | None, as_json: bool) -> None:
+    """Check the configuration: every mistake in one pass, with its place, and whether each model can be built.
+
+    Nothing is contacted, written or made. Exit code 2 if there is a mistake.
+    """
+    from orchestrator.config.models import DEFAULT_NAME, load_config
+    from orchestrator.fleet.build import fleet_from_config
+
+    path = config or Path(DEFAULT_NAME)
+    stated = load_config(path)
+    fleet = fleet_from_config(stated)
+    unpriced = [name for name, each in fleet.backends.items() if each.profile.input_usd_per_mtok is None]
+    refused = unpriced if stated.budget.usd is not None else []
+    if as_json:
+        told = {"file": str(path), "models": list(fleet.backends), "without_price": unpriced, "ok": True}
+        click.echo(json.dumps(told, indent=2))
+        return
+    click.echo(f"{path} is valid: {len(fleet.backends)} models ({', '.join(fleet.backends)})")
+    if refused:
+        click.echo(
+            f"note: {', '.join(refused)} will never be asked: the price is unknown and budget.usd is set. "
+            "State input_usd_per_mtok and output_usd_per_mtok",
+            err=True,
+        )

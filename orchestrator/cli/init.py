@@ -1,0 +1,191 @@
+"""`orchestrator init`: a first configuration, for the keys and servers that are at hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from orchestrator.cli.options import as_json, hint, quiet_option, reports_errors
+
+if TYPE_CHECKING:
+    from orchestrator.providers.provider import Provider
+
+MAX_MODELS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Suggested:
+    """A model for the file: its name in the fleet, whose it is, and what its provider calls it."""
+
+    name: str
+    provider: str
+    model: str
+    note: str = ""
+
+
+@click.command("init")
+@click.option(
+    "--provider", "providers", multiple=True, help="Use this provider's models, with a key or not (may be repeated)."
+)
+@click.option("--model", "models", multiple=True, help="Use this model, as provider/model (may be repeated).")
+@click.option("--usd", type=float, default=0.05, show_default=True, help="The limit for one query, in USD.")
+@click.option("--memory/--no-memory", default=True, show_default=True, help="Keep a memory in .orchestrator/memory.db.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), default=Path("orchestrator.yaml"),
+              show_default=True, help="The file to write.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace the file if it is there.")
+@click.option("--yes", is_flag=True, help="Ask nothing: take what is found.")
+@as_json
+@quiet_option
+@reports_errors
+def command(
+    providers: tuple[str, ...],
+    models: tuple[str, ...],
+    usd: float,
+    memory: bool,
+    output: Path,
+    force: bool,
+    yes: bool,
+    as_json: bool,
+) -> None:
+    """Write a commented orchestrator.yaml for the API keys and model servers that are found on this machine.
+
+    On a terminal it asks which of them to use. No paid API is contacted, and no key is written: the file names the
+    environment variables that hold them.
+    """
+    from orchestrator.errors import ConfigError
+
+    if output.exists() and not force:
+        raise ConfigError(f"{output} is there already", remedy="Choose another --output, or replace it with --force")
+    chosen = _named(models) + _of_providers(providers)
+    if not chosen:
+        found = asyncio.run(_found())
+        chosen = found if yes or as_json or not sys.stdin.isatty() else _asked(found)
+    text = configuration(chosen, usd=usd, memory=memory)
+    output.write_text(text, encoding="utf-8")
+    missing = _missing_keys(chosen)
+    if as_json:
+        told = {"file": str(output), "models": [each.name for each in chosen], "missing_keys": missing}
+        click.echo(json.dumps(told, indent=2))
+        return
+    click.echo(f"wrote {output}: {', '.join(each.name for each in chosen) or 'calculator and extractive only'}")
+    for variable in missing:
+        hint(f"set the key first: export {variable}=...")
+    hint('next: orchestrator config check && orchestrator ask "What is 15% of 80?"')
+
+
+def configuration(chosen: list[Suggested], *, usd: float, memory: bool) -> str:
+    """The text of the file."""
+    lines = [
+        "# The fleet, and what holds for every query. Check it: orchestrator config check",
+        "# All fields: docs/configuration.md",
+        "version: 1",
+        "",
+        "models:",
+        "  calculator: {provider: calculator}   # exact arithmetic, units, dates; free",
+        *(["  extractive: {provider: extractive}   # quotes the memory; free"] if memory else []),
+    ]
+    for each in chosen:
+        lines += [
+            f"  {each.name}:",
+            f"    provider: {each.provider}" + (f"   # {each.note}" if each.note else ""),
+            f"    model: {json.dumps(each.model)}",
+        ]
+    if not chosen:
+        lines += [
+            "  # small:                             # uncomment, and set the key: export OPENAI_API_KEY=...",
+            "  #   provider: openai                 # all providers: orchestrator doctor --providers",
+            "  #   model: gpt-5-mini",
+        ]
+    lines += [
+        "",
+        "budget:                                # for one query; nothing is begun that could overspend",
+        f"  usd: {usd:g}",
+        "  seconds: 60",
+        "",
+        "quality: 0.85                          # stop as soon as P(correct) reaches this",
+        "max_tokens: 1024                       # the longest answer; its price is held back before each call",
+        "# fallbacks: [small]                   # asked only when the others failed, in this order",
+        "# strategy: single                     # one model, once; the default weighs what each next call brings",
+        "",
+        "memory:" if memory else "memory: null                           # nothing is remembered",
+        *(["  path: .orchestrator/memory.db"] if memory else []),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _named(models: tuple[str, ...]) -> list[Suggested]:
+    from orchestrator.fleet.named import split_name
+
+    found = []
+    for whole in models:
+        provider, model = split_name(whole)
+        found.append(Suggested(_fleet_name(model), provider, model, _key_note(provider)))
+    return found
+
+
+def _of_providers(providers: tuple[str, ...]) -> list[Suggested]:
+    from orchestrator.errors import UnknownModel, did_you_mean
+    from orchestrator.providers.table import PROVIDERS
+
+    found: list[Suggested] = []
+    for name in providers:
+        row = PROVIDERS.get(name)
+        if row is None:
+            raise UnknownModel(f"unknown provider {name!r}", remedy=did_you_mean(name, PROVIDERS))
+        found += _models_of(row) or [Suggested(name, name, "MODEL", "write the name of one of its models")]
+    return found
+
+
+async def _found() -> list[Suggested]:
+    """Models of all keys that are set, else of servers on this machine."""
+    from orchestrator.fleet.discovery import find_local_servers, keys_in_environment
+
+    keyed = [each for row in keys_in_environment() for each in _models_of(row)]
+    if keyed:
+        return keyed
+    servers = await find_local_servers()
+    return [
+        Suggested(_fleet_name(model), server.provider.name, model, "a server on this machine; free")
+        for server in servers
+        for model in server.models[:MAX_MODELS]
+    ]
+
+
+def _models_of(row: Provider) -> list[Suggested]:
+    return [Suggested(_fleet_name(each.model), row.name, each.model, _key_note(row.name)) for each in row.defaults]
+
+
+def _key_note(provider: str) -> str:
+    from orchestrator.providers.table import PROVIDERS
+
+    row = PROVIDERS.get(provider)
+    return f"the key is read from {row.key_variable}" if row is not None and row.key_variable else ""
+
+
+def _asked(found: list[Suggested]) -> list[Suggested]:
+    """Those of the models found that the user wants."""
+    if not found:
+        hint("no API key and no model server was found; the file will say how to add one")
+        return []
+    return [each for each in found if click.confirm(f"use {each.model} of {each.provider}?", default=True, err=True)]
+
+
+def _fleet_name(model: str) -> str:
+    """A plain name: what stands behind the last slash, without the ending of a file."""
+    name = model.rpartition("/")[2].removesuffix(".gguf")
+    return "".join(sign if sign.isalnum() or sign in "-_." else "-" for sign in name) or "model"
+
+
+def _missing_keys(chosen: list[Suggested]) -> list[str]:
+    from orchestrator.fleet.discovery import key_of
+    from orchestrator.providers.table import PROVIDERS
+
+    rows = {each.provider: PROVIDERS[each.provider] for each in chosen if each.provider in PROVIDERS}
+    return [row.key_variable for row in rows.values() if row.key_variable and not key_of(row)]
