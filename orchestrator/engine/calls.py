@@ -27,7 +27,7 @@ class PendingCall(Coroutine[Any, Any, T]):
     def __await__(self) -> Generator[Any, Any, T]:
         return self._coroutine.__await__()
 
-    def send(self, value: Any) -> Any:
+    def send(self, value: None) -> Any:
         """As every coroutine."""
         return self._coroutine.send(value)
 
