@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
 
 PROBE_S = 3.0
+NUMBERS_WIDTH, MIN_LAST_WIDTH = 46, 10  # what the other columns take, borders included; the narrowest last one
 
 
 @click.command("models")
@@ -90,13 +91,15 @@ def _show(rows: list[JsonObject]) -> None:
     from orchestrator.cli.show import MAX_NAME, console
 
     table = Table()
-    table.add_column("model", overflow="fold", min_width=min(max(len(row["name"]) for row in rows), MAX_NAME))
-    table.add_column("USD/M read", justify="right")
-    table.add_column("written", justify="right")
+    width = min(max(len(row["name"]) for row in rows), MAX_NAME)
+    table.add_column("model", overflow="fold", width=width)
+    table.add_column("USD/M in", justify="right")
+    table.add_column("out", justify="right")
     table.add_column("window", justify="right")
     table.add_column("skill", justify="right")
     has_health = any("health" in row for row in rows)
-    table.add_column("health" if has_health else "can", overflow="fold")
+    left = max(console.width - width - NUMBERS_WIDTH, MIN_LAST_WIDTH)
+    table.add_column("health" if has_health else "can", overflow="fold", width=left)
     for row in rows:
         measured = row["measured_skill"]
         skill = f"{measured['share']:.2f} ({measured['graded']})" if measured else _or(row["stated_skill"], "{:.2f}")
@@ -105,7 +108,7 @@ def _show(rows: list[JsonObject]) -> None:
             row["name"] + (" (fallback)" if row["is_fallback"] else ""),
             _or(row["input_usd_per_mtok"], "{:g}"),
             _or(row["output_usd_per_mtok"], "{:g}"),
-            f"{row['context_tokens']:,}",
+            _short(row["context_tokens"]),
             skill,
             last,
         )
@@ -114,3 +117,8 @@ def _show(rows: list[JsonObject]) -> None:
 
 def _or(value: float | None, form: str) -> str:
     return "?" if value is None else form.format(value)
+
+
+def _short(tokens: int) -> str:
+    """A window as people say it: 128K, 1M."""
+    return f"{tokens / 1_000_000:.3g}M" if tokens >= 1_000_000 else f"{tokens / 1_000:.3g}K"

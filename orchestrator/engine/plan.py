@@ -30,10 +30,12 @@ from orchestrator.types import Candidate, Completion, Query
 from orchestrator.types.lazy import lazy
 from orchestrator.verification.from_query import GroundingWhenCited
 from orchestrator.verifiers import Verifier
+from orchestrator.verifiers.answers.questions import asks_for_value
 
 if TYPE_CHECKING:
     from orchestrator.memory import Recall
 
+SHORT, PROSE = "7", "A sentence that nobody would write twice in just this way, so that it is compared with nothing."
 MIN_CACHED_TOKENS = 1_024  # shorter prompts no provider's prefix cache keeps
 
 
@@ -76,26 +78,17 @@ class Plan:
         actions = list(self.strategy(self.state))
         if len(actions) != 1 or not isinstance(actions[0], Draft) or actions[0].several > 1:
             return None
-        model = actions[0].model
-        if self.state.priors[model] < self.state.quality:
+        if self.state.priors[actions[0].model] < self.state.quality:
             return None
-        begun = self.state.after_beginning(actions[0])
-        for text in (
-            "7",
-            "A sentence that nobody would write twice in just this way, so that it is compared with nothing.",
-        ):
-            after = Change((Candidate(Completion(model, text)),)).applied(begun)
-            if not any(isinstance(action, Stop) for action in self.strategy(after)):
-                return None
-        return model
+        return actions[0].model if all(_ends_after(self, actions[0], text) for text in (SHORT, PROSE)) else None
 
 
 def is_shown_live(plan: Plan, *, keeps: bool) -> bool:
     """Whether the route is one draft, whose text may be shown as it is written.
 
-    Not where the answer may be withheld, is JSON, or may well be beaten: the strategy begins with one draft that is
-    believed enough already. Where what is shown is kept, the caller must have asked for no check that could rule it
-    out.
+    Not where the answer may be withheld or is JSON, and not where drafts will be compared: the strategy begins with one
+    draft, which is believed enough already, or after which it ends if it is prose, as the question lets expect. Where
+    what is shown is kept, the caller must have asked for no check that could rule it out.
     """
     if plan.query.may_abstain or plan.query.schema is not None or plan.route.chosen is None:
         return False
@@ -104,7 +97,16 @@ def is_shown_live(plan: Plan, *, keeps: bool) -> bool:
     actions = list(plan.strategy(plan.state))
     if len(actions) != 1 or not isinstance(actions[0], Draft) or actions[0].several > 1:
         return False
-    return plan.strategy is single or plan.state.priors[actions[0].model] >= plan.state.quality
+    if plan.strategy is single or plan.state.priors[actions[0].model] >= plan.state.quality:
+        return True
+    expected = (SHORT, PROSE) if asks_for_value(plan.query.text) else (PROSE,)
+    return all(_ends_after(plan, actions[0], text) for text in expected)
+
+
+def _ends_after(plan: Plan, draft: Draft, text: str) -> bool:
+    """Whether the search would end with this draft, if it said `text`."""
+    said = Change((Candidate(Completion(draft.model, text)),))
+    return any(isinstance(action, Stop) for action in plan.strategy(said.applied(plan.state.after_beginning(draft))))
 
 
 def choice_of(option: Option, profile: ModelProfile, prompt_tokens: int) -> Choice:
