@@ -163,6 +163,12 @@ class RemoteBackend:
             attempts=self._attempts_for(request),
             budget=self.upstream.retries,
         )
+        if answering.headers.get("content-type", "").startswith("application/json"):  # it does not stream
+            done = self._whole(request, *self._understood(await answering.read(), answering), answering, start)
+            if done.text:
+                yield Delta(done.text)
+            yield done
+            return
         read = ReadChunks(self.upstream)
         parser, reader = EventParser(), self.upstream.dialect.reader(self.provider)
         ttft_s: float | None = None
@@ -215,6 +221,12 @@ class RemoteBackend:
         start = time.perf_counter()
         left_s = left_s if request.timeout_s is None else min(left_s, request.timeout_s)
         payload, reported, answering = await self._asked(self._body(request), left_s, extra=request.extra_body)
+        return self._whole(request, payload, reported, answering, start)
+
+    def _whole(
+        self, request: Request, payload: JsonObject, reported: Usage | None, answering: PendingResponse, start: float
+    ) -> Completion:
+        """What an answer that came in one piece says. Raises `BadResponse` where it holds no text."""
         choices: list[dict[str, Any]] = payload["choices"]
         text = answer_of(choices[0])
         if text is None:
@@ -259,6 +271,10 @@ class RemoteBackend:
                 content = await answering.read()
         except TimeoutError as error:
             raise too_slow(self.upstream.where) from error
+        return *self._understood(content, answering), answering
+
+    def _understood(self, content: bytes, answering: PendingResponse) -> tuple[JsonObject, Usage | None]:
+        """The chat completion in a body, and the usage that it reports."""
         try:
             completion = self._completion(content)
         except BadResponse:
@@ -268,7 +284,7 @@ class RemoteBackend:
         if usage is not None:
             usage = answering.whole_usage(usage)
             answering.count(usage)
-        return completion, usage, answering
+        return completion, usage
 
     def _completion(self, content: bytes) -> JsonObject:
         where = self.upstream.where

@@ -87,7 +87,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "train-router": ("Train a router from graded outcomes of your own.", "orchestrator train-router log.jsonl"),
         "certify": (
             "Prove from graded outcomes that routing keeps a promised quality.",
-            "orchestrator certify log.jsonl --max-loss 0.03",
+            "orchestrator certify log.jsonl",
         ),
         "replay": (
             "Estimate another configuration on logged decisions.",

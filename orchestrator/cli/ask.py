@@ -111,8 +111,12 @@ async def _shown(orchestrator: Orchestrator, text: str | bytes, wishes: QuerySet
 
     with Progress(f"using {orchestrator.origin}") as progress:
         printer = Printer(progress, streams=streams)
-        async for item in orchestrator.stream(text, **wishes):
-            printer.take(item)
+        if streams:
+            async for item in orchestrator.stream(text, **wishes):
+                printer.take(item)
+        else:
+            wishes["on_event"] = progress.event
+            printer.take(await orchestrator.answer(text, **wishes))
     answer = printer.finish()
     show_facts(answer, answer_id=answer.id if orchestrator.decisions else "")
     return answer

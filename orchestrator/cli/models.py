@@ -103,7 +103,7 @@ def _show(rows: list[JsonObject]) -> None:
     for row in rows:
         measured = row["measured_skill"]
         skill = f"{measured['share']:.2f} ({measured['graded']})" if measured else _or(row["stated_skill"], "{:.2f}")
-        last = f"{row['health']}: {row['detail']}" if has_health else ", ".join(row["capabilities"])
+        last = row["health"] if has_health else ", ".join(row["capabilities"])
         table.add_row(
             row["name"] + (" (fallback)" if row["is_fallback"] else ""),
             _or(row["input_usd_per_mtok"], "{:g}"),
@@ -113,6 +113,9 @@ def _show(rows: list[JsonObject]) -> None:
             last,
         )
     console.print(table)
+    for row in rows:
+        if row.get("health", "ok") != "ok":
+            click.echo(f"{row['name']}: {row['detail']}")
 
 
 def _or(value: float | None, form: str) -> str:

@@ -30,7 +30,7 @@ from orchestrator import (
 )
 from orchestrator.search.live_text import LiveText
 from orchestrator.testing import ScriptedBackend
-from tests.support.faulty_server import chunk, faulty_server, stream
+from tests.support.faulty_server import chunk, completion, faulty_server, reply, stream
 
 SURE = ModelProfile("sure", 1.0, 1.0, skill=0.97)
 
@@ -137,13 +137,18 @@ def test_text_alone_cannot_be_taken_back_so_a_broken_stream_raises() -> None:
 
 
 def test_a_stream_is_retried_before_its_first_word() -> None:
-    from tests.support.faulty_server import reply
-
     whole = stream(chunk("42"), chunk(finish="stop"), b"data: [DONE]\n\n")
     with faulty_server(reply(503, {"error": {"message": "busy"}}, "retry-after: 0"), whole) as server:
         events = streamed(Orchestrator(RemoteBackend(SURE, base_url=server.url), strategy="single"))
     assert shown(events) == "42"
     assert len(server.requests) == 2
+
+
+def test_a_server_that_does_not_stream_is_read_all_the_same() -> None:
+    with faulty_server(reply(200, completion("The answer is 42"), "content-type: application/json")) as server:
+        events = streamed(Orchestrator(RemoteBackend(SURE, base_url=server.url), strategy="single"))
+    assert shown(events) == events[-1].text == "The answer is 42"
+    assert events[-1].usage.prefill_tokens == 10
 
 
 def test_text_alone_is_what_was_shown_even_if_a_note_contradicts_it() -> None:
