@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Unpack
 from orchestrator.budget import Budget, Ledger
 from orchestrator.engine.batch import AnswerBatch, BatchProgress, BatchRun, check_batch
 from orchestrator.engine.calls import keywords_of, shows_settings, tells_mistakes, unknown_keyword
-from orchestrator.engine.fallbacks import answer_with_fallbacks
 from orchestrator.engine.parts import EngineParts
 from orchestrator.engine.settings import SETTINGS, MessageLike, PreparedQuery, QuerySettings, read_settings
 from orchestrator.engine.streaming import AnswerStream, Progress, events_of
@@ -161,7 +160,9 @@ class AnswerMethods(EngineParts):
             trace.root.attributes["metadata"] = dict(asked.query.metadata)
         parent = None if self.telemetry is None else self.telemetry.context()
         try:
-            answer = await answer_with_fallbacks(self, asked, trace, within=within, live=live)
+            plan = await self.plan(asked.query, trace, budget=asked.budget, strategy=asked.strategy)
+            ledger = None if within is None else Ledger(plan.budget, within=within)
+            answer = await self.execute(plan, trace, ledger, live)
         except NoAdequateModel as error:
             self._observed(trace, parent, error)
             raise await self._with_scopes(error, asked.query) from error.__cause__

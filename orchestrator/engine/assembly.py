@@ -137,7 +137,7 @@ def assemble(models: Sequence[ModelLike | Mapping[str, ModelLike]], settings: Fl
         _or(settings.get("memory_tokens"), defaults.MEMORY_TOKENS),
         budget,
         tuple(settings.get("verifiers") or ()),
-        frozenset(fallbacks),
+        fallbacks,
         settings.get("timeout"),
         settings.get("retries"),
     )

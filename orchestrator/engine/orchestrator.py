@@ -21,6 +21,7 @@ from orchestrator.engine.memory_methods import MemoryMethods
 from orchestrator.engine.old_methods import OldMethods
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.routing_methods import RoutingMethods
+from orchestrator.errors import BackendError, NoAdequateModel
 from orchestrator.fleet.build import fleet_at_hand
 from orchestrator.jsontypes import JsonMapping
 from orchestrator.router import Preference
@@ -152,9 +153,18 @@ class Orchestrator(AnswerMethods, RoutingMethods, MemoryMethods, OldMethods):
     ) -> Answer:
         """Searches as planned, on `ledger`, which is the caller's to look at when it fails.
 
-        `live` shows text as it is written. Raises as `answer` does.
+        When the models of the route fail, the plan's fallbacks are asked, on the same ledger. `live` shows text as it
+        is written. Raises as `answer` does; a spent budget ends it at once, because no other model helps against that.
         """
-        return await self._executor.execute(plan, trace, ledger, live)
+        ledger = ledger or Ledger(plan.budget)
+        while True:
+            try:
+                return await self._executor.execute(plan, trace, ledger, live)
+            except (BackendError, NoAdequateModel) as error:
+                if not plan.fallbacks or (live is not None and live.must_keep):
+                    raise
+                reason = error.message
+            plan = await self._planner.replan(plan, trace, reason)
 
     async def record_draft(self, plan: Plan, completion: Completion, cost_usd: float | None, trace: Trace) -> Answer:
         """Logs, learns from and audits the plan's only draft, which somebody else obtained and passed on."""

@@ -58,6 +58,8 @@ class Plan:
     is_promised: bool = False
     asked_first: str = ""
     propensity: float = 1.0
+    fallbacks: tuple[str, ...] = ()
+    """Models that are asked, in this order, when those of the route have failed."""
 
     @lazy
     def state(self) -> SearchState:

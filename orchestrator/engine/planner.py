@@ -62,7 +62,7 @@ class QueryDefaults:
     memory_tokens: int
     budget: Budget
     verifiers: tuple[Verifier, ...]
-    fallbacks: frozenset[str] = frozenset()
+    fallbacks: tuple[str, ...] = ()
     timeout_s: float | None = None
     retries: int | None = None
 
@@ -133,7 +133,23 @@ class Planner:
             chosen, first, propensity = self._promises.online.first_ask(route, state, chosen)
             begin = partial(replace, state)
         promised = is_promised(query, strategy, preference)
-        return Plan(query, recall, request, route, checks, begin, chosen, limits, promised, first, propensity)
+        fallbacks = self.fallbacks_of(query)
+        return Plan(
+            query, recall, request, route, checks, begin, chosen, limits, promised, first, propensity, fallbacks
+        )
+
+    async def replan(self, plan: Plan, trace: Trace, reason: str) -> Plan:
+        """The plan of the first of a plan's fallbacks; the others are its own."""
+        model, *others = plan.fallbacks
+        trace.emit("fallback", model=model, reason=reason)
+        query = replace(plan.query, models=frozenset((model,)), fallbacks=tuple(others))
+        return await self.plan(query, trace, budget=plan.budget, strategy=plan.strategy)
+
+    def fallbacks_of(self, query: Query) -> tuple[str, ...]:
+        """The query's own, else the fleet's, unless the query names the models that may answer."""
+        if query.fallbacks is not None:
+            return query.fallbacks
+        return self.defaults.fallbacks if query.models is None else ()
 
     def route(self, query: Query) -> Route:
         """The decision alone. Blocks while memory is asked."""
@@ -218,7 +234,7 @@ class Planner:
         ]
 
     def _may_answer(self, name: str, query: Query) -> bool:
-        return name not in self.defaults.fallbacks if query.models is None else name in query.models
+        return (query.models is None or name in query.models) and name not in self.fallbacks_of(query)
 
     def _fleet(self, query: Query, request: Request) -> FleetState:
         """The models that may answer, as they are at this moment."""

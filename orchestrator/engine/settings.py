@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import mimetypes
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict
@@ -86,9 +86,7 @@ class QuerySettings(TypedDict, total=False):
 
 
 SETTINGS = QuerySettings.__annotations__
-_NOT_OF_QUERY = frozenset(
-    ("messages", "attachments", "output", "budget", "strategy", "fallbacks", "timeout", "on_event")
-)
+_NOT_OF_QUERY = frozenset(("messages", "attachments", "output", "budget", "strategy", "timeout", "on_event"))
 UNLIMITED = Budget()
 
 
@@ -99,7 +97,6 @@ class PreparedQuery:
     query: Query
     budget: Budget = UNLIMITED
     strategy: str | Strategy | None = None
-    fallbacks: tuple[str, ...] | None = None
     on_event: Callable[[Event], None] | None = None
     reads: Callable[[str], Any] | None = None
 
@@ -139,10 +136,9 @@ def read_settings(
     if made.extra_body is not None:
         _check_body(made.extra_body)
     check_models(made.models, backends)
-    fallbacks = settings.get("fallbacks")
-    if fallbacks is not None:
-        fallbacks = tuple(_listed("fallbacks", fallbacks))
-        check_models(fallbacks, backends)
+    check_models(made.fallbacks, backends)
+    if made.fallbacks and set(made.fallbacks) >= (made.models or backends.keys()):
+        raise InvalidArgument("every model that may answer is a fallback", remedy="Leave at least one out of fallbacks")
     strategy = settings.get("strategy")
     if strategy is not None:
         strategy = check_strategy(strategy)
@@ -153,10 +149,10 @@ def read_settings(
         )
     stated_budget = settings.get("budget")
     budget = UNLIMITED if stated_budget is None else Budget.parse(stated_budget)
-    return PreparedQuery(made, budget, strategy, fallbacks, on_event, reads)
+    return PreparedQuery(made, budget, strategy, on_event, reads)
 
 
-def check_models(names: Sequence[str] | frozenset[str] | None, backends: Mapping[str, Backend]) -> None:
+def check_models(names: Collection[str] | None, backends: Mapping[str, Backend]) -> None:
     """Raises `UnknownModel`, with what was probably meant, on a name that the fleet does not have."""
     for name in names or ():
         if name not in backends:

@@ -53,6 +53,7 @@ class Query:
         metadata: The caller's own labels, at most 16: they stand in the trace and in telemetry, and no model sees them.
         timeout_s: The longest that one try of a call to a model may take, in seconds.
         retries: How often a call that failed without an answer is made again.
+        fallbacks: Models that are asked, in this order, only when the others failed (`None`: as the fleet has it).
     """
 
     text: str
@@ -79,6 +80,7 @@ class Query:
     metadata: Mapping[str, str | int | float | bool] | None = None
     timeout_s: float | None = None
     retries: int | None = None
+    fallbacks: tuple[str, ...] | None = None
 
     def __post_init__(self) -> None:
         _check_text(self.text)
@@ -122,7 +124,7 @@ class Query:
             fields["parts"] = (*_parts(last), *fields.get("parts", ()))
             if not text.strip() and fields["parts"]:
                 text = "What is this?"
-        for name in ("stop", "criteria"):
+        for name in ("stop", "criteria", "fallbacks"):
             if (stated := fields.get(name)) is not None and not isinstance(stated, tuple):
                 fields[name] = (stated,) if isinstance(stated, str) else _tuple(name, stated)
         if (models := fields.get("models")) is not None and not isinstance(models, frozenset):
@@ -252,6 +254,7 @@ _CHECKS: Mapping[str, tuple[Any, str, str]] = {
         "at most 16 texts, none empty",
         'stop=["\\n\\n"]',
     ),
+    "fallbacks": (lambda value: _are_texts(value, 1_000), "a list of names of models", 'fallbacks=["small"]'),
     "seed": (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number", "seed=1"),
     "reasoning": (
         lambda value: value in REASONING,

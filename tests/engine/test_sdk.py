@@ -560,3 +560,12 @@ def test_spans_hold_what_was_done_and_no_content() -> None:
     assert call.parent.span_id == roots[0].context.span_id
     assert call.attributes["gen_ai.usage.output_tokens"] == 10
     assert not any(word in str(dict(span.attributes)) for span in spans for word in ("Sesame", "magic"))
+
+
+def test_pipelines_fall_back_too(tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    text = "version: 1\nname: p\nsteps:\n  a: {search: adaptive, prompt: Who answers?}\noutput: ${a.text}\n"
+    path.write_text(text, encoding="utf-8")
+    first, spare = ScriptedBackend("first", BackendUnavailable("down")), ScriptedBackend("spare", "The spare.")
+    with Orchestrator(first, spare, fallbacks=["spare"]) as fleet:
+        assert package.Pipeline.load(path).run_sync(orchestrator=fleet).output == "The spare."

@@ -43,6 +43,7 @@ from orchestrator.gateway.http.error_mapping import to_gateway_error
 from orchestrator.gateway.http.tool_calls import with_arguments
 from orchestrator.jsontypes import JsonObject
 from orchestrator.router import ModelProfile, Preference, Route
+from orchestrator.router.success import DEFAULT_SKILL
 from orchestrator.search.prompts import notes_messages
 from orchestrator.tokens.estimate import TokenizerFamily, estimate_tokens
 from orchestrator.trace import Event, Trace
@@ -155,9 +156,11 @@ class Completions:
             raise NoAdequateModel(f"no model can answer this: {plan.route.reason}", remedy="See /v1/route")
         if beyond:
             job.facts.reason = f"{plan.route.reason} (one draft: {beyond})"
-            return plan, _in_turn(plan.route, chosen)
+            return plan, [*_in_turn(plan.route, chosen), *plan.fallbacks]
         draft = plan.single_draft_model()
-        return plan, _in_turn(plan.route, draft) if draft is not None and draft in self._relays else None
+        if draft is None or draft not in self._relays:
+            return plan, None
+        return plan, [*_in_turn(plan.route, draft), *plan.fallbacks]
 
     async def planned(self, job: ChatJob, *, only: str | None = None) -> Plan:
         """What would be done for an `auto` request; no model is asked."""
@@ -176,6 +179,7 @@ class Completions:
             schema=None if beyond else asked.schema,
             quality=auto.quality if options.quality is None else options.quality,
             models=allowed,
+            fallbacks=self._fallbacks(allowed) if only is None else None,
             uses_memory=options.memory is not False,
             criteria=options.criteria,
             value_usd=options.value_usd,
@@ -191,6 +195,11 @@ class Completions:
         )
         job.facts.route, job.facts.reason = plan.route, plan.route.reason
         return plan
+
+    def _fallbacks(self, allowed: frozenset[str] | None) -> tuple[str, ...] | None:
+        """The fleet's fallbacks that the caller may use, unless those are all that it may use."""
+        names = tuple(name for name in self.engine.fallbacks if allowed is None or name in allowed)
+        return () if allowed is not None and set(names) >= allowed else names
 
     def _auto(self, name: str) -> AutoConfig:
         if name == AUTO:
@@ -399,8 +408,10 @@ class Completions:
         """
         # What is no answer is not right because its model usually is.
         is_answer = text is None or why_no_answer(text, plan.query.text) is None
-        job.facts.confidence = plan.route.p_success(model) if is_answer else NO_ANSWER_P
-        if text is None or not self.engine.has_observers:
+        is_fallback = model in plan.fallbacks  # nobody weighed it for this query
+        p = self._backend(model).profile.skill or DEFAULT_SKILL if is_fallback else plan.route.p_success(model)
+        job.facts.confidence = p if is_answer else NO_ANSWER_P
+        if text is None or is_fallback or not self.engine.has_observers:
             return
         completion = Completion(
             model, text, usage, latency_s=job.tab.call.elapsed_s, ttft_s=job.facts.ttft_s, simulated=job.facts.simulated

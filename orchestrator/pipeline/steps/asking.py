@@ -63,7 +63,7 @@ async def answered(
     if checks:
         plan = replace(plan, checks=[*plan.checks, *checks])
     ledger = Ledger(plan.budget, within=running.purse)
-    model = plan.single_draft_model()
+    model = None if plan.fallbacks else plan.single_draft_model()
     if model is None:
         answer = await engine.execute(plan, trace, ledger)
     else:  # nothing is to be searched, and nothing to be believed but the router's estimate
