@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from datetime import date
@@ -15,6 +16,8 @@ from orchestrator.verifiers.answers.arithmetic import NotArithmetic, evaluate, f
 
 CONFIDENCE = 0.995
 MAX_QUESTION_CHARS = 400
+# 0x10, 0b11, 0o17: whoever writes no space means the number, not "0 times 10".
+_LITERAL = re.compile(r"(?<![\w.])0(?:x[0-9a-f]+|b[01]+|o[0-7]+)(?!\w|\.\d)", re.IGNORECASE)
 
 
 def calculate(question: str, *, today: date) -> str | None:
@@ -28,7 +31,7 @@ def calculate(question: str, *, today: date) -> str | None:
         if (answer := solve(question)) is not None:
             return answer
     try:
-        return format_value(evaluate(question))
+        return format_value(evaluate(_LITERAL.sub(lambda found: str(int(found[0], 0)), question)))
     except NotArithmetic:
         return None
 
