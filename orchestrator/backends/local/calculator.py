@@ -31,9 +31,14 @@ def calculate(question: str, *, today: date) -> str | None:
         if (answer := solve(question)) is not None:
             return answer
     try:
-        return format_value(evaluate(_LITERAL.sub(lambda found: str(int(found[0], 0)), question)))
+        return format_value(evaluate(_LITERAL.sub(_as_sum, question)))
     except NotArithmetic:
         return None
+
+
+def _as_sum(literal: re.Match[str]) -> str:
+    """A number in another base as a sum, because a number alone is no question for a calculator."""
+    return f"({int(literal[0], 0)} + 0)"
 
 
 class CalculatorBackend(LocalBackend):
