@@ -6,9 +6,13 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from decimal import Decimal
+from numbers import Integral, Real
+from typing import TypeVar
 
 from orchestrator.errors import InvalidBudget, did_you_mean
 
+T = TypeVar("T")
 LIMITS = ("usd", "tokens", "seconds", "calls")
 _MONEY = re.compile(r"\s*\$?\s*([0-9]*\.?[0-9]+(?:[eE][+-]?[0-9]+)?)\s*(?:usd|dollars?|\$)?\s*", re.IGNORECASE)
 _WAYS = 'budget=0.02 or "$0.02" is two cents a query; {"usd": 0.02, "seconds": 10} limits both'
@@ -29,8 +33,9 @@ class Budget:
     calls: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("usd", "tokens", "seconds", "calls"):
-            value = getattr(self, name)
+        for name in LIMITS:
+            value = plain_number(getattr(self, name))
+            object.__setattr__(self, name, value)
             if value is None:
                 continue
             is_count = name in ("tokens", "calls")
@@ -83,10 +88,20 @@ BudgetLike = Budget | float | str | Mapping[str, float | str | None]
 """What stands for a budget where one is asked for; see `Budget.parse`."""
 
 
+def plain_number(value: T) -> T | int | float:
+    """A number of another package (numpy's, a Decimal) as Python's own; anything else as it is."""
+    if isinstance(value, int | float | str) or value is None:
+        return value
+    if isinstance(value, Integral):
+        return int(value)
+    return float(value) if isinstance(value, Real | Decimal) else value
+
+
 def _usd(stated: object) -> float | None:
+    stated = plain_number(stated)
     if stated is None or (isinstance(stated, int | float) and not isinstance(stated, bool)):
         return stated
     read = _MONEY.fullmatch(stated) if isinstance(stated, str) else None
     if read is None:
-        raise InvalidBudget(f"{stated!r} is no amount of dollars", remedy=f"Write {_WAYS}")
+        raise InvalidBudget(f"{stated!r} is no amount of dollars", remedy=f"For example: {_WAYS}")
     return float(read[1])

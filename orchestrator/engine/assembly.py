@@ -6,10 +6,11 @@ import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from orchestrator.backends.base import Backend
 from orchestrator.budget import Budget
+from orchestrator.budget.limits import plain_number
 from orchestrator.config import defaults
 from orchestrator.config.models import Config, OnlineConfig, PromiseConfig
 from orchestrator.decisions.calibration import load_calibrations
@@ -105,6 +106,7 @@ def assemble(models: Sequence[ModelLike | Mapping[str, ModelLike]], settings: Fl
 
     Raises `InvalidArgument`, `InvalidBudget`, `UnknownModel` or `ConfigError`, each with what to write instead.
     """
+    settings = cast("FleetSettings", {name: plain_number(value) for name, value in settings.items()})
     check_fleet_settings(settings)
     backends = connect_fleet([*models, settings.get("backends") or {}])
     check_fleet(backends)

@@ -17,12 +17,12 @@ from collections.abc import (
 )
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from orchestrator.backends.base import Backend
 from orchestrator.budget import Budget, Ledger
-from orchestrator.engine.settings import PreparedQuery, QuerySettings, read_settings
-from orchestrator.errors import BudgetExceeded, InvalidArgument, InvalidQuery
+from orchestrator.engine.settings import PreparedQuery, QuerySettings, check_listener, read_settings
+from orchestrator.errors import BudgetExceeded, InvalidArgument, InvalidQuery, NotAwaited
 from orchestrator.types import Answer
 
 END = object()
@@ -77,6 +77,12 @@ class AnswerBatch:
             self._iterator = self._results()
         return self._iterator
 
+    def __iter__(self) -> NoReturn:
+        raise NotAwaited(
+            "answer_many() gives a batch under way",
+            remedy="Write `await fleet.answer_many(...)` or `async for`, or call answer_many_sync(...) in a script",
+        )
+
     async def aclose(self) -> None:
         """Cancels what is under way."""
         close = getattr(self._iterator, "aclose", None)
@@ -105,8 +111,7 @@ def check_batch(queries: object, concurrency: object, on_progress: object) -> No
         raise InvalidArgument(
             f"concurrency must be a whole number of at least 1, not {concurrency!r}", remedy="concurrency=16"
         )
-    if on_progress is not None and not callable(on_progress):
-        raise InvalidArgument("on_progress must be a function", remedy="Pass a function that takes a BatchProgress")
+    check_listener("on_progress", on_progress, "a BatchProgress")
 
 
 class BatchRun:

@@ -51,12 +51,18 @@ class PendingCall(Coroutine[Any, Any, T]):
             f"{self.__name__}() was not awaited: there is nothing to go through yet", remedy=_awaited(self.__name__)
         )
 
+    def __aiter__(self) -> NoReturn:
+        self._coroutine.close()
+        raise NotAwaited(
+            f"{self.__name__}() gives one result, no stream", remedy=f"Write `await fleet.{self.__name__}(...)`"
+        )
+
     def __repr__(self) -> str:
         return f"<{self.__name__}(...), not awaited: write `await` before it>"
 
 
 def _awaited(name: str) -> str:
-    return f"Write `await ....{name}(...)` in a coroutine, or call {name}_sync(...) in a script"
+    return f"Write `await fleet.{name}(...)` in a coroutine, or call {name}_sync(...) in a script"
 
 
 def tells_mistakes(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict
 from orchestrator.budget import BudgetLike
 from orchestrator.config.models import OnlineConfig
 from orchestrator.decisions import ProbabilityCalibration
+from orchestrator.engine.settings import check_listener
 from orchestrator.errors import InvalidArgument
 from orchestrator.learning.shadow_audits import Grader
 from orchestrator.router import Router
@@ -93,6 +94,7 @@ def check_fleet_settings(settings: FleetSettings) -> None:
                 f"the class {value.__name__}" if isinstance(value, type) else f"{type(value).__name__} ({value!r:.40})"
             )
             raise InvalidArgument(f"{name} must be {what}, not {kind}", remedy=remedy)
+    check_listener("on_event", settings.get("on_event"), "an Event")
     for number, verifier in enumerate(settings.get("verifiers", ())):
         if isinstance(verifier, type):
             raise InvalidArgument(
@@ -159,5 +161,4 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str, str]] = {
     ),
     "timeout": (lambda value: _is_number(0, _LARGE)(value) and value > 0, "a number of seconds above 0", "timeout=30"),
     "retries": (lambda value: _is_count(0)(value) and value <= 20, "a whole number from 0 to 20", "retries=2"),
-    "on_event": (callable, "a function that takes an Event", "on_event=print"),
 }

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import mimetypes
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, TypedDict, cast
 
 from orchestrator.backends.base import Backend
 from orchestrator.budget import Budget, BudgetLike
+from orchestrator.budget.limits import plain_number
 from orchestrator.config.model_entry import harmless_body
 from orchestrator.engine.plan import find_strategy
 from orchestrator.errors import InvalidArgument, InvalidQuery, UnknownModel
@@ -41,7 +43,7 @@ class QuerySettings(TypedDict, total=False):
     """Whose memory this is: `tenant/user/session`."""
     schema: JsonObject | type[Any] | None
     """A JSON Schema (or a pydantic model) that the answer must satisfy; see `Answer.value`."""
-    output: type[Any] | None
+    output: object
     """A pydantic model, dataclass or other type that the answer is to be; see `Answer.value`."""
     quality: float
     """P(correct) in [0, 1] at which the search stops."""
@@ -109,7 +111,7 @@ def read_settings(
     Raises `InvalidQuery`, `InvalidBudget`, `InvalidArgument`, `UnknownModel`, or `ConfigError` on what is no strategy.
     """
     stated: dict[str, Any] = {
-        name: value for name, value in settings.items() if value is not None and name not in _NOT_OF_QUERY
+        name: plain_number(value) for name, value in settings.items() if value is not None and name not in _NOT_OF_QUERY
     }
     if (messages := settings.get("messages")) is not None:
         if query is not None:
@@ -127,7 +129,7 @@ def read_settings(
     if (attachments := settings.get("attachments")) is not None:
         stated["parts"] = tuple(map(attachment_part, _listed("attachments", attachments)))
     if (timeout := settings.get("timeout")) is not None:
-        stated["timeout_s"] = timeout
+        stated["timeout_s"] = plain_number(timeout)
     reads = _reader(settings, stated)
     if isinstance(query, Query):
         made = _with(query, stated) if stated else query
@@ -143,10 +145,7 @@ def read_settings(
     if strategy is not None:
         strategy = check_strategy(strategy)
     on_event = settings.get("on_event")
-    if on_event is not None and not callable(on_event):
-        raise InvalidArgument(
-            f"on_event must be a function, not {type(on_event).__name__}", remedy="Pass a function that takes an Event"
-        )
+    check_listener("on_event", on_event, "an Event")
     stated_budget = settings.get("budget")
     budget = UNLIMITED if stated_budget is None else Budget.parse(stated_budget)
     return PreparedQuery(made, budget, strategy, on_event, reads)
@@ -157,6 +156,20 @@ def check_models(names: Collection[str] | None, backends: Mapping[str, Backend])
     for name in names or ():
         if name not in backends:
             raise UnknownModel(f"this fleet has no model {name!r}", remedy=known_names(backends, name))
+
+
+def check_listener(name: str, listener: object, takes: str) -> None:
+    """Raises `InvalidArgument` on what cannot be told of anything: no function, or one that nobody would await."""
+    if listener is None:
+        return
+    if not callable(listener):
+        raise InvalidArgument(
+            f"{name} must be a function, not {type(listener).__name__}", remedy=f"Pass a function that takes {takes}"
+        )
+    if inspect.iscoroutinefunction(listener):
+        raise InvalidArgument(
+            f"{name} is a coroutine function, which would never run", remedy=f"Pass a plain function that takes {takes}"
+        )
 
 
 def check_strategy(strategy: object) -> str | Strategy:
@@ -267,17 +280,19 @@ def _reader(settings: QuerySettings, stated: dict[str, Any]) -> Callable[[str], 
         return None if schema is None else find_json
     from pydantic import TypeAdapter, ValidationError  # only who asks for a type waits for it
     from pydantic.errors import PydanticUserError
+    from pydantic_core import SchemaError
 
     if schema is not None and schema is not output:
         raise InvalidArgument("a schema and an output are both given", remedy="Leave out schema")
+    if isinstance(output, Mapping):
+        raise InvalidArgument("output is a dict, not a type", remedy="Pass a JSON Schema as schema=")
     try:
-        adapter = TypeAdapter(output)
+        adapter: TypeAdapter[object] = TypeAdapter(cast("type[object]", output))
         stated["schema"] = adapter.json_schema()
-    except (PydanticUserError, TypeError) as error:
-        told = str(error).partition("\n")[0]
-        raise InvalidArgument(
-            f"output={output!r} is no type that has a JSON Schema: {told}", remedy="Pass a pydantic model"
-        ) from None
+    except (PydanticUserError, SchemaError, TypeError) as error:
+        is_instance = not isinstance(output, type) and isinstance(getattr(type(output), "model_fields", None), dict)
+        remedy = f"Pass the class: output={type(output).__name__}" if is_instance else "Pass a pydantic model or a type"
+        raise InvalidArgument(f"output={output!r:.60} is no type that has a JSON Schema", remedy=remedy) from error
 
     def read(text: str) -> object:
         try:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import sys
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
 from functools import wraps
 from types import TracebackType
 from typing import Concatenate, ParamSpec, TypeVar
 
+from orchestrator.engine.streaming import AnswerStream
 from orchestrator.errors import BlockingCall
+from orchestrator.types import Answer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -28,14 +31,14 @@ class BlockingLoop:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
-    def run(self, coroutine: Coroutine[None, None, T], name: str = "") -> T:
+    def run(self, coroutine: Coroutine[None, None, T], name: str = "run") -> T:
         """The coroutine's result.
 
         Ctrl-C cancels it. Raises `BlockingCall` inside a running event loop, which it would block.
         """
         if _is_in_loop():
             coroutine.close()
-            raise _would_block(name)
+            raise _would_block(f"{name}()", "the method of the same name without _sync, awaited")
         future = asyncio.run_coroutine_threadsafe(coroutine, self._started())
         try:
             return future.result()
@@ -43,16 +46,11 @@ class BlockingLoop:
             future.cancel()
             raise
 
-    def iterate(self, begin: Callable[[], AsyncIterator[T]], name: str = "") -> Iterator[T]:
+    def iterate(self, begin: Callable[[], AsyncIterator[T]]) -> Generator[T, None, None]:
         """What an asynchronous iterator yields, as it comes.
 
-        Ending early closes it, and waits until it is closed. Raises `BlockingCall` inside a running event loop.
+        Ending early closes it, and waits until it is closed.
         """
-        if _is_in_loop():
-            raise _would_block(name)
-        return self._iterated(begin)
-
-    def _iterated(self, begin: Callable[[], AsyncIterator[T]]) -> Iterator[T]:
         items: queue.SimpleQueue[tuple[T] | None] = queue.SimpleQueue()
 
         async def pump() -> None:
@@ -111,16 +109,51 @@ class SyncMethods:
 
     def close(self) -> None:
         """`aclose` for scripts."""
+        if _is_in_loop():
+            raise _would_block("close()", "`await fleet.aclose()`, or `async with`")
         self._blocking.run(self.aclose(), "close")
         self._blocking.close()
 
     def __enter__(self: S) -> S:
+        if _is_in_loop():
+            raise _would_block("`with`", "`async with`")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class BlockingStream(Iterator[T]):
+    """A stream for scripts and notebooks: go through it once with `for`; leaving a `with` or `close` ends it early."""
+
+    def __init__(self, stream: AnswerStream[T], loop: BlockingLoop) -> None:
+        self._stream = stream
+        self._items = loop.iterate(lambda: stream)
+
+    @property
+    def answer(self) -> Answer | None:
+        """The whole answer, when the stream has ended."""
+        return self._stream.answer
+
+    def __next__(self) -> T:
+        return next(self._items)
+
+    def close(self) -> None:
+        """Cancels what is under way; what it cost is settled when this returns."""
+        self._items.close()
+
+    def __enter__(self) -> BlockingStream[T]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return repr(self._stream).replace("async for", "for")
 
 
 def blocking(method: Callable[Concatenate[S, P], Awaitable[T]]) -> Callable[Concatenate[S, P], T]:
@@ -130,7 +163,7 @@ def blocking(method: Callable[Concatenate[S, P], Awaitable[T]]) -> Callable[Conc
     @wraps(method)
     def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> T:
         if _is_in_loop():
-            raise _would_block(f"{name}_sync", name)
+            raise _would_block(f"{name}_sync()", _awaited_instead(name))
         found: T = self._blocking.run(_awaited(getattr(self, name)(*args, **kwargs)), f"{name}_sync")
         return found
 
@@ -145,7 +178,7 @@ def blocking_once(method: Callable[P, Coroutine[None, None, T]]) -> Callable[P, 
     @wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         if _is_in_loop():
-            raise _would_block(f"{name}_sync", name)
+            raise _would_block(f"{name}_sync()", f"`await pipeline.{name}(...)`")
         loop = BlockingLoop()
         try:
             return loop.run(method(*args, **kwargs), f"{name}_sync")
@@ -157,17 +190,16 @@ def blocking_once(method: Callable[P, Coroutine[None, None, T]]) -> Callable[P, 
 
 
 def blocking_stream(
-    method: Callable[Concatenate[S, P], AsyncIterator[T]],
-) -> Callable[Concatenate[S, P], Iterator[T]]:
-    """The blocking twin of a method that gives an asynchronous iterator; ending early closes it."""
+    method: Callable[Concatenate[S, P], AnswerStream[T]],
+) -> Callable[Concatenate[S, P], BlockingStream[T]]:
+    """The blocking twin of a method that gives a stream; ending early closes it."""
     name = method.__name__
 
     @wraps(method)
-    def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> Iterator[T]:
+    def call(self: S, /, *args: P.args, **kwargs: P.kwargs) -> BlockingStream[T]:
         if _is_in_loop():
-            raise _would_block(f"{name}_sync", name)
-        made: AsyncIterator[T] = getattr(self, name)(*args, **kwargs)  # mistakes are told here, not at the first item
-        return self._blocking.iterate(lambda: made, f"{name}_sync")
+            raise _would_block(f"{name}_sync()", f"`async for item in fleet.{name}(...)`")
+        return BlockingStream(getattr(self, name)(*args, **kwargs), self._blocking)
 
     _name_twin(call, name)
     return call
@@ -186,10 +218,18 @@ def _name_twin(call: Callable[..., object], name: str) -> None:
 
 
 def _is_in_loop() -> bool:
-    return asyncio._get_running_loop() is not None
+    """Whether blocking would stop an event loop that others need: a notebook's own waits for its cell anyway."""
+    return asyncio._get_running_loop() is not None and not _is_notebook()
 
 
-def _would_block(name: str, coroutine: str = "") -> BlockingCall:
-    told = f"{name}() would block" if name else "a blocking method would block"
-    instead = f"`await ....{coroutine}(...)`" if coroutine else "the method of the same name without _sync, awaited"
-    return BlockingCall(f"{told} the event loop that is running here", remedy=f"Use {instead}")
+def _is_notebook() -> bool:
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return getattr(shell, "kernel", None) is not None
+
+
+def _would_block(name: str, instead: str) -> BlockingCall:
+    return BlockingCall(f"{name} would block the event loop that is running here", remedy=f"Use {instead}")
+
+
+def _awaited_instead(name: str) -> str:
+    return f"`await fleet.{name}(...)`"

@@ -119,6 +119,8 @@ class Search:
                     continue
                 for call, action, reservation in begun:
                     running[asyncio.ensure_future(call)] = (action, reservation)
+                if not running and self._seconds_left() == 0.0:
+                    return self._result(self._with_shown(state), "the deadline passed", partial=True)
                 if not running:
                     reason = self._errors[-1].args[0] if self._errors else "nothing is left to do"
                     return self._result(state, str(reason))
@@ -134,7 +136,7 @@ class Search:
                             )
                             self.record.ended(action, change)
                             state = change.applied(state)
-                    return self._result(state, "the deadline passed", partial=True)
+                    return self._result(self._with_shown(state), "the deadline passed", partial=True)
                 for task in sorted(done, key=lambda task: state.begun.index(running[task][0])):
                     action, _ = running.pop(task)
                     change = task.result()
@@ -317,6 +319,8 @@ class Search:
         except BackendError as error:
             if not (error.retryable and error.may_be_billed) or self._seconds_left() == 0.0:
                 raise
+            if worst.request is not None and worst.request.retries == 0:
+                raise
             if live is not None and live.must_keep:
                 raise
             self._trace.emit("failed", model=model, reason=f"{error.message}; asking once more")
@@ -441,6 +445,13 @@ class Search:
         if held is None and found.cost_usd > 0:  # it said that it is free
             self._ledger.book(usd=found.cost_usd)
         return found
+
+    def _with_shown(self, state: SearchState) -> SearchState:
+        """The state with what was written and shown before the time was over, where there is nothing else."""
+        live = self._live
+        if live is None or not live.has_shown or state.candidates:
+            return state
+        return state.with_candidates(Candidate(Completion(live.model, live.text, finish_reason="length")))
 
     def _result(
         self, state: SearchState, stopped: str, *, partial: bool = False, abstained: bool = False

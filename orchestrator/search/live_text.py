@@ -30,6 +30,16 @@ class LiveText:
         return bool(self._pieces)
 
     @property
+    def text(self) -> str:
+        """What stands before the reader."""
+        return "".join(self._pieces)
+
+    @property
+    def model(self) -> str:
+        """Who wrote it."""
+        return self._model
+
+    @property
     def must_keep(self) -> bool:
         """Whether what was shown is the answer, whatever the search thinks of it."""
         return self.keeps and self.has_shown
@@ -47,7 +57,8 @@ class LiveText:
 
     def begin(self, model: str) -> None:
         """Another draft begins: what was shown of the one before is void."""
-        self._take_back("it broke off, and is asked for again")
+        again = "it broke off, and is asked for again"
+        self._take_back(again if model == self._model else "it broke off, and another model is asked")
         self._model = model
 
     def add(self, text: str) -> None:
@@ -57,7 +68,7 @@ class LiveText:
 
     def finish(self, text: str, model: str, reason: str) -> None:
         """Shows the answer, unless it is what was shown already; `reason` says why another answer is better."""
-        if text != "".join(self._pieces):
+        if text != self.text:
             self._take_back(reason)
             if text:
                 self._model = model

@@ -7,9 +7,9 @@ All of them cost nothing and ask nobody; what a simulated model says is marked a
 
 from orchestrator.backends.testing.fleet_server import FleetApp, running_server
 from orchestrator.backends.testing.recorded import RecordedBackend
-from orchestrator.backends.testing.replay import NotRecorded, record, record_or_replay, replay
 from orchestrator.backends.testing.scripted import ScriptedBackend
 from orchestrator.backends.testing.simulated import SimulatedBackend, SimulatedModel, SimulatedProblem
+from orchestrator.testing.recording import NotRecorded, record, record_or_replay, replay
 
 __all__ = [
     "FleetApp",

@@ -19,6 +19,8 @@ Reasoning = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 REASONING: tuple[str, ...] = get_args(Reasoning)
 MAX_QUERY_CHARS = 2_000_000
 MAX_METADATA_CHARS = 512
+NONE: tuple[()] = ()
+_CALLED = {"timeout_s": "timeout"}  # what callers know a field as
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
 
@@ -86,8 +88,8 @@ class Query:
         _check_text(self.text)
         for name, (is_right, told, remedy) in _CHECKS.items():
             value = getattr(self, name)
-            if value is not None and value != () and not is_right(value):
-                raise InvalidQuery(f"{name} must be {told}, not {_short(value)}", remedy=remedy)
+            if value is not None and value is not NONE and not is_right(value):
+                raise InvalidQuery(f"{_CALLED.get(name, name)} must be {told}, not {_short(value)}", remedy=remedy)
 
     def __repr__(self) -> str:
         said = {name: value for name in self.__slots__ if (value := getattr(self, name)) != _DEFAULTS.get(name)}

@@ -6,6 +6,8 @@ import asyncio
 import base64
 import inspect
 import logging
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Literal
@@ -538,8 +540,30 @@ def test_a_fleet_is_recorded_and_replayed_word_for_word(tmp_path: Path) -> None:
         pytest.raises(NotRecorded, match="ORCHESTRATOR_RECORD=1"),
     ):
         fleet.answer_sync("What is 3?")
-    never = record_or_replay(path, lambda: pytest.fail("the recording is there"))
-    assert list(never) == ["m"]
+    replies = ["uno", "dos", "tres"]
+    silent = ScriptedBackend("m", "not asked for what is there")
+    assert [a.text for a in ask(record_or_replay(path, {"m": silent}))] == replies
+    assert silent.asked == []  # in the process that recorded, what is new would be added
+    code = "from orchestrator.testing import record_or_replay as r; print(list(r({!r}, lambda: 1 / 0)))"
+    done = subprocess.run([sys.executable, "-c", code.format(str(path))], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "['m']"
+
+
+def test_a_recording_is_kept_until_something_new_was_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "fleet.jsonl"
+    path.write_text("precious", encoding="utf-8")
+    monkeypatch.setenv("ORCHESTRATOR_RECORD", "1")
+    down = record_or_replay(path, ["calculator", ScriptedBackend("m", BackendUnavailable("down"))])
+    with Orchestrator(down) as fleet, pytest.raises(package.OrchestratorError):
+        fleet.answer_sync("Who?")
+    assert path.read_text(encoding="utf-8") == "precious"
+    for question in ("Who is it?", "What is it?"):  # two fixtures, one file
+        with Orchestrator(record_or_replay(path, lambda: {"m": ScriptedBackend("m", question)})) as fleet:
+            assert fleet.answer_sync(question, strategy="single").text == question
+            next(fleet.stream_text_sync(f"{question} Again?", strategy="single"))  # noqa: B023
+    monkeypatch.delenv("ORCHESTRATOR_RECORD")
+    with Orchestrator(replay(path), strategy="single") as fleet:
+        assert [fleet.answer_sync(each).text for each in ("Who is it?", "What is it?")] == ["Who is it?", "What is it?"]
 
 
 def test_spans_hold_what_was_done_and_no_content() -> None:

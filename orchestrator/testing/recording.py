@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from orchestrator.backends.base import Backend, Delta, LocalBackend, Request, as_wire
 from orchestrator.errors import BackendRejected, ConfigError
+from orchestrator.fleet.named import ModelLike, connect_fleet
 from orchestrator.jsontypes import JsonObject
 from orchestrator.router import ModelProfile
 from orchestrator.router.profile import PriceStep
 from orchestrator.types import Completion, Usage
 
 VERSION = 1
+Recordable = Mapping[str, ModelLike] | Sequence[ModelLike]
+"""Models by name, or a list of them."""
 WORD_DELTAS = 8  # a replayed stream gives at most so many words at once
 
 
@@ -27,19 +31,16 @@ class NotRecorded(BackendRejected):
     code = "not_recorded"
 
 
-def record(backends: Mapping[str, Backend], path: str | Path) -> dict[str, Backend]:
-    """The same backends; whatever they answer is also written to `path`, for `replay`.
+def record(models: Recordable, path: str | Path) -> dict[str, Backend]:
+    """The same models as backends; whatever they answer is also written to `path`, for `replay`.
 
-    The file holds the texts of requests and answers as JSON lines, and no key or header. What was in it is replaced.
+    `models` are what `Orchestrator` takes: names, `Model`s or backends by name, or a list of them. The file holds the
+    texts of requests and answers as JSON lines, and no key or header. What was in it stays until the first answer; what
+    one process records into one file, from several fixtures too, is kept together.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [
-        json.dumps({"version": VERSION, "model": name, "profile": _profile_json(backend.profile)}, ensure_ascii=False)
-        for name, backend in backends.items()
-    ]
-    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-    return {name: RecordingBackend(backend, path) for name, backend in backends.items()}
+    backends = connect_fleet([models] if isinstance(models, Mapping) else list(models))
+    file = _RecordingFile.at(Path(path))
+    return {name: RecordingBackend(backend, file) for name, backend in backends.items()}
 
 
 def replay(path: str | Path) -> dict[str, Backend]:
@@ -68,10 +69,11 @@ def replay(path: str | Path) -> dict[str, Backend]:
     return {name: ReplayedBackend(profile, answers[name], Path(path)) for name, profile in profiles.items()}
 
 
-def record_or_replay(path: str | Path, make: Callable[[], Mapping[str, Backend]]) -> dict[str, Backend]:
-    """What a fixture needs: the recording where there is one, else `make()` asked for real and recorded.
+def record_or_replay(path: str | Path, models: Recordable | Callable[[], Recordable]) -> dict[str, Backend]:
+    """What a fixture needs: the recording where there is one, else the models, asked for real and recorded.
 
-    ORCHESTRATOR_RECORD=1 in the environment records anew.
+    `models`, or a function that gives them where they cannot be made without a key. ORCHESTRATOR_RECORD=1 in the
+    environment records anew.
 
     Example:
         >>> import tempfile
@@ -85,17 +87,69 @@ def record_or_replay(path: str | Path, make: Callable[[], Mapping[str, Backend]]
         42
         42
     """
-    if Path(path).exists() and os.environ.get("ORCHESTRATOR_RECORD") != "1":
+    is_open = _RecordingFile.is_open(Path(path))
+    if Path(path).exists() and not is_open and os.environ.get("ORCHESTRATOR_RECORD") != "1":
         return replay(path)
-    return record(make(), path)
+    backends = record(models() if callable(models) else models, path)
+    for backend in backends.values():  # what this process has recorded already is not asked for again
+        assert isinstance(backend, RecordingBackend)
+        backend.replays = is_open
+    return backends
+
+
+class _RecordingFile:
+    """A file that this process records into: begun anew with the first answer, then added to."""
+
+    _open: ClassVar[dict[Path, _RecordingFile]] = {}
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._models: set[str] = set()
+        self._kept: dict[tuple[str, str], list[Completion]] = {}
+        self._has_begun = False
+
+    @classmethod
+    def at(cls, path: Path) -> _RecordingFile:
+        """The one for this path."""
+        return cls._open.setdefault(path.absolute(), cls(path))
+
+    @classmethod
+    def is_open(cls, path: Path) -> bool:
+        """Whether this process has recorded something into it."""
+        found = cls._open.get(path.absolute())
+        return found is not None and found._has_begun
+
+    def find(self, model: str, key: str, number: int) -> Completion | None:
+        """What was recorded as this model's answer `number` to a request."""
+        kept = self._kept.get((model, key), [])
+        return kept[number] if number < len(kept) else None
+
+    def add(self, profile: ModelProfile, request: Request, done: Completion) -> None:
+        """Keeps one answer, and before its first one what is known of its model."""
+        key = request_key(request)
+        row = {"model": profile.name, "key": key, "question": request.question, "completion": asdict(done)}
+        with self._lock:
+            self._kept.setdefault((profile.name, key), []).append(done)
+            lines: list[JsonObject] = []
+            if profile.name not in self._models:
+                self._models.add(profile.name)
+                lines.append({"version": VERSION, "model": profile.name, "profile": _profile_json(profile)})
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a" if self._has_begun else "w", encoding="utf-8") as file:
+                file.writelines(json.dumps(line, ensure_ascii=False) + "\n" for line in (*lines, row))
+            self._has_begun = True
 
 
 class RecordingBackend:
     """A backend whose answers are also kept."""
 
-    def __init__(self, backend: Backend, path: Path) -> None:
+    def __init__(self, backend: Backend, file: _RecordingFile) -> None:
         self._backend = backend
-        self._path = path
+        self._file = file
+        self._given: dict[str, int] = {}
+        self.replays = False
+        """Whether what this process has recorded is given again instead of asked for."""
 
     @property
     def profile(self) -> ModelProfile:
@@ -104,12 +158,30 @@ class RecordingBackend:
 
     async def complete(self, request: Request) -> Completion:
         """The backend's answer, kept."""
-        return self._kept(request, await self._backend.complete(request))
+        found = self._found(request)
+        return self._kept(request, await self._backend.complete(request)) if found is None else found
 
     async def stream(self, request: Request) -> AsyncIterator[Delta | Completion]:
-        """The backend's stream; its completion is kept."""
-        async for piece in self._backend.stream(request):
-            yield self._kept(request, piece) if isinstance(piece, Completion) else piece
+        """The backend's stream; its completion is kept, or what was read of it by who left early."""
+        if (found := self._found(request)) is not None:
+            for delta in _deltas(found):
+                yield delta
+            yield found
+            return
+        read: list[str] = []
+        is_whole = False
+        try:
+            async for piece in self._backend.stream(request):
+                if isinstance(piece, Completion):
+                    is_whole = True
+                    yield self._kept(request, piece)
+                else:
+                    read.append(piece.text)
+                    yield piece
+        except GeneratorExit:
+            if read and not is_whole:
+                self._kept(request, Completion(self.profile.name, "".join(read)))
+            raise
 
     def estimate(self, request: Request) -> float | None:
         """As the backend has it."""
@@ -119,16 +191,24 @@ class RecordingBackend:
         """Closes the backend."""
         await self._backend.aclose()
 
+    def _found(self, request: Request) -> Completion | None:
+        key = request_key(request)
+        number = self._given.get(key, 0)
+        self._given[key] = number + 1
+        return self._file.find(self.profile.name, key, number) if self.replays else None
+
     def _kept(self, request: Request, done: Completion) -> Completion:
-        row = {
-            "model": self.profile.name,
-            "key": request_key(request),
-            "question": request.question,
-            "completion": asdict(done),
-        }
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+        self._file.add(self.profile, request, done)
         return done
+
+
+def _deltas(done: Completion) -> Iterator[Delta]:
+    """A whole answer in pieces of some words."""
+    words = (done.text or "").split(" ")
+    for at in range(0, len(words), WORD_DELTAS):
+        piece = " ".join(words[at : at + WORD_DELTAS])
+        if text := piece + (" " if at + WORD_DELTAS < len(words) else ""):
+            yield Delta(text)
 
 
 class ReplayedBackend(LocalBackend):
@@ -167,11 +247,8 @@ class ReplayedBackend(LocalBackend):
     async def stream(self, request: Request) -> AsyncIterator[Delta | Completion]:
         """The recorded answer in pieces of some words."""
         done = await self.complete(request)
-        words = (done.text or "").split(" ")
-        for at in range(0, len(words), WORD_DELTAS):
-            piece = " ".join(words[at : at + WORD_DELTAS])
-            if text := piece + (" " if at + WORD_DELTAS < len(words) else ""):
-                yield Delta(text)
+        for delta in _deltas(done):
+            yield delta
         yield done
 
 
@@ -187,6 +264,7 @@ def request_key(request: Request) -> str:
         "stop": request.stop,
         "reasoning": request.reasoning,
         "extra_body": request.extra_body,
+        "certainty": request.certainty,
     }
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:24]
 
