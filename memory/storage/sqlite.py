@@ -143,6 +143,8 @@ class Store(SqlStore):
         try:
             return self._commits.run(self._add(scope, records, vectors, encoder))
         except (sqlite3.Error, StoreError) as error:
+            if "closed database" in str(error):
+                raise StoreError(self._explained("nothing was remembered", error)) from error
             raise StoreError(
                 f"nothing was remembered: {self.path}: {error}. Check free disk space and write permission"
             ) from error

@@ -8,8 +8,13 @@ Exit codes: 0 answered or done, 1 no answer (no adequate model, budget, backend)
 
 from __future__ import annotations
 
+import errno
+import json
 import os
+import sys
+from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -124,6 +129,37 @@ class _LazyGroup(click.Group):
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         formatter.write_paragraph()
         formatter.write_text("orchestrator COMMAND --help has an example of each.")
+
+    def main(self, args: Sequence[str] | None = None, **extra: Any) -> Any:  # type: ignore[override]
+        """As click does it; with --json a wrong option is told as JSON, too, and Ctrl-C ends with 130."""
+        arguments = sys.argv[1:] if args is None else list(args)
+        if extra.pop("standalone_mode", True) is False:
+            return super().main(args, standalone_mode=False, **extra)
+        try:
+            sys.exit(super().main(args, standalone_mode=False, **extra) or 0)
+        except click.UsageError as error:
+            if "--json" in arguments:
+                remedy = "orchestrator --help" if error.ctx is None else f"{error.ctx.command_path} --help"
+                told = {"code": "usage", "message": error.format_message(), "remedy": remedy}
+                click.echo(json.dumps({"error": told}, indent=2))
+            else:
+                error.show()
+            sys.exit(error.exit_code)
+        except click.ClickException as error:
+            error.show()
+            sys.exit(error.exit_code)
+        except click.Abort:
+            click.echo("Aborted!", err=True)
+            sys.exit(130)
+        except BrokenPipeError:  # who read it has seen enough
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+            click.echo("error: no space is left where the output goes", err=True)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(1)
 
     def resolve_command(
         self, context: click.Context, args: list[str]

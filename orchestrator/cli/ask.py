@@ -99,8 +99,10 @@ def command(
             answer = await _shown(orchestrator, text, wishes, streams=sys.stdout.isatty() and not no_stream)
             if explain:
                 click.echo(f"\n{answer.explain()}")
-        _write(record, "trace", lambda: json.dumps(_trace(answer), indent=1, ensure_ascii=False))
-        _write(save, "answer", lambda: answer.text)
+        is_written = _write(record, "trace", lambda: json.dumps(_trace(answer), indent=1, ensure_ascii=False))
+        is_written &= _write(save, "answer", lambda: answer.text)
+        if answer.abstained or not is_written or any(each.ruled_out for each in answer.given):
+            raise SystemExit(1)
 
     run_with(config, memory_path, job)
 
@@ -142,14 +144,16 @@ def _trace(answer: Answer) -> JsonObject:
     return {} if answer.trace is None else answer.trace.as_dict(with_search=True)
 
 
-def _write(path: Path | None, what: str, text: Callable[[], str]) -> None:
-    """Writes a file; an answer is not lost because that cannot be done."""
+def _write(path: Path | None, what: str, text: Callable[[], str]) -> bool:
+    """Writes a file; an answer is not lost because that cannot be done. Whether it was."""
     if path is None:
-        return
+        return True
     try:
         path.write_text(text() + "\n", encoding="utf-8")
     except OSError as error:
         click.echo(f"the {what} was not written: {path}: {error.strerror}", err=True)
+        return False
+    return True
 
 
 def _read_schema(stated: str | None) -> JsonObject | None:

@@ -12,7 +12,7 @@ from orchestrator.cli.options import as_json, config_option, reports_errors
 
 @click.group("config")
 def command() -> None:
-    """Check orchestrator.yaml, and show where it is looked for."""
+    """Check orchestrator.yaml."""
 
 
 @command.command("check")

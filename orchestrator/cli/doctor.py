@@ -11,11 +11,13 @@ import os
 import platform
 import shutil
 import sqlite3
+import sys
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata, util
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import click
 
@@ -65,7 +67,16 @@ def command(providers: bool, as_json: bool) -> None:
         return
     config, stated = _configuration()
     needed = list(_needed_extras(config))
-    base = [*_machine(), _network(), stated, *needed, _decision_log(config), _memory(config), *_plugins()]
+    base = [
+        *_machine(),
+        _network(),
+        stated,
+        *needed,
+        *_configured_servers(config),
+        _decision_log(config),
+        _memory(config),
+        *_plugins(),
+    ]
     extras, keys, servers = list(_extras()), list(_keys()), list(_servers())
     verdict = _verdict(
         config, [check for check in (*base, *extras, *keys, *servers) if check.ok is False], keys, servers
@@ -89,6 +100,8 @@ def _show(check: Finding) -> None:
     wrapped = click.wrap_text(
         check.detail, max(shutil.get_terminal_size().columns, _INDENT + 40), " " * _INDENT, " " * _INDENT
     )
+    if "pip install" in check.detail or not sys.stdout.isatty():  # to be copied, or to be searched
+        wrapped = check.detail
     click.echo(f"{mark} {check.what:<{_INDENT - 6}} {wrapped.lstrip()}")
 
 
@@ -295,6 +308,23 @@ def _memory(config: Config | None) -> Finding:
     return Finding(
         "memory", True, f"{path} ({Path(path).stat().st_size:,} bytes)" if Path(path).exists() else f"{path} (new)"
     )
+
+
+def _configured_servers(config: Config | None) -> Iterator[Finding]:
+    """The servers on this machine that the configuration names: asked for their models, which costs nothing."""
+    from orchestrator.cli.models import health_of
+    from orchestrator.fleet.build import fleet_from_config
+    from orchestrator.providers.addresses import is_loopback
+
+    if config is None:
+        return
+    local = {}
+    for name, backend in fleet_from_config(config).backends.items():
+        upstream = getattr(backend, "upstream", None)
+        if upstream is not None and is_loopback(urlsplit(upstream.replicas.all[0].base_url).hostname or ""):
+            local[name] = backend
+    for name, found in asyncio.run(health_of(local)).items():
+        yield Finding(f"model {name}", found["health"] != "down", f"{found['health']}: {found['detail']}")
 
 
 def _decision_log(config: Config | None) -> Finding:

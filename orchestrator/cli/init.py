@@ -76,7 +76,8 @@ def command(
     click.echo(f"wrote {output}: {', '.join(each.name for each in chosen) or 'calculator and extractive only'}")
     for variable in missing:
         hint(f"set the key first: export {variable}=...")
-    hint('next: orchestrator config check && orchestrator ask "What is 15% of 80?"')
+    where = "" if output == Path("orchestrator.yaml") else f" --config {output}"
+    hint(f'next: orchestrator config check{where} && orchestrator ask "What is 15% of 80?"{where}')
 
 
 def configuration(chosen: list[Suggested], *, usd: float, memory: bool) -> str:
@@ -174,7 +175,12 @@ def _asked(found: list[Suggested]) -> list[Suggested]:
     if not found:
         hint("no API key and no model server was found; the file will say how to add one")
         return []
-    return [each for each in found if click.confirm(f"use {each.model} of {each.provider}?", default=True, err=True)]
+    try:
+        return [
+            each for each in found if click.confirm(f"use {each.model} of {each.provider}?", default=True, err=True)
+        ]
+    except click.Abort:
+        raise KeyboardInterrupt from None
 
 
 def _fleet_name(model: str) -> str:

@@ -30,13 +30,15 @@ def command(check: bool, config: Path | None, as_json: bool) -> None:
     """Show the models of the fleet: prices, window, capabilities, expected success, and with --check their servers."""
 
     async def job(orchestrator: Orchestrator) -> None:
-        health = await _health(orchestrator.backends) if check else {}
+        health = await health_of(orchestrator.backends) if check else {}
         rows = [{**_row(name, orchestrator), **health.get(name, {})} for name in orchestrator.backends]
         if as_json:
             click.echo(json.dumps({"using": orchestrator.origin, "models": rows}, indent=2))
-            return
-        hint(f"using {orchestrator.origin}")
-        _show(rows)
+        else:
+            hint(f"using {orchestrator.origin}")
+            _show(rows)
+        if any(row.get("health") == "down" for row in rows):
+            raise SystemExit(1)
 
     run_with(config, None, job)
 
@@ -66,7 +68,7 @@ def _measured_skill(name: str, orchestrator: Orchestrator) -> JsonObject | None:
     return {"share": round(sum(graded) / len(graded), 4), "graded": len(graded)} if graded else None
 
 
-async def _health(backends: dict[str, Backend]) -> dict[str, JsonObject]:
+async def health_of(backends: dict[str, Backend]) -> dict[str, JsonObject]:
     """What came of asking each model's server for its list."""
     from orchestrator.fleet.discovery import reach
 
@@ -92,7 +94,7 @@ def _show(rows: list[JsonObject]) -> None:
 
     table = Table()
     width = min(max(len(row["name"]) for row in rows), MAX_NAME)
-    table.add_column("model", overflow="fold", width=width)
+    table.add_column("model", overflow="fold", width=max(width, 5))
     table.add_column("USD/M in", justify="right")
     table.add_column("out", justify="right")
     table.add_column("window", justify="right")

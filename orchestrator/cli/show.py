@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 console = Console(highlight=False)
 messages = Console(stderr=True, highlight=False)
 MAX_NAME = 32  # characters of a model's name that a table keeps on one line
+ROUTE_WIDTH, MIN_LAST_WIDTH = 44, 12  # what the other columns of a route take at most, borders included
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -89,8 +90,7 @@ def describe(event: Event) -> str:
 
 def _failed_checks(answer: Answer) -> list[Verdict]:
     """The decisive verdicts that the answer given has failed: it is shown because there is no better one."""
-    given = next((each for each in answer.candidates if each.text == answer.text), None)
-    return [] if given is None else [v for v in given.verdicts if v.decisive and v.passed is False]
+    return [v for each in answer.given for v in each.verdicts if v.decisive and v.passed is False]
 
 
 class Printer:
@@ -126,7 +126,7 @@ class Printer:
         answer = self._answer
         if answer.abstained:
             told = f"no answer: the best one is right with P {answer.confidence:.2f}, less than asked for"
-            click.echo(f"{told} ({answer.stopped})")
+            click.echo(f"{told} ({answer.stopped})", err=True)
         elif self._has_text:
             click.echo()
         else:
@@ -155,6 +155,8 @@ def show_facts(answer: Answer, *, answer_id: str = "") -> None:
     ]
     if answer.partial:
         parts.append(f"partial: {answer.stopped}")
+    elif answer.is_cut:
+        parts.append("cut at its longest length: raise --max-tokens")
     messages.print(f"[dim]{escape(' · '.join(parts))}[/dim]")
     if answer_id:
         messages.print(f"[dim]right or wrong? orchestrator feedback {answer_id} --score 1[/dim]")
@@ -163,10 +165,11 @@ def show_facts(answer: Answer, *, answer_id: str = "") -> None:
 def show_route(route: Route) -> None:
     """Prints a route with every model that was weighed."""
     table = Table(title=escape(route.reason), title_justify="left", title_style="bold")
-    table.add_column("model", overflow="fold", min_width=min(longest_name(route), MAX_NAME))
-    for column in ("P(correct)", "expected cost", "expected time"):
+    width = min(longest_name(route), MAX_NAME)
+    table.add_column("model", overflow="fold", width=width)
+    for column in ("P", "cost", "time"):
         table.add_column(column, justify="right")
-    table.add_column("decision", overflow="fold")
+    table.add_column("decision", overflow="fold", width=max(console.width - width - ROUTE_WIDTH, MIN_LAST_WIDTH))
     for option in sorted(
         route.options, key=lambda o: (o.model != route.chosen, o.cost_usd if o.cost_usd is not None else 1e9)
     ):

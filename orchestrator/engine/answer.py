@@ -96,6 +96,11 @@ async def explain_no_answer(
         if not backend_errors:  # an error of Python: it is in the backend's own code
             remedy = f"Mend the backend of {', '.join(result.tried)}: the log holds the traceback"
         return NoAdequateModel(f"no model answered ({why})", remedy=remedy, tried=tried, trace=trace, has_failed=True)
+    resting = [weighed.model for weighed in route.weighed if "available" in weighed.broken]
+    if resting and not budget_errors:
+        told = f"no model can be asked at the moment ({why})"
+        remedy = "Ask again in some seconds; orchestrator doctor looks at the models' servers"
+        return NoAdequateModel(told, remedy=remedy, tried=tried, trace=trace, has_failed=True)
     if budget_errors:
         why, remedy = f"no affordable model for this query ({why})", budget_errors[-1].remedy
     else:

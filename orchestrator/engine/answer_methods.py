@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from orchestrator.budget import Budget, Ledger
 from orchestrator.engine.batch import AnswerBatch, BatchProgress, BatchRun, check_batch
-from orchestrator.engine.calls import keywords_of, shows_settings, tells_mistakes, unknown_keyword
+from orchestrator.engine.calls import keywords_of, shows_settings, tells_mistakes
 from orchestrator.engine.parts import EngineParts
 from orchestrator.engine.settings import SETTINGS, MessageLike, PreparedQuery, QuerySettings, read_settings
 from orchestrator.engine.streaming import AnswerStream, Progress, events_of
@@ -20,6 +20,7 @@ from orchestrator.jsontypes import JsonMapping
 from orchestrator.search.live_text import LiveText
 from orchestrator.trace import Event, Trace
 from orchestrator.types import Answer, Query, TextDelta, TextRevised
+from orchestrator.types.keywords import unknown_keyword
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

@@ -8,7 +8,8 @@ from collections.abc import Callable, Coroutine, Generator, Mapping
 from functools import wraps
 from typing import Any, NoReturn, ParamSpec, TypeVar
 
-from orchestrator.errors import InvalidArgument, NotAwaited, closest
+from orchestrator.errors import NotAwaited
+from orchestrator.types.keywords import unknown_keyword
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -115,14 +116,6 @@ def keywords_of(method: Callable[..., object], settings: Mapping[str, object] | 
     code = inspect.unwrap(method).__code__
     named = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     return frozenset((*named, *(settings or ()))) - {"self", "cls"}
-
-
-def unknown_keyword(name: str, stated: Mapping[str, object], known: frozenset[str]) -> InvalidArgument:
-    """The error of a call with a keyword that the method `name` does not take."""
-    wrong = next(each for each in stated if each not in known)
-    close = closest(wrong, sorted(known))
-    remedy = f"Did you mean {close!r}?" if close else f"It takes: {', '.join(sorted(known))}"
-    return InvalidArgument(f"{name}() has no setting {wrong!r}", remedy=remedy)
 
 
 def _mark_coroutine(function: Callable[..., object]) -> None:

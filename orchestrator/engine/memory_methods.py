@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from orchestrator.engine.calls import tells_mistakes
 from orchestrator.engine.parts import EngineParts
 from orchestrator.engine.sync import blocking
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, InvalidArgument, InvalidQuery
 from orchestrator.fleet.memory import writer_of
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ class MemoryMethods(EngineParts):
     ) -> Record:
         """Stores one text durably. Raises `ConfigError` when there is no memory."""
         memory = self.need_memory()
+        if time is not None and not isinstance(time, datetime):
+            raise InvalidArgument(f"time must be a datetime, not {time!r:.40}", remedy="datetime.fromisoformat(...)")
         return await asyncio.to_thread(
             memory.remember, text, scope, speaker=speaker, time=time, session=session, source=source
         )
@@ -43,6 +45,8 @@ class MemoryMethods(EngineParts):
     @tells_mistakes()
     async def recall(self, query: str, scope: str = "default", *, token_budget: int | None = None) -> Recall:
         """The facts that a query needs, packed into `token_budget` tokens."""
+        if not isinstance(query, str):
+            raise InvalidQuery(f"the query must be text, not {type(query).__name__}", remedy="Pass a str")
         budget = self._planner.defaults.memory_tokens if token_budget is None else token_budget
         return await asyncio.to_thread(self.need_memory().recall, query, scope, token_budget=budget)
 

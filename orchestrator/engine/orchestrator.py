@@ -15,7 +15,7 @@ from orchestrator.config.models import DEFAULT_NAME, Config, read_config
 from orchestrator.decisions.service import Deciders
 from orchestrator.engine.answer_methods import AnswerMethods
 from orchestrator.engine.assembly import assemble, settings_from_config
-from orchestrator.engine.calls import keywords_of, shows_settings, unknown_keyword
+from orchestrator.engine.calls import keywords_of, shows_settings, tells_mistakes
 from orchestrator.engine.fleet_settings import FLEET_SETTINGS, FleetSettings
 from orchestrator.engine.memory_methods import MemoryMethods
 from orchestrator.engine.old_methods import OldMethods
@@ -32,6 +32,7 @@ from orchestrator.storage import DecisionLog
 from orchestrator.telemetry import Telemetry
 from orchestrator.trace import Trace
 from orchestrator.types import Answer, Completion, Query
+from orchestrator.types.keywords import unknown_keyword
 
 if TYPE_CHECKING:
     from orchestrator.fleet.named import ModelLike
@@ -88,6 +89,7 @@ class Orchestrator(AnswerMethods, RoutingMethods, MemoryMethods, OldMethods):
         return cls(**settings_from_config(read_config(config), overrides))
 
     @classmethod
+    @tells_mistakes(FLEET_SETTINGS)
     async def at_hand(
         cls, *, memory_path: str | Path | None = None, local_servers: bool = True, **overrides: Unpack[FleetSettings]
     ) -> Orchestrator:

@@ -53,6 +53,11 @@ class RoutingMethods(EngineParts):
 
         Raises `UnknownModel`, `ConfigError` (no model gives probabilities), `BudgetExceeded`, `BackendError`.
         """
+        if not isinstance(questions, Mapping):
+            raise InvalidQuery(
+                f"questions must be a mapping, not {type(questions).__name__}",
+                remedy='Pass questions={"urgent": "Is this urgent?"}',
+            )
         asked = {name: Question(one) if isinstance(one, str) else one for name, one in questions.items()}
         if not asked:
             raise InvalidQuery("nothing is asked", remedy='Pass questions={"urgent": "Is this urgent?"}')

@@ -18,15 +18,19 @@ from orchestrator.fleet.build import WHAT_TO_ADD, build_backend
 from orchestrator.plugins.entry_points import BACKENDS, plugin_names
 from orchestrator.providers.models import known_capabilities, listed_models
 from orchestrator.providers.prices import list_prices
+from orchestrator.providers.provider import Provider
 from orchestrator.providers.table import PROVIDERS
+from orchestrator.types.keywords import tells_keywords
 
 if TYPE_CHECKING:
     from orchestrator.types.query import Reasoning
 
+CAPABILITIES = ("tools", "vision", "audio", "json", "n", "logprobs")
 ALONE = ("calculator", "extractive")  # providers that are models themselves
 _TYPO = 0.85  # a name this similar to a known one, with the same digits, is taken for a slip
 
 
+@tells_keywords
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Model:
     """A model of a fleet by its name, with settings that hold for every call of it.
@@ -81,6 +85,31 @@ class Model:
     skill: float | None = None
     hedge: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuses what cannot be, where it is given. Raises `InvalidArgument`."""
+        if not isinstance(self.name, str):
+            raise InvalidArgument(
+                f"the name of a model must be text, not {type(self.name).__name__}",
+                remedy='Write "provider/model", for example "openai/gpt-5-mini"',
+            )
+        for name in ("alias", "api_key", "base_url"):
+            value = getattr(self, name)
+            if value is not None and not (isinstance(value, str) and value.strip()):
+                raise InvalidArgument(
+                    f"Model({self.name!r}): {name} must be text", remedy="Leave it out, or pass a str"
+                )
+        for name in ("headers", "extra_body"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise InvalidArgument(
+                    f"Model({self.name!r}): {name} must be a dict", remedy=f'{name}={{"name": "..."}}'
+                )
+        if isinstance(self.capabilities, str) or not set(self.capabilities) <= set(CAPABILITIES):
+            raise InvalidArgument(
+                f"Model({self.name!r}): capabilities must be a list, not {self.capabilities!r:.60}",
+                remedy=f"They are: {', '.join(CAPABILITIES)}",
+            )
+        self._config("compatible", "any", frozenset())
+
     def __repr__(self) -> str:
         said = [
             f"{each.name}={value!r}"
@@ -103,7 +132,7 @@ class Model:
         is_hosted = row is not None and not row.is_local and self.base_url is None
         if is_hosted and row is not None and self.input_usd_per_mtok is None:
             _check_listed(provider, row.prices or row.name, model)
-        known = known_capabilities(row.prices or row.name, model) if is_hosted and row is not None else frozenset()
+        known = _known(row, model, is_hosted=is_hosted)
         config = self._config(provider, model, known)
         try:
             return build_backend(fleet_name, config, api_key=self.api_key)
@@ -137,6 +166,15 @@ class Model:
                 f"Model({self.name!r}): {setting} cannot be {str(first['input'])[:60]!r}: {told}",
                 remedy="help(orchestrator.Model) lists what each setting takes",
             ) from None
+
+
+def _known(row: Provider | None, model: str, *, is_hosted: bool) -> frozenset[str]:
+    """What a model can do as far as is known: of a hosted one by its name, of a server of one's own by what it is."""
+    if row is None:
+        return frozenset()
+    if is_hosted:
+        return known_capabilities(row.prices or row.name, model)
+    return frozenset(("json",)) if row.is_local and row.json == "schema" else frozenset()
 
 
 _SAME = (
@@ -179,9 +217,12 @@ def _connected(name: str | None, model: object) -> Backend:
     if callable(getattr(model, "complete", None)) and hasattr(model, "profile"):
         return model  # type: ignore[return-value]
     what = "nothing (None)" if model is None else f"{type(model).__name__}"
+    listed = "Write Orchestrator(*models): each model is an argument of its own"
     raise InvalidArgument(
         f"a model of the fleet must be a name, a Model or a backend, not {what}",
-        remedy='Write Orchestrator("openai/gpt-5-mini"), or Orchestrator({"fast": "openai/gpt-5-mini"})',
+        remedy=listed
+        if isinstance(model, list | tuple | set)
+        else 'Write Orchestrator("openai/gpt-5-mini"), or Orchestrator({"fast": "openai/gpt-5-mini"})',
     )
 
 
@@ -189,11 +230,17 @@ def split_name(name: str) -> tuple[str, str]:
     """Provider and model of a name. Raises `UnknownModel` with what was probably meant."""
     if name in ALONE:
         return name, name
+    if "://" in name:
+        raise UnknownModel(f"{name!r} is an address", remedy=f"Write Model('compatible/NAME', base_url={name!r})")
     provider, slash, model = name.strip().partition("/")
     providers = (*PROVIDER_NAMES, *plugin_names(BACKENDS))
     if not name.strip():
         raise ConfigError("the name of a model is empty", remedy=WHAT_TO_ADD)
     if not slash:
+        if provider in providers:
+            raise UnknownModel(f"{name!r} names no model", remedy=f'Write "{provider}/MODEL"')
+        if provider.partition(":")[0] in providers:
+            raise UnknownModel(f"{name!r} names no provider", remedy=f"Did you mean {provider.replace(':', '/', 1)!r}?")
         offering = _providers_of(provider)
         guess = f"Did you mean {offering!r}?" if offering else 'Write "provider/model", for example "openai/gpt-5-mini"'
         raise UnknownModel(f"{name!r} names no provider", remedy=guess)

@@ -59,6 +59,7 @@ class Answer:
             money(self.cost_usd),
             f"{self.latency_s:.2f} s" if self.latency_s >= 1 else f"{self.latency_s * 1000:.0f} ms",
             *(("partial",) if self.partial else ()),
+            *(("cut: raise max_tokens",) if self.is_cut and not self.partial else ()),
             *(("simulated",) if self.simulated else ()),
         ]
         text = "(no answer that is believed enough)" if self.abstained else self.text
@@ -101,6 +102,16 @@ class Answer:
             text=self.text,
             remedy=f"Ask with output={kind.__name__}",
         )
+
+    @property
+    def given(self) -> tuple[Candidate, ...]:
+        """The candidate whose text this is; none where it was withheld."""
+        return tuple(each for each in self.candidates if each.text == self.text and each.model == self.model)[:1]
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the text ends because it reached its longest length (`max_tokens`)."""
+        return any(each.completion.finish_reason == "length" for each in self.given)
 
     def explain(self) -> str:
         """What was done for this answer, and why, in plain words: a sentence a line."""
@@ -214,6 +225,8 @@ def _result(answer: Answer) -> str:
     if answer.abstained:
         return f"The best answer is right with P {answer.confidence:.2f}, less than was asked for, so none was given."
     cut = " A limit cut the search short." if answer.partial else ""
+    if answer.is_cut and not answer.partial:
+        cut = " Its text ends because it reached its longest length: raise max_tokens."
     simulated = " Part of it is a simulation." if answer.simulated else ""
     return f"The answer is {answer.model}'s, right with P {answer.confidence:.2f}.{cut}{simulated}"
 

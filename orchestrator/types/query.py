@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from orchestrator.errors import InvalidQuery
 from orchestrator.jsontypes import JsonObject
+from orchestrator.types.keywords import tells_keywords
 from orchestrator.types.message import Message
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ _CALLED = {"timeout_s": "timeout"}  # what callers know a field as
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
 
 
+@tells_keywords
 @dataclass(frozen=True, slots=True, repr=False)
 class Query:
     """What the caller wants answered. `text` is the last user message; `history` what came before it.

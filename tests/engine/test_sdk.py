@@ -558,9 +558,9 @@ def test_a_recording_is_kept_until_something_new_was_said(tmp_path: Path, monkey
         fleet.answer_sync("Who?")
     assert path.read_text(encoding="utf-8") == "precious"
     for question in ("Who is it?", "What is it?"):  # two fixtures, one file
-        with Orchestrator(record_or_replay(path, lambda: {"m": ScriptedBackend("m", question)})) as fleet:
+        with Orchestrator(record_or_replay(path, {"m": ScriptedBackend("m", question)})) as fleet:
             assert fleet.answer_sync(question, strategy="single").text == question
-            next(fleet.stream_text_sync(f"{question} Again?", strategy="single"))  # noqa: B023
+            next(fleet.stream_text_sync(f"{question} Again?", strategy="single"))
     monkeypatch.delenv("ORCHESTRATOR_RECORD")
     with Orchestrator(replay(path), strategy="single") as fleet:
         assert [fleet.answer_sync(each).text for each in ("Who is it?", "What is it?")] == ["Who is it?", "What is it?"]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 
 from orchestrator.backends.base import Delta, LocalBackend, Request
-from orchestrator.errors import BackendUnavailable
+from orchestrator.errors import BackendUnavailable, InvalidArgument
 from orchestrator.router import ModelProfile
 from orchestrator.types import Completion, Usage
 
@@ -48,6 +48,13 @@ class ScriptedBackend(LocalBackend):
         profile: ModelProfile | None = None,
         delta_chars: int | None = None,
     ) -> None:
+        if not isinstance(name, str):
+            raise InvalidArgument(
+                f"the name of a scripted model must be text, not {type(name).__name__}",
+                remedy='ScriptedBackend("small", "an answer")',
+            )
+        if any(isinstance(reply, type) for reply in replies):
+            raise InvalidArgument("a reply is a class", remedy='Pass an error itself: BackendUnavailable("down")')
         made = ModelProfile(name, price, price, skill=skill, ttft_s=seconds, tokens_per_s=1e6)
         super().__init__(profile or made)
         self._replies: list[Reply | Callable[[Request], Reply]] = []
@@ -72,7 +79,7 @@ class ScriptedBackend(LocalBackend):
             self.cancelled = True
             raise
         if not self._replies:
-            raise BackendUnavailable("out of order", remedy="Mend it")
+            raise BackendUnavailable(f"{self.profile.name} has no replies", remedy="Give ScriptedBackend some")
         reply = self._replies[min(number, len(self._replies)) - 1]
         said = reply(request) if callable(reply) else reply
         if isinstance(said, Exception):
