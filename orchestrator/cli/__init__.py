@@ -137,29 +137,22 @@ class _LazyGroup(click.Group):
             return super().main(args, standalone_mode=False, **extra)
         try:
             sys.exit(super().main(args, standalone_mode=False, **extra) or 0)
-        except click.UsageError as error:
+        except click.ClickException as error:
             if "--json" in arguments:
-                remedy = "orchestrator --help" if error.ctx is None else f"{error.ctx.command_path} --help"
-                told = {"code": "usage", "message": error.format_message(), "remedy": remedy}
-                click.echo(json.dumps({"error": told}, indent=2))
+                click.echo(json.dumps({"error": _told(error)}, indent=2))
             else:
                 error.show()
-            sys.exit(error.exit_code)
-        except click.ClickException as error:
-            error.show()
             sys.exit(error.exit_code)
         except click.Abort:
             click.echo("Aborted!", err=True)
             sys.exit(130)
-        except BrokenPipeError:  # who read it has seen enough
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
         except OSError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno not in (errno.EPIPE, errno.ENOSPC):
                 raise
-            click.echo("error: no space is left where the output goes", err=True)
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(1)
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing more can be printed there
+            if error.errno == errno.ENOSPC:
+                click.echo("error: no space is left where the output goes", err=True)
+            sys.exit(0 if error.errno == errno.EPIPE else 1)  # who closed the pipe has seen enough
 
     def resolve_command(
         self, context: click.Context, args: list[str]
@@ -171,6 +164,12 @@ class _LazyGroup(click.Group):
             hint = f" Did you mean '{close}'?" if close else f' To ask a question: orchestrator ask "{args[0]} ..."'
             context.fail(f"no command '{args[0]}'.{hint}")
         return super().resolve_command(context, args)
+
+
+def _told(error: click.ClickException) -> dict[str, str]:
+    context = getattr(error, "ctx", None)
+    remedy = "orchestrator --help" if context is None else f"{context.command_path} --help"
+    return {"code": "usage", "message": error.format_message(), "remedy": remedy}
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": MAX_WIDTH})

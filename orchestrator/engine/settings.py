@@ -188,6 +188,8 @@ def attachment_part(stated: object) -> JsonObject:
 
     A path is read and sent inside the message, the address of a picture as it is. Raises `InvalidArgument`.
     """
+    if isinstance(stated, bytes | bytearray) and not stated:
+        raise InvalidArgument("an attachment is empty", remedy="Leave it out")
     if isinstance(stated, bytes | bytearray):
         return _file_part("attachment", _kind_of_bytes(bytes(stated)), bytes(stated))
     if isinstance(stated, str) and stated.startswith(("https://", "http://", "data:image/")):
@@ -198,19 +200,25 @@ def attachment_part(stated: object) -> JsonObject:
             remedy='attachments=["picture.png"]',
         )
     path = Path(stated)
+    content = _content(path)
+    return _file_part(path.name, mimetypes.guess_type(path.name)[0] or _kind_of_bytes(content), content)
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a file. Raises `InvalidArgument` where it cannot be read or is too large."""
     try:
+        if not path.is_file():
+            raise InvalidArgument(f"the attachment {path} is no file, or not there", remedy="Check the path")
         if path.stat().st_size > MAX_ATTACHMENT_BYTES:
             raise InvalidArgument(
                 f"the attachment {path} has more than {MAX_ATTACHMENT_BYTES:,} bytes",
                 remedy="Make it smaller, or remember it and ask about it",
             )
-        content = path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise InvalidArgument(
             f"the attachment {path} cannot be read: {error.strerror}", remedy="Check the path"
         ) from error
-    kind = mimetypes.guess_type(path.name)[0] or _kind_of_bytes(content)
-    return _file_part(path.name, kind, content)
 
 
 def _file_part(name: str, kind: str, content: bytes) -> JsonObject:

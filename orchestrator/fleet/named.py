@@ -92,6 +92,10 @@ class Model:
                 f"the name of a model must be text, not {type(self.name).__name__}",
                 remedy='Write "provider/model", for example "openai/gpt-5-mini"',
             )
+        self._check_kinds()
+        self._config("compatible", "any", frozenset())
+
+    def _check_kinds(self) -> None:
         for name in ("alias", "api_key", "base_url"):
             value = getattr(self, name)
             if value is not None and not (isinstance(value, str) and value.strip()):
@@ -108,7 +112,6 @@ class Model:
                 f"Model({self.name!r}): capabilities must be a list, not {self.capabilities!r:.60}",
                 remedy=f"They are: {', '.join(CAPABILITIES)}",
             )
-        self._config("compatible", "any", frozenset())
 
     def __repr__(self) -> str:
         said = [

@@ -61,26 +61,28 @@ def text_of(content: object) -> str:
         raise InvalidQuery(
             f"the content of a message is {type(content).__name__}, not text or a list of parts", remedy=f"Write {FORM}"
         )
-    texts = []
-    for part in content:
-        kind = part.get("type") if isinstance(part, Mapping) else None
-        if not isinstance(kind, str):
-            raise InvalidQuery(
-                f"a part of a message has no type: {str(part)[:60]}", remedy='Write {"type": "text", "text": "..."}'
-            )
-        if kind in ("image", "document") and "source" in part:
-            raise InvalidQuery(
-                f"a part of the type {kind!r} is in Anthropic's form, and messages here are in OpenAI's",
-                remedy='Write {"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}, or pass '
-                "attachments=[PATH]",
-            )
-        if kind == "text":
-            if not isinstance(part.get("text"), str):
-                raise InvalidQuery(
-                    "a part of the type text has no text", remedy='Write {"type": "text", "text": "..."}'
-                )
-            texts.append(part["text"])
-    return "".join(texts)
+    return "".join(text for part in content if (text := _text_of_part(part)) is not None)
+
+
+def _text_of_part(part: object) -> str | None:
+    """The text of a part; `None` of one that is no text. Raises `InvalidQuery` on what is no part in OpenAI's form."""
+    kind = part.get("type") if isinstance(part, Mapping) else None
+    if not isinstance(part, Mapping) or not isinstance(kind, str):
+        raise InvalidQuery(
+            f"a part of a message has no type: {str(part)[:60]}", remedy='Write {"type": "text", "text": "..."}'
+        )
+    if kind in ("image", "document"):
+        raise InvalidQuery(
+            f"a part of the type {kind!r} is in Anthropic's form, and messages here are in OpenAI's",
+            remedy='Write {"type": "image_url", "image_url": {"url": "data:image/png;base64,..."}}, or pass '
+            "attachments=[PATH]",
+        )
+    if kind != "text":
+        return None
+    text = part.get("text")
+    if not isinstance(text, str):
+        raise InvalidQuery("a part of the type text has no text", remedy='Write {"type": "text", "text": "..."}')
+    return text
 
 
 def _mapping(stated: object) -> dict[str, Any]:
