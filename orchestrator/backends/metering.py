@@ -152,12 +152,15 @@ async def complete_metered(
 async def _streamed(backend: Backend, request: Request, on_text: Callable[[str], None]) -> Completion:
     """The completion at the end of a stream. Raises `BadResponse` where there is none."""
     done: Completion | None = None
+    read: list[str] = []
     pieces = backend.stream(request)
     try:
         async for piece in pieces:
             if isinstance(piece, Completion):
                 done = piece
-            elif piece.text:
+                break
+            if piece.text:
+                read.append(piece.text)
                 on_text(piece.text)
     finally:
         close = getattr(pieces, "aclose", None)  # a generator, usually: what it holds is given back now
@@ -165,4 +168,7 @@ async def _streamed(backend: Backend, request: Request, on_text: Callable[[str],
             await close()
     if done is None:
         raise BadResponse(f"the stream of {backend.profile.name} ended without an answer", remedy="Ask again")
+    if read and done.text != "".join(read):
+        told = f"the stream of {backend.profile.name} and the answer at its end differ"
+        raise BadResponse(told, remedy="Mend its backend: a completion holds the text of all deltas")
     return done

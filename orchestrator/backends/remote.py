@@ -266,8 +266,10 @@ class RemoteBackend:
         """A chat completion with at least one choice, and the usage that it reports."""
         answering: PendingResponse | None = None
         try:
-            async with asyncio.timeout(left_s):
+            async with asyncio.timeout(left_s) as limit:
                 answering = await self.upstream.ask(body, timeout_s=left_s, extra=extra)
+                if answering.ends_at is not None:  # by the clock of event loops
+                    limit.reschedule(min(answering.ends_at, limit.when() or answering.ends_at))
                 content = await answering.read()
         except TimeoutError as error:
             raise too_slow(self.upstream.where) from error

@@ -11,7 +11,6 @@ import os
 import platform
 import shutil
 import sqlite3
-import sys
 from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from importlib import metadata, util
@@ -100,8 +99,6 @@ def _show(check: Finding) -> None:
     wrapped = click.wrap_text(
         check.detail, max(shutil.get_terminal_size().columns, _INDENT + 40), " " * _INDENT, " " * _INDENT
     )
-    if "pip install" in check.detail or not sys.stdout.isatty():  # to be copied, or to be searched
-        wrapped = check.detail
     click.echo(f"{mark} {check.what:<{_INDENT - 6}} {wrapped.lstrip()}")
 
 
@@ -109,7 +106,8 @@ def _in_few_lines(extras: list[Finding], keys: list[Finding], servers: list[Find
     """What is there, one by one, and what is not, in a line for each kind."""
     yield from (check for check in extras if check.ok)
     if missing := [check.what.removesuffix(" extra") for check in extras if not check.ok]:
-        yield Finding("other extras", None, f"pip install 'compound-orchestrator[{','.join(missing)}]' (any of them)")
+        told = f"pip install 'compound-orchestrator[NAME]', NAME being {' or '.join(missing)}"
+        yield Finding("other extras", None, told)
     yield from (check for check in keys if check.ok)
     if not any(check.ok for check in keys):
         yield Finding(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import stat
 import sys
@@ -56,6 +57,7 @@ memory_option = click.option(
 )
 
 
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _QUIET: list[bool] = []  # what `--quiet` says, for the whole process
 
 
@@ -73,6 +75,11 @@ def hint(text: str) -> None:
 def is_quiet() -> bool:
     """Whether only results are printed."""
     return bool(_QUIET)
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: without the control characters with which a model, or a note, could take it over."""
+    return _CONTROLS.sub("", text)
 
 
 def error_lines(message: str, remedy: str, width: int) -> list[str]:
@@ -96,7 +103,7 @@ def show_error(error: OrchestratorError) -> None:
     if not sys.stderr.isatty():  # a log, or a program that looks for words
         click.echo(f"error: {error}", err=True)
         return
-    lines = error_lines(error.message, error.remedy, max(shutil.get_terminal_size().columns, 40))
+    lines = error_lines(printable(error.message), printable(error.remedy), max(shutil.get_terminal_size().columns, 40))
     if lines[0].startswith("error:"):
         lines[0] = click.style("error", fg="red", bold=True) + lines[0].removeprefix("error")
     click.echo("\n".join(lines), err=True)
@@ -214,7 +221,7 @@ def piped_in() -> str:
 
     try:
         mode = os.fstat(sys.stdin.fileno()).st_mode
-    except (OSError, ValueError):  # closed, or not a file at all
+    except (OSError, ValueError, AttributeError):  # closed, or not a file at all
         return ""
     if not (stat.S_ISFIFO(mode) or stat.S_ISREG(mode)):
         return ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from orchestrator.cli.options import is_quiet
+from orchestrator.cli.options import is_quiet, printable
 from orchestrator.trace import Event
 from orchestrator.types import Answer, TextDelta, TextRevised
 from orchestrator.types.format import money
@@ -26,7 +25,6 @@ console = Console(highlight=False)
 messages = Console(stderr=True, highlight=False)
 MAX_NAME = 32  # characters of a model's name that a table keeps on one line
 ROUTE_WIDTH, MIN_LAST_WIDTH = 44, 12  # what the other columns of a route take at most, borders included
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Progress:
@@ -42,7 +40,7 @@ class Progress:
     def __enter__(self) -> Progress:
         if is_quiet():
             return self
-        messages.print(f"[dim]{escape(self._title)}[/dim]")
+        messages.print(f"[dim]{escape(printable(self._title))}[/dim]")
         if messages.is_terminal:
             self._status = messages.status("routing")
             self._status.start()
@@ -63,8 +61,8 @@ class Progress:
         """Shows one event of a search as it happens."""
         line = describe(event)
         if self._status is not None and line:
-            messages.print(f"[dim]{event.at_s:6.2f} s  {escape(line)}[/dim]")
-            self._status.update(escape(line))
+            messages.print(f"[dim]{event.at_s:6.2f} s  {escape(printable(line))}[/dim]")
+            self._status.update(escape(printable(line)))
 
 
 def describe(event: Event) -> str:
@@ -130,13 +128,8 @@ class Printer:
         elif self._has_text:
             click.echo()
         else:
-            click.echo(printable(answer.text) if self._streams else answer.text)
+            click.echo(printable(answer.text) if self._streams else answer.text, color=True)  # elsewhere word for word
         return answer
-
-
-def printable(text: str) -> str:
-    """Text for a terminal: without the control characters with which a model, or a note, could take it over."""
-    return _CONTROLS.sub("", text)
 
 
 def show_facts(answer: Answer, *, answer_id: str = "") -> None:

@@ -22,7 +22,8 @@ _OUR_HEADERS = frozenset(
 _COUNTED_FIELDS = frozenset(
     (
         "model messages input contents prompt stream n candidatecount bestof maxtokens maxcompletiontokens "
-        "maxoutputtokens"
+        "maxoutputtokens npredict numpredict mintokens maxnewtokens maxlength maxtokenstosample budgettokens "
+        "thinkingbudget models route streamoptions"
     ).split()
 )
 

@@ -22,9 +22,17 @@ from typing import Any, NoReturn, cast
 from orchestrator.backends.base import Backend
 from orchestrator.budget import Budget, Ledger
 from orchestrator.engine.settings import PreparedQuery, QuerySettings, check_listener, read_settings
-from orchestrator.errors import BudgetExceeded, InvalidArgument, InvalidQuery, NotAwaited
+from orchestrator.errors import (
+    BadResponse,
+    BudgetExceeded,
+    InvalidArgument,
+    InvalidQuery,
+    NotAwaited,
+    OrchestratorError,
+)
 from orchestrator.types import Answer
 
+MAX_WORKERS = 10_000
 END = object()
 WINDOW = 4  # how many times `concurrency` results may wait for an earlier one
 
@@ -53,24 +61,33 @@ class BatchProgress:
     seconds: float
 
 
+class SourceCancelled(OrchestratorError):
+    """What gives the queries of a batch was cancelled."""
+
+    code = "source_cancelled"
+
+
 Ask = Callable[[PreparedQuery, Ledger], Awaitable[Answer]]
 
 
 class AnswerBatch:
     """A batch under way: `await` it for the list of all results, or go through it with `async for` as they come.
 
-    Closing it, or leaving the loop, cancels what is under way; what was answered by then has been given.
+    Closing it (`async with`, or `aclose`) cancels what is under way; what was answered by then has been given.
     """
 
     def __init__(self, results: Callable[[], AsyncIterator[QueryResult]]) -> None:
         self._results = results
         self._iterator: AsyncIterator[QueryResult] | None = None
+        self._awaited: list[QueryResult] | None = None
 
     def __await__(self) -> Generator[Any, Any, list[QueryResult]]:
         return self._all().__await__()
 
     async def _all(self) -> list[QueryResult]:
-        return sorted([result async for result in self], key=lambda result: result.index)
+        if self._awaited is None:
+            self._awaited = sorted([result async for result in self], key=lambda result: result.index)
+        return self._awaited
 
     def __aiter__(self) -> AsyncIterator[QueryResult]:
         if self._iterator is None:
@@ -145,11 +162,13 @@ class BatchRun:
         self._room = asyncio.Semaphore(WINDOW * concurrency)
         self._turn = asyncio.Lock()  # an asynchronous source can be asked for one query at a time
         self._began = time.monotonic()
-        self._count = self._failed = 0
+        self._count = self._failed = self._busy = 0
+        self._ended = asyncio.Event()  # of the next query that ends
 
     async def results(self) -> AsyncIterator[QueryResult]:
         """Each query's result. Raises what the source of the queries raises, after the results before it."""
-        workers = [asyncio.ensure_future(self._work()) for _ in range(self._concurrency)]
+        count = min(self._concurrency, MAX_WORKERS if self._total is None else max(self._total, 1))
+        workers = [asyncio.ensure_future(self._work()) for _ in range(count)]
         waiting: dict[int, QueryResult] = {}
         expected, running = 0, len(workers)
         failure: Exception | None = None
@@ -186,8 +205,10 @@ class BatchRun:
                     break
                 index, self._taken = self._taken, self._taken + 1
                 self._done.put_nowait(await self._result(index, stated))
-        except Exception as error:  # of the source: what it gave before counts
-            self._done.put_nowait(error)
+        except BaseException as error:  # of the source: what it gave before counts
+            self._done.put_nowait(error if isinstance(error, Exception) else SourceCancelled(type(error).__name__))
+            if not isinstance(error, Exception):
+                raise
         else:
             self._done.put_nowait(None)
 
@@ -206,9 +227,34 @@ class BatchRun:
                         "the time of the whole batch is over", limit="seconds", remedy="Allow more seconds"
                     )
                 asked = replace(asked, budget=asked.budget & Budget(seconds=left))
-            return QueryResult(index, stated, await self._ask(asked, self._ledger))
+            return QueryResult(index, stated, await self._paid(asked))
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            error = BadResponse("the call of the model was cancelled from within", remedy="Look at its backend")
+            return QueryResult(index, stated, error=error)
         except Exception as error:  # whatever one query does, it must not cost the answers of others
             return QueryResult(index, stated, error=error)
+
+    async def _paid(self, asked: PreparedQuery) -> Answer:
+        """The answer; where the money is only held by queries under way, it is asked for again when one has ended."""
+        self._busy += 1
+        try:
+            while True:
+                try:
+                    return await self._ask(asked, self._ledger)
+                except BudgetExceeded as error:
+                    if self._busy <= 1 or error.limit == "seconds":
+                        raise
+                self._busy -= 1
+                ended = self._ended
+                await ended.wait()
+                self._busy += 1
+        finally:
+            self._busy -= 1
+            self._ended.set()
+            self._ended = asyncio.Event()
 
     def _prepared(self, stated: object) -> PreparedQuery:
         settings = self._settings

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
+import orjson
+
 from orchestrator.backends.base import Backend
 from orchestrator.budget import Budget, BudgetLike
 from orchestrator.budget.limits import plain_number
@@ -273,7 +275,10 @@ def _listed(name: str, stated: object) -> Sequence[Any]:
 
 def _check_body(body: JsonObject) -> None:
     try:
+        orjson.dumps(body)
         harmless_body(body)
+    except TypeError as error:  # orjson's own error is one
+        raise InvalidArgument(f"extra_body cannot be sent as JSON: {error}", remedy="Use plain JSON values") from None
     except ValueError as error:
         raise InvalidArgument(f"extra_body: {error}", remedy="Use the setting of that name") from None
 
@@ -304,7 +309,7 @@ def _reader(settings: QuerySettings, stated: dict[str, Any]) -> Callable[[str], 
 
     def read(text: str) -> object:
         try:
-            return adapter.validate_python(find_json(text))
+            return adapter.validate_json(orjson.dumps(find_json(text)))
         except ValidationError as error:
             raise ValueError(
                 "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())

@@ -10,6 +10,7 @@ import queue
 import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterator
+from contextlib import suppress
 from functools import wraps
 from types import TracebackType
 from typing import Concatenate, ParamSpec, TypeVar
@@ -18,6 +19,7 @@ from orchestrator.engine.streaming import AnswerStream
 from orchestrator.errors import BlockingCall
 from orchestrator.types import Answer
 
+POLL_S, CLOSE_S = 0.1, 5.0
 P = ParamSpec("P")
 T = TypeVar("T")
 S = TypeVar("S", bound="SyncMethods")
@@ -64,22 +66,27 @@ class BlockingLoop:
                     await close()
                 items.put(None)
 
-        future = asyncio.run_coroutine_threadsafe(pump(), self._started())
+        loop = self._started()
+        future = asyncio.run_coroutine_threadsafe(pump(), loop)
         try:
             while (item := items.get()) is not None:
                 yield item[0]
             future.result()
         finally:
-            if not future.done():
+            if loop.is_running() and not future.done():
                 future.cancel()
-                while items.get() is not None:  # until it is closed
-                    pass
+                while not future.done() and loop.is_running():  # until it is closed
+                    with suppress(queue.Empty):
+                        if items.get(timeout=POLL_S) is None:
+                            break
 
     def close(self) -> None:
         """Ends the thread; a later `run` starts another."""
         with self._lock:
             loop, thread, self._loop, self._thread = self._loop, self._thread, None, None
         if loop is not None and thread is not None:
+            with suppress(Exception):  # whoever still waits in another thread is told, instead of waiting for ever
+                asyncio.run_coroutine_threadsafe(_cancel_others(), loop).result(CLOSE_S)
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
@@ -93,6 +100,13 @@ class BlockingLoop:
                 )
                 self._thread.start()
             return self._loop
+
+
+async def _cancel_others() -> None:
+    others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    for task in others:
+        task.cancel()
+    await asyncio.gather(*others, return_exceptions=True)
 
 
 class SyncMethods:

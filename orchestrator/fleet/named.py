@@ -74,8 +74,8 @@ class Model:
     timeout: float | None = None
     retries: int | None = None
     rpm: float | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
-    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    extra_body: Mapping[str, Any] = field(default_factory=dict, repr=False)
     input_usd_per_mtok: float | None = None
     output_usd_per_mtok: float | None = None
     cached_usd_per_mtok: float | None = None

@@ -34,7 +34,8 @@ _ASCII = bytes(range(128))
 _LETTERS = bytes(range(65, 91)) + bytes(range(97, 123))
 _CONTROLS = bytes(c for c in range(32) if c not in b"\t\n\r")
 _KINDS = bytes(97 if c in _LETTERS else 32 if c == 32 else 46 for c in range(256))  # letter, space, other
-_BLOB = re.compile(rb"(?=[A-Za-z+/=_-]*[0-9])[A-Za-z0-9+/=_-]{40,}")  # base64, hashes, keys
+_DIGIT = re.compile(rb"[0-9]")
+_BLOB = re.compile(rb"[A-Za-z0-9+/=_-]{40,}")  # base64, hashes, keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +162,9 @@ def bound_tokens(text: str | bytes) -> int:
 def _estimated(raw: bytes, family: TokenizerFamily) -> float:
     total, is_latin, foreign = 0.0, False, b""
     if len(raw) >= 40 and max(map(len, raw.split()), default=0) >= 40:
-        blobs = _BLOB.findall(raw)
+        blobs = [run for run in _BLOB.findall(raw) if _DIGIT.search(run)]
         total += 0.95 * sum(map(len, blobs))
-        raw = _BLOB.sub(b" ", raw) if blobs else raw
+        raw = _BLOB.sub(lambda run: b" " if _DIGIT.search(run[0]) else run[0], raw) if blobs else raw
     if not raw.isascii():
         foreign = raw.translate(None, _ASCII)
         letters = len(raw) - len(raw.translate(None, _LETTERS))

@@ -82,7 +82,10 @@ class Answer:
             return None
         if self.abstained:
             raise InvalidAnswer("there is no value: the answer was withheld", text=self.text, remedy="See candidates")
+        failed = [v.feedback for each in self.given for v in each.verdicts if v.decisive and v.passed is False]
         try:
+            if failed:
+                raise ValueError("; ".join(failed))
             return self.reads(self.text)
         except ValueError as error:
             said = " ".join(str(error).split())

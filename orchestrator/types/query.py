@@ -197,8 +197,16 @@ def _is_count(value: object, least: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
+def _is_text(value: object) -> bool:
+    """Text that can be sent: no lone surrogates."""
+    try:
+        return isinstance(value, str) and value.encode("utf-8") is not None
+    except UnicodeEncodeError:
+        return False
+
+
 def _are_texts(value: object, most: int) -> bool:
-    return isinstance(value, tuple | frozenset) and len(value) <= most and all(isinstance(each, str) for each in value)
+    return isinstance(value, tuple | frozenset) and len(value) <= most and all(map(_is_text, value))
 
 
 def _are_labels(value: object) -> bool:
@@ -212,7 +220,7 @@ def _are_labels(value: object) -> bool:
 
 _MONEY = ("a number of dollars, at least 0", "value_usd=0.05 is 5 cents")
 _SWITCH = (lambda value: isinstance(value, bool), "True or False", "Write True or False, without quotes")
-_TEXT = (lambda value: isinstance(value, str), "text", "Pass a str")
+_TEXT = (_is_text, "text (valid Unicode)", "Pass a str without lone surrogates")
 _CHECKS: Mapping[str, tuple[Any, str, str]] = {
     "history": (
         lambda value: isinstance(value, tuple) and all(isinstance(each, Message) for each in value),
@@ -259,7 +267,7 @@ _CHECKS: Mapping[str, tuple[Any, str, str]] = {
         'stop=["\\n\\n"]',
     ),
     "fallbacks": (lambda value: _are_texts(value, 1_000), "a list of names of models", 'fallbacks=["small"]'),
-    "seed": (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number", "seed=1"),
+    "seed": (lambda value: _is_count(value, -(2**63)) and value < 2**63, "a whole number of 64 bits", "seed=1"),
     "reasoning": (
         lambda value: value in REASONING,
         f"one of {', '.join(REASONING)}",

@@ -21,8 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.cli import COMMANDS, EXAMPLES, GROUPS, main
-from orchestrator.cli.options import error_lines
-from orchestrator.cli.show import printable
+from orchestrator.cli.options import error_lines, printable
 from orchestrator.config.models import load_config
 from tests.support.faulty_server import chunk, completion, faulty_server, reply, stream
 

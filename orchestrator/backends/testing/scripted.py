@@ -79,7 +79,7 @@ class ScriptedBackend(LocalBackend):
             self.cancelled = True
             raise
         if not self._replies:
-            raise BackendUnavailable(f"{self.profile.name} has no replies", remedy="Give ScriptedBackend some")
+            raise BackendUnavailable("out of order", remedy="Give ScriptedBackend some replies")
         reply = self._replies[min(number, len(self._replies)) - 1]
         said = reply(request) if callable(reply) else reply
         if isinstance(said, Exception):
