@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from orchestrator.cli.options import config_option
+from orchestrator.cli.options import FiniteRange, config_option
 from orchestrator.jsontypes import JsonObject
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def limit_options(function: F) -> F:
         click.option(
             "--period", type=click.Choice(["total", "month", "day"]), help="What the budget is for [default: total]."
         ),
-        click.option("--usd", type=click.FloatRange(min=0), help="Budget."),
+        click.option("--usd", type=FiniteRange(min=0), help="Budget."),
     ):
         function = option(function)
     return function

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from orchestrator.cli.options import as_json, hint, quiet_option, reports_errors
+from orchestrator.cli.options import FiniteRange, as_json, hint, quiet_option, reports_errors
 
 if TYPE_CHECKING:
     from orchestrator.providers.provider import Provider
@@ -34,7 +34,9 @@ class Suggested:
     "--provider", "providers", multiple=True, help="Use this provider's models, with a key or not (may be repeated)."
 )
 @click.option("--model", "models", multiple=True, help="Use this model, as provider/model (may be repeated).")
-@click.option("--usd", type=float, default=0.05, show_default=True, help="The limit for one query, in USD.")
+@click.option(
+    "--usd", type=FiniteRange(min=0), default=0.05, show_default=True, help="The limit for one query, in USD."
+)
 @click.option("--memory/--no-memory", default=True, show_default=True, help="Keep a memory in .orchestrator/memory.db.")
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), default=Path("orchestrator.yaml"),
               show_default=True, help="The file to write.")  # fmt: skip
@@ -67,7 +69,10 @@ def command(
         found = asyncio.run(_found())
         chosen = found if yes or as_json or not sys.stdin.isatty() else _asked(found)
     text = configuration(chosen, usd=usd, memory=memory)
-    output.write_text(text, encoding="utf-8")
+    try:
+        output.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{output} cannot be written: {error.strerror}", remedy="Choose another --output") from None
     missing = _missing_keys(chosen)
     if as_json:
         told = {"file": str(output), "models": [each.name for each in chosen], "missing_keys": missing}

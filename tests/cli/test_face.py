@@ -292,3 +292,18 @@ def test_errors_have_codes_for_scripts(tmp_path: Path, arguments: tuple[str, ...
     assert json.loads(done.stdout)["error"]["code"] == code
     assert done.returncode == status
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("amount", ["nan", "inf", "-1"])
+def test_amounts_are_finite(tmp_path: Path, amount: str) -> None:
+    for arguments in (("keys", "add", "k", "--usd", amount), ("init", "--yes", "--usd", amount)):
+        done = run(tmp_path, *arguments, "--json")
+        assert done.returncode == 2
+        assert json.loads(done.stdout)["error"]["code"] == "usage"
+
+
+def test_odd_places_end_in_an_error_and_no_traceback(tmp_path: Path) -> None:
+    for arguments in (("init", "--yes", "--output", "no/such/folder.yaml"), ("ask", "q", "-a", "/dev/zero")):
+        done = run(tmp_path, *arguments)
+        assert done.returncode in (1, 2), done.stderr.decode()
+        assert b"Traceback" not in done.stderr
