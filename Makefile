@@ -137,6 +137,7 @@ bench: $(VENV)/.dev     ## every benchmark; DATA=../shared/data
 	$(BIN)/python -m benchmarks.free_text --data $(DATA) --json build/free_text.json
 	$(BIN)/python -m benchmarks.code --data $(DATA) --json build/code.json
 	$(BIN)/python -m benchmarks.search_overhead --json build/search_overhead.json
+	$(BIN)/python -m benchmarks.sdk --json build/sdk.json
 	$(BIN)/python -m benchmarks.gateway --json build/gateway.json
 	$(BIN)/python -m benchmarks.pipelines --json build/pipelines.json
 	$(BIN)/python -m benchmarks.backends --json build/backends.json
