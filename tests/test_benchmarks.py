@@ -231,3 +231,21 @@ def test_pipelines(tmp_path: Path) -> None:
     assert (result["kills"], result["repeated_side_effects"], result["different_outputs"]) == (2, 0, 0)
     assert result["map_ratio"] >= 1
     assert 0 < result["us_per_step"] < result["us_per_step_checkpointed"] < result["us_per_effect"]
+
+
+def test_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import sdk
+
+    for name, small in {"DELTAS": 20, "ANSWERS": 3, "ROUNDS": 1, "QUERIES": 10, "AT_ONCE": 5}.items():
+        monkeypatch.setattr(sdk, name, small)
+    found = sdk.measure()
+    assert list(found) == [
+        "import_ms",
+        "first_event_ms",
+        "delta_overhead_us",
+        "answer_overhead_us",
+        "answer_many_ratio",
+        "mistakes_caught",
+        "mistakes_tried",
+    ]
+    assert found["mistakes_caught"] == found["mistakes_tried"]
