@@ -25,8 +25,6 @@ from orchestrator.types.keywords import unknown_keyword
 if TYPE_CHECKING:
     from opentelemetry.context import Context
 
-    pass
-
 log = logging.getLogger("orchestrator")
 MAX_SCOPES = 5  # of those that an error names
 QueryLike = str | bytes | Query | Sequence[MessageLike] | None
