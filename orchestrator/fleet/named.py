@@ -50,10 +50,10 @@ class Model:
         headers: Sent with every call.
         extra_body: Laid over the body of every call, in the words of the provider.
         input_usd_per_mtok: Its price for reading, in USD per million tokens, where no list has it.
-        output_usd_per_mtok: Its price for writing.
-        cached_usd_per_mtok: Its price for what it reads from its cache.
-        context_tokens: Its window.
-        max_output_tokens: Its longest answer.
+        output_usd_per_mtok: Its price for writing, in USD per million tokens.
+        cached_usd_per_mtok: Its price for what it reads from its cache, in USD per million tokens.
+        context_tokens: Its window, in tokens: what it reads and writes together.
+        max_output_tokens: Its longest answer, in tokens.
         capabilities: Such as `tools`, `vision`, `json`.
         skill: Expected share of right answers, in (0, 1).
         hedge: Whether a slow call is made a second time.
@@ -81,7 +81,7 @@ class Model:
     cached_usd_per_mtok: float | None = None
     context_tokens: int | None = None
     max_output_tokens: int | None = None
-    capabilities: Sequence[Literal["tools", "vision", "audio", "json", "n"]] = ()
+    capabilities: Sequence[Literal["tools", "vision", "audio", "json", "n", "logprobs"]] = ()
     skill: float | None = None
     hedge: bool = False
 
@@ -165,8 +165,10 @@ class Model:
                 str(first["loc"][0]), first["loc"][0]
             )
             told = str(first["msg"]).removeprefix("Value error, ")
+            is_secret = setting in ("headers", "extra_body")  # they carry keys
+            given = "" if is_secret else f" be {str(first['input'])[:60]!r}"
             raise InvalidArgument(
-                f"Model({self.name!r}): {setting} cannot be {str(first['input'])[:60]!r}: {told}",
+                f"Model({self.name!r}): {setting} cannot{given or ' be used'}: {told}",
                 remedy="help(orchestrator.Model) lists what each setting takes",
             ) from None
 

@@ -166,3 +166,7 @@ def test_what_cannot_be_sent_is_the_caller_s_mistake(wrong: dict[str, Any]) -> N
 
 def test_representations_hold_no_headers() -> None:
     assert "secret" not in repr(Model("openai/gpt-5-mini", headers={"authorization": "Bearer secret"}))
+    with pytest.raises(InvalidArgument) as refused:
+        Model("openai/gpt-5-mini", headers={"authorization": "Bearer secret\n"})
+    assert "authorization" in str(refused.value)
+    assert "secret" not in str(refused.value)
