@@ -436,11 +436,13 @@ class _Sorted:
 
     @classmethod
     def of(cls, words: NDArray[np.uint32], ends: Positions, counts: NDArray[np.uint8]) -> _Sorted:
+        """Sorts the `words` of records of which the i-th ends before `ends[i]`, with how often each stands there."""
         order = np.argsort(words, kind="stable")
         owners = np.repeat(np.arange(len(ends)), np.diff(ends, prepend=0))
         return cls(words[order], owners[order], counts[order], len(words))
 
     def holding(self, word: int) -> tuple[Positions, NDArray[np.uint8]]:
+        """The positions of the records that hold `word`, and how often each does; both of shape (records,)."""
         code = np.uint32(word)
         start, end = self.codes.searchsorted(code), self.codes.searchsorted(code, side="right")
         return self.owners[start:end], self.counts[start:end]
