@@ -44,12 +44,12 @@ class PendingCall(Coroutine[Any, Any, T]):
         if name.startswith(("cr_", "__")):
             return getattr(self._coroutine, name)
         self._coroutine.close()  # it is told here; Python need not warn of it once more
-        raise NotAwaited(f"{self.__name__}() was not awaited: it has no {name!r} yet", remedy=_awaited(self.__name__))
+        raise NotAwaited(f"{self.__name__}() was not awaited: it has no {name!r} yet", remedy=_remedy(self.__name__))
 
     def __iter__(self) -> NoReturn:
         self._coroutine.close()
         raise NotAwaited(
-            f"{self.__name__}() was not awaited: there is nothing to go through yet", remedy=_awaited(self.__name__)
+            f"{self.__name__}() was not awaited: there is nothing to go through yet", remedy=_remedy(self.__name__)
         )
 
     def __aiter__(self) -> NoReturn:
@@ -62,7 +62,7 @@ class PendingCall(Coroutine[Any, Any, T]):
         return f"<{self.__name__}(...), not awaited: write `await` before it>"
 
 
-def _awaited(name: str) -> str:
+def _remedy(name: str) -> str:
     return f"Write `await fleet.{name}(...)` in a coroutine, or call {name}_sync(...) in a script"
 
 
