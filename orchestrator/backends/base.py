@@ -41,7 +41,8 @@ class Request:
     server; all are told of it in the prompt. `scope` is whose it is: a server that can keep prefixes apart keeps those
     of other tenants and users apart. `certainty` asks for the tokens' log-probabilities, of providers that give them.
     `stop`, `reasoning`, `extra_body` and `parts` are those of `Query`; `timeout_s` is the longest that one try may take
-    and `retries` how many follow it (`None`: as the backend has it).
+    and `retries` how many follow it (`None`: as the backend has it). `tools` (functions in OpenAI's form),
+    `tool_choice` and `parallel_tool_calls` are those of `Query`.
     """
 
     messages: tuple[Message, ...]
@@ -61,6 +62,16 @@ class Request:
     timeout_s: float | None = None
     retries: int | None = None
     parts: tuple[JsonObject, ...] = ()
+    tools: tuple[JsonObject, ...] = ()
+    tool_choice: str | JsonObject | None = None
+    parallel_tool_calls: bool | None = None
+
+    @property
+    def forms(self) -> JsonValue:
+        """What a model is told beside the messages, as JSON: the schema of its answer, and its tools."""
+        if not self.tools:
+            return self.schema
+        return [*self.tools, *([] if self.schema is None else [self.schema])]
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class Bill:
 
 def worst_case(backend: Backend, request: Request) -> WorstCase:
     """What one request may cost and use at most, hedged calls included."""
-    prompt, output = worst_case_prompt_tokens(request.messages, request.schema), request.max_tokens * request.several
+    prompt, output = worst_case_prompt_tokens(request.messages, request.forms), request.max_tokens * request.several
     usd, calls = backend.profile.worst_usd(prompt, output), int(getattr(backend, "most_calls", 1))
     return WorstCase(None if usd is None else usd * calls, (prompt + output) * calls, calls, request)
 
@@ -69,7 +69,12 @@ def bill_of(backend: Backend, done: Completion, worst: WorstCase) -> Bill:
     token whose price alone is unknown (sound, say) is bounded from above by what a whole call may cost.
     """
     usage = done.usage
-    if not usage.total_tokens and done.text and worst.request is not None and backend.profile.input_usd_per_mtok != 0:
+    if (
+        not usage.total_tokens
+        and (done.text or done.calls)
+        and worst.request is not None
+        and backend.profile.input_usd_per_mtok != 0
+    ):
         usage = estimated_usage(backend, done, worst.request)
     usd = billed_usd(backend.profile, usage)
     if usd is None and worst.usd is not None:
@@ -83,8 +88,9 @@ def bill_of(backend: Backend, done: Completion, worst: WorstCase) -> Bill:
 def estimated_usage(backend: Backend, done: Completion, request: Request) -> Usage:
     """About what a call used, by its texts."""
     family = tokenizer_of(backend)
-    written = "\n".join((done.thoughts, done.text or "", *done.others))
-    read = estimate_prompt_tokens(request.messages, request.schema, family)
+    called = (str(call.as_wire()) for call in done.calls)
+    written = "\n".join((done.thoughts, done.text or "", *done.others, *called))
+    read = estimate_prompt_tokens(request.messages, request.forms, family)
     return Usage(read, estimate_tokens(written, family), estimated=True)
 
 

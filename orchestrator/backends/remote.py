@@ -22,7 +22,7 @@ from orchestrator.backends.http.transport_choice import HttpxTransport, Transpor
 from orchestrator.backends.http.upstream import CallSettings, PendingResponse, Upstream
 from orchestrator.backends.provider_errors import TransportError, excerpt, failure_in, stream_error, too_slow
 from orchestrator.backends.relay import Relay
-from orchestrator.backends.remote_answers import ReadChunks, answer_of, mean_logprob
+from orchestrator.backends.remote_answers import ReadChunks, answer_of, calls_of, mean_logprob
 from orchestrator.backends.usage import usage_in, usage_of_all
 from orchestrator.errors import BadResponse, ConfigError
 from orchestrator.jsontypes import JsonObject
@@ -205,6 +205,7 @@ class RemoteBackend:
             simulated=read.is_simulated or self._profile.simulated,
             thoughts=read.thoughts,
             unseen_calls=answering.unseen_calls,
+            calls=read.calls,
         )
 
     def relay(self) -> Relay:
@@ -228,7 +229,9 @@ class RemoteBackend:
     ) -> Completion:
         """What an answer that came in one piece says. Raises `BadResponse` where it holds no text."""
         choices: list[dict[str, Any]] = payload["choices"]
-        text = answer_of(choices[0])
+        text, calls = answer_of(choices[0]), calls_of(choices[0])
+        if text is None and calls:
+            text = ""
         if text is None:
             answering.spoiled()
             raise BadResponse(
@@ -242,7 +245,7 @@ class RemoteBackend:
             reported = usage_of_all(
                 reported,
                 len(choices),
-                lambda: estimate_prompt_tokens(request.messages, request.schema, family),
+                lambda: estimate_prompt_tokens(request.messages, request.forms, family),
                 lambda: sum(estimate_tokens(each, family) for each in (text, *others)),
             )
         return Completion(
@@ -258,6 +261,7 @@ class RemoteBackend:
             thoughts=thoughts if isinstance(thoughts, str) else "",
             unseen_calls=answering.unseen_calls,
             certainty=mean_logprob(choices[0]) if request.certainty else None,
+            calls=calls,
         )
 
     async def _asked(
@@ -322,6 +326,12 @@ class RemoteBackend:
             body["reasoning_effort"] = request.reasoning
         if request.several > 1:
             body["n"] = request.several
+        if request.tools:
+            body["tools"] = list(request.tools)
+            if request.tool_choice is not None:
+                body["tool_choice"] = request.tool_choice
+            if request.parallel_tool_calls is not None:
+                body["parallel_tool_calls"] = request.parallel_tool_calls
         if request.certainty and self.provider.logprobs:
             body["logprobs"] = True
         if salt := self._salt(request):
@@ -343,7 +353,7 @@ class RemoteBackend:
     def _estimated(self, request: Request, written: str) -> Usage:
         """About what a call used whose server does not tell it."""
         family = family_of(self.upstream.model)
-        read = estimate_prompt_tokens(request.messages, request.schema, family)
+        read = estimate_prompt_tokens(request.messages, request.forms, family)
         return Usage(read, estimate_tokens(written, family), estimated=True)
 
     def _events(self, parser: EventParser, reader: StreamReader, data: bytes) -> Iterator[JsonObject | None]:

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from orchestrator.backends.http.answer_json import ends_in_half, whole_text
 from orchestrator.backends.http.upstream import Upstream
 from orchestrator.backends.provider_errors import failure_in, stream_error
+from orchestrator.backends.tool_calls import CallOrder
 from orchestrator.backends.usage import usage_in
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.types import Usage
+from orchestrator.types.tool_call import ToolCall
 
 if TYPE_CHECKING:
     pass
@@ -29,6 +31,13 @@ class ReadChunks:
         self.is_marked_done = False
         self.is_simulated = False
         self._half = ""
+        self._order = CallOrder()
+        self._calls: dict[int, JsonObject] = {}
+
+    @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The calls of tools that were written so far."""
+        return tuple(ToolCall.parse(call, number) for number, call in sorted(self._calls.items()))
 
     @property
     def text(self) -> str:
@@ -74,8 +83,35 @@ class ReadChunks:
             return None
         if isinstance(delta.get("reasoning_content"), str):
             self._thoughts.append(delta["reasoning_content"])
+        if delta.get("tool_calls"):
+            self._order.put_in_order(chunk)
+            for piece in delta["tool_calls"]:
+                if isinstance(piece, dict):
+                    self._add_call(piece)
         text = self._whole(_text_of(delta.get("content")) or "")
         return text or (delta["refusal"] if isinstance(delta.get("refusal"), str) else None)
+
+    def _add_call(self, piece: JsonObject) -> None:
+        """A piece of a call, in order: its index says which call it belongs to."""
+        call = self._calls.setdefault(piece["index"], {"id": "", "function": {"name": "", "arguments": ""}})
+        more = {name: value for name, value in piece.items() if name not in ("index", "id", "type", "function")}
+        function = piece["function"] if isinstance(piece.get("function"), dict) else {}
+        call.update(more)
+        call["id"] = call["id"] or piece.get("id") or ""
+        call["function"]["name"] = call["function"]["name"] or function.get("name") or ""
+        if isinstance(function.get("arguments"), str):
+            call["function"]["arguments"] += function["arguments"]
+
+
+def calls_of(choice: JsonValue) -> tuple[ToolCall, ...]:
+    """The calls of tools in a choice; those in the form that came before tools (`function_call`), too."""
+    message = choice.get("message") if isinstance(choice, dict) else None
+    if not isinstance(message, dict):
+        return ()
+    stated = message.get("tool_calls")
+    if not isinstance(stated, list):
+        stated = [message["function_call"]] if isinstance(message.get("function_call"), dict) else []
+    return tuple(ToolCall.parse(call, number) for number, call in enumerate(stated) if isinstance(call, dict))
 
 
 def answer_of(choice: JsonValue) -> str | None:

@@ -6,6 +6,7 @@ from orchestrator.types.completion import Completion, Usage
 from orchestrator.types.message import Message, Role
 from orchestrator.types.query import MAX_QUERY_CHARS, Query
 from orchestrator.types.stream import TextDelta, TextRevised
+from orchestrator.types.tool_call import ToolCall
 
 __all__ = [
     "MAX_QUERY_CHARS",
@@ -19,6 +20,7 @@ __all__ = [
     "Role",
     "TextDelta",
     "TextRevised",
+    "ToolCall",
     "Usage",
     "Way",
 ]

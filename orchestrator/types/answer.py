@@ -11,6 +11,7 @@ from orchestrator.jsontypes import JsonObject
 from orchestrator.types.candidate import Candidate, Receipt
 from orchestrator.types.completion import Usage
 from orchestrator.types.format import money
+from orchestrator.types.tool_call import ToolCall
 
 if TYPE_CHECKING:
     from orchestrator.memory import RecalledRecord
@@ -48,6 +49,8 @@ class Answer:
     trace: Trace | None = field(default=None, repr=False)
     receipt: Receipt | None = None
     abstained: bool = False
+    calls: tuple[ToolCall, ...] = ()
+    """The tools that are to be called, where the answer is that."""
     reads: Callable[[str], Any] | None = field(default=None, repr=False, compare=False)
     """What makes a value of the text; raises `ValueError`."""
 
@@ -63,6 +66,10 @@ class Answer:
             *(("simulated",) if self.simulated else ()),
         ]
         text = "(no answer that is believed enough)" if self.abstained else self.text
+        if self.calls:
+            text = "\n".join(
+                (*([text] if text else []), *(f"calls {call.name}({call.arguments})" for call in self.calls))
+            )
         return f"{text}\n({' · '.join(parts)})"
 
     def __repr__(self) -> str:
@@ -109,7 +116,11 @@ class Answer:
     @property
     def given(self) -> tuple[Candidate, ...]:
         """The candidate whose text this is; none where it was withheld."""
-        return tuple(each for each in self.candidates if each.text == self.text and each.model == self.model)[:1]
+        return tuple(
+            each
+            for each in self.candidates
+            if each.text == self.text and each.model == self.model and each.calls == self.calls
+        )[:1]
 
     @property
     def is_cut(self) -> bool:
@@ -146,6 +157,8 @@ class Answer:
             "simulated": self.simulated,
             "citations": list(self.citations),
         }
+        if self.calls:
+            found["calls"] = [call.as_dict() for call in self.calls]
         if detail == "brief":
             return found
         if detail == "full":

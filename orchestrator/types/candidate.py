@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from orchestrator.jsontypes import JsonObject
 from orchestrator.types.completion import Completion
+from orchestrator.types.tool_call import ToolCall
 
 if TYPE_CHECKING:
     from orchestrator.verifiers import Verdict
@@ -40,6 +42,19 @@ class Candidate:
         return self.completion.text or ""
 
     @property
+    def calls(self) -> tuple[ToolCall, ...]:
+        """The tools that it wants called."""
+        return self.completion.calls
+
+    @property
+    def shown(self) -> str:
+        """What a reader is shown of it: its text, and the calls that it makes, as JSON."""
+        if not self.calls:
+            return self.text
+        calls = json.dumps([call.as_dict() for call in self.calls], ensure_ascii=False)
+        return f"{self.text}\n{calls}".strip()
+
+    @property
     def ruled_out(self) -> bool:
         """A decisive verifier failed it."""
         return any(verdict.decisive and verdict.passed is False for verdict in self.verdicts)
@@ -56,7 +71,10 @@ class Candidate:
             }
             for v in self.verdicts
         ]
-        return {"model": self.model, "text": self.text, "way": self.way, "revises": self.revises, "verdicts": verdicts}
+        found: JsonObject = {"model": self.model, "text": self.text, "way": self.way, "revises": self.revises}
+        if self.calls:
+            found["calls"] = [call.as_dict() for call in self.calls]
+        return found | {"verdicts": verdicts}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from orchestrator.types.tool_call import ToolCall
+
 
 @dataclass(frozen=True, slots=True)
 class Usage:
@@ -54,7 +56,8 @@ class Completion:
     `certainty` is the mean natural log-probability of the answer's tokens, where the request asked for it and the
     provider gives it. `others` are the further answers of a call that asked for several; `usage` is that of all.
     `thoughts` are what the model let see of its reasoning. `unseen_calls` were made beside this one and their answers
-    never read, though their provider may charge for them: whoever pays books their worst case.
+    never read, though their provider may charge for them: whoever pays books their worst case. `calls` are the tools
+    that the model wants called; the text is then what it says beside that, often nothing.
     """
 
     model: str
@@ -71,6 +74,7 @@ class Completion:
     others: tuple[str, ...] = ()
     thoughts: str = ""
     unseen_calls: int = 0
+    calls: tuple[ToolCall, ...] = ()
 
     @property
     def abstained(self) -> bool:

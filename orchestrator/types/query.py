@@ -20,6 +20,7 @@ Reasoning = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 REASONING: tuple[str, ...] = get_args(Reasoning)
 MAX_QUERY_CHARS = 2_000_000
 MAX_METADATA_CHARS = 512
+MAX_TOOLS = 512
 NONE: tuple[()] = ()
 _CALLED = {"timeout_s": "timeout"}  # what callers know a field as
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")
@@ -58,6 +59,10 @@ class Query:
         timeout_s: The longest that one try of a call to a model may take, in seconds.
         retries: How often a call that failed without an answer is made again.
         fallbacks: Models that are asked, in this order, only when the others failed (`None`: as the fleet has it).
+        tools: What a model may call, as functions in OpenAI's form: the answer is then text, or `Answer.calls`.
+        tool_choice: "auto", "none", "required", or the function that must be called, in OpenAI's form.
+        parallel_tool_calls: Whether several tools may be called at once.
+        continued: What was said since `text`: calls of tools, and their results.
     """
 
     text: str
@@ -85,6 +90,10 @@ class Query:
     timeout_s: float | None = None
     retries: int | None = None
     fallbacks: tuple[str, ...] | None = None
+    tools: tuple[JsonObject, ...] = ()
+    tool_choice: str | JsonObject | None = None
+    parallel_tool_calls: bool | None = None
+    continued: tuple[Message, ...] = ()
 
     def __post_init__(self) -> None:
         _check_text(self.text)
@@ -218,6 +227,14 @@ def _are_labels(value: object) -> bool:
     )
 
 
+def _are_tools(value: object) -> bool:
+    if not isinstance(value, tuple) or len(value) > MAX_TOOLS:
+        return False
+    functions = [each.get("function") if isinstance(each, Mapping) else None for each in value]
+    names = [each.get("name") if isinstance(each, Mapping) else None for each in functions]
+    return all(isinstance(name, str) and name for name in names) and len(set(names)) == len(names)
+
+
 _MONEY = ("a number of dollars, at least 0", "value_usd=0.05 is 5 cents")
 _SWITCH = (lambda value: isinstance(value, bool), "True or False", "Write True or False, without quotes")
 _TEXT = (_is_text, "text (valid Unicode)", "Pass a str without lone surrogates")
@@ -267,6 +284,22 @@ _CHECKS: Mapping[str, tuple[Any, str, str]] = {
         'stop=["\\n\\n"]',
     ),
     "fallbacks": (lambda value: _are_texts(value, 1_000), "a list of names of models", 'fallbacks=["small"]'),
+    "tools": (
+        _are_tools,
+        f"a list of at most {MAX_TOOLS} functions in OpenAI's form, each with a name of its own",
+        'tools=[{"type": "function", "function": {"name": "find", "parameters": {"type": "object"}}}]',
+    ),
+    "tool_choice": (
+        lambda value: value in ("auto", "none", "required") or isinstance(value, Mapping),
+        '"auto", "none", "required" or a function',
+        'tool_choice={"type": "function", "function": {"name": "find"}}',
+    ),
+    "parallel_tool_calls": _SWITCH,
+    "continued": (
+        lambda value: isinstance(value, tuple) and all(isinstance(each, Message) for each in value),
+        "a list of messages",
+        'Write [{"role": "tool", "tool_call_id": "...", "content": "..."}]',
+    ),
     "seed": (lambda value: _is_count(value, -(2**63)) and value < 2**63, "a whole number of 64 bits", "seed=1"),
     "reasoning": (
         lambda value: value in REASONING,

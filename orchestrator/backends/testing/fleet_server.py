@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, MutableMapp
 from contextlib import contextmanager
 from typing import Any, Protocol
 
-from orchestrator.backends.testing.simulated import SimulatedReply
+from orchestrator.backends.testing.simulated import SimulatedReply, question_key
 from orchestrator.errors import BackendRejected
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.router import ModelProfile
@@ -91,9 +91,12 @@ class FleetApp:
             await self._stream(model.profile.name, reply, send, include_usage=usage_wanted)
             return
         await self._wait(reply.ttft_s + reply.decode_s)
-        message = {"role": "assistant", "content": reply.text}
+        message: dict[str, Any] = {"role": "assistant", "content": reply.text}
+        if reply.calls:
+            message |= {"content": reply.text or None, "tool_calls": list(reply.calls)}
         payload = self._envelope("chat.completion", model.profile.name, reply)
-        payload |= {"choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": _usage(reply)}
+        choice = {"index": 0, "message": message, "finish_reason": _finish(reply)}
+        payload["choices"], payload["usage"] = [choice], _usage(reply)
         await _send_json(send, 200, payload, simulated=reply.simulated)
 
     def _parse(self, body: JsonValue) -> tuple[ServedModel, str, int]:
@@ -106,7 +109,11 @@ class FleetApp:
         users: list[str] = [m["content"] for m in messages if m.get("role") == "user"]
         if not users:
             raise _Refused(400, "there is no user message with text")
-        return model, users[-1], sum(estimate_message(m["content"]) + TOKENS_PER_MESSAGE for m in messages)
+        return (
+            model,
+            question_key(users[-1], body.get("tools") or ()),
+            sum(estimate_message(m["content"]) + TOKENS_PER_MESSAGE for m in messages),
+        )
 
     async def _stream(self, name: str, reply: SimulatedReply, send: Send, *, include_usage: bool) -> None:
         await self._wait(reply.ttft_s)
@@ -119,7 +126,10 @@ class FleetApp:
             delta = {"role": "assistant", "content": piece} if index == 0 else {"content": piece}
             await _send_event(send, envelope | {"choices": [{"index": 0, "delta": delta, "finish_reason": None}]})
             await self._wait(reply.decode_s / len(pieces))
-        await _send_event(send, envelope | {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+        if reply.calls:
+            called = {"tool_calls": [{**call, "index": number} for number, call in enumerate(reply.calls)]}
+            await _send_event(send, envelope | {"choices": [{"index": 0, "delta": called, "finish_reason": None}]})
+        await _send_event(send, envelope | {"choices": [{"index": 0, "delta": {}, "finish_reason": _finish(reply)}]})
         if include_usage:
             await _send_event(send, envelope | {"choices": [], "usage": _usage(reply)})
         await send({"type": "http.response.body", "body": b"data: [DONE]\n\n"})
@@ -198,6 +208,10 @@ async def _send_event(send: Send, payload: JsonObject) -> None:
 def _headers(content_type: str, simulated: bool) -> list[tuple[bytes, bytes]]:
     headers = [(b"content-type", content_type.encode())]
     return [*headers, (b"x-orchestrator-simulated", b"true")] if simulated else headers
+
+
+def _finish(reply: SimulatedReply) -> str:
+    return "tool_calls" if reply.calls else "stop"
 
 
 def _usage(reply: SimulatedReply) -> dict[str, int]:

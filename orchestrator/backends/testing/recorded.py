@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.backends.base import LocalBackend, Request
-from orchestrator.backends.testing.simulated import SimulatedReply
+from orchestrator.backends.testing.simulated import SimulatedReply, question_key
 from orchestrator.errors import BackendRejected, ConfigError
 from orchestrator.jsontypes import JsonObject
 from orchestrator.router import ModelProfile
-from orchestrator.types import Completion, Usage
+from orchestrator.types import Completion, ToolCall, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,7 @@ class RecordedAnswer:
     text: str
     input_tokens: int
     output_tokens: int
+    calls: tuple[JsonObject, ...] = ()
 
 
 class RecordedModel:
@@ -47,7 +48,7 @@ class RecordedModel:
                 remedy="Ask one of the recorded questions",
                 status=404,
             )
-        return SimulatedReply(answer.text, answer.input_tokens, answer.output_tokens)
+        return SimulatedReply(answer.text, answer.input_tokens, answer.output_tokens, calls=answer.calls)
 
 
 class RecordedBackend(LocalBackend):
@@ -59,8 +60,10 @@ class RecordedBackend(LocalBackend):
 
     async def complete(self, request: Request) -> Completion:
         """The recorded answer, as fast as it was."""
-        reply = self._model.reply(request.question, 0)
-        return Completion(self.profile.name, reply.text, Usage(reply.prefill_tokens, reply.output_tokens))
+        reply = self._model.reply(question_key(request.question, request.tools), 0)
+        calls = tuple(ToolCall.parse(call) for call in reply.calls)
+        usage = Usage(reply.prefill_tokens, reply.output_tokens)
+        return Completion(self.profile.name, reply.text, usage, calls=calls)
 
 
 def load_recorded(folder: str | Path, task: str) -> list[RecordedModel]:
@@ -83,6 +86,31 @@ def load_recorded(folder: str | Path, task: str) -> list[RecordedModel]:
         RecordedModel(_profile(name, by_prompt, prices.get(name, {})), by_prompt)
         for name, by_prompt in sorted(by_model.items())
     ]
+
+
+def load_recorded_calls(folder: str | Path) -> list[RecordedModel]:
+    """Every model of a fleet whose calls of tools were recorded.
+
+    `tool_questions.parquet`, `tool_answers.parquet` and `prices.json` in `folder`. Raises as `load_recorded`.
+    """
+    folder = Path(folder)
+    questions = _table(folder / "tool_questions.parquet")
+    asked = {row["id"]: question_key(row["question"], json.loads(row["tools"])) for row in questions}
+    prices = _prices(folder, "tool")
+    by_model: dict[str, dict[str, RecordedAnswer]] = {}
+    for row in _table(folder / "tool_answers.parquet"):
+        calls = tuple(
+            {"id": f"call_{number}", "type": "function", "function": _function(call)}
+            for number, call in enumerate(json.loads(row["calls"]) if row["calls"] else ())
+        )
+        recorded = RecordedAnswer(row["text"] or "", int(row["prompt_tokens"]), int(row["output_tokens"]), calls)
+        by_model.setdefault(row["model"], {})[asked[row["id"]]] = recorded
+    return [RecordedModel(_profile(name, said, prices.get(name, {})), said) for name, said in sorted(by_model.items())]
+
+
+def _function(call: Mapping[str, Any]) -> JsonObject:
+    written = call.get("arguments")
+    return {"name": call["name"], "arguments": written if isinstance(written, str) else json.dumps(written)}
 
 
 def _prices(folder: Path, task: str) -> dict[str, dict[str, float]]:

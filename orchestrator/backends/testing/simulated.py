@@ -12,10 +12,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.backends.base import LocalBackend, Request, estimate_prompt_tokens
+from orchestrator.jsontypes import JsonMapping, JsonObject
 from orchestrator.router import ModelProfile
 from orchestrator.tokens.estimate import estimate_tokens
 from orchestrator.types import Completion, Usage
@@ -34,7 +35,7 @@ class SimulatedProblem:
 
 @dataclass(frozen=True, slots=True)
 class SimulatedReply:
-    """What a served model says to one question, and how long it takes (seconds)."""
+    """What a served model says to one question, the tools that it calls (in OpenAI's form), and its time in seconds."""
 
     text: str
     prefill_tokens: int
@@ -42,6 +43,13 @@ class SimulatedReply:
     ttft_s: float = 0.0
     decode_s: float = 0.0
     simulated: bool = False
+    calls: tuple[JsonObject, ...] = ()
+
+
+def question_key(question: str, tools: Sequence[JsonMapping] = ()) -> str:
+    """What recorded answers are found by: the question, and the names of the tools that were offered with it."""
+    names = sorted(str((tool.get("function") or {}).get("name")) for tool in tools)
+    return f"{question.strip()}\ntools: {', '.join(names)}" if names else question.strip()
 
 
 class SimulatedModel:

@@ -22,6 +22,7 @@ from orchestrator.backends.http.answer_json import parse_whole_answer
 from orchestrator.backends.http.prefix_cache import cache_salt_of
 from orchestrator.backends.http.retry import LONGEST_WAIT_S, backoff_s
 from orchestrator.backends.provider_errors import failure_in, told_failure, too_slow
+from orchestrator.backends.tool_calls import with_arguments
 from orchestrator.backends.usage import usage_in, usage_of_all
 from orchestrator.budget import Budget, Ledger, from_nano
 from orchestrator.config.models import AutoConfig
@@ -40,7 +41,6 @@ from orchestrator.gateway.chat.synthetic import completion, pieces, progress, us
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http import sse
 from orchestrator.gateway.http.error_mapping import to_gateway_error
-from orchestrator.gateway.http.tool_calls import with_arguments
 from orchestrator.jsontypes import JsonObject
 from orchestrator.router import ModelProfile, Preference, Route
 from orchestrator.router.success import DEFAULT_SKILL

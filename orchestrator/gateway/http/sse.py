@@ -21,9 +21,9 @@ from orchestrator.backends.http.answer_json import (
     write_answer,
 )
 from orchestrator.backends.provider_errors import failure_in
+from orchestrator.backends.tool_calls import CallOrder
 from orchestrator.backends.usage import usage_in
 from orchestrator.gateway.http.redaction import without_addresses
-from orchestrator.gateway.http.tool_calls import CallOrder
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.types import Usage
 
