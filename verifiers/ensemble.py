@@ -49,6 +49,11 @@ CAUTIOUS: Mapping[str, Evidence] = {
     "personal_data": Evidence(1.0, 0.8),
     "safety": Evidence(1.0, 0.8),
     "language": Evidence(1.0, 0.5),
+    "call_schema": Evidence(1.05, LEAST),
+    "call_arguments": Evidence(1.5, 0.2),
+    "call_coverage": Evidence(1.3, 0.4),
+    "call_fit": Evidence(1.6, 0.5),
+    "no_call_fit": Evidence(1.3, 0.4),
     "critique": Evidence(1.3, 0.7),
     "comparison": Evidence(1.5, 0.67),  # in each of both orders
 }

@@ -26,10 +26,13 @@ ONE_SIDED, SAME = 0.02, 0.95
 NONE = Evidence(1.0, 1.0)
 
 
-def fit_ensemble(graded: Sequence[tuple[Sequence[Verdict], bool]]) -> Ensemble:
+def fit_ensemble(
+    graded: Sequence[tuple[Sequence[Verdict], bool]], *, log_odds: Sequence[float] | None = None
+) -> Ensemble:
     """From verdicts on answers and whether each was right (extra `train`).
 
-    Few labels change little. Raises `ValueError` without any.
+    `log_odds` are each answer's of being right before any verdict, in natural logarithms (default: those of all answers
+    together). Few labels change little. Raises `ValueError` without any.
     """
     if not graded:
         raise ValueError("no graded verdicts to learn from")
@@ -43,11 +46,11 @@ def fit_ensemble(graded: Sequence[tuple[Sequence[Verdict], bool]]) -> Ensemble:
     failed = np.array([math.log(e.failed) if e.failed > LEAST else 0.0 for e in known])
     passed = np.array([math.log(e.passed) for e in known])
     base = float(np.clip(right.mean(), 1 / (len(right) + 2), 1 - 1 / (len(right) + 2)))
-    log_odds = math.log(base / (1 - base))  # of an answer on which all abstain
+    before = math.log(base / (1 - base)) if log_odds is None else np.asarray(log_odds, dtype=float)
     mean = np.concatenate([failed, passed - failed])
 
     def loss(weights: Array) -> tuple[float, Array]:
-        margin = log_odds + x @ weights
+        margin = before + x @ weights
         off = (weights - mean) / PRIOR_SD**2
         gradient = x.T @ (1 / (1 + np.exp(-margin)) - right) + off
         return float((np.logaddexp(0, margin) - right * margin).sum() + 0.5 * off @ (weights - mean)), gradient

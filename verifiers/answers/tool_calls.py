@@ -145,6 +145,11 @@ def _compared_argument(name: str, x: Any, y: Any, schema: Any) -> str:
     return _compared_values(x, y, schema, name)
 
 
+def states_default(schema: JsonMapping) -> bool:
+    """Whether a schema says what is taken without the argument, in `default` or in words."""
+    return default_of(schema) is not _MISSING
+
+
 def default_of(schema: JsonMapping) -> JsonValue:
     """The value that is taken without an argument, as its schema states it in `default` or in words.
 

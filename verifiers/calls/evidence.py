@@ -1,0 +1,179 @@
+"""What speaks for a set of tool calls before anybody else proposes one: schema, arguments, and the fit of the tools.
+
+Each check reads the calls that `write_calls` wrote as the candidate, and abstains on what it has nothing to say of. How
+much a verdict is worth is learned from graded calls (`orchestrator.verifiers.learning.fit_ensemble`); until then it
+counts a little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from orchestrator.jsontypes import JsonMapping
+from orchestrator.verifiers.answers.tool_calls import default_of, states_default
+from orchestrator.verifiers.calls.argument_support import Supported, numbers_in, supported_by, terms_of
+from orchestrator.verifiers.calls.call_set import (
+    Call,
+    functions_of,
+    leaves,
+    parameters_of,
+    property_schema,
+    read_calls,
+)
+from orchestrator.verifiers.form.bounded_schema import BoundedSchema, UnusableSchema
+from orchestrator.verifiers.verdict import Verdict, Verifier
+
+SAID = 0.5  # the share of a value's words from which on it is taken as said
+
+
+def call_verifiers(tools: Sequence[JsonMapping], conversation: str) -> list[Verifier]:
+    """The checks of calls of `tools` by a model that read `conversation` (its texts, the last message at the end)."""
+    functions = functions_of(tools)
+    said = supported_by(conversation)
+    return [
+        CallSchemaVerifier(functions),
+        CallArgumentsVerifier(functions, said),
+        CallCoverageVerifier(),
+        CallFitVerifier(functions),
+        NoCallFitVerifier(functions),
+    ]
+
+
+class CallSchemaVerifier:
+    """Passes calls of tools that there are, whose arguments satisfy their JSON Schemas.
+
+    Decisive; the feedback says what is wrong and what would be right. Abstains where a schema is no usable one.
+    """
+
+    name = "call_schema"
+    reads_calls = True
+
+    def __init__(self, functions: dict[str, JsonMapping]) -> None:
+        self._functions = functions
+        self._schemas: dict[str, BoundedSchema] = {}
+
+    async def verify(self, query: str, candidate: str) -> Verdict:
+        """Checks every call; the first mistakes are told."""
+        calls = read_calls(candidate)
+        if not calls:
+            return Verdict.abstain(self.name, "no tool is called")
+        try:
+            errors = [error for call in calls for error in await self.errors(call)]
+        except (UnusableSchema, TimeoutError) as error:
+            return Verdict.abstain(self.name, f"the schema of a tool cannot be used: {error}"[:300])
+        told = "; ".join(errors[:3])
+        return Verdict(self.name, 0.0 if errors else 1.0, not errors, told, tuple(errors), decisive=True)
+
+    async def errors(self, call: Call) -> list[str]:
+        """What is wrong with one call, each with what would be right. Raises `UnusableSchema`, `TimeoutError`."""
+        function = self._functions.get(call.name)
+        if function is None:
+            known = ", ".join(sorted(self._functions)[:20]) or "none"
+            return [f"there is no tool {call.name!r}; there are: {known}"]
+        if call.arguments is None:
+            return [f"the arguments of {call.name} are not a JSON object: {call.written[:120]!r}"]
+        schema = self._schemas.get(call.name)
+        if schema is None:
+            schema = self._schemas[call.name] = BoundedSchema(parameters_of(function))
+        found = [f"{call.name}: {error}" for error in await schema.errors(call.arguments)]
+        return found + [f"{call.name} has no argument {name!r}" for name in unknown_arguments(call, function)]
+
+
+def unknown_arguments(call: Call, function: JsonMapping) -> list[str]:
+    """Arguments that a tool does not name, where its schema lists them and does not say that others may be there."""
+    schema = parameters_of(function)
+    properties = schema.get("properties")
+    if not isinstance(properties, dict) or schema.get("additionalProperties", False) is not False:
+        return []
+    if any(name in schema for name in ("patternProperties", "$ref", "allOf", "anyOf", "oneOf", "if")):
+        return []
+    return [name for name in call.arguments or {} if name not in properties]
+
+
+class CallArgumentsVerifier:
+    """Scores calls by how far the values of their arguments stand in the conversation: the mean of all values.
+
+    Values that a schema lists, and those that would be taken anyway, need not be said.
+    """
+
+    name = "call_arguments"
+    reads_calls = True
+
+    def __init__(self, functions: dict[str, JsonMapping], said: Supported) -> None:
+        self._functions, self._said = functions, said
+
+    async def verify(self, query: str, candidate: str) -> Verdict:
+        """Looks every value up, by words and by number; abstains where none says anything."""
+        supports = [each for call in read_calls(candidate) for each in self._supports(call)]
+        if not supports:
+            return Verdict.abstain(self.name, "no argument says anything that could be looked up")
+        return Verdict(self.name, sum(supports) / len(supports), None)
+
+    def _supports(self, call: Call) -> Iterator[float]:
+        """The support of every value of a call's arguments that says something, in [0, 1]."""
+        schema = parameters_of(self._functions.get(call.name, {}))
+        for name, value in (call.arguments or {}).items():
+            stated = property_schema(schema, name, schema)
+            listed = stated.get("enum")
+            if states_default(stated) and value == default_of(stated):
+                continue
+            for leaf in leaves(value):
+                support = self._said.share_of(leaf)
+                if support is not None and not (isinstance(listed, list) and leaf in listed and support < SAID):
+                    yield support
+
+
+class CallCoverageVerifier:
+    """Scores calls by the share of the numbers in the question that some argument takes up."""
+
+    name = "call_coverage"
+    reads_calls = True
+
+    async def verify(self, query: str, candidate: str) -> Verdict:
+        """Compares numbers by value; abstains where the question holds none, or nothing is called."""
+        calls, asked = read_calls(candidate), numbers_in(query)
+        if not calls or not asked:
+            return Verdict.abstain(self.name, "there are no numbers to compare")
+        text = " ; ".join(str(leaf) for call in calls for leaf in leaves(call.arguments))
+        given = numbers_in(text) | numbers_in(query) & {each * 100 for each in numbers_in(text)}
+        return Verdict(self.name, len(asked & given) / len(asked), None)
+
+
+class CallFitVerifier:
+    """Scores calls by how much of the question is about what their tools say they do."""
+
+    name = "call_fit"
+    reads_calls = True
+
+    def __init__(self, functions: dict[str, JsonMapping]) -> None:
+        self._functions = functions
+
+    async def verify(self, query: str, candidate: str) -> Verdict:
+        """The largest share of the question's words that a called tool knows."""
+        called = {call.name for call in read_calls(candidate)} & self._functions.keys()
+        if not called:
+            return Verdict.abstain(self.name, "no tool is called")
+        return Verdict(self.name, max(fit(query, self._functions[name]) for name in called), None)
+
+
+class NoCallFitVerifier:
+    """Scores an answer without calls by how little of the question is about what any tool says that it does."""
+
+    name = "no_call_fit"
+    reads_calls = True
+
+    def __init__(self, functions: dict[str, JsonMapping]) -> None:
+        self._functions = functions
+
+    async def verify(self, query: str, candidate: str) -> Verdict:
+        """One less the best fit of any tool."""
+        if read_calls(candidate) or not self._functions:
+            return Verdict.abstain(self.name, "a tool is called")
+        return Verdict(self.name, 1.0 - max(fit(query, each) for each in self._functions.values()), None)
+
+
+def fit(query: str, function: JsonMapping) -> float:
+    """The share of a question's words that a tool's name and description know, in [0, 1]."""
+    asked = terms_of(query)
+    known = terms_of(f"{function.get('name', '')} {function.get('description', '')}")
+    return len(asked & known) / len(asked) if asked else 0.0
