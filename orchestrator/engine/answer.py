@@ -63,6 +63,7 @@ def build_answer(
         trace,
         _receipt(route, reference, cost, ledger.calls),
         result.abstained,
+        () if result.abstained else best.calls,
     )
 
 

@@ -92,7 +92,7 @@ def is_shown_live(plan: Plan, *, keeps: bool) -> bool:
     draft, which is believed enough already, or after which it ends if it is prose, as the question lets expect. Where
     what is shown is kept, the caller must have asked for no check that could rule it out.
     """
-    if plan.query.may_abstain or plan.query.schema is not None or plan.route.chosen is None:
+    if plan.query.may_abstain or plan.query.schema is not None or plan.query.tools or plan.route.chosen is None:
         return False
     if keeps and any(not isinstance(check, GroundingWhenCited) for check in plan.checks):
         return False
@@ -132,7 +132,7 @@ def first_state(
     query: Query, route: Route, request: Request, backends: Mapping[str, Backend], settings: SearchState
 ) -> SearchState:
     """The state in which a search begins; `settings` holds what does not depend on the query."""
-    tokens = estimate_prompt_tokens(request.messages)
+    tokens = estimate_prompt_tokens(request.messages, list(request.tools) or None)
     choices = tuple(choice_of(option, backends[option.model].profile, tokens) for option in route.usable)
     return settings.changed(
         question=query.text,
@@ -144,6 +144,8 @@ def first_state(
         criteria=query.criteria,
         chosen=route.chosen,
         may_abstain=query.may_abstain,
+        tools=query.tools,
+        vote_model=settings.vote_model.for_calls() if query.tools else settings.vote_model,
     )
 
 
@@ -174,7 +176,7 @@ def route_query(
 ) -> Route:
     """The model for a request. A limit of `seconds` is left aside only where no model can keep it."""
     needs = Needs(
-        estimate_prompt_tokens(request.messages),
+        estimate_prompt_tokens(request.messages, list(request.tools) or None),
         capabilities=capabilities,
         cached_tokens=fleet.cached_tokens,
         unavailable=fleet.unavailable,

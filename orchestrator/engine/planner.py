@@ -48,6 +48,9 @@ if TYPE_CHECKING:
     from orchestrator.memory import Memory, Recall
 
 
+_TOOLS = {True: frozenset(("tools",)), False: frozenset[str]()}
+
+
 @dataclass(frozen=True, slots=True)
 class QueryDefaults:
     """What applies to a query that says nothing else.
@@ -119,7 +122,7 @@ class Planner:
         chosen = choose_strategy(query, strategy, self.defaults.strategy, self._promises.guarantee)
         recall = await self._recall(query, trace)
         request = self.request_for(query, recall, are_compared=chosen is not single)
-        needs |= needed_capabilities(part_kinds(request.messages)) & self._capabilities
+        needs |= (needed_capabilities(part_kinds(request.messages)) | _TOOLS[bool(query.tools)]) & self._capabilities
         limits = self.defaults.budget & (budget or Budget())
         route = await self._route(query, request, trace, preference, needs, limits.seconds)
         if route.chosen is None and (fitting := self._trim(query, request, route, trace)) is not None:
@@ -178,6 +181,9 @@ class Planner:
             timeout_s=self.defaults.timeout_s if query.timeout_s is None else query.timeout_s,
             retries=self.defaults.retries if query.retries is None else query.retries,
             parts=query.parts,
+            tools=query.tools,
+            tool_choice=query.tool_choice,
+            parallel_tool_calls=query.parallel_tool_calls,
         )
 
     async def _recall(self, query: Query, trace: Trace) -> Recall | None:

@@ -19,6 +19,10 @@ two wrong answers coincide depends on three things:
 - The pair. Where one says what another said more often than that, it is taken to copy with some probability (`copying`,
   after Dong et al. 2009, "Integrating conflicting data: the role of source dependence"). A copy says nothing new.
 
+Where answers come in classes (no call of a tool, one, several), the class of the right one is a second latent variable:
+a model is right more often in one class than in another, and what it says when wrong is of a class that depends on
+which is right, as in a confusion matrix (Dawid & Skene 1979). Within a class, wrong answers fall into groups as above.
+
 Verdicts multiply a group's odds by their likelihood ratio.
 
 What is no answer (a refusal, nothing at all) is no vote for a group: that a model did not answer right makes the
@@ -37,18 +41,15 @@ from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from orchestrator.search.guessing import information_bits
 from orchestrator.search.vote_model import VoteModel
+from orchestrator.search.wrong_answers import NODES, Array, Indices, class_masks, class_shares, strays
 
-Array = NDArray[np.float64]
-NODES = 15
 DEEP = 100
 P_MIN = 1e-4
 FEW = 16  # models whose chances are worked out one by one, and kept
-NOBODY, ALWAYS = np.empty((0, 1)), np.ones(1)
-MIN_NEW_SHARE = 1e-3  # that a wrong answer is one not yet seen, where the seen ones seem to be all there are
+ALWAYS = np.ones(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +100,10 @@ class VoteState:
         """P(a wrong answer is this group's by chance), shape (groups,)."""
         return np.array([chance_of(key) for key in self.keys])
 
+    def classes(self, model: VoteModel) -> Indices:
+        """The class of each group, shape (groups,)."""
+        return np.array([model.class_of(key) for key in self.keys], dtype=np.intp)
+
     def concentration(self, model: VoteModel) -> float:
         """Of the first answer, which tells what is asked for; of one of ten bits where there is none yet."""
         return model.concentration_of(information_bits(self.keys[0])) if self.keys else model.concentration
@@ -117,16 +122,20 @@ def chance_of(key: str) -> float:
 
 def start(model: VoteModel) -> VoteState:
     """Before any vote: all weight is on "none of them", by node of ease."""
-    return VoteState(_weights(model.hopeless)[None, :].copy())
+    return VoteState(_latent(model.hopeless, model.shares)[None, :].copy())
 
 
-def success_given_ease(p_success: Array, model: VoteModel) -> Array:
+def success_given_ease(p_success: Array, model: VoteModel, names: Sequence[str] | None = None) -> Array:
     """P(right | ease) at the nodes of ease, shape (models, nodes), whose mean over ease is `p_success` (shape
     (models,)).
 
-    The last node is that of hopeless questions.
+    The last node is that of hopeless questions. Where answers come in classes, the nodes of each class follow one
+    another, and `names` say whose ability in each it is.
     """
     stated = np.asarray(p_success, dtype=float)
+    if model.classes:
+        voters = names or [""] * len(stated)
+        return np.stack([_right_of(float(p), model, name) for p, name in zip(stated, voters, strict=True)])
     if len(stated) <= FEW:  # what each model's vote needs, too, and has then at hand
         return np.stack([_right_of_one(float(p), model.spread, model.hopeless) for p in stated])
     return _success_given_ease(stated, model.spread, model.hopeless)
@@ -154,51 +163,34 @@ def ease_of_bits(bits: float, model: VoteModel) -> Array:
     shift = model.easier * math.log(model.typical_bits / bits)
     nodes, weights = _quadrature()
     given = np.exp(shift * nodes - 0.5 * shift**2)
-    return np.append(given / (given @ weights), 1.0)
-
-
-def wrong_shares(sizes: Array, chance: Array, concentration: Array) -> tuple[Array, Array]:
-    """Where a wrong vote goes under each hypothesis (groups..., none), for any number of states at once.
-
-    `sizes` and `chance` have shape (..., groups), `concentration` (...). P(it joins each group) has shape (..., groups,
-    groups + 1), P(it is a new one) shape (..., groups + 1). The diagonal of the first means nothing: a vote for the
-    group that is right is not wrong.
-    """
-    concentration = concentration[..., None]
-    votes, chances = sizes.sum(axis=-1, keepdims=True), chance.sum(axis=-1, keepdims=True)
-    wrong_before = np.concatenate([votes - sizes, votes], axis=-1)
-    by_chance = np.concatenate([chances - chance, chances], axis=-1)
-    unseen = np.maximum(1.0 - by_chance, MIN_NEW_SHARE)
-    before = wrong_before + concentration * (by_chance + unseen)
-    joined = (sizes + concentration * chance)[..., None] / before[..., None, :]
-    return joined, concentration * unseen / before
+    return np.tile(np.append(given / (given @ weights), 1.0), len(model.shares))
 
 
 def vote(
-    state: VoteState, key: str | None, right: Array, model: VoteModel, *, power: float = 1.0, voter: str = ""
+    state: VoteState,
+    key: str | None,
+    right: Array,
+    model: VoteModel,
+    *,
+    power: float = 1.0,
+    voter: str = "",
+    ratio: float = 1.0,
 ) -> VoteState:
     """The state after one vote of `voter` for group `key`, its likelihood raised to `power`. `None` is no answer.
 
-    `right` is P(right | ease), shape (nodes,).
+    `right` is P(right | ease), shape (nodes,). A new group begins with `ratio`, the likelihood ratio of what checks say
+    of its first answer.
     """
     if key is None:
         return VoteState(state.weights * (1.0 - right) ** power, state.keys, state.sizes, state.voters)
-    groups, pull = len(state.keys), model.pull(voter)
-    is_new = key not in state.keys
+    groups, is_new = len(state.keys), key not in state.keys
     choice = groups if is_new else state.keys.index(key)
-    if groups == 0:  # every wrong answer is a new one
-        joined, new = NOBODY, ALWAYS
-    else:
-        concentration = state.concentration(model)
-        joined, new = wrong_shares(np.array(state.sizes, dtype=float), state.by_chance, np.array(concentration / pull))
-    wrong = (1.0 - right) * (
-        1.0 - model.p_silent(voter)
-    )  # who says something has not kept silent for want of an answer
-    likelihood = wrong[None] * (new if is_new else joined[choice])[:, None]
+    likelihood = _wrong_likelihood(state, key, right, model, voter)
     if is_new:
         likelihood = np.concatenate([likelihood[:groups], right[None], likelihood[groups:]])
-        last = state.weights[-1:]
-        before = np.concatenate([state.weights[:groups], last, last])  # a new group comes out of "none of them"
+        last = state.weights[-1:]  # a new group comes out of "none of them"
+        opened = last * class_masks(len(model.shares))[model.class_of(key)] if model.classes else last
+        before = np.concatenate([state.weights[:groups], opened * ratio, last])
     else:
         likelihood[choice] = right
         before = state.weights
@@ -208,10 +200,25 @@ def vote(
         before = before * ease_of_bits(information_bits(key), model)
     weights = before * (likelihood if power == 1.0 else likelihood**power)
     if is_new:
-        return VoteState(weights, (*state.keys, key), (*state.sizes, pull), (*state.voters, (voter,)))
-    sizes = tuple(size + pull * (index == choice) for index, size in enumerate(state.sizes))
+        return VoteState(weights, (*state.keys, key), (*state.sizes, model.pull(voter)), (*state.voters, (voter,)))
+    sizes = tuple(size + model.pull(voter) * (index == choice) for index, size in enumerate(state.sizes))
     voters = tuple((*names, voter) if index == choice else names for index, names in enumerate(state.voters))
     return VoteState(weights, state.keys, sizes, voters)
+
+
+def _wrong_likelihood(state: VoteState, key: str, right: Array, model: VoteModel, voter: str) -> Array:
+    """P(`voter` says `key` | it is wrong to), under each hypothesis so far, shape (groups + 1, nodes)."""
+    # who says something has not kept silent for want of an answer
+    wrong = (1.0 - right) * (1.0 - model.p_silent(voter))
+    kind = model.class_of(key)
+    if model.classes:
+        wrong = wrong * strays(voter, model)[kind]
+    if not state.keys:  # every wrong answer is a new one
+        return wrong[None] * ALWAYS[:, None]
+    sizes, concentration = np.array(state.sizes, dtype=float), np.array(state.concentration(model) / model.pull(voter))
+    joined, new = class_shares(sizes, state.by_chance, concentration, state.classes(model), len(model.shares))
+    share = joined[state.keys.index(key)] if key in state.keys else new[kind]
+    return np.asarray(wrong[None] * share[:, None])
 
 
 def weigh(state: VoteState, likelihood_ratio: Mapping[str, float]) -> VoteState:
@@ -259,14 +266,14 @@ def _replayed(votes: tuple[tuple[str | None, float, float, str], ...], model: Vo
     if not votes:
         return start(model)
     *before, (key, p, power, voter) = votes
-    return vote(
-        _replayed(tuple(before), model),
-        key,
-        _right_of_one(p, model.spread, model.hopeless),
-        model,
-        power=power,
-        voter=voter,
-    )
+    return vote(_replayed(tuple(before), model), key, _right_of(p, model, voter), model, power=power, voter=voter)
+
+
+def _right_of(p: float, model: VoteModel, voter: str) -> Array:
+    """P(right | ease, class) of one model, shape (nodes,)."""
+    if not model.classes:
+        return _right_of_one(p, model.spread, model.hopeless)
+    return np.concatenate([_right_of_one(each, model.spread, model.hopeless) for each in model.p_in_classes(p, voter)])
 
 
 @lru_cache(maxsize=4_096)
@@ -302,6 +309,7 @@ def _quadrature() -> tuple[Array, Array]:
 
 
 @lru_cache(maxsize=64)
-def _weights(hopeless: float) -> Array:
-    """Of the nodes of ease, and of hopeless questions (the last)."""
-    return np.append((1.0 - hopeless) * _quadrature()[1], hopeless)
+def _latent(hopeless: float, shares: tuple[float, ...]) -> Array:
+    """Of the nodes of ease, and of hopeless questions (the last), for each class of answers in turn."""
+    of_one = np.append((1.0 - hopeless) * _quadrature()[1], hopeless)
+    return np.concatenate([share * of_one for share in shares])

@@ -33,6 +33,7 @@ from orchestrator.search.state import SearchState, Strategy
 from orchestrator.trace import Trace
 from orchestrator.types import Candidate, Completion, Usage
 from orchestrator.verifiers import Verdict, Verifier, find_program, price_of
+from orchestrator.verifiers.calls.call_set import Call, write_calls
 from orchestrator.verifiers.sandbox import Limits, Sandbox, SandboxUnavailable
 
 log = logging.getLogger(__name__)
@@ -387,12 +388,17 @@ class Search:
     async def _verify(self, candidate: Candidate, state: SearchState) -> Candidate:
         """All verdicts. Free verifiers come first; after a decisive failure nothing more is paid for."""
         verdicts = [] if candidate.completion.certainty is None else [certainty_verdict(candidate.completion.certainty)]
-        priced = [(verifier, self._worst_usd(verifier, state.question, candidate.text)) for verifier in self._verifiers]
-        for verifier, worst_usd in sorted(priced, key=lambda pair: pair[1] != 0):
+        shown = [(verifier, text_to_verify(verifier, candidate)) for verifier in self._verifiers]
+        priced = [
+            (verifier, text, self._worst_usd(verifier, state.question, text))
+            for verifier, text in shown
+            if text is not None
+        ]
+        for verifier, text, worst_usd in sorted(priced, key=lambda row: row[2] != 0):
             if worst_usd != 0 and replace(candidate, verdicts=tuple(verdicts)).ruled_out:
                 continue
             with self._trace.span("verify", verifier=verifier.name, model=candidate.model) as span:
-                verdict = await self._verdict(verifier, state.question, candidate.text, worst_usd)
+                verdict = await self._verdict(verifier, state.question, text, worst_usd)
                 span.attributes.update(score=verdict.score, passed=verdict.passed, feedback=verdict.feedback[:300])
                 if verdict.cost_usd:
                     span.attributes["cost_usd"] = verdict.cost_usd
@@ -492,6 +498,16 @@ async def _verdict_of(verifier: Verifier, question: str, text: str) -> Verdict:
     if not isinstance(found, Verdict):
         raise _NoVerdict(f"it gave no verdict but {type(found).__name__}")
     return found
+
+
+def text_to_verify(verifier: Verifier, candidate: Candidate) -> str | None:
+    """What a verifier is shown of a candidate: its calls where it reads calls, else its text; `None` to leave it out.
+
+    Calls of tools are no text that a check of answers could judge.
+    """
+    if getattr(verifier, "reads_calls", False):
+        return write_calls([Call(call.name, call.arguments, call.written) for call in candidate.calls])
+    return None if candidate.calls else candidate.text
 
 
 def checked(completion: Completion) -> Completion:

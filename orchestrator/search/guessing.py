@@ -34,6 +34,7 @@ SPELLED = frozenset(
         "json",
         "date",
         "time",
+        "calls",
     )
 )
 
@@ -49,6 +50,8 @@ def information_bits(key: str) -> float:
     character. The key of a behaviour or of anything else that does not spell out the answer has ten.
     """
     kind, _, said = key.partition(":")
+    if kind == "calls":  # calls:one:their arguments; that nothing is called is one of two
+        said = said.partition(":")[2] if ":" in said else "no"
     said = re.sub(r"#\d+$", "", said[:MAX_CHARACTERS]).strip()
     if kind == "choice":
         number = _OF_OPTIONS.search(said)

@@ -19,7 +19,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from orchestrator.search.belief import Array
+from orchestrator.search.wrong_answers import Array
 
 BATCHES = (1, 2, 3, 5, 8, 10, 12, 16, 20, 25, 32, 40, 50, 64, 80, 100)
 MEANS = 1.0 / (1.0 + np.exp(-np.linspace(-6.0, 5.0, 45)))

@@ -37,11 +37,11 @@ def draft_messages(query: Query, recall: Recall | None, *, are_compared: bool = 
                 "system", "Answer with one JSON value that satisfies this JSON Schema:\n" + json.dumps(query.schema)
             )
         )
-    elif are_compared and not has_rules and asks_for_value(query.text):
+    elif are_compared and not has_rules and not query.tools and asks_for_value(query.text):
         messages.append(Message("system", FORM))
     messages += [*query.history, *notes_messages(recall)]
     messages.append(with_parts("user", query.text if query.prompt is None else query.prompt, query.parts))
-    return tuple(messages)
+    return (*messages, *query.continued)
 
 
 def with_parts(role: Role, text: str, parts: Sequence[JsonObject]) -> Message:
@@ -81,7 +81,7 @@ def revision_messages(
         request = f"A check of your answer found:\n{found}\nGive the corrected answer in full. Keep what was right."
     else:
         request = "Give another answer in full that is better than this one: take a different way, and check each step."
-    return (*draft, Message("assistant", candidate.text), Message("user", request))
+    return (*draft, Message("assistant", candidate.shown), Message("user", request))
 
 
 def critique_messages(
@@ -111,7 +111,7 @@ def comparison_messages(
         asks_for = "Which one is better by these criteria? Length and tone are no merits.\n" + "\n".join(
             f"- {each}" for each in criteria
         )
-    prompt = comparison_prompt(question, first.text, second.text, asks_for)
+    prompt = comparison_prompt(question, first.shown, second.shown, asks_for)
     return Message("system", CRITIC), with_parts("user", prompt, parts)
 
 
@@ -126,4 +126,4 @@ def combination_messages(draft: Sequence[Message], candidates: Sequence[Candidat
 
 
 def _quoted(candidates: Sequence[Candidate]) -> str:
-    return "\n".join(quoted(f"answer-{n}", candidate.text) for n, candidate in enumerate(candidates, 1))
+    return "\n".join(quoted(f"answer-{n}", candidate.shown) for n, candidate in enumerate(candidates, 1))

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field, fields, replace
 from functools import lru_cache
 
 from orchestrator.config import defaults
+from orchestrator.jsontypes import JsonObject
 from orchestrator.search.actions import Action, Draft, ModelAction
 from orchestrator.search.belief import Belief, VoteState, replay, to_belief, weigh
+from orchestrator.search.call_groups import group_calls, text_votes
 from orchestrator.search.lengths import length_factor
 from orchestrator.search.revisions import CRITERIA, CRITIQUE, DEBATE, KNOWN, OPINION, TRUSTED, Revised, RevisionOdds
 from orchestrator.search.vote_model import VoteModel
@@ -52,8 +54,8 @@ class SearchState:
     (empty: those).
 
     `running` is what was begun and has not ended, `begun` everything so far; `seconds_left` the time until the deadline
-    (`None`: there is none). A right answer is worth `value_usd`, a second less to wait `usd_per_second`. `criteria` are
-    what a critique judges by.
+    (`None`: there is none). `tools` are those that drafts may call. A right answer is worth `value_usd`, a second less
+    to wait `usd_per_second`. `criteria` are what a critique judges by.
 
     It has more methods than other classes: what strategies, which are pure, can ask about a search.
     """
@@ -75,6 +77,7 @@ class SearchState:
     running: tuple[ModelAction, ...] = ()
     begun: tuple[ModelAction, ...] = ()
     seconds_left: float | None = None
+    tools: tuple[JsonObject, ...] = ()
 
     def changed(self, **changes: object) -> SearchState:
         """The state with other fields, as `dataclasses.replace` makes it, in a tenth of its time.
@@ -105,8 +108,11 @@ class SearchState:
 
         `None` for an answer, and for what a check of the caller's passed.
         """
-        passed = any(verdict.decisive and verdict.passed for verdict in self.candidates[index].verdicts)
-        return None if passed else self.readings[index].non_answer
+        candidate = self.candidates[index]
+        if candidate.calls or any(verdict.decisive and verdict.passed for verdict in candidate.verdicts):
+            return None
+        kind = self.readings[index].non_answer
+        return None if self.tools and kind not in SAYS_NOTHING else kind  # that no tool fits is an answer there
 
     def is_of_use(self, index: int) -> bool:
         """Whether a reader has something from candidate `index`.
@@ -127,6 +133,8 @@ class SearchState:
     @lazy
     def _grouping(self) -> tuple[tuple[str, ...], frozenset[frozenset[str]]]:
         """The keys, and the pairs of them of which is unknown whether they are the same."""
+        if self.tools:
+            return self._grouping_by_calls
         read = [index for index in range(len(self.candidates)) if self.non_answer(index) is None]
         groups = group_answers([self.readings[index] for index in read], self.question)
         found = {index: key for index, key in zip(read, groups.keys, strict=True) if key is not None}
@@ -136,6 +144,15 @@ class SearchState:
             alone = f"none#{index}" if self.non_answer(index) is not None else f"text#passed{index}"
             keys.append(behaves or found.get(index, alone))
         return tuple(keys), groups.doubts
+
+    @property
+    def _grouping_by_calls(self) -> tuple[tuple[str, ...], frozenset[frozenset[str]]]:
+        proposed = [
+            None if self.non_answer(index) is not None else candidate.calls
+            for index, candidate in enumerate(self.candidates)
+        ]
+        groups = group_calls(proposed, self.tools)
+        return tuple(key or f"none#{index}" for index, key in enumerate(groups.keys)), groups.doubts
 
     @lazy
     def set_aside(self) -> frozenset[str]:
@@ -300,6 +317,9 @@ class SearchState:
         usable = [i for i in usable if self.non_answer(i) is None] or [i for i in usable if self.is_of_use(i)] or usable
         lead = max(self.p_right(i) for i in usable)
         members = [i for i in usable if self.p_right(i) == lead]
+        if self.tools and not any(self.candidates[i].calls for i in members):
+            said = text_votes({i: self.candidates[i] for i in members}, self.readings, self.question)
+            members = [i for i in members if said[i] == max(said.values())]
         return max(members, key=self._rank)
 
     def _rank(self, index: int) -> tuple[float, ...]:

@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from orchestrator.search.guessing import REFERENCE_BITS
 
-TABLES = ("pulls", "copying", "silence")
-
-
+TABLES = ("pulls", "copying", "silence", "classes", "ability", "strays")
+ANY_MODEL = "*"
+CALLS = "calls:"  # how the key of a group of tool calls begins
+NO_CALL, ONE_CALL, SEVERAL_CALLS = CALL_CLASSES = ("calls:none", "calls:one", "calls:several")
+ONE_CLASS: tuple[tuple[str, float], ...] = ()
+# Until outcomes say otherwise: most wrong calls are one call, whatever is right.
+CALL_SHARES = ((NO_CALL, 0.2), (ONE_CALL, 0.5), (SEVERAL_CALLS, 0.3))
+CALL_STRAYS = tuple(
+    (ANY_MODEL, truth, said, p)
+    for truth, of_truth in (
+        (NO_CALL, (0.0, 0.8, 0.2)),
+        (ONE_CALL, (0.25, 0.55, 0.2)),
+        (SEVERAL_CALLS, (0.1, 0.4, 0.5)),
+    )
+    for said, p in zip(CALL_CLASSES, of_truth, strict=True)
+)
 MOST = 1_000.0  # any number of a vote model
 
 
@@ -26,6 +39,12 @@ class VoteModel:
     `hopeless` is the share of questions that no model gets right. `easier` shifts the ease of a question whose answer
     takes b bits by `easier` log(`typical_bits` / b), in units of `spread`. `length_sharing` is for prices: see
     `lengths`.
+
+    `classes` are (prefix of a group's key, share of the questions whose right answer is of that class), for answers
+    that come in classes of which models miss some more than others: no call of a tool, one, several. Without any, all
+    answers are of one. `ability` are (model, class, how much its log-odds of being right differ there). `strays` are
+    (model, class of the right answer, class of what it says instead, P(it does)), after Dawid & Skene 1979; for models
+    that are not named those of the model `*`, else all classes alike.
 
     `slope` and `intercept` are Platt scaling (Platt 1999) of the confidence that is stated and compared with targets:
     models err together in ways that one ease a question does not hold.
@@ -45,16 +64,22 @@ class VoteModel:
     pulls: tuple[tuple[str, float], ...] = ()
     copying: tuple[tuple[str, str, float], ...] = ()
     silence: tuple[tuple[str, float], ...] = ()
+    classes: tuple[tuple[str, float], ...] = ONE_CLASS
+    ability: tuple[tuple[str, str, float], ...] = ()
+    strays: tuple[tuple[str, str, str, float], ...] = ()
 
     def __post_init__(self) -> None:
         for name in TABLES:  # lists of lists, where they come out of a file
             object.__setattr__(self, name, tuple(tuple(row) for row in getattr(self, name)))
         numbers = [getattr(self, name) for name in self.__dataclass_fields__ if name not in TABLES]
-        numbers += [number for row in (*self.pulls, *self.copying, *self.silence) for number in row[-1:]]
+        rows = [row for name in TABLES for row in getattr(self, name)]
+        numbers += [number for row in rows for number in row[-1:]]
         if not all(isinstance(number, int | float) and abs(number) < MOST for number in numbers):
             raise ValueError(f"the numbers of a vote model must be finite, and below {MOST:g}: {self}"[:500])
-        if not all(isinstance(name, str) for row in (*self.pulls, *self.copying, *self.silence) for name in row[:-1]):
-            raise ValueError("pulls, copying and silence must name models")
+        if not all(isinstance(name, str) for row in rows for name in row[:-1]):
+            raise ValueError("pulls, copying, silence, ability and strays must name models, and classes be named")
+        if any(share <= 0 for _, share in self.classes) or any(not 0 <= p <= 1 for *_, p in self.strays):
+            raise ValueError("shares of classes must be > 0, and probabilities of strays in [0, 1]")
         if self.slope <= 0:
             raise ValueError(f"slope must be > 0, not {self.slope}")
         chances = [p for *_, p in self.copying] + [p for _, p in self.silence]
@@ -83,6 +108,38 @@ class VoteModel:
         """P(`voter` gives no answer, where it has no right one)."""
         return self._silence.get(voter, 0.0)
 
+    def for_calls(self) -> VoteModel:
+        """The same for drafts that may call tools; with cautious shares of classes where none were fitted."""
+        return self if self.classes else replace(self, classes=CALL_SHARES, strays=CALL_STRAYS)
+
+    @cached_property
+    def shares(self) -> tuple[float, ...]:
+        """The share of questions whose right answer is of each class; (1.0,) where there is one class."""
+        total = sum(share for _, share in self.classes)
+        return tuple(share / total for _, share in self.classes) or (1.0,)
+
+    def class_of(self, key: str) -> int:
+        """The number of the class that a group's key is of: the first whose name the key begins with, else the last."""
+        found = (number for number, (prefix, _) in enumerate(self.classes) if key.startswith(prefix))
+        return next(found, max(len(self.classes) - 1, 0))
+
+    def p_in_classes(self, p: float, voter: str) -> tuple[float, ...]:
+        """P(correct) of a model in each class, where it is `p` over all questions."""
+        if not self.classes:
+            return (p,)
+        p = min(max(p, 1e-4), 1 - 1e-4)
+        shifts = (self._ability.get((voter, name), 0.0) for name, _ in self.classes)
+        return tuple(1.0 / (1.0 + math.exp(-(math.log(p / (1.0 - p)) + shift))) for shift in shifts)
+
+    def p_stray(self, voter: str) -> tuple[tuple[float, ...], ...]:
+        """By class of what is said (rows) and of what is right: P(a wrong answer of the model is of that class)."""
+        names = [name for name, _ in self.classes]
+        if not names:
+            return ((1.0,),)
+        who = voter if voter in self._strays else ANY_MODEL
+        stated = self._strays.get(who, {})
+        return tuple(tuple(stated.get((truth, said), 1.0 / len(names)) for truth in names) for said in names)
+
     def concentration_of(self, bits: float) -> float:
         """Of answers that take `bits` to guess, in votes: how many wrong ones a new wrong answer weighs as much as."""
         return float(self.concentration * (bits / REFERENCE_BITS) ** self.guessing)
@@ -94,6 +151,17 @@ class VoteModel:
     @cached_property
     def _silence(self) -> dict[str, float]:
         return dict(self.silence)
+
+    @cached_property
+    def _ability(self) -> dict[tuple[str, str], float]:
+        return {(model, name): shift for model, name, shift in self.ability}
+
+    @cached_property
+    def _strays(self) -> dict[str, dict[tuple[str, str], float]]:
+        found: dict[str, dict[tuple[str, str], float]] = {}
+        for model, truth, said, p in self.strays:
+            found.setdefault(model, {})[truth, said] = p
+        return found
 
     @cached_property
     def _copying(self) -> dict[tuple[str, str], float]:

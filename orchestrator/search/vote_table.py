@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.search.belief import Array, chance_of, ease_of_bits, start, wrong_shares
+from orchestrator.search.belief import chance_of, ease_of_bits, start
 from orchestrator.search.guessing import information_bits
 from orchestrator.search.vote_model import VoteModel
-from orchestrator.verifiers import group_answers, read_answer
+from orchestrator.search.wrong_answers import Array, Indices, class_masks, strays, wrong_shares
+from orchestrator.verifiers import Ensemble, Verdict, group_answers, read_answer
 
-Indices = NDArray[np.intp]
 Flags = NDArray[np.bool_]
 NO_ANSWER = -1
+LEAST_EVIDENCE = 1e-3  # the likelihood ratio of what a check rules out: what was then done is not on record
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +27,14 @@ class GradedQuestion:
     For each model the group key of its answer (`None`: it is none), whether it was right, and what it cost.
 
     `expected_usd` is what the engine expected it to cost before asking (empty: what it cost): decisions are made on
-    that.
+    that. `verdicts` are what checks said of each model's answer.
     """
 
     keys: Mapping[str, str | None]
     right: Mapping[str, bool]
     cost_usd: Mapping[str, float]
     expected_usd: Mapping[str, float] = field(default_factory=dict)
+    verdicts: Mapping[str, Sequence[Verdict]] = field(default_factory=dict)
 
     @classmethod
     def of_texts(
@@ -56,7 +58,8 @@ class VoteTable:
     """Graded questions of one fleet. All but `chance` and `bits` have shape (questions, models).
 
     `groups` numbers a question's answers in order of `models`; -1 is no answer. `keys` are those of each question's
-    groups, `chance` and `bits` what is known of them, shape (questions, models).
+    groups, `chance` and `bits` what is known of them, shape (questions, models). `evidence` is the likelihood ratio of
+    what checks say of each model's answer.
     """
 
     models: tuple[str, ...]
@@ -67,10 +70,14 @@ class VoteTable:
     expected_usd: Array
     chance: Array
     bits: Array
+    evidence: Array
 
     @classmethod
-    def of(cls, questions: Sequence[GradedQuestion]) -> VoteTable:
-        """Raises `ValueError` without questions, and where they do not name the same models."""
+    def of(cls, questions: Sequence[GradedQuestion], ensemble: Ensemble | None = None) -> VoteTable:
+        """Graded questions as arrays; `ensemble` says what verdicts are worth (`None`: nothing).
+
+        Raises `ValueError` without questions, and where they do not name the same models.
+        """
         if not questions:
             raise ValueError("calibration needs at least one graded question")
         models = tuple(sorted(questions[0].keys))
@@ -102,7 +109,8 @@ class VoteTable:
         expected = np.array(
             [[q.expected_usd.get(model, q.cost_usd[model]) for model in models] for q in questions], dtype=float
         )
-        return cls(models, tuple(keys), groups, right, usd, expected, chance, bits)
+        evidence = np.array([[_worth(q.verdicts.get(model, ()), ensemble) for model in models] for q in questions])
+        return cls(models, tuple(keys), groups, right, usd, expected, chance, bits, evidence)
 
     def __len__(self) -> int:
         return len(self.groups)
@@ -129,6 +137,7 @@ class VoteTable:
             self.expected_usd[rows],
             self.chance[rows],
             self.bits[rows],
+            self.evidence[rows],
         )
 
     def only(self, columns: Sequence[int]) -> VoteTable:
@@ -149,6 +158,7 @@ class VoteTable:
             self.expected_usd[:, columns],
             self.chance[rows, said],
             self.bits[rows, said],
+            self.evidence[:, columns],
         )
 
     def right_hypotheses(self) -> Flags:
@@ -162,6 +172,11 @@ class VoteTable:
         found[rows, self.groups[rows, columns]] = True
         found[:, -1] = ~found.any(axis=1)
         return found
+
+
+def _worth(verdicts: Sequence[Verdict], ensemble: Ensemble | None) -> float:
+    """The likelihood ratio of verdicts on one answer."""
+    return 1.0 if ensemble is None else max(ensemble.ratio(verdicts), LEAST_EVIDENCE)
 
 
 class Votes:
@@ -182,6 +197,10 @@ class Votes:
         self._seen = np.zeros((questions, groups), dtype=bool)
         self._concentration = np.full(questions, model.concentration)
         self._asked = np.zeros((questions, groups), dtype=bool)
+        self._classes = np.zeros((questions, groups), dtype=np.intp)
+        if model.classes:
+            for row, keys in enumerate(table.keys):
+                self._classes[row, : len(keys)] = [model.class_of(key) for key in keys]
 
     def add(self, column: int, right: Array, rows: Flags | None = None) -> None:
         """The vote of model number `column`, whose P(right | ease) is `right`, shape (nodes,), on those of `rows`
@@ -201,17 +220,21 @@ class Votes:
         pull = model.pull(table.models[column])
         concentration = self._concentration[at] / pull
         weights, sizes, seen = self.weights[at], self._sizes[at], self._seen[at]
-        chance = table.chance[at] * seen
         each = np.arange(len(at))
-        joined, new = wrong_shares(sizes, chance, concentration)
+        kind = self._classes[at, group]
+        alike = seen & (self._classes[at] == kind[:, None])
+        joined, new = wrong_shares(sizes * alike, table.chance[at] * alike, concentration)
         is_new = ~seen[each, group]
         share = np.where(is_new[:, None], new, joined[each, group])
         likelihood = share[:, :, None] * ((1.0 - right) * (1.0 - model.p_silent(table.models[column])))
+        if model.classes:
+            likelihood *= strays(table.models[column], model)[kind][:, None]
         likelihood[each, group] = right
         p_copy, is_copied = self._copies(at, column, group)
         likelihood *= (1.0 - p_copy)[:, None, None]
         likelihood += (p_copy * is_copied)[:, None, None]
-        weights[each, group] = np.where(is_new[:, None], weights[:, -1], weights[each, group])
+        opened = weights[:, -1] * class_masks(len(model.shares))[kind] * table.evidence[at, column][:, None]
+        weights[each, group] = np.where(is_new[:, None], opened, weights[each, group])
         self.weights[at] = weights * likelihood
         self._sizes[at, group] += pull
         self._seen[at, group] = True

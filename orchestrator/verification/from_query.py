@@ -19,6 +19,7 @@ from orchestrator.verifiers import (
     Verifier,
     offered_choices,
 )
+from orchestrator.verifiers.calls.evidence import call_verifiers
 
 if TYPE_CHECKING:
     from orchestrator.memory import Recall
@@ -32,6 +33,8 @@ def checks_for(query: Query, recall: Recall | None) -> list[Verifier]:
             checks.append(JsonSchemaVerifier(query.schema))
         except ValueError as error:
             raise InvalidQuery(str(error), remedy="Check the schema") from None
+    if query.tools:
+        checks += call_verifiers(query.tools, _conversation_of(query))
     if offered_choices(query.text):
         checks.append(ChoiceVerifier())
     if recall:
@@ -40,6 +43,13 @@ def checks_for(query: Query, recall: Recall | None) -> list[Verifier]:
         # As the model was given them: with their dates, and with what "yesterday" meant.
         checks.append(GroundingWhenCited([Source(item.record.citation, render(item.record)) for item in recall.items]))
     return checks
+
+
+def _conversation_of(query: Query) -> str:
+    """All that a model was told when it proposed calls."""
+    said = (*query.history, *query.continued)
+    texts = [query.system or "", *(each.content for each in said), query.text, query.prompt or ""]
+    return "\n".join(filter(None, texts))
 
 
 class GroundingWhenCited:

@@ -5,7 +5,7 @@ One vote after the other and all questions at once.
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.search.belief import VoteState, believe, replay, start, success_given_ease, vote, wrong_shares
+from orchestrator.search.belief import VoteState, believe, replay, start, success_given_ease, vote
 from orchestrator.search.calibration.vote_fitting import fit_vote_model, scaled
 from orchestrator.search.guessing import information_bits
 from orchestrator.search.vote_model import VoteModel
 from orchestrator.search.vote_table import GradedQuestion, Votes, VoteTable
+from orchestrator.search.wrong_answers import wrong_shares
 from orchestrator.verifiers import group_answers, read_answer
 
 MODELS = ("a", "b", "c", "d")
@@ -45,6 +46,33 @@ vote_models = st.builds(
         st.tuples(st.just("a"), st.just("b"), st.floats(0, 0.95)),
         st.tuples(st.just("b"), st.just("d"), st.floats(0, 0.5)),
     ),
+)
+classes = ("calls:none", "calls:one", "calls:several")
+CALL_KEYS = ("calls:none", "calls:one:5,4#1", "calls:one:7#2", "calls:several:Bern,Rom#3", "calls:several:Bern#4")
+call_models = st.builds(
+    lambda model, shares, shift, none, one: replace(
+        model,
+        classes=tuple(zip(classes, shares, strict=True)),
+        ability=(("a", "calls:none", shift), ("b", "calls:several", -shift)),
+        strays=tuple(
+            (who, truth, said, p)
+            for who in ("a", "*")
+            for truth, row in zip(
+                classes, ((0.0, one, 1 - one), (none, 1 - none, 0.0), (none, 0.2, 0.8 - none)), strict=True
+            )
+            for said, p in zip(classes, row, strict=True)
+        ),
+    ),
+    vote_models,
+    st.tuples(*[st.floats(0.1, 1)] * 3),
+    st.floats(-2, 2),
+    st.floats(0.1, 0.7),
+    st.floats(0.1, 0.9),
+)
+call_questions = st.lists(
+    st.lists(st.tuples(st.one_of(st.none(), st.sampled_from(CALL_KEYS)), st.booleans()), min_size=4, max_size=4),
+    min_size=1,
+    max_size=5,
 )
 questions = st.lists(
     st.lists(st.tuples(st.one_of(st.none(), st.sampled_from(KEYS)), st.booleans()), min_size=4, max_size=4),
@@ -141,13 +169,29 @@ def test_what_may_come_next_adds_up(model: VoteModel, cast: list[tuple[str, floa
         assert sum(after) == pytest.approx(state.total, rel=0.01)
 
 
-@given(vote_models, questions)
-@settings(max_examples=80, deadline=None)
-def test_all_questions_at_once_are_believed_as_one_after_the_other(
-    model: VoteModel, cells: list[list[tuple[str | None, bool]]]
+@given(
+    call_models,
+    st.lists(st.tuples(st.sampled_from(CALL_KEYS), probabilities, st.sampled_from(MODELS)), min_size=1, max_size=5),
+)
+@settings(max_examples=60, deadline=None)
+def test_what_may_come_next_adds_up_where_answers_have_classes(
+    model: VoteModel, cast: list[tuple[str, float, str]]
 ) -> None:
+    state = replay([(key, p) for key, p, _ in cast], model, voters=[voter for *_, voter in cast])
+    right = success_given_ease(np.array([0.6]), model, ["c"])[0]
+    unseen = [f"{name}:new" for name in classes[1:]] + ["calls:none"]
+    after = [vote(state, key, right, model, voter="c").total for key in dict.fromkeys((*state.keys, *unseen))]
+    assert sum(after) == pytest.approx(state.total, rel=0.03)  # but for what is left for answers not yet seen
+
+
+@given(st.one_of(st.tuples(vote_models, questions), st.tuples(call_models, call_questions)))
+@settings(max_examples=120, deadline=None)
+def test_all_questions_at_once_are_believed_as_one_after_the_other(
+    drawn: tuple[VoteModel, list[list[tuple[str | None, bool]]]],
+) -> None:
+    model, cells = drawn
     table = VoteTable.of([graded(row) for row in cells])
-    right = success_given_ease(np.array([0.5, 0.6, 0.7, 0.8]), model)
+    right = success_given_ease(np.array([0.5, 0.6, 0.7, 0.8]), model, MODELS)
     rng = np.random.default_rng(0)
     order, asked = rng.permutation(4), rng.random((len(table), 4)) < 0.8
     votes = Votes(table, model)
@@ -168,7 +212,7 @@ def test_all_questions_at_once_are_believed_as_one_after_the_other(
             assert leaders[row] == -1
 
 
-@given(vote_models)
+@given(st.one_of(vote_models, call_models))
 def test_a_vote_model_survives_a_file(model: VoteModel) -> None:
     import json
 

@@ -15,6 +15,7 @@ from itertools import combinations
 import numpy as np
 
 from orchestrator.search.calibration.calibration import Calibration
+from orchestrator.search.calibration.evidence_fitting import fit_evidence
 from orchestrator.search.calibration.policies import ByValue, FixedOrder, Mixture, Policy
 from orchestrator.search.calibration.policy_choice import Tried, best_within, estimate
 from orchestrator.search.calibration.policy_replay import KnownFleet, Replayed, replay_by_value, replay_order
@@ -22,6 +23,7 @@ from orchestrator.search.calibration.vote_fitting import fit_vote_model, scaled
 from orchestrator.search.lengths import fit_sharing
 from orchestrator.search.vote_model import VoteModel
 from orchestrator.search.vote_table import GradedQuestion, VoteTable
+from orchestrator.verifiers import Ensemble
 
 VALUES_USD = tuple(float(v) for v in np.geomspace(1e-4, 1.0, 33))
 MAJORITIES = (3, 5, 7, 9, 11)
@@ -38,6 +40,7 @@ class Comparison:
     table: VoteTable
     fleet: KnownFleet
     tried: tuple[Tried, ...]
+    ensemble: Ensemble | None = None
 
     def choose(self, max_usd_per_query: float) -> Calibration:
         """The policy that is estimated to be most accurate within a mean price in USD.
@@ -55,6 +58,7 @@ class Comparison:
             _value_of(policy, self.tried, max_usd_per_query),
             min(max(sum(share * part.accuracy for part, share in parts), 0.0), 1.0),
             sum(share * part.usd for part, share in parts),
+            self.ensemble,
         )
 
 
@@ -72,13 +76,14 @@ def compare_policies(questions: Sequence[GradedQuestion], *, max_usd_per_query: 
     Raises as `calibrate`.
     """
     _check_limit(max_usd_per_query)
-    table = VoteTable.of(questions)
+    ensemble = fit_evidence(questions)
+    table = VoteTable.of(questions, ensemble)
     vote_model = replace(fit_vote_model(table), length_sharing=fit_sharing(table))
     orders = list(fixed_orders(table))
     fleet = KnownFleet.of(table, _scaled_on_held_out(table, vote_model, orders))
     policies, replays = _try_all(table, fleet, orders, max_usd_per_query)
     stated = [found.stated(fleet.vote_model) for found in replays]
-    return Comparison(table, fleet, tuple(estimate(policies, replays, stated)))
+    return Comparison(table, fleet, tuple(estimate(policies, replays, stated)), ensemble)
 
 
 def _check_limit(max_usd_per_query: float) -> None:

@@ -17,6 +17,7 @@ from orchestrator.router.success import Ability
 from orchestrator.search.calibration.policies import ByValue, FixedOrder, Mixture, Policy, strategy_of
 from orchestrator.search.state import Strategy
 from orchestrator.search.vote_model import VoteModel
+from orchestrator.verifiers import Ensemble
 
 if TYPE_CHECKING:
     from orchestrator.config.models import Config
@@ -40,6 +41,8 @@ class Calibration:
     value_usd: float
     expected_accuracy: float
     expected_usd: float
+    ensemble: Ensemble | None = None
+    """What verdicts on answers are worth, where graded answers were checked."""
 
     def __post_init__(self) -> None:
         """Raises `ValueError` on what no calibration can be."""
@@ -74,19 +77,21 @@ class Calibration:
 
         The quality is 1, so that the policy alone says when to stop.
         """
-        return {
+        found: JsonObject = {
             "strategy": self.strategy,
             "vote_model": self.vote_model,
             "value_usd": self.value_usd,
             "router": self.router,
             "quality": 1.0,
         }
+        return found if self.ensemble is None else {**found, "ensemble": self.ensemble}
 
     def save(self, path: str | Path) -> None:
         """Writes a JSON file, replaced in one step."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         stored = {"format": FORMAT, **asdict(self), "policy": _policy_to_json(self.policy)}
+        stored["ensemble"] = None if self.ensemble is None else self.ensemble.as_dict()
         new = path.with_name(path.name + ".new")
         new.write_text(json.dumps(stored, indent=1) + "\n", encoding="utf-8")
         new.replace(path)
@@ -98,6 +103,8 @@ class Calibration:
             stored = json.loads(Path(path).read_text(encoding="utf-8"))
             if stored.pop("format") != FORMAT:
                 raise ValueError(f"this version reads format {FORMAT}")
+            if (weights := stored.pop("ensemble", None)) is not None:
+                stored["ensemble"] = Ensemble.from_dict(weights)
             stored |= {"vote_model": VoteModel(**stored["vote_model"]), "policy": _policy_from_json(stored["policy"])}
             return cls(**stored)
         except (KeyError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from orchestrator.router.learning.evaluate import Point, frontier
-from orchestrator.search.belief import Array
 from orchestrator.search.calibration.policies import ByValue, FixedOrder, Mixture, Policy
 from orchestrator.search.calibration.policy_replay import Replayed
+from orchestrator.search.wrong_answers import Array
 
 SPLITS = 20
 INDIFFERENT = 0.001  # a difference in accuracy that is not paid for

@@ -5,17 +5,19 @@ Who is asked, what is then believed, whether that was right, and what it cost.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from orchestrator.search.belief import Array, VoteState, start, success_given_ease, vote
+from orchestrator.search.belief import VoteState, start, success_given_ease, vote
 from orchestrator.search.calibration.policies import ByValue, FixedOrder, Policy
 from orchestrator.search.lengths import length_factor
 from orchestrator.search.value import best_purchase
 from orchestrator.search.vote_model import VoteModel
-from orchestrator.search.vote_table import NO_ANSWER, Flags, Indices, Votes, VoteTable
+from orchestrator.search.vote_table import NO_ANSWER, Flags, Votes, VoteTable
+from orchestrator.search.wrong_answers import Array, Indices
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def replay_order(table: VoteTable, fleet: KnownFleet, policy: FixedOrder) -> Rep
     """A fixed order, on all questions at once."""
     columns = [table.models.index(model) for model in policy.models]
     few = table.only(columns)
-    rights = success_given_ease(fleet.p_success[columns], fleet.vote_model)
+    rights = success_given_ease(fleet.p_success[columns], fleet.vote_model, policy.models)
     votes = Votes(few, fleet.vote_model)
     counts = np.zeros(few.groups.shape)
     asked = np.zeros(few.groups.shape, dtype=bool)
@@ -104,8 +106,8 @@ def replay_by_value(table: VoteTable, fleet: KnownFleet, value_usd: float) -> Re
 
     Decisions depend only on the votes so far and on how long they are, so that they are shared.
     """
-    right = success_given_ease(fleet.p_success, fleet.vote_model)
-    decided: dict[tuple[float, tuple[tuple[int, int, float], ...]], int | None] = {}
+    right = success_given_ease(fleet.p_success, fleet.vote_model, table.models)
+    decided: dict[tuple[float, tuple[tuple[int, int, float, float], ...]], int | None] = {}
     sharing, longer = (
         fleet.vote_model.length_sharing,
         np.log(np.maximum(table.usd, 1e-12) / np.maximum(fleet.mean_usd, 1e-12)),
@@ -113,7 +115,7 @@ def replay_by_value(table: VoteTable, fleet: KnownFleet, value_usd: float) -> Re
     hits, believed, spent, votes = (np.zeros(len(table), dtype=kind) for kind in (bool, float, float, int))
     for row in range(len(table)):
         state, asked = start(fleet.vote_model), list[int]()
-        path: tuple[tuple[int, int, float], ...] = ()
+        path: tuple[tuple[int, int, float, float], ...] = ()
         while True:
             factor = length_factor(longer[row, asked].tolist(), sharing)
             if (factor, path) not in decided:
@@ -124,10 +126,12 @@ def replay_by_value(table: VoteTable, fleet: KnownFleet, value_usd: float) -> Re
             group = int(table.groups[row, column])
             key = None if group == NO_ANSWER else table.keys[row][group]
             place = -1 if key is None else state.keys.index(key) if key in state.keys else len(state.keys)
-            path = (*path, (column, place, 0.0 if key is None else float(table.bits[row, group])))
+            ratio = float(table.evidence[row, column])
+            told = 0.0 if key is None else float(table.bits[row, group])
+            path = (*path, (column, place, told, round(2 * math.log(ratio)) / 2))
             spent[row] += table.usd[row, column]
             asked.append(column)
-            state = vote(state, key, right[column], fleet.vote_model, voter=table.models[column])
+            state = vote(state, key, right[column], fleet.vote_model, voter=table.models[column], ratio=ratio)
         if state.keys:
             lead = state.keys[int(np.argmax(state.weights[:-1].sum(axis=1)))]
             said_so = [column for column in asked if table.groups[row, column] == table.keys[row].index(lead)]

@@ -14,10 +14,12 @@ from itertools import combinations
 import numpy as np
 
 from orchestrator.router.calibration import fit_logistic, sigmoid
-from orchestrator.search.belief import Array, start, success_given_ease, vote
+from orchestrator.search.belief import start, success_given_ease, vote
+from orchestrator.search.calibration.class_fitting import with_classes
 from orchestrator.search.guessing import REFERENCE_BITS
 from orchestrator.search.vote_model import VoteModel
 from orchestrator.search.vote_table import NO_ANSWER, Flags, Votes, VoteTable
+from orchestrator.search.wrong_answers import Array
 
 SPREADS = (0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0)
 HOPELESS = (0.0, 0.005, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12)
@@ -45,6 +47,7 @@ def fit_vote_model(table: VoteTable) -> VoteModel:
         found = {(one, other): p for one, other, p in _fit_copying(pairs, table.models, model)}
         together = {pair: max(found.get(pair, 0.0), duplicates.get(pair, 0.0)) for pair in (*found, *duplicates)}
         model = replace(model, copying=tuple((one, other, p) for (one, other), p in together.items()))
+    model = with_classes(model, table)
     fitted = table.rows(np.arange(min(len(table), MAX_FITTED)))
     model = replace(model, typical_bits=_typical_bits(table), silence=_fit_silence(table))
     for _ in range(2):
@@ -96,7 +99,7 @@ def _duplicates(table: VoteTable) -> dict[tuple[str, str], float]:
 def log_likelihood(table: VoteTable, model: VoteModel) -> float:
     """Of all votes, in order of the models, together with what was right."""
     votes = Votes(table, model)
-    for column, right in enumerate(success_given_ease(table.p_success, model)):
+    for column, right in enumerate(success_given_ease(table.p_success, model, table.models)):
         votes.add(column, right)
     weights = (votes.weights.sum(axis=2) * table.right_hypotheses()).sum(axis=1)
     return float(np.log(np.maximum(weights, 1e-300)).sum())

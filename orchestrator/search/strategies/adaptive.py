@@ -72,8 +72,8 @@ def _draft_worth_most(state: SearchState) -> tuple[Draft | None, float]:
         gains = [state.value_usd * (p - state.confidence) - price for p, price in zip(p_success, prices, strict=True)]
         best = int(np.argmax(gains))
         return Draft(state.choices[best].model), float(gains[best])
-    right = success_given_ease(p_success, state.vote_model)
     names = [choice.model for choice in state.choices]
+    right = success_given_ease(p_success, state.vote_model, names)
     purchase = best_purchase(state.vote_state, right, prices, state.vote_model, value_usd=state.value_usd, names=names)
     return (None, 0.0) if purchase.model is None else (Draft(state.choices[purchase.model].model), purchase.gain_usd)
 
