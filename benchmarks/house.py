@@ -162,10 +162,15 @@ def _base_names(node: ast.ClassDef) -> Iterator[str]:
 
 def undocumented(modules: Mapping[str, Module]) -> tuple[list[str], int]:
     """The public definitions without a docstring, and how many public definitions there are."""
-    everything = list(public_definitions(modules))
+    everything = [each for each in public_definitions(modules) if not is_overload(each[1])]
     return [name for name, node, inherited in everything if not inherited and not ast.get_docstring(node)], len(
         everything
     )
+
+
+def is_overload(node: ast.AST) -> bool:
+    """Whether a definition only states types: the one that follows it says what it does."""
+    return any(isinstance(each, ast.Name) and each.id == "overload" for each in getattr(node, "decorator_list", ()))
 
 
 def any_in_signature(function: Function) -> int:

@@ -41,7 +41,8 @@ class Event:
     """Progress as a user sees it.
 
     `recalled`, `routed`, `drafting`, `drafted`, `verified`, `criticising`, `criticised`, `revising`, `revised`,
-    `combining`, `combined`, `unaffordable`, `abstained`, `failed`, `answered`.
+    `combining`, `combined`, `unaffordable`, `abstained`, `failed`, `answered`; of a run that uses tools `calling`,
+    `called`, `approved`, `refused`.
     """
 
     kind: str

@@ -138,7 +138,7 @@ MODULES: dict[str, str] = {
     "orchestrator.pipeline.host": "orchestrator.pipeline.execution.runtime",
     "orchestrator.pipeline.inference": "orchestrator.pipeline.expressions.type_inference",
     "orchestrator.pipeline.inputs": "orchestrator.pipeline.language.inputs",
-    "orchestrator.pipeline.journal": "orchestrator.pipeline.execution.journal",
+    "orchestrator.pipeline.journal": "orchestrator.storage.journal",
     "orchestrator.pipeline.keeping": "orchestrator.pipeline.execution.durable",
     "orchestrator.pipeline.prompts": "orchestrator.pipeline.language.prompts",
     "orchestrator.pipeline.reading": "orchestrator.pipeline.loading.references",
@@ -679,6 +679,12 @@ NAMES: dict[str, dict[str, str]] = {
     },
     "orchestrator.providers": {
         "PROVIDERS": "orchestrator.providers.table:PROVIDERS",
+    },
+    "orchestrator.pipeline.tools": {
+        "Tool": "orchestrator.pipeline.tools.tool:PipelineTool",
+    },
+    "orchestrator.pipeline.tools.tool": {
+        "Tool": "orchestrator.pipeline.tools.tool:PipelineTool",
     },
     "orchestrator.search.prompts": {
         "SYSTEM": "orchestrator.search.prompts:FORM",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 import orjson
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from orchestrator.memory import RecalledRecord
 
 
+MAX_REMEMBERED_BYTES = 50_000
 PART_CAPABILITIES: Mapping[str, str] = {"image_url": "vision", "input_audio": "audio"}
 
 
@@ -163,9 +165,19 @@ def estimate_prompt_tokens(
     counting = FAMILY_THAT_COUNTS_MOST if family is None else family
     texts = (*(message.content for message in messages if message.wire is None), *_forms(schema))
     counted = sum(estimate_message(text, counting) for text in texts)
-    if (rich := _rich(messages)) is not None:
-        counted += request_estimate(rich, counting)
+    counted += sum(_estimate_rich(orjson.dumps(each.wire), counting) for each in messages if each.wire is not None)
     return counted + TOKENS_PER_MESSAGE * len(messages)
+
+
+def _estimate_rich(message: bytes, family: TokenizerFamily) -> int:
+    """Of a message that is more than text; a run that uses tools says the same ones again with each step."""
+    counted = _estimate_once if len(message) <= MAX_REMEMBERED_BYTES else _estimate_once.__wrapped__
+    return counted(message, family)
+
+
+@lru_cache(maxsize=2_048)
+def _estimate_once(message: bytes, family: TokenizerFamily) -> int:
+    return request_estimate({"messages": [orjson.loads(message)]}, family)
 
 
 def worst_case_prompt_tokens(messages: Sequence[Message], schema: JsonValue = None) -> int:

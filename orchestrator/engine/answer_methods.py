@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Unpack
 from orchestrator.budget import Budget, Ledger
 from orchestrator.engine.batch import AnswerBatch, BatchProgress, BatchRun, check_batch
 from orchestrator.engine.calls import keywords_of, shows_settings, tells_mistakes
-from orchestrator.engine.parts import EngineParts
 from orchestrator.engine.settings import SETTINGS, MessageLike, PreparedQuery, QuerySettings, read_settings
 from orchestrator.engine.streaming import AnswerStream, Progress, events_of
 from orchestrator.engine.sync import blocking, blocking_stream
+from orchestrator.engine.tool_runs import ToolRunMethods
 from orchestrator.errors import NoAdequateModel, OrchestratorError
 from orchestrator.jsontypes import JsonMapping
 from orchestrator.search.live_text import LiveText
@@ -31,7 +31,7 @@ QueryLike = str | bytes | Query | Sequence[MessageLike] | None
 """What stands for a query: text, a `Query`, a conversation in OpenAI's form; `None` with `messages=`."""
 
 
-class AnswerMethods(EngineParts):
+class AnswerMethods(ToolRunMethods):
     """Answers. The settings of every method here are those of `QuerySettings`."""
 
     @tells_mistakes(SETTINGS)
@@ -54,7 +54,7 @@ class AnswerMethods(EngineParts):
             BackendError: The only model failed.
             NoAdequateModel: Nothing at hand can answer; it says what to add.
         """
-        return await self._answered(read_settings(query, settings, self.backends))
+        return await self._answered(read_settings(query, settings, self.backends, self.tools))
 
     @shows_settings(SETTINGS)
     def stream(self, query: QueryLike = None, **settings: Unpack[QuerySettings]) -> AnswerStream[Progress]:
@@ -139,7 +139,7 @@ class AnswerMethods(EngineParts):
     def _asked(self, method: str, query: QueryLike, settings: QuerySettings) -> PreparedQuery:
         if not settings.keys() <= _KEYWORDS:
             raise unknown_keyword(method, settings, _KEYWORDS)
-        return read_settings(query, settings, self.backends)
+        return read_settings(query, settings, self.backends, self.tools)
 
     def _progress(self, asked: PreparedQuery, *, keeps: bool) -> AsyncGenerator[Progress, None]:
         async def begin(on_event: Callable[[Event | TextDelta | TextRevised], None]) -> Answer:
@@ -154,6 +154,8 @@ class AnswerMethods(EngineParts):
         self, asked: PreparedQuery, *, within: Ledger | None = None, live: LiveText | None = None
     ) -> Answer:
         """Plans and searches; what happens is told to whoever watches this fleet."""
+        if asked.tools.runs_here:
+            return await self._with_tools(asked, within=within, on_event=_both(asked.on_event, self.on_event))
         trace = Trace(on_event=_both(asked.on_event, self.on_event))
         if asked.query.metadata:
             trace.root.attributes["metadata"] = dict(asked.query.metadata)

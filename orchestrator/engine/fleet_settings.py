@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
+from orchestrator.agent.journal import RunStore
 from orchestrator.budget import BudgetLike
 from orchestrator.config.models import OnlineConfig
 from orchestrator.decisions import ProbabilityCalibration
@@ -19,6 +20,7 @@ from orchestrator.search.revisions import RevisionOdds
 from orchestrator.search.state import Strategy
 from orchestrator.search.vote_model import VoteModel
 from orchestrator.telemetry import Telemetry
+from orchestrator.tools import ToolLike
 from orchestrator.trace import Event
 from orchestrator.verifiers import Ensemble, Verifier
 
@@ -78,6 +80,10 @@ class FleetSettings(TypedDict, total=False):
     """How often a call that failed without an answer is made again."""
     telemetry: Telemetry | bool | Literal["1.41", "latest"] | None
     """OpenTelemetry spans of every query and run, to the program's own tracer provider (extra `telemetry`)."""
+    tools: Sequence[ToolLike]
+    """What models may call in every query that names no tools of its own."""
+    storage: RunStore | str | Path | None
+    """A file, or a postgresql:// address, where runs that use tools are kept: they go on after a crash."""
     on_event: Callable[[Event], None] | None
     """Told of everything that happens in every query, as it happens."""
 
@@ -160,5 +166,10 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str, str]] = {
         'fallbacks=["openai/gpt-5-mini"]',
     ),
     "timeout": (lambda value: _is_number(0, _LARGE)(value) and value > 0, "a number of seconds above 0", "timeout=30"),
+    "storage": (
+        lambda value: isinstance(value, str | Path | RunStore),
+        "the path of a file, or a postgresql:// address",
+        'storage="orchestrator.db"',
+    ),
     "retries": (lambda value: _is_count(0)(value) and value <= 20, "a whole number from 0 to 20", "retries=2"),
 }

@@ -5,6 +5,7 @@ SDK, CLI and gateway all drive this class.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
@@ -14,7 +15,7 @@ from orchestrator.budget import Budget, BudgetLike, Ledger
 from orchestrator.config.models import DEFAULT_NAME, Config, read_config
 from orchestrator.decisions.service import Deciders
 from orchestrator.engine.answer_methods import AnswerMethods
-from orchestrator.engine.assembly import assemble, settings_from_config
+from orchestrator.engine.assembly import assemble, open_storage, settings_from_config
 from orchestrator.engine.calls import keywords_of, shows_settings, tells_mistakes
 from orchestrator.engine.fleet_settings import FLEET_SETTINGS, FleetSettings
 from orchestrator.engine.memory_methods import MemoryMethods
@@ -30,6 +31,7 @@ from orchestrator.search.live_text import LiveText
 from orchestrator.search.state import Strategy
 from orchestrator.storage import DecisionLog
 from orchestrator.telemetry import Telemetry
+from orchestrator.tools import ToolSet
 from orchestrator.trace import Trace
 from orchestrator.types import Answer, Completion, Query
 from orchestrator.types.keywords import unknown_keyword
@@ -75,6 +77,8 @@ class Orchestrator(AnswerMethods, RoutingMethods, MemoryMethods, OldMethods):
         self.deciders = Deciders(self.router, self.backends, settings.get("calibrations"))
         self._speeds, self._executor, self._search = parts.speeds, parts.executor, parts.search
         self._planner = parts.planner
+        self.tools = ToolSet(settings.get("tools") or ())
+        self.storage = open_storage(settings.get("storage"))
 
     @classmethod
     def from_config(
@@ -185,6 +189,8 @@ class Orchestrator(AnswerMethods, RoutingMethods, MemoryMethods, OldMethods):
         if self.memory is not None:
             self.memory.close()
         await self._executor.aclose()
+        if self.storage is not None:
+            await asyncio.to_thread(self.storage.close)
 
     async def __aenter__(self) -> Orchestrator:
         return self

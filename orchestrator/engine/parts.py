@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.agent.journal import RunStore
 from orchestrator.backends.base import Backend
 from orchestrator.budget import Budget, BudgetLike, Ledger
 from orchestrator.decisions.service import Deciders
@@ -18,6 +19,7 @@ from orchestrator.router.speed import Speeds
 from orchestrator.search.live_text import LiveText
 from orchestrator.search.state import Strategy
 from orchestrator.telemetry import Telemetry
+from orchestrator.tools import ToolSet
 from orchestrator.trace import Event, Trace
 from orchestrator.types import Answer, Query
 
@@ -36,6 +38,8 @@ class EngineParts(SyncMethods):
     fallbacks: tuple[str, ...]
     on_event: Callable[[Event], None] | None
     telemetry: Telemetry | None
+    tools: ToolSet
+    storage: RunStore | None
     _planner: Planner
     _executor: Executor
     _speeds: Speeds

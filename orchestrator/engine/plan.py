@@ -145,7 +145,7 @@ def first_state(
         chosen=route.chosen,
         may_abstain=query.may_abstain,
         tools=query.tools,
-        vote_model=settings.vote_model.for_calls() if query.tools else settings.vote_model,
+        vote_model=settings.vote_model.for_calls if query.tools else settings.vote_model,
     )
 
 

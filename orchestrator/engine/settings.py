@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import base64
 import inspect
-import mimetypes
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict, cast
 
 import orjson
 
+from orchestrator.agent.approval import Approve
+from orchestrator.agent.loop import RunLimits
 from orchestrator.backends.base import Backend
 from orchestrator.budget import Budget, BudgetLike
 from orchestrator.budget.limits import plain_number
 from orchestrator.config.model_entry import harmless_body
+from orchestrator.engine.attachments import attachment_part
 from orchestrator.engine.plan import find_strategy
 from orchestrator.errors import InvalidArgument, InvalidQuery, UnknownModel
 from orchestrator.fleet.named import known_names
 from orchestrator.jsontypes import JsonObject
 from orchestrator.search.state import Strategy
+from orchestrator.tools import ToolLike, ToolSet
 from orchestrator.trace import Event
 from orchestrator.types import Message, Query
 from orchestrator.types.query import Reasoning
 from orchestrator.verifiers import find_json
 
 MessageLike = Message | Mapping[str, Any]
-MAX_ATTACHMENT_BYTES = 50_000_000
+RUN_ID = re.compile(r"[\w.:-]{1,128}")
 
 
 class QuerySettings(TypedDict, total=False):
@@ -85,30 +88,57 @@ class QuerySettings(TypedDict, total=False):
     """The longest that one try of a call to a model may take, in seconds."""
     retries: int | None
     """How often a call that failed without an answer is made again."""
+    tools: Sequence[ToolLike]
+    """What a model may call: Python functions, `Tool`s, or functions in OpenAI's form, which you then run."""
+    tool_choice: str | JsonObject | None
+    """"auto", "none", "required", or the function that must be called first, in OpenAI's form."""
+    parallel_tool_calls: bool | None
+    """Whether several tools may be called at once."""
+    approve: Approve | None
+    """Decides about calls of tools that need approval; without it such calls are in `Answer.calls`, and wait."""
+    decided: Mapping[str, bool]
+    """What was decided about calls that wait, by their ids; with `run`."""
+    max_steps: int
+    """The most steps with tools (20)."""
+    run: str
+    """The id of a run that uses tools: one that was interrupted, or waits, goes on; needs `storage` of the fleet."""
     on_event: Callable[[Event], None] | None
     """Told of everything that happens, as it happens."""
 
 
 SETTINGS = QuerySettings.__annotations__
-_NOT_OF_QUERY = frozenset(("messages", "attachments", "output", "budget", "strategy", "timeout", "on_event"))
+_OF_RUN = ("tools", "approve", "decided", "max_steps", "run")
+_NOT_OF_QUERY = frozenset((*_OF_RUN, "messages", "attachments", "output", "budget", "strategy", "timeout", "on_event"))
 UNLIMITED = Budget()
+NO_TOOLS = ToolSet()
 
 
 @dataclass(frozen=True, slots=True)
 class PreparedQuery:
-    """A query with what holds for it alone. `reads` makes a value of the answer's text."""
+    """A query with what holds for it alone. `reads` makes a value of the answer's text.
+
+    The other fields are those of a run that uses tools: see `QuerySettings`.
+    """
 
     query: Query
     budget: Budget = UNLIMITED
     strategy: str | Strategy | None = None
     on_event: Callable[[Event], None] | None = None
     reads: Callable[[str], Any] | None = None
+    tools: ToolSet = NO_TOOLS
+    approve: Approve | None = None
+    decided: Mapping[str, bool] = field(default_factory=dict)
+    limits: RunLimits = field(default_factory=RunLimits)
+    run: str = ""
 
 
 def read_settings(
-    query: str | bytes | Query | Sequence[MessageLike] | None, settings: QuerySettings, backends: Mapping[str, Backend]
+    query: str | bytes | Query | Sequence[MessageLike] | None,
+    settings: QuerySettings,
+    backends: Mapping[str, Backend],
+    tools: ToolSet = NO_TOOLS,
 ) -> PreparedQuery:
-    """What a caller asks for, checked.
+    """What a caller asks for, checked; `tools` are those of the fleet.
 
     Raises `InvalidQuery`, `InvalidBudget`, `InvalidArgument`, `UnknownModel`, or `ConfigError` on what is no strategy.
     """
@@ -133,6 +163,10 @@ def read_settings(
     if (timeout := settings.get("timeout")) is not None:
         stated["timeout_s"] = plain_number(timeout)
     reads = _reader(settings, stated)
+    if (named := settings.get("tools")) is not None:
+        tools = ToolSet(named)
+    if len(tools):
+        stated["tools"] = tools.wire
     if isinstance(query, Query):
         made = _with(query, stated) if stated else query
     else:
@@ -150,7 +184,27 @@ def read_settings(
     check_listener("on_event", on_event, "an Event")
     stated_budget = settings.get("budget")
     budget = UNLIMITED if stated_budget is None else Budget.parse(stated_budget)
-    return PreparedQuery(made, budget, strategy, on_event, reads)
+    run = _run_settings(settings)
+    return PreparedQuery(made, budget, strategy, on_event, reads, tools, settings.get("approve"), *run)
+
+
+def _run_settings(settings: QuerySettings) -> tuple[Mapping[str, bool], RunLimits, str]:
+    """(what was decided, limits, the id) of a run. Raises `InvalidArgument`."""
+    run, steps, decided = settings.get("run"), settings.get("max_steps"), settings.get("decided")
+    approve = settings.get("approve")
+    if approve is not None and not callable(approve):
+        raise InvalidArgument(
+            f"approve must be a function, not {type(approve).__name__}", remedy="approve=lambda request: True"
+        )
+    if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
+        raise InvalidArgument(f"max_steps must be a whole number of at least 1, not {steps!r}", remedy="max_steps=20")
+    if run is not None and (not isinstance(run, str) or not RUN_ID.fullmatch(run)):
+        raise InvalidArgument(f"run must be the id of a run, not {run!r:.80}", remedy="Pass answer.run")
+    if decided is not None and not (
+        isinstance(decided, Mapping) and all(isinstance(each, bool) for each in decided.values())
+    ):
+        raise InvalidArgument("decided must say True or False for ids of calls", remedy='decided={"call_0": True}')
+    return decided or {}, RunLimits() if steps is None else RunLimits(steps), run or ""
 
 
 def check_models(names: Collection[str] | None, backends: Mapping[str, Backend]) -> None:
@@ -183,80 +237,6 @@ def check_strategy(strategy: object) -> str | Strategy:
     raise InvalidArgument(
         f"a strategy must be a name or a function, not {type(strategy).__name__}", remedy='For example "single"'
     )
-
-
-def attachment_part(stated: object) -> JsonObject:
-    """A picture, a sound or another file as part of a message in OpenAI's form.
-
-    A path is read and sent inside the message, the address of a picture as it is. Raises `InvalidArgument`.
-    """
-    if isinstance(stated, bytes | bytearray) and not stated:
-        raise InvalidArgument("an attachment is empty", remedy="Leave it out")
-    if isinstance(stated, bytes | bytearray):
-        return _file_part("attachment", _kind_of_bytes(bytes(stated)), bytes(stated))
-    if isinstance(stated, str) and stated.startswith(("https://", "http://", "data:image/")):
-        return {"type": "image_url", "image_url": {"url": stated}}
-    if not isinstance(stated, str | Path):
-        raise InvalidArgument(
-            f"an attachment must be a path, an address or bytes, not {type(stated).__name__}",
-            remedy='attachments=["picture.png"]',
-        )
-    path = Path(stated)
-    content = _content(path)
-    return _file_part(path.name, mimetypes.guess_type(path.name)[0] or _kind_of_bytes(content), content)
-
-
-def _content(path: Path) -> bytes:
-    """The bytes of a file. Raises `InvalidArgument` where it cannot be read or is too large."""
-    try:
-        if not path.is_file():
-            raise InvalidArgument(f"the attachment {path} is no file, or not there", remedy="Check the path")
-        if path.stat().st_size > MAX_ATTACHMENT_BYTES:
-            raise InvalidArgument(
-                f"the attachment {path} has more than {MAX_ATTACHMENT_BYTES:,} bytes",
-                remedy="Make it smaller, or remember it and ask about it",
-            )
-        return path.read_bytes()
-    except OSError as error:
-        raise InvalidArgument(
-            f"the attachment {path} cannot be read: {error.strerror}", remedy="Check the path"
-        ) from error
-
-
-def _file_part(name: str, kind: str, content: bytes) -> JsonObject:
-    encoded = base64.b64encode(content).decode()
-    if kind.startswith("image/"):
-        return {"type": "image_url", "image_url": {"url": f"data:{kind};base64,{encoded}"}}
-    if kind in ("audio/wav", "audio/x-wav", "audio/mpeg"):
-        return {
-            "type": "input_audio",
-            "input_audio": {"data": encoded, "format": "mp3" if kind == "audio/mpeg" else "wav"},
-        }
-    if kind.startswith("text/"):
-        try:
-            return {"type": "text", "text": f"{name}:\n\n{content.decode('utf-8')}"}
-        except UnicodeDecodeError:
-            raise InvalidArgument(f"the attachment {name} is not UTF-8 text", remedy="Save it as UTF-8") from None
-    return {"type": "file", "file": {"filename": name, "file_data": f"data:{kind};base64,{encoded}"}}
-
-
-def _kind_of_bytes(content: bytes) -> str:
-    """A media type by the first bytes (the signatures of the formats' own specifications)."""
-    for start, kind in (
-        (b"\x89PNG\r\n", "image/png"),
-        (b"\xff\xd8\xff", "image/jpeg"),
-        (b"GIF8", "image/gif"),
-        (b"%PDF-", "application/pdf"),
-    ):
-        if content.startswith(start):
-            return kind
-    if content[:4] == b"RIFF":
-        return "image/webp" if content[8:12] == b"WEBP" else "audio/wav"
-    try:
-        content.decode("utf-8")
-    except UnicodeDecodeError:
-        return "application/octet-stream"
-    return "text/plain"
 
 
 def _with(query: Query, stated: dict[str, Any]) -> Query:

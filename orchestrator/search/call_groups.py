@@ -13,7 +13,7 @@ from orchestrator.jsontypes import JsonMapping, JsonObject
 from orchestrator.search.vote_model import NO_CALL, ONE_CALL, SEVERAL_CALLS
 from orchestrator.types import Candidate, ToolCall
 from orchestrator.verifiers import Groups, Reading, equivalent_calls, group_answers
-from orchestrator.verifiers.calls.call_set import Call, spelled
+from orchestrator.verifiers.calls.call_set import ProposedCall, spelled
 
 
 def group_calls(proposals: Sequence[Sequence[ToolCall] | None], tools: Sequence[JsonMapping]) -> Groups:
@@ -46,7 +46,7 @@ def group_calls(proposals: Sequence[Sequence[ToolCall] | None], tools: Sequence[
 def call_key(calls: Sequence[ToolCall], number: int) -> str:
     """The key of a group: its class, the values of its arguments, and a number that tells it from others."""
     kind = ONE_CALL if len(calls) == 1 else SEVERAL_CALLS
-    written = spelled([Call(call.name, call.arguments, call.written) for call in calls])
+    written = spelled([ProposedCall(call.name, call.arguments, call.written) for call in calls])
     return f"{kind}:{written}#{number}"
 
 

@@ -33,7 +33,7 @@ from orchestrator.search.state import SearchState, Strategy
 from orchestrator.trace import Trace
 from orchestrator.types import Candidate, Completion, Usage
 from orchestrator.verifiers import Verdict, Verifier, find_program, price_of
-from orchestrator.verifiers.calls.call_set import Call, write_calls
+from orchestrator.verifiers.calls.call_set import ProposedCall, write_calls
 from orchestrator.verifiers.sandbox import Limits, Sandbox, SandboxUnavailable
 
 log = logging.getLogger(__name__)
@@ -506,7 +506,7 @@ def text_to_verify(verifier: Verifier, candidate: Candidate) -> str | None:
     Calls of tools are no text that a check of answers could judge.
     """
     if getattr(verifier, "reads_calls", False):
-        return write_calls([Call(call.name, call.arguments, call.written) for call in candidate.calls])
+        return write_calls([ProposedCall(call.name, call.arguments, call.written) for call in candidate.calls])
     return None if candidate.calls else candidate.text
 
 

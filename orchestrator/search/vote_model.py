@@ -108,6 +108,7 @@ class VoteModel:
         """P(`voter` gives no answer, where it has no right one)."""
         return self._silence.get(voter, 0.0)
 
+    @cached_property
     def for_calls(self) -> VoteModel:
         """The same for drafts that may call tools; with cautious shares of classes where none were fitted."""
         return self if self.classes else replace(self, classes=CALL_SHARES, strays=CALL_STRAYS)

@@ -1,5 +1,6 @@
 """The values that pass between the parts: messages, queries, completions, candidates and answers. Immutable."""
 
+from orchestrator.types.agent_step import AgentStep, CalledTool
 from orchestrator.types.answer import Answer, Detail
 from orchestrator.types.candidate import Candidate, Receipt, Way
 from orchestrator.types.completion import Completion, Usage
@@ -10,7 +11,9 @@ from orchestrator.types.tool_call import ToolCall
 
 __all__ = [
     "MAX_QUERY_CHARS",
+    "AgentStep",
     "Answer",
+    "CalledTool",
     "Candidate",
     "Completion",
     "Detail",

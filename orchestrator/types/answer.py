@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args
 
 from orchestrator.errors import InvalidAnswer
 from orchestrator.jsontypes import JsonObject
+from orchestrator.types.agent_step import AgentStep
 from orchestrator.types.candidate import Candidate, Receipt
 from orchestrator.types.completion import Usage
 from orchestrator.types.format import money
@@ -51,6 +52,10 @@ class Answer:
     abstained: bool = False
     calls: tuple[ToolCall, ...] = ()
     """The tools that are to be called, where the answer is that."""
+    steps: tuple[AgentStep, ...] = ()
+    """What a run that uses tools did before it."""
+    run: str = ""
+    """The id of that run: `answer(..., run=id)` goes on with it."""
     reads: Callable[[str], Any] | None = field(default=None, repr=False, compare=False)
     """What makes a value of the text; raises `ValueError`."""
 
@@ -159,6 +164,8 @@ class Answer:
         }
         if self.calls:
             found["calls"] = [call.as_dict() for call in self.calls]
+        if self.run:
+            found |= {"run": self.run, "steps": [step.as_dict() for step in self.steps]}
         if detail == "brief":
             return found
         if detail == "full":

@@ -45,11 +45,10 @@ def checks_for(query: Query, recall: Recall | None) -> list[Verifier]:
     return checks
 
 
-def _conversation_of(query: Query) -> str:
+def _conversation_of(query: Query) -> list[str]:
     """All that a model was told when it proposed calls."""
-    said = (*query.history, *query.continued)
-    texts = [query.system or "", *(each.content for each in said), query.text, query.prompt or ""]
-    return "\n".join(filter(None, texts))
+    before, after = ([each.content for each in said] for said in (query.history, query.continued))
+    return [text for text in (query.system, *before, query.prompt, query.text, *after) if text]
 
 
 class GroundingWhenCited:

@@ -18,8 +18,8 @@ from orchestrator.budget import Budget
 from orchestrator.errors import BackendUnavailable
 from orchestrator.memory import Memory
 from orchestrator.pipeline import Pipeline, RunCancelled, RunFailed, RunResult, Runtime, UnknownRun
-from orchestrator.pipeline.execution.journal import Journal, RunLedger
 from orchestrator.storage.database import Database, PostgresDatabase, SqliteDatabase
+from orchestrator.storage.journal import Journal, RunLedger
 from orchestrator.storage.runs import Runs, StoredRun
 from tests.pipeline.test_run import Model
 

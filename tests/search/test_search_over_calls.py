@@ -193,6 +193,6 @@ def test_calibration_learns_who_calls_when_it_should_not(tmp_path: Any) -> None:
 
 
 def test_a_fleet_that_was_calibrated_on_text_still_weighs_calls() -> None:
-    assert VoteModel().for_calls().classes
+    assert VoteModel().for_calls.classes
     fitted = VoteModel(classes=(("calls:none", 1.0),))
-    assert fitted.for_calls() is fitted
+    assert fitted.for_calls is fitted

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from orchestrator.verifiers import Verdict
-from orchestrator.verifiers.calls.argument_support import numbers_in, supported_by
-from orchestrator.verifiers.calls.call_set import Call, functions_of, leaves, read_calls, write_calls
+from orchestrator.verifiers.calls.argument_support import SaidTexts, numbers_in
+from orchestrator.verifiers.calls.call_set import ProposedCall, functions_of, leaves, read_calls, write_calls
 from orchestrator.verifiers.calls.evidence import CallSchemaVerifier, call_verifiers
 
 WEATHER = {
@@ -35,28 +35,28 @@ def tool(name: str, parameters: dict[str, Any], description: str = "") -> dict[s
     return {"type": "function", "function": {"name": name, "description": description, "parameters": parameters}}
 
 
-def verdicts(question: str, calls: list[Call], *tools: dict[str, Any]) -> dict[str, Verdict]:
-    checks = call_verifiers(tools or (WEATHER,), question)
+def verdicts(question: str, calls: list[ProposedCall], *tools: dict[str, Any]) -> dict[str, Verdict]:
+    checks = call_verifiers(tools or (WEATHER,), [question])
     return {check.name: asyncio.run(check.verify(question, write_calls(calls))) for check in checks}
 
 
-def judged(parameters: dict[str, Any], call: Call) -> Verdict:
+def judged(parameters: dict[str, Any], call: ProposedCall) -> Verdict:
     return asyncio.run(CallSchemaVerifier(functions_of([tool("f", parameters)])).verify("", write_calls([call])))
 
 
 @pytest.mark.parametrize(
     ("call", "told"),
     [
-        (Call("wether.get", {"city": "Bern"}), "there is no tool 'wether.get'; there are: weather.get"),
-        (Call("weather.get", {}), '"city" is a required property'),
-        (Call("weather.get", {"city": None}), 'null is not of type "string"'),
-        (Call("weather.get", {"city": 3}), '3 is not of type "string"'),
-        (Call("weather.get", {"city": "Bern", "unit": "kelvin"}), '"kelvin" is not one of'),
-        (Call("weather.get", {"city": "Bern", "when": "now"}), "has no argument 'when'"),
-        (Call("weather.get", None, '{"city": '), "not a JSON object: '{\"city\": '"),
+        (ProposedCall("wether.get", {"city": "Bern"}), "there is no tool 'wether.get'; there are: weather.get"),
+        (ProposedCall("weather.get", {}), '"city" is a required property'),
+        (ProposedCall("weather.get", {"city": None}), 'null is not of type "string"'),
+        (ProposedCall("weather.get", {"city": 3}), '3 is not of type "string"'),
+        (ProposedCall("weather.get", {"city": "Bern", "unit": "kelvin"}), '"kelvin" is not one of'),
+        (ProposedCall("weather.get", {"city": "Bern", "when": "now"}), "has no argument 'when'"),
+        (ProposedCall("weather.get", None, '{"city": '), "not a JSON object: '{\"city\": '"),
     ],
 )
-def test_a_wrong_call_is_told_with_what_would_be_right(call: Call, told: str) -> None:
+def test_a_wrong_call_is_told_with_what_would_be_right(call: ProposedCall, told: str) -> None:
     verdict = (verdicts("Weather in Bern?", [call]))["call_schema"]
     assert verdict.passed is False
     assert verdict.decisive
@@ -74,12 +74,12 @@ def test_a_wrong_call_is_told_with_what_would_be_right(call: Call, told: str) ->
     ],
 )
 def test_schemas_with_references_choices_and_recursion_are_followed(parameters: dict[str, Any]) -> None:
-    assert judged(parameters, Call("f", {"a": 1})).passed
-    assert judged(parameters, Call("g", {"a": 1})).passed is False
+    assert judged(parameters, ProposedCall("f", {"a": 1})).passed
+    assert judged(parameters, ProposedCall("g", {"a": 1})).passed is False
 
 
 def test_a_schema_that_is_none_is_no_verdict() -> None:
-    verdict = judged({"type": "object", "properties": {"a": {"$ref": "http://x/"}}}, Call("f", {"a": 1}))
+    verdict = judged({"type": "object", "properties": {"a": {"$ref": "http://x/"}}}, ProposedCall("f", {"a": 1}))
     assert verdict.abstained
     assert "http://x/" in verdict.feedback
 
@@ -102,23 +102,23 @@ def test_a_schema_that_is_none_is_no_verdict() -> None:
     ],
 )
 def test_what_was_said_supports_an_argument_in_any_language(said: str, value: object) -> None:
-    assert supported_by(said).share_of(value) == 1.0
+    assert SaidTexts([said]).share_of(value) == 1.0
 
 
 @pytest.mark.parametrize(("said", "value"), [("Weather in Bern", "Paris"), ("Weather in Bern", 7), ("x", float("nan"))])
 def test_what_nobody_said_supports_nothing(said: str, value: object) -> None:
-    assert supported_by(said).share_of(value) == 0.0
+    assert SaidTexts([said]).share_of(value) == 0.0
 
 
 @pytest.mark.parametrize("value", [None, True, False, "", "  "])
 def test_what_says_nothing_is_not_looked_up(value: object) -> None:
-    assert supported_by("Weather in Bern").share_of(value) is None
+    assert SaidTexts(["Weather in Bern"]).share_of(value) is None
 
 
 def test_invented_arguments_score_less_than_said_ones() -> None:
     question = "Weather in Bern for 3 days?"
-    said = verdicts(question, [Call("weather.get", {"city": "Bern", "days": 3})])
-    invented = verdicts(question, [Call("weather.get", {"city": "Bern", "days": 14, "unit": "metric"})])
+    said = verdicts(question, [ProposedCall("weather.get", {"city": "Bern", "days": 3})])
+    invented = verdicts(question, [ProposedCall("weather.get", {"city": "Bern", "days": 14, "unit": "metric"})])
     assert said["call_arguments"].score == 1.0
     assert invented["call_arguments"].score == 0.5  # the unit is one of a list
     assert said["call_coverage"].score == 1.0
@@ -126,7 +126,7 @@ def test_invented_arguments_score_less_than_said_ones() -> None:
 
 
 def test_a_default_need_not_be_said() -> None:
-    scored = verdicts("Weather in Bern?", [Call("weather.get", {"city": "Bern", "days": 1})])
+    scored = verdicts("Weather in Bern?", [ProposedCall("weather.get", {"city": "Bern", "days": 1})])
     assert scored["call_arguments"].score == 1.0
 
 
@@ -139,10 +139,10 @@ def test_calling_nothing_fits_questions_that_no_tool_is_about() -> None:
 
 
 def test_text_is_no_call_and_calls_survive_their_form() -> None:
-    calls = [Call("f", {"a": [1, {"b": "é"}]}), Call("g", None, "{broken")]
-    assert read_calls(write_calls(calls)) == calls
+    calls = [ProposedCall("f", {"a": [1, {"b": "é"}]}), ProposedCall("g", None, "{broken")]
+    assert list(read_calls(write_calls(calls))) == calls
     for text in ("", "[]", "Call f!", '[{"name":', json.dumps({"name": "f"})):
-        assert read_calls(text) == []
+        assert read_calls(text) == ()
 
 
 def test_deep_and_large_arguments_end() -> None:

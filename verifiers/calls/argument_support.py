@@ -6,9 +6,10 @@ word. Scripts without blanks are compared by pairs of characters.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from orchestrator.jsontypes import JsonValue
 from orchestrator.verifiers.answers.moments import find_dates
@@ -36,50 +37,72 @@ _COMMON = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Supported:
-    """What stands in a text: stems of its words, its numbers and dates."""
+class _Said:
+    """What stands in one text: stems of its words, its numbers, dates as (month, day), and itself in small letters."""
 
     terms: frozenset[str]
     numbers: frozenset[Fraction]
-    dates: frozenset[tuple[int | None, int | None]]  # (month, day)
+    dates: frozenset[tuple[int | None, int | None]]
     text: str
 
+
+class SaidTexts:
+    """The texts that a model read before it called, in order: only the last 20,000 characters are looked at.
+
+    Each text is read once, however often the conversation goes on.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        self._texts = texts
+
+    @cached_property
+    def _said(self) -> list[_Said]:
+        found: list[_Said] = []
+        room = MAX_CHARS
+        for text in reversed(self._texts):
+            if room <= 0:
+                break
+            found.append(_read(text[-room:]))
+            room -= len(text)
+        return found
+
     def share_of(self, value: JsonValue) -> float | None:
-        """How much of a value stands in the text, in [0, 1]; `None` of one that says nothing (null, a flag, "")."""
+        """How much of a value was said, in [0, 1]; `None` of one that says nothing (null, a flag, "")."""
         if value is None or isinstance(value, bool):
             return None
         if isinstance(value, int | float):
             return float(self._has_number(value))
         written = str(value)
-        wanted = terms_of(written)
-        if not wanted:
-            return float(written.strip() in self.text) if written.strip() else None
-        if written.casefold() in self.text:
+        wanted, folded = terms_of(written), written.casefold()
+        if not folded.strip():
+            return None
+        if any(folded in said.text for said in self._said):
             return 1.0
-        dates = find_dates(written)
-        if dates and {(each.month, each.day) for each in dates} & self.dates:
+        if not wanted:
+            return 0.0
+        dates = {(each.month, each.day) for each in find_dates(written)}
+        if any(dates & said.dates for said in self._said):
             return 1.0
         numbers = numbers_in(written)
-        if numbers and numbers <= self.numbers and len(wanted) <= len(numbers):
+        if numbers and len(wanted) <= len(numbers) and all(map(self._knows, numbers)):
             return 1.0
-        return len(wanted & self.terms) / len(wanted)
+        return sum(any(term in said.terms for said in self._said) for term in wanted) / len(wanted)
 
     def _has_number(self, value: float) -> bool:
         try:
             exact = Fraction(str(value))
         except (ValueError, OverflowError):  # infinite, or none
             return False
-        if exact in self.numbers or -exact in self.numbers:
-            return True
-        return exact * 100 in self.numbers or exact / 100 in self.numbers  # 5 % is 0.05
+        return any(map(self._knows, (exact, -exact, exact * 100, exact / 100)))  # 5 % is 0.05
+
+    def _knows(self, number: Fraction) -> bool:
+        return any(number in said.numbers for said in self._said)
 
 
-@lru_cache(maxsize=512)
-def supported_by(text: str) -> Supported:
-    """What stands in a text; of a long one in its last 20,000 characters."""
-    text = text[-MAX_CHARS:]
+@lru_cache(maxsize=2_048)
+def _read(text: str) -> _Said:
     dates = frozenset((each.month, each.day) for each in find_dates(text))
-    return Supported(terms_of(text), numbers_in(text), dates, text.casefold())
+    return _Said(terms_of(text), numbers_in(text), dates, text.casefold())
 
 
 @lru_cache(maxsize=4_096)

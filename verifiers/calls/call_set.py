@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.verifiers.answers.pattern import Pattern
@@ -15,7 +16,7 @@ _DIGITS = Pattern(r"[\d.,:/+-]+%?")
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class ProposedCall:
     """One call. `arguments` is `None` where what the model wrote is no JSON object; `written` is that text."""
 
     name: str
@@ -23,22 +24,23 @@ class Call:
     written: str = ""
 
 
-def read_calls(text: str) -> list[Call]:
+@lru_cache(maxsize=256)
+def read_calls(text: str) -> tuple[ProposedCall, ...]:
     """The calls in a text that `write_calls` made; none in any other text."""
     if not text.startswith('[{"name":'):
-        return []
+        return ()
     try:
         stated = json.loads(text)
     except (ValueError, RecursionError):
-        return []
-    return [
-        Call(str(row.get("name")), _object(row.get("arguments")), str(row.get("written") or ""))
+        return ()
+    return tuple(
+        ProposedCall(str(row.get("name")), _object(row.get("arguments")), str(row.get("written") or ""))
         for row in stated
         if isinstance(row, Mapping)
-    ]
+    )
 
 
-def write_calls(calls: Sequence[Call]) -> str:
+def write_calls(calls: Sequence[ProposedCall]) -> str:
     """Calls as one line of JSON, which verifiers read: `[]` for no call."""
     rows = [
         {"name": call.name, "arguments": call.arguments} | ({"written": call.written} if call.written else {})
@@ -102,7 +104,7 @@ def leaves(value: JsonValue) -> Iterator[JsonValue]:
             yield one
 
 
-def spelled(calls: Sequence[Call]) -> str:
+def spelled(calls: Sequence[ProposedCall]) -> str:
     """All values of the arguments, as one would spell them: what it takes to guess a set of calls."""
     values = [str(leaf) for call in calls for leaf in leaves(call.arguments)]
     return "".join(values) if all(map(_DIGITS.fullmatch, values)) else ",".join(values)

@@ -7,13 +7,15 @@ counts a little.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from orchestrator.jsontypes import JsonMapping
 from orchestrator.verifiers.answers.tool_calls import default_of, states_default
-from orchestrator.verifiers.calls.argument_support import Supported, numbers_in, supported_by, terms_of
+from orchestrator.verifiers.calls.argument_support import SaidTexts, numbers_in, terms_of
 from orchestrator.verifiers.calls.call_set import (
-    Call,
+    ProposedCall,
     functions_of,
     leaves,
     parameters_of,
@@ -26,10 +28,10 @@ from orchestrator.verifiers.verdict import Verdict, Verifier
 SAID = 0.5  # the share of a value's words from which on it is taken as said
 
 
-def call_verifiers(tools: Sequence[JsonMapping], conversation: str) -> list[Verifier]:
-    """The checks of calls of `tools` by a model that read `conversation` (its texts, the last message at the end)."""
+def call_verifiers(tools: Sequence[JsonMapping], conversation: Sequence[str]) -> list[Verifier]:
+    """The checks of calls of `tools` by a model that read the texts of a conversation, in order."""
     functions = functions_of(tools)
-    said = supported_by(conversation)
+    said = SaidTexts(conversation)
     return [
         CallSchemaVerifier(functions),
         CallArgumentsVerifier(functions, said),
@@ -50,7 +52,6 @@ class CallSchemaVerifier:
 
     def __init__(self, functions: dict[str, JsonMapping]) -> None:
         self._functions = functions
-        self._schemas: dict[str, BoundedSchema] = {}
 
     async def verify(self, query: str, candidate: str) -> Verdict:
         """Checks every call; the first mistakes are told."""
@@ -64,7 +65,7 @@ class CallSchemaVerifier:
         told = "; ".join(errors[:3])
         return Verdict(self.name, 0.0 if errors else 1.0, not errors, told, tuple(errors), decisive=True)
 
-    async def errors(self, call: Call) -> list[str]:
+    async def errors(self, call: ProposedCall) -> list[str]:
         """What is wrong with one call, each with what would be right. Raises `UnusableSchema`, `TimeoutError`."""
         function = self._functions.get(call.name)
         if function is None:
@@ -72,14 +73,18 @@ class CallSchemaVerifier:
             return [f"there is no tool {call.name!r}; there are: {known}"]
         if call.arguments is None:
             return [f"the arguments of {call.name} are not a JSON object: {call.written[:120]!r}"]
-        schema = self._schemas.get(call.name)
-        if schema is None:
-            schema = self._schemas[call.name] = BoundedSchema(parameters_of(function))
+        schema = _compiled(json.dumps(parameters_of(function)))
         found = [f"{call.name}: {error}" for error in await schema.errors(call.arguments)]
         return found + [f"{call.name} has no argument {name!r}" for name in unknown_arguments(call, function)]
 
 
-def unknown_arguments(call: Call, function: JsonMapping) -> list[str]:
+@lru_cache(maxsize=512)
+def _compiled(schema: str) -> BoundedSchema:
+    """A compiled schema: the tools of a conversation are the same with each of its steps."""
+    return BoundedSchema(json.loads(schema))
+
+
+def unknown_arguments(call: ProposedCall, function: JsonMapping) -> list[str]:
     """Arguments that a tool does not name, where its schema lists them and does not say that others may be there."""
     schema = parameters_of(function)
     properties = schema.get("properties")
@@ -99,7 +104,7 @@ class CallArgumentsVerifier:
     name = "call_arguments"
     reads_calls = True
 
-    def __init__(self, functions: dict[str, JsonMapping], said: Supported) -> None:
+    def __init__(self, functions: dict[str, JsonMapping], said: SaidTexts) -> None:
         self._functions, self._said = functions, said
 
     async def verify(self, query: str, candidate: str) -> Verdict:
@@ -109,7 +114,7 @@ class CallArgumentsVerifier:
             return Verdict.abstain(self.name, "no argument says anything that could be looked up")
         return Verdict(self.name, sum(supports) / len(supports), None)
 
-    def _supports(self, call: Call) -> Iterator[float]:
+    def _supports(self, call: ProposedCall) -> Iterator[float]:
         """The support of every value of a call's arguments that says something, in [0, 1]."""
         schema = parameters_of(self._functions.get(call.name, {}))
         for name, value in (call.arguments or {}).items():

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.pipeline.execution.journal import Journal
+from orchestrator.storage.journal import Journal
 
 if TYPE_CHECKING:
     import httpx

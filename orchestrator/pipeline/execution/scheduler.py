@@ -21,12 +21,12 @@ from orchestrator.errors import BudgetExceeded, OrchestratorError
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node
 from orchestrator.pipeline.errors import ToolFailed
-from orchestrator.pipeline.execution.journal import RunLedger, spent_usd
 from orchestrator.pipeline.execution.result import RunFailed, RunResult, StepResult
 from orchestrator.pipeline.execution.runtime import Runtime
 from orchestrator.pipeline.execution.step_context import RunningStep, ScopeLimits
 from orchestrator.pipeline.expressions.evaluation import Absent, ExpressionFailed, within_bounds
 from orchestrator.pipeline.language.step import OnError, Step
+from orchestrator.storage.journal import RunLedger, spent_usd
 from orchestrator.storage.runs import KEEP, StoredStep
 from orchestrator.trace import Event
 

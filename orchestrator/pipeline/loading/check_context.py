@@ -17,14 +17,14 @@ from orchestrator.pipeline.expressions.types import ANY, ValueType
 from orchestrator.pipeline.language.contracts import ToolContext
 from orchestrator.pipeline.language.prompts import Prompt, PromptProblem, is_prompt_file, parse_prompt
 from orchestrator.pipeline.language.sources import Sources, Where
-from orchestrator.pipeline.tools import Tool
+from orchestrator.pipeline.tools import PipelineTool
 
 
 class LoaderView(ToolContext, Protocol):
     """The loader of the file that a step stands in, as far as the check of a step uses it."""
 
     models: Collection[str] | None
-    tools: dict[str, Tool]
+    tools: dict[str, PipelineTool]
 
     def is_read(self, step: str, field: str) -> bool:
         """Whether an expression of the file may read a field of what a step of this name gives."""
@@ -53,7 +53,7 @@ class LoaderCheckContext:
         return self._loader.models
 
     @property
-    def tools(self) -> Mapping[str, Tool]:
+    def tools(self) -> Mapping[str, PipelineTool]:
         """The tools of the file by name."""
         return self._loader.tools
 

@@ -30,7 +30,7 @@ from orchestrator.pipeline.language.value_compiler import Values
 from orchestrator.pipeline.loading.check_context import LoaderCheckContext
 from orchestrator.pipeline.loading.references import Read, fields_read, inner_names, inner_steps
 from orchestrator.pipeline.loading.step_registry import find_verb
-from orchestrator.pipeline.tools import Tool, read_tools
+from orchestrator.pipeline.tools import PipelineTool, read_tools
 from orchestrator.verifiers.form.bounded_schema import BoundedSchema, UnusableSchema
 
 MAX_NESTING = 8
@@ -90,7 +90,7 @@ class Loader:
         self.sources = sources
         self.models = models
         self.allows_python = allows_python
-        self.tools: dict[str, Tool] = {}
+        self.tools: dict[str, PipelineTool] = {}
         self._environ = environ
         self._parents = (*parents, sources.path.resolve())
         self.values = Values(sources)

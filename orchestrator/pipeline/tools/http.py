@@ -22,7 +22,7 @@ from orchestrator.pipeline.language.document import Input, InputKind
 from orchestrator.pipeline.language.fields import Seconds, Strict
 from orchestrator.pipeline.language.validation import validated
 from orchestrator.pipeline.tools.addresses import Allowed
-from orchestrator.pipeline.tools.tool import Arguments, Parameter, Tool
+from orchestrator.pipeline.tools.tool import Arguments, Parameter, PipelineTool
 
 if TYPE_CHECKING:
     from orchestrator.pipeline.expressions.scope import NameScope
@@ -64,7 +64,7 @@ class HttpOptions(Reaching):
 
 def read(
     name: str, raw: JsonMapping, where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
-) -> dict[str, Tool]:
+) -> dict[str, PipelineTool]:
     """The tool of an entry, mistakes told."""
     stated = validated(HttpOptions, raw, where, loader.sources, f"tool '{name}'")
     reached = reach(raw, "http", where, loader, scope)
@@ -137,7 +137,7 @@ def reach(
     return Reach(loader.values.compute(url), computes, hosts, raw.get("private") is True)
 
 
-class HttpTool(Tool):
+class HttpTool(PipelineTool):
     """Calls one address."""
 
     def __init__(

@@ -27,7 +27,7 @@ from orchestrator.pipeline.expressions.types import ANY, ValueType, type_of_sche
 from orchestrator.pipeline.language.contracts import StepContext, ToolContext
 from orchestrator.pipeline.language.validation import validated
 from orchestrator.pipeline.tools.http import READING, HttpTool, Reach, Reaching, reach, request
-from orchestrator.pipeline.tools.tool import Arguments, Parameter, Tool
+from orchestrator.pipeline.tools.tool import Arguments, Parameter, PipelineTool
 
 if TYPE_CHECKING:
     from orchestrator.pipeline.expressions.scope import NameScope
@@ -49,7 +49,7 @@ class OpenApiOptions(Reaching):
 
 def read(
     name: str, raw: JsonMapping, where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
-) -> dict[str, Tool]:
+) -> dict[str, PipelineTool]:
     """The tools of the document's operations, mistakes told."""
     stated = validated(OpenApiOptions, raw, where, loader.sources, f"tool '{name}'")
     if stated is None:
@@ -94,7 +94,7 @@ def _later(
     where: tuple[str | int, ...],
     loader: ToolContext,
     scope: NameScope,
-) -> dict[str, Tool]:
+) -> dict[str, PipelineTool]:
     """Tools whose document is behind an address: only those that `only` lists are known by name."""
     reached = reach(raw, "openapi", where, loader, scope)
     if reached is None:
@@ -181,7 +181,7 @@ class _Fixed(Reach):
         return url, dict(headers), allowed
 
 
-class _RemoteOperation(Tool):
+class _RemoteOperation(PipelineTool):
     """Whether it changes anything is not known before, so it is taken to."""
 
     parameters = None

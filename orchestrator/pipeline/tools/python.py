@@ -19,7 +19,7 @@ from orchestrator.pipeline.expressions.types import ANY, BOOL, LIST, NUMBER, OBJ
 from orchestrator.pipeline.language.contracts import StepContext, ToolContext
 from orchestrator.pipeline.language.fields import Strict
 from orchestrator.pipeline.language.validation import validated
-from orchestrator.pipeline.tools.tool import Arguments, Parameter, Tool
+from orchestrator.pipeline.tools.tool import Arguments, Parameter, PipelineTool
 
 if TYPE_CHECKING:
     from orchestrator.pipeline.expressions.scope import NameScope
@@ -37,7 +37,7 @@ class PythonOptions(Strict):
 
 def read(
     name: str, raw: JsonMapping, where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
-) -> dict[str, Tool]:
+) -> dict[str, PipelineTool]:
     """The tool of an entry, mistakes told."""
     stated = validated(PythonOptions, raw, where, loader.sources, f"tool '{name}'")
     if stated is None:
@@ -60,7 +60,7 @@ def read(
     return {name: PythonTool(function, signature, stated.changes)}
 
 
-class PythonTool(Tool):
+class PythonTool(PipelineTool):
     """Calls a Python function."""
 
     def __init__(self, function: Any, signature: inspect.Signature, changes: bool) -> None:

@@ -27,7 +27,7 @@ from orchestrator.pipeline.language.contracts import StepContext, ToolContext
 from orchestrator.pipeline.language.document import Input, InputKind
 from orchestrator.pipeline.language.fields import Seconds, Strict
 from orchestrator.pipeline.language.validation import validated
-from orchestrator.pipeline.tools.tool import Arguments, Parameter, Tool
+from orchestrator.pipeline.tools.tool import Arguments, Parameter, PipelineTool
 
 if TYPE_CHECKING:
     from orchestrator.pipeline.expressions.scope import NameScope
@@ -61,7 +61,7 @@ class SqlOptions(Strict):
 
 def read(
     name: str, raw: JsonMapping, where: tuple[str | int, ...], loader: ToolContext, scope: NameScope
-) -> dict[str, Tool]:
+) -> dict[str, PipelineTool]:
     """The tool of an entry, mistakes told."""
     stated = validated(SqlOptions, raw, where, loader.sources, f"tool '{name}'")
     if isinstance(raw.get("sql"), str):
@@ -125,7 +125,7 @@ def _uncommented(query: str) -> str:
     return re.sub(r"--[^\n]*|/\*.*?\*/", " ", query, flags=re.DOTALL)
 
 
-class SqlTool(Tool):
+class SqlTool(PipelineTool):
     """Runs one statement with bound parameters."""
 
     def __init__(

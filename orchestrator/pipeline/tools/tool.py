@@ -30,7 +30,7 @@ class Parameter:
     default: Any = None
 
 
-class Tool(ABC):
+class PipelineTool(ABC):
     """`parameters` is `None` where they are known only when the tool is first called."""
 
     parameters: Mapping[str, Parameter] | None
@@ -48,9 +48,9 @@ class Tool(ABC):
 KINDS: dict[str, str] = {"openapi": "openapi", "http": "http", "sql": "sql", "python": "python"}
 
 
-def read_tools(stated: JsonMapping, loader: ToolContext, scope: NameScope) -> dict[str, Tool]:
+def read_tools(stated: JsonMapping, loader: ToolContext, scope: NameScope) -> dict[str, PipelineTool]:
     """The tools of a file by name, mistakes told; those of an OpenAPI document as NAME.OPERATION."""
-    found: dict[str, Tool] = {}
+    found: dict[str, PipelineTool] = {}
     for name, raw in stated.items():
         where = ("tools", name)
         if not loader.named(where, name, "tool") or not isinstance(raw, dict):
@@ -67,6 +67,8 @@ def read_tools(stated: JsonMapping, loader: ToolContext, scope: NameScope) -> di
                 key=True,
             )
             continue
-        read: Callable[..., dict[str, Tool]] = import_module(f"orchestrator.pipeline.tools.{KINDS[kinds[0]]}").read
+        read: Callable[..., dict[str, PipelineTool]] = import_module(
+            f"orchestrator.pipeline.tools.{KINDS[kinds[0]]}"
+        ).read
         found |= read(name, raw, where, loader, scope)
     return found

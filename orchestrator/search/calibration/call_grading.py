@@ -9,7 +9,7 @@ from orchestrator.search.call_groups import group_calls
 from orchestrator.search.vote_table import GradedQuestion
 from orchestrator.types import ToolCall
 from orchestrator.verifiers import Verdict
-from orchestrator.verifiers.calls.call_set import Call, write_calls
+from orchestrator.verifiers.calls.call_set import ProposedCall, write_calls
 from orchestrator.verifiers.calls.evidence import call_verifiers
 
 
@@ -32,10 +32,10 @@ async def grade_calls(
         expected_usd: What it was expected to cost (default: what it cost).
     """
     keys = group_calls(list(proposed.values()), tools).keys
-    checks = call_verifiers(tools, question)
+    checks = call_verifiers(tools, [question])
     verdicts: dict[str, list[Verdict]] = {}
     for model, calls in proposed.items():
-        written = write_calls([Call(call.name, call.arguments, call.written) for call in calls or ()])
+        written = write_calls([ProposedCall(call.name, call.arguments, call.written) for call in calls or ()])
         verdicts[model] = [] if calls is None else [await check.verify(question, written) for check in checks]
     by_model = dict(zip(proposed, keys, strict=True))
     return GradedQuestion(by_model, dict(right), dict(cost_usd), dict(expected_usd or {}), verdicts)

@@ -1,0 +1,176 @@
+"""What a run did, kept so that it goes on after a crash: no model is paid twice, and no effect happens twice.
+
+A step's answer is kept before its calls are made, and that a call begins before it is made. After a crash, what was
+begun and has no result may have happened: such a call is never made again unless it may be (see `Tool.effects`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import secrets
+import socket
+import time
+from typing import Protocol
+
+import orjson
+
+from orchestrator.budget import Budget, Ledger
+from orchestrator.errors import ConfigError
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
+from orchestrator.storage.database import Database
+from orchestrator.storage.journal import Journal, RunLedger
+from orchestrator.storage.runs import KEEP, Runs, StoredRun
+
+KIND = "agent"  # what such runs are listed under
+SILENT_S = 10.0
+
+
+class RunRecord(Protocol):
+    """The record of one run. Paths are `3` for the answer of the third step, `3.call_1` for one of its calls."""
+
+    id: str
+
+    def ledger(self, budget: Budget, within: Ledger | None) -> Ledger:
+        """The account of the run, with what it spent before it was interrupted."""
+
+    def kept_value(self, path: str) -> tuple[str, JsonValue] | None:
+        """(status, value) of what is on record; `None` if nothing is."""
+
+    async def keep(self, path: str, status: str, value: JsonValue = None) -> None:
+        """Returns when it is kept."""
+
+    async def end(self, status: str, output: JsonValue, error: str = "") -> None:
+        """Notes how the run ended."""
+
+
+class UnkeptRun:
+    """The record of a run that ends with its process."""
+
+    def __init__(self, id: str = "") -> None:
+        self.id = id or new_run_id()
+
+    def ledger(self, budget: Budget, within: Ledger | None) -> Ledger:
+        """An account of its own."""
+        return Ledger(budget, within=within)
+
+    def kept_value(self, path: str) -> tuple[str, JsonValue] | None:
+        """Nothing is on record."""
+        return None
+
+    async def keep(self, path: str, status: str, value: JsonValue = None) -> None:
+        """Nothing outlives the process."""
+
+    async def end(self, status: str, output: JsonValue, error: str = "") -> None:
+        """Nothing outlives the process."""
+
+
+class RunStore:
+    """Runs in a database; one process works on a run at a time."""
+
+    def __init__(self, database: Database, *, owner: str = "local/") -> None:
+        self.runs = Runs(database)
+        self.owner = owner
+        self._journal = Journal(self.runs)
+        self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+    async def open(self, id: str, asked: JsonMapping, *, owner: str | None = None) -> StoredRecord:
+        """The run of this id, begun anew or gone on with; "" makes an id.
+
+        `asked` is what the run is about. Raises `ConfigError` where another process works on it, or where the run of
+        this id was about something else.
+        """
+        return await asyncio.to_thread(self._open, id or new_run_id(), dict(asked), owner or self.owner)
+
+    def _open(self, id: str, asked: JsonObject, owner: str) -> StoredRecord:
+        now, digest = self.runs.clock(), digest_of(asked)
+        stored = self.runs.find(owner, id)
+        if stored is None:
+            self.runs.begin(
+                StoredRun(id, owner, KIND, "", digest, "running", asked, None, "", now, None, self._holder, now)
+            )
+            return StoredRecord(id, self, {}, (0, 0, 0))
+        if stored.digest != digest:
+            raise ConfigError(
+                f"the run {id} is about something else: {str(stored.inputs)[:120]}",
+                remedy="Go on with the same query and tools, or leave out run= for a new one",
+            )
+        if stored.has_ended:
+            self.runs.reopen(id)
+        gone = stored.holder if _is_gone(stored.holder) else ""
+        if not self.runs.hold(id, self._holder, held_before=now - SILENT_S, take_from=gone) and stored.status != "done":
+            raise ConfigError(
+                f"another process works on the run {id}", remedy=f"Wait until it was silent {SILENT_S:g} s"
+            )
+        steps = {step.path: (step.status, step.value) for step in self.runs.steps(id)}
+        return StoredRecord(id, self, steps, self.runs.spent(id))
+
+    def close(self) -> None:
+        """Writes what is left."""
+        self._journal.close()
+        self.runs.database.close()
+
+    @property
+    def journal(self) -> Journal:
+        """The writer that all runs share."""
+        return self._journal
+
+
+class StoredRecord:
+    """The record of one run in a database."""
+
+    def __init__(
+        self, id: str, store: RunStore, steps: dict[str, tuple[str, JsonValue]], spent: tuple[int, int, int]
+    ) -> None:
+        self.id = id
+        self._store = store
+        self._steps = steps
+        self._spent = spent
+
+    def ledger(self, budget: Budget, within: Ledger | None) -> Ledger:
+        """An account whose calls are on record before they are made: after a crash their worst case counts."""
+        made = RunLedger(budget, within=within, journal=self._store.journal, run=self.id)
+        made.goes_on(*self._spent)
+        return made
+
+    def kept_value(self, path: str) -> tuple[str, JsonValue] | None:
+        """(status, value) of what is on record; `None` if nothing is."""
+        return self._steps.get(path)
+
+    async def keep(self, path: str, status: str, value: JsonValue = None) -> None:
+        """Returns when it would outlive the process."""
+        self._steps[path] = (status, value)
+        written = None if value is None else orjson.dumps(value).decode()
+        self._store.journal.put(KEEP, self.id, path, status, written, None, 0.0, time.time())
+        await self._store.journal.kept()
+
+    async def end(self, status: str, output: JsonValue, error: str = "") -> None:
+        """Notes how the run ended."""
+        await self._store.journal.kept()
+        await asyncio.to_thread(self._store.runs.end, self.id, status, output, error)
+
+
+def new_run_id() -> str:
+    """Ids sort by the time they were made."""
+    return f"run_{int(time.time() * 1000):011x}{secrets.token_hex(8)}"
+
+
+def digest_of(asked: JsonObject) -> str:
+    """What tells one query with its tools from another."""
+    return hashlib.sha256(orjson.dumps(asked, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _is_gone(holder: str) -> bool:
+    """Whether the process that worked on a run ran on this machine, and has ended."""
+    machine, _, rest = holder.partition(":")
+    pid = rest.partition(":")[0]
+    if machine != socket.gethostname() or not pid.isdigit() or int(pid) == os.getpid():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False

@@ -1,0 +1,7 @@
+"""Tools: what a model may have done outside of it, each with stated effects, limits and a schema."""
+
+from orchestrator.tools.function import tool
+from orchestrator.tools.tool import CallContext, Effects, Tool, ToolFailed
+from orchestrator.tools.toolset import ToolLike, ToolSet
+
+__all__ = ["CallContext", "Effects", "Tool", "ToolFailed", "ToolLike", "ToolSet", "tool"]
