@@ -9,7 +9,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -155,13 +155,16 @@ class Memory:
         as_of: datetime | None = None,
         history: bool | None = None,
         diversity: float = 0.0,
+        without: Collection[int] = (),
+        min_relevance: float = 0.0,
     ) -> Recall:
         """The records of `scope` that best serve `query`, at most `limit`, packed into `token_budget` tokens.
 
         Records that a newer one has superseded are left out unless the query asks about the past, or `history` says so.
         `as_of` recalls what was known and true at that moment. `diversity` in [0, 1] passes over what resembles records
-        already taken (maximal marginal relevance). Raises `ValueError` on a number out of range. An unknown scope or an
-        empty query recalls nothing.
+        already taken (maximal marginal relevance). Records of the ids `without` are at hand already, and left out; so
+        are those whose P(relevant) is below `min_relevance`, by the root of their length over 160 characters. Raises
+        `ValueError` on a number out of range. An unknown scope or an empty query recalls nothing.
         """
         if token_budget < 0 or (limit is not None and limit < 0) or not 0.0 <= diversity <= 1.0:
             raise ValueError(
@@ -174,11 +177,11 @@ class Memory:
         asked = query[:MAX_QUERY_CHARS]
         packed_by_worth = limit is None and diversity == 0.0 and self._reranker is None
         budget = token_budget if packed_by_worth else None
-        ranking, searched = self._ranked(asked, where, wanted, budget, to_timestamp(as_of), history)
+        ranking, searched = self._ranked(asked, where, wanted, budget, to_timestamp(as_of), history, without)
         records = self._store.get(where, ranking.ids)
         if self._reranker is not None:
             ranking = reranked(asked, ranking, records, self._reranker)
-        found, vectors = recalled(ranking, records)
+        found, vectors = recalled(ranking, records, min_relevance)
         return pack(
             query, where.path, found, token_budget=token_budget, searched=searched, vectors=vectors, diversity=diversity
         )
@@ -339,6 +342,7 @@ class Memory:
         token_budget: int | None,
         moment: float | None,
         history: bool | None,
+        without: Collection[int],
     ) -> tuple[Ranking, int]:
         # A scope that holds nothing costs nothing: anybody may ask for any number of them.
         if scope.path not in self._indexes and not self._store.count(scope):
@@ -362,6 +366,7 @@ class Memory:
                         now=self._clock(),
                         history=history,
                         judged_whole=self._thresholds.judged_whole,
+                        without=without,
                     )
                     return found, total
             except EncoderMismatch:

@@ -5,8 +5,9 @@ The signs of relevance weighed, what is over left out or put behind, and what an
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +34,7 @@ CANDIDATES = 150  # nearest by meaning, and as many by words, where a scope is n
 LED_TO = 50  # by the second step
 RERANKED = 50
 SPENT, CHARS_PER_TOKEN = 1.5, 4.0
+USUAL_CHARS, MIN_LENGTH = 160, 0.3  # of a record; shorter ones than so many usual ones need no less relevance
 _PAST = re.compile(
     r"\b(?:was|were|did|had|used "
     r"to|before|previous(?:ly)?|former(?:ly)?|earlier|original(?:ly)?|old|past|history|ever|first|until|back then|ago|"
@@ -105,19 +107,23 @@ def rank(
     now: float,
     history: bool | None,
     judged_whole: int,
+    without: Collection[int] = (),
 ) -> Ranking:
     """The best `wanted` records of a scope; with a `token_budget`, without those that no packing into it would take.
 
     Hold the index's lock.
 
     With `moment` (seconds since 1970), as it was then: nothing said later counts, and what was over by then is over.
-    What is over is left out, unless `history` (or, by default, the wording of the query) asks for it.
+    What stands in `without` is left out. What is over is left out, unless `history` (or, by default, the wording of the
+    query) asks for it.
     """
     total = len(index)
     over = index.valid_until <= (now if moment is None else moment)
     hidden = over & (not (asks_about_the_past(query) if history is None else history))
     if moment is not None:
         hidden = hidden | (index.times > moment)
+    if without:
+        hidden = hidden | np.isin(index.ids, list(without))
     asked = Asked.of(query, index.encoder, index, now if moment is None else moment)
     allowed = ~hidden if hidden.any() else None
     if hidden.all():
@@ -177,14 +183,18 @@ def reranked(query: str, ranking: Ranking, records: dict[int, Record], reranker:
     return Ranking(tuple(ranking.ids[i] for i in new), log_odds, ranking.contributions[new], ranking.vectors[new])
 
 
-def recalled(ranking: Ranking, records: dict[int, Record]) -> tuple[list[RecalledRecord], Vectors]:
-    """Those of a ranking that are still there, and their vectors."""
+def recalled(
+    ranking: Ranking, records: dict[int, Record], min_relevance: float = 0.0
+) -> tuple[list[RecalledRecord], Vectors]:
+    """Those of a ranking that are still there and relevant enough for their length, and their vectors."""
     p_relevant = (1.0 / (1.0 + np.exp(-ranking.log_odds))).tolist()
     found, kept = list[RecalledRecord](), list[int]()
     for i, (record_id, p, parts) in enumerate(
         zip(ranking.ids, p_relevant, ranking.contributions.tolist(), strict=True)
     ):
-        if record_id in records:  # else it was deleted meanwhile
+        if record_id not in records:  # it was deleted meanwhile
+            continue
+        if p >= min_relevance * math.sqrt(max(len(records[record_id].text) / USUAL_CHARS, MIN_LENGTH)):
             found.append(RecalledRecord(records[record_id], len(found) + 1, p, tuple(zip(SIGNALS, parts, strict=True))))
             kept.append(i)
     return found, ranking.vectors[kept]

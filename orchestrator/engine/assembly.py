@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from orchestrator.agent.journal import RunStore
 from orchestrator.backends.base import Backend
 from orchestrator.budget import Budget
 from orchestrator.budget.limits import plain_number
@@ -35,7 +34,6 @@ from orchestrator.search.calibration.calibration import calibrated_settings
 from orchestrator.search.state import SearchState
 from orchestrator.search.vote_model import VoteModel
 from orchestrator.storage import DecisionLog
-from orchestrator.storage.database import open_database
 from orchestrator.verification.from_config import checks_from_config
 from orchestrator.verifiers import Ensemble
 
@@ -159,11 +157,6 @@ def _memory(stated: Memory | str | Path | None) -> Memory | None:
     from orchestrator.memory import Memory  # FAISS is loaded only where there is a memory
 
     return Memory(stated)
-
-
-def open_storage(stated: RunStore | str | Path | None) -> RunStore | None:
-    """Where runs are kept. Raises `StorageError`."""
-    return RunStore(open_database(stated)) if isinstance(stated, str | Path) else stated
 
 
 def check_fleet(backends: Mapping[str, Backend]) -> None:

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from orchestrator.agent.journal import RunStore
 from orchestrator.budget import BudgetLike
 from orchestrator.config.models import OnlineConfig
 from orchestrator.decisions import ProbabilityCalibration
 from orchestrator.engine.settings import check_listener
+from orchestrator.engine.storage import EngineStorage
 from orchestrator.errors import InvalidArgument
 from orchestrator.learning.shadow_audits import Grader
 from orchestrator.router import Router
@@ -82,8 +82,8 @@ class FleetSettings(TypedDict, total=False):
     """OpenTelemetry spans of every query and run, to the program's own tracer provider (extra `telemetry`)."""
     tools: Sequence[ToolLike]
     """What models may call in every query that names no tools of its own."""
-    storage: RunStore | str | Path | None
-    """A file, or a postgresql:// address, where runs that use tools are kept: they go on after a crash."""
+    storage: EngineStorage | str | Path | None
+    """A file, or a postgresql:// address, for conversations and for runs that use tools: they outlive the process."""
     on_event: Callable[[Event], None] | None
     """Told of everything that happens in every query, as it happens."""
 
@@ -167,7 +167,7 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str, str]] = {
     ),
     "timeout": (lambda value: _is_number(0, _LARGE)(value) and value > 0, "a number of seconds above 0", "timeout=30"),
     "storage": (
-        lambda value: isinstance(value, str | Path | RunStore),
+        lambda value: isinstance(value, str | Path | EngineStorage),
         "the path of a file, or a postgresql:// address",
         'storage="orchestrator.db"',
     ),

@@ -76,9 +76,11 @@ class MemoryMethods(EngineParts):
     async def forget(self, scope: str, ids: Sequence[int] | None = None) -> Forgotten:
         """Deletes records of a scope for good.
 
-        Those of `ids`, or all of them and the decisions logged for the scope.
+        Those of `ids`, or all of them and the decisions logged for the scope; conversations lose them, too.
         """
         receipt = await asyncio.to_thread(self.need_memory().forget, scope, ids)
+        if self.storage is not None:
+            await asyncio.to_thread(self.storage.conversations.forget, scope, ids)
         if ids is None and self._executor.online is not None:
             await asyncio.to_thread(self._executor.online.log.forget, scope=scope)
         return receipt

@@ -14,14 +14,15 @@ from orchestrator.backends.base import Request
 from orchestrator.budget import Budget, BudgetLike, Ledger
 from orchestrator.config.models import DEFAULT_NAME, Config, read_config
 from orchestrator.decisions.service import Deciders
-from orchestrator.engine.answer_methods import AnswerMethods
-from orchestrator.engine.assembly import assemble, open_storage, settings_from_config
+from orchestrator.engine.assembly import assemble, settings_from_config
 from orchestrator.engine.calls import keywords_of, shows_settings, tells_mistakes
+from orchestrator.engine.conversation_methods import ConversationMethods
 from orchestrator.engine.fleet_settings import FLEET_SETTINGS, FleetSettings
 from orchestrator.engine.memory_methods import MemoryMethods
 from orchestrator.engine.old_methods import OldMethods
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.routing_methods import RoutingMethods
+from orchestrator.engine.storage import EngineStorage
 from orchestrator.errors import BackendError, NoAdequateModel
 from orchestrator.fleet.build import fleet_at_hand
 from orchestrator.jsontypes import JsonMapping
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from orchestrator.memory import Recall
 
 
-class Orchestrator(AnswerMethods, RoutingMethods, MemoryMethods, OldMethods):
+class Orchestrator(ConversationMethods, RoutingMethods, MemoryMethods, OldMethods):
     """A fleet of models that acts as one.
 
     It is the whole face of the engine, so it has more methods than other classes; each hands its work on to the
@@ -78,7 +79,7 @@ class Orchestrator(AnswerMethods, RoutingMethods, MemoryMethods, OldMethods):
         self._speeds, self._executor, self._search = parts.speeds, parts.executor, parts.search
         self._planner = parts.planner
         self.tools = ToolSet(settings.get("tools") or ())
-        self.storage = open_storage(settings.get("storage"))
+        self.storage = EngineStorage.open(settings.get("storage"))
 
     @classmethod
     def from_config(

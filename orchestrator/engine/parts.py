@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.agent.journal import RunStore
 from orchestrator.backends.base import Backend
 from orchestrator.budget import Budget, BudgetLike, Ledger
 from orchestrator.decisions.service import Deciders
@@ -13,6 +12,7 @@ from orchestrator.engine.execute import Executor
 from orchestrator.engine.plan import Plan
 from orchestrator.engine.planner import Planner
 from orchestrator.engine.settings import check_models
+from orchestrator.engine.storage import EngineStorage
 from orchestrator.engine.sync import SyncMethods
 from orchestrator.router import Preference, Router
 from orchestrator.router.speed import Speeds
@@ -39,7 +39,7 @@ class EngineParts(SyncMethods):
     on_event: Callable[[Event], None] | None
     telemetry: Telemetry | None
     tools: ToolSet
-    storage: RunStore | None
+    storage: EngineStorage | None
     _planner: Planner
     _executor: Executor
     _speeds: Speeds

@@ -41,6 +41,7 @@ from orchestrator.search.state import SearchState, Strategy
 from orchestrator.search.strategies.registry import single
 from orchestrator.trace import Trace
 from orchestrator.types import Query
+from orchestrator.types.recall_limits import RecallLimits
 from orchestrator.verification.from_query import checks_for
 from orchestrator.verifiers import Verifier
 
@@ -187,11 +188,17 @@ class Planner:
         )
 
     async def _recall(self, query: Query, trace: Trace) -> Recall | None:
-        if self._memory is None or self.defaults.memory_tokens == 0 or not query.uses_memory:
+        limits = query.recall_limits or RecallLimits(self.defaults.memory_tokens)
+        if self._memory is None or limits.tokens == 0 or not query.uses_memory:
             return None
         with trace.span("recall", scope=query.scope) as span:
             recall = await asyncio.to_thread(
-                self._memory.recall, query.text, query.scope, token_budget=self.defaults.memory_tokens
+                self._memory.recall,
+                query.text,
+                query.scope,
+                token_budget=limits.tokens,
+                without=limits.without,
+                min_relevance=limits.min_relevance,
             )
             span.attributes.update(records=len(recall.items), tokens=recall.tokens, searched=recall.searched)
         trace.emit("recalled", records=len(recall.items), tokens=recall.tokens)

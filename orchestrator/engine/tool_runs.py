@@ -63,4 +63,4 @@ class ToolRunMethods(EngineParts):
             "history": [[message.role, message.content] for message in (*query.history, *query.continued)],
             "tools": list(asked.tools.names),
         }
-        return await self.storage.open(asked.run, about)
+        return await self.storage.runs.open(asked.run, about)

@@ -12,6 +12,7 @@ from orchestrator.errors import InvalidQuery
 from orchestrator.jsontypes import JsonObject
 from orchestrator.types.keywords import tells_keywords
 from orchestrator.types.message import Message
+from orchestrator.types.recall_limits import RecallLimits
 
 if TYPE_CHECKING:
     from orchestrator.memory import RecalledRecord
@@ -63,6 +64,7 @@ class Query:
         tool_choice: "auto", "none", "required", or the function that must be called, in OpenAI's form.
         parallel_tool_calls: Whether several tools may be called at once.
         continued: What was said since `text`: calls of tools, and their results.
+        recall_limits: What memory may give (`None`: as the fleet has it).
     """
 
     text: str
@@ -94,6 +96,7 @@ class Query:
     tool_choice: str | JsonObject | None = None
     parallel_tool_calls: bool | None = None
     continued: tuple[Message, ...] = ()
+    recall_limits: RecallLimits | None = None
 
     def __post_init__(self) -> None:
         _check_text(self.text)
@@ -300,6 +303,7 @@ _CHECKS: Mapping[str, tuple[Any, str, str]] = {
         "a list of messages",
         'Write [{"role": "tool", "tool_call_id": "...", "content": "..."}]',
     ),
+    "recall_limits": (lambda value: isinstance(value, RecallLimits), "RecallLimits", "Leave it out"),
     "seed": (lambda value: _is_count(value, -(2**63)) and value < 2**63, "a whole number of 64 bits", "seed=1"),
     "reasoning": (
         lambda value: value in REASONING,

@@ -111,7 +111,7 @@ def test_a_full_disk_stops_before_an_effect(tmp_path: Path) -> None:
     with Orchestrator({"m": model}, storage=tmp_path / "runs.db") as engine:
         engine.answer_sync("warm up")
         assert engine.storage is not None
-        engine.storage.runs.database.close()
+        engine.storage.database.close()
         with pytest.raises((StorageError, Exception)):
             engine.answer_sync("Pay ann", tools=[pay])
     assert made == []
