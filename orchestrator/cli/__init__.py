@@ -35,6 +35,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "Answer a question with the cheapest adequate model.",
             'orchestrator ask "What is in this picture?" -a picture.png',
         ),
+        "chat": ("Talk with the fleet; what is said is kept.", "orchestrator chat --continue"),
         "route": (
             "Show which model would be asked, and why.",
             'orchestrator route "Prove that 2 is irrational" --explain',

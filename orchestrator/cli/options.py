@@ -176,6 +176,12 @@ async def _run_with(
     job: Callable[[Orchestrator], Awaitable[None]],
     settings: JsonObject,
 ) -> None:
+    async with await connect(config, memory_path, **settings) as orchestrator:
+        await job(orchestrator)
+
+
+async def connect(config: Path | None, memory_path: Path | None, **settings: Any) -> Orchestrator:
+    """The orchestrator that the options describe: by the configuration, else by what is at hand."""
     from orchestrator.config.models import DEFAULT_NAME, load_config
     from orchestrator.engine.orchestrator import Orchestrator
 
@@ -184,11 +190,8 @@ async def _run_with(
         parsed = load_config(chosen)
         if memory_path is not None:
             parsed = parsed.model_copy(update={"memory": memory_config(chosen, memory_path)})
-        orchestrator = Orchestrator.from_config(parsed, **settings)
-    else:
-        orchestrator = await Orchestrator.at_hand(memory_path=memory_path or MEMORY_PATH, **settings)
-    async with orchestrator:
-        await job(orchestrator)
+        return Orchestrator.from_config(parsed, **settings)
+    return await Orchestrator.at_hand(memory_path=memory_path or MEMORY_PATH, **settings)
 
 
 def memory_config(config: Path | None, memory_path: Path | None) -> MemoryConfig:

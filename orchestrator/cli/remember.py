@@ -34,7 +34,8 @@ def command(
     """Store TEXTS in memory.
 
     A text that names an existing .txt, .md, .html, .pdf or .docx file stores its parts, one that names a .jsonl file
-    the records in it; each file whole or not at all. Durable when the command returns.
+    the records in it, a .json file the conversations that ChatGPT, Claude or mem0 exported; each file whole or not at
+    all. Durable when the command returns.
     """
     time = time_option(when) if when else None
 
@@ -58,6 +59,7 @@ def command(
 def _records(text: str, speaker: str, time: datetime | None) -> list[NewRecord]:
     from orchestrator.errors import InvalidQuery
     from orchestrator.memory import NewRecord
+    from orchestrator.memory.ingest.chats import read_chats
     from orchestrator.memory.ingest.documents import DOCUMENT_SUFFIXES, read_document
     from orchestrator.memory.ingest.jsonl import read_records
 
@@ -65,12 +67,17 @@ def _records(text: str, speaker: str, time: datetime | None) -> list[NewRecord]:
     if (
         path is None
         or not path.suffix
-        or not (path.is_file() or (path.suffix.lower() in {*DOCUMENT_SUFFIXES, ".jsonl"} and not text.count(" ")))
+        or not (
+            path.is_file() or (path.suffix.lower() in {*DOCUMENT_SUFFIXES, ".jsonl", ".json"} and not text.count(" "))
+        )
     ):
         return [NewRecord(text, speaker, time)]
     if not path.is_file():
         raise InvalidQuery(f"no such file: {path}", remedy="Check the path; to remember these very words, pipe them in")
-    return read_records(path) if path.suffix.lower() == ".jsonl" else read_document(path, time=time)
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        return read_chats(path)
+    return read_records(path) if suffix == ".jsonl" else read_document(path, time=time)
 
 
 def _decoded(raw: str | bytes) -> str:

@@ -350,6 +350,11 @@ class Conversation:
             await asyncio.to_thread(self._load)
             return len(gone)
 
+    async def reload(self) -> None:
+        """Reads the conversation anew, after something was forgotten or somebody else went on with it."""
+        async with self._lock:
+            await asyncio.to_thread(self._load)
+
     async def fork(self, session: str, *, at: int | None = None) -> Conversation:
         """Another conversation that begins with the first `at` turns of this one (default: all of them)."""
         async with self._lock:
@@ -403,6 +408,10 @@ class Conversation:
     def rewind_sync(self, turns: int = 1) -> int:
         """`rewind` for scripts and notebooks."""
         return self._blocking.run(self.rewind(turns), "rewind_sync")
+
+    def reload_sync(self) -> None:
+        """`reload` for scripts and notebooks."""
+        self._blocking.run(self.reload(), "reload_sync")
 
     def fork_sync(self, session: str, *, at: int | None = None) -> Conversation:
         """`fork` for scripts and notebooks."""
