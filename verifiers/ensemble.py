@@ -50,6 +50,7 @@ CAUTIOUS: Mapping[str, Evidence] = {
     "safety": Evidence(1.0, 0.8),
     "language": Evidence(1.0, 0.5),
     "call_schema": Evidence(1.05, LEAST),
+    "call_choice": Evidence(1.0, LEAST),
     "call_arguments": Evidence(1.5, 0.2),
     "call_coverage": Evidence(1.3, 0.4),
     "call_fit": Evidence(1.6, 0.5),

@@ -66,6 +66,11 @@ class Plan:
         """Where a search begins; made when it is first looked at, because one draft needs none."""
         return self.begin()
 
+    @property
+    def is_choice_bound(self) -> bool:
+        """Whether the caller says which tool must be called, or how many: a draft may then be ruled out."""
+        return self.query.tool_choice not in (None, "auto") or self.query.parallel_tool_calls is False
+
     def single_draft_model(self) -> str | None:
         """The model whose one draft will be the answer, whatever it says.
 
@@ -73,7 +78,8 @@ class Plan:
 
         Then nobody needs to wait for the search: the draft can be passed on as it is written.
         """
-        if self.checks or self.query.may_abstain or self.strategy not in (single, adaptive):
+        checks = [check for check in self.checks if not getattr(check, "reads_calls", False) or self.is_choice_bound]
+        if checks or self.query.may_abstain or self.strategy not in (single, adaptive):
             return None
         if self.strategy is single:
             return self.route.chosen

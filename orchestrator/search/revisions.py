@@ -46,7 +46,9 @@ CRITERIA = RevisionOdds(
     0.4, 0.1
 )  # a critique of free text by criteria that the caller stated (after Self-Refine, Madaan et al. 2023)
 DEBATE = RevisionOdds(0.25, 0.05)
-KNOWN: Mapping[str, RevisionOdds] = dict.fromkeys(("json_schema", "call_schema", "regex", "length", "choice"), FORM)
+KNOWN: Mapping[str, RevisionOdds] = dict.fromkeys(
+    ("json_schema", "call_schema", "call_choice", "regex", "length", "choice"), FORM
+)
 
 
 @dataclass(frozen=True, slots=True)

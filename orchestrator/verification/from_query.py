@@ -34,7 +34,9 @@ def checks_for(query: Query, recall: Recall | None) -> list[Verifier]:
         except ValueError as error:
             raise InvalidQuery(str(error), remedy="Check the schema") from None
     if query.tools:
-        checks += call_verifiers(query.tools, _conversation_of(query))
+        checks += call_verifiers(
+            query.tools, _conversation_of(query), choice=query.tool_choice, parallel=query.parallel_tool_calls
+        )
     if offered_choices(query.text):
         checks.append(ChoiceVerifier())
     if recall:

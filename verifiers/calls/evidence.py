@@ -8,7 +8,7 @@ counts a little.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 
 from orchestrator.jsontypes import JsonMapping
@@ -28,17 +28,61 @@ from orchestrator.verifiers.verdict import Verdict, Verifier
 SAID = 0.5  # the share of a value's words from which on it is taken as said
 
 
-def call_verifiers(tools: Sequence[JsonMapping], conversation: Sequence[str]) -> list[Verifier]:
-    """The checks of calls of `tools` by a model that read the texts of a conversation, in order."""
+def call_verifiers(
+    tools: Sequence[JsonMapping],
+    conversation: Sequence[str],
+    *,
+    choice: str | JsonMapping | None = None,
+    parallel: bool | None = None,
+) -> list[Verifier]:
+    """The checks of calls of `tools` by a model that read the texts of a conversation, in order.
+
+    `choice` and `parallel` are what the caller says of how tools are to be used (see `CallChoiceVerifier`).
+    """
     functions = functions_of(tools)
     said = SaidTexts(conversation)
+    bound: list[Verifier] = []
+    if choice not in (None, "auto") or parallel is False:
+        bound.append(CallChoiceVerifier(choice, parallel=parallel is not False))
     return [
+        *bound,
         CallSchemaVerifier(functions),
         CallArgumentsVerifier(functions, said),
         CallCoverageVerifier(),
         CallFitVerifier(functions),
         NoCallFitVerifier(functions),
     ]
+
+
+class CallChoiceVerifier:
+    """Passes calls that are as the caller wants them: some, none, of one function, one at a time. Decisive.
+
+    `choice` is "required", "none", or a function in OpenAI's form; `parallel` whether several calls are wanted.
+    """
+
+    name = "call_choice"
+    reads_calls = True
+
+    def __init__(self, choice: str | JsonMapping | None, *, parallel: bool = True) -> None:
+        self._choice, self._parallel = choice, parallel
+
+    async def verify(self, query: str, candidate: str) -> Verdict:
+        """Compares the names and the number of calls."""
+        names = [call.name for call in read_calls(candidate)]
+        told = self._fault(names)
+        return Verdict(self.name, 0.0 if told else 1.0, not told, told, decisive=True)
+
+    def _fault(self, names: Sequence[str]) -> str:
+        if isinstance(self._choice, Mapping):
+            wanted = self._choice.get("function", self._choice)
+            name = wanted.get("name") if isinstance(wanted, Mapping) else None
+            if name is not None and set(names) != {name}:
+                return f"the tool {name} must be called"
+        if self._choice == "required" and not names:
+            return "a tool must be called"
+        if self._choice == "none" and names:
+            return "no tool may be called: answer in words"
+        return "only one tool may be called at a time" if not self._parallel and len(names) > 1 else ""
 
 
 class CallSchemaVerifier:

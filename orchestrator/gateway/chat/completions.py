@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -47,7 +48,7 @@ from orchestrator.router.success import DEFAULT_SKILL
 from orchestrator.search.prompts import notes_messages
 from orchestrator.tokens.estimate import TokenizerFamily, estimate_tokens
 from orchestrator.trace import Event, Trace
-from orchestrator.types import Answer, Completion, Usage
+from orchestrator.types import Answer, Completion, ToolCall, Usage
 from orchestrator.verifiers import why_no_answer
 
 if TYPE_CHECKING:
@@ -118,7 +119,11 @@ class Completions:
         answer = _fit(job, await self._search(job, plan, None))
         return orjson.dumps(
             completion(
-                job, answer.text, answer.usage, refusal="no answer is believed enough" if answer.abstained else None
+                job,
+                answer.text,
+                answer.usage,
+                refusal="no answer is believed enough" if answer.abstained else None,
+                calls=unique_ids(answer.calls),
             )
         )
 
@@ -454,7 +459,8 @@ class Completions:
                     continue
                 step = _fit(job, step)
                 refusal = "no answer is believed enough" if step.abstained else None
-                async for piece in pieces(job, completion(job, step.text, step.usage, refusal=refusal)):
+                calls = unique_ids(step.calls)
+                async for piece in pieces(job, completion(job, step.text, step.usage, refusal=refusal, calls=calls)):
                     yield piece
         except Exception as error:
             problem = to_gateway_error(error)
@@ -515,6 +521,15 @@ class _Source:
                 continue
             return StreamPart(model, Begun(reply, model, relay.key))
         return None
+
+
+def unique_ids(calls: Sequence[ToolCall]) -> list[ToolCall]:
+    """Calls with ids that are told apart from those of other turns: clients look results up by them."""
+    found = []
+    for call in calls:
+        id = call.id if call.id and not call.id.removeprefix("call_").isdigit() else f"call_{secrets.token_hex(12)}"
+        found.append(call if id == call.id else replace(call, id=id, wire=call.wire and {**call.wire, "id": id}))
+    return found
 
 
 def _fit(job: ChatJob, answer: Answer) -> Answer:

@@ -14,11 +14,10 @@ from orchestrator.backends.base import Request, needed_capabilities
 from orchestrator.backends.dialects.dialect import stated_limit, text_prompt
 from orchestrator.jsontypes import JsonObject
 from orchestrator.tokens.estimate import FAMILY_THAT_COUNTS_MOST, TokenizerFamily, request_bound, request_estimate
-from orchestrator.types import Message, Query
+from orchestrator.types import Message, Query, Role
 
-# What only one draft of a model that knows it can give: the search neither calls tools nor looks at pictures.
+# What only one draft of a model that knows it can give: the search does not look at pictures.
 _BEYOND_SEARCH = (
-    "tools",
     "functions",
     "logprobs",
     "top_logprobs",
@@ -83,11 +82,23 @@ class ChatRequest:
                 return name
         if self.several > 1:
             return "n"
-        if self.messages[-1].get("role") != "user":
+        if any(tool.get("type") != "function" for tool in self.body.get("tools") or ()):
+            return "a tool that its provider runs"
+        if not self._asks_anew and not self._goes_on_after_results:
             return "the last message is not the user's"
-        if any(_text(message) is None for message in self.messages):
+        if any(_text(message) is None and not message.get("tool_calls") for message in self.messages):
             return "a message that is not text"
         return ""
+
+    @property
+    def _asks_anew(self) -> bool:
+        return self.messages[-1].get("role") == "user"
+
+    @property
+    def _goes_on_after_results(self) -> bool:
+        """Whether the conversation ends with the results of tools that a model called after the user's last message."""
+        roles = [message.get("role") for message in self.messages]
+        return roles[-1] == "tool" and "user" in roles and bool(self.body.get("tools"))
 
     def needs(self) -> frozenset[str]:
         """Capabilities that this request asks of a model."""
@@ -114,7 +125,15 @@ class ChatRequest:
         if last is None:  # a picture, or rules alone: one model is asked, and this is what the router goes by
             told = next((text for _, text in reversed(texts) if text.strip()), "What is this?")
             return Query.parse(_CONTROL.sub(" ", told), scope=scope, **wishes)
-        history = tuple(Message(role if role != "function" else "tool", text) for role, text in texts[:last] if text)
+        said = [_message(message) for message in self.messages]
+        if self.body.get("tools") and not self.beyond_search():
+            wishes |= {
+                "tools": tuple(self.body["tools"]),
+                "tool_choice": self.body.get("tool_choice"),
+                "parallel_tool_calls": self.body.get("parallel_tool_calls"),
+                "continued": tuple(said[last + 1 :]),
+            }
+        history = tuple(message for message in said[:last] if message.content or message.wire)
         return Query.parse(_CONTROL.sub(" ", texts[last][1]), history=history, scope=scope, **wishes)
 
     def request(self, max_tokens: int) -> Request:
@@ -151,6 +170,13 @@ class ChatRequest:
         at = max((i for i, message in enumerate(messages) if message.get("role") == "user"), default=len(messages))
         messages[at:at] = [{"role": note.role, "content": note.content} for note in notes]
         return ChatRequest({**self.body, "messages": messages})
+
+
+def _message(message: JsonObject) -> Message:
+    """A message as the engine takes it; calls of tools and their results go on as they are."""
+    role: Role = "tool" if message["role"] == "function" else message["role"]
+    is_plain = not message.get("tool_calls") and role != "tool"
+    return Message(role, _all_text(message), None if is_plain else message)
 
 
 def _text(message: JsonObject) -> str | None:

@@ -195,7 +195,7 @@ class Entry:
         self._exact = _digest([*fixed, body])
         self._kind: bytes | None = None
         self._question = ""
-        if cache.is_semantic and not job.asked.beyond_search():
+        if cache.is_semantic and not job.asked.beyond_search() and not job.asked.body.get("tools"):
             last = body["messages"][-1]
             if isinstance(last["content"], str):
                 self._question = last["content"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -12,7 +12,7 @@ from orchestrator.gateway.http import sse
 from orchestrator.gateway.http.redaction import without_addresses
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.trace import Event
-from orchestrator.types import Usage
+from orchestrator.types import ToolCall, Usage
 
 if TYPE_CHECKING:
     from orchestrator.gateway.chat.job import ChatJob
@@ -21,9 +21,13 @@ _IN_PIECES = frozenset(("role", "content", "refusal", "tool_calls"))
 PIECE_CHARS = 48  # the answer is there at once; it is written in pieces, because clients expect a stream
 
 
-def completion(job: ChatJob, text: str, usage: Usage, *, refusal: str | None = None) -> JsonObject:
-    """A completion of our own making."""
+def completion(
+    job: ChatJob, text: str, usage: Usage, *, refusal: str | None = None, calls: Sequence[ToolCall] = ()
+) -> JsonObject:
+    """A completion of our own making; `calls` are the tools that the client is to call."""
     message: dict[str, Any] = {"role": "assistant", "content": None if refusal else text, "refusal": refusal}
+    if calls:
+        message |= {"content": text or None, "tool_calls": [call.as_wire() for call in calls]}
     id = f"chatcmpl-{job.tab.id[:24]}"
     job.facts.name_response(id)
     found: dict[str, Any] = {
@@ -31,7 +35,9 @@ def completion(job: ChatJob, text: str, usage: Usage, *, refusal: str | None = N
         "object": "chat.completion",
         "created": int(job.tab.call.at),
         "model": job.facts.model,
-        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}],
+        "choices": [
+            {"index": 0, "message": message, "logprobs": None, "finish_reason": "tool_calls" if calls else "stop"}
+        ],
         "usage": usage_dict(usage),
     }
     return found | ({"simulated": True} if job.facts.simulated else {})
