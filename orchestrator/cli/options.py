@@ -17,14 +17,13 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, ParamSpec, Unpack
 
 import click
 
-from orchestrator.jsontypes import JsonObject
-
 if TYPE_CHECKING:
     from orchestrator.config.models import Config, MemoryConfig
+    from orchestrator.engine.fleet_settings import FleetSettings
     from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.errors import OrchestratorError
 
@@ -162,7 +161,10 @@ def engine_options(function: Callable[P, None]) -> Callable[P, None]:
 
 
 def run_with(
-    config: Path | None, memory_path: Path | None, job: Callable[[Orchestrator], Awaitable[None]], **settings: Any
+    config: Path | None,
+    memory_path: Path | None,
+    job: Callable[[Orchestrator], Awaitable[None]],
+    **settings: Unpack[FleetSettings],
 ) -> None:
     """Builds the orchestrator that the options describe, runs `job` with it, and closes it."""
     import asyncio
@@ -174,13 +176,13 @@ async def _run_with(
     config: Path | None,
     memory_path: Path | None,
     job: Callable[[Orchestrator], Awaitable[None]],
-    settings: JsonObject,
+    settings: FleetSettings,
 ) -> None:
     async with await connect(config, memory_path, **settings) as orchestrator:
         await job(orchestrator)
 
 
-async def connect(config: Path | None, memory_path: Path | None, **settings: Any) -> Orchestrator:
+async def connect(config: Path | None, memory_path: Path | None, **settings: Unpack[FleetSettings]) -> Orchestrator:
     """The orchestrator that the options describe: by the configuration, else by what is at hand."""
     from orchestrator.config.models import DEFAULT_NAME, load_config
     from orchestrator.engine.orchestrator import Orchestrator

@@ -8,6 +8,7 @@ from typing import Unpack
 
 from orchestrator.backends.base import Backend
 from orchestrator.conversation import ConversationStore
+from orchestrator.conversation.kept import KeptConversation
 from orchestrator.engine.answer_methods import AnswerMethods
 from orchestrator.engine.calls import keywords_of, shows_settings
 from orchestrator.engine.conversation import Conversation
@@ -74,15 +75,16 @@ class ConversationMethods(AnswerMethods):
                 f"session must be a text of at most {MAX_SESSION_CHARS} characters, not {session!r:.80}",
                 remedy='session="chat-7"',
             )
-        return Conversation(
-            self,
+        kept = KeptConversation(
             self._conversations(session),
             scope or settings.get("scope", "default"),
             session or secrets.token_hex(8),
+            self.memory if settings.get("uses_memory") is not False else None,
+            self.usual_backend,
             context_tokens,
-            dict(speakers or {}),
-            settings,
+            speakers,
         )
+        return Conversation(self, kept, settings)
 
     def _conversations(self, session: str | None) -> ConversationStore:
         if self.storage is not None:
