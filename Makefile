@@ -143,10 +143,13 @@ bench: $(VENV)/.dev     ## every benchmark; DATA=../shared/data
 	$(BIN)/python -m benchmarks.backends --json build/backends.json
 	$(BIN)/python -m benchmarks.game24 --data $(DATA) --json build/game24.json
 	$(BIN)/python -m benchmarks.routing --data $(DATA) --json build/routing.json
+	$(BIN)/python -m benchmarks.tools --data $(DATA) --json build/tools.json
+	$(BIN)/python -m benchmarks.conversation --data $(DATA) --json build/conversation.json
 
-reliability: $(VENV)/.dev  ## kill the memory 200 times and runs of a pipeline 100 times, and look what is left (about six minutes)
+reliability: $(VENV)/.dev  ## kill the memory 200 times and runs of a pipeline and of tools 100 times, and look what is left (about ten minutes)
 	$(BIN)/python -m benchmarks.durability --json build/durability.json
 	$(BIN)/python -m benchmarks.pipelines --json build/pipelines.json
+	$(BIN)/python -m benchmarks.agent_steps --json build/agent_steps.json
 
 clean:           ## remove the virtual environment and build output
 	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from orchestrator import _deprecated
 
 if TYPE_CHECKING:
+    from orchestrator.agent.approval import ApprovalRequest
     from orchestrator.backends.base import Backend, LocalBackend, Request
     from orchestrator.backends.local.calculator import CalculatorBackend
     from orchestrator.backends.local.extractive import ExtractiveBackend
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from orchestrator.budget import Budget, Ledger
     from orchestrator.config.models import Config, OnlineConfig, load_config
     from orchestrator.engine.batch import AnswerBatch, BatchProgress, QueryResult
+    from orchestrator.engine.conversation import Conversation
     from orchestrator.engine.fleet_settings import FleetSettings
     from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.engine.settings import QuerySettings
@@ -47,9 +49,12 @@ if TYPE_CHECKING:
     from orchestrator.router import Constraints, ModelProfile, Outcome, Preference, Router
     from orchestrator.storage.database import open_database
     from orchestrator.storage.runs import Runs
+    from orchestrator.tools import CallContext, Tool, ToolFailed, tool
     from orchestrator.trace import Event, Trace
     from orchestrator.types import (
+        AgentStep,
         Answer,
+        CalledTool,
         Candidate,
         Completion,
         Message,
@@ -57,6 +62,7 @@ if TYPE_CHECKING:
         Receipt,
         TextDelta,
         TextRevised,
+        ToolCall,
         Usage,
     )
     from orchestrator.verifiers import Verdict, Verifier
@@ -77,6 +83,8 @@ _HOME = {
     **dict.fromkeys(("Budget", "Ledger"), "budget"),
     **dict.fromkeys(("Config", "OnlineConfig", "load_config"), "config.models"),
     **dict.fromkeys(("AnswerBatch", "BatchProgress", "QueryResult"), "engine.batch"),
+    "ApprovalRequest": "agent.approval",
+    "Conversation": "engine.conversation",
     "FleetSettings": "engine.fleet_settings",
     "Orchestrator": "engine.orchestrator",
     "QuerySettings": "engine.settings",
@@ -107,15 +115,16 @@ _HOME = {
     "Model": "fleet.named",
     **dict.fromkeys(("InvalidPipeline", "Pipeline", "RunFailed", "RunResult"), "pipeline"),
     **dict.fromkeys(("Event", "Trace"), "trace"),
-    **dict.fromkeys(
-        ("Answer", "Candidate", "Completion", "Message", "Query", "Receipt", "TextDelta", "TextRevised", "Usage"),
-        "types",
-    ),
+    **dict.fromkeys(("CallContext", "Tool", "ToolFailed", "tool"), "tools"),
+    **dict.fromkeys(("AgentStep", "Answer", "CalledTool", "Candidate", "Completion", "Message", "Query"), "types"),
+    **dict.fromkeys(("Receipt", "TextDelta", "TextRevised", "ToolCall", "Usage"), "types"),
 }
 __all__ = [
+    "AgentStep",
     "Answer",
     "AnswerBatch",
     "AnswerStream",
+    "ApprovalRequest",
     "Backend",
     "BackendError",
     "BackendRejected",
@@ -126,11 +135,14 @@ __all__ = [
     "Budget",
     "BudgetExceeded",
     "CalculatorBackend",
+    "CallContext",
+    "CalledTool",
     "Candidate",
     "Completion",
     "Config",
     "ConfigError",
     "Constraints",
+    "Conversation",
     "Event",
     "ExtractiveBackend",
     "FleetSettings",
@@ -168,6 +180,9 @@ __all__ = [
     "StorageError",
     "TextDelta",
     "TextRevised",
+    "Tool",
+    "ToolCall",
+    "ToolFailed",
     "Trace",
     "UnknownAnswer",
     "UnknownModel",
@@ -176,6 +191,7 @@ __all__ = [
     "Verifier",
     "load_config",
     "open_database",
+    "tool",
 ]
 
 
