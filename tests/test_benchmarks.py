@@ -249,3 +249,69 @@ def test_sdk(monkeypatch: pytest.MonkeyPatch) -> None:
         "mistakes_tried",
     ]
     assert found["mistakes_caught"] == found["mistakes_tried"]
+
+
+def test_tools(tmp_path: Path) -> None:
+    rng = random.Random(1)
+    add = {
+        "type": "function",
+        "function": {
+            "name": "add",
+            "description": "Adds.",
+            "parameters": {
+                "type": "object",
+                "properties": {"a": {"type": "integer"}, "b": {"type": "integer"}},
+                "required": ["a", "b"],
+            },
+        },
+    }
+    questions, answers = [], []
+    for number in range(60):
+        a, b = rng.randint(2, 60), rng.randint(2, 60)
+        asked = {"id": f"q{number}", "category": "simple", "question": f"Add {a} to {b}, please."}
+        questions.append(asked | {"tools": json.dumps([add]), "possible_answer": "[]"})
+        for model, skill in (("small", 0.7), ("middle", 0.8), ("large", 0.95)):
+            right = rng.random() < skill
+            call = {"name": "add", "arguments": {"a": a, "b": b if right else b + rng.randint(1, 9)}}
+            row = {"id": f"q{number}", "model": model, "calls": json.dumps([call]), "text": None, "correct": right}
+            answers.append(row | {"prompt_tokens": 80, "output_tokens": 20, "latency_s": 0.1})
+    prices = {
+        m: {"input_usd_per_mtok": p, "output_usd_per_mtok": 4 * p}
+        for m, p in (("small", 0.05), ("middle", 0.1), ("large", 3.0))
+    }
+    write_fleet(tmp_path / "tools", questions, answers, prices, "tool")
+    result = run("tools", "--data", str(tmp_path), "--seeds", "0", out=tmp_path / "out.json")
+    promised = {"accuracy", "cost_usd_per_1k", "best_single_accuracy", "best_single_cost_usd_per_1k", "ece"}
+    assert promised | {"at_fifth_cost_accuracy", "own_ms_per_step"} <= set(result)
+    assert 0.8 < result["accuracy"] <= 1.0
+    assert 0.0 < result["cost_usd_per_1k"] < result["best_single_cost_usd_per_1k"]
+    assert 0.0 < result["own_ms_per_step"] < 50.0
+
+
+def test_conversation(tmp_path: Path) -> None:
+    turns = [
+        {
+            "id": f"D1:{i}",
+            "session": 1,
+            "time": "1:56 pm on 8 May, 2023",
+            "speaker": ("Ann", "Jon")[i % 2],
+            "text": f"I saw {i} {animal} at the lake.",
+        }
+        for i, animal in enumerate(["herons", "otters", "badgers", "larks", "swans", "hares"], start=2)
+    ]
+    qa = [{"question": "How many badgers did Ann see?", "answer": "4", "evidence": ["D1:4"], "category": 4}]
+    (tmp_path / "memory").mkdir()
+    with gzip.open(tmp_path / "memory" / "locomo_dev.json.gz", "wt", encoding="utf-8") as file:
+        json.dump([{"turns": turns, "qa": qa}], file)
+    result = run("conversation", "--data", str(tmp_path), out=tmp_path / "out.json")
+    promised = {"prompt_tokens_p95", "evidence_in_prompt", "cached_share", "cost_ratio", "window_evidence"}
+    assert promised | {"own_ms_per_turn"} == set(result)
+    assert result["evidence_in_prompt"] == result["window_evidence"] == 1.0  # so short a conversation is there whole
+    assert 0.0 < result["prompt_tokens_p95"] < 500
+    assert 0.0 < result["cost_ratio"]
+
+
+def test_agent_steps_kills_and_counts(tmp_path: Path) -> None:
+    result = run("agent_steps", "--kills", "2", out=tmp_path / "out.json")
+    assert {"own_ms_per_step", "runs", "kills", "effects_twice", "effects_lost", "effects_unknown"} <= set(result)
+    assert (result["runs"], result["effects_twice"], result["effects_lost"]) == (2, 0, 0)
