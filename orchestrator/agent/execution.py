@@ -18,7 +18,7 @@ from orchestrator.agent.journal import RunRecord
 from orchestrator.errors import OrchestratorError
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.tools import CallContext, Tool, ToolFailed, ToolSet
-from orchestrator.tools.results import ToolResult, failure, read_result
+from orchestrator.tools.results import ToolResult, failure, read_result, trimmed
 from orchestrator.types import CalledTool, ToolCall
 from orchestrator.verifiers.calls.call_set import ProposedCall, functions_of
 from orchestrator.verifiers.calls.evidence import CallSchemaVerifier
@@ -168,7 +168,9 @@ class Execution:
         left = self.seconds_left()
         seconds = tool.timeout_s if left is None else min(tool.timeout_s, max(left, 0.001))
         key = hashlib.sha256(f"{self.record.id} {path}".encode()).hexdigest()[:32]
-        context = CallContext(key, self.record.id, left)
+        context = CallContext(
+            key, self.record.id, left, lambda told: self.emit("progress", tool=tool.name, told=trimmed(told, 200))
+        )
         happened = "" if tool.effects == "none" else "; it may have taken effect"
         try:
             async with asyncio.timeout(seconds):

@@ -19,6 +19,7 @@ from orchestrator.config.model_entry import ModelConfig, ReplicaConfig, TlsConfi
 from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
 from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_NAMES
 from orchestrator.config.suggestions import MAX_CHOICES, suggest
+from orchestrator.config.tools import AnyTool
 from orchestrator.config.yaml_loader import Located, Unlocated, load_located
 from orchestrator.errors import ConfigError
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
@@ -198,6 +199,10 @@ class Config(Strict):
     gateway: GatewayConfig = GatewayConfig()
     pipelines: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}$")], str] = {}
     """Files of pipelines that the gateway serves, by the name behind `pipeline:`."""
+    tools: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")], AnyTool] = {}
+    """What models may call where a query, or a key of the gateway, names it."""
+    storage: str | None = None
+    """A file, or `postgresql://...`, for conversations and for runs that use tools: they outlive the process."""
     value_usd: Price = defaults.VALUE_USD
     """What a right answer is worth.
 

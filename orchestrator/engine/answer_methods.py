@@ -54,7 +54,7 @@ class AnswerMethods(ToolRunMethods):
             BackendError: The only model failed.
             NoAdequateModel: Nothing at hand can answer; it says what to add.
         """
-        return await self._answered(read_settings(query, settings, self.backends, self.tools))
+        return await self._answered(read_settings(query, settings, self.backends, self.tools, self.catalog))
 
     @shows_settings(SETTINGS)
     def stream(self, query: QueryLike = None, **settings: Unpack[QuerySettings]) -> AnswerStream[Progress]:
@@ -139,7 +139,7 @@ class AnswerMethods(ToolRunMethods):
     def _asked(self, method: str, query: QueryLike, settings: QuerySettings) -> PreparedQuery:
         if not settings.keys() <= _KEYWORDS:
             raise unknown_keyword(method, settings, _KEYWORDS)
-        return read_settings(query, settings, self.backends, self.tools)
+        return read_settings(query, settings, self.backends, self.tools, self.catalog)
 
     def _progress(self, asked: PreparedQuery, *, keeps: bool) -> AsyncGenerator[Progress, None]:
         async def begin(on_event: Callable[[Event | TextDelta | TextRevised], None]) -> Answer:

@@ -60,6 +60,10 @@ def settings_from_config(config: Config, overrides: FleetSettings) -> JsonObject
         settings |= calibrated_settings(config, fleet.backends)
     if config.router is not None and "router" not in overrides:
         settings["router"] = trained_router(config.router)
+    if config.tools and "catalog" not in overrides:
+        from orchestrator.tools.catalog import ToolCatalog
+
+        settings["catalog"] = ToolCatalog(config.tools)
     if isinstance(config.quality, PromiseConfig) and "guarantee" not in overrides:
         profiles = {name: backend.profile for name, backend in fleet.backends.items()}
         settings["guarantee"] = load_guarantee(config, profiles, settings["router"])
@@ -83,6 +87,7 @@ def _plain_settings(config: Config, fleet: Fleet) -> JsonObject:
         "calibrations": load_calibrations(config.calibration),
         "origin": fleet.origin,
         "fallbacks": config.fallbacks,
+        "storage": config.storage,
     }
 
 

@@ -21,6 +21,7 @@ from orchestrator.search.state import Strategy
 from orchestrator.search.vote_model import VoteModel
 from orchestrator.telemetry import Telemetry
 from orchestrator.tools import ToolLike
+from orchestrator.tools.catalog import ToolCatalog
 from orchestrator.trace import Event
 from orchestrator.verifiers import Ensemble, Verifier
 
@@ -82,6 +83,8 @@ class FleetSettings(TypedDict, total=False):
     """OpenTelemetry spans of every query and run, to the program's own tracer provider (extra `telemetry`)."""
     tools: Sequence[ToolLike]
     """What models may call in every query that names no tools of its own."""
+    catalog: ToolCatalog | None
+    """Tools that queries may name: those of a configuration."""
     storage: EngineStorage | str | Path | None
     """A file, or a postgresql:// address, for conversations and for runs that use tools: they outlive the process."""
     on_event: Callable[[Event], None] | None

@@ -78,7 +78,8 @@ class Orchestrator(ConversationMethods, RoutingMethods, MemoryMethods, OldMethod
         self.deciders = Deciders(self.router, self.backends, settings.get("calibrations"))
         self._speeds, self._executor, self._search = parts.speeds, parts.executor, parts.search
         self._planner = parts.planner
-        self.tools = ToolSet(settings.get("tools") or ())
+        self.catalog = settings.get("catalog")
+        self.tools = ToolSet(settings.get("tools") or (), self.catalog)
         self.storage = EngineStorage.open(settings.get("storage"))
 
     @classmethod
@@ -190,6 +191,8 @@ class Orchestrator(ConversationMethods, RoutingMethods, MemoryMethods, OldMethod
         if self.memory is not None:
             self.memory.close()
         await self._executor.aclose()
+        if self.catalog is not None:
+            await self.catalog.aclose()
         if self.storage is not None:
             await asyncio.to_thread(self.storage.close)
 

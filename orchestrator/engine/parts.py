@@ -20,6 +20,7 @@ from orchestrator.search.live_text import LiveText
 from orchestrator.search.state import Strategy
 from orchestrator.telemetry import Telemetry
 from orchestrator.tools import ToolSet
+from orchestrator.tools.catalog import ToolCatalog
 from orchestrator.trace import Event, Trace
 from orchestrator.types import Answer, Query
 
@@ -39,6 +40,7 @@ class EngineParts(SyncMethods):
     on_event: Callable[[Event], None] | None
     telemetry: Telemetry | None
     tools: ToolSet
+    catalog: ToolCatalog | None
     storage: EngineStorage | None
     _planner: Planner
     _executor: Executor

@@ -23,7 +23,7 @@ from orchestrator.errors import InvalidArgument, InvalidQuery, UnknownModel
 from orchestrator.fleet.named import known_names
 from orchestrator.jsontypes import JsonObject
 from orchestrator.search.state import Strategy
-from orchestrator.tools import ToolLike, ToolSet
+from orchestrator.tools import Catalog, ToolLike, ToolSet
 from orchestrator.trace import Event
 from orchestrator.types import Message, Query
 from orchestrator.types.query import Reasoning
@@ -89,7 +89,9 @@ class QuerySettings(TypedDict, total=False):
     retries: int | None
     """How often a call that failed without an answer is made again."""
     tools: Sequence[ToolLike]
-    """What a model may call: Python functions, `Tool`s, or functions in OpenAI's form, which you then run."""
+    """What a model may call: Python functions, `Tool`s, MCP servers, names of the configuration's tools, or functions
+    in OpenAI's form, which you then run.
+    """
     tool_choice: str | JsonObject | None
     """"auto", "none", "required", or the function that must be called first, in OpenAI's form."""
     parallel_tool_calls: bool | None
@@ -137,8 +139,9 @@ def read_settings(
     settings: QuerySettings,
     backends: Mapping[str, Backend],
     tools: ToolSet = NO_TOOLS,
+    catalog: Catalog | None = None,
 ) -> PreparedQuery:
-    """What a caller asks for, checked; `tools` are those of the fleet.
+    """What a caller asks for, checked; `tools` are those that every query has, `catalog` those that it may name.
 
     Raises `InvalidQuery`, `InvalidBudget`, `InvalidArgument`, `UnknownModel`, or `ConfigError` on what is no strategy.
     """
@@ -164,7 +167,7 @@ def read_settings(
         stated["timeout_s"] = plain_number(timeout)
     reads = _reader(settings, stated)
     if (named := settings.get("tools")) is not None:
-        tools = ToolSet(named)
+        tools = ToolSet(named, catalog)
     if len(tools):
         stated["tools"] = tools.wire
     if isinstance(query, Query):

@@ -28,6 +28,7 @@ class ToolRunMethods(EngineParts):
         self, asked: PreparedQuery, *, within: Ledger | None, on_event: Callable[[Event], None] | None
     ) -> Answer:
         """The answer of a run. Raises as `answer`, and `ConfigError` where the run cannot be gone on with."""
+        asked = replace(asked, tools=await asked.tools.connected())
         record = await self._record(asked)
 
         async def ask(query: Query, budget: Budget, ledger: Ledger) -> Answer:

@@ -18,7 +18,7 @@ def checked_address(stated: str) -> str:
 
     Raises `ValueError` that says what is wrong with it.
     """
-    address = _PLACEHOLDER.sub(_filled_in, stated).strip()
+    address = filled_in(stated).strip()
     if not address.isprintable() or " " in address or not address.isascii():
         raise ValueError(f"the address {address!r} holds a blank or a character that no address has")
     if "$" in address or "{" in address:
@@ -42,6 +42,11 @@ def checked_address(stated: str) -> str:
     if ending is not None:
         raise ValueError(f"leave out {ending} at the end of the address {address!r}: it is added for each call")
     return split._replace(scheme=split.scheme.lower(), path=path).geturl()
+
+
+def filled_in(stated: str) -> str:
+    """A text with `${NAME}` filled in from the environment. Raises `ValueError` where a variable is not set."""
+    return _PLACEHOLDER.sub(_filled_in, stated)
 
 
 def _filled_in(found: re.Match[str]) -> str:

@@ -2,6 +2,6 @@
 
 from orchestrator.tools.function import tool
 from orchestrator.tools.tool import CallContext, Effects, Tool, ToolFailed
-from orchestrator.tools.toolset import ToolLike, ToolSet
+from orchestrator.tools.toolset import Catalog, ToolLike, ToolSet
 
-__all__ = ["CallContext", "Effects", "Tool", "ToolFailed", "ToolLike", "ToolSet", "tool"]
+__all__ = ["CallContext", "Catalog", "Effects", "Tool", "ToolFailed", "ToolLike", "ToolSet", "tool"]

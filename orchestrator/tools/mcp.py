@@ -7,12 +7,11 @@ like instructions, a schema that is none is taken for one that takes anything, r
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import math
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -21,22 +20,21 @@ import anyio
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from orchestrator.errors import ConfigError, InvalidArgument
-from orchestrator.jsontypes import JsonMapping, JsonObject
-from orchestrator.memory.text.injection_marks import looks_like_instructions
+from orchestrator.jsontypes import JsonObject
 from orchestrator.tools.tool import TIMEOUT_S, CallContext, Effects, Tool, ToolFailed
-from orchestrator.verifiers.form.bounded_schema import BoundedSchema, UnusableSchema
+from orchestrator.tools.untrusted import content_text, safe_description, safe_name, safe_schema
 
 if TYPE_CHECKING:
-    from mcp import Client
-    from mcp_types import CallToolResult
+    import httpx2
+    from mcp import Client, StdioServerParameters
+    from mcp.client import Transport
+    from mcp.shared.dispatcher import ProgressFnT
     from mcp_types import Tool as McpTool
 
 log = logging.getLogger(__name__)
 MAX_TOOLS, MAX_PAGES = 200, 50
-MAX_DESCRIPTION_CHARS = 1_000
 MAX_RESTARTS = 3
 CONNECT_S = 30.0
-HIDDEN = "(its description looks like instructions to a model, and is left out)"
 
 
 class McpServer:
@@ -48,6 +46,7 @@ class McpServer:
             "."]`.
         url: The address of a server over streamable HTTP, instead.
         env: Variables of the environment for the command, beside a safe few.
+        headers: Sent with every request to the address.
         cwd: The folder in which the command is started.
         roots: Folders that the server is told it may work in.
         effects: What its tools change (default: as each tool says of itself; "once" where it says nothing).
@@ -72,6 +71,7 @@ class McpServer:
         command: Sequence[str] | None = None,
         url: str | None = None,
         env: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
         cwd: str | Path | None = None,
         roots: Sequence[str | Path] = (),
         effects: Effects | None = None,
@@ -92,6 +92,7 @@ class McpServer:
             raise InvalidArgument(f"the address of the MCP server {name} is {url!r}", remedy="It begins with https://")
         self.name = name
         self._command, self._url, self._env, self._cwd = command, url, env, cwd
+        self._headers, self._names = dict(headers or {}), dict[str, str]()
         self._roots = [Path(root).resolve().as_uri() for root in roots]
         self._effects, self._needs_approval = effects, needs_approval
         self._timeout, self._connect_timeout = timeout, connect_timeout
@@ -111,6 +112,10 @@ class McpServer:
     def tools(self) -> tuple[Tool, ...]:
         """Its tools, as it listed them last: a list that changes is read again."""
         return self._tools
+
+    def stated_name(self, tool: Tool) -> str:
+        """What the server calls one of its tools."""
+        return self._names.get(tool.name, tool.name)
 
     def open(self) -> McpServer:
         """Connects, and lists the tools. Raises `ConfigError`. Blocks."""
@@ -180,9 +185,15 @@ class McpServer:
 
     async def _hold(self, task_status: anyio.abc.TaskStatus[None]) -> None:
         """One connection, until it is left. Raises `TimeoutError` where it cannot be made in time."""
+        import httpx2
+
         left = self._left = anyio.Event()
+        timeout = httpx2.Timeout(self._connect_timeout, read=None)  # each call has a limit of its own
         with anyio.CancelScope(deadline=anyio.current_time() + self._connect_timeout) as scope:
-            async with self._new_client() as client:
+            async with (
+                httpx2.AsyncClient(headers=self._headers, timeout=timeout) as http,
+                self._new_client(http) as client,
+            ):
                 self._tools = tuple(await self._listed(client))
                 scope.deadline = math.inf
                 self._client = client
@@ -193,9 +204,9 @@ class McpServer:
         if scope.cancelled_caught:
             raise TimeoutError(f"it did not answer within {self._connect_timeout:g} s")
 
-    def _new_client(self) -> Client:
+    def _new_client(self, http: httpx2.AsyncClient) -> Client:
         import mcp_types
-        from mcp import Client, StdioServerParameters
+        from mcp import Client
         from pydantic import FileUrl
 
         async def list_roots(context: object) -> mcp_types.ListRootsResult:
@@ -205,22 +216,26 @@ class McpServer:
             if "ToolListChanged" in type(message).__name__ and self._client is not None:
                 self._tools = tuple(await self._listed(self._client))
 
-        server: StdioServerParameters | str
-        if self._command is not None:
-            program, *arguments = map(str, self._command)
-            environment = dict(self._env) if self._env else None
-            server = StdioServerParameters(command=program, args=arguments, env=environment, cwd=self._cwd)
-        else:
-            assert self._url is not None
-            server = self._url
         roots = list_roots if self._roots else None
         return Client(
-            server,
+            self._transport(http),
             read_timeout_seconds=self._timeout,
             list_roots_callback=roots,
             message_handler=on_message,
             cache=None,
         )
+
+    def _transport(self, http: httpx2.AsyncClient) -> StdioServerParameters | Transport:
+        """How the server is reached."""
+        from mcp import StdioServerParameters
+        from mcp.client.streamable_http import streamable_http_client
+
+        if self._command is not None:
+            program, *arguments = map(str, self._command)
+            environment = dict(self._env) if self._env else None
+            return StdioServerParameters(command=program, args=arguments, env=environment, cwd=self._cwd)
+        assert self._url is not None
+        return streamable_http_client(self._url, http_client=http)
 
     async def _listed(self, client: Client) -> list[Tool]:
         """All tools, at most 200 of them; two that would have one name are told apart."""
@@ -240,6 +255,7 @@ class McpServer:
 
     def _tool(self, stated: McpTool, taken: set[str]) -> Tool:
         name = safe_name(f"{self.name}_{stated.name}", taken)
+        self._names[name] = str(stated.name)
         hints = stated.annotations
         is_read = bool(hints is not None and hints.read_only_hint)
         is_idempotent = bool(hints is not None and hints.idempotent_hint)
@@ -249,17 +265,25 @@ class McpServer:
             portal = self._portal
             if portal is None:
                 raise ToolFailed(f"the MCP server {self.name} is closed", remedy="Keep it open while it is used")
-            return await asyncio.wrap_future(portal.start_task_soon(self._call, str(stated.name), arguments))
+            loop = asyncio.get_running_loop()
+
+            async def tell(progress: float, total: float | None, message: str | None) -> None:
+                told = message or (f"{progress:g} of {total:g}" if total else f"{progress:g}")
+                loop.call_soon_threadsafe(context.progress, told)
+
+            return await asyncio.wrap_future(
+                portal.start_task_soon(partial(self._call, str(stated.name), arguments, tell))
+            )
 
         needs = self._needs_approval and effects != "none"
         about = safe_description(stated.description or "")
         return Tool(name, call, safe_schema(stated.input_schema), about, effects, needs, self._timeout)
 
-    async def _call(self, name: str, arguments: JsonObject) -> str:
+    async def _call(self, name: str, arguments: JsonObject, progress: ProgressFnT) -> str:
         """One call. Raises `ToolFailed`; a server that is gone is started again for later calls."""
         client = await self._connected()
         try:
-            result = await client.call_tool(name, arguments)
+            result = await client.call_tool(name, arguments, progress_callback=progress)
         except Exception as error:
             told = _told(error)
             if is_lost(error):
@@ -295,53 +319,6 @@ def is_lost(error: BaseException) -> bool:
     if isinstance(error, mcp.MCPError):
         return "closed" in str(error).lower()
     return not isinstance(error, TimeoutError)
-
-
-def content_text(result: CallToolResult) -> str:
-    """The text of a result; what is no text is named with its size."""
-    import mcp_types
-    import orjson
-
-    texts: list[str] = []
-    for block in result.content:
-        if isinstance(block, mcp_types.TextContent):
-            texts.append(block.text)
-        elif isinstance(block, mcp_types.ImageContent | mcp_types.AudioContent):
-            texts.append(f"[{block.type} {block.mime_type}, {len(block.data):,} characters of base64]")
-        elif isinstance(block, mcp_types.EmbeddedResource):
-            held = block.resource
-            texts.append(held.text if isinstance(held, mcp_types.TextResourceContents) else f"[resource {held.uri}]")
-        else:
-            texts.append(f"[resource {block.uri}]")
-    if not texts and result.structured_content is not None:
-        return orjson.dumps(result.structured_content).decode()
-    return "\n".join(texts)
-
-
-def safe_name(name: str, taken: set[str]) -> str:
-    """A name that providers take and that no other tool has."""
-    made = re.sub(r"[^a-zA-Z0-9_-]", "_", name)
-    if len(made) > 64 or made in taken or made != name:
-        mark = hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:6]
-        made = made if len(made) <= 64 and made not in taken else f"{made[:57]}_{mark}"
-    return made
-
-
-def safe_description(text: str) -> str:
-    """A description of bounded length; none where it looks like instructions to a model."""
-    shown = " ".join(text.split())[:MAX_DESCRIPTION_CHARS]
-    return HIDDEN if looks_like_instructions(shown) else shown
-
-
-def safe_schema(stated: JsonMapping) -> JsonObject:
-    """The schema of a tool's arguments; one that takes any object where that is none."""
-    schema = dict(stated) if isinstance(stated, Mapping) else {}
-    try:
-        BoundedSchema(schema)
-    except UnusableSchema as error:
-        log.warning("the schema of a tool cannot be used: %s", error)
-        return {"type": "object"}
-    return schema if schema.get("type", "object") == "object" else {"type": "object"}
 
 
 def _told(error: BaseException) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
@@ -92,6 +92,19 @@ def without_secrets(text: str) -> str:
         if _SECRET_NAME.search(name) and len(value := os.environ.get(name, "")) >= MIN_SECRET_CHARS:
             text = text.replace(value, "[secret]")
     return _SECRET.sub("[secret]", text)
+
+
+def redacted(value: JsonValue, secrets: Collection[str]) -> JsonValue:
+    """A value, names of fields included, in which some secrets are replaced."""
+    if not secrets:
+        return value
+    if isinstance(value, str):
+        for each in secrets:
+            value = value.replace(each, "[secret]")
+        return value
+    if isinstance(value, Mapping):
+        return {str(redacted(name, secrets)): redacted(each, secrets) for name, each in value.items()}
+    return [redacted(each, secrets) for each in value] if isinstance(value, list) else value
 
 
 def written(value: object, max_chars: int = MAX_RESULT_CHARS) -> str:

@@ -48,12 +48,14 @@ class ToolFailed(OrchestratorError):
 class CallContext:
     """What a tool may know of the call: `key` is the same when the same call is made again, in whatever process.
 
-    A function with a parameter `context` is handed this, one with `idempotency_key` the key alone.
+    A function with a parameter `context` is handed this, one with `idempotency_key` the key alone. `progress` tells
+    whoever looks at the run how far the call is, in a few words.
     """
 
     key: str
     run: str = ""
     seconds_left: float | None = None
+    progress: Callable[[str], None] = lambda told: None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from orchestrator.gateway.accounts.grade_limits import Influence
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.redaction import without_addresses
 from orchestrator.memory.text.injection_marks import looks_like_instructions
-from orchestrator.pipeline.tools.addresses import is_public
 from orchestrator.storage.account_types import AccountLimits
+from orchestrator.tools.addresses import is_public
 from tests.support.gateway import reply, running_gateway, settled
 
 

@@ -19,8 +19,8 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from orchestrator.pipeline import InvalidPipeline, Pipeline, RunFailed, RunResult, Runtime, ToolFailed
-from orchestrator.pipeline.tools.addresses import Allowed, is_public
-from orchestrator.pipeline.tools.sql import bound
+from orchestrator.tools.addresses import Allowed, is_public
+from orchestrator.tools.sql import bound
 
 
 class Server:

@@ -16,7 +16,8 @@ import pytest
 from orchestrator import Orchestrator
 from orchestrator.errors import ConfigError, InvalidArgument
 from orchestrator.testing import ScriptedBackend
-from orchestrator.tools.mcp import HIDDEN, McpServer, safe_name, safe_schema
+from orchestrator.tools.mcp import McpServer
+from orchestrator.tools.untrusted import HIDDEN, safe_name, safe_schema
 from tests.agent.test_loop import calls
 
 pytest.importorskip("mcp")

@@ -14,30 +14,28 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
+from orchestrator.config.exact import Exact
+from orchestrator.config.tools import HttpOptions, McpOptions, OpenApiOptions, PythonOptions, SqlOptions
 from orchestrator.jsontypes import JsonObject
 from orchestrator.pipeline.checks.settings import all_checks
 from orchestrator.pipeline.language.document import VERSION, Document
-from orchestrator.pipeline.language.fields import REFERS, Strict
+from orchestrator.pipeline.language.fields import REFERS
 from orchestrator.pipeline.loading.step_registry import all_steps
 from orchestrator.pipeline.steps.branch import Arm
-from orchestrator.pipeline.tools.http import HttpOptions
-from orchestrator.pipeline.tools.openapi import OpenApiOptions
-from orchestrator.pipeline.tools.python import PythonOptions
-from orchestrator.pipeline.tools.sql import SqlOptions
 
 NAME = f"pipeline.v{VERSION}.schema.json"
-TOOLS = (HttpOptions, OpenApiOptions, SqlOptions, PythonOptions)
+TOOLS = (HttpOptions, OpenApiOptions, SqlOptions, PythonOptions, McpOptions)
 
 
 def pipeline_schema(models: list[str] | None = None) -> JsonObject:
     """The schema of the whole file; `models` are offered where a model is named."""
     steps = all_steps()
-    kinds: list[type[Strict]] = [Document, Arm, *steps.values(), *TOOLS, *all_checks().values()]
+    kinds: list[type[Exact]] = [Document, Arm, *steps.values(), *TOOLS, *all_checks().values()]
     refs, found = models_json_schema(
         [(kind, "validation") for kind in kinds], by_alias=True, ref_template="#/$defs/{model}"
     )
     definitions = found["$defs"]
-    for kind in _all_kinds(Strict):
+    for kind in _all_kinds(Exact):
         _describe(kind, definitions.get(kind.__name__))
     document = definitions.pop("Document")
     definitions["Step"] = {"oneOf": [_step(verb, refs[kind, "validation"]) for verb, kind in steps.items()]}
@@ -85,13 +83,13 @@ def _linked(schema: Any) -> Any:
     return [_linked(each) for each in schema] if isinstance(schema, list) else schema
 
 
-def _all_kinds(kind: type[Strict]) -> Iterator[type[Strict]]:
+def _all_kinds(kind: type[Exact]) -> Iterator[type[Exact]]:
     for each in kind.__subclasses__():
         yield each
         yield from _all_kinds(each)
 
 
-def _describe(kind: type[Strict], definition: JsonObject | None) -> None:
+def _describe(kind: type[Exact], definition: JsonObject | None) -> None:
     """Puts the texts that stand under fields in the source into their descriptions.
 
     Done here, because it would make loading slow elsewhere.
@@ -100,7 +98,7 @@ def _describe(kind: type[Strict], definition: JsonObject | None) -> None:
         return
     properties = definition.get("properties", {})
     for base in reversed(kind.__mro__):
-        if not (isinstance(base, type) and issubclass(base, Strict)) or base is Strict:
+        if not (isinstance(base, type) and issubclass(base, Exact)) or base is Exact:
             continue
         try:
             source = inspect.getsource(base)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr, create_model
 
+from orchestrator.config.exact import Exact
 from orchestrator.errors import ConfigError
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.checks.verifiers import verifier_of
@@ -21,7 +22,7 @@ from orchestrator.pipeline.expressions.evaluation import Compute
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import ANY, BOOL, TEXT
 from orchestrator.pipeline.language.contracts import AnswerCheck, CheckContext, StepContext
-from orchestrator.pipeline.language.fields import ListField, NumberField, Strict, TextField, ValueField
+from orchestrator.pipeline.language.fields import ListField, NumberField, TextField, ValueField
 from orchestrator.pipeline.language.prompts import is_prompt_file
 from orchestrator.pipeline.language.step import expression_fields
 from orchestrator.pipeline.language.validation import validated
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from orchestrator.verifiers import Verifier
 
 
-class CheckOptions(Strict):
+class CheckOptions(Exact):
     """Settings of one check; `checking.MAKERS` says which verifier is made of them."""
 
     short: ClassVar[str] = ""

@@ -28,6 +28,7 @@ from orchestrator.pipeline.expressions.evaluation import Absent, ExpressionFaile
 from orchestrator.pipeline.language.step import OnError, Step
 from orchestrator.storage.journal import RunLedger, spent_usd
 from orchestrator.storage.runs import KEEP, StoredStep
+from orchestrator.tools.results import redacted
 from orchestrator.trace import Event
 
 DAY_S = 86_400.0
@@ -384,16 +385,7 @@ class RunScheduler:
 
     def redacted(self, value: JsonValue) -> JsonValue:
         """A value with secrets of the environment replaced."""
-        secrets = self.pipeline.secrets
-        if not secrets:
-            return value
-        if isinstance(value, str):
-            for secret in secrets:
-                value = value.replace(secret, "[secret]")
-            return value
-        if isinstance(value, Mapping):
-            return {self.redacted(name): self.redacted(each) for name, each in value.items()}
-        return [self.redacted(each) for each in value] if isinstance(value, list) else value
+        return redacted(value, self.pipeline.secrets)
 
     # Cache
 

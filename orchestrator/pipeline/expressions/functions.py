@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.pipeline.expressions.types import ANY, BOOL, LIST, NUMBER, OBJECT, TEXT, ValueType, list_of
+from orchestrator.types.format import as_text
 
 MAX_TEXT = 2_000_000
 
@@ -44,19 +45,6 @@ def _number(value: object) -> float | int:
             found = float(value.replace(",", ""))
         return found
     return value
-
-
-def as_text(value: object) -> str:
-    """A value as it stands in a text: text itself, numbers without a needless `.0`, anything else as JSON."""
-    if isinstance(value, str):
-        return value
-    if type(value) is int:
-        return str(value)
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    if value is None:
-        return ""
-    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _least(*values: Any) -> Any:

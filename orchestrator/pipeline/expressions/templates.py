@@ -13,9 +13,10 @@ from urllib.parse import quote
 
 from orchestrator.jsontypes import JsonValue
 from orchestrator.pipeline.expressions.evaluation import Absent, Compute, ExpressionFailed, Values, compiled
-from orchestrator.pipeline.expressions.functions import MAX_TEXT, as_text
+from orchestrator.pipeline.expressions.functions import MAX_TEXT
 from orchestrator.pipeline.expressions.grammar import SyntaxNode, SyntaxProblem, parse_expression
 from orchestrator.pipeline.expressions.type_inference import guarded, names_in
+from orchestrator.types.format import as_text
 
 OPEN = "${"
 

@@ -6,14 +6,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from orchestrator.pipeline.language.fields import Count, Seconds, Share, Strict, Usd, refers_to
+from orchestrator.config.exact import Exact, Seconds
+from orchestrator.config.tools import Input, InputKind
+from orchestrator.pipeline.language.fields import Count, Share, Usd, refers_to
 
 VERSION = 1
-InputKind = Literal["text", "number", "integer", "boolean", "list", "object", "any"]
 Steps = Annotated[dict[str, Any], refers_to("Steps")]
 
 
-class EnvVariable(Strict):
+class EnvVariable(Exact):
     """A variable of the environment that the pipeline takes."""
 
     default: str | None = None
@@ -23,23 +24,7 @@ class EnvVariable(Strict):
     description: str = ""
 
 
-class Input(Strict):
-    """A value that a run is given."""
-
-    type: InputKind = "any"
-    default: Any = None
-    choices: list[Any] | None = Field(default=None, min_length=1)
-    schema_: dict[str, Any] | str | None = Field(default=None, alias="schema")
-    """A JSON Schema, or the file of one."""
-    description: str = ""
-
-    @property
-    def is_required(self) -> bool:
-        """Whether a run must state it: it has no default."""
-        return "default" not in self.model_fields_set
-
-
-class RunBudget(Strict):
+class RunBudget(Exact):
     """Limits for the whole run, what its steps call included."""
 
     usd: Usd | None = None
@@ -49,7 +34,7 @@ class RunBudget(Strict):
     when_spent: Literal["best_so_far", "fail"] = "best_so_far"
 
 
-class StepBudget(Strict):
+class StepBudget(Exact):
     """Limits for one step: absolute ones, or a share of the run's."""
 
     usd: Usd | None = None
@@ -59,7 +44,7 @@ class StepBudget(Strict):
     share: Share | None = None
 
 
-class Expected(Strict):
+class Expected(Exact):
     """What a test wants of a value; all of it must hold."""
 
     equals: Any = None
@@ -71,7 +56,7 @@ class Expected(Strict):
     one_of: list[Any] | None = None
 
 
-class Test(Strict):
+class Test(Exact):
     """A run that is judged.
 
     Its models are stand-ins unless `fleet: configured`: it costs nothing and needs no network.
@@ -93,7 +78,7 @@ class Test(Strict):
     """What is looked at: output, usd, seconds, error, partial, or a step's path with a field: `reply.confidence`."""
 
 
-class Document(Strict):
+class Document(Exact):
     """The file. Steps and tools are looked at one by one."""
 
     version: Literal[1]

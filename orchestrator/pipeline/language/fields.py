@@ -10,21 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, WrapValidator
+from pydantic import BeforeValidator, Field, WithJsonSchema, WrapValidator
 
+from orchestrator.config.exact import Seconds as Seconds
 from orchestrator.jsontypes import JsonObject
 from orchestrator.pipeline.expressions.templates import OPEN, segment
 from orchestrator.pipeline.expressions.types import ANY, BOOL, LIST, NUMBER, OBJECT, TEXT, ValueType
 
 EXPRESSION = {"type": "string", "pattern": r"^\$\{", "description": "an expression: ${...}"}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
-_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
-
-
-class Strict(BaseModel):
-    """Base of everything in a pipeline file: no unknown fields, and nothing converted (`no` is a text, not false)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, populate_by_name=True, defer_build=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +52,6 @@ def _any_of(schema: JsonObject) -> WithJsonSchema:
     return WithJsonSchema({"anyOf": [schema, EXPRESSION]})
 
 
-def seconds_of(value: object) -> object:
-    """A duration: a number of seconds, or a text like `500ms`, `5s`, `2m`, `1h`, `7d`."""
-    if isinstance(value, str) and (found := _DURATION.fullmatch(value.strip())):
-        return float(found[1]) * _SECONDS[found[2]]
-    if isinstance(value, str):
-        raise ValueError(f"a duration is a number of seconds, or like 500ms, 5s, 2m, 1h, 7d; not {value!r}")
-    return value
-
-
 def share_of(value: object) -> object:
     """A share: `30%`, or a number in (0, 1]."""
     if isinstance(value, str) and (found := re.fullmatch(r"(\d+(?:\.\d+)?)\s*%", value.strip())):
@@ -94,12 +78,6 @@ ValueField = Annotated[Any, ExpressionType(ANY)]
 
 Count = Annotated[int, BeforeValidator(count_of), WithJsonSchema({"type": ["integer", "string"]})]
 Positive = Annotated[int, Field(ge=1)]
-Seconds = Annotated[
-    float,
-    BeforeValidator(seconds_of),
-    Field(gt=0, le=31_536_000, allow_inf_nan=False),
-    WithJsonSchema({"type": ["number", "string"]}),
-]
 Share = Annotated[
     float,
     BeforeValidator(share_of),

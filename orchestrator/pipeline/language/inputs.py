@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from orchestrator.config.tools import Input
 from orchestrator.errors import InvalidQuery
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.expressions.type_inference import suggestion
-from orchestrator.pipeline.language.document import Input
 from orchestrator.verifiers.form.bounded_schema import BoundedSchema
 
 _KINDS = {

@@ -12,30 +12,31 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field
 
+from orchestrator.config.exact import Exact, Seconds
 from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.types import ValueType
 from orchestrator.pipeline.language.contracts import CheckContext, Estimator, StepContext
 from orchestrator.pipeline.language.document import StepBudget
 from orchestrator.pipeline.language.estimates import Forecast
-from orchestrator.pipeline.language.fields import ConditionField, ExpressionType, Seconds, Strict, ValueField, refers_to
+from orchestrator.pipeline.language.fields import ConditionField, ExpressionType, ValueField, refers_to
 
 Steps = Annotated[dict[str, Any], Field(min_length=1), refers_to("Steps")]
 
 
-class Retry(Strict):
+class Retry(Exact):
     """How often a step is tried in all, and how long to wait before the second try; the wait doubles each time."""
 
     times: Annotated[int, Field(ge=1, le=20)] = 3
     wait: Seconds = 0.5
 
 
-class OnError(Strict):
+class OnError(Exact):
     """What a failed step gives instead."""
 
     give: ValueField
 
 
-class Step(Strict):
+class Step(Exact):
     """What every step has; verbs are its subclasses."""
 
     verb: ClassVar[str]
@@ -106,7 +107,7 @@ class Inner:
     names: Mapping[str, ValueType] = field(default_factory=dict)
 
 
-def expression_fields(kind: type[Strict]) -> dict[str, tuple[str, ExpressionType]]:
+def expression_fields(kind: type[Exact]) -> dict[str, tuple[str, ExpressionType]]:
     """The fields of a model that may hold expressions.
 
     By their name in the file, that of the attribute, and what they take.
@@ -132,4 +133,4 @@ def _marks(field: Any) -> list[Any]:
     return marks
 
 
-_TAKEN: dict[type[Strict], dict[str, tuple[str, ExpressionType]]] = {}
+_TAKEN: dict[type[Exact], dict[str, tuple[str, ExpressionType]]] = {}

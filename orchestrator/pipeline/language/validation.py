@@ -6,18 +6,18 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar, get_args
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
+from orchestrator.config.exact import Exact
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.pipeline.expressions.type_inference import suggestion
-from orchestrator.pipeline.language.fields import Strict
 from orchestrator.pipeline.language.sources import Sources, Where
 
-M = TypeVar("M", bound=Strict)
+M = TypeVar("M", bound=BaseModel)
 _NOT_FIELDS = frozenset({"where"})
 
 
-def field_names(kind: type[Strict]) -> list[str]:
+def field_names(kind: type[BaseModel]) -> list[str]:
     """The fields of a model as they are called in the file."""
     return [field.alias or name for name, field in kind.model_fields.items() if name not in _NOT_FIELDS]
 
@@ -91,7 +91,7 @@ def _alternatives(error: ValidationError, raw: Any, path: Where) -> list[str]:
 
 
 def _tell(
-    kind: type[Strict],
+    kind: type[BaseModel],
     path: Where,
     problem: JsonObject,
     where: Where,
@@ -153,7 +153,7 @@ def _within(what: str, path: Where) -> str:
     return f"{what}, {'.'.join(map(str, path))}," if path else what
 
 
-def _fields_at(kind: type[Strict], path: Where) -> list[str]:
+def _fields_at(kind: type[BaseModel], path: Where) -> list[str]:
     """The fields of the model that stands at a path within `kind`."""
     found: Any = kind
     for part in path:
@@ -166,11 +166,11 @@ def _fields_at(kind: type[Strict], path: Where) -> list[str]:
             found = _model_in(annotation)
         elif not isinstance(part, int) and not models:
             return []
-    return field_names(found) if isinstance(found, type) and issubclass(found, Strict) else []
+    return field_names(found) if isinstance(found, type) and issubclass(found, Exact) else []
 
 
 def _model_in(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, Strict):
+    if isinstance(annotation, type) and issubclass(annotation, Exact):
         return annotation
     return next((found for part in get_args(annotation) if (found := _model_in(part)) is not None), None)
 

@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from orchestrator.config.tools import Input
 from orchestrator.config.yaml_loader import load_located
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.compiled import Block, CompiledPipeline, Node, gathering, ordered, taking
@@ -21,7 +22,7 @@ from orchestrator.pipeline.expressions.templates import guards_of, names_used
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import ANY, TEXT, ValueType, joined, record, type_of, type_of_schema
 from orchestrator.pipeline.language.diagnostics import Diagnostic, InvalidPipeline
-from orchestrator.pipeline.language.document import Document, EnvVariable, Input, Test
+from orchestrator.pipeline.language.document import Document, EnvVariable, Test
 from orchestrator.pipeline.language.inputs import schema_of_inputs
 from orchestrator.pipeline.language.sources import Sources, Where
 from orchestrator.pipeline.language.step import Inner, OnError, Step, expression_fields

@@ -7,17 +7,18 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PrivateAttr, WithJsonSchema
 
+from orchestrator.config.exact import Exact
 from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.evaluation import Compute
 from orchestrator.pipeline.expressions.templates import guards_of
 from orchestrator.pipeline.expressions.types import BOOL, NULL, ValueType, joined
 from orchestrator.pipeline.language.contracts import CheckContext, Estimator, StepContext
 from orchestrator.pipeline.language.estimates import Forecast
-from orchestrator.pipeline.language.fields import REFERS, ConditionField, Strict
+from orchestrator.pipeline.language.fields import REFERS, ConditionField
 from orchestrator.pipeline.language.step import Inner, Step, Steps
 
 
-class Arm(Strict):
+class Arm(Exact):
     """`when` a condition holds (or, in the last arm, `otherwise`): steps to `do`, or a value to `give`."""
 
     when: ConditionField | None = None

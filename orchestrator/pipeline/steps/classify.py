@@ -12,11 +12,12 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field, PrivateAttr
 
 from orchestrator.config import defaults
+from orchestrator.config.exact import Exact
 from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.types import ValueType
 from orchestrator.pipeline.language.contracts import CheckContext, Estimator, StepContext
 from orchestrator.pipeline.language.estimates import Forecast
-from orchestrator.pipeline.language.fields import NumberField, Strict, TextField
+from orchestrator.pipeline.language.fields import NumberField, TextField
 from orchestrator.pipeline.language.step import Step
 from orchestrator.pipeline.steps.answer_types import choice_type
 from orchestrator.pipeline.steps.labelling import Centroids, choose_by_search
@@ -25,7 +26,7 @@ ENOUGH = 0.9
 MIN_EXAMPLES = 2  # of each label, so that one can be left out
 
 
-class Example(Strict):
+class Example(Exact):
     """A text with its label."""
 
     text: str = Field(min_length=1)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from orchestrator.config import defaults
+from orchestrator.config.exact import Exact
 from orchestrator.decisions import Question as Asked
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.expressions.types import BOOL, NUMBER, TEXT, ValueType, record
 from orchestrator.pipeline.language.contracts import CheckContext, Estimator, StepContext
 from orchestrator.pipeline.language.estimates import Forecast
-from orchestrator.pipeline.language.fields import NumberField, Strict, TextField
+from orchestrator.pipeline.language.fields import NumberField, TextField
 from orchestrator.pipeline.language.step import Step
 from orchestrator.pipeline.steps.labelling import choose_by_decision, choose_by_search
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 YES_NO = {"yes": "", "no": ""}
 
 
-class QuestionField(Strict):
+class QuestionField(Exact):
     """`choice` are options, in no order; `score` are levels, from the lowest to the highest; neither: yes or no."""
 
     ask: str = Field(min_length=1)

@@ -7,18 +7,19 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr
 
+from orchestrator.config.exact import Exact
 from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.evaluation import Compute, ExpressionFailed, within_bounds
 from orchestrator.pipeline.expressions.types import ANY, BOOL, NUMBER, ValueType
 from orchestrator.pipeline.language.contracts import CheckContext, Estimator, StepContext
 from orchestrator.pipeline.language.estimates import Forecast
-from orchestrator.pipeline.language.fields import ConditionField, Strict
+from orchestrator.pipeline.language.fields import ConditionField
 from orchestrator.pipeline.language.step import Inner, Step, Steps
 
 MAX_ROUNDS = 1_000
 
 
-class Rounds(Strict):
+class Rounds(Exact):
     """How often the steps are repeated."""
 
     until: ConditionField | None = None

@@ -7,16 +7,16 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from orchestrator.config.exact import Exact
 from orchestrator.errors import OrchestratorError
 from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.expressions.types import ANY, ValueType, joined, list_of
 from orchestrator.pipeline.language.contracts import CheckContext, Estimator, StepContext
 from orchestrator.pipeline.language.estimates import Forecast
-from orchestrator.pipeline.language.fields import Strict
 from orchestrator.pipeline.language.step import Inner, Step, Steps
 
 
-class Lanes(Strict):
+class Lanes(Exact):
     """Steps side by side."""
 
     do: Steps

@@ -10,21 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, WithJsonSchema
 
+from orchestrator.config.exact import Exact
 from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_NAMES
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.checks.settings import sources_of
-from orchestrator.pipeline.expressions.functions import as_text
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import OBJECT, ValueType, type_of_schema
 from orchestrator.pipeline.language.contracts import AnswerCheck, CheckContext, Estimator, StepContext
 from orchestrator.pipeline.language.estimates import Forecast
-from orchestrator.pipeline.language.fields import ExpressionType, ListField, NumberField, Strict, TextField, Usd
+from orchestrator.pipeline.language.fields import ExpressionType, ListField, NumberField, TextField, Usd
 from orchestrator.pipeline.language.prompts import Prompt, is_prompt_file
 from orchestrator.pipeline.language.step import Step
 from orchestrator.pipeline.steps.answer_types import answer_type
 from orchestrator.pipeline.steps.asking import answered, as_value, notes_of, value_of
 from orchestrator.plugins.entry_points import STRATEGIES, plugin_names
 from orchestrator.types import Message, Query
+from orchestrator.types.format import as_text
 
 if TYPE_CHECKING:
     from orchestrator.types import Message, Query
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 NAMES = (*STRATEGY_NAMES, *STRATEGY_ALIASES)
 
 
-class Turn(Strict):
+class Turn(Exact):
     """One earlier message of a conversation."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]

@@ -1,6 +1,4 @@
-"""Tools from an OpenAPI document (3.0 and 3.1).
-
-Each operation by its `operationId`, with the parameters and the answer that it states.
+"""Tools from an OpenAPI document in a pipeline file.
 
 A document in a file is read when the pipeline loads; one behind an address only when its first tool is called, so that
 loading needs no network.
@@ -9,42 +7,25 @@ loading needs no network.
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
-from pydantic import Field
-
-from orchestrator.config.yaml_loader import load_located
-from orchestrator.errors import ConfigError
-from orchestrator.jsontypes import JsonMapping, JsonObject
+from orchestrator.config.tools import READING, OpenApiOptions
+from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.pipeline.errors import ToolFailed
 from orchestrator.pipeline.expressions.evaluation import Compute
 from orchestrator.pipeline.expressions.templates import OPEN
 from orchestrator.pipeline.expressions.type_inference import suggestion
-from orchestrator.pipeline.expressions.types import ANY, ValueType, type_of_schema
+from orchestrator.pipeline.expressions.types import ANY, type_of_schema
 from orchestrator.pipeline.language.contracts import StepContext, ToolContext
 from orchestrator.pipeline.language.validation import validated
-from orchestrator.pipeline.tools.http import READING, HttpTool, Reach, Reaching, reach, request
-from orchestrator.pipeline.tools.tool import Arguments, Parameter, PipelineTool
+from orchestrator.pipeline.tools.http import HttpTool, Reach, reach
+from orchestrator.pipeline.tools.tool import Arguments, PipelineTool, caller_of
+from orchestrator.tools.http import HttpCall, Target, request
+from orchestrator.tools.openapi import Operation, first_server, operations_of, read_document
 
 if TYPE_CHECKING:
     from orchestrator.pipeline.expressions.scope import NameScope
-
-METHODS = ("get", "head", "post", "put", "patch", "delete")
-MAX_OPERATIONS = 2_000
-
-
-class OpenApiOptions(Reaching):
-    """Tools of an OpenAPI document."""
-
-    openapi: str
-    """The document: a file, or an address."""
-    base_url: str | None = None
-    """Where the API is; default: the document's first server, or where the document was."""
-    only: list[str] | None = Field(default=None, min_length=1)
-    """Only these operations."""
 
 
 def read(
@@ -59,16 +40,13 @@ def read(
     found = loader.sources.file((*where, "openapi"), stated.openapi)
     if found is None:
         return {}
-    document = _parsed(found[1], stated.openapi)
+    document = read_document(found[1], stated.openapi)
     if isinstance(document, str):
         loader.sources.problem((*where, "openapi"), "E507", document)
         return {}
-    url = stated.base_url or next((s.get("url") for s in document.get("servers", ()) if isinstance(s, dict)), None)
-    reached = (
-        reach({**raw, "url": url}, "url" if stated.base_url is None else "base_url", where, loader, scope)
-        if url
-        else None
-    )
+    url = stated.base_url or first_server(document)
+    field = "url" if stated.base_url is None else "base_url"
+    reached = reach({**raw, "url": url}, field, where, loader, scope) if url else None
     if reached is None:
         loader.sources.problem(
             (*where, "openapi"),
@@ -84,7 +62,7 @@ def read(
             told = f"{stated.openapi} has no operation '{wanted}'"
             loader.sources.problem((*where, "only", index), "E507", told, suggestion(wanted, operations))
     chosen = {one: each for one, each in operations.items() if stated.only is None or one in stated.only}
-    return {f"{name}.{one}": _Operation(reached, each, stated) for one, each in chosen.items()}
+    return {f"{name}.{one}": _operation(reached, each, stated) for one, each in chosen.items()}
 
 
 def _later(
@@ -111,22 +89,12 @@ def _later(
     return {f"{name}.{one}": _RemoteOperation(remote, one) for one in stated.only}
 
 
-class Operation:
-    """One operation of a document."""
-
-    def __init__(self, method: str, path: str, parameters: Mapping[str, Parameter], gives: ValueType) -> None:
-        self.method = method
-        self.path = path
-        self.parameters = parameters
-        self.gives = gives
-
-
-class _Operation(HttpTool):
-    def __init__(self, base: Reach, operation: Operation, options: OpenApiOptions) -> None:
-        changes = operation.method not in READING
-        super().__init__(
-            _Below(base, operation.path), operation.method, operation.parameters, operation.gives, changes, options
-        )
+def _operation(base: Reach, operation: Operation, options: OpenApiOptions) -> HttpTool:
+    changes = operation.method not in READING
+    call = HttpCall(operation.method, operation.parameters, changes, options.timeout, options.idempotency_header)
+    made = HttpTool(_Below(base, operation.path), call, type_of_schema(operation.gives) if operation.gives else ANY)
+    made.options = options.model_copy(update={"description": operation.description or options.description})
+    return made
 
 
 class _Below(Reach):
@@ -135,9 +103,9 @@ class _Below(Reach):
     def __init__(self, base: Reach, path: str) -> None:
         self._base, self._path = base, path
 
-    def stated(self, values: JsonMapping) -> Any:
-        url, headers, allowed = self._base.stated(values)
-        return url.rstrip("/") + self._path, headers, allowed
+    def target(self, values: JsonMapping) -> Target:
+        found = self._base.target(values)
+        return Target(found.url.rstrip("/") + self._path, found.headers, found.allowed)
 
 
 class _Remote:
@@ -162,23 +130,23 @@ class _Remote:
 
     async def _fetched(self, running: StepContext) -> dict[str, HttpTool]:
         values = {"env": running.pipeline.env}
-        url, headers, allowed = self.reached.stated(values)
-        document = await request(running, allowed, "GET", url, headers, {}, None, self.options.timeout, False)
+        target, caller = self.reached.target(values), caller_of(running)
+        seconds = self.options.timeout
+        document = await request(caller, target, "GET", {}, None, timeout_s=seconds, has_effects=False)
         if not isinstance(document, dict) or not isinstance(document.get("paths"), dict):
-            raise ToolFailed(f"{url} is no OpenAPI document", remedy="Check the address")
-        server = next((s.get("url") for s in document.get("servers", ()) if isinstance(s, dict)), None) or "/"
-        base = str(self._base(values)) if self._base is not None else urljoin(url, str(server))
-        there = _Fixed(base, headers, allowed)
-        return {name: _Operation(there, each, self.options) for name, each in operations_of(document).items()}
+            raise ToolFailed(f"{target.url} is no OpenAPI document", remedy="Check the address")
+        server = first_server(document) or "/"
+        base = str(self._base(values)) if self._base is not None else urljoin(target.url, server)
+        there = _Fixed(Target(base, target.headers, target.allowed))
+        return {name: _operation(there, each, self.options) for name, each in operations_of(document).items()}
 
 
 class _Fixed(Reach):
-    def __init__(self, url: str, headers: dict[str, str], allowed: Any) -> None:
-        self._stated = (url, headers, allowed)
+    def __init__(self, target: Target) -> None:
+        self._target = target
 
-    def stated(self, values: JsonMapping) -> Any:
-        url, headers, allowed = self._stated
-        return url, dict(headers), allowed
+    def target(self, values: JsonMapping) -> Target:
+        return self._target
 
 
 class _RemoteOperation(PipelineTool):
@@ -190,8 +158,12 @@ class _RemoteOperation(PipelineTool):
 
     def __init__(self, remote: _Remote, name: str) -> None:
         self._remote, self._name = remote, name
+        self.options = remote.options
 
-    async def call(self, arguments: Arguments, running: StepContext) -> Any:
+    async def known(self, running: StepContext) -> PipelineTool:
+        return await self._remote.operation(self._name, running)
+
+    async def call(self, arguments: Arguments, running: StepContext) -> JsonValue:
         tool = await self._remote.operation(self._name, running)
         unknown = next((name for name in arguments if name not in tool.parameters), None)
         if unknown is not None:
@@ -200,79 +172,3 @@ class _RemoteOperation(PipelineTool):
                 remedy=suggestion(unknown, tool.parameters) or "Check the API",
             )
         return await tool.call(arguments, running)
-
-
-def operations_of(document: JsonMapping) -> dict[str, Operation]:
-    """The operations of a document by their ids; one without an id is called by its method and path: `get_tickets`."""
-    found: dict[str, Operation] = {}
-    for path, item in (document.get("paths") or {}).items():
-        if not isinstance(item, dict):
-            continue
-        for method in METHODS:
-            stated = item.get(method)
-            if isinstance(stated, dict) and len(found) < MAX_OPERATIONS:
-                name = str(stated.get("operationId") or _name(method, path))
-                found[name] = Operation(
-                    method.upper(), str(path), _parameters(document, item, stated), _gives(document, stated)
-                )
-    return found
-
-
-def _parameters(document: JsonMapping, item: JsonMapping, stated: JsonMapping) -> dict[str, Parameter]:
-    found: dict[str, Parameter] = {}
-    for raw in [*(item.get("parameters") or ()), *(stated.get("parameters") or ())]:
-        one = _resolved(document, raw)
-        if isinstance(one, dict) and one.get("in") in ("path", "query", "header"):
-            required = bool(one.get("required")) or one["in"] == "path"
-            found[one["name"]] = Parameter(one["name"], _type(document, one.get("schema")), required, one["in"])
-    body = _resolved(document, stated.get("requestBody"))
-    content = ((body or {}).get("content") or {}).get("application/json") or {}
-    schema = _resolved(document, content.get("schema")) or {}
-    needed = schema.get("required") or () if (body or {}).get("required") else ()
-    for name, each in (schema.get("properties") or {}).items():
-        found.setdefault(name, Parameter(name, _type(document, each), name in needed, "body"))
-    return found
-
-
-def _gives(document: JsonMapping, stated: JsonMapping) -> ValueType:
-    for status, raw in (stated.get("responses") or {}).items():
-        if str(status).startswith("2"):
-            answer = _resolved(document, raw) or {}
-            content = (answer.get("content") or {}).get("application/json") or {}
-            return _type(document, content.get("schema"))
-    return ANY
-
-
-def _type(document: JsonMapping, schema: Any) -> ValueType:
-    """Of a schema of the document, whose references point into the document."""
-    if not isinstance(schema, dict):
-        return ANY
-    return type_of_schema(
-        {**schema, **{name: document[name] for name in ("components", "definitions") if name in document}}
-    )
-
-
-def _resolved(document: JsonMapping, raw: Any) -> Any:
-    for _ in range(10):
-        if not (isinstance(raw, dict) and isinstance(raw.get("$ref"), str) and raw["$ref"].startswith("#/")):
-            return raw
-        found: Any = document
-        for part in raw["$ref"][2:].split("/"):
-            found = found.get(part.replace("~1", "/").replace("~0", "~")) if isinstance(found, dict) else None
-        raw = found
-    return None
-
-
-def _name(method: str, path: Any) -> str:
-    return "_".join([method, *(part.strip("{}") for part in str(path).split("/") if part)])
-
-
-def _parsed(text: str, name: str) -> JsonObject | str:
-    """The document, or what is wrong with it."""
-    try:
-        found = json.loads(text) if text.lstrip().startswith("{") else load_located(text, name).value
-    except (ValueError, ConfigError) as error:
-        return f"{name} is neither JSON nor YAML: {error}"[:300]
-    if not isinstance(found, dict) or not isinstance(found.get("paths"), dict):
-        return f"{name} is no OpenAPI document: it has no paths"
-    return found

@@ -13,26 +13,18 @@ import typing
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.config.tools import PythonOptions
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.errors import ToolFailed
 from orchestrator.pipeline.expressions.types import ANY, BOOL, LIST, NUMBER, OBJECT, TEXT, ValueType, list_of
 from orchestrator.pipeline.language.contracts import StepContext, ToolContext
-from orchestrator.pipeline.language.fields import Strict
 from orchestrator.pipeline.language.validation import validated
-from orchestrator.pipeline.tools.tool import Arguments, Parameter, PipelineTool
+from orchestrator.pipeline.tools.tool import Arguments, PipelineTool, StepParameter
 
 if TYPE_CHECKING:
     from orchestrator.pipeline.expressions.scope import NameScope
 
 _TYPES: dict[Any, ValueType] = {str: TEXT, int: NUMBER, float: NUMBER, bool: BOOL, list: LIST, dict: OBJECT}
-
-
-class PythonOptions(Strict):
-    """A tool that is a Python function."""
-
-    python: str
-    changes: bool = True
-    """Whether it changes anything outside. A function with a parameter `idempotency_key` is told which call this is."""
 
 
 def read(
@@ -72,8 +64,8 @@ class PythonTool(PipelineTool):
             if one.kind in (one.POSITIONAL_OR_KEYWORD, one.KEYWORD_ONLY)
         }
         self._wants_key = taken.pop("idempotency_key", None) is not None
-        self.parameters: Mapping[str, Parameter] = {
-            one: Parameter(one, type_of_hint(hints.get(one, Any)), each.default is each.empty)
+        self.parameters: Mapping[str, StepParameter] = {
+            one: StepParameter(one, type_of_hint(hints.get(one, Any)), each.default is each.empty)
             for one, each in taken.items()
         }
         self.gives = type_of_hint(hints.get("return", Any))

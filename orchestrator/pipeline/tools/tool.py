@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.jsontypes import JsonMapping, JsonValue
+from orchestrator.config.tools import ToolOptions
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.expressions.type_inference import suggestion
-from orchestrator.pipeline.expressions.types import ANY, ValueType
+from orchestrator.pipeline.expressions.types import ANY, ValueType, type_of_schema
 from orchestrator.pipeline.language.contracts import StepContext, ToolContext
+from orchestrator.tools.calling import Caller, Parameter
 
 if TYPE_CHECKING:
     from orchestrator.pipeline.expressions.scope import NameScope
@@ -20,22 +22,30 @@ Arguments = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Parameter:
-    """`place` is where it goes: path, query, header or body."""
+class StepParameter:
+    """A parameter with the type that expressions know it by."""
 
     name: str
     type: ValueType = ANY
     required: bool = False
-    place: str = "query"
-    default: Any = None
+    schema: JsonObject = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Parameter]) -> dict[str, StepParameter]:
+        """The parameters of a tool, by name."""
+        return {
+            name: cls(name, type_of_schema(one.schema) if one.schema else ANY, one.required, one.schema)
+            for name, one in parameters.items()
+        }
 
 
 class PipelineTool(ABC):
     """`parameters` is `None` where they are known only when the tool is first called."""
 
-    parameters: Mapping[str, Parameter] | None
+    parameters: Mapping[str, StepParameter] | None
     gives: ValueType
     has_effects: bool
+    options: ToolOptions = ToolOptions()
 
     @abstractmethod
     async def call(self, arguments: Arguments, running: StepContext) -> JsonValue:
@@ -43,6 +53,15 @@ class PipelineTool(ABC):
 
         A tool with effects that is called again with the same `running.key` does nothing a second time.
         """
+
+    async def known(self, running: StepContext) -> PipelineTool:
+        """The tool with its parameters. Raises `ToolFailed` where they cannot be found out."""
+        return self
+
+
+def caller_of(running: StepContext) -> Caller:
+    """A step under way, as tools see it."""
+    return Caller(running.key, running.host.client, running.seconds_left, running.redacted)
 
 
 KINDS: dict[str, str] = {"openapi": "openapi", "http": "http", "sql": "sql", "python": "python"}

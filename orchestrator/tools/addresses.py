@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from orchestrator.jsontypes import JsonObject
-from orchestrator.pipeline.errors import ToolFailed
+from orchestrator.tools.tool import ToolFailed
 
 # NAT64 (RFC 6052), IPv4-translated (RFC 2765), IPv4-compatible (RFC 4291, 2.5.5.1): the last four bytes are an IPv4
 # address.
