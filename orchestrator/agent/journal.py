@@ -73,7 +73,14 @@ class RunStore:
         self.runs = Runs(database)
         self.owner = owner
         self._journal = Journal(self.runs)
-        self._holder = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+        self._holder = _holder()
+
+    @classmethod
+    def sharing(cls, runs: Runs, journal: Journal, owner: str) -> RunStore:
+        """Runs beside others of the same database, with its writer."""
+        made = cls.__new__(cls)
+        made.runs, made.owner, made._journal, made._holder = runs, owner, journal, _holder()
+        return made
 
     async def open(self, id: str, asked: JsonMapping, *, owner: str | None = None) -> StoredRecord:
         """The run of this id, begun anew or gone on with; "" makes an id.
@@ -149,6 +156,10 @@ class StoredRecord:
         """Notes how the run ended."""
         await self._store.journal.kept()
         await asyncio.to_thread(self._store.runs.end, self.id, status, output, error)
+
+
+def _holder() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
 def new_run_id() -> str:

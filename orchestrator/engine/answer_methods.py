@@ -162,6 +162,8 @@ class AnswerMethods(ToolRunMethods):
         parent = None if self.telemetry is None else self.telemetry.context()
         try:
             plan = await self.plan(asked.query, trace, budget=asked.budget, strategy=asked.strategy)
+            if asked.checks:
+                plan = replace(plan, checks=[*plan.checks, *asked.checks])
             ledger = None if within is None else Ledger(plan.budget, within=within)
             answer = await self.execute(plan, trace, ledger, live)
         except NoAdequateModel as error:

@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, Mapping
 from typing import Unpack
 
 from orchestrator.backends.base import Backend
+from orchestrator.budget import Ledger
 from orchestrator.conversation import ConversationStore
 from orchestrator.conversation.kept import KeptConversation
 from orchestrator.engine.answer_methods import AnswerMethods
@@ -100,9 +101,9 @@ class ConversationMethods(AnswerMethods):
         """The query of a turn, checked."""
         return self._asked("send", text, settings)
 
-    async def answer_prepared(self, asked: PreparedQuery) -> Answer:
-        """The answer to a query that was checked."""
-        return await self._answered(asked)
+    async def answer_prepared(self, asked: PreparedQuery, *, within: Ledger | None = None) -> Answer:
+        """The answer to a query that was checked, on an account within `within`."""
+        return await self._answered(asked, within=within)
 
     def progress_of(self, asked: PreparedQuery) -> AsyncGenerator[Progress, None]:
         """What happens while a query that was checked is answered."""

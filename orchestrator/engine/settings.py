@@ -12,6 +12,7 @@ from typing import Any, TypedDict, cast
 import orjson
 
 from orchestrator.agent.approval import Approve
+from orchestrator.agent.journal import RunRecord
 from orchestrator.agent.loop import RunLimits
 from orchestrator.backends.base import Backend
 from orchestrator.budget import Budget, BudgetLike
@@ -27,7 +28,7 @@ from orchestrator.tools import Catalog, ToolLike, ToolSet
 from orchestrator.trace import Event
 from orchestrator.types import Message, Query
 from orchestrator.types.query import Reasoning
-from orchestrator.verifiers import find_json
+from orchestrator.verifiers import Verifier, find_json
 
 MessageLike = Message | Mapping[str, Any]
 RUN_ID = re.compile(r"[\w.:-]{1,128}")
@@ -119,7 +120,8 @@ NO_TOOLS = ToolSet()
 class PreparedQuery:
     """A query with what holds for it alone. `reads` makes a value of the answer's text.
 
-    The other fields are those of a run that uses tools: see `QuerySettings`.
+    `checks` are made of every answer beside those of the fleet. The other fields are those of a run that uses tools:
+    see `QuerySettings`; `record` is where it is kept, if not in the fleet's storage.
     """
 
     query: Query
@@ -132,6 +134,8 @@ class PreparedQuery:
     decided: Mapping[str, bool] = field(default_factory=dict)
     limits: RunLimits = field(default_factory=RunLimits)
     run: str = ""
+    record: RunRecord | None = None
+    checks: tuple[Verifier, ...] = ()
 
 
 def read_settings(

@@ -55,6 +55,8 @@ class ToolRunMethods(EngineParts):
         return answer if asked.reads is None else replace(answer, reads=asked.reads)
 
     async def _record(self, asked: PreparedQuery) -> RunRecord:
+        if asked.record is not None:
+            return asked.record
         if self.storage is None:
             return UnkeptRun(asked.run)
         query = asked.query

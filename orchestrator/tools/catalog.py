@@ -36,10 +36,10 @@ from orchestrator.providers.addresses import filled_in
 from orchestrator.tools.addresses import Allowed
 from orchestrator.tools.calling import Caller, Parameter, arguments_schema
 from orchestrator.tools.function import tool
-from orchestrator.tools.http import HttpCall, Target, parameters_of, request
+from orchestrator.tools.http import HttpCall, Target, effects_of, parameters_of, request
 from orchestrator.tools.openapi import Operation, first_server, operations_of, read_document
 from orchestrator.tools.results import MIN_SECRET_CHARS, redacted
-from orchestrator.tools.sql import Statement, is_postgres, statement_parameters
+from orchestrator.tools.sql import SqlStatement, is_postgres, statement_parameters
 from orchestrator.tools.tool import CallContext, Effects, Tool, ToolFailed
 
 if TYPE_CHECKING:
@@ -48,7 +48,6 @@ if TYPE_CHECKING:
     from orchestrator.tools.mcp import McpServer
 
 HELP = "See docs/agents.md, Tools of a configuration"
-_REPEATABLE = ("PUT", "DELETE")  # RFC 9110, section 9.2.2
 Make = Callable[[JsonObject, CallContext], Awaitable[Any]]
 
 
@@ -115,7 +114,7 @@ class ToolCatalog:
         for name, stated in self._stated.items():
             problem = ""
             if isinstance(stated, SqlOptions):
-                statement = Statement.read(stated)
+                statement = SqlStatement.read(stated)
                 if isinstance(statement, str):
                     problem = statement
                 elif unknown := [each for each in stated.parameters if each not in statement.names]:
@@ -154,7 +153,7 @@ class ToolCatalog:
             stated.idempotency_header,
         )
         target = self._target(name, filled_in(stated.http), stated)
-        return self._tool(name, stated, call.parameters, _effects(call), self._sending(call, target))
+        return self._tool(name, stated, call.parameters, effects_of(call), self._sending(call, target))
 
     def _sending(self, call: HttpCall, target: Target) -> Make:
         async def send(arguments: JsonObject, context: CallContext) -> JsonValue:
@@ -163,8 +162,8 @@ class ToolCatalog:
         return send
 
     def _sql(self, name: str, stated: SqlOptions) -> Tool:
-        statement = Statement.read(stated)
-        assert isinstance(statement, Statement)  # it was looked at when the catalog was made
+        statement = SqlStatement.read(stated)
+        assert isinstance(statement, SqlStatement)  # it was looked at when the catalog was made
         url = filled_in(stated.sql)
         path = None if is_postgres(url) else self._path(url.removeprefix("sqlite:").removeprefix("//"))
 
@@ -222,7 +221,7 @@ class ToolCatalog:
         target = Target(base.url + operation.path, base.headers, base.allowed)
         about = stated.model_copy(update={"description": operation.description or stated.description})
         called = re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:64]
-        return self._tool(called, about, call.parameters, _effects(call), self._sending(call, target))
+        return self._tool(called, about, call.parameters, effects_of(call), self._sending(call, target))
 
     async def _mcp(self, name: str, stated: McpOptions) -> tuple[Tool, ...]:
         from orchestrator.tools.mcp import McpServer  # anyio, and the extra `mcp` when it is opened
@@ -303,13 +302,6 @@ class ToolCatalog:
         if loop not in self._clients:
             self._clients[loop] = httpx.AsyncClient(follow_redirects=False, trust_env=False)
         return self._clients[loop]
-
-
-def _effects(call: HttpCall) -> Effects:
-    """What a request changes, as its method tells (RFC 9110, section 9.2)."""
-    if not call.has_effects:
-        return "none"
-    return "idempotent" if call.method in _REPEATABLE else "once"
 
 
 def _chosen(server: McpServer, stated: ToolOptions) -> tuple[Tool, ...]:

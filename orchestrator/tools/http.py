@@ -14,13 +14,14 @@ from orchestrator.config.tools import READING, HttpOptions, Input
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.tools.addresses import Allowed
 from orchestrator.tools.calling import Caller, Parameter, percent_encoded, placed
-from orchestrator.tools.tool import ToolFailed
+from orchestrator.tools.tool import Effects, ToolFailed
 from orchestrator.types.format import as_text
 
 if TYPE_CHECKING:
     import httpx
 
 MAX_BYTES = 10_000_000
+REPEATABLE = ("PUT", "DELETE")  # RFC 9110, section 9.2.2
 RETRYABLE = frozenset((408, 425, 429, 500, 502, 503, 504))
 PLACEHOLDER = re.compile(r"\{([A-Za-z]\w*)\}")
 _KINDS = {"text": "string", "list": "array"}
@@ -98,6 +99,13 @@ def schema_of_input(stated: Input, schema: JsonObject | None = None) -> JsonObje
     if stated.default is not None:
         found["default"] = stated.default
     return found
+
+
+def effects_of(call: HttpCall) -> Effects:
+    """What a request changes, as its method tells (RFC 9110, section 9.2)."""
+    if not call.has_effects:
+        return "none"
+    return "idempotent" if call.method in REPEATABLE else "once"
 
 
 def _in_path(name: str, given: JsonMapping) -> str:

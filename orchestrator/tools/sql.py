@@ -34,7 +34,7 @@ _READS = re.compile(r"\s*(?:select|with|values|explain|table)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Statement:
+class SqlStatement:
     """One statement: `text` with `%(name)s` for its parameters, whose names are `names`."""
 
     text: str
@@ -44,7 +44,7 @@ class Statement:
     timeout_s: float
 
     @classmethod
-    def read(cls, stated: SqlOptions) -> Statement | str:
+    def read(cls, stated: SqlOptions) -> SqlStatement | str:
         """The statement, or what is wrong with it."""
         text, names, problem = bound(stated.query)
         if not problem and not stated.writes and not _READS.match(_uncommented(stated.query)):
@@ -151,7 +151,7 @@ def is_postgres(url: str) -> bool:
 
 
 def statement_parameters(
-    statement: Statement, stated: SqlOptions, schemas: Mapping[str, JsonObject]
+    statement: SqlStatement, stated: SqlOptions, schemas: Mapping[str, JsonObject]
 ) -> dict[str, Parameter]:
     """What a statement takes; `schemas` are those of parameters that state one."""
     found: dict[str, Parameter] = {}

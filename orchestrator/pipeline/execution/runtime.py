@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.agent.journal import RunStore
 from orchestrator.storage.journal import Journal
 
 if TYPE_CHECKING:
@@ -22,7 +23,9 @@ if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.storage.runs import Runs
     from orchestrator.telemetry import Telemetry
+    from orchestrator.tools.catalog import ToolCatalog
 
+AGENTS = "agents/"  # behind the owner of pipelines' runs: those of their steps are not listed with them
 EngineFactory = Callable[[str], Awaitable["Orchestrator"]]
 
 
@@ -58,6 +61,7 @@ class Runtime:
         self._transport = transport
         self._making = asyncio.Lock()
         self._clients: list[httpx.AsyncClient] = []  # one at most; a list, so that `for_owner` shares it
+        self._catalogs: dict[tuple[str, str], ToolCatalog] = {}
         self.background: set[asyncio.Task[Any]] = set()
 
     def for_owner(self, owner: str, scope_of: Callable[[str], str], log_scope: str) -> Runtime:
@@ -87,6 +91,19 @@ class Runtime:
                     self._owns_engine = True
         return self._engine
 
+    @property
+    def agent_runs(self) -> RunStore | None:
+        """Where runs of models that use tools are kept; `None` where runs are not kept."""
+        if self.runs is None or self.journal is None:
+            return None
+        return RunStore.sharing(self.runs, self.journal, f"{self.owner}{AGENTS}")
+
+    def catalog(self, of: tuple[str, str], make: Callable[[], ToolCatalog]) -> ToolCatalog:
+        """What is connected for a file's entry: made once, closed with the runtime."""
+        if of not in self._catalogs:
+            self._catalogs[of] = make()
+        return self._catalogs[of]
+
     def client(self) -> httpx.AsyncClient:
         """The connections of tools. Redirects are not followed: they could lead where a tool may not go."""
         if not self._clients:
@@ -101,6 +118,8 @@ class Runtime:
             await asyncio.gather(*self.background, return_exceptions=True)
         for client in self._clients:
             await client.aclose()
+        for catalog in self._catalogs.values():
+            await catalog.aclose()
         if self.journal is not None:
             await asyncio.to_thread(self.journal.close)
         if self._owns_engine and self._engine is not None:

@@ -21,6 +21,7 @@ from orchestrator.pipeline.language.estimates import Forecast
 if TYPE_CHECKING:
     import httpx
 
+    from orchestrator.agent import RunStore
     from orchestrator.budget import Budget, Ledger
     from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.pipeline.expressions.evaluation import Compute
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from orchestrator.pipeline.language.prompts import Prompt
     from orchestrator.pipeline.language.sources import Sources, Where
     from orchestrator.pipeline.language.value_compiler import Values
+    from orchestrator.tools import Tool
+    from orchestrator.tools.catalog import ToolCatalog
     from orchestrator.trace import Trace
     from orchestrator.verifiers import Verifier
 
@@ -163,6 +166,9 @@ class ToolSignature(Protocol):
         A tool with effects that is called again with the same `running.key` does nothing a second time.
         """
 
+    async def for_models(self, name: str, running: StepContext) -> tuple[Tool, ...]:
+        """The tool as models call it within a step, or the tools that it stands for. Raises `ToolFailed`."""
+
 
 class ToolParameter(Protocol):
     """One parameter of a tool."""
@@ -186,6 +192,13 @@ class RuntimeContext(Protocol):
     log_scope: str
     scope_of: Callable[[str], str]
     played: dict[str, Callable[[], Any]]
+
+    @property
+    def agent_runs(self) -> RunStore | None:
+        """Where runs of models that use tools are kept; `None` where runs are not kept."""
+
+    def catalog(self, of: tuple[str, str], make: Callable[[], ToolCatalog]) -> ToolCatalog:
+        """What is connected for a file's entry: made once, closed with the runtime."""
 
     def client(self) -> httpx.AsyncClient:
         """The connections of tools. Redirects are not followed: they could lead where a tool may not go."""

@@ -68,7 +68,7 @@ class Test(Exact):
     replies: dict[str, Any] = {}
     """What the models of a step say, by the step's path.
 
-    A text, any value as JSON, or a list of them, one for each call.
+    A text, any value as JSON, or a list of them, one for each call; of an `agent`, `{call: {TOOL: arguments}}`, too.
     """
     tools: dict[str, Any] = {}
     """What tools give, by name, instead of being called; a list is one value for each call."""

@@ -20,6 +20,7 @@ from orchestrator.plugins.entry_points import PluginError, load_plugin, plugin_n
 VERBS: dict[str, str] = {
     "search": "prompted:SearchStep",
     "ask": "prompted:AskStep",
+    "agent": "agent:AgentStep",
     "route": "route:RouteStep",
     "decide": "decide:DecideStep",
     "classify": "classify:ClassifyStep",

@@ -149,13 +149,7 @@ class SearchStep(Prompted):
     """Give no answer rather than one that is believed less than `quality`."""
 
     def gives(self, at: CheckContext) -> ValueType:
-        if self.search not in NAMES and self.search not in plugin_names(STRATEGIES):
-            at.problem(
-                "E107",
-                f"{at.what}: unknown strategy '{self.search}'",
-                "search",
-                hint=suggestion(self.search, [*NAMES, *plugin_names(STRATEGIES)]),
-            )
+        check_strategy_name(at, "search", self.search)
         for index, name in enumerate(self.models or ()):
             at.model(name, "models", index)
         return super().gives(at)
@@ -167,6 +161,13 @@ class SearchStep(Prompted):
 
     def forecast(self, outlook: Estimator) -> Forecast:
         return outlook.of_search(self, self.search, self.models)
+
+
+def check_strategy_name(at: CheckContext, field: str, name: str) -> None:
+    """Tells of a strategy that there is not."""
+    known = [*NAMES, *plugin_names(STRATEGIES)] if name not in NAMES else NAMES
+    if name not in known:
+        at.problem("E107", f"{at.what}: unknown strategy '{name}'", field, hint=suggestion(name, known))
 
 
 class AskStep(Prompted):

@@ -18,7 +18,7 @@ from orchestrator.backends.local.calculator import CalculatorBackend
 from orchestrator.backends.local.extractive import ExtractiveBackend
 from orchestrator.router import ModelProfile
 from orchestrator.tokens.estimate import estimate_tokens
-from orchestrator.types import Completion, Usage
+from orchestrator.types import Completion, ToolCall, Usage
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
@@ -45,26 +45,33 @@ class StandIn(LocalBackend):
 
     async def complete(self, request: Request) -> Completion:
         """The next reply that the test states, marked as simulated."""
-        text = UNTOLD if self._replies is None else self._replies.next()
+        text, calls = (UNTOLD, ()) if self._replies is None else self._replies.next()
         usage = Usage(estimate_prompt_tokens(request.messages), max(estimate_tokens(text), 1))
-        return Completion(self.profile.name, text, usage, 0.0, 0.0, simulated=True)
+        return Completion(self.profile.name, text, usage, 0.0, 0.0, simulated=True, calls=calls)
 
 
 class Replies:
     """What the models of one step say, in the order in which they are asked."""
 
     def __init__(self, stated: Any) -> None:
-        self._texts = [
-            each if isinstance(each, str) else json.dumps(each)
-            for each in (stated if isinstance(stated, list) else [stated])
+        self._said = [
+            _said(each, number) for number, each in enumerate(stated if isinstance(stated, list) else [stated])
         ]
         self._at = 0
 
-    def next(self) -> str:
-        """The next reply; the last one again when there are no more."""
-        text = self._texts[min(self._at, len(self._texts) - 1)]
+    def next(self) -> tuple[str, tuple[ToolCall, ...]]:
+        """The next reply, a text or calls of tools; the last one again when there are no more."""
+        found = self._said[min(self._at, len(self._said) - 1)]
         self._at += 1
-        return text
+        return found
+
+
+def _said(stated: Any, number: int) -> tuple[str, tuple[ToolCall, ...]]:
+    """A reply as a test states it: a text, `{call: {TOOL: arguments}}`, or any value as JSON."""
+    if isinstance(stated, Mapping) and set(stated) == {"call"} and isinstance(stated["call"], Mapping):
+        made = enumerate(stated["call"].items())
+        return "", tuple(ToolCall(str(name), dict(given or {}), f"call_{number}_{at}") for at, (name, given) in made)
+    return stated if isinstance(stated, str) else json.dumps(stated), ()
 
 
 def played_fleet(

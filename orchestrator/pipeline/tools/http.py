@@ -15,9 +15,10 @@ from orchestrator.pipeline.expressions.templates import OPEN
 from orchestrator.pipeline.expressions.types import ANY, TEXT, ValueType, type_of_schema
 from orchestrator.pipeline.language.contracts import StepContext, ToolContext
 from orchestrator.pipeline.language.validation import validated
-from orchestrator.pipeline.tools.tool import Arguments, PipelineTool, StepParameter, caller_of
+from orchestrator.pipeline.tools.tool import Arguments, PipelineTool, StepParameter
 from orchestrator.tools.addresses import Allowed
-from orchestrator.tools.http import HttpCall, Target, parameters_of
+from orchestrator.tools.calling import Caller
+from orchestrator.tools.http import HttpCall, Target, effects_of, parameters_of
 
 if TYPE_CHECKING:
     from orchestrator.pipeline.expressions.scope import NameScope
@@ -109,8 +110,8 @@ class HttpTool(PipelineTool):
         self._call = call
         self.parameters: Mapping[str, StepParameter] = StepParameter.of(call.parameters)
         self.gives = gives
-        self.has_effects = call.has_effects
+        self.effects = effects_of(call)
 
-    async def call(self, arguments: Arguments, running: StepContext) -> JsonValue:
+    async def called(self, arguments: Arguments, running: StepContext, caller: Caller) -> JsonValue:
         target = self._reach.target({"env": running.pipeline.env})
-        return await self._call.send(target, arguments, caller_of(running))
+        return await self._call.send(target, arguments, caller)

@@ -21,6 +21,7 @@ from orchestrator.pipeline.language.contracts import StepContext, ToolContext
 from orchestrator.pipeline.language.validation import validated
 from orchestrator.pipeline.tools.http import HttpTool, Reach, reach
 from orchestrator.pipeline.tools.tool import Arguments, PipelineTool, caller_of
+from orchestrator.tools.calling import Caller
 from orchestrator.tools.http import HttpCall, Target, request
 from orchestrator.tools.openapi import Operation, first_server, operations_of, read_document
 
@@ -154,7 +155,7 @@ class _RemoteOperation(PipelineTool):
 
     parameters = None
     gives = ANY
-    has_effects = True
+    effects = "once"
 
     def __init__(self, remote: _Remote, name: str) -> None:
         self._remote, self._name = remote, name
@@ -163,7 +164,7 @@ class _RemoteOperation(PipelineTool):
     async def known(self, running: StepContext) -> PipelineTool:
         return await self._remote.operation(self._name, running)
 
-    async def call(self, arguments: Arguments, running: StepContext) -> JsonValue:
+    async def called(self, arguments: Arguments, running: StepContext, caller: Caller) -> JsonValue:
         tool = await self._remote.operation(self._name, running)
         unknown = next((name for name in arguments if name not in tool.parameters), None)
         if unknown is not None:
@@ -171,4 +172,4 @@ class _RemoteOperation(PipelineTool):
                 f"{self._name} has no parameter {unknown!r}",
                 remedy=suggestion(unknown, tool.parameters) or "Check the API",
             )
-        return await tool.call(arguments, running)
+        return await tool.called(arguments, running, caller)

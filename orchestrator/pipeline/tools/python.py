@@ -11,6 +11,7 @@ import inspect
 import types
 import typing
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.config.tools import PythonOptions
@@ -20,6 +21,8 @@ from orchestrator.pipeline.expressions.types import ANY, BOOL, LIST, NUMBER, OBJ
 from orchestrator.pipeline.language.contracts import StepContext, ToolContext
 from orchestrator.pipeline.language.validation import validated
 from orchestrator.pipeline.tools.tool import Arguments, PipelineTool, StepParameter
+from orchestrator.tools import Tool, tool
+from orchestrator.tools.calling import Caller
 
 if TYPE_CHECKING:
     from orchestrator.pipeline.expressions.scope import NameScope
@@ -49,7 +52,9 @@ def read(
             (*where, "python"), "E507", f"{stated.python!r} cannot be imported: {error}"[:300], "write module:function"
         )
         return {}
-    return {name: PythonTool(function, signature, stated.changes)}
+    made = PythonTool(function, signature, stated.changes)
+    made.options = stated
+    return {name: made}
 
 
 class PythonTool(PipelineTool):
@@ -69,10 +74,10 @@ class PythonTool(PipelineTool):
             for one, each in taken.items()
         }
         self.gives = type_of_hint(hints.get("return", Any))
-        self.has_effects = changes
+        self.effects = "once" if changes else "none"
 
-    async def call(self, arguments: Arguments, running: StepContext) -> JsonValue:
-        given = {**arguments, **({"idempotency_key": running.key} if self._wants_key else {})}
+    async def called(self, arguments: Arguments, running: StepContext, caller: Caller) -> JsonValue:
+        given = {**arguments, **({"idempotency_key": caller.key} if self._wants_key else {})}
         try:
             if inspect.iscoroutinefunction(self._function):
                 return await self._function(**given)
@@ -82,6 +87,11 @@ class PythonTool(PipelineTool):
             raise ToolFailed(
                 str(running.redacted(told))[:500], remedy="Look at the function", may_have_happened=True
             ) from error
+
+    async def for_models(self, name: str, running: StepContext) -> tuple[Tool, ...]:
+        (made,) = await super().for_models(name, running)
+        told = tool(self._function, name=made.name, description=self.options.description or None)
+        return (replace(made, parameters=told.parameters, description=told.description),)
 
 
 def _hints(function: Any) -> JsonObject:

@@ -15,9 +15,9 @@ from orchestrator.pipeline.expressions.types import LIST, NUMBER, TEXT, ValueTyp
 from orchestrator.pipeline.language.contracts import StepContext, ToolContext
 from orchestrator.pipeline.language.validation import validated
 from orchestrator.pipeline.tools.http import input_schemas
-from orchestrator.pipeline.tools.tool import Arguments, PipelineTool, StepParameter, caller_of
-from orchestrator.tools.calling import Parameter
-from orchestrator.tools.sql import Statement, is_postgres, statement_parameters
+from orchestrator.pipeline.tools.tool import Arguments, PipelineTool, StepParameter
+from orchestrator.tools.calling import Caller, Parameter
+from orchestrator.tools.sql import SqlStatement, is_postgres, statement_parameters
 
 if TYPE_CHECKING:
     from orchestrator.pipeline.expressions.scope import NameScope
@@ -32,7 +32,7 @@ def read(
         loader.values.type_of(raw["sql"], (*where, "sql"), scope.only("env"), TEXT, shows=False, what="the tool")
     if stated is None:
         return {}
-    statement = Statement.read(stated)
+    statement = SqlStatement.read(stated)
     if isinstance(statement, str):
         loader.sources.problem((*where, "query"), "E507", f"tool '{name}': {statement}")
         return {}
@@ -62,7 +62,7 @@ class SqlTool(PipelineTool):
         self,
         url: Compute,
         path: Path | None,
-        statement: Statement,
+        statement: SqlStatement,
         parameters: Mapping[str, Parameter],
         gives: ValueType,
     ) -> None:
@@ -71,15 +71,15 @@ class SqlTool(PipelineTool):
         self._statement = statement
         self.parameters: Mapping[str, StepParameter] = StepParameter.of(parameters)
         self.gives = gives
-        self.has_effects = statement.writes
+        self.effects = "idempotent" if statement.writes else "none"
 
-    async def call(self, arguments: Arguments, running: StepContext) -> JsonValue:
+    async def called(self, arguments: Arguments, running: StepContext, caller: Caller) -> JsonValue:
         try:
             url = str(self._url({"env": running.pipeline.env}))
         except ExpressionFailed as error:
             raise ToolFailed(f"the database is not known: {error.message}", remedy=error.remedy) from None
         path = None if is_postgres(url) else self._file(url, running)
-        return await self._statement.run(url, arguments, caller_of(running), path)
+        return await self._statement.run(url, arguments, caller, path)
 
     def _file(self, url: str, running: StepContext) -> Path:
         name = url.removeprefix("sqlite:").removeprefix("//")

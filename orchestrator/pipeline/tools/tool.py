@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.pipeline.expressions.type_inference import suggestion
 from orchestrator.pipeline.expressions.types import ANY, ValueType, type_of_schema
 from orchestrator.pipeline.language.contracts import StepContext, ToolContext
+from orchestrator.tools import CallContext, Effects, Tool
 from orchestrator.tools.calling import Caller, Parameter
 
 if TYPE_CHECKING:
@@ -44,15 +46,55 @@ class PipelineTool(ABC):
 
     parameters: Mapping[str, StepParameter] | None
     gives: ValueType
-    has_effects: bool
+    effects: Effects = "once"
     options: ToolOptions = ToolOptions()
 
-    @abstractmethod
+    @property
+    def has_effects(self) -> bool:
+        """Whether it changes something outside of the run."""
+        return self.effects != "none"
+
     async def call(self, arguments: Arguments, running: StepContext) -> JsonValue:
-        """Raises `ToolFailed`.
+        """The call of a step. Raises `ToolFailed`.
 
         A tool with effects that is called again with the same `running.key` does nothing a second time.
         """
+        return await self.called(arguments, running, caller_of(running))
+
+    @abstractmethod
+    async def called(self, arguments: Arguments, running: StepContext, caller: Caller) -> JsonValue:
+        """One of a step's calls. Raises `ToolFailed`."""
+
+    def schema(self) -> JsonObject:
+        """The JSON Schema of the arguments, for models."""
+        parameters = (self.parameters or {}).values()
+        required = [one.name for one in parameters if one.required]
+        found: JsonObject = {"type": "object", "properties": {one.name: one.schema for one in parameters}}
+        return found | ({"required": required} if required else {})
+
+    async def for_models(self, name: str, running: StepContext) -> tuple[Tool, ...]:
+        """The tool as models call it within a step, or the tools that it stands for. Raises `ToolFailed`."""
+        known, stated = await self.known(running), self.options
+
+        async def call(arguments: JsonObject, context: CallContext) -> JsonValue:
+            played = running.host.played.get(name)
+            if played is not None:
+                return played()
+            caller = replace(caller_of(running), key=context.key, seconds_left=context.seconds_left)
+            return await known.called(arguments, running, caller)
+
+        return (
+            Tool(
+                re.sub(r"[^a-zA-Z0-9_-]", "_", name)[:64],
+                call,
+                known.schema(),
+                known.options.description,
+                stated.effects or known.effects,
+                stated.needs == "approval",
+                stated.timeout,
+                stated.max_calls,
+            ),
+        )
 
     async def known(self, running: StepContext) -> PipelineTool:
         """The tool with its parameters. Raises `ToolFailed` where they cannot be found out."""
@@ -64,7 +106,7 @@ def caller_of(running: StepContext) -> Caller:
     return Caller(running.key, running.host.client, running.seconds_left, running.redacted)
 
 
-KINDS: dict[str, str] = {"openapi": "openapi", "http": "http", "sql": "sql", "python": "python"}
+KINDS: dict[str, str] = {"openapi": "openapi", "http": "http", "sql": "sql", "python": "python", "mcp": "mcp"}
 
 
 def read_tools(stated: JsonMapping, loader: ToolContext, scope: NameScope) -> dict[str, PipelineTool]:
