@@ -82,6 +82,10 @@ class RunStore:
         made.runs, made.owner, made._journal, made._holder = runs, owner, journal, _holder()
         return made
 
+    async def has(self, id: str) -> bool:
+        """Whether there is a run of this id."""
+        return await asyncio.to_thread(self.runs.find, self.owner, id) is not None
+
     async def open(self, id: str, asked: JsonMapping, *, owner: str | None = None) -> StoredRecord:
         """The run of this id, begun anew or gone on with; "" makes an id.
 

@@ -159,6 +159,11 @@ class GatewayConfig(Strict):
     """Of the operator's log on standard error."""
     access_log: str | None = None
     """A file, or `-` for standard error: a line of JSON for each request, without its content."""
+    tools: dict[str, list[str]] = {}
+    """Which keys may have which tools of this file called here: `{"support-*": [orders, refund]}`, keys by id or name.
+    """
+    remember: bool | list[str] = False
+    """Keys, by id or name, whose conversations are kept and remembered unless a request says otherwise; `true`: all."""
     cors: list[str] = []
     """Origins whose pages may call the gateway (`https://app.example.com`), or `*`.
 
@@ -262,7 +267,7 @@ def parse_config(text: str, name: str = "<config>") -> Config:
 def _validated(located: Located | Unlocated) -> Config:
     try:
         config = Config.model_validate(located.value)
-        problems = list(_unknown_fallbacks(located, config))
+        problems = [*_unknown_fallbacks(located, config), *_unknown_tools(located, config)]
     except ValidationError as error:
         problems = [_describe(located, problem) for problem in _relevant(error)]
     if problems:
@@ -278,6 +283,14 @@ def _unknown_fallbacks(located: Located | Unlocated, config: Config) -> Iterator
             yield located.describe(("fallbacks", number), f"unknown model {name!r}{suggest(name, list(config.models))}")
     if config.fallbacks and set(config.fallbacks) >= config.models.keys():
         yield located.describe(("fallbacks",), "every model is a fallback: leave at least one out")
+
+
+def _unknown_tools(located: Located | Unlocated, config: Config) -> Iterator[str]:
+    for keys, names in config.gateway.tools.items():
+        for number, name in enumerate(names):
+            if name not in config.tools:
+                told = f"unknown tool {name!r}{suggest(name, list(config.tools))}"
+                yield located.describe(("gateway", "tools", keys, number), told)
 
 
 def _relevant(error: ValidationError) -> list[JsonObject]:

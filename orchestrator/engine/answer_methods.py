@@ -161,7 +161,9 @@ class AnswerMethods(ToolRunMethods):
             trace.root.attributes["metadata"] = dict(asked.query.metadata)
         parent = None if self.telemetry is None else self.telemetry.context()
         try:
-            plan = await self.plan(asked.query, trace, budget=asked.budget, strategy=asked.strategy)
+            plan = await self.plan(
+                asked.query, trace, budget=asked.budget, strategy=asked.strategy, preference=asked.preference
+            )
             if asked.checks:
                 plan = replace(plan, checks=[*plan.checks, *asked.checks])
             ledger = None if within is None else Ledger(plan.budget, within=within)

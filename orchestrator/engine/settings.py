@@ -23,6 +23,7 @@ from orchestrator.engine.plan import find_strategy
 from orchestrator.errors import InvalidArgument, InvalidQuery, UnknownModel
 from orchestrator.fleet.named import known_names
 from orchestrator.jsontypes import JsonObject
+from orchestrator.router import Preference
 from orchestrator.search.state import Strategy
 from orchestrator.tools import Catalog, ToolLike, ToolSet
 from orchestrator.trace import Event
@@ -120,8 +121,9 @@ NO_TOOLS = ToolSet()
 class PreparedQuery:
     """A query with what holds for it alone. `reads` makes a value of the answer's text.
 
-    `checks` are made of every answer beside those of the fleet. The other fields are those of a run that uses tools:
-    see `QuerySettings`; `record` is where it is kept, if not in the fleet's storage.
+    `checks` are made of every answer beside those of the fleet; `preference` outranks the query's quality. The other
+    fields are those of a run that uses tools: see `QuerySettings`; `record` is where it is kept, if not in the fleet's
+    storage.
     """
 
     query: Query
@@ -136,6 +138,7 @@ class PreparedQuery:
     run: str = ""
     record: RunRecord | None = None
     checks: tuple[Verifier, ...] = ()
+    preference: Preference | None = None
 
 
 def read_settings(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -48,6 +48,10 @@ class Principal:
     def may_touch(self, scope: str) -> bool:
         """Whether a scope (without the tenant's wall) is one of those that this key is limited to."""
         return self.scopes is None or _matches(self.scopes, scope)
+
+    def is_one_of(self, keys: Collection[str]) -> bool:
+        """Whether its id or its name is among `keys`, in which a last `*` stands for any ending."""
+        return _matches(tuple(keys), self.key) or _matches(tuple(keys), self.name)
 
     @property
     def owner(self) -> str:

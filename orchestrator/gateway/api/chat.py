@@ -53,7 +53,8 @@ class CompletionSession:
         self.tab.served.scope = principal.scope(options.scope)
         self.job: ChatJob = self.serving.completions.job(self.tab, ChatRequest(body), options, self.facts)
         is_pipeline = model in self.serving.pipelines.models  # what it does beside answering must be done again
-        self._cached = services.cache.entry(call, self.job) if services.cache is not None and not is_pipeline else None
+        acts = is_pipeline or self.serving.completions.tool_runs.wanted(self.job)
+        self._cached = services.cache.entry(call, self.job) if services.cache is not None and not acts else None
 
     async def __aenter__(self) -> CompletionSession:
         self.serving.running += 1

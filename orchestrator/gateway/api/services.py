@@ -59,7 +59,12 @@ class Serving:
         self.engine = engine
         self.pipelines = Pipelines(config.pipelines, engine, runs, timeout_s=config.gateway.seconds, later=self.later)
         self.completions = Completions(
-            engine, config.gateway.autos, timeout_s=config.gateway.seconds, later=self.later, pipelines=self.pipelines
+            engine,
+            config.gateway.autos,
+            timeout_s=config.gateway.seconds,
+            later=self.later,
+            pipelines=self.pipelines,
+            tools=config.gateway.tools,
         )
         self._beside: set[asyncio.Future[Any]] = set()
         self.embedders = AuxiliaryModels("embeddings", config.embeddings)

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,8 +31,8 @@ from orchestrator.budget import Budget, Ledger, from_nano
 from orchestrator.config.models import AutoConfig
 from orchestrator.engine.answer import NO_ANSWER_P
 from orchestrator.engine.plan import Plan
-from orchestrator.engine.streaming import events_of
 from orchestrator.errors import BackendError, BadResponse, BudgetExceeded, NoAdequateModel
+from orchestrator.gateway.accounts.principals import Principal
 from orchestrator.gateway.accounts.request_account import RequestAccount, settled_usage
 from orchestrator.gateway.chat.job import ChatJob
 from orchestrator.gateway.chat.options import Options
@@ -38,20 +40,21 @@ from orchestrator.gateway.chat.passthrough import StreamPart, going_on, relay_st
 from orchestrator.gateway.chat.provenance import Provenance
 from orchestrator.gateway.chat.request import ChatRequest
 from orchestrator.gateway.chat.stream_start import Begun
-from orchestrator.gateway.chat.synthetic import completion, pieces, progress, usage_dict
+from orchestrator.gateway.chat.synthetic import completion, pieces, told_as_events, usage_dict
+from orchestrator.gateway.chat.tool_runs import ToolRuns
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http import sse
-from orchestrator.gateway.http.error_mapping import to_gateway_error
 from orchestrator.jsontypes import JsonObject
 from orchestrator.router import ModelProfile, Preference, Route
 from orchestrator.router.success import DEFAULT_SKILL
 from orchestrator.search.prompts import notes_messages
 from orchestrator.tokens.estimate import TokenizerFamily, estimate_tokens
 from orchestrator.trace import Event, Trace
-from orchestrator.types import Answer, Completion, ToolCall, Usage
+from orchestrator.types import Answer, Completion, Query, ToolCall, Usage
 from orchestrator.verifiers import why_no_answer
 
 if TYPE_CHECKING:
+    from orchestrator.agent import RunStore
     from orchestrator.backends.relay import Relay, RelayedResponse
     from orchestrator.engine.orchestrator import Orchestrator
     from orchestrator.gateway.chat.pipeline_models import Pipelines
@@ -69,7 +72,7 @@ class Completions:
     """All of it over one fleet.
 
     `autos` are the names behind `auto:`, `pipelines` those behind `pipeline:`; `timeout_s` bounds a request that states
-    no budget of seconds; `later` lets work go on beside the requests.
+    no budget of seconds; `later` lets work go on beside the requests; `tools` says which keys may use which tools.
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class Completions:
         timeout_s: float,
         later: Callable[[Awaitable[Any]], None],
         pipelines: Pipelines | None = None,
+        tools: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         self.engine = engine
         self._pipelines = pipelines
@@ -91,6 +95,7 @@ class Completions:
             for name, backend in engine.backends.items()
             if (make := getattr(backend, "relay", None)) is not None
         }
+        self.tool_runs = ToolRuns(self, tools or {})
         self._capabilities = frozenset().union(*(backend.profile.capabilities for backend in engine.backends.values()))
 
     @property
@@ -108,6 +113,8 @@ class Completions:
     async def whole(self, job: ChatJob) -> bytes:
         """The answer as one JSON object. Raises what `to_gateway_error` knows."""
         model = job.asked.body["model"]
+        if self.tool_runs.wanted(job):
+            return orjson.dumps(await self.tool_runs.whole(job))
         if model in self.engine.backends:
             job.facts.reason = "the caller named it"
             return await self._draft(job, [model], None)
@@ -134,6 +141,8 @@ class Completions:
         that says so.
         """
         model = job.asked.body["model"]
+        if self.tool_runs.wanted(job):
+            return self.tool_runs.stream(job)
         if model in self.engine.backends:
             job.facts.reason = "the caller named it"
             return await self._open(job, [model], None)
@@ -169,37 +178,52 @@ class Completions:
 
     async def planned(self, job: ChatJob, *, only: str | None = None) -> Plan:
         """What would be done for an `auto` request; no model is asked."""
-        asked, options, tab = job.asked, job.options, job.tab
-        auto = AutoConfig() if only is not None else self._auto(asked.body["model"])
+        auto, allowed = self.models_of(job, only=only)
+        trace = job.facts.trace = Trace(id=job.tab.id)
+        query, strategy, preference = self.query_of(job, auto, allowed, has_fallbacks=only is None)
+        needs = job.asked.needs() & self._capabilities
+        plan = await self.engine.plan(
+            query, trace, budget=job.budget, strategy=strategy, preference=preference, needs=needs
+        )
+        job.facts.route, job.facts.reason = plan.route, plan.route.reason
+        return plan
+
+    def models_of(self, job: ChatJob, *, only: str | None) -> tuple[AutoConfig, frozenset[str] | None]:
+        """What the name of the model stands for, and which models may answer (`None`: all). Raises `GatewayError`."""
+        if only is not None:
+            return AutoConfig(), frozenset((only,))
+        auto, principal = self._auto(job.asked.body["model"]), job.tab.principal
+        if principal.models is None:
+            return auto, None
+        allowed = frozenset(name for name in self.engine.backends if principal.may_use(name))
+        if not allowed:
+            message = "this key may use no model of this fleet"
+            raise GatewayError(403, message, code="model_not_allowed", should_retry=False)
+        return auto, allowed
+
+    def query_of(
+        self, job: ChatJob, auto: AutoConfig, allowed: frozenset[str] | None, *, has_fallbacks: bool
+    ) -> tuple[Query, str | None, Preference | None]:
+        """The query of a request, how it is searched for, and what outranks its quality."""
+        asked, options = job.asked, job.options
         beyond = asked.beyond_search()
-        allowed = None if only is None else frozenset((only,))
-        if only is None and tab.principal.models is not None:
-            allowed = frozenset(name for name in self.engine.backends if tab.principal.may_use(name))
-            if not allowed:
-                message = "this key may use no model of this fleet"
-                raise GatewayError(403, message, code="model_not_allowed", should_retry=False)
-        trace = job.facts.trace = Trace(id=tab.id)
         query = asked.query(
-            tab.served.scope,
+            job.tab.served.scope,
             schema=None if beyond else asked.schema,
             quality=auto.quality if options.quality is None else options.quality,
             models=allowed,
-            fallbacks=self._fallbacks(allowed) if only is None else None,
+            fallbacks=self._fallbacks(allowed) if has_fallbacks else None,
             uses_memory=options.memory is not False,
             criteria=options.criteria,
             value_usd=options.value_usd,
             may_abstain=options.may_abstain,
             max_tokens=asked.max_tokens,
             temperature=asked.body.get("temperature"),
+            recall_limits=job.recall_limits,
         )
         strategy = "single" if beyond else options.strategy or auto.strategy
-        preference = Preference("best") if auto.objective == "best" and options.quality is None else None
-        needs = asked.needs() & self._capabilities
-        plan = await self.engine.plan(
-            query, trace, budget=job.budget, strategy=strategy, preference=preference, needs=needs
-        )
-        job.facts.route, job.facts.reason = plan.route, plan.route.reason
-        return plan
+        is_best = auto.objective == "best" and options.quality is None
+        return query, strategy, Preference("best") if is_best else None
 
     def _fallbacks(self, allowed: frozenset[str] | None) -> tuple[str, ...] | None:
         """The fleet's fallbacks that the caller may use, unless those are all that it may use."""
@@ -219,7 +243,7 @@ class Completions:
             )
         return auto
 
-    def _envelope(self, job: ChatJob, stated: Budget, tokens_each: int) -> Budget:
+    def _envelope(self, job: ChatJob, stated: Budget, tokens_each: int, worth: float) -> Budget:
         """What a search may use.
 
         Never more than the accounts have left, nor than a right answer is worth where nobody says otherwise. Of a
@@ -228,11 +252,12 @@ class Completions:
         stated = stated & Budget(seconds=max(job.left_s, 0.0))
         tokens = job.tab.left_tokens()
         if tokens is not None:
-            stated = stated & Budget(tokens=max(min(tokens, SEARCH_CALLS * tokens_each), tokens_each))
+            calls = math.ceil(SEARCH_CALLS * worth)
+            stated = stated & Budget(tokens=max(min(tokens, calls * tokens_each), tokens_each))
         if not any(account.limits.usd is not None for account in job.tab.principal.chain):
             return stated
         left = self._left_usd(job)
-        worth = self.engine.value_usd if job.options.value_usd is None else job.options.value_usd
+        worth *= self.engine.value_usd if job.options.value_usd is None else job.options.value_usd
         return stated & Budget(usd=min(worth, left) if stated.usd is None else min(stated.usd, left))
 
     def _left_usd(self, job: ChatJob) -> float:
@@ -431,12 +456,33 @@ class Completions:
         trace = job.facts.trace
         assert trace is not None
         trace.on_event = on_event
+
+        async def search(budget: Budget, ledger: Ledger) -> Answer:
+            return await self.engine.execute(replace(plan, budget=budget), trace, ledger)
+
         each = job.asked.worst_prompt_tokens() + plan.request.max_tokens
-        stated = plan.budget
-        plan = replace(plan, budget=await job.tab.hold_envelope(lambda: self._envelope(job, stated, each)))
-        ledger, usage = Ledger(plan.budget), None
+        return await self.paid(job, plan.budget, each, search)
+
+    def runs_for(self, principal: Principal) -> RunStore | None:
+        """Where runs with tools of a key are kept."""
+        return None if self._pipelines is None else self._pipelines.host_for(principal).agent_runs
+
+    async def paid(
+        self,
+        job: ChatJob,
+        stated: Budget,
+        tokens_each: int,
+        work: Callable[[Budget, Ledger], Awaitable[Answer]],
+        worth: float = 1.0,
+    ) -> Answer:
+        """What `work` gives within an envelope of money that is held on the accounts first.
+
+        `worth` is how many right answers it is worth at most, where nobody says otherwise.
+        """
+        budget = await job.tab.hold_envelope(lambda: self._envelope(job, stated, tokens_each, worth))
+        ledger, usage = Ledger(budget), None
         try:
-            answer = await self.engine.execute(plan, trace, ledger)
+            answer = await work(budget, ledger)
             usage = answer.usage
         except BudgetExceeded as error:
             raise job.tab.explained(error, stated) from None
@@ -451,28 +497,15 @@ class Completions:
     async def _searched(self, job: ChatJob, plan: Plan) -> AsyncIterator[bytes]:
         """A search as events: its progress as comments (or typed events, if asked for), then the answer in pieces."""
         yield sse.comment(f"orchestrator searches; {plan.route.reason}")
-        searching = events_of(lambda on_event: self._search(job, plan, on_event))
-        try:
-            async for step in searching:
-                if isinstance(step, Event):
-                    yield progress(step, typed=job.options.events)
-                    continue
-                step = _fit(job, step)
-                refusal = "no answer is believed enough" if step.abstained else None
-                calls = unique_ids(step.calls)
-                async for piece in pieces(job, completion(job, step.text, step.usage, refusal=refusal, calls=calls)):
-                    yield piece
-        except Exception as error:
-            problem = to_gateway_error(error)
-            if problem is None:
-                log.exception("a search failed", extra={"request": job.tab.id})
-                problem = GatewayError(
-                    500, "an error of the gateway; its operator can look for the request id", code="internal"
-                )
-            job.facts.failed = problem.code or "error"
-            yield sse.event(problem.as_openai())
-        finally:
-            await searching.aclose()
+
+        async def search(on_event: Callable[[Event], None]) -> JsonObject:
+            answer = _fit(job, await self._search(job, plan, on_event))
+            refusal = "no answer is believed enough" if answer.abstained else None
+            return completion(job, answer.text, answer.usage, refusal=refusal, calls=unique_ids(answer.calls))
+
+        async with aclosing(told_as_events(job, search)) as events:
+            async for event in events:
+                yield event
 
     def _backend(self, model: str) -> Backend:
         return self.engine.backends[model]

@@ -11,6 +11,7 @@ from orchestrator.gateway.chat.options import Options
 from orchestrator.gateway.chat.provenance import Provenance
 from orchestrator.gateway.chat.request import ChatRequest
 from orchestrator.jsontypes import JsonObject
+from orchestrator.types.recall_limits import RecallLimits
 
 
 @dataclass(slots=True)
@@ -23,6 +24,7 @@ class ChatJob:
     facts: Provenance
     budget: Budget
     deadline: float
+    recall_limits: RecallLimits | None = None
 
     @property
     def left_s(self) -> float:

@@ -15,7 +15,7 @@ from orchestrator.jsontypes import JsonObject
 
 PREFIX = b"x-orchestrator-"
 _NUMBERS = {"budget-usd": "usd", "budget-seconds": "seconds", "budget-tokens": "tokens", "budget-calls": "calls"}
-_FLAGS = {"memory", "explain", "events", "details", "may-abstain", "resume"}
+_FLAGS = {"remember", "memory", "explain", "events", "details", "may-abstain", "resume"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,9 @@ class Options:
     """`explain`: the whole route in the reply; `events`: progress as typed events instead of comments; `details=False`.
 
     No field of ours; `inputs`: of a pipeline, beside what the messages say; `resume`: another model may go on with a
-    stream that breaks off.
+    stream that breaks off; `tools`: of the configuration, that are called here (true: all that the key may use), with
+    `run` and `approve`: the run that goes on, and what was decided about its calls; `remember`: keep the conversation,
+    as `session`, with prompts of at most `context_tokens`.
     """
 
     budget: Budget = field(default_factory=Budget)
@@ -39,6 +41,12 @@ class Options:
     criteria: tuple[str, ...] = ()
     inputs: dict[str, Any] | None = None
     resume: bool = False
+    tools: tuple[str, ...] | bool | None = None
+    run: str = ""
+    approve: dict[str, bool] = field(default_factory=dict)
+    remember: bool | None = None
+    session: str | None = None
+    context_tokens: int | None = None
 
 
 def options_of(body: JsonObject, headers: Mapping[bytes, bytes]) -> Options:
@@ -55,6 +63,8 @@ def options_of(body: JsonObject, headers: Mapping[bytes, bytes]) -> Options:
     fields = {name: value for name, value in stated.items() if name != "budget"}
     if "criteria" in fields:
         fields["criteria"] = tuple(fields["criteria"])
+    if isinstance(fields.get("tools"), list):
+        fields["tools"] = tuple(fields["tools"])
     return Options(Budget(**stated.get("budget", {})), **fields)
 
 
@@ -73,8 +83,13 @@ def _with_header(stated: JsonObject, name: str, value: str) -> JsonObject:
                 400, f"x-orchestrator-{name} must be true or false, not {value!r}", code="invalid_header"
             )
         return {name.replace("-", "_"): value == "true", **stated}
-    if name in ("scope", "strategy"):
+    if name in ("scope", "strategy", "session", "run"):
         return {name: value, **stated}
+    if name == "tools":
+        listed = [each.strip() for each in value.split(",") if each.strip()]
+        return {"tools": value == "true" if value in ("true", "false") else listed, **stated}
+    if name == "context-tokens":
+        return {"context_tokens": int(_number(name, value)), **stated}
     return stated
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.router import Route
+from orchestrator.types import AgentStep
 
 if TYPE_CHECKING:
     from orchestrator.trace import Trace
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
 class Provenance:
     """`reason` is why this model answered; `attempts` all calls that were made.
 
-    `failed` the code of what went wrong after a stream had begun; `run` the id of a pipeline's run; `response_id` what
-    the answer is called in its reply.
+    `failed` the code of what went wrong after a stream had begun; `run` the id of a pipeline's run, or of one with
+    tools: `called` are those that were called, in `steps`, `waiting` the calls that need approval; `session` the
+    conversation that is kept; `response_id` what the answer is called in its reply.
     """
 
     model: str = ""
@@ -32,6 +34,10 @@ class Provenance:
     stopped: str = ""
     failed: str = ""
     run: str = ""
+    session: str = ""
+    waiting: list[dict[str, Any]] = field(default_factory=list)
+    called: list[str] = field(default_factory=list)
+    steps: tuple[AgentStep, ...] = ()
     response_id: str = ""
 
     def name_response(self, id: JsonValue) -> None:
@@ -64,6 +70,12 @@ class Provenance:
             found["simulated"] = True
         if self.run:
             found["run"] = self.run
+        if self.session:
+            found["session"] = self.session
+        if self.called:
+            found["called"] = self.called
+        if self.waiting:
+            found["requires_action"] = self.waiting
         return found
 
     def as_trace(self) -> JsonObject:

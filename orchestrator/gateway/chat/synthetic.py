@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from orchestrator.backends.dialects.anthropic_stream import KNOWN_BLOCKS
+from orchestrator.engine.streaming import events_of
+from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http import sse
+from orchestrator.gateway.http.error_mapping import to_gateway_error
 from orchestrator.gateway.http.redaction import without_addresses
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.trace import Event
@@ -17,6 +21,7 @@ from orchestrator.types import ToolCall, Usage
 if TYPE_CHECKING:
     from orchestrator.gateway.chat.job import ChatJob
 
+log = logging.getLogger(__name__)
 _IN_PIECES = frozenset(("role", "content", "refusal", "tool_calls"))
 PIECE_CHARS = 48  # the answer is there at once; it is written in pieces, because clients expect a stream
 
@@ -110,3 +115,28 @@ def usage_dict(usage: Usage) -> JsonObject:
         "total_tokens": usage.total_tokens,
         "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
     }
+
+
+async def told_as_events(
+    job: ChatJob, work: Callable[[Callable[[Event], None]], Coroutine[None, None, JsonObject]]
+) -> AsyncGenerator[bytes, None]:
+    """A completion in pieces, after the progress of what makes it; a failure is the last event."""
+    working = events_of(work)
+    try:
+        async for step in working:
+            if isinstance(step, Event):
+                yield progress(step, typed=job.options.events)
+                continue
+            async for piece in pieces(job, step):
+                yield piece
+    except Exception as error:
+        problem = to_gateway_error(error)
+        if problem is None:
+            log.exception("a search failed", extra={"request": job.tab.id})
+            problem = GatewayError(
+                500, "an error of the gateway; its operator can look for the request id", code="internal"
+            )
+        job.facts.failed = problem.code or "error"
+        yield sse.event(problem.as_openai())
+    finally:
+        await working.aclose()
