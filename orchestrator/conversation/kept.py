@@ -119,6 +119,15 @@ class KeptConversation:
         self.turns += placed
         self._sizes += self._tokens(placed)
 
+    def keep_message(self, message: JsonObject, answer: Answer, digest: str) -> None:
+        """Keeps what a client was given: an answer, with what was done for it, or calls that the client runs."""
+        if message.get("tool_calls"):
+            self.add([Turn(len(self.turns), "assistant", answer.text, message, digest=digest, about={})])
+        else:
+            turns = answer_turns(answer, len(self.turns))
+            self.add([*turns[:-1], replace(turns[-1], digest=digest)])
+        self.remember()
+
     def keep_answer(self, answer: Answer, at: float) -> None:
         """Keeps an answer with what was done for it, and remembers the turn: a message and its answer at once."""
         self.add([replace(turn, at=at) for turn in answer_turns(answer, len(self.turns))])

@@ -22,13 +22,14 @@ CREATE TABLE conversations (
 );
 CREATE TABLE conversation_turns (
     scope TEXT NOT NULL, session TEXT NOT NULL, position INTEGER NOT NULL, role TEXT NOT NULL, text TEXT NOT NULL,
-    wire TEXT, record BIGINT, key TEXT NOT NULL, about TEXT, at DOUBLE PRECISION NOT NULL,
+    wire TEXT, record BIGINT, key TEXT NOT NULL, about TEXT, at DOUBLE PRECISION NOT NULL, digest TEXT NOT NULL,
     PRIMARY KEY (scope, session, position)
 );
-CREATE INDEX conversation_turns_by_record ON conversation_turns (scope, record)
+CREATE INDEX conversation_turns_by_record ON conversation_turns (scope, record);
+CREATE INDEX conversation_turns_by_digest ON conversation_turns (scope, digest, at)
 """
 FORGOTTEN = "[forgotten]"
-_COLUMNS = "position, role, text, wire, record, key, about, at"
+_COLUMNS = "position, role, text, wire, record, key, about, at, digest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,7 @@ class Turn:
         key: What tells a repeated `send` from a new one.
         about: Of an answer: its model, confidence and price.
         at: Seconds since 1970.
+        digest: What a message is known by when a client sends it again; "" for what no client saw.
     """
 
     position: int
@@ -54,6 +56,7 @@ class Turn:
     key: str = ""
     about: JsonObject | None = None
     at: float = 0.0
+    digest: str = ""
 
     @property
     def message(self) -> Message:
@@ -120,6 +123,25 @@ class ConversationStore:
         sql = f"SELECT {_COLUMNS} FROM conversation_turns WHERE scope = ? AND session = ? ORDER BY position"
         return [_turn(row) for row in self._database.read(sql, scope, session)]
 
+    def with_message(self, scope: str, digest: str, limit: int) -> list[str]:
+        """The sessions of a scope in which a message of this digest stands, the newest first."""
+        sql = (
+            "SELECT session, max(at) FROM conversation_turns WHERE scope = ? AND digest = ? GROUP BY session "
+            "ORDER BY 2 DESC LIMIT ?"
+        )
+        return [str(session) for session, _ in self._database.read(sql, scope, digest, limit)]
+
+    def forget_before(self, before: float) -> None:
+        """Deletes conversations in which nothing was said since `before`, in seconds since 1970."""
+        old = (
+            "SELECT 1 FROM conversation_turns t WHERE t.scope = conversations.scope AND t.session = "
+            "conversations.session AND t.at >= ?"
+        )
+        gone = "SELECT 1 FROM conversations c WHERE c.scope = conversation_turns.scope AND c.session = "
+        with self._database.writing() as run:
+            run(f"DELETE FROM conversations WHERE created_at < ? AND NOT EXISTS ({old})", before, before)
+            run(f"DELETE FROM conversation_turns WHERE NOT EXISTS ({gone}conversation_turns.session)")
+
     def add(self, scope: str, session: str, turns: Sequence[Turn]) -> list[Turn]:
         """Adds turns at the end, in one transaction; they are durable when this returns.
 
@@ -140,7 +162,7 @@ class ConversationStore:
                 )
             for turn in placed:
                 run(
-                    "INSERT INTO conversation_turns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO conversation_turns VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     scope,
                     session,
                     turn.position,
@@ -151,6 +173,7 @@ class ConversationStore:
                     turn.key,
                     None if turn.about is None else json.dumps(turn.about),
                     turn.at,
+                    turn.digest,
                 )
         return placed
 
@@ -207,8 +230,8 @@ class ConversationStore:
             found = 0
             for record in records:
                 sql = (
-                    "UPDATE conversation_turns SET text = ?, wire = NULL, about = NULL WHERE scope = ? AND record = ? "
-                    "RETURNING session"
+                    "UPDATE conversation_turns SET text = ?, wire = NULL, about = NULL, digest = '' WHERE scope = ? "
+                    "AND record = ? RETURNING session"
                 )
                 for (session,) in run(sql, FORGOTTEN, scope, record):
                     found += 1
@@ -221,7 +244,7 @@ class ConversationStore:
 
 
 def _turn(row: tuple[Any, ...]) -> Turn:
-    position, role, text, wire, record, key, about, at = row
+    position, role, text, wire, record, key, about, at, digest = row
     return Turn(
         int(position),
         role,
@@ -231,4 +254,5 @@ def _turn(row: tuple[Any, ...]) -> Turn:
         key,
         None if about is None else json.loads(about),
         float(at),
+        str(digest),
     )

@@ -13,6 +13,7 @@ from orchestrator.gateway.chat.completions import AUTO
 from orchestrator.gateway.chat.job import ChatJob
 from orchestrator.gateway.chat.options import options_of
 from orchestrator.gateway.chat.provenance import Provenance
+from orchestrator.gateway.chat.remembering import RememberedChat
 from orchestrator.gateway.chat.request import ChatRequest
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http import sse
@@ -54,10 +55,20 @@ class CompletionSession:
         self.job: ChatJob = self.serving.completions.job(self.tab, ChatRequest(body), options, self.facts)
         is_pipeline = model in self.serving.pipelines.models  # what it does beside answering must be done again
         acts = is_pipeline or self.serving.completions.tool_runs.wanted(self.job)
+        self._remembers = services.remembers(principal, options)
+        acts |= self._remembers
         self._cached = services.cache.entry(call, self.job) if services.cache is not None and not acts else None
+        self._services = services
+        self._chat: RememberedChat | None = None
 
     async def __aenter__(self) -> CompletionSession:
         self.serving.running += 1
+        try:
+            if self._remembers:
+                self._chat = await RememberedChat.begin(self.serving.engine, self._services.conversations, self.job)
+        except BaseException:
+            await self.serving.ended()
+            raise
         return self
 
     async def __aexit__(self, *error: object) -> None:
@@ -66,13 +77,17 @@ class CompletionSession:
     async def whole(self) -> bytes:
         """The answer as a chat completion."""
         if self._cached is None:
-            return await self.serving.completions.whole(self.job)
+            content = await self.serving.completions.whole(self.job)
+            if self._chat is not None:
+                await self._chat.keep_whole(content, self.job)
+            return content
         return await self._cached.whole(lambda: self.serving.completions.whole(self.job))
 
     async def stream(self) -> AsyncIterator[bytes]:
         """The answer as events: from the cache, or as it is made."""
         if self._cached is None:
-            return await self.serving.completions.stream(self.job)
+            events = await self.serving.completions.stream(self.job)
+            return events if self._chat is None else self._chat.kept_stream(events, self.job)
         return await self._cached.stream(lambda: self.serving.completions.stream(self.job))
 
     def headers(self) -> Headers:

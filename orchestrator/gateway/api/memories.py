@@ -84,6 +84,7 @@ async def _forget(services: Services, call: ClientRequest, query: JsonObject, id
         receipt = await services.engine.forget(scope, ids)
     finally:  # also where it is not erased yet: nobody may be told of it any more
         await _changed(services)
+        await _in_thread(lambda: services.conversations.forget(scope, ids))
         await _in_thread(lambda: services.runs.redact(call.principal.org, texts))
     await _in_thread(services.database.erase)
     await services.forgotten_everywhere()

@@ -18,10 +18,11 @@ from orchestrator.backends.http.replicas import Replicas
 from orchestrator.backends.http.transport_choice import close_transports
 from orchestrator.budget import from_nano
 from orchestrator.config.models import Config, GatewayConfig
+from orchestrator.conversation import ConversationStore
 from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.errors import OrchestratorError, StorageError
 from orchestrator.gateway.accounts.grade_limits import Influence
-from orchestrator.gateway.accounts.principals import Keyring
+from orchestrator.gateway.accounts.principals import Keyring, Principal
 from orchestrator.gateway.accounts.quota_leases import Limiter
 from orchestrator.gateway.accounts.shares import Shares
 from orchestrator.gateway.api.auxiliary_models import AuxiliaryModels
@@ -29,8 +30,10 @@ from orchestrator.gateway.api.batch_runner import BatchRunner, ServeInside
 from orchestrator.gateway.api.body_reader import BodyReader
 from orchestrator.gateway.api.validators import Validators
 from orchestrator.gateway.chat.completions import Completions
+from orchestrator.gateway.chat.options import Options
 from orchestrator.gateway.chat.pipeline_models import Pipelines
 from orchestrator.gateway.chat.response_cache import Cache
+from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.request import STALLED_S
 from orchestrator.gateway.observability.metrics import Metrics
 from orchestrator.gateway.observability.recorder import Recorder
@@ -137,6 +140,7 @@ class Services:
         self.accounts = Accounts(self.database, clock=clock)
         self.requests = Requests(self.database, clock=clock)
         self.documents = Documents(self.database, clock=clock)
+        self.conversations = ConversationStore(self.database, clock=clock)
         self.holder = f"{os.getpid()}-{secrets.token_hex(6)}"
         self.limiter = Limiter(Quotas(self.database, self.holder, clock=clock), is_shared=is_shared, clock=clock)
         self.keyring = Keyring(self.accounts, clock=clock)
@@ -167,6 +171,15 @@ class Services:
     def settings(self) -> GatewayConfig:
         """The gateway's section of the configuration at work."""
         return self.serving.config.gateway
+
+    def remembers(self, principal: Principal, options: Options) -> bool:
+        """Whether the conversation of a request is kept. Raises `GatewayError` where the key may not ask for that."""
+        if options.remember and not principal.may("memory"):
+            raise GatewayError(403, "this key has no permission 'memory'", code="permission_denied", should_retry=False)
+        if options.remember is not None:
+            return options.remember
+        stated = self.settings.remember
+        return stated if isinstance(stated, bool) else principal.is_one_of(stated)
 
     @property
     def stalled_s(self) -> float:
@@ -280,6 +293,7 @@ class Services:
         await asyncio.to_thread(self.requests.forget, before=before)
         await asyncio.to_thread(self.documents.forget_responses, before=before)
         await asyncio.to_thread(self.runs.forget, before=before)
+        await asyncio.to_thread(self.conversations.forget_before, before)
 
 
 def _spans(
