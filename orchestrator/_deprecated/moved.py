@@ -132,6 +132,7 @@ MODULES: dict[str, str] = {
     "orchestrator.pipeline.document": "orchestrator.pipeline.language.document",
     "orchestrator.pipeline.evaluation": "orchestrator.pipeline.expressions.evaluation",
     "orchestrator.pipeline.fields": "orchestrator.pipeline.language.fields",
+    "orchestrator.pipeline.tools.addresses": "orchestrator.tools.addresses",
     "orchestrator.pipeline.forecast": "orchestrator.pipeline.analysis.forecast",
     "orchestrator.pipeline.functions": "orchestrator.pipeline.expressions.functions",
     "orchestrator.pipeline.graph": "orchestrator.pipeline.compiled",
@@ -571,7 +572,9 @@ NAMES: dict[str, dict[str, str]] = {
         "MOST_ITEMS": "orchestrator.pipeline.expressions.evaluation:MAX_ITEMS",
     },
     "orchestrator.pipeline.fields": {
+        "Strict": "orchestrator.config.exact:Exact",
         "Takes": "orchestrator.pipeline.language.fields:ExpressionType",
+        "seconds_of": "orchestrator.config.exact:seconds_of",
     },
     "orchestrator.pipeline.forecast": {
         "Forecast": "orchestrator.pipeline.language.estimates:Forecast",
@@ -653,15 +656,22 @@ NAMES: dict[str, dict[str, str]] = {
         "run_test": "orchestrator.pipeline.testing.testing:run_test",
     },
     "orchestrator.pipeline.tools.http": {
-        "MOST_BYTES": "orchestrator.pipeline.tools.http:MAX_BYTES",
+        "MOST_BYTES": "orchestrator.tools.http:MAX_BYTES",
+        "Method": "orchestrator.config.tools:Method",
+        "READING": "orchestrator.config.tools:READING",
+        "RETRYABLE": "orchestrator.tools.http:RETRYABLE",
+        "Reaching": "orchestrator.config.tools:Reaching",
+        "request": "orchestrator.tools.http:request",
     },
     "orchestrator.pipeline.tools.openapi": {
-        "MOST_OPERATIONS": "orchestrator.pipeline.tools.openapi:MAX_OPERATIONS",
+        "METHODS": "orchestrator.tools.openapi:METHODS",
+        "MOST_OPERATIONS": "orchestrator.tools.openapi:MAX_OPERATIONS",
     },
     "orchestrator.pipeline.tools.sql": {
-        "MOST_BYTES": "orchestrator.pipeline.tools.sql:MAX_BYTES",
-        "MOST_ROWS": "orchestrator.pipeline.tools.sql:MAX_ROWS",
-        "MOST_VALUE_BYTES": "orchestrator.pipeline.tools.sql:MAX_VALUE_BYTES",
+        "MOST_BYTES": "orchestrator.tools.sql:MAX_BYTES",
+        "MOST_ROWS": "orchestrator.config.tools:MAX_ROWS",
+        "MOST_VALUE_BYTES": "orchestrator.tools.sql:MAX_VALUE_BYTES",
+        "bound": "orchestrator.tools.sql:bound",
     },
     "orchestrator.pipeline.valuetypes": {
         "MOST_NESTING": "orchestrator.pipeline.expressions.types:MAX_NESTING",
@@ -681,9 +691,11 @@ NAMES: dict[str, dict[str, str]] = {
         "PROVIDERS": "orchestrator.providers.table:PROVIDERS",
     },
     "orchestrator.pipeline.tools": {
+        "Parameter": "orchestrator.pipeline.tools.tool:StepParameter",
         "Tool": "orchestrator.pipeline.tools.tool:PipelineTool",
     },
     "orchestrator.pipeline.tools.tool": {
+        "Parameter": "orchestrator.pipeline.tools.tool:StepParameter",
         "Tool": "orchestrator.pipeline.tools.tool:PipelineTool",
     },
     "orchestrator.search.prompts": {
