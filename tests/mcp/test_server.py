@@ -52,14 +52,14 @@ def test_over_stdio_as_clients_start_it(tmp_path: Path) -> None:
 def test_errors_are_told_and_scopes_are_walls(tmp_path: Path) -> None:
     from mcp import Client
 
-    from orchestrator.mcp import build_server
+    from orchestrator.mcp import LocalHost, build_server
 
     memory = Memory(tmp_path / "memory.db")
     memory.remember("The secret of Eve is heron.", "acme/eve")
 
     async def talk() -> None:
         async with Orchestrator({"m": ScriptedBackend("m", "x", price=1e6)}, memory=memory) as fleet:
-            server = build_server(fleet, scope="acme/ann", budget=Budget(usd=0.0001))
+            server = build_server(LocalHost(fleet, scope="acme/ann", budget=Budget(usd=0.0001)))
             async with Client(server) as client:
                 poor = await client.call_tool("answer", {"question": "Write a poem"})
                 assert poor.is_error
@@ -67,5 +67,30 @@ def test_errors_are_told_and_scopes_are_walls(tmp_path: Path) -> None:
                 assert "heron" not in text(await client.call_tool("recall", {"query": "secret of Eve"}))
                 assert (await client.call_tool("recall", {"query": "x", "tokens": -1})).is_error
                 assert (await client.call_tool("remember", {"text": ""})).is_error
+
+    asyncio.run(talk())
+
+
+def test_pipelines_are_tools(tmp_path: Path) -> None:
+    from mcp import Client
+
+    from orchestrator.mcp import LocalHost, build_server
+    from orchestrator.pipeline import Pipeline, Runtime
+
+    path = tmp_path / "greet.yaml"
+    path.write_text(
+        "version: 1\nname: greet\ndescription: Greets.\ninputs: {name: text}\n"
+        'steps: {s: {say: "Hello ${inputs.name}"}}\n'
+    )
+
+    async def talk() -> None:
+        async with Orchestrator({"m": ScriptedBackend("m", "x")}) as fleet:
+            host = LocalHost(fleet, pipelines={"greet": Pipeline.load(path)}, runtime=Runtime(fleet))
+            async with Client(build_server(host)) as client:
+                (made,) = [each for each in (await client.list_tools()).tools if each.name == "pipeline_greet"]
+                assert (made.description, made.input_schema["required"]) == ("Greets.", ["name"])
+                assert text(await client.call_tool("pipeline_greet", {"name": "Ann"})) == "Hello Ann"
+                assert (await client.call_tool("pipeline_greet", {})).is_error
+                assert (await client.call_tool("pipeline_other", {})).is_error
 
     asyncio.run(talk())

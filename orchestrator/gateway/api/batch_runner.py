@@ -11,17 +11,14 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Coroutine
+from typing import Any
 
 import orjson
 
-from orchestrator.gateway.http.request import Receive, Scope, Send
+from orchestrator.gateway.api.inside import ServeInside, request_inside
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.storage.files import BATCH_ENDS, Documents, StoredBatch, new_file_id
-
-if TYPE_CHECKING:
-    pass
 
 AT_ONCE = 4
 HELD_S = 30.0
@@ -31,13 +28,6 @@ MAX_LINES = 50_000
 MAX_STORED_BYTES = 1_000_000_000
 DAY_S = 86_400
 log = logging.getLogger(__name__)
-
-
-ServeInside = Callable[[Scope, Receive, Send, str], Awaitable[None]]
-"""Serves a request (an ASGI scope, receive, send) for the owner of a key, by its id.
-
-Every check and limit but that of the secret applies.
-"""
 
 
 class BatchRunner:
@@ -178,8 +168,8 @@ class BatchRunner:
         One that meets a limit which passes is tried again later, by the next process if this one ends (`None`).
         """
         for attempt in range(PATIENCE):
-            status, headers, content, id_ = await _inside(
-                self._serve_inside, batch.key, line["url"], {**line["body"], "stream": False}
+            status, headers, content, id_ = await request_inside(
+                self._serve_inside, batch.key, "POST", line["url"], {**line["body"], "stream": False}
             )
             wait = headers.get(b"retry-after")
             if (
@@ -231,40 +221,3 @@ def _wrong(line: JsonValue, endpoint: str, seen: set[str]) -> str:
 
 def _mistake(number: int | None, message: str) -> JsonObject:
     return {"code": "invalid_line", "message": message, "param": None, "line": number}
-
-
-async def _inside(
-    serve_inside: ServeInside, key: str, path: str, body: JsonObject
-) -> tuple[int, dict[bytes, bytes], bytes, str]:
-    """A request of a key's owner from inside: (status, headers, body, id).
-
-    It goes through all checks and limits of that key.
-    """
-    found: dict[str, Any] = {"status": 500, "headers": {}, "body": b""}
-    sent = False
-    ended = asyncio.Event()
-
-    async def receive() -> JsonObject:
-        nonlocal sent
-        if not sent:
-            sent = True
-            return {"type": "http.request", "body": orjson.dumps(body), "more_body": False}
-        await ended.wait()
-        return {"type": "http.disconnect"}
-
-    async def send(message: JsonValue) -> None:
-        if message["type"] == "http.response.start":
-            found["status"], found["headers"] = message["status"], dict(message["headers"])
-        else:
-            found["body"] += message.get("body", b"")
-
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": path,
-        "query_string": b"",
-        "headers": [(b"content-type", b"application/json")],
-    }
-    await serve_inside(scope, receive, send, key)
-    ended.set()
-    return found["status"], found["headers"], found["body"], found["headers"].get(b"x-request-id", b"").decode()

@@ -21,7 +21,8 @@ class Endpoint:
     """`path` may hold names in braces.
 
     `body` and `answer` name schemas (of schemas.yaml); `permission=None` is open to everybody; `streams` says that the
-    answer may be a stream of events; `errors` are statuses beside those that every operation may give.
+    answer may be a stream of events; `errors` are statuses beside those that every operation may give; with
+    `may_accept` the answer may be 202 and nothing else.
     """
 
     method: str
@@ -39,3 +40,4 @@ class Endpoint:
     streams: bool = False
     dialect: Literal["openai", "anthropic"] = "openai"
     errors: tuple[int, ...] = ()
+    may_accept: bool = False

@@ -8,6 +8,7 @@ from orchestrator.gateway.api import (
     batches,
     chat,
     decisions,
+    mcp,
     memories,
     native,
     ranking,
@@ -28,6 +29,7 @@ ENDPOINTS = (
     *native.ENDPOINTS,
     *pipeline_runs.ENDPOINTS,
     *memories.ENDPOINTS,
+    *mcp.ENDPOINTS,
     *batches.ENDPOINTS,
     *admin.ENDPOINTS,
 )

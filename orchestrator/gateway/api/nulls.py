@@ -9,7 +9,7 @@ from orchestrator.jsontypes import JsonValue
 if TYPE_CHECKING:
     from orchestrator.gateway.api.endpoint import Endpoint
 
-# What is somebody else's to read: JSON Schemas, arguments and inputs, labels. Null is a value there.
+# What is somebody else's to read: JSON Schemas, arguments and inputs, JSON-RPC, labels. Null is a value there.
 _OPAQUE = frozenset(
     (
         "parameters",
@@ -18,6 +18,8 @@ _OPAQUE = frozenset(
         "arguments",
         "input",
         "inputs",
+        "params",
+        "result",
         "metadata",
         "value",
         "default",

@@ -127,6 +127,8 @@ def _responses(endpoint: Endpoint) -> JsonObject:
     if endpoint.streams:
         content["text/event-stream"] = {"schema": {}}
     responses: dict[str, Any] = {str(endpoint.status): {"description": "It is done", "content": content}}
+    if endpoint.may_accept:
+        responses["202"] = {"description": "It is taken, and has no answer"}
     statuses = set(endpoint.errors)
     if endpoint.permission is not None:
         statuses |= {401, 403}

@@ -11,7 +11,7 @@ import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from orchestrator.backends.http.replicas import Replicas
@@ -26,9 +26,11 @@ from orchestrator.gateway.accounts.principals import Keyring, Principal
 from orchestrator.gateway.accounts.quota_leases import Limiter
 from orchestrator.gateway.accounts.shares import Shares
 from orchestrator.gateway.api.auxiliary_models import AuxiliaryModels
-from orchestrator.gateway.api.batch_runner import BatchRunner, ServeInside
+from orchestrator.gateway.api.batch_runner import BatchRunner
 from orchestrator.gateway.api.body_reader import BodyReader
+from orchestrator.gateway.api.inside import ServeInside
 from orchestrator.gateway.api.validators import Validators
+from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.chat.completions import Completions
 from orchestrator.gateway.chat.options import Options
 from orchestrator.gateway.chat.pipeline_models import Pipelines
@@ -37,6 +39,7 @@ from orchestrator.gateway.errors import GatewayError
 from orchestrator.gateway.http.request import STALLED_S
 from orchestrator.gateway.observability.metrics import Metrics
 from orchestrator.gateway.observability.recorder import Recorder
+from orchestrator.jsontypes import JsonObject
 from orchestrator.storage.accounts import Accounts
 from orchestrator.storage.database import Database, open_database
 from orchestrator.storage.files import Documents
@@ -49,6 +52,16 @@ BODY_LOOK_S = 0.5
 BODIES_IN_MEMORY = 16  # as many of the largest size
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+class McpServing(Protocol):
+    """What speaks the Model Context Protocol: made when it is first asked for."""
+
+    async def run(self) -> None:
+        """Serves until it is cancelled."""
+
+    async def serve(self, call: ClientRequest, message: JsonObject) -> None:
+        """Answers one message."""
 
 
 class Serving:
@@ -155,6 +168,8 @@ class Services:
         self.batches = BatchRunner(
             self.documents, self.holder, clock=clock, in_background=self.in_background, serve_inside=serve_inside
         )
+        self.serve_inside = serve_inside
+        self.mcp: McpServing | None = None
         self.in_flight = 0
         self.shares = Shares(settings.max_in_flight, BODIES_IN_MEMORY * settings.max_body_bytes)
         self.bodies = BodyReader(self.shares, lambda: self.settings.max_body_bytes)
