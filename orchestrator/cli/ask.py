@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from orchestrator.cli.approval import approve_option, approver, show_waiting, tool_option
 from orchestrator.cli.options import engine_options, piped_in, read_text, run_with, usd_option
 from orchestrator.config import defaults
 from orchestrator.jsontypes import JsonObject
@@ -56,6 +57,8 @@ if TYPE_CHECKING:
 )
 @click.option("--no-stream", is_flag=True, help="Print the answer when it is whole, on a terminal too.")
 @click.option("--explain", is_flag=True, help="Also tell what was done, and why.")
+@tool_option
+@approve_option
 @engine_options
 def command(
     question: str | None,
@@ -65,6 +68,8 @@ def command(
     record: Path | None,
     no_stream: bool,
     explain: bool,
+    tools: tuple[str, ...],
+    approve_all: bool,
     schema: str | None,
     abstain: bool,
     usd: float | None,
@@ -90,28 +95,36 @@ def command(
         "schema": _read_schema(schema),
         "may_abstain": abstain,
     }
+    if tools:
+        wishes["tools"] = list(tools)
 
     async def job(orchestrator: Orchestrator) -> None:
         if as_json:
+            wishes["approve"] = approver(approves_all=approve_all)
             answer = await orchestrator.answer(text, **wishes)
             click.echo(json.dumps({"using": orchestrator.origin, **answer_dict(answer)}, indent=2, ensure_ascii=False))
         else:
-            answer = await _shown(orchestrator, text, wishes, streams=sys.stdout.isatty() and not no_stream)
+            streams = sys.stdout.isatty() and not no_stream
+            answer = await _shown(orchestrator, text, wishes, streams=streams, approves_all=approve_all)
             if explain:
                 click.echo(f"\n{answer.explain()}")
         is_written = _write(record, "trace", lambda: json.dumps(_trace(answer), indent=1, ensure_ascii=False))
         is_written &= _write(save, "answer", lambda: answer.text)
-        if answer.abstained or not is_written or any(each.ruled_out for each in answer.given):
+        show_waiting(answer)
+        if answer.abstained or answer.calls or not is_written or any(each.ruled_out for each in answer.given):
             raise SystemExit(1)
 
     run_with(config, memory_path, job)
 
 
-async def _shown(orchestrator: Orchestrator, text: str | bytes, wishes: QuerySettings, *, streams: bool) -> Answer:
+async def _shown(
+    orchestrator: Orchestrator, text: str | bytes, wishes: QuerySettings, *, streams: bool, approves_all: bool
+) -> Answer:
     """Asks, and prints progress, the text and what it rests on."""
     from orchestrator.cli.show import Printer, Progress, show_facts
 
     with Progress(f"using {orchestrator.origin}") as progress:
+        wishes["approve"] = approver(approves_all=approves_all, pausing=progress.paused)
         printer = Printer(progress, streams=streams)
         if streams:
             async for item in orchestrator.stream(text, **wishes):

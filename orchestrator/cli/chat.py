@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from orchestrator.cli.approval import approve_option, approver, show_waiting, tool_option
 from orchestrator.cli.options import engine_options, is_quiet, printable, usd_option
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ Ctrl-C stops an answer; what was said is kept."""
 @click.option("-m", "--model", "models", multiple=True, help="Use only this model (may be repeated).")
 @click.option("-s", "--system", help="The rules that stand before the conversation.")
 @click.option("--context-tokens", type=int, default=8_000, show_default=True, help="The most tokens of a prompt.")
+@tool_option
+@approve_option
 @usd_option
 @engine_options
 def command(
@@ -50,6 +53,8 @@ def command(
     models: tuple[str, ...],
     system: str | None,
     context_tokens: int,
+    tools: tuple[str, ...],
+    approve_all: bool,
     usd: float | None,
     scope: str,
     memory_path: Path | None,
@@ -65,6 +70,8 @@ def command(
     settings: QuerySettings = {"models": list(models) or None, "budget": {"usd": usd}}
     if system is not None:
         settings["system"] = system
+    if tools:
+        settings["tools"] = list(tools)
     fleet = asyncio.run(connect(config, memory_path, storage=STORAGE))
     with fleet:
         assert fleet.storage is not None
@@ -73,13 +80,14 @@ def command(
             session = known[0][0] if known else None
         session = session or f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
         with fleet.conversation(scope, session=session, context_tokens=context_tokens, **settings) as chat:
-            Terminal(fleet, chat, as_json=as_json).run()
+            Terminal(fleet, chat, as_json=as_json, approves_all=approve_all).run()
 
 
 class Terminal:
     """The loop of a chat: reads messages and commands, shows answers."""
 
-    def __init__(self, fleet: Orchestrator, chat: Conversation, *, as_json: bool) -> None:
+    def __init__(self, fleet: Orchestrator, chat: Conversation, *, as_json: bool, approves_all: bool = False) -> None:
+        self._approves_all = approves_all
         self._fleet, self._chat, self._as_json = fleet, chat, as_json
         self._is_live = sys.stdin.isatty() and not as_json
         self._models: list[str] | None = None
@@ -152,10 +160,13 @@ class Terminal:
 
         wishes: QuerySettings = {} if self._models is None else {"models": self._models}
         if not self._is_live:
+            wishes["approve"] = approver(approves_all=self._approves_all)
             answer = self._last = self._chat.send_sync(text, **wishes)
             click.echo(json.dumps(answer_dict(answer), ensure_ascii=False) if self._as_json else answer.text)
+            show_waiting(answer)
             return
         with Progress("thinking") as progress:
+            wishes["approve"] = approver(approves_all=self._approves_all, pausing=progress.paused)
             printer = Printer(progress, streams=True)
             stream = self._chat.stream_sync(text, **wishes)
             try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -57,6 +59,18 @@ class Progress:
             self._status.stop()
             self._status = None
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Takes the live line away for as long as something else is on the terminal."""
+        status = self._status
+        if status is not None:
+            status.stop()
+        try:
+            yield
+        finally:
+            if status is not None and status is self._status:
+                status.start()
+
     def event(self, event: Event) -> None:
         """Shows one event of a search as it happens."""
         line = describe(event)
@@ -79,6 +93,13 @@ def describe(event: Event) -> str:
             return f"{event.kind} by {detail['model']}: {money(detail['cost_usd'])}, {detail['seconds']:.2f} s"
         case "verified":
             return f"verified {detail['model']} by {detail['verifier']}: {'passed' if detail['passed'] else 'failed'}"
+        case "calling" | "approved" | "refused":
+            return f"{event.kind}: {detail['tool']}"
+        case "called":
+            how = "failed" if detail["failed"] else f"{detail['seconds']:.2f} s"
+            return f"called {detail['tool']}: {how}"
+        case "progress":
+            return f"{detail['tool']}: {detail['told']}"
         case "abstained" | "failed" | "unaffordable":
             return f"{detail['model']} {event.kind}: {detail['reason']}"
         case "answered":

@@ -7,7 +7,6 @@ or connected before a run uses it.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -37,6 +36,7 @@ from orchestrator.tools.addresses import Allowed
 from orchestrator.tools.calling import Caller, Parameter, arguments_schema
 from orchestrator.tools.function import tool
 from orchestrator.tools.http import HttpCall, Target, effects_of, parameters_of, request
+from orchestrator.tools.importing import imported
 from orchestrator.tools.openapi import Operation, first_server, operations_of, read_document
 from orchestrator.tools.results import MIN_SECRET_CHARS, redacted
 from orchestrator.tools.sql import SqlStatement, is_postgres, statement_parameters
@@ -174,11 +174,8 @@ class ToolCatalog:
         return self._tool(name, stated, parameters, "idempotent" if stated.writes else "none", run)
 
     def _python(self, name: str, stated: PythonOptions) -> Tool:
-        module, _, attribute = stated.python.partition(":")
         try:
-            function: Any = importlib.import_module(module)
-            for part in attribute.split("."):
-                function = getattr(function, part)
+            function = imported(stated.python, self._folder)
         except Exception as error:
             raise ValueError(f"{stated.python} cannot be imported: {type(error).__name__}: {error}"[:300]) from error
         return tool(

@@ -6,7 +6,6 @@ It runs with all that this process may do, so it must be allowed.
 from __future__ import annotations
 
 import asyncio
-import importlib
 import inspect
 import types
 import typing
@@ -23,6 +22,7 @@ from orchestrator.pipeline.language.validation import validated
 from orchestrator.pipeline.tools.tool import Arguments, PipelineTool, StepParameter
 from orchestrator.tools import Tool, tool
 from orchestrator.tools.calling import Caller
+from orchestrator.tools.importing import imported
 
 if TYPE_CHECKING:
     from orchestrator.pipeline.expressions.scope import NameScope
@@ -41,11 +41,8 @@ def read(
         hint = "--allow-python, or Pipeline.load(..., allow_python=True)"
         loader.sources.problem((*where, "python"), "E507", "Python functions are not allowed here", hint, key=True)
         return {}
-    module, _, attribute = stated.python.partition(":")
     try:
-        function: Any = importlib.import_module(module)
-        for part in attribute.split("."):
-            function = getattr(function, part)
+        function = imported(stated.python, loader.sources.path.parent)
         signature = inspect.signature(function)
     except Exception as error:
         loader.sources.problem(
