@@ -12,6 +12,7 @@ from orchestrator.gateway.api import (
     memories,
     native,
     ranking,
+    response_threads,
     responses,
     text_completions,
 )
@@ -21,6 +22,7 @@ from orchestrator.gateway.api import pipelines as pipeline_runs
 ENDPOINTS = (
     *chat.ENDPOINTS,
     *responses.ENDPOINTS,
+    *response_threads.ENDPOINTS,
     *text_completions.ENDPOINTS,
     *embedding.ENDPOINTS,
     *ranking.ENDPOINTS,

@@ -125,6 +125,8 @@ class ResponseObject:
             "usage": None if self.usage is None else _usage(self.usage),
         }
         found |= {name: self.body.get(name) for name in _ECHOED}
+        thread = self.body.get("conversation")
+        found["conversation"] = {"id": thread} if isinstance(thread, str) else thread
         found["tools"], found["tool_choice"] = found["tools"] or [], found["tool_choice"] or "auto"
         details = self._order.details() if status != "in_progress" else None
         return found | ({"orchestrator": details} if details is not None else {})

@@ -21,6 +21,7 @@ from orchestrator.gateway.api.endpoint import Endpoint
 from orchestrator.gateway.api.response_items import Tools, messages_of
 from orchestrator.gateway.api.response_object import ResponseObject
 from orchestrator.gateway.api.response_stream import ResponseStream
+from orchestrator.gateway.api.response_threads import earlier_items, id_of, whole_item
 from orchestrator.gateway.chat.client_request import ClientRequest
 from orchestrator.gateway.errors import GatewayError
 from orchestrator.jsontypes import JsonObject
@@ -44,8 +45,7 @@ _LOGPROBS = "message.output_text.logprobs"
 
 async def respond(services: Services, call: ClientRequest, body: JsonObject) -> None:
     """OpenAI's Responses API: translated to a chat completion, and its answer back."""
-    earlier = await _earlier(services, call, body.get("previous_response_id"))
-    messages = [*earlier, *messages_of(body["input"])]
+    messages = await _messages(services, call, body)
     tools = Tools(body.get("tools"), body.get("tool_choice"))
     async with (
         CompletionSession(services, call, "responses", _chat_body(body, messages, tools)) as order,
@@ -78,9 +78,25 @@ async def delete(services: Services, call: ClientRequest, _: object) -> None:
     await call.reply_json({"id": call.params["id"], "object": "response", "deleted": True})
 
 
-async def _earlier(services: Services, call: ClientRequest, previous: str | None) -> list[JsonObject]:
-    if previous is None:
-        return []
+async def _messages(services: Services, call: ClientRequest, body: JsonObject) -> list[JsonObject]:
+    """What was said before, and the input."""
+    previous, conversation = body.get("previous_response_id"), id_of(body.get("conversation"))
+    if previous is not None and conversation is not None:
+        told = "a response continues another one, or a conversation, and not both"
+        raise GatewayError(400, told, code="conversation_and_previous", param="conversation")
+    if conversation is not None:
+        earlier = await earlier_items(services, call, conversation)
+        return messages_of([*earlier, *_input_items(body)])
+    said = [] if previous is None else await _earlier(services, call, previous)
+    return [*said, *messages_of(body["input"])]
+
+
+def _input_items(body: JsonObject) -> list[JsonObject]:
+    given = body["input"]
+    return [{"role": "user", "content": given}] if isinstance(given, str) else list(given)
+
+
+async def _earlier(services: Services, call: ClientRequest, previous: str) -> list[JsonObject]:
     found = await asyncio.to_thread(services.documents.response, call.principal.owner, previous)
     if found is None:
         raise _unknown(previous)
@@ -136,6 +152,9 @@ async def _keep(
     messages: list[JsonObject],
     whole: JsonObject,
 ) -> None:
+    if (thread := id_of(body.get("conversation"))) is not None:
+        items = [*map(whole_item, _input_items(body)), *response.items]
+        await asyncio.to_thread(services.threads.extend, call.principal.owner, thread, items)
     if body.get("store") is not False:
         conversation = [*messages, response.assistant]
         await asyncio.to_thread(

@@ -43,6 +43,7 @@ from orchestrator.jsontypes import JsonObject
 from orchestrator.storage.accounts import Accounts
 from orchestrator.storage.database import Database, open_database
 from orchestrator.storage.files import Documents
+from orchestrator.storage.item_lists import ItemLists
 from orchestrator.storage.quotas import Quotas
 from orchestrator.storage.requests import Requests
 from orchestrator.storage.runs import Runs
@@ -153,6 +154,7 @@ class Services:
         self.accounts = Accounts(self.database, clock=clock)
         self.requests = Requests(self.database, clock=clock)
         self.documents = Documents(self.database, clock=clock)
+        self.threads = ItemLists(self.database, clock=clock)
         self.conversations = ConversationStore(self.database, clock=clock)
         self.holder = f"{os.getpid()}-{secrets.token_hex(6)}"
         self.limiter = Limiter(Quotas(self.database, self.holder, clock=clock), is_shared=is_shared, clock=clock)
@@ -309,6 +311,7 @@ class Services:
         await asyncio.to_thread(self.documents.forget_responses, before=before)
         await asyncio.to_thread(self.runs.forget, before=before)
         await asyncio.to_thread(self.conversations.forget_before, before)
+        await asyncio.to_thread(self.threads.forget_before, before)
 
 
 def _spans(
