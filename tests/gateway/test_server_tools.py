@@ -159,3 +159,16 @@ def test_a_configuration_that_grants_what_there_is_not_is_told(tmp_path: Path) -
     text = "models: {m: {provider: calculator}}\ngateway:\n  tools: {a: [stat]}\ntools: {state: {http: 'http://a'}}\n"
     with pytest.raises(ConfigError, match=r"3:\d+: unknown tool 'stat'. Did you mean 'state'"):
         parse_config(text)
+
+
+def test_a_tool_that_cannot_be_had_is_told_without_what_is_wrong_with_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tools = {"lost": {"python": "no_such_secret_module:function"}}
+    with running_gateway(tmp_path, play, tools=tools, gateway={"tools": {"first": ["lost"]}}) as gateway:
+        refused = gateway.chat("x", orchestrator={"tools": True})
+        assert (refused.status_code, refused.json()["error"]["code"]) == (502, "tool_unavailable")
+        assert "lost" in refused.text
+        assert "no_such_secret_module" not in refused.text
+        assert gateway.chat("x").status_code == 200
+    assert "no_such_secret_module" in caplog.text

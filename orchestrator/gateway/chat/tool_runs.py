@@ -6,6 +6,7 @@ again, with `orchestrator: {run, approve: {CALL: true}}`, goes on; what was paid
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
@@ -15,6 +16,7 @@ from orchestrator.agent.loop import RunLimits
 from orchestrator.budget import Budget, Ledger
 from orchestrator.config.models import AutoConfig
 from orchestrator.engine.settings import PreparedQuery
+from orchestrator.errors import ConfigError
 from orchestrator.gateway.accounts.principals import Principal
 from orchestrator.gateway.chat.job import ChatJob
 from orchestrator.gateway.chat.synthetic import completion, told_as_events
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
 
 MAX_STEPS = 20
+log = logging.getLogger(__name__)
 WORTH = 5.0  # right answers that a run is worth at most, where nobody says otherwise
 
 
@@ -124,9 +127,18 @@ class ToolRuns:
         refusal = "no answer is believed enough" if found.abstained else None
         return completion(job, _waiting(found) if found.calls else found.text, found.usage, refusal=refusal)
 
+    async def _connected(self, names: Sequence[str]) -> ToolSet:
+        """The tools of some names. What is wrong with one stays with the operator."""
+        try:
+            return await ToolSet(names, self._completions.engine.catalog).connected()
+        except ConfigError as error:
+            log.error("a tool of the configuration cannot be used: %s", error)
+            told = f"a tool of this gateway cannot be used at the moment, of: {', '.join(names)}"
+            raise GatewayError(502, told, code="tool_unavailable") from None
+
     async def _prepared(self, job: ChatJob, on_event: Callable[[Event], None] | None) -> PreparedQuery:
         completions, model, options = self._completions, job.asked.body["model"], job.options
-        tools = ToolSet(self._named(job), completions.engine.catalog)
+        tools = await self._connected(self._named(job))
         only = model if model in completions.engine.backends else None
         auto, allowed = completions.models_of(job, only=only)
         query, strategy, preference = completions.query_of(job, auto, allowed, has_fallbacks=only is None)
