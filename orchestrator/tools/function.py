@@ -162,10 +162,28 @@ class _Arguments:
         given |= read.model_extra or {}
         known = {"context": context, "idempotency_key": context.key}
         given |= {name: known[name] for name in self._injected}
-        if _is_async(self._function):
-            return await self._function(**given)
-        found = await asyncio.to_thread(self._function, **given)
-        return await found if inspect.isawaitable(found) else found
+        try:
+            if _is_async(self._function):
+                return await self._function(**given)
+            found = await asyncio.to_thread(_guarded, self._function, given)
+            return await found if inspect.isawaitable(found) else found
+        except _ENDS as error:
+            raise _ended(error) from error
+
+
+_ENDS = (SystemExit, KeyboardInterrupt)  # they would end the event loop, and with it every other run
+
+
+def _guarded(function: Callable[..., object], given: JsonObject) -> object:
+    """What a function gives in a thread, from where some exceptions never arrive in an event loop."""
+    try:
+        return function(**given)
+    except (*_ENDS, StopIteration, GeneratorExit) as error:
+        raise _ended(error) from error
+
+
+def _ended(error: BaseException) -> ToolFailed:
+    return ToolFailed(f"the function raised {type(error).__name__}{f': {error}' if str(error) else ''}")
 
 
 def _fields(

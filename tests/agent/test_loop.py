@@ -194,7 +194,7 @@ def test_a_model_that_loops_ends() -> None:
 # ---- what tools do wrong ----
 
 
-def _raise(error: Exception) -> Callable[[], str]:
+def _raise(error: BaseException) -> Callable[[], str]:
     def broken() -> str:
         raise error
 
@@ -246,9 +246,12 @@ def test_a_secret_of_the_environment_is_not_shown(monkeypatch: pytest.MonkeyPatc
         (ToolFailed("the order is closed", remedy="open it first"), "Error: the order is closed. open it first"),
         (ConfigError("no key", remedy="set it"), "failed: no key"),
         (RuntimeError(""), "raised RuntimeError"),
+        (StopIteration(), "raised StopIteration"),
+        (SystemExit(3), "raised SystemExit: 3"),
+        (KeyboardInterrupt(), "raised KeyboardInterrupt"),
     ],
 )
-def test_a_tool_that_raises_is_told(error: Exception, shown: str) -> None:
+def test_a_tool_that_raises_is_told(error: BaseException, shown: str) -> None:
     answer = ask(calls(("broken", {})), "It failed.", tools=[tool(_raise(error), effects="none")])
     assert shown in results()[0]
     assert answer.steps[0].called[0].failed
