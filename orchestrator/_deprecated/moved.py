@@ -306,6 +306,9 @@ NAMES: dict[str, dict[str, str]] = {
     "orchestrator.backends.usage": {
         "MOST_TOKENS": "orchestrator.backends.usage:MAX_TOKENS",
     },
+    "orchestrator.backends.signatures": {
+        "FIELDS": "orchestrator.types.message:SIGNED_FIELDS",
+    },
     "orchestrator.backends.wire": {
         "MOST_BODY_BYTES": "orchestrator.backends.http.transport:MAX_BODY_BYTES",
         "MOST_HEAD_BYTES": "orchestrator.backends.http.transport:MAX_HEAD_BYTES",

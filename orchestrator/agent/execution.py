@@ -154,11 +154,12 @@ class Execution:
             return CalledTool(call, UNCERTAIN, failed=True)
         if tool.effects != "none":
             await self.record.keep(path, "begun")
-        self.emit("calling", tool=call.name)
+        self.emit("calling", tool=call.name, call=call.id)
         start = time.perf_counter()
         result = await self._result(tool, path, call)
         seconds = time.perf_counter() - start
-        self.emit("called", tool=call.name, failed=result.failed, seconds=seconds, trimmed=result.trimmed)
+        told = {"failed": result.failed, "seconds": seconds, "trimmed": result.trimmed}
+        self.emit("called", tool=call.name, call=call.id, **told)
         self._known[same] = result
         await self.record.keep(path, "done", {"text": result.text, "failed": result.failed})
         return CalledTool(call, result.text, result.failed, seconds)

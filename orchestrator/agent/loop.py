@@ -91,7 +91,7 @@ class AgentLoop:
             why_last = why_last or self._why_last(last_cost, last_s)
             begun, before = self.clock(), self._ledger.spent_usd
             try:
-                found = await self._step(is_last=bool(why_last))
+                found, signed = await self._step(is_last=bool(why_last))
             except BudgetExceeded as error:
                 if not self._steps:
                     raise
@@ -107,24 +107,25 @@ class AgentLoop:
             except NeedsApproval as waiting:
                 stopped = f"{', '.join(call.name for call in waiting.calls)} needs approval"
                 return await self._ended(replace(found, calls=waiting.calls, stopped=stopped), status="partial")
-            self._take(found, called)
+            self._take(found, called, signed)
             if self._mistakes > self.limits.max_mistakes:
                 why_last = f"the model made {self._mistakes} mistakes in a row with its tools"
 
-    async def _step(self, *, is_last: bool) -> Answer:
-        """The model's next words: on record already, or asked for now."""
+    async def _step(self, *, is_last: bool) -> tuple[Answer, JsonObject]:
+        """The model's next words, on record already or asked for now; and what it signed of them."""
         path = str(len(self._steps) + 1)
         on_record = self.record.kept_value(path)
         if on_record is not None and on_record[0] == "done":
-            return _read_answer(on_record[1])
+            return _read_answer(on_record[1]), on_record[1].get("signed") or {}
         choice = "none" if is_last else self.query.tool_choice if not self._steps else _after_first(self.query)
         query = replace(self.query, continued=tuple(self._said), tools=self.tools.wire, tool_choice=choice)
         found = await self.ask(query, Budget(seconds=self._seconds_left()), self._ledger)
         self._usage += found.usage
         if is_last and found.calls:  # it was told to call nothing more
             found = replace(found, calls=(), text=found.text or "(no answer: the model only wanted to call more tools)")
-        await self.record.keep(path, "done", _kept(found))
-        return found
+        signed = found.signed
+        await self.record.keep(path, "done", _kept(found) | ({"signed": signed} if signed else {}))
+        return found, signed
 
     def _why_last(self, last_cost: float, last_s: float) -> str:
         """Why the next step must be the answer; "" while more may be called."""
@@ -140,14 +141,13 @@ class AgentLoop:
             return "nearly all calls of models are used"
         return ""
 
-    def _take(self, found: Answer, called: Sequence[CalledTool]) -> None:
+    def _take(self, found: Answer, called: Sequence[CalledTool], signed: JsonObject) -> None:
         """Adds a step to what the model is told next."""
         self._steps.append(AgentStep(found.model, found.text, tuple(called), found.confidence, found.cost_usd))
         self._mistakes = self._mistakes + 1 if all(each.failed or each.reused for each in called) else 0
-        wire: JsonObject = {"role": "assistant", "content": found.text or None}
-        self._said.append(
-            Message("assistant", found.text, {**wire, "tool_calls": [each.call.as_wire() for each in called]})
-        )
+        wire: JsonObject = {"role": "assistant", "content": found.text or None, **signed}
+        wire["tool_calls"] = [each.call.as_wire() for each in called]
+        self._said.append(Message("assistant", found.text, wire, by=found.model))
         for number, each in enumerate(called, 1):
             again = "The same call as before. " if each.reused else ""
             text = again + ToolResult(each.result, each.failed, looks_like_orders=_orders(each.result)).quotation

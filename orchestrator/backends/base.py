@@ -23,6 +23,7 @@ from orchestrator.tokens.estimate import (
     request_estimate,
 )
 from orchestrator.types import Completion, Message
+from orchestrator.types.message import SIGNED_FIELDS
 
 if TYPE_CHECKING:
     from orchestrator.memory import RecalledRecord
@@ -201,9 +202,18 @@ def part_kinds(messages: Iterable[Message]) -> Iterator[str]:
             yield from (part["type"] for part in content)
 
 
-def as_wire(message: Message) -> JsonObject:
-    """The message in OpenAI's form."""
-    return {"role": message.role, "content": message.content} if message.wire is None else message.wire
+def as_wire(message: Message, model: str = "") -> JsonObject:
+    """The message in OpenAI's form; without what a model other than `model` has signed."""
+    if message.wire is None:
+        return {"role": message.role, "content": message.content}
+    if not message.by or message.by == model:
+        return message.wire
+    plain = {name: value for name, value in message.wire.items() if name not in SIGNED_FIELDS}
+    if isinstance(plain.get("tool_calls"), list):
+        plain["tool_calls"] = [
+            {name: value for name, value in call.items() if name not in SIGNED_FIELDS} for call in plain["tool_calls"]
+        ]
+    return plain
 
 
 def _rich(messages: Sequence[Message]) -> JsonObject | None:

@@ -22,7 +22,7 @@ from orchestrator.backends.http.transport_choice import HttpxTransport, Transpor
 from orchestrator.backends.http.upstream import CallSettings, PendingResponse, Upstream
 from orchestrator.backends.provider_errors import TransportError, excerpt, failure_in, stream_error, too_slow
 from orchestrator.backends.relay import Relay
-from orchestrator.backends.remote_answers import ReadChunks, answer_of, calls_of, mean_logprob
+from orchestrator.backends.remote_answers import ReadChunks, answer_of, calls_of, mean_logprob, signed_in
 from orchestrator.backends.usage import usage_in, usage_of_all
 from orchestrator.errors import BadResponse, ConfigError
 from orchestrator.jsontypes import JsonObject
@@ -120,8 +120,11 @@ class RemoteBackend:
         return (
             0
             if prefixes is None or prefixes.is_empty
-            else prefixes.expected_cached_tokens(_messages(request), self._salt(request))
+            else prefixes.expected_cached_tokens(self._messages(request), self._salt(request))
         )
+
+    def _messages(self, request: Request) -> list[JsonObject]:
+        return [as_wire(message, self._profile.name) for message in request.messages]
 
     def _salt(self, request: Request) -> str:
         return cache_salt_of(request.scope) if self.provider.cache_salt and request.scope else ""
@@ -206,6 +209,7 @@ class RemoteBackend:
             thoughts=read.thoughts,
             unseen_calls=answering.unseen_calls,
             calls=read.calls,
+            signed=read.signed,
         )
 
     def relay(self) -> Relay:
@@ -262,6 +266,7 @@ class RemoteBackend:
             unseen_calls=answering.unseen_calls,
             certainty=mean_logprob(choices[0]) if request.certainty else None,
             calls=calls,
+            signed=signed_in(message) if calls else {},
         )
 
     async def _asked(
@@ -315,7 +320,7 @@ class RemoteBackend:
 
     def _body(self, request: Request) -> JsonObject:
         most = min(request.max_tokens, self._profile.max_output_tokens)
-        body: dict[str, Any] = {"messages": _messages(request), "max_tokens": most}
+        body: dict[str, Any] = {"messages": self._messages(request), "max_tokens": most}
         if request.temperature is not None:
             body["temperature"] = request.temperature
         if request.seed is not None and "seed" not in self.provider.lacks:
@@ -382,7 +387,3 @@ def _address(stated: str) -> str:
         return checked_address(stated)
     except ValueError as error:
         raise ConfigError(str(error), remedy="For example http://127.0.0.1:8000/v1") from None
-
-
-def _messages(request: Request) -> list[JsonObject]:
-    return [as_wire(message) for message in request.messages]

@@ -13,6 +13,7 @@ from orchestrator.backends.tool_calls import CallOrder
 from orchestrator.backends.usage import usage_in
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.types import Usage
+from orchestrator.types.message import SIGNED_FIELDS
 from orchestrator.types.tool_call import ToolCall
 
 if TYPE_CHECKING:
@@ -33,6 +34,14 @@ class ReadChunks:
         self._half = ""
         self._order = CallOrder()
         self._calls: dict[int, JsonObject] = {}
+        self._signed: JsonObject = {}
+
+    @property
+    def signed(self) -> JsonObject:
+        """What of the message must go back with the results of its calls."""
+        if not self._calls:
+            return {}
+        return self._signed | ({"reasoning_content": self.thoughts} if self._thoughts else {})
 
     @property
     def calls(self) -> tuple[ToolCall, ...]:
@@ -83,6 +92,9 @@ class ReadChunks:
             return None
         if isinstance(delta.get("reasoning_content"), str):
             self._thoughts.append(delta["reasoning_content"])
+        for name in ("thinking_blocks", "reasoning_items"):
+            if isinstance(delta.get(name), list):
+                self._signed[name] = [*self._signed.get(name, ()), *delta[name]]
         if delta.get("tool_calls"):
             self._order.put_in_order(chunk)
             for piece in delta["tool_calls"]:
@@ -112,6 +124,11 @@ def calls_of(choice: JsonValue) -> tuple[ToolCall, ...]:
     if not isinstance(stated, list):
         stated = [message["function_call"]] if isinstance(message.get("function_call"), dict) else []
     return tuple(ToolCall.parse(call, number) for number, call in enumerate(stated) if isinstance(call, dict))
+
+
+def signed_in(message: JsonObject) -> JsonObject:
+    """The fields of a message that must go back to the model that wrote it."""
+    return {name: message[name] for name, kind in SIGNED_FIELDS.items() if isinstance(message.get(name), kind)}
 
 
 def answer_of(choice: JsonValue) -> str | None:

@@ -30,7 +30,18 @@ class ToolRunMethods(EngineParts):
         """The answer of a run. Raises as `answer`, and `ConfigError` where the run cannot be gone on with."""
         asked = replace(asked, tools=await asked.tools.connected())
         record = await self._record(asked)
+        if self.telemetry is None:
+            return await self._run(asked, record, within, on_event)
+        with self.telemetry.tool_run(record.id, on_event) as tell:
+            return await self._run(asked, record, within, tell)
 
+    async def _run(
+        self,
+        asked: PreparedQuery,
+        record: RunRecord,
+        within: Ledger | None,
+        on_event: Callable[[Event], None] | None,
+    ) -> Answer:
         async def ask(query: Query, budget: Budget, ledger: Ledger) -> Answer:
             step = replace(asked, query=query, budget=budget, tools=NO_TOOLS, reads=None)
             return await self._answered(step, within=ledger)

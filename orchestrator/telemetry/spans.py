@@ -109,6 +109,47 @@ class Telemetry:
             raise
         spans.close()
 
+    @contextmanager
+    def tool_run(self, run: str, on_event: Callable[[Event], None] | None) -> Iterator[Callable[[Event], None]]:
+        """A block in which a run calls tools: one span, with those of its queries and of its calls within it.
+
+        Gives a listener that makes spans of the calls, and tells `on_event`.
+        """
+        from opentelemetry import context  # optional: extra `telemetry`
+
+        attributes: JsonObject = {"gen_ai.operation.name": "invoke_agent", "gen_ai.agent.name": "orchestrator"}
+        attributes["orchestrator.run_id"] = run or None
+        root = self.start("invoke_agent orchestrator", self.context(), attributes, time.time_ns())
+        within = self.within(root)
+
+        def tell(event: Event) -> None:
+            if event.kind == "called":
+                self._export_call(event.detail, within)
+            if on_event is not None:
+                on_event(event)
+
+        token, failed = context.attach(within), ""
+        try:
+            yield tell
+        except BaseException as error:
+            failed = str(getattr(error, "code", type(error).__name__))
+            raise
+        finally:
+            context.detach(token)
+            self.end(root, time.time_ns(), failed)
+
+    def _export_call(self, detail: JsonObject, within: Context) -> None:
+        """A span for a tool that was called just now."""
+        now, name = time.time_ns(), str(detail["tool"])
+        attributes: JsonObject = {
+            "gen_ai.operation.name": "execute_tool",
+            "gen_ai.tool.name": name,
+            "gen_ai.tool.call.id": detail.get("call"),
+            "gen_ai.tool.type": "function",
+        }
+        span = self.start(f"execute_tool {name}", within, attributes, now - int(detail["seconds"] * NS))
+        self.end(span, now, "failed" if detail["failed"] else "")
+
     def start(
         self, name: str, parent: Context | None, attributes: JsonObject, at_ns: int, *, calls: bool = False
     ) -> OtelSpan:

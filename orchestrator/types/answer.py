@@ -128,6 +128,11 @@ class Answer:
         )[:1]
 
     @property
+    def signed(self) -> JsonObject:
+        """What must go back to the model with results of its calls, as fields of its message in OpenAI's form."""
+        return next((each.completion.signed for each in self.given if each.calls), {})
+
+    @property
     def is_cut(self) -> bool:
         """Whether the text ends because it reached its longest length (`max_tokens`)."""
         return any(each.completion.finish_reason == "length" for each in self.given)

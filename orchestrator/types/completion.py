@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from orchestrator.jsontypes import JsonObject
 from orchestrator.types.tool_call import ToolCall
 
 
@@ -57,7 +58,8 @@ class Completion:
     provider gives it. `others` are the further answers of a call that asked for several; `usage` is that of all.
     `thoughts` are what the model let see of its reasoning. `unseen_calls` were made beside this one and their answers
     never read, though their provider may charge for them: whoever pays books their worst case. `calls` are the tools
-    that the model wants called; the text is then what it says beside that, often nothing.
+    that the model wants called; the text is then what it says beside that, often nothing. `signed` are fields of its
+    message, in OpenAI's form, that must go back to this model with the tools' results: thoughts that it signed.
     """
 
     model: str
@@ -75,6 +77,7 @@ class Completion:
     thoughts: str = ""
     unseen_calls: int = 0
     calls: tuple[ToolCall, ...] = ()
+    signed: JsonObject = field(default_factory=dict)
 
     @property
     def abstained(self) -> bool:

@@ -14,17 +14,23 @@ ROLES: tuple[str, ...] = get_args(Role)
 FORM = '{"role": "user", "content": "..."}'
 
 
+SIGNED_FIELDS = {"thinking_blocks": list, "reasoning_items": list, "reasoning_content": str, "extra_content": dict}
+"""Fields of a chat completion's message that must go back to the model that wrote it: its thoughts, signed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a conversation.
 
     `content` is its text. `wire` is the whole message in OpenAI's form where it is more than text (pictures, files,
-    sound, calls of tools); it is what models are sent then.
+    sound, calls of tools); it is what models are sent then. `by` is the model that said it, if one did: what it signed
+    goes back to that one alone.
     """
 
     role: Role
     content: str
     wire: JsonObject | None = None
+    by: str = ""
 
     @classmethod
     def parse(cls, stated: object) -> Message:

@@ -81,9 +81,21 @@ def _set_budget(out: JsonObject, effort: str) -> None:
     chosen = out.get("tool_choice")
     if isinstance(chosen, dict) and chosen.get("type") in ("any", "tool"):
         return  # a forced call excludes thinking
+    if _lacks_thoughts(out["messages"]):
+        return  # the API would insist on them
     out["thinking"] = {"type": "enabled", "budget_tokens": min(BUDGETS.get(effort, 8_192), room)}
     for name in ("temperature", "top_k"):
         out.pop(name, None)  # thinking excludes them
+
+
+def _lacks_thoughts(messages: list[JsonObject]) -> bool:
+    """Whether results of calls are given back without the thoughts that led to the calls: another model's, say."""
+    asked = next((m for m in reversed(messages) if m.get("role") == "assistant"), None)
+    content = asked.get("content") if asked is not None else None
+    if not isinstance(content, list) or messages[-1] is asked:
+        return False
+    kinds = [block.get("type") for block in content if isinstance(block, dict)]
+    return "tool_use" in kinds and kinds[0] not in ("thinking", "redacted_thinking")
 
 
 def limit_breakpoints(out: JsonObject) -> None:

@@ -1,7 +1,7 @@
 """What must come back to a model as it came from it, packed for clients whose dialect has no field for it.
 
 Thoughts that Anthropic signs, OpenAI's encrypted reasoning, Google's signatures of calls and the plain thoughts that
-DeepSeek wants back stand in fields of a chat completion's message (`FIELDS`, and `extra_content` of a call).
+DeepSeek wants back stand in fields of a chat completion's message (`SIGNED_FIELDS`, and `extra_content` of a call).
 Anthropic's clients send back `redacted_thinking`, the Responses API's clients `encrypted_content`, both unread: there
 they travel as one text.
 """
@@ -14,8 +14,8 @@ import json
 from typing import Any
 
 from orchestrator.jsontypes import JsonObject, JsonValue
+from orchestrator.types.message import SIGNED_FIELDS
 
-FIELDS = {"thinking_blocks": list, "reasoning_items": list, "reasoning_content": str, "extra_content": dict}
 _BEGINNING = "orc1."
 
 
@@ -24,7 +24,7 @@ def pack(message: JsonObject, *, but: frozenset[str] = frozenset()) -> str:
 
     "" where there is nothing.
     """
-    kept: dict[str, Any] = {name: message[name] for name in FIELDS if name not in but and message.get(name)}
+    kept: dict[str, Any] = {name: message[name] for name in SIGNED_FIELDS if name not in but and message.get(name)}
     calls = {call["id"]: call["extra_content"] for call in message.get("tool_calls") or () if call.get("extra_content")}
     if calls:
         kept["calls"] = calls
@@ -42,7 +42,7 @@ def unpack(text: JsonValue, message: JsonObject) -> bool:
     except (binascii.Error, ValueError, RecursionError):
         return True  # it was ours, and somebody changed it
     if isinstance(kept, dict):
-        message |= {name: kept[name] for name, kind in FIELDS.items() if isinstance(kept.get(name), kind)}
+        message |= {name: kept[name] for name, kind in SIGNED_FIELDS.items() if isinstance(kept.get(name), kind)}
         calls = kept.get("calls")
         for call in message.get("tool_calls") or ():
             if isinstance(calls, dict) and isinstance(calls.get(call.get("id")), dict):

@@ -231,9 +231,11 @@ def _unshown(blocks: MessageBlocks, delta: JsonObject, carrying: JsonObject, *, 
         events += blocks.whole(block)
     if delta.get("reasoning_content") and not is_asked:
         carrying["reasoning_content"] = carrying.get("reasoning_content", "") + delta["reasoning_content"]
-    for name in ("reasoning_items", "extra_content"):
+    for name in ("reasoning_items", *(() if is_asked else ("thinking_blocks",))):
         if delta.get(name):
-            carrying[name] = [*carrying.get(name, ()), *delta[name]] if name == "reasoning_items" else delta[name]
+            carrying[name] = [*carrying.get(name, ()), *delta[name]]
+    if delta.get("extra_content"):
+        carrying["extra_content"] = delta["extra_content"]
     begun = [call for call in delta.get("tool_calls") or () if call.get("id")]
     if begun:
         packed = pack({**carrying, "tool_calls": begun})

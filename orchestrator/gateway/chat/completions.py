@@ -131,6 +131,7 @@ class Completions:
                 answer.usage,
                 refusal="no answer is believed enough" if answer.abstained else None,
                 calls=unique_ids(answer.calls),
+                signed=answer.signed,
             )
         )
 
@@ -501,7 +502,8 @@ class Completions:
         async def search(on_event: Callable[[Event], None]) -> JsonObject:
             answer = _fit(job, await self._search(job, plan, on_event))
             refusal = "no answer is believed enough" if answer.abstained else None
-            return completion(job, answer.text, answer.usage, refusal=refusal, calls=unique_ids(answer.calls))
+            calls = unique_ids(answer.calls)
+            return completion(job, answer.text, answer.usage, refusal=refusal, calls=calls, signed=answer.signed)
 
         async with aclosing(told_as_events(job, search)) as events:
             async for event in events:

@@ -23,16 +23,26 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 _IN_PIECES = frozenset(("role", "content", "refusal", "tool_calls"))
+NOTHING: JsonObject = {}
 PIECE_CHARS = 48  # the answer is there at once; it is written in pieces, because clients expect a stream
 
 
 def completion(
-    job: ChatJob, text: str, usage: Usage, *, refusal: str | None = None, calls: Sequence[ToolCall] = ()
+    job: ChatJob,
+    text: str,
+    usage: Usage,
+    *,
+    refusal: str | None = None,
+    calls: Sequence[ToolCall] = (),
+    signed: JsonObject = NOTHING,
 ) -> JsonObject:
-    """A completion of our own making; `calls` are the tools that the client is to call."""
+    """A completion of our own making.
+
+    `calls` are the tools that the client is to call, `signed` what must come back with their results.
+    """
     message: dict[str, Any] = {"role": "assistant", "content": None if refusal else text, "refusal": refusal}
     if calls:
-        message |= {"content": text or None, "tool_calls": [call.as_wire() for call in calls]}
+        message |= {**signed, "content": text or None, "tool_calls": [call.as_wire() for call in calls]}
     id = f"chatcmpl-{job.tab.id[:24]}"
     job.facts.name_response(id)
     found: dict[str, Any] = {
