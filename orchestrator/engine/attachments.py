@@ -20,6 +20,7 @@ def attachment_part(stated: object) -> JsonObject:
     if isinstance(stated, bytes | bytearray) and not stated:
         raise InvalidArgument("an attachment is empty", remedy="Leave it out")
     if isinstance(stated, bytes | bytearray):
+        _check_size("the attachment", len(stated))
         return _file_part("attachment", _kind_of_bytes(bytes(stated)), bytes(stated))
     if isinstance(stated, str) and stated.startswith(("https://", "http://", "data:image/")):
         return {"type": "image_url", "image_url": {"url": stated}}
@@ -33,16 +34,20 @@ def attachment_part(stated: object) -> JsonObject:
     return _file_part(path.name, mimetypes.guess_type(path.name)[0] or _kind_of_bytes(content), content)
 
 
+def _check_size(name: str, size: int) -> None:
+    if size > MAX_ATTACHMENT_BYTES:
+        raise InvalidArgument(
+            f"{name} has more than {MAX_ATTACHMENT_BYTES:,} bytes",
+            remedy="Make it smaller, or remember it and ask about it",
+        )
+
+
 def _content(path: Path) -> bytes:
     """The bytes of a file. Raises `InvalidArgument` where it cannot be read or is too large."""
     try:
         if not path.is_file():
             raise InvalidArgument(f"the attachment {path} is no file, or not there", remedy="Check the path")
-        if path.stat().st_size > MAX_ATTACHMENT_BYTES:
-            raise InvalidArgument(
-                f"the attachment {path} has more than {MAX_ATTACHMENT_BYTES:,} bytes",
-                remedy="Make it smaller, or remember it and ask about it",
-            )
+        _check_size(f"the attachment {path}", path.stat().st_size)
         return path.read_bytes()
     except OSError as error:
         raise InvalidArgument(

@@ -32,9 +32,10 @@ from orchestrator import (
     RemoteBackend,
 )
 from orchestrator.backends.http.pacer import Pacer
-from orchestrator.errors import RateLimited
+from orchestrator.errors import InvalidArgument, RateLimited
 from orchestrator.search.prompts import FORM
 from orchestrator.testing import NotRecorded, ScriptedBackend, record, record_or_replay, replay
+from orchestrator.types import Completion, ToolCall, Usage
 from tests.support.faulty_server import completion, faulty_server, hang_up, reply, silence
 
 PIXEL = base64.b64decode(
@@ -176,6 +177,36 @@ def test_a_model_that_sees_is_asked_about_a_picture() -> None:
     with Orchestrator(blind, seeing) as fleet:
         assert fleet.answer_sync("What is this?", attachments=[PIXEL], strategy="single").model == "seeing"
         assert fleet.answer_sync("What is two?", strategy="single").model == "blind"
+
+
+def test_a_picture_that_is_too_large_is_told_before_anybody_is_asked(tmp_path: Path) -> None:
+    picture = tmp_path / "large.png"
+    with picture.open("wb") as file:
+        file.write(PIXEL)
+        file.truncate(50_000_001)
+    fleet = Orchestrator(ScriptedBackend("m", "x"))
+    for attached in (picture, picture.read_bytes()):
+        with pytest.raises(InvalidArgument, match="more than 50,000,000 bytes"):
+            fleet.answer_sync("What is this?", attachments=[attached])
+
+
+def test_a_picture_is_seen_at_every_step_of_a_run() -> None:
+    @package.tool(effects="none")
+    def look_up(word: str) -> str:
+        """Looks a word up."""
+        return "a cat"
+
+    asks = Completion("seeing", "", Usage(10, 5), calls=(ToolCall("look_up", {"word": "felis"}, "c1"),))
+    blind = ScriptedBackend("blind", "dark")
+    seeing = ScriptedBackend(
+        "seeing", asks, "It is a cat.", profile=ModelProfile("seeing", 9.0, 9.0, capabilities=frozenset({"vision"}))
+    )
+    with Orchestrator(blind, seeing, strategy="single") as fleet:
+        assert fleet.answer_sync("What is this?", attachments=[PIXEL], tools=[look_up]).text == "It is a cat."
+    assert blind.asked == []
+    for request in seeing.asked:
+        user = next(message for message in request.messages if message.role == "user")
+        assert any(part["type"] == "image_url" for part in (user.wire or {})["content"])
 
 
 def test_no_system_prompt_of_ours_stands_where_no_verifier_reads_its_form() -> None:
