@@ -27,6 +27,7 @@ EXPECTED = {
     "fleet": ["The answer is 36", "simulated: True", "routed"],
     "checked_json": ["revision", "1874"],
     "memory_alone": ["19:40", "what Silas's scope knows of the safe: []", "forgotten: 1"],
+    "agent": ["waits for approval: refund", "paid back: 1250 cents"],
     "memory_over_time": [
         "now: [m:3]",
         "then: [m:1]",
