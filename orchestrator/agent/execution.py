@@ -10,11 +10,11 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from orchestrator.agent.approval import ApprovalRequest, Approve, decide
-from orchestrator.agent.journal import RunRecord
+from orchestrator.agent.journal import APPROVED, BEGUN, DONE, REFUSED, WAITING, RunRecord
 from orchestrator.errors import OrchestratorError
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.tools import CallContext, Tool, ToolFailed, ToolSet
@@ -24,6 +24,8 @@ from orchestrator.verifiers.calls.call_set import ProposedCall, functions_of
 from orchestrator.verifiers.calls.evidence import CallSchemaVerifier
 
 log = logging.getLogger(__name__)
+QUICK_CHARS = 10_000  # a longer result is read beside the event loop
+MAX_CALLS, MAX_AT_ONCE, MAX_STEP_CHARS = 64, 16, 200_000  # of one step
 UNCERTAIN = (
     "it was begun before an interruption, and nobody knows whether it took effect: it was not called again. Find out "
     "whether it did, or say so in the answer"
@@ -63,6 +65,7 @@ class Execution:
     _known: dict[str, ToolResult] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._max_chars_each = self.max_chars
         self._schema = CallSchemaVerifier(functions_of(self.tools.wire))
 
     async def run(self, step: int, calls: Sequence[ToolCall]) -> list[CalledTool]:
@@ -71,8 +74,13 @@ class Execution:
         Calls without effects run at the same time; others one after the other. Raises `NeedsApproval` before anything
         is called.
         """
-        mistakes = [await self._mistake(call) for call in calls]
-        refused = await self._refused([call for call, wrong in zip(calls, mistakes, strict=True) if not wrong])
+        mistakes = [await self._mistake(call) for call in calls[:MAX_CALLS]]
+        mistakes += [f"only {MAX_CALLS} calls are made in one step: make the others later"] * (len(calls) - MAX_CALLS)
+        self._tell_repeats(calls, mistakes)
+        sound = {f"{step}.{number}": call for number, call in enumerate(calls) if not mistakes[number]}
+        refused = await self._refused(sound)
+        self._max_chars_each = min(self.max_chars, MAX_STEP_CHARS // max(len(calls), 1))
+        at_once = asyncio.Semaphore(MAX_AT_ONCE)
         pending: dict[int, asyncio.Task[CalledTool]] = {}
         found: dict[int, CalledTool] = {}
         try:
@@ -80,9 +88,9 @@ class Execution:
                 path = f"{step}.{number}"
                 if wrong or call.id in refused:
                     told = wrong or "the user did not approve this call: do not call it again without being asked to"
-                    found[number] = CalledTool(call, told, failed=True)
+                    found[number] = CalledTool(call, told, failed=True, was_called=False)
                 elif self._tool(call).effects == "none":
-                    pending[number] = asyncio.ensure_future(self._called(path, call))
+                    pending[number] = asyncio.ensure_future(self._in_turn(at_once, path, call))
                 else:
                     found[number] = await self._called(path, call)
             for number, task in pending.items():
@@ -93,6 +101,16 @@ class Execution:
             if pending:
                 await asyncio.gather(*pending.values(), return_exceptions=True)
         return [found[number] for number in range(len(calls))]
+
+    def _tell_repeats(self, calls: Sequence[ToolCall], mistakes: list[str]) -> None:
+        """Marks calls with effects that stand in one step more than once."""
+        seen: set[str] = set()
+        for number, call in enumerate(calls):
+            if mistakes[number] or self._tool(call).effects == "none":
+                continue
+            if (same := _same(call)) in seen:
+                mistakes[number] = "the same call stands in this step already: it is made once"
+            seen.add(same)
 
     def _tool(self, call: ToolCall) -> Tool:
         found = self.tools.get(call.name)
@@ -116,44 +134,66 @@ class Execution:
             return f"this was called before with the same arguments, and gave: {before.text[:500]}"
         return ""
 
-    async def _refused(self, calls: Sequence[ToolCall]) -> set[str]:
-        """The ids of calls that somebody decided against."""
+    async def _refused(self, calls: Mapping[str, ToolCall]) -> set[str]:
+        """The ids of calls, by their paths, that somebody decided against. What was decided once is decided."""
         waiting, refused = [], set()
-        for call in calls:
-            if not self._tool(call).needs_approval or call.name in self._always:
+        for path, call in calls.items():
+            if not self._tool(call).needs_approval:
                 continue
-            if call.id in self.decided:
-                if not self.decided[call.id]:
-                    refused.add(call.id)
-            elif self.approve is None:
-                waiting.append(call)
-            else:
-                request = ApprovalRequest(call.name, call.arguments or {}, self.record.id, call.id)
-                decision = await decide(self.approve, request)
-                self.emit("approved" if decision != "no" else "refused", tool=call.name)
-                if decision == "always":
-                    self._always.add(call.name)
-                elif decision == "no":
-                    refused.add(call.id)
+            on_record = self.record.kept_value(path)
+            before = None if on_record is None else on_record[0]
+            is_approved = before != REFUSED
+            if before in (None, WAITING):
+                decision = await self._decided_now(call, is_known=before == WAITING)
+                if decision is None:
+                    waiting.append(call)
+                    await self.record.keep(path, WAITING)
+                    continue
+                is_approved = decision
+                await self.record.keep(path, APPROVED if is_approved else REFUSED)
+            if not is_approved:
+                refused.add(call.id)
         if waiting:
             raise NeedsApproval(waiting)
         return refused
+
+    async def _decided_now(self, call: ToolCall, *, is_known: bool) -> bool | None:
+        """What somebody decides about a call; `None` where nobody is there to decide.
+
+        What was decided elsewhere is about calls that whoever decided has been told of (`is_known`).
+        """
+        if is_known and call.id in self.decided:
+            return self.decided[call.id]
+        if call.name in self._always:
+            return True
+        if self.approve is None:
+            return None
+        request = ApprovalRequest(call.name, call.arguments or {}, self.record.id, call.id)
+        decision = await decide(self.approve, request)
+        self.emit("approved" if decision != "no" else "refused", tool=call.name, call=call.id)
+        if decision == "always":
+            self._always.add(call.name)
+        return decision != "no"
+
+    async def _in_turn(self, at_once: asyncio.Semaphore, path: str, call: ToolCall) -> CalledTool:
+        async with at_once:
+            return await self._called(path, call)
 
     async def _called(self, path: str, call: ToolCall) -> CalledTool:
         """One call, made now, made before, or begun before and not to be made again."""
         tool, same = self._tool(call), _same(call)
         on_record = self.record.kept_value(path)
-        if on_record is not None and on_record[0] == "done":
+        if on_record is not None and on_record[0] == DONE:
             result = _read(on_record[1])
             self._known[same] = result
             return CalledTool(call, result.text, result.failed)
         if tool.effects == "none" and same in self._known:
             result = self._known[same]
             return CalledTool(call, result.text, result.failed, reused=True)
-        if on_record is not None and tool.effects == "once":
+        if on_record is not None and on_record[0] == BEGUN and tool.effects == "once":
             return CalledTool(call, UNCERTAIN, failed=True)
         if tool.effects != "none":
-            await self.record.keep(path, "begun")
+            await self.record.keep(path, BEGUN)
         self.emit("calling", tool=call.name, call=call.id)
         start = time.perf_counter()
         result = await self._result(tool, path, call)
@@ -161,7 +201,7 @@ class Execution:
         told = {"failed": result.failed, "seconds": seconds, "trimmed": result.trimmed}
         self.emit("called", tool=call.name, call=call.id, **told)
         self._known[same] = result
-        await self.record.keep(path, "done", {"text": result.text, "failed": result.failed})
+        await self.record.keep(path, DONE, {"text": result.text, "failed": result.failed})
         return CalledTool(call, result.text, result.failed, seconds)
 
     async def _result(self, tool: Tool, path: str, call: ToolCall) -> ToolResult:
@@ -185,7 +225,9 @@ class Execution:
         except Exception as error:
             log.warning("the tool %s raised %s", tool.name, type(error).__name__)
             return failure(f"{tool.name} raised {type(error).__name__}: {error}{happened}")
-        return read_result(value, max_chars=self.max_chars)
+        if isinstance(value, str) and len(value) <= QUICK_CHARS:
+            return read_result(value, max_chars=self._max_chars_each)
+        return await asyncio.to_thread(read_result, value, max_chars=self._max_chars_each)
 
 
 def _same(call: ToolCall) -> str:

@@ -8,23 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 import secrets
 import socket
 import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Protocol
 
 import orjson
 
 from orchestrator.budget import Budget, Ledger
-from orchestrator.errors import ConfigError
+from orchestrator.errors import ConfigError, StorageError
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.storage.database import Database
 from orchestrator.storage.journal import Journal, RunLedger
-from orchestrator.storage.runs import KEEP, Runs, StoredRun
+from orchestrator.storage.runs import KEEP, SILENT_S, Runs, StoredRun
 
 KIND = "agent"  # what such runs are listed under
-SILENT_S = 10.0
+WAITING, APPROVED, REFUSED, BEGUN, DONE = "waiting", "approved", "refused", "begun", "done"
+"""What is on record of a call, in this order; of a step's answer only `DONE`."""
+MAX_UNKEPT = 1_000
+log = logging.getLogger(__name__)
 
 
 class RunRecord(Protocol):
@@ -41,29 +47,80 @@ class RunRecord(Protocol):
     async def keep(self, path: str, status: str, value: JsonValue = None) -> None:
         """Returns when it is kept."""
 
+    def working(self) -> AbstractAsyncContextManager[None]:
+        """A block in which the run is worked on, so that nobody else takes it over."""
+
     async def end(self, status: str, output: JsonValue, error: str = "") -> None:
         """Notes how the run ended."""
 
 
 class UnkeptRun:
-    """The record of a run that ends with its process."""
+    """The record of a run that ends with its process; `asked` is what it is about."""
 
-    def __init__(self, id: str = "") -> None:
+    def __init__(self, id: str = "", asked: JsonMapping | None = None) -> None:
         self.id = id or new_run_id()
+        self.asked = dict(asked or {})
+        self.status = "running"
+        self._steps: dict[str, tuple[str, JsonValue]] = {}
+        self._ledger: Ledger | None = None
 
     def ledger(self, budget: Budget, within: Ledger | None) -> Ledger:
-        """An account of its own."""
-        return Ledger(budget, within=within)
+        """An account of its own: what the run spent before it waited counts."""
+        made, before = RunLedger(budget, within=within), self._ledger
+        if before is not None:
+            made.goes_on(before.settled_nano, before.settled_tokens, before.calls)
+        self._ledger = made
+        return made
 
     def kept_value(self, path: str) -> tuple[str, JsonValue] | None:
-        """Nothing is on record."""
-        return None
+        """(status, value) of what is on record; `None` if nothing is."""
+        return self._steps.get(path)
 
     async def keep(self, path: str, status: str, value: JsonValue = None) -> None:
-        """Nothing outlives the process."""
+        """Keeps it as long as the process lives."""
+        self._steps[path] = (status, value)
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """A block in which the run is worked on."""
+        yield
 
     async def end(self, status: str, output: JsonValue, error: str = "") -> None:
-        """Nothing outlives the process."""
+        """Notes how the run ended."""
+        self.status = status
+
+
+class UnkeptRuns:
+    """Runs of a fleet without storage: the latest ones that wait can be gone on with in this process."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, UnkeptRun] = {}
+
+    def open(self, id: str, asked: JsonMapping, *, must_exist: bool) -> UnkeptRun:
+        """The run of this id, begun anew or gone on with. Raises `ConfigError` where it is not known, or not this."""
+        found = self._known.pop(id, None)
+        if found is None and must_exist:
+            raise ConfigError(
+                f"the run {id or 'that was decided about'} is not known here",
+                remedy='Pass run=answer.run; runs outlive the program with Orchestrator(..., storage="runs.db")',
+            )
+        if found is None:
+            found = UnkeptRun(id, asked)
+        elif found.asked != dict(asked):
+            self._known[found.id] = found
+            raise other_run(id, found.asked, asked)
+        elif found.status == "running":
+            self._known[found.id] = found
+            raise ConfigError(f"somebody works on the run {id}", remedy="Wait until it ends")
+        found.status = "running"
+        self._known[found.id] = found
+        self._forget_oldest()
+        return found
+
+    def _forget_oldest(self) -> None:
+        ended = [each.id for each in self._known.values() if each.status != "running"]
+        for id in ended[: max(len(self._known) - MAX_UNKEPT, 0)]:
+            del self._known[id]
 
 
 class RunStore:
@@ -73,13 +130,12 @@ class RunStore:
         self.runs = Runs(database)
         self.owner = owner
         self._journal = Journal(self.runs)
-        self._holder = _holder()
 
     @classmethod
     def sharing(cls, runs: Runs, journal: Journal, owner: str) -> RunStore:
         """Runs beside others of the same database, with its writer."""
         made = cls.__new__(cls)
-        made.runs, made.owner, made._journal, made._holder = runs, owner, journal, _holder()
+        made.runs, made.owner, made._journal = runs, owner, journal
         return made
 
     async def has(self, id: str) -> bool:
@@ -97,25 +153,23 @@ class RunStore:
     def _open(self, id: str, asked: JsonObject, owner: str) -> StoredRecord:
         now, digest = self.runs.clock(), digest_of(asked)
         stored = self.runs.find(owner, id)
+        holder = _holder()
+        self._journal.begin(id)
         if stored is None:
-            self.runs.begin(
-                StoredRun(id, owner, KIND, "", digest, "running", asked, None, "", now, None, self._holder, now)
-            )
-            return StoredRecord(id, self, {}, (0, 0, 0))
+            self.runs.begin(StoredRun(id, owner, KIND, "", digest, "running", asked, None, "", now, None, holder, now))
+            return StoredRecord(id, self, holder, {}, (0, 0, 0))
         if stored.digest != digest:
-            raise ConfigError(
-                f"the run {id} is about something else: {str(stored.inputs)[:120]}",
-                remedy="Go on with the same query and tools, or leave out run= for a new one",
-            )
+            raise other_run(id, stored.inputs, asked)
         if stored.has_ended:
             self.runs.reopen(id)
         gone = stored.holder if _is_gone(stored.holder) else ""
-        if not self.runs.hold(id, self._holder, held_before=now - SILENT_S, take_from=gone) and stored.status != "done":
+        if not self.runs.hold(id, holder, held_before=now - SILENT_S, take_from=gone) and stored.status != "done":
             raise ConfigError(
-                f"another process works on the run {id}", remedy=f"Wait until it was silent {SILENT_S:g} s"
+                f"somebody works on the run {id}",
+                remedy=f"Wait until it ends, or, if its process is gone, was silent for {SILENT_S:g} s",
             )
         steps = {step.path: (step.status, step.value) for step in self.runs.steps(id)}
-        return StoredRecord(id, self, steps, self.runs.spent(id))
+        return StoredRecord(id, self, holder, steps, self.runs.spent(id))
 
     def close(self) -> None:
         """Writes what is left."""
@@ -132,10 +186,16 @@ class StoredRecord:
     """The record of one run in a database."""
 
     def __init__(
-        self, id: str, store: RunStore, steps: dict[str, tuple[str, JsonValue]], spent: tuple[int, int, int]
+        self,
+        id: str,
+        store: RunStore,
+        holder: str,
+        steps: dict[str, tuple[str, JsonValue]],
+        spent: tuple[int, int, int],
     ) -> None:
         self.id = id
         self._store = store
+        self._holder = holder
         self._steps = steps
         self._spent = spent
 
@@ -150,11 +210,33 @@ class StoredRecord:
         return self._steps.get(path)
 
     async def keep(self, path: str, status: str, value: JsonValue = None) -> None:
-        """Returns when it would outlive the process."""
+        """Returns when it would outlive the process. Raises `StorageError` where somebody has taken the run over."""
+        if status == BEGUN and await asyncio.to_thread(self._store.runs.heard, self.id, self._holder) == "lost":
+            raise StorageError(
+                f"the run {self.id} was taken over by another process", remedy="Ask for its answer there"
+            )
         self._steps[path] = (status, value)
         written = None if value is None else orjson.dumps(value).decode()
-        self._store.journal.put(KEEP, self.id, path, status, written, None, 0.0, time.time())
-        await self._store.journal.kept()
+        self._store.journal.put(self.id, KEEP, self.id, path, status, written, None, 0.0, time.time())
+        await self._store.journal.kept(self.id)
+
+    @asynccontextmanager
+    async def working(self) -> AsyncIterator[None]:
+        """A block in which the run is worked on: others are told, so that they do not take it over."""
+        beating = asyncio.create_task(self._beat())
+        try:
+            yield
+        finally:
+            beating.cancel()
+            await asyncio.gather(beating, return_exceptions=True)
+
+    async def _beat(self) -> None:
+        while True:
+            await asyncio.sleep(SILENT_S / 4)
+            try:
+                await asyncio.to_thread(self._store.runs.heard, self.id, self._holder)
+            except StorageError as error:  # the next one may succeed
+                log.warning("the run %s could not be kept hold of: %s", self.id, error)
 
     async def end(self, status: str, output: JsonValue, error: str = "") -> None:
         """Notes how the run ended."""
@@ -164,6 +246,15 @@ class StoredRecord:
 
 def _holder() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def other_run(id: str, kept: JsonMapping, asked: JsonMapping) -> ConfigError:
+    """The error where a run of this id was about something else; what that was stays untold: it may be another's."""
+    differing = [name for name in asked if kept.get(name) != asked[name]]
+    return ConfigError(
+        f"the run {id} is about something else: it had another {', another '.join(differing) or 'beginning'}",
+        remedy="Go on with the same query and tools, or leave out run= for a new one",
+    )
 
 
 def new_run_id() -> str:

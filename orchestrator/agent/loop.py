@@ -14,17 +14,17 @@ from dataclasses import dataclass, field, replace
 
 from orchestrator.agent.approval import Approve
 from orchestrator.agent.execution import Execution, NeedsApproval
-from orchestrator.agent.journal import RunRecord
+from orchestrator.agent.journal import DONE, RunRecord
 from orchestrator.budget import Budget, Ledger
-from orchestrator.errors import BudgetExceeded
+from orchestrator.errors import BudgetExceeded, NoAdequateModel
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.tools import ToolSet
-from orchestrator.tools.results import MAX_RESULT_CHARS, ToolResult
+from orchestrator.tools.results import MAX_RESULT_CHARS, ToolResult, trimmed
 from orchestrator.trace import Event
 from orchestrator.types import AgentStep, Answer, CalledTool, Message, Query, ToolCall, Usage
 from orchestrator.types.format import money
 
-MAX_STEPS, MAX_MISTAKES = 20, 2
+MAX_STEPS, MAX_MISTAKES, MAX_TOLD = 20, 2, 200
 ENOUGH = 1.5  # times what the last step took must be left for another one beside the answer
 
 
@@ -92,7 +92,7 @@ class AgentLoop:
             begun, before = self.clock(), self._ledger.spent_usd
             try:
                 found, signed = await self._step(is_last=bool(why_last))
-            except BudgetExceeded as error:
+            except (BudgetExceeded, NoAdequateModel) as error:  # the second: what was said no longer fits a model
                 if not self._steps:
                     raise
                 return await self._ended(self._cut_short(error.message), partial=True)
@@ -115,7 +115,7 @@ class AgentLoop:
         """The model's next words, on record already or asked for now; and what it signed of them."""
         path = str(len(self._steps) + 1)
         on_record = self.record.kept_value(path)
-        if on_record is not None and on_record[0] == "done":
+        if on_record is not None and on_record[0] == DONE:
             return _read_answer(on_record[1]), on_record[1].get("signed") or {}
         choice = "none" if is_last else self.query.tool_choice if not self._steps else _after_first(self.query)
         query = replace(self.query, continued=tuple(self._said), tools=self.tools.wire, tool_choice=choice)
@@ -124,7 +124,7 @@ class AgentLoop:
         if is_last and found.calls:  # it was told to call nothing more
             found = replace(found, calls=(), text=found.text or "(no answer: the model only wanted to call more tools)")
         signed = found.signed
-        await self.record.keep(path, "done", _kept(found) | ({"signed": signed} if signed else {}))
+        await self.record.keep(path, DONE, _kept(found) | ({"signed": signed} if signed else {}))
         return found, signed
 
     def _why_last(self, last_cost: float, last_s: float) -> str:
@@ -137,7 +137,7 @@ class AgentLoop:
         if self._steps and left_s is not None and left_s < (1 + ENOUGH) * last_s:
             return "the time is nearly over"
         calls = self.budget.calls
-        if self._steps and calls is not None and calls - self._ledger.calls <= 1:
+        if calls is not None and calls - self._ledger.calls <= 1:
             return "nearly all calls of models are used"
         return ""
 
@@ -190,7 +190,10 @@ class AgentLoop:
     def _cut_short(self, why: str) -> Answer:
         """What there is when nothing more can be paid for."""
         last = self._steps[-1]
-        return Answer(last.text, 0.0, last.model, None, 0.0, True, why, calls=())
+        called = [each for step in self._steps for each in step.called if each.was_called]
+        told = "; ".join(f"{each.call.name}: {trimmed(each.result, MAX_TOLD)}" for each in called)
+        text = last.text or f"(no answer, because the run ended early. What was called: {told or 'nothing'})"
+        return Answer(text, 0.0, last.model, None, 0.0, True, why, calls=())
 
     async def _ended(self, found: Answer, *, partial: bool = False, status: str = "done") -> Answer:
         """The whole run as an answer: P(correct) is that all of its decisions were right."""

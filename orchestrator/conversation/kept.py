@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING
 
 from orchestrator.backends.base import Backend, estimate_prompt_tokens, tokenizer_of
 from orchestrator.conversation.context import ContextPolicy, Window, choose_window
-from orchestrator.conversation.store import ConversationStore, StoredConversation, Turn
+from orchestrator.conversation.store import FORGOTTEN, ConversationStore, StoredConversation, Turn
+from orchestrator.errors import InvalidQuery
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.tools.results import trimmed
 from orchestrator.types import Answer, Message
@@ -109,7 +111,7 @@ class KeptConversation:
             self.store.keep_window(self.scope, self.session, start, position, summary)
         shown = [turn.message for turn in turns[start:]]
         before = [Message("system", f"{SUMMARY_RULE}\n{self._window.summary}")] if self._window.summary else []
-        known = frozenset(turn.record for turn in turns[start:] if turn.record is not None)
+        known = frozenset(turn.record for turn in self.turns[start:] if turn.record is not None)
         tokens = sum(self._sizes[start:position]) + estimate_prompt_tokens(before)
         return BuiltPrompt((*before, *shown), known, start, tokens)
 
@@ -146,9 +148,16 @@ class KeptConversation:
     def cut(self, position: int) -> list[Turn]:
         """Takes the turns from `position` on back, and gives them; memory forgets them."""
         gone = self.store.cut(self.scope, self.session, position)
-        records = [turn.record for turn in gone if turn.record is not None]
-        if records and self.memory is not None:
-            self.memory.forget(self.scope, records)
+        if self.memory is not None:
+            records = Counter(turn.record for turn in gone if turn.record is not None)
+            elsewhere = self.store.said_of(self.scope, records)
+            ours = [
+                record
+                for record, times in records.items()
+                if record not in elsewhere and len(self.memory.mentions(self.scope, record)) <= times
+            ]  # what somebody said besides is his
+            if ours:
+                self.memory.forget(self.scope, ours)
         self.load()
         return gone
 
@@ -160,11 +169,16 @@ class KeptConversation:
             self.store, self.scope, session, self.memory, self._usual_backend, self.context_tokens, self.speakers
         )
 
-    def answer_to(self, key: str) -> Answer | None:
-        """The answer to the message with this key; `None` if it was not said, or has none."""
+    def answer_to(self, key: str, text: str) -> Answer | None:
+        """The answer to the message with this key; `None` if it was not said, or has none.
+
+        Raises `InvalidQuery` where it was another message.
+        """
         at = next((turn.position for turn in self.turns if turn.role == "user" and turn.key == key), None)
         if at is None:
             return None
+        if self.turns[at].text not in (text, FORGOTTEN):
+            raise InvalidQuery(f"the key {key!r} belongs to another message", remedy="Use a key for one message alone")
         after = self.turns[at + 1 :]
         upto = next((i for i, turn in enumerate(after) if turn.role == "user"), len(after))
         said = [turn for turn in after[:upto] if turn.role == "assistant" and turn.about is not None]

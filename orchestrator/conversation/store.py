@@ -220,6 +220,11 @@ class ConversationStore:
             )
         return gone
 
+    def said_of(self, scope: str, records: Collection[int]) -> set[int]:
+        """Those of some records that turns of any conversation of the scope have."""
+        sql = "SELECT count(*) FROM conversation_turns WHERE scope = ? AND record = ?"
+        return {record for record in records if self._database.read(sql, scope, record)[0][0]}
+
     def forget(self, scope: str, records: Collection[int] | None = None) -> int:
         """Deletes the conversations of a scope, or takes the texts of some records out of them; how many turns."""
         with self._database.writing() as run:

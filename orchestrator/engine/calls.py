@@ -55,7 +55,7 @@ class PendingCall(Coroutine[Any, Any, T]):
     def __aiter__(self) -> NoReturn:
         self._coroutine.close()
         raise NotAwaited(
-            f"{self.__name__}() gives one result, no stream", remedy=f"Write `await fleet.{self.__name__}(...)`"
+            f"{self.__name__}() gives one result, no stream", remedy=f"Write `await` before {self.__name__}(...)"
         )
 
     def __repr__(self) -> str:
@@ -63,7 +63,7 @@ class PendingCall(Coroutine[Any, Any, T]):
 
 
 def _remedy(name: str) -> str:
-    return f"Write `await fleet.{name}(...)` in a coroutine, or call {name}_sync(...) in a script"
+    return f"Write `await` before {name}(...) in a coroutine, or call {name}_sync(...) in a script"
 
 
 def tells_mistakes(

@@ -10,10 +10,12 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Unpack, cast
 
+from orchestrator.agent.journal import new_run_id
 from orchestrator.backends.base import Backend
 from orchestrator.conversation import Turn, as_anthropic, as_openai
 from orchestrator.conversation.kept import BuiltPrompt, KeptConversation, seconds_of
-from orchestrator.engine.settings import PreparedQuery, QuerySettings
+from orchestrator.engine.calls import tells_mistakes
+from orchestrator.engine.settings import SETTINGS, PreparedQuery, QuerySettings
 from orchestrator.engine.streaming import AnswerStream, Progress
 from orchestrator.engine.sync import BlockingLoop, BlockingStream
 from orchestrator.errors import InvalidArgument, InvalidQuery
@@ -95,6 +97,7 @@ class Conversation:
 
     # asking
 
+    @tells_mistakes(SETTINGS)
     async def send(
         self, text: str, *, key: str = "", time: datetime | None = None, **settings: Unpack[QuerySettings]
     ) -> Answer:
@@ -112,7 +115,7 @@ class Conversation:
         """
         async with self._lock:
             await self._open()
-            if key and (known := self._kept.answer_to(key)) is not None:
+            if key and (known := self._kept.answer_to(key, text)) is not None:
                 return known
             asked = await self._asked(text, key, settings, time)
             answer = await self._engine.answer_prepared(asked)
@@ -123,6 +126,7 @@ class Conversation:
         """As `send`, but yields what happens, as `Orchestrator.stream` does; the turn is kept when the stream ends."""
         return AnswerStream(self._progress(text, key, settings), lambda item: item, "stream")
 
+    @tells_mistakes()
     async def preview(self, text: str) -> tuple[Message, ...]:
         """The messages that a model would be sent for `text`, notes of memory included; nothing is kept or asked."""
         async with self._lock:
@@ -134,7 +138,7 @@ class Conversation:
     async def _progress(self, text: str, key: str, settings: QuerySettings) -> AsyncGenerator[Progress, None]:
         async with self._lock:
             await self._open()
-            if key and (known := self._kept.answer_to(key)) is not None:
+            if key and (known := self._kept.answer_to(key, text)) is not None:
                 yield known
                 return
             asked = await self._asked(text, key, settings)
@@ -148,14 +152,15 @@ class Conversation:
         """The query of a new turn, which is kept before anybody is asked."""
         if not isinstance(text, str) or not text.strip():
             raise InvalidQuery("the message is empty", remedy="Say something")
-        position = len(self._kept.turns)
+        position, run = len(self._kept.turns), new_run_id()
         if self.pending == text:  # it was said before the process ended
             position -= 1
+            run = (self._kept.turns[position].about or {}).get("run") or run
         prompt = await asyncio.to_thread(self._kept.prompt, position, seconds_of(time))
         asked = self._prepared(text, prompt, cast("QuerySettings", {**self._settings, **settings}))
         if position == len(self._kept.turns):
-            await asyncio.to_thread(self._kept.add, [Turn(position, "user", text, key=key, at=seconds_of(time))])
-        run = f"{self.scope}:{self.session}:{position}".replace("/", ".")
+            turn = Turn(position, "user", text, key=key, about={"run": run}, at=seconds_of(time))
+            await asyncio.to_thread(self._kept.add, [turn])
         return replace(asked, run=run if asked.tools.runs_here else "")
 
     def _prepared(self, text: str, prompt: BuiltPrompt, settings: QuerySettings) -> PreparedQuery:
@@ -178,6 +183,7 @@ class Conversation:
 
     # taking back
 
+    @tells_mistakes()
     async def rewind(self, turns: int = 1) -> int:
         """Takes the last `turns` messages of the user back, with all that followed; memory forgets them.
 
@@ -191,16 +197,21 @@ class Conversation:
             position = said[-turns] if turns <= len(said) else 0
             return len(await asyncio.to_thread(self._kept.cut, position))
 
+    @tells_mistakes()
     async def reload(self) -> None:
         """Reads the conversation anew, after something was forgotten or somebody else went on with it."""
         async with self._lock:
             await asyncio.to_thread(self._kept.load)
 
+    @tells_mistakes()
     async def fork(self, session: str, *, at: int | None = None) -> Conversation:
         """Another conversation that begins with the first `at` turns of this one (default: all of them)."""
         kept = self._kept
         async with self._lock:
             await self._open()
+            whole = len(kept.turns)
+            if at is not None and (isinstance(at, bool) or not isinstance(at, int) or not 0 <= at <= whole):
+                raise InvalidArgument(f"at must be a number of turns, 0 to {whole}, not {at!r}", remedy="Leave it out")
             taken = await asyncio.to_thread(kept.store.turns, self.scope, session)
             if taken or session == self.session:
                 raise InvalidArgument(f"there is a session {session!r} already", remedy="Name another")

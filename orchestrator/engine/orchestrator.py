@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
+from orchestrator.agent.journal import UnkeptRuns
 from orchestrator.backends.base import Request
 from orchestrator.budget import Budget, BudgetLike, Ledger
 from orchestrator.config.models import DEFAULT_NAME, Config, read_config
@@ -81,6 +82,7 @@ class Orchestrator(ConversationMethods, RoutingMethods, MemoryMethods, OldMethod
         self.catalog = settings.get("catalog")
         self.tools = ToolSet(settings.get("tools") or (), self.catalog)
         self.storage = EngineStorage.open(settings.get("storage"))
+        self._unkept = UnkeptRuns()
 
     @classmethod
     def from_config(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
+from orchestrator.agent.journal import UnkeptRuns
 from orchestrator.backends.base import Backend
 from orchestrator.budget import Budget, BudgetLike, Ledger
 from orchestrator.decisions.service import Deciders
@@ -42,6 +43,7 @@ class EngineParts(SyncMethods):
     tools: ToolSet
     catalog: ToolCatalog | None
     storage: EngineStorage | None
+    _unkept: UnkeptRuns
     _planner: Planner
     _executor: Executor
     _speeds: Speeds

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from orchestrator.agent.journal import RunRecord, UnkeptRun
+from orchestrator.agent.journal import RunRecord
 from orchestrator.agent.loop import AgentLoop
 from orchestrator.budget import Budget, Ledger
 from orchestrator.engine.parts import EngineParts
@@ -59,7 +59,8 @@ class ToolRunMethods(EngineParts):
             on_event,
         )
         try:
-            answer = await loop.answer()
+            async with record.working():
+                answer = await loop.answer()
         except BaseException as error:
             await record.end("cancelled" if not isinstance(error, Exception) else "failed", None, str(error)[:500])
             raise
@@ -68,8 +69,6 @@ class ToolRunMethods(EngineParts):
     async def _record(self, asked: PreparedQuery) -> RunRecord:
         if asked.record is not None:
             return asked.record
-        if self.storage is None:
-            return UnkeptRun(asked.run)
         query = asked.query
         about = {
             "query": query.text,
@@ -77,4 +76,6 @@ class ToolRunMethods(EngineParts):
             "history": [[message.role, message.content] for message in (*query.history, *query.continued)],
             "tools": list(asked.tools.names),
         }
+        if self.storage is None:
+            return self._unkept.open(asked.run, about, must_exist=bool(asked.decided))
         return await self.storage.runs.open(asked.run, about)

@@ -11,53 +11,69 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from typing import Any
+from collections.abc import Sequence
 
 from orchestrator.budget import Budget, Ledger, Reservation, from_nano
 from orchestrator.errors import StorageError
 from orchestrator.storage.database import SqlValue
 from orchestrator.storage.runs import HOLD_CALL, SETTLE_CALL, Runs
 
+_Line = tuple[str, str, tuple[SqlValue, ...]]  # the run, the statement, its values
 _Waiter = tuple[asyncio.AbstractEventLoop, "asyncio.Future[None]"]
 
 
+MAX_BROKEN = 10_000
+
+
 class Journal:
-    """The writer of one database; any number of runs share it."""
+    """The writer of one database; any number of runs share it.
+
+    What cannot be written ends the run that it belongs to, and no other.
+    """
 
     def __init__(self, runs: Runs) -> None:
         self.runs = runs
         self._lock = threading.Lock()
         self._came = threading.Event()
-        self._lines: list[tuple[str, tuple[Any, ...]]] = []
+        self._lines: list[_Line] = []
         self._waiters: list[_Waiter] = []
         self._put = self._written = 0
-        self._error: Exception | None = None
+        self._broken: dict[str, Exception] = {}
         self._is_over = False
         self._thread: threading.Thread | None = None
 
-    def put(self, sql: str, *values: SqlValue) -> None:
-        """Raises `StorageError` if an earlier line could not be written: nothing may go on that cannot be kept."""
-        if self._error is not None:
-            raise StorageError(
-                f"the run can no longer be kept: {self._error}", remedy="Check the disk, then resume the run"
-            )
+    def put(self, of: str, sql: str, *values: SqlValue) -> None:
+        """A line of the run `of`.
+
+        Raises `StorageError` if an earlier line of it could not be written: nothing may go on that cannot be kept.
+        """
+        self._check(of, "the run can no longer be kept")
         with self._lock:
-            self._lines.append((sql, values))
+            self._lines.append((of, sql, values))
             self._put += 1
             if self._thread is None:
                 self._thread = threading.Thread(target=self._write, daemon=True, name="orchestrator-journal")
                 self._thread.start()
 
-    async def kept(self) -> None:
-        """Returns when everything that was put before is in the database. Raises `StorageError` if it cannot be."""
+    async def kept(self, of: str = "") -> None:
+        """Returns when everything that was put before is in the database.
+
+        Raises `StorageError` if what the run `of` did cannot be.
+        """
         loop = asyncio.get_running_loop()
         waiter = loop.create_future()
         with self._lock:
-            if self._written == self._put and self._error is None:
-                return
-            self._waiters.append((loop, waiter))
-        self._came.set()
-        await waiter
+            is_written = self._written == self._put
+            if not is_written:
+                self._waiters.append((loop, waiter))
+        if not is_written:
+            self._came.set()
+            await waiter
+        self._check(of, "the run cannot be kept")
+
+    def begin(self, of: str) -> None:
+        """A run is worked on anew: that an earlier line of it could not be written is forgotten."""
+        self._broken.pop(of, None)
 
     def wake(self) -> None:
         """Lets the writer begin, without waiting for it."""
@@ -71,6 +87,11 @@ class Journal:
         if thread is not None:
             thread.join()
 
+    def _check(self, of: str, what: str) -> None:
+        error = self._broken.get(of)
+        if error is not None:
+            raise StorageError(f"{what}: {error}", remedy="Check the disk, then resume the run") from error
+
     def _write(self) -> None:
         while True:
             self._came.wait()
@@ -78,32 +99,41 @@ class Journal:
             with self._lock:
                 lines, self._lines = self._lines, []
                 waiters, is_over = list(self._waiters), self._is_over
-            if lines and self._error is None:
-                try:
-                    with self.runs.database.writing() as run:
-                        for sql, values in lines:
-                            run(sql, *values)
-                except Exception as error:
-                    self._error = error
+            self._keep(lines)
             with self._lock:
                 self._written += len(lines)
                 del self._waiters[: len(waiters)]
             for loop, waiter in waiters:
                 with contextlib.suppress(RuntimeError):  # its loop has ended, and with it who waited
-                    loop.call_soon_threadsafe(_tell, waiter, self._error)
+                    loop.call_soon_threadsafe(_tell, waiter)
             if is_over and not self._lines:
                 return
 
+    def _keep(self, lines: Sequence[_Line]) -> None:
+        """Writes lines in one transaction; if that fails, those of each run in one of their own."""
+        lines = [line for line in lines if line[0] not in self._broken]
+        try:
+            self._commit(lines)
+        except Exception:
+            for of in dict.fromkeys(line[0] for line in lines):
+                try:
+                    self._commit([line for line in lines if line[0] == of])
+                except Exception as error:
+                    self._broken[of] = error
+                    while len(self._broken) > MAX_BROKEN:
+                        del self._broken[next(iter(self._broken))]
 
-def _tell(waiter: asyncio.Future[None], error: Exception | None) -> None:
-    if waiter.done():
-        return
-    if error is None:
+    def _commit(self, lines: Sequence[_Line]) -> None:
+        if not lines:
+            return
+        with self.runs.database.writing() as run:
+            for _, sql, values in lines:
+                run(sql, *values)
+
+
+def _tell(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
         waiter.set_result(None)
-    else:
-        waiter.set_exception(
-            StorageError(f"the run cannot be kept: {error}", remedy="Check the disk, then resume the run")
-        )
 
 
 class RunLedger(Ledger):
@@ -128,22 +158,24 @@ class RunLedger(Ledger):
     def hold(self, nano: int | None, tokens: int) -> Reservation:
         held = super().hold(nano, tokens)
         if self._journal is not None:
-            self._journal.put(HOLD_CALL, self._run, self._name(held), held.nano, held.tokens)
+            self._journal.put(self._run, HOLD_CALL, self._run, self._name(held), held.nano, held.tokens)
         return held
 
     def close(self, reservation: Reservation, nano: int, tokens: int, output_tokens: int = 0) -> None:
         super().close(reservation, nano, tokens, output_tokens)
         if self._journal is not None:
-            self._journal.put(SETTLE_CALL, nano, tokens, self._run, self._name(reservation))
+            self._journal.put(self._run, SETTLE_CALL, nano, tokens, self._run, self._name(reservation))
 
     def release(self, reservation: Reservation) -> None:
         super().release(reservation)
         if self._journal is not None:
-            self._journal.put("DELETE FROM run_calls WHERE run = ? AND id = ?", self._run, self._name(reservation))
+            self._journal.put(
+                self._run, "DELETE FROM run_calls WHERE run = ? AND id = ?", self._run, self._name(reservation)
+            )
 
     async def kept(self) -> None:
         if self._journal is not None:
-            await self._journal.kept()
+            await self._journal.kept(self._run)
         await super().kept()
 
     def _name(self, held: Reservation) -> str:

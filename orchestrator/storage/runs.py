@@ -37,6 +37,7 @@ CREATE TABLE run_calls (
 CREATE TABLE step_cache (key TEXT PRIMARY KEY, value TEXT NOT NULL, until DOUBLE PRECISION NOT NULL)
 """
 FORGOTTEN = {"forgotten": True}  # stands where something was forgotten
+SILENT_S = 10.0  # a run whose worker was not heard of for so long may be taken over
 ENDS = ("done", "partial", "failed", "cancelled")
 _COLUMNS = "id, owner, pipeline, file, digest, status, inputs, output, error, created_at, ended_at, holder, held_at"
 KEEP = """INSERT INTO run_steps VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run, path)

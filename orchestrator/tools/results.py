@@ -74,7 +74,8 @@ def read_result(value: object, *, max_chars: int = MAX_RESULT_CHARS) -> ToolResu
 
 def failure(message: str, *, max_chars: int = 2_000) -> ToolResult:
     """An error as the model is told of it."""
-    return ToolResult(trimmed(without_secrets(" ".join(message.split())), max_chars), failed=True)
+    told = " ".join(message.split()).removeprefix("Error: ")  # which stands before it anyway
+    return ToolResult(trimmed(without_secrets(told), max_chars), failed=True)
 
 
 def trimmed(text: str, max_chars: int) -> str:

@@ -18,6 +18,8 @@ class CalledTool:
         failed: Whether that is an error.
         seconds: How long the tool took; 0 where it was not called.
         reused: Whether an earlier result was given again instead of calling it.
+        was_called: Whether the tool was called, in this step or, where it is reused, before; not for a mistake or a
+            call that was refused.
     """
 
     call: ToolCall
@@ -25,6 +27,7 @@ class CalledTool:
     failed: bool = False
     seconds: float = 0.0
     reused: bool = False
+    was_called: bool = True
 
     def as_dict(self) -> JsonObject:
         """The call with its result, as JSON values."""
@@ -33,6 +36,7 @@ class CalledTool:
             "failed": self.failed,
             "seconds": self.seconds,
             "reused": self.reused,
+            "was_called": self.was_called,
         }
 
 

@@ -292,12 +292,40 @@ def test_the_journal_writes_in_order_and_tells_when_it_cannot(tmp_path: Path) ->
         from orchestrator.errors import StorageError
 
         with pytest.raises(StorageError, match="cannot be kept"):
-            await journal.kept()
+            await journal.kept("r")
         with pytest.raises(StorageError, match="no longer be kept"):
             ledger.reserve(usd=0.0)
         await asyncio.to_thread(journal.close)
 
     asyncio.run(go())
+
+
+def test_what_cannot_be_kept_ends_its_own_run_alone(tmp_path: Path) -> None:
+    from orchestrator.errors import StorageError
+
+    runs = Runs(SqliteDatabase(tmp_path / "runs.db"))
+    for id in ("good", "bad", "after"):
+        runs.begin(stored(id, "h", 1.0))
+    runs.end("bad", "done", None, "")
+    assert runs.delete("", "bad")
+
+    async def go() -> None:
+        journal = Journal(runs)
+        ledgers = {id: RunLedger(Budget(usd=1.0), journal=journal, run=id) for id in ("good", "bad", "after")}
+        for id in ("good", "bad"):
+            ledgers[id].reserve(usd=0.1, tokens=5)
+        await ledgers["good"].kept()
+        with pytest.raises(StorageError, match="cannot be kept"):
+            await ledgers["bad"].kept()
+        ledgers["after"].reserve(usd=0.2, tokens=5)
+        await ledgers["after"].kept()
+        with pytest.raises(StorageError, match="no longer be kept"):
+            ledgers["bad"].reserve(usd=0.1, tokens=5)
+        await asyncio.to_thread(journal.close)
+
+    asyncio.run(go())
+    assert (runs.spent("good")[2], runs.spent("after")[2]) == (1, 1)
+    runs.database.close()
 
 
 def test_old_runs_are_forgotten_with_their_steps(tmp_path: Path) -> None:

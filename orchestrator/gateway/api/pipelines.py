@@ -24,7 +24,7 @@ from orchestrator.jsontypes import JsonObject
 from orchestrator.pipeline.execution.durable import new_id
 from orchestrator.pipeline.execution.result import RunResult, UnknownRun
 from orchestrator.pipeline.pipeline import Pipeline
-from orchestrator.storage.runs import StoredRun, StoredStep
+from orchestrator.storage.runs import SILENT_S, StoredRun, StoredStep
 from orchestrator.trace import Event
 
 if TYPE_CHECKING:
@@ -166,6 +166,8 @@ async def resume_run(services: Services, call: ClientRequest, body: JsonObject) 
 async def delete_run(services: Services, call: ClientRequest, _: object) -> None:
     """Deletes a run with everything that was kept of it."""
     stored = await _find(services, call)
+    if not stored.has_ended and services.clock() - stored.held_at < SILENT_S:
+        raise GatewayError(409, "the run is still going on: cancel it first", code="run_not_ended", should_retry=False)
     await asyncio.to_thread(services.runs.delete, stored.owner, stored.id)
     await asyncio.to_thread(services.database.erase)
     await call.reply_json({"id": stored.id, "deleted": True})
@@ -283,6 +285,6 @@ ENDPOINTS = (
         "inference",
         answer="Deleted",
         path_schemas=_ID,
-        errors=(404,),
+        errors=(404, 409),
     ),
 )

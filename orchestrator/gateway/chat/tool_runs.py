@@ -121,7 +121,7 @@ class ToolRuns:
         found = await self._completions.paid(job, job.budget, each, run, WORTH)
         facts = job.facts
         facts.steps = found.steps
-        facts.called = [call.call.name for step in found.steps for call in step.called]
+        facts.called = [call.call.name for step in found.steps for call in step.called if call.was_called]
         facts.reason = f"a run with tools: {len(facts.called)} calls"
         facts.waiting = [{"id": c.id, "tool": c.name, "arguments": c.arguments} for c in found.calls]
         refusal = "no answer is believed enough" if found.abstained else None

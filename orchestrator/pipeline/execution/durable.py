@@ -22,10 +22,10 @@ from orchestrator.pipeline.compiled import CompiledPipeline
 from orchestrator.pipeline.execution.result import RunCancelled, RunResult, UnknownRun
 from orchestrator.pipeline.execution.runtime import Runtime
 from orchestrator.pipeline.execution.scheduler import RunScheduler
-from orchestrator.storage.runs import Runs, StoredRun, StoredStep
+from orchestrator.storage.runs import SILENT_S, Runs, StoredRun, StoredStep
 from orchestrator.trace import Event
 
-HEARD_EVERY_S, SILENT_S = 1.0, 10.0
+HEARD_EVERY_S = 1.0
 OnEvent = Callable[[Event], None] | None
 
 
@@ -93,6 +93,8 @@ async def resume(
     if stored.has_ended:
         await asyncio.to_thread(runs.reopen, id)
     gone = stored.holder if _is_gone(stored.holder) else ""
+    if host.journal is not None:
+        host.journal.begin(id)
     if not await asyncio.to_thread(runs.hold, id, host.holder, held_before=runs.clock() - SILENT_S, take_from=gone):
         message = f"another process works on the run {id}"
         raise ConfigError(message, remedy=f"Wait for it, or until it was silent for {SILENT_S:g} s")

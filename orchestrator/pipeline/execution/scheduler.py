@@ -209,7 +209,7 @@ class RunScheduler:
             return found[0], 0, True
         if step.has_effects and self.is_kept and self.host.journal is not None:
             self._begin(node, running.path)
-            await self.host.journal.kept()
+            await self.host.journal.kept(self.id)
         attempt = 1
         while True:
             if attempt > 1 and step.has_effects:
@@ -343,9 +343,11 @@ class RunScheduler:
         nano = None if purse is not None and purse.price_unknown else purse.settled_nano if purse is not None else 0
         cost = None if nano is None else from_nano(nano)
         if self.is_kept and self.host.journal is not None and not node.blocks:
-            self.host.journal.put(KEEP, self.id, path, status, self._as_json(value, path), nano, seconds, time.time())
+            self.host.journal.put(
+                self.id, KEEP, self.id, path, status, self._as_json(value, path), nano, seconds, time.time()
+            )
             if nano != 0 or node.step.has_effects:
-                await self.host.journal.kept()
+                await self.host.journal.kept(self.id)
             else:
                 self.host.journal.wake()
         self._note(StepResult(path, node.step.verb, status, seconds, cost, attempts, value, error, note))
@@ -367,7 +369,7 @@ class RunScheduler:
 
     def _begin(self, node: Node, path: str) -> None:
         assert self.host.journal is not None
-        self.host.journal.put(KEEP, self.id, path, "begun", None, 0, 0.0, time.time())
+        self.host.journal.put(self.id, KEEP, self.id, path, "begun", None, 0, 0.0, time.time())
 
     def _remember_answer(self, value: Any) -> None:
         if isinstance(value, dict) and isinstance(value.get("text"), str) and "model" in value:
