@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -149,17 +148,18 @@ class KeptConversation:
         """Takes the turns from `position` on back, and gives them; memory forgets them."""
         gone = self.store.cut(self.scope, self.session, position)
         if self.memory is not None:
-            records = Counter(turn.record for turn in gone if turn.record is not None)
-            elsewhere = self.store.said_of(self.scope, records)
-            ours = [
-                record
-                for record, times in records.items()
-                if record not in elsewhere and len(self.memory.mentions(self.scope, record)) <= times
-            ]  # what somebody said besides is his
+            records = {turn.record for turn in gone if turn.record is not None}
+            ours = [each for each in records - self.store.said_of(self.scope, records) if self._is_said(each)]
             if ours:
                 self.memory.forget(self.scope, ours)
         self.load()
         return gone
+
+    def _is_said(self, record: int) -> bool:
+        """Whether a record was only ever said in conversations; what somebody remembered besides is his."""
+        assert self.memory is not None
+        sessions = {session for session, *_ in self.store.sessions(self.scope)}
+        return all(mention.session in sessions for mention in self.memory.mentions(self.scope, record))
 
     def fork(self, session: str, at: int | None = None) -> KeptConversation:
         """Another session that begins with the first `at` turns of this one."""

@@ -15,7 +15,7 @@ from orchestrator import Orchestrator
 from orchestrator.conversation import ContextPolicy, Window, choose_window
 from orchestrator.conversation.context import kept_tokens
 from orchestrator.engine.conversation import Conversation
-from orchestrator.errors import BackendUnavailable, ConfigError, InvalidArgument, InvalidQuery
+from orchestrator.errors import BackendUnavailable, ConfigError, InvalidArgument, InvalidQuery, NotAwaited
 from orchestrator.testing import ScriptedBackend
 from orchestrator.tools import tool
 from tests.agent.test_loop import calls
@@ -282,3 +282,75 @@ def test_a_cache_that_holds_long_prefixes_only_is_not_undercut() -> None:
     hosted, own = ContextPolicy(4_000), ContextPolicy(4_000, min_cached_tokens=0)
     assert kept_tokens(hosted, 60) + hosted.summary_tokens >= 1_024
     assert kept_tokens(own, 60) <= kept_tokens(hosted, 60)
+
+
+PIN = "My PIN is 4711, the code of the safe."
+
+
+def test_rewind_leaves_what_was_said_besides(tmp_path: Path) -> None:
+    with fleet(tmp_path) as engine:
+        chat = engine.conversation("acme/ann", session="1")
+        for text in (PIN, "hello there", PIN):
+            chat.send_sync(text)
+        chat.rewind_sync(1)
+        assert "4711" in engine.recall_sync("PIN of the safe", "acme/ann").text
+        other = chat.fork_sync("2")
+        other.rewind_sync(5)
+        assert "4711" in engine.recall_sync("PIN of the safe", "acme/ann").text  # the first conversation still has it
+        chat.rewind_sync(5)
+        assert "4711" not in engine.recall_sync("PIN of the safe", "acme/ann").text
+        engine.remember_sync(PIN, "acme/ann")
+        chat.send_sync(PIN)
+        chat.rewind_sync(1)
+        assert "4711" in engine.recall_sync("PIN of the safe", "acme/ann").text
+
+
+def test_a_turn_after_a_rewind_is_another_run(tmp_path: Path) -> None:
+    states = iter(["paid", "sent"])
+
+    @tool(effects="none")
+    def state() -> str:
+        """The state of the order."""
+        return next(states)
+
+    replies = (calls(("state", {})), "It is paid.", calls(("state", {})), "It is sent.", calls(("state", {})), "No.")
+    with fleet(tmp_path, *replies) as engine:
+        chat = engine.conversation("t/p", session="s", tools=[state])
+        assert chat.send_sync("What state?").text == "It is paid."
+        chat.rewind_sync()
+        assert chat.send_sync("What state?").text == "It is sent."
+        same = engine.conversation("t.p", session="s", tools=[tool(lambda: "none", name="state", description="x")])
+        assert same.send_sync("What state?").text == "No."  # names that look alike are not one
+
+
+def test_an_approval_within_a_conversation(tmp_path: Path) -> None:
+    done: list[str] = []
+
+    @tool(effects="once", needs="approval")
+    def refund(order: int) -> str:
+        """Refunds."""
+        done.append("refund")
+        return "refunded"
+
+    with fleet(tmp_path, calls(("refund", {"order": 7}))) as engine:
+        waiting = engine.conversation("t/p", session="s", tools=[refund]).send_sync("Refund 7.")
+    with fleet(tmp_path, "Refunded.") as engine:
+        chat = engine.conversation("t/p", session="s", tools=[refund])
+        chat.reload_sync()
+        assert chat.pending == "Refund 7."
+        found = chat.send_sync("Refund 7.", decided={call.id: True for call in waiting.calls})
+        assert (found.text, done, chat.pending) == ("Refunded.", ["refund"], None)
+
+
+def test_mistakes_with_conversations_are_told(tmp_path: Path) -> None:
+    with fleet(tmp_path) as engine:
+        chat = engine.conversation("t/p", session="s")
+        chat.send_sync("One.", key="k")
+        with pytest.raises(InvalidQuery, match="belongs to another message"):
+            chat.send_sync("Two.", key="k")
+        for at in (-1, 99, "x", True):
+            with pytest.raises(InvalidArgument, match="a number of turns, 0 to 2"):
+                chat.fork_sync("other", at=at)  # type: ignore[arg-type]
+        for forgotten in (chat.rewind(1), chat.fork("other"), chat.send("x"), chat.preview("x")):
+            with pytest.raises(NotAwaited, match="was not awaited"):
+                str(forgotten.text)  # type: ignore[union-attr]
