@@ -93,7 +93,7 @@ class AgentLoop:
             try:
                 found, signed = await self._step(is_last=bool(why_last))
             except (BudgetExceeded, NoAdequateModel) as error:  # the second: what was said no longer fits a model
-                if not self._steps:
+                if not self._steps or getattr(error, "has_failed", False):
                     raise
                 return await self._ended(self._cut_short(error.message), partial=True)
             last_cost, last_s = self._ledger.spent_usd - before, self.clock() - begun

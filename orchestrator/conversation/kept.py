@@ -111,6 +111,9 @@ class KeptConversation:
         shown = [turn.message for turn in turns[start:]]
         before = [Message("system", f"{SUMMARY_RULE}\n{self._window.summary}")] if self._window.summary else []
         known = frozenset(turn.record for turn in self.turns[start:] if turn.record is not None)
+        known |= self.store.records_of(
+            self.scope, {t.digest for t in self.turns[start:] if t.record is None and t.digest}
+        )
         tokens = sum(self._sizes[start:position]) + estimate_prompt_tokens(before)
         return BuiltPrompt((*before, *shown), known, start, tokens)
 

@@ -23,6 +23,7 @@ from orchestrator.types.message import Role
 MAX_CANDIDATES = 20
 MAX_PART_CHARS = 2_000  # of a picture or a file that is kept with a message
 RULES = ("system", "developer")
+NOTICE = "Approval is needed before this goes on: "  # stands in an answer whose run waits
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +42,18 @@ class Alignment:
 
 
 def read_sent(messages: Sequence[JsonObject]) -> list[Turn]:
-    """The messages of a request in OpenAI's form as turns; rules are not among them."""
+    """The messages of a request in OpenAI's form as turns; rules, and notices of our own, are not among them."""
     names = {
         str(call.get("id")): str((call.get("function") or {}).get("name") or "")
         for message in messages
         for call in message.get("tool_calls") or ()
     }
-    return [_turn(message, names) for message in messages if message.get("role") not in RULES]
+    said = (message for message in messages if message.get("role") not in RULES and not _is_notice(message))
+    return [_turn(message, names) for message in said]
+
+
+def _is_notice(message: JsonObject) -> bool:
+    return message.get("role") == "assistant" and NOTICE in message_text(message)
 
 
 def _turn(message: JsonObject, names: dict[str, str]) -> Turn:
@@ -105,10 +111,7 @@ def align(turns: Sequence[Turn], sent: Sequence[Turn]) -> Alignment:
     """
     seen = [turn for turn in turns if turn.digest]
     best = Alignment(0, 0, not seen)
-    for begin in range(len(seen)):
-        length = 0
-        while begin + length < len(seen) and length < len(sent) and seen[begin + length].digest == sent[length].digest:
-            length += 1
+    for begin, length in enumerate(_common_beginnings([t.digest for t in sent], [t.digest for t in seen])):
         if length == 0 or (begin > 0 and length < 2):
             continue
         is_at_end = begin + length == len(seen)
@@ -116,6 +119,23 @@ def align(turns: Sequence[Turn], sent: Sequence[Turn]) -> Alignment:
             position = len(turns) if is_at_end else seen[begin + length - 1].position + 1
             best = Alignment(length, position, is_at_end)
     return best
+
+
+def _common_beginnings(sent: Sequence[str], seen: Sequence[str]) -> list[int]:
+    """How many items `seen`, read from each of its places on, has in common with the beginning of `sent`.
+
+    By the Z-algorithm (Gusfield 1997, section 1.4), in time that is linear also where all messages are equal.
+    """
+    both = [*sent, "", *seen]
+    lengths, left, right = [0] * len(both), 0, 0
+    for place in range(1, len(both)):
+        length = min(right - place, lengths[place - left]) if place < right else 0
+        while place + length < len(both) and both[length] == both[place + length]:
+            length += 1
+        lengths[place] = length
+        if place + length > right:
+            left, right = place, place + length
+    return lengths[len(sent) + 1 :]
 
 
 def follow(
@@ -143,9 +163,14 @@ def follow(
         return _with(open(secrets.token_hex(8)), sent)
     kept, at = found
     if not at.is_at_end:
-        kept = kept.fork(f"{kept.session.partition('~')[0]}~{secrets.token_hex(3)}", at.position)
+        kept = kept.fork(branch_of(kept.session), at.position)
         kept.load()
     return _with(kept, sent[at.matched :])
+
+
+def branch_of(session: str) -> str:
+    """A name for another way that a conversation went."""
+    return f"{session.partition('~')[0]}~{secrets.token_hex(3)}"
 
 
 def _known(

@@ -131,6 +131,11 @@ class ConversationStore:
         )
         return [str(session) for session, _ in self._database.read(sql, scope, digest, limit)]
 
+    def records_of(self, scope: str, digests: Collection[str]) -> set[int]:
+        """The records of messages of these digests, in any conversation of a scope."""
+        sql = "SELECT record FROM conversation_turns WHERE scope = ? AND digest = ? AND record IS NOT NULL"
+        return {int(row[0]) for digest in digests for row in self._database.read(sql, scope, digest)}
+
     def forget_before(self, before: float) -> None:
         """Deletes conversations in which nothing was said since `before`, in seconds since 1970."""
         old = (

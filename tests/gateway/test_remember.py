@@ -221,3 +221,48 @@ def test_forgetting_reaches_what_is_kept(gateway: Any) -> None:
     assert "4711" not in json.dumps(gateway.provider.bodies[-1])
     gateway.send("DELETE", "/v1/memories")
     assert sessions(gateway) == []
+
+
+def test_requests_at_the_same_time_are_all_answered(gateway: Any) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    client = Client(gateway)
+    client.say("I keep bees.")
+
+    def ask(text: str) -> int:
+        messages = [*client.messages, {"role": "user", "content": text}]
+        return int(gateway.post("/v1/chat/completions", {**client.more, "messages": messages}).status_code)
+
+    with ThreadPoolExecutor(6) as pool:
+        assert set(pool.map(ask, ["And hens.", "And hens.", "And hens.", "And a dog.", "A cat.", "A cat."])) == {200}
+
+
+def test_a_notice_of_ours_is_no_part_of_the_conversation(gateway: Any) -> None:
+    client = Client(gateway)
+    client.say("I keep bees.")
+    client.messages.append({"role": "user", "content": "Refund 7."})
+    waiting = "Approval is needed before this goes on: refund({'id': 7})"
+    client.messages.append({"role": "assistant", "content": waiting})
+    client.say("Never mind.")
+    assert len(sessions(gateway)) == 1
+    assert "Approval" not in json.dumps(gateway.provider.bodies[-1]["messages"])
+
+
+def test_what_is_asked_is_not_recalled_beside_itself(gateway: Any) -> None:
+    client = Client(gateway)
+    client.say("My hive at the mill pond holds forty thousand bees.")
+    client.messages.pop()
+    client.again()  # the answer is wanted anew
+    prompt = json.dumps(gateway.provider.bodies[-1]["messages"])
+    assert prompt.count("forty thousand bees") == 1
+
+
+def test_aligning_a_long_history_of_equal_messages_is_quick() -> None:
+    import time
+
+    from orchestrator.conversation.sent import align, read_sent
+
+    sent = read_sent([{"role": ("user", "assistant")[n % 2], "content": "a"} for n in range(20_000)])
+    began = time.perf_counter()
+    assert align(sent[:19_999], sent).matched == 19_999
+    assert time.perf_counter() - began < 2.0

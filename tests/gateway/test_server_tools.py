@@ -172,3 +172,74 @@ def test_a_tool_that_cannot_be_had_is_told_without_what_is_wrong_with_it(
         assert "no_such_secret_module" not in refused.text
         assert gateway.chat("x").status_code == 200
     assert "no_such_secret_module" in caplog.text
+
+
+def _broken_after_a_call(body: dict[str, Any], send: Any) -> Any:
+    """A model that wants an order shipped, and is gone when its result comes."""
+    if body["messages"][-1]["role"] == "tool":
+        return reply(send, 500, {"error": {"message": "down"}})
+    call = {"id": "call_9", "type": "function", "function": {"name": "once", "arguments": '{"id": 7}'}}
+    return reply(send, 200, completion(None, tool_calls=[call]))
+
+
+@pytest.fixture
+def acting(tmp_path: Path) -> Any:
+    """A gateway whose only tool has effects, with a model that fails after it was called."""
+    db = sqlite3.connect(tmp_path / "acts.db", check_same_thread=False)
+    db.execute("CREATE TABLE acts (id INTEGER)")
+    db.commit()
+    once = {"sql": f"sqlite:{tmp_path / 'acts.db'}", "query": "INSERT INTO acts VALUES (:id)", "writes": True}
+    tools = {"once": once | {"effects": "once", "parameters": {"id": "integer"}}}
+    with running_gateway(
+        tmp_path, _broken_after_a_call, tools=tools, gateway={"tools": {"first": ["once"]}}
+    ) as running:
+        running.acts = lambda: db.execute("SELECT count(*) FROM acts").fetchone()[0]
+        yield running
+    db.close()
+
+
+def test_a_client_that_tries_again_has_no_effect_twice(acting: Any) -> None:
+    openai = pytest.importorskip("openai")
+    client = openai.OpenAI(base_url=f"{acting.url}/v1", api_key=acting.key, max_retries=3)
+    ask = {"model": "small", "messages": [{"role": "user", "content": "Act."}]}
+    with pytest.raises(openai.APIStatusError) as caught:
+        client.chat.completions.create(**ask, extra_body={"orchestrator": {"tools": True}})
+    assert acting.acts() == 1
+    assert caught.value.response.headers["x-should-retry"] == "false"
+    run = caught.value.response.headers["x-orchestrator-run"]
+    assert f'orchestrator: {{"run": "{run}"}}' in caught.value.message
+    with pytest.raises(openai.APIStatusError):
+        client.chat.completions.create(**ask, extra_body={"orchestrator": {"tools": True, "run": run}})
+    assert acting.acts() == 1
+    for _ in range(2):
+        with pytest.raises(openai.APIStatusError):
+            client.chat.completions.create(
+                **ask, extra_body={"orchestrator": {"tools": True}}, extra_headers={"Idempotency-Key": "order-7"}
+            )
+    assert acting.acts() == 2  # the key stands for one run, however often it is sent
+
+
+def test_nothing_is_approved_that_was_not_shown(gateway: Any, shop: sqlite3.Connection) -> None:
+    early = {"tools": True, "approve": {f"call_{n}": True for n in range(10)}}
+    body = gateway.chat("Send order 7.", orchestrator=early).json()
+    assert body["orchestrator"]["requires_action"]
+    assert shop.execute("SELECT times FROM orders").fetchone() == (0,)
+    refused = {"tools": True, "run": body["orchestrator"]["run"]}
+    call = body["orchestrator"]["requires_action"][0]["id"]
+    told = gateway.chat("Send order 7.", orchestrator=refused | {"approve": {call: False}}).json()
+    assert told["orchestrator"].get("called") == ["state"]
+    gateway.chat("Send order 7.", orchestrator=refused | {"approve": {call: True}})
+    assert shop.execute("SELECT times FROM orders").fetchone() == (0,)  # a refusal is final
+
+
+def test_a_run_waits_within_a_conversation_of_the_responses_api(gateway: Any, shop: sqlite3.Connection) -> None:
+    openai = pytest.importorskip("openai")
+    client = openai.OpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key)
+    talk = client.conversations.create()
+    ask = {"model": "small", "input": "Send order 7.", "conversation": talk.id}
+    waiting = client.responses.create(**ask, extra_body={"orchestrator": {"tools": True}}).model_extra["orchestrator"]
+    approve = {"tools": True, "run": waiting["run"], "approve": {waiting["requires_action"][0]["id"]: True}}
+    done = client.responses.create(**ask, extra_body={"orchestrator": approve})
+    assert done.output_text == "Done."
+    assert shop.execute("SELECT times FROM orders").fetchone() == (1,)
+    assert [item.role for item in client.conversations.items.list(talk.id, order="asc")] == ["user", "assistant"]

@@ -31,6 +31,9 @@ class AccountedRequest(Protocol):
     def elapsed_s(self) -> float:
         """Seconds since the request came."""
 
+    def header(self, name: bytes) -> str | None:
+        """The text of a header; `None` without one."""
+
 
 class RequestAccount:
     """Opened when a request is understood, closed when it is answered.

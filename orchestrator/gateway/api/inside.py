@@ -19,16 +19,22 @@ Every check and limit but that of the secret applies.
 
 
 async def request_inside(
-    serve_inside: ServeInside, key: str, method: str, path: str, body: JsonObject | None = None, query: str = ""
+    serve_inside: ServeInside,
+    key: str,
+    method: str,
+    path: str,
+    body: JsonObject | None = None,
+    query: str = "",
+    gone: asyncio.Event | None = None,
 ) -> tuple[int, dict[bytes, bytes], bytes, str]:
     """A request of a key's owner from inside: (status, headers, body, id).
 
-    It goes through all checks and limits of that key.
+    It goes through all checks and limits of that key, and is cut off once its client has `gone`.
     """
     found: dict[str, Any] = {"status": 500, "headers": {}, "body": b""}
     sent = False
     content = b"" if body is None else orjson.dumps(body)
-    ended = asyncio.Event()
+    ended = asyncio.Event() if gone is None else gone
 
     async def receive() -> JsonObject:
         nonlocal sent
@@ -52,5 +58,6 @@ async def request_inside(
         "headers": [(b"content-type", b"application/json")],
     }
     await serve_inside(scope, receive, send, key)
-    ended.set()
+    if gone is None:
+        ended.set()
     return found["status"], found["headers"], found["body"], found["headers"].get(b"x-request-id", b"").decode()

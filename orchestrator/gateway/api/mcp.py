@@ -35,10 +35,11 @@ READS = b"application/json, text/event-stream"
 
 @dataclass(frozen=True, slots=True)
 class _Asking:
-    """Who asks, and in which scope."""
+    """Who asks, in which scope; `gone` is set when the client leaves."""
 
     principal: Principal
     scope: str | None
+    gone: asyncio.Event
 
 
 _asking: ContextVar[_Asking] = ContextVar("asking")
@@ -110,8 +111,10 @@ class GatewayHost:
         return found
 
     async def _raw(self, method: str, path: str, body: JsonObject | None, query: str) -> bytes:
-        key = _asking.get().principal.key
-        status, _, content, _ = await request_inside(self._services.serve_inside, key, method, path, body, query)
+        asking, serve_inside = _asking.get(), self._services.serve_inside
+        status, _, content, _ = await request_inside(
+            serve_inside, asking.principal.key, method, path, body, query, asking.gone
+        )
         if status >= 400:
             raise HostError(str(orjson.loads(content)["error"]["message"]))
         return content
@@ -141,8 +144,8 @@ class McpFace:
             self._is_ready.set()
             await asyncio.Event().wait()
 
-    async def serve(self, call: ClientRequest, message: JsonObject) -> None:
-        """Answers one message, which is read already."""
+    async def serve(self, call: ClientRequest, message: JsonObject, gone: asyncio.Event) -> None:
+        """Answers one message, which is read already; `gone` is set when the client leaves before."""
         await self._is_ready.wait()
         body = orjson.dumps(message)
         known = {**call.headers, b"accept": READS, b"content-type": b"application/json"}
@@ -152,10 +155,16 @@ class McpFace:
         scope = {**call.scope, "path": "/mcp", "raw_path": b"/mcp", "root_path": "", "headers": headers}
         is_read = False
 
+        async def watch() -> None:
+            while (await call.receive())["type"] != "http.disconnect":
+                pass
+            gone.set()
+
         async def receive() -> MutableMapping[str, JsonValue]:
             nonlocal is_read
             if is_read:
-                return await call.receive()
+                await gone.wait()
+                return {"type": "http.disconnect"}
             is_read = True
             return {"type": "http.request", "body": body, "more_body": False}
 
@@ -164,7 +173,12 @@ class McpFace:
                 call.status, call.started = message["status"], True
             await call.send(message)
 
-        await self._app(scope, receive, send)
+        watching = asyncio.create_task(watch())
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
 
 
 async def serve(services: Services, call: ClientRequest, message: JsonObject) -> None:
@@ -179,9 +193,10 @@ async def serve(services: Services, call: ClientRequest, message: JsonObject) ->
         services.in_background(services.mcp.run())
     scope = call.header(b"x-orchestrator-scope")
     call.principal.scope(scope)
-    token = _asking.set(_Asking(call.principal, scope))
+    gone = asyncio.Event()
+    token = _asking.set(_Asking(call.principal, scope, gone))
     try:
-        await services.mcp.serve(call, message)
+        await services.mcp.serve(call, message, gone)
     finally:
         _asking.reset(token)
 

@@ -43,6 +43,11 @@ class ResponseObject:
         self.finish = "stop"
         self.usage: dict[str, Any] | None = None
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a run of tools waits for approval: the same request goes on with it."""
+        return bool(self._order.facts.waiting)
+
     def take(self, completion: JsonObject) -> None:
         """Takes a whole chat completion."""
         choice = completion["choices"][0]

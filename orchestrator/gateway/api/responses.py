@@ -152,7 +152,7 @@ async def _keep(
     messages: list[JsonObject],
     whole: JsonObject,
 ) -> None:
-    if (thread := id_of(body.get("conversation"))) is not None:
+    if (thread := id_of(body.get("conversation"))) is not None and not response.is_waiting:
         items = [*map(whole_item, _input_items(body)), *response.items]
         await asyncio.to_thread(services.threads.extend, call.principal.owner, thread, items)
     if body.get("store") is not False:

@@ -61,7 +61,7 @@ class McpServing(Protocol):
     async def run(self) -> None:
         """Serves until it is cancelled."""
 
-    async def serve(self, call: ClientRequest, message: JsonObject) -> None:
+    async def serve(self, call: ClientRequest, message: JsonObject, gone: asyncio.Event) -> None:
         """Answers one message."""
 
 

@@ -11,7 +11,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 
 from orchestrator.conversation.kept import KeptConversation
-from orchestrator.conversation.sent import RULES, digest_of, follow, message_text, read_sent
+from orchestrator.conversation.sent import RULES, branch_of, digest_of, follow, message_text, read_sent
 from orchestrator.errors import ConfigError
 from orchestrator.gateway.chat.job import ChatJob
 from orchestrator.gateway.chat.request import ChatRequest
@@ -72,7 +72,17 @@ class RememberedChat:
         cost = job.tab.cost_usd
         answer = Answer(text, facts.confidence or 0.0, facts.model, cost, 0.0, False, facts.stopped, steps=facts.steps)
         digest = digest_of("assistant", text, message.get("tool_calls"))
-        await asyncio.to_thread(self._kept.keep_message, message, answer, digest)
+        job.facts.session = await asyncio.to_thread(self._keep, message, answer, digest)
+
+    def _keep(self, message: JsonObject, answer: Answer, digest: str) -> str:
+        """Keeps an answer; in a branch where somebody else went on meanwhile. Gives the session."""
+        try:
+            self._kept.keep_message(message, answer, digest)
+        except ConfigError:
+            self._kept = self._kept.fork(branch_of(self._kept.session))
+            self._kept.load()
+            self._kept.keep_message(message, answer, digest)
+        return self._kept.session
 
     async def keep_whole(self, content: bytes, job: ChatJob) -> None:
         """Keeps the first choice of a completion."""

@@ -6,6 +6,7 @@ again, with `orchestrator: {run, approve: {CALL: true}}`, goes on; what was paid
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -15,12 +16,14 @@ from orchestrator.agent.journal import UnkeptRun, new_run_id
 from orchestrator.agent.loop import RunLimits
 from orchestrator.budget import Budget, Ledger
 from orchestrator.config.models import AutoConfig
+from orchestrator.conversation.sent import NOTICE
 from orchestrator.engine.settings import PreparedQuery
 from orchestrator.errors import ConfigError
 from orchestrator.gateway.accounts.principals import Principal
 from orchestrator.gateway.chat.job import ChatJob
 from orchestrator.gateway.chat.synthetic import completion, told_as_events
 from orchestrator.gateway.errors import GatewayError
+from orchestrator.gateway.http.error_mapping import to_gateway_error
 from orchestrator.jsontypes import JsonObject
 from orchestrator.router import Preference
 from orchestrator.tools import ToolSet
@@ -111,14 +114,20 @@ class ToolRuns:
         return names
 
     async def _completion(self, job: ChatJob, on_event: Callable[[Event], None] | None) -> JsonObject:
-        prepared = await self._prepared(job, on_event)
+        acting = _Acting(on_event)
+        prepared = await self._prepared(job, acting.take)
 
         async def run(budget: Budget, ledger: Ledger) -> Answer:
             asked = replace(prepared, budget=budget)
             return await self._completions.engine.answer_prepared(asked, within=ledger)
 
         each = job.asked.worst_prompt_tokens() + (job.asked.max_tokens or 0)
-        found = await self._completions.paid(job, job.budget, each, run, WORTH)
+        try:
+            found = await self._completions.paid(job, job.budget, each, run, WORTH)
+        except Exception as error:
+            if not acting.begun and not job.options.run:
+                raise
+            raise _after_acting(error, job) from error
         facts = job.facts
         facts.steps = found.steps
         facts.called = [call.call.name for step in found.steps for call in step.called if call.was_called]
@@ -147,7 +156,7 @@ class ToolRuns:
         about: JsonObject = {"query": query.text, "history": [[m.role, m.content] for m in query.history]}
         if options.run and (runs is None or not await runs.has(options.run)):
             raise GatewayError(404, f"there is no run {options.run!r}", code="run_not_found", param="run")
-        id = options.run or new_run_id()
+        id = options.run or _run_of_key(job) or new_run_id()
         record = UnkeptRun(id) if runs is None else await runs.open(id, about)
         job.facts.run = record.id
         return PreparedQuery(
@@ -163,7 +172,43 @@ class ToolRuns:
         )
 
 
+class _Acting:
+    """Listens for tools that are called."""
+
+    def __init__(self, on_event: Callable[[Event], None] | None) -> None:
+        self.begun = False
+        self._on_event = on_event
+
+    def take(self, event: Event) -> None:
+        """One event of the run."""
+        self.begun |= event.kind == "calling"
+        if self._on_event is not None:
+            self._on_event(event)
+
+
+def _run_of_key(job: ChatJob) -> str:
+    """The run that a request with an `Idempotency-Key` is always about; "" without one.
+
+    (draft-ietf-httpapi-idempotency-key-header.)
+    """
+    key = job.tab.call.header(b"idempotency-key")
+    return f"run_{hashlib.sha256(f'{job.tab.principal.key} {key}'.encode()).hexdigest()[:40]}" if key else ""
+
+
+def _after_acting(error: Exception, job: ChatJob) -> Exception:
+    """An error of a run that has called tools: the same request sent anew would call them again."""
+    problem = to_gateway_error(error)
+    if problem is None:
+        log.error("a run with tools failed", exc_info=error, extra={"request": job.tab.id})
+        problem = GatewayError(500, "an error of the gateway", code="internal")
+    run = job.facts.run
+    problem.should_retry, problem.retry_after_s = False, None
+    problem.message += f' (tools were called by then: send it again with orchestrator: {{"run": "{run}"}}, not anew)'
+    problem.extra_headers += ((b"x-orchestrator-run", run.encode()),)
+    return problem
+
+
 def _waiting(found: Answer) -> str:
     """What is to be approved, in words: who reads only the text must see it."""
     calls = ", ".join(f"{call.name}({call.written or call.arguments})" for call in found.calls)
-    return f"{found.text}\n\nApproval is needed before this goes on: {calls}".strip()
+    return f"{found.text}\n\n{NOTICE}{calls}".strip()
