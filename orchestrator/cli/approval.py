@@ -19,11 +19,13 @@ if TYPE_CHECKING:
 
     from orchestrator.agent import ApprovalRequest, Approve
     from orchestrator.agent.approval import Decision
+    from orchestrator.jsontypes import JsonMapping
     from orchestrator.types import Answer
 
     Pausing = Callable[[], AbstractContextManager[None]]
 
-MAX_ARGUMENTS = 2_000  # characters that are shown before the question
+MAX_VALUE = 300  # characters of one argument that are shown
+SETTLE_S = 0.1
 ANSWERS: dict[str, Decision] = {
     "y": "yes",
     "yes": "yes",
@@ -65,11 +67,9 @@ def approver(*, approves_all: bool, pausing: Pausing = nullcontext) -> Approve |
 
 
 async def _asked(request: ApprovalRequest) -> Decision:
-    arguments = printable(json.dumps(request.arguments, ensure_ascii=False))
-    if len(arguments) > MAX_ARGUMENTS:
-        arguments = f"{arguments[:MAX_ARGUMENTS]} ... ({len(arguments):,} characters)"
+    await asyncio.sleep(SETTLE_S)  # what was told before stands above the question
     while True:
-        click.echo(f"{request.tool} {arguments}\ncall it? [y/N/always] ", nl=False, err=True)
+        click.echo(f"{shown(request.tool, request.arguments)}\ncall it? [y/N/always] ", nl=False, err=True)
         line = await _line(sys.stdin)
         if not line:  # the end of the input
             click.echo(err=True)
@@ -77,6 +77,17 @@ async def _asked(request: ApprovalRequest) -> Decision:
         if (decision := ANSWERS.get(line.strip().lower())) is not None:
             return decision
         click.echo("y (yes), n (no), or always: this tool is not asked about again in this run", err=True)
+
+
+def shown(tool: str, arguments: JsonMapping) -> str:
+    """A call for a person to read: every argument by its name; of a long value its beginning, and how long it is."""
+    told: list[str] = []
+    for name, value in arguments.items():
+        text = printable(json.dumps(value, ensure_ascii=False))
+        if len(text) > MAX_VALUE:
+            text = f"{text[:MAX_VALUE]} ... ({len(text):,} characters)"
+        told.append(f"{json.dumps(printable(str(name))[:MAX_VALUE], ensure_ascii=False)}: {text}")
+    return f"{printable(tool)} {{{', '.join(told)}}}"
 
 
 async def _line(source: TextIO) -> str:
@@ -97,7 +108,6 @@ async def _line(source: TextIO) -> str:
 def show_waiting(answer: Answer) -> None:
     """Tells which calls wait for an approval that nobody could give."""
     for call in answer.calls:
-        told = f"{call.name} {json.dumps(call.arguments, ensure_ascii=False)}"
-        click.echo(f"not called, it needs approval: {printable(told)[:MAX_ARGUMENTS]}", err=True)
+        click.echo(f"not called, it needs approval: {shown(call.name, call.arguments or {})}", err=True)
     if answer.calls:
         click.echo("Run this on a terminal, which is asked; or with --approve-all", err=True)

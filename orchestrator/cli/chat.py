@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -65,22 +66,27 @@ def command(
 
     Messages may be piped in, one a line: then each answer is printed, with --json as an object a line.
     """
-    from orchestrator.cli.options import connect
+    from orchestrator.cli.options import connect, stated_config
 
     settings: QuerySettings = {"models": list(models) or None, "budget": {"usd": usd}}
     if system is not None:
         settings["system"] = system
     if tools:
         settings["tools"] = list(tools)
-    fleet = asyncio.run(connect(config, memory_path, storage=STORAGE))
+    stated = stated_config(config)
+    kept_in = STORAGE if stated is None or stated.storage is None else stated.storage
+    fleet = asyncio.run(connect(config, memory_path, storage=kept_in))
     with fleet:
         assert fleet.storage is not None
         if session is None and goes_on:
             known = fleet.storage.conversations.sessions(scope)
             session = known[0][0] if known else None
-        session = session or f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S}"
+        session = session or f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {secrets.token_hex(2)}"
         with fleet.conversation(scope, session=session, context_tokens=context_tokens, **settings) as chat:
-            Terminal(fleet, chat, as_json=as_json, approves_all=approve_all).run()
+            terminal = Terminal(fleet, chat, as_json=as_json, approves_all=approve_all)
+            terminal.run()
+    if terminal.has_waited:
+        raise SystemExit(1)
 
 
 class Terminal:
@@ -88,6 +94,8 @@ class Terminal:
 
     def __init__(self, fleet: Orchestrator, chat: Conversation, *, as_json: bool, approves_all: bool = False) -> None:
         self._approves_all = approves_all
+        self.has_waited = False
+        """Whether a call waits for an approval that nobody could give."""
         self._fleet, self._chat, self._as_json = fleet, chat, as_json
         self._is_live = sys.stdin.isatty() and not as_json
         self._models: list[str] | None = None
@@ -164,6 +172,7 @@ class Terminal:
             answer = self._last = self._chat.send_sync(text, **wishes)
             click.echo(json.dumps(answer_dict(answer), ensure_ascii=False) if self._as_json else answer.text)
             show_waiting(answer)
+            self.has_waited |= bool(answer.calls)
             return
         with Progress("thinking") as progress:
             wishes["approve"] = approver(approves_all=self._approves_all, pausing=progress.paused)
@@ -200,6 +209,8 @@ class Terminal:
         if what != "all" and not number.isdigit():
             raise InvalidQuery("say what to forget", remedy="/forget m:12, or /forget all")
         gone = self._fleet.forget_sync(self._chat.scope, None if what == "all" else [int(number)])
+        if not gone and what != "all":
+            raise InvalidQuery(f"this scope holds no m:{number}", remedy="/forget takes the numbers that answers cite")
         self._chat.reload_sync()
         click.echo(f"forgotten: {len(gone)} records", err=True)
 

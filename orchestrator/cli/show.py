@@ -38,6 +38,8 @@ class Progress:
     def __init__(self, title: str) -> None:
         self._title = title
         self._status: Status | None = None
+        self._is_paused = False
+        self._held: list[str] = []
 
     def __enter__(self) -> Progress:
         if is_quiet():
@@ -62,21 +64,29 @@ class Progress:
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Takes the live line away for as long as something else is on the terminal."""
-        status = self._status
+        status, self._is_paused = self._status, True
         if status is not None:
             status.stop()
         try:
             yield
         finally:
+            self._is_paused = False
+            while self._held:
+                messages.print(self._held.pop(0))
             if status is not None and status is self._status:
                 status.start()
 
     def event(self, event: Event) -> None:
         """Shows one event of a search as it happens."""
         line = describe(event)
-        if self._status is not None and line:
-            messages.print(f"[dim]{event.at_s:6.2f} s  {escape(printable(line))}[/dim]")
-            self._status.update(escape(printable(line)))
+        if self._status is None or not line:
+            return
+        shown = f"[dim]{event.at_s:6.2f} s  {escape(printable(line))}[/dim]"
+        if self._is_paused:
+            self._held.append(shown)
+            return
+        messages.print(shown)
+        self._status.update(escape(printable(line)))
 
 
 def describe(event: Event) -> str:
@@ -92,7 +102,8 @@ def describe(event: Event) -> str:
         case "drafted" | "revised" | "criticised" | "combined":
             return f"{event.kind} by {detail['model']}: {money(detail['cost_usd'])}, {detail['seconds']:.2f} s"
         case "verified":
-            return f"verified {detail['model']} by {detail['verifier']}: {'passed' if detail['passed'] else 'failed'}"
+            found = {True: "passed", False: "failed"}.get(detail["passed"], "scored")
+            return f"verified {detail['model']} by {detail['verifier']}: {found}"
         case "calling" | "approved" | "refused":
             return f"{event.kind}: {detail['tool']}"
         case "called":

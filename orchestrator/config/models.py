@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, ValidationError
 
 from orchestrator.config import defaults
 from orchestrator.config.checks import ChecksConfig, JudgeConfig, LengthConfig, SafetyConfig
@@ -177,6 +177,13 @@ class GatewayConfig(Strict):
 class Config(Strict):
     """The whole file."""
 
+    _folder: Path = PrivateAttr(default_factory=Path)
+
+    @property
+    def folder(self) -> Path:
+        """Where the file is: files and functions that its tools name are looked for there."""
+        return self._folder
+
     version: Literal[1] = 1
     models: dict[str, ModelConfig] = Field(min_length=1)
     memory: MemoryConfig | None = MemoryConfig()
@@ -253,7 +260,9 @@ def load_config(path: str | Path) -> Config:
         raise ConfigError(
             f"{path}: cannot be read: {error.strerror}", remedy="Check the path and its permissions"
         ) from None
-    return parse_config(text, str(path))
+    config = parse_config(text, str(path))
+    config._folder = path.resolve().parent
+    return config
 
 
 def parse_config(text: str, name: str = "<config>") -> Config:

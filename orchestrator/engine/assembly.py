@@ -63,7 +63,7 @@ def settings_from_config(config: Config, overrides: FleetSettings) -> JsonObject
     if config.tools and "catalog" not in overrides:
         from orchestrator.tools.catalog import ToolCatalog
 
-        settings["catalog"] = ToolCatalog(config.tools)
+        settings["catalog"] = ToolCatalog(config.tools, config.folder)
     if isinstance(config.quality, PromiseConfig) and "guarantee" not in overrides:
         profiles = {name: backend.profile for name, backend in fleet.backends.items()}
         settings["guarantee"] = load_guarantee(config, profiles, settings["router"])

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Unpack
 
-from orchestrator.agent.journal import UnkeptRuns
+from orchestrator.agent.unkept import UnkeptRuns
 from orchestrator.backends.base import Request
 from orchestrator.budget import Budget, BudgetLike, Ledger
 from orchestrator.config.models import DEFAULT_NAME, Config, read_config

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any
 
-from orchestrator.agent.journal import UnkeptRuns
+from orchestrator.agent.unkept import UnkeptRuns
 from orchestrator.backends.base import Backend
 from orchestrator.budget import Budget, BudgetLike, Ledger
 from orchestrator.decisions.service import Deciders

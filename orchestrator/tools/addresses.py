@@ -65,7 +65,7 @@ class Allowed:
         forbidden = next((each for each in addresses if not self.private and not is_public(each)), None)
         if forbidden is not None:
             raise ToolFailed(
-                f"{host} is {forbidden}, an address of the own network",
+                f"{'it' if host == forbidden else host} is {forbidden}, an address of the own network",
                 remedy="Say private: true if the tool may speak to it",
             )
         return addresses[0]

@@ -10,12 +10,12 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 from weakref import WeakKeyDictionary
 
-from orchestrator.config.secrets import secret
 from orchestrator.config.tools import (
     READING,
     AnyTool,
@@ -31,14 +31,13 @@ from orchestrator.config.tools import (
 from orchestrator.config.yaml_loader import load_located
 from orchestrator.errors import ConfigError, closest
 from orchestrator.jsontypes import JsonObject, JsonValue
-from orchestrator.providers.addresses import filled_in
 from orchestrator.tools.addresses import Allowed
 from orchestrator.tools.calling import Caller, Parameter, arguments_schema
 from orchestrator.tools.function import tool
+from orchestrator.tools.given_secrets import GivenSecrets
 from orchestrator.tools.http import HttpCall, Target, effects_of, parameters_of, request
 from orchestrator.tools.importing import imported
 from orchestrator.tools.openapi import Operation, first_server, operations_of, read_document
-from orchestrator.tools.results import MIN_SECRET_CHARS, redacted
 from orchestrator.tools.sql import SqlStatement, is_postgres, statement_parameters
 from orchestrator.tools.tool import CallContext, Effects, Tool, ToolFailed
 
@@ -65,7 +64,7 @@ class ToolCatalog:
         self._made: dict[str, tuple[Tool, ...]] = {}
         self._servers: dict[str, McpServer] = {}
         self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
-        self._secrets: list[str] = []
+        self._secrets = GivenSecrets()
         self._check()
 
     def __repr__(self) -> str:
@@ -93,7 +92,7 @@ class ToolCatalog:
         for name in names:
             server = self._servers.get(name)
             if server is not None:
-                found += _chosen(server, self._stated[name])
+                found += self._chosen(server, self._stated[name])
                 continue
             if name not in self._made:
                 self._made[name] = await self._make(name, self._stated[name])
@@ -140,8 +139,12 @@ class ToolCatalog:
                 return await self._openapi(name, stated)
             assert isinstance(stated, McpOptions)
             return await self._mcp(name, stated)
-        except (ValueError, OSError, ToolFailed) as error:
-            told = error.message if isinstance(error, ToolFailed) else str(error)
+        except ConfigError:
+            raise
+        except Exception as error:  # a document may be anything
+            told = error.message if isinstance(error, ToolFailed) else f"{error}"
+            if not isinstance(error, ToolFailed | ValueError | OSError):
+                told = f"it cannot be read: {type(error).__name__}: {error}"
             raise ConfigError(f"tool {name!r}: {told}", remedy=HELP) from error
 
     def _http(self, name: str, stated: HttpOptions) -> Tool:
@@ -152,7 +155,7 @@ class ToolCatalog:
             stated.timeout,
             stated.idempotency_header,
         )
-        target = self._target(name, filled_in(stated.http), stated)
+        target = self._target(name, self._secrets.filled_in(stated.http), stated)
         return self._tool(name, stated, call.parameters, effects_of(call), self._sending(call, target))
 
     def _sending(self, call: HttpCall, target: Target) -> Make:
@@ -164,7 +167,7 @@ class ToolCatalog:
     def _sql(self, name: str, stated: SqlOptions) -> Tool:
         statement = SqlStatement.read(stated)
         assert isinstance(statement, SqlStatement)  # it was looked at when the catalog was made
-        url = filled_in(stated.sql)
+        url = self._secrets.filled_in(stated.sql)
         path = None if is_postgres(url) else self._path(url.removeprefix("sqlite:").removeprefix("//"))
 
         async def run(arguments: JsonObject, context: CallContext) -> JsonValue:
@@ -189,7 +192,7 @@ class ToolCatalog:
         )
 
     async def _openapi(self, name: str, stated: OpenApiOptions) -> tuple[Tool, ...]:
-        source = filled_in(stated.openapi)
+        source = self._secrets.filled_in(stated.openapi)
         if "://" in source:
             target = self._target(name, source, stated)
             caller = Caller("", self._client)
@@ -201,10 +204,15 @@ class ToolCatalog:
         if isinstance(document, str):
             raise ValueError(document)
         server = first_server(document)
-        base = filled_in(stated.base_url) if stated.base_url else urljoin(source, server or "/")
+        base = self._secrets.filled_in(stated.base_url) if stated.base_url else urljoin(source, server or "/")
         if "://" not in base:
             raise ValueError(f"{stated.openapi} names no server with an address: write base_url: https://...")
-        operations = operations_of(document)
+        if stated.base_url is None and "://" in source and _origin(base) != _origin(source):
+            raise ValueError(
+                f"the document from {_origin(source)} names a server elsewhere, {_origin(base)}: if that is right, "
+                f"write base_url: {base}"
+            )
+        operations = await asyncio.to_thread(operations_of, document)
         unknown = [each for each in stated.only or () if each not in operations]
         if unknown:
             raise ValueError(f"{stated.openapi} has no operation {unknown[0]!r}")
@@ -227,9 +235,9 @@ class ToolCatalog:
         server = McpServer(
             name,
             command=there.command,
-            url=None if there.url is None else filled_in(there.url),
-            env={key: self._secret(value) for key, value in there.env.items()},
-            headers={key: self._secret(value) for key, value in there.headers.items()},
+            url=None if there.url is None else self._secrets.filled_in(there.url),
+            env={key: self._secrets.read(value) for key, value in there.env.items()},
+            headers={key: self._secrets.read(value) for key, value in there.headers.items()},
             cwd=self._path(there.cwd) if there.cwd else None,
             roots=[self._path(root) for root in there.roots],
             effects=stated.effects,
@@ -238,7 +246,7 @@ class ToolCatalog:
         )
         await asyncio.to_thread(server.open)
         self._servers[name] = server
-        return _chosen(server, stated)
+        return self._chosen(server, stated)
 
     def _tool(
         self, name: str, stated: ToolOptions, parameters: Mapping[str, Parameter], effects: Effects, call: Make
@@ -254,6 +262,12 @@ class ToolCatalog:
             stated.max_calls,
         )
 
+    def _chosen(self, server: McpServer, stated: ToolOptions) -> tuple[Tool, ...]:
+        """The tools of a server that its entry lets through, as it lists them now, with the limits of the entry."""
+        only = stated.only if isinstance(stated, McpOptions) else None
+        chosen = (each for each in server.tools if only is None or server.stated_name(each) in only)
+        return tuple(replace(each, call=self._secrets.hiding(each.call), max_calls=stated.max_calls) for each in chosen)
+
     # what tools need
 
     def _path(self, name: str) -> Path:
@@ -263,20 +277,9 @@ class ToolCatalog:
         host = (urlsplit(url).hostname or "").lower()
         if not url.startswith(("http://", "https://")) or not host or "{" in url.split("/")[2]:
             raise ValueError("an address begins with https:// or http:// and a host that is fixed")
-        headers = {header: self._secret(value) for header, value in stated.headers.items()}
+        headers = {header: self._secrets.read(value) for header, value in stated.headers.items()}
         hosts = tuple(each.lower() for each in stated.hosts) if stated.hosts is not None else (host,)
         return Target(url, headers, Allowed(hosts, stated.private))
-
-    def _secret(self, stated: str) -> str:
-        """A value, or what `env:NAME`, `file:PATH` and `${NAME}` in it stand for; it never comes back in a result."""
-        if stated.startswith(("env:", "file:", "command:")):
-            found = secret(stated, None) or ""
-        else:
-            found = filled_in(stated)
-        if found != stated and len(found) >= MIN_SECRET_CHARS:
-            own = {*self._secrets, found, found.rpartition(" ")[2]}  # a token without its `Bearer`, too
-            self._secrets = sorted(own, key=len, reverse=True)
-        return found
 
     def _schemas(self, name: str, parameters: Mapping[str, str | Input]) -> dict[str, JsonObject]:
         found: dict[str, JsonObject] = {}
@@ -290,7 +293,7 @@ class ToolCatalog:
         return found
 
     def _caller(self, context: CallContext) -> Caller:
-        return Caller(context.key, self._client, context.seconds_left, lambda value: redacted(value, self._secrets))
+        return Caller(context.key, self._client, context.seconds_left, self._secrets.redacted)
 
     def _client(self) -> httpx.AsyncClient:
         import httpx  # heavy: 60 ms
@@ -301,7 +304,7 @@ class ToolCatalog:
         return self._clients[loop]
 
 
-def _chosen(server: McpServer, stated: ToolOptions) -> tuple[Tool, ...]:
-    """The tools of a server that its entry lets through, as it lists them now."""
-    only = stated.only if isinstance(stated, McpOptions) else None
-    return tuple(each for each in server.tools if only is None or server.stated_name(each) in only)
+def _origin(url: str) -> str:
+    """Scheme, host and port of an address (RFC 6454)."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2].lower()}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import inspect
 import re
@@ -12,6 +11,7 @@ from typing import Any, Literal, overload
 
 from orchestrator.errors import InvalidArgument
 from orchestrator.jsontypes import JsonObject
+from orchestrator.tools.threads import in_tool_thread
 from orchestrator.tools.tool import TIMEOUT_S, CallContext, Effects, Tool, ToolFailed
 
 INJECTED = ("context", "idempotency_key")
@@ -165,7 +165,7 @@ class _Arguments:
         try:
             if _is_async(self._function):
                 return await self._function(**given)
-            found = await asyncio.to_thread(_guarded, self._function, given)
+            found = await in_tool_thread(_guarded, self._function, given)
             return await found if inspect.isawaitable(found) else found
         except _ENDS as error:
             raise _ended(error) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 10_000_000
 REPEATABLE = ("PUT", "DELETE")  # RFC 9110, section 9.2.2
 RETRYABLE = frozenset((408, 425, 429, 500, 502, 503, 504))
-PLACEHOLDER = re.compile(r"\{([A-Za-z]\w*)\}")
+PLACEHOLDER = re.compile(r"\{([A-Za-z][\w.-]*)\}")
 _KINDS = {"text": "string", "list": "array"}
 
 
@@ -61,7 +62,8 @@ class HttpCall:
             headers[self.idempotency_header] = caller.key
         given = placed(self.parameters, arguments)
         url = PLACEHOLDER.sub(lambda match: _in_path(match[1], given["path"]), target.url)
-        headers |= {name: as_text(value) for name, value in given["header"].items()}
+        fixed = {name.lower() for name in headers}
+        headers |= {name: as_text(value) for name, value in given["header"].items() if name.lower() not in fixed}
         return await request(
             caller,
             Target(url, headers, target.allowed),
@@ -109,9 +111,10 @@ def effects_of(call: HttpCall) -> Effects:
 
 
 def _in_path(name: str, given: JsonMapping) -> str:
-    if name not in given:
+    text = as_text(given.get(name, ""))
+    if not text:  # without it the address would be another one
         raise ToolFailed(f"the address needs {name!r}", remedy="Give it a value")
-    return percent_encoded(as_text(given[name]))
+    return percent_encoded(text)
 
 
 async def request(
@@ -139,11 +142,11 @@ async def request(
     sent = client.build_request(
         method,
         httpx.URL(address).copy_merge_params(asked) if asked else address,
-        headers={**target.headers, **host},
+        headers={"accept-encoding": "identity", **target.headers, **host},
         json=body,
         extensions={**extensions, "timeout": httpx.Timeout(timeout_s).as_dict()},
     )
-    told = f"{method} {plain(target.url)}"
+    told = str(caller.redacted(f"{method} {plain(target.url)}"))
     try:
         # httpx counts each silence by itself: a server that dribbles would never end
         async with asyncio.timeout(timeout_s):
@@ -168,11 +171,20 @@ async def request(
 
 
 async def _read(reply: httpx.Response) -> bytes:
+    """The content; what a server compresses although it was not asked to is unpacked within the same bound."""
+    encoding = reply.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip", "x-gzip", "deflate", ""):
+        told = f"the answer is compressed in a way that is not read: {encoding[:40]}"
+        raise ToolFailed(told, remedy="Ask its operator")
+    inflating = None if encoding in ("identity", "") else zlib.decompressobj(wbits=47)
     content = bytearray()
-    async for chunk in reply.aiter_bytes():
-        content += chunk
-        if len(content) > MAX_BYTES:
-            raise ToolFailed(f"the answer has more than {MAX_BYTES:,} bytes", remedy="Ask for less")
+    try:
+        async for chunk in reply.aiter_raw():
+            content += chunk if inflating is None else inflating.decompress(chunk, MAX_BYTES + 1 - len(content))
+            if len(content) > MAX_BYTES:
+                raise ToolFailed(f"the answer has more than {MAX_BYTES:,} bytes", remedy="Ask for less")
+    except zlib.error as error:
+        raise ToolFailed(f"the answer cannot be unpacked: {error}", remedy="Check the server") from None
     return bytes(content)
 
 

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 MAX_TOOLS, MAX_PAGES = 200, 50
-MAX_RESTARTS = 3
+MAX_RESTARTS = 3  # one after the other, with no call that succeeded between them
+LIST_EVERY_S = 0.5
 CONNECT_S = 30.0
 
 
@@ -50,7 +51,7 @@ class McpServer:
         cwd: The folder in which the command is started.
         roots: Folders that the server is told it may work in.
         effects: What its tools change (default: as each tool says of itself; "once" where it says nothing).
-        needs_approval: Whether somebody is asked before each call of a tool that does not say it only reads.
+        needs_approval: Whether somebody is asked before each call, whatever the server says of it.
         timeout: The longest that a call may take, in seconds.
         connect_timeout: The longest that connecting may take, in seconds.
 
@@ -103,7 +104,7 @@ class McpServer:
         self._restarts = 0
         self._left: anyio.Event | None = None
         self._changed = anyio.Event()
-        self._is_closing = False
+        self._is_closing = self._is_stale = self._is_listing = False
 
     def __repr__(self) -> str:
         return f"McpServer({self.name!r}, {len(self._tools)} tools)"
@@ -213,8 +214,8 @@ class McpServer:
             return mcp_types.ListRootsResult(roots=[mcp_types.Root(uri=FileUrl(uri)) for uri in self._roots])
 
         async def on_message(message: object) -> None:
-            if "ToolListChanged" in type(message).__name__ and self._client is not None:
-                self._tools = tuple(await self._listed(self._client))
+            if "ToolListChanged" in type(message).__name__:
+                await self._list_anew()
 
         roots = list_roots if self._roots else None
         return Client(
@@ -236,6 +237,20 @@ class McpServer:
             return StdioServerParameters(command=program, args=arguments, env=environment, cwd=self._cwd)
         assert self._url is not None
         return streamable_http_client(self._url, http_client=http)
+
+    async def _list_anew(self) -> None:
+        """Lists the tools after they changed; however often that is said, once in half a second."""
+        self._is_stale = True
+        if self._is_listing:
+            return
+        self._is_listing = True
+        try:
+            while self._is_stale and self._client is not None:
+                self._is_stale = False
+                self._tools = tuple(await self._listed(self._client))
+                await anyio.sleep(LIST_EVERY_S)
+        finally:
+            self._is_listing = False
 
     async def _listed(self, client: Client) -> list[Tool]:
         """All tools, at most 200 of them; two that would have one name are told apart."""
@@ -275,9 +290,8 @@ class McpServer:
                 portal.start_task_soon(partial(self._call, str(stated.name), arguments, tell))
             )
 
-        needs = self._needs_approval and effects != "none"
         about = safe_description(stated.description or "")
-        return Tool(name, call, safe_schema(stated.input_schema), about, effects, needs, self._timeout)
+        return Tool(name, call, safe_schema(stated.input_schema), about, effects, self._needs_approval, self._timeout)
 
     async def _call(self, name: str, arguments: JsonObject, progress: ProgressFnT) -> str:
         """One call. Raises `ToolFailed`; a server that is gone is started again for later calls."""
@@ -290,6 +304,7 @@ class McpServer:
                 self._restart(client)
                 told = f"the MCP server {self.name} ended during the call ({told})"
             raise ToolFailed(told, may_have_happened=True) from error
+        self._restarts = 0
         text = content_text(result)
         if result.is_error:
             raise ToolFailed(text or f"{name} failed without a word")
@@ -314,11 +329,14 @@ class McpServer:
 
 def is_lost(error: BaseException) -> bool:
     """Whether an error says that the connection is gone, and not that a call failed."""
+    import httpx2
     import mcp
+    import mcp_types
 
     if isinstance(error, mcp.MCPError):
-        return "closed" in str(error).lower()
-    return not isinstance(error, TimeoutError)
+        return error.error.code == mcp_types.CONNECTION_CLOSED and error.error.message == "Connection closed"
+    gone = (anyio.ClosedResourceError, anyio.BrokenResourceError, anyio.EndOfStream, OSError, httpx2.TransportError)
+    return isinstance(error, gone) and not isinstance(error, TimeoutError)
 
 
 def _told(error: BaseException) -> str:

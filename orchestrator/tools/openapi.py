@@ -15,7 +15,8 @@ from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.tools.calling import Parameter
 
 METHODS = ("get", "head", "post", "put", "patch", "delete")
-MAX_OPERATIONS, MAX_LEVELS = 2_000, 12
+MAX_OPERATIONS, MAX_LEVELS, MAX_NODES = 2_000, 12, 2_000
+NO_PARAMETERS = ("accept", "content-type", "authorization")  # (OpenAPI 3.1, Parameter Object: they are ignored)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +34,8 @@ def operations_of(document: JsonMapping) -> dict[str, Operation]:
     """The operations of a document by their ids; one without an id is called by its method and path: `get_tickets`."""
     found: dict[str, Operation] = {}
     for path, item in (document.get("paths") or {}).items():
-        if not isinstance(item, dict):
-            continue
+        if not isinstance(item, dict) or not str(path).startswith("/"):
+            continue  # (OpenAPI 3.1, Paths Object: it begins with a slash)
         for method in METHODS:
             stated = item.get(method)
             if isinstance(stated, dict) and len(found) < MAX_OPERATIONS:
@@ -67,7 +68,11 @@ def _parameters(document: JsonMapping, item: JsonMapping, stated: JsonMapping) -
     found: dict[str, Parameter] = {}
     for raw in [*(item.get("parameters") or ()), *(stated.get("parameters") or ())]:
         one = _resolved(document, raw)
-        if isinstance(one, dict) and one.get("in") in ("path", "query", "header"):
+        if not isinstance(one, dict) or not isinstance(one.get("name"), str):
+            continue
+        if one.get("in") == "header" and one["name"].lower() in NO_PARAMETERS:
+            continue
+        if one.get("in") in ("path", "query", "header"):
             required = bool(one.get("required")) or one["in"] == "path"
             schema = whole_schema(document, one.get("schema"))
             if one.get("description") and "description" not in schema:
@@ -91,22 +96,23 @@ def _gives(document: JsonMapping, stated: JsonMapping) -> JsonObject:
     return {}
 
 
-def whole_schema(document: JsonMapping, schema: JsonValue, level: int = 0) -> JsonObject:
-    """A schema of the document with what it refers to in it; where it goes on without end, anything."""
-    found = _filled(document, schema, level)
+def whole_schema(document: JsonMapping, schema: JsonValue) -> JsonObject:
+    """A schema of the document with what it refers to in it; where it is very deep, or very large, anything."""
+    found = _filled(document, schema, 0, [MAX_NODES])
     return found if isinstance(found, dict) else {}
 
 
-def _filled(document: JsonMapping, value: JsonValue, level: int) -> JsonValue:
-    if level > MAX_LEVELS:
+def _filled(document: JsonMapping, value: JsonValue, level: int, left: list[int]) -> JsonValue:
+    left[0] -= 1
+    if level > MAX_LEVELS or left[0] < 0:
         return {}
     if isinstance(value, list):
-        return [_filled(document, each, level + 1) for each in value]
+        return [_filled(document, each, level + 1, left) for each in value]
     if not isinstance(value, dict):
         return value
     if "$ref" in value:
-        return _filled(document, _resolved(document, value) or {}, level + 1)
-    return {name: _filled(document, each, level + 1) for name, each in value.items()}
+        return _filled(document, _resolved(document, value) or {}, level + 1, left)
+    return {name: _filled(document, each, level + 1, left) for name, each in value.items()}
 
 
 def _resolved(document: JsonMapping, raw: JsonValue) -> JsonObject | None:

@@ -6,7 +6,6 @@ transaction, tells that it was.
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import sqlite3
@@ -21,6 +20,7 @@ from orchestrator.config.tools import Input, SqlOptions
 from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.tools.calling import Caller, Parameter
 from orchestrator.tools.http import schema_of_input
+from orchestrator.tools.threads import in_tool_thread
 from orchestrator.tools.tool import ToolFailed
 
 MAX_BYTES, MAX_VALUE_BYTES = 20_000_000, 10_000_000
@@ -60,10 +60,10 @@ class SqlStatement:
         """
         given = {name: _bindable(value) for name, value in arguments.items()}
         if is_postgres(url):
-            found = await asyncio.to_thread(self._on_postgres, url, given, caller)
+            found = await in_tool_thread(self._on_postgres, url, given, caller)
         else:
             assert path is not None
-            found = await asyncio.to_thread(self._on_sqlite, path, given, caller.key)
+            found = await in_tool_thread(self._on_sqlite, path, given, caller.key)
         return caller.redacted(found)
 
     def _on_sqlite(self, path: Path, given: JsonObject, key: str) -> JsonValue:

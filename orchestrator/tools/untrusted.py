@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from orchestrator.jsontypes import JsonMapping, JsonObject
+from orchestrator.jsontypes import JsonMapping, JsonObject, JsonValue
 from orchestrator.memory.text.injection_marks import looks_like_instructions
 from orchestrator.verifiers.form.bounded_schema import BoundedSchema, UnusableSchema
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 MAX_DESCRIPTION_CHARS = 1_000
+MAX_SCHEMA_CHARS = 4_000  # of all descriptions in one schema
+WORDS = ("description", "title", "$comment")
 HIDDEN = "(its description looks like instructions to a model, and is left out)"
 
 
@@ -64,4 +66,22 @@ def safe_schema(stated: JsonMapping) -> JsonObject:
     except UnusableSchema as error:
         log.warning("the schema of a tool cannot be used: %s", error)
         return {"type": "object"}
-    return schema if schema.get("type", "object") == "object" else {"type": "object"}
+    if schema.get("type", "object") != "object":
+        return {"type": "object"}
+    told: JsonObject = _told(schema, [MAX_SCHEMA_CHARS])
+    return told
+
+
+def _told(schema: JsonValue, left: list[int]) -> JsonValue:
+    """A schema whose words are bounded and give no orders; `left` is how many characters of them may stay."""
+    if isinstance(schema, list):
+        return [_told(each, left) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found: JsonObject = {}
+    for name, value in schema.items():
+        if name in WORDS and isinstance(value, str):
+            value = safe_description(value)[: max(left[0], 0)]
+            left[0] -= len(value)
+        found[name] = _told(value, left)
+    return found

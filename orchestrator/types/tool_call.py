@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from orchestrator.jsontypes import JsonObject, JsonValue
+from orchestrator.jsontypes.texts import with_whole_texts
 
 MAX_ARGUMENT_CHARS = 1_000_000
 
@@ -33,7 +34,8 @@ class ToolCall:
     @classmethod
     def parse(cls, stated: JsonValue, number: int = 0) -> ToolCall:
         """A call in OpenAI's form; `number` names one that has no id."""
-        call: Mapping[str, Any] = stated if isinstance(stated, Mapping) else {}
+        whole = with_whole_texts(dict(stated)) if isinstance(stated, Mapping) else {}
+        call: Mapping[str, Any] = whole if isinstance(whole, Mapping) else {}
         stated_function = call.get("function")
         function: Mapping[str, Any] = stated_function if isinstance(stated_function, Mapping) else call
         written = function.get("arguments")
@@ -74,6 +76,8 @@ def read_arguments(written: JsonValue) -> tuple[JsonObject | None, str]:
         return None, text[:MAX_ARGUMENT_CHARS]
     try:
         found = json.loads(text, parse_constant=_refuse_constant)
+        if "\\u" in text:  # halves of characters may be spelled out in it
+            found = with_whole_texts(found)
     except (ValueError, RecursionError):
         return None, text
     if found is None:

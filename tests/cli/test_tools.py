@@ -99,6 +99,47 @@ def test_without_a_terminal_a_call_that_needs_approval_waits(shop: Path) -> None
     assert told["calls"][0]["name"] == "refund"
 
 
+def test_every_argument_is_shown_before_the_question() -> None:
+    from orchestrator.cli.approval import shown
+
+    told = shown("pay", {"note": "thanks " * 300, "amount\x1b[2J\u200b": 1_000_000, "to": "\u202eevil\x07"})
+    assert '"amount[2J": 1000000' in told
+    assert "(2,102 characters)" in told
+    assert not set(told) & set("\x1b\u200b\u202e\x07")
+
+
+def test_a_piped_chat_tells_by_its_exit_code_that_something_waits(shop: Path) -> None:
+    done = command(shop, "chat", "-t", "refund", said="Refund order 7\n")
+    assert done.returncode == 1
+    assert "not called, it needs approval" in done.stderr
+
+
+def test_the_chat_is_kept_where_the_configuration_says(shop: Path) -> None:
+    config = json.loads((shop / "orchestrator.yaml").read_text())
+    (shop / "orchestrator.yaml").write_text(json.dumps(config | {"storage": "kept.db"}))
+    command(shop, "chat", "--session", "w1", "-t", "refund", "--approve-all", said="Refund order 7\n")
+    again = command(shop, "chat", "--session", "w1", said="/save out.json\n")
+    assert again.returncode == 0
+    assert json.loads((shop / "out.json").read_text())[-1]["content"] == "All done."
+    assert (shop / "kept.db").exists()
+    assert not (shop / ".orchestrator" / "conversations.db").exists()
+
+
+def test_functions_are_found_beside_the_configuration(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    config = str(shop / "orchestrator.yaml")
+    done = command(elsewhere, "ask", "Refund order 7", "-t", "refund", "--approve-all", "--config", config)
+    assert (done.returncode, done.stdout.strip()) == (0, "All done.")
+
+
+def test_progress_does_not_call_an_undecided_check_failed() -> None:
+    from orchestrator.cli.show import describe
+    from orchestrator.trace import Event
+
+    told = [describe(Event("verified", 0.1, {"model": "m", "verifier": "v", "passed": p})) for p in (True, False, None)]
+    assert [line.rsplit(" ", 1)[1] for line in told] == ["passed", "failed", "scored"]
+
+
 def test_all_may_be_approved_beforehand(shop: Path) -> None:
     done = command(shop, "ask", "Refund order 7", "-t", "refund", "--approve-all")
     assert (done.returncode, done.stdout.strip()) == (0, "All done.")

@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-import re
 
 import orjson
 
 from orchestrator.jsontypes import JsonValue
+from orchestrator.jsontypes.texts import whole_text as whole_text
+from orchestrator.jsontypes.texts import with_whole_texts as with_whole_texts
 
 NO_CHANCE = -9999.0  # what OpenAI writes for the logarithm of a probability that is too small to be told
 _HIGH, _LOW = (0xD800, 0xDC00), (0xDC00, 0xE000)
-_HALF = re.compile("[\ud800-\udfff]")
 _CONSTANTS = {"-Infinity": NO_CHANCE, "Infinity": -NO_CHANCE, "NaN": None}
 
 
@@ -51,20 +51,6 @@ def ends_in_half(text: str) -> bool:
     return bool(text) and _HIGH[0] <= ord(text[-1]) < _HIGH[1]
 
 
-def whole_text(text: str) -> str:
-    """The text with its pairs put together, and U+FFFD for what stays a half."""
-    return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace") if _HALF.search(text) else text
-
-
 def _finite(text: str) -> float | None:
     value = float(text)
     return value if math.isfinite(value) else None
-
-
-def with_whole_texts(value: JsonValue) -> JsonValue:
-    """A value whose texts hold no halves of characters."""
-    if isinstance(value, str):
-        return whole_text(value)
-    if isinstance(value, dict):
-        return {name: with_whole_texts(each) for name, each in value.items()}
-    return [with_whole_texts(each) for each in value] if isinstance(value, list) else value

@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import replace
 from typing import TYPE_CHECKING, Protocol
 
-from orchestrator.agent.journal import UnkeptRun, new_run_id
+from orchestrator.agent.journal import new_run_id
 from orchestrator.agent.loop import RunLimits
+from orchestrator.agent.unkept import UnkeptRun
 from orchestrator.budget import Budget, Ledger
 from orchestrator.config.models import AutoConfig
 from orchestrator.conversation.sent import NOTICE

@@ -105,7 +105,8 @@ class AgentStep(Prompted):
 
     async def _record(self, running: StepContext, query: Query, tools: ToolSet) -> RunRecord | None:
         """Where the steps within this one are kept: what another question began is not gone on with."""
-        from orchestrator.agent.journal import UnkeptRun, digest_of
+        from orchestrator.agent.journal import digest_of
+        from orchestrator.agent.unkept import UnkeptRun
 
         about: JsonObject = {"query": query.text, "prompt": query.prompt, "tools": list(tools.names)}
         id = hashlib.sha256(f"{running.key} {digest_of(about)}".encode()).hexdigest()[:32]
