@@ -7,13 +7,18 @@ counts; Claude's a list of messages.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.memory.errors import InvalidRecord
 from orchestrator.memory.record import NewRecord
+
+if TYPE_CHECKING:
+    from orchestrator.memory.memory import Memory
 
 SPEAKERS = {"user": "user", "human": "user", "assistant": "assistant"}
 MAX_MESSAGES = 1_000_000
@@ -145,3 +150,29 @@ def _time(stated: JsonValue) -> datetime | None:
         return datetime.fromisoformat(stated) if isinstance(stated, str) else None
     except (ValueError, OverflowError, OSError):
         return None
+
+
+def unheard(memory: Memory, scope: str, records: Sequence[NewRecord]) -> list[NewRecord]:
+    """Those of some records that memory does not hold yet: said by nobody else, elsewhere, or at another time."""
+    known: Counter[tuple[str, float | None, str, str]] = Counter()
+    for held in memory.export(scope):
+        if held.said == 1:
+            known[held.session, _moment(held.time), held.speaker, held.text] += 1
+        else:
+            for said in memory.mentions(scope, held.id):
+                known[said.session, _moment(said.time), held.speaker, held.text] += 1
+    new: list[NewRecord] = []
+    for record in records:
+        key = (record.session, _moment(record.time), record.speaker, record.text)
+        if known[key]:
+            known[key] -= 1
+        else:
+            new.append(record)
+    return new
+
+
+def _moment(time: datetime | None) -> float | None:
+    """A time in seconds since 1970, as it compares after it was stored; without a zone it is UTC."""
+    if time is None:
+        return None
+    return round((time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp(), 3)

@@ -40,10 +40,17 @@ def command(
     time = time_option(when) if when else None
 
     async def job(orchestrator: Orchestrator) -> None:
-        stored = []
-        for text in texts or (_decoded(read_text(None, what="a text")),):
-            records = await asyncio.to_thread(_records, text, speaker, time)
-            stored += await asyncio.to_thread(orchestrator.need_memory().remember_many, records, scope)
+        from orchestrator.memory.ingest.chats import unheard
+
+        memory, stored = orchestrator.need_memory(), []
+        read = [
+            (text, await asyncio.to_thread(_records, text, speaker, time))
+            for text in texts or (_decoded(read_text(None, what="a text")),)
+        ]  # all are read before anything is stored
+        for text, records in read:
+            if text.lower().endswith(".json"):  # exports hold everything each time
+                records = await asyncio.to_thread(unheard, memory, scope, records)
+            stored += await asyncio.to_thread(memory.remember_many, records, scope)
         if as_json:
             click.echo(json.dumps({"remembered": [record.citation for record in stored], "scope": scope}))
         else:

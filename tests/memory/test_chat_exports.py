@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.memory import InvalidRecord
-from orchestrator.memory.ingest.chats import read_chats
+from orchestrator.memory import InvalidRecord, Memory
+from orchestrator.memory.ingest.chats import read_chats, unheard
 
 CHATGPT = [
     {
@@ -122,3 +122,28 @@ def test_a_file_cut_in_the_middle_is_told(tmp_path: Path, cut: float) -> None:
 def test_what_is_no_export_is_told(tmp_path: Path, content: str, told: str) -> None:
     with pytest.raises(InvalidRecord, match=told):
         read_chats(write(tmp_path, content))
+
+
+def test_what_was_imported_before_is_not_imported_again(tmp_path: Path) -> None:
+    times = [1_700_000_000.25 + 60 * number for number in range(6)]
+    said = [
+        "Yes.",
+        "And now?",
+        "Yes.",
+        "The harbour office opens at nine.",
+        "Yes.",
+        "The harbour office opens at nine.",
+    ]
+    mapping: dict[str, Any] = {}
+    for number, (text, at) in enumerate(zip(said, times, strict=True)):
+        author = {"role": ("user", "assistant")[number % 2]}
+        message = {"author": author, "create_time": at, "content": {"content_type": "text", "parts": [text]}}
+        children = [str(number + 1)] if number < 5 else []
+        mapping[str(number)] = {"message": message, "parent": str(number - 1) if number else None, "children": children}
+    path = write(tmp_path, [{"title": "t", "id": "t", "current_node": "5", "mapping": mapping}])
+    with Memory(tmp_path / "memory.db") as memory:
+        records = read_chats(path)
+        assert len(unheard(memory, "ann", records)) == 6
+        memory.remember_many(records, "ann")
+        assert unheard(memory, "ann", records) == []
+        assert len(unheard(memory, "bob", records)) == 6
