@@ -29,6 +29,13 @@ class CalledTool:
     reused: bool = False
     was_called: bool = True
 
+    @property
+    def outcome(self) -> str:
+        """What came of it, in a word or two."""
+        if not self.was_called:
+            return "not called"
+        return "failed" if self.failed else "given again" if self.reused else f"{self.seconds:.2f} s"
+
     def as_dict(self) -> JsonObject:
         """The call with its result, as JSON values."""
         return self.call.as_dict() | {

@@ -203,7 +203,17 @@ _BEGUN = {
 }
 
 
+def _steps_in_words(answer: Answer) -> Iterator[str]:
+    """The steps of a run that used tools; what follows then tells of the last one."""
+    for number, step in enumerate(answer.steps, 1):
+        called = ", ".join(f"{each.call.name} ({each.outcome})" for each in step.called)
+        yield f"Step {number}, {step.model}: {called}; right with P {step.confidence:.2f}, {money(step.cost_usd)}."
+    if answer.steps:
+        yield f"All of it cost {money(answer.cost_usd)}. The last step was the answer:"
+
+
 def _sentences(answer: Answer) -> Iterator[str]:
+    yield from _steps_in_words(answer)
     if answer.recalled:
         yield f"Memory gave {_count(len(answer.recalled), 'note')} for this query."
     if answer.route is not None and answer.route.reason:

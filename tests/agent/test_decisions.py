@@ -140,3 +140,9 @@ def test_a_run_that_no_longer_fits_a_model_ends_with_what_was_done() -> None:
         found = fleet.answer_sync("Pay order 7.", tools=[pay_much], max_tokens=50)
     assert found.partial
     assert "What was called: pay_much" in found.text
+
+
+def test_a_run_is_explained_as_a_whole(tmp_path: Path) -> None:
+    told = ask([asks(), "Paid."], tmp_path, approve=lambda request: True).explain().splitlines()
+    assert told[0].startswith("Step 1, m: pay (0.")
+    assert told[1] == "All of it cost $0.000035. The last step was the answer:"
