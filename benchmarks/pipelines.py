@@ -357,23 +357,22 @@ def _until_it_ends(
     killed = 0
     while True:
         code = CHILD.format(root=str(ROOT), folder=str(folder), run=id, resume=killed > 0)
-        process = subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        assert process.stdout is not None
-        process.stdout.readline()
-        began = time.perf_counter()
-        if usual_s is not None and killed < min(most, 3):
-            try:
-                process.wait(rng.uniform(0, usual_s))
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                killed += 1
-                process.communicate()
-                continue
-        output, errors = process.communicate()
+        with (folder / "errors.txt").open("w") as errors:
+            process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=errors, text=True)
+        with process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            began = time.perf_counter()
+            if usual_s is not None and killed < min(most, 3):
+                try:
+                    process.wait(rng.uniform(0, usual_s))
+                except subprocess.TimeoutExpired:
+                    process.send_signal(signal.SIGKILL)
+                    killed += 1
+                    continue
+            output = process.stdout.read()  # communicate() would lose what readline() read beyond its line
         if process.returncode != 0:
-            raise RuntimeError(f"a run failed: {errors}")
+            raise RuntimeError(f"a run failed: {(folder / 'errors.txt').read_text()}")
         return output, time.perf_counter() - began, killed
 
 
