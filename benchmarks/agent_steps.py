@@ -93,7 +93,7 @@ def kill_run(folder: Path, rng: random.Random) -> dict[str, int]:
         child = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.agent_steps", "--work", str(folder)],
             stdout=subprocess.PIPE,
-            text=True,
+            bufsize=0,  # else readline() would read ahead, and communicate() lose that
         )
         assert child.stdout is not None
         child.stdout.readline()
