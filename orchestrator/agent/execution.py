@@ -225,9 +225,32 @@ class Execution:
         except Exception as error:
             log.warning("the tool %s raised %s", tool.name, type(error).__name__)
             return failure(f"{tool.name} raised {type(error).__name__}: {error}{happened}")
-        if isinstance(value, str) and len(value) <= QUICK_CHARS:
+        if _size(value) <= QUICK_CHARS:
             return read_result(value, max_chars=self._max_chars_each)
         return await asyncio.to_thread(read_result, value, max_chars=self._max_chars_each)
+
+
+def _size(value: object) -> int:
+    """About how many characters a result has; what is no JSON value counts as large."""
+    if value is None or isinstance(value, bool | int | float):
+        return 8
+    if isinstance(value, str):
+        return len(value)
+    waiting: list[object] = [value]
+    total = 0
+    while waiting and total <= QUICK_CHARS:
+        each = waiting.pop()
+        if isinstance(each, dict):
+            waiting += each.values()
+            total += 8 * len(each)
+        elif isinstance(each, list | tuple):
+            waiting += each
+        elif isinstance(each, str):
+            total += len(each)
+        elif each is not None and not isinstance(each, int | float):
+            return QUICK_CHARS + 1
+        total += 8
+    return total
 
 
 def _same(call: ToolCall) -> str:
