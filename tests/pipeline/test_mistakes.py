@@ -351,3 +351,16 @@ def test_a_call_is_held_against_what_is_called(tmp_path: Path) -> None:
         "version: 1\nname: x\nsteps: {a: {pipeline: other.yaml, release: 2, inputs: {a: 1, c: x}}}\noutput: ${a + 1}\n",
     )
     assert sorted(each.code for each in diagnostics(path)) == ["E113", "E204", "E601", "E601", "E601"]
+
+
+def test_a_tool_that_is_wrong_is_told_once(tmp_path: Path) -> None:
+    text = (
+        "version: 1\nname: p\ntools: {refund: {python: 'x:y'}}\nsteps:\n  a: {tool: refund, id: '1'}\n"
+        "  b: {agent: adaptive, prompt: Do it., tools: [refund]}\n"
+        "tests: [{name: t, tools: {refund: 1}, expect: {output: x}}]\n"
+    )
+    path = tmp_path / "p.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidPipeline) as caught:
+        Pipeline.load(path)
+    assert [each.code for each in caught.value.diagnostics] == ["E507"]

@@ -71,6 +71,9 @@ class CheckContext(Protocol):
     def tools(self) -> Mapping[str, ToolSignature]:
         """The tools of the file by name."""
 
+    def is_broken(self, tool: str) -> bool:
+        """Whether a tool is stated, and what is wrong with it is told there."""
+
     @property
     def sources(self) -> Sources:
         """The file and those that it names, with what was found to be wrong in them."""

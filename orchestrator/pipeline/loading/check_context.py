@@ -25,6 +25,7 @@ class LoaderView(ToolContext, Protocol):
 
     models: Collection[str] | None
     tools: dict[str, PipelineTool]
+    broken_tools: frozenset[str]
 
     def is_read(self, step: str, field: str) -> bool:
         """Whether an expression of the file may read a field of what a step of this name gives."""
@@ -51,6 +52,10 @@ class LoaderCheckContext:
     def models(self) -> Collection[str] | None:
         """The names of the fleet, if it is known."""
         return self._loader.models
+
+    def is_broken(self, tool: str) -> bool:
+        """Whether a tool is stated, and what is wrong with it is told there."""
+        return tool.partition(".")[0] in self._loader.broken_tools
 
     @property
     def tools(self) -> Mapping[str, PipelineTool]:

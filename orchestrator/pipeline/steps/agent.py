@@ -55,7 +55,7 @@ class AgentStep(Prompted):
             at.model(name, "models", index)
         for field, names in (("tools", self.tools), ("approve", self.approve)):
             for index, name in enumerate(names):
-                if not chosen(name, at.tools):
+                if not chosen(name, at.tools) and not at.is_broken(name):
                     told = f"there is no tool '{name}'"
                     hint = suggestion(name, at.tools) or "declare it under tools:"
                     at.problem("E502", told, field, index, hint=hint)

@@ -38,12 +38,9 @@ class ToolStep(Step):
         self._arguments = {name: at.computed(value) for name, value in stated.items()}
         tool = self._tool = at.tools.get(self.tool)
         if tool is None:
-            at.problem(
-                "E502",
-                f"there is no tool '{self.tool}'",
-                "tool",
-                hint=suggestion(self.tool, at.tools) or "declare it under tools:",
-            )
+            if not at.is_broken(self.tool):
+                hint = suggestion(self.tool, at.tools) or "declare it under tools:"
+                at.problem("E502", f"there is no tool '{self.tool}'", "tool", hint=hint)
             return ANY
         if tool.parameters is not None:
             self._hold(at, tool, stated, types)
