@@ -32,6 +32,12 @@ WAITING, APPROVED, REFUSED, BEGUN, DONE = "waiting", "approved", "refused", "beg
 log = logging.getLogger(__name__)
 
 
+class RunInUse(ConfigError):
+    """A run that somebody is working on: it can be gone on with when that has ended."""
+
+    code = "run_in_use"
+
+
 class RunRecord(Protocol):
     """The record of one run. Paths are `3` for the answer of the third step, `3.call_1` for one of its calls."""
 
@@ -94,7 +100,7 @@ class RunStore:
             self.runs.reopen(id)
         gone = stored.holder if _is_gone(stored.holder) else ""
         if not self.runs.hold(id, holder, held_before=now - SILENT_S, take_from=gone) and stored.status != "done":
-            raise ConfigError(
+            raise RunInUse(
                 f"somebody works on the run {id}",
                 remedy=f"Wait until it ends, or, if its process is gone, was silent for {SILENT_S:g} s",
             )

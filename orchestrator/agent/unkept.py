@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from orchestrator.agent.journal import new_run_id, other_run
+from orchestrator.agent.journal import RunInUse, new_run_id, other_run
 from orchestrator.budget import Budget, Ledger
 from orchestrator.errors import ConfigError
 from orchestrator.jsontypes import JsonMapping, JsonValue
@@ -71,7 +71,7 @@ class UnkeptRuns:
             raise other_run(id, found.asked, asked)
         elif found.status == "running":
             self._known[found.id] = found
-            raise ConfigError(f"somebody works on the run {id}", remedy="Wait until it ends")
+            raise RunInUse(f"somebody works on the run {id}", remedy="Wait until it ends")
         found.status = "running"
         self._known[found.id] = found
         self._forget_oldest()

@@ -219,6 +219,31 @@ def test_a_client_that_tries_again_has_no_effect_twice(acting: Any) -> None:
     assert acting.acts() == 2  # the key stands for one run, however often it is sent
 
 
+def test_a_run_that_goes_on_elsewhere_is_a_conflict(tmp_path: Path) -> None:
+    import asyncio
+    from concurrent.futures import ThreadPoolExecutor
+
+    async def slow(body: dict[str, Any], send: Send) -> None:
+        await asyncio.sleep(0.6)
+        await play(body, send)
+
+    file = f"sqlite:{tmp_path / 'shop.db'}"
+    sqlite3.connect(tmp_path / "shop.db").execute("CREATE TABLE orders (id INTEGER, state TEXT)")
+    tools = {
+        "state": {"sql": file, "query": "SELECT state FROM orders WHERE id = :id", "parameters": {"id": "integer"}}
+    }
+    with running_gateway(tmp_path, slow, tools=tools, gateway={"tools": {"first": ["state"]}}) as gateway:
+        ask = {"model": "small", "messages": [{"role": "user", "content": "state?"}], "orchestrator": {"tools": True}}
+        headers = {"idempotency-key": "k"}
+        with ThreadPoolExecutor(2) as pool:
+            found = list(pool.map(lambda _: gateway.post("/v1/chat/completions", ask, **headers), range(2)))
+        assert sorted(each.status_code for each in found) == [200, 409]
+        refused = next(each for each in found if each.status_code == 409)
+        assert refused.json()["error"]["code"] == "run_in_use"
+        assert refused.headers["retry-after"] == "2"
+        assert gateway.post("/v1/chat/completions", ask, **headers).status_code == 200
+
+
 def test_nothing_is_approved_that_was_not_shown(gateway: Any, shop: sqlite3.Connection) -> None:
     early = {"tools": True, "approve": {f"call_{n}": True for n in range(10)}}
     body = gateway.chat("Send order 7.", orchestrator=early).json()

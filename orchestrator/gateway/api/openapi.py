@@ -35,7 +35,7 @@ _COMMON_ERRORS = {
     504: "The model gave no answer in time",
 }
 _BODY_ERRORS = (400, 413, 415)
-_MODEL_ERRORS = (402, 404, 422, 429, 502, 503, 504)
+_MODEL_ERRORS = (402, 404, 409, 422, 429, 502, 503, 504)
 
 
 def document(endpoints: Iterable[Endpoint]) -> JsonObject:

@@ -6,6 +6,7 @@ A spent budget is a 402, because clients repeat a 429 and most of them read no h
 
 from __future__ import annotations
 
+from orchestrator.agent.journal import RunInUse
 from orchestrator.backends.dialects.dialect import UNSUPPORTED
 from orchestrator.backends.provider_errors import cannot_do, is_too_long
 from orchestrator.errors import (
@@ -74,6 +75,8 @@ def to_gateway_error(error: Exception) -> GatewayError | None:
         return GatewayError(
             503, "a database of this gateway cannot be used at the moment", code="storage", retry_after_s=2.0
         )
+    if isinstance(error, RunInUse):
+        return GatewayError(409, error.message, code=error.code, retry_after_s=2.0)
     if isinstance(error, ConfigError):
         return GatewayError(400, str(error), code=error.code)
     if isinstance(error, OrchestratorError):
