@@ -617,6 +617,34 @@ def test_spans_hold_what_was_done_and_no_content() -> None:
     assert not any(word in str(dict(span.attributes)) for span in spans for word in ("Sesame", "magic"))
 
 
+def test_a_run_with_tools_is_one_span_around_its_steps_and_calls() -> None:
+    memory_exporter = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter")
+    from orchestrator.telemetry import Telemetry
+
+    @package.tool(effects="none")
+    def look_up(word: str) -> str:
+        """Looks a word up."""
+        if word == "broken":
+            raise ValueError("no such word")
+        return "Sesame"
+
+    words = ("magic", "broken")
+    calls = tuple(ToolCall("look_up", {"word": word}, f"c{number}") for number, word in enumerate(words))
+    exporter, asks = memory_exporter.InMemorySpanExporter(), Completion("small", "", Usage(10, 5), calls=calls)
+    with Orchestrator(ScriptedBackend("small", asks, "Open."), telemetry=Telemetry(exporter=exporter)) as fleet:
+        run = fleet.answer_sync("What is the word?", tools=[look_up], strategy="single").run
+    spans = exporter.get_finished_spans()
+    (root,) = [span for span in spans if span.parent is None]
+    assert (root.name, root.attributes["orchestrator.run_id"]) == ("invoke_agent orchestrator", run)
+    within = [span for span in spans if span.parent is not None and span.parent.span_id == root.context.span_id]
+    assert sorted(span.name for span in within) == ["execute_tool look_up"] * 2 + ["invoke_agent orchestrator"] * 2
+    called = {span.attributes["gen_ai.tool.call.id"]: span for span in within if span.name.startswith("execute")}
+    assert called["c0"].attributes["gen_ai.tool.name"] == "look_up"
+    assert "error.type" not in called["c0"].attributes
+    assert called["c1"].attributes["error.type"] == "failed"
+    assert not any(word in str(dict(span.attributes)) for span in spans for word in ("Sesame", "magic", "no such"))
+
+
 def test_pipelines_fall_back_too(tmp_path: Path) -> None:
     path = tmp_path / "p.yaml"
     text = "version: 1\nname: p\nsteps:\n  a: {search: adaptive, prompt: Who answers?}\noutput: ${a.text}\n"
