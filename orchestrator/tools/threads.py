@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import Callable
 from functools import partial
@@ -17,7 +18,8 @@ _free = threading.BoundedSemaphore(MAX_THREADS)
 
 
 async def in_tool_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """What a function gives that blocks. Nothing waits for its thread when the program ends.
+    """What a function gives that blocks. It sees the caller's context variables, as in `asyncio.to_thread`; nothing
+    waits for its thread when the program ends.
 
     Raises `ToolFailed` where too many calls have not come back.
     """
@@ -25,12 +27,12 @@ async def in_tool_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kw
         raise ToolFailed(
             f"{MAX_THREADS} calls of tools have not come back yet", remedy="Try again later", retryable=True
         )
-    loop = asyncio.get_running_loop()
+    loop, context = asyncio.get_running_loop(), contextvars.copy_context()
     found: asyncio.Future[T] = loop.create_future()
 
     def run() -> None:
         try:
-            result = function(*args, **kwargs)
+            result = context.run(function, *args, **kwargs)
         except BaseException as error:  # whatever it is, somebody waits for it
             tell(partial(found.set_exception, error))
         else:
@@ -44,5 +46,9 @@ async def in_tool_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kw
         except RuntimeError:  # the loop has ended, and with it who waited
             return
 
-    threading.Thread(target=run, daemon=True, name="orchestrator-tool").start()
+    try:
+        threading.Thread(target=run, daemon=True, name="orchestrator-tool").start()
+    except RuntimeError as error:  # the machine has no thread left
+        _free.release()
+        raise ToolFailed(f"no thread can be started: {error}", remedy="Try again later", retryable=True) from error
     return await found

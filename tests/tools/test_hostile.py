@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import gzip
 import http.server
 import json
@@ -283,6 +284,21 @@ def test_a_tool_that_hangs_takes_no_thread_from_others() -> None:
         assert asyncio.run(go()) < 1.0
     finally:
         ends.set()
+
+
+def test_a_function_in_its_thread_sees_the_callers_context() -> None:
+    tenant: contextvars.ContextVar[str] = contextvars.ContextVar("tenant", default="nobody")
+
+    @tool(effects="none")
+    def who() -> str:
+        """Who asks."""
+        return tenant.get()
+
+    async def go() -> object:
+        tenant.set("acme")
+        return await who.call({}, CONTEXT)
+
+    assert asyncio.run(go()) == "acme"
 
 
 @pytest.mark.parametrize("half", ["\ud800", "a\udc00b"])
