@@ -11,7 +11,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.storage.journal import RunLedger
 
-MAX_UNKEPT = 1_000
+MAX_UNKEPT = 1_000  # runs that wait
 
 
 class UnkeptRun:
@@ -78,6 +78,7 @@ class UnkeptRuns:
         return found
 
     def _forget_oldest(self) -> None:
-        ended = [each.id for each in self._known.values() if each.status != "running"]
-        for id in ended[: max(len(self._known) - MAX_UNKEPT, 0)]:
-            del self._known[id]
+        """Lets go of runs that are done, and of those that wait, the oldest beyond `MAX_UNKEPT`."""
+        waiting = {id: each for id, each in self._known.items() if each.status not in ("running", "done")}
+        too_old = set(list(waiting)[: max(len(waiting) - MAX_UNKEPT, 0)])
+        self._known = {id: each for id, each in self._known.items() if each.status != "done" and id not in too_old}

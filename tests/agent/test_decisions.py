@@ -146,3 +146,12 @@ def test_a_run_is_explained_as_a_whole(tmp_path: Path) -> None:
     told = ask([asks(), "Paid."], tmp_path, approve=lambda request: True).explain().splitlines()
     assert told[0].startswith("Step 1, m: pay (0.")
     assert told[1] == "All of it cost $0.000035. The last step was the answer:"
+
+
+def test_without_storage_only_runs_that_wait_are_held() -> None:
+    model = ScriptedBackend("m", asks(), "Paid.", asks(), "Not.", asks())
+    with Orchestrator({"m": model}, strategy="single") as fleet:
+        for _ in range(2):
+            fleet.answer_sync("Pay order 7.", tools=[pay], approve=lambda request: False)
+        waiting = fleet.answer_sync("Pay order 7.", tools=[pay])
+        assert list(fleet._unkept._known) == [waiting.run]
