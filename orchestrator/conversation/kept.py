@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -152,17 +152,19 @@ class KeptConversation:
         gone = self.store.cut(self.scope, self.session, position)
         if self.memory is not None:
             records = {turn.record for turn in gone if turn.record is not None}
-            ours = [each for each in records - self.store.said_of(self.scope, records) if self._is_said(each)]
+            ours = self._only_said(records - self.store.said_of(self.scope, records))
             if ours:
                 self.memory.forget(self.scope, ours)
         self.load()
         return gone
 
-    def _is_said(self, record: int) -> bool:
-        """Whether a record was only ever said in conversations; what somebody remembered besides is his."""
-        assert self.memory is not None
+    def _only_said(self, records: Collection[int]) -> list[int]:
+        """Those of some records that were only ever said in conversations; what somebody remembered besides is his."""
+        if self.memory is None or not records:
+            return []
         sessions = {session for session, *_ in self.store.sessions(self.scope)}
-        return all(mention.session in sessions for mention in self.memory.mentions(self.scope, record))
+        mentions = {record: self.memory.mentions(self.scope, record) for record in records}
+        return [record for record, said in mentions.items() if all(each.session in sessions for each in said)]
 
     def fork(self, session: str, at: int | None = None) -> KeptConversation:
         """Another session that begins with the first `at` turns of this one."""
