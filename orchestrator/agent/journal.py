@@ -90,9 +90,11 @@ class RunStore:
         now, digest = self.runs.clock(), digest_of(asked)
         stored = self.runs.find(owner, id)
         holder = _holder()
-        self._journal.begin(id)
         if stored is None:
-            self.runs.begin(StoredRun(id, owner, KIND, "", digest, "running", asked, None, "", now, None, holder, now))
+            begun = StoredRun(id, owner, KIND, "", digest, "running", asked, None, "", now, None, holder, now)
+            if not self.runs.begin_unless_there(begun):  # somebody was quicker
+                raise RunInUse(f"somebody works on the run {id}", remedy="Wait until it ends")
+            self._journal.begin(id)
             return StoredRecord(id, self, holder, {}, (0, 0, 0))
         if stored.digest != digest:
             raise other_run(id, stored.inputs, asked)
@@ -104,6 +106,7 @@ class RunStore:
                 f"somebody works on the run {id}",
                 remedy=f"Wait until it ends, or, if its process is gone, was silent for {SILENT_S:g} s",
             )
+        self._journal.begin(id)
         steps = {step.path: (step.status, step.value) for step in self.runs.steps(id)}
         return StoredRecord(id, self, holder, steps, self.runs.spent(id))
 

@@ -109,6 +109,13 @@ class Runs:
 
     def begin(self, run: StoredRun) -> None:
         """Stores a run that begins."""
+        self._insert(run, "")
+
+    def begin_unless_there(self, run: StoredRun) -> bool:
+        """Stores a run that begins; false where a run of this id is there already."""
+        return self._insert(run, " ON CONFLICT (id) DO NOTHING RETURNING id")
+
+    def _insert(self, run: StoredRun, unless: str) -> bool:
         values = (
             run.id,
             run.owner,
@@ -123,7 +130,8 @@ class Runs:
             None,
         )
         with self.database.writing() as do:
-            do(f"INSERT INTO runs ({_COLUMNS}) VALUES ({', '.join('?' * 13)})", *values, run.holder, run.held_at)
+            sql = f"INSERT INTO runs ({_COLUMNS}) VALUES ({', '.join('?' * 13)}){unless}"
+            return bool(do(sql, *values, run.holder, run.held_at))
 
     def find(self, owner: str, id: str) -> StoredRun | None:
         """A run of an owner; `None` if it is not there."""

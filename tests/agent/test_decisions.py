@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from orchestrator import ModelProfile, Orchestrator, tool
+from orchestrator.agent import RunStore
+from orchestrator.agent.journal import RunInUse
 from orchestrator.errors import BackendUnavailable, ConfigError
+from orchestrator.storage.database import open_database
 from orchestrator.testing import ScriptedBackend
 from orchestrator.types import Answer, Completion, ToolCall, Usage
 
@@ -155,3 +158,20 @@ def test_without_storage_only_runs_that_wait_are_held() -> None:
             fleet.answer_sync("Pay order 7.", tools=[pay], approve=lambda request: False)
         waiting = fleet.answer_sync("Pay order 7.", tools=[pay])
         assert list(fleet._unkept._known) == [waiting.run]
+
+
+def test_of_many_who_begin_a_run_at_once_one_does(tmp_path: Path) -> None:
+    from concurrent.futures import ThreadPoolExecutor
+
+    store = RunStore(open_database(str(tmp_path / "runs.db")))
+
+    def begin(_: int) -> bool:
+        try:
+            asyncio.run(store.open("r1", {"query": "x"}))
+        except RunInUse:
+            return False
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(begin, range(24))) == 1
+    store.close()

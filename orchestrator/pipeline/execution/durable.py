@@ -93,11 +93,11 @@ async def resume(
     if stored.has_ended:
         await asyncio.to_thread(runs.reopen, id)
     gone = stored.holder if _is_gone(stored.holder) else ""
-    if host.journal is not None:
-        host.journal.begin(id)
     if not await asyncio.to_thread(runs.hold, id, host.holder, held_before=runs.clock() - SILENT_S, take_from=gone):
         message = f"another process works on the run {id}"
         raise ConfigError(message, remedy=f"Wait for it, or until it was silent for {SILENT_S:g} s")
+    if host.journal is not None:
+        host.journal.begin(id)
     return await _worked_on(pipeline, host, stored, steps, on_event, within, seconds)
 
 
