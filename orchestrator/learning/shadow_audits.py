@@ -12,13 +12,13 @@ import asyncio
 import inspect
 import logging
 import random
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from orchestrator.backends.base import Backend, Request
-from orchestrator.backends.metering import bill_of, worst_case
 from orchestrator.config.models import OnlineConfig
 from orchestrator.errors import BackendError
+from orchestrator.learning.audit_money import DAY_S as DAY_S
+from orchestrator.learning.audit_money import AuditMoney
 from orchestrator.router import Route
 from orchestrator.router.guarantee.monitor import Guard
 from orchestrator.search.state import group_key
@@ -28,7 +28,6 @@ from orchestrator.verifiers import Verifier
 
 Grader = Callable[[str, str, str], Awaitable[tuple[float, float]] | tuple[float, float]]
 """(query, answer, answer of the reference) -> the score of each in [0, 1]; a plain function or a coroutine."""
-DAY_S = 86_400.0
 log = logging.getLogger(__name__)
 
 
@@ -50,11 +49,10 @@ class ShadowAudits:
     ) -> None:
         self.guard = guard
         self._log = decisions
-        self._backends = backends
         self._settings = settings
+        self._money = AuditMoney(backends, settings.audit_usd_per_day, decisions.audit_usd_since)
         self._grader = grader
         self._rng = rng or random.Random()
-        self._held_usd = 0.0
         self._running: set[asyncio.Task[None]] = set()
         self._gains: list[float] = []
         for audit in decisions.audits(guard.certificate.id):
@@ -102,7 +100,7 @@ class ShadowAudits:
         if self._grader is None and group_key(answer.text, request.question) is None:
             return None  # free text, and nobody to compare it
         reference = self.guard.certificate.promise.vs
-        asked = await self._ask(reference, request)
+        asked = await self._money.ask(reference, request)
         if asked is None:
             return None
         loss, usd = await self._loss(answer, route, request, checks, asked[0])
@@ -137,34 +135,13 @@ class ShadowAudits:
         if not judges:
             return 1.0, 0.0
         try:
-            third = await self._ask(max(judges, key=lambda o: o.p_success).model, request)
+            third = await self._money.ask(max(judges, key=lambda o: o.p_success).model, request)
         except BackendError:
             third = None  # the reference has been paid for: its audit counts, with nobody to vote
         if third is None:
             return 1.0, 0.0
         vote = group_key(third[0].text or "", question)
         return float(vote == theirs) - float(vote == mine), third[1]
-
-    async def _ask(self, model: str, request: Request) -> tuple[Completion, float] | None:
-        """One call within the day's budget and what it cost; `None` if it would not fit, or the model abstains.
-
-        Raises `BackendError`.
-        """
-        backend = self._backends[model]
-        most = worst_case(backend, request)
-        worst = most.usd
-        spent = await asyncio.to_thread(self._log.audit_usd_since, time.time() - DAY_S)
-        if worst is None or spent + self._held_usd + worst > self._settings.audit_usd_per_day:
-            return None
-        self._held_usd += worst
-        try:
-            done = await backend.complete(request)
-        except BackendError as error:
-            if not error.may_be_billed:  # what may have been billed stays held: it counts as spent
-                self._held_usd -= worst
-            raise
-        self._held_usd -= worst
-        return None if done.abstained else (done, bill_of(backend, done, most).usd or 0.0)
 
     def _observe(self, audit: LoggedAudit) -> None:
         self._gains.append(audit.gain)
