@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from orchestrator.backends.dialects.dialect import stated_limit
@@ -52,8 +52,13 @@ async def run_batch(
     *,
     batches: Batches | None = None,
     poll_s: float = FIRST_POLL_S,
+    on_submitted: Callable[[str], None] = lambda _: None,
+    submitted: str | None = None,
 ) -> list[BatchResult]:
     """Hands in, waits, and gives the results in the order of `bodies`, paid at half the price.
+
+    `on_submitted` is told the batch's id at once; with `submitted`, the id of a batch that was handed in before, it is
+    waited for instead of a new one.
 
     Raises `BudgetExceeded` before anything is handed in, `BackendError` if the batch itself fails. A cancelled wait
     cancels the batch; what it may have cost by then is booked at its worst, and so is an answer that tells no usage.
@@ -64,8 +69,9 @@ async def run_batch(
     held = ledger.reserve(usd=usd, tokens=sum(one.tokens for one in worst.values()))
 
     async def hand_in_and_wait() -> list[BatchResult]:
-        batch = await found.submit(bodies)
+        batch = await found.submit(bodies) if submitted is None else submitted
         try:
+            on_submitted(batch)
             return await _finished(found, batch, poll_s)
         except BaseException as error:
             await asyncio.shield(_quietly_cancelled(found, batch))

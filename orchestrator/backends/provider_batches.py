@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, Unpack
 from urllib.parse import urlsplit
 
 import orjson
@@ -83,7 +83,16 @@ def _origin(url: str) -> tuple[str, str]:
     return split.scheme, split.netloc
 
 
-class _Api:
+class _Options(TypedDict, total=False):
+    """What a call may carry."""
+
+    json: JsonObject
+    data: Mapping[str, str]
+    files: Mapping[str, tuple[str, bytes, str]]
+    params: Mapping[str, str | int]
+
+
+class ProviderApi:
     """HTTP with the provider's key, for calls that are no completions."""
 
     def __init__(self, backend: RemoteBackend, transport: httpx.AsyncBaseTransport | None) -> None:
@@ -101,7 +110,7 @@ class _Api:
             trust_env=environment_proxy(self.base_url) is not None,
         )
 
-    async def ask(self, method: str, path: str, **options: Any) -> bytes:
+    async def ask(self, method: str, path: str, **options: Unpack[_Options]) -> bytes:
         """The body of an answer with status 200. Raises `BackendError`."""
         import httpx  # heavy: 60 ms
 
@@ -122,7 +131,8 @@ class _Api:
             raise error_of(where, reply.status_code, reply.headers, reply.content, key=self._key)
         return reply.content
 
-    async def json(self, method: str, path: str, **options: Any) -> JsonObject:
+    async def json(self, method: str, path: str, **options: Unpack[_Options]) -> JsonObject:
+        """The JSON object in an answer with status 200. Raises `BackendError`."""
         try:
             found = orjson.loads(await self.ask(method, path, **options))
         except orjson.JSONDecodeError:
@@ -153,6 +163,7 @@ class _Api:
         return BatchResult(id, completion, usage_in(completion))
 
     async def aclose(self) -> None:
+        """Closes connections."""
         await self._http.aclose()
 
 
@@ -170,7 +181,7 @@ class OpenAIBatches:
     }
 
     def __init__(self, backend: RemoteBackend, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self._api = _Api(backend, transport)
+        self._api = ProviderApi(backend, transport)
 
     async def submit(self, bodies: Mapping[str, JsonObject]) -> str:
         """Uploads the requests as a file and makes a batch of it; its id."""
@@ -230,7 +241,7 @@ class AnthropicBatches:
     """
 
     def __init__(self, backend: RemoteBackend, transport: httpx.AsyncBaseTransport | None = None) -> None:
-        self._api = _Api(backend, transport)
+        self._api = ProviderApi(backend, transport)
 
     async def submit(self, bodies: Mapping[str, JsonObject]) -> str:
         """Hands in all requests in one call; the batch's id."""

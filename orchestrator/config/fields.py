@@ -16,7 +16,7 @@ from orchestrator.providers.table import PROVIDERS as _HOSTED
 ENCODER_NAMES = ("static", "minilm", "endpoint")
 
 
-PROVIDERS = ("calculator", "extractive", "simulated", "recorded", *_HOSTED)
+PROVIDERS = ("calculator", "extractive", "student", "simulated", "recorded", *_HOSTED)
 
 
 Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]

@@ -74,6 +74,16 @@ class ReplicaConfig(Strict):
     """Which calls it is for: those that are mostly reading, mostly writing, or all."""
 
 
+class StudentAuditConfig(Strict):
+    """How a student in use is watched."""
+
+    share: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 0.02
+    """Of its answers, how many are asked of its teacher afterwards."""
+    teacher: str | None = None
+    """A model of this file; default: the best one of the route."""
+    usd_per_day: Price = 1.0
+
+
 class ModelConfig(Strict):
     """One model of the fleet."""
 
@@ -152,3 +162,7 @@ class ModelConfig(Strict):
     """Recorded models: the folder of the recordings."""
     task: str | None = None
     """Recorded models: which recordings (`gsm`, `crux`)."""
+    file: str | None = None
+    """Students: the file that `orchestrator distill` wrote."""
+    audits: StudentAuditConfig = StudentAuditConfig()
+    """Students: how they are watched."""

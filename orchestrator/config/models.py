@@ -6,7 +6,7 @@ Every mistake is reported in one pass, with file:line:column and a suggestion.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,8 +14,9 @@ from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, ValidationEr
 
 from orchestrator.config import defaults
 from orchestrator.config.checks import ChecksConfig, JudgeConfig, LengthConfig, SafetyConfig
+from orchestrator.config.exact import Seconds
 from orchestrator.config.fields import PROVIDERS, Address, Price, Share, Strict, known_encoder
-from orchestrator.config.model_entry import ModelConfig, ReplicaConfig, TlsConfig
+from orchestrator.config.model_entry import ModelConfig, ReplicaConfig, StudentAuditConfig, TlsConfig
 from orchestrator.config.names import DEFAULT_NAME as DEFAULT_NAME
 from orchestrator.config.names import STRATEGY_ALIASES, STRATEGY_NAMES
 from orchestrator.config.suggestions import MAX_CHOICES, suggest
@@ -174,15 +175,32 @@ class GatewayConfig(Strict):
     """
 
 
+class DistillConfig(Strict):
+    """Students that learn from this fleet."""
+
+    path: str = ".orchestrator/students.db"
+    """Where is kept what students did and what teachers said: a file, or `postgresql://...`."""
+    jobs: list[str] = []
+    """Files of jobs: what the fleet answers to queries of their tasks is kept, and the next student learns from it."""
+    every: Seconds | None = None
+    """How often the gateway makes new students of what was kept: `24h`, `7d`. Never unless named."""
+
+
 class Config(Strict):
     """The whole file."""
 
     _folder: Path = PrivateAttr(default_factory=Path)
+    _file: Path | None = PrivateAttr(default=None)
 
     @property
     def folder(self) -> Path:
         """Where the file is: files and functions that its tools name are looked for there."""
         return self._folder
+
+    @property
+    def file(self) -> Path | None:
+        """The file; `None` where the configuration was stated in Python."""
+        return self._file
 
     version: Literal[1] = 1
     models: dict[str, ModelConfig] = Field(min_length=1)
@@ -213,6 +231,8 @@ class Config(Strict):
     """Files of pipelines that the gateway serves, by the name behind `pipeline:`."""
     tools: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")], AnyTool] = {}
     """What models may call where a query, or a key of the gateway, names it."""
+    distill: DistillConfig | None = None
+    """Students that learn from this fleet; on with its defaults where a model is a student."""
     storage: str | None = None
     """A file, or `postgresql://...`, for conversations and for runs that use tools: they outlive the process."""
     value_usd: Price = defaults.VALUE_USD
@@ -261,7 +281,8 @@ def load_config(path: str | Path) -> Config:
             f"{path}: cannot be read: {error.strerror}", remedy="Check the path and its permissions"
         ) from None
     config = parse_config(text, str(path))
-    config._folder = path.resolve().parent
+    config._file = path.resolve()
+    config._folder = config._file.parent
     return config
 
 
@@ -276,9 +297,13 @@ def parse_config(text: str, name: str = "<config>") -> Config:
 def _validated(located: Located | Unlocated) -> Config:
     try:
         config = Config.model_validate(located.value)
-        problems = [*_unknown_fallbacks(located, config), *_unknown_tools(located, config)]
+        problems = [
+            *_unknown_fallbacks(located, config),
+            *_unknown_tools(located, config),
+            *_unknown_teachers(located, config),
+        ]
     except ValidationError as error:
-        problems = [_describe(located, problem) for problem in _relevant(error)]
+        problems = [describe_problem(located, problem, _fields_at) for problem in _relevant(error)]
     if problems:
         raise ConfigError(
             "\n".join(problems), remedy="" if len(problems) == 1 else f"{len(problems)} mistakes in all"
@@ -292,6 +317,15 @@ def _unknown_fallbacks(located: Located | Unlocated, config: Config) -> Iterator
             yield located.describe(("fallbacks", number), f"unknown model {name!r}{suggest(name, list(config.models))}")
     if config.fallbacks and set(config.fallbacks) >= config.models.keys():
         yield located.describe(("fallbacks",), "every model is a fallback: leave at least one out")
+
+
+def _unknown_teachers(located: Located | Unlocated, config: Config) -> Iterator[str]:
+    for name, model in config.models.items():
+        teacher = model.audits.teacher
+        if teacher is not None and (teacher not in config.models or teacher == name):
+            others = [other for other in config.models if other != name]
+            told = f"unknown teacher {teacher!r}{suggest(teacher, others)}"
+            yield located.describe(("models", name, "audits", "teacher"), told)
 
 
 def _unknown_tools(located: Located | Unlocated, config: Config) -> Iterator[str]:
@@ -321,12 +355,15 @@ def _relevant(error: ValidationError) -> list[JsonObject]:
     return relevant
 
 
-def _describe(located: Located | Unlocated, problem: JsonObject) -> str:
+def describe_problem(
+    located: Located | Unlocated, problem: JsonObject, fields_at: Callable[[tuple[object, ...]], list[str]]
+) -> str:
+    """One mistake that pydantic found, with its place; `fields_at` names the fields of the section at a path."""
     path = tuple(part for part in problem["loc"] if not (isinstance(part, str) and part == "[key]"))
     kind, context = problem["type"], problem.get("ctx", {})
     where = ".".join(map(str, path))
     if kind == "extra_forbidden":
-        known = _fields_at(path[:-1])
+        known = fields_at(path[:-1])
         return located.describe(path, f"unknown field {path[-1]!r}{suggest(str(path[-1]), known)}", key=True)
     if kind == "missing":
         return located.describe(
@@ -348,7 +385,7 @@ def _describe(located: Located | Unlocated, problem: JsonObject) -> str:
     )
 
 
-def _fields_at(path: tuple[Any, ...]) -> list[str]:
+def _fields_at(path: tuple[object, ...]) -> list[str]:
     if not path:
         return _named(Config)
     section: dict[str, type[BaseModel]] = {
@@ -367,8 +404,9 @@ def _fields_at(path: tuple[Any, ...]) -> list[str]:
         "gateway": GatewayConfig,
         "gateway.autos": AutoConfig,
         "gateway.cache": CacheConfig,
+        "distill": DistillConfig,
     }
-    within: dict[str, type[BaseModel]] = {"tls": TlsConfig, "replicas": ReplicaConfig}
+    within: dict[str, type[BaseModel]] = {"tls": TlsConfig, "replicas": ReplicaConfig, "audits": StudentAuditConfig}
     if path[0] == "models" and len(path) > 2 and path[2] in within:
         return _named(within[path[2]])
     name = ".".join(map(str, path[:2])) if path[0] in ("checks", "gateway") else path[0]

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from orchestrator.backends.base import Backend
+from orchestrator.backends.local.student import StudentBackend
 from orchestrator.budget import Budget
 from orchestrator.budget.limits import plain_number
 from orchestrator.config import defaults
-from orchestrator.config.models import Config, OnlineConfig, PromiseConfig
+from orchestrator.config.distill_job import load_job
+from orchestrator.config.models import Config, DistillConfig, OnlineConfig, PromiseConfig
 from orchestrator.decisions.calibration import load_calibrations
 from orchestrator.engine.execute import Executor
 from orchestrator.engine.fleet_settings import FleetSettings, check_fleet_settings
@@ -27,6 +29,7 @@ from orchestrator.jsontypes import JsonObject
 from orchestrator.learning.certificates import load_guarantee, trained_router
 from orchestrator.learning.online import OnlineLearner
 from orchestrator.learning.shadow_audits import Grader, ShadowAudits
+from orchestrator.learning.student_watch import StudentWatch
 from orchestrator.router import Router
 from orchestrator.router.guarantee.monitor import Guard
 from orchestrator.router.speed import Speeds
@@ -34,6 +37,7 @@ from orchestrator.search.calibration.calibration import calibrated_settings
 from orchestrator.search.state import SearchState
 from orchestrator.search.vote_model import VoteModel
 from orchestrator.storage import DecisionLog
+from orchestrator.storage.student_log import StudentLog
 from orchestrator.verification.from_config import checks_from_config
 from orchestrator.verifiers import Ensemble
 
@@ -88,6 +92,7 @@ def _plain_settings(config: Config, fleet: Fleet) -> JsonObject:
         "origin": fleet.origin,
         "fallbacks": config.fallbacks,
         "storage": config.storage,
+        "distill": config.distill,
     }
 
 
@@ -127,6 +132,7 @@ def assemble(models: Sequence[ModelLike | Mapping[str, ModelLike]], settings: Fl
     guarantee, rng = settings.get("guarantee"), settings.get("rng")
     online, grader = settings.get("online"), settings.get("grader")
     executor = make_executor(backends, router, speeds, guarantee, online, grader, rng)
+    executor.students = watch_students(backends, settings.get("distill"), rng)
     search = SearchState(
         "",
         (),
@@ -195,6 +201,19 @@ def check_prices(
                     f"the price of {whole} is unknown, so under a budget of money it could never be asked",
                     remedy=f"State it: Model({whole!r}, input_usd_per_mtok=..., output_usd_per_mtok=...)",
                 )
+
+
+def watch_students(
+    backends: Mapping[str, Backend], stated: DistillConfig | str | Path | None, rng: random.Random | None
+) -> StudentWatch | None:
+    """What watches the fleet's students, where it has any or will have; `None` for a fleet without."""
+    students = {name: backend for name, backend in backends.items() if isinstance(backend, StudentBackend)}
+    if stated is None and not students:
+        return None
+    settings = stated if isinstance(stated, DistillConfig) else DistillConfig()
+    path = str(stated) if isinstance(stated, str | Path) else settings.path
+    tasks = {job.name: job.task.as_task() for job in map(load_job, settings.jobs)}
+    return StudentWatch(StudentLog(path), students, tasks, backends, rng)
 
 
 def make_executor(

@@ -17,6 +17,7 @@ from orchestrator.engine.plan import Plan, is_shown_live, text_to_judge
 from orchestrator.errors import StorageError
 from orchestrator.learning.online import OnlineLearner, as_logged
 from orchestrator.learning.shadow_audits import ShadowAudits
+from orchestrator.learning.student_watch import StudentWatch
 from orchestrator.router.guarantee.monitor import Guard
 from orchestrator.router.speed import Speeds
 from orchestrator.search.actions import Draft
@@ -33,7 +34,8 @@ log = logging.getLogger(__name__)
 class Executor:
     """Carries out plans over one fleet.
 
-    `online` keeps and learns from every decision, `audits` watch over a promise; both are optional.
+    `online` keeps and learns from every decision, `audits` watch over a promise, `students` over models that learned
+    from others; all are optional.
     """
 
     def __init__(
@@ -44,9 +46,11 @@ class Executor:
         online: OnlineLearner | None,
         audits: ShadowAudits | None,
         promised: Guard | None,
+        students: StudentWatch | None = None,
     ) -> None:
         self.online = online
         self.audits = audits
+        self.students = students
         self._promised = promised
         self._backends = backends
         self._speeds = speeds
@@ -101,7 +105,9 @@ class Executor:
         )
 
     async def aclose(self) -> None:
-        """Closes the decision log."""
+        """Closes the decision log, and what is kept of students."""
+        if self.students is not None:
+            await self.students.aclose()
         if self.online is not None:
             self.online.log.close()
 
@@ -114,6 +120,8 @@ class Executor:
             await self._log(self.online, plan, answer, result.state)
         if self.audits is not None and not answer.abstained and plan.is_promised:
             self.audits.consider(answer, plan.request, plan.checks)
+        if self.students is not None:
+            self.students.consider(answer, plan.request, plan.query.scope)
         return answer
 
     def _observe_speeds(self, state: SearchState) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from orchestrator.budget import BudgetLike
-from orchestrator.config.models import OnlineConfig
+from orchestrator.config.models import DistillConfig, OnlineConfig
 from orchestrator.decisions import ProbabilityCalibration
 from orchestrator.engine.settings import check_listener
 from orchestrator.engine.storage import EngineStorage
@@ -65,6 +65,8 @@ class FleetSettings(TypedDict, total=False):
     """What a second less to wait is worth, in USD."""
     online: OnlineConfig | str | Path | None
     """Keeps every decision, learns from `feedback`, explores and audits: settings, or just the path of a log."""
+    distill: DistillConfig | str | Path | None
+    """Students that learn from this fleet: settings, or just the path where what they do is kept."""
     grader: Grader | None
     """Compares answers in audits."""
     rng: random.Random | None

@@ -83,6 +83,8 @@ class MemoryMethods(EngineParts):
             await asyncio.to_thread(self.storage.conversations.forget, scope, ids)
         if ids is None and self._executor.online is not None:
             await asyncio.to_thread(self._executor.online.log.forget, scope=scope)
+        if ids is None and self._executor.students is not None:
+            await asyncio.to_thread(self._executor.students.kept.forget, scope)
         return receipt
 
     remember_sync = blocking(remember)

@@ -32,6 +32,7 @@ from orchestrator.router.guarantee.monitor import Guard
 from orchestrator.search.live_text import LiveText
 from orchestrator.search.state import Strategy
 from orchestrator.storage import DecisionLog
+from orchestrator.storage.student_log import StudentLog
 from orchestrator.telemetry import Telemetry
 from orchestrator.tools import ToolSet
 from orchestrator.trace import Trace
@@ -109,6 +110,12 @@ class Orchestrator(ConversationMethods, RoutingMethods, MemoryMethods, OldMethod
         found: FleetSettings = {"memory": memory_path, "origin": fleet.origin}
         found.update(overrides)
         return cls(fleet.backends, **found)
+
+    @property
+    def student_log(self) -> StudentLog | None:
+        """What is kept of students of this fleet; `None` where it has none and is to have none."""
+        watch = self._executor.students
+        return None if watch is None else watch.kept
 
     def __repr__(self) -> str:
         beside = [] if self.memory is None else [f"memory={self.memory!r}"]

@@ -97,7 +97,10 @@ class RoutingMethods(EngineParts):
         grades = await asyncio.to_thread(
             self._executor.online.feedback, found, score, expected=expected, reliability=reliability, source=source
         )
-        return {grade.model: grade.score for grade in grades}
+        scores = {grade.model: grade.score for grade in grades}
+        if self._executor.students is not None:
+            await asyncio.to_thread(self._executor.students.feedback, found, scores)
+        return scores
 
     decide_sync = blocking(decide)
     feedback_sync = blocking(feedback)

@@ -131,6 +131,8 @@ def build_backend(name: str, config: ModelConfig, *, api_key: str | None = None)
         return _simulated(name, profile)
     if config.provider == "recorded":
         return _recorded(name, config)
+    if config.provider == "student":
+        return _student(name, config)
     if config.provider not in PROVIDERS:
         return _foreign(name, config, profile)
     return _remote(name, config, profile, PROVIDERS[config.provider], api_key)
@@ -178,6 +180,16 @@ def _simulated(name: str, profile: ModelProfile) -> Backend:
     if profile.skill is None:
         raise ConfigError(f"models.{name}: a simulated model needs `skill`", remedy="For example skill: 0.7")
     return SimulatedBackend(SimulatedModel(profile))
+
+
+def _student(name: str, config: ModelConfig) -> Backend:
+    from orchestrator.backends.local.student import StudentBackend
+
+    if config.file is None:
+        raise ConfigError(
+            f"models.{name}: a student needs `file`", remedy="orchestrator distill JOB.yaml makes one: docs/distill.md"
+        )
+    return StudentBackend(name, config.file, config.audits)
 
 
 def _recorded(name: str, config: ModelConfig) -> Backend:
