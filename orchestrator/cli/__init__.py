@@ -96,6 +96,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "Prove from graded outcomes that routing keeps a promised quality.",
             "orchestrator certify log.jsonl",
         ),
+        "distill": (
+            "Let strong models teach a small one that answers for nothing.",
+            "orchestrator distill news.yaml",
+        ),
         "replay": (
             "Estimate another configuration on logged decisions.",
             "orchestrator replay log.jsonl --policy new.yaml",

@@ -14,6 +14,7 @@ from orchestrator.gateway.api import (
     ranking,
     response_threads,
     responses,
+    students,
     text_completions,
 )
 from orchestrator.gateway.api import embeddings as embedding
@@ -34,4 +35,5 @@ ENDPOINTS = (
     *mcp.ENDPOINTS,
     *batches.ENDPOINTS,
     *admin.ENDPOINTS,
+    *students.ENDPOINTS,
 )

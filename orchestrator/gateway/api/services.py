@@ -49,6 +49,7 @@ from orchestrator.storage.requests import Requests
 from orchestrator.storage.runs import Runs
 
 FLUSH_S, BOOK_S, LOOK_S, BURY_S, TIDY_S = 0.25, 0.5, 1.0, 5.0, 3_600.0
+STUDENTS_S = 60.0
 BODY_LOOK_S = 0.5
 BODIES_IN_MEMORY = 16  # as many of the largest size
 log = logging.getLogger(__name__)
@@ -231,6 +232,7 @@ class Services:
             (BURY_S, self.limiter.bury),
             (BODY_LOOK_S, self.bodies.end_late),
             (TIDY_S, self._tidy),
+            (STUDENTS_S, self._refresh_students),
         )
         self._jobs = [asyncio.create_task(_again_and_again(seconds, job)) for seconds, job in jobs]
         self.in_background(self.batches.resume())
@@ -288,6 +290,14 @@ class Services:
     def has_reloaded(self) -> None:
         """The next look at the revision finds nothing new: this process asked for the reload itself."""
         self._seen = None
+
+    async def _refresh_students(self) -> None:
+        """Makes new students where their time has come."""
+        settings, kept = self.serving.config.distill, self.engine.student_log
+        if settings is not None and settings.every is not None and kept is not None:
+            from orchestrator.distill.flywheel import refresh_students  # where students learn from traffic
+
+            await refresh_students(settings, kept, self.serving.config.file)
 
     async def _look(self) -> None:
         """Notices what other processes changed."""

@@ -1,0 +1,145 @@
+"""What a job knows, on disk: an SQLite file in its folder. What was paid for is written at once."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from orchestrator.distill.rows import Lesson, Part, TextRow, as_json, key_of
+from orchestrator.errors import ConfigError
+from orchestrator.jsontypes import JsonValue
+from orchestrator.storage.database import open_database
+from orchestrator.storage.migrations import migrate
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS distill_rows (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, text TEXT NOT NULL, source TEXT NOT NULL, gold TEXT,
+    label TEXT, confidence REAL NOT NULL, teacher TEXT NOT NULL, grp TEXT NOT NULL, time TEXT NOT NULL, parent INTEGER,
+    kind TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', part TEXT NOT NULL DEFAULT ''
+);
+CREATE TABLE IF NOT EXISTS distill_lessons (
+    row INTEGER NOT NULL REFERENCES distill_rows (id), teacher TEXT NOT NULL, confidence REAL NOT NULL,
+    cost_usd REAL NOT NULL, facts TEXT NOT NULL, at REAL NOT NULL, PRIMARY KEY (row, teacher)
+);
+CREATE TABLE IF NOT EXISTS distill_costs (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, what TEXT NOT NULL, cost_usd REAL NOT NULL, at REAL NOT NULL
+);
+CREATE TABLE IF NOT EXISTS distill_facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)
+"""
+_COLUMNS = "id, text, source, gold, label, confidence, teacher, grp, time, parent, kind, reason, part"
+
+
+class JobStore:
+    """One job's rows, lessons and costs. Thread-safe; calls block. Raises `StorageError`."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{folder} cannot be made: {error}", remedy="State another `out`") from None
+        self.path = folder / "job.db"
+        self._db = open_database(self.path)
+        migrate(self._db, "distill", [_SCHEMA])
+
+    def add(self, rows: Iterable[TextRow]) -> int:
+        """Keeps rows that are not there yet, by text, parent and kind; their ids are given here. Returns how many."""
+        before = self._count()
+        columns = ["key", "text", "source", "gold", "label", "confidence", "teacher", "grp", "time", "parent", "kind"]
+        values = [
+            [
+                key_of(row.text, row.parent, row.kind),
+                row.text,
+                row.source,
+                row.gold,
+                row.label,
+                row.confidence,
+                row.teacher,
+                row.group,
+                row.time,
+                row.parent,
+                row.kind,
+            ]
+            for row in rows
+        ]
+        self._db.insert_many("distill_rows", columns, values)
+        return self._count() - before
+
+    def rows(self) -> list[TextRow]:
+        """All of them, in the order in which they came."""
+        return [TextRow(*row) for row in self._db.read(f"SELECT {_COLUMNS} FROM distill_rows ORDER BY id")]
+
+    def reject(self, reasons: Mapping[int, str], parts: Mapping[int, Part]) -> None:
+        """Replaces what was decided of all rows: why some are rejected, and what the others are for."""
+        with self._db.writing() as run:
+            run("UPDATE distill_rows SET reason = '', part = ''")
+            for row, reason in reasons.items():
+                run("UPDATE distill_rows SET reason = ? WHERE id = ?", reason, row)
+            for row, part in parts.items():
+                run("UPDATE distill_rows SET part = ? WHERE id = ?", part, row)
+
+    def learn(self, lessons: Sequence[Lesson]) -> None:
+        """Keeps lessons; one that failed before is replaced, one that is there stays."""
+        with self._db.writing() as run:
+            for lesson in lessons:
+                run(
+                    "INSERT INTO distill_lessons VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (row, teacher) DO UPDATE SET "
+                    "confidence = excluded.confidence, cost_usd = distill_lessons.cost_usd + excluded.cost_usd, "
+                    "facts = excluded.facts, at = excluded.at "
+                    "WHERE json_extract(distill_lessons.facts, '$.answer') IS NULL",
+                    lesson.row,
+                    lesson.teacher,
+                    lesson.confidence,
+                    lesson.cost_usd,
+                    json.dumps(as_json(lesson)),
+                    time.time(),
+                )
+
+    def lessons(self) -> list[Lesson]:
+        """All of them, by row and teacher."""
+        sql = "SELECT row, teacher, confidence, cost_usd, facts FROM distill_lessons ORDER BY row, teacher"
+        return [_lesson(*found) for found in self._db.read(sql)]
+
+    def pay(self, what: str, cost_usd: float) -> None:
+        """Keeps what was paid beside lessons: questions and paraphrases that were written."""
+        with self._db.writing() as run:
+            run("INSERT INTO distill_costs (what, cost_usd, at) VALUES (?, ?, ?)", what, cost_usd, time.time())
+
+    def spent_usd(self) -> float:
+        """What the job cost so far."""
+        lessons = self._db.read("SELECT coalesce(sum(cost_usd), 0) FROM distill_lessons")[0][0]
+        return float(lessons) + float(self._db.read("SELECT coalesce(sum(cost_usd), 0) FROM distill_costs")[0][0])
+
+    def fact(self, name: str) -> JsonValue:
+        """Something that was noted, or `None`."""
+        found = self._db.read("SELECT value FROM distill_facts WHERE name = ?", name)
+        return json.loads(found[0][0]) if found else None
+
+    def note(self, name: str, value: JsonValue) -> None:
+        """Notes something; what was noted under the name before is replaced."""
+        upsert = "INSERT INTO distill_facts VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
+        with self._db.writing() as run:
+            run(upsert, name, json.dumps(value, sort_keys=True))
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._db.close()
+
+    def _count(self) -> int:
+        return int(self._db.read("SELECT count(*) FROM distill_rows")[0][0])
+
+
+def _lesson(row: int, teacher: str, confidence: float, cost_usd: float, facts: str) -> Lesson:
+    found = json.loads(facts)
+    return Lesson(
+        row,
+        teacher,
+        found["answer"],
+        confidence,
+        cost_usd,
+        found["model"],
+        tuple(found["verdicts"]),
+        tuple(found["drafts"]),
+        found["error"],
+    )

@@ -1,0 +1,381 @@
+"""Teachers answer: the fleet's search, a committee of its models, or a batch at half the price.
+
+Every answer is on disk before the next one counts, so that a job which is killed pays for nothing twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from orchestrator.backends.batches import run_batch
+from orchestrator.backends.remote import RemoteBackend
+from orchestrator.budget import Budget, Ledger
+from orchestrator.config import defaults
+from orchestrator.config.distill_job import DistillJob, TeachConfig
+from orchestrator.distill.rows import Lesson, Taught, TextRow
+from orchestrator.distill.store import JobStore
+from orchestrator.engine.orchestrator import Orchestrator
+from orchestrator.engine.settings import QuerySettings
+from orchestrator.errors import BudgetExceeded, ConfigError, OrchestratorError
+from orchestrator.jsontypes import JsonObject
+from orchestrator.students.labels import read_label, read_record
+from orchestrator.types import Answer
+
+FLEET = "fleet"
+FORECAST_SAMPLE = 20
+MAX_DRAFTS = 5
+Progress = Callable[[str, int, int, float], None]
+"""(what is done, how many of them are, of how many, USD so far)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TeachingForecast:
+    """What teaching will take.
+
+    Attributes:
+        texts: How many are still to be answered.
+        calls: About how many calls of models that takes.
+        usd: About what they cost; `None` where a price is unknown.
+        left_usd: What the job's budget has left.
+    """
+
+    texts: int
+    calls: int
+    usd: float | None
+    left_usd: float
+
+
+def teachers_of(config: TeachConfig) -> list[str]:
+    """Who answers each text: the members of the committee, a model that is handed batches, or the fleet."""
+    if config.committee:
+        return list(dict.fromkeys(config.models))
+    return [config.models[0]] if config.batch else [FLEET]
+
+
+def identity_of(job: DistillJob, fleet: Orchestrator) -> str:
+    """Names the teachers of a job and how they are asked: answers of others must not be mixed with theirs unseen."""
+    named = sorted(job.teach.models or fleet.backends)
+    models = {name: _served(fleet, name) for name in named if name in fleet.backends}
+    asked = {
+        "models": models,
+        "committee": job.teach.committee,
+        "strategy": str(job.teach.strategy),
+        "task": [job.task.prompt, job.task.system, job.task.labels, job.task.fields, job.task.generates],
+    }
+    return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _served(fleet: Orchestrator, name: str) -> str:
+    backend = fleet.backends[name]
+    upstream = getattr(backend, "upstream", None)
+    return str(getattr(upstream, "model", type(backend).__name__))
+
+
+def check_teachers(job: DistillJob, fleet: Orchestrator) -> None:
+    """Raises `ConfigError` on teachers that the fleet does not have, or that cannot teach so."""
+    for name in job.teach.models:
+        if name not in fleet.backends:
+            raise ConfigError(
+                f"teach.models: {name!r} is not in this fleet", remedy=f"It has: {', '.join(fleet.backends)}"
+            )
+        if job.teach.batch and not isinstance(fleet.backends[name], RemoteBackend):
+            raise ConfigError(
+                f"teach.batch: {name} has no provider that takes batches", remedy="Leave `batch` out, or name another"
+            )
+
+
+def teachable(fleet: Orchestrator) -> list[str]:
+    """The models that may teach when none is named: all that are no students."""
+    from orchestrator.backends.local.student import StudentBackend
+
+    return [name for name, backend in fleet.backends.items() if not isinstance(backend, StudentBackend)]
+
+
+async def forecast(job: DistillJob, fleet: Orchestrator, rows: Sequence[TextRow], store: JobStore) -> TeachingForecast:
+    """Calls and cost, reckoned from how the fleet would route a sample of the texts; asks no model."""
+    waiting = untaught(rows, store, job)
+    left = max(job.budget.usd - store.spent_usd(), 0.0)
+    texts = sum(len(each) for each in waiting.values())
+    if not texts:
+        return TeachingForecast(0, 0, 0.0, left)
+    usd: float | None = 0.0
+    for teacher, own in waiting.items():
+        sample = random.Random(job.seed).sample(own, min(len(own), FORECAST_SAMPLE))
+        models = _models(job, fleet, teacher)
+        costs = [_expected_usd(fleet, job.task.as_task().query_of(row.text), models) for row in sample]
+        known = [cost for cost in costs if cost is not None]
+        if usd is None or (sample and len(known) < len(costs)):
+            usd = None
+        elif known:
+            usd += sum(known) / len(known) * len(own) * (0.5 if job.teach.batch else 1.0)
+    return TeachingForecast(texts, texts, usd, left)
+
+
+def _expected_usd(fleet: Orchestrator, query: str, models: Sequence[str]) -> float | None:
+    route = fleet.route(query, models=models)
+    return None if route.chosen is None else route.option(route.chosen).cost_usd
+
+
+def _models(job: DistillJob, fleet: Orchestrator, teacher: str) -> list[str]:
+    return (job.teach.models or teachable(fleet)) if teacher == FLEET else [teacher]
+
+
+def untaught(rows: Sequence[TextRow], store: JobStore, job: DistillJob) -> dict[str, list[TextRow]]:
+    """By teacher, the rows that are still to be answered: nobody answered them before the job, nor in it."""
+    there = {(lesson.row, lesson.teacher) for lesson in store.lessons() if lesson.answer is not None}
+    waiting = [row for row in rows if row.label is None]
+    return {teacher: [row for row in waiting if (row.id, teacher) not in there] for teacher in teachers_of(job.teach)}
+
+
+async def teach(
+    job: DistillJob, fleet: Orchestrator, rows: Sequence[TextRow], store: JobStore, on_progress: Progress
+) -> str:
+    """Asks what is still to be asked, within what the budget has left. Returns why it ended early, or nothing.
+
+    What fails for one text is kept with it, and tried again by the next run.
+    """
+    for teacher, own in untaught(rows, store, job).items():
+        if not own:
+            continue
+        left = job.budget.usd - store.spent_usd()
+        if left <= 0:
+            return f"the budget of {job.budget.usd:g} USD is spent"
+        try:
+            if job.teach.batch:
+                await _teach_batch(job, fleet, teacher, own, store, left)
+            else:
+                await _teach_each(job, fleet, teacher, own, store, left, on_progress)
+        except BudgetExceeded as error:
+            return error.message
+    failed = [lesson for lesson in store.lessons() if lesson.answer is None]
+    if failed and all("budget" in lesson.error for lesson in failed):
+        return f"the budget of {job.budget.usd:g} USD is spent: {len(failed)} texts are not answered"
+    return ""
+
+
+async def _teach_each(
+    job: DistillJob,
+    fleet: Orchestrator,
+    teacher: str,
+    rows: Sequence[TextRow],
+    store: JobStore,
+    left: float,
+    on_progress: Progress,
+) -> None:
+    task = job.task.as_task()
+    settings: QuerySettings = {
+        "models": _models(job, fleet, teacher),
+        "uses_memory": False,
+        "scope": f"distill/{job.name}",
+        "budget": {"usd": left},
+    }
+    if teacher != FLEET:
+        settings["strategy"] = "single"
+    elif job.teach.strategy is not None:
+        settings["strategy"] = job.teach.strategy
+    if job.task.system is not None:
+        settings["system"] = job.task.system
+    if job.teach.max_tokens is not None:
+        settings["max_tokens"] = job.teach.max_tokens
+    spent, done = store.spent_usd(), 0
+    queries = [task.query_of(row.text) for row in rows]
+    writer = _LessonWriter(store)
+    try:
+        async with fleet.answer_many(queries, concurrency=job.teach.concurrency, ordered=False, **settings) as batch:
+            async for result in batch:
+                lesson = _lesson(rows[result.index], teacher, result.answer, result.error)
+                writer.put(lesson)
+                done, spent = done + 1, spent + lesson.cost_usd
+                on_progress(f"taught by {teacher}", done, len(rows), spent)
+    finally:
+        await writer.aclose()
+
+
+class _LessonWriter:
+    """Writes lessons as they come, all that wait in one transaction, while others are being answered."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+        self._waiting: list[Lesson] = []
+        self._writing: asyncio.Future[None] | None = None
+
+    def put(self, lesson: Lesson) -> None:
+        """Writes it at once, or as soon as those before it are written."""
+        self._waiting.append(lesson)
+        if self._writing is None or self._writing.done():
+            if self._writing is not None:
+                self._writing.result()  # a disk that is full ends the job before more is paid
+            lessons, self._waiting = self._waiting, []
+            self._writing = asyncio.ensure_future(asyncio.to_thread(self._store.learn, lessons))
+
+    async def aclose(self) -> None:
+        """Writes what waits, also when the job is being cancelled."""
+        if self._writing is not None:
+            await asyncio.shield(asyncio.gather(self._writing, return_exceptions=True))
+        self._store.learn(self._waiting)
+
+
+def _lesson(row: TextRow, teacher: str, answer: Answer | None, error: Exception | None) -> Lesson:
+    if answer is None or answer.abstained or answer.calls:
+        why = "the fleet abstained" if error is None else getattr(error, "message", None) or str(error)
+        if isinstance(error, BudgetExceeded):
+            why = f"budget: {why}"
+        cost = 0.0 if answer is None else answer.cost_usd or 0.0
+        return Lesson(row.id, teacher, None, 0.0, cost, error=why)
+    given = next((c for c in answer.candidates if c.model == answer.model and c.text == answer.text), None)
+    verdicts = () if given is None else tuple(_verdict(each) for each in given.verdicts)
+    drafts = tuple(
+        {"text": each.text, "model": each.model, "ruled_out": each.ruled_out}
+        for each in answer.candidates
+        if each.text and each.text != answer.text
+    )
+    return Lesson(
+        row.id,
+        teacher,
+        answer.text,
+        answer.confidence,
+        answer.cost_usd or 0.0,
+        answer.model,
+        verdicts,
+        drafts[:MAX_DRAFTS],
+    )
+
+
+def _verdict(verdict: object) -> JsonObject:
+    return {name: getattr(verdict, name) for name in ("verifier", "score", "passed", "feedback", "decisive")}
+
+
+async def _teach_batch(
+    job: DistillJob, fleet: Orchestrator, teacher: str, rows: Sequence[TextRow], store: JobStore, left: float
+) -> None:
+    """A batch that was handed in before the job was killed is waited for, and not handed in again."""
+    backend = fleet.backends[teacher]
+    assert isinstance(backend, RemoteBackend)
+    fact, task = f"batch of {teacher}", job.task.as_task()
+    noted = store.fact(fact)
+    before: JsonObject = noted if isinstance(noted, dict) else {"id": None, "rows": [row.id for row in rows]}
+    by_id = {row.id: row for row in rows}
+    own = [by_id[row] for row in before["rows"] if row in by_id]
+    bodies = {str(row.id): _body(job, backend, task.query_of(row.text)) for row in own}
+
+    def handed_in(batch: str) -> None:
+        store.note(fact, {"id": batch, "rows": [row.id for row in own]})
+
+    results = await run_batch(backend, bodies, Ledger(Budget(usd=left)), on_submitted=handed_in, submitted=before["id"])
+    usd = _batch_usd(backend, results)
+    lessons = [
+        Lesson(row.id, teacher, _said(result.completion), _prior(fleet, teacher), cost, teacher, error=result.error)
+        for row, result, cost in zip(own, results, usd, strict=True)
+    ]
+    await asyncio.to_thread(store.learn, lessons)
+    store.note(fact, None)
+
+
+def _body(job: DistillJob, backend: RemoteBackend, query: str) -> JsonObject:
+    system = [] if job.task.system is None else [{"role": "system", "content": job.task.system}]
+    return {
+        "model": backend.upstream.model,
+        "messages": [*system, {"role": "user", "content": query}],
+        "max_tokens": job.teach.max_tokens or defaults.MAX_TOKENS,
+    }
+
+
+def _batch_usd(backend: RemoteBackend, results: Sequence[object]) -> list[float]:
+    from orchestrator.backends.batches import PRICE_SHARE
+    from orchestrator.providers.prices import billed_usd
+
+    usages = [getattr(result, "usage", None) for result in results]
+    return [0.0 if u is None else PRICE_SHARE * (billed_usd(backend.profile, u) or 0.0) for u in usages]
+
+
+def _said(completion: Mapping[str, object] | None) -> str | None:
+    try:
+        content = completion["choices"][0]["message"]["content"]  # type: ignore[index]
+    except (KeyError, IndexError, TypeError):
+        return None
+    return content if isinstance(content, str) else None
+
+
+def _prior(fleet: Orchestrator, teacher: str) -> float:
+    """What is believed of a lone answer of a model, where no search looked at it."""
+    return fleet.backends[teacher].profile.skill or 0.8
+
+
+def taught_rows(
+    job: DistillJob, rows: Sequence[TextRow], lessons: Sequence[Lesson]
+) -> tuple[list[Taught], dict[int, str]]:
+    """Each row with the answer that it is taught by, and why the others have none.
+
+    A committee's answer is the label that is most believed; its confidence is that label's share of what is believed.
+    """
+    by_row: dict[int, list[Lesson]] = {}
+    for lesson in lessons:
+        by_row.setdefault(lesson.row, []).append(lesson)
+    found, missing = [], {}
+    for row in rows:
+        if row.label is not None:
+            taught = _recorded(job, row)
+        else:
+            taught = _decided(job, row, by_row.get(row.id, []))
+        if isinstance(taught, Taught):
+            found.append(taught)
+        else:
+            missing[row.id] = taught
+    return found, missing
+
+
+def _recorded(job: DistillJob, row: TextRow) -> Taught | str:
+    assert row.label is not None
+    label = label_in(job, row.label)
+    if label is None:
+        return f"form: the recorded answer is not of the task's form: {row.label[:80]!r}"
+    answer = row.label if job.task.kind != "classification" else job.task.as_task().answer_of(label)
+    return Taught(row, answer, label, row.confidence, row.teacher)
+
+
+def _decided(job: DistillJob, row: TextRow, lessons: Sequence[Lesson]) -> Taught | str:
+    answered = [(lesson, label_in(job, lesson.answer)) for lesson in lessons if lesson.answer is not None]
+    usable = [(lesson, label) for lesson, label in answered if label is not None]
+    if not usable:
+        if answered:
+            return f"form: the answer is not of the task's form: {(answered[0][0].answer or '')[:80]!r}"
+        return f"no answer: {lessons[0].error}" if lessons and lessons[0].error else "no answer: not asked yet"
+    votes: dict[str, float] = {}
+    for lesson, label in usable:
+        votes[label] = votes.get(label, 0.0) + max(lesson.confidence, 1e-6)
+    best = max(votes, key=lambda label: (votes[label], label))
+    given = max((lesson for lesson, label in usable if label == best), key=lambda each: each.confidence)
+    alone = len(usable) == 1 and len(lessons) == 1
+    confidence = given.confidence if alone else given.confidence * votes[best] / sum(votes.values())
+    others = [
+        {"text": lesson.answer, "model": lesson.model or lesson.teacher, "ruled_out": False}
+        for lesson, label in usable
+        if label != best
+    ]
+    cost = sum(lesson.cost_usd for lesson in lessons)
+    teacher = given.model or given.teacher
+    return Taught(row, given.answer or "", best, confidence, teacher, cost, (*given.drafts, *others))
+
+
+def label_in(job: DistillJob, answer: str | None) -> str | None:
+    """What is learned of an answer: its label, its record as JSON with sorted names, or the answer itself."""
+    if answer is None or not answer.strip():
+        return None
+    if job.task.kind == "classification":
+        return read_label(answer, job.task.labels, job.task.as_task())
+    if job.task.kind == "generation":
+        return answer.strip()
+    record = read_record(answer)
+    if record is None or not record.keys() & job.task.fields.keys():
+        return None
+    return json.dumps({name: record.get(name) for name in sorted(job.task.fields)}, ensure_ascii=False, sort_keys=True)
+
+
+def error_text(error: OrchestratorError) -> str:
+    """An error as one line."""
+    return f"{error.message}. {error.remedy}" if error.remedy else error.message
