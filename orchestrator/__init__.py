@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from orchestrator.backends.base import Backend, LocalBackend, Request
     from orchestrator.backends.local.calculator import CalculatorBackend
     from orchestrator.backends.local.extractive import ExtractiveBackend
+    from orchestrator.backends.local.student import StudentBackend
     from orchestrator.backends.remote import RemoteBackend
     from orchestrator.budget import Budget, Ledger
     from orchestrator.config.models import Config, OnlineConfig, load_config
@@ -74,6 +75,7 @@ _HOME = {
     **dict.fromkeys(("Backend", "LocalBackend", "Request"), "backends.base"),
     "CalculatorBackend": "backends.local.calculator",
     "ExtractiveBackend": "backends.local.extractive",
+    "StudentBackend": "backends.local.student",
     "RemoteBackend": "backends.remote",
     **dict.fromkeys(("Memory", "NewRecord"), "memory"),
     **dict.fromkeys(("Constraints", "ModelProfile", "Outcome", "Preference", "Router"), "router"),
@@ -178,6 +180,7 @@ __all__ = [
     "RunResult",
     "Runs",
     "StorageError",
+    "StudentBackend",
     "TextDelta",
     "TextRevised",
     "Tool",

@@ -34,6 +34,7 @@ EXPECTED = {
         "said 2 times, last 2025-03-04",
         "readable in the file without the key: False",
     ],
+    "distill": ["This student is in use", "answered by the student", "saved"],
     "router_alone": ["chosen", "after 20 failures"],
 }
 

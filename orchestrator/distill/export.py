@@ -29,7 +29,7 @@ def export(job: DistillJob, rows: Sequence[Taught], folder: Path) -> list[Path]:
         if "parquet" in job.export.formats and own:
             written.append(_whole(folder / f"{part}.parquet", _parquet(job, own)))
     if job.export.preferences:
-        learned = [each for each in rows if each.row.part == "train" and each.is_exported]
+        learned = sorted((e for e in rows if e.row.part == "train" and e.is_exported), key=lambda each: each.row.id)
         pairs = [pair for each in learned for pair in preference_pairs(job, each)]
         written.append(_whole(folder / "preferences.jsonl", _lines(pairs)))
     return written

@@ -9,6 +9,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from orchestrator.config.distill_job import DistillJob, SourceConfig
+from orchestrator.config.models import DistillConfig, OnlineConfig
 from orchestrator.distill.augment import augment, question_documents
 from orchestrator.distill.card import card_text, data_card
 from orchestrator.distill.collect import Places, collect
@@ -32,6 +33,7 @@ from orchestrator.distill.teach import (
 from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.errors import ConfigError
 from orchestrator.jsontypes import JsonObject
+from orchestrator.storage import DecisionLog
 from orchestrator.storage.student_log import State, StudentLog
 from orchestrator.students import (
     AgreementCertificate,
@@ -44,6 +46,7 @@ from orchestrator.students import (
 from orchestrator.students.promotion import compare_students
 
 TRAFFIC_S = 90 * 86_400.0
+STUDENTS_PATH, DECISIONS_PATH = DistillConfig().path, OnlineConfig().path
 
 
 class JobRun:
@@ -188,6 +191,47 @@ class JobRun:
             "reason": reason,
         }
         log.keep_version(student.card.name, student.card.version, _state(state), path, facts)
+
+
+async def run_job(
+    job: DistillJob,
+    fleet: Orchestrator,
+    *,
+    students: str | Path = STUDENTS_PATH,
+    decisions: str | Path = DECISIONS_PATH,
+    on_progress: Progress = lambda *_: None,
+    with_traffic: bool = False,
+) -> JobResult:
+    """Does a job from end to end; what an earlier run did is not done again.
+
+    Args:
+        job: What is to be done.
+        fleet: Who teaches; its memory is not used.
+        students: Where versions of students and what teachers said in traffic are kept.
+        decisions: The decision log, for jobs that collect from it.
+        on_progress: Told how far each stage is.
+        with_traffic: Also learn from what the fleet answered in traffic.
+
+    Returns:
+        What came of it.
+
+    Raises:
+        ConfigError: Nothing can be collected or learned; what was paid for stays in the job's folder.
+    """
+    log = StudentLog(students)
+    run = JobRun(
+        job,
+        fleet,
+        Places(lambda: log, lambda: DecisionLog(decisions)),
+        on_progress=on_progress,
+        with_traffic=with_traffic,
+    )
+    try:
+        await run.prepare()
+        return await run.run()
+    finally:
+        run.close()
+        log.close()
 
 
 def train(job: DistillJob, rows: Sequence[Taught], version: int) -> AnyStudent:

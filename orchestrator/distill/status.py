@@ -28,13 +28,14 @@ def student_status(kept: StudentLog, name: str) -> JsonObject:
     versions = kept.versions(name)
     serving = next((each for each in reversed(versions) if each.state in ("serving", "withdrawn")), None)
     counts = kept.counts(name)
-    audits = [] if serving is None else kept.audits(name, serving.version)
-    complaints = [] if serving is None else kept.audits(name, serving.version, "feedback")
+    version = kept.latest_version(name) if serving is None else serving.version
+    audits = [] if version is None else kept.audits(name, version)
+    complaints = [] if version is None else kept.audits(name, version, "feedback")
     agree = sum(not audit.disagrees for audit in audits)
     return {
         "object": "student",
         "name": name,
-        "version": None if serving is None else serving.version,
+        "version": version,
         "state": "none" if serving is None else serving.state,
         "own": counts.own,
         "given": counts.given,
@@ -65,7 +66,7 @@ def student_status(kept: StudentLog, name: str) -> JsonObject:
 
 
 def _saving(kept: StudentLog, name: str, given: int) -> JsonObject:
-    audits = [audit.cost_usd for version in kept.versions(name) for audit in kept.audits(name, version.version)]
+    audits = kept.audit_costs(name)
     costs = [row.cost_usd for row in kept.taught(name, limit=RECENT)] + [usd for usd in audits if usd > 0]
     spent = sum(audits)
     if not costs:

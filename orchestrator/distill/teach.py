@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.backends.batches import run_batch
+from orchestrator.backends.batches import batches_of, run_batch
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.budget import Budget, Ledger
 from orchestrator.config import defaults
@@ -266,7 +266,13 @@ async def _teach_batch(
     def handed_in(batch: str) -> None:
         store.note(fact, {"id": batch, "rows": [row.id for row in own]})
 
-    results = await run_batch(backend, bodies, Ledger(Budget(usd=left)), on_submitted=handed_in, submitted=before["id"])
+    batches, ledger = batches_of(backend), Ledger(Budget(usd=left))
+    try:
+        results = await run_batch(
+            backend, bodies, ledger, batches=batches, on_submitted=handed_in, submitted=before["id"]
+        )
+    finally:
+        await batches.aclose()
     usd = _batch_usd(backend, results)
     lessons = [
         Lesson(row.id, teacher, _said(result.completion), _prior(fleet, teacher), cost, teacher, error=result.error)

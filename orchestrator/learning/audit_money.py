@@ -31,7 +31,7 @@ class AuditMoney:
     async def ask(self, model: str, request: Request) -> tuple[Completion, float] | None:
         """One call and what it cost; `None` if it would not fit into the day, or the model abstains.
 
-        Raises `BackendError`.
+        What it cost stays held until `logged` says that it stands in the log. Raises `BackendError`.
         """
         backend = self._backends[model]
         most = worst_case(backend, request)
@@ -46,5 +46,10 @@ class AuditMoney:
             if not error.may_be_billed:  # what may have been billed stays held: it counts as spent
                 self._held_usd -= worst
             raise
-        self._held_usd -= worst
-        return None if done.abstained else (done, bill_of(backend, done, most).usd or 0.0)
+        usd = bill_of(backend, done, most).usd or 0.0
+        self._held_usd += usd - worst
+        return None if done.abstained else (done, usd)
+
+    def logged(self, usd: float) -> None:
+        """What an audit cost stands in the log now."""
+        self._held_usd -= usd

@@ -87,6 +87,7 @@ class ShadowAudits:
             found = await self._compared(answer, route, request, checks)
             if found is not None:
                 await asyncio.to_thread(self._log.audit, answer.id, self.guard.certificate.id, found)
+                self._money.logged(found.cost_usd)
                 self._observe(found)
         except BackendError as error:
             log.info("an audit could not be made", extra={"answer": answer.id, "reason": error.message})

@@ -147,9 +147,9 @@ class StudentWatch:
             return
         completion, usd = asked
         agrees = says_the_same(watched.backend, said, completion.text or "")
-        if agrees is None:
-            log.info("a teacher's answer has no label", extra={"student": watched.name, "teacher": teacher})
-        await self._keep(watched, answer.id, said, disagrees=agrees is False, usd=usd, source="audit")
+        source: Source = "unclear" if agrees is None else "audit"  # what has no label says nothing of the student's
+        await self._keep(watched, answer.id, said, disagrees=agrees is False, usd=usd, source=source)
+        watched.money.logged(usd)
         await asyncio.to_thread(self._judge, watched)
 
     def _teacher(self, watched: _Watched, route: Route | None) -> str | None:

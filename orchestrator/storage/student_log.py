@@ -41,13 +41,16 @@ CREATE TABLE IF NOT EXISTS student_texts (
 CREATE INDEX IF NOT EXISTS student_texts_by_time ON student_texts (student, at);
 CREATE TABLE IF NOT EXISTS student_turns (student TEXT PRIMARY KEY, at DOUBLE PRECISION NOT NULL)
 """
-Source = Literal["audit", "feedback", "check"]
+Source = Literal["audit", "unclear", "feedback", "check"]
 State = Literal["candidate", "serving", "retired", "refused", "withdrawn"]
 
 
 @dataclass(frozen=True, slots=True)
 class StudentAudit:
-    """One answer of a student, held against its teacher's (`source` audit), a check, or what a person said."""
+    """One answer of a student, held against what others say.
+
+    `source` is an audit by its teacher (unclear where that one's answer has no label), a check, or a person's feedback.
+    """
 
     answer: str
     student: str
@@ -123,6 +126,11 @@ class StudentLog:
         )
         return [StudentAudit(row[0], row[1], row[2], row[3], bool(row[4]), row[5], row[6]) for row in rows]
 
+    def audit_costs(self, student: str) -> list[float]:
+        """What each audit of a student cost, of all versions, in USD."""
+        sql = "SELECT cost_usd FROM student_audits WHERE student = ? AND source IN ('audit', 'unclear')"
+        return [float(row[0]) for row in self._db.read(sql, student)]
+
     def audit_usd_since(self, moment: float) -> float:
         """What audits cost since then (seconds since 1970)."""
         found = self._db.read("SELECT coalesce(sum(cost_usd), 0) FROM student_audits WHERE at >= ?", moment)
@@ -172,6 +180,12 @@ class StudentLog:
         sql = "SELECT student, version, state, path, facts, at FROM student_versions WHERE student = ? ORDER BY version"
         rows = self._db.read(sql, student)
         return [StudentVersion(row[0], row[1], row[2], row[3], json.loads(row[4]), row[5]) for row in rows]
+
+    def latest_version(self, student: str) -> int | None:
+        """The newest version that answered anything; `None` if none did."""
+        sql = "SELECT max(version) FROM student_days WHERE student = ?"
+        found = self._db.read(sql, student)[0][0]
+        return None if found is None else int(found)
 
     def students(self) -> list[str]:
         """Everyone who is known, by name."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 LOOK_AGAIN_S = 1.0  # how often its file is looked at
 MAX_REMEMBERED = 1_024
+log = logging.getLogger(__name__)
 NOT_OWN = "the query is not of this student's task"
 FEWEST_GOLD = 30
 
@@ -57,6 +58,7 @@ class StudentBackend(LocalBackend):
         self._looked = time.monotonic()
         self._stamp = _stamp_of(self.path)
         self.student = _load(name, self.path)
+        self.reading: threading.Thread | None = None  # of a new file
 
     @property
     def teacher_is_right(self) -> float:
@@ -79,9 +81,11 @@ class StudentBackend(LocalBackend):
             known = self._remembered.get(text)
         if known is not None:
             return known
-        said = self.student.predict(text)
+        student = self.student
+        said = student.predict(text)
         with self._lock:
-            self._remembered[text] = said
+            if student is self.student:
+                self._remembered[text] = said
             while len(self._remembered) > MAX_REMEMBERED:
                 self._remembered.popitem(last=False)
         return said
@@ -102,6 +106,7 @@ class StudentBackend(LocalBackend):
 
     def estimate(self, request: Request) -> float | None:
         """P(correct) where it may answer: P(agreement) times P(the teacher is right); 0.0 where it may not."""
+        self._look_again()
         said = self.predict(request)
         if said is None or self.why_silent(said, request):
             return 0.0
@@ -109,7 +114,6 @@ class StudentBackend(LocalBackend):
 
     async def complete(self, request: Request) -> Completion:
         """The student's answer, or an abstention that says why."""
-        await self._look_again()
         start = time.perf_counter()
         said = self.predict(request)
         why = NOT_OWN if said is None else self.why_silent(said, request)
@@ -124,22 +128,28 @@ class StudentBackend(LocalBackend):
         """Changes what it may still say, until its file is replaced."""
         self.standing = standing
 
-    async def _look_again(self) -> None:
-        """Takes up a new file, at most once a second; one that cannot be read leaves the old student in use."""
+    def _look_again(self) -> None:
+        """Takes up a new file, at most once a second; it is read beside the queries."""
         now = time.monotonic()
         if now - self._looked < LOOK_AGAIN_S:
             return
         self._looked = now
         stamp = _stamp_of(self.path)
-        if stamp == self._stamp or stamp is None:
-            return
+        if stamp is not None and stamp != self._stamp:
+            self._stamp = stamp
+            self.reading = threading.Thread(target=self._take_up, daemon=True)
+            self.reading.start()
+
+    def _take_up(self) -> None:
+        """Reads the file; one that cannot be read leaves the old student in use."""
         try:
-            student = await asyncio.to_thread(_load, self.profile.name, self.path)
-        except ConfigError:
+            student = _load(self.profile.name, self.path)
+        except ConfigError as error:
+            log.error("a new student cannot be used", extra={"student": self.profile.name, "reason": error.message})
             return
         with self._lock:
             self._remembered.clear()
-            self.student, self._stamp, self.standing = student, stamp, Standing()
+            self.student, self.standing = student, Standing()
 
 
 def text_in(request: Request, task: StudentTask) -> str | None:
