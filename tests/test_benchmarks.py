@@ -5,6 +5,7 @@ Their figures come from real data, not from here.
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import random
@@ -315,3 +316,35 @@ def test_agent_steps_kills_and_counts(tmp_path: Path) -> None:
     result = run("agent_steps", "--kills", "2", out=tmp_path / "out.json")
     assert {"own_ms_per_step", "runs", "kills", "effects_twice", "effects_lost", "effects_unknown"} <= set(result)
     assert (result["runs"], result["effects_twice"], result["effects_lost"]) == (2, 0, 0)
+
+
+def test_distill_gives_the_promised_figures_on_other_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from benchmarks import distill
+    from tests.support.tickets import tickets
+
+    folder = tmp_path / "distill"
+    folder.mkdir()
+    for number, name in enumerate(("ag_news", "emotion", "banking77_train", "banking77_test")):
+        with (folder / f"{name}.csv").open("w", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(["text", "gold", "teacher", "teacher_confidence"])
+            rows.writerows([row.text, row.gold, row.label, 0.9] for row in tickets(500, seed=number))
+    small = {
+        "N_LABELS": 300,
+        "N_SPLITS": 5,
+        "REFIT_RUNS": 2,
+        "REFITS": 2,
+        "STREAMS": 4,
+        "STREAM": 100,
+        "NOISE_SEEDS": 1,
+    }
+    few = {"STREAMS": 4, "STREAM": 100, "NOISE_SEEDS": 1, "NOISE_RATES": (0.2,), "CHANGE_AFTER": 20}
+    for name, value in {**small, **few}.items():
+        monkeypatch.setattr(distill, name, value)
+    monkeypatch.setattr(distill, "TRACER", tmp_path / "nowhere")
+    result = distill.measure(tmp_path)
+    assert {"ag_news", "emotion", "banking77", "drift", "noise", "p50_us", "load_ms", "train_s"} == set(result)
+    assert {"coverage_400", "broken", "broken_refits", "pair_accuracy"} == set(result["ag_news"])
+    assert {"alarm_after", "false_alarms"} == set(result["drift"])
+    assert result["ag_news"]["pair_accuracy"] > 0.8
+    assert result["noise"]["auc"] > 0.8
