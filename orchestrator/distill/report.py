@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
+from math import floor
 
 from orchestrator.config.distill_job import DistillJob
 from orchestrator.distill.charts import bar_chart, line_chart
@@ -41,7 +42,9 @@ def report_page(job: DistillJob, result: JobResult, log: StudentLog) -> str:
         *_charts(job, found, result),
         "</div>",
         _table("On held-out texts", _figures(found)),
-        _table("Rejected rows", [(reason, str(count)) for reason, count in result.rejected.items()]),
+        _table(
+            "Rejected rows", [(reason, str(count)) for reason, count in result.rejected.items()], ("because of", "rows")
+        ),
         _history(log, job.name),
     ]
     body = "\n".join(part for part in parts if part)
@@ -92,7 +95,7 @@ def _charts(job: DistillJob, found: Evaluation, result: JobResult) -> list[str]:
     charts = []
     if found.points:
         curve = agreement_curve(found.points)
-        low = min([*(y for _, y in curve), job.promise.agreement]) - 0.02
+        low = floor(20 * (min([*(y for _, y in curve), job.promise.agreement]) - 0.01)) / 20
         chart = line_chart(
             "Agreement against the share of texts that are answered",
             "share of texts that the student answers",
@@ -175,14 +178,15 @@ def _history(log: StudentLog, name: str) -> str:
         (f"{each['version']}", f"{each['state']}", f"{each['at']}", _percent(each["coverage"]), f"{each['reason']}")
         for each in status["history"]
     ]
-    return _table("Versions", rows)
+    return _table("Versions", rows, ("version", "state", "since", "share on its labels", "why"))
 
 
-def _table(title: str, rows: Sequence[tuple[str, ...]]) -> str:
+def _table(title: str, rows: Sequence[tuple[str, ...]], names: Sequence[str] = ()) -> str:
     if not rows:
         return ""
+    head = f"<tr>{''.join(f'<th>{escape(name)}</th>' for name in names)}</tr>" if names else ""
     cells = "\n".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    return f"<h2>{escape(title)}</h2>\n<table>{cells}</table>"
+    return f"<h2>{escape(title)}</h2>\n<table>{head}{cells}</table>"
 
 
 def _figure(chart: str, caption: str) -> str:

@@ -79,9 +79,13 @@ class Student:
         never: Labels that it must not give any longer, because their meaning drifted.
 
     Example:
-        >>> from orchestrator.students import load_student  # doctest: +SKIP
-        >>> load_student("news.student").predict("Shares fell as oil rose").answer  # doctest: +SKIP
-        'Business'
+        >>> from orchestrator.students import AgreementPromise, StudentTask
+        >>> from orchestrator.students.training import LabelledText, train_student
+        >>> pairs = ("my parcel is late", "post"), ("refund the invoice", "money")
+        >>> rows = [LabelledText(f"{text}, number {n}", label) for n in range(60) for text, label in pairs]
+        >>> student = train_student(rows, StudentTask(), AgreementPromise(0.8))
+        >>> student.predict("my parcel is late, number 7").answer
+        'post'
     """
 
     task: StudentTask
