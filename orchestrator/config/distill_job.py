@@ -59,7 +59,7 @@ class TaskConfig(Strict):
 
 
 class SourceConfig(Strict):
-    """Where texts come from: exactly one of `file`, `prompts`, `documents`, `traffic` and `decisions`."""
+    """Where texts come from: exactly one of `file`, `prompts`, `documents`, `traffic`, `decisions`, `outcomes`."""
 
     file: str | None = None
     """CSV, JSON lines or Parquet; a `.txt` file has one text a line."""
@@ -88,13 +88,15 @@ class SourceConfig(Strict):
     """
     decisions: Seconds | None = None
     """Queries of this task in the decision log, within so long; their answers are asked for again."""
+    outcomes: Seconds | None = None
+    """Graded queries of the decision log, within so long; the label is the cheapest model that was right."""
     limit: Annotated[int, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _one(self) -> Self:
-        stated = [self.file, self.prompts, self.documents, self.traffic, self.decisions]
+        stated = [self.file, self.prompts, self.documents, self.traffic, self.decisions, self.outcomes]
         if sum(map(bool, stated)) != 1:
-            raise ValueError("a source is exactly one of file, prompts, documents, traffic and decisions")
+            raise ValueError("a source is exactly one of file, prompts, documents, traffic, decisions and outcomes")
         return self
 
 

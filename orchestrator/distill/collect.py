@@ -19,6 +19,7 @@ from orchestrator.storage.student_log import StudentLog
 
 MAX_TEXT_CHARS = 100_000
 MAX_PASSAGES = 10_000
+NO_MODEL = "none"  # of those that were asked was right
 csv.field_size_limit(10_000_000)
 
 
@@ -63,6 +64,8 @@ def _rows_of(job: DistillJob, source: SourceConfig, places: Places) -> Iterator[
                 teacher=taught.model,
                 time=f"{taught.at:017.3f}",
             )
+    elif source.outcomes is not None:
+        yield from _cheapest_right(places.decisions(), time.time() - source.outcomes)
     elif source.decisions is not None:
         yield from _asked(job, places.decisions(), time.time() - source.decisions)
 
@@ -73,6 +76,15 @@ def _asked(job: DistillJob, decisions: DecisionLog, since: float) -> Iterator[Te
         text = task.text_of(decision.query) if decision.at >= since else None
         if text is not None:
             yield TextRow(0, text, "decisions", time=f"{decision.at:017.3f}")
+
+
+def _cheapest_right(decisions: DecisionLog, since: float) -> Iterator[TextRow]:
+    """What a router decides: for each graded query the model that was right for the least money, or none."""
+    for query, at, models in decisions.graded_models(since):
+        right = sorted((cost, name) for name, score, cost in models if score >= 0.5)
+        yield TextRow(
+            0, query, "outcomes", label=right[0][1] if right else NO_MODEL, teacher="grades", time=f"{at:017.3f}"
+        )
 
 
 def _file_rows(job: DistillJob, source: SourceConfig, path: Path) -> Iterator[TextRow]:

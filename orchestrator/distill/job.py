@@ -81,7 +81,7 @@ class JobRun:
     async def prepare(self) -> TeachingForecast:
         """Collects, and says what teaching will take. Raises `ConfigError` on empty sources and changed teachers."""
         check_teachers(self.job, self.fleet)
-        await asyncio.to_thread(lambda: self.store.add(collect(self.job, self._places)))
+        await asyncio.to_thread(lambda: self.store.collect(collect(self.job, self._places)))
         rows = await asyncio.to_thread(self.store.rows)
         if not rows and not any(source.documents for source in self.job.collect):
             raise ConfigError(

@@ -130,9 +130,10 @@ class Rejections:
         return dict(sorted(counts.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
-def key_of(text: str, parent: int | None, kind: str) -> str:
-    """Names a text within a job, so that it is collected once."""
-    return hashlib.sha256(f"{parent}\x1f{kind}\x1f{text}".encode("utf-8", "surrogatepass")).hexdigest()[:32]
+def key_of(row: TextRow) -> str:
+    """Names a row within a job, so that it is collected once; the same text with another label is another row."""
+    named = f"{row.parent}\x1f{row.kind}\x1f{row.label}\x1f{row.text}"
+    return hashlib.sha256(named.encode("utf-8", "surrogatepass")).hexdigest()[:32]
 
 
 def as_json(lesson: Lesson) -> JsonObject:

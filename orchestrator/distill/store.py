@@ -17,7 +17,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS distill_rows (
     id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, text TEXT NOT NULL, source TEXT NOT NULL, gold TEXT,
     label TEXT, confidence REAL NOT NULL, teacher TEXT NOT NULL, grp TEXT NOT NULL, time TEXT NOT NULL, parent INTEGER,
-    kind TEXT NOT NULL, reason TEXT NOT NULL DEFAULT '', part TEXT NOT NULL DEFAULT ''
+    kind TEXT NOT NULL, round INTEGER NOT NULL, reason TEXT NOT NULL DEFAULT '', part TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE IF NOT EXISTS distill_lessons (
     row INTEGER NOT NULL REFERENCES distill_rows (id), teacher TEXT NOT NULL, confidence REAL NOT NULL,
@@ -28,6 +28,7 @@ CREATE TABLE IF NOT EXISTS distill_costs (
 );
 CREATE TABLE IF NOT EXISTS distill_facts (name TEXT PRIMARY KEY, value TEXT NOT NULL)
 """
+WRITTEN = 0  # the round of rows that no source holds
 _COLUMNS = "id, text, source, gold, label, confidence, teacher, grp, time, parent, kind, reason, part"
 
 
@@ -43,32 +44,36 @@ class JobStore:
         self._db = open_database(self.path)
         migrate(self._db, "distill", [_SCHEMA])
 
-    def add(self, rows: Iterable[TextRow]) -> int:
-        """Keeps rows that are not there yet, by text, parent and kind; their ids are given here. Returns how many."""
-        before = self._count()
-        columns = ["key", "text", "source", "gold", "label", "confidence", "teacher", "grp", "time", "parent", "kind"]
-        values = [
-            [
-                key_of(row.text, row.parent, row.kind),
-                row.text,
-                row.source,
-                row.gold,
-                row.label,
-                row.confidence,
-                row.teacher,
-                row.group,
-                row.time,
-                row.parent,
-                row.kind,
-            ]
-            for row in rows
-        ]
-        self._db.insert_many("distill_rows", columns, values)
-        return self._count() - before
+    def collect(self, rows: Iterable[TextRow]) -> None:
+        """Keeps what the sources hold now: rows that are there are brought up to date, those that are gone rest.
+
+        What the fleet wrote (questions to documents, synthetic texts) stays.
+        """
+        round_ = int(str(self.fact("round") or 0)) + 1
+        self._put(rows, round_)
+        self.note("round", round_)
+
+    def add(self, rows: Iterable[TextRow]) -> None:
+        """Keeps rows that the fleet wrote; their ids are given here."""
+        self._put(rows, WRITTEN)
+
+    def _put(self, rows: Iterable[TextRow], round_: int) -> None:
+        columns = "key, text, source, gold, label, confidence, teacher, grp, time, parent, kind, round"
+        updated = ("source", "gold", "confidence", "teacher", "grp", "time", "round")
+        upsert = (
+            f"INSERT INTO distill_rows ({columns}) VALUES ({', '.join('?' * 12)}) ON CONFLICT (key) DO UPDATE SET "
+            + ", ".join(f"{name} = excluded.{name}" for name in updated)
+        )
+        with self._db.writing() as run:
+            for row in rows:
+                facts = row.text, row.source, row.gold, row.label, row.confidence, row.teacher, row.group, row.time
+                run(upsert, key_of(row), *facts, row.parent, row.kind, round_)
 
     def rows(self) -> list[TextRow]:
-        """All of them, in the order in which they came."""
-        return [TextRow(*row) for row in self._db.read(f"SELECT {_COLUMNS} FROM distill_rows ORDER BY id")]
+        """All that the sources hold and the fleet wrote, in the order in which they came."""
+        round_ = int(str(self.fact("round") or 0))
+        sql = f"SELECT {_COLUMNS} FROM distill_rows WHERE round IN (?, ?) ORDER BY id"
+        return [TextRow(*row) for row in self._db.read(sql, round_, WRITTEN)]
 
     def reject(self, reasons: Mapping[int, str], parts: Mapping[int, Part]) -> None:
         """Replaces what was decided of all rows: why some are rejected, and what the others are for."""
@@ -125,9 +130,6 @@ class JobStore:
     def close(self) -> None:
         """Closes the file."""
         self._db.close()
-
-    def _count(self) -> int:
-        return int(self._db.read("SELECT count(*) FROM distill_rows")[0][0])
 
 
 def _lesson(row: int, teacher: str, confidence: float, cost_usd: float, facts: str) -> Lesson:

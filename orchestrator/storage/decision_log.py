@@ -200,6 +200,18 @@ class DecisionLog:
             found.append(Outcome(query, model, score, reliability_weight(reliability), tokens))
         return found
 
+    def graded_models(self, since: float) -> list[tuple[str, float, list[tuple[str, float, float]]]]:
+        """(query, when, [(model, score, USD)]) of each decision since then with graded drafts, oldest first."""
+        sql = (
+            "SELECT id, query, decisions.at, drafts, model, score FROM decisions JOIN outcomes ON id = decision "
+            "WHERE decisions.at >= ? ORDER BY decisions.at, id"
+        )
+        found: dict[str, tuple[str, float, list[tuple[str, float, float]]]] = {}
+        for decision, query, at, drafts, model, score in self._rows(sql, since):
+            cost = next((draft["cost_usd"] for draft in json.loads(drafts) if draft["model"] == model), None)
+            found.setdefault(decision, (query, at, []))[2].append((model, score, cost or 0.0))
+        return list(found.values())
+
     def decisions(self) -> list[ReplayedDecision]:
         """Decisions whose first model's answer was graded, as `orchestrator.router.learning.replay` judges another
         policy by them.

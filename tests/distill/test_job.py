@@ -6,6 +6,7 @@ import asyncio
 import errno
 import json
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from orchestrator.distill.job import JobRun, report_of
 from orchestrator.distill.result import JobResult
 from orchestrator.distill.store import JobStore
 from orchestrator.errors import BackendUnavailable, ConfigError
+from orchestrator.storage import LoggedDecision, LoggedDraft
+from orchestrator.storage.decision_log import Grade
 from orchestrator.storage.student_log import TaughtText
 from orchestrator.students import Student, load_student
 from tests.distill.conftest import ANSWERS, by_heart, teacher
@@ -254,10 +257,9 @@ def test_a_full_disk_in_the_export_loses_nothing(
 
 
 def test_a_new_student_must_be_shown_to_be_no_worse(make_job: Make, fleet: Orchestrator, places: Places) -> None:
-    done(make_job(400), fleet, places)
-    in_use = (make_job(400).out_folder / "tickets.student").read_bytes()
+    in_use = (done(make_job(400), fleet, places).folder / "tickets.student").read_bytes()
     worse = Orchestrator({"strong": teacher()}, strategy="single")
-    result = done(make_job(60, seed=1), worse, places)
+    result = done(make_job(300, seed=1, promise={"agreement": 0.75}), worse, places)
     assert result.version == 2
     assert result.state == "candidate"
     assert "not shown yet" in result.reason
@@ -354,3 +356,35 @@ def test_mistakes_in_a_job_are_told_with_their_place(tmp_path: Path) -> None:
     path.write_text("")
     with pytest.raises(ConfigError, match="empty"):
         load_job(path)
+
+
+def test_what_a_source_says_anew_counts(make_job: Make, fleet: Orchestrator, places: Places, tmp_path: Path) -> None:
+    rows = tickets(160)
+    (tmp_path / "a.csv").write_text("text,label\n" + "\n".join(f'"{row.text}",{row.label}' for row in rows))
+    first = done(make_job(1, collect=[{"file": "a.csv", "label": "label"}]), fleet, places)
+    assert first.evaluation is not None
+    assert first.evaluation.teacher_accuracy is None
+    again = "text,label,gold\n" + "\n".join(f'"{row.text}",{row.label},{row.label}' for row in rows[:140])
+    (tmp_path / "a.csv").write_text(again + f'\n"{rows[0].text}",account,account\n"{rows[0].text}",billing,billing\n')
+    second = done(make_job(1, collect=[{"file": "a.csv", "label": "label", "gold": "gold"}]), fleet, places)
+    assert second.evaluation is not None
+    assert second.evaluation.teacher_accuracy == 1.0
+    assert second.collected == 142 - (rows[0].label in ("account", "billing"))
+    assert second.rejected["contradiction"] >= 2
+
+
+def test_graded_queries_teach_which_model_to_ask(make_job: Make, fleet: Orchestrator, places: Places) -> None:
+    log = places.decisions()
+    for number, row in enumerate(tickets(200)):
+        drafts = tuple(LoggedDraft(model, "k", cost, 5, 0.1) for model, cost in (("small", 0.001), ("large", 0.01)))
+        at = time.time() - number
+        decision = LoggedDecision(
+            f"d{number}", at, "s", row.text, "small", 1.0, 0, 0.9, 0.011, "", "large", 0.01, (), drafts
+        )
+        is_easy = row.label == "shipping"
+        log.record(decision, [Grade("small", float(is_easy)), Grade("large", float(row.label != "account"))])
+    result = done(make_job(1, task={}, collect=[{"outcomes": "30d"}]), fleet, places)
+    assert isinstance(result.student, Student)
+    assert result.student.labels == ("large", "none", "small")
+    assert result.student.predict("the courier left the package at the wrong address").label == "small"
+    assert asked(fleet) == 0
