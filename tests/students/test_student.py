@@ -125,12 +125,12 @@ def test_a_file_says_what_the_student_said(student: Student, tmp_path: Path) -> 
 
 
 def test_labels_in_any_language(tmp_path: Path) -> None:
-    rows = [
-        LabelledText(row.text, {"billing": "請求書", "shipping": "доставка\n2", "account": "🔑"}[row.label])
-        for row in tickets(200)
-    ]
+    names = {"billing": "請求書", "shipping": "доставка\n2", "account": "🔑"}
+    rows = [LabelledText(row.text, names[row.label]) for row in tickets(200)]
     made = train_student(rows, StudentTask(), AgreementPromise(0.8))
-    assert load_student(save_student(made, tmp_path / "s")).labels == ("доставка\n2", "請求書", "🔑")  # type: ignore[union-attr]
+    read = load_student(save_student(made, tmp_path / "s"))
+    assert isinstance(read, Student)
+    assert sorted(read.labels) == sorted(names.values())
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.3, 0.9, 0.999])
