@@ -91,7 +91,7 @@ class Answers:
         settings = select_settings(self.design, self.y, [""] * len(rows), self.k, seed)
         self.held_out = held_out_answers(self.design, self.y, confidence, self.folds, self.k, settings, seed)
         self.agrees = self.held_out.answers == self.y
-        self.scores = learn_to_accept(self.held_out, self.agrees, self.folds, self.k).scores
+        self.scores = learn_to_accept(self.held_out, self.agrees, self.folds, self.design.lengths, self.k).scores
 
 
 def split_rows(n: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

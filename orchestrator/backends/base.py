@@ -45,7 +45,8 @@ class Request:
     of other tenants and users apart. `certainty` asks for the tokens' log-probabilities, of providers that give them.
     `stop`, `reasoning`, `extra_body` and `parts` are those of `Query`; `timeout_s` is the longest that one try may take
     and `retries` how many follow it (`None`: as the backend has it). `tools` (functions in OpenAI's form),
-    `tool_choice` and `parallel_tool_calls` are those of `Query`.
+    `tool_choice` and `parallel_tool_calls` are those of `Query`. `rules` are the texts of the caller's own system and
+    developer messages, without what the fleet adds.
     """
 
     messages: tuple[Message, ...]
@@ -68,6 +69,7 @@ class Request:
     tools: tuple[JsonObject, ...] = ()
     tool_choice: str | JsonObject | None = None
     parallel_tool_calls: bool | None = None
+    rules: tuple[str, ...] = ()
 
     @property
     def forms(self) -> JsonValue:

@@ -54,11 +54,13 @@ async def run_batch(
     poll_s: float = FIRST_POLL_S,
     on_submitted: Callable[[str], None] = lambda _: None,
     submitted: str | None = None,
+    cancels: bool = True,
 ) -> list[BatchResult]:
     """Hands in, waits, and gives the results in the order of `bodies`, paid at half the price.
 
     `on_submitted` is told the batch's id at once; with `submitted`, the id of a batch that was handed in before, it is
-    waited for instead of a new one.
+    waited for instead of a new one. Without `cancels` a batch goes on at the provider when the wait ends early: who
+    keeps its id asks for it again.
 
     Raises `BudgetExceeded` before anything is handed in, `BackendError` if the batch itself fails. A cancelled wait
     cancels the batch; what it may have cost by then is booked at its worst, and so is an answer that tells no usage.
@@ -74,7 +76,8 @@ async def run_batch(
             on_submitted(batch)
             return await _finished(found, batch, poll_s)
         except BaseException as error:
-            await asyncio.shield(_quietly_cancelled(found, batch))
+            if cancels:
+                await asyncio.shield(_quietly_cancelled(found, batch))
             if isinstance(error, BackendError):
                 error.may_be_billed = True  # the batch was handed in, whatever failed after that
             raise

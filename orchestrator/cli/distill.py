@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,8 @@ def run(
             done = await under_way.run()
         finally:
             under_way.close()
-        click.echo(json.dumps(done.as_dict(), indent=2) if as_json else result_text(stated, done))
+        quality = fleet.quality
+        click.echo(json.dumps(done.as_dict(), indent=2) if as_json else result_text(stated, done, quality))
 
     run_with(config, None, work, memory=None)
 
@@ -97,7 +99,6 @@ def report(job: Path, config: Path | None, as_json: bool) -> None:
         click.echo(json.dumps({**done.as_dict(), "page": str(page)}, indent=2))
         return
     click.echo(result_text(stated, done))
-    click.echo(f"page     {page}")
 
 
 @command.command("status")
@@ -108,10 +109,14 @@ def report(job: Path, config: Path | None, as_json: bool) -> None:
 def status(name: str | None, config: Path | None, as_json: bool) -> None:
     """Show what students in use do: share of traffic, saving, agreement, history."""
     from orchestrator.distill.status import student_status, students_status
+    from orchestrator.errors import ConfigError
 
     kept = students_of(config)
-    found = students_status(kept) if name is None else [student_status(kept, name)]
+    known = kept.students()
+    found = students_status(kept) if name is None else [student_status(kept, name)] if name in known else []
     kept.close()
+    if name is not None and not found:
+        raise ConfigError(f"no student {name!r} is known", remedy=f"Known are: {', '.join(known) or 'none'}")
     if as_json:
         click.echo(json.dumps(found, indent=2))
         return
@@ -137,9 +142,10 @@ def fine_tune(
     stated = load(job)
 
     async def work(fleet: Orchestrator) -> None:
-        from orchestrator.distill.tuning import begin_tuning, exported, wait_for_tuning
+        from orchestrator.distill.tuning import begin_tuning, check_tunable, exported, wait_for_tuning
 
         train, test, tokens = exported(stated)
+        check_tunable(fleet, model)
         if not yes and not as_json:
             click.confirm(
                 f"{model}'s provider will bill the training of about {tokens:,} tokens an epoch, at its own prices. "
@@ -198,28 +204,41 @@ def forecast_text(expected: TeachingForecast) -> str:
     return f"{expected.texts} texts are to be answered {cost}, at most {expected.left_usd:.4f} USD{short}"
 
 
-def result_text(job: DistillJob, done: JobResult) -> str:
-    """What came of a job."""
-    from orchestrator.distill.report import promise_line, summary
+def result_text(job: DistillJob, done: JobResult, quality: float | None = None) -> str:
+    """What came of a job, in lines of the terminal's width."""
+    from orchestrator.distill.report import promise_line, quality_note, summary
     from orchestrator.distill.result import student_file
 
-    rejected = ", ".join(f"{count} {reason}" for reason, count in done.rejected.items()) or "none"
+    rejected = ", ".join(f"{reason} ({count})" for reason, count in done.rejected.items()) or "none"
     lines = [
-        f"texts    {done.collected} collected, {done.kept} kept; rejected: {rejected}",
-        f"spent    {done.spent_usd:.4f} USD in all",
+        ("texts", f"{done.collected} collected, {done.kept} kept; rejected: {rejected}"),
+        ("spent", f"{done.spent_usd:.4f} USD in all"),
     ]
     if done.ended_early:
-        lines.append(f"early    {done.ended_early}")
-    lines.append(f"files    {done.folder}")
+        lines.append(("early", done.ended_early))
+    lines.append(("files", str(done.folder)))
     if done.student is None:
-        lines.append("next     fine-tune a model: see recipes/README.md there")
-        return "\n".join(lines)
-    lines += [f"student  {summary(job, done)}", f"promise  {promise_line(done)}"]
+        lines.append(("next", "fine-tune a model: see recipes/README.md there"))
+        return _hanging(lines)
+    lines += [("student", summary(job, done)), ("promise", promise_line(done))]
     if done.state == "serving":
         file = done.folder / student_file(job.name)
-        lines.append(f"use it   models: {{{job.name}: {{provider: student, file: {file}}}}}")
-    lines.append(f"report   {done.folder / 'report.html'}")
-    return "\n".join(lines)
+        lines.append(("use it", f"models: {{{job.name}: {{provider: student, file: {file}}}}}"))
+        note = "" if quality is None else quality_note(done, quality)
+        if note:
+            lines.append(("note", note))
+    lines.append(("report", str(done.folder / "report.html")))
+    return _hanging(lines)
+
+
+def _hanging(lines: list[tuple[str, str]]) -> str:
+    """Names, and what belongs to them in lines of the terminal's width; paths stay whole."""
+    width = max(shutil.get_terminal_size().columns, 40)
+    found = []
+    for name, told in lines:
+        own = textwrap.wrap(told, width - 9, break_long_words=False, break_on_hyphens=False) or [""]
+        found += [f"{name:<9}{own[0]}", *(f"{'':9}{line}" for line in own[1:])]
+    return "\n".join(found)
 
 
 def status_text(found: JsonObject) -> str:

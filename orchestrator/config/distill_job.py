@@ -217,7 +217,7 @@ class DistillJob(Strict):
     promise: PromiseSettings = PromiseSettings()
     budget: JobBudget = JobBudget(usd=1.0)
     seed: Annotated[int, Field(ge=0)] = 0
-    out: str | None = None
+    out: Annotated[str, Field(pattern=r"^[^\x00]+$")] | None = None
 
 
 def load_job(path: str | Path) -> DistillJob:

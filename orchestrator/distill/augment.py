@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,8 +14,10 @@ from orchestrator.distill.store import JobStore
 from orchestrator.distill.teach import Progress, teachable
 from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.jsontypes import JsonObject
+from orchestrator.students.labels import read_record
 
 MAX_PASSAGE_CHARS = 4_000
+WITHOUT_TEXTS = "wishes without texts"
 LIST_SCHEMA: JsonObject = {
     "type": "object",
     "properties": {"texts": {"type": "array", "items": {"type": "string"}}},
@@ -43,6 +44,11 @@ class _Wish:
 
     prompt: str
     row: TextRow
+    n: int = 1
+
+    @property
+    def key(self) -> str:
+        return f"{self.row.parent} {self.row.kind} {self.row.source}"
 
 
 async def question_documents(job: DistillJob, fleet: Orchestrator, store: JobStore, on_progress: Progress) -> None:
@@ -86,7 +92,13 @@ def _wishes(
         parent, group = each.row, each.row.group
         if settings.paraphrases and (parent.id, "paraphrase") not in there and count < most:
             prompt = PARAPHRASE.format(n=settings.paraphrases, text=parent.text)
-            found.append(_Wish(prompt, TextRow(0, "", "paraphrase", group=group, parent=parent.id, kind="paraphrase")))
+            found.append(
+                _Wish(
+                    prompt,
+                    TextRow(0, "", "paraphrase", group=group, parent=parent.id, kind="paraphrase"),
+                    settings.paraphrases,
+                )
+            )
             count += settings.paraphrases
         is_closed = job.task.kind == "classification" and settings.hard_negatives
         if is_closed and (parent.id, "negative") not in there and count < most:
@@ -106,7 +118,8 @@ async def _write(
     what: str,
     on_progress: Progress,
 ) -> None:
-    left = job.budget.usd - store.spent_usd()
+    left, asked = job.budget.usd - store.spent_usd(), store.fact(WITHOUT_TEXTS)
+    wishes = [wish for wish in wishes if not isinstance(asked, list) or wish.key not in asked]
     if not wishes or left <= 0:
         return
     models = job.teach.models or teachable(fleet)
@@ -125,14 +138,20 @@ async def _write(
         async for result in batch:
             done += 1
             if result.answer is not None:
-                await asyncio.to_thread(_keep, store, wishes[result.index].row, result.answer.text, what)
+                wish = wishes[result.index]
                 await asyncio.to_thread(store.pay, what, result.answer.cost_usd or 0.0)
+                await asyncio.to_thread(_keep, store, wish, result.answer.text)
             on_progress(what, done, len(wishes), store.spent_usd())
 
 
-def _keep(store: JobStore, row: TextRow, answer: str, what: str) -> None:
-    try:
-        texts = json.loads(answer)["texts"]
-    except (ValueError, KeyError, TypeError):
-        return
-    store.add([replace(row, text=text.strip()) for text in texts if isinstance(text, str) and text.strip()])
+def _keep(store: JobStore, wish: _Wish, answer: str) -> None:
+    """At most as many texts as were asked for; a wish that brought none is noted, so that it is not paid again."""
+    found = (read_record(answer) or {}).get("texts")
+    texts = (
+        [text.strip() for text in found if isinstance(text, str) and text.strip()] if isinstance(found, list) else []
+    )
+    if texts:
+        store.add([replace(wish.row, text=text) for text in texts[: wish.n]])
+    else:
+        asked = store.fact(WITHOUT_TEXTS)
+        store.note(WITHOUT_TEXTS, [*(asked if isinstance(asked, list) else []), wish.key])

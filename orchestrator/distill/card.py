@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from html import escape
 
 from orchestrator.config.distill_job import DistillJob
 from orchestrator.distill.rows import Taught, TextRow
@@ -54,17 +55,17 @@ def card_text(card: JsonObject) -> str:
     """The card for people, as Markdown."""
     rows = card["rows"]
     teachers = [
-        f"| {name} | {each['rows']} | {each['mean_confidence']} | {each['usd']} |"
+        f"| {_plain(name)} | {each['rows']} | {each['mean_confidence']} | {each['usd']} |"
         for name, each in card["teachers"].items()
     ]
     lines = [
         f"# Data card: {card['name']}",
         "",
         f"{rows['train']} rows to learn from and {rows['test']} to test on, of {rows['collected']} that were "
-        f"collected. {rows['synthetic_share']:.1%} of what is learned from was written by models.",
+        f"collected. {rows['synthetic_share']:.1%} of the texts that are learned from were written by models.",
         "",
         f"- Task: {card['task']['kind']}, asked as `{card['task']['prompt']}`",
-        f"- Licences of the sources: {', '.join(card['licenses'])}",
+        f"- Licences of the sources: {', '.join(map(_plain, card['licenses']))}",
         f"- Kept apart from: {', '.join(card['evaluation_sets']) or 'no evaluation set'}",
         f"- Data: `{card['data_hash']}`, seed {card['seed']}",
         "",
@@ -78,10 +79,16 @@ def card_text(card: JsonObject) -> str:
         "",
         "| source | rows |",
         "|---|---|",
-        *(f"| {source} | {count} |" for source, count in card["sources"].items()),
+        *(f"| {_plain(source)} | {count} |" for source, count in card["sources"].items()),
         "",
     ]
     return "\n".join(lines)
+
+
+def _plain(name: str) -> str:
+    """A name that a file states, without what Markdown or a terminal would obey."""
+    shown = "".join(c if c.isprintable() else " " for c in name)
+    return escape(shown).replace("|", "\\|")
 
 
 def _mean(values: Sequence[float]) -> float:

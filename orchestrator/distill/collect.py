@@ -7,7 +7,8 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from orchestrator.config.distill_job import DistillJob, SourceConfig
@@ -17,7 +18,7 @@ from orchestrator.jsontypes import JsonObject
 from orchestrator.storage import DecisionLog
 from orchestrator.storage.student_log import StudentLog
 
-MAX_TEXT_CHARS = 100_000
+_COLUMNS = ("text", "label", "confidence", "gold", "group", "time")
 MAX_PASSAGES = 10_000
 NO_MODEL = "none"  # of those that were asked was right
 csv.field_size_limit(10_000_000)
@@ -39,9 +40,9 @@ def collect(job: DistillJob, places: Places) -> Iterator[TextRow]:
     for source in job.collect:
         count = 0
         for row in _rows_of(job, source, places):
-            if not row.text.strip() or len(row.text) > MAX_TEXT_CHARS:
+            if not row.text.strip():
                 continue
-            yield row
+            yield replace(row, text=whole(row.text), time=sortable(row.time))
             count += 1
             if count == source.limit:
                 break
@@ -62,7 +63,7 @@ def _rows_of(job: DistillJob, source: SourceConfig, places: Places) -> Iterator[
                 label=taught.answer,
                 confidence=taught.confidence,
                 teacher=taught.model,
-                time=f"{taught.at:017.3f}",
+                time=str(taught.at),
             )
     elif source.outcomes is not None:
         yield from _cheapest_right(places.decisions(), time.time() - source.outcomes)
@@ -75,34 +76,61 @@ def _asked(job: DistillJob, decisions: DecisionLog, since: float) -> Iterator[Te
     for decision in decisions.recent(1_000_000):
         text = task.text_of(decision.query) if decision.at >= since else None
         if text is not None:
-            yield TextRow(0, text, "decisions", time=f"{decision.at:017.3f}")
+            yield TextRow(0, text, "decisions", time=str(decision.at))
 
 
 def _cheapest_right(decisions: DecisionLog, since: float) -> Iterator[TextRow]:
     """What a router decides: for each graded query the model that was right for the least money, or none."""
     for query, at, models in decisions.graded_models(since):
         right = sorted((cost, name) for name, score, cost in models if score >= 0.5)
-        yield TextRow(
-            0, query, "outcomes", label=right[0][1] if right else NO_MODEL, teacher="grades", time=f"{at:017.3f}"
-        )
+        yield TextRow(0, query, "outcomes", label=right[0][1] if right else NO_MODEL, teacher="grades", time=str(at))
+
+
+def whole(text: str) -> str:
+    """The text without halves of characters, which no file can hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def sortable(stated: str) -> str:
+    """A moment as text that sorts like it: seconds since 1970 where it is ISO 8601 or a number, else as it stands."""
+    try:
+        seconds = float(stated)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(stated.strip())
+        except ValueError:
+            return stated
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return f"{seconds + 1e11:020.6f}" if abs(seconds) < 1e11 else stated
 
 
 def _file_rows(job: DistillJob, source: SourceConfig, path: Path) -> Iterator[TextRow]:
+    columns = {name: column for name in _COLUMNS if (column := getattr(source, name)) is not None}
+    seen: set[str] = set()
+    there: dict[str, None] = {}
     for number, found in enumerate(read_table(path, source.text), 1):
-        text = _column(found, source.text, path, number)
-        gold = _optional(found, source.gold, path, number)
-        label = gold if source.gold_teaches else _optional(found, source.label, path, number)
+        seen.update(columns.values() & found.keys())
+        there.update(dict.fromkeys(found))
+        value = {name: _value(found.get(column)) for name, column in columns.items()}
+        gold, text = _label(job, value.get("gold")), value.get("text") or ""
+        label = gold if source.gold_teaches else _label(job, value.get("label"))
         yield TextRow(
             0,
-            text or "",
+            text,
             f"file {path.name}",
-            gold=_label(job, gold),
-            label=_label(job, label),
-            confidence=_share(_optional(found, source.confidence, path, number), path, number),
+            gold=gold,
+            label=label,
+            confidence=_share(value.get("confidence"), path, number),
             teacher="gold" if source.gold_teaches else source.teacher,
-            group=_optional(found, source.group, path, number) or "",
-            time=_optional(found, source.time, path, number) or "",
+            group=value.get("group") or "",
+            time=value.get("time") or "",
         )
+    for column in columns.values():
+        if there and column not in seen:
+            raise ConfigError(
+                f"{path}: there is no column {column!r}; there are {', '.join(map(repr, there))}",
+                remedy="Name the column in the source",
+            )
 
 
 def _label(job: DistillJob, stated: str | None) -> str | None:
@@ -147,7 +175,7 @@ def _json_lines(path: Path, content: str) -> Iterator[JsonObject]:
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"{path}:{number}: not JSON: {error}", remedy="One JSON object a line") from None
         if not isinstance(row, dict):
             raise ConfigError(f"{path}:{number}: not a JSON object", remedy='Write lines like {"text": "..."}')
@@ -168,20 +196,17 @@ def _parquet(path: Path) -> Iterator[Mapping[str, object]]:
         raise ConfigError(f"{path}: cannot be read as Parquet: {error}", remedy="Check the file") from None
 
 
-def _column(row: Mapping[str, object], name: str, path: Path, number: int) -> str | None:
-    if name not in row:
-        there = ", ".join(map(repr, row)) or "none"
-        raise ConfigError(
-            f"{path}: row {number} has no column {name!r}; there are {there}", remedy="Name the column in the source"
-        )
-    value = row[name]
-    if value is None:
-        return None
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _optional(row: Mapping[str, object], name: str | None, path: Path, number: int) -> str | None:
-    return None if name is None else _column(row, name, path, number)
+def _value(value: object) -> str | None:
+    """A cell as text; whole numbers have no decimals, whatever the file keeps them as."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return json.dumps(value, ensure_ascii=False, default=str)
 
 
 def _share(stated: str | None, path: Path, number: int) -> float:
@@ -203,7 +228,12 @@ def passages(job: DistillJob) -> Iterator[tuple[str, str]]:
     for source in job.collect:
         if source.documents is None:
             continue
-        files = sorted(path for path in job.folder.glob(source.documents) if path.is_file())
+        try:
+            files = sorted(path for path in job.folder.glob(source.documents) if path.is_file())
+        except (NotImplementedError, ValueError) as error:
+            raise ConfigError(
+                f"documents: {source.documents!r}: {error}", remedy="Patterns begin in the job's folder"
+            ) from None
         if not files:
             raise ConfigError(f"no file is like {source.documents!r}", remedy=f"Patterns begin in {job.folder}")
         for path in files:

@@ -24,7 +24,7 @@ from orchestrator.verifiers.form.safety import unsafe
 async def filter_rows(job: DistillJob, taught: Sequence[Taught], rejections: Rejections) -> list[Taught]:
     """The rows that are left, with what they are for; those that are not are added to `rejections`.
 
-    Rows that cannot be used at all go first: format, safety, calls, values, duplicates, evaluation sets. Then the rest
+    Rows that cannot be used at all go first: safety, calls, duplicates, evaluation sets. Then the rest
     is split. Of what is to be trained on, rows in doubt (the teacher's confidence, rare labels, label noise, balance)
     are rejected, too, but stay in the list, marked as not learned: a promise of agreement is proven on what teachers
     say, not on the part of it that is easy to learn. Held-out rows are not looked at for that.
@@ -32,14 +32,12 @@ async def filter_rows(job: DistillJob, taught: Sequence[Taught], rejections: Rej
     kept = _safe(job, taught, rejections)
     if job.filter.tools is not None:
         kept = await _with_sound_calls(job, kept, rejections)
-    if job.task.kind == "extraction":
-        kept = _with_spans(kept, rejections)
     kept = _once(job, kept, rejections)
     kept = _unseen(job, kept, rejections)
     parts = split_parts([each.row for each in kept], job.split, job.seed)
     kept = [_part(each, part) for each, part in zip(kept, parts, strict=True)]
-    doubts = [_confident, *([_frequent, _sound, _balanced, _frequent] if job.task.kind == "classification" else [])]
-    for doubt in doubts:
+    doubts = {"classification": [_frequent, _sound, _balanced, _frequent], "extraction": [_spanned]}
+    for doubt in (_confident, *doubts.get(job.task.kind, [])):
         kept = doubt(job, kept, rejections)
     return kept
 
@@ -91,15 +89,13 @@ async def _with_sound_calls(job: DistillJob, taught: Sequence[Taught], rejection
     return [each for each, call in zip(taught, judged, strict=True) if not call.reason]
 
 
-def _with_spans(taught: Sequence[Taught], rejections: Rejections) -> list[Taught]:
-    kept = []
-    for each in taught:
+def _spanned(job: DistillJob, taught: Sequence[Taught], rejections: Rejections) -> list[Taught]:
+    reasons = {}
+    for each in _to_learn(taught):
         name = unspanned_field(RecordedText(each.row.text, json.loads(each.label)))
-        if name is None:
-            kept.append(each)
-        else:
-            rejections.add(each.row.id, f"span: the value of {name!r} does not stand in the text")
-    return kept
+        if name is not None:
+            reasons[each.row.id] = f"span: the value of {name!r} does not stand in the text"
+    return _unlearned(taught, reasons, rejections)
 
 
 def _once(job: DistillJob, taught: Sequence[Taught], rejections: Rejections) -> list[Taught]:
@@ -224,15 +220,19 @@ def _share_of(group: str, seed: int) -> float:
     return int.from_bytes(digest[:8]) / 2**64
 
 
+def group_of(row: TextRow) -> str:
+    """What must not be divided: the row's group, or a text and what was made of it."""
+    return row.group or str(row.parent if row.is_synthetic else row.id)
+
+
 def labelled_text(taught: Taught) -> LabelledText:
     """A row as students learn from it."""
     row = taught.row
-    group = row.group or (str(row.parent) if row.is_synthetic else str(row.id))
     return LabelledText(
         row.text,
         taught.label,
         taught.confidence,
-        group,
+        group_of(row),
         taught.teacher,
         row.gold,
         row.is_synthetic,

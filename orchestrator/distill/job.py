@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from orchestrator.config.distill_job import DistillJob, SourceConfig
 from orchestrator.config.models import DistillConfig, OnlineConfig
 from orchestrator.distill.augment import augment, question_documents
 from orchestrator.distill.card import card_text, data_card
-from orchestrator.distill.collect import Places, collect
+from orchestrator.distill.collect import Places, collect, read_table
 from orchestrator.distill.evaluate import AnyStudent, evaluate, outcomes_of
 from orchestrator.distill.export import export, write_text
-from orchestrator.distill.filters import filter_rows, labelled_text
+from orchestrator.distill.filters import filter_rows, group_of, labelled_text
 from orchestrator.distill.recipes import write_recipes
 from orchestrator.distill.report import report_page
 from orchestrator.distill.result import JobResult, student_file
@@ -27,6 +28,7 @@ from orchestrator.distill.teach import (
     check_teachers,
     forecast,
     identity_of,
+    label_in,
     taught_rows,
     teach,
 )
@@ -34,7 +36,7 @@ from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.errors import ConfigError
 from orchestrator.jsontypes import JsonObject
 from orchestrator.storage import DecisionLog
-from orchestrator.storage.student_log import State, StudentLog
+from orchestrator.storage.student_log import State, StudentLog, StudentVersion
 from orchestrator.students import (
     AgreementCertificate,
     AgreementPromise,
@@ -43,6 +45,7 @@ from orchestrator.students import (
     load_student,
     save_student,
 )
+from orchestrator.students.labels import read_record
 from orchestrator.students.promotion import compare_students
 
 TRAFFIC_S = 90 * 86_400.0
@@ -81,6 +84,8 @@ class JobRun:
     async def prepare(self) -> TeachingForecast:
         """Collects, and says what teaching will take. Raises `ConfigError` on empty sources and changed teachers."""
         check_teachers(self.job, self.fleet)
+        check_job(self.job)
+        self.store.book_lost_calls()
         await asyncio.to_thread(lambda: self.store.collect(collect(self.job, self._places)))
         rows = await asyncio.to_thread(self.store.rows)
         if not rows and not any(source.documents for source in self.job.collect):
@@ -89,7 +94,13 @@ class JobRun:
                 remedy="Look at `collect`: the files may be empty, or no query of this task has been asked yet",
             )
         self._check_teachers_stay()
-        return await forecast(self.job, self.fleet, rows, self.store)
+        expected = await forecast(self.job, self.fleet, rows, self.store)
+        if expected.texts and expected.usd is None:
+            raise ConfigError(
+                "no model that may teach can be asked within a budget: prices are unknown, or no model is adequate",
+                remedy="State input_usd_per_mtok and output_usd_per_mtok of the teachers; see orchestrator models",
+            )
+        return expected
 
     def _check_teachers_stay(self) -> None:
         """Answers of other teachers must not be mixed in unseen."""
@@ -115,7 +126,7 @@ class JobRun:
         taught, missing = taught_rows(job, rows, store.lessons())
         for row, reason in missing.items():
             rejections.add(row, reason)
-        kept = await filter_rows(job, _verified_synthetic(taught, rejections), rejections)
+        kept = await filter_rows(job, _verified_synthetic(job, taught, rejections), rejections)
         store.reject(rejections.reasons, {each.row.id: each.row.part for each in kept if each.row.part})
         self._check_left(kept, rejections, early)
         card = data_card(job, rows, kept, rejections.counted(), _prices(self.fleet))
@@ -140,9 +151,14 @@ class JobRun:
     def _check_left(self, kept: Sequence[Taught], rejections: Rejections, early: str) -> None:
         if any(each.row.part == "train" and each.is_learned for each in kept):
             return
+        if early:
+            raise ConfigError(
+                f"nothing of {self.job.name} can be learned yet: {early}",
+                remedy="What was answered is kept; mend it, or allow more, and run the job again",
+            )
         reasons = ", ".join(f"{count} x {reason}" for reason, count in rejections.counted().items())
         raise ConfigError(
-            f"no row of {self.job.name} is left to learn from: {reasons or early or 'there was none'}",
+            f"no row of {self.job.name} is left to learn from: {reasons or 'there was none'}",
             remedy=f"Each row's reason stands in {self.store.path}; loosen `filter`, or mend the source",
         )
 
@@ -158,39 +174,61 @@ class JobRun:
     def _train(self, done: JobResult, kept: Sequence[Taught]) -> JobResult:
         job, log = self.job, self._places.students()
         current = _current(done.folder / student_file(job.name))
-        version = self._next_version(log, current)
+        versions = {each.version: each for each in log.versions(job.name)}
+        if current is not None and (known := versions.get(current.card.version)) and known.state == "withdrawn":
+            current = None  # it answers nothing: whoever can promise something takes its place
+        version = self._next_version(versions, current)
         student = train(job, [each for each in kept if each.row.part == "train"], version)
-        if current is not None and current.card.data_hash == student.card.data_hash and _is_same_promise(job, current):
-            student, version = current, current.card.version
-            state, reason = "serving", "nothing new was learned: the student in use stands"
+        before = self._same_as_before(student, versions)
+        if before is not None:
+            student, known = before
+            version, state = known.version, known.state
+            reason = f"nothing new was learned; {known.facts.get('reason', '')}".rstrip("; ")
         else:
-            path = save_student(student, done.folder / f"{job.name}.v{version}.student")
+            path = _saved(student, done.folder / f"{job.name}.v{version}.student")
             state, reason = _promoted(job, student, current, kept)
             self._keep(log, student, path, state, reason)
+            self.store.note("version", version)
             if state == "serving":
-                save_student(student, done.folder / student_file(job.name))
+                _saved(student, done.folder / student_file(job.name))
         found = evaluate(job, student, kept)
         done = replace(done, student=student, version=version, state=state, reason=reason, evaluation=found)
         write_text(done.folder / "report.html", report_page(job, done, log))
         return done
 
-    def _next_version(self, log: StudentLog, current: AnyStudent | None) -> int:
-        known = [each.version for each in log.versions(self.job.name)]
-        return max([0, *known, *([] if current is None else [current.card.version])]) + 1
+    def _next_version(self, versions: Mapping[int, StudentVersion], current: AnyStudent | None) -> int:
+        """Counted by the log, the job's folder and the file in use: whichever of them is lost, no proof is free."""
+        noted = self.store.fact("version")
+        own = current.card.version if current is not None else 0
+        return max(0, *versions, noted if isinstance(noted, int) else 0, own) + 1
 
-    def _keep(self, log: StudentLog, student: AnyStudent, path: Path, state: str, reason: str) -> None:
+    def _same_as_before(
+        self, student: AnyStudent, versions: Mapping[int, StudentVersion]
+    ) -> tuple[AnyStudent, StudentVersion] | None:
+        """The newest version, if it was made of the same rows for the same task and promise: it is not proven again."""
+        if not versions:
+            return None
+        known = versions[max(versions)]
+        before = _current(Path(known.path))
+        if before is None or before.card.data_hash != student.card.data_hash or before.task != student.task:
+            return None
+        stated = known.facts.get("promise")
+        return (before, known) if stated == self.job.promise.model_dump() else None
+
+    def _keep(self, log: StudentLog, student: AnyStudent, path: Path, state: State, reason: str) -> None:
         if state == "serving":
             for each in log.versions(student.card.name):
                 if each.state == "serving":
                     log.change_state(each.student, each.version, "retired")
         facts: JsonObject = {
             "certificate": asdict(student.certificate),
+            "promise": self.job.promise.model_dump(),
             "coverage": student.card.measured.get("coverage"),
             "agreement": student.card.measured.get("agreement_with_teacher"),
             "rows": student.card.rows,
             "reason": reason,
         }
-        log.keep_version(student.card.name, student.card.version, _state(state), path, facts)
+        log.keep_version(student.card.name, student.card.version, state, path, facts)
 
 
 async def run_job(
@@ -234,6 +272,28 @@ async def run_job(
         log.close()
 
 
+def check_job(job: DistillJob) -> None:
+    """What can be known to be wrong before anything is paid. Raises `ConfigError`."""
+    needed = {"sklearn": "scikit-learn", "scipy": "scipy"} if job.task.kind != "generation" else {}
+    if job.filter.near_duplicates is not None:
+        needed["datasketch"] = "datasketch"
+    if "parquet" in job.export.formats:
+        needed["pyarrow"] = "pyarrow"
+    missing = [package for module, package in needed.items() if find_spec(module) is None]
+    if missing:
+        raise ConfigError(
+            f"the job needs {', '.join(missing)}",
+            remedy="pip install 'compound-orchestrator[train]', or leave out what needs them",
+        )
+    for name in job.filter.evaluation:
+        next(iter(read_table(job.folder / name, job.filter.evaluation_text)), None)
+    if job.promise.against == "gold" and not any(source.gold for source in job.collect):
+        raise ConfigError(
+            "promise.against: gold needs right answers, and no source names a column of them",
+            remedy="State `gold: COLUMN` in a source, or promise agreement with the teacher",
+        )
+
+
 def train(job: DistillJob, rows: Sequence[Taught], version: int) -> AnyStudent:
     """The student of these rows. Raises `ConfigError` where the rows allow none, or the extra `train` is missing."""
     try:
@@ -250,10 +310,11 @@ def train(job: DistillJob, rows: Sequence[Taught], version: int) -> AnyStudent:
             RecordedText(
                 each.row.text,
                 json.loads(each.label),
-                each.row.group,
+                group_of(each.row),
                 each.teacher,
                 each.row.is_synthetic,
                 each.is_learned,
+                read_record(label_in(job, each.row.gold) or ""),
             )
             for each in rows
         ]
@@ -274,13 +335,15 @@ def _with_traffic(job: DistillJob) -> DistillJob:
     return added
 
 
-def _verified_synthetic(taught: Sequence[Taught], rejections: Rejections) -> list[Taught]:
+def _verified_synthetic(job: DistillJob, taught: Sequence[Taught], rejections: Rejections) -> list[Taught]:
     """A paraphrase must have its parent's answer, and a hard negative another."""
     labels = {each.row.id: each.label for each in taught}
     kept = []
     for each in taught:
         parent = labels.get(each.row.parent) if each.row.parent is not None else None
-        if each.row.kind == "paraphrase" and each.label != parent:
+        if job.task.kind == "generation":
+            kept.append(each)  # free answers to a text and its paraphrase are never equal
+        elif each.row.kind == "paraphrase" and each.label != parent:
             rejections.add(each.row.id, "paraphrase: it is answered otherwise than what it was made of")
         elif each.row.kind == "negative" and each.label == parent:
             rejections.add(each.row.id, "hard negative: it is answered like what it was made of")
@@ -291,7 +354,7 @@ def _verified_synthetic(taught: Sequence[Taught], rejections: Rejections) -> lis
 
 def _promoted(
     job: DistillJob, student: AnyStudent, current: AnyStudent | None, kept: Sequence[Taught]
-) -> tuple[str, str]:
+) -> tuple[State, str]:
     """What becomes of a new student, and why."""
     if not isinstance(student.certificate, AgreementCertificate):
         needed = student.certificate.labels_needed
@@ -319,9 +382,11 @@ def _current(path: Path) -> AnyStudent | None:
         return None  # a damaged one is replaced
 
 
-def _is_same_promise(job: DistillJob, current: AnyStudent) -> bool:
-    certificate = current.certificate
-    return isinstance(certificate, AgreementCertificate) and asdict(certificate.promise) == job.promise.model_dump()
+def _saved(student: AnyStudent, path: Path) -> Path:
+    try:
+        return save_student(student, path)
+    except StudentFileError as error:
+        raise ConfigError(str(error), remedy=error.remedy) from None
 
 
 def _prices(fleet: Orchestrator) -> JsonObject:
@@ -329,11 +394,6 @@ def _prices(fleet: Orchestrator) -> JsonObject:
         name: {"input": backend.profile.input_usd_per_mtok, "output": backend.profile.output_usd_per_mtok}
         for name, backend in fleet.backends.items()
     }
-
-
-def _state(name: str) -> State:
-    states: dict[str, State] = {"serving": "serving", "candidate": "candidate", "refused": "refused"}
-    return states[name]
 
 
 def report_of(job: DistillJob, places: Places) -> tuple[JobResult, Path]:
@@ -357,7 +417,8 @@ def report_of(job: DistillJob, places: Places) -> tuple[JobResult, Path]:
         student = load_student(path if path.exists() or not versions else versions[-1].path)
     except StudentFileError as error:
         raise ConfigError(str(error), remedy=error.remedy) from None
-    kept = [each for each in taught if each.row.part]
+    learned = {row.id for row in rows if row.part == "train" and not row.reason}
+    kept = [each for each in taught if each.row.part == "test" or each.row.id in learned]
     rejections = Rejections({row.id: row.reason for row in rows if row.reason})
     known = next((each for each in versions if each.version == student.card.version), None)
     done = JobResult(

@@ -15,6 +15,7 @@ from orchestrator.storage.student_log import StudentLog
 from orchestrator.students import AgreementCertificate
 
 BINS = 8
+FEWEST_GOLD = 30
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c1c1c; --soft: #666; --rule: #ddd; --one: #2563a8; --two: #b4582a; --three:
 #3d7d3d; } @media (prefers-color-scheme: dark) { :root { --ink: #e6e6e6; --soft: #a0a0a0; --rule: #3a3a3a; --one:
@@ -72,6 +73,8 @@ def _state(result: JobResult) -> str:
     told = {
         "serving": "This student is in use",
         "candidate": "This student waits",
+        "withdrawn": "This student was in use and is withdrawn, because it no longer agrees with its teacher",
+        "retired": "This student was in use until a newer one took its place",
         "refused": "This student promises nothing and abstains from everything",
     }[result.state]
     return f"{told}: {result.reason}."
@@ -88,6 +91,25 @@ def promise_line(result: JobResult) -> str:
         f"Promised: of what it answers, at least {promise.agreement:.0%} is what its {promise.against} says, with "
         f"confidence {promise.confidence:.0%}. Proven on {certificate.labels} labels, of which it would answer "
         f"{certificate.coverage:.0%}; at most {certificate.bound:.1%} of these answers differ."
+    )
+
+
+def quality_note(result: JobResult, quality: float) -> str:
+    """What a fleet's quality target leaves of the student's share; empty where it leaves nearly all."""
+    found, student = result.evaluation, result.student
+    if found is None or student is None or not found.coverage:
+        return ""
+    measured, notes = student.card.measured, student.card.notes
+    known = measured.get("gold_rows", 0) >= FEWEST_GOLD
+    right = measured["teacher_accuracy"] if known else notes.get("teacher_confidence", 1.0)
+    alone = sum(point.is_given and point.score * right >= quality for point in found.points) / max(found.texts, 1)
+    if alone > found.coverage - 0.05:
+        return ""
+    lowest = min(point.score for point in found.points if point.is_given) * right
+    return (
+        f"the fleet's quality is {quality:g}, and the teacher is right on {right:.0%}: only {alone:.0%} of the texts "
+        "reach it by the student alone, and for the others the teacher is asked, too. With quality "
+        f"{floor(lowest * 100) / 100:g} it answers all that it is proven for"
     )
 
 

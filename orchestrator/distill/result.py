@@ -57,7 +57,8 @@ class JobResult:
             "evaluation": None if self.evaluation is None else self.evaluation.as_dict(),
         }
         if self.student is not None:
-            found["student"] = str(self.folder / student_file(self.student.card.name))
+            is_there = self.state == "serving"
+            found["student"] = str(self.folder / student_file(self.student.card.name)) if is_there else None
             found["certificate"] = asdict(self.student.certificate)
             found["measured"] = dict(self.student.card.measured)
         return found

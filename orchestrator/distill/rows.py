@@ -108,6 +108,8 @@ class Taught:
     @property
     def is_exported(self) -> bool:
         """Whether it stands in the exported files."""
+        if not self.answer:
+            return False  # no student can be taught to say it
         return self.row.part == "test" or (self.row.part == "train" and self.is_learned and not self.corrected)
 
 

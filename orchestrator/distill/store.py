@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import IO
 
 from orchestrator.distill.rows import Lesson, Part, TextRow, as_json, key_of
 from orchestrator.errors import ConfigError
@@ -41,6 +42,7 @@ class JobStore:
         except OSError as error:
             raise ConfigError(f"{folder} cannot be made: {error}", remedy="State another `out`") from None
         self.path = folder / "job.db"
+        self._lock = _locked(folder / "job.lock")
         self._db = open_database(self.path)
         migrate(self._db, "distill", [_SCHEMA])
 
@@ -52,6 +54,17 @@ class JobStore:
         round_ = int(str(self.fact("round") or 0)) + 1
         self._put(rows, round_)
         self.note("round", round_)
+        self._forget_traffic(round_)
+
+    def _forget_traffic(self, round_: int) -> None:
+        """What the fleet has forgotten is deleted here, too, with all that was made of it."""
+        gone = "SELECT id FROM distill_rows WHERE source = 'traffic' AND round <> ?"
+        with self._db.writing() as run:
+            ids = [row[0] for row in run(gone, round_)]
+            for each in ids:
+                run("DELETE FROM distill_lessons WHERE row IN (SELECT id FROM distill_rows WHERE parent = ?)", each)
+                run("DELETE FROM distill_lessons WHERE row = ?", each)
+                run("DELETE FROM distill_rows WHERE id = ? OR parent = ?", each, each)
 
     def add(self, rows: Iterable[TextRow]) -> None:
         """Keeps rows that the fleet wrote; their ids are given here."""
@@ -116,6 +129,21 @@ class JobStore:
         lessons = self._db.read("SELECT coalesce(sum(cost_usd), 0) FROM distill_lessons")[0][0]
         return float(lessons) + float(self._db.read("SELECT coalesce(sum(cost_usd), 0) FROM distill_costs")[0][0])
 
+    def hold(self, usd: float) -> None:
+        """Notes what calls under way may cost, so that a job that is killed counts them as spent."""
+        self.note("held", usd)
+
+    def release(self) -> None:
+        """No call is under way any longer."""
+        self.note("held", None)
+
+    def book_lost_calls(self) -> None:
+        """Counts as spent what was under way when an earlier run was killed."""
+        held = self.fact("held")
+        if isinstance(held, int | float) and held > 0:
+            self.pay("calls under way when a run was killed", float(held))
+        self.release()
+
     def fact(self, name: str) -> JsonValue:
         """Something that was noted, or `None`."""
         found = self._db.read("SELECT value FROM distill_facts WHERE name = ?", name)
@@ -128,8 +156,25 @@ class JobStore:
             run(upsert, name, json.dumps(value, sort_keys=True))
 
     def close(self) -> None:
-        """Closes the file."""
+        """Closes the file, and lets another run begin."""
         self._db.close()
+        if self._lock is not None:
+            self._lock.close()
+
+
+def _locked(path: Path) -> IO[str] | None:
+    """One run of a job at a time: two would ask, and pay, for the same texts. Raises `ConfigError`."""
+    try:
+        import fcntl  # not on Windows
+    except ImportError:
+        return None
+    file = path.open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        raise ConfigError(f"another run works in {path.parent}", remedy="Wait until it has ended") from None
+    return file
 
 
 def _lesson(row: int, teacher: str, confidence: float, cost_usd: float, facts: str) -> Lesson:

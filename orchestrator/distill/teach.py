@@ -9,8 +9,9 @@ import asyncio
 import hashlib
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.backends.batches import batches_of, run_batch
 from orchestrator.backends.remote import RemoteBackend
@@ -19,16 +20,22 @@ from orchestrator.config import defaults
 from orchestrator.config.distill_job import DistillJob, TeachConfig
 from orchestrator.distill.rows import Lesson, Taught, TextRow
 from orchestrator.distill.store import JobStore
+from orchestrator.engine.batch import BatchProgress
 from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.engine.settings import QuerySettings
-from orchestrator.errors import BudgetExceeded, ConfigError, OrchestratorError
+from orchestrator.errors import BackendUnavailable, BudgetExceeded, ConfigError, OrchestratorError
 from orchestrator.jsontypes import JsonObject
 from orchestrator.students.labels import read_label, read_record
+from orchestrator.tokens.estimate import bound_tokens, estimate_tokens
 from orchestrator.types import Answer
 
 FLEET = "fleet"
 FORECAST_SAMPLE = 20
 MAX_DRAFTS = 5
+FEWEST_FAILURES = 20  # texts after which a teacher that answers none is asked no more
+LABEL_TOKENS, RECORD_TOKENS = 8, 60  # of an answer, about
+MARGIN_TOKENS = 64  # of what stands around messages
+UNREADABLE = "\x00"  # the label of an answer that holds none: no student can say it
 Progress = Callable[[str, int, int, float], None]
 """(what is done, how many of them are, of how many, USD so far)."""
 
@@ -59,13 +66,20 @@ def teachers_of(config: TeachConfig) -> list[str]:
 
 def identity_of(job: DistillJob, fleet: Orchestrator) -> str:
     """Names the teachers of a job and how they are asked: answers of others must not be mixed with theirs unseen."""
-    named = sorted(job.teach.models or fleet.backends)
+    named = sorted(job.teach.models or teachable(fleet))
     models = {name: _served(fleet, name) for name in named if name in fleet.backends}
     asked = {
         "models": models,
         "committee": job.teach.committee,
         "strategy": str(job.teach.strategy),
-        "task": [job.task.prompt, job.task.system, job.task.labels, job.task.fields, job.task.generates],
+        "task": [
+            job.task.prompt,
+            job.task.system,
+            job.task.answer,
+            job.task.labels,
+            job.task.fields,
+            job.task.generates,
+        ],
     }
     return hashlib.sha256(json.dumps(asked, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -107,7 +121,7 @@ async def forecast(job: DistillJob, fleet: Orchestrator, rows: Sequence[TextRow]
     for teacher, own in waiting.items():
         sample = random.Random(job.seed).sample(own, min(len(own), FORECAST_SAMPLE))
         models = _models(job, fleet, teacher)
-        costs = [_expected_usd(fleet, job.task.as_task().query_of(row.text), models) for row in sample]
+        costs = [_expected_usd(job, fleet, job.task.as_task().query_of(row.text), models) for row in sample]
         known = [cost for cost in costs if cost is not None]
         if usd is None or (sample and len(known) < len(costs)):
             usd = None
@@ -116,9 +130,17 @@ async def forecast(job: DistillJob, fleet: Orchestrator, rows: Sequence[TextRow]
     return TeachingForecast(texts, texts, usd, left)
 
 
-def _expected_usd(fleet: Orchestrator, query: str, models: Sequence[str]) -> float | None:
-    route = fleet.route(query, models=models)
-    return None if route.chosen is None else route.option(route.chosen).cost_usd
+def _expected_usd(job: DistillJob, fleet: Orchestrator, query: str, models: Sequence[str]) -> float | None:
+    """By the model that would be asked, and by how long answers of this kind are."""
+    chosen = fleet.route(query, models=models).chosen
+    if chosen is None:
+        return None
+    profile = fleet.backends[chosen].profile
+    if profile.input_usd_per_mtok is None or profile.output_usd_per_mtok is None:
+        return None
+    written = {"classification": LABEL_TOKENS, "extraction": RECORD_TOKENS}.get(job.task.kind, profile.output_tokens)
+    read = estimate_tokens(query) + estimate_tokens(job.task.system or "") + MARGIN_TOKENS
+    return (profile.input_usd_per_mtok * read + profile.output_usd_per_mtok * written) / 1e6
 
 
 def _models(job: DistillJob, fleet: Orchestrator, teacher: str) -> list[str]:
@@ -144,18 +166,24 @@ async def teach(
             continue
         left = job.budget.usd - store.spent_usd()
         if left <= 0:
-            return f"the budget of {job.budget.usd:g} USD is spent"
+            return _budget_over(job, store)
         try:
             if job.teach.batch:
                 await _teach_batch(job, fleet, teacher, own, store, left)
             else:
-                await _teach_each(job, fleet, teacher, own, store, left, on_progress)
+                early = await _teach_each(job, fleet, teacher, own, store, left, on_progress)
+                if early:
+                    return early
         except BudgetExceeded as error:
             return error.message
     failed = [lesson for lesson in store.lessons() if lesson.answer is None]
     if failed and all("budget" in lesson.error for lesson in failed):
-        return f"the budget of {job.budget.usd:g} USD is spent: {len(failed)} texts are not answered"
+        return f"{_budget_over(job, store)}: {len(failed)} texts are not answered"
     return ""
+
+
+def _budget_over(job: DistillJob, store: JobStore) -> str:
+    return f"{store.spent_usd():.4f} of {job.budget.usd:g} USD are spent, and another call may cost more than is left"
 
 
 async def _teach_each(
@@ -166,7 +194,8 @@ async def _teach_each(
     store: JobStore,
     left: float,
     on_progress: Progress,
-) -> None:
+) -> str:
+    """Returns why it ended early, or nothing."""
     task = job.task.as_task()
     settings: QuerySettings = {
         "models": _models(job, fleet, teacher),
@@ -184,16 +213,41 @@ async def _teach_each(
         settings["max_tokens"] = job.teach.max_tokens
     spent, done = store.spent_usd(), 0
     queries = [task.query_of(row.text) for row in rows]
-    writer = _LessonWriter(store)
+    writer, booked, failures = _LessonWriter(store), 0.0, 0
+    ledger: dict[str, float] = {}
+
+    def note_spent(progress: BatchProgress) -> None:
+        ledger["usd"] = progress.cost_usd
+
+    store.hold(min(left, _worst_usd(job, fleet, settings["models"], queries) * min(job.teach.concurrency, len(rows))))
+    batch = fleet.answer_many(
+        queries, concurrency=job.teach.concurrency, ordered=False, on_progress=note_spent, **settings
+    )
     try:
-        async with fleet.answer_many(queries, concurrency=job.teach.concurrency, ordered=False, **settings) as batch:
+        async with batch:
             async for result in batch:
                 lesson = _lesson(rows[result.index], teacher, result.answer, result.error)
                 writer.put(lesson)
-                done, spent = done + 1, spent + lesson.cost_usd
-                on_progress(f"taught by {teacher}", done, len(rows), spent)
+                done, booked = done + 1, booked + lesson.cost_usd
+                failures += lesson.answer is None
+                on_progress(f"taught by {teacher}", done, len(rows), spent + booked)
+                if done == failures == FEWEST_FAILURES:
+                    return f"none of the first {done} texts was answered: {lesson.error}"
     finally:
         await writer.aclose()
+        lost = ledger.get("usd", 0.0) - booked  # calls that failed and may be billed
+        if lost > 1e-12:
+            store.pay("calls without an answer", lost)
+        store.release()
+    return ""
+
+
+def _worst_usd(job: DistillJob, fleet: Orchestrator, models: Sequence[str] | None, queries: Sequence[str]) -> float:
+    """The most that one call may cost."""
+    longest = max(map(bound_tokens, queries), default=0) + bound_tokens(job.task.system or "") + MARGIN_TOKENS
+    written = job.teach.max_tokens or defaults.MAX_TOKENS
+    worst = [fleet.backends[name].profile.worst_usd(longest, written) for name in models or ()]
+    return max((usd for usd in worst if usd is not None), default=0.0)
 
 
 class _LessonWriter:
@@ -269,11 +323,24 @@ async def _teach_batch(
     batches, ledger = batches_of(backend), Ledger(Budget(usd=left))
     try:
         results = await run_batch(
-            backend, bodies, ledger, batches=batches, on_submitted=handed_in, submitted=before["id"]
+            backend,
+            bodies,
+            ledger,
+            batches=batches,
+            on_submitted=handed_in,
+            submitted=before["id"],
+            cancels=False,
         )
+    except BackendUnavailable as error:
+        if "failed" in error.message:  # it will never end otherwise: the next run hands in a new one
+            store.note(fact, None)
+            store.pay("a batch that failed", ledger.spent_usd)
+        raise
     finally:
         await batches.aclose()
     usd = _batch_usd(backend, results)
+    if ledger.spent_usd > sum(usd):
+        store.pay("answers of a batch that tell no usage", ledger.spent_usd - sum(usd))
     lessons = [
         Lesson(row.id, teacher, _said(result.completion), _prior(fleet, teacher), cost, teacher, error=result.error)
         for row, result, cost in zip(own, results, usd, strict=True)
@@ -330,16 +397,35 @@ def taught_rows(
             taught = _decided(job, row, by_row.get(row.id, []))
         if isinstance(taught, Taught):
             found.append(taught)
-        else:
-            missing[row.id] = taught
-    return found, missing
+            continue
+        missing[row.id] = taught
+        if taught.startswith("form") and job.task.kind == "classification":  # a student cannot say it: it disagrees
+            found.append(Taught(row, "", UNREADABLE, 1.0, row.teacher, is_learned=False))
+    return _spelt_alike(job, found), missing
+
+
+def _spelt_alike(job: DistillJob, found: list[Taught]) -> list[Taught]:
+    """Without stated labels, those that differ in case alone are one, spelt as most of them are."""
+    if job.task.labels or job.task.kind != "classification":
+        return found
+    spellings: dict[str, Counter[str]] = {}
+    for each in found:
+        spellings.setdefault(each.label.casefold(), Counter())[each.label] += 1
+    best = {folded: max(sorted(counts), key=lambda name: counts[name]) for folded, counts in spellings.items()}
+    task = job.task.as_task()
+    return [
+        each
+        if (label := best[each.label.casefold()]) == each.label
+        else replace(each, label=label, answer=task.answer_of(label))
+        for each in found
+    ]
 
 
 def _recorded(job: DistillJob, row: TextRow) -> Taught | str:
     assert row.label is not None
     label = label_in(job, row.label)
     if label is None:
-        return f"form: the recorded answer is not of the task's form: {row.label[:80]!r}"
+        return f"form: the recorded answer is none of the task's: {row.label[:80]!r}"
     answer = row.label if job.task.kind != "classification" else job.task.as_task().answer_of(label)
     return Taught(row, answer, label, row.confidence, row.teacher)
 
@@ -349,7 +435,7 @@ def _decided(job: DistillJob, row: TextRow, lessons: Sequence[Lesson]) -> Taught
     usable = [(lesson, label) for lesson, label in answered if label is not None]
     if not usable:
         if answered:
-            return f"form: the answer is not of the task's form: {(answered[0][0].answer or '')[:80]!r}"
+            return f"form: the answer is none of the task's: {(answered[0][0].answer or '')[:80]!r}"
         return f"no answer: {lessons[0].error}" if lessons and lessons[0].error else "no answer: not asked yet"
     votes: dict[str, float] = {}
     for lesson, label in usable:

@@ -23,16 +23,21 @@ def exported(job: DistillJob) -> tuple[bytes, bytes, int]:
     return rows, test.read_bytes() if test.exists() else b"", estimate_tokens(rows.decode())
 
 
-async def begin_tuning(
-    fleet: Orchestrator, model: str, train: bytes, test: bytes, *, seed: int, epochs: int | None
-) -> tuple[FineTuning, str]:
-    """Uploads the rows and begins. Raises `ConfigError` on a model that cannot be tuned, else `BackendError`."""
+def check_tunable(fleet: Orchestrator, model: str) -> RemoteBackend:
+    """The model of the fleet. Raises `ConfigError` where no provider serves it."""
     backend = fleet.backends.get(model)
     if not isinstance(backend, RemoteBackend):
         raise ConfigError(
             f"{model!r} is no model of this fleet that a provider serves", remedy=f"It has: {', '.join(fleet.backends)}"
         )
-    tuning = FineTuning(backend)
+    return backend
+
+
+async def begin_tuning(
+    fleet: Orchestrator, model: str, train: bytes, test: bytes, *, seed: int, epochs: int | None
+) -> tuple[FineTuning, str]:
+    """Uploads the rows and begins. Raises `ConfigError` on a model that cannot be tuned, else `BackendError`."""
+    tuning = FineTuning(check_tunable(fleet, model))
     return tuning, await tuning.begin(train, test, seed=seed, epochs=epochs)
 
 

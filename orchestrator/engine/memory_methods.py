@@ -84,7 +84,7 @@ class MemoryMethods(EngineParts):
         if ids is None and self._executor.online is not None:
             await asyncio.to_thread(self._executor.online.log.forget, scope=scope)
         if ids is None and self._executor.students is not None:
-            await asyncio.to_thread(self._executor.students.kept.forget, scope)
+            await asyncio.to_thread(self._executor.students.forget, scope)
         return receipt
 
     remember_sync = blocking(remember)

@@ -112,6 +112,11 @@ class Orchestrator(ConversationMethods, RoutingMethods, MemoryMethods, OldMethod
         return cls(fleet.backends, **found)
 
     @property
+    def quality(self) -> float:
+        """The P(correct) in [0, 1] at which a search stops, unless a query names its own."""
+        return self._planner.defaults.quality
+
+    @property
     def student_log(self) -> StudentLog | None:
         """What is kept of students of this fleet; `None` where it has none and is to have none."""
         watch = self._executor.students

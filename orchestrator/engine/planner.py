@@ -36,7 +36,7 @@ from orchestrator.learning.online import OnlineLearner
 from orchestrator.router import ModelProfile, Preference, Route, Router
 from orchestrator.router.guarantee.monitor import Guard
 from orchestrator.router.speed import Speeds
-from orchestrator.search.prompts import draft_messages
+from orchestrator.search.prompts import draft_messages, rules_of
 from orchestrator.search.state import SearchState, Strategy
 from orchestrator.search.strategies.registry import single
 from orchestrator.trace import Trace
@@ -185,6 +185,7 @@ class Planner:
             tools=query.tools,
             tool_choice=query.tool_choice,
             parallel_tool_calls=query.parallel_tool_calls,
+            rules=rules_of(query),
         )
 
     async def _recall(self, query: Query, trace: Trace) -> Recall | None:

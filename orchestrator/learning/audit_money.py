@@ -27,6 +27,7 @@ class AuditMoney:
         self._usd_per_day = usd_per_day
         self._spent_since = spent_since
         self._held_usd = 0.0
+        self._lost: list[tuple[float, float]] = []  # what stands in no log, and until when it counts
 
     async def ask(self, model: str, request: Request) -> tuple[Completion, float] | None:
         """One call and what it cost; `None` if it would not fit into the day, or the model abstains.
@@ -37,18 +38,25 @@ class AuditMoney:
         most = worst_case(backend, request)
         worst = most.usd
         spent = await asyncio.to_thread(self._spent_since, time.time() - DAY_S)
+        self._lost = [(until, usd) for until, usd in self._lost if until > time.time()]
+        spent += sum(usd for _, usd in self._lost)
         if worst is None or spent + self._held_usd + worst > self._usd_per_day:
             return None
         self._held_usd += worst
         try:
             done = await backend.complete(request)
         except BackendError as error:
-            if not error.may_be_billed:  # what may have been billed stays held: it counts as spent
-                self._held_usd -= worst
+            self._held_usd -= worst
+            if error.may_be_billed:  # it counts as spent, for a day
+                self._lost.append((time.time() + DAY_S, worst))
             raise
         usd = bill_of(backend, done, most).usd or 0.0
+        if done.abstained:
+            self._held_usd -= worst
+            self._lost.append((time.time() + DAY_S, usd))
+            return None
         self._held_usd += usd - worst
-        return None if done.abstained else (done, usd)
+        return done, usd
 
     def logged(self, usd: float) -> None:
         """What an audit cost stands in the log now."""

@@ -12,7 +12,7 @@ import logging
 import random
 import sqlite3
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from orchestrator.backends.base import Backend, Request
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from orchestrator.students.drift import DriftMonitor, DriftTest
 
 FLUSH_S = 2.0
+MAX_SEEN, MAX_TAUGHT = 20_000, 10_000
+FEW_WORDS = 6  # an answer so short that holds no known label is another label
 FEWEST_NOVEL = 0.05  # the share of new texts that is no drift in any case
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,8 @@ class _Watched:
     novelty: DriftTest
     version: int
     counts: StudentCounts = field(default_factory=StudentCounts)
+    audits: int = -1  # how many were judged
+    seen: set[int] = field(default_factory=set)  # of texts: who repeats one text does not make it many
 
     @property
     def name(self) -> str:
@@ -72,13 +76,16 @@ class StudentWatch:
         self._tasks = {**{each.student.card.name: each.student.task for each in students.values()}, **tasks}
         self._rng = rng or random.Random()
         self._backends = backends
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[object]] = set()
         self._flushing: asyncio.Task[None] | None = None
         self._taught: dict[str, list[TaughtText]] = {}
         self._watched = {name: self._watch(each) for name, each in students.items()}
 
     def _watch(self, backend: StudentBackend) -> _Watched:
-        money = AuditMoney(self._backends, backend.audits.usd_per_day, self.kept.audit_usd_since)
+        name = backend.student.card.name
+        money = AuditMoney(
+            self._backends, backend.audits.usd_per_day, lambda moment: self.kept.audit_usd_since(moment, name)
+        )
         watched = _Watched(backend, backend.audits, money, _novelty(backend), backend.student.card.version)
         self._judge(watched)
         return watched
@@ -105,14 +112,20 @@ class StudentWatch:
         given = answer.model == name
         counts = watched.counts
         watched.counts = StudentCounts(counts.own + 1, counts.given + given, counts.novel + said.is_novel)
-        watched.novelty.observe(said.is_novel)
+        text = hash(request.question)
+        if text not in watched.seen:
+            if len(watched.seen) >= MAX_SEEN:
+                watched.seen.clear()
+            watched.seen.add(text)
+            watched.novelty.observe(said.is_novel)
         if watched.novelty.is_alarm and watched.backend.standing.threshold is None:
             self._tighten(watched)
         self._flush_soon()
         if any(each.model == name and each.ruled_out for each in answer.candidates):
-            self._start(self._keep(watched, answer.id, said, disagrees=True, usd=0.0, source="check"))
+            self._start(self._keep(watched, self._audit_of(watched, answer, said, "check", disagrees=True)))
         if given and self._rng.random() < watched.settings.share:
-            self._start(self._audit(watched, said, answer, request))
+            blank = self._audit_of(watched, answer, said, "audit", disagrees=False)
+            self._start(self._audit(watched, said, answer, request, blank))
 
     def feedback(self, answer: str, scores: Mapping[str, float]) -> None:
         """Keeps what people said of students' answers, by model; may block."""
@@ -129,12 +142,22 @@ class StudentWatch:
         await asyncio.to_thread(self._flush)
         await asyncio.to_thread(self.kept.close)
 
-    def _start(self, job: Coroutine[None, None, None]) -> None:
+    def _start(self, job: Coroutine[None, None, object]) -> None:
         task = asyncio.ensure_future(job)
         self._running.add(task)
         task.add_done_callback(self._running.discard)
 
-    async def _audit(self, watched: _Watched, said: Prediction, answer: Answer, request: Request) -> None:
+    @staticmethod
+    def _audit_of(
+        watched: _Watched, answer: Answer, said: Prediction, source: Source, *, disagrees: bool
+    ) -> StudentAudit:
+        """Of the version that answered: its file may be replaced while the teacher is asked."""
+        return StudentAudit(answer.id, watched.name, watched.version, said.label, disagrees, 0.0, source)
+
+    async def _audit(
+        self, watched: _Watched, said: Prediction, answer: Answer, request: Request, blank: StudentAudit
+    ) -> None:
+        backend = watched.backend
         teacher = self._teacher(watched, answer.route)
         if teacher is None:
             return
@@ -146,10 +169,10 @@ class StudentWatch:
         if asked is None:
             return
         completion, usd = asked
-        agrees = says_the_same(watched.backend, said, completion.text or "")
+        agrees = says_the_same(backend, said, completion.text or "")
         source: Source = "unclear" if agrees is None else "audit"  # what has no label says nothing of the student's
-        await self._keep(watched, answer.id, said, disagrees=agrees is False, usd=usd, source=source)
-        watched.money.logged(usd)
+        if await self._keep(watched, replace(blank, disagrees=agrees is False, cost_usd=usd, source=source)):
+            watched.money.logged(usd)
         await asyncio.to_thread(self._judge, watched)
 
     def _teacher(self, watched: _Watched, route: Route | None) -> str | None:
@@ -159,25 +182,30 @@ class StudentWatch:
         options = [] if route is None else [o for o in route.usable if o.model not in self._watched and o.p_success > 0]
         return max(options, key=lambda option: option.p_success).model if options else None
 
-    async def _keep(
-        self, watched: _Watched, answer: str, said: Prediction, *, disagrees: bool, usd: float, source: Source
-    ) -> None:
-        audit = StudentAudit(answer, watched.name, watched.version, said.label, disagrees, usd, source)
+    async def _keep(self, watched: _Watched, audit: StudentAudit) -> bool:
+        """Whether it stands in the log."""
         try:
             await asyncio.to_thread(self.kept.audit, audit)
         except (sqlite3.Error, StorageError) as error:
-            log.error("an audit was not kept", extra={"student": watched.name, "reason": str(error)})
+            log.error("an audit of %s was not kept: %s", watched.name, error)
+            return False
+        return True
 
     def _judge(self, watched: _Watched) -> None:
         """Reads all audits of the version, those of other processes, too, and stops what drifted; blocks."""
+        card = watched.backend.student.card
+        count = self.kept.audit_count(card.name, card.version)
+        if count == watched.audits:
+            return
+        watched.audits = count
         monitor = self.monitor(watched.backend)
         before = watched.backend.standing
         never = frozenset(monitor.drifted_labels())
         if monitor.is_withdrawn and not before.is_withdrawn:
-            log.warning("a student is withdrawn: it disagrees with its teacher", extra={"student": watched.name})
+            log.warning("the student %s is withdrawn: it disagrees with its teacher", watched.name)
             self.kept.change_state(watched.name, watched.version, "withdrawn")
         for label in sorted(never - before.never):
-            log.warning("a label of a student drifted", extra={"student": watched.name, "label": label})
+            log.warning("the student %s no longer says %r: that label drifted", watched.name, label)
         watched.backend.withdraw(Standing(monitor.is_withdrawn, never, before.threshold))
 
     def monitor(self, backend: StudentBackend) -> DriftMonitor:
@@ -189,7 +217,7 @@ class StudentWatch:
         notes, before = watched.backend.student.card.notes, watched.backend.standing
         tighter = notes.get("tighter_threshold")
         if tighter is not None:
-            log.warning("a student's texts have changed; it must be surer now", extra={"student": watched.name})
+            log.warning("the texts of the student %s have changed; it must be surer now", watched.name)
             watched.backend.withdraw(Standing(before.is_withdrawn, before.never, float(tighter)))
 
     async def _taken_up(self, watched: _Watched) -> None:
@@ -198,7 +226,7 @@ class StudentWatch:
         if watched.version != version:
             counts, watched.counts = watched.counts, StudentCounts()
             before, watched.version = watched.version, version
-            watched.novelty = _novelty(watched.backend)
+            watched.novelty, watched.audits = _novelty(watched.backend), -1
             await asyncio.to_thread(self.kept.count, watched.name, before, counts)
             await asyncio.to_thread(self._judge, watched)
 
@@ -211,13 +239,32 @@ class StudentWatch:
         await asyncio.to_thread(self._flush)
 
     def _flush(self) -> None:
-        for watched in self._watched.values():
-            counts, watched.counts = watched.counts, StudentCounts()
-            if counts.own:
-                self.kept.count(watched.name, watched.version, counts)
-        taught, self._taught = self._taught, {}
-        for name, rows in taught.items():
-            self.kept.teach(name, rows)
+        """Keeps what is counted and taught, and looks what other processes found; what fails is kept for later."""
+        try:
+            for watched in self._watched.values():
+                counts, watched.counts = watched.counts, StudentCounts()
+                if counts.own:
+                    try:
+                        self.kept.count(watched.name, watched.version, counts)
+                    except (sqlite3.Error, StorageError):
+                        watched.counts = watched.counts.plus(counts)
+                        raise
+                self._judge(watched)
+            for name in list(self._taught):
+                rows = self._taught.pop(name)
+                try:
+                    self.kept.teach(name, rows)
+                except (sqlite3.Error, StorageError):
+                    self._taught.setdefault(name, [])[:0] = rows[-MAX_TAUGHT:]
+                    raise
+        except (sqlite3.Error, StorageError) as error:
+            log.error("what students did was not kept: %s", error)
+
+    def forget(self, scope: str) -> None:
+        """Deletes what teachers said in a scope, also what is not written yet; may block."""
+        for rows in self._taught.values():
+            rows[:] = [row for row in rows if row.scope != scope]
+        self.kept.forget(scope)
 
 
 def drift_monitor(backend: StudentBackend, audits: list[StudentAudit]) -> DriftMonitor:
@@ -242,7 +289,9 @@ def says_the_same(backend: StudentBackend, said: Prediction, answer: str) -> boo
     student = backend.student
     if isinstance(student, Student):
         label = read_label(answer, student.labels, student.task)
-        return None if label is None else label == said.label
+        if label is None:
+            return False if 0 < len(answer.split()) <= FEW_WORDS else None
+        return label.casefold() == said.label.casefold()
     record = read_record(answer)
     return None if record is None else is_same_record(read_record(said.answer) or {}, record, list(student.fields))
 

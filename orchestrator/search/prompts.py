@@ -44,6 +44,12 @@ def draft_messages(query: Query, recall: Recall | None, *, are_compared: bool = 
     return (*messages, *query.continued)
 
 
+def rules_of(query: Query) -> tuple[str, ...]:
+    """The texts of the caller's own system and developer messages."""
+    stated = [each.content for each in query.history if each.role in ("system", "developer")]
+    return (*([] if query.system is None else [query.system]), *stated)
+
+
 def with_parts(role: Role, text: str, parts: Sequence[JsonObject]) -> Message:
     """A message with pictures, files or sound beside its text."""
     if not parts:

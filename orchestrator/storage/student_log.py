@@ -69,6 +69,10 @@ class StudentCounts:
     given: int = 0
     novel: int = 0
 
+    def plus(self, other: StudentCounts) -> StudentCounts:
+        """Both together."""
+        return StudentCounts(self.own + other.own, self.given + other.given, self.novel + other.novel)
+
 
 @dataclass(frozen=True, slots=True)
 class StudentVersion:
@@ -131,10 +135,15 @@ class StudentLog:
         sql = "SELECT cost_usd FROM student_audits WHERE student = ? AND source IN ('audit', 'unclear')"
         return [float(row[0]) for row in self._db.read(sql, student)]
 
-    def audit_usd_since(self, moment: float) -> float:
-        """What audits cost since then (seconds since 1970)."""
-        found = self._db.read("SELECT coalesce(sum(cost_usd), 0) FROM student_audits WHERE at >= ?", moment)
-        return float(found[0][0])
+    def audit_usd_since(self, moment: float, student: str) -> float:
+        """What audits of a student cost since then (seconds since 1970)."""
+        sql = "SELECT coalesce(sum(cost_usd), 0) FROM student_audits WHERE at >= ? AND student = ?"
+        return float(self._db.read(sql, moment, student)[0][0])
+
+    def audit_count(self, student: str, version: int) -> int:
+        """How many audits of a version there are."""
+        sql = "SELECT count(*) FROM student_audits WHERE student = ? AND version = ? AND source = 'audit'"
+        return int(self._db.read(sql, student, version)[0][0])
 
     def count(self, student: str, version: int, counts: StudentCounts) -> None:
         """Adds to what is known of today."""

@@ -29,6 +29,7 @@ SIGNALS = (
     "the teacher's confidence in the nearest text",
 )
 FEWEST_FOR_LABEL_GATE = 20
+LONGER, FEWEST_LONGEST = 1.5, 30
 NOVELTY_QUANTILE = 0.005
 MOST_ODDS = 12.0
 TINY = 1e-12
@@ -83,10 +84,12 @@ class NoveltyGate:
     Attributes:
         likeness: Per label, how like its nearest text of that label a text must be, shape (k,).
         known: The least share of known words.
+        longest: The most words; a text that goes on far beyond those that were seen says more than they did.
     """
 
     likeness: Vector
     known: float
+    longest: int
 
     def is_novel(self, label: int, signals: Vector) -> bool:
         """Whether a text of these signals is new to the student."""
@@ -97,7 +100,7 @@ class NoveltyGate:
         return np.asarray((signals[:, 5] < self.likeness[labels]) | (signals[:, 7] < self.known))
 
     @classmethod
-    def fit(cls, labels: NDArray[np.int64], signals: Vector, k: int) -> NoveltyGate:
+    def fit(cls, labels: NDArray[np.int64], signals: Vector, lengths: NDArray[np.int64], k: int) -> NoveltyGate:
         """Lets 99.5 % of the texts pass that the student was held against: per label, where twenty of it were seen."""
         overall = float(np.quantile(signals[:, 5], NOVELTY_QUANTILE))
         likeness = np.full(k, overall, dtype=np.float32)
@@ -105,7 +108,8 @@ class NoveltyGate:
             own = signals[labels == label, 5]
             if len(own) >= FEWEST_FOR_LABEL_GATE:
                 likeness[label] = np.quantile(own, NOVELTY_QUANTILE)
-        return cls(likeness, float(np.quantile(signals[:, 7], NOVELTY_QUANTILE)))
+        longest = max(int(LONGER * lengths.max(initial=0)), FEWEST_LONGEST)
+        return cls(likeness, float(np.quantile(signals[:, 7], NOVELTY_QUANTILE)), longest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,7 +102,9 @@ def certify_agreement(
     failures = np.cumsum(~agrees[order]) if n else np.zeros(0, dtype=int)
     found = None
     for start, share in WALKS:
-        for count in _counts(n, start):
+        for cut in _counts(n, start):
+            # What scores like the last text of the cut is let through with it, so the walk stops behind all of them.
+            count = int(np.searchsorted(-scores[order], -scores[order[cut - 1]], side="right"))
             wrong = int(failures[count - 1])
             bound = clopper_pearson_upper(wrong, count, delta * share)
             if bound > 1.0 - promise.agreement:
@@ -151,9 +153,10 @@ def _refused(
         )
     best = np.argsort(-scores, kind="stable")[: round(WALKS[0][0] * n)]
     observed = float((~agrees[best]).mean())
+    bound = clopper_pearson_upper(round(observed * len(best)), len(best), delta * WALKS[0][1])
     reason = (
-        f"of the surest {WALKS[0][0]:.0%} of {n} labelled texts the student disagrees on {observed:.1%}, and "
-        f"{allowed:.1%} are allowed"
+        f"of the surest {WALKS[0][0]:.0%} of {n} labelled texts the student disagrees on {observed:.1%}, which may be "
+        f"as many as {bound:.1%} of such texts, and {allowed:.1%} are allowed"
     )
     return NoAgreement(reason, n, _labels_needed(observed, allowed, delta, n))
 

@@ -6,6 +6,7 @@ A file may come from anywhere, so nothing in it is run, and whatever does not fi
 from __future__ import annotations
 
 import json
+import math
 import os
 import zipfile
 from collections.abc import Mapping
@@ -29,6 +30,16 @@ from orchestrator.students.vocabulary import Vocabulary
 
 FORMAT = 1
 MAX_BYTES = 1_000_000_000
+_DAMAGED = (
+    OSError,
+    ValueError,
+    KeyError,
+    EOFError,
+    AttributeError,
+    MemoryError,
+    RecursionError,
+    zipfile.BadZipFile,
+)
 Arrays = dict[str, NDArray[np.generic]]
 
 
@@ -80,10 +91,11 @@ def load_student(path: str | Path) -> Student | ExtractionStudent:
     try:
         task, card = StudentTask(**meta["task"]), StudentCard(**meta["card"])
         certificate = _certificate(meta["certificate"])
+        _check_facts(task, card, certificate)
         if task.kind == "extraction":
             return _extractor(arrays, meta, task, card, certificate)
         return _classifier(arrays, meta, task, card, certificate)
-    except (KeyError, TypeError, ValueError, IndexError, TaskError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, IndexError, TaskError, AttributeError, MemoryError) as error:
         raise StudentFileError(
             f"{path} does not hold a whole student ({type(error).__name__}: {error})", "Train it again"
         ) from error
@@ -91,14 +103,25 @@ def load_student(path: str | Path) -> Student | ExtractionStudent:
 
 def _read(path: Path) -> tuple[Arrays, JsonObject]:
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise StudentFileError(f"{path} is larger than any student", "Name the file that distill wrote")
+        with zipfile.ZipFile(path) as archive:
+            sizes = [(member.file_size, member.compress_type) for member in archive.infolist()]
+        if sum(size for size, _ in sizes) > MAX_BYTES or any(kind != zipfile.ZIP_STORED for _, kind in sizes):
+            raise StudentFileError(f"{path} is no file that distill wrote", "Train the student again")
         with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         meta = json.loads(arrays.pop("meta").tobytes())
     except FileNotFoundError:
         raise StudentFileError(f"there is no student at {path}", "orchestrator distill JOB.yaml makes one") from None
-    except (OSError, ValueError, KeyError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        EOFError,
+        AttributeError,
+        MemoryError,
+        RecursionError,
+        zipfile.BadZipFile,
+    ) as error:
         if isinstance(error, StudentFileError):
             raise
         raise StudentFileError(
@@ -108,6 +131,17 @@ def _read(path: Path) -> tuple[Arrays, JsonObject]:
     if not isinstance(meta, dict):
         raise StudentFileError(f"{path} is no student", "Name the file that distill wrote")
     return cast("Arrays", arrays), meta
+
+
+def _check_facts(task: StudentTask, card: StudentCard, certificate: AgreementCertificate | NoAgreement) -> None:
+    """Raises `ValueError` on what has another type than it must have."""
+    texts = [task.prompt, task.answer, card.name, card.data_hash, *([] if task.system is None else [task.system])]
+    if not all(isinstance(text, str) for text in texts) or not isinstance(card.version, int):
+        raise ValueError("a text or a number is none")
+    if not all(isinstance(each, dict) for each in (card.measured, card.notes, card.chosen, card.teachers)):
+        raise ValueError("the card is none")
+    if isinstance(certificate, AgreementCertificate) and not 0.0 <= float(certificate.threshold) <= 1.0:
+        raise ValueError("the threshold lies outside [0, 1]")
 
 
 def _certificate(stored: Mapping[str, object]) -> AgreementCertificate | NoAgreement:
@@ -138,6 +172,7 @@ def _classifier_arrays(student: Student) -> tuple[Arrays, JsonObject]:
         "labels": list(student.labels),
         "counts_share": model.weights.counts_share,
         "known": student.gate.known,
+        "longest": student.gate.longest,
         "acceptor_bias": student.acceptor.bias,
         "never": sorted(student.never),
     }
@@ -163,7 +198,7 @@ def _classifier(
         floats["weights.vectors"],
         floats["weights.bias"],
         floats["weights.counts"],
-        float(meta["counts_share"]),
+        _number(meta["counts_share"]),
     )
     pieces = PieceTable(
         arrays["pieces"].tobytes(),
@@ -184,7 +219,13 @@ def _classifier(
         and weights.bias.shape == floats["gate.likeness"].shape == (k,)
         and references.vectors.shape == (len(references.confidence), dimensions)
         and references.bounds.shape == (k + 1,)
-        and means.shape == (len(SIGNALS),)
+        and means.shape == scales.shape == acceptor.shape == (len(SIGNALS),)
+        and (scales > 0).all()
+        and pieces.rows.shape[:1] == pieces.scales.shape == (pieces.vocabulary.count(b"\n") + 1,)
+        and len(references.confidence) > 0
+        and (np.diff(references.bounds) >= 0).all()
+        and (references.bounds[0], references.bounds[-1]) == (0, len(references.confidence))
+        and len(set(labels)) == k > 1
     )
     if not fits or not all(np.isfinite(value).all() for value in floats.values()):
         raise ValueError("its parts do not fit together")
@@ -193,8 +234,8 @@ def _classifier(
         labels,
         LinearModel(words, grams, pieces, weights, tuple(_unpack(arrays["seen"]))),
         references,
-        NoveltyGate(floats["gate.likeness"], float(meta["known"])),
-        Acceptor(means, scales, acceptor, float(meta["acceptor_bias"])),
+        NoveltyGate(floats["gate.likeness"], _number(meta["known"]), int(meta["longest"])),
+        Acceptor(means, scales, acceptor, _number(meta["acceptor_bias"])),
         certificate,
         card,
         frozenset(map(str, meta["never"])),
@@ -204,7 +245,7 @@ def _classifier(
 def _extractor_arrays(student: ExtractionStudent) -> tuple[Arrays, JsonObject]:
     model = student.model
     arrays: Arrays = {"columns": _pack(list(model.columns)), "weights": model.weights, "bias": model.bias}
-    return arrays, {"fields": dict(student.fields), "known": student.known}
+    return arrays, {"fields": dict(student.fields), "known": student.known, "longest": student.longest}
 
 
 def _extractor(
@@ -221,7 +262,15 @@ def _extractor(
     fits = weights.shape == (len(columns), len(WINDOW), tags) and bias.shape == (tags,)
     if not fits or not (np.isfinite(weights).all() and np.isfinite(bias).all()):
         raise ValueError("its parts do not fit together")
-    return ExtractionStudent(task, fields, TagModel(columns, weights, bias), float(meta["known"]), certificate, card)
+    known, longest = _number(meta["known"]), int(meta["longest"])
+    return ExtractionStudent(task, fields, TagModel(columns, weights, bias), known, longest, certificate, card)
+
+
+def _number(stated: object) -> float:
+    number = float(stated)  # type: ignore[arg-type]
+    if not math.isfinite(number):
+        raise ValueError(f"{stated!r} is no number")
+    return number
 
 
 def _vocabulary(names: NDArray[np.generic], idf: NDArray[np.float32]) -> Vocabulary:

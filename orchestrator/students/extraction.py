@@ -20,10 +20,10 @@ from orchestrator.students.agreement import AgreementCertificate, NoAgreement
 from orchestrator.students.spans import FieldType, Token, read_value, split
 from orchestrator.students.student import NEVER, Prediction, StudentCard
 from orchestrator.students.task import StudentTask
+from orchestrator.students.tokens import MAX_CHARS
 from orchestrator.students.vocabulary import Vector
 
 WINDOW = (-2, -1, 0, 1, 2)
-MAX_TOKENS = 2_000
 MAX_CACHED_WORDS = 50_000
 OUTSIDE = "O"
 EDGE = "\x00edge"  # what stands before the first token and after the last
@@ -95,6 +95,7 @@ class ExtractionStudent:
         fields: The type of each field.
         model: Tags tokens.
         known: The least share of known tokens.
+        longest: The most tokens.
         certificate: What was proven, or why nothing could be.
         card: Where it comes from.
     """
@@ -103,6 +104,7 @@ class ExtractionStudent:
     fields: Mapping[str, FieldType]
     model: TagModel
     known: float
+    longest: int
     certificate: AgreementCertificate | NoAgreement
     card: StudentCard
 
@@ -113,7 +115,9 @@ class ExtractionStudent:
 
     def predict(self, text: str) -> Prediction:
         """What it says of one text, without the words of the task around it."""
-        tokens = split(text)[:MAX_TOKENS]
+        tokens = split(text)
+        if len(text) > MAX_CHARS or len(tokens) > self.longest:
+            return Prediction("", 0.0, False, "the text is longer than those that it learned from", is_novel=True)
         record, confidence = self.extract(text, tokens)
         why_not, is_novel = "", self.model.known(tokens) < self.known
         if isinstance(self.certificate, NoAgreement):

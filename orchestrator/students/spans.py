@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from orchestrator.jsontypes import JsonValue
+from orchestrator.students.tokens import MAX_CHARS
 
 FieldType = Literal["text", "number", "integer", "email"]
+MAX_DIGITS, MOST = 40, 1e40
 TOKEN = re.compile(r"[^\W\d_]+|\d+(?:[.,:/-]\d+)*|\S")
 _NUMBER = re.compile(r"[-+]?\d+(?:[.,]\d+)*")
 _THOUSANDS = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
@@ -25,7 +27,8 @@ class Token:
 
 
 def split(text: str) -> list[Token]:
-    """The tokens of a text, in order."""
+    """The tokens of the first 20,000 characters, in order."""
+    text = text[:MAX_CHARS]
     return [Token(match.group(), match.start(), match.end()) for match in TOKEN.finditer(text)]
 
 
@@ -35,7 +38,7 @@ def find_span(value: JsonValue, text: str, tokens: list[Token]) -> tuple[int, in
         return None
     for at, token in enumerate(tokens):
         if isinstance(value, int | float):
-            if number_in(token.text) == float(value):
+            if abs(value) < MOST and number_in(token.text) == float(value):
                 return at, at
             continue
         wanted = value.strip()
@@ -52,6 +55,8 @@ def find_span(value: JsonValue, text: str, tokens: list[Token]) -> tuple[int, in
 def number_in(span: str) -> float | None:
     """The number that a span is, or `None`; a comma before groups of three digits divides thousands."""
     span = span.strip()
+    if len(span) > MAX_DIGITS:
+        return None
     if not _NUMBER.fullmatch(span):
         return None
     if _THOUSANDS.fullmatch(span):

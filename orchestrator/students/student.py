@@ -11,6 +11,7 @@ from orchestrator.students.acceptor import Acceptor, NoveltyGate, References, si
 from orchestrator.students.agreement import AgreementCertificate, NoAgreement
 from orchestrator.students.linear_model import LinearModel
 from orchestrator.students.task import StudentTask
+from orchestrator.students.tokens import MAX_CHARS, tokens_of
 
 NEVER = 2.0  # a threshold that no score reaches
 
@@ -105,7 +106,10 @@ class Student:
 
     def predict(self, text: str) -> Prediction:
         """What it says of one text, without the words of the task around it."""
-        index, signals = signals_of(self.model.read(text), self.references)
+        tokens = tokens_of(text)
+        if len(text) > MAX_CHARS or len(tokens) > self.gate.longest:
+            return Prediction("", 0.0, False, "the text is longer than those that it learned from", is_novel=True)
+        index, signals = signals_of(self.model.read_tokens(tokens), self.references)
         label, score = self.labels[index], self.acceptor.score(signals)
         why_not, is_novel = "", self.gate.is_novel(index, signals)
         if isinstance(self.certificate, NoAgreement):

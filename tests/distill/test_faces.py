@@ -65,7 +65,7 @@ def test_the_command_line_from_job_to_status(folder: Path) -> None:
     found = json.loads(ran("job.yaml", "--json"))
     assert found["state"] == "serving"
     assert found["evaluation"]["pair_accuracy"] > 0.8
-    assert "page" in ran("report", "job.yaml")
+    assert "report.html" in ran("report", "job.yaml")
     assert json.loads(ran("report", "job.yaml", "--json"))["version"] == 1
     assert "tickets: version 1, serving" in ran("status")
     assert json.loads(ran("status", "tickets", "--json"))[0]["history"][0]["state"] == "serving"

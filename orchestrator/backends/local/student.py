@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from orchestrator.students import Prediction, Student, StudentTask
     from orchestrator.students.extraction import ExtractionStudent
 
+MAX_REMEMBERED_CHARS = 4_000
 LOOK_AGAIN_S = 1.0  # how often its file is looked at
 MAX_REMEMBERED = 1_024
 log = logging.getLogger(__name__)
@@ -84,7 +85,7 @@ class StudentBackend(LocalBackend):
         student = self.student
         said = student.predict(text)
         with self._lock:
-            if student is self.student:
+            if student is self.student and len(text) <= MAX_REMEMBERED_CHARS:
                 self._remembered[text] = said
             while len(self._remembered) > MAX_REMEMBERED:
                 self._remembered.popitem(last=False)
@@ -159,10 +160,7 @@ def text_in(request: Request, task: StudentTask) -> str | None:
     roles = [message.role for message in request.messages]
     if roles.count("user") > 1 or "assistant" in roles or "tool" in roles:
         return None
-    system = task.system
-    if system is not None and not any(
-        system.strip() in message.content for message in request.messages if message.role == "system"
-    ):
+    if [rule.strip() for rule in request.rules] != ([] if task.system is None else [task.system.strip()]):
         return None
     return task.text_of(request.question)
 

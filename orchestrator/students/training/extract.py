@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.jsontypes import JsonObject
+from orchestrator.students.acceptor import FEWEST_LONGEST, LONGER
 from orchestrator.students.agreement import AgreementCertificate, AgreementPromise, certify_agreement
 from orchestrator.students.extraction import (
     EDGE,
-    MAX_TOKENS,
     WINDOW,
     ExtractionStudent,
     TagModel,
@@ -43,6 +43,7 @@ class RecordedText:
     teacher: str = ""
     is_synthetic: bool = False
     is_learned: bool = True
+    gold: JsonObject | None = None
 
 
 def train_extractor(
@@ -64,7 +65,7 @@ def train_extractor(
     fields = fields_of(rows)
     if not fields:
         raise TrainingError("no record has any field", "The teacher's answers must be JSON objects with values")
-    tokens = [split(row.text)[:MAX_TOKENS] for row in rows]
+    tokens = [split(row.text) for row in rows]
     tags = [_tags(row, each, list(fields)) if row.is_learned else None for row, each in zip(rows, tokens, strict=True)]
     folds = assign_folds(["" for _ in rows], [row.group for row in rows], N_FOLDS, seed)
     scores, agrees, known = np.zeros(len(rows)), np.zeros(len(rows), dtype=bool), np.zeros(len(rows))
@@ -72,14 +73,15 @@ def train_extractor(
         train = [at for at in range(len(rows)) if folds[at] != fold and tags[at] is not None]
         model = _fit(train, tokens, tags, len(tags_of(list(fields))))
         nothing = certify_agreement(np.zeros(0), np.zeros(0, dtype=bool), promise)
-        student = ExtractionStudent(task, fields, model, 0.0, nothing, StudentCard(name))
+        student = ExtractionStudent(task, fields, model, 0.0, 0, nothing, StudentCard(name))
         for at in np.flatnonzero(folds == fold).tolist():
             record, scores[at] = student.extract(rows[at].text, tokens[at])
-            agrees[at] = is_same_record(record, rows[at].record, list(fields))
+            truth = rows[at].gold if promise.against == "gold" else rows[at].record
+            agrees[at] = truth is not None and is_same_record(record, truth, list(fields))
             known[at] = model.known(tokens[at])
     least = float(np.quantile(known, NOVELTY_QUANTILE))
     scores[known < least] = 0.0
-    judged = np.array([not row.is_synthetic for row in rows])
+    judged = np.array([not row.is_synthetic and (promise.against == "teacher" or row.gold is not None) for row in rows])
     certificate = certify_agreement(scores[judged], agrees[judged], promise, refit=version)
     model = _fit([at for at in range(len(rows)) if tags[at] is not None], tokens, tags, len(tags_of(list(fields))))
     covered = isinstance(certificate, AgreementCertificate)
@@ -92,10 +94,11 @@ def train_extractor(
         measured={
             "agreement_with_teacher": float(agrees.mean()),
             "coverage": certificate.coverage if covered else 0.0,  # type: ignore[union-attr]
-            "synthetic_share": float(1 - judged.mean()),
+            "synthetic_share": float(np.mean([row.is_synthetic for row in rows])),
         },
     )
-    return ExtractionStudent(task, fields, model, least, certificate, card)
+    longest = max(int(LONGER * max(map(len, tokens))), FEWEST_LONGEST)
+    return ExtractionStudent(task, fields, model, least, longest, certificate, card)
 
 
 def fields_of(rows: Sequence[RecordedText]) -> dict[str, FieldType]:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.students.linear_model import LinearReading, LinearWeights
+from orchestrator.students.linear_model import LinearModel, LinearReading, LinearWeights
 from orchestrator.students.training.design import Design, Rows
-from orchestrator.students.vocabulary import Vector
+from orchestrator.students.vocabulary import Vector, Vocabulary
 
 SMOOTHING = 0.5
 MAX_STEPS = 200
@@ -45,6 +45,14 @@ class Fitted:
         known, share = self.design.known(rows, self.shown), self.weights.counts_share
         vectors = self.design.vectors[rows]
         return [LinearReading.of(scores[at], share, vectors[at], float(known[at])) for at in range(len(rows))]
+
+    def as_model(self) -> LinearModel:
+        """What answers. Features that its own rows do not show are as unknown to it as they were in the folds."""
+        words, grams = (
+            Vocabulary(vocabulary.columns, vocabulary.idf * shown)
+            for vocabulary, shown in zip((self.design.words, self.design.grams), self.shown, strict=True)
+        )
+        return LinearModel(words, grams, self.design.pieces, self.weights, self.design.seen)
 
     def probabilities(self, rows: Rows) -> Vector:
         """P(label), shape (rows, labels)."""

@@ -13,7 +13,6 @@ from orchestrator.jsontypes import JsonObject
 from orchestrator.students.acceptor import SIGNALS, Acceptor, NoveltyGate, References, signals_of, stack
 from orchestrator.students.agreement import AgreementCertificate, AgreementPromise, certify_agreement
 from orchestrator.students.drift import allowed_by_label
-from orchestrator.students.linear_model import LinearModel
 from orchestrator.students.student import Student, StudentCard
 from orchestrator.students.task import StudentTask
 from orchestrator.students.training.design import Design, Rows
@@ -106,14 +105,14 @@ def train_student(
     held_out = held_out_answers(design, y, confidence, folds, len(labels), settings, seed)
     said = [labels[answer] for answer in held_out.answers.tolist()]
     agrees_with_teacher = np.array([s == row.label for s, row in zip(said, rows, strict=True)])
-    accepting = learn_to_accept(held_out, agrees_with_teacher, folds, len(labels))
+    accepting = learn_to_accept(held_out, agrees_with_teacher, folds, design.lengths, len(labels))
     agrees, judged = judged_answers(rows, labels, held_out.answers, promise)
     certificate = certify_agreement(accepting.scores[judged], agrees[judged], promise, refit=version)
     given = np.zeros(len(rows), dtype=bool)
     if isinstance(certificate, AgreementCertificate):
         given[judged] = accepting.scores[judged] >= certificate.threshold
     fitted = fit_models(design, learned, y[learned], len(labels), settings)
-    model = LinearModel(design.words, design.grams, design.pieces, fitted.weights, design.seen)
+    model = fitted.as_model()
     references = pick_references(design, y, confidence, learned, len(labels), seed)
     card = StudentCard(
         name,
@@ -200,13 +199,15 @@ def _signals(fitted: Fitted, references: References, rows: Rows) -> tuple[NDArra
     return np.array([label for label, _ in found]), stack([signals for _, signals in found])
 
 
-def learn_to_accept(held_out: HeldOut, agrees: NDArray[np.bool_], folds: NDArray[np.int64], k: int) -> Accepting:
+def learn_to_accept(
+    held_out: HeldOut, agrees: NDArray[np.bool_], folds: NDArray[np.int64], lengths: NDArray[np.int64], k: int
+) -> Accepting:
     """From held-out answers, of which it is known whether they agree, to a way to accept answers.
 
-    `agrees` and `folds` have shape (n,); what shares a fold is not learned from each other. `k` is the number of
-    labels.
+    `agrees`, `folds` and `lengths` (words of each text) have shape (n,); what shares a fold is not learned from each
+    other. `k` is the number of labels.
     """
-    gate = NoveltyGate.fit(held_out.answers, held_out.signals, k)
+    gate = NoveltyGate.fit(held_out.answers, held_out.signals, lengths, k)
     scores = np.zeros(len(agrees))
     for fold in np.unique(folds):
         own = folds == fold
