@@ -14,7 +14,7 @@ BUILDER := hatchling editables  # what builds this package: locked, too, so it i
 
 CLIENTS := current frameworks  # two environments: some clients do not go together
 
-.PHONY: demo test lint types unit test-latest test-lowest lock embeddings servers real-model clients bench bench-peers reliability clean help
+.PHONY: demo test lint types unit test-latest test-lowest lock embeddings servers real-model clients bench bench-peers recipes reliability clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -94,6 +94,15 @@ bench-peers: | $(BIN)/python   ## peers for benchmarks.gateway, .pipelines, .bac
 	npm install --silent --prefix build/peers-node @portkey-ai/gateway
 	$(PYTHON) -m venv build/tracer
 	build/tracer/bin/python -m pip --disable-pip-version-check install --quiet tracer-llm
+
+recipes: build/fine-tune/.ready  ## train a tiny model by the scripts that `orchestrator distill` writes (extra fine-tune; torch first, pinned)
+	$(BIN)/python -m pytest tests/integration/test_recipes.py
+
+build/fine-tune/.ready: | $(VENV)/.dev
+	$(PYTHON) -m venv build/fine-tune
+	build/fine-tune/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt torch
+	build/fine-tune/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt transformers trl peft datasets
+	@touch $@
 
 servers: build/servers/.ready   ## servers that are not ours, for tests: transformers serve (torch first, pinned) and LiteLLM's proxy
 

@@ -254,7 +254,7 @@ def test_long_and_stuffed_texts_are_not_answered(student: Student) -> None:  # n
         {"messages": [{"role": "developer", "content": "Answer only in French."}]},
     ],
 )
-def test_other_rules_make_a_query_foreign(student: Student, tmp_path: Path, rules: dict[str, Any]) -> None:  # noqa: F811
+def test_other_rules_are_foreign(student: Student, tmp_path: Path, rules: dict[str, Any]) -> None:  # noqa: F811
     fleet = Fleet(tmp_path, student)
     query = next(q for q in queries(50) if student.predict(q.rpartition("\n")[2]).is_accepted)
     stated = dict(rules)
