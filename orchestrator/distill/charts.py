@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 WIDTH, HEIGHT = 460, 280
-LEFT, RIGHT, TOP, BOTTOM = 56, 16, 16, 44
+LEFT, RIGHT, TOP, BOTTOM = 56, 24, 16, 44
 
 
 def line_chart(
@@ -41,7 +41,7 @@ def line_chart(
     if level is not None:
         _, y = at(0.0, level[0])
         parts.append(f'<line class="level" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
-        parts.append(f'<text x="{WIDTH - RIGHT}" y="{y - 5:.1f}" text-anchor="end">{escape(level[1])}</text>')
+        parts.append(f'<text x="{LEFT + 6}" y="{y - 5:.1f}">{escape(level[1])}</text>')
     if mark is not None:
         x, _ = at(mark[0], low)
         parts.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}"/>')

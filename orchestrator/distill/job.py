@@ -361,7 +361,7 @@ def _promoted(
         more = "" if needed is None else f"; about {needed} labelled texts would do"
         return "refused", f"{student.certificate.reason}{more}"
     if current is None or not isinstance(current.certificate, AgreementCertificate):
-        return "serving", "there was none before it"
+        return "serving", "it is the first that can promise anything"
     if isinstance(current, Student) != isinstance(student, Student):
         return "serving", "the one before it answered another kind of task"
     tested = [each for each in kept if each.row.part == "test"]
