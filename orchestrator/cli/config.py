@@ -24,12 +24,15 @@ def check(config: Path | None, as_json: bool) -> None:
 
     Nothing is contacted, written or made. Exit code 2 if there is a mistake.
     """
+    from orchestrator.config.distill_job import load_job
     from orchestrator.config.models import DEFAULT_NAME, load_config
     from orchestrator.fleet.build import fleet_from_config
 
     path = config or Path(DEFAULT_NAME)
     stated = load_config(path)
     fleet = fleet_from_config(stated)
+    for job in [] if stated.distill is None else stated.distill.jobs:
+        load_job(job)
     unpriced = [name for name, each in fleet.backends.items() if each.profile.input_usd_per_mtok is None]
     refused = unpriced if stated.budget.usd is not None else []
     if as_json:

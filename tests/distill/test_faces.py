@@ -268,3 +268,12 @@ def test_the_flywheel_makes_students_when_their_time_has_come(folder: Path) -> N
     assert "error" in asyncio.run(refresh_students(failing, kept, None))[0]
     assert asyncio.run(refresh_students(DistillConfig(jobs=["job.yaml"]), kept, None)) == []
     kept.close()
+
+
+def test_config_check_reads_the_jobs(folder: Path) -> None:
+    (folder / "orchestrator.yaml").write_text("models: {c: {provider: calculator}}\ndistill: {jobs: [nowhere.yaml]}\n")
+    result = CliRunner().invoke(main, ["config", "check"])
+    assert result.exit_code == 2
+    assert "nowhere.yaml: cannot be read" in result.output
+    (folder / "orchestrator.yaml").write_text("models: {c: {provider: calculator}}\ndistill: {jobs: [job.yaml]}\n")
+    assert CliRunner().invoke(main, ["config", "check"]).exit_code == 0
