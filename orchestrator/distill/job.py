@@ -142,6 +142,8 @@ class JobRun:
         )
         if job.task.kind == "generation":
             return done
+        learned = sum(each.row.part == "train" and each.is_learned for each in kept)
+        self._progress("training on rows", learned, learned, done.spent_usd)
         return await asyncio.to_thread(self._train, done, kept)
 
     def close(self) -> None:
