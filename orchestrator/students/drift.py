@@ -78,9 +78,11 @@ class DriftMonitor:
     tests: dict[str, DriftTest] = field(default_factory=dict)
 
     def observe(self, label: str, disagrees: bool) -> None:
-        """Takes the audit of one answer into account."""
-        for name, allowed in ((WHOLE, self.allowed), (label, self.labels.get(label, self.allowed))):
-            self.tests.setdefault(name, DriftTest(allowed)).observe(disagrees)
+        """Takes the audit of one answer into account; `label` is empty for a record, which has none."""
+        self.tests.setdefault(WHOLE, DriftTest(self.allowed)).observe(disagrees)
+        if label:
+            allowed = self.labels.get(label, self.allowed)
+            self.tests.setdefault(label, DriftTest(allowed)).observe(disagrees)
 
     @property
     def is_withdrawn(self) -> bool:

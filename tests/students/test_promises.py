@@ -184,3 +184,13 @@ def test_a_teacher_that_doubts_itself_is_doubted() -> None:
 def test_too_few_rows_are_not_judged() -> None:
     assert not find_noise(tickets(10)).is_suspect.any()
     assert not find_noise([LabelledText(f"t {n}", "same") for n in range(100)]).is_suspect.any()
+
+
+def test_an_answer_without_a_label_is_audited_once() -> None:
+    monitor, plain = DriftMonitor(0.05, {}), DriftTest(0.05)
+    for disagrees in [False] * 20 + [True] * 2:
+        monitor.observe("", disagrees)
+        plain.observe(disagrees)
+    assert monitor.tests[""].audits == plain.audits == 22
+    assert monitor.tests[""].e_value == plain.e_value
+    assert monitor.drifted_labels() == []
