@@ -73,7 +73,7 @@ class StudentWatch:
         rng: random.Random | None = None,
     ) -> None:
         self.kept = kept
-        self._tasks = {**{each.student.card.name: each.student.task for each in students.values()}, **tasks}
+        self._tasks = dict(tasks)
         self._rng = rng or random.Random()
         self._backends = backends
         self._running: set[asyncio.Task[object]] = set()
@@ -273,8 +273,8 @@ def drift_monitor(backend: StudentBackend, audits: list[StudentAudit]) -> DriftM
     from orchestrator.students.drift import DriftMonitor
 
     student = backend.student
-    certified = isinstance(student.certificate, AgreementCertificate)
-    allowed = 1.0 - student.certificate.promise.agreement if certified else 0.5  # type: ignore[union-attr]
+    certificate = student.certificate
+    allowed = 1.0 - certificate.promise.agreement if isinstance(certificate, AgreementCertificate) else 0.5
     monitor = DriftMonitor(allowed, student.card.notes.get("allowed_by_label", {}))
     for audit in audits:
         monitor.observe(audit.label, audit.disagrees)

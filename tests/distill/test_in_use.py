@@ -278,6 +278,16 @@ def test_saving_has_an_interval(tmp_path: Path) -> None:
     kept.close()
 
 
+def test_texts_are_kept_for_jobs_alone(student: Student, tmp_path: Path) -> None:
+    fleet = Fleet(tmp_path, student)
+    with fleet.engine as engine:
+        for query in queries(30):
+            engine.answer_sync(query)
+        engine._executor.students._flush()  # type: ignore[union-attr]
+        assert len(fleet.strong.asked) > 0
+        assert fleet.kept.taught("tickets") == []
+
+
 def student_status_of(fleet: Fleet) -> dict[str, Any]:
     from orchestrator.storage.student_log import StudentLog
 
