@@ -33,6 +33,10 @@ PRICE_SHARE = 0.5
 FIRST_POLL_S, LONGEST_POLL_S = 1.0, 60.0
 
 
+class BatchFailed(BackendUnavailable):
+    """The provider gave a whole batch up: it has no results, and will have none."""
+
+
 def batches_of(backend: RemoteBackend, *, transport: httpx.AsyncBaseTransport | None = None) -> Batches:
     """Raises `ConfigError` for a provider that takes no batches. `transport` replaces the network, for tests."""
     if backend.provider.batches == "openai":
@@ -96,7 +100,7 @@ async def _finished(batches: Batches, batch: str, poll_s: float) -> list[BatchRe
     while True:
         status = await batches.status(batch)
         if status.state == "failed":
-            raise BackendUnavailable(
+            raise BatchFailed(
                 f"the batch {batch} failed: {status.reason}", remedy="Look at the requests in it", may_be_billed=True
             )
         if status.state != "running":

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 
 from orchestrator.config.distill_job import DistillJob
+from orchestrator.distill.filters import labelled_text
 from orchestrator.distill.rows import Taught, TextRow
 from orchestrator.jsontypes import JsonObject
 from orchestrator.students.training.rows import rows_hash
@@ -16,8 +17,6 @@ def data_card(
     job: DistillJob, rows: Sequence[TextRow], kept: Sequence[Taught], rejected: Mapping[str, int], prices: JsonObject
 ) -> JsonObject:
     """The card as JSON. `prices` are those of the teachers, by model; nothing in it depends on the clock."""
-    from orchestrator.distill.filters import labelled_text
-
     learned = [each for each in kept if each.row.part == "train" and each.is_exported]
     tested = [each for each in kept if each.row.part == "test"]
     synthetic = sum(each.row.is_synthetic for each in learned)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from orchestrator.config.distill_job import DistillJob
+from orchestrator.distill.answers import label_in
 from orchestrator.distill.rows import Taught
-from orchestrator.distill.teach import label_in
 from orchestrator.jsontypes import JsonObject
 from orchestrator.router.guarantee.certificate import clopper_pearson_upper
 from orchestrator.students import Prediction, Student

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.config.distill_job import DistillJob
+from orchestrator.distill.answers import label_in
 from orchestrator.distill.rows import Taught
 from orchestrator.errors import ConfigError
 from orchestrator.jsontypes import JsonObject
@@ -58,8 +59,6 @@ def preference_pairs(job: DistillJob, taught: Taught) -> list[JsonObject]:
 
     The margin is the difference in P(correct): a draft that a check ruled out has none.
     """
-    from orchestrator.distill.teach import label_in
-
     pairs = []
     for draft in taught.drafts:
         text = str(draft.get("text") or "")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from orchestrator.config.distill_job import DistillJob, SourceConfig
 from orchestrator.config.models import DistillConfig, OnlineConfig
+from orchestrator.distill.answers import label_in, taught_rows
 from orchestrator.distill.augment import augment, question_documents
 from orchestrator.distill.card import card_text, data_card
 from orchestrator.distill.collect import Places, collect, read_table
@@ -28,8 +29,6 @@ from orchestrator.distill.teach import (
     check_teachers,
     forecast,
     identity_of,
-    label_in,
-    taught_rows,
     teach,
 )
 from orchestrator.engine.orchestrator import Orchestrator

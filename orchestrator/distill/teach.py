@@ -9,33 +9,33 @@ import asyncio
 import hashlib
 import json
 import random
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from orchestrator.backends.batches import batches_of, run_batch
+from orchestrator.backends.batches import PRICE_SHARE, BatchFailed, batches_of, run_batch
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.budget import Budget, Ledger
 from orchestrator.config import defaults
 from orchestrator.config.distill_job import DistillJob, TeachConfig
-from orchestrator.distill.rows import Lesson, Taught, TextRow
+from orchestrator.distill.rows import Lesson, TextRow
 from orchestrator.distill.store import JobStore
 from orchestrator.engine.batch import BatchProgress
 from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.engine.settings import QuerySettings
-from orchestrator.errors import BackendUnavailable, BudgetExceeded, ConfigError, OrchestratorError
+from orchestrator.errors import BudgetExceeded, ConfigError
 from orchestrator.jsontypes import JsonObject
-from orchestrator.students.labels import read_label, read_record
+from orchestrator.providers.prices import billed_usd
 from orchestrator.tokens.estimate import bound_tokens, estimate_tokens
 from orchestrator.types import Answer
 
 FLEET = "fleet"
 FORECAST_SAMPLE = 20
 MAX_DRAFTS = 5
+ROUNDING_USD = 1e-6  # a budget counts in billionths of a dollar, each call rounded up
+NO_MONEY = "budget: "  # how the errors of texts begin for which no money was left
 FEWEST_FAILURES = 20  # texts after which a teacher that answers none is asked no more
 LABEL_TOKENS, RECORD_TOKENS = 8, 60  # of an answer, about
 MARGIN_TOKENS = 64  # of what stands around messages
-UNREADABLE = "\x00"  # the label of an answer that holds none: no student can say it
 Progress = Callable[[str, int, int, float], None]
 """(what is done, how many of them are, of how many, USD so far)."""
 
@@ -46,7 +46,7 @@ class TeachingForecast:
 
     Attributes:
         texts: How many are still to be answered.
-        calls: About how many calls of models that takes.
+        calls: How many answers that takes: one of each teacher to each text.
         usd: About what they cost; `None` where a price is unknown.
         left_usd: What the job's budget has left.
     """
@@ -114,7 +114,8 @@ async def forecast(job: DistillJob, fleet: Orchestrator, rows: Sequence[TextRow]
     """Calls and cost, reckoned from how the fleet would route a sample of the texts; asks no model."""
     waiting = untaught(rows, store, job)
     left = max(job.budget.usd - store.spent_usd(), 0.0)
-    texts = sum(len(each) for each in waiting.values())
+    calls = sum(len(each) for each in waiting.values())
+    texts = len({row.id for own in waiting.values() for row in own})
     if not texts:
         return TeachingForecast(0, 0, 0.0, left)
     usd: float | None = 0.0
@@ -127,7 +128,7 @@ async def forecast(job: DistillJob, fleet: Orchestrator, rows: Sequence[TextRow]
             usd = None
         elif known:
             usd += sum(known) / len(known) * len(own) * (0.5 if job.teach.batch else 1.0)
-    return TeachingForecast(texts, texts, usd, left)
+    return TeachingForecast(texts, calls, usd, left)
 
 
 def _expected_usd(job: DistillJob, fleet: Orchestrator, query: str, models: Sequence[str]) -> float | None:
@@ -177,7 +178,7 @@ async def teach(
         except BudgetExceeded as error:
             return error.message
     failed = [lesson for lesson in store.lessons() if lesson.answer is None]
-    if failed and all("budget" in lesson.error for lesson in failed):
+    if failed and all(lesson.error.startswith(NO_MONEY) for lesson in failed):
         return f"{_budget_over(job, store)}: {len(failed)} texts are not answered"
     return ""
 
@@ -236,7 +237,7 @@ async def _teach_each(
     finally:
         await writer.aclose()
         lost = ledger.get("usd", 0.0) - booked  # calls that failed and may be billed
-        if lost > 1e-12:
+        if lost > ROUNDING_USD:
             store.pay("calls without an answer", lost)
         store.release()
     return ""
@@ -278,7 +279,7 @@ def _lesson(row: TextRow, teacher: str, answer: Answer | None, error: Exception 
     if answer is None or answer.abstained or answer.calls:
         why = "the fleet abstained" if error is None else getattr(error, "message", None) or str(error)
         if isinstance(error, BudgetExceeded):
-            why = f"budget: {why}"
+            why = f"{NO_MONEY}{why}"
         cost = 0.0 if answer is None else answer.cost_usd or 0.0
         return Lesson(row.id, teacher, None, 0.0, cost, error=why)
     given = next((c for c in answer.candidates if c.model == answer.model and c.text == answer.text), None)
@@ -331,15 +332,14 @@ async def _teach_batch(
             submitted=before["id"],
             cancels=False,
         )
-    except BackendUnavailable as error:
-        if "failed" in error.message:  # it will never end otherwise: the next run hands in a new one
-            store.note(fact, None)
-            store.pay("a batch that failed", ledger.spent_usd)
+    except BatchFailed:  # it has no results, and will have none: the next run hands in a new one
+        store.note(fact, None)
+        store.pay("a batch that failed", ledger.spent_usd)
         raise
     finally:
         await batches.aclose()
     usd = _batch_usd(backend, results)
-    if ledger.spent_usd > sum(usd):
+    if ledger.spent_usd - sum(usd) > ROUNDING_USD:
         store.pay("answers of a batch that tell no usage", ledger.spent_usd - sum(usd))
     lessons = [
         Lesson(row.id, teacher, _said(result.completion), _prior(fleet, teacher), cost, teacher, error=result.error)
@@ -347,6 +347,10 @@ async def _teach_batch(
     ]
     await asyncio.to_thread(store.learn, lessons)
     store.note(fact, None)
+    handed = set(before["rows"])
+    rest = [row for row in rows if row.id not in handed]  # came after a batch that was waited for
+    if rest:
+        await _teach_batch(job, fleet, teacher, rest, store, job.budget.usd - store.spent_usd())
 
 
 def _body(job: DistillJob, backend: RemoteBackend, query: str) -> JsonObject:
@@ -359,16 +363,14 @@ def _body(job: DistillJob, backend: RemoteBackend, query: str) -> JsonObject:
 
 
 def _batch_usd(backend: RemoteBackend, results: Sequence[object]) -> list[float]:
-    from orchestrator.backends.batches import PRICE_SHARE
-    from orchestrator.providers.prices import billed_usd
-
     usages = [getattr(result, "usage", None) for result in results]
     return [0.0 if u is None else PRICE_SHARE * (billed_usd(backend.profile, u) or 0.0) for u in usages]
 
 
-def _said(completion: Mapping[str, object] | None) -> str | None:
+def _said(completion: JsonObject | None) -> str | None:
+    """The text of a chat completion; `None` where it has none."""
     try:
-        content = completion["choices"][0]["message"]["content"]  # type: ignore[index]
+        content = {} if completion is None else completion["choices"][0]["message"]["content"]
     except (KeyError, IndexError, TypeError):
         return None
     return content if isinstance(content, str) else None
@@ -377,97 +379,3 @@ def _said(completion: Mapping[str, object] | None) -> str | None:
 def _prior(fleet: Orchestrator, teacher: str) -> float:
     """What is believed of a lone answer of a model, where no search looked at it."""
     return fleet.backends[teacher].profile.skill or 0.8
-
-
-def taught_rows(
-    job: DistillJob, rows: Sequence[TextRow], lessons: Sequence[Lesson]
-) -> tuple[list[Taught], dict[int, str]]:
-    """Each row with the answer that it is taught by, and why the others have none.
-
-    A committee's answer is the label that is most believed; its confidence is that label's share of what is believed.
-    """
-    by_row: dict[int, list[Lesson]] = {}
-    for lesson in lessons:
-        by_row.setdefault(lesson.row, []).append(lesson)
-    found, missing = [], {}
-    for row in rows:
-        if row.label is not None:
-            taught = _recorded(job, row)
-        else:
-            taught = _decided(job, row, by_row.get(row.id, []))
-        if isinstance(taught, Taught):
-            found.append(taught)
-            continue
-        missing[row.id] = taught
-        if taught.startswith("form") and job.task.kind == "classification":  # a student cannot say it: it disagrees
-            found.append(Taught(row, "", UNREADABLE, 1.0, row.teacher, is_learned=False))
-    return _spelt_alike(job, found), missing
-
-
-def _spelt_alike(job: DistillJob, found: list[Taught]) -> list[Taught]:
-    """Without stated labels, those that differ in case alone are one, spelt as most of them are."""
-    if job.task.labels or job.task.kind != "classification":
-        return found
-    spellings: dict[str, Counter[str]] = {}
-    for each in found:
-        spellings.setdefault(each.label.casefold(), Counter())[each.label] += 1
-    best = {folded: max(sorted(counts), key=lambda name: counts[name]) for folded, counts in spellings.items()}
-    task = job.task.as_task()
-    return [
-        each
-        if (label := best[each.label.casefold()]) == each.label
-        else replace(each, label=label, answer=task.answer_of(label))
-        for each in found
-    ]
-
-
-def _recorded(job: DistillJob, row: TextRow) -> Taught | str:
-    assert row.label is not None
-    label = label_in(job, row.label)
-    if label is None:
-        return f"form: the recorded answer is none of the task's: {row.label[:80]!r}"
-    answer = row.label if job.task.kind != "classification" else job.task.as_task().answer_of(label)
-    return Taught(row, answer, label, row.confidence, row.teacher)
-
-
-def _decided(job: DistillJob, row: TextRow, lessons: Sequence[Lesson]) -> Taught | str:
-    answered = [(lesson, label_in(job, lesson.answer)) for lesson in lessons if lesson.answer is not None]
-    usable = [(lesson, label) for lesson, label in answered if label is not None]
-    if not usable:
-        if answered:
-            return f"form: the answer is none of the task's: {(answered[0][0].answer or '')[:80]!r}"
-        return f"no answer: {lessons[0].error}" if lessons and lessons[0].error else "no answer: not asked yet"
-    votes: dict[str, float] = {}
-    for lesson, label in usable:
-        votes[label] = votes.get(label, 0.0) + max(lesson.confidence, 1e-6)
-    best = max(votes, key=lambda label: (votes[label], label))
-    given = max((lesson for lesson, label in usable if label == best), key=lambda each: each.confidence)
-    alone = len(usable) == 1 and len(lessons) == 1
-    confidence = given.confidence if alone else given.confidence * votes[best] / sum(votes.values())
-    others = [
-        {"text": lesson.answer, "model": lesson.model or lesson.teacher, "ruled_out": False}
-        for lesson, label in usable
-        if label != best
-    ]
-    cost = sum(lesson.cost_usd for lesson in lessons)
-    teacher = given.model or given.teacher
-    return Taught(row, given.answer or "", best, confidence, teacher, cost, (*given.drafts, *others))
-
-
-def label_in(job: DistillJob, answer: str | None) -> str | None:
-    """What is learned of an answer: its label, its record as JSON with sorted names, or the answer itself."""
-    if answer is None or not answer.strip():
-        return None
-    if job.task.kind == "classification":
-        return read_label(answer, job.task.labels, job.task.as_task())
-    if job.task.kind == "generation":
-        return answer.strip()
-    record = read_record(answer)
-    if record is None or not record.keys() & job.task.fields.keys():
-        return None
-    return json.dumps({name: record.get(name) for name in sorted(job.task.fields)}, ensure_ascii=False, sort_keys=True)
-
-
-def error_text(error: OrchestratorError) -> str:
-    """An error as one line."""
-    return f"{error.message}. {error.remedy}" if error.remedy else error.message

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from orchestrator.config.distill_job import DistillJob, SplitConfig
+from orchestrator.distill.answers import label_in, taught_rows
 from orchestrator.distill.calls import judge_calls, parse_calls
 from orchestrator.distill.duplicates import EvaluationTexts, exact_duplicates, near_duplicates
 from orchestrator.distill.export import export
 from orchestrator.distill.filters import filter_rows, split_parts
 from orchestrator.distill.rows import Rejections, Taught, TextRow
-from orchestrator.distill.teach import label_in, taught_rows
 from tests.support.tickets import LABELS, tickets
 
 Make = Callable[..., DistillJob]
