@@ -201,7 +201,8 @@ def forecast_text(expected: TeachingForecast) -> str:
         cost = f"for about {expected.usd:.4f} USD"
         if expected.usd > expected.left_usd:
             short = "; the budget will end before that, and what is answered by then counts"
-    return f"{expected.texts} texts are to be answered {cost}, at most {expected.left_usd:.4f} USD{short}"
+    each = "" if expected.calls == expected.texts else f" in {expected.calls} calls"
+    return f"{expected.texts} texts are to be answered{each} {cost}, at most {expected.left_usd:.4f} USD{short}"
 
 
 def result_text(job: DistillJob, done: JobResult, quality: float | None = None) -> str:

@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, ValidationError
+from pydantic import AfterValidator, BaseModel, Field, PrivateAttr, ValidationError, model_validator
 
 from orchestrator.config import defaults
 from orchestrator.config.checks import ChecksConfig, JudgeConfig, LengthConfig, SafetyConfig
@@ -184,6 +184,12 @@ class DistillConfig(Strict):
     """Files of jobs: what the fleet answers to queries of their tasks is kept, and the next student learns from it."""
     every: Seconds | None = None
     """How often the gateway makes new students of what was kept: `24h`, `7d`. Never unless named."""
+
+    @model_validator(mode="after")
+    def _has_jobs(self) -> Self:
+        if self.every is not None and not self.jobs:
+            raise ValueError("distill.every makes students of jobs, and none is named: jobs: [JOB.yaml]")
+        return self
 
 
 class Config(Strict):

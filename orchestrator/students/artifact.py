@@ -112,16 +112,7 @@ def _read(path: Path) -> tuple[Arrays, JsonObject]:
         meta = json.loads(arrays.pop("meta").tobytes())
     except FileNotFoundError:
         raise StudentFileError(f"there is no student at {path}", "orchestrator distill JOB.yaml makes one") from None
-    except (
-        OSError,
-        ValueError,
-        KeyError,
-        EOFError,
-        AttributeError,
-        MemoryError,
-        RecursionError,
-        zipfile.BadZipFile,
-    ) as error:
+    except _DAMAGED as error:
         if isinstance(error, StudentFileError):
             raise
         raise StudentFileError(

@@ -144,10 +144,6 @@ class ExtractionStudent:
     def warm(self) -> None:
         """Nothing is to be worked out beforehand."""
 
-    def without_labels(self, labels: Sequence[str]) -> ExtractionStudent:
-        """The same: records have no labels that could drift."""
-        return self
-
 
 def _best_span(text: str, tokens: Sequence[Token], p: Vector, begin: int, kind: FieldType) -> tuple[JsonValue, float]:
     """The likeliest value of a field, or `None` where it is likelier that there is none; and how likely."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from orchestrator.jsontypes import JsonObject
@@ -122,14 +122,6 @@ class Student:
             why_not = f"agreement is too improbable ({score:.2f}, {self.threshold:.2f} is needed)"
         return Prediction(self.task.answer_of(label), score, not why_not, why_not, label, is_novel)
 
-    def predict_many(self, texts: Sequence[str]) -> list[Prediction]:
-        """Each of several texts."""
-        return [self.predict(text) for text in texts]
-
     def warm(self) -> None:
         """Works out beforehand what its words add, which else is done as they turn up (about 0.1 s)."""
         self.model.warm()
-
-    def without_labels(self, labels: Sequence[str]) -> Student:
-        """The same student, which no longer gives these labels."""
-        return replace(self, never=self.never | frozenset(labels))

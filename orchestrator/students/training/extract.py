@@ -84,7 +84,7 @@ def train_extractor(
     judged = np.array([not row.is_synthetic and (promise.against == "teacher" or row.gold is not None) for row in rows])
     certificate = certify_agreement(scores[judged], agrees[judged], promise, refit=version)
     model = _fit([at for at in range(len(rows)) if tags[at] is not None], tokens, tags, len(tags_of(list(fields))))
-    covered = isinstance(certificate, AgreementCertificate)
+    coverage = certificate.coverage if isinstance(certificate, AgreementCertificate) else 0.0
     card = StudentCard(
         name,
         version,
@@ -93,7 +93,7 @@ def train_extractor(
         chosen={"inverse_penalty": INVERSE_PENALTY},
         measured={
             "agreement_with_teacher": float(agrees.mean()),
-            "coverage": certificate.coverage if covered else 0.0,  # type: ignore[union-attr]
+            "coverage": coverage,
             "synthetic_share": float(np.mean([row.is_synthetic for row in rows])),
         },
     )
