@@ -18,6 +18,7 @@ from orchestrator.jsontypes import JsonObject
 from orchestrator.storage import DecisionLog
 from orchestrator.storage.student_log import StudentLog
 
+DELIMITERS = (",", ";", "\t")
 _COLUMNS = ("text", "label", "confidence", "gold", "group", "time")
 MAX_PASSAGES = 10_000
 NO_MODEL = "none"  # of those that were asked was right
@@ -162,14 +163,19 @@ def read_table(path: Path, text: str) -> Iterator[Mapping[str, object]]:
 
 
 def _csv(path: Path, content: str) -> Iterator[JsonObject]:
+    header = content.partition("\n")[0]
+    delimiter = max(DELIMITERS, key=header.count)  # spreadsheets of many countries write semicolons
     try:
-        for row in csv.DictReader(io.StringIO(content, newline="")):
+        for row in csv.DictReader(io.StringIO(content, newline=""), delimiter=delimiter):
             yield {str(name): value for name, value in row.items() if name is not None}
     except csv.Error as error:
         raise ConfigError(f"{path}: not a CSV file: {error}", remedy="Save it as CSV again") from None
 
 
 def _json_lines(path: Path, content: str) -> Iterator[JsonObject]:
+    if path.suffix == ".json" and content.lstrip().startswith("["):
+        yield from _json_list(path, content)
+        return
     for number, line in enumerate(content.split("\n"), 1):
         if not line.strip():
             continue
@@ -179,6 +185,17 @@ def _json_lines(path: Path, content: str) -> Iterator[JsonObject]:
             raise ConfigError(f"{path}:{number}: not JSON: {error}", remedy="One JSON object a line") from None
         if not isinstance(row, dict):
             raise ConfigError(f"{path}:{number}: not a JSON object", remedy='Write lines like {"text": "..."}')
+        yield row
+
+
+def _json_list(path: Path, content: str) -> Iterator[JsonObject]:
+    try:
+        rows = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not JSON: {error}", remedy="Mend the file, or write one object a line") from None
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise ConfigError(f"{path}: element {number} is no object", remedy='Write [{"text": "..."}]')
         yield row
 
 

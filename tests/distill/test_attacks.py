@@ -21,7 +21,7 @@ from orchestrator import Orchestrator
 from orchestrator.backends.base import Request
 from orchestrator.backends.testing.scripted import ScriptedBackend
 from orchestrator.config.distill_job import DistillJob
-from orchestrator.distill.collect import Places, sortable
+from orchestrator.distill.collect import Places, read_table, sortable
 from orchestrator.distill.job import JobRun, report_of
 from orchestrator.distill.store import JobStore
 from orchestrator.errors import BadResponse, ConfigError
@@ -380,3 +380,21 @@ def test_halves_of_characters_cost_nothing(make_job: Make, fleet: Orchestrator, 
     lines = ['{"text": "\\ud800 broken"}', *(json.dumps({"text": row.text}) for row in tickets(120))]
     (tmp_path / "a.jsonl").write_text("\n".join(lines))
     assert done(make_job(1, collect=[{"file": "a.jsonl"}]), fleet, places).collected == 121
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_tables_of_every_spreadsheet_are_read(make_job: Make, tmp_path: Path, delimiter: str) -> None:
+    (tmp_path / "a.csv").write_text(
+        f'\ufefftext{delimiter}label\r\n"hello; you, there"{delimiter}a\r\n', encoding="utf-8"
+    )
+    assert list(read_table(tmp_path / "a.csv", "text")) == [{"text": "hello; you, there", "label": "a"}]
+
+
+def test_a_json_list_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('[{"text": "a"}, {"text": "b"}]')
+    assert [row["text"] for row in read_table(path, "text")] == ["a", "b"]
+    for content, told in (("[1]", "element 1 is no object"), ("[{", "not JSON"), ("[" * 100_000, "not JSON")):
+        path.write_text(content)
+        with pytest.raises(ConfigError, match=told):
+            list(read_table(path, "text"))
