@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from orchestrator.memory import Memory, NewRecord, default_encoder
-from orchestrator.memory.text.words import _WORD, STOP_WORDS
+from orchestrator.memory.text.words import STOP_WORDS, words_in
 
 WRITERS, WRITE_SECONDS = 64, 3.0
 BATCHES, BATCH = 50, 100
@@ -176,7 +176,7 @@ def speed(
 
 
 def _expression(query: str) -> str:
-    words = [word for word in _WORD.findall(query.casefold()) if word not in STOP_WORDS] or ["nothing"]
+    words = [word for word in words_in(query) if word not in STOP_WORDS] or ["nothing"]
     return " OR ".join(f'"{word}"' for word in dict.fromkeys(words))
 
 

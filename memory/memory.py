@@ -15,9 +15,10 @@ from itertools import islice
 from pathlib import Path
 from types import TracebackType
 
-from orchestrator.memory.encoders.encoder import Encoder, default_encoder
+from orchestrator.memory.encoders.encoder import RETIRED, Encoder, default_encoder
 from orchestrator.memory.errors import EncoderMismatch, NotErased, StoreError
 from orchestrator.memory.record import (
+    ExportedRecord,
     Forgotten,
     Limits,
     Mention,
@@ -70,16 +71,35 @@ class Memory:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._encoder = encoder or default_encoder()
+        is_default = encoder is None or encoder is default_encoder()
         self._next: Encoder | None = None  # what `reencode` is about to bring
         self._clock = clock
         self._reranker = reranker
         self._thresholds = thresholds or Thresholds()
-        self._store = open_store(path, self._encoder.fingerprint, self._encoder.dimensions, clock=clock, cipher=cipher)
+        self._store = self._opened(path, cipher, is_default)
         is_file = isinstance(self._store, Store) and self._store.path != ":memory:"
         self._snapshots = Snapshots(path, cipher) if is_file else None
         self._indexes: dict[str, ScopeIndex] = {}
         self._lock = threading.Lock()
-        self._where = re.sub(r"(?<=://)[^/@]*@", "", str(path))  # without the password of a database
+        self._where = self._shown(path)
+
+    def _opened(self, path: str | Path, cipher: Cipher | None, is_default: bool) -> RecordStore:
+        """The store. One that holds vectors of an encoder which older versions shipped is encoded anew."""
+        encoder = self._encoder
+        try:
+            return open_store(path, encoder.fingerprint, encoder.dimensions, clock=self._clock, cipher=cipher)
+        except EncoderMismatch:
+            store = open_store(path, None, encoder.dimensions, clock=self._clock, cipher=cipher)
+            if not is_default or store.state(Scope.parse(DEFAULT_SCOPE)).encoder not in RETIRED:
+                store.close()
+                raise
+        count = reencode(store, encoder)
+        log.warning("%s: %d records were encoded anew by the encoder of this version", self._shown(path), count)
+        return store
+
+    @staticmethod
+    def _shown(path: str | Path) -> str:
+        return re.sub(r"(?<=://)[^/@]*@", "", str(path))  # without the password of a database
 
     def __repr__(self) -> str:
         return f"Memory({self._where!r})"
@@ -269,6 +289,26 @@ class Memory:
         where = Scope.parse(scope)
         self._expire(where)
         return self._store.get(where, [record_id]).get(record_id)
+
+    def exported(self, scope: str | Scope) -> Iterator[ExportedRecord]:
+        """Every record of the scope in order of insertion, with where it was said again: what `restore` takes."""
+        for record in self.export(scope):
+            again = self._store.mentions(Scope.parse(scope), record.id) if record.said > 1 else []
+            yield ExportedRecord(record, tuple(again))
+
+    def restore(self, records: Sequence[ExportedRecord], scope: str | Scope = DEFAULT_SCOPE) -> list[Record]:
+        """Stores exported records as they were, in one transaction: what was over is over, mentions are kept.
+
+        They keep their ids, and so their citations, where the memory has never used these or later ones; else they get
+        new ones, and what names another of them follows. Raises `QuotaExceeded`, `InvalidRecord`, or `StoreError`.
+        """
+        where, encoder = Scope.parse(scope), self._encoder
+        if not records:
+            return []
+        vectors = encoder.encode([each.record.key for each in records])
+        ids = self._store.restore(where, records, list(vectors), encoder.fingerprint)
+        held = self._store.get(where, ids)
+        return [held[i] for i in ids]
 
     def count(self, scope: str | Scope = DEFAULT_SCOPE) -> int:
         """How many records there are, in a scope or in all."""

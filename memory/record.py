@@ -103,6 +103,14 @@ class Mention:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportedRecord:
+    """A record as it was exported, with where it was said again: what `Memory.restore` takes."""
+
+    record: Record
+    mentions: tuple[Mention, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """What a scope, a session or a stretch of turns is about.
 

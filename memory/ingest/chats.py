@@ -7,35 +7,55 @@ counts; Claude's a list of messages.
 from __future__ import annotations
 
 import json
+import zipfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.memory.errors import InvalidRecord
-from orchestrator.memory.record import NewRecord
+from orchestrator.memory.ingest.blocks import check_unpacked
+from orchestrator.memory.ingest.encodings import decoded
+from orchestrator.memory.record import ExportedRecord, NewRecord, Record
 
 if TYPE_CHECKING:
     from orchestrator.memory.memory import Memory
 
-SPEAKERS = {"user": "user", "human": "user", "assistant": "assistant"}
+_Place = tuple[str, float | None, str, str]
+SPEAKERS = {"user": "user", "human": "user", "assistant": "assistant", "ai": "assistant", "model": "assistant"}
 MAX_MESSAGES = 1_000_000
+_IN_ARCHIVES = ("conversations.json", "chat.json", "memories.json")
 
 
 def read_chats(path: str | Path) -> list[NewRecord]:
     """The turns of every conversation in a .json file, oldest first; `session` is the conversation's title or id.
 
-    What is no text (pictures, code that ran, thoughts) is left out. Raises `InvalidRecord` on a file that is cut, is no
-    JSON, or holds no conversation.
+    A .zip file is read as ChatGPT and Claude send it. What is no text (pictures, code that ran, thoughts) is left out.
+    Raises `InvalidRecord` on a file that is cut, is no JSON, or holds no conversation.
     """
+    found = _parsed(Path(path))
+    records = [record for chat in _chats(found, _Sessions()) for record in chat]
+    if not records:
+        raise InvalidRecord(
+            f"{path}: no conversation is found in it: this reads conversations.json of ChatGPT and Claude, "
+            f"exports of "
+            "mem0, and lists of messages"
+        )
+    return records
+
+
+def _parsed(path: Path) -> JsonValue:
+    content = _unpacked(path)
     try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise InvalidRecord(f"{path}: not UTF-8 (byte {error.start}); export it again") from None
+        text = decoded(content)
+    except InvalidRecord as error:
+        raise InvalidRecord(f"{path}: {error}") from None
+    try:
+        found: JsonValue = json.loads(text)
     except json.JSONDecodeError as error:
-        length = Path(path).stat().st_size
+        length = len(text)
         if error.pos >= length - 2 or "Unterminated" in error.msg or "delimiter" in error.msg:
             raise InvalidRecord(
                 f"{path}:{error.lineno}: the file ends in the middle ({error.msg.lower()}); download the export again"
@@ -43,16 +63,41 @@ def read_chats(path: str | Path) -> list[NewRecord]:
         raise InvalidRecord(f"{path}:{error.lineno}: not JSON: {error.msg}") from None
     except RecursionError:
         raise InvalidRecord(f"{path}: nested too deeply to be an export of conversations") from None
-    records = [record for chat in _chats(found) for record in chat]
-    if not records:
-        raise InvalidRecord(
-            f"{path}: no conversation is found in it: this reads conversations.json of ChatGPT and Claude, exports of "
-            "mem0, and lists of messages"
-        )
-    return records
+    return found
 
 
-def _chats(found: JsonValue) -> Iterator[Iterator[NewRecord]]:
+def _unpacked(path: Path) -> bytes:
+    if path.suffix.lower() != ".zip":
+        return path.read_bytes()
+    try:
+        with zipfile.ZipFile(path) as packed:
+            check_unpacked(part.file_size for part in packed.infolist())
+            for name in packed.namelist():
+                if PurePosixPath(name).name in _IN_ARCHIVES:
+                    return packed.read(name)
+    except zipfile.BadZipFile as error:
+        raise InvalidRecord(f"{path}: cannot be unpacked ({error}); download the export again") from None
+    raise InvalidRecord(f"{path}: holds none of {', '.join(_IN_ARCHIVES)}: is it an export of ChatGPT or Claude?")
+
+
+class _Sessions:
+    """Names of conversations: their titles, with an id behind those that several have ("New chat")."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, str] = {}
+
+    def name(self, chat: JsonMapping) -> str:
+        stated = [str(chat[name]) for name in _TITLES if chat.get(name)]
+        title, own = (stated[0], stated[-1]) if stated else ("", "")
+        if self._known.setdefault(title, own) == own:
+            return title
+        return f"{title} ({own[:8]})"
+
+
+_TITLES = ("title", "name", "conversation_id", "uuid", "id")
+
+
+def _chats(found: JsonValue, sessions: _Sessions) -> Iterator[Iterator[NewRecord]]:
     if isinstance(found, Mapping):
         for name in ("conversations", "results", "memories", "messages"):
             if isinstance(found.get(name), list):
@@ -68,18 +113,26 @@ def _chats(found: JsonValue) -> Iterator[Iterator[NewRecord]]:
         return
     for row in rows:
         if isinstance(row.get("mapping"), Mapping):
-            yield _chatgpt(row)
+            yield _chatgpt(row, sessions.name(row))
         elif isinstance(row.get("chat_messages"), list):
-            yield _claude(row)
+            yield _claude(row, sessions.name(row))
         elif isinstance(row.get("messages"), list):
-            yield _messages([each for each in row["messages"] if isinstance(each, Mapping)], _title(row))
+            yield _messages([each for each in row["messages"] if isinstance(each, Mapping)], sessions.name(row))
         elif isinstance(row.get("memory"), str) and row["memory"].strip():
-            yield iter([NewRecord(row["memory"], time=_time(row.get("created_at")), source="mem0")])
+            yield iter([_mem0(row)])
 
 
-def _chatgpt(chat: JsonMapping) -> Iterator[NewRecord]:
+def _mem0(row: JsonMapping) -> NewRecord:
+    """A memory of mem0: who said it is `actor_id`, or else its `role`; its session is `run_id`."""
+    role = str(row.get("role") or "")
+    speaker = str(row.get("actor_id") or SPEAKERS.get(role, role) or "")
+    time = _time(row.get("created_at")) or _time(row.get("updated_at"))
+    return NewRecord(row["memory"], speaker, time, str(row.get("run_id") or ""), "mem0")
+
+
+def _chatgpt(chat: JsonMapping, session: str) -> Iterator[NewRecord]:
     """The branch that ends with the node that was shown last."""
-    nodes, session = chat["mapping"], _title(chat)
+    nodes = chat["mapping"]
     branch: list[JsonMapping] = []
     seen: set[str] = set()
     name = chat.get("current_node") or _last_leaf(nodes)
@@ -95,11 +148,18 @@ def _chatgpt(chat: JsonMapping) -> Iterator[NewRecord]:
         author, content = message.get("author"), message.get("content")
         speaker = SPEAKERS.get(str(author.get("role")) if isinstance(author, Mapping) else "")
         parts = content.get("parts") if isinstance(content, Mapping) else None
-        text = "\n".join(part for part in parts if isinstance(part, str)) if isinstance(parts, list) else ""
+        text = "\n".join(filter(None, map(_part_text, parts))) if isinstance(parts, list) else ""
         if speaker and text.strip():
             yield NewRecord(
                 text, speaker, _time(message.get("create_time") or chat.get("create_time")), session, "chatgpt"
             )
+
+
+def _part_text(part: JsonValue) -> str:
+    """A part's words: text, or what was said and transcribed."""
+    if isinstance(part, Mapping) and part.get("content_type") == "audio_transcription":
+        part = part.get("text")
+    return part if isinstance(part, str) else ""
 
 
 def _last_leaf(nodes: JsonMapping) -> str | None:
@@ -108,14 +168,18 @@ def _last_leaf(nodes: JsonMapping) -> str | None:
     return max(leaves, key=lambda name: _seconds((nodes[name].get("message") or {}).get("create_time")), default=None)
 
 
-def _claude(chat: JsonMapping) -> Iterator[NewRecord]:
-    session = _title(chat)
+def _claude(chat: JsonMapping, session: str) -> Iterator[NewRecord]:
     for message in chat["chat_messages"]:
         if not isinstance(message, Mapping):
             continue
         speaker, text = SPEAKERS.get(str(message.get("sender"))), _text(message.get("content")) or message.get("text")
+        time = _time(message.get("created_at")) or _time(chat.get("created_at"))
         if speaker and isinstance(text, str) and text.strip():
-            yield NewRecord(text, speaker, _time(message.get("created_at")), session, "claude")
+            yield NewRecord(text, speaker, time, session, "claude")
+        for attached in message.get("attachments") or ():
+            if speaker and isinstance(attached, Mapping) and str(attached.get("extracted_content") or "").strip():
+                heading = str(attached.get("file_name") or "attachment")
+                yield NewRecord(str(attached["extracted_content"]), speaker, time, session, "claude", heading)
 
 
 def _messages(rows: list[JsonMapping], session: str) -> Iterator[NewRecord]:
@@ -131,11 +195,6 @@ def _text(content: JsonValue) -> str:
     parts = content if isinstance(content, list) else []
     texts = (part.get("text") for part in parts if isinstance(part, Mapping) and part.get("type", "text") == "text")
     return "\n".join(text for text in texts if isinstance(text, str))
-
-
-def _title(chat: JsonMapping) -> str:
-    names = (chat.get(name) for name in ("title", "name", "conversation_id", "uuid", "id"))
-    return next((str(name) for name in names if name), "")
 
 
 def _seconds(stated: JsonValue) -> float:
@@ -154,13 +213,7 @@ def _time(stated: JsonValue) -> datetime | None:
 
 def unheard(memory: Memory, scope: str, records: Sequence[NewRecord]) -> list[NewRecord]:
     """Those of some records that memory does not hold yet: said by nobody else, elsewhere, or at another time."""
-    known: Counter[tuple[str, float | None, str, str]] = Counter()
-    for held in memory.export(scope):
-        if held.said == 1:
-            known[held.session, _moment(held.time), held.speaker, held.text] += 1
-        else:
-            for said in memory.mentions(scope, held.id):
-                known[said.session, _moment(said.time), held.speaker, held.text] += 1
+    known = _known(memory, scope)
     new: list[NewRecord] = []
     for record in records:
         key = (record.session, _moment(record.time), record.speaker, record.text)
@@ -169,6 +222,28 @@ def unheard(memory: Memory, scope: str, records: Sequence[NewRecord]) -> list[Ne
         else:
             new.append(record)
     return new
+
+
+def unrestored(memory: Memory, scope: str, records: Sequence[ExportedRecord]) -> list[ExportedRecord]:
+    """Those of some exported records that memory does not hold yet."""
+    known = _known(memory, scope)
+    return [each for each in records if not known[_place(each.record)]]
+
+
+def _known(memory: Memory, scope: str) -> Counter[_Place]:
+    """How often what is held was said where, when and by whom."""
+    known: Counter[_Place] = Counter()
+    for held in memory.export(scope):
+        if held.said == 1:
+            known[_place(held)] += 1
+        else:
+            for said in memory.mentions(scope, held.id):
+                known[said.session, _moment(said.time), held.speaker, held.text] += 1
+    return known
+
+
+def _place(record: Record) -> _Place:
+    return record.session, _moment(record.time), record.speaker, record.text
 
 
 def _moment(time: datetime | None) -> float | None:

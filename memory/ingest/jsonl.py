@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from orchestrator.jsontypes import JsonMapping
 from orchestrator.memory.errors import InvalidRecord
-from orchestrator.memory.record import NewRecord, Record
+from orchestrator.memory.ingest.encodings import read_decoded
+from orchestrator.memory.record import ExportedRecord, Mention, NewRecord, Record
 
+_EXPORTED = frozenset(("id", "scope", "text", "said", "valid_until", "superseded_by"))
+_CITATION = re.compile(r"m:[1-9]\d{0,17}")
 REMEMBERED_ROLES = ("user", "assistant")
 
 
-def as_json(record: Record) -> str:
-    """One line: what `read_records` reads, and what else is known of the record."""
+def as_json(record: Record, mentions: Sequence[Mention] = ()) -> str:
+    """One line: what `read_records` and `read_export` read. `mentions` are the further places where it was said."""
     row = {
         "id": record.citation,
         "scope": record.scope,
@@ -26,32 +30,84 @@ def as_json(record: Record) -> str:
         "source": record.source,
         "heading": record.heading,
         "said": record.said,
+        "last_said": record.last_said.isoformat() if record.last_said else None,
+        "mentions": [
+            {
+                "time": said.time.isoformat() if said.time else None,
+                "session": said.session,
+                "source": said.source,
+                "times": said.times,
+            }
+            for said in mentions
+        ],
         "valid_until": record.valid_until.isoformat() if record.valid_until else None,
         "superseded_by": f"m:{record.superseded_by}" if record.superseded_by else None,
     }
     return json.dumps(row, ensure_ascii=False)
 
 
-def read_records(path: str | Path) -> list[NewRecord]:
+def read_records(path: str | Path, encoding: str | None = None) -> list[NewRecord]:
     """Records of a .jsonl file: {"text", "speaker", "time", "session", "source", "heading"}, all but the text optional.
 
     Raises `InvalidRecord` with the line that cannot be read.
     """
-    records = []
-    with Path(path).open(encoding="utf-8", errors="replace") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-                time = datetime.fromisoformat(row["time"]) if row.get("time") else None
-                rest = (row.get(name) or "" for name in ("session", "source", "heading"))
-                records.append(NewRecord(row["text"], row.get("speaker") or "", time, *rest))
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
-                raise InvalidRecord(
-                    f'{path}:{number}: no record: {error!r}. Each line is {{"text": ..., "speaker": ..., "time": ...}}'
-                ) from None
-    return records
+    return [_new(row) for row in _rows(path, encoding, _new)]
+
+
+def read_export(path: str | Path, encoding: str | None = None) -> list[ExportedRecord] | None:
+    """The records of a file that `orchestrator export` or `as_json` wrote, with all that is known of them.
+
+    `None` for lines that are no such export. Raises `InvalidRecord` with the line that cannot be read.
+    """
+    rows = list(_rows(path, encoding, _new))
+    if not rows or not all(set(row) >= _EXPORTED and _CITATION.fullmatch(str(row["id"])) for row in rows):
+        return None
+    return [_exported(row) for row in _rows(path, encoding, _exported)]
+
+
+def _rows(path: str | Path, encoding: str | None, check: Callable[[JsonMapping], object]) -> Iterator[JsonMapping]:
+    for number, line in enumerate(read_decoded(Path(path), encoding).split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            check(row)
+        except RecursionError:
+            raise InvalidRecord(f"{path}:{number}: no record: it nests too deeply") from None
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise InvalidRecord(
+                f'{path}:{number}: no record: {error!r}. Each line is {{"text": ..., "speaker": ..., "time": ...}}'
+            ) from None
+        yield row
+
+
+def _new(row: JsonMapping) -> NewRecord:
+    rest = (row.get(name) or "" for name in ("session", "source", "heading"))
+    return NewRecord(row["text"], row.get("speaker") or "", _time(row.get("time")), *rest)
+
+
+def _exported(row: JsonMapping) -> ExportedRecord:
+    new, by = _new(row), row.get("superseded_by")
+    said = (row.get("said") or 1, _time(row.get("last_said")), _time(row.get("valid_until")))
+    record = Record(
+        *(_id(row["id"]), row["scope"], new.text, new.speaker, new.time, new.session, new.source),
+        *said,
+        _id(by) if by else None,
+        new.heading,
+    )
+    mentions = (
+        Mention(_time(each.get("time")), each["session"], each["source"], each["times"])
+        for each in row.get("mentions") or ()
+    )
+    return ExportedRecord(record, tuple(mentions))
+
+
+def _id(citation: str) -> int:
+    return int(citation.removeprefix("m:"))
+
+
+def _time(stated: str | None) -> datetime | None:
+    return datetime.fromisoformat(stated) if stated else None
 
 
 def turns(

@@ -57,7 +57,8 @@ CREATE TABLE IF NOT EXISTS mentions (
 CREATE TABLE IF NOT EXISTS facts (
     id BIGSERIAL PRIMARY KEY, record_id BIGINT NOT NULL REFERENCES records (id) ON DELETE CASCADE,
     scope_id BIGINT NOT NULL, fact BIGINT NOT NULL,
-    value BIGINT NOT NULL, since DOUBLE PRECISION NOT NULL, is_all SMALLINT NOT NULL, ended_by BIGINT NOT NULL
+    value BIGINT NOT NULL, since DOUBLE PRECISION NOT NULL, is_all SMALLINT NOT NULL, ended_by BIGINT NOT NULL,
+    ends SMALLINT NOT NULL DEFAULT 1
 );
 CREATE INDEX IF NOT EXISTS facts_by_time ON facts (scope_id, fact, since);
 CREATE INDEX IF NOT EXISTS facts_current ON facts (scope_id, fact, ended_by, since);
@@ -94,17 +95,7 @@ class PostgresStore(SqlStore):
         self._db: Any = None
         with self._using() as db, db.transaction():
             db.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
-            if db.execute("SELECT to_regclass('public.memory_records')").fetchone()[0] is not None:
-                raise StoreError(
-                    f"the memory at {self._where} was made by a development version: export it with that one, then "
-                    "drop memory_records"
-                )
-            db.execute(_SCHEMA)
-            db.execute(
-                "INSERT INTO settings VALUES ('encoder', %s), ('schema', %s) ON CONFLICT DO NOTHING",
-                (fingerprint or "none", str(SCHEMA_VERSION)),
-            )
-            settings = dict(db.execute("SELECT name, value FROM settings").fetchall())
+            settings = self._prepared(db, fingerprint)
         self._vector_column = settings.get("vector_column", self._vector_column)
         if int(settings["schema"]) != SCHEMA_VERSION:
             self.close()
@@ -115,6 +106,30 @@ class PostgresStore(SqlStore):
         if fingerprint is not None and settings["encoder"] != fingerprint:
             self.close()
             raise self._mismatch(settings["encoder"], fingerprint)
+
+    def _prepared(self, db: Any, fingerprint: str | None) -> dict[str, str]:
+        """Makes or upgrades the tables, in a transaction; returns the settings."""
+        if db.execute("SELECT to_regclass('public.memory_records')").fetchone()[0] is not None:
+            raise StoreError(
+                f"the memory at {self._where} was made by a development version: export it with that one, then "
+                "drop memory_records"
+            )
+        db.execute(_SCHEMA)
+        db.execute(
+            "INSERT INTO settings VALUES ('encoder', %s), ('schema', %s) ON CONFLICT DO NOTHING",
+            (fingerprint or "none", str(SCHEMA_VERSION)),
+        )
+        settings = dict(db.execute("SELECT name, value FROM settings").fetchall())
+        if settings["schema"] == "3":
+            self._migrate(db)
+            settings["schema"] = str(SCHEMA_VERSION)
+        return settings
+
+    def _migrate(self, db: Any) -> None:
+        """From version 3, in the transaction that found it."""
+        db.execute("ALTER TABLE facts ADD COLUMN IF NOT EXISTS ends SMALLINT NOT NULL DEFAULT 1")
+        self.derive_again()
+        db.execute("UPDATE settings SET value = %s WHERE name = 'schema'", (str(SCHEMA_VERSION),))
 
     @property
     def _where(self) -> str:
@@ -187,6 +202,13 @@ class PostgresStore(SqlStore):
             while cursor.nextset():
                 ids.append(int(cursor.fetchone()[0]))
             return ids
+
+    def _last_id(self) -> int:
+        last, is_used = self._do("SELECT last_value, is_called FROM records_id_seq")[0]
+        return int(last) if is_used else 0
+
+    def _use_ids(self, last: int) -> None:
+        self._do("SELECT setval('records_id_seq', ?)", last)
 
     def _vector_in(self, vector: Vectors, scope: Scope) -> Any:
         return np.asarray(vector, dtype=np.float32)

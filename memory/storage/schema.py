@@ -1,7 +1,7 @@
 """The SQLite file's tables, and how files of older versions are brought to them, in one transaction, in place.
 
 1: records and a full-text index. 2: what ranking needs of a text is kept with it. 3: repeats, facts that end,
-summaries, two sets of vectors.
+summaries, two sets of vectors. 4: words of every script, repeats that are certain, facts that only add a value.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 APPLICATION_ID = 0x6F72_6D65  # "orme"
 _RECORDS = """
 CREATE TABLE records (
@@ -39,7 +39,7 @@ _DERIVED = (
     "CREATE TABLE facts (id INTEGER PRIMARY KEY, record_id INTEGER NOT NULL REFERENCES records (id) ON DELETE CASCADE, "
     "scope_id INTEGER NOT NULL, fact INTEGER NOT NULL, value INTEGER NOT NULL, since REAL NOT NULL, is_all INTEGER NOT "
     "NULL, "
-    "ended_by INTEGER NOT NULL)",
+    "ended_by INTEGER NOT NULL, ends INTEGER NOT NULL DEFAULT 1)",
     "CREATE INDEX facts_by_time ON facts (scope_id, fact, since)",
     "CREATE INDEX facts_current ON facts (scope_id, fact, ended_by, since)",
     "CREATE INDEX facts_by_record ON facts (record_id)",
@@ -53,6 +53,7 @@ _DERIVED = (
     "WITHOUT ROWID",
     "CREATE INDEX summary_sources_by_summary ON summary_sources (summary_id)",
 )
+FACTS_OF_4 = "ends INTEGER NOT NULL DEFAULT 1"
 OLD_COLUMNS = "id, scope_id, text, speaker, time, session, source, stored_at, vector"
 PAGE = 500
 
@@ -66,7 +67,14 @@ def create(database: sqlite3.Connection) -> None:
 
 
 def migrate(database: sqlite3.Connection, version: int, insert: Callable[[tuple[Any, ...]], None]) -> None:
-    """From version 1 or 2. `insert` stores a row of `OLD_COLUMNS` as this version does, under its old id."""
+    """From version 1 or 2. `insert` stores a row of `OLD_COLUMNS` as this version does, under its old id.
+
+    From version 3, what was worked out of the texts is made anew by `SqlStore.derive_again`.
+    """
+    if version == 3:
+        database.execute(f"ALTER TABLE facts ADD COLUMN {FACTS_OF_4}")
+        database.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        return
     if version == 1:
         for statement in (
             "ALTER TABLE scopes ADD COLUMN max_records INTEGER",

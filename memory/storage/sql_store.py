@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +21,7 @@ from orchestrator.memory.arrays import Vectors
 from orchestrator.memory.encoders.encoder import Encoder
 from orchestrator.memory.errors import EncoderMismatch, QuotaExceeded, StoreError
 from orchestrator.memory.record import (
+    ExportedRecord,
     Limits,
     Mention,
     NewRecord,
@@ -49,6 +51,17 @@ class LockedScope(NamedTuple):
     id: int
     max_records: int | None
     encoder: str
+
+
+class _OneFact(NamedTuple):
+    """A fact of a record that was just stored. `is_all`: the record says little else."""
+
+    record_id: int
+    is_all: bool
+    fact: int
+    value: int
+    begins: float
+    ends: bool
 
 
 class SqlStore(ABC):
@@ -122,23 +135,79 @@ class SqlStore(ABC):
             raise self._mismatch(locked.encoder, encoder)
         stands_for, held = repeats(rows, self._held(locked.id, rows))
         fresh = [index for index, first in enumerate(stands_for) if first == index and index not in held]
-        if locked.max_records is not None and (count := self.count(scope)) + len(fresh) > locked.max_records:
-            raise QuotaExceeded(
-                f"scope {scope.path} holds {count} of at most {locked.max_records} records; forget some, or raise its "
-                "limit"
-            )
+        self._check_room(scope, locked, len(fresh))
         sql = f"INSERT INTO records ({COLUMNS}, {self._vector_column}) VALUES ({', '.join('?' * 17)}) RETURNING id"
         new = self._insert_rows(sql, [self._row(scope, locked.id, rows[i], now, vectors[i]) for i in fresh])
         id_of = held | dict(zip(fresh, new, strict=True))
-        if self._cipher is not None:  # sealed for its own row: it cannot be read in another's place
-            for i in fresh:
-                sealed = self._sealed_text(rows[i].record.text, _row_of(scope, id_of[i]))
-                self._do("UPDATE records SET text = ? WHERE id = ?", sealed, id_of[i])
+        self._seal_rows(scope, [(id_of[i], rows[i]) for i in fresh])
         self._end_facts(locked.id, [(id_of[i], rows[i]) for i in fresh if rows[i].facts], now)
         ids = [id_of[first] for first in stands_for]
         is_repeat = [first != i or i in held for i, first in enumerate(stands_for)]
         self._mention_again(scope, [(ids[i], rows[i]) for i, repeats_it in enumerate(is_repeat) if repeats_it], now)
         return Added(ids, is_repeat)
+
+    def restore(
+        self, scope: Scope, records: Sequence[ExportedRecord], vectors: Sequence[Vectors], encoder: str
+    ) -> list[int]:
+        """Stores exported records as they were, in one transaction."""
+        rows = [prepared(_new_of(each.record), scope, self._cipher) for each in records]
+        with self._transaction():
+            locked, now = self._locked_scope(scope, create=True), self._clock()
+            assert locked is not None
+            if locked.encoder != encoder:
+                raise self._mismatch(locked.encoder, encoder)
+            self._check_room(scope, locked, len(rows))
+            ids = self._restored_ids([each.record.id for each in records])
+            columns = f"id, {COLUMNS}, {self._vector_column}"
+            sql = f"INSERT INTO records ({columns}) VALUES ({', '.join('?' * 18)}) RETURNING id"
+            values = [self._row(scope, locked.id, row, now, vectors[i]) for i, row in enumerate(rows)]
+            self._insert_rows(sql, [(ids[i], *row) for i, row in enumerate(values)])
+            self._seal_rows(scope, [(ids[i], row) for i, row in enumerate(rows)])
+            self._end_facts(locked.id, [(ids[i], row) for i, row in enumerate(rows) if row.facts], now)
+            new_id = {each.record.id: ids[i] for i, each in enumerate(records)}
+            for each in records:
+                self._restore_state(scope, each, new_id)
+            self._do("UPDATE scopes SET revisions = revisions + 1 WHERE id = ?", locked.id)
+        return ids
+
+    def _restored_ids(self, old: Sequence[int]) -> list[int]:
+        last = self._last_id()
+        is_free = min(old) > last and all(one < other for one, other in pairwise(old))
+        ids = list(old) if is_free else list(range(last + 1, last + 1 + len(old)))
+        self._use_ids(ids[-1])
+        return ids
+
+    @abstractmethod
+    def _last_id(self) -> int:
+        """The highest id that a record ever had."""
+
+    @abstractmethod
+    def _use_ids(self, last: int) -> None:
+        """Records that come later get ids above `last`."""
+
+    def _restore_state(self, scope: Scope, each: ExportedRecord, new_id: Mapping[int, int]) -> None:
+        record = each.record
+        by = new_id.get(record.superseded_by) if record.superseded_by is not None else None
+        self._do(
+            "UPDATE records SET said = ?, last_said = ?, valid_until = ?, superseded_by = ? WHERE id = ?",
+            *(record.said, to_timestamp(record.last_said), to_timestamp(record.valid_until), by, new_id[record.id]),
+        )
+        for said in each.mentions:
+            self._mention(scope, new_id[record.id], to_timestamp(said.time), said.session, said.source, said.times)
+
+    def _check_room(self, scope: Scope, locked: LockedScope, more: int) -> None:
+        if locked.max_records is not None and (count := self.count(scope)) + more > locked.max_records:
+            raise QuotaExceeded(
+                f"scope {scope.path} holds {count} of at most {locked.max_records} records; forget some, or raise its "
+                "limit"
+            )
+
+    def _seal_rows(self, scope: Scope, stored: Iterable[tuple[int, Prepared]]) -> None:
+        """Seals each text for its own row: it cannot be read in another's place."""
+        if self._cipher is not None:
+            for record_id, row in stored:
+                sealed = self._sealed_text(row.record.text, _row_of(scope, record_id))
+                self._do("UPDATE records SET text = ? WHERE id = ?", sealed, record_id)
 
     def _held(self, scope_id: int, rows: Sequence[Prepared]) -> dict[int, int]:
         """Digest and id of the records of the scope that say the same as one of `rows`, and still hold."""
@@ -173,34 +242,40 @@ class SqlStore(ABC):
         """Each new value of a fact ends the values it had before, and is ended by one that was said of a later time."""
         ended = False
         for record_id, row in stored:
-            for fact, value, since in row.facts:
+            for fact, value, since, ends in row.facts:
                 begins = since if since is not None else row.when if row.when is not None else now
-                ended = self._end_fact(scope_id, record_id, row.is_over_with_them, fact, value, begins) or ended
+                one = _OneFact(record_id, row.is_over_with_them, fact, value, begins, ends)
+                ended = self._end_fact(scope_id, one) or ended
         if ended:
             self._do("UPDATE scopes SET revisions = revisions + 1 WHERE id = ?", scope_id)
 
-    def _end_fact(self, scope_id: int, record_id: int, is_all: bool, fact: int, value: int, begins: float) -> bool:
-        """Whether anything has ended. `is_all`: the record says little else."""
+    def _end_fact(self, scope_id: int, new: _OneFact) -> bool:
+        """Whether anything has ended."""
         of_fact = "FROM facts WHERE scope_id = ? AND fact = ?"
-        sql = (
-            f"SELECT id, record_id, is_all {of_fact} AND ended_by = 0 AND value <> ? AND since <= ? AND record_id <> ?"
-        )
-        old = self._do(sql, scope_id, fact, value, begins, record_id)
+        of_other = f"{of_fact} AND value <> ?"
+        old: list[tuple[Any, ...]] = []
+        if new.ends:
+            sql = f"SELECT id, record_id, is_all {of_other} AND ended_by = 0 AND since <= ? AND record_id <> ?"
+            old = self._do(sql, scope_id, new.fact, new.value, new.begins, new.record_id)
         if old:
             self._do(
-                f"UPDATE facts SET ended_by = ? WHERE {self._among('id')}", record_id, self._list(row[0] for row in old)
+                f"UPDATE facts SET ended_by = ? WHERE {self._among('id')}",
+                new.record_id,
+                self._list(row[0] for row in old),
             )
         for _, old_id, was_all in old:
             if was_all:
-                self._mark_over(old_id, begins, record_id)
-        sql = f"SELECT record_id, since {of_fact} AND value <> ? AND since > ? ORDER BY since, record_id LIMIT 1"
-        later = self._do(sql, scope_id, fact, value, begins)
-        if later and is_all:
-            self._mark_over(record_id, later[0][1], later[0][0])
-        sql = (
-            "INSERT INTO facts (record_id, scope_id, fact, value, since, is_all, ended_by) VALUES (?, ?, ?, ?, ?, ?, ?)"
+                self._mark_over(old_id, new.begins, new.record_id)
+        sql = f"SELECT record_id, since {of_other} AND since > ? AND ends = 1 ORDER BY since, record_id LIMIT 1"
+        later = self._do(sql, scope_id, new.fact, new.value, new.begins)
+        if later and new.is_all:
+            self._mark_over(new.record_id, later[0][1], later[0][0])
+        columns = "record_id, scope_id, fact, value, since, is_all, ended_by, ends"
+        self._do(
+            f"INSERT INTO facts ({columns}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            *(new.record_id, scope_id, new.fact, new.value, new.begins, int(new.is_all)),
+            *(later[0][0] if later else 0, int(new.ends)),
         )
-        self._do(sql, record_id, scope_id, fact, value, begins, int(is_all), later[0][0] if later else 0)
         return bool(old or later)
 
     def _mark_over(self, record_id: int, until: float, by: int | None) -> None:
@@ -211,17 +286,37 @@ class SqlStore(ABC):
         times = Counter((record_id, row.when, row.record.session, row.record.source) for record_id, row in again)
         for (record_id, when, session, source), n in times.items():
             said = when if when is not None else now
-            place = digest_of(f"{when}\n{session}\n{source}", scope.path, self._cipher)
             self._do(
                 "UPDATE records SET said = said + ?, last_said = CASE WHEN last_said IS NULL OR last_said < ? THEN ? "
                 "ELSE last_said END WHERE id = ?",
                 n, said, said, record_id,
             )  # fmt: skip
-            self._do(
-                "INSERT INTO mentions (record_id, place, time, session, source, said) VALUES (?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (record_id, place) DO UPDATE SET said = mentions.said + excluded.said",
-                record_id, place, when, self._sealed_text(session, scope), self._sealed_text(source, scope), n,
-            )  # fmt: skip
+            self._mention(scope, record_id, when, session, source, n)
+
+    def _mention(self, scope: Scope, record_id: int, when: float | None, session: str, source: str, n: int) -> None:
+        place = digest_of(f"{when}\n{session}\n{source}", scope.path, self._cipher)
+        self._do(
+            "INSERT INTO mentions (record_id, place, time, session, source, said) VALUES (?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (record_id, place) DO UPDATE SET said = mentions.said + excluded.said",
+            *(record_id, place, when, self._sealed_text(session, scope), self._sealed_text(source, scope), n),
+        )
+
+    def derive_again(self) -> None:
+        """Works out anew what is stored of the texts of all records, in the transaction that changes the schema."""
+        columns = "digest = ?, asks = ?, names = ?, numbers = ?, personal = ?, words = ?, counts = ?"
+        last = 0
+        while rows := self._do(
+            f"SELECT {_RECORD}, path FROM {_SCOPED} WHERE records.id > ? ORDER BY records.id LIMIT {PAGE}", last
+        ):
+            for row in rows:
+                scope = Scope(row[-1])
+                record = self._record(scope, row[:-1])
+                made = prepared(_new_of(record), scope, self._cipher)
+                signs = (made.asks, made.names, made.numbers, made.personal)
+                values = (made.digest, *signs, self._sealed(made.words, scope), made.counts)
+                self._do(f"UPDATE records SET {columns} WHERE id = ?", *values, record.id)
+            last = rows[-1][0]
+        self._do("UPDATE scopes SET deletions = deletions + 1")  # indexes and snapshots hold what was there before
 
     def delete(self, scope: Scope, ids: Sequence[int] | None) -> list[int]:
         """Deletes records (all when `ids` is `None`); returns the ids of those that were there."""
@@ -549,6 +644,10 @@ class SqlStore(ABC):
         if isinstance(stored, bytes) and self._cipher is not None:
             return self._cipher.unseal(stored, scope.path).decode()
         return stored  # type: ignore[return-value]
+
+
+def _new_of(record: Record) -> NewRecord:
+    return NewRecord(record.text, record.speaker, record.time, record.session, record.source, record.heading)
 
 
 def _row_of(scope: Scope, record_id: int) -> Scope:

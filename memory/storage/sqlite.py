@@ -59,7 +59,11 @@ class Store(SqlStore):
             if self.path != ":memory:":
                 Path(self.path).parent.mkdir(parents=True, exist_ok=True)
             self._db = connected(self.path)
-            self._prepare(fingerprint)
+            try:
+                self._prepare(fingerprint)
+            except StoreError:
+                self._db.close()
+                raise
         except (sqlite3.Error, OSError) as error:
             raise StoreError(self._explained("cannot open the memory", error)) from error
 
@@ -84,22 +88,33 @@ class Store(SqlStore):
                     "INSERT INTO settings VALUES ('encoder', ?), ('cipher', ?)", (fingerprint or "none", key)
                 )
             elif version < SCHEMA_VERSION:
-                migrate(self._db, version, self._insert_old)
+                self._migrate(version, key)
             if self._cipher is not None:  # texts of records after this one are sealed for their own row
                 last = "SELECT coalesce(max(id), 0) FROM records"
                 self._db.execute(f"INSERT OR IGNORE INTO settings VALUES ('bound_after', ({last}))")
-        settings = dict(self._db.execute("SELECT name, value FROM settings").fetchall())
+        settings = self._settings(key)
         self._bound_after = int(settings.get("bound_after", 0))
         self._vector_column = settings.get("vector_column", self._vector_column)
-        if settings.get("cipher", "none") != key:
+        if fingerprint is not None and settings["encoder"] != fingerprint:
             self._db.close()
+            raise self._mismatch(settings["encoder"], fingerprint)
+
+    def _migrate(self, version: int, key: str) -> None:
+        settings = self._settings(key)
+        migrate(self._db, version, self._insert_old)
+        if version == 3:
+            self._bound_after = int(settings.get("bound_after", 0))
+            self.derive_again()
+
+    def _settings(self, key: str) -> dict[str, str]:
+        """Raises `StoreError` where the file was sealed with another key than that of the fingerprint `key`."""
+        settings = dict(self._db.execute("SELECT name, value FROM settings").fetchall())
+        if settings.get("cipher", "none") != key:
             raise StoreError(
                 f"the memory {self.path} was sealed with {settings.get('cipher', 'none')}, at hand is {key}: give it "
                 "its own cipher"
             )
-        if fingerprint is not None and settings["encoder"] != fingerprint:
-            self._db.close()
-            raise self._mismatch(settings["encoder"], fingerprint)
+        return settings
 
     def _insert_old(self, row: tuple[Any, ...]) -> None:
         record_id, scope_id, text, speaker, when, session, source, stored_at, vector = row
@@ -170,6 +185,13 @@ class Store(SqlStore):
     def _insert_rows(self, sql: str, rows: list[tuple[Any, ...]]) -> list[int]:
         sql = sql.removesuffix(" RETURNING id")  # `lastrowid` costs less
         return [int(self._db.execute(sql, row).lastrowid or 0) for row in rows]
+
+    def _last_id(self) -> int:
+        found = self._do("SELECT seq FROM sqlite_sequence WHERE name = 'records'")
+        return int(found[0][0]) if found else 0
+
+    def _use_ids(self, last: int) -> None:
+        """SQLite goes on after the highest id by itself."""
 
     def _vector_in(self, vector: Vectors, scope: Scope) -> bytes:
         return self._sealed(vector.tobytes(), scope)

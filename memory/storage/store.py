@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 
 from orchestrator.memory.arrays import Vectors
 from orchestrator.memory.encoders.encoder import Encoder
-from orchestrator.memory.record import Limits, Mention, NewRecord, Record, Scope, Summary, to_timestamp
+from orchestrator.memory.record import ExportedRecord, Limits, Mention, NewRecord, Record, Scope, Summary, to_timestamp
 from orchestrator.memory.storage.encryption import Cipher, digest_of
 from orchestrator.memory.text.duplicates import canonical
 from orchestrator.memory.text.facts import facts_in, is_one_statement
@@ -74,6 +74,15 @@ class RecordStore(Protocol):
         """Stores all records or none, durably, each with its vector.
 
         Raises `QuotaExceeded`, or `EncoderMismatch` when the memory has another encoder by now.
+        """
+        ...
+
+    def restore(
+        self, scope: Scope, records: Sequence[ExportedRecord], vectors: Sequence[Vectors], encoder: str
+    ) -> list[int]:
+        """Stores exported records as they were, all or none, and returns their ids: the old ones where these are free.
+
+        Raises as `add` does.
         """
         ...
 
@@ -167,14 +176,15 @@ class RecordStore(Protocol):
 class Prepared:
     """A record with all that is stored of it but its vector.
 
-    `digest` is the same for records that say the same; `facts` are digests of what has one value at a time (subject and
-    attribute, value) and since when; `is_over_with_them` tells whether it says little else.
+    `digest` is the same for records that say the same; `facts` are digests of what has one value at a time (subject,
+    attribute and qualifiers; value), since when, and whether it ends other values; `is_over_with_them` tells whether
+    the record says little else.
     """
 
     record: NewRecord
     when: float | None
     digest: int | None
-    facts: tuple[tuple[int, int, float | None], ...]
+    facts: tuple[tuple[int, int, float | None, bool], ...]
     is_over_with_them: bool
     asks: int
     names: int
@@ -199,9 +209,10 @@ def prepared(record: NewRecord, scope: Scope, cipher: Cipher | None) -> Prepared
         None if said is None else digest_of(said, scope.path, cipher),
         tuple(
             (
-                digest_of(f"{fact.subject}\n{fact.attribute}", scope.path, cipher),
+                digest_of(fact.key, scope.path, cipher),
                 digest_of(fact.value, scope.path, cipher),
                 to_timestamp(fact.since),
+                fact.ends,
             )
             for fact in facts
         ),
@@ -226,8 +237,8 @@ def repeats(rows: Sequence[Prepared], held: Mapping[int, int]) -> tuple[list[int
     known: dict[int, int] = {}
     values: dict[int, int] = {}
     for index, row in enumerate(rows):
-        is_news = any(values.get(key, value) != value for key, value, _ in row.facts)
-        values.update((key, value) for key, value, _ in row.facts)
+        is_news = any(values.get(key, value) != value for key, value, _, ends in row.facts if ends)
+        values.update((key, value) for key, value, _, ends in row.facts if ends)
         if row.digest is None:
             stands_for.append(index)
             continue

@@ -1,19 +1,21 @@
-"""When two texts say the same: equal but for case, punctuation, spacing and empty words.
+"""When two texts certainly say the same.
 
-Never because they are merely near in meaning.
-
-"The office opens at nine" and "... at ten" have almost the same vector; merging such texts would lose one of them.
+They are equal but for spaces, composition of letters, the form of quotation marks and apostrophes, a full stop or
+exclamation mark at the end, and the capital of an empty first word ("the" and "The"). Everything else can matter: "US"
+and "us", "f(x)" and "f x", "I just ate" and "I ate", commas and digits, and the day on which "today" was said. Where in
+doubt, both stay: "the office opens at nine" and "... at ten" have almost the same vector.
 """
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 
 from orchestrator.memory.record import NewRecord
-from orchestrator.memory.text.words import hashed
+from orchestrator.memory.text.times import speaks_of_its_day
+from orchestrator.memory.text.words import STOP_WORDS, hashed
 
-_DROPPED = str.maketrans({**dict.fromkeys(".,;:!'’\"“”()[]", " "), "?": " ? "})
-_EMPTY = frozenset("a an the just really very oh um uh hmm please".split())
+_SAME_SIGNS = str.maketrans("’‘“”„«»", '\'\'"""""')
 MIN_WORDS_IN_SESSION = 3
 
 
@@ -27,5 +29,10 @@ def canonical(record: NewRecord, words: Sequence[str]) -> str | None:
     """
     if record.session and len(set(hashed(words[:100]))) < MIN_WORDS_IN_SESSION:
         return None
-    tokens = [token for token in record.text.casefold().translate(_DROPPED).split() if token not in _EMPTY]
-    return f"{record.speaker.casefold()}\n{record.heading.casefold()}\n{' '.join(tokens)}" if tokens else None
+    text = " ".join(unicodedata.normalize("NFC", record.text).translate(_SAME_SIGNS).split())
+    text = text.rstrip(".!…。！ ") or text
+    first, _, rest = text.partition(" ")
+    if first.lower() in STOP_WORDS:
+        first = first.lower()
+    day = record.time.date() if record.time is not None and speaks_of_its_day(record.text) else ""
+    return f"{record.speaker}\n{record.heading}\n{day}\n{first} {rest}"

@@ -1,9 +1,12 @@
-"""Facts that have one value at a time: where somebody lives or works, what a thing costs, when it opens.
+"""Facts that have one value at a time: where somebody lives, what a thing costs, when it opens.
 
-A new value ends the old one.
+A new value ends the old one where everything else is the same: who or what it is about, and every qualifier ("on
+Mondays", "for children", "in winter"). Where several values may hold at once (jobs, telephone numbers), only a sentence
+that says so ("now", "new", "no longer") ends another.
 
-A few patterns of plain English, made to miss rather than to make up: a fact that is not recognised ends nothing, and
-what has ended is not deleted.
+A few patterns of plain English, made to miss rather than to make up: a sentence that says anything before its fact
+("Bob heard that", "in my dream"), or quotes it, states none; a fact that is not recognised ends nothing, and what has
+ended is not deleted.
 """
 
 from __future__ import annotations
@@ -13,16 +16,19 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, time
 from typing import NamedTuple
 
-from orchestrator.memory.text.times import spans_in
-from orchestrator.memory.text.words import words_in
+from orchestrator.memory.text.times import spans_in, without_times
+from orchestrator.memory.text.words import STOP_WORDS, words_in
 
 MAX_CHARS = 2_000
 MAX_SENTENCES = 2  # a longer text says more than its fact: it may end others, but is not over when its fact is
 MAX_FACTS = 8
 _SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?](?=\S)[^.!?\n]+)*[.!?]*")
 _UNSURE = re.compile(
-    r"\b(?:if|would|wish|imagine|maybe|might|could|should|never|not|don't|doesn't|didn't|isn't|aren't|wasn't|will"
-    r"|going to|used to)\b",
+    r"\b(?:if|would|wish\w*|imagin\w+|maybe|perhaps|might|could|should|never|not|cannot|\w+n['’]t|will|going to|used to"
+    r"|unless|when|while|until|till|once|soon|almost|nearly|hardly|neither|nor|nobody|no longer|said|says?|told|tells"
+    r"|claim\w*|heard|think\w*|thought|believ\w+|guess\w*|suppos\w+|doubt\w*|deni\w+|deny|dream\w*|pretend\w*|jok\w+"
+    r"|rumou?r\w*|alleged\w*|apparently|reported\w*|according|hop\w+|plan\w*|want\w*|consider\w*|about to|probably"
+    r"|likely|possibl\w+|novel|film|movie|story|game|character)\b",
     re.I,
 )
 _NAMED = r"[A-Z][\w'’&-]*(?: (?:of |the |de |da |la )?[A-Z][\w'’&-]*){0,3}"
@@ -34,8 +40,30 @@ _OWNED = (
     r"name|e-?mail(?: address)?|phone(?: "
     r"number)?|number|address|birthday|job|employer|boss|manager|doctor|dentist|car|password|pin|salary|rent"
     r"|weight|height|deadline|budget|time ?zone|diet|favou?rite \w+(?: "
-    r"\w+)?|(?:dog|cat|wife|husband|partner|son|daughter)(?:'s|’s) name"
+    r"\w+)?|(?:wife|husband|partner)(?:'s|’s) name"
 )
+# Several values of these may hold at once.
+_SEVERAL = frozenset(
+    "works at,works as,job,employer,car,phone,phone number,number,email,e-mail,email address,e-mail address,contact,"
+    "doctor,manager,owner,meeting".split(",")
+)
+_REPLACES = re.compile(
+    r"\b(?:now|new|currently|current|changed?|instead|no longer|left|replaced|switched|as of|from now on|anymore)\b"
+    r"|\b(?:moved|has been moved) to\b",
+    re.I,
+)
+# What may stand before a fact, or behind it, and changes nothing about it.
+_HARMLESS = frozenset(
+    "yes yeah yep no well so oh and but hi hello hey ok okay btw way update fyi guess great good news finally actually "
+    "anyway also now currently just still again recently already since as today actually happy glad thanks thank dear "
+    "everyone all guys inc ltd".split()
+)
+_QUALIFIED = re.compile(
+    r"\s(?=(?:on|during|for|in|if|when|while|except|every|each|per|with|by|only|until|from|between|after|before)\b)"
+)
+_PLACE_BEHIND = re.compile(rf"^(?:, {_NAMED})+")
+_KEPT = frozenset("no not nor he she his her they their your over under up off".split())
+_QUOTES = re.compile(r"[\"“”„«»]|(?<!\w)['‘]")
 _THINGS = (
     r"deadline|price|cost|fee|rent|budget|manager|owner|address|password|version|capacity|limit|(?:launch|release|due) "
     r"date|opening hours|meeting"
@@ -97,14 +125,21 @@ _TELLTALES = frozenset(
 
 
 class Fact(NamedTuple):
-    """`subject` and `attribute` together have one `value` from `since` on (the moment it was said, unless the sentence
-    tells).
+    """`subject`, `attribute` and `qualifiers` together have one `value` from `since` on (the moment it was said, unless
+    the sentence tells). `ends` tells whether it ends other values.
     """
 
     subject: str
     attribute: str
     value: str
     since: datetime | None
+    qualifiers: tuple[str, ...] = ()
+    ends: bool = True
+
+    @property
+    def key(self) -> str:
+        """What has one value at a time."""
+        return "\n".join((self.subject, self.attribute, *self.qualifiers))
 
 
 def facts_in(text: str, speaker: str, said: datetime | None, words: Iterable[str] | None = None) -> list[Fact]:
@@ -134,16 +169,36 @@ def _fact(
     match: re.Match[str], attribute: str | None, speaker: str, sentence: str, said: datetime | None
 ) -> Fact | None:
     groups = match.groupdict()
-    subject = speaker or "I" if groups.get("first") else groups.get("name") or groups.get("of") or ""
-    value = _plain(groups["value"])
-    if not value or _plain(subject) in ("it", "this", "that", "there", "what", "he", "she", "they", "you"):
+    subject = _plain(speaker or "I" if groups.get("first") else groups.get("name") or groups.get("of") or "")
+    attribute = attribute or _plain(groups["attribute"])
+    before, (value, behind) = sentence[: match.start()], _parted(groups["value"], attribute)
+    value = _plain(value)
+    if not value or subject in ("it", "this", "that", "there", "what", "he", "she", "they", "you"):
         return None
+    if _QUOTES.search(before) or _telling(before):
+        return None  # something is said before it: it may be reported, dreamt, or of another time
+    behind += _PLACE_BEHIND.sub("", sentence[match.end("value") :])
     since = None
     if said is not None:
-        around = sentence[: match.start("value")] + "," + sentence[match.end("value") :]
+        around = sentence[: match.start("value")] + "," + behind
         past = [span.first for span in spans_in(around, said) if span.first <= said.date()]
         since = datetime.combine(min(past), time(), UTC) if past else said
-    return Fact(_plain(subject), attribute or _plain(groups["attribute"]), value, since)
+    ends = attribute not in _SEVERAL or _REPLACES.search(sentence) is not None
+    return Fact(subject, attribute, value, since, tuple(sorted(_telling(behind))), ends)
+
+
+def _parted(value: str, attribute: str) -> tuple[str, str]:
+    """A value and what qualifies it: "nine", "on Mondays"."""
+    if attribute in ("address", "lives in") or attribute.startswith("favo"):
+        return value, ""
+    parts = _QUALIFIED.split(value, maxsplit=1)
+    return parts[0], " " + " ".join(parts[1:])
+
+
+def _telling(text: str) -> set[str]:
+    """Words that may qualify what stands beside them: all but empty ones, and times."""
+    words = set(words_in(without_times(text)))
+    return {word for word in words - _HARMLESS if word not in STOP_WORDS or word in _KEPT}
 
 
 def _plain(text: str) -> str:

@@ -2,7 +2,8 @@
 
 Time expressions resolved against the moment when they were said, so that nobody who reads the record need compute.
 
-Days become dates, weeks the Monday they begin with, months and years themselves. What is not understood stays as it is.
+Days become dates, weeks the Monday they begin with, months and years themselves. What is not understood stays
+as it is. Relative times are read in eight languages (`relative_days`), absolute ones in English and as 2025-03-04.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import calendar
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
+
+from orchestrator.memory.text.relative_days import shifts_in
 
 MAX_CHARS = 4_000
 MAX_SPANS = 8
@@ -103,23 +106,21 @@ def with_dates(text: str, said: datetime | None) -> str:
 
     Only the first 4,000 characters are read.
     """
-    if said is None or not _may_be_relative(text):
+    if said is None:
         return text
-    day = said.date()
-
-    def resolved(match: re.Match[str]) -> str:
-        meant = _meant(match, day)
-        return match[0] if meant is None else f"{match[0]} [{meant.label}]"
-
-    return _RELATIVE.sub(resolved, text[:MAX_CHARS]) + text[MAX_CHARS:]
+    for end, span in sorted(_relative_in(text[:MAX_CHARS], said.date()), key=lambda found: -found[0]):
+        text = f"{text[:end]} [{span.label}]{text[end:]}"
+    return text
 
 
 def relative_spans(text: str, said: datetime | None) -> list[TimeSpan]:
     """What the relative expressions of a text meant when it was said, at most eight."""
-    if said is None or not _may_be_relative(text):
-        return []
-    found = (_meant(match, said.date()) for match in _RELATIVE.finditer(text[:MAX_CHARS]))
-    return [span for span in found if span is not None][:MAX_SPANS]
+    return [] if said is None else [span for _, span in _relative_in(text[:MAX_CHARS], said.date())][:MAX_SPANS]
+
+
+def speaks_of_its_day(text: str) -> bool:
+    """Whether what a text says depends on the day on which it is said: "I ran 5 km today"."""
+    return bool(relative_spans(text, datetime(2000, 1, 1)))  # any day will do
 
 
 def spans_in(text: str, said: datetime) -> list[TimeSpan]:
@@ -131,9 +132,28 @@ def spans_in(text: str, said: datetime) -> list[TimeSpan]:
     return (relative_spans(text, said) + [span for span in found if span is not None])[:MAX_SPANS]
 
 
-def _may_be_relative(text: str) -> bool:
-    lowered = text[:MAX_CHARS].lower()
-    return any(telltale in lowered for telltale in _TELLTALES)
+def without_times(text: str) -> str:
+    """The text without the times that it speaks of, in English."""
+    return _ABSOLUTE.sub(" ", _RELATIVE.sub(" ", text))
+
+
+def _relative_in(text: str, day: date) -> list[tuple[int, TimeSpan]]:
+    """Where each relative expression ends, and what it meant on a day."""
+    lowered, found = text.lower(), list[tuple[int, TimeSpan]]()
+    if any(telltale in lowered for telltale in _TELLTALES):
+        meant = ((match.end(), _meant(match, day)) for match in _RELATIVE.finditer(text))
+        found = [(end, span) for end, span in meant if span is not None]
+    for shift in shifts_in(text):
+        if all(abs(shift.end - end) > 1 for end, _ in found) and (span := _moved(day, shift.number, shift.unit)):
+            found.append((shift.end, span))
+    return found
+
+
+def _moved(day: date, number: int, unit: str) -> TimeSpan | None:
+    try:
+        return _shifted(day, number, unit)
+    except (OverflowError, ValueError):  # a day before the year 1, or after 9999
+        return None
 
 
 def _meant(match: re.Match[str], day: date) -> TimeSpan | None:

@@ -13,8 +13,12 @@ from orchestrator.memory.text.words import words_in
 
 MAX_NAMES = 3
 _NAME = re.compile(r"(?<=[^\s.!?] )[A-Z][^\W\d_]+")
-_PERSONAL = frozenset("i my mine me we our us".split())
-_STATEMENT = re.compile(r"[^.!?]+[.!]")
+_PERSONAL = frozenset(
+    "i my mine me we our us ich mein meine meinen wir unser je mon nous notre yo nosotros nuestro nuestra eu meu minha "
+    "nosso nossa я мой моя мое мы наш наша 我 我们 我的 私 僕 俺 私の 僕の 俺の".split()
+)
+_STATEMENT = re.compile(r"[^.!?。！？؟]+[.!。！]")
+_ASKING = ("?", "？", "؟", "吗", "嗎", "呢", "か。", "ですか", "ますか")
 _DIGIT = re.compile(r"\d")
 _NUMBERS = frozenset(
     "two three four five six seven eight nine ten eleven twelve once twice dozen half hundred thousand".split()
@@ -44,7 +48,7 @@ def traits_of(text: str, words: Sequence[str] | None = None) -> Traits:
     names = sum(1 for _, _ in zip(range(MAX_NAMES), _NAME.finditer(head), strict=False))
     tail = tail.rstrip()
     asks = 0
-    if tail.endswith("?"):
+    if tail.endswith(_ASKING):
         stated = sum(len(part) for part in _STATEMENT.findall(tail))
         asks = 2 if stated <= len(tail) // 3 else 1
     return Traits(

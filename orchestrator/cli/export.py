@@ -28,7 +28,7 @@ def command(scope: str, memory_path: Path | None, config: Path | None, as_json: 
     from orchestrator.memory.ingest.jsonl import as_json as line_of
 
     async def job(orchestrator: Orchestrator) -> None:
-        lines = (line_of(record) for record in orchestrator.need_memory().export(scope))
+        lines = (line_of(each.record, each.mentions) for each in orchestrator.need_memory().exported(scope))
         if as_json:
             click.echo(f"[{','.join(lines)}]")
             return

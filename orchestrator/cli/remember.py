@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,18 +16,21 @@ from orchestrator.cli.options import engine_options, read_text, run_with, time_o
 
 if TYPE_CHECKING:
     from orchestrator.engine.orchestrator import Orchestrator
-    from orchestrator.memory import NewRecord
+    from orchestrator.memory import Memory, NewRecord, Record
+    from orchestrator.memory.record import ExportedRecord
 
 
 @click.command("remember")
 @click.argument("texts", nargs=-1)
 @click.option("--speaker", default="", help="Who said it.")
 @click.option("--time", "when", help="When it was said or happened: 2025-03-04 or 2025-03-04T10:00.")
+@click.option("--encoding", help="Of files whose bytes do not tell it: cp1252, gb18030, ... [default: UTF-8 or proven]")
 @engine_options
 def command(
     texts: tuple[str, ...],
     speaker: str,
     when: str | None,
+    encoding: str | None,
     scope: str,
     memory_path: Path | None,
     config: Path | None,
@@ -33,24 +38,21 @@ def command(
 ) -> None:
     """Store TEXTS in memory.
 
-    A text that names an existing .txt, .md, .html, .pdf or .docx file stores its parts, one that names a .jsonl file
-    the records in it, a .json file the conversations that ChatGPT, Claude or mem0 exported; each file whole or not at
-    all. Durable when the command returns.
+    A text that names a file stores its parts: documents (.txt, .md, .html, .pdf, .docx, .pptx, .xlsx, .csv, .epub,
+    .eml, .srt, ...), records (.jsonl), and what ChatGPT, Claude or mem0 exported (.json, .zip). A folder or a
+    pattern ("notes/**/*.md") stands for its documents. All is read before anything is stored; durable when the
+    command returns.
     """
     time = time_option(when) if when else None
 
     async def job(orchestrator: Orchestrator) -> None:
-        from orchestrator.memory.ingest.chats import unheard
-
         memory, stored = orchestrator.need_memory(), []
-        read = [
-            (text, await asyncio.to_thread(_records, text, speaker, time))
-            for text in texts or (_decoded(read_text(None, what="a text")),)
-        ]  # all are read before anything is stored
-        for text, records in read:
-            if text.lower().endswith(".json"):  # exports hold everything each time
-                records = await asyncio.to_thread(unheard, memory, scope, records)
-            stored += await asyncio.to_thread(memory.remember_many, records, scope)
+        given = texts or (_decoded(read_text(None, what="a text")),)
+        parts = await asyncio.to_thread(
+            lambda: [part for text in given for part in _parts(text, speaker, time, encoding)]
+        )
+        for part in parts:
+            stored += await asyncio.to_thread(part.store, memory, scope)
         if as_json:
             click.echo(json.dumps({"remembered": [record.citation for record in stored], "scope": scope}))
         else:
@@ -63,28 +65,70 @@ def command(
     run_with(config, memory_path, job)
 
 
-def _records(text: str, speaker: str, time: datetime | None) -> list[NewRecord]:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one text or file gives."""
+
+    records: list[NewRecord]
+    exported: list[ExportedRecord] | None = None
+    holds_everything: bool = False  # exports of chats hold all that earlier ones held
+
+    def store(self, memory: Memory, scope: str) -> list[Record]:
+        from orchestrator.memory.ingest.chats import unheard, unrestored
+
+        if self.exported is not None:
+            return memory.restore(unrestored(memory, scope, self.exported), scope)
+        records = unheard(memory, scope, self.records) if self.holds_everything else self.records
+        return memory.remember_many(records, scope)
+
+
+def _parts(text: str, speaker: str, time: datetime | None, encoding: str | None) -> Iterator[_Part]:
     from orchestrator.errors import InvalidQuery
     from orchestrator.memory import NewRecord
-    from orchestrator.memory.ingest.chats import read_chats
-    from orchestrator.memory.ingest.documents import DOCUMENT_SUFFIXES, read_document
-    from orchestrator.memory.ingest.jsonl import read_records
+    from orchestrator.memory.ingest.documents import DOCUMENT_SUFFIXES, document_paths
 
-    path = Path(text) if len(text) < 1_000 and "\n" not in text else None
-    if (
-        path is None
-        or not path.suffix
-        or not (
-            path.is_file() or (path.suffix.lower() in {*DOCUMENT_SUFFIXES, ".jsonl", ".json"} and not text.count(" "))
-        )
-    ):
-        return [NewRecord(text, speaker, time)]
-    if not path.is_file():
-        raise InvalidQuery(f"no such file: {path}", remedy="Check the path; to remember these very words, pipe them in")
+    suffixes = DOCUMENT_SUFFIXES | {".jsonl", ".json", ".zip"}
+    if not _names_files(text, suffixes):
+        yield _Part([NewRecord(text, speaker, time)])
+        return
+    try:
+        paths, left_out = document_paths(text, suffixes)
+    except FileNotFoundError as error:
+        remedy = "Check the path; to remember these very words, pipe them in"
+        raise InvalidQuery(str(error), remedy=remedy) from None
+    if left_out:
+        names = ", ".join(path.name for path in left_out[:5]) + (", ..." if len(left_out) > 5 else "")
+        _tell(f"{text}: {len(left_out)} files of other kinds are left out: {names}")
+    for path in paths:
+        yield _read(path, time, encoding)
+
+
+def _names_files(text: str, suffixes: frozenset[str]) -> bool:
+    """Whether a text is a path rather than words: a file or folder that is there, or something like `notes/*.md`."""
+    if len(text) >= 1_000 or "\n" in text or not text.strip():
+        return False
+    if "://" in text or " " in text:
+        return Path(text).is_file()
+    path = Path(text)
+    return path.exists() or ("*" in text and "/" in text) or path.suffix.lower() in suffixes
+
+
+def _read(path: Path, time: datetime | None, encoding: str | None) -> _Part:
+    from orchestrator.memory.ingest.chats import read_chats
+    from orchestrator.memory.ingest.documents import read_document
+    from orchestrator.memory.ingest.jsonl import read_export, read_records
+
     suffix = path.suffix.lower()
-    if suffix == ".json":
-        return read_chats(path)
-    return read_records(path) if suffix == ".jsonl" else read_document(path, time=time)
+    if suffix in (".json", ".zip"):
+        return _Part(read_chats(path), holds_everything=True)
+    if suffix == ".jsonl":
+        exported = read_export(path, encoding)
+        return _Part([], exported) if exported is not None else _Part(read_records(path, encoding))
+    return _Part(read_document(path, time=time, encoding=encoding, on_note=_tell))
+
+
+def _tell(note: str) -> None:
+    click.echo(f"note: {note}", err=True)
 
 
 def _decoded(raw: str | bytes) -> str:

@@ -49,6 +49,14 @@ class Fleet:
         return self.engine.student_log
 
 
+async def audited(fleet: Fleet) -> None:
+    """Until every audit that was begun has been judged: they run behind the answers."""
+    watch = fleet.engine._executor.students
+    assert watch is not None
+    while watch._running:
+        await asyncio.gather(*watch._running)
+
+
 def queries(n: int, seed: int = 7) -> list[str]:
     return [PROMPT.replace("{text}", row.text) for row in tickets(n, seed=seed)]
 
@@ -114,7 +122,8 @@ def test_streams_and_single_models_work(student: Student, tmp_path: Path) -> Non
     fleet = Fleet(tmp_path, student)
     own = queries(50)
     query = next(q for q in own if student.predict(q.rpartition("\n")[2]).is_accepted)
-    unclear = next(q for q in own if not student.predict(q.rpartition("\n")[2]).is_accepted)
+    unclear = own[0].rpartition("\n")[0] + "\nxyzzy plugh frobnicate"
+    assert not student.predict("xyzzy plugh frobnicate").is_accepted
 
     async def work() -> None:
         async with fleet.engine as engine:
@@ -157,9 +166,14 @@ def test_audits_agree_and_are_paid_within_the_day(student: Student, tmp_path: Pa
 def test_a_label_that_changes_its_meaning_is_no_longer_given(student: Student, tmp_path: Path) -> None:
     fleet = Fleet(tmp_path, student, share=1.0)
     fleet.strong._replies = [lambda request: "account" if by_heart(request) == "billing" else by_heart(request)]
-    with fleet.engine as engine:
-        before = engine.answer_many_sync(queries(200), concurrency=4)
-        after = engine.answer_many_sync(queries(200, seed=8), concurrency=4)
+
+    async def work() -> tuple[Any, Any]:
+        async with fleet.engine as engine:
+            before = await engine.answer_many(queries(200), concurrency=4)
+            await audited(fleet)
+            return before, await engine.answer_many(queries(200, seed=8), concurrency=4)
+
+    before, after = asyncio.run(work())
     given = [r.answer.text for r in before if r.answer and r.answer.model == "tickets"]
     assert "billing" in given
     assert "billing" not in [r.answer.text for r in after if r.answer and r.answer.model == "tickets"]
@@ -179,6 +193,7 @@ def test_a_student_that_disagrees_is_withdrawn_until_a_new_one_comes(student: St
     async def work() -> None:
         async with fleet.engine as engine:
             await engine.answer_many(queries(150), concurrency=4)
+            await audited(fleet)
             assert fleet.backend.standing.is_withdrawn
             query = next(q for q in queries(50) if student.predict(q.rpartition("\n")[2]).is_accepted)
             assert (await engine.answer(query)).model == "strong"

@@ -88,8 +88,9 @@ def test_markdown_keeps_headings_and_code(tmp_path: Path) -> None:
 
 def test_html_keeps_what_is_read_by_people(tmp_path: Path) -> None:
     assert read(tmp_path, "guide.html", HTML) == [
+        ("", "Home"),
         ("Guide", "Lamps are made of brass."),
-        ("Guide › Cleaning", "Use vinegar. Not soap."),
+        ("Guide › Cleaning", "Use vinegar.\nNot soap."),
         ("Prices", "Lamp | Euros\nGale | 79"),
         ("Prices", "a\n b"),
     ]
@@ -128,7 +129,7 @@ def test_pdf_pages_become_records(tmp_path: Path) -> None:
         ("a.txt", b"\x80\x81", "not UTF-8 text (byte 0)"),
         ("a.txt", b"binary \x00 text", "NUL"),
         ("a.md", b"date: soon\nText", "'soon' is not a date"),
-        ("a.exe", b"MZ", ".docx, .htm, .html, .md, .pdf, .txt"),
+        ("a.exe", b"MZ", ".docx, .eml, .epub, .htm, .html"),
     ],
 )
 def test_what_cannot_be_read_says_why(tmp_path: Path, name: str, content: bytes, told: str) -> None:

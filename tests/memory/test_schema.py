@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.memory import HashingEncoder, Memory
+from orchestrator.memory import AesGcmCipher, HashingEncoder, Memory, NewRecord, StoreError
 from orchestrator.memory.text.words import counted, words_in
 
 TEXTS = (
@@ -71,6 +71,27 @@ def test_a_memory_of_an_older_version_is_upgraded_in_place(tmp_path: Path, versi
         assert next(iter(memory.export("acme"))).superseded_by == moved.id
     with Memory(path, encoder=encoder) as memory:
         assert memory.count("acme") == 3
+
+
+@pytest.mark.parametrize("cipher", [None, AesGcmCipher(b"k" * 32)], ids=["plain", "sealed"])
+def test_words_of_version_3_are_worked_out_anew(tmp_path: Path, cipher: AesGcmCipher | None) -> None:
+    path, encoder = tmp_path / "m.db", HashingEncoder(32)
+    with Memory(path, encoder=encoder, cipher=cipher) as memory:
+        memory.remember_many([NewRecord("我对花生过敏。"), NewRecord("I live in Porto.", "Ann")], "acme")
+    old = sqlite3.connect(path)
+    old.execute("ALTER TABLE facts DROP COLUMN ends")
+    old.execute("UPDATE records SET counts = x''" + ("" if cipher else ", words = x''"))
+    old.execute("PRAGMA user_version = 3")
+    old.commit()
+    old.close()
+    if cipher is not None:
+        with pytest.raises(StoreError, match="its own cipher"):
+            Memory(path, encoder=encoder, cipher=AesGcmCipher(b"x" * 32))
+    with Memory(path, encoder=encoder, cipher=cipher) as memory:
+        assert memory.recall("花生", "acme").items[0].record.id == 1
+        assert memory.remember("我对花生过敏", "acme").id == 1
+        moved = memory.remember("I live in Rome.", "acme", speaker="Ann")
+        assert [record.superseded_by for record in memory.export("acme")] == [None, moved.id, None]
 
 
 def test_what_is_stored_of_words_has_not_changed() -> None:

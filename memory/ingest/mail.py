@@ -1,0 +1,93 @@
+"""E-mail (.eml, RFC 5322) as blocks: headers, text, attachments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from email import message_from_bytes, policy
+from email.message import EmailMessage, MIMEPart
+from email.utils import parsedate_to_datetime
+from pathlib import PurePosixPath
+
+from orchestrator.memory.errors import InvalidRecord
+from orchestrator.memory.ingest.blocks import DocumentBlock, DocumentContent
+from orchestrator.memory.ingest.markup import read_html, read_text
+
+MAX_DEPTH = 5  # messages within messages
+_SHOWN_HEADERS = ("From", "To", "Cc", "Date", "Subject")
+Readers = Mapping[str, Callable[[bytes, str | None], DocumentContent]]
+
+
+def read_eml(content: bytes, encoding: str | None, readers: Readers, depth: int = 0) -> DocumentContent:
+    """Headers, the text, and every attachment that one of `readers` (by suffix) reads, under the subject.
+
+    The text is the plain one where there are several. An attachment that cannot be read is told in `notes`.
+    """
+    message = message_from_bytes(content, policy=policy.default)
+    if not isinstance(message, EmailMessage) or not any(message.get(name) for name in _SHOWN_HEADERS):
+        raise InvalidRecord("it has no headers of an e-mail; save it again as .eml")
+    subject = _header(message, "Subject") or "e-mail"
+    read = DocumentContent(time=_sent(message), speaker=_header(message, "From"))
+    read.add("\n".join(f"{name}: {_header(message, name)}" for name in _SHOWN_HEADERS if message.get(name)), [subject])
+    body = message.get_body(preferencelist=("plain", "html"))
+    if body is not None:
+        text = _content(body)
+        part = read_html(text) if body.get_content_type() == "text/html" else read_text(text.encode())
+        _include(read, part, [subject])
+    for attachment in message.iter_attachments():
+        if isinstance(attachment, EmailMessage):
+            _add_attachment(read, attachment, subject, readers, depth)
+    return read
+
+
+def _add_attachment(read: DocumentContent, part: EmailMessage, subject: str, readers: Readers, depth: int) -> None:
+    name = part.get_filename() or ("message.eml" if part.get_content_type() == "message/rfc822" else "attachment")
+    suffix = PurePosixPath(name).suffix.lower() or {"text/plain": ".txt", "text/html": ".html"}.get(
+        part.get_content_type(), ""
+    )
+    try:
+        if part.get_content_type() == "message/rfc822" or suffix == ".eml":
+            if depth >= MAX_DEPTH:
+                raise InvalidRecord(f"messages nest deeper than {MAX_DEPTH}")
+            inner = read_eml(_bytes(part), None, readers, depth + 1)
+        elif suffix in readers:
+            inner = readers[suffix](_bytes(part), None)
+        else:
+            raise InvalidRecord("no document that is read")
+    except (InvalidRecord, ImportError) as error:
+        read.notes.append(f"attachment {name}: {error}")
+        return
+    _include(read, inner, [subject, name])
+
+
+def _include(read: DocumentContent, part: DocumentContent, headings: list[str]) -> None:
+    read.blocks += [DocumentBlock(block.text, (*headings, *block.headings)) for block in part.blocks]
+    read.notes += part.notes
+
+
+def _bytes(part: MIMEPart) -> bytes:
+    if part.get_content_type() == "message/rfc822":
+        return bytes(part.get_content())
+    found = part.get_payload(decode=True)
+    return found if isinstance(found, bytes) else b""
+
+
+def _content(part: MIMEPart) -> str:
+    try:
+        return str(part.get_content())
+    except (LookupError, UnicodeDecodeError):  # a charset that nobody knows
+        return _bytes(part).decode("utf-8", "replace")
+
+
+def _header(message: EmailMessage, name: str) -> str:
+    try:
+        return " ".join(str(message.get(name) or "").split())
+    except (ValueError, IndexError, AttributeError):  # a header that the standard library cannot parse
+        return ""
+
+
+def _sent(message: EmailMessage) -> datetime | None:
+    try:
+        return parsedate_to_datetime(str(message.get("Date")))
+    except (ValueError, TypeError, IndexError):
+        return None
