@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from orchestrator.memory.encoders.encoder import (
         Encoder,
         HashingEncoder,
+        MultilingualEncoder,
         SentenceTransformerEncoder,
         StaticEncoder,
         default_encoder,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     )
     from orchestrator.memory.ingest.jsonl import turns
     from orchestrator.memory.memory import Memory
-    from orchestrator.memory.record import Forgotten, Limits, Mention, NewRecord, Record, Scope, Summary
+    from orchestrator.memory.record import ExportedRecord, Forgotten, Limits, Mention, NewRecord, Record, Scope, Summary
     from orchestrator.memory.retrieval.packing import Recall, RecalledRecord
     from orchestrator.memory.retrieval.ranking import CrossEncoderReranker, Reranker
     from orchestrator.memory.storage.encryption import AesGcmCipher, Cipher
@@ -39,7 +40,15 @@ if TYPE_CHECKING:
 
 _HOME = {
     **dict.fromkeys(
-        ("Encoder", "HashingEncoder", "SentenceTransformerEncoder", "StaticEncoder", "default_encoder", "encoder_for"),
+        (
+            "Encoder",
+            "HashingEncoder",
+            "MultilingualEncoder",
+            "SentenceTransformerEncoder",
+            "StaticEncoder",
+            "default_encoder",
+            "encoder_for",
+        ),
         "encoders.encoder",
     ),
     **dict.fromkeys(("EndpointEncoder",), "encoders.endpoint"),
@@ -60,7 +69,9 @@ _HOME = {
     **dict.fromkeys(("Memory",), "memory"),
     **dict.fromkeys(("Recall", "RecalledRecord"), "retrieval.packing"),
     **dict.fromkeys(("CrossEncoderReranker", "Reranker"), "retrieval.ranking"),
-    **dict.fromkeys(("Forgotten", "Limits", "Mention", "NewRecord", "Record", "Scope", "Summary"), "record"),
+    **dict.fromkeys(
+        ("ExportedRecord", "Forgotten", "Limits", "Mention", "NewRecord", "Record", "Scope", "Summary"), "record"
+    ),
     **dict.fromkeys(("AesGcmCipher", "Cipher"), "storage.encryption"),
     **dict.fromkeys(("Thresholds",), "thresholds"),
 }
@@ -72,6 +83,7 @@ __all__ = [
     "EncoderError",
     "EncoderMismatch",
     "EndpointEncoder",
+    "ExportedRecord",
     "Forgotten",
     "HashingEncoder",
     "InvalidRecord",
@@ -79,6 +91,7 @@ __all__ = [
     "Memory",
     "MemoryFailure",
     "Mention",
+    "MultilingualEncoder",
     "NewRecord",
     "NotErased",
     "QuotaExceeded",

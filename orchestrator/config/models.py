@@ -33,7 +33,7 @@ class MemoryConfig(Strict):
     path: str = ".orchestrator/memory.db"
     token_budget: Annotated[int, Field(ge=0)] = defaults.MEMORY_TOKENS
     encoder: Annotated[str, AfterValidator(known_encoder)] = "static"
-    """`static` ships with the package; `minilm` needs the extra `embeddings`.
+    """`static` ships with the package; `minilm` needs the extra `embeddings`, `multilingual` the extra of that name.
 
     `endpoint` is any server with OpenAI's /embeddings.
     """

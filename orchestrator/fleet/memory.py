@@ -28,11 +28,19 @@ def open_memory(config: MemoryConfig) -> Memory:
 
 def encoder_of(config: MemoryConfig) -> Encoder:
     """The encoder that the configuration names. Raises `ConfigError` where it cannot be had."""
-    from orchestrator.memory import EncoderError, EndpointEncoder, SentenceTransformerEncoder, default_encoder  # numpy
+    from orchestrator.memory import (  # numpy
+        EncoderError,
+        EndpointEncoder,
+        MultilingualEncoder,
+        SentenceTransformerEncoder,
+        default_encoder,
+    )
 
     try:
         if config.encoder == "minilm":
             return SentenceTransformerEncoder()
+        if config.encoder == "multilingual":
+            return MultilingualEncoder()
         if config.encoder == "endpoint":
             if config.base_url is None or config.model is None:
                 raise ConfigError(
