@@ -21,11 +21,23 @@ from orchestrator.memory.encoders.encoder import default_encoder
 from orchestrator.memory.memory import Memory
 from orchestrator.memory.record import NewRecord, Scope
 from orchestrator.memory.retrieval.ranking import first_links
-from orchestrator.memory.retrieval.relevance import LINKED, SIGNALS, WEIGHTS, Asked, Scores, Weights, signals_of
+from orchestrator.memory.retrieval.relevance import (
+    LINKED,
+    SIGNALS,
+    WEIGHTS,
+    Asked,
+    Scores,
+    Weights,
+    shipped_weights,
+    signals_of,
+)
 from orchestrator.memory.retrieval.scope_index import ScopeIndex
 
 CONVERSATIONS = Path(__file__).with_name("conversations.txt")
-INVERSE_PENALTY = 0.02
+INVERSE_PENALTY = 0.1  # what `--validate` chooses for every conversation
+PENALTIES = (0.005, 0.02, 0.1, 0.5)
+MIN_GAIN = 0.002  # in recall@10: what leaves the rest as good is kept, for conversations that are not like these
+THINNED = 12  # of the wrong records one in so many is enough to choose
 _TURN = re.compile(r"(?P<speaker>[^:]+): (?P<text>.*?)(?: \{(?P<label>\w+)\})?")
 
 
@@ -108,12 +120,95 @@ def examples(conversations: Iterable[Conversation], first: Weights | None) -> tu
     return np.concatenate(x), np.concatenate(y).astype(float)
 
 
+def validated(conversations: list[Conversation]) -> Iterator[tuple[str, float, float, tuple[str, ...], float]]:
+    """Nested cross-validation over conversations (Varma & Simon 2006): nothing is chosen with what it is measured on.
+
+    For each conversation that is left out: its name, recall@10 with all signs at `INVERSE_PENALTY`, recall@10 with the
+    signs and the penalty that are best in cross-validation over the others, the signs that these leave out, and the
+    penalty.
+    """
+    shown = _Shown.of(conversations)
+    for left_out in conversations:
+        others = [c.name for c in conversations if c.name != left_out.name]
+        every = tuple(range(len(SIGNALS)))
+        chosen, penalty = _chosen(shown, others, every)
+        yield (
+            left_out.name,
+            shown.recall(left_out.name, others, every, INVERSE_PENALTY),
+            shown.recall(left_out.name, others, chosen, penalty),
+            tuple(SIGNALS[i] for i in every if i not in chosen),
+            penalty,
+        )
+
+
+def _chosen(shown: _Shown, names: list[str], every: tuple[int, ...]) -> tuple[tuple[int, ...], float]:
+    """The penalty that is best over `names`, and the signs that are left when those go which nobody misses."""
+    penalty = max(PENALTIES, key=lambda strength: shown.mean_recall(names, every, strength))
+    signs, best = every, shown.mean_recall(names, every, penalty)
+    while len(signs) > 1:
+        shorter = [tuple(sign for sign in signs if sign != gone) for gone in signs]
+        reached, fewer = max((shown.mean_recall(names, each, penalty), each) for each in shorter)
+        if reached < best + MIN_GAIN:
+            break
+        signs, best = fewer, reached
+    return signs, penalty
+
+
+class _Shown:
+    """Signs and answers of each question, by conversation; few of the wrong records, which are most."""
+
+    def __init__(self, questions: dict[str, list[tuple[Scores, Scores]]]) -> None:
+        self._questions = questions
+        self._known: dict[tuple[object, ...], float] = {}
+
+    @classmethod
+    def of(cls, conversations: list[Conversation]) -> _Shown:
+        x, y = examples(conversations, shipped_weights())
+        n_records = sum(len(c.turns) for c in conversations)
+        names = [c.name for c in conversations for _ in c.questions]
+        questions: dict[str, list[tuple[Scores, Scores]]] = {}
+        for at, name in enumerate(names):
+            rows = slice(at * n_records, (at + 1) * n_records)
+            questions.setdefault(name, []).append((x[rows], y[rows]))
+        return cls(questions)
+
+    def mean_recall(self, names: list[str], signs: tuple[int, ...], penalty: float) -> float:
+        """Recall@10 over `names`, each with weights from the others."""
+        found = [self.recall(name, [n for n in names if n != name], signs, penalty) for name in names]
+        return float(np.average(found, weights=[len(self._questions[name]) for name in names]))
+
+    def recall(self, name: str, others: list[str], signs: tuple[int, ...], penalty: float) -> float:
+        """Recall@10 of one conversation with weights from others."""
+        key = (name, tuple(others), signs, penalty)
+        if key not in self._known:
+            from sklearn.linear_model import LogisticRegression  # optional and heavy: extra `train`
+
+            picked = [_thinned(x, y) for other in others for x, y in self._questions[other]]
+            x, y = np.concatenate([x for x, _ in picked]), np.concatenate([y for _, y in picked])
+            model = LogisticRegression(C=penalty * len(y) / 100_000, max_iter=2_000).fit(x[:, signs], y)
+            scores = [(signals[:, signs] @ model.coef_[0], right) for signals, right in self._questions[name]]
+            self._known[key] = float(np.mean([right[np.argsort(-s)[:10]].sum() / right.sum() for s, right in scores]))
+        return self._known[key]
+
+
+def _thinned(x: Scores, y: Scores) -> tuple[Scores, Scores]:
+    kept = (y > 0) | (np.arange(len(y)) % THINNED == 0)
+    return x[kept], y[kept]
+
+
 def main() -> None:
     """The command line: learns the weights and writes them."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
+    parser.add_argument("--validate", action="store_true", help="tell what signs and penalty are worth; minutes")
     arguments = parser.parse_args()
     conversations = list(read_conversations(CONVERSATIONS.read_text(encoding="utf-8").splitlines()))
+    if arguments.validate:
+        for name, all_signs, chosen, gone, penalty in validated(conversations):
+            print(
+                f"{name:32} {all_signs:.3f} {chosen:.3f} at {penalty}, without {', '.join(gone) or 'none'}", flush=True
+            )
+        return
     learned, n_pairs = fitted(conversations)
     weights = {"intercept": learned.intercept, **dict(zip(SIGNALS, learned.weights, strict=True))}
     n_questions = sum(len(c.questions) for c in conversations)
