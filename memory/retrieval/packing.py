@@ -5,6 +5,7 @@ Best first while choosing, oldest first to read, each with its citation.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -16,8 +17,12 @@ from numpy.typing import NDArray
 from orchestrator.memory.record import Record
 from orchestrator.memory.text.injection_marks import looks_like_instructions
 from orchestrator.memory.text.times import with_dates
+from orchestrator.memory.text.words import distinct, hashed_words
 from orchestrator.tokens.estimate import quick_tokens
 
+LOOKED_THROUGH = 20_000  # characters of a long turn
+LONG_TURN, EXCERPT = 800, 480  # characters: of a turn that is not quoted whole where room is short, and of what is
+_SENTENCE_END = re.compile(r"(?<=[.!?。！？\n])\s*")
 OVERHEAD_CHARS = 20  # of a rendered record: citation, date
 MAX_CHARS_PER_TOKEN = 8
 
@@ -107,11 +112,14 @@ def pack(
 
     One that does not fit is passed over, later smaller ones may still enter. Exact repeats of a text already taken are
     left out. The packed text never exceeds `token_budget`. With `diversity` above 0, records are ranked by maximal
-    marginal relevance first (`vectors`: theirs, in order).
+    marginal relevance first (`vectors`: theirs, in order). Where not all fits, long turns are quoted by the piece that
+    speaks most of the query's words; `items` hold them whole.
     """
     if diversity > 0.0 and vectors is not None:
         ranked = _diverse(ranked, vectors, diversity)
-    sizes = [len(item.record.text) + len(item.record.speaker) + OVERHEAD_CHARS for item in ranked]
+    is_short_of_room = sum(map(_size, ranked)) > MAX_CHARS_PER_TOKEN // 2 * token_budget
+    words = frozenset(distinct(query)) if is_short_of_room else None
+    sizes = [_size(item) if words is None else quoted_chars(_size(item), item.record) for item in ranked]
     chosen: list[tuple[RecalledRecord, str]] = []
     used, seen = 0, set()
     by_worth = (
@@ -123,7 +131,7 @@ def pack(
         item = ranked[index]
         if item.record.key in seen or used + sizes[index] // MAX_CHARS_PER_TOKEN > token_budget:
             continue  # it cannot fit: not worth rendering
-        line = render(item.record)
+        line = render(item.record if words is None else shortened(item.record, words))
         cost = count_tokens(line + "\n")
         if used + cost <= token_budget:
             chosen.append((item, line))
@@ -135,6 +143,39 @@ def pack(
     return Recall(
         query, scope, tuple(item for item, _ in chosen), "\n".join(line for _, line in reading), used, searched
     )
+
+
+def _size(item: RecalledRecord) -> int:
+    return len(item.record.text) + len(item.record.speaker) + OVERHEAD_CHARS
+
+
+def quoted_chars(size: int, record: Record) -> int:
+    """The size of a record as it is quoted where room is short."""
+    return min(size, EXCERPT + OVERHEAD_CHARS) if _is_long_turn(record) else size
+
+
+def _is_long_turn(record: Record) -> bool:
+    return len(record.text) > LONG_TURN and bool(record.speaker) and not record.heading
+
+
+def shortened(record: Record, words: frozenset[int]) -> Record:
+    """A long turn as the stretch of sentences that holds most of some words (hashes of their stems), between marks."""
+    if not _is_long_turn(record):
+        return record
+    sentences = [part for part in _SENTENCE_END.split(record.text[:LOOKED_THROUGH]) if part.strip()]
+    held = [words.intersection(hashed_words(part)) for part in sentences]
+    best, span = -1.0, (0, 1)
+    for first in range(len(sentences)):
+        length, found, last = 0, set[int](), first
+        while last < len(sentences) and (last == first or length + len(sentences[last]) <= EXCERPT):
+            length += len(sentences[last]) + 1
+            found |= held[last]
+            last += 1
+        if len(found) - first * 1e-6 > best:
+            best, span = len(found) - first * 1e-6, (first, last)
+    text = " ".join(sentences[span[0] : span[1]])[: EXCERPT + EXCERPT // 4]
+    before, after = "[…] " if span[0] else "", " […]" if span[1] < len(sentences) else ""
+    return replace(record, text=f"{before}{text}{after}")
 
 
 def _diverse(ranked: Sequence[RecalledRecord], vectors: NDArray[Any], diversity: float) -> list[RecalledRecord]:

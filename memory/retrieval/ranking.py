@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from orchestrator.memory.arrays import Positions, Vectors
 from orchestrator.memory.record import Record
-from orchestrator.memory.retrieval.packing import OVERHEAD_CHARS, RecalledRecord
+from orchestrator.memory.retrieval.packing import EXCERPT, LONG_TURN, OVERHEAD_CHARS, RecalledRecord
 from orchestrator.memory.retrieval.relevance import (
     LINKED,
     LINKS_FROM,
@@ -153,7 +153,7 @@ def _may_be_packed(log_odds: Scores, chars: Scores, token_budget: int) -> NDArra
 
     What comes when the budget is spent one and a half times need not even be read.
     """
-    sizes = chars + OVERHEAD_CHARS
+    sizes = np.where(chars > LONG_TURN, EXCERPT, chars) + OVERHEAD_CHARS  # long turns may be quoted by a piece
     order = np.argsort(-1.0 / (1.0 + np.exp(-log_odds)) / sizes, kind="stable")
     before = np.cumsum(sizes[order]) - sizes[order]
     kept = np.zeros(len(order), dtype=bool)

@@ -50,6 +50,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "summarize": ("Sum up a scope of memory, with citations.", "orchestrator summarize --scope shop/ann"),
         "forget": ("Delete memories for good.", "orchestrator forget m:12"),
         "export": ("Print what memory holds of a scope, as JSON lines.", "orchestrator export --scope shop/ann"),
+        "memory-eval": (
+            "Measure what memory finds on questions of your own.",
+            "orchestrator memory-eval questions.jsonl",
+        ),
         "reencode": ("Give a memory another encoder, while it is in use.", "orchestrator reencode"),
         "salvage": (
             "Copy what can be read of a damaged memory to a new one.",
