@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
+from typing import NamedTuple
 
 from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.memory.errors import InvalidRecord
@@ -65,6 +66,11 @@ def read_conversations(path: str | Path) -> dict[str, JudgedConversation]:
                 f"{path}:{number}: neither a turn ({{id, text, speaker, time, session}}) nor a question ({{question, "
                 f"evidence}}): {error!r}"
             ) from None
+    _check_questions(path, found)
+    return found
+
+
+def _check_questions(path: str | Path, found: Mapping[str, JudgedConversation]) -> None:
     unknown = [
         f"{name or 'the conversation'}: {asked.text!r}"
         for name, each in found.items()
@@ -75,7 +81,6 @@ def read_conversations(path: str | Path) -> dict[str, JudgedConversation]:
         raise InvalidRecord(f"{path}: evidence that is no turn: {'; '.join(unknown[:MAX_TOLD])}")
     if not any(each.questions for each in found.values()):
         raise InvalidRecord(f"{path}: holds no question with evidence")
-    return found
 
 
 def _add_row(of: JudgedConversation, row: JsonMapping) -> None:
@@ -106,32 +111,46 @@ def evaluate_recall(memory: Memory, conversations: Mapping[str, JudgedConversati
     ]
     found: dict[str, list[float]] = {}
     by_category: dict[str, list[float]] = {}
-    packed: dict[int, list[tuple[float, int]]] = {budget: [] for budget in BUDGETS}
-    times_ms: list[float] = []
+    packed: list[list[_Packed]] = []
     for scope, question, ids in asked:
         wanted = {ids[turn] for turn in question.evidence}
         for name, value in _ranked(memory, scope, question.text, wanted).items():
             found.setdefault(name, []).append(value)
         by_category.setdefault(question.category, []).append(found["recall_at_10"][-1])
-        for budget in BUDGETS:
-            start = time.perf_counter()
-            context = memory.recall(question.text, scope, token_budget=budget)
-            if budget == USUAL_BUDGET:
-                times_ms.append((time.perf_counter() - start) * 1_000)
-            held = {item.record.id for item in context.items}
-            packed[budget].append((len(wanted & held) / len(wanted), context.tokens))
-    curve = [[statistics.fmean(pair[i] for pair in pairs) for i in (1, 0)] for pairs in packed.values()]
+        packed.append([_packed(memory, scope, question.text, wanted, budget) for budget in BUDGETS])
+    usual = [each[BUDGETS.index(USUAL_BUDGET)] for each in packed]
+    columns = list(zip(*packed, strict=True))
+    curve = [(_mean(each.tokens for each in at), _mean(each.share for each in at)) for at in columns]
     return {
-        **{name: round(statistics.fmean(values), 4) for name, values in found.items()},
-        "recall_in_1000_tokens": round(statistics.fmean(share for share, _ in packed[USUAL_BUDGET]), 4),
+        **{name: round(_mean(values), 4) for name, values in found.items()},
+        "recall_in_1000_tokens": round(_mean(each.share for each in usual), 4),
         "tokens_for_90": tokens_for(WANTED_EVIDENCE, curve),
         "by_category": {
-            name: {"recall_at_10": round(statistics.fmean(values), 4), "questions": len(values)}
+            name: {"recall_at_10": round(_mean(values), 4), "questions": len(values)}
             for name, values in sorted(by_category.items())
         },
-        "recall_p50_ms": round(statistics.median(times_ms), 3),
+        "recall_p50_ms": round(statistics.median(each.ms for each in usual), 3),
         "questions": len(asked),
     }
+
+
+class _Packed(NamedTuple):
+    """What a context holds of the evidence, its size, and how long it took."""
+
+    share: float
+    tokens: int
+    ms: float
+
+
+def _packed(memory: Memory, scope: str, question: str, wanted: set[int], budget: int) -> _Packed:
+    start = time.perf_counter()
+    context = memory.recall(question, scope, token_budget=budget)
+    ms = (time.perf_counter() - start) * 1_000
+    return _Packed(len(wanted & {item.record.id for item in context.items}) / len(wanted), context.tokens, ms)
+
+
+def _mean(values: Iterable[float]) -> float:
+    return statistics.fmean(values)
 
 
 def _ranked(memory: Memory, scope: str, question: str, wanted: set[int]) -> dict[str, float]:

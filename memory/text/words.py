@@ -164,8 +164,26 @@ def hashed(words: Iterable[str]) -> list[int]:
     own = _HASHED_IN[language]
     told = [word for word in listed if own[word]]
     found = [code for code in map(_HASHED.__getitem__, told) if code]
-    beginnings = (zlib.crc32(f"{word[:BEGINNING]}-".encode()) for word in told if len(word) > BEGINNING)
-    return [*found, *(own[word] for word in told if own[word] != _HASHED[word]), *beginnings]
+    return [*found, *(own[word] for word in told if own[word] != _HASHED[word]), *_beginnings(told)]
+
+
+def _beginnings(words: Iterable[str]) -> list[int]:
+    return [zlib.crc32(f"{word[:BEGINNING]}-".encode()) for word in words if len(word) > BEGINNING]
+
+
+def alternatives_in(text: str) -> list[frozenset[int]]:
+    """For each content word of a text the hashes that it may be found by, of which one is enough."""
+    words = words_in(text)
+    language = language_of(words, STOP_WORDS)
+    found: list[frozenset[int]] = []
+    for word in words:
+        codes = {_HASHED[word]}
+        if language is not None:
+            own = _HASHED_IN[language][word]
+            codes = codes | {own, *_beginnings([word])} if own else {0}
+        if any(codes):
+            found.append(frozenset(codes - {0}))
+    return found
 
 
 def counted(words: Iterable[str]) -> tuple[Hashes, NDArray[np.uint8]]:

@@ -5,6 +5,7 @@ A schema, a choice among options, sources to be cited.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -53,6 +54,9 @@ def _conversation_of(query: Query) -> list[str]:
     return [text for text in (query.system, *before, query.prompt, query.text, *after) if text]
 
 
+_CITATION = re.compile(r"\[m:\d+\]")
+
+
 class GroundingWhenCited:
     """Grounding for answers that cite recalled notes.
 
@@ -63,9 +67,13 @@ class GroundingWhenCited:
 
     def __init__(self, sources: Sequence[Source]) -> None:
         self._verifier = GroundingVerifier(sources)
+        self._texts = [" ".join(source.text.split()) for source in sources]
 
     async def verify(self, query: str, candidate: str) -> Verdict:
         """Holds the answer against the notes, if it cites any."""
         if "[m:" not in candidate:
             return Verdict.abstain(self.name, "the answer cites no recalled note")
+        bare = " ".join(_CITATION.sub(" ", candidate).split())
+        if bare and any(bare in text for text in self._texts):
+            return Verdict.abstain(self.name, "the answer is a quotation, which says nothing about whether it answers")
         return await self._verifier.verify(query, candidate)

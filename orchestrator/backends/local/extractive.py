@@ -9,26 +9,21 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from orchestrator.backends.base import LocalBackend, Request
+from orchestrator.memory.text.stance import DENIED, asks_yes_or_no, stances_of
+from orchestrator.memory.text.words import alternatives_in, hashed_words
 from orchestrator.router import ModelProfile
 from orchestrator.types import Completion
 
 if TYPE_CHECKING:
     from orchestrator.memory import RecalledRecord, Record
 
-_WORD = re.compile(r"[^\W_]+", re.UNICODE)
-_STOP = frozenset(
-    "a about an and any are as at be been by can could did do does for from had has have he her his how i in into is "
-    "it its me much many my now of "
-    "on or our she so tell than that the their them there these they this to us was we were what when where which who "
-    "whom whose why will with "
-    "would you your please currently current still exactly get got s".split()
-)
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(])|\n+|(?<=[。！？])")
 _MONTHS = r"january|february|march|april|may|june|july|august|september|october|november|december"
 _KINDS: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = (
     # what is asked, how the question shows it, what a sentence must hold
@@ -67,61 +62,119 @@ _KINDS: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = (
 )
 # "how long", "how old": these words ask for a kind of answer and need not stand in it.
 _MEASURE = re.compile(r"\bhow (?:long|old|far|tall|big|often|late|early)\b", re.IGNORECASE)
-MIN_COVERAGE = 0.55
+_IDLE = re.compile(r"\b(?:now|currently|current|still|exactly|please|much|many)\b", re.IGNORECASE)
+MIN_COVERAGE = 0.4
 CONTRADICTION_MARGIN = 0.8
+MIN_CONFIDENCE = 0.05  # below it nothing is quoted
+_NAME = re.compile(r"(?<=\S )[A-Z][^\W_]+")
+# P(the quoted record answers) = sigmoid of these, weighed; `python -m benchmarks.extractive` learns them from the
+# conversations written for this project, and holds them against others.
+WEIGHTS = {
+    "start": -1.033,
+    "coverage": 0.842,  # share of the question's words, by worth, that the sentence holds
+    "missing_names": -1.626,  # names in the question that neither the sentence nor its speaker has
+    "kind": 0.291,  # it holds the kind of thing that is asked for: a person, a time, a number, a place
+    "relevance": 0.354,  # log-odds of the record, by memory
+    "rivals": -0.391,  # other records whose sentences fit about as well
+    "length": 0.525,  # log of the sentence's words
+}
+# At most so much confidence in a sentence that is conditional, reported, planned, imagined or over, where the question
+# does not ask for it so: below an even chance, however well the words fit.
+NOT_PLAIN = 0.45
 
 
 @dataclass(frozen=True, slots=True)
 class _Sentence:
     record: Record
     text: str
-    words: frozenset[str]
+    words: frozenset[int]
     rank: int
+    relevance: float
 
 
 @dataclass(frozen=True, slots=True)
 class Extract:
     """A sentence of a record that answers a question.
 
-    `coverage` in [0, 1] is the idf-weighted share of the question's words it holds.
+    `coverage` in [0, 1] is the idf-weighted share of the question's words it holds, `confidence` in (0, 1) the
+    probability that its record answers.
     """
 
     record: Record
     text: str
     coverage: float
-
-    @property
-    def confidence(self) -> float:
-        """P(correct) by coverage: 0.55 (barely enough) maps to 0.6, full coverage to 0.95."""
-        return min(0.95, 0.6 + 0.35 * (self.coverage - MIN_COVERAGE) / (1 - MIN_COVERAGE))
+    confidence: float
 
 
 def extract(question: str, recalled: Sequence[RecalledRecord]) -> Extract | None:
-    """The best supporting sentence among `recalled`, or `None` if none covers enough of the question."""
-    asked = _stems(_MEASURE.sub(" ", question))
-    if not asked or not recalled:
+    """The best supporting sentence among `recalled`, or `None` if none covers enough of the question.
+
+    A sentence that denies what is asked for is no answer, unless the question is one of yes or no.
+    """
+    found = choose(question, recalled)
+    if found is None:
         return None
-    sentences = list(_sentences(recalled))
-    weights = _weights(asked, sentences)
-    total = sum(weights.values())
-    if total <= 0:
-        return None
-    kind = next((must for _, asks, must in _KINDS if asks.search(question)), None)
-    scored = []
-    for sentence in sentences:
-        if sentence.text.rstrip().endswith("?") or (kind is not None and not kind.search(sentence.text)):
-            continue
-        coverage = sum(weight for word, weight in weights.items() if word in sentence.words) / total
-        if coverage >= MIN_COVERAGE:
-            scored.append((coverage, sentence))
+    sentence, signs, is_plain = found
+    log_odds = WEIGHTS["start"] + sum(WEIGHTS[name] * value for name, value in signs.items())
+    p = min(1.0 if is_plain else NOT_PLAIN, 1.0 / (1.0 + math.exp(-log_odds)))
+    return Extract(sentence.record, sentence.text, signs["coverage"], p) if p >= MIN_CONFIDENCE else None
+
+
+def choose(question: str, recalled: Sequence[RecalledRecord]) -> tuple[_Sentence, dict[str, float], bool] | None:
+    """The sentence that covers most of the question, its signs by the names of `WEIGHTS`, and whether it is plain.
+
+    Of sentences that fit about as well, the latest: facts change. What is not plainly said comes after what is.
+    """
+    asked_as = stances_of(question)
+    scored = [
+        (signs["coverage"] * (1.0 if is_plain else NOT_PLAIN), sentence, signs, is_plain)
+        for sentence, signs in candidates_of(question, recalled)
+        for is_plain in [not stances_of(sentence.text) - asked_as - {DENIED}]
+    ]
     if not scored:
         return None
-    best = max(coverage for coverage, _ in scored)
-    # Of sentences that fit about as well, the latest: facts change.
+    best = max(fit for fit, *_ in scored)
     oldest = datetime.min.replace(tzinfo=UTC)
-    contenders = [(c, s) for c, s in scored if c >= best * CONTRADICTION_MARGIN]
-    coverage, chosen = max(contenders, key=lambda pair: (pair[1].record.time or oldest, pair[0], -pair[1].rank))
-    return Extract(chosen.record, chosen.text, coverage)
+    contenders = [found for found in scored if found[0] >= best * CONTRADICTION_MARGIN]
+    _, sentence, signs, is_plain = max(contenders, key=lambda f: (f[1].record.time or oldest, f[0], -f[1].rank))
+    return sentence, signs, is_plain
+
+
+def candidates_of(question: str, recalled: Sequence[RecalledRecord]) -> list[tuple[_Sentence, dict[str, float]]]:
+    """The sentences that may answer, each with its signs by the names of `WEIGHTS`."""
+    asked = alternatives_in(_IDLE.sub(" ", _MEASURE.sub(" ", question)))
+    sentences = list(_sentences(recalled)) if asked else []
+    weights = _weights(asked, sentences)
+    total = sum(weights)
+    kind = next((must for _, asks, must in _KINDS if asks.search(question)), None)
+    names = {code for name in _NAME.findall(question) for code in hashed_words(name)}
+    may_be_denied = asks_yes_or_no(question) or DENIED in stances_of(question)
+    found: list[tuple[_Sentence, dict[str, float]]] = []
+    for sentence in sentences if total > 0 else ():
+        held = (weight for word, weight in zip(asked, weights, strict=True) if word & sentence.words)
+        coverage = sum(held) / total
+        if coverage < MIN_COVERAGE or sentence.text.rstrip().endswith(("?", "？", "؟")):
+            continue
+        if kind is not None and not kind.search(sentence.text):
+            continue
+        if not may_be_denied and DENIED in stances_of(sentence.text):
+            continue
+        signs = {
+            "coverage": coverage,
+            "missing_names": float(len(names - sentence.words)),
+            "kind": float(kind is not None),
+        }
+        signs |= {"relevance": sentence.relevance, "length": math.log1p(len(sentence.words))}
+        found.append((sentence, signs))
+    _count_rivals(found)
+    return found
+
+
+def _count_rivals(found: Sequence[tuple[_Sentence, dict[str, float]]]) -> None:
+    best = max((signs["coverage"] for _, signs in found), default=0.0)
+    fitting = {sentence.record.id for sentence, signs in found if signs["coverage"] >= best * CONTRADICTION_MARGIN}
+    for _, signs in found:
+        signs["rivals"] = math.log(max(len(fitting), 1))
 
 
 class ExtractiveBackend(LocalBackend):
@@ -154,33 +207,21 @@ class ExtractiveBackend(LocalBackend):
         )
 
 
-def _sentences(recalled: Iterable[RecalledRecord]) -> Iterable[_Sentence]:
+def _sentences(recalled: Iterable[RecalledRecord]) -> Iterator[_Sentence]:
     for item in recalled:
-        heading = item.record.source + " " + item.record.speaker
-        for text in re.split(r"(?<=[.!?])\s+(?=[A-Z\"'(])|\n+", item.record.text):
+        heading = frozenset(hashed_words(f"{item.record.source} {item.record.speaker} {item.record.heading}"))
+        p = min(max(item.score, 1e-6), 1.0 - 1e-6)
+        for text in _SENTENCE_END.split(item.record.text):
             if text.strip():
-                yield _Sentence(
-                    item.record, text.strip(), frozenset(_stems(text)) | frozenset(_stems(heading)), item.rank
-                )
+                words = heading.union(hashed_words(text))
+                yield _Sentence(item.record, text.strip(), words, item.rank, math.log(p / (1.0 - p)))
 
 
-def _weights(asked: Sequence[str], sentences: Sequence[_Sentence]) -> dict[str, float]:
+def _weights(asked: Sequence[frozenset[int]], sentences: Sequence[_Sentence]) -> list[float]:
     """Inverse document frequency of each asked word over the recalled sentences.
 
     A word that none holds weighs as much as a rare one.
     """
     n = len(sentences)
-    counts = {word: sum(word in s.words for s in sentences) for word in asked}
-    return {word: math.log(1 + n / (1 + count)) for word, count in counts.items()}
-
-
-def _stems(text: str) -> list[str]:
-    return list(dict.fromkeys(_stem(word) for word in _WORD.findall(text.casefold()) if word not in _STOP))
-
-
-def _stem(word: str) -> str:
-    for suffix in ("ings", "ing", "ed", "es", "s"):
-        if len(word) > len(suffix) + 3 and word.endswith(suffix):
-            word = word[: -len(suffix)]
-            break
-    return word[:-1] if len(word) > 4 and word[-1] in "ey" else word
+    counts = (sum(1 for s in sentences if word & s.words) for word in asked)
+    return [math.log(1 + n / (1 + count)) for count in counts]
