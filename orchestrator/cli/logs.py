@@ -11,10 +11,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 if TYPE_CHECKING:
     from orchestrator.router.learning.outcomes import Log
     from orchestrator.router.learning.replay import ReplayedDecision
     from orchestrator.storage import DecisionLog
+
+
+MOST_TOLD = 8
 
 
 def read_outcomes(paths: Sequence[Path]) -> Log:
@@ -31,7 +36,20 @@ def read_outcomes(paths: Sequence[Path]) -> Log:
             read = read_log(path)
         found.outcomes += read.outcomes
         found.unlabelled += read.unlabelled
+        found.left_out.update(read.left_out)
+    _tell_left_out(found)
     return found
+
+
+def _tell_left_out(found: Log) -> None:
+    """On standard error: what was passed over, most of all first, and queries without a score."""
+    told = [f"{reason} ({count} times)" for reason, count in found.left_out.most_common(MOST_TOLD)]
+    if len(found.left_out) > MOST_TOLD:
+        told.append(f"{len(found.left_out) - MOST_TOLD} more")
+    if found.unlabelled:
+        told.append(f"{len(found.unlabelled)} queries have no score at all")
+    for each in told:
+        click.echo(f"left out: {each}", err=True)
 
 
 def read_decisions(paths: Sequence[Path]) -> list[ReplayedDecision]:

@@ -4,8 +4,13 @@
   `prompt` or `messages` (the conversation is condensed) will do for `query`. Beside a score may stand `output_tokens`
   and the text of the `answer`. A line without outcomes is a query without labels.
 - .csv, .parquet: the same columns, or one row a query with a column of scores for each model (RouteLLM, RouterBench;
-  columns like `model|total_cost` are passed over). .parquet needs the extra `train`.
+  columns like `model|total_cost`, and those that measure something else (latency, temperature), are passed over).
+  .parquet needs the extra `train`.
 - .json: {"model_name", "records": [{"prompt" or "origin_query", "score"}, ...]} (LLMRouterBench, AvengersPro).
+
+Scores are numbers in [0, 1] as people write them: 1, 0.5, 0,5, 1e0, 50%, yes, no, right, wrong. Files are UTF-8, or
+UTF-16 with its mark. A row that cannot be read is an error; what is left out (columns that are no models, cells without
+a score) is counted in `Log.left_out`.
 """
 
 from __future__ import annotations
@@ -13,13 +18,16 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from orchestrator.errors import OrchestratorError
-from orchestrator.jsontypes import JsonMapping
+from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.router.features.conversation import judged_text
 from orchestrator.router.learning.replay import ReplayedDecision
 from orchestrator.router.success import Outcome, reliability_weight
@@ -42,8 +50,22 @@ NOT_MODELS = frozenset(
         "ts",
         "tags",
         "oracle_model_to_route_to",
+        "reliability",
     )
 )
+_MEASURES = re.compile(  # columns of a wide table that are no models; models' names part their words with - and .
+    r"(?:.*[_ ])?(?:latency|temperature|cost|usd|price|tokens?|length|duration|elapsed|seconds|ms|seed"
+    r"|difficulty|timestamp"
+    r"|similarity|top_p|top_k)(?:[_ (].*)?|.*_s",
+    re.IGNORECASE,
+)
+_SPELLED = {
+    **dict.fromkeys(("true", "yes", "y", "right", "correct", "pass", "passed"), 1.0),
+    **dict.fromkeys(("false", "no", "n", "wrong", "incorrect", "fail", "failed"), 0.0),
+}
+_MISSING = frozenset(("", "nan", "null", "none", "n/a", "na", "-", "?"))
+_NUMBER = re.compile(r"([-+]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[-+]?\d+)?)\s*(%?)", re.IGNORECASE)
+MAX_CELL_CHARS = 50_000_000
 
 
 class LogError(OrchestratorError, ValueError):
@@ -54,10 +76,11 @@ class LogError(OrchestratorError, ValueError):
 
 @dataclass(slots=True)
 class Log:
-    """What a file held: graded outcomes, and queries without any."""
+    """What a file held: graded outcomes, queries without any, and how often what was left out, and why."""
 
     outcomes: list[Outcome] = field(default_factory=list)
     unlabelled: list[str] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
 
 
 def read_log(path: str | Path) -> Log:
@@ -109,21 +132,9 @@ def read_decisions(path: str | Path) -> list[ReplayedDecision]:
 
 def _add(log: Log, where: str, row: JsonMapping) -> None:
     query = _query(where, row)
-    graded: dict[str, Mapping[str, Any]]
-    if "model" in row:
-        graded = {str(row["model"]): row}
-    elif isinstance(row.get("outcomes"), Mapping):
-        graded = {
-            str(model): found if isinstance(found, Mapping) else {"score": found}
-            for model, found in row["outcomes"].items()
-        }
-    else:
-        graded = {
-            name: {"score": value}
-            for name, value in row.items()
-            if name not in NOT_MODELS and "|" not in name and _is_number(value)
-        }
-    known = {model: found for model, found in graded.items() if found.get("score") is not None and found["score"] != ""}
+    graded = _graded(log, where, row)
+    known = {model: found for model, found in graded.items() if found.get("score") not in (None, "")}
+    log.left_out.update(f"no score of {model}" for model in graded.keys() - known.keys())
     if not known:
         log.unlabelled.append(query)
     for model, found in known.items():
@@ -138,6 +149,53 @@ def _add(log: Log, where: str, row: JsonMapping) -> None:
                 answer if isinstance(answer, str) else None,
             )
         )
+
+
+def _graded(log: Log, where: str, row: JsonMapping) -> dict[str, Mapping[str, Any]]:
+    """What a row says of each model."""
+    if "model" in row:
+        if not isinstance(row["model"], str) or not row["model"].strip():
+            raise LogError(f"{where}: the model is {row['model']!r}, not a name")
+        return {row["model"]: row}
+    outcomes = row.get("outcomes")
+    if isinstance(outcomes, str) and outcomes.lstrip().startswith(("{", "[")):  # nested in a cell of a table
+        try:
+            outcomes = json.loads(outcomes)
+        except ValueError as error:
+            raise LogError(f"{where}: its outcomes are not JSON: {error}") from None
+    if isinstance(outcomes, list):
+        if not all(isinstance(each, Mapping) and isinstance(each.get("model"), str) for each in outcomes):
+            raise LogError(f"{where}: each of its outcomes needs a model and a score")
+        return {each["model"]: each for each in outcomes}
+    if isinstance(outcomes, Mapping):
+        return {str(m): found if isinstance(found, Mapping) else {"score": found} for m, found in outcomes.items()}
+    if "outcomes" in row:
+        raise LogError(f"{where}: its outcomes are {outcomes!r}, not a score for each model")
+    wide: dict[str, Mapping[str, Any]] = {}
+    for name, value in row.items():
+        if not isinstance(name, str) or name in NOT_MODELS or "|" in name:
+            continue
+        if _MEASURES.fullmatch(name):
+            log.left_out[f"column {name}: a measure, no model"] += 1
+        elif _is_missing(value) or _looks_graded(value):
+            wide[name] = {"score": None if _is_missing(value) else value}
+        else:
+            log.left_out[f"column {name}: text, no score"] += 1
+    return wide
+
+
+def _is_missing(value: object) -> bool:
+    if isinstance(value, float) and math.isnan(value):
+        return True
+    return value is None or (isinstance(value, str) and value.strip().casefold() in _MISSING)
+
+
+def _looks_graded(value: object) -> bool:
+    """Whether a cell is meant as a score: a number, or a spelling of right and wrong."""
+    if isinstance(value, str):
+        bare = value.strip().casefold()
+        return bare in _SPELLED or _NUMBER.fullmatch(bare) is not None
+    return isinstance(value, bool | int | float)
 
 
 def _tokens(where: str, model: str, found: JsonMapping) -> float | None:
@@ -159,27 +217,41 @@ def _query(where: str, row: JsonMapping) -> str:
             return str(row[name])
     messages = row.get("messages")
     if isinstance(messages, list):
-        turns = [
-            (str(m.get("role")), m["content"])
-            for m in messages
-            if isinstance(m, Mapping) and isinstance(m.get("content"), str)
-        ]
-        asks = [index for index, (role, _) in enumerate(turns) if role == "user"]
+        turns = [(str(m.get("role")), _said(m.get("content"))) for m in messages if isinstance(m, Mapping)]
+        asks = [index for index, (role, said) in enumerate(turns) if role == "user" and said.strip()]
         if asks:
             return judged_text(turns[asks[-1]][1], turns[: asks[-1]])
     raise LogError(f"{where}: no text under any of {', '.join(QUERY_NAMES)}, messages")
 
 
 def _score(where: str, model: str, value: Any) -> float:
-    if isinstance(value, str):
-        value = {"true": 1.0, "false": 0.0}.get(value.lower(), value)
     try:
-        score = float(value)
+        score = _number(value) if isinstance(value, str) else float(value)
     except (TypeError, ValueError):
         raise LogError(f"{where}: the score of {model!r} is {value!r}, not a number in [0, 1]") from None
     if not 0.0 <= score <= 1.0:
         raise LogError(f"{where}: the score of {model!r} is {score!r}, not a number in [0, 1]")
     return score
+
+
+def _number(written: str) -> float:
+    """A number as people write it. Raises `ValueError` on anything else."""
+    bare = written.strip().casefold()
+    if bare in _SPELLED:
+        return _SPELLED[bare]
+    found = _NUMBER.fullmatch(bare)
+    if found is None:
+        raise ValueError(written)
+    return float(found[1].replace(",", ".")) / (100.0 if found[2] else 1.0)
+
+
+def _said(content: JsonValue) -> str:
+    """The text of a message: itself, or that of its parts."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    texts = (part.get("text") for part in parts if isinstance(part, Mapping))
+    return "\n".join(text for text in texts if isinstance(text, str))
 
 
 def _weight(where: str, row: JsonMapping) -> float:
@@ -196,31 +268,48 @@ def _weight(where: str, row: JsonMapping) -> float:
     return weight
 
 
-def _is_number(value: Any) -> bool:
-    """Whether a cell of a wide table can be a score at all: numbers, booleans, their spellings."""
-    if isinstance(value, str):
-        return value.lower() in ("true", "false") or value.replace(".", "", 1).isdigit()
-    return isinstance(value, int | float) and math.isfinite(value)
+def _lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, however long the file. Raises `LogError` where it is not UTF-8 or UTF-16."""
+    with path.open("rb") as file:
+        mark = file.read(2)
+    encoding = "utf-16" if mark in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        with path.open(encoding=encoding, newline="") as lines:
+            for number, line in enumerate(lines):
+                yield line if number else line.lstrip("\ufeff")
+    except UnicodeDecodeError as error:
+        raise LogError(
+            f"{path}: not {'UTF-16' if encoding == 'utf-16' else 'UTF-8'} text (byte {error.start} of a block): "
+            f"save it "
+            "as UTF-8"
+        ) from None
 
 
 def _jsonl(path: Path) -> Iterable[tuple[str, JsonMapping]]:
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                raise LogError(f"{path}:{number}: not JSON: {error}") from None
-            if not isinstance(row, dict):
-                raise LogError(f"{path}:{number}: not a JSON object")
-            yield f"{path}:{number}", row
+    for number, line in enumerate(_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise LogError(f"{path}:{number}: not JSON: {error}") from None
+        if not isinstance(row, dict):
+            raise LogError(f"{path}:{number}: not a JSON object")
+        yield f"{path}:{number}", row
 
 
 def _csv(path: Path) -> Iterable[tuple[str, JsonMapping]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        for number, row in enumerate(csv.DictReader(file), start=2):
+    csv.field_size_limit(MAX_CELL_CHARS)
+    lines = _lines(path)
+    header = next(lines, "")
+    delimiter = max(",;\t", key=header.count)
+    try:
+        for number, row in enumerate(csv.DictReader(chain([header], lines), delimiter=delimiter), start=2):
+            if None in row:
+                raise LogError(f"{path}:{number}: more cells than the header has: quote text that holds {delimiter!r}")
             yield f"{path}:{number}", row
+    except csv.Error as error:
+        raise LogError(f"{path}: no table: {error}") from None
 
 
 def _parquet(path: Path) -> Iterable[tuple[str, JsonMapping]]:
@@ -228,14 +317,17 @@ def _parquet(path: Path) -> Iterable[tuple[str, JsonMapping]]:
         import pyarrow.parquet as parquet  # optional and heavy: extra `train`
     except ImportError:
         raise LogError(f"{path}: reading parquet needs the extra `train`") from None
-    for number, row in enumerate(parquet.read_table(path).to_pylist()):
-        yield f"{path}, row {number}", row
+    number = 0
+    for batch in parquet.ParquetFile(path).iter_batches():
+        for row in batch.to_pylist():
+            yield f"{path}, row {number}", row
+            number += 1
 
 
 def _records(path: Path) -> Iterable[tuple[str, JsonMapping]]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+        found = json.loads("".join(_lines(path)))
+    except (ValueError, RecursionError) as error:
         raise LogError(f"{path}: not JSON: {error}") from None
     records = found.get("records") if isinstance(found, dict) else None
     name = found.get("model_name") or found.get("model") if isinstance(found, dict) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 from pathlib import Path
 
 import numpy as np
@@ -298,3 +299,57 @@ def test_lengths_that_are_no_numbers_are_refused_with_their_place(tmp_path: Path
     log.write_text('{"query": "q", "model": "m", "score": 1, "output_tokens": ' + tokens + "}", encoding="utf-8")
     with pytest.raises(LogError, match=r"log\.jsonl:1: the output tokens of 'm'"):
         read_log(log)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("a.csv", "prompt,small,large\na,1e0,50%\nb,0,1.0e+00\n", {"small": [1.0, 0.0], "large": [0.5, 1.0]}),
+        ("a.csv", 'prompt;small;large\na;"0,5";yes\nb;wrong;No\n', {"small": [0.5, 0.0], "large": [1.0, 0.0]}),
+        ("a.csv", "\ufeffprompt,qwen-max,temperature,latency_s\na,1,0.7,0.4\n", {"qwen-max": [1.0]}),
+        ("a.csv", "prompt,small,large\na,1,\nb,NaN,0\n", {"small": [1.0], "large": [0.0]}),
+        ("a.csv", f"prompt,small\n{'word ' * 60_000},1\n", {"small": [1.0]}),
+        ("a.jsonl", '{"query": "a", "outcomes": [{"model": "small", "score": "100 %"}]}', {"small": [1.0]}),
+        ("a.csv", 'query,outcomes\na,"{""small"": 0.25}"\n', {"small": [0.25]}),
+        (
+            "a.jsonl",
+            '{"messages": [{"role": "user", "content": [{"text": "Hi?"}]}], "model": "m", "score": true}',
+            {"m": [1.0]},
+        ),
+    ],
+)
+def test_logs_are_read_as_people_write_them(
+    tmp_path: Path, name: str, content: str, expected: dict[str, list[float]]
+) -> None:
+    for encoding in ("utf-8", "utf-16"):
+        (tmp_path / name).write_bytes(content.encode(encoding))
+        found: dict[str, list[float]] = {}
+        for outcome in read_log(tmp_path / name).outcomes:
+            found.setdefault(outcome.model, []).append(outcome.score)
+        assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.csv", b"prompt,small\na,-1\n", "the score of 'small' is -1.0"),
+        ("a.csv", b"prompt,small\na,150%\n", "the score of 'small' is 1.5"),
+        ("a.csv", b"prompt,small\na,1,2,3\n", "more cells than the header"),
+        ("a.jsonl", b'{"query": "a", "model": null, "score": 1}', "the model is None"),
+        ("a.jsonl", b'{"query": "a", "outcomes": "x"}', "its outcomes are 'x'"),
+        ("a.csv", "prompt,small\nGröße,1\n".encode("latin-1"), "not UTF-8 text"),
+    ],
+)
+def test_what_is_no_score_is_told(tmp_path: Path, name: str, content: bytes, says: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(LogError, match=re.escape(says)):
+        read_log(tmp_path / name)
+
+
+def test_what_is_left_out_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("prompt,small,temperature,answer\na,1,0.7,words\nb,,0.7,more words\n")
+    assert read_log(tmp_path / "a.csv").left_out == {
+        "column temperature: a measure, no model": 2,
+        "column answer: text, no score": 2,
+        "no score of small": 1,
+    }
