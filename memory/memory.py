@@ -10,6 +10,7 @@ import re
 import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
@@ -26,6 +27,7 @@ from orchestrator.memory.record import (
     Record,
     Scope,
     Summary,
+    check_chain,
     key_of,
     to_timestamp,
 )
@@ -199,12 +201,25 @@ class Memory:
         budget = token_budget if packed_by_worth else None
         ranking, searched = self._ranked(asked, where, wanted, budget, to_timestamp(as_of), history, without)
         records = self._store.get(where, ranking.ids)
+        if as_of is not None:
+            records = self._as_known(where, records, to_timestamp(as_of) or 0.0)
         if self._reranker is not None:
             ranking = reranked(asked, ranking, records, self._reranker)
         found, vectors = recalled(ranking, records, min_relevance)
         return pack(
             query, where.path, found, token_budget=token_budget, searched=searched, vectors=vectors, diversity=diversity
         )
+
+    def _as_known(self, scope: Scope, records: dict[int, Record], moment: float) -> dict[int, Record]:
+        """Records without the ends that nobody knew of at a moment."""
+        later = {record.superseded_by for record in records.values() if record.superseded_by is not None}
+        unknown = {
+            i for i, record in self._store.get(scope, later).items() if (to_timestamp(record.time) or 0.0) > moment
+        }
+        return {
+            i: replace(record, valid_until=None, superseded_by=None) if record.superseded_by in unknown else record
+            for i, record in records.items()
+        }
 
     def forget(self, scope: str | Scope, ids: Sequence[int] | None = None) -> Forgotten:
         """Deletes records for good: those of `ids`, or the whole scope.
@@ -305,6 +320,7 @@ class Memory:
         where, encoder = Scope.parse(scope), self._encoder
         if not records:
             return []
+        check_chain(records)
         vectors = encoder.encode([each.record.key for each in records])
         ids = self._store.restore(where, records, list(vectors), encoder.fingerprint)
         held = self._store.get(where, ids)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from orchestrator.memory.errors import InvalidRecord, ScopeError
 
 MAX_TEXT_CHARS = 2_000_000
+MAX_COUNT = 2**52  # of mentions, and the highest id
 _SEGMENT = re.compile(r"[\w@.+:=-]{1,128}")
 
 
@@ -52,6 +54,7 @@ class NewRecord:
         check_text(self.text)
         for name in ("speaker", "session", "source", "heading"):
             check_encodable(getattr(self, name), name)
+        check_time(self.time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +111,44 @@ class ExportedRecord:
 
     record: Record
     mentions: tuple[Mention, ...] = ()
+
+    def __post_init__(self) -> None:
+        record = self.record
+        NewRecord(record.text, record.speaker, record.time, record.session, record.source, record.heading)
+        check_time(record.last_said)
+        check_time(record.valid_until)
+        for count, name in ((record.said, "said"), *((said.times, "times") for said in self.mentions)):
+            if not isinstance(count, int) or isinstance(count, bool) or not 1 <= count <= MAX_COUNT:
+                raise InvalidRecord(f"m:{record.id}: {name} is {count!r}, not a whole number from 1 on")
+        for number in (record.id, record.superseded_by):
+            if number is not None and not (isinstance(number, int) and 1 <= number <= MAX_COUNT):
+                raise InvalidRecord(f"{number!r} is no id of a record")
+        if record.superseded_by == record.id or (record.superseded_by is not None and record.valid_until is None):
+            raise InvalidRecord(f"m:{record.id}: what supersedes it must be another record, since a moment")
+        for said in self.mentions:
+            check_time(said.time)
+            check_encodable(said.session, "session")
+            check_encodable(said.source, "source")
+
+
+def check_chain(records: Iterable[ExportedRecord]) -> None:
+    """Raises `InvalidRecord` where an id stands twice, or records supersede each other in a circle."""
+    after: dict[int, int | None] = {}
+    for each in records:
+        if each.record.id in after:
+            raise InvalidRecord(f"m:{each.record.id} stands there twice")
+        after[each.record.id] = each.record.superseded_by
+    done: set[int] = set()
+    for start in after:
+        seen: set[int] = set()
+        current: int | None = start
+        while current in after and current not in done:
+            assert current is not None
+            if current in seen:
+                raise InvalidRecord(f"m:{start}: records supersede each other in a circle")
+            seen.add(current)
+            current = after[current]
+        done |= seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +218,8 @@ def check_text(text: object) -> None:
 
 def check_encodable(text: str, field: str) -> None:
     """Raises `InvalidRecord` on text that cannot be stored."""
+    if not isinstance(text, str):
+        raise InvalidRecord(f"{field} must be text (str), not {type(text).__name__}")
     if "\x00" in text:
         raise InvalidRecord(f"{field} holds a NUL character: binary data cannot be remembered; extract its text first")
     try:
@@ -187,6 +230,18 @@ def check_encodable(text: str, field: str) -> None:
         ) from None
 
 
+def check_time(time: object) -> None:
+    """Raises `InvalidRecord` unless `time` is `None` or a moment whose time in UTC lies in the years 1 to 9999."""
+    if time is None:
+        return
+    if not isinstance(time, datetime):
+        raise InvalidRecord(f"time must be a datetime, not {type(time).__name__}")
+    try:
+        (time if time.tzinfo else time.replace(tzinfo=UTC)).astimezone(UTC)
+    except (OverflowError, ValueError):
+        raise InvalidRecord(f"time {time.isoformat()} lies outside the years 1 to 9999 in UTC") from None
+
+
 def to_timestamp(time: datetime | None) -> float | None:
     """Seconds since 1970; a time without a zone is taken as UTC."""
     if time is None:
@@ -195,5 +250,8 @@ def to_timestamp(time: datetime | None) -> float | None:
 
 
 def from_timestamp(seconds: float | None) -> datetime | None:
-    """A time in UTC."""
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    """A time in UTC; `None` for one that no calendar has, which older versions stored."""
+    try:
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    except (OverflowError, ValueError, OSError):
+        return None

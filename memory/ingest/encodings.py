@@ -24,20 +24,21 @@ _MARKS = (
 _ESCAPES = ((re.compile(rb"\x1b\$[@AB]|\x1b\(J"), "iso2022_jp_ext"), (re.compile(rb"\x1b\$\)C"), "iso2022_kr"))
 _WIDE = {"utf-32-le": 4, "utf-32-be": 4, "utf-16-le": 2, "utf-16-be": 2}
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
+_PRINTABLE = re.compile(rb"[\t\n\r\x20-\x7e]")
+MAX_PRINTABLE = 0.6  # of the bytes of UTF-16 and UTF-32
 LOOKED_AT = 200_000  # bytes, to guess
 MAX_SCRIPTS = 4  # of one text: bytes that are read the wrong way give letters of many
 
 
 def decoded(content: bytes, declared: str | None = None) -> str:
-    """The text of a file. `declared` is an encoding that the user, or the file's own format, names.
+    """The text of a file. `declared` is an encoding that the user, or the file's own format, names: for bytes that do
+    not prove theirs.
 
     Raises `InvalidRecord` that names the likeliest encoding where nothing proves one.
     """
     mark = next((name for sign, name in _MARKS if content.startswith(sign)), None)
     if mark is not None:
         return _in(content, mark)
-    if declared:
-        return _in(content, declared)
     escaped = next((name for sign, name in _ESCAPES if sign.search(content[:LOOKED_AT])), None)
     if (proven := escaped or _wide(content)) is not None:
         return _in(content, proven)
@@ -45,6 +46,8 @@ def decoded(content: bytes, declared: str | None = None) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         position = error.start
+    if declared:
+        return _in(content, declared)
     likeliest = _likeliest(content)
     known = f"; it looks like {likeliest}" if likeliest else ""
     say = f"say encoding={likeliest or 'latin-1'!r} (--encoding {likeliest or 'latin-1'})"
@@ -62,12 +65,11 @@ def read_decoded(path: Path, declared: str | None = None) -> str:
 def _in(content: bytes, encoding: str) -> str:
     try:
         return content.decode(encoding)
-    except LookupError:
-        raise InvalidRecord(f"Python knows no encoding {encoding!r}; write it like utf-8, cp1252 or gb18030") from None
     except UnicodeDecodeError as error:
-        raise InvalidRecord(
-            f"not {encoding} text (byte {error.start}), though it says so: convert it to UTF-8"
-        ) from None
+        told = f"not {encoding} text (byte {error.start}), though it says so: convert it to UTF-8"
+        raise InvalidRecord(told) from None
+    except (LookupError, ValueError):
+        raise InvalidRecord(f"Python knows no encoding {encoding!r}; write it like utf-8, cp1252 or gb18030") from None
 
 
 def _wide(content: bytes) -> str | None:
@@ -76,10 +78,20 @@ def _wide(content: bytes) -> str | None:
     """
     if len(content) < 4 or not _CONTROLS.search(content[:LOOKED_AT].decode("latin-1")):
         return None
+    if _is_utf8(content) and len(_PRINTABLE.findall(content[:LOOKED_AT])) > MAX_PRINTABLE * len(content[:LOOKED_AT]):
+        return None  # plain text with a control character in it
     head = content[: LOOKED_AT - LOOKED_AT % 4]
     names = (name for name, size in _WIDE.items() if len(content) % size == 0)
     best = max(((_likeness(head, name), name) for name in names), default=(0.0, None))
     return best[1] if best[0] > 0.0 else None
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _likeness(content: bytes, encoding: str) -> float:

@@ -187,11 +187,15 @@ class SqlStore(ABC):
 
     def _restore_state(self, scope: Scope, each: ExportedRecord, new_id: Mapping[int, int]) -> None:
         record = each.record
-        by = new_id.get(record.superseded_by) if record.superseded_by is not None else None
+        own = new_id[record.id]
         self._do(
-            "UPDATE records SET said = ?, last_said = ?, valid_until = ?, superseded_by = ? WHERE id = ?",
-            *(record.said, to_timestamp(record.last_said), to_timestamp(record.valid_until), by, new_id[record.id]),
+            "UPDATE records SET said = ?, last_said = ? WHERE id = ?", record.said, to_timestamp(record.last_said), own
         )
+        if record.valid_until is not None:
+            by = new_id.get(record.superseded_by) if record.superseded_by is not None else None
+            self._mark_over(own, to_timestamp(record.valid_until) or 0.0, by)
+        elif self._do("SELECT superseded_by FROM records WHERE id = ?", own)[0][0] in new_id.values():
+            self._do("UPDATE records SET valid_until = NULL, superseded_by = NULL WHERE id = ?", own)
         for said in each.mentions:
             self._mention(scope, new_id[record.id], to_timestamp(said.time), said.session, said.source, said.times)
 
@@ -482,9 +486,23 @@ class SqlStore(ABC):
             )
             if len(found) < len(wanted):
                 return False
+            if by is not None and self._leads_to(by, old):
+                return False
             self._mark_over(old, to_timestamp(at) or 0.0, by)
             self._do("UPDATE scopes SET revisions = revisions + 1 WHERE id = ?", locked.id)
         return True
+
+    def _leads_to(self, start: int, goal: int) -> bool:
+        """Whether what supersedes a record, and what supersedes that, comes to another."""
+        seen: set[int] = set()
+        current: int | None = start
+        while current is not None and current not in seen:
+            if current == goal:
+                return True
+            seen.add(current)
+            found = self._do("SELECT superseded_by FROM records WHERE id = ?", current)
+            current = found[0][0] if found else None
+        return False
 
     def mentions(self, scope: Scope, record_id: int) -> list[Mention]:
         """When and where a record was said again."""

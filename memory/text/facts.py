@@ -1,7 +1,8 @@
 """Facts that have one value at a time: where somebody lives, what a thing costs, when it opens.
 
 A new value ends the old one where everything else is the same: who or what it is about, and every qualifier ("on
-Mondays", "for children", "in winter"). Where several values may hold at once (jobs, telephone numbers), only a sentence
+Mondays", "for children", "in "
+"winter"). Where several values may hold at once (jobs, telephone numbers), only a sentence
 that says so ("now", "new", "no longer") ends another.
 
 A few patterns of plain English, made to miss rather than to make up: a sentence that says anything before its fact
@@ -16,7 +17,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, time
 from typing import NamedTuple
 
-from orchestrator.memory.text.times import spans_in, without_times
+from orchestrator.memory.text.times import spans_in, times_in, without_times
 from orchestrator.memory.text.words import STOP_WORDS, words_in
 
 MAX_CHARS = 2_000
@@ -24,11 +25,13 @@ MAX_SENTENCES = 2  # a longer text says more than its fact: it may end others, b
 MAX_FACTS = 8
 _SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?](?=\S)[^.!?\n]+)*[.!?]*")
 _UNSURE = re.compile(
-    r"\b(?:if|would|wish\w*|imagin\w+|maybe|perhaps|might|could|should|never|not|cannot|\w+n['’]t|will|going to|used to"
+    r"\b(?:if|would|wish\w*|imagin\w+|maybe|perhaps|might|could|should|never|not|cannot|\w+n['’]t|will|going to"
+    r"|used to"
     r"|unless|when|while|until|till|once|soon|almost|nearly|hardly|neither|nor|nobody|no longer|said|says?|told|tells"
     r"|claim\w*|heard|think\w*|thought|believ\w+|guess\w*|suppos\w+|doubt\w*|deni\w+|deny|dream\w*|pretend\w*|jok\w+"
     r"|rumou?r\w*|alleged\w*|apparently|reported\w*|according|hop\w+|plan\w*|want\w*|consider\w*|about to|probably"
-    r"|likely|possibl\w+|novel|film|movie|story|game|character)\b",
+    r"|likely|possibl\w+|novel|film|movie|story|game|character|also|too|as well|both|another|again|sometimes|usually"
+    r"|often|mostly|formerly|originally|before that|previously)\b",
     re.I,
 )
 _NAMED = r"[A-Z][\w'’&-]*(?: (?:of |the |de |da |la )?[A-Z][\w'’&-]*){0,3}"
@@ -36,6 +39,7 @@ _WHO = (
     rf"(?:(?P<first>I|i|[Ww]e)|(?P<name>{_NAMED}))(?:'m|’m|'ve|’ve|'s|’s| am| is| are| have| has)?"
     r"(?: (?:now|currently|just|recently|also|still|finally))*"
 )
+_WHO_EVER = rf"(?:(?P<first>[Ww]e|I|i)|(?P<name>{_NAMED}))"
 _OWNED = (
     r"name|e-?mail(?: address)?|phone(?: "
     r"number)?|number|address|birthday|job|employer|boss|manager|doctor|dentist|car|password|pin|salary|rent"
@@ -54,8 +58,9 @@ _REPLACES = re.compile(
 )
 # What may stand before a fact, or behind it, and changes nothing about it.
 _HARMLESS = frozenset(
-    "yes yeah yep no well so oh and but hi hello hey ok okay btw way update fyi guess great good news finally actually "
-    "anyway also now currently just still again recently already since as today actually happy glad thanks thank dear "
+    "yes yeah yep no well so oh and but hi hello hey ok okay btw way update fyi guess great good news finally "
+    "actually "
+    "anyway also now currently just still recently already since as today actually happy glad thanks thank dear "
     "everyone all guys inc ltd".split()
 )
 _QUALIFIED = re.compile(
@@ -63,9 +68,27 @@ _QUALIFIED = re.compile(
 )
 _PLACE_BEHIND = re.compile(rf"^(?:, {_NAMED})+")
 _KEPT = frozenset("no not nor he she his her they their your over under up off".split())
+_PEOPLE = frozenset("boss manager doctor dentist owner contact employer".split()) | {"wife's name", "husband's name"}
+_DAYS = frozenset(("deadline", "birthday", "launch date", "release date", "due date", "meeting"))
+_PRICES = frozenset(("costs", "cost", "price", "fee", "rent", "salary"))
+_NUMBERS = _PRICES | frozenset(
+    "budget,weight,height,rate,interest rate,capacity,limit,version,number,phone,phone number,pin".split(",")
+)
+_HABITS = _PRICES | frozenset("opens closes starts begins ends".split()) | {"opening hours"}
+_CAPITAL = re.compile(r"\b[A-Z]")
+_AMOUNT = re.compile(r"\W*(?P<number>\d[\d.,]*)\s*(?P<unit>%|[€$£¥]|[A-Za-z]+)?")
+_OPENINGS = frozenset("opens closes starts begins ends".split())
+_BEGINS = re.compile(r"\b(?:since|from|as of|starting|effective|now)\b", re.I)
+_JUDGEMENTS = frozenset(
+    "nice great good bad ill sick angry near strict secret important wrong right lost missing unknown fine ok okay"
+    " away busy late early high low very so too quite really still always expensive cheap easy hard beautiful ugly"
+    " approved confirmed private public posted negotiable tight boring pretty off out changed gone blocked unavailable"
+    " pending final official set fixed broken safe weak strong long short full empty on in being going".split()
+)
 _QUOTES = re.compile(r"[\"“”„«»]|(?<!\w)['‘]")
 _THINGS = (
-    r"deadline|price|cost|fee|rent|budget|manager|owner|address|password|version|capacity|limit|(?:launch|release|due) "
+    r"deadline|price|cost|fee|rent|budget|manager|owner|address|password|version|capacity|limit|(?:launch"
+    r"|release|due) "
     r"date|opening hours|meeting"
     r"|(?:interest )?rate|contact|phone number|email"
 )
@@ -77,11 +100,21 @@ _WHEN = (
     r"\b(?:one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|noon|midnight|dawn|dusk|(?:mon|tues|wednes"
     r"|thurs|fri|satur|sun)day)\b"
 )
+_DAY = re.compile(rf"\d|{_WHEN}|\b(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)", re.I)
+_HOUR = re.compile(
+    rf"\W*(?:at |around )?(?:\d{{1,2}}(?:[:.h]\d{{2}})?(?:\s*(?:am|pm|a\.m\.|p\.m\.|o['’]clock|h)\b)?|{_WHEN})", re.I
+)
 _VALUE = r"(?P<value>[^,;.!?]*(?:[.,](?=\w)[^,;.!?]*)*)"
 _NEW = "(?: new| current)?"
 # Each pattern: the attribute it speaks of (or None where a group says so), and the expression.
 _PATTERNS: tuple[tuple[str | None, re.Pattern[str]], ...] = (
-    ("lives in", re.compile(rf"\b{_WHO} (?:lives?|lived|living|based|been living|resides?) in (?P<value>{_NAMED})")),
+    ("lives in", re.compile(rf"\b{_WHO} (?:lives?|living|based|been living|resides?) in (?P<value>{_NAMED})")),
+    (
+        "lives in",
+        re.compile(
+            rf"\b(?:(?P<first>[Ww]e|I|i)|(?P<name>{_NAMED}))(?:['’](?:ve|s)| have| has) lived in (?P<value>{_NAMED})"
+        ),
+    ),
     ("lives in", re.compile(rf"\b{_WHO} (?:moved|relocated)(?: back)?(?: from {_NAMED})? to (?P<value>{_NAMED})")),
     (
         "works at",
@@ -99,7 +132,8 @@ _PATTERNS: tuple[tuple[str | None, re.Pattern[str]], ...] = (
     (
         None,
         re.compile(
-            rf"\b[Tt]he{_NEW} (?P<attribute>(?:\w+ ){{0,3}}?(?:{_THINGS}))(?: (?:of|for) (?P<of>[\w '’&-]{{2,40}}?))? "
+            rf"\b[Tt]he{_NEW} (?P<attribute>(?:\w+ ){{0,3}}?(?:{_THINGS}))(?: (?:of|for) (?P<of>[\w "
+            rf"'’&-]{{2,40}}?))? "
             rf"{_BECOMES} {_VALUE}"
         ),
     ),
@@ -114,7 +148,8 @@ _PATTERNS: tuple[tuple[str | None, re.Pattern[str]], ...] = (
 )
 # Each pattern needs one of these words.
 _TELLTALES = frozenset(
-    "live lives lived living based reside resides moved relocated work works working started married engaged divorced "
+    "live lives lived living based reside resides moved relocated work works working started married engaged "
+    "divorced "
     "single widowed separated "
     "opens closes starts begins ends costs name mail email phone number address birthday job employer boss manager "
     "doctor dentist car password pin "
@@ -172,6 +207,16 @@ def _fact(
     subject = _plain(speaker or "I" if groups.get("first") else groups.get("name") or groups.get("of") or "")
     attribute = attribute or _plain(groups["attribute"])
     before, (value, behind) = sentence[: match.start()], _parted(groups["value"], attribute)
+    if not _is_value(attribute, value):
+        return None
+    if attribute in _PRICES:
+        amount = _AMOUNT.match(value)
+        if amount is None:
+            return None
+        behind = f" {value[amount.end() :]} {amount['unit'] or ''}{behind}"
+        value = f"{amount['number']} {amount['unit'] or ''}"
+    if attribute in _OPENINGS and (hour := _HOUR.match(value)) is not None:
+        behind, value = f" {value[hour.end() :]}{behind}", hour[0]
     value = _plain(value)
     if not value or subject in ("it", "this", "that", "there", "what", "he", "she", "they", "you"):
         return None
@@ -183,8 +228,26 @@ def _fact(
         around = sentence[: match.start("value")] + "," + behind
         past = [span.first for span in spans_in(around, said) if span.first <= said.date()]
         since = datetime.combine(min(past), time(), UTC) if past else said
+    qualifiers = _telling(behind)
+    if attribute in _HABITS and _DAY.search(without_times(value)):
+        behind, value = f"{behind} {' '.join(times_in(value))}", _plain(without_times(value))
+    if attribute in _HABITS:  # "today the shop opens at ten": an exception ends no rule
+        around = f"{before} {behind}"
+        qualifiers |= {time.casefold() for time in times_in(around) if not _BEGINS.search(around)}
     ends = attribute not in _SEVERAL or _REPLACES.search(sentence) is not None
-    return Fact(subject, attribute, value, since, tuple(sorted(_telling(behind))), ends)
+    return Fact(subject, attribute, value, since, tuple(sorted(qualifiers)), ends)
+
+
+def _is_value(attribute: str, value: str) -> bool:
+    """Whether what follows "is" can be the value: "my boss is ill" names no boss, "the deadline is near" no day."""
+    first = value.strip().split(" ", 1)[0].casefold() if value.strip() else ""
+    if attribute in _PEOPLE:
+        return _CAPITAL.search(value) is not None
+    if attribute in _DAYS:
+        return _DAY.search(value) is not None
+    if attribute in _NUMBERS:
+        return any(c.isdigit() for c in value)
+    return attribute in _HABITS or first not in _JUDGEMENTS
 
 
 def _parted(value: str, attribute: str) -> tuple[str, str]:

@@ -10,24 +10,28 @@ from collections import Counter
 from collections.abc import Sequence
 
 LOOKED_AT = 60  # words
-MIN_SHARE = 0.2  # of a text's words that are function words of its language
+MIN_SHARE = 0.18  # of a text's words that are function words of its language
 # Words as they are compared: without marks, in lower case; without those that are also English words in use.
 _FUNCTION_WORDS = {
-    "german": "der das ein eine einen einem einer und ist sind nicht ich du er sie es wir ihr mein meine meinen "
+    "german": "kein keine keinen der das ein eine einen einem einer und ist sind nicht ich du er sie es wir ihr "
+    "mein meine meinen "
     "dein mit "
     "von zu zum zur im am auf fur wo wer wann warum wie welche welcher welches hat haben wird werden dass auch aber "
     "bei nach aus uber noch kann ja nein mir mich dir dich sich um wenn oder sein seine war",
-    "french": "le la les des une est sont et je tu il elle nous vous mon ma mes ton votre notre dans sur avec "
+    "french": "jamais rien le la les des une est sont et je tu il elle nous vous mon ma mes ton votre notre "
+    "dans sur avec "
     "pour par "
     "pas ne que qui ou quand comment pourquoi quel quelle quels du au aux ce cette ces avez etes suis ai etait mais "
     "chez aussi leur lui se sans tout bien",
-    "spanish": "el los las una es son y yo ella nosotros mi mis tu su sus con para por que quien donde cuando "
+    "spanish": "nunca ni el los las una es son y yo ella nosotros mi mis tu su sus con para por que quien donde "
+    "cuando "
     "como cual "
     "cuanto del al pero muy esta este estan estoy tiene tengo hay lo le se sin ya fue era mas porque desde hasta ser",
     "portuguese": "o os um uma e sao eu ele ela nos meu minha meus seu sua com para por nao que quem onde "
     "quando como "
     "qual quanto do dos das na nos em mas muito este esta tem tenho foi ser mais voce isso isto ao aos pelo pela",
-    "italian": "il lo gli le una e sono io lui lei noi mio mia miei tuo suo con per non che chi dove quando come quale "
+    "italian": "il lo gli le una e sono io lui lei noi mio mia miei tuo suo con per non che chi dove quando "
+    "come quale "
     "quanto del della dei nel nella ma molto questo questa ha ho era piu anche al alla di da sul sulla si ci",
     "dutch": "het een en zijn ik jij hij zij wij mijn jouw met voor niet dat wie waar wanneer waarom hoe welke "
     "van te "

@@ -132,6 +132,11 @@ def spans_in(text: str, said: datetime) -> list[TimeSpan]:
     return (relative_spans(text, said) + [span for span in found if span is not None])[:MAX_SPANS]
 
 
+def times_in(text: str) -> list[str]:
+    """The times that a text speaks of, as they are written, in English."""
+    return [match[0] for pattern in (_ABSOLUTE, _RELATIVE) for match in pattern.finditer(text)]
+
+
 def without_times(text: str) -> str:
     """The text without the times that it speaks of, in English."""
     return _ABSOLUTE.sub(" ", _RELATIVE.sub(" ", text))

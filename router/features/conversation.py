@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-SHORT_WORDS = 8
+SHORT_WORDS = 10
 MAX_CONTEXT_CHARS = 800
 MAX_SYSTEM_CHARS = 400
 _SAYS_WHAT_TO_DO = re.compile(
@@ -26,19 +26,42 @@ _OPENING = re.compile(
     re.IGNORECASE,
 )
 _REFERS_BACK = re.compile(
-    r"\b(?:it|this|that|those|these|them|yes|yeah|ok|okay|sure|continue|go (?:on|ahead)|do "
-    r"so|proceed|again|same|instead|both|above|next)\b",
+    r"\b(?:it|its|this|that|those|these|them|they|yes|yeah|ok|okay|sure|continue|go (?:on|ahead)|do "
+    r"so|proceed|again|same|instead|both|above|next|former|latter|rest|other|others|previous|earlier|last|full"
+    r"|short(?:er)?"
+    r"|longer|simpler|slow(?:er|ly)|in (?:more )?detail|steps?|parts?|points?|items?|lines?|equations?|lemmas?"
+    r"|cases?|options?"
+    r"|first|second|third|fourth|more|else|too|also|likewise|ones?)\b"
+    r"|^\W*(?:and|but|or|so|then|what about|how about|what if|why(?: not)?\W*$|how so|use)\b",
     re.IGNORECASE,
 )
+# The same of German, French, Spanish, Portuguese, Italian, Russian, Chinese, Japanese, Korean and Arabic.
+_REFERS_BACK_ABROAD = re.compile(
+    r"^\W*(?:und|aber|oder|dann|was ist mit|warum|et|mais|ou|alors|y|e|pero|mas|o|entonces|então|ma|allora|а|и|но|или"
+    r"|тогда|почему|ومع|و|لكن|ماذا عن|ثم)\b"
+    r"|\b(?:das|dies\w*|es|beide\w*|nochmal|weiter|genauer|schritt|teil|erste\w*|zweite\w*|cela|ça|ceci|celui"
+    r"|encore|continue"
+    r"|étape|partie|première?|deuxième|eso|esto|otra vez|sigue|continúa|paso|parte|primer[oa]?|segund[oa]|isso"
+    r"|isto|continua"
+    r"|passo|primeir[oa]|questo|quello|ancora|это|этот|эта|ещё|снова|дальше|продолж\w+|шаг|часть|перв\w+"
+    r"|втор\w+|هذا|ذلك"
+    r"|تابع|خطوة)\b"
+    r"|^(?:那|那么|继续|繼續|再|为什么|為什麼)|呢[？?]?$|这个|這個|第[一二三四五\d]|それ|その|続け|もっと"
+    r"|もう一度|なぜ|では|그럼|그것|계속|다시|그리고",
+    re.IGNORECASE,
+)
+_UNSPACED = re.compile("[\u0e00-\u0e7f\u3040-\u30ff\u3400-\u9fff]")
+CHARS_PER_WORD = 2  # in scripts without spaces
 
 
 def judged_text(ask: str, history: Sequence[tuple[str, str]] = ()) -> str:
     """What a router should judge. `history` holds (role, text) of the earlier turns, oldest first.
 
-    A self-contained ask stands for itself. One of at most 8 words that refers back, or of at most 2 words, is judged
-    together with the last earlier ask and the end of the last answer. A system message counts where the ask does not
-    say what to do ("Translate to French", then a bare sentence) and it is at most 400 characters long; longer ones and
-    tool messages are the same for every query of an application.
+    A self-contained ask stands for itself. One of at most 10 words that refers back ("And without unity?", "Explain
+    step 2"; in eleven languages), or of at most 2 words, is judged together with the last earlier ask and the end of
+    the last answer. A system message counts where the ask does not say what to do ("Translate to French", then a bare
+    sentence) and it is at most 400 characters long; longer ones and tool messages are the same for every query of an
+    application.
     """
     own = without_wrappers(ask).strip() or ask
     words = own.split()
@@ -47,7 +70,9 @@ def judged_text(ask: str, history: Sequence[tuple[str, str]] = ()) -> str:
     ):
         task = next((without_wrappers(text).strip() for role, text in history if role in ("system", "developer")), "")
         return f"{task}\n{own}" if 0 < len(task) <= MAX_SYSTEM_CHARS else own
-    if len(words) > SHORT_WORDS or not (len(words) <= 2 or _REFERS_BACK.search(own)):
+    n_words = len(words) + len(_UNSPACED.findall(own[:MAX_CONTEXT_CHARS])) // CHARS_PER_WORD
+    refers_back = _REFERS_BACK.search(own) or _REFERS_BACK_ABROAD.search(own)
+    if n_words > SHORT_WORDS or not (n_words <= 2 or refers_back):
         return own
     earlier_ask = next((text for role, text in reversed(history) if role == "user"), "")
     answer = next((text for role, text in reversed(history) if role == "assistant"), "")

@@ -230,3 +230,73 @@ def test_a_repeat_needs_no_room_in_a_full_scope() -> None:
         memory.limit("default", max_records=1)
         memory.remember("The safe is blue.")
         assert memory.remember("The safe is blue!").id == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("I live in Porto.", "I lived in Lisbon."),
+        ("I live in Porto.", "Before that I lived in Lisbon."),
+        ("I live in Porto.", "I also live in Lisbon."),
+        ("I live in Porto.", "I live in Lisbon, too."),
+        ("The shop opens at 8.", "The shop opens at 10 tomorrow."),
+        ("The shop opens at 8.", "Today the shop opens at 10."),
+        ("The shop opens at 8.", "The shop opens at 10 this week."),
+        ("The shop closes at 6.", "The shop closes at 4 today."),
+        ("The ticket costs 9 euros.", "The ticket costs 7 euros today."),
+        ("My boss is Tom.", "My boss is ill."),
+        ("My boss is Tom.", "My boss is on holiday."),
+        ("The wifi password is blue77.", "The wifi password is secret."),
+        ("The deadline is 3 May.", "The deadline is near."),
+        ("The deadline is on Friday.", "The deadline is strict."),
+        ("My favourite colour is green.", "My favourite colour is nice."),
+        ("The ticket costs 9 euros.", "The ticket costs 8 euros online."),
+        ("The ticket costs 9 euros.", "The ticket costs 11 euros at the door."),
+        ("The ticket costs 9 euros.", "The ticket costs 10 dollars."),
+        ("The ticket costs 9 euros.", "The ticket costs 20 euros return."),
+        ("The room costs 90 euros.", "The room costs 120 euros including breakfast."),
+        ("The room costs 90 euros a night.", "The room costs 500 euros a week."),
+        ("The bike costs 900 euros.", "The bike costs 400 euros used."),
+        ("The shop opens at 8.", "The shop opens again at 3."),
+        ("I work at Siemens.", "I work at Bosch."),
+        ("The office opens at nine on Mondays.", "The office opens at ten on Saturdays."),
+        ("The ticket costs 5 euros for children.", "The ticket costs 9 euros for adults."),
+        ("I live in Porto.", "In my dream I live in Rome."),
+        ("I live in Porto.", "Bob said I live in Rome."),
+        ("Ann lives in Porto.", "Ann lives in Rome in winter."),
+        ("I live in Oslo.", "We lived in Rome."),
+        ("My pin is 1234", "My pin is blocked"),
+        ("My rent is 900", "My rent is too high"),
+        ("My name is Ann", "My name is on the list"),
+        ("The shop opens at 9", "The shop opens 2 new stores"),
+        ("The museum costs 5 euros (kids).", "The museum costs 10 euros (adults)."),
+        ("The price is 5 euros at Aldi", "The price is 6 euros at Lidl"),
+        ("Our budget is 5k", "Our budget is approved"),
+    ],
+)
+def test_what_is_of_another_time_group_or_kind_ends_nothing(one: str, other: str) -> None:
+    with Memory() as memory:
+        memory.remember(one, speaker="Ann", time=day("2025-05-01"))
+        memory.remember(other, speaker="Ann", time=day("2025-05-02"))
+        assert [record.superseded_by for record in memory.export("default")] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("I live in Porto.", "I moved to Lisbon in May!"),
+        ("I live in Porto.", "I live in Lisbon."),
+        ("The shop opens at 8.", "The shop now opens at 9."),
+        ("The ticket costs 9 euros.", "The ticket now costs 10 euros."),
+        ("The Gale lantern costs 45.50 euros.", "The Gale lantern costs 79 euros."),
+        ("The deadline is 3 May.", "The deadline was moved to 9 May."),
+        ("My boss is Tom.", "My new boss is Eva."),
+        ("I work at Siemens.", "I now work at Bosch."),
+        ("My phone number is 123456.", "My new phone number is 654321."),
+    ],
+)
+def test_a_plain_new_value_ends_the_old_one(one: str, other: str) -> None:
+    with Memory() as memory:
+        memory.remember(one, speaker="Ann", time=day("2025-05-01"))
+        memory.remember(other, speaker="Ann", time=day("2025-05-20"))
+        assert [record.superseded_by for record in memory.export("default")] == [2, None]

@@ -16,14 +16,16 @@ from typing import TYPE_CHECKING
 
 from orchestrator.backends.base import LocalBackend, Request
 from orchestrator.memory.text.stance import DENIED, asks_yes_or_no, stances_of
-from orchestrator.memory.text.words import alternatives_in, hashed_words
+from orchestrator.memory.text.words import STOP_WORDS, alternatives_in, hashed_words, words_in
 from orchestrator.router import ModelProfile
 from orchestrator.types import Completion
 
 if TYPE_CHECKING:
     from orchestrator.memory import RecalledRecord, Record
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z\"'(])|\n+|(?<=[。！？])")
+_SENTENCE_END = re.compile(
+    r"(?<!\bMr\.)(?<!\bDr\.)(?<!\bMs\.)(?<!\bSt\.)(?<!\bNo\.)(?<!\bMrs\.)(?<!\bProf\.)(?<=[.!?])\s+(?=[A-Z\"'(])|\n+|(?<=[。！？])"
+)
 _MONTHS = r"january|february|march|april|may|june|july|august|september|october|november|december"
 _KINDS: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = (
     # what is asked, how the question shows it, what a sentence must hold
@@ -66,6 +68,16 @@ _IDLE = re.compile(r"\b(?:now|currently|current|still|exactly|please|much|many)\
 MIN_COVERAGE = 0.4
 CONTRADICTION_MARGIN = 0.8
 MIN_CONFIDENCE = 0.05  # below it nothing is quoted
+_CAPITAL = re.compile(r"\b[A-Z][a-z]+")
+_FIRST_PERSON = frozenset("i my me mine we our us myself".split())
+_OPPOSITES = tuple(
+    frozenset(pair.split())
+    for pair in (
+        "north south east west", "left right", "upper lower", "front back rear", "old new", "first second third last",
+        "morning afternoon evening night", "summer winter spring autumn", "inside outside", "children adults seniors",
+        "red blue green yellow black white", "monday tuesday wednesday thursday friday saturday sunday",
+    )
+)  # fmt: skip
 _NAME = re.compile(r"(?<=\S )[A-Z][^\W_]+")
 # P(the quoted record answers) = sigmoid of these, weighed; `python -m benchmarks.extractive` learns them from the
 # conversations written for this project, and holds them against others.
@@ -129,7 +141,9 @@ def choose(question: str, recalled: Sequence[RecalledRecord]) -> tuple[_Sentence
     scored = [
         (signs["coverage"] * (1.0 if is_plain else NOT_PLAIN), sentence, signs, is_plain)
         for sentence, signs in candidates_of(question, recalled)
-        for is_plain in [not stances_of(sentence.text) - asked_as - {DENIED}]
+        for is_plain in [
+            not stances_of(sentence.text, question) - asked_as - {DENIED} and not _speaks_of_another(question, sentence)
+        ]
     ]
     if not scored:
         return None
@@ -157,7 +171,7 @@ def candidates_of(question: str, recalled: Sequence[RecalledRecord]) -> list[tup
             continue
         if kind is not None and not kind.search(sentence.text):
             continue
-        if not may_be_denied and DENIED in stances_of(sentence.text):
+        if not may_be_denied and DENIED in stances_of(sentence.text, question):
             continue
         signs = {
             "coverage": coverage,
@@ -168,6 +182,17 @@ def candidates_of(question: str, recalled: Sequence[RecalledRecord]) -> list[tup
         found.append((sentence, signs))
     _count_rivals(found)
     return found
+
+
+def _speaks_of_another(question: str, sentence: _Sentence) -> bool:
+    """Whether a sentence is about somebody or something else: a name of the question that it lacks, or an opposite."""
+    asked, said = set(words_in(question)), set(words_in(sentence.text))
+    if any(pair & asked and pair & said and not pair & asked & said for pair in _OPPOSITES):
+        return True
+    names = {name.casefold() for name in _NAME.findall(question)} - said
+    others = {name.casefold() for name in _CAPITAL.findall(sentence.text)} - asked - STOP_WORDS
+    speaker = set(words_in(sentence.record.speaker))
+    return bool(names - speaker) or bool(names & speaker and others - speaker and said.isdisjoint(_FIRST_PERSON))
 
 
 def _count_rivals(found: Sequence[tuple[_Sentence, dict[str, float]]]) -> None:
