@@ -63,8 +63,8 @@ def read_conversations(path: str | Path) -> dict[str, JudgedConversation]:
             _add_row(of, row)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise InvalidRecord(
-                f"{path}:{number}: neither a turn ({{id, text, speaker, time, session}}) nor a question ({{question, "
-                f"evidence}}): {error!r}"
+                f"{path}:{number}: {_reason(error)}. A turn is {{id, text, speaker, time, session}}, a question "
+                f"{{question, evidence: [ids]}}"
             ) from None
     _check_questions(path, found)
     return found
@@ -72,20 +72,29 @@ def read_conversations(path: str | Path) -> dict[str, JudgedConversation]:
 
 def _check_questions(path: str | Path, found: Mapping[str, JudgedConversation]) -> None:
     unknown = [
-        f"{name or 'the conversation'}: {asked.text!r}"
+        f"{', '.join(sorted(asked.evidence - each.turns.keys()))} of {asked.text!r}" + (f" in {name}" if name else "")
         for name, each in found.items()
         for asked in each.questions
         if not asked.evidence <= each.turns.keys()
     ]
     if unknown:
-        raise InvalidRecord(f"{path}: evidence that is no turn: {'; '.join(unknown[:MAX_TOLD])}")
+        raise InvalidRecord(f"{path}: evidence that is the id of no turn: {'; '.join(unknown[:MAX_TOLD])}")
     if not any(each.questions for each in found.values()):
         raise InvalidRecord(f"{path}: holds no question with evidence")
 
 
+def _reason(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"it lacks {error}" if " " not in str(error) else str(error).strip("'")
+    return str(error)
+
+
 def _add_row(of: JudgedConversation, row: JsonMapping) -> None:
     if "question" in row:
-        evidence = frozenset(map(str, row["evidence"]))
+        stated = row["evidence"]
+        evidence = frozenset([stated] if isinstance(stated, str) else map(str, stated))
+        if not isinstance(row["question"], str) or not row["question"].strip():
+            raise ValueError("a question is a text that is not empty")
         if evidence:
             of.questions.append(EvidenceQuestion(row["question"], evidence, str(row.get("category", ""))))
         return

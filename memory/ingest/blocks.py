@@ -13,10 +13,13 @@ MAX_UNPACKED_BYTES = 500_000_000
 
 
 class DocumentBlock(NamedTuple):
-    """A part of a document under the `headings` above it, outermost first."""
+    """A part of a document under the `headings` above it, outermost first. `speaker`: who wrote it, if not who wrote
+    the document.
+    """
 
     text: str
     headings: tuple[str, ...] = ()
+    speaker: str = ""
 
 
 @dataclass(slots=True)

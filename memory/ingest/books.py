@@ -4,38 +4,57 @@ from __future__ import annotations
 
 import io
 import posixpath
+import re
 import zipfile
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from orchestrator.memory.errors import InvalidRecord
 from orchestrator.memory.ingest.blocks import DocumentContent, check_unpacked
+from orchestrator.memory.ingest.encodings import decoded
 from orchestrator.memory.ingest.markup import read_html
+
+if TYPE_CHECKING:
+    from bs4 import BeautifulSoup, Tag
+
+_DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
 
 
 def read_epub(content: bytes, encoding: str | None = None) -> DocumentContent:
     """The pages of a book in reading order (EPUB 3.3, section 5.7: the spine)."""
-    from bs4 import BeautifulSoup  # optional: extra `documents`
-
     try:
         with zipfile.ZipFile(io.BytesIO(content)) as packed:
             check_unpacked(part.file_size for part in packed.infolist())
             if "META-INF/rights.xml" in packed.namelist():
                 raise InvalidRecord("it is protected by DRM; use a copy without")
-            container = BeautifulSoup(packed.read("META-INF/container.xml"), "html.parser")
-            root = str(container.find("rootfile")["full-path"])  # type: ignore[index]
-            package = BeautifulSoup(packed.read(root), "html.parser")
-            path_of = {str(item.get("id")): str(item.get("href")) for item in package.find_all("item")}
+            container = _parsed(packed.read("META-INF/container.xml"))
+            root = str(_named(container, "rootfile")[0]["full-path"])
+            package = _parsed(packed.read(root))
+            path_of = {str(item.get("id")): str(item.get("href")) for item in _named(package, "item")}
             read = DocumentContent()
-            for reference in package.find_all("itemref"):
+            about = (" ".join(tag.get_text().split()) for name in ("title", "creator") for tag in _named(package, name))
+            read.add("; ".join(filter(None, about)))
+            for reference in _named(package, "itemref"):
                 page = path_of.get(str(reference.get("idref")), "")
                 _add_page(read, packed, posixpath.join(posixpath.dirname(root), page))
-    except (zipfile.BadZipFile, KeyError, TypeError) as error:
+    except (zipfile.BadZipFile, KeyError, TypeError, IndexError) as error:
         raise InvalidRecord(f"it cannot be read as a book in EPUB: {error}") from None
     return read
 
 
+def _parsed(content: bytes) -> BeautifulSoup:
+    from bs4 import BeautifulSoup  # optional: extra `documents`
+
+    return BeautifulSoup(_DECLARATION.sub("", decoded(content)), "html.parser")
+
+
+def _named(tree: BeautifulSoup, name: str) -> list[Tag]:
+    """Elements of a name, whatever their prefix."""
+    return tree.find_all(lambda tag: tag.name.rpartition(":")[2] == name)
+
+
 def _add_page(read: DocumentContent, packed: zipfile.ZipFile, path: str) -> None:
-    name = posixpath.normpath(unquote(path))
+    name = posixpath.normpath(unquote(path.partition("#")[0]))
     if name not in packed.namelist():
         read.notes.append(f"the book names {name}, which it does not hold")
         return

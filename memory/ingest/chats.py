@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _Place = tuple[str, float | None, str, str]
 SPEAKERS = {"user": "user", "human": "user", "assistant": "assistant", "ai": "assistant", "model": "assistant"}
 MAX_MESSAGES = 1_000_000
+_TEXT_PARTS = ("text", "input_text", "output_text")
+LATEST_S = 32_503_680_000  # the year 3000: later ones are milliseconds
 _IN_ARCHIVES = ("conversations.json", "chat.json", "memories.json")
 
 
@@ -36,7 +38,12 @@ def read_chats(path: str | Path) -> list[NewRecord]:
     Raises `InvalidRecord` on a file that is cut, is no JSON, or holds no conversation.
     """
     found = _parsed(Path(path))
-    records = [record for chat in _chats(found, _Sessions()) for record in chat]
+    try:
+        records = [record for chat in _chats(found, _Sessions()) for record in chat]
+    except (AttributeError, TypeError, ValueError, OverflowError) as error:
+        if isinstance(error, InvalidRecord):
+            raise InvalidRecord(f"{path}: a message cannot be remembered: {error}") from None
+        raise InvalidRecord(f"{path}: not as these programs export it ({error}); download the export again") from None
     if not records:
         raise InvalidRecord(
             f"{path}: no conversation is found in it: this reads conversations.json of ChatGPT and Claude, "
@@ -75,7 +82,7 @@ def _unpacked(path: Path) -> bytes:
             for name in packed.namelist():
                 if PurePosixPath(name).name in _IN_ARCHIVES:
                     return packed.read(name)
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError) as error:
         raise InvalidRecord(f"{path}: cannot be unpacked ({error}); download the export again") from None
     raise InvalidRecord(f"{path}: holds none of {', '.join(_IN_ARCHIVES)}: is it an export of ChatGPT or Claude?")
 
@@ -108,7 +115,7 @@ def _chats(found: JsonValue, sessions: _Sessions) -> Iterator[Iterator[NewRecord
     if not isinstance(found, list):
         return
     rows = [row for row in found if isinstance(row, Mapping)]
-    if rows and all("role" in row and "content" in row for row in rows):
+    if rows and any("role" in row and "content" in row for row in rows):
         yield _messages(rows, "")
         return
     for row in rows:
@@ -123,9 +130,9 @@ def _chats(found: JsonValue, sessions: _Sessions) -> Iterator[Iterator[NewRecord
 
 
 def _mem0(row: JsonMapping) -> NewRecord:
-    """A memory of mem0: who said it is `actor_id`, or else its `role`; its session is `run_id`."""
+    """A memory of mem0: who said it is `actor_id`, or else its `role`, or whose it is; its session is `run_id`."""
     role = str(row.get("role") or "")
-    speaker = str(row.get("actor_id") or SPEAKERS.get(role, role) or "")
+    speaker = str(row.get("actor_id") or SPEAKERS.get(role, role) or row.get("user_id") or "")
     time = _time(row.get("created_at")) or _time(row.get("updated_at"))
     return NewRecord(row["memory"], speaker, time, str(row.get("run_id") or ""), "mem0")
 
@@ -135,7 +142,8 @@ def _chatgpt(chat: JsonMapping, session: str) -> Iterator[NewRecord]:
     nodes = chat["mapping"]
     branch: list[JsonMapping] = []
     seen: set[str] = set()
-    name = chat.get("current_node") or _last_leaf(nodes)
+    name = chat.get("current_node")
+    name = name if name in nodes else _last_leaf(nodes)
     while isinstance(name, str) and name in nodes and name not in seen and len(seen) < MAX_MESSAGES:
         seen.add(name)
         node = nodes[name]
@@ -193,7 +201,9 @@ def _text(content: JsonValue) -> str:
     if isinstance(content, str):
         return content
     parts = content if isinstance(content, list) else []
-    texts = (part.get("text") for part in parts if isinstance(part, Mapping) and part.get("type", "text") == "text")
+    texts = (
+        part.get("text") for part in parts if isinstance(part, Mapping) and part.get("type", "text") in _TEXT_PARTS
+    )
     return "\n".join(text for text in texts if isinstance(text, str))
 
 
@@ -205,7 +215,7 @@ def _time(stated: JsonValue) -> datetime | None:
     """A moment as exports write it: seconds since 1970, or ISO 8601."""
     try:
         if isinstance(stated, int | float) and not isinstance(stated, bool):
-            return datetime.fromtimestamp(stated, UTC)
+            return datetime.fromtimestamp(stated / 1_000 if stated > LATEST_S else stated, UTC)
         return datetime.fromisoformat(stated) if isinstance(stated, str) else None
     except (ValueError, OverflowError, OSError):
         return None

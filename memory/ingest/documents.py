@@ -18,7 +18,7 @@ from orchestrator.memory.errors import InvalidRecord
 from orchestrator.memory.ingest.blocks import DocumentBlock, DocumentContent
 from orchestrator.memory.ingest.books import read_epub
 from orchestrator.memory.ingest.mail import read_eml
-from orchestrator.memory.ingest.markup import read_html, read_text, read_time
+from orchestrator.memory.ingest.markup import read_html, read_plain, read_text, read_time
 from orchestrator.memory.ingest.office import read_csv, read_docx, read_pptx, read_xlsx
 from orchestrator.memory.ingest.pdf import read_pdf
 from orchestrator.memory.ingest.subtitles import read_subtitles
@@ -28,6 +28,7 @@ __all__ = ["DOCUMENT_SUFFIXES", "DocumentBlock", "document_paths", "read_documen
 
 MAX_CHARS, MAX_OVERLAP_CHARS = 1_200, 200
 MAX_FILE_BYTES = 200_000_000
+MAX_REASON = 200
 HEADING_JOIN = " › "
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+|(?<=[。！？])")
 _UNSPACED_ENDS = ("。", "！", "？")
@@ -52,15 +53,19 @@ def read_document(
     path = Path(path)
     try:
         read = _content_of(path, encoding)
-        pieces = [(piece, HEADING_JOIN.join(block.headings)) for block in read.blocks for piece in split(block.text)]
+        pieces = [
+            (piece, HEADING_JOIN.join(block.headings), block.speaker)
+            for block in read.blocks
+            for piece in split(block.text)
+        ]
     except InvalidRecord as error:
         raise InvalidRecord(f"{path}: {error}") from None
     for note in read.notes:
         (on_note or log.warning)(f"{path}: {note}")
     session = f"document {path.name}"
     return [
-        NewRecord(text, read.speaker, time or read.time, session, path.name, heading)
-        for text, heading in pieces
+        NewRecord(text, speaker or read.speaker, time or read.time, session, path.name, heading)
+        for text, heading, speaker in pieces
         if text.strip()
     ]
 
@@ -73,11 +78,16 @@ def _content_of(path: Path, encoding: str | None) -> DocumentContent:
         raise InvalidRecord(f"it has more than {MAX_FILE_BYTES // 1_000_000} MB; split it first")
     try:
         return reader(path.read_bytes(), encoding)
+    except InvalidRecord:
+        raise
     except RecursionError:
         raise InvalidRecord("its parts nest too deeply to be read") from None
     except ImportError as error:
         message = f"{path.suffix} files need {error.name}: pip install 'compound-orchestrator[documents]'"
         raise InvalidRecord(message) from None
+    except Exception as error:  # parsers raise what they like on a broken file
+        told = " ".join(f"{type(error).__name__}: {error}".split())[:MAX_REASON]
+        raise InvalidRecord(f"it is damaged, or of a kind that is not read ({told}); save it anew") from error
 
 
 def document_paths(stated: str | Path, suffixes: Iterable[str]) -> tuple[list[Path], list[Path]]:
@@ -141,7 +151,8 @@ def _read_eml(content: bytes, encoding: str | None = None) -> DocumentContent:
 
 
 _READERS: dict[str, Callable[[bytes, str | None], DocumentContent]] = {
-    **dict.fromkeys((".txt", ".md", ".markdown", ".rst", ".log", ".org", ".adoc"), read_text),
+    **dict.fromkeys((".md", ".markdown", ".rst", ".org", ".adoc"), read_text),
+    **dict.fromkeys((".txt", ".log"), read_plain),
     **dict.fromkeys((".html", ".htm", ".xhtml"), read_html),
     **dict.fromkeys((".csv", ".tsv"), read_csv),
     **dict.fromkeys((".srt", ".vtt", ".ass"), read_subtitles),

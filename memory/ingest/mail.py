@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage, MIMEPart
@@ -11,9 +11,11 @@ from pathlib import PurePosixPath
 
 from orchestrator.memory.errors import InvalidRecord
 from orchestrator.memory.ingest.blocks import DocumentBlock, DocumentContent
-from orchestrator.memory.ingest.markup import read_html, read_text
+from orchestrator.memory.ingest.encodings import decoded
+from orchestrator.memory.ingest.markup import read_html, read_plain, read_text
 
 MAX_DEPTH = 5  # messages within messages
+_TEXTS = {"text/plain": read_plain, "text/html": read_html, "text/markdown": read_text}
 _SHOWN_HEADERS = ("From", "To", "Cc", "Date", "Subject")
 Readers = Mapping[str, Callable[[bytes, str | None], DocumentContent]]
 
@@ -29,18 +31,32 @@ def read_eml(content: bytes, encoding: str | None, readers: Readers, depth: int 
     subject = _header(message, "Subject") or "e-mail"
     read = DocumentContent(time=_sent(message), speaker=_header(message, "From"))
     read.add("\n".join(f"{name}: {_header(message, name)}" for name in _SHOWN_HEADERS if message.get(name)), [subject])
-    body = message.get_body(preferencelist=("plain", "html"))
-    if body is not None:
-        text = _content(body)
-        part = read_html(text) if body.get_content_type() == "text/html" else read_text(text.encode())
-        _include(read, part, [subject])
-    for attachment in message.iter_attachments():
-        if isinstance(attachment, EmailMessage):
-            _add_attachment(read, attachment, subject, readers, depth)
+    parts = list(_parts(message))
+    for part in parts:
+        kind = part.get_content_type()
+        if part.get_filename() or kind not in _TEXTS or part.get_content_disposition() == "attachment":
+            _add_attachment(read, part, subject, readers, depth)
+        else:
+            _include(read, _TEXTS[kind](_content(part).encode(), "utf-8"), [subject])
     return read
 
 
-def _add_attachment(read: DocumentContent, part: EmailMessage, subject: str, readers: Readers, depth: int) -> None:
+def _parts(message: MIMEPart) -> Iterator[MIMEPart]:
+    """The texts and attachments of a message, in order; of alternatives the first of `_TEXTS` that says anything."""
+    if not message.is_multipart() or message.get_content_type() == "message/rfc822":
+        yield message
+        return
+    parts = [part for part in message.iter_parts() if isinstance(part, MIMEPart)]
+    if message.get_content_type() == "multipart/alternative":
+        texts = [
+            part for kind in _TEXTS for part in parts if part.get_content_type() == kind and _content(part).strip()
+        ]
+        parts = texts[:1] or parts
+    for part in parts:
+        yield from _parts(part)
+
+
+def _add_attachment(read: DocumentContent, part: MIMEPart, subject: str, readers: Readers, depth: int) -> None:
     name = part.get_filename() or ("message.eml" if part.get_content_type() == "message/rfc822" else "attachment")
     suffix = PurePosixPath(name).suffix.lower() or {"text/plain": ".txt", "text/html": ".html"}.get(
         part.get_content_type(), ""
@@ -51,7 +67,7 @@ def _add_attachment(read: DocumentContent, part: EmailMessage, subject: str, rea
                 raise InvalidRecord(f"messages nest deeper than {MAX_DEPTH}")
             inner = read_eml(_bytes(part), None, readers, depth + 1)
         elif suffix in readers:
-            inner = readers[suffix](_bytes(part), None)
+            inner = readers[suffix](_bytes(part), part.get_content_charset())
         else:
             raise InvalidRecord("no document that is read")
     except (InvalidRecord, ImportError) as error:
@@ -61,7 +77,9 @@ def _add_attachment(read: DocumentContent, part: EmailMessage, subject: str, rea
 
 
 def _include(read: DocumentContent, part: DocumentContent, headings: list[str]) -> None:
-    read.blocks += [DocumentBlock(block.text, (*headings, *block.headings)) for block in part.blocks]
+    read.blocks += [
+        DocumentBlock(block.text, (*headings, *block.headings), block.speaker or part.speaker) for block in part.blocks
+    ]
     read.notes += part.notes
 
 
@@ -73,10 +91,14 @@ def _bytes(part: MIMEPart) -> bytes:
 
 
 def _content(part: MIMEPart) -> str:
+    """The text of a part. Raises `InvalidRecord` where neither its charset nor its bytes tell how to read it."""
+    stated = part.get_content_charset()
     try:
-        return str(part.get_content())
-    except (LookupError, UnicodeDecodeError):  # a charset that nobody knows
-        return _bytes(part).decode("utf-8", "replace")
+        return decoded(_bytes(part), stated)
+    except InvalidRecord:
+        if stated is None:
+            raise
+        return decoded(_bytes(part))  # a charset that nobody knows
 
 
 def _header(message: EmailMessage, name: str) -> str:

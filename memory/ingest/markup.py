@@ -12,14 +12,15 @@ from orchestrator.memory.ingest.blocks import DocumentContent, DocumentOutline
 from orchestrator.memory.ingest.encodings import decoded
 
 if TYPE_CHECKING:
-    from bs4 import Tag
+    from bs4 import BeautifulSoup, Tag
 
-_NEVER_SHOWN = frozenset("script style template noscript iframe head object audio video canvas".split())
+_NEVER_SHOWN = frozenset("script style template noscript iframe object title meta link".split())
 _HIDING_STYLE = re.compile(
     r"display\s*:\s*none|visibility\s*:\s*hidden|(?<![\w-])(?:font-size|opacity)\s*:\s*0(?![.\d]*[1-9])", re.I
 )
 _HEADINGS = frozenset(("h1", "h2", "h3", "h4", "h5", "h6"))
 _WHOLE = _HEADINGS | {"table", "pre", "textarea"}
+_STRUCK = frozenset(("del", "s", "strike"))
 _LINES = frozenset(("li", "dt", "dd", "option", "summary", "legend"))
 _BLOCKS = frozenset(
     "p div section article header footer main aside nav ul ol dl blockquote figure figcaption details form fieldset "
@@ -28,13 +29,18 @@ _BLOCKS = frozenset(
 _DECLARED = re.compile(
     rb"""<meta[^>]{0,200}charset\s*=\s*["']?([\w-]+)|<\?xml[^>]{0,100}encoding\s*=\s*["']([\w-]+)""", re.I
 )
+_DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
+_UNENDED_TAG = re.compile(r"<(?=[^<>]*(?:<|\Z))")
+_RULE = re.compile(r"([^{}]+)\{([^{}]*)\}")
+_SIMPLE_SELECTOR = re.compile(r"(?:^|,)\s*\w*([.#])([\w-]+)\s*(?=,|$)")
+MANY_TAGS, MAX_STYLE_CHARS, MAX_SPAN = 100, 500_000, 1_000
 _SPACE = re.compile(r"[^\S\n]+")
 _HEADING = re.compile(r"(#{1,6})\s+(.*?)\s*#*")
 _UNDERLINE = re.compile(r"(=+|-+)\s*")
 _FRONT_MATTER = re.compile(r"\A---[ \t]*\n(.*?)\n(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _DATE_LINE = re.compile(r"\A\s*date:\s*(\S+)\s*(?:\n|\Z)")
+_BLANK_LINES = re.compile(r"\n\s*\n")
 _OWN_LINE = re.compile(r"[-*+•]\s|\d{1,3}[.)]\s|\||>|:\s|\s{4}")
-_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 
 
 def read_html(content: bytes | str, encoding: str | None = None) -> DocumentContent:
@@ -42,7 +48,9 @@ def read_html(content: bytes | str, encoding: str | None = None) -> DocumentCont
     from bs4 import BeautifulSoup  # optional: extra `documents`
 
     text = content if isinstance(content, str) else decoded(content, encoding or _declared(content))
-    page = BeautifulSoup(text, "html.parser")
+    page = BeautifulSoup(_parsable(text), "html.parser")
+    for tag in _hidden_by_style(page):
+        tag["hidden"] = ""
     published = page.find("meta", attrs={"property": "article:published_time"})
     read = DocumentContent(time=time_or_none(published.get("content") if published else None))
     outline = DocumentOutline(read)
@@ -61,6 +69,23 @@ def read_html(content: bytes | str, encoding: str | None = None) -> DocumentCont
     _end_block(outline, lines)
     outline.close()
     return read
+
+
+def _parsable(text: str) -> str:
+    """A page without tags and comments that never end: the parser's time grows with the square of their number."""
+    text = _DECLARATION.sub("", text)
+    end = text.rfind("-->")
+    text = text[: end + 3] + text[end + 3 :].replace("<!--", "&lt;!--") if "<!--" in text[max(end, 0) :] else text
+    return _UNENDED_TAG.sub("&lt;", text) if text.count("<") > 2 * text.count(">") + MANY_TAGS else text
+
+
+def _hidden_by_style(page: BeautifulSoup) -> Iterator[Tag]:
+    """Elements that the page's own style sheets hide by a class or an id."""
+    sheets = "\n".join(style.get_text() for style in page.find_all("style"))
+    for selectors, rules in _RULE.findall(sheets[:MAX_STYLE_CHARS]):
+        if _HIDING_STYLE.search(rules):
+            for kind, name in _SIMPLE_SELECTOR.findall(selectors):
+                yield from page.find_all(class_=name) if kind == "." else page.find_all(id=name)
 
 
 def _declared(content: bytes) -> str | None:
@@ -84,25 +109,37 @@ def _add_whole(outline: DocumentOutline, tag: Tag) -> None:
 
 
 def _rows(table: Tag) -> list[str]:
-    """Each row as `cell | cell`; a table within a cell is written in brackets."""
-    rows: list[list[str]] = []
+    """Each row as `cell | cell`; a table within a cell is written in brackets. A cell over several rows is in each."""
+    rows: list[list[str]] = [[]]
+    spans: dict[int, int] = {}
     for event, item in _walked(table, into_tables=True):
         if event == "row":
             rows.append([])
         elif event == "cell":
-            rows = rows or [[]]
+            _fill_down(rows, spans)
             rows[-1].append("")
-        elif event == "whole" and item.name == "table":
-            inner = f" ({'; '.join(_rows(item))})"
-            rows = rows or [[""]]
+            if (count := _span(item)) > 1:
+                spans[len(rows[-1]) - 1] = count - 1
+        else:
             rows[-1] = rows[-1] or [""]
-            rows[-1][-1] += inner
-        elif event in ("text", "whole", "line", "block"):
-            rows = rows or [[]]
-            rows[-1] = rows[-1] or [""]
-            rows[-1][-1] += " " + (str(item) if event == "text" else _inline(item) if event == "whole" else "")
+            inner = f" ({'; '.join(_rows(item))})" if event == "whole" and item.name == "table" else None
+            rows[-1][-1] += inner or (" " + (str(item) if event == "text" else _inline(item) if item else ""))
     bare = [[" ".join(cell.split()) for cell in row] for row in rows]
     return [" | ".join(row) for row in bare if any(row)]
+
+
+def _fill_down(rows: list[list[str]], spans: dict[int, int]) -> None:
+    """Puts into a row the cells of rows above that reach down to where it is."""
+    while (place := len(rows[-1])) in spans and place < len(rows[-2]):
+        left = spans.pop(place)
+        rows[-1].append(rows[-2][place])
+        if left > 1:
+            spans[place] = left - 1
+
+
+def _span(cell: Tag) -> int:
+    stated = str(cell.get("rowspan") or "1").strip()
+    return min(int(stated), MAX_SPAN) if stated.isdecimal() else 1
 
 
 def _inline(tag: Tag) -> str:
@@ -134,12 +171,16 @@ def _walked(root: Tag, *, into_tables: bool = False) -> Iterator[tuple[str, Any]
                 yield "text", child
         elif isinstance(child, Tag) and not _is_hidden(child):
             if into_tables and child.name in ("tr", "td", "th"):
-                yield ("row" if child.name == "tr" else "cell"), None
+                yield ("row", None) if child.name == "tr" else ("cell", child)
                 waiting.append((iter(child.children), None))
             elif child.name in _WHOLE:
                 yield "whole", child
             elif (shown := _shown_value(child)) is not None:
                 yield "text", shown
+            elif child.name in _STRUCK:
+                yield "text", f" ~~{_inline(child)}~~ "
+            elif child.name in ("sup", "sub"):
+                yield "text", ("^" if child.name == "sup" else "_") + _inline(child)
             else:
                 ending = "line" if child.name in _LINES else "block" if child.name in _BLOCKS else None
                 ending = "line" if ending == "block" and any(end == "line" for _, end in waiting[-3:]) else ending
@@ -151,7 +192,7 @@ def _walked(root: Tag, *, into_tables: bool = False) -> Iterator[tuple[str, Any]
 def _is_hidden(tag: Tag) -> bool:
     if tag.name in _NEVER_SHOWN or tag.has_attr("hidden"):
         return True
-    if tag.name == "input" and str(tag.get("type", "")).lower() in ("hidden", "password", "checkbox", "radio", "file"):
+    if tag.name == "input" and str(tag.get("type", "")).lower() in ("hidden", "password", "file"):
         return True
     style = tag.get("style")
     return isinstance(style, str) and _HIDING_STYLE.search(style) is not None
@@ -162,7 +203,11 @@ def _shown_value(tag: Tag) -> str | None:
     if tag.name == "img":
         described = " ".join(str(tag.get("alt") or "").split())
         return f" [shows: {described}] " if described else ""
-    return f" {tag.get('value')} " if tag.name == "input" and tag.get("value") else None
+    if tag.name == "input" and str(tag.get("type", "")).lower() in ("checkbox", "radio"):
+        return " [x] " if tag.has_attr("checked") else " [ ] "
+    if tag.name == "input":
+        return f" {tag.get('value') or tag.get('placeholder') or ''} "
+    return f"[x] {tag.get_text()}" if tag.name == "option" and tag.has_attr("selected") else None
 
 
 def read_text(content: bytes, encoding: str | None = None) -> DocumentContent:
@@ -176,12 +221,29 @@ def read_text(content: bytes, encoding: str | None = None) -> DocumentContent:
     if (matter := _FRONT_MATTER.match(text)) is not None:
         _read_matter(matter[1], read, outline)
         text = text[matter.end() :]
-    elif (dated := _DATE_LINE.match(text)) is not None:
-        read.time = read_time(dated[1])
-        text = text[dated.end() :]
-    _read_markdown(_COMMENT.sub(" ", text), outline)
+    else:
+        text = _take_date(text, read)
+    _read_markdown(text, outline)
     outline.close()
     return read
+
+
+def read_plain(content: bytes, encoding: str | None = None) -> DocumentContent:
+    """Text without marks of headings, as paragraphs; lists keep their lines. A first line `date: 2025-03-04` counts."""
+    text = decoded(content, encoding).replace("\r\n", "\n").replace("\r", "\n")
+    read = DocumentContent()
+    for paragraph in _BLANK_LINES.split(_take_date(text, read)):
+        read.add(_joined([line for line in paragraph.split("\n") if line.strip()]))
+    return read
+
+
+def _take_date(text: str, read: DocumentContent) -> str:
+    """The text without a first line that dates it."""
+    dated = _DATE_LINE.match(text)
+    if dated is None or (stated := time_or_none(dated[1])) is None:
+        return text
+    read.time = stated
+    return text[dated.end() :]
 
 
 def _read_matter(text: str, read: DocumentContent, outline: DocumentOutline) -> None:
@@ -190,7 +252,7 @@ def _read_matter(text: str, read: DocumentContent, outline: DocumentOutline) -> 
 
     try:
         told = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except (yaml.YAMLError, ValueError):
         told = None
     if not isinstance(told, dict):
         outline.add(text)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, time
@@ -22,14 +23,21 @@ if TYPE_CHECKING:
     from docx.opc.part import XmlPart
     from docx.oxml.xmlchemy import BaseOxmlElement
     from openpyxl.cell import Cell
+    from openpyxl.worksheet.worksheet import Worksheet
     from pptx.chart.chart import Chart
     from pptx.shapes.base import BaseShape
 
-MAX_CELL_CHARS = 2_000_000
+MAX_CELL_CHARS, MAX_SNIFFED = 2_000_000, 100_000
 _WORD = "{http://schemas.openxmlformats.org/wordprocessingml/2006/main}"
-_UNWRAPPED = [_WORD + name for name in ("ins", "moveTo", "sdt", "sdtContent", "smartTag", "fldSimple", "customXml")]
-_GONE = [_WORD + name for name in ("del", "moveFrom", "sdtPr", "sdtEndPr", "customXmlPr", "smartTagPr")]
+_UNWRAPPED = [_WORD + name for name in (
+    "ins", "moveTo", "sdt", "sdtContent", "smartTag", "fldSimple", "customXml", "dir", "bdo", "ruby", "rubyBase",
+)]  # fmt: skip
+_GONE = [_WORD + name for name in (
+    "del", "moveFrom", "sdtPr", "sdtEndPr", "customXmlPr", "smartTagPr", "rt", "rubyPr",
+)]  # fmt: skip
+_MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
 _STYLES = "p[style-name='Title'] => h1:fresh\ncomment-reference => sup"
+_STATED_SIGN = re.compile(r"\Asep=(.)\r?\n", re.IGNORECASE)
 _DELIMITERS = ",;\t|"
 
 
@@ -68,6 +76,17 @@ def _is_story(part: XmlPart) -> bool:
 
 def _accept_changes(root: BaseOxmlElement) -> None:
     """Takes out what was deleted or moved away, and what only wraps text, so that every reader sees the text."""
+    from docx.oxml import parse_xml  # optional: extra `documents`
+
+    for mark in list(root.iter(_WORD + "vanish", _WORD + "del")):  # of a hidden run, of a deleted row
+        holder = mark.getparent().getparent() if mark.getparent() is not None else None
+        kinds = {_WORD + "rPr": _WORD + "r", _WORD + "trPr": _WORD + "tr"}
+        if holder is not None and kinds.get(mark.getparent().tag) == holder.tag and holder.getparent() is not None:
+            holder.getparent().remove(holder)
+    for formula in list(root.iter(_MATH + "oMath")):
+        run = parse_xml(f'<w:r xmlns:w="{_WORD[1:-1]}"><w:t xml:space="preserve"/></w:r>')
+        run[0].text = "".join(part.text or "" for part in formula.iter(_MATH + "t"))
+        formula.getparent().replace(formula, run)
     for element in list(root.iter(*_GONE)):
         if element.getparent() is not None:
             element.getparent().remove(element)
@@ -162,15 +181,31 @@ def read_xlsx(content: bytes, encoding: str | None = None) -> DocumentContent:
     read = DocumentContent()
     for sheet in values.worksheets:
         written = formulas[sheet.title]
-        rows = [
-            [_cell(cell, written.cell(cell.row, cell.column).value) for cell in row if hasattr(cell, "column")]
-            for row in sheet.iter_rows()
-        ]
+        rows = _filled_rows(sheet, written)
         name = sheet.title + ("" if sheet.sheet_state == "visible" else " (hidden)")
         _add_rows(read, [row for row in rows if any(row)], [name])
-        for cell in (cell for row in sheet.iter_rows() for cell in row if getattr(cell, "comment", None) is not None):
+        for cell in (cell for cell in _cells(sheet) if getattr(cell, "comment", None) is not None):
             read.add(f"{cell.coordinate}: {cell.comment.text}", [name, "comments"])
     return read
+
+
+def _cells(sheet: Worksheet) -> list[Cell]:
+    """The cells that there are: of a sheet with three of them far apart, not the rectangle that they span."""
+    return [cell for _, cell in sorted(sheet._cells.items())]
+
+
+def _filled_rows(sheet: Worksheet, written: Worksheet) -> list[list[str]]:
+    rows: dict[int, dict[int, str]] = {}
+    for cell in _cells(sheet):
+        text = _cell(cell, written.cell(cell.row, cell.column).value) if hasattr(cell, "number_format") else ""
+        if text:
+            rows.setdefault(cell.row, {})[cell.column] = text
+    for merged in sheet.merged_cells.ranges:  # a cell over several rows is in each
+        value = rows.get(merged.min_row, {}).get(merged.min_col)
+        for row in range(merged.min_row + 1, merged.max_row + 1) if value else ():
+            rows.setdefault(row, {})[merged.min_col] = value or ""
+    columns = sorted({column for row in rows.values() for column in row})
+    return [[rows[row].get(column, "") for column in columns] for row in sorted(rows)]
 
 
 def _cell(cell: Cell, written: object) -> str:
@@ -189,9 +224,12 @@ def _cell(cell: Cell, written: object) -> str:
 def read_csv(content: bytes, encoding: str | None = None) -> DocumentContent:
     """Each row as a record with the names of its columns; parted by commas, semicolons, tabs or bars."""
     text = decoded(content, encoding)
+    stated = _STATED_SIGN.match(text)  # as Excel writes it: sep=;
+    text = text[stated.end() :] if stated else text
     csv.field_size_limit(MAX_CELL_CHARS)
     try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter_of(text)) if any(row)]
+        sign = stated[1] if stated else delimiter_of(text)
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=sign) if any(row)]
     except csv.Error as error:
         raise InvalidRecord(f"it cannot be read as a table: {error}") from None
     read = DocumentContent()
@@ -200,14 +238,15 @@ def read_csv(content: bytes, encoding: str | None = None) -> DocumentContent:
 
 
 def delimiter_of(text: str) -> str:
-    """The sign that parts the cells of the first line with any outside quotes."""
-    for line in text.splitlines()[:20]:
-        bare = "".join(part for place, part in enumerate(line.split('"')) if place % 2 == 0)
-        counts = {sign: bare.count(sign) for sign in _DELIMITERS}
-        best = max(counts, key=lambda sign: counts[sign])
-        if counts[best]:
-            return best
-    return ","
+    """The sign that parts the cells: outside quotes it stands equally often in most of the first lines."""
+    lines = ["".join(line.split('"')[::2]) for line in text[:MAX_SNIFFED].splitlines()[:20] if line.strip()]
+    counts = {sign: [line.count(sign) for line in lines] for sign in _DELIMITERS}
+
+    def likeness(sign: str) -> tuple[int, int]:
+        usual = max(set(counts[sign]), key=counts[sign].count, default=0)
+        return (counts[sign].count(usual), usual) if usual else (0, max(counts[sign], default=0))
+
+    return max(_DELIMITERS, key=likeness)
 
 
 def _add_rows(read: DocumentContent, rows: Sequence[Sequence[str]], headings: Sequence[str]) -> None:

@@ -45,7 +45,8 @@ def command(file: Path, encoder: str | None, config: Path | None, as_json: bool)
         return
     categories = found.pop("by_category")
     for name, value in found.items():
-        click.echo(f"{name.replace('_', ' '):28} {value if value is not None else 'not reached'}")
+        shown = "tokens for 90 % of evidence" if name == "tokens_for_90" else name.replace("_", " ")
+        click.echo(f"{shown:28} {value if value is not None else 'not reached'}")
     if isinstance(categories, dict) and len(categories) > 1:
         for name, row in categories.items():
             click.echo(f"  {name or 'no category'}: recall at 10 {row['recall_at_10']} of {row['questions']} questions")

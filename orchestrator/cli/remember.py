@@ -84,7 +84,7 @@ class _Part:
 
 def _parts(text: str, speaker: str, time: datetime | None, encoding: str | None) -> Iterator[_Part]:
     from orchestrator.errors import InvalidQuery
-    from orchestrator.memory import NewRecord
+    from orchestrator.memory import InvalidRecord, NewRecord
     from orchestrator.memory.ingest.documents import DOCUMENT_SUFFIXES, document_paths
 
     suffixes = DOCUMENT_SUFFIXES | {".jsonl", ".json", ".zip"}
@@ -100,7 +100,12 @@ def _parts(text: str, speaker: str, time: datetime | None, encoding: str | None)
         names = ", ".join(path.name for path in left_out[:5]) + (", ..." if len(left_out) > 5 else "")
         _tell(f"{text}: {len(left_out)} files of other kinds are left out: {names}")
     for path in paths:
-        yield _read(path, time, encoding)
+        try:
+            yield _read(path, time, encoding)
+        except InvalidRecord as error:
+            if paths == [Path(text)]:
+                raise
+            _tell(f"not remembered: {error}")  # of many files, one does not keep the others out
 
 
 def _names_files(text: str, suffixes: frozenset[str]) -> bool:
@@ -110,7 +115,7 @@ def _names_files(text: str, suffixes: frozenset[str]) -> bool:
     if "://" in text or " " in text:
         return Path(text).is_file()
     path = Path(text)
-    return path.exists() or ("*" in text and "/" in text) or path.suffix.lower() in suffixes
+    return path.exists() or text.endswith("/") or ("*" in text and "/" in text) or path.suffix.lower() in suffixes
 
 
 def _read(path: Path, time: datetime | None, encoding: str | None) -> _Part:

@@ -128,7 +128,6 @@ def test_pdf_pages_become_records(tmp_path: Path) -> None:
         ("a.docx", b"not a zip", "cannot be read as a Word document"),
         ("a.txt", b"\x80\x81", "not UTF-8 text (byte 0)"),
         ("a.txt", b"binary \x00 text", "NUL"),
-        ("a.md", b"date: soon\nText", "'soon' is not a date"),
         ("a.exe", b"MZ", ".docx, .eml, .epub, .htm, .html"),
     ],
 )
