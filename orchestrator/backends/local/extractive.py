@@ -23,9 +23,8 @@ from orchestrator.types import Completion
 if TYPE_CHECKING:
     from orchestrator.memory import RecalledRecord, Record
 
-_SENTENCE_END = re.compile(
-    r"(?<!\bMr\.)(?<!\bDr\.)(?<!\bMs\.)(?<!\bSt\.)(?<!\bNo\.)(?<!\bMrs\.)(?<!\bProf\.)(?<=[.!?])\s+(?=[A-Z\"'(])|\n+|(?<=[。！？])"
-)
+_ABBREVIATED = "".join(rf"(?<!\b{title}\.)" for title in ("Mr", "Mrs", "Ms", "Dr", "Prof", "St", "No"))
+_SENTENCE_END = re.compile(rf"{_ABBREVIATED}(?<=[.!?])\s+(?=[A-Z\"'(])|\n+|(?<=[。！？])")
 _MONTHS = r"january|february|march|april|may|june|july|august|september|october|november|december"
 _KINDS: tuple[tuple[str, re.Pattern[str], re.Pattern[str]], ...] = (
     # what is asked, how the question shows it, what a sentence must hold
@@ -82,13 +81,13 @@ _NAME = re.compile(r"(?<=\S )[A-Z][^\W_]+")
 # P(the quoted record answers) = sigmoid of these, weighed; `python -m benchmarks.extractive` learns them from the
 # conversations written for this project, and holds them against others.
 WEIGHTS = {
-    "start": -1.033,
-    "coverage": 0.842,  # share of the question's words, by worth, that the sentence holds
-    "missing_names": -1.626,  # names in the question that neither the sentence nor its speaker has
-    "kind": 0.291,  # it holds the kind of thing that is asked for: a person, a time, a number, a place
-    "relevance": 0.354,  # log-odds of the record, by memory
-    "rivals": -0.391,  # other records whose sentences fit about as well
-    "length": 0.525,  # log of the sentence's words
+    "start": -1.325,
+    "coverage": 1.273,  # share of the question's words, by worth, that the sentence holds
+    "missing_names": 0.000,  # names in the question that neither the sentence nor its speaker has
+    "kind": 0.174,  # it holds the kind of thing that is asked for: a person, a time, a number, a place
+    "relevance": 0.261,  # log-odds of the record, by memory
+    "rivals": -0.388,  # other records whose sentences fit about as well
+    "length": 0.570,  # log of the sentence's words
 }
 # At most so much confidence in a sentence that is conditional, reported, planned, imagined or over, where the question
 # does not ask for it so: below an even chance, however well the words fit.
