@@ -25,7 +25,7 @@ from orchestrator.memory.memory import Memory
 from orchestrator.memory.record import NewRecord, Scope
 
 CUTS = (5, 10, 25, 50)
-BUDGETS = (200, 300, 400, 500, 600, 700, 800, 900, 1_000, 1_200, 1_400, 1_700, 2_000, 2_500, 3_000, 4_000)  # tokens
+BUDGETS = (200, 400, 600, 800, 1_000, 1_300, 1_700, 2_500, 4_000)  # tokens
 USUAL_BUDGET = 1_000
 SESSIONS = 5  # of the ranking of sessions
 WANTED_EVIDENCE = 0.9

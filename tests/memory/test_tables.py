@@ -20,7 +20,13 @@ HTML = (
 )
 FORMATS: tuple[tuple[tuple[str, ...], str, bytes, str], ...] = (
     (
-        (".txt", ".md", ".markdown", ".rst", ".log", ".org", ".adoc"),
+        (".txt", ".log"),
+        "paragraphs; lists and tables by their lines; a first line `date: 2025-03-04`",
+        b"Use vinegar.\n\nNot soap.\n",
+        "by hand: the text stays as it is",
+    ),
+    (
+        (".md", ".markdown", ".rst", ".org", ".adoc"),
         "headings of both kinds, front matter, code, lists and tables by their lines",
         TEXT.encode(),
         "by hand: the text stays as it is",

@@ -83,7 +83,6 @@ _NAME = re.compile(r"(?<=\S )[A-Z][^\W_]+")
 WEIGHTS = {
     "start": -1.325,
     "coverage": 1.273,  # share of the question's words, by worth, that the sentence holds
-    "missing_names": 0.000,  # names in the question that neither the sentence nor its speaker has
     "kind": 0.174,  # it holds the kind of thing that is asked for: a person, a time, a number, a place
     "relevance": 0.261,  # log-odds of the record, by memory
     "rivals": -0.388,  # other records whose sentences fit about as well
@@ -160,7 +159,6 @@ def candidates_of(question: str, recalled: Sequence[RecalledRecord]) -> list[tup
     weights = _weights(asked, sentences)
     total = sum(weights)
     kind = next((must for _, asks, must in _KINDS if asks.search(question)), None)
-    names = {code for name in _NAME.findall(question) for code in hashed_words(name)}
     may_be_denied = asks_yes_or_no(question) or DENIED in stances_of(question)
     found: list[tuple[_Sentence, dict[str, float]]] = []
     for sentence in sentences if total > 0 else ():
@@ -174,8 +172,7 @@ def candidates_of(question: str, recalled: Sequence[RecalledRecord]) -> list[tup
             continue
         signs = {
             "coverage": coverage,
-            "missing_names": float(len(names - sentence.words)),
-            "kind": float(kind is not None),
+                    "kind": float(kind is not None),
         }
         signs |= {"relevance": sentence.relevance, "length": math.log1p(len(sentence.words))}
         found.append((sentence, signs))
