@@ -108,7 +108,9 @@ def _likeness(content: bytes, encoding: str) -> float:
 
 
 def _likeliest(content: bytes) -> str | None:
-    from charset_normalizer import from_bytes  # heavy
-
+    try:
+        from charset_normalizer import from_bytes  # optional: extra `documents`
+    except ImportError:
+        return None
     best = from_bytes(content[:LOOKED_AT]).best()
     return None if best is None else str(best.encoding).replace("_", "-")
