@@ -82,10 +82,12 @@ def _parsable(text: str) -> str:
 def _hidden_by_style(page: BeautifulSoup) -> Iterator[Tag]:
     """Elements that the page's own style sheets hide by a class or an id."""
     sheets = "\n".join(style.get_text() for style in page.find_all("style"))
-    for selectors, rules in _RULE.findall(sheets[:MAX_STYLE_CHARS]):
-        if _HIDING_STYLE.search(rules):
-            for kind, name in _SIMPLE_SELECTOR.findall(selectors):
-                yield from page.find_all(class_=name) if kind == "." else page.find_all(id=name)
+    hiding = [selectors for selectors, rules in _RULE.findall(sheets[:MAX_STYLE_CHARS]) if _HIDING_STYLE.search(rules)]
+    named = {name for selectors in hiding for name in _SIMPLE_SELECTOR.findall(selectors)}
+    for tag in page.find_all(True) if named else ():
+        own = {(".", name) for name in tag.get("class") or ()} | {("#", tag.get("id"))}
+        if own & named:
+            yield tag
 
 
 def _declared(content: bytes) -> str | None:

@@ -135,14 +135,10 @@ def choose(question: str, recalled: Sequence[RecalledRecord]) -> tuple[_Sentence
 
     Of sentences that fit about as well, the latest: facts change. What is not plainly said comes after what is.
     """
-    asked_as = stances_of(question)
-    scored = [
-        (signs["coverage"] * (1.0 if is_plain else NOT_PLAIN), sentence, signs, is_plain)
-        for sentence, signs in candidates_of(question, recalled)
-        for is_plain in [
-            not stances_of(sentence.text, question) - asked_as - {DENIED} and not _speaks_of_another(question, sentence)
-        ]
-    ]
+    scored = []
+    for sentence, signs in candidates_of(question, recalled):
+        is_plain = _is_plain(question, sentence)
+        scored.append((signs["coverage"] * (1.0 if is_plain else NOT_PLAIN), sentence, signs, is_plain))
     if not scored:
         return None
     best = max(fit for fit, *_ in scored)
@@ -170,14 +166,17 @@ def candidates_of(question: str, recalled: Sequence[RecalledRecord]) -> list[tup
             continue
         if not may_be_denied and DENIED in stances_of(sentence.text, question):
             continue
-        signs = {
-            "coverage": coverage,
-                    "kind": float(kind is not None),
-        }
-        signs |= {"relevance": sentence.relevance, "length": math.log1p(len(sentence.words))}
+        signs = {"coverage": coverage, "kind": float(kind is not None), "relevance": sentence.relevance}
+        signs["length"] = math.log1p(len(sentence.words))
         found.append((sentence, signs))
     _count_rivals(found)
     return found
+
+
+def _is_plain(question: str, sentence: _Sentence) -> bool:
+    """Whether a sentence states, of what is asked about, what the question asks for."""
+    unasked = stances_of(sentence.text, question) - stances_of(question) - {DENIED}
+    return not unasked and not _speaks_of_another(question, sentence)
 
 
 def _speaks_of_another(question: str, sentence: _Sentence) -> bool:
