@@ -70,8 +70,9 @@ def _add_attachment(read: DocumentContent, part: MIMEPart, subject: str, readers
             inner = readers[suffix](_bytes(part), part.get_content_charset())
         else:
             raise InvalidRecord("no document that is read")
-    except (InvalidRecord, ImportError) as error:
-        read.notes.append(f"attachment {name}: {error}")
+    except Exception as error:  # a broken attachment does not keep the message out, whatever its parser raises
+        told = str(error) if isinstance(error, InvalidRecord | ImportError) else f"damaged ({type(error).__name__})"
+        read.notes.append(f"attachment {name}: {told}")
         return
     _include(read, inner, [subject, name])
 

@@ -202,8 +202,8 @@ def _filled_rows(sheet: Worksheet, written: Worksheet) -> list[list[str]]:
             rows.setdefault(cell.row, {})[cell.column] = text
     for merged in sheet.merged_cells.ranges:  # a cell over several rows is in each
         value = rows.get(merged.min_row, {}).get(merged.min_col)
-        for row in range(merged.min_row + 1, merged.max_row + 1) if value else ():
-            rows.setdefault(row, {})[merged.min_col] = value or ""
+        for row in [row for row in rows if merged.min_row < row <= merged.max_row] if value else ():
+            rows[row][merged.min_col] = value or ""
     columns = sorted({column for row in rows.values() for column in row})
     return [[rows[row].get(column, "") for column in columns] for row in sorted(rows)]
 

@@ -6,6 +6,7 @@ import io
 import time
 import zipfile
 from datetime import UTC, datetime, timedelta, timezone
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,26 @@ def test_mail_of_any_make_is_read(tmp_path: Path) -> None:
     mixed = head + b'Content-Type: multipart/mixed; boundary="b"\n\n--b\nContent-Type: text/plain\n\none\n--b\n'
     found = texts(tmp_path, "a.eml", mixed + b"Content-Type: text/html\n\n<p>two</p>\n--b--\n")
     assert found[1:] == ["one", "two"]
+
+
+def test_a_broken_attachment_does_not_keep_the_message_out(tmp_path: Path) -> None:
+    message = EmailMessage()
+    message["Subject"] = "s"
+    message.set_content("Words.")
+    message.add_attachment(b"PK\x03\x04 broken", maintype="application", subtype="zip", filename="a.docx")
+    message.add_attachment(docx(lambda document: None)[:-900], maintype="application", subtype="zip", filename="b.docx")
+    assert texts(tmp_path, "a.eml", message.as_bytes())[1:] == ["Words."]
+
+
+def test_a_cell_over_several_rows_is_in_each(tmp_path: Path) -> None:
+    book, content = Workbook(), io.BytesIO()
+    sheet: Any = book.active
+    for row in (["Region", "Quarter"], ["North", "Q1"], [None, "Q2"]):
+        sheet.append(row)
+    sheet.merge_cells("A2:A1000000")
+    book.save(content)
+    expected = ["Region: North; Quarter: Q1", "Region: North; Quarter: Q2"]
+    assert texts(tmp_path, "a.xlsx", content.getvalue()) == expected
 
 
 def test_a_book_is_read_whatever_its_prefixes(tmp_path: Path) -> None:
