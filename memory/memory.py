@@ -211,13 +211,10 @@ class Memory:
         )
 
     def _as_known(self, scope: Scope, records: dict[int, Record], moment: float) -> dict[int, Record]:
-        """Records without the ends that nobody knew of at a moment."""
-        later = {record.superseded_by for record in records.values() if record.superseded_by is not None}
-        unknown = {
-            i for i, record in self._store.get(scope, later).items() if (to_timestamp(record.time) or 0.0) > moment
-        }
+        """Records without the ends that nobody knew of at a moment (seconds since 1970)."""
+        unknown = {record_id for record_id, since in self._store.over(scope) if since > moment}
         return {
-            i: replace(record, valid_until=None, superseded_by=None) if record.superseded_by in unknown else record
+            i: replace(record, valid_until=None, superseded_by=None) if i in unknown else record
             for i, record in records.items()
         }
 
@@ -240,12 +237,12 @@ class Memory:
     def supersede(self, scope: str | Scope, old: int, *, by: int | None = None, at: datetime | None = None) -> None:
         """Says that the record `old` was true until `at` (now), and which record tells what is true instead.
 
-        Raises `KeyError` on unknown ids.
+        Raises `KeyError` on unknown ids, and where `old` already supersedes `by`.
         """
         where = Scope.parse(scope)
         if not self._store.supersede(where, old, by, at or datetime.fromtimestamp(self._clock(), UTC)):
             raise KeyError(
-                f"scope {where.path} does not hold both records m:{old} and m:{by}"
+                f"scope {where.path} does not hold both m:{old} and m:{by}, or m:{old} supersedes m:{by} already"
                 if by
                 else f"scope {where.path} holds no m:{old}"
             )

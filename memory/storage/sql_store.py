@@ -53,7 +53,7 @@ class LockedScope(NamedTuple):
     encoder: str
 
 
-class _OneFact(NamedTuple):
+class _StoredFact(NamedTuple):
     """A fact of a record that was just stored. `is_all`: the record says little else."""
 
     record_id: int
@@ -165,8 +165,9 @@ class SqlStore(ABC):
             self._seal_rows(scope, [(ids[i], row) for i, row in enumerate(rows)])
             self._end_facts(locked.id, [(ids[i], row) for i, row in enumerate(rows) if row.facts], now)
             new_id = {each.record.id: ids[i] for i, each in enumerate(records)}
+            restored = frozenset(ids)
             for each in records:
-                self._restore_state(scope, each, new_id)
+                self._restore_state(scope, each, new_id, restored)
             self._do("UPDATE scopes SET revisions = revisions + 1 WHERE id = ?", locked.id)
         return ids
 
@@ -185,7 +186,10 @@ class SqlStore(ABC):
     def _use_ids(self, last: int) -> None:
         """Records that come later get ids above `last`."""
 
-    def _restore_state(self, scope: Scope, each: ExportedRecord, new_id: Mapping[int, int]) -> None:
+    def _restore_state(
+        self, scope: Scope, each: ExportedRecord, new_id: Mapping[int, int], restored: frozenset[int]
+    ) -> None:
+        """What is known of a record beside its text. It ends as the export says, or by something held already."""
         record = each.record
         own = new_id[record.id]
         self._do(
@@ -194,10 +198,10 @@ class SqlStore(ABC):
         if record.valid_until is not None:
             by = new_id.get(record.superseded_by) if record.superseded_by is not None else None
             self._mark_over(own, to_timestamp(record.valid_until) or 0.0, by)
-        elif self._do("SELECT superseded_by FROM records WHERE id = ?", own)[0][0] in new_id.values():
+        elif self._do("SELECT superseded_by FROM records WHERE id = ?", own)[0][0] in restored:
             self._do("UPDATE records SET valid_until = NULL, superseded_by = NULL WHERE id = ?", own)
         for said in each.mentions:
-            self._mention(scope, new_id[record.id], to_timestamp(said.time), said.session, said.source, said.times)
+            self._mention(scope, own, to_timestamp(said.time), said.session, said.source, said.times)
 
     def _check_room(self, scope: Scope, locked: LockedScope, more: int) -> None:
         if locked.max_records is not None and (count := self.count(scope)) + more > locked.max_records:
@@ -248,12 +252,12 @@ class SqlStore(ABC):
         for record_id, row in stored:
             for fact, value, since, ends in row.facts:
                 begins = since if since is not None else row.when if row.when is not None else now
-                one = _OneFact(record_id, row.is_over_with_them, fact, value, begins, ends)
+                one = _StoredFact(record_id, row.is_over_with_them, fact, value, begins, ends)
                 ended = self._end_fact(scope_id, one) or ended
         if ended:
             self._do("UPDATE scopes SET revisions = revisions + 1 WHERE id = ?", scope_id)
 
-    def _end_fact(self, scope_id: int, new: _OneFact) -> bool:
+    def _end_fact(self, scope_id: int, new: _StoredFact) -> bool:
         """Whether anything has ended."""
         of_fact = "FROM facts WHERE scope_id = ? AND fact = ?"
         of_other = f"{of_fact} AND value <> ?"

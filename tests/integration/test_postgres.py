@@ -175,3 +175,35 @@ def test_a_broken_connection_is_opened_again(url: str) -> None:
         memory.remember("kept")
         memory.store._db.close()  # type: ignore[attr-defined]
         assert memory.count() == 1
+
+
+def test_an_export_comes_back_as_it_was(url: str, tmp_path: Path) -> None:
+    with Memory(tmp_path / "m.db", encoder=ENCODER) as file, Memory(url, encoder=ENCODER) as server:
+        file.remember("Forgotten.", "a")
+        file.remember("I live in Porto.", "a", speaker="Ann", time=datetime(2025, 1, 1, tzinfo=UTC))
+        file.remember("I live in Rome.", "a", speaker="Ann", time=datetime(2025, 2, 1, tzinfo=UTC))
+        file.remember("I live in Rome.", "a", speaker="Ann", time=datetime(2025, 3, 1, tzinfo=UTC))
+        file.forget("a", [1])
+        exported = list(file.exported("a"))
+        server.restore(exported, "a")
+        assert list(server.exported("a")) == exported
+        assert server.remember("New.", "a").id == 4
+        again = server.restore(exported, "b")
+        assert [(record.id, record.superseded_by) for record in again] == [(5, 6), (6, None)]
+
+
+def test_words_of_version_3_are_worked_out_anew(url: str) -> None:
+    psycopg = pytest.importorskip("psycopg")
+    with Memory(url, encoder=ENCODER) as memory:
+        memory.remember_many([NewRecord("我对花生过敏。"), NewRecord("I live in Porto.", "Ann")], "a")
+    with psycopg.connect(url, autocommit=True) as admin:
+        admin.execute("SET search_path TO orchestrator_memory, public")
+        admin.execute("ALTER TABLE facts DROP COLUMN ends")
+        admin.execute("UPDATE records SET words = '', counts = ''")
+        admin.execute("UPDATE settings SET value = '3' WHERE name = 'schema'")
+    for _ in range(2):
+        with Memory(url, encoder=ENCODER) as memory:
+            assert memory.recall("花生", "a").items[0].record.id == 1
+    with Memory(url, encoder=ENCODER) as memory:
+        moved = memory.remember("I live in Rome.", "a", speaker="Ann")
+        assert [record.superseded_by for record in memory.export("a")] == [None, moved.id, None]

@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 from openpyxl import Workbook
 
-from orchestrator.memory import ExportedRecord, InvalidRecord, Memory, NewRecord, Record
+from orchestrator.memory import (
+    AesGcmCipher,
+    ExportedRecord,
+    InvalidRecord,
+    Memory,
+    NewRecord,
+    QuotaExceeded,
+    Record,
+)
 from orchestrator.memory.ingest.chats import read_chats
 from orchestrator.memory.ingest.documents import read_document
 from orchestrator.memory.ingest.jsonl import as_json, read_export
@@ -96,6 +104,20 @@ def test_an_export_comes_back_as_it_was(tmp_path: Path) -> None:
         again = other.restore(exported, "elsewhere")
         assert [record.id for record in again] == [6, 7, 8]
         assert again[0].superseded_by == 7
+
+
+def test_restoring_keeps_to_cipher_and_limits(tmp_path: Path) -> None:
+    exported = [ExportedRecord(record(id=3, text="The safe is blue.")), ExportedRecord(record(id=5, text="Two."))]
+    cipher = AesGcmCipher(b"k" * 32)
+    with Memory(tmp_path / "m.db", cipher=cipher) as memory:
+        memory.limit("default", max_records=1)
+        with pytest.raises(QuotaExceeded):
+            memory.restore(exported)
+        memory.limit("default")
+        assert [found.id for found in memory.restore(exported)] == [3, 5]
+    assert b"The safe is blue" not in (tmp_path / "m.db").read_bytes()
+    with Memory(tmp_path / "m.db", cipher=cipher) as memory:
+        assert memory.recall("Which colour has the safe?").items[0].record.id == 3
 
 
 def test_what_is_restored_ends_where_something_newer_is_known() -> None:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from orchestrator.memory import InvalidRecord, Memory
 from orchestrator.memory.ingest.documents import MAX_CHARS, read_document, split
 from orchestrator.memory.ingest.jsonl import as_json, read_records, turns
+from tests.support.documents import pdf
 
 MARKDOWN = """date: 2025-03-04
 # Guide
@@ -47,32 +48,6 @@ def read(tmp_path: Path, name: str, content: bytes | str) -> list[tuple[str, str
     path = tmp_path / name
     path.write_bytes(content.encode() if isinstance(content, str) else content)
     return [(record.heading, record.text) for record in read_document(path)]
-
-
-def pdf(*pages: str) -> bytes:
-    """A PDF by hand: one font, one text a page, lines parted by |."""
-    objects = ["<< /Type /Catalog /Pages 2 0 R >>", "", "<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>"]
-    kids = []
-    for page in pages:
-        shown = " ".join(f"({line}) Tj T*" for line in page.split("|"))
-        stream = f"BT /F1 12 Tf 14 TL 50 700 Td {shown} ET" if page else ""
-        kids.append(f"{len(objects) + 1} 0 R")
-        objects.append(
-            "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 600 800] /Resources << /Font << /F1 3 0 R >> >> /Contents "
-            f"{len(objects) + 2} 0 R >>"
-        )
-        objects.append(f"<< /Length {len(stream)} >>\nstream\n{stream}\nendstream")
-    objects[1] = f"<< /Type /Pages /Kids [{' '.join(kids)}] /Count {len(kids)} >>"
-    out, offsets = "%PDF-1.4\n", []
-    for number, body in enumerate(objects, start=1):
-        offsets.append(len(out))
-        out += f"{number} 0 obj\n{body}\nendobj\n"
-    table = "".join(f"{offset:010} 00000 n \n" for offset in offsets)
-    end = (
-        f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}trailer << /Size {len(objects) + 1} /Root 1 0 R "
-        f">>\nstartxref\n{len(out)}\n%%EOF"
-    )
-    return (out + end).encode()
 
 
 def test_markdown_keeps_headings_and_code(tmp_path: Path) -> None:

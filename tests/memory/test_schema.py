@@ -7,7 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.memory import AesGcmCipher, HashingEncoder, Memory, NewRecord, StoreError
+from orchestrator.memory import (
+    AesGcmCipher,
+    EncoderMismatch,
+    HashingEncoder,
+    Memory,
+    NewRecord,
+    Scope,
+    StoreError,
+    default_encoder,
+)
 from orchestrator.memory.text.words import counted, words_in
 
 TEXTS = (
@@ -92,6 +101,23 @@ def test_words_of_version_3_are_worked_out_anew(tmp_path: Path, cipher: AesGcmCi
         assert memory.remember("我对花生过敏", "acme").id == 1
         moved = memory.remember("I live in Rome.", "acme", speaker="Ann")
         assert [record.superseded_by for record in memory.export("acme")] == [None, moved.id, None]
+
+
+def test_a_memory_of_an_encoder_that_was_shipped_before_is_encoded_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = HashingEncoder(32)
+    with Memory(tmp_path / "m.db", encoder=old) as memory:
+        memory.remember("Bosun is the cat.", "acme")
+    with pytest.raises(EncoderMismatch):
+        Memory(tmp_path / "m.db")  # somebody's own choice is kept
+    monkeypatch.setattr("orchestrator.memory.memory.RETIRED", frozenset((old.fingerprint,)))
+    with pytest.raises(EncoderMismatch):
+        Memory(tmp_path / "m.db", encoder=HashingEncoder(64))
+    for _ in range(2):
+        with Memory(tmp_path / "m.db") as memory:
+            assert memory.store.state(Scope("acme")).encoder == default_encoder().fingerprint
+            assert memory.recall("Who is Bosun?", "acme").items[0].record.id == 1
 
 
 def test_what_is_stored_of_words_has_not_changed() -> None:
