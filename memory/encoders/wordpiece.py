@@ -50,7 +50,9 @@ _MARKS = _Marks()
 class WordPiece:
     """Maps text to ids of `vocabulary` (its index is the id; continuation pieces start with `##`).
 
-    Unknown words are left out; of what is written without spaces, unknown characters.
+    Unknown words are left out; of what is written without spaces, unknown characters. A vocabulary of English alone, as
+    earlier versions shipped it, is read as they read it: students carry theirs in their files, and what was proven of
+    them must hold.
     """
 
     def __init__(self, vocabulary: Sequence[str]) -> None:

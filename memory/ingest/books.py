@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import posixpath
-import re
 import zipfile
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
@@ -12,12 +11,10 @@ from urllib.parse import unquote
 from orchestrator.memory.errors import InvalidRecord
 from orchestrator.memory.ingest.blocks import DocumentContent, check_unpacked
 from orchestrator.memory.ingest.encodings import decoded
-from orchestrator.memory.ingest.markup import read_html
+from orchestrator.memory.ingest.markup import parse_markup, read_html
 
 if TYPE_CHECKING:
     from bs4 import BeautifulSoup, Tag
-
-_DECLARATION = re.compile(r"\A\s*<\?xml[^>]*\?>")
 
 
 def read_epub(content: bytes, encoding: str | None = None) -> DocumentContent:
@@ -27,9 +24,9 @@ def read_epub(content: bytes, encoding: str | None = None) -> DocumentContent:
             check_unpacked(part.file_size for part in packed.infolist())
             if "META-INF/rights.xml" in packed.namelist():
                 raise InvalidRecord("it is protected by DRM; use a copy without")
-            container = _parsed(packed.read("META-INF/container.xml"))
+            container = parse_markup(decoded(packed.read("META-INF/container.xml")))
             root = str(_named(container, "rootfile")[0]["full-path"])
-            package = _parsed(packed.read(root))
+            package = parse_markup(decoded(packed.read(root)))
             path_of = {str(item.get("id")): str(item.get("href")) for item in _named(package, "item")}
             read = DocumentContent()
             about = (" ".join(tag.get_text().split()) for name in ("title", "creator") for tag in _named(package, name))
@@ -40,12 +37,6 @@ def read_epub(content: bytes, encoding: str | None = None) -> DocumentContent:
     except (zipfile.BadZipFile, KeyError, TypeError, IndexError) as error:
         raise InvalidRecord(f"it cannot be read as a book in EPUB: {error}") from None
     return read
-
-
-def _parsed(content: bytes) -> BeautifulSoup:
-    from bs4 import BeautifulSoup  # optional: extra `documents`
-
-    return BeautifulSoup(_DECLARATION.sub("", decoded(content)), "html.parser")
 
 
 def _named(tree: BeautifulSoup, name: str) -> list[Tag]:

@@ -94,6 +94,7 @@ class _Sessions:
         self._known: dict[str, str] = {}
 
     def name(self, chat: JsonMapping) -> str:
+        """What a conversation's session is called."""
         stated = [str(chat[name]) for name in _TITLES if chat.get(name)]
         title, own = (stated[0], stated[-1]) if stated else ("", "")
         if self._known.setdefault(title, own) == own:

@@ -7,12 +7,14 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from orchestrator.jsontypes import JsonMapping
 from orchestrator.memory.errors import InvalidRecord
 from orchestrator.memory.ingest.encodings import read_decoded
 from orchestrator.memory.record import ExportedRecord, Mention, NewRecord, Record
 
+R = TypeVar("R")
 _EXPORTED = frozenset(("id", "scope", "text", "said", "valid_until", "superseded_by"))
 _CITATION = re.compile(r"m:[1-9]\d{0,17}")
 REMEMBERED_ROLES = ("user", "assistant")
@@ -51,7 +53,7 @@ def read_records(path: str | Path, encoding: str | None = None) -> list[NewRecor
 
     Raises `InvalidRecord` with the line that cannot be read.
     """
-    return [_new(row) for row in _rows(path, encoding, _new)]
+    return list(_read_lines(path, read_decoded(Path(path), encoding), _new))
 
 
 def read_export(path: str | Path, encoding: str | None = None) -> list[ExportedRecord] | None:
@@ -59,26 +61,32 @@ def read_export(path: str | Path, encoding: str | None = None) -> list[ExportedR
 
     `None` for lines that are no such export. Raises `InvalidRecord` with the line that cannot be read.
     """
-    rows = list(_rows(path, encoding, _new))
-    if not rows or not all(set(row) >= _EXPORTED and _CITATION.fullmatch(str(row["id"])) for row in rows):
-        return None
-    return [_exported(row) for row in _rows(path, encoding, _exported)]
+    text = read_decoded(Path(path), encoding)
+    return list(_read_lines(path, text, _exported)) if _is_export(text) else None
 
 
-def _rows(path: str | Path, encoding: str | None, check: Callable[[JsonMapping], object]) -> Iterator[JsonMapping]:
-    for number, line in enumerate(read_decoded(Path(path), encoding).split("\n"), start=1):
+def _is_export(text: str) -> bool:
+    """Whether the first line is one of an export."""
+    try:
+        row = json.loads(text.lstrip().split("\n", 1)[0])
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(row, dict) and row.keys() >= _EXPORTED and bool(_CITATION.fullmatch(str(row["id"])))
+
+
+def _read_lines(path: str | Path, text: str, read: Callable[[JsonMapping], R]) -> Iterator[R]:
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-            check(row)
+            found = read(json.loads(line))
         except RecursionError:
             raise InvalidRecord(f"{path}:{number}: no record: it nests too deeply") from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise InvalidRecord(
                 f'{path}:{number}: no record: {error!r}. Each line is {{"text": ..., "speaker": ..., "time": ...}}'
             ) from None
-        yield row
+        yield found
 
 
 def _new(row: JsonMapping) -> NewRecord:

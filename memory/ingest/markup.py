@@ -45,10 +45,7 @@ _OWN_LINE = re.compile(r"[-*+•]\s|\d{1,3}[.)]\s|\||>|:\s|\s{4}")
 
 def read_html(content: bytes | str, encoding: str | None = None) -> DocumentContent:
     """Blocks of a page, or of a part of one. Hidden elements are left out; tables become rows, lists lines."""
-    from bs4 import BeautifulSoup  # optional: extra `documents`
-
-    text = content if isinstance(content, str) else decoded(content, encoding or _declared(content))
-    page = BeautifulSoup(_parsable(text), "html.parser")
+    page = parse_markup(content if isinstance(content, str) else decoded(content, encoding or _declared(content)))
     for tag in _hidden_by_style(page):
         tag["hidden"] = ""
     published = page.find("meta", attrs={"property": "article:published_time"})
@@ -71,12 +68,18 @@ def read_html(content: bytes | str, encoding: str | None = None) -> DocumentCont
     return read
 
 
-def _parsable(text: str) -> str:
-    """A page without tags and comments that never end: the parser's time grows with the square of their number."""
+def parse_markup(text: str) -> BeautifulSoup:
+    """The tree of HTML or XML. Tags and comments that never end are read as text: the parser's time grows with the
+    square of their number.
+    """
+    from bs4 import BeautifulSoup  # optional: extra `documents`
+
     text = _DECLARATION.sub("", text)
-    end = text.rfind("-->")
-    text = text[: end + 3] + text[end + 3 :].replace("<!--", "&lt;!--") if "<!--" in text[max(end, 0) :] else text
-    return _UNENDED_TAG.sub("&lt;", text) if text.count("<") > 2 * text.count(">") + MANY_TAGS else text
+    before, end, after = text.rpartition("-->")
+    text = before + end + after.replace("<!--", "&lt;!--")
+    if text.count("<") > 2 * text.count(">") + MANY_TAGS:
+        text = _UNENDED_TAG.sub("&lt;", text)
+    return BeautifulSoup(text, "html.parser")
 
 
 def _hidden_by_style(page: BeautifulSoup) -> Iterator[Tag]:

@@ -119,7 +119,7 @@ def pack(
         ranked = _diverse(ranked, vectors, diversity)
     is_short_of_room = sum(map(_size, ranked)) > MAX_CHARS_PER_TOKEN // 2 * token_budget
     words = frozenset(distinct(query)) if is_short_of_room else None
-    sizes = [_size(item) if words is None else quoted_chars(_size(item), item.record) for item in ranked]
+    sizes = [_size(item) if words is None else _quoted_size(item) for item in ranked]
     chosen: list[tuple[RecalledRecord, str]] = []
     used, seen = 0, set()
     by_worth = (
@@ -131,7 +131,7 @@ def pack(
         item = ranked[index]
         if item.record.key in seen or used + sizes[index] // MAX_CHARS_PER_TOKEN > token_budget:
             continue  # it cannot fit: not worth rendering
-        line = render(item.record if words is None else shortened(item.record, words))
+        line = render(item.record if words is None else _shortened(item.record, words))
         cost = count_tokens(line + "\n")
         if used + cost <= token_budget:
             chosen.append((item, line))
@@ -149,16 +149,16 @@ def _size(item: RecalledRecord) -> int:
     return len(item.record.text) + len(item.record.speaker) + OVERHEAD_CHARS
 
 
-def quoted_chars(size: int, record: Record) -> int:
-    """The size of a record as it is quoted where room is short."""
-    return min(size, EXCERPT + OVERHEAD_CHARS) if _is_long_turn(record) else size
+def _quoted_size(item: RecalledRecord) -> int:
+    """Characters of a record as it is quoted where room is short."""
+    return EXCERPT + OVERHEAD_CHARS if _is_long_turn(item.record) else _size(item)
 
 
 def _is_long_turn(record: Record) -> bool:
     return len(record.text) > LONG_TURN and bool(record.speaker) and not record.heading
 
 
-def shortened(record: Record, words: frozenset[int]) -> Record:
+def _shortened(record: Record, words: frozenset[int]) -> Record:
     """A long turn as the stretch of sentences that holds most of some words (hashes of their stems), between marks."""
     if not _is_long_turn(record):
         return record

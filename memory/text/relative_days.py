@@ -90,11 +90,10 @@ _BACK = re.compile(rf"{_COUNT}\s?{_UNIT}(?:(?P<before>之?前|\sназад)|(?P<
 _WORDLESS = re.compile("[\u3040-\u30ff\u4e00-\u9fff]")
 # Every expression holds one of these words, or is written in another script: most texts hold neither.
 _TELLTALES = frozenset(
-    "gestern vorgestern heute morgen übermorgen woche wochen monat monate monaten jahr jahre jahren tag tage "
-    "tagen hier "
-    "demain jourd hui semaine semaines mois an ans année années jour jours dernier prochain ayer anteayer hoy mañana "
+    "gestern vorgestern heute morgen übermorgen woche wochen monat monate monaten jahr jahre jahren tag tage tagen "
+    "hier demain jourd hui semaine semaines mois ans année années jour jours dernier prochain ayer anteayer hoy mañana "
     "semana semanas mes meses año años día días ontem anteontem hoje amanhã mês ano anos dia dias".split()
-) - {"an"}
+)
 _OTHER_SCRIPT = re.compile("[\u0400-\u04ff\u3040-\u30ff\u4e00-\u9fff]")
 _LATIN_WORD = re.compile(r"[^\W\d_]+")
 

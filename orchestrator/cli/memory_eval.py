@@ -8,16 +8,12 @@ from pathlib import Path
 import click
 
 from orchestrator.cli.options import as_json as json_option
-from orchestrator.cli.options import config_option, memory_config, reports_errors
+from orchestrator.cli.options import config_option, encoder_option, memory_config, reports_errors
 
 
 @click.command("memory-eval")
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
-@click.option(
-    "--encoder",
-    type=click.Choice(["static", "minilm", "multilingual"]),
-    help="What turns texts into vectors [default: the configured one].",
-)
+@encoder_option
 @config_option
 @json_option
 @reports_errors

@@ -53,6 +53,12 @@ def _set_quiet(context: click.Context, option: click.Parameter, is_quiet: bool) 
 quiet_option = click.option(
     "-q", "--quiet", is_flag=True, expose_value=False, callback=_set_quiet, help="Print the result only."
 )
+SHIPPED_ENCODERS = ("static", "minilm", "multilingual")
+encoder_option = click.option(
+    "--encoder",
+    type=click.Choice(SHIPPED_ENCODERS),
+    help="What turns texts into vectors [default: the configured one].",
+)
 usd_option = click.option("--usd", "--budget", "usd", type=float, help="Spend at most this many USD.")
 config_option = click.option(
     "--config",

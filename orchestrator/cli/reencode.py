@@ -7,15 +7,18 @@ from pathlib import Path
 
 import click
 
-from orchestrator.cli.options import as_json, config_option, memory_config, memory_option, reports_errors
+from orchestrator.cli.options import (
+    as_json,
+    config_option,
+    encoder_option,
+    memory_config,
+    memory_option,
+    reports_errors,
+)
 
 
 @click.command("reencode")
-@click.option(
-    "--encoder",
-    type=click.Choice(["static", "minilm", "multilingual"]),
-    help="The new encoder [default: the configured one].",
-)
+@encoder_option
 @memory_option
 @config_option
 @as_json

@@ -74,6 +74,7 @@ class _Part:
     holds_everything: bool = False  # exports of chats hold all that earlier ones held
 
     def store(self, memory: Memory, scope: str) -> list[Record]:
+        """Stores it; returns what is held of it now."""
         from orchestrator.memory.ingest.chats import unheard, unrestored
 
         if self.exported is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from orchestrator.cli.logs import read_outcomes
-from orchestrator.cli.options import as_json, reports_errors
+from orchestrator.cli.options import SHIPPED_ENCODERS, as_json, reports_errors
 
 if TYPE_CHECKING:
     from orchestrator.memory import Encoder
@@ -35,7 +35,7 @@ HELD_OUT = 5  # one query in five is left out for the report
 @click.option(
     "--encoder",
     "encoder_name",
-    type=click.Choice(["static", "minilm", "multilingual", "none"]),
+    type=click.Choice([*SHIPPED_ENCODERS, "none"]),
     default="static",
     show_default=True,
     help="Embedding beside words and surface features: the shipped one; all-MiniLM-L6-v2 (extra embeddings, "
