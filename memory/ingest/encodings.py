@@ -22,6 +22,7 @@ _MARKS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _ESCAPES = ((re.compile(rb"\x1b\$[@AB]|\x1b\(J"), "iso2022_jp_ext"), (re.compile(rb"\x1b\$\)C"), "iso2022_kr"))
+_PROVEN = ["utf_8", "utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_32_be", "utf_32_le"]  # they would have shown
 _WIDE = {"utf-32-le": 4, "utf-32-be": 4, "utf-16-le": 2, "utf-16-be": 2}
 _CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _PRINTABLE = re.compile(rb"[\t\n\r\x20-\x7e]")
@@ -112,5 +113,5 @@ def _likeliest(content: bytes) -> str | None:
         from charset_normalizer import from_bytes  # optional: extra `documents`
     except ImportError:
         return None
-    best = from_bytes(content[:LOOKED_AT]).best()
+    best = from_bytes(content[:LOOKED_AT], cp_exclusion=_PROVEN).best()
     return None if best is None else str(best.encoding).replace("_", "-")
