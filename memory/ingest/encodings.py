@@ -28,6 +28,7 @@ _CONTROLS = re.compile("[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _PRINTABLE = re.compile(rb"[\t\n\r\x20-\x7e]")
 MAX_PRINTABLE = 0.6  # of the bytes of UTF-16 and UTF-32
 LOOKED_AT = 200_000  # bytes, to guess
+MIN_FOREIGN = 20  # bytes beyond ASCII: of fewer, any guess is as good as another
 MAX_SCRIPTS = 4  # of one text: bytes that are read the wrong way give letters of many
 
 
@@ -50,9 +51,12 @@ def decoded(content: bytes, declared: str | None = None) -> str:
     if declared:
         return _in(content, declared)
     likeliest = _likeliest(content)
-    known = f"; it looks like {likeliest}" if likeliest else ""
-    say = f"say encoding={likeliest or 'latin-1'!r} (--encoding {likeliest or 'latin-1'})"
-    raise InvalidRecord(f"not UTF-8 text (byte {position}){known}: {say} if that is right, or convert it to UTF-8")
+    looks = f"; it looks like {likeliest}" if likeliest else ""
+    shown = likeliest or "cp1252"
+    raise InvalidRecord(
+        f"not UTF-8 text (byte {position}){looks}: say which it is, {'' if likeliest else 'for example '}"
+        f"encoding={shown!r} (--encoding {shown}), or convert it to UTF-8"
+    )
 
 
 def read_decoded(path: Path, declared: str | None = None) -> str:
@@ -109,6 +113,9 @@ def _likeness(content: bytes, encoding: str) -> float:
 
 
 def _likeliest(content: bytes) -> str | None:
+    """The encoding that is likeliest by its letters; `None` where there are too few to tell."""
+    if sum(byte >= 0x80 for byte in content[:LOOKED_AT]) < MIN_FOREIGN:
+        return None
     try:
         from charset_normalizer import from_bytes  # optional: extra `documents`
     except ImportError:
