@@ -49,4 +49,7 @@ def _add_page(read: DocumentContent, packed: zipfile.ZipFile, path: str) -> None
     if name not in packed.namelist():
         read.notes.append(f"the book names {name}, which it does not hold")
         return
-    read.blocks += read_html(packed.read(name)).blocks
+    try:
+        read.blocks += read_html(packed.read(name)).blocks
+    except InvalidRecord as error:
+        read.notes.append(f"the page {name} cannot be read: {error}")

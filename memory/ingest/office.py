@@ -36,6 +36,7 @@ _GONE = [_WORD + name for name in (
     "del", "moveFrom", "sdtPr", "sdtEndPr", "customXmlPr", "smartTagPr", "rt", "rubyPr",
 )]  # fmt: skip
 _MATH = "{http://schemas.openxmlformats.org/officeDocument/2006/math}"
+_ALTERNATES = "{http://schemas.openxmlformats.org/markup-compatibility/2006}"
 _STYLES = "p[style-name='Title'] => h1:fresh\ncomment-reference => sup"
 _STATED_SIGN = re.compile(r"\Asep=(.)\r?\n", re.IGNORECASE)
 _DELIMITERS = ",;\t|"
@@ -51,6 +52,7 @@ def read_docx(content: bytes, encoding: str | None = None) -> DocumentContent:
         document = Document(io.BytesIO(content))
         parts = [document.part, *(part for part in document.part.package.iter_parts() if _is_story(part))]
         for part in parts:
+            _show_boxes(part.element)
             _accept_changes(part.element)
         saved = io.BytesIO()
         document.save(saved)
@@ -72,6 +74,16 @@ def _is_story(part: XmlPart) -> bool:
     return getattr(part, "element", None) is not None and any(
         name in str(part.partname) for name in ("/header", "/footer", "/footnotes", "/endnotes", "/comments")
     )
+
+
+def _show_boxes(root: BaseOxmlElement) -> None:
+    """Puts the text of boxes that only newer programs draw behind the paragraph that they are anchored in."""
+    for alternate in list(root.iter(_ALTERNATES + "AlternateContent")):
+        host = next(alternate.iterancestors(_WORD + "p"), None)
+        if host is not None and alternate.find(_ALTERNATES + "Fallback") is None:
+            for box in reversed(list(alternate.iter(_WORD + "txbxContent"))):
+                for paragraph in reversed(list(box)):
+                    host.addnext(paragraph)
 
 
 def _accept_changes(root: BaseOxmlElement) -> None:

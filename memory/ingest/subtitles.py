@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 from orchestrator.memory.errors import InvalidRecord
 from orchestrator.memory.ingest.blocks import DocumentContent
 from orchestrator.memory.ingest.encodings import decoded
+
+_VOICE = re.compile(r"<v(?:\.[^\s>]+)*[ \t]+([^>\n]+)>")  # who speaks (WebVTT, section 3.5)
 
 
 def read_subtitles(content: bytes, encoding: str | None = None) -> DocumentContent:
@@ -13,7 +17,7 @@ def read_subtitles(content: bytes, encoding: str | None = None) -> DocumentConte
     from pysubs2.exceptions import Pysubs2Error
 
     try:
-        cues = pysubs2.SSAFile.from_string(decoded(content, encoding))
+        cues = pysubs2.SSAFile.from_string(_VOICE.sub(r"\1: ", decoded(content, encoding)))
     except (Pysubs2Error, ValueError) as error:
         raise InvalidRecord(f"it cannot be read as subtitles: {error}") from None
     read, said, minute, last_line = DocumentContent(), "", -1, ""

@@ -26,7 +26,7 @@ from orchestrator.memory.ingest.chats import read_chats
 from orchestrator.memory.ingest.documents import read_document
 from orchestrator.memory.ingest.jsonl import as_json, read_export
 from orchestrator.memory.record import Mention
-from tests.support.documents import W, docx, epub
+from tests.support.documents import W, docx, epub, in_front
 
 
 def texts(tmp_path: Path, name: str, content: bytes | str, **settings: Any) -> list[str]:
@@ -182,6 +182,29 @@ def test_word_rows_that_were_deleted_and_hidden_runs_are_not_read(tmp_path: Path
         document.add_paragraph("Seen ").add_run("hidden").font.hidden = True
 
     assert texts(tmp_path, "a.docx", docx(make)) == ["Base.", "kept", "Seen"]
+
+
+def test_a_box_that_only_newer_programs_draw_is_read(tmp_path: Path) -> None:
+    mc = 'xmlns:mc="http://schemas.openxmlformats.org/markup-compatibility/2006"'
+    box = "<w:txbxContent><w:p><w:r><w:t>Call 112</w:t></w:r></w:p></w:txbxContent>"
+    choice = f"<mc:AlternateContent><mc:Choice>{box}</mc:Choice></mc:AlternateContent>"
+    anchored = f"<w:p {W} {mc}><w:r><w:t>Help:</w:t>{choice}</w:r></w:p>"
+    assert texts(tmp_path, "a.docx", docx(in_front(anchored))) == ["Help:", "Call 112", "Base."]
+
+
+def test_who_speaks_in_subtitles_is_kept(tmp_path: Path) -> None:
+    cues = "WEBVTT\n\n00:01.000 --> 00:02.000\n<v Ann>Hi there.</v>\n\n00:02.000 --> 00:03.000\n<v.loud Bob>I am Bob.\n"
+    assert texts(tmp_path, "a.vtt", cues) == ["Ann: Hi there.", "Bob: I am Bob."]
+
+
+def test_a_page_that_cannot_be_read_does_not_keep_the_book_out(tmp_path: Path) -> None:
+    book = io.BytesIO(epub("<p>One.</p>", "<p>Two.</p>"))
+    with zipfile.ZipFile(book) as old, zipfile.ZipFile(tmp_path / "a.epub", "w") as new:
+        for name in old.namelist():
+            new.writestr(name, old.read(name).replace(b"Two.", "Größe".encode("latin-1")))
+    notes: list[str] = []
+    assert [found.text for found in read_document(tmp_path / "a.epub", on_note=notes.append)] == ["One."]
+    assert "page 1.xhtml cannot be read: not UTF-8 text" in notes[0]
 
 
 def test_mail_of_any_make_is_read(tmp_path: Path) -> None:
