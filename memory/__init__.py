@@ -15,7 +15,6 @@ if TYPE_CHECKING:
         HashingEncoder,
         MultilingualEncoder,
         SentenceTransformerEncoder,
-        StaticEncoder,
         default_encoder,
         encoder_for,
     )
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from orchestrator.memory.retrieval.ranking import CrossEncoderReranker, Reranker
     from orchestrator.memory.storage.encryption import AesGcmCipher, Cipher
     from orchestrator.memory.thresholds import Thresholds
+    from orchestrator.text.static_encoder import StaticEncoder
 
 _HOME = {
     **dict.fromkeys(
@@ -45,13 +45,12 @@ _HOME = {
             "HashingEncoder",
             "MultilingualEncoder",
             "SentenceTransformerEncoder",
-            "StaticEncoder",
             "default_encoder",
             "encoder_for",
         ),
-        "encoders.encoder",
+        "memory.encoders.encoder",
     ),
-    **dict.fromkeys(("EndpointEncoder",), "encoders.endpoint"),
+    **dict.fromkeys(("EndpointEncoder",), "memory.encoders.endpoint"),
     **dict.fromkeys(
         (
             "EncoderError",
@@ -63,17 +62,18 @@ _HOME = {
             "ScopeError",
             "StoreError",
         ),
-        "errors",
+        "memory.errors",
     ),
-    **dict.fromkeys(("turns",), "ingest.jsonl"),
-    **dict.fromkeys(("Memory",), "memory"),
-    **dict.fromkeys(("Recall", "RecalledRecord"), "retrieval.packing"),
-    **dict.fromkeys(("CrossEncoderReranker", "Reranker"), "retrieval.ranking"),
+    **dict.fromkeys(("turns",), "memory.ingest.jsonl"),
+    **dict.fromkeys(("Memory",), "memory.memory"),
+    **dict.fromkeys(("Recall", "RecalledRecord"), "memory.retrieval.packing"),
+    **dict.fromkeys(("CrossEncoderReranker", "Reranker"), "memory.retrieval.ranking"),
     **dict.fromkeys(
-        ("ExportedRecord", "Forgotten", "Limits", "Mention", "NewRecord", "Record", "Scope", "Summary"), "record"
+        ("ExportedRecord", "Forgotten", "Limits", "Mention", "NewRecord", "Record", "Scope", "Summary"), "memory.record"
     ),
-    **dict.fromkeys(("AesGcmCipher", "Cipher"), "storage.encryption"),
-    **dict.fromkeys(("Thresholds",), "thresholds"),
+    **dict.fromkeys(("AesGcmCipher", "Cipher"), "memory.storage.encryption"),
+    **dict.fromkeys(("Thresholds",), "memory.thresholds"),
+    "StaticEncoder": "text.static_encoder",
 }
 __all__ = [
     "AesGcmCipher",
@@ -117,7 +117,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'orchestrator.memory' has no attribute {name!r}")
     from importlib import import_module
 
-    found = globals()[name] = getattr(import_module(f"orchestrator.memory.{_HOME[name]}"), name)
+    found = globals()[name] = getattr(import_module(f"orchestrator.{_HOME[name]}"), name)
     return found
 
 

@@ -6,7 +6,6 @@ text.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import zlib
 from collections.abc import Sequence
@@ -15,17 +14,19 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from orchestrator.memory.arrays import Vectors
 from orchestrator.memory.coalescing import EncodedTogether
-from orchestrator.memory.encoders.wordpiece import WordPiece
-from orchestrator.memory.errors import EncoderMismatch, StoreError
+from orchestrator.memory.errors import EncoderMismatch
+from orchestrator.text.static_encoder import (
+    MAX_ENCODED_CHARS,
+    STATIC_WEIGHTS,
+    normalised_rows,
+    static_encoder,
+)
 
-STATIC_WEIGHTS = Path(__file__).parents[1] / "pretrained" / "static-256.npz"
 # Fingerprints of what older versions shipped in its place: a memory made with one is encoded anew when it is opened.
 RETIRED = frozenset(("static:ededcede26636477:256",))
-MAX_ENCODED_CHARS = 20_000
 
 
 class Encoder(Protocol):
@@ -42,38 +43,6 @@ class Encoder(Protocol):
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Shape (len(texts), dimensions), float32, each row of length 1 (or 0 for a text without known tokens)."""
         ...
-
-
-class StaticEncoder:
-    """Mean of token vectors that were trained to come close to a sentence encoder's (after model2vec: Tulkens & van
-    Dongen 2024).
-
-    The shipped weights are learned from all-MiniLM-L6-v2, and for words of other languages from multilingual-e5-small,
-    carried into the same space: 256 dimensions, int8 with one scale per row; `python -m
-    orchestrator.memory.training.distill` makes them. Only the first 20,000 characters of a text are read.
-    """
-
-    def __init__(self, weights: str | Path = STATIC_WEIGHTS) -> None:
-        with np.load(weights, allow_pickle=False) as stored:
-            named = bytes(stored["vocabulary"])
-            self._rows: NDArray[np.int8] = stored["rows"]
-            self._scales: Vectors = stored["scales"].astype(np.float32)
-        vocabulary = named.decode("utf-8").split("\n")
-        if len(vocabulary) != len(self._rows):
-            raise StoreError(f"{weights}: {len(vocabulary)} words but {len(self._rows)} vectors; reinstall the package")
-        self._wordpiece = WordPiece(vocabulary)
-        self.dimensions = int(self._rows.shape[1])
-        content = hashlib.sha256(named + self._scales.tobytes() + self._rows.tobytes())
-        self.fingerprint = f"static:{content.hexdigest()[:16]}:{self.dimensions}"
-
-    def encode(self, texts: Sequence[str]) -> Vectors:
-        """Unit vectors of texts, shape (texts, dimensions), float32; a text without known words is all zeros."""
-        out = np.zeros((len(texts), self.dimensions), dtype=np.float32)
-        for index, text in enumerate(texts):
-            ids = self._wordpiece.ids(text[:MAX_ENCODED_CHARS])
-            if ids:
-                out[index] = self._scales.take(ids) @ self._rows.take(ids, axis=0).astype(np.float32)
-        return _normalised(out)
 
 
 class HashingEncoder:
@@ -95,7 +64,7 @@ class HashingEncoder:
                 padded = f"<{word}>"
                 for start in range(len(padded) - 2):
                     self._add(out[index], padded[start : start + 3], 0.3)
-        return _normalised(out)
+        return normalised_rows(out)
 
     def _add(self, row: Vectors, feature: str, weight: float) -> None:
         code = zlib.crc32(feature.encode("utf-8", "replace"))
@@ -179,7 +148,7 @@ def default_encoder() -> Encoder:
 
     One instance a process: it is immutable.
     """
-    return StaticEncoder() if STATIC_WEIGHTS.exists() else HashingEncoder()
+    return static_encoder() if STATIC_WEIGHTS.exists() else HashingEncoder()
 
 
 def encoder_for(fingerprint: str) -> Encoder:
@@ -196,9 +165,3 @@ def encoder_for(fingerprint: str) -> Encoder:
             "encoder"
         )
     return encoder
-
-
-def _normalised(rows: Vectors) -> Vectors:
-    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    rows /= np.maximum(lengths, 1e-12)[:, None]
-    return rows

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.memory.text.languages import EMPTY_WORDS, language_of
-from orchestrator.memory.text.scripts import WORD, normalised, pieces_of, without_marks
+from orchestrator.text.scripts import WORD, normalised, pieces_of, without_marks
 
 _ASCII_WORD = re.compile(r"[a-z0-9]+")
 _COMPOUND = re.compile(r"\b[A-Za-z](?:\+\+|#)|\b[A-Za-z]+(?<=[a-z])[A-Z][A-Za-z]*\b", re.ASCII)

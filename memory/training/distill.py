@@ -24,10 +24,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.memory.encoders.encoder import STATIC_WEIGHTS
-from orchestrator.memory.encoders.wordpiece import WordPiece
 from orchestrator.memory.training.corpus import texts_to_learn_from
 from orchestrator.memory.training.other_languages import aligned_words
+from orchestrator.text.static_encoder import STATIC_WEIGHTS
+from orchestrator.text.wordpiece import WordPiece
 
 if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer

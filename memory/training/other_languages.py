@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.memory.text.scripts import normalised, without_marks
+from orchestrator.text.scripts import normalised, without_marks
 
 Rows = NDArray[np.float32]
 PENALTY = 0.1

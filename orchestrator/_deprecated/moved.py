@@ -32,7 +32,7 @@ MODULES: dict[str, str] = {
     "memory.transactions": "orchestrator.memory.storage.transactions",
     "memory.tune": "orchestrator.memory.training.tune",
     "memory.untrusted": "orchestrator.memory.text.injection_marks",
-    "memory.wordpiece": "orchestrator.memory.encoders.wordpiece",
+    "memory.wordpiece": "orchestrator.text.wordpiece",
     "memory.words": "orchestrator.memory.text.words",
     "orchestrator.addresses": "orchestrator.providers.addresses",
     "orchestrator.backends.answer_json": "orchestrator.backends.http.answer_json",
@@ -220,6 +220,9 @@ NAMES: dict[str, dict[str, str]] = {
     },
     "memory.documents": {
         "Block": "orchestrator.memory.ingest.documents:DocumentBlock",
+    },
+    "memory.encoder": {
+        "StaticEncoder": "orchestrator.text.static_encoder:StaticEncoder",
     },
     "memory.growing": {
         "Growing": "orchestrator.memory.arrays:GrowableArray",

@@ -157,7 +157,7 @@ def _verdict(config: Config | None, broken: list[Finding], keys: list[Finding], 
 
 
 def _machine() -> Iterator[Finding]:
-    from orchestrator.memory.encoders.encoder import STATIC_WEIGHTS
+    from orchestrator.text.static_encoder import STATIC_WEIGHTS
     from orchestrator.verifiers.sandbox import level_at_hand
 
     yield Finding("python", True, platform.python_version())

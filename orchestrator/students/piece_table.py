@@ -10,9 +10,9 @@ from itertools import accumulate, chain
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.memory.encoders.encoder import STATIC_WEIGHTS
-from orchestrator.memory.encoders.wordpiece import WordPiece
 from orchestrator.students.vocabulary import Vector
+from orchestrator.text.static_encoder import STATIC_WEIGHTS
+from orchestrator.text.wordpiece import WordPiece
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.memory import Memory, NewRecord
-from orchestrator.memory.text.scripts import normalised, pieces_of
 from orchestrator.memory.text.words import MAX_WORDS, hashed_words, words_in
+from orchestrator.text.scripts import normalised, pieces_of
 
 
 def read_languages() -> dict[str, Any]:

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from itertools import chain
 
-from orchestrator.memory.text.scripts import UNSPACED, WORD, normalised, without_marks
+from orchestrator.text.scripts import UNSPACED, WORD, normalised, without_marks
 
 _WORD = re.compile(r"[^\W_]+|[^\w\s]|_", re.UNICODE)
 _FOLDED_WORD = re.compile(rf"{WORD.pattern}|[^\w\s]|_")
