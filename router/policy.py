@@ -6,7 +6,7 @@ Pure: same values in, same route out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Literal, NamedTuple, get_args
 
@@ -15,6 +15,7 @@ from orchestrator.router.profile import ModelProfile
 
 Objective = Literal["cheapest", "best", "utility", "close"]
 INFINITE = float("inf")
+UNFAMILIAR = " (a guess: the query is unlike those that were graded)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +108,8 @@ class Route:
     """The decision and everything that it weighed. `chosen` is `None` when no model satisfies the hard constraints.
 
     `adequate` says whether the chosen model reaches the quality asked for; if none does, the most promising one is
-    chosen as best effort.
+    chosen as best effort. `unfamiliar`: the query is unlike those that were graded, so that P(correct) is a guess; a
+    search should compare drafts.
     """
 
     chosen: str | None
@@ -115,6 +117,7 @@ class Route:
     preference: Preference
     reason: str
     weighed: tuple[_Weighed, ...] = field(repr=False)
+    unfamiliar: bool = False
 
     @property
     def quality(self) -> float:
@@ -145,6 +148,7 @@ class Route:
             "adequate": self.adequate,
             "quality": self.quality,
             "reason": self.reason,
+            "unfamiliar": self.unfamiliar,
             "options": [asdict(option) for option in self.options],
         }
 
@@ -186,12 +190,13 @@ def choose(
     constraints: Constraints | None = None,
     preference: Preference | None = None,
     expected_tokens: Sequence[float] | None = None,
+    unfamiliar: bool = False,
 ) -> Route:
     """The decision. `p_success` maps every model's name to a probability in [0, 1]; 0 rules a model out, so does NaN.
 
     `preference` outranks `quality`, which alone means: the cheapest model that reaches it. `expected_tokens` says how
     long each model's answer will be, in the order of `profiles`; without it every answer is as long as the profile
-    says.
+    says. `unfamiliar` is noted in the route.
     """
     preference = preference or Preference(quality=quality)
     needs, constraints = needs or _NO_NEEDS, constraints or _UNCONSTRAINED
@@ -202,6 +207,11 @@ def choose(
         _weigh(profile, p_success[profile.name], tokens, needs, constraints, leaving)
         for profile, tokens in zip(known, lengths, strict=True)
     )
+    route = _decision(weighed, preference)
+    return replace(route, unfamiliar=True, reason=route.reason + UNFAMILIAR) if unfamiliar else route
+
+
+def _decision(weighed: tuple[_Weighed, ...], preference: Preference) -> Route:
     usable = [w for w in weighed if not w.broken]
     if not usable:
         return Route(None, False, preference, _what_to_relax(weighed), weighed)

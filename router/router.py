@@ -31,10 +31,13 @@ class Explanation:
 class Assessed(NamedTuple):
     """P(correct) in (0, 1) and the expected output tokens of each model, in the order in which the models were
     given.
+
+    `unfamiliar`: the query is unlike those that were graded, so that P(correct) is a guess.
     """
 
     p_success: list[float]
     tokens: list[float] | None
+    unfamiliar: bool = False
 
 
 class Router:
@@ -72,9 +75,9 @@ class Router:
 
     def assess(self, queries: Sequence[str], models: Sequence[ModelProfile]) -> list[Assessed]:
         """What each decision rests on; several queries at once take half the time of one by one."""
-        p, tokens = self.success.assess(queries, models)
+        p, tokens, unfamiliar = self.success.assess(queries, models)
         lengths = [None] * len(queries) if tokens is None else tokens.tolist()
-        return [Assessed(row, expected) for row, expected in zip(p.tolist(), lengths, strict=True)]
+        return [Assessed(*row) for row in zip(p.tolist(), lengths, unfamiliar.tolist(), strict=True)]
 
     def route_many(
         self,
@@ -92,7 +95,7 @@ class Router:
     def explain(self, query: str, models: Sequence[ModelProfile]) -> Explanation:
         """What a decision about this query rests on."""
         success = self.success
-        _, tokens = success.assess([query], models)
+        _, tokens, _ = success.assess([query], models)
         expected = [profile.output_tokens for profile in models] if tokens is None else tokens[0].tolist()
         sources = {profile.name: success.source_of(profile) for profile in models}
         lengths = {profile.name: round(length, 1) for profile, length in zip(models, expected, strict=True)}
@@ -141,6 +144,7 @@ def decide(
         constraints=constraints,
         preference=preference,
         expected_tokens=assessed.tokens,
+        unfamiliar=assessed.unfamiliar,
     )
 
 

@@ -4,8 +4,8 @@
 
 `ease` is shared by all models and learned from everybody's outcomes; `own` is the model's head, its difference from the
 others, shrunk towards zero; bias and slope are its two abilities (two-parameter logistic model, Birnbaum 1968). A new
-model needs one number; outcomes sharpen it. On a query unlike all that it was trained on, ease and own fade: what is
-left is the model's skill on an average query.
+model needs one number; outcomes sharpen it. On a query unlike all that it was trained on, own fades, ease becomes what
+is stated of its kind (`orchestrator.router.difficulty`), and P(correct) widens towards the middle.
 """
 
 from __future__ import annotations
@@ -13,25 +13,29 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.router.calibration import Array, logit, sigmoid
+from orchestrator.router.difficulty import DifficultyPrior, stated_difficulty
 from orchestrator.router.features.feature_space import Encoder, FeatureSpace, Points, Scales
 from orchestrator.router.features.features import Floats, Integers
+from orchestrator.router.learned_kinds import LearnedKinds
 from orchestrator.router.length import LengthModel, ModelLength
 from orchestrator.router.profile import ModelProfile
+from orchestrator.text.static_encoder import static_encoder
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_SKILL = 0.7
 FORMAT = 3
 MAX_FLEETS = 16
+KIND_SD = 1.0  # of the effect of a kind that nothing was graded of, in log-odds (decision 24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +79,42 @@ class Heads:
     """Weights over a feature space: column 0 is the shared ease, column 1 + i the own head of `models[i]`.
 
     `sparse` has shape (buckets, 1 + models), `dense` (dense size, 1 + models), both float32; `mean_ease` is what is
-    subtracted from ease.
+    subtracted from ease, `prior_ease` from what the prior says of ease. `effects`, one for each domain or none, are
+    what its data sets add to ease beyond what the queries say: how they were asked and graded.
     """
 
     sparse: Floats
     dense: Floats
     models: tuple[str, ...] = ()
     mean_ease: float = 0.0
+    prior_ease: float = 0.0
+    effects: Floats = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
+
+
+class Assessment(NamedTuple):
+    """What is expected of models on queries.
+
+    `p_success` in (0, 1) and the expected output `tokens` (`None` if no lengths were learned) have shape (queries,
+    models). `unfamiliar` (queries,) says which lie farther out than nine in ten that are like the training queries.
+    """
+
+    p_success: Array
+    tokens: Array | None
+    unfamiliar: NDArray[np.bool_]
+
+
+class Scored(NamedTuple):
+    """What a trained model says of queries, before anybody's abilities: see `SuccessModel.scored`.
+
+    `scores` has shape (n, models + 2); `dense` (n, dense size) are the features that a head weighs; `located` (n,
+    located) is where `Domains` sees the queries. Scores and dense features fade with familiarity. `certainty` (n,) is
+    what log-odds are multiplied with.
+    """
+
+    scores: Array
+    dense: Floats
+    located: Floats
+    certainty: Array
 
 
 class SuccessModel:
@@ -93,6 +126,9 @@ class SuccessModel:
         heads: Heads | None = None,
         abilities: Mapping[str, Ability] | None = None,
         lengths: LengthModel | None = None,
+        *,
+        prior: DifficultyPrior | None = None,
+        kinds: LearnedKinds | None = None,
     ) -> None:
         if (space is None) != (heads is None):
             raise ValueError("a feature space and its heads come together")
@@ -106,6 +142,8 @@ class SuccessModel:
         self.heads = heads
         self.abilities = dict(abilities or {})
         self.lengths = lengths
+        self.prior = prior
+        self.kinds = kinds
         self._fleets: dict[tuple[int, ...], tuple[tuple[Array, Array, Integers], tuple[ModelProfile, ...]]] = {}
         self._column = {name: index + 1 for index, name in enumerate(heads.models)} if heads else {}
 
@@ -121,8 +159,10 @@ class SuccessModel:
             message = f"{folder}: a router of format {stored.get('format')!r}, this version reads {FORMAT}: train again"
             raise ValueError(message)
         wanted = stored["encoder"]
+        if encoder is None and str(wanted).startswith("static:"):
+            encoder = static_encoder()  # the one that ships with the package needs nobody to hand it in
         if wanted is not None and (encoder is None or encoder.fingerprint != wanted):
-            given = "none was given" if encoder is None else f"{encoder.fingerprint!r} was given"
+            given = "none was given" if encoder is None else f"{encoder.fingerprint!r} is at hand"
             raise ValueError(f"{folder}: trained with encoder {wanted!r}, {given}: pass encoder=... or train again")
         with np.load(folder / "router.npz", allow_pickle=False) as arrays:
             loaded = {name: arrays[name] for name in arrays.files}
@@ -131,7 +171,10 @@ class SuccessModel:
             loaded.pop("dense").astype(np.float32),
             tuple(stored["models"]),
             stored["mean_ease"],
+            stored.get("prior_ease", 0.0),
+            loaded.pop("effects", np.zeros(0)).astype(np.float32),
         )
+        learned = {name: loaded.pop(name) for name in list(loaded) if name.startswith("kind_")}
         lengths = None
         if "length_weights" in loaded:
             lines = {name: ModelLength(*numbers) for name, numbers in stored["lengths"].items()}
@@ -139,7 +182,9 @@ class SuccessModel:
         space = FeatureSpace(
             loaded, buckets=stored["buckets"], encoder=encoder if wanted else None, scales=Scales(**stored["scales"])
         )
-        return cls(space, heads, {name: Ability(*pair) for name, pair in stored["abilities"].items()}, lengths)
+        abilities = {name: Ability(*pair) for name, pair in stored["abilities"].items()}
+        kinds = LearnedKinds.from_arrays(learned, space.domains) if learned else None
+        return cls(space, heads, abilities, lengths, prior=stated_difficulty(), kinds=kinds)
 
     @staticmethod
     def encoder_of(folder: str | Path) -> str | None:
@@ -161,6 +206,7 @@ class SuccessModel:
             **self.space.arrays,
             "sparse": self.heads.sparse.astype(np.float16),
             "dense": self.heads.dense.astype(np.float16),
+            "effects": self.heads.effects.astype(np.float16),
         }
         described = {
             "format": FORMAT,
@@ -169,8 +215,11 @@ class SuccessModel:
             "scales": asdict(self.space.scales),
             "models": list(self.heads.models),
             "mean_ease": round(self.heads.mean_ease, 6),
+            "prior_ease": round(self.heads.prior_ease, 6),
             "abilities": {name: [round(a.bias, 4), round(a.slope, 4)] for name, a in sorted(self.abilities.items())},
         }
+        if self.kinds is not None:
+            arrays |= self.kinds.as_arrays()
         if self.lengths is not None:
             arrays["length_weights"] = self.lengths.weights
             described["length_mean"] = self.lengths.mean
@@ -208,26 +257,30 @@ class SuccessModel:
         """P(correct) in (0, 1), shape (queries, models)."""
         return self.assess(queries, profiles)[0]
 
-    def assess(self, queries: Sequence[str], profiles: Sequence[ModelProfile]) -> tuple[Array, Array | None]:
-        """P(correct) in (0, 1), and the expected output tokens (`None` if no lengths were learned), both of shape
-        (queries, models).
-        """
-        if self.space is None:
-            scores, tokens = np.zeros((len(queries), 2)), None
-        else:
-            points = self.space.points(queries)
-            scores = self.project(points)
-            tokens = self.lengths.expected_tokens(points.dense, points.familiarity, profiles) if self.lengths else None
+    def assess(self, queries: Sequence[str], profiles: Sequence[ModelProfile]) -> Assessment:
+        """What is expected of each model on each query."""
         bias, slope, columns = self._parameters(profiles)
-        return sigmoid(bias + slope * scores[:, :1] + scores.take(columns, axis=1)), tokens
+        if self.space is None:
+            return Assessment(np.tile(sigmoid(bias), (len(queries), 1)), None, np.zeros(len(queries), dtype=bool))
+        points = self.space.points(queries)
+        scores = self.project(points)
+        tokens = self.lengths.expected_tokens(points.dense, points.familiarity, profiles) if self.lengths else None
+        margin = bias + slope * scores[:, :1] + scores.take(columns, axis=1)
+        margin *= certainty(points.familiarity)[:, None]
+        if self.kinds is not None:
+            margin += self.kinds.shifts(self.kinds.memberships(points.looks.located), profiles)
+        return Assessment(sigmoid(margin), tokens, self._familiarities(points) < self.space.unfamiliar_below)
 
     def ease(self, query: str) -> float:
         """How easy the query looks, in log-odds; 0 is the mean of the training queries, negative is harder."""
         return float(self.scores([query])[0, 0])
 
     def familiarity(self, query: str) -> float:
-        """1 where training queries lie, towards 0 far away from all of them; 1 without training."""
-        return float(self.space.points([query]).familiarity[0]) if self.space else 1.0
+        """1 where training queries lie, towards 0 far away from all of them; 1 without training.
+
+        Outcomes of the same kind raise it.
+        """
+        return float(self._familiarities(self.space.points([query]))[0]) if self.space else 1.0
 
     def scores(self, queries: Sequence[str]) -> Array:
         """Ease (column 0), the heads of trained models, and a last column of zeros for all others.
@@ -238,15 +291,14 @@ class SuccessModel:
             return np.zeros((len(queries), 2))
         return self.project(self.space.points(queries))
 
-    def scored(self, queries: Sequence[str]) -> tuple[Array, Floats]:
-        """`scores`, and the dense features that a head weighs, shape (queries, dense size).
-
-        Both fade with familiarity.
-        """
+    def scored(self, queries: Sequence[str]) -> Scored:
+        """`scores` and what else a `Learner` needs of each query."""
         if self.space is None or self.heads is None:
-            return np.zeros((len(queries), 2)), np.zeros((len(queries), 0), dtype=np.float32)
+            nothing = np.zeros((len(queries), 0), dtype=np.float32)
+            return Scored(np.zeros((len(queries), 2)), nothing, nothing, np.ones(len(queries)))
         points = self.space.points(queries)
-        return self.project(points), points.dense * points.familiarity[:, None]
+        dense = points.dense * points.familiarity[:, None]
+        return Scored(self.project(points), dense, points.looks.located, certainty(points.familiarity))
 
     def project(self, points: Points) -> Array:
         """`scores` of points of this model's space."""
@@ -260,9 +312,21 @@ class SuccessModel:
         else:
             for row, (start, end) in enumerate(pairwise(points.offsets.tolist())):
                 scored[row] += points.values[start:end] @ self.heads.sparse.take(points.indices[start:end], axis=0)
+        if len(self.heads.effects):  # they hold for the very kind only: they fade twice
+            scored[:, 0] += (points.dense[:, -points.n_domains :] @ self.heads.effects) * points.familiarity
         scored[:, 0] -= self.heads.mean_ease
         scored *= points.familiarity[:, None]
+        novel = np.flatnonzero(points.familiarity < 1.0)
+        if self.prior is not None and len(novel):
+            stated = self.prior.ease(points.looks.of(novel), self.space.encoder if self.space else None)
+            scored[novel, 0] += (1.0 - points.familiarity[novel]) * (stated - self.heads.prior_ease)
         return out
+
+    def _familiarities(self, points: Points) -> Floats:
+        if self.kinds is None:
+            return points.familiarity
+        learned = self.kinds.familiarity(self.kinds.memberships(points.looks.located))
+        return np.asarray(1.0 - (1.0 - points.familiarity) * (1.0 - learned))
 
     def was_trained_on(self, queries: Sequence[str]) -> NDArray[np.bool_]:
         """Which queries the weights come from: such must not calibrate or judge them. Shape (len(queries),)."""
@@ -279,6 +343,10 @@ class SuccessModel:
             )
         if self.lengths is not None:
             digest.update(self.lengths.weights.tobytes() + repr(sorted(self.lengths.models.items())).encode())
+        if self.kinds is not None:
+            digest.update(self.kinds.shared.tobytes())
+            for name, shift in sorted(self.kinds.own.items()):
+                digest.update(name.encode() + shift.tobytes())
         return digest.hexdigest()[:16]
 
     def _parameters(self, profiles: Sequence[ModelProfile]) -> tuple[Array, Array, Integers]:
@@ -304,6 +372,15 @@ class SuccessModel:
             if name is not None and name in self._column:
                 return self._column[name]
         return -1
+
+
+def certainty(familiarity: Floats) -> Array:
+    """What log-odds are multiplied with: 1 for familiar queries, less where a whole kind may lie off, shape (n,).
+
+    The mean of a logistic over a normal kind effect, to good approximation (MacKay 1992).
+    """
+    novelty = 1.0 - familiarity.astype(float)
+    return np.asarray(1.0 / np.sqrt(1.0 + np.pi / 8.0 * KIND_SD**2 * novelty))
 
 
 def reliability_weight(accuracy: float) -> float:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from orchestrator.memory import Recall
 
 SHORT, PROSE = "7", "A sentence that nobody would write twice in just this way, so that it is compared with nothing."
+LONE_QUALITY = 0.95  # of a draft to an unfamiliar question that nothing else is compared with
 MIN_CACHED_TOKENS = 1_024  # shorter prompts no provider's prefix cache keeps
 
 
@@ -86,7 +87,7 @@ class Plan:
         actions = list(self.strategy(self.state))
         if len(actions) != 1 or not isinstance(actions[0], Draft) or actions[0].several > 1:
             return None
-        if self.state.priors[actions[0].model] < self.state.quality:
+        if self.state.priors[actions[0].model] < self.state.enough:
             return None
         return actions[0].model if all(_ends_after(self, actions[0], text) for text in (SHORT, PROSE)) else None
 
@@ -105,7 +106,7 @@ def is_shown_live(plan: Plan, *, keeps: bool) -> bool:
     actions = list(plan.strategy(plan.state))
     if len(actions) != 1 or not isinstance(actions[0], Draft) or actions[0].several > 1:
         return False
-    if plan.strategy is single or plan.state.priors[actions[0].model] >= plan.state.quality:
+    if plan.strategy is single or plan.state.priors[actions[0].model] >= plan.state.enough:
         return True
     expected = (SHORT, PROSE) if asks_for_value(plan.query.text) else (PROSE,)
     return all(_ends_after(plan, actions[0], text) for text in expected)
@@ -145,6 +146,7 @@ def first_state(
         choices=choices,
         priors={choice.model: choice.p_success for choice in choices},
         quality=route.quality,
+        lone_quality=LONE_QUALITY if route.unfamiliar else 0.0,
         value_usd=settings.value_usd if query.value_usd is None else query.value_usd,
         usd_per_second=settings.usd_per_second if query.usd_per_second is None else query.usd_per_second,
         criteria=query.criteria,

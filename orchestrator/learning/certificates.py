@@ -68,7 +68,7 @@ def certify_fleet(
         return certify_settings((), promise), 0
     observed = np.array([[outcome.score for outcome in row] for row in graded])
     fleet = list(profiles.values())
-    predicted, tokens = router.success.assess(queries, fleet)
+    predicted, tokens, _ = router.success.assess(queries, fleet)
     lengths = np.tile([profile.output_tokens for profile in fleet], (len(queries), 1)) if tokens is None else tokens
     cost = np.array(
         [

@@ -99,7 +99,7 @@ class Recording:
             "fleet": [asdict(choice) for choice in start.fleet],
             "choices": [choice.model for choice in start.choices],
             "priors": start.priors,
-            "settings": {name: getattr(start, name) for name in _SETTINGS},
+            "settings": {name: getattr(start, name) for name in (*_SETTINGS, "lone_quality")},
             "criteria": list(start.criteria),
             "vote_model": asdict(start.vote_model),
             "ensemble": start.ensemble.as_dict(),
@@ -122,6 +122,7 @@ class Recording:
                 revisions={kind: RevisionOdds(**odds) for kind, odds in stored["revisions"].items()},
                 criteria=tuple(stored["criteria"]),
                 **{name: stored["settings"][name] for name in _SETTINGS},
+                lone_quality=stored["settings"].get("lone_quality", 0.0),  # older recordings know none
             )
             steps = [_read_step(row) for row in stored["steps"]]
         except (KeyError, TypeError, AttributeError) as error:

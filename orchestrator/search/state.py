@@ -55,7 +55,7 @@ class SearchState:
 
     `running` is what was begun and has not ended, `begun` everything so far; `seconds_left` the time until the deadline
     (`None`: there is none). `tools` are those that drafts may call. A right answer is worth `value_usd`, a second less
-    to wait `usd_per_second`. `criteria` are what a critique judges by.
+    to wait `usd_per_second`. A lone draft must reach `lone_quality`, too. `criteria` are what a critique judges by.
 
     It has more methods than other classes: what strategies, which are pure, can ask about a search.
     """
@@ -65,6 +65,7 @@ class SearchState:
     priors: dict[str, float]
     candidates: tuple[Candidate, ...] = ()
     quality: float = defaults.QUALITY
+    lone_quality: float = 0.0
     value_usd: float = defaults.VALUE_USD
     usd_per_second: float = 0.0
     vote_model: VoteModel = field(default_factory=VoteModel)
@@ -102,6 +103,11 @@ class SearchState:
             reading_of(candidate.text, self.question, candidate.completion.finish_reason, self.may_abstain)
             for candidate in self.candidates
         )
+
+    @property
+    def enough(self) -> float:
+        """The confidence at which nothing more needs to be asked, in [0, 1]."""
+        return self.quality if len(self.candidates) > 1 else max(self.quality, self.lone_quality)
 
     def non_answer(self, index: int) -> NonAnswer | None:
         """Of which kind candidate `index` is that is no answer.

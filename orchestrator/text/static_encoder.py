@@ -42,11 +42,23 @@ class StaticEncoder:
     def encode(self, texts: Sequence[str]) -> Vectors:
         """Unit vectors of texts, shape (texts, dimensions), float32; a text without known words is all zeros."""
         out = np.zeros((len(texts), self.dimensions), dtype=np.float32)
-        for index, text in enumerate(texts):
-            ids = self._wordpiece.ids(text[:MAX_ENCODED_CHARS])
-            if ids:
-                out[index] = self._scales.take(ids) @ self._rows.take(ids, axis=0).astype(np.float32)
+        for row, text in zip(out, texts, strict=True):
+            self._add(row, self._wordpiece.ids(text[:MAX_ENCODED_CHARS]))
         return normalised_rows(out)
+
+    def encode_split(self, texts: Sequence[str], words: Sequence[list[str]]) -> Vectors:
+        """As `encode`, faster, where somebody has cut the texts into `words` already.
+
+        Texts in other letters than ASCII are read anew: their words may be cut between a letter and its marks.
+        """
+        out = np.zeros((len(texts), self.dimensions), dtype=np.float32)
+        for row, text, parts in zip(out, texts, words, strict=True):
+            self._add(row, self._wordpiece.ids_of(parts) if text.isascii() else self._wordpiece.ids(text))
+        return normalised_rows(out)
+
+    def _add(self, row: Vectors, ids: list[int]) -> None:
+        if ids:
+            np.matmul(self._scales.take(ids), self._rows.take(ids, axis=0).astype(np.float32), out=row)
 
 
 @lru_cache(maxsize=1)

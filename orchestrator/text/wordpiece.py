@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import chain
 
 from orchestrator.text.scripts import UNSPACED, WORD, normalised, without_marks
@@ -58,6 +58,7 @@ class WordPiece:
     def __init__(self, vocabulary: Sequence[str]) -> None:
         self._id = {piece: index for index, piece in enumerate(vocabulary)}
         self._pieces = _Pieces(self._split)
+        self._whole = _Pieces(lambda word: tuple(self.ids(word)))
         self._longest = max((len(piece) for piece in vocabulary if _UNSPACED.match(piece)), default=0)
         self._has_many_scripts = sum(not piece.isascii() for piece in vocabulary) > MANY_SCRIPTS * len(vocabulary)
 
@@ -70,6 +71,10 @@ class WordPiece:
         else:
             words = _WORD.findall(unicodedata.normalize("NFD", text).translate(_MARKS).lower())
         return list(chain.from_iterable(map(self._pieces.__getitem__, words)))
+
+    def ids_of(self, words: Iterable[str]) -> list[int]:
+        """Token ids of a text that was cut into words before; ASCII, or cut as `ids` would."""
+        return list(chain.from_iterable(map(self._whole.__getitem__, words)))
 
     def _split(self, word: str) -> tuple[int, ...]:
         is_unspaced = self._has_many_scripts and _UNSPACED.search(word) is not None

@@ -12,16 +12,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.router.features.domains import SURFACE_WEIGHT, Domains, k_means, measurable, near_and_far
 from orchestrator.router.features.features import SURFACE, Floats, Integers, clean, grams, surface, words_of
+from orchestrator.router.features.vocabulary import Vocabulary
+from orchestrator.text.static_encoder import StaticEncoder
 
 SURFACE_CLIP = 3.0
-SHARPNESS = 6.0  # of the memberships, per squared distance
-SURFACE_IN_DOMAINS = 0.1
+FADING = 4  # familiarity is the ratio of squared distances to this power
 LEFT_OUT = 5  # one text in five does not shape the domains, to see how far from them new texts lie
 
 
@@ -52,6 +54,28 @@ class Scales:
     domains: float = 1.0
 
 
+class Looks(NamedTuple):
+    """What queries look like before anything learned weighs it.
+
+    `words` are those of the `cleaned` texts. `surface` has shape (n, surface features), unscaled; `vectors` (n,
+    dimensions) are the encoder's, `None` without one; `located` is where `Domains` sees the queries.
+    """
+
+    cleaned: Sequence[str]
+    words: Sequence[list[str]]
+    surface: Floats
+    vectors: Floats | None
+    located: Floats
+
+    def of(self, rows: Integers) -> Looks:
+        """Of these queries only."""
+        if len(rows) == len(self.cleaned):
+            return self
+        vectors = None if self.vectors is None else self.vectors[rows]
+        cleaned, words = [self.cleaned[row] for row in rows], [self.words[row] for row in rows]
+        return Looks(cleaned, words, self.surface[rows], vectors, self.located[rows])
+
+
 @dataclass(frozen=True, slots=True)
 class Points:
     """Queries in the space.
@@ -68,6 +92,7 @@ class Points:
     dense: Floats
     familiarity: Floats
     n_domains: int
+    looks: Looks
 
     def __len__(self) -> int:
         return len(self.dense)
@@ -90,25 +115,17 @@ class FeatureSpace:
         self._mean, self._sd = arrays["surface_mean"].astype(np.float32), arrays["surface_sd"].astype(np.float32)
         self._embedding_size = int(arrays["embedding_size"])
         self._embedding_unit = np.float32(arrays["embedding_unit"])
-        self._centroids = arrays["centroids"].astype(np.float32)
-        # softmax(-SHARPNESS * |x - c|^2) = softmax(x @ pull - push): the point's own length cancels. Here x has the
-        # surface first, unscaled.
-        metric = np.concatenate(
-            (
-                np.full(len(SURFACE), SURFACE_IN_DOMAINS, dtype=np.float32),
-                np.ones(self._embedding_size, dtype=np.float32),
-            )
-        )
-        centroids = np.roll(self._centroids, len(SURFACE), axis=1)
-        self._pull = np.ascontiguousarray((2.0 * SHARPNESS * metric * centroids).T)
-        self._push = SHARPNESS * (self._centroids**2).sum(axis=1)
-        self._metric = metric**2
+        # Files of earlier versions hold neither: theirs was 0.1, and familiarity began to fade where it ends here.
+        self.domains = Domains(arrays["centroids"], float(arrays.get("surface_weight", 0.1)))
         self._dense_scale = np.repeat(
             np.array([scales.surface, scales.embedding, scales.domains], dtype=np.float32),
-            [len(SURFACE), self._embedding_size, len(self._centroids)],
+            [len(SURFACE), self._embedding_size, len(self.domains)],
         )
         self._slope = 1.0 / self._sd
-        self._far = float(arrays["far"])
+        self._near = float(arrays.get("near", arrays["far"]))
+        self.unfamiliar_below = (self._near / float(arrays["far"])) ** FADING if self._near < np.inf else 0.0
+        words = arrays.get("known_words")
+        self._vocabulary = None if words is None else Vocabulary.from_arrays(words, arrays["usual_share"])
         if self._mean.shape != (len(SURFACE),):
             message = f"made for {self._mean.shape[0]} surface features, this version has {len(SURFACE)}: train again"
             raise ValueError(message)
@@ -116,7 +133,7 @@ class FeatureSpace:
     @property
     def dense_size(self) -> int:
         """Number of features that are not hashed words."""
-        return len(SURFACE) + self._embedding_size + len(self._centroids)
+        return len(SURFACE) + self._embedding_size + len(self.domains)
 
     @classmethod
     def fit(
@@ -133,35 +150,39 @@ class FeatureSpace:
         8 texts).
         """
         found, counts = [], np.zeros(buckets)
-        for text in texts:
-            words = words_of(cleaned := clean(text))
-            found.append(surface(cleaned, words))
+        cleaned = [clean(text) for text in texts]
+        split = [words_of(text) for text in cleaned]
+        for text, words in zip(cleaned, split, strict=True):
+            found.append(surface(text, words))
             counts[np.unique(grams(words, buckets))] += 1
         raw = np.array(found, dtype=np.float32)
         mean, sd = raw.mean(axis=0), raw.std(axis=0) + 1e-3
-        vectors = _embed(encoder, [clean(text) for text in texts])
+        vectors = embed(encoder, cleaned, [words.plain for words in split])
         arrays: dict[str, NDArray[Any]] = {
             "idf": (np.log((1 + len(texts)) / (1 + counts)) + 1).astype(np.float16),
             "surface_mean": mean,
             "surface_sd": sd,
             "embedding_size": np.array(vectors.shape[1]),
-            "embedding_unit": np.array(_unit(vectors)),
+            "embedding_unit": np.array(unit_of(vectors)),
+            "surface_weight": np.array(SURFACE_WEIGHT),
         }
-        surfaces = _standardised(raw, mean, 1.0 / sd) * np.float32(SURFACE_IN_DOMAINS)
-        located = np.concatenate((vectors * arrays["embedding_unit"].astype(np.float32), surfaces), axis=1)
+        unit = arrays["embedding_unit"].astype(np.float32)
+        located = measurable(np.concatenate((standardised(raw, mean, 1.0 / sd), vectors * unit), axis=1))
         shuffled = np.random.default_rng(seed).permutation(len(texts))
         left_out, kept = np.split(shuffled, [len(texts) // LEFT_OUT])
         centroids = k_means(located[kept], min(domains, len(texts) // 8), seed=seed)
         arrays["centroids"] = centroids.astype(np.float16)
-        arrays["far"] = np.array(_far(located[left_out], centroids))
+        arrays["near"], arrays["far"] = map(np.array, near_and_far(located[left_out], centroids))
+        known, unseen = ([split[row].plain for row in rows] for rows in (kept, left_out))
+        arrays["known_words"], arrays["usual_share"] = Vocabulary.fit(known, unseen).as_arrays()
         return cls(arrays, buckets=buckets, encoder=encoder, scales=scales or Scales())
 
     def points(self, texts: Sequence[str]) -> Points:
         """The texts in the space, each block scaled by its prior standard deviation."""
         offsets, indices, values, raw = [0], [], [], []
         cleaned = [clean(text) for text in texts]
-        for text in cleaned:
-            words = words_of(text)
+        split = [words_of(text) for text in cleaned]
+        for text, words in zip(cleaned, split, strict=True):
             raw.append(surface(text, words))
             index = grams(words, self.buckets)
             value = self._idf[index]
@@ -172,69 +193,38 @@ class FeatureSpace:
         dense = np.empty((len(texts), self.dense_size), dtype=np.float32)
         n_surface, n_located = len(SURFACE), len(SURFACE) + self._embedding_size
         located = dense[:, :n_located]
-        located[:, :n_surface] = _standardised(
-            np.array(raw, dtype=np.float32).reshape(-1, n_surface), self._mean, self._slope
-        )
-        if self._embedding_size and texts:
-            np.multiply(_embed(self.encoder, cleaned), self._embedding_unit, out=located[:, n_surface:])
-        familiarity = self._memberships(located, out=dense[:, n_located:])
+        raw_surface = np.array(raw, dtype=np.float32).reshape(-1, n_surface)
+        plain = [words.plain for words in split]
+        vectors = embed(self.encoder, cleaned, plain) if self._embedding_size else None
+        located[:, :n_surface] = standardised(raw_surface, self._mean, self._slope)
+        if vectors is not None and texts:
+            np.multiply(vectors, self._embedding_unit, out=located[:, n_surface:])
+        looks = Looks(cleaned, plain, raw_surface, vectors, located.copy())
+        familiarity = np.ones(len(texts), dtype=np.float32)
+        if len(self.domains):
+            distance = self.domains.memberships(located, out=dense[:, n_located:])
+            familiarity = np.minimum(self._near / np.maximum(distance, 1e-9), 1.0) ** np.float32(FADING)
+            if self._vocabulary is not None:
+                familiarity *= self._vocabulary.familiarity(plain)
         dense *= self._dense_scale
-        return Points(np.array(offsets), _joined(indices), _joined(values), dense, familiarity, len(self._centroids))
-
-    def _memberships(self, located: Floats, *, out: Floats) -> Floats:
-        """Writes the soft memberships to `out` and returns the familiarities."""
-        if not len(self._centroids):
-            return np.ones(len(located), dtype=np.float32)
-        nearness = located @ self._pull
-        nearness -= self._push
-        highest = nearness.max(axis=1)
-        nearest = (located * located) @ self._metric - highest / SHARPNESS
-        nearness -= highest[:, None]
-        np.exp(nearness, out=out)
-        out /= out.sum(axis=1)[:, None]
-        return np.asarray(np.minimum(self._far / np.maximum(nearest, 1e-9), 1.0) ** 2, dtype=np.float32)
-
-
-def k_means(points: Floats, k: int, *, seed: int = 0, rounds: int = 20, most: int = 6_000) -> Floats:
-    """Centres of `k` clusters, shape (k, dimensions), by Lloyd's algorithm from random points.
-
-    Of many points `most` are used.
-    """
-    rng = np.random.default_rng(seed)
-    if k <= 0:
-        return np.zeros((0, points.shape[1]), dtype=np.float32)
-    points = points[rng.permutation(len(points))[:most]]
-    centres = points[:k].copy()
-    for _ in range(rounds):
-        nearest = _squared_distances(points, centres).argmin(axis=1)
-        sums = np.zeros_like(centres)
-        np.add.at(sums, nearest, points)
-        counts = np.bincount(nearest, minlength=k)[:, None]
-        centres = np.where(counts > 0, sums / np.maximum(counts, 1), centres)
-    return centres
+        sparse = np.array(offsets), _joined(indices), _joined(values)
+        return Points(*sparse, dense, familiarity, len(self.domains), looks)
 
 
 def _joined(parts: list[NDArray[Any]]) -> NDArray[Any]:
     return parts[0] if len(parts) == 1 else np.concatenate(parts) if parts else np.zeros(0)
 
 
-def _far(left_out: Floats, centroids: Floats) -> float:
-    """The squared distance to the nearest domain beyond which a text counts as unfamiliar.
-
-    Nine in ten of those left out are nearer.
-    """
-    if len(left_out) < 5 or not len(centroids):
-        return float("inf")
-    return float(np.quantile(_squared_distances(left_out, centroids).min(axis=1), 0.9)) + 0.02
-
-
-def _embed(encoder: Encoder | None, cleaned: Sequence[str]) -> Floats:
+def embed(encoder: Encoder | None, cleaned: Sequence[str], words: Sequence[list[str]]) -> Floats:
+    """Vectors of cleaned texts and their words, shape (texts, dimensions); without an encoder none of them has any."""
     if encoder is None or not cleaned:
         return np.zeros((len(cleaned), 0), dtype=np.float32)
+    if isinstance(encoder, StaticEncoder):
+        return encoder.encode_split(cleaned, words)
     return np.asarray(encoder.encode(cleaned), dtype=np.float32)
 
 
-def _unit(vectors: Floats) -> float:
+def unit_of(vectors: Floats) -> float:
     """The factor that gives the differences between these texts' embeddings length 1 on average.
 
     Texts of one kind are all alike otherwise.
@@ -246,14 +236,9 @@ def _unit(vectors: Floats) -> float:
     )
 
 
-def _standardised(raw: Floats, mean: Floats, slope: Floats) -> Floats:
+def standardised(raw: Floats, mean: Floats, slope: Floats) -> Floats:
+    """Surface features in standard deviations from their mean, clipped to 3."""
     standard = (raw - mean) * slope
     np.maximum(standard, -SURFACE_CLIP, out=standard)
     np.minimum(standard, SURFACE_CLIP, out=standard)
     return np.asarray(standard)
-
-
-def _squared_distances(points: Floats, centres: Floats) -> Floats:
-    return np.asarray(
-        (points**2).sum(axis=1)[:, None] - 2 * points @ centres.T + (centres**2).sum(axis=1), dtype=np.float32
-    )

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import math
 import re
+import threading
 import zlib
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,9 +64,21 @@ SURFACE = (
 )  # fmt: skip
 
 
-_CUE_SETS = tuple(_CUES.values())
 _LONG = 9
 _FIRST, _SECOND, _SHIFT = np.uint64(0x9E3779B1), np.uint64(0x85EBCA77), np.uint64(7)
+_CUE_BITS = [1 << position for position in range(len(_CUES))]
+_BITS_OF = {word: 1 << len(_CUES) + position for position, word in enumerate(sorted(_CODE))}
+_ANY_CODE = sum(_BITS_OF.values())
+for _bit, _cue in zip(_CUE_BITS, _CUES.values(), strict=True):
+    _BITS_OF |= {word: _BITS_OF.get(word, 0) | _bit for word in _cue}
+
+
+class Words(NamedTuple):
+    """A text's words, numbers and punctuation marks, and the places in the lexicon that say what each is."""
+
+    plain: list[str]
+    codes: Integers
+    lexicon: Lexicon
 
 
 def clean(text: str) -> str:
@@ -78,42 +92,47 @@ def clean(text: str) -> str:
     return (stripped if stripped.strip() else text).lower()
 
 
-def words_of(cleaned: str) -> list[str]:
+def words_of(cleaned: str) -> Words:
     """Words, numbers and punctuation marks."""
-    return _WORD.findall(cleaned)
+    global _lexicon
+    plain = _WORD.findall(cleaned)
+    if len(_lexicon) + len(plain) > MAX_CACHED_WORDS:
+        _lexicon = Lexicon()
+    lexicon = _lexicon
+    return Words(plain, np.fromiter(map(lexicon.__getitem__, plain), dtype=np.int64, count=len(plain)), lexicon)
 
 
-def grams(words: list[str], buckets: int) -> Integers:
+def grams(words: Words, buckets: int) -> Integers:
     """Hashed 1-2-grams (int64, below `buckets`) in order, each as often as it occurs."""
-    if not words:
+    if not words.plain:
         return np.zeros(0, dtype=np.int64)
-    # Numbers are told apart by their length only: 17 and 23 say the same about difficulty, 17 and 170,000 do not.
-    single = np.fromiter(map(_HASHES.__getitem__, words), dtype=np.uint64, count=len(words))
-    pairs = single[:-1] * _FIRST + single[1:] * _SECOND
-    return (np.concatenate((single, (pairs >> _SHIFT) ^ pairs)) % np.uint64(buckets)).astype(np.int64)
+    single = words.lexicon.hashes.take(words.codes)
+    pairs = single[:-1] * _FIRST
+    pairs += single[1:] * _SECOND
+    pairs ^= pairs >> _SHIFT
+    hashed = np.concatenate((single, pairs))
+    hashed %= np.uint64(buckets)
+    return hashed.view(np.int64)
 
 
-def surface(cleaned: str, words: list[str]) -> list[float]:
+def surface(cleaned: str, words: Words) -> list[float]:
     """The features named in `SURFACE`, unscaled."""
     matches = list(_OPTION.finditer(cleaned)) if "\n" in cleaned else []
     options = [match[2] for match in matches]
     stem = cleaned[: matches[0].start()] if matches else cleaned
-    plain = [word for word in words if word.isalpha()]
-    lengths = list(map(len, plain))
-    numbers = [word for word in words if word[0].isdecimal()]
-    n_chars, n_words = max(len(cleaned), 1), max(len(plain), 1)
+    n_letters, n_long, n_plain, n_digits, n_numbers, largest, cues = words.lexicon.counted(words.codes)
+    n_chars, per_word = max(len(cleaned), 1), 1.0 / max(n_plain, 1.0)
     option_lengths = list(map(len, options)) or [0]
-    present = set(words)
     ending = stem.rstrip()[-1:]
     return [
         math.log1p(len(stem)),
-        math.log1p(len(plain)),
-        sum(map(len, numbers)) / n_chars,
-        math.log1p(len(numbers)),
-        math.log1p(min(max(map(float, numbers), default=0.0), 1e9)),
-        sum(map(_LONG.__le__, lengths)) / n_words,
-        sum(lengths) / n_words,
-        len(present) / max(len(words), 1),
+        math.log1p(n_plain),
+        n_digits / n_chars,
+        math.log1p(n_numbers),
+        math.log1p(min(largest, 1e9)),
+        n_long * per_word,
+        n_letters * per_word,
+        len(set(words.plain)) / max(len(words.plain), 1),
         0.0 if cleaned.isascii() else (len(cleaned) - len(cleaned.encode("ascii", "ignore"))) / n_chars,
         float(stem.count("?")),
         math.log1p(stem.count(". ")),
@@ -121,24 +140,50 @@ def surface(cleaned: str, words: list[str]) -> list[float]:
         float("__" in stem),
         float(ending == ":"),
         float(ending == "?"),
-        float(len(_CODE & present)),
+        float((cues & _ANY_CODE).bit_count()),
         len(options) / 4,
         math.log1p(sum(option_lengths) / len(option_lengths)),
         math.log1p(max(option_lengths)) - math.log1p(min(option_lengths)),
         sum(_NUMERIC_OPTION.fullmatch(option) is not None for option in options) / max(len(options), 1),
-        *[0.0 if cue.isdisjoint(present) else 1.0 for cue in _CUE_SETS],
+        *[1.0 if cues & bit else 0.0 for bit in _CUE_BITS],
     ]
 
 
-class _Hashes(dict[str, int]):
-    """The hash of each word, computed when it turns up."""
+class Lexicon(dict[str, int]):
+    """What each word is, worked out when it first turns up: its hash, and what it counts for in the surface features.
+
+    Threads may share it; a full one is left to whoever still uses it, and another begun.
+    """
+
+    def __init__(self) -> None:
+        self.hashes = np.zeros(MAX_CACHED_WORDS, dtype=np.uint64)
+        self._counts = np.zeros((MAX_CACHED_WORDS, 5))  # letters, long, plain; digits, number
+        self._values = np.zeros(MAX_CACHED_WORDS)
+        self._cues = np.zeros(MAX_CACHED_WORDS, dtype=np.int64)
+        self._adding = threading.Lock()
 
     def __missing__(self, word: str) -> int:
-        if len(self) >= MAX_CACHED_WORDS:
-            self.clear()
-        plain = f"<{len(word)}>" if word[0].isdigit() else word
-        code = self[word] = zlib.crc32(plain.encode("utf-8", "replace"))
-        return code
+        with self._adding:
+            if word in self:
+                return self[word]
+            code = len(self)
+            # Numbers are told apart by their length only: 17 and 23 say the same about difficulty, 17 and 170,000 not.
+            hashed = f"<{len(word)}>" if word[0].isdigit() else word
+            self.hashes[code] = zlib.crc32(hashed.encode("utf-8", "replace"))
+            if word.isalpha():
+                self._counts[code, :3] = (len(word), len(word) >= _LONG, 1.0)
+            elif word[0].isdecimal():
+                self._counts[code, 3:] = (len(word), 1.0)
+                self._values[code] = float(word)
+            self._cues[code] = _BITS_OF.get(word, 0)
+            self[word] = code  # last: whoever finds the word finds all of it
+            return code
+
+    def counted(self, codes: Integers) -> tuple[float, float, float, float, float, float, int]:
+        """Letters of plain words, long ones, plain ones, digits, numbers, the largest number, and the cues as bits."""
+        letters, long, plain, digits, numbers = self._counts.take(codes, axis=0).sum(axis=0).tolist()
+        largest = float(self._values.take(codes).max()) if numbers else 0.0
+        return letters, long, plain, digits, numbers, largest, int(np.bitwise_or.reduce(self._cues.take(codes)))
 
 
-_HASHES = _Hashes()
+_lexicon = Lexicon()

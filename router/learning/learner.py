@@ -1,60 +1,95 @@
 """Learning from outcomes as they come in.
 
-Abilities from the first one, a head of its own once that predicts better on outcomes left out.
+Abilities from the first one, kinds of query from a handful, a head of its own once that predicts better on outcomes
+left out.
 
-Two regressions on top of the trained model, both exact refits of everything seen (so the order of outcomes does not
-matter): a model's bias and slope with its old ones as the prior, and, for a model with enough outcomes, a correction
-over the dense features of the query. The correction is used only while cross-validation says that it helps by more than
-one standard error.
+Regressions on top of the trained model, all exact refits of everything seen (so the order of outcomes does not matter):
+how far each kind of query lies from what was predicted of it, for all models; a model's bias, slope and own share in
+the kinds, with its old abilities as the prior; and, for a model with enough outcomes, a correction over the dense
+features of the query. The correction is used only while cross-validation says that it helps by more than one standard
+error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orchestrator.router.calibration import Array, fit_logistic
+from orchestrator.router.features.domains import Domains, k_means, measurable
 from orchestrator.router.features.features import Floats
+from orchestrator.router.learned_kinds import LearnedKinds
 from orchestrator.router.profile import ModelProfile
-from orchestrator.router.success import Ability, Heads, Outcome, SuccessModel
+from orchestrator.router.success import (
+    KIND_SD,
+    Ability,
+    Heads,
+    Outcome,
+    Scored,
+    SuccessModel,
+    query_hashes,
+)
 
 LEARNING_SD = (0.7, 0.2)  # how far outcomes may move a model's bias and slope from where they were
 HEAD_SDS = (
     0.5,
     2.0,
 )  # the same for a correction, per feature, relative to the scales that the features were trained with
-FEW_FOR_A_HEAD = 60
+FAMILIAR_SD = 0.2  # of a model's own effect in a kind that training has seen; there is no shared one there
+OWN_SHARE = 0.6  # of KIND_SD: the same in a kind that nothing was graded of, beside the shared one
+FEW_FOR_A_HEAD = 40
+FEW_FOR_KINDS = 5
+QUERIES_PER_KIND = 25
+MAX_KINDS = 24
+ROUNDS = 2  # of fitting kinds and models in turn
 REFIT_GROWTH = 1.2  # a head is weighed again when a model's outcomes have grown by a fifth
 MAX_OUTCOMES = 4_000  # kept for each model, the newest
 FOLDS = 5
 
 
-class _Graded:
-    """One model's outcomes as arrays.
+class _Rows(NamedTuple):
+    """A model's outcomes as arrays.
 
-    Ease (n,), the trained head's say (n,), dense features (n, d), score (n,), weight (n,).
+    `sure`: what the base multiplies log-odds with (n,), ease (n,), the trained head's say (n,), dense features (n, d),
+    where the queries are (n, located), their hashes (n,), score (n,), weight (n,).
     """
 
-    def __init__(self, profile: ModelProfile) -> None:
+    sure: Array
+    ease: Array
+    own: Array
+    dense: Floats
+    located: Floats
+    hashes: NDArray[np.uint64]
+    score: Array
+    weight: Array
+
+    def at(self, rows: NDArray[Any]) -> _Rows:
+        """These of the outcomes."""
+        columns: tuple[NDArray[Any], ...] = self
+        return _Rows(*(column[rows] for column in columns))
+
+    def and_then(self, more: _Rows) -> _Rows:
+        """These and the outcomes of `more`; of too many the newest."""
+        columns: list[tuple[NDArray[Any], NDArray[Any]]] = list(zip(self, more, strict=True))
+        return _Rows(*(np.concatenate(pair)[-MAX_OUTCOMES:] for pair in columns))
+
+
+class _Graded:
+    """One model's outcomes and what they gave; `kinds` are the queries' memberships in learned kinds."""
+
+    def __init__(self, profile: ModelProfile, rows: _Rows) -> None:
         self.profile = profile
-        self.columns: tuple[Any, ...] = ()
+        self.rows = rows
+        self.kinds: NDArray[Any] = np.zeros((len(rows.score), 0))
         self.head: Array | None = None
         self.weighed_at = 0
 
-    def add(self, ease: Array, own: Array, dense: Floats, score: Array, weight: Array) -> None:
-        new: tuple[Any, ...] = (ease, own, dense, score, weight)
-        self.columns = (
-            tuple(np.concatenate(pair)[-MAX_OUTCOMES:] for pair in zip(self.columns, new, strict=True))
-            if self.columns
-            else new
-        )
-
     def __len__(self) -> int:
-        return len(self.columns[0]) if self.columns else 0
+        return len(self.rows.score)
 
 
 class Learner:
@@ -84,35 +119,100 @@ class Learner:
             return self.model
         queries = list(dict.fromkeys(o.query for found in by_model.values() for o in found))
         row_of = {query: row for row, query in enumerate(queries)}
-        scores, dense = self._base.scored(queries)
+        scored, hashes = self._base.scored(queries), query_hashes(queries)
         for name, found in by_model.items():
             profile = (profiles or {}).get(name) or ModelProfile(name)
-            graded = self._graded.setdefault(name, _Graded(profile))
-            rows = [row_of[o.query] for o in found]
-            own = scores[rows, self._base.own_column(profile)]
-            graded.add(
-                scores[rows, 0],
-                own,
-                dense[rows],
-                np.array([o.score for o in found]),
-                np.array([o.weight for o in found]),
-            )
+            at = np.array([row_of[o.query] for o in found])
+            new = _rows(scored, at, self._base.own_column(profile), hashes[at], found)
+            if name in self._graded:
+                self._graded[name].rows = self._graded[name].rows.and_then(new)
+            else:
+                self._graded[name] = _Graded(profile, new)
         self.model = self._refitted()
         return self.model
 
     def _refitted(self) -> SuccessModel:
-        abilities, heads = dict(self._base.abilities), self._base.heads
-        for name, graded in self._graded.items():
-            if len(graded) >= max(FEW_FOR_A_HEAD, graded.weighed_at * REFIT_GROWTH) and heads is not None:
-                graded.head, graded.weighed_at = _head(graded, self._base), len(graded)
-            everything = np.ones(len(graded), dtype=bool)
-            bias, slope = _fit(graded, self._base.ability(graded.profile), everything, None, graded.head)
-            abilities[name] = Ability(float(bias), float(slope))
+        base, everyone = self._base, self._graded.values()
+        kinds, sd = _learned_kinds(base, list(everyone))
+        for graded in everyone:
+            graded.kinds = kinds.memberships(graded.rows.located) if kinds else np.zeros((len(graded), 0))
+            if len(graded) >= max(FEW_FOR_A_HEAD, graded.weighed_at * REFIT_GROWTH) and base.heads is not None:
+                graded.head, graded.weighed_at = _head(graded, base), len(graded)
+        shared = np.zeros(len(sd))
+        prior = {name: base.ability(graded.profile) for name, graded in self._graded.items()}
+        fitted = {name: np.array([a.bias, a.slope, *np.zeros(len(sd))]) for name, a in prior.items()}
+        for _ in range(ROUNDS if kinds else 1):
+            shared = _shared_shifts(list(everyone), list(fitted.values()), sd) if kinds else shared
+            for name, graded in self._graded.items():
+                everything = np.ones(len(graded), dtype=bool)
+                fitted[name] = _fit(graded, prior[name], everything, shared=shared, kind_sd=sd)
+        abilities = base.abilities | {name: Ability(float(beta[0]), float(beta[1])) for name, beta in fitted.items()}
+        heads = base.heads
         if heads is not None:
             heads = _with_corrections(
                 heads, {n: (g.profile, g.head) for n, g in self._graded.items() if g.head is not None}
             )
-        return SuccessModel(self._base.space, heads, abilities, self._base.lengths)
+        if kinds:
+            kinds = replace(kinds, shared=shared, own={name: beta[2:] for name, beta in fitted.items()})
+        return SuccessModel(base.space, heads, abilities, base.lengths, prior=base.prior, kinds=kinds)
+
+
+def _rows(
+    scored: Scored, at: NDArray[np.int64], own_column: int, hashes: NDArray[np.uint64], outcomes: list[Outcome]
+) -> _Rows:
+    return _Rows(
+        scored.certainty[at],
+        scored.scores[at, 0],
+        scored.scores[at, own_column],
+        scored.dense[at],
+        scored.located[at],
+        hashes,
+        np.array([o.score for o in outcomes]),
+        np.array([o.weight for o in outcomes]),
+    )
+
+
+def _learned_kinds(base: SuccessModel, everyone: list[_Graded]) -> tuple[LearnedKinds | None, Array]:
+    """The clusters of the queries that were graded, and the prior standard deviation of each one's shared effect."""
+    if base.space is None:
+        return None, np.zeros(0)
+    hashes = np.concatenate([graded.rows.hashes for graded in everyone])
+    located = np.concatenate([graded.rows.located for graded in everyone])
+    _, first = np.unique(hashes, return_index=True)  # sorted by hash: the order in which they came does not matter
+    if len(first) < FEW_FOR_KINDS or not located.shape[1]:
+        return None, np.zeros(0)
+    known, queries = base.space.domains, located[first]
+    n_kinds = min(MAX_KINDS, max(len(first) // QUERIES_PER_KIND, 1))
+    learned = Domains(k_means(measurable(queries, known.surface_weight), n_kinds), known.surface_weight)
+    kinds = LearnedKinds(known.joined(learned), np.zeros(n_kinds), np.zeros(n_kinds))
+    memberships = kinds.memberships(located)
+    counts = np.asarray(memberships.sum(axis=0), dtype=float)
+    sure = np.concatenate([graded.rows.sure for graded in everyone])
+    variance = (1.0 / sure**2 - 1.0) / (np.pi / 8.0)  # of the effect of a kind that nothing was graded of
+    mean_variance = np.clip(memberships.T @ variance / np.maximum(counts, 1e-6), 0.0, KIND_SD**2)
+    return replace(kinds, counts=counts), np.sqrt(mean_variance)
+
+
+def _shared_shifts(everyone: list[_Graded], fitted: list[Array], sd: Array) -> Array:
+    """How far each kind lies off for all models, given what is believed of each."""
+    x = np.concatenate([graded.kinds for graded in everyone]).astype(float)
+    offset = np.concatenate(
+        [
+            _offset(graded) + graded.rows.sure * (beta[0] + beta[1] * graded.rows.ease) + graded.kinds @ beta[2:]
+            for graded, beta in zip(everyone, fitted, strict=True)
+        ]
+    )
+    score = np.concatenate([graded.rows.score for graded in everyone])
+    weight = np.concatenate([graded.rows.weight for graded in everyone])
+    return fit_logistic(
+        x, score, prior_mean=np.zeros(len(sd)), prior_sd=np.maximum(sd, 1e-3), offset=offset, weight=weight
+    )
+
+
+def _offset(graded: _Graded) -> Array:
+    rows = graded.rows
+    own = rows.own if graded.head is None else rows.own + rows.dense @ graded.head
+    return np.asarray(rows.sure * own)
 
 
 def _head(graded: _Graded, base: SuccessModel) -> Array | None:
@@ -120,41 +220,59 @@ def _head(graded: _Graded, base: SuccessModel) -> Array | None:
     abilities alone.
     """
     ability = base.ability(graded.profile)
+    graded.head = None
     plain = _left_out_losses(graded, ability, None)
     best: tuple[float, float] | None = None
     for sd in HEAD_SDS:
         gained = plain - _left_out_losses(graded, ability, sd)
         if gained.mean() > gained.std(ddof=1) / np.sqrt(len(gained)) and (best is None or gained.mean() > best[0]):
             best = float(gained.mean()), sd
-    return None if best is None else _fit(graded, ability, np.ones(len(graded), dtype=bool), best[1])[2:]
+    return None if best is None else _fit(graded, ability, np.ones(len(graded), dtype=bool), head_sd=best[1])[2:]
 
 
 def _left_out_losses(graded: _Graded, ability: Ability, head_sd: float | None) -> Array:
     """Log-loss of each outcome under a fit that left its fold out, shape (n,)."""
-    ease, own, dense, score, weight = graded.columns
+    rows = graded.rows
     folds = np.random.default_rng(0).permutation(len(graded)) % FOLDS
     losses = np.empty(len(graded))
     for fold in range(FOLDS):
         out = folds == fold
-        beta = _fit(graded, ability, ~out, head_sd)
-        margin = own[out] + beta[0] + beta[1] * ease[out]
+        beta = _fit(graded, ability, ~out, head_sd=head_sd)
+        margin = rows.own[out] + beta[0] + beta[1] * rows.ease[out]
         if head_sd is not None:
-            margin += dense[out] @ beta[2:]
-        losses[out] = weight[out] * (np.logaddexp(0, margin) - score[out] * margin)
+            margin += rows.dense[out] @ beta[2:]
+        margin *= rows.sure[out]
+        losses[out] = rows.weight[out] * (np.logaddexp(0, margin) - rows.score[out] * margin)
     return losses
 
 
 def _fit(
-    graded: _Graded, prior: Ability, rows: NDArray[np.bool_], head_sd: float | None, correction: Array | None = None
+    graded: _Graded,
+    prior: Ability,
+    rows: NDArray[np.bool_],
+    *,
+    head_sd: float | None = None,
+    shared: Array | None = None,
+    kind_sd: Array | None = None,
 ) -> Array:
-    """Bias, slope and, with a `head_sd`, a weight for each dense feature, from the outcomes in `rows`."""
-    ease, own, dense, score, weight = graded.columns
-    n_head = 0 if head_sd is None else dense.shape[1]
-    x = np.column_stack([np.ones(rows.sum()), ease[rows], dense[rows][:, :n_head]])
-    offset = own[rows] if correction is None else own[rows] + dense[rows] @ correction
-    mean = np.concatenate([[prior.bias, prior.slope], np.zeros(n_head)])
-    sd = np.concatenate([LEARNING_SD, np.full(n_head, head_sd or 1.0)])
-    return fit_logistic(x, score[rows], prior_mean=mean, prior_sd=sd, offset=offset, weight=weight[rows])
+    """Bias, slope and, with a `head_sd`, a weight for each dense feature, or a shift for each kind beside the `shared`
+    ones, from the outcomes in `rows`.
+    """
+    known = graded.rows.at(rows)
+    x = np.column_stack([known.sure, known.sure * known.ease])
+    sd, offset = np.array(LEARNING_SD), _offset(graded)[rows]
+    if head_sd is not None:
+        x = np.column_stack([x, known.dense * known.sure[:, None]])
+        sd = np.append(sd, np.full(known.dense.shape[1], head_sd))
+    if shared is not None and kind_sd is not None:
+        kinds = graded.kinds[rows]
+        x, sd, offset = (
+            np.column_stack([x, kinds]),
+            np.append(sd, np.hypot(FAMILIAR_SD, OWN_SHARE * kind_sd)),
+            offset + kinds @ shared,
+        )
+    mean = np.concatenate([[prior.bias, prior.slope], np.zeros(len(sd) - 2)])
+    return fit_logistic(x, known.score, prior_mean=mean, prior_sd=sd, offset=offset, weight=known.weight)
 
 
 def _with_corrections(heads: Heads, corrections: Mapping[str, tuple[ModelProfile, Array]]) -> Heads:

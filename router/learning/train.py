@@ -5,27 +5,33 @@ that is shrunk towards zero. How strongly each block of features is to be shrunk
 shrinkages are averaged: log-odds are linear in the weights, and the mean is one set of weights. From few labels those
 are taken whose mean predicts queries left out best (ensemble selection, Caruana et al. 2004), from many all of them.
 One slope and a bias for each model, fitted to predictions on queries left out (Platt scaling), calibrate the result.
+Outcomes of several data sets differ by more than their queries say (how they were asked and graded): each set has an
+effect of its own, which ends up in the domains that its queries lie in, and public scores anchor the models' biases.
 `python -m orchestrator.router.learning.train` makes the shipped model and its table.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from orchestrator.router.calibration import Array, fit_logistic, sigmoid
+from orchestrator.router.calibration import Array, fit_logistic, logit, sigmoid
+from orchestrator.router.difficulty import stated_difficulty
 from orchestrator.router.features.feature_space import Encoder, FeatureSpace, Points, Scales
 from orchestrator.router.features.features import SURFACE, Integers
 from orchestrator.router.length import fit_lengths
 from orchestrator.router.profile import ModelProfile
 from orchestrator.router.success import PRETRAINED, Ability, Heads, Outcome, SuccessModel, query_hashes
+from orchestrator.text.static_encoder import static_encoder
 
 BIAS_PRECISION = 0.01
+ANCHOR_PRECISION = 4.0  # of a bias around the log-odds of the model's public score
+GROUP_PRECISION = 1.0  # of a data set's effect around that of the reference
 SLOPE_SD = 0.3
 FOLDS = 3
 FEW, MOST = 2_000, 6_000  # up to FEW queries: cross-validation; above: a third of at most MOST is left out once
@@ -52,10 +58,18 @@ SHRINKAGES = (
 
 
 @dataclass(frozen=True, slots=True)
+class DomainOutcome(Outcome):
+    """An outcome and the data set that its query comes from, for the table of the model card."""
+
+    domain: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Table:
     """Outcomes as arrays of shape (queries, models).
 
-    `score` is the weighted mean of repeated outcomes, `weight` is 0 where there is none, `tokens` may be NaN.
+    `score` is the weighted mean of repeated outcomes, `weight` is 0 where there is none, `tokens` may be NaN. `groups`
+    numbers the data set of each query, 0 the reference. `anchors`: log-odds of each model's public score, else NaN.
     """
 
     queries: list[str]
@@ -63,10 +77,15 @@ class Table:
     score: Array
     weight: Array
     tokens: Array
+    groups: Integers
+    anchors: Array
 
     @classmethod
-    def of(cls, outcomes: Sequence[Outcome]) -> Table:
-        """Raises `ValueError` on scores that are not finite numbers in [0, 1], and without any outcome."""
+    def of(cls, outcomes: Sequence[Outcome], skills: Mapping[str, float] | None = None, reference: str = "") -> Table:
+        """`skills` are public scores of models on the data set `reference`.
+
+        Raises `ValueError` on scores that are not finite numbers in [0, 1], and without any outcome.
+        """
         if not outcomes:
             raise ValueError("no outcomes to train on")
         for outcome in outcomes:
@@ -83,7 +102,12 @@ class Table:
             weight[at] += outcome.weight
             if outcome.output_tokens is not None:
                 tokens[at] = outcome.output_tokens
-        return cls(queries, models, total / np.where(weight > 0, weight, 1.0), np.minimum(weight, 1.0), tokens)
+        domain_of = {o.query: o.domain if isinstance(o, DomainOutcome) else reference for o in outcomes}
+        number = {name: n for n, name in enumerate(dict.fromkeys((reference, *domain_of.values())))}
+        groups = np.array([number[domain_of[query]] for query in queries])
+        anchors = np.array([logit(skills[name]) if skills and name in skills else np.nan for name in models])
+        score = total / np.where(weight > 0, weight, 1.0)
+        return cls(queries, models, score, np.minimum(weight, 1.0), tokens, groups, anchors)
 
 
 def train(
@@ -94,12 +118,16 @@ def train(
     buckets: int = 1 << 17,
     domains: int = 100,
     seed: int = 0,
+    skills: Mapping[str, float] | None = None,
+    reference: str = "",
 ) -> SuccessModel:
     """A success model for every model in `outcomes`; missing, repeated and graded outcomes are fine.
 
-    `unlabelled` queries help to find the domains. Takes `buckets` x (models + 1) x 4 bytes. Raises `ValueError`.
+    `unlabelled` queries help to find the domains. `skills` are public scores in (0, 1) of models on the data set
+    `reference`; with them an average query is one of that set. Takes `buckets` x (models + 1) x 4 bytes. Raises
+    `ValueError`.
     """
-    table = Table.of(outcomes)
+    table = Table.of(outcomes, skills, reference)
     texts = [*table.queries, *unlabelled]
     unit = FeatureSpace.fit(texts, encoder=encoder, buckets=buckets, domains=domains, scales=UNIT, seed=seed)
     points = unit.points(table.queries)
@@ -111,7 +139,10 @@ def train(
     unit.arrays["trained_on"] = query_hashes(table.queries)
     space = FeatureSpace(unit.arrays, buckets=buckets, encoder=encoder, scales=chosen[0].scales)
     lengths = fit_lengths(points.dense * _dense_scales(points, chosen[0].scales), table.tokens, table.models, seed=seed)
-    return SuccessModel(space, heads, abilities, lengths)
+    prior = stated_difficulty()
+    if prior is not None and not skills:
+        heads = replace(heads, prior_ease=float(prior.ease(points.looks, encoder).mean()))
+    return SuccessModel(space, heads, abilities, lengths, prior=prior)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +211,11 @@ def _averaged(fits: Sequence[_Fitted], chosen: Sequence[Shrinkage], points: Poin
         for f, s in zip(fits, chosen, strict=True)
     ]
     mean_ease = float(np.mean([f.heads.mean_ease for f in fits]))
+    factors = [s.scales.domains / reference.domains for s in chosen]
+    effects = np.mean([f.heads.effects * x for f, x in zip(fits, factors, strict=True)], axis=0)
     heads = Heads(np.mean(sparse, axis=0), np.mean(dense, axis=0), fits[0].heads.models, mean_ease)
+    if effects.any():
+        heads = replace(heads, effects=effects)
     return _Fitted(heads, np.mean([f.bias for f in fits], axis=0))
 
 
@@ -210,6 +245,8 @@ def _calibrated(fitted: _Fitted, left_out: _LeftOut, table: Table) -> tuple[Head
 def _scores(fitted: _Fitted, points: Points, rows: Integers, shrinkage: Shrinkage) -> _LeftOut:
     sparse, dense = _design(points, rows, fitted.heads.sparse.shape[0], shrinkage.scales)
     scores = sparse @ fitted.heads.sparse + dense @ fitted.heads.dense
+    if points.n_domains:
+        scores[:, 0] += dense[:, -points.n_domains :] @ fitted.heads.effects
     bias = np.broadcast_to(fitted.bias, (len(rows), len(fitted.bias)))
     return _LeftOut(rows, scores[:, 0] - fitted.heads.mean_ease, scores[:, 1:], bias)
 
@@ -224,36 +261,50 @@ def _fit(points: Points, table: Table, rows: Integers, shrinkage: Shrinkage, buc
     transposed = sparse.T.tocsr()
     score, weight = table.score[rows].astype(np.float32), table.weight[rows].astype(np.float32)
     n_sparse, size, n_models = len(active), len(active) + dense.shape[1], len(table.models)
+    groups, is_anchored = table.groups[rows], np.isfinite(table.anchors)
+    anchors, precision = np.nan_to_num(table.anchors), np.where(is_anchored, ANCHOR_PRECISION, BIAS_PRECISION)
+    n_groups = int(table.groups.max())  # the reference has no effect of its own
 
-    def unpack(parameters: Array) -> tuple[Array, Array, Array]:
-        shared = parameters[:size]
-        own = parameters[size : size * (n_models + 1)].reshape(size, n_models)
-        return shared, own, parameters[-n_models:]
+    def unpack(parameters: Array) -> tuple[Array, Array, Array, Array]:
+        shared, own, bias, effects = np.split(parameters, np.cumsum([size, size * n_models, n_models]))
+        return shared, own.reshape(size, n_models), bias, np.append(0.0, effects)
 
     def loss(parameters: Array) -> tuple[float, Array]:
-        shared, own, bias = unpack(parameters)
+        shared, own, bias, effects = unpack(parameters)
         weights = (shared[:, None] + shrinkage.own * own).astype(np.float32)
-        margin = sparse @ weights[:n_sparse] + dense @ weights[n_sparse:] + bias
+        margin = sparse @ weights[:n_sparse] + dense @ weights[n_sparse:] + bias + effects[groups][:, None]
         value = (weight * (np.logaddexp(0.0, margin) - score * margin)).sum(dtype=float)
-        value += 0.5 * (shared @ shared + (own * own).sum() + BIAS_PRECISION * bias @ bias)
+        value += 0.5 * (shared @ shared + (own * own).sum() + precision @ (bias - anchors) ** 2)
+        value += 0.5 * GROUP_PRECISION * (effects @ effects)
         error = weight * (sigmoid(margin) - score)
         gradient = np.vstack([transposed @ error, dense.T @ error])
         parts = (
             gradient.sum(axis=1) + shared,
             (shrinkage.own * gradient + own).ravel(),
-            error.sum(axis=0) + BIAS_PRECISION * bias,
+            error.sum(axis=0) + precision * (bias - anchors),
+            np.bincount(groups, error.sum(axis=1), n_groups + 1)[1:] + GROUP_PRECISION * effects[1:],
         )
         return float(value), np.concatenate(parts).astype(float)
 
-    start = np.zeros(size * (n_models + 1) + n_models)
+    start = np.concatenate((np.zeros(size * (n_models + 1)), anchors, np.zeros(n_groups)))
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 150, "ftol": 1e-6})
-    shared, own, bias = unpack(found.x)
+    shared, own, bias, effects = unpack(found.x)
+    n_domains = points.n_domains
+    by_domain = _by_domain(effects[groups], dense[:, -n_domains:]) if n_groups and n_domains else np.zeros(n_domains)
     both = np.column_stack([shared, shrinkage.own * own]).astype(np.float32)
     spread = np.zeros((buckets, n_models + 1), dtype=np.float32)
     spread[active] = both[:n_sparse]
     ease = sparse @ both[:n_sparse, 0] + dense @ both[n_sparse:, 0]
-    mean_ease = float(ease.mean())
-    return _Fitted(Heads(spread, both[n_sparse:], table.models, mean_ease), bias + mean_ease)
+    mean_ease = 0.0 if is_anchored.any() else float(ease.mean())
+    heads = Heads(spread, both[n_sparse:], table.models, mean_ease, effects=by_domain.astype(np.float32))
+    return _Fitted(heads, bias + mean_ease)
+
+
+def _by_domain(effects: Array, memberships: Any) -> Array:
+    """The mean effect of the queries in each domain, as a weight on the (scaled) membership in it."""
+    scale = float(memberships[0].sum()) or 1.0  # memberships sum to 1 before they are scaled
+    held = memberships.sum(axis=0)
+    return np.asarray((memberships.T @ effects) / np.maximum(held, 1e-6) / scale, dtype=float)
 
 
 def _design(points: Points, rows: Integers, buckets: int, scales: Scales) -> tuple[Any, Any]:
@@ -277,31 +328,46 @@ def _dense_scales(points: Points, scales: Scales) -> Any:
     return np.concatenate([np.full(size, scale, dtype=np.float32) for size, scale in sizes])
 
 
-@dataclass(frozen=True, slots=True)
-class DomainOutcome(Outcome):
-    """An outcome and the data set that its query comes from, for the table of the model card."""
-
-    domain: str = ""
+# Public MMLU scores (5 shots), by the models' makers' reports: the biases of models are anchored there.
+SKILLS: Mapping[str, float] = {
+    "Llama-3.1-405B-Inst": 0.873, "Meta-Llama-3.1-70B-Instruct": 0.836, "Meta-Llama-3.1-8B-Instruct": 0.694,
+    "Mistral-7B-Instruct-v0.2": 0.60, "Phi-3-mini-4k-instruct": 0.69, "Qwen1.5-72B-Chat": 0.77, "Qwen1.5-7B-Chat": 0.61,
+    "Qwen2-7B-Instruct": 0.705, "c4ai-command-r-v01": 0.68, "claude-3-5-sonnet-20241022": 0.887,
+    "claude-3-5-sonnet-20240620": 0.887, "claude-3-haiku-20240307": 0.752, "firefunction-v2": 0.76,
+    "gemini-1.5-flash": 0.789, "gemini-1.5-pro-002": 0.859, "gemma-2-2b-it": 0.513, "gpt-3.5-turbo-0125": 0.70,
+    "gpt-4-1106-preview": 0.86, "gpt-4-turbo-2024-04-09": 0.86, "gpt-4o-2024-08-06": 0.887,
+    "gpt-4o-mini-2024-07-18": 0.82, "jamba-1.5-large": 0.80, "mathstral-7B": 0.63, "mistral-large-2407": 0.84,
+    "mixtral-8x7b-instruct": 0.706, "open-mistral-nemo-2407": 0.68,
+}  # fmt: skip
+REFERENCE = "mmlu"
+# One model under two names in the recordings.
+_SAME_MODEL = {
+    "Meta-Llama-3_1-70B-Instruct": "Meta-Llama-3.1-70B-Instruct",
+    "Meta-Llama-3_1-8B-Instruct": "Meta-Llama-3.1-8B-Instruct",
+    "Mixtral-8x7B-Instruct-v0.1": "mixtral-8x7b-instruct",
+    "gemini-1.5-flash-002": "gemini-1.5-flash",
+    "gemini-1.5-flash-preview-0514": "gemini-1.5-flash",
+}
 
 
 def load_outcomes(data: Path) -> list[DomainOutcome]:
-    """The recorded outcomes behind the shipped model: routing/strong_weak.parquet and fleet/*.parquet."""
+    """The recorded outcomes behind the shipped model: routing/strong_weak.parquet, fleet/*.parquet, tools/*.parquet."""
     import pyarrow.parquet as parquet  # optional and heavy: extra `train`
 
     outcomes = []
     for row in parquet.read_table(data / "routing" / "strong_weak.parquet").to_pylist():
         for model, column in (("mixtral-8x7b-instruct", "weak_correct"), ("gpt-4-1106-preview", "strong_correct")):
             outcomes.append(DomainOutcome(row["prompt"], model, float(row[column]), domain=row["dataset"]))
-    for task, domain in (("gsm", "gsm8k"), ("crux", "crux")):
-        prompts = {
-            row["query_id"]: row["prompt"]
-            for row in parquet.read_table(data / "fleet" / f"{task}_questions.parquet").to_pylist()
-        }
-        columns = ["query_id", "model", "correct"]
-        rows = parquet.read_table(data / "fleet" / f"{task}_answers.parquet", columns=columns).to_pylist()
-        outcomes.extend(
-            DomainOutcome(prompts[row["query_id"]], row["model"], float(row["correct"]), domain=domain) for row in rows
-        )
+    sets = (("fleet/gsm", "gsm8k"), ("fleet/crux", "crux"), ("fleet/mmlupro", "mmlupro"), ("tools/tool", "tools"))
+    for stem, domain in sets:
+        key, text = ("id", "question") if domain == "tools" else ("query_id", "prompt")
+        questions = parquet.read_table(data / f"{stem}_questions.parquet", columns=[key, text]).to_pylist()
+        prompts = {row[key]: row[text] for row in questions}
+        rows = parquet.read_table(data / f"{stem}_answers.parquet", columns=[key, "model", "correct"]).to_pylist()
+        for row in rows:
+            name = row["model"].removesuffix("-Any").removesuffix("-FC")
+            score = float(row["correct"])
+            outcomes.append(DomainOutcome(prompts[row[key]], _SAME_MODEL.get(name, name), score, domain=domain))
     return outcomes
 
 
@@ -339,9 +405,15 @@ def main() -> None:
     outcomes = load_outcomes(arguments.data)
     queries = sorted({o.query for o in outcomes})
     held_out = set(np.random.default_rng(arguments.seed).permutation(queries)[: len(queries) // 5].tolist())
-    trial = train([o for o in outcomes if o.query not in held_out], buckets=arguments.buckets)
+    settings: Any = {
+        "buckets": arguments.buckets,
+        "encoder": static_encoder(),
+        "skills": SKILLS,
+        "reference": REFERENCE,
+    }
+    trial = train([o for o in outcomes if o.query not in held_out], **settings)
     print("\n".join(evaluate(trial, [o for o in outcomes if o.query in held_out])))
-    shipped = train(outcomes, buckets=arguments.buckets)
+    shipped = train(outcomes, **settings)
     # Weights too small to matter are dropped, so that the file stays small.
     assert shipped.heads is not None
     small = np.abs(shipped.heads.sparse) < 1e-3

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,8 +9,8 @@ from orchestrator.memory import Memory, NewRecord
 from orchestrator.memory.ingest.documents import DOCUMENT_SUFFIXES, read_document
 from tests.memory.test_languages import LANGUAGES
 from tests.support import documents as made
+from tests.support.pages import in_page
 
-PAGE = Path(__file__).parents[2] / "docs" / "memory.md"
 SRT = "1\n00:00:01,000 --> 00:00:02,000\nWhere is the key?\n"
 TEXT = "---\ntitle: Guide\n---\n\nCleaning\n--------\n\nUse vinegar.\n"
 HTML = (
@@ -73,18 +71,6 @@ FORMATS: tuple[tuple[tuple[str, ...], str, bytes, str], ...] = (
 )
 
 
-def in_page(name: str, table: str) -> str:
-    """The table of that name in the page; puts `table` there where that is asked for."""
-    page = PAGE.read_text(encoding="utf-8")
-    pattern = re.compile(rf"(<!-- {name}: [^\n]*-->\n)(.*?)(<!-- end of {name} -->)", re.DOTALL)
-    if os.environ.get("UPDATE_TABLES"):
-        page = pattern.sub(lambda match: match[1] + table + match[3], page)
-        PAGE.write_text(page, encoding="utf-8")
-    found = pattern.search(page)
-    assert found is not None
-    return found[2]
-
-
 def test_the_formats_of_the_page_are_those_that_are_read(tmp_path: Path) -> None:
     assert {suffix for suffixes, *_ in FORMATS for suffix in suffixes} == DOCUMENT_SUFFIXES
     rows = ["| files | what is read | by |", "|---|---|---|"]
@@ -95,7 +81,7 @@ def test_the_formats_of_the_page_are_those_that_are_read(tmp_path: Path) -> None
             assert read_document(tmp_path / f"a{suffix}", on_note=told)
         rows.append(f"| {', '.join(f'`{suffix}`' for suffix in suffixes)} | {what} | {library} |")
     table = "\n".join(rows) + "\n"
-    assert in_page("formats", table) == table
+    assert in_page("memory.md", "formats", table) == table
 
 
 def test_the_languages_of_the_page_are_as_measured() -> None:
@@ -109,4 +95,4 @@ def test_the_languages_of_the_page_are_as_measured() -> None:
             )
             rows.append(f"| {language} | {len(told['ask'])} | {first} |")
     table = "\n".join(rows) + "\n"
-    assert in_page("languages", table) == table
+    assert in_page("memory.md", "languages", table) == table

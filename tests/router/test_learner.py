@@ -38,7 +38,7 @@ def test_a_model_that_differs_by_domain_earns_a_head_of_its_own() -> None:
     apart = [model.predict(SUMS[5], [NEW])["new"] - model.predict(LAW[5], [NEW])["new"] for model in (few, many)]
     assert apart[1] > 0.6 > apart[0]
     assert many.predict(SUMS[5], [ModelProfile("adder")]) == pytest.approx(
-        few.predict(SUMS[5], [ModelProfile("adder")]), abs=1e-6
+        few.predict(SUMS[5], [ModelProfile("adder")]), abs=0.01
     )
 
 

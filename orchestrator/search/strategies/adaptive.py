@@ -27,10 +27,12 @@ def adaptive(state: SearchState) -> Sequence[Action]:
 
     Stops at the target or when nothing is worth its price, then abstains if it may.
 
+    A lone draft to an unfamiliar question is compared with a second one (see `_second_opinion`).
+
     Where decisive checks rule out all there is, the next draw is the one with the least expected price per solve (see
     `pandora`). When the deadline leaves no time for a second draft after the first, both are begun at once.
     """
-    if state.candidates and state.confidence >= state.quality:
+    if state.candidates and state.confidence >= state.enough:
         return [Stop(reached(state))]
     if state.running:
         return []
@@ -50,6 +52,9 @@ def adaptive(state: SearchState) -> Sequence[Action]:
         return [revision]
     if draft is not None and gain_usd > 0.0:
         return [draft, *_beside(draft, quick)]
+    compared = _second_opinion(quick)
+    if compared is not None:
+        return [compared]
     if not state.candidates and quick.choices:
         return [first_draft(quick)]  # the caller wants an answer: the first one is not weighed against silence
     return [
@@ -76,6 +81,22 @@ def _draft_worth_most(state: SearchState) -> tuple[Draft | None, float]:
     right = success_given_ease(p_success, state.vote_model, names)
     purchase = best_purchase(state.vote_state, right, prices, state.vote_model, value_usd=state.value_usd, names=names)
     return (None, 0.0) if purchase.model is None else (Draft(state.choices[purchase.model].model), purchase.gain_usd)
+
+
+def _second_opinion(state: SearchState) -> Draft | None:
+    """A draft to compare the only one with, where the question is of no known kind and its prior a guess.
+
+    Of the models that cost less than the only draft's being wrong is expected to lose, the one that is worth most. One
+    more draft of an equal model changes no answer by itself: it tells what to believe, and whether a third is worth it.
+    """
+    if len(state.candidates) != 1 or state.confidence >= state.lone_quality or not state.comparable:
+        return None
+    worth = {
+        choice.model: state.value_usd * choice.p_success - state.price_usd(choice.model)
+        for choice in state.choices
+        if state.price_usd(choice.model) < state.value_usd * (1.0 - state.confidence)
+    }
+    return Draft(max(worth, key=worth.__getitem__)) if worth else None
 
 
 def _revision_worth(state: SearchState) -> tuple[Revise | None, float]:
