@@ -5,10 +5,11 @@ Predicts each model's success, cost and latency on a query and picks the cheapes
 
 from orchestrator.router.features.feature_space import Encoder, FeatureSpace
 from orchestrator.router.learning.learner import Learner
+from orchestrator.router.outcome import Outcome, reliability_weight
 from orchestrator.router.policy import Constraints, Needs, Option, Preference, Route, choose
 from orchestrator.router.profile import ModelProfile
 from orchestrator.router.router import Router
-from orchestrator.router.success import Outcome, SuccessModel, reliability_weight
+from orchestrator.router.success import SuccessModel
 
 __all__ = [
     "Constraints",

@@ -31,12 +31,15 @@ class DifficultyPrior:
         self._arrays = arrays
         self._mean, sd = arrays["surface_mean"].astype(np.float32), arrays["surface_sd"].astype(np.float32)
         self._slope = 1.0 / sd
-        self._unit = np.float32(arrays["embedding_unit"])
-        self._domains = Domains(arrays["centroids"], float(arrays["surface_weight"]))
+        domains = Domains(arrays["centroids"], float(arrays["surface_weight"]))
+        self._push = domains.push
         self._weights = weights
         self._intercept = float(weights[0]) - logit(ORDINARY)
-        n_located = len(weights) - 1 - len(self._domains)
-        self._located_weights, self._domain_weights = np.split(weights[1:], [n_located])
+        n_located = len(weights) - 1 - len(domains)
+        of_located, self._domain_weights = np.split(weights[1:], [n_located])
+        # One product tells of the domains and, in its last column, what surface and embedding say by themselves.
+        self._weighing = np.column_stack([domains.pull, of_located]).astype(np.float32)
+        self._weighing[len(self._mean) :] *= np.float32(arrays["embedding_unit"])
 
     @classmethod
     def load(cls, path: Path, encoder: Encoder) -> DifficultyPrior:
@@ -63,12 +66,13 @@ class DifficultyPrior:
         vectors = looks.vectors
         if vectors is None or encoder is None or encoder.fingerprint != self._encoder.fingerprint:
             vectors = embed(self._encoder, looks.cleaned, looks.words)
-        located = np.concatenate(
-            (standardised(looks.surface, self._mean, self._slope), vectors * self._unit), axis=1, dtype=np.float32
-        )
-        memberships = np.empty((len(located), len(self._domains)), dtype=np.float32)
-        self._domains.memberships(located, out=memberships)
-        return np.asarray(located @ self._located_weights + memberships @ self._domain_weights + self._intercept)
+        seen = np.concatenate((standardised(looks.surface, self._mean, self._slope), vectors), axis=1)
+        weighed = seen @ self._weighing
+        nearness = weighed[:, :-1] - self._push
+        nearness -= nearness.max(axis=1)[:, None]
+        np.exp(nearness, out=nearness)
+        by_domain = (nearness @ self._domain_weights) / nearness.sum(axis=1)
+        return np.asarray(weighed[:, -1] + by_domain + self._intercept)
 
 
 @lru_cache(maxsize=1)

@@ -6,7 +6,7 @@ Pure: same values in, same route out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple, get_args
 
@@ -208,7 +208,9 @@ def choose(
         for profile, tokens in zip(known, lengths, strict=True)
     )
     route = _decision(weighed, preference)
-    return replace(route, unfamiliar=True, reason=route.reason + UNFAMILIAR) if unfamiliar else route
+    if unfamiliar:
+        return Route(route.chosen, route.adequate, preference, route.reason + UNFAMILIAR, weighed, unfamiliar=True)
+    return route
 
 
 def _decision(weighed: tuple[_Weighed, ...], preference: Preference) -> Route:

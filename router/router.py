@@ -8,9 +8,10 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from orchestrator.router.learning.learner import Learner
+from orchestrator.router.outcome import Outcome
 from orchestrator.router.policy import Constraints, Needs, Preference, Route, choose
 from orchestrator.router.profile import ModelProfile
-from orchestrator.router.success import Outcome, SuccessModel
+from orchestrator.router.success import SuccessModel
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,17 +17,19 @@ from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.router.assessment import Assessment, Scored, certainty
 from orchestrator.router.calibration import Array, logit, sigmoid
 from orchestrator.router.difficulty import DifficultyPrior, stated_difficulty
 from orchestrator.router.features.feature_space import Encoder, FeatureSpace, Points, Scales
 from orchestrator.router.features.features import Floats, Integers
 from orchestrator.router.learned_kinds import LearnedKinds
 from orchestrator.router.length import LengthModel, ModelLength
+from orchestrator.router.outcome import query_hashes
 from orchestrator.router.profile import ModelProfile
 from orchestrator.text.static_encoder import static_encoder
 
@@ -35,7 +37,6 @@ PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_SKILL = 0.7
 FORMAT = 3
 MAX_FLEETS = 16
-KIND_SD = 1.0  # of the effect of a kind that nothing was graded of, in log-odds (decision 24)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,34 +45,6 @@ class Ability:
 
     bias: float
     slope: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One graded answer: `score` in [0, 1].
-
-    `weight` in (0, 1] is how much the grader is trusted (see `reliability_weight`).
-
-    `output_tokens` is how long the answer was and `answer` its text, where they are known.
-    """
-
-    query: str
-    model: str
-    score: float
-    weight: float = 1.0
-    output_tokens: float | None = None
-    answer: str | None = None
-
-    def check(self) -> None:
-        """Raises `ValueError` on a score or weight out of range."""
-        if not 0.0 <= self.score <= 1.0:
-            raise ValueError(
-                f"outcome of {self.model!r} on {self.query[:40]!r}: score {self.score!r} is not a number in [0, 1]"
-            )
-        if not 0.0 < self.weight <= 1.0:
-            raise ValueError(
-                f"outcome of {self.model!r} on {self.query[:40]!r}: weight {self.weight!r} is not a number in (0, 1]"
-            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,32 +62,6 @@ class Heads:
     mean_ease: float = 0.0
     prior_ease: float = 0.0
     effects: Floats = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
-
-
-class Assessment(NamedTuple):
-    """What is expected of models on queries.
-
-    `p_success` in (0, 1) and the expected output `tokens` (`None` if no lengths were learned) have shape (queries,
-    models). `unfamiliar` (queries,) says which lie farther out than nine in ten that are like the training queries.
-    """
-
-    p_success: Array
-    tokens: Array | None
-    unfamiliar: NDArray[np.bool_]
-
-
-class Scored(NamedTuple):
-    """What a trained model says of queries, before anybody's abilities: see `SuccessModel.scored`.
-
-    `scores` has shape (n, models + 2); `dense` (n, dense size) are the features that a head weighs; `located` (n,
-    located) is where `Domains` sees the queries. Scores and dense features fade with familiarity. `certainty` (n,) is
-    what log-odds are multiplied with.
-    """
-
-    scores: Array
-    dense: Floats
-    located: Floats
-    certainty: Array
 
 
 class SuccessModel:
@@ -265,7 +212,9 @@ class SuccessModel:
         points = self.space.points(queries)
         scores = self.project(points)
         tokens = self.lengths.expected_tokens(points.dense, points.familiarity, profiles) if self.lengths else None
-        margin = bias + slope * scores[:, :1] + scores.take(columns, axis=1)
+        margin = scores.take(columns, axis=1)
+        margin += slope * scores[:, :1]
+        margin += bias
         margin *= certainty(points.familiarity)[:, None]
         if self.kinds is not None:
             margin += self.kinds.shifts(self.kinds.memberships(points.looks.located), profiles)
@@ -372,30 +321,3 @@ class SuccessModel:
             if name is not None and name in self._column:
                 return self._column[name]
         return -1
-
-
-def certainty(familiarity: Floats) -> Array:
-    """What log-odds are multiplied with: 1 for familiar queries, less where a whole kind may lie off, shape (n,).
-
-    The mean of a logistic over a normal kind effect, to good approximation (MacKay 1992).
-    """
-    novelty = 1.0 - familiarity.astype(float)
-    return np.asarray(1.0 / np.sqrt(1.0 + np.pi / 8.0 * KIND_SD**2 * novelty))
-
-
-def reliability_weight(accuracy: float) -> float:
-    """What an outcome is worth whose grader is right with probability `accuracy` in [0, 1].
-
-    1 for a certain one, 0 for a coin.
-
-    (2a - 1)^2, the information that a symmetric noisy label keeps about a balanced one, to first order.
-    """
-    if not 0.0 <= accuracy <= 1.0:
-        raise ValueError(f"accuracy must lie in [0, 1], not {accuracy!r}")
-    return (2.0 * accuracy - 1.0) ** 2
-
-
-def query_hashes(queries: Sequence[str]) -> NDArray[np.uint64]:
-    """64-bit hashes of the queries, in order."""
-    digests = b"".join(hashlib.blake2b(query.encode("utf-8", "replace"), digest_size=8).digest() for query in queries)
-    return np.frombuffer(digests, dtype=np.uint64)

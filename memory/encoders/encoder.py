@@ -21,7 +21,6 @@ from orchestrator.memory.errors import EncoderMismatch
 from orchestrator.text.static_encoder import (
     MAX_ENCODED_CHARS,
     STATIC_WEIGHTS,
-    normalised_rows,
     static_encoder,
 )
 
@@ -64,7 +63,7 @@ class HashingEncoder:
                 padded = f"<{word}>"
                 for start in range(len(padded) - 2):
                     self._add(out[index], padded[start : start + 3], 0.3)
-        return normalised_rows(out)
+        return _normalised(out)
 
     def _add(self, row: Vectors, feature: str, weight: float) -> None:
         code = zlib.crc32(feature.encode("utf-8", "replace"))
@@ -165,3 +164,9 @@ def encoder_for(fingerprint: str) -> Encoder:
             "encoder"
         )
     return encoder
+
+
+def _normalised(rows: Vectors) -> Vectors:
+    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    rows /= np.maximum(lengths, 1e-12)[:, None]
+    return rows

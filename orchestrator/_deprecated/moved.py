@@ -827,8 +827,22 @@ NAMES: dict[str, dict[str, str]] = {
         "LEAST_FOR_LINE": "orchestrator.router.speed:MIN_FOR_LINE",
         "LEAST_SPREAD": "orchestrator.router.speed:MIN_SPREAD",
     },
+    "router.space": {
+        "SHARPNESS": "orchestrator.router.features.domains:SHARPNESS",
+        "SURFACE_IN_DOMAINS": "orchestrator.router.features.domains:SURFACE_WEIGHT",
+        "k_means": "orchestrator.router.features.domains:k_means",
+    },
     "router.success": {
         "MOST_FLEETS": "orchestrator.router.success:MAX_FLEETS",
+        "Outcome": "orchestrator.router.outcome:Outcome",
+        "query_hashes": "orchestrator.router.outcome:query_hashes",
+        "reliability_weight": "orchestrator.router.outcome:reliability_weight",
+    },
+    "router.train": {
+        "PRETRAINED": "orchestrator.router.success:PRETRAINED",
+        "evaluate": "orchestrator.router.learning.shipped:evaluate",
+        "load_outcomes": "orchestrator.router.learning.shipped:load_outcomes",
+        "main": "orchestrator.router.learning.shipped:main",
     },
     "verifiers": {
         "Answer": "orchestrator.verifiers.answers.equivalence:CanonicalAnswer",

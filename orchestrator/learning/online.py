@@ -17,7 +17,7 @@ from orchestrator.learning.certificates import policy_hash
 from orchestrator.providers.prices import billed_usd
 from orchestrator.router import ModelProfile, Outcome, Route, Router
 from orchestrator.router.learning.explore import explore
-from orchestrator.router.success import reliability_weight
+from orchestrator.router.outcome import reliability_weight
 from orchestrator.search.actions import Draft
 from orchestrator.search.state import SearchState, Strategy, group_key
 from orchestrator.search.strategies.registry import starting_with

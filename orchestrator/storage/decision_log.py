@@ -19,7 +19,7 @@ from typing import Any
 from orchestrator.errors import StorageError
 from orchestrator.router import Outcome
 from orchestrator.router.learning.replay import ReplayedDecision
-from orchestrator.router.success import reliability_weight
+from orchestrator.router.outcome import reliability_weight
 from orchestrator.storage.database import Database, Rows, Run, SqliteDatabase, open_database
 from orchestrator.storage.migrations import migrate
 

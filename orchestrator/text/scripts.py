@@ -25,6 +25,7 @@ UNSPACED = (
     "\u3005-\u3007\u3041-\u3096\u309d-\u309f\u30a1-\u30fa\u30fc-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
     "\uac00-\ud7a3\u1100-\u11ff\u0e01-\u0e4e\u0e81-\u0edf\u1000-\u103f\u1780-\u17d3\U00020000-\U000323af"
 )
+MARKED = re.compile(f"[{_MARKS}{UNSPACED}]")  # letters with marks of their own, or written without spaces
 _EMOJI = "\u2600-\u27bf\U0001f000-\U0001faff"
 _JOINERS = re.compile("[\u00ad\u0640\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff]")
 WORD = re.compile(rf"[^\W_](?:[^\W_]|[{_MARKS}])*|[{_EMOJI}]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.text.scripts import MARKED
 from orchestrator.text.wordpiece import WordPiece
 
 Vectors = NDArray[np.float32]
@@ -43,32 +45,29 @@ class StaticEncoder:
         """Unit vectors of texts, shape (texts, dimensions), float32; a text without known words is all zeros."""
         out = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         for row, text in zip(out, texts, strict=True):
-            self._add(row, self._wordpiece.ids(text[:MAX_ENCODED_CHARS]))
-        return normalised_rows(out)
+            self._write(self._wordpiece.ids(text[:MAX_ENCODED_CHARS]), row)
+        return out
 
     def encode_split(self, texts: Sequence[str], words: Sequence[list[str]]) -> Vectors:
         """As `encode`, faster, where somebody has cut the texts into `words` already.
 
-        Texts in other letters than ASCII are read anew: their words may be cut between a letter and its marks.
+        Texts whose words may be cut between a letter and its marks, or have no spaces, are read anew.
         """
         out = np.zeros((len(texts), self.dimensions), dtype=np.float32)
         for row, text, parts in zip(out, texts, words, strict=True):
-            self._add(row, self._wordpiece.ids_of(parts) if text.isascii() else self._wordpiece.ids(text))
-        return normalised_rows(out)
+            is_cut_well = text.isascii() or MARKED.search(text) is None
+            self._write(self._wordpiece.ids_of(parts) if is_cut_well else self._wordpiece.ids(text), row)
+        return out
 
-    def _add(self, row: Vectors, ids: list[int]) -> None:
+    def _write(self, ids: list[int], row: Vectors) -> None:
+        """Writes the unit vector of pieces to `row`, which holds zeros."""
         if ids:
-            np.matmul(self._scales.take(ids), self._rows.take(ids, axis=0).astype(np.float32), out=row)
+            at = np.array(ids)
+            np.matmul(self._scales.take(at), self._rows.take(at, axis=0).astype(np.float32), out=row)
+            row /= max(math.sqrt(row @ row), 1e-12)
 
 
 @lru_cache(maxsize=1)
 def static_encoder() -> StaticEncoder:
     """The shipped encoder, read once a process: it is immutable."""
     return StaticEncoder()
-
-
-def normalised_rows(rows: Vectors) -> Vectors:
-    """The rows, each divided by its length in place; rows of zeros stay."""
-    lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows))
-    rows /= np.maximum(lengths, 1e-12)[:, None]
-    return rows

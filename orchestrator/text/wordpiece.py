@@ -73,7 +73,7 @@ class WordPiece:
         return list(chain.from_iterable(map(self._pieces.__getitem__, words)))
 
     def ids_of(self, words: Iterable[str]) -> list[int]:
-        """Token ids of a text that was cut into words before; ASCII, or cut as `ids` would."""
+        """Token ids of a text that was cut into words before, which needs no reading anew (see `MARKED`)."""
         return list(chain.from_iterable(map(self._whole.__getitem__, words)))
 
     def _split(self, word: str) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ class Domains:
     """Centres in the space of `located` queries: standardised surface features, then the scaled embedding.
 
     `centroids` has shape (domains, embedding + surface), the embedding first and the surface scaled by
-    `surface_weight`.
+    `surface_weight`. `located @ pull - push`, shape (n, domains), is what the memberships are the softmax of.
     """
 
     def __init__(self, centroids: Floats, surface_weight: float = SURFACE_WEIGHT) -> None:
@@ -27,8 +27,8 @@ class Domains:
         # surface first, unscaled.
         metric = np.ones(len(SURFACE) + n_embedding, dtype=np.float32)
         metric[: len(SURFACE)] = surface_weight
-        self._pull = np.ascontiguousarray((2.0 * SHARPNESS * metric * np.roll(self.centroids, len(SURFACE), axis=1)).T)
-        self._push = SHARPNESS * (self.centroids**2).sum(axis=1)
+        self.pull = np.ascontiguousarray((2.0 * SHARPNESS * metric * np.roll(self.centroids, len(SURFACE), axis=1)).T)
+        self.push = SHARPNESS * (self.centroids**2).sum(axis=1)
         self._metric = metric**2
 
     def __len__(self) -> int:
@@ -36,8 +36,8 @@ class Domains:
 
     def memberships(self, located: Floats, *, out: Floats) -> Floats:
         """Writes the soft memberships, shape (n, domains), to `out`; returns squared distances to the nearest, (n,)."""
-        nearness = located @ self._pull
-        nearness -= self._push
+        nearness = located @ self.pull
+        nearness -= self.push
         highest = nearness.max(axis=1)
         nearness -= highest[:, None]
         np.exp(nearness, out=out)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from orchestrator.router.features.domains import SURFACE_WEIGHT, Domains, k_means, measurable, near_and_far
 from orchestrator.router.features.features import SURFACE, Floats, Integers, clean, grams, surface, words_of
-from orchestrator.router.features.vocabulary import Vocabulary
+from orchestrator.router.features.known_words import KnownWords
 from orchestrator.text.static_encoder import StaticEncoder
 
 SURFACE_CLIP = 3.0
@@ -125,7 +125,7 @@ class FeatureSpace:
         self._near = float(arrays.get("near", arrays["far"]))
         self.unfamiliar_below = (self._near / float(arrays["far"])) ** FADING if self._near < np.inf else 0.0
         words = arrays.get("known_words")
-        self._vocabulary = None if words is None else Vocabulary.from_arrays(words, arrays["usual_share"])
+        self._known_words = None if words is None else KnownWords.from_arrays(words, arrays["usual_share"])
         if self._mean.shape != (len(SURFACE),):
             message = f"made for {self._mean.shape[0]} surface features, this version has {len(SURFACE)}: train again"
             raise ValueError(message)
@@ -174,7 +174,7 @@ class FeatureSpace:
         arrays["centroids"] = centroids.astype(np.float16)
         arrays["near"], arrays["far"] = map(np.array, near_and_far(located[left_out], centroids))
         known, unseen = ([split[row].plain for row in rows] for rows in (kept, left_out))
-        arrays["known_words"], arrays["usual_share"] = Vocabulary.fit(known, unseen).as_arrays()
+        arrays["known_words"], arrays["usual_share"] = KnownWords.fit(known, unseen).as_arrays()
         return cls(arrays, buckets=buckets, encoder=encoder, scales=scales or Scales())
 
     def points(self, texts: Sequence[str]) -> Points:
@@ -200,12 +200,13 @@ class FeatureSpace:
         if vectors is not None and texts:
             np.multiply(vectors, self._embedding_unit, out=located[:, n_surface:])
         looks = Looks(cleaned, plain, raw_surface, vectors, located.copy())
-        familiarity = np.ones(len(texts), dtype=np.float32)
-        if len(self.domains):
+        if not len(self.domains):
+            familiarity = np.ones(len(texts), dtype=np.float32)
+        else:
             distance = self.domains.memberships(located, out=dense[:, n_located:])
-            familiarity = np.minimum(self._near / np.maximum(distance, 1e-9), 1.0) ** np.float32(FADING)
-            if self._vocabulary is not None:
-                familiarity *= self._vocabulary.familiarity(plain)
+            near = [min(self._near / max(d, 1e-9), 1.0) ** FADING for d in distance.tolist()]
+            known = [1.0] * len(texts) if self._known_words is None else map(self._known_words.familiarity, plain)
+            familiarity = np.array([a * b for a, b in zip(near, known, strict=True)], dtype=np.float32)
         dense *= self._dense_scale
         sparse = np.array(offsets), _joined(indices), _joined(values)
         return Points(*sparse, dense, familiarity, len(self.domains), looks)

@@ -18,7 +18,8 @@ Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 MAX_CHARS = 1_600
 MAX_CACHED_WORDS = 65_536
-_WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+|[^\w\s]", re.UNICODE)
+_WORD = re.compile(r"[^\W\d_]+|\d+(?:\.\d+)?|[^\w\s]")
+_ASCII_WORD = re.compile(r"[a-z]+|\d+(?:\.\d+)?|[^\w\s]", re.ASCII)  # the same of lower-case ASCII, twice as fast
 _OPTION = re.compile(r"^\s*\(?([a-j])[).:]\s*(.*)$", re.MULTILINE)
 _NUMERIC_OPTION = re.compile(r"[\s$]*[-+]?[\d.,/^()%e*× ]+\s*[a-z°%]{0,6}\.?")
 _GREETING = re.compile(
@@ -73,7 +74,7 @@ for _bit, _cue in zip(_CUE_BITS, _CUES.values(), strict=True):
     _BITS_OF |= {word: _BITS_OF.get(word, 0) | _bit for word in _cue}
 
 
-class Words(NamedTuple):
+class WordCodes(NamedTuple):
     """A text's words, numbers and punctuation marks, and the places in the lexicon that say what each is."""
 
     plain: list[str]
@@ -92,17 +93,17 @@ def clean(text: str) -> str:
     return (stripped if stripped.strip() else text).lower()
 
 
-def words_of(cleaned: str) -> Words:
-    """Words, numbers and punctuation marks."""
+def words_of(cleaned: str) -> WordCodes:
+    """WordCodes, numbers and punctuation marks."""
     global _lexicon
-    plain = _WORD.findall(cleaned)
+    plain = (_ASCII_WORD if cleaned.isascii() else _WORD).findall(cleaned)
     if len(_lexicon) + len(plain) > MAX_CACHED_WORDS:
         _lexicon = Lexicon()
     lexicon = _lexicon
-    return Words(plain, np.fromiter(map(lexicon.__getitem__, plain), dtype=np.int64, count=len(plain)), lexicon)
+    return WordCodes(plain, np.fromiter(map(lexicon.__getitem__, plain), dtype=np.int64, count=len(plain)), lexicon)
 
 
-def grams(words: Words, buckets: int) -> Integers:
+def grams(words: WordCodes, buckets: int) -> Integers:
     """Hashed 1-2-grams (int64, below `buckets`) in order, each as often as it occurs."""
     if not words.plain:
         return np.zeros(0, dtype=np.int64)
@@ -115,7 +116,7 @@ def grams(words: Words, buckets: int) -> Integers:
     return hashed.view(np.int64)
 
 
-def surface(cleaned: str, words: Words) -> list[float]:
+def surface(cleaned: str, words: WordCodes) -> list[float]:
     """The features named in `SURFACE`, unscaled."""
     matches = list(_OPTION.finditer(cleaned)) if "\n" in cleaned else []
     options = [match[2] for match in matches]

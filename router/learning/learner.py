@@ -19,20 +19,14 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from orchestrator.router.assessment import KIND_SD, Scored
 from orchestrator.router.calibration import Array, fit_logistic
 from orchestrator.router.features.domains import Domains, k_means, measurable
 from orchestrator.router.features.features import Floats
 from orchestrator.router.learned_kinds import LearnedKinds
+from orchestrator.router.outcome import Outcome, query_hashes
 from orchestrator.router.profile import ModelProfile
-from orchestrator.router.success import (
-    KIND_SD,
-    Ability,
-    Heads,
-    Outcome,
-    Scored,
-    SuccessModel,
-    query_hashes,
-)
+from orchestrator.router.success import Ability, Heads, SuccessModel
 
 LEARNING_SD = (0.7, 0.2)  # how far outcomes may move a model's bias and slope from where they were
 HEAD_SDS = (

@@ -30,7 +30,7 @@ from orchestrator.errors import OrchestratorError
 from orchestrator.jsontypes import JsonMapping, JsonValue
 from orchestrator.router.features.conversation import judged_text
 from orchestrator.router.learning.replay import ReplayedDecision
-from orchestrator.router.success import Outcome, reliability_weight
+from orchestrator.router.outcome import Outcome, reliability_weight
 
 QUERY_NAMES = ("query", "prompt", "question", "origin_query")
 TOKEN_NAMES = ("output_tokens", "out_tokens", "tokens", "completion_tokens")

@@ -13,8 +13,9 @@ import numpy as np
 
 from orchestrator.router.calibration import Array
 from orchestrator.router.learning.evaluate import deferral_curve, expected_calibration_error, gap_recovered, reliability
+from orchestrator.router.outcome import Outcome
 from orchestrator.router.profile import ModelProfile
-from orchestrator.router.success import Outcome, SuccessModel
+from orchestrator.router.success import SuccessModel
 
 SIZE, MARGIN = 260, 36
 MIN_OUTCOMES = 10

@@ -295,7 +295,7 @@ def test_an_error_with_status_200_sends_auto_to_the_next_model(tmp_path: Path, f
         else:
             await reply(send, 200, failing)
 
-    with running_gateway(tmp_path, play) as gateway:
+    with running_gateway(tmp_path, play, quality=0.5) as gateway:  # so that the small model comes first
         for stream in (False, True):
             answer = gateway.chat(model="auto", stop=["x"], stream=stream)
             assert answer.status_code == 200

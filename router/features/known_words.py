@@ -8,13 +8,11 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.router.features.features import Floats
-
 USUAL = 0.1  # one text in ten that was left out holds a smaller share of known words than is usual
 FADING = 2
 
 
-class Vocabulary:
+class KnownWords:
     """`known` are words that at least two training queries hold.
 
     `usual` is the share of known words that nine in ten queries reach that were left out.
@@ -25,7 +23,7 @@ class Vocabulary:
         self._usual = usual
 
     @classmethod
-    def fit(cls, kept: Sequence[list[str]], left_out: Sequence[list[str]]) -> Vocabulary:
+    def fit(cls, kept: Sequence[list[str]], left_out: Sequence[list[str]]) -> KnownWords:
         """From the words of queries, and of others that were left out."""
         texts = Counter(word for words in kept for word in set(words))
         known = cls((word for word, count in texts.items() if count > 1), 1.0)
@@ -33,7 +31,7 @@ class Vocabulary:
         return cls(known._known, float(np.quantile(shares, USUAL)) if len(shares) >= 5 else 0.0)
 
     @classmethod
-    def from_arrays(cls, words: NDArray[np.uint8], usual: NDArray[np.float64]) -> Vocabulary:
+    def from_arrays(cls, words: NDArray[np.uint8], usual: NDArray[np.float64]) -> KnownWords:
         """What `as_arrays` gave."""
         return cls(bytes(words).decode().split("\n"), float(usual))
 
@@ -42,10 +40,9 @@ class Vocabulary:
         named = "\n".join(sorted(self._known)).encode("utf-8", "ignore")
         return np.frombuffer(named, dtype=np.uint8), np.array(self._usual)
 
-    def familiarity(self, words: Sequence[list[str]]) -> Floats:
-        """1 for queries of known words, towards 0 for one of none, shape (queries,)."""
-        usual = self._usual or 1e-9
-        return np.array([min(self._share(one) / usual, 1.0) ** FADING for one in words], dtype=np.float32)
+    def familiarity(self, words: list[str]) -> float:
+        """1 for a query of known words, towards 0 for one of none."""
+        return min(self._share(words) / (self._usual or 1e-9), 1.0) ** FADING
 
     def _share(self, words: list[str]) -> float:
         present = set(words)
