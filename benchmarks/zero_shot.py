@@ -19,7 +19,8 @@ import numpy as np
 from orchestrator.router import Learner, ModelProfile, SuccessModel
 from orchestrator.router.learning.evaluate import expected_calibration_error
 from orchestrator.router.learning.shipped import REFERENCE, SKILLS, load_outcomes
-from orchestrator.router.learning.train import DomainOutcome, train
+from orchestrator.router.learning.table import DomainOutcome
+from orchestrator.router.learning.train import train
 from orchestrator.text.static_encoder import static_encoder
 
 SETS = ("mmlu", "gsm8k", "crux", "mmlupro", "tools")

@@ -30,14 +30,13 @@ class Scored(NamedTuple):
     """What a trained model says of queries, before anybody's abilities: see `SuccessModel.scored`.
 
     `scores` has shape (n, models + 2); `dense` (n, dense size) are the features that a head weighs; `located` (n,
-    located) is where `Domains` sees the queries. Scores and dense features fade with familiarity. `certainty` (n,) is
-    what log-odds are multiplied with.
+    located) is where `Domains` sees the queries. Scores and dense features fade with `familiarity` (n,).
     """
 
     scores: Array
     dense: Floats
     located: Floats
-    certainty: Array
+    familiarity: Floats
 
 
 def certainty(familiarity: Floats) -> Array:

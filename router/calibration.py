@@ -51,8 +51,7 @@ def fit_logistic(
     for _ in range(steps):
         p = sigmoid(offset + x @ beta)
         gradient = x.T @ (weight * (y - p)) - precision * (beta - prior_mean)
-        hessian = (x * (weight * p * (1 - p))[:, None]).T @ x + np.diag(precision)
-        step = np.linalg.solve(hessian, gradient)
+        step = _newton_step(x, weight * p * (1 - p), precision, gradient)
         while loss(beta + step) > current and float(np.abs(step).max()) > 1e-9:
             step *= 0.5  # the loss is convex: a full Newton step may overshoot, a short enough one cannot
         beta += step
@@ -60,3 +59,16 @@ def fit_logistic(
         if float(np.abs(step).max()) < 1e-8:
             break
     return beta
+
+
+def _newton_step(x: Array, curvature: Array, precision: Array, gradient: Array) -> Array:
+    """The solution of (x^T C x + P) step = gradient, with diagonal C and P.
+
+    By Woodbury's identity where there are fewer rows than columns: a system of n instead of d unknowns.
+    """
+    n, d = x.shape
+    if n >= d:
+        return np.asarray(np.linalg.solve((x * curvature[:, None]).T @ x + np.diag(precision), gradient))
+    scaled, root = x / precision, np.sqrt(curvature)
+    inner = np.eye(n) + root[:, None] * (scaled @ x.T) * root
+    return np.asarray(gradient / precision - scaled.T @ (root * np.linalg.solve(inner, root * (scaled @ gradient))))

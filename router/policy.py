@@ -5,7 +5,8 @@ Pure: same values in, same route out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Literal, NamedTuple, get_args
@@ -44,6 +45,12 @@ class Constraints:
     max_cost_usd: float | None = None
     max_latency_s: float | None = None
     allowed: frozenset[str] | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_cost_usd", "max_latency_s"):
+            limit = getattr(self, name)
+            if limit is not None and math.isnan(limit):
+                raise ValueError(f"{name} is not a number; leave it out for no limit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +198,13 @@ def choose(
     preference: Preference | None = None,
     expected_tokens: Sequence[float] | None = None,
     unfamiliar: bool = False,
+    certain: Container[str] = (),
 ) -> Route:
     """The decision. `p_success` maps every model's name to a probability in [0, 1]; 0 rules a model out, so does NaN.
 
     `preference` outranks `quality`, which alone means: the cheapest model that reaches it. `expected_tokens` says how
     long each model's answer will be, in the order of `profiles`; without it every answer is as long as the profile
-    says. `unfamiliar` is noted in the route.
+    says. `unfamiliar` is noted in the route; P(correct) of the `certain` models is no guess even so.
     """
     preference = preference or Preference(quality=quality)
     needs, constraints = needs or _NO_NEEDS, constraints or _UNCONSTRAINED
@@ -208,9 +216,11 @@ def choose(
         for profile, tokens in zip(known, lengths, strict=True)
     )
     route = _decision(weighed, preference)
-    if unfamiliar:
-        return Route(route.chosen, route.adequate, preference, route.reason + UNFAMILIAR, weighed, unfamiliar=True)
-    return route
+    if not unfamiliar:
+        return route
+    is_guess = route.chosen is not None and route.chosen not in certain
+    reason = route.reason + UNFAMILIAR if is_guess else route.reason
+    return Route(route.chosen, route.adequate, preference, reason, weighed, unfamiliar=True)
 
 
 def _decision(weighed: tuple[_Weighed, ...], preference: Preference) -> Route:

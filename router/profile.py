@@ -61,6 +61,10 @@ class ModelProfile:
                 raise ValueError(f"model {self.name!r}: {field} must be a finite number of at least 0, not {price!r}")
         if self.skill is not None and not 0.0 < self.skill < 1.0:
             raise ValueError(f"model {self.name!r}: skill must lie strictly between 0 and 1, not {self.skill!r}")
+        for field in ("output_tokens", "ttft_s", "tokens_per_s", "context_tokens"):
+            number = getattr(self, field)
+            if not (math.isfinite(number) and number >= 0):
+                raise ValueError(f"model {self.name!r}: {field} must be a finite number of at least 0, not {number!r}")
         if self.tokens_per_s <= 0 or self.context_tokens <= 0 or (self.prefill_tokens_per_s or 1.0) <= 0:
             raise ValueError(f"model {self.name!r}: tokens_per_s and context_tokens must be positive")
 

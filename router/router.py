@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -50,6 +51,7 @@ class Router:
     def __init__(self, success: SuccessModel | None = None) -> None:
         self.success = success or pretrained()
         self._learner = Learner(self.success)
+        self._learning = threading.Lock()
 
     def route(
         self,
@@ -69,6 +71,7 @@ class Router:
         A model that can tell for itself whether it can answer (a calculator, a search over memory) is passed through
         `known`.
         """
+        models = tuple(models)
         assessed = self.assess([query], models)[0]
         return decide(
             assessed, models, quality=quality, needs=needs, constraints=constraints, known=known, preference=preference
@@ -90,6 +93,7 @@ class Router:
         constraints: Constraints | None = None,
     ) -> list[Route]:
         """One decision for each query; faster than one by one."""
+        models = tuple(models)
         assessed = self.assess(queries, models)
         return [decide(one, models, quality=quality, needs=needs, constraints=constraints) for one in assessed]
 
@@ -111,16 +115,18 @@ class Router:
         """
         learner = Learner(base)
         learned = learner.learn(outcomes, profiles)
-        self._learner, self.success = learner, learned
+        with self._learning:
+            self._learner, self.success = learner, learned
 
     def learn(self, outcomes: Iterable[Outcome], profiles: Mapping[str, ModelProfile] | None = None) -> None:
         """Sharpens the success model with graded outcomes, beside all that it was given before.
 
         Raises `ValueError` on bad scores.
         """
-        if self._learner.model is not self.success:  # somebody swapped the model: learning begins anew on top of it
-            self._learner = Learner(self.success)
-        self.success = self._learner.learn(outcomes, profiles)
+        with self._learning:
+            if self._learner.model is not self.success:  # somebody swapped the model: learning begins anew on top of it
+                self._learner = Learner(self.success)
+            self.success = self._learner.learn(outcomes, profiles)
 
 
 def decide(
@@ -133,10 +139,18 @@ def decide(
     known: Mapping[str, float] | None = None,
     preference: Preference | None = None,
 ) -> Route:
-    """The decision that follows from what was assessed of a query. `known` goes before it."""
+    """The decision that follows from what was assessed of a query. `known` goes before it.
+
+    Raises `ValueError` on known probabilities above 1.
+    """
     p_success = dict(zip((profile.name for profile in models), assessed.p_success, strict=True))
+    if len(p_success) < len(models):
+        raise ValueError(f"two models of one name among {', '.join(profile.name for profile in models)}: rename one")
     if known:
         p_success |= known
+        above = next((name for name, p in known.items() if p > 1.0), None)
+        if above is not None:
+            raise ValueError(f"known: P(correct) of {above!r} lies in [0, 1], not at {known[above]!r}")
     return choose(
         models,
         p_success,
@@ -146,6 +160,7 @@ def decide(
         preference=preference,
         expected_tokens=assessed.tokens,
         unfamiliar=assessed.unfamiliar,
+        certain=known or (),
     )
 
 

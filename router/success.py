@@ -13,11 +13,12 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ from orchestrator.router.calibration import Array, logit, sigmoid
 from orchestrator.router.difficulty import DifficultyPrior, stated_difficulty
 from orchestrator.router.features.feature_space import Encoder, FeatureSpace, Points, Scales
 from orchestrator.router.features.features import Floats, Integers
+from orchestrator.router.heads import Ability, Heads
 from orchestrator.router.learned_kinds import LearnedKinds
 from orchestrator.router.length import LengthModel, ModelLength
 from orchestrator.router.outcome import query_hashes
@@ -35,33 +37,9 @@ from orchestrator.text.static_encoder import static_encoder
 
 PRETRAINED = Path(__file__).parent / "pretrained"
 DEFAULT_SKILL = 0.7
-FORMAT = 3
+FORMAT = 4
+READABLE = (3, 4)
 MAX_FLEETS = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Ability:
-    """A model's parameters: log-odds of success on a query of average ease, and how strongly ease moves them."""
-
-    bias: float
-    slope: float = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Heads:
-    """Weights over a feature space: column 0 is the shared ease, column 1 + i the own head of `models[i]`.
-
-    `sparse` has shape (buckets, 1 + models), `dense` (dense size, 1 + models), both float32; `mean_ease` is what is
-    subtracted from ease, `prior_ease` from what the prior says of ease. `effects`, one for each domain or none, are
-    what its data sets add to ease beyond what the queries say: how they were asked and graded.
-    """
-
-    sparse: Floats
-    dense: Floats
-    models: tuple[str, ...] = ()
-    mean_ease: float = 0.0
-    prior_ease: float = 0.0
-    effects: Floats = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
 
 
 class SuccessModel:
@@ -98,11 +76,24 @@ class SuccessModel:
     def load(cls, folder: str | Path = PRETRAINED, *, encoder: Encoder | None = None) -> SuccessModel:
         """Reads `router.npz` and `router.json`; the shipped pair by default. Never unpickles.
 
-        Raises `ValueError` on files of another version, or trained with another encoder than the one handed in.
+        Raises `ValueError` on files of another version, damaged ones, two that do not belong together, or a router that
+        was trained with another encoder than the one handed in; `OSError` where there are none.
         """
         folder = Path(folder)
-        stored = json.loads((folder / "router.json").read_text(encoding="utf-8"))
-        if stored.get("format") != FORMAT:
+        try:
+            stored = json.loads((folder / "router.json").read_text(encoding="utf-8"))
+            with (folder / "router.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                loaded = {name: arrays[name] for name in arrays.files}
+            return cls._assembled(folder, stored, loaded, encoder)
+        except (KeyError, TypeError, AttributeError, IndexError, EOFError, BadZipFile) as error:
+            message = f"{folder}: router.json or router.npz is damaged ({type(error).__name__}: {error}); train again"
+            raise ValueError(message) from None
+
+    @classmethod
+    def _assembled(
+        cls, folder: Path, stored: dict[str, Any], loaded: dict[str, NDArray[Any]], encoder: Encoder | None
+    ) -> SuccessModel:
+        if stored.get("format") not in READABLE:
             message = f"{folder}: a router of format {stored.get('format')!r}, this version reads {FORMAT}: train again"
             raise ValueError(message)
         wanted = stored["encoder"]
@@ -111,17 +102,17 @@ class SuccessModel:
         if wanted is not None and (encoder is None or encoder.fingerprint != wanted):
             given = "none was given" if encoder is None else f"{encoder.fingerprint!r} is at hand"
             raise ValueError(f"{folder}: trained with encoder {wanted!r}, {given}: pass encoder=... or train again")
-        with np.load(folder / "router.npz", allow_pickle=False) as arrays:
-            loaded = {name: arrays[name] for name in arrays.files}
         heads = Heads(
             loaded.pop("sparse").astype(np.float32),
             loaded.pop("dense").astype(np.float32),
             tuple(stored["models"]),
             stored["mean_ease"],
             stored.get("prior_ease", 0.0),
-            loaded.pop("effects", np.zeros(0)).astype(np.float32),
+            loaded.pop("effects", np.zeros((0, 0))).astype(np.float32),
         )
-        learned = {name: loaded.pop(name) for name in list(loaded) if name.startswith("kind_")}
+        if heads.dense.shape[1] != len(heads.models) + 1 or not np.isfinite(heads.dense).all():
+            raise ValueError(f"{folder}: router.json and router.npz do not belong together; train again")
+        learned = {name: loaded.pop(name) for name in list(loaded) if name.startswith("kind")}
         lengths = None
         if "length_weights" in loaded:
             lines = {name: ModelLength(*numbers) for name, numbers in stored["lengths"].items()}
@@ -130,7 +121,7 @@ class SuccessModel:
             loaded, buckets=stored["buckets"], encoder=encoder if wanted else None, scales=Scales(**stored["scales"])
         )
         abilities = {name: Ability(*pair) for name, pair in stored["abilities"].items()}
-        kinds = LearnedKinds.from_arrays(learned, space.domains) if learned else None
+        kinds = LearnedKinds.from_arrays(learned)
         return cls(space, heads, abilities, lengths, prior=stated_difficulty(), kinds=kinds)
 
     @staticmethod
@@ -161,9 +152,9 @@ class SuccessModel:
             "encoder": self.space.encoder.fingerprint if self.space.encoder else None,
             "scales": asdict(self.space.scales),
             "models": list(self.heads.models),
-            "mean_ease": round(self.heads.mean_ease, 6),
-            "prior_ease": round(self.heads.prior_ease, 6),
-            "abilities": {name: [round(a.bias, 4), round(a.slope, 4)] for name, a in sorted(self.abilities.items())},
+            "mean_ease": self.heads.mean_ease,
+            "prior_ease": self.heads.prior_ease,
+            "abilities": {name: [a.bias, a.slope] for name, a in sorted(self.abilities.items())},
         }
         if self.kinds is not None:
             arrays |= self.kinds.as_arrays()
@@ -217,7 +208,7 @@ class SuccessModel:
         margin += bias
         margin *= certainty(points.familiarity)[:, None]
         if self.kinds is not None:
-            margin += self.kinds.shifts(self.kinds.memberships(points.looks.located), profiles)
+            margin += self.kinds.shifts(points.looks.located, points.familiarity, profiles)
         return Assessment(sigmoid(margin), tokens, self._familiarities(points) < self.space.unfamiliar_below)
 
     def ease(self, query: str) -> float:
@@ -244,10 +235,10 @@ class SuccessModel:
         """`scores` and what else a `Learner` needs of each query."""
         if self.space is None or self.heads is None:
             nothing = np.zeros((len(queries), 0), dtype=np.float32)
-            return Scored(np.zeros((len(queries), 2)), nothing, nothing, np.ones(len(queries)))
+            return Scored(np.zeros((len(queries), 2)), nothing, nothing, np.ones(len(queries), dtype=np.float32))
         points = self.space.points(queries)
         dense = points.dense * points.familiarity[:, None]
-        return Scored(self.project(points), dense, points.looks.located, certainty(points.familiarity))
+        return Scored(self.project(points), dense, points.looks.located, points.familiarity)
 
     def project(self, points: Points) -> Array:
         """`scores` of points of this model's space."""
@@ -262,7 +253,8 @@ class SuccessModel:
             for row, (start, end) in enumerate(pairwise(points.offsets.tolist())):
                 scored[row] += points.values[start:end] @ self.heads.sparse.take(points.indices[start:end], axis=0)
         if len(self.heads.effects):  # they hold for the very kind only: they fade twice
-            scored[:, 0] += (points.dense[:, -points.n_domains :] @ self.heads.effects) * points.familiarity
+            effects = points.dense[:, -points.n_domains :] @ self.heads.effects
+            scored[:, : effects.shape[1]] += effects * points.familiarity[:, None]
         scored[:, 0] -= self.heads.mean_ease
         scored *= points.familiarity[:, None]
         novel = np.flatnonzero(points.familiarity < 1.0)
@@ -274,8 +266,7 @@ class SuccessModel:
     def _familiarities(self, points: Points) -> Floats:
         if self.kinds is None:
             return points.familiarity
-        learned = self.kinds.familiarity(self.kinds.memberships(points.looks.located))
-        return np.asarray(1.0 - (1.0 - points.familiarity) * (1.0 - learned))
+        return np.asarray(1.0 - (1.0 - points.familiarity) * (1.0 - self.kinds.familiarity(points.looks.located)))
 
     def was_trained_on(self, queries: Sequence[str]) -> NDArray[np.bool_]:
         """Which queries the weights come from: such must not calibrate or judge them. Shape (len(queries),)."""
@@ -290,12 +281,12 @@ class SuccessModel:
             digest.update(
                 self.heads.sparse.astype(np.float16).tobytes() + self.heads.dense.astype(np.float16).tobytes()
             )
+            digest.update(self.heads.effects.astype(np.float16).tobytes() + repr(self.heads.prior_ease).encode())
         if self.lengths is not None:
             digest.update(self.lengths.weights.tobytes() + repr(sorted(self.lengths.models.items())).encode())
         if self.kinds is not None:
-            digest.update(self.kinds.shared.tobytes())
-            for name, shift in sorted(self.kinds.own.items()):
-                digest.update(name.encode() + shift.tobytes())
+            for name, array in sorted(self.kinds.as_arrays().items()):
+                digest.update(name.encode() + array.tobytes())
         return digest.hexdigest()[:16]
 
     def _parameters(self, profiles: Sequence[ModelProfile]) -> tuple[Array, Array, Integers]:

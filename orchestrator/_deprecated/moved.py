@@ -834,11 +834,15 @@ NAMES: dict[str, dict[str, str]] = {
     },
     "router.success": {
         "MOST_FLEETS": "orchestrator.router.success:MAX_FLEETS",
+        "Ability": "orchestrator.router.heads:Ability",
+        "Heads": "orchestrator.router.heads:Heads",
         "Outcome": "orchestrator.router.outcome:Outcome",
         "query_hashes": "orchestrator.router.outcome:query_hashes",
         "reliability_weight": "orchestrator.router.outcome:reliability_weight",
     },
     "router.train": {
+        "DomainOutcome": "orchestrator.router.learning.table:DomainOutcome",
+        "Table": "orchestrator.router.learning.table:Table",
         "PRETRAINED": "orchestrator.router.success:PRETRAINED",
         "evaluate": "orchestrator.router.learning.shipped:evaluate",
         "load_outcomes": "orchestrator.router.learning.shipped:load_outcomes",

@@ -13,11 +13,19 @@ from collections.abc import Sequence
 SHORT_WORDS = 10
 MAX_CONTEXT_CHARS = 800
 MAX_SYSTEM_CHARS = 400
+LONG_CHARS, MAX_ASK_CHARS = 2_000, 600
+_BLANK_LINE = re.compile(r"\n[ \t\r]*\n")
 _SAYS_WHAT_TO_DO = re.compile(
-    r"\?|\b(?:what|which|who|whom|whose|why|how|when|where|is|are|can|could|please|write|draft|list|give|explain"
+    r"[?？؟]|\b(?:what|which|who|whom|whose|why|how|when|where|is|are|can|could|please|write|draft|list|give|explain"
     r"|describe|compare|analy[sz]e|summari[sz]e"
     r"|translate|rewrite|calculate|compute|find|solve|prove|derive|show|determine|evaluate|design|implement|fix|tell"
     r"|make|name|choose|complete)\b",
+    re.IGNORECASE,
+)
+_ASKS = re.compile(
+    r"[?？؟]|^\W*(?:please|can|could|what|which|who|whom|whose|why|how|when|where|write|draft|list|give|explain|describe"
+    r"|compare|analy[sz]e|summari[sz]e|translate|rewrite|calculate|compute|find|solve|prove|derive|show|determine"
+    r"|evaluate|design|implement|fix|tell|make|name|choose|complete|review|extract|answer)\b",
     re.IGNORECASE,
 )
 _OPENING = re.compile(
@@ -63,7 +71,7 @@ def judged_text(ask: str, history: Sequence[tuple[str, str]] = ()) -> str:
     sentence) and it is at most 400 characters long; longer ones and tool messages are the same for every query of an
     application.
     """
-    own = without_wrappers(ask).strip() or ask
+    own = asked_of(without_wrappers(ask).strip() or ask)
     words = own.split()
     if not any(role in ("user", "assistant") for role, _ in history) and not _SAYS_WHAT_TO_DO.search(
         own[:MAX_CONTEXT_CHARS]
@@ -78,6 +86,20 @@ def judged_text(ask: str, history: Sequence[tuple[str, str]] = ()) -> str:
     answer = next((text for role, text in reversed(history) if role == "assistant"), "")
     context = [without_wrappers(earlier_ask).strip()[:MAX_CONTEXT_CHARS], answer.strip()[-MAX_CONTEXT_CHARS:]]
     return "\n".join([*(part for part in context if part), own])
+
+
+def asked_of(text: str) -> str:
+    """What a long text asks: its last paragraph or its first one, if that is short and says what to do.
+
+    What was pasted around a question is to be read, and says little about how hard the question is.
+    """
+    if len(text) < LONG_CHARS:
+        return text
+    paragraphs = _BLANK_LINE.split(text.strip())
+    for paragraph in (paragraphs[-1].strip(), paragraphs[0].strip()):
+        if 0 < len(paragraph) <= MAX_ASK_CHARS and _ASKS.search(paragraph):
+            return paragraph
+    return text
 
 
 def without_wrappers(text: str) -> str:

@@ -123,6 +123,7 @@ class FeatureSpace:
         )
         self._slope = 1.0 / self._sd
         self._near = float(arrays.get("near", arrays["far"]))
+        self.kind_width = self._near if self._near < np.inf else 1.0
         self.unfamiliar_below = (self._near / float(arrays["far"])) ** FADING if self._near < np.inf else 0.0
         words = arrays.get("known_words")
         self._known_words = None if words is None else KnownWords.from_arrays(words, arrays["usual_share"])

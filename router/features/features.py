@@ -29,6 +29,8 @@ _GREETING = re.compile(
     r"|i hope (?:you|this)\b[^.!?\n]{0,80}[.!?\n]\s*|(?:quick|one more) question[:,.]\s*)+",
     re.IGNORECASE,
 )
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff]")
+_REPEATED = re.compile(r"([^\w\s])\1{3,}|(\n)(?:[ \t\r]*\n){2,}")  # rules of dashes, filled lines, empty ones
 _CUES: dict[str, frozenset[str]] = {
     "negation": frozenset("not except never false incorrect least cannot".split()),
     "what": frozenset(("what",)),
@@ -83,13 +85,16 @@ class WordCodes(NamedTuple):
 
 
 def clean(text: str) -> str:
-    """The text that counts: lower case, without opening pleasantries.
+    """The text that counts: lower case, without opening pleasantries, invisible characters and long repeats of a mark.
 
     Of very long texts the first and last 800 characters.
     """
+    text = text.strip()
+    if not text.isascii():
+        text = _INVISIBLE.sub("", text).replace("\u00a0", " ")
     if len(text) > MAX_CHARS:
         text = text[: MAX_CHARS // 2] + "\n" + text[-MAX_CHARS // 2 :]
-    stripped = _GREETING.sub("", text, count=1)
+    stripped = _GREETING.sub("", _REPEATED.sub(r"\1\1\1\2\2", text), count=1)
     return (stripped if stripped.strip() else text).lower()
 
 

@@ -19,26 +19,21 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from orchestrator.router.assessment import KIND_SD, Scored
+from orchestrator.router.assessment import Scored, certainty
 from orchestrator.router.calibration import Array, fit_logistic
-from orchestrator.router.features.domains import Domains, k_means, measurable
 from orchestrator.router.features.features import Floats
-from orchestrator.router.learned_kinds import LearnedKinds
+from orchestrator.router.heads import Ability, Heads
+from orchestrator.router.learned_kinds import LearnedKinds, spreads
 from orchestrator.router.outcome import Outcome, query_hashes
 from orchestrator.router.profile import ModelProfile
-from orchestrator.router.success import Ability, Heads, SuccessModel
+from orchestrator.router.success import SuccessModel
 
 LEARNING_SD = (0.7, 0.2)  # how far outcomes may move a model's bias and slope from where they were
 HEAD_SDS = (
     0.5,
     2.0,
 )  # the same for a correction, per feature, relative to the scales that the features were trained with
-FAMILIAR_SD = 0.2  # of a model's own effect in a kind that training has seen; there is no shared one there
-OWN_SHARE = 0.6  # of KIND_SD: the same in a kind that nothing was graded of, beside the shared one
 FEW_FOR_A_HEAD = 40
-FEW_FOR_KINDS = 5
-QUERIES_PER_KIND = 25
-MAX_KINDS = 24
 ROUNDS = 2  # of fitting kinds and models in turn
 REFIT_GROWTH = 1.2  # a head is weighed again when a model's outcomes have grown by a fifth
 MAX_OUTCOMES = 4_000  # kept for each model, the newest
@@ -48,10 +43,12 @@ FOLDS = 5
 class _Rows(NamedTuple):
     """A model's outcomes as arrays.
 
-    `sure`: what the base multiplies log-odds with (n,), ease (n,), the trained head's say (n,), dense features (n, d),
-    where the queries are (n, located), their hashes (n,), score (n,), weight (n,).
+    Familiarity of the queries (n,), what the base multiplies log-odds with (n,), ease (n,), what the trained head says
+    and earlier learners found (n,), dense features (n, d), where the queries are (n, located), their hashes (n,), score
+    (n,), weight (n,).
     """
 
+    familiarity: Floats
     sure: Array
     ease: Array
     own: Array
@@ -73,14 +70,21 @@ class _Rows(NamedTuple):
 
 
 class _Graded:
-    """One model's outcomes and what they gave; `kinds` are the queries' memberships in learned kinds."""
+    """One model's outcomes, what they gave, and features of its queries' kinds: for all models, and for this one."""
 
     def __init__(self, profile: ModelProfile, rows: _Rows) -> None:
         self.profile = profile
         self.rows = rows
-        self.kinds: NDArray[Any] = np.zeros((len(rows.score), 0))
+        self.shared_kinds: Array = np.zeros((len(rows.score), 0))
+        self.own_kinds: Array = np.zeros((len(rows.score), 0))
         self.head: Array | None = None
         self.weighed_at = 0
+
+    def see(self, kinds: LearnedKinds | None) -> None:
+        """Works out the features of the queries' kinds."""
+        features = np.zeros((len(self), 0)) if kinds is None else kinds.features(self.rows.located)
+        shared_sd, own_sd = spreads(self.rows.familiarity)
+        self.shared_kinds, self.own_kinds = features * shared_sd[:, None], features * own_sd[:, None]
 
     def __len__(self) -> int:
         return len(self.rows.score)
@@ -117,7 +121,8 @@ class Learner:
         for name, found in by_model.items():
             profile = (profiles or {}).get(name) or ModelProfile(name)
             at = np.array([row_of[o.query] for o in found])
-            new = _rows(scored, at, self._base.own_column(profile), hashes[at], found)
+            before = _found_before(self._base, scored, profile)
+            new = _rows(scored, at, self._base.own_column(profile), before, hashes[at], found)
             if name in self._graded:
                 self._graded[name].rows = self._graded[name].rows.and_then(new)
             else:
@@ -126,20 +131,20 @@ class Learner:
         return self.model
 
     def _refitted(self) -> SuccessModel:
-        base, everyone = self._base, self._graded.values()
-        kinds, sd = _learned_kinds(base, list(everyone))
+        base, everyone = self._base, list(self._graded.values())
+        kinds = _learned_kinds(base, everyone)
         for graded in everyone:
-            graded.kinds = kinds.memberships(graded.rows.located) if kinds else np.zeros((len(graded), 0))
+            graded.see(kinds)
             if len(graded) >= max(FEW_FOR_A_HEAD, graded.weighed_at * REFIT_GROWTH) and base.heads is not None:
                 graded.head, graded.weighed_at = _head(graded, base), len(graded)
-        shared = np.zeros(len(sd))
+        n_kinds = 0 if kinds is None else len(kinds.counts)
+        shared = np.zeros(n_kinds)
         prior = {name: base.ability(graded.profile) for name, graded in self._graded.items()}
-        fitted = {name: np.array([a.bias, a.slope, *np.zeros(len(sd))]) for name, a in prior.items()}
+        fitted = {name: np.array([a.bias, a.slope, *np.zeros(n_kinds)]) for name, a in prior.items()}
         for _ in range(ROUNDS if kinds else 1):
-            shared = _shared_shifts(list(everyone), list(fitted.values()), sd) if kinds else shared
+            shared = _shared_shifts(everyone, list(fitted.values())) if kinds else shared
             for name, graded in self._graded.items():
-                everything = np.ones(len(graded), dtype=bool)
-                fitted[name] = _fit(graded, prior[name], everything, shared=shared, kind_sd=sd)
+                fitted[name] = _fit(graded, prior[name], np.ones(len(graded), dtype=bool), shared=shared)
         abilities = base.abilities | {name: Ability(float(beta[0]), float(beta[1])) for name, beta in fitted.items()}
         heads = base.heads
         if heads is not None:
@@ -148,16 +153,30 @@ class Learner:
             )
         if kinds:
             kinds = replace(kinds, shared=shared, own={name: beta[2:] for name, beta in fitted.items()})
-        return SuccessModel(base.space, heads, abilities, base.lengths, prior=base.prior, kinds=kinds)
+        return SuccessModel(base.space, heads, abilities, base.lengths, prior=base.prior, kinds=kinds or base.kinds)
+
+
+def _found_before(base: SuccessModel, scored: Scored, profile: ModelProfile) -> Array:
+    """What earlier learners found of the queries' kinds, as log-odds of this model, shape (n,)."""
+    if base.kinds is None:
+        return np.zeros(len(scored.familiarity))
+    return np.asarray(base.kinds.shifts(scored.located, scored.familiarity, [profile])[:, 0])
 
 
 def _rows(
-    scored: Scored, at: NDArray[np.int64], own_column: int, hashes: NDArray[np.uint64], outcomes: list[Outcome]
+    scored: Scored,
+    at: NDArray[np.int64],
+    own_column: int,
+    before: Array,
+    hashes: NDArray[np.uint64],
+    outcomes: list[Outcome],
 ) -> _Rows:
+    sure = certainty(scored.familiarity)
     return _Rows(
-        scored.certainty[at],
+        scored.familiarity[at],
+        sure[at],
         scored.scores[at, 0],
-        scored.scores[at, own_column],
+        scored.scores[at, own_column] + before[at] / sure[at],  # with what earlier learners found of the kind
         scored.dense[at],
         scored.located[at],
         hashes,
@@ -166,41 +185,38 @@ def _rows(
     )
 
 
-def _learned_kinds(base: SuccessModel, everyone: list[_Graded]) -> tuple[LearnedKinds | None, Array]:
-    """The clusters of the queries that were graded, and the prior standard deviation of each one's shared effect."""
-    if base.space is None:
-        return None, np.zeros(0)
-    hashes = np.concatenate([graded.rows.hashes for graded in everyone])
+def _learned_kinds(base: SuccessModel, everyone: list[_Graded]) -> LearnedKinds | None:
+    """The kinds of the queries that were graded, before anything is known of their effects."""
     located = np.concatenate([graded.rows.located for graded in everyone])
-    _, first = np.unique(hashes, return_index=True)  # sorted by hash: the order in which they came does not matter
-    if len(first) < FEW_FOR_KINDS or not located.shape[1]:
-        return None, np.zeros(0)
-    known, queries = base.space.domains, located[first]
-    n_kinds = min(MAX_KINDS, max(len(first) // QUERIES_PER_KIND, 1))
-    learned = Domains(k_means(measurable(queries, known.surface_weight), n_kinds), known.surface_weight)
-    kinds = LearnedKinds(known.joined(learned), np.zeros(n_kinds), np.zeros(n_kinds))
-    memberships = kinds.memberships(located)
-    counts = np.asarray(memberships.sum(axis=0), dtype=float)
-    sure = np.concatenate([graded.rows.sure for graded in everyone])
-    variance = (1.0 / sure**2 - 1.0) / (np.pi / 8.0)  # of the effect of a kind that nothing was graded of
-    mean_variance = np.clip(memberships.T @ variance / np.maximum(counts, 1e-6), 0.0, KIND_SD**2)
-    return replace(kinds, counts=counts), np.sqrt(mean_variance)
+    if base.space is None or not located.shape[1]:
+        return None
+    hashes = np.concatenate([graded.rows.hashes for graded in everyone])
+    weights = np.concatenate([graded.rows.weight for graded in everyone])
+    # Sorted by hash: the order in which outcomes came does not matter.
+    _, first, which = np.unique(hashes, return_index=True, return_inverse=True)
+    domains = base.space.domains
+    return LearnedKinds.over(
+        located[first],
+        np.bincount(which, weights).astype(float),
+        surface_weight=domains.surface_weight,
+        least_width=base.space.kind_width,
+        before=base.kinds,
+    )
 
 
-def _shared_shifts(everyone: list[_Graded], fitted: list[Array], sd: Array) -> Array:
-    """How far each kind lies off for all models, given what is believed of each."""
-    x = np.concatenate([graded.kinds for graded in everyone]).astype(float)
+def _shared_shifts(everyone: list[_Graded], fitted: list[Array]) -> Array:
+    """The weights of what all models share, given what is believed of each."""
     offset = np.concatenate(
         [
-            _offset(graded) + graded.rows.sure * (beta[0] + beta[1] * graded.rows.ease) + graded.kinds @ beta[2:]
+            _offset(graded) + graded.rows.sure * (beta[0] + beta[1] * graded.rows.ease) + graded.own_kinds @ beta[2:]
             for graded, beta in zip(everyone, fitted, strict=True)
         ]
     )
+    x = np.concatenate([graded.shared_kinds for graded in everyone])
     score = np.concatenate([graded.rows.score for graded in everyone])
     weight = np.concatenate([graded.rows.weight for graded in everyone])
-    return fit_logistic(
-        x, score, prior_mean=np.zeros(len(sd)), prior_sd=np.maximum(sd, 1e-3), offset=offset, weight=weight
-    )
+    n = x.shape[1]
+    return fit_logistic(x, score, prior_mean=np.zeros(n), prior_sd=np.ones(n), offset=offset, weight=weight)
 
 
 def _offset(graded: _Graded) -> Array:
@@ -247,7 +263,6 @@ def _fit(
     *,
     head_sd: float | None = None,
     shared: Array | None = None,
-    kind_sd: Array | None = None,
 ) -> Array:
     """Bias, slope and, with a `head_sd`, a weight for each dense feature, or a shift for each kind beside the `shared`
     ones, from the outcomes in `rows`.
@@ -258,13 +273,10 @@ def _fit(
     if head_sd is not None:
         x = np.column_stack([x, known.dense * known.sure[:, None]])
         sd = np.append(sd, np.full(known.dense.shape[1], head_sd))
-    if shared is not None and kind_sd is not None:
-        kinds = graded.kinds[rows]
-        x, sd, offset = (
-            np.column_stack([x, kinds]),
-            np.append(sd, np.hypot(FAMILIAR_SD, OWN_SHARE * kind_sd)),
-            offset + kinds @ shared,
-        )
+    if shared is not None:
+        own_kinds = graded.own_kinds[rows]
+        x, sd = np.column_stack([x, own_kinds]), np.append(sd, np.ones(own_kinds.shape[1]))
+        offset = offset + graded.shared_kinds[rows] @ shared
     mean = np.concatenate([[prior.bias, prior.slope], np.zeros(len(sd) - 2)])
     return fit_logistic(x, known.score, prior_mean=mean, prior_sd=sd, offset=offset, weight=known.weight)
 
@@ -284,10 +296,10 @@ def _with_corrections(heads: Heads, corrections: Mapping[str, tuple[ModelProfile
                 heads, dense=np.column_stack([heads.dense[:, :column], corrected, heads.dense[:, column + 1 :]])
             )
         else:
-            heads = Heads(
-                np.column_stack([heads.sparse, sparse]),
-                np.column_stack([heads.dense, corrected]),
-                (*heads.models, name),
-                heads.mean_ease,
+            heads = replace(
+                heads,
+                sparse=np.column_stack([heads.sparse, sparse]),
+                dense=np.column_stack([heads.dense, corrected]),
+                models=(*heads.models, name),
             )
     return heads

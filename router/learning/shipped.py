@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from orchestrator.router.learning.train import DomainOutcome, train
+from orchestrator.router.learning.table import DomainOutcome
+from orchestrator.router.learning.train import train
 from orchestrator.router.profile import ModelProfile
 from orchestrator.router.success import PRETRAINED, SuccessModel
 from orchestrator.text.static_encoder import static_encoder

@@ -18,17 +18,20 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from orchestrator.router.calibration import Array, fit_logistic, logit, sigmoid
+from orchestrator.router.calibration import Array, fit_logistic, sigmoid
 from orchestrator.router.difficulty import stated_difficulty
 from orchestrator.router.features.feature_space import Encoder, FeatureSpace, Points, Scales
 from orchestrator.router.features.features import SURFACE, Integers
+from orchestrator.router.heads import Ability, Heads
+from orchestrator.router.learning.table import Table
 from orchestrator.router.length import fit_lengths
 from orchestrator.router.outcome import Outcome, query_hashes
-from orchestrator.router.success import Ability, Heads, SuccessModel
+from orchestrator.router.success import SuccessModel
 
 BIAS_PRECISION = 0.01
-ANCHOR_PRECISION = 4.0  # of a bias around the log-odds of the model's public score
+ANCHOR_PRECISION = 25.0  # of a bias around the log-odds of the model's public score
 GROUP_PRECISION = 1.0  # of a data set's effect around that of the reference
+OWN_GROUP_PRECISION = 4.0  # of its effect on one model, beside that on all
 SLOPE_SD = 0.3
 FOLDS = 3
 FEW, MOST = 2_000, 6_000  # up to FEW queries: cross-validation; above: a third of at most MOST is left out once
@@ -52,59 +55,6 @@ SHRINKAGES = (
     Shrinkage(Scales(1.5, 0.1, 0.5, 1.0), 1.0),
     Shrinkage(Scales(0.5, 0.1, 0.3, 0.3), 1.0),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class DomainOutcome(Outcome):
-    """An outcome and the data set that its query comes from, for the table of the model card."""
-
-    domain: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Outcomes as arrays of shape (queries, models).
-
-    `score` is the weighted mean of repeated outcomes, `weight` is 0 where there is none, `tokens` may be NaN. `groups`
-    numbers the data set of each query, 0 the reference. `anchors`: log-odds of each model's public score, else NaN.
-    """
-
-    queries: list[str]
-    models: tuple[str, ...]
-    score: Array
-    weight: Array
-    tokens: Array
-    groups: Integers
-    anchors: Array
-
-    @classmethod
-    def of(cls, outcomes: Sequence[Outcome], skills: Mapping[str, float] | None = None, reference: str = "") -> Table:
-        """`skills` are public scores of models on the data set `reference`.
-
-        Raises `ValueError` on scores that are not finite numbers in [0, 1], and without any outcome.
-        """
-        if not outcomes:
-            raise ValueError("no outcomes to train on")
-        for outcome in outcomes:
-            outcome.check()
-        queries = list(dict.fromkeys(o.query for o in outcomes))
-        models = tuple(sorted({o.model for o in outcomes}))
-        row_of = {query: row for row, query in enumerate(queries)}
-        column_of = {model: column for column, model in enumerate(models)}
-        total, weight = np.zeros((len(queries), len(models))), np.zeros((len(queries), len(models)))
-        tokens = np.full((len(queries), len(models)), np.nan)
-        for outcome in outcomes:
-            at = row_of[outcome.query], column_of[outcome.model]
-            total[at] += outcome.weight * outcome.score
-            weight[at] += outcome.weight
-            if outcome.output_tokens is not None:
-                tokens[at] = outcome.output_tokens
-        domain_of = {o.query: o.domain if isinstance(o, DomainOutcome) else reference for o in outcomes}
-        number = {name: n for n, name in enumerate(dict.fromkeys((reference, *domain_of.values())))}
-        groups = np.array([number[domain_of[query]] for query in queries])
-        anchors = np.array([logit(skills[name]) if skills and name in skills else np.nan for name in models])
-        score = total / np.where(weight > 0, weight, 1.0)
-        return cls(queries, models, score, np.minimum(weight, 1.0), tokens, groups, anchors)
 
 
 def train(
@@ -236,14 +186,16 @@ def _calibrated(fitted: _Fitted, left_out: _LeftOut, table: Table) -> tuple[Head
     ).tolist()
     scale = np.append(np.float32(1.0), np.full(n_models, own, dtype=np.float32))
     heads = replace(fitted.heads, sparse=fitted.heads.sparse * scale, dense=fitted.heads.dense * scale)
+    if len(heads.effects):
+        heads = replace(heads, effects=heads.effects * scale)
     return heads, {name: Ability(bias, ease) for name, bias in zip(table.models, biases, strict=True)}
 
 
 def _scores(fitted: _Fitted, points: Points, rows: Integers, shrinkage: Shrinkage) -> _LeftOut:
     sparse, dense = _design(points, rows, fitted.heads.sparse.shape[0], shrinkage.scales)
     scores = sparse @ fitted.heads.sparse + dense @ fitted.heads.dense
-    if points.n_domains:
-        scores[:, 0] += dense[:, -points.n_domains :] @ fitted.heads.effects
+    if len(fitted.heads.effects):
+        scores += dense[:, -points.n_domains :] @ fitted.heads.effects
     bias = np.broadcast_to(fitted.bias, (len(rows), len(fitted.bias)))
     return _LeftOut(rows, scores[:, 0] - fitted.heads.mean_ease, scores[:, 1:], bias)
 
@@ -260,34 +212,42 @@ def _fit(points: Points, table: Table, rows: Integers, shrinkage: Shrinkage, buc
     n_sparse, size, n_models = len(active), len(active) + dense.shape[1], len(table.models)
     groups, is_anchored = table.groups[rows], np.isfinite(table.anchors)
     anchors, precision = np.nan_to_num(table.anchors), np.where(is_anchored, ANCHOR_PRECISION, BIAS_PRECISION)
-    n_groups = int(table.groups.max())  # the reference has no effect of its own
+    n_groups = int(table.groups.max()) + 1 if table.groups.any() else 0
 
     def unpack(parameters: Array) -> tuple[Array, Array, Array, Array]:
         shared, own, bias, effects = np.split(parameters, np.cumsum([size, size * n_models, n_models]))
-        return shared, own.reshape(size, n_models), bias, np.append(0.0, effects)
+        return shared, own.reshape(size, n_models), bias, effects.reshape(n_groups, n_models + 1)
+
+    # A data set's effect on all models, of which the reference has none, and on each of them.
+    effect_precision = np.full((n_groups, n_models + 1), OWN_GROUP_PRECISION)
+    effect_precision[:, 0] = GROUP_PRECISION
+    effect_precision[:1, 0] = 1e6
+    is_in = np.equal.outer(np.arange(n_groups), groups).astype(np.float32)
 
     def loss(parameters: Array) -> tuple[float, Array]:
         shared, own, bias, effects = unpack(parameters)
         weights = (shared[:, None] + shrinkage.own * own).astype(np.float32)
-        margin = sparse @ weights[:n_sparse] + dense @ weights[n_sparse:] + bias + effects[groups][:, None]
+        margin = sparse @ weights[:n_sparse] + dense @ weights[n_sparse:] + bias
+        margin += is_in.T @ (effects[:, :1] + effects[:, 1:])
         value = (weight * (np.logaddexp(0.0, margin) - score * margin)).sum(dtype=float)
         value += 0.5 * (shared @ shared + (own * own).sum() + precision @ (bias - anchors) ** 2)
-        value += 0.5 * GROUP_PRECISION * (effects @ effects)
+        value += 0.5 * (effect_precision * effects**2).sum()
         error = weight * (sigmoid(margin) - score)
         gradient = np.vstack([transposed @ error, dense.T @ error])
+        pulled = is_in @ error
         parts = (
             gradient.sum(axis=1) + shared,
             (shrinkage.own * gradient + own).ravel(),
             error.sum(axis=0) + precision * (bias - anchors),
-            np.bincount(groups, error.sum(axis=1), n_groups + 1)[1:] + GROUP_PRECISION * effects[1:],
+            (np.column_stack([pulled.sum(axis=1), pulled]) + effect_precision * effects).ravel(),
         )
         return float(value), np.concatenate(parts).astype(float)
 
-    start = np.concatenate((np.zeros(size * (n_models + 1)), anchors, np.zeros(n_groups)))
+    start = np.concatenate((np.zeros(size * (n_models + 1)), anchors, np.zeros(n_groups * (n_models + 1))))
     found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 150, "ftol": 1e-6})
     shared, own, bias, effects = unpack(found.x)
     n_domains = points.n_domains
-    by_domain = _by_domain(effects[groups], dense[:, -n_domains:]) if n_groups and n_domains else np.zeros(n_domains)
+    by_domain = _by_domain(is_in.T @ effects, dense[:, -n_domains:]) if n_groups and n_domains else np.zeros((0, 0))
     both = np.column_stack([shared, shrinkage.own * own]).astype(np.float32)
     spread = np.zeros((buckets, n_models + 1), dtype=np.float32)
     spread[active] = both[:n_sparse]
@@ -298,10 +258,12 @@ def _fit(points: Points, table: Table, rows: Integers, shrinkage: Shrinkage, buc
 
 
 def _by_domain(effects: Array, memberships: Any) -> Array:
-    """The mean effect of the queries in each domain, as a weight on the (scaled) membership in it."""
+    """The mean effects of the queries in each domain, as weights on the (scaled) membership in it, shape (domains,
+    effects).
+    """
     scale = float(memberships[0].sum()) or 1.0  # memberships sum to 1 before they are scaled
     held = memberships.sum(axis=0)
-    return np.asarray((memberships.T @ effects) / np.maximum(held, 1e-6) / scale, dtype=float)
+    return np.asarray((memberships.T @ effects) / np.maximum(held, 1e-6)[:, None] / scale, dtype=float)
 
 
 def _design(points: Points, rows: Integers, buckets: int, scales: Scales) -> tuple[Any, Any]:

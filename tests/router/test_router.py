@@ -161,6 +161,23 @@ def test_saved_models_load_as_they_were_and_other_versions_are_refused(tmp_path:
         SuccessModel().save(tmp_path)
 
 
+def test_damaged_files_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    Router().success.save(tmp_path)
+    described, weights = (tmp_path / name for name in ("router.json", "router.npz"))
+    good_text, good_bytes = described.read_text(encoding="utf-8"), weights.read_bytes()
+    for content in (b"", good_bytes[: len(good_bytes) // 2], b"PK", b"garbage"):
+        weights.write_bytes(content)
+        with pytest.raises(ValueError, match=r"train again|router\.npz|pickle"):
+            SuccessModel.load(tmp_path)
+    weights.write_bytes(good_bytes)
+    for changes in ({"models": []}, {"scales": None}, {"abilities": {"a": None}}, {"buckets": "x"}):
+        described.write_text(json.dumps(json.loads(good_text) | changes), encoding="utf-8")
+        with pytest.raises(ValueError, match="train again"):
+            SuccessModel.load(tmp_path)
+    described.write_text(good_text, encoding="utf-8")
+    assert SuccessModel.load(tmp_path).fingerprint == Router().success.fingerprint
+
+
 def test_the_shipped_weights_stay_small() -> None:
     folder = Path(__file__).parents[2] / "router" / "pretrained"
     assert sum(path.stat().st_size for path in folder.iterdir()) < 2_000_000

@@ -13,7 +13,7 @@ from orchestrator.errors import ConfigError
 from orchestrator.jsontypes import JsonMapping, JsonObject
 from orchestrator.router import Router, SuccessModel
 from orchestrator.router.calibration import logit
-from orchestrator.router.success import Ability
+from orchestrator.router.heads import Ability
 from orchestrator.search.calibration.policies import ByValue, FixedOrder, Mixture, Policy, strategy_of
 from orchestrator.search.state import Strategy
 from orchestrator.search.vote_model import VoteModel
