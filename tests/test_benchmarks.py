@@ -138,6 +138,51 @@ def test_routing(tmp_path: Path) -> None:
     assert 0 <= result["flip_rate"] < 0.3  # half of these queries look alike: their order is a toss-up
 
 
+def write_every_recorded_set(folder: Path) -> None:
+    """Small data sets of the shapes that the shipped router is trained on; in each, even questions are easy."""
+    pa = pytest.importorskip("pyarrow")
+    import pyarrow.parquet as parquet
+
+    for name in ("routing", "fleet", "tools"):
+        (folder / name).mkdir()
+    routing = [
+        {
+            "dataset": dataset,
+            "subset": "",
+            "query_id": f"{dataset}-{n}",
+            "prompt": f"{words} {n}",
+            "weak_correct": int(n % 2 == 0),
+            "strong_correct": int(n % 4 > 0),
+        }
+        for dataset, words in (
+            ("mmlu", "Which organ stores bile? A. liver B. lung"),
+            ("gsm8k", "Tom has apples, how many?"),
+        )
+        for n in range(40)
+    ]
+    parquet.write_table(pa.Table.from_pylist(routing), folder / "routing" / "strong_weak.parquet")
+    for stem, key, text in (("fleet/gsm", "query_id", "prompt"), ("fleet/crux", "query_id", "prompt"),
+                            ("fleet/mmlupro", "query_id", "prompt"), ("tools/tool", "id", "question")):  # fmt: skip
+        questions = [{key: str(n), text: f"{stem}: what of number {n}?"} for n in range(40)]
+        answers = [
+            {key: str(n), "model": model, "correct": int((n + shift) % 2 == 0)}
+            for n in range(40)
+            for shift, model in enumerate(("gpt-4o-2024-08-06", "gemini-1.5-flash"))
+        ]
+        parquet.write_table(pa.Table.from_pylist(questions), folder / f"{stem}_questions.parquet")
+        parquet.write_table(pa.Table.from_pylist(answers), folder / f"{stem}_answers.parquet")
+
+
+def test_data_sets_left_out_in_turn(tmp_path: Path) -> None:
+    write_every_recorded_set(tmp_path)
+    found = run("routing", "--data", str(tmp_path), "--quick", "--parts", "zero_shot", out=tmp_path / "out.json")
+    assert set(found["zero_shot"]) == {"mmlu", "gsm8k", "crux", "mmlupro", "tools"}
+    for figures in found["zero_shot"].values():
+        assert {"log_loss", "base_log_loss", "ece", "auc", "unfamiliar", "known_unfamiliar", "after_50"} <= set(figures)
+        assert 0 < figures["log_loss"] < 2
+        assert 0 <= figures["unfamiliar"] <= 1
+
+
 def test_durability_kills_and_counts(tmp_path: Path) -> None:
     result = run("durability", "--kills", "2", out=tmp_path / "out.json")
     assert result["kills"] == 2
