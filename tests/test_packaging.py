@@ -9,10 +9,13 @@ import tarfile
 import venv
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
+# Debian 12 ships Python 3.11.2, whose tarfile knows no filters.
+_SAFELY: Any = {"filter": "data"} if hasattr(tarfile, "data_filter") else {}
 FACES = (
     "from orchestrator import Orchestrator; from orchestrator.router import Router; "
     "from orchestrator.memory import Memory; from orchestrator.verifiers import NumericVerifier; "
@@ -27,7 +30,7 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]
     _build("sdist", ROOT, folder)
     (archive,) = folder.glob("*.tar.gz")
     with tarfile.open(archive) as opened:
-        opened.extractall(folder / "unpacked", filter="data")
+        opened.extractall(folder / "unpacked", **_SAFELY)
     (source,) = (folder / "unpacked").iterdir()
     _build("wheel", source, folder)
     (wheel,) = folder.glob("*.whl")
