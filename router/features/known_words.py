@@ -45,5 +45,6 @@ class KnownWords:
         return min(self._share(words) / (self._usual or 1e-9), 1.0) ** FADING
 
     def _share(self, words: list[str]) -> float:
-        present = {word for word in words if not word[0].isdigit()}  # numbers are strange to nobody
-        return len(present & self._known) / len(present) if present else 1.0
+        present = set(words)
+        unknown = [word for word in present - self._known if not word[0].isdigit()]  # numbers are strange to nobody
+        return 1.0 - len(unknown) / len(present) if present else 1.0
