@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -70,8 +71,7 @@ class LearnedKinds:
         """Shape (n, k): a weight on each, of standard deviation 1, makes a process of standard deviation 1 near the
         centres.
         """
-        inner = self._likeness(self.centres) + JITTER * np.eye(len(self.centres))
-        return np.asarray(np.linalg.solve(np.linalg.cholesky(inner), self._near(located).T).T)
+        return np.asarray(self._near(located) @ self._whitening)
 
     def shifts(self, located: Floats, familiarity: Floats, profiles: Sequence[ModelProfile]) -> Array:
         """What to add to the log-odds of each model, shape (n, models); `familiarity` is that of training."""
@@ -115,6 +115,11 @@ class LearnedKinds:
         by_name = dict(zip(bytes(models).decode().split("\n"), own, strict=False))
         before = cls.from_arrays(arrays, depth + 1)
         return cls(centres, float(shape[0]), float(shape[1]), counts, shared, by_name, before)
+
+    @cached_property
+    def _whitening(self) -> Array:
+        inner = self._likeness(self.centres) + JITTER * np.eye(len(self.centres))
+        return np.asarray(np.linalg.inv(np.linalg.cholesky(inner)).T)
 
     def _near(self, located: Floats) -> Array:
         return self._likeness(measurable(located, self.surface_weight))

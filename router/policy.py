@@ -107,7 +107,8 @@ class _Weighed(NamedTuple):
 
     @property
     def price(self) -> float:
-        return INFINITE if self.cost_usd is None else self.cost_usd  # an unknown price may be anything
+        """Price of the call in USD; infinite where it is unknown, because it may be anything."""
+        return INFINITE if self.cost_usd is None else self.cost_usd
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ class Router:
     def route(
         self,
         query: str,
-        models: Sequence[ModelProfile],
+        models: Iterable[ModelProfile],
         *,
         quality: float = 0.8,
         needs: Needs | None = None,
@@ -71,10 +71,10 @@ class Router:
         A model that can tell for itself whether it can answer (a calculator, a search over memory) is passed through
         `known`.
         """
-        models = tuple(models)
-        assessed = self.assess([query], models)[0]
+        fleet = tuple(models)
+        assessed = self.assess([query], fleet)[0]
         return decide(
-            assessed, models, quality=quality, needs=needs, constraints=constraints, known=known, preference=preference
+            assessed, fleet, quality=quality, needs=needs, constraints=constraints, known=known, preference=preference
         )
 
     def assess(self, queries: Sequence[str], models: Sequence[ModelProfile]) -> list[Assessed]:
@@ -86,16 +86,16 @@ class Router:
     def route_many(
         self,
         queries: Sequence[str],
-        models: Sequence[ModelProfile],
+        models: Iterable[ModelProfile],
         *,
         quality: float = 0.8,
         needs: Needs | None = None,
         constraints: Constraints | None = None,
     ) -> list[Route]:
         """One decision for each query; faster than one by one."""
-        models = tuple(models)
-        assessed = self.assess(queries, models)
-        return [decide(one, models, quality=quality, needs=needs, constraints=constraints) for one in assessed]
+        fleet = tuple(models)
+        assessed = self.assess(queries, fleet)
+        return [decide(one, fleet, quality=quality, needs=needs, constraints=constraints) for one in assessed]
 
     def explain(self, query: str, models: Sequence[ModelProfile]) -> Explanation:
         """What a decision about this query rests on."""

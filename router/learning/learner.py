@@ -1,7 +1,6 @@
 """Learning from outcomes as they come in.
 
-Abilities from the first one, kinds of query from a handful, a head of its own once that predicts better on outcomes
-left out.
+Abilities and kinds of query from the first one, a head of its own once that predicts better on outcomes left out.
 
 Regressions on top of the trained model, all exact refits of everything seen (so the order of outcomes does not matter):
 how far each kind of query lies from what was predicted of it, for all models; a model's bias, slope and own share in

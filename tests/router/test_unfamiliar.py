@@ -236,7 +236,7 @@ def test_bad_numbers_of_profiles_limits_and_fleets_are_refused() -> None:
         Constraints(max_cost_usd=float("nan"))
     with pytest.raises(ValueError, match="one name"):
         Router().route("q", [ModelProfile("a", skill=0.5), ModelProfile("a", skill=0.9)])
-    assert Router().route("q", (profile for profile in [ORDINARY])).chosen == "ordinary"  # type: ignore[arg-type]
+    assert Router().route("q", (profile for profile in [ORDINARY])).chosen == "ordinary"
 
 
 def test_a_known_probability_above_one_is_refused() -> None:
