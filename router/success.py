@@ -77,9 +77,12 @@ class SuccessModel:
         """Reads `router.npz` and `router.json`; the shipped pair by default. Never unpickles.
 
         Raises `ValueError` on files of another version, damaged ones, two that do not belong together, or a router that
-        was trained with another encoder than the one handed in; `OSError` where there are none.
+        was trained with another encoder than the one handed in; `FileNotFoundError` where there are none.
         """
         folder = Path(folder)
+        if not (folder / "router.json").exists():
+            message = f"{folder}: no router.json there; `orchestrator train-router LOG --out {folder}` makes one"
+            raise FileNotFoundError(message)
         try:
             stored = json.loads((folder / "router.json").read_text(encoding="utf-8"))
             with (folder / "router.npz").open("rb") as file, np.load(file, allow_pickle=False) as arrays:

@@ -174,6 +174,8 @@ def test_damaged_files_are_refused_with_what_to_do(tmp_path: Path) -> None:
         described.write_text(json.dumps(json.loads(good_text) | changes), encoding="utf-8")
         with pytest.raises(ValueError, match="train again"):
             SuccessModel.load(tmp_path)
+    with pytest.raises(FileNotFoundError, match="train-router"):
+        SuccessModel.load(tmp_path / "nowhere")
     described.write_text(good_text, encoding="utf-8")
     assert SuccessModel.load(tmp_path).fingerprint == Router().success.fingerprint
 
