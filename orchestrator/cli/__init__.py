@@ -108,6 +108,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             "Estimate another configuration on logged decisions.",
             "orchestrator replay log.jsonl --policy new.yaml",
         ),
+        "simulate": (
+            "Predict times, replicas and cost of a fleet of serving engines.",
+            "orchestrator simulate fleet.yaml --rate 50",
+        ),
         "serve-fleet": (
             "Serve simulated or recorded models as an OpenAI-compatible server.",
             "orchestrator serve-fleet --port 9000",

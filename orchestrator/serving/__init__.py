@@ -1,0 +1,1 @@
+"""What serving engines tell of themselves, and which of several replicas should be asked."""
