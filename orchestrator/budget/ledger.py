@@ -57,6 +57,11 @@ class Ledger:
         """What was settled so far, in USD."""
         return from_nano(self.settled_nano)
 
+    @property
+    def held_usd(self) -> float:
+        """What calls under way may cost at most, in USD."""
+        return from_nano(self.reserved_nano)
+
     def remaining_usd(self) -> float | None:
         """USD that can still be reserved; `None` without a money limit."""
         outer = self._within.remaining_usd() if self._within is not None else None

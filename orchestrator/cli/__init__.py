@@ -36,6 +36,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
             'orchestrator ask "What is in this picture?" -a picture.png',
         ),
         "chat": ("Talk with the fleet; what is said is kept.", "orchestrator chat --continue"),
+        "batch": (
+            "Ask a question of each row of a file, or run a pipeline with it.",
+            'orchestrator batch mails.csv --ask "Sum this up: {text}" --out done/',
+        ),
         "route": (
             "Show which model would be asked, and why.",
             'orchestrator route "Prove that 2 is irrational" --explain',

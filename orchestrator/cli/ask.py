@@ -92,7 +92,7 @@ def command(
         "budget": {"usd": usd, "seconds": seconds},
         "models": list(models) or None,
         "attachments": list(attachments),
-        "schema": _read_schema(schema),
+        "schema": read_schema(schema),
         "may_abstain": abstain,
     }
     if tools:
@@ -169,7 +169,7 @@ def _write(path: Path | None, what: str, text: Callable[[], str]) -> bool:
     return True
 
 
-def _read_schema(stated: str | None) -> JsonObject | None:
+def read_schema(stated: str | None) -> JsonObject | None:
     """A JSON Schema, or the file that holds it. Raises `InvalidQuery`."""
     if stated is None:
         return None

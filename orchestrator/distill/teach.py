@@ -12,7 +12,7 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from orchestrator.backends.batches import PRICE_SHARE, BatchFailed, batches_of, run_batch
+from orchestrator.backends.batches import BatchFailed, batches_of, run_batch
 from orchestrator.backends.remote import RemoteBackend
 from orchestrator.budget import Budget, Ledger
 from orchestrator.config import defaults
@@ -21,10 +21,10 @@ from orchestrator.distill.rows import Lesson, TextRow
 from orchestrator.distill.store import JobStore
 from orchestrator.engine.batch import BatchProgress
 from orchestrator.engine.orchestrator import Orchestrator
+from orchestrator.engine.provider_batch import batch_backend, batch_body, batch_text, batch_usd, lone_confidence
 from orchestrator.engine.settings import QuerySettings
 from orchestrator.errors import BudgetExceeded, ConfigError
 from orchestrator.jsontypes import JsonObject
-from orchestrator.providers.prices import billed_usd
 from orchestrator.tokens.estimate import bound_tokens, estimate_tokens
 from orchestrator.types import Answer
 
@@ -309,14 +309,18 @@ async def _teach_batch(
     job: DistillJob, fleet: Orchestrator, teacher: str, rows: Sequence[TextRow], store: JobStore, left: float
 ) -> None:
     """A batch that was handed in before the job was killed is waited for, and not handed in again."""
-    backend = fleet.backends[teacher]
-    assert isinstance(backend, RemoteBackend)
+    backend = batch_backend(fleet, teacher)
     fact, task = f"batch of {teacher}", job.task.as_task()
     noted = store.fact(fact)
     before: JsonObject = noted if isinstance(noted, dict) else {"id": None, "rows": [row.id for row in rows]}
     by_id = {row.id: row for row in rows}
     own = [by_id[row] for row in before["rows"] if row in by_id]
-    bodies = {str(row.id): _body(job, backend, task.query_of(row.text)) for row in own}
+    bodies = {
+        str(row.id): batch_body(
+            backend, task.query_of(row.text), system=job.task.system, max_tokens=job.teach.max_tokens
+        )
+        for row in own
+    }
 
     def handed_in(batch: str) -> None:
         store.note(fact, {"id": batch, "rows": [row.id for row in own]})
@@ -338,11 +342,12 @@ async def _teach_batch(
         raise
     finally:
         await batches.aclose()
-    usd = _batch_usd(backend, results)
+    usd = [batch_usd(backend, result) for result in results]
+    confidence = lone_confidence(fleet, teacher)
     if ledger.spent_usd - sum(usd) > ROUNDING_USD:
         store.pay("answers of a batch that tell no usage", ledger.spent_usd - sum(usd))
     lessons = [
-        Lesson(row.id, teacher, _said(result.completion), _prior(fleet, teacher), cost, teacher, error=result.error)
+        Lesson(row.id, teacher, batch_text(result), confidence, cost, teacher, error=result.error)
         for row, result, cost in zip(own, results, usd, strict=True)
     ]
     await asyncio.to_thread(store.learn, lessons)
@@ -351,31 +356,3 @@ async def _teach_batch(
     rest = [row for row in rows if row.id not in handed]  # came after a batch that was waited for
     if rest:
         await _teach_batch(job, fleet, teacher, rest, store, job.budget.usd - store.spent_usd())
-
-
-def _body(job: DistillJob, backend: RemoteBackend, query: str) -> JsonObject:
-    system = [] if job.task.system is None else [{"role": "system", "content": job.task.system}]
-    return {
-        "model": backend.upstream.model,
-        "messages": [*system, {"role": "user", "content": query}],
-        "max_tokens": job.teach.max_tokens or defaults.MAX_TOKENS,
-    }
-
-
-def _batch_usd(backend: RemoteBackend, results: Sequence[object]) -> list[float]:
-    usages = [getattr(result, "usage", None) for result in results]
-    return [0.0 if u is None else PRICE_SHARE * (billed_usd(backend.profile, u) or 0.0) for u in usages]
-
-
-def _said(completion: JsonObject | None) -> str | None:
-    """The text of a chat completion; `None` where it has none."""
-    try:
-        content = {} if completion is None else completion["choices"][0]["message"]["content"]
-    except (KeyError, IndexError, TypeError):
-        return None
-    return content if isinstance(content, str) else None
-
-
-def _prior(fleet: Orchestrator, teacher: str) -> float:
-    """What is believed of a lone answer of a model, where no search looked at it."""
-    return fleet.backends[teacher].profile.skill or 0.8

@@ -90,6 +90,7 @@ class AnswerMethods(ToolRunMethods):
         *,
         concurrency: int = 16,
         ordered: bool = True,
+        patient: bool = False,
         on_progress: Callable[[BatchProgress], None] | None = None,
         **settings: Unpack[QuerySettings],
     ) -> AnswerBatch:
@@ -104,6 +105,8 @@ class AnswerMethods(ToolRunMethods):
                 `{"query": "...", "scope": "..."}` with settings of their own. It is read as fast as it is answered.
             concurrency: How many are answered at once.
             ordered: Whether results come in the order of the queries.
+            patient: Whether a query that meets a provider's limit, or a server that is away, is asked again later, with
+                fewer at once, instead of failing: twenty times, for minutes.
             on_progress: Told after each query how far the batch is.
             **settings: Whatever `QuerySettings` lists, for every query; `budget` is for the whole batch.
 
@@ -119,7 +122,7 @@ class AnswerMethods(ToolRunMethods):
             return self._answered(asked, within=ledger)
 
         return AnswerBatch(
-            lambda: BatchRun(
+            BatchRun(
                 queries,
                 settings,
                 self.backends,
@@ -127,8 +130,9 @@ class AnswerMethods(ToolRunMethods):
                 budget=budget,
                 concurrency=concurrency,
                 ordered=ordered,
+                patient=patient,
                 on_progress=on_progress,
-            ).results()
+            )
         )
 
     answer_sync = blocking(answer)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
@@ -11,9 +10,7 @@ from collections.abc import (
     Callable,
     Generator,
     Iterable,
-    Iterator,
     Mapping,
-    Sized,
 )
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -21,20 +18,20 @@ from typing import Any, NoReturn, cast
 
 from orchestrator.backends.base import Backend
 from orchestrator.budget import Budget, Ledger
+from orchestrator.engine.row_run import RowRun, TryLater
+from orchestrator.engine.row_run import SourceCancelled as SourceCancelled
 from orchestrator.engine.settings import PreparedQuery, QuerySettings, check_listener, read_settings
+from orchestrator.engine.shared_budget import SharedBudget
 from orchestrator.errors import (
+    BackendUnavailable,
     BadResponse,
-    BudgetExceeded,
     InvalidArgument,
     InvalidQuery,
+    NoAdequateModel,
     NotAwaited,
-    OrchestratorError,
+    RateLimited,
 )
 from orchestrator.types import Answer
-
-MAX_WORKERS = 10_000
-END = object()
-WINDOW = 4  # how many times `concurrency` results may wait for an earlier one
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +49,17 @@ class QueryResult:
 
 @dataclass(frozen=True, slots=True)
 class BatchProgress:
-    """How far a batch is. `total` is `None` where nobody knows how many queries there are."""
+    """How far a batch is. `total` is `None` where nobody knows how many queries there are.
+
+    `held_usd` is what queries under way may cost at most.
+    """
 
     done: int
     failed: int
     total: int | None
     cost_usd: float
     seconds: float
-
-
-class SourceCancelled(OrchestratorError):
-    """What gives the queries of a batch was cancelled."""
-
-    code = "source_cancelled"
+    held_usd: float = 0.0
 
 
 Ask = Callable[[PreparedQuery, Ledger], Awaitable[Answer]]
@@ -76,8 +71,8 @@ class AnswerBatch:
     Closing it (`async with`, or `aclose`) cancels what is under way; what was answered by then has been given.
     """
 
-    def __init__(self, results: Callable[[], AsyncIterator[QueryResult]]) -> None:
-        self._results = results
+    def __init__(self, run: BatchRun) -> None:
+        self._run = run
         self._iterator: AsyncIterator[QueryResult] | None = None
         self._awaited: list[QueryResult] | None = None
 
@@ -91,8 +86,13 @@ class AnswerBatch:
 
     def __aiter__(self) -> AsyncIterator[QueryResult]:
         if self._iterator is None:
-            self._iterator = self._results()
+            self._iterator = self._run.results()
         return self._iterator
+
+    @property
+    def progress(self) -> BatchProgress:
+        """How far it is."""
+        return self._run.progress
 
     def __iter__(self) -> NoReturn:
         raise NotAwaited(
@@ -144,90 +144,37 @@ class BatchRun:
         budget: Budget,
         concurrency: int,
         ordered: bool,
+        patient: bool,
         on_progress: Callable[[BatchProgress], None] | None,
     ) -> None:
-        self._source = iter(queries) if isinstance(queries, Iterable) else None
-        self._asynchronous = aiter(queries) if isinstance(queries, AsyncIterable) else None
-        self._taken = 0
-        self._total = len(queries) if isinstance(queries, Sized) else None
+        self._rows = RowRun(queries, self._result, concurrency=concurrency, ordered=ordered)
         self._settings = settings
         self._backends = backends
         self._ask = ask
-        self._budget = budget
-        self._ledger = Ledger(budget)
-        self._concurrency = concurrency
-        self._ordered = ordered
+        self._budget = SharedBudget(budget)
+        self._patient = patient
         self._on_progress = on_progress
-        self._done: asyncio.Queue[QueryResult | Exception | None] = asyncio.Queue()
-        self._room = asyncio.Semaphore(WINDOW * concurrency)
-        self._turn = asyncio.Lock()  # an asynchronous source can be asked for one query at a time
-        self._began = time.monotonic()
-        self._count = self._failed = self._busy = 0
-        self._ended = asyncio.Event()  # of the next query that ends
+        self._count = self._failed = 0
 
     async def results(self) -> AsyncIterator[QueryResult]:
         """Each query's result. Raises what the source of the queries raises, after the results before it."""
-        count = min(self._concurrency, MAX_WORKERS if self._total is None else max(self._total, 1))
-        workers = [asyncio.ensure_future(self._work()) for _ in range(count)]
-        waiting: dict[int, QueryResult] = {}
-        expected, running = 0, len(workers)
-        failure: Exception | None = None
-        try:
-            while running:
-                ended = await self._done.get()
-                if not isinstance(ended, QueryResult):
-                    running -= 1
-                    failure = ended or failure
-                    continue
-                self._note(ended)
-                waiting[ended.index] = ended
-                for result in _ready(waiting, expected) if self._ordered else [waiting.pop(ended.index)]:
-                    expected = result.index + 1
-                    self._room.release()
-                    yield result
-            if failure is not None:
-                raise failure
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.gather(*workers, return_exceptions=True)
-
-    async def _work(self) -> None:
-        """Takes one query after the other, as long as there is room for its result."""
-        try:
-            while True:
-                await self._room.acquire()
-                if self._source is not None:
-                    stated = next(self._source, END)
-                else:
-                    stated = await self._awaited()
-                if stated is END:
-                    break
-                index, self._taken = self._taken, self._taken + 1
-                self._done.put_nowait(await self._result(index, stated))
-        except BaseException as error:  # of the source: what it gave before counts
-            self._done.put_nowait(error if isinstance(error, Exception) else SourceCancelled(type(error).__name__))
-            if not isinstance(error, Exception):
-                raise
-        else:
-            self._done.put_nowait(None)
-
-    async def _awaited(self) -> object:
-        assert self._asynchronous is not None
-        async with self._turn:
-            return await anext(self._asynchronous, END)
+        async for row in self._rows.results():
+            yield row.result
 
     async def _result(self, index: int, stated: object) -> QueryResult:
+        result = await self._answered(index, stated)
+        if self._patient and is_passing(result.error):
+            raise TryLater(result, getattr(result.error, "retry_after_s", None))
+        self._note(result)
+        return result
+
+    async def _answered(self, index: int, stated: object) -> QueryResult:
         try:
-            asked = self._prepared(stated)
-            if self._budget.seconds is not None:
-                left = self._budget.seconds - (time.monotonic() - self._began)
-                if left <= 0:
-                    raise BudgetExceeded(
-                        "the time of the whole batch is over", limit="seconds", remedy="Allow more seconds"
-                    )
-                asked = replace(asked, budget=asked.budget & Budget(seconds=left))
-            return QueryResult(index, stated, await self._paid(asked))
+            asked, left_s = self._prepared(stated), self._budget.left_s()
+            if left_s is not None:
+                asked = replace(asked, budget=asked.budget & Budget(seconds=left_s))
+            answer = await self._budget.spend(lambda ledger: self._ask(asked, ledger))
+            return QueryResult(index, stated, answer)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -236,25 +183,6 @@ class BatchRun:
             return QueryResult(index, stated, error=error)
         except Exception as error:  # whatever one query does, it must not cost the answers of others
             return QueryResult(index, stated, error=error)
-
-    async def _paid(self, asked: PreparedQuery) -> Answer:
-        """The answer; where the money is only held by queries under way, it is asked for again when one has ended."""
-        self._busy += 1
-        try:
-            while True:
-                try:
-                    return await self._ask(asked, self._ledger)
-                except BudgetExceeded as error:
-                    if self._busy <= 1 or error.limit == "seconds":
-                        raise
-                self._busy -= 1
-                ended = self._ended
-                await ended.wait()
-                self._busy += 1
-        finally:
-            self._busy -= 1
-            self._ended.set()
-            self._ended = asyncio.Event()
 
     def _prepared(self, stated: object) -> PreparedQuery:
         settings = self._settings
@@ -272,11 +200,18 @@ class BatchRun:
         self._count += 1
         self._failed += result.error is not None
         if self._on_progress is not None:
-            spent, seconds = self._ledger.spent_usd, time.monotonic() - self._began
-            self._on_progress(BatchProgress(self._count, self._failed, self._total, spent, seconds))
+            self._on_progress(self.progress)
+
+    @property
+    def progress(self) -> BatchProgress:
+        """How far it is."""
+        budget = self._budget
+        spent, held = budget.ledger.spent_usd, budget.ledger.held_usd
+        return BatchProgress(self._count, self._failed, self._rows.total, spent, budget.elapsed_s, held)
 
 
-def _ready(waiting: dict[int, QueryResult], expected: int) -> Iterator[QueryResult]:
-    while expected in waiting:
-        yield waiting.pop(expected)
-        expected += 1
+def is_passing(error: Exception | None) -> bool:
+    """Whether an error is a limit of a provider, or a server that is away, that passes by waiting."""
+    if isinstance(error, NoAdequateModel):  # all that could have answered failed
+        error = error.__cause__ if isinstance(error.__cause__, Exception) else None
+    return isinstance(error, RateLimited | BackendUnavailable) and not error.may_be_billed

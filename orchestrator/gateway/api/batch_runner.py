@@ -11,19 +11,19 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import Any, cast
 
 import orjson
 
+from orchestrator.engine.row_run import RowRun, TryLater
 from orchestrator.gateway.api.inside import ServeInside, request_inside
 from orchestrator.jsontypes import JsonObject, JsonValue
 from orchestrator.storage.files import BATCH_ENDS, Documents, StoredBatch, new_file_id
 
-AT_ONCE = 4
+AT_ONCE = 16
 HELD_S = 30.0
 LOOK_S = 5.0
-PATIENCE = 20  # how often a line that met a limit is tried again
 MAX_LINES = 50_000
 MAX_STORED_BYTES = 1_000_000_000
 DAY_S = 86_400
@@ -92,12 +92,10 @@ class BatchRunner:
                 documents.change_batch, batch.id, "in_progress", changes, unless=(*BATCH_ENDS, "cancelling")
             )
             done = await asyncio.to_thread(documents.done_lines, batch.id)
-            waiting = iter([(number, line) for number, line in enumerate(lines) if number not in done])
+            waiting = [(number, line) for number, line in enumerate(lines) if number not in done]
             holding = asyncio.create_task(self._hold(batch.id))
             try:
-                async with asyncio.TaskGroup() as group:
-                    for _ in range(AT_ONCE):
-                        group.create_task(self._answer(batch, waiting))
+                await self._answer(batch, waiting)
             finally:
                 holding.cancel()
             if self._ending.is_set():
@@ -144,48 +142,60 @@ class BatchRunner:
         await asyncio.to_thread(self._documents.change_batch, batch.id, "failed", failed)
         return None
 
-    async def _answer(self, batch: StoredBatch, waiting: Any) -> None:
-        documents = self._documents
-        for number, line in waiting:
-            now = await asyncio.to_thread(documents.batch, batch.org, batch.id)
+    async def _answer(self, batch: StoredBatch, lines: list[tuple[int, JsonObject]]) -> None:
+        """Answers the lines, as long as the batch is wanted and this process lives.
+
+        One that meets a limit which passes is tried again later, by the next process if this one ends.
+        """
+
+        async def answer(_: int, row: object) -> JsonObject | None:
+            return await self._ask(batch, cast("tuple[int, JsonObject]", row)[1])
+
+        rows = self._wanted(batch, lines)
+        run: RowRun[JsonObject | None] = RowRun(rows, answer, concurrency=AT_ONCE, ordered=False, wait=self._wait)
+        async for each in run.results():
+            if each.result is not None:
+                number, _ = cast("tuple[int, JsonObject]", each.row)
+                is_error = each.result["response"]["status_code"] >= 400
+                await asyncio.to_thread(self._documents.add_line, batch.id, number, each.result, is_error=is_error)
+
+    async def _wanted(
+        self, batch: StoredBatch, lines: list[tuple[int, JsonObject]]
+    ) -> AsyncIterator[tuple[int, JsonObject]]:
+        for line in lines:
+            now = await asyncio.to_thread(self._documents.batch, batch.org, batch.id)
             if now is None or now.status == "cancelling" or self._ending.is_set():
                 return
-            answered = await self._ask(batch, line)
-            if answered is None:
-                return
-            status, body, request_id = answered
-            result = {
-                "id": f"batch_req_{secrets.token_hex(12)}",
-                "custom_id": line["custom_id"],
-                "response": {"status_code": status, "request_id": request_id, "body": body},
-                "error": None,
-            }
-            await asyncio.to_thread(documents.add_line, batch.id, number, result, is_error=status >= 400)
+            yield line
 
-    async def _ask(self, batch: StoredBatch, line: JsonObject) -> tuple[int, Any, str] | None:
-        """One request, as if it had come over the network.
+    async def _wait(self, seconds: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._ending.wait(), seconds)
 
-        One that meets a limit which passes is tried again later, by the next process if this one ends (`None`).
+    async def _ask(self, batch: StoredBatch, line: JsonObject) -> JsonObject | None:
+        """One request, as if it had come over the network; `None` where the process ends.
+
+        Raises `TryLater`.
         """
-        for attempt in range(PATIENCE):
-            status, headers, content, id_ = await request_inside(
-                self._serve_inside, batch.key, "POST", line["url"], {**line["body"], "stream": False}
-            )
-            wait = headers.get(b"retry-after")
-            if (
-                status not in (429, 503)
-                or wait is None
-                or headers.get(b"x-should-retry") == b"false"
-                or attempt == PATIENCE - 1
-            ):
-                break
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), min(float(wait), 60.0))
-                return None
+        if self._ending.is_set():
+            return None
+        status, headers, content, id_ = await request_inside(
+            self._serve_inside, batch.key, "POST", line["url"], {**line["body"], "stream": False}
+        )
         try:
-            return status, orjson.loads(content), id_
+            body = orjson.loads(content)
         except orjson.JSONDecodeError:
-            return status, content.decode("utf-8", "replace"), id_
+            body = content.decode("utf-8", "replace")
+        result: JsonObject = {
+            "id": f"batch_req_{secrets.token_hex(12)}",
+            "custom_id": line["custom_id"],
+            "response": {"status_code": status, "request_id": id_, "body": body},
+            "error": None,
+        }
+        wait = headers.get(b"retry-after")
+        if status in (429, 503) and wait is not None and headers.get(b"x-should-retry") != b"false":
+            raise TryLater(result, float(wait))
+        return result
 
     async def _finish(self, batch: StoredBatch) -> None:
         documents = self._documents

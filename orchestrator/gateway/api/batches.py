@@ -24,11 +24,6 @@ from orchestrator.storage.files import StoredBatch, StoredFile, new_file_id
 if TYPE_CHECKING:
     from orchestrator.gateway.api.services import Services
 
-AT_ONCE = 4
-HELD_S = 30.0
-LOOK_S = 5.0
-PATIENCE = 20  # how often a line that met a limit is tried again
-MAX_LINES = 50_000
 MAX_STORED_BYTES = 1_000_000_000
 DAY_S = 86_400
 log = logging.getLogger(__name__)

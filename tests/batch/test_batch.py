@@ -1,0 +1,410 @@
+"""A batch: each row once, whatever happens; one budget; reasons for what failed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as parquet
+import pytest
+from click.testing import CliRunner
+
+from orchestrator import Budget, Orchestrator, RateLimited
+from orchestrator.backends.base import LocalBackend, Request
+from orchestrator.backends.provider_batches import BatchResult, BatchStatus
+from orchestrator.backends.remote import RemoteBackend
+from orchestrator.batch.job import BatchJob, BatchJobResult
+from orchestrator.batch.on_provider import ProviderBatchWork
+from orchestrator.batch.output import BatchOutput
+from orchestrator.batch.work import PipelineRuns, Questions, QuestionTemplate
+from orchestrator.cli import main
+from orchestrator.errors import InvalidArgument
+from orchestrator.pipeline import Pipeline, Runtime
+from orchestrator.router import ModelProfile
+from orchestrator.types import Completion, Usage
+
+QUESTION = "How many lamps hang in row {n}?"
+
+
+class Counting(LocalBackend):
+    """Answers 42; counts its calls; fails as it is told."""
+
+    def __init__(self, *, limited: int = 0, price: float = 1.0) -> None:
+        super().__init__(ModelProfile("counting", price, price, skill=0.9, max_output_tokens=100))
+        self.calls: list[str] = []
+        self.at_once = self.most_at_once = 0
+        self._limited = limited
+
+    async def complete(self, request: Request) -> Completion:
+        self.calls.append(str(request.messages[-1].content))
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        try:
+            await asyncio.sleep(0.001)
+            if self._limited > 0:
+                self._limited -= 1
+                raise RateLimited("slow down", retry_after_s=0.01)
+        finally:
+            self.at_once -= 1
+        return Completion("counting", "42", Usage(20, 5), 0.001, 0.001)
+
+
+def rows_file(folder: Path, count: int) -> Path:
+    path = folder / "in.jsonl"
+    path.write_text("".join(json.dumps({"id": f"r{number}", "n": number}) + "\n" for number in range(count)))
+    return path
+
+
+def run(
+    path: Path,
+    out: Path,
+    model: LocalBackend,
+    *,
+    question: str = QUESTION,
+    budget: Budget | None = None,
+    concurrency: int = 8,
+    ordered: bool = False,
+    stop_after: int = 0,
+    **options: Any,
+) -> BatchJobResult:
+    async def go() -> BatchJobResult:
+        output = BatchOutput(out, {"input": path.name, "ask": question}, shard_rows=options.pop("shard_rows", 50))
+        limits = budget or Budget()
+        left = Budget(usd=None if limits.usd is None else limits.usd - output.spent_usd)
+        async with Orchestrator({model.profile.name: model}, strategy="single") as fleet:
+            work = Questions(
+                fleet,
+                QuestionTemplate(question),
+                {"uses_memory": False, "max_tokens": 100},
+                budget=left,
+                concurrency=concurrency,
+                ordered=ordered,
+            )
+            job = BatchJob(path, output, work, **options)
+            if stop_after:
+                asyncio.get_running_loop().call_later(stop_after / 1000, job.stop)
+            try:
+                return await job.run()
+            finally:
+                output.close()
+
+    return asyncio.run(go())
+
+
+def results(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for part in sorted(out.glob("part-*.jsonl")) for line in part.read_text().splitlines()]
+
+
+def errors(out: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (out / "errors.jsonl").read_text().splitlines()]
+
+
+def test_each_row_has_one_result_and_the_manifest_says_what_is_where(tmp_path: Path) -> None:
+    model = Counting()
+    result = run(rows_file(tmp_path, 120), tmp_path / "out", model)
+    found = results(tmp_path / "out")
+    assert sorted(line["id"] for line in found) == sorted(f"r{number}" for number in range(120))
+    assert (result.rows, result.errors, result.stopped, len(model.calls)) == (120, 0, "", 120)
+    assert result.cost_usd == pytest.approx(sum(line["cost_usd"] for line in found))
+    manifest = json.loads(result.manifest.read_text())
+    assert [(shard["file"], shard["rows"]) for shard in manifest["shards"]] == [
+        ("part-00000.jsonl", 50),
+        ("part-00001.jsonl", 50),
+        ("part-00002.jsonl", 20),
+    ]
+    for shard in manifest["shards"]:
+        content = (tmp_path / "out" / shard["file"]).read_bytes()
+        assert hashlib.sha256(content).hexdigest() == shard["sha256"]
+        ids = "".join(f"{json.loads(line)['id']}\n" for line in content.splitlines())
+        assert hashlib.sha256(ids.encode()).hexdigest() == shard["ids_sha256"]
+
+
+def test_ordered_results_stand_in_the_order_of_the_rows(tmp_path: Path) -> None:
+    run(rows_file(tmp_path, 60), tmp_path / "out", Counting(), ordered=True)
+    assert [line["row"] for line in results(tmp_path / "out")] == list(range(1, 61))
+
+
+def test_the_same_command_again_asks_nothing(tmp_path: Path) -> None:
+    path, out = rows_file(tmp_path, 30), tmp_path / "out"
+    first = run(path, out, Counting())
+    model = Counting()
+    again = run(path, out, model)
+    assert (model.calls, again.rows, again.asked) == ([], 30, 0)
+    assert again.cost_usd == pytest.approx(first.cost_usd)
+    path.write_text(path.read_text() + '{"id": "new", "n": 99}\n')
+    more = run(path, out, model)
+    assert (len(model.calls), more.rows) == (1, 31)
+
+
+def test_a_line_that_was_torn_is_written_anew(tmp_path: Path) -> None:
+    path, out = rows_file(tmp_path, 20), tmp_path / "out"
+    run(path, out, Counting(), shard_rows=100)
+    state = json.loads((out / "state.json").read_text())
+    (out / "state.json").write_text(json.dumps(state | {"shards": []}))  # as if it had died before the end
+    part = out / "part-00000.jsonl"
+    part.write_bytes(part.read_bytes()[:-7])
+    model = Counting()
+    result = run(path, out, model, shard_rows=100)
+    assert (len(model.calls), result.rows) == (1, 20)
+    assert len({line["id"] for line in results(out)}) == len(results(out)) == 20
+
+
+def test_what_a_killed_run_may_owe_counts_against_the_budget(tmp_path: Path) -> None:
+    path, out = rows_file(tmp_path, 5), tmp_path / "out"
+    output = BatchOutput(out, {"input": path.name, "ask": QUESTION})
+    output.keep(spent_usd=0.4, held_usd=0.3)
+    output.close()
+    assert BatchOutput(out, {"input": path.name, "ask": QUESTION}).spent_usd == pytest.approx(0.7)
+
+
+def test_rows_that_are_wrong_cost_nothing_and_stop_nobody(tmp_path: Path) -> None:
+    path, out = tmp_path / "in.jsonl", tmp_path / "out"
+    path.write_text('{"id": "a", "n": 1}\n{bad\n{"id": "a", "n": 2}\n{"n": 3}\n{"id": "d"}\n{"id": "e", "n": 4}\n')
+    model = Counting()
+    result = run(path, out, model)
+    assert (len(model.calls), result.rows, result.errors) == (2, 2, 4)
+    assert {(each["row"], each["code"]) for each in errors(out)} == {
+        (2, "invalid_row"),
+        (3, "repeated_id"),
+        (4, "invalid_row"),
+        (5, "invalid_query"),
+    }
+    missing = next(each for each in errors(out) if each["row"] == 5)
+    assert missing["error"] == "the row has no 'n'; it has id"
+    assert missing["input"] == {"id": "d"}
+    again = run(path, out, model)
+    assert (len(model.calls), again.rows, again.errors) == (2, 2, 4)
+
+
+def test_failed_rows_are_tried_again_on_demand(tmp_path: Path) -> None:
+    class Moody(Counting):
+        is_well = False
+
+        async def complete(self, request: Request) -> Completion:
+            if not self.is_well and "row 3?" in str(request.messages[-1].content):
+                raise ValueError("a bug of its own")
+            return await super().complete(request)
+
+    path, out, model = rows_file(tmp_path, 6), tmp_path / "out", Moody()
+    assert run(path, out, model).errors == 1
+    assert errors(out)[0]["id"] == "r3"
+    model.is_well = True
+    assert run(path, out, model).errors == 1
+    result = run(path, out, model, retry_errors=True)
+    assert (result.rows, result.errors, errors(out)) == (6, 0, [])
+
+
+def test_a_limit_that_passes_is_waited_for_with_fewer_at_once(tmp_path: Path) -> None:
+    model = Counting(limited=12)
+    result = run(rows_file(tmp_path, 80), tmp_path / "out", model, concurrency=16)
+    assert (result.rows, result.errors) == (80, 0)
+
+
+def test_one_budget_holds_over_all_runs(tmp_path: Path) -> None:
+    path, out, model = rows_file(tmp_path, 200), tmp_path / "out", Counting(price=1_000.0)
+    budget = Budget(usd=2.0)  # 0.025 USD a row, 0.2 held for each that is under way
+    first = run(path, out, model, budget=budget)
+    assert first.stopped == "budget"
+    assert 0 < first.rows < 90
+    assert first.cost_usd <= 2.0
+    assert errors(out) == []
+    again = run(path, out, model, budget=Budget(usd=4.0))
+    assert again.rows > first.rows
+    assert again.cost_usd <= 4.0
+    done = run(path, out, model, budget=Budget(usd=40.0))
+    assert (done.rows, done.stopped) == (200, "")
+
+
+def test_a_batch_that_is_stopped_finishes_what_is_under_way(tmp_path: Path) -> None:
+    path, out, model = rows_file(tmp_path, 5_000), tmp_path / "out", Counting()
+    first = run(path, out, model, stop_after=150)
+    assert (first.stopped, first.rows) == ("interrupted", len(model.calls))
+    assert 0 < first.rows < 5_000
+
+
+def test_two_processes_do_not_write_one_folder(tmp_path: Path) -> None:
+    first = BatchOutput(tmp_path / "out", {"input": "a"})
+    with pytest.raises(InvalidArgument, match="another process is writing"):
+        BatchOutput(tmp_path / "out", {"input": "a"})
+    first.close()
+    BatchOutput(tmp_path / "out", {"input": "a"}).close()
+    with pytest.raises(InvalidArgument, match="differs in input"):
+        BatchOutput(tmp_path / "out", {"input": "b"})
+
+
+def test_parquet_shards_go_on_after_a_death_between_both_files(tmp_path: Path) -> None:
+    path, out = rows_file(tmp_path, 4), tmp_path / "out"
+    output = BatchOutput(out, {"input": path.name}, form="parquet", shard_rows=2)
+    for number in range(3):
+        output.write({"id": f"r{number}", "row": number + 1, "output": {"a": [number]}})
+    shard = (out / "part-00000.parquet").read_bytes()
+    output.close()
+    (out / "part-00000.jsonl").write_text('{"id": "r0", "row": 1}\n{"id": "r1", "row": 2}\n')
+    again = BatchOutput(out, {"input": path.name}, form="parquet", shard_rows=2)
+    assert [row.id for row in again.done_rows(with_errors=True)] == ["r0", "r1", "r2"]
+    again.write({"id": "r3", "row": 4, "output": None})
+    again.finish({})
+    again.close()
+    assert (out / "part-00000.parquet").read_bytes() == shard
+    assert sorted(name.name for name in out.glob("part-*")) == ["part-00000.parquet", "part-00001.parquet"]
+    table = parquet.read_table(out / "part-00001.parquet").to_pylist()
+    assert [(row["id"], row["output"]) for row in table] == [("r2", '{"a":[2]}'), ("r3", None)]
+
+
+@pytest.mark.parametrize("text", ["{}", "a {b", "a } b", "{a}{", " "])
+def test_a_question_with_a_stray_brace_is_refused(text: str) -> None:
+    with pytest.raises(InvalidArgument):
+        QuestionTemplate(text)
+
+
+def test_braces_and_values_are_put_as_they_are() -> None:
+    template = QuestionTemplate('{{"text": "{text}"}} {n} {größe}')
+    assert template.fill({"text": "{n} }{", "n": 0, "größe": 1.5}) == '{"text": "{n} }{"} 0 1.5'
+
+
+# Pipelines
+
+PIPELINE = """
+version: 1
+name: whisper
+inputs: {text: text}
+steps:
+  soft: {say: "${lower(inputs.text)}!"}
+output: ${soft}
+"""
+
+
+def test_a_pipeline_runs_with_each_row(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(PIPELINE)
+    path = tmp_path / "in.csv"
+    path.write_text("id,text,other\n1,Hello,x\n2,BYE,y\n")
+
+    async def go() -> BatchJobResult:
+        output = BatchOutput(tmp_path / "out", {})
+        async with Orchestrator({"counting": Counting()}) as fleet, Runtime(fleet) as host:
+            work = PipelineRuns(
+                Pipeline.load(tmp_path / "p.yaml"), host, budget=Budget(usd=1.0), concurrency=4, ordered=True
+            )
+            return await BatchJob(path, output, work).run()
+
+    result = asyncio.run(go())
+    assert (result.rows, result.errors) == (2, 0)
+    assert [line["output"] for line in results(tmp_path / "out")] == ["hello!", "bye!"]
+
+
+# Batches of a provider
+
+
+class ProviderDouble:
+    """A provider that takes batches: what is handed in is answered, or the process dies while it waits."""
+
+    def __init__(self) -> None:
+        self.handed: dict[str, dict[str, Any]] = {}
+        self.dies = False
+
+    async def submit(self, bodies: Mapping[str, Any]) -> str:
+        self.handed[f"b{len(self.handed)}"] = dict(bodies)
+        return f"b{len(self.handed) - 1}"
+
+    async def status(self, batch: str) -> BatchStatus:
+        if self.dies:
+            raise KeyboardInterrupt
+        return BatchStatus("done")
+
+    async def results(self, batch: str):  # type: ignore[no-untyped-def]
+        for id_, body in self.handed[batch].items():
+            said = {"choices": [{"message": {"content": body["messages"][-1]["content"].upper()}}]}
+            yield BatchResult(id_, said, Usage(10, 10))
+
+    async def cancel(self, batch: str) -> None:
+        raise AssertionError
+
+    async def aclose(self) -> None:
+        return
+
+
+def test_a_batch_at_the_provider_is_waited_for_and_not_paid_again(tmp_path: Path) -> None:
+    path, out, provider = rows_file(tmp_path, 25), tmp_path / "out", ProviderDouble()
+
+    def go(rows_at_once: int) -> BatchJobResult:
+        async def work() -> BatchJobResult:
+            output = BatchOutput(out, {})
+            profile = ModelProfile("m", 1.0, 1.0, max_output_tokens=100)
+            fleet = Orchestrator({"m": RemoteBackend(profile, provider="openai", model="m", key="k")})
+            batch = ProviderBatchWork(
+                fleet,
+                "m",
+                QuestionTemplate("row {n}"),
+                {"max_tokens": 50},
+                budget=Budget(usd=1.0),
+                pending=output.pending,
+                keep_pending=output.keep_pending,
+                batches=provider,  # type: ignore[arg-type]
+                rows_at_once=rows_at_once,
+            )
+            try:
+                return await BatchJob(path, output, batch).run()
+            finally:
+                output.close()
+                await fleet.aclose()
+
+        return asyncio.run(work())
+
+    provider.dies = True
+    with pytest.raises(KeyboardInterrupt):
+        go(10)
+    provider.dies = False
+    result = go(10)
+    assert (result.rows, result.errors) == (25, 0)
+    assert [len(bodies) for bodies in provider.handed.values()] == [10, 10, 5]
+    assert results(out)[0]["answer"] == "ROW 0"
+    assert result.cost_usd == pytest.approx(25 * 20 / 1e6 / 2)
+    assert BatchOutput(out, {}).pending is None
+
+
+# The command
+
+
+def test_the_command_goes_on_after_it_was_killed(tmp_path: Path) -> None:
+    path = rows_file(tmp_path, 3_000)
+    command = [sys.executable, "-m", "orchestrator", "batch", str(path), "--ask", "What is {n} * 7?", "--out", "out"]
+    env = {**os.environ, "ORCHESTRATOR_NO_DETECT": "1"}
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env)
+    part = tmp_path / "out" / "part-00000.jsonl"
+    while not part.exists() or part.stat().st_size < 20_000:
+        assert process.poll() is None, "it ended before it could be killed"
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    done = len(part.read_bytes().splitlines())
+    again = subprocess.run([*command, "--json"], cwd=tmp_path, capture_output=True, text=True, check=True, env=env)
+    told = json.loads(again.stdout)
+    assert told["rows"] == 3_000
+    assert told["asked"] <= 3_000 - done + 1
+    found = results(tmp_path / "out")
+    assert len(found) == len({line["id"] for line in found}) == 3_000
+    assert all(line["answer"] == str(7 * (line["row"] - 1)) for line in found)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["none.jsonl", "--ask", "x"], "no such file"),
+        (["in.jsonl", "--ask", "x", "--pipeline", "p.yaml"], "not both"),
+        (["in.jsonl", "--ask", "{"], "brace"),
+        (["in.jsonl", "--ask", "x", "--may-wait"], "one model"),
+    ],
+)
+def test_wrong_use_is_told(tmp_path: Path, arguments: list[str], told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows_file(tmp_path, 1)
+    result = CliRunner().invoke(main, ["batch", *arguments, "--out", "out"])
+    assert result.exit_code == 2
+    assert told in result.stderr

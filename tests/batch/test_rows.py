@@ -1,0 +1,128 @@
+"""Rows of files as people have them."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from pathlib import Path
+
+import pyarrow as arrow
+import pyarrow.parquet as parquet
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from orchestrator.batch import rows as reading
+from orchestrator.batch.ids import IdIndex
+from orchestrator.batch.rows import InputRow, read_rows
+from orchestrator.errors import InvalidArgument
+
+
+def written(tmp_path: Path, name: str, content: bytes) -> Path:
+    path = tmp_path / name
+    path.write_bytes(content)
+    return path
+
+
+def told(rows: list[InputRow]) -> list[tuple[str, object]]:
+    return [(row.id, row.mistake or dict(row.values)) for row in rows]
+
+
+def test_json_lines_with_a_mark_blank_lines_and_rows_that_are_wrong(tmp_path: Path) -> None:
+    content = (
+        b'\xef\xbb\xbf{"id": "a", "t": "1"}\r\n\n{"id": 7, "t": "\xc3\xbc"}\n{"t": "no id"}\n[1]\n'
+        b'{"id": "d"\n\xff\n5\n{"id": true}\n'
+    )
+    found = list(read_rows(written(tmp_path, "in.jsonl", content)))
+    assert [row.id for row in found] == ["a", "7", "row 3", "row 4", "row 5", "row 6", "row 7", "row 8"]
+    assert [row.mistake.split(":")[0] for row in found] == [
+        "",
+        "",
+        "it has no id in 'id'",
+        "it is a list",
+        "it is not JSON",
+        "it is not JSON",
+        "it is int, no object",
+        "it has no id in 'id'",
+    ]
+    assert found[1].values["t"] == "ü"
+
+
+def test_rows_without_ids_are_called_by_their_number(tmp_path: Path) -> None:
+    path = written(tmp_path, "in.jsonl", b'{"t": 1}\n{"t": 2, "id": "late"}\n')
+    assert told(list(read_rows(path))) == [("1", {"t": 1}), ("2", {"t": 2, "id": "late"})]
+    named = list(read_rows(path, id_column="t"))
+    assert [row.id for row in named] == ["1", "2"]
+
+
+def test_tables_with_quotes_line_breaks_and_wrong_cells(tmp_path: Path) -> None:
+    content = 'id,text\n1,"a, ""b""\nc"\n2\n3,ü,x\n4,"d"\n'.encode()
+    found = list(read_rows(written(tmp_path, "in.csv", content)))
+    assert told(found) == [
+        ("1", {"id": "1", "text": 'a, "b"\nc'}),
+        ("row 2", "it has 1 cells, and the table 2 columns"),
+        ("row 3", "it has 3 cells, and the table 2 columns"),
+        ("4", {"id": "4", "text": "d"}),
+    ]
+    tabs = written(tmp_path, "in.tsv", b"\xef\xbb\xbfid\ttext\n1\ta,b\n")
+    assert told(list(read_rows(tabs))) == [("1", {"id": "1", "text": "a,b"})]
+    latin = written(tmp_path, "latin.csv", b"id,text\n1,\xe4\n2,b\n")
+    assert [row.mistake for row in read_rows(latin)] == ["it is not UTF-8", ""]
+
+
+def test_parquet_and_packed_files(tmp_path: Path) -> None:
+    table = arrow.table({"id": [1, 2, 3], "text": ["a", None, "c"]})
+    parquet.write_table(table, tmp_path / "in.parquet")
+    assert [row.values["text"] for row in read_rows(tmp_path / "in.parquet")] == ["a", None, "c"]
+    packed = written(tmp_path, "in.jsonl.gz", gzip.compress(b'{"id": "a"}\n{"id": "b"}\n'))
+    assert [row.id for row in read_rows(packed)] == ["a", "b"]
+    torn = written(tmp_path, "torn.jsonl.gz", gzip.compress(b'{"id": "a"}\n' * 5_000)[:-9])
+    with pytest.raises(InvalidArgument, match="cannot be read"):
+        list(read_rows(torn))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("in.xlsx", b"PK", "a file of this kind"),
+        ("in", b"{}", "a file of this kind"),
+        ("in.parquet", b"no", "is no Parquet"),
+        ("in.csv", b"a,a\n1,2\n", "two alike"),
+        ("in.csv", b"a,\n1,2\n", "not all named"),
+    ],
+)
+def test_files_that_are_no_rows_are_told(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    with pytest.raises(InvalidArgument, match=message):
+        list(read_rows(written(tmp_path, name, content)))
+
+
+def test_a_line_that_is_too_long_is_one_wrong_row(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "MAX_LINE_BYTES", 100)
+    path = written(tmp_path, "in.jsonl", b'{"id": "a"}\n{"id": "' + b"x" * 1_000 + b'"}\n{"id": "b"}\n')
+    assert [row.mistake for row in read_rows(path)] == ["", "the line is longer than 100 bytes", ""]
+
+
+def test_what_is_piped_in_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Piped:
+        buffer = io.BytesIO(b'{"id": "a"}\n')
+
+    monkeypatch.setattr("sys.stdin", Piped)
+    assert [row.id for row in read_rows(Path("-"))] == ["a"]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.sampled_from("abcdefg"), max_size=30), st.sets(st.sampled_from("abcdefg")), st.integers(1, 7))
+def test_the_index_knows_what_is_done_and_what_came_before(ids: list[str], done: set[str], at_once: int) -> None:
+    import tempfile
+
+    with tempfile.TemporaryDirectory() as folder:
+        index = IdIndex(Path(folder) / "ids.db")
+        assert list(index.add_done(sorted(done))) == []
+        assert sorted(index.add_done(sorted(done))) == sorted(done)
+        found = [state for start in range(0, len(ids), at_once) for state in index.see(ids[start : start + at_once])]
+        expected = [
+            "repeated" if id_ in ids[:place] else "done" if id_ in done else "new" for place, id_ in enumerate(ids)
+        ]
+        assert found == expected
+        index.close()
+        assert list(Path(folder).iterdir()) == []
