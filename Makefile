@@ -14,7 +14,7 @@ BUILDER := hatchling editables  # what builds this package: locked, too, so it i
 
 CLIENTS := current frameworks  # two environments: some clients do not go together
 
-.PHONY: demo test lint types unit test-latest test-lowest lock embeddings servers real-model clients bench bench-peers recipes reliability clean help
+.PHONY: demo test lint types unit test-latest test-lowest lock embeddings servers real-model clients ray bench bench-peers recipes reliability clean help
 
 help:            ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
@@ -125,6 +125,14 @@ build/model/.ready:
 build/node/node_modules/openai: tests/npm/package-lock.json   # npm packages that tests run where node is: the openai client, and reference servers of the Model Context Protocol
 	@mkdir -p build/node && cp tests/npm/package.json tests/npm/package-lock.json build/node
 	@if command -v npm > /dev/null; then npm ci --silent --no-audit --no-fund --prefix build/node || echo "npm packages cannot be installed: their tests are skipped"; fi
+
+ray: build/ray/.ready | $(VENV)/.dev   ## batches and the gateway on a real Ray of this machine, with workers that are killed
+	$(BIN)/python -m pytest tests/integration/test_ray.py
+
+build/ray/.ready: pyproject.toml
+	$(PYTHON) -m venv build/ray
+	build/ray/bin/python -m pip --disable-pip-version-check install --quiet -c constraints.txt -e '.[ray,gateway,train,postgres]'
+	@touch $@
 
 clients: build/clients/.ready | $(VENV)/.dev   ## clients that are not ours (Python and npm packages, Claude Code, Codex), and the tests that run them
 	$(BIN)/python -m pytest tests/integration/test_clients.py

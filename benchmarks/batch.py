@@ -5,13 +5,13 @@
 `ideal_ratio`: the time that the rows need at least, over what the batch took; at least they need what the network
 allows (20 ms at 256 at once) or what one core allows: the time of the same questions asked of the same fleet by 256
 loops that neither read nor write anything, whichever is longer. `rss_mb`: the most memory of the process;
-`rss_growth_mb`: how much of it came after the first tenth of the rows. `kills`: a batch of 20,000 rows is killed
+`rss_growth_mb`: how much of it came after the first tenth of the rows. `kills`: a batch of 60,000 rows is killed
 (SIGKILL) 20 times at moments drawn by chance and goes on each time; `missing` and `duplicated` rows at its end;
 `paid_twice` calls that were made again, which only those that were under way at a kill may be: `in_flight` is how many
 these were at most.
 
-`ray_ratio` (where Ray is installed): rows a second of two actors over those of one, of rows that take the processor 20
-ms each; `ray_kills`: actors are killed while they work, and each row is there once.
+Where `make ray` was called, benchmarks.ray_batch too. `ray_ratio`: rows a second of two actors over those of one, of
+rows that take the processor 20 ms each; `ray_kills`: rows that are missing or there twice when actors were killed.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from orchestrator.budget import Budget
 from orchestrator.router import ModelProfile
 from orchestrator.types import Completion, Usage
 
-ROWS, KILL_ROWS, KILLS, CONCURRENCY, LATENCY_S = 100_000, 20_000, 20, 256, 0.02
+ROWS, KILL_ROWS, KILLS, CONCURRENCY, LATENCY_S = 100_000, 60_000, 20, 256, 0.02
 QUESTION = "What is the number of lamps in row {n}?"
-RAY_ROWS, RAY_CPU_S = 600, 0.02
+RAY = Path(__file__).parents[1] / "build/ray/bin/python"
 
 
 class MockModel(LocalBackend):
@@ -178,6 +178,19 @@ def kills(folder: Path, count: int, times: int, seed: int = 0) -> dict[str, Any]
     }
 
 
+def on_ray(folder: Path) -> dict[str, Any]:
+    """`None` for what is not measured: Ray is not installed."""
+    if not RAY.exists():
+        return {"ray_ratio": None, "ray_kills": None}
+    found = {}
+    for what in ("ratio", "kills"):
+        (folder / what).mkdir()
+        command = [str(RAY), "-m", "benchmarks.ray_batch", what, str(folder / what)]
+        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found[what] = json.loads(told.splitlines()[-1])
+    return {"ray_ratio": found["ratio"]["ratio"], "ray_rows_per_s": found["ratio"], "ray_kills": found["kills"]}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="not needed")
@@ -193,6 +206,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         result = throughput(Path(folder), arguments.rows)
         result |= kills(Path(folder), arguments.kill_rows, arguments.kills)
+        result |= on_ray(Path(folder))
     write_json(result, arguments.json)
 
 

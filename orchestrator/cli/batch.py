@@ -151,6 +151,8 @@ async def _work(stack: AsyncExitStack, output: BatchOutput, options: dict[str, A
         "concurrency": options["concurrency"],
         "ordered": options["ordered"],
     }
+    if options["engine"] == "ray":
+        return await asyncio.to_thread(_on_ray, template, how, options)
     if options["pipeline"] is not None:
         from orchestrator.cli.pipelines import loaded
         from orchestrator.pipeline import Runtime
@@ -164,6 +166,15 @@ async def _work(stack: AsyncExitStack, output: BatchOutput, options: dict[str, A
     if options["may_wait"]:
         return _provider_batches(fleet, template, output, budget, options)
     return Questions(fleet, template, _settings_of(options), **how)
+
+
+def _on_ray(template: QuestionTemplate | None, how: dict[str, Any], options: dict[str, Any]) -> RowWork:
+    from orchestrator.cli.options import default_config
+    from orchestrator.scale.ray_batch import RayBatchWork
+
+    config = options["config"] or default_config()
+    where = {name: options[name] for name in ("address", "workers")}
+    return RayBatchWork(template, options["pipeline"], _settings_of(options), config=config, **how, **where)
 
 
 def _provider_batches(

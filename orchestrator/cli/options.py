@@ -225,6 +225,13 @@ def _default_config(name: str) -> Path | None:
     return Path(name) if Path(name).exists() else None
 
 
+def default_config() -> Path | None:
+    """The configuration in this folder; `None` if there is none."""
+    from orchestrator.config.names import DEFAULT_NAME
+
+    return _default_config(DEFAULT_NAME)
+
+
 def time_option(text: str) -> datetime:
     """A date, or a date and time of ISO 8601, given as an option."""
     from orchestrator.errors import InvalidQuery

@@ -23,6 +23,16 @@ from orchestrator.cli.options import config_option, reports_errors
 @click.option("--tls-cert", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Certificate for HTTPS.")
 @click.option("--tls-key", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="Its private key.")
 @click.option("--behind-proxy", is_flag=True, help="A proxy in front of this address speaks HTTPS to the clients.")
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Processes of this machine, or replicas on a Ray cluster (extra `ray`; needs PostgreSQL).",
+)
+@click.option("--address", "cluster", help="Of the Ray cluster [default: one is started on this machine].")
+@click.option("--min-replicas", type=click.IntRange(1), default=1, show_default=True, help="On Ray, at least.")
+@click.option("--max-replicas", type=click.IntRange(1), default=4, show_default=True, help="On Ray, at most.")
 @click.option("--check", is_flag=True, help="Check configuration and address, then end; nothing is changed.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object about what is served.")
 @reports_errors
@@ -35,6 +45,10 @@ def command(
     tls_cert: Path | None,
     tls_key: Path | None,
     behind_proxy: bool,
+    engine: str,
+    cluster: str | None,
+    min_replicas: int,
+    max_replicas: int,
     check: bool,
     as_json: bool,
 ) -> None:
@@ -57,7 +71,14 @@ def command(
         )
     else:
         _show(served.as_dict())
-    if not check:
+    if check:
+        return
+    if engine == "ray":
+        from orchestrator.scale.ray_serve import RayScaling
+        from orchestrator.scale.ray_serve import run as run_on_ray
+
+        run_on_ray(served, RayScaling(min_replicas, max(min_replicas, max_replicas)), address=cluster)
+    else:
         run(served)
 
 

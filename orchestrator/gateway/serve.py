@@ -17,6 +17,7 @@ import signal
 import socket
 import ssl
 import tempfile
+import threading
 from collections import Counter
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -75,6 +76,15 @@ class PreparedGateway:
         scheme = "https" if self.address.tls_cert else "http"
         host = f"[{self.address.host}]" if ":" in self.address.host else self.address.host
         return f"{scheme}://{host}:{self.address.port}/v1"
+
+    def environment(self) -> dict[str, str]:
+        """What the processes that serve read from their environment."""
+        is_shared = self.address.workers > 1 or self.database.startswith("postgres")
+        return {
+            _CONFIG: "" if self.config is None else str(self.config.resolve()),
+            _DATABASE: self.database,
+            _SHARED: "1" if is_shared else "",
+        }
 
     def as_dict(self) -> JsonObject:
         """What is told when it listens, as JSON values."""
@@ -215,11 +225,7 @@ def run(served: PreparedGateway) -> None:
     from orchestrator.gateway.http.connection_limits import GuardedProtocol  # uvicorn
 
     address = served.address
-    environment = {
-        _CONFIG: "" if served.config is None else str(served.config.resolve()),
-        _DATABASE: served.database,
-        _SHARED: "1" if address.workers > 1 or served.database.startswith("postgres") else "",
-    }
+    environment = served.environment()
     with tempfile.TemporaryDirectory(prefix="orchestrator-metrics-") as folder:
         if address.workers > 1:
             environment["PROMETHEUS_MULTIPROC_DIR"] = folder
@@ -282,7 +288,7 @@ def application() -> Gateway:
     _log(config.gateway)
     database = open_database(os.environ[_DATABASE])
     gateway = Gateway(config, engine, database=database, is_shared=bool(os.environ.get(_SHARED)), load=load)
-    if hasattr(signal, "SIGHUP"):
+    if hasattr(signal, "SIGHUP") and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGHUP, lambda *_: gateway.services.ask_for_reload())
     gc.collect()
     gc.freeze()  # what is loaded by now stays: no collection need look at it again
