@@ -19,7 +19,7 @@ from orchestrator.backends.http.retry import DEFAULT_DEADLINE_S, with_retries
 from orchestrator.backends.http.sse import EventParser
 from orchestrator.backends.http.timings import reading_s
 from orchestrator.backends.http.transport_choice import HttpxTransport, Transport, Way, transport_for
-from orchestrator.backends.http.upstream import CallSettings, PendingResponse, Upstream
+from orchestrator.backends.http.upstream import CallSettings, PendingResponse, Serving, Upstream
 from orchestrator.backends.provider_errors import TransportError, excerpt, failure_in, stream_error, too_slow
 from orchestrator.backends.relay import Relay
 from orchestrator.backends.remote_answers import ReadChunks, answer_of, calls_of, mean_logprob, signed_in
@@ -45,8 +45,9 @@ class RemoteBackend:
 
     `base_url` is the address that ends in `/v1`; without it the provider's own. `attempts` bounds the tries of one
     call, `hedge` repeats calls that take longer than 95 % of those before them, `cache` says when a prefix is marked to
-    be kept, `settings` what every call has. The servers are reached directly or by the environment's proxy, unless
-    `way` or a client of one's own (`transport`) says otherwise; `wire` replaces the network, for tests.
+    be kept, `settings` what every call has, `serving` how several servers are reached together. The servers are reached
+    directly or by the environment's proxy, unless `way` or a client of one's own (`transport`) says otherwise; `wire`
+    replaces the network, for tests.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class RemoteBackend:
         hedge: bool = False,
         cache: CacheMode = "auto",
         settings: CallSettings | None = None,
+        serving: Serving | None = None,
         way: Way | None = None,
         transport: httpx.AsyncClient | None = None,
         wire: Transport | None = None,
@@ -81,6 +83,8 @@ class RemoteBackend:
             expected_output=profile.output_tokens,
             most_tokens=profile.max_output_tokens,
             prefixes=PrefixMemory(row, profile, cache),
+            prefill_tokens_per_s=profile.prefill_tokens_per_s,
+            serving=serving,
             pace=lambda tokens, streams: profile.latency_s(0.0 if streams else None, tokens),
             settings=settings,
             way=way,
@@ -218,6 +222,8 @@ class RemoteBackend:
 
     async def aclose(self) -> None:
         """Closes the idle connections of the running event loop."""
+        if self.upstream.reports is not None:
+            await self.upstream.reports.aclose()
         for replica in self.upstream.replicas.all:
             await transport_for(replica.base_url, self._way).close_idle(replica.base_url)
         await asyncio.sleep(0)

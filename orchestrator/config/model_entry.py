@@ -72,6 +72,8 @@ class ReplicaConfig(Strict):
     base_url: Address
     pool: Literal["any", "prefill", "decode"] = "any"
     """Which calls it is for: those that are mostly reading, mostly writing, or all."""
+    kv_events: str | None = None
+    """`tcp://host:5557`: where its engine tells of its prefix cache (extra `kv-events`)."""
 
 
 class StudentAuditConfig(Strict):
@@ -98,6 +100,13 @@ class ModelConfig(Strict):
     """`${NAME}` in it is a variable of the environment."""
     replicas: list[ReplicaConfig] = []
     """Several servers of this model: calls go to the one that holds their prefix. Instead of `base_url`."""
+    via: Address | None = None
+    """A proxy that reaches the `replicas` by the header `x-gateway-destination-endpoint` (Gateway API)."""
+    hands_over: bool = False
+    """Prompts are read by replicas of the pool `prefill`, answers written by those of the pool `decode`, which are
+    handed the keys and values (vLLM's `kv_transfer_params`)."""
+    reads_load: bool = True
+    """Whether several servers of vLLM, SGLang or TensorRT-LLM are asked for their load."""
     key: str | None = None
     """`env:NAME`, `file:PATH` or `command:PROGRAM ARGUMENTS`; never the key itself.
 

@@ -165,6 +165,10 @@ class GatewayConfig(Strict):
     """
     remember: bool | list[str] = False
     """Keys, by id or name, whose conversations are kept and remembered unless a request says otherwise; `true`: all."""
+    priorities: dict[str, int] = {}
+    """How urgent calls are at servers of vLLM and SGLang that schedule by priority, by the id or name of a key, a team
+    or an organisation; 0 for all others. What callers themselves state does not count then.
+    """
     cors: list[str] = []
     """Origins whose pages may call the gateway (`https://app.example.com`), or `*`.
 

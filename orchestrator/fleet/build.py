@@ -209,12 +209,17 @@ def _remote(
     name: str, config: ModelConfig, profile: ModelProfile, row: Provider, api_key: str | None = None
 ) -> Backend:
     from orchestrator.backends.http.replicas import Replica  # the HTTP client
+    from orchestrator.backends.http.upstream import Serving
     from orchestrator.backends.remote import RemoteBackend
 
     if config.base_url and config.replicas:
         message = f"models.{name}: `base_url` and `replicas` exclude each other"
         raise ConfigError(message, remedy="Name every server under `replicas`")
-    servers = [Replica(replica.base_url.rstrip("/"), replica.pool) for replica in config.replicas]
+    servers = [
+        Replica(replica.base_url.rstrip("/"), replica.pool, kv_events=replica.kv_events or "")
+        for replica in config.replicas
+    ]
+    _check_serving(name, config)
     base_url = config.base_url or row.base_url
     if not servers and not base_url:
         hint = "https://NAME.openai.azure.com/openai/v1" if row.name == "azure" else "http://127.0.0.1:8000/v1"
@@ -235,8 +240,20 @@ def _remote(
         hedge=config.hedge,
         cache=config.cache,
         settings=_call_settings(config),
+        serving=Serving((config.via or "").rstrip("/"), config.hands_over, config.reads_load),
         way=_way(name, config),
     )
+
+
+def _check_serving(name: str, config: ModelConfig) -> None:
+    """Raises `ConfigError` on servers that cannot work together as it is stated."""
+    pools = {replica.pool for replica in config.replicas}
+    if config.hands_over and not {"prefill", "decode"} <= pools:
+        message = f"models.{name}: `hands_over` needs replicas of the pools `prefill` and `decode`"
+        raise ConfigError(message, remedy="Write pool: prefill and pool: decode under `replicas`")
+    if config.via and not config.replicas:
+        message = f"models.{name}: `via` needs the servers behind the proxy"
+        raise ConfigError(message, remedy="Name every server under `replicas`, or write the proxy as `base_url`")
 
 
 def _way(name: str, config: ModelConfig) -> Way:

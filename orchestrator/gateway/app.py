@@ -13,12 +13,13 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 
 import orjson
 
+from orchestrator.backends.http.replicas import call_priority, endpoints_allowed
 from orchestrator.config.models import Config, load_config
 from orchestrator.engine.orchestrator import Orchestrator
 from orchestrator.gateway.accounts.principals import Principal
@@ -46,12 +47,24 @@ from orchestrator.storage.database import Database
 
 FLUSH_S, BOOK_S, LOOK_S, BURY_S, TIDY_S = 0.25, 0.5, 1.0, 5.0, 3_600.0
 CLIENT_GONE = 499
+SUBSET_HEADER = b"x-gateway-destination-endpoint-subset"  # of the Gateway API inference extension, proposal 004
 BODY_LOOK_S = 0.5
 SMALL_BODY_BYTES = 16_384  # as many of them as may be under way are no trouble
 QUICK_BYTES = 65_536  # a larger body is read in a thread
 BODIES_IN_MEMORY = 16  # as many of the largest size
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+def _note_placement(call: ClientRequest, priorities: Mapping[str, int]) -> None:
+    """What holds for every call of a model that this request makes: where it may go, and how urgent it is there."""
+    hint = call.header(SUBSET_HEADER)
+    if hint:
+        endpoints_allowed.set(frozenset(filter(None, (part.strip() for part in hint.split(",")))))
+    if priorities:
+        principal = call.principal
+        names = (principal.key, principal.name, principal.team or "", principal.org)
+        call_priority.set(next((priorities[name] for name in names if name in priorities), 0))
 
 
 class Gateway:
@@ -143,6 +156,7 @@ class Gateway:
                         code="permission_denied",
                         should_retry=False,
                     )
+                _note_placement(call, self.services.settings.priorities)
             await endpoint.handler(self.services, call, await self._input(call, endpoint))
         except Gone:
             if call is not None:

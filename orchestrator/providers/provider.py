@@ -100,6 +100,8 @@ class Provider:
     least_cached_tokens: int = 1_024
     cache_minutes: tuple[int, ...] = (5,)
     """Lifetimes that a cached prefix may have."""
+    tells_load: bool = False
+    """Whether its servers tell their load, at /metrics and in a header where it is asked for."""
     cache_salt: bool = False
     """Whether prefixes are kept apart by a field `cache_salt`.
 

@@ -144,17 +144,18 @@ PROVIDERS: Mapping[str, Provider] = MappingProxyType({
         ),
         Provider(
             "vllm", "http://127.0.0.1:8000/v1", "vLLM", port=8000, health_path="/health",
-            completions=True, several=True, drops=_FOREIGN, thoughts="reasoning", cache_salt=True, limit_headers="",
-            least_cached_tokens=16,
+            completions=True, several=True, drops=_FOREIGN, thoughts="reasoning", cache_salt=True, tells_load=True,
+            limit_headers="", least_cached_tokens=16,
         ),
         Provider(
             "sglang", "http://127.0.0.1:30000/v1", "SGLang", port=30_000, health_path="/health",
-            completions=True, several=True, drops=_FOREIGN, cache_salt=True, limit_headers="", least_cached_tokens=1,
-            decisions="/systemone",
+            completions=True, several=True, drops=_FOREIGN, cache_salt=True, tells_load=True, limit_headers="",
+            least_cached_tokens=1, decisions="/systemone",
         ),
         Provider(
             "trtllm", "http://127.0.0.1:8000/v1", "TensorRT-LLM (trtllm-serve)", port=8000, health_path="/health",
-            completions=True, several=True, only=_TRTLLM, cache_salt=True, limit_headers="", least_cached_tokens=32,
+            completions=True, several=True, only=_TRTLLM, cache_salt=True, tells_load=True, limit_headers="",
+            least_cached_tokens=32,
         ),
         Provider(
             "llamacpp", "http://127.0.0.1:8080/v1", "llama.cpp server", port=8080, health_path="/health",

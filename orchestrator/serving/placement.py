@@ -8,7 +8,6 @@ and llm-d's scorers, which weigh the same three things by hand).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -37,6 +36,7 @@ class ReplicaLoad:
     cache_use: float = 0.0
 
 
+LOST = 1.0  # reading what is held elsewhere takes capacity, although nobody waits for it at this moment
 FULL = 0.95  # above, requests wait for memory, not for their turn
 
 
@@ -52,19 +52,7 @@ def placement_s(load: ReplicaLoad, speeds: ReplicaSpeeds, prompt: float, cached:
     """
     fresh_s = speeds.prefill_token_s * max(prompt - cached, 1.0)
     wait_s = speeds.prefill_token_s * load.queued_tokens
-    held_up_s = fresh_s * (load.running + load.waiting)
+    held_up_s = fresh_s * (LOST + load.running + load.waiting)
     beside_s = speeds.sequence_s * written * (load.running + load.waiting)
     no_room_s = wait_s + beside_s if load.waiting and load.cache_use > FULL else 0.0
     return wait_s + fresh_s + held_up_s + beside_s + no_room_s
-
-
-def choose(
-    loads: Sequence[ReplicaLoad],
-    cached: Sequence[float],
-    speeds: ReplicaSpeeds,
-    prompt: float,
-    written: float,
-) -> int:
-    """The replica where a request costs least."""
-    costs = [placement_s(load, speeds, prompt, held, written) for load, held in zip(loads, cached, strict=True)]
-    return min(range(len(costs)), key=costs.__getitem__)

@@ -6,6 +6,7 @@ The decisions by a manual clock, the whole over real sockets.
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from typing import Any
 
@@ -17,7 +18,7 @@ from orchestrator import Budget, Message
 from orchestrator.backends.base import Request
 from orchestrator.backends.http.circuit_breaker import CONSECUTIVE_FAILURES, CircuitBreaker
 from orchestrator.backends.http.concurrency_limit import START, AdaptiveLimit
-from orchestrator.backends.http.replicas import Replica, Replicas, weight_of
+from orchestrator.backends.http.replicas import Placed, Replica, Replicas, weight_of
 from orchestrator.backends.http.retry import RetryBudget
 from orchestrator.backends.http.upstream import HEDGE_LEAST
 from orchestrator.backends.metering import bill_of, worst_case
@@ -290,20 +291,22 @@ def conversation(number: int, turns: int) -> dict[str, Any]:
 
 
 def test_a_conversation_stays_with_its_server_and_few_move_when_one_comes() -> None:
-    three = Replicas([Replica(f"http://s{i}") for i in range(3)])
-    four = Replicas([Replica(f"http://s{i}") for i in range(4)])
+    seconds = itertools.count()  # a call a second: nobody has to wait
+    three = Replicas([Replica(f"http://s{i}") for i in range(3)], clock=lambda: float(next(seconds)))
+    four = Replicas([Replica(f"http://s{i}") for i in range(4)], clock=lambda: float(next(seconds)))
     moved = 0
     for number in range(300):
-        chosen = {three.choose(conversation(number, turns), expected_output=100).base_url for turns in range(4)}
+        placed = [three.choose(conversation(number, turns), expected_output=100) for turns in range(4)]
+        chosen = {one.replica.base_url for one in placed}
         assert len(chosen) == 1
-        moved += four.choose(conversation(number, 0), expected_output=100).base_url not in chosen
+        moved += four.choose(conversation(number, 0), expected_output=100).replica.base_url not in chosen
     assert moved < 300 * 0.4  # a quarter has to
 
 
 def test_no_server_gets_much_more_than_its_share() -> None:
     replicas = Replicas([Replica(f"http://s{i}") for i in range(4)])
     for _ in range(100):
-        replicas.choose(conversation(7, 0), expected_output=100).limit.in_flight += 1  # all want the same one
+        replicas.choose(conversation(7, 0), expected_output=100).replica.limit.in_flight += 1  # all want the same one
     assert max(replica.limit.in_flight for replica in replicas.all) <= 1.25 * 25 + 1
 
 
@@ -311,16 +314,16 @@ def test_a_server_at_rest_is_passed_over_and_pools_are_kept_apart() -> None:
     clock = Clock()
     servers = [Replica(f"http://s{i}", breaker=CircuitBreaker(clock=clock)) for i in range(2)]
     replicas = Replicas(servers)
-    wanted = replicas.choose(conversation(1, 0), expected_output=100)
+    wanted = replicas.choose(conversation(1, 0), expected_output=100).replica
     for _ in range(CONSECUTIVE_FAILURES):
         wanted.breaker.failed()
-    assert replicas.choose(conversation(1, 0), expected_output=100) is not wanted
+    assert replicas.choose(conversation(1, 0), expected_output=100).replica is not wanted
     assert replicas.is_available
     long, short = {"messages": [{"role": "user", "content": "word " * 20_000}], "max_tokens": 10}, conversation(1, 0)
     assert (weight_of(long, 100), weight_of(short, 100)) == ("prefill", "decode")
     apart = Replicas([Replica("http://p", "prefill"), Replica("http://d", "decode")])
-    assert apart.choose(long, expected_output=100).pool == "prefill"
-    assert apart.choose(short, expected_output=100).pool == "decode"
+    assert apart.choose(long, expected_output=100).replica.pool == "prefill"
+    assert apart.choose(short, expected_output=100).replica.pool == "decode"
 
 
 def test_affinity_reads_more_from_the_servers_caches_than_chance_does() -> None:
@@ -345,7 +348,7 @@ def test_affinity_reads_more_from_the_servers_caches_than_chance_does() -> None:
         backend = RemoteBackend(PROFILE, replicas=[Replica(url) for url in urls])
         rng = random.Random(5)
         if not affinity:
-            backend.upstream.replicas.choose = lambda body, **_: rng.choice(backend.upstream.replicas.all)
+            backend.upstream.replicas.choose = lambda body, **_: Placed(rng.choice(backend.upstream.replicas.all), 0.0)
         turns = [(number, turn) for turn in range(5) for number in range(30)]
         for number, turn in turns:
             await backend.chat(conversation(number, turn))

@@ -10,9 +10,10 @@ that answers first counts. The other one is cancelled and stays on the bill: `Pe
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,9 +22,19 @@ import orjson
 from orchestrator.backends.dialects import Outgoing, dialect_named
 from orchestrator.backends.dialects.dialect import as_conversation, text_prompt
 from orchestrator.backends.http.gemini_cache import CachedContents
+from orchestrator.backends.http.load_reports import LoadReports
 from orchestrator.backends.http.pacer import Pacer
 from orchestrator.backends.http.prefix_cache import PrefixMemory, marked
-from orchestrator.backends.http.replicas import Replica, Replicas, read_tokens
+from orchestrator.backends.http.replicas import (
+    Placed,
+    Pool,
+    Replica,
+    Replicas,
+    call_priority,
+    endpoint_of,
+    endpoints_allowed,
+    read_tokens,
+)
 from orchestrator.backends.http.retry import RetryBudget
 from orchestrator.backends.http.transport_choice import AnyResponse, Transport, Way, transport_for, wire
 from orchestrator.backends.provider_errors import OVERLOADED, TransportError, broken, error_of
@@ -32,11 +43,22 @@ from orchestrator.jsontypes import JsonObject
 from orchestrator.providers.addresses import address_of
 from orchestrator.providers.auth import headers_for
 from orchestrator.providers.provider import Provider
+from orchestrator.serving.engine_load import ORCA_ANSWER, ORCA_REQUEST, load_in_header
 from orchestrator.types import Usage
 
 Pace = Callable[[float, bool], float]
 """(tokens to read, whether the answer is streamed) -> seconds until its head usually comes."""
 LATE_S = 10.0
+DESTINATION = "x-gateway-destination-endpoint"
+READS_ONLY = {
+    "do_remote_decode": True,
+    "do_remote_prefill": False,
+    "remote_engine_id": None,
+    "remote_block_ids": None,
+    "remote_host": None,
+    "remote_port": None,
+}
+log = logging.getLogger(__name__)
 HEDGE_QUANTILE, HEDGE_LEAST, HEDGE_WINDOW = 0.95, 20, 200
 
 
@@ -54,6 +76,20 @@ class CallSettings:
     headers: dict[str, str] = field(default_factory=dict)
     timeout_s: float | None = None
     rpm: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How the servers of a model are reached together.
+
+    `via` is a proxy that sends a call to the server that a header names (Gateway API inference extension, proposal
+    004). With `hands_over` prompts are read by the servers of the pool `prefill` and answers written by those of the
+    pool `decode`. `reads_load` says whether servers are asked for their load.
+    """
+
+    via: str = ""
+    hands_over: bool = False
+    reads_load: bool = True
 
 
 class Upstream:
@@ -76,6 +112,8 @@ class Upstream:
         expected_output: float = 250.0,
         most_tokens: int = 8_192,
         prefixes: PrefixMemory | None = None,
+        prefill_tokens_per_s: float | None = None,
+        serving: Serving | None = None,
         pace: Pace | None = None,
         settings: CallSettings | None = None,
         way: Way | None = None,
@@ -87,7 +125,10 @@ class Upstream:
         self.dialect = dialect_named(provider.dialect)
         self.takes_text = provider.completions
         """Whether its server completes a text with no conversation around it, as far as is known."""
-        self.replicas = Replicas(replicas)
+        self.replicas = Replicas(replicas, prefill_tokens_per_s=prefill_tokens_per_s)
+        self._serving = serving or Serving()
+        tells = provider.tells_load and len(replicas) > 1 and self._serving.reads_load
+        self.reports = LoadReports(self.replicas) if tells else None
         self.retries = RetryBudget()
         self.hedges = hedge
         self.key = key
@@ -96,6 +137,7 @@ class Upstream:
             "content-type": "application/json",
             "accept-encoding": "identity",
             "user-agent": "orchestrator",
+            **({ORCA_REQUEST: "TEXT"} if tells else {}),
             **({} if settings is None else settings.headers),
         }
         self._settings = settings
@@ -153,6 +195,8 @@ class Upstream:
                 timeout_s, ends_at = min(timeout_s, settings.timeout_s), time.monotonic() + settings.timeout_s
         if self._pacer is not None:
             timeout_s -= await self._pacer.enter(timeout_s, self.where)
+        if self.provider.tells_load and (priority := call_priority.get()) is not None:
+            body = {**body, "priority": priority}
         plan = self.prefixes.plan(body) if self.prefixes is not None else None
         if plan is not None:
             keyed = {"prompt_cache_key": plan.key} if plan.key else {}
@@ -165,23 +209,55 @@ class Upstream:
             outgoing = replace(outgoing, body=_laid_over(outgoing.body, settings.extra_body))
         if extra:
             outgoing = replace(outgoing, body=_laid_over(outgoing.body, extra))
-        if self.hedges:
+        if self._serving.hands_over:
+            answering = await self._handed_over(outgoing, body, timeout_s)
+        elif self.hedges:
             answering = await self._hedged(outgoing, body, timeout_s)
         else:
-            replica = self.replicas.choose(body, expected_output=self._expected_output)
-            answering = await self._send(replica, outgoing, body, timeout_s)
+            answering = await self._send(self._placed(body), outgoing, body, timeout_s)
         answering.written_tokens = written
         answering.ends_at = ends_at
         return answering
 
     async def post(self, path: str, body: JsonObject, *, timeout_s: float) -> PendingResponse:
         """Sends a body of another kind (`/embeddings`, `/systemone`) to the first server, with the model's name."""
-        return await self._send(self.replicas.all[0], Outgoing(path, {"model": self.model, **body}), body, timeout_s)
+        first = Placed(self.replicas.all[0], 0.0)
+        return await self._send(first, Outgoing(path, {"model": self.model, **body}), body, timeout_s)
+
+    def _placed(self, body: JsonObject, *, without: Replica | None = None, pool: Pool | None = None) -> Placed:
+        if self.reports is not None:
+            self.reports.want()
+        among = endpoints_allowed.get()
+        expected = self._expected_output
+        return self.replicas.choose(body, expected_output=expected, without=without, among=among, pool=pool)
+
+    async def _handed_over(self, outgoing: Outgoing, body: JsonObject, timeout_s: float) -> PendingResponse:
+        """Reads the prompt on one server and writes the answer on another (vLLM's `kv_transfer_params`).
+
+        Where the first of them fails, the second does both.
+        """
+        first = {**outgoing.body, "stream": False, "max_tokens": 1, "kv_transfer_params": READS_ONLY}
+        first.pop("stream_options", None)
+        if "max_completion_tokens" in first:
+            first["max_completion_tokens"] = 1
+        began = time.monotonic()
+        try:
+            reading = self._placed(body, pool="prefill")
+            answering = await self._send(reading, replace(outgoing, body=first), body, timeout_s)
+            handed = orjson.loads(await answering.read()).get("kv_transfer_params")
+        except (BackendUnavailable, BadResponse, orjson.JSONDecodeError, AttributeError) as error:
+            log.warning("%s: a prompt was not handed over: %s", self.name, error)
+            handed = None
+        if handed:
+            outgoing = replace(outgoing, body={**outgoing.body, "kv_transfer_params": handed})
+        left_s = timeout_s - (time.monotonic() - began)
+        return await self._send(self._placed(body, pool="decode"), outgoing, body, max(left_s, 0.001))
 
     async def _posted(self, path: str, body: JsonObject, timeout_s: float) -> bytes:
         return await (await self.post(path, body, timeout_s=timeout_s)).read()
 
-    async def _send(self, replica: Replica, outgoing: Outgoing, body: JsonObject, timeout_s: float) -> PendingResponse:
+    async def _send(self, placed: Placed, outgoing: Outgoing, body: JsonObject, timeout_s: float) -> PendingResponse:
+        replica = placed.replica
         where = f"{self.name} at {replica.base_url}"
         if not replica.breaker.enter():
             message = f"{where}: it failed too often; it is tried again in {replica.breaker.left_s:.1f} s"
@@ -208,12 +284,34 @@ class Upstream:
         replica.limit.succeeded(wait_s if body.get("stream") else None)
         if self.hedges:
             self._waits.append(wait_s / self._usual_s(body))
-        return PendingResponse(reply, replica, self.where)
+        self._note_load(replica, reply.headers)
+        return PendingResponse(reply, replica, self.where, self._compare(placed))
+
+    def _note_load(self, replica: Replica, headers: Mapping[str, str]) -> None:
+        told = headers.get(ORCA_ANSWER)
+        if told is not None and not (load := load_in_header(told)).is_empty:
+            replica.told, replica.told_s = load, time.monotonic()
+
+    def _compare(self, placed: Placed) -> Callable[[int], None]:
+        """What is done with the cached tokens that a call reports."""
+
+        def compare(found: int) -> None:
+            if self.replicas.note_cached(placed.replica, placed.cached_tokens, found):
+                log.warning(
+                    "%s at %s: it reports far fewer cached tokens than were foreseen; it holds less than was thought, "
+                    "or does not report them (SGLang: --enable-cache-report)",
+                    self.name,
+                    placed.replica.base_url,
+                )
+
+        return compare
 
     async def _post(self, replica: Replica, outgoing: Outgoing, timeout_s: float, where: str) -> AnyResponse:
         headers = {**self._headers, **outgoing.headers} if outgoing.headers else self._headers
         try:
-            base_url = replica.base_url
+            base_url = self._serving.via or replica.base_url
+            if self._serving.via:
+                headers = {**headers, DESTINATION: endpoint_of(replica.base_url)}
             transport = self._wire or (wire() if base_url in self._direct else transport_for(base_url, self._way))
             url = address_of(base_url, outgoing.path) if "?" in base_url else base_url + outgoing.path
             reply = await transport.post(url, headers, orjson.dumps(outgoing.body), timeout_s=timeout_s)
@@ -240,14 +338,14 @@ class Upstream:
         return max(self._pace(read_tokens(body), bool(body.get("stream"))), 1e-6)
 
     async def _hedged(self, outgoing: Outgoing, body: JsonObject, timeout_s: float) -> PendingResponse:
-        replica = self.replicas.choose(body, expected_output=self._expected_output)
-        calls = [asyncio.ensure_future(self._send(replica, outgoing, body, timeout_s))]
+        placed = self._placed(body)
+        calls = [asyncio.ensure_future(self._send(placed, outgoing, body, timeout_s))]
         answer: PendingResponse | None = None
         try:
             after_s = self.hedge_after_s(body)
             done, _ = await asyncio.wait(calls, timeout=after_s)
             if not done and after_s is not None and self.retries.take():
-                other = self.replicas.choose(body, expected_output=self._expected_output, without=replica)
+                other = self._placed(body, without=placed.replica)
                 calls.append(asyncio.ensure_future(self._send(other, outgoing, body, max(timeout_s - after_s, 0.001))))
             answer = await _first_answer(calls)
             return answer
@@ -296,9 +394,12 @@ def _may_be_billed(error: BaseException) -> bool:
 class PendingResponse:
     """An answer under way. Read it to its end, or `cancel` it: only then the next call gets its place."""
 
-    __slots__ = ("_has_left", "_reply", "_where", "ends_at", "replica", "unseen_calls", "written_tokens")
+    __slots__ = ("_compare", "_has_left", "_reply", "_where", "ends_at", "replica", "unseen_calls", "written_tokens")
 
-    def __init__(self, reply: AnyResponse, replica: Replica, where: str) -> None:
+    def __init__(
+        self, reply: AnyResponse, replica: Replica, where: str, compare: Callable[[int], None] | None = None
+    ) -> None:
+        self._compare = compare
         self._reply = reply
         self._where = where
         self._has_left = False
@@ -316,6 +417,8 @@ class PendingResponse:
         """Notes what the server read, and how much of it from its cache."""
         self.replica.prefill_tokens += usage.prefill_tokens
         self.replica.cached_tokens += usage.cached_tokens
+        if self._compare is not None:
+            self._compare(usage.cached_tokens)
 
     def whole_usage(self, reported: Usage) -> Usage:
         """What is reported, and what was written to an explicit cache before the call."""

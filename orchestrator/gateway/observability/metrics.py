@@ -94,6 +94,18 @@ class Metrics:
                 gauge("cache_hit_rate", "Share of the tokens read that came from a cache.", "livemax"),
                 lambda r: r.hit_rate,
             ),
+            (
+                gauge(
+                    "prefix_forecast_holds",
+                    "1 if servers find about as much in their caches as was foreseen; 0 while one finds far less.",
+                    "livemin",
+                ),
+                lambda r: float(all(one.agrees for one in r.all)),
+            ),
+            (
+                gauge("waiting", "Requests that wait in the model's servers, as far as they tell.", "livemax"),
+                lambda r: sum(one.told.waiting or 0.0 for one in r.all),
+            ),
         )
         self._children: dict[tuple[Any, ...], Any] = {}
 
